@@ -1,0 +1,63 @@
+"""The exception tree, drawn once. The command line catches the root only and exits with the class's `exit_code`.
+
+TagcorpusError          1   failed; will fail again unchanged
+  ConfigError           2   wrong option, unknown name, contradictory parameters
+  InputError            2   an input that is not there, cannot be told apart, or has no text
+  OutputError           1   the output cannot be written (full disk, no permission)
+  TaggerError           1   a tagger or its model cannot work at all (one bad row is no error: it is quarantined)
+  LostRowsError         1   the conservation count does not add up
+  IncompleteError       4   some ranges are unpublished; the same command may finish them
+    LLMError            4   the endpoint kept failing after all retries
+  BudgetError           5   a budget the user set would be passed
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class TagcorpusError(Exception):
+    """Root of every error this package raises on purpose; its text is one sentence for the user."""
+
+    exit_code = 1
+
+
+class ConfigError(TagcorpusError):
+    exit_code = 2
+
+
+class InputError(TagcorpusError):
+    exit_code = 2
+
+
+class OutputError(TagcorpusError):
+    exit_code = 1
+
+
+class TaggerError(TagcorpusError):
+    exit_code = 1
+
+
+class LostRowsError(TagcorpusError):
+    exit_code = 1
+
+
+class IncompleteError(TagcorpusError):
+    exit_code = 4
+
+
+class LLMError(IncompleteError):
+    exit_code = 4
+
+
+class BudgetError(TagcorpusError):
+    exit_code = 5
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str], where: str) -> str:
+    """One sentence for a name that does not exist: what, where, the nearest known one, and all known ones."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f": did you mean {near[0]!r}?" if near else "."
+    return f"unknown {kind} {name!r} ({where}){hint} Known: {', '.join(known)}"

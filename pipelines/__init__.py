@@ -1,0 +1,1 @@
+"""Everything that composes: inputs, plan, steps, executors, sidecars, ledger, summaries."""

@@ -1,0 +1,90 @@
+"""The central interface: a tagger turns a batch of documents into columns. One file here = one tagger.
+
+A module `taggers/<name>.py` defines the frozen dataclass of that tagger and names it `TAGGER`. Third parties register
+the same kind of class under the entry-point group `tagcorpus.taggers`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import pkgutil
+import typing
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tagcorpus.errors import ConfigError, unknown_name
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from tagcorpus.taggers._batch import DocumentBatch
+
+ENTRY_POINT_GROUP = "tagcorpus.taggers"
+
+
+class Tagger(Protocol):
+    """What a pipeline needs of a tagger. It knows nothing of files, pipelines or clusters."""
+
+    version: str
+    """Bumped whenever output changes; parts of another version are computed again."""
+
+    @property
+    def columns(self) -> pa.Schema:
+        """What it adds: name, type, and `meaning` and `unit` in the field metadata."""
+        ...
+
+    def tag(self, batch: DocumentBatch) -> pa.RecordBatch:
+        """Same rows, same order, exactly `columns`."""
+        ...
+
+    def fingerprint(self) -> dict[str, Any]:
+        """The JSON values that, with name and version, decide the output."""
+        ...
+
+
+def names() -> list[str]:
+    """Names of all known taggers, without importing any."""
+    own = [m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_")]
+    return sorted({*own, *(e.name for e in entry_points(group=ENTRY_POINT_GROUP))})
+
+
+def tagger_class(name: str) -> type[Any]:
+    """The class behind a tagger name; ConfigError with the nearest known name when there is none."""
+    if name not in names():
+        raise ConfigError(unknown_name("tagger", name, names(), "--taggers"))
+    for entry in entry_points(group=ENTRY_POINT_GROUP):
+        if entry.name == name:
+            loaded: type[Any] = entry.load()
+            return loaded
+    found: type[Any] = importlib.import_module(f"{__name__}.{name}").TAGGER
+    return found
+
+
+def load(name: str, params: Mapping[str, Any] | None = None, instance: str | None = None) -> Tagger:
+    """Build a tagger. Raises ConfigError for an unknown tagger or parameter, or a value of the wrong type."""
+    cls = tagger_class(name)
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    hints = typing.get_type_hints(cls)
+    for key, value in (params or {}).items():
+        where = f"--set {instance or name}.{key}"
+        if key not in fields:
+            raise ConfigError(
+                unknown_name("parameter", key, fields, where) if fields else f"{name} has no parameters ({where})"
+            )
+        if not _fits(value, hints[key]):
+            wanted = getattr(hints[key], "__name__", str(hints[key]))
+            raise ConfigError(f"{where} must be {wanted}, got {value!r}")
+    tagger: Tagger = cls(**(params or {}))
+    return tagger
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    if typing.get_origin(hint) is typing.Literal:
+        return value in typing.get_args(hint)
+    options = typing.get_args(hint) or (hint,)
+    if float in options and isinstance(value, int) and not isinstance(value, bool):
+        return True
+    plain = tuple(typing.get_origin(o) or o for o in options if isinstance(typing.get_origin(o) or o, type))
+    return isinstance(value, plain) and (bool in options or not isinstance(value, bool))

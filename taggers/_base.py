@@ -1,0 +1,31 @@
+"""What every tagger shares: field descriptions, and a pickle that carries parameters but never models."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pyarrow as pa
+
+
+def column(name: str, type_: pa.DataType, meaning: str, unit: str) -> pa.Field:
+    """An output column whose meaning and unit travel with it into every Parquet file."""
+    return pa.field(name, type_, metadata={"meaning": meaning, "unit": unit})
+
+
+class Parameters:
+    """Mixin for a frozen dataclass whose fields are a tagger's parameters.
+
+    Models belong into a `functools.cached_property`: they are left out of the pickle and loaded once per worker.
+    """
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What decides the output, as JSON values. Override where a field names a file (its digest decides, not its
+        path) or cannot change the output (an engine choice, a time-out)."""
+        return self.__getstate__()

@@ -1,0 +1,75 @@
+"""DocumentBatch: an Arrow table of documents with memoised views, so that nothing is computed twice in a pass.
+
+It knows nothing of files: columns are `row` int64, `sub` int32, `id` string, `text` large_string, and whatever further
+document columns a tagger asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+V = TypeVar("V")
+
+
+class DocumentBatch:
+    """Documents of one batch. `table` has one chunk per column; `num_rows` documents."""
+
+    def __init__(self, table: pa.Table, texts: list[str] | None = None) -> None:
+        self.table = table.combine_chunks()
+        self.num_rows: int = table.num_rows
+        self._views: dict[Hashable, Any] = {}
+        if texts is not None:
+            self._views["texts"] = texts
+
+    @classmethod
+    def from_texts(cls, texts: Sequence[str], ids: Sequence[str] | None = None) -> DocumentBatch:
+        """A batch of bare texts; row numbers count from 0, ids default to the row number."""
+        n = len(texts)
+        return cls(
+            pa.table(
+                {
+                    "row": pa.array(range(n), pa.int64()),
+                    "sub": pa.array(np.zeros(n, np.int32)),
+                    "id": pa.array(ids if ids is not None else [str(i) for i in range(n)], pa.string()),
+                    "text": pa.array(texts, pa.large_string()),
+                }
+            ),
+            list(texts),
+        )
+
+    def view(self, key: Hashable, compute: Callable[[DocumentBatch], V]) -> V:
+        """The value of `compute(self)`, computed once per batch and `key`. Treat the result as read-only."""
+        if key not in self._views:
+            self._views[key] = compute(self)
+        found: V = self._views[key]
+        return found
+
+    @property
+    def texts(self) -> list[str]:
+        """The documents as Python strings (Unicode code points, no lone surrogates)."""
+        return self.view("texts", lambda b: b.table["text"].to_pylist())
+
+    @property
+    def utf8(self) -> tuple[np.ndarray[Any, np.dtype[np.uint8]], np.ndarray[Any, np.dtype[np.int64]]]:
+        """UTF-8 of all documents, concatenated: (bytes uint8 [n_bytes], offsets int64 [n + 1]); document d is
+        bytes[offsets[d]:offsets[d + 1]]. offsets[0] need not be 0. Not a copy."""
+        return self.view("utf8", _utf8)
+
+    def slice(self, offset: int, length: int) -> DocumentBatch:
+        """Documents [offset, offset + length) as a batch of its own, without this batch's views."""
+        return DocumentBatch(self.table.slice(offset, length))
+
+
+def _utf8(batch: DocumentBatch) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    column = batch.table["text"]
+    if batch.num_rows == 0:
+        return np.zeros(0, np.uint8), np.zeros(1, np.int64)
+    array = column.chunk(0)
+    _, offsets, data = array.buffers()
+    starts = np.frombuffer(offsets, np.int64, array.offset + len(array) + 1)[array.offset :]
+    flat = np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(0, np.uint8)
+    return flat, starts

@@ -1,0 +1,41 @@
+"""Fixtures shared by all rooms. Nothing here touches the network or the user's caches."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """The folder of reference outputs, beside the checkout; its tests skip where it is missing."""
+    if not (SHARED / "golden").is_dir():
+        pytest.skip("reference outputs (../shared/golden) are not on this machine")
+    return SHARED / "golden"
+
+
+@pytest.fixture(scope="session")
+def golden_docs(golden: Path) -> list[dict[str, Any]]:
+    """docs.jsonl joined with doc_features.jsonl, lone surrogates kept."""
+    docs = [json.loads(line) for line in (golden / "docs.jsonl").read_text().splitlines()]
+    features = [json.loads(line) for line in (golden / "doc_features.jsonl").read_text().splitlines()]
+    return [{**d, **f} for d, f in zip(docs, features, strict=True)]
+
+
+@pytest.fixture(scope="session")
+def labelled(golden: Path) -> Path:
+    """The reference classifier's labels on real documents."""
+    return golden.parent / "data" / "labelled"
+
+
+@pytest.fixture(autouse=True)
+def own_caches(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the user's caches or talks to a configured endpoint."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
