@@ -1,0 +1,289 @@
+"""Read one range of any format as batches of documents, counting every row and keeping what is wrong with the rest."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import xxhash
+
+from tagcorpus.pipelines import csvs, lines, tables
+from tagcorpus.pipelines.inputs import InputFile
+from tagcorpus.pipelines.progress import pulse
+from tagcorpus.pipelines.ranges import Counts, Range
+from tagcorpus.pipelines.records import BadRecord, DocumentFields, exact_id, parse, repair
+from tagcorpus.pipelines.streams import ByteStream
+from tagcorpus.taggers._batch import DocumentBatch
+
+BATCH_ROWS = 1024
+BATCH_BYTES = 8 << 20
+HEAD_BYTES = 200
+READER_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Everything besides a file and a range that decides which documents come out."""
+
+    fields: DocumentFields = field(default_factory=DocumentFields)
+    max_line_bytes: int = 32 << 20
+    sample: float = 1.0
+    seed: int = 0
+
+    def fingerprint(self) -> dict[str, Any]:
+        found: dict[str, Any] = {
+            "reader": READER_VERSION,
+            "text_column": self.fields.text_column,
+            "id_column": self.fields.id_column,
+            "is_resps": self.fields.is_resps,
+            "max_line_bytes": self.max_line_bytes,
+        }
+        return found | ({"sample": self.sample, "seed": self.seed} if self.sample < 1 else {})
+
+
+# One record of any format: (row, byte offset or -1, first bytes, record or what is wrong with it; None = blank line).
+Raw = tuple[int, int, bytes, dict[str, Any] | BadRecord | None]
+
+
+class RangeReader:
+    """Iterate over it for the batches of one range; afterwards `counts` and `quarantine` are complete."""
+
+    def __init__(self, file: InputFile, range_: Range, reading: Reading) -> None:
+        self.file, self.range, self.reading = file, range_, reading
+        self.counts = Counts()
+        self.quarantine: list[dict[str, Any]] = []
+        self._sampled_below = int(reading.sample * 2**64)
+
+    def __iter__(self) -> Iterator[DocumentBatch]:
+        rows: list[int] = []
+        subs: list[int] = []
+        ids: list[str] = []
+        texts: list[str] = []
+        size = behind = 0
+        for row, offset, head, value in self.records():
+            for sub, id_, text in self._documents(row, offset, head, value):
+                n = len(text) if text.isascii() else len(text.encode())
+                if rows and (len(rows) >= BATCH_ROWS or size + n > BATCH_BYTES):
+                    yield self._batch(rows, subs, ids, texts)
+                    pulse().done(self.counts.lines - behind, size)
+                    behind = self.counts.lines
+                    rows, subs, ids, texts, size = [], [], [], [], 0
+                rows.append(row)
+                subs.append(sub)
+                ids.append(id_)
+                texts.append(text)
+                size += n
+                self.counts.text_bytes += n
+        if rows:
+            yield self._batch(rows, subs, ids, texts)
+        pulse().done(self.counts.lines - behind, size)
+        if self.range.broken:
+            self._damage(self.range.broken)
+
+    def _batch(self, rows: list[int], subs: list[int], ids: list[str], texts: list[str]) -> DocumentBatch:
+        pulse().batch(rows[0], rows[-1])
+        table = pa.table(
+            {
+                "row": pa.array(np.array(rows, np.int64)),
+                "sub": pa.array(np.array(subs, np.int32)),
+                "id": pa.array(ids, pa.string()),
+                "text": pa.array(texts, pa.large_string()),
+            }
+        )
+        return DocumentBatch(table, texts)
+
+    def _documents(
+        self, row: int, offset: int, head: bytes, value: dict[str, Any] | BadRecord | None
+    ) -> list[tuple[int, str, str]]:
+        counts = self.counts
+        counts.lines += 1
+        if value is None:
+            counts.blank += 1
+            return []
+        if self._is_skipped(row):
+            counts.filter_duplicates += 1
+            return []
+        if self.reading.sample < 1 and self._is_unsampled(row):
+            counts.unsampled += 1
+            return []
+        try:
+            if isinstance(value, BadRecord):
+                raise value
+            found = self.reading.fields.documents(value, f"{self.file.name}:{row}")
+        except BadRecord as bad:
+            counts.quarantined[bad.reason] += 1
+            self.quarantine.append(
+                {"row": row, **({"offset": offset} if offset >= 0 else {}), "reason": bad.reason, **shown(head)}
+            )
+            return []
+        repaired = [(sub, repair(id_), repair(text)) for sub, id_, text in found]
+        counts.repaired += repaired != found
+        found = repaired
+        counts.read += 1
+        counts.documents += len(found)
+        return found
+
+    def _is_skipped(self, row: int) -> bool:
+        return any(a <= row < b for a, b in self.range.skipped)
+
+    def _is_unsampled(self, row: int) -> bool:
+        key = f"{self.reading.seed}:{self.file.name}:{row}".encode()
+        return xxhash.xxh3_64_intdigest(key) >= self._sampled_below
+
+    def _damage(self, message: str) -> None:
+        self.counts.quarantined["broken_file"] += 1
+        row = self.range.first_row + self.counts.lines
+        self.quarantine.append({"row": row, "reason": "broken_file", "message": message})
+
+    def records(self) -> Iterator[Raw]:
+        """Every row of the range as it was found, before anything is decided about it."""
+        if self.file.format in ("parquet", "arrow"):
+            return self._table_records()
+        return self._csv_records() if self.file.format == "csv" else self._json_records()
+
+    def _json_records(self) -> Iterator[Raw]:
+        value: dict[str, Any] | BadRecord | None
+        with _stream(self.file) as stream:
+            for line in lines.read(stream, self.range, self.reading.max_line_bytes, self.file.path):
+                if line.is_too_long:
+                    value = BadRecord("too_long")
+                else:
+                    try:
+                        value = exact_id(line.data, parse(line.data), self.reading.fields)
+                    except BadRecord as bad:
+                        value = bad if line.data.strip() else None
+                yield line.row, line.offset, line.data, value
+
+    def _csv_records(self) -> Iterator[Raw]:
+        names, _ = csvs.header(self.file, self.reading.max_line_bytes)
+        value: dict[str, Any] | BadRecord | None
+        with _stream(self.file) as stream:
+            for record in csvs.read(stream, self.range, self.reading.max_line_bytes, self.file.path):
+                if record.fields is None:
+                    value = BadRecord("too_long")
+                elif not record.fields or (len(names) > 1 and len(record.fields) == 1 and not record.fields[0].strip()):
+                    value = None
+                elif len(record.fields) != len(names):
+                    value = BadRecord("bad_csv")
+                else:
+                    try:
+                        value = {n: f.encode("latin-1").decode() for n, f in zip(names, record.fields, strict=True)}
+                    except UnicodeDecodeError:
+                        value = BadRecord("not_utf8")
+                yield record.row, record.offset, record.raw, value
+
+    def _table_records(self) -> Iterator[Raw]:
+        columns = self.reading.fields.top_columns()
+        row = self.range.start
+        try:
+            if self.range.rows:
+                for batch in tables.read(self.file, self.range, columns):
+                    for value in _rows(batch):
+                        head = value.reason.encode() if isinstance(value, BadRecord) else _head_of(value)
+                        yield row, -1, head, value
+                        row += 1
+        except tables.UNREADABLE as error:
+            self.counts.unreadable += self.range.end - row
+            self._damage(f"damaged {self.file.format} data: {error}")
+
+
+def _rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | BadRecord]:
+    try:
+        yield from batch.to_pylist()
+    except UnicodeDecodeError:
+        for i in range(batch.num_rows):
+            try:
+                yield batch.slice(i, 1).to_pylist()[0]
+            except UnicodeDecodeError:
+                yield BadRecord("not_utf8")
+
+
+def _head_of(value: dict[str, Any]) -> bytes:
+    """What a quarantine line would show of a table row; made only from the row's small values."""
+    return repr({k: v if not isinstance(v, str) else v[:HEAD_BYTES] for k, v in value.items()})[:HEAD_BYTES].encode(
+        "utf-8", "replace"
+    )
+
+
+def shown(head: bytes) -> dict[str, str]:
+    """The first bytes of a row for a quarantine line: as text where they are UTF-8, else as base64."""
+    head = head[:HEAD_BYTES]
+    for cut in range(4):  # a cut may fall inside a character
+        try:
+            return {"head": head[: len(head) - cut].decode("utf-8")}
+        except UnicodeDecodeError:
+            if len(head) < HEAD_BYTES:
+                break
+    return {"head_base64": base64.b64encode(head).decode()}
+
+
+def quarantine_lines(entries: list[dict[str, Any]]) -> bytes:
+    return b"".join(orjson.dumps(e) + b"\n" for e in entries)
+
+
+_thread = threading.local()
+
+
+@contextlib.contextmanager
+def _stream(file: InputFile) -> Iterator[ByteStream]:
+    """The stream of a file; a compressed one stays open in its thread, so that the next range of the file reads on."""
+    if not file.compression:
+        stream = ByteStream(file)
+        try:
+            yield stream
+        finally:
+            stream.close()
+        return
+    kept: ByteStream | None = getattr(_thread, "stream", None)
+    if kept is None or kept.file != file:
+        if kept is not None:
+            kept.close()
+        kept = ByteStream(file)
+    _thread.stream = None  # a reader that fails leaves a stream in an unknown state: it is not used again
+    yield kept
+    _thread.stream = kept
+
+
+def duplicate_samples(
+    file: InputFile, ranges: list[Range], fields: DocumentFields, max_line_bytes: int
+) -> list[tuple[int, int]]:
+    """Row intervals of evaluation-harness lines that repeat an earlier (doc_id, resps) under another `filter`.
+
+    Only looks on when the first record of the file is such a sample; every line is read once more then.
+    """
+    first: dict[int, str] = {}
+    intervals: list[tuple[int, int]] = []
+    is_first = True
+    stream = ByteStream(file)
+    try:
+        for range_ in ranges:
+            for line in lines.read(stream, range_, max_line_bytes, file.path):
+                try:
+                    record = parse(line.data)
+                except BadRecord:
+                    continue
+                if is_first and not (fields.is_harness(record) and "filter" in record):
+                    return []
+                is_first = False
+                if "resps" not in record or "filter" not in record:
+                    continue
+                key = json.dumps([record.get("doc_id"), record["resps"]], sort_keys=True).encode(
+                    "utf-8", "surrogatepass"
+                )
+                filter_ = json.dumps(record["filter"])
+                if first.setdefault(xxhash.xxh3_128_intdigest(key), filter_) != filter_:
+                    if intervals and intervals[-1][1] == line.row:
+                        intervals[-1] = (intervals[-1][0], line.row + 1)
+                    else:
+                        intervals.append((line.row, line.row + 1))
+    finally:
+        stream.close()
+    return intervals

@@ -1,0 +1,88 @@
+"""A worker's pulse: which rows are in flight and how much is done, readable by the launcher even after a kill -9.
+
+The pulse is a few integers in a small memory-mapped file (or in plain memory when the work is done in the launcher's
+own process), so it needs no queue, no lock and no live worker.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+import threading
+from dataclasses import astuple, dataclass
+
+_LAYOUT = struct.Struct("<7q")
+
+
+@dataclass
+class Beat:
+    """rank: range in work, -1 for none; rows/n_bytes: done of that range; first_row..last_row: in flight;
+    pid: the worker; count: goes up with every sign of life."""
+
+    rank: int = -1
+    rows: int = 0
+    n_bytes: int = 0
+    first_row: int = -1
+    last_row: int = -1
+    pid: int = 0
+    count: int = 0
+
+
+class Pulse:
+    """Written by one worker, read by the launcher."""
+
+    def __init__(self, path: str | None = None) -> None:
+        self.beat = Beat(pid=os.getpid())
+        self._map: mmap.mmap | None = None
+        if path is not None:
+            with open(path, "r+b") as file:
+                self._map = mmap.mmap(file.fileno(), _LAYOUT.size)
+        self._write()
+
+    @staticmethod
+    def create(path: str) -> None:
+        with open(path, "wb") as file:
+            file.write(_LAYOUT.pack(*astuple(Beat())))
+
+    @staticmethod
+    def read(path: str) -> Beat:
+        with open(path, "rb") as file:
+            return Beat(*_LAYOUT.unpack(file.read(_LAYOUT.size)))
+
+    def start(self, rank: int) -> None:
+        """Work on range `rank` begins (-1: none)."""
+        count, pid = self.beat.count, self.beat.pid
+        self.beat = Beat(rank=rank, pid=pid, count=count)
+        self._write()
+
+    def batch(self, first_row: int, last_row: int) -> None:
+        """Rows first_row..last_row are now in flight."""
+        self.beat.first_row, self.beat.last_row = first_row, last_row
+        self._write()
+
+    def done(self, rows: int, n_bytes: int) -> None:
+        """That many more rows and bytes of text are behind us."""
+        self.beat.rows += rows
+        self.beat.n_bytes += n_bytes
+        self._write()
+
+    def _write(self) -> None:
+        self.beat.count += 1
+        if self._map is not None:
+            _LAYOUT.pack_into(self._map, 0, *astuple(self.beat))
+
+
+_thread = threading.local()
+
+
+def pulse() -> Pulse:
+    """The pulse of this worker (one worker is one thread)."""
+    found: Pulse | None = getattr(_thread, "pulse", None)
+    if found is None:
+        found = _thread.pulse = Pulse()
+    return found
+
+
+def set_pulse(pulse: Pulse) -> None:
+    _thread.pulse = pulse

@@ -1,0 +1,90 @@
+"""What a plan consists of: ranges of rows, and what reading one of them counted."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from tagcorpus.errors import LostRowsError
+
+
+@dataclass(frozen=True)
+class Range:
+    """A run of rows of one file, and the unit of work, of publishing and of resuming.
+
+    start, end  bytes [start, end) of the decompressed stream (line formats), or rows [start, end) (tables)
+    first_row   0-based number of its first row in the file; rows: how many
+    digest      xxh3-128 of what the rows are read from
+    skipped     row intervals [a, b) that repeat earlier samples under another `filter`
+    broken      why the file breaks off at `end`; empty where it does not
+    """
+
+    start: int
+    end: int
+    first_row: int
+    rows: int
+    digest: str
+    skipped: tuple[tuple[int, int], ...] = ()
+    broken: str = ""
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Range:
+        return cls(**{**value, "skipped": tuple(tuple(s) for s in value["skipped"])})
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+@dataclass
+class Counts:
+    """What became of every line of a range; `check` proves that none went missing."""
+
+    lines: int = 0
+    read: int = 0
+    blank: int = 0
+    documents: int = 0
+    repaired: int = 0
+    filter_duplicates: int = 0
+    unsampled: int = 0
+    unreadable: int = 0
+    text_bytes: int = 0
+    quarantined: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: Counts) -> None:
+        for f in dataclasses.fields(self):
+            if f.name == "quarantined":
+                self.quarantined.update(other.quarantined)
+            else:
+                setattr(self, f.name, getattr(self, f.name) + getattr(other, f.name))
+
+    @property
+    def quarantined_rows(self) -> int:
+        """Rows in quarantine: unreadable records, damage, and rows a tagger failed on."""
+        return sum(self.quarantined.values())
+
+    @property
+    def is_broken(self) -> bool:
+        return self.quarantined["broken_file"] > 0
+
+    def check(self, planned_rows: int, published: int, where: str) -> None:
+        """Raise LostRowsError unless every planned row and every document is accounted for."""
+        lines = sum(
+            n for reason, n in self.quarantined.items() if reason != "broken_file" and not reason.startswith("tagger:")
+        )
+        accounted = self.read + self.blank + lines + self.filter_duplicates + self.unsampled + self.unreadable
+        if not planned_rows == self.lines + self.unreadable == accounted:
+            raise LostRowsError(
+                f"{where}: {planned_rows} rows are planned, {self.lines} were read and {accounted} are accounted for; "
+                "nothing of this range was published. Did the file change during the run? Run the same command again"
+            )
+        if published != self.documents:
+            raise LostRowsError(f"{where}: {self.documents} documents were read, {published} would have been published")
+
+    def to_json(self) -> dict[str, Any]:
+        return {**dataclasses.asdict(self), "quarantined": dict(sorted(self.quarantined.items()))}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Counts:
+        return cls(**{**value, "quarantined": Counter(value["quarantined"])})

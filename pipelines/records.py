@@ -1,0 +1,194 @@
+"""From one record to its documents: where the text is, what the id is, and what is wrong with the record.
+
+Understands plain records (a text column, also `a.b` and `messages[*].content`) and evaluation-harness samples (the
+text is `resps[request][repeat]`). A record that yields no document says why by raising BadRecord with one of REASONS.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+DEFAULT_TEXT_COLUMNS = ("text", "content", "raw_content")
+REASONS = {
+    "not_utf8": "bytes that are not UTF-8",
+    "not_json": "not JSON",
+    "nul": "a raw NUL byte",
+    "too_deep": "JSON nested too deeply",
+    "not_object": "JSON, but not an object",
+    "no_text": "the text column is absent",
+    "text_not_string": "the text is not a string",
+    "too_long": "a line longer than max_line_bytes",
+    "bad_csv": "a CSV record whose number of fields differs from the header's",
+    "broken_file": "the file breaks off or is damaged here; what follows is unreadable",
+}
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_DEEP = 10_000
+
+
+class BadRecord(Exception):
+    """A record that goes to quarantine; `reason` is one of REASONS."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class DocumentFields:
+    """Where a record keeps its text and id. Empty `text_column` = the first of DEFAULT_TEXT_COLUMNS that is there."""
+
+    text_column: str = ""
+    id_column: str = ""
+    is_resps: bool = False
+
+    def top_columns(self) -> list[str]:
+        """Names of the top-level columns that can matter: what a columnar reader must read."""
+        texts = [self.text_column] if self.text_column else [*DEFAULT_TEXT_COLUMNS]
+        ids = [self.id_column] if self.id_column else ["id", "doc_id"]
+        resps = ["resps", "doc_id", "filter"] if self.is_resps or not self.text_column else []
+        return list(dict.fromkeys(_top(c) for c in [*texts, *ids, *resps]))
+
+    def documents(self, record: dict[str, Any], fallback_id: str) -> list[tuple[int, str, str]]:
+        """(sub, id, text) of every document in the record. Raises BadRecord."""
+        if self.is_harness(record):
+            return _samples(record, self.id_column, fallback_id)
+        if self.text_column:
+            text = record[self.text_column] if self.text_column in record else _follow(record, self.text_column)
+        else:
+            text = next((record[c] for c in DEFAULT_TEXT_COLUMNS if c in record), _ABSENT)
+        if text is _ABSENT:
+            raise BadRecord("no_text")
+        if not isinstance(text, str):
+            raise BadRecord("text_not_string")
+        return [(0, self._id(record, fallback_id), text)]
+
+    def is_harness(self, record: dict[str, Any]) -> bool:
+        """Whether the text is in `resps`: said so, or `resps` is there and no text column is."""
+        if self.is_resps or self.text_column:
+            return self.is_resps
+        return "resps" in record and not any(c in record for c in DEFAULT_TEXT_COLUMNS)
+
+    def _id(self, record: dict[str, Any], fallback: str) -> str:
+        names = [self.id_column] if self.id_column else ["id", "doc_id"]
+        for name in names:
+            value = record[name] if name in record else _follow(record, name)
+            if value is not _ABSENT and value is not None:
+                return _as_id(value)
+        return fallback
+
+
+def parse(line: bytes) -> dict[str, Any]:
+    """The JSON object of one line. Fast first; what the fast parser refuses gets strict UTF-8 and the standard
+    library's parser, which takes lone surrogates, NaN and deep nesting. Raises BadRecord."""
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        record = _parse_slowly(line)
+    if not isinstance(record, dict):
+        raise BadRecord("not_object")
+    return record
+
+
+def exact_id(line: bytes, record: dict[str, Any], fields: DocumentFields) -> dict[str, Any]:
+    """The record again with integers kept exact where the id came out as a float: the fast parser turns integers
+    beyond 64 bits into floats."""
+    names = [fields.id_column] if fields.id_column else ["id", "doc_id"]
+    if any(isinstance(record.get(n), float) for n in names):
+        return _parse_slowly(line)  # type: ignore[no-any-return]
+    return record
+
+
+def repair(text: str) -> str:
+    """The text with lone surrogates turned into U+FFFD."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return _SURROGATE.sub("\ufffd", text)
+    return text
+
+
+def _parse_slowly(line: bytes) -> Any:
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadRecord("not_utf8") from None
+    if "\0" in text:
+        raise BadRecord("nul")
+    limit = sys.getrecursionlimit()
+    try:
+        sys.setrecursionlimit(max(limit, _DEEP))
+        return json.loads(text)
+    except RecursionError:
+        raise BadRecord("too_deep") from None
+    except ValueError:
+        raise BadRecord("not_json") from None
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+class _Absent:
+    """Distinguishes a missing column from one that holds null."""
+
+
+_ABSENT = _Absent()
+
+
+def _top(column: str) -> str:
+    return re.split(r"[.\[]", column, maxsplit=1)[0]
+
+
+def _follow(value: Any, path: str) -> Any:
+    """The value at `a.b` or the strings at `messages[*].content` joined by newlines (nulls among them left out)."""
+    found = list(_walk(value, path.replace("[*]", ".*").split(".")))
+    if "[*]" not in path:
+        return found[0] if found else _ABSENT
+    strings = [f for f in found if f is not None]
+    if not strings:
+        return _ABSENT
+    if not all(isinstance(s, str) for s in strings):
+        return None
+    return "\n".join(strings)
+
+
+def _walk(value: Any, steps: list[str]) -> Iterator[Any]:
+    if not steps:
+        yield value
+    elif steps[0] == "*":
+        for item in value if isinstance(value, list) else ():
+            yield from _walk(item, steps[1:])
+    elif isinstance(value, dict) and steps[0] in value:
+        yield from _walk(value[steps[0]], steps[1:])
+
+
+def _samples(record: dict[str, Any], id_column: str, fallback: str) -> list[tuple[int, str, str]]:
+    requests = record.get("resps")
+    if requests is None:
+        raise BadRecord("no_text")
+    if not isinstance(requests, list):
+        raise BadRecord("text_not_string")
+    leaves: list[tuple[int, int, Any]] = []
+    for i, request in enumerate(requests):
+        repeats = request if isinstance(request, list) else [request]
+        leaves += [(i, j, leaf) for j, leaf in enumerate(repeats)]
+    if not leaves:
+        raise BadRecord("no_text")
+    if not all(isinstance(leaf, str) for _, _, leaf in leaves):
+        raise BadRecord("text_not_string")
+    value = record.get(id_column or "doc_id", record.get("id"))
+    base = fallback if value is None else _as_id(value)
+    if len(leaves) == 1:
+        return [(0, base, leaves[0][2])]
+    return [(sub, f"{base}:{i}:{j}", leaf) for sub, (i, j, leaf) in enumerate(leaves)]
+
+
+def _as_id(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)

@@ -1,0 +1,192 @@
+"""Sidecar parts: one Parquet file per range and tagger instance, the only marker that a range is done.
+
+A part holds `row`, `sub`, `id` and the instance's columns. Its footer carries the key of everything that decided its
+content, and what the range counted; nothing in it depends on when, where or by how many workers it was made.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+
+from tagcorpus.errors import ConfigError
+from tagcorpus.pipelines.documents import Reading
+from tagcorpus.pipelines.plan import Plan, PlannedFile
+from tagcorpus.pipelines.ranges import Counts
+from tagcorpus.pipelines.storage import Folder
+from tagcorpus.taggers import Tagger
+
+ROW_GROUP_ROWS = 65_536
+KEYS = (pa.field("row", pa.int64()), pa.field("sub", pa.int32()), pa.field("id", pa.string()))
+PART_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A tagger in use: `name` is the folder its parts lie in, `tagger_name` the file it comes from."""
+
+    name: str
+    tagger_name: str
+    tagger: Tagger
+
+    def identity(self) -> dict[str, Any]:
+        return {"tagger": self.tagger_name, "version": self.tagger.version, "parameters": self.tagger.fingerprint()}
+
+
+@dataclass(frozen=True)
+class StoredPart:
+    key: str
+    counts: Counts
+
+
+def part_name(instance: str, file_name: str, k: int) -> str:
+    return f"attributes/{instance}/{file_name}/part-{k:05d}.parquet"
+
+
+def quarantine_name(file_name: str, k: int, instance: str = "") -> str:
+    """The reader's entries of a range; with an instance, the rows that its tagger failed on. One owner per file, so
+    that adding a tagger rewrites nobody else's lines."""
+    return f"quarantine/{file_name}/part-{k:05d}{'.' if instance else ''}{instance}.jsonl"
+
+
+def part_key(planned: PlannedFile, k: int, reading: Reading, identity: dict[str, Any]) -> str:
+    """xxh3-128 of everything that decides a part's content."""
+    r = planned.ranges[k]
+    parts = {
+        "part": PART_VERSION,
+        "input": planned.file.name,
+        "format": planned.file.format,
+        "digest": r.digest,
+        "first_row": r.first_row,
+        "rows": r.rows,
+        "start": r.start,
+        "skipped": r.skipped,
+        "broken": r.broken,
+        "reading": reading.fingerprint(),
+        "tagger": identity,
+    }
+    return xxhash.xxh3_128_hexdigest(json.dumps(parts, sort_keys=True).encode())
+
+
+def write_part(
+    output: Folder, name: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch], key: str, counts: Counts
+) -> None:
+    """Build the part whole in memory and publish it. Only the footer's `tagcorpus.*` entries tell parts apart."""
+    metadata = {"tagcorpus.key": key, "tagcorpus.counts": json.dumps(counts.to_json(), sort_keys=True)}
+    table = pa.Table.from_batches(batches, pa.schema([*KEYS, *schema])).combine_chunks()
+    sink = io.BytesIO()
+    pq.write_table(
+        table.replace_schema_metadata(metadata),
+        sink,
+        compression="zstd",
+        compression_level=3,
+        row_group_size=ROW_GROUP_ROWS,
+    )
+    output.publish(name, sink.getvalue())
+
+
+def stored_part(output: Folder, name: str) -> StoredPart | None:
+    """Key and counts of a published part; None where there is none, or where what lies there is no whole part."""
+    try:
+        with output.open(name) as file:
+            metadata = pq.read_metadata(file).metadata or {}
+        counts = Counts.from_json(json.loads(metadata[b"tagcorpus.counts"]))
+        return StoredPart(metadata[b"tagcorpus.key"].decode(), counts)
+    except (OSError, pa.ArrowException, KeyError, ValueError, TypeError):
+        return None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where an output stands: what is `done` per (rank, instance), and how many parts are `stale`."""
+
+    done: dict[tuple[int, str], Counts]
+    stale: int
+
+    def todo(self, n_ranks: int, instances: Iterable[Instance]) -> list[frozenset[str]]:
+        """Names of the instances still to compute, per rank."""
+        names = [i.name for i in instances]
+        return [frozenset(n for n in names if (rank, n) not in self.done) for rank in range(n_ranks)]
+
+
+def standing(output: Folder, plan: Plan, reading: Reading, instances: Iterable[Instance]) -> Standing:
+    """Compare every published part of these instances with what the plan asks for."""
+    ranges = plan.ranges
+    published = {i.name: set(output.files(f"attributes/{i.name}")) for i in instances}
+    asked: list[tuple[int, Instance, str, str]] = []
+    for instance in instances:
+        identity = instance.identity()
+        for rank, (planned, k) in enumerate(ranges):
+            name = part_name(instance.name, planned.file.name, k)
+            if name in published[instance.name]:
+                asked.append((rank, instance, name, part_key(planned, k, reading, identity)))
+    quarantined = set(output.files("quarantine")) if asked else set()
+    done: dict[tuple[int, str], Counts] = {}
+    with ThreadPoolExecutor(1 if output.is_local else 32) as pool:
+        for (rank, instance, _, key), stored in zip(
+            asked, pool.map(lambda a: stored_part(output, a[2]), asked), strict=True
+        ):
+            planned, k = ranges[rank]
+            if stored and stored.key == key and _needed(planned, k, instance, stored.counts) <= quarantined:
+                done[rank, instance.name] = stored.counts
+    return Standing(done, len(asked) - len(done))
+
+
+def _needed(planned: PlannedFile, k: int, instance: Instance, counts: Counts) -> set[str]:
+    """Quarantine files that must lie beside a part with these counts."""
+    reasons = counts.quarantined
+    by_tagger = any(r.startswith("tagger:") for r in reasons)
+    by_reader = any(not r.startswith("tagger:") for r in reasons)
+    reader = {quarantine_name(planned.file.name, k)} if by_reader else set()
+    return reader | ({quarantine_name(planned.file.name, k, instance.name)} if by_tagger else set())
+
+
+def claim(output: Folder, instances: Iterable[Instance]) -> None:
+    """Write down which tagger and parameters each instance name stands for in this output.
+
+    Raises ConfigError when the name already stands for other parameters.
+    """
+    for instance in instances:
+        name = f"attributes/{instance.name}/tagger.json"
+        identity = instance.identity()
+        value = {
+            **identity,
+            "columns": [
+                {"name": f.name, "type": str(f.type), **{k.decode(): v.decode() for k, v in (f.metadata or {}).items()}}
+                for f in instance.tagger.columns
+            ],
+        }
+        stored = json.loads(output.read(name) or b"null")
+        if stored is None or stored["version"] != identity["version"]:
+            output.publish(name, json.dumps(value, indent=1).encode())
+        elif {k: stored[k] for k in identity} != json.loads(json.dumps(identity)):
+            raise ConfigError(
+                f"{output} already holds {instance.name!r} made by {_told(stored)}; now it is to be {_told(identity)}. "
+                f"Give it a name of its own (--taggers NAME={instance.tagger_name}, --set NAME.parameter=value), "
+                "or redo it with --overwrite"
+            )
+
+
+def _told(identity: dict[str, Any]) -> str:
+    parameters = ", ".join(f"{k}={v!r}" for k, v in sorted(identity["parameters"].items()))
+    return f"{identity['tagger']}({parameters})"
+
+
+def remove_leftovers(output: Folder, plan: Plan, instances: Iterable[Instance]) -> None:
+    """Remove parts and quarantine files of planned inputs beyond their last range, as left by a file that shrank."""
+    for planned in plan.files:
+        wanted = {f"part-{k:05d}" for k in range(len(planned.ranges))}
+        folders = [f"attributes/{i.name}/{planned.file.name}" for i in instances] + [f"quarantine/{planned.file.name}"]
+        for folder in folders:
+            for name in output.files(folder):
+                leaf = name.rsplit("/", 1)[-1]
+                if name == f"{folder}/{leaf}" and leaf.startswith("part-") and leaf.split(".")[0] not in wanted:
+                    output.remove(name)

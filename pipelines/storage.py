@@ -1,0 +1,157 @@
+"""Where bytes go: folders by URL, published whole or not at all.
+
+Local files are written under a temporary name in their own folder, fsynced, renamed, and the folder fsynced. Objects
+in a store are written by one put (or one completed multipart upload), which is atomic there. Temporary names start
+with a dot and carry the run's random suffix; a run removes its own, and other runs' when they are older than a day.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import tempfile
+import time
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from datatrove.io import get_datafolder
+from fsspec.implementations.local import LocalFileSystem
+
+from tagcorpus.errors import OutputError
+
+STALE_SECONDS = 86_400
+_SUFFIX = secrets.token_hex(4)
+
+
+class Folder:
+    """A folder on any fsspec filesystem. Paths given to its methods are relative, with forward slashes."""
+
+    def __init__(self, url: str) -> None:
+        folder = get_datafolder(url)
+        self.fs = folder.fs
+        self.root = folder.path.rstrip("/") or "/"
+        self.is_local = isinstance(self.fs, LocalFileSystem)
+
+    def __str__(self) -> str:
+        return self.root if self.is_local else str(self.fs.unstrip_protocol(self.root))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"url": str(self)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["url"])  # type: ignore[misc]
+
+    def path(self, name: str) -> str:
+        return f"{self.root}/{name}" if name else self.root
+
+    def exists(self, name: str = "") -> bool:
+        return bool(self.fs.exists(self.path(name)))
+
+    def read(self, name: str) -> bytes | None:
+        """The file's bytes; None when there is no such file."""
+        try:
+            data: bytes = self.fs.cat_file(self.path(name))
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
+        return data
+
+    def open(self, name: str) -> BinaryIO:
+        found: BinaryIO = self.fs.open(self.path(name), "rb")
+        return found
+
+    def size(self, name: str) -> int:
+        return int(self.fs.size(self.path(name)))
+
+    def files(self, name: str = "") -> list[str]:
+        """Every published file below `name`, relative to this folder, sorted; temporary names are left out."""
+        base = self.path(name)
+        try:
+            if not self.is_local:
+                self.fs.invalidate_cache(base)
+            found = self.fs.find(base)
+        except FileNotFoundError:
+            return []
+        relative = (f[len(self.root) :].lstrip("/") for f in found)
+        return sorted(f for f in relative if not f.rsplit("/", 1)[-1].startswith("."))
+
+    def publish(self, name: str, data: bytes) -> None:
+        """Put the whole file there in one act, replacing what stood there. Raises OutputError."""
+        with self.publishing(name) as sink:
+            sink.write(data)
+
+    @contextlib.contextmanager
+    def publishing(self, name: str) -> Iterator[BinaryIO]:
+        """A sink that becomes the file only when the block ends without an exception. Raises OutputError."""
+        target = self.path(name)
+        try:
+            if self.is_local:
+                with self._local(target) as sink:
+                    yield sink
+            else:
+                with tempfile.NamedTemporaryFile() as whole:
+                    yield whole  # type: ignore[misc]
+                    whole.flush()
+                    self.fs.put_file(whole.name, target)
+        except OSError as error:
+            raise _explain(error, target) from error
+
+    @contextlib.contextmanager
+    def _local(self, target: str) -> Iterator[BinaryIO]:
+        parent, name = os.path.split(target)
+        os.makedirs(parent, exist_ok=True)
+        temporary = f"{parent}/.{name}.{_SUFFIX}-{secrets.token_hex(3)}.tmp"
+        try:
+            with open(temporary, "xb") as sink:
+                yield sink
+                sink.flush()
+                os.fsync(sink.fileno())
+            os.replace(temporary, target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+        handle = os.open(parent, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def remove(self, name: str) -> None:
+        """Remove a file or a whole folder; nothing happens where there is none."""
+        with contextlib.suppress(FileNotFoundError):
+            self.fs.rm(self.path(name), recursive=True)
+
+    def sweep(self, suffixes: set[str]) -> None:
+        """Remove temporary files that carry one of the suffixes, and any that are older than a day (local only)."""
+        if not self.is_local:
+            return
+        for folder, _, names in os.walk(self.root):
+            for name in names:
+                if not (name.startswith(".") and name.endswith(".tmp")):
+                    continue
+                path = os.path.join(folder, name)
+                with contextlib.suppress(OSError):
+                    if any(f".{s}-" in name for s in suffixes) or time.time() - os.stat(path).st_mtime > STALE_SECONDS:
+                        os.unlink(path)
+
+
+def own_suffix() -> str:
+    """The random part of every temporary name this process makes."""
+    return _SUFFIX
+
+
+def set_suffix(suffix: str) -> None:
+    """Give a worker its run's suffix, so that the launcher can sweep up after a worker that died."""
+    global _SUFFIX  # noqa: PLW0603 - one suffix per process, set once when a worker starts
+    _SUFFIX = suffix
+
+
+def _explain(error: OSError, target: str) -> OutputError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return OutputError(
+            f"the disk is full: {target} could not be written ({error.strerror}). Everything published so far is whole: "
+            "free some space and run the same command again to go on from there"
+        )
+    return OutputError(f"{target} could not be written: {error.strerror or error}")
