@@ -76,7 +76,7 @@ class PlanExecutor(PipelineExecutor):
     def world_size(self) -> int:
         return sum(len(u) for u in self.units)
 
-    def get_distributed_env(self, node_rank: int = -1) -> DistributedEnvVars:
+    def get_distributed_env(self, node_rank: int = -1) -> DistributedEnvVars:  # noqa: ARG002
         """One node, nothing distributed: what datatrove's base class wants to know."""
         return DistributedEnvVars(
             datatrove_node_ips="localhost",
@@ -108,7 +108,10 @@ class PlanExecutor(PipelineExecutor):
                 done(rank, found)
             return results
         with contextlib.ExitStack() as stack:
-            self._slots = [stack.enter_context(self._slot()) for _ in range(self.workers)]
+            for _ in range(self.workers):
+                slot = self._slot()
+                stack.push(slot.close)
+                self._slots.append(slot)
             self._dispatch(done)
         self._slots = []
         return results
@@ -185,10 +188,7 @@ class _ThreadSlot:
         self._pulse = Pulse()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="range", initializer=set_pulse, initargs=(self._pulse,))
 
-    def __enter__(self) -> _ThreadSlot:
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
+    def close(self, kind: object, *_: object) -> None:
         self._pool.shutdown(wait=kind is None, cancel_futures=True)
 
     def submit(self, rank: int) -> Future[list[Any]]:
@@ -211,10 +211,7 @@ class _ProcessSlot:
         self._pool: ProcessPoolExecutor | None = None
         self.restart()
 
-    def __enter__(self) -> _ProcessSlot:
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
+    def close(self, kind: object, *_: object) -> None:
         if kind is not None:
             with contextlib.suppress(ProcessLookupError, OSError):
                 pid = self.beat().pid
@@ -267,7 +264,7 @@ def _die_with(parent: Any) -> None:
 
 def _run_rank(rank: int) -> list[Any]:
     if "pipeline" not in _worker:  # here, not in the initializer: an exception from here reaches the user
-        _worker["pipeline"], _worker["world_size"] = pickle.loads(_worker.pop("payload"))
+        _worker["pipeline"], _worker["world_size"] = pickle.loads(_worker["payload"])
     return fold(_worker["pipeline"], rank, _worker["world_size"])
 
 
@@ -275,11 +272,11 @@ def _run_rank(rank: int) -> list[Any]:
 def _no_main_module() -> Iterator[None]:
     """Keep a starting worker from importing the user's script again: `tagcorpus.run` must work in one that has no
     `if __name__ == "__main__"` guard."""
-    main = sys.modules["__main__"]
-    kept = {n: main.__dict__.pop(n) for n in ("__file__", "__spec__") if n in main.__dict__}
-    main.__dict__["__spec__"] = None
+    names = vars(sys.modules["__main__"])
+    kept: dict[str, Any] = {name: names.pop(name) for name in ("__file__", "__spec__") if name in names}
+    names["__spec__"] = None
     try:
         yield
     finally:
-        main.__dict__.pop("__spec__", None)
-        main.__dict__.update(kept)
+        names.pop("__spec__", None)
+        names.update(kept)

@@ -108,11 +108,12 @@ def make_plan(
     shard_bytes: int,
     limit: int | None,
     run_index: RunIndex,
+    is_stored: bool = True,
 ) -> Plan:
     """The plan for these files, taking over what `output` already holds for files that are unchanged."""
     if limit is not None:
         limited = tuple(_limited(files, reading, shard_bytes, limit, run_index))
-        for one in limited:
+        for one in limited if is_stored else ():
             _store(output, one, None, {})
         return Plan(limited)
     settings = _settings(reading, shard_bytes)
@@ -127,7 +128,8 @@ def make_plan(
             pieces.setdefault(task.file.name, []).append(indexed)
     for file in unknown:
         known[file.name] = planned = PlannedFile(file, _joined(pieces[file.name]))
-        _store(output, planned, identities[file.name], settings)
+        if is_stored:
+            _store(output, planned, identities[file.name], settings)
     return Plan(tuple(found for f in files if (found := known[f.name]) is not None))
 
 

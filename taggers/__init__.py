@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import pkgutil
+import types
 import typing
 from collections.abc import Mapping
 from importlib.metadata import entry_points
@@ -73,18 +74,23 @@ def load(name: str, params: Mapping[str, Any] | None = None, instance: str | Non
             raise ConfigError(
                 unknown_name("parameter", key, fields, where) if fields else f"{name} has no parameters ({where})"
             )
-        if not _fits(value, hints[key]):
+        if not fits(value, hints[key]):
             wanted = getattr(hints[key], "__name__", str(hints[key]))
             raise ConfigError(f"{where} must be {wanted}, got {value!r}")
     tagger: Tagger = cls(**(params or {}))
     return tagger
 
 
-def _fits(value: Any, hint: Any) -> bool:
-    if typing.get_origin(hint) is typing.Literal:
-        return value in typing.get_args(hint)
-    options = typing.get_args(hint) or (hint,)
-    if float in options and isinstance(value, int) and not isinstance(value, bool):
-        return True
-    plain = tuple(typing.get_origin(o) or o for o in options if isinstance(typing.get_origin(o) or o, type))
-    return isinstance(value, plain) and (bool in options or not isinstance(value, bool))
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a value read from YAML is of the type a field is declared with (an int will do for a float)."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        return value in arguments
+    if origin in (typing.Union, types.UnionType):
+        return any(fits(value, a) for a in arguments)
+    if origin is list:
+        return isinstance(value, list) and all(fits(v, arguments[0]) for v in value)
+    if hint is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    plain = origin or hint
+    return isinstance(value, plain) and (plain is bool or not isinstance(value, bool))

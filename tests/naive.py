@@ -1,3 +1,122 @@
 """Slow, obvious twins of every kernel. Nothing here is clever; tests compare the kernels with it."""
 
 from __future__ import annotations
+
+import functools
+import itertools
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from typing import Any
+
+KEYWORD_PATTERNS = {
+    "question_words": r"\b(How|What|Why|When|Where|Who|Which|Whose)\b",
+    "imperative_verbs": (
+        r"\b(Do|Make|Consider|Take|Use|Ensure|Check|Build|Apply|Run|Create|Find|Go|Try|Turn|Start|Stop|Put|Keep|Leave|Get|Move)\b"
+    ),
+    "conjunctions": r"\b(and|but|or|so|because|although|however|therefore|yet)\b",
+    "instruction_words": r"(Question:|Answer:|Instruction:|User:|Assistant:|Q:|A:)",
+    "numbers": r"\b\d+\b|\b\d+\.\d+\b|\b\d+%\b",
+}
+_KEYWORDS = {name: re.compile(pattern, re.IGNORECASE) for name, pattern in KEYWORD_PATTERNS.items()}
+
+
+def keyword_counts(text: str) -> dict[str, int]:
+    """Twin of kernels.keywords.count_keywords, for one document."""
+    return {name: len(pattern.findall(text)) for name, pattern in _KEYWORDS.items()}
+
+
+def distinct_per_document(ids: Any, offsets: Any) -> list[int]:
+    """Twin of kernels.tokens.count_distinct."""
+    return [len(set(ids[start:end].tolist())) for start, end in itertools.pairwise(offsets)]
+
+
+@functools.cache
+def nltk_word_tokenize() -> Callable[[str], list[str]]:
+    """NLTK's own sentence and word tokenizers, set back to the rules of release 3.8.1, on the shipped Punkt parameters.
+
+    3.9 added a rule on whitespace; 3.10 changed quotes and dashes and replaced `re` by another engine.
+    """
+    from nltk.tokenize.destructive import NLTKWordTokenizer
+    from nltk.tokenize.punkt import PunktLanguageVars, PunktParameters, PunktSentenceTokenizer, PunktToken
+    from tagcorpus.taggers._words import Punkt
+
+    def plain(rules: list[tuple[Any, str]]) -> list[tuple[re.Pattern[str], str]]:
+        added_later = (r"\s+", r"[\u2012-\u2015]")
+        return [(re.compile(rule.pattern), new) for rule, new in rules if rule.pattern not in added_later]
+
+    class Words(NLTKWordTokenizer):  # type: ignore[misc]
+        STARTING_QUOTES = [
+            *plain(NLTKWordTokenizer.STARTING_QUOTES[:-1]),
+            (re.compile(r"(?i)(')(?!re|ve|ll|m|t|s|d|n)(\w)\b"), r"\1 \2"),
+        ]
+        PUNCTUATION = plain(NLTKWordTokenizer.PUNCTUATION)
+        ENDING_QUOTES = plain(NLTKWordTokenizer.ENDING_QUOTES)
+
+    class Variables(PunktLanguageVars):  # type: ignore[misc]
+        re_boundary_realignment = re.compile(r"""["')\]}]+?(?:\s+|(?=--)|$)""", re.MULTILINE)
+        _re_non_word_chars = r"""(?:[)";}\]*:@'({\[?!])"""
+
+        def _word_tokenizer_re(self) -> re.Pattern[str]:
+            parts = {
+                "NonWord": self._re_non_word_chars,
+                "MultiChar": self._re_multi_char_punct,
+                "WordStart": self._re_word_start,
+            }
+            return re.compile(self._word_tokenize_fmt % parts, re.VERBOSE)
+
+        def period_context_re(self) -> re.Pattern[str]:
+            parts = {"NonWord": self._re_non_word_chars, "SentEndChars": self._re_sent_end_chars}
+            return re.compile(self._period_context_fmt % parts, re.VERBOSE)
+
+    class Token(PunktToken):  # type: ignore[misc]
+        _RE_ELLIPSIS = re.compile(PunktToken._RE_ELLIPSIS.pattern)
+        _RE_NUMERIC = re.compile(PunktToken._RE_NUMERIC.pattern)
+        _RE_INITIAL = re.compile(PunktToken._RE_INITIAL.pattern)
+        _RE_ALPHA = re.compile(PunktToken._RE_ALPHA.pattern)
+
+    shipped = Punkt()
+    parameters = PunktParameters()
+    parameters.abbrev_types = shipped.abbreviations
+    parameters.sent_starters = shipped.sentence_starters
+    parameters.collocations = shipped.collocations
+    parameters.ortho_context = defaultdict(int, shipped.orthography)
+    sentences = PunktSentenceTokenizer(parameters, lang_vars=Variables(), token_cls=Token)
+    words = Words()
+    return lambda text: [word for sentence in sentences.tokenize(text) for word in words.tokenize(sentence)]
+
+
+def repetition(text: str, line: float, paragraph: float, ngram: float, min_length: int) -> dict[str, Any]:
+    """The repetition filter and its figures, rule by rule."""
+
+    def share(parts: list[str]) -> float:
+        return 1 - len(Counter(parts)) / len(parts) if parts else 0.0
+
+    def ngrams(n: int) -> float:
+        counts = Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1))
+        total = sum(counts.values())
+        return (total - len(counts)) / total if total else 0.0
+
+    lines = [part.strip() for part in text.split("\n") if part.strip()]
+    paragraphs = [part.strip() for part in re.split(r"\n\s*\n", text) if part.strip()]
+    words = nltk_word_tokenize()(text.lower())
+    run = max((len(list(same)) for _, same in itertools.groupby(text.lower().split())), default=0)
+    figures = {
+        "duplicate_line_ratio": share(lines),
+        "duplicate_paragraph_ratio": share(paragraphs),
+        "duplicate_2gram_ratio": ngrams(2),
+        "duplicate_3gram_ratio": ngrams(3),
+        "longest_word_run": run,
+    }
+    reason = "passed"
+    if len(text) < min_length:
+        reason = "too_short"
+    elif run > 50:
+        reason = "pathological_repetition"
+    elif figures["duplicate_line_ratio"] > line:
+        reason = "extreme_line_repetition"
+    elif figures["duplicate_paragraph_ratio"] > paragraph:
+        reason = "extreme_paragraph_repetition"
+    elif figures["duplicate_2gram_ratio"] > ngram or figures["duplicate_3gram_ratio"] > ngram:
+        reason = "degenerate_repetition"
+    return {"is_kept": reason == "passed", "reason": reason, **figures}

@@ -1,0 +1,186 @@
+"""The command line: parses, loads a config, calls a pipeline, prints. No logic, and no heavy import at module level."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from tagcorpus.errors import TagcorpusError
+
+Command = Callable[..., None]
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class UnderscoreCommand(click.Command):
+    """Every option also takes its underscore spelling (--text_column), as users of the paper's scripts have it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [_dashed(a) for a in args])
+
+
+def _dashed(argument: str) -> str:
+    if not argument.startswith("--"):
+        return argument
+    name, separator, value = argument.partition("=")
+    return name.replace("_", "-") + separator + value
+
+
+@click.group(context_settings=CONTEXT)
+@click.version_option(package_name="tagcorpus")
+def main() -> None:
+    """Tag corpora and model generations; lose nothing; know what the tags are worth."""
+
+
+@main.group()
+def run() -> None:
+    """Read documents and run a pipeline over them."""
+
+
+def common(command: Command) -> Command:
+    """The options that every pipeline has. Defaults are in configs/common.yaml, so that None means: not given."""
+    options = [
+        click.option(
+            "--input",
+            "-i",
+            "input",
+            multiple=True,
+            metavar="[LABEL=]PATH",
+            help="File, folder, glob, URL, or - for standard input; repeatable.",
+        ),
+        click.option(
+            "--output",
+            "-o",
+            metavar="DIR-or-FILE",
+            help="Output folder (default ./<first input's stem>.tagcorpus); ending in .csv, .json or .parquet: also the main result as that file.",
+        ),
+        click.option("--work", metavar="DIR", help="Folder for sidecars when --output names a file."),
+        click.option("--glob", multiple=True, help="In folders, only paths that match; repeatable."),
+        click.option("--exclude", multiple=True, help="In folders, no path that matches; repeatable."),
+        click.option(
+            "--text-column",
+            help="Where the text is: a name, a.b, or messages[*].content (default text, content, raw_content).",
+        ),
+        click.option("--id-column", help="Where the id is (default id, else doc_id, else <path>:<row>)."),
+        click.option(
+            "--resps-format",
+            is_flag=True,
+            default=None,
+            help="Evaluation-harness samples: text is resps[i][j] (also noticed by itself).",
+        ),
+        click.option("--limit", "--num-docs", type=int, help="Only the first N rows."),
+        click.option("--sample", type=float, metavar="FRACTION", help="Only this share of the rows, chosen by --seed."),
+        click.option("--seed", type=int),
+        click.option("--workers", "-w", type=int, help="Worker processes (default: the CPUs this process may use)."),
+        click.option("--overwrite", is_flag=True, default=None, help="Compute anew (LLM answers stay cached)."),
+        click.option(
+            "--max-quarantined",
+            type=float,
+            metavar="X",
+            help="Share below 1, or a count; above it exit 3 (default: the larger of 10 rows and 1 %).",
+        ),
+        click.option("--dry-run", is_flag=True, default=None, help="Plan, sizes and cost; nothing is written."),
+        click.option("--json", "json", is_flag=True, default=None, help="The result as JSON on standard output."),
+        click.option("--config", type=click.Path(), metavar="FILE", help="YAML with any of these keys."),
+        click.option(
+            "--set",
+            "sets",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="Any key, also of a tagger: tokens.tokenizer=cl100k_base.",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@run.command(cls=UnderscoreCommand)
+@common
+@click.option(
+    "--taggers",
+    "--feature",
+    "-t",
+    multiple=True,
+    metavar="LIST",
+    help="Comma-separated; NAME=TAGGER gives an instance a name of its own.",
+)
+def tag(**options: Any) -> None:
+    """Add tagger columns as sidecar files, with a summary of every column."""
+    _run("tag", options)
+
+
+@run.command("filter", cls=UnderscoreCommand)
+@common
+@click.option("--keep", metavar="INSTANCE.COLUMN", help="The boolean column that decides (default repetition.is_kept).")
+def filter_(**options: Any) -> None:
+    """Write kept and removed rows in the input's own format; removed ones say why."""
+    _run("filter", options)
+
+
+@run.command(cls=UnderscoreCommand)
+@common
+@click.option(
+    "--backend",
+    type=click.Choice(["auto", "openai", "fasttext"]),
+    help="auto: openai when an endpoint is configured, else the embedded fastText model.",
+)
+@click.option("--base-url", help="OpenAI-compatible endpoint (else OPENAI_BASE_URL).")
+@click.option("--model", help="Model name at the endpoint.")
+@click.option("--tree", type=click.Path(), metavar="FILE", help="A stage tree of your own (YAML).")
+@click.option("--concurrency", type=int, help="Calls in flight.")
+@click.option("--max-requests", type=int, help="Stop with exit 5 before more calls than this.")
+@click.option("--llm-cache", metavar="FILE", help="Where answers are kept (default: the user's cache folder).")
+@click.option("--no-llm-cache", is_flag=True, default=None, help="Keep no answers.")
+@click.option("--with-text", is_flag=True, default=None, help="Add the text to predicted_domains.csv.")
+def domain(**options: Any) -> None:
+    """Label every document with its domain."""
+    if options.pop("no_llm_cache"):
+        options["llm_cache"] = "none"
+    for key in ("backend", "base_url", "model", "tree", "concurrency", "max_requests", "llm_cache"):
+        options[f"domain.{key}"] = options.pop(key)
+    _run("domain", options)
+
+
+@main.command(cls=UnderscoreCommand)
+@click.argument("name", required=False)
+def taggers(name: str | None) -> None:
+    """List the taggers, or describe one: columns, units, parameters."""
+    _guarded(lambda: click.echo(importlib.import_module("tagcorpus.pipelines.describe").taggers(name)))
+
+
+@main.command(cls=UnderscoreCommand)
+@click.argument("pipeline")
+@click.option("--config", type=click.Path(), metavar="FILE")
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE")
+def config(pipeline: str, config: str | None, sets: tuple[str, ...]) -> None:
+    """Print the effective configuration of a pipeline as YAML."""
+    _guarded(
+        lambda: click.echo(
+            importlib.import_module("tagcorpus.pipelines.describe").config(pipeline, config, sets), nl=False
+        )
+    )
+
+
+def _run(pipeline: str, options: dict[str, Any]) -> None:
+    config, sets = options.pop("config"), options.pop("sets")
+    given = {k: list(v) if isinstance(v, tuple) else v for k, v in options.items() if v is not None and v != ()}
+    _guarded(
+        lambda: sys.exit(importlib.import_module("tagcorpus.pipelines.describe").run(pipeline, config, sets, given))
+    )
+
+
+def _guarded(body: Callable[[], None]) -> None:
+    """Exit codes for errors: no traceback for anything that is meant for the user."""
+    try:
+        body()
+    except TagcorpusError as error:
+        click.echo(f"tagcorpus: {error}", err=True)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""What the command line prints: taggers, configurations, and the result of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tagcorpus.pipelines.config import load_options, parameters_of, to_yaml
+from tagcorpus.pipelines.display import Display
+from tagcorpus.pipelines.job import Result
+from tagcorpus.pipelines.run import Terminated, as_json, run_options
+from tagcorpus.taggers import load, names, tagger_class
+
+
+def run(pipeline: str, config_file: str | None, sets: Sequence[str], given: Mapping[str, Any]) -> int:
+    """Run a pipeline for the command line: results to stdout, everything else to stderr. Returns the exit code."""
+    options = load_options(pipeline, config_file, sets, given)
+    display = Display()
+    try:
+        result = run_options(pipeline, options, display)
+    except KeyboardInterrupt:
+        display.say("interrupted; finished ranges are kept, the same command goes on from there")
+        return 130
+    except Terminated:
+        display.say("terminated; finished ranges are kept, the same command goes on from there")
+        return 143
+    print(as_json(result) if options.json else table(result), file=sys.stdout)
+    return result.exit_code
+
+
+def taggers(name: str | None) -> str:
+    """All taggers with their columns; or one, with meanings, units and parameters."""
+    if name is None:
+        lines = []
+        for known in names():
+            columns = ", ".join(load(known).columns.names)
+            lines.append(f"{known:<12} {_first_line(tagger_class(known))}\n{'':<12} {columns}")
+        return "\n".join(lines)
+    cls = tagger_class(name)
+    tagger = load(name)
+    lines = [f"{name} (version {tagger.version}): {_first_line(cls)}", "", "columns"]
+    for field in tagger.columns:
+        told = {k.decode(): v.decode() for k, v in (field.metadata or {}).items()}
+        lines.append(f"  {field.name:<24} {field.type!s:<10} {told['meaning']} [{told['unit']}]")
+    fields = dataclasses.fields(cls)
+    lines += ["", "parameters" if fields else "no parameters"]
+    lines += [f"  --set {name}.{f.name}={f.default!r}" for f in fields]
+    return "\n".join(lines)
+
+
+def config(pipeline: str, config_file: str | None, sets: Sequence[str]) -> str:
+    """The effective options of a pipeline as YAML."""
+    options = load_options(pipeline, config_file, sets)
+    instances = importlib.import_module(f"tagcorpus.pipelines.{pipeline}").instances(options)
+    return to_yaml(options, {n: parameters_of(n, t, options.parameters.get(n, {})) for n, t in instances.items()})
+
+
+def table(result: Result) -> str:
+    """The summary as a person reads it."""
+    summary = result.summary
+    if "dry_run" in summary:
+        return "\n".join(
+            f"{k:<18} {v:,}" if isinstance(v, int) else f"{k:<18} {v}" for k, v in summary["dry_run"].items()
+        )
+    lines = [f"{result.counts.documents:,} documents -> {result.output}"]
+    for instance, value in summary.get("instances", {}).items():
+        for column, found in value["columns"].items():
+            lines.append(f"  {instance + '.' + column:<36} {_shown(found)}")
+    return "\n".join(lines)
+
+
+def _shown(found: Mapping[str, Any]) -> str:
+    missing = f", {found['missing']:,} missing" if found.get("missing") else ""
+    if "mean" in found:
+        return f"mean {found['mean']:.6g}, median {found['p50']:.6g}, {found['min']:.6g} to {found['max']:.6g}{missing}"
+    if "share_true" in found and found["share_true"] is not None:
+        return f"{found['true']:,} of {found['n']:,} ({100 * found['share_true']:.1f} %){missing}"
+    if "top" in found:
+        return ", ".join(f"{k} {n:,}" for k, n in list(found["top"].items())[:6]) + missing
+    return f"no values{missing}"
+
+
+def _first_line(cls: type[Any]) -> str:
+    return (cls.__doc__ or "").strip().split("\n")[0]

@@ -1,0 +1,377 @@
+"""One run of one pipeline: its output folder, its plan, its executor, its ledger, and the exit code it deserves."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+import secrets
+import shlex
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from datatrove.pipeline.base import PipelineStep
+
+import tagcorpus
+from tagcorpus.errors import ConfigError
+from tagcorpus.pipelines import inputs
+from tagcorpus.pipelines.config import Options
+from tagcorpus.pipelines.display import Display, Watch
+from tagcorpus.pipelines.documents import Reading
+from tagcorpus.pipelines.executors import PlanExecutor
+from tagcorpus.pipelines.inputs import InputFile
+from tagcorpus.pipelines.plan import Index, Indexed, Plan, check_text, load_plan, make_plan
+from tagcorpus.pipelines.ranges import Counts
+from tagcorpus.pipelines.records import REASONS, DocumentFields
+from tagcorpus.pipelines.sidecars import Instance, Standing, claim, remove_leftovers, standing
+from tagcorpus.pipelines.steps import Publish, RangeReport, Read, Tag
+from tagcorpus.pipelines.storage import Folder, own_suffix
+
+RESULT_SUFFIXES = (".csv", ".json", ".parquet")
+VERSIONS_OF = ("numpy", "pyarrow", "numba", "tiktoken", "pycld2", "nltk", "fasttext-community", "openai", "datatrove")
+
+
+@dataclass
+class Result:
+    """What a finished run says. `exit_code` 0: all accounted for; 1: an input was broken; 3: too much in quarantine."""
+
+    pipeline: str
+    output: str
+    exit_code: int
+    counts: Counts
+    summary: dict[str, Any]
+    ledger: str
+    messages: list[str] = field(default_factory=list)
+
+
+class Job:
+    """Everything of a run that does not depend on which pipeline it is."""
+
+    def __init__(self, pipeline: str, options: Options, display: Display) -> None:
+        if options.executor != "local":
+            raise ConfigError(f"executor must be local, got {options.executor!r}")
+        if not options.input:
+            raise ConfigError("no input: give --input PATH (a file, a folder, a glob, a URL, or - for standard input)")
+        self.pipeline, self.options, self.display = pipeline, options, display
+        self.reading = Reading(
+            DocumentFields(options.text_column, options.id_column, options.resps_format),
+            options.max_line_bytes,
+            1.0 if options.sample is None else options.sample,
+            options.seed,
+        )
+        self.workers = options.workers or default_workers()
+        self._spool: str | None = None
+        self.files = self._find()
+        self.result_file, folder = self._output()
+        self.output = Folder(folder)
+        if options.output is None:
+            self._check_default_folder()
+        self.run_name = f"{time.strftime('%Y%m%dT%H%M%S')}-{pipeline}-{secrets.token_hex(3)}"
+        self.ranges: list[dict[str, Any]] = []
+        self.totals = Counts()
+        self.notes: list[str] = []
+        self._started = time.time()
+
+    def _find(self) -> list[InputFile]:
+        options = self.options
+        if any(inputs.label_and_path(a)[1] == "-" for a in options.input):
+            if options.output is None:
+                raise ConfigError("--input - (standard input) needs --output FOLDER")
+            self._spool = tempfile.mkdtemp(prefix="tagcorpus-stdin-")
+            copy = os.path.join(self._spool, "stdin")
+            inputs.spool_stdin(copy)
+            return inputs.find(options.input, options.glob, options.exclude, copy)
+        return inputs.find(options.input, options.glob, options.exclude)
+
+    def _output(self) -> tuple[str | None, str]:
+        """The single file that the main result goes to, if one is wanted, and the folder for everything."""
+        options = self.options
+        wanted = options.output
+        if wanted is not None and not wanted.lower().endswith(RESULT_SUFFIXES):
+            if options.work is not None:
+                raise ConfigError("--work goes with an --output that ends in .csv, .json or .parquet")
+            return None, wanted
+        if options.work is not None:
+            return wanted, options.work
+        first = inputs.label_and_path(options.input[0])[1]
+        if "://" in first:
+            raise ConfigError("remote input needs --output FOLDER" + (" or --work FOLDER" if wanted else ""))
+        return wanted, default_folder(first, options)
+
+    def _check_default_folder(self) -> None:
+        """A default folder that holds another input's results is not ours to add to."""
+        if not self.output.exists("plan"):
+            return
+        ours = {f.path for f in self.files}
+        for planned in load_plan(self.output):
+            if planned.file.name in {f.name for f in self.files} and planned.file.path not in ours:
+                raise ConfigError(
+                    f"{self.output} holds results of another input ({planned.file.path}); give --output FOLDER"
+                )
+
+    def plan(self) -> Plan:
+        """Index what is not indexed yet. Raises InputError where no text is found."""
+        options = self.options
+        plan = make_plan(
+            self.output, self.files, self.reading, options.shard_bytes, options.limit, self._index, not options.dry_run
+        )
+        check_text(plan, self.reading)
+        return plan
+
+    def _index(self, step: Index, n: int) -> list[Indexed]:
+        results = self.execute([step], [[r] for r in range(n)], lambda r: step.tasks[r].file.path, "indexing", 0)
+        return [results[r][0] for r in range(n)]
+
+    def execute(
+        self,
+        pipeline: Sequence[PipelineStep],
+        units: Sequence[Sequence[int]],
+        describe: Callable[[int], str],
+        title: str,
+        total_rows: int,
+        *,
+        threads: bool = False,
+        on_done: Callable[[Watch, int, list[Any]], None] = lambda _w, _r, _found: None,
+    ) -> dict[int, list[Any]]:
+        """Run a pipeline over ranks on this job's executor, with progress."""
+        executor = PlanExecutor(
+            pipeline,
+            units,
+            self.workers,
+            logging_dir=self.output.path(f"runs/{self.run_name}"),
+            describe=describe,
+            threads=threads,
+        )
+        with Watch(self.display, title, total_rows, executor.beats, describe) as watch:
+            return executor.run(lambda rank, found: on_done(watch, rank, found))
+
+    def tag(self, plan: Plan, instances: Sequence[Instance], *, threads: bool = False) -> None:
+        """Compute every part that is missing or out of date, and enter all ranges into the ledger."""
+        if self.options.overwrite:
+            for instance in instances:
+                self.output.remove(f"attributes/{instance.name}")
+        claim(self.output, instances)
+        before = standing(self.output, plan, self.reading, instances)
+        todo = before.todo(len(plan.ranges), instances)
+        pending = [rank for rank, names in enumerate(todo) if names]
+        self._tell_standing(plan, before, len(pending), len(instances))
+        counts: dict[tuple[int, str], Counts] = dict(before.done)
+        seconds: dict[int, float] = {}
+
+        def on_done(watch: Watch, rank: int, found: list[Any]) -> None:
+            report: RangeReport = found[0]
+            seconds[rank] = report.seconds
+            counts.update({(rank, name): c for name, c in report.counts.items()})
+            read = next(iter(report.counts.values()))
+            watch.done(
+                read.lines + read.unreadable, read.text_bytes, sum(c.quarantined_rows for c in report.counts.values())
+            )
+
+        try:
+            if pending:
+                steps: list[PipelineStep] = [Read(plan, self.reading, todo), *(Tag(i) for i in instances)]
+                steps.append(Publish(self.output, plan, self.reading, instances, todo))
+                rows = sum(plan.ranges[r][0].ranges[plan.ranges[r][1]].rows for r in pending)
+                units = _units(plan, pending, self.workers)
+                self.execute(
+                    steps, units, lambda r: _describe(plan, r), self.pipeline, rows, threads=threads, on_done=on_done
+                )
+        finally:
+            self._account(plan, instances, counts, seconds)
+        remove_leftovers(self.output, plan, instances)
+
+    def _tell_standing(self, plan: Plan, before: Standing, pending: int, n_instances: int) -> None:
+        files, ranges = len(plan.files), len(plan.ranges)
+        told = f"{files:,} file{'s' * (files != 1)}, {plan.rows:,} rows, {ranges:,} range{'s' * (ranges != 1)}"
+        if before.done:
+            told += f"; {len(before.done):,} of {ranges * n_instances:,} parts are there already"
+        if before.stale:
+            told += f"; {before.stale:,} are of an earlier input or version and are computed again"
+            self.notes.append(f"{before.stale} stale parts recomputed")
+        self.display.say(
+            told
+            + (f"; {min(self.workers, pending)} worker{'s' * (min(self.workers, pending) != 1)}" if pending else "")
+        )
+
+    def _account(
+        self,
+        plan: Plan,
+        instances: Sequence[Instance],
+        counts: dict[tuple[int, str], Counts],
+        seconds: dict[int, float],
+    ) -> None:
+        for rank, (planned, k) in enumerate(plan.ranges):
+            own = [counts[rank, i.name] for i in instances if (rank, i.name) in counts]
+            if len(own) < len(instances):
+                self.ranges.append({"input": planned.file.name, "range": k, "is_done": False})
+                continue
+            read = Counts.from_json(own[0].to_json())
+            read.quarantined = Counter({r: n for c in own for r, n in c.quarantined.items()})
+            self.totals.add(read)
+            entry = {"input": planned.file.name, "range": k, "is_done": True, **read.to_json()}
+            self.ranges.append(
+                {**entry, **({"seconds": round(seconds[rank], 3)} if rank in seconds else {"is_resumed": True})}
+            )
+
+    def dry_run(self, plan: Plan, instances: Sequence[Instance]) -> Result:
+        """What a run would do: nothing is written."""
+        before = standing(self.output, plan, self.reading, instances)
+        pending = [rank for rank, names in enumerate(before.todo(len(plan.ranges), instances)) if names]
+        value = {
+            "files": len(plan.files),
+            "rows": plan.rows,
+            "ranges": len(plan.ranges),
+            "ranges_to_compute": len(pending),
+            "input_bytes": sum(f.size() for f in self.files),
+            "instances": [i.name for i in instances],
+            "workers": min(self.workers, max(len(pending), 1)),
+            "output": str(self.output),
+        }
+        return Result(self.pipeline, str(self.output), 0, Counts(), {"dry_run": value}, "", [])
+
+    def finish(self, summary: dict[str, Any]) -> Result:
+        """The ledger, the verdict, and the Result that says both."""
+        code, messages = self.verdict()
+        for message in messages:
+            self.display.say(message)
+        ledger = self.write_ledger(code)
+        return Result(self.pipeline, str(self.output), code, self.totals, summary, ledger, messages)
+
+    def verdict(self) -> tuple[int, list[str]]:
+        """Exit code of a run that came to its end, and the sentences that explain it."""
+        told = []
+        totals = self.totals
+        allowed = self._allowed()
+        if totals.quarantined_rows:
+            reasons = "; ".join(f"{n:,} {_reason(r)}" for r, n in totals.quarantined.most_common())
+            told.append(
+                f"{totals.quarantined_rows:,} rows are in quarantine ({self.output.path('quarantine')}): {reasons}"
+            )
+        if totals.is_broken:
+            broken = sorted({r["input"] for r in self.ranges if r.get("quarantined", {}).get("broken_file")})
+            told.append(
+                f"broken input: {', '.join(broken[:5])}{' ...' if len(broken) > 5 else ''}; what came before the break was taken"
+            )
+            return 1, told
+        if totals.quarantined_rows > allowed:
+            told.append(f"that is more than the {allowed:,.0f} rows allowed (--max-quarantined)")
+            return 3, told
+        return 0, told
+
+    def _allowed(self) -> float:
+        given = self.options.max_quarantined
+        if given is None:
+            return max(10.0, 0.01 * self.totals.lines)
+        return given * self.totals.lines if 0 < given < 1 else given
+
+    def write_command(self) -> None:
+        """command.json of the run folder: what was asked for. No environment variable is ever written."""
+        value = {
+            "command": shlex.join(["tagcorpus", *sys.argv[1:]])
+            if "tagcorpus" in os.path.basename(sys.argv[0])
+            else None,
+            "pipeline": self.pipeline,
+            "options": dataclasses.asdict(self.options),
+            "inputs": [f.path for f in self.files],
+            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        }
+        self.output.publish(f"runs/{self.run_name}/command.json", json.dumps(value, indent=1).encode())
+
+    def write_ledger(self, exit_code: int, **more: Any) -> str:
+        """ledger.json and log.txt of the run folder; returns the ledger's path."""
+        value = {
+            "pipeline": self.pipeline,
+            "exit_code": exit_code,
+            "seconds": round(time.time() - self._started, 3),
+            "workers": self.workers,
+            "executor": self.options.executor,
+            "totals": self.totals.to_json(),
+            "ranges_done": sum(r["is_done"] for r in self.ranges),
+            "ranges_planned": len(self.ranges),
+            "notes": self.notes,
+            "versions": versions(),
+            **more,
+            "ranges": self.ranges,
+        }
+        name = f"runs/{self.run_name}/ledger.json"
+        self.output.publish(name, json.dumps(value, indent=1).encode())
+        self.output.publish(f"runs/{self.run_name}/log.txt", ("\n".join(self.display.log) + "\n").encode())
+        return self.output.path(name)
+
+    def close(self) -> None:
+        """Remove this run's temporary files, and those that other runs left more than a day ago."""
+        self.output.sweep({own_suffix()})
+        if self._spool is not None:
+            shutil.rmtree(self._spool, ignore_errors=True)
+
+
+def default_workers() -> int:
+    """min(CPU affinity, cgroup quota, SLURM_CPUS_PER_TASK), at least 1."""
+    counts = [len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1]
+    if (allotted := os.environ.get("SLURM_CPUS_PER_TASK", "")).isdigit():
+        counts.append(int(allotted))
+    try:
+        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:
+            quota, period = file.read().split()
+        if quota != "max":
+            counts.append(int(quota) // int(period))
+    except (OSError, ValueError):
+        pass  # no cgroup v2 here
+    return max(1, min(counts))
+
+
+def default_folder(first_input: str, options: Options) -> str:
+    """./<first input's stem>.tagcorpus, with limit and sample in the name so that a trial never passes for the whole."""
+    parts = [p for p in first_input.rstrip("/").split("/") if p not in ("", ".", "..")]
+    literal = next((p for p in reversed(parts) if not any(c in p for c in "*?[")), "corpus")
+    stem = literal
+    while os.path.splitext(stem)[1].lower() in {*inputs.FORMATS, *inputs.COMPRESSIONS}:
+        stem = os.path.splitext(stem)[0]
+    if options.limit is not None:
+        stem += f".limit{options.limit}"
+    if options.sample is not None and options.sample < 1:
+        stem += f".sample{options.sample:g}-seed{options.seed}"
+    return f"{stem}.tagcorpus"
+
+
+def versions() -> dict[str, str]:
+    found = {"tagcorpus": tagcorpus.__version__, "python": platform.python_version()}
+    for name in VERSIONS_OF:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _units(plan: Plan, pending: Sequence[int], workers: int) -> list[list[int]]:
+    """Ranks one by one; those of a compressed file in as many runs of neighbours as there are workers."""
+    units: list[list[int]] = []
+    ranges = plan.ranges
+    by_file: dict[str, list[int]] = {}
+    for rank in pending:
+        by_file.setdefault(ranges[rank][0].file.name, []).append(rank)
+    for ranks in by_file.values():
+        step = max(1, -(-len(ranks) // workers)) if ranges[ranks[0]][0].file.compression else 1
+        units += [ranks[i : i + step] for i in range(0, len(ranks), step)]
+    return units
+
+
+def _describe(plan: Plan, rank: int) -> str:
+    planned, k = plan.ranges[rank]
+    return f"range {k} of {planned.file.name}"
+
+
+def _reason(reason: str) -> str:
+    if reason.startswith("tagger:"):
+        _, instance, error = reason.split(":", 2)
+        return f"on which {instance} raised {error}"
+    return f"{reason} ({REASONS[reason]})"

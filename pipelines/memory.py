@@ -1,0 +1,57 @@
+"""`tagcorpus.tag`: taggers on texts that are in memory already, without files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from tagcorpus.errors import InputError
+from tagcorpus.pipelines.config import instance_names
+from tagcorpus.pipelines.documents import BATCH_ROWS
+from tagcorpus.pipelines.records import DEFAULT_TEXT_COLUMNS, repair
+from tagcorpus.taggers import load
+from tagcorpus.taggers._batch import DocumentBatch
+
+
+def tag(
+    texts: Sequence[str] | pa.Table,
+    taggers: Sequence[str] | str = ("length", "tokens", "keywords", "language", "repetition"),
+    parameters: Mapping[str, Mapping[str, Any]] | None = None,
+) -> pa.Table:
+    """Tags of texts, or of a table with a text column: one row each, in order.
+
+    taggers     names, or `instance=tagger`
+    parameters  by instance name
+    returns     columns of all instances, `<instance>.<column>`; a table's other columns come first
+    Raises InputError where a text is missing, ConfigError for unknown names and parameters.
+    """
+    table, documents = _documents(texts)
+    names = instance_names([taggers] if isinstance(taggers, str) else list(taggers))
+    for section in set(parameters or {}) - set(names):
+        raise InputError(f"parameters for {section!r}, which is not among the taggers {', '.join(names)}")
+    batches = [DocumentBatch.from_texts(documents[i : i + BATCH_ROWS]) for i in range(0, len(documents), BATCH_ROWS)]
+    for name, tagger_name in names.items():
+        tagger = load(tagger_name, dict((parameters or {}).get(name, {})), name)
+        tagged = pa.Table.from_batches([tagger.tag(b) for b in batches], tagger.columns)
+        for field in tagger.columns:
+            table = table.append_column(field.with_name(f"{name}.{field.name}"), tagged[field.name])
+    return table
+
+
+def _documents(texts: Sequence[str] | pa.Table) -> tuple[pa.Table, list[str]]:
+    if isinstance(texts, pa.Table):
+        column = next((c for c in DEFAULT_TEXT_COLUMNS if c in texts.column_names), None)
+        if column is None:
+            raise InputError(
+                f"the table has no column text, content or raw_content, only {', '.join(texts.column_names)}"
+            )
+        found, table = texts[column].to_pylist(), texts
+    else:
+        found = list(texts)
+        table = pa.table({"row": pa.array(range(len(found)), pa.int64())})
+    for row, text in enumerate(found):
+        if not isinstance(text, str):
+            raise InputError(f"row {row} is not a string but {type(text).__name__}")
+    return table, [repair(t) for t in found]

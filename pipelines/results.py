@@ -1,0 +1,46 @@
+"""The main result as one file, where `--output` names one: a table of all documents, or the summary."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from tagcorpus.pipelines.job import Job
+from tagcorpus.pipelines.plan import Plan
+from tagcorpus.pipelines.reading import joined
+from tagcorpus.pipelines.sidecars import Instance
+from tagcorpus.pipelines.storage import Folder
+
+
+def publish_result(job: Job, plan: Plan, instances: Sequence[Instance], summary: dict[str, Any]) -> None:
+    """Publish the file that `--output` named: .json gets the summary, .csv and .parquet the joined columns."""
+    if job.result_file is None:
+        return
+    folder, name = _split(job.result_file)
+    if name.lower().endswith(".json"):
+        folder.publish(name, json.dumps(summary, indent=1).encode())
+        return
+    tables = joined(job.output, plan.files, [i.name for i in instances])
+    first = next(tables)
+    with folder.publishing(name) as sink:
+        is_csv = name.lower().endswith(".csv")
+        with (
+            pacsv.CSVWriter(sink, first.schema)
+            if is_csv
+            else pq.ParquetWriter(sink, first.schema, compression="zstd") as writer
+        ):
+            writer.write_table(first)
+            for table in tables:
+                writer.write_table(table)
+
+
+def _split(path: str) -> tuple[Folder, str]:
+    parent, _, name = path.rpartition("/")
+    if "://" not in path:
+        parent = os.path.abspath(parent or ".")
+    return Folder(parent), name

@@ -1,0 +1,102 @@
+"""The pipelines as functions of their options: what `tagcorpus run PIPELINE` and `tagcorpus.run` call."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from tagcorpus.errors import TagcorpusError
+from tagcorpus.pipelines.config import Options, load_options
+from tagcorpus.pipelines.display import Display
+from tagcorpus.pipelines.job import Job, Result
+
+
+class Terminated(BaseException):
+    """SIGTERM: end cleanly, like Ctrl-C."""
+
+
+def run(
+    pipeline: str,
+    *,
+    config: str | None = None,
+    sets: Sequence[str] = (),
+    display: Display | None = None,
+    **options: Any,
+) -> Result:
+    """Run a pipeline; keyword options are the keys of `tagcorpus config PIPELINE`.
+
+    Returns a Result whose exit_code is 0, 1 or 3. Raises TagcorpusError (its exit_code says which kind), and
+    KeyboardInterrupt where it is interrupted: published parts stay, and the same call goes on from there.
+    """
+    if isinstance(options.get("input"), str):
+        options["input"] = [options["input"]]
+    nested: dict[str, Any] = {}
+    for key, value in options.items():
+        if isinstance(value, Mapping):
+            nested.update({f"{key}.{k}": v for k, v in value.items()})
+        else:
+            nested[key] = value
+    effective = load_options(pipeline, config, sets, nested)
+    return run_options(pipeline, effective, display or Display(quiet=True))
+
+
+def run_options(pipeline: str, options: Options, display: Display) -> Result:
+    """Run a pipeline whose options are already put together."""
+    body: Callable[[Job], Result] = importlib.import_module(f"tagcorpus.pipelines.{pipeline}").run
+    job = Job(pipeline, options, display)
+    try:
+        with _termination():
+            if not options.dry_run:
+                job.write_command()
+            return body(job)
+    except (TagcorpusError, KeyboardInterrupt, Terminated) as error:
+        if not options.dry_run:
+            _last_words(job, error)
+        raise
+    finally:
+        job.close()
+
+
+def _last_words(job: Job, error: BaseException) -> None:
+    """Ledger of a run that did not come to its end. A full disk must not hide the first error behind a second."""
+    code = error.exit_code if isinstance(error, TagcorpusError) else 143 if isinstance(error, Terminated) else 130
+    try:
+        job.write_ledger(code, error=str(error) or type(error).__name__)
+    except TagcorpusError:
+        pass
+
+
+@contextmanager
+def _termination() -> Iterator[None]:
+    """Turn SIGTERM into an exception while the run lasts (only the main thread may)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def terminate(_signal: int, _frame: object) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def as_json(result: Result) -> str:
+    """The result as one JSON object, for `--json`."""
+    value = {
+        "pipeline": result.pipeline,
+        "output": result.output,
+        "exit_code": result.exit_code,
+        "counts": result.counts.to_json(),
+        "messages": result.messages,
+        "ledger": result.ledger,
+        "summary": result.summary,
+    }
+    return json.dumps(value, indent=1)

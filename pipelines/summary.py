@@ -1,0 +1,209 @@
+"""What the columns of an output look like: exact moments and percentiles, over the parts in plan order.
+
+Percentiles come from an order-preserving mapping of float64 onto uint64 and four histograms of 16 bits each, so they
+are exact (numpy's linear interpolation) in memory that does not grow with the corpus. Moments are merged part by part
+in plan order (Chan et al. 1979, pairwise update), so they do not depend on who computed what when.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tagcorpus.pipelines.plan import Plan
+from tagcorpus.pipelines.ranges import Counts
+from tagcorpus.pipelines.sidecars import Instance, part_name
+from tagcorpus.pipelines.storage import Folder
+
+PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
+HISTOGRAM_BINS = 50
+TOP_VALUES = 50
+# Up to so many values of an instance stay in memory between the passes; beyond, its parts are read again.
+KEPT_ROWS = 4_000_000
+
+Floats = npt.NDArray[np.float64]
+Keys = npt.NDArray[np.uint64]
+
+
+def summarise(
+    output: Folder, plan: Plan, instances: Sequence[Instance], totals: Counts, pipeline: str
+) -> dict[str, Any]:
+    """Summary of every column of these instances, published as summary/<pipeline>.json and .csv."""
+    value: dict[str, Any] = {
+        "pipeline": pipeline,
+        "counts": totals.to_json(),
+        "instances": {i.name: {**i.identity(), "columns": _columns(output, plan, i)} for i in instances},
+    }
+    output.publish(f"summary/{pipeline}.json", json.dumps(value, indent=1, allow_nan=False).encode())
+    output.publish(f"summary/{pipeline}.csv", _as_csv(value["instances"]).encode())
+    return value
+
+
+def _columns(output: Folder, plan: Plan, instance: Instance) -> dict[str, Any]:
+    parts = _Parts(output, plan, instance)
+    found: dict[str, Any] = {}
+    for field in instance.tagger.columns:
+        if pa.types.is_boolean(field.type):
+            found[field.name] = _of_booleans(parts.column(field.name))
+        elif pa.types.is_integer(field.type) or pa.types.is_floating(field.type):
+            found[field.name] = _of_numbers(lambda name=field.name: parts.column(name))  # type: ignore[misc]
+        elif pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
+            found[field.name] = _of_strings(parts.column(field.name))
+        meaning = {k.decode(): v.decode() for k, v in (field.metadata or {}).items()}
+        found.setdefault(field.name, {}).update(meaning)
+    return found
+
+
+class _Parts:
+    """An instance's parts, column by column, in plan order."""
+
+    def __init__(self, output: Folder, plan: Plan, instance: Instance) -> None:
+        self.output = output
+        self.names = [part_name(instance.name, planned.file.name, k) for planned, k in plan.ranges]
+        self._kept: list[pa.Table] | None = None
+        if plan.rows <= KEPT_ROWS:
+            columns = instance.tagger.columns.names
+            self._kept = [self._read(name, columns) for name in self.names]
+
+    def column(self, name: str) -> Iterator[pa.ChunkedArray]:
+        if self._kept is not None:
+            return (table[name] for table in self._kept)
+        return (self._read(part, [name])[name] for part in self.names)
+
+    def _read(self, part: str, columns: list[str]) -> pa.Table:
+        with self.output.open(part) as file:
+            return pq.read_table(file, columns=columns, use_threads=False)
+
+
+def _of_numbers(column: Callable[[], Iterable[pa.ChunkedArray]]) -> dict[str, Any]:
+    n = missing = 0
+    mean = m2 = 0.0
+    low, high = math.inf, -math.inf
+    for array in column():
+        values = _floats(array)
+        missing += len(array) - len(values)
+        if not len(values):
+            continue
+        part_mean = float(values.sum()) / len(values)
+        part_m2 = float(np.square(values - part_mean).sum())
+        delta = part_mean - mean
+        m2 += part_m2 + delta * delta * n * len(values) / (n + len(values))
+        n += len(values)
+        mean += delta * len(values) / n
+        low, high = min(low, float(values.min())), max(high, float(values.max()))
+    if n == 0:
+        return {"n": 0, "missing": missing}
+    found = {
+        "n": n,
+        "missing": missing,
+        "mean": mean,
+        "std": math.sqrt(m2 / (n - 1)) if n > 1 else None,
+        "min": low,
+        "max": high,
+    }
+    found |= {
+        f"p{p}": v
+        for p, v in zip(PERCENTILES, percentiles(lambda: map(_floats, column()), n, PERCENTILES), strict=True)
+    }
+    edges = np.linspace(low, high, HISTOGRAM_BINS + 1)
+    counts = np.zeros(HISTOGRAM_BINS, np.int64)
+    for array in column():
+        counts += np.histogram(_floats(array), bins=HISTOGRAM_BINS, range=(low, high))[0]
+    return {**found, "histogram": {"edges": edges.tolist(), "counts": counts.tolist()}}
+
+
+def _of_booleans(column: Iterable[pa.ChunkedArray]) -> dict[str, Any]:
+    n = missing = true = 0
+    for array in column:
+        missing += array.null_count
+        n += len(array) - array.null_count
+        true += pc.sum(array).as_py() or 0
+    return {"n": n, "missing": missing, "true": true, "share_true": true / n if n else None}
+
+
+def _of_strings(column: Iterable[pa.ChunkedArray]) -> dict[str, Any]:
+    seen: Counter[str] = Counter()
+    missing = 0
+    for array in column:
+        missing += array.null_count
+        for pair in pc.value_counts(array.drop_null()).to_pylist():
+            seen[pair["values"]] += pair["counts"]
+    top = sorted(seen.items(), key=lambda item: (-item[1], item[0]))[:TOP_VALUES]
+    return {"n": sum(seen.values()), "missing": missing, "distinct": len(seen), "top": dict(top)}
+
+
+def _floats(array: pa.ChunkedArray) -> Floats:
+    """The values that are there, as float64; null and NaN count as missing."""
+    values: Floats = array.drop_null().to_numpy().astype(np.float64, copy=False)
+    return values[~np.isnan(values)]
+
+
+def percentiles(chunks: Callable[[], Iterable[Floats]], n: int, wanted: Sequence[float]) -> list[float]:
+    """Exact percentiles (linear interpolation, as numpy.percentile) of n values that are read several times.
+
+    chunks  gives the values, float64 without NaN, anew at each call
+    """
+    positions = [(n - 1) * (p / 100) for p in wanted]
+    ranks = sorted({r for x in positions for r in (math.floor(x), math.ceil(x))})
+    values = dict(zip(ranks, order_statistics(chunks, ranks), strict=True))
+    found = []
+    for x in positions:
+        a, b, t = values[math.floor(x)], values[math.ceil(x)], x - math.floor(x)
+        found.append(a + (b - a) * t if t < 0.5 else b - (b - a) * (1 - t))
+    return found
+
+
+def order_statistics(chunks: Callable[[], Iterable[Floats]], ranks: Sequence[int]) -> list[float]:
+    """The values at these 0-based ranks of the sorted whole: four passes, 16 bits of the key each."""
+    prefixes = [0] * len(ranks)
+    left = list(ranks)
+    for shift in (48, 32, 16, 0):
+        histograms = {p: np.zeros(1 << 16, np.int64) for p in set(prefixes)}
+        for values in chunks():
+            keys = ordered_keys(values)
+            above = keys >> np.uint64(shift + 16) if shift < 48 else np.zeros(len(keys), np.uint64)
+            digits = ((keys >> np.uint64(shift)) & np.uint64(0xFFFF)).astype(np.int64)
+            for prefix, histogram in histograms.items():
+                chosen = digits if shift == 48 else digits[above == np.uint64(prefix)]
+                np.add(histogram, np.bincount(chosen, minlength=1 << 16), out=histogram)
+        cumulated = {p: np.cumsum(h) for p, h in histograms.items()}
+        for i, prefix in enumerate(prefixes):
+            digit = int(np.searchsorted(cumulated[prefix], left[i], side="right"))
+            left[i] -= int(cumulated[prefix][digit - 1]) if digit else 0
+            prefixes[i] = (prefix << 16) | digit
+    return [float(v) for v in from_ordered_keys(np.array(prefixes, np.uint64))]
+
+
+def ordered_keys(values: Floats) -> Keys:
+    """float64 -> uint64 such that the order is kept (IEEE 754: flip all bits of negatives, the sign bit of others)."""
+    bits = np.ascontiguousarray(values).view(np.uint64)
+    sign = np.uint64(1 << 63)
+    return np.where(bits & sign, ~bits, bits | sign)
+
+
+def from_ordered_keys(keys: Keys) -> Floats:
+    """The inverse of `ordered_keys`."""
+    sign = np.uint64(1 << 63)
+    return np.where(keys & sign, keys ^ sign, ~keys).view(np.float64)
+
+
+def _as_csv(instances: dict[str, Any]) -> str:
+    names = ["n", "missing", "mean", "std", "min", "max", *(f"p{p}" for p in PERCENTILES), "share_true", "distinct"]
+    sink = io.StringIO()
+    writer = csv.writer(sink, lineterminator="\n")
+    writer.writerow(["instance", "column", *names])
+    for instance, value in instances.items():
+        for column, found in value["columns"].items():
+            writer.writerow([instance, column, *(found.get(n, "") for n in names)])
+    return sink.getvalue()

@@ -1,0 +1,27 @@
+"""`tagcorpus run tag`: documents through any taggers, in one pass, with a summary of every column."""
+
+from __future__ import annotations
+
+from tagcorpus.pipelines.config import Options, TagOptions, instance_names
+from tagcorpus.pipelines.instances import build
+from tagcorpus.pipelines.job import Job, Result
+from tagcorpus.pipelines.results import publish_result
+from tagcorpus.pipelines.summary import summarise
+
+
+def instances(options: Options) -> dict[str, str]:
+    """Instance name -> tagger name."""
+    assert isinstance(options, TagOptions)
+    return instance_names(options.taggers)
+
+
+def run(job: Job) -> Result:
+    """Tag, summarise, and publish the main result where one file was asked for."""
+    built = build(job.options, instances(job.options))
+    plan = job.plan()
+    if job.options.dry_run:
+        return job.dry_run(plan, built)
+    job.tag(plan, built)
+    summary = summarise(job.output, plan, built, job.totals, "tag")
+    publish_result(job, plan, built, summary)
+    return job.finish(summary)

@@ -1,0 +1,472 @@
+"""The one asynchronous caller of a process: it owns the rate, the retries, the budget and the answer cache.
+
+`Caller.finish(conversations)` is the whole seam: conversations go in, come back finished, and are plain picklable
+values. Each goes on as soon as its own answer is there; nothing waits for the slowest. Calls go through the openai
+package. The key is read from the environment where the client is built and stands in no message, file or pickle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import concurrent.futures
+import os
+import random
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, Self, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+import orjson
+import xxhash
+
+from tagcorpus.errors import BudgetError, ConfigError, IncompleteError, LLMError, TagcorpusError, TaggerError
+from tagcorpus.taggers._llm_cache import AnswerCache
+from tagcorpus.taggers._llm_reply import Answer, Failure, judge
+
+OFFICIAL = "https://api.openai.com/v1"
+RESUME = "the same command goes on where this run stopped; answers already paid for are in the cache"
+GRACE_SECONDS = 5.0
+"""How long calls in flight may still land in the cache when a run stops."""
+MAX_PAUSE_SECONDS = 300.0
+"""A server that wants a longer pause than this counts as failing."""
+MAX_BACKOFF_SECONDS = 60.0
+LOOP_TURNS_PER_START = 6
+"""Calls start one after the other, this many turns of the event loop apart. Without it, answers that come in together
+advance in step through the client's many awaits, leave together, and meet again: at 64 in flight and 100 ms that costs
+a quarter of the rate."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that tells one caller from another. Never holds the key."""
+
+    base_url: str
+    model: str
+    temperature: float = 0.0
+    max_answer_tokens: int = 10
+    concurrency: int = 64
+    timeout_seconds: float = 60.0
+    max_attempts: int = 6
+    backoff_seconds: float = 0.5
+    max_requests: int = 10_000
+    cache: str = ""
+    """Path of the cache file; empty = none."""
+
+
+@dataclass
+class Usage:
+    """What a caller did. `requests` were sent (retries included); `cache_hits` and `shared` answers cost nothing."""
+
+    requests: int = 0
+    retries: int = 0
+    cache_hits: int = 0
+    shared: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class Conversation(Protocol):
+    """Immutable state of one document: what to ask next, and the state after the answer."""
+
+    def messages(self) -> list[dict[str, str]] | None: ...
+
+    def answered(self, raw: str) -> Self: ...
+
+    def failed(self, reason: str) -> Self: ...
+
+
+C = TypeVar("C", bound=Conversation)
+
+
+def public_url(url: str) -> str:
+    """A base URL without what could be a secret: user and password, query, fragment."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
+
+
+def is_official(url: str) -> bool:
+    return urlsplit(url).hostname == "api.openai.com"
+
+
+def again(error: TagcorpusError) -> TagcorpusError:
+    """The same error for another thread: one exception object raised in two threads mixes their tracebacks."""
+    return type(error)(*error.args)
+
+
+class _Stopped(Exception):
+    """The batch this call belonged to has failed; nobody wants the answer any more."""
+
+
+class _Batch:
+    """What the conversations of one `finish` share: the error that ended them, if any."""
+
+    error: BaseException | None = None
+
+
+class Caller:
+    """All calls with one `Settings`. Safe to use from several threads. ConfigError when a key is needed and not set."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.usage = Usage()
+        self._key = _key_for(settings.base_url)
+        self._cache = AnswerCache(settings.cache) if settings.cache else None
+        self._endpoint = public_url(settings.base_url)
+        self._fatal: TagcorpusError | None = None
+        self._is_closed = False
+        self._successes = 0
+        self._resume_at = 0.0
+        self._in_flight = 0
+        self._flying: dict[bytes, asyncio.Future[Answer | Failure]] = {}
+        self._unsaved: list[tuple[bytes, Answer, asyncio.Future[None]]] = []
+        self._saving: asyncio.Task[None] | None = None
+        self._lanes: list[Any] = []
+        self._make_lane, self._errors = self._client()
+        self._disk = concurrent.futures.ThreadPoolExecutor(1, "llm-cache")
+        self._slots = asyncio.Semaphore(settings.concurrency)
+        self._gate = asyncio.Lock()
+        self._probing = asyncio.Lock()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="llm-caller", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_usable(self) -> bool:
+        """False once nothing can be asked any more: closed, or refused by the endpoint for good."""
+        return self._fatal is None and not self._is_closed
+
+    def finish(self, conversations: Sequence[C]) -> list[C]:
+        """Carries every conversation to its end, in the given order; blocks, and may run in many threads at once.
+
+        LLMError when the endpoint kept failing or the quota is used up, BudgetError at `max_requests`, TaggerError when
+        the endpoint refuses the key or the model, OutputError when the cache cannot be used. Answers that arrived are in
+        the cache by then.
+        """
+        if self._is_closed:
+            raise self._stopped()
+        running = asyncio.run_coroutine_threadsafe(self._finish(conversations), self._loop)
+        try:
+            return running.result()
+        except concurrent.futures.CancelledError:
+            raise self._stopped() from None
+        except BaseException:  # an interrupt of this thread
+            running.cancel()
+            raise
+
+    def close(self) -> None:
+        """Sends nothing new, gives calls in flight `GRACE_SECONDS` to land in the cache, and ends."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        try:
+            asyncio.run_coroutine_threadsafe(self._wind_down(), self._loop).result(GRACE_SECONDS * 3)
+        except concurrent.futures.TimeoutError:
+            pass
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(GRACE_SECONDS)
+        self._disk.shutdown()
+        if self._cache:
+            self._cache.close()
+
+    def _client(self) -> tuple[Any, tuple[type[Exception], ...]]:
+        import openai
+
+        try:
+            import httpx2 as httpx
+        except ImportError:  # openai before 3
+            import httpx  # type: ignore[no-redef,import-not-found,unused-ignore]
+
+        self._raw = httpx.Response
+        tls = httpx.create_ssl_context()
+
+        def lane() -> Any:
+            # One client for each call in flight: httpx walks over all of a client's connections at every request.
+            return openai.AsyncOpenAI(
+                api_key=self._key or "none-needed",
+                base_url=self.settings.base_url,
+                max_retries=0,
+                timeout=None,
+                http_client=openai.DefaultAsyncHttpxClient(verify=tls, timeout=None),
+            )
+
+        return lane, (openai.OpenAIError, httpx.HTTPError, OSError)
+
+    async def _finish(self, conversations: Sequence[C]) -> list[C]:
+        batch = _Batch()
+        tasks = [self._loop.create_task(self._drive(batch, conversation)) for conversation in conversations]
+        try:
+            if tasks:
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        except asyncio.CancelledError as error:
+            batch.error = error
+            raise
+        finally:
+            # Calls in flight are paid for: they may land in the cache before the rest is given up.
+            if pending := [task for task in tasks if not task.done()]:
+                await asyncio.wait(pending, timeout=GRACE_SECONDS)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        if batch.error is not None:
+            raise batch.error
+        return [task.result() for task in tasks]
+
+    async def _drive(self, batch: _Batch, conversation: C) -> C:
+        try:
+            while (messages := conversation.messages()) is not None:
+                outcome = await self._ask(batch, messages)
+                if isinstance(outcome, Answer):
+                    conversation = conversation.answered(outcome.text)
+                else:
+                    conversation = conversation.failed(self._say(outcome))
+        except BaseException as error:
+            batch.error = batch.error or error
+            raise
+        return conversation
+
+    async def _ask(self, batch: _Batch, messages: list[dict[str, str]]) -> Answer | Failure:
+        """From the cache, from the same call already in flight, or from the endpoint."""
+        body = self._body(messages)
+        key = xxhash.xxh3_128_digest(orjson.dumps([self._endpoint, body]))
+        if self._cache and (found := self._cache.get(key)):
+            self.usage.cache_hits += 1
+            return found
+        while (flying := self._flying.get(key)) is not None:
+            try:
+                outcome = await asyncio.shield(flying)
+            except _Stopped:
+                continue
+            self.usage.shared += 1
+            return outcome
+        flying = self._flying[key] = self._loop.create_future()
+        try:
+            outcome = await self._fetch(batch, key, body)
+        except BaseException as error:
+            flying.set_exception(_Stopped() if isinstance(error, asyncio.CancelledError) else error)
+            flying.exception()  # marks it as seen: often nobody else waits
+            raise
+        else:
+            flying.set_result(outcome)
+            return outcome
+        finally:
+            del self._flying[key]
+
+    def _body(self, messages: list[dict[str, str]]) -> dict[str, Any]:
+        return {
+            "model": self.settings.model,
+            "messages": messages,
+            "temperature": self.settings.temperature,
+            "max_tokens": self.settings.max_answer_tokens,
+        }
+
+    async def _fetch(self, batch: _Batch, key: bytes, body: dict[str, Any]) -> Answer | Failure:
+        attempt = 0
+        while True:
+            successes = self._successes
+            outcome = await self._attempt(batch, body)
+            if isinstance(outcome, Answer):
+                self._successes += 1
+                self.usage.prompt_tokens += outcome.prompt_tokens
+                self.usage.completion_tokens += outcome.completion_tokens
+                outcome = replace(outcome, text=self._redact(outcome.text))
+                await self._commit(key, outcome)
+                return outcome
+            if outcome.kind == "unclear":
+                outcome = await self._settle(batch, outcome)
+            if outcome.kind == "document":
+                return outcome
+            if outcome.kind != "transient":
+                self._fatal = self._final_word(outcome)
+                raise again(self._fatal)
+            # A rate limit while other calls succeed is no failure of the endpoint, only its pace.
+            attempt += not (outcome.is_rate_limit and self._successes > successes)
+            pause = outcome.retry_after_seconds
+            if attempt >= self.settings.max_attempts or (pause or 0.0) > MAX_PAUSE_SECONDS:
+                wish = f" and asks to come back in {pause:.0f} seconds" if (pause or 0.0) > MAX_PAUSE_SECONDS else ""
+                raise LLMError(
+                    f"{self._endpoint} gave no answer in {max(attempt, 1)} attempts; the last one met {self._say(outcome)}{wish}; {RESUME}"
+                )
+            self.usage.retries += 1
+            if pause is None:
+                ceiling = min(self.settings.backoff_seconds * 2 ** max(attempt - 1, 0), MAX_BACKOFF_SECONDS)
+                await asyncio.sleep(ceiling * random.uniform(0.5, 1.0))
+            else:
+                self._resume_at = max(self._resume_at, self._loop.time() + pause)
+
+    async def _attempt(self, batch: _Batch, body: dict[str, Any]) -> Answer | Failure:
+        """One request, when its turn has come."""
+        async with self._slots:
+            async with self._gate:
+                self._check(batch)
+                while (pause := self._resume_at - self._loop.time()) > 0:
+                    await asyncio.sleep(pause)
+                    self._check(batch)
+                if self.usage.requests >= self.settings.max_requests:
+                    raise BudgetError(
+                        f"the limit of {self.settings.max_requests:,} requests (--max-requests) is reached; answers so far are in the "
+                        "cache: a higher limit goes on from there"
+                    )
+                self.usage.requests += 1
+                for _ in range(LOOP_TURNS_PER_START):
+                    await asyncio.sleep(0)
+            return await self._send(body)
+
+    def _check(self, batch: _Batch) -> None:
+        if self._fatal is not None:
+            raise again(self._fatal)
+        if self._is_closed:
+            raise self._stopped()
+        if batch.error is not None:
+            raise _Stopped
+
+    def _stopped(self) -> TagcorpusError:
+        stopped = IncompleteError(f"the calls to {self._endpoint} were stopped; {RESUME}")
+        return again(self._fatal) if self._fatal else stopped
+
+    async def _send(self, body: dict[str, Any]) -> Answer | Failure:
+        lane = self._lanes.pop() if self._lanes else self._make_lane()
+        self._in_flight += 1
+        try:
+            async with asyncio.timeout(self.settings.timeout_seconds):
+                response = await lane.post("/chat/completions", cast_to=self._raw, body=body)
+        except TimeoutError:
+            return Failure("transient", f"no answer within {self.settings.timeout_seconds:g} seconds")
+        except self._errors as error:
+            response = getattr(error, "response", None)
+            if response is None:
+                cause = error.__cause__ or error
+                return Failure("transient", f"a broken connection ({type(cause).__name__}: {cause})")
+        finally:
+            self._in_flight -= 1
+            self._lanes.append(lane)
+        return judge(response.status_code, response.headers, response.content, time.time())
+
+    async def _settle(self, batch: _Batch, refused: Failure) -> Failure:
+        """Tells a bad document from bad settings: once anything was answered the settings are good; before that, harmless
+        words are tried, and when those are refused too it is the settings."""
+        async with self._probing:
+            while not self._successes:
+                probe = [{"role": "user", "content": "Reply with the word yes."}]
+                outcome = await self._attempt(batch, self._body(probe))
+                if isinstance(outcome, Answer):
+                    self._successes += 1
+                elif outcome.kind == "unclear":
+                    return replace(outcome, kind="settings")
+                else:
+                    return outcome
+        return replace(refused, kind="document")
+
+    async def _commit(self, key: bytes, answer: Answer) -> None:
+        """Returns once the answer is on disk. Answers that come in meanwhile share the next transaction."""
+        if self._cache is None:
+            return
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._unsaved.append((key, answer, done))
+        if self._saving is None or self._saving.done():
+            self._saving = self._loop.create_task(self._save(self._cache))
+        await done
+
+    async def _save(self, cache: AnswerCache) -> None:
+        while self._unsaved:
+            group, self._unsaved = self._unsaved, []
+            error: Exception | None = None
+            answers = [(key, answer) for key, answer, _ in group]
+            try:
+                try:
+                    written = self._loop.run_in_executor(self._disk, cache.put, answers)
+                except RuntimeError:  # the interpreter is going down and takes no new work into threads
+                    cache.put(answers)
+                else:
+                    await written
+            except Exception as failure:
+                error = failure
+            for _, _, done in group:
+                if done.done():
+                    continue
+                if error is None:
+                    done.set_result(None)
+                else:
+                    done.set_exception(error)
+
+    async def _wind_down(self) -> None:
+        deadline = self._loop.time() + GRACE_SECONDS
+        while (
+            self._in_flight or self._unsaved or (self._saving and not self._saving.done())
+        ) and self._loop.time() < deadline:
+            await asyncio.sleep(0.01)
+        others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        for lane in self._lanes:
+            await lane.close()
+
+    def _final_word(self, outcome: Failure) -> TagcorpusError:
+        said = self._say(outcome)
+        if outcome.kind == "quota":
+            return LLMError(f"{self._endpoint} says that the quota is used up: {said}; add credit, then {RESUME}")
+        what = {
+            "status 401": "check OPENAI_API_KEY",
+            "status 403": "check that OPENAI_API_KEY may use this model",
+            "status 404": f"check --base-url and that it serves the model {self.settings.model!r} (--model)",
+        }.get(
+            said[:10],
+            f"check that the model {self.settings.model!r} (--model) takes temperature and max_tokens (--tree)",
+        )
+        return TaggerError(f"{self._endpoint} refused the request for model {self.settings.model!r}: {said}; {what}")
+
+    def _say(self, failure: Failure) -> str:
+        said = self._redact(failure.reason)
+        return said if len(said) <= 300 else said[:300] + "..."
+
+    def _redact(self, text: str) -> str:
+        # A shorter one is a placeholder such as "x" or "EMPTY", and replacing it would spoil answers.
+        return text.replace(self._key, "***") if len(self._key) >= 8 else text
+
+
+def _key_for(base_url: str) -> str:
+    """The key; empty where none is set and none is needed."""
+    key = os.environ.get("OPENAI_API_KEY", "").strip()
+    if not key:
+        if is_official(base_url):
+            raise ConfigError(
+                "OPENAI_API_KEY is not set, and api.openai.com needs one: export OPENAI_API_KEY=..., name another endpoint with "
+                "--base-url, or use --backend fasttext"
+            )
+        return ""
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise ConfigError(
+            "OPENAI_API_KEY holds characters that cannot stand in an HTTP header: set it anew (its value is not shown)"
+        )
+    return key
+
+
+_callers: dict[Settings, Caller] = {}
+_lock = threading.Lock()
+
+
+def caller(settings: Settings) -> Caller:
+    """The process's caller for these settings; a new one when there is none or it cannot be used any more."""
+    with _lock:
+        found = _callers.get(settings)
+        if found is None or not found.is_usable:
+            if found is not None:
+                found.close()
+            found = _callers[settings] = Caller(settings)
+        return found
+
+
+def close_all() -> None:
+    """Closes every caller of this process; runs at exit too."""
+    with _lock:
+        closing = list(_callers.values())
+        _callers.clear()
+    for each in closing:
+        each.close()
+
+
+atexit.register(close_all)
+os.register_at_fork(after_in_child=_callers.clear)

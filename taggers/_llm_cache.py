@@ -1,0 +1,103 @@
+"""A durable cache of paid answers: one SQLite file (WAL), shared by any number of processes at once.
+
+An answer is committed before it is used, so a killed run pays for nothing again. Failures are never stored. WAL with
+synchronous=NORMAL survives a killed process; a power cut may lose the last answers, never the file. It holds answers
+and token counts, neither documents nor keys.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from tagcorpus.errors import OutputError
+from tagcorpus.taggers._llm_reply import Answer
+
+SCHEMA_VERSION = 1
+BUSY_SECONDS = 60.0
+
+_SCHEMA = """CREATE TABLE IF NOT EXISTS answers (
+    key BLOB PRIMARY KEY, text TEXT NOT NULL, finish_reason TEXT NOT NULL,
+    prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, model TEXT NOT NULL
+) WITHOUT ROWID"""
+
+
+def default_path() -> Path:
+    """llm.sqlite in the user's cache folder."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "tagcorpus" / "llm.sqlite"
+
+
+class AnswerCache:
+    """Answers by key. `get` and `put` may run in two different threads, each always in the same one.
+
+    Raises OutputError when the file is no cache, damaged, or cannot be written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._reader = self._open()
+            self._writer = self._open()
+        except (OSError, sqlite3.Error) as error:
+            raise self._failure(error) from None
+
+    def get(self, key: bytes) -> Answer | None:
+        """The stored answer, or None."""
+        try:
+            row = self._reader.execute(
+                "SELECT text, finish_reason, prompt_tokens, completion_tokens, model FROM answers WHERE key = ?", (key,)
+            ).fetchone()
+        except sqlite3.Error as error:
+            raise self._failure(error) from None
+        return Answer(*row) if row else None
+
+    def put(self, answers: Iterable[tuple[bytes, Answer]]) -> None:
+        """Commits all of them in one transaction; the first answer to a key stays."""
+        rows = [(k, a.text, a.finish_reason, a.prompt_tokens, a.completion_tokens, a.model) for k, a in answers]
+        try:
+            with self._writer:
+                self._writer.execute("BEGIN IMMEDIATE")
+                self._writer.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?)", rows)
+        except sqlite3.Error as error:
+            raise self._failure(error) from None
+
+    def close(self) -> None:
+        self._reader.close()
+        self._writer.close()
+
+    def _open(self) -> sqlite3.Connection:
+        # One thread opens, another uses: each connection stays with one thread afterwards.
+        connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        _patiently(lambda: connection.execute("PRAGMA journal_mode=WAL").fetchone())
+        connection.execute("PRAGMA synchronous=NORMAL")
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version > SCHEMA_VERSION:
+            raise sqlite3.DatabaseError(f"its format {version} is newer than this version's {SCHEMA_VERSION}")
+        if version < SCHEMA_VERSION:
+            connection.execute(_SCHEMA)
+            connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        return connection
+
+    def _failure(self, error: Exception) -> OutputError:
+        return OutputError(
+            f"the cache of LLM answers {str(self.path)!r} cannot be used: {error}; move the file away if it is damaged, "
+            "name another one with --llm-cache PATH, or do without one (--no-llm-cache)"
+        )
+
+
+def _patiently(act: Callable[[], object]) -> None:
+    """SQLite's busy time-out does not cover the change to WAL when two processes create the file at once."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            act()
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)

@@ -1,0 +1,227 @@
+"""domain: which kind of source a document comes from (web, reference, books, academic, code, ...).
+
+Two backends. `openai` asks a model the questions of a stage tree (configs/domain_tree.yaml, or the user's own) through any
+OpenAI-compatible endpoint; the definitions are those of arXiv 2503.03862. `fasttext` is the small model that ships
+with the package. Which one answered is decided where the tagger is built and stands in every row. Documents that are
+too short get the tree's label for them without a call.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Literal
+
+import pyarrow as pa
+
+from tagcorpus.errors import ConfigError
+from tagcorpus.taggers import _llm, _llm_cache
+from tagcorpus.taggers._base import Parameters, column
+from tagcorpus.taggers._batch import DocumentBatch
+from tagcorpus.taggers._tree import StageTree, Walk, packaged_tree, parse_tree, read_tree
+
+SHORT_DOCUMENT = "short_document"
+UNKNOWN = "unknown"
+NO_CACHE = "none"
+
+
+@dataclass(frozen=True)
+class Domain(Parameters):
+    """Domain and language. ConfigError when the tree, the URL or a number is wrong; `tag` raises LLMError when the endpoint
+    keeps failing, BudgetError at `max_requests`, TaggerError when the endpoint refuses the key or the model."""
+
+    backend: Literal["openai", "fasttext"] = "fasttext"
+    model: str = ""
+    """openai: model name; empty = the tree's."""
+    base_url: str = ""
+    """openai: endpoint; empty = OPENAI_BASE_URL where the tagger is built, else OpenAI's own."""
+    tree: str = ""
+    """Path of a stage tree; empty = the packaged one."""
+    threshold: float | None = None
+    """fasttext: less sure than this is `unknown`; empty = the model's own threshold."""
+    concurrency: int = 64
+    """openai: calls in flight. This and what follows do not change the output."""
+    max_requests: int = 10_000
+    max_attempts: int = 6
+    timeout_seconds: float = 60.0
+    backoff_seconds: float = 0.5
+    """Pause before the second attempt at a call when the server names none; doubled for each further one."""
+    llm_cache: str = ""
+    """Path of the cache of answers; empty = in the user's cache folder, "none" = no cache."""
+
+    version: ClassVar[str] = "1"
+    columns: ClassVar[pa.Schema] = pa.schema(
+        [
+            column("prediction", pa.string(), "domain; missing where the model cannot answer (see error)", "label"),
+            column(
+                "prediction_raw", pa.string(), "last answer of the model as given; fasttext: its first label", "text"
+            ),
+            column(
+                "stage",
+                pa.string(),
+                "stage that decided; short_document without a model, fasttext for that backend",
+                "name",
+            ),
+            column("language", pa.string(), "CLD2's code, unknown for short documents", "language code"),
+            column(
+                "n_calls", pa.int64(), "questions asked about the document, answers from the cache included", "calls"
+            ),
+            column("is_truncated", pa.bool_(), "only head and tail of the document were shown to the model", "flag"),
+            column("is_off_menu", pa.bool_(), "some answer was none of its stage's choices", "flag"),
+            column("backend", pa.string(), "backend and model that answered", "backend:model"),
+            column("error", pa.string(), "why there is no prediction; missing when there is one", "text"),
+        ]
+    )
+
+    def __post_init__(self) -> None:
+        for name, least in (("concurrency", 1), ("max_requests", 0), ("max_attempts", 1), ("backoff_seconds", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"domain: {name} must be at least {least}, got {getattr(self, name)!r}")
+        if not self.timeout_seconds > 0:
+            raise ConfigError(f"domain: timeout_seconds must be above 0, got {self.timeout_seconds!r}")
+        # Read once, here: a worker must not see a file that was changed meanwhile, and may not see the file at all.
+        self.__dict__["_tree_text"] = read_tree(self.tree) if self.tree else ""
+        _ = self.stage_tree
+        if self.backend == "openai":
+            self.__dict__["model"] = self.model or self.stage_tree.model
+            self.__dict__["base_url"] = self.base_url or os.environ.get("OPENAI_BASE_URL") or _llm.OFFICIAL
+            if not self.base_url.startswith(("http://", "https://")):
+                raise ConfigError(
+                    f"the endpoint (--base-url, OPENAI_BASE_URL) must be an http:// or https:// address such as "
+                    f"http://localhost:8000/v1, got {_llm.public_url(self.base_url)!r}"
+                )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_tree_text": self.__dict__["_tree_text"]}
+
+    @cached_property
+    def stage_tree(self) -> StageTree:
+        """The tree in use."""
+        return parse_tree(self.__dict__["_tree_text"], self.tree) if self.tree else packaged_tree()
+
+    @property
+    def answered_by(self) -> str:
+        """What stands in column backend: `openai:<model>` or `fasttext:<model>`."""
+        if self.backend == "openai":
+            return f"openai:{self.model}"
+        from tagcorpus.taggers import _domain_fasttext
+
+        return f"fasttext:{_domain_fasttext.NAME}"
+
+    @property
+    def worst_case_calls(self) -> int:
+        """Most calls one document can cost."""
+        return self.stage_tree.worst_case_calls if self.backend == "openai" else 0
+
+    @property
+    def concurrent_batches(self) -> int:
+        """How many batches `tag` should be given at once, each from its own thread, to keep the endpoint busy."""
+        return 4 if self.backend == "openai" else 1
+
+    def fingerprint(self) -> dict[str, Any]:
+        if self.backend == "openai":
+            return {
+                "backend": "openai",
+                "model": self.model,
+                "base_url": _llm.public_url(self.base_url),
+                "tree": self.stage_tree.digest,
+            }
+        from tagcorpus.taggers import _domain_fasttext
+
+        return {
+            "backend": "fasttext",
+            "model": _domain_fasttext.digest(),
+            "threshold": self._threshold,
+            "short_document": [self.stage_tree.min_chars, self.stage_tree.short_label],
+        }
+
+    def tag(self, batch: DocumentBatch) -> pa.RecordBatch:
+        from tagcorpus.taggers.language import cld2_codes
+
+        is_short = [self.stage_tree.is_short(text) for text in batch.texts]
+        rows = [i for i, short in enumerate(is_short) if not short]
+        texts = [batch.texts[i] for i in rows]
+        found = self._ask(texts) if self.backend == "openai" else self._classify(texts)
+        by_name = self._short_columns(batch.num_rows)
+        for name, values in found.items():
+            for i, value in zip(rows, values, strict=True):
+                by_name[name][i] = value
+        by_name["language"] = [
+            UNKNOWN if short else code for short, (code, _) in zip(is_short, cld2_codes(batch), strict=True)
+        ]
+        return pa.record_batch([pa.array(by_name[f.name], f.type) for f in self.columns], schema=self.columns)
+
+    def usage(self) -> dict[str, int]:
+        """Requests sent, retries, answers from the cache and tokens of this process so far; empty when nothing was asked."""
+        made = self.__dict__.get("_caller")
+        return asdict(made.usage) if made else {}
+
+    def close(self) -> None:
+        """Stops calling: blocked `tag` calls raise IncompleteError, answers in flight get a few seconds to reach the cache."""
+        made = self.__dict__.get("_caller")
+        if made:
+            made.close()
+
+    @cached_property
+    def _caller(self) -> _llm.Caller:
+        cache = "" if self.llm_cache == NO_CACHE else self.llm_cache or str(_llm_cache.default_path())
+        return _llm.caller(
+            _llm.Settings(
+                base_url=self.base_url,
+                model=self.model,
+                temperature=self.stage_tree.temperature,
+                max_answer_tokens=self.stage_tree.max_answer_tokens,
+                concurrency=self.concurrency,
+                timeout_seconds=self.timeout_seconds,
+                max_attempts=self.max_attempts,
+                backoff_seconds=self.backoff_seconds,
+                max_requests=self.max_requests,
+                cache=cache,
+            )
+        )
+
+    @property
+    def _threshold(self) -> float:
+        from tagcorpus.taggers import _domain_fasttext
+
+        return _domain_fasttext.THRESHOLD if self.threshold is None else self.threshold
+
+    def _short_columns(self, n: int) -> dict[str, list[Any]]:
+        """What a document below the tree's `min_chars` gets, `n` times."""
+        constant = {
+            "prediction": self.stage_tree.short_label,
+            "prediction_raw": None,
+            "stage": SHORT_DOCUMENT,
+            "n_calls": 0,
+            "is_truncated": False,
+            "is_off_menu": False,
+            "backend": self.answered_by,
+            "error": None,
+        }
+        return {name: [value] * n for name, value in constant.items()}
+
+    def _ask(self, texts: list[str]) -> dict[str, list[Any]]:
+        walks: list[Walk] = self._caller.finish([self.stage_tree.start(text) for text in texts]) if texts else []
+        return {
+            "prediction": [walk.label for walk in walks],
+            "prediction_raw": [walk.path[-1][1] if walk.path else None for walk in walks],
+            "stage": [walk.stage for walk in walks],
+            "n_calls": [walk.n_calls for walk in walks],
+            "is_truncated": [walk.is_truncated for walk in walks],
+            "is_off_menu": [walk.is_off_menu for walk in walks],
+            "error": [walk.error for walk in walks],
+        }
+
+    def _classify(self, texts: list[str]) -> dict[str, list[Any]]:
+        from tagcorpus.taggers import _domain_fasttext
+
+        found = _domain_fasttext.classify(texts) if texts else []
+        return {
+            "prediction": [label if probability >= self._threshold else UNKNOWN for label, probability in found],
+            "prediction_raw": [label for label, _ in found],
+            "stage": ["fasttext"] * len(found),
+        }
+
+
+TAGGER = Domain

