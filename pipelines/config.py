@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from tagcorpus.errors import ConfigError, unknown_name
-from tagcorpus.taggers import fits, load, names, tagger_class
+from tagcorpus.taggers import fits, load, names, tagger_class, told
 
 # The paper's names of its features, and the tagger that computes each.
 FEATURE_ALIASES = {
@@ -170,18 +170,14 @@ def _merge(values: dict[str, Any], new: Any, cls: type[Options], where: str) -> 
     for key, value in new.items():
         if isinstance(value, dict):
             if key in known:
-                raise ConfigError(f"{where}: {key} must be {_told(hints[key])}, got a mapping")
+                raise ConfigError(f"{where}: {key} must be {told(hints[key])}, got a mapping")
             values[key] = {**values.get(key, {}), **value}
         elif key not in known:
             raise ConfigError(unknown_name("key", str(key), known, where))
         elif not fits(value, hints[key]):
-            raise ConfigError(f"{where}: {key} must be {_told(hints[key])}, got {value!r}")
+            raise ConfigError(f"{where}: {key} must be {told(hints[key])}, got {value!r}")
         else:
             values[key] = value
-
-
-def _told(hint: Any) -> str:
-    return getattr(hint, "__name__", str(hint)) if not typing.get_args(hint) else str(hint).replace("None", "null")
 
 
 def _user_yaml(path: str) -> Any:

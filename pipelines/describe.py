@@ -66,10 +66,18 @@ def table(result: Result) -> str:
             f"{k:<18} {v:,}" if isinstance(v, int) else f"{k:<18} {v}" for k, v in summary["dry_run"].items()
         )
     lines = [f"{result.counts.documents:,} documents -> {result.output}"]
+    if "filtered" in summary:
+        lines += _filtered(summary["filtered"])
     for instance, value in summary.get("instances", {}).items():
         for column, found in value["columns"].items():
             lines.append(f"  {instance + '.' + column:<36} {_shown(found)}")
     return "\n".join(lines)
+
+
+def _filtered(found: Mapping[str, Any]) -> list[str]:
+    removed = found["removed"]
+    lines = [f"  kept {found['kept']:,}, removed {sum(removed.values()):,} (by {found['keep']})"]
+    return lines + [f"    {reason:<32} {n:,}" for reason, n in removed.items()]
 
 
 def _shown(found: Mapping[str, Any]) -> str:

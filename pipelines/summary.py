@@ -37,12 +37,18 @@ Keys = npt.NDArray[np.uint64]
 
 
 def summarise(
-    output: Folder, plan: Plan, instances: Sequence[Instance], totals: Counts, pipeline: str
+    output: Folder,
+    plan: Plan,
+    instances: Sequence[Instance],
+    totals: Counts,
+    pipeline: str,
+    more: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Summary of every column of these instances, published as summary/<pipeline>.json and .csv."""
+    """Summary of every column of these instances, published as summary/<pipeline>.json and .csv; `more` is added."""
     value: dict[str, Any] = {
         "pipeline": pipeline,
         "counts": totals.to_json(),
+        **(more or {}),
         "instances": {i.name: {**i.identity(), "columns": _columns(output, plan, i)} for i in instances},
     }
     output.publish(f"summary/{pipeline}.json", json.dumps(value, indent=1, allow_nan=False).encode())

@@ -58,17 +58,25 @@ def column_names(file: InputFile) -> list[str]:
         return list(table.names)
 
 
-def read(file: InputFile, range_: Range, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Record batches of at most ROWS_PER_READ rows. Raises one of UNREADABLE where the file is damaged."""
+def schema(file: InputFile) -> pa.Schema:
+    """The whole schema of the file."""
     with _opened(file) as table:
-        yield from table.rows(range_.start, range_.end, columns)
+        return table.schema
+
+
+def read(file: InputFile, range_: Range, columns: Sequence[str], stop: int | None = None) -> Iterator[pa.RecordBatch]:
+    """Record batches of at most ROWS_PER_READ rows, before row `stop` where it is given. Raises one of UNREADABLE where
+    the file is damaged."""
+    with _opened(file) as table:
+        yield from table.rows(range_.start, range_.end if stop is None else stop, columns)
 
 
 class _Parquet:
     def __init__(self, source: Any) -> None:
         self.source = source
         self.file = pq.ParquetFile(source, buffer_size=1 << 20)
-        self.names = self.file.schema_arrow.names
+        self.schema: pa.Schema = self.file.schema_arrow
+        self.names = self.schema.names
 
     def chunks(self, columns: Sequence[str]) -> Iterator[tuple[int, int, bytes]]:
         metadata = self.file.metadata
@@ -115,7 +123,8 @@ class _Arrow:
         except pa.ArrowInvalid:
             source.seek(0)
             self.reader = pa.ipc.open_stream(source)
-        self.names = self.reader.schema.names
+        self.schema: pa.Schema = self.reader.schema
+        self.names = self.schema.names
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
         if isinstance(self.reader, pa.RecordBatchFileReader):

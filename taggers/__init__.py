@@ -75,10 +75,18 @@ def load(name: str, params: Mapping[str, Any] | None = None, instance: str | Non
                 unknown_name("parameter", key, fields, where) if fields else f"{name} has no parameters ({where})"
             )
         if not fits(value, hints[key]):
-            wanted = getattr(hints[key], "__name__", str(hints[key]))
-            raise ConfigError(f"{where} must be {wanted}, got {value!r}")
+            raise ConfigError(f"{where} must be {told(hints[key])}, got {value!r}")
     tagger: Tagger = cls(**(params or {}))
     return tagger
+
+
+def told(hint: Any) -> str:
+    """A field's type in words."""
+    if typing.get_origin(hint) is typing.Literal:
+        return " or ".join(map(repr, typing.get_args(hint)))
+    if typing.get_args(hint):
+        return str(hint).replace(" | None", " or null").replace("None", "null")
+    return str(getattr(hint, "__name__", hint))
 
 
 def fits(value: Any, hint: Any) -> bool:

@@ -263,16 +263,22 @@ class Caller:
         }
 
     async def _fetch(self, batch: _Batch, key: bytes, body: dict[str, Any]) -> Answer | Failure:
+        # A call keeps its place through all its attempts: were it to queue again, an endpoint that hangs would be found out
+        # only after every waiting call had hung once.
+        async with self._slots:
+            outcome = await self._insist(batch, body)
+        if isinstance(outcome, Answer):
+            outcome = replace(outcome, text=self._redact(outcome.text))
+            await self._commit(key, outcome)
+        return outcome
+
+    async def _insist(self, batch: _Batch, body: dict[str, Any]) -> Answer | Failure:
+        """An answer, or a failure that concerns this document only; everything else is raised."""
         attempt = 0
         while True:
             successes = self._successes
             outcome = await self._attempt(batch, body)
             if isinstance(outcome, Answer):
-                self._successes += 1
-                self.usage.prompt_tokens += outcome.prompt_tokens
-                self.usage.completion_tokens += outcome.completion_tokens
-                outcome = replace(outcome, text=self._redact(outcome.text))
-                await self._commit(key, outcome)
                 return outcome
             if outcome.kind == "unclear":
                 outcome = await self._settle(batch, outcome)
@@ -284,8 +290,9 @@ class Caller:
             # A rate limit while other calls succeed is no failure of the endpoint, only its pace.
             attempt += not (outcome.is_rate_limit and self._successes > successes)
             pause = outcome.retry_after_seconds
-            if attempt >= self.settings.max_attempts or (pause or 0.0) > MAX_PAUSE_SECONDS:
-                wish = f" and asks to come back in {pause:.0f} seconds" if (pause or 0.0) > MAX_PAUSE_SECONDS else ""
+            is_too_long = pause is not None and pause > MAX_PAUSE_SECONDS
+            if attempt >= self.settings.max_attempts or is_too_long:
+                wish = f" and asks to come back in {pause:.0f} seconds" if is_too_long else ""
                 raise LLMError(
                     f"{self._endpoint} gave no answer in {max(attempt, 1)} attempts; the last one met {self._say(outcome)}{wish}; {RESUME}"
                 )
@@ -298,21 +305,25 @@ class Caller:
 
     async def _attempt(self, batch: _Batch, body: dict[str, Any]) -> Answer | Failure:
         """One request, when its turn has come."""
-        async with self._slots:
-            async with self._gate:
+        async with self._gate:
+            self._check(batch)
+            while (pause := self._resume_at - self._loop.time()) > 0:
+                await asyncio.sleep(pause)
                 self._check(batch)
-                while (pause := self._resume_at - self._loop.time()) > 0:
-                    await asyncio.sleep(pause)
-                    self._check(batch)
-                if self.usage.requests >= self.settings.max_requests:
-                    raise BudgetError(
-                        f"the limit of {self.settings.max_requests:,} requests (--max-requests) is reached; answers so far are in the "
-                        "cache: a higher limit goes on from there"
-                    )
-                self.usage.requests += 1
-                for _ in range(LOOP_TURNS_PER_START):
-                    await asyncio.sleep(0)
-            return await self._send(body)
+            if self.usage.requests >= self.settings.max_requests:
+                raise BudgetError(
+                    f"the limit of {self.settings.max_requests:,} requests (--max-requests) is reached; answers so far are in the "
+                    "cache: a higher limit goes on from there"
+                )
+            self.usage.requests += 1
+            for _ in range(LOOP_TURNS_PER_START):
+                await asyncio.sleep(0)
+        outcome = await self._send(body)
+        if isinstance(outcome, Answer):
+            self._successes += 1
+            self.usage.prompt_tokens += outcome.prompt_tokens
+            self.usage.completion_tokens += outcome.completion_tokens
+        return outcome
 
     def _check(self, batch: _Batch) -> None:
         if self._fatal is not None:
@@ -351,12 +362,8 @@ class Caller:
             while not self._successes:
                 probe = [{"role": "user", "content": "Reply with the word yes."}]
                 outcome = await self._attempt(batch, self._body(probe))
-                if isinstance(outcome, Answer):
-                    self._successes += 1
-                elif outcome.kind == "unclear":
-                    return replace(outcome, kind="settings")
-                else:
-                    return outcome
+                if isinstance(outcome, Failure):
+                    return replace(outcome, kind="settings") if outcome.kind == "unclear" else outcome
         return replace(refused, kind="document")
 
     async def _commit(self, key: bytes, answer: Answer) -> None:

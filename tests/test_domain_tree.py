@@ -9,6 +9,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tagcorpus.errors import ConfigError
 from tagcorpus.taggers._tree import CUT_MARK, normalise, packaged_tree, parse_tree, read_tree
 
@@ -56,21 +57,50 @@ def test_packaged_tree_is_the_paper_s() -> None:
     assert tree.worst_case_calls == 5
     assert (tree.model, tree.temperature, tree.max_answer_tokens) == ("gpt-4o-mini", 0, 10)
     assert (tree.min_chars, tree.short_label, dict(tree.folds)) == (50, "incoherent", {"media": "reference"})
-    assert tree.labels == {"incoherent", "code", "web", "academic", "books", "reference", "specific_datasets", "unknown"}
+    assert tree.labels == {
+        "incoherent",
+        "code",
+        "web",
+        "academic",
+        "books",
+        "reference",
+        "specific_datasets",
+        "unknown",
+    }
     assert tree.is_short("x" * 49)
     assert not tree.is_short("x" * 50)
     assert tree.is_short(None)
 
 
 BROKEN: list[tuple[str, Any, str]] = [
-    ("stages.1.choices.not_code", {"next": "thrid"}, "stages[1].choices.not_code.next: no stage named 'thrid'; did you mean 'third'?"),
-    ("stages.1.choices.not_code", {"next": "third", "label": "x"}, "stages[1].choices.not_code: must have either label or next"),
-    ("stages.1.choices.not_code", {"lable": "x"}, "stages[1].choices.not_code: unknown key 'lable'; did you mean 'label'?"),
+    (
+        "stages.1.choices.not_code",
+        {"next": "thrid"},
+        "stages[1].choices.not_code.next: no stage named 'thrid'; did you mean 'third'?",
+    ),
+    (
+        "stages.1.choices.not_code",
+        {"next": "third", "label": "x"},
+        "stages[1].choices.not_code: must have either label or next",
+    ),
+    (
+        "stages.1.choices.not_code",
+        {"lable": "x"},
+        "stages[1].choices.not_code: unknown key 'lable'; did you mean 'label'?",
+    ),
     ("stages.1.choices.not_code", {}, "stages[1].choices.not_code: must have either label or next"),
-    ("stages.1.choices.not_code", {"next": "first"}, "stages[1].choices: a document would go round in circles: first -> second -> first"),
+    (
+        "stages.1.choices.not_code",
+        {"next": "first"},
+        "stages[1].choices: a document would go round in circles: first -> second -> first",
+    ),
     ("stages.1.choices.not_code", {"label": "x"}, "stages[2]: no answer leads from 'first' to 'third'"),
     ("stages.1.choices", {}, "stages[1].choices: must map at least one answer"),
-    ("stages.1.choices", {True: {"label": "x"}}, "stages[1].choices.True: must be a name, got True (YAML reads bare yes, no"),
+    (
+        "stages.1.choices",
+        {True: {"label": "x"}},
+        "stages[1].choices.True: must be a name, got True (YAML reads bare yes, no",
+    ),
     ("stages.1.choices", {"Not Code": {"label": "x"}}, "stages[1].choices.Not Code: must be lower case without spaces"),
     ("stages.1.off_menu", "cod", "stages[1].off_menu: no choice named 'cod'; did you mean 'code'?"),
     ("stages.1.name", "first", "stages[1].name: 'first' is already the name of stages[0]"),
@@ -107,7 +137,7 @@ def test_a_missing_off_menu_and_a_doubled_key_are_errors() -> None:
     del tree["stages"][0]["off_menu"]
     with pytest.raises(ConfigError, match=r"stages\[0\].off_menu: is missing"):
         load(tree)
-    with pytest.raises(ConfigError, match="'model' stands here twice.*line 2"):
+    with pytest.raises(ConfigError, match=r"'model' stands here twice.*line 2"):
         parse_tree("model: a\nmodel: b\n", "mine.yaml")
     with pytest.raises(ConfigError, match="not valid YAML"):
         parse_tree("model: [", "mine.yaml")
@@ -155,7 +185,13 @@ def test_a_walk_takes_answers_to_labels() -> None:
         {"role": "user", "content": "<d>some text</d> one of: junk, fine"},
     ]
     done = walk.answered("JUNK!")
-    assert (done.label, done.stage, done.n_calls, done.is_off_menu, done.messages()) == ("junk", "first", 1, False, None)
+    assert (done.label, done.stage, done.n_calls, done.is_off_menu, done.messages()) == (
+        "junk",
+        "first",
+        1,
+        False,
+        None,
+    )
     odd = walk.answered("").answered("not code").answered("Film.")
     assert (odd.label, odd.stage, odd.is_off_menu) == ("art", "third", True)
     assert odd.path == (("first", ""), ("second", "not code"), ("third", "Film."))

@@ -128,7 +128,7 @@ def test_words_equal_nltk_on_marks(text: str) -> None:
         ("it's so", ["it", "'s", "so"]),
         ('say\n"hi" and "ho"', ["say", "''", "hi", "''", "and", "``", "ho", "''"]),
         ("Dr. No met Mr. X. He left.", ["dr.", "no", "met", "mr.", "x.", "he", "left", "."]),
-        ('He left. " )', ["he", "left", ".", "''", ")"]),
+        ('He left. ) "', ["he", "left", ".", ")", "``"]),
         ("10,000, 3.5%: e.g. x", ["10,000", ",", "3.5", "%", ":", "e.g", ".", "x"]),
     ],
 )
@@ -138,12 +138,9 @@ def test_words_by_example(numbers: WordNumbers, text: str, words: list[str]) -> 
 
 
 def test_sentences_by_example() -> None:
-    text = 'dr. no left. (he said "so.") e.g. 3. now! and'
-    assert [text[a:b] for a, b in Punkt().sentence_spans(text)] == [
-        "dr. no left.",
-        '(he said "so.")',
-        "XX",
-    ]
+    text = 'dr. no left. (he said "so.") mr. x saw 3. now! and'
+    found = [text[start:end] for start, end in Punkt().sentence_spans(text)]
+    assert found == ["dr. no left.", '(he said "so.")', "mr. x saw 3. now!", "and"]
 
 
 def test_remembered_pieces_are_bounded_and_forgotten_between_documents(numbers: WordNumbers) -> None:
@@ -240,9 +237,7 @@ def test_documents_with_nothing_to_count(text: str) -> None:
 
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(
-    st.lists(
-        st.text(st.sampled_from("aB é.\n\x85"), max_size=80), max_size=5
-    ),
+    st.lists(st.text(st.sampled_from("aB é.\n\x85"), max_size=80), max_size=5),
     st.sampled_from([0.0, 0.2, 0.5, 1.0]),
 )
 def test_equals_the_naive_twin(texts: list[str], ngram_threshold: float) -> None:

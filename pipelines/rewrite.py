@@ -1,0 +1,189 @@
+"""Write a file's rows into two files of the same format, by a verdict per row."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import gzip
+import io
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tagcorpus.errors import LostRowsError
+from tagcorpus.pipelines import csvs, lines, tables
+from tagcorpus.pipelines.documents import Reading
+from tagcorpus.pipelines.plan import PlannedFile
+from tagcorpus.pipelines.progress import pulse
+from tagcorpus.pipelines.streams import ByteStream
+
+REASON = "filter_reason"
+
+Verdicts = Iterable[dict[int, str]]
+"""Per range: row -> why it is removed; empty = kept; a row that is not there goes to neither file."""
+
+
+Split = tuple[int, Counter[str]]
+"""Rows kept, and rows removed by reason."""
+
+
+def split(planned: PlannedFile, reading: Reading, verdicts: Verdicts, kept: BinaryIO, removed: BinaryIO) -> Split:
+    """Write every judged row to `kept` or `removed`; says how many.
+
+    Raises LostRowsError when a judged row was not met in the file.
+    """
+    if planned.file.format in ("parquet", "arrow"):
+        return _split_table(planned, verdicts, kept, removed)
+    with _compressed(kept, planned) as kept_sink, _compressed(removed, planned) as removed_sink:
+        if planned.file.format == "csv":
+            return _split_csv(planned, reading, verdicts, kept_sink, removed_sink)
+        return _split_lines(planned, reading, verdicts, kept_sink, removed_sink)
+
+
+class _Tally:
+    """Counts rows per verdict, and notices when one was never met."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.kept, self.removed = name, 0, Counter[str]()
+        self._judged = self._met = 0
+
+    def expect(self, verdict: dict[int, str]) -> None:
+        self._judged += len(verdict)
+
+    def add(self, reason: str) -> None:
+        self._met += 1
+        if reason:
+            self.removed[reason] += 1
+        else:
+            self.kept += 1
+
+    def result(self) -> Split:
+        if self._judged != self._met:
+            raise LostRowsError(
+                f"{self.name}: {self._judged} rows are judged, {self._met} were found in the file; run again"
+            )
+        return self.kept, self.removed
+
+
+def _split_lines(
+    planned: PlannedFile, reading: Reading, verdicts: Verdicts, kept: BinaryIO, removed: BinaryIO
+) -> Split:
+    tally = _Tally(planned.file.name)
+    stream = ByteStream(planned.file)
+    try:
+        for range_, verdict in zip(planned.ranges, verdicts, strict=True):
+            tally.expect(verdict)
+            for line in lines.read(stream, range_, reading.max_line_bytes, planned.file.path):
+                reason = verdict.get(line.row)
+                if reason is None:
+                    continue
+                tally.add(reason)
+                if reason:
+                    removed.write(with_reason(line.data, reason) + b"\n")
+                else:
+                    kept.write(line.data + b"\n")
+            pulse().done(range_.rows, range_.end - range_.start)
+    finally:
+        stream.close()
+    return tally.result()
+
+
+def with_reason(line: bytes, reason: str) -> bytes:
+    """A JSON object's line with the reason as one more key; every other byte stays."""
+    body = line.rstrip()
+    inner = body[:-1].rstrip()
+    comma = b"" if inner.endswith(b"{") else b", "
+    return body[:-1] + comma + f'"{REASON}": {json.dumps(reason)}'.encode() + b"}" + line[len(body) :]
+
+
+def _split_csv(planned: PlannedFile, reading: Reading, verdicts: Verdicts, kept: BinaryIO, removed: BinaryIO) -> Split:
+    tally = _Tally(planned.file.name)
+    names, _ = csvs.header(planned.file, reading.max_line_bytes)
+    kept_rows, removed_rows = _CsvSink(kept), _CsvSink(removed)
+    kept_rows.write([n.encode().decode("latin-1") for n in names])
+    removed_rows.write([*(n.encode().decode("latin-1") for n in names), REASON])
+    stream = ByteStream(planned.file)
+    try:
+        for range_, verdict in zip(planned.ranges, verdicts, strict=True):
+            tally.expect(verdict)
+            for record in csvs.read(stream, range_, reading.max_line_bytes, planned.file.path):
+                reason = verdict.get(record.row)
+                if reason is None or record.fields is None:
+                    continue
+                tally.add(reason)
+                if reason:
+                    removed_rows.write([*record.fields, reason])
+                else:
+                    kept_rows.write(record.fields)
+            pulse().done(range_.rows, range_.end - range_.start)
+    finally:
+        stream.close()
+    return tally.result()
+
+
+class _CsvSink:
+    """Fields are Latin-1 stand-ins for bytes, as csvs.py reads them."""
+
+    def __init__(self, sink: BinaryIO) -> None:
+        self._sink = sink
+        self._line = io.StringIO()
+        self._writer = csv.writer(self._line, lineterminator="\n")
+
+    def write(self, fields: list[str]) -> None:
+        self._writer.writerow(fields)
+        self._sink.write(self._line.getvalue().encode("latin-1"))
+        self._line.seek(0)
+        self._line.truncate()
+
+
+def _split_table(planned: PlannedFile, verdicts: Verdicts, kept: BinaryIO, removed: BinaryIO) -> Split:
+    tally = _Tally(planned.file.name)
+    schema = tables.schema(planned.file)
+    with_reasons = schema.append(pa.field(REASON, pa.string()))
+    with (
+        _table_writer(planned, kept, schema) as kept_rows,
+        _table_writer(planned, removed, with_reasons) as removed_rows,
+    ):
+        for range_, verdict in zip(planned.ranges, verdicts, strict=True):
+            tally.expect(verdict)
+            row = range_.start
+            # A damaged range has verdicts for the rows before the damage only: never read past them.
+            last = max(verdict, default=range_.start - 1) + 1
+            for batch in tables.read(planned.file, range_, schema.names, stop=last):
+                reasons = [verdict.get(row + i) for i in range(batch.num_rows)]
+                for reason in reasons:
+                    if reason is not None:
+                        tally.add(reason)
+                kept_rows.write_batch(batch.filter(pa.array([r == "" for r in reasons])))
+                mask = pa.array([bool(r) for r in reasons])
+                gone = batch.filter(mask)
+                told = pa.array([r for r in reasons if r], pa.string())
+                removed_rows.write_batch(pa.record_batch([*gone.columns, told], schema=with_reasons))
+                row += batch.num_rows
+            pulse().done(range_.rows, 0)
+    return tally.result()
+
+
+def _table_writer(planned: PlannedFile, sink: BinaryIO, schema: pa.Schema) -> Any:
+    if planned.file.format == "parquet":
+        return pq.ParquetWriter(sink, schema, compression="zstd")
+    return pa.ipc.new_file(sink, schema)
+
+
+@contextlib.contextmanager
+def _compressed(sink: BinaryIO, planned: PlannedFile) -> Iterator[BinaryIO]:
+    """The input's compression, without a time or a name in it, so that equal rows give equal bytes."""
+    if planned.file.compression == "gz":
+        with gzip.GzipFile(filename="", mode="wb", fileobj=sink, mtime=0) as packed:
+            yield packed  # type: ignore[misc]
+    elif planned.file.compression == "zst":
+        import zstandard
+
+        with zstandard.ZstdCompressor(level=3).stream_writer(sink, closefd=False) as stream:
+            yield stream
+    else:
+        yield sink
