@@ -19,11 +19,12 @@ import sysconfig
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tagcorpus.taggers._batch import DocumentBatch
-from tagcorpus.taggers.repetition import PRESETS, Repetition
+from tagcorpus.taggers.repetition import Repetition
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 import naive
@@ -68,12 +69,10 @@ def main() -> None:
     texts = list(dict.fromkeys(documents(given.path, given.megabytes)))
     half = len(texts) // 2
     second_chars = sum(map(len, texts[half:])) / 1e6
-    limits = PRESETS["strict"]
-    thresholds = (limits["line_threshold"], limits["paragraph_threshold"], limits["ngram_threshold"], 50)
     first_half, second_half = batches(texts[:half]), batches(texts[half:])
 
     def run_naive() -> list[dict[str, Any]]:
-        return [naive.repetition(text, *thresholds) for text in texts[half:]]  # type: ignore[arg-type]
+        return [naive.repetition(text, 0.6, 0.6, 0.5, 50) for text in texts[half:]]
 
     def run_tagger(tagger: Repetition, work: list[DocumentBatch]) -> list[dict[str, Any]]:
         return [row for batch in work for row in tagger.tag(batch).to_pylist()]
@@ -84,9 +83,9 @@ def main() -> None:
     for _ in range(given.pairs):
         rates["naive"].append(second_chars / cpu_seconds(run_naive))
         fresh, seen = Repetition(), Repetition()
-        rates["first"].append(second_chars / cpu_seconds(lambda tagger=fresh: run_tagger(tagger, second_half)))  # type: ignore[misc]
+        rates["first"].append(second_chars / cpu_seconds(partial(run_tagger, fresh, second_half)))
         run_tagger(seen, first_half)
-        rates["warm"].append(second_chars / cpu_seconds(lambda tagger=seen: run_tagger(tagger, second_half)))  # type: ignore[misc]
+        rates["warm"].append(second_chars / cpu_seconds(partial(run_tagger, seen, second_half)))
     result = {
         "documents": len(texts) - half,
         "million_characters": second_chars,

@@ -66,6 +66,8 @@ def table(result: Result) -> str:
             f"{k:<18} {v:,}" if isinstance(v, int) else f"{k:<18} {v}" for k, v in summary["dry_run"].items()
         )
     lines = [f"{result.counts.documents:,} documents -> {result.output}"]
+    if "domain" in summary:
+        return "\n".join([*lines, *_domains(summary["domain"]), f"  {result.output}/predicted_domains.csv"])
     if "filtered" in summary:
         lines += _filtered(summary["filtered"])
     for instance, value in summary.get("instances", {}).items():
@@ -78,6 +80,27 @@ def _filtered(found: Mapping[str, Any]) -> list[str]:
     removed = found["removed"]
     lines = [f"  kept {found['kept']:,}, removed {sum(removed.values()):,} (by {found['keep']})"]
     return lines + [f"    {reason:<32} {n:,}" for reason, n in removed.items()]
+
+
+def _domains(found: Mapping[str, Any]) -> list[str]:
+    labels, shares = found["labels"], found["percentages"]
+    lines = [f"  labelled by {found['backend']}"]
+    if "agreement_with_reference" in found:
+        f = found["agreement_with_reference"]
+        lines.append(
+            f"  (a substitute for the LLM: on {f['n']} held-out web documents it agrees with the LLM's label with "
+            f"accuracy {f['accuracy']:.2f}, kappa {f['kappa']:.2f} [{f['kappa_low']:.2f}, {f['kappa_high']:.2f}], "
+            f"coverage {f['coverage']:.2f}; always saying the commonest label: {f['majority_accuracy']:.2f})"
+        )
+    total = sum(labels.values())
+    lines.append(f"  {'label':<20}{'documents':>10}{'share':>9}{'domain %':>10}")
+    for label, n in labels.items():
+        share = shares.get(f"domain_{label}_pct")
+        lines.append(f"  {label:<20}{n:>10,}{100 * n / total:>8.1f}%{'' if share is None else f'{share:>9.1f}%'}")
+    english = shares["pct_english"]
+    if english is not None:
+        lines.append(f"  {'English':<20}{'':>19}{english:>9.1f}%")
+    return [*lines, "  (domain %: without unknown, incoherent and errors)"]
 
 
 def _shown(found: Mapping[str, Any]) -> str:

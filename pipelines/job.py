@@ -153,16 +153,28 @@ class Job:
         with Watch(self.display, title, total_rows, executor.beats, describe) as watch:
             return executor.run(lambda rank, found: on_done(watch, rank, found))
 
-    def tag(self, plan: Plan, instances: Sequence[Instance], *, threads: bool = False) -> None:
+    def tag(self, plan: Plan, instances: Sequence[Instance]) -> None:
         """Compute every part that is missing or out of date, and enter all ranges into the ledger."""
+        self.compute(plan, instances, self.prepare(plan, instances))
+
+    def prepare(self, plan: Plan, instances: Sequence[Instance]) -> Standing:
+        """See which parts of the instances are there; with `overwrite`, none counts. Nothing is removed yet."""
+        if self.options.overwrite:
+            before = Standing({}, 0)
+        else:
+            claim(self.output, instances)
+            before = standing(self.output, plan, self.reading, instances)
+        self._tell_standing(plan, before, len(before.pending(len(plan.ranges), instances)), len(instances))
+        return before
+
+    def compute(self, plan: Plan, instances: Sequence[Instance], before: Standing, *, threads: bool = False) -> None:
+        """Compute and publish what `before` lacks."""
         if self.options.overwrite:
             for instance in instances:
                 self.output.remove(f"attributes/{instance.name}")
-        claim(self.output, instances)
-        before = standing(self.output, plan, self.reading, instances)
+            claim(self.output, instances)
         todo = before.todo(len(plan.ranges), instances)
-        pending = [rank for rank, names in enumerate(todo) if names]
-        self._tell_standing(plan, before, len(pending), len(instances))
+        pending = before.pending(len(plan.ranges), instances)
         counts: dict[tuple[int, str], Counts] = dict(before.done)
         seconds: dict[int, float] = {}
 
@@ -179,14 +191,17 @@ class Job:
             if pending:
                 steps: list[PipelineStep] = [Read(plan, self.reading, todo), *(Tag(i) for i in instances)]
                 steps.append(Publish(self.output, plan, self.reading, instances, todo))
-                rows = sum(plan.ranges[r][0].ranges[plan.ranges[r][1]].rows for r in pending)
-                units = _units(plan, pending, self.workers)
-                self.execute(
-                    steps, units, lambda r: _describe(plan, r), self.pipeline, rows, threads=threads, on_done=on_done
-                )
+                self.over_ranges(plan, pending, steps, self.pipeline, threads=threads, on_done=on_done)
         finally:
             self._account(plan, instances, counts, seconds)
         remove_leftovers(self.output, plan, instances)
+
+    def over_ranges(
+        self, plan: Plan, ranks: Sequence[int], steps: Sequence[PipelineStep], title: str, **how: Any
+    ) -> dict[int, list[Any]]:
+        """`execute` over some ranges of the plan."""
+        rows = sum(planned.ranges[k].rows for planned, k in (plan.ranges[r] for r in ranks))
+        return self.execute(steps, _units(plan, ranks, self.workers), lambda r: _describe(plan, r), title, rows, **how)
 
     def _tell_standing(self, plan: Plan, before: Standing, pending: int, n_instances: int) -> None:
         files, ranges = len(plan.files), len(plan.ranges)
@@ -221,10 +236,10 @@ class Job:
                 {**entry, **({"seconds": round(seconds[rank], 3)} if rank in seconds else {"is_resumed": True})}
             )
 
-    def dry_run(self, plan: Plan, instances: Sequence[Instance]) -> Result:
+    def dry_run(self, plan: Plan, instances: Sequence[Instance], more: dict[str, Any] | None = None) -> Result:
         """What a run would do: nothing is written."""
         before = standing(self.output, plan, self.reading, instances)
-        pending = [rank for rank, names in enumerate(before.todo(len(plan.ranges), instances)) if names]
+        pending = before.pending(len(plan.ranges), instances)
         value = {
             "files": len(plan.files),
             "rows": plan.rows,
@@ -234,15 +249,16 @@ class Job:
             "instances": [i.name for i in instances],
             "workers": min(self.workers, max(len(pending), 1)),
             "output": str(self.output),
+            **(more or {}),
         }
         return Result(self.pipeline, str(self.output), 0, Counts(), {"dry_run": value}, "", [])
 
-    def finish(self, summary: dict[str, Any]) -> Result:
+    def finish(self, summary: dict[str, Any], **more: Any) -> Result:
         """The ledger, the verdict, and the Result that says both."""
         code, messages = self.verdict()
         for message in messages:
             self.display.say(message)
-        ledger = self.write_ledger(code)
+        ledger = self.write_ledger(code, **more)
         return Result(self.pipeline, str(self.output), code, self.totals, summary, ledger, messages)
 
     def verdict(self) -> tuple[int, list[str]]:

@@ -111,12 +111,12 @@ def make_plan(
     is_stored: bool = True,
 ) -> Plan:
     """The plan for these files, taking over what `output` already holds for files that are unchanged."""
+    settings = _settings(reading, shard_bytes)
     if limit is not None:
         limited = tuple(_limited(files, reading, shard_bytes, limit, run_index))
         for one in limited if is_stored else ():
-            _store(output, one, None, {})
+            _store(output, one, None, settings)
         return Plan(limited)
-    settings = _settings(reading, shard_bytes)
     known = {f.name: _known(output, f, settings) for f in files}
     unknown = [f for f in files if known[f.name] is None]
     # Taken before the bytes are read: a file that changes meanwhile is then planned anew next time.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as pads
@@ -13,7 +12,7 @@ import pyarrow.parquet as pq
 
 from tagcorpus.errors import InputError, unknown_name
 from tagcorpus.pipelines.documents import RangeReader, Reading
-from tagcorpus.pipelines.plan import PlannedFile, load_plan
+from tagcorpus.pipelines.plan import PlannedFile, load_plan, plan_name
 from tagcorpus.pipelines.records import DocumentFields
 from tagcorpus.pipelines.sidecars import part_name
 from tagcorpus.pipelines.storage import Folder
@@ -34,7 +33,9 @@ def read(output: str, instances: Sequence[str] | None = None, text: bool = False
     chosen = list(instances or known)
     if not chosen:
         raise InputError(f"{output} holds no sidecars yet")
-    tables = list(joined(folder, load_plan(folder), chosen, text))
+    tables: list[pa.Table] = []
+    for planned in load_plan(folder):
+        tables += joined(folder, [planned], chosen, _stored_reading(folder, planned) if text else None)
     return pads.dataset(pa.concat_tables(tables))
 
 
@@ -49,14 +50,13 @@ def instance_folders(folder: Folder) -> list[str]:
 
 
 def joined(
-    folder: Folder, files: Sequence[PlannedFile], instances: Sequence[str], text: bool = False
+    folder: Folder, files: Sequence[PlannedFile], instances: Sequence[str], text_by: Reading | None = None
 ) -> Iterator[pa.Table]:
-    """One table per range, in plan order."""
+    """One table per range, in plan order; with `text_by`, the documents are read again that way."""
     columns = [_own_columns(folder, i) for i in instances]
     seen = Counter(c for own in columns for c in own)
     names = [[c if seen[c] == 1 else f"{i}.{c}" for c in own] for i, own in zip(instances, columns, strict=True)]
     for planned in files:
-        settings = json.loads(folder.read(f"plan/{planned.file.name}.json") or b"{}")["settings"] if text else {}
         for k in range(len(planned.ranges)):
             parts = [_part(folder, i, planned, k) for i in instances]
             if len({p.num_rows for p in parts}) > 1 or any(not p["row"].equals(parts[0]["row"]) for p in parts[1:]):
@@ -68,8 +68,8 @@ def joined(
             for part, own, shown in zip(parts, columns, names, strict=True):
                 for column, name in zip(own, shown, strict=True):
                     table = table.append_column(part.schema.field(column).with_name(name), part[column])
-            if text:
-                table = table.append_column("text", _texts(planned, k, settings, table))
+            if text_by is not None:
+                table = table.append_column("text", _texts(planned, k, text_by, table))
             yield table.replace_schema_metadata(None)
 
 
@@ -88,10 +88,16 @@ def _part(folder: Folder, instance: str, planned: PlannedFile, k: int) -> pa.Tab
         ) from error
 
 
-def _texts(planned: PlannedFile, k: int, settings: dict[str, Any], table: pa.Table) -> pa.ChunkedArray:
-    """The documents of the table's rows (a sample holds fewer than the range)."""
+def _stored_reading(folder: Folder, planned: PlannedFile) -> Reading:
+    """How the plan says the file was read."""
+    settings = json.loads(folder.read(plan_name(planned.file.name)) or b"{}")["settings"]
     fields = DocumentFields(settings["text_column"], settings["id_column"], settings["is_resps"])
-    reader = RangeReader(planned.file, planned.ranges[k], Reading(fields, settings["max_line_bytes"]))
+    return Reading(fields, settings["max_line_bytes"])
+
+
+def _texts(planned: PlannedFile, k: int, reading: Reading, table: pa.Table) -> pa.ChunkedArray:
+    """The documents of the table's rows (a sample holds fewer than the range)."""
+    reader = RangeReader(planned.file, planned.ranges[k], reading)
     wanted = set(zip(table["row"].to_pylist(), table["sub"].to_pylist(), strict=True))
     found: list[str] = []
     for batch in reader:

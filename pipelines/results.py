@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pyarrow.csv as pacsv
@@ -21,10 +21,10 @@ def publish_result(job: Job, plan: Plan, instances: Sequence[Instance], summary:
     """Publish the file that `--output` named: .json gets the summary, .csv and .parquet the joined columns."""
     if job.result_file is None:
         return
-    folder, name = _split(job.result_file)
-    if name.lower().endswith(".json"):
-        folder.publish(name, json.dumps(summary, indent=1).encode())
+    if job.result_file.lower().endswith(".json"):
+        publish_file(job.result_file, [json.dumps(summary, indent=1).encode()])
         return
+    folder, name = _split(job.result_file)
     tables = joined(job.output, plan.files, [i.name for i in instances])
     first = next(tables)
     with folder.publishing(name) as sink:
@@ -37,6 +37,14 @@ def publish_result(job: Job, plan: Plan, instances: Sequence[Instance], summary:
             writer.write_table(first)
             for table in tables:
                 writer.write_table(table)
+
+
+def publish_file(path: str, blocks: Iterable[bytes]) -> None:
+    """Publish these bytes as a file anywhere."""
+    folder, name = _split(path)
+    with folder.publishing(name) as sink:
+        for block in blocks:
+            sink.write(block)
 
 
 def _split(path: str) -> tuple[Folder, str]:

@@ -116,6 +116,10 @@ class Standing:
         names = [i.name for i in instances]
         return [frozenset(n for n in names if (rank, n) not in self.done) for rank in range(n_ranks)]
 
+    def pending(self, n_ranks: int, instances: Iterable[Instance]) -> list[int]:
+        """Ranks with anything left to compute."""
+        return [rank for rank, names in enumerate(self.todo(n_ranks, instances)) if names]
+
 
 def standing(output: Folder, plan: Plan, reading: Reading, instances: Iterable[Instance]) -> Standing:
     """Compare every published part of these instances with what the plan asks for."""

@@ -30,6 +30,8 @@ OFFICIAL = "https://api.openai.com/v1"
 RESUME = "the same command goes on where this run stopped; answers already paid for are in the cache"
 GRACE_SECONDS = 5.0
 """How long calls in flight may still land in the cache when a run stops."""
+GROUP_SECONDS = 0.01
+"""Answers wait this long for others to share a transaction; their places among the calls in flight are free meanwhile."""
 MAX_PAUSE_SECONDS = 300.0
 """A server that wants a longer pause than this counts as failing."""
 MAX_BACKOFF_SECONDS = 60.0
@@ -378,6 +380,7 @@ class Caller:
 
     async def _save(self, cache: AnswerCache) -> None:
         while self._unsaved:
+            await asyncio.sleep(GROUP_SECONDS)
             group, self._unsaved = self._unsaved, []
             error: Exception | None = None
             answers = [(key, answer) for key, answer, _ in group]

@@ -67,13 +67,12 @@ _COMMON = re.compile(
     r"""('[smd]|'ll|'[rv]e|n't)?"""
     r"""(?:(\.)([\])}>"»”’]?)|([,:]?)([;@#$%&?!*)\]}>»”’"]?)|([;@#$%&?!*)\]}>»”’"])([,:]))"""
 )
-_CONTRACTED = re.compile(r"(?i)cannot|gimme|gonna|gotta|lemme|wanna")
+_CONTRACTED = re.compile(r"(?i)cannot|gimme|gonna|gotta|lemme|wanna|d'ye|more'n|'tis|'twas")
 _OPENING = re.compile("([«“‘„]|`+)")
 _QUOTE_AFTER_OPENING = re.compile(r"""([ (\[{<])(?:"|'')""")
 _QUOTED_LETTER = re.compile(r"(?i)(')(?!re|ve|ll|m|t|s|d|n)(\w)\b")
 _FINAL_PERIOD = re.compile(r"""([^.])\.([\])}>"'»”’ ]*+)\s*$""")
 _COMMA_COLON = re.compile(r"([:,])([^\d])")
-_FINAL_COMMA_COLON = re.compile(r"([:,])$")
 _PERIODS = re.compile(r"\.{2,}")
 _MARKS = re.compile(r"[;@#$%&?!]")
 _FINAL_PERIOD_AGAIN = re.compile(r"""([^.])\.([\])}>"']*)\s*$""")
@@ -127,7 +126,7 @@ class Punkt:
         raw.append((start, len(text.rstrip())))
         spans: list[tuple[int, int]] = []
         shift = 0  # characters at the start of a sentence that were given to the one before
-        for (start, end), (next_start, next_end) in zip(raw, raw[1:] + [(0, 0)], strict=True):
+        for (start, end), (next_start, next_end) in zip(raw, [*raw[1:], (0, 0)], strict=True):
             closing = _CLOSING.match(text, next_start, next_end)
             if closing is not None:
                 spans.append((start + shift, next_start + len(closing[0].rstrip())))
@@ -216,9 +215,9 @@ class Punkt:
         if not (is_short or is_initial or kind == "##number##"):
             return is_end
         starts = self._starts_sentence(following, next_kind)
-        if is_short and not is_initial:
-            if starts or (following[0].isupper() and next_kind in self.sentence_starters):
-                return True
+        likely_start = starts or (following[0].isupper() and next_kind in self.sentence_starters)
+        if is_short and not is_initial and likely_start:
+            return True
         if is_initial or kind == "##number##":
             if starts is False:
                 return False
@@ -253,27 +252,73 @@ def _without_period(kind: str) -> str:
 
 
 def treebank_words(text: str) -> list[str]:
-    """Words of one sentence, or of one piece with its context, by the Treebank rules in NLTK's order."""
-    text = _OPENING.sub(r" \1 ", text)
-    if text.startswith('"'):
+    """Words of one sentence, or of one piece with its context, by the Treebank rules in NLTK's order.
+
+    Rules that cannot match are passed over by looking for a character they need.
+    """
+    has_apostrophe = "'" in text
+    has_quote = '"' in text
+    text = _OPENING.sub(_apart, text)
+    if has_quote and text[0] == '"':
         text = "``" + text[1:]
     text = text.replace("``", " `` ")
-    text = _QUOTE_AFTER_OPENING.sub(r"\1 `` ", text)
-    text = _QUOTED_LETTER.sub(r"\1 \2", text)
-    text = _FINAL_PERIOD.sub(r"\1 . \2 ", text)
-    text = _COMMA_COLON.sub(r" \1 \2", text)
-    text = _FINAL_COMMA_COLON.sub(r" \1 ", text)
-    text = _PERIODS.sub(r" \g<0> ", text)
-    text = _MARKS.sub(r" \g<0> ", text)
-    text = _FINAL_PERIOD_AGAIN.sub(r"\1 .\2 ", text)
-    text = _QUOTE_BEFORE_SPACE.sub(r"\1 ' ", text)
-    text = _BRACKETS.sub(r" \g<0> ", text)
-    text = " " + text.replace('"', " '' ") + " "
-    text = _CLITIC.sub(r"\1 \2 ", text)
-    text = _LONG_CLITIC.sub(r"\1 \2 ", text)
-    for contraction in _CONTRACTIONS:
-        text = contraction.sub(r" \1 \2 ", text)
+    if has_quote or has_apostrophe:
+        text = _QUOTE_AFTER_OPENING.sub(_opening_quote, text)
+    if has_apostrophe:
+        text = _QUOTED_LETTER.sub(_in_two, text)
+    has_period = "." in text
+    if has_period:
+        text = _FINAL_PERIOD.sub(_final_period, text)
+    text = _COMMA_COLON.sub(_comma_colon, text)
+    if text[-1] in ",:":
+        text = f"{text[:-1]} {text[-1]} "
+    if has_period:
+        text = _PERIODS.sub(_apart, text)
+    text = _MARKS.sub(_apart, text)
+    if has_period:
+        text = _FINAL_PERIOD_AGAIN.sub(_final_period, text)
+    if has_apostrophe:
+        text = _QUOTE_BEFORE_SPACE.sub(_quote_before_space, text)
+    text = _BRACKETS.sub(_apart, text)
+    text = " " + text + " "
+    if has_quote:
+        text = text.replace('"', " '' ")
+    if has_apostrophe:
+        text = _CLITIC.sub(_clitic, text)
+        text = _LONG_CLITIC.sub(_clitic, text)
+    if _CONTRACTED.search(text):
+        for contraction in _CONTRACTIONS:
+            text = contraction.sub(r" \1 \2 ", text)
     return text.split()
+
+
+# Functions rather than templates: `re` takes a template apart even where nothing matches.
+def _apart(found: re.Match[str]) -> str:
+    return f" {found[0]} "
+
+
+def _opening_quote(found: re.Match[str]) -> str:
+    return f"{found[1]} `` "
+
+
+def _in_two(found: re.Match[str]) -> str:
+    return f"{found[1]} {found[2]}"
+
+
+def _final_period(found: re.Match[str]) -> str:
+    return f"{found[1]} . {found[2]} "
+
+
+def _comma_colon(found: re.Match[str]) -> str:
+    return f" {found[1]} {found[2]}"
+
+
+def _quote_before_space(found: re.Match[str]) -> str:
+    return f"{found[1]} ' "
+
+
+def _clitic(found: re.Match[str]) -> str:
+    return f"{found[1]} {found[2]} "
 
 
 class _Pieces(dict[str, tuple[int, ...]]):

@@ -114,8 +114,8 @@ class Repetition(Parameters):
         ngrams = [duplicate_ngram_ratios(self._words(text)) for text in texts]
         runs = [longest_run(text.lower().split()) for text in texts]
         reasons = [
-            self._reason(len(text), *figures)
-            for text, *figures in zip(texts, runs, lines, paragraphs, ngrams, strict=True)
+            self._reason(len(text), run, line, paragraph, max(pair))
+            for text, run, line, paragraph, pair in zip(texts, runs, lines, paragraphs, ngrams, strict=True)
         ]
         return pa.RecordBatch.from_arrays(
             [
@@ -130,7 +130,7 @@ class Repetition(Parameters):
             schema=self.columns,
         )
 
-    def _reason(self, char_len: int, run: int, line: float, paragraph: float, ngrams: tuple[float, float]) -> str:
+    def _reason(self, char_len: int, run: int, line: float, paragraph: float, ngram: float) -> str:
         limits = self.thresholds
         if char_len < limits["min_length"]:
             return "too_short"
@@ -140,7 +140,7 @@ class Repetition(Parameters):
             return "extreme_line_repetition"
         if paragraph > limits["paragraph_threshold"]:
             return "extreme_paragraph_repetition"
-        if max(ngrams) > limits["ngram_threshold"]:
+        if ngram > limits["ngram_threshold"]:
             return "degenerate_repetition"
         return "passed"
 
@@ -172,11 +172,8 @@ def duplicate_ngram_ratios(words: np.ndarray[Any, np.dtype[np.int64]]) -> tuple[
         words = np.unique(words, return_inverse=True)[1]
     width = int(words.max()) + 1
     pairs = words[:-1] * width + words[1:]
-    if width > _WORD_LIMIT:
-        # Only beyond two million distinct words in one document: number the pairs, so that a triple fits again.
-        firsts = np.unique(pairs, return_inverse=True)[1][:-1]
-    else:
-        firsts = pairs[:-1]
+    # Only beyond two million distinct words in one document: number the pairs, so that a triple fits again.
+    firsts = (pairs if width <= _WORD_LIMIT else np.unique(pairs, return_inverse=True)[1])[:-1]
     return _duplicates(pairs), _duplicates(firsts * width + words[2:])
 
 

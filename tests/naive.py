@@ -7,7 +7,7 @@ import itertools
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 KEYWORD_PATTERNS = {
     "question_words": r"\b(How|What|Why|When|Where|Who|Which|Whose)\b",
@@ -39,21 +39,22 @@ def nltk_word_tokenize() -> Callable[[str], list[str]]:
     """
     from nltk.tokenize.destructive import NLTKWordTokenizer
     from nltk.tokenize.punkt import PunktLanguageVars, PunktParameters, PunktSentenceTokenizer, PunktToken
+
     from tagcorpus.taggers._words import Punkt
 
     def plain(rules: list[tuple[Any, str]]) -> list[tuple[re.Pattern[str], str]]:
         added_later = (r"\s+", r"[\u2012-\u2015]")
         return [(re.compile(rule.pattern), new) for rule, new in rules if rule.pattern not in added_later]
 
-    class Words(NLTKWordTokenizer):  # type: ignore[misc]
-        STARTING_QUOTES = [
+    class Words(NLTKWordTokenizer):
+        STARTING_QUOTES: ClassVar = [
             *plain(NLTKWordTokenizer.STARTING_QUOTES[:-1]),
             (re.compile(r"(?i)(')(?!re|ve|ll|m|t|s|d|n)(\w)\b"), r"\1 \2"),
         ]
-        PUNCTUATION = plain(NLTKWordTokenizer.PUNCTUATION)
-        ENDING_QUOTES = plain(NLTKWordTokenizer.ENDING_QUOTES)
+        PUNCTUATION: ClassVar = plain(NLTKWordTokenizer.PUNCTUATION)
+        ENDING_QUOTES: ClassVar = plain(NLTKWordTokenizer.ENDING_QUOTES)
 
-    class Variables(PunktLanguageVars):  # type: ignore[misc]
+    class Variables(PunktLanguageVars):
         re_boundary_realignment = re.compile(r"""["')\]}]+?(?:\s+|(?=--)|$)""", re.MULTILINE)
         _re_non_word_chars = r"""(?:[)";}\]*:@'({\[?!])"""
 
@@ -69,7 +70,7 @@ def nltk_word_tokenize() -> Callable[[str], list[str]]:
             parts = {"NonWord": self._re_non_word_chars, "SentEndChars": self._re_sent_end_chars}
             return re.compile(self._period_context_fmt % parts, re.VERBOSE)
 
-    class Token(PunktToken):  # type: ignore[misc]
+    class Token(PunktToken):
         _RE_ELLIPSIS = re.compile(PunktToken._RE_ELLIPSIS.pattern)
         _RE_NUMERIC = re.compile(PunktToken._RE_NUMERIC.pattern)
         _RE_INITIAL = re.compile(PunktToken._RE_INITIAL.pattern)

@@ -12,11 +12,12 @@ import sysconfig
 from pathlib import Path
 from typing import Any
 
-import naive
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+import naive
 from tagcorpus import taggers
 from tagcorpus.errors import ConfigError
 from tagcorpus.taggers._batch import DocumentBatch
@@ -25,12 +26,139 @@ from tagcorpus.taggers.repetition import PRESETS, Repetition, duplicate_ngram_ra
 
 # What the rules of NLTK look at: marks, quotes, brackets, clitics, contractions, abbreviations, numbers, every kind of
 # whitespace, and characters that change or keep their case in unusual ways.
-FRAGMENTS = (
-    "? ! . . . .. ... ' \" '' `` ` ( ) [ ] { } < > » « ” “ ’ ‘ „ , : ; - -- — – … * & # @ % $ / \\ ^ ~ | + = _ "
-    "a b i x s t d m k ll re ve n't 's 'll 'S cannot gonna wanna gimme d'ye more'n 'tis 'twas lemme gotta whatcha "
-    "dr mr. e.g u.s st jan etc inc corp p.m j. the but he in cos said 1 12 3.5 ,000 -1 .5 10. ##number## ٣ ² ½ "
-    "K İ ı ſ 𝐀 𝐓𝐡𝐞 ß ẞ é Σ ς 中 。 😀 \u0301 \xad \ufeff \x00 \u200b"
-).split() + [" ", "  ", "\n", "\n\n", "\n \n", "\t", "\r\n", "\x0b", "\x1c", "\x85", "\xa0", "\u2028", "\u3000"]
+FRAGMENTS = [
+    *[
+        "?",
+        "!",
+        ".",
+        ".",
+        ".",
+        "..",
+        "...",
+        "'",
+        '"',
+        "''",
+        "``",
+        "`",
+        "(",
+        ")",
+        "[",
+        "]",
+        "{",
+        "}",
+        "<",
+        ">",
+        "»",
+        "«",
+        "”",
+        "“",
+        "’",
+        "‘",
+        "„",
+        ",",
+        ":",
+        ";",
+        "-",
+        "--",
+        "—",
+        "–",
+        "…",
+        "*",
+        "&",
+        "#",
+        "@",
+        "%",
+        "$",
+        "/",
+        "\\",
+        "^",
+        "~",
+        "|",
+        "+",
+        "=",
+        "_",
+    ],
+    *[
+        "a",
+        "b",
+        "i",
+        "x",
+        "s",
+        "t",
+        "d",
+        "m",
+        "k",
+        "ll",
+        "re",
+        "ve",
+        "n't",
+        "'s",
+        "'ll",
+        "'S",
+        "cannot",
+        "gonna",
+        "wanna",
+        "gimme",
+        "d'ye",
+        "more'n",
+        "'tis",
+        "'twas",
+        "lemme",
+        "gotta",
+    ],
+    *[
+        "dr",
+        "mr.",
+        "e.g",
+        "u.s",
+        "st",
+        "jan",
+        "etc",
+        "inc",
+        "corp",
+        "p.m",
+        "j.",
+        "the",
+        "but",
+        "he",
+        "in",
+        "cos",
+        "said",
+        "1",
+        "12",
+        "3.5",
+        ",000",
+        "-1",
+        ".5",
+        "10.",
+        "##number##",
+        "٣",
+        "²",
+        "½",
+    ],
+    *[
+        "K",
+        "İ",
+        "ı",
+        "ſ",
+        "𝐀",
+        "𝐓𝐡𝐞",
+        "ß",
+        "ẞ",
+        "é",
+        "Σ",
+        "ς",
+        "中",
+        "。",
+        "😀",
+        "́",
+        "\xad",
+        "\ufeff",
+        "\x00",
+        "\u200b",
+    ],
+    *(" ", "  ", "\n", "\n\n", "\n \n", "\t", "\r\n", "\x0b", "\x1c", "\x85", "\xa0", "\u2028", "\u3000"),
+]
 
 
 WORDS = WordNumbers()
@@ -143,7 +271,7 @@ def test_sentences_by_example() -> None:
     assert found == ["dr. no left.", '(he said "so.")', "mr. x saw 3. now!", "and"]
 
 
-def test_remembered_pieces_are_bounded_and_forgotten_between_documents(numbers: WordNumbers) -> None:
+def test_remembered_pieces_are_bounded_and_forgotten_between_documents() -> None:
     fresh = WordNumbers()
     letters = [f"w{i:07d}" for i in range(260_000)]
     assert len(set(fresh(" ".join(letters)).tolist())) == 260_000
@@ -218,7 +346,7 @@ def test_rules_apply_in_order_and_all_figures_are_there() -> None:
     row = tag([text], min_length=10_000)[0]
     assert row["reason"] == "too_short"
     assert (row["longest_word_run"], row["duplicate_line_ratio"], row["duplicate_paragraph_ratio"]) == (600, 0.9, 0.9)
-    assert row["duplicate_2gram_ratio"] > 0.9 and row["duplicate_3gram_ratio"] > 0.9
+    assert min(row["duplicate_2gram_ratio"], row["duplicate_3gram_ratio"]) > 0.9
     assert tag([text])[0]["reason"] == "pathological_repetition"
     mixed = "\n\n".join(["same line of words"] * 20)
     assert tag([mixed])[0]["reason"] == "extreme_line_repetition"
@@ -229,7 +357,7 @@ def test_rules_apply_in_order_and_all_figures_are_there() -> None:
 @pytest.mark.parametrize("text", ["", " ", "\n\n \n", "one", "one two"])
 def test_documents_with_nothing_to_count(text: str) -> None:
     row = tag([text])[0]
-    assert row["reason"] == "too_short" and row["is_kept"] is False
+    assert (row["reason"], row["is_kept"]) == ("too_short", False)
     assert row["duplicate_2gram_ratio"] == row["duplicate_3gram_ratio"] == row["duplicate_line_ratio"] == 0.0
     assert row["longest_word_run"] == (1 if text.strip() else 0)
     assert tag([text], min_length=0)[0]["reason"] == "passed"
@@ -302,7 +430,8 @@ def test_the_pickle_carries_parameters_only() -> None:
     first = used.tag(DocumentBatch.from_texts(["a b a b", ""]))
     copy = pickle.loads(pickle.dumps(used))
     assert len(pickle.dumps(used)) < 500
-    assert copy == used and copy.tag(DocumentBatch.from_texts(["a b a b", ""])).equals(first)
+    assert copy == used
+    assert copy.tag(DocumentBatch.from_texts(["a b a b", ""])).equals(first)
 
 
 def test_nltk_is_not_loaded() -> None:
@@ -316,15 +445,32 @@ def test_nltk_is_not_loaded() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["x" * 200_000, "no " * 60_000, "\n" * 200_000, "." * 200_000, "'" * 200_000, "-" * 200_000, '"' * 200_000]
-    + ["a.a." * 50_000, ".' " * 60_000, ". " * 90_000, "!" * 200_000, "a.) " * 50_000, "e.g.)" * 40_000]
-    + ["a." + " " * 200_000 + "b", "a.\n" * 60_000, "can't" * 40_000, ".\u3000a" * 60_000, ",:" * 90_000],
+    [
+        "x" * 200_000,
+        "no " * 60_000,
+        "\n" * 200_000,
+        "." * 200_000,
+        "'" * 200_000,
+        "-" * 200_000,
+        '"' * 200_000,
+        "a.a." * 50_000,
+        ".' " * 60_000,
+        ". " * 90_000,
+        "!" * 200_000,
+        "a.) " * 50_000,
+        "e.g.)" * 40_000,
+        "a." + " " * 200_000 + "b",
+        "a.\n" * 60_000,
+        "can't" * 40_000,
+        ".\u3000a" * 60_000,
+        ",:" * 90_000,
+    ],
     ids=lambda text: f"{text[:6]!r}",
 )
 def test_monotonous_documents_end(text: str) -> None:
     """200 kB each: anything quadratic would take hours, and its figures must be right all the same."""
     row = tag([text])[0]
     words = WORDS.words(text)
-    pairs = list(zip(words, words[1:], strict=False))
+    pairs = list(itertools.pairwise(words))
     assert row["duplicate_2gram_ratio"] == ((len(pairs) - len(set(pairs))) / len(pairs) if pairs else 0.0)
     assert row["longest_word_run"] == max((len(list(same)) for _, same in itertools.groupby(text.split())), default=0)
