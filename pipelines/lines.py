@@ -19,6 +19,7 @@ from tagcorpus.pipelines.streams import BLOCK_BYTES, ByteStream, Damaged
 
 BOM = b"\xef\xbb\xbf"
 NEWLINE = ord("\n")
+HEAD_BYTES = 256
 
 
 @dataclass(frozen=True)
@@ -132,10 +133,10 @@ def read(stream: ByteStream, range_: Range, max_line_bytes: int, where: str) -> 
             if carried:
                 carry, carried = [], 0
         if parts[-1]:
-            # A line too long to take is counted on but not kept.
-            if carried <= max_line_bytes:
-                carry.append(parts[-1])
+            carry.append(parts[-1])
             carried += len(parts[-1])
+            if carried > max_line_bytes:  # too long to take: counted on, but only its head is kept
+                carry = [b"".join(carry)[:HEAD_BYTES]]
     if left or digest.hexdigest() != range_.digest:
         raise InputError(f"{where} changed while it was being read; run the same command again to plan it anew")
     if carried:
@@ -145,7 +146,7 @@ def read(stream: ByteStream, range_: Range, max_line_bytes: int, where: str) -> 
 def _line(row: int, offset: int, carry: list[bytes], carried: int, part: bytes, max_line_bytes: int) -> Line:
     size = carried + len(part)
     if size > max_line_bytes:
-        return Line(row, offset, b"".join([*carry[:1], part])[:256], is_too_long=True)
+        return Line(row, offset, b"".join([*carry, part])[:HEAD_BYTES], is_too_long=True)
     data = b"".join([*carry, part]) if carry else part
     if offset == 0 and data.startswith(BOM):
         data = data[len(BOM) :]

@@ -96,6 +96,9 @@ _CONTRACTIONS = tuple(
     )
 )
 
+# Those of letters alone; other spellings that IGNORECASE equates with them are not ASCII.
+_CONTRACTED_LETTERS = frozenset({"cannot", "gimme", "gonna", "gotta", "lemme", "wanna"})
+
 _MAX_REMEMBERED_CHARS = 64
 _FORGET_AFTER_CHARS = 1 << 24
 
@@ -331,7 +334,10 @@ class _Pieces(dict[str, tuple[int, ...]]):
 
     def __missing__(self, piece: str) -> tuple[int, ...]:
         numbers = self.numbers
-        words = tuple([numbers.setdefault(word, len(numbers)) for word in _piece_words(piece)])
+        if piece.isalnum() and piece.isascii() and piece not in _CONTRACTED_LETTERS:
+            words: tuple[int, ...] = (numbers.setdefault(piece, len(numbers)),)
+        else:
+            words = tuple([numbers.setdefault(word, len(numbers)) for word in _piece_words(piece)])
         self.chars += len(piece) + _MAX_REMEMBERED_CHARS
         if len(piece) <= _MAX_REMEMBERED_CHARS:
             self[piece] = words
