@@ -42,7 +42,7 @@ class _TooLong(Exception):
 
 
 class _Lines:
-    """Physical lines as Latin-1, with what the record in progress has consumed."""
+    """Physical lines as Latin-1. `position` and `digest` are as of the end of the last line given out."""
 
     def __init__(self, stream: ByteStream, start: int, end: int | None, max_record_bytes: int) -> None:
         stream.seek(start)
@@ -52,9 +52,8 @@ class _Lines:
         self.digest = xxhash.xxh3_128()
         self.head = b""
         self.broken = ""
-        self._rest: list[bytes] = []  # whole lines not given out yet, last first
-        self._carry: list[bytes] = []  # the beginning of the line after them
-        self._carried = 0
+        self._rest: list[bytes] = []  # whole lines of the last block, last one first
+        self._tail = b""  # what the last block holds of the line after them
 
     def start_record(self) -> None:
         self.head, self.record_start = b"", self.position
@@ -63,45 +62,51 @@ class _Lines:
         return self
 
     def __next__(self) -> str:
-        line, size = self._next()
         is_first = self.position == 0
-        self.position += size
+        line = self._next()
         if len(self.head) < HEAD_BYTES:
-            self.head += line[:HEAD_BYTES]
+            self.head = (self.head + line)[:HEAD_BYTES]
         if self.position - self.record_start > self.max_record_bytes:
             raise _TooLong
         return (line.removeprefix(BOM) if is_first else line).decode("latin-1")
 
-    def _next(self) -> tuple[bytes, int]:
-        """The next line and its size; of a line that is too long only the head is kept."""
-        while not self._rest:
+    def _next(self) -> bytes:
+        """The next line; only the head of one that is too long."""
+        if self._rest:
+            line = self._rest.pop()
+            self._take(line)
+            return line
+        line, self._tail = self._tail, b""
+        size = len(line)
+        pieces = [line]
+        self._take(line)
+        while True:
             try:
                 block = self.stream.read(BLOCK_BYTES if self.left is None else min(BLOCK_BYTES, self.left))
             except Damaged as error:
                 self.broken = str(error)
                 raise StopIteration from None
             if not block:
-                if not self._carried:
+                if not size:
                     raise StopIteration
-                last, size = b"".join(self._carry), self._carried
-                self._carry, self._carried = [], 0
-                return last, size
-            self.digest.update(block)
+                return b"".join(pieces)
             if self.left is not None:
                 self.left -= len(block)
-            first, newline, _ = block.partition(b"\n")
-            self._carry.append(first + newline)
-            self._carried += len(first + newline)
-            if self._carried > self.max_record_bytes:
-                self._carry = [b"".join(self._carry)[:HEAD_BYTES]]
-            if newline:
-                line, size = b"".join(self._carry), self._carried
-                *lines, tail = block[len(first) + 1 :].split(b"\n")
+            cut = block.find(b"\n") + 1
+            piece = block[:cut] if cut else block
+            pieces.append(piece)
+            size += len(piece)
+            self._take(piece)
+            if size > self.max_record_bytes:
+                pieces = [b"".join(pieces)[:HEAD_BYTES]]
+            if cut:
+                *lines, self._tail = block[cut:].split(b"\n")
                 self._rest = [part + b"\n" for part in reversed(lines)]
-                self._carry, self._carried = ([tail] if tail else []), len(tail)
-                return line, size
-        line = self._rest.pop()
-        return line, len(line)
+                return b"".join(pieces)
+
+    def _take(self, piece: bytes) -> None:
+        self.position += len(piece)
+        self.digest.update(piece)
 
 
 def header(file: InputFile, max_line_bytes: int) -> tuple[list[str], int]:
@@ -118,29 +123,58 @@ def header(file: InputFile, max_line_bytes: int) -> tuple[list[str], int]:
 def index(file: InputFile, shard_bytes: int, max_line_bytes: int, max_rows: int | None = None) -> list[Range]:
     """Ranges of whole records, about `shard_bytes` each. A digest covers the column names and the range's bytes."""
     names, start = header(file, max_line_bytes)
-    cuts: list[tuple[int, int, int]] = []  # begin, end, first_row
-    broken = ""
     stream = ByteStream(file)
     try:
         lines = _Lines(stream, start, None, max_line_bytes)
-        begin, first_row, row, end = start, 0, 0, start
+        lines.digest = _digest_of(names)
+        ranges: list[Range] = []
+        begin, first_row, row = start, 0, 0
+        end, digest = start, lines.digest.copy()
         for record in _records(lines):
             if lines.broken:
                 break  # the parser gives out what it has of the record that the damage cut off
-            row, end = record.row + 1, lines.position
+            row = record.row + 1
+            end, digest = lines.position, lines.digest.copy()
             if end >= (begin // shard_bytes + 1) * shard_bytes or row == max_rows:
-                cuts.append((begin, end, first_row))
-                begin, first_row = end, row
+                ranges.append(Range(begin, end, first_row, row - first_row, digest.hexdigest()))
+                begin, first_row, lines.digest = end, row, _digest_of(names)
+                digest = lines.digest.copy()
             if row == max_rows:
-                break
-        broken = lines.broken
-        if broken or row > first_row or not cuts:
-            cuts.append((begin, end, first_row))
+                return ranges
+        if lines.broken or row > first_row or not ranges:
+            ranges.append(Range(begin, end, first_row, row - first_row, digest.hexdigest(), broken=lines.broken))
+        return ranges
     finally:
         stream.close()
-    rows = [first for _, _, first in cuts[1:]] + [row]
-    digests = _digests(file, names, cuts)
-    return [
-        Range(begin, end, first, rows[i] - first, digests[i], broken=broken if i == len(cuts) - 1 else "")
-        for i, (begin, end, first) in enumerate(cuts)
-    ]
+
+
+def read(stream: ByteStream, range_: Range, max_line_bytes: int, where: str) -> Iterator[CsvRecord]:
+    """The records of a range. Raises InputError when their bytes are not those that were planned."""
+    lines = _Lines(stream, range_.start, range_.end, max_line_bytes)
+    lines.digest = _digest_of(header(stream.file, max_line_bytes)[0])
+    for record in _records(lines):
+        yield CsvRecord(range_.first_row + record.row, record.offset, record.raw, record.fields, record.problem)
+    if lines.position != range_.end or lines.digest.hexdigest() != range_.digest:
+        raise InputError(f"{where} changed while it was being read; run the same command again to plan it anew")
+
+
+def _digest_of(names: list[str]) -> Any:
+    return xxhash.xxh3_128(repr(names).encode("utf-8", "surrogatepass"))
+
+
+def _records(lines: _Lines) -> Iterator[CsvRecord]:
+    reader = csv.reader(lines)
+    row = 0
+    while True:
+        lines.start_record()
+        fields, problem = None, ""
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except _TooLong:
+            problem = "too_long"
+        except csv.Error:
+            problem = "bad_csv"
+        yield CsvRecord(row, lines.record_start, lines.head, fields, problem)
+        row += 1

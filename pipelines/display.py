@@ -20,9 +20,14 @@ class Display:
     """Says things on stderr and, when given one, in a log. Quiet when told so."""
 
     def __init__(self, stream: TextIO | None = None, quiet: bool = False) -> None:
-        self.stream = stream or sys.stderr
+        self._stream = stream
         self.is_quiet = quiet
         self.log: list[str] = []
+
+    @property
+    def stream(self) -> TextIO:
+        """Looked up anew each time: while a bar is shown, what goes to sys.stderr appears above it."""
+        return self._stream or sys.stderr
 
     def say(self, message: str) -> None:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S")
@@ -41,13 +46,15 @@ class Watch:
         total_rows: int,
         beats: Callable[[], list[Beat]],
         describe: Callable[[int], str],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.display, self.title, self.total_rows = display, title, total_rows
         self.beats, self.describe = beats, describe
         self.rows = self.n_bytes = self.quarantined = 0
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-        self._started = time.monotonic()
+        self._thread = threading.Thread(target=self._keep_looking, daemon=True)
+        self._clock = clock
+        self._started = self._spoken = clock()
         self._bar: Any = None
         self._seen: dict[int, tuple[int, float, float]] = {}
 
@@ -73,24 +80,27 @@ class Watch:
             self._show([])
             self._bar.stop()
 
-    def _look(self) -> None:
-        spoken = time.monotonic()
+    def _keep_looking(self) -> None:
         while not self._stop.wait(TICK_SECONDS):
-            beats = [b for b in self.beats() if b.rank >= 0]
-            now = time.monotonic()
-            if self._bar is not None:
-                self._show(beats)
-            elif now - spoken >= PLAIN_SECONDS:
-                spoken = now
-                self.display.say(self._line(beats))
-            self._stalls(beats, now)
+            self.look()
+
+    def look(self) -> None:
+        """Show how far the run is, when it is time to, and name what has not moved for too long."""
+        beats = [b for b in self.beats() if b.rank >= 0]
+        now = self._clock()
+        if self._bar is not None:
+            self._show(beats)
+        elif now - self._spoken >= PLAIN_SECONDS:
+            self._spoken = now
+            self.display.say(self._line(beats))
+        self._stalls(beats, now)
 
     def _totals(self, beats: list[Beat]) -> tuple[int, int]:
         return self.rows + sum(b.rows for b in beats), self.n_bytes + sum(b.n_bytes for b in beats)
 
     def _line(self, beats: list[Beat]) -> str:
         rows, n_bytes = self._totals(beats)
-        seconds = max(time.monotonic() - self._started, 1e-9)
+        seconds = max(self._clock() - self._started, 1e-9)
         left = (self.total_rows - rows) * seconds / rows if rows else 0
         return (
             f"{self.title}: {rows:,} of {self.total_rows:,} rows, {rows / seconds:,.0f} rows/s, "
@@ -99,21 +109,21 @@ class Watch:
 
     def _show(self, beats: list[Beat]) -> None:
         rows, n_bytes = self._totals(beats)
-        seconds = max(time.monotonic() - self._started, 1e-9)
+        seconds = max(self._clock() - self._started, 1e-9)
         rate = f"{rows / seconds:,.0f} rows/s  {n_bytes / seconds / 1e6:.1f} MB/s"
         self._bar.update(self._task, completed=rows, rate=rate, quarantined=self.quarantined)
 
     def _stalls(self, beats: list[Beat], now: float) -> None:
         for beat in beats:
-            count, since, told = self._seen.get(beat.pid, (-1, now, STALL_SECONDS))
+            count, since, told = self._seen.get(beat.rank, (-1, now, STALL_SECONDS))
             if count != beat.count:
-                self._seen[beat.pid] = (beat.count, now, STALL_SECONDS)
+                self._seen[beat.rank] = (beat.count, now, STALL_SECONDS)
             elif now - since >= told:
                 rows = f", rows {beat.first_row} to {beat.last_row} in flight" if beat.first_row >= 0 else ""
                 self.display.say(
                     f"waiting for {self.describe(beat.rank)}{rows}: no sign of life for {now - since:.0f} s"
                 )
-                self._seen[beat.pid] = (count, since, told * 2)
+                self._seen[beat.rank] = (count, since, told * 2)
 
 
 def _bar(stream: TextIO) -> Any:

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 import threading
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,6 +62,7 @@ class RangeReader:
         self.counts = Counts()
         self.quarantine: list[dict[str, Any]] = []
         self._sampled_below = int(reading.sample * 2**64)
+        self._skipped = deque(range_.skipped)
 
     def __iter__(self) -> Iterator[DocumentBatch]:
         rows: list[int] = []
@@ -132,7 +134,10 @@ class RangeReader:
         return found
 
     def _is_skipped(self, row: int) -> bool:
-        return any(a <= row < b for a, b in self.range.skipped)
+        """Asked of every row in order; the intervals are in order too."""
+        while self._skipped and self._skipped[0][1] <= row:
+            self._skipped.popleft()
+        return bool(self._skipped) and self._skipped[0][0] <= row
 
     def _is_unsampled(self, row: int) -> bool:
         key = f"{self.reading.seed}:{self.file.name}:{row}".encode()
@@ -168,16 +173,13 @@ class RangeReader:
         with _stream(self.file) as stream:
             for record in csvs.read(stream, self.range, self.reading.max_line_bytes, self.file.path):
                 if record.fields is None:
-                    value = BadRecord("too_long")
+                    value = BadRecord(record.problem)
                 elif not record.fields or (len(names) > 1 and len(record.fields) == 1 and not record.fields[0].strip()):
                     value = None
                 elif len(record.fields) != len(names):
                     value = BadRecord("bad_csv")
                 else:
-                    try:
-                        value = {n: f.encode("latin-1").decode() for n, f in zip(names, record.fields, strict=True)}
-                    except UnicodeDecodeError:
-                        value = BadRecord("not_utf8")
+                    value = _csv_row(names, record.fields)
                 yield record.row, record.offset, record.raw, value
 
     def _table_records(self) -> Iterator[Raw]:
@@ -195,7 +197,19 @@ class RangeReader:
             self._damage(f"damaged {self.file.format} data: {error}")
 
 
+def _csv_row(names: list[str], fields: list[str]) -> dict[str, Any] | BadRecord:
+    try:
+        row = {n: f if f.isascii() else f.encode("latin-1").decode() for n, f in zip(names, fields, strict=True)}
+    except UnicodeDecodeError:
+        return BadRecord("not_utf8")
+    return BadRecord("nul") if any("\0" in f for f in fields) else row
+
+
 def _rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | BadRecord]:
+    if not batch.num_columns:
+        yield from ({} for _ in range(batch.num_rows))
+        return
+    batch = pa.record_batch([_spelled(c) for c in batch.columns], names=batch.schema.names)
     try:
         yield from batch.to_pylist()
     except UnicodeDecodeError:
@@ -204,6 +218,13 @@ def _rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | BadRecord]:
                 yield batch.slice(i, 1).to_pylist()[0]
             except UnicodeDecodeError:
                 yield BadRecord("not_utf8")
+
+
+def _spelled(column: pa.Array) -> pa.Array:
+    """Times (possible ids) as text: Python has none with nanoseconds."""
+    if pa.types.is_duration(column.type):
+        return column.cast(pa.int64())
+    return column.cast(pa.string()) if pa.types.is_temporal(column.type) else column
 
 
 def _head_of(value: dict[str, Any]) -> bytes:
@@ -251,39 +272,3 @@ def _stream(file: InputFile) -> Iterator[ByteStream]:
     yield kept
     _thread.stream = kept
 
-
-def duplicate_samples(
-    file: InputFile, ranges: list[Range], fields: DocumentFields, max_line_bytes: int
-) -> list[tuple[int, int]]:
-    """Row intervals of evaluation-harness lines that repeat an earlier (doc_id, resps) under another `filter`.
-
-    Only looks on when the first record of the file is such a sample; every line is read once more then.
-    """
-    first: dict[int, str] = {}
-    intervals: list[tuple[int, int]] = []
-    is_first = True
-    stream = ByteStream(file)
-    try:
-        for range_ in ranges:
-            for line in lines.read(stream, range_, max_line_bytes, file.path):
-                try:
-                    record = parse(line.data)
-                except BadRecord:
-                    continue
-                if is_first and not (fields.is_harness(record) and "filter" in record):
-                    return []
-                is_first = False
-                if "resps" not in record or "filter" not in record:
-                    continue
-                key = json.dumps([record.get("doc_id"), record["resps"]], sort_keys=True).encode(
-                    "utf-8", "surrogatepass"
-                )
-                filter_ = json.dumps(record["filter"])
-                if first.setdefault(xxhash.xxh3_128_intdigest(key), filter_) != filter_:
-                    if intervals and intervals[-1][1] == line.row:
-                        intervals[-1] = (intervals[-1][0], line.row + 1)
-                    else:
-                        intervals.append((line.row, line.row + 1))
-    finally:
-        stream.close()
-    return intervals

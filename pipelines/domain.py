@@ -16,7 +16,6 @@ from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import BudgetError
 from tagcorpus.pipelines.config import DomainOptions, Options
-from tagcorpus.pipelines.instances import build
 from tagcorpus.pipelines.job import Job, Result
 from tagcorpus.pipelines.plan import Plan
 from tagcorpus.pipelines.reading import joined
@@ -49,11 +48,11 @@ def decided(parameters: Mapping[str, Any]) -> str:
     return "openai" if is_configured else "fasttext"
 
 
-def run(job: Job) -> Result:
+def run(job: Job, built: list[Instance]) -> Result:
     """Label, and publish predicted_domains.csv, the summary and the main result where one file was asked for."""
     options = job.options
     assert isinstance(options, DomainOptions)
-    (instance,) = build(options, instances(options))
+    (instance,) = built
     tagger = instance.tagger
     assert isinstance(tagger, Domain)
     is_asking = tagger.backend == "openai"

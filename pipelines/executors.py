@@ -2,13 +2,15 @@
 
 Published parts are the only completion marker, so a rank may be run any number of times. A worker that dies costs a
 retry of the one rank it was on, in a fresh worker; a rank that kills three workers fails the run and is named with
-the rows that were in flight. The first failure stops new ranks; those in flight are finished.
+the rows that were in flight. A failure stops new ranks; those in flight are finished. Only a rank that says the same
+command may finish it later (IncompleteError) lets others go on, up to three such in a row.
 """
 
 from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import multiprocessing.forkserver
 import os
 import pickle
 import signal
@@ -24,24 +26,79 @@ from typing import Any
 from datatrove.executor.base import DistributedEnvVars, PipelineExecutor
 from datatrove.pipeline.base import PipelineStep
 
-from tagcorpus.errors import TagcorpusError
+from tagcorpus import errors
+from tagcorpus.errors import IncompleteError, OutputError, TagcorpusError
 from tagcorpus.pipelines import storage
 from tagcorpus.pipelines.progress import Beat, Pulse, pulse, set_pulse
 
 MAX_DEATHS = 3
+MAX_INCOMPLETE = 3
+# Of several failures of one run, the one that comes first here is the run's.
+PRECEDENCE = (1, 2, 5, 4)
 
 OnDone = Callable[[int, list[Any]], None]
 
 
+class RankFailure(Exception):
+    """A step raised something that was not meant for the user: its type's name, and its text."""
+
+
 def fold(pipeline: Sequence[PipelineStep], rank: int, world_size: int) -> list[Any]:
-    """Pipe the data of one rank through all steps; what the last one yields."""
+    """Pipe the data of one rank through all steps; what the last one yields.
+
+    Raises TagcorpusError as the steps raised it, and RankFailure for everything else, a SystemExit too: both can be
+    pickled, which third parties' exceptions often cannot.
+    """
     pulse().start(rank)
     data: Any = None
-    for step in pipeline:
-        data = step(data, rank, world_size)
-    results = list(data)
-    pulse().start(-1)
-    return results
+    try:
+        for step in pipeline:
+            data = step(data, rank, world_size)
+        return list(data)
+    except TagcorpusError as error:
+        own = next(c for c in type(error).__mro__ if c.__module__ == errors.__name__)
+        if type(error) is own:
+            raise
+        raise own(str(error)) from error
+    except BaseException as error:
+        if not is_fault(error):
+            raise
+        raise RankFailure(type(error).__name__, str(error)) from error
+    finally:
+        pulse().start(-1)
+
+
+def is_fault(error: BaseException) -> bool:
+    """Whether code that we called failed, as opposed to somebody stopping us: a library that calls sys.exit or a Rust
+    panic (which pyo3 puts outside Exception) must not end a run as if it were done."""
+    return isinstance(error, (Exception, SystemExit)) or type(error).__name__ == "PanicException"
+
+
+class _Failures:
+    """What went wrong so far, and whether ranks that have not begun are still worth beginning."""
+
+    def __init__(self) -> None:
+        self.worst: TagcorpusError | None = None
+        self._incomplete_in_a_row = 0
+
+    def success(self) -> None:
+        self._incomplete_in_a_row = 0
+
+    def add(self, error: TagcorpusError) -> None:
+        if self.worst is None or _precedence(error) < _precedence(self.worst):
+            self.worst = error
+        if isinstance(error, IncompleteError):
+            self._incomplete_in_a_row += 1
+
+    @property
+    def is_final(self) -> bool:
+        if self.worst is None:
+            return False
+        return not isinstance(self.worst, IncompleteError) or self._incomplete_in_a_row >= MAX_INCOMPLETE
+
+
+def _precedence(error: TagcorpusError) -> int:
+    return PRECEDENCE.index(error.exit_code) if error.exit_code in PRECEDENCE else 0
 
 
 class PlanExecutor(PipelineExecutor):
@@ -91,29 +148,37 @@ class PlanExecutor(PipelineExecutor):
         return [self._inline.beat, *(slot.beat() for slot in self._slots)]
 
     def run(self, on_done: OnDone = lambda _rank, _results: None) -> dict[int, list[Any]]:
-        """Results by rank. Raises the first failure, after the ranks in flight have ended."""
+        """Results by rank. Raises the failure that takes precedence, after the ranks in flight have ended."""
         results: dict[int, list[Any]] = {}
+        failures = _Failures()
 
         def done(rank: int, found: list[Any]) -> None:
             results[rank] = found
+            failures.success()
             on_done(rank, found)
 
         if self.workers <= 1 and not self.threads:
+            self._inline = Pulse()
             set_pulse(self._inline)
             for rank in (r for unit in self.units for r in unit):
                 try:
                     found = fold(self.pipeline, rank, self.world_size)
-                except Exception as error:
-                    raise self._named(rank, error) from error
-                done(rank, found)
-            return results
-        with contextlib.ExitStack() as stack:
-            for _ in range(self.workers):
-                slot = self._slot()
-                stack.push(slot.close)
-                self._slots.append(slot)
-            self._dispatch(done)
-        self._slots = []
+                except (TagcorpusError, RankFailure) as error:
+                    failures.add(self._named(rank, error))
+                    if failures.is_final:
+                        break
+                else:
+                    done(rank, found)
+        else:
+            with contextlib.ExitStack() as stack:
+                for _ in range(self.workers):
+                    slot = self._slot()
+                    stack.push(slot.close)
+                    self._slots.append(slot)
+                self._dispatch(done, failures)
+            self._slots = []
+        if failures.worst is not None:
+            raise failures.worst
         return results
 
     def _slot(self) -> _ProcessSlot | _ThreadSlot:
@@ -123,14 +188,13 @@ class PlanExecutor(PipelineExecutor):
             else _ProcessSlot(self.pipeline, self.world_size)
         )
 
-    def _dispatch(self, done: OnDone) -> None:
+    def _dispatch(self, done: OnDone, failures: _Failures) -> None:
         waiting = deque(deque(u) for u in self.units)
         unit_of: dict[int, deque[int]] = {}
         flying: dict[Future[list[Any]], tuple[int, int]] = {}
-        failure: TagcorpusError | None = None
 
         def go_on(slot: int) -> None:
-            if failure is not None:
+            if failures.is_final:
                 return
             unit = unit_of.get(slot)
             if not unit:
@@ -148,20 +212,20 @@ class PlanExecutor(PipelineExecutor):
             for future in finished:
                 slot, rank = flying.pop(future)
                 try:
-                    done(rank, future.result())
+                    found = future.result()
                 except BrokenProcessPool:
                     beat = self._slots[slot].beat()
                     self.deaths[rank] = self.deaths.get(rank, 0) + 1
                     self._slots[slot].restart()
                     if self.deaths[rank] >= MAX_DEATHS:
-                        failure = failure or self._killer(rank, beat)
+                        failures.add(self._killer(rank, beat))
                     else:
                         unit_of.setdefault(slot, deque()).appendleft(rank)
                 except Exception as error:
-                    failure = failure or self._named(rank, error)
+                    failures.add(self._named(rank, error))
+                else:
+                    done(rank, found)
                 go_on(slot)
-        if failure is not None:
-            raise failure
 
     def _killer(self, rank: int, beat: Beat) -> TagcorpusError:
         rows = (
@@ -177,7 +241,8 @@ class PlanExecutor(PipelineExecutor):
     def _named(self, rank: int, error: Exception) -> TagcorpusError:
         if isinstance(error, TagcorpusError):
             return error
-        return TagcorpusError(f"{self.describe(rank)} failed: {type(error).__name__}: {error}")
+        kind, text = error.args if isinstance(error, RankFailure) else (type(error).__name__, error)
+        return TagcorpusError(f"{self.describe(rank)} failed: {kind}: {text}")
 
 
 class _ThreadSlot:
@@ -189,6 +254,8 @@ class _ThreadSlot:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="range", initializer=set_pulse, initargs=(self._pulse,))
 
     def close(self, kind: object, *_: object) -> None:
+        if kind is not None:
+            self._pulse.stop()
         self._pool.shutdown(wait=kind is None, cancel_futures=True)
 
     def submit(self, rank: int) -> Future[list[Any]]:
@@ -206,18 +273,19 @@ class _ProcessSlot:
 
     def __init__(self, pipeline: Sequence[PipelineStep], world_size: int) -> None:
         self._payload = pickle.dumps((list(pipeline), world_size))
-        self._folder = tempfile.mkdtemp(prefix="tagcorpus-")
-        self._path = os.path.join(self._folder, "pulse")
         self._pool: ProcessPoolExecutor | None = None
-        self.restart()
+        try:
+            self._folder = tempfile.mkdtemp(prefix="tagcorpus-")
+            self._path = os.path.join(self._folder, "pulse")
+            self.restart()
+        except OSError as error:
+            raise OutputError(f"no temporary file could be made in {tempfile.gettempdir()}: {error}") from error
 
     def close(self, kind: object, *_: object) -> None:
-        if kind is not None:
-            with contextlib.suppress(ProcessLookupError, OSError):
-                pid = self.beat().pid
-                if pid:
-                    os.kill(pid, signal.SIGKILL)
         if self._pool is not None:
+            if kind is not None:
+                for process in list((self._pool._processes or {}).values()):
+                    process.kill()
             self._pool.shutdown(wait=True, cancel_futures=True)
         with contextlib.suppress(OSError):
             os.unlink(self._path)
@@ -229,14 +297,18 @@ class _ProcessSlot:
         Pulse.create(self._path)
         # Clean children however many threads this process runs; the fork server has the imports ready.
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["tagcorpus.pipelines.steps"])
+        _start_fork_server()
         arguments = (self._payload, self._path, storage.own_suffix())
         self._pool = ProcessPoolExecutor(1, context, initializer=_start_worker, initargs=arguments)
 
     def submit(self, rank: int) -> Future[list[Any]]:
         assert self._pool is not None
         with _no_main_module():
-            return self._pool.submit(_run_rank, rank)
+            try:
+                return self._pool.submit(_run_rank, rank)
+            except BrokenProcessPool:  # the worker died while it had nothing to do
+                self.restart()
+                return self._pool.submit(_run_rank, rank)
 
     def beat(self) -> Beat:
         return Pulse.read(self._path)
@@ -245,9 +317,18 @@ class _ProcessSlot:
 _worker: dict[str, Any] = {}
 
 
+def _start_fork_server() -> None:
+    """Start it, if it is not there, with SIGINT blocked for it and all its children, from their first instruction on:
+    Ctrl-C reaches the whole process group, and the launcher alone decides what it means."""
+    multiprocessing.forkserver.set_forkserver_preload(["tagcorpus.pipelines.steps"])
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        multiprocessing.forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _start_worker(payload: bytes, pulse_path: str, suffix: str) -> None:
-    # Ctrl-C reaches the whole process group; the launcher alone decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_die_with, args=(parent,), daemon=True).start()

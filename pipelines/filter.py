@@ -21,7 +21,6 @@ from tagcorpus.errors import ConfigError, unknown_name
 from tagcorpus.pipelines import rewrite
 from tagcorpus.pipelines.config import FilterOptions, Options
 from tagcorpus.pipelines.documents import Reading
-from tagcorpus.pipelines.instances import build
 from tagcorpus.pipelines.job import Job, Result
 from tagcorpus.pipelines.plan import Plan, PlannedFile
 from tagcorpus.pipelines.results import publish_result
@@ -46,11 +45,11 @@ def instances(options: Options) -> dict[str, str]:
     return {instance: instance}
 
 
-def run(job: Job) -> Result:
+def run(job: Job, built: list[Instance]) -> Result:
     """Tag with the deciding instance, then write kept and removed rows of every file."""
     options = job.options
     assert isinstance(options, FilterOptions)
-    (instance,) = build(options, instances(options))
+    (instance,) = built
     column = options.keep.partition(".")[2]
     booleans = [f.name for f in instance.tagger.columns if pa.types.is_boolean(f.type)]
     if column not in booleans:

@@ -7,6 +7,7 @@ glob's literal part), with `LABEL/` in front where the argument was `LABEL=PATH`
 from __future__ import annotations
 
 import fnmatch
+import glob
 import os
 import re
 import sys
@@ -123,7 +124,8 @@ def label_and_path(argument: str) -> tuple[str, str]:
 
 def _split_label(argument: str) -> tuple[str, str]:
     match = re.fullmatch(r"([\w.\-]+(?:/[\w.\-]+)*)=(.+)", argument)
-    if match and not os.path.exists(argument):
+    # `data/lang=en/*.jsonl` is a path too, where such files are.
+    if match and not os.path.exists(argument) and not (_is_glob(argument) and next(glob.iglob(argument), None)):
         return match[1], match[2]
     return "", argument
 

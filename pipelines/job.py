@@ -95,9 +95,10 @@ class Job:
         """The single file that the main result goes to, if one is wanted, and the folder for everything."""
         options = self.options
         wanted = options.output
-        if wanted is not None and not wanted.lower().endswith(RESULT_SUFFIXES):
-            if options.work is not None:
-                raise ConfigError("--work goes with an --output that ends in .csv, .json or .parquet")
+        is_file = wanted is not None and wanted.lower().endswith(RESULT_SUFFIXES)
+        if options.work is not None and not is_file:
+            raise ConfigError("--work goes with an --output that ends in .csv, .json or .parquet")
+        if wanted is not None and not is_file:
             return None, wanted
         if options.work is not None:
             return wanted, options.work

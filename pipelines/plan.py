@@ -12,8 +12,8 @@ from typing import Any
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import InputError
-from tagcorpus.pipelines import csvs, lines, tables
-from tagcorpus.pipelines.documents import RangeReader, Reading, duplicate_samples
+from tagcorpus.pipelines import csvs, lines, samples, tables
+from tagcorpus.pipelines.documents import RangeReader, Reading
 from tagcorpus.pipelines.inputs import InputFile
 from tagcorpus.pipelines.ranges import Range
 from tagcorpus.pipelines.records import BadRecord
@@ -91,9 +91,9 @@ class Index(PipelineStep):
         else:
             ranges = lines.index(file, self.shard_bytes, task.start, task.stop, task.max_rows)
         skipped: list[tuple[int, int]] = []
-        if file.format == "jsonl" and task.start == 0:
+        if file.format != "csv" and task.start == 0 and samples.has_filters(file, ranges, reading):
             whole = ranges if task.stop is None else lines.index(file, self.shard_bytes)
-            skipped = duplicate_samples(file, whole, reading.fields, reading.max_line_bytes)
+            skipped = samples.duplicates(file, whole, reading)
         yield Indexed(ranges, skipped)
 
 
@@ -213,16 +213,23 @@ def _store(output: Folder, planned: PlannedFile, identity: dict[str, Any] | None
     output.publish(plan_name(planned.file.name), json.dumps(value, indent=1).encode())
 
 
-def load_plan(output: Folder) -> list[PlannedFile]:
-    """Every planned file that an output holds, by name. Raises InputError when there is none."""
+def load_plan(output: Folder, *, skip_damaged: bool = False) -> list[PlannedFile]:
+    """Every planned file that an output holds, by name. Raises InputError when there is none, or when one is damaged
+    (the next run makes it anew) and is not to be skipped."""
     names = [n for n in output.files("plan") if n.endswith(".json")]
     if not names:
         raise InputError(f"{output} holds no plan: it is not the output folder of a tagcorpus run")
     found = []
     for name in names:
-        value = json.loads(output.read(name) or b"{}")
-        file = InputFile(value["input"], value["path"], value["format"], value["compression"])
-        found.append(PlannedFile(file, tuple(Range.from_json(r) for r in value["ranges"])))
+        try:
+            value = json.loads(output.read(name) or b"{}")
+            file = InputFile(value["input"], value["path"], value["format"], value["compression"])
+            found.append(PlannedFile(file, tuple(Range.from_json(r) for r in value["ranges"])))
+        except (ValueError, KeyError, TypeError) as error:
+            if not skip_damaged:
+                raise InputError(
+                    f"{output}/{name} is damaged: run the pipeline again, which makes it anew from the input"
+                ) from error
     return found
 
 

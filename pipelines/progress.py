@@ -15,6 +15,10 @@ from dataclasses import astuple, dataclass
 _LAYOUT = struct.Struct("<7q")
 
 
+class Stopped(BaseException):
+    """Raised in a thread whose run has ended, at its next sign of life."""
+
+
 @dataclass
 class Beat:
     """rank: range in work, -1 for none; rows/n_bytes: done of that range; first_row..last_row: in flight;
@@ -35,6 +39,7 @@ class Pulse:
     def __init__(self, path: str | None = None) -> None:
         self.beat = Beat(pid=os.getpid())
         self._map: mmap.mmap | None = None
+        self._is_stopped = False
         if path is not None:
             with open(path, "r+b") as file:
                 self._map = mmap.mmap(file.fileno(), _LAYOUT.size)
@@ -47,8 +52,16 @@ class Pulse:
 
     @staticmethod
     def read(path: str) -> Beat:
-        with open(path, "rb") as file:
-            return Beat(*_LAYOUT.unpack(file.read(_LAYOUT.size)))
+        """The last beat; an empty one where the worker is gone or not there yet."""
+        try:
+            with open(path, "rb") as file:
+                return Beat(*_LAYOUT.unpack(file.read(_LAYOUT.size)))
+        except (FileNotFoundError, struct.error):
+            return Beat()
+
+    def stop(self) -> None:
+        """Make the next `batch` or `done` raise Stopped; called by the launcher."""
+        self._is_stopped = True
 
     def start(self, rank: int) -> None:
         """Work on range `rank` begins (-1: none)."""
@@ -58,14 +71,20 @@ class Pulse:
 
     def batch(self, first_row: int, last_row: int) -> None:
         """Rows first_row..last_row are now in flight."""
+        self._check()
         self.beat.first_row, self.beat.last_row = first_row, last_row
         self._write()
 
     def done(self, rows: int, n_bytes: int) -> None:
         """That many more rows and bytes of text are behind us."""
+        self._check()
         self.beat.rows += rows
         self.beat.n_bytes += n_bytes
         self._write()
+
+    def _check(self) -> None:
+        if self._is_stopped:
+            raise Stopped
 
     def _write(self) -> None:
         self.beat.count += 1

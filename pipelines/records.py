@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import orjson
 
 DEFAULT_TEXT_COLUMNS = ("text", "content", "raw_content")
+ID_COLUMNS = ("id", "doc_id")
 REASONS = {
     "not_utf8": "bytes that are not UTF-8",
     "not_json": "not JSON",
@@ -25,7 +27,7 @@ REASONS = {
     "no_text": "the text column is absent",
     "text_not_string": "the text is not a string",
     "too_long": "a line longer than max_line_bytes",
-    "bad_csv": "a CSV record whose number of fields differs from the header's",
+    "bad_csv": "a CSV record that cannot be parsed, or has not the header's number of fields",
     "broken_file": "the file breaks off or is damaged here; what follows is unreadable",
 }
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -51,9 +53,10 @@ class DocumentFields:
     def top_columns(self) -> list[str]:
         """Names of the top-level columns that can matter: what a columnar reader must read."""
         texts = [self.text_column] if self.text_column else [*DEFAULT_TEXT_COLUMNS]
-        ids = [self.id_column] if self.id_column else ["id", "doc_id"]
+        ids = [self.id_column] if self.id_column else [*ID_COLUMNS]
         resps = ["resps", "doc_id", "filter"] if self.is_resps or not self.text_column else []
-        return list(dict.fromkeys(_top(c) for c in [*texts, *ids, *resps]))
+        # A column may be called `a.b` itself.
+        return list(dict.fromkeys(name for c in [*texts, *ids, *resps] for name in (c, _top(c))))
 
     def documents(self, record: dict[str, Any], fallback_id: str) -> list[tuple[int, str, str]]:
         """(sub, id, text) of every document in the record. Raises BadRecord."""
@@ -76,8 +79,7 @@ class DocumentFields:
         return "resps" in record and not any(c in record for c in DEFAULT_TEXT_COLUMNS)
 
     def _id(self, record: dict[str, Any], fallback: str) -> str:
-        names = [self.id_column] if self.id_column else ["id", "doc_id"]
-        for name in names:
+        for name in (self.id_column,) if self.id_column else ID_COLUMNS:
             value = record[name] if name in record else _follow(record, name)
             if value is not _ABSENT and value is not None:
                 return _as_id(value)
@@ -97,11 +99,13 @@ def parse(line: bytes) -> dict[str, Any]:
 
 
 def exact_id(line: bytes, record: dict[str, Any], fields: DocumentFields) -> dict[str, Any]:
-    """The record again with integers kept exact where the id came out as a float: the fast parser turns integers
-    beyond 64 bits into floats."""
-    names = [fields.id_column] if fields.id_column else ["id", "doc_id"]
-    if any(isinstance(record.get(n), float) for n in names):
-        return _parse_slowly(line)  # type: ignore[no-any-return]
+    """The record again with integers kept exact where the id may be one beyond 64 bits, which the fast parser turns
+    into a float."""
+    names = (fields.id_column,) if fields.id_column else ID_COLUMNS
+    for name in names:
+        value = record[name] if name in record else _follow(record, name) if "." in name else None
+        if isinstance(value, (float, list, dict)):
+            return _parse_slowly(line)  # type: ignore[no-any-return]
     return record
 
 
@@ -123,16 +127,37 @@ def _parse_slowly(line: bytes) -> Any:
         raise BadRecord("not_utf8") from None
     if "\0" in text:
         raise BadRecord("nul")
-    limit = sys.getrecursionlimit()
     try:
-        sys.setrecursionlimit(max(limit, _DEEP))
-        return json.loads(text)
+        try:
+            return json.loads(text, parse_int=_integer)
+        except RecursionError:
+            return _parse_deep(text)
     except RecursionError:
         raise BadRecord("too_deep") from None
     except ValueError:
         raise BadRecord("not_json") from None
-    finally:
-        sys.setrecursionlimit(limit)
+
+
+_raising_the_limit = threading.Lock()
+
+
+def _parse_deep(text: str) -> Any:
+    """With a higher recursion limit, which is the interpreter's (so one thread at a time) and which Python 3.12 and
+    later do not apply to this parser: there the depth it takes is fixed."""
+    with _raising_the_limit:
+        limit = sys.getrecursionlimit()
+        try:
+            sys.setrecursionlimit(max(limit, _DEEP))
+            return json.loads(text, parse_int=_integer)
+        finally:
+            sys.setrecursionlimit(limit)
+
+
+def _integer(digits: str) -> int | float:
+    try:
+        return int(digits)
+    except ValueError:  # more digits than the interpreter converts
+        return float(digits)
 
 
 class _Absent:
@@ -169,6 +194,11 @@ def _walk(value: Any, steps: list[str]) -> Iterator[Any]:
         yield from _walk(value[steps[0]], steps[1:])
 
 
+def sample_id(record: dict[str, Any], id_column: str) -> Any:
+    """The id of an evaluation-harness sample's document; None where it has none."""
+    return record.get(id_column) if id_column else record.get("doc_id", record.get("id"))
+
+
 def _samples(record: dict[str, Any], id_column: str, fallback: str) -> list[tuple[int, str, str]]:
     requests = record.get("resps")
     if requests is None:
@@ -183,7 +213,7 @@ def _samples(record: dict[str, Any], id_column: str, fallback: str) -> list[tupl
         raise BadRecord("no_text")
     if not all(isinstance(leaf, str) for _, _, leaf in leaves):
         raise BadRecord("text_not_string")
-    value = record.get(id_column or "doc_id", record.get("id"))
+    value = sample_id(record, id_column)
     base = fallback if value is None else _as_id(value)
     if len(leaves) == 1:
         return [(0, base, leaves[0][2])]
@@ -191,4 +221,17 @@ def _samples(record: dict[str, Any], id_column: str, fallback: str) -> list[tupl
 
 
 def _as_id(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+    """Strings as they are (`0012` stays), numbers, lists and objects as JSON, what only tables have (dates, decimals,
+    UUIDs, bytes) as it is written. Raises BadRecord for what is nested too deeply."""
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, (bool, int, float, list, dict)):
+        return _written(value)
+    try:
+        return json.dumps(value, ensure_ascii=False, sort_keys=True, default=_written)
+    except RecursionError:
+        raise BadRecord("too_deep") from None
+
+
+def _written(value: Any) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)

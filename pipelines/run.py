@@ -13,7 +13,9 @@ from typing import Any
 from tagcorpus.errors import TagcorpusError
 from tagcorpus.pipelines.config import Options, load_options
 from tagcorpus.pipelines.display import Display
+from tagcorpus.pipelines.instances import build
 from tagcorpus.pipelines.job import Job, Result
+from tagcorpus.pipelines.sidecars import Instance
 
 
 class Terminated(BaseException):
@@ -47,13 +49,15 @@ def run(
 
 def run_options(pipeline: str, options: Options, display: Display) -> Result:
     """Run a pipeline whose options are already put together."""
-    body: Callable[[Job], Result] = importlib.import_module(f"tagcorpus.pipelines.{pipeline}").run
+    module = importlib.import_module(f"tagcorpus.pipelines.{pipeline}")
+    instances = build(options, module.instances(options))  # before anything is read, standard input above all
+    body: Callable[[Job, list[Instance]], Result] = module.run
     job = Job(pipeline, options, display)
     try:
         with _termination():
             if not options.dry_run:
                 job.write_command()
-            return body(job)
+            return body(job, instances)
     except (TagcorpusError, KeyboardInterrupt, Terminated) as error:
         if not options.dry_run:
             _last_words(job, error)

@@ -169,7 +169,7 @@ def claim(output: Folder, instances: Iterable[Instance]) -> None:
             ],
         }
         stored = json.loads(output.read(name) or b"null")
-        if stored is None or stored["version"] != identity["version"]:
+        if stored is None or _is_other_version(stored, identity):
             output.publish(name, json.dumps(value, indent=1).encode())
         elif {k: stored[k] for k in identity} != json.loads(json.dumps(identity)):
             raise ConfigError(
@@ -177,6 +177,14 @@ def claim(output: Folder, instances: Iterable[Instance]) -> None:
                 f"Give it a name of its own (--taggers NAME={instance.tagger_name}, --set NAME.parameter=value), "
                 "or redo it with --overwrite"
             )
+
+
+def _is_other_version(stored: dict[str, Any], identity: dict[str, Any]) -> bool:
+    """Another version of the same tagger with the same parameters, as far as both versions have them."""
+    if stored["version"] == identity["version"] or stored["tagger"] != identity["tagger"]:
+        return False
+    before, now = stored["parameters"], json.loads(json.dumps(identity["parameters"]))
+    return all(before[k] == now[k] for k in before.keys() & now.keys())
 
 
 def _told(identity: dict[str, Any]) -> str:

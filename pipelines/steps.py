@@ -6,6 +6,7 @@ and, last of all, the RangeEnd that proves the range was read to its end: withou
 
 from __future__ import annotations
 
+import re
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,12 +19,14 @@ from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import TagcorpusError, TaggerError
 from tagcorpus.pipelines.documents import RangeReader, Reading, quarantine_lines, shown
+from tagcorpus.pipelines.executors import is_fault
 from tagcorpus.pipelines.plan import Plan
 from tagcorpus.pipelines.ranges import Counts
 from tagcorpus.pipelines.sidecars import Instance, part_key, part_name, quarantine_name, write_part
 from tagcorpus.pipelines.storage import Folder
 from tagcorpus.taggers._batch import DocumentBatch
 
+_ADDRESS = re.compile(r"\b0x[0-9a-fA-F]+\b")
 # Shows that a tagger's model loads before a batch is at stake; short enough to cost no classifier call.
 PROBE = "A short probe."
 
@@ -131,7 +134,9 @@ class Tag(PipelineStep):
             self.instance.tagger.tag(DocumentBatch.from_texts([PROBE]))
         except TagcorpusError:
             raise
-        except Exception as error:
+        except BaseException as error:
+            if not is_fault(error):
+                raise
             raise TaggerError(
                 f"tagger {self.instance.name!r} fails on every document: {type(error).__name__}: {error}"
             ) from error
@@ -144,24 +149,36 @@ class Tag(PipelineStep):
             tagged = self.instance.tagger.tag(batch)
         except TagcorpusError:
             raise  # the tagger as a whole cannot go on: no row is to blame
-        except Exception as error:
+        except BaseException as error:
+            if not is_fault(error):
+                raise
             if batch.num_rows > 1:
                 half = batch.num_rows // 2
                 first = self._tagged(batch.slice(0, half), failures)
                 return first + self._tagged(batch.slice(half, batch.num_rows - half), failures)
             failures.append(self._failure(batch, error))
             return [pa.record_batch([pa.nulls(batch.num_rows, f.type) for f in schema], schema=schema)]
+        if not isinstance(tagged, pa.RecordBatch):
+            raise TaggerError(
+                f"tagger {self.instance.name!r} must return a RecordBatch, it returned {type(tagged).__name__}"
+            )
         if tagged.num_rows != batch.num_rows or not tagged.schema.equals(schema):
             raise TaggerError(
-                f"tagger {self.instance.name!r} must return {batch.num_rows} rows of {schema.names}, "
-                f"it returned {tagged.num_rows} rows of {tagged.schema.names}"
+                f"tagger {self.instance.name!r} must return {batch.num_rows} rows of {_told(schema)}, "
+                f"it returned {tagged.num_rows} rows of {_told(tagged.schema)}"
             )
         return [tagged]
 
-    def _failure(self, row: DocumentBatch, error: Exception) -> dict[str, Any]:
+    def _failure(self, row: DocumentBatch, error: BaseException) -> dict[str, Any]:
         values = row.table.slice(0, 1).select(["row", "sub", "id"]).to_pylist()[0]
         reason = f"tagger:{self.instance.name}:{type(error).__name__}"
-        return {**values, "reason": reason, "message": str(error)[:500], **shown(row.texts[0][:200].encode())}
+        # Addresses differ from run to run; quarantine must not.
+        message = _ADDRESS.sub("0x...", str(error)).encode("utf-8", "replace").decode()[:500]
+        return {**values, "reason": reason, "message": message, **shown(row.texts[0][:200].encode())}
+
+
+def _told(schema: pa.Schema) -> str:
+    return ", ".join(f"{f.name} {f.type}" for f in schema)
 
 
 class Publish(PipelineStep):

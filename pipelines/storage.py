@@ -29,7 +29,8 @@ class Folder:
     """A folder on any fsspec filesystem. Paths given to its methods are relative, with forward slashes."""
 
     def __init__(self, url: str) -> None:
-        folder = get_datafolder(url)
+        # Absolute first: datatrove and fsspec cache folders by the string given, and a relative one changes meaning.
+        folder = get_datafolder(url if "://" in url else os.path.abspath(url))
         self.fs = folder.fs
         self.root = folder.path.rstrip("/") or "/"
         self.is_local = isinstance(self.fs, LocalFileSystem)
@@ -55,6 +56,8 @@ class Folder:
             data: bytes = self.fs.cat_file(self.path(name))
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
+        except OSError as error:
+            raise _explain(error, self.path(name), "read") from error
         return data
 
     def open(self, name: str) -> BinaryIO:
@@ -99,9 +102,10 @@ class Folder:
 
     @contextlib.contextmanager
     def _local(self, target: str) -> Iterator[BinaryIO]:
-        parent, name = os.path.split(target)
-        os.makedirs(parent, exist_ok=True)
-        temporary = f"{parent}/.{name}.{_SUFFIX}-{secrets.token_hex(3)}.tmp"
+        parent = os.path.dirname(target)
+        _make_folders(parent)
+        # Without the file's own name in it, so that every name the filesystem takes can be published.
+        temporary = f"{parent}/.{_SUFFIX}-{secrets.token_hex(3)}.tmp"
         try:
             with open(temporary, "xb") as sink:
                 yield sink
@@ -112,16 +116,20 @@ class Folder:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise
-        handle = os.open(parent, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        _fsync_folder(parent)
 
     def remove(self, name: str) -> None:
         """Remove a file or a whole folder; nothing happens where there is none."""
-        with contextlib.suppress(FileNotFoundError):
-            self.fs.rm(self.path(name), recursive=True)
+        path = self.path(name)
+        try:
+            if self.is_local or self.fs.isdir(path):
+                self.fs.rm(path, recursive=True)
+            else:
+                self.fs.rm_file(path)  # `rm` of a store takes [ and * for patterns
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise _explain(error, path, "removed") from error
 
     def sweep(self, suffixes: set[str]) -> None:
         """Remove temporary files that carry one of the suffixes, and any that are older than a day (local only)."""
@@ -137,6 +145,29 @@ class Folder:
                         os.unlink(path)
 
 
+def _make_folders(path: str) -> None:
+    """os.makedirs whose new folders are still there after a power cut."""
+    missing = []
+    while not os.path.isdir(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    for folder in reversed(missing):
+        try:
+            os.mkdir(folder)
+        except FileExistsError:  # another process was faster, or it is no folder
+            if not os.path.isdir(folder):
+                raise NotADirectoryError(errno.ENOTDIR, f"{folder} is not a folder") from None
+        _fsync_folder(os.path.dirname(folder))
+
+
+def _fsync_folder(path: str) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def own_suffix() -> str:
     """The random part of every temporary name this process makes."""
     return _SUFFIX
@@ -148,10 +179,10 @@ def set_suffix(suffix: str) -> None:
     _SUFFIX = suffix
 
 
-def _explain(error: OSError, target: str) -> OutputError:
+def _explain(error: OSError, target: str, done: str = "written") -> OutputError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return OutputError(
             f"the disk is full: {target} could not be written ({error.strerror}). Everything published so far is whole: "
             "free some space and run the same command again to go on from there"
         )
-    return OutputError(f"{target} could not be written: {error.strerror or error}")
+    return OutputError(f"{target} could not be {done}: {error.strerror or error}")

@@ -3,6 +3,9 @@
 Percentiles come from an order-preserving mapping of float64 onto uint64 and four histograms of 16 bits each, so they
 are exact (numpy's linear interpolation) in memory that does not grow with the corpus. Moments are merged part by part
 in plan order (Chan et al. 1979, pairwise update), so they do not depend on who computed what when.
+
+Null and NaN count as `missing`. Infinite values, which JSON cannot hold, are counted as `infinite` where there are any
+and left out of everything else: n + missing + infinite = rows.
 """
 
 from __future__ import annotations
@@ -43,21 +46,23 @@ def summarise(
     totals: Counts,
     pipeline: str,
     more: dict[str, Any] | None = None,
+    kept_rows: int = KEPT_ROWS,
 ) -> dict[str, Any]:
     """Summary of every column of these instances, published as summary/<pipeline>.json and .csv; `more` is added."""
     value: dict[str, Any] = {
         "pipeline": pipeline,
         "counts": totals.to_json(),
         **(more or {}),
-        "instances": {i.name: {**i.identity(), "columns": _columns(output, plan, i)} for i in instances},
+        "instances": {
+            i.name: {**i.identity(), "columns": _columns(_Parts(output, plan, i, kept_rows), i)} for i in instances
+        },
     }
     output.publish(f"summary/{pipeline}.json", json.dumps(value, indent=1, allow_nan=False).encode())
     output.publish(f"summary/{pipeline}.csv", _as_csv(value["instances"]).encode())
     return value
 
 
-def _columns(output: Folder, plan: Plan, instance: Instance) -> dict[str, Any]:
-    parts = _Parts(output, plan, instance)
+def _columns(parts: _Parts, instance: Instance) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for field in instance.tagger.columns:
         if pa.types.is_boolean(field.type):
@@ -74,11 +79,11 @@ def _columns(output: Folder, plan: Plan, instance: Instance) -> dict[str, Any]:
 class _Parts:
     """An instance's parts, column by column, in plan order."""
 
-    def __init__(self, output: Folder, plan: Plan, instance: Instance) -> None:
+    def __init__(self, output: Folder, plan: Plan, instance: Instance, kept_rows: int) -> None:
         self.output = output
         self.names = [part_name(instance.name, planned.file.name, k) for planned, k in plan.ranges]
         self._kept: list[pa.Table] | None = None
-        if plan.rows <= KEPT_ROWS:
+        if plan.rows <= kept_rows:
             columns = instance.tagger.columns.names
             self._kept = [self._read(name, columns) for name in self.names]
 
@@ -93,40 +98,64 @@ class _Parts:
 
 
 def _of_numbers(column: Callable[[], Iterable[pa.ChunkedArray]]) -> dict[str, Any]:
-    n = missing = 0
-    mean = m2 = 0.0
+    n = missing = infinite = 0
     low, high = math.inf, -math.inf
     for array in column():
-        values = _floats(array)
-        missing += len(array) - len(values)
-        if not len(values):
+        values, n_infinite = _floats(array)
+        infinite += n_infinite
+        missing += len(array) - len(values) - n_infinite
+        if len(values):
+            n += len(values)
+            low, high = min(low, float(values.min())), max(high, float(values.max()))
+    found: dict[str, Any] = {"n": n, "missing": missing, **({"infinite": infinite} if infinite else {})}
+    if n == 0:
+        return found
+
+    def finite() -> Iterator[Floats]:
+        return (_floats(array)[0] for array in column())
+
+    mean, std = _moments(finite(), max(abs(low), abs(high)))
+    found |= {"mean": mean, "std": std, "min": low, "max": high}
+    found |= {f"p{p}": v for p, v in zip(PERCENTILES, percentiles(finite, n, PERCENTILES), strict=True)}
+    return {**found, "histogram": _histogram(finite(), n, low, high)}
+
+
+def _moments(chunks: Iterable[Floats], largest: float) -> tuple[float, float | None]:
+    """Mean and sample standard deviation of values up to `largest` in size; None for that of a single value, or one
+    that is no float64 any more."""
+    # Scaled by a power of two, which is exact, where squares would overflow.
+    exponent = 600 if largest >= 2.0**400 else 0
+    n = 0
+    mean = m2 = 0.0
+    for chunk in chunks:
+        if not len(chunk):
             continue
+        values = np.ldexp(chunk, -exponent) if exponent else chunk
         part_mean = float(values.sum()) / len(values)
         part_m2 = float(np.square(values - part_mean).sum())
         delta = part_mean - mean
         m2 += part_m2 + delta * delta * n * len(values) / (n + len(values))
         n += len(values)
         mean += delta * len(values) / n
-        low, high = min(low, float(values.min())), max(high, float(values.max()))
-    if n == 0:
-        return {"n": 0, "missing": missing}
-    found = {
-        "n": n,
-        "missing": missing,
-        "mean": mean,
-        "std": math.sqrt(m2 / (n - 1)) if n > 1 else None,
-        "min": low,
-        "max": high,
-    }
-    found |= {
-        f"p{p}": v
-        for p, v in zip(PERCENTILES, percentiles(lambda: map(_floats, column()), n, PERCENTILES), strict=True)
-    }
-    edges = np.linspace(low, high, HISTOGRAM_BINS + 1)
-    counts = np.zeros(HISTOGRAM_BINS, np.int64)
-    for array in column():
-        counts += np.histogram(_floats(array), bins=HISTOGRAM_BINS, range=(low, high))[0]
-    return {**found, "histogram": {"edges": edges.tolist(), "counts": counts.tolist()}}
+    try:
+        return math.ldexp(mean, exponent), math.ldexp(math.sqrt(m2 / (n - 1)), exponent) if n > 1 else None
+    except OverflowError:
+        return math.ldexp(mean, exponent), None
+
+
+def _histogram(chunks: Iterable[Floats], n: int, low: float, high: float) -> dict[str, Any]:
+    """Counts between equally spaced edges; a single bin where float64 has no room for so many between low and high."""
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            edges = np.histogram_bin_edges(np.empty(0), HISTOGRAM_BINS, (low, high))
+            if not np.isfinite(edges).all():
+                raise ValueError("the range is no float64")
+            counts = sum(
+                (np.histogram(c, HISTOGRAM_BINS, (low, high))[0] for c in chunks), np.zeros(HISTOGRAM_BINS, int)
+            )
+    except ValueError:
+        return {"edges": [low, high], "counts": [n]}
+    return {"edges": edges.tolist(), "counts": counts.tolist()}
 
 
 def _of_booleans(column: Iterable[pa.ChunkedArray]) -> dict[str, Any]:
@@ -149,10 +178,10 @@ def _of_strings(column: Iterable[pa.ChunkedArray]) -> dict[str, Any]:
     return {"n": sum(seen.values()), "missing": missing, "distinct": len(seen), "top": dict(top)}
 
 
-def _floats(array: pa.ChunkedArray) -> Floats:
-    """The values that are there, as float64; null and NaN count as missing."""
+def _floats(array: pa.ChunkedArray) -> tuple[Floats, int]:
+    """The finite values as float64, and how many infinite ones there are besides; null and NaN are neither."""
     values: Floats = array.drop_null().to_numpy().astype(np.float64, copy=False)
-    return values[~np.isnan(values)]
+    return values[np.isfinite(values)], int(np.isinf(values).sum())
 
 
 def percentiles(chunks: Callable[[], Iterable[Floats]], n: int, wanted: Sequence[float]) -> list[float]:
@@ -166,7 +195,8 @@ def percentiles(chunks: Callable[[], Iterable[Floats]], n: int, wanted: Sequence
     found = []
     for x in positions:
         a, b, t = values[math.floor(x)], values[math.ceil(x)], x - math.floor(x)
-        found.append(a + (b - a) * t if t < 0.5 else b - (b - a) * (1 - t))
+        between = a + (b - a) * t if t < 0.5 else b - (b - a) * (1 - t)
+        found.append(between if math.isfinite(between) else a * (1 - t) + b * t)
     return found
 
 
@@ -205,7 +235,18 @@ def from_ordered_keys(keys: Keys) -> Floats:
 
 
 def _as_csv(instances: dict[str, Any]) -> str:
-    names = ["n", "missing", "mean", "std", "min", "max", *(f"p{p}" for p in PERCENTILES), "share_true", "distinct"]
+    names = [
+        "n",
+        "missing",
+        "infinite",
+        "mean",
+        "std",
+        "min",
+        "max",
+        *(f"p{p}" for p in PERCENTILES),
+        "share_true",
+        "distinct",
+    ]
     sink = io.StringIO()
     writer = csv.writer(sink, lineterminator="\n")
     writer.writerow(["instance", "column", *names])

@@ -18,37 +18,40 @@ from tagcorpus.pipelines.inputs import InputFile
 from tagcorpus.pipelines.ranges import Range
 
 ROWS_PER_READ = 1024
+BYTES_PER_READ = 8 << 20
 UNREADABLE = (pa.ArrowException, OSError)
 
 
 def index(file: InputFile, shard_bytes: int, columns: Sequence[str], max_rows: int | None = None) -> list[Range]:
-    """Row ranges of about `shard_bytes` of the given columns. A file whose footer cannot be read is one broken range."""
-    try:
-        with _opened(file) as table:
-            chunks = list(table.chunks(columns))
-    except UNREADABLE as error:
-        return [Range(0, 0, 0, 0, "", broken=f"not a readable {file.format} file: {error}")]
+    """Row ranges of about `shard_bytes` of the given columns. Where the file cannot be read on, the last one is broken
+    (and holds no rows when it is the footer that cannot be read)."""
     ranges: list[Range] = []
     row, begin, size = 0, 0, 0
     digest = xxhash.xxh3_128()
-    for rows, n_bytes, mark in chunks:
-        # A single chunk of several ranges' size is cut by rows, so that one big row group keeps all workers busy.
-        pieces = min(max(1, n_bytes // shard_bytes), max(rows, 1))
-        if pieces > 1 and row > begin:
-            ranges.append(Range(begin, row, begin, row - begin, digest.hexdigest()))
-            begin, size, digest = row, 0, xxhash.xxh3_128()
-        for piece in range(pieces):
-            digest.update(mark + b"%d/%d" % (piece, pieces))
-            row += rows * (piece + 1) // pieces - rows * piece // pieces
-            size += n_bytes // pieces
-            if max_rows is not None and row >= max_rows:
-                taken = max_rows - begin
-                return [*ranges, Range(begin, max_rows, begin, taken, f"{digest.hexdigest()}-{taken}")]
-            if size >= shard_bytes or pieces > 1:
-                ranges.append(Range(begin, row, begin, row - begin, digest.hexdigest()))
-                begin, size, digest = row, 0, xxhash.xxh3_128()
-    if row > begin or not ranges:
-        ranges.append(Range(begin, row, begin, row - begin, digest.hexdigest()))
+    broken = ""
+    try:
+        with _opened(file) as table:
+            for rows, n_bytes, mark in table.chunks(columns):
+                # A single chunk of several ranges' size is cut by rows, so that one big row group keeps all workers
+                # busy.
+                pieces = min(max(1, n_bytes // shard_bytes), max(rows, 1))
+                if pieces > 1 and row > begin:
+                    ranges.append(Range(begin, row, begin, row - begin, digest.hexdigest()))
+                    begin, size, digest = row, 0, xxhash.xxh3_128()
+                for piece in range(pieces):
+                    digest.update(mark + b"%d/%d" % (piece, pieces))
+                    row += rows * (piece + 1) // pieces - rows * piece // pieces
+                    size += n_bytes // pieces
+                    if max_rows is not None and row >= max_rows:
+                        taken = max_rows - begin
+                        return [*ranges, Range(begin, max_rows, begin, taken, f"{digest.hexdigest()}-{taken}")]
+                    if size >= shard_bytes or pieces > 1:
+                        ranges.append(Range(begin, row, begin, row - begin, digest.hexdigest()))
+                        begin, size, digest = row, 0, xxhash.xxh3_128()
+    except UNREADABLE as error:
+        broken = f"not a readable {file.format} file: {error}"
+    if broken or row > begin or not ranges:
+        ranges.append(Range(begin, row, begin, row - begin, digest.hexdigest(), broken=broken))
     return ranges
 
 
@@ -74,7 +77,8 @@ def read(file: InputFile, range_: Range, columns: Sequence[str], stop: int | Non
 class _Parquet:
     def __init__(self, source: Any) -> None:
         self.source = source
-        self.file = pq.ParquetFile(source, buffer_size=1 << 20)
+        # Not pre-buffered: that would hold whole row groups in memory.
+        self.file = pq.ParquetFile(source, buffer_size=1 << 20, pre_buffer=False, page_checksum_verification=True)
         self.schema: pa.Schema = self.file.schema_arrow
         self.names = self.schema.names
 
@@ -85,7 +89,7 @@ class _Parquet:
             digest, size = xxhash.xxh3_128(), 0
             for c in range(group.num_columns):
                 column = group.column(c)
-                if column.path_in_schema.split(".")[0] not in columns:
+                if not _is_of(column.path_in_schema, columns):
                     continue
                 size += column.total_uncompressed_size
                 shape = (
@@ -109,50 +113,87 @@ class _Parquet:
         first = 0
         names = [n for n in self.names if n in columns]
         for g in range(self.file.metadata.num_row_groups):
-            rows = self.file.metadata.row_group(g).num_rows
-            if first + rows > start and first < end:
-                batches = self.file.iter_batches(ROWS_PER_READ, row_groups=[g], columns=names, use_threads=False)
+            group = self.file.metadata.row_group(g)
+            if first + group.num_rows > start and first < end:
+                at_once = _rows_per_read(group, columns)
+                batches = self.file.iter_batches(at_once, row_groups=[g], columns=names, use_threads=False)
                 yield from _within(batches, first, start, end)
-            first += rows
+            first += group.num_rows
 
 
 class _Arrow:
     def __init__(self, source: Any) -> None:
-        try:
-            self.reader: Any = pa.ipc.open_file(source)
-        except pa.ArrowInvalid:
-            source.seek(0)
-            self.reader = pa.ipc.open_stream(source)
+        self.source = source
+        self.reader, self.is_torn = _ipc(source, [])
         self.schema: pa.Schema = self.reader.schema
         self.names = self.schema.names
 
-    def _batches(self) -> Iterator[pa.RecordBatch]:
-        if isinstance(self.reader, pa.RecordBatchFileReader):
-            for i in range(self.reader.num_record_batches):
-                yield self.reader.get_batch(i)
+    def _batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        wanted = [n for n in self.names if n in columns]
+        self.source.seek(0)
+        reader, _ = _ipc(self.source, [i for i, n in enumerate(self.names) if n in columns])
+        if isinstance(reader, pa.RecordBatchFileReader):
+            found = (reader.get_batch(i) for i in range(reader.num_record_batches))
         else:
-            yield from self.reader
+            found = iter(reader)
+        for batch in found:
+            yield batch.select(wanted)
+        if self.is_torn:
+            raise pa.ArrowInvalid("the file breaks off before its footer")
 
     def chunks(self, columns: Sequence[str]) -> Iterator[tuple[int, int, bytes]]:
-        for batch in self._batches():
-            wanted = batch.select([n for n in batch.schema.names if n in columns])
-            digest = xxhash.xxh3_128(str(wanted.schema).encode())
-            sink = pa.BufferOutputStream()
-            with pa.ipc.new_stream(sink, wanted.schema) as writer:
-                writer.write_batch(wanted)
-            digest.update(sink.getvalue())
-            yield batch.num_rows, wanted.nbytes, digest.digest()
+        for batch in self._batches(columns):
+            digest = xxhash.xxh3_128(str(batch.schema).encode())
+            with pa.ipc.new_stream(pa.PythonFile(_Digesting(digest), "w"), batch.schema) as writer:
+                writer.write_batch(batch)
+            yield batch.num_rows, batch.nbytes, digest.digest()
 
     def rows(self, start: int, end: int, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         first = 0
-        for batch in self._batches():
-            if first >= end:
-                return
+        for batch in self._batches(columns):
             if first + batch.num_rows > start:
-                wanted = batch.select([n for n in batch.schema.names if n in columns])
-                slices = (wanted.slice(i, ROWS_PER_READ) for i in range(0, batch.num_rows, ROWS_PER_READ))
+                at_once = min(ROWS_PER_READ, max(1, BYTES_PER_READ * batch.num_rows // max(batch.nbytes, 1)))
+                slices = (_checked(batch.slice(i, at_once)) for i in range(0, batch.num_rows, at_once))
                 yield from _within(slices, first, start, end)
             first += batch.num_rows
+            if first >= end:
+                return
+
+
+def _ipc(source: Any, fields: list[int]) -> tuple[Any, bool]:
+    """A reader of these columns (empty: all), and whether it reads a file that lacks its footer."""
+    options = pa.ipc.IpcReadOptions(included_fields=fields, use_threads=False)
+    try:
+        return pa.ipc.open_file(source, options=options), False
+    except pa.ArrowInvalid:
+        source.seek(0)
+        is_torn = source.read(8) == b"ARROW1\0\0"  # what follows is a stream
+        if not is_torn:
+            source.seek(0)
+        return pa.ipc.open_stream(source, options=options), is_torn
+
+
+def _checked(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch, when its offsets lie inside its buffers. Text that is not UTF-8 is its row's matter, not the file's."""
+    for column in batch.columns:
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid as error:
+            if "UTF8" not in str(error):
+                raise
+    return batch
+
+
+class _Digesting:
+    """A sink that keeps nothing but the digest."""
+
+    closed = False
+
+    def __init__(self, digest: Any) -> None:
+        self.write = digest.update
+
+    def flush(self) -> None:
+        """Nothing is held back."""
 
 
 def _within(batches: Iterator[pa.RecordBatch], first: int, start: int, end: int) -> Iterator[pa.RecordBatch]:
@@ -163,6 +204,18 @@ def _within(batches: Iterator[pa.RecordBatch], first: int, start: int, end: int)
         first += batch.num_rows
         if first >= end:
             return
+
+
+def _is_of(path: str, columns: Sequence[str]) -> bool:
+    """Whether a leaf's path belongs to one of these top-level columns (whose names may hold dots themselves)."""
+    return any(path == name or path.startswith(f"{name}.") for name in columns)
+
+
+def _rows_per_read(group: Any, columns: Sequence[str]) -> int:
+    """As many rows as have about BYTES_PER_READ on average: a batch of long documents must not fill the memory."""
+    leaves = [group.column(c) for c in range(group.num_columns)]
+    size = sum(c.total_uncompressed_size for c in leaves if _is_of(c.path_in_schema, columns))
+    return min(ROWS_PER_READ, max(1, BYTES_PER_READ * group.num_rows // max(size, 1)))
 
 
 def _chunk_start(column: Any) -> int:

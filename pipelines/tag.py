@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tagcorpus.pipelines.config import Options, TagOptions, instance_names
-from tagcorpus.pipelines.instances import build
 from tagcorpus.pipelines.job import Job, Result
 from tagcorpus.pipelines.results import publish_result
+from tagcorpus.pipelines.sidecars import Instance
 from tagcorpus.pipelines.summary import summarise
 
 
@@ -15,9 +15,8 @@ def instances(options: Options) -> dict[str, str]:
     return instance_names(options.taggers)
 
 
-def run(job: Job) -> Result:
+def run(job: Job, built: list[Instance]) -> Result:
     """Tag, summarise, and publish the main result where one file was asked for."""
-    built = build(job.options, instances(job.options))
     plan = job.plan()
     if job.options.dry_run:
         return job.dry_run(plan, built)

@@ -125,8 +125,7 @@ class Caller:
         self._flying: dict[bytes, asyncio.Future[Answer | Failure]] = {}
         self._unsaved: list[tuple[bytes, Answer, asyncio.Future[None]]] = []
         self._saving: asyncio.Task[None] | None = None
-        self._lanes: list[Any] = []
-        self._make_lane, self._errors = self._client()
+        self._client, self._no_reply = self._build_client()
         self._disk = concurrent.futures.ThreadPoolExecutor(1, "llm-cache")
         self._slots = asyncio.Semaphore(settings.concurrency)
         self._gate = asyncio.Lock()
@@ -173,7 +172,8 @@ class Caller:
         if self._cache:
             self._cache.close()
 
-    def _client(self) -> tuple[Any, tuple[type[Exception], ...]]:
+    def _build_client(self) -> tuple[Any, tuple[type[Exception], ...]]:
+        """(client, what it raises when there was no reply). aiohttp costs half of httpx's CPU time a call."""
         import openai
 
         try:
@@ -182,19 +182,24 @@ class Caller:
             import httpx  # type: ignore[no-redef,import-not-found,unused-ignore]
 
         self._raw = httpx.Response
-        tls = httpx.create_ssl_context()
+        n = self.settings.concurrency + 1
+        limits = httpx.Limits(max_connections=n, max_keepalive_connections=n)
+        no_reply: tuple[type[Exception], ...] = (openai.OpenAIError, httpx.HTTPError, OSError)
+        try:
+            import aiohttp
 
-        def lane() -> Any:
-            # One client for each call in flight: httpx walks over all of a client's connections at every request.
-            return openai.AsyncOpenAI(
-                api_key=self._key or "none-needed",
-                base_url=self.settings.base_url,
-                max_retries=0,
-                timeout=None,
-                http_client=openai.DefaultAsyncHttpxClient(verify=tls, timeout=None),
-            )
-
-        return lane, (openai.OpenAIError, httpx.HTTPError, OSError)
+            http = openai.DefaultAioHttpClient(timeout=None, limits=limits)
+            no_reply = (*no_reply, aiohttp.ClientError)
+        except (ImportError, RuntimeError):  # installed without openai[aiohttp]
+            http = openai.DefaultAsyncHttpxClient(timeout=None, limits=limits)
+        client = openai.AsyncOpenAI(
+            api_key=self._key or "none-needed",
+            base_url=self.settings.base_url,
+            max_retries=0,
+            timeout=None,
+            http_client=http,
+        )
+        return client, no_reply
 
     async def _finish(self, conversations: Sequence[C]) -> list[C]:
         batch = _Batch()
@@ -340,21 +345,19 @@ class Caller:
         return again(self._fatal) if self._fatal else stopped
 
     async def _send(self, body: dict[str, Any]) -> Answer | Failure:
-        lane = self._lanes.pop() if self._lanes else self._make_lane()
         self._in_flight += 1
         try:
             async with asyncio.timeout(self.settings.timeout_seconds):
-                response = await lane.post("/chat/completions", cast_to=self._raw, body=body)
+                response = await self._client.post("/chat/completions", cast_to=self._raw, body=body)
         except TimeoutError:
             return Failure("transient", f"no answer within {self.settings.timeout_seconds:g} seconds")
-        except self._errors as error:
+        except self._no_reply as error:
             response = getattr(error, "response", None)
             if response is None:
                 cause = error.__cause__ or error
                 return Failure("transient", f"a broken connection ({type(cause).__name__}: {cause})")
         finally:
             self._in_flight -= 1
-            self._lanes.append(lane)
         return judge(response.status_code, response.headers, response.content, time.time())
 
     async def _settle(self, batch: _Batch, refused: Failure) -> Failure:
@@ -411,8 +414,7 @@ class Caller:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
-        for lane in self._lanes:
-            await lane.close()
+        await self._client.close()
 
     def _final_word(self, outcome: Failure) -> TagcorpusError:
         said = self._say(outcome)

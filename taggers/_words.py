@@ -23,7 +23,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from importlib.resources import files
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -343,6 +343,18 @@ class _Pieces(dict[str, tuple[int, ...]]):
             self[piece] = words
         return words
 
+    def forget(self) -> None:
+        """Keep the first quarter: what came early is what is common, and its words have the lowest numbers."""
+        kept = dict(islice(self.items(), len(self) // 4))
+        known = 1 + max(chain.from_iterable(kept.values()), default=-1)
+        self.numbers = dict(islice(self.numbers.items(), known))
+        self.chars = sum(map(len, self.numbers)) + len(kept) * _MAX_REMEMBERED_CHARS
+        self.clear()
+        if self.chars > _FORGET_AFTER_CHARS // 2:  # megabytes without a space came early
+            self.numbers, self.chars = {}, 0
+        else:
+            self.update(kept)
+
 
 def _piece_words(piece: str) -> list[str]:
     """Words of one marked piece. A word x on either side stands for the rest of the sentence and is taken off again."""
@@ -388,7 +400,7 @@ class WordNumbers:
         """int64 [n_words]: one number a word of `text.lower()`; equal words of this text have equal numbers, which
         may differ between calls."""
         if self._pieces.chars > _FORGET_AFTER_CHARS:
-            self._pieces = _Pieces()
+            self._pieces.forget()
         numbers = map(self._pieces.__getitem__, self._marked_pieces(text))
         return np.fromiter(chain.from_iterable(numbers), np.int64)
 
@@ -415,7 +427,8 @@ class WordNumbers:
                 pieces.append(_AFTER_BREAK + tail if body and body[-1] != " " else tail)
             if not pieces:
                 continue
-            if not sentence[0].isspace():
+            # Only rules on a first quote or period can tell a sentence's start from a space.
+            if sentence[0] in "\"'.":
                 pieces[0] = _AT_START + pieces[0]
             pieces[-1] += _AT_END
             marked += pieces

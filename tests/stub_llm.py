@@ -34,7 +34,8 @@ class Call:
 
 @dataclass(frozen=True)
 class Reply:
-    """What goes back. `fault`: none, `hang` (never answers), `drop` (closes at once), `cut` (half of the body, then closes)."""
+    """What goes back. `fault`: none, `hang` (never answers), `drop` (closes at once), `cut` (half of the body, then
+    closes), `cut length` (the same after a full Content-Length), `noise` (bytes that are no HTTP)."""
 
     status: int = 200
     body: bytes = b""
@@ -69,6 +70,8 @@ def failure(status: int, message: str = "stub failure", code: str | None = None,
 HANG = Reply(fault="hang")
 DROP = Reply(fault="drop")
 CUT = Reply(body=answer("web").body, fault="cut")
+CUT_LENGTH = Reply(body=answer("web").body, fault="cut length")
+NOISE = Reply(fault="noise")
 
 NEGATIVE = {
     "incoherent": "not_incoherent",
@@ -229,8 +232,14 @@ class _Connection(asyncio.Protocol):
     def _write(self, reply: Reply) -> None:
         extra = "".join(f"{name}: {value}\r\n" for name, value in reply.headers)
         head = f"HTTP/1.1 {reply.status} -\r\nContent-Type: application/json\r\n{extra}"
-        if reply.fault == "cut":
-            self.transport.write(f"{head}Connection: close\r\n\r\n".encode() + reply.body[: len(reply.body) // 2])
+        half = reply.body[: len(reply.body) // 2]
+        if reply.fault == "noise":
+            self.transport.write(b"\x00\x01 this is not HTTP \r\n\r\n")
+            self.transport.close()
+            return
+        if reply.fault.startswith("cut"):
+            length = f"Content-Length: {len(reply.body)}\r\n" if reply.fault == "cut length" else ""
+            self.transport.write(f"{head}{length}Connection: close\r\n\r\n".encode() + half)
             self.transport.close()
             return
         self.transport.write(f"{head}Content-Length: {len(reply.body)}\r\n\r\n".encode() + reply.body)

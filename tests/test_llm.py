@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stub_llm import CUT, DROP, HANG, NEGATIVE, Call, Reply, StubLLM, answer, failure
+from stub_llm import CUT, CUT_LENGTH, DROP, HANG, NEGATIVE, NOISE, Call, Reply, StubLLM, answer, failure
 
 from tagcorpus.errors import BudgetError, ConfigError, IncompleteError, LLMError, OutputError, TaggerError
 from tagcorpus.taggers._llm import Caller, Settings, caller, close_all, public_url
@@ -61,6 +61,9 @@ TRANSIENT = {
     "hang": HANG,
     "drop": DROP,
     "cut": CUT,
+    "cut length": CUT_LENGTH,
+    "cut error": replace(CUT_LENGTH, status=500),
+    "noise": NOISE,
     "truncated JSON": Reply(body=b'{"choices": [{"message": {"con'),
     "empty body": Reply(),
     "no choices": Reply(body=b'{"choices": []}'),
@@ -166,9 +169,13 @@ def test_a_server_that_dies_and_comes_back(tmp_path: Path) -> None:
 
 
 def test_a_server_that_comes_back_within_the_retries() -> None:
+    def restart() -> None:
+        stub.stop()
+        stub.start()
+
     def reply(call: Call) -> Reply:
         if call.stage == "web" and call.nth == 0:
-            threading.Thread(target=lambda: (stub.stop(), stub.start())).start()
+            threading.Thread(target=restart).start()
             return HANG
         return answer(NEGATIVE[call.stage])
 
@@ -366,6 +373,27 @@ def test_kill_9_pays_for_nothing_twice(tmp_path: Path) -> None:
         second = run(stub, tmp_path / "c", 0, 20)
         assert second.communicate(timeout=120)[0].split() == ["20", str(100 - kept)]
         assert len(stub.calls) - sent == 100 - kept
+
+
+def test_an_interrupt_loses_no_answer_in_flight(tmp_path: Path) -> None:
+    reached, interrupted = threading.Event(), threading.Event()
+
+    def reply(call: Call) -> Reply:
+        if len(stub.calls) == 20:
+            reached.set()
+            assert interrupted.wait(60)
+        return answer(NEGATIVE[call.stage])
+
+    with StubLLM(reply, latency_seconds=0.1) as stub:
+        running = run(stub, tmp_path / "c", 0, 20)
+        assert reached.wait(60)
+        running.send_signal(signal.SIGINT)
+        interrupted.set()
+        running.communicate(timeout=60)
+        assert running.returncode != 0
+        with sqlite3.connect(tmp_path / "c") as db:
+            (kept,) = db.execute("SELECT count(*) FROM answers").fetchone()
+        assert kept == len(stub.calls) < 100
 
 
 # The key

@@ -271,13 +271,22 @@ def test_sentences_by_example() -> None:
     assert found == ["dr. no left.", '(he said "so.")', "mr. x saw 3. now!", "and"]
 
 
-def test_remembered_pieces_are_bounded_and_forgotten_between_documents() -> None:
+def test_remembered_pieces_are_bounded_and_the_first_are_kept() -> None:
     fresh = WordNumbers()
-    letters = [f"w{i:07d}" for i in range(260_000)]
-    assert len(set(fresh(" ".join(letters)).tolist())) == 260_000
-    remembered = fresh.remembered
-    assert fresh("one two one").tolist()[0] == 0
-    assert fresh.remembered < remembered == 260_000
+    many = [f"w{i:07d}" for i in range(260_000)]
+    assert len(set(fresh(" ".join(many)).tolist())) == 260_000
+    assert fresh.remembered == 260_000
+    text = " ".join(["new", *many[:10], "gonna", *many[-10:], *many[60_000:70_000], "new", "gonna"])
+    same_words(fresh, text)
+    assert 65_000 < fresh.remembered < 80_000
+
+
+def test_words_of_megabytes_are_not_kept() -> None:
+    fresh = WordNumbers()
+    for letter in "abc":
+        assert len(fresh(f"{letter * 9_000_000} and and so")) == 4
+    same_words(fresh, "so and so")
+    assert fresh.remembered < 10
 
 
 def test_long_pieces_are_not_remembered() -> None:

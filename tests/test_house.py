@@ -1,0 +1,164 @@
+"""The house rules: imports point one way, start-up stays light, packages are listed, documents tell the truth."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import importlib
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tagcorpus
+from tagcorpus.pipelines.config import pipelines
+from tagcorpus.taggers import names
+
+ROOT = Path(__file__).resolve().parents[1]
+ROOMS = ("kernels", "taggers", "pipelines", "configs")
+# Who may import whom: a room sees itself and what stands to its right.
+MAY_IMPORT = {
+    "cli": {"pipelines", "taggers", "errors"},
+    "pipelines": {"pipelines", "taggers", "configs", "errors"},
+    "taggers": {"taggers", "kernels", "configs", "errors"},
+    "kernels": {"kernels"},
+    "configs": set(),
+    "errors": set(),
+}
+
+
+def modules() -> list[Path]:
+    return [ROOT / "cli.py", ROOT / "errors.py", *(p for room in ROOMS for p in (ROOT / room).glob("*.py"))]
+
+
+def room_of(path: Path) -> str:
+    return path.parent.name if path.parent != ROOT else path.stem
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_one_way(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        found = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found = [node.module or ""]
+            if node.module == "tagcorpus":
+                found = [f"tagcorpus.{a.name}" for a in node.names if not a.name.startswith("__")]
+        for name in found:
+            parts = name.split(".")
+            if parts[0] == "tagcorpus" and len(parts) > 1:
+                assert parts[1] in MAY_IMPORT[room_of(path)], f"{path.name} imports {name}"
+
+
+def test_the_command_line_starts_light() -> None:
+    code = "import sys, tagcorpus.cli, json; print(json.dumps(sorted(m.split('.')[0] for m in sys.modules)))"
+    loaded = set(
+        json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout)
+    )
+    heavy = {"ray", "numba", "openai", "pyarrow", "datatrove", "numpy", "yaml", "tiktoken", "fasttext", "rich", "nltk"}
+    assert "tagcorpus" in loaded
+    assert not loaded & heavy
+
+
+def test_help_needs_no_pipeline() -> None:
+    code = (
+        "import sys; sys.argv = ['tagcorpus', 'run', 'tag', '--help']\n"
+        "from tagcorpus.cli import main\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "print([m for m in sys.modules if m.startswith(('tagcorpus.pipelines', 'pyarrow'))])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout
+    assert out.strip().endswith("[]")
+
+
+def test_every_package_is_listed() -> None:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    listed = set(config["options"]["packages"].split())
+    rooms = {p.parent.relative_to(ROOT) for p in ROOT.glob("*/__init__.py")}
+    assert listed == {"tagcorpus", *(f"tagcorpus.{r}" for r in rooms)}
+
+
+def test_installed_package_is_whole() -> None:
+    home = Path(tagcorpus.__file__).parent
+    for name in ("py.typed", "configs/common.yaml", "configs/domain_tree.yaml", "taggers/_data/p50k_base.tiktoken.zst"):
+        assert (home / name).is_file(), name
+
+
+def test_every_exception_has_its_exit_code_in_readme() -> None:
+    from tagcorpus import errors
+
+    readme = (ROOT / "README.md").read_text()
+    for value in vars(errors).values():
+        if isinstance(value, type) and issubclass(value, errors.TagcorpusError):
+            assert re.search(rf"^\| {value.exit_code} \|", readme, re.MULTILINE), value
+
+
+@pytest.mark.parametrize("name", names())
+def test_readme_has_every_tagger(name: str) -> None:
+    assert f"| `{name}` |" in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", pipelines())
+def test_readme_has_every_pipeline(name: str) -> None:
+    assert f"tagcorpus run {name}" in (ROOT / "README.md").read_text()
+
+
+def test_links_lead_somewhere() -> None:
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_named_tests_exist() -> None:
+    for name in re.findall(r"`(tests/\w+\.py)`", "".join(p.read_text() for p in (ROOT / "docs").glob("*.md"))):
+        assert (ROOT / name).exists(), name
+
+
+def blocks(kind: str, page: str = "README.md") -> list[str]:
+    return re.findall(rf"```{kind}\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("block", blocks("console"))
+def test_console_blocks_of_readme_run(block: str, tmp_path: Path) -> None:
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    for line in block.splitlines():
+        if line.startswith("$ "):
+            done = subprocess.run(
+                line[2:], shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, done.stderr
+            assert "53 documents" in done.stdout
+
+
+def test_python_block_of_readme_runs(tmp_path: Path) -> None:
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    (block,) = (b for b in blocks("python") if "tagcorpus.run" in b)
+    code = f"{block}\nassert table.num_rows == 2 and result.exit_code == 0 and dataset.count_rows() == 53"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_tagger_of_the_docs_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tagcorpus.taggers._batch import DocumentBatch
+
+    (block,) = blocks("python", "docs/taggers.md")
+    (tmp_path / "exclaim_of_the_docs.py").write_text(block)
+    monkeypatch.syspath_prepend(tmp_path)
+    tagger = importlib.import_module("exclaim_of_the_docs").TAGGER("?")
+    assert tagger.tag(DocumentBatch.from_texts(["What? Why?", "!"])).to_pydict() == {"exclaims": [2, 0]}
+
+
+def test_install_lines_name_real_extras() -> None:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    extras = set(config["options.extras_require"])
+    sources = [*(ROOT / "docs").glob("*.md"), ROOT / "README.md", *modules()]
+    for source in sources:
+        for extra in re.findall(r"tagcorpus\[(\w+)\]", source.read_text(encoding="utf-8")):
+            assert extra in extras, f"{source.name}: {extra}"
