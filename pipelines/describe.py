@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tagcorpus.pipelines.config import load_options, parameters_of, to_yaml
+from tagcorpus.pipelines.config import check_sections, load_options, parameters_of, to_yaml
 from tagcorpus.pipelines.display import Display
 from tagcorpus.pipelines.job import Result
 from tagcorpus.pipelines.run import Terminated, as_json, run_options
@@ -37,17 +38,17 @@ def taggers(name: str | None) -> str:
         lines = []
         for known in names():
             columns = ", ".join(load(known).columns.names)
-            lines.append(f"{known:<12} {_first_line(tagger_class(known))}\n{'':<12} {columns}")
+            lines.append(f"{known:<12} {_first_sentence(tagger_class(known))}\n{'':<12} {columns}")
         return "\n".join(lines)
     cls = tagger_class(name)
     tagger = load(name)
-    lines = [f"{name} (version {tagger.version}): {_first_line(cls)}", "", "columns"]
+    lines = [f"{name} (version {tagger.version}): {_first_sentence(cls)}", "", "columns"]
     for field in tagger.columns:
         told = {k.decode(): v.decode() for k, v in (field.metadata or {}).items()}
-        lines.append(f"  {field.name:<24} {field.type!s:<10} {told['meaning']} [{told['unit']}]")
+        lines.append(f"  {field.name:<25} {field.type!s:<10} {told['meaning']} [{told['unit']}]")
     fields = dataclasses.fields(cls)
     lines += ["", "parameters" if fields else "no parameters"]
-    lines += [f"  --set {name}.{f.name}={f.default!r}" for f in fields]
+    lines += [f"  --set {name}.{f.name}={json.dumps(f.default)}" for f in fields]  # as YAML reads it
     return "\n".join(lines)
 
 
@@ -55,6 +56,7 @@ def config(pipeline: str, config_file: str | None, sets: Sequence[str]) -> str:
     """The effective options of a pipeline as YAML."""
     options = load_options(pipeline, config_file, sets)
     instances = importlib.import_module(f"tagcorpus.pipelines.{pipeline}").instances(options)
+    check_sections(options, instances)
     return to_yaml(options, {n: parameters_of(n, t, options.parameters.get(n, {})) for n, t in instances.items()})
 
 
@@ -114,5 +116,6 @@ def _shown(found: Mapping[str, Any]) -> str:
     return f"no values{missing}"
 
 
-def _first_line(cls: type[Any]) -> str:
-    return (cls.__doc__ or "").strip().split("\n")[0]
+def _first_sentence(cls: type[Any]) -> str:
+    paragraph = " ".join((cls.__doc__ or "").strip().partition("\n\n")[0].split())
+    return paragraph.partition(". ")[0].removesuffix(".")

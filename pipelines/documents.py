@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import json
 import threading
 from collections import deque
 from collections.abc import Iterator

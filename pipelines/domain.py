@@ -5,8 +5,6 @@ Which of the two answers is decided here, once, before anything is read; workers
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,6 +18,7 @@ from tagcorpus.pipelines.job import Job, Result
 from tagcorpus.pipelines.plan import Plan
 from tagcorpus.pipelines.reading import joined
 from tagcorpus.pipelines.results import publish_file, publish_result
+from tagcorpus.pipelines.rewrite import csv_line
 from tagcorpus.pipelines.sidecars import Instance
 from tagcorpus.pipelines.steps import RangeEnd, Read, TaggedBatch
 from tagcorpus.pipelines.summary import summarise
@@ -167,12 +166,7 @@ def _told(tagger: Domain, found: dict[str, Any]) -> dict[str, Any]:
 def predicted_csv(job: Job, plan: Plan, with_text: bool) -> Iterator[bytes]:
     """id, language, prediction, backend (and text) of every document, in plan order; an empty prediction is an error."""
     columns = ["id", "language", "prediction", "backend", *(["text"] if with_text else [])]
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(columns)
+    yield csv_line(columns).encode()
     for table in joined(job.output, plan.files, ["domain"], job.reading if with_text else None):
-        writer.writerows(zip(*(table[c].to_pylist() for c in columns), strict=True))
-        yield buffer.getvalue().encode()
-        buffer.seek(0)
-        buffer.truncate()
-    yield buffer.getvalue().encode()
+        rows = zip(*(table[c].to_pylist() for c in columns), strict=True)
+        yield "".join(map(csv_line, rows)).encode()

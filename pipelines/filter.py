@@ -52,13 +52,18 @@ def run(job: Job, built: list[Instance]) -> Result:
     (instance,) = built
     column = options.keep.partition(".")[2]
     booleans = [f.name for f in instance.tagger.columns if pa.types.is_boolean(f.type)]
+    if not booleans:
+        raise ConfigError(
+            f"--keep takes a column of true and false, and {instance.name} has none, got {options.keep!r}; "
+            "try repetition.is_kept"
+        )
     if column not in booleans:
         raise ConfigError(unknown_name("boolean column", column, booleans, f"--keep {options.keep}"))
     plan = job.plan()
     if options.dry_run:
         return job.dry_run(plan, [instance])
     job.tag(plan, [instance])
-    step = Filter(job.output, plan, job.reading, instance, column)
+    step = Filter(job.output, plan, job.reading, instance, column, options.overwrite)
     results = job.execute(
         [step], [[r] for r in range(len(plan.files))], lambda r: plan.files[r].file.name, "filter", plan.rows
     )
@@ -78,20 +83,20 @@ class Filter(PipelineStep):
     type = "filter"
     name = "Filter"
 
-    def __init__(self, output: Folder, plan: Plan, reading: Reading, instance: Instance, column: str) -> None:
+    def __init__(
+        self, output: Folder, plan: Plan, reading: Reading, instance: Instance, column: str, is_afresh: bool
+    ) -> None:
         super().__init__()
         self.output, self.files, self.reading = output, plan.files, reading
-        self.instance, self.column = instance, column
+        self.instance, self.column, self.is_afresh = instance, column, is_afresh
 
     def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[dict[str, Any]]:  # noqa: ARG002
         planned = self.files[rank]
         receipt = f"summary/filtered/{planned.file.name}.json"
         kept_name, removed_name = output_names(planned.file.name)
         key = self._key(planned)
-        stored = json.loads(self.output.read(receipt) or b"{}")
-        if stored.get("key") == key and all(
-            self.output.exists(n) and self.output.size(n) == stored["bytes"][n] for n in (kept_name, removed_name)
-        ):
+        stored = {} if self.is_afresh else json.loads(self.output.read(receipt) or b"{}")
+        if key and stored.get("key") == key and all(map(self._is_whole, stored["bytes"], stored["bytes"].values())):
             yield stored
             return
         with self.output.publishing(removed_name) as removed_sink, self.output.publishing(kept_name) as kept_sink:
@@ -106,10 +111,18 @@ class Filter(PipelineStep):
         self.output.publish(receipt, json.dumps(value, indent=1).encode())
         yield value
 
+    def _is_whole(self, name: str, n_bytes: int) -> bool:
+        return self.output.exists(name) and self.output.size(name) == n_bytes
+
     def _key(self, planned: PlannedFile) -> str:
+        """Of everything that decides the two files; empty where that cannot be told without reading the input."""
         identity = self.instance.identity()
         keys = [part_key(planned, k, self.reading, identity) for k in range(len(planned.ranges))]
-        return xxhash.xxh3_128_hexdigest(json.dumps([FILTER_VERSION, self.column, keys]).encode())
+        # A table's parts only know the columns that tagging reads; these files hold all of them.
+        file = planned.file.identity() if planned.file.format in ("parquet", "arrow") else {}
+        if file is None:
+            return ""
+        return xxhash.xxh3_128_hexdigest(json.dumps([FILTER_VERSION, self.column, keys, file]).encode())
 
     def _verdicts(self, planned: PlannedFile) -> Iterator[dict[int, str]]:
         """Per range: row -> reason for its removal, empty where it is kept."""
@@ -117,15 +130,15 @@ class Filter(PipelineStep):
         for k in range(len(planned.ranges)):
             with self.output.open(part_name(self.instance.name, planned.file.name, k)) as file:
                 table = pq.read_table(file, columns=columns, use_threads=False)
-            found: dict[int, str] = {}
+            # Of a line with several documents, every failing one has its say.
+            told: dict[int, dict[str, None]] = {}
             for value in table.to_pylist():
                 row, is_kept = value["row"], value[self.column]
                 reason = "" if is_kept else value.get("reason") or f"not {self.instance.name}.{self.column}"
                 if is_kept is None:
                     reason = "tagger_failed"
-                # Of a line with several documents, every failing one has its say.
-                told = [r for r in (found.get(row, ""), reason) if r]
-                found[row] = "; ".join(dict.fromkeys(told))
+                told.setdefault(row, {}).update({reason: None} if reason else {})
+            found = {row: "; ".join(reasons) for row, reasons in told.items()}
             for a, b in planned.ranges[k].skipped:
                 found.update(dict.fromkeys(range(a, b), "filter_duplicate"))
             yield found

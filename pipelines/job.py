@@ -36,7 +36,7 @@ from tagcorpus.pipelines.steps import Publish, RangeReport, Read, Tag
 from tagcorpus.pipelines.storage import Folder, own_suffix
 
 RESULT_SUFFIXES = (".csv", ".json", ".parquet")
-VERSIONS_OF = ("numpy", "pyarrow", "numba", "tiktoken", "pycld2", "nltk", "fasttext-community", "openai", "datatrove")
+VERSIONS_OF = ("numpy", "pyarrow", "numba", "tiktoken", "pycld2", "fasttext-community", "openai", "datatrove")
 
 
 @dataclass

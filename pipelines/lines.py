@@ -7,7 +7,7 @@ and `shard_bytes` only. Memory is bounded by a block and `max_line_bytes`, whate
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import xxhash
@@ -22,8 +22,7 @@ NEWLINE = ord("\n")
 HEAD_BYTES = 256
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """One line without its newline. `is_too_long`: only the first bytes of it are kept."""
 
     row: int

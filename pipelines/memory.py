@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from tagcorpus.errors import InputError
+from tagcorpus.errors import ConfigError, InputError, unknown_name
 from tagcorpus.pipelines.config import instance_names
 from tagcorpus.pipelines.documents import BATCH_ROWS
 from tagcorpus.pipelines.records import DEFAULT_TEXT_COLUMNS, repair
@@ -29,8 +29,8 @@ def tag(
     """
     table, documents = _documents(texts)
     names = instance_names([taggers] if isinstance(taggers, str) else list(taggers))
-    for section in set(parameters or {}) - set(names):
-        raise InputError(f"parameters for {section!r}, which is not among the taggers {', '.join(names)}")
+    for section in sorted(set(parameters or {}) - set(names)):
+        raise ConfigError(unknown_name("instance", section, names, "parameters"))
     batches = [DocumentBatch.from_texts(documents[i : i + BATCH_ROWS]) for i in range(0, len(documents), BATCH_ROWS)]
     for name, tagger_name in names.items():
         tagger = load(tagger_name, dict((parameters or {}).get(name, {})), name)
@@ -48,6 +48,8 @@ def _documents(texts: Sequence[str] | pa.Table) -> tuple[pa.Table, list[str]]:
                 f"the table has no column text, content or raw_content, only {', '.join(texts.column_names)}"
             )
         found, table = texts[column].to_pylist(), texts
+    elif isinstance(texts, str | bytes):
+        raise InputError("tag takes a list of texts, got a single one; put it in a list")
     else:
         found = list(texts)
         table = pa.table({"row": pa.array(range(len(found)), pa.int64())})

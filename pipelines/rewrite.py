@@ -8,20 +8,25 @@ import gzip
 import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from types import TracebackType
 from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tagcorpus.errors import LostRowsError
+from tagcorpus.errors import InputError, LostRowsError
 from tagcorpus.pipelines import csvs, lines, tables
 from tagcorpus.pipelines.documents import Reading
+from tagcorpus.pipelines.inputs import InputFile
 from tagcorpus.pipelines.plan import PlannedFile
 from tagcorpus.pipelines.progress import pulse
+from tagcorpus.pipelines.ranges import Range
 from tagcorpus.pipelines.streams import ByteStream
 
 REASON = "filter_reason"
+ROW_GROUP_ROWS = 65_536
+ROW_GROUP_BYTES = 64 << 20
 
 Verdicts = Iterable[dict[int, str]]
 """Per range: row -> why it is removed; empty = kept; a row that is not there goes to neither file."""
@@ -34,7 +39,8 @@ Split = tuple[int, Counter[str]]
 def split(planned: PlannedFile, reading: Reading, verdicts: Verdicts, kept: BinaryIO, removed: BinaryIO) -> Split:
     """Write every judged row to `kept` or `removed`; says how many.
 
-    Raises LostRowsError when a judged row was not met in the file.
+    Raises LostRowsError when a judged row was not met in the file, InputError when a table is damaged in columns that
+    tagging had no need to read.
     """
     if planned.file.format in ("parquet", "arrow"):
         return _split_table(planned, verdicts, kept, removed)
@@ -130,14 +136,20 @@ class _CsvSink:
 
     def __init__(self, sink: BinaryIO) -> None:
         self._sink = sink
-        self._line = io.StringIO()
-        self._writer = csv.writer(self._line, lineterminator="\n")
 
     def write(self, fields: list[str]) -> None:
-        self._writer.writerow(fields)
-        self._sink.write(self._line.getvalue().encode("latin-1"))
-        self._line.seek(0)
-        self._line.truncate()
+        self._sink.write(csv_line(fields).encode("latin-1"))
+
+
+def csv_line(fields: Sequence[str | None]) -> str:
+    """One CSV record, ended by a line feed.
+
+    The csv module quotes a carriage return within a field only where it also ends the lines: a bare one would be taken
+    for the end of the record.
+    """
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\r\n").writerow(fields)
+    return line.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _split_table(planned: PlannedFile, verdicts: Verdicts, kept: BinaryIO, removed: BinaryIO) -> Split:
@@ -145,40 +157,97 @@ def _split_table(planned: PlannedFile, verdicts: Verdicts, kept: BinaryIO, remov
     schema = tables.schema(planned.file)
     with_reasons = schema.append(pa.field(REASON, pa.string()))
     with (
-        _table_writer(planned, kept, schema) as kept_rows,
-        _table_writer(planned, removed, with_reasons) as removed_rows,
+        _TableSink(planned.file, kept, schema) as kept_rows,
+        _TableSink(planned.file, removed, with_reasons) as removed_rows,
     ):
         for range_, verdict in zip(planned.ranges, verdicts, strict=True):
             tally.expect(verdict)
             row = range_.start
             # A damaged range has verdicts for the rows before the damage only: never read past them.
             last = max(verdict, default=range_.start - 1) + 1
-            for batch in tables.read(planned.file, range_, schema.names, stop=last):
+            for batch in _table_rows(planned.file, range_, schema.names, last):
                 reasons = [verdict.get(row + i) for i in range(batch.num_rows)]
                 for reason in reasons:
                     if reason is not None:
                         tally.add(reason)
-                kept_rows.write_batch(batch.filter(pa.array([r == "" for r in reasons])))
-                mask = pa.array([bool(r) for r in reasons])
-                gone = batch.filter(mask)
+                kept_rows.write(batch.filter(pa.array([r == "" for r in reasons], pa.bool_())))
+                gone = batch.filter(pa.array([bool(r) for r in reasons], pa.bool_()))
                 told = pa.array([r for r in reasons if r], pa.string())
-                removed_rows.write_batch(pa.record_batch([*gone.columns, told], schema=with_reasons))
+                removed_rows.write(pa.record_batch([*gone.columns, told], schema=with_reasons))
                 row += batch.num_rows
             pulse().done(range_.rows, 0)
     return tally.result()
 
 
-def _table_writer(planned: PlannedFile, sink: BinaryIO, schema: pa.Schema) -> Any:
-    if planned.file.format == "parquet":
-        return pq.ParquetWriter(sink, schema, compression="zstd")
-    return pa.ipc.new_file(sink, schema)
+def _table_rows(file: InputFile, range_: Range, names: Sequence[str], stop: int) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from tables.read(file, range_, names, stop=stop)
+    except tables.UNREADABLE as error:
+        raise InputError(
+            f"{file.path} is damaged among rows {range_.start} to {stop - 1}, in columns that tagging had no need to read "
+            f"({error}): it cannot be filtered as a whole"
+        ) from error
+
+
+class _TableSink:
+    """Parquet, an Arrow file or an Arrow stream, as the input is. Row groups of ROW_GROUP_ROWS or about ROW_GROUP_BYTES,
+    whichever comes first."""
+
+    def __init__(self, file: InputFile, sink: BinaryIO, schema: pa.Schema) -> None:
+        self._schema = schema
+        self._is_parquet = file.format == "parquet"
+        if self._is_parquet:
+            self._writer: Any = pq.ParquetWriter(sink, schema, compression="zstd")
+        else:
+            # Only a stream may bring new dictionaries half-way.
+            self._writer = (pa.ipc.new_stream if _is_arrow_stream(file) else pa.ipc.new_file)(sink, schema)
+        self._waiting: list[pa.RecordBatch] = []
+        self._rows = self._bytes = 0
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        if not batch.num_rows:
+            return
+        if not self._is_parquet:
+            self._writer.write_batch(batch)
+            return
+        while self._rows + batch.num_rows >= ROW_GROUP_ROWS:
+            room = ROW_GROUP_ROWS - self._rows
+            self._add(batch.slice(0, room))
+            self._flush()
+            batch = batch.slice(room)
+        self._add(batch)
+        if self._bytes >= ROW_GROUP_BYTES:
+            self._flush()
+
+    def _add(self, batch: pa.RecordBatch) -> None:
+        self._waiting.append(batch)
+        self._rows += batch.num_rows
+        self._bytes += batch.nbytes
+
+    def _flush(self) -> None:
+        if self._rows:
+            self._writer.write_table(pa.Table.from_batches(self._waiting, self._schema), ROW_GROUP_ROWS)
+        self._waiting, self._rows, self._bytes = [], 0, 0
+
+    def __enter__(self) -> _TableSink:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
+        if kind is None:
+            self._flush()
+        self._writer.close()
+
+
+def _is_arrow_stream(file: InputFile) -> bool:
+    with file.open() as source:
+        return source.read(6) != b"ARROW1"
 
 
 @contextlib.contextmanager
 def _compressed(sink: BinaryIO, planned: PlannedFile) -> Iterator[BinaryIO]:
     """The input's compression, without a time or a name in it, so that equal rows give equal bytes."""
     if planned.file.compression == "gz":
-        with gzip.GzipFile(filename="", mode="wb", fileobj=sink, mtime=0) as packed:
+        with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=sink, mtime=0) as packed:
             yield packed  # type: ignore[misc]
     elif planned.file.compression == "zst":
         import zstandard

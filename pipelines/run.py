@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +17,8 @@ from tagcorpus.pipelines.display import Display
 from tagcorpus.pipelines.instances import build
 from tagcorpus.pipelines.job import Job, Result
 from tagcorpus.pipelines.sidecars import Instance
+
+LISTS = ("input", "glob", "exclude", "taggers")
 
 
 class Terminated(BaseException):
@@ -30,21 +33,28 @@ def run(
     display: Display | None = None,
     **options: Any,
 ) -> Result:
-    """Run a pipeline; keyword options are the keys of `tagcorpus config PIPELINE`.
+    """Run a pipeline; keyword options are the keys of `tagcorpus config PIPELINE`, tagger parameters among them as
+    mappings (`tokens={"tokenizer": "cl100k_base"}`). Paths may be path objects; one value will do where a list is meant.
 
     Returns a Result whose exit_code is 0, 1 or 3. Raises TagcorpusError (its exit_code says which kind), and
     KeyboardInterrupt where it is interrupted: published parts stay, and the same call goes on from there.
     """
-    if isinstance(options.get("input"), str):
-        options["input"] = [options["input"]]
     nested: dict[str, Any] = {}
     for key, value in options.items():
         if isinstance(value, Mapping):
-            nested.update({f"{key}.{k}": v for k, v in value.items()})
+            nested.update({f"{key}.{k}": _plain(v) for k, v in value.items()})
         else:
-            nested[key] = value
+            found = _plain(value)
+            nested[key] = [found] if key in LISTS and isinstance(found, str) else found
     effective = load_options(pipeline, config, sets, nested)
     return run_options(pipeline, effective, display or Display(quiet=True))
+
+
+def _plain(value: Any) -> Any:
+    """Path objects as strings, also within a list."""
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def run_options(pipeline: str, options: Options, display: Display) -> Result:

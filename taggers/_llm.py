@@ -17,20 +17,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self, TypeVar
-from urllib.parse import urlsplit, urlunsplit
 
 import orjson
 import xxhash
 
-from tagcorpus.errors import BudgetError, ConfigError, IncompleteError, LLMError, TagcorpusError, TaggerError
+from tagcorpus.errors import BudgetError, IncompleteError, LLMError, TagcorpusError, TaggerError
 from tagcorpus.taggers._llm_cache import AnswerCache
+from tagcorpus.taggers._llm_endpoint import Settings, build_client, key_for, public_url
 from tagcorpus.taggers._llm_reply import Answer, Failure, judge
 
-OFFICIAL = "https://api.openai.com/v1"
-RESUME = "the same command goes on where this run stopped; answers already paid for are in the cache"
+RESUME = "the same command goes on where this run stopped"
 GRACE_SECONDS = 5.0
 """How long calls in flight may still land in the cache when a run stops."""
-GROUP_SECONDS = 0.01
+GROUP_SECONDS = 0.005
 """Answers wait this long for others to share a transaction; their places among the calls in flight are free meanwhile."""
 MAX_PAUSE_SECONDS = 300.0
 """A server that wants a longer pause than this counts as failing."""
@@ -39,23 +38,6 @@ LOOP_TURNS_PER_START = 6
 """Calls start one after the other, this many turns of the event loop apart. Without it, answers that come in together
 advance in step through the client's many awaits, leave together, and meet again: at 64 in flight and 100 ms that costs
 a quarter of the rate."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Everything that tells one caller from another. Never holds the key."""
-
-    base_url: str
-    model: str
-    temperature: float = 0.0
-    max_answer_tokens: int = 10
-    concurrency: int = 64
-    timeout_seconds: float = 60.0
-    max_attempts: int = 6
-    backoff_seconds: float = 0.5
-    max_requests: int = 10_000
-    cache: str = ""
-    """Path of the cache file; empty = none."""
 
 
 @dataclass
@@ -83,16 +65,6 @@ class Conversation(Protocol):
 C = TypeVar("C", bound=Conversation)
 
 
-def public_url(url: str) -> str:
-    """A base URL without what could be a secret: user and password, query, fragment."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
-
-
-def is_official(url: str) -> bool:
-    return urlsplit(url).hostname == "api.openai.com"
-
-
 def again(error: TagcorpusError) -> TagcorpusError:
     """The same error for another thread: one exception object raised in two threads mixes their tracebacks."""
     return type(error)(*error.args)
@@ -114,18 +86,19 @@ class Caller:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.usage = Usage()
-        self._key = _key_for(settings.base_url)
+        self._key = key_for(settings.base_url)
         self._cache = AnswerCache(settings.cache) if settings.cache else None
         self._endpoint = public_url(settings.base_url)
         self._fatal: TagcorpusError | None = None
         self._is_closed = False
+        self._door = threading.Lock()
         self._successes = 0
         self._resume_at = 0.0
         self._in_flight = 0
         self._flying: dict[bytes, asyncio.Future[Answer | Failure]] = {}
         self._unsaved: list[tuple[bytes, Answer, asyncio.Future[None]]] = []
         self._saving: asyncio.Task[None] | None = None
-        self._client, self._no_reply = self._build_client()
+        self._client = build_client(settings, self._key)
         self._disk = concurrent.futures.ThreadPoolExecutor(1, "llm-cache")
         self._slots = asyncio.Semaphore(settings.concurrency)
         self._gate = asyncio.Lock()
@@ -146,9 +119,10 @@ class Caller:
         the endpoint refuses the key or the model, OutputError when the cache cannot be used. Answers that arrived are in
         the cache by then.
         """
-        if self._is_closed:
-            raise self._stopped()
-        running = asyncio.run_coroutine_threadsafe(self._finish(conversations), self._loop)
+        with self._door:
+            if self._is_closed:
+                raise self._stopped()
+            running = asyncio.run_coroutine_threadsafe(self._finish(conversations), self._loop)
         try:
             return running.result()
         except concurrent.futures.CancelledError:
@@ -159,9 +133,10 @@ class Caller:
 
     def close(self) -> None:
         """Sends nothing new, gives calls in flight `GRACE_SECONDS` to land in the cache, and ends."""
-        if self._is_closed:
-            return
-        self._is_closed = True
+        with self._door:
+            if self._is_closed:
+                return
+            self._is_closed = True
         try:
             asyncio.run_coroutine_threadsafe(self._wind_down(), self._loop).result(GRACE_SECONDS * 3)
         except concurrent.futures.TimeoutError:
@@ -171,35 +146,6 @@ class Caller:
         self._disk.shutdown()
         if self._cache:
             self._cache.close()
-
-    def _build_client(self) -> tuple[Any, tuple[type[Exception], ...]]:
-        """(client, what it raises when there was no reply). aiohttp costs half of httpx's CPU time a call."""
-        import openai
-
-        try:
-            import httpx2 as httpx
-        except ImportError:  # openai before 3
-            import httpx  # type: ignore[no-redef,import-not-found,unused-ignore]
-
-        self._raw = httpx.Response
-        n = self.settings.concurrency + 1
-        limits = httpx.Limits(max_connections=n, max_keepalive_connections=n)
-        no_reply: tuple[type[Exception], ...] = (openai.OpenAIError, httpx.HTTPError, OSError)
-        try:
-            import aiohttp
-
-            http = openai.DefaultAioHttpClient(timeout=None, limits=limits)
-            no_reply = (*no_reply, aiohttp.ClientError)
-        except (ImportError, RuntimeError):  # installed without openai[aiohttp]
-            http = openai.DefaultAsyncHttpxClient(timeout=None, limits=limits)
-        client = openai.AsyncOpenAI(
-            api_key=self._key or "none-needed",
-            base_url=self.settings.base_url,
-            max_retries=0,
-            timeout=None,
-            http_client=http,
-        )
-        return client, no_reply
 
     async def _finish(self, conversations: Sequence[C]) -> list[C]:
         batch = _Batch()
@@ -217,8 +163,13 @@ class Caller:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        if batch.error is not None:
+        if isinstance(batch.error, TagcorpusError):
             raise batch.error
+        if batch.error is not None:
+            what = self._redact(f"{type(batch.error).__name__}: {batch.error}")
+            raise TaggerError(
+                f"calling {self._endpoint} failed in a way that is no fault of a document: {what}"
+            ) from None
         return [task.result() for task in tasks]
 
     async def _drive(self, batch: _Batch, conversation: C) -> C:
@@ -301,7 +252,7 @@ class Caller:
             if attempt >= self.settings.max_attempts or is_too_long:
                 wish = f" and asks to come back in {pause:.0f} seconds" if is_too_long else ""
                 raise LLMError(
-                    f"{self._endpoint} gave no answer in {max(attempt, 1)} attempts; the last one met {self._say(outcome)}{wish}; {RESUME}"
+                    f"{self._endpoint} gave no answer in {max(attempt, 1)} attempts; the last one met {self._say(outcome)}{wish}; {self._resume}"
                 )
             self.usage.retries += 1
             if pause is None:
@@ -319,8 +270,8 @@ class Caller:
                 self._check(batch)
             if self.usage.requests >= self.settings.max_requests:
                 raise BudgetError(
-                    f"the limit of {self.settings.max_requests:,} requests (--max-requests) is reached; answers so far are in the "
-                    "cache: a higher limit goes on from there"
+                    f"the limit of {self.settings.max_requests:,} requests (--max-requests) is reached; with a higher one "
+                    f"{self._resume}"
                 )
             self.usage.requests += 1
             for _ in range(LOOP_TURNS_PER_START):
@@ -341,21 +292,21 @@ class Caller:
             raise _Stopped
 
     def _stopped(self) -> TagcorpusError:
-        stopped = IncompleteError(f"the calls to {self._endpoint} were stopped; {RESUME}")
+        stopped = IncompleteError(f"the calls to {self._endpoint} were stopped; {self._resume}")
         return again(self._fatal) if self._fatal else stopped
 
     async def _send(self, body: dict[str, Any]) -> Answer | Failure:
         self._in_flight += 1
         try:
             async with asyncio.timeout(self.settings.timeout_seconds):
-                response = await self._client.post("/chat/completions", cast_to=self._raw, body=body)
+                response = await self._client.sdk.post("/chat/completions", cast_to=self._client.reply, body=body)
         except TimeoutError:
             return Failure("transient", f"no answer within {self.settings.timeout_seconds:g} seconds")
-        except self._no_reply as error:
+        except self._client.no_reply as error:
             response = getattr(error, "response", None)
             if response is None:
                 cause = error.__cause__ or error
-                return Failure("transient", f"a broken connection ({type(cause).__name__}: {cause})")
+                return Failure("transient", f"a broken connection ({str(cause) or type(cause).__name__})")
         finally:
             self._in_flight -= 1
         return judge(response.status_code, response.headers, response.content, time.time())
@@ -404,6 +355,10 @@ class Caller:
                 else:
                     done.set_exception(error)
 
+    @property
+    def _resume(self) -> str:
+        return RESUME + ("; answers already paid for are in the cache" if self._cache else "")
+
     async def _wind_down(self) -> None:
         deadline = self._loop.time() + GRACE_SECONDS
         while (
@@ -414,12 +369,12 @@ class Caller:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
-        await self._client.close()
+        await self._client.sdk.close()
 
     def _final_word(self, outcome: Failure) -> TagcorpusError:
         said = self._say(outcome)
         if outcome.kind == "quota":
-            return LLMError(f"{self._endpoint} says that the quota is used up: {said}; add credit, then {RESUME}")
+            return LLMError(f"{self._endpoint} says that the quota is used up: {said}; add credit, then {self._resume}")
         what = {
             "status 401": "check OPENAI_API_KEY",
             "status 403": "check that OPENAI_API_KEY may use this model",
@@ -431,29 +386,12 @@ class Caller:
         return TaggerError(f"{self._endpoint} refused the request for model {self.settings.model!r}: {said}; {what}")
 
     def _say(self, failure: Failure) -> str:
-        said = self._redact(failure.reason)
+        said = " ".join(self._redact(failure.reason).split())
         return said if len(said) <= 300 else said[:300] + "..."
 
     def _redact(self, text: str) -> str:
         # A shorter one is a placeholder such as "x" or "EMPTY", and replacing it would spoil answers.
         return text.replace(self._key, "***") if len(self._key) >= 8 else text
-
-
-def _key_for(base_url: str) -> str:
-    """The key; empty where none is set and none is needed."""
-    key = os.environ.get("OPENAI_API_KEY", "").strip()
-    if not key:
-        if is_official(base_url):
-            raise ConfigError(
-                "OPENAI_API_KEY is not set, and api.openai.com needs one: export OPENAI_API_KEY=..., name another endpoint with "
-                "--base-url, or use --backend fasttext"
-            )
-        return ""
-    if not key.isascii() or not key.isprintable() or " " in key:
-        raise ConfigError(
-            "OPENAI_API_KEY holds characters that cannot stand in an HTTP header: set it anew (its value is not shown)"
-        )
-    return key
 
 
 _callers: dict[Settings, Caller] = {}
@@ -469,6 +407,11 @@ def caller(settings: Settings) -> Caller:
                 found.close()
             found = _callers[settings] = Caller(settings)
         return found
+
+
+def known(settings: Settings) -> Caller | None:
+    """The caller last used with these settings in this process, closed or not."""
+    return _callers.get(settings)
 
 
 def close_all() -> None:

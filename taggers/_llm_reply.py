@@ -6,6 +6,7 @@ the same things.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -97,8 +98,8 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
 
 def _read_completion(status: int, body: bytes) -> Answer | Failure:
     try:
-        data: Any = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        data: Any = json.loads(body)  # not orjson, which refuses half a surrogate pair: an answer may end in one
+    except ValueError:
         return Failure(
             "transient", f"status {status} with {'no body' if not body else 'a body that is not complete JSON'}"
         )
@@ -116,8 +117,9 @@ def _read_completion(status: int, body: bytes) -> Answer | Failure:
     if text is not None and not isinstance(text, str):
         return Failure("transient", f"status {status} with an answer that is not text")
     usage = data.get("usage") if isinstance(data.get("usage"), dict) else {}
+    repaired = (text or "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return Answer(
-        text or "",
+        repaired,
         finish_reason,
         _count(usage, "prompt_tokens"),
         _count(usage, "completion_tokens"),

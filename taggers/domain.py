@@ -19,6 +19,7 @@ from tagcorpus.errors import ConfigError
 from tagcorpus.taggers import _llm, _llm_cache
 from tagcorpus.taggers._base import Parameters, column
 from tagcorpus.taggers._batch import DocumentBatch
+from tagcorpus.taggers._llm_endpoint import OFFICIAL, Settings, checked_url
 from tagcorpus.taggers._tree import StageTree, Walk, packaged_tree, parse_tree, read_tree
 
 SHORT_DOCUMENT = "short_document"
@@ -80,17 +81,15 @@ class Domain(Parameters):
                 raise ConfigError(f"domain: {name} must be at least {least}, got {getattr(self, name)!r}")
         if not self.timeout_seconds > 0:
             raise ConfigError(f"domain: timeout_seconds must be above 0, got {self.timeout_seconds!r}")
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise ConfigError(f"domain: threshold is a probability from 0 to 1, got {self.threshold!r}")
         # Read once, here: a worker must not see a file that was changed meanwhile, and may not see the file at all.
         self.__dict__["_tree_text"] = read_tree(self.tree) if self.tree else ""
         _ = self.stage_tree
         if self.backend == "openai":
             self.__dict__["model"] = self.model or self.stage_tree.model
-            self.__dict__["base_url"] = self.base_url or os.environ.get("OPENAI_BASE_URL") or _llm.OFFICIAL
-            if not self.base_url.startswith(("http://", "https://")):
-                raise ConfigError(
-                    f"the endpoint (--base-url, OPENAI_BASE_URL) must be an http:// or https:// address such as "
-                    f"http://localhost:8000/v1, got {_llm.public_url(self.base_url)!r}"
-                )
+            given = self.base_url or os.environ.get("OPENAI_BASE_URL") or OFFICIAL
+            self.__dict__["base_url"] = checked_url(given)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_tree_text": self.__dict__["_tree_text"]}
@@ -124,7 +123,7 @@ class Domain(Parameters):
             return {
                 "backend": "openai",
                 "model": self.model,
-                "base_url": _llm.public_url(self.base_url),
+                "base_url": self.base_url,
                 "tree": self.stage_tree.digest,
             }
         from tagcorpus.taggers import _domain_fasttext
@@ -154,32 +153,34 @@ class Domain(Parameters):
 
     def usage(self) -> dict[str, int]:
         """Requests sent, retries, answers from the cache and tokens of this process so far; empty when nothing was asked."""
-        made = self.__dict__.get("_caller")
+        made = _llm.known(self._settings)
         return asdict(made.usage) if made else {}
 
     def close(self) -> None:
         """Stops calling: blocked `tag` calls raise IncompleteError, answers in flight get a few seconds to reach the cache."""
-        made = self.__dict__.get("_caller")
+        made = _llm.known(self._settings)
         if made:
             made.close()
 
+    @property
+    def _settings(self) -> Settings:
+        cache = "" if self.llm_cache == NO_CACHE else self.llm_cache or str(_llm_cache.default_path())
+        return Settings(
+            base_url=self.base_url,
+            model=self.model,
+            temperature=self.stage_tree.temperature,
+            max_answer_tokens=self.stage_tree.max_answer_tokens,
+            concurrency=self.concurrency,
+            timeout_seconds=self.timeout_seconds,
+            max_attempts=self.max_attempts,
+            backoff_seconds=self.backoff_seconds,
+            max_requests=self.max_requests,
+            cache=cache,
+        )
+
     @cached_property
     def _caller(self) -> _llm.Caller:
-        cache = "" if self.llm_cache == NO_CACHE else self.llm_cache or str(_llm_cache.default_path())
-        return _llm.caller(
-            _llm.Settings(
-                base_url=self.base_url,
-                model=self.model,
-                temperature=self.stage_tree.temperature,
-                max_answer_tokens=self.stage_tree.max_answer_tokens,
-                concurrency=self.concurrency,
-                timeout_seconds=self.timeout_seconds,
-                max_attempts=self.max_attempts,
-                backoff_seconds=self.backoff_seconds,
-                max_requests=self.max_requests,
-                cache=cache,
-            )
-        )
+        return _llm.caller(self._settings)
 
     @property
     def _threshold(self) -> float:

@@ -49,7 +49,7 @@ def _cld2(text: str) -> tuple[str, int]:
 
 @dataclass(frozen=True)
 class Language(Parameters):
-    """language and how much speaks for it."""
+    """Main language of a document, and how sure that is."""
 
     engine: Literal["cld2", "fasttext"] = "cld2"
     model: str = ""

@@ -14,7 +14,7 @@ from tagcorpus.taggers._batch import DocumentBatch
 
 @dataclass(frozen=True)
 class Length(Parameters):
-    """char_len, the length everything "per character" divides by."""
+    """Length in Unicode code points."""
 
     version: ClassVar[str] = "1"
     columns: ClassVar[pa.Schema] = pa.schema([column("char_len", pa.int64(), "length of the document", "code points")])

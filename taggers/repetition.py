@@ -40,6 +40,7 @@ PRESETS: dict[str, dict[str, float]] = {
 }
 MAX_WORD_RUN = 50
 
+_REPEATS = re.compile(b"\1+")
 _PARAGRAPH_BREAK = re.compile(r"\n\s*\n")
 # Two word numbers below this fit one int64 beside a third.
 _WORD_LIMIT = 1 << 21
@@ -156,7 +157,7 @@ def longest_run(words: list[str]) -> int:
     if not words:
         return 0
     is_repeat = bytes(map(eq, words, words[1:]))
-    return max(map(len, is_repeat.split(b"\0"))) + 1
+    return max(map(len, _REPEATS.findall(is_repeat)), default=0) + 1
 
 
 def duplicate_ngram_ratios(words: np.ndarray[Any, np.dtype[np.int64]]) -> tuple[float, float]:

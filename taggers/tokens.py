@@ -20,7 +20,7 @@ from tagcorpus.taggers._tokenizer import Tokenizer, fingerprint, load, token_ids
 
 @dataclass(frozen=True)
 class Tokens(Parameters):
-    """num_tokens, unique_tokens and ttr under one tokenizer."""
+    """Number of tokens, of distinct tokens, and their ratio, under one tokenizer."""
 
     tokenizer: str = "p50k_base"
     """A tiktoken encoding, or the path of a ranks file (*.tiktoken) or of a Hugging Face tokenizer.json."""

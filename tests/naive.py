@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -121,3 +122,57 @@ def repetition(text: str, line: float, paragraph: float, ngram: float, min_lengt
     elif figures["duplicate_2gram_ratio"] > ngram or figures["duplicate_3gram_ratio"] > ngram:
         reason = "degenerate_repetition"
     return {"is_kept": reason == "passed", "reason": reason, **figures}
+
+
+def read_jsonl(data: bytes, max_line_bytes: int, name: str) -> tuple[list[tuple[int, int, str, str]], dict[int, str]]:
+    """Twin of the JSONL reader: ((row, sub, id, text) of every document, what became of every other row)."""
+    documents: list[tuple[int, int, str, str]] = []
+    others: dict[int, str] = {}
+    pieces = data.split(b"\n")
+    for row, piece in enumerate(pieces[:-1] if pieces[-1] == b"" else pieces):
+        found = _documents(piece.removeprefix(b"\xef\xbb\xbf") if row == 0 else piece, f"{name}:{row}")
+        if len(piece) > max_line_bytes:
+            others[row] = "too_long"
+        elif isinstance(found, str):
+            others[row] = found
+        else:
+            documents += [(row, sub, *(_whole(part) for part in one)) for sub, one in enumerate(found)]  # type: ignore[misc]
+    return documents, others
+
+
+def _documents(line: bytes, fallback: str) -> str | list[tuple[str, str]]:
+    """(id, text) of every document of a line, or why there is none."""
+    if not line.strip():
+        return "blank"
+    try:
+        text = line.decode("utf-8")
+        if "\0" in text:
+            return "nul"
+        record = json.loads(text)
+    except UnicodeDecodeError:
+        return "not_utf8"
+    except RecursionError:
+        return "too_deep"
+    except ValueError:
+        return "not_json"
+    if not isinstance(record, dict):
+        return "not_object"
+    for column in ("text", "content", "raw_content"):
+        if column in record:
+            own = [record.get("id"), record.get("doc_id")]
+            ids = [i if isinstance(i, str) else json.dumps(i, ensure_ascii=False) for i in own if i is not None]
+            return [(([*ids, fallback])[0], record[column])] if isinstance(record[column], str) else "text_not_string"
+    if "resps" not in record:
+        return "no_text"
+    leaves = {(i, j): leaf for i, request in enumerate(record["resps"]) for j, leaf in enumerate(request)}
+    if not leaves:
+        return "no_text"
+    if not all(isinstance(leaf, str) for leaf in leaves.values()):
+        return "text_not_string"
+    base = str(record.get("doc_id", fallback))
+    return [(base if len(leaves) == 1 else f"{base}:{i}:{j}", leaf) for (i, j), leaf in leaves.items()]
+
+
+def _whole(text: str) -> str:
+    """Lone surrogates as U+FFFD."""
+    return "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from stub_llm import NEGATIVE, Call, Reply, StubLLM, answer, failure, rules
 
-from tagcorpus.errors import BudgetError, ConfigError
+from tagcorpus.errors import BudgetError, ConfigError, IncompleteError
 from tagcorpus.taggers._batch import DocumentBatch
 from tagcorpus.taggers.domain import Domain
 
@@ -214,6 +214,19 @@ def test_a_second_run_pays_nothing_and_gives_the_same_rows(tmp_path: Path) -> No
         other.close()
 
 
+def test_copies_of_a_tagger_share_the_caller() -> None:
+    with StubLLM() as stub:
+        tagger = domain(stub)
+        tag(pickle.loads(pickle.dumps(tagger)), [LONG])
+        assert tagger.usage()["requests"] == 5
+        copy = pickle.loads(pickle.dumps(tagger))
+        tag(copy, [LONG + "again"])
+        tagger.close()
+        with pytest.raises(IncompleteError, match="were stopped"):
+            tag(copy, [LONG])
+        assert tagger.usage()["requests"] == 10
+
+
 def test_the_budget_is_kept() -> None:
     with StubLLM() as stub:
         tagger = domain(stub, max_requests=7)
@@ -224,7 +237,7 @@ def test_the_budget_is_kept() -> None:
 
 
 def test_parameters(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("OPENAI_BASE_URL", "http://someone:secret@127.0.0.1:1/v1/?key=secret")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:1/v1/")
     tagger = Domain(backend="openai")
     assert tagger.answered_by == "openai:gpt-4o-mini"
     assert (tagger.worst_case_calls, tagger.concurrent_batches, tagger.usage()) == (5, 4, {})
@@ -239,7 +252,9 @@ def test_parameters(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         tag(Domain(backend="openai", llm_cache="none"), [LONG])
     with pytest.raises(ConfigError, match="concurrency must be at least 1"):
         Domain(concurrency=0)
-    with pytest.raises(ConfigError, match="http:// or https://"):
+    with pytest.raises(ConfigError, match="threshold is a probability"):
+        Domain(threshold=50)
+    with pytest.raises(ConfigError, match="must be a plain address"):
         Domain(backend="openai", base_url="localhost:8000")
     own = tmp_path / "tree.yaml"
     own.write_text("stages: 3")

@@ -37,7 +37,6 @@ SOURCES = {
     },
     "debian": {
         "r-cran-janeaustenr": "public domain texts",
-        "bible-kjv-text": "public domain text",
         "r-cran-sandwich": "GPL-2 or GPL-3",
         "r-cran-zoo": "GPL-2 or GPL-3",
         "r-cran-strucchange": "GPL-2 or GPL-3",
@@ -91,7 +90,12 @@ def fetch(work: Path) -> Path:
     for name in SOURCES["debian"]:
         target = root / name
         if not target.is_dir():
-            subprocess.run(["apt-get", "download", "-q", name], cwd=work, check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(
+                ["apt-get", "-o", "APT::Sandbox::User=root", "download", "-q", name],
+                cwd=work,
+                check=True,
+                stdout=subprocess.DEVNULL,
+            )
             (archive,) = work.glob(f"{name}_*.deb")
             target.mkdir(parents=True)
             subprocess.run(["dpkg-deb", "-x", str(archive), str(target)], check=True)
@@ -101,8 +105,12 @@ def fetch(work: Path) -> Path:
 class _Paragraphs(html.parser.HTMLParser):
     """The visible text of a page, a line per block; scripts, navigation and short blocks are left out."""
 
-    _HIDDEN = frozenset("script style nav header footer noscript form select button svg head".split())
-    _BLOCKS = frozenset("p div li br h1 h2 h3 h4 td tr dd dt pre section article".split())
+    _HIDDEN = frozenset(
+        ["script", "style", "nav", "header", "footer", "noscript", "form", "select", "button", "svg", "head"]
+    )
+    _BLOCKS = frozenset(
+        ["p", "div", "li", "br", "h1", "h2", "h3", "h4", "td", "tr", "dd", "dt", "pre", "section", "article"]
+    )
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -158,7 +166,8 @@ def _web(root: Path, _: random.Random) -> Iterator[Text]:
         for path in _files(root, package, r"tests/.*\.html?$"):
             text = _page(_read(path), 5)
             clean = "".join(c for c in text if c.isprintable() or c == "\n")
-            if len(clean) > 300 and pycld2.detect(clean.encode(), isPlainText=True)[2][0][1] == "en":
+            _, _, guesses = pycld2.detect(clean.encode(), isPlainText=True)
+            if len(clean) > 300 and guesses[0][1] == "en" and guesses[0][2] > 80:
                 yield "web", package, clean[:MAX_CHARS]
 
 
@@ -183,9 +192,6 @@ def _books(root: Path, draw: random.Random) -> Iterator[Text]:
     for path in draw.sample(plays, 12):
         for piece in _windows(_read(path)[20000:], draw, 1):
             yield "books", "shakespeare", piece
-    (bible,) = _files(root, "bible-kjv-text", r"\.(txt|rawtxt)(\.gz)?$")[:1]
-    for piece in _windows(_read(bible), draw, 12):
-        yield "books", "bible-kjv-text", piece
 
 
 def _academic(root: Path, draw: random.Random) -> Iterator[Text]:
