@@ -153,6 +153,14 @@ def taggers(name: str | None) -> None:
 
 
 @main.command(cls=UnderscoreCommand)
+@click.argument("output", metavar="DIR")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def status(output: str, as_json: bool) -> None:
+    """Say how far the runs of an output folder are: ranges done, what is running, how the last run ended."""
+    _guarded(lambda: click.echo(importlib.import_module("tagcorpus.pipelines.status").report(output, as_json)))
+
+
+@main.command(cls=UnderscoreCommand)
 @click.argument("pipeline")
 @click.option("--config", type=click.Path(), metavar="FILE")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE")
@@ -177,6 +185,9 @@ def _guarded(body: Callable[[], None]) -> None:
     """Exit codes for errors: no traceback for anything that is meant for the user."""
     try:
         body()
+    except KeyboardInterrupt:  # while the pipelines are being imported; later they answer it themselves
+        click.echo("interrupted", err=True)
+        sys.exit(130)
     except TagcorpusError as error:
         click.echo(f"tagcorpus: {error}", err=True)
         sys.exit(error.exit_code)

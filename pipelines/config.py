@@ -77,7 +77,7 @@ class DomainOptions(Options):
 
 
 OPTIONS: dict[str, type[Options]] = {"tag": TagOptions, "filter": FilterOptions, "domain": DomainOptions}
-LEAST = {"limit": 1, "workers": 1, "shard_bytes": 1024, "max_line_bytes": 16}
+LEAST = {"limit": 1, "workers": 1, "max_quarantined": 0, "shard_bytes": 1024, "max_line_bytes": 16}
 
 
 def pipelines() -> list[str]:
@@ -108,7 +108,7 @@ def load_options(
     for key, value in (options or {}).items():
         _merge(values, _nested(key, value), cls, f"--{key.rsplit('.', 1)[-1].replace('_', '-')}")
     for key, least in LEAST.items():
-        if values[key] is not None and values[key] < least:
+        if values[key] is not None and not values[key] >= least:  # NaN is not
             raise ConfigError(f"{key} must be at least {least}, got {values[key]}")
     if values["sample"] is not None and not 0 < values["sample"] <= 1:
         raise ConfigError(f"sample must be above 0 and at most 1, got {values['sample']}")

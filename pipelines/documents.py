@@ -191,7 +191,11 @@ class RangeReader:
                         head = value.reason.encode() if isinstance(value, BadRecord) else _head_of(value)
                         yield row, -1, head, value
                         row += 1
+                if row < self.range.end:
+                    raise pa.ArrowInvalid(f"{self.range.end - row} rows are missing")
         except tables.UNREADABLE as error:
+            if not tables.is_damage(error):
+                raise
             self.counts.unreadable += self.range.end - row
             self._damage(f"damaged {self.file.format} data: {error}")
 
@@ -263,7 +267,8 @@ def _stream(file: InputFile) -> Iterator[ByteStream]:
             stream.close()
         return
     kept: ByteStream | None = getattr(_thread, "stream", None)
-    if kept is None or kept.file != file:
+    # A long-lived process may meet the file again after it was written anew.
+    if kept is None or kept.file != file or kept.identity != file.identity():
         if kept is not None:
             kept.close()
         kept = ByteStream(file)

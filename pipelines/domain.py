@@ -25,8 +25,10 @@ from tagcorpus.pipelines.summary import summarise
 from tagcorpus.taggers.domain import Domain
 
 PREDICTED = "predicted_domains.csv"
-# Of these the paper's features are percentages; unknown and incoherent are left out of them.
+# Of these the paper's features are percentages.
 DOMAINS = ("academic", "books", "code", "reference", "specific_datasets", "web")
+ERROR = "error"
+LEFT_OUT = ("unknown", "incoherent", ERROR)
 # Ranges that are asked about at once: enough that the end of one does not leave the endpoint idle.
 RANGES_AT_ONCE = 4
 
@@ -133,19 +135,24 @@ def label_counts(job: Job, plan: Plan) -> dict[str, Any]:
     english = 0
     for table in joined(job.output, plan.files, ["domain"]):
         for prediction, language in zip(table["prediction"].to_pylist(), table["language"].to_pylist(), strict=True):
-            labels["error" if prediction is None else prediction] += 1
-            english += prediction in DOMAINS and language == "en"
+            label = ERROR if prediction is None else prediction
+            labels[label] += 1
+            english += label not in LEFT_OUT and language == "en"
     return {"labels": labels, "english": english}
 
 
 def percentages(labels: Mapping[str, int], english: int) -> dict[str, float | None]:
-    """The CSV's domain_*_pct and pct_english: shares among documents whose label is one of DOMAINS, in percent.
+    """The CSV's domain_*_pct and pct_english: shares among documents whose label is not in LEFT_OUT, in percent.
 
-    labels   documents per label; `english` of those with a label among DOMAINS are in English
-    returns  0 for every domain and a missing pct_english where no document has such a label
+    labels   documents per label; `english` of those that are not left out are in English
+    returns  DOMAINS first, then further labels that a tree of the user's own may give; 0 for every domain and a missing
+             pct_english where no document remains
     """
-    n = sum(labels.get(d, 0) for d in DOMAINS)
-    found: dict[str, float | None] = {f"domain_{d}_pct": 100 * labels.get(d, 0) / n if n else 0.0 for d in DOMAINS}
+    further = sorted(set(labels) - {*DOMAINS, *LEFT_OUT})
+    n = sum(labels.get(d, 0) for d in (*DOMAINS, *further))
+    found: dict[str, float | None] = {
+        f"domain_{d}_pct": 100 * labels.get(d, 0) / n if n else 0.0 for d in (*DOMAINS, *further)
+    }
     return {**found, "pct_english": 100 * english / n if n else None}
 
 

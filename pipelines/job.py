@@ -8,7 +8,6 @@ import os
 import platform
 import secrets
 import shlex
-import shutil
 import sys
 import tempfile
 import time
@@ -27,6 +26,7 @@ from tagcorpus.pipelines.config import Options
 from tagcorpus.pipelines.display import Display, Watch
 from tagcorpus.pipelines.documents import Reading
 from tagcorpus.pipelines.executors import PlanExecutor
+from tagcorpus.pipelines.heartbeat import Heartbeat, process
 from tagcorpus.pipelines.inputs import InputFile
 from tagcorpus.pipelines.plan import Index, Indexed, Plan, check_text, load_plan, make_plan
 from tagcorpus.pipelines.ranges import Counts
@@ -68,13 +68,14 @@ class Job:
             options.seed,
         )
         self.workers = options.workers or default_workers()
-        self._spool: str | None = None
+        self._spool: tempfile.TemporaryDirectory[str] | None = None
         self.files = self._find()
         self.result_file, folder = self._output()
         self.output = Folder(folder)
         if options.output is None:
             self._check_default_folder()
         self.run_name = f"{time.strftime('%Y%m%dT%H%M%S')}-{pipeline}-{secrets.token_hex(3)}"
+        self.heartbeat = Heartbeat(self.output, self.run_name)
         self.ranges: list[dict[str, Any]] = []
         self.totals = Counts()
         self.notes: list[str] = []
@@ -85,8 +86,8 @@ class Job:
         if any(inputs.label_and_path(a)[1] == "-" for a in options.input):
             if options.output is None:
                 raise ConfigError("--input - (standard input) needs --output FOLDER")
-            self._spool = tempfile.mkdtemp(prefix="tagcorpus-stdin-")
-            copy = os.path.join(self._spool, "stdin")
+            self._spool = tempfile.TemporaryDirectory(prefix="tagcorpus-stdin-")
+            copy = os.path.join(self._spool.name, "stdin")
             inputs.spool_stdin(copy)
             return inputs.find(options.input, options.glob, options.exclude, copy)
         return inputs.find(options.input, options.glob, options.exclude)
@@ -151,7 +152,7 @@ class Job:
             describe=describe,
             threads=threads,
         )
-        with Watch(self.display, title, total_rows, executor.beats, describe) as watch:
+        with Watch(self.display, title, total_rows, executor.beats, describe) as watch, self.heartbeat.following(watch):
             return executor.run(lambda rank, found: on_done(watch, rank, found))
 
     def tag(self, plan: Plan, instances: Sequence[Instance]) -> None:
@@ -299,8 +300,10 @@ class Job:
             "options": dataclasses.asdict(self.options),
             "inputs": [f.path for f in self.files],
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            **process(),
         }
         self.output.publish(f"runs/{self.run_name}/command.json", json.dumps(value, indent=1).encode())
+        self.heartbeat.start()
 
     def write_ledger(self, exit_code: int, **more: Any) -> str:
         """ledger.json and log.txt of the run folder; returns the ledger's path."""
@@ -325,9 +328,10 @@ class Job:
 
     def close(self) -> None:
         """Remove this run's temporary files, and those that other runs left more than a day ago."""
+        self.heartbeat.stop()
         self.output.sweep({own_suffix()})
         if self._spool is not None:
-            shutil.rmtree(self._spool, ignore_errors=True)
+            self._spool.cleanup()
 
 
 def default_workers() -> int:

@@ -69,6 +69,8 @@ def run_options(pipeline: str, options: Options, display: Display) -> Result:
                 job.write_command()
             return body(job, instances)
     except (TagcorpusError, KeyboardInterrupt, Terminated) as error:
+        if isinstance(error, TagcorpusError) and error.exit_code in (4, 5) and job.totals.is_broken:
+            error.exit_code = 1  # what is broken stays broken, however often the command is run
         if not options.dry_run:
             _last_words(job, error)
         raise

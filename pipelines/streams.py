@@ -30,6 +30,7 @@ class ByteStream:
         self._open()
 
     def _open(self) -> None:
+        self.identity = self.file.identity() if self.file.compression else None
         self._raw = self.file.open()
         self.position = 0
         self._rest = memoryview(b"")

@@ -19,7 +19,8 @@ from tagcorpus.pipelines.ranges import Range
 
 ROWS_PER_READ = 1024
 BYTES_PER_READ = 8 << 20
-UNREADABLE = (pa.ArrowException, OSError)
+UNREADABLE = (pa.ArrowException, OSError, ValueError, OverflowError)
+"""What reading a damaged file raises; see is_damage."""
 
 
 def index(file: InputFile, shard_bytes: int, columns: Sequence[str], max_rows: int | None = None) -> list[Range]:
@@ -49,10 +50,18 @@ def index(file: InputFile, shard_bytes: int, columns: Sequence[str], max_rows: i
                         ranges.append(Range(begin, row, begin, row - begin, digest.hexdigest()))
                         begin, size, digest = row, 0, xxhash.xxh3_128()
     except UNREADABLE as error:
+        if not is_damage(error):
+            raise
         broken = f"not a readable {file.format} file: {error}"
     if broken or row > begin or not ranges:
         ranges.append(Range(begin, row, begin, row - begin, digest.hexdigest(), broken=broken))
     return ranges
+
+
+def is_damage(error: BaseException) -> bool:
+    """Whether an error of UNREADABLE says something about the file's content. One with a number comes from the
+    operating system or the store, and may not come again."""
+    return not isinstance(error, OSError) or error.errno is None
 
 
 def column_names(file: InputFile) -> list[str]:

@@ -14,6 +14,7 @@ import re
 import threading
 from collections import Counter
 from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import Any
 
 from tagcorpus.errors import TaggerError
@@ -22,7 +23,19 @@ NAME = "tagcorpus-domain-1"
 LABELS = ("academic", "books", "code", "incoherent", "reference", "specific_datasets", "web")
 
 MAX_CHARS = 4000
-"""Characters of a document that are read; more of them did not help on the training documents."""
+"""Characters of a document that are read, in training as here: what follows rarely changes the domain, but costs time."""
+
+THRESHOLD = 0.25
+"""A label less probable than this is to be reported as `unknown`; chosen by cross-validation on the training part as the
+highest that costs kappa at most 0.01. The classes are balanced, so that an undecided document has 1/7 for each."""
+
+FIGURES: dict[str, float] = {}
+"""Agreement with the reference's LLM labels on held-out documents, `unknown` below THRESHOLD counted as a disagreement:
+what benchmarks/domain_model/evaluate.py measures for documents that the reference gave a label. n documents; shares of
+1; kappa_low and kappa_high are the ends of the 95 % bootstrap interval."""
+
+_PROBE = "In this paper we study the estimation of covariance matrices. Our results show that the method is consistent."
+_PROBE_RESULT = ("academic", 0.69903)
 
 _TOKEN = re.compile(r"[^\W_]+(?:'[a-z]+)?|\n|[^\w\s]|_")
 _DIGITS = str.maketrans("123456789", "000000000")
@@ -65,7 +78,7 @@ def features(text: str) -> str:
     counts = Counter(_TOKEN.findall(head.lower().translate(_DIGITS)))
     line: list[str] = []
     for token, count in counts.items():
-        line.extend(("\u2029" if False else "¶" if token == "\n" else token,) * round(1 + math.log(count)))
+        line.extend(("¶" if token == "\n" else token,) * round(1 + math.log(count)))
     total = sum(counts.values())
     if total == 0:
         return ""
@@ -93,3 +106,85 @@ def _style(head: str, counts: Counter[str], total: int) -> list[tuple[str, float
         ("sentence", total / (1 + ends)),
         ("line", len(head) / (1 + counts["\n"])),
     ]
+
+
+def classify(texts: list[str]) -> list[tuple[str, float]]:
+    """(most probable of LABELS, its probability within [0, 1]) of every text; any string will do, also an empty one.
+
+    Raises TaggerError when the model is missing or the installed fasttext computes wrong probabilities."""
+    return _top(_model(), texts)
+
+
+@functools.cache
+def digest() -> str:
+    """xxh3-128 of the model file, in hex: part of the identity of whatever was computed with it."""
+    import xxhash
+
+    return xxhash.xxh3_128_hexdigest(_file().read_bytes())
+
+
+def _file() -> Traversable:
+    return resources.files("tagcorpus.taggers") / "_data" / "domain.ftz"
+
+
+def _top(model: Any, texts: list[str]) -> list[tuple[str, float]]:
+    if not texts:
+        return []
+    labels, probabilities = model.predict([features(text) for text in texts], k=1)
+    return [
+        # Sums of rounded exponentials can leave the interval by a hair.
+        (label[0].removeprefix("__label__"), min(1.0, max(0.0, float(share[0]))))
+        for label, share in zip(labels, probabilities, strict=True)
+    ]
+
+
+_LOADING = threading.Lock()
+
+
+def _model() -> Any:
+    # functools.cache alone would let two threads load it twice.
+    with _LOADING:
+        return _load()
+
+
+@functools.cache
+def _load() -> Any:
+    try:
+        # The class itself: fasttext.load_model prints a warning to stderr on every call.
+        from fasttext.FastText import _FastText
+    except ImportError as error:
+        raise TaggerError(f"the domain classifier needs the module fasttext ({error}): {_REMEDY}") from error
+    with resources.as_file(_file()) as path:
+        if not path.is_file():
+            raise TaggerError("taggers/_data/domain.ftz is missing from this installation: reinstall tagcorpus")
+        model = _FastText(model_path=str(path))
+    _verify(model)
+    return model
+
+
+_REMEDY = "pip uninstall -y fasttext fasttext-wheel fasttext-numpy2 && pip install fasttext-community==0.11.9"
+
+
+def _verify(model: Any) -> None:
+    """Some builds of fasttext return wrong probabilities without an error: hold this one to a known text.
+
+    Raises TaggerError with what to install instead."""
+    line = features(_PROBE)
+    try:
+        (found,) = _top(model, [_PROBE])
+        labels, shares = model.predict(line, k=len(LABELS))
+    except ValueError as error:
+        raise TaggerError(f"the installed fasttext cannot predict ({error}): {_REMEDY}") from error
+    known = {label.removeprefix("__label__"): float(share) for label, share in zip(labels, shares, strict=True)}
+    is_right = (
+        found[0] == _PROBE_RESULT[0]
+        and abs(found[1] - _PROBE_RESULT[1]) < 1e-3
+        and set(known) == set(LABELS)
+        and abs(known[found[0]] - found[1]) < 1e-3
+        and abs(sum(known.values()) - 1) < 1e-3
+    )
+    if not is_right:
+        raise TaggerError(
+            f"the installed fasttext gives {found[0]} {found[1]:.4f} for a text that is {_PROBE_RESULT[0]} "
+            f"{_PROBE_RESULT[1]:.4f}, so its probabilities cannot be trusted: {_REMEDY}"
+        )

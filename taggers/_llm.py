@@ -34,7 +34,7 @@ GROUP_SECONDS = 0.005
 MAX_PAUSE_SECONDS = 300.0
 """A server that wants a longer pause than this counts as failing."""
 MAX_BACKOFF_SECONDS = 60.0
-LOOP_TURNS_PER_START = 6
+LOOP_TURNS_PER_START = 4
 """Calls start one after the other, this many turns of the event loop apart. Without it, answers that come in together
 advance in step through the client's many awaits, leave together, and meet again: at 64 in flight and 100 ms that costs
 a quarter of the rate."""
@@ -386,7 +386,7 @@ class Caller:
         return TaggerError(f"{self._endpoint} refused the request for model {self.settings.model!r}: {said}; {what}")
 
     def _say(self, failure: Failure) -> str:
-        said = " ".join(self._redact(failure.reason).split())
+        said = " ".join(self._redact(failure.reason).encode("utf-8", "replace").decode().split())
         return said if len(said) <= 300 else said[:300] + "..."
 
     def _redact(self, text: str) -> str:

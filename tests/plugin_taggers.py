@@ -3,8 +3,9 @@
 Texts say what is to go wrong (`!raise!`, `!die!`, ...). This file must not import pytest: worker processes import it.
 
 Where PLUGIN_EVENTS is set, every file operation below PLUGIN_ROOT and every batch is an event that is written to that
-file, and event number PLUGIN_KILL_AT kills, with signal 9, what PLUGIN_KILL says: `group` or `launcher`. So a run can
-be killed between any two things that it does to the disk, at a place that a seed decides.
+file (only those on paths with PLUGIN_ONLY in them, if that is set), and event number PLUGIN_KILL_AT kills, with signal
+9, what PLUGIN_KILL says: `group` or `launcher`. So a run can be killed between any two things that it does to the disk,
+at a place that a seed decides.
 """
 
 from __future__ import annotations
@@ -13,13 +14,17 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from tagcorpus.errors import BudgetError, LLMError, TaggerError
+from datatrove.pipeline.base import PipelineStep
+
+from tagcorpus.errors import BudgetError, ConfigError, LLMError, TaggerError
+from tagcorpus.pipelines.progress import pulse
 from tagcorpus.taggers._base import Parameters, column
 from tagcorpus.taggers._batch import DocumentBatch
 
@@ -28,6 +33,7 @@ FILE_EVENTS = ("open", "os.rename", "os.remove", "os.mkdir")
 
 def _watch_events() -> None:
     root = os.environ["PLUGIN_ROOT"]
+    only = os.environ.get("PLUGIN_ONLY", "")
     kill_at = int(os.environ.get("PLUGIN_KILL_AT", "0"))
     log = os.open(os.environ["PLUGIN_EVENTS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     launcher = int(os.environ.setdefault("PLUGIN_LAUNCHER", str(os.getpid())))
@@ -38,6 +44,8 @@ def _watch_events() -> None:
         happened(name, arguments[1] if name == "os.rename" else arguments[0])
 
     def happened(name: str, path: str) -> None:
+        if only not in path[len(root) :]:
+            return
         # Records of one size, so that the size of the file is the number of events so far, in all processes.
         os.write(log, f"{name} {path[len(root) :]}".encode()[:99].ljust(99) + b"\n")
         if os.fstat(log).st_size // 100 == kill_at:
@@ -117,6 +125,17 @@ class Broken(Parameters):
 
 
 @dataclass(frozen=True)
+class Interrupted(Parameters):
+    """Ctrl-C comes while it is being made."""
+
+    version: ClassVar[str] = "1"
+    columns: ClassVar[pa.Schema] = Marks.columns
+
+    def __post_init__(self) -> None:
+        raise KeyboardInterrupt
+
+
+@dataclass(frozen=True)
 class Wrong(Parameters):
     """Returns what no tagger may return."""
 
@@ -165,6 +184,37 @@ class _Turns:
             cls.barrier.wait(0.1)
         except threading.BrokenBarrierError:
             cls.barrier.reset()
+
+
+class PanicException(BaseException):
+    """What a Rust library raises where it panics."""
+
+
+class Act(PipelineStep):
+    """A pipeline of one step: what happens is said per rank; a rank that nothing is said of yields ten times itself."""
+
+    type = "test"
+    name = "Act"
+
+    def __init__(self, actions: dict[int, str]) -> None:
+        super().__init__()
+        self.actions = actions
+
+    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[int]:  # noqa: ARG002
+        pulse().batch(rank * 100, rank * 100 + 9)
+        action = self.actions.get(rank, "")
+        if action == "panic":
+            raise PanicException("index out of bounds")
+        if action == "config":
+            raise ConfigError("cannot be so")
+        if action == "forever":
+            while True:
+                pulse().done(1, 1)
+        if action.startswith("!die!"):
+            os.environ["PLUGIN_DEATHS"] = action.removeprefix("!die!")
+            action = "!die!"
+        _obey(action)
+        yield rank * 10
 
 
 if "PLUGIN_EVENTS" in os.environ:

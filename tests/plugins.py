@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-TAGGERS = {"marks": "Marks", "broken": "Broken", "wrong": "Wrong", "waiting": "Waiting"}
+TAGGERS = {"marks": "Marks", "broken": "Broken", "wrong": "Wrong", "waiting": "Waiting", "interrupted": "Interrupted"}
 SCRIPT = str(Path(sysconfig.get_path("scripts")) / "tagcorpus")
 
 
@@ -117,15 +117,17 @@ def jsonl(rows: Sequence[object]) -> bytes:
 
 
 def tree(output: Path, *rooms: str) -> dict[str, bytes]:
-    """Every file of an output whose bytes are promised, by relative path; temporary files too."""
+    """Every published file of an output whose bytes are promised, by relative path."""
     chosen = rooms or ("attributes", "quarantine", "summary")
+    left = set(temporary(output))
     return {
-        str(p.relative_to(output)): p.read_bytes() for room in chosen for p in (output / room).rglob("*") if p.is_file()
+        str(p.relative_to(output)): p.read_bytes() for room in chosen for p in (output / room).rglob("*") if p.is_file() and p not in left
     }
 
 
 def temporary(output: Path) -> list[Path]:
-    return [p for p in output.rglob(".*") if p.is_file()]
+    """What runs that were killed left behind."""
+    return [p for p in output.rglob(".*.tmp") if p.is_file()]
 
 
 def quarantined(output: Path) -> list[dict[str, Any]]:

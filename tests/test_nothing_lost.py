@@ -21,7 +21,12 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from plugins import Corpus, Ended, ended, jsonl, quarantined, temporary, tree
+from plugins import Corpus, ended, jsonl, quarantined, temporary, tree
+
+
+# So that the quarantine of `texts` costs no exit 3.
+MANY_QUARANTINED = ("--max-quarantined", "1000")
+ROOMS = ("attributes", "quarantine", "summary")
 
 
 @pytest.fixture
@@ -113,44 +118,251 @@ def test_truncated_zst_keeps_what_came_before(corpus: Corpus) -> None:
     assert (tree(corpus.out), stamps(corpus.out, "marks")) == (before, parts)
 
 
-KILLS_PER_OUTPUT = 6
-# Of a fresh output the whole way is killed at random; then, with less left to do, sooner.
-REACHES = (150, 110, 90, 70, 60, 50)
+# Where each next run on an output may be killed: anywhere in that share of an undisturbed run's events; one of them
+# while it publishes the summary.
+REACHES = (0.2, 1.0, 0.8, 0.7, 0.0, 0.5)
+SUMMARY_EVENTS = 8
 
 
 def test_killed_anywhere_and_resumed_gives_the_same_bytes(corpus: Corpus) -> None:
     corpus.taggers = "marks,length"
     varied(corpus)
-    keep_going = ("--max-quarantined", "1000")
-    assert corpus.run(*keep_going).code == 0
-    undisturbed = tree(corpus.out, "attributes", "quarantine", "summary", "plan")
+    env = {"PLUGIN_ROOT": str(corpus.root), "PLUGIN_EVENTS": str(corpus.root / "events")}
+    assert corpus.run(*MANY_QUARANTINED, env=env).code == 0
+    n_events = (corpus.root / "events").stat().st_size // 100
+    undisturbed = tree(corpus.out, *ROOMS, "plan")
     rng = random.Random(20251)
     places: Counter[str] = Counter()
     for sequence in range(4):
         output = corpus.root / f"killed{sequence}"
         for n, reach in enumerate(REACHES):
             events = corpus.root / f"events-{sequence}-{n}"
-            env = {
-                "PLUGIN_ROOT": str(output),
-                "PLUGIN_EVENTS": str(events),
-                "PLUGIN_KILL_AT": str(rng.randint(1, reach)),
-                "PLUGIN_KILL": rng.choice(["group", "launcher"]),
-            }
+            env["PLUGIN_EVENTS"] = str(events)
+            env["PLUGIN_ONLY"] = "" if reach else "/summary/"
+            env["PLUGIN_KILL_AT"] = str(rng.randint(1, int(reach * n_events) or SUMMARY_EVENTS))
+            env["PLUGIN_KILL"] = rng.choice(["group", "launcher"])
             # Reads to the end of the stderr that workers share: none of them outlives this line.
-            result = corpus.run(*keep_going, output=output, workers=(1, 2, 3, 1, 4, 2)[n], env=env)
+            result = corpus.run(*MANY_QUARANTINED, output=output, workers=(1, 2, 3, 1, 4, 2)[n], env=env)
             if result.code == -signal.SIGKILL:
                 places[place(events, int(env["PLUGIN_KILL_AT"]))] += 1
             else:
                 assert result.code == 0, result.err
-        last = corpus.run(*keep_going, output=output, workers=2)
+        # What dead runs left behind goes once it is older than a day.
+        for path in temporary(output):
+            os.utime(path, (path.stat().st_mtime - 90_000,) * 2)
+        last = corpus.run(*MANY_QUARANTINED, output=output, workers=2)
         assert last.code == 0, last.err
-        assert tree(output, "attributes", "quarantine", "summary", "plan") == undisturbed
-    print(places)
+        assert temporary(output) == []
+        assert tree(output, *ROOMS, "plan") == undisturbed
     assert sum(places.values()) >= 20, places
-    assert {"plan", "batch", "attributes", "quarantine", "summary"} <= set(places), places
+    assert {"data", "plan", "batch", "attributes", "quarantine", "summary"} <= set(places), places
 
 
 def place(events: Path, kill_at: int) -> str:
-    """The room of the output that the fatal event was about."""
-    record = events.read_bytes()[(kill_at - 1) * 100 :][:100].decode().split()
-    return "batch" if record[0] == "batch" else record[1].split("/")[1] if "/" in record[1] else "output"
+    """What the fatal event was about: an input, a room of the output, or a batch."""
+    kind, _, path = events.read_bytes()[(kill_at - 1) * 100 :][:100].decode().partition(" ")
+    if kind == "batch":
+        return kind
+    parts = Path(path.strip()).parts[1:]
+    return parts[0] if parts[0] == "data" else "/".join(parts[1:2])
+
+
+def test_killed_worker_is_replaced(corpus: Corpus) -> None:
+    corpus.write("a.jsonl", [f"{i} " + "x" * 90 + ("!die!" if i == 45 else "") for i in range(90)])
+    deaths = corpus.root / "deaths"
+    deaths.write_text("0")
+    env = {"PLUGIN_DEATHS": str(deaths)}
+    assert corpus.run(env=env).code == 0
+    undisturbed = tree(corpus.out)
+    deaths.write_text("2")
+    output = corpus.root / "again"
+    result = corpus.run(output=output, workers=2, env=env)
+    assert result.code == 0, result.err
+    assert int(deaths.read_text()) < 0
+    assert tree(output) == undisturbed
+
+
+def test_range_that_kills_three_workers_fails_the_run(corpus: Corpus) -> None:
+    corpus.write("a.jsonl", [f"{i} " + "x" * 90 + ("!die!" if i == 45 else "") for i in range(90)])
+    deaths = corpus.root / "deaths"
+    deaths.write_text("99")
+    result = corpus.run(workers=2, env={"PLUGIN_DEATHS": str(deaths)})
+    assert result.code == 1
+    assert deaths.read_text() == "96"
+    ranges = json.loads((corpus.out / "plan/a.jsonl.json").read_text())["ranges"]
+    (guilty,) = [k for k, r in enumerate(ranges) if r["first_row"] <= 45 < r["first_row"] + r["rows"]]
+    first, last = ranges[guilty]["first_row"], ranges[guilty]["first_row"] + ranges[guilty]["rows"] - 1
+    assert f"range {guilty} of a.jsonl killed its worker 3 times (rows {first} to {last} were in flight)" in result.err
+    assert "Traceback" not in result.err
+    parts = stamps(corpus.out, "marks")
+    assert parts and f"a.jsonl/part-{guilty:05d}.parquet" not in parts
+    told = ledger(corpus.out)
+    assert (told["exit_code"], told["ranges_done"]) == (1, len(parts))
+
+
+def test_appended_changed_and_shrunk_files_redo_only_what_changed(corpus: Corpus) -> None:
+    rows: list[object] = [f"{i} " + "x" * 90 for i in range(100)]
+    rows[90] = b"no json"
+    path = corpus.write("a.jsonl", rows)
+    corpus.write("b.jsonl", rows)
+    first = corpus.run()
+    assert "2 files, 200 rows" in first.err
+    whole, parts = tree(corpus.out, "attributes", "quarantine"), stamps(corpus.out, "marks", "a.jsonl")
+    untouched = stamps(corpus.out, "marks", "b.jsonl")
+    last = max(parts)
+
+    with path.open("ab") as file:
+        file.write(jsonl([f"new {i}" + "y" * 90 for i in range(40)]))
+    assert corpus.run(workers=2).code == 0
+    appended = stamps(corpus.out, "marks", "a.jsonl")
+    assert {n for n in parts if appended[n] != parts[n]} <= {last}
+    assert len(values(corpus.out, "marks", "a.jsonl", "row")) == 139
+
+    changed = path.read_bytes().replace(b"30 xxx", b"30 yyy")
+    path.write_bytes(changed)
+    result = corpus.run(workers=2)
+    assert "1 are of an earlier input or version" in result.err
+    after = stamps(corpus.out, "marks", "a.jsonl")
+    assert len([n for n in after if after[n] != appended[n]]) == 1
+
+    path.write_bytes(jsonl(rows))
+    assert corpus.run().code == 0
+    assert tree(corpus.out, "attributes", "quarantine") == whole
+    path.write_bytes(jsonl(rows[:20]))
+    assert corpus.run().code == 0
+    assert values(corpus.out, "marks", "a.jsonl", "row") == list(range(20))
+    assert not list((corpus.out / "quarantine/a.jsonl").iterdir())
+    assert stamps(corpus.out, "marks", "b.jsonl") == untouched
+
+
+def test_other_taggers_versions_and_parameters(corpus: Corpus) -> None:
+    corpus.write("a.jsonl", [f"{i} " + "x" * 90 for i in range(60)])
+    assert corpus.run().code == 0
+    parts = stamps(corpus.out, "marks")
+    corpus.taggers = "marks,length"
+    assert corpus.run().code == 0
+    assert stamps(corpus.out, "marks") == parts
+    assert len(stamps(corpus.out, "length")) == len(parts)
+    both = stamps(corpus.out, "length")
+
+    newer = corpus.run(env={"PLUGIN_VERSION": "2"})
+    assert newer.code == 0
+    assert f"{len(parts)} are of an earlier input or version and are computed again" in newer.err
+    assert not set(stamps(corpus.out, "marks").values()) & set(parts.values())
+    assert stamps(corpus.out, "length") == both
+
+    now = tree(corpus.out)
+    for version in ("2", "3"):  # a new version is no leave for other parameters
+        other = corpus.run("--set", "marks.suffix=z", env={"PLUGIN_VERSION": version})
+        assert other.code == 2
+        assert "marks(suffix='')" in other.err and "marks(suffix='z')" in other.err
+        assert "--taggers NAME=marks" in other.err and "--overwrite" in other.err
+    corpus.taggers = "marks=length"
+    taken = corpus.run(env={"PLUGIN_VERSION": "3"})
+    assert taken.code == 2 and "length()" in taken.err
+    assert tree(corpus.out) == now
+    corpus.taggers = "tail=marks"
+    assert corpus.run("--set", "tail.suffix=z", env={"PLUGIN_VERSION": "2"}).code == 0
+    assert values(corpus.out, "tail", "a.jsonl", "mark")[:2] == ["0z", "1z"]
+
+
+def test_two_runs_at_once_do_no_harm(corpus: Corpus) -> None:
+    corpus.taggers = "marks,length"
+    varied(corpus)
+    assert corpus.run(*MANY_QUARANTINED).code == 0
+    alone = tree(corpus.out)
+    output = corpus.root / "shared"
+    running = [corpus.start(*MANY_QUARANTINED, output=output, workers=w) for w in (1, 2)]
+    for process in running:
+        result = ended(process)
+        assert result.code == 0, result.err
+    assert tree(output) == alone
+    assert temporary(output) == []
+
+    # Other taggers: each leaves its own parts and the same quarantine of the reader.
+    output = corpus.root / "apart"
+    corpus.taggers = "marks"
+    running = [corpus.start(*MANY_QUARANTINED, output=output, workers=2)]
+    corpus.taggers = "length"
+    running.append(corpus.start(*MANY_QUARANTINED, output=output))
+    for process in running:
+        result = ended(process)
+        assert result.code == 0, result.err
+    assert tree(output, "attributes", "quarantine") == {n: d for n, d in alone.items() if not n.startswith("summary")}
+
+
+def test_workers_make_no_difference(corpus: Corpus) -> None:
+    corpus.taggers = "marks,length"
+    varied(corpus)
+    trees = []
+    for workers in (1, 2, 4):
+        output = corpus.root / f"w{workers}"
+        assert corpus.run(*MANY_QUARANTINED, output=output, workers=workers).code == 0
+        trees.append(tree(output))
+    assert trees[0] == trees[1] == trees[2]
+    assert len([n for n in trees[0] if n.endswith(".parquet")]) >= 12
+    told = b"".join(trees[0].values())
+    assert str(corpus.root).encode() not in told
+    assert not re.search(rb"20\d\d-\d\d-\d\dT", told)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A filesystem of 1 MiB."""
+    point = tmp_path / "disk"
+    point.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", point], capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"mounting a tmpfs is not allowed here: {mounted.stderr.decode().strip()}")
+    yield point
+    subprocess.run(["umount", point], check=True)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_full_disk(corpus: Corpus, small_disk: Path, workers: int) -> None:
+    rng = random.Random(3)
+    corpus.write("a.jsonl", [{"id": f"{rng.getrandbits(256):x}", "text": "x" * 20} for _ in range(9000)])
+    corpus.shard_bytes = 100_000
+    assert corpus.run().code == 0
+    output = small_disk / "out"
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(800_000))
+    result = corpus.run(output=output, workers=workers)
+    assert result.code == 1
+    assert "the disk is full" in result.err and "run the same command again" in result.err
+    assert "Traceback" not in result.err
+    whole = tree(corpus.out, "attributes")
+    published = tree(output, "attributes")
+    assert 1 < len(published) < len(whole)
+    assert published == {n: whole[n] for n in published}
+    assert temporary(output) == []
+    ballast.unlink()
+    again = corpus.run(output=output, workers=workers)
+    assert again.code == 0, again.err
+    assert tree(output) == tree(corpus.out)
+
+
+def test_output_that_cannot_be_written(corpus: Corpus) -> None:
+    corpus.write("a.jsonl", ["one"])
+    corpus.out.write_text("a file")
+    result = corpus.run()
+    assert result.code == 1
+    assert f"{corpus.out} is not a folder" in result.err
+    assert "Traceback" not in result.err
+
+
+def test_read_only_output(corpus: Corpus, tmp_path: Path) -> None:
+    """Root may write anywhere but into a filesystem that is mounted read-only."""
+    corpus.write("a.jsonl", ["one"])
+    corpus.out.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m,ro", "none", corpus.out]
+    mounted = subprocess.run(mount, capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"mounting a tmpfs is not allowed here: {mounted.stderr.decode().strip()}")
+    try:
+        result = corpus.run()
+    finally:
+        subprocess.run(["umount", corpus.out], check=True)
+    assert result.code == 1
+    assert "could not be written: Read-only file system" in result.err
+    assert "Traceback" not in result.err

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -218,15 +217,3 @@ def test_columns_that_a_table_reader_needs() -> None:
     assert DocumentFields().top_columns() == ["text", "content", "raw_content", "id", "doc_id", "resps", "filter"]
     assert DocumentFields("a.b", "k").top_columns() == ["a.b", "a", "k"]
     assert DocumentFields("messages[*].content", "m.id").top_columns()[1::2] == ["messages", "m"]
-
-
-def test_parsing_deep_lines_at_once_in_threads_is_the_same_everywhere() -> None:
-    found: list[Any] = []
-    line = '{"text": "t", "x": ' + nested(2_000) + "}"
-    threads = [threading.Thread(target=lambda: found.append(read(line))) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(found) == 4
-    assert all(f == found[0] for f in found)

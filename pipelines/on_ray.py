@@ -1,0 +1,253 @@
+"""Ranges on a Ray cluster: workers are actors, one CPU each, that load the pipeline once and run rank after rank.
+
+Code travels as the explicit list of this package's folders, staged in a temporary folder; the working directory on
+the nodes is empty, so that nothing from the launcher's current folder shadows a package there. Before anything is
+computed, every node must show that it reads the input, sees what another node wrote to the output, and runs the same
+versions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import platform
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from datatrove.pipeline.base import PipelineStep
+
+import tagcorpus
+from tagcorpus.errors import ConfigError, OutputError, TagcorpusError
+from tagcorpus.pipelines import storage
+from tagcorpus.pipelines.executors import WorkerDied, fold
+from tagcorpus.pipelines.inputs import InputFile
+from tagcorpus.pipelines.progress import Beat, Pulse, set_pulse
+from tagcorpus.pipelines.storage import Folder
+
+PACKAGES = ("configs", "kernels", "pipelines", "taggers")
+VERSIONS_THAT_MUST_AGREE = ("ray", "pyarrow", "numpy", "tiktoken", "pycld2", "fasttext-community", "datatrove")
+PREFLIGHT_SECONDS = 120
+
+
+class Cluster:
+    """A connection to a Ray cluster, or a cluster started on this machine where no address is given.
+
+    Use it in a `with` block. Raises ConfigError where the cluster cannot be reached.
+    """
+
+    def __init__(self, address: str | None, say: Callable[[str], None]) -> None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        import ray
+
+        self.ray: Any = ray
+        self.address = address or os.environ.get("RAY_ADDRESS")
+        self.say = say
+        self._stage = tempfile.mkdtemp(prefix="tagcorpus-ray-")
+        self._is_ours = False
+
+    def __enter__(self) -> Cluster:
+        if not self.ray.is_initialized():
+            self._connect()
+        self.workers = max(1, int(self.ray.cluster_resources().get("CPU", 1)))
+        nodes = [n for n in self.ray.nodes() if n["Alive"]]
+        self.say(f"ray: {len(nodes)} node{'s' * (len(nodes) != 1)}, {self.workers} CPUs")
+        return self
+
+    def _connect(self) -> None:
+        environment = {"py_modules": [_staged_package(self._stage)], "working_dir": _folder(self._stage, "empty")}
+        how: dict[str, Any] = {"runtime_env": environment, "log_to_driver": False, "namespace": "tagcorpus"}
+        if self.address:
+            how["address"] = self.address
+        else:
+            how |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+        try:
+            self.ray.init(**how)
+        except Exception as error:
+            raise ConfigError(
+                f"no Ray cluster could be reached at {self.address or 'this machine'} (--ray-address, RAY_ADDRESS): {error}"
+            ) from error
+        self._is_ours = True
+
+    def __exit__(self, *_: object) -> None:
+        if self._is_ours:
+            self.ray.shutdown()
+        shutil.rmtree(self._stage, ignore_errors=True)
+
+    def preflight(self, files: Sequence[InputFile], output: Folder) -> None:
+        """Raise ConfigError, naming the node, unless every node can do its part."""
+        nodes = {n["NodeID"]: n["NodeManagerHostname"] for n in self.ray.nodes() if n["Alive"]}
+        if output.is_local and len(nodes) > 1:
+            self.say("the output is a local path: it must be the same shared folder on every node")
+        probe = f"runs/.probe-{secrets.token_hex(4)}"
+        check = self.ray.remote(num_cpus=0, max_retries=0)(_check_node)
+        strategy = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+        first = files[0] if files else None
+        try:
+            for stage in ("write", "read"):
+                asked = {
+                    node: check.options(scheduling_strategy=strategy(node, soft=False)).remote(
+                        stage, first, output, probe, sorted(nodes), node
+                    )
+                    for node in nodes
+                }
+                for node, ref in asked.items():
+                    self._answer(ref, nodes[node])
+        finally:
+            with contextlib.suppress(Exception):
+                output.remove(probe)
+
+    def _answer(self, ref: Any, host: str) -> None:
+        try:
+            told = self.ray.get(ref, timeout=PREFLIGHT_SECONDS)
+        except self.ray.exceptions.GetTimeoutError:
+            raise ConfigError(
+                f"node {host} did not answer within {PREFLIGHT_SECONDS} s; is it overloaded or gone?"
+            ) from None
+        except self.ray.exceptions.RayError as error:
+            raise ConfigError(f"node {host} cannot take part: {error}") from error
+        if told["problem"]:
+            raise ConfigError(f"node {host} cannot take part: {told['problem']}")
+        mine = node_versions()
+        for name, version in told["versions"].items():
+            if version != mine[name]:
+                raise ConfigError(
+                    f"node {host} has {name} {version or 'not at all'}, the launcher {mine[name]}: "
+                    f"results could differ; install the same there (pip install '{name}=={mine[name]}')"
+                )
+
+    def slot(self, pipeline: Sequence[PipelineStep], world_size: int) -> RaySlot:
+        """A worker somewhere in the cluster."""
+        return RaySlot(self.ray, pickle.dumps((list(pipeline), world_size)))
+
+
+class RaySlot:
+    """A worker that is an actor; when it or its node dies, a fresh one takes its place elsewhere."""
+
+    def __init__(self, ray: Any, payload: bytes) -> None:
+        self._ray, self._payload = ray, ray.put(payload)
+        self._beat = Beat()
+        self._asked: Any = None
+        self.restart()
+
+    def restart(self) -> None:
+        # Two threads: one runs ranges, the other answers how far it is.
+        actor = self._ray.remote(num_cpus=1, max_concurrency=2, max_restarts=0)(Worker)
+        self._actor = actor.remote(self._payload, storage.own_suffix())
+        self._asked = None
+
+    def submit(self, rank: int) -> Future[list[Any]]:
+        found: Future[list[Any]] = Future()
+        found.set_running_or_notify_cancel()
+
+        def answer(done: Future[Any]) -> None:
+            error = done.exception()
+            if error is not None:
+                found.set_exception(WorkerDied(str(error)))
+                return
+            result = done.result()
+            if isinstance(result, BaseException):
+                found.set_exception(result)
+            else:
+                found.set_result(result)
+
+        self._actor.run.remote(rank).future().add_done_callback(answer)
+        return found
+
+    def beat(self) -> Beat:
+        """The last one that arrived; another is asked for meanwhile."""
+        if self._asked is not None and self._ray.wait([self._asked], timeout=0)[0]:
+            with contextlib.suppress(self._ray.exceptions.RayError):
+                self._beat = self._ray.get(self._asked)
+            self._asked = None
+        if self._asked is None:
+            self._asked = self._actor.beat.remote()
+        return self._beat
+
+    def close(self, *_: object) -> None:
+        with contextlib.suppress(Exception):
+            self._ray.kill(self._actor)
+
+
+class Worker:
+    """What an actor runs. Exceptions go back as values: Ray would wrap them in text of its own."""
+
+    def __init__(self, payload: bytes, suffix: str) -> None:
+        self._payload = payload
+        self._pipeline: Any = None
+        self._pulse = Pulse()
+        storage.set_suffix(suffix)
+
+    def run(self, rank: int) -> list[Any] | BaseException:
+        try:
+            if self._pipeline is None:
+                self._pipeline = pickle.loads(self._payload)
+            set_pulse(self._pulse)
+            pipeline, world_size = self._pipeline
+            return fold(pipeline, rank, world_size)
+        except Exception as error:
+            return error
+
+    def beat(self) -> Beat:
+        return self._pulse.beat
+
+
+def node_versions() -> dict[str, str]:
+    """Versions that must be the same on every node."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"python": platform.python_version(), "tagcorpus": tagcorpus.__version__}
+    for name in VERSIONS_THAT_MUST_AGREE:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = ""
+    return found
+
+
+def _check_node(
+    stage: str, file: InputFile | None, output: Folder, probe: str, nodes: list[str], node: str
+) -> dict[str, Any]:
+    """Runs on a node: write a probe, or read everybody's probes and the input."""
+    problem = ""
+    try:
+        if stage == "write":
+            output.publish(f"{probe}/{node}", node.encode())
+        else:
+            missing = [n for n in nodes if output.read(f"{probe}/{n}") != n.encode()]
+            if missing:
+                problem = (
+                    f"it does not see in {output} what {len(missing)} other nodes wrote there; use a shared folder"
+                )
+            if file is not None:
+                with file.open() as source:
+                    source.read(1)
+    except OutputError as error:
+        problem = str(error)
+    except (OSError, TagcorpusError) as error:
+        problem = f"it cannot read the input {file.path if file else ''}: {error}"
+    return {"problem": problem, "versions": node_versions()}
+
+
+def _folder(parent: str, name: str) -> str:
+    path = os.path.join(parent, name)
+    os.makedirs(path, exist_ok=True)
+    return path
+
+
+def _staged_package(stage: str) -> str:
+    """A copy of the package's own folders and nothing else: an editable install lies among tests, data and git."""
+    home = Path(tagcorpus.__file__).parent
+    target = Path(stage) / "tagcorpus"
+    target.mkdir()
+    for file in [*home.glob("*.py"), home / "py.typed"]:
+        if file.name != "conftest.py":
+            shutil.copy(file, target)
+    for package in PACKAGES:
+        shutil.copytree(home / package, target / package, ignore=shutil.ignore_patterns("__pycache__"))
+    return str(target)

@@ -1,0 +1,620 @@
+"""`run domain` end to end against a stub server over real HTTP: labels, files, costs, faults, interrupts, secrets."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sysconfig
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from stub_llm import HANG, NEGATIVE, Call, Reply, StubLLM, answer, failure, rules
+
+import tagcorpus
+from tagcorpus.errors import BudgetError, ConfigError, LLMError, TaggerError
+from tagcorpus.pipelines.display import Display
+from tagcorpus.pipelines.domain import percentages
+from tagcorpus.pipelines.job import Result
+from tagcorpus.taggers._tree import parse_tree
+
+COMMAND = Path(sysconfig.get_path("scripts")) / "tagcorpus"
+KEY = "sk-secret-0123456789abcdef"
+STAGES = 5
+FAST = {"backoff_seconds": 0.001, "max_attempts": 2}
+
+
+def text(i: int) -> str:
+    return f"Document number {i} is long enough to be asked about by every stage of the tree."
+
+
+def write(path: Path, texts: Sequence[str], first: int = 0) -> Path:
+    path.write_text("".join(json.dumps({"id": f"d{first + i}", "text": t}) + "\n" for i, t in enumerate(texts)))
+    return path
+
+
+def domain(stub: StubLLM, path: Path, output: Path, cache: Path | str = "none", **options: Any) -> Result:
+    parameters = {"base_url": stub.base_url, "llm_cache": str(cache), **FAST, **options.pop("domain", {})}
+    return tagcorpus.run("domain", input=path, output=output, domain=parameters, **options)
+
+
+def shell(
+    *arguments: object, environment: dict[str, str] | None = None, **how: Any
+) -> subprocess.CompletedProcess[str]:
+    command = [str(COMMAND), "run", "domain", *map(str, arguments)]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, **(environment or {})}, **how
+    )
+
+
+def predicted(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as lines:
+        return list(csv.DictReader(lines))
+
+
+def parts(output: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(output)): p.read_bytes() for p in sorted((output / "attributes").rglob("*.parquet"))}
+
+
+def published(output: Path) -> dict[str, bytes]:
+    return {**parts(output), "csv": (output / "predicted_domains.csv").read_bytes()}
+
+
+def on_call(n: int, act: Callable[[], None]) -> Callable[[Call], Reply]:
+    """Negative answers; `act` when the n-th call arrives."""
+    seen = 0
+
+    def reply(call: Call) -> Reply:
+        nonlocal seen
+        seen += 1
+        if seen == n:
+            act()
+        return answer(NEGATIVE[call.stage])
+
+    return reply
+
+
+def alive(group: int) -> list[str]:
+    """Processes of a group that have not ended."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            name, _, rest = path.read_text().rpartition(")")
+        except OSError:
+            continue
+        state, _, its_group = rest.split()[:3]
+        if int(its_group) == group and state != "Z":
+            found.append(name)
+    return found
+
+
+# Labels
+
+
+def test_reference_answer_scenarios(golden: Path, tmp_path: Path) -> None:
+    lines = (golden / "domain" / "scenarios.jsonl").read_text().splitlines()
+    given = {s["text"]: s for s in map(json.loads, lines) if s["kind"] == "answers"}
+    assert len(given) == 16
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps({"id": s["id"], "text": t}) + "\n" for t, s in given.items()))
+
+    def reply(call: Call) -> Reply:
+        said = given[call.text]["answers"][call.stage]
+        return failure(400, "blocked", "content_filter") if said == "__RAISE__" else answer(said)
+
+    with StubLLM(reply) as stub:
+        done = shell("-i", path, "-o", tmp_path / "out", "--base-url", stub.base_url, "--llm-cache", tmp_path / "c")
+    assert done.returncode == 0, done.stderr
+    rows = {r["id"]: r for r in predicted(tmp_path / "out/predicted_domains.csv")}
+    sidecar = pq.read_table(tmp_path / "out/attributes/domain/a.jsonl/part-00000.parquet").to_pylist()
+    for row, (document, scenario) in zip(sidecar, given.items(), strict=True):
+        wanted = scenario["recommended"]
+        assert stub.stages_of(document) == (scenario if wanted is None else wanted)["calls"]
+        assert rows[scenario["id"]]["prediction"] == ("" if wanted is None else wanted["prediction"])
+        assert (row["error"] is None) == (wanted is not None)
+        assert row["is_off_menu"] == bool(wanted and wanted["had_invalid_answer"])
+    assert len(stub.calls) == sum((s["recommended"] or s)["n_calls"] for s in given.values())
+
+
+@pytest.mark.parametrize("name", ["text", "resps", "csv", "limit10"])
+def test_reference_files(golden: Path, tmp_path: Path, name: str) -> None:
+    folder = golden / "domain" / "process_file"
+    spec = json.loads((golden / "domain" / "stub_rules.json").read_text())
+    wanted = json.loads((folder / "expected_summary.json").read_text())[name]
+    source = {"csv": "input.csv", "resps": "input_resps.jsonl"}.get(name, "input_text.jsonl")
+    with StubLLM(rules(spec)) as stub:
+        result = domain(stub, folder / source, tmp_path / "out", limit=10 if name == "limit10" else None)
+    rows = predicted(tmp_path / "out/predicted_domains.csv")
+    expected = predicted(folder / f"expected_{name}.csv")
+    assert [r["prediction"] for r in rows] == [e["prediction"].replace("media", "reference") for e in expected]
+    assert [r["language"] for r in rows] == [e["language"] for e in expected]
+    assert dict(stub.calls_by_stage) == wanted["calls_by_stage"]
+    folded = Counter()
+    for label, n in wanted["prediction_counts"].items():
+        folded[label.replace("media", "reference")] += n
+    told = result.summary["domain"]
+    assert told["labels"] == folded
+    assert result.exit_code == 0
+    ledger = json.loads(Path(result.ledger).read_text())
+    assert ledger["llm"]["requests"] + ledger["llm"]["shared"] >= wanted["n_calls"]
+
+
+def test_percentages_of_real_labels(golden: Path) -> None:
+    for found in json.loads((golden / "domain" / "real_csv_domain_stats.json").read_text()).values():
+        labels = Counter(found["raw_counts"])
+        labels["reference"] += labels.pop("media")
+        wanted = found["compute_domain_stats"]
+        remaining = found["n_after_exclusion"]
+        assert percentages(labels, round(wanted["pct_english"] * remaining / 100)) == pytest.approx(wanted)
+
+
+def test_percentages_of_c4(labelled: Path) -> None:
+    rows = predicted(labelled / "allenai_c4_sample_predicted_domains.csv")
+    labels = Counter({"media": "reference"}.get(r["prediction"], r["prediction"]) for r in rows)
+    english = sum(r["language"] == "en" and r["prediction"] not in ("unknown", "incoherent") for r in rows)
+    found = {k: round(v or 0, 4) for k, v in percentages(labels, english).items()}
+    assert found == {
+        "domain_academic_pct": 4.9887,
+        "domain_books_pct": 8.6168,
+        "domain_code_pct": 0.7937,
+        "domain_reference_pct": 24.7166,
+        "domain_specific_datasets_pct": 0.4535,
+        "domain_web_pct": 60.4308,
+        "pct_english": 99.7732,
+    }
+
+
+def test_percentages_of_synthetic_labels(golden: Path) -> None:
+    lines = (golden / "domain" / "synthetic_domain_stats.jsonl").read_text().splitlines()
+    for case in map(json.loads, lines):
+        labels = ["reference" if p == "media" else p for p in case["prediction"]]
+        english = sum(
+            language == "en" and label not in ("unknown", "incoherent")
+            for language, label in zip(case["language"], labels, strict=True)
+        )
+        assert percentages(Counter(labels), english) == pytest.approx(case["expected"], nan_ok=True)
+
+
+def test_percentages_leave_out_what_has_no_domain() -> None:
+    found = percentages({"web": 1, "law": 3, "error": 9, "unknown": 9, "incoherent": 9}, 1)
+    assert found == {
+        **{f"domain_{d}_pct": 0.0 for d in ("academic", "books", "code", "reference", "specific_datasets")},
+        "domain_web_pct": 25.0,
+        "domain_law_pct": 75.0,
+        "pct_english": 25.0,
+    }
+    assert percentages({"error": 2, "unknown": 1}, 0)["pct_english"] is None
+
+
+# Files
+
+
+def test_files_and_table(tmp_path: Path) -> None:
+    nasty = f'{text(0)}\r"quoted", and\r\nmore \ud800'
+    path = write(tmp_path / "a.jsonl", [nasty, "short", text(1), text(2)])
+
+    def reply(call: Call) -> Reply:
+        if call.text == text(2):
+            return failure(400, "blocked", "content_filter")
+        return answer("code" if call.stage == "code" else NEGATIVE[call.stage])
+
+    with StubLLM(reply) as stub:
+        arguments = ["-i", path, "--base-url", stub.base_url, "--llm-cache", tmp_path / "cache", "--model", "m-1"]
+        done = shell(*arguments, "-o", tmp_path / "out", "--with-text")
+        assert done.returncode == 0, done.stderr
+        asked = len(stub.calls)
+        again = shell(*arguments, "-o", tmp_path / "main.csv", "--work", tmp_path / "work", "--json")
+        summary_file = shell(*arguments, "-o", tmp_path / "main.json", "--work", tmp_path / "work")
+        assert len(stub.calls) == asked + 1  # a failure is never cached
+    raw = (tmp_path / "out/predicted_domains.csv").read_bytes().decode()
+    rows = list(csv.reader(io.StringIO(raw, newline="")))
+    backend = "openai:m-1"
+    assert rows == [
+        ["id", "language", "prediction", "backend", "text"],
+        ["d0", "en", "code", backend, nasty.replace("\ud800", "\ufffd")],
+        ["d1", "unknown", "incoherent", backend, "short"],
+        ["d2", "en", "code", backend, text(1)],
+        ["d3", "en", "", backend, text(2)],
+    ]
+    table = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert "labelled by openai:m-1" in table
+    assert "code 2 50.0% 100.0%" in table
+    assert "error 1 25.0%" in table
+    assert "English 100.0%" in table
+    value = json.loads(again.stdout)
+    assert value["summary"]["domain"]["labels"] == {"code": 2, "error": 1, "incoherent": 1}
+    assert value["summary"]["domain"]["backend"] == backend
+    assert list(csv.reader(io.StringIO((tmp_path / "main.csv").read_bytes().decode(), newline=""))) == [
+        row[:4] for row in rows
+    ]
+    assert (tmp_path / "main.csv").read_bytes() == (tmp_path / "work/predicted_domains.csv").read_bytes()
+    assert summary_file.returncode == 0
+    told = json.loads((tmp_path / "main.json").read_text())
+    assert told == json.loads((tmp_path / "work/summary/domain.json").read_text())
+    assert told["domain"]["percentages"]["domain_code_pct"] == 100.0
+
+
+def test_a_dry_run_asks_and_writes_nothing(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", [text(0), "short", text(1)])
+    with StubLLM() as stub:
+        arguments = ["-i", path, "-o", tmp_path / "out", "--base-url", stub.base_url, "--dry-run", "--json"]
+        done = shell(*arguments, "--llm-cache", tmp_path / "cache")
+        assert stub.connections == 0
+    told = json.loads(done.stdout)["summary"]["dry_run"]
+    assert (told["backend"], told["documents_to_ask"], told["calls_at_most"]) == ("openai:gpt-4o-mini", 2, 10)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.jsonl"]
+
+
+def test_concurrency_and_workers_make_no_difference(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", [text(i) for i in range(60)])
+
+    def reply(call: Call) -> Reply:
+        return answer("web" if call.stage == "web" and "3" in call.text else NEGATIVE[call.stage])
+
+    with StubLLM(reply, latency_seconds=0.001) as stub:
+        domain(stub, path, tmp_path / "one", shard_bytes=1024, workers=1, domain={"concurrency": 1})
+        assert stub.most_in_flight == 1
+        domain(stub, path, tmp_path / "many", shard_bytes=1024, workers=3, domain={"concurrency": 16})
+        assert stub.most_in_flight > 3
+    assert len(parts(tmp_path / "one")) > 4
+    assert published(tmp_path / "one") == published(tmp_path / "many")
+
+
+# What is paid for
+
+
+def test_nothing_is_asked_twice(tmp_path: Path) -> None:
+    path, cache = write(tmp_path / "a.jsonl", [text(i) for i in range(4)]), tmp_path / "cache"
+    with StubLLM() as stub:
+        domain(stub, path, tmp_path / "out", cache)
+        assert len(stub.calls) == 4 * STAGES
+        before = published(tmp_path / "out")
+        domain(stub, path, tmp_path / "out", cache)
+        domain(stub, path, tmp_path / "other", cache)
+        domain(stub, path, tmp_path / "out", cache, overwrite=True)
+        assert len(stub.calls) == 4 * STAGES
+        assert published(tmp_path / "out") == published(tmp_path / "other") == before
+        write(path, [text(i) for i in range(6)])
+        domain(stub, path, tmp_path / "out", cache)
+        assert len(stub.calls) == 6 * STAGES
+        domain(stub, path, tmp_path / "out", overwrite=True)
+        assert len(stub.calls) == 12 * STAGES
+
+
+def test_kill_9_pays_for_nothing_twice(tmp_path: Path) -> None:
+    n, concurrency = 40, 8
+    path, cache = write(tmp_path / "a.jsonl", [text(i) for i in range(n)]), tmp_path / "cache"
+    arguments = ["-i", path, "-o", tmp_path / "out", "--llm-cache", cache, "--concurrency", concurrency]
+    arguments += ["--set", "shard_bytes=1024"]
+    with StubLLM(latency_seconds=0.02) as stub:
+        command = [str(a) for a in [COMMAND, "run", "domain", *arguments, "--base-url", stub.base_url]]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        stub.reply = on_call(100, process.kill)
+        assert process.wait() == -signal.SIGKILL
+        assert len(stub.calls) < n * STAGES
+        assert len(parts(tmp_path / "out")) < 4
+        result = domain(stub, path, tmp_path / "out", cache, shard_bytes=1024)
+        assert result.exit_code == 0
+        # Lost are the calls in flight, and answers that waited for their common transaction.
+        assert n * STAGES <= len(stub.calls) <= n * STAGES + 2 * concurrency
+        asked = len(stub.calls)
+        domain(stub, path, tmp_path / "undisturbed", cache, shard_bytes=1024)
+        assert len(stub.calls) == asked
+    assert published(tmp_path / "out") == published(tmp_path / "undisturbed")
+
+
+def test_the_limit_is_checked_before_the_first_call(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", [text(i) for i in range(5)])
+    with StubLLM() as stub:
+        url = ["--base-url", stub.base_url, "--llm-cache", "none"]
+        done = shell("-i", path, "-o", tmp_path / "out", *url, "--max-requests", 24)
+        assert done.returncode == 5
+        assert "5 documents to label, at most 25 calls, more than --max-requests 24" in done.stderr
+        assert "--max-requests 25" in done.stderr
+        assert stub.connections == 0
+        assert not parts(tmp_path / "out")
+        assert domain(stub, path, tmp_path / "out", domain={"max_requests": 25}).exit_code == 0
+        before = published(tmp_path / "out")
+        with pytest.raises(BudgetError):
+            domain(stub, path, tmp_path / "out", domain={"max_requests": 24}, overwrite=True)
+        assert len(stub.calls) == 25
+        assert published(tmp_path / "out") == before
+
+
+def test_cost_is_told_before_the_first_call(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", [text(0), "short", text(1)])
+    stderr = io.StringIO()
+    told: list[str] = []
+
+    def reply(call: Call) -> Reply:
+        told.append(stderr.getvalue())
+        return answer(NEGATIVE[call.stage])
+
+    with StubLLM(reply) as stub:
+        domain(stub, path, tmp_path / "out", display=Display(stderr), domain={"model": "m-1"})
+        wanted = f"m-1 at {stub.base_url}: 2 documents to label, at most 10 calls\n"
+    assert wanted in told[0]
+
+
+# Faults
+
+
+def test_a_transient_failure_costs_one_range(tmp_path: Path) -> None:
+    texts = [text(i) for i in range(60)]
+    path, cache = write(tmp_path / "a.jsonl", texts), tmp_path / "cache"
+    poison = texts[17]
+
+    def reply(call: Call) -> Reply:
+        return failure(500) if call.text == poison else answer(NEGATIVE[call.stage])
+
+    with StubLLM(reply) as stub:
+        with pytest.raises(LLMError) as error:
+            domain(stub, path, tmp_path / "out", cache, shard_bytes=1024)
+        assert error.value.exit_code == 4
+        assert "gave no answer in 2 attempts; the last one met status 500" in str(error.value)
+        stub.reply = lambda call: answer(NEGATIVE[call.stage])
+        (ledger,) = (tmp_path / "out/runs").glob("*/ledger.json")
+        value = json.loads(ledger.read_text())
+        assert value["exit_code"] == 4
+        assert value["ranges_done"] == value["ranges_planned"] - 1 == len(parts(tmp_path / "out")) > 3
+        assert not (tmp_path / "out/predicted_domains.csv").exists()
+        domain(stub, path, tmp_path / "out", cache, shard_bytes=1024)
+        asked = Counter((c.stage, c.text) for c in stub.calls)
+        assert asked.pop(("incoherent", poison)) == 3
+        assert set(asked.values()) == {1}
+        assert len(asked) == 60 * STAGES - 1
+    assert [r["prediction"] for r in predicted(tmp_path / "out/predicted_domains.csv")] == ["unknown"] * 60
+
+
+def test_a_permanent_failure_is_an_error_of_its_row(tmp_path: Path) -> None:
+    path, cache = write(tmp_path / "a.jsonl", [text(i) for i in range(3)]), tmp_path / "cache"
+    refused = {
+        text(0): failure(400, "too much", "context_length_exceeded"),
+        text(1): answer(None, refusal="I would rather not"),
+    }
+    with StubLLM(lambda call: refused.get(call.text, answer("code"))) as stub:
+        result = domain(stub, path, tmp_path / "out", cache)
+        assert result.exit_code == 0
+        assert result.counts.quarantined_rows == 0
+        rows = pq.read_table(tmp_path / "out/attributes/domain/a.jsonl/part-00000.parquet").to_pylist()
+        assert [r["prediction"] for r in rows] == [None, None, "code"]
+        assert [r["error"] for r in rows] == [
+            "status 400 (too much)",
+            "the model refused: I would rather not",
+            None,
+        ]
+        assert result.summary["domain"]["labels"] == {"error": 2, "code": 1}
+        stub.reply = lambda call: answer("code")  # noqa: ARG005
+        stub.calls.clear()
+        domain(stub, path, tmp_path / "out", cache, overwrite=True)
+        assert {c.text for c in stub.calls} == set(refused)
+    assert [r["prediction"] for r in predicted(tmp_path / "out/predicted_domains.csv")] == ["code"] * 3
+
+
+def test_a_server_that_dies_and_comes_back(tmp_path: Path) -> None:
+    n, concurrency = 30, 4
+    path, cache = write(tmp_path / "a.jsonl", [text(i) for i in range(n)]), tmp_path / "cache"
+    enough = threading.Event()
+    with StubLLM(on_call(50, enough.set), latency_seconds=0.005) as stub:
+        process = subprocess.Popen(
+            [
+                *(str(a) for a in [COMMAND, "run", "domain", "-i", path, "-o", tmp_path / "out"]),
+                *("--base-url", stub.base_url, "--llm-cache", str(cache), "--concurrency", str(concurrency)),
+                *("--set", "domain.max_attempts=2", "--set", "domain.backoff_seconds=0.001"),
+            ],
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+        )
+        enough.wait()
+        stub.stop()
+        _, stderr = process.communicate()
+        assert process.returncode == 4, stderr
+        assert "broken connection" in stderr
+        assert "Traceback" not in stderr
+        stub.start()
+        assert domain(stub, path, tmp_path / "out", cache).exit_code == 0
+        assert n * STAGES <= len(stub.calls) <= n * STAGES + concurrency
+    assert len(predicted(tmp_path / "out/predicted_domains.csv")) == n
+
+
+def test_ctrl_c_during_hanging_calls(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", [text(i) for i in range(20)])
+    arrived = threading.Event()
+
+    def reply(_: Call) -> Reply:
+        arrived.set()
+        return HANG
+
+    with StubLLM(reply) as stub:
+        process = subprocess.Popen(
+            [
+                *(str(a) for a in [COMMAND, "run", "domain", "-i", path, "-o", tmp_path / "out"]),
+                *("--base-url", stub.base_url, "--llm-cache", "none", "--workers", "2"),
+                *("--set", "shard_bytes=1024"),
+            ],
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
+        arrived.wait()
+        process.send_signal(signal.SIGINT)
+        deadline = time.monotonic() + 60
+        _, stderr = process.communicate(timeout=45)
+        assert process.returncode == 130, stderr
+        assert "interrupted" in stderr
+        assert "Traceback" not in stderr
+        while alive(process.pid):  # the fork server ends when its launcher has
+            assert time.monotonic() < deadline
+        assert not parts(tmp_path / "out")
+        stub.reply = lambda call: answer(NEGATIVE[call.stage])
+        assert domain(stub, path, tmp_path / "out", shard_bytes=1024).exit_code == 0
+
+
+def test_the_key_is_nowhere(tmp_path: Path) -> None:
+    """Not even when the server sends it back in answers and errors."""
+    path = write(tmp_path / "a.jsonl", [text(i) for i in range(6)])
+
+    def reply(call: Call) -> Reply:
+        said = call.headers["authorization"]
+        assert said == f"Bearer {KEY}"
+        if call.text == text(0):
+            return failure(400, f"blocked, you sent {said}", "content_filter")
+        if call.text == text(1) and call.nth == 0:
+            return failure(500, said)
+        return answer(f"{said} is my answer" if call.text == text(2) else NEGATIVE[call.stage])
+
+    environment = {"OPENAI_API_KEY": KEY}
+    said = []
+    with StubLLM(reply) as stub:
+        environment["OPENAI_BASE_URL"] = stub.base_url
+        cache = ["--llm-cache", tmp_path / "cache.sqlite", "--set", "domain.backoff_seconds=0.001"]
+        done = shell("-i", path, "-o", tmp_path / "out", *cache, environment=environment)
+        assert done.returncode == 0, done.stderr
+        said += [done.stdout, done.stderr]
+        stub.reply = lambda call: failure(401, f"wrong key {call.headers['authorization']}")
+        for arguments in (["--model", "other"], ["--model", "third", "--json"]):
+            refused = shell("-i", path, "-o", tmp_path / "refused", *cache, *arguments, environment=environment)
+            assert refused.returncode in (1, 2)
+            said += [refused.stdout, refused.stderr]
+    assert "blocked, you sent Bearer ***" in (
+        pq.read_table(tmp_path / "out/attributes/domain/a.jsonl/part-00000.parquet")["error"][0].as_py()
+    )
+    files = [p for p in tmp_path.rglob("*") if p.is_file()]
+    assert len(files) > 10
+    assert [p for p in files if KEY.encode() in p.read_bytes()] == []
+    assert not any(KEY in s for s in said)
+
+
+def test_a_refused_key_ends_the_run(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", [text(i) for i in range(3)])
+    with StubLLM(lambda call: failure(401, "no such key")) as stub, pytest.raises(TaggerError, match="no such key"):  # noqa: ARG005
+        domain(stub, path, tmp_path / "out")
+
+
+# Choices
+
+
+def own_tree() -> dict[str, Any]:
+    stage = {
+        "name": "law",
+        "instructions": "Is it about law?",
+        "choices": {"law": {"label": "law"}, "other": {"label": "unknown"}},
+        "off_menu": "other",
+    }
+    return {
+        "model": "own-model",
+        "temperature": 0,
+        "max_answer_tokens": 5,
+        "max_text_chars": 1000,
+        "short_document": {"min_chars": 16, "label": "unknown"},
+        "folds": {},
+        "prompt": "{text}\nOne of: {choices}",
+        "stages": [stage],
+    }
+
+
+def test_a_tree_of_ones_own(tmp_path: Path) -> None:
+    tree = tmp_path / "tree.yaml"
+    tree.write_text(yaml.safe_dump(own_tree(), sort_keys=False))
+    path = write(tmp_path / "a.jsonl", ["A judge sits in court.", "A dog sits there.", "short"])
+
+    def reply(call: Call) -> Reply:
+        return answer("Law." if "judge" in call.text else "other")
+
+    with StubLLM(reply, parse_tree(tree.read_text(), str(tree))) as stub:
+        arguments = ["-i", path, "-o", tmp_path / "out", "--base-url", stub.base_url, "--llm-cache", "none", "--json"]
+        done = shell(*arguments, "--tree", tree)
+        assert done.returncode == 0, done.stderr
+        assert [c.stage for c in stub.calls] == ["law", "law"]
+    told = json.loads(done.stdout)["summary"]["domain"]
+    assert told["labels"] == {"unknown": 2, "law": 1}
+    assert told["percentages"]["domain_law_pct"] == 100.0
+    assert told["backend"] == "openai:own-model"
+    assert "2 documents to label, at most 2 calls" in done.stderr
+
+
+def test_a_bad_tree_is_named_by_its_place(tmp_path: Path) -> None:
+    wrong = own_tree()
+    wrong["stages"][0]["choices"]["other"] = {"next": "lwa"}
+    tree = tmp_path / "tree.yaml"
+    tree.write_text(yaml.safe_dump(wrong, sort_keys=False))
+    path = write(tmp_path / "a.jsonl", [text(0)])
+    for arguments in (["--tree", tree], ["--tree", tmp_path / "none.yaml"]):
+        done = shell("-i", path, "-o", tmp_path / "out", "--base-url", "http://127.0.0.1:9/v1", *arguments)
+        assert done.returncode == 2
+        assert str(arguments[1]) in done.stderr
+        assert "Traceback" not in done.stderr
+        assert not (tmp_path / "out").exists()
+    assert "stages[0].choices.other.next: no stage named 'lwa'" in shell("-i", path, "--tree", tree).stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "environment", "backend"),
+    [
+        ({}, {}, "fasttext"),
+        ({}, {"OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}, "openai"),
+        ({}, {"OPENAI_API_KEY": "k"}, "openai"),
+        ({"base_url": "http://127.0.0.1:9/v1"}, {}, "openai"),
+        ({"backend": "fasttext"}, {"OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}, "fasttext"),
+        ({"backend": "openai"}, {}, "openai"),
+    ],
+)
+def test_who_answers_is_decided_at_the_start(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    given: dict[str, str],
+    environment: dict[str, str],
+    backend: str,
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    path = write(tmp_path / "a.jsonl", [text(0)])
+    result = tagcorpus.run("domain", input=path, output=tmp_path / "out", dry_run=True, domain=given)
+    assert result.summary["dry_run"]["backend"].split(":")[0] == backend
+
+
+def test_the_embedded_model_answers_without_an_endpoint(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", [text(0), "short", "import os\n\n\ndef main():\n    return os.getcwd()\n" * 9])
+    done = shell("-i", path, "-o", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    rows = predicted(tmp_path / "out/predicted_domains.csv")
+    assert [r["id"] for r in rows] == ["d0", "d1", "d2"]
+    assert rows[1]["prediction"] == "incoherent"
+    assert {r["backend"].split(":")[0] for r in rows} == {"fasttext"}
+    summary = json.loads((tmp_path / "out/summary/domain.json").read_text())
+    agreement = summary["domain"]["agreement_with_reference"]
+    assert agreement["kappa_low"] > 0.3
+    assert f"kappa {agreement['kappa']:.2f}" in done.stdout
+    before = published(tmp_path / "out")
+    assert shell("-i", path, "-o", tmp_path / "out", "--workers", 2, "--overwrite").returncode == 0
+    assert published(tmp_path / "out") == before
+    with StubLLM() as stub:
+        arguments = ["-i", path, "-o", tmp_path / "out", "--base-url", stub.base_url, "--llm-cache", "none"]
+        other = shell(*arguments)
+        assert other.returncode == 2
+        assert "backend='fasttext'" in other.stderr
+        assert "backend='openai'" in other.stderr
+        assert stub.connections == 0
+        assert published(tmp_path / "out") == before
+        assert shell(*arguments, "--overwrite").returncode == 0
+    assert {r["backend"] for r in predicted(tmp_path / "out/predicted_domains.csv")} == {"openai:gpt-4o-mini"}
+
+
+def test_another_model_on_the_same_output_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", [text(0)])
+    with StubLLM() as stub:
+        domain(stub, path, tmp_path / "out")
+        with pytest.raises(ConfigError, match=r"model='gpt-4o-mini'.*model='other'.*--overwrite"):
+            domain(stub, path, tmp_path / "out", domain={"model": "other"})

@@ -1,0 +1,229 @@
+"""The executor on its own: three ways to dispatch ranks, deaths, failures and which of them wins, interrupts."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plugin_taggers import Act
+from tagcorpus.errors import (
+    BudgetError,
+    ConfigError,
+    LLMError,
+    OutputError,
+    TaggerError,
+    TagcorpusError,
+)
+from tagcorpus.pipelines.executors import PlanExecutor
+from tagcorpus.pipelines.progress import Beat, Pulse
+
+INLINE = {"workers": 1}
+PROCESSES = {"workers": 2}
+THREADS = {"workers": 2, "threads": True}
+everywhere = pytest.mark.parametrize("how", [INLINE, PROCESSES, THREADS], ids=["inline", "processes", "threads"])
+
+
+def executor(
+    tmp_path: Path, actions: dict[int, str], how: dict[str, Any], units: list[list[int]] | None = None
+) -> PlanExecutor:
+    units = units or [[r] for r in range(6)]
+    return PlanExecutor(
+        [Act(actions)], units, logging_dir=str(tmp_path / "logs"), describe=lambda r: f"range {r}", **how
+    )
+
+
+@everywhere
+def test_every_rank_once(tmp_path: Path, how: dict[str, Any]) -> None:
+    done: list[int] = []
+    running = executor(tmp_path, {}, how, [[4, 5], [0], [], [2, 3, 1]])
+    assert running.run(lambda rank, _: done.append(rank)) == {r: [10 * r] for r in range(6)}
+    assert sorted(done) == list(range(6))
+    if how is not INLINE:
+        assert [done.index(2), done.index(3), done.index(1)] == sorted([done.index(2), done.index(3), done.index(1)])
+
+
+@everywhere
+def test_nothing_to_do(tmp_path: Path, how: dict[str, Any]) -> None:
+    assert PlanExecutor([Act({})], [], logging_dir=str(tmp_path), describe=str, **how).run() == {}
+
+
+@everywhere
+@pytest.mark.parametrize(
+    ("action", "kind", "told"),
+    [
+        ("!raise!", TagcorpusError, "range 1 failed: ValueError: cannot take"),
+        # A library that calls sys.exit(0) must not end the run as if it were done.
+        ("!exit!", TagcorpusError, "range 1 failed: SystemExit: 0"),
+        ("panic", TagcorpusError, "range 1 failed: PanicException: index out of bounds"),
+        ("!tagger!", TaggerError, "my model is gone (7)"),
+        ("!budget!", BudgetError, "the budget is spent"),
+        ("config", ConfigError, "cannot be so"),
+    ],
+)
+def test_failure_is_named_and_ends_the_run(
+    tmp_path: Path, how: dict[str, Any], action: str, kind: type[TagcorpusError], told: str
+) -> None:
+    done: list[int] = []
+    with pytest.raises(TagcorpusError) as caught:
+        executor(tmp_path, {1: action}, how, [[0], [1, 9], [2], [3]]).run(lambda rank, _: done.append(rank))
+    assert type(caught.value) is kind
+    assert told in str(caught.value)
+    assert 9 not in done
+
+
+@everywhere
+def test_incomplete_range_lets_others_go_on(tmp_path: Path, how: dict[str, Any]) -> None:
+    done: list[int] = []
+    with pytest.raises(LLMError):
+        executor(tmp_path, {1: "!llm!", 3: "!llm!"}, how).run(lambda rank, _: done.append(rank))
+    assert sorted(done) == [0, 2, 4, 5]
+
+
+@everywhere
+def test_three_incomplete_ranges_in_a_row_end_the_run(tmp_path: Path, how: dict[str, Any]) -> None:
+    done: list[int] = []
+    actions = dict.fromkeys(range(1, 20), "!llm!")
+    with pytest.raises(LLMError):
+        executor(tmp_path, actions, how, [[r] for r in range(20)]).run(lambda rank, _: done.append(rank))
+    assert done == [0]
+
+
+@everywhere
+@pytest.mark.parametrize(
+    ("actions", "kind"),
+    [
+        ({0: "!llm!", 1: "!budget!"}, BudgetError),
+        ({0: "!llm!", 2: "!tagger!"}, TaggerError),
+        ({0: "!llm!", 5: "config"}, ConfigError),
+    ],
+)
+def test_which_failure_is_the_runs(
+    tmp_path: Path, how: dict[str, Any], actions: dict[int, str], kind: type[TagcorpusError]
+) -> None:
+    with pytest.raises(kind):
+        executor(tmp_path, actions, how).run()
+
+
+def test_dead_workers_rank_is_done_again(tmp_path: Path) -> None:
+    deaths = tmp_path / "deaths"
+    deaths.write_text("2")
+    assert executor(tmp_path, {3: f"!die!{deaths}"}, PROCESSES).run() == {r: [10 * r] for r in range(6)}
+
+
+def test_rank_that_kills_three_workers_is_named_with_its_rows(tmp_path: Path) -> None:
+    deaths = tmp_path / "deaths"
+    deaths.write_text("9")
+    done: list[int] = []
+    with pytest.raises(TagcorpusError, match=r"range 3 killed its worker 3 times \(rows 300 to 309 were in flight\)"):
+        executor(tmp_path, {3: f"!die!{deaths}"}, PROCESSES).run(lambda rank, _: done.append(rank))
+    assert deaths.read_text() == "6"
+    assert {0, 1, 2} <= set(done)
+
+
+def test_worker_that_dies_between_ranks_costs_nothing(tmp_path: Path) -> None:
+    running = executor(tmp_path, {}, PROCESSES)
+
+    def kill(rank: int, _: object) -> None:
+        if rank == 2:
+            for beat in running.beats():
+                if beat.pid > 0 and beat.pid != os.getpid():
+                    os.kill(beat.pid, signal.SIGKILL)
+
+    assert running.run(kill) == {r: [10 * r] for r in range(6)}
+
+
+def test_worker_that_was_found_dead_is_replaced_at_once(tmp_path: Path) -> None:
+    from tagcorpus.pipelines.executors import _ProcessSlot
+
+    slot = _ProcessSlot([Act({})], 1)
+    try:
+        assert slot.submit(1).result() == [10]
+        assert slot._pool is not None and slot._pool._processes
+        (process,) = slot._pool._processes.values()
+        manager = slot._pool._executor_manager_thread
+        process.kill()
+        assert manager is not None
+        manager.join(10)  # it has noticed
+        assert slot.submit(2).result() == [20]
+    finally:
+        slot.close(None)
+
+
+class Enough(BaseException):
+    """Stands for Ctrl-C."""
+
+
+def test_interrupt_ends_threads_at_their_next_batch(tmp_path: Path) -> None:
+    def interrupt(_rank: int, _: object) -> None:
+        raise Enough
+
+    with pytest.raises(Enough):
+        executor(tmp_path, {0: "forever", 1: "forever"}, {"workers": 3, "threads": True}).run(interrupt)
+    for thread in threading.enumerate():
+        if thread.name.startswith("range"):
+            thread.join(10)
+            assert not thread.is_alive()
+
+
+def test_interrupt_kills_workers(tmp_path: Path) -> None:
+    running = executor(tmp_path, {0: "forever"}, PROCESSES)
+    pids: list[int] = []
+
+    def interrupt(_rank: int, _: object) -> None:
+        pids.extend(b.pid for b in running.beats() if b.pid > 0 and b.pid != os.getpid())
+        raise Enough
+
+    with pytest.raises(Enough):  # would not come back while rank 0 runs
+        running.run(interrupt)
+    assert pids
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_beats_say_what_is_in_flight(tmp_path: Path) -> None:
+    running = executor(tmp_path, {}, INLINE)
+    seen: list[Beat] = []
+    original = Act.run
+
+    class Looks(Act):
+        def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Any:
+            yield from original(self, data, rank, world_size)
+            seen.append(Beat(**vars(running.beats()[0])))
+
+    running.pipeline = [Looks({})]
+    running.run()
+    assert [(b.rank, b.first_row, b.last_row) for b in seen] == [(r, r * 100, r * 100 + 9) for r in range(6)]
+    assert running.beats()[0].rank == -1
+
+
+def test_pulse_of_a_worker_that_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "pulse"
+    assert Pulse.read(str(path)) == Beat()
+    path.write_bytes(b"half")
+    assert Pulse.read(str(path)) == Beat()
+    Pulse.create(str(path))
+    pulse = Pulse(str(path))
+    pulse.start(3)
+    pulse.batch(5, 9)
+    pulse.done(4, 100)
+    read = Pulse.read(str(path))
+    assert (read.rank, read.rows, read.n_bytes, read.first_row, read.last_row) == (3, 4, 100, 5, 9)
+    assert read.pid == os.getpid()
+
+
+def test_no_room_for_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "not there"))
+    with pytest.raises(OutputError, match="no temporary file could be made in .*not there"):
+        executor(tmp_path, {}, PROCESSES).run()
+
+
+def test_pipeline_is_small_when_pickled() -> None:
+    assert len(pickle.dumps([Act({})])) < 1000
