@@ -161,6 +161,37 @@ def status(output: str, as_json: bool) -> None:
 
 
 @main.command(cls=UnderscoreCommand)
+@click.argument("extras", nargs=-1, metavar="[EXTRA]...")
+@click.option("--output", "-o", metavar="DIR", help="Also: can this folder be written, and is there space?")
+@click.option("--base-url", help="Also: does this LLM endpoint answer? (Else OPENAI_BASE_URL, where it is set.)")
+@click.option("--llm-cache", metavar="FILE", help="Where LLM answers are kept (default: the user's cache folder).")
+@click.option("--ray", is_flag=True, help="Also: is a Ray cluster there, with the same versions on every node?")
+@click.option("--ray-address", metavar="ADDRESS", help="The cluster to look at (else RAY_ADDRESS, or auto).")
+@click.option("--offline", is_flag=True, help="No network checks.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def doctor(
+    extras: tuple[str, ...],
+    output: str | None,
+    base_url: str | None,
+    llm_cache: str | None,
+    ray: bool,
+    ray_address: str | None,
+    offline: bool,
+    as_json: bool,
+) -> None:
+    """Check the installation, and what you name: EXTRAs, an output, an endpoint, a cluster. Exit 1 if it is broken."""
+
+    def body() -> None:
+        found = importlib.import_module("tagcorpus.pipelines.doctor")
+        wanted = found.Wanted(extras, output, base_url, llm_cache, found.ray_address(ray, ray_address), offline)
+        text, code = found.report(wanted, as_json)
+        click.echo(text)
+        sys.exit(code)
+
+    _guarded(body)
+
+
+@main.command(cls=UnderscoreCommand)
 @click.argument("pipeline")
 @click.option("--config", type=click.Path(), metavar="FILE")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE")

@@ -48,7 +48,7 @@ def taggers(name: str | None) -> str:
         lines.append(f"  {field.name:<25} {field.type!s:<10} {told['meaning']} [{told['unit']}]")
     fields = dataclasses.fields(cls)
     lines += ["", "parameters" if fields else "no parameters"]
-    lines += [f"  --set {name}.{f.name}={json.dumps(f.default)}" for f in fields]  # as YAML reads it
+    lines += [f"  --set {name}.{f.name}={_as_yaml(f.default)}" for f in fields]
     return "\n".join(lines)
 
 
@@ -67,7 +67,8 @@ def table(result: Result) -> str:
         return "\n".join(
             f"{k:<18} {v:,}" if isinstance(v, int) else f"{k:<18} {v}" for k, v in summary["dry_run"].items()
         )
-    lines = [f"{result.counts.documents:,} documents -> {result.output}"]
+    n = result.counts.documents
+    lines = [f"{n:,} document{'s' * (n != 1)} -> {result.output}"]
     if "domain" in summary:
         return "\n".join([*lines, *_domains(summary["domain"]), f"  {result.output}/predicted_domains.csv"])
     if "filtered" in summary:
@@ -91,7 +92,7 @@ def _domains(found: Mapping[str, Any]) -> list[str]:
         f = found["agreement_with_reference"]
         lines.append(
             f"  (a substitute for the LLM: on {f['n']} held-out web documents it agrees with the LLM's label with "
-            f"accuracy {f['accuracy']:.2f}, kappa {f['kappa']:.2f} [{f['kappa_low']:.2f}, {f['kappa_high']:.2f}], "
+            f"accuracy {f['accuracy']:.2f}, macro-F1 {f['macro_f1']:.2f}, kappa {f['kappa']:.2f} [{f['kappa_low']:.2f}, {f['kappa_high']:.2f}], "
             f"coverage {f['coverage']:.2f}; always saying the commonest label: {f['majority_accuracy']:.2f})"
         )
     total = sum(labels.values())
@@ -114,6 +115,10 @@ def _shown(found: Mapping[str, Any]) -> str:
     if "top" in found:
         return ", ".join(f"{k} {n:,}" for k, n in list(found["top"].items())[:6]) + missing
     return f"no values{missing}"
+
+
+def _as_yaml(value: Any) -> str:
+    return f"'{value}'" if isinstance(value, str) else json.dumps(value)
 
 
 def _first_sentence(cls: type[Any]) -> str:

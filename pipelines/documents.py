@@ -109,7 +109,7 @@ class RangeReader:
         if value is None:
             counts.blank += 1
             return []
-        if self._is_skipped(row):
+        if self._skipped and self._is_skipped(row):
             counts.filter_duplicates += 1
             return []
         if self.reading.sample < 1 and self._is_unsampled(row):
@@ -125,9 +125,12 @@ class RangeReader:
                 {"row": row, **({"offset": offset} if offset >= 0 else {}), "reason": bad.reason, **shown(head)}
             )
             return []
-        repaired = [(sub, repair(id_), repair(text)) for sub, id_, text in found]
-        counts.repaired += repaired != found
-        found = repaired
+        for _, id_, text in found:
+            if not (text.isascii() and id_.isascii()):
+                repaired = [(sub, repair(id_), repair(text)) for sub, id_, text in found]
+                counts.repaired += repaired != found
+                found = repaired
+                break
         counts.read += 1
         counts.documents += len(found)
         return found
@@ -275,4 +278,3 @@ def _stream(file: InputFile) -> Iterator[ByteStream]:
     _thread.stream = None  # a reader that fails leaves a stream in an unknown state: it is not used again
     yield kept
     _thread.stream = kept
-

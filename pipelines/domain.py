@@ -12,7 +12,7 @@ from typing import Any
 
 from datatrove.pipeline.base import PipelineStep
 
-from tagcorpus.errors import BudgetError
+from tagcorpus.errors import BudgetError, ConfigError, unknown_name
 from tagcorpus.pipelines.config import DomainOptions, Options
 from tagcorpus.pipelines.job import Job, Result
 from tagcorpus.pipelines.plan import Plan
@@ -29,6 +29,7 @@ PREDICTED = "predicted_domains.csv"
 DOMAINS = ("academic", "books", "code", "reference", "specific_datasets", "web")
 ERROR = "error"
 LEFT_OUT = ("unknown", "incoherent", ERROR)
+BACKENDS = ("auto", "openai", "fasttext")
 # Ranges that are asked about at once: enough that the end of one does not leave the endpoint idle.
 RANGES_AT_ONCE = 4
 
@@ -42,9 +43,11 @@ def instances(options: Options) -> dict[str, str]:
 
 def decided(parameters: Mapping[str, Any]) -> str:
     """The backend: as given, or by whether an endpoint is configured."""
-    given = str(parameters.get("backend", "auto"))
+    given = parameters.get("backend", "auto")
+    if given not in BACKENDS:
+        raise ConfigError(unknown_name("backend", str(given), BACKENDS, "--backend, domain.backend"))
     if given != "auto":
-        return given
+        return str(given)
     is_configured = parameters.get("base_url") or os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_KEY")
     return "openai" if is_configured else "fasttext"
 

@@ -71,7 +71,9 @@ class Heartbeat:
         """No beat comes after this, and the file is gone. Harmless where it was never started."""
         self._stop.set()
         if self._thread.ident is not None:
-            self._thread.join(timeout=2 * BEAT_SECONDS)  # a store that does not answer must not keep the run from ending
+            self._thread.join(
+                timeout=2 * BEAT_SECONDS
+            )  # a store that does not answer must not keep the run from ending
         if self._is_written:
             with contextlib.suppress(Exception):
                 self._output.remove(self._name)
@@ -110,7 +112,12 @@ class Heartbeat:
                 count, at = self._seen[beat.rank] = (beat.count, now)
             in_flight = {"first_row": beat.first_row, "last_row": beat.last_row} if beat.first_row >= 0 else {}
             ranges.append(
-                {"range": watch.describe(beat.rank), "rows": beat.rows, **in_flight, "silent_seconds": round(now - at, 1)}
+                {
+                    "range": watch.describe(beat.rank),
+                    "rows": beat.rows,
+                    **in_flight,
+                    "silent_seconds": round(now - at, 1),
+                }
             )
         return {
             **found,

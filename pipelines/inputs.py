@@ -140,7 +140,8 @@ def _expand(path: str, globs: Sequence[str], excludes: Sequence[str]) -> Iterabl
     try:
         if _is_glob(plain) and not fs.exists(plain):
             root = _literal_part(plain)
-            paths = sorted(p for p, info in fs.glob(plain, detail=True).items() if info["type"] == "file")
+            matches = fs.glob(plain, detail=True).items()
+            paths = sorted(p for p, i in matches if (os.path.isfile(p) if is_local else i["type"] == "file"))
             if not paths:
                 raise InputError(f"no file matches {path!r} (--input)")
             return [_named(p[len(root) :].lstrip("/"), url(p)) for p in paths]
@@ -153,6 +154,11 @@ def _expand(path: str, globs: Sequence[str], excludes: Sequence[str]) -> Iterabl
                     f"no input file in {path!r} (--input): {len(relative)} files there, none of them with a known "
                     f"suffix ({', '.join(FOLDER_SUFFIXES)}, also with .gz or .zst) that --glob and --exclude let through"
                 )
+            for r in kept if is_local else ():
+                if not os.path.isfile(f"{root}/{r}"):
+                    raise InputError(
+                        f"{root}/{r} (--input) is no file: a link that leads nowhere? --exclude leaves it out"
+                    )
             return [_named(r, url(f"{root}/{r}")) for r in kept]
         if not fs.exists(plain):
             raise InputError(f"no such file or folder: {path!r} (--input)")
@@ -162,6 +168,8 @@ def _expand(path: str, globs: Sequence[str], excludes: Sequence[str]) -> Iterabl
 
 
 def _filesystem(path: str) -> tuple[Any, str]:
+    if os.path.exists(path):  # even where the name looks like a URL
+        return LocalFileSystem(), os.path.abspath(path)
     try:
         fs, plain = fsspec.url_to_fs(path)
     except (ImportError, ValueError) as error:

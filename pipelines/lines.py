@@ -88,10 +88,11 @@ def _cut(stream: ByteStream, shard_bytes: int, start: int, stop: int | None, max
             rows += count
             last_byte = part[-1]
             tail = part.rfind(b"\n") + 1
+            view = memoryview(part)
             if tail:
-                digest.update(part[:tail])
+                digest.update(view[:tail])
                 whole, whole_digest = position + tail, digest.copy()
-            digest.update(part[tail:])
+            digest.update(view[tail:])
             position += len(part)
             block = block[cut:]
             if last_byte == NEWLINE and position >= limit:
@@ -124,16 +125,19 @@ def read(stream: ByteStream, range_: Range, max_line_bytes: int, where: str) -> 
         digest.update(block)
         left -= len(block)
         parts = block.split(b"\n")
-        for part in parts[:-1]:
-            line = _line(row, offset, carry, carried, part, max_line_bytes)
-            yield line
-            offset += carried + len(part) + 1
-            row += 1
-            if carried:
+        last = parts.pop()
+        for part in parts:
+            if carried or offset == 0 or len(part) > max_line_bytes:
+                yield _line(row, offset, carry, carried, part, max_line_bytes)
+                offset += carried
                 carry, carried = [], 0
-        if parts[-1]:
-            carry.append(parts[-1])
-            carried += len(parts[-1])
+            else:
+                yield Line(row, offset, part)
+            offset += len(part) + 1
+            row += 1
+        if last:
+            carry.append(last)
+            carried += len(last)
             if carried > max_line_bytes:  # too long to take: counted on, but only its head is kept
                 carry = [b"".join(carry)[:HEAD_BYTES]]
     if left or digest.hexdigest() != range_.digest:

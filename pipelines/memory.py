@@ -16,7 +16,7 @@ from tagcorpus.taggers._batch import DocumentBatch
 
 
 def tag(
-    texts: Sequence[str] | pa.Table,
+    texts: Sequence[str] | pa.Table | pa.RecordBatch,
     taggers: Sequence[str] | str = ("length", "tokens", "keywords", "language", "repetition"),
     parameters: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> pa.Table:
@@ -40,7 +40,9 @@ def tag(
     return table
 
 
-def _documents(texts: Sequence[str] | pa.Table) -> tuple[pa.Table, list[str]]:
+def _documents(texts: Sequence[str] | pa.Table | pa.RecordBatch) -> tuple[pa.Table, list[str]]:
+    if isinstance(texts, pa.RecordBatch):
+        texts = pa.Table.from_batches([texts])
     if isinstance(texts, pa.Table):
         column = next((c for c in DEFAULT_TEXT_COLUMNS if c in texts.column_names), None)
         if column is None:

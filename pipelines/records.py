@@ -60,6 +60,10 @@ class DocumentFields:
 
     def documents(self, record: dict[str, Any], fallback_id: str) -> list[tuple[int, str, str]]:
         """(sub, id, text) of every document in the record. Raises BadRecord."""
+        if not self.text_column and not self.is_resps:
+            text = record.get("text")
+            if isinstance(text, str):  # by far the commonest
+                return [(0, self._id(record, fallback_id), text)]
         if self.is_harness(record):
             return _samples(record, self.id_column, fallback_id)
         if self.text_column:
@@ -79,6 +83,8 @@ class DocumentFields:
         return "resps" in record and not any(c in record for c in DEFAULT_TEXT_COLUMNS)
 
     def _id(self, record: dict[str, Any], fallback: str) -> str:
+        if not self.id_column and isinstance(own := record.get("id"), str):
+            return own
         for name in (self.id_column,) if self.id_column else ID_COLUMNS:
             value = record[name] if name in record else _follow(record, name)
             if value is not _ABSENT and value is not None:
@@ -101,8 +107,9 @@ def parse(line: bytes) -> dict[str, Any]:
 def exact_id(line: bytes, record: dict[str, Any], fields: DocumentFields) -> dict[str, Any]:
     """The record again with integers kept exact where the id may be one beyond 64 bits, which the fast parser turns
     into a float."""
-    names = (fields.id_column,) if fields.id_column else ID_COLUMNS
-    for name in names:
+    if not fields.id_column and isinstance(record.get("id"), (str, int)):
+        return record
+    for name in (fields.id_column,) if fields.id_column else ID_COLUMNS:
         value = record[name] if name in record else _follow(record, name) if "." in name else None
         if isinstance(value, (float, list, dict)):
             return _parse_slowly(line)  # type: ignore[no-any-return]

@@ -80,7 +80,7 @@ def write_part(
     output: Folder, name: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch], key: str, counts: Counts
 ) -> None:
     """Build the part whole in memory and publish it. Only the footer's `tagcorpus.*` entries tell parts apart."""
-    metadata = {"tagcorpus.key": key, "tagcorpus.counts": json.dumps(counts.to_json(), sort_keys=True)}
+    metadata = {"tagcorpus.counts": json.dumps(counts.to_json(), sort_keys=True), "tagcorpus.key": key}
     table = pa.Table.from_batches(batches, pa.schema([*KEYS, *schema])).combine_chunks()
     sink = io.BytesIO()
     pq.write_table(

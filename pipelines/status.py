@@ -224,7 +224,9 @@ def _samples(commands: Sequence[dict[str, Any]]) -> Iterator[tuple[float, int]]:
 
 def told(found: dict[str, Any]) -> str:
     """The state as a person reads it."""
-    parts = [f"{found['output']}: {_n(found['files'], 'file')}, {_n(found['rows'], 'row')}, {_n(found['ranges'], 'range')}"]
+    parts = [
+        f"{found['output']}: {_n(found['files'], 'file')}, {_n(found['rows'], 'row')}, {_n(found['ranges'], 'range')}"
+    ]
     if found["instances"]:
         parts.append(_table(found["instances"]))
     parts += [_told_running(run) for run in found["running"]]

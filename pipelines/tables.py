@@ -223,8 +223,9 @@ def _is_of(path: str, columns: Sequence[str]) -> bool:
 def _rows_per_read(group: Any, columns: Sequence[str]) -> int:
     """As many rows as have about BYTES_PER_READ on average: a batch of long documents must not fill the memory."""
     leaves = [group.column(c) for c in range(group.num_columns)]
-    size = sum(c.total_uncompressed_size for c in leaves if _is_of(c.path_in_schema, columns))
-    return min(ROWS_PER_READ, max(1, BYTES_PER_READ * int(group.num_rows) // max(size, 1)))
+    size = sum(int(c.total_uncompressed_size) for c in leaves if _is_of(c.path_in_schema, columns))
+    rows = BYTES_PER_READ * int(group.num_rows) // max(size, 1)
+    return min(ROWS_PER_READ, max(1, rows))
 
 
 def _chunk_start(column: Any) -> int:

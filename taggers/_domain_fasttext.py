@@ -29,7 +29,16 @@ THRESHOLD = 0.25
 """A label less probable than this is to be reported as `unknown`; chosen by cross-validation on the training part as the
 highest that costs kappa at most 0.01. The classes are balanced, so that an undecided document has 1/7 for each."""
 
-FIGURES: dict[str, float] = {}
+FIGURES: dict[str, float] = {
+    "n": 344,
+    "accuracy": 0.669,
+    "macro_f1": 0.348,
+    "kappa": 0.403,
+    "kappa_low": 0.315,
+    "kappa_high": 0.484,
+    "coverage": 1.0,
+    "majority_accuracy": 0.599,
+}
 """Agreement with the reference's LLM labels on held-out documents, `unknown` below THRESHOLD counted as a disagreement:
 what benchmarks/domain_model/evaluate.py measures for documents that the reference gave a label. n documents; shares of
 1; kappa_low and kappa_high are the ends of the 95 % bootstrap interval."""
@@ -43,16 +52,70 @@ _UNSAFE = re.compile("[\x00\ud800-\udfff]")
 _SENTENCE_ENDS = (".", "!", "?")
 
 _RATES: tuple[tuple[str, frozenset[str]], ...] = (
-    ("i", frozenset("i me my mine".split())),
-    ("we", frozenset("we us our ours".split())),
-    ("you", frozenset("you your yours".split())),
-    ("they", frozenset("he she him her his hers they them their".split())),
-    ("past", frozenset("was were had said did".split())),
-    ("present", frozenset("is are has have do does".split())),
-    ("modal", frozenset("will can may should would could must".split())),
-    ("shop", frozenset("click free price shipping buy order sale best products site website contact online $".split())),
-    ("date", frozenset("today yesterday monday tuesday wednesday thursday friday saturday sunday week year".split())),
-    ("study", frozenset("study results analysis data research methods between significant model et al".split())),
+    ("i", frozenset(["i", "me", "my", "mine"])),
+    ("we", frozenset(["we", "us", "our", "ours"])),
+    ("you", frozenset(["you", "your", "yours"])),
+    ("they", frozenset(["he", "she", "him", "her", "his", "hers", "they", "them", "their"])),
+    ("past", frozenset(["was", "were", "had", "said", "did"])),
+    ("present", frozenset(["is", "are", "has", "have", "do", "does"])),
+    ("modal", frozenset(["will", "can", "may", "should", "would", "could", "must"])),
+    (
+        "shop",
+        frozenset(
+            [
+                "click",
+                "free",
+                "price",
+                "shipping",
+                "buy",
+                "order",
+                "sale",
+                "best",
+                "products",
+                "site",
+                "website",
+                "contact",
+                "online",
+                "$",
+            ]
+        ),
+    ),
+    (
+        "date",
+        frozenset(
+            [
+                "today",
+                "yesterday",
+                "monday",
+                "tuesday",
+                "wednesday",
+                "thursday",
+                "friday",
+                "saturday",
+                "sunday",
+                "week",
+                "year",
+            ]
+        ),
+    ),
+    (
+        "study",
+        frozenset(
+            [
+                "study",
+                "results",
+                "analysis",
+                "data",
+                "research",
+                "methods",
+                "between",
+                "significant",
+                "model",
+                "et",
+                "al",
+            ]
+        ),
+    ),
     ("the", frozenset(["the"])),
     ("of", frozenset(["of"])),
     ("and", frozenset(["and"])),
@@ -63,7 +126,7 @@ _RATES: tuple[tuple[str, frozenset[str]], ...] = (
     ("shout", frozenset(["!"])),
     ("ask", frozenset(["?"])),
     ("link", frozenset(["http", "https", "www", "com", "@"])),
-    ("symbol", frozenset("{ } = < > _ \\ * + | # ; / & ^ ~ `".split())),
+    ("symbol", frozenset(["{", "}", "=", "<", ">", "_", "\\", "*", "+", "|", "#", ";", "/", "&", "^", "~", "`"])),
 )
 
 

@@ -4,7 +4,7 @@ Three kinds: a tiktoken encoding by name, a tiktoken ranks file with the split p
 Hugging Face `tokenizer.json`. Special tokens are never produced: the text `<|endoftext|>` is ordinary text. The ranks
 of p50k_base ship with the package; the older r50k_base and gpt2 have the same ranks without its last 24 (runs of
 spaces), so these four names (p50k_edit is p50k_base with other special tokens) need no network. Nothing here caches
-ids beyond the batch.
+ids beyond the batch. Whether tiktoken itself or gigatoken (_gigatoken.py) computes the ids changes none of them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from tagcorpus.taggers._batch import DocumentBatch
 if TYPE_CHECKING:
     from tiktoken import Encoding
 
+Engine = Literal["auto", "tiktoken", "gigatoken"]
+"""Who computes the ids of tiktoken's encodings: auto is gigatoken where it is installed, exact and worth its start."""
+
 SHIPPED = ("gpt2", "p50k_base", "p50k_edit", "r50k_base")
 """Encodings that need no network."""
 
@@ -32,7 +35,10 @@ FIRST_P50K_RANK = 50257
 """From here on p50k_base goes beyond r50k_base (50256 is `<|endoftext|>` in both)."""
 
 _WHITE_SPACE = "\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"  # Unicode's property, tiktoken's \s
-_LONG_BLANK = 100_000
+LONG_BLANK = 100_000
+"""Characters; tiktoken takes every blank up to several times this length, and may refuse a longer one."""
+
+_SCHEMES = ("r50k", "cl100k", "o200k")
 
 
 class TokenIds(NamedTuple):
@@ -64,24 +70,33 @@ def token_ids(batch: DocumentBatch, tokenizer: Tokenizer) -> TokenIds:
     return batch.view(("token_ids", tokenizer.fingerprint), lambda b: tokenizer.encode_batch(b.texts))
 
 
-def fingerprint(tokenizer: str, pattern: str = "p50k_base") -> str:
+def fingerprint(tokenizer: str, pattern: str = "p50k_base", engine: Engine = "auto") -> str:
     """The fingerprint `load` would give, without building anything.
 
     An encoding's own name, or the xxh3-128 digest of a file's bytes (with the split pattern's name for ranks), so
     that a file keeps its identity wherever it lies. Raises ConfigError as `load` does, but does not notice a file
-    that cannot be used or an encoding that cannot be had offline.
+    that cannot be used or an encoding that cannot be had offline. The engine is no part of it, only checked.
     """
-    return _source(tokenizer, pattern).fingerprint
+    source = _source(tokenizer, pattern)
+    _check_engine(source, engine)
+    return source.fingerprint
 
 
-def load(tokenizer: str, pattern: str = "p50k_base") -> Tokenizer:
+def load(tokenizer: str, pattern: str = "p50k_base", engine: Engine = "auto") -> Tokenizer:
     """Build a tokenizer; the last few stay in memory, so that taggers of one process share them.
 
     tokenizer  name of a tiktoken encoding, path of a ranks file (*.tiktoken) or of a Hugging Face tokenizer (*.json)
     pattern    for a ranks file: name of the tiktoken encoding whose split pattern goes with it
-    Raises ConfigError for an unknown name, a missing or unusable file, a missing package, an encoding out of reach.
+    engine     gigatoken: from the first text on, or an error; auto: after the first 3 million characters, if its ids
+               are tiktoken's (else one warning), and silently not at all where it is not installed
+    Raises ConfigError for an unknown name, a missing or unusable file, a missing package, an encoding out of reach,
+    TaggerError for a gigatoken that gives other ids.
     """
-    return _load(_source(tokenizer, pattern))
+    source = _source(tokenizer, pattern)
+    _check_engine(source, engine)
+    if source.kind == "json" or engine == "tiktoken" or not _has_gigatoken():
+        return _load(source)
+    return _load_fast(source, engine)
 
 
 def join(per_document: Sequence[np.ndarray[Any, np.dtype[np.uint32]]]) -> TokenIds:
@@ -100,6 +115,19 @@ class TiktokenTokenizer:
         self.n_vocab: int = encoding.max_token_value + 1
         self._encoding = encoding
 
+    @property
+    def ranks(self) -> dict[bytes, int]:
+        """Token bytes -> id, without special tokens."""
+        found: dict[bytes, int] = self._encoding._mergeable_ranks
+        return found
+
+    @functools.cached_property
+    def scheme(self) -> str | None:
+        """How it splits text: like r50k_base, cl100k_base or o200k_base, or None."""
+        known = _definitions(b"").ENCODING_CONSTRUCTORS
+        pattern = self._encoding._pat_str
+        return next((scheme for scheme in _SCHEMES if known[f"{scheme}_base"]()["pat_str"] == pattern), None)
+
     def encode_batch(self, texts: Sequence[str]) -> TokenIds:
         # One call per document: tiktoken's own batch call hands Python lists through threads and costs more CPU.
         return join([self._encode(text) for text in texts])
@@ -110,7 +138,7 @@ class TiktokenTokenizer:
             return self._encoding.encode_to_numpy(text, disallowed_special=())
         except ValueError:
             # tiktoken's regex gives up on blanks of some 600,000 characters and more (its stack is bounded).
-            parts = list(cut_long_blanks(text, _LONG_BLANK)) if _splits_like_gpt2(self._encoding) else [text]
+            parts = list(cut_long_blanks(text, LONG_BLANK)) if self.scheme == "r50k" else [text]
             if len(parts) == 1:
                 raise
             return np.concatenate([self._encoding.encode_to_numpy(part, disallowed_special=()) for part in parts])
@@ -204,6 +232,29 @@ def _load(source: _Source) -> Tokenizer:
     return TiktokenTokenizer(source.name, source.fingerprint, encoding)
 
 
+@functools.lru_cache(maxsize=4)
+def _load_fast(source: _Source, engine: Engine) -> Tokenizer:
+    from tagcorpus.taggers._gigatoken import LateGigatoken, checked
+
+    exact = _load(source)
+    assert isinstance(exact, TiktokenTokenizer)
+    return checked(exact) if engine == "gigatoken" else LateGigatoken(exact)
+
+
+def _check_engine(source: _Source, engine: Engine) -> None:
+    if source.kind == "json" and engine != "auto":
+        raise ConfigError(
+            "engine goes with tiktoken's encodings and ranks files, "
+            f"got engine {engine!r} with {source.name!r}: use auto"
+        )
+    if engine == "gigatoken" and not _has_gigatoken():
+        raise ConfigError("engine gigatoken needs the package gigatoken: pip install 'tagcorpus[fast]'")
+
+
+def _has_gigatoken() -> bool:
+    return importlib.util.find_spec("gigatoken") is not None
+
+
 def _read(path: str) -> bytes:
     try:
         return Path(path).read_bytes()
@@ -280,9 +331,3 @@ def _definitions(data: bytes) -> Any:
     module.load_tiktoken_bpe = by_url
     module.data_gym_to_mergeable_bpe_ranks = r50k
     return module
-
-
-def _splits_like_gpt2(encoding: Encoding) -> bool:
-    pattern: str = encoding._pat_str
-    gpt2: str = _definitions(b"").r50k_pat_str
-    return pattern == gpt2

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +26,8 @@ class Tokens(Parameters):
     """A tiktoken encoding, or the path of a ranks file (*.tiktoken) or of a Hugging Face tokenizer.json."""
     pattern: str = "p50k_base"
     """For a ranks file: the tiktoken encoding whose split pattern goes with it."""
+    engine: Literal["auto", "tiktoken", "gigatoken"] = "auto"
+    """Who computes the ids, which are the same; auto: gigatoken ([fast]) for more than 3 million characters."""
 
     version: ClassVar[str] = "1"
     columns: ClassVar[pa.Schema] = pa.schema(
@@ -38,10 +40,10 @@ class Tokens(Parameters):
 
     @cached_property
     def _loaded(self) -> Tokenizer:
-        return load(self.tokenizer, self.pattern)
+        return load(self.tokenizer, self.pattern, self.engine)
 
     def tag(self, batch: DocumentBatch) -> pa.RecordBatch:
-        """Raises ConfigError where the tokenizer cannot be had."""
+        """Raises ConfigError where the tokenizer cannot be had, TaggerError where its engine gives other ids."""
         from tagcorpus.kernels.tokens import count_distinct
 
         ids, offsets = token_ids(batch, self._loaded)
@@ -51,8 +53,8 @@ class Tokens(Parameters):
         return pa.record_batch([pa.array(total), pa.array(distinct), pa.array(ttr)], schema=self.columns)
 
     def fingerprint(self) -> dict[str, Any]:
-        """The tokenizer's identity. Raises ConfigError for an unknown name or a missing file."""
-        return {"tokenizer": fingerprint(self.tokenizer, self.pattern)}
+        """The tokenizer's identity, the engine left out. Raises ConfigError for what is unknown or missing."""
+        return {"tokenizer": fingerprint(self.tokenizer, self.pattern, self.engine)}
 
 
 TAGGER = Tokens

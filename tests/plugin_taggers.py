@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pyarrow as pa
-
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import BudgetError, ConfigError, LLMError, TaggerError
@@ -63,7 +62,7 @@ class Marks(Parameters):
 
     suffix: str = ""
 
-    version: ClassVar[str] = os.environ.get("PLUGIN_VERSION", "1")
+    version: ClassVar[str] = "1"
     columns: ClassVar[pa.Schema] = pa.schema(
         [column("n_bytes", pa.int64(), "length", "bytes"), column("mark", pa.string(), "first character", "text")]
     )

@@ -1,4 +1,4 @@
-"""Puts the taggers of plugin_taggers.py on the path through entry points, and runs the console script with them."""
+"""Puts the taggers of plugin_taggers.py on the path through entry points, and runs the command line with them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
+
+from tagcorpus.cli import main
 
 TAGGERS = {"marks": "Marks", "broken": "Broken", "wrong": "Wrong", "waiting": "Waiting", "interrupted": "Interrupted"}
 SCRIPT = str(Path(sysconfig.get_path("scripts")) / "tagcorpus")
@@ -27,12 +30,17 @@ def install(folder: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The plug-in taggers are known in this process (and in its workers); returns the folder to put on PYTHONPATH."""
+@pytest.fixture(name="plugins")
+def known_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The plug-in taggers are known in this process and in its workers."""
     folder = install(tmp_path / "plugins")
     monkeypatch.syspath_prepend(str(folder))
     return folder
+
+
+@pytest.fixture(name="corpus")
+def empty_corpus(tmp_path: Path, plugins: Path) -> Corpus:  # noqa: ARG001
+    return Corpus(tmp_path)
 
 
 @dataclass
@@ -99,6 +107,12 @@ class Corpus:
     ) -> Ended:
         return ended(self.start(*options, output=output, workers=workers, env=env))
 
+    def invoke(self, *options: str, output: Path | None = None, workers: int = 1) -> Ended:
+        """The same command line in this process (with worker processes, if asked for): needs `plugins`."""
+        result = CliRunner().invoke(main, self.command(*options, output=output, workers=workers)[1:])
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return Ended(result.exit_code, result.stdout, result.stderr)
+
 
 def ended(process: subprocess.Popen[str]) -> Ended:
     """Waits for a command and all its workers."""
@@ -121,7 +135,10 @@ def tree(output: Path, *rooms: str) -> dict[str, bytes]:
     chosen = rooms or ("attributes", "quarantine", "summary")
     left = set(temporary(output))
     return {
-        str(p.relative_to(output)): p.read_bytes() for room in chosen for p in (output / room).rglob("*") if p.is_file() and p not in left
+        str(p.relative_to(output)): p.read_bytes()
+        for room in chosen
+        for p in (output / room).rglob("*")
+        if p.is_file() and p not in left
     }
 
 

@@ -131,7 +131,13 @@ def test_reading_is_equal_to_the_naive_reader(
 
 
 def test_every_oddity_of_one_file(tmp_path: Path) -> None:
-    rows = [b'{"id": 0, "text": "zero"}', b'{"id": 1, "text": "\xff"}', b'{"id": 2, "text": ""}', b" ", b'{"text": "last"}']
+    rows = [
+        b'{"id": 0, "text": "zero"}',
+        b'{"id": 1, "text": "\xff"}',
+        b'{"id": 2, "text": ""}',
+        b" ",
+        b'{"text": "last"}',
+    ]
     file = write(tmp_path, b"\n".join(rows))
     documents, quarantined, counts = read(file, lines.index(file, 1 << 20), Reading())
     assert documents == [(0, 0, "0", "zero"), (2, 0, "2", ""), (4, 0, "x.jsonl:4", "last")]

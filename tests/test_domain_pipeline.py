@@ -45,7 +45,8 @@ def write(path: Path, texts: Sequence[str], first: int = 0) -> Path:
 
 def domain(stub: StubLLM, path: Path, output: Path, cache: Path | str = "none", **options: Any) -> Result:
     parameters = {"base_url": stub.base_url, "llm_cache": str(cache), **FAST, **options.pop("domain", {})}
-    return tagcorpus.run("domain", input=path, output=output, domain=parameters, **options)
+    result: Result = tagcorpus.run("domain", input=path, output=output, domain=parameters, **options)
+    return result
 
 
 def shell(
@@ -139,7 +140,7 @@ def test_reference_files(golden: Path, tmp_path: Path, name: str) -> None:
     assert [r["prediction"] for r in rows] == [e["prediction"].replace("media", "reference") for e in expected]
     assert [r["language"] for r in rows] == [e["language"] for e in expected]
     assert dict(stub.calls_by_stage) == wanted["calls_by_stage"]
-    folded = Counter()
+    folded: Counter[str] = Counter()
     for label, n in wanted["prediction_counts"].items():
         folded[label.replace("media", "reference")] += n
     told = result.summary["domain"]
@@ -268,6 +269,17 @@ def test_concurrency_and_workers_make_no_difference(tmp_path: Path) -> None:
         assert stub.most_in_flight > 3
     assert len(parts(tmp_path / "one")) > 4
     assert published(tmp_path / "one") == published(tmp_path / "many")
+
+
+def test_the_text_of_a_sample(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", [text(i) for i in range(60)])
+    with StubLLM() as stub:
+        domain(stub, path, tmp_path / "out", sample=0.3, seed=1, with_text=True, shard_bytes=1024)
+        asked = {c.text for c in stub.calls}
+    rows = predicted(tmp_path / "out/predicted_domains.csv")
+    assert 5 < len(rows) < 40
+    assert all(r["text"] == text(int(r["id"][1:])) for r in rows)
+    assert {r["text"] for r in rows} == asked
 
 
 # What is paid for

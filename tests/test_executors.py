@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from plugin_taggers import Act
+
 from tagcorpus.errors import (
     BudgetError,
     ConfigError,
     LLMError,
     OutputError,
-    TaggerError,
     TagcorpusError,
+    TaggerError,
 )
 from tagcorpus.pipelines.executors import PlanExecutor
 from tagcorpus.pipelines.progress import Beat, Pulse

@@ -24,7 +24,7 @@ from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines.job import Result
 
 FORMATS = ["jsonl", "jsonl.gz", "jsonl.zst", "csv", "csv.gz", "parquet", "arrow"]
-COMMAND = Path(sysconfig.get_path("scripts")) / "tagcorpus"
+COMMAND = str(Path(sysconfig.get_path("scripts")) / "tagcorpus")
 
 COIN = '''
 from dataclasses import dataclass
@@ -72,7 +72,8 @@ def prose(i: int) -> str:
 
 
 def run(path: Path | list[str], output: Path, **options: Any) -> Result:
-    return tagcorpus.run("filter", input=path, output=output, **{"workers": 1, **options})
+    result: Result = tagcorpus.run("filter", input=path, output=output, **{"workers": 1, **options})
+    return result
 
 
 def packed(data: bytes, name: str) -> bytes:
@@ -535,14 +536,16 @@ def lines_of(process: subprocess.CompletedProcess[str]) -> Iterable[str]:
 def test_command_line(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     write(path, [{"text": prose(i) if i % 4 else "short"} for i in range(8)])
-    command = [COMMAND, "run", "filter", "--input", path, "--output", tmp_path / "out"]
+    command = [COMMAND, "run", "filter", "--input", str(path), "--output", str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "kept 6, removed 2 (by repetition.is_kept)" in lines_of(done)
     assert "too_short 2" in lines_of(done)
-    lenient = [*command[:-1], tmp_path / "lenient", "--set", "repetition.preset=lenient", "--json"]
+    lenient = [*command[:-1], str(tmp_path / "lenient"), "--set", "repetition.preset=lenient", "--json"]
     done = subprocess.run(lenient, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["summary"]["filtered"]["removed"] == {"too_short": 8}
-    done = subprocess.run([*lenient[:-4], tmp_path / "out", *lenient[-3:]], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*lenient[:-4], str(tmp_path / "out"), *lenient[-3:]], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 2
     assert "already holds 'repetition'" in done.stderr
     assert "Traceback" not in done.stderr

@@ -17,21 +17,18 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import plugin_taggers
 import pyarrow.parquet as pq
 import pytest
 import zstandard
+from plugins import Corpus, empty_corpus, ended, jsonl, known_here, quarantined, temporary, tree
 
-from plugins import Corpus, ended, jsonl, quarantined, temporary, tree
+__all__ = ["empty_corpus", "known_here"]  # fixtures
 
 
 # So that the quarantine of `texts` costs no exit 3.
 MANY_QUARANTINED = ("--max-quarantined", "1000")
 ROOMS = ("attributes", "quarantine", "summary")
-
-
-@pytest.fixture
-def corpus(tmp_path: Path) -> Corpus:
-    return Corpus(tmp_path)
 
 
 def texts(seed: int, n: int) -> list[object]:
@@ -131,7 +128,7 @@ def test_killed_anywhere_and_resumed_gives_the_same_bytes(corpus: Corpus) -> Non
     assert corpus.run(*MANY_QUARANTINED, env=env).code == 0
     n_events = (corpus.root / "events").stat().st_size // 100
     undisturbed = tree(corpus.out, *ROOMS, "plan")
-    rng = random.Random(20251)
+    rng = random.Random(int(os.environ.get("KSEED", "20251")))
     places: Counter[str] = Counter()
     for sequence in range(4):
         output = corpus.root / f"killed{sequence}"
@@ -205,7 +202,7 @@ def test_appended_changed_and_shrunk_files_redo_only_what_changed(corpus: Corpus
     rows[90] = b"no json"
     path = corpus.write("a.jsonl", rows)
     corpus.write("b.jsonl", rows)
-    first = corpus.run()
+    first = corpus.invoke()
     assert "2 files, 200 rows" in first.err
     whole, parts = tree(corpus.out, "attributes", "quarantine"), stamps(corpus.out, "marks", "a.jsonl")
     untouched = stamps(corpus.out, "marks", "b.jsonl")
@@ -213,39 +210,40 @@ def test_appended_changed_and_shrunk_files_redo_only_what_changed(corpus: Corpus
 
     with path.open("ab") as file:
         file.write(jsonl([f"new {i}" + "y" * 90 for i in range(40)]))
-    assert corpus.run(workers=2).code == 0
+    assert corpus.invoke(workers=2).code == 0
     appended = stamps(corpus.out, "marks", "a.jsonl")
     assert {n for n in parts if appended[n] != parts[n]} <= {last}
     assert len(values(corpus.out, "marks", "a.jsonl", "row")) == 139
 
     changed = path.read_bytes().replace(b"30 xxx", b"30 yyy")
     path.write_bytes(changed)
-    result = corpus.run(workers=2)
+    result = corpus.invoke(workers=2)
     assert "1 are of an earlier input or version" in result.err
     after = stamps(corpus.out, "marks", "a.jsonl")
     assert len([n for n in after if after[n] != appended[n]]) == 1
 
     path.write_bytes(jsonl(rows))
-    assert corpus.run().code == 0
+    assert corpus.invoke().code == 0
     assert tree(corpus.out, "attributes", "quarantine") == whole
     path.write_bytes(jsonl(rows[:20]))
-    assert corpus.run().code == 0
+    assert corpus.invoke().code == 0
     assert values(corpus.out, "marks", "a.jsonl", "row") == list(range(20))
     assert not list((corpus.out / "quarantine/a.jsonl").iterdir())
     assert stamps(corpus.out, "marks", "b.jsonl") == untouched
 
 
-def test_other_taggers_versions_and_parameters(corpus: Corpus) -> None:
+def test_other_taggers_versions_and_parameters(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     corpus.write("a.jsonl", [f"{i} " + "x" * 90 for i in range(60)])
-    assert corpus.run().code == 0
+    assert corpus.invoke().code == 0
     parts = stamps(corpus.out, "marks")
     corpus.taggers = "marks,length"
-    assert corpus.run().code == 0
+    assert corpus.invoke().code == 0
     assert stamps(corpus.out, "marks") == parts
     assert len(stamps(corpus.out, "length")) == len(parts)
     both = stamps(corpus.out, "length")
 
-    newer = corpus.run(env={"PLUGIN_VERSION": "2"})
+    monkeypatch.setattr(plugin_taggers.Marks, "version", "2")
+    newer = corpus.invoke()
     assert newer.code == 0
     assert f"{len(parts)} are of an earlier input or version and are computed again" in newer.err
     assert not set(stamps(corpus.out, "marks").values()) & set(parts.values())
@@ -253,26 +251,30 @@ def test_other_taggers_versions_and_parameters(corpus: Corpus) -> None:
 
     now = tree(corpus.out)
     for version in ("2", "3"):  # a new version is no leave for other parameters
-        other = corpus.run("--set", "marks.suffix=z", env={"PLUGIN_VERSION": version})
+        monkeypatch.setattr(plugin_taggers.Marks, "version", version)
+        other = corpus.invoke("--set", "marks.suffix=z")
         assert other.code == 2
         assert "marks(suffix='')" in other.err and "marks(suffix='z')" in other.err
         assert "--taggers NAME=marks" in other.err and "--overwrite" in other.err
     corpus.taggers = "marks=length"
-    taken = corpus.run(env={"PLUGIN_VERSION": "3"})
+    taken = corpus.invoke()
     assert taken.code == 2 and "length()" in taken.err
     assert tree(corpus.out) == now
     corpus.taggers = "tail=marks"
-    assert corpus.run("--set", "tail.suffix=z", env={"PLUGIN_VERSION": "2"}).code == 0
+    assert corpus.invoke("--set", "tail.suffix=z").code == 0
     assert values(corpus.out, "tail", "a.jsonl", "mark")[:2] == ["0z", "1z"]
 
 
 def test_two_runs_at_once_do_no_harm(corpus: Corpus) -> None:
     corpus.taggers = "marks,length"
     varied(corpus)
-    assert corpus.run(*MANY_QUARANTINED).code == 0
+    assert corpus.invoke(*MANY_QUARANTINED).code == 0
     alone = tree(corpus.out)
     output = corpus.root / "shared"
-    running = [corpus.start(*MANY_QUARANTINED, output=output, workers=w) for w in (1, 2)]
+    # Of different hash seeds as well: they must not show in the bytes.
+    running = [
+        corpus.start(*MANY_QUARANTINED, output=output, workers=w, env={"PYTHONHASHSEED": str(w)}) for w in (1, 2)
+    ]
     for process in running:
         result = ended(process)
         assert result.code == 0, result.err
@@ -297,7 +299,7 @@ def test_workers_make_no_difference(corpus: Corpus) -> None:
     trees = []
     for workers in (1, 2, 4):
         output = corpus.root / f"w{workers}"
-        assert corpus.run(*MANY_QUARANTINED, output=output, workers=workers).code == 0
+        assert corpus.invoke(*MANY_QUARANTINED, output=output, workers=workers).code == 0
         trees.append(tree(output))
     assert trees[0] == trees[1] == trees[2]
     assert len([n for n in trees[0] if n.endswith(".parquet")]) >= 12
@@ -323,11 +325,11 @@ def test_full_disk(corpus: Corpus, small_disk: Path, workers: int) -> None:
     rng = random.Random(3)
     corpus.write("a.jsonl", [{"id": f"{rng.getrandbits(256):x}", "text": "x" * 20} for _ in range(9000)])
     corpus.shard_bytes = 100_000
-    assert corpus.run().code == 0
+    assert corpus.invoke().code == 0
     output = small_disk / "out"
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(800_000))
-    result = corpus.run(output=output, workers=workers)
+    result = corpus.invoke(output=output, workers=workers)
     assert result.code == 1
     assert "the disk is full" in result.err and "run the same command again" in result.err
     assert "Traceback" not in result.err
@@ -337,7 +339,7 @@ def test_full_disk(corpus: Corpus, small_disk: Path, workers: int) -> None:
     assert published == {n: whole[n] for n in published}
     assert temporary(output) == []
     ballast.unlink()
-    again = corpus.run(output=output, workers=workers)
+    again = corpus.invoke(output=output, workers=workers)
     assert again.code == 0, again.err
     assert tree(output) == tree(corpus.out)
 
@@ -366,3 +368,31 @@ def test_read_only_output(corpus: Corpus, tmp_path: Path) -> None:
     assert result.code == 1
     assert "could not be written: Read-only file system" in result.err
     assert "Traceback" not in result.err
+
+
+def test_progress_on_a_terminal_and_in_a_pipe(corpus: Corpus) -> None:
+    corpus.write("a.jsonl", [f"{i} " + "x" * 90 for i in range(90)] + [b"bad"])
+    piped = corpus.run()
+    assert piped.err.splitlines()[0] == "1 file, 91 rows, 6 ranges; 1 worker"
+    assert "\x1b" not in piped.err
+    master, terminal = os.openpty()
+    process = subprocess.Popen(
+        corpus.command("--overwrite"),
+        stdout=subprocess.PIPE,
+        stderr=terminal,
+        env={**corpus.environment(), "TERM": "xterm"},
+    )
+    os.close(terminal)
+    shown = b""
+    try:
+        while block := os.read(master, 1 << 16):
+            shown += block
+    except OSError:  # how Linux says that the terminal's other end is closed
+        pass
+    os.close(master)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+    assert "91/91 rows" in plain
+    assert "rows/s" in plain and "MB/s" in plain and "1 quarantined" in plain
+    assert b"90 documents" in out

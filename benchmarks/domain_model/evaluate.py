@@ -88,3 +88,72 @@ def agreement(truth: Sequence[str], ours: Sequence[str], labels: Sequence[str]) 
         "coverage": float(np.mean(b != len(names) - 1)),
         "majority_accuracy": float(support.max() / len(a)),
     }
+
+
+def views(truth: Sequence[str], ours: Sequence[str], labels: Sequence[str]) -> dict[str, dict[str, float]]:
+    """The three views of the module docstring, each as `agreement` gives it."""
+    pairs = list(zip(truth, ours, strict=True))
+    chosen = {
+        "labelled": [p for p in pairs if p[0] != UNKNOWN],
+        "all": pairs,
+        "answered": [p for p in pairs if UNKNOWN not in p],
+    }
+    found = {name: agreement([t for t, _ in part], [o for _, o in part], labels) for name, part in chosen.items()}
+    found["answered"]["coverage"] = found["labelled"]["coverage"]
+    return found
+
+
+def held_out_views(labelled: Path) -> tuple[dict[str, dict[str, float]], list[str], list[str]]:
+    """(views, reference labels, our labels) of the held-out documents, by the shipped model and threshold."""
+    from tagcorpus.taggers._domain_fasttext import LABELS, THRESHOLD, classify
+
+    chosen = [(text, label) for text, label, held_out in rows(labelled) if held_out]
+    answers = classify([text for text, _ in chosen])
+    ours = [label if probability >= THRESHOLD else UNKNOWN for label, probability in answers]
+    truth = [label for _, label in chosen]
+    return views(truth, ours, LABELS), truth, ours
+
+
+def rounded(figures: dict[str, float]) -> dict[str, float]:
+    """Three decimals; `n` stays a whole number."""
+    return {name: value if name == "n" else round(value, 3) for name, value in figures.items()}
+
+
+def markdown(
+    found: dict[str, dict[str, float]], truth: Sequence[str], ours: Sequence[str], labels: Sequence[str]
+) -> str:
+    names = [*labels, UNKNOWN]
+    columns = list(found["labelled"])
+    lines = ["| view | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    for view, figures in found.items():
+        lines.append(f"| {view} | " + " | ".join(str(v) for v in rounded(figures).values()) + " |")
+    lines += ["", "| reference \\ ours | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    for name in names:
+        row = [sum(t == name and o == other for t, o in zip(truth, ours, strict=True)) for other in names]
+        lines.append(f"| **{name}** | " + " | ".join(map(str, row)) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    from tagcorpus.taggers._domain_fasttext import FIGURES, LABELS, NAME, digest
+
+    parser = argparse.ArgumentParser(description="Agreement of the embedded domain classifier on held-out documents.")
+    parser.add_argument("--labelled", type=Path, required=True, help="CSV text,language,prediction of the reference")
+    parser.add_argument("--output", type=Path, help="folder for domain-model.json and domain-model.md")
+    options = parser.parse_args()
+    found, truth, ours = held_out_views(options.labelled)
+    table = markdown(found, truth, ours, LABELS)
+    print(f"{NAME}, model {digest()}\n\n{table}")
+    if options.output:
+        options.output.mkdir(parents=True, exist_ok=True)
+        (options.output / "domain-model.md").write_text(table, encoding="utf-8")
+        data: dict[str, Any] = {"name": NAME, "digest": digest(), "views": {k: rounded(v) for k, v in found.items()}}
+        (options.output / "domain-model.json").write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+    if rounded(found["labelled"]) != FIGURES:
+        print(f"measured {rounded(found['labelled'])}\nstated   {FIGURES}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

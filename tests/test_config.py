@@ -1,0 +1,141 @@
+"""Where an option's value comes from, what is refused, and what `tagcorpus config` and `tagcorpus taggers` print."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tagcorpus.errors import ConfigError
+from tagcorpus.pipelines import describe
+from tagcorpus.pipelines.config import TagOptions, load_options, pipelines
+from tagcorpus.taggers import load, names, tagger_class
+
+
+def file(folder: Path, text: str) -> str:
+    path = folder / "c.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_precedence(tmp_path: Path) -> None:
+    path = file(tmp_path, "seed: 1\nlimit: 1\nworkers: 1\ntokens: {tokenizer: r50k_base, pattern: r50k_base}\n")
+    found = load_options(
+        "tag", path, ["limit=2", "workers=2", "tokens.tokenizer=cl100k_base"], {"workers": 3, "tokens.pattern": "x"}
+    )
+    assert isinstance(found, TagOptions)
+    assert (found.sample, found.seed, found.limit, found.workers) == (None, 1, 2, 3)
+    assert found.parameters == {"tokens": {"tokenizer": "cl100k_base", "pattern": "x"}}
+    assert found.taggers == ["length", "tokens", "keywords", "language", "repetition"]
+
+
+def test_a_later_value_may_be_null(tmp_path: Path) -> None:
+    assert load_options("tag", file(tmp_path, "limit: 5\n"), ["limit=null"]).limit is None
+
+
+def test_set_reads_yaml() -> None:
+    found = load_options("tag", None, ["taggers=[length, tokens]", "overwrite=true", "text_column=a.b", "sample=0.5"])
+    assert isinstance(found, TagOptions)
+    assert (found.taggers, found.overwrite, found.sample) == (["length", "tokens"], True, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "sets", "told"),
+    [
+        ("limt: 3", [], "unknown key 'limt' ({path}): did you mean 'limit'?"),
+        ("limit: three", [], "{path}: limit must be int or null, got 'three'"),
+        ("overwrite: 1", [], "{path}: overwrite must be bool, got 1"),
+        ("seed: true", [], "{path}: seed must be int, got True"),
+        ("input: a.jsonl", [], "{path}: input must be list[str], got 'a.jsonl'"),
+        ("glob: [1]", [], "{path}: glob must be list[str], got [1]"),
+        ("seed: {a: 1}", [], "{path}: seed must be int, got a mapping"),
+        ("- seed", [], "{path}: must be a mapping of keys to values, got list"),
+        ("a: [1", [], "--config {path} is not YAML:"),
+        ("", ["seed=x"], "--set seed: seed must be int, got 'x'"),
+        ("", ["sed=1"], "unknown key 'sed' (--set sed): did you mean 'seed'?"),
+        ("", ["seed"], "--set takes KEY=VALUE, got 'seed'"),
+        ("", ["limit=0"], "limit must be at least 1, got 0"),
+        ("", ["shard_bytes=10"], "shard_bytes must be at least 1024, got 10"),
+        ("", ["sample=0"], "sample must be above 0 and at most 1, got 0"),
+        ("", ["sample=.nan"], "sample must be above 0 and at most 1, got nan"),
+        ("tokens: {tokeniser: x}", [], "unknown parameter 'tokeniser'"),
+        ("", ["tokens.tokenizer=3"], "--set tokens.tokenizer must be str, got 3"),
+        ("", ["tokns.tokenizer=x"], "unknown section or instance 'tokns'"),
+        ("", ["repetition.preset=sctrict"], "--set repetition.preset must be 'strict' or 'lenient', got 'sctrict'"),
+        ("", ["taggers=[langth]"], "unknown tagger 'langth' (--taggers): did you mean 'length'?"),
+    ],
+)
+def test_what_is_wrong_and_where(tmp_path: Path, text: str, sets: list[str], told: str) -> None:
+    path = file(tmp_path, text)
+    with pytest.raises(ConfigError) as error:
+        describe.config("tag", path, sets)
+    assert str(error.value).startswith(told.format(path=path))
+
+
+def test_a_missing_file_and_an_unknown_pipeline(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"--config .*none\.yaml: No such file or directory"):
+        load_options("tag", str(tmp_path / "none.yaml"))
+    with pytest.raises(ConfigError, match=r"unknown pipeline 'fitler' \(run PIPELINE\): did you mean 'filter'\?"):
+        describe.config("fitler", None, [])
+
+
+def test_unknown_backend() -> None:
+    with pytest.raises(ConfigError, match=r"unknown backend 'opena' .*: did you mean 'openai'\? Known: auto"):
+        describe.config("domain", None, ["domain.backend=opena"])
+
+
+@pytest.mark.parametrize("pipeline", pipelines())
+@pytest.mark.parametrize("changed", [False, True])
+def test_what_is_printed_loads_back(tmp_path: Path, pipeline: str, changed: bool) -> None:
+    more = {
+        "tag": ["taggers=[length, words=tokens]", "words.tokenizer=r50k_base", "text_column=größe"],
+        "filter": ["repetition.preset=lenient", "sample=0.5"],
+        "domain": ["domain.backend=openai", "domain.base_url=http://127.0.0.1:9/v1", "domain.concurrency=3"],
+    }
+    printed = describe.config(pipeline, None, more[pipeline] if changed else [])
+    assert describe.config(pipeline, file(tmp_path, printed), []) == printed
+    values = yaml.safe_load(printed)
+    known = {f.name for f in dataclasses.fields(load_options(pipeline)) if f.name != "parameters"}
+    assert known <= set(values)
+    if changed:
+        assert printed != describe.config(pipeline, None, [])
+        assert values.get("words", {"tokenizer": "r50k_base"})["tokenizer"] == "r50k_base"
+
+
+def test_every_parameter_of_the_taggers_in_use_is_printed() -> None:
+    values = yaml.safe_load(describe.config("tag", None, []))
+    for name in values["taggers"]:
+        assert set(values[name]) == {f.name for f in dataclasses.fields(tagger_class(name))}
+
+
+def test_the_list_of_taggers() -> None:
+    lines = describe.taggers(None).splitlines()
+    told = dict(line.split(maxsplit=1) for line in lines if not line.startswith(" "))
+    assert list(told) == names()
+    for name, sentence in told.items():
+        assert sentence[0].isupper(), name
+        assert len(sentence) < 100, name
+        columns = next(lines[i + 1] for i, line in enumerate(lines) if line.split()[0] == name)
+        assert columns.split(", ") == [f"{'':<13}{load(name).columns.names[0]}", *load(name).columns.names[1:]]
+
+
+@pytest.mark.parametrize("name", names())
+def test_one_tagger(name: str) -> None:
+    shown = describe.taggers(name)
+    for field in load(name).columns:
+        line = next(line for line in shown.splitlines() if line.startswith(f"  {field.name} "))
+        assert field.metadata[b"meaning"].decode() in line
+        assert f"[{field.metadata[b'unit'].decode()}]" in line
+    for parameter in dataclasses.fields(tagger_class(name)):
+        (line,) = [line for line in shown.splitlines() if f"--set {name}.{parameter.name}=" in line]
+        key, _, value = line.split("--set ", 1)[1].partition("=")
+        assert key == f"{name}.{parameter.name}"
+        assert yaml.safe_load(value) == parameter.default
+        load(name, {parameter.name: yaml.safe_load(value)})  # what is printed can be given
+
+
+def test_an_unknown_tagger_gets_the_nearest_name() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'language'"):
+        describe.taggers("langauge")

@@ -1,0 +1,188 @@
+"""From --input arguments to files: folders, globs, labels, names, and what is said when nothing is found."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tagcorpus.errors import InputError
+from tagcorpus.pipelines import inputs
+
+
+def put(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b'{"text": "x"}\n')
+
+
+def names(*arguments: object, globs: tuple[str, ...] = (), excludes: tuple[str, ...] = ()) -> list[str]:
+    found = inputs.find([str(a) for a in arguments], globs, excludes)
+    assert all(os.path.isfile(f.path) for f in found)
+    return [f.name for f in found]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("a.jsonl", ("jsonl", "")),
+        ("a.ndjson.gz", ("jsonl", "gz")),
+        ("a.JSONL.ZST", ("jsonl", "zst")),
+        ("a.json", ("jsonl", "")),
+        ("a.csv.gz", ("csv", "gz")),
+        ("a.parquet", ("parquet", "")),
+        ("a.arrow", ("arrow", "")),
+        ("a.feather", ("arrow", "")),
+        ("a.ipc", ("arrow", "")),
+        ("a b=c [1] é😀.jsonl", ("jsonl", "")),
+        ("label=x.jsonl", ("jsonl", "")),
+        ("q?.jsonl", ("jsonl", "")),
+        ("a::b.jsonl", ("jsonl", "")),
+        ("a:b.jsonl", ("jsonl", "")),
+        ("%41.jsonl", ("jsonl", "")),
+    ],
+)
+def test_a_file_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, kind: tuple[str, str]) -> None:
+    put(tmp_path, name)
+    (found,) = inputs.find([str(tmp_path / name)])
+    assert (found.name, found.path, (found.format, found.compression)) == (name, str(tmp_path / name), kind)
+    monkeypatch.chdir(tmp_path)
+    assert inputs.find([name]) == [found]
+    with found.open() as file:
+        assert file.read() == b'{"text": "x"}\n'
+    assert found.size() == 14
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a", "a.parquet.gz", "a.jsonl.bz2", "a.gz"])
+def test_an_unknown_suffix(tmp_path: Path, name: str) -> None:
+    put(tmp_path, name)
+    with pytest.raises(InputError, match=r"has no known suffix \(--input\): known are \.jsonl"):
+        names(tmp_path / name)
+
+
+def test_a_folder_brings_known_suffixes_only(tmp_path: Path) -> None:
+    put(
+        tmp_path,
+        "b.jsonl",
+        "a.csv",
+        "sub/c.parquet",
+        "sub/deep er/d.jsonl.zst",
+        "é.arrow",
+        "x=1/e.jsonl",
+        "s [1]/f.csv",
+    )
+    put(tmp_path, "README.md", "config.json", ".hidden.jsonl", ".git/x.jsonl", "results_1.jsonl", "removed_b.jsonl")
+    put(tmp_path, "out.tagcorpus/a.parquet", "results_old/a.jsonl", "sub/removed_x/a.jsonl", "sub/notes")
+    expected = sorted(
+        ["a.csv", "b.jsonl", "s [1]/f.csv", "sub/c.parquet", "sub/deep er/d.jsonl.zst", "x=1/e.jsonl", "é.arrow"]
+    )
+    assert names(tmp_path) == expected
+    assert names(f"{tmp_path}/") == expected
+    assert names(tmp_path / "s [1]") == ["f.csv"]
+
+
+def test_glob_and_exclude_filter_a_folder(tmp_path: Path) -> None:
+    put(tmp_path, "a.jsonl", "b.jsonl", "sub/a.jsonl", "sub/c.csv")
+    assert names(tmp_path, globs=("*.jsonl",)) == ["a.jsonl", "b.jsonl", "sub/a.jsonl"]
+    assert names(tmp_path, globs=("sub/*",), excludes=("*.csv",)) == ["sub/a.jsonl"]
+    assert names(tmp_path, excludes=("sub/*", "b*")) == ["a.jsonl"]
+    with pytest.raises(InputError, match="4 files there, none of them with a known suffix"):
+        names(tmp_path, globs=("*.parquet",))
+
+
+def test_a_globs_root_is_its_literal_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path, "d/en/a.jsonl", "d/de/a.jsonl", "d/de/b.csv", "d/lang=fr/x.jsonl")
+    assert names(tmp_path / "d" / "*" / "a.jsonl") == ["de/a.jsonl", "en/a.jsonl"]
+    assert names(tmp_path / "d" / "**" / "*.jsonl") == ["de/a.jsonl", "en/a.jsonl", "lang=fr/x.jsonl"]
+    assert names(tmp_path / "d" / "de" / "[ab].*") == ["a.jsonl", "b.csv"]
+    monkeypatch.chdir(tmp_path / "d")
+    assert names("lang=fr/*.jsonl") == ["x.jsonl"]
+    assert names("lang=fr/x.jsonl") == ["x.jsonl"]
+    assert names("L=de/*.jsonl") == ["L/a.jsonl"]
+    with pytest.raises(InputError, match="no file matches"):
+        names("*/nothing*.jsonl")
+
+
+def test_labels_tell_equal_names_apart(tmp_path: Path) -> None:
+    put(tmp_path, "a/x.jsonl", "b/x.jsonl", "b/y.jsonl")
+    with pytest.raises(InputError, match=r"two inputs have the same name 'x.jsonl'.*--input LABEL=PATH"):
+        names(tmp_path / "a", tmp_path / "b")
+    with pytest.raises(InputError, match="same name"):
+        names(tmp_path / "a" / "x.jsonl", tmp_path / "a" / "x.jsonl")
+    assert names(f"one={tmp_path / 'a'}", tmp_path / "b") == ["one/x.jsonl", "x.jsonl", "y.jsonl"]
+    assert names(f"one={tmp_path / 'a'}", f"org/two.v1={tmp_path / 'b'}") == [
+        "one/x.jsonl",
+        "org/two.v1/x.jsonl",
+        "org/two.v1/y.jsonl",
+    ]
+
+
+def test_what_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file or folder"):
+        names(tmp_path / "none.jsonl")
+    with pytest.raises(InputError, match="no such file or folder"):
+        names(f"label={tmp_path}/none")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="0 files there"):
+        names(tmp_path / "empty")
+    put(tmp_path, "only/notes.txt")
+    with pytest.raises(InputError, match=r"1 files there, none of them with a known suffix \(\.jsonl, "):
+        names(tmp_path / "only")
+    with pytest.raises(InputError, match="cannot be opened"):
+        names("nosuchprotocol://bucket/x.jsonl")
+    assert InputError.exit_code == 2
+
+
+def test_symbolic_links(tmp_path: Path) -> None:
+    put(tmp_path, "real/a.jsonl", "far/sub/b.jsonl")
+    (tmp_path / "real" / "link.jsonl").symlink_to(tmp_path / "far" / "sub" / "b.jsonl")
+    assert names(tmp_path / "real") == ["a.jsonl", "link.jsonl"]
+    assert names(tmp_path / "real" / "link.jsonl") == ["link.jsonl"]
+    (tmp_path / "folder").symlink_to(tmp_path / "real")
+    assert names(tmp_path / "folder") == ["a.jsonl", "link.jsonl"]
+    assert names(tmp_path / "re*" / "link.jsonl") == ["real/link.jsonl"]
+
+
+def test_a_link_that_leads_nowhere_is_told(tmp_path: Path) -> None:
+    put(tmp_path, "a.jsonl")
+    (tmp_path / "dangling.jsonl").symlink_to(tmp_path / "gone")
+    with pytest.raises(InputError, match=r"dangling\.jsonl"):
+        names(tmp_path)
+
+
+def test_links_in_a_circle_end(tmp_path: Path) -> None:
+    put(tmp_path, "d/a.jsonl")
+    (tmp_path / "d" / "again").symlink_to(tmp_path / "d")
+    assert names(tmp_path / "d") == ["a.jsonl"]
+
+
+def test_standard_input_is_recognised_by_its_content(tmp_path: Path) -> None:
+    for head, kind in [
+        (b"{}", ("jsonl", "")),
+        (b"\x1f\x8b\x08", ("jsonl", "gz")),
+        (b"\x28\xb5\x2f\xfd", ("jsonl", "zst")),
+        (b"PAR1", ("parquet", "")),
+        (b"ARROW1\0\0", ("arrow", "")),
+        (b"", ("jsonl", "")),
+    ]:
+        (tmp_path / "copy").write_bytes(head)
+        (found,) = inputs.find(["-"], stdin_copy=str(tmp_path / "copy"))
+        assert (found.name, (found.format, found.compression)) == ("stdin", kind)
+    (labelled,) = inputs.find(["model/x=-"], stdin_copy=str(tmp_path / "copy"))
+    assert labelled.name == "model/x/stdin"
+    with pytest.raises(InputError, match="standard input"):
+        inputs.find(["-"])
+
+
+def test_identity_changes_with_the_file(tmp_path: Path) -> None:
+    put(tmp_path, "a.jsonl")
+    (file,) = inputs.find([str(tmp_path / "a.jsonl")])
+    before = file.identity()
+    assert before == file.identity()
+    assert before is not None
+    stat = os.stat(file.path)
+    (tmp_path / "b").write_bytes(b'{"text": "y"}\n')
+    os.replace(tmp_path / "b", file.path)
+    os.utime(file.path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert file.identity() != before, "an edit of equal size whose time was set back"
