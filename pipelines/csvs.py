@@ -18,7 +18,7 @@ import xxhash
 
 from tagcorpus.errors import InputError
 from tagcorpus.pipelines.inputs import InputFile
-from tagcorpus.pipelines.lines import BOM, HEAD_BYTES
+from tagcorpus.pipelines.lines import BOM, HEAD_BYTES, head_of
 from tagcorpus.pipelines.ranges import Range
 from tagcorpus.pipelines.streams import BLOCK_BYTES, ByteStream, Damaged
 
@@ -98,7 +98,7 @@ class _Lines:
             size += len(piece)
             self._take(piece)
             if size > self.max_record_bytes:
-                pieces = [b"".join(pieces)[:HEAD_BYTES]]
+                pieces = [head_of(pieces)]
             if cut:
                 *lines, self._tail = block[cut:].split(b"\n")
                 self._rest = [part + b"\n" for part in reversed(lines)]

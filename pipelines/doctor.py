@@ -119,7 +119,7 @@ def told(findings: Sequence[Finding]) -> str:
     width = max(len(f.name) for f in findings)
     lines = []
     for f in findings:
-        lines.append(f"{f.state:<8} {f.name:<{width}}  {f.found}")
+        lines.append(f"{f.state:<8} {f.name:<{width}}  {' '.join(f.found.split())}")
         if f.fix:
             lines.append(f"{'':<8} {'':<{width}}  -> {f.fix}")
     broken, warnings = (sum(f.state == s for f in findings) for s in ("broken", "warning"))

@@ -68,35 +68,54 @@ class RangeReader:
         subs: list[int] = []
         ids: list[str] = []
         texts: list[str] = []
+        utf8: list[str | bytes] = []
         size = behind = 0
         for row, offset, head, value in self.records():
+            is_repaired = False
             for sub, id_, text in self._documents(row, offset, head, value):
-                n = len(text) if text.isascii() else len(text.encode())
+                data: str | bytes
+                if text.isascii():
+                    data = text
+                else:
+                    try:
+                        data = text.encode()
+                    except UnicodeEncodeError:
+                        text, is_repaired = repair(text), True  # noqa: PLW2901
+                        data = text.encode()
+                if not id_.isascii() and (whole := repair(id_)) is not id_:
+                    id_, is_repaired = whole, True  # noqa: PLW2901
+                n = len(data)
                 if rows and (len(rows) >= BATCH_ROWS or size + n > BATCH_BYTES):
-                    yield self._batch(rows, subs, ids, texts)
+                    yield self._batch(rows, subs, ids, texts, utf8)
                     pulse().done(self.counts.lines - behind, size)
                     behind = self.counts.lines
-                    rows, subs, ids, texts, size = [], [], [], [], 0
+                    rows, subs, ids, texts, utf8, size = [], [], [], [], [], 0
                 rows.append(row)
                 subs.append(sub)
                 ids.append(id_)
                 texts.append(text)
+                utf8.append(data)
                 size += n
                 self.counts.text_bytes += n
+            self.counts.repaired += is_repaired
         if rows:
-            yield self._batch(rows, subs, ids, texts)
+            yield self._batch(rows, subs, ids, texts, utf8)
         pulse().done(self.counts.lines - behind, size)
         if self.range.broken:
             self._damage(self.range.broken)
 
-    def _batch(self, rows: list[int], subs: list[int], ids: list[str], texts: list[str]) -> DocumentBatch:
+    def _batch(
+        self, rows: list[int], subs: list[int], ids: list[str], texts: list[str], utf8: list[str | bytes]
+    ) -> DocumentBatch:
         pulse().batch(rows[0], rows[-1])
+        # As bytes, since they are encoded already; that they are UTF-8 is known.
+        plain = pa.array(utf8, pa.large_binary())
         table = pa.table(
             {
                 "row": pa.array(np.array(rows, np.int64)),
                 "sub": pa.array(np.array(subs, np.int32)),
                 "id": pa.array(ids, pa.string()),
-                "text": pa.array(texts, pa.large_string()),
+                "text": pa.Array.from_buffers(pa.large_string(), len(plain), plain.buffers()),
             }
         )
         return DocumentBatch(table, texts)
@@ -125,12 +144,6 @@ class RangeReader:
                 {"row": row, **({"offset": offset} if offset >= 0 else {}), "reason": bad.reason, **shown(head)}
             )
             return []
-        for _, id_, text in found:
-            if not (text.isascii() and id_.isascii()):
-                repaired = [(sub, repair(id_), repair(text)) for sub, id_, text in found]
-                counts.repaired += repaired != found
-                found = repaired
-                break
         counts.read += 1
         counts.documents += len(found)
         return found

@@ -7,6 +7,7 @@ is imported here, and nothing is installed.
 from __future__ import annotations
 
 import json
+import secrets
 import shlex
 import shutil
 import signal
@@ -26,16 +27,18 @@ State = Literal["ok", "warning", "broken"]
 IMPORT_SECONDS = 300.0
 # Imported only for those who ask for a cluster: it alone takes as long as half of the others.
 RAY = "ray"
-# Says what it begins, so that a crash can be laid at the right door, and what failed.
+# Says what it begins, so that a crash can be laid at the right door, and what failed. Its lines begin with a word that
+# the modules do not know, for some print things when they are imported.
 _TRIAL = """
 import importlib, sys
-for name in sys.argv[1:]:
-    print("\\n>" + name, flush=True)
+mark = sys.argv[1]
+for name in sys.argv[2:]:
+    print("\\n" + mark + "begin", name, flush=True)
     try:
         importlib.import_module(name)
     except BaseException as error:
         told = " ".join(f"{type(error).__name__}: {error}".split())
-        print("\\n!" + name, told, flush=True)
+        print("\\n" + mark + "failed", name, told, flush=True)
 """
 
 
@@ -143,12 +146,13 @@ def import_trial(modules: Sequence[str]) -> dict[str, tuple[str, bool]]:
     """Modules that cannot be imported: why, and whether the interpreter ended over it."""
     failures: dict[str, tuple[str, bool]] = {}
     left = list(modules)
+    mark = secrets.token_hex(8)
     while left:
         begun = ""
         try:
             # From the temporary folder and with -P: what lies in the working directory is no package.
             done = subprocess.run(
-                [sys.executable, "-P", "-c", _TRIAL, *left],
+                [sys.executable, "-P", "-c", _TRIAL, mark, *left],
                 capture_output=True,
                 cwd=tempfile.gettempdir(),
                 timeout=IMPORT_SECONDS,
@@ -159,10 +163,11 @@ def import_trial(modules: Sequence[str]) -> dict[str, tuple[str, bool]]:
         except subprocess.TimeoutExpired as expired:
             out, is_whole, end = expired.stdout or b"", False, f"importing it takes over {IMPORT_SECONDS:.0f} s"
         for line in out.decode("utf-8", "replace").split("\n"):
-            name, _, error = line[1:].partition(" ")
-            if line.startswith(">") and name in left:
+            what, _, rest = line.partition(" ")
+            name, _, error = rest.partition(" ")
+            if what == mark + "begin":
                 begun = name
-            elif line.startswith("!") and name in left:
+            elif what == mark + "failed":
                 failures[name] = f"cannot be imported: {error}", False
         if is_whole:
             break

@@ -139,7 +139,7 @@ def read(stream: ByteStream, range_: Range, max_line_bytes: int, where: str) -> 
             carry.append(last)
             carried += len(last)
             if carried > max_line_bytes:  # too long to take: counted on, but only its head is kept
-                carry = [b"".join(carry)[:HEAD_BYTES]]
+                carry = [head_of(carry)]
     if left or digest.hexdigest() != range_.digest:
         raise InputError(f"{where} changed while it was being read; run the same command again to plan it anew")
     if carried:
@@ -149,11 +149,16 @@ def read(stream: ByteStream, range_: Range, max_line_bytes: int, where: str) -> 
 def _line(row: int, offset: int, carry: list[bytes], carried: int, part: bytes, max_line_bytes: int) -> Line:
     size = carried + len(part)
     if size > max_line_bytes:
-        return Line(row, offset, b"".join([*carry, part])[:HEAD_BYTES], is_too_long=True)
+        return Line(row, offset, head_of([*carry, part]), is_too_long=True)
     data = b"".join([*carry, part]) if carry else part
     if offset == 0 and data.startswith(BOM):
         data = data[len(BOM) :]
     return Line(row, offset, data)
+
+
+def head_of(pieces: list[bytes]) -> bytes:
+    """The first HEAD_BYTES of the pieces together, which are not put together for it."""
+    return b"".join(piece[:HEAD_BYTES] for piece in pieces)[:HEAD_BYTES]
 
 
 def _newlines(block: bytes) -> int:

@@ -48,7 +48,7 @@ def versions_by_node(address: str) -> dict[str, Any]:
     # Without a CPU, so that a busy node answers too.
     task = ray.remote(num_cpus=0)(versions)
     asked = {}
-    for node in ray.nodes():
+    for node in ray.nodes():  # type: ignore[no-untyped-call]
         if node["Alive"]:
             where = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             asked[f"{node['NodeManagerAddress']}/{node['NodeID'][:8]}"] = task.options(

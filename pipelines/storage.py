@@ -161,11 +161,16 @@ def _make_folders(path: str) -> None:
 
 
 def _fsync_folder(path: str) -> None:
-    handle = os.open(path, os.O_RDONLY)
+    """Nothing happens where the system cannot do that, or a folder may be written but not read."""
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EINVAL, errno.ENOTSUP):
+            raise
 
 
 def own_suffix() -> str:

@@ -6,8 +6,11 @@ redoes the ranges whose content changed and no others; the footer alone would no
 
 from __future__ import annotations
 
+import bisect
 import contextlib
-from collections.abc import Iterator, Sequence
+import itertools
+import threading
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -78,9 +81,61 @@ def schema(file: InputFile) -> pa.Schema:
 
 def read(file: InputFile, range_: Range, columns: Sequence[str], stop: int | None = None) -> Iterator[pa.RecordBatch]:
     """Record batches of at most ROWS_PER_READ rows, before row `stop` where it is given. Raises one of UNREADABLE where
-    the file is damaged."""
-    with _opened(file) as table:
-        yield from table.rows(range_.start, range_.end if stop is None else stop, columns)
+    the file is damaged.
+
+    A row inside a row group or a stream is reached only through those before it, so the file stays open in its thread
+    for the next range to read on.
+    """
+    end = range_.end if stop is None else stop
+    key = (file, tuple(columns), file.identity())
+    kept: _Cursor | None = getattr(_thread, "cursor", None)
+    _thread.cursor = None  # one that fails, or is not read to its end, is not used again
+    if kept is None or not kept.goes_on(key, range_.start):
+        if kept is not None:
+            kept.close()
+        kept = _Cursor(key, file, columns, range_.start)
+    try:
+        yield from kept.take(range_.start, end)
+    except BaseException:
+        kept.close()
+        raise
+    _thread.cursor = kept
+
+
+_thread = threading.local()
+
+
+class _Cursor:
+    """A place in a table from which reading goes forward only."""
+
+    def __init__(self, key: Any, file: InputFile, columns: Sequence[str], start: int) -> None:
+        self.key = key
+        self._stack = contextlib.ExitStack()
+        self._table = self._stack.enter_context(_opened(file))
+        self._pieces = self._table.pieces(start, columns)
+        self._batch: pa.RecordBatch | None = None  # what is read already
+        self._first = 0  # and the number of its first row
+
+    def close(self) -> None:
+        self._pieces.close()
+        self._stack.close()
+
+    def goes_on(self, key: Any, start: int) -> bool:
+        """Whether reading on from here is the way to row `start`, rather than starting again."""
+        return key == self.key and self._batch is not None and self._table.is_ahead(self._first, start)
+
+    def take(self, start: int, end: int) -> Iterator[pa.RecordBatch]:
+        while start < end:
+            if self._batch is None or self._first + self._batch.num_rows <= start:
+                found = next(self._pieces, None)
+                if found is None:
+                    return
+                self._first, self._batch = found
+                continue
+            low = start - self._first
+            high = min(end - self._first, self._batch.num_rows)
+            yield self._batch.slice(low, high - low)
+            start = self._first + high
 
 
 class _Parquet:
@@ -118,16 +173,27 @@ class _Parquet:
             digest.update(block)
             size -= len(block)
 
-    def rows(self, start: int, end: int, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        first = 0
+    def pieces(self, start: int, columns: Sequence[str]) -> Generator[tuple[int, pa.RecordBatch], None, None]:
+        """(first row, rows) one after another, from the row group on that holds row `start`."""
         names = [n for n in self.names if n in columns]
-        for g in range(self.file.metadata.num_row_groups):
+        for g, row in enumerate(self._starts()):
             group = self.file.metadata.row_group(g)
-            if first + group.num_rows > start and first < end:
-                at_once = _rows_per_read(group, columns)
-                batches = self.file.iter_batches(at_once, row_groups=[g], columns=names, use_threads=False)
-                yield from _within(batches, first, start, end)
-            first += group.num_rows
+            if row + group.num_rows > start:
+                at_once, first = _rows_per_read(group, columns), row
+                for batch in self.file.iter_batches(at_once, row_groups=[g], columns=names, use_threads=False):
+                    yield first, batch
+                    first += batch.num_rows
+
+    def _starts(self) -> list[int]:
+        """First row of every row group."""
+        metadata = self.file.metadata
+        rows = [metadata.row_group(g).num_rows for g in range(metadata.num_row_groups)]
+        return list(itertools.accumulate(rows[:-1], initial=0)) if rows else []
+
+    def is_ahead(self, row: int, start: int) -> bool:
+        """Whether `start` is at or after `row` in the same row group."""
+        starts = self._starts()
+        return start >= row and bisect.bisect(starts, row) == bisect.bisect(starts, start)
 
 
 class _Arrow:
@@ -157,16 +223,19 @@ class _Arrow:
                 writer.write_batch(batch)
             yield batch.num_rows, batch.nbytes, digest.digest()
 
-    def rows(self, start: int, end: int, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    def pieces(self, start: int, columns: Sequence[str]) -> Generator[tuple[int, pa.RecordBatch], None, None]:
+        """(first row, rows) one after another, from the record batch on that holds row `start`."""
         first = 0
         for batch in self._batches(columns):
             if first + batch.num_rows > start:
                 at_once = min(ROWS_PER_READ, max(1, BYTES_PER_READ * batch.num_rows // max(batch.nbytes, 1)))
-                slices = (_checked(batch.slice(i, at_once)) for i in range(0, batch.num_rows, at_once))
-                yield from _within(slices, first, start, end)
+                for i in range(0, batch.num_rows, at_once):
+                    yield first + i, _checked(batch.slice(i, at_once))
             first += batch.num_rows
-            if first >= end:
-                return
+
+    def is_ahead(self, row: int, start: int) -> bool:
+        """Whether `start` is at or after `row`: a stream is read from its beginning."""
+        return start >= row
 
 
 def _ipc(source: Any, fields: list[int]) -> tuple[Any, bool]:
@@ -203,16 +272,6 @@ class _Digesting:
 
     def flush(self) -> None:
         """Nothing is held back."""
-
-
-def _within(batches: Iterator[pa.RecordBatch], first: int, start: int, end: int) -> Iterator[pa.RecordBatch]:
-    for batch in batches:
-        low, high = max(start - first, 0), min(end - first, batch.num_rows)
-        if low < high:
-            yield batch.slice(low, high - low)
-        first += batch.num_rows
-        if first >= end:
-            return
 
 
 def _is_of(path: str, columns: Sequence[str]) -> bool:

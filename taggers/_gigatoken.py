@@ -25,7 +25,7 @@ from tagcorpus.taggers._tokenizer import LONG_BLANK, TiktokenTokenizer, TokenIds
 SWITCH_AFTER_CHARS = 3_000_000
 """Importing, loading and checking gigatoken costs about as much CPU as tiktoken needs for this much text."""
 
-MEMORY_LIMIT_BYTES = 256 << 20
+MEMORY_LIMIT_BYTES = 128 << 20
 """gigatoken remembers every distinct word; when the process has grown by this much, it starts afresh."""
 
 _BYTES_PER_CHAR = 4  # what is taken for that growth where the system does not tell
@@ -91,6 +91,8 @@ class GigatokenTokenizer:
         now = resident_bytes()
         if now is None or self._start_bytes is None:
             return self._fed_chars * _BYTES_PER_CHAR
+        # The least since the start counts: memory that the old cache held is given back only little by little.
+        self._start_bytes = min(self._start_bytes, now)
         return now - self._start_bytes
 
 

@@ -428,7 +428,7 @@ def test_a_server_that_dies_and_comes_back(tmp_path: Path) -> None:
             stdout=subprocess.DEVNULL,
             text=True,
         )
-        enough.wait()
+        assert enough.wait(120)
         stub.stop()
         _, stderr = process.communicate()
         assert process.returncode == 4, stderr
@@ -460,7 +460,7 @@ def test_ctrl_c_during_hanging_calls(tmp_path: Path) -> None:
             text=True,
             start_new_session=True,
         )
-        arrived.wait()
+        assert arrived.wait(120)
         process.send_signal(signal.SIGINT)
         deadline = time.monotonic() + 60
         _, stderr = process.communicate(timeout=45)

@@ -21,7 +21,7 @@ from tagcorpus.errors import (
     TagcorpusError,
     TaggerError,
 )
-from tagcorpus.pipelines.executors import PlanExecutor
+from tagcorpus.pipelines.executors import PlanExecutor, _ProcessSlot
 from tagcorpus.pipelines.progress import Beat, Pulse
 
 INLINE = {"workers": 1}
@@ -139,17 +139,14 @@ def test_worker_that_dies_between_ranks_costs_nothing(tmp_path: Path) -> None:
     assert running.run(kill) == {r: [10 * r] for r in range(6)}
 
 
-def test_worker_that_was_found_dead_is_replaced_at_once(tmp_path: Path) -> None:
-    from tagcorpus.pipelines.executors import _ProcessSlot
-
+def test_worker_that_was_found_dead_is_replaced_at_once() -> None:
     slot = _ProcessSlot([Act({})], 1)
     try:
         assert slot.submit(1).result() == [10]
-        assert slot._pool is not None and slot._pool._processes
-        (process,) = slot._pool._processes.values()
-        manager = slot._pool._executor_manager_thread
+        pool: Any = slot._pool
+        (process,) = pool._processes.values()
+        manager = pool._executor_manager_thread
         process.kill()
-        assert manager is not None
         manager.join(10)  # it has noticed
         assert slot.submit(2).result() == [20]
     finally:
@@ -221,7 +218,7 @@ def test_pulse_of_a_worker_that_is_gone(tmp_path: Path) -> None:
 
 def test_no_room_for_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "not there"))
-    with pytest.raises(OutputError, match="no temporary file could be made in .*not there"):
+    with pytest.raises(OutputError, match=r"no temporary file could be made in .*not there"):
         executor(tmp_path, {}, PROCESSES).run()
 
 

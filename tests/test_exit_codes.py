@@ -123,7 +123,8 @@ def test_incomplete_run_keeps_the_other_ranges(corpus: Corpus) -> None:
     assert not (corpus.out / "attributes/marks/a.jsonl").exists()
 
 
-def test_interrupt_before_the_run_has_begun(corpus: Corpus) -> None:
+@pytest.mark.usefixtures("corpus")
+def test_interrupt_before_the_run_has_begun() -> None:
     result = CliRunner().invoke(main, ["taggers", "interrupted"])
     assert result.exit_code == 130
 

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -36,7 +37,8 @@ from tagcorpus.pipelines.storage import Folder
 RANGES = (Range(0, 100, 0, 3, "aa"), Range(100, 200, 3, 2, "bb"))
 PLANNED = PlannedFile(InputFile("a b.jsonl", "/data/a b.jsonl", "jsonl", ""), RANGES)
 PLAN = Plan((PLANNED,))
-INSTANCE = Instance("marks", "marks", Marks())
+MARKS: Any = Marks()
+INSTANCE = Instance("marks", "marks", MARKS)
 SCHEMA = pa.schema([pa.field("n", pa.int64(), metadata={"unit": "count", "meaning": "a number"})])
 
 
@@ -51,10 +53,8 @@ def batch(n: int) -> pa.RecordBatch:
     return pa.record_batch(columns, schema=pa.schema([*KEYS, *SCHEMA]))
 
 
-def write(output: Folder, k: int, planned: PlannedFile = PLANNED, **quarantined: int) -> str:
-    counts = Counts(
-        lines=3, read=3, documents=3, quarantined=Counter({n.replace("__", ":"): v for n, v in quarantined.items()})
-    )
+def write(output: Folder, k: int, planned: PlannedFile = PLANNED, reason: str = "") -> str:
+    counts = Counts(lines=3, read=3, documents=3, quarantined=Counter([reason] if reason else []))
     name = part_name("marks", planned.file.name, k)
     write_part(output, name, SCHEMA, [batch(3)], part_key(planned, k, Reading(), INSTANCE.identity()), counts)
     return name
@@ -81,7 +81,8 @@ def test_row_groups_compression_and_metadata(output: Folder) -> None:
     assert output.root.encode() not in data
     assert f"tagcorpus {tagcorpus.__version__}".encode() not in data
     stored = stored_part(output, "one.parquet")
-    assert stored is not None and (stored.key, stored.counts) == ("key", counts)
+    assert stored is not None
+    assert (stored.key, stored.counts) == ("key", counts)
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"half of a file", None])
@@ -141,9 +142,9 @@ def test_standing(output: Folder) -> None:
     assert (list(now.done), now.stale) == ([(0, "marks")], 1)
 
 
-@pytest.mark.parametrize(("reason", "instance"), [("not_json", ""), ("tagger__marks__ValueError", "marks")])
+@pytest.mark.parametrize(("reason", "instance"), [("not_json", ""), ("tagger:marks:ValueError", "marks")])
 def test_part_without_its_quarantine_is_made_anew(output: Folder, reason: str, instance: str) -> None:
-    write(output, 0, **{reason: 1})
+    write(output, 0, reason=reason)
     assert standing(output, PLAN, Reading(), [INSTANCE]).done == {}
     output.publish(quarantine_name("a b.jsonl", 0, instance), b"{}\n")
     assert list(standing(output, PLAN, Reading(), [INSTANCE]).done) == [(0, "marks")]
@@ -155,13 +156,13 @@ def test_name_stands_for_one_tagger_and_parameters(output: Folder) -> None:
     told = json.loads(output.read("attributes/marks/tagger.json") or b"")
     assert told["columns"][0] == {"name": "n_bytes", "type": "int64", "meaning": "length", "unit": "bytes"}
     with pytest.raises(ConfigError) as caught:
-        claim(output, [Instance("marks", "marks", Marks("z"))])
+        claim(output, [Instance("marks", "marks", replace(MARKS, suffix="z"))])
     assert "marks(suffix='')" in str(caught.value)
     assert "marks(suffix='z')" in str(caught.value)
     assert "--taggers NAME=marks" in str(caught.value)
     assert "--overwrite" in str(caught.value)
     with pytest.raises(ConfigError):
-        claim(output, [Instance("marks", "other", Marks())])
+        claim(output, [Instance("marks", "other", MARKS)])
     assert json.loads(output.read("attributes/marks/tagger.json") or b"") == told
 
 
@@ -176,11 +177,13 @@ def test_new_version_takes_the_name_over_with_the_same_parameters_only(output: F
             return {**super().fingerprint(), "added": 1}
 
     claim(output, [INSTANCE])
-    for tagger, name in ((Newer("z"), "marks"), (Newer(), "other")):
+    newer: Any = Newer()
+    more: Any = More()
+    for tagger, name in ((replace(newer, suffix="z"), "marks"), (newer, "other")):
         with pytest.raises(ConfigError):
             claim(output, [Instance("marks", name, tagger)])
-    claim(output, [Instance("marks", "marks", Newer())])
-    claim(output, [Instance("marks", "marks", More())])
+    claim(output, [Instance("marks", "marks", newer)])
+    claim(output, [Instance("marks", "marks", more)])
     assert json.loads(output.read("attributes/marks/tagger.json") or b"")["version"] == "3"
 
 

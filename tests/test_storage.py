@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import pickle
+import shutil
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -67,9 +69,10 @@ def test_object_store(name: str, request: pytest.FixtureRequest) -> None:
 def test_exception_in_the_block_leaves_nothing(folder: Folder) -> None:
     folder.publish("a/x", b"before")
     for error in (ValueError, KeyboardInterrupt, OSError):
-        with pytest.raises(OutputError if error is OSError else error), folder.publishing("a/x") as sink:
-            sink.write(b"half")
-            raise error
+        with pytest.raises(OutputError if error is OSError else error):  # noqa: PT012, SIM117
+            with folder.publishing("a/x") as sink:
+                sink.write(b"half")
+                raise error
     assert everything(folder) == ["a/x"]
     assert folder.read("a/x") == b"before"
 
@@ -94,7 +97,8 @@ def test_published_only_after_it_is_safe_on_disk(folder: Folder, monkeypatch: py
     # Each new folder is made safe in the one above it.
     assert happened[:3] == [("fsync", up), ("fsync", root), ("fsync", f"{root}/a")]
     kinds = happened[3:]
-    assert kinds[0][0] == "fsync" and os.path.basename(kinds[0][1]).startswith(".")
+    assert kinds[0][0] == "fsync"
+    assert os.path.basename(kinds[0][1]).startswith(".")
     assert kinds[1:] == [("rename", f"{root}/a/b/x"), ("fsync", f"{root}/a/b")]
 
 
@@ -164,14 +168,26 @@ def test_what_the_disk_says(folder: Folder, number: int, told: str) -> None:
     assert everything(folder) == []
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
-def test_no_permission(folder: Folder) -> None:
-    folder.publish("a/x", b"one")
-    Path(folder.root, "a").chmod(0o500)
-    with pytest.raises(OutputError, match="Permission denied"):
-        folder.publish("a/x", b"two")
-    assert folder.read("a/x") == b"one"
-    Path(folder.root, "a").chmod(0o700)
+def test_no_permission() -> None:
+    root = Path(tempfile.mkdtemp())  # pytest's own folders are closed to others altogether
+    try:
+        folder = Folder(str(root))
+        folder.publish("a/x", b"one")
+        folder.publish("b/x", b"one")
+        for path, mode in ((root, 0o755), (root / "a", 0o555), (root / "b/x", 0o000), (root / "b", 0o777)):
+            path.chmod(mode)
+        if os.getuid() == 0:  # nothing is forbidden to root
+            os.seteuid(65534)
+        with pytest.raises(OutputError, match="could not be written: Permission denied"):
+            folder.publish("a/x", b"two")
+        with pytest.raises(OutputError, match="could not be removed: Permission denied"):
+            folder.remove("a/x")
+        with pytest.raises(OutputError, match="could not be read: Permission denied"):
+            folder.read("b/x")
+        assert folder.read("a/x") == b"one"
+    finally:
+        os.seteuid(os.getuid())
+        shutil.rmtree(root)
 
 
 def test_travels_to_workers(folder: Folder) -> None:

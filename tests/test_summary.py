@@ -137,7 +137,8 @@ def test_numbers_against_numpy(
     assert sum(found["histogram"]["counts"]) == len(values)
     edges = found["histogram"]["edges"]
     assert len(edges) == len(found["histogram"]["counts"]) + 1
-    assert edges[0] <= values.min() and edges[-1] >= values.max()
+    assert edges[0] <= values.min()
+    assert edges[-1] >= values.max()
     with np.errstate(over="ignore", invalid="ignore"):
         expected = np.percentile(values, PERCENTILES)
     for p, e in zip(PERCENTILES, expected, strict=True):
@@ -210,4 +211,5 @@ def test_csv(tmp_path: Path) -> None:
     header, v, text = (tmp_path / "summary/tag.csv").read_text().splitlines()
     assert header.startswith("instance,column,n,missing,infinite,mean,std,min,max,p1,")
     assert v.startswith("x,v,2,0,,1.5,0.7071067811865476,1.0,2.0,1.01,")
-    assert text.startswith("x,text,2,0,,") and text.endswith(",2")
+    assert text.startswith("x,text,2,0,,")
+    assert text.endswith(",2")

@@ -180,7 +180,7 @@ def test_a_private_module_is_no_tagger() -> None:
             "tokens",
             {"tokeniser": "p50k_base"},
             None,
-            "unknown parameter 'tokeniser' (--set tokens.tokeniser): did you mean 'tokenizer'? Known: pattern, tokenizer",
+            "unknown parameter 'tokeniser' (--set tokens.tokeniser): did you mean 'tokenizer'? Known: engine, pattern, tokenizer",
         ),
         ("tokens", {"tokenizer": 50}, None, "--set tokens.tokenizer must be str, got 50"),
         ("tokens", {"tokenizer": None}, "llama", "--set llama.tokenizer must be str, got None"),

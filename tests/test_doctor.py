@@ -1,0 +1,338 @@
+"""`tagcorpus doctor`: it names what is broken, with the way out, and runs whatever is broken."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import requires
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from plugins import SCRIPT, Ended
+
+from tagcorpus.pipelines import reachable, selftests
+from tagcorpus.pipelines.doctor import Wanted, report
+from tagcorpus.pipelines.installation import import_trial, pip
+
+KEY = "sk-not-to-be-seen-1234"
+
+
+def doctor(*arguments: str | Path, path: Path | None = None, **env: str) -> Ended:
+    more = {"PYTHONPATH": str(path)} if path else {}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "NUMBA_CACHE"))}
+    command = [SCRIPT, "doctor", *map(str, arguments)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**environment, **more, **env}, check=False, timeout=300
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def findings(result: Ended) -> dict[str, dict[str, str]]:
+    return {f["name"]: f for f in result.json()["findings"]}
+
+
+def distribution(folder: Path, name: str, version: str, *lines: str) -> Path:
+    """A folder that, once on the path, holds the metadata of a distribution and nothing else."""
+    metadata = folder / f"{name}-{version}.dist-info/METADATA"
+    metadata.parent.mkdir(parents=True)
+    metadata.write_text("\n".join(["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", *lines, ""]))
+    return folder
+
+
+def test_sound_installation() -> None:
+    result = doctor("--json")
+    found = findings(result)
+    assert result.code == 0, result.out
+    assert {f["state"] for f in found.values()} <= {"ok", "warning"}
+    from packaging.requirements import Requirement
+
+    needed = [Requirement(r) for r in requires("tagcorpus") or []]
+    assert {r.name for r in needed if r.marker is None} <= set(found)
+    for name in ("fasttext self-test", "tokenizer ranks", "sentence splitter", "domain model", "LLM answer cache"):
+        assert found[name]["state"] == "ok"
+    assert "extra s3" in found
+    assert not {"output", "LLM endpoint", "ray cluster"} & set(found)
+
+
+def test_text_has_one_line_each_and_the_fix_below() -> None:
+    text, code = report(Wanted(output="/dev/null"), as_json=False)
+    lines = text.splitlines()
+    assert code == 1
+    (at,) = [i for i, line in enumerate(lines) if line.startswith("broken")]
+    assert lines[at].split() == ["broken", "output", "/dev/null", "is", "not", "a", "folder"]
+    assert lines[at + 1].strip() == "-> name another folder with --output"
+    assert lines[-1].startswith("1 broken")
+
+
+def test_nothing_heavy_is_imported_to_begin_with() -> None:
+    code = (
+        "import sys, json, tagcorpus.pipelines.doctor; print(json.dumps(sorted(m.split('.')[0] for m in sys.modules)))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout
+    assert not set(json.loads(out)) & {"pyarrow", "numpy", "numba", "datatrove", "packaging", "openai", "click", "yaml"}
+
+
+def test_package_that_cannot_be_imported(tmp_path: Path) -> None:
+    (tmp_path / "pyarrow.py").write_text("raise ImportError('broken on purpose')")
+    result = doctor("--json", path=tmp_path)
+    found = findings(result)
+    assert result.code == 1
+    assert found["pyarrow"]["state"] == "broken"
+    assert found["pyarrow"]["found"] == "cannot be imported: ImportError: broken on purpose"
+    assert "pip install --force-reinstall --no-deps" in found["pyarrow"]["fix"]
+    assert "'pyarrow>=" in found["pyarrow"]["fix"]
+    assert found["tokenizer ranks"]["state"] == "broken"
+    assert found["numpy"]["state"] == found["LLM answer cache"]["state"] == "ok"
+
+
+def test_package_that_ends_the_interpreter(tmp_path: Path) -> None:
+    (tmp_path / "numba.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    result = doctor("--json", path=tmp_path)
+    found = findings(result)
+    assert result.code == 1
+    assert found["numba"]["found"] == "importing it ends the interpreter (SIGSEGV)"
+    assert "numba would end this process too" in found["self-tests"]["found"]
+    assert found["zstandard"]["state"] == "ok"
+
+
+def test_every_import_is_tried_whatever_the_others_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ends_it.py").write_text("import os; os._exit(3)")
+    (tmp_path / "leaves.py").write_text("import sys; sys.exit()")
+    (tmp_path / "shouts.py").write_text("print('>json\\nfailed json no'); raise ValueError('a\\nb')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert import_trial(["ends_it", "leaves", "json", "shouts", "ends_it"]) == {
+        "ends_it": ("importing it ends the interpreter (exit code 3)", True),
+        "leaves": ("cannot be imported: SystemExit:", False),
+        "shouts": ("cannot be imported: ValueError: a b", False),
+    }
+
+
+def test_versions_cannot_be_compared(tmp_path: Path) -> None:
+    (tmp_path / "packaging.py").write_text("raise RuntimeError('gone')")
+    result = doctor("--json", path=tmp_path)
+    assert result.code == 1
+    assert "no version is compared: RuntimeError: gone" in findings(result)["packaging"]["found"]
+    assert findings(result)["tokenizer ranks"]["state"] == "ok"
+
+
+def test_package_that_is_too_old(tmp_path: Path) -> None:
+    result = doctor("--json", path=distribution(tmp_path, "orjson", "1.0"))
+    old = findings(result)["orjson"]
+    assert result.code == 1
+    assert old["found"].startswith("1.0, needed is >=3")
+    assert "-m pip install 'orjson>=" in old["fix"]
+
+
+def test_rival_fasttext(tmp_path: Path) -> None:
+    folder = distribution(tmp_path, "fasttext_wheel", "0.9.2")
+    (folder / "fasttext_wheel-0.9.2.dist-info/top_level.txt").write_text("fasttext\n")
+    rival = findings(doctor("--json", path=folder))["module fasttext"]
+    assert rival["state"] == "warning"
+    assert "fasttext_wheel" in rival["found"]
+    assert "pip uninstall -y fasttext_wheel && " in rival["fix"]
+
+
+def test_extras_come_from_the_metadata_and_matter_when_named(tmp_path: Path) -> None:
+    lines = (
+        "Requires-Python: >=3.11",
+        "Requires-Dist: click>=8",
+        "Provides-Extra: moon",
+        'Requires-Dist: no-such-dist>=2; extra == "moon"',
+        "Provides-Extra: here",
+        'Requires-Dist: click>=8; extra == "here"',
+    )
+    path = distribution(tmp_path, "tagcorpus", "9.9", *lines)
+    plain = doctor("--json", path=path)
+    assert plain.code == 0
+    moon = findings(plain)["extra moon"]
+    assert (moon["state"], moon["found"]) == ("ok", "optional: no-such-dist not installed")
+    assert moon["fix"].endswith("-m pip install 'tagcorpus[moon]'")
+    assert findings(plain)["extra here"]["found"].startswith("click 8")
+    named = doctor("moon", "here", "--json", path=path)
+    assert named.code == 1
+    assert findings(named)["extra moon"]["state"] == "broken"
+    assert findings(named)["extra here"]["state"] == "ok"
+    unknown = doctor("mon", path=path)
+    assert unknown.code == 2
+    assert "did you mean 'moon'?" in unknown.err
+
+
+def test_python_that_is_too_old(tmp_path: Path) -> None:
+    path = distribution(tmp_path, "tagcorpus", "9.9", "Requires-Python: >=99")
+    result = doctor("--json", path=path)
+    assert result.code == 1
+    assert "virtual environment with Python >=99" in findings(result)["python"]["fix"]
+
+
+def test_pip_command_is_for_this_python() -> None:
+    out = subprocess.run(f"{pip('--version')}", shell=True, capture_output=True, text=True, check=True).stdout
+    assert sys.prefix in out
+
+
+@pytest.mark.parametrize("where", ["", "new/folder"])
+def test_output_that_can_be_written(tmp_path: Path, where: str) -> None:
+    found = selftests.output(str(tmp_path / where))
+    assert found.state in ("ok", "warning")
+    assert "GB free" in found.found
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_remote_output(tmp_path: Path) -> None:
+    assert selftests.output(f"memory://{tmp_path.name}/x").state == "ok"
+    unknown = selftests.output("nosuchstore://x/y")
+    assert unknown.state == "broken"
+    assert "nosuchstore" in unknown.found
+
+
+def test_output_on_a_filesystem_that_cannot_be_written(tmp_path: Path) -> None:
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m,ro", "none", tmp_path], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"mounting a tmpfs is not allowed here: {mounted.stderr.decode().strip()}")
+    try:
+        found = selftests.output(str(tmp_path))
+        cache = selftests.llm_cache(str(tmp_path / "x/llm.sqlite"))
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+    assert found.state == cache.state == "broken"
+    assert "Read-only file system" in found.found
+    assert "--output" in found.fix
+    assert "--llm-cache" in cache.fix
+
+
+def test_llm_cache(tmp_path: Path) -> None:
+    file = tmp_path / "sub/llm.sqlite"
+    assert selftests.llm_cache(str(file)).state == "ok"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_caches_that_cannot_be_used(tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.sqlite"
+    damaged.write_bytes(b"no database at all" * 100)
+    result = doctor("--json", "--llm-cache", damaged, NUMBA_CACHE_DIR=str(damaged / "x"))
+    assert result.code == 1
+    told = findings(result)["LLM answer cache"]
+    assert told["state"] == "broken"
+    assert "cannot be used" in told["found"]
+    assert "--no-llm-cache" in told["found"]
+    kernels = findings(result)["compiled kernels"]
+    assert kernels["state"] == "broken"
+    assert "NUMBA_CACHE_DIR" in kernels["fix"]
+
+
+class Models(BaseHTTPRequestHandler):
+    """Answers GET /v1/models; the key decides how. Repeats the key in whatever it says."""
+
+    def do_GET(self) -> None:
+        self.server.asked.append(self.path)  # type: ignore[attr-defined]
+        key = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        code = {KEY: 200, "none-needed": 200}.get(key, 0) or int(key.rsplit("-", 1)[-1])
+        body: dict[str, Any] = {"error": {"message": f"no {key}"}}
+        if code == 200:
+            body = {"object": "list", "data": [{"id": f"m{i}", "object": "model"} for i in range(5)]}
+        data = json.dumps(body).encode()
+        self.send_response(code)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[ThreadingHTTPServer]:
+    found = ThreadingHTTPServer(("127.0.0.1", 0), Models)
+    found.asked = []  # type: ignore[attr-defined]
+    thread = Thread(target=found.serve_forever)
+    thread.start()
+    yield found
+    found.shutdown()
+    found.server_close()
+    thread.join()
+
+
+def url_of(server: ThreadingHTTPServer) -> str:
+    return f"http://127.0.0.1:{server.server_address[1]}/v1"
+
+
+def test_endpoint_that_answers(server: ThreadingHTTPServer) -> None:
+    result = doctor("--json", OPENAI_BASE_URL=url_of(server), OPENAI_API_KEY=KEY)
+    assert result.code == 0
+    assert findings(result)["LLM endpoint"]["found"] == f"{url_of(server)} answers; models: m0, m1, m2, m3, ..."
+    assert server.asked == ["/v1/models"]  # type: ignore[attr-defined]
+    assert KEY not in result.out + result.err
+
+
+@pytest.mark.parametrize(("code", "state"), [(401, "broken"), (404, "warning"), (429, "broken"), (500, "broken")])
+def test_endpoint_that_refuses(
+    server: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch, code: int, state: str
+) -> None:
+    key = f"sk-secret-{code}"
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    found = reachable.endpoint(url_of(server))
+    assert found.state == state
+    assert f"HTTP {code}" in found.found
+    assert found.fix
+    assert key not in repr(found)
+
+
+def test_endpoint_that_is_not_there(server: ThreadingHTTPServer) -> None:
+    url = url_of(server)
+    server.socket.close()
+    found = reachable.endpoint(url)
+    assert (found.state, found.found) == ("broken", f"{url} cannot be reached (ConnectionRefusedError)")
+
+
+def test_offline_asks_nobody(server: ThreadingHTTPServer) -> None:
+    asked = ("--offline", "--base-url", url_of(server), "--ray-address", "127.0.0.1:1", "--output", "s3://bucket/x")
+    result = doctor("--json", *asked)
+    assert result.code == 0
+    for name in ("LLM endpoint", "ray cluster", "output"):
+        assert findings(result)[name]["state"] == "warning"
+    assert server.asked == []  # type: ignore[attr-defined]
+
+
+def test_ray_that_is_not_there(server: ThreadingHTTPServer) -> None:
+    address = f"127.0.0.1:{server.server_address[1]}"
+    server.socket.close()
+    for given in (address, f"ray://{address}"):
+        found = reachable.ray_cluster(given)
+        assert found.state == "broken"
+        assert "Connection refused" in found.found
+        assert "ray start --head" in found.fix
+    assert reachable.ray_cluster("local").state == "warning"
+
+
+def test_nodes_with_other_versions_are_named() -> None:
+    own = {"python": "3.11.1", "ray": "2.1", "numpy": "2.0"}
+    assert reachable.compared("auto", own, {"a": own, "b": own}).state == "ok"
+    found = reachable.compared(
+        "auto", own, {"a": own, "b": {**own, "ray": "2.2"}, "c": {"python": "3.11.1", "ray": "2.1"}}
+    )
+    assert found.state == "broken"
+    assert found.found == "b has ray 2.2 (here 2.1); c has numpy missing (here 2.0)"
+
+
+def test_ray_cluster_of_two_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    from ray.cluster_utils import Cluster
+
+    node = {"num_cpus": 1, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=node)
+    try:
+        cluster.add_node(num_cpus=1)
+        address = cluster.address
+        found = reachable.ray_cluster(address)
+    finally:
+        cluster.shutdown()  # type: ignore[no-untyped-call]
+    assert (found.state, found.found) == ("ok", f"{address}: 2 nodes, same versions on all")
