@@ -13,6 +13,7 @@ import yaml
 
 from tagcorpus.errors import ConfigError, unknown_name
 from tagcorpus.taggers import fits, load, names, tagger_class, told
+from tagcorpus.taggers._tree import UniqueKeyLoader
 
 # The paper's names of its features, and the tagger that computes each.
 FEATURE_ALIASES = {
@@ -173,6 +174,8 @@ def _merge(values: dict[str, Any], new: Any, cls: type[Options], where: str) -> 
                 raise ConfigError(f"{where}: {key} must be {told(hints[key])}, got a mapping")
             values[key] = {**values.get(key, {}), **value}
         elif key not in known:
+            if key in values or key in names():
+                raise ConfigError(f"{where}: {key} takes a mapping of its parameters, got {value!r}")
             raise ConfigError(unknown_name("key", str(key), known, where))
         elif not fits(value, hints[key]):
             raise ConfigError(f"{where}: {key} must be {told(hints[key])}, got {value!r}")
@@ -183,7 +186,7 @@ def _merge(values: dict[str, Any], new: Any, cls: type[Options], where: str) -> 
 def _user_yaml(path: str) -> Any:
     try:
         with open(path, encoding="utf-8") as file:
-            return yaml.safe_load(file) or {}
+            return yaml.load(file, UniqueKeyLoader) or {}  # a SafeLoader
     except OSError as error:
         raise ConfigError(f"--config {path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

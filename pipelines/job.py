@@ -25,6 +25,7 @@ from tagcorpus.pipelines import inputs
 from tagcorpus.pipelines.config import Options
 from tagcorpus.pipelines.display import Display, Watch
 from tagcorpus.pipelines.documents import Reading
+from tagcorpus.pipelines.duplicates import count_duplicate_ids
 from tagcorpus.pipelines.executors import PlanExecutor
 from tagcorpus.pipelines.heartbeat import Heartbeat, process
 from tagcorpus.pipelines.inputs import InputFile
@@ -72,13 +73,14 @@ class Job:
         self.files = self._find()
         self.result_file, folder = self._output()
         self.output = Folder(folder)
-        if options.output is None:
+        if options.work is None and (options.output is None or self.result_file is not None):
             self._check_default_folder()
         self.run_name = f"{time.strftime('%Y%m%dT%H%M%S')}-{pipeline}-{secrets.token_hex(3)}"
         self.heartbeat = Heartbeat(self.output, self.run_name)
         self.ranges: list[dict[str, Any]] = []
         self.totals = Counts()
         self.notes: list[str] = []
+        self.duplicate_ids = 0
         self._started = time.time()
 
     def _find(self) -> list[InputFile]:
@@ -104,6 +106,8 @@ class Job:
         if options.work is not None:
             return wanted, options.work
         first = inputs.label_and_path(options.input[0])[1]
+        if first == "-":
+            raise ConfigError("--input - (standard input) with an --output file needs --work FOLDER")
         if "://" in first:
             raise ConfigError("remote input needs --output FOLDER" + (" or --work FOLDER" if wanted else ""))
         return wanted, default_folder(first, options)
@@ -113,7 +117,7 @@ class Job:
         if not self.output.exists("plan"):
             return
         ours = {f.path for f in self.files}
-        for planned in load_plan(self.output):
+        for planned in load_plan(self.output, skip_damaged=True):
             if planned.file.name in {f.name for f in self.files} and planned.file.path not in ours:
                 raise ConfigError(
                     f"{self.output} holds results of another input ({planned.file.path}); give --output FOLDER"
@@ -197,6 +201,7 @@ class Job:
         finally:
             self._account(plan, instances, counts, seconds)
         remove_leftovers(self.output, plan, instances)
+        self.duplicate_ids = count_duplicate_ids(self.output, plan, instances[0].name)
 
     def over_ranges(
         self, plan: Plan, ranks: Sequence[int], steps: Sequence[PipelineStep], title: str, **how: Any
@@ -268,10 +273,14 @@ class Job:
         told = []
         totals = self.totals
         allowed = self._allowed()
+        if self.duplicate_ids:
+            told.append(
+                f"{self.duplicate_ids:,} of {totals.documents:,} documents repeat an earlier id; all of them are kept"
+            )
         if totals.quarantined_rows:
             reasons = "; ".join(f"{n:,} {_reason(r)}" for r, n in totals.quarantined.most_common())
             told.append(
-                f"{totals.quarantined_rows:,} rows are in quarantine ({self.output.path('quarantine')}): {reasons}"
+                f"{totals.quarantined_rows:,} row{'s are' if totals.quarantined_rows != 1 else ' is'} in quarantine ({self.output.path('quarantine')}): {reasons}"
             )
         if totals.is_broken:
             broken = sorted({r["input"] for r in self.ranges if r.get("quarantined", {}).get("broken_file")})
@@ -314,6 +323,7 @@ class Job:
             "workers": self.workers,
             "executor": self.options.executor,
             "totals": self.totals.to_json(),
+            "duplicate_ids": self.duplicate_ids,
             "ranges_done": sum(r["is_done"] for r in self.ranges),
             "ranges_planned": len(self.ranges),
             "notes": self.notes,

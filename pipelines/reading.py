@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -18,18 +19,22 @@ from tagcorpus.pipelines.sidecars import part_name
 from tagcorpus.pipelines.storage import Folder
 
 
-def read(output: str, instances: Sequence[str] | None = None, text: bool = False) -> pads.Dataset:
+def read(
+    output: str | os.PathLike[str], instances: Sequence[str] | str | None = None, text: bool = False
+) -> pads.Dataset:
     """Every document of an output with the columns of these instances (default: all), as an Arrow dataset.
 
     Columns: `input`, `row`, `sub`, `id`, then the instances' columns (as `<instance>.<column>` where two instances
     share a name), and with `text` the document itself, read from the input again. Raises InputError when an instance
     is unknown or some ranges are not tagged yet.
     """
-    folder = Folder(output)
+    folder = Folder(os.fspath(output))
+    if isinstance(instances, str):
+        instances = [instances]
     known = instance_folders(folder)
     for name in instances or ():
         if name not in known:
-            raise InputError(unknown_name("instance", name, known, f"read({output!r})"))
+            raise InputError(unknown_name("instance", name, known, f"read({str(output)!r})"))
     chosen = list(instances or known)
     if not chosen:
         raise InputError(f"{output} holds no sidecars yet")
@@ -100,7 +105,10 @@ def _texts(planned: PlannedFile, k: int, reading: Reading, table: pa.Table) -> p
     reader = RangeReader(planned.file, planned.ranges[k], reading)
     wanted = set(zip(table["row"].to_pylist(), table["sub"].to_pylist(), strict=True))
     found: list[str] = []
-    for batch in reader:
-        rows, subs = batch.table["row"].to_pylist(), batch.table["sub"].to_pylist()
-        found += [t for r, s, t in zip(rows, subs, batch.texts, strict=True) if (r, s) in wanted]
+    try:
+        for batch in reader:
+            rows, subs = batch.table["row"].to_pylist(), batch.table["sub"].to_pylist()
+            found += [t for r, s, t in zip(rows, subs, batch.texts, strict=True) if (r, s) in wanted]
+    except FileNotFoundError as error:
+        raise InputError(f"the documents of {planned.file.name} are not at {planned.file.path} any more") from error
     return pa.chunked_array([pa.array(found, pa.large_string())])

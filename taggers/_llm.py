@@ -150,6 +150,8 @@ class Caller:
     async def _finish(self, conversations: Sequence[C]) -> list[C]:
         batch = _Batch()
         tasks = [self._loop.create_task(self._drive(batch, conversation)) for conversation in conversations]
+        for task in tasks:  # when this coroutine is itself cancelled, nobody else looks at what became of them
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
             if tasks:
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)

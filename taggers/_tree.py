@@ -169,7 +169,7 @@ def read_tree(path: str) -> str:
 def parse_tree(text: str, source: str) -> StageTree:
     """A checked tree from YAML text. ConfigError names `source` and the YAML path of what is wrong."""
     try:
-        data = yaml.load(text, Loader=_Loader)
+        data = yaml.load(text, Loader=UniqueKeyLoader)
     except yaml.YAMLError as error:
         raise ConfigError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from None
     try:
@@ -178,7 +178,7 @@ def parse_tree(text: str, source: str) -> StageTree:
         raise ConfigError(f"{source}: {error}") from None
 
 
-class _Loader(yaml.SafeLoader):
+class UniqueKeyLoader(yaml.SafeLoader):
     """YAML keeps the last of two equal keys without a word; here they are an error."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:

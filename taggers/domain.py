@@ -29,7 +29,9 @@ NO_CACHE = "none"
 
 @dataclass(frozen=True)
 class Domain(Parameters):
-    """Domain and language. ConfigError when the tree, the URL or a number is wrong; `tag` raises LLMError when the endpoint
+    """Domain label, by an LLM's stage tree or the embedded model.
+
+    ConfigError when the tree, the URL or a number is wrong; `tag` raises LLMError when the endpoint
     keeps failing, BudgetError at `max_requests`, TaggerError when the endpoint refuses the key or the model."""
 
     backend: Literal["openai", "fasttext"] = "fasttext"
