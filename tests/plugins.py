@@ -85,7 +85,10 @@ class Corpus:
         if not folder.exists():
             install(folder)
         path = os.pathsep.join([str(folder), str(Path(__file__).parent)])
-        return {**os.environ, "PYTHONPATH": path, **(more or {})}
+        # A run that is killed leaves its small temporary folders behind: here, where they go with the test.
+        temporary_files = self.root / "tmp"
+        temporary_files.mkdir(exist_ok=True)
+        return {**os.environ, "PYTHONPATH": path, "TMPDIR": str(temporary_files), **(more or {})}
 
     def start(
         self, *options: str, output: Path | None = None, workers: int = 1, env: Mapping[str, str] | None = None
