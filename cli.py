@@ -75,6 +75,12 @@ def common(command: Command) -> Command:
         click.option("--sample", type=float, metavar="FRACTION", help="Only this share of the rows, chosen by --seed."),
         click.option("--seed", type=int),
         click.option("--workers", "-w", type=int, help="Worker processes (default: the CPUs this process may use)."),
+        click.option(
+            "--executor", type=click.Choice(["local", "ray"]), help="Where ranges are computed (default local)."
+        ),
+        click.option(
+            "--ray-address", help="auto, host:port or ray://... (else RAY_ADDRESS, else a cluster started here)."
+        ),
         click.option("--overwrite", is_flag=True, default=None, help="Compute anew (LLM answers stay cached)."),
         click.option(
             "--max-quarantined",

@@ -52,6 +52,7 @@ class Options:
     seed: int
     workers: int | None
     executor: str
+    ray_address: str | None
     overwrite: bool
     max_quarantined: float | None
     dry_run: bool

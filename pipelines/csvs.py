@@ -16,7 +16,7 @@ from typing import Any
 
 import xxhash
 
-from tagcorpus.errors import InputError
+from tagcorpus.errors import IncompleteError
 from tagcorpus.pipelines.inputs import InputFile
 from tagcorpus.pipelines.lines import BOM, HEAD_BYTES, head_of
 from tagcorpus.pipelines.ranges import Range
@@ -149,13 +149,13 @@ def index(file: InputFile, shard_bytes: int, max_line_bytes: int, max_rows: int 
 
 
 def read(stream: ByteStream, range_: Range, max_line_bytes: int, where: str) -> Iterator[CsvRecord]:
-    """The records of a range. Raises InputError when their bytes are not those that were planned."""
+    """The records of a range. Raises IncompleteError when their bytes are not those that were planned."""
     lines = _Lines(stream, range_.start, range_.end, max_line_bytes)
     lines.digest = _digest_of(header(stream.file, max_line_bytes)[0])
     for record in _records(lines):
         yield CsvRecord(range_.first_row + record.row, record.offset, record.raw, record.fields, record.problem)
     if lines.position != range_.end or lines.digest.hexdigest() != range_.digest:
-        raise InputError(f"{where} changed while it was being read; run the same command again to plan it anew")
+        raise IncompleteError(f"{where} changed while it was being read; run the same command again to plan it anew")
 
 
 def _digest_of(names: list[str]) -> Any:

@@ -74,7 +74,7 @@ def run(job: Job, built: list[Instance]) -> Result:
     finally:
         tagger.close()
     found = label_counts(job, plan)
-    summary = summarise(job.output, plan, [instance], job.totals, "domain", {"domain": _told(tagger, found)})
+    summary = summarise(job.output, plan, [instance], job.ledger.totals, "domain", {"domain": _told(tagger, found)})
     with job.output.publishing(PREDICTED) as sink:
         for block in predicted_csv(job, plan, options.with_text):
             sink.write(block)

@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any
+from typing import Any, Protocol
 
 from datatrove.executor.base import DistributedEnvVars, PipelineExecutor
 from datatrove.pipeline.base import PipelineStep
@@ -37,6 +37,30 @@ MAX_INCOMPLETE = 3
 PRECEDENCE = (1, 2, 5, 4)
 
 OnDone = Callable[[int, list[Any]], None]
+
+
+class WorkerDied(Exception):
+    """The worker is gone, and with it the rank it was on; raised by a slot's future."""
+
+
+class Slot(Protocol):
+    """One worker, wherever it is."""
+
+    def submit(self, rank: int) -> Future[list[Any]]:
+        """Start a rank. The future raises what the rank raised, or WorkerDied."""
+        ...
+
+    def beat(self) -> Beat:
+        """How far it is."""
+        ...
+
+    def restart(self) -> None:
+        """A fresh worker in place of a dead one."""
+        ...
+
+    def close(self, kind: object, *_: object) -> None:
+        """An ExitStack callback: let go of the worker; kill it when there was an exception."""
+        ...
 
 
 class RankFailure(Exception):
@@ -107,6 +131,7 @@ class PlanExecutor(PipelineExecutor):
     units     runs of ranks that one worker should do in a row (ranges of a compressed file: it reads on)
     workers   how many at once; 1 means in this process
     threads   workers are threads of this process: for pipelines that wait for a server
+    slot      makes a worker somewhere else, from pipeline and number of ranks; None: processes of this machine
     describe  names a rank for messages
     """
 
@@ -119,14 +144,16 @@ class PlanExecutor(PipelineExecutor):
         logging_dir: str,
         describe: Callable[[int], str],
         threads: bool = False,
+        slot: Callable[[Sequence[PipelineStep], int], Slot] | None = None,
     ) -> None:
         super().__init__(list(pipeline), logging_dir, skip_completed=False)
         self.units = [list(u) for u in units if u]
         self.workers = min(workers, len(self.units)) if not threads else workers
         self.describe = describe
-        self.threads = threads
         self.deaths: dict[int, int] = {}
-        self._slots: list[_ProcessSlot | _ThreadSlot] = []
+        self._make_slot = slot or (_ThreadSlot if threads else _ProcessSlot)
+        self._is_inline = self.workers <= 1 and not threads and slot is None
+        self._slots: list[Slot] = []
         self._inline = Pulse()
 
     @property
@@ -157,7 +184,7 @@ class PlanExecutor(PipelineExecutor):
             failures.success()
             on_done(rank, found)
 
-        if self.workers <= 1 and not self.threads:
+        if self._is_inline:
             self._inline = Pulse()
             set_pulse(self._inline)
             for rank in (r for unit in self.units for r in unit):
@@ -172,7 +199,7 @@ class PlanExecutor(PipelineExecutor):
         else:
             with contextlib.ExitStack() as stack:
                 for _ in range(self.workers):
-                    slot = self._slot()
+                    slot = self._make_slot(self.pipeline, self.world_size)
                     stack.push(slot.close)
                     self._slots.append(slot)
                 self._dispatch(done, failures)
@@ -180,13 +207,6 @@ class PlanExecutor(PipelineExecutor):
         if failures.worst is not None:
             raise failures.worst
         return results
-
-    def _slot(self) -> _ProcessSlot | _ThreadSlot:
-        return (
-            _ThreadSlot(self.pipeline, self.world_size)
-            if self.threads
-            else _ProcessSlot(self.pipeline, self.world_size)
-        )
 
     def _dispatch(self, done: OnDone, failures: _Failures) -> None:
         waiting = deque(deque(u) for u in self.units)
@@ -213,7 +233,7 @@ class PlanExecutor(PipelineExecutor):
                 slot, rank = flying.pop(future)
                 try:
                     found = future.result()
-                except BrokenProcessPool:
+                except (BrokenProcessPool, WorkerDied):
                     beat = self._slots[slot].beat()
                     self.deaths[rank] = self.deaths.get(rank, 0) + 1
                     self._slots[slot].restart()

@@ -72,7 +72,7 @@ def run(job: Job, built: list[Instance]) -> Result:
     for file in files:
         removed.update(file["removed"])
     filtered = {"keep": options.keep, "kept": sum(f["kept"] for f in files), "removed": dict(removed.most_common())}
-    summary = summarise(job.output, plan, [instance], job.totals, "filter", {"filtered": filtered})
+    summary = summarise(job.output, plan, [instance], job.ledger.totals, "filter", {"filtered": filtered})
     publish_result(job, plan, [instance], summary)
     return job.finish(summary)
 

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
-import platform
 import secrets
 import shlex
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from datatrove.pipeline.base import PipelineStep
 
-import tagcorpus
-from tagcorpus.errors import ConfigError
+from tagcorpus.errors import ConfigError, unknown_name
 from tagcorpus.pipelines import inputs
 from tagcorpus.pipelines.config import Options
 from tagcorpus.pipelines.display import Display, Watch
@@ -29,15 +26,27 @@ from tagcorpus.pipelines.duplicates import count_duplicate_ids
 from tagcorpus.pipelines.executors import PlanExecutor
 from tagcorpus.pipelines.heartbeat import Heartbeat, process
 from tagcorpus.pipelines.inputs import InputFile
+from tagcorpus.pipelines.ledger import Ledger
 from tagcorpus.pipelines.plan import Index, Indexed, Plan, check_text, load_plan, make_plan
 from tagcorpus.pipelines.ranges import Counts
-from tagcorpus.pipelines.records import REASONS, DocumentFields
-from tagcorpus.pipelines.sidecars import Instance, Standing, claim, remove_leftovers, standing
+from tagcorpus.pipelines.records import DocumentFields
+from tagcorpus.pipelines.sidecars import (
+    Instance,
+    Standing,
+    claim,
+    is_claimed,
+    release,
+    remove_leftovers,
+    standing,
+)
 from tagcorpus.pipelines.steps import Publish, RangeReport, Read, Tag
 from tagcorpus.pipelines.storage import Folder, own_suffix
 
+if TYPE_CHECKING:
+    from tagcorpus.pipelines.on_ray import Cluster
+
+EXECUTORS = ("local", "ray")
 RESULT_SUFFIXES = (".csv", ".json", ".parquet")
-VERSIONS_OF = ("numpy", "pyarrow", "numba", "tiktoken", "pycld2", "fasttext-community", "openai", "datatrove")
 
 
 @dataclass
@@ -57,8 +66,8 @@ class Job:
     """Everything of a run that does not depend on which pipeline it is."""
 
     def __init__(self, pipeline: str, options: Options, display: Display) -> None:
-        if options.executor != "local":
-            raise ConfigError(f"executor must be local, got {options.executor!r}")
+        if options.executor not in EXECUTORS:
+            raise ConfigError(unknown_name("executor", options.executor, EXECUTORS, "--executor"))
         if not options.input:
             raise ConfigError("no input: give --input PATH (a file, a folder, a glob, a URL, or - for standard input)")
         self.pipeline, self.options, self.display = pipeline, options, display
@@ -77,11 +86,20 @@ class Job:
             self._check_default_folder()
         self.run_name = f"{time.strftime('%Y%m%dT%H%M%S')}-{pipeline}-{secrets.token_hex(3)}"
         self.heartbeat = Heartbeat(self.output, self.run_name)
-        self.ranges: list[dict[str, Any]] = []
-        self.totals = Counts()
-        self.notes: list[str] = []
-        self.duplicate_ids = 0
+        self.ledger = Ledger()
         self._started = time.time()
+        self.cluster: Cluster | None = None
+        self._open = contextlib.ExitStack()
+
+    def connect(self) -> None:
+        """Join (or start) the Ray cluster, where that is the executor, and see that every node can do its part."""
+        if self.options.executor == "ray":
+            from tagcorpus.pipelines.on_ray import Cluster
+
+            self.cluster = self._open.enter_context(Cluster(self.options.ray_address, self.display.say))
+            self.workers = self.options.workers or self.cluster.workers
+            if not self.options.dry_run:
+                self.cluster.preflight(self.files, self.output)
 
     def _find(self) -> list[InputFile]:
         options = self.options
@@ -155,6 +173,7 @@ class Job:
             logging_dir=self.output.path(f"runs/{self.run_name}"),
             describe=describe,
             threads=threads,
+            slot=self.cluster.slot if self.cluster is not None and not threads else None,
         )
         with Watch(self.display, title, total_rows, executor.beats, describe) as watch, self.heartbeat.following(watch):
             return executor.run(lambda rank, found: on_done(watch, rank, found))
@@ -168,7 +187,8 @@ class Job:
         if self.options.overwrite:
             before = Standing({}, 0)
         else:
-            claim(self.output, instances)
+            for instance in instances:
+                is_claimed(self.output, instance)
             before = standing(self.output, plan, self.reading, instances)
         self._tell_standing(plan, before, len(before.pending(len(plan.ranges), instances)), len(instances))
         return before
@@ -178,7 +198,7 @@ class Job:
         if self.options.overwrite:
             for instance in instances:
                 self.output.remove(f"attributes/{instance.name}")
-            claim(self.output, instances)
+        claim(self.output, instances)
         todo = before.todo(len(plan.ranges), instances)
         pending = before.pending(len(plan.ranges), instances)
         counts: dict[tuple[int, str], Counts] = dict(before.done)
@@ -198,10 +218,13 @@ class Job:
                 steps: list[PipelineStep] = [Read(plan, self.reading, todo), *(Tag(i) for i in instances)]
                 steps.append(Publish(self.output, plan, self.reading, instances, todo))
                 self.over_ranges(plan, pending, steps, self.pipeline, threads=threads, on_done=on_done)
+        except BaseException:
+            release(self.output, instances)
+            raise
         finally:
-            self._account(plan, instances, counts, seconds)
+            self.ledger.enter(plan, instances, counts, seconds)
         remove_leftovers(self.output, plan, instances)
-        self.duplicate_ids = count_duplicate_ids(self.output, plan, instances[0].name)
+        self.ledger.duplicate_ids = count_duplicate_ids(self.output, plan, instances[0].name)
 
     def over_ranges(
         self, plan: Plan, ranks: Sequence[int], steps: Sequence[PipelineStep], title: str, **how: Any
@@ -217,31 +240,11 @@ class Job:
             told += f"; {len(before.done):,} of {ranges * n_instances:,} parts are there already"
         if before.stale:
             told += f"; {before.stale:,} are of an earlier input or version and are computed again"
-            self.notes.append(f"{before.stale} stale parts recomputed")
+            self.ledger.notes.append(f"{before.stale} stale parts recomputed")
         self.display.say(
             told
             + (f"; {min(self.workers, pending)} worker{'s' * (min(self.workers, pending) != 1)}" if pending else "")
         )
-
-    def _account(
-        self,
-        plan: Plan,
-        instances: Sequence[Instance],
-        counts: dict[tuple[int, str], Counts],
-        seconds: dict[int, float],
-    ) -> None:
-        for rank, (planned, k) in enumerate(plan.ranges):
-            own = [counts[rank, i.name] for i in instances if (rank, i.name) in counts]
-            if len(own) < len(instances):
-                self.ranges.append({"input": planned.file.name, "range": k, "is_done": False})
-                continue
-            read = Counts.from_json(own[0].to_json())
-            read.quarantined = Counter({r: n for c in own for r, n in c.quarantined.items()})
-            self.totals.add(read)
-            entry = {"input": planned.file.name, "range": k, "is_done": True, **read.to_json()}
-            self.ranges.append(
-                {**entry, **({"seconds": round(seconds[rank], 3)} if rank in seconds else {"is_resumed": True})}
-            )
 
     def dry_run(self, plan: Plan, instances: Sequence[Instance], more: dict[str, Any] | None = None) -> Result:
         """What a run would do: nothing is written."""
@@ -262,42 +265,11 @@ class Job:
 
     def finish(self, summary: dict[str, Any], **more: Any) -> Result:
         """The ledger, the verdict, and the Result that says both."""
-        code, messages = self.verdict()
+        code, messages = self.ledger.verdict(self.options.max_quarantined, self.output.path("quarantine"))
         for message in messages:
             self.display.say(message)
         ledger = self.write_ledger(code, **more)
-        return Result(self.pipeline, str(self.output), code, self.totals, summary, ledger, messages)
-
-    def verdict(self) -> tuple[int, list[str]]:
-        """Exit code of a run that came to its end, and the sentences that explain it."""
-        told = []
-        totals = self.totals
-        allowed = self._allowed()
-        if self.duplicate_ids:
-            told.append(
-                f"{self.duplicate_ids:,} of {totals.documents:,} documents repeat an earlier id; all of them are kept"
-            )
-        if totals.quarantined_rows:
-            reasons = "; ".join(f"{n:,} {_reason(r)}" for r, n in totals.quarantined.most_common())
-            told.append(
-                f"{totals.quarantined_rows:,} row{'s are' if totals.quarantined_rows != 1 else ' is'} in quarantine ({self.output.path('quarantine')}): {reasons}"
-            )
-        if totals.is_broken:
-            broken = sorted({r["input"] for r in self.ranges if r.get("quarantined", {}).get("broken_file")})
-            told.append(
-                f"broken input: {', '.join(broken[:5])}{' ...' if len(broken) > 5 else ''}; what came before the break was taken"
-            )
-            return 1, told
-        if totals.quarantined_rows > allowed:
-            told.append(f"that is more than the {allowed:,.0f} rows allowed (--max-quarantined)")
-            return 3, told
-        return 0, told
-
-    def _allowed(self) -> float:
-        given = self.options.max_quarantined
-        if given is None:
-            return max(10.0, 0.01 * self.totals.lines)
-        return given * self.totals.lines if 0 < given < 1 else given
+        return Result(self.pipeline, str(self.output), code, self.ledger.totals, summary, ledger, messages)
 
     def write_command(self) -> None:
         """command.json of the run folder: what was asked for. No environment variable is ever written."""
@@ -322,14 +294,8 @@ class Job:
             "seconds": round(time.time() - self._started, 3),
             "workers": self.workers,
             "executor": self.options.executor,
-            "totals": self.totals.to_json(),
-            "duplicate_ids": self.duplicate_ids,
-            "ranges_done": sum(r["is_done"] for r in self.ranges),
-            "ranges_planned": len(self.ranges),
-            "notes": self.notes,
-            "versions": versions(),
             **more,
-            "ranges": self.ranges,
+            **self.ledger.to_json(),
         }
         name = f"runs/{self.run_name}/ledger.json"
         self.output.publish(name, json.dumps(value, indent=1).encode())
@@ -338,6 +304,7 @@ class Job:
 
     def close(self) -> None:
         """Remove this run's temporary files, and those that other runs left more than a day ago."""
+        self._open.close()
         self.heartbeat.stop()
         self.output.sweep({own_suffix()})
         if self._spool is not None:
@@ -373,16 +340,6 @@ def default_folder(first_input: str, options: Options) -> str:
     return f"{stem}.tagcorpus"
 
 
-def versions() -> dict[str, str]:
-    found = {"tagcorpus": tagcorpus.__version__, "python": platform.python_version()}
-    for name in VERSIONS_OF:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
 def _units(plan: Plan, pending: Sequence[int], workers: int) -> list[list[int]]:
     """Ranks one by one; those of a compressed file in as many runs of neighbours as there are workers."""
     units: list[list[int]] = []
@@ -399,10 +356,3 @@ def _units(plan: Plan, pending: Sequence[int], workers: int) -> list[list[int]]:
 def _describe(plan: Plan, rank: int) -> str:
     planned, k = plan.ranges[rank]
     return f"range {k} of {planned.file.name}"
-
-
-def _reason(reason: str) -> str:
-    if reason.startswith("tagger:"):
-        _, instance, error = reason.split(":", 2)
-        return f"on which {instance} raised {error}"
-    return f"{reason} ({REASONS[reason]})"

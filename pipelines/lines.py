@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import xxhash
 
-from tagcorpus.errors import InputError
+from tagcorpus.errors import IncompleteError
 from tagcorpus.pipelines.inputs import InputFile
 from tagcorpus.pipelines.ranges import Range
 from tagcorpus.pipelines.streams import BLOCK_BYTES, ByteStream, Damaged
@@ -108,7 +108,7 @@ def _cut(stream: ByteStream, shard_bytes: int, start: int, stop: int | None, max
 
 
 def read(stream: ByteStream, range_: Range, max_line_bytes: int, where: str) -> Iterator[Line]:
-    """The lines of a range. Raises InputError when their bytes are not those that were planned."""
+    """The lines of a range. Raises IncompleteError when their bytes are not those that were planned."""
     stream.seek(range_.start)
     digest = xxhash.xxh3_128()
     row, offset = range_.first_row, range_.start
@@ -141,7 +141,7 @@ def read(stream: ByteStream, range_: Range, max_line_bytes: int, where: str) -> 
             if carried > max_line_bytes:  # too long to take: counted on, but only its head is kept
                 carry = [head_of(carry)]
     if left or digest.hexdigest() != range_.digest:
-        raise InputError(f"{where} changed while it was being read; run the same command again to plan it anew")
+        raise IncompleteError(f"{where} changed while it was being read; run the same command again to plan it anew")
     if carried:
         yield _line(row, offset, carry, carried, b"", max_line_bytes)
 

@@ -9,6 +9,7 @@ versions.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import pickle
 import platform
@@ -61,10 +62,17 @@ class Cluster:
 
     def _connect(self) -> None:
         environment = {"py_modules": [_staged_package(self._stage)], "working_dir": _folder(self._stage, "empty")}
-        how: dict[str, Any] = {"runtime_env": environment, "log_to_driver": False, "namespace": "tagcorpus"}
+        how: dict[str, Any] = {
+            "runtime_env": environment,
+            "log_to_driver": False,
+            "logging_level": logging.ERROR,
+            "namespace": "tagcorpus",
+        }
         if self.address:
             how["address"] = self.address
         else:
+            # A cluster of our own, on this machine's loopback only, for this run only.
+            os.environ.setdefault("RAY_AUTH_MODE", "disabled")
             how |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
         try:
             self.ray.init(**how)

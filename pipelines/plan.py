@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from datatrove.pipeline.base import PipelineStep
@@ -41,7 +42,7 @@ class Plan:
 
     files: tuple[PlannedFile, ...]
 
-    @property
+    @cached_property
     def ranges(self) -> list[tuple[PlannedFile, int]]:
         """(file, index of the range in it) of every rank."""
         return [(f, k) for f in self.files for k in range(len(f.ranges))]

@@ -67,9 +67,10 @@ def run_options(pipeline: str, options: Options, display: Display) -> Result:
         with _termination():
             if not options.dry_run:
                 job.write_command()
+            job.connect()
             return body(job, instances)
     except (TagcorpusError, KeyboardInterrupt, Terminated) as error:
-        if isinstance(error, TagcorpusError) and error.exit_code in (4, 5) and job.totals.is_broken:
+        if isinstance(error, TagcorpusError) and error.exit_code in (4, 5) and job.ledger.totals.is_broken:
             error.exit_code = 1  # what is broken stays broken, however often the command is run
         if not options.dry_run:
             _last_words(job, error)

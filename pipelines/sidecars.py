@@ -159,31 +159,50 @@ def claim(output: Folder, instances: Iterable[Instance]) -> None:
     Raises ConfigError when the name already stands for other parameters.
     """
     for instance in instances:
-        name = f"attributes/{instance.name}/tagger.json"
-        identity = instance.identity()
-        value = {
-            **identity,
-            "columns": [
-                {"name": f.name, "type": str(f.type), **{k.decode(): v.decode() for k, v in (f.metadata or {}).items()}}
-                for f in instance.tagger.columns
-            ],
-        }
-        stored = json.loads(output.read(name) or b"null")
-        if stored is None or _is_other_version(stored, identity):
-            output.publish(name, json.dumps(value, indent=1).encode())
-        elif {k: stored[k] for k in identity} != json.loads(json.dumps(identity)):
-            raise ConfigError(
-                f"{output} already holds {instance.name!r} made by {_told(stored)}; now it is to be {_told(identity)}. "
-                f"Give it a name of its own (--taggers NAME={instance.tagger_name}, --set NAME.parameter=value), "
-                "or redo it with --overwrite"
-            )
+        if not is_claimed(output, instance):
+            output.publish(_claim_name(instance), json.dumps(_claim(instance), indent=1).encode())
+
+
+def release(output: Folder, instances: Iterable[Instance]) -> None:
+    """Give back the names of instances that came to no part at all, so that a run refused at its first call (a wrong key,
+    say) does not bind the next one to its parameters."""
+    for instance in instances:
+        if not any(n.endswith(".parquet") for n in output.files(f"attributes/{instance.name}")):
+            output.remove(_claim_name(instance))
+
+
+def is_claimed(output: Folder, instance: Instance) -> bool:
+    """Whether the name stands for this instance already. Raises ConfigError when it stands for other parameters."""
+    stored = json.loads(output.read(_claim_name(instance)) or b"null")
+    identity = json.loads(json.dumps(instance.identity()))
+    if stored is None or _is_other_version(stored, identity):
+        return False
+    if {k: stored[k] for k in identity} != identity:
+        raise ConfigError(
+            f"{output} already holds {instance.name!r} made by {_told(stored)}; now it is to be {_told(identity)}. "
+            f"Give it a name of its own (--taggers NAME={instance.tagger_name}, --set NAME.parameter=value), "
+            "or redo it with --overwrite"
+        )
+    return True
+
+
+def _claim_name(instance: Instance) -> str:
+    return f"attributes/{instance.name}/tagger.json"
+
+
+def _claim(instance: Instance) -> dict[str, Any]:
+    columns = [
+        {"name": f.name, "type": str(f.type), **{k.decode(): v.decode() for k, v in (f.metadata or {}).items()}}
+        for f in instance.tagger.columns
+    ]
+    return {**instance.identity(), "columns": columns}
 
 
 def _is_other_version(stored: dict[str, Any], identity: dict[str, Any]) -> bool:
     """Another version of the same tagger with the same parameters, as far as both versions have them."""
     if stored["version"] == identity["version"] or stored["tagger"] != identity["tagger"]:
         return False
-    before, now = stored["parameters"], json.loads(json.dumps(identity["parameters"]))
+    before, now = stored["parameters"], identity["parameters"]
     return all(before[k] == now[k] for k in before.keys() & now.keys())
 
 

@@ -119,7 +119,8 @@ class Tag(PipelineStep):
     def _add(self, item: TaggedBatch | RangeEnd) -> TaggedBatch | RangeEnd:
         if isinstance(item, RangeEnd) or self.instance.name not in item.wanted:
             return item
-        if not self._is_probed:
+        # A tagger that waits for a server loads no model, and a probe could cost a call.
+        if not self._is_probed and getattr(self.instance.tagger, "concurrent_batches", 1) == 1:
             self._probe()
         failures: list[dict[str, Any]] = []
         batches = self._tagged(item.documents, failures)

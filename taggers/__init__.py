@@ -28,8 +28,10 @@ ENTRY_POINT_GROUP = "tagcorpus.taggers"
 class Tagger(Protocol):
     """What a pipeline needs of a tagger. It knows nothing of files, pipelines or clusters."""
 
-    version: str
-    """Bumped whenever output changes; parts of another version are computed again."""
+    @property
+    def version(self) -> str:
+        """Bumped whenever output changes; parts of another version are computed again."""
+        ...
 
     @property
     def columns(self) -> pa.Schema:
