@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tagcorpus.pipelines.config import check_sections, load_options, parameters_of, to_yaml
+from tagcorpus.pipelines.config import Options, check_sections, load_options, parameters_of, to_yaml
 from tagcorpus.pipelines.display import Display
 from tagcorpus.pipelines.job import Result
 from tagcorpus.pipelines.run import Terminated, as_json, run_options
@@ -23,13 +23,18 @@ def run(pipeline: str, config_file: str | None, sets: Sequence[str], given: Mapp
     try:
         result = run_options(pipeline, options, display)
     except KeyboardInterrupt:
-        display.say("interrupted; finished ranges are kept, the same command goes on from there")
+        display.say(f"interrupted; {_going_on(options)}")
         return 130
     except Terminated:
-        display.say("terminated; finished ranges are kept, the same command goes on from there")
+        display.say(f"terminated; {_going_on(options)}")
         return 143
     print(as_json(result) if options.json else table(result), file=sys.stdout)
     return result.exit_code
+
+
+def _going_on(options: Options) -> str:
+    again = "the same command without --overwrite" if options.overwrite else "the same command"
+    return f"finished ranges are kept, {again} goes on from there"
 
 
 def taggers(name: str | None) -> str:

@@ -54,6 +54,10 @@ class Slot(Protocol):
         """How far it is."""
         ...
 
+    def is_up(self) -> bool:
+        """Whether the worker has started; what was submitted to one that has not may be taken back by `restart`."""
+        ...
+
     def restart(self) -> None:
         """A fresh worker in place of a dead one."""
         ...
@@ -212,15 +216,28 @@ class PlanExecutor(PipelineExecutor):
         waiting = deque(deque(u) for u in self.units)
         unit_of: dict[int, deque[int]] = {}
         flying: dict[Future[list[Any]], tuple[int, int]] = {}
+        idle: set[int] = set()
+
+        def stranded() -> deque[int]:
+            """The ranks of a worker for which there is no place: its node is gone, or the cluster is full."""
+            for future, (slot, rank) in flying.items():
+                if not self._slots[slot].is_up():
+                    del flying[future]
+                    self._slots[slot].restart()
+                    idle.add(slot)
+                    return deque([rank, *unit_of.pop(slot, ())])
+            return deque()
 
         def go_on(slot: int) -> None:
             if failures.is_final:
                 return
             unit = unit_of.get(slot)
             if not unit:
-                if not waiting:
-                    return
-                unit = unit_of[slot] = waiting.popleft()
+                unit = unit_of[slot] = waiting.popleft() if waiting else stranded()
+            if not unit:
+                idle.add(slot)
+                return
+            idle.discard(slot)
             rank = unit.popleft()
             flying[self._slots[slot].submit(rank)] = (slot, rank)
 
@@ -229,7 +246,14 @@ class PlanExecutor(PipelineExecutor):
         while flying:
             # A time-out lets a pending Ctrl-C or SIGTERM reach this thread.
             finished, _ = wait(flying, timeout=0.5, return_when=FIRST_COMPLETED)
+            if failures.is_final:  # what no worker has begun is not waited for
+                for future in [f for f, (slot, _) in flying.items() if not self._slots[slot].is_up()]:
+                    del flying[future]
+            for slot in [s for s in idle if self._slots[s].is_up()]:
+                go_on(slot)
             for future in finished:
+                if future not in flying:  # taken back a moment ago
+                    continue
                 slot, rank = flying.pop(future)
                 try:
                     found = future.result()
@@ -250,8 +274,8 @@ class PlanExecutor(PipelineExecutor):
     def _killer(self, rank: int, beat: Beat) -> TagcorpusError:
         rows = (
             f"rows {beat.first_row} to {beat.last_row} were in flight"
-            if beat.first_row >= 0
-            else "before its first row"
+            if beat.rank == rank and beat.first_row >= 0
+            else "before it said on which rows"
         )
         return TagcorpusError(
             f"{self.describe(rank)} killed its worker {MAX_DEATHS} times ({rows}): out of memory, or a crash in a native "
@@ -284,6 +308,9 @@ class _ThreadSlot:
     def beat(self) -> Beat:
         return self._pulse.beat
 
+    def is_up(self) -> bool:
+        return True
+
     def restart(self) -> None:
         """Threads do not die alone."""
 
@@ -295,7 +322,7 @@ class _ProcessSlot:
         self._payload = pickle.dumps((list(pipeline), world_size))
         self._pool: ProcessPoolExecutor | None = None
         try:
-            self._folder = tempfile.mkdtemp(prefix="tagcorpus-")
+            self._folder = storage.temporary_folder()
             self._path = os.path.join(self._folder, "pulse")
             self.restart()
         except OSError as error:
@@ -318,7 +345,7 @@ class _ProcessSlot:
         # Clean children however many threads this process runs; the fork server has the imports ready.
         context = multiprocessing.get_context("forkserver")
         _start_fork_server()
-        arguments = (self._payload, self._path, storage.own_suffix())
+        arguments = (self._payload, self._path, storage.own_suffix(), dict(os.environ))
         self._pool = ProcessPoolExecutor(1, context, initializer=_start_worker, initargs=arguments)
 
     def submit(self, rank: int) -> Future[list[Any]]:
@@ -332,6 +359,9 @@ class _ProcessSlot:
 
     def beat(self) -> Beat:
         return Pulse.read(self._path)
+
+    def is_up(self) -> bool:
+        return True
 
 
 _worker: dict[str, Any] = {}
@@ -348,7 +378,10 @@ def _start_fork_server() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _start_worker(payload: bytes, pulse_path: str, suffix: str) -> None:
+def _start_worker(payload: bytes, pulse_path: str, suffix: str, environment: dict[str, str]) -> None:
+    # The fork server was started once and keeps the environment of that moment; credentials set since then count too.
+    os.environ.clear()
+    os.environ.update(environment)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_die_with, args=(parent,), daemon=True).start()

@@ -8,8 +8,8 @@ import json
 import os
 import secrets
 import shlex
+import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ from tagcorpus.pipelines.executors import PlanExecutor
 from tagcorpus.pipelines.heartbeat import Heartbeat, process
 from tagcorpus.pipelines.inputs import InputFile
 from tagcorpus.pipelines.ledger import Ledger
-from tagcorpus.pipelines.plan import Index, Indexed, Plan, check_text, load_plan, make_plan
+from tagcorpus.pipelines.plan import Index, Indexed, Plan, check_text, load_plan, make_plan, plan_name
 from tagcorpus.pipelines.ranges import Counts
 from tagcorpus.pipelines.records import DocumentFields
 from tagcorpus.pipelines.sidecars import (
@@ -40,7 +40,7 @@ from tagcorpus.pipelines.sidecars import (
     standing,
 )
 from tagcorpus.pipelines.steps import Publish, RangeReport, Read, Tag
-from tagcorpus.pipelines.storage import Folder, own_suffix
+from tagcorpus.pipelines.storage import Folder, own_suffix, sweep_temporary_folders, temporary_folder
 
 if TYPE_CHECKING:
     from tagcorpus.pipelines.on_ray import Cluster
@@ -78,10 +78,12 @@ class Job:
             options.seed,
         )
         self.workers = options.workers or default_workers()
-        self._spool: tempfile.TemporaryDirectory[str] | None = None
+        self._open = contextlib.ExitStack()
         self.files = self._find()
         self.result_file, folder = self._output()
         self.output = Folder(folder)
+        if self.result_file is not None:
+            self._check_result_file(self.result_file)
         if options.work is None and (options.output is None or self.result_file is not None):
             self._check_default_folder()
         self.run_name = f"{time.strftime('%Y%m%dT%H%M%S')}-{pipeline}-{secrets.token_hex(3)}"
@@ -89,7 +91,6 @@ class Job:
         self.ledger = Ledger()
         self._started = time.time()
         self.cluster: Cluster | None = None
-        self._open = contextlib.ExitStack()
 
     def connect(self) -> None:
         """Join (or start) the Ray cluster, where that is the executor, and see that every node can do its part."""
@@ -106,8 +107,9 @@ class Job:
         if any(inputs.label_and_path(a)[1] == "-" for a in options.input):
             if options.output is None:
                 raise ConfigError("--input - (standard input) needs --output FOLDER")
-            self._spool = tempfile.TemporaryDirectory(prefix="tagcorpus-stdin-")
-            copy = os.path.join(self._spool.name, "stdin")
+            self._spool = temporary_folder()
+            self._open.callback(shutil.rmtree, self._spool, ignore_errors=True)
+            copy = os.path.join(self._spool, "stdin")
             inputs.spool_stdin(copy)
             return inputs.find(options.input, options.glob, options.exclude, copy)
         return inputs.find(options.input, options.glob, options.exclude)
@@ -130,25 +132,55 @@ class Job:
             raise ConfigError("remote input needs --output FOLDER" + (" or --work FOLDER" if wanted else ""))
         return wanted, default_folder(first, options)
 
+    def _check_result_file(self, path: str) -> None:
+        """The result must not take the place of what it is made from."""
+        for file in self.files:
+            if path == file.path or os.path.realpath(path) == os.path.realpath(file.path):
+                raise ConfigError(f"--output {path} is an input file; the result would overwrite it. Name another file")
+
     def _check_default_folder(self) -> None:
         """A default folder that holds another input's results is not ours to add to."""
         if not self.output.exists("plan"):
             return
-        ours = {f.path for f in self.files}
         for planned in load_plan(self.output, skip_damaged=True):
-            if planned.file.name in {f.name for f in self.files} and planned.file.path not in ours:
+            if not self._is_ours(planned.file):
                 raise ConfigError(
                     f"{self.output} holds results of another input ({planned.file.path}); give --output FOLDER"
                 )
 
+    def _is_ours(self, file: InputFile) -> bool:
+        """Whether an input of an earlier run is one that this run's arguments name, be it there still or not."""
+        roots = (os.path.abspath(inputs.label_and_path(a)[1]).rstrip("/") for a in self.options.input)
+        literal = (r.split("*")[0].split("?")[0].split("[")[0].rpartition("/")[0] if "*" in r else r for r in roots)
+        return file.path in {f.path for f in self.files} or any(file.path.startswith(f"{r}/") for r in literal)
+
     def plan(self) -> Plan:
         """Index what is not indexed yet. Raises InputError where no text is found."""
         options = self.options
+        if not options.dry_run:
+            self._respect_earlier_plan()
         plan = make_plan(
             self.output, self.files, self.reading, options.shard_bytes, options.limit, self._index, not options.dry_run
         )
         check_text(plan, self.reading)
         return plan
+
+    def _respect_earlier_plan(self) -> None:
+        """A trial must not take the place of the whole, and what is gone must not stay among the results."""
+        is_trial = self.options.limit is not None or self.reading.sample < 1
+        found = {f.path for f in self.files}
+        for planned in load_plan(self.output, skip_damaged=True) if self.output.exists("plan") else ():
+            if is_trial and not planned.is_trial and planned.file.path in found and not self.options.overwrite:
+                raise ConfigError(
+                    f"{self.output} holds results of all of {planned.file.name}; a trial (--limit, --sample) would replace "
+                    "them. Give it an --output of its own, or say --overwrite"
+                )
+            is_gone = planned.file.is_local and not os.path.exists(planned.file.path)
+            if planned.file.path not in found and is_gone and self._is_ours(planned.file):
+                self.output.remove(plan_name(planned.file.name))
+                self.display.say(
+                    f"{planned.file.name} of an earlier run is gone: its rows no longer count among the results"
+                )
 
     def _index(self, step: Index, n: int) -> list[Indexed]:
         results = self.execute([step], [[r] for r in range(n)], lambda r: step.tasks[r].file.path, "indexing", 0)
@@ -195,10 +227,7 @@ class Job:
 
     def compute(self, plan: Plan, instances: Sequence[Instance], before: Standing, *, threads: bool = False) -> None:
         """Compute and publish what `before` lacks."""
-        if self.options.overwrite:
-            for instance in instances:
-                self.output.remove(f"attributes/{instance.name}")
-        claim(self.output, instances)
+        claim(self.output, instances, is_forced=self.options.overwrite)
         todo = before.todo(len(plan.ranges), instances)
         pending = before.pending(len(plan.ranges), instances)
         counts: dict[tuple[int, str], Counts] = dict(before.done)
@@ -215,6 +244,10 @@ class Job:
 
         try:
             if pending:
+                if threads and self.cluster is not None:
+                    self.display.say(
+                        "the endpoint is asked from this machine, by one caller; ray workers take no part in that"
+                    )
                 steps: list[PipelineStep] = [Read(plan, self.reading, todo), *(Tag(i) for i in instances)]
                 steps.append(Publish(self.output, plan, self.reading, instances, todo))
                 self.over_ranges(plan, pending, steps, self.pipeline, threads=threads, on_done=on_done)
@@ -307,8 +340,7 @@ class Job:
         self._open.close()
         self.heartbeat.stop()
         self.output.sweep({own_suffix()})
-        if self._spool is not None:
-            self._spool.cleanup()
+        sweep_temporary_folders()
 
 
 def default_workers() -> int:
@@ -329,7 +361,8 @@ def default_workers() -> int:
 def default_folder(first_input: str, options: Options) -> str:
     """./<first input's stem>.tagcorpus, with limit and sample in the name so that a trial never passes for the whole."""
     parts = [p for p in first_input.rstrip("/").split("/") if p not in ("", ".", "..")]
-    literal = next((p for p in reversed(parts) if not any(c in p for c in "*?[")), "corpus")
+    is_glob = not os.path.exists(first_input)
+    literal = next((p for p in reversed(parts) if not (is_glob and any(c in p for c in "*?["))), "corpus")
     stem = literal
     while os.path.splitext(stem)[1].lower() in {*inputs.FORMATS, *inputs.COMPRESSIONS}:
         stem = os.path.splitext(stem)[0]

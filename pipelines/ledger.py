@@ -69,6 +69,11 @@ class Ledger:
             names = ", ".join(broken[:5]) + (" ..." if len(broken) > 5 else "")
             told.append(f"broken input: {names}; what came before the break was taken")
             return 1, told
+        if rows and not totals.documents:
+            told.append(
+                "not one document was found: is it JSON Lines (one object a line), and is the text where it is looked for?"
+            )
+            return 3, told
         allowed = self._allowed(max_quarantined)
         if rows > allowed:
             told.append(f"that is more than the {allowed:,.0f} rows allowed (--max-quarantined)")

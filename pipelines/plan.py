@@ -28,8 +28,11 @@ LOOK_AT_ROWS = 100
 
 @dataclass(frozen=True)
 class PlannedFile:
+    """`is_trial`: only a part of the file was asked for (--limit, --sample)."""
+
     file: InputFile
     ranges: tuple[Range, ...]
+    is_trial: bool = False
 
     @property
     def rows(self) -> int:
@@ -128,7 +131,7 @@ def make_plan(
         for task, indexed in zip(tasks, run_index(Index(tasks, shard_bytes, reading), len(tasks)), strict=True):
             pieces.setdefault(task.file.name, []).append(indexed)
     for file in unknown:
-        known[file.name] = planned = PlannedFile(file, _joined(pieces[file.name]))
+        known[file.name] = planned = PlannedFile(file, _joined(pieces[file.name]), is_trial=reading.sample < 1)
         if is_stored:
             _store(output, planned, identities[file.name], settings)
     return Plan(tuple(found for f in files if (found := known[f.name]) is not None))
@@ -180,6 +183,8 @@ def _settings(reading: Reading, shard_bytes: int) -> dict[str, Any]:
         "text_column": fields.text_column,
         "id_column": fields.id_column,
         "is_resps": fields.is_resps,
+        "sample": reading.sample,
+        "seed": reading.seed,
     }
 
 
@@ -196,7 +201,7 @@ def _known(output: Folder, file: InputFile, settings: dict[str, Any]) -> Planned
         stored = json.loads(data)
         if stored["identity"] != identity or stored["settings"] != settings:
             return None
-        return PlannedFile(file, tuple(Range.from_json(r) for r in stored["ranges"]))
+        return PlannedFile(file, tuple(Range.from_json(r) for r in stored["ranges"]), stored["is_trial"])
     except (ValueError, KeyError, TypeError):
         return None  # not a plan of this version: made anew
 
@@ -209,6 +214,7 @@ def _store(output: Folder, planned: PlannedFile, identity: dict[str, Any] | None
         "compression": planned.file.compression,
         "identity": identity,
         "settings": settings,
+        "is_trial": planned.is_trial,
         "ranges": [r.to_json() for r in planned.ranges],
     }
     output.publish(plan_name(planned.file.name), json.dumps(value, indent=1).encode())
@@ -225,7 +231,8 @@ def load_plan(output: Folder, *, skip_damaged: bool = False) -> list[PlannedFile
         try:
             value = json.loads(output.read(name) or b"{}")
             file = InputFile(value["input"], value["path"], value["format"], value["compression"])
-            found.append(PlannedFile(file, tuple(Range.from_json(r) for r in value["ranges"])))
+            ranges = tuple(Range.from_json(r) for r in value["ranges"])
+            found.append(PlannedFile(file, ranges, value["is_trial"]))
         except (ValueError, KeyError, TypeError) as error:
             if not skip_damaged:
                 raise InputError(
@@ -265,6 +272,6 @@ def _limited(
         if left <= 0:
             return
         indexed = run_index(Index([IndexTask(file, max_rows=left)], shard_bytes, reading), 1)
-        planned = PlannedFile(file, _joined(indexed))
+        planned = PlannedFile(file, _joined(indexed), is_trial=True)
         left -= planned.rows
         yield planned

@@ -153,13 +153,14 @@ def _needed(planned: PlannedFile, k: int, instance: Instance, counts: Counts) ->
     return reader | ({quarantine_name(planned.file.name, k, instance.name)} if by_tagger else set())
 
 
-def claim(output: Folder, instances: Iterable[Instance]) -> None:
+def claim(output: Folder, instances: Iterable[Instance], *, is_forced: bool = False) -> None:
     """Write down which tagger and parameters each instance name stands for in this output.
 
-    Raises ConfigError when the name already stands for other parameters.
+    Raises ConfigError when the name already stands for other parameters, unless `is_forced`: then it stands for these
+    from now on, and parts of the others count as stale until they are replaced one by one.
     """
     for instance in instances:
-        if not is_claimed(output, instance):
+        if is_forced or not is_claimed(output, instance):
             output.publish(_claim_name(instance), json.dumps(_claim(instance), indent=1).encode())
 
 

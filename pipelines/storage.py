@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import os
+import platform
 import secrets
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -171,6 +174,32 @@ def _fsync_folder(path: str) -> None:
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EINVAL, errno.ENOTSUP):
             raise
+
+
+def temporary_folder() -> str:
+    """A new local folder for this process. Its name says whose it is, so that the next run can tell what was left behind
+    by one that was killed."""
+    return tempfile.mkdtemp(prefix=f"tagcorpus-{platform.node()}-{os.getpid()}-")
+
+
+def sweep_temporary_folders() -> None:
+    """Remove such folders of processes of this host and user that are gone."""
+    for path in glob.glob(
+        os.path.join(glob.escape(tempfile.gettempdir()), f"tagcorpus-{glob.escape(platform.node())}-*")
+    ):
+        pid = path.rsplit("-", 2)[-2]
+        if pid.isdigit() and not _lives(int(pid)) and os.stat(path).st_uid == os.getuid():
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def own_suffix() -> str:
