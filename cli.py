@@ -122,6 +122,11 @@ def tag(**options: Any) -> None:
 @run.command("filter", cls=UnderscoreCommand)
 @common
 @click.option("--keep", metavar="INSTANCE.COLUMN", help="The boolean column that decides (default repetition.is_kept).")
+@click.option(
+    "--where",
+    metavar="SQL",
+    help="Instead: a condition over the sidecar columns that are there, \"language = 'en' AND ttr > 0.2\".",
+)
 def filter_(**options: Any) -> None:
     """Write kept and removed rows in the input's own format; removed ones say why."""
     _run("filter", options)

@@ -71,6 +71,7 @@ class TagOptions(Options):
 @dataclass(frozen=True)
 class FilterOptions(Options):
     keep: str
+    where: str | None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
-"""`tagcorpus run filter`: the rows that a boolean sidecar column keeps, and the removed ones with their reason.
+"""`tagcorpus run filter`: the rows that a boolean sidecar column, or a condition over all of them, keeps, and the removed
+ones with their reason.
 
 Every row that was read goes to exactly one of the two files, in input order and in the input's own format: JSONL lines
 byte for byte (a removed one gains a `filter_reason`), tables with all their columns. Blank and quarantined rows go to
@@ -7,10 +8,12 @@ neither. A line with several documents is kept when all of them are.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,9 +21,11 @@ import xxhash
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import ConfigError, unknown_name
-from tagcorpus.pipelines import rewrite
-from tagcorpus.pipelines.config import FilterOptions, Options
+from tagcorpus.pipelines import rewrite, where
+from tagcorpus.pipelines.condition import Condition, references
+from tagcorpus.pipelines.config import FilterOptions, Options, load_options
 from tagcorpus.pipelines.documents import Reading
+from tagcorpus.pipelines.duplicates import count_duplicate_ids
 from tagcorpus.pipelines.job import Job, Result
 from tagcorpus.pipelines.plan import Plan, PlannedFile
 from tagcorpus.pipelines.results import publish_result
@@ -32,9 +37,61 @@ from tagcorpus.taggers import names
 FILTER_VERSION = 1
 
 
+class Rule(Protocol):
+    """What decides over documents, and why."""
+
+    @property
+    def instances(self) -> Sequence[Instance]:
+        """Whose parts it looks at."""
+        ...
+
+    def fingerprint(self) -> Any:
+        """As JSON, what decides besides the parts."""
+        ...
+
+    def judged(self, output: Folder, planned: PlannedFile, k: int) -> Iterator[tuple[int, str]]:
+        """Row, and the reason for its removal (empty where it is kept), of every document of a range."""
+        ...
+
+
+@dataclass(frozen=True)
+class Flag:
+    """The rule of `--keep`: a column of true and false, whose reason stands beside it if anywhere."""
+
+    instance: Instance
+    column: str
+
+    @property
+    def instances(self) -> list[Instance]:
+        return [self.instance]
+
+    def fingerprint(self) -> str:
+        return self.column
+
+    def judged(self, output: Folder, planned: PlannedFile, k: int) -> Iterator[tuple[int, str]]:
+        columns = ["row", self.column, *(["reason"] if "reason" in self.instance.tagger.columns.names else [])]
+        with output.open(part_name(self.instance.name, planned.file.name, k)) as file:
+            table = pq.read_table(file, columns=columns, use_threads=False)
+        for value in table.to_pylist():
+            is_kept = value[self.column]
+            reason = "" if is_kept else value.get("reason") or f"not {self.instance.name}.{self.column}"
+            yield value["row"], "tagger_failed" if is_kept is None else reason
+
+
 def instances(options: Options) -> dict[str, str]:
-    """The one instance whose column decides."""
+    """The one instance whose column decides; none where a condition over what is there decides."""
     assert isinstance(options, FilterOptions)
+    if options.where is not None:
+        packaged = load_options("filter")
+        if isinstance(packaged, FilterOptions) and options.keep != packaged.keep:
+            raise ConfigError(f"--keep {options.keep} and --where are two rules; give one of them")
+        references(options.where)
+        if options.parameters:
+            raise ConfigError(
+                f"--where computes nothing, so that parameters of {', '.join(options.parameters)} change nothing; "
+                "give them to tagcorpus run tag"
+            )
+        return {}
     instance, separator, _ = options.keep.partition(".")
     if not separator or instance not in names():
         raise ConfigError(
@@ -46,24 +103,29 @@ def instances(options: Options) -> dict[str, str]:
 
 
 def run(job: Job, built: list[Instance]) -> Result:
-    """Tag with the deciding instance, then write kept and removed rows of every file."""
+    """Tag with the deciding instance, or look up what a condition needs; write kept and removed rows of every file."""
     options = job.options
     assert isinstance(options, FilterOptions)
-    (instance,) = built
-    column = options.keep.partition(".")[2]
-    booleans = [f.name for f in instance.tagger.columns if pa.types.is_boolean(f.type)]
-    if not booleans:
-        raise ConfigError(
-            f"--keep takes a column of true and false, and {instance.name} has none, got {options.keep!r}; "
-            "try repetition.is_kept"
-        )
-    if column not in booleans:
-        raise ConfigError(unknown_name("boolean column", column, booleans, f"--keep {options.keep}"))
-    plan = job.plan()
-    if options.dry_run:
-        return job.dry_run(plan, [instance])
-    job.tag(plan, [instance])
-    step = Filter(job.output, plan, job.reading, instance, column, options.overwrite)
+    if options.where is None:
+        rule: Rule = _flag(built, options.keep)
+        plan = job.plan()
+        if options.dry_run:
+            return job.dry_run(plan, rule.instances)
+        job.tag(plan, rule.instances)
+    else:
+        columns = where.resolve(references(options.where), where.known_columns(job.output), job.output, options)
+        # Nothing is computed, so nothing that is there may change: as in a dry run, the plan is not stored.
+        job.options = dataclasses.replace(options, dry_run=True)
+        plan = job.plan()
+        job.options = options
+        found, there = where.look_up(job.output, plan, job.reading, columns, options)
+        rule = condition = Condition(options.where, found, columns)
+        condition.check()
+        if options.dry_run:
+            return job.dry_run(plan, rule.instances)
+        job.ledger.enter(plan, rule.instances, there.done, {})
+        job.ledger.duplicate_ids = count_duplicate_ids(job.output, plan, found[0].name)
+    step = Filter(job.output, plan, job.reading, rule, options.overwrite)
     results = job.execute(
         [step], [[r] for r in range(len(plan.files))], lambda r: plan.files[r].file.name, "filter", plan.rows
     )
@@ -71,10 +133,25 @@ def run(job: Job, built: list[Instance]) -> Result:
     removed: Counter[str] = Counter()
     for file in files:
         removed.update(file["removed"])
-    filtered = {"keep": options.keep, "kept": sum(f["kept"] for f in files), "removed": dict(removed.most_common())}
-    summary = summarise(job.output, plan, [instance], job.ledger.totals, "filter", {"filtered": filtered})
-    publish_result(job, plan, [instance], summary)
+    by = options.keep if options.where is None else " ".join(options.where.split())
+    filtered = {"keep": by, "kept": sum(f["kept"] for f in files), "removed": dict(removed.most_common())}
+    summary = summarise(job.output, plan, rule.instances, job.ledger.totals, "filter", {"filtered": filtered})
+    publish_result(job, plan, rule.instances, summary)
     return job.finish(summary)
+
+
+def _flag(built: Sequence[Instance], keep: str) -> Flag:
+    (instance,) = built
+    column = keep.partition(".")[2]
+    booleans = [f.name for f in instance.tagger.columns if pa.types.is_boolean(f.type)]
+    if not booleans:
+        raise ConfigError(
+            f"--keep takes a column of true and false, and {instance.name} has none, got {keep!r}; "
+            "try repetition.is_kept"
+        )
+    if column not in booleans:
+        raise ConfigError(unknown_name("boolean column", column, booleans, f"--keep {keep}"))
+    return Flag(instance, column)
 
 
 class Filter(PipelineStep):
@@ -83,12 +160,10 @@ class Filter(PipelineStep):
     type = "filter"
     name = "Filter"
 
-    def __init__(
-        self, output: Folder, plan: Plan, reading: Reading, instance: Instance, column: str, is_afresh: bool
-    ) -> None:
+    def __init__(self, output: Folder, plan: Plan, reading: Reading, rule: Rule, is_afresh: bool) -> None:
         super().__init__()
         self.output, self.files, self.reading = output, plan.files, reading
-        self.instance, self.column, self.is_afresh = instance, column, is_afresh
+        self.rule, self.is_afresh = rule, is_afresh
 
     def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[dict[str, Any]]:  # noqa: ARG002
         planned = self.files[rank]
@@ -116,27 +191,20 @@ class Filter(PipelineStep):
 
     def _key(self, planned: PlannedFile) -> str:
         """Of everything that decides the two files; empty where that cannot be told without reading the input."""
-        identity = self.instance.identity()
-        keys = [part_key(planned, k, self.reading, identity) for k in range(len(planned.ranges))]
+        identities = [i.identity() for i in self.rule.instances]
+        keys = [part_key(planned, k, self.reading, i) for i in identities for k in range(len(planned.ranges))]
         # A table's parts only know the columns that tagging reads; these files hold all of them.
         file = planned.file.identity() if planned.file.format in ("parquet", "arrow") else {}
         if file is None:
             return ""
-        return xxhash.xxh3_128_hexdigest(json.dumps([FILTER_VERSION, self.column, keys, file]).encode())
+        return xxhash.xxh3_128_hexdigest(json.dumps([FILTER_VERSION, self.rule.fingerprint(), keys, file]).encode())
 
     def _verdicts(self, planned: PlannedFile) -> Iterator[dict[int, str]]:
         """Per range: row -> reason for its removal, empty where it is kept."""
-        columns = ["row", self.column, *(["reason"] if "reason" in self.instance.tagger.columns.names else [])]
         for k in range(len(planned.ranges)):
-            with self.output.open(part_name(self.instance.name, planned.file.name, k)) as file:
-                table = pq.read_table(file, columns=columns, use_threads=False)
             # Of a line with several documents, every failing one has its say.
             told: dict[int, dict[str, None]] = {}
-            for value in table.to_pylist():
-                row, is_kept = value["row"], value[self.column]
-                reason = "" if is_kept else value.get("reason") or f"not {self.instance.name}.{self.column}"
-                if is_kept is None:
-                    reason = "tagger_failed"
+            for row, reason in self.rule.judged(self.output, planned, k):
                 told.setdefault(row, {}).update({reason: None} if reason else {})
             found = {row: "; ".join(reasons) for row, reasons in told.items()}
             for a, b in planned.ranges[k].skipped:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
-from tagcorpus.errors import InputError, unknown_name
+from tagcorpus.errors import InputError, TaggerError, unknown_name
 from tagcorpus.pipelines.documents import RangeReader, Reading
 from tagcorpus.pipelines.plan import PlannedFile, load_plan, plan_name
 from tagcorpus.pipelines.records import DocumentFields
-from tagcorpus.pipelines.sidecars import part_name
+from tagcorpus.pipelines.sidecars import KEYS, Instance, part_name
 from tagcorpus.pipelines.storage import Folder
+from tagcorpus.taggers._batch import DocumentBatch
 
 
 def read(
@@ -58,35 +61,79 @@ def joined(
     folder: Folder, files: Sequence[PlannedFile], instances: Sequence[str], text_by: Reading | None = None
 ) -> Iterator[pa.Table]:
     """One table per range, in plan order; with `text_by`, the documents are read again that way."""
-    columns = [_own_columns(folder, i) for i in instances]
-    seen = Counter(c for own in columns for c in own)
-    names = [[c if seen[c] == 1 else f"{i}.{c}" for c in own] for i, own in zip(instances, columns, strict=True)]
+    columns = {i: own_columns(folder, i) for i in instances}
+    seen = Counter(c for own in columns.values() for c in own)
     for planned in files:
         for k in range(len(planned.ranges)):
-            parts = [_part(folder, i, planned, k) for i in instances]
-            if len({p.num_rows for p in parts}) > 1 or any(not p["row"].equals(parts[0]["row"]) for p in parts[1:]):
-                raise InputError(
-                    f"range {k} of {planned.file.name} differs between instances {', '.join(instances)}: run again"
-                )
-            table = parts[0].select(["row", "sub", "id"])
-            table = table.add_column(0, "input", pa.array([planned.file.name] * table.num_rows, pa.string()))
-            for part, own, shown in zip(parts, columns, names, strict=True):
-                for column, name in zip(own, shown, strict=True):
-                    table = table.append_column(part.schema.field(column).with_name(name), part[column])
+            keys, parts = range_parts(folder, planned, k, columns)
+            table = keys
+            for instance, part in parts.items():
+                for field in part.schema:
+                    name = field.name if seen[field.name] == 1 else f"{instance}.{field.name}"
+                    table = table.append_column(field.with_name(name), part[field.name])
             if text_by is not None:
                 table = table.append_column("text", _texts(planned, k, text_by, table))
             yield table.replace_schema_metadata(None)
 
 
-def _own_columns(folder: Folder, instance: str) -> list[str]:
-    told = json.loads(folder.read(f"attributes/{instance}/tagger.json") or b"{}")
-    return [c["name"] for c in told.get("columns", [])]
+def range_parts(
+    folder: Folder, planned: PlannedFile, k: int, columns: Mapping[str, Sequence[str]]
+) -> tuple[pa.Table, dict[str, pa.Table]]:
+    """`input`, `row`, `sub`, `id` of one range, and of every instance these columns, row by row beside them.
+
+    Raises InputError where a part is missing or the parts do not have the same rows.
+    """
+    keys = [f.name for f in KEYS]
+    parts = {i: _part(folder, i, planned, k, [*keys, *own]) for i, own in columns.items()}
+    first = next(iter(parts.values())).select(keys)
+    if any(not p["row"].equals(first["row"]) for p in parts.values()):
+        raise InputError(f"range {k} of {planned.file.name} differs between instances {', '.join(columns)}: run again")
+    inputs = pa.array([planned.file.name] * first.num_rows, pa.string())
+    return first.add_column(0, "input", inputs), {i: parts[i].select(own) for i, own in columns.items()}
 
 
-def _part(folder: Folder, instance: str, planned: PlannedFile, k: int) -> pa.Table:
+@dataclass(frozen=True)
+class Recorded:
+    """What an output holds of an instance, in the shape of the tagger that made it. It can be read, not used to tag."""
+
+    version: str
+    parameters: dict[str, Any]
+    columns: pa.Schema
+
+    def fingerprint(self) -> dict[str, Any]:
+        return self.parameters
+
+    def tag(self, batch: DocumentBatch) -> pa.RecordBatch:
+        raise TaggerError(f"{batch.num_rows} documents were given to the record of a tagger, which cannot tag")
+
+
+def recorded(folder: Folder, instance: str, planned: PlannedFile) -> Instance:
+    """An instance as an output tells of it; column types are those of this file's first part (null where it is missing)."""
+    told = _told(folder, instance)
+    name = part_name(instance, planned.file.name, 0)
+    try:
+        with folder.open(name) as file:
+            stored = pq.read_schema(file)
+            schema = pa.schema([f for f in stored if f.name not in {k.name for k in KEYS}])
+    except (OSError, pa.ArrowException):
+        schema = pa.schema([(c["name"], pa.null()) for c in told["columns"]])
+    return Instance(instance, told["tagger"], Recorded(told["version"], told["parameters"], schema))
+
+
+def own_columns(folder: Folder, instance: str) -> list[str]:
+    """Names of the columns that an instance adds."""
+    return [c["name"] for c in _told(folder, instance).get("columns", [])]
+
+
+def _told(folder: Folder, instance: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(folder.read(f"attributes/{instance}/tagger.json") or b"{}")
+    return found
+
+
+def _part(folder: Folder, instance: str, planned: PlannedFile, k: int, columns: Sequence[str]) -> pa.Table:
     try:
         with folder.open(part_name(instance, planned.file.name, k)) as file:
-            return pq.read_table(file, use_threads=False)
+            return pq.read_table(file, columns=list(columns), use_threads=False)
     except FileNotFoundError as error:
         raise InputError(
             f"range {k} of {planned.file.name} has no {instance!r} part in {folder}: the run is incomplete, run it again"

@@ -467,6 +467,22 @@ def test_a_killed_run_leaves_no_half_file(tmp_path: Path, coin: str) -> None:
     assert left == whole
 
 
+def test_another_rule_writes_other_files(tmp_path: Path) -> None:
+    pytest.importorskip("duckdb")
+    path = tmp_path / "a.jsonl"
+    write(path, [{"text": prose(i) if i % 3 else "short"} for i in range(30)])
+    run(path, tmp_path / "out")
+    by_keep = outputs(tmp_path / "out")
+    found = run(path, tmp_path / "out", where="repetition.reason = 'too_short'").summary["filtered"]
+    assert found["kept"] == 10
+    assert read(tmp_path / "out/filtered/filtered_a.jsonl") == [{"text": "short"}] * 10
+    same = run(path, tmp_path / "out", where="is_kept").summary["filtered"]
+    assert same["removed"] == {"where: is_kept": 10}
+    assert outputs(tmp_path / "out")["filtered_a.jsonl"] == by_keep["filtered_a.jsonl"]
+    run(path, tmp_path / "out")
+    assert outputs(tmp_path / "out") == by_keep
+
+
 def test_a_broken_input_is_filtered_up_to_the_break(tmp_path: Path, coin: str) -> None:
     (tmp_path / "in").mkdir()
     rows = [{"text": ("keep", "lose")[i % 2] + f" {i} {os.urandom(64).hex()}"} for i in range(4000)]
