@@ -76,10 +76,17 @@ def common(command: Command) -> Command:
         click.option("--seed", type=int),
         click.option("--workers", "-w", type=int, help="Worker processes (default: the CPUs this process may use)."),
         click.option(
-            "--executor", type=click.Choice(["local", "ray"]), help="Where ranges are computed (default local)."
+            "--executor",
+            type=click.Choice(["local", "ray", "slurm"]),
+            help="Where ranges are computed (default local).",
         ),
         click.option(
             "--ray-address", help="auto, host:port or ray://... (else RAY_ADDRESS, else a cluster started here)."
+        ),
+        click.option(
+            "--wait/--detach",
+            default=None,
+            help="slurm: wait for the finish job, or exit 0 once submitted (default). More: --set slurm.KEY=VALUE.",
         ),
         click.option("--overwrite", is_flag=True, default=None, help="Compute anew (LLM answers stay cached)."),
         click.option(
@@ -143,7 +150,7 @@ def filter_(**options: Any) -> None:
 @click.option("--model", help="Model name at the endpoint.")
 @click.option("--tree", type=click.Path(), metavar="FILE", help="A stage tree of your own (YAML).")
 @click.option("--concurrency", type=int, help="Calls in flight.")
-@click.option("--max-requests", type=int, help="Stop with exit 5 before more calls than this.")
+@click.option("--max-requests", type=int, help="Stop with exit 5 before more requests than this.")
 @click.option("--llm-cache", metavar="FILE", help="Where answers are kept (default: the user's cache folder).")
 @click.option("--no-llm-cache", is_flag=True, default=None, help="Keep no answers.")
 @click.option("--with-text", is_flag=True, default=None, help="Add the text to predicted_domains.csv.")
@@ -217,6 +224,7 @@ def config(pipeline: str, config: str | None, sets: tuple[str, ...]) -> None:
 
 def _run(pipeline: str, options: dict[str, Any]) -> None:
     config, sets = options.pop("config"), options.pop("sets")
+    options["slurm.wait"] = options.pop("wait")
     given = {k: list(v) if isinstance(v, tuple) else v for k, v in options.items() if v is not None and v != ()}
     _guarded(
         lambda: sys.exit(importlib.import_module("tagcorpus.pipelines.describe").run(pipeline, config, sets, given))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.resources
+import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,32 @@ FEATURE_ALIASES = {
 
 
 @dataclass(frozen=True)
+class SlurmOptions:
+    """The section `slurm`; configs/common.yaml says what each key means."""
+
+    wait: bool
+    poll_seconds: float
+    partition: str | None
+    account: str | None
+    qos: str | None
+    hours: float | None
+    cpus_per_task: int
+    mem_per_cpu_gb: int
+    max_array: int
+    workers: int | None
+    env_command: str | None
+
+    def __post_init__(self) -> None:
+        for key in ("cpus_per_task", "mem_per_cpu_gb", "max_array", "workers"):
+            if (value := getattr(self, key)) is not None and value < 1:
+                raise ConfigError(f"slurm.{key} must be at least 1, got {value}")
+        if self.hours is not None and not 0 < self.hours < 10_000:  # NaN is not
+            raise ConfigError(f"slurm.hours must be above 0 and below 10,000, got {self.hours}")
+        if not 0 <= self.poll_seconds < 10_000:
+            raise ConfigError(f"slurm.poll_seconds must be 0 or more, got {self.poll_seconds}")
+
+
+@dataclass(frozen=True)
 class Options:
     """What every pipeline that reads documents can be told; configs/common.yaml says what each key means."""
 
@@ -59,6 +86,7 @@ class Options:
     json: bool
     shard_bytes: int
     max_line_bytes: int
+    slurm: SlurmOptions
     parameters: dict[str, dict[str, Any]]
     """Parameters of tagger instances, by instance name: every key of the YAML that is a mapping."""
 
@@ -103,11 +131,14 @@ def load_options(
         _merge(values, yaml.safe_load(text), cls, f"configs/{name}.yaml")
     if config is not None:
         _merge(values, _user_yaml(config), cls, config)
-    for assignment in sets:
-        key, separator, value = assignment.partition("=")
+    # Plain keys first: `taggers` says whose parameters those of a section are.
+    for assignment in sorted(sets, key=lambda a: "." in a.partition("=")[0]):
+        key, separator, text = assignment.partition("=")
         if not separator:
             raise ConfigError(f"--set takes KEY=VALUE, got {assignment!r}")
-        _merge(values, _nested(key.strip(), _scalar(value)), cls, f"--set {key}")
+        entries = (options or {}).get("taggers") or values.get("taggers") or []
+        value = _from_text(text, _hint(key.strip(), cls, entries))
+        _merge(values, _nested(key.strip(), value), cls, f"--set {key}")
     for key, value in (options or {}).items():
         _merge(values, _nested(key, value), cls, f"--{key.rsplit('.', 1)[-1].replace('_', '-')}")
     for key, least in LEAST.items():
@@ -115,13 +146,15 @@ def load_options(
             raise ConfigError(f"{key} must be at least {least}, got {values[key]}")
     if values["sample"] is not None and not 0 < values["sample"] <= 1:
         raise ConfigError(f"sample must be above 0 and at most 1, got {values['sample']}")
+    slurm = SlurmOptions(**values.pop("slurm"))
     plain = {k: v for k, v in values.items() if not isinstance(v, dict)}
-    return cls(**plain, parameters={k: v for k, v in values.items() if isinstance(v, dict)})
+    return cls(**plain, slurm=slurm, parameters={k: v for k, v in values.items() if isinstance(v, dict)})
 
 
 def to_yaml(options: Options, instances: Mapping[str, Mapping[str, Any]]) -> str:
     """The options as YAML, with every parameter of the instances in use."""
     values = {f.name: getattr(options, f.name) for f in dataclasses.fields(options) if f.name != "parameters"}
+    values["slurm"] = dataclasses.asdict(options.slurm)
     own = sorted(set(values) - {f.name for f in dataclasses.fields(Options)})
     ordered = {k: values[k] for k in [*(f.name for f in dataclasses.fields(Options) if f.name in values), *own]}
     return yaml.safe_dump(
@@ -136,10 +169,15 @@ def instance_names(entries: Sequence[str]) -> dict[str, str]:
         name, separator, tagger = entry.partition("=")
         if not separator:
             name = tagger = FEATURE_ALIASES.get(entry, entry)
-        tagger = FEATURE_ALIASES.get(tagger, tagger)
+        asked, tagger = entry.rpartition("=")[2], FEATURE_ALIASES.get(tagger, tagger)
         if not name or not all(c.isalnum() or c in "_-." for c in name) or name.startswith("."):
             raise ConfigError(f"--taggers: an instance name is letters, digits, _ - and ., got {name!r}")
         if tagger not in names():
+            if tagger != asked:
+                raise ConfigError(
+                    f"--taggers {asked}: this feature comes from a tagger {tagger!r}, which is not there. Known: "
+                    + ", ".join(names())
+                )
             raise ConfigError(unknown_name("tagger", tagger, names(), "--taggers"))
         if found.setdefault(name, tagger) != tagger:
             raise ConfigError(f"--taggers names {name!r} twice, as {found[name]} and as {tagger}")
@@ -165,13 +203,15 @@ def parameters_of(instance: str, tagger: str, given: Mapping[str, Any]) -> dict[
     return {f.name: given.get(f.name, f.default) for f in fields}
 
 
-def _merge(values: dict[str, Any], new: Any, cls: type[Options], where: str) -> None:
+def _merge(values: dict[str, Any], new: Any, cls: type[Options] | type[SlurmOptions], where: str) -> None:
     if not isinstance(new, dict):
         raise ConfigError(f"{where}: must be a mapping of keys to values, got {type(new).__name__}")
     hints = typing.get_type_hints(cls)
     known = {k for k in hints if k != "parameters"}
     for key, value in new.items():
-        if isinstance(value, dict):
+        if hints.get(key) is SlurmOptions:
+            _merge(values.setdefault(key, {}), value, SlurmOptions, f"{where} ({key})")
+        elif isinstance(value, dict):
             if key in known:
                 raise ConfigError(f"{where}: {key} must be {told(hints[key])}, got a mapping")
             values[key] = {**values.get(key, {}), **value}
@@ -195,11 +235,45 @@ def _user_yaml(path: str) -> Any:
         raise ConfigError(f"--config {path} is not YAML: {error}") from error
 
 
-def _scalar(text: str) -> Any:
+def _hint(key: str, cls: type[Options], entries: Sequence[str]) -> Any:
+    """The type that a key of --set is declared with; None where that is not known."""
+    first, separator, rest = key.partition(".")
+    hint = typing.get_type_hints(cls).get(first)
+    if not separator:
+        return hint
+    if hint is SlurmOptions:
+        return typing.get_type_hints(SlurmOptions).get(rest)
+    instances = (part.strip().partition("=") for e in entries for part in e.split(","))
+    tagger = next((t for name, _, t in instances if t and name == first), first)
     try:
-        return yaml.safe_load(text)
+        return typing.get_type_hints(tagger_class(FEATURE_ALIASES.get(tagger, tagger))).get(rest)
+    except ConfigError:
+        return None  # told when the taggers are built
+
+
+def _from_text(text: str, hint: Any) -> Any:
+    """What --set gives. Text stays as it was typed where text is wanted (quotes around it are YAML's); all else is
+    YAML. A list of texts may also be given without brackets, between commas."""
+    try:
+        value = yaml.safe_load(text)
     except yaml.YAMLError:
-        return text
+        value = text
+    kinds = set(typing.get_args(hint)) if typing.get_origin(hint) in (typing.Union, types.UnionType) else {hint}
+    if value is None and type(None) in kinds:
+        return None
+    if typing.get_origin(hint) is typing.Literal:
+        return text if text in typing.get_args(hint) else value
+    if kinds <= {str, type(None)}:
+        return value if isinstance(value, str) and text.lstrip()[:1] in ("'", '"') else text
+    if kinds <= {list[str], type(None)}:
+        try:
+            found = yaml.load(text, yaml.BaseLoader)  # takes every scalar as text
+        except yaml.YAMLError:
+            found = None
+        if fits(found, list[str]):
+            return found
+        return [part.strip() for part in text.strip().removeprefix("[").removesuffix("]").split(",") if part.strip()]
+    return value
 
 
 def _nested(key: str, value: Any) -> dict[str, Any]:

@@ -42,8 +42,11 @@ def taggers(name: str | None) -> str:
     if name is None:
         lines = []
         for known in names():
-            columns = ", ".join(load(known).columns.names)
-            lines.append(f"{known:<12} {_first_sentence(tagger_class(known))}\n{'':<12} {columns}")
+            try:
+                columns = ", ".join(load(known).columns.names)
+                lines.append(f"{known:<12} {_first_sentence(tagger_class(known))}\n{'':<12} {columns}")
+            except Exception as error:  # a broken plug-in must not hide the others
+                lines.append(f"{known:<12} cannot be used: {' '.join(str(error).split())}")
         return "\n".join(lines)
     cls = tagger_class(name)
     tagger = load(name)
@@ -68,10 +71,8 @@ def config(pipeline: str, config_file: str | None, sets: Sequence[str]) -> str:
 def table(result: Result) -> str:
     """The summary as a person reads it."""
     summary = result.summary
-    if "dry_run" in summary:
-        return "\n".join(
-            f"{k:<18} {v:,}" if isinstance(v, int) else f"{k:<18} {v}" for k, v in summary["dry_run"].items()
-        )
+    if told := summary.get("dry_run") or summary.get("slurm"):
+        return "\n".join(f"{k:<18} {v:,}" if isinstance(v, int) else f"{k:<18} {v}" for k, v in told.items())
     n = result.counts.documents
     lines = [f"{n:,} document{'s' * (n != 1)} -> {result.output}"]
     if "domain" in summary:

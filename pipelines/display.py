@@ -17,7 +17,7 @@ STALL_SECONDS = 60.0
 
 
 class Display:
-    """Says things on stderr and, when given one, in a log. Quiet when told so."""
+    """Says things on stderr and keeps them for the log. Quiet when told so, but for what is announced."""
 
     def __init__(self, stream: TextIO | None = None, quiet: bool = False) -> None:
         self._stream = stream
@@ -30,9 +30,16 @@ class Display:
         return self._stream or sys.stderr
 
     def say(self, message: str) -> None:
+        self._tell(message, self.is_quiet)
+
+    def announce(self, message: str) -> None:
+        """What has to be said before it happens, such as what a run can cost: quiet or not."""
+        self._tell(message, False)
+
+    def _tell(self, message: str, is_quiet: bool) -> None:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S")
         self.log.append(f"{stamp} {message}")
-        if not self.is_quiet:
+        if not is_quiet:
             print(message, file=self.stream, flush=True)
 
 

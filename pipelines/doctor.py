@@ -82,6 +82,7 @@ def _checks(wanted: Wanted) -> Iterator[tuple[str, Callable[[], Finding]]]:
     yield "sentence splitter", selftests.punkt
     yield "language detector", selftests.cld2
     yield "domain model", selftests.domain_model
+    yield "plug-in taggers", selftests.plugins
     yield "temporary folder", selftests.temporary_folder
     yield "LLM answer cache", lambda: selftests.llm_cache(wanted.llm_cache)
     online: list[tuple[str, str, Callable[[], Finding]]] = []

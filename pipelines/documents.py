@@ -26,7 +26,7 @@ from tagcorpus.taggers._batch import DocumentBatch
 BATCH_ROWS = 1024
 BATCH_BYTES = 8 << 20
 HEAD_BYTES = 200
-READER_VERSION = 1
+READER_VERSION = 2
 
 
 @dataclass(frozen=True)

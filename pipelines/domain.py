@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
+import pyarrow.compute as pc
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import BudgetError, ConfigError, unknown_name
@@ -32,13 +34,31 @@ LEFT_OUT = ("unknown", "incoherent", ERROR)
 BACKENDS = ("auto", "openai", "fasttext")
 # Ranges that are asked about at once: enough that the end of one does not leave the endpoint idle.
 RANGES_AT_ONCE = 4
+# Parameters that only the openai backend looks at; the embedded model has its own labels, and asks nobody.
+OF_AN_LLM = ("base_url", "model", "tree", "concurrency", "max_requests", "max_attempts", "timeout_seconds", "backoff_seconds", "llm_cache")  # fmt: skip
+# A larger share of unusable answers than this is a reason to look at the model, so it is told.
+ODD_SHARE = 0.2
+# What an estimate of tokens is made with: right for English, too low for most other scripts.
+CHARACTERS_PER_TOKEN = 4
 
 
 def instances(options: Options) -> dict[str, str]:
     """The one instance, with the backend decided in its parameters."""
     parameters = options.parameters.setdefault("domain", {})
     parameters["backend"] = decided(parameters)
+    if parameters["backend"] == "fasttext":
+        _refuse_what_is_of_an_llm(parameters)
     return {"domain": "domain"}
+
+
+def _refuse_what_is_of_an_llm(parameters: Mapping[str, Any]) -> None:
+    defaults = {f.name: f.default for f in fields(Domain)}
+    if given := [n for n in OF_AN_LLM if n in parameters and parameters[n] != defaults[n]]:
+        named = ", ".join(f"--{n.replace('_', '-')}" for n in given)
+        raise ConfigError(
+            f"{named} ({', '.join(f'domain.{n}' for n in given)}): only an LLM would heed that, and the embedded fasttext model "
+            "was chosen. Name an endpoint (--backend openai, --base-url URL, OPENAI_BASE_URL or OPENAI_API_KEY), or leave it out"
+        )
 
 
 def decided(parameters: Mapping[str, Any]) -> str:
@@ -63,11 +83,12 @@ def run(job: Job, built: list[Instance]) -> Result:
     plan = job.plan()
     if options.dry_run:
         return _dry_run(job, plan, instance, tagger)
+    messages: list[str] = []
     before = job.prepare(plan, [instance])
     pending = before.pending(len(plan.ranges), [instance])
     job.display.say(f"domains by {tagger.answered_by}")
     if is_asking and pending:
-        _budget(job, tagger, _to_ask(job, plan, tagger, pending))
+        messages.append(_budget(job, plan, tagger, pending))
         job.workers = options.workers or RANGES_AT_ONCE
     try:
         job.compute(plan, [instance], before, threads=is_asking)
@@ -82,66 +103,126 @@ def run(job: Job, built: list[Instance]) -> Result:
         publish_file(job.result_file, predicted_csv(job, plan, options.with_text))
     else:
         publish_result(job, plan, [instance], summary)
-    return job.finish(summary, llm=tagger.usage()) if is_asking else job.finish(summary)
+    if not is_asking:
+        return job.finish(summary)
+    for message in _oddities(tagger, found):
+        job.display.announce(message)
+        messages.append(message)
+    result = job.finish(summary, llm=tagger.usage())
+    result.messages[:0] = messages
+    return result
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What asking can cost at most: documents, calls without retries, and characters sent (prompts included)."""
+
+    documents: int = 0
+    calls: int = 0
+    characters: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.documents + other.documents, self.calls + other.calls, self.characters + other.characters)
+
+    @property
+    def tokens(self) -> int:
+        return -(-self.characters // CHARACTERS_PER_TOKEN)
+
+    def told(self) -> str:
+        tokens = f"{self.tokens / 1e6:,.1f} million" if self.tokens >= 1e6 else f"{self.tokens:,}"
+        return (
+            f"{self.documents:,} document{'s' * (self.documents != 1)} to label, at most {self.calls:,} calls, not counting retries, "
+            f"and about {tokens} tokens ({CHARACTERS_PER_TOKEN} characters each)"
+        )
 
 
 class Ask(PipelineStep):
-    """Counts the documents of a range that would be asked about; yields that number."""
+    """Yields what asking about the documents of a range can cost; with `is_cache_known`, less what the cache answers."""
 
     type = "count"
     name = "Ask"
 
-    def __init__(self, tagger: Domain) -> None:
+    def __init__(self, tagger: Domain, is_cache_known: bool = False) -> None:
         super().__init__()
-        self.tagger = tagger
+        self.tagger, self.is_cache_known = tagger, is_cache_known
 
     def run(
         self,
         data: Iterable[TaggedBatch | RangeEnd],
         rank: int = 0,  # noqa: ARG002
         world_size: int = 1,  # noqa: ARG002
-    ) -> Iterator[int]:
-        is_short = self.tagger.stage_tree.is_short
-        yield sum(not is_short(text) for item in data if isinstance(item, TaggedBatch) for text in item.documents.texts)
+    ) -> Iterator[Cost]:
+        yield sum((self._cost(item.documents.texts) for item in data if isinstance(item, TaggedBatch)), Cost())
+
+    def _cost(self, texts: Sequence[str]) -> Cost:
+        tree = self.tagger.stage_tree
+        asked = [text for text in texts if not tree.is_short(text)]
+        worst = self.tagger.worst_case_calls
+        ahead = self.tagger.calls_ahead(asked) if self.is_cache_known else [worst] * len(asked)
+        sizes = [
+            n * min(len(text), tree.max_text_chars) + tree.prompt_chars(n) for n, text in zip(ahead, asked, strict=True)
+        ]
+        return Cost(sum(n > 0 for n in ahead), sum(ahead), sum(sizes))
 
 
-def _to_ask(job: Job, plan: Plan, tagger: Domain, pending: Sequence[int]) -> int:
-    """Documents in these ranges that would be asked about, counted by reading them."""
+def _cost(job: Job, plan: Plan, tagger: Domain, pending: Sequence[int], is_cache_known: bool = False) -> Cost:
+    """What asking about the documents in these ranges can cost, found by reading them."""
     nothing: list[frozenset[str]] = [frozenset()] * len(plan.ranges)
-    results = job.over_ranges(plan, pending, [Read(plan, job.reading, nothing), Ask(tagger)], "counting documents")
-    return sum(found[0] for found in results.values())
+    steps = [Read(plan, job.reading, nothing), Ask(tagger, is_cache_known)]
+    # The cache is on this machine only.
+    results = job.over_ranges(plan, pending, steps, "counting documents", threads=is_cache_known)
+    return sum((found[0] for found in results.values()), Cost())
 
 
-def _budget(job: Job, tagger: Domain, documents: int) -> None:
-    """Say what the run can cost before the first call; stop where that is more than allowed."""
-    calls = documents * tagger.worst_case_calls
-    told = f"{tagger.model} at {tagger.fingerprint()['base_url']}: {documents:,} documents to label, at most {calls:,} calls"
-    job.display.say(told)
-    if calls > tagger.max_requests:
+def _budget(job: Job, plan: Plan, tagger: Domain, pending: Sequence[int]) -> str:
+    """Say what the run can cost before the first call; stop where that is more than allowed. Returns what was said."""
+    cost = _cost(job, plan, tagger, pending)
+    if cost.calls > tagger.max_requests:
+        cost = _cost(job, plan, tagger, pending, is_cache_known=True)
+    told = f"{tagger.model} at {tagger.fingerprint()['base_url']}: {cost.told()}"
+    job.display.announce(told)
+    if cost.calls > tagger.max_requests:
         raise BudgetError(
-            f"{told}, more than --max-requests {tagger.max_requests:,}; nothing was asked. "
-            f"Allow it with --max-requests {calls}, or label a part with --limit N or --sample FRACTION"
+            f"{told}: more calls than --max-requests {tagger.max_requests:,}; nothing was asked. "
+            f"Allow it with --max-requests {cost.calls}, or label a part with --limit N or --sample FRACTION"
         )
+    return told
+
+
+def _oddities(tagger: Domain, found: Mapping[str, Any]) -> Iterator[str]:
+    """What share of the documents that were asked about the model gave no proper answer for, where that is large."""
+    for n, what in (
+        (
+            found["off_menu"],
+            "got an answer that is none of the choices, which counts as the negative one (column is_off_menu)",
+        ),
+        (found["labels"][ERROR], "got no label (column error says why)"),
+    ):
+        if n > ODD_SHARE * found["asked"]:
+            yield f"{n:,} of {found['asked']:,} documents asked about {what}: is {tagger.model} the right model for this tree?"
 
 
 def _dry_run(job: Job, plan: Plan, instance: Instance, tagger: Domain) -> Result:
     more: dict[str, Any] = {"backend": tagger.answered_by}
     if tagger.backend == "openai":
-        documents = _to_ask(job, plan, tagger, range(len(plan.ranges)))
-        more |= {"documents_to_ask": documents, "calls_at_most": documents * tagger.worst_case_calls}
+        cost = _cost(job, plan, tagger, range(len(plan.ranges)))
+        more |= {"documents_to_ask": cost.documents, "calls_at_most": cost.calls, "tokens_at_most": cost.tokens}
     return job.dry_run(plan, [instance], more)
 
 
 def label_counts(job: Job, plan: Plan) -> dict[str, Any]:
-    """Labels, and how many of the labelled documents are English, over all parts."""
+    """Labels, how many of the labelled documents are English, how many documents a model was asked about, and how many of
+    these got an answer that is off the menu, over all parts."""
     labels: Counter[str] = Counter()
-    english = 0
+    english = asked = off_menu = 0
     for table in joined(job.output, plan.files, ["domain"]):
+        asked += pc.sum(pc.greater(table["n_calls"], 0)).as_py() or 0
+        off_menu += pc.sum(table["is_off_menu"]).as_py() or 0
         for prediction, language in zip(table["prediction"].to_pylist(), table["language"].to_pylist(), strict=True):
             label = ERROR if prediction is None else prediction
             labels[label] += 1
             english += label not in LEFT_OUT and language == "en"
-    return {"labels": labels, "english": english}
+    return {"labels": labels, "english": english, "asked": asked, "off_menu": off_menu}
 
 
 def percentages(labels: Mapping[str, int], english: int) -> dict[str, float | None]:
@@ -170,6 +251,8 @@ def _told(tagger: Domain, found: dict[str, Any]) -> dict[str, Any]:
         from tagcorpus.taggers import _domain_fasttext
 
         value["agreement_with_reference"] = dict(_domain_fasttext.FIGURES)
+    else:
+        value |= {"asked": found["asked"], "off_menu": found["off_menu"]}
     return value
 
 

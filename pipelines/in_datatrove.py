@@ -11,10 +11,10 @@ from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.pipelines.config import instance_names
 from tagcorpus.pipelines.documents import BATCH_ROWS
+from tagcorpus.pipelines.instances import load_free
 from tagcorpus.pipelines.records import repair
 from tagcorpus.pipelines.sidecars import Instance
 from tagcorpus.pipelines.steps import Tag, TaggedBatch
-from tagcorpus.taggers import load
 from tagcorpus.taggers._batch import DocumentBatch
 
 
@@ -24,7 +24,8 @@ class TagDocuments(PipelineStep):
     taggers     names, or `instance=tagger`
     parameters  of each instance, by its name
     A document that a tagger raises on passes on with None for its columns and the error in `<instance>.error`; it is
-    counted in the step's statistics as `<instance>_failed`. Raises ConfigError for unknown names and parameters.
+    counted in the step's statistics as `<instance>_failed`. Raises ConfigError for unknown names and parameters, and for
+    `domain` with an LLM (use `tagcorpus.run`).
     """
 
     type = "tag"
@@ -35,7 +36,7 @@ class TagDocuments(PipelineStep):
         given = parameters or {}
         names = instance_names([taggers] if isinstance(taggers, str) else list(taggers))
         self.steps = [
-            Tag(Instance(name, tagger, load(tagger, given.get(name, {}), name))) for name, tagger in names.items()
+            Tag(Instance(name, tagger, load_free(tagger, given.get(name, {}), name))) for name, tagger in names.items()
         ]
 
     def run(

@@ -5,16 +5,35 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tagcorpus.pipelines.config import Options, check_sections
+from tagcorpus.errors import ConfigError
+from tagcorpus.pipelines.config import DomainOptions, Options, check_sections
 from tagcorpus.pipelines.sidecars import Instance
-from tagcorpus.taggers import load
+from tagcorpus.taggers import Tagger, load
 
 
 def build(options: Options, instances: Mapping[str, str]) -> list[Instance]:
-    """One Instance per name. Raises ConfigError for unknown parameters and sections that belong to nobody."""
+    """One Instance per name. Raises ConfigError for unknown parameters, sections that belong to nobody, a missing key, and
+    taggers that ask an endpoint in a pipeline that keeps no budget."""
     check_sections(options, instances)
     found = []
-    for name, tagger in instances.items():
+    for name, tagger_name in instances.items():
         parameters: dict[str, Any] = options.parameters.get(name, {})
-        found.append(Instance(name, tagger, load(tagger, parameters, name)))
+        if isinstance(options, DomainOptions):
+            tagger = load(tagger_name, parameters, name)
+            if not options.dry_run:
+                tagger.check_access()  # type: ignore[attr-defined]
+        else:
+            tagger = load_free(tagger_name, parameters, name)
+        found.append(Instance(name, tagger_name, tagger))
     return found
+
+
+def load_free(tagger_name: str, parameters: Mapping[str, Any], name: str) -> Tagger:
+    """`taggers.load`, but ConfigError for one that asks an endpoint: every worker would have a budget of its own."""
+    tagger = load(tagger_name, parameters, name)
+    if getattr(tagger, "worst_case_calls", 0):
+        raise ConfigError(
+            f"{name} asks an LLM endpoint, and all calls of a run go through one caller with one budget: use `tagcorpus run "
+            f"domain` (tagcorpus.run('domain', ...) in Python), or the embedded model (--set {name}.backend=fasttext)"
+        )
+    return tagger

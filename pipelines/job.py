@@ -45,7 +45,7 @@ from tagcorpus.pipelines.storage import Folder, own_suffix, sweep_temporary_fold
 if TYPE_CHECKING:
     from tagcorpus.pipelines.on_ray import Cluster
 
-EXECUTORS = ("local", "ray")
+EXECUTORS = ("local", "ray", "slurm")
 RESULT_SUFFIXES = (".csv", ".json", ".parquet")
 
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 from tagcorpus.errors import ConfigError, InputError, unknown_name
 from tagcorpus.pipelines.config import instance_names
 from tagcorpus.pipelines.documents import BATCH_ROWS
+from tagcorpus.pipelines.instances import load_free
 from tagcorpus.pipelines.records import DEFAULT_TEXT_COLUMNS, repair
-from tagcorpus.taggers import load
 from tagcorpus.taggers._batch import DocumentBatch
 
 
@@ -25,7 +25,8 @@ def tag(
     taggers     names, or `instance=tagger`
     parameters  by instance name
     returns     columns of all instances, `<instance>.<column>`; a table's other columns come first
-    Raises InputError where a text is missing, ConfigError for unknown names and parameters.
+    Raises InputError where a text is missing, ConfigError for unknown names and parameters,
+    and for `domain` with an LLM (use `run`).
     """
     table, documents = _documents(texts)
     names = instance_names([taggers] if isinstance(taggers, str) else list(taggers))
@@ -33,7 +34,7 @@ def tag(
         raise ConfigError(unknown_name("instance", section, names, "parameters"))
     batches = [DocumentBatch.from_texts(documents[i : i + BATCH_ROWS]) for i in range(0, len(documents), BATCH_ROWS)]
     for name, tagger_name in names.items():
-        tagger = load(tagger_name, dict((parameters or {}).get(name, {})), name)
+        tagger = load_free(tagger_name, dict((parameters or {}).get(name, {})), name)
         tagged = pa.Table.from_batches([tagger.tag(b) for b in batches], tagger.columns)
         for field in tagger.columns:
             table = table.append_column(field.with_name(f"{name}.{field.name}"), tagged[field.name])

@@ -13,9 +13,14 @@ import logging
 import os
 import pickle
 import platform
+import re
 import secrets
 import shutil
+import socket
+import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -34,31 +39,65 @@ from tagcorpus.pipelines.storage import Folder
 PACKAGES = ("configs", "kernels", "pipelines", "taggers")
 VERSIONS_THAT_MUST_AGREE = ("ray", "pyarrow", "numpy", "tiktoken", "pycld2", "fasttext-community", "datatrove")
 PREFLIGHT_SECONDS = 120
+CONNECT_SECONDS = 5.0
+PATIENCE_SECONDS = 20.0
 
 
 class Cluster:
     """A connection to a Ray cluster, or a cluster started on this machine where no address is given.
 
-    Use it in a `with` block. Raises ConfigError where the cluster cannot be reached.
+    Use it in a `with` block. Raises ConfigError where the cluster cannot be reached. Workers that have no place in the
+    cluster after `patience_seconds` are mentioned, then ever less often.
     """
 
-    def __init__(self, address: str | None, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, address: str | None, say: Callable[[str], None], patience_seconds: float = PATIENCE_SECONDS
+    ) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         import ray
 
         self.ray: Any = ray
         self.address = address or os.environ.get("RAY_ADDRESS")
         self.say = say
+        self._patience, self._waiting_since, self._told = patience_seconds, 0.0, patience_seconds
+        self._lock = threading.Lock()
         self._stage = tempfile.mkdtemp(prefix="tagcorpus-ray-")
         self._is_ours = False
+        self._until_exit = contextlib.ExitStack()
 
     def __enter__(self) -> Cluster:
+        # Ray prints what befalls nodes to stdout, where results go.
+        self._until_exit.enter_context(contextlib.redirect_stdout(sys.stderr))
         if not self.ray.is_initialized():
-            self._connect()
+            try:
+                if self.address:
+                    self._knock(self.address)
+                self._connect()
+            except BaseException:
+                self.__exit__()
+                raise
         self.workers = max(1, int(self.ray.cluster_resources().get("CPU", 1)))
         nodes = [n for n in self.ray.nodes() if n["Alive"]]
         self.say(f"ray: {len(nodes)} node{'s' * (len(nodes) != 1)}, {self.workers} CPUs")
         return self
+
+    def _knock(self, address: str) -> None:
+        """Raise ConfigError where nobody listens: Ray itself would wait for minutes, and sometimes for ever."""
+        found = re.fullmatch(r"(ray://)?([\w.\-]+|\[[\da-fA-F:]+\]):(\d+)", address)
+        if found is None:
+            return
+        host, port, why = found[2].strip("[]"), int(found[3]), ""
+        if not found[1] and host in ("localhost", "127.0.0.1", "::1"):
+            # What Ray makes of it, too: the address by which other machines reach this one.
+            host = self.ray.util.get_node_ip_address()
+            why = f" (Ray takes {address} for {host}:{port}; a head that listens on loopback only must be started without --node-ip-address)"
+        try:
+            socket.create_connection((host, port), timeout=CONNECT_SECONDS).close()
+        except (OSError, OverflowError) as error:
+            raise ConfigError(
+                f"no Ray cluster could be reached at {address} (--ray-address, RAY_ADDRESS): {error}{why}; "
+                "see whether it runs (ray status), or start one (ray start --head)"
+            ) from error
 
     def _connect(self) -> None:
         environment = {"py_modules": [_staged_package(self._stage)], "working_dir": _folder(self._stage, "empty")}
@@ -73,7 +112,7 @@ class Cluster:
         else:
             # A cluster of our own, on this machine's loopback only, for this run only.
             os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-            how |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+            how |= {"address": "local", "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
         try:
             self.ray.init(**how)
         except Exception as error:
@@ -86,6 +125,7 @@ class Cluster:
         if self._is_ours:
             self.ray.shutdown()
         shutil.rmtree(self._stage, ignore_errors=True)
+        self._until_exit.close()
 
     def preflight(self, files: Sequence[InputFile], output: Folder) -> None:
         """Raise ConfigError, naming the node, unless every node can do its part."""
@@ -105,7 +145,13 @@ class Cluster:
                     for node in nodes
                 }
                 for node, ref in asked.items():
-                    self._answer(ref, nodes[node])
+                    try:
+                        self._answer(ref, nodes[node])
+                    except ConfigError:
+                        # It may have died only now, or lately: a cluster needs a while to notice.
+                        if any(n["NodeID"] == node and n["Alive"] for n in self.ray.nodes()):
+                            raise
+                        self.say(f"node {nodes.pop(node)} is gone; going on without it")
         finally:
             with contextlib.suppress(Exception):
                 output.remove(probe)
@@ -131,23 +177,42 @@ class Cluster:
 
     def slot(self, pipeline: Sequence[PipelineStep], world_size: int) -> RaySlot:
         """A worker somewhere in the cluster."""
-        return RaySlot(self.ray, pickle.dumps((list(pipeline), world_size)))
+        return RaySlot(self.ray, pickle.dumps((list(pipeline), world_size)), self._see)
+
+    def _see(self, is_up: bool) -> None:
+        """A slot says whether its worker has started. While none has, say what the run waits for."""
+        now = time.monotonic()
+        with self._lock:
+            if is_up or not self._waiting_since:
+                self._waiting_since, self._told = now, self._patience
+                return
+            waited = now - self._waiting_since
+            if waited < self._told:
+                return
+            self._told = max(waited, 1.0) * 2
+        free, total = (int(r().get("CPU", 0)) for r in (self.ray.available_resources, self.ray.cluster_resources))
+        self.say(
+            f"waiting for a free CPU: none of this run's workers could be started for {waited:.0f} s, {free} of the "
+            f"cluster's {total} CPUs are free; other jobs hold them (ray status), or nodes are still to come"
+        )
 
 
 class RaySlot:
     """A worker that is an actor; when it or its node dies, a fresh one takes its place elsewhere."""
 
-    def __init__(self, ray: Any, payload: bytes) -> None:
-        self._ray, self._payload = ray, ray.put(payload)
+    def __init__(self, ray: Any, payload: bytes, see: Callable[[bool], None]) -> None:
+        self._ray, self._payload, self._see = ray, ray.put(payload), see
         self._beat = Beat()
-        self._asked: Any = None
+        self._actor: Any = None
         self.restart()
 
     def restart(self) -> None:
+        self.close()
         # Two threads: one runs ranges, the other answers how far it is.
         actor = self._ray.remote(num_cpus=1, max_concurrency=2, max_restarts=0)(Worker)
         self._actor = actor.remote(self._payload, storage.own_suffix())
-        self._asked = None
+        self._up = self._actor.beat.remote()
+        self._asked = self._up
 
     def submit(self, rank: int) -> Future[list[Any]]:
         found: Future[list[Any]] = Future()
@@ -169,17 +234,22 @@ class RaySlot:
 
     def beat(self) -> Beat:
         """The last one that arrived; another is asked for meanwhile."""
-        if self._asked is not None and self._ray.wait([self._asked], timeout=0)[0]:
+        actor, asked = self._actor, self._asked
+        self._see(self.is_up())
+        if self._ray.wait([asked], timeout=0)[0]:
             with contextlib.suppress(self._ray.exceptions.RayError):
-                self._beat = self._ray.get(self._asked)
-            self._asked = None
-        if self._asked is None:
-            self._asked = self._actor.beat.remote()
+                self._beat = self._ray.get(asked)
+            if actor is self._actor:
+                self._asked = actor.beat.remote()
         return self._beat
 
+    def is_up(self) -> bool:
+        return bool(self._ray.wait([self._up], timeout=0)[0])
+
     def close(self, *_: object) -> None:
-        with contextlib.suppress(Exception):
-            self._ray.kill(self._actor)
+        if self._actor is not None:
+            with contextlib.suppress(Exception):
+                self._ray.kill(self._actor)
 
 
 class Worker:

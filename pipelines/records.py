@@ -27,6 +27,7 @@ REASONS = {
     "no_text": "the text column is absent",
     "text_not_string": "the text is not a string",
     "too_long": "a line longer than max_line_bytes",
+    "unclosed_quote": "a CSV line after which a quote stays open to the end of the file, or for over max_line_bytes",
     "bad_csv": "a CSV record that cannot be parsed, or has not the header's number of fields",
     "broken_file": "the file breaks off or is damaged here; what follows is unreadable",
 }

@@ -57,12 +57,18 @@ def _plain(value: Any) -> Any:
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
-def run_options(pipeline: str, options: Options, display: Display) -> Result:
-    """Run a pipeline whose options are already put together."""
+def run_options(
+    pipeline: str, options: Options, display: Display, make_job: Callable[[str, Options, Display], Job] | None = None
+) -> Result:
+    """Run a pipeline whose options are already put together, as a Job or what `make_job` makes of it."""
+    if options.executor == "slurm" and not options.dry_run and make_job is None:
+        from tagcorpus.pipelines.on_slurm import launch
+
+        return launch(pipeline, options, display)
     module = importlib.import_module(f"tagcorpus.pipelines.{pipeline}")
     instances = build(options, module.instances(options))  # before anything is read, standard input above all
     body: Callable[[Job, list[Instance]], Result] = module.run
-    job = Job(pipeline, options, display)
+    job = (make_job or Job)(pipeline, options, display)
     try:
         with _termination():
             if not options.dry_run:

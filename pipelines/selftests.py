@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from dataclasses import MISSING, fields
 from pathlib import Path
 
+from tagcorpus.errors import TagcorpusError
 from tagcorpus.pipelines.installation import Finding, reinstall, repair
 
 PROBE = "The weather was cold this morning, but the children walked to school as they always did."
@@ -93,6 +95,25 @@ def domain_model() -> Finding:
     if label in _domain_fasttext.LABELS and 0 < probability <= 1:
         return Finding("domain model", "ok", f"{_domain_fasttext.NAME} is in the package")
     return Finding("domain model", "broken", f"it answers {label!r} with {probability}", repair())
+
+
+def plugins() -> Finding:
+    """Every tagger of another distribution can be loaded and says its columns; those that ask for parameters are left
+    to their runs."""
+    from tagcorpus.taggers import load, plugin_names, tagger_class
+
+    name, bad = "plug-in taggers", []
+    for plugin in plugin_names():
+        try:
+            if all(f.default is not MISSING or f.default_factory is not MISSING for f in fields(tagger_class(plugin))):
+                load(plugin).columns.names  # noqa: B018
+        except TagcorpusError as error:
+            bad.append(str(error))
+        except Exception as error:  # somebody else's code
+            bad.append(f"{plugin!r}: {type(error).__name__}: {error}")
+    if bad:
+        return Finding(name, "broken", "; ".join(bad), "uninstall or repair what brings them")
+    return Finding(name, "ok", ", ".join(plugin_names()) or "none")
 
 
 def temporary_folder() -> Finding:

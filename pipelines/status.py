@@ -85,9 +85,10 @@ def _status(folder: Folder) -> dict[str, Any]:
             "or by default <first input's stem>.tagcorpus"
         )
     runs = [(n, _json(folder, f"runs/{n}/command.json")) for n in sorted(names, reverse=True)]
-    running, last = [], None
+    running: list[dict[str, Any]] = []
+    last: dict[str, Any] | None = None
     for name, command in runs:
-        run = _run(folder, name, command, names[name])
+        run = _run(folder, name, command, names[name], is_newest=not running and last is None)
         if run["is_running"]:
             running.append(run)
         else:
@@ -122,7 +123,7 @@ def _json(folder: Folder, name: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _run(folder: Folder, name: str, command: dict[str, Any], files: set[str]) -> dict[str, Any]:
+def _run(folder: Folder, name: str, command: dict[str, Any], files: set[str], is_newest: bool) -> dict[str, Any]:
     found: dict[str, Any] = {
         "run": name,
         "pipeline": command.get("pipeline"),
@@ -137,6 +138,13 @@ def _run(folder: Folder, name: str, command: dict[str, Any], files: set[str]) ->
         picked = {k: ledger.get(k) for k in ("exit_code", "seconds", "ranges_done", "ranges_planned")}
         return {**found, "is_running": False, **picked, "error": error}
     progress = _json(folder, f"runs/{name}/{heartbeat.FILE}")
+    if is_newest and "slurm.json" in files and not progress:
+        notes = folder.files(f"runs/{name}/slurm/tasks")
+        failed = [t for t in (_json(folder, n) for n in notes) if t.get("exit_code")]
+        ended = {"tasks_ended": len(notes), "tasks_failed": len(failed)}
+        slurm = {**_json(folder, f"runs/{name}/slurm.json"), **ended}
+        error = failed[0].get("error") if failed else None
+        return {**found, "is_running": True, "slurm": slurm, "error": error, "progress": {}}
     who = progress or command
     at = progress.get("time") or _epoch(command.get("started"))
     if heartbeat.is_alive(who, at, time.time()):
@@ -255,6 +263,14 @@ def _table(instances: dict[str, dict[str, Any]]) -> str:
 
 
 def _told_running(run: dict[str, Any]) -> str:
+    if (slurm := run.get("slurm")) is not None:
+        lines = [f"on Slurm: {run['pipeline']}, since {_when(run['started'])}, finish job {slurm.get('finish_job')}"]
+        if slurm.get("array_job"):
+            lines.append(
+                f"  array job {slurm['array_job']}: {slurm['tasks_ended']:,} of {_n(slurm['tasks'], 'task')} ended, "
+                f"{slurm['tasks_failed']:,} of them with an error"
+            )
+        return "\n".join([*lines, *([f"  {run['error']}"] if run["error"] else []), f"  logs: {slurm.get('logs')}"])
     lines = [f"running: {run['pipeline']}, since {_when(run['started'])}, process {run['pid']} on {run['host']}"]
     progress = run["progress"]
     if "rows" not in progress:

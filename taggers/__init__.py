@@ -12,7 +12,7 @@ import pkgutil
 import types
 import typing
 from collections.abc import Mapping
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tagcorpus.errors import ConfigError, unknown_name
@@ -49,20 +49,48 @@ class Tagger(Protocol):
 
 def names() -> list[str]:
     """Names of all known taggers, without importing any."""
-    own = [m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_")]
-    return sorted({*own, *(e.name for e in entry_points(group=ENTRY_POINT_GROUP))})
+    return sorted({*_own_names(), *(e.name for e in entry_points(group=ENTRY_POINT_GROUP))})
+
+
+def plugin_names() -> list[str]:
+    """Names that other distributions bring, without importing any."""
+    return sorted({e.name for e in entry_points(group=ENTRY_POINT_GROUP)})
+
+
+def _own_names() -> list[str]:
+    return [m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_")]
 
 
 def tagger_class(name: str) -> type[Any]:
-    """The class behind a tagger name; ConfigError with the nearest known name when there is none."""
+    """The class behind a tagger name. ConfigError with the nearest known name when there is none; also when two
+    distributions claim the name, and when a plug-in cannot be loaded."""
     if name not in names():
         raise ConfigError(unknown_name("tagger", name, names(), "--taggers"))
-    for entry in entry_points(group=ENTRY_POINT_GROUP):
-        if entry.name == name:
-            loaded: type[Any] = entry.load()
-            return loaded
-    found: type[Any] = importlib.import_module(f"{__name__}.{name}").TAGGER
-    return found
+    claims = [e for e in entry_points(group=ENTRY_POINT_GROUP) if e.name == name]
+    if not claims:
+        found: type[Any] = importlib.import_module(f"{__name__}.{name}").TAGGER
+        return found
+    tellers = [_told_plugin(c) for c in claims] + ["tagcorpus itself"] * (name in _own_names())
+    if len(tellers) > 1:
+        raise ConfigError(
+            f"the tagger name {name!r} is claimed by {' and by '.join(tellers)}: whose columns would these be? Uninstall one, "
+            "or have its author rename it"
+        )
+    try:
+        loaded = claims[0].load()
+    except (Exception, SystemExit) as error:  # whatever a module raises that somebody else wrote
+        raise ConfigError(
+            f"the tagger {name!r} of {tellers[0]} cannot be loaded: {type(error).__name__}: {error}. Repair or uninstall "
+            "that distribution; all other taggers work"
+        ) from error
+    if not (isinstance(loaded, type) and dataclasses.is_dataclass(loaded)):
+        raise ConfigError(f"the tagger {name!r} of {tellers[0]} is no dataclass, which a tagger must be: {loaded!r}")
+    return loaded
+
+
+def _told_plugin(entry: EntryPoint) -> str:
+    distribution = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unknown distribution"
+    return f"{distribution} ({entry.value})"
 
 
 def load(name: str, params: Mapping[str, Any] | None = None, instance: str | None = None) -> Tagger:
@@ -78,6 +106,11 @@ def load(name: str, params: Mapping[str, Any] | None = None, instance: str | Non
             )
         if not fits(value, hints[key]):
             raise ConfigError(f"{where} must be {told(hints[key])}, got {value!r}")
+    needed = [n for n, f in fields.items() if f.init and f.default is f.default_factory is dataclasses.MISSING]
+    if missing := [n for n in needed if n not in (params or {})]:
+        raise ConfigError(
+            f"{instance or name} needs " + " and ".join(f"--set {instance or name}.{n}=…" for n in missing)
+        )
     tagger: Tagger = cls(**(params or {}))
     return tagger
 

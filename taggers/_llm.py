@@ -14,7 +14,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self, TypeVar
 
@@ -34,6 +34,8 @@ GROUP_SECONDS = 0.005
 MAX_PAUSE_SECONDS = 300.0
 """A server that wants a longer pause than this counts as failing."""
 MAX_BACKOFF_SECONDS = 60.0
+MAX_FIRST_CUTS = 10
+"""So many answers that are cut off, and none that is whole: the model does not answer within the limit."""
 LOOP_TURNS_PER_START = 4
 """Calls start one after the other, this many turns of the event loop apart. Without it, answers that come in together
 advance in step through the client's many awaits, leave together, and meet again: at 64 in flight and 100 ms that costs
@@ -56,6 +58,8 @@ class Conversation(Protocol):
     """Immutable state of one document: what to ask next, and the state after the answer."""
 
     def messages(self) -> list[dict[str, str]] | None: ...
+
+    def accepts(self, raw: str) -> bool: ...
 
     def answered(self, raw: str) -> Self: ...
 
@@ -93,6 +97,8 @@ class Caller:
         self._is_closed = False
         self._door = threading.Lock()
         self._successes = 0
+        self._whole_answers = 0
+        self._first_cuts = 0
         self._resume_at = 0.0
         self._in_flight = 0
         self._flying: dict[bytes, asyncio.Future[Answer | Failure]] = {}
@@ -177,7 +183,7 @@ class Caller:
     async def _drive(self, batch: _Batch, conversation: C) -> C:
         try:
             while (messages := conversation.messages()) is not None:
-                outcome = await self._ask(batch, messages)
+                outcome = await self._ask(batch, messages, conversation.accepts)
                 if isinstance(outcome, Answer):
                     conversation = conversation.answered(outcome.text)
                 else:
@@ -187,12 +193,14 @@ class Caller:
             raise
         return conversation
 
-    async def _ask(self, batch: _Batch, messages: list[dict[str, str]]) -> Answer | Failure:
-        """From the cache, from the same call already in flight, or from the endpoint."""
-        body = self._body(messages)
-        key = xxhash.xxh3_128_digest(orjson.dumps([self._endpoint, body]))
-        if self._cache and (found := self._cache.get(key)):
-            self.usage.cache_hits += 1
+    async def _ask(
+        self, batch: _Batch, messages: list[dict[str, str]], accepts: Callable[[str], bool]
+    ) -> Answer | Failure:
+        """From the cache, from the same call already in flight, or from the endpoint. `accepts` says whether a text that was
+        cut off at the token limit answers the question all the same."""
+        body = request_body(self.settings, messages)
+        key = answer_key(self.settings, body)
+        if found := self._cached(key, accepts):
             return found
         while (flying := self._flying.get(key)) is not None:
             try:
@@ -203,7 +211,7 @@ class Caller:
             return outcome
         flying = self._flying[key] = self._loop.create_future()
         try:
-            outcome = await self._fetch(batch, key, body)
+            outcome = await self._fetch(batch, key, body, accepts)
         except BaseException as error:
             flying.set_exception(_Stopped() if isinstance(error, asyncio.CancelledError) else error)
             flying.exception()  # marks it as seen: often nobody else waits
@@ -214,34 +222,45 @@ class Caller:
         finally:
             del self._flying[key]
 
-    def _body(self, messages: list[dict[str, str]]) -> dict[str, Any]:
-        return {
-            "model": self.settings.model,
-            "messages": messages,
-            "temperature": self.settings.temperature,
-            "max_tokens": self.settings.max_answer_tokens,
-        }
+    def _cached(self, key: bytes, accepts: Callable[[str], bool]) -> Answer | None:
+        found = self._cache.get(key) if self._cache else None
+        if found is None or is_non_answer(found, accepts):
+            return None
+        self.usage.cache_hits += 1
+        self._whole_answers += 1
+        return found
 
-    async def _fetch(self, batch: _Batch, key: bytes, body: dict[str, Any]) -> Answer | Failure:
+    async def _fetch(
+        self, batch: _Batch, key: bytes, body: dict[str, Any], accepts: Callable[[str], bool]
+    ) -> Answer | Failure:
         # A call keeps its place through all its attempts: were it to queue again, an endpoint that hangs would be found out
         # only after every waiting call had hung once.
         async with self._slots:
-            outcome = await self._insist(batch, body)
+            # Another run may have paid for the answer while this call waited for its place.
+            if found := self._cached(key, accepts):
+                return found
+            outcome = await self._insist(batch, body, accepts)
         if isinstance(outcome, Answer):
             outcome = replace(outcome, text=self._redact(outcome.text))
             await self._commit(key, outcome)
         return outcome
 
-    async def _insist(self, batch: _Batch, body: dict[str, Any]) -> Answer | Failure:
+    async def _insist(self, batch: _Batch, body: dict[str, Any], accepts: Callable[[str], bool]) -> Answer | Failure:
         """An answer, or a failure that concerns this document only; everything else is raised."""
         attempt = 0
         while True:
             successes = self._successes
             outcome = await self._attempt(batch, body)
+            if isinstance(outcome, Answer) and is_non_answer(outcome, accepts):
+                said = f": {outcome.text!r}" if outcome.text else ", before its first word"
+                outcome = Failure("cut", f"answer cut off at {self.settings.max_answer_tokens} tokens{said}")
             if isinstance(outcome, Answer):
+                self._whole_answers += 1
                 return outcome
             if outcome.kind == "unclear":
                 outcome = await self._settle(batch, outcome)
+            if outcome.kind == "cut":
+                outcome = await self._settle_cut(batch, outcome)
             if outcome.kind == "document":
                 return outcome
             if outcome.kind != "transient":
@@ -318,11 +337,30 @@ class Caller:
         words are tried, and when those are refused too it is the settings."""
         async with self._probing:
             while not self._successes:
-                probe = [{"role": "user", "content": "Reply with the word yes."}]
-                outcome = await self._attempt(batch, self._body(probe))
+                outcome = await self._attempt(batch, self._harmless_body())
                 if isinstance(outcome, Failure):
                     return replace(outcome, kind="settings") if outcome.kind == "unclear" else outcome
         return replace(refused, kind="document")
+
+    async def _settle_cut(self, batch: _Batch, cut: Failure) -> Failure:
+        """The same for an answer that was cut off: while none was whole, harmless words are tried once, and patience ends
+        at `MAX_FIRST_CUTS`."""
+        async with self._probing:
+            if not self._whole_answers:
+                self._first_cuts += 1
+                if self._first_cuts >= MAX_FIRST_CUTS:
+                    return cut
+                if self._first_cuts == 1:
+                    outcome = await self._attempt(batch, self._harmless_body())
+                    if isinstance(outcome, Failure):
+                        self._first_cuts = 0
+                        return replace(outcome, kind="settings") if outcome.kind == "unclear" else outcome
+                    if outcome.is_cut and not outcome.text.strip().lower().startswith("yes"):
+                        return cut
+        return replace(cut, kind="document")
+
+    def _harmless_body(self) -> dict[str, Any]:
+        return request_body(self.settings, [{"role": "user", "content": "Reply with the word yes."}])
 
     async def _commit(self, key: bytes, answer: Answer) -> None:
         """Returns once the answer is on disk. Answers that come in meanwhile share the next transaction."""
@@ -377,6 +415,11 @@ class Caller:
         said = self._say(outcome)
         if outcome.kind == "quota":
             return LLMError(f"{self._endpoint} says that the quota is used up: {said}; add credit, then {self._resume}")
+        if outcome.kind == "cut":
+            return TaggerError(
+                f"the model {self.settings.model!r} at {self._endpoint} does not answer within max_answer_tokens ({said}): choose "
+                "one that answers without reasoning first (--model), or raise max_answer_tokens in a stage tree of your own (--tree)"
+            )
         what = {
             "status 401": "check OPENAI_API_KEY",
             "status 403": "check that OPENAI_API_KEY may use this model",
@@ -394,6 +437,26 @@ class Caller:
     def _redact(self, text: str) -> str:
         # A shorter one is a placeholder such as "x" or "EMPTY", and replacing it would spoil answers.
         return text.replace(self._key, "***") if len(self._key) >= 8 else text
+
+
+def is_non_answer(answer: Answer, accepts: Callable[[str], bool]) -> bool:
+    """Whether it was cut off at the token limit before it said anything that counts."""
+    return answer.is_cut and not accepts(answer.text)
+
+
+def request_body(settings: Settings, messages: list[dict[str, str]]) -> dict[str, Any]:
+    """What is sent to ask this."""
+    return {
+        "model": settings.model,
+        "messages": messages,
+        "temperature": settings.temperature,
+        "max_tokens": settings.max_answer_tokens,
+    }
+
+
+def answer_key(settings: Settings, body: dict[str, Any]) -> bytes:
+    """Where the answer to a request is in the cache."""
+    return xxhash.xxh3_128_digest(orjson.dumps([public_url(settings.base_url), body]))
 
 
 _callers: dict[Settings, Caller] = {}

@@ -15,9 +15,10 @@ from typing import Any, Literal
 
 import orjson
 
-Kind = Literal["transient", "document", "unclear", "settings", "quota"]
+Kind = Literal["transient", "document", "unclear", "settings", "quota", "cut"]
 """transient: may pass. document: this document will never get an answer. unclear: a refused request, of which the status
-does not say whether the document or the settings are at fault. settings: every request will fail. quota: no money left."""
+does not say whether the document or the settings are at fault. settings: every request will fail. quota: no money left.
+cut: the answer ended at the token limit before it was one, which again the document or the settings can be to blame for."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,11 @@ class Answer:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     model: str = ""
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether it ended at the limit of answer tokens."""
+        return self.finish_reason == "length"
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,16 @@ class StageTree:
     @cached_property
     def worst_case_calls(self) -> int:
         """Calls on the longest path."""
-        return _longest({s.name: [n for _, n in s.choices.values() if n] for s in self.stages}, self.stages[0].name)
+        return self.calls_from(self.stages[0].name)
+
+    def calls_from(self, stage: str) -> int:
+        """Calls on the longest path that begins with this stage."""
+        return _longest({s.name: [n for _, n in s.choices.values() if n] for s in self.stages}, stage)
+
+    def prompt_chars(self, n_calls: int) -> int:
+        """Most characters that so many questions about one document add to its own."""
+        sizes = [len(s.instructions) + len(s.before) + len(s.after) for s in self.stages]
+        return sum(sorted(sizes)[-n_calls:]) if n_calls else 0
 
     def is_short(self, text: object) -> bool:
         """True for what is labelled without a call: fewer than `min_chars` characters, or not a string."""
@@ -124,12 +133,14 @@ class Walk:
             return None
         return self.tree.by_name[self.stage].messages(self.text)
 
+    def accepts(self, raw: str) -> bool:
+        """Whether this is one of the choices of the stage being asked."""
+        return self._choice(raw) in self.tree.by_name[self.stage].choices
+
     def answered(self, raw: str) -> Walk:
         """The state after the model's raw answer to `messages()`."""
         stage = self.tree.by_name[self.stage]
-        answer = normalise(raw)
-        if answer not in stage.choices:
-            answer = self.tree.folds.get(answer, answer)
+        answer = self._choice(raw)
         is_off_menu = answer not in stage.choices
         label, following = stage.choices[stage.off_menu if is_off_menu else answer]
         return replace(
@@ -143,6 +154,10 @@ class Walk:
     def failed(self, reason: str) -> Walk:
         """The end of a document that the model will never answer for."""
         return replace(self, error=reason)
+
+    def _choice(self, raw: str) -> str:
+        answer = normalise(raw)
+        return answer if answer in self.tree.by_name[self.stage].choices else self.tree.folds.get(answer, answer)
 
     @property
     def n_calls(self) -> int:

@@ -9,6 +9,7 @@ too short get the tree's label for them without a call.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal
@@ -19,7 +20,7 @@ from tagcorpus.errors import ConfigError
 from tagcorpus.taggers import _llm, _llm_cache
 from tagcorpus.taggers._base import Parameters, column
 from tagcorpus.taggers._batch import DocumentBatch
-from tagcorpus.taggers._llm_endpoint import OFFICIAL, Settings, checked_url
+from tagcorpus.taggers._llm_endpoint import OFFICIAL, Settings, checked_url, key_for
 from tagcorpus.taggers._tree import StageTree, Walk, packaged_tree, parse_tree, read_tree
 
 SHORT_DOCUMENT = "short_document"
@@ -112,8 +113,27 @@ class Domain(Parameters):
 
     @property
     def worst_case_calls(self) -> int:
-        """Most calls one document can cost."""
+        """Most calls one document can cost, retries not counted."""
         return self.stage_tree.worst_case_calls if self.backend == "openai" else 0
+
+    def check_access(self) -> None:
+        """ConfigError when the endpoint needs a key that is not set. Asks nobody."""
+        if self.backend == "openai":
+            key_for(self.base_url)
+
+    def calls_ahead(self, texts: Sequence[str]) -> list[int]:
+        """Most requests that each text can still cost, given the answers in the cache; texts too short to be asked about are left out.
+
+        Follows each text through the cache as far as answers are there. OutputError when the cache cannot be used."""
+        settings = self._settings
+        walks = [self.stage_tree.start(text) for text in texts if not self.stage_tree.is_short(text)]
+        if not settings.cache or not os.path.exists(settings.cache):
+            return [self.worst_case_calls] * len(walks)
+        cache = _llm_cache.AnswerCache(settings.cache)
+        try:
+            return [_calls_ahead(walk, settings, cache) for walk in walks]
+        finally:
+            cache.close()
 
     @property
     def concurrent_batches(self) -> int:
@@ -225,6 +245,15 @@ class Domain(Parameters):
             "prediction_raw": [label for label, _ in found],
             "stage": ["fasttext"] * len(found),
         }
+
+
+def _calls_ahead(walk: Walk, settings: Settings, cache: _llm_cache.AnswerCache) -> int:
+    while (messages := walk.messages()) is not None:
+        found = cache.get(_llm.answer_key(settings, _llm.request_body(settings, messages)))
+        if found is None or _llm.is_non_answer(found, walk.accepts):
+            return walk.tree.calls_from(walk.stage)
+        walk = walk.answered(found.text)
+    return 0
 
 
 TAGGER = Domain

@@ -42,6 +42,43 @@ def test_set_reads_yaml() -> None:
 
 
 @pytest.mark.parametrize(
+    "text", ["?", "4.1", "yes", "null", "", "*.x", "a: b", "a # b", "[a, b]", "{", "-", "!x", "2026-01-01"]
+)
+def test_set_keeps_text_as_it_was_typed_where_text_is_wanted(text: str) -> None:
+    sets = [f"{key}={text}" for key in ("text_column", "domain.model", "words.tokenizer", "language.model")]
+    found = load_options("tag", None, [*sets, "taggers=length,words=tokens"])
+    assert found.text_column == text
+    assert found.parameters == {"domain": {"model": text}, "words": {"tokenizer": text}, "language": {"model": text}}
+    named_later = load_options("tag", None, sets, {"taggers": ["words=tokens"]})
+    assert named_later.parameters == found.parameters
+
+
+def test_set_reads_yaml_where_something_else_is_wanted() -> None:
+    sets = ["text_column='a b'", 'domain.model="4.1"', "domain.concurrency=3", "slurm.qos=1e3"]
+    sets += ["output=null", "ray_address=10", "slurm.hours=1.5", "overwrite=yes"]
+    found = load_options("domain", None, sets)
+    assert found.text_column == "a b"
+    assert found.parameters == {"domain": {"backend": "auto", "model": "4.1", "concurrency": 3}}
+    assert (found.output, found.ray_address, found.slurm.qos, found.slurm.hours) == (None, "10", "1e3", 1.5)
+    assert found.overwrite is True
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("*.jsonl", ["*.jsonl"]),
+        ("*.jsonl, 1.5,yes", ["*.jsonl", "1.5", "yes"]),
+        ("[*.jsonl, b]", ["*.jsonl", "b"]),
+        ("[1.5, yes, 'a, b']", ["1.5", "yes", "a, b"]),
+        ("[]", []),
+        ("", []),
+    ],
+)
+def test_set_takes_a_list_of_texts(text: str, found: list[str]) -> None:
+    assert load_options("tag", None, [f"glob={text}"]).glob == found
+
+
+@pytest.mark.parametrize(
     ("text", "sets", "told"),
     [
         ("limt: 3", [], "unknown key 'limt' ({path}): did you mean 'limit'?"),
@@ -61,7 +98,18 @@ def test_set_reads_yaml() -> None:
         ("", ["sample=0"], "sample must be above 0 and at most 1, got 0"),
         ("", ["sample=.nan"], "sample must be above 0 and at most 1, got nan"),
         ("tokens: {tokeniser: x}", [], "unknown parameter 'tokeniser'"),
-        ("", ["tokens.tokenizer=3"], "--set tokens.tokenizer must be str, got 3"),
+        ("tokens: {tokenizer: 3}", [], "--set tokens.tokenizer must be str, got 3"),
+        ("", ["taggers=[quality]"], "unknown tagger 'quality' (--taggers)"),
+        (
+            "",
+            ["taggers=[edu_classifier]"],
+            "--taggers edu_classifier: this feature comes from a tagger 'quality', which is",
+        ),
+        (
+            "",
+            ["taggers=[s=const_parse]"],
+            "--taggers const_parse: this feature comes from a tagger 'syntax', which is not",
+        ),
         ("", ["tokns.tokenizer=x"], "unknown section or instance 'tokns'"),
         ("", ["repetition.preset=sctrict"], "--set repetition.preset must be 'strict' or 'lenient', got 'sctrict'"),
         ("", ["taggers=[langth]"], "unknown tagger 'langth' (--taggers): did you mean 'length'?"),

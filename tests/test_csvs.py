@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tagcorpus.errors import InputError
+from tagcorpus.errors import IncompleteError
 from tagcorpus.pipelines import csvs
 from tagcorpus.pipelines.documents import RangeReader, Reading
 from tagcorpus.pipelines.inputs import InputFile
@@ -147,33 +147,75 @@ def test_a_file_without_records_is_one_range_without_rows(tmp_path: Path, data: 
     assert read(file)[0] == []
 
 
-def test_a_stray_quote_is_bounded(tmp_path: Path) -> None:
+@pytest.mark.parametrize("limit", [500, LIMIT], ids=["too long", "to the end"])
+@pytest.mark.parametrize("shard_bytes", [400, 1 << 30])
+@pytest.mark.parametrize("name", ["x.csv", "x.csv.gz"])
+def test_a_quote_that_is_never_closed_costs_its_line_only(
+    tmp_path: Path, limit: int, shard_bytes: int, name: str
+) -> None:
     lines = [f"{i},text {i}" for i in range(1000)]
     lines[10] = '10,"never closed'
-    documents, quarantined, counts = read(write(tmp_path, "\n".join(["id,text", *lines]).encode()), 400, 500)
-    assert quarantined == {10: "too_long"}
-    assert counts.lines == len(documents) + 1
-    swallowed = int(documents[10][1]) - 10
-    assert 500 <= sum(len(line) + 1 for line in lines[10 : 10 + swallowed]) < 550
-    assert [d[1] for d in documents] == [str(i) for i in [*range(10), *range(10 + swallowed, 1000)]]
+    data = "\n".join(["id,text", *lines]).encode()
+    file = write(tmp_path, gzip.compress(data) if name.endswith("gz") else data, name)
+    documents, quarantined, counts = read(file, shard_bytes, limit)
+    assert documents == [(i, str(i), f"text {i}") for i in range(1000) if i != 10]
+    assert quarantined == {10: "unclosed_quote"}
+    assert counts.lines == 1000
+    ranges = csvs.index(file, shard_bytes, limit)
+    assert [r.end for r in ranges[:-1]] == [r.start for r in ranges[1:]]
+    assert ranges[-1].end == len(data)
 
 
-def test_a_quote_that_is_never_closed_reaches_the_end(tmp_path: Path) -> None:
-    documents, quarantined, _ = read(write(tmp_path, b'id,text\n1,a\n2,"b\n3,c'))
-    assert documents == [(0, "1", "a"), (1, "2", "b\n3,c")]
-    assert not quarantined
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_a_quote_that_the_last_line_opens(tmp_path: Path, end: str) -> None:
+    file = write(tmp_path, b'id,text\n1,a\n2,"b' + end.encode())
+    for ranges in (csvs.index(file, 1 << 30, LIMIT), csvs.index(file, 1 << 30, LIMIT, max_rows=2)):
+        assert read(file, ranges=ranges)[:2] == ([(0, "1", "a")], {1: "unclosed_quote"})
+    (one,) = csvs.index(file, 1 << 30, LIMIT, max_rows=1)
+    assert read(file, ranges=[one])[:2] == ([(0, "1", "a")], {})
+
+
+def test_a_line_that_is_too_long_after_an_unclosed_quote(tmp_path: Path) -> None:
+    data = b'id,text\n1,"open\n2,' + b"x" * (5 << 20) + b"\n3,after\n"
+    found = read(write(tmp_path, data), limit=2 << 20)[:2]
+    assert found == ([(2, "3", "after")], {0: "unclosed_quote", 1: "too_long"})
+
+
+def test_lines_are_read_again_a_bounded_number_of_times(tmp_path: Path) -> None:
+    # Each of these opens a quote, be it read from outside one or from inside.
+    file = write(tmp_path, b"id,text\n" + b'a"b,"c\n' * 100)
+    documents, quarantined, counts = read(file)
+    assert documents == []
+    assert counts.lines == csvs.AGAIN_AT_MOST + 1
+    assert set(quarantined.values()) == {"unclosed_quote"}
+    assert read(file, 7)[:2] == (documents, quarantined)
+    # Past the stretch that was read again the count starts anew.
+    reasons = list(read(file, limit=200)[1].values())
+    assert reasons.count("unclosed_quote") > csvs.AGAIN_AT_MOST + 1
+    assert reasons.count("too_long") == 2
+
+
+@pytest.mark.parametrize(("limit", "problem"), [(LIMIT, "unclosed_quote"), (20, "too_long")])
+def test_a_header_that_cannot_be_read(tmp_path: Path, limit: int, problem: str) -> None:
+    file = write(tmp_path, b'id,"text\n1,a\n2,b\n3,some more\n')
+    (only,) = csvs.index(file, 7, limit)
+    assert only.broken.startswith(f"the header cannot be read ({problem}: ")
+    assert read(file, limit=limit)[:2] == ([], {0: "broken_file"})
 
 
 def test_many_fields_together_are_one_record_that_is_too_long(tmp_path: Path) -> None:
     data = b"text,id\n" + b'"a\n",' * 200 + b"x\nfine,1\n"
-    assert read(write(tmp_path, data), limit=500)[1][0] == "too_long"
+    documents, quarantined, _ = read(write(tmp_path, data), limit=500)
+    assert [d[1:] for d in documents] == [("1", "fine")]
+    assert quarantined[0] == quarantined[200] == "unclosed_quote"
+    assert {quarantined[i] for i in range(1, 200)} == {"bad_csv"}
 
 
 def test_another_header_is_another_content(tmp_path: Path) -> None:
     before = csvs.index(write(tmp_path, b"text,note\na,b\n"), 1 << 20, LIMIT)
     after = csvs.index(write(tmp_path, b"note,text\na,b\n"), 1 << 20, LIMIT)
     assert before[0].digest != after[0].digest
-    with pytest.raises(InputError, match="changed while it was being read"):
+    with pytest.raises(IncompleteError, match="changed while it was being read"):
         read(write(tmp_path, b"note,text\na,b\n"), ranges=before)
 
 

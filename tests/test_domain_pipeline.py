@@ -23,6 +23,7 @@ from stub_llm import HANG, NEGATIVE, Call, Reply, StubLLM, answer, failure, rule
 
 import tagcorpus
 from tagcorpus.errors import BudgetError, ConfigError, LLMError, TaggerError
+from tagcorpus.pipelines import TagDocuments
 from tagcorpus.pipelines.display import Display
 from tagcorpus.pipelines.domain import percentages
 from tagcorpus.pipelines.job import Result
@@ -331,7 +332,8 @@ def test_the_limit_is_checked_before_the_first_call(tmp_path: Path) -> None:
         url = ["--base-url", stub.base_url, "--llm-cache", "none"]
         done = shell("-i", path, "-o", tmp_path / "out", *url, "--max-requests", 24)
         assert done.returncode == 5
-        assert "5 documents to label, at most 25 calls, more than --max-requests 24" in done.stderr
+        assert "5 documents to label, at most 25 calls, not counting retries, and about " in done.stderr
+        assert "more calls than --max-requests 24; nothing was asked" in done.stderr
         assert "--max-requests 25" in done.stderr
         assert stub.connections == 0
         assert not parts(tmp_path / "out")
@@ -354,8 +356,69 @@ def test_cost_is_told_before_the_first_call(tmp_path: Path) -> None:
 
     with StubLLM(reply) as stub:
         domain(stub, path, tmp_path / "out", display=Display(stderr), domain={"model": "m-1"})
-        wanted = f"m-1 at {stub.base_url}: 2 documents to label, at most 10 calls\n"
-    assert wanted in told[0]
+    sent = sum(len(m["content"]) for call in stub.calls for m in call.body["messages"])
+    line = f"m-1 at {stub.base_url}: 2 documents to label, at most 10 calls, not counting retries, and about {-(-sent // 4):,} tokens"
+    assert line in told[0]
+
+
+def test_cost_is_told_in_python_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path / "a.jsonl", [text(0)])
+    told: list[str] = []
+
+    def reply(call: Call) -> Reply:
+        told.append(capsys.readouterr().err)
+        return answer(NEGATIVE[call.stage])
+
+    with StubLLM(reply) as stub:
+        result = domain(stub, path, tmp_path / "out")
+        assert f"gpt-4o-mini at {stub.base_url}: 1 document to label, at most 5 calls" in told[0]
+        assert told[0].strip() in result.messages
+        assert domain(stub, path, tmp_path / "out").messages == []  # nothing left to ask
+    assert capsys.readouterr().err == ""
+
+
+def test_the_limit_does_not_count_what_is_cached(tmp_path: Path) -> None:
+    path, cache = write(tmp_path / "a.jsonl", [text(i) for i in range(6)]), tmp_path / "cache"
+
+    def reply(call: Call) -> Reply:
+        is_refused = call.text == text(5) and call.stage == "academic"
+        return failure(400, "blocked", "content_filter") if is_refused else answer(NEGATIVE[call.stage])
+
+    with StubLLM(reply) as stub:
+        domain(stub, path, tmp_path / "first", cache)
+        stub.reply = lambda call: answer(NEGATIVE[call.stage])
+        stub.calls.clear()
+        with pytest.raises(BudgetError, match=r"1 document to label, at most 2 calls.*--max-requests 2,"):
+            domain(stub, path, tmp_path / "out", cache, domain={"max_requests": 1})
+        assert stub.calls == []
+        domain(stub, path, tmp_path / "out", cache, domain={"max_requests": 2})
+        assert [call.stage for call in stub.calls] == ["academic", "remaining"]
+        domain(stub, path, tmp_path / "other", cache, domain={"max_requests": 0})
+        assert len(stub.calls) == 2
+
+
+def test_the_limit_holds_against_retries(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", [text(i) for i in range(5)])
+    with StubLLM(lambda call: failure(500) if call.nth == 0 else answer(NEGATIVE[call.stage])) as stub:
+        with pytest.raises(BudgetError, match="the limit of 25 requests"):
+            domain(stub, path, tmp_path / "out", domain={"max_requests": 25, "max_attempts": 9})
+        assert len(stub.calls) == 25
+
+
+def test_an_llm_is_asked_by_run_domain_only(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", [text(0)])
+    told = "topic asks an LLM endpoint, .* use `tagcorpus run domain`"
+    with StubLLM() as stub:
+        paid = {"topic": {"backend": "openai", "base_url": stub.base_url, "llm_cache": "none"}}
+        with pytest.raises(ConfigError, match=told):
+            tagcorpus.run("tag", input=path, output=tmp_path / "out", taggers=["topic=domain"], **paid)
+        with pytest.raises(ConfigError, match=told):
+            tagcorpus.tag([text(0)], ["topic=domain"], paid)
+        with pytest.raises(ConfigError, match=told):
+            TagDocuments(["topic=domain"], paid)
+        assert stub.connections == 0
+    assert not (tmp_path / "out").exists()
+    assert tagcorpus.tag([text(0)], ["domain"])["domain.backend"][0].as_py().startswith("fasttext:")
 
 
 # Faults
@@ -515,7 +578,71 @@ def test_a_refused_key_ends_the_run(tmp_path: Path) -> None:
         domain(stub, path, tmp_path / "out")
 
 
+def test_many_odd_answers_are_told(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", [*(text(i) for i in range(10)), "short"])
+    odd = [text(0), text(1)]
+
+    def reply(call: Call) -> Reply:
+        if call.text == text(9):
+            return answer("web, or is", finish_reason="length")
+        return answer("I cannot say" if call.text in odd else "code" if call.stage == "code" else NEGATIVE[call.stage])
+
+    with StubLLM(reply) as stub:
+        result = domain(stub, path, tmp_path / "two")
+        assert (result.summary["domain"]["asked"], result.summary["domain"]["off_menu"]) == (10, 2)
+        assert result.summary["domain"]["labels"]["error"] == 1
+        assert not any("asked about" in m for m in result.messages)
+        odd.append(text(2))
+        done = shell("-i", path, "-o", tmp_path / "three", "--base-url", stub.base_url, "--llm-cache", "none")
+    assert "3 of 10 documents asked about got an answer that is none of the choices" in done.stderr
+    assert "got no label" not in done.stderr
+
+
+def test_a_model_that_is_cut_off_gives_no_labels(tmp_path: Path) -> None:
+    path, cache = write(tmp_path / "a.jsonl", [text(i) for i in range(60)]), tmp_path / "cache"
+    with StubLLM(lambda _: answer("<think> Let me see", finish_reason="length")) as stub:
+        done = shell("-i", path, "-o", tmp_path / "out", "--base-url", stub.base_url, "--llm-cache", cache)
+        assert done.returncode == 1
+        assert "does not answer within max_answer_tokens" in done.stderr
+        assert not parts(tmp_path / "out")
+        stub.reply = lambda call: answer("code" if call.stage == "code" else NEGATIVE[call.stage])
+        domain(stub, path, tmp_path / "out", cache)
+    assert {r["prediction"] for r in predicted(tmp_path / "out/predicted_domains.csv")} == {"code"}
+
+
 # Choices
+
+
+@pytest.mark.parametrize("backend", [{}, {"backend": "fasttext"}], ids=["auto", "fasttext"])
+@pytest.mark.parametrize(
+    "given", [{"model": "m"}, {"tree": "t.yaml"}, {"max_requests": 5}, {"concurrency": 2}, {"llm_cache": "c"}]
+)
+def test_the_embedded_model_takes_no_options_of_an_llm(
+    tmp_path: Path, backend: dict[str, str], given: dict[str, Any]
+) -> None:
+    path = write(tmp_path / "a.jsonl", [text(0)])
+    (name,) = given
+    with pytest.raises(
+        ConfigError, match=rf"--{name.replace('_', '-')} \(domain.{name}\).*--backend openai.*OPENAI_BASE_URL"
+    ):
+        tagcorpus.run("domain", input=path, output=tmp_path / "out", domain={**backend, **given})
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_embedded_model_takes_the_printed_configuration(tmp_path: Path) -> None:
+    path, config = write(tmp_path / "a.jsonl", [text(0)]), tmp_path / "config.yaml"
+    printed = subprocess.run([COMMAND, "config", "domain"], capture_output=True, check=True)
+    config.write_bytes(printed.stdout)
+    assert shell("-i", path, "-o", tmp_path / "out", "--config", config).returncode == 0
+
+
+def test_a_missing_key_is_noticed_before_anything_is_read(tmp_path: Path) -> None:
+    done = shell("-i", "-", "-o", tmp_path / "out", "--backend", "openai", stdin=subprocess.DEVNULL)
+    assert done.returncode == 2
+    assert "OPENAI_API_KEY is not set" in done.stderr
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(ConfigError, match="OPENAI_API_KEY is not set"):
+        tagcorpus.run("domain", input=tmp_path / "none.jsonl", domain={"backend": "openai"})
 
 
 def own_tree() -> dict[str, Any]:
@@ -569,7 +696,8 @@ def test_a_bad_tree_is_named_by_its_place(tmp_path: Path) -> None:
         assert str(arguments[1]) in done.stderr
         assert "Traceback" not in done.stderr
         assert not (tmp_path / "out").exists()
-    assert "stages[0].choices.other.next: no stage named 'lwa'" in shell("-i", path, "--tree", tree).stderr
+    done = shell("-i", path, "--base-url", "http://127.0.0.1:9/v1", "--tree", tree)
+    assert "stages[0].choices.other.next: no stage named 'lwa'" in done.stderr
 
 
 @pytest.mark.parametrize(

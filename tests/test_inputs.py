@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from tagcorpus.errors import InputError
@@ -82,6 +87,64 @@ def test_a_folder_brings_known_suffixes_only(tmp_path: Path) -> None:
     assert names(tmp_path / "s [1]") == ["f.csv"]
 
 
+def test_compressed_json_counts_in_a_folder(tmp_path: Path) -> None:
+    put(tmp_path, "a.json", "b.json.gz", "c.JSON.zst", "sub/d.json.gz")
+    assert names(tmp_path) == ["b.json.gz", "c.JSON.zst", "sub/d.json.gz"]
+
+
+def test_what_a_folder_leaves_out_is_told(tmp_path: Path) -> None:
+    put(tmp_path, "a.jsonl", "b.jsonl.bz2", "c.txt", "d.txt", "notes", "removed_a.jsonl", "e.json", "f.parquet.gz")
+    put(tmp_path, ".hidden.jsonl", ".git/x", "old.tagcorpus/plan/a.json", "out.jsonl")
+    skipped: Counter[str] = Counter()
+    found = inputs.find([str(tmp_path)], excludes=["out*"], skipped=skipped)
+    assert [f.name for f in found] == ["a.jsonl"]
+    told = "2 .txt, 1 *.tagcorpus, 1 .bz2, 1 .json, 1 .parquet.gz, 1 removed_*, 1 without a suffix"
+    assert inputs.skipped_told(skipped) == f"skipped in folders: {told}"
+    assert inputs.skipped_told(Counter()) == ""
+    many = inputs.skipped_told(Counter({f".s{i}": 20 - i for i in range(12)}))
+    assert many.endswith("13 .s7, 42 others")
+    (tmp_path / "a.jsonl").unlink()
+    with pytest.raises(InputError, match=r"let through; skipped in folders: 2 \.txt, "):
+        names(tmp_path, excludes=("out*",))
+
+
+@pytest.mark.parametrize("output", ["out", "deep/er/out", "."])
+def test_the_output_inside_an_input_folder_is_no_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    put(
+        tmp_path,
+        "a.jsonl",
+        "deep/b.jsonl",
+        f"{output}/quarantine/a.jsonl/part-00000.jsonl",
+        f"{output}/summary/tag.csv",
+    )
+    put(tmp_path, f"{output}/filtered/a.jsonl", "outer/c.jsonl", "result.csv")
+    expected = ["a.jsonl", "deep/b.jsonl", "outer/c.jsonl"]
+    place = tmp_path / output
+    given = [str(place), str(tmp_path / "result.csv")]
+    assert [f.name for f in inputs.find([str(tmp_path)], outputs=given)] == expected
+    assert [f.name for f in inputs.find([f"{tmp_path}/**/*.*"], outputs=given)] == expected
+    monkeypatch.chdir(tmp_path)
+    assert [f.name for f in inputs.find(["."], outputs=[output, "result.csv"])] == expected
+    # What an earlier run kept is read where it is named.
+    (kept,) = inputs.find([str(place / "filtered")], outputs=given)
+    assert kept.name == "a.jsonl"
+    assert len(inputs.find([str(tmp_path)])) == 7
+
+
+@pytest.mark.parametrize("output", ["", "sub/old/"])
+def test_the_output_of_another_run_is_no_input(tmp_path: Path, output: str) -> None:
+    put(tmp_path, "a.jsonl", f"{output}plan/a.jsonl.json", f"{output}attributes/length/a.jsonl/part-00000.parquet")
+    put(
+        tmp_path,
+        f"{output}quarantine/a.jsonl/part-00000.jsonl",
+        "dolma/attributes/b.jsonl",
+        "planner/attributes/c.jsonl",
+    )
+    assert names(tmp_path) == ["a.jsonl", "dolma/attributes/b.jsonl", "planner/attributes/c.jsonl"]
+
+
 def test_glob_and_exclude_filter_a_folder(tmp_path: Path) -> None:
     put(tmp_path, "a.jsonl", "b.jsonl", "sub/a.jsonl", "sub/c.csv")
     assert names(tmp_path, globs=("*.jsonl",)) == ["a.jsonl", "b.jsonl", "sub/a.jsonl"]
@@ -116,6 +179,54 @@ def test_labels_tell_equal_names_apart(tmp_path: Path) -> None:
         "org/two.v1/x.jsonl",
         "org/two.v1/y.jsonl",
     ]
+
+
+@pytest.mark.parametrize("label", ["..", ".", "../../x", "a/../..", "a/.", "./a"])
+def test_a_label_cannot_lead_out_of_the_output(tmp_path: Path, label: str) -> None:
+    put(tmp_path, "a.jsonl")
+    with pytest.raises(InputError, match="leads out of the output folder"):
+        names(f"{label}={tmp_path}/a.jsonl")
+
+
+def test_a_name_cannot_lead_out_of_the_output() -> None:
+    """In an object store `..` is a name like any other."""
+    store = fsspec.filesystem("memory")
+    store.pipe("/odd/names/../x.jsonl", b"{}")
+    try:
+        with pytest.raises(InputError, match=r"would be called '\.\./x\.jsonl'"):
+            inputs.find(["memory://odd/names/*/x.jsonl"])
+    finally:
+        store.rm("/odd", recursive=True)
+
+
+@pytest.fixture
+def unprivileged() -> Iterator[Path]:
+    """A folder, and only the rights that its modes give: root may read anything."""
+    me = os.geteuid()
+    with tempfile.TemporaryDirectory() as folder:
+        if me == 0:
+            os.chown(folder, 65534, -1)
+            os.seteuid(65534)
+        try:
+            yield Path(folder)
+        finally:
+            os.seteuid(me)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes and users as POSIX has them")
+def test_what_may_not_be_read_is_told(unprivileged: Path) -> None:
+    put(unprivileged, "a.jsonl", "b.jsonl", "sub/c.jsonl")
+    (unprivileged / "b.jsonl").chmod(0)
+    for argument in (unprivileged, unprivileged / "b.jsonl", f"{unprivileged}/*.jsonl"):
+        with pytest.raises(
+            InputError, match=r"b\.jsonl \(--input\) cannot be read: Permission denied\. See to its perm"
+        ):
+            names(argument)
+    assert names(unprivileged, excludes=("b*",)) == ["a.jsonl", "sub/c.jsonl"]
+    (unprivileged / "sub").chmod(0)
+    with pytest.raises(InputError, match=r"Permission denied: .*/sub/'\. See to the permissions"):
+        names(unprivileged, excludes=("b*",))
+    (unprivileged / "sub").chmod(0o700)
 
 
 def test_what_is_not_there(tmp_path: Path) -> None:
@@ -157,6 +268,20 @@ def test_links_in_a_circle_end(tmp_path: Path) -> None:
     assert names(tmp_path / "d") == ["a.jsonl"]
 
 
+def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
+    put(tmp_path, "d/a.jsonl", "far/b.jsonl", "far/sub/c.jsonl", "other/e.jsonl")
+    (tmp_path / "d" / "far").symlink_to(tmp_path / "far")
+    (tmp_path / "far" / "back").symlink_to(tmp_path / "d")
+    (tmp_path / "far" / "round").symlink_to(tmp_path / "far")
+    (tmp_path / "d" / "up").symlink_to(tmp_path)
+    (tmp_path / "d" / "zfar").symlink_to(tmp_path / "far")
+    (tmp_path / "d" / "loop").symlink_to(tmp_path / "d" / "loop")
+    skipped: Counter[str] = Counter()
+    found = inputs.find([str(tmp_path / "d")], skipped=skipped)
+    assert [f.name for f in found] == ["a.jsonl", "far/b.jsonl", "far/sub/c.jsonl"]
+    assert skipped == {"link to a folder that is read already": 4, "without a suffix": 1}
+
+
 def test_standard_input_is_recognised_by_its_content(tmp_path: Path) -> None:
     for head, kind in [
         (b"{}", ("jsonl", "")),
@@ -165,6 +290,9 @@ def test_standard_input_is_recognised_by_its_content(tmp_path: Path) -> None:
         (b"PAR1", ("parquet", "")),
         (b"ARROW1\0\0", ("arrow", "")),
         (b"", ("jsonl", "")),
+        (b"\xef\xbb\xbf\n {", ("jsonl", "")),
+        (b" " * (1 << 17) + b"{", ("jsonl", "")),
+        (gzip.compress(b'{"text": "x"}'), ("jsonl", "gz")),
     ]:
         (tmp_path / "copy").write_bytes(head)
         (found,) = inputs.find(["-"], stdin_copy=str(tmp_path / "copy"))
@@ -173,6 +301,14 @@ def test_standard_input_is_recognised_by_its_content(tmp_path: Path) -> None:
     assert labelled.name == "model/x/stdin"
     with pytest.raises(InputError, match="standard input"):
         inputs.find(["-"])
+
+
+@pytest.mark.parametrize("data", [b"id,text\n1,a\n", b'[{"text": "x"}]', b"\xef\xbb\xbfid,text\n"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_standard_input_of_another_kind_is_refused(tmp_path: Path, data: bytes, packed: bool) -> None:
+    (tmp_path / "copy").write_bytes(gzip.compress(data) if packed else data)
+    with pytest.raises(InputError, match=r"standard input .* it can be JSONL .*Parquet or Arrow\. Save CSV"):
+        inputs.find(["-"], stdin_copy=str(tmp_path / "copy"))
 
 
 def test_identity_changes_with_the_file(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ import pytest
 from stub_llm import CUT, CUT_LENGTH, DROP, HANG, NEGATIVE, NOISE, Call, Reply, StubLLM, answer, failure
 
 from tagcorpus.errors import BudgetError, ConfigError, IncompleteError, LLMError, OutputError, TaggerError
-from tagcorpus.taggers._llm import Caller, caller, close_all
+from tagcorpus.taggers._llm import Caller, answer_key, caller, close_all, request_body
 from tagcorpus.taggers._llm_cache import AnswerCache, default_path
 from tagcorpus.taggers._llm_endpoint import Settings, checked_url, public_url
 from tagcorpus.taggers._llm_reply import Answer, Failure, judge
@@ -121,6 +121,74 @@ def test_an_empty_answer_is_off_menu_not_a_failure() -> None:
     with StubLLM(once(answer(""))) as stub:
         (walk,) = caller(settings(stub)).finish(walks(1))
         assert (walk.label, walk.is_off_menu, len(stub.calls)) == ("unknown", True, 5)
+
+
+THINKING = answer("<think>Okay, the user wants me to", finish_reason="length")
+
+
+@pytest.mark.parametrize("cut", [THINKING, answer("", finish_reason="length")], ids=["thinking", "empty"])
+def test_a_model_that_never_gets_to_an_answer_ends_the_run(cut: Reply, tmp_path: Path) -> None:
+    with StubLLM(lambda _: cut) as stub:
+        asked = caller(settings(stub, concurrency=1, cache=str(tmp_path / "c")))
+        with pytest.raises(TaggerError, match=r"does not answer within max_answer_tokens.*raise max_answer_tokens"):
+            asked.finish(walks(*range(50)))
+        assert len(stub.calls) == 2  # one question, and harmless words
+        assert sqlite3.connect(tmp_path / "c").execute("SELECT count(*) FROM answers").fetchone() == (0,)
+
+
+def test_harmless_words_alone_do_not_clear_a_model() -> None:
+    with StubLLM(lambda call: THINKING if call.stage else answer("yes")) as stub:
+        with pytest.raises(TaggerError, match="does not answer within max_answer_tokens"):
+            caller(settings(stub, concurrency=1)).finish(walks(*range(50)))
+        assert (len(stub.calls), stub.calls_by_stage[""]) == (11, 1)
+
+
+def test_an_answer_cut_off_is_no_label_and_is_not_kept(tmp_path: Path) -> None:
+    def reply(call: Call) -> Reply:
+        if call.text.endswith("cut") and call.stage == "web":
+            return THINKING
+        # At the limit of tokens, and yet an answer.
+        return answer(NEGATIVE[call.stage], finish_reason="length")
+
+    with StubLLM(reply) as stub:
+        chosen = settings(stub, cache=str(tmp_path / "c"))
+        cut, whole = caller(chosen).finish(walks("cut", 1))
+        assert (cut.label, cut.stage, cut.n_calls) == (None, "web", 3)
+        assert cut.error == "answer cut off at 10 tokens: '<think>Okay, the user wants me to'"
+        assert (whole.label, whole.is_off_menu) == ("unknown", False)
+        close_all()
+        assert caller(chosen).finish(walks("cut", 1)) == [cut, whole]
+        assert [call.text[-3:] for call in stub.calls[8:]] == ["cut"]
+
+
+def test_an_old_non_answer_in_the_cache_is_asked_again(tmp_path: Path) -> None:
+    with StubLLM() as stub:
+        chosen = settings(stub, cache=str(tmp_path / "c"))
+        (walk,) = walks(1)
+        cache = AnswerCache(tmp_path / "c")
+        cache.put([(answer_key(chosen, request_body(chosen, walk.messages() or [])), Answer("", "length"))])
+        cache.close()
+        assert caller(chosen).finish([walk])[0].is_off_menu is False
+        assert len(stub.calls) == 5
+
+
+def test_what_another_run_paid_for_meanwhile_is_not_asked(tmp_path: Path) -> None:
+    first, second = walks(1, 2)
+
+    def reply(call: Call) -> Reply:
+        if len(stub.calls) == 1:
+            other = AnswerCache(tmp_path / "c")
+            body = request_body(chosen, second.messages() or [])
+            other.put([(answer_key(chosen, body), Answer("incoherent"))])
+            other.close()
+        return answer(NEGATIVE[call.stage])
+
+    with StubLLM(reply) as stub:
+        chosen = settings(stub, concurrency=1, cache=str(tmp_path / "c"))
+        asked = caller(chosen)
+        assert [walk.label for walk in asked.finish([first, second])] == ["unknown", "incoherent"]
+        assert {call.text[-1] for call in stub.calls} == {"1"}
+        assert asked.usage.cache_hits == 1
 
 
 def test_retry_after_pauses_every_call() -> None:

@@ -6,12 +6,15 @@ import json
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from tagcorpus.errors import ConfigError
+from tagcorpus.pipelines import describe, selftests
 from tagcorpus.taggers import load, names, tagger_class
 from tagcorpus.taggers._batch import DocumentBatch
 
@@ -199,6 +202,89 @@ def test_what_is_wrong_with_a_parameter(
 def test_a_choice_names_its_choices() -> None:
     with pytest.raises(ConfigError, match=r"^--set language\.engine must be .*cld2.*fasttext.*, got 'cld3'$"):
         load("language", {"engine": "cld3"})
+
+
+# Plug-ins
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Makes a distribution known that brings taggers; its module is `source`."""
+
+    def install(source: str = "", distribution: str = "somebodys", **entries: str) -> None:
+        info = tmp_path / distribution / f"{distribution}-1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
+        told = "".join(f"{name} = {value}\n" for name, value in entries.items())
+        (info / "entry_points.txt").write_text(f"[tagcorpus.taggers]\n{told}")
+        (tmp_path / distribution / f"{distribution}_module.py").write_text(source)
+        monkeypatch.syspath_prepend(str(tmp_path / distribution))
+
+    yield install
+    sys.modules.pop("somebodys_module", None)
+
+
+GOOD = """
+import dataclasses, pyarrow as pa
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+    "Says what it was given."
+    mark: str
+    version = "1"
+    columns = pa.schema([pa.field("mark", pa.string())])
+"""
+
+
+@pytest.mark.parametrize(
+    ("entry", "source", "error"),
+    [
+        ("no_such_module:X", "", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("somebodys_module:X", "", "AttributeError: module 'somebodys_module' has no attribute 'X'"),
+        ("somebodys_module:X", "1 / 0", "ZeroDivisionError: division by zero"),
+        ("somebodys_module:X", "raise SystemExit('off')", "SystemExit: off"),
+        ("somebodys_module:X", "X = 3", "is no dataclass"),
+        ("somebodys_module:X", "class X: pass", "is no dataclass"),
+    ],
+)
+def test_a_broken_plugin_is_named_and_hides_nothing(
+    plugin: Callable[..., None], entry: str, source: str, error: str
+) -> None:
+    plugin(source, broken=entry)
+    with pytest.raises(ConfigError) as raised:
+        load("broken")
+    assert f"the tagger 'broken' of somebodys 1.0 ({entry}) " in str(raised.value)
+    assert error in str(raised.value)
+    lines = describe.taggers(None).splitlines()
+    assert [line.split()[0] for line in lines if not line.startswith(" ")] == names()
+    (line,) = [line for line in lines if "cannot be used" in line]
+    assert line.startswith("broken       cannot be used: the tagger 'broken' of somebodys 1.0")
+    finding = selftests.plugins()
+    assert finding.state == "broken"
+    assert error in finding.found
+
+
+@pytest.mark.parametrize("name", ["length", "fresh"])
+def test_a_name_belongs_to_one_tagger(plugin: Callable[..., None], name: str) -> None:
+    plugin(**{name: "somebodys_module:X"})
+    other = "tagcorpus itself"
+    if name == "fresh":
+        plugin(distribution="elsewhere", fresh="elsewhere_module:Y")
+        other = "elsewhere 1.0 (elsewhere_module:Y)"
+    with pytest.raises(ConfigError, match=f"^the tagger name '{name}' is claimed by ") as error:
+        load(name)
+    assert "somebodys 1.0 (somebodys_module:X)" in str(error.value)
+    assert other in str(error.value)
+
+
+def test_a_parameter_without_a_default_must_be_given(plugin: Callable[..., None]) -> None:
+    plugin(GOOD, given="somebodys_module:Given")
+    with pytest.raises(ConfigError, match=r"^g needs --set g\.mark=…$"):
+        load("given", {}, "g")
+    loaded: Any = load("given", {"mark": "?"})
+    assert loaded.mark == "?"
+    assert (selftests.plugins().state, selftests.plugins().found) == ("ok", "given")
+    assert "cannot be used: given needs --set given.mark=…" in describe.taggers(None)
 
 
 # Imports
