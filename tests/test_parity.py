@@ -117,6 +117,6 @@ def test_same_bytes_everywhere(pipeline: str, corpus: Path, address: str, tmp_pa
         assert published(tmp_path / begun) == wanted
 
 
-@pytest.fixture(params=PIPELINES)
+@pytest.fixture(params=["tag", *(pytest.param(p, marks=pytest.mark.slow) for p in PIPELINES if p != "tag")])
 def pipeline(request: pytest.FixtureRequest) -> str:
     return str(request.param)

@@ -173,6 +173,7 @@ def test_run_is_the_same_as_local(run: Run, local: dict[str, bytes]) -> None:
     assert json.loads(ledger.read_text())["executor"] == "ray"
 
 
+@pytest.mark.slow
 def test_more_workers_than_cpus(run: Run, local: dict[str, bytes]) -> None:
     """Those for which there is no place hold nothing back."""
     found = run.run("ray", "ray", "--workers", "5")
@@ -194,6 +195,7 @@ def test_killed_node(run: Run, local: dict[str, bytes]) -> None:
     assert "(raylet)" not in found.out  # Ray says there what befell the node
 
 
+@pytest.mark.slow
 def test_killed_worker(run: Run, local: dict[str, bytes]) -> None:
     run.tokens("kill", 1)
     found = run.run("ray", "ray")
@@ -202,6 +204,7 @@ def test_killed_worker(run: Run, local: dict[str, bytes]) -> None:
     assert tree(run.root / "ray") == local
 
 
+@pytest.mark.slow
 def test_range_that_kills_three_workers(run: Run) -> None:
     run.tokens("kill", 9)
     found = run.run("ray", "ray")
@@ -210,6 +213,7 @@ def test_range_that_kills_three_workers(run: Run) -> None:
     assert run.left("kill") == 6
 
 
+@pytest.mark.slow
 def test_failing_range_is_named_with_its_error(run: Run) -> None:
     part = run.root / "ray" / "attributes" / "held" / "a.jsonl" / "part-00001.parquet"
     (part / "in the way").mkdir(parents=True)
@@ -256,6 +260,7 @@ def test_code_on_the_nodes(run: Run) -> None:
     assert {r["nodes_pid"] for r in rows} <= {n.all_processes["raylet"][0].process.pid for n in run.nodes.nodes}
 
 
+@pytest.mark.slow
 def test_interrupt(run: Run, local: dict[str, bytes]) -> None:
     run.tokens("hold", 1)
     running = run.start("ray", "ray")
@@ -282,6 +287,7 @@ def gone(pid: int) -> None:
     assert ready, f"process {pid} lives on"
 
 
+@pytest.mark.slow
 def test_cluster_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(jsonl(texts(20)))
     mark = f"RAY_TEST_MARK={uuid.uuid4()}"
@@ -309,6 +315,7 @@ def test_cluster_of_its_own(tmp_path: Path) -> None:
             gone(int(process.name))
 
 
+@pytest.mark.slow
 def test_llm_calls_are_made_by_the_launcher(run: Run) -> None:
     from stub_llm import StubLLM
 
