@@ -11,6 +11,7 @@ import shlex
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -104,6 +105,7 @@ class Job:
 
     def _find(self) -> list[InputFile]:
         options = self.options
+        copy = None
         if any(inputs.label_and_path(a)[1] == "-" for a in options.input):
             if options.output is None:
                 raise ConfigError("--input - (standard input) needs --output FOLDER")
@@ -111,8 +113,12 @@ class Job:
             self._open.callback(shutil.rmtree, self._spool, ignore_errors=True)
             copy = os.path.join(self._spool, "stdin")
             inputs.spool_stdin(copy)
-            return inputs.find(options.input, options.glob, options.exclude, copy)
-        return inputs.find(options.input, options.glob, options.exclude)
+        skipped: Counter[str] = Counter()
+        outputs = [p for p in (options.output, options.work) if p]
+        found = inputs.find(options.input, options.glob, options.exclude, copy, outputs=outputs, skipped=skipped)
+        if skipped:
+            self.display.say(inputs.skipped_told(skipped))
+        return found
 
     def _output(self) -> tuple[str | None, str]:
         """The single file that the main result goes to, if one is wanted, and the folder for everything."""
@@ -140,8 +146,6 @@ class Job:
 
     def _check_default_folder(self) -> None:
         """A default folder that holds another input's results is not ours to add to."""
-        if not self.output.exists("plan"):
-            return
         for planned in load_plan(self.output, skip_damaged=True):
             if not self._is_ours(planned.file):
                 raise ConfigError(
@@ -169,7 +173,7 @@ class Job:
         """A trial must not take the place of the whole, and what is gone must not stay among the results."""
         is_trial = self.options.limit is not None or self.reading.sample < 1
         found = {f.path for f in self.files}
-        for planned in load_plan(self.output, skip_damaged=True) if self.output.exists("plan") else ():
+        for planned in load_plan(self.output, skip_damaged=True):
             if is_trial and not planned.is_trial and planned.file.path in found and not self.options.overwrite:
                 raise ConfigError(
                     f"{self.output} holds results of all of {planned.file.name}; a trial (--limit, --sample) would replace "

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -20,7 +20,7 @@ from tagcorpus.pipelines.ranges import Range
 from tagcorpus.pipelines.records import BadRecord
 from tagcorpus.pipelines.storage import Folder
 
-PLAN_VERSION = 1
+PLAN_VERSION = 2
 # A large uncompressed file is indexed in segments of this many ranges, several at a time.
 RANGES_PER_SEGMENT = 16
 LOOK_AT_ROWS = 100
@@ -32,7 +32,7 @@ class PlannedFile:
 
     file: InputFile
     ranges: tuple[Range, ...]
-    is_trial: bool = False
+    is_trial: bool = field(default=False, compare=False)
 
     @property
     def rows(self) -> int:
@@ -222,9 +222,9 @@ def _store(output: Folder, planned: PlannedFile, identity: dict[str, Any] | None
 
 def load_plan(output: Folder, *, skip_damaged: bool = False) -> list[PlannedFile]:
     """Every planned file that an output holds, by name. Raises InputError when there is none, or when one is damaged
-    (the next run makes it anew) and is not to be skipped."""
+    (the next run makes it anew); with `skip_damaged`, whatever can be read, be it nothing."""
     names = [n for n in output.files("plan") if n.endswith(".json")]
-    if not names:
+    if not names and not skip_damaged:
         raise InputError(f"{output} holds no plan: it is not the output folder of a tagcorpus run")
     found = []
     for name in names:

@@ -16,7 +16,7 @@ from tagcorpus.cli import main
 from tagcorpus.pipelines import storage
 
 
-def invoke(*arguments: str | Path) -> Result:
+def invoke(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["run", "tag", "--taggers", "length", *map(str, arguments)])
 
 
