@@ -16,7 +16,7 @@ import zstandard
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tagcorpus.errors import InputError
+from tagcorpus.errors import IncompleteError
 from tagcorpus.pipelines import lines
 from tagcorpus.pipelines.inputs import InputFile
 from tagcorpus.pipelines.ranges import Range
@@ -166,7 +166,7 @@ def test_a_file_that_changed_since_it_was_planned_is_not_read(tmp_path: Path, af
     if after.startswith(b"one\ntwo\n"):
         assert [line.data for line in read_all(file, ranges)] == [b"one", b"two"]  # appended: the range still holds
     else:
-        with pytest.raises(InputError, match="changed while it was being read"):
+        with pytest.raises(IncompleteError, match="changed while it was being read"):
             read_all(file, ranges)
 
 

@@ -345,6 +345,7 @@ def joined(nodes: Nodes) -> Iterator[tuple[Cluster, list[str]]]:
         yield cluster, said
 
 
+@pytest.mark.slow  # joins in this process, whose first import of ray must be here
 def test_full_cluster_is_told(joined: tuple[Cluster, list[str]]) -> None:
     cluster, said = joined
     first = [cluster.slot([Act({})], 1) for _ in range(2)]
@@ -365,6 +366,7 @@ def test_full_cluster_is_told(joined: tuple[Cluster, list[str]]) -> None:
         slot.close()
 
 
+@pytest.mark.slow  # joins in this process, whose first import of ray must be here
 def test_preflight(joined: tuple[Cluster, list[str]], tmp_path: Path) -> None:
     cluster, said = joined
     (tmp_path / "a.jsonl").write_bytes(jsonl(["text"]))
