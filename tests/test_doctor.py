@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -302,15 +303,19 @@ def test_offline_asks_nobody(server: ThreadingHTTPServer) -> None:
     assert server.asked == []  # type: ignore[attr-defined]
 
 
-def test_ray_that_is_not_there(server: ThreadingHTTPServer) -> None:
-    address = f"127.0.0.1:{server.server_address[1]}"
-    server.socket.close()
+def test_ray_that_is_not_there() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, never listening: nobody else can get the port, and it refuses
+        _refused(f"127.0.0.1:{taken.getsockname()[1]}")
+    assert reachable.ray_cluster("local").state == "warning"
+
+
+def _refused(address: str) -> None:
     for given in (address, f"ray://{address}"):
         found = reachable.ray_cluster(given)
         assert found.state == "broken"
         assert "Connection refused" in found.found
         assert "ray start --head" in found.fix
-    assert reachable.ray_cluster("local").state == "warning"
 
 
 def test_nodes_with_other_versions_are_named() -> None:
