@@ -190,7 +190,7 @@ def test_running_then_killed_then_resumed(corpus: Corpus, workers: int) -> None:
 
 def _waits_for_last(found: dict[str, Any]) -> bool:
     ranges = found["running"][0]["progress"].get("ranges") or [{}]
-    return ranges[-1].get("last_row") == 60
+    return bool(ranges[-1].get("last_row") == 60)
 
 
 def test_a_run_that_ends_takes_its_heartbeat_with_it(corpus: Corpus) -> None:
