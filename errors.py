@@ -8,6 +8,7 @@ TagcorpusError          1   failed; will fail again unchanged
   LostRowsError         1   the conservation count does not add up
   IncompleteError       4   some ranges are unpublished; the same command may finish them
     LLMError            4   the endpoint kept failing after all retries
+    DamagedError        4   a working file is damaged or gone; it was removed, so that it is made anew
   BudgetError           5   a budget the user set would be passed
 """
 
@@ -48,6 +49,10 @@ class IncompleteError(TagcorpusError):
 
 
 class LLMError(IncompleteError):
+    exit_code = 4
+
+
+class DamagedError(IncompleteError):
     exit_code = 4
 
 

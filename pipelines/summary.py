@@ -37,6 +37,7 @@ KEPT_ROWS = 4_000_000
 
 Floats = npt.NDArray[np.float64]
 Keys = npt.NDArray[np.uint64]
+Digits = Callable[[Floats, int, Sequence[int]], list[npt.NDArray[np.int64]]]
 
 
 def summarise(
@@ -71,6 +72,8 @@ def _columns(parts: _Parts, instance: Instance) -> dict[str, Any]:
             found[field.name] = _of_numbers(lambda name=field.name: parts.column(name))  # type: ignore[misc]
         elif pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
             found[field.name] = _of_strings(parts.column(field.name))
+        elif pa.types.is_list(field.type):
+            found[field.name] = _of_lists(parts.column(field.name))
         meaning = {k.decode(): v.decode() for k, v in (field.metadata or {}).items()}
         found.setdefault(field.name, {}).update(meaning)
     return found
@@ -167,6 +170,15 @@ def _of_booleans(column: Iterable[pa.ChunkedArray]) -> dict[str, Any]:
     return {"n": n, "missing": missing, "true": true, "share_true": true / n if n else None}
 
 
+def _of_lists(column: Iterable[pa.ChunkedArray]) -> dict[str, Any]:
+    n = missing = values = 0
+    for array in column:
+        missing += array.null_count
+        n += len(array) - array.null_count
+        values += pc.sum(pc.list_value_length(array)).as_py() or 0
+    return {"n": n, "missing": missing, "list_values": values}
+
+
 def _of_strings(column: Iterable[pa.ChunkedArray]) -> dict[str, Any]:
     seen: Counter[str] = Counter()
     missing = 0
@@ -184,14 +196,25 @@ def _floats(array: pa.ChunkedArray) -> tuple[Floats, int]:
     return values[np.isfinite(values)], int(np.isinf(values).sum())
 
 
-def percentiles(chunks: Callable[[], Iterable[Floats]], n: int, wanted: Sequence[float]) -> list[float]:
+def digit_histograms(values: Floats, shift: int, prefixes: Sequence[int]) -> list[npt.NDArray[np.int64]]:
+    """Of the keys whose bits above shift + 16 are a prefix: how often each value of the 16 bits from `shift` on occurs."""
+    keys = ordered_keys(values)
+    above = keys >> np.uint64(shift + 16) if shift < 48 else np.zeros(len(keys), np.uint64)
+    found = ((keys >> np.uint64(shift)) & np.uint64(0xFFFF)).astype(np.int64)
+    return [np.bincount(found if shift == 48 else found[above == np.uint64(p)], minlength=1 << 16) for p in prefixes]
+
+
+def percentiles(
+    chunks: Callable[[], Iterable[Floats]], n: int, wanted: Sequence[float], digits: Digits = digit_histograms
+) -> list[float]:
     """Exact percentiles (linear interpolation, as numpy.percentile) of n values that are read several times.
 
     chunks  gives the values, float64 without NaN, anew at each call
+    digits  counts as `digit_histograms` does, which it replaces
     """
     positions = [(n - 1) * (p / 100) for p in wanted]
     ranks = sorted({r for x in positions for r in (math.floor(x), math.ceil(x))})
-    values = dict(zip(ranks, order_statistics(chunks, ranks), strict=True))
+    values = dict(zip(ranks, order_statistics(chunks, ranks, digits), strict=True))
     found = []
     for x in positions:
         a, b, t = values[math.floor(x)], values[math.ceil(x)], x - math.floor(x)
@@ -200,19 +223,17 @@ def percentiles(chunks: Callable[[], Iterable[Floats]], n: int, wanted: Sequence
     return found
 
 
-def order_statistics(chunks: Callable[[], Iterable[Floats]], ranks: Sequence[int]) -> list[float]:
+def order_statistics(
+    chunks: Callable[[], Iterable[Floats]], ranks: Sequence[int], digits: Digits = digit_histograms
+) -> list[float]:
     """The values at these 0-based ranks of the sorted whole: four passes, 16 bits of the key each."""
     prefixes = [0] * len(ranks)
     left = list(ranks)
     for shift in (48, 32, 16, 0):
         histograms = {p: np.zeros(1 << 16, np.int64) for p in set(prefixes)}
         for values in chunks():
-            keys = ordered_keys(values)
-            above = keys >> np.uint64(shift + 16) if shift < 48 else np.zeros(len(keys), np.uint64)
-            digits = ((keys >> np.uint64(shift)) & np.uint64(0xFFFF)).astype(np.int64)
-            for prefix, histogram in histograms.items():
-                chosen = digits if shift == 48 else digits[above == np.uint64(prefix)]
-                np.add(histogram, np.bincount(chosen, minlength=1 << 16), out=histogram)
+            for histogram, more in zip(histograms.values(), digits(values, shift, list(histograms)), strict=True):
+                np.add(histogram, more, out=histogram)
         cumulated = {p: np.cumsum(h) for p, h in histograms.items()}
         for i, prefix in enumerate(prefixes):
             digit = int(np.searchsorted(cumulated[prefix], left[i], side="right"))

@@ -59,6 +59,9 @@ class GigatokenTokenizer:
             self._start_afresh()
         return found
 
+    def decode(self, ids: Sequence[int]) -> str:
+        return self._exact.decode(ids)
+
     def _encode(self, texts: Sequence[str]) -> TokenIds:
         try:
             if any(has_long_blank(text) for text in texts):
@@ -114,6 +117,9 @@ class LateGigatoken:
                 return self._exact.encode_batch(texts)
             self._chosen = self._choose()
         return self._chosen.encode_batch(texts)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self._exact.decode(ids)
 
     def _choose(self) -> Tokenizer:
         if self._exact.scheme is None:

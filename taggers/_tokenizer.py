@@ -64,6 +64,10 @@ class Tokenizer(Protocol):
         """Ids of all texts (no lone surrogates), in order, on the calling thread alone."""
         ...
 
+    def decode(self, ids: Sequence[int]) -> str:
+        """What these ids stand for; bytes that are no whole character become U+FFFD."""
+        ...
+
 
 def token_ids(batch: DocumentBatch, tokenizer: Tokenizer) -> TokenIds:
     """The batch's ids under this tokenizer, computed once per batch and fingerprint. Treat them as read-only."""
@@ -132,6 +136,9 @@ class TiktokenTokenizer:
         # One call per document: tiktoken's own batch call hands Python lists through threads and costs more CPU.
         return join([self._encode(text) for text in texts])
 
+    def decode(self, ids: Sequence[int]) -> str:
+        return self._encoding.decode(ids, errors="replace")
+
     def _encode(self, text: str) -> np.ndarray[Any, np.dtype[np.uint32]]:
         try:
             # Nothing disallowed, nothing allowed: skips the search for special tokens, which become ordinary text.
@@ -168,6 +175,9 @@ class HuggingFaceTokenizer:
     def encode_batch(self, texts: Sequence[str]) -> TokenIds:
         # One call per document: the package's batch call starts a thread per core, and one worker is one thread.
         return join([np.array(self._model.encode(text, add_special_tokens=False).ids, np.uint32) for text in texts])
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return str(self._model.decode(list(ids), skip_special_tokens=False))
 
 
 def cut_long_blanks(text: str, shortest: int) -> Iterator[str]:

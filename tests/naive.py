@@ -5,9 +5,13 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import math
 import re
+import statistics
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from decimal import Decimal, localcontext
+from fractions import Fraction
 from typing import Any, ClassVar
 
 KEYWORD_PATTERNS = {
@@ -176,3 +180,138 @@ def _documents(line: bytes, fallback: str) -> str | list[tuple[str, str]]:
 def _whole(text: str) -> str:
     """Lone surrogates as U+FFFD."""
     return "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text)
+
+
+def conditional_estimates(entries: Sequence[int], contexts: Sequence[int]) -> dict[str, float]:
+    """Twin of pipelines.estimators.estimate, out of the counts of every entry and context, one by one: the formulas of
+    the papers as they are printed, on exact fractions, logarithms to 80 digits."""
+    with localcontext() as digits:
+        digits.prec = 80
+        bits = Decimal(2).ln()
+        sides = [_one_side(counts) for counts in (entries, contexts)]
+        found = {name: float((sides[0][name] - sides[1][name]) / bits) for name in sides[0] if name != "coverage"}
+        return {
+            **found,
+            "coverage_entries": float(sides[0]["coverage"]),
+            "coverage_contexts": float(sides[1]["coverage"]),
+        }
+
+
+def _decimal(x: Fraction) -> Decimal:
+    return Decimal(x.numerator) / Decimal(x.denominator)
+
+
+def _one_side(counts: Sequence[int]) -> dict[str, Decimal]:
+    """In nats."""
+    n, f1, f2 = sum(counts), list(counts).count(1), list(counts).count(2)
+    plug_in = -sum((_decimal(Fraction(c, n)) * _decimal(Fraction(c, n)).ln() for c in counts), Decimal(0))
+    good = 1 - Fraction(f1 if f1 < n else n - 1, n)
+    chao_shen = Decimal(0)
+    for c in counts:
+        p = good * Fraction(c, n)
+        chao_shen -= _decimal(p) * _decimal(p).ln() / _decimal(1 - (1 - p) ** n) if p else 0
+    seen = sum(Fraction(c, n) * sum((Fraction(1, k) for k in range(c, n)), Fraction(0)) for c in counts)
+    a = Fraction(2 * f2, (n - 1) * f1 + 2 * f2) if f2 else Fraction(2, (n - 1) * (f1 - 1) + 2) if f1 else Fraction(1)
+    unseen = Decimal(0)
+    if a < 1:
+        partial = sum(((1 - a) ** r / r for r in range(1, n)), Fraction(0))
+        unseen = _decimal(Fraction(f1, n) / (1 - a) ** (n - 1)) * (-_decimal(a).ln() - _decimal(partial))
+    return {
+        "plug_in": plug_in,
+        "miller_madow": plug_in + _decimal(Fraction(len(counts) - 1, 2 * n)),
+        "chao_shen": chao_shen,
+        "chao_wang_jost": _decimal(Fraction(seen)) + unseen,
+        "coverage": _decimal(1 - Fraction(f1, n) * (1 - a)),
+    }
+
+
+def key_gaps(keys: list[tuple[int, ...]]) -> list[int]:
+    """What lies between every key and the one before it, keys read as numbers of 64-bit digits; 0 for the first."""
+    numbers = [sum(word << 64 * place for place, word in enumerate(reversed(key))) for key in keys]
+    return [0, *(b - a for a, b in itertools.pairwise(numbers))][: len(keys)]
+
+
+def ngram_counts(ids: Any, offsets: Any, n: int) -> Counter[tuple[int, ...]]:
+    """Twin of kernels.ngrams.count_ngrams: (n tokens of context, next token) -> count."""
+    found: Counter[tuple[int, ...]] = Counter()
+    for start, end in itertools.pairwise(offsets.tolist()):
+        document = ids[start:end].tolist()
+        found.update(tuple(document[i : i + n + 1]) for i in range(len(document) - n))
+    return found
+
+
+def packed(tokens: tuple[int, ...], bits: int) -> int:
+    """Twin of the packing of entries and contexts: one integer, oldest token most significant."""
+    value = 0
+    for token in tokens:
+        value = value * 2**bits + token
+    return value
+
+
+def context_entropies(ids: Any, offsets: Any, n: int) -> dict[tuple[int, ...], tuple[int, int, float]]:
+    """Twin of kernels.entropy.conditional_entropy: context -> (count, distinct next tokens, entropy in bits)."""
+    following: defaultdict[tuple[int, ...], Counter[int]] = defaultdict(Counter)
+    for entry, count in ngram_counts(ids, offsets, n).items():
+        following[entry[:-1]][entry[-1]] += count
+    found = {}
+    for context, counts in following.items():
+        total = sum(counts.values())
+        entropy = math.fsum(-c / total * math.log2(c / total) for c in counts.values())
+        found[context] = (total, len(counts), entropy + 0.0)
+    return found
+
+
+def document_entropies(
+    ids: Any, offsets: Any, n: int, entropies: dict[tuple[int, ...], float]
+) -> list[tuple[float, float, float, float, int]]:
+    """Twin of kernels.document_entropy.document_entropies: (mean, std, min, max, positions) of every document."""
+    found = []
+    for start, end in itertools.pairwise(offsets.tolist()):
+        document = ids[start:end].tolist()
+        values = [entropies[tuple(document[i : i + n])] for i in range(len(document) - n)]
+        if values:
+            found.append((statistics.fmean(values), statistics.pstdev(values), min(values), max(values), len(values)))
+        else:
+            found.append((math.nan, math.nan, math.nan, math.nan, 0))
+    return found
+
+
+def code_measures(tree: Any, source: bytes, nodes: Any) -> dict[str, list[Any]]:
+    """Depth, type and distance to the definition of every named node, by recursion over named children; `nodes` names
+    the outer and inner types as taggers/_code_languages.py has them."""
+    depths: list[int] = []
+    found: list[Any] = []
+    parents: list[str] = []
+
+    def visit(node: Any, depth: int, parent: str) -> None:
+        depths.append(depth)
+        found.append(node)
+        parents.append(parent)
+        for child in node.named_children:
+            visit(child, depth + 1, node.type)
+
+    visit(tree.root_node, 0, "")
+    texts = [source[n.start_byte : n.end_byte] for n in found]
+
+    def chosen(outer: Any, inner: Any) -> list[int]:
+        return [i for i, n in enumerate(found) if parents[i] in outer and n.type in inner]
+
+    functions = chosen(nodes.function, nodes.name)
+    variables = chosen(nodes.variable, nodes.variable_name)
+    calls = chosen(nodes.call, nodes.name)
+    taken = {*functions, *variables, *calls}
+    uses = [i for i, n in enumerate(found) if n.type in nodes.variable_name and i not in taken]
+    distances: list[int | None] = [None] * len(found)
+    for occurrences, definitions in ((calls, functions), (uses, variables)):
+        for i in occurrences:
+            same = [found[d].end_byte for d in definitions if texts[d] == texts[i]]
+            before = [end for end in same if end <= found[i].start_byte]
+            if same:
+                distances[i] = found[i].start_byte - (max(before) if before else same[0])
+    return {
+        "depths": depths,
+        "types": [n.type for n in found],
+        "distances": distances,
+        "n_definitions": [len({*functions, *variables})],
+        "n_calls": [len(calls)],
+    }

@@ -255,6 +255,9 @@ class Wrong:
         is_odd = self.calls > self.after
         return exact().encode_batch([text.replace(self.odd, "~") if is_odd else text for text in texts])
 
+    def decode(self, ids: Any) -> str:
+        return exact().decode(ids)
+
 
 @pytest.mark.parametrize("odd", ["\u200d", "<|endoftext|>", "\u3000", "'ll", "\x1f", "1234567"])
 def test_the_check_names_the_first_difference(odd: str) -> None:

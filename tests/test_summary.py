@@ -195,7 +195,7 @@ def test_types(tmp_path: Path) -> None:
     assert found["long"]["top"] == {"b": 2, "é": 1}
     assert (found["small"]["n"], found["small"]["missing"], found["small"]["max"]) == (3, 2, 250)
     assert (found["half"]["mean"], found["half"]["missing"]) == (2.0, 1)
-    assert found["list"] == {}
+    assert found["list"] == {"n": 4, "missing": 1, "list_values": 3}
 
 
 def test_no_rows_at_all(tmp_path: Path) -> None:

@@ -1,0 +1,39 @@
+"""Views, sizes and reuse of arrays, as the kernels' wrappers need them."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Final
+
+import numpy as np
+
+_KEPT_BYTES: Final = 1 << 28  # what a thread keeps of one kind at most
+_kept = threading.local()
+
+
+def frozen(array: Any) -> Any:
+    """The array as a read-only C-ordered view: kernels compile once for read-only and writable input."""
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view
+
+
+def shortened(array: Any, length: int) -> Any:
+    """The first rows of an array that nobody else holds, with the memory of the others given back."""
+    array.resize((length, *array.shape[1:]), refcheck=False)
+    return array
+
+
+def workspace(kind: str, shape: tuple[int, ...], dtype: Any) -> Any:
+    """An array of any content, valid until this thread asks for the same kind again.
+
+    Fresh memory costs more than the sort that fills it: the system hands out every page anew and zeroed. So a thread
+    keeps one buffer of a kind, unless it is larger than 256 MiB.
+    """
+    n_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    buffer = getattr(_kept, kind, None)
+    if buffer is None or len(buffer) < n_bytes:
+        # A quarter more, so that the next somewhat larger batch fits too.
+        buffer = np.empty(min(n_bytes + n_bytes // 4, max(n_bytes, _KEPT_BYTES)) + 7 & ~7, np.uint8)
+        setattr(_kept, kind, buffer if len(buffer) <= _KEPT_BYTES else None)
+    return buffer[:n_bytes].view(dtype).reshape(shape)

@@ -1,0 +1,202 @@
+"""Next-token entropy of every n-gram context, the same to the last bit whatever the order, batches or processor.
+
+Every term of an entropy is an integer (`kernels.fixed_point`), so that the order of counting and merging changes nothing.
+Totals over contexts are in `kernels.totals`, figures of documents in `kernels.document_entropy`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import numpy as np
+from numba import njit
+
+from tagcorpus.kernels.arrays import frozen, shortened, workspace
+from tagcorpus.kernels.document_entropy import document_entropies
+from tagcorpus.kernels.fixed_point import BLOCK, TABLE, UNIT_BITS, UNITS_PER_BIT, entropy_of, log2_of, term, terms_table
+from tagcorpus.kernels.ngrams import Packing, checked, fill_runs
+from tagcorpus.kernels.radix import Ids, Sorted, bucket_starts, sort_entries, write_heads
+from tagcorpus.kernels.totals import Sums, counts_of_counts, exact_sums, key_histogram
+
+U64: TypeAlias = np.ndarray[Any, np.dtype[np.uint64]]
+I64: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
+F64: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
+
+
+_ENTRIES_AT_ONCE: Final = 1 << 15  # two words each, 512 KiB
+
+
+class Entropies(NamedTuple):
+    """Contexts, ascending, and their next-token distributions in short."""
+
+    contexts: U64
+    """uint64 [m, words], packed as the entries are (`kernels.ngrams`), without the next token."""
+    counts: I64
+    """int64 [m]: positions that have the context and a token after it."""
+    distinct: I64
+    """int64 [m]: different next tokens."""
+    entropy_bits: F64
+    """float64 [m]: entropy of the next token, bits; 0.0 exactly where there is only one."""
+
+
+def conditional_entropy(keys: U64, counts: I64, packing: Packing) -> Entropies:
+    """Next-token entropy of every context of counted entries.
+
+    keys     uint64 [k, words], ascending and distinct (`count_ngrams`, `merge`)
+    counts   int64 [k], each at least 1, altogether at most 2^50
+    returns  Entropies of m contexts; entropy_bits in bits
+    Source   H = -sum p log2 p = log2 N - (sum c log2 c) / N with p = c / N: Shannon 1948, section 6
+    Example  ids [1, 2, 1, 3], n=1 -> context 1: count 2, 2 distinct, 1.0 bit; context 2: count 1, 1 distinct, 0.0 bit
+    """
+    found = _empty(len(keys), packing.words)
+    m = _conditional(frozen(keys), frozen(counts), packing.bits, terms_table(), *found)
+    contexts, totals, distinct, bits = found
+    return Entropies(shortened(contexts, m), shortened(totals, m), shortened(distinct, m), shortened(bits, m))
+
+
+@njit(nogil=True, cache=True)
+def _conditional(
+    keys: U64, counts: I64, bits: int, table: I64, contexts: U64, totals: I64, distinct: I64, entropy_bits: F64
+) -> int:
+    """Fills the last four arrays and returns the number of contexts."""
+    words = keys.shape[1]
+    by, back = np.uint64(bits), np.uint64(64 - bits)
+    unit_mask = np.int64(UNITS_PER_BIT - 1)
+    i, m = 0, 0
+    while i < counts.size:
+        above = keys[i, 0] if words == 2 else np.uint64(0)
+        below = keys[i, words - 1] >> by
+        first = i
+        total = whole = units = np.int64(0)
+        while i < counts.size and keys[i, words - 1] >> by == below and (words == 1 or keys[i, 0] == above):
+            count = counts[i]
+            total += count
+            if count < TABLE:
+                units += table[count]
+            else:
+                more, few = term(count)
+                whole += more
+                units += few
+            whole += units >> UNIT_BITS
+            units &= unit_mask
+            i += 1
+        contexts[m, 0] = above >> by
+        contexts[m, words - 1] = below | above << back
+        totals[m] = total
+        distinct[m] = i - first
+        entropy_bits[m] = entropy_of(total, whole, units) if i - first > 1 else 0.0
+        m += 1
+    return m
+
+
+def entropy_in_memory(ids: Ids, offsets: I64, packing: Packing) -> Entropies:
+    """As conditional_entropy(*count_ngrams(ids, offsets, packing), packing), bit for bit, without the entries' keys ever in memory together.
+
+    ids      uint16 or uint32 [n_tokens]   all documents, concatenated
+    offsets  int64 [n_docs + 1]            document d is ids[offsets[d]:offsets[d + 1]]; offsets[0] need not be 0
+    Raises ValueError as `count_ngrams` does.
+    """
+    if packing.n > 1 or (1 << packing.bits) > 4 * len(ids) + 64:
+        return _of_sorted(sort_entries(*checked(ids, offsets, packing), packing.n, packing.bits), packing)
+    ids, offsets = checked(ids, offsets, packing)
+    starts = np.zeros((1 << packing.bits) + 1, np.int64)
+    bucket_starts(ids, offsets, 1, 0, starts)
+    followers = workspace("rest", (int(starts[-1]),), ids.dtype)
+    _follow(ids, offsets, write_heads(starts), followers)
+    entropies = _empty(int(np.count_nonzero(np.diff(starts))), 1)
+    seen = np.zeros(1 << packing.bits, np.uint32 if len(ids) < 2**32 else np.uint64)
+    _dense(followers, starts, seen, terms_table(), *entropies)
+    return entropies
+
+
+def _of_sorted(found: Sorted, packing: Packing) -> Entropies:
+    """Entropies from sorted entries, some buckets at a time, whose keys and counts thus stay in the cache."""
+    entropies = _empty(found.n_contexts, packing.words)
+    m = first = 0
+    starts = found.starts
+    while first < len(starts) - 1:
+        end = max(first + 1, int(np.searchsorted(starts, starts[first] + _ENTRIES_AT_ONCE, "right")) - 1)
+        largest = int(starts[end] - starts[first])
+        keys, counts = workspace("keys", (largest, packing.words), np.uint64), workspace("counts", (largest,), np.int64)
+        k = fill_runs(found, first, end, keys, counts)
+        contexts, totals, distinct, bits = entropies
+        m += _conditional(
+            frozen(keys[:k]),
+            frozen(counts[:k]),
+            packing.bits,
+            terms_table(),
+            contexts[m:],
+            totals[m:],
+            distinct[m:],
+            bits[m:],
+        )
+        first = end
+    return entropies
+
+
+def _empty(m: int, words: int) -> Entropies:
+    return Entropies(
+        np.empty((m, words), np.uint64), np.empty(m, np.int64), np.empty(m, np.int64), np.empty(m, np.float64)
+    )
+
+
+@njit(nogil=True, cache=True)
+def _follow(ids: Ids, offsets: I64, heads: Any, followers: Ids) -> None:
+    """Writes every token that has one before it to where the head of that one points."""
+    for d in range(offsets.size - 1):
+        for i in range(np.uint64(offsets[d] + 1), np.uint64(max(offsets[d + 1], offsets[d] + 1))):
+            head = heads[ids[i - np.uint64(1)]]
+            followers[head] = ids[i]
+            heads[ids[i - np.uint64(1)]] = head + np.uint32(1)
+
+
+@njit(nogil=True, cache=True)
+def _dense(
+    followers: Ids, starts: I64, seen: Any, table: I64, contexts: U64, totals: I64, distinct: I64, entropy_bits: F64
+) -> None:
+    """Entropy of every context from its followers in any order, by one counter per token: seen, zeros before and after."""
+    unit_mask = np.int64(UNITS_PER_BIT - 1)
+    m = 0
+    for context in range(starts.size - 1):
+        start, end = starts[context], starts[context + 1]
+        if start == end:
+            continue
+        contexts[m, 0] = np.uint64(context)
+        totals[m] = end - start
+        for i in range(start, end):
+            seen[followers[i]] += np.uint32(1)
+        n_seen = 0
+        whole = units = np.int64(0)
+        while start < end:
+            stop = min(start + BLOCK, end)
+            for i in range(start, stop):
+                # The first of equal followers takes the count and leaves 0, whose term is 0, to the others.
+                count = np.int64(seen[followers[i]])
+                seen[followers[i]] = 0
+                n_seen += int(count != 0)
+                if count < TABLE:
+                    units += table[count]
+                else:
+                    more, few = term(count)
+                    whole += more
+                    units += few
+            whole += units >> UNIT_BITS
+            units &= unit_mask
+            start = stop
+        distinct[m] = n_seen
+        entropy_bits[m] = entropy_of(totals[m], whole, units) if n_seen > 1 else 0.0
+        m += 1
+
+
+__all__ = [
+    "UNIT_BITS",
+    "Entropies",
+    "Sums",
+    "conditional_entropy",
+    "counts_of_counts",
+    "document_entropies",
+    "entropy_in_memory",
+    "exact_sums",
+    "key_histogram",
+    "log2_of",
+]

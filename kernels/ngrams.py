@@ -1,0 +1,240 @@
+"""Counts n-grams exactly: entries (n tokens of context and the next one) packed into one or two 64-bit words.
+
+An entry is one integer of (n + 1) * bits bits, oldest token most significant, next token in the lowest `bits`; as keys,
+uint64 [k, words] with the most significant word first. Nothing is hashed, so no two entries ever share a key. Keys are
+ascending and distinct wherever a function takes or returns them, counts are int64. `kernels.radix` does the sorting and
+`kernels.merging` the merging, here are runs, contexts and looking up; entropies are in `kernels.entropy`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numba import njit
+
+from tagcorpus.kernels.arrays import frozen, shortened
+from tagcorpus.kernels.merging import merge, merge_runs
+from tagcorpus.kernels.radix import Ids, Sorted, sort_entries
+
+U32: TypeAlias = np.ndarray[Any, np.dtype[np.uint32]]
+U64: TypeAlias = np.ndarray[Any, np.dtype[np.uint64]]
+I64: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
+F64: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
+
+
+class Packing(NamedTuple):
+    """How entries become integers."""
+
+    n: int
+    """Context length, tokens."""
+    bits: int
+    """Of one token id."""
+    words: int
+    """64-bit words of an entry, and of a context: 1 or 2."""
+
+
+def packing(n: int, n_vocab: int) -> Packing:
+    """The packing of n tokens of context over ids below n_vocab. Raises ValueError where 128 bits do not suffice."""
+    if n < 1:
+        raise ValueError(f"the context length n must be at least 1 token, got {n}")
+    if not 1 <= n_vocab <= 2**32:
+        raise ValueError(f"n_vocab must be from 1 to 2^32, got {n_vocab}")
+    bits = max(1, (n_vocab - 1).bit_length())
+    if (n + 1) * bits > 128:
+        raise ValueError(
+            f"{n} tokens of context and the next one, {bits} bits each for a vocabulary of {n_vocab}, need "
+            f"{(n + 1) * bits} bits; an entry has at most 128: n can be at most {128 // bits - 1}"
+        )
+    return Packing(n, bits, 1 if (n + 1) * bits <= 64 else 2)
+
+
+def count_ngrams(ids: Ids, offsets: I64, packing: Packing) -> tuple[U64, I64]:
+    """Distinct entries of all documents and how often each occurs; no entry crosses from one document to the next.
+
+    ids      uint16 or uint32 [n_tokens]   all documents, concatenated
+    offsets  int64 [n_docs + 1]            document d is ids[offsets[d]:offsets[d + 1]]; offsets[0] need not be 0
+    returns  (keys uint64 [k, words] ascending, counts int64 [k] >= 1)
+    Raises ValueError for an id of more than `bits` bits and for offsets that are no partition of ids.
+    Source   definition; run lengths of the sorted entries
+    Example  ids [1, 2, 1, 2, 1], n=1, n_vocab=4 (2 bits) -> keys [[0b0110], [0b1001]], counts [2, 2]
+    """
+    ids, offsets = checked(ids, offsets, packing)
+    found = sort_entries(ids, offsets, packing.n, packing.bits)
+    keys = np.empty((found.n_entries, packing.words), np.uint64)
+    counts = np.empty(found.n_entries, np.int64)
+    fill_runs(found, 0, len(found.starts) - 1, keys, counts)
+    return keys, counts
+
+
+def fill_runs(found: Sorted, first: int, end: int, keys: U64, counts: I64) -> int:
+    """Writes the distinct entries of buckets first to end - 1 and their counts; returns how many there are."""
+    kernel = _pair_runs if found.rest.ndim == 2 else _runs
+    k: int = kernel(found.rest, found.starts, first, end, found.rest_bits, keys, counts)
+    return k
+
+
+def contexts_of(keys: U64, packing: Packing) -> tuple[U64, I64]:
+    """The distinct contexts of sorted entries, and where the entries of each begin.
+
+    keys     uint64 [k, words], ascending
+    returns  (contexts uint64 [m, words] ascending, starts int64 [m + 1]: keys[starts[c]:starts[c + 1]] have context c)
+    Example  keys [[0b0110], [0b0111], [0b1001]] of n=1, 2 bits -> [[0b01], [0b10]], [0, 2, 3]
+    """
+    contexts = np.empty_like(keys)
+    starts = np.empty(len(keys) + 1, np.int64)
+    m = _contexts(frozen(keys), packing.bits, contexts, starts)
+    return shortened(contexts, m), shortened(starts, m + 1)
+
+
+def unpack(contexts: U64, n: int, bits: int) -> U32:
+    """Token ids of packed contexts.
+
+    contexts  uint64 [m, words]
+    returns   uint32 [m, n], oldest token first
+    Example   [[0b0110]], n=2, bits=2 -> [[1, 2]]
+    """
+    ids = np.empty((len(contexts), n), np.uint32)
+    by, mask = np.uint64(bits), np.uint64((1 << bits) - 1)
+    low = contexts[:, -1].copy()
+    high = contexts[:, 0].copy() if contexts.shape[1] == 2 else np.zeros_like(low)
+    for place in range(n - 1, -1, -1):
+        ids[:, place] = low & mask
+        low = low >> by | high << np.uint64(64 - bits)
+        high >>= by
+    return ids
+
+
+def lookup(sorted_contexts: U64, values: F64, wanted: U64) -> F64:
+    """The values of some contexts.
+
+    sorted_contexts  uint64 [m, words], ascending and distinct
+    values           float64 [m]
+    wanted           uint64 [j, words], ascending, all among sorted_contexts
+    returns          float64 [j]
+    Raises ValueError if one is not there, or wanted is not ascending.
+    Source   exponential search from the last place found: Bentley and Yao, 1976
+    """
+    found = np.empty(len(wanted), np.float64)
+    missing = _lookup(frozen(sorted_contexts), frozen(values), frozen(wanted), found)
+    if missing >= 0:
+        raise ValueError(
+            f"context {wanted[missing].tolist()} (number {missing} of those looked up) is not in the table, or not in "
+            "ascending order: were both computed from the same ids?"
+        )
+    return found
+
+
+def checked(ids: Ids, offsets: I64, packing: Packing) -> tuple[Ids, I64]:
+    """Both arrays read-only, fit for the kernels. Raises ValueError where these would read or write astray."""
+    if ids.dtype not in (np.uint16, np.uint32) or ids.ndim != 1:
+        raise ValueError(f"ids must be uint16 or uint32 [n_tokens], got {ids.dtype} {list(ids.shape)}")
+    if offsets.dtype != np.int64 or offsets.ndim != 1 or not len(offsets):
+        raise ValueError(f"offsets must be int64 [n_docs + 1], got {offsets.dtype} {list(offsets.shape)}")
+    if offsets[0] < 0 or offsets[-1] > len(ids) or (offsets[1:] < offsets[:-1]).any():
+        raise ValueError(f"offsets must ascend from 0 or more to at most {len(ids)}, the number of ids")
+    used = ids[offsets[0] : offsets[-1]]
+    if len(used) and int(used.max()) >> packing.bits:
+        raise ValueError(f"token id {int(used.max())} does not fit into {packing.bits} bits: n_vocab was too small")
+    return frozen(ids), frozen(offsets)
+
+
+@njit(nogil=True, cache=True)
+def _runs(rest: Any, starts: I64, start: int, stop: int, rest_bits: int, keys: U64, counts: I64) -> int:
+    """Keys and counts of sorted rests of at most 64 bits; no branch depends on where a run ends."""
+    words = keys.shape[1]
+    by, above = np.uint64(rest_bits), np.uint64(64 - rest_bits)
+    e = -1
+    for b in range(start, stop):
+        # Where the rest fills its word alone, nothing is left of the bucket in it (a shift by 64 is undefined).
+        prefix = np.uint64(b) << by if rest_bits < 64 else np.uint64(0)
+        high = np.uint64(b) >> above if rest_bits < 64 else np.uint64(b)
+        before = np.uint64(0)
+        first = starts[b]
+        for i in range(starts[b], starts[b + 1]):
+            value = np.uint64(rest[i])
+            is_new = (i == starts[b]) | (value != before)
+            e += int(is_new)
+            first = i if is_new else first
+            keys[e, words - 1] = prefix | value
+            if words == 2:
+                keys[e, 0] = high
+            counts[e] = i + 1 - first
+            before = value
+    return e + 1
+
+
+@njit(nogil=True, cache=True)
+def _pair_runs(rest: U64, starts: I64, start: int, stop: int, rest_bits: int, keys: U64, counts: I64) -> int:
+    """As `_runs`, for rests of two words."""
+    e = first = -1
+    for b in range(start, stop):
+        prefix = np.uint64(b) << np.uint64(rest_bits - 64)
+        for i in range(starts[b], starts[b + 1]):
+            if i == starts[b] or rest[i, 0] != rest[i - 1, 0] or rest[i, 1] != rest[i - 1, 1]:
+                e += 1
+                first = i
+                keys[e, 0], keys[e, 1] = prefix | rest[i, 0], rest[i, 1]
+            counts[e] = i + 1 - first
+    return e + 1
+
+
+@njit(nogil=True, cache=True)
+def _contexts(keys: U64, bits: int, contexts: U64, starts: I64) -> int:
+    """Fills contexts and starts, and returns the number of contexts."""
+    words = keys.shape[1]
+    by, back = np.uint64(bits), np.uint64(64 - bits)
+    high = low = np.uint64(0)
+    m = -1
+    for i in range(keys.shape[0]):
+        above = keys[i, 0] if words == 2 else np.uint64(0)
+        new_high, new_low = above >> by, keys[i, words - 1] >> by | above << back
+        if i == 0 or new_low != low or new_high != high:
+            m += 1
+            starts[m] = i
+            contexts[m, 0] = new_high
+            contexts[m, words - 1] = new_low
+            high, low = new_high, new_low
+    starts[m + 1] = keys.shape[0]
+    return m + 1
+
+
+@njit(nogil=True, cache=True)
+def _lookup(contexts: U64, values: F64, wanted: U64, found: F64) -> int:
+    """Fills found; returns the number of the first context that is not there, or -1."""
+    size, words = contexts.shape
+    low = 0
+    for w in range(wanted.shape[0]):
+        high, last = wanted[w, 0], wanted[w, words - 1]
+        step = 1
+        above = low
+        while above < size and (
+            contexts[above, 0] < high or (contexts[above, 0] == high and contexts[above, words - 1] < last)
+        ):
+            low = above + 1
+            above += step
+            step *= 2
+        above = min(above, size)
+        while low < above:
+            middle = (low + above) // 2
+            if contexts[middle, 0] < high or (contexts[middle, 0] == high and contexts[middle, words - 1] < last):
+                low = middle + 1
+            else:
+                above = middle
+        if low == size or contexts[low, 0] != high or contexts[low, words - 1] != last:
+            return w
+        found[w] = values[low]
+    return -1
+
+
+__all__ = [
+    "Packing",
+    "checked",
+    "contexts_of",
+    "count_ngrams",
+    "lookup",
+    "merge",
+    "merge_runs",
+    "packing",
+    "unpack",
+]

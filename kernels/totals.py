@@ -1,0 +1,126 @@
+"""Totals over contexts: exact sums of entropies, counts of counts, and digits for exact order statistics.
+
+Everything here is integers, so that figures of several pieces add to those of the whole, in any order.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numba import njit
+
+from tagcorpus.kernels.arrays import frozen
+from tagcorpus.kernels.fixed_point import TABLE, UNIT_BITS, UNITS_PER_BIT
+
+if TYPE_CHECKING:
+    from tagcorpus.kernels.entropy import Entropies
+
+U64: TypeAlias = np.ndarray[Any, np.dtype[np.uint64]]
+I64: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
+F64: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
+
+
+class Sums(NamedTuple):
+    """Totals over contexts as integers, so that those of several pieces add to those of the whole."""
+
+    unweighted: int
+    """Sum of H, in units of 2^-40 bit."""
+    weighted: int
+    """Sum of count * H, in the same units."""
+    n_contexts: int
+    n_positions: int
+    n_zero: int
+    """Contexts whose entropy is 0."""
+
+
+def exact_sums(entropies: Entropies) -> Sums:
+    """Totals over contexts that do not depend on how the contexts are divided into pieces.
+
+    An entropy enters as rint(H * 2^40), for both sums: the mean of any number of contexts is off by at most 2^-41 bit.
+
+    returns  Sums; mean = unweighted / n_contexts / 2^40, weighted mean = weighted / n_positions / 2^40
+    Example  counts [2, 1], entropies [1.0, 0.0] -> unweighted 2^40, weighted 2 * 2^40, 2 contexts, 3 positions, 1 zero
+    """
+    sums = _sums(frozen(entropies.counts), frozen(entropies.entropy_bits))
+    plain_whole, plain_units, whole, units, positions, zeros = (int(s) for s in sums)
+    return Sums(
+        plain_whole * UNITS_PER_BIT + plain_units,
+        whole * UNITS_PER_BIT + units,
+        len(entropies.counts),
+        positions,
+        zeros,
+    )
+
+
+@njit(nogil=True, cache=True)
+def _sums(counts: I64, entropy_bits: F64) -> Any:
+    """(whole, units) of both sums, positions, zeros; a count is below 2^60 and multiplied 20 bits at a time."""
+    plain_whole = plain_units = whole = units = positions = np.int64(0)
+    zeros = 0
+    unit_mask, limb = np.int64(UNITS_PER_BIT - 1), np.int64((1 << 20) - 1)
+    for i in range(counts.size):
+        count = counts[i]
+        scaled = np.int64(np.rint(entropy_bits[i] * UNITS_PER_BIT))
+        bits, few = scaled >> UNIT_BITS, scaled & unit_mask
+        positions += count
+        zeros += int(entropy_bits[i] == 0.0)
+        plain_units += few
+        plain_whole += bits + (plain_units >> UNIT_BITS)
+        plain_units &= unit_mask
+        middle = (count >> 20 & limb) * few
+        units += ((count & limb) * few & unit_mask) + ((middle & limb) << 20)
+        whole += count * bits + ((count & limb) * few >> UNIT_BITS) + (middle >> 20) + (count >> 40) * few
+        whole += units >> UNIT_BITS
+        units &= unit_mask
+    return plain_whole, plain_units, whole, units, positions, zeros
+
+
+def counts_of_counts(counts: I64) -> tuple[I64, I64]:
+    """How many counts are 1, 2, 3, ...
+
+    counts   int64 [k], each at least 0
+    returns  (values int64 [j] ascending, multiplicity int64 [j] >= 1)
+    Example  [1, 1, 7, 1] -> [1, 7], [3, 1]
+    """
+    small = _small_counts(frozen(counts))
+    values = np.flatnonzero(small)
+    large, multiplicity = np.unique(counts[counts >= len(small)], return_counts=True)
+    return np.concatenate([values, large]), np.concatenate([small[values], multiplicity])
+
+
+@njit(nogil=True, cache=True)
+def _small_counts(counts: I64) -> I64:
+    found = np.zeros((2, TABLE), np.int64)
+    for i in range(counts.size):
+        if counts[i] < TABLE:
+            found[i & 1, counts[i]] += 1
+    total: I64 = found[0] + found[1]
+    return total
+
+
+def key_histogram(values: F64, shift: int, prefix: int) -> I64:
+    """Histogram of one 16-bit digit of the values' order-preserving keys: one pass of four towards any order statistic.
+
+    values   float64 [k], no NaN
+    shift    48, 32, 16 or 0: where the digit lies in the key
+    prefix   only keys with key >> (shift + 16) == prefix count; 0 for shift 48
+    returns  int64 [65536]
+    Source   IEEE 754: the bits of non-negative numbers, with the sign bit set, order as the numbers do; those of
+             negative ones in reverse, so all of them are flipped
+    """
+    found = np.zeros((2, 1 << 16), np.int64)
+    _key_digits(frozen(values).view(np.uint64), np.uint64(shift), np.uint64(prefix), found)
+    total: I64 = found.sum(axis=0)
+    return total
+
+
+@njit(nogil=True, cache=True)
+def _key_digits(patterns: U64, shift: np.uint64, prefix: np.uint64, found: I64) -> None:
+    """Two tables in turn: equal values follow each other so often that one would wait for itself."""
+    sign = np.uint64(1 << 63)
+    all_bits = np.uint64(2**64 - 1)
+    for i in range(patterns.size):
+        pattern = patterns[i]
+        key = (pattern ^ (all_bits if pattern & sign else sign)) >> shift
+        found[i & 1, np.int64(key & np.uint64(0xFFFF))] += int(key >> np.uint64(16) == prefix)

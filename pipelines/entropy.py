@@ -1,0 +1,303 @@
+"""`tagcorpus run entropy`: the next-token entropy of every n-gram context of a corpus, exactly, in bounded memory.
+
+Three passes over ranges and intervals of the key space (entropy_passes.py); what lies between them is in `spill/` until
+the run has come to its end. With `method: lm` a language model's predictions take the place of the corpus' own counts,
+and one pass is enough.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tagcorpus.errors import ConfigError, DamagedError, unknown_name
+from tagcorpus.pipelines.config import EntropyOptions, Options
+from tagcorpus.pipelines.display import Watch
+from tagcorpus.pipelines.duplicates import count_duplicate_ids
+from tagcorpus.pipelines.entropy_passes import Count, Merge, Score, counted
+from tagcorpus.pipelines.entropy_plan import (
+    VERSION,
+    Corpus,
+    Interval,
+    Limits,
+    check_disk,
+    intervals,
+    memory_bytes,
+)
+from tagcorpus.pipelines.entropy_summary import contexts_name, described, publish_contexts, summary_of
+from tagcorpus.pipelines.job import Job, Result
+from tagcorpus.pipelines.plan import Plan
+from tagcorpus.pipelines.ranges import Counts
+from tagcorpus.pipelines.reading import Recorded, joined
+from tagcorpus.pipelines.results import publish_result
+from tagcorpus.pipelines.sidecars import Instance, claim, remove_leftovers
+from tagcorpus.pipelines.spill import RunFile
+from tagcorpus.pipelines.steps import RangeReport
+from tagcorpus.pipelines.summary import summarise
+from tagcorpus.pipelines.token_budget import Budget, at_budget, is_budget_met
+from tagcorpus.pipelines.token_cache import TokenizerChoice, TokenSource
+from tagcorpus.taggers._base import column
+from tagcorpus.taggers._tokenizer import Tokenizer, load
+
+if TYPE_CHECKING:
+    from tagcorpus.kernels.ngrams import Packing
+
+METHODS = ("counts", "lm")
+LM_INSTANCE = "entropy-lm"
+COLUMNS = pa.schema(
+    [
+        column(
+            "entropy_mean", pa.float64(), "mean over the document's positions of the entropy of the next token", "bits"
+        ),
+        column("entropy_std", pa.float64(), "standard deviation over the positions (ddof 0)", "bits"),
+        column("entropy_min", pa.float64(), "smallest entropy at a position", "bits"),
+        column("entropy_max", pa.float64(), "largest entropy at a position", "bits"),
+        column("entropy_positions", pa.int64(), "positions with a full context and a next token", "positions"),
+    ]
+)
+ROUNDS = 3
+"""How often damaged working files are made anew before the run gives up."""
+
+
+def instances(options: Options) -> dict[str, str]:
+    """The language model's tagger, or none: counting is no tagger's work, since every document depends on all others."""
+    assert isinstance(options, EntropyOptions)
+    if options.method not in METHODS:
+        raise ConfigError(unknown_name("method", options.method, METHODS, "--method"))
+    if options.method == "lm":
+        return {LM_INSTANCE: "lm_entropy"}
+    if options.ngram < 1:
+        raise ConfigError(f"--ngram must be at least 1 (tokens of context; 1 is bigram entropy), got {options.ngram}")
+    memory_bytes(options.memory)
+    if options.token_budget is not None:
+        if options.token_budget < 1 or options.replicates < 1:
+            raise ConfigError(
+                f"--token-budget and --replicates must be at least 1, got {options.token_budget} and {options.replicates}"
+            )
+        if not options.token_cache:
+            raise ConfigError("--token-budget reads the token ids several times: it does not go with --no-token-cache")
+    return {}
+
+
+def run(job: Job, built: list[Instance]) -> Result:
+    """Count, merge, score; publish summary, sidecars and figure, and the table of contexts where it is wanted."""
+    options = job.options
+    assert isinstance(options, EntropyOptions)
+    if built:
+        return _of_a_model(job, built)
+    tokenizer = load(options.tokenizer, options.pattern, options.engine)
+    packed = _packed(options, tokenizer)
+    plan = job.plan()
+    corpus, instance = _corpus(job, plan, packed, tokenizer)
+    needed = check_disk(job.output, plan.n_bytes or sum(f.size() for f in job.files), packed.n, options.token_cache)
+    if options.dry_run:
+        return job.dry_run(plan, [instance], {"disk_bytes_while_running": needed})
+    job.display.say(f"{described(packed.n)}; tokens of {options.tokenizer}")
+    before = job.prepare(plan, [instance])
+    pending = before.pending(len(plan.ranges), [instance])
+    found = _stored(corpus, options)
+    counts: dict[tuple[int, str], Counts] = dict(before.done)
+    seconds: dict[int, float] = {}
+    if pending or not found:
+        claim(job.output, [instance], is_forced=options.overwrite)
+        if job.starts_afresh:
+            clear(corpus)
+        try:
+            found = _computed(job, corpus, instance, tokenizer, pending, counts, seconds)
+        finally:
+            job.ledger.enter(plan, [instance], counts, seconds)
+        corpus.source.remove_leftovers()
+        remove_leftovers(job.output, plan, [instance])
+    else:
+        job.ledger.enter(plan, [instance], counts, seconds)
+    if options.token_budget is not None:
+        budget = Budget(options.token_budget, options.replicates, options.seed)
+        if not is_budget_met(found.get("token_budget"), budget):
+            found["token_budget"] = at_budget(job, corpus, budget)
+    job.ledger.duplicate_ids = count_duplicate_ids(job.output, plan, instance.name)
+    summary = summarise(job.output, plan, [instance], job.ledger.totals, instance.name, found)
+    publish_result(job, plan, [instance], summary)
+    messages = list(_oddities(job, found))
+    clear(corpus)
+    result = job.finish(summary)
+    result.messages[:0] = messages
+    return result
+
+
+def _packed(options: EntropyOptions, tokenizer: Tokenizer) -> Packing:
+    from tagcorpus.kernels.ngrams import packing
+
+    try:
+        return packing(options.ngram, tokenizer.n_vocab)
+    except ValueError as error:
+        raise ConfigError(f"--ngram {options.ngram} with tokenizer {options.tokenizer}: {error}") from error
+
+
+def _corpus(job: Job, plan: Plan, packed: Packing, tokenizer: Tokenizer) -> tuple[Corpus, Instance]:
+    options = job.options
+    assert isinstance(options, EntropyOptions)
+    choice = TokenizerChoice(options.tokenizer, options.pattern, options.engine)
+    source = TokenSource(job.output, plan, job.reading, choice, options.token_cache)
+    within = Limits.within(memory_bytes(options.memory), packed.words)
+    limits = Limits(
+        options.chunk_positions or within.chunk_positions, options.interval_entries or within.interval_entries
+    )
+    name = job.summary_name = f"entropy-{packed.n}gram"
+    corpus = Corpus(job.output, plan, job.reading, source, packed, name, limits, options.contexts)
+    # Any change anywhere in the corpus changes every value: to a reader of the parts that is another version.
+    version = f"{VERSION}+{corpus.key}"
+    recorded = Recorded(version, {"n": packed.n, "tokenizer": tokenizer.fingerprint}, COLUMNS)
+    return corpus, Instance(name, "entropy", recorded)
+
+
+def _stored(corpus: Corpus, options: EntropyOptions) -> dict[str, Any]:
+    """What the summary of an earlier run over the same corpus says of it; empty where that is not all that is wanted."""
+    try:
+        found = json.loads(corpus.output.read(f"summary/{corpus.instance}.json") or b"{}")
+    except ValueError:
+        return {}
+    is_whole = found.get("corpus") == corpus.key and not options.overwrite
+    if options.contexts and not corpus.output.exists(contexts_name(corpus)):
+        is_whole = False
+    return {k: v for k, v in found.items() if k not in ("pipeline", "counts", "instances")} if is_whole else {}
+
+
+def _computed(
+    job: Job,
+    corpus: Corpus,
+    instance: Instance,
+    tokenizer: Tokenizer,
+    pending: Sequence[int],
+    counts: dict[tuple[int, str], Counts],
+    seconds: dict[int, float],
+) -> dict[str, Any]:
+    """All three passes; working files that turn out to be damaged are made anew."""
+    for attempt in range(ROUNDS):
+        try:
+            runs_before = _count(job, corpus)
+            cuts, found = _merge(job, corpus, tokenizer)
+            left = [r for r in pending if (r, instance.name) not in counts]
+
+            def on_done(watch: Watch, rank: int, reports: list[Any]) -> None:
+                report: RangeReport = reports[0]
+                seconds[rank] = report.seconds
+                counts[rank, instance.name] = report.counts[instance.name]
+                _tell(watch, report)
+
+            score = Score(corpus, instance, len(cuts), runs_before)
+            job.over_ranges_here(corpus.plan, left, [score], "scoring documents", on_done=on_done)
+        except DamagedError as error:
+            if attempt == ROUNDS - 1:
+                raise
+            job.display.say(f"{error}; it is made anew")
+        else:
+            return found
+    raise AssertionError("the last round returns or raises")
+
+
+def _count(job: Job, corpus: Corpus) -> list[int]:
+    """The first pass, where it is missing. How many runs all ranges before each one have."""
+    ranks = range(len(corpus.plan.ranges))
+    missing = [r for r in ranks if counted(corpus, r) is None]
+    if missing:
+        job.over_ranges(
+            corpus.plan,
+            missing,
+            [Count(corpus)],
+            "counting",
+            on_done=lambda watch, _rank, found: _tell(watch, found[0]),
+        )
+    return [0, *np.cumsum([len(_runs(corpus, r).runs) for r in ranks]).tolist()]
+
+
+def _runs(corpus: Corpus, rank: int) -> RunFile:
+    found = counted(corpus, rank)
+    if found is None:
+        raise DamagedError(f"{corpus.output}/{corpus.spill_name(rank)} is damaged or gone")
+    return found
+
+
+def _merge(job: Job, corpus: Corpus, tokenizer: Tokenizer) -> tuple[list[Interval], dict[str, Any]]:
+    """The second pass, and what it comes to."""
+    ranks = range(len(corpus.plan.ranges))
+    cuts = intervals((_runs(corpus, r) for r in ranks), corpus.packing.bits, corpus.limits.interval_entries)
+    metas = [_runs(corpus, r).meta for r in ranks]
+    units = [[i] for i in range(len(cuts))]
+    entries = sum(run.n for r in ranks for run in _runs(corpus, r).runs)
+    results = job.execute(
+        [Merge(corpus, cuts)],
+        units,
+        lambda i: f"interval {i} of {len(cuts)}",
+        "merging",
+        entries,
+        on_done=lambda watch, _rank, found: watch.done(found[0]["n_entries"], 0, 0),
+    )
+    adds = [results[i][0] for i in range(len(cuts))]
+    found = {
+        "corpus": corpus.key,
+        "tokenizer": tokenizer.name,
+        "num_documents": sum(m["documents"] for m in metas),
+        "num_tokens": sum(m["tokens"] for m in metas),
+        **summary_of(corpus, adds, tokenizer),
+    }
+    if corpus.with_contexts:
+        publish_contexts(corpus, len(cuts), tokenizer)
+    return cuts, found
+
+
+def _tell(watch: Watch, report: RangeReport) -> None:
+    (counts,) = report.counts.values()
+    watch.done(counts.lines + counts.unreadable, counts.text_bytes, counts.quarantined_rows)
+
+
+def clear(corpus: Corpus) -> None:
+    """Remove the working files."""
+    for name in ("", ".merged", ".budget"):
+        corpus.output.remove(f"spill/{corpus.instance}{name}")
+    if not corpus.output.files("spill"):
+        corpus.output.remove("spill")
+
+
+def _oddities(job: Job, found: dict[str, Any]) -> Iterator[str]:
+    """What the user should know of a result that is not what it looks like, and the figure that could not be drawn."""
+    n = found["n"]
+    if not found["total_contexts"]:
+        yield (
+            f"no entropy: not one of {found['num_documents']:,} documents has more than {n} token{'s' * (n != 1)}, which is what "
+            f"a context of {n} and a next token take"
+        )
+    elif importlib.util.find_spec("matplotlib") is None:
+        yield "no figure: it needs matplotlib (pip install 'tagcorpus[report]')"
+    else:
+        from tagcorpus.pipelines.entropy_figure import draw
+
+        for kind in ("png", "svg"):
+            with job.output.publishing(f"summary/{job.summary_name}.{kind}") as sink:
+                draw(found, sink, kind)
+
+
+def _of_a_model(job: Job, built: list[Instance]) -> Result:
+    """One pass, as any tagger's; the corpus' mean is over all positions of all documents."""
+    plan = job.plan()
+    if job.options.dry_run:
+        return job.dry_run(plan, built)
+    job.summary_name = built[0].name
+    job.tag(plan, built)
+    positions, parts = 0, []
+    for table in joined(job.output, plan.files, [built[0].name]):
+        positions += pc.sum(table["entropy_positions"]).as_py() or 0
+        parts.append(pc.sum(pc.multiply(table["entropy_mean"], table["entropy_positions"])).as_py() or 0.0)
+    more = {
+        "weighted_mean_entropy": math.fsum(parts) / positions if positions else None,
+        "total_contexts": positions,
+    }
+    summary = summarise(job.output, plan, built, job.ledger.totals, built[0].name, more)
+    publish_result(job, plan, built, summary)
+    return job.finish(summary)

@@ -1,0 +1,333 @@
+"""The three passes of an entropy run, as steps that every executor folds.
+
+Count   range -> its distinct (context, next) entries with counts, sorted, in one or more runs on disk
+Merge   interval of the key space -> entropy of every context in it, and for each run the entropies of its own contexts
+Score   range -> mean, std, min and max of the entropies at each document's positions, as a sidecar part
+
+Each looks first whether its result is there already, whole and of this corpus. A run or a merged file that turns out
+to be damaged is removed, so that the same command, or the run itself, makes it anew.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datatrove.pipeline.base import PipelineStep
+
+from tagcorpus.errors import DamagedError, IncompleteError
+from tagcorpus.kernels.entropy import (
+    Entropies,
+    conditional_entropy,
+    counts_of_counts,
+    document_entropies,
+    exact_sums,
+)
+from tagcorpus.kernels.ngrams import contexts_of, count_ngrams, lookup, merge_runs, unpack
+from tagcorpus.pipelines.entropy_plan import Corpus, Interval, n_positions
+from tagcorpus.pipelines.progress import pulse
+from tagcorpus.pipelines.sidecars import Instance, part_key, part_name, write_part
+from tagcorpus.pipelines.spill import (
+    DamagedRun,
+    Run,
+    RunFile,
+    ValueFile,
+    open_runs,
+    read_values,
+    write_runs,
+    write_values,
+)
+from tagcorpus.pipelines.steps import RangeReport
+from tagcorpus.pipelines.token_cache import TokenBatch
+
+LISTED = 20
+"""Contexts of the highest and of the lowest entropy that are kept by name."""
+BIN_BITS = 0.25
+"""Width of a bin of the histogram."""
+
+Counted = tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]
+
+
+class Count(PipelineStep):
+    """Counts the n-grams of a range. Yields a RangeReport."""
+
+    type = "count"
+    name = "Count"
+
+    def __init__(self, corpus: Corpus) -> None:
+        super().__init__()
+        self.corpus = corpus
+
+    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[RangeReport]:  # noqa: ARG002
+        started = time.perf_counter()
+        opened = self.corpus.source.open(rank)
+        meta: dict[str, Any] = {"key": self.corpus.range_keys[rank], "tokens": 0, "documents": 0}
+        with self.corpus.output.publishing(self.corpus.spill_name(rank)) as sink:
+            write_runs(sink, self._runs(opened, meta), meta)
+        yield RangeReport(rank, {self.corpus.instance: opened.counts}, time.perf_counter() - started)
+
+    def _runs(self, batches: Iterator[TokenBatch], meta: dict[str, Any]) -> Iterator[Run]:
+        """A run for as many batches as `chunk_positions` allows; at least one."""
+        held: list[TokenBatch] = []
+        positions = 0
+        for batch in batches:
+            more = n_positions(np.diff(batch.offsets), self.corpus.packing.n)
+            if held and positions + more > self.corpus.limits.chunk_positions:
+                yield self._run(held, positions)
+                held, positions = [], 0
+            held.append(batch)
+            positions += more
+            meta["tokens"] += len(batch.ids)
+            meta["documents"] += len(batch.row)
+        if held:
+            yield self._run(held, positions)
+
+    def _run(self, batches: list[TokenBatch], positions: int) -> Run:
+        n_batches = len(batches)
+        keys, counts = count_ngrams(*_joined(batches), self.corpus.packing)
+        return Run(keys, counts, {"batches": n_batches, "positions": positions})
+
+
+def counted(corpus: Corpus, rank: int) -> RunFile | None:
+    """The runs of a range; None where they are missing, damaged, or of another input."""
+    try:
+        file = open_runs(corpus.output, corpus.spill_name(rank))
+    except DamagedRun:
+        return None
+    return file if file.meta.get("key") == corpus.range_keys[rank] else None
+
+
+class Merge(PipelineStep):
+    """Merges the runs of all ranges over one interval a rank. Yields what the interval adds to the summary."""
+
+    type = "merge"
+    name = "Merge"
+
+    def __init__(self, corpus: Corpus, intervals: Sequence[Interval]) -> None:
+        super().__init__()
+        self.corpus, self.intervals = corpus, intervals
+
+    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[dict[str, Any]]:  # noqa: ARG002
+        corpus, interval = self.corpus, self.intervals[rank]
+        name = corpus.merged_name(rank)
+        key = [corpus.key, str(interval.low), str(interval.high), corpus.with_contexts]
+        stored = _values(corpus, rank)
+        if stored is not None and stored.meta["key"] == key:
+            yield stored.meta["adds"]
+            return
+        merged, own = self._merged(interval)
+        entropies = conditional_entropy(*merged, corpus.packing)
+        adds = _adds(merged[1], entropies, corpus)
+        if corpus.with_contexts:
+            self._write_contexts(rank, entropies)
+        with corpus.output.publishing(name) as sink:
+            write_values(sink, self._segments(entropies, own, interval), {"key": key, "adds": adds})
+        yield adds
+
+    def _merged(self, interval: Interval) -> tuple[Counted, list[npt.NDArray[np.uint64] | None]]:
+        """All entries of the interval, and the contexts of every run (None for those that were too many to keep)."""
+        merged: list[Counted] = []
+        own: list[npt.NDArray[np.uint64] | None] = []
+        held = 0
+        is_kept = True
+        for file, i in self._all_runs():
+            keys, counts = _read(self.corpus, file, i, interval)
+            pulse().done(len(counts), keys.nbytes)
+            own.append(contexts_of(keys, self.corpus.packing)[0] if is_kept else None)
+            if held + len(counts) > self.corpus.limits.interval_entries and merged:
+                # More than fits at once: from here on only what it comes to is kept, and contexts are read again.
+                merged = [merge_runs(merged, self.corpus.packing)]
+                held, is_kept = len(merged[0][1]), False
+                own = [None] * len(own)
+            merged.append((keys, counts))
+            held += len(counts)
+        return merge_runs(merged, self.corpus.packing), own
+
+    def _all_runs(self) -> Iterator[tuple[RunFile, int]]:
+        """Run by run, in the order of the plan."""
+        for rank in range(len(self.corpus.plan.ranges)):
+            file = counted(self.corpus, rank)
+            if file is None:
+                raise _redo(self.corpus, self.corpus.spill_name(rank))
+            for i in range(len(file.runs)):
+                yield file, i
+
+    def _segments(
+        self, entropies: Entropies, own: Sequence[npt.NDArray[np.uint64] | None], interval: Interval
+    ) -> Iterator[npt.NDArray[np.float64]]:
+        """The entropies of all contexts; then those of each run's own, in its own order."""
+        yield entropies.entropy_bits
+        again = self._all_runs() if None in (c is None and c for c in own) else None
+        for contexts in own:
+            if again is not None:
+                keys, _ = _read(self.corpus, *next(again), interval)
+                contexts = contexts_of(keys, self.corpus.packing)[0]  # noqa: PLW2901
+            assert contexts is not None
+            pulse().done(0, contexts.nbytes)
+            yield lookup(entropies.contexts, entropies.entropy_bits, contexts)
+
+    def _write_contexts(self, rank: int, entropies: Entropies) -> None:
+        ids = unpack(entropies.contexts, self.corpus.packing.n, self.corpus.packing.bits)
+        table = pa.table(
+            {
+                "ids": pa.FixedSizeListArray.from_arrays(pa.array(ids.ravel()), self.corpus.packing.n),
+                "count": entropies.counts,
+                "distinct_next": entropies.distinct,
+                "entropy_bits": entropies.entropy_bits,
+            }
+        )
+        with self.corpus.output.publishing(self.corpus.contexts_name(rank)) as sink:
+            pq.write_table(table, sink, compression="zstd")
+
+
+class Score(PipelineStep):
+    """Publishes the entropy sidecar of a range. Yields a RangeReport."""
+
+    type = "score"
+    name = "Score"
+
+    def __init__(self, corpus: Corpus, instance: Instance, n_intervals: int, runs_before: Sequence[int]) -> None:
+        super().__init__()
+        self.corpus, self.instance, self.identity = corpus, instance, instance.identity()
+        self.n_intervals, self.runs_before = n_intervals, runs_before
+
+    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[RangeReport]:  # noqa: ARG002
+        started = time.perf_counter()
+        corpus = self.corpus
+        planned, k = corpus.plan.ranges[rank]
+        opened = corpus.source.open(rank)
+        file = counted(corpus, rank)
+        if file is None:
+            raise _redo(corpus, corpus.spill_name(rank))
+        batches = iter(opened)
+        columns: list[pa.RecordBatch] = []
+        for i, run in enumerate(file.runs):
+            held = [next(batches) for _ in range(run.extra["batches"])]
+            columns += self._scored(held, *self._table(rank, file, i))
+        for _ in batches:  # the reader counts, and the cache is published, when it has come to its end
+            raise IncompleteError(
+                f"range {k} of {planned.file.name} changed during the run: run the same command again"
+            )
+        published = sum(b.num_rows for b in columns)
+        opened.counts.check(planned.ranges[k].rows, published, f"range {k} of {planned.file.name}")
+        key = part_key(planned, k, corpus.reading, self.identity)
+        name = part_name(self.instance.name, planned.file.name, k)
+        write_part(corpus.output, name, self.instance.tagger.columns, columns, key, opened.counts)
+        yield RangeReport(rank, {self.instance.name: opened.counts}, time.perf_counter() - started)
+
+    def _table(self, rank: int, file: RunFile, i: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.float64]]:
+        """The run's contexts, and their entropies over the whole corpus."""
+        keys, _ = _read(self.corpus, file, i, Interval(None, None))
+        found = []
+        for interval in range(self.n_intervals):
+            values = _values(self.corpus, interval)
+            try:
+                if values is None:
+                    raise DamagedRun("it is missing")
+                found.append(values.read_segment(1 + self.runs_before[rank] + i))
+            except DamagedRun as error:
+                raise _redo(self.corpus, self.corpus.merged_name(interval)) from error
+        return contexts_of(keys, self.corpus.packing)[0], np.concatenate(found)
+
+    def _scored(
+        self, batches: list[TokenBatch], contexts: npt.NDArray[np.uint64], entropy_bits: npt.NDArray[np.float64]
+    ) -> Iterator[pa.RecordBatch]:
+        mean, std, low, high, positions = document_entropies(
+            *_joined(batches), self.corpus.packing, contexts, entropy_bits
+        )
+        has_none = positions == 0
+        values = [pa.array(v, mask=has_none) for v in (mean, std, low, high)]
+        table = pa.record_batch(
+            [
+                pa.array(np.concatenate([b.row for b in batches])),
+                pa.array(np.concatenate([b.sub for b in batches])),
+                pa.concat_arrays([b.id for b in batches]),
+                *values,
+                pa.array(positions),
+            ],
+            names=["row", "sub", "id", *self.instance.tagger.columns.names],
+        )
+        schema = pa.schema([*list(table.schema)[:3], *self.instance.tagger.columns])
+        yield table.cast(schema)
+
+
+def _joined(batches: list[TokenBatch]) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+    """Ids and offsets of several batches as of one."""
+    if len(batches) == 1:
+        return batches[0].ids, batches[0].offsets
+    starts = np.cumsum([0, *(len(b.ids) for b in batches)])
+    offsets = [b.offsets[1:] + s for b, s in zip(batches, starts, strict=False)]
+    return np.concatenate([b.ids for b in batches]), np.concatenate([np.zeros(1, np.int64), *offsets])
+
+
+def _read(corpus: Corpus, file: RunFile, i: int, interval: Interval) -> Counted:
+    try:
+        return file.read(i, *interval.as_keys(corpus.packing.words))
+    except DamagedRun as error:
+        raise _redo(corpus, error.name) from error
+
+
+def _values(corpus: Corpus, interval: int) -> ValueFile | None:
+    try:
+        return read_values(corpus.output, corpus.merged_name(interval))
+    except DamagedRun:
+        return None
+
+
+def _redo(corpus: Corpus, name: str) -> DamagedError:
+    """Remove what is damaged, so that it is made anew."""
+    corpus.output.remove(name)
+    return DamagedError(f"{corpus.output}/{name} is damaged or gone")
+
+
+def _adds(entry_counts: npt.NDArray[np.int64], entropies: Entropies, corpus: Corpus) -> dict[str, Any]:
+    """What an interval adds to the summary, as JSON: integers that add up whatever the intervals, and short lists."""
+    sums = exact_sums(entropies)
+    bits = entropies.entropy_bits
+    n_bins = int(np.ceil(corpus.packing.bits / BIN_BITS)) + 1
+    bins = np.minimum((bits / BIN_BITS).astype(np.int64), n_bins - 1)
+    positions = np.bincount(bins, entropies.counts, n_bins).astype(np.int64)  # exact below 2^53
+    return {
+        **sums._asdict(),
+        "n_entries": len(entry_counts),
+        "n_zero_positions": int(entropies.counts[bits == 0].sum()),
+        "histogram_contexts": np.bincount(bins, minlength=n_bins).tolist(),
+        "histogram_positions": positions.tolist(),
+        "entry_spectrum": [v.tolist() for v in counts_of_counts(entry_counts)],
+        "context_spectrum": [v.tolist() for v in counts_of_counts(entropies.counts)],
+        "top": _listed(entropies, first(-bits, entropies.counts, LISTED), corpus),
+        "bottom": _listed(entropies, first(bits, entropies.counts, LISTED), corpus),
+    }
+
+
+def _listed(entropies: Entropies, chosen: npt.NDArray[np.int64], corpus: Corpus) -> list[dict[str, Any]]:
+    ids = unpack(entropies.contexts[chosen], corpus.packing.n, corpus.packing.bits)
+    return [
+        {
+            "ids": ids[j].tolist(),
+            "count": int(entropies.counts[c]),
+            "distinct_next": int(entropies.distinct[c]),
+            "entropy_bits": float(entropies.entropy_bits[c]),
+        }
+        for j, c in enumerate(chosen)
+    ]
+
+
+def first(values: npt.NDArray[np.float64], weights: npt.NDArray[np.int64], wanted: int) -> npt.NDArray[np.int64]:
+    """Indices of the `wanted` smallest values; of equal ones those of the largest weight, then the first."""
+    chosen = np.arange(len(values))
+    if len(chosen) > wanted:
+        edge = np.partition(values, wanted - 1)[wanted - 1]
+        below, ties = np.flatnonzero(values < edge), np.flatnonzero(values == edge)
+        left = wanted - len(below)
+        if len(ties) > left:
+            lightest = np.partition(weights[ties], len(ties) - left)[len(ties) - left]
+            heavy = ties[weights[ties] > lightest]
+            ties = np.concatenate([heavy, ties[weights[ties] == lightest][: left - len(heavy)]])
+        chosen = np.concatenate([below, ties])
+    return chosen[np.lexsort((chosen, -weights[chosen], values[chosen]))]

@@ -1,0 +1,175 @@
+"""What an entropy run works on and within: the corpus and its identity, the limits that memory sets, the intervals.
+
+Nothing here changes a result: limits decide into how many pieces the work is cut, never what comes out.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+import xxhash
+
+from tagcorpus.errors import ConfigError, OutputError
+from tagcorpus.kernels.ngrams import Packing
+from tagcorpus.pipelines.documents import Reading
+from tagcorpus.pipelines.plan import Plan
+from tagcorpus.pipelines.sidecars import part_key
+from tagcorpus.pipelines.spill import RunFile
+from tagcorpus.pipelines.storage import Folder
+from tagcorpus.pipelines.token_cache import TokenSource
+
+VERSION = "1"
+"""Of every value that an entropy run publishes."""
+SPILL_VERSION = 1
+
+UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30, "ti": 1 << 40}  # fmt: skip
+LEAST_MEMORY = 400_000_000
+"""What a worker needs to get anywhere: the interpreter and its libraries take half of it."""
+BASE_BYTES = 260_000_000
+"""Resident before the first document: interpreter, Arrow, Numba's code, a tokenizer with its caches."""
+BYTES_PER_POSITION = 30
+"""Of a range while its n-grams are counted, for each word of a key: ids, keys, and what sorting them takes."""
+BYTES_PER_ENTRY = 72
+"""Of an interval while its runs are merged, for each word of a key: both sides of a merge, and the contexts."""
+
+
+def memory_bytes(text: str) -> int:
+    """`2GB`, `500M`, `1GiB` or a number of bytes. Raises ConfigError for anything else, and for less than a worker needs."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?\s*", text.lower())
+    if found is None:
+        raise ConfigError(f"--memory takes a size such as 800MB, 1GB or 2GiB, got {text!r}")
+    n_bytes = int(float(found[1]) * UNITS[found[2] or ""])
+    if n_bytes < LEAST_MEMORY:
+        raise ConfigError(
+            f"--memory {text}: a worker needs at least {LEAST_MEMORY // 10**6} MB (the default is 1GB), about half of it "
+            "for the interpreter, its libraries and the tokenizer"
+        )
+    return n_bytes
+
+
+@dataclass(frozen=True)
+class Limits:
+    """chunk_positions: n-grams counted at a time (a batch of documents is never cut); interval_entries: entries of all
+    runs that are merged at a time (a context is never cut)."""
+
+    chunk_positions: int
+    interval_entries: int
+
+    @classmethod
+    def within(cls, memory: int, words: int) -> Limits:
+        """What fits into that many bytes of resident memory a worker."""
+        room = memory - BASE_BYTES
+        return cls(room // (BYTES_PER_POSITION * words), room // (BYTES_PER_ENTRY * words))
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Everything that the passes of one run share; it travels to the workers."""
+
+    output: Folder
+    plan: Plan
+    reading: Reading
+    source: TokenSource
+    packing: Packing
+    instance: str
+    limits: Limits
+    with_contexts: bool = False
+
+    @cached_property
+    def range_keys(self) -> list[str]:
+        """Of everything that decides the n-gram counts of a range."""
+        identity = {"spill": SPILL_VERSION, "tokens": self.source.fingerprint, "n": self.packing.n}
+        return [part_key(planned, k, self.reading, identity) for planned, k in self.plan.ranges]
+
+    @cached_property
+    def key(self) -> str:
+        """Of everything that decides the entropy of a context: all ranges together."""
+        return xxhash.xxh3_128_hexdigest(json.dumps(self.range_keys).encode())
+
+    def spill_name(self, rank: int) -> str:
+        planned, k = self.plan.ranges[rank]
+        return f"spill/{self.instance}/{planned.file.name}/part-{k:05d}.runs"
+
+    def merged_name(self, interval: int) -> str:
+        return f"spill/{self.instance}.merged/part-{interval:05d}.values"
+
+    def contexts_name(self, interval: int) -> str:
+        return f"spill/{self.instance}.merged/part-{interval:05d}.parquet"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Entries whose key k has low <= k < high; None: open. Both are the first key of a context."""
+
+    low: int | None
+    high: int | None
+
+    def as_keys(self, words: int) -> list[list[int] | None]:
+        """Both as the words of a key, the most significant first."""
+        return [
+            None if k is None else [k >> 64 * w & (1 << 64) - 1 for w in reversed(range(words))]
+            for k in (self.low, self.high)
+        ]
+
+
+def intervals(files: Iterable[RunFile], bits: int, entries_at_once: int) -> list[Interval]:
+    """The key space cut so that about `entries_at_once` entries of all runs lie in each piece, and no context is cut.
+
+    It depends on the runs' contents alone, block by block, and not on the order of the files.
+    """
+    blocks = [(run.block_keys, run.block_entries) for file in files for run in file.runs]
+    if not blocks:
+        return [Interval(None, None)]
+    keys = np.concatenate([k for k, _ in blocks])
+    sizes = np.concatenate([n for _, n in blocks])
+    order = np.lexsort((sizes, *reversed(keys.T)))
+    bounds: list[int] = []
+    held = 0
+    for i in order:
+        if held + sizes[i] > entries_at_once and held:
+            start = functools.reduce(lambda high, low: high << 64 | low, keys[i].tolist()) >> bits << bits
+            if start > (bounds[-1] if bounds else 0):
+                bounds.append(start)
+                held = 0
+        held += int(sizes[i])
+    return [Interval(a, b) for a, b in pairwise([None, *bounds, None])]
+
+
+def check_disk(output: Folder, text_bytes: int, n: int, is_cached: bool) -> int:
+    """The bytes that a run will need at its height, an estimate. Raises OutputError where a local disk has not even half.
+
+    Measured on English text: 2.8 bytes of text a token; ids 0.9 bytes a token on disk; runs and what is written back 2, 5
+    and 8 bytes a token for n = 1, 2, 3, and a little more for each further n.
+    """
+    tokens = text_bytes / 2.8
+    needed = int(tokens * ((0.9 if is_cached else 0) + {1: 2, 2: 5}.get(n, 8 + 2 * (n - 3))))
+    if not output.is_local:
+        return needed
+    folder = output.path("")
+    while not output.fs.exists(folder):
+        folder = folder.rpartition("/")[0] or "/"
+    free = shutil.disk_usage(folder).free
+    if free < needed / 2:
+        raise OutputError(
+            f"{output} needs about {_gigabytes(needed)} while the run lasts, and {_gigabytes(free)} are free: give an "
+            f"--output on another disk{', or keep no token ids (--no-token-cache)' if is_cached else ''}, or take a part "
+            "of the corpus (--sample FRACTION)"
+        )
+    return needed
+
+
+def _gigabytes(n_bytes: int) -> str:
+    return f"{n_bytes / 1e9:,.1f} GB"
+
+
+def n_positions(lengths: Sequence[int] | np.ndarray[tuple[int], np.dtype[np.int64]], n: int) -> int:
+    """How many n-grams with a token after them documents of these lengths have."""
+    return int(np.maximum(np.asarray(lengths, np.int64) - n, 0).sum())

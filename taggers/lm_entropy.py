@@ -1,0 +1,323 @@
+"""lm_entropy: entropy of a causal language model's next-token distribution, at every position of a document.
+
+Position i is the distribution after the tokens 0..i have been seen, so that a document of k tokens has k - 1 positions
+with a real next token, as it has for n-grams of one token. A document longer than the window is read in windows that
+start every `stride` tokens; each position is taken once, from the first window that holds it, and so sees at least
+window - stride + 1 tokens wherever that many precede it. Special tokens are never part of a text; only `has_bos` puts
+the model's own first token before each window.
+
+`tagcorpus run entropy --method lm` is this tagger with a summary of the corpus. Which windows share
+a forward pass depends on the batch of documents alone, so that equal input gives equal bytes on one kind of machine;
+other company, another device or another torch moves a value in float32 by less than 1e-4 bits. The mean of a corpus
+per token is sum(entropy_mean * entropy_positions) / sum(entropy_positions).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from tagcorpus.errors import ConfigError, TaggerError
+from tagcorpus.taggers._base import Parameters, column
+from tagcorpus.taggers._batch import DocumentBatch
+
+MAX_DEFAULT_WINDOW = 1024
+"""Tokens; longer windows cost memory and, in attention, time per token, and rarely change a mean."""
+
+LOGITS_BYTES = 256 << 20
+"""What the logits of one forward pass may take, unless a single window takes more: windows x tokens x vocabulary."""
+
+_CHUNK_VALUES = 1 << 24  # positions x vocabulary formed at a time, so that no second copy of all logits is made
+_MODEL_FILES = frozenset([".json", ".safetensors", ".bin", ".model", ".txt", ".jinja"])
+
+
+class Window(NamedTuple):
+    """Tokens start..end of a document; the positions first..end - 1 are taken from it."""
+
+    start: int
+    first: int
+    end: int
+
+
+@dataclass(frozen=True)
+class CausalEntropy(Parameters):
+    """Next-token entropy under a causal language model of Hugging Face transformers."""
+
+    model: str = ""
+    """Required. Name on the Hugging Face hub, or a local directory with config, weights and tokenizer."""
+    window: int | None = None
+    """Tokens the model sees at once; by default as many as it has positions for, at most 1024."""
+    stride: int | None = None
+    """Tokens from one window's start to the next's; windows overlap by window - stride. By default half the window."""
+    device: str = "auto"
+    """A torch device; auto: cuda where there is one, else cpu."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Of weights and activations; distributions are always formed in float32."""
+    batch_size: int = 8
+    """Windows in a forward pass, at most; fewer where their logits would pass 256 MiB."""
+    revision: str | None = None
+    """Of a model on the hub: branch, tag or commit. Name a commit where the result must stay the same for ever."""
+    has_bos: bool = False
+    """Put the tokenizer's first token (BOS) before every window, as some models need; it takes one place of the window
+    and is no position."""
+
+    version: ClassVar[str] = "1"
+    columns: ClassVar[pa.Schema] = pa.schema(
+        [
+            column("entropy_mean", pa.float64(), "mean over the document's positions of the model's entropy", "bits"),
+            column("entropy_std", pa.float64(), "standard deviation of the same, ddof 0", "bits"),
+            column("entropy_min", pa.float64(), "lowest entropy of a position", "bits"),
+            column("entropy_max", pa.float64(), "highest entropy of a position", "bits"),
+            column("entropy_positions", pa.int64(), "positions with a next token: tokens less one", "positions"),
+        ]
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("window", "stride", "batch_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} must be at least 1, got {value}")
+
+    def tag(self, batch: DocumentBatch) -> pa.RecordBatch:
+        """Missing values and 0 positions for documents of less than two tokens.
+
+        Raises ConfigError where the model, its packages or the device cannot be had, TaggerError where the model
+        gives no distribution (NaN, as float16 can).
+        """
+        found = self._loaded.entropies(batch.texts, self.batch_size)
+        has = [values.size > 0 for values in found]
+
+        def each(statistic: Any) -> pa.Array:
+            values = [float(statistic(v)) if is_there else None for v, is_there in zip(found, has, strict=True)]
+            return pa.array(values, pa.float64())
+
+        return pa.record_batch(
+            [*map(each, (np.mean, np.std, np.min, np.max)), pa.array([v.size for v in found], pa.int64())],
+            schema=self.columns,
+        )
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Local models by the digest of their files, models of the hub by name and revision. Device and batch size
+        are left out: they move the last digits alone."""
+        if not self.model:
+            raise ConfigError(
+                "lm_entropy needs a model: --model (--set lm_entropy.model=) NAME of one on the Hugging Face hub, or the "
+                "directory it lies in"
+            )
+        return {
+            "model": _directory_digest(Path(self.model)) if Path(self.model).is_dir() else self.model,
+            "revision": None if Path(self.model).is_dir() else self.revision or "main",
+            "window": self.window,
+            "stride": self.stride,
+            "dtype": self.dtype,
+            "has_bos": self.has_bos,
+        }
+
+    @cached_property
+    def _loaded(self) -> LoadedModel:
+        return LoadedModel(self)
+
+
+class LoadedModel:
+    """Model and tokenizer in memory, and the forward passes."""
+
+    def __init__(self, parameters: CausalEntropy) -> None:
+        torch, transformers = _packages()
+        self._torch = torch
+        self._told = f"{parameters.model!r} in {parameters.dtype}"
+        self._device = _device(torch, parameters.device)
+        self._tokenizer, self._model = _from_pretrained(torch, transformers, parameters)
+        self._model.eval().to(self._device)
+        self._bos: list[int] = []
+        if parameters.has_bos:
+            if self._tokenizer.bos_token_id is None:
+                raise ConfigError(f"has_bos needs a tokenizer with a BOS token; that of {parameters.model!r} has none")
+            self._bos = [self._tokenizer.bos_token_id]
+        config = self._model.config.get_text_config()
+        self._n_vocab = int(config.vocab_size)
+        window = _window(parameters, getattr(config, "max_position_embeddings", None))
+        self.window = window - len(self._bos)
+        if self.window < 1:
+            raise ConfigError(f"window must be at least 2 with has_bos, got {window}")
+        self.stride = parameters.stride or max(1, self.window // 2)
+        if self.stride > self.window:
+            raise ConfigError(
+                f"stride must be at most the window ({self.window} tokens of text), or positions would be left out, "
+                f"got {self.stride}"
+            )
+
+    def entropies(self, texts: list[str], batch_size: int) -> list[np.ndarray[Any, np.dtype[np.float64]]]:
+        """Entropy in bits of every position of every text, in order: float64 [max(tokens - 1, 0)] each."""
+        # Ids of one text at a time: the tokenizer's batch call starts a thread per core, and one worker is one thread.
+        ids = [self._ids(text) for text in texts]
+        found = [np.zeros(max(len(i) - 1, 0)) for i in ids]
+        work = [(d, w) for d, values in enumerate(found) for w in windows(values.size, self.window, self.stride)]
+        # Windows of like length together: least padding. The sort is stable, so the order is a function of the texts.
+        work.sort(key=lambda item: item[1].start - item[1].end)
+        at = 0
+        with _one_thread(self._torch, self._device), self._torch.inference_mode():
+            while at < len(work):
+                longest = work[at][1].end - work[at][1].start
+                most = LOGITS_BYTES // (4 * self._n_vocab * (longest + len(self._bos)))
+                together = work[at : at + max(1, min(batch_size, most))]
+                rows = self._forward([self._bos + ids[d][w.start : w.end] for d, w in together])
+                for row, (d, w) in zip(rows, together, strict=True):
+                    start = len(self._bos) + w.first - w.start
+                    found[d][w.first : w.end] = self._bits(row[start : start + w.end - w.first])
+                at += len(together)
+        return found
+
+    def _ids(self, text: str) -> list[int]:
+        found = self._tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False)
+        ids: list[int] = found["input_ids"]
+        return ids
+
+    def _forward(self, rows: list[list[int]]) -> Any:
+        """Logits [rows, longest, vocabulary]; rows are padded on the right, where a causal model never looks."""
+        torch = self._torch
+        longest = max(map(len, rows))
+        ids = torch.zeros((len(rows), longest), dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for r, row in enumerate(rows):
+            ids[r, : len(row)] = torch.tensor(row)
+            mask[r, : len(row)] = 1
+        return self._model(input_ids=ids.to(self._device), attention_mask=mask.to(self._device), use_cache=False).logits
+
+    def _bits(self, logits: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Entropy of each row of logits [positions, vocabulary]."""
+        torch = self._torch
+        # entr(p) = -p ln p, and 0 where p is 0: a forbidden token (logit -inf) adds nothing.
+        parts = [
+            torch.special.entr(torch.softmax(chunk.float(), dim=-1)).sum(dim=-1)
+            for chunk in logits.split(max(1, _CHUNK_VALUES // self._n_vocab))
+        ]
+        bits: np.ndarray[Any, np.dtype[np.float64]] = torch.cat(parts).cpu().numpy().astype(np.float64) / math.log(2)
+        if not np.isfinite(bits).all():
+            raise TaggerError(
+                f"the model {self._told} gives no distribution at some position (NaN): use dtype float32 or bfloat16"
+            )
+        return bits
+
+
+def windows(n_positions: int, window: int, stride: int) -> Iterator[Window]:
+    """Windows over the tokens 0..n_positions - 1 that take every position exactly once.
+
+    The last token of a document is in none: what follows it is not part of the document.
+    Example  n_positions 10, window 4, stride 2: (0, 0, 4) (2, 4, 6) (4, 6, 8) (6, 8, 10)
+    """
+    start = first = 0
+    while first < n_positions:
+        end = min(start + window, n_positions)
+        yield Window(start, first, end)
+        start, first = start + stride, end
+
+
+def _window(parameters: CausalEntropy, positions: int | None) -> int:
+    if parameters.window is None:
+        return min(positions or MAX_DEFAULT_WINDOW, MAX_DEFAULT_WINDOW)
+    if positions and parameters.window > positions:
+        raise ConfigError(
+            f"window must be at most the {positions} positions that the model {parameters.model!r} has, "
+            f"got {parameters.window}"
+        )
+    return parameters.window
+
+
+def _packages() -> tuple[Any, Any]:
+    try:
+        import torch
+        import transformers
+    except ImportError as error:
+        raise ConfigError(
+            f"the entropy of a language model needs the packages torch and transformers ({error}): "
+            "pip install 'tagcorpus[hf]'"
+        ) from error
+    return torch, transformers
+
+
+def _from_pretrained(torch: Any, transformers: Any, parameters: CausalEntropy) -> tuple[Any, Any]:
+    is_local = Path(parameters.model).is_dir()
+    where = {"revision": parameters.revision} if parameters.revision and not is_local else {}
+    try:
+        with _no_bar(transformers):
+            tokenizer = transformers.AutoTokenizer.from_pretrained(parameters.model, **where)
+            model = transformers.AutoModelForCausalLM.from_pretrained(
+                parameters.model, dtype=getattr(torch, parameters.dtype), **where
+            )
+    except (OSError, ValueError, ImportError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        if is_local:
+            raise ConfigError(
+                f"the directory {parameters.model!r} must hold a causal language model of transformers (config.json, "
+                f"weights, tokenizer): {reason}"
+            ) from error
+        raise ConfigError(
+            f"model {parameters.model!r} is no local directory and could not be had from the Hugging Face hub: {reason} "
+            "Give a local directory as model; or, without a network, set HF_HUB_OFFLINE=1 and HF_HOME to a cache that "
+            "holds it"
+        ) from error
+    return tokenizer, model
+
+
+def _device(torch: Any, name: str) -> Any:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+        return torch.device(name)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f"device must be one that torch has here, got {name!r} ({str(error).splitlines()[0]}): use auto or cpu"
+        ) from error
+
+
+@contextmanager
+def _no_bar(transformers: Any) -> Iterator[None]:
+    """Every worker loads the model, and their bars would garble the run's own; the setting is put back."""
+    logging = transformers.utils.logging
+    was_on = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_on:
+            logging.enable_progress_bar()
+
+
+@contextmanager
+def _one_thread(torch: Any, device: Any) -> Iterator[None]:
+    """One worker is one thread; whoever else uses torch in this process keeps its setting."""
+    threads = torch.get_num_threads()
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _directory_digest(path: Path) -> str:
+    """Of names, sizes and bytes of config, weights and tokenizer; not of where they lie."""
+    import xxhash
+
+    whole = xxhash.xxh3_128()
+    for file in sorted(path.iterdir()):
+        if file.suffix not in _MODEL_FILES or file.name.startswith(".") or not file.is_file():
+            continue
+        own = xxhash.xxh3_128()
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                own.update(block)
+        whole.update(f"{file.name}\0{file.stat().st_size}\0{own.hexdigest()}\n".encode())
+    return f"xxh3-128:{whole.hexdigest()}"
+
+
+TAGGER = CausalEntropy
