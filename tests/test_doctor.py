@@ -328,16 +328,32 @@ def test_nodes_with_other_versions_are_named() -> None:
     assert found.found == "b has ray 2.2 (here 2.1); c has numpy missing (here 2.0)"
 
 
-def test_ray_cluster_of_two_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    from ray.cluster_utils import Cluster
+TWO_NODES = """
+import json
+from ray.cluster_utils import Cluster
+from tagcorpus.pipelines import reachable
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+try:
+    cluster.add_node(num_cpus=1)
+    found = reachable.ray_cluster(cluster.address)
+    print(json.dumps([cluster.address, found.state, found.found]))
+finally:
+    cluster.shutdown()
+"""
 
-    node = {"num_cpus": 1, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args=node)
-    try:
-        cluster.add_node(num_cpus=1)
-        address = cluster.address
-        found = reachable.ray_cluster(address)
-    finally:
-        cluster.shutdown()  # type: ignore[no-untyped-call]
-    assert (found.state, found.found) == ("ok", f"{address}: 2 nodes, same versions on all")
+
+def test_ray_cluster_of_two_nodes(tmp_path: Path) -> None:
+    """In a process of its own: Ray keeps the environment of its first import, which other tests set for themselves."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", TWO_NODES],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**environment, "RAY_USAGE_STATS_ENABLED": "0"},
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    address, state, found = json.loads(done.stdout.splitlines()[-1])
+    assert (state, found) == ("ok", f"{address}: 2 nodes, same versions on all")

@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from plugins import SCRIPT, jsonl, tree
+from plugins import jsonl
+from ray_driver import Driver, driver
+from slurm_commands import Slurm, everything, invoke, pretend
 
-LOOPBACK = "127.0.0.1"
-RAY = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-ROOMS = ("attributes", "quarantine", "summary", "filtered")
-PIPELINES = {
-    "tag": ["--taggers", "length,tokens,keywords,language,repetition"],
-    "filter": [],
-    "domain": ["--backend", "fasttext"],
+OPTIONS: dict[str, dict[str, Any]] = {
+    "tag": {"taggers": ["length", "tokens", "keywords", "language", "repetition"]},
+    "filter": {},
+    "domain": {"domain": {"backend": "fasttext"}},
 }
 RANGES = 8
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    """A Ray cluster of two nodes, one CPU each."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in RAY.items():
-            patch.setenv(name, value)
-        patch.delenv("RAY_ADDRESS", raising=False)
-        from ray.cluster_utils import Cluster
-
-        one: dict[str, Any] = {"num_cpus": 1, "node_ip_address": LOOPBACK}
-        cluster: Any = Cluster(initialize_head=True, head_node_args={**one, "include_dashboard": False})
-        cluster.add_node(**one)
-        yield str(cluster.address)
-        cluster.shutdown()
+def ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
+    cache = tmp_path_factory.getbasetemp() / "cache"  # the one of conftest.py
+    with driver(tmp_path_factory.mktemp("ray"), {"XDG_CACHE_HOME": str(cache)}) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -62,61 +50,86 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(pipeline: str, corpus: Path, output: Path, workers: int, address: str | None) -> None:
-    where = ["--executor", "ray", "--ray-address", address] if address else []
-    command = [SCRIPT, "run", pipeline, "-i", str(corpus), "-o", str(output), "--workers", str(workers), *where,
-               "--set", "shard_bytes=3000", "--max-quarantined", "1000", *PIPELINES[pipeline]]  # fmt: skip
-    running = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **RAY},
-        start_new_session=True,
-    )  # fmt: skip
-    try:
-        _, told = running.communicate(timeout=90)
-    except subprocess.TimeoutExpired:
-        os.killpg(running.pid, signal.SIGKILL)
-        raise
-    assert running.returncode == 0, told
+@dataclass
+class Place:
+    """One pipeline over the corpus, run in different places."""
+
+    pipeline: str
+    corpus: Path
+    root: Path
+    ray: Driver
+    slurm: Slurm
+
+    def options(self, output: str) -> dict[str, Any]:
+        fixed = {"input": [str(self.corpus)], "output": str(self.root / output), "workers": 2}
+        return {**fixed, "shard_bytes": 3000, "max_quarantined": 1000, **OPTIONS[self.pipeline]}
+
+    def local(self, output: str, workers: int, *more: str) -> None:
+        given = {**self.options(output), "workers": workers}
+        sets = [a for k, v in given.items() for a in ("--set", f"{k}={v}")]
+        done = invoke("run", self.pipeline, *sets, *more)
+        assert done.code == 0, done.err
+
+    def on_ray(self, output: str) -> None:
+        """Begun, not ended: see `ended_on_ray`."""
+        self.ray.send(self.pipeline, **self.options(output))
+
+    def ended_on_ray(self) -> None:
+        assert self.ray.answer() == 0
+
+    def on_slurm(self, output: str, tasks: int) -> None:
+        job = len(list(self.slurm.jobs.glob("*.script"))) + 1
+        self.local(output, 1, "--executor", "slurm", "--set", f"slurm.max_array={tasks}")
+        assert self.slurm.n_tasks(job) == tasks
+        self.slurm.all_tasks(job)
+        done = self.slurm.work(job + 1)
+        assert done.code == 0, done.err
+
+    def published(self, output: str) -> dict[str, bytes]:
+        found = everything(self.root / output)
+        assert sum(name.startswith("attributes") for name in found) >= RANGES
+        return found
+
+    def take_away(self, output: str, is_odd: bool = False) -> None:
+        """Every second part, and what is made of all of them."""
+        parts = sorted((self.root / output / "attributes").rglob("part-*.parquet"))
+        room = self.root / output
+        made = [f for f in [*room.glob("summary/*"), *room.glob("filtered/**/*"), *room.glob("*.csv")] if f.is_file()]
+        for file in parts[is_odd::2] + made:
+            file.unlink()
 
 
-def published(output: Path) -> dict[str, bytes]:
-    found = tree(output, *ROOMS)
-    assert sum(name.startswith("attributes") for name in found) >= RANGES
-    if (output / "predicted_domains.csv").exists():
-        found["predicted_domains.csv"] = (output / "predicted_domains.csv").read_bytes()
-    return found
-
-
-def take_away(output: Path, is_odd: bool) -> None:
-    """Every second part, and what is made of all of them."""
-    parts = sorted((output / "attributes").rglob("part-*.parquet"))
-    for part in parts[is_odd::2]:
-        part.unlink()
-    for room in ("summary", "filtered"):
-        for file in (output / room).rglob("*"):
-            if file.is_file():
-                file.unlink()
-
-
-def test_same_bytes_everywhere(pipeline: str, corpus: Path, address: str, tmp_path: Path) -> None:
-    run(pipeline, corpus, tmp_path / "one", 1, None)
-    wanted = published(tmp_path / "one")
+@pytest.mark.parametrize("pipeline", OPTIONS)
+def test_same_bytes_everywhere(
+    pipeline: str, corpus: Path, ray: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place(pipeline, corpus, tmp_path, ray, pretend(tmp_path, monkeypatch))
+    place.on_ray("ray")  # meanwhile, the others
+    place.local("one", 1)
+    wanted = place.published("one")
     assert wanted.keys() >= {f"summary/{pipeline}.json"}
     assert any(name.startswith("quarantine") for name in wanted)
     assert any(name.startswith("filtered/") for name in wanted) == (pipeline == "filter")
     assert ("predicted_domains.csv" in wanted) == (pipeline == "domain")
     for workers in (2, 4):
-        run(pipeline, corpus, tmp_path / str(workers), workers, None)
-        assert published(tmp_path / str(workers)) == wanted
-    run(pipeline, corpus, tmp_path / "ray", 2, address)
-    assert published(tmp_path / "ray") == wanted
-    # Begun locally, resumed on Ray; and the other way round.
-    for begun, there in (("2", address), ("ray", None)):
-        take_away(tmp_path / begun, is_odd=there is None)
-        assert tree(tmp_path / begun, *ROOMS) != wanted
-        run(pipeline, corpus, tmp_path / begun, 2, there)
-        assert published(tmp_path / begun) == wanted
+        place.local(str(workers), workers)
+        assert place.published(str(workers)) == wanted
+    place.on_slurm("slurm", tasks=2)
+    assert place.published("slurm") == wanted
+    place.ended_on_ray()
+    assert place.published("ray") == wanted
 
-
-@pytest.fixture(params=["tag", *(pytest.param(p, marks=pytest.mark.slow) for p in PIPELINES if p != "tag")])
-def pipeline(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+    # Begun in one place, resumed in another.
+    place.take_away("2")
+    place.on_ray("2")
+    place.take_away("4", is_odd=True)
+    place.on_slurm("4", tasks=1)
+    assert place.published("4") == wanted
+    place.take_away("slurm")
+    place.local("slurm", 1)
+    assert place.published("slurm") == wanted
+    place.take_away("ray", is_odd=True)
+    place.local("ray", 2)
+    assert place.published("ray") == wanted
+    place.ended_on_ray()
+    assert place.published("2") == wanted

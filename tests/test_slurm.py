@@ -1,9 +1,7 @@
-"""Slurm without Slurm: sbatch, squeue and scancel are scripts that write down what they are asked; array tasks and finish
-job are then run by hand, from the scripts that were submitted."""
+"""The command line with --executor slurm, on the Slurm of slurm_commands.py: what is submitted, and what it makes."""
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import re
@@ -11,49 +9,19 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from click.testing import CliRunner
-from plugins import Ended, ended, install, jsonl, temporary, tree
+from plugins import ended, install, temporary
+from slurm_commands import Slurm, everything, pretend
 
 from tagcorpus import run
 from tagcorpus.cli import main
 from tagcorpus.errors import ConfigError, IncompleteError, TagcorpusError
-from tagcorpus.pipelines.config import load_options
 from tagcorpus.pipelines.slurm_array import _time, job_id
 
-SBATCH = """#!/bin/sh
-n=$(($(ls {jobs}/*.script 2>/dev/null | wc -l) + 1))
-if [ "$(cat {jobs}/refuse 2>/dev/null)" = "$n" ]; then echo "sbatch: error: invalid partition" >&2; exit 1; fi
-for last; do :; done
-cp "$last" {jobs}/$n.script
-echo "$@" > {jobs}/$n.arguments
-echo "Submitted batch job $n on cluster c1"
-"""
-# Busy first, then there are two tasks running; then every job is run, except the one named in `never`, and none is left.
-SQUEUE = """#!/bin/sh
-cd {jobs}
-echo "$@" >> squeue.arguments
-if [ -e drained ]; then echo "slurm_load_jobs error: Invalid job id specified" >&2; exit 1; fi
-if [ ! -e busy ]; then touch busy; echo "slurm_load_jobs error: Unable to contact slurm controller" >&2; exit 1; fi
-if [ ! -e seen ]; then touch seen; printf 'RUNNING\\nPENDING\\nRUNNING\\n'; exit 0; fi
-if [ -e interrupt ]; then kill -INT $PPID; exit 0; fi
-touch drained
-for script in *.script; do
-  if [ "$script" != "$(cat never 2>/dev/null)" ]; then
-    last=$(sed -n 's/^#SBATCH --array=0-\\([0-9]*\\).*/\\1/p' $script)
-    for i in $(seq 0 ${{last:-0}}); do SLURM_ARRAY_TASK_ID=$i RUN_OFFSET=0 bash $script >> log 2>&1; done
-  fi
-done
-"""
-SCANCEL = """#!/bin/sh
-echo "$@" > {jobs}/cancelled
-"""
 ROWS = [
     *(f"{i} The first thing is what they do with {i} of them. " + "word " * (i % 7) for i in range(60)),
     b"not json",
@@ -64,105 +32,12 @@ ROWS = [
 ]
 
 
-@dataclass
-class Slurm:
-    """The jobs that were submitted, and a shell to run them in."""
-
-    root: Path
-
-    @property
-    def jobs(self) -> Path:
-        return self.root / "jobs"
-
-    @property
-    def out(self) -> Path:
-        return self.root / "out"
-
-    def script(self, job: int) -> str:
-        return (self.jobs / f"{job}.script").read_text()
-
-    def arguments(self, job: int) -> list[str]:
-        return (self.jobs / f"{job}.arguments").read_text().split()
-
-    def directives(self, job: int) -> dict[str, str]:
-        found = re.findall(r"^#SBATCH --([a-z-]+)(?:=(.*))?$", self.script(job), re.MULTILINE)
-        return dict(found)
-
-    def n_tasks(self, job: int) -> int:
-        return int(self.directives(job)["array"].removeprefix("0-").partition("%")[0]) + 1
-
-    def start(self, job: int, task: int | None = None, **environment: str) -> subprocess.Popen[str]:
-        more = {} if task is None else {"SLURM_ARRAY_TASK_ID": str(task), "RUN_OFFSET": "0"}
-        return subprocess.Popen(
-            ["bash", str(self.jobs / f"{job}.script")],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd="/",  # nothing may depend on it
-            env={**os.environ, **more, **environment},
-            start_new_session=True,
-        )
-
-    def work(self, job: int, task: int | None = None, **environment: str) -> Ended:
-        return ended(self.start(job, task, **environment))
-
-    def all_tasks(self, job: int) -> None:
-        for task in reversed(range(self.n_tasks(job))):
-            done = self.work(job, task)
-            assert done.code == 0, done.err
-
-    def launch(self, *options: str, pipeline: str = "tag", taggers: str = "marks,length") -> Ended:
-        return self.command("--executor", "slurm", *options, pipeline=pipeline, taggers=taggers)
-
-    def command(
-        self, *options: str, pipeline: str = "tag", taggers: str = "marks,length", output: Path | None = None
-    ) -> Ended:
-        own = ["--taggers", taggers] if pipeline == "tag" else []
-        fixed = ["-i", str(self.root / "data"), "-o", str(output or self.out), "--set", "shard_bytes=1500"]
-        result = CliRunner().invoke(main, ["run", pipeline, *fixed, *own, *options])
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        return Ended(result.exit_code, result.stdout, result.stderr)
-
-    def local(self, pipeline: str = "tag", taggers: str = "marks,length") -> dict[str, bytes]:
-        """What the same command makes on one machine."""
-        output = self.root / "local"
-        assert self.command(pipeline=pipeline, taggers=taggers, output=output).code == 0
-        return everything(output)
-
-    def ledger(self) -> dict[str, Any]:
-        """Of the newest run."""
-        newest = sorted((self.out / "runs").iterdir(), key=lambda f: (f / "command.json").stat().st_mtime_ns)[-1]
-        found: dict[str, Any] = json.loads((newest / "ledger.json").read_text())
-        return found
-
-    def write(self, name: str, rows: Sequence[object]) -> None:
-        path = self.root / "data" / name
-        path.parent.mkdir(exist_ok=True)
-        data = jsonl(rows)
-        path.write_bytes(gzip.compress(data, mtime=0) if name.endswith(".gz") else data)
-
-
-def everything(output: Path) -> dict[str, bytes]:
-    found = tree(output, "attributes", "quarantine", "summary", "filtered")
-    csv = output / "predicted_domains.csv"
-    return {**found, **({csv.name: csv.read_bytes()} if csv.exists() else {})}
-
-
 @pytest.fixture
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Slurm:
-    jobs, commands = tmp_path / "jobs", tmp_path / "bin"
-    jobs.mkdir()
-    commands.mkdir()
-    for name, text in (("sbatch", SBATCH), ("squeue", SQUEUE), ("scancel", SCANCEL)):
-        (commands / name).write_text(text.format(jobs=jobs))
-        (commands / name).chmod(0o755)
     plugins = install(tmp_path / "plugins")
     monkeypatch.syspath_prepend(str(plugins))
-    monkeypatch.setenv("PATH", f"{commands}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(plugins), str(Path(__file__).parent)]))
-    for name in [n for n in os.environ if n.startswith("SLURM_")]:
-        monkeypatch.delenv(name)
-    return Slurm(tmp_path)
+    return pretend(tmp_path, monkeypatch)
 
 
 @pytest.fixture
@@ -190,18 +65,6 @@ def test_ranks_by_hand_give_the_bytes_of_a_local_run(corpus: Slurm) -> None:
     assert all(r["seconds"] > 0 for r in ledger["ranges"])
     # One run: what the launcher began, the finish job ended.
     assert len(list((corpus.out / "runs").iterdir())) == 1
-
-
-@pytest.mark.parametrize(("pipeline", "options"), [("filter", []), ("domain", ["--backend", "fasttext"])])
-def test_other_pipelines(corpus: Slurm, pipeline: str, options: list[str]) -> None:
-    launched = corpus.launch("--set", "slurm.max_array=2", *options, pipeline=pipeline)
-    assert launched.code == 0
-    corpus.all_tasks(1)
-    finished = corpus.work(2)
-    assert finished.code == 0, finished.err
-    found = everything(corpus.out)
-    assert found == corpus.local(pipeline)
-    assert any("filtered_a.jsonl" in name or name == "predicted_domains.csv" for name in found)
 
 
 def test_scripts(corpus: Slurm) -> None:
@@ -624,10 +487,3 @@ def test_no_job_id() -> None:
 @pytest.mark.parametrize(("hours", "told"), [(None, None), (1, "01:00:00"), (0.001, "00:01:00"), (100.5, "100:30:00")])
 def test_time(hours: float | None, told: str | None) -> None:
     assert _time(hours) == told
-
-
-def test_example_config_is_one() -> None:
-    path = Path(__file__).resolve().parents[1] / "configs/cluster/slurm.yaml"
-    options = load_options("tag", str(path))
-    assert options.executor == "slurm"
-    assert yaml.safe_load(path.read_text())["slurm"].items() <= vars(options.slurm).items()
