@@ -16,12 +16,12 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
-import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from tagcorpus.errors import InputError
+from tagcorpus.errors import InputError, TagcorpusError
+from tagcorpus.pipelines import remote
 
 FORMATS = {
     ".jsonl": "jsonl",
@@ -37,6 +37,8 @@ IGNORED_IN_FOLDERS = ("results_*", "removed_*", "*.tagcorpus")
 # What a run puts into its output folder.
 ROOMS = ("plan", "attributes", "quarantine", "filtered", "summary", "runs", "predicted_domains.csv")
 KINDS_TOLD = 8
+# What is read ahead of a store's file that is read from front to back.
+AHEAD_BYTES = 4 << 20
 MAGIC = {
     b"\x1f\x8b": ("jsonl", "gz"),
     b"\x28\xb5\x2f\xfd": ("jsonl", "zst"),
@@ -58,19 +60,34 @@ class InputFile:
     def is_local(self) -> bool:
         return "://" not in self.path
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Wherever the file is to be opened, the options of its store are needed.
+        return {**self.__dict__, "storage_options": remote.in_use()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        remote.use(state.pop("storage_options"))
+        self.__dict__.update(state)
+
     def open(self) -> BinaryIO:
+        """Raises, for a file in a store (as its reads do), InputError and IncompleteError."""
         if self.is_local:
             return open(self.path, "rb")
-        fs, path = fsspec.url_to_fs(self.path)
-        found: BinaryIO = fs.open(path, "rb", block_size=8 << 20, cache_type="readahead")
-        return found
+        fs, path = remote.filesystem(self.path)
+        # Of a Parquet file only some columns are wanted: what lies between them must not be read ahead.
+        ahead: dict[str, Any] = {"block_size": AHEAD_BYTES, "cache_type": "readahead"}
+        how = {"cache_type": "none"} if self.format == "parquet" else ahead
+        found = remote.asked(lambda: fs.open(path, "rb", **how), self.path, "read", InputError)
+        return cast(BinaryIO, remote.RemoteFile(found, self.path, InputError))
 
     def size(self) -> int:
         """Bytes as stored (compressed)."""
-        if self.is_local:
-            return os.stat(self.path).st_size
-        fs, path = fsspec.url_to_fs(self.path)
-        return int(fs.info(path)["size"] or 0)
+        return os.stat(self.path).st_size if self.is_local else int(self._info()["size"] or 0)
+
+    def _info(self, *, is_fresh: bool = False) -> Any:
+        fs, path = remote.filesystem(self.path)
+        if is_fresh:
+            fs.invalidate_cache()
+        return remote.asked(lambda: fs.info(path), self.path, "read", InputError)
 
     def identity(self) -> dict[str, Any] | None:
         """What must be equal for the file to count as unchanged without reading it; None where a store offers
@@ -83,9 +100,7 @@ class InputFile:
                 "ctime_ns": stat.st_ctime_ns,
                 "inode": stat.st_ino,
             }
-        fs, path = fsspec.url_to_fs(self.path)
-        fs.invalidate_cache()
-        info = fs.info(path)
+        info = self._info(is_fresh=True)
         marks = {
             k: str(info[k]) for k in ("ETag", "etag", "LastModified", "mtime", "updated", "generation") if info.get(k)
         }
@@ -195,6 +210,9 @@ def _expand(
             if not paths:
                 raise InputError(f"no file matches {path!r} (--input)")
             return [_named(p[len(root) :].lstrip("/"), url(p)) for p in paths]
+        # First, because who may read an object may not always list what lies beside it.
+        if not is_local and _kind(plain) and fs.isfile(plain):
+            return [_named(plain.rsplit("/", 1)[-1], url(plain))]
         if fs.isdir(plain):
             root = plain.rstrip("/")
             relative = sorted(
@@ -222,7 +240,13 @@ def _expand(
             return [_named(r, url(f"{root}/{r}")) for r in kept]
         if not fs.exists(plain):
             raise InputError(f"no such file or folder: {path!r} (--input)")
-    except (OSError, ValueError) as error:
+    except TagcorpusError:
+        raise
+    except Exception as error:
+        if not is_local:
+            raise remote.explain(error, path, "read", InputError) from error
+        if not isinstance(error, OSError | ValueError):
+            raise
         hint = ". See to the permissions" if isinstance(error, PermissionError) else ""
         raise InputError(f"{path!r} cannot be read (--input): {error}{hint}") from error
     return [_named(plain.rsplit("/", 1)[-1], url(plain))]
@@ -231,14 +255,9 @@ def _expand(
 def _filesystem(path: str) -> tuple[Any, str]:
     if os.path.exists(path):  # even where the name looks like a URL
         return LocalFileSystem(), os.path.abspath(path)
-    try:
-        fs, plain = fsspec.url_to_fs(path)
-    except (ImportError, ValueError) as error:
-        protocol = path.split("://", 1)[0]
-        extra = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}.get(protocol)
-        how = f"pip install 'tagcorpus[{extra}]'" if extra else str(error)
-        raise InputError(f"{path!r} cannot be opened (--input): {how}") from error
-    return fs, plain
+    if "://" in path:
+        return remote.filesystem(path)
+    return LocalFileSystem(), os.path.abspath(os.path.expanduser(path))
 
 
 def _is_glob(path: str) -> bool:

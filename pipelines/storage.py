@@ -1,8 +1,9 @@
 """Where bytes go: folders by URL, published whole or not at all.
 
 Local files are written under a temporary name in their own folder, fsynced, renamed, and the folder fsynced. Objects
-in a store are written by one put (or one completed multipart upload), which is atomic there. Temporary names start
-with a dot and carry the run's random suffix; a run removes its own, and other runs' when they are older than a day.
+in a store are built whole in a local temporary folder and written by one put (or, from 100 MiB in S3 and 5 MiB in Google
+Cloud Storage, by one upload in pieces), which is atomic there. Temporary names start with a dot and carry the run's
+random suffix; a run removes its own, and other runs' when they are older than a day.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
-from typing import Any, BinaryIO
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO, cast
 
 from datatrove.io import get_datafolder
 from fsspec.implementations.local import LocalFileSystem
 
 from tagcorpus.errors import OutputError
+from tagcorpus.pipelines import remote
 
 STALE_SECONDS = 86_400
 _SUFFIX = secrets.token_hex(4)
@@ -33,8 +35,9 @@ class Folder:
 
     def __init__(self, url: str) -> None:
         # Absolute first: datatrove and fsspec cache folders by the string given, and a relative one changes meaning.
-        folder = get_datafolder(url if "://" in url else os.path.abspath(url))
-        self.fs = folder.fs
+        fs, path = remote.filesystem(url) if "://" in url else (None, os.path.abspath(url))
+        folder = get_datafolder((path, fs) if fs else path)
+        self.fs: Any = folder.fs
         self.root = folder.path.rstrip("/") or "/"
         self.is_local = isinstance(self.fs, LocalFileSystem)
 
@@ -42,21 +45,23 @@ class Folder:
         return self.root if self.is_local else str(self.fs.unstrip_protocol(self.root))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"url": str(self)}
+        return {"url": str(self), "storage_options": remote.in_use()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        remote.use(state["storage_options"])
         self.__init__(state["url"])  # type: ignore[misc]
 
     def path(self, name: str) -> str:
         return f"{self.root}/{name}" if name else self.root
 
     def exists(self, name: str = "") -> bool:
-        return bool(self.fs.exists(self.path(name)))
+        return bool(self._asked(lambda: self.fs.exists(self.path(name)), name, "looked for"))
 
     def read(self, name: str) -> bytes | None:
-        """The file's bytes; None when there is no such file."""
+        """The file's bytes; None when there is no such file. Raises OutputError, or IncompleteError where a store gave no
+        answer."""
         try:
-            data: bytes = self.fs.cat_file(self.path(name))
+            data: bytes = self._asked(lambda: self.fs.cat_file(self.path(name)), name, "read")
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
         except OSError as error:
@@ -64,11 +69,30 @@ class Folder:
         return data
 
     def open(self, name: str) -> BinaryIO:
-        found: BinaryIO = self.fs.open(self.path(name), "rb")
-        return found
+        """Raises FileNotFoundError; otherwise as `read`."""
+        found: BinaryIO = self._asked(lambda: self.fs.open(self.path(name), "rb"), name, "read")
+        return found if self.is_local else cast(BinaryIO, remote.RemoteFile(found, self._url(name), OutputError))
 
     def size(self, name: str) -> int:
-        return int(self.fs.size(self.path(name)))
+        return int(self._asked(lambda: self.fs.size(self.path(name)), name, "read"))
+
+    def read_range(self, name: str, start: int, end: int) -> bytes:
+        """Bytes [start, end) of a file, fewer where it ends before. Raises FileNotFoundError; otherwise as `read`."""
+        return bytes(self._asked(lambda: self.fs.cat_file(self.path(name), start=start, end=end), name, "read"))
+
+    def _url(self, name: str) -> str:
+        return self.path(name) if self.is_local else str(self.fs.unstrip_protocol(self.path(name)))
+
+    def _asked(self, call: Callable[[], Any], name: str, done: str) -> Any:
+        """What the call gives. A store's errors are told as what they mean, except that something is not there."""
+        if self.is_local:
+            return call()
+        try:
+            return remote.asked(call, self._url(name), done, OutputError)
+        except OutputError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                raise error.__cause__ from None
+            raise
 
     def files(self, name: str = "") -> list[str]:
         """Every published file below `name`, relative to this folder, sorted; temporary names are left out."""
@@ -76,7 +100,7 @@ class Folder:
         try:
             if not self.is_local:
                 self.fs.invalidate_cache(base)
-            found = self.fs.find(base)
+            found = self._asked(lambda: self.fs.find(base), name, "listed")
         except FileNotFoundError:
             return []
         relative = (f[len(self.root) :].lstrip("/") for f in found)
@@ -96,10 +120,8 @@ class Folder:
                 with self._local(target) as sink:
                     yield sink
             else:
-                with tempfile.NamedTemporaryFile() as whole:
-                    yield whole  # type: ignore[misc]
-                    whole.flush()
-                    self.fs.put_file(whole.name, target)
+                with self._stored(name) as sink:
+                    yield sink
         except OSError as error:
             raise _explain(error, target) from error
 
@@ -121,14 +143,27 @@ class Folder:
             raise
         _fsync_folder(parent)
 
+    @contextlib.contextmanager
+    def _stored(self, name: str) -> Iterator[BinaryIO]:
+        folder = temporary_folder()
+        try:
+            whole = f"{folder}/whole"
+            with open(whole, "xb") as sink:
+                yield sink
+            url = self._url(name)
+            remote.asked(lambda: self.fs.put_file(whole, self.path(name)), url, "written", OutputError)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
     def remove(self, name: str) -> None:
         """Remove a file or a whole folder; nothing happens where there is none."""
         path = self.path(name)
         try:
-            if self.is_local or self.fs.isdir(path):
-                self.fs.rm(path, recursive=True)
+            if self.is_local or self._asked(lambda: self.fs.isdir(path), name, "removed"):
+                self._asked(lambda: self.fs.rm(path, recursive=True), name, "removed")
             else:
-                self.fs.rm_file(path)  # `rm` of a store takes [ and * for patterns
+                # `rm` of a store takes [ and * for patterns
+                self._asked(lambda: self.fs.rm_file(path), name, "removed")
         except FileNotFoundError:
             return
         except OSError as error:

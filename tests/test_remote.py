@@ -1,4 +1,4 @@
-"""Remote input and output for real: an S3 server on loopback, and a web server that knows ranges."""
+"""Remote input and output for real: S3 and Google Cloud Storage on loopback, and a web server that knows ranges."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import gcs_server
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from tagcorpus.errors import ConfigError, InputError
-from tagcorpus.pipelines import inputs
+from tagcorpus.errors import ConfigError, InputError, OutputError
+from tagcorpus.pipelines import inputs, remote
 from tagcorpus.pipelines.run import run
 
 SHARD = 20_000
@@ -217,3 +218,60 @@ def test_input_over_http(web: str, local: tuple[Path, Path], tmp_path: Path) -> 
     found = {n: d for n, d in parts(tmp_path).items() if n.endswith((".parquet", ".jsonl")) and "/" in n}
     assert len(found) > 8
     assert {n: d == expected[n] for n, d in found.items()} == dict.fromkeys(found, True)
+
+
+# Google Cloud Storage
+
+
+@pytest.fixture
+def gcs(monkeypatch: pytest.MonkeyPatch) -> Iterator[gcs_server.Buckets]:
+    gcsfs = pytest.importorskip("gcsfs", reason="gcsfs (extra [gcs]) is not installed")
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    with gcs_server.serving() as found:
+        yield found
+        remote.use({})
+        gcsfs.GCSFileSystem.clear_instance_cache()
+
+
+def test_from_and_to_gcs_gives_the_bytes_of_a_local_run(
+    gcs: gcs_server.Buckets, local: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in (p for p in local[0].rglob("*.*") if p.suffix in (".parquet", ".zst")):
+        gcs.put("bucket", f"in/{path.relative_to(local[0])}", path.read_bytes())
+    refused: list[str] = []
+
+    def refuses(method: str, path: str) -> int:
+        """One 503 to a read and one to an upload: both are asked again."""
+        kind = f"{method} {path.split('/')[1]}"
+        if kind in ("GET download", "POST upload") and kind not in refused:
+            refused.append(kind)
+            return 503
+        return 0
+
+    gcs.refuses = refuses
+    options = {"endpoint_url": gcs.url, "token": "anon"}
+    assert tag("gs://bucket/in", "gs://bucket/out", storage_options=options).exit_code == 0
+    assert len(refused) == 2
+    found = {n.removeprefix("out/"): d for (_, n), (d, _) in gcs.objects.items()}
+    expected = parts(local[1])
+    named = [n for n in expected if "/d.parquet/" in n or "/c.jsonl.zst/" in n]
+    assert len(named) > 4
+    assert [n for n in named if found.get(n) != expected[n]] == []
+    # The same by the emulator's variable, and resumed.
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", gcs.url)
+    before = {n: g for (_, n), (_, g) in gcs.objects.items() if "/attributes/" in n}
+    again = tag("gs://bucket/in", "gs://bucket/out", storage_options={"token": "anon"})
+    assert again.exit_code == 0
+    assert before == {n: g for (_, n), (_, g) in gcs.objects.items() if "/attributes/" in n}
+
+
+def test_what_gcs_refuses(gcs: gcs_server.Buckets, local: tuple[Path, Path]) -> None:
+    options = {"endpoint_url": gcs.url, "token": "anon"}
+    gcs.put("bucket", "in/a.jsonl", (local[0] / "a.jsonl").read_bytes())
+    with pytest.raises(OutputError, match=r"gs://absent/out/.*could not be written.*endpoint"):
+        tag("gs://bucket/in", "gs://absent/out", storage_options=options)
+    gcs.refuses = lambda _method, path: 403 if "download" in path and "/in/" in path else 0
+    with pytest.raises(InputError, match=r"gs://bucket/in/a.jsonl could not be read: access denied.*gcloud"):
+        tag("gs://bucket/in", "gs://bucket/denied", storage_options=options)
+    with pytest.raises(ConfigError, match=r"unknown storage option of gs 'tokens'.*did you mean 'token'"):
+        tag("gs://bucket/in", "gs://bucket/x", storage_options={"tokens": "anon"})
