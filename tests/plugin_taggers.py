@@ -4,7 +4,7 @@ Texts say what is to go wrong (`!raise!`, `!die!`, ...). This file must not impo
 
 Where PLUGIN_EVENTS is set, every file operation below PLUGIN_ROOT and every batch is an event that is written to that
 file (only those on paths with PLUGIN_ONLY in them, if that is set), and event number PLUGIN_KILL_AT kills, with signal
-9, what PLUGIN_KILL says: `group` or `launcher`. So a run can be killed between any two things that it does to the disk,
+9, what PLUGIN_KILL says: `group`, `launcher`, or `self`, whichever process it is in. So a run can be killed between any two things that it does to the disk,
 at a place that a seed decides.
 """
 
@@ -50,7 +50,7 @@ def _watch_events() -> None:
         if os.fstat(log).st_size // 100 == kill_at:
             if os.environ["PLUGIN_KILL"] == "group":
                 os.killpg(0, signal.SIGKILL)
-            os.kill(launcher, signal.SIGKILL)
+            os.kill(os.getpid() if os.environ["PLUGIN_KILL"] == "self" else launcher, signal.SIGKILL)
 
     sys.addaudithook(event)
     Marks.on_batch = staticmethod(lambda: happened("batch", f"{root}/batch"))
