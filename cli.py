@@ -58,6 +58,12 @@ def common(command: Command) -> Command:
             help="Output folder (default ./<first input's stem>.tagcorpus); ending in .csv, .json or .parquet: also the main result as that file.",
         ),
         click.option("--work", metavar="DIR", help="Folder for sidecars when --output names a file."),
+        click.option(
+            "--storage-options",
+            multiple=True,
+            metavar="K=V",
+            help="For s3://, gs:// and other URLs: endpoint_url=URL, profile=NAME, anon=true; repeatable.",
+        ),
         click.option("--glob", multiple=True, help="In folders, only paths that match; repeatable."),
         click.option("--exclude", multiple=True, help="In folders, no path that matches; repeatable."),
         click.option(
@@ -97,6 +103,12 @@ def common(command: Command) -> Command:
         ),
         click.option("--dry-run", is_flag=True, default=None, help="Plan, sizes and cost; nothing is written."),
         click.option("--json", "json", is_flag=True, default=None, help="The result as JSON on standard output."),
+        click.option(
+            "--tagger-module",
+            multiple=True,
+            metavar="FILE.py",
+            help="A tagger of your own in one file, used by the file's name; repeatable.",
+        ),
         click.option("--config", type=click.Path(), metavar="FILE", help="YAML with any of these keys."),
         click.option(
             "--set",
@@ -163,11 +175,40 @@ def domain(**options: Any) -> None:
     _run("domain", options)
 
 
+@run.command(cls=UnderscoreCommand)
+@common
+@click.option("--ngram", "-n", type=int, help="Tokens of context: 1 (default) is bigram entropy, 2 trigram entropy.")
+@click.option(
+    "--method",
+    type=click.Choice(["counts", "lm"]),
+    help="counts: of the corpus itself; lm: of a causal language model's predictions.",
+)
+@click.option("--tokenizer", help="A tiktoken encoding (default p50k_base), a ranks file, or a tokenizer.json.")
+@click.option("--memory", metavar="SIZE", help="Resident memory of a worker, whatever the corpus (default 1GB).")
+@click.option("--contexts", is_flag=True, default=None, help="Also the table of all contexts, as Parquet.")
+@click.option(
+    "--token-budget",
+    type=int,
+    metavar="T",
+    help="Also the same figures of random samples of whole documents of T tokens: corpora of unequal size compare.",
+)
+@click.option("--replicates", type=int, help="How many such samples (default 5).")
+@click.option("--no-token-cache", is_flag=True, default=None, help="Keep no token ids in the output.")
+@click.option("--model", help="lm: a Hugging Face model's name, or the folder it lies in.")
+def entropy(**options: Any) -> None:
+    """Next-token entropy of every n-gram context of the corpus, and of every document. --ngram 1 is bigram entropy."""
+    if options.pop("no_token_cache"):
+        options["token_cache"] = False
+    options["entropy-lm.model"] = options.pop("model")
+    _run("entropy", options)
+
+
 @main.command(cls=UnderscoreCommand)
 @click.argument("name", required=False)
-def taggers(name: str | None) -> None:
+@click.option("--tagger-module", multiple=True, metavar="FILE.py", help="Also the tagger in this file; repeatable.")
+def taggers(name: str | None, tagger_module: tuple[str, ...]) -> None:
     """List the taggers, or describe one: columns, units, parameters."""
-    _guarded(lambda: click.echo(importlib.import_module("tagcorpus.pipelines.describe").taggers(name)))
+    _guarded(lambda: click.echo(importlib.import_module("tagcorpus.pipelines.describe").taggers(name, tagger_module)))
 
 
 @main.command(cls=UnderscoreCommand)

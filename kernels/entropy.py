@@ -14,7 +14,7 @@ from numba import njit
 from tagcorpus.kernels.arrays import frozen, shortened, workspace
 from tagcorpus.kernels.document_entropy import document_entropies
 from tagcorpus.kernels.fixed_point import BLOCK, TABLE, UNIT_BITS, UNITS_PER_BIT, entropy_of, log2_of, term, terms_table
-from tagcorpus.kernels.ngrams import Packing, checked, fill_runs
+from tagcorpus.kernels.ngrams import Packing, checked, fill_keys
 from tagcorpus.kernels.radix import Ids, Sorted, bucket_starts, sort_entries, write_heads
 from tagcorpus.kernels.totals import Sums, counts_of_counts, exact_sums, key_histogram
 
@@ -69,7 +69,7 @@ def _conditional(
         first = i
         total = whole = units = np.int64(0)
         while i < counts.size and keys[i, words - 1] >> by == below and (words == 1 or keys[i, 0] == above):
-            count = counts[i]
+            count = np.int64(counts[i])
             total += count
             if count < TABLE:
                 units += table[count]
@@ -116,13 +116,12 @@ def _of_sorted(found: Sorted, packing: Packing) -> Entropies:
     starts = found.starts
     while first < len(starts) - 1:
         end = max(first + 1, int(np.searchsorted(starts, starts[first] + _ENTRIES_AT_ONCE, "right")) - 1)
-        largest = int(starts[end] - starts[first])
-        keys, counts = workspace("keys", (largest, packing.words), np.uint64), workspace("counts", (largest,), np.int64)
-        k = fill_runs(found, first, end, keys, counts)
+        keys = workspace("keys", (int(starts[end] - starts[first]), packing.words), np.uint64)
+        fill_keys(found, first, end, keys)
         contexts, totals, distinct, bits = entropies
         m += _conditional(
-            frozen(keys[:k]),
-            frozen(counts[:k]),
+            frozen(keys),
+            frozen(found.counts[starts[first] : starts[end]]),
             packing.bits,
             terms_table(),
             contexts[m:],

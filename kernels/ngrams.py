@@ -61,17 +61,15 @@ def count_ngrams(ids: Ids, offsets: I64, packing: Packing) -> tuple[U64, I64]:
     """
     ids, offsets = checked(ids, offsets, packing)
     found = sort_entries(ids, offsets, packing.n, packing.bits)
-    keys = np.empty((found.n_entries, packing.words), np.uint64)
-    counts = np.empty(found.n_entries, np.int64)
-    fill_runs(found, 0, len(found.starts) - 1, keys, counts)
-    return keys, counts
+    keys = np.empty((found.starts[-1], packing.words), np.uint64)
+    fill_keys(found, 0, len(found.starts) - 1, keys)
+    return keys, found.counts[: len(keys)].astype(np.int64)
 
 
-def fill_runs(found: Sorted, first: int, end: int, keys: U64, counts: I64) -> int:
-    """Writes the distinct entries of buckets first to end - 1 and their counts; returns how many there are."""
-    kernel = _pair_runs if found.rest.ndim == 2 else _runs
-    k: int = kernel(found.rest, found.starts, first, end, found.rest_bits, keys, counts)
-    return k
+def fill_keys(found: Sorted, first: int, end: int, keys: U64) -> None:
+    """Writes the distinct entries of buckets first to end - 1."""
+    kernel = _pair_keys if found.rest.ndim == 2 else _keys
+    kernel(found.rest, found.starts, first, end, found.rest_bits, keys)
 
 
 def contexts_of(keys: U64, packing: Packing) -> tuple[U64, I64]:
@@ -140,43 +138,28 @@ def checked(ids: Ids, offsets: I64, packing: Packing) -> tuple[Ids, I64]:
 
 
 @njit(nogil=True, cache=True)
-def _runs(rest: Any, starts: I64, start: int, stop: int, rest_bits: int, keys: U64, counts: I64) -> int:
-    """Keys and counts of sorted rests of at most 64 bits; no branch depends on where a run ends."""
+def _keys(rest: Any, starts: I64, start: int, stop: int, rest_bits: int, keys: U64) -> None:
+    """Puts buckets and rests of at most 64 bits together."""
     words = keys.shape[1]
     by, above = np.uint64(rest_bits), np.uint64(64 - rest_bits)
-    e = -1
+    begin = starts[start]
     for b in range(start, stop):
         # Where the rest fills its word alone, nothing is left of the bucket in it (a shift by 64 is undefined).
         prefix = np.uint64(b) << by if rest_bits < 64 else np.uint64(0)
         high = np.uint64(b) >> above if rest_bits < 64 else np.uint64(b)
-        before = np.uint64(0)
-        first = starts[b]
         for i in range(starts[b], starts[b + 1]):
-            value = np.uint64(rest[i])
-            is_new = (i == starts[b]) | (value != before)
-            e += int(is_new)
-            first = i if is_new else first
-            keys[e, words - 1] = prefix | value
-            if words == 2:
-                keys[e, 0] = high
-            counts[e] = i + 1 - first
-            before = value
-    return e + 1
+            keys[i - begin, 0] = high
+            keys[i - begin, words - 1] = prefix | np.uint64(rest[i])
 
 
 @njit(nogil=True, cache=True)
-def _pair_runs(rest: U64, starts: I64, start: int, stop: int, rest_bits: int, keys: U64, counts: I64) -> int:
-    """As `_runs`, for rests of two words."""
-    e = first = -1
+def _pair_keys(rest: U64, starts: I64, start: int, stop: int, rest_bits: int, keys: U64) -> None:
+    """As `_keys`, for rests of two words."""
+    begin = starts[start]
     for b in range(start, stop):
         prefix = np.uint64(b) << np.uint64(rest_bits - 64)
         for i in range(starts[b], starts[b + 1]):
-            if i == starts[b] or rest[i, 0] != rest[i - 1, 0] or rest[i, 1] != rest[i - 1, 1]:
-                e += 1
-                first = i
-                keys[e, 0], keys[e, 1] = prefix | rest[i, 0], rest[i, 1]
-            counts[e] = i + 1 - first
-    return e + 1
+            keys[i - begin, 0], keys[i - begin, 1] = prefix | rest[i, 0], rest[i, 1]
 
 
 @njit(nogil=True, cache=True)

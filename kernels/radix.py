@@ -3,8 +3,9 @@
 An entry is n + 1 consecutive token ids of one document, packed into one integer, oldest token most significant. Its
 highest bits choose the bucket (a counting sort whose write heads follow the frequency of words, so the busy ones stay
 in the cache); only the rest of the entry is stored, in the narrowest type. Buckets mostly fit the cache and are sorted by
-a least-significant-digit radix sort of 8-bit digits, or by insertion where they are tiny. No comparison depends on
-the processor's vector width; the order is that of the integers, so nothing about it is left open.
+a least-significant-digit radix sort of 8-bit digits, by insertion where they are tiny, and where a rest is short (one
+token of context) by a counter for each. Equal entries become one and a count before the next bucket's turn. The order is
+that of the integers, so nothing about it is left open.
 
 Ids are assumed to be below the vocabulary's size and offsets to be valid: `kernels.ngrams` checks both.
 """
@@ -23,26 +24,28 @@ U64: TypeAlias = np.ndarray[Any, np.dtype[np.uint64]]
 I64: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 
 _TINY: Final = 24  # entries; up to here insertion beats the 256 counters of every digit
+_MANY: Final = 1 << 14
+_DENSE_BITS: Final = 18  # a counter for every possible rest of so many bits fits the cache
 _ENTRIES_PER_BUCKET: Final = 32  # fewer than this on average, and the table of buckets costs more than it saves
 
 
 class Sorted(NamedTuple):
-    """Entries in ascending order, bucket after bucket; `rest` lasts until the thread sorts again."""
+    """Distinct entries in ascending order, bucket after bucket; `rest` and `counts` last until the thread sorts again."""
 
     rest: np.ndarray[Any, Any]
     """uint16, uint32 or uint64 [k], or uint64 [k, 2] (most significant first): the entries without their bucket's bits."""
+    counts: np.ndarray[Any, Any]
+    """uint32 or uint64 [k]: how often each occurs."""
     starts: I64
     """int64 [n_buckets + 1]: bucket b is rest[starts[b]:starts[b + 1]]."""
     rest_bits: int
     """Width of a rest; an entry is bucket << rest_bits | rest."""
-    n_entries: int
-    """Distinct entries."""
     n_contexts: int
     """Distinct contexts."""
 
 
 def sort_entries(ids: Ids, offsets: I64, n: int, bits: int) -> Sorted:
-    """All entries of all documents, sorted.
+    """The distinct entries of all documents, sorted, with their counts.
 
     ids      uint16 or uint32 [n_tokens], read-only  all documents, concatenated; every id is below 2^bits
     offsets  int64 [n_docs + 1], read-only           document d is ids[offsets[d]:offsets[d + 1]]
@@ -56,17 +59,23 @@ def sort_entries(ids: Ids, offsets: I64, n: int, bits: int) -> Sorted:
     bucket_starts(ids, offsets, n, bits - bucket_bits, starts)
     k, largest = int(starts[-1]), int(np.diff(starts).max())
     heads = write_heads(starts)
+    counts = workspace("counts", (k,), heads.dtype)
     if rest_bits > 64:
         pairs, spare_pairs = workspace("rest", (k, 2), np.uint64), workspace("spare", (largest, 2), np.uint64)
         _scatter_pairs(ids, offsets, n, bits, rest_bits, heads, pairs)
-        return Sorted(pairs, starts, rest_bits, *_sort_pairs(pairs, starts, rest_bits, bits, spare_pairs))
+        n_contexts = _sort_pairs(pairs, counts, starts, rest_bits, bits, spare_pairs)
+        return Sorted(pairs, counts, starts, rest_bits, n_contexts)
     dtype = np.uint16 if rest_bits <= 16 else np.uint32 if rest_bits <= 32 else np.uint64
-    rest, spare = workspace("rest", (k,), dtype), workspace("spare", (largest,), dtype)
+    rest = workspace("rest", (k,), dtype)
     if (n + 1) * bits > 64:
         _scatter_wide(ids, offsets, n, bits, rest_bits, heads, rest)
     else:
         _scatter(ids, offsets, n, bits, rest_bits, heads, rest)
-    return Sorted(rest, starts, rest_bits, *_sort(rest, starts, rest_bits, bits, spare))
+    if rest_bits <= _DENSE_BITS:
+        n_contexts = _tally(rest, counts, starts, np.zeros(1 << rest_bits, counts.dtype), bits)
+    else:
+        n_contexts = _sort(rest, counts, starts, rest_bits, bits, workspace("spare", (largest,), dtype))
+    return Sorted(rest, counts, starts, rest_bits, n_contexts)
 
 
 @njit(nogil=True, cache=True)
@@ -142,120 +151,200 @@ def _scatter_pairs(ids: Ids, offsets: I64, n: int, bits: int, rest_bits: int, he
 
 
 @njit(nogil=True, cache=True)
-def _sort(rest: Any, starts: I64, rest_bits: int, bits: int, spare: Any) -> tuple[int, int]:
-    """Sorts every bucket, and counts distinct entries and contexts while it is in the cache."""
-    passes = (rest_bits + 7) // 8
-    heads = np.zeros((passes, 2, 256), np.int64)
-    by = np.uint64(bits)
-    n_entries = n_contexts = 0
+def _tally(rest: Any, counts: Any, starts: I64, seen: Any, bits: int) -> int:
+    """As `_sort`, by one counter for every possible rest (seen, zeros), so that only distinct rests are put in order."""
+    found = np.zeros(seen.size + 1, np.int64)
+    marks, tops = np.zeros((seen.size >> 5) + 1, np.uint64), np.zeros((seen.size >> 10) + 1, np.uint64)
+    places = np.zeros(32, np.int64)
+    for bit in range(32):
+        places[_place(np.uint64(1) << np.uint64(bit))] = bit
+    e = n_contexts = 0
     for b in range(starts.size - 1):
         start, end = starts[b], starts[b + 1]
-        if start == end:
-            continue
-        if end - start <= _TINY:
-            for i in range(start + 1, end):
-                value = rest[i]
-                j = i
-                while j > start and rest[j - 1] > value:
-                    rest[j] = rest[j - 1]
-                    j -= 1
-                rest[j] = value
-        else:
-            _radix(rest, start, end, passes, heads, spare)
-        before = np.uint64(rest[start])
-        n_entries += 1
-        n_contexts += 1
-        for i in range(start + 1, end):
-            value = np.uint64(rest[i])
-            n_entries += int(value != before)
-            n_contexts += int(value >> by != before >> by)
-            before = value
-    return n_entries, n_contexts
+        starts[b] = e
+        n_found = 0
+        for i in range(start, end):
+            value = np.int64(rest[i])
+            count = seen[value]
+            found[n_found] = value
+            n_found += int(count == 0)
+            seen[value] = count + np.uint32(1)
+        _order(found[:n_found], marks, tops, places)
+        before = np.int64(-1)
+        for j in range(n_found):
+            value = found[j]
+            rest[e], counts[e] = value, seen[value]
+            seen[value] = 0
+            n_contexts += int(value >> bits != before)
+            before = value >> bits
+            e += 1
+    starts[starts.size - 1] = e
+    return n_contexts
 
 
 @njit(nogil=True, cache=True)
-def _radix(rest: Any, start: int, end: int, passes: int, heads: I64, spare: Any) -> None:
-    """Sorts rest[start:end] with the help of spare[:end - start]; heads is workspace [passes, 2, 256].
+def _order(values: I64, marks: U64, tops: U64, places: I64) -> None:
+    """Sorts distinct values: a few by insertion, more by marking each in a bitmap, 32 bits a word, and its word in another."""
+    if values.size <= _TINY:
+        _insert(values, 0, values.size)
+        return
+    one, low = np.uint64(1), np.int64(31)
+    for value in values:
+        marks[value >> 5] |= one << np.uint64(value & low)
+        tops[value >> 10] |= one << np.uint64(value >> 5 & low)
+    k = 0
+    for t in range(tops.size):
+        top, tops[t] = tops[t], 0
+        while top:
+            word = t * 32 + places[_place(top & ~(top - one))]
+            mark, marks[word] = marks[word], 0
+            while mark:
+                values[k] = word * 32 + places[_place(mark & ~(mark - one))]
+                mark &= mark - one
+                k += 1
+            top &= top - one
 
-    Every pass runs from both ends at once, filling each digit's room from both ends, which keeps it stable. The digits of
-    text repeat so often that a single run would mostly wait for the write head it has just moved.
+
+@njit(nogil=True, cache=True, inline="always")
+def _place(power: np.uint64) -> np.int64:
+    """A different number below 32 for every power of two below 2^32: the constant is a de Bruijn sequence."""
+    return np.int64(power * np.uint64(0x077CB531) >> np.uint64(27) & np.uint64(31))
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _insert(values: Any, start: int, end: int) -> None:
+    """Sorts values[start:end] by insertion."""
+    for i in range(start + 1, end):
+        value = values[i]
+        j = i
+        while j > start and values[j - 1] > value:
+            values[j] = values[j - 1]
+            j -= 1
+        values[j] = value
+
+
+@njit(nogil=True, cache=True)
+def _sort(rest: Any, counts: Any, starts: I64, rest_bits: int, bits: int, spare: Any) -> int:
+    """Sorts every bucket and, while it is in the cache, moves its distinct rests up to those before; counts contexts."""
+    heads = np.zeros(((rest_bits + 7) // 8, 2, 256), counts.dtype)
+    many_heads = np.zeros(((rest_bits + 10) // 11, 2, 2048), counts.dtype)
+    by = np.uint64(bits)
+    e = -1
+    n_contexts = 0
+    for b in range(starts.size - 1):
+        start, end = starts[b], starts[b + 1]
+        starts[b] = e + 1
+        size = end - start
+        found = rest[start:end]
+        if size <= _TINY:
+            _insert(found, 0, size)
+        elif _radix(found, 8, heads, spare) if size < _MANY else _radix(found, 11, many_heads, spare):
+            found = spare[:size]
+        before = np.uint64(0)
+        first = 0
+        for i in range(size):
+            value = np.uint64(found[i])
+            n_contexts += int((value >> by != before >> by) | (i == 0))
+            is_new = (value != before) | (i == 0)
+            e += int(is_new)
+            first = i if is_new else first
+            rest[e], counts[e] = value, i + 1 - first
+            before = value
+    starts[starts.size - 1] = e + 1
+    return n_contexts
+
+
+@njit(nogil=True, cache=True)
+def _radix(rest: Any, width: int, heads: Any, spare: Any) -> bool:
+    """Sorts rest by digits of `width` bits with the help of spare; returns whether spare has the result.
+
+    heads is workspace [passes, 2, 2^width]. Every pass runs from both ends at once, filling each digit's room from both
+    ends, which keeps it stable. The digits of text repeat so often that a single run would mostly wait for the write head
+    it has just moved.
     """
     heads[:] = 0
-    size = end - start
+    size = rest.size
     half = size // 2
-    source, target = rest[start:end], spare[:size]
+    mask, passes = np.uint64((1 << width) - 1), heads.shape[0]
+    source, target = rest, spare[:size]
     for i in range(half):
         front, back = np.uint64(source[i]), np.uint64(source[size - 1 - i])
         for p in range(passes):
-            heads[p, 0, _digit(front, np.uint64(8 * p))] += 1
-            heads[p, 1, _digit(back, np.uint64(8 * p))] += 1
+            heads[p, 0, _digit(front, np.uint64(width * p), mask)] += np.uint32(1)
+            heads[p, 1, _digit(back, np.uint64(width * p), mask)] += np.uint32(1)
     if size & 1:
         for p in range(passes):
-            heads[p, 0, _digit(np.uint64(source[half]), np.uint64(8 * p))] += 1
+            heads[p, 0, _digit(np.uint64(source[half]), np.uint64(width * p), mask)] += np.uint32(1)
     is_spare = False
     for p in range(passes):
-        shift = np.uint64(8 * p)
+        shift = np.uint64(width * p)
         fronts, backs = heads[p, 0], heads[p, 1]
-        first = _digit(np.uint64(source[0]), shift)
-        if fronts[first] + backs[first] == size:
+        first = _digit(np.uint64(source[0]), shift, mask)
+        if np.int64(fronts[first]) + np.int64(backs[first]) == size:
             continue  # one digit for all
-        at = 0
-        for digit in range(256):
-            room = fronts[digit] + backs[digit]
+        at = np.int64(0)
+        for digit in range(fronts.size):
+            room = np.int64(fronts[digit]) + np.int64(backs[digit])
             fronts[digit] = at
             at += room
             backs[digit] = at - 1
         for i in range(half):
             front, back = source[i], source[size - 1 - i]
-            front_digit, back_digit = _digit(np.uint64(front), shift), _digit(np.uint64(back), shift)
+            front_digit = _digit(np.uint64(front), shift, mask)
+            back_digit = _digit(np.uint64(back), shift, mask)
             low, high = fronts[front_digit], backs[back_digit]
             target[low], target[high] = front, back
-            fronts[front_digit], backs[back_digit] = low + 1, high - 1
+            fronts[front_digit], backs[back_digit] = low + np.uint32(1), high - np.uint32(1)
         if size & 1:
-            target[fronts[_digit(np.uint64(source[half]), shift)]] = source[half]
+            target[fronts[_digit(np.uint64(source[half]), shift, mask)]] = source[half]
         source, target = target, source
         is_spare = not is_spare
-    if is_spare:
-        rest[start:end] = source
+    return is_spare
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _digit(value: np.uint64, shift: np.uint64) -> np.int64:
-    return np.int64(value >> shift & np.uint64(255))
+def _digit(value: np.uint64, shift: np.uint64, mask: np.uint64) -> np.int64:
+    return np.int64(value >> shift & mask)
 
 
 @njit(nogil=True, cache=True)
-def _sort_pairs(rest: U64, starts: I64, rest_bits: int, bits: int, spare: U64) -> tuple[int, int]:
+def _sort_pairs(rest: U64, counts: Any, starts: I64, rest_bits: int, bits: int, spare: U64) -> int:
     """As `_sort`, for rests of two words."""
-    counts = np.zeros(256, np.int64)
-    n_entries = n_contexts = 0
+    heads = np.zeros(256, np.int64)
     by = np.uint64(bits)
+    e = -1
+    n_contexts = 0
     for b in range(starts.size - 1):
         start, end = starts[b], starts[b + 1]
-        if start == end:
-            continue
-        if end - start <= _TINY:
-            for i in range(start + 1, end):
-                high, low = rest[i, 0], rest[i, 1]
+        starts[b] = e + 1
+        size = end - start
+        found = rest[start:end]
+        if size <= _TINY:
+            for i in range(1, size):
+                high, low = found[i, 0], found[i, 1]
                 j = i
-                while j > start and (rest[j - 1, 0] > high or (rest[j - 1, 0] == high and rest[j - 1, 1] > low)):
-                    rest[j, 0], rest[j, 1] = rest[j - 1, 0], rest[j - 1, 1]
+                while j > 0 and (found[j - 1, 0] > high or (found[j - 1, 0] == high and found[j - 1, 1] > low)):
+                    found[j, 0], found[j, 1] = found[j - 1, 0], found[j - 1, 1]
                     j -= 1
-                rest[j, 0], rest[j, 1] = high, low
-        else:
-            _radix_pairs(rest[start:end], spare, (rest_bits + 7) // 8, counts)
-        n_entries += 1
-        n_contexts += 1
-        for i in range(start + 1, end):
-            above = rest[i, 0] ^ rest[i - 1, 0]
-            below = rest[i, 1] ^ rest[i - 1, 1]
-            n_entries += int((above | below) != np.uint64(0))
-            n_contexts += int((above | below >> by) != np.uint64(0))
-    return n_entries, n_contexts
+                found[j, 0], found[j, 1] = high, low
+        elif _radix_pairs(found, spare, (rest_bits + 7) // 8, heads):
+            found = spare[:size]
+        above = below = np.uint64(0)
+        first = 0
+        for i in range(size):
+            high, low = found[i, 0], found[i, 1]
+            n_contexts += int((high != above) | (low >> by != below >> by) | (i == 0))
+            is_new = (high != above) | (low != below) | (i == 0)
+            e += int(is_new)
+            first = i if is_new else first
+            rest[e, 0], rest[e, 1], counts[e] = high, low, i + 1 - first
+            above, below = high, low
+    starts[starts.size - 1] = e + 1
+    return n_contexts
 
 
 @njit(nogil=True, cache=True)
-def _radix_pairs(rest: U64, spare: U64, passes: int, heads: I64) -> None:
+def _radix_pairs(rest: U64, spare: U64, passes: int, heads: I64) -> bool:
     """As `_radix`, for rests of two words."""
     size = rest.shape[0]
     source, target = rest, spare[:size]
@@ -264,18 +353,17 @@ def _radix_pairs(rest: U64, spare: U64, passes: int, heads: I64) -> None:
         word, shift = (1, np.uint64(8 * p)) if p < 8 else (0, np.uint64(8 * (p - 8)))
         heads[:] = 0
         for i in range(size):
-            heads[_digit(source[i, word], shift)] += 1
-        if heads[_digit(source[0, word], shift)] == size:
+            heads[_digit(source[i, word], shift, np.uint64(255))] += 1
+        if heads[_digit(source[0, word], shift, np.uint64(255))] == size:
             continue
         at = 0
         for digit in range(256):
             at, heads[digit] = at + heads[digit], at
         for i in range(size):
-            place = _digit(source[i, word], shift)
+            place = _digit(source[i, word], shift, np.uint64(255))
             head = heads[place]
             target[head, 0], target[head, 1] = source[i, 0], source[i, 1]
             heads[place] = head + 1
         source, target = target, source
         is_spare = not is_spare
-    if is_spare:
-        rest[:] = source
+    return is_spare

@@ -7,13 +7,14 @@ import importlib.resources
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import yaml
 
 from tagcorpus.errors import ConfigError, unknown_name
-from tagcorpus.taggers import fits, load, names, tagger_class, told
+from tagcorpus.pipelines import remote
+from tagcorpus.taggers import add_files, fits, load, names, tagger_class, told
 from tagcorpus.taggers._tree import UniqueKeyLoader
 
 # The paper's names of its features, and the tagger that computes each.
@@ -77,6 +78,7 @@ class Options:
     limit: int | None
     sample: float | None
     seed: int
+    tagger_module: list[str]
     workers: int | None
     executor: str
     ray_address: str | None
@@ -86,6 +88,7 @@ class Options:
     json: bool
     shard_bytes: int
     max_line_bytes: int
+    storage_options: dict[str, Any] = field(repr=False)  # some may be secrets
     slurm: SlurmOptions
     parameters: dict[str, dict[str, Any]]
     """Parameters of tagger instances, by instance name: every key of the YAML that is a mapping."""
@@ -107,8 +110,37 @@ class DomainOptions(Options):
     with_text: bool
 
 
-OPTIONS: dict[str, type[Options]] = {"tag": TagOptions, "filter": FilterOptions, "domain": DomainOptions}
-LEAST = {"limit": 1, "workers": 1, "max_quarantined": 0, "shard_bytes": 1024, "max_line_bytes": 16}
+@dataclass(frozen=True)
+class EntropyOptions(Options):
+    ngram: int
+    method: str
+    tokenizer: str
+    pattern: str
+    engine: Literal["auto", "tiktoken", "gigatoken"]
+    memory: str
+    token_cache: bool
+    contexts: bool
+    token_budget: int | None
+    replicates: int
+    chunk_positions: int | None
+    interval_entries: int | None
+
+
+OPTIONS: dict[str, type[Options]] = {
+    "tag": TagOptions,
+    "filter": FilterOptions,
+    "domain": DomainOptions,
+    "entropy": EntropyOptions,
+}
+LEAST = {
+    "chunk_positions": 1,
+    "interval_entries": 1,
+    "limit": 1,
+    "workers": 1,
+    "max_quarantined": 0,
+    "shard_bytes": 1024,
+    "max_line_bytes": 16,
+}
 
 
 def pipelines() -> list[str]:
@@ -137,24 +169,36 @@ def load_options(
         if not separator:
             raise ConfigError(f"--set takes KEY=VALUE, got {assignment!r}")
         entries = (options or {}).get("taggers") or values.get("taggers") or []
-        value = _from_text(text, _hint(key.strip(), cls, entries))
+        if "." in key:  # it may be a parameter of theirs
+            add_files((options or {}).get("tagger_module") or values["tagger_module"])
+        first, _, rest = key.strip().partition(".")
+        is_store = first == "storage_options" and rest != ""
+        value = remote.scalar(rest, text) if is_store else _from_text(text, _hint(key.strip(), cls, entries))
         _merge(values, _nested(key.strip(), value), cls, f"--set {key}")
     for key, value in (options or {}).items():
         _merge(values, _nested(key, value), cls, f"--{key.rsplit('.', 1)[-1].replace('_', '-')}")
+    add_files(values["tagger_module"])
     for key, least in LEAST.items():
-        if values[key] is not None and not values[key] >= least:  # NaN is not
+        if values.get(key) is not None and not values[key] >= least:  # NaN is not
             raise ConfigError(f"{key} must be at least {least}, got {values[key]}")
     if values["sample"] is not None and not 0 < values["sample"] <= 1:
         raise ConfigError(f"sample must be above 0 and at most 1, got {values['sample']}")
     slurm = SlurmOptions(**values.pop("slurm"))
+    storage_options = values.pop("storage_options")
     plain = {k: v for k, v in values.items() if not isinstance(v, dict)}
-    return cls(**plain, slurm=slurm, parameters={k: v for k, v in values.items() if isinstance(v, dict)})
+    return cls(
+        **plain,
+        storage_options=storage_options,
+        slurm=slurm,
+        parameters={k: v for k, v in values.items() if isinstance(v, dict)},
+    )
 
 
 def to_yaml(options: Options, instances: Mapping[str, Mapping[str, Any]]) -> str:
     """The options as YAML, with every parameter of the instances in use."""
     values = {f.name: getattr(options, f.name) for f in dataclasses.fields(options) if f.name != "parameters"}
     values["slurm"] = dataclasses.asdict(options.slurm)
+    values["storage_options"] = remote.shown(options.storage_options)
     own = sorted(set(values) - {f.name for f in dataclasses.fields(Options)})
     ordered = {k: values[k] for k in [*(f.name for f in dataclasses.fields(Options) if f.name in values), *own]}
     return yaml.safe_dump(
@@ -209,7 +253,9 @@ def _merge(values: dict[str, Any], new: Any, cls: type[Options] | type[SlurmOpti
     hints = typing.get_type_hints(cls)
     known = {k for k in hints if k != "parameters"}
     for key, value in new.items():
-        if hints.get(key) is SlurmOptions:
+        if key == "storage_options":
+            values[key] = remote.merged(values.get(key, {}), _storage_options(value, where))
+        elif hints.get(key) is SlurmOptions:
             _merge(values.setdefault(key, {}), value, SlurmOptions, f"{where} ({key})")
         elif isinstance(value, dict):
             if key in known:
@@ -223,6 +269,17 @@ def _merge(values: dict[str, Any], new: Any, cls: type[Options] | type[SlurmOpti
             raise ConfigError(f"{where}: {key} must be {told(hints[key])}, got {value!r}")
         else:
             values[key] = value
+
+
+def _storage_options(value: Any, where: str) -> dict[str, Any]:
+    """A mapping, of which dotted names nest, or the K=V entries of the command line."""
+    if isinstance(value, Mapping):
+        return remote.nested(value)
+    if value is None:
+        return {}
+    if not fits(value, list[str]):  # not shown: it may be a secret
+        raise ConfigError(f"{where}: storage_options must be a mapping of names to values, got {type(value).__name__}")
+    return remote.parsed(value)
 
 
 def _user_yaml(path: str) -> Any:

@@ -13,7 +13,7 @@ from tagcorpus.pipelines.config import Options, check_sections, load_options, pa
 from tagcorpus.pipelines.display import Display
 from tagcorpus.pipelines.job import Result
 from tagcorpus.pipelines.run import Terminated, as_json, run_options
-from tagcorpus.taggers import load, names, tagger_class
+from tagcorpus.taggers import add_files, load, names, tagger_class
 
 
 def run(pipeline: str, config_file: str | None, sets: Sequence[str], given: Mapping[str, Any]) -> int:
@@ -37,8 +37,9 @@ def _going_on(options: Options) -> str:
     return f"finished ranges are kept, {again} goes on from there"
 
 
-def taggers(name: str | None) -> str:
-    """All taggers with their columns; or one, with meanings, units and parameters."""
+def taggers(name: str | None, files: Sequence[str] = ()) -> str:
+    """All taggers, those in `files` among them, with their columns; or one, with meanings, units and parameters."""
+    add_files(files)
     if name is None:
         lines = []
         for known in names():
@@ -71,7 +72,9 @@ def config(pipeline: str, config_file: str | None, sets: Sequence[str]) -> str:
 def table(result: Result) -> str:
     """The summary as a person reads it."""
     summary = result.summary
-    if told := summary.get("dry_run") or summary.get("slurm"):
+    if told := summary.get("dry_run"):
+        return _dry_run(told)
+    if told := summary.get("slurm"):
         return "\n".join(f"{k:<18} {v:,}" if isinstance(v, int) else f"{k:<18} {v}" for k, v in told.items())
     n = result.counts.documents
     lines = [f"{n:,} document{'s' * (n != 1)} -> {result.output}"]
@@ -79,16 +82,81 @@ def table(result: Result) -> str:
         return "\n".join([*lines, *_domains(summary["domain"]), f"  {result.output}/predicted_domains.csv"])
     if "filtered" in summary:
         lines += _filtered(summary["filtered"])
+    if "weighted_mean_entropy" in summary:
+        lines += _entropies(summary)
     for instance, value in summary.get("instances", {}).items():
         for column, found in value["columns"].items():
             lines.append(f"  {instance + '.' + column:<36} {_shown(found)}")
     return "\n".join(lines)
 
 
+def _dry_run(told: Mapping[str, Any]) -> str:
+    lines = []
+    for key, value in told.items():
+        if key == "probe":
+            shown = "none, so that bytes to write and CPU-hours are not known"
+            if value is not None:
+                shown = (
+                    f"{value['ranges']} ranges begun: {value['rows']:,} rows, {_sized(value['text_bytes'])} of text, "
+                    f"{value['cpu_seconds']:.2f} s of CPU; scaled by bytes, an estimate"
+                )
+        elif value is None:
+            shown = "not known"
+        elif "bytes" in key:
+            shown = _sized(value)
+        elif key == "cpu_hours":
+            shown = f"{value:.2f}" if value >= 1 else f"{value:.2g} ({value * 3600:,.0f} s)"
+        else:
+            shown = f"{value:,}" if isinstance(value, int) else str(value)
+        lines.append(f"{key:<18} {shown}")
+    return "\n".join(lines)
+
+
+def _sized(n_bytes: float) -> str:
+    """Bytes in the unit that leaves one to three digits before the point."""
+    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if n_bytes >= size:
+            return f"{n_bytes / size:,.1f} {unit}"
+    return f"{n_bytes:,.0f} bytes"
+
+
 def _filtered(found: Mapping[str, Any]) -> list[str]:
     removed = found["removed"]
     lines = [f"  kept {found['kept']:,}, removed {sum(removed.values()):,} (by {found['keep']})"]
     return lines + [f"    {reason:<32} {n:,}" for reason, n in removed.items()]
+
+
+def _entropies(found: Mapping[str, Any]) -> list[str]:
+    if found["weighted_mean_entropy"] is None:
+        return []
+    if "n" not in found:
+        return [f"  mean over all {found['total_contexts']:,} positions: {found['weighted_mean_entropy']:.6f} bits"]
+    estimates = found["estimates"]
+    lines = [
+        f"  {found['what']}",
+        f"  {found['num_tokens']:,} tokens ({found['tokenizer']}), {found['total_contexts']:,} positions, "
+        f"{found['num_unique_contexts']:,} distinct contexts",
+        f"  mean over contexts        {found['mean_corpus_entropy']:.6f} bits (median {found['median_corpus_entropy']:.6f})",
+        f"  mean over positions       {found['weighted_mean_entropy']:.6f} bits (conditional entropy, plug-in)",
+        f"  corrected for its size    {estimates['miller_madow']:.6f} (Miller-Madow), {estimates['chao_shen']:.6f} (Chao-Shen), "
+        f"{estimates['chao_wang_jost']:.6f} (Chao-Wang-Jost); sample coverage {100 * (estimates['coverage_entries'] or 0):.1f} %",
+    ]
+    if budget := found.get("token_budget"):
+        lines.append(
+            f"  at {budget['tokens']:,} tokens ({budget['replicates']} samples, {100 * budget['of_corpus']:.1f} % of the corpus each)"
+        )
+        for key, told in (
+            ("mean_corpus_entropy", "mean over contexts"),
+            ("weighted_mean_entropy", "mean over positions"),
+        ):
+            one = budget[key]
+            between = "" if one["low"] is None else f" [{one['low']:.6f}, {one['high']:.6f}]"
+            lines.append(f"    {told:<24}{one['mean']:.6f}{between}")
+    else:
+        lines.append(
+            "  (the mean over contexts grows with the corpus: compare corpora of unequal size at one --token-budget)"
+        )
+    return lines
 
 
 def _domains(found: Mapping[str, Any]) -> list[str]:
@@ -118,6 +186,8 @@ def _shown(found: Mapping[str, Any]) -> str:
         return f"mean {found['mean']:.6g}, median {found['p50']:.6g}, {found['min']:.6g} to {found['max']:.6g}{missing}"
     if "share_true" in found and found["share_true"] is not None:
         return f"{found['true']:,} of {found['n']:,} ({100 * found['share_true']:.1f} %){missing}"
+    if "list_values" in found:
+        return f"{found['list_values']:,} values in {found['n']:,} lists{missing}"
     if "top" in found:
         return ", ".join(f"{k} {n:,}" for k, n in list(found["top"].items())[:6]) + missing
     return f"no values{missing}"

@@ -19,9 +19,9 @@ from tagcorpus.pipelines import csvs, lines, tables
 from tagcorpus.pipelines.inputs import InputFile
 from tagcorpus.pipelines.progress import pulse
 from tagcorpus.pipelines.ranges import Counts, Range
-from tagcorpus.pipelines.records import BadRecord, DocumentFields, exact_id, parse, repair
+from tagcorpus.pipelines.records import BadRecord, DocumentFields, exact_id, further_value, parse, repair
 from tagcorpus.pipelines.streams import ByteStream
-from tagcorpus.taggers._batch import DocumentBatch
+from tagcorpus.taggers._batch import DocumentBatch, stored_as
 
 BATCH_ROWS = 1024
 BATCH_BYTES = 8 << 20
@@ -37,6 +37,9 @@ class Reading:
     max_line_bytes: int = 32 << 20
     sample: float = 1.0
     seed: int = 0
+    columns: tuple[str, ...] = ()
+    """Further document columns, for the taggers that need them. They decide nothing about the documents themselves, so they
+    are not in the fingerprint but in the identity of those taggers."""
 
     def fingerprint(self) -> dict[str, Any]:
         found: dict[str, Any] = {
@@ -69,9 +72,13 @@ class RangeReader:
         ids: list[str] = []
         texts: list[str] = []
         utf8: list[str | bytes] = []
+        further: list[tuple[str | None, ...]] = []
         size = behind = 0
         for row, offset, head, value in self.records():
             is_repaired = False
+            columns: tuple[str | None, ...] = ()
+            if self.reading.columns and isinstance(value, dict):
+                columns = tuple(further_value(value, c) for c in self.reading.columns)
             for sub, id_, text in self._documents(row, offset, head, value):
                 data: str | bytes
                 if text.isascii():
@@ -84,28 +91,35 @@ class RangeReader:
                         data = text.encode()
                 if not id_.isascii() and (whole := repair(id_)) is not id_:
                     id_, is_repaired = whole, True  # noqa: PLW2901
-                n = len(data)
+                n = len(data) + sum(len(c) for c in columns if c is not None)
                 if rows and (len(rows) >= BATCH_ROWS or size + n > BATCH_BYTES):
-                    yield self._batch(rows, subs, ids, texts, utf8)
+                    yield self._batch(rows, subs, ids, texts, utf8, further)
                     pulse().done(self.counts.lines - behind, size)
                     behind = self.counts.lines
-                    rows, subs, ids, texts, utf8, size = [], [], [], [], [], 0
+                    rows, subs, ids, texts, utf8, further, size = [], [], [], [], [], [], 0
                 rows.append(row)
                 subs.append(sub)
                 ids.append(id_)
                 texts.append(text)
                 utf8.append(data)
+                further.append(columns)
                 size += n
-                self.counts.text_bytes += n
+                self.counts.text_bytes += len(data)
             self.counts.repaired += is_repaired
         if rows:
-            yield self._batch(rows, subs, ids, texts, utf8)
+            yield self._batch(rows, subs, ids, texts, utf8, further)
         pulse().done(self.counts.lines - behind, size)
         if self.range.broken:
             self._damage(self.range.broken)
 
     def _batch(
-        self, rows: list[int], subs: list[int], ids: list[str], texts: list[str], utf8: list[str | bytes]
+        self,
+        rows: list[int],
+        subs: list[int],
+        ids: list[str],
+        texts: list[str],
+        utf8: list[str | bytes],
+        further: list[tuple[str | None, ...]],
     ) -> DocumentBatch:
         pulse().batch(rows[0], rows[-1])
         # As bytes, since they are encoded already; that they are UTF-8 is known.
@@ -116,6 +130,10 @@ class RangeReader:
                 "sub": pa.array(np.array(subs, np.int32)),
                 "id": pa.array(ids, pa.string()),
                 "text": pa.Array.from_buffers(pa.large_string(), len(plain), plain.buffers()),
+                **{
+                    stored_as(name): pa.array([columns[i] for columns in further], pa.large_string())
+                    for i, name in enumerate(self.reading.columns)
+                },
             }
         )
         return DocumentBatch(table, texts)
@@ -198,7 +216,8 @@ class RangeReader:
                 yield record.row, record.offset, record.raw, value
 
     def _table_records(self) -> Iterator[Raw]:
-        columns = self.reading.fields.top_columns()
+        fields = self.reading.fields
+        columns = [*fields.top_columns(), *fields.further_columns(self.reading.columns)]
         row = self.range.start
         try:
             if self.range.rows:

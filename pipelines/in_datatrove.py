@@ -12,8 +12,8 @@ from datatrove.pipeline.base import PipelineStep
 from tagcorpus.pipelines.config import instance_names
 from tagcorpus.pipelines.documents import BATCH_ROWS
 from tagcorpus.pipelines.instances import load_free
-from tagcorpus.pipelines.records import repair
-from tagcorpus.pipelines.sidecars import Instance
+from tagcorpus.pipelines.records import further_value, repair
+from tagcorpus.pipelines.sidecars import Instance, needed
 from tagcorpus.pipelines.steps import Tag, TaggedBatch
 from tagcorpus.taggers._batch import DocumentBatch
 
@@ -52,7 +52,8 @@ class TagDocuments(PipelineStep):
             yield from batch
 
     def _tag(self, documents: Sequence[Document]) -> None:
-        batch = DocumentBatch.from_texts([repair(d.text) for d in documents])
+        columns = {c: [further_value(d.metadata, c) for d in documents] for c in needed(s.instance for s in self.steps)}
+        batch = DocumentBatch.from_texts([repair(d.text) for d in documents], columns=columns)
         item = TaggedBatch(batch, frozenset(s.instance.name for s in self.steps))
         for step in self.steps:
             list(step.run([item]))

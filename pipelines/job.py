@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import ConfigError, unknown_name
-from tagcorpus.pipelines import inputs
+from tagcorpus.pipelines import inputs, remote
 from tagcorpus.pipelines.config import Options
 from tagcorpus.pipelines.display import Display, Watch
 from tagcorpus.pipelines.documents import Reading
@@ -42,11 +42,14 @@ from tagcorpus.pipelines.sidecars import (
 )
 from tagcorpus.pipelines.steps import Publish, RangeReport, Read, Tag
 from tagcorpus.pipelines.storage import Folder, own_suffix, sweep_temporary_folders, temporary_folder
+from tagcorpus.pipelines.token_cache import known_ids
 
 if TYPE_CHECKING:
     from tagcorpus.pipelines.on_ray import Cluster
 
 EXECUTORS = ("local", "ray", "slurm")
+# Pipelines whose work is their taggers'; a dry run begins some of it to see what it costs.
+PROBED = ("tag", "filter", "domain")
 RESULT_SUFFIXES = (".csv", ".json", ".parquet")
 
 
@@ -72,6 +75,7 @@ class Job:
         if not options.input:
             raise ConfigError("no input: give --input PATH (a file, a folder, a glob, a URL, or - for standard input)")
         self.pipeline, self.options, self.display = pipeline, options, display
+        self._use_storage_options()
         self.reading = Reading(
             DocumentFields(options.text_column, options.id_column, options.resps_format),
             options.max_line_bytes,
@@ -88,10 +92,20 @@ class Job:
         if options.work is None and (options.output is None or self.result_file is not None):
             self._check_default_folder()
         self.run_name = f"{time.strftime('%Y%m%dT%H%M%S')}-{pipeline}-{secrets.token_hex(3)}"
+        self.summary_name = pipeline
+        self.starts_afresh = options.overwrite
         self.heartbeat = Heartbeat(self.output, self.run_name)
         self.ledger = Ledger()
         self._started = time.time()
         self.cluster: Cluster | None = None
+
+    def _use_storage_options(self) -> None:
+        options = self.options
+        paths = [*(inputs.label_and_path(a)[1] for a in options.input), options.output or "", options.work or ""]
+        remote.check(options.storage_options, paths)
+        if options.executor == "slurm":
+            remote.refuse_on_slurm(options.storage_options, options.work or options.output or "")
+        remote.use(options.storage_options)
 
     def connect(self) -> None:
         """Join (or start) the Ray cluster, where that is the executor, and see that every node can do its part."""
@@ -242,9 +256,10 @@ class Job:
             seconds[rank] = report.seconds
             counts.update({(rank, name): c for name, c in report.counts.items()})
             read = next(iter(report.counts.values()))
-            watch.done(
-                read.lines + read.unreadable, read.text_bytes, sum(c.quarantined_rows for c in report.counts.values())
-            )
+            quarantined: Counter[str] = Counter()
+            for c in report.counts.values():
+                quarantined |= c.quarantined  # what the reader refused stands in all of them
+            watch.done(read.lines + read.unreadable, read.text_bytes, quarantined.total())
 
         try:
             if pending:
@@ -252,7 +267,9 @@ class Job:
                     self.display.say(
                         "the endpoint is asked from this machine, by one caller; ray workers take no part in that"
                     )
-                steps: list[PipelineStep] = [Read(plan, self.reading, todo), *(Tag(i) for i in instances)]
+                steps: list[PipelineStep] = [Read(plan, self.reading, todo)]
+                steps += known_ids(self.output, plan, self.reading, instances, todo)
+                steps += [Tag(i) for i in instances]
                 steps.append(Publish(self.output, plan, self.reading, instances, todo))
                 self.over_ranges(plan, pending, steps, self.pipeline, threads=threads, on_done=on_done)
         except BaseException:
@@ -266,7 +283,13 @@ class Job:
     def over_ranges(
         self, plan: Plan, ranks: Sequence[int], steps: Sequence[PipelineStep], title: str, **how: Any
     ) -> dict[int, list[Any]]:
-        """`execute` over some ranges of the plan."""
+        """`execute` over some ranges of the plan, wherever this job's ranges are computed."""
+        return self.over_ranges_here(plan, ranks, steps, title, **how)
+
+    def over_ranges_here(
+        self, plan: Plan, ranks: Sequence[int], steps: Sequence[PipelineStep], title: str, **how: Any
+    ) -> dict[int, list[Any]]:
+        """The same, but on Slurm as part of the finish job: for what is little work beside an earlier pass."""
         rows = sum(planned.ranges[k].rows for planned, k in (plan.ranges[r] for r in ranks))
         return self.execute(steps, _units(plan, ranks, self.workers), lambda r: _describe(plan, r), title, rows, **how)
 
@@ -284,15 +307,23 @@ class Job:
         )
 
     def dry_run(self, plan: Plan, instances: Sequence[Instance], more: dict[str, Any] | None = None) -> Result:
-        """What a run would do: nothing is written."""
-        before = standing(self.output, plan, self.reading, instances)
+        """What a run would do and about what it would cost: nothing is written, and no LLM is asked."""
+        from tagcorpus.pipelines.estimate import estimate
+
+        before = Standing({}, 0)
+        if not self.options.overwrite:
+            before = standing(self.output, plan, self.reading, instances)
         pending = before.pending(len(plan.ranges), instances)
+        is_probed = self.pipeline in PROBED and not any(getattr(i.tagger, "worst_case_calls", 0) for i in instances)
+        todo = before.todo(len(plan.ranges), instances)
+        cost = estimate(self.output, plan, self.reading, instances, todo, is_probed=is_probed)
         value = {
             "files": len(plan.files),
             "rows": plan.rows,
             "ranges": len(plan.ranges),
             "ranges_to_compute": len(pending),
             "input_bytes": sum(f.size() for f in self.files),
+            **cost,
             "instances": [i.name for i in instances],
             "workers": min(self.workers, max(len(pending), 1)),
             "output": str(self.output),
@@ -309,13 +340,15 @@ class Job:
         return Result(self.pipeline, str(self.output), code, self.ledger.totals, summary, ledger, messages)
 
     def write_command(self) -> None:
-        """command.json of the run folder: what was asked for. No environment variable is ever written."""
+        """command.json of the run folder: what was asked for. No environment variable is ever written, and of storage
+        options only the names."""
+        asked = dataclasses.asdict(self.options) | {"storage_options": remote.names(self.options.storage_options)}
         value = {
-            "command": shlex.join(["tagcorpus", *sys.argv[1:]])
+            "command": shlex.join(["tagcorpus", *remote.command_shown(sys.argv[1:])])
             if "tagcorpus" in os.path.basename(sys.argv[0])
             else None,
             "pipeline": self.pipeline,
-            "options": dataclasses.asdict(self.options),
+            "options": asked,
             "inputs": [f.path for f in self.files],
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             **process(),
@@ -331,6 +364,7 @@ class Job:
             "seconds": round(time.time() - self._started, 3),
             "workers": self.workers,
             "executor": self.options.executor,
+            "summary": f"summary/{self.summary_name}.json",
             **more,
             **self.ledger.to_json(),
         }

@@ -11,7 +11,7 @@ from tagcorpus.errors import ConfigError, InputError, unknown_name
 from tagcorpus.pipelines.config import instance_names
 from tagcorpus.pipelines.documents import BATCH_ROWS
 from tagcorpus.pipelines.instances import load_free
-from tagcorpus.pipelines.records import DEFAULT_TEXT_COLUMNS, repair
+from tagcorpus.pipelines.records import DEFAULT_TEXT_COLUMNS, further_value, repair
 from tagcorpus.taggers._batch import DocumentBatch
 
 
@@ -32,13 +32,28 @@ def tag(
     names = instance_names([taggers] if isinstance(taggers, str) else list(taggers))
     for section in sorted(set(parameters or {}) - set(names)):
         raise ConfigError(unknown_name("instance", section, names, "parameters"))
-    batches = [DocumentBatch.from_texts(documents[i : i + BATCH_ROWS]) for i in range(0, len(documents), BATCH_ROWS)]
-    for name, tagger_name in names.items():
-        tagger = load_free(tagger_name, dict((parameters or {}).get(name, {})), name)
+    taggers_of = {n: load_free(t, dict((parameters or {}).get(n, {})), n) for n, t in names.items()}
+    further = {c: _further(texts, c) for t in taggers_of.values() for c in getattr(t, "needs", ())}
+    batches = [
+        DocumentBatch.from_texts(
+            documents[i : i + BATCH_ROWS], columns={c: v[i : i + BATCH_ROWS] for c, v in further.items()}
+        )
+        for i in range(0, len(documents), BATCH_ROWS)
+    ]
+    for name, tagger in taggers_of.items():
         tagged = pa.Table.from_batches([tagger.tag(b) for b in batches], tagger.columns)
         for field in tagger.columns:
             table = table.append_column(field.with_name(f"{name}.{field.name}"), tagged[field.name])
     return table
+
+
+def _further(texts: Sequence[str] | pa.Table | pa.RecordBatch, column: str) -> list[str | None]:
+    """What a table has in a column that a tagger needs besides the text."""
+    if not isinstance(texts, pa.Table | pa.RecordBatch):
+        return [None] * len(texts)
+    wanted = {column, column.partition(".")[0]}
+    some = texts.select([c for c in texts.schema.names if c in wanted])
+    return [further_value(row, column) for row in some.to_pylist()] if some.num_columns else [None] * texts.num_rows
 
 
 def _documents(texts: Sequence[str] | pa.Table | pa.RecordBatch) -> tuple[pa.Table, list[str]]:

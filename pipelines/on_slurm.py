@@ -33,6 +33,7 @@ from tagcorpus.pipelines.run import run_options
 from tagcorpus.pipelines.sidecars import Instance, Standing, claim
 from tagcorpus.pipelines.slurm_array import SlurmArray, counted
 from tagcorpus.pipelines.storage import Folder
+from tagcorpus.taggers._files import known_files
 
 # A shared folder may show a file some time after the job that wrote it has left the queue.
 LOOKS_FOR_LEDGER = 4
@@ -148,6 +149,7 @@ class LaunchJob(Job):
             "logs": array.slurm_logs_folder,
             "files": [dataclasses.asdict(f) for f in self.files],
             "options": dataclasses.asdict(self._asked_for),
+            "tagger_files": [[f.name, f.source.hex(), f.path] for f in known_files().values()],
         }
         self.output.publish(f"{folder}/finish.json", json.dumps(order, indent=1).encode())
         array.submit()
@@ -210,6 +212,6 @@ def _ended(pipeline: str, output: Folder, run_name: str, ledger: dict[str, Any],
     messages = [line.partition(" ")[2] for line in log.splitlines()]
     for message in messages:
         display.say(message)
-    summary = json.loads(output.read(f"summary/{pipeline}.json") or b"{}")
+    summary = json.loads(output.read(ledger["summary"]) or b"{}")
     where = output.path(f"runs/{run_name}/ledger.json")
     return Result(pipeline, str(output), code, Counts.from_json(ledger["totals"]), summary, where, messages)

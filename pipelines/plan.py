@@ -24,6 +24,8 @@ PLAN_VERSION = 2
 # A large uncompressed file is indexed in segments of this many ranges, several at a time.
 RANGES_PER_SEGMENT = 16
 LOOK_AT_ROWS = 100
+# Formats whose digests cover some columns only.
+TABLES = ("parquet", "arrow")
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,8 @@ class Index(PipelineStep):
         file, reading = task.file, self.reading
         if file.format in ("parquet", "arrow"):
             ranges = tables.index(file, self.shard_bytes, reading.fields.top_columns(), task.max_rows)
+            further = {c: reading.fields.further_columns([c]) for c in reading.columns}
+            ranges = tables.with_further_columns(file, ranges, further)
         elif file.format == "csv":
             ranges = csvs.index(file, self.shard_bytes, reading.max_line_bytes, task.max_rows)
         else:
@@ -122,6 +126,11 @@ def make_plan(
             _store(output, one, None, settings)
         return Plan(limited)
     known = {f.name: _known(output, f, settings) for f in files}
+    for name, planned in known.items():
+        if planned is not None and planned.file.format in TABLES and not set(reading.columns) <= _further(planned):
+            # Cut as before, with digests of more columns: the parts of other taggers keep their keys.
+            reading = replace(reading, columns=tuple(sorted({*reading.columns, *_further(planned)})))
+            known[name] = None
     unknown = [f for f in files if known[f.name] is None]
     # Taken before the bytes are read: a file that changes meanwhile is then planned anew next time.
     identities = {f.name: f.identity() for f in unknown}
@@ -186,6 +195,11 @@ def _settings(reading: Reading, shard_bytes: int) -> dict[str, Any]:
         "sample": reading.sample,
         "seed": reading.seed,
     }
+
+
+def _further(planned: PlannedFile) -> set[str]:
+    """The further columns that a table's plan has digests of."""
+    return set.intersection(*({name for name, _ in r.columns} for r in planned.ranges)) if planned.ranges else set()
 
 
 def plan_name(file_name: str) -> str:

@@ -19,6 +19,7 @@ class Range:
     digest      xxh3-128 of what the rows are read from
     skipped     row intervals [a, b) that repeat earlier samples under another `filter`
     broken      why the file breaks off at `end`; empty where it does not
+    columns     (name, digest) of further columns of a table; `digest` covers only what every tagger reads
     """
 
     start: int
@@ -28,10 +29,12 @@ class Range:
     digest: str
     skipped: tuple[tuple[int, int], ...] = ()
     broken: str = ""
+    columns: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Range:
-        return cls(**{**value, "skipped": tuple(tuple(s) for s in value["skipped"])})
+        pairs = {name: tuple(tuple(p) for p in value.get(name, ())) for name in ("skipped", "columns")}
+        return cls(**{**value, **pairs})
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

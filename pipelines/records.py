@@ -10,7 +10,7 @@ import json
 import re
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +58,10 @@ class DocumentFields:
         resps = ["resps", "doc_id", "filter"] if self.is_resps or not self.text_column else []
         # A column may be called `a.b` itself.
         return list(dict.fromkeys(name for c in [*texts, *ids, *resps] for name in (c, _top(c))))
+
+    def further_columns(self, names: Iterable[str]) -> list[str]:
+        """The top-level columns that a columnar reader must read for these document columns."""
+        return list(dict.fromkeys(name for c in names for name in (c, _top(c))))
 
     def documents(self, record: dict[str, Any], fallback_id: str) -> list[tuple[int, str, str]]:
         """(sub, id, text) of every document in the record. Raises BadRecord."""
@@ -205,6 +209,17 @@ def _walk(value: Any, steps: list[str]) -> Iterator[Any]:
 def sample_id(record: dict[str, Any], id_column: str) -> Any:
     """The id of an evaluation-harness sample's document; None where it has none."""
     return record.get(id_column) if id_column else record.get("doc_id", record.get("id"))
+
+
+def further_value(record: dict[str, Any], column: str) -> str | None:
+    """What a record has in a further column (`a.b` too): text as it is, other values as JSON, None where it has none."""
+    value = record[column] if column in record else _follow(record, column)
+    if value is None or value is _ABSENT:
+        return None
+    try:
+        return repair(_as_id(value))
+    except BadRecord:  # nested too deeply to be written
+        return None
 
 
 def _samples(record: dict[str, Any], id_column: str, fallback: str) -> list[tuple[int, str, str]]:

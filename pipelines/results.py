@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
@@ -26,6 +27,8 @@ def publish_result(job: Job, plan: Plan, instances: Sequence[Instance], summary:
         return
     folder, name = _split(job.result_file)
     tables = joined(job.output, plan.files, [i.name for i in instances])
+    if name.lower().endswith(".csv"):
+        tables = map(_without_lists, tables)
     first = next(tables)
     with folder.publishing(name) as sink:
         is_csv = name.lower().endswith(".csv")
@@ -37,6 +40,15 @@ def publish_result(job: Job, plan: Plan, instances: Sequence[Instance], summary:
             writer.write_table(first)
             for table in tables:
                 writer.write_table(table)
+
+
+def _without_lists(table: pa.Table) -> pa.Table:
+    """A CSV field holds no list: lists become JSON text."""
+    for i, field in enumerate(table.schema):
+        if pa.types.is_list(field.type):
+            told = [None if v is None else json.dumps(v, ensure_ascii=False) for v in table[i].to_pylist()]
+            table = table.set_column(i, field.name, pa.array(told, pa.string()))
+    return table
 
 
 def publish_file(path: str, blocks: Iterable[bytes]) -> None:

@@ -9,6 +9,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from tagcorpus.errors import TagcorpusError
@@ -16,9 +17,9 @@ from tagcorpus.pipelines.config import Options, load_options
 from tagcorpus.pipelines.display import Display
 from tagcorpus.pipelines.instances import build
 from tagcorpus.pipelines.job import Job, Result
-from tagcorpus.pipelines.sidecars import Instance
+from tagcorpus.pipelines.sidecars import Instance, needed
 
-LISTS = ("input", "glob", "exclude", "taggers")
+LISTS = ("input", "glob", "exclude", "tagger_module", "taggers")
 
 
 class Terminated(BaseException):
@@ -69,6 +70,7 @@ def run_options(
     instances = build(options, module.instances(options))  # before anything is read, standard input above all
     body: Callable[[Job, list[Instance]], Result] = module.run
     job = (make_job or Job)(pipeline, options, display)
+    job.reading = replace(job.reading, columns=needed(instances))
     try:
         with _termination():
             if not options.dry_run:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
+import platform
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from tagcorpus.pipelines.plan import Plan, PlannedFile
 from tagcorpus.pipelines.ranges import Counts
 from tagcorpus.pipelines.storage import Folder
 from tagcorpus.taggers import Tagger
+from tagcorpus.taggers._files import TaggerFile, file_of
 
 ROW_GROUP_ROWS = 65_536
 KEYS = (pa.field("row", pa.int64()), pa.field("sub", pa.int32()), pa.field("id", pa.string()))
@@ -38,7 +41,36 @@ class Instance:
     tagger: Tagger
 
     def identity(self) -> dict[str, Any]:
-        return {"tagger": self.tagger_name, "version": self.tagger.version, "parameters": self.tagger.fingerprint()}
+        """What decides its output. `version` covers the code of a plug-in file too, so that parts of changed code are
+        computed again; `needs` is there where the tagger reads more of a document than its text."""
+        found: dict[str, Any] = {"tagger": self.tagger_name, "version": self.tagger.version}
+        if code := file_of(self.tagger):
+            found["version"] += f", code {code.digest}"
+        found["parameters"] = self.tagger.fingerprint()
+        return found | ({"needs": list(needs)} if (needs := needed([self])) else {})
+
+    def __reduce__(self) -> Any:
+        """A tagger out of a plug-in file takes its file along: a worker has no other way to the code. The version goes with
+        it too, as that of some depends on what is installed."""
+        tagger = self.tagger
+        return _unpacked, (self.name, self.tagger_name, tagger.version, file_of(tagger), pickle.dumps(tagger))
+
+
+def _unpacked(name: str, tagger_name: str, version: str, code: TaggerFile | None, pickled: bytes) -> Instance:
+    if code is not None:
+        code.load()
+    tagger: Tagger = pickle.loads(pickled)
+    if tagger.version != version:
+        raise ConfigError(
+            f"node {platform.node()} would compute {name!r} with version {tagger.version} of the tagger {tagger_name!r}, the "
+            f"launcher has {version}: results could differ; install the same packages there"
+        )
+    return Instance(name, tagger_name, tagger)
+
+
+def needed(instances: Iterable[Instance]) -> tuple[str, ...]:
+    """The document columns that these taggers read besides the text: what their `needs` name."""
+    return tuple(sorted({c for i in instances for c in getattr(i.tagger, "needs", ())}))
 
 
 @dataclass(frozen=True)
@@ -73,6 +105,9 @@ def part_key(planned: PlannedFile, k: int, reading: Reading, identity: dict[str,
         "reading": reading.fingerprint(),
         "tagger": identity,
     }
+    if needs := identity.get("needs"):
+        # A line's digest covers all of it; of a table, each column has one.
+        parts["columns"] = [(name, dict(r.columns).get(name)) for name in needs]
     return xxhash.xxh3_128_hexdigest(json.dumps(parts, sort_keys=True).encode())
 
 
@@ -178,7 +213,7 @@ def is_claimed(output: Folder, instance: Instance) -> bool:
     identity = json.loads(json.dumps(instance.identity()))
     if stored is None or _is_other_version(stored, identity):
         return False
-    if {k: stored[k] for k in identity} != identity:
+    if {k: stored.get(k) for k in identity} != identity:
         raise ConfigError(
             f"{output} already holds {instance.name!r} made by {_told(stored)}; now it is to be {_told(identity)}. "
             f"Give it a name of its own (--taggers NAME={instance.tagger_name}, --set NAME.parameter=value), "

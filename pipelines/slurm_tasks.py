@@ -34,6 +34,7 @@ from tagcorpus.pipelines.plan import Plan
 from tagcorpus.pipelines.run import Terminated, as_json, run_options
 from tagcorpus.pipelines.sidecars import Instance, Standing, standing
 from tagcorpus.pipelines.slurm_array import SlurmArray
+from tagcorpus.taggers._files import TaggerFile, add_files
 
 NAMED_RANGES = 10
 
@@ -93,6 +94,8 @@ def finish(folder: str) -> int:
     order = json.loads(_read(folder, "finish.json"))
     _enter(order["cwd"])
     files = [InputFile(**f) for f in order["files"]]
+    # As they were when the run was launched.
+    add_files([TaggerFile(name, bytes.fromhex(source), path) for name, source, path in order["tagger_files"]], ())
     options = _options(order)
     result = run_options(order["pipeline"], options, Display(), partial(FinishJob, order["run"], files, order["logs"]))
     print(as_json(result) if options.json else table(result))
@@ -113,6 +116,7 @@ class FinishJob(Job):
         self._launched_with, self.logs = files, logs
         super().__init__(pipeline, options, display)
         self.run_name = run_name
+        self.starts_afresh = False  # that was the launcher's
         self.heartbeat = Heartbeat(self.output, run_name)
         names = [n for n in self.output.files(f"runs/{run_name}/slurm/tasks") if n.endswith(".json")]
         self.tasks = [json.loads(self.output.read(n) or b"{}") for n in names]

@@ -231,9 +231,9 @@ class Publish(PipelineStep):
             published = sum(b.num_rows for b in columns[name])
             counts[name].check(planned.ranges[k].rows, published, where)
         # Quarantine first: once a part is there, everything that belongs to it is there.
-        self._quarantine(quarantine_name(planned.file.name, k), end.quarantine)
+        publish_quarantine(self.output, quarantine_name(planned.file.name, k), end.quarantine)
         for name in wanted:
-            self._quarantine(quarantine_name(planned.file.name, k, name), failures[name])
+            publish_quarantine(self.output, quarantine_name(planned.file.name, k, name), failures[name])
             key = part_key(planned, k, self.reading, self.identities[name])
             schema = self.instances[name].tagger.columns
             write_part(self.output, part_name(name, planned.file.name, k), schema, columns[name], key, counts[name])
@@ -244,8 +244,10 @@ class Publish(PipelineStep):
         counts.quarantined.update(f["reason"] for f in failures)
         return counts
 
-    def _quarantine(self, name: str, entries: list[dict[str, Any]]) -> None:
-        if entries:
-            self.output.publish(name, quarantine_lines(entries))
-        elif self.output.exists(name):
-            self.output.remove(name)  # left by an earlier content of this range
+
+def publish_quarantine(output: Folder, name: str, entries: list[dict[str, Any]]) -> None:
+    """Publish the entries, or see to it that there is no such file."""
+    if entries:
+        output.publish(name, quarantine_lines(entries))
+    elif output.exists(name):
+        output.remove(name)  # left by an earlier content of this range

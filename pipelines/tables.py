@@ -10,7 +10,8 @@ import bisect
 import contextlib
 import itertools
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -58,6 +59,33 @@ def index(file: InputFile, shard_bytes: int, columns: Sequence[str], max_rows: i
         broken = f"not a readable {file.format} file: {error}"
     if broken or row > begin or not ranges:
         ranges.append(Range(begin, row, begin, row - begin, digest.hexdigest(), broken=broken))
+    return ranges
+
+
+def with_further_columns(file: InputFile, ranges: list[Range], further: Mapping[str, Sequence[str]]) -> list[Range]:
+    """The ranges with a digest of each further column: name -> the top-level columns it is read from."""
+    for name, columns in further.items():
+        starts: list[int] = []
+        marks: list[bytes] = []
+        row = 0
+        try:
+            with _opened(file) as table:
+                for rows, _, mark in table.chunks(columns):
+                    starts.append(row)
+                    marks.append(mark)
+                    row += rows
+        except UNREADABLE as error:
+            if not is_damage(error):
+                raise  # what is damaged, the range itself says
+
+        def digest(r: Range, starts: list[int] = starts, marks: list[bytes] = marks) -> str:
+            found = xxhash.xxh3_128()
+            first = max(bisect.bisect_right(starts, r.start) - 1, 0)
+            for k in range(first, bisect.bisect_left(starts, r.end)):
+                found.update(marks[k] + b"%d" % (starts[k] - r.start))
+            return found.hexdigest()
+
+        ranges = [replace(r, columns=(*r.columns, (name, digest(r)))) for r in ranges]
     return ranges
 
 

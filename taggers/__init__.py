@@ -1,7 +1,8 @@
 """The central interface: a tagger turns a batch of documents into columns. One file here = one tagger.
 
 A module `taggers/<name>.py` defines the frozen dataclass of that tagger and names it `TAGGER`. Third parties register
-the same kind of class under the entry-point group `tagcorpus.taggers`.
+the same kind of class under the entry-point group `tagcorpus.taggers`, or name a file of their own (`add_files`). What such
+a class is made of can be imported from here: Parameters, column, DocumentBatch.
 """
 
 from __future__ import annotations
@@ -11,22 +12,53 @@ import importlib
 import pkgutil
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tagcorpus.errors import ConfigError, unknown_name
+from tagcorpus.taggers import _files
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from tagcorpus.taggers._base import Parameters, column
     from tagcorpus.taggers._batch import DocumentBatch
+
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "DocumentBatch",
+    "Parameters",
+    "Tagger",
+    "add_files",
+    "column",
+    "fits",
+    "load",
+    "names",
+    "plugin_names",
+    "tagger_class",
+    "told",
+]
 
 ENTRY_POINT_GROUP = "tagcorpus.taggers"
 
 
+_HOMES = {"Parameters": "_base", "column": "_base", "DocumentBatch": "_batch"}
+
+
+def __getattr__(name: str) -> Any:
+    """Those that import pyarrow, once they are asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
 class Tagger(Protocol):
-    """What a pipeline needs of a tagger. It knows nothing of files, pipelines or clusters."""
+    """What a pipeline needs of a tagger. It knows nothing of files, pipelines or clusters.
+
+    A tagger that reads more of a document than its text names those document columns in `needs`, a tuple of strings (`a.b`
+    works), and gets them from `batch.column(name)`: null where a document has none.
+    """
 
     @property
     def version(self) -> str:
@@ -49,12 +81,20 @@ class Tagger(Protocol):
 
 def names() -> list[str]:
     """Names of all known taggers, without importing any."""
-    return sorted({*_own_names(), *(e.name for e in entry_points(group=ENTRY_POINT_GROUP))})
+    return sorted({*_own_names(), *(e.name for e in entry_points(group=ENTRY_POINT_GROUP)), *_files.known_files()})
 
 
 def plugin_names() -> list[str]:
     """Names that other distributions bring, without importing any."""
     return sorted({e.name for e in entry_points(group=ENTRY_POINT_GROUP)})
+
+
+def add_files(paths: Iterable[str]) -> None:
+    """Make the taggers of these files known in this process; workers get them with the instances that use them.
+
+    ConfigError for a file that is not there, cannot be run, has no TAGGER, or is called like another tagger.
+    """
+    _files.add_files(map(_files.read_file, paths), {*_own_names(), *plugin_names()})
 
 
 def _own_names() -> list[str]:
@@ -66,6 +106,8 @@ def tagger_class(name: str) -> type[Any]:
     distributions claim the name, and when a plug-in cannot be loaded."""
     if name not in names():
         raise ConfigError(unknown_name("tagger", name, names(), "--taggers"))
+    if file := _files.known_files().get(name):
+        return file.load()
     claims = [e for e in entry_points(group=ENTRY_POINT_GROUP) if e.name == name]
     if not claims:
         found: type[Any] = importlib.import_module(f"{__name__}.{name}").TAGGER

@@ -1,12 +1,12 @@
 """DocumentBatch: an Arrow table of documents with memoised views, so that nothing is computed twice in a pass.
 
-It knows nothing of files: columns are `row` int64, `sub` int32, `id` string, `text` large_string, and whatever further
-document columns a tagger asked for.
+It knows nothing of files: columns are `row` int64, `sub` int32, `id` string, `text` large_string, and, as large_string,
+whatever further document columns a tagger asked for by naming them in its `needs`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -26,8 +26,14 @@ class DocumentBatch:
             self._views["texts"] = texts
 
     @classmethod
-    def from_texts(cls, texts: Sequence[str], ids: Sequence[str] | None = None) -> DocumentBatch:
-        """A batch of bare texts; row numbers count from 0, ids default to the row number."""
+    def from_texts(
+        cls,
+        texts: Sequence[str],
+        ids: Sequence[str] | None = None,
+        columns: Mapping[str, Sequence[str | None]] | None = None,
+    ) -> DocumentBatch:
+        """A batch of bare texts; row numbers count from 0, ids default to the row number. `columns` are further document
+        columns, by name."""
         n = len(texts)
         return cls(
             pa.table(
@@ -36,6 +42,7 @@ class DocumentBatch:
                     "sub": pa.array(np.zeros(n, np.int32)),
                     "id": pa.array(ids if ids is not None else [str(i) for i in range(n)], pa.string()),
                     "text": pa.array(texts, pa.large_string()),
+                    **{stored_as(name): pa.array(v, pa.large_string()) for name, v in (columns or {}).items()},
                 }
             ),
             list(texts),
@@ -59,9 +66,27 @@ class DocumentBatch:
         bytes[offsets[d]:offsets[d + 1]]. offsets[0] need not be 0. Not a copy."""
         return self.view("utf8", _utf8)
 
+    def column(self, name: str) -> list[str | None]:
+        """A further document column, one value a document: text, other values as JSON, None where a document has none.
+        Only the columns in a tagger's `needs` are read; any other is None throughout."""
+
+        def compute(batch: DocumentBatch) -> list[str | None]:
+            stored = stored_as(name)
+            if stored not in batch.table.column_names:
+                return [None] * batch.num_rows
+            found: list[str | None] = batch.table[stored].to_pylist()
+            return found
+
+        return self.view(("column", name), compute)
+
     def slice(self, offset: int, length: int) -> DocumentBatch:
         """Documents [offset, offset + length) as a batch of its own, without this batch's views."""
         return DocumentBatch(self.table.slice(offset, length))
+
+
+def stored_as(name: str) -> str:
+    """The table's name for a further document column, which may be called `id` or `text` itself."""
+    return f"@{name}"
 
 
 def _utf8(batch: DocumentBatch) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

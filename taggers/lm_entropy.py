@@ -16,16 +16,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from tagcorpus.errors import ConfigError, TaggerError
+from tagcorpus.taggers import _huggingface as hf
 from tagcorpus.taggers._base import Parameters, column
 from tagcorpus.taggers._batch import DocumentBatch
 
@@ -36,7 +35,6 @@ LOGITS_BYTES = 256 << 20
 """What the logits of one forward pass may take, unless a single window takes more: windows x tokens x vocabulary."""
 
 _CHUNK_VALUES = 1 << 24  # positions x vocabulary formed at a time, so that no second copy of all logits is made
-_MODEL_FILES = frozenset([".json", ".safetensors", ".bin", ".model", ".txt", ".jinja"])
 
 
 class Window(NamedTuple):
@@ -113,13 +111,16 @@ class CausalEntropy(Parameters):
                 "directory it lies in"
             )
         return {
-            "model": _directory_digest(Path(self.model)) if Path(self.model).is_dir() else self.model,
-            "revision": None if Path(self.model).is_dir() else self.revision or "main",
+            **self._identity,
             "window": self.window,
             "stride": self.stride,
             "dtype": self.dtype,
             "has_bos": self.has_bos,
         }
+
+    @cached_property
+    def _identity(self) -> dict[str, str | None]:
+        return hf.identity(self.model, self.revision)
 
     @cached_property
     def _loaded(self) -> LoadedModel:
@@ -130,12 +131,10 @@ class LoadedModel:
     """Model and tokenizer in memory, and the forward passes."""
 
     def __init__(self, parameters: CausalEntropy) -> None:
-        torch, transformers = _packages()
-        self._torch = torch
+        self._torch, self._device, self._tokenizer, self._model = hf.load(
+            "lm_entropy", "AutoModelForCausalLM", "causal language model", parameters
+        )
         self._told = f"{parameters.model!r} in {parameters.dtype}"
-        self._device = _device(torch, parameters.device)
-        self._tokenizer, self._model = _from_pretrained(torch, transformers, parameters)
-        self._model.eval().to(self._device)
         self._bos: list[int] = []
         if parameters.has_bos:
             if self._tokenizer.bos_token_id is None:
@@ -163,7 +162,7 @@ class LoadedModel:
         # Windows of like length together: least padding. The sort is stable, so the order is a function of the texts.
         work.sort(key=lambda item: item[1].start - item[1].end)
         at = 0
-        with _one_thread(self._torch, self._device), self._torch.inference_mode():
+        with hf.one_thread(self._torch, self._device), self._torch.inference_mode():
             while at < len(work):
                 longest = work[at][1].end - work[at][1].start
                 most = LOGITS_BYTES // (4 * self._n_vocab * (longest + len(self._bos)))
@@ -229,95 +228,6 @@ def _window(parameters: CausalEntropy, positions: int | None) -> int:
             f"got {parameters.window}"
         )
     return parameters.window
-
-
-def _packages() -> tuple[Any, Any]:
-    try:
-        import torch
-        import transformers
-    except ImportError as error:
-        raise ConfigError(
-            f"the entropy of a language model needs the packages torch and transformers ({error}): "
-            "pip install 'tagcorpus[hf]'"
-        ) from error
-    return torch, transformers
-
-
-def _from_pretrained(torch: Any, transformers: Any, parameters: CausalEntropy) -> tuple[Any, Any]:
-    is_local = Path(parameters.model).is_dir()
-    where = {"revision": parameters.revision} if parameters.revision and not is_local else {}
-    try:
-        with _no_bar(transformers):
-            tokenizer = transformers.AutoTokenizer.from_pretrained(parameters.model, **where)
-            model = transformers.AutoModelForCausalLM.from_pretrained(
-                parameters.model, dtype=getattr(torch, parameters.dtype), **where
-            )
-    except (OSError, ValueError, ImportError, KeyError) as error:
-        reason = " ".join(str(error).split())
-        if is_local:
-            raise ConfigError(
-                f"the directory {parameters.model!r} must hold a causal language model of transformers (config.json, "
-                f"weights, tokenizer): {reason}"
-            ) from error
-        raise ConfigError(
-            f"model {parameters.model!r} is no local directory and could not be had from the Hugging Face hub: {reason} "
-            "Give a local directory as model; or, without a network, set HF_HUB_OFFLINE=1 and HF_HOME to a cache that "
-            "holds it"
-        ) from error
-    return tokenizer, model
-
-
-def _device(torch: Any, name: str) -> Any:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.zeros(1, device=name)
-        return torch.device(name)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(
-            f"device must be one that torch has here, got {name!r} ({str(error).splitlines()[0]}): use auto or cpu"
-        ) from error
-
-
-@contextmanager
-def _no_bar(transformers: Any) -> Iterator[None]:
-    """Every worker loads the model, and their bars would garble the run's own; the setting is put back."""
-    logging = transformers.utils.logging
-    was_on = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if was_on:
-            logging.enable_progress_bar()
-
-
-@contextmanager
-def _one_thread(torch: Any, device: Any) -> Iterator[None]:
-    """One worker is one thread; whoever else uses torch in this process keeps its setting."""
-    threads = torch.get_num_threads()
-    if device.type == "cpu":
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _directory_digest(path: Path) -> str:
-    """Of names, sizes and bytes of config, weights and tokenizer; not of where they lie."""
-    import xxhash
-
-    whole = xxhash.xxh3_128()
-    for file in sorted(path.iterdir()):
-        if file.suffix not in _MODEL_FILES or file.name.startswith(".") or not file.is_file():
-            continue
-        own = xxhash.xxh3_128()
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                own.update(block)
-        whole.update(f"{file.name}\0{file.stat().st_size}\0{own.hexdigest()}\n".encode())
-    return f"xxh3-128:{whole.hexdigest()}"
 
 
 TAGGER = CausalEntropy

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tagcorpus.errors import ConfigError, TaggerError
-from tagcorpus.taggers import lm_entropy as lm
+from tagcorpus.taggers import _huggingface
 from tagcorpus.taggers._batch import DocumentBatch
 from tagcorpus.taggers.lm_entropy import CausalEntropy, windows
 
@@ -281,4 +281,4 @@ def test_a_model_out_of_reach_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -
 def test_a_missing_package_has_its_install_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ConfigError, match=r"pip install 'tagcorpus\[hf\]'"):
-        lm._packages()
+        _huggingface.packages("lm_entropy")

@@ -2,45 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import pickle
+import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pytest
+from fasttext_models import train
 
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines import describe, selftests
-from tagcorpus.taggers import load, names, tagger_class
-from tagcorpus.taggers._batch import DocumentBatch
+from tagcorpus.taggers import DocumentBatch, Parameters, column, load, names, tagger_class
+from tagcorpus.testing import TEXTS, check_tagger
 
-SENTENCE = "However, the committee met on 14 March and agreed what it would do next. "
 
-NASTY = [
-    "",
-    " \t\n \u3000",
-    "\n\n\n",
-    "👩\u200d👧\u200d👦 🎉🎉 emoji and text, so what?",
-    "東京は日本の首都であり、世界最大の都市の一つです。人口は約1400万人である。",
-    "\x00",
-    "before\x00after, with enough text around it to be taken for a real document",
-    "\x01\x0b\x0c\x1b\x1c\x1f\x7f\x80\x85\x9f and so on, but why?",
-    "<|endoftext|>",
-    "Question: What is <|endoftext|>? Answer: ordinary text. <|fim_prefix|>",
-    "\ufffd\ufeff\u2028\u2029e\u0301\u202e",
-    "a",
-    "word " * 60,
-    "the same line again\n" * 30,
-    "def f(x):\n    return x + 1\n\n\nprint(f(41))\n",
-    SENTENCE * 5,
-    SENTENCE * (200_000 // len(SENTENCE)),
-    "z" * 5_000,
-    "𝕊𝕥𝕪𝕝𝕖𝕕 ſtuff Kelvin İstanbul ı",
-]
+@pytest.fixture(scope="session")
+def needed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """Parameters that a tagger cannot work without, by its name."""
+    return {"fasttext": {"model": str(train(tmp_path_factory.mktemp("fasttext"), "model.bin"))}}
 
 
 @pytest.fixture(params=names())
@@ -49,105 +33,156 @@ def name(request: pytest.FixtureRequest) -> str:
     return found
 
 
+# Taggers that need a model which only their own tests make.
+ELSEWHERE = {"lm_entropy": "test_lm_entropy.py"}
+
+
 @pytest.fixture
-def tagger(name: str) -> Any:
-    return load(name)
-
-
-def rows(tagger: Any, texts: list[str]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = tagger.tag(DocumentBatch.from_texts(texts)).to_pylist()
-    return found
+def tagger(name: str, needed: dict[str, dict[str, Any]]) -> Any:
+    if name in ELSEWHERE:
+        pytest.skip(f"it needs a model: {ELSEWHERE[name]}")
+    return load(name, needed.get(name))
 
 
 # Conformance
 
 
-def test_the_schema_is_exact(tagger: Any) -> None:
-    found = tagger.tag(DocumentBatch.from_texts(NASTY))
-    assert isinstance(found, pa.RecordBatch)
-    assert found.schema.equals(tagger.columns, check_metadata=True)
-    found.validate(full=True)
+def test_every_tagger_conforms(tagger: Any) -> None:
+    check_tagger(tagger)
 
 
-def test_every_column_has_meaning_and_unit(tagger: Any) -> None:
-    assert len(tagger.columns) > 0
-    for field in tagger.columns:
-        for key in (b"meaning", b"unit"):
-            assert (field.metadata or {}).get(key, b"").strip(), f"{field.name} has no {key.decode()}"
-
-
-def test_an_empty_batch_has_no_rows(tagger: Any) -> None:
-    found = tagger.tag(DocumentBatch.from_texts([]))
-    assert found.num_rows == 0
-    assert found.schema.equals(tagger.columns, check_metadata=True)
-    without_chunks = DocumentBatch(DocumentBatch.from_texts(["x"]).table.schema.empty_table())
-    assert tagger.tag(without_chunks).num_rows == 0
-
-
-def test_every_row_is_the_document_on_its_own(tagger: Any) -> None:
-    together = rows(tagger, NASTY)
-    assert len(together) == len(NASTY)
-    for text, row in zip(NASTY, together, strict=True):
-        assert rows(tagger, [text]) == [row], f"{text[:40]!r} depends on its neighbours"
-
-
-def test_deterministic(name: str) -> None:
-    assert rows(load(name), NASTY) == rows(load(name), NASTY)
-
-
-def test_order_follows_the_batch(tagger: Any) -> None:
-    assert rows(tagger, NASTY[::-1]) == rows(tagger, NASTY)[::-1]
-
-
-def test_a_sliced_batch_gives_the_slice(tagger: Any) -> None:
-    batch = DocumentBatch.from_texts(NASTY)
-    whole = tagger.tag(batch).to_pylist()
-    for start, length in ((0, 3), (4, 7), (len(NASTY) - 2, 2), (5, 0)):
-        assert tagger.tag(batch.slice(start, length)).to_pylist() == whole[start : start + length]
-
-
-def test_texts_in_several_chunks(tagger: Any) -> None:
-    half = len(NASTY) // 2
-    parts = [DocumentBatch.from_texts(NASTY[:half]).table, DocumentBatch.from_texts(NASTY[half:]).table]
-    assert tagger.tag(DocumentBatch(pa.concat_tables(parts))).to_pylist() == rows(tagger, NASTY)
-
-
-def test_the_batch_is_left_as_it_was(tagger: Any) -> None:
-    batch = DocumentBatch.from_texts(NASTY)
-    before = batch.table
-    tagger.tag(batch)
-    assert batch.table.equals(before)
-    assert batch.texts == NASTY
-
-
-def test_pickles_small_after_use_and_works_again(tagger: Any) -> None:
-    before = rows(tagger, NASTY[:8])
-    pickled = pickle.dumps(tagger)
-    assert len(pickled) < 2_000, "models must stay out of the pickle"
-    again = pickle.loads(pickled)
-    assert again == tagger
-    assert again.version == tagger.version
-    assert again.fingerprint() == tagger.fingerprint()
-    assert rows(again, NASTY[:8]) == before
-
-
-def test_the_fingerprint_is_stable_json(name: str) -> None:
-    tagger = load(name)
-    before = json.dumps(tagger.fingerprint(), sort_keys=True)
-    tagger.tag(DocumentBatch.from_texts(["some text"]))
-    assert json.dumps(tagger.fingerprint(), sort_keys=True) == before
-    assert json.dumps(load(name).fingerprint(), sort_keys=True) == before
-
-
-def test_a_version_that_can_be_compared(tagger: Any) -> None:
-    assert isinstance(tagger.version, str)
-    assert tagger.version
+def test_the_same_from_two_instances(tagger: Any, name: str, needed: dict[str, dict[str, Any]]) -> None:
+    assert tagger == load(name, needed.get(name))
+    first, second = (load(name, needed.get(name)) for _ in range(2))
+    batch = DocumentBatch.from_texts(list(TEXTS))
+    assert first.tag(batch).to_pylist() == second.tag(DocumentBatch.from_texts(list(TEXTS))).to_pylist()
+    assert json.dumps(first.fingerprint()) == json.dumps(second.fingerprint())
 
 
 def test_module_and_class_say_what_they_do(name: str) -> None:
     cls = tagger_class(name)
     assert sys.modules[cls.__module__].__doc__
     assert not (cls.__doc__ or f"{cls.__name__}(").startswith(f"{cls.__name__}("), "dataclass wrote that one"
+
+
+@dataclasses.dataclass(frozen=True)
+class Good(Parameters):
+    """The length of a text, in a tagger that keeps its promises: the others below break one each."""
+
+    version: Any = "1"
+    columns: ClassVar[pa.Schema] = pa.schema([column("n", pa.float64(), "length", "characters")])
+
+    def tag(self, batch: DocumentBatch) -> Any:
+        return self.answer([float(len(t)) for t in batch.texts])
+
+    def answer(self, values: list[float | None]) -> pa.RecordBatch:
+        return pa.record_batch([pa.array(values, pa.float64())], schema=self.columns)
+
+
+class NoUnit(Good):
+    columns = pa.schema([column("n", pa.float64(), "length", " ")])
+
+
+class Key(Good):
+    columns = pa.schema([column("row", pa.float64(), "length", "characters")])
+
+
+class Plain(Good):
+    def tag(self, batch: DocumentBatch) -> Any:
+        return pa.record_batch([pa.array([1.0] * batch.num_rows)], names=["n"])
+
+
+class NoBatch(Good):
+    def tag(self, batch: DocumentBatch) -> Any:
+        return super().tag(batch).to_pylist()
+
+
+class Short(Good):
+    def tag(self, batch: DocumentBatch) -> Any:
+        return super().tag(batch).slice(1)
+
+
+class Neighbours(Good):
+    def tag(self, batch: DocumentBatch) -> Any:
+        return self.answer([float(batch.num_rows)] * batch.num_rows)
+
+
+class Order(Good):
+    def tag(self, batch: DocumentBatch) -> Any:
+        return self.answer([float(i) for i in range(batch.num_rows)])
+
+
+class Chance(Good):
+    def tag(self, batch: DocumentBatch) -> Any:
+        return self.answer([random.random() for _ in batch.texts])
+
+
+class Heavy(Good):
+    def tag(self, batch: DocumentBatch) -> Any:
+        self.__dict__["model"] = "x" * 3000
+        return super().tag(batch)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__
+
+    def fingerprint(self) -> dict[str, Any]:
+        return {}
+
+
+class Meddler(Good):
+    def tag(self, batch: DocumentBatch) -> Any:
+        found = super().tag(batch)
+        batch.texts[:] = []
+        return found
+
+
+class Spoken(Good):
+    def fingerprint(self) -> dict[str, Any]:
+        return {"x": {1}}
+
+
+class Drifting(Good):
+    def tag(self, batch: DocumentBatch) -> Any:
+        return self.answer([len(t) + 1e-6 * batch.num_rows for t in batch.texts])
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (NoUnit(), "^column n has no unit in its metadata"),
+        (Key(), "^column row has the name of a key of the rows"),
+        (Plain(), "^all texts: tag\\(\\) returned the columns n double, not n double with their metadata"),
+        (NoBatch(), "^all texts: tag\\(\\) returned list, no pyarrow.RecordBatch"),
+        (Short(), "^all texts: 19 documents gave 18 rows"),
+        (Neighbours(), "^'' depends on its neighbours: on its own: column n is 1.0, was 19.0"),
+        (Order(), "^the texts in the opposite order: column n is "),
+        (Chance(), "^the same batch a second time: column n is "),
+        (Heavy(), "^the pickle after use has 3,... bytes, more than 2,000"),
+        (Meddler(), "^tag\\(\\) changed the batch"),
+        (Spoken(), "^fingerprint\\(\\) must be made of JSON values: "),
+        (Good(version=""), "^version is empty"),
+        (Good(version=1), "^version must be a text, got 1"),
+        (Drifting(), "depends on its neighbours"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Good) else "",
+)
+def test_a_broken_promise_is_named(bad: Any, message: str) -> None:
+    with pytest.raises(AssertionError, match=message):
+        check_tagger(bad)
+
+
+def test_a_promise_that_is_kept() -> None:
+    check_tagger(Good())
+    check_tagger(Good(), [])
+    check_tagger(Drifting(), tolerance=1e-4)
+
+
+def test_what_authors_need_is_public() -> None:
+    import tagcorpus.taggers as public
+
+    assert (public.Parameters, public.column, public.DocumentBatch) == (Parameters, column, DocumentBatch)
+    with pytest.raises(AttributeError, match="has no attribute 'Colum'"):
+        public.Colum  # noqa: B018
 
 
 # Names and parameters
@@ -297,7 +332,7 @@ def test_importing_the_interface_loads_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("name", names())
 def test_a_tagger_loads_no_model_package_before_it_is_used(name: str) -> None:
-    heavy = ["numba", "tiktoken", "fasttext", "pycld2", "openai", "ray", "nltk", "tokenizers"]
+    heavy = ["numba", "tiktoken", "fasttext", "pycld2", "openai", "ray", "nltk", "tokenizers", "tree_sitter"]
     assert loaded(f"from tagcorpus.taggers import load; load({name!r})", heavy) == []
 
 

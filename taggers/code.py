@@ -1,0 +1,180 @@
+"""code: the shape of a program's syntax tree, and how far names stand from their definitions, by tree-sitter.
+
+Thirteen languages (`LANGUAGES`). A document's language is what its `lang` column says (a name, a file extension, a path, a
+MIME type), else what _code_detect.py makes of the text; a document in another language, or in none that is recognised, has
+nulls in all columns but `code_language`. Broken code has a tree too: error_node_ratio says how broken. No types, no scopes:
+a use belongs to the last definition of the same text before it, wherever that stands.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+import pyarrow as pa
+
+from tagcorpus.errors import ConfigError, unknown_name
+from tagcorpus.taggers._base import Parameters, column
+from tagcorpus.taggers._batch import DocumentBatch
+from tagcorpus.taggers._code_detect import detect
+from tagcorpus.taggers._code_languages import LANGUAGES, check_installed, grammar_versions, known_language
+from tagcorpus.taggers._code_walk import Measures, ParseTimeout, measure
+
+_COLUMNS = (
+    column("code_language", pa.string(), "language it was parsed in; otherwise its column's text, or unknown", "name"),
+    column("num_nodes", pa.int64(), "named nodes of the syntax tree", "nodes"),
+    column("tree_depth_max", pa.int64(), "depth of the deepest named node; the root is at 0", "edges"),
+    column("node_depth_mean", pa.float64(), "mean depth of the named nodes", "edges"),
+    column("num_definitions", pa.int64(), "names that define a function or a variable", "names"),
+    column("num_calls", pa.int64(), "calls of a plain name", "names"),
+    column(
+        "dist_to_def_median",
+        pa.float64(),
+        "from the definition's end to its use, over calls and variable uses; below 0 where the use comes first",
+        "bytes of UTF-8",
+    ),
+    column("dist_to_def_90p", pa.float64(), "the 90th percentile of the same", "bytes of UTF-8"),
+    column("error_node_ratio", pa.float64(), "of named nodes and missing tokens, those that the grammar cannot make out or misses", "share of 1"),
+)
+_LIST_COLUMNS = (
+    column("node_depth", pa.list_(pa.int32()), "depth of every named node, in pre-order", "edges"),
+    column("tree_depth", pa.list_(pa.int32()), "the running maximum of node_depth", "edges"),
+    column("dist_to_def", pa.list_(pa.int64()), "of every named node; null where it is no use", "bytes of UTF-8"),
+    column("node_type", pa.list_(pa.string()), "type of every named node, as the grammar calls it", "name"),
+)
+
+
+class DocumentTooLong(Exception):
+    """A document of more than max_bytes."""
+
+
+@dataclass(frozen=True)
+class Code(Parameters):
+    """Syntax trees of program code: size, depth, definitions, calls, distances to definitions, errors.
+
+    language         "" for each document's own, or one of LANGUAGES for all
+    column           the document column that names the language (a.b works); where it is missing or empty, the text decides
+    lists            also four lists with one entry a node
+    max_parse_steps  a step is a hundred operations of the parser, some 20 microseconds; a document that takes more gets nulls
+                     and a quarantine line, the same ones on every machine. 2 MB of code take about 40,000
+    max_bytes        a longer document gets the same, unparsed
+
+    Raises ConfigError for an unknown language, and where tree-sitter or a grammar is not installed.
+    """
+
+    language: str = ""
+    column: str = "lang"
+    lists: bool = False
+    max_parse_steps: int = 1_000_000
+    max_bytes: int = 16 << 20
+
+    def __post_init__(self) -> None:
+        if self.language and self.language not in LANGUAGES:
+            if (known := known_language(self.language)) is None:
+                raise ConfigError(unknown_name("language", self.language, LANGUAGES, "code.language"))
+            object.__setattr__(self, "language", known)
+        for name in ("max_parse_steps", "max_bytes"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"code.{name} must be at least 1, got {getattr(self, name)}")
+
+    @property
+    def version(self) -> str:
+        """With the grammars: another release of one may give another tree."""
+        return ", ".join(["1", *(f"{name} {version}" for name, version in grammar_versions().items())])
+
+    @property
+    def columns(self) -> pa.Schema:
+        return _SCHEMA_WITH_LISTS if self.lists else _SCHEMA
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Document columns besides the text."""
+        return (self.column,) if self.column and not self.language else ()
+
+    def fingerprint(self) -> dict[str, Any]:
+        """All parameters. ConfigError where something is not installed: a run learns that before it reads anything."""
+        check_installed()
+        found = super().fingerprint()
+        return found | {"column": ""} if self.language else found
+
+    def tag(self, batch: DocumentBatch) -> pa.RecordBatch:
+        """Raises ParseTimeout or DocumentTooLong for a document beyond the limits: its row is then quarantined."""
+        check_installed()
+        texts = batch.texts
+        too_slow: set[int] = self.__dict__.setdefault("_too_slow", set())
+        keys = [hash(text) for text in texts] if too_slow else ()
+        if not too_slow.isdisjoint(keys):
+            # Met again in a smaller part of its batch: the others need not be parsed just to fail here once more.
+            raise ParseTimeout(self._told_slow())
+        languages = self._languages(batch)
+        rows = [self._row(text, language) for text, language in zip(texts, languages, strict=True)]
+        columns = list(zip(*rows, strict=True)) if rows else [() for _ in self.columns]
+        arrays = [pa.array(values, field.type) for values, field in zip(columns, self.columns, strict=True)]
+        return pa.record_batch(arrays, schema=self.columns)
+
+    def _languages(self, batch: DocumentBatch) -> Iterator[str]:
+        if self.language:
+            yield from (self.language for _ in range(batch.num_rows))
+            return
+        for text, written in zip(batch.texts, batch.column(self.column), strict=True):
+            if written is not None and written.strip():
+                yield known_language(written) or written.strip().lower()
+            else:
+                yield detect(text)
+
+    def _row(self, text: str, language: str) -> tuple[Any, ...]:
+        if language not in LANGUAGES:
+            return (language, *[None] * (len(self.columns) - 1))
+        source = text.encode()
+        if len(source) > self.max_bytes:
+            raise DocumentTooLong(f"{len(source):,} bytes, more than code.max_bytes {self.max_bytes:,}")
+        try:
+            found = measure(source, language, self.max_parse_steps, self.lists)
+        except ParseTimeout as error:
+            self.__dict__["_too_slow"].add(hash(text))
+            raise ParseTimeout(self._told_slow()) from error
+        row = (language, *_statistics(found))
+        if not self.lists:
+            return row
+        return (*row, found.depths, list(accumulate(found.depths, max)), found.distances, found.types)
+
+    def _told_slow(self) -> str:
+        return f"not parsed within code.max_parse_steps {self.max_parse_steps:,}"
+
+
+def _statistics(found: Measures) -> tuple[Any, ...]:
+    """The per-document columns after code_language."""
+    distances = sorted(found.found_distances)
+    return (
+        found.n_nodes,
+        found.max_depth,
+        found.sum_depth / found.n_nodes,
+        found.n_definitions,
+        found.n_calls,
+        percentile(distances, 50),
+        percentile(distances, 90),
+        (found.n_errors + found.n_missing_tokens) / (found.n_nodes + found.n_missing_tokens),
+    )
+
+
+def percentile(ordered: Sequence[int], p: float) -> float | None:
+    """By linear interpolation, as numpy.percentile; None of nothing.
+
+    ordered  values, ascending
+    Example  [1, 2], p=90 -> 1.9
+    """
+    if not ordered:
+        return None
+    position = (len(ordered) - 1) * (p / 100)
+    low = math.floor(position)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (position - low)
+
+
+_SCHEMA = pa.schema(_COLUMNS)
+_SCHEMA_WITH_LISTS = pa.schema([*_COLUMNS, *_LIST_COLUMNS])
+
+TAGGER = Code

@@ -1,0 +1,182 @@
+"""fasttext: the labels that a supervised fastText model gives a document, and their probabilities.
+
+Any model will do that `fasttext supervised` made, quantised or not: language identification, quality and topic classifiers
+that people have already. Not unsupervised vectors, and no training. fastText reads one line, so line breaks become
+spaces; nothing else is changed, and a model that was trained on text prepared in another way wants the
+same preparation. `import fasttext` below is the library: imports are absolute.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from tagcorpus.errors import ConfigError, TaggerError
+from tagcorpus.taggers._base import Parameters, column
+from tagcorpus.taggers._batch import DocumentBatch
+from tagcorpus.taggers.language import INSTALL_FASTTEXT, PREFIX
+
+# What the self-test asks with: some words that a model of any language has parts of.
+_PROBE = "This is a test. 1234 la de und the of http e i o :"
+# fastText computes in float32, and looks its sigmoid up in a table whose steps are 1/32 wide.
+_TOLERANCE = {"softmax": 1e-3, "ns": 0.01, "ova": 0.01}
+
+
+@dataclass(frozen=True)
+class FastText(Parameters):
+    """Labels and probabilities of any supervised fastText model.
+
+    model      path of the .bin or .ftz file
+    k          so many labels at most, the most probable first
+    threshold  no label that is less probable; a document whose labels all are has nulls and empty lists
+    max_chars  only the first so many characters are read; 0 = all
+    prefix     what labels begin with in the model, and not here
+
+    Raises ConfigError for a parameter out of range, for a file that is no supervised model, and, before anything is read, for
+    a missing one.
+    """
+
+    model: str = ""
+    k: int = 1
+    threshold: float = 0.0
+    max_chars: int = 0
+    prefix: str = PREFIX
+
+    version: ClassVar[str] = "1"
+    columns: ClassVar[pa.Schema] = pa.schema(
+        [
+            column("label", pa.string(), "most probable label; null where none reaches the threshold", "label"),
+            column("probability", pa.float64(), "probability of that label", "share of 1"),
+            column("labels", pa.list_(pa.string()), "the k most probable labels, falling", "label"),
+            column("probabilities", pa.list_(pa.float64()), "their probabilities", "share of 1"),
+        ]
+    )
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise ConfigError(f"fasttext.k must be at least 1, got {self.k}")
+        if not 0 <= self.threshold <= 1:
+            raise ConfigError(f"fasttext.threshold must be from 0 to 1, got {self.threshold}")
+        if self.max_chars < 0:
+            raise ConfigError(f"fasttext.max_chars must be 0 (all) or more, got {self.max_chars}")
+
+    def fingerprint(self) -> dict[str, Any]:
+        """The parameters, with the digest of the model in the place of its path. Raises ConfigError where it is missing."""
+        return super().fingerprint() | {"model": self._digest}
+
+    @cached_property
+    def _digest(self) -> str:
+        import xxhash
+
+        found = xxhash.xxh3_128()
+        try:
+            with self._path.open("rb") as file:
+                while block := file.read(1 << 22):
+                    found.update(block)
+        except OSError as error:
+            raise ConfigError(f"fasttext.model must be a file, got {self.model!r}: {error.strerror}") from error
+        return f"xxh3-128:{found.hexdigest()}"
+
+    @property
+    def _path(self) -> Path:
+        if not self.model:
+            raise ConfigError("fasttext needs a model: --set fasttext.model=PATH, of a supervised fastText model")
+        return Path(self.model)
+
+    @cached_property
+    def _model(self) -> Any:
+        return load_model(self._path)
+
+    def tag(self, batch: DocumentBatch) -> pa.RecordBatch:
+        """Raises ConfigError for a model that cannot be loaded, TaggerError for a module `fasttext` that answers wrongly."""
+        found = [self._labels(text) for text in batch.texts]
+        labels, probabilities = [names for names, _ in found], [values for _, values in found]
+        arrays = [
+            pa.array([names[0] if names else None for names in labels], pa.string()),
+            pa.array([values[0] if values else None for values in probabilities], pa.float64()),
+            pa.array(labels, pa.list_(pa.string())),
+            pa.array(probabilities, pa.list_(pa.float64())),
+        ]
+        return pa.record_batch(arrays, schema=self.columns)
+
+    def _labels(self, text: str) -> tuple[list[str], list[float]]:
+        line = (text[: self.max_chars] if self.max_chars else text).replace("\n", " ")
+        names, probabilities = self._model.predict(line, k=self.k, threshold=self.threshold)
+        # Rounding takes fastText's probabilities slightly above 1.
+        clamped = [min(max(float(p), 0.0), 1.0) for p in probabilities]
+        return [name.removeprefix(self.prefix) for name in names], clamped
+
+
+def load_model(path: Path) -> Any:
+    """A supervised model that has shown that it answers as it should.
+
+    Builds of the module differ: one raises on numpy 2, another gives wrong probabilities without a word when more than one
+    label is asked for. So all labels at once must fall, agree with the best one alone, and, where that can be computed, be
+    what the model's own matrix gives. Raises ConfigError for a file that is no such model, TaggerError for a module that fails.
+    """
+    import fasttext
+
+    try:
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise ConfigError(f"fasttext.model must be a file, got {str(path)!r}: {error.strerror}") from error
+    try:
+        model = fasttext.load_model(str(path))
+    except (ValueError, RuntimeError, MemoryError) as error:
+        raise ConfigError(f"fasttext.model must be a fastText model, got {str(path)!r}: {error}") from error
+    if model.f.getArgs().model.name != "supervised":
+        raise ConfigError(f"fasttext.model must be a supervised model, with labels; {str(path)!r} holds word vectors")
+    self_test(model)
+    return model
+
+
+def self_test(model: Any) -> None:
+    """Raise TaggerError where a loaded model shows that the module `fasttext` is wrong, ConfigError where the model is."""
+    # A line without words leaves only the end of the line, which has no n-grams of words to be looked up.
+    line = _PROBE if model.f.getArgs().wordNgrams == 1 else ""
+    try:
+        best, top = model.predict(line, k=1)
+        labels, probabilities = model.predict(line, k=len(model.get_labels()))
+    except ValueError as error:
+        raise TaggerError(f"the module fasttext cannot predict ({error}): {INSTALL_FASTTEXT}") from error
+    given = [float(p) for p in probabilities]
+    if not all(map(math.isfinite, given)):
+        raise ConfigError(
+            "fasttext.model gives probabilities that are no numbers: its training went wrong; train it anew"
+        )
+    is_same = not labels or (abs(float(top[0]) - given[0]) <= 1e-6 and (best[0] == labels[0] or given[0] == given[1]))
+    is_falling = all(a >= b for a, b in itertools.pairwise(given))
+    if not (is_same and is_falling and _fits_matrix(model, line, labels, given)):
+        raise TaggerError(f"the module fasttext gives wrong probabilities: {INSTALL_FASTTEXT}")
+
+
+def _fits_matrix(model: Any, line: str, labels: Sequence[str], given: Sequence[float]) -> bool:
+    """Whether the probabilities are those of the output matrix times the line's mean vector, by softmax or, one against all,
+    by sigmoid. True where that cannot be told: hierarchical softmax has a tree that the module does not show, and the
+    matrices of a quantised model are not readable."""
+    loss = model.f.getArgs().loss.name
+    rows = [row for word in [*line.split(), "</s>"] for row in model.get_subwords(word)[1] if row >= 0]
+    if model.is_quantized() or loss not in _TOLERANCE or not rows:
+        return True
+    # Row by row: the whole input matrix may have gigabytes.
+    hidden = np.mean([model.get_input_vector(row) for row in rows], axis=0, dtype=np.float64)
+    scores = model.get_output_matrix().astype(np.float64) @ hidden
+    if loss == "softmax":
+        wanted = np.exp(scores - scores.max())
+        wanted /= wanted.sum()
+    else:
+        wanted = 1 / (1 + np.exp(-scores))
+    by_label = dict(zip(model.get_labels(), wanted, strict=True))
+    return all(abs(by_label[label] - p) <= _TOLERANCE[loss] for label, p in zip(labels, given, strict=True))
+
+
+TAGGER = FastText

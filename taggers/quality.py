@@ -1,0 +1,208 @@
+"""quality: the score that a sequence-classification model of Hugging Face transformers gives a document.
+
+By default HuggingFaceTB/fineweb-edu-classifier, whose one output is the raw score of educational value, made for 0 to 5 and
+not clipped. A model with several classes is asked for the probability of one of them. The text goes through the model's own
+tokenizer as it is (text that spells a special token is that token), and what does not fit its positions is cut off at the end.
+
+Documents of like length share a forward pass. Which ones do depends on the batch of documents and the device alone, so that
+equal input gives equal bytes on one kind of machine; other company, another device or another torch moves a score in
+float32 by less than 1e-4. Not here: models that bring code of their own, and ONNX Runtime, which was slower (docs/quality.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from tagcorpus.errors import ConfigError, TaggerError
+from tagcorpus.taggers import _huggingface as hf
+from tagcorpus.taggers._base import Parameters, column
+from tagcorpus.taggers._batch import DocumentBatch
+
+DEFAULT_MAX_TOKENS = 512
+"""Where the tokenizer does not say how much the model takes."""
+
+TOKENS_PER_PASS = {"cpu": 1024}
+"""On a CPU, padding and caches that overflow soon cost more than a larger matrix product saves (docs/quality.md)."""
+TOKENS_PER_PASS_ELSEWHERE = 32_768
+
+_MAX_SCORE = 5
+# Characters tokenised of a long text for each token that counts: several times what languages need.
+_CHARS_PER_TOKEN = 16
+
+
+@dataclass(frozen=True)
+class Quality(Parameters):
+    """Score of a sequence-classification or regression model of Hugging Face transformers."""
+
+    model: str = "HuggingFaceTB/fineweb-edu-classifier"
+    """Name on the Hugging Face hub, or a local directory with config, weights and tokenizer."""
+    revision: str | None = None
+    """Of a model on the hub: branch, tag or commit. Name a commit where the result must stay the same for ever."""
+    label: str = ""
+    """Of a model with several classes: the one whose probability is the score."""
+    max_tokens: int | None = None
+    """Tokens read of a document, special ones included; by default as many as the model takes (512 for the default one)."""
+    max_tokens_per_batch: int | None = None
+    """Documents times the longest one's tokens in a forward pass; by default 1,024 on a CPU, 32,768 elsewhere."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Of weights and activations; scores are formed in float32."""
+    device: str = "auto"
+    """A torch device; auto: cuda where there is one, else cpu."""
+
+    version: ClassVar[str] = "1"
+    columns: ClassVar[pa.Schema] = pa.schema(
+        [
+            column("edu_classifier", pa.float64(), "the model's raw output, or the probability of the class", "score"),
+            column("edu_classifier_int", pa.int64(), "the same, clipped to 0 to 5 and rounded, halves to even", "score"),
+        ]
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("max_tokens", "max_tokens_per_batch"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"quality.{name} must be at least 1, got {value}")
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Local models by the digest of their files, models of the hub by name and revision. Device and batch size
+        are left out: they move the last digits alone."""
+        return {**self._identity, "label": self.label, "max_tokens": self.max_tokens, "dtype": self.dtype}
+
+    def tag(self, batch: DocumentBatch) -> pa.RecordBatch:
+        """Empty text has the score that the model gives it, or null where the tokenizer makes no token of it.
+
+        Raises ConfigError where model, packages, device or class cannot be had, TaggerError where a score is no number
+        (as float16 can make it).
+        """
+        scores = self._loaded.scores(batch.texts, self.max_tokens_per_batch)
+        is_none = np.isnan(scores)
+        rounded = np.rint(np.clip(np.where(is_none, 0, scores), 0, _MAX_SCORE)).astype(np.int64)
+        return pa.record_batch(
+            [pa.array(scores, pa.float64(), mask=is_none), pa.array(rounded, pa.int64(), mask=is_none)],
+            schema=self.columns,
+        )
+
+    @cached_property
+    def _identity(self) -> dict[str, str | None]:
+        return hf.identity(self.model, self.revision)
+
+    @cached_property
+    def _loaded(self) -> LoadedClassifier:
+        return LoadedClassifier(self)
+
+
+class LoadedClassifier:
+    """Model and tokenizer in memory, and the forward passes."""
+
+    def __init__(self, parameters: Quality) -> None:
+        self._torch, self._device, self._tokenizer, self._model = hf.load(
+            "quality", "AutoModelForSequenceClassification", "sequence classifier", parameters
+        )
+        self._told = f"{parameters.model!r} in {parameters.dtype}"
+        self._label = _label(self._model.config, parameters)
+        self._max_tokens = _max_tokens(self._tokenizer, self._model.config, parameters)
+        # Without padding, documents cannot share a pass.
+        self._has_padding = None not in (self._tokenizer.pad_token_id, self._model.config.pad_token_id)
+
+    def scores(self, texts: list[str], max_tokens_per_batch: int | None = None) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Score of every text, in order: float64 [texts]; NaN for a text without tokens."""
+        budget = max_tokens_per_batch or TOKENS_PER_PASS.get(self._device.type, TOKENS_PER_PASS_ELSEWHERE)
+        # One text at a time: the tokenizer's batch call starts a thread per core, and one worker is one thread.
+        encoded = [self._encoded(text) for text in texts]
+        found = np.full(len(texts), np.nan)
+        with hf.one_thread(self._torch, self._device), self._torch.inference_mode():
+            for together in passes([len(e["input_ids"]) for e in encoded], budget if self._has_padding else 1):
+                found[together] = self._forward([encoded[d] for d in together])
+        return found
+
+    def _encoded(self, text: str) -> dict[str, list[int]]:
+        """What the model takes, cut to its length. Of a long text, only a beginning is tokenised that ends before white
+        space, far behind the last token that counts: tokenizers do not look from one word to the next but one."""
+        length = _CHARS_PER_TOKEN * self._max_tokens
+        while True:
+            end = _white_space(text, length)
+            found: dict[str, list[int]] = dict(
+                self._tokenizer(text[:end], truncation=True, max_length=self._max_tokens, verbose=False)
+            )
+            if end == len(text) or len(found["input_ids"]) == self._max_tokens:
+                return found
+            length *= 8
+
+    def _forward(self, rows: list[dict[str, list[int]]]) -> np.ndarray[Any, np.dtype[np.float64]]:
+        padded = rows[0] if len(rows) == 1 else self._tokenizer.pad(rows, padding="longest", verbose=False)
+        wrap = [[value] for value in padded.values()] if len(rows) == 1 else padded.values()
+        inputs = {name: self._torch.tensor(v, device=self._device) for name, v in zip(padded, wrap, strict=True)}
+        logits = self._model(**inputs).logits.float()
+        if self._label is None:
+            scores = logits[:, 0]
+        elif self._model.config.problem_type == "multi_label_classification":
+            scores = logits.sigmoid()[:, self._label]
+        else:
+            scores = logits.softmax(dim=-1)[:, self._label]
+        found: np.ndarray[Any, np.dtype[np.float64]] = scores.cpu().numpy().astype(np.float64)
+        if not np.isfinite(found).all():
+            raise TaggerError(f"the model {self._told} gives a score that is no number: use dtype float32 or bfloat16")
+        return found
+
+
+def passes(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Which of the documents, of so many tokens each, share a forward pass: the longest first, at most `budget` tokens with
+    padding unless a single document has more. Documents without tokens are in none.
+
+    Example  lengths 3 0 9 4, budget 8: [2] [3, 0]
+    """
+    order = sorted((d for d, length in enumerate(lengths) if length), key=lambda d: -lengths[d])
+    at = 0
+    while at < len(order):
+        together = order[at : at + max(1, budget // lengths[order[at]])]
+        yield together
+        at += len(together)
+
+
+def _white_space(text: str, start: int) -> int:
+    """Place of the first white space from `start` on; the text's length where there is none."""
+    for place in range(start, len(text)):
+        if text[place].isspace():
+            return place
+    return len(text)
+
+
+def _label(config: Any, parameters: Quality) -> int | None:
+    """Which of the model's outputs; None: its only one, as it is."""
+    names = [str(config.id2label[i]) for i in range(config.num_labels)]
+    if len(names) == 1:
+        if parameters.label:
+            raise ConfigError(
+                f"quality.label is for a model with several classes; {parameters.model!r} has one output, the score"
+            )
+        return None
+    if parameters.label not in names:
+        raise ConfigError(
+            f"quality.label must name one of the {len(names)} classes of {parameters.model!r} ({', '.join(names[:20])}), "
+            f"got {parameters.label!r}: its probability is the score"
+        )
+    return names.index(parameters.label)
+
+
+def _max_tokens(tokenizer: Any, config: Any, parameters: Quality) -> int:
+    positions = getattr(config, "max_position_embeddings", None) or DEFAULT_MAX_TOKENS
+    # A tokenizer that was not told says 10 to the 30; and some models keep a few of their positions for themselves.
+    is_told = tokenizer.model_max_length < 10**9
+    most = min(tokenizer.model_max_length, positions) if is_told else positions
+    if parameters.max_tokens is None:
+        return int(most if is_told else min(most, DEFAULT_MAX_TOKENS))
+    least = int(tokenizer.num_special_tokens_to_add()) + 1
+    if not least <= parameters.max_tokens <= most:
+        raise ConfigError(
+            f"quality.max_tokens must be from {least} to {most}, what {parameters.model!r} takes, got {parameters.max_tokens}"
+        )
+    return parameters.max_tokens
+
+
+TAGGER = Quality

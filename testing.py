@@ -1,0 +1,160 @@
+"""For authors of taggers: the conformance test that every tagger of this package passes.
+
+    from tagcorpus.testing import check_tagger
+
+    def test_exclaim():
+        check_tagger(Exclaim("!"))
+
+It says whether a pipeline can rely on a tagger, not whether the tagger's figures are right.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import pickle
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from tagcorpus.taggers import DocumentBatch, Tagger
+
+SENTENCE = "However, the committee met on 14 March and agreed what it would do next. "
+PICKLE_BYTES = 2_000
+"""A tagger travels to every worker: parameters do, models do not."""
+
+TEXTS = (
+    "",
+    " \t\n \u3000",
+    "\n\n\n",
+    "👩\u200d👧\u200d👦 🎉🎉 emoji and text, so what?",
+    "東京は日本の首都であり、世界最大の都市の一つです。人口は約1400万人である。",
+    "\x00",
+    "before\x00after, with enough text around it to be taken for a real document",
+    "\x01\x0b\x0c\x1b\x1c\x1f\x7f\x80\x85\x9f and so on, but why?",
+    "<|endoftext|>",
+    "Question: What is <|endoftext|>? Answer: ordinary text. <|fim_prefix|>",
+    "\ufffd\ufeff\u2028\u2029e\u0301\u202e",
+    "a",
+    "word " * 60,
+    "the same line again\n" * 30,
+    "def f(x):\n    return x + 1\n\n\nprint(f(41))\n",
+    SENTENCE * 5,
+    SENTENCE * (200_000 // len(SENTENCE)),
+    "z" * 5_000,
+    "𝕊𝕥𝕪𝕝𝕖𝕕 ſtuff Kelvin İstanbul ı",
+)
+"""Documents that taggers stumble over: nothing, blanks, controls, every kind of script, special tokens, length."""
+
+
+def check_tagger(tagger: Tagger, texts: Sequence[str] | None = None, *, tolerance: float = 0.0) -> None:
+    """Raise AssertionError, saying what is wrong, unless the tagger keeps its contract on these texts (default: TEXTS).
+
+    Its columns have meaning and unit; it returns exactly them, one row a document, in order; a row does not depend on its
+    neighbours, nor on how the batch was sliced or stored; twice the same is the same; it leaves the batch alone; and its
+    pickle is small after use and works.
+
+    tolerance  by how much a float may depend on the batch, for models whose sums do; 0 = not at all
+    """
+    documents = list(TEXTS if texts is None else texts)
+    told = tagger.version
+    assert isinstance(told, str), f"version must be a text, got {told!r}"
+    assert told, "version is empty"
+    _check_columns(tagger)
+    before = _fingerprint(tagger)
+    batch = DocumentBatch.from_texts(documents)
+    table = batch.table
+    whole = _rows(tagger, batch, "all texts")
+    assert (batch.table.equals(table), batch.texts) == (True, documents), "tag() changed the batch; it must not"
+    assert _fingerprint(tagger) == before, "fingerprint() changed by use"
+    _check_emptiness(tagger)
+
+    def compare(found: list[dict[str, Any]], wanted: list[dict[str, Any]], told: str) -> None:
+        for one, other in zip(found, wanted, strict=True):
+            for name in other:
+                same = _is_same(one[name], other[name], tolerance)
+                assert same, f"{told}: column {name} is {_short(one[name])}, was {_short(other[name])}"
+
+    compare(_rows(tagger, batch, "all texts, again"), whole, "the same batch a second time")
+    backwards = DocumentBatch.from_texts(documents[::-1])
+    compare(_rows(tagger, backwards, "all texts, backwards")[::-1], whole, "the texts in the opposite order")
+    for text, row in zip(documents, whole, strict=True):
+        alone = _rows(tagger, DocumentBatch.from_texts([text]), "one text")
+        compare(alone, [row], f"{_short(text)} depends on its neighbours: on its own")
+    half = len(documents) // 2
+    for start, length in ((0, half), (half, len(documents) - half), (half, 0)):
+        part = _rows(tagger, batch.slice(start, length), "a slice")
+        compare(part, whole[start : start + length], f"the slice of {length} texts from {start} on")
+    pieces = [DocumentBatch.from_texts(part).table for part in (documents[:half], documents[half:])]
+    compare(
+        _rows(tagger, DocumentBatch(pa.concat_tables(pieces)), "a table of two chunks"), whole, "texts in two chunks"
+    )
+    _check_pickle(tagger, documents, whole, compare)
+
+
+def _check_columns(tagger: Tagger) -> None:
+    schema = tagger.columns
+    assert isinstance(schema, pa.Schema), f"columns must be a pyarrow.Schema, got {type(schema).__name__}"
+    assert len(schema) > 0, "columns is empty"
+    assert len(set(schema.names)) == len(schema), f"columns has a name twice: {', '.join(schema.names)}"
+    for field in schema:
+        assert field.name not in ("row", "sub", "id"), f"column {field.name} has the name of a key of the rows"
+        for key in ("meaning", "unit"):
+            told = (field.metadata or {}).get(key.encode(), b"").strip()
+            assert told, f"column {field.name} has no {key} in its metadata: use tagcorpus.taggers.column"
+
+
+def _check_emptiness(tagger: Tagger) -> None:
+    empty = DocumentBatch.from_texts([])
+    _rows(tagger, empty, "no texts")
+    _rows(tagger, DocumentBatch(empty.table.schema.empty_table()), "no texts, in a table without chunks")
+
+
+def _check_pickle(tagger: Tagger, documents: list[str], whole: list[dict[str, Any]], compare: Any) -> None:
+    pickled = pickle.dumps(tagger)
+    assert len(pickled) < PICKLE_BYTES, (
+        f"the pickle after use has {len(pickled):,} bytes, more than {PICKLE_BYTES:,}: derive from "
+        "tagcorpus.taggers.Parameters, and keep models in a functools.cached_property"
+    )
+    again = pickle.loads(pickled)
+    assert again.version == tagger.version, f"out of its pickle it has version {again.version!r}"
+    assert _fingerprint(again) == _fingerprint(tagger), "out of its pickle it has another fingerprint"
+    compare(_rows(again, DocumentBatch.from_texts(documents), "all texts, out of a pickle"), whole, "out of its pickle")
+
+
+def _rows(tagger: Tagger, batch: DocumentBatch, told: str) -> list[dict[str, Any]]:
+    """What it makes of a batch, once that is known to have the right form."""
+    found = tagger.tag(batch)
+    assert isinstance(found, pa.RecordBatch), f"{told}: tag() returned {type(found).__name__}, no pyarrow.RecordBatch"
+    assert found.schema.equals(tagger.columns, check_metadata=True), (
+        f"{told}: tag() returned the columns {_told(found.schema)}, not {_told(tagger.columns)} with their metadata"
+    )
+    assert found.num_rows == batch.num_rows, f"{told}: {batch.num_rows} documents gave {found.num_rows} rows"
+    found.validate(full=True)
+    rows: list[dict[str, Any]] = found.to_pylist()
+    return rows
+
+
+def _fingerprint(tagger: Tagger) -> str:
+    try:
+        return json.dumps(tagger.fingerprint(), sort_keys=True)
+    except (TypeError, ValueError) as error:
+        raise AssertionError(f"fingerprint() must be made of JSON values: {error}") from error
+
+
+def _is_same(a: Any, b: Any, tolerance: float) -> bool:
+    if isinstance(a, float) and isinstance(b, float):
+        return a == b or (math.isnan(a) and math.isnan(b)) or abs(a - b) <= tolerance
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(_is_same(x, y, tolerance) for x, y in zip(a, b, strict=True))
+    return bool(a == b)
+
+
+def _told(schema: pa.Schema) -> str:
+    return ", ".join(f"{f.name} {f.type}" for f in schema)
+
+
+def _short(value: Any) -> str:
+    told = repr(value)
+    return told if len(told) <= 60 else f"{told[:57]}..."
