@@ -141,6 +141,7 @@ def test_what_is_printed_loads_back(tmp_path: Path, pipeline: str, changed: bool
         "tag": ["taggers=[length, words=tokens]", "words.tokenizer=r50k_base", "text_column=größe"],
         "filter": ["repetition.preset=lenient", "sample=0.5"],
         "domain": ["domain.backend=openai", "domain.base_url=http://127.0.0.1:9/v1", "domain.concurrency=3"],
+        "entropy": ["ngram=2", "memory=2GB", "token_budget=1000"],
     }
     printed = describe.config(pipeline, None, more[pipeline] if changed else [])
     assert describe.config(pipeline, file(tmp_path, printed), []) == printed

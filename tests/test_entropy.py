@@ -12,13 +12,16 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from slurm_commands import invoke
 
 import tagcorpus
-from tagcorpus.errors import ConfigError
+from tagcorpus.errors import ConfigError, OutputError
 from tagcorpus.pipelines.config import EntropyOptions, load_options
 from tagcorpus.pipelines.display import Display
 from tagcorpus.pipelines.entropy import _corpus, _count, _merge, _packed
+from tagcorpus.pipelines.entropy_plan import check_disk
 from tagcorpus.pipelines.job import Job
+from tagcorpus.pipelines.storage import Folder
 from tagcorpus.taggers._tokenizer import load
 
 TEXTS = [
@@ -214,6 +217,30 @@ def test_a_corpus_without_contexts(tmp_path: Path, texts: list[str]) -> None:
     assert "has more than 2 tokens" in result.messages[0]
     table = tagcorpus.read(str(tmp_path / "out"), ["entropy-2gram"]).to_table()
     assert table["entropy_mean"].null_count == len(texts)
+
+
+def test_a_corpus_that_does_not_fit_on_the_disk(tmp_path: Path) -> None:
+    output = Folder(str(tmp_path / "not" / "there" / "yet"))
+    assert 10**6 < check_disk(output, 10**6, 1, is_cached=True) < 2 * 10**6
+    with pytest.raises(
+        OutputError, match=r"needs about .* GB while the run lasts, and .* GB are free.*--no-token-cache"
+    ):
+        check_disk(output, 10**18, 1, is_cached=True)
+
+
+def test_the_published_options_work(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = invoke(
+        "run", "entropy", "--input", str(corpus), "--text_column", "text", "--num_docs", "20", "--output", "x.json"
+    )
+    assert done.code == 0, done.err
+    assert "bigram entropy" in done.out
+    found = json.loads((tmp_path / "x.json").read_text())
+    assert found["num_documents"] == 20
+    assert found["mean_corpus_entropy"] == pytest.approx(
+        np.mean([entropy(c) for c in naive(texts_of(corpus)[:20], 1)[0].values()]), abs=1e-9
+    )
+    assert invoke("run", "entropy", "--input", str(corpus), "--ngram", "0").code == 2
 
 
 def begun(path: Path, output: Path, merged: bool) -> None:
