@@ -18,6 +18,15 @@ def frozen(array: Any) -> Any:
     return view
 
 
+def check_rows(words: int, keys: Any, values: Any) -> None:
+    """Raises ValueError unless keys are uint64 [k, words] and values [k]: a kernel would read beyond the shorter one."""
+    if keys.dtype != np.uint64 or keys.ndim != 2 or keys.shape[1] != words or values.shape != keys.shape[:1]:
+        raise ValueError(
+            f"keys must be uint64 [k, {words}] with one value each, got {keys.dtype} {list(keys.shape)} and values "
+            f"{list(values.shape)}"
+        )
+
+
 def shortened(array: Any, length: int) -> Any:
     """The first rows of an array that nobody else holds, with the memory of the others given back."""
     array.resize((length, *array.shape[1:]), refcheck=False)
@@ -37,3 +46,8 @@ def workspace(kind: str, shape: tuple[int, ...], dtype: Any) -> Any:
         buffer = np.empty(min(n_bytes + n_bytes // 4, max(n_bytes, _KEPT_BYTES)) + 7 & ~7, np.uint8)
         setattr(_kept, kind, buffer if len(buffer) <= _KEPT_BYTES else None)
     return buffer[:n_bytes].view(dtype).reshape(shape)
+
+
+def drop_workspaces() -> None:
+    """Gives this thread's buffers back to the system, up to 256 MiB of each kind; arrays made of them keep theirs alive."""
+    _kept.__dict__.clear()

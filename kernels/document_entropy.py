@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numba import njit
 
-from tagcorpus.kernels.arrays import frozen, workspace
+from tagcorpus.kernels.arrays import check_rows, frozen, workspace
 from tagcorpus.kernels.ngrams import Packing, checked
 from tagcorpus.kernels.radix import Ids
 
@@ -41,6 +41,7 @@ def document_entropies(
     Example  ids [1, 2, 1, 3], n=1, entropies of contexts 1 and 2: 1.0, 0.0 -> mean 2/3, std 0.4714, 0.0, 1.0, 3
     """
     ids, offsets = checked(ids, offsets, packing)
+    check_rows(packing.words, contexts, entropy_bits)
     n_docs = len(offsets) - 1
     figures = np.full((4, n_docs), np.nan)
     positions = np.maximum(np.diff(offsets) - packing.n, 0)

@@ -11,11 +11,11 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import numpy as np
 from numba import njit
 
-from tagcorpus.kernels.arrays import frozen, shortened, workspace
+from tagcorpus.kernels.arrays import check_rows, frozen, shortened, workspace
 from tagcorpus.kernels.document_entropy import document_entropies
 from tagcorpus.kernels.fixed_point import BLOCK, TABLE, UNIT_BITS, UNITS_PER_BIT, entropy_of, log2_of, term, terms_table
 from tagcorpus.kernels.ngrams import Packing, checked, fill_keys
-from tagcorpus.kernels.radix import Ids, Sorted, bucket_starts, sort_entries, write_heads
+from tagcorpus.kernels.radix import Ids, Sorted, bucket_starts, fits_a_word, group_entries, sort_entries, write_heads
 from tagcorpus.kernels.totals import Sums, counts_of_counts, exact_sums, key_histogram
 
 U64: TypeAlias = np.ndarray[Any, np.dtype[np.uint64]]
@@ -48,6 +48,7 @@ def conditional_entropy(keys: U64, counts: I64, packing: Packing) -> Entropies:
     Source   H = -sum p log2 p = log2 N - (sum c log2 c) / N with p = c / N: Shannon 1948, section 6
     Example  ids [1, 2, 1, 3], n=1 -> context 1: count 2, 2 distinct, 1.0 bit; context 2: count 1, 1 distinct, 0.0 bit
     """
+    check_rows(packing.words, keys, counts)
     found = _empty(len(keys), packing.words)
     m = _conditional(frozen(keys), frozen(counts), packing.bits, terms_table(), *found)
     contexts, totals, distinct, bits = found
@@ -71,7 +72,7 @@ def _conditional(
         while i < counts.size and keys[i, words - 1] >> by == below and (words == 1 or keys[i, 0] == above):
             count = np.int64(counts[i])
             total += count
-            if count < TABLE:
+            if 0 <= count < TABLE:
                 units += table[count]
             else:
                 more, few = term(count)
@@ -96,16 +97,22 @@ def entropy_in_memory(ids: Ids, offsets: I64, packing: Packing) -> Entropies:
     offsets  int64 [n_docs + 1]            document d is ids[offsets[d]:offsets[d + 1]]; offsets[0] need not be 0
     Raises ValueError as `count_ngrams` does.
     """
-    if packing.n > 1 or (1 << packing.bits) > 4 * len(ids) + 64:
-        return _of_sorted(sort_entries(*checked(ids, offsets, packing), packing.n, packing.bits), packing)
     ids, offsets = checked(ids, offsets, packing)
-    starts = np.zeros((1 << packing.bits) + 1, np.int64)
-    bucket_starts(ids, offsets, 1, 0, starts)
-    followers = workspace("rest", (int(starts[-1]),), ids.dtype)
-    _follow(ids, offsets, write_heads(starts), followers)
-    entropies = _empty(int(np.count_nonzero(np.diff(starts))), 1)
-    seen = np.zeros(1 << packing.bits, np.uint32 if len(ids) < 2**32 else np.uint64)
-    _dense(followers, starts, seen, terms_table(), *entropies)
+    n, bits, words = packing
+    if (1 << bits) > 4 * len(ids) + 64 or not fits_a_word(len(ids), n, bits):
+        return _of_sorted(sort_entries(ids, offsets, n, bits), packing)
+    if n == 1:
+        rest_bits = bits
+        starts = np.zeros((1 << bits) + 1, np.int64)
+        bucket_starts(ids, offsets, 1, 0, starts)
+        rest = workspace("rest", (int(starts[-1]),), ids.dtype)
+        _follow(ids, offsets, write_heads(starts), rest)
+        m = int(np.count_nonzero(np.diff(starts)))
+    else:
+        rest, starts, rest_bits, m = group_entries(ids, offsets, n, bits)
+    entropies = _empty(m, words)
+    zeros = np.zeros(1 << bits, np.uint32 if len(ids) < 2**32 else np.uint64)
+    _dense(rest, starts, rest_bits, bits, zeros, terms_table(), *entropies)
     return entropies
 
 
@@ -151,40 +158,84 @@ def _follow(ids: Ids, offsets: I64, heads: Any, followers: Ids) -> None:
 
 @njit(nogil=True, cache=True)
 def _dense(
-    followers: Ids, starts: I64, seen: Any, table: I64, contexts: U64, totals: I64, distinct: I64, entropy_bits: F64
+    rest: Any,
+    starts: I64,
+    rest_bits: int,
+    bits: int,
+    zeros: Any,
+    table: I64,
+    contexts: U64,
+    totals: I64,
+    distinct: I64,
+    entropy_bits: F64,
 ) -> None:
-    """Entropy of every context from its followers in any order, by one counter per token: seen, zeros before and after."""
-    unit_mask = np.int64(UNITS_PER_BIT - 1)
-    m = 0
-    for context in range(starts.size - 1):
-        start, end = starts[context], starts[context + 1]
-        if start == end:
-            continue
-        contexts[m, 0] = np.uint64(context)
-        totals[m] = end - start
-        for i in range(start, end):
-            seen[followers[i]] += np.uint32(1)
-        n_seen = 0
-        whole = units = np.int64(0)
-        while start < end:
-            stop = min(start + BLOCK, end)
-            for i in range(start, stop):
-                # The first of equal followers takes the count and leaves 0, whose term is 0, to the others.
-                count = np.int64(seen[followers[i]])
-                seen[followers[i]] = 0
-                n_seen += int(count != 0)
-                if count < TABLE:
-                    units += table[count]
-                else:
-                    more, few = term(count)
-                    whole += more
-                    units += few
-            whole += units >> UNIT_BITS
-            units &= unit_mask
-            start = stop
-        distinct[m] = n_seen
-        entropy_bits[m] = entropy_of(totals[m], whole, units) if n_seen > 1 else 0.0
-        m += 1
+    """Entropy of every context of `group_entries`, by one counter per next token.
+
+    A term grows with every occurrence, so the sum is made while counting; and context m counts from m * TABLE on, so that no
+    counter is ever reset. Busier contexts, whose terms are not all in the table, and whole buckets are left to `_busy`.
+    """
+    steps = table[1:] - table[:-1]
+    by, mask = np.uint64(bits), np.uint64((1 << bits) - 1)
+    up, words = np.uint64(rest_bits - bits), contexts.shape[1]
+    seen = np.zeros(1 << bits, np.int64)
+    m = i = 0
+    for bucket in range(starts.size - 1):
+        stop = starts[bucket + 1]
+        while i < stop:
+            first, above = i, np.uint64(rest[i]) >> by
+            base = m * TABLE
+            n_seen = 0
+            whole = units = np.int64(0)
+            if rest_bits == bits:
+                i = stop  # the bucket is the context
+            while i < stop and np.uint64(rest[i]) >> by == above:
+                token = np.uint64(rest[i]) & mask
+                count = min(max(seen[token] - base, 0), TABLE - 2)
+                units += steps[count]
+                n_seen += int(count == 0)
+                seen[token] = base + count + 1
+                i += 1
+            total = i - first
+            if rest_bits == bits:
+                n_seen, whole, units = _busy(rest[first:i], None, zeros, table)
+            elif total >= TABLE:
+                n_seen, whole, units = _busy(rest[first:i], mask, zeros, table)
+            if words == 2:
+                contexts[m, 0] = np.uint64(bucket) >> np.uint64(64) - up
+            contexts[m, words - 1] = np.uint64(bucket) << up | above
+            totals[m] = total
+            distinct[m] = n_seen
+            entropy_bits[m] = (
+                entropy_of(total, whole + (units >> UNIT_BITS), units & np.int64(UNITS_PER_BIT - 1))
+                if n_seen > 1
+                else 0.0
+            )
+            m += 1
+
+
+@njit(nogil=True, cache=True)
+def _busy(rest: Any, mask: Any, seen: Any, table: I64) -> Any:
+    """Distinct next tokens of one context and its terms, whole and units; seen is zeros before and after; no mask, nothing to mask."""
+    for value in rest:
+        seen[value if mask is None else np.uint64(value) & mask] += np.uint32(1)
+    n_seen = 0
+    whole = units = np.int64(0)
+    for start in range(0, rest.size, BLOCK):
+        for i in range(start, min(start + BLOCK, rest.size)):
+            # The first of equal next tokens takes the count and leaves 0, whose term is 0, to the others.
+            token = rest[i] if mask is None else np.uint64(rest[i]) & mask
+            count = np.int64(seen[token])
+            seen[token] = 0
+            n_seen += int(count != 0)
+            if count < TABLE:
+                units += table[count]
+            else:
+                more, few = term(count)
+                whole += more
+                units += few
+        whole += units >> UNIT_BITS
+        units &= np.int64(UNITS_PER_BIT - 1)
+    return n_seen, whole, units
 
 
 __all__ = [

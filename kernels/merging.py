@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numba import njit
 
-from tagcorpus.kernels.arrays import frozen, shortened
+from tagcorpus.kernels.arrays import check_rows, frozen, shortened
 
 if TYPE_CHECKING:
     from tagcorpus.kernels.ngrams import Packing
@@ -25,9 +25,12 @@ def merge(a_keys: U64, a_counts: I64, b_keys: U64, b_counts: I64) -> tuple[U64, 
     returns             (keys uint64 [j, words], counts int64 [j])
     Example             [[1], [4]] with [2, 3], and [[4], [5]] with [1, 1] -> [[1], [4], [5]] with [2, 4, 1]
     """
-    keys = np.empty((len(a_keys) + len(b_keys), a_keys.shape[1]), np.uint64)
+    words = a_keys.shape[-1]
+    check_rows(words, a_keys, a_counts)
+    check_rows(words, b_keys, b_counts)
+    keys = np.empty((len(a_keys) + len(b_keys), words), np.uint64)
     counts = np.empty(len(keys), np.int64)
-    kernel = _merge if keys.shape[1] == 1 else _merge_pairs
+    kernel = _merge if words == 1 else _merge_pairs
     k = kernel(frozen(a_keys), frozen(a_counts), frozen(b_keys), frozen(b_counts), keys, counts)
     return shortened(keys, k), shortened(counts, k)
 

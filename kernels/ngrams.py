@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numba import njit
 
-from tagcorpus.kernels.arrays import frozen, shortened
+from tagcorpus.kernels.arrays import check_rows, frozen, shortened
 from tagcorpus.kernels.merging import merge, merge_runs
 from tagcorpus.kernels.radix import Ids, Sorted, sort_entries
 
@@ -114,6 +114,8 @@ def lookup(sorted_contexts: U64, values: F64, wanted: U64) -> F64:
     Source   exponential search from the last place found: Bentley and Yao, 1976
     """
     found = np.empty(len(wanted), np.float64)
+    check_rows(sorted_contexts.shape[-1], sorted_contexts, values)
+    check_rows(sorted_contexts.shape[-1], wanted, found)
     missing = _lookup(frozen(sorted_contexts), frozen(values), frozen(wanted), found)
     if missing >= 0:
         raise ValueError(

@@ -24,7 +24,7 @@ U64: TypeAlias = np.ndarray[Any, np.dtype[np.uint64]]
 I64: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 
 _TINY: Final = 24  # entries; up to here insertion beats the 256 counters of every digit
-_MANY: Final = 1 << 14
+_MANY: Final = 1 << 12
 _DENSE_BITS: Final = 18  # a counter for every possible rest of so many bits fits the cache
 _ENTRIES_PER_BUCKET: Final = 32  # fewer than this on average, and the table of buckets costs more than it saves
 
@@ -53,29 +53,52 @@ def sort_entries(ids: Ids, offsets: I64, n: int, bits: int) -> Sorted:
     Source   counting sort by the leading digit, then LSD radix sort: Knuth, The Art of Computer Programming 3, 5.2.5
     Example  ids [1, 2, 1, 3], n=1, bits=2 -> entries 0110, 0111, 1001 in some split into bucket and rest
     """
-    bucket_bits = max(1, min(bits, (len(ids) // _ENTRIES_PER_BUCKET).bit_length()))
+    rest, starts, rest_bits = _in_buckets(ids, offsets, n, bits)
+    counts = workspace("counts", rest.shape[:1], np.uint32 if len(rest) < 2**32 else np.uint64)
+    if rest.ndim == 1 and rest_bits <= _DENSE_BITS:
+        n_contexts = _tally(rest, counts, starts, np.zeros(1 << rest_bits, counts.dtype), bits)
+    else:
+        kernel = _sort if rest.ndim == 1 else _sort_pairs
+        n_contexts = kernel(rest, counts, starts, rest_bits, bits, _spare(rest, starts))
+    return Sorted(rest, counts, starts, rest_bits, n_contexts)
+
+
+def group_entries(ids: Ids, offsets: I64, n: int, bits: int) -> tuple[np.ndarray[Any, Any], I64, int, int]:
+    """All entries of all documents, those of a context side by side and contexts ascending; next tokens in any order.
+
+    Arguments as of `sort_entries`, but (n + 1) * bits less the bits of a bucket must be at most 64 (`fits_a_word`).
+    returns  (rest, starts, rest_bits as in `Sorted`, but with equal entries repeated; number of contexts)
+    """
+    rest, starts, rest_bits = _in_buckets(ids, offsets, n, bits)
+    return rest, starts, rest_bits, _group(rest, starts, rest_bits, bits, _spare(rest, starts))
+
+
+def fits_a_word(n_tokens: int, n: int, bits: int) -> bool:
+    """Whether the rests of so many tokens' entries have at most 64 bits."""
+    return (n + 1) * bits - _bucket_bits(n_tokens, bits) <= 64
+
+
+def _bucket_bits(n_tokens: int, bits: int) -> int:
+    return max(1, min(bits, (n_tokens // _ENTRIES_PER_BUCKET).bit_length()))
+
+
+def _in_buckets(ids: Ids, offsets: I64, n: int, bits: int) -> tuple[np.ndarray[Any, Any], I64, int]:
+    """Every entry's rest in its bucket, the buckets' starts, and the width of a rest."""
+    bucket_bits = _bucket_bits(len(ids), bits)
     rest_bits = (n + 1) * bits - bucket_bits
     starts = np.zeros((1 << bucket_bits) + 1, np.int64)
     bucket_starts(ids, offsets, n, bits - bucket_bits, starts)
-    k, largest = int(starts[-1]), int(np.diff(starts).max())
-    heads = write_heads(starts)
-    counts = workspace("counts", (k,), heads.dtype)
-    if rest_bits > 64:
-        pairs, spare_pairs = workspace("rest", (k, 2), np.uint64), workspace("spare", (largest, 2), np.uint64)
-        _scatter_pairs(ids, offsets, n, bits, rest_bits, heads, pairs)
-        n_contexts = _sort_pairs(pairs, counts, starts, rest_bits, bits, spare_pairs)
-        return Sorted(pairs, counts, starts, rest_bits, n_contexts)
-    dtype = np.uint16 if rest_bits <= 16 else np.uint32 if rest_bits <= 32 else np.uint64
-    rest = workspace("rest", (k,), dtype)
-    if (n + 1) * bits > 64:
-        _scatter_wide(ids, offsets, n, bits, rest_bits, heads, rest)
-    else:
-        _scatter(ids, offsets, n, bits, rest_bits, heads, rest)
-    if rest_bits <= _DENSE_BITS:
-        n_contexts = _tally(rest, counts, starts, np.zeros(1 << rest_bits, counts.dtype), bits)
-    else:
-        n_contexts = _sort(rest, counts, starts, rest_bits, bits, workspace("spare", (largest,), dtype))
-    return Sorted(rest, counts, starts, rest_bits, n_contexts)
+    shape = (int(starts[-1]), 2) if rest_bits > 64 else (int(starts[-1]),)
+    rest = workspace("rest", shape, np.uint16 if rest_bits <= 16 else np.uint32 if rest_bits <= 32 else np.uint64)
+    kernel = _scatter_pairs if rest_bits > 64 else _scatter_wide if (n + 1) * bits > 64 else _scatter
+    kernel(ids, offsets, n, bits, rest_bits, write_heads(starts), rest)
+    return rest, starts, rest_bits
+
+
+def _spare(rest: np.ndarray[Any, Any], starts: I64) -> np.ndarray[Any, Any]:
+    """Room for the largest bucket."""
+    spare: np.ndarray[Any, Any] = workspace("spare", (int(np.diff(starts).max()), *rest.shape[1:]), rest.dtype)
+    return spare
 
 
 @njit(nogil=True, cache=True)
@@ -226,8 +249,7 @@ def _insert(values: Any, start: int, end: int) -> None:
 @njit(nogil=True, cache=True)
 def _sort(rest: Any, counts: Any, starts: I64, rest_bits: int, bits: int, spare: Any) -> int:
     """Sorts every bucket and, while it is in the cache, moves its distinct rests up to those before; counts contexts."""
-    heads = np.zeros(((rest_bits + 7) // 8, 2, 256), counts.dtype)
-    many_heads = np.zeros(((rest_bits + 10) // 11, 2, 2048), counts.dtype)
+    few_heads, many_heads, width = _heads(rest_bits, counts)
     by = np.uint64(bits)
     e = -1
     n_contexts = 0
@@ -238,7 +260,7 @@ def _sort(rest: Any, counts: Any, starts: I64, rest_bits: int, bits: int, spare:
         found = rest[start:end]
         if size <= _TINY:
             _insert(found, 0, size)
-        elif _radix(found, 8, heads, spare) if size < _MANY else _radix(found, 11, many_heads, spare):
+        elif _radix(found, 0, 8, few_heads, spare) if size < _MANY else _radix(found, 0, width, many_heads, spare):
             found = spare[:size]
         before = np.uint64(0)
         first = 0
@@ -255,10 +277,39 @@ def _sort(rest: Any, counts: Any, starts: I64, rest_bits: int, bits: int, spare:
 
 
 @njit(nogil=True, cache=True)
-def _radix(rest: Any, width: int, heads: Any, spare: Any) -> bool:
-    """Sorts rest by digits of `width` bits with the help of spare; returns whether spare has the result.
+def _group(rest: Any, starts: I64, rest_bits: int, bits: int, spare: Any) -> int:
+    """Sorts every bucket by context, and counts contexts while it is in the cache."""
+    few_heads, many_heads, width = _heads(rest_bits - bits, np.zeros(0, np.int64))
+    by = np.uint64(bits)
+    n_contexts = 0
+    for b in range(starts.size - 1):
+        found = rest[starts[b] : starts[b + 1]]
+        size = found.size
+        if size <= _TINY:
+            _insert(found, 0, size)
+        elif (
+            _radix(found, bits, 8, few_heads, spare) if size < _MANY else _radix(found, bits, width, many_heads, spare)
+        ):
+            found[:] = spare[:size]
+        for i in range(size):
+            n_contexts += int((i == 0) | (np.uint64(found[i]) >> by != np.uint64(found[max(i - 1, 0)]) >> by))
+    return n_contexts
 
-    heads is workspace [passes, 2, 2^width]. Every pass runs from both ends at once, filling each digit's room from both
+
+@njit(nogil=True, cache=True)
+def _heads(n_bits: int, like: Any) -> Any:
+    """Workspaces of `_radix` for digits of 8 bits, and for wider ones, at most 11 bits, where many share their cost."""
+    passes = max(1, (n_bits + 10) // 11)
+    width = (n_bits + passes - 1) // passes
+    few_heads = np.zeros(((n_bits + 7) // 8, 2, 256), like.dtype)
+    return few_heads, np.zeros((passes, 2, 1 << width), like.dtype), width
+
+
+@njit(nogil=True, cache=True)
+def _radix(rest: Any, low: int, width: int, heads: Any, spare: Any) -> bool:
+    """Sorts rest by what is above its `low` bits, `width` bits at a time; returns whether spare has the result.
+
+    heads is workspace [passes, 2, 2^width], spare is as large as rest. Every pass runs from both ends at once, filling each digit's room from both
     ends, which keeps it stable. The digits of text repeat so often that a single run would mostly wait for the write head
     it has just moved.
     """
@@ -270,31 +321,31 @@ def _radix(rest: Any, width: int, heads: Any, spare: Any) -> bool:
     for i in range(half):
         front, back = np.uint64(source[i]), np.uint64(source[size - 1 - i])
         for p in range(passes):
-            heads[p, 0, _digit(front, np.uint64(width * p), mask)] += np.uint32(1)
-            heads[p, 1, _digit(back, np.uint64(width * p), mask)] += np.uint32(1)
+            heads[p, 0, _digit(front, np.uint64(low + width * p), mask)] += np.uint32(1)
+            heads[p, 1, _digit(back, np.uint64(low + width * p), mask)] += np.uint32(1)
     if size & 1:
         for p in range(passes):
-            heads[p, 0, _digit(np.uint64(source[half]), np.uint64(width * p), mask)] += np.uint32(1)
+            heads[p, 0, _digit(np.uint64(source[half]), np.uint64(low + width * p), mask)] += np.uint32(1)
     is_spare = False
     for p in range(passes):
-        shift = np.uint64(width * p)
+        shift = np.uint64(low + width * p)
         fronts, backs = heads[p, 0], heads[p, 1]
-        first = _digit(np.uint64(source[0]), shift, mask)
-        if np.int64(fronts[first]) + np.int64(backs[first]) == size:
+        only = _digit(np.uint64(source[0]), shift, mask)
+        if np.int64(fronts[only]) + np.int64(backs[only]) == size:
             continue  # one digit for all
         at = np.int64(0)
         for digit in range(fronts.size):
             room = np.int64(fronts[digit]) + np.int64(backs[digit])
             fronts[digit] = at
             at += room
-            backs[digit] = at - 1
+            backs[digit] = at
         for i in range(half):
             front, back = source[i], source[size - 1 - i]
             front_digit = _digit(np.uint64(front), shift, mask)
             back_digit = _digit(np.uint64(back), shift, mask)
-            low, high = fronts[front_digit], backs[back_digit]
-            target[low], target[high] = front, back
-            fronts[front_digit], backs[back_digit] = low + np.uint32(1), high - np.uint32(1)
+            first, last = fronts[front_digit], backs[back_digit] - np.uint32(1)
+            target[first], target[last] = front, back
+            fronts[front_digit], backs[back_digit] = first + np.uint32(1), last
         if size & 1:
             target[fronts[_digit(np.uint64(source[half]), shift, mask)]] = source[half]
         source, target = target, source

@@ -93,7 +93,7 @@ def counts_of_counts(counts: I64) -> tuple[I64, I64]:
 def _small_counts(counts: I64) -> I64:
     found = np.zeros((2, TABLE), np.int64)
     for i in range(counts.size):
-        if counts[i] < TABLE:
+        if 0 <= counts[i] < TABLE:
             found[i & 1, counts[i]] += 1
     total: I64 = found[0] + found[1]
     return total

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from test_ngrams import corpora, few, flat, integers, random_corpus
 
 import naive
-from tagcorpus.kernels import entropy, ngrams
+from tagcorpus.kernels import arrays, entropy, ngrams
 from tagcorpus.kernels.entropy import Entropies
 from tagcorpus.kernels.ngrams import Packing
 from tagcorpus.pipelines.summary import ordered_keys
@@ -74,13 +74,50 @@ def test_in_memory_of_busy_contexts_is_the_same_to_the_last_bit(n: int, n_vocab:
     assert found.entropy_bits.tolist() == pytest.approx([twin[c][2] for c in sorted(twin)], abs=1e-11)
 
 
-def test_counts_beyond_the_table_are_counted_in_memory() -> None:
-    ids, offsets = flat([[1, 2, 1, 3] * 2500, [1, 1]], np.uint16)
-    packing = ngrams.packing(1, 4)
+@pytest.mark.parametrize(
+    ("n", "counts", "distinct"), [(1, [9001, 4500, 4499], [3, 1, 1]), (2, [4500, 4499, 4500, 4499], [1, 1, 1, 1])]
+)
+def test_counts_beyond_the_table_are_counted_in_memory(n: int, counts: list[int], distinct: list[int]) -> None:
+    ids, offsets = flat([[1, 2, 1, 3] * 4500, [1, 1]], np.uint16)
+    packing = ngrams.packing(n, 4)
     found = entropy.entropy_in_memory(ids, offsets, packing)
     assert_same(found, of(ids, offsets, packing))
-    assert found.counts.tolist() == [5001, 2500, 2499]
-    assert found.distinct.tolist() == [3, 1, 1]
+    assert found.counts.tolist() == counts
+    assert found.distinct.tolist() == distinct
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_large_buckets_have_the_entries_and_bits_of_the_twin(n: int) -> None:
+    ids, offsets = random_corpus(3, 9000, 50281, np.uint16)
+    ids[:4600] = np.tile([1, 2], 2300)  # a context whose next tokens are more than the table of terms has counts
+    packing = ngrams.packing(n, 1 << 15)
+    ids &= (1 << 15) - 1
+    keys, counts = ngrams.count_ngrams(ids, offsets, packing)
+    assert list(zip(integers(keys), counts.tolist(), strict=True)) == sorted(
+        (naive.packed(entry, packing.bits), count) for entry, count in naive.ngram_counts(ids, offsets, n).items()
+    )
+    assert_same(entropy.entropy_in_memory(ids, offsets, packing), of(ids, offsets, packing))
+
+
+def test_keys_and_values_of_different_lengths_are_told() -> None:
+    keys, packing = np.arange(3, dtype=np.uint64)[:, None], ngrams.packing(1, 4)
+    two, pairs = np.ones(2, np.int64), np.zeros((3, 2), np.uint64)
+    with pytest.raises(ValueError, match=r"one value each, got uint64 \[3, 1\] and values \[2\]"):
+        entropy.conditional_entropy(keys, two, packing)
+    with pytest.raises(ValueError, match="one value each"):
+        ngrams.lookup(keys, np.ones(2), keys)
+    with pytest.raises(ValueError, match="one value each"):
+        ngrams.merge(keys, np.ones(3, np.int64), pairs, np.ones(3, np.int64))
+    with pytest.raises(ValueError, match="one value each"):
+        entropy.document_entropies(*flat([[1, 2]]), packing, keys, np.ones(2))
+
+
+def test_a_thread_keeps_its_buffers_until_they_are_dropped() -> None:
+    arrays.workspace("kept", (1000,), np.uint8)[:] = 7
+    assert np.shares_memory(*(arrays.workspace("kept", (1000,), np.uint8) for _ in range(2)))
+    before = arrays.workspace("kept", (1000,), np.uint8)
+    arrays.drop_workspaces()
+    assert not np.shares_memory(before, arrays.workspace("kept", (1000,), np.uint8))
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])
