@@ -10,8 +10,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -25,19 +25,18 @@ from tagcorpus.pipelines.entropy_passes import Count, Merge, Score, counted
 from tagcorpus.pipelines.entropy_plan import (
     VERSION,
     Corpus,
-    Interval,
     Limits,
     check_disk,
     intervals,
     memory_bytes,
 )
-from tagcorpus.pipelines.entropy_summary import contexts_name, described, publish_contexts, summary_of
+from tagcorpus.pipelines.entropy_summary import Adds, contexts_name, described, publish_contexts, summary_of
 from tagcorpus.pipelines.job import Job, Result
 from tagcorpus.pipelines.plan import Plan
 from tagcorpus.pipelines.ranges import Counts
 from tagcorpus.pipelines.reading import Recorded, joined
 from tagcorpus.pipelines.results import publish_result
-from tagcorpus.pipelines.sidecars import Instance, claim, remove_leftovers
+from tagcorpus.pipelines.sidecars import Instance, claim, release, remove_leftovers
 from tagcorpus.pipelines.spill import RunFile
 from tagcorpus.pipelines.steps import RangeReport
 from tagcorpus.pipelines.summary import summarise
@@ -48,6 +47,8 @@ from tagcorpus.taggers._tokenizer import Tokenizer, load
 
 if TYPE_CHECKING:
     from tagcorpus.kernels.ngrams import Packing
+
+T = TypeVar("T")
 
 METHODS = ("counts", "lm")
 LM_INSTANCE = "entropy-lm"
@@ -96,8 +97,9 @@ def run(job: Job, built: list[Instance]) -> Result:
     packed = _packed(options, tokenizer)
     plan = job.plan()
     corpus, instance = _corpus(job, plan, packed, tokenizer)
-    needed = check_disk(job.output, plan.n_bytes or sum(f.size() for f in job.files), packed.n, options.token_cache)
+    text_bytes = plan.n_bytes or sum(f.size() for f in job.files)
     if options.dry_run:
+        needed = check_disk(job.output, text_bytes, packed.n, options.token_cache)
         return job.dry_run(plan, [instance], {"disk_bytes_while_running": needed})
     job.display.say(f"{described(packed.n)}; tokens of {options.tokenizer}")
     before = job.prepare(plan, [instance])
@@ -106,21 +108,28 @@ def run(job: Job, built: list[Instance]) -> Result:
     counts: dict[tuple[int, str], Counts] = dict(before.done)
     seconds: dict[int, float] = {}
     if pending or not found:
+        check_disk(job.output, text_bytes, packed.n, options.token_cache)
         claim(job.output, [instance], is_forced=options.overwrite)
         if job.starts_afresh:
             clear(corpus)
         try:
             found = _computed(job, corpus, instance, tokenizer, pending, counts, seconds)
+        except (Exception, KeyboardInterrupt):
+            release(job.output, [instance])
+            raise
         finally:
             job.ledger.enter(plan, [instance], counts, seconds)
-        corpus.source.remove_leftovers()
+        if isinstance(corpus.source, TokenSource):
+            corpus.source.remove_leftovers()
         remove_leftovers(job.output, plan, [instance])
     else:
         job.ledger.enter(plan, [instance], counts, seconds)
+    sampled = found.pop("token_budget", None)
     if options.token_budget is not None:
         budget = Budget(options.token_budget, options.replicates, options.seed)
-        if not is_budget_met(found.get("token_budget"), budget):
-            found["token_budget"] = at_budget(job, corpus, budget)
+        found["token_budget"] = (
+            sampled if is_budget_met(sampled, budget) else at_budget(job, corpus, budget, _sample_totals)
+        )
     job.ledger.duplicate_ids = count_duplicate_ids(job.output, plan, instance.name)
     summary = summarise(job.output, plan, [instance], job.ledger.totals, instance.name, found)
     publish_result(job, plan, [instance], summary)
@@ -178,28 +187,42 @@ def _computed(
     counts: dict[tuple[int, str], Counts],
     seconds: dict[int, float],
 ) -> dict[str, Any]:
-    """All three passes; working files that turn out to be damaged are made anew."""
-    for attempt in range(ROUNDS):
+    """All three passes, and what they come to."""
+
+    def on_done(watch: Watch, rank: int, reports: list[Any]) -> None:
+        report: RangeReport = reports[0]
+        seconds[rank] = report.seconds
+        counts[rank, instance.name] = report.counts[instance.name]
+        _tell(watch, report)
+
+    def passes() -> dict[str, Any]:
+        runs_before = _count(job, corpus)
+        adds = _merge(job, corpus)
+        left = [r for r in pending if (r, instance.name) not in counts]
+        score = Score(corpus, instance, len(adds), runs_before)
+        job.over_ranges_here(corpus.plan, left, [score], "scoring documents", on_done=on_done)
+        metas = [_runs(corpus, r).meta for r in range(len(corpus.plan.ranges))]
+        if corpus.with_contexts:
+            publish_contexts(corpus, len(adds), tokenizer)
+        return {
+            "corpus": corpus.key,
+            "tokenizer": tokenizer.name,
+            "num_documents": sum(m["documents"] for m in metas),
+            "num_tokens": sum(m["tokens"] for m in metas),
+            **summary_of(corpus, adds, tokenizer),
+        }
+
+    return _until_sound(job, passes)
+
+
+def _until_sound(job: Job, body: Callable[[], T]) -> T:
+    """Working files that turn out to be damaged are removed by whoever finds them; the body makes what is missing."""
+    for _ in range(ROUNDS - 1):
         try:
-            runs_before = _count(job, corpus)
-            cuts, found = _merge(job, corpus, tokenizer)
-            left = [r for r in pending if (r, instance.name) not in counts]
-
-            def on_done(watch: Watch, rank: int, reports: list[Any]) -> None:
-                report: RangeReport = reports[0]
-                seconds[rank] = report.seconds
-                counts[rank, instance.name] = report.counts[instance.name]
-                _tell(watch, report)
-
-            score = Score(corpus, instance, len(cuts), runs_before)
-            job.over_ranges_here(corpus.plan, left, [score], "scoring documents", on_done=on_done)
+            return body()
         except DamagedError as error:
-            if attempt == ROUNDS - 1:
-                raise
             job.display.say(f"{error}; it is made anew")
-        else:
-            return found
-    raise AssertionError("the last round returns or raises")
+    return body()
 
 
 def _count(job: Job, corpus: Corpus) -> list[int]:
@@ -207,13 +230,8 @@ def _count(job: Job, corpus: Corpus) -> list[int]:
     ranks = range(len(corpus.plan.ranges))
     missing = [r for r in ranks if counted(corpus, r) is None]
     if missing:
-        job.over_ranges(
-            corpus.plan,
-            missing,
-            [Count(corpus)],
-            "counting",
-            on_done=lambda watch, _rank, found: _tell(watch, found[0]),
-        )
+        over = job.over_ranges if isinstance(corpus.source, TokenSource) else job.over_ranges_here
+        over(corpus.plan, missing, [Count(corpus)], "counting", on_done=lambda watch, _, found: _tell(watch, found[0]))
     return [0, *np.cumsum([len(_runs(corpus, r).runs) for r in ranks]).tolist()]
 
 
@@ -224,32 +242,32 @@ def _runs(corpus: Corpus, rank: int) -> RunFile:
     return found
 
 
-def _merge(job: Job, corpus: Corpus, tokenizer: Tokenizer) -> tuple[list[Interval], dict[str, Any]]:
-    """The second pass, and what it comes to."""
-    ranks = range(len(corpus.plan.ranges))
-    cuts = intervals((_runs(corpus, r) for r in ranks), corpus.packing.bits, corpus.limits.interval_entries)
-    metas = [_runs(corpus, r).meta for r in ranks]
-    units = [[i] for i in range(len(cuts))]
-    entries = sum(run.n for r in ranks for run in _runs(corpus, r).runs)
+def _merge(job: Job, corpus: Corpus) -> list[Adds]:
+    """The second pass: what each interval adds to the summary."""
+    files = [_runs(corpus, r) for r in range(len(corpus.plan.ranges))]
+    cuts = intervals(files, corpus.packing.bits, corpus.limits.interval_entries)
     results = job.execute(
         [Merge(corpus, cuts)],
-        units,
+        [[i] for i in range(len(cuts))],
         lambda i: f"interval {i} of {len(cuts)}",
         "merging",
-        entries,
+        sum(run.n for file in files for run in file.runs),
         on_done=lambda watch, _rank, found: watch.done(found[0]["n_entries"], 0, 0),
     )
-    adds = [results[i][0] for i in range(len(cuts))]
-    found = {
-        "corpus": corpus.key,
-        "tokenizer": tokenizer.name,
-        "num_documents": sum(m["documents"] for m in metas),
-        "num_tokens": sum(m["tokens"] for m in metas),
-        **summary_of(corpus, adds, tokenizer),
-    }
-    if corpus.with_contexts:
-        publish_contexts(corpus, len(cuts), tokenizer)
-    return cuts, found
+    return [results[i][0] for i in range(len(cuts))]
+
+
+def _sample_totals(job: Job, sample: Corpus) -> list[Adds]:
+    """The first two passes over a sample, which need no third."""
+
+    def passes() -> list[Adds]:
+        _count(job, sample)
+        return _merge(job, sample)
+
+    try:
+        return _until_sound(job, passes)
+    finally:
+        clear(sample)
 
 
 def _tell(watch: Watch, report: RangeReport) -> None:
@@ -259,7 +277,7 @@ def _tell(watch: Watch, report: RangeReport) -> None:
 
 def clear(corpus: Corpus) -> None:
     """Remove the working files."""
-    for name in ("", ".merged", ".budget"):
+    for name in ("", ".merged"):
         corpus.output.remove(f"spill/{corpus.instance}{name}")
     if not corpus.output.files("spill"):
         corpus.output.remove("spill")

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import DamagedError, IncompleteError
+from tagcorpus.kernels.arrays import drop_workspaces
 from tagcorpus.kernels.entropy import (
     Entropies,
     conditional_entropy,
@@ -120,6 +121,7 @@ class Merge(PipelineStep):
         if stored is not None and stored.meta["key"] == key:
             yield stored.meta["adds"]
             return
+        drop_workspaces()  # what counting took, where it was in this process
         merged, own = self._merged(interval)
         entropies = conditional_entropy(*merged, corpus.packing)
         adds = _adds(merged[1], entropies, corpus)

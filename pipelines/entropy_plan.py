@@ -9,10 +9,11 @@ import functools
 import json
 import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 import xxhash
@@ -21,10 +22,11 @@ from tagcorpus.errors import ConfigError, OutputError
 from tagcorpus.kernels.ngrams import Packing
 from tagcorpus.pipelines.documents import Reading
 from tagcorpus.pipelines.plan import Plan
+from tagcorpus.pipelines.ranges import Counts
 from tagcorpus.pipelines.sidecars import part_key
 from tagcorpus.pipelines.spill import RunFile
 from tagcorpus.pipelines.storage import Folder
-from tagcorpus.pipelines.token_cache import TokenSource
+from tagcorpus.pipelines.token_parts import TokenBatch
 
 VERSION = "1"
 """Of every value that an entropy run publishes."""
@@ -37,7 +39,7 @@ BASE_BYTES = 260_000_000
 """Resident before the first document: interpreter, Arrow, Numba's code, a tokenizer with its caches."""
 BYTES_PER_POSITION = 30
 """Of a range while its n-grams are counted, for each word of a key: ids, keys, and what sorting them takes."""
-BYTES_PER_ENTRY = 72
+BYTES_PER_ENTRY = 60
 """Of an interval while its runs are merged, for each word of a key: both sides of a merge, and the contexts."""
 
 
@@ -70,6 +72,26 @@ class Limits:
         return cls(room // (BYTES_PER_POSITION * words), room // (BYTES_PER_ENTRY * words))
 
 
+class OpenedTokens(Protocol):
+    """Token ids of a range: its batches in order, once, and after the last of them what the range holds."""
+
+    @property
+    def counts(self) -> Counts: ...
+
+    def __iter__(self) -> Iterator[TokenBatch]: ...
+
+    def __next__(self) -> TokenBatch: ...
+
+
+class Source(Protocol):
+    """Where the token ids of the ranges come from."""
+
+    fingerprint: str
+    """Equal fingerprints give equal ids."""
+
+    def open(self, rank: int) -> OpenedTokens: ...
+
+
 @dataclass(frozen=True)
 class Corpus:
     """Everything that the passes of one run share; it travels to the workers."""
@@ -77,7 +99,7 @@ class Corpus:
     output: Folder
     plan: Plan
     reading: Reading
-    source: TokenSource
+    source: Source
     packing: Packing
     instance: str
     limits: Limits

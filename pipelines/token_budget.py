@@ -8,24 +8,23 @@ are drawn from the same corpus: where the budget is a large part of it they over
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 import xxhash
 from datatrove.pipeline.base import PipelineStep
 
-from tagcorpus.errors import ConfigError, DamagedError
-from tagcorpus.kernels.entropy import conditional_entropy, counts_of_counts, exact_sums
-from tagcorpus.kernels.ngrams import count_ngrams, merge_runs
+from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.entropy_plan import Corpus
-from tagcorpus.pipelines.entropy_summary import mean
-from tagcorpus.pipelines.estimators import Spectrum, estimate, interval
+from tagcorpus.pipelines.entropy_summary import Adds, mean, spectrum
+from tagcorpus.pipelines.estimators import estimate, interval
 from tagcorpus.pipelines.job import Job
+from tagcorpus.pipelines.ranges import Counts
+from tagcorpus.pipelines.token_parts import TokenBatch
 
 SLOTS = 1 << 12
 """Documents are sorted into so many slots of their place in the random order; only one slot has to be looked at closely."""
@@ -40,48 +39,70 @@ class Budget:
     seed: int
 
 
-def at_budget(job: Job, corpus: Corpus, budget: Budget) -> dict[str, Any]:
-    """Every figure of every replicate, with mean and 95 % interval. Raises ConfigError where the corpus is smaller."""
+def at_budget(job: Job, corpus: Corpus, budget: Budget, totals: Callable[[Job, Corpus], list[Adds]]) -> dict[str, Any]:
+    """Every figure of every replicate, with mean and 95 % interval. Raises ConfigError where the corpus is smaller.
+
+    totals  counts a corpus, and says what each piece of it adds to a summary
+    """
+    n_tokens, samples = _samples(job, corpus, budget)
+    figures = [_figures(totals(job, sample)) for sample in samples]
+    common = [k for k in figures[0] if all(isinstance(f[k], float) for f in figures)]
+    intervals = {k: interval([f[k] for f in figures]) for k in common}
+    return {
+        **dataclasses.asdict(budget),
+        "of_corpus": budget.tokens / n_tokens,
+        **{k: {"mean": m, "low": low, "high": high} for k, (m, low, high) in intervals.items()},
+        "samples": [
+            {"tokens": s.source.n_tokens, "documents": s.source.n_documents, **f}
+            for s, f in zip(samples, figures, strict=True)
+            if isinstance(s.source, SampledSource)
+        ],
+    }
+
+
+def _figures(adds: Sequence[Adds]) -> dict[str, Any]:
+    total = {k: sum(a[k] for a in adds) for k in ("unweighted", "weighted", "n_contexts", "n_positions")}
+    return {
+        "num_unique_contexts": total["n_contexts"],
+        "total_contexts": total["n_positions"],
+        "mean_corpus_entropy": mean(total["unweighted"], total["n_contexts"]),
+        "weighted_mean_entropy": mean(total["weighted"], total["n_positions"]),
+        **estimate(spectrum(adds, "entry_spectrum"), spectrum(adds, "context_spectrum")),
+    }
+
+
+def _samples(job: Job, corpus: Corpus, budget: Budget) -> tuple[int, list[Corpus]]:
+    """The tokens of the corpus, and the replicates as corpora of their own."""
     ranks = range(len(corpus.plan.ranges))
     sized = job.over_ranges_here(corpus.plan, ranks, [Size(corpus, budget)], "sizing documents")
-    held = np.zeros((budget.replicates, SLOTS), np.int64)
-    for found in sized.values():
-        held += found[0]
-    n_tokens = int(held[0].sum())
+    held = sum((found[0] for found in sized.values()), np.zeros((budget.replicates, SLOTS, 2), np.int64))
+    n_tokens = int(held[0, :, 0].sum())
     if n_tokens < budget.tokens:
         raise ConfigError(
             f"--token-budget {budget.tokens:,}: the corpus has {n_tokens:,} tokens; corpora compare at a budget that all of "
             "them have"
         )
-    cuts = [_cut(row, budget.tokens) for row in held]
-    job.over_ranges_here(corpus.plan, ranks, [Select(corpus, budget, [slot for slot, _ in cuts])], "drawing samples")
-    step = Replicate(corpus, budget, cuts)
-    units = [[r] for r in range(budget.replicates)]
-    counted = job.execute([step], units, lambda r: f"sample {r}", "counting samples", 0)
-    samples = [counted[r][0] for r in range(budget.replicates)]
-    job.output.remove(f"spill/{corpus.instance}.budget")
-    figures = [k for k in samples[0] if all(isinstance(s[k], float) for s in samples)]
-    intervals = {k: interval([s[k] for s in samples]) for k in figures}
-    return {
-        "tokens": budget.tokens,
-        "replicates": budget.replicates,
-        "seed": budget.seed,
-        "of_corpus": budget.tokens / n_tokens,
-        **{k: {"mean": m, "low": low, "high": high} for k, (m, low, high) in intervals.items()},
-        "samples": samples,
-    }
+    before = np.cumsum(held, axis=1)
+    slots = [int(np.searchsorted(b[:, 0], budget.tokens, side="right")) for b in before]
+    near = job.over_ranges_here(corpus.plan, ranks, [Edge(corpus, budget, slots)], "drawing samples")
+    samples = []
+    for r, slot in enumerate(slots):
+        tokens, documents = (int(v) for v in before[r, slot - 1]) if slot else (0, 0)
+        below = 1 << 64
+        for place, size in sorted(pair for found in near.values() for pair in found[0][r]):
+            if tokens + size > budget.tokens:
+                below = place
+                break
+            tokens, documents = tokens + size, documents + 1
+        source = SampledSource(corpus, budget.seed, r, below, tokens, documents)
+        name = f"{corpus.instance}.sample{r}"
+        samples.append(dataclasses.replace(corpus, source=source, instance=name, with_contexts=False))
+    return n_tokens, samples
 
 
 def is_budget_met(found: dict[str, Any] | None, budget: Budget) -> bool:
     """Whether an earlier run's figures are those of this budget."""
     return found is not None and all(found[k] == v for k, v in dataclasses.asdict(budget).items())
-
-
-def _cut(held: npt.NDArray[np.int64], tokens: int) -> tuple[int, int]:
-    """The slot in which the budget runs out, and how many tokens are left for it."""
-    before = np.cumsum(held)
-    slot = int(np.searchsorted(before, tokens, side="right"))
-    return slot, tokens - (int(before[slot - 1]) if slot else 0)
 
 
 def places(file_name: str, row: npt.NDArray[Any], sub: npt.NDArray[Any], seed: int, replicate: int) -> Places:
@@ -103,7 +124,7 @@ def _slots(found: Places) -> npt.NDArray[np.int64]:
 
 
 class Size(PipelineStep):
-    """Yields the tokens of a range's documents per replicate and slot: int64 [replicates, SLOTS]."""
+    """Yields what a range's documents come to, per replicate and slot: int64 [replicates, SLOTS, 2], tokens and documents."""
 
     type = "size"
     name = "Size"
@@ -114,114 +135,74 @@ class Size(PipelineStep):
 
     def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[npt.NDArray[np.int64]]:  # noqa: ARG002
         name = self.corpus.plan.ranges[rank][0].file.name
-        held = np.zeros((self.budget.replicates, SLOTS), np.int64)
+        held = np.zeros((self.budget.replicates, SLOTS, 2), np.int64)
         for batch in self.corpus.source.open(rank):
-            sizes = np.diff(batch.offsets)
+            sizes = np.stack([np.diff(batch.offsets), np.ones(len(batch.row), np.int64)], axis=1)
             for r in range(self.budget.replicates):
                 np.add.at(held[r], _slots(places(name, batch.row, batch.sub, self.budget.seed, r)), sizes)
         yield held
 
 
-class Select(PipelineStep):
-    """Writes the documents of a range whose slot is at most that in which each replicate's budget runs out."""
+class Edge(PipelineStep):
+    """Yields per replicate (place, tokens) of a range's documents in the slot in which the budget runs out."""
 
-    type = "select"
-    name = "Select"
+    type = "edge"
+    name = "Edge"
 
     def __init__(self, corpus: Corpus, budget: Budget, slots: Sequence[int]) -> None:
         super().__init__()
         self.corpus, self.budget, self.slots = corpus, budget, slots
 
-    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[int]:  # noqa: ARG002
+    def run(
+        self,
+        data: Any = None,  # noqa: ARG002
+        rank: int = 0,
+        world_size: int = 1,  # noqa: ARG002
+    ) -> Iterator[list[list[tuple[int, int]]]]:
         name = self.corpus.plan.ranges[rank][0].file.name
-        chosen: list[list[pa.Table]] = [[] for _ in self.slots]
+        found: list[list[tuple[int, int]]] = [[] for _ in self.slots]
         for batch in self.corpus.source.open(rank):
-            ids = pa.LargeListArray.from_arrays(pa.array(batch.offsets), pa.array(batch.ids))
-            for r, last in enumerate(self.slots):
+            sizes = np.diff(batch.offsets)
+            for r, slot in enumerate(self.slots):
                 place = places(name, batch.row, batch.sub, self.budget.seed, r)
-                taken = np.flatnonzero(_slots(place) <= last)
-                if len(taken):
-                    chosen[r].append(pa.table({"place": place[taken], "ids": ids.take(pa.array(taken))}))
-        schema = pa.schema([("place", pa.uint64()), ("ids", pa.large_list(_type_of(self.corpus)))])
-        for r, tables in enumerate(chosen):
-            with self.corpus.output.publishing(_selected_name(self.corpus, rank, r)) as sink:
-                table = pa.concat_tables(tables) if tables else schema.empty_table()
-                pq.write_table(table.cast(schema), sink, compression="zstd", compression_level=1, use_dictionary=False)
-        yield rank
+                there = _slots(place) == slot
+                found[r] += zip(place[there].tolist(), sizes[there].tolist(), strict=True)
+        yield found
 
 
-def _type_of(corpus: Corpus) -> pa.DataType:
-    return pa.uint16() if corpus.packing.bits <= 16 else pa.uint32()
+class SampledSource:
+    """Token ids of a replicate: of a corpus' documents those whose place is below a bound. In the shape of a TokenSource."""
+
+    def __init__(self, corpus: Corpus, seed: int, replicate: int, below: int, n_tokens: int, n_documents: int) -> None:
+        self.source, self.ranges = corpus.source, corpus.plan.ranges
+        self.seed, self.replicate, self.below = seed, replicate, below
+        self.n_tokens, self.n_documents = n_tokens, n_documents
+        self.fingerprint = f"{corpus.source.fingerprint} sample {seed} {replicate} {below}"
+
+    def open(self, rank: int) -> SampledRange:
+        return SampledRange(self, rank)
 
 
-def _selected_name(corpus: Corpus, rank: int, replicate: int) -> str:
-    planned, k = corpus.plan.ranges[rank]
-    return f"spill/{corpus.instance}.budget/{replicate}/{planned.file.name}/part-{k:05d}.parquet"
+class SampledRange(Iterator[TokenBatch]):
+    """A range's batches without the documents that are not in the sample; `counts` are those of the whole range."""
 
+    def __init__(self, sampled: SampledSource, rank: int) -> None:
+        self._sampled, self._name = sampled, sampled.ranges[rank][0].file.name
+        self._opened = sampled.source.open(rank)
 
-class Replicate(PipelineStep):
-    """Counts one replicate a rank, in memory. Yields its figures."""
+    @property
+    def counts(self) -> Counts:
+        return self._opened.counts
 
-    type = "replicate"
-    name = "Replicate"
-
-    def __init__(self, corpus: Corpus, budget: Budget, cuts: Sequence[tuple[int, int]]) -> None:
-        super().__init__()
-        self.corpus, self.budget, self.cuts = corpus, budget, cuts
-
-    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[dict[str, Any]]:  # noqa: ARG002
-        packing = self.corpus.packing
-        tokens = documents = 0
-        runs = []
-        for ids, offsets in self._chunks(rank):
-            tokens += len(ids)
-            documents += len(offsets) - 1
-            runs.append(count_ngrams(ids, offsets, packing))
-            if sum(len(counts) for _, counts in runs) > self.corpus.limits.interval_entries:
-                runs = [merge_runs(runs, packing)]
-                if len(runs[0][1]) > self.corpus.limits.interval_entries:
-                    raise ConfigError(
-                        f"--token-budget {self.budget.tokens:,}: samples are counted in memory, and this one does not fit; "
-                        "raise --memory or lower the budget"
-                    )
-        keys, counts = merge_runs(runs, packing)
-        entropies = conditional_entropy(keys, counts, packing)
-        sums = exact_sums(entropies)
-        yield {
-            "tokens": tokens,
-            "documents": documents,
-            "num_unique_contexts": sums.n_contexts,
-            "total_contexts": sums.n_positions,
-            "mean_corpus_entropy": mean(sums.unweighted, sums.n_contexts),
-            "weighted_mean_entropy": mean(sums.weighted, sums.n_positions),
-            **estimate(Spectrum(*counts_of_counts(counts)), Spectrum(*counts_of_counts(entropies.counts))),
-        }
-
-    def _chunks(self, replicate: int) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[np.int64]]]:
-        """Ids and offsets of the replicate's documents; those of the last slot, of which not all fit, come last."""
-        slot, left = self.cuts[replicate]
-        last: list[tuple[int, int, int, npt.NDArray[Any]]] = []
-        for rank in range(len(self.corpus.plan.ranges)):
-            table = self._selected(rank, replicate)
-            place = table["place"].to_numpy()
-            is_last = _slots(place) == slot
-            for i in np.flatnonzero(is_last).tolist():
-                last.append((int(place[i]), rank, i, table["ids"][i].values.to_numpy()))  # noqa: PERF401
-            whole = table["ids"].combine_chunks().filter(pa.array(~is_last))
-            yield whole.flatten().to_numpy(), np.concatenate([[0], np.cumsum(whole.value_lengths().to_numpy())])
-        taken = []
-        for *_, ids in sorted(last, key=lambda one: one[:3]):
-            if len(ids) > left:
-                break
-            left -= len(ids)
-            taken.append(ids)
-        if taken:
-            yield np.concatenate(taken), np.cumsum([0, *map(len, taken)])
-
-    def _selected(self, rank: int, replicate: int) -> pa.Table:
-        name = _selected_name(self.corpus, rank, replicate)
-        try:
-            with self.corpus.output.open(name) as file:
-                return pq.read_table(file, use_threads=False)
-        except (OSError, pa.ArrowException) as error:
-            raise DamagedError(f"{self.corpus.output}/{name} is damaged or gone") from error
+    def __next__(self) -> TokenBatch:
+        batch, of = next(self._opened), self._sampled
+        place = places(self._name, batch.row, batch.sub, of.seed, of.replicate)
+        taken = place < np.uint64(of.below) if of.below < 1 << 64 else np.ones(len(place), bool)
+        sizes = np.diff(batch.offsets)
+        return TokenBatch(
+            batch.row[taken],
+            batch.sub[taken],
+            batch.id.filter(pa.array(taken)),
+            batch.ids[np.repeat(taken, sizes)],
+            np.concatenate([[0], np.cumsum(sizes[taken])]),
+        )

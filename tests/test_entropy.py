@@ -260,7 +260,7 @@ def begun(path: Path, output: Path, merged: bool) -> None:
     corpus, _ = _corpus(job, job.plan(), _packed(options, tokenizer), tokenizer)
     _count(job, corpus)
     if merged:
-        _merge(job, corpus, tokenizer)
+        _merge(job, corpus)
     job.close()
 
 
