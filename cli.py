@@ -219,6 +219,21 @@ def status(output: str, as_json: bool) -> None:
     _guarded(lambda: click.echo(importlib.import_module("tagcorpus.pipelines.status").report(output, as_json)))
 
 
+@main.command("check-features", cls=UnderscoreCommand)
+@click.argument("file", metavar="FILE")
+@click.option("--against", metavar="FILE", help="Another such table: shared ids, columns, and values that differ.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, with every place.")
+def check_features(file: str, against: str | None, as_json: bool) -> None:
+    """Check a per-model feature CSV, and say what a predictor would choke on. Exit 1 where there are errors."""
+
+    def body() -> None:
+        text, code = importlib.import_module("tagcorpus.pipelines.check_features").report(file, against, as_json)
+        click.echo(text)
+        sys.exit(code)
+
+    _guarded(body)
+
+
 @main.command(cls=UnderscoreCommand)
 @click.argument("extras", nargs=-1, metavar="[EXTRA]...")
 @click.option("--output", "-o", metavar="DIR", help="Also: can this folder be written, and is there space?")

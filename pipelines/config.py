@@ -82,6 +82,7 @@ class Options:
     workers: int | None
     executor: str
     ray_address: str | None
+    num_gpus: float
     overwrite: bool
     max_quarantined: float | None
     dry_run: bool
@@ -138,6 +139,7 @@ LEAST = {
     "limit": 1,
     "workers": 1,
     "max_quarantined": 0,
+    "num_gpus": 0,
     "shard_bytes": 1024,
     "max_line_bytes": 16,
 }
@@ -181,6 +183,8 @@ def load_options(
     for key, least in LEAST.items():
         if values.get(key) is not None and not values[key] >= least:  # NaN is not
             raise ConfigError(f"{key} must be at least {least}, got {values[key]}")
+    if values["num_gpus"] > 1 and values["num_gpus"] % 1:
+        raise ConfigError(f"num_gpus above 1 must be a whole number, got {values['num_gpus']}")
     if values["sample"] is not None and not 0 < values["sample"] <= 1:
         raise ConfigError(f"sample must be above 0 and at most 1, got {values['sample']}")
     slurm = SlurmOptions(**values.pop("slurm"))

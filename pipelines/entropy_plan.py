@@ -35,11 +35,11 @@ SPILL_VERSION = 1
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30, "ti": 1 << 40}  # fmt: skip
 LEAST_MEMORY = 400_000_000
 """What a worker needs to get anywhere: the interpreter and its libraries take half of it."""
-BASE_BYTES = 260_000_000
+BASE_BYTES = 300_000_000
 """Resident before the first document: interpreter, Arrow, Numba's code, a tokenizer with its caches."""
-BYTES_PER_POSITION = 30
+BYTES_PER_POSITION = 36
 """Of a range while its n-grams are counted, for each word of a key: ids, keys, and what sorting them takes."""
-BYTES_PER_ENTRY = 60
+BYTES_PER_ENTRY = 90
 """Of an interval while its runs are merged, for each word of a key: both sides of a merge, and the contexts."""
 
 

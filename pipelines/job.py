@@ -112,7 +112,8 @@ class Job:
         if self.options.executor == "ray":
             from tagcorpus.pipelines.on_ray import Cluster
 
-            self.cluster = self._open.enter_context(Cluster(self.options.ray_address, self.display.say))
+            asked = Cluster(self.options.ray_address, self.display.say, num_gpus=self.options.num_gpus)
+            self.cluster = self._open.enter_context(asked)
             self.workers = self.options.workers or self.cluster.workers
             if not self.options.dry_run:
                 self.cluster.preflight(self.files, self.output)

@@ -1,9 +1,9 @@
 """Ranges on a Ray cluster: workers are actors, one CPU each, that load the pipeline once and run rank after rank.
 
-Code travels as the explicit list of this package's folders, staged in a temporary folder; the working directory on
-the nodes is empty, so that nothing from the launcher's current folder shadows a package there. Before anything is
-computed, every node must show that it reads the input, sees what another node wrote to the output, and runs the same
-versions.
+Workers have GPUs where `num_gpus` says so. Code travels as the explicit list of this package's folders, staged in a
+temporary folder; the working directory on the nodes is empty, so that nothing from the launcher's current folder shadows
+a package there. Before anything is computed, every node must show that it reads the input, sees what another node wrote
+to the output, and runs the same versions.
 """
 
 from __future__ import annotations
@@ -47,18 +47,23 @@ class Cluster:
     """A connection to a Ray cluster, or a cluster started on this machine where no address is given.
 
     Use it in a `with` block. Raises ConfigError where the cluster cannot be reached. Workers that have no place in the
-    cluster after `patience_seconds` are mentioned, then ever less often.
+    cluster after `patience_seconds` are mentioned, then ever less often. Each worker has one CPU and `num_gpus` GPUs, of
+    which a share below 1 is one that workers have in common.
     """
 
     def __init__(
-        self, address: str | None, say: Callable[[str], None], patience_seconds: float = PATIENCE_SECONDS
+        self,
+        address: str | None,
+        say: Callable[[str], None],
+        patience_seconds: float = PATIENCE_SECONDS,
+        num_gpus: float = 0,
     ) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         import ray
 
         self.ray: Any = ray
         self.address = address or os.environ.get("RAY_ADDRESS")
-        self.say = say
+        self.say, self.num_gpus = say, num_gpus
         self._patience, self._waiting_since, self._told = patience_seconds, 0.0, patience_seconds
         self._lock = threading.Lock()
         self._stage = tempfile.mkdtemp(prefix="tagcorpus-ray-")
@@ -76,9 +81,12 @@ class Cluster:
             except BaseException:
                 self.__exit__()
                 raise
-        self.workers = max(1, int(self.ray.cluster_resources().get("CPU", 1)))
+        resources = self.ray.cluster_resources()
+        cpus, gpus = int(resources.get("CPU", 1)), resources.get("GPU", 0)
+        self.workers = max(1, workers_at_once(cpus, gpus, self.num_gpus))
         nodes = [n for n in self.ray.nodes() if n["Alive"]]
-        self.say(f"ray: {len(nodes)} node{'s' * (len(nodes) != 1)}, {self.workers} CPUs")
+        told = f", {gpus:g} GPUs of which each worker takes {self.num_gpus:g}" if self.num_gpus else ""
+        self.say(f"ray: {len(nodes)} node{'s' * (len(nodes) != 1)}, {cpus} CPUs{told}")
         return self
 
     def _knock(self, address: str) -> None:
@@ -177,7 +185,7 @@ class Cluster:
 
     def slot(self, pipeline: Sequence[PipelineStep], world_size: int) -> RaySlot:
         """A worker somewhere in the cluster."""
-        return RaySlot(self.ray, pickle.dumps((list(pipeline), world_size)), self._see)
+        return RaySlot(self.ray, pickle.dumps((list(pipeline), world_size)), self._see, self.num_gpus)
 
     def _see(self, is_up: bool) -> None:
         """A slot says whether its worker has started. While none has, say what the run waits for."""
@@ -190,18 +198,24 @@ class Cluster:
             if waited < self._told:
                 return
             self._told = max(waited, 1.0) * 2
-        free, total = (int(r().get("CPU", 0)) for r in (self.ray.available_resources, self.ray.cluster_resources))
+        free, total = self.ray.available_resources(), self.ray.cluster_resources()
+        there = " and ".join(
+            f"{int(free.get(kind, 0))} of the cluster's {int(total.get(kind, 0))} {kind}s"
+            for kind in (["CPU", "GPU"] if self.num_gpus else ["CPU"])
+        )
+        wanted = f" and {self.num_gpus:g} GPU (num_gpus)" if self.num_gpus else ""
         self.say(
-            f"waiting for a free CPU: none of this run's workers could be started for {waited:.0f} s, {free} of the "
-            f"cluster's {total} CPUs are free; other jobs hold them (ray status), or nodes are still to come"
+            f"waiting for a free CPU{wanted}: none of this run's workers could be started for {waited:.0f} s, {there} are "
+            "free; other jobs hold them (ray status), or nodes are still to come"
         )
 
 
 class RaySlot:
     """A worker that is an actor; when it or its node dies, a fresh one takes its place elsewhere."""
 
-    def __init__(self, ray: Any, payload: bytes, see: Callable[[bool], None]) -> None:
+    def __init__(self, ray: Any, payload: bytes, see: Callable[[bool], None], num_gpus: float = 0) -> None:
         self._ray, self._payload, self._see = ray, ray.put(payload), see
+        self._gpus = {"num_gpus": num_gpus} if num_gpus else {}
         self._beat = Beat()
         self._actor: Any = None
         self.restart()
@@ -209,7 +223,7 @@ class RaySlot:
     def restart(self) -> None:
         self.close()
         # Two threads: one runs ranges, the other answers how far it is.
-        actor = self._ray.remote(num_cpus=1, max_concurrency=2, max_restarts=0)(Worker)
+        actor = self._ray.remote(num_cpus=1, **self._gpus, max_concurrency=2, max_restarts=0)(Worker)
         self._actor = actor.remote(self._payload, storage.own_suffix())
         self._up = self._actor.beat.remote()
         self._asked = self._up
@@ -273,6 +287,11 @@ class Worker:
 
     def beat(self) -> Beat:
         return self._pulse.beat
+
+
+def workers_at_once(cpus: int, gpus: float, num_gpus: float) -> int:
+    """So many workers of one CPU and `num_gpus` GPUs have a place on so many."""
+    return min(cpus, int(gpus / num_gpus + 1e-9)) if num_gpus else cpus
 
 
 def node_versions() -> dict[str, str]:

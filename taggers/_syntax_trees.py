@@ -100,7 +100,9 @@ def read_conllu(text: str) -> Dependencies:
                 raise MalformedParse(f"conllu: line {number} must be word {len(heads) + 1}, got {cells[0][:80]!r}")
             # Longer than any sentence: int() takes quadratic time, and refuses past 4,300 digits.
             if not (cells[6].isdecimal() and cells[6].isascii() and len(cells[6]) < 10):
-                raise MalformedParse(f"conllu: line {number} must have a head's number in column 7, got {cells[6][:80]!r}")
+                raise MalformedParse(
+                    f"conllu: line {number} must have a head's number in column 7, got {cells[6][:80]!r}"
+                )
             heads.append(int(cells[6]))
             found.words.append(cells[1])
             found.upos.append(None if cells[3] == "_" else cells[3])

@@ -11,6 +11,7 @@ float32 by less than 1e-4. Not here: models that bring code of their own, and ON
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,13 +28,15 @@ from tagcorpus.taggers._batch import DocumentBatch
 DEFAULT_MAX_TOKENS = 512
 """Where the tokenizer does not say how much the model takes."""
 
-TOKENS_PER_PASS = {"cpu": 1024}
+TOKENS_PER_PASS = {"cpu": 512}
 """On a CPU, padding and caches that overflow soon cost more than a larger matrix product saves (docs/quality.md)."""
 TOKENS_PER_PASS_ELSEWHERE = 32_768
 
 _MAX_SCORE = 5
 # Characters tokenised of a long text for each token that counts: several times what languages need.
 _CHARS_PER_TOKEN = 16
+# Other white space is nothing at all to some tokenizers.
+_END_OF_WORD = re.compile(r"(?<=\S)[ \n]")
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Quality(Parameters):
     max_tokens: int | None = None
     """Tokens read of a document, special ones included; by default as many as the model takes (512 for the default one)."""
     max_tokens_per_batch: int | None = None
-    """Documents times the longest one's tokens in a forward pass; by default 1,024 on a CPU, 32,768 elsewhere."""
+    """Documents times the longest one's tokens in a forward pass; by default 512 on a CPU, 32,768 elsewhere."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Of weights and activations; scores are formed in float32."""
     device: str = "auto"
@@ -59,7 +62,9 @@ class Quality(Parameters):
     columns: ClassVar[pa.Schema] = pa.schema(
         [
             column("edu_classifier", pa.float64(), "the model's raw output, or the probability of the class", "score"),
-            column("edu_classifier_int", pa.int64(), "the same, clipped to 0 to 5 and rounded, halves to even", "score"),
+            column(
+                "edu_classifier_int", pa.int64(), "the same, clipped to 0 to 5 and rounded, halves to even", "score"
+            ),
         ]
     )
 
@@ -82,9 +87,8 @@ class Quality(Parameters):
         """
         scores = self._loaded.scores(batch.texts, self.max_tokens_per_batch)
         is_none = np.isnan(scores)
-        rounded = np.rint(np.clip(np.where(is_none, 0, scores), 0, _MAX_SCORE)).astype(np.int64)
         return pa.record_batch(
-            [pa.array(scores, pa.float64(), mask=is_none), pa.array(rounded, pa.int64(), mask=is_none)],
+            [pa.array(scores, pa.float64(), mask=is_none), pa.array(rounded(scores), pa.int64(), mask=is_none)],
             schema=self.columns,
         )
 
@@ -110,7 +114,9 @@ class LoadedClassifier:
         # Without padding, documents cannot share a pass.
         self._has_padding = None not in (self._tokenizer.pad_token_id, self._model.config.pad_token_id)
 
-    def scores(self, texts: list[str], max_tokens_per_batch: int | None = None) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def scores(
+        self, texts: list[str], max_tokens_per_batch: int | None = None
+    ) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Score of every text, in order: float64 [texts]; NaN for a text without tokens."""
         budget = max_tokens_per_batch or TOKENS_PER_PASS.get(self._device.type, TOKENS_PER_PASS_ELSEWHERE)
         # One text at a time: the tokenizer's batch call starts a thread per core, and one worker is one thread.
@@ -122,11 +128,12 @@ class LoadedClassifier:
         return found
 
     def _encoded(self, text: str) -> dict[str, list[int]]:
-        """What the model takes, cut to its length. Of a long text, only a beginning is tokenised that ends before white
-        space, far behind the last token that counts: tokenizers do not look from one word to the next but one."""
+        """What the model takes, cut to its length. Of a long text only a beginning is tokenised, which ends with a word,
+        as a rule far behind the last token that counts: tokenizers take words one by one."""
         length = _CHARS_PER_TOKEN * self._max_tokens
         while True:
-            end = _white_space(text, length)
+            cut = _END_OF_WORD.search(text, length)
+            end = cut.start() if cut else len(text)
             found: dict[str, list[int]] = dict(
                 self._tokenizer(text[:end], truncation=True, max_length=self._max_tokens, verbose=False)
             )
@@ -135,9 +142,11 @@ class LoadedClassifier:
             length *= 8
 
     def _forward(self, rows: list[dict[str, list[int]]]) -> np.ndarray[Any, np.dtype[np.float64]]:
-        padded = rows[0] if len(rows) == 1 else self._tokenizer.pad(rows, padding="longest", verbose=False)
-        wrap = [[value] for value in padded.values()] if len(rows) == 1 else padded.values()
-        inputs = {name: self._torch.tensor(v, device=self._device) for name, v in zip(padded, wrap, strict=True)}
+        if len(rows) == 1:
+            padded: Any = {name: [values] for name, values in rows[0].items()}
+        else:
+            padded = self._tokenizer.pad(rows, padding="longest", verbose=False)
+        inputs = {name: self._torch.tensor(values, device=self._device) for name, values in padded.items()}
         logits = self._model(**inputs).logits.float()
         if self._label is None:
             scores = logits[:, 0]
@@ -149,6 +158,12 @@ class LoadedClassifier:
         if not np.isfinite(found).all():
             raise TaggerError(f"the model {self._told} gives a score that is no number: use dtype float32 or bfloat16")
         return found
+
+
+def rounded(scores: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Scores clipped to 0 to 5 and rounded, halves to even as Python's `round` has it; 0 for NaN."""
+    found: np.ndarray[Any, np.dtype[np.int64]] = np.rint(np.clip(np.nan_to_num(scores), 0, _MAX_SCORE)).astype(np.int64)
+    return found
 
 
 def passes(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
@@ -163,14 +178,6 @@ def passes(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
         together = order[at : at + max(1, budget // lengths[order[at]])]
         yield together
         at += len(together)
-
-
-def _white_space(text: str, start: int) -> int:
-    """Place of the first white space from `start` on; the text's length where there is none."""
-    for place in range(start, len(text)):
-        if text[place].isspace():
-            return place
-    return len(text)
 
 
 def _label(config: Any, parameters: Quality) -> int | None:
@@ -191,12 +198,13 @@ def _label(config: Any, parameters: Quality) -> int | None:
 
 
 def _max_tokens(tokenizer: Any, config: Any, parameters: Quality) -> int:
-    positions = getattr(config, "max_position_embeddings", None) or DEFAULT_MAX_TOKENS
-    # A tokenizer that was not told says 10 to the 30; and some models keep a few of their positions for themselves.
-    is_told = tokenizer.model_max_length < 10**9
-    most = min(tokenizer.model_max_length, positions) if is_told else positions
+    # A tokenizer that was not told how much the model takes says 10 to the 30.
+    told = tokenizer.model_max_length if tokenizer.model_max_length < 10**9 else None
+    positions = getattr(config.get_text_config(), "max_position_embeddings", None)
+    most = int(min(known)) if (known := [n for n in (told, positions) if n]) else DEFAULT_MAX_TOKENS
     if parameters.max_tokens is None:
-        return int(most if is_told else min(most, DEFAULT_MAX_TOKENS))
+        # Some models keep a few of their positions for themselves.
+        return most if told else min(most, DEFAULT_MAX_TOKENS)
     least = int(tokenizer.num_special_tokens_to_add()) + 1
     if not least <= parameters.max_tokens <= most:
         raise ConfigError(

@@ -86,6 +86,18 @@ def _write_treebank(folder: Path, name: str, n: int, rng: random.Random) -> None
 
 def train(folder: Path, language: str = "en") -> Path:
     """Train all models of a language into `folder` (some seconds), and return the folder."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # several threads wait for each other far longer than such models take
+    try:
+        _train(folder, language)
+    finally:
+        torch.set_num_threads(threads)
+    return folder
+
+
+def _train(folder: Path, language: str) -> None:
     from stanza.models import parser, tagger, tokenizer
 
     logging.getLogger("stanza").setLevel(logging.ERROR)
@@ -127,17 +139,25 @@ def train(folder: Path, language: str = "en") -> Path:
         [
             *("--train_file", str(scratch / "train.mrg"), "--eval_file", str(scratch / "dev.mrg")),
             *("--lang", language, "--shorthand", f"{language}_tiny", *home("constituency")),
-            *("--hidden_size", "16", "--transition_hidden_size", "8", "--no_retag", "--retag_method", "xpos", "--no_multistage"),
+            *(
+                "--hidden_size",
+                "16",
+                "--transition_hidden_size",
+                "8",
+                "--no_retag",
+                "--retag_method",
+                "xpos",
+                "--no_multistage",
+            ),
             *("--wordvec_pretrain_file", str(_word_vectors(folder / language / "pretrain", rng))),
         ]
     )
     processors: dict[str, Any] = {p: {"tiny": {}} for p in ("tokenize", "pos", "depparse", "constituency")}
     processors["constituency"]["tiny"] = {"dependencies": [{"model": "pretrain", "package": "tiny"}]}
     processors["lemma"] = {"identity": {}}
-    default = {**{p: "tiny" for p in processors}, "lemma": "identity"}
+    default = {**dict.fromkeys(processors, "tiny"), "lemma": "identity"}
     known = {"lang_name": language, **processors, "pretrain": {"tiny": {}}, "packages": {"default": default}}
     (folder / "resources.json").write_text(json.dumps({language: known}, indent=1))
-    return folder
 
 
 def _train_constituency(arguments: list[str]) -> None:
@@ -151,9 +171,7 @@ def _train_constituency(arguments: list[str]) -> None:
     args = constituency_parser.parse_args(arguments)
     args["save_name"] = str(Path(args["save_dir"]) / args["save_name"])
     train_trees, dev_trees = (tree_reader.read_treebank(args[name]) for name in ("train_file", "eval_file"))
-    trainer, sequences, _, transitions = parser_training.build_trainer(
-        args, train_trees, dev_trees, [], FoundationCache(), None
-    )
+    trainer, sequences, _, _ = parser_training.build_trainer(args, train_trees, dev_trees, [], FoundationCache(), None)
     tensors = {t: torch.tensor(y).unsqueeze(0) for y, t in enumerate(trainer.transitions)}
     data = parser_training.compose_train_data(train_trees, sequences)
     loss = torch.nn.CrossEntropyLoss(reduction="sum")

@@ -99,12 +99,6 @@ def test_set_takes_a_list_of_texts(text: str, found: list[str]) -> None:
         ("", ["sample=.nan"], "sample must be above 0 and at most 1, got nan"),
         ("tokens: {tokeniser: x}", [], "unknown parameter 'tokeniser'"),
         ("tokens: {tokenizer: 3}", [], "--set tokens.tokenizer must be str, got 3"),
-        ("", ["taggers=[quality]"], "unknown tagger 'quality' (--taggers)"),
-        (
-            "",
-            ["taggers=[edu_classifier]"],
-            "--taggers edu_classifier: this feature comes from a tagger 'quality', which is",
-        ),
         (
             "",
             ["taggers=[s=const_parse]"],

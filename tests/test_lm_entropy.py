@@ -14,10 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tagcorpus import testing
 from tagcorpus.errors import ConfigError, TaggerError
 from tagcorpus.taggers import _huggingface
 from tagcorpus.taggers._batch import DocumentBatch
 from tagcorpus.taggers.lm_entropy import CausalEntropy, windows
+from tagcorpus.testing import check_tagger
 
 POSITIONS = 48
 TEXTS = [
@@ -182,6 +184,10 @@ def test_equal_batches_give_equal_bytes(model: str) -> None:
     first, second = (CausalEntropy(model).tag(DocumentBatch.from_texts(TEXTS)) for _ in range(2))
     assert first.equals(second)
     assert first.schema.equals(CausalEntropy.columns, check_metadata=True)
+
+
+def test_conformance(model: str) -> None:
+    check_tagger(CausalEntropy(model), [text for text in testing.TEXTS if len(text) < 1000], tolerance=1e-4)
 
 
 def test_no_documents(model: str) -> None:

@@ -34,7 +34,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 # Taggers that need a model which only their own tests make.
-ELSEWHERE = {"lm_entropy": "test_lm_entropy.py"}
+ELSEWHERE = {"lm_entropy": "test_lm_entropy.py", "quality": "test_quality.py"}
 
 
 @pytest.fixture
