@@ -50,7 +50,7 @@ def draw(by_n: dict[int, list[dict[str, Any]]], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.6 * len(by_n), 3.8), layout="constrained")
+    figure = Figure(figsize=(4.6 * len(by_n), 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     for axes, (n, found) in zip(figure.subplots(1, len(by_n), squeeze=False)[0], by_n.items(), strict=True):
         for key, name in FIGURES.items():
@@ -63,7 +63,8 @@ def draw(by_n: dict[int, list[dict[str, Any]]], path: Path) -> None:
         axes.set_ylabel("bits")
         axes.set_title(f"n = {n}: next token given {n} token{'s' * (n > 1)}", fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=8, frameon=False, loc="lower right")
+    handles, names = axes.get_legend_handles_labels()
+    figure.legend(handles, names, fontsize=8, frameon=False, loc="outside lower center", ncols=len(FIGURES))
     figure.savefig(path, dpi=130)
 
 

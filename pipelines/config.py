@@ -217,15 +217,10 @@ def instance_names(entries: Sequence[str]) -> dict[str, str]:
         name, separator, tagger = entry.partition("=")
         if not separator:
             name = tagger = FEATURE_ALIASES.get(entry, entry)
-        asked, tagger = entry.rpartition("=")[2], FEATURE_ALIASES.get(tagger, tagger)
+        tagger = FEATURE_ALIASES.get(tagger, tagger)
         if not name or not all(c.isalnum() or c in "_-." for c in name) or name.startswith("."):
             raise ConfigError(f"--taggers: an instance name is letters, digits, _ - and ., got {name!r}")
         if tagger not in names():
-            if tagger != asked:
-                raise ConfigError(
-                    f"--taggers {asked}: this feature comes from a tagger {tagger!r}, which is not there. Known: "
-                    + ", ".join(names())
-                )
             raise ConfigError(unknown_name("tagger", tagger, names(), "--taggers"))
         if found.setdefault(name, tagger) != tagger:
             raise ConfigError(f"--taggers names {name!r} twice, as {found[name]} and as {tagger}")

@@ -99,11 +99,6 @@ def test_set_takes_a_list_of_texts(text: str, found: list[str]) -> None:
         ("", ["sample=.nan"], "sample must be above 0 and at most 1, got nan"),
         ("tokens: {tokeniser: x}", [], "unknown parameter 'tokeniser'"),
         ("tokens: {tokenizer: 3}", [], "--set tokens.tokenizer must be str, got 3"),
-        (
-            "",
-            ["taggers=[s=const_parse]"],
-            "--taggers const_parse: this feature comes from a tagger 'syntax', which is not",
-        ),
         ("", ["tokns.tokenizer=x"], "unknown section or instance 'tokns'"),
         ("", ["repetition.preset=sctrict"], "--set repetition.preset must be 'strict' or 'lenient', got 'sctrict'"),
         ("", ["taggers=[langth]"], "unknown tagger 'langth' (--taggers): did you mean 'length'?"),
