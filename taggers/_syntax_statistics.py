@@ -40,29 +40,25 @@ class Parse:
         return "parsed" if all(has_words) else "dependency_only" if has_words[0] else "constituency_only"
 
 
-def _number(name: str, type_: pa.DataType, meaning: str, unit: str) -> pa.Field:
-    return column(name, type_, f"{meaning}; null without words", unit)
-
-
 _HEAD, _ROOT = "distance of a word from its head in the dependency tree", "distance of a word from its sentence's root"
-_DEPTH = "depth of a word's preterminal in the constituency tree, 0 at ROOT's child"
+_DEPTH = "depth of a word in the constituency tree, ROOT's child at 0, its part of speech counted"
 _TREE, _LENGTH = "largest word depth of a word's sentence", "words of a word's sentence"
 _STATISTICS = (
-    _number("dep_head_dist_median", pa.float64(), f"median {_HEAD}", "words"),
-    _number("dep_head_dist_90p", pa.float64(), f"90th percentile of the {_HEAD}", "words"),
-    _number("dep_head_dist_max", pa.int64(), f"largest {_HEAD}", "words"),
-    _number("dep_root_dist_median", pa.float64(), f"median {_ROOT}", "words"),
-    _number("dep_root_dist_mean", pa.float64(), f"mean {_ROOT}", "words"),
-    _number("dep_root_dist_max", pa.int64(), f"largest {_ROOT}", "words"),
-    _number("const_tree_depth_max", pa.int64(), f"over words, maximum of the {_TREE}", "edges"),
-    _number("const_tree_depth_mean", pa.float64(), f"over words, mean of the {_TREE}", "edges"),
-    _number("const_word_depth_mean", pa.float64(), f"mean {_DEPTH}", "edges"),
-    _number("const_word_depth_std", pa.float64(), f"standard deviation (ddof 0) of the {_DEPTH}", "edges"),
-    _number("words_per_sent_mean", pa.float64(), f"over words, mean of the {_LENGTH}; of constituency trees", "words"),
-    _number("words_per_sent_std", pa.float64(), "standard deviation (ddof 0) of the same", "words"),
-    _number("num_words", pa.int64(), "words of the constituency trees", "words"),
-    _number("num_sentences", pa.int64(), "constituency trees", "sentences"),
-    _number("content_function_ratio", pa.float64(), "words with UPOS NOUN, VERB, ADJ or ADV", "share of 1"),
+    column("dep_head_dist_median", pa.float64(), f"median {_HEAD}", "words"),
+    column("dep_head_dist_90p", pa.float64(), f"90th percentile of the {_HEAD}", "words"),
+    column("dep_head_dist_max", pa.int64(), f"largest {_HEAD}", "words"),
+    column("dep_root_dist_median", pa.float64(), f"median {_ROOT}", "words"),
+    column("dep_root_dist_mean", pa.float64(), f"mean {_ROOT}", "words"),
+    column("dep_root_dist_max", pa.int64(), f"largest {_ROOT}", "words"),
+    column("const_tree_depth_max", pa.int64(), f"over words, maximum of the {_TREE}", "edges"),
+    column("const_tree_depth_mean", pa.float64(), f"over words, mean of the {_TREE}", "edges"),
+    column("const_word_depth_mean", pa.float64(), f"mean {_DEPTH}", "edges"),
+    column("const_word_depth_std", pa.float64(), f"standard deviation (ddof 0) of the {_DEPTH}", "edges"),
+    column("words_per_sent_mean", pa.float64(), f"over words, mean of the {_LENGTH}; of constituency trees", "words"),
+    column("words_per_sent_std", pa.float64(), "standard deviation (ddof 0) of the same", "words"),
+    column("num_words", pa.int64(), "words of the constituency trees", "words"),
+    column("num_sentences", pa.int64(), "constituency trees", "sentences"),
+    column("content_function_ratio", pa.float64(), "words with UPOS NOUN, VERB, ADJ or ADV, of all words", "share of 1"),
     column("parser_language", pa.string(), "language whose model parsed, or was missing; null for parses in columns", "code"),
     column(
         "parse_status",

@@ -24,7 +24,10 @@ from tagcorpus.testing import TEXTS, check_tagger
 @pytest.fixture(scope="session")
 def needed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """Parameters that a tagger cannot work without, by its name."""
-    return {"fasttext": {"model": str(train(tmp_path_factory.mktemp("fasttext"), "model.bin"))}}
+    return {
+        "fasttext": {"model": str(train(tmp_path_factory.mktemp("fasttext"), "model.bin"))},
+        "syntax": {"backend": "parsed"},
+    }
 
 
 @pytest.fixture(params=names())

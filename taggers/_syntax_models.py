@@ -1,0 +1,81 @@
+"""What the parsers of `syntax` share: which models there are for which language, their digest, and batches that one bad
+document does not spoil."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Collection, Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from tagcorpus.errors import ConfigError, TagcorpusError
+from tagcorpus.taggers._syntax_statistics import Parse
+
+INSTALL = "pip install 'tagcorpus[parse]'"
+# So much text at a time: enough to fill a parser's batches, and some 100 MB of its objects.
+GROUP_CHARACTERS = 200_000
+# CLD2's code, and what parsers call that language.
+_OTHER_CODES = {"iw": "he", "jw": "jv", "no": "nb", "zh": "zh-hans", "zh-Hant": "zh-hant"}
+
+Parsed = Parse | Exception
+"""A document's parse, or why it has none."""
+
+
+def installed(name: str) -> str:
+    """`name` with its version. ConfigError with the pip command where it is not installed; imports nothing."""
+    if importlib.util.find_spec(name) is None:
+        raise ConfigError(
+            f"syntax.backend={name} needs the package {name}: {INSTALL}; or --set syntax.backend=parsed for documents that "
+            "carry their parses"
+        )
+    return f"{name} {version(name)}"
+
+
+def parser_code(language: str, known: Collection[str]) -> str | None:
+    """What the parser calls a language of CLD2's; None where it has no model of it."""
+    return next((c for c in (language, _OTHER_CODES.get(language)) if c in known), None)
+
+
+def parse_groups(texts: Sequence[str], parse: Callable[[Sequence[str]], Sequence[Parsed]]) -> list[Parsed]:
+    """Parse in groups of bounded size; one that fails is halved, down to the document that is to blame."""
+    found: list[Parsed] = []
+    for group in _groups(texts):
+        left = [group]
+        while left:
+            part = left.pop()
+            try:
+                found.extend(parse(part))
+            except TagcorpusError:
+                raise
+            except Exception as error:
+                if len(part) == 1:
+                    # Without the frames, which hold on to what the parser made of the document.
+                    found.append(error.with_traceback(None))
+                else:
+                    half = len(part) // 2
+                    left += [part[half:], part[:half]]
+    return found
+
+
+def _groups(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    start, size = 0, 0
+    for end, text in enumerate(texts):
+        if size and size + len(text) > GROUP_CHARACTERS:
+            yield texts[start:end]
+            start, size = end, 0
+        size += len(text)
+    if start < len(texts):
+        yield texts[start:]
+
+
+def digest(folder: Path, suffixes: Collection[str] = ()) -> str:
+    """xxh3-128 of names and bytes of all files in a folder, or of those with these suffixes; not of where it lies."""
+    import xxhash
+
+    found = xxhash.xxh3_128()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and (not suffixes or p.suffix in suffixes)):
+        found.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
+        with path.open("rb") as file:
+            while block := file.read(1 << 22):
+                found.update(block)
+    return f"xxh3-128:{found.hexdigest()}"
