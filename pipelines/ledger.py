@@ -14,7 +14,10 @@ from tagcorpus.pipelines.ranges import Counts
 from tagcorpus.pipelines.records import REASONS
 from tagcorpus.pipelines.sidecars import Instance
 
-VERSIONS_OF = ("numpy", "pyarrow", "numba", "tiktoken", "pycld2", "fasttext-community", "openai", "datatrove", "ray")
+VERSIONS_OF = (
+    "numpy", "pyarrow", "numba", "tiktoken", "pycld2", "fasttext-community", "openai", "datatrove", "ray",
+    "torch", "transformers", "stanza", "spacy",
+)  # fmt: skip
 # Of quarantined rows, the larger of these may pass without a word from the exit code.
 ALLOWED_ROWS = 10
 ALLOWED_SHARE = 0.01
