@@ -118,7 +118,9 @@ def recorded(folder: Folder, instance: str, planned: PlannedFile) -> Instance:
             schema = pa.schema([f for f in stored if f.name not in {k.name for k in KEYS}])
     except (OSError, pa.ArrowException):
         schema = pa.schema([(c["name"], pa.null()) for c in told["columns"]])
-    return Instance(instance, told["tagger"], Recorded(told["version"], told["parameters"], schema, tuple(told.get("needs", ()))))
+    return Instance(
+        instance, told["tagger"], Recorded(told["version"], told["parameters"], schema, tuple(told.get("needs", ())))
+    )
 
 
 def own_columns(folder: Folder, instance: str) -> list[str]:

@@ -37,7 +37,12 @@ _COLUMNS = (
         "bytes of UTF-8",
     ),
     column("dist_to_def_90p", pa.float64(), "the 90th percentile of the same", "bytes of UTF-8"),
-    column("error_node_ratio", pa.float64(), "of named nodes and missing tokens, those that the grammar cannot make out or misses", "share of 1"),
+    column(
+        "error_node_ratio",
+        pa.float64(),
+        "of named nodes and missing tokens, those that the grammar cannot make out or misses",
+        "share of 1",
+    ),
 )
 _LIST_COLUMNS = (
     column("node_depth", pa.list_(pa.int32()), "depth of every named node, in pre-order", "edges"),
