@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import time
@@ -137,8 +138,11 @@ def waiting(corpus: Corpus, workers: int) -> subprocess.Popen[str]:
     fifo = corpus.root / "fifo"
     os.mkfifo(fifo)
     corpus.write("a.jsonl", [*rows(60), "!wait!"])
+    told = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
     process = corpus.start(workers=workers, env={"PLUGIN_WAITING": str(fifo)})
-    fifo.read_text()  # until the tagger has come there
+    readable, _, _ = select.select([told], [], [], 60)  # until the tagger has come there
+    os.close(told)
+    assert readable, ended(process)
     return process
 
 
