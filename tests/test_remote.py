@@ -6,6 +6,7 @@ import gzip
 import json
 import re
 import threading
+import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -76,6 +77,8 @@ def s3() -> Iterator[Any]:
     server.start()
     with pytest.MonkeyPatch.context() as patch:
         host, port = server.get_host_and_port()
+        # What other tests of this process left there: moto's servers share their buckets.
+        urllib.request.urlopen(f"http://{host}:{port}/moto-api/reset", data=b"").close()
         patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
         patch.setenv("AWS_ACCESS_KEY_ID", "test")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
