@@ -63,16 +63,30 @@ def against_the_reference(bench: Bench) -> list[Result]:
 
 
 def two_workers(bench: Bench) -> list[Result]:
-    """j. Two workers against one, wall."""
+    """j. Two workers against one, wall: marginal from two sizes, and the whole command."""
     found = []
-    shards = min(4 * bench.large, 32)
+    few, many = bench.large, min(8 * bench.large, 32)
     for n in (1, 2):
         runs = in_turn(
-            {f"{w} workers": entropy(bench, bench.shards(shards), n, workers=w) for w in (1, 2)}, bench.rounds
+            {
+                f"{w} workers, {shards} shards": entropy(bench, bench.shards(shards), n, workers=w)
+                for shards in (few, many)
+                for w in (1, 2)
+            },
+            bench.rounds,
         )
-        walls = [[u.wall for u in runs[f"{w} workers"]] for w in (1, 2)]
-        what = f"one worker / two workers, run entropy, n = {n}, {shards} shards, wall"
-        found.append(result("j", what, ratios(*walls), 1.8, **told(runs, has_cpu=False)))
+        walls = {k: [u.wall for u in v] for k, v in runs.items()}
+        each = [
+            [
+                b - a
+                for a, b in zip(walls[f"{w} workers, {few} shards"], walls[f"{w} workers, {many} shards"], strict=True)
+            ]
+            for w in (1, 2)
+        ]
+        whole = [walls[f"{w} workers, {many} shards"] for w in (1, 2)]
+        what, figures = f"one worker / two workers, run entropy, n = {n}", told(runs, has_cpu=False)
+        found.append(result("j", f"{what}: marginal wall", ratios(*each), 1.8, **figures))
+        found.append(result("j", f"{what}: whole command, {many} shards, wall", ratios(*whole), 1.8, **figures))
     return found
 
 
