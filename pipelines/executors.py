@@ -371,7 +371,9 @@ def _start_fork_server() -> None:
     """Start it, if it is not there, with SIGINT blocked for it and all its children, from their first instruction on:
     Ctrl-C reaches the whole process group, and the launcher alone decides what it means."""
     # The kernels only where this run uses them: they bring Numba.
-    wanted = [m for m in ("tagcorpus.pipelines.steps", "tagcorpus.pipelines.entropy_passes") if m in sys.modules]
+    wanted: list[str] = [
+        m for m in ("tagcorpus.pipelines.steps", "tagcorpus.pipelines.entropy_passes") if m in sys.modules
+    ]
     multiprocessing.forkserver.set_forkserver_preload(wanted)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
