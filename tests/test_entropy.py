@@ -140,6 +140,18 @@ def test_pieces_change_no_figure(corpus: Path, tmp_path: Path) -> None:
         assert tagcorpus.read(str(tmp_path / str(i)), ["entropy-2gram"]).to_table().equals(table)
 
 
+def test_several_runs_a_range_change_no_figure(tmp_path: Path) -> None:
+    """A run holds whole batches of documents, and a batch 1,024 of them."""
+    path = write(tmp_path / "many.jsonl", [f"{TEXTS[i % len(TEXTS)]} {i}" for i in range(2500)])
+    apart = ("corpus", "instances", "counts")
+    found = []
+    for name, chunk in (("one", 10**6), ("three", 7)):
+        summary = run(path, tmp_path / name, ngram=2, chunk_positions=chunk, interval_entries=40)
+        table = tagcorpus.read(str(tmp_path / name), ["entropy-2gram"]).to_table()
+        found.append(({k: v for k, v in summary.items() if k not in apart}, table.to_pylist()))
+    assert found[0] == found[1]
+
+
 def test_workers_and_cache_change_no_byte(corpus: Path, tmp_path: Path) -> None:
     options: dict[str, Any] = {"shard_bytes": 1024, "ngram": 2, "interval_entries": 60, "contexts": True}
     run(corpus, tmp_path / "one", workers=1, **options)
