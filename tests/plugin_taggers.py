@@ -10,6 +10,7 @@ at a place that a seed decides.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import sys
@@ -34,7 +35,7 @@ def _watch_events() -> None:
     root = os.environ["PLUGIN_ROOT"]
     only = os.environ.get("PLUGIN_ONLY", "")
     kill_at = int(os.environ.get("PLUGIN_KILL_AT", "0"))
-    log = os.open(os.environ["PLUGIN_EVENTS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    events = os.environ["PLUGIN_EVENTS"]
     launcher = int(os.environ.setdefault("PLUGIN_LAUNCHER", str(os.getpid())))
 
     def event(name: str, arguments: tuple[Any, ...]) -> None:
@@ -43,11 +44,16 @@ def _watch_events() -> None:
         happened(name, arguments[1] if name == "os.rename" else arguments[0])
 
     def happened(name: str, path: str) -> None:
-        if only not in path[len(root) :] or path.startswith(f"{root}/plugins"):
+        if only not in path[len(root) :] or path.startswith((f"{root}/plugins", events)):
             return
+        log = os.open(events, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        # Two processes that write at once would both read the size after the second, and no one would be the first.
+        fcntl.flock(log, fcntl.LOCK_EX)
         # Records of one size, so that the size of the file is the number of events so far, in all processes.
         os.write(log, f"{name} {path[len(root) :]}".encode()[:99].ljust(99) + b"\n")
-        if os.fstat(log).st_size // 100 == kill_at:
+        n_events = os.fstat(log).st_size // 100
+        os.close(log)
+        if n_events == kill_at:
             if os.environ["PLUGIN_KILL"] == "group":
                 os.killpg(0, signal.SIGKILL)
             os.kill(os.getpid() if os.environ["PLUGIN_KILL"] == "self" else launcher, signal.SIGKILL)
