@@ -136,6 +136,7 @@ class PlanExecutor(PipelineExecutor):
     workers   how many at once; 1 means in this process
     threads   workers are threads of this process: for pipelines that wait for a server
     slot      makes a worker somewhere else, from pipeline and number of ranks; None: processes of this machine
+    crew      those processes, where they are to stay for the next pass; None: they end with this one
     describe  names a rank for messages
     """
 
@@ -149,13 +150,15 @@ class PlanExecutor(PipelineExecutor):
         describe: Callable[[int], str],
         threads: bool = False,
         slot: Callable[[Sequence[PipelineStep], int], Slot] | None = None,
+        crew: Crew | None = None,
     ) -> None:
         super().__init__(list(pipeline), logging_dir, skip_completed=False)
         self.units = [list(u) for u in units if u]
         self.workers = min(workers, len(self.units)) if not threads else workers
         self.describe = describe
         self.deaths: dict[int, int] = {}
-        self._make_slot = slot or (_ThreadSlot if threads else _ProcessSlot)
+        self._make_slot = slot or (_ThreadSlot if threads else None)
+        self._crew = crew
         self._is_inline = self.workers <= 1 and not threads and slot is None
         self._slots: list[Slot] = []
         self._inline = Pulse()
@@ -202,8 +205,9 @@ class PlanExecutor(PipelineExecutor):
                     done(rank, found)
         else:
             with contextlib.ExitStack() as stack:
+                make_slot = self._make_slot or (self._crew or stack.enter_context(Crew())).slot
                 for _ in range(self.workers):
-                    slot = self._make_slot(self.pipeline, self.world_size)
+                    slot = make_slot(self.pipeline, self.world_size)
                     stack.push(slot.close)
                     self._slots.append(slot)
                 self._dispatch(done, failures)
@@ -315,11 +319,34 @@ class _ThreadSlot:
         """Threads do not die alone."""
 
 
+class Crew:
+    """Worker processes of this machine that stay from one pass to the next: what a worker has imported, compiled and
+    loaded, it has for the whole run. Leaving the context ends them."""
+
+    def __init__(self) -> None:
+        self._idle: list[_ProcessSlot] = []
+
+    def slot(self, pipeline: Sequence[PipelineStep], world_size: int) -> Slot:
+        """A worker for one pass: one that has nothing to do, else a new one."""
+        found = self._idle.pop() if self._idle else _ProcessSlot(self._idle)
+        found.take(pickle.dumps((list(pipeline), world_size)))
+        return found
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._idle:
+            self._idle.pop().end()
+
+
 class _ProcessSlot:
     """A worker process of its own: when it dies, exactly one rank is to be done again."""
 
-    def __init__(self, pipeline: Sequence[PipelineStep], world_size: int) -> None:
-        self._payload = pickle.dumps((list(pipeline), world_size))
+    def __init__(self, idle: list[_ProcessSlot]) -> None:
+        self._idle = idle
+        self._payload = b""
+        self._is_payload_known = False
         self._pool: ProcessPoolExecutor | None = None
         try:
             self._folder = storage.temporary_folder()
@@ -328,11 +355,22 @@ class _ProcessSlot:
         except OSError as error:
             raise OutputError(f"no temporary file could be made in {tempfile.gettempdir()}: {error}") from error
 
+    def take(self, payload: bytes) -> None:
+        """The next pass."""
+        self._payload, self._is_payload_known = payload, False
+
     def close(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self._idle.append(self)
+            return
         if self._pool is not None:
-            if kind is not None:
-                for process in list((self._pool._processes or {}).values()):
-                    process.kill()
+            for process in list((self._pool._processes or {}).values()):
+                process.kill()
+        self.end()
+
+    def end(self) -> None:
+        """Let the process go, and remove its file."""
+        if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
         with contextlib.suppress(OSError):
             os.unlink(self._path)
@@ -345,17 +383,23 @@ class _ProcessSlot:
         # Clean children however many threads this process runs; the fork server has the imports ready.
         context = multiprocessing.get_context("forkserver")
         _start_fork_server()
-        arguments = (self._payload, self._path, storage.own_suffix(), dict(os.environ))
+        arguments = (self._path, storage.own_suffix(), dict(os.environ))
         self._pool = ProcessPoolExecutor(1, context, initializer=_start_worker, initargs=arguments)
+        self._is_payload_known = False
 
     def submit(self, rank: int) -> Future[list[Any]]:
-        assert self._pool is not None
         with _no_main_module():
             try:
-                return self._pool.submit(_run_rank, rank)
+                return self._submit(rank)
             except BrokenProcessPool:  # the worker died while it had nothing to do
                 self.restart()
-                return self._pool.submit(_run_rank, rank)
+                return self._submit(rank)
+
+    def _submit(self, rank: int) -> Future[list[Any]]:
+        assert self._pool is not None
+        future = self._pool.submit(_run_rank, rank, None if self._is_payload_known else self._payload)
+        self._is_payload_known = True
+        return future
 
     def beat(self) -> Beat:
         return Pulse.read(self._path)
@@ -382,7 +426,7 @@ def _start_fork_server() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _start_worker(payload: bytes, pulse_path: str, suffix: str, environment: dict[str, str]) -> None:
+def _start_worker(pulse_path: str, suffix: str, environment: dict[str, str]) -> None:
     # The fork server was started once and keeps the environment of that moment; credentials set since then count too.
     os.environ.clear()
     os.environ.update(environment)
@@ -391,7 +435,6 @@ def _start_worker(payload: bytes, pulse_path: str, suffix: str, environment: dic
         threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
     set_pulse(Pulse(pulse_path))
     storage.set_suffix(suffix)
-    _worker["payload"] = payload
 
 
 def _die_with(parent: Any) -> None:
@@ -400,8 +443,12 @@ def _die_with(parent: Any) -> None:
     os._exit(1)
 
 
-def _run_rank(rank: int) -> list[Any]:
-    if "pipeline" not in _worker:  # here, not in the initializer: an exception from here reaches the user
+def _run_rank(rank: int, payload: bytes | None) -> list[Any]:
+    """payload: the pipeline, with the first rank of a pass only."""
+    if payload is not None:
+        _worker.clear()
+        _worker["payload"] = payload
+    if "pipeline" not in _worker:  # not as it comes in: an exception from here reaches the user
         _worker["pipeline"], _worker["world_size"] = pickle.loads(_worker["payload"])
     return fold(_worker["pipeline"], rank, _worker["world_size"])
 

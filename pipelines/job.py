@@ -24,7 +24,7 @@ from tagcorpus.pipelines.config import Options
 from tagcorpus.pipelines.display import Display, Watch
 from tagcorpus.pipelines.documents import Reading
 from tagcorpus.pipelines.duplicates import count_duplicate_ids
-from tagcorpus.pipelines.executors import PlanExecutor
+from tagcorpus.pipelines.executors import Crew, PlanExecutor
 from tagcorpus.pipelines.heartbeat import Heartbeat, process
 from tagcorpus.pipelines.inputs import InputFile
 from tagcorpus.pipelines.ledger import Ledger
@@ -84,6 +84,7 @@ class Job:
         )
         self.workers = options.workers or default_workers()
         self._open = contextlib.ExitStack()
+        self._crew = self._open.enter_context(Crew())
         self.files = self._find()
         self.result_file, folder = self._output()
         self.output = Folder(folder)
@@ -225,6 +226,7 @@ class Job:
             describe=describe,
             threads=threads,
             slot=self.cluster.slot if self.cluster is not None and not threads else None,
+            crew=self._crew,
         )
         with Watch(self.display, title, total_rows, executor.beats, describe) as watch, self.heartbeat.following(watch):
             return executor.run(lambda rank, found: on_done(watch, rank, found))

@@ -219,7 +219,7 @@ class Act(PipelineStep):
             os.environ["PLUGIN_DEATHS"] = action.removeprefix("!die!")
             action = "!die!"
         _obey(action)
-        yield rank * 10
+        yield os.getpid() if action == "pid" else rank * 10
 
 
 if "PLUGIN_EVENTS" in os.environ:

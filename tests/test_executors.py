@@ -21,7 +21,7 @@ from tagcorpus.errors import (
     TagcorpusError,
     TaggerError,
 )
-from tagcorpus.pipelines.executors import PlanExecutor, _ProcessSlot
+from tagcorpus.pipelines.executors import Crew, PlanExecutor
 from tagcorpus.pipelines.progress import Beat, Pulse
 
 INLINE = {"workers": 1}
@@ -140,17 +140,37 @@ def test_worker_that_dies_between_ranks_costs_nothing(tmp_path: Path) -> None:
 
 
 def test_worker_that_was_found_dead_is_replaced_at_once() -> None:
-    slot = _ProcessSlot([Act({})], 1)
-    try:
+    with Crew() as crew:
+        slot: Any = crew.slot([Act({})], 1)
         assert slot.submit(1).result() == [10]
-        pool: Any = slot._pool
-        (process,) = pool._processes.values()
-        manager = pool._executor_manager_thread
+        (process,) = slot._pool._processes.values()
+        manager = slot._pool._executor_manager_thread
         process.kill()
         manager.join(10)  # it has noticed
         assert slot.submit(2).result() == [20]
-    finally:
         slot.close(None)
+
+
+def test_worker_processes_stay_for_the_next_pass(tmp_path: Path) -> None:
+    """With the pipeline of that pass, and whether or not a rank failed; they end with the crew."""
+
+    def pids(crew: Crew, *more: str) -> set[int]:
+        actions = dict(enumerate(["pid", "pid", *more]))  # the first two go to a worker each
+        how = PROCESSES | {"crew": crew}
+        results = executor(tmp_path, actions, how, [[r] for r in range(4)]).run()
+        assert [results[r] for r in (2, 3)] == [[20], [30]]
+        return {results[0][0], results[1][0]}
+
+    with Crew() as crew:
+        first = pids(crew)
+        assert len(first) == 2
+        assert pids(crew) == first
+        with pytest.raises(ConfigError):
+            pids(crew, "config")
+        assert pids(crew) == first
+    for pid in first:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
 
 
 class Enough(BaseException):
