@@ -16,7 +16,7 @@ from tagcorpus.kernels.document_entropy import document_entropies
 from tagcorpus.kernels.fixed_point import BLOCK, TABLE, UNIT_BITS, UNITS_PER_BIT, entropy_of, log2_of, term, terms_table
 from tagcorpus.kernels.ngrams import Packing, checked, fill_keys
 from tagcorpus.kernels.radix import Ids, Sorted, bucket_starts, fits_a_word, group_entries, sort_entries, write_heads
-from tagcorpus.kernels.totals import Sums, counts_of_counts, exact_sums, key_histogram
+from tagcorpus.kernels.totals import Sums, binned, counts_of_counts, exact_sums, extremes, key_histogram
 
 U64: TypeAlias = np.ndarray[Any, np.dtype[np.uint64]]
 I64: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
@@ -242,11 +242,13 @@ __all__ = [
     "UNIT_BITS",
     "Entropies",
     "Sums",
+    "binned",
     "conditional_entropy",
     "counts_of_counts",
     "document_entropies",
     "entropy_in_memory",
     "exact_sums",
+    "extremes",
     "key_histogram",
     "log2_of",
 ]

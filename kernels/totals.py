@@ -1,6 +1,6 @@
-"""Totals over contexts: exact sums of entropies, counts of counts, and digits for exact order statistics.
+"""Totals over contexts: exact sums of entropies, counts of counts, bins, extremes, digits for exact order statistics.
 
-Everything here is integers, so that figures of several pieces add to those of the whole, in any order.
+Everything that adds up is integers, so that figures of several pieces add to those of the whole, in any order.
 """
 
 from __future__ import annotations
@@ -124,3 +124,61 @@ def _key_digits(patterns: U64, shift: np.uint64, prefix: np.uint64, found: I64) 
         pattern = patterns[i]
         key = (pattern ^ (all_bits if pattern & sign else sign)) >> shift
         found[i & 1, np.int64(key & np.uint64(0xFFFF))] += int(key >> np.uint64(16) == prefix)
+
+
+def binned(values: F64, weights: I64, width: float, n_bins: int) -> tuple[I64, I64]:
+    """How many values, and what weights, lie in each bin of a width; what is beyond the last bin is counted in it.
+
+    values   float64 [k], each at least 0
+    weights  int64 [k]
+    returns  (number int64 [n_bins], sum of weights int64 [n_bins])
+    Example  [0.0, 0.3, 9.0] of weights [5, 6, 7], width 0.25, 3 bins -> [1, 1, 1], [5, 6, 7]
+    """
+    found = np.zeros((2, n_bins), np.int64)
+    _bins(frozen(values), frozen(weights), width, found)
+    return found[0], found[1]
+
+
+@njit(nogil=True, cache=True)
+def _bins(values: F64, weights: I64, width: float, found: I64) -> None:
+    last = found.shape[1] - 1
+    for i in range(values.size):
+        b = min(np.int64(values[i] / width), last)
+        found[0, b] += 1
+        found[1, b] += weights[i]
+
+
+def extremes(values: F64, weights: I64, wanted: int, *, is_largest: bool) -> I64:
+    """Places of the smallest or the largest values; of equal ones the heaviest come first, then those that stand first.
+
+    values   float64 [k], no NaN
+    weights  int64 [k]
+    returns  int64 [min(k, wanted)]
+    Example  the 2 largest of [1.0, 3.0, 3.0] with weights [9, 1, 4] -> [2, 1]
+    """
+    chosen = np.empty(min(wanted, len(values)), np.int64)
+    if len(chosen):
+        _extremes(frozen(values), frozen(weights), -1.0 if is_largest else 1.0, chosen)
+    return chosen
+
+
+@njit(nogil=True, cache=True)
+def _extremes(values: F64, weights: I64, sign: float, chosen: I64) -> None:
+    """Insertion into a short sorted list, which almost no value gets into."""
+    n = 0
+    for i in range(values.size):
+        value, weight = sign * values[i], weights[i]
+        if n == chosen.size:
+            worst = chosen[n - 1]
+            if value > sign * values[worst] or (value == sign * values[worst] and weight <= weights[worst]):
+                continue
+        else:
+            n += 1
+        place = n - 1
+        while place > 0:
+            before = chosen[place - 1]
+            if sign * values[before] < value or (sign * values[before] == value and weights[before] >= weight):
+                break
+            chosen[place] = before
+            place -= 1
+        chosen[place] = i

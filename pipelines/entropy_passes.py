@@ -24,10 +24,12 @@ from tagcorpus.errors import DamagedError, IncompleteError
 from tagcorpus.kernels.arrays import drop_workspaces
 from tagcorpus.kernels.entropy import (
     Entropies,
+    binned,
     conditional_entropy,
     counts_of_counts,
     document_entropies,
     exact_sums,
+    extremes,
 )
 from tagcorpus.kernels.ngrams import contexts_of, count_ngrams, lookup, merge_runs, unpack
 from tagcorpus.pipelines.entropy_plan import Corpus, Interval, n_positions
@@ -292,18 +294,17 @@ def _adds(entry_counts: npt.NDArray[np.int64], entropies: Entropies, corpus: Cor
     sums = exact_sums(entropies)
     bits = entropies.entropy_bits
     n_bins = int(np.ceil(corpus.packing.bits / BIN_BITS)) + 1
-    bins = np.minimum((bits / BIN_BITS).astype(np.int64), n_bins - 1)
-    positions = np.bincount(bins, entropies.counts, n_bins).astype(np.int64)  # exact below 2^53
+    contexts, positions = binned(bits, entropies.counts, BIN_BITS, n_bins)
     return {
         **sums._asdict(),
         "n_entries": len(entry_counts),
         "n_zero_positions": int(entropies.counts[bits == 0].sum()),
-        "histogram_contexts": np.bincount(bins, minlength=n_bins).tolist(),
+        "histogram_contexts": contexts.tolist(),
         "histogram_positions": positions.tolist(),
         "entry_spectrum": [v.tolist() for v in counts_of_counts(entry_counts)],
         "context_spectrum": [v.tolist() for v in counts_of_counts(entropies.counts)],
-        "top": _listed(entropies, first(-bits, entropies.counts, LISTED), corpus),
-        "bottom": _listed(entropies, first(bits, entropies.counts, LISTED), corpus),
+        "top": _listed(entropies, extremes(bits, entropies.counts, LISTED, is_largest=True), corpus),
+        "bottom": _listed(entropies, extremes(bits, entropies.counts, LISTED, is_largest=False), corpus),
     }
 
 
@@ -318,18 +319,3 @@ def _listed(entropies: Entropies, chosen: npt.NDArray[np.int64], corpus: Corpus)
         }
         for j, c in enumerate(chosen)
     ]
-
-
-def first(values: npt.NDArray[np.float64], weights: npt.NDArray[np.int64], wanted: int) -> npt.NDArray[np.int64]:
-    """Indices of the `wanted` smallest values; of equal ones those of the largest weight, then the first."""
-    chosen = np.arange(len(values))
-    if len(chosen) > wanted:
-        edge = np.partition(values, wanted - 1)[wanted - 1]
-        below, ties = np.flatnonzero(values < edge), np.flatnonzero(values == edge)
-        left = wanted - len(below)
-        if len(ties) > left:
-            lightest = np.partition(weights[ties], len(ties) - left)[len(ties) - left]
-            heavy = ties[weights[ties] > lightest]
-            ties = np.concatenate([heavy, ties[weights[ties] == lightest][: left - len(heavy)]])
-        chosen = np.concatenate([below, ties])
-    return chosen[np.lexsort((chosen, -weights[chosen], values[chosen]))]

@@ -204,6 +204,27 @@ def test_sums_go_beyond_64_bits() -> None:
     assert all(type(s) is int for s in sums)
 
 
+few_weighted = st.lists(st.tuples(st.sampled_from([0.0, 0.25, 0.3, 1.0, 7.75, 8.0]), st.integers(1, 4)), max_size=40)
+
+
+@few
+@given(few_weighted, st.integers(1, 9), st.booleans())
+def test_extremes(pairs: list[tuple[float, int]], wanted: int, is_largest: bool) -> None:
+    values, weights = np.array([v for v, _ in pairs], float), np.array([w for _, w in pairs], np.int64)
+    order = sorted(range(len(pairs)), key=lambda i: (-values[i] if is_largest else values[i], -weights[i], i))
+    assert entropy.extremes(values, weights, wanted, is_largest=is_largest).tolist() == order[:wanted]
+
+
+@few
+@given(few_weighted, st.integers(1, 40))
+def test_binned(pairs: list[tuple[float, int]], n_bins: int) -> None:
+    values, weights = np.array([v for v, _ in pairs], float), np.array([w for _, w in pairs], np.int64)
+    number, sums = entropy.binned(values, weights, 0.25, n_bins)
+    places = [min(int(v // 0.25), n_bins - 1) for v in values]
+    assert number.tolist() == [places.count(b) for b in range(n_bins)]
+    assert sums.tolist() == [sum(w for p, w in zip(places, weights, strict=True) if p == b) for b in range(n_bins)]
+
+
 @few
 @given(st.lists(st.one_of(st.integers(0, 5), st.integers(4000, 5000), st.integers(0, 2**50))))
 def test_counts_of_counts(counts: list[int]) -> None:
