@@ -5,6 +5,7 @@ TagcorpusError          1   failed; will fail again unchanged
   InputError            2   an input that is not there, cannot be told apart, or has no text
   OutputError           1   the output cannot be written (full disk, no permission)
   TaggerError           1   a tagger or its model cannot work at all (one bad row is no error: it is quarantined)
+  ConflictError         1   a store has another value under the same key, and nothing says which wins
   LostRowsError         1   the conservation count does not add up
   IncompleteError       4   some ranges are unpublished; the same command may finish them
     LLMError            4   the endpoint kept failing after all retries
@@ -37,6 +38,10 @@ class OutputError(TagcorpusError):
 
 
 class TaggerError(TagcorpusError):
+    exit_code = 1
+
+
+class ConflictError(TagcorpusError):
     exit_code = 1
 
 

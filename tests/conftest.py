@@ -33,6 +33,14 @@ def labelled(golden: Path) -> Path:
     return golden.parent / "data" / "labelled"
 
 
+@pytest.fixture(scope="session")
+def published() -> Path:
+    """The folder with the published store (metadata_db) and feature tables."""
+    if not (SHARED / "data" / "metadata_db").is_dir():
+        pytest.skip("the published store (../shared/data/metadata_db) is not on this machine")
+    return SHARED / "data"
+
+
 @pytest.fixture(autouse=True)
 def own_caches(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the user's caches or talks to a configured endpoint."""

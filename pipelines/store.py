@@ -1,0 +1,225 @@
+"""`tagcorpus store check|show|query|import|export`: what the commands print, and their exit codes.
+
+The store itself is predictor/store*.py. This binds it with the check of feature tables (check_features), which the
+predictor's room does not know: a feature table with errors is not imported.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import textwrap
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tagcorpus.errors import ConfigError, InputError, OutputError
+from tagcorpus.pipelines import check_features
+from tagcorpus.pipelines.feature_table import read_table
+from tagcorpus.predictor.annotations import text_of
+from tagcorpus.predictor.store import Store
+from tagcorpus.predictor.store_batch import kind_of
+from tagcorpus.predictor.store_check import SEVERITIES, Finding
+from tagcorpus.predictor.store_check import check as check_store
+from tagcorpus.predictor.store_files import duckdb_module, write
+from tagcorpus.predictor.store_import import OnConflict, import_files
+
+SHOWN_PLACES = 5
+UNITS = {"annotations": "fields", "results": "scores", "scores": "scores", "features": "cells"}
+
+
+def check(path: str, as_json: bool) -> tuple[str, int]:
+    """Findings as text or JSON, and the exit code: 1 where there is an error among them."""
+    with Store.from_existing(path) as store:
+        found = check_store(store)
+        n_models = len(store.models())
+        n_scores = store.con.execute("SELECT count(*) FROM evaluation_results").fetchone()[0]
+    code = int(any(f.severity == "error" for f in found))
+    counts = {s: sum(f.severity == s for f in found) for s in SEVERITIES}
+    if as_json:
+        document = {"store": path, "exit_code": code, "models": n_models, "scores": n_scores, "counts": counts}
+        return _json(document | {"findings": [asdict(f) for f in found]}), code
+    lines = [f"{path}: {n_models:,} models, {n_scores:,} scores"]
+    for severity in SEVERITIES:
+        group = [f for f in found if f.severity == severity]
+        lines += ["", *(line for f in group for line in _told(f))] if group else []
+    lines += ["", ", ".join(f"{n:,} {s}{'s' * (n != 1)}" for s, n in counts.items())]
+    return "\n".join(lines), code
+
+
+def _json(document: Any) -> str:
+    """JSON that others read, too: what is no finite number is null, what JSON does not know its text."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: plain(v) for k, v in value.items()}
+        if isinstance(value, list | tuple):
+            return [plain(v) for v in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return json.dumps(plain(document), indent=1, ensure_ascii=False, default=str)
+
+
+def _told(f: Finding) -> list[str]:
+    margin = " " * 37
+    lines = _wrapped(f.found, f"{f.severity:<7}  {f.check:<19} {f.count:>6,}  ", margin)
+    for place in f.where[:SHOWN_PLACES]:
+        lines += _wrapped(place, margin + "  ", margin + "    ")
+    if len(f.where) > SHOWN_PLACES:
+        lines.append(f"{margin}  and {len(f.where) - SHOWN_PLACES:,} more (--json has all)")
+    return lines + (_wrapped(f"a predictor: {f.effect}", margin + "-> ", margin + "   ") if f.effect else [])
+
+
+def _wrapped(text: str, first: str, rest: str) -> list[str]:
+    return textwrap.wrap(
+        _plain(text), 110, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False, break_long_words=False
+    )
+
+
+def _plain(text: str) -> str:
+    """Control characters of a file must not reach the terminal."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def show(path: str, model: str | None, as_json: bool) -> str:
+    """What the store holds, or what it knows of one model."""
+    with Store.from_existing(path) as store:
+        if model is not None:
+            return _model(store.model(model), as_json)
+        counts = {t: store.con.execute(f'SELECT count(*) FROM "{t}"').fetchone()[0] for t in store.tables}
+        models = store.models()
+        benchmarks = store.con.execute(
+            "SELECT benchmark, setting, metric, count(*) FROM evaluation_results GROUP BY ALL ORDER BY 1, 2, 3"
+        ).fetchall()
+        imports = []
+        if "imports" in store.tables:
+            imports = store.con.execute("SELECT time, kind, file, digest FROM imports ORDER BY time, file").fetchall()
+    groups = Counter(m.split("/")[0] if m.count("/") == 1 else m for m in models)
+    if as_json:
+        document = {
+            "store": path,
+            "tables": counts,
+            "models": models,
+            "organisations": dict(sorted(groups.items())),
+            "benchmarks": [dict(zip(("benchmark", "setting", "metric", "models"), b, strict=True)) for b in benchmarks],
+            "imports": [dict(zip(("time", "kind", "file", "digest"), i, strict=True)) for i in imports],
+        }
+        return _json(document)
+    lines = [path, ""] + [f"  {name:<22} {n:>8,} rows" for name, n in counts.items()]
+    largest = ", ".join(f"{name} {n}" for name, n in sorted(groups.items(), key=lambda g: (-g[1], g[0]))[:8])
+    lines += ["", f"{len(models):,} models of {len(groups):,} organisations, most of them: {largest}"]
+    subtasks = [b for b in benchmarks if b[0].startswith(("mmlu_", "hendrycksTest-"))]
+    lines += [
+        "",
+        "models by benchmark"
+        + (f" ({len(subtasks):,} rows of MMLU subjects left out; --json has them)" if subtasks else ""),
+    ]
+    lines += [
+        f"  {b:<34} {s:<8} {m:<20} {n:>5,}"
+        for b, s, m, n in benchmarks
+        if not b.startswith(("mmlu_", "hendrycksTest-"))
+    ]
+    if imports:
+        lines += ["", "imports", *(f"  {t:%Y-%m-%d %H:%M:%S} UTC  {k:<12} {_plain(f)}" for t, k, f, _ in imports)]
+    return "\n".join(lines)
+
+
+def _model(found: dict[str, Any], as_json: bool) -> str:
+    names = ("benchmark", "setting", "metric", "value", "stderr")
+    if as_json:
+        scores = [dict(zip(names, s, strict=True)) for s in found["scores"]]
+        return _json(found | {"scores": scores})
+    lines = [found["id"], ""] + [f"  {n:<44} {v}" for n, v in found["annotations"].items()]
+    lines += ["", f"{len(found['scores']):,} scores, {found['n_features']:,} features"]
+    for benchmark, setting, metric, value, stderr in found["scores"]:
+        shown = "-" if value is None else f"{value:.4f}"
+        lines.append(
+            f"  {benchmark:<40} {setting:<8} {metric:<14} {shown:>9}" + (f" +- {stderr:.4f}" if stderr else "")
+        )
+    return "\n".join(lines)
+
+
+def query(path: str, sql: str, form: str) -> str:
+    """The rows of one SELECT as an aligned table, CSV or JSON (`form`: table, csv, json). Nothing can be changed."""
+    duckdb = duckdb_module()
+    with Store.from_existing(path) as store:
+        try:
+            kinds = [s.type.name for s in duckdb.extract_statements(sql)]
+            if len(kinds) != 1 or kinds[0] not in ("SELECT", "EXPLAIN"):
+                raise ConfigError(
+                    f"store query: must be one SELECT (or DESCRIBE, SHOW, SUMMARIZE), not {' and '.join(kinds) or 'nothing'}"
+                )
+            result = store.con.execute(sql)
+            names = [d[0] for d in result.description]
+            rows = result.fetchall()
+        except duckdb.Error as error:
+            raise ConfigError(f"store query: {error}") from None
+    if form == "json":
+        return _json([dict(zip(names, row, strict=True)) for row in rows])
+    if form == "csv":
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(names)
+        writer.writerows([["" if v is None else v for v in row] for row in rows])
+        return out.getvalue().removesuffix("\n")
+    cells = [names, *([("" if v is None else _plain(str(v))) for v in row] for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(names))]
+    return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells)
+
+
+def import_(
+    path: str,
+    files: Sequence[str],
+    on_conflict: OnConflict,
+    model_id: str | None,
+    create: bool,
+    as_json: bool,
+) -> str:
+    """Bring files into the store, all or none; what became of each. Raises InputError, ConflictError."""
+    for file in files:
+        if file.lower().endswith(".csv") and kind_of(Path(file), text_of(Path(file))) == "features":
+            errors = [f for f in check_features.check(read_table(file, "store import")) if f.severity == "error"]
+            if errors:
+                told = "; ".join(f"{f.check}: {f.found} ({f.count:,}), {', '.join(f.where[:3])}" for f in errors)
+                raise InputError(
+                    f"{file!r} is not imported as a feature table: {told} (tagcorpus check-features has more)"
+                )
+    done = import_files(path, files, on_conflict=on_conflict, model_id=model_id, create=create)
+    if as_json:
+        return _json([asdict(d) for d in done])
+    lines = []
+    for d in done:
+        counts = {
+            "new": d.n_new,
+            "filled in": d.n_filled,
+            "as stored": d.n_same,
+            "replaced": d.n_replaced,
+            "kept": d.n_kept,
+        }
+        unit = UNITS[d.kind]
+        told = (
+            ", ".join(f"{n:,} {unit[: -1 if n == 1 else None]} {what}" for what, n in counts.items() if n) or "nothing"
+        )
+        lines.append(f"{d.file} ({d.kind}): {told}")
+        lines += [f"  note: {_plain(n)}" for n in d.notes]
+        lines += [f"  {c}" for c in d.conflicts[:20]]
+    return "\n".join(lines)
+
+
+def export(path: str, output: str) -> str:
+    """The store as a .duckdb file or an export directory, or its feature table as a .csv; never over what is there."""
+    with Store.from_existing(path) as store:
+        if output.lower().endswith(".csv"):
+            if Path(output).exists():
+                raise OutputError(f"{output!r} is there already: give another name")
+            features = store.features()
+            if features.empty:
+                raise InputError(f"{path!r} has no features: a feature table is imported first")
+            features.to_csv(output, index=False, lineterminator="\n")
+            return f"{output}: {len(features):,} models, {len(features.columns) - 1:,} features"
+        write(store.con, Path(output))
+        return f"{output}: {len(store.models()):,} models"

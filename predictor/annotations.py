@@ -1,0 +1,205 @@
+"""Annotations of models and of their pretraining data, from JSON or CSV, checked against annotations.json.
+
+One object (or CSV row) is one model; it may hold fields of both tables. Names are also taken as the published files
+spell them: `pretraining_summary:percentage_web`, `safetensors:total`, or a nested `pretraining_summary` object. What is
+not known is null, an empty cell, or left out. Nothing is written here.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tagcorpus.errors import InputError
+
+ALIASES = {"safetensors_total": "total_params", "model_id": "id"}
+SHOWN_PROBLEMS = 20
+_TRUE, _FALSE = {"true", "t", "1", "yes"}, {"false", "f", "0", "no"}
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """Of one model. `fields`: without id, only those that are given; `notes`: what is allowed but worth a look."""
+
+    id: str
+    fields: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
+
+    def of(self, table: str) -> dict[str, Any]:
+        """The fields of one table of the store."""
+        return {n: v for n, v in self.fields.items() if properties()[n]["table"] == table}
+
+
+@cache
+def properties() -> dict[str, dict[str, Any]]:
+    """The fields of annotations.json by name."""
+    schema = json.loads((Path(__file__).parent / "annotations.json").read_text(encoding="utf-8"))
+    found: dict[str, dict[str, Any]] = schema["properties"]
+    return found
+
+
+def read_annotations(path: str | Path) -> list[Annotations]:
+    """The models of a JSON file (an object, or a list of them) or of a CSV file. Raises InputError naming every file,
+    row and field that is wrong (the first 20)."""
+    path = Path(path)
+    text = text_of(path)
+    is_csv = path.suffix.lower() == ".csv"
+    found, problems = [], []
+    for where, row in csv_rows(path, text) if is_csv else _json_rows(path, text):
+        annotations, wrong = _checked(row, is_text=is_csv)
+        problems += [f"{where}: {p}" for p in wrong]
+        found.append(annotations)
+    problems += [f"{i!r} is there more than once, with different values" for i in _unlike(found)]
+    refuse(path, problems)
+    return found
+
+
+def field_name(name: str) -> str:
+    """A field's name in the store: `:`, `.` and spaces are underscores."""
+    plain = re.sub(r"[:. ]+", "_", name.strip().removeprefix("\ufeff"))
+    return ALIASES.get(plain, plain)
+
+
+def refuse(path: Path, problems: list[str]) -> None:
+    """InputError where there are any."""
+    if problems:
+        more = f"\n  and {len(problems) - SHOWN_PROBLEMS:,} more" if len(problems) > SHOWN_PROBLEMS else ""
+        told = "".join(f"\n  {p}" for p in problems[:SHOWN_PROBLEMS])
+        raise InputError(
+            f"{str(path)!r}: {len(problems):,} problem{'s' * (len(problems) > 1)}, nothing is imported:{told}{more}"
+        )
+
+
+def text_of(path: Path) -> str:
+    """The file's text. Raises InputError where it cannot be read or is not UTF-8."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{str(path)!r} cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{str(path)!r} is not UTF-8 (byte {error.start:,})") from None
+
+
+def csv_rows(path: Path, text: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """(where, {header: cell}) of every row that is not blank."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        header = [h.strip() for h in next(reader, [])]
+        if twice := sorted({h for h in header if header.count(h) > 1}):
+            raise InputError(f"{str(path)!r}: the header has {twice[0]!r} more than once")
+        for cells in reader:
+            if cells:
+                if len(cells) != len(header):
+                    raise InputError(
+                        f"{str(path)!r}: line {reader.line_num} has {len(cells)} cells, but the header has {len(header)}"
+                    )
+                yield f"line {reader.line_num}", dict(zip(header, cells, strict=True))
+    except csv.Error as error:
+        raise InputError(f"{str(path)!r}: line {reader.line_num} is no CSV: {error}") from None
+
+
+def json_of(path: Path, text: str) -> Any:
+    """The document. Raises InputError where it is none."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{str(path)!r} is no JSON: {error}") from None
+
+
+def _json_rows(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    document = json_of(path, text)
+    several = isinstance(document, list)
+    for i, row in enumerate(document if several else [document]):
+        if not isinstance(row, dict):
+            raise InputError(f"{str(path)!r}: a model must be an object, but item {i} is {type(row).__name__}")
+        flat = {k: v for k, v in row.items() if k != "pretraining_summary" or not isinstance(v, dict)}
+        nested = row.get("pretraining_summary")
+        flat |= {f"pretraining_summary_{k}": v for k, v in nested.items()} if isinstance(nested, dict) else {}
+        yield f"item {i}" if several else "the object", flat
+
+
+def _checked(row: Mapping[str, Any], *, is_text: bool) -> tuple[Annotations, list[str]]:
+    fields: dict[str, Any] = {}
+    problems, notes = [], []
+    named = f"id {row['id']!r}, " if row.get("id") else ""
+    for given, raw in row.items():
+        name = field_name(given)
+        rule = properties().get(name)
+        if rule is None:
+            near = difflib.get_close_matches(name, properties(), n=1, cutoff=0.6)
+            problems.append(f"{named}field {given!r}: no such field" + (f": did you mean {near[0]!r}?" if near else ""))
+            continue
+        if raw is None or (is_text and not raw.strip()):
+            continue
+        try:
+            value = _value(raw, rule, is_text=is_text)
+        except ValueError as error:
+            problems.append(f"{named}field {given!r}: must be {error}, not {raw!r}")
+            continue
+        if name in fields and fields[name] != value:
+            problems.append(f"{named}field {given!r}: given twice, under two spellings, with different values")
+        fields[name] = value
+        if "known" in rule and value not in rule["known"]:
+            near = difflib.get_close_matches(value, rule["known"], n=1, cutoff=0.6)
+            hint = f": is it {near[0]!r}?" if near else ""
+            notes.append(f"{named}field {given!r}: {value!r} is new{hint} In use: {', '.join(rule['known'])}")
+    if "id" not in fields and not any("field 'id'" in p for p in problems):
+        problems.append("field 'id': must be given")
+    return Annotations(str(fields.pop("id", "")), fields, tuple(notes)), problems
+
+
+def _value(raw: Any, rule: Mapping[str, Any], *, is_text: bool) -> Any:
+    """The value in the field's type. Raises ValueError saying what it must be."""
+    kind = rule["type"]
+    value = _from_text(raw.strip(), kind) if is_text else raw
+    if kind in ("integer", "number"):
+        what = "a whole number" if kind == "integer" else "a number"
+        low, above, high = rule.get("minimum"), rule.get("exclusiveMinimum"), rule.get("maximum")
+        what += f" of at least {low}" if low is not None else f" above {above}" if above is not None else ""
+        what += f" and at most {high}" if high is not None else ""
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise ValueError(what)
+        is_outside = (low is not None and value < low) or (high is not None and value > high)
+        if is_outside or (above is not None and value <= above) or (kind == "integer" and value != int(value)):
+            raise ValueError(what + (" (what is not known is left out)" if value == -1 else ""))
+        return int(value) if kind == "integer" else float(value)
+    if kind == "boolean" and not isinstance(value, bool):
+        raise ValueError("true or false")
+    if kind == "object":
+        if not isinstance(value, dict):
+            raise ValueError("a JSON object")
+        return json.dumps(value, sort_keys=True)
+    if kind == "string" and (not isinstance(value, str) or not re.fullmatch(rule["pattern"], value)):
+        shape = "organisation/name" if rule["table"] == "both" else "one word in lower case"
+        raise ValueError(shape)
+    return value
+
+
+def _from_text(cell: str, kind: str) -> Any:
+    if kind in ("integer", "number"):
+        try:
+            return int(cell) if re.fullmatch(r"[+-]?[0-9]+", cell) else float(cell)
+        except ValueError:
+            return cell
+    if kind == "boolean":
+        return True if cell.lower() in _TRUE else False if cell.lower() in _FALSE else cell
+    if kind == "object":
+        try:
+            return json.loads(cell)
+        except ValueError:
+            return cell
+    return cell
+
+
+def _unlike(found: list[Annotations]) -> list[str]:
+    first: dict[str, Annotations] = {}
+    return [a.id for a in found if a.id and first.setdefault(a.id, a).fields != a.fields]

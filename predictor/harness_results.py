@@ -1,0 +1,161 @@
+"""Scores from the results files of lm-evaluation-harness, in the store's terms.
+
+Read are its present files (`"acc,none"`, `n-shot`), those before 0.4 (`"acc"`, `config.num_fewshot`), and those with the
+number of shots in the task's name (`harness|arc:challenge|25`) or between task and metrics (`{"5-shot": {...}}`).
+
+    setting    `<n>-shot`, n from the task's name, `n-shot`, `configs.<task>.num_fewshot` or `config.num_fewshot`
+    metric     acc -> accuracy; exact_match with the filter none or strict-match -> accuracy; pass@1 -> accuracy;
+               others keep their name; with another filter than none: `exact_match,flexible-extract`
+    left out   groups of tasks (a predictor takes the mean of the tasks itself), and what is no number
+
+A score is of the model that the file names; a local path, a revision or an adapter names no model of the store's, and
+then its id must be given.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tagcorpus.predictor.annotations import json_of, refuse, text_of
+from tagcorpus.predictor.tasks import normalised
+
+METRICS = {"acc": "accuracy", "pass@1": "accuracy"}
+# Filters under which a metric is the task's main one: `strict-match` is what the published scores of gsm8k are.
+MAIN_FILTERS = {"exact_match": ("none", "strict-match"), "pass@1": ("none", "create_test")}
+NOT_METRICS = {"alias", "sample_len", "timestamp", "samples", "name"}
+_LEADERBOARD = re.compile(r"[^|]+\|(?P<task>[^|]+)\|(?P<shots>\d+)")
+_ANOTHER_MODEL = ("revision", "peft", "delta", "subfolder", "gguf_file")
+
+
+@dataclass(frozen=True)
+class Score:
+    """One row of evaluation_results. `value` may be NaN where the file says so; `stderr` None where it has none."""
+
+    id: str
+    benchmark: str
+    setting: str
+    metric: str
+    value: float
+    stderr: float | None
+
+
+def is_results(document: Any) -> bool:
+    """Does this JSON document look like a results file?"""
+    return isinstance(document, dict) and isinstance(document.get("results"), dict)
+
+
+def read_results(path: str | Path, model_id: str | None = None) -> tuple[list[Score], list[str]]:
+    """The scores of a results file, and notes on what was left out. Raises InputError naming task and field where
+    the model, a number of shots or a score cannot be told."""
+    path = Path(path)
+    document = json_of(path, text_of(path))
+    problems: list[str] = []
+    notes: list[str] = []
+    if not is_results(document):
+        problems.append("field 'results': must be an object of tasks")
+        refuse(path, problems)
+    model = model_id or _model(document, problems)
+    scores: list[Score] = []
+    results = document["results"]
+    if set(results) == {"harness"}:
+        results = results["harness"]
+    groups = _groups(document)
+    limit = document.get("config", {}).get("limit")
+    if limit is not None:
+        problems.append(f"field 'config.limit': must be null, for {limit} is a part of the benchmark only")
+    for task, found in results.items():
+        if task in groups:
+            notes.append(f"{task}: left out, a group of other tasks")
+            continue
+        if not isinstance(found, dict):
+            problems.append(f"task {task!r}: must be an object of metrics, not {found!r}")
+            continue
+        nested = {k: v for k, v in found.items() if re.fullmatch(r"\d+-shot", k) and isinstance(v, dict)}
+        named = _LEADERBOARD.fullmatch(task)
+        name = normalised(named["task"] if named else task)
+        if nested:
+            parts = list(nested.items())
+        elif named:
+            parts = [(f"{named['shots']}-shot", found)]
+        else:
+            shots = _shots(document, task)
+            if shots is None:
+                problems.append(f"task {task!r}, field 'n-shot': must say the number of examples in the prompt")
+                continue
+            parts = [(f"{shots}-shot", found)]
+        for setting, metrics in parts:
+            for metric, value, stderr in _metrics(task, metrics, problems):
+                scores.append(Score(model, name, setting, metric, value, stderr))
+    if not scores and not problems:
+        problems.append("field 'results': has no score")
+    seen: dict[tuple[str, str, str], float] = {}
+    problems += [
+        f"{s.benchmark} {s.setting}, {s.metric}: is there more than once, with different values"
+        for s in scores
+        if repr(seen.setdefault((s.benchmark, s.setting, s.metric), s.value)) != repr(s.value)
+    ]
+    refuse(path, problems)
+    return scores, notes
+
+
+def _metrics(task: str, found: Mapping[str, Any], problems: list[str]) -> Iterator[tuple[str, float, float | None]]:
+    for key, value in found.items():
+        metric, _, kept = key.partition(",")
+        if metric in NOT_METRICS or metric.endswith("_stderr") or key.strip() != key or isinstance(value, dict):
+            continue
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            if value != "N/A" and value is not None:
+                problems.append(f"task {task!r}, field {key!r}: must be a number, not {value!r}")
+            continue
+        stderr = found.get(f"{metric}_stderr{',' + kept if kept else ''}")
+        is_number = isinstance(stderr, (int, float)) and not isinstance(stderr, bool)
+        yield _metric(metric, kept or "none"), float(value), float(stderr) if is_number and stderr is not None else None
+
+
+def _metric(metric: str, kept: str) -> str:
+    if kept in MAIN_FILTERS.get(metric, ("none",)):
+        return "accuracy" if metric == "exact_match" else METRICS.get(metric, metric)
+    return f"{metric},{kept}"
+
+
+def _shots(document: Mapping[str, Any], task: str) -> int | None:
+    of_task = document.get("configs", {}).get(task, {})
+    for value in (
+        document.get("n-shot", {}).get(task),
+        of_task.get("num_fewshot") if isinstance(of_task, dict) else None,
+        document.get("config", {}).get("num_fewshot"),
+    ):
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            return value
+    return None
+
+
+def _groups(document: Mapping[str, Any]) -> set[str]:
+    """Tasks whose score is computed from those of others."""
+    return {g for g, tasks in (document.get("group_subtasks") or {}).items() if tasks} | set(
+        document.get("groups") or {}
+    )
+
+
+def _model(document: Mapping[str, Any], problems: list[str]) -> str:
+    """The model's id; a problem where the file does not say which model of the hub this is."""
+    arguments = document.get("config", {}).get("model_args") or ""
+    given = (
+        dict(a.split("=", 1) for a in arguments.split(",") if "=" in a)
+        if isinstance(arguments, str)
+        else dict(arguments)
+    )
+    general = document.get("config_general") or {}
+    name = document.get("model_name") or given.get("pretrained") or general.get("model_name") or ""
+    other = [k for k in _ANOTHER_MODEL if given.get(k) and (k, given[k]) != ("revision", "main")]
+    if other:
+        problems.append(
+            f"field 'config.model_args': {other[0]}={given[other[0]]} is another model than {name!r}: say which with --model-id"
+        )
+    elif not isinstance(name, str) or not re.fullmatch(r"[^\s/.~][^\s/]*(/[^\s/]+)?", name):
+        problems.append(f"field 'model_name': must be organisation/name, not {name!r}: say which with --model-id")
+    return str(name)

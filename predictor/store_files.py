@@ -1,0 +1,219 @@
+"""Where a store lies: opening an export directory or a .duckdb file, and writing either.
+
+DuckDB's own IMPORT DATABASE would run whatever schema.sql and load.sql say. Here only statements that create things of
+a schema are run, and of load.sql only which file goes into which table, and how: the file is looked for in the
+directory itself, whatever path stands before its name. A store is written whole under another name and renamed, and
+what is there already is never written over.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tagcorpus.errors import ConfigError, IncompleteError, InputError, OutputError
+
+TABLES = {
+    "model_annotations": ("id", "total_params"),
+    "dataset_info": ("id", "pretraining_summary_total_tokens_billions"),
+    "evaluation_results": ("id", "benchmark", "setting", "metric", "metric_value"),
+}
+# Nothing is fetched over the network because a query mentions it.
+SETTINGS = {"autoinstall_known_extensions": False}
+
+_CREATE = re.compile(
+    r"\s*CREATE\s+(?:OR\s+REPLACE\s+)?(?:TABLE|SCHEMA|(?:UNIQUE\s+)?INDEX|SEQUENCE|TYPE|VIEW|MACRO|FUNCTION)\b",
+    re.IGNORECASE,
+)
+_COPY = re.compile(
+    r"""\s*COPY\s+(?P<table>(?:\w+|"[^"]+")(?:\.(?:\w+|"[^"]+"))?)\s*(?P<columns>\([^)]*\))?\s+FROM\s+
+        '(?P<file>(?:[^']|'')*)'\s*(?P<options>\(.*\))?\s*;?\s*""",
+    re.IGNORECASE | re.VERBOSE | re.DOTALL,
+)
+
+
+def duckdb_module() -> Any:
+    """DuckDB, imported where it is first needed. Raises ConfigError where it is not installed."""
+    try:
+        import duckdb
+        import pandas  # noqa: F401  (the store's data frames)
+    except ImportError as error:
+        raise ConfigError(f"the store needs {error.name}: pip install 'tagcorpus[predict]'") from None
+    return duckdb
+
+
+def open_existing(path: Path) -> Any:
+    """A connection to the store at `path` that cannot change it. Raises InputError where there is none."""
+    duckdb = duckdb_module()
+    if path.is_dir():
+        con = _loaded(duckdb, path)
+    elif path.is_file():
+        with _told(duckdb, path):
+            con = duckdb.connect(str(path), read_only=True, config=SETTINGS)
+    else:
+        raise InputError(f"no store at {str(path)!r}: it must be a DuckDB export directory or a .duckdb file")
+    found = tables(con)
+    for table, columns in TABLES.items():
+        if missing := [c for c in columns if c not in found.get(table, [])]:
+            con.close()
+            what = (
+                f"its table {table!r} has no column {missing[0]!r}" if table in found else f"it has no table {table!r}"
+            )
+            raise InputError(f"{str(path)!r} is no store: {what}. It has: {', '.join(found) or 'no tables'}")
+    return con
+
+
+def open_for_writing(path: Path) -> Any:
+    """A connection that writes to the .duckdb file at `path`. Raises InputError for a directory or where none is."""
+    duckdb = duckdb_module()
+    if path.is_dir():
+        raise InputError(
+            f"{str(path)!r} is an export directory, and those are only read: make a file of it "
+            f"(tagcorpus store export {path} NEW.duckdb), and import into that"
+        )
+    if not path.is_file():
+        raise InputError(f"no store at {str(path)!r}: --create starts an empty one")
+    open_existing(path).close()  # that it is a store is checked before it is opened for writing
+    with _told(duckdb, path):
+        return duckdb.connect(str(path), config=SETTINGS)
+
+
+def create(path: Path) -> None:
+    """A new store with empty tables at `path`. Raises OutputError where something is there."""
+    duckdb = duckdb_module()
+    with duckdb.connect(":memory:", config=SETTINGS) as con:
+        con.execute((Path(__file__).parent / "store.sql").read_text(encoding="utf-8"))
+        write(con, path)
+
+
+def tables(con: Any) -> dict[str, list[str]]:
+    """Columns by table, both in their order in the store."""
+    found: dict[str, list[str]] = {}
+    for table, column in con.execute(
+        "SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal "
+        "AND database_name = current_database() AND schema_name = 'main' ORDER BY table_oid, column_index"
+    ).fetchall():
+        found.setdefault(table, []).append(column)
+    return found
+
+
+def write(con: Any, path: Path) -> None:
+    """All tables of `con` as a new store: a .duckdb file where the name says so, else an export directory, whose bytes
+    depend on the contents only. Raises OutputError where something is there already."""
+    if path.exists():
+        raise OutputError(f"{str(path)!r} is there already, and a store is never written over: give another name")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}"
+    try:
+        if path.suffix == ".duckdb":
+            current = con.execute("SELECT current_database()").fetchone()[0]
+            con.execute(f"ATTACH {_quoted(str(temporary))} AS target (READ_WRITE)")
+            con.execute(f'COPY FROM DATABASE "{current}" TO target')
+            con.execute("DETACH target")
+        else:
+            _write_directory(con, temporary)
+        _sync(temporary)
+        os.rename(temporary, path)
+        _sync(path.parent)
+    except OSError as error:
+        raise OutputError(f"the store cannot be written to {str(path)!r}: {error.strerror or error}") from error
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+def _write_directory(con: Any, folder: Path) -> None:
+    folder.mkdir()
+    schema, load = [], []
+    statements = con.execute(
+        "SELECT table_name, sql FROM duckdb_tables() WHERE database_name = current_database() ORDER BY table_name"
+    ).fetchall()
+    for table, statement in statements:
+        schema.append(statement.rstrip(";") + ";\n")
+        file = _quoted(str(folder / f"{table}.csv"))
+        # In the order in which they lie: which of two scores under one name a reader takes may hang on it.
+        con.execute(f'COPY (SELECT * FROM "{table}" ORDER BY rowid) TO {file} (FORMAT csv, HEADER)')
+        keys = con.execute(
+            "SELECT column_name FROM duckdb_columns() WHERE database_name = current_database() AND table_name = ? "
+            "AND NOT is_nullable AND data_type = 'VARCHAR' ORDER BY column_index",
+            [table],
+        ).fetchall()
+        never_null = f", force_not_null ({', '.join(_quoted(k) for (k,) in keys)})" if keys else ""
+        load.append(
+            f"COPY \"{table}\" FROM '{table}.csv' (FORMAT 'csv'{never_null}, quote '\"', delimiter ',', header 1);\n"
+        )
+    (folder / "schema.sql").write_text("".join(schema), encoding="utf-8")
+    (folder / "load.sql").write_text("".join(load), encoding="utf-8")
+    for written in folder.iterdir():
+        _sync(written)
+
+
+def _sync(path: Path) -> None:
+    """To the disk: a file's contents, or a folder's names."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _loaded(duckdb: Any, folder: Path) -> Any:
+    """The export directory in memory."""
+    for name in ("schema.sql", "load.sql"):
+        if not (folder / name).is_file():
+            raise InputError(f"{str(folder)!r} is no DuckDB export directory: it has no {name}")
+    con = duckdb.connect(":memory:", config=SETTINGS)
+    try:
+        with _told(duckdb, folder):
+            for statement in _statements(duckdb, folder / "schema.sql"):
+                if not _CREATE.match(statement):
+                    raise InputError(f"{folder / 'schema.sql'}: only CREATE is run, not: {statement.strip()[:80]!r}")
+                con.execute(statement)
+            for statement in _statements(duckdb, folder / "load.sql"):
+                found = _COPY.fullmatch(statement)
+                if not found:
+                    raise InputError(
+                        f"{folder / 'load.sql'}: only COPY ... FROM is run, not: {statement.strip()[:80]!r}"
+                    )
+                name = re.split(r"[/\\]", found["file"].replace("''", "'"))[-1]
+                if not (folder / name).is_file():
+                    raise InputError(f"{folder / 'load.sql'} names {name!r}, which is not in {str(folder)!r}")
+                into = f"COPY {found['table']}{found['columns'] or ''} FROM {_quoted(str(folder / name))}"
+                con.execute(f"{into} {found['options'] or ''}")
+    except BaseException:
+        con.close()
+        raise
+    return con
+
+
+def _statements(duckdb: Any, path: Path) -> Iterator[str]:
+    for statement in duckdb.extract_statements(path.read_text(encoding="utf-8")):
+        yield statement.query
+
+
+@contextmanager
+def _told(duckdb: Any, path: Path) -> Iterator[None]:
+    """DuckDB's errors as ours."""
+    try:
+        yield
+    except duckdb.Error as error:
+        first = str(error).strip().splitlines()[0]
+        if "Could not set lock" in first:
+            raise IncompleteError(f"{str(path)!r} is in use by another process: {first}") from None
+        if "different configuration" in first:
+            raise ConfigError(
+                f"{str(path)!r} is open in this process: close it (Store.close) before writing to it"
+            ) from None
+        raise InputError(f"{str(path)!r} cannot be read as a store: {first}") from None
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
