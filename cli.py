@@ -203,6 +203,72 @@ def entropy(**options: Any) -> None:
     _run("entropy", options)
 
 
+@run.command(cls=UnderscoreCommand)
+@common
+@click.option(
+    "--models",
+    type=click.Path(),
+    metavar="FILE",
+    help="YAML, id: path or paths, in the place of --input and of folders' names.",
+)
+@click.option(
+    "--taggers",
+    "-t",
+    multiple=True,
+    metavar="LIST",
+    help="Comma-separated; default length,tokens,keywords,language,repetition,entropy,domain.",
+)
+@click.option(
+    "--backend",
+    type=click.Choice(["auto", "openai", "fasttext"]),
+    help="Of the domains, which are left empty without one; fasttext: the embedded model, a substitute.",
+)
+@click.option(
+    "--tokenizer",
+    help="Of the token counts, which are left empty without one: a tokenizer.json (Llama 2's), or p50k_base, a substitute.",
+)
+@click.option("--base-url", help="OpenAI-compatible endpoint (else OPENAI_BASE_URL).")
+@click.option("--model", help="Model name at the endpoint.")
+@click.option("--max-requests", type=int, help="Stop with exit 5 before more requests than this.")
+@click.option(
+    "--domain-sample", type=int, metavar="N", help="Label N kept generations of each model, chosen by --seed."
+)
+@click.option(
+    "--min-kept-share",
+    type=float,
+    metavar="SHARE",
+    help="Leave a feature empty where the filter keeps fewer of its generations (default 0.5).",
+)
+@click.option("--memory", metavar="SIZE", help="Resident memory of a worker (default 1GB).")
+@click.option(
+    "--extended",
+    is_flag=True,
+    default=None,
+    help="Further columns (intervals, medians, corrected entropies), and a Parquet.",
+)
+@click.option(
+    "--token-budget",
+    type=int,
+    metavar="T",
+    help="extended: entropies at T tokens (default: a round number that all models have).",
+)
+@click.option("--append-to", type=click.Path(), metavar="FILE.csv", help="Unite with the rows of this table.")
+@click.option(
+    "--allow-mixed", is_flag=True, default=None, help="Also rows that other instruments measured; they are marked."
+)
+@click.option(
+    "--group-by",
+    metavar="COLUMN|level:N",
+    help="A row for each value of a document column, or each folder, not for each model.",
+)
+def features(**options: Any) -> None:
+    """Generations of many models (<org>/<model>/ folders) to the per-model feature table."""
+    for key in ("backend", "base_url", "model", "max_requests"):
+        options[f"domain.{key}"] = options.pop(key)
+    options["tokens.tokenizer"] = options.pop("tokenizer")
+    _run("features", options)
+
+
 @main.command(cls=UnderscoreCommand)
 @click.argument("name", required=False)
 @click.option("--tagger-module", multiple=True, metavar="FILE.py", help="Also the tagger in this file; repeatable.")
@@ -219,6 +285,15 @@ def status(output: str, as_json: bool) -> None:
     _guarded(lambda: click.echo(importlib.import_module("tagcorpus.pipelines.status").report(output, as_json)))
 
 
+@main.command(cls=UnderscoreCommand)
+@click.argument("folder", metavar="DIR")
+@click.option("--output", "-o", metavar="FILE.html", help="Where the page goes (default: report.html in DIR).")
+@click.option("--seed", type=int, default=0, help="Of the choice of sampled documents.")
+def report(folder: str, output: str | None, seed: int) -> None:
+    """Make one HTML page of an output folder: runs and losses, features, domains, entropy, models, sampled documents."""
+    _guarded(lambda: click.echo(importlib.import_module("tagcorpus.pipelines.report").report(folder, output, seed)))
+
+
 @main.command("check-features", cls=UnderscoreCommand)
 @click.argument("file", metavar="FILE")
 @click.option("--against", metavar="FILE", help="Another such table: shared ids, columns, and values that differ.")
@@ -230,6 +305,159 @@ def check_features(file: str, against: str | None, as_json: bool) -> None:
         text, code = importlib.import_module("tagcorpus.pipelines.check_features").report(file, against, as_json)
         click.echo(text)
         sys.exit(code)
+
+    _guarded(body)
+
+
+@main.group()
+def store() -> None:
+    """Models, their pretraining data and their scores: a DuckDB export directory, or a .duckdb file."""
+
+
+def _store(name: str, *arguments: Any) -> Any:
+    return getattr(importlib.import_module("tagcorpus.pipelines.store"), name)(*arguments)
+
+
+@store.command("check", cls=UnderscoreCommand)
+@click.argument("db", metavar="DB")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, with every place.")
+def store_check(db: str, as_json: bool) -> None:
+    """List orphans, conflicts, zeros, NaN, -1 and what is missing. Exit 1 where there are errors."""
+
+    def body() -> None:
+        text, code = _store("check", db, as_json)
+        click.echo(text)
+        sys.exit(code)
+
+    _guarded(body)
+
+
+@store.command("show", cls=UnderscoreCommand)
+@click.argument("db", metavar="DB")
+@click.argument("model", required=False, metavar="[ID]")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def store_show(db: str, model: str | None, as_json: bool) -> None:
+    """Say what the store holds, or what it knows of the model ID."""
+    _guarded(lambda: click.echo(_store("show", db, model, as_json)))
+
+
+@store.command("query", cls=UnderscoreCommand)
+@click.argument("db", metavar="DB")
+@click.argument("sql", metavar="SQL")
+@click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
+def store_query(db: str, sql: str, form: str) -> None:
+    """Print the rows of one SELECT. `DESCRIBE evaluation_results` gives columns; nothing can be changed."""
+    _guarded(lambda: click.echo(_store("query", db, sql, form)))
+
+
+@store.command("import", cls=UnderscoreCommand)
+@click.argument("db", metavar="DB.duckdb")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.option(
+    "--on-conflict",
+    type=click.Choice(["refuse", "keep", "replace"]),
+    default="refuse",
+    show_default=True,
+    help="Where the store has another value: import nothing, keep the stored one, or take the new one.",
+)
+@click.option("--model-id", metavar="ID", help="The model of results files that do not say it themselves.")
+@click.option("--create", is_flag=True, help="Start an empty store where DB.duckdb is not there.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, with every conflict.")
+def store_import(
+    db: str, files: tuple[str, ...], on_conflict: str, model_id: str | None, create: bool, as_json: bool
+) -> None:
+    """Bring in evaluation-harness results, annotations (JSON, CSV) and feature tables: all FILEs, or none."""
+    _guarded(lambda: click.echo(_store("import_", db, files, on_conflict, model_id, create, as_json)))
+
+
+@store.command("export", cls=UnderscoreCommand)
+@click.argument("db", metavar="DB")
+@click.argument("output", metavar="OUT")
+def store_export(db: str, output: str) -> None:
+    """Write DB as OUT: NAME.duckdb, NAME.csv (its feature table), or an export directory. OUT must not be there."""
+    _guarded(lambda: click.echo(_store("export", db, output)))
+
+
+class PredictCommand(UnderscoreCommand):
+    """Lists may be written as the published scripts take them: --sel_tasks arc_challenge hellaswag."""
+
+    LISTS = ("--task", "--sel-tasks", "--selected-task", "--sel-features")
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        spread: list[str] = []
+        of = ""
+        for argument in map(_dashed, args):
+            if argument.startswith("-"):
+                of = argument if argument in self.LISTS else ""
+                spread.append(argument)
+            elif of and spread[-1] != of:
+                spread += [of, argument]
+            else:
+                spread.append(argument)
+        return super().parse_args(ctx, spread)
+
+
+@main.command(cls=PredictCommand)
+@click.option("--db", "--db-path", required=True, metavar="DIR", help="The store: an export directory or .duckdb file.")
+@click.option("--features", "--pseudo-feats-csv", metavar="CSV", help="Per-model features (else those in the store).")
+@click.option(
+    "--task",
+    "--sel-tasks",
+    "--selected-task",
+    "tasks",
+    multiple=True,
+    metavar="T[,T...]",
+    help="A published task, or BENCHMARK:SHOTS; repeatable (default: all 13).",
+)
+@click.option("--metric", metavar="NAME", help="Only tasks of this metric; with --task: score them by it.")
+@click.option(
+    "--protocol",
+    type=click.Choice(["grouped", "paper"]),
+    help="grouped (default): folds split no organisation. paper: the published one.",
+)
+@click.option(
+    "--predictor",
+    "--predictor-type",
+    "predictors",
+    multiple=True,
+    metavar="NAME[,NAME...]",
+    help="scaling, all, no-scale; repeatable.",
+)
+@click.option(
+    "--select",
+    "--initial-features-csv",
+    metavar="FILE|forward|stability",
+    help="Selected features: a file of them, or select by this data.",
+)
+@click.option("--sel-features", multiple=True, metavar="F[,F...]", help="Selected features, by name; repeatable.")
+@click.option("--seed", type=int, default=42, show_default=True, help="Of the folds whose figures stand first.")
+@click.option("--seeds", type=int, metavar="N", help="Also seeds 0 to N-1: mean, spread, tests.")
+@click.option("--test-significance", is_flag=True, help="Short for --seeds 50.")
+@click.option(
+    "--drop-instruction-tuned/--keep-instruction-tuned", default=True, help="Base models only (default), or all."
+)
+@click.option("--merge-mmlu", is_flag=True, help="One task for MMLU's subjects; always so.")
+@click.option("--merge-arithmetic", is_flag=True, help="Also the task arithmetic: the mean of its parts.")
+@click.option(
+    "--hyperparam-search/--no-hyperparam-search",
+    default=True,
+    help="Search the trees' settings in inner folds (default), or take the library's.",
+)
+@click.option("--reproduce", is_flag=True, help="The published figures: a page of all tasks, and what they show.")
+@click.option("--extrapolate", type=int, metavar="K", help="Also predict the K largest models from the smaller ones.")
+@click.option("--for", "new_model", metavar="FILE.json", help="Also predict the model that this file annotates.")
+@click.option("--figures", is_flag=True, help="Also explain: SHAP, partial dependence, the paper's two findings.")
+@click.option(
+    "--output", "-o", metavar="DIR-or-FILE", help="Folder, or the main result as .json, .csv (predictions), .md."
+)
+@click.option("--workers", "-w", type=int, help="Worker processes (default: the CPUs this process may use).")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def predict(**options: Any) -> None:
+    """Predict models' scores from their size, data and generations, and say how well that works."""
+
+    def body() -> None:
+        found = importlib.import_module("tagcorpus.pipelines.predict")
+        click.echo(found.report(found.asked(**options)))
 
     _guarded(body)
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from tagcorpus.errors import InputError
+from tagcorpus.pipelines.feature_beside import check_provenance, compare_provenance
 from tagcorpus.pipelines.feature_columns import ID, numeric_columns
 from tagcorpus.pipelines.feature_comparison import compare
 from tagcorpus.pipelines.feature_header import check_header
@@ -31,6 +32,8 @@ def report(path: str, against: str | None, as_json: bool) -> tuple[str, int]:
     """
     table = read_table(path, "check-features FILE")
     found = check(table)
+    if ID in table.header:
+        found += check_provenance(table)
     if against is not None:
         other = read_table(against, "--against")
         found += _compared(table, other)
@@ -73,6 +76,7 @@ def _compared(table: FeatureTable, other: FeatureTable) -> Iterator[Finding]:
         yield Finding("warning", "other_has_errors", found, len(errors), errors)
     if ID in table.header:
         yield from compare(table, other)
+        yield from compare_provenance(table, other)
 
 
 def _ids(table: FeatureTable) -> Iterator[Finding]:

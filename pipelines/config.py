@@ -127,15 +127,43 @@ class EntropyOptions(Options):
     interval_entries: int | None
 
 
+@dataclass(frozen=True)
+class FeaturesOptions(Options):
+    models: str | None
+    taggers: list[str]
+    group_by: str | None
+    min_kept_share: float
+    domain_sample: int | None
+    entropy_tokenizer: str
+    entropy_pattern: str
+    entropy_engine: Literal["auto", "tiktoken", "gigatoken"]
+    memory: str
+    token_budget: int | None
+    replicates: int
+    extended: bool
+    append_to: str | None
+    allow_mixed: bool
+
+
 OPTIONS: dict[str, type[Options]] = {
     "tag": TagOptions,
     "filter": FilterOptions,
     "domain": DomainOptions,
     "entropy": EntropyOptions,
+    "features": FeaturesOptions,
+}
+# Keys that are also understood as those of a section, where people look for them.
+IN_SECTIONS = {
+    "domain": {"sample": "domain_sample"},
+    "entropy": {"tokenizer": "entropy_tokenizer", "pattern": "entropy_pattern", "engine": "entropy_engine"},
 }
 LEAST = {
     "chunk_positions": 1,
     "interval_entries": 1,
+    "domain_sample": 1,
+    "token_budget": 1,
+    "replicates": 1,
+    "min_kept_share": 0,
     "limit": 1,
     "workers": 1,
     "max_quarantined": 0,
@@ -180,6 +208,8 @@ def load_options(
     for key, value in (options or {}).items():
         _merge(values, _nested(key, value), cls, f"--{key.rsplit('.', 1)[-1].replace('_', '-')}")
     add_files(values["tagger_module"])
+    if cls is FeaturesOptions:
+        _of_features(values, cls)
     for key, least in LEAST.items():
         if values.get(key) is not None and not values[key] >= least:  # NaN is not
             raise ConfigError(f"{key} must be at least {least}, got {values[key]}")
@@ -196,6 +226,25 @@ def load_options(
         slurm=slurm,
         parameters={k: v for k, v in values.items() if isinstance(v, dict)},
     )
+
+
+def _of_features(values: dict[str, Any], cls: type[Options]) -> None:
+    """Keys out of their sections, and the files of `models` in the place of `input`."""
+    for section, keys in IN_SECTIONS.items():
+        found = values.get(section, {})
+        moved = {key: found.pop(name) for name, key in keys.items() if name in found}
+        _merge(values, moved, cls, f"section {section}")
+        if not found:
+            values.pop(section, None)
+    if values["min_kept_share"] > 1:
+        raise ConfigError(f"min_kept_share is a share from 0 to 1, got {values['min_kept_share']}")
+    if values["models"] is not None:
+        from tagcorpus.pipelines.models import read_models
+
+        listed = read_models(values["models"])
+        if values["input"] and values["input"] != listed:
+            raise ConfigError("--models FILE says which files there are; it does not go with --input")
+        values["input"] = listed
 
 
 def to_yaml(options: Options, instances: Mapping[str, Mapping[str, Any]]) -> str:

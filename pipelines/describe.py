@@ -80,6 +80,8 @@ def table(result: Result) -> str:
     lines = [f"{n:,} document{'s' * (n != 1)} -> {result.output}"]
     if "domain" in summary:
         return "\n".join([*lines, *_domains(summary["domain"]), f"  {result.output}/predicted_domains.csv"])
+    if "features" in summary:
+        return "\n".join([*lines, *_features(summary["features"])])
     if "filtered" in summary:
         lines += _filtered(summary["filtered"])
     if "weighted_mean_entropy" in summary:
@@ -124,6 +126,19 @@ def _filtered(found: Mapping[str, Any]) -> list[str]:
     removed = found["removed"]
     lines = [f"  kept {found['kept']:,}, removed {sum(removed.values()):,} (by {found['keep']})"]
     return lines + [f"    {reason:<32} {n:,}" for reason, n in removed.items()]
+
+
+def _features(found: Mapping[str, Any]) -> list[str]:
+    """A line for each row of the table: documents, those that are kept, empty cells."""
+    groups = found["groups"]
+    wide = max((len(g["id"]) for g in groups), default=0)
+    rows = [
+        f"  {g['id']:<{wide}}{g['counts']['generations']:>12,}{g['counts']['kept']:>10,}{g['empty']:>14}"
+        for g in groups
+    ]
+    absent = [f"  {role}: {why}" for role, why in found["absent"].items()]
+    header = f"  {'id':<{wide}}{'generations':>12}{'kept':>10}{'empty cells':>14}"
+    return [header, *rows, *absent, f"  {found['table']}"]
 
 
 def _entropies(found: Mapping[str, Any]) -> list[str]:

@@ -30,6 +30,8 @@ PREDICTED = "predicted_domains.csv"
 # Of these the paper's features are percentages.
 DOMAINS = ("academic", "books", "code", "reference", "specific_datasets", "web")
 ERROR = "error"
+# The stage of a document that nobody was to label (`run features` labels those that are kept).
+NOT_SELECTED = "not_selected"
 LEFT_OUT = ("unknown", "incoherent", ERROR)
 BACKENDS = ("auto", "openai", "fasttext")
 # Ranges that are asked about at once: enough that the end of one does not leave the endpoint idle.
@@ -47,11 +49,12 @@ def instances(options: Options) -> dict[str, str]:
     parameters = options.parameters.setdefault("domain", {})
     parameters["backend"] = decided(parameters)
     if parameters["backend"] == "fasttext":
-        _refuse_what_is_of_an_llm(parameters)
+        refuse_what_is_of_an_llm(parameters)
     return {"domain": "domain"}
 
 
-def _refuse_what_is_of_an_llm(parameters: Mapping[str, Any]) -> None:
+def refuse_what_is_of_an_llm(parameters: Mapping[str, Any]) -> None:
+    """Raise ConfigError where the embedded model is to heed what only an LLM would."""
     defaults = {f.name: f.default for f in fields(Domain)}
     if given := [n for n in OF_AN_LLM if n in parameters and parameters[n] != defaults[n]]:
         named = ", ".join(f"--{n.replace('_', '-')}" for n in given)
@@ -88,7 +91,7 @@ def run(job: Job, built: list[Instance]) -> Result:
     pending = before.pending(len(plan.ranges), [instance])
     job.display.say(f"domains by {tagger.answered_by}")
     if is_asking and pending:
-        messages.append(_budget(job, plan, tagger, pending))
+        messages.append(budget(job, plan, tagger, pending))
         job.workers = options.workers or RANGES_AT_ONCE
     try:
         job.compute(plan, [instance], before, threads=is_asking)
@@ -105,7 +108,7 @@ def run(job: Job, built: list[Instance]) -> Result:
         publish_result(job, plan, [instance], summary)
     if not is_asking:
         return job.finish(summary)
-    for message in _oddities(tagger, found):
+    for message in oddities(tagger, found):
         job.display.announce(message)
         messages.append(message)
     result = job.finish(summary, llm=tagger.usage())
@@ -165,20 +168,28 @@ class Ask(PipelineStep):
         return Cost(sum(n > 0 for n in ahead), sum(ahead), sum(sizes))
 
 
-def _cost(job: Job, plan: Plan, tagger: Domain, pending: Sequence[int], is_cache_known: bool = False) -> Cost:
-    """What asking about the documents in these ranges can cost, found by reading them."""
+def cost_of(
+    job: Job,
+    plan: Plan,
+    tagger: Domain,
+    pending: Sequence[int],
+    is_cache_known: bool = False,
+    chosen: Sequence[PipelineStep] = (),
+) -> Cost:
+    """What asking about the documents in these ranges can cost, found by reading them. `chosen`: steps that leave only
+    those that are to be asked about."""
     nothing: list[frozenset[str]] = [frozenset()] * len(plan.ranges)
-    steps = [Read(plan, job.reading, nothing), Ask(tagger, is_cache_known)]
+    steps = [Read(plan, job.reading, nothing), *chosen, Ask(tagger, is_cache_known)]
     # The cache is on this machine only.
     results = job.over_ranges(plan, pending, steps, "counting documents", threads=is_cache_known)
     return sum((found[0] for found in results.values()), Cost())
 
 
-def _budget(job: Job, plan: Plan, tagger: Domain, pending: Sequence[int]) -> str:
+def budget(job: Job, plan: Plan, tagger: Domain, pending: Sequence[int], chosen: Sequence[PipelineStep] = ()) -> str:
     """Say what the run can cost before the first call; stop where that is more than allowed. Returns what was said."""
-    cost = _cost(job, plan, tagger, pending)
+    cost = cost_of(job, plan, tagger, pending, chosen=chosen)
     if cost.calls > tagger.max_requests:
-        cost = _cost(job, plan, tagger, pending, is_cache_known=True)
+        cost = cost_of(job, plan, tagger, pending, is_cache_known=True, chosen=chosen)
     told = f"{tagger.model} at {tagger.fingerprint()['base_url']}: {cost.told()}"
     job.display.announce(told)
     if cost.calls > tagger.max_requests:
@@ -189,7 +200,7 @@ def _budget(job: Job, plan: Plan, tagger: Domain, pending: Sequence[int]) -> str
     return told
 
 
-def _oddities(tagger: Domain, found: Mapping[str, Any]) -> Iterator[str]:
+def oddities(tagger: Domain, found: Mapping[str, Any]) -> Iterator[str]:
     """What share of the documents that were asked about the model gave no proper answer for, where that is large."""
     for n, what in (
         (
@@ -205,17 +216,18 @@ def _oddities(tagger: Domain, found: Mapping[str, Any]) -> Iterator[str]:
 def _dry_run(job: Job, plan: Plan, instance: Instance, tagger: Domain) -> Result:
     more: dict[str, Any] = {"backend": tagger.answered_by}
     if tagger.backend == "openai":
-        cost = _cost(job, plan, tagger, range(len(plan.ranges)))
+        cost = cost_of(job, plan, tagger, range(len(plan.ranges)))
         more |= {"documents_to_ask": cost.documents, "calls_at_most": cost.calls, "tokens_at_most": cost.tokens}
     return job.dry_run(plan, [instance], more)
 
 
-def label_counts(job: Job, plan: Plan) -> dict[str, Any]:
+def label_counts(job: Job, plan: Plan, instance: str = "domain") -> dict[str, Any]:
     """Labels, how many of the labelled documents are English, how many documents a model was asked about, and how many of
-    these got an answer that is off the menu, over all parts."""
+    these got an answer that is off the menu, over all parts; without documents that were not selected."""
     labels: Counter[str] = Counter()
     english = asked = off_menu = 0
-    for table in joined(job.output, plan.files, ["domain"]):
+    for table in joined(job.output, plan.files, [instance]):
+        table = table.filter(pc.fill_null(pc.not_equal(table["stage"], NOT_SELECTED), True))  # noqa: PLW2901
         asked += pc.sum(pc.greater(table["n_calls"], 0)).as_py() or 0
         off_menu += pc.sum(table["is_off_menu"]).as_py() or 0
         for prediction, language in zip(table["prediction"].to_pylist(), table["language"].to_pylist(), strict=True):

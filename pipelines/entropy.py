@@ -128,7 +128,7 @@ def run(job: Job, built: list[Instance]) -> Result:
     if options.token_budget is not None:
         budget = Budget(options.token_budget, options.replicates, options.seed)
         found["token_budget"] = (
-            sampled if is_budget_met(sampled, budget) else at_budget(job, corpus, budget, _sample_totals)
+            sampled if is_budget_met(sampled, budget) else at_budget(job, corpus, budget, sample_totals)
         )
     job.ledger.duplicate_ids = count_duplicate_ids(job.output, plan, instance.name)
     summary = summarise(job.output, plan, [instance], job.ledger.totals, instance.name, found)
@@ -196,12 +196,12 @@ def _computed(
         _tell(watch, report)
 
     def passes() -> dict[str, Any]:
-        runs_before = _count(job, corpus)
-        adds = _merge(job, corpus)
+        runs_before = count(job, corpus)
+        adds = merge(job, corpus)
         left = [r for r in pending if (r, instance.name) not in counts]
         score = Score(corpus, instance, len(adds), runs_before)
         job.over_ranges_here(corpus.plan, left, [score], "scoring documents", on_done=on_done)
-        metas = [_runs(corpus, r).meta for r in range(len(corpus.plan.ranges))]
+        metas = [runs_of(corpus, r).meta for r in range(len(corpus.plan.ranges))]
         if corpus.with_contexts:
             publish_contexts(corpus, len(adds), tokenizer)
         return {
@@ -212,10 +212,10 @@ def _computed(
             **summary_of(corpus, adds, tokenizer),
         }
 
-    return _until_sound(job, passes)
+    return until_sound(job, passes)
 
 
-def _until_sound(job: Job, body: Callable[[], T]) -> T:
+def until_sound(job: Job, body: Callable[[], T]) -> T:
     """Working files that turn out to be damaged are removed by whoever finds them; the body makes what is missing."""
     for _ in range(ROUNDS - 1):
         try:
@@ -225,26 +225,27 @@ def _until_sound(job: Job, body: Callable[[], T]) -> T:
     return body()
 
 
-def _count(job: Job, corpus: Corpus) -> list[int]:
+def count(job: Job, corpus: Corpus) -> list[int]:
     """The first pass, where it is missing. How many runs all ranges before each one have."""
     ranks = range(len(corpus.plan.ranges))
     missing = [r for r in ranks if counted(corpus, r) is None]
     if missing:
         over = job.over_ranges if isinstance(corpus.source, TokenSource) else job.over_ranges_here
         over(corpus.plan, missing, [Count(corpus)], "counting", on_done=lambda watch, _, found: _tell(watch, found[0]))
-    return [0, *np.cumsum([len(_runs(corpus, r).runs) for r in ranks]).tolist()]
+    return [0, *np.cumsum([len(runs_of(corpus, r).runs) for r in ranks]).tolist()]
 
 
-def _runs(corpus: Corpus, rank: int) -> RunFile:
+def runs_of(corpus: Corpus, rank: int) -> RunFile:
+    """What the first pass has made of a range. Raises DamagedError."""
     found = counted(corpus, rank)
     if found is None:
         raise DamagedError(f"{corpus.output}/{corpus.spill_name(rank)} is damaged or gone")
     return found
 
 
-def _merge(job: Job, corpus: Corpus) -> list[Adds]:
+def merge(job: Job, corpus: Corpus) -> list[Adds]:
     """The second pass: what each interval adds to the summary."""
-    files = [_runs(corpus, r) for r in range(len(corpus.plan.ranges))]
+    files = [runs_of(corpus, r) for r in range(len(corpus.plan.ranges))]
     cuts = intervals(files, corpus.packing.bits, corpus.limits.interval_entries)
     results = job.execute(
         [Merge(corpus, cuts)],
@@ -257,15 +258,15 @@ def _merge(job: Job, corpus: Corpus) -> list[Adds]:
     return [results[i][0] for i in range(len(cuts))]
 
 
-def _sample_totals(job: Job, sample: Corpus) -> list[Adds]:
+def sample_totals(job: Job, sample: Corpus) -> list[Adds]:
     """The first two passes over a sample, which need no third."""
 
     def passes() -> list[Adds]:
-        _count(job, sample)
-        return _merge(job, sample)
+        count(job, sample)
+        return merge(job, sample)
 
     try:
-        return _until_sound(job, passes)
+        return until_sound(job, passes)
     finally:
         clear(sample)
 

@@ -17,7 +17,9 @@ from functools import cache
 from typing import Literal
 
 ID = "id"
-Statistic = Literal["mean", "std", "ratio"]
+# A number by row, where rows were measured in different ways and united all the same.
+RECIPE = "recipe"
+Statistic = Literal["mean", "std", "ratio", "further"]
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,58 @@ def numeric_columns() -> dict[str, Column]:
 def columns() -> list[str]:
     """The header of the table, `id` first."""
     return [ID, *numeric_columns()]
+
+
+@cache
+def extended_columns() -> dict[str, Column]:
+    """What `--extended` adds after the published columns, by name and in order. Bounds of 95 % intervals of means are not
+    cut at what a mean can be, so only shares have bounds here."""
+    found = [
+        Column(name, name, "further", "generations", 0, _ANY, None, False)
+        for name in ("generations", "generations_kept")
+    ]
+    for s in sorted(STEMS, key=lambda s: s.name):
+        if s.ddof is not None:
+            found.append(_further(s, "n", "generations", 0))
+            found.append(_further(s, "median", s.unit, s.low, s.high))
+            found.append(_further(s, "se", s.unit, 0))
+        elif s.name == "entropy":
+            found += [_further(s, name, unit, -_ANY if unit == "bits" else 0) for name, unit in _OF_ENTROPY.items()]
+            continue
+        elif s.name == "domain_academic_pct":
+            found.append(Column("domain_n", "domain", "further", "generations", 0, _ANY, None, False))
+        low, high = (0.0, 100.0) if s.ddof is None else (-_ANY, _ANY)
+        found += [_further(s, name, s.unit, low, high) for name in ("low95", "high95")]
+    for name in RATIOS:
+        found.append(Column(f"{name}_se", name, "further", RATIO_UNIT, 0, _ANY, None, False))
+        found += [
+            Column(f"{name}_{b}", name, "further", RATIO_UNIT, -_ANY, _ANY, None, False) for b in ("low95", "high95")
+        ]
+    return {c.name: c for c in found}
+
+
+# Corrected estimates subtract, and may leave the possible range; nothing of that size does in practice.
+_OF_ENTROPY = {
+    "num_tokens": "tokens",
+    "num_contexts": "distinct contexts",
+    "median": "bits",
+    "weighted": "bits",
+    "miller_madow": "bits",
+    "chao_shen": "bits",
+    "chao_wang_jost": "bits",
+    "coverage": "share",
+    "budget_tokens": "tokens",
+    "at_budget": "bits",
+    "at_budget_low95": "bits",
+    "at_budget_high95": "bits",
+    "weighted_at_budget": "bits",
+    "weighted_at_budget_low95": "bits",
+    "weighted_at_budget_high95": "bits",
+}
+
+
+def _further(stem: Stem, name: str, unit: str, low: float, high: float = _ANY) -> Column:
+    return Column(f"{stem.name}_{name}", stem.name, "further", unit, low, high, None, False)
 
 
 def _widest(stem: Stem) -> float:

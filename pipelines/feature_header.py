@@ -6,7 +6,7 @@ import difflib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from tagcorpus.pipelines.feature_columns import ID, columns, numeric_columns
+from tagcorpus.pipelines.feature_columns import ID, RECIPE, columns, extended_columns, numeric_columns
 from tagcorpus.pipelines.feature_table import Finding
 
 
@@ -28,7 +28,9 @@ def check_header(header: Sequence[str]) -> Iterator[Finding]:
         effect = "readers rename or drop one of them, which one depends on the reader"
         yield Finding("error", "duplicate_column", "columns that are there more than once", len(twice), twice, effect)
     missing = [c for c in published if c not in header and c != ID]
-    unknown = [c for c in dict.fromkeys(header) if c not in published]
+    extra = [c for c in dict.fromkeys(header) if c not in published]
+    ours = [c for c in extra if c in extended_columns() or c == RECIPE]
+    unknown = [c for c in extra if c not in ours]
     empty_anyway = tuple(c for c in missing if numeric_columns()[c].is_always_empty)
     if gone := tuple(c for c in missing if c not in empty_anyway):
         effect = "one that was fitted on the published columns lacks a feature"
@@ -42,13 +44,17 @@ def check_header(header: Sequence[str]) -> Iterator[Finding]:
         yield Finding(
             "warning", "unknown_column", "columns that are not among the published", len(where), where, effect
         )
+    if ours:
+        found = "columns of `run features` after the published ones (--extended, --allow-mixed)"
+        effect = "one that takes every column takes these for features, too"
+        yield Finding("note", "extended_columns", found, len(ours), tuple(ours), effect)
     known = [c for c in dict.fromkeys(header) if c in published]
     if known != [c for c in published if c in known]:
         first = next(h for h, p in zip(known, (c for c in published if c in known), strict=True) if h != p)
         effect = "the order decides ties in trees, and everything where columns are taken by position"
         found = f"the published columns are in another order, from {first!r} on"
         yield Finding("warning", "column_order", found, effect=effect)
-    elif unknown and header[len(known) :] != unknown:
+    elif extra and header[len(known) :] != extra:
         yield Finding("warning", "unknown_between", "unknown columns stand between the published ones, not after them")
 
 

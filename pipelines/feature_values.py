@@ -1,6 +1,7 @@
 """The cells of a per-model feature table: are they numbers, can they be, and do they fit together?
 
-Every check looks at columns that feature_columns knows; further columns must be numeric, and are not judged otherwise.
+Every check looks at columns that feature_columns knows; further columns must be numeric, and are not judged otherwise. Those
+of `--extended` must be possible, but may be empty or constant.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator
 
-from tagcorpus.pipelines.feature_columns import AT_MOST, DOMAINS, ID, STEMS, numeric_columns
+from tagcorpus.pipelines.feature_columns import AT_MOST, DOMAINS, ID, RECIPE, STEMS, extended_columns, numeric_columns
 from tagcorpus.pipelines.feature_table import FeatureTable, Finding, decimals, kind_of, number
 
 # Computed shares of one whole may miss their sum by this.
@@ -78,11 +79,13 @@ def _readable(cells: _Cells) -> Iterator[Finding]:
 def _ranges(cells: _Cells) -> Iterator[Finding]:
     sentinels, outside = [], []
     for column in cells.columns:
-        known = numeric_columns().get(column)
+        known = numeric_columns().get(column) or extended_columns().get(column)
+        # Bounds of intervals may be any number.
+        has_sentinel = column not in extended_columns()
         for name, text, value in zip(cells.names, cells.texts[column], cells.values[column], strict=True):
             if value is None:
                 continue
-            if value == -1:
+            if value == -1 and has_sentinel:
                 sentinels.append(f"{name}: {column}")
             elif known is not None and not _within(value, known.low, known.high):
                 outside.append(
@@ -195,6 +198,8 @@ def _columns(cells: _Cells) -> Iterator[Finding]:
     by_rule: list[str] = []
     mostly, constant = [], []
     for column in cells.columns:
+        if column in extended_columns() or column == RECIPE:
+            continue
         known = numeric_columns().get(column)
         present = cells.present(column)
         filled = sum(bool(t.strip()) for t in cells.texts[column])

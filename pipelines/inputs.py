@@ -35,7 +35,17 @@ FORMATS |= {".feather": "arrow", ".ipc": "arrow"}
 COMPRESSIONS = {".gz": "gz", ".zst": "zst"}
 IGNORED_IN_FOLDERS = ("results_*", "removed_*", "*.tagcorpus")
 # What a run puts into its output folder.
-ROOMS = ("plan", "attributes", "quarantine", "filtered", "summary", "runs", "predicted_domains.csv")
+ROOMS = (
+    "plan",
+    "attributes",
+    "quarantine",
+    "filtered",
+    "summary",
+    "runs",
+    "predicted_domains.csv",
+    "features.csv",
+    "features.parquet",
+)
 KINDS_TOLD = 8
 # What is read ahead of a store's file that is read from front to back.
 AHEAD_BYTES = 4 << 20

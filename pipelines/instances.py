@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines.config import DomainOptions, Options, check_sections
+from tagcorpus.pipelines.config import DomainOptions, FeaturesOptions, Options, check_sections
 from tagcorpus.pipelines.sidecars import Instance
 from tagcorpus.taggers import Tagger, load
 
@@ -18,7 +18,10 @@ def build(options: Options, instances: Mapping[str, str]) -> list[Instance]:
     found = []
     for name, tagger_name in instances.items():
         parameters: dict[str, Any] = options.parameters.get(name, {})
-        if isinstance(options, DomainOptions):
+        is_with_budget = isinstance(options, DomainOptions) or (
+            isinstance(options, FeaturesOptions) and tagger_name == "domain"
+        )
+        if is_with_budget:
             tagger = load(tagger_name, parameters, name)
             if not options.dry_run:
                 tagger.check_access()  # type: ignore[attr-defined]

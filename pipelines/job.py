@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import ConfigError, unknown_name
-from tagcorpus.pipelines import inputs, remote
-from tagcorpus.pipelines.config import Options
+from tagcorpus.pipelines import inputs, models, remote
+from tagcorpus.pipelines.config import FeaturesOptions, Options
 from tagcorpus.pipelines.display import Display, Watch
 from tagcorpus.pipelines.documents import Reading
 from tagcorpus.pipelines.duplicates import count_duplicate_ids
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 EXECUTORS = ("local", "ray", "slurm")
 # Pipelines whose work is their taggers'; a dry run begins some of it to see what it costs.
-PROBED = ("tag", "filter", "domain")
+PROBED = ("tag", "filter", "domain", "features")
 RESULT_SUFFIXES = (".csv", ".json", ".parquet")
 
 
@@ -85,6 +85,7 @@ class Job:
         self.workers = options.workers or default_workers()
         self._open = contextlib.ExitStack()
         self._crew = self._open.enter_context(Crew())
+        self.models: models.Models | None = None
         self.files = self._find()
         self.result_file, folder = self._output()
         self.output = Folder(folder)
@@ -131,7 +132,12 @@ class Job:
             inputs.spool_stdin(copy)
         skipped: Counter[str] = Counter()
         outputs = [p for p in (options.output, options.work) if p]
-        found = inputs.find(options.input, options.glob, options.exclude, copy, outputs=outputs, skipped=skipped)
+        how: dict[str, Any] = {"outputs": outputs, "skipped": skipped}
+        if isinstance(options, FeaturesOptions) and options.group_by is None:
+            self.models = models.find(options.input, options.glob, options.exclude, copy, **how)
+            found = self.models.all_files()
+        else:
+            found = inputs.find(options.input, options.glob, options.exclude, copy, **how)
         if skipped:
             self.display.say(inputs.skipped_told(skipped))
         return found
@@ -152,6 +158,8 @@ class Job:
             raise ConfigError("--input - (standard input) with an --output file needs --work FOLDER")
         if "://" in first:
             raise ConfigError("remote input needs --output FOLDER" + (" or --work FOLDER" if wanted else ""))
+        if isinstance(options, FeaturesOptions):
+            first = wanted or options.models or first
         return wanted, default_folder(first, options)
 
     def _check_result_file(self, path: str) -> None:
@@ -246,8 +254,16 @@ class Job:
         self._tell_standing(plan, before, len(before.pending(len(plan.ranges), instances)), len(instances))
         return before
 
-    def compute(self, plan: Plan, instances: Sequence[Instance], before: Standing, *, threads: bool = False) -> None:
-        """Compute and publish what `before` lacks."""
+    def compute(
+        self,
+        plan: Plan,
+        instances: Sequence[Instance],
+        before: Standing,
+        *,
+        threads: bool = False,
+        around: tuple[Sequence[PipelineStep], Sequence[PipelineStep]] = ((), ()),
+    ) -> None:
+        """Compute and publish what `before` lacks. `around`: steps to go before and after those of the taggers."""
         claim(self.output, instances, is_forced=self.options.overwrite)
         todo = before.todo(len(plan.ranges), instances)
         pending = before.pending(len(plan.ranges), instances)
@@ -272,7 +288,7 @@ class Job:
                     )
                 steps: list[PipelineStep] = [Read(plan, self.reading, todo)]
                 steps += known_ids(self.output, plan, self.reading, instances, todo)
-                steps += [Tag(i) for i in instances]
+                steps += [*around[0], *(Tag(i) for i in instances), *around[1]]
                 steps.append(Publish(self.output, plan, self.reading, instances, todo))
                 self.over_ranges(plan, pending, steps, self.pipeline, threads=threads, on_done=on_done)
         except BaseException:

@@ -39,7 +39,13 @@ class Ledger:
         counts: Mapping[tuple[int, str], Counts],
         seconds: Mapping[int, float],
     ) -> None:
-        """Enter every range of the plan. counts: by rank and instance; seconds: of the ranks computed in this run."""
+        """Enter every range of the plan. counts: by rank and instance; seconds: of the ranks computed in this run.
+
+        A later pass of the same run over the same plan adds its instances' failures and its seconds.
+        """
+        if self.ranges:
+            self._enter_again(instances, counts, seconds)
+            return
         for rank, (planned, k) in enumerate(plan.ranges):
             own = [counts[rank, i.name] for i in instances if (rank, i.name) in counts]
             if len(own) < len(instances):
@@ -50,6 +56,24 @@ class Ledger:
             self.totals.add(read)
             when = {"seconds": round(seconds[rank], 3)} if rank in seconds else {"is_resumed": True}
             self.ranges.append({"input": planned.file.name, "range": k, "is_done": True, **read.to_json(), **when})
+
+    def _enter_again(
+        self,
+        instances: Sequence[Instance],
+        counts: Mapping[tuple[int, str], Counts],
+        seconds: Mapping[int, float],
+    ) -> None:
+        for rank, entry in enumerate(self.ranges):
+            own = [counts[rank, i.name] for i in instances if (rank, i.name) in counts]
+            if not entry["is_done"] or len(own) < len(instances):
+                entry["is_done"] = False
+                continue
+            failed = Counter({r: n for c in own for r, n in c.quarantined.items() if r.startswith("tagger:")})
+            self.totals.quarantined.update(failed)
+            entry["quarantined"] = dict(sorted((failed + Counter(entry["quarantined"])).items()))
+            if rank in seconds:
+                entry.pop("is_resumed", None)
+                entry["seconds"] = round(entry.get("seconds", 0) + seconds[rank], 3)
 
     def verdict(self, max_quarantined: float | None, quarantine: str) -> tuple[int, list[str]]:
         """Exit code of a run that came to its end, and the sentences that explain it.

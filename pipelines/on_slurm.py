@@ -72,6 +72,11 @@ def launch(pipeline: str, options: Options, display: Display) -> Result:
 
 
 def _check(pipeline: str, options: Options) -> None:
+    if pipeline == "features":
+        raise ConfigError(
+            "--executor slurm computes one pass over the ranges, and features takes several: compute its taggers with "
+            "`tagcorpus run tag --executor slurm` into the same --output, then run features there with --executor local or ray"
+        )
     shared = "a folder that the launcher and all nodes share"
     if any(inputs.label_and_path(a)[1] == "-" for a in options.input):
         raise ConfigError(
@@ -110,11 +115,11 @@ class LaunchJob(Job):
         super().__init__(pipeline, options, display)
         self._asked_for = options
 
-    def compute(self, plan: Plan, instances: Sequence[Instance], before: Standing, *, threads: bool = False) -> None:
+    def compute(self, plan: Plan, instances: Sequence[Instance], before: Standing, **how: Any) -> None:
         if not before.pending(len(plan.ranges), instances):
             self.over_ranges(plan, [], [], self.pipeline)
         try:
-            super().compute(plan, instances, before, threads=threads)
+            super().compute(plan, instances, before, **how)
         except Submitted:
             claim(self.output, instances)  # given back where a run ends before its first part, which is still to come
             raise

@@ -10,9 +10,9 @@ import io
 import json
 import pickle
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -39,6 +39,14 @@ class Instance:
     name: str
     tagger_name: str
     tagger: Tagger
+    chosen: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """By a file's name, what decides which of its rows are tagged at all; empty: all rows of all files are."""
+    is_whole_enough: bool = False
+    """With `chosen`: whether parts of all rows, as another run may have published them, are as good."""
+
+    def choice_in(self, file_name: str) -> dict[str, Any]:
+        """What is to be added to `identity` for the parts of a file: what decides which of its rows are tagged."""
+        return {"chosen": self.chosen[file_name]} if file_name in self.chosen else {}
 
     def identity(self) -> dict[str, Any]:
         """What decides its output. `version` covers the code of a plug-in file too, so that parts of changed code are
@@ -53,10 +61,19 @@ class Instance:
         """A tagger out of a plug-in file takes its file along: a worker has no other way to the code. The version goes with
         it too, as that of some depends on what is installed."""
         tagger = self.tagger
-        return _unpacked, (self.name, self.tagger_name, tagger.version, file_of(tagger), pickle.dumps(tagger))
+        rest = (dict(self.chosen), self.is_whole_enough)
+        return _unpacked, (self.name, self.tagger_name, tagger.version, file_of(tagger), pickle.dumps(tagger), *rest)
 
 
-def _unpacked(name: str, tagger_name: str, version: str, code: TaggerFile | None, pickled: bytes) -> Instance:
+def _unpacked(
+    name: str,
+    tagger_name: str,
+    version: str,
+    code: TaggerFile | None,
+    pickled: bytes,
+    chosen: dict[str, Any],
+    is_whole_enough: bool,
+) -> Instance:
     if code is not None:
         code.load()
     tagger: Tagger = pickle.loads(pickled)
@@ -65,7 +82,7 @@ def _unpacked(name: str, tagger_name: str, version: str, code: TaggerFile | None
             f"node {platform.node()} would compute {name!r} with version {tagger.version} of the tagger {tagger_name!r}, the "
             f"launcher has {version}: results could differ; install the same packages there"
         )
-    return Instance(name, tagger_name, tagger)
+    return Instance(name, tagger_name, tagger, chosen, is_whole_enough)
 
 
 def needed(instances: Iterable[Instance]) -> tuple[str, ...]:
@@ -160,21 +177,23 @@ def standing(output: Folder, plan: Plan, reading: Reading, instances: Iterable[I
     """Compare every published part of these instances with what the plan asks for."""
     ranges = plan.ranges
     published = {i.name: set(output.files(f"attributes/{i.name}")) for i in instances}
-    asked: list[tuple[int, Instance, str, str]] = []
+    asked: list[tuple[int, Instance, str, set[str]]] = []
     for instance in instances:
         identity = instance.identity()
         for rank, (planned, k) in enumerate(ranges):
             name = part_name(instance.name, planned.file.name, k)
             if name in published[instance.name]:
-                asked.append((rank, instance, name, part_key(planned, k, reading, identity)))
+                choices = [instance.choice_in(planned.file.name), *([{}] if instance.is_whole_enough else [])]
+                keys = {part_key(planned, k, reading, identity | c) for c in choices}
+                asked.append((rank, instance, name, keys))
     quarantined = set(output.files("quarantine")) if asked else set()
     done: dict[tuple[int, str], Counts] = {}
     with ThreadPoolExecutor(1 if output.is_local else 32) as pool:
-        for (rank, instance, _, key), stored in zip(
+        for (rank, instance, _, keys), stored in zip(
             asked, pool.map(lambda a: stored_part(output, a[2]), asked), strict=True
         ):
             planned, k = ranges[rank]
-            if stored and stored.key == key and _needed(planned, k, instance, stored.counts) <= quarantined:
+            if stored and stored.key in keys and _needed(planned, k, instance, stored.counts) <= quarantined:
                 done[rank, instance.name] = stored.counts
     return Standing(done, len(asked) - len(done))
 
@@ -195,7 +214,7 @@ def claim(output: Folder, instances: Iterable[Instance], *, is_forced: bool = Fa
     from now on, and parts of the others count as stale until they are replaced one by one.
     """
     for instance in instances:
-        if is_forced or not is_claimed(output, instance):
+        if is_forced or not is_claimed(output, instance) or _is_chosen_anew(output, instance):
             output.publish(_claim_name(instance), json.dumps(_claim(instance), indent=1).encode())
 
 
@@ -231,7 +250,12 @@ def _claim(instance: Instance) -> dict[str, Any]:
         {"name": f.name, "type": str(f.type), **{k.decode(): v.decode() for k, v in (f.metadata or {}).items()}}
         for f in instance.tagger.columns
     ]
-    return {**instance.identity(), "columns": columns}
+    return {**instance.identity(), **({"chosen": dict(instance.chosen)} if instance.chosen else {}), "columns": columns}
+
+
+def _is_chosen_anew(output: Folder, instance: Instance) -> bool:
+    stored = json.loads(output.read(_claim_name(instance)) or b"{}")
+    return bool(instance.chosen) and stored.get("chosen") != instance.chosen
 
 
 def _is_other_version(stored: dict[str, Any], identity: dict[str, Any]) -> bool:

@@ -177,7 +177,7 @@ def _instances(
         if not {"tagger", "version", "parameters"} <= set(identity):
             continue  # damaged: the next run writes it anew
         recorded = cast(Tagger, _Recorded(identity["version"], identity["parameters"]))
-        instance = Instance(name, identity["tagger"], recorded)
+        instance = Instance(name, identity["tagger"], recorded, identity.get("chosen", {}), is_whole_enough=True)
         stand = _standing(folder, groups, instance, commands)
         total = Counts()
         for counts in stand.done.values():

@@ -39,6 +39,8 @@ class TaggedBatch:
     wanted: frozenset[str]
     attributes: dict[str, pa.RecordBatch] = field(default_factory=dict)
     failures: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    counts: Counts = field(default_factory=Counts)
+    """The reader's own; until the next batch is asked for, what it has counted up to the end of this one."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class Read(PipelineStep):
         planned, k = self.ranges[rank]
         reader = RangeReader(planned.file, planned.ranges[k], self.reading)
         for batch in reader:
-            yield TaggedBatch(batch, self.todo[rank])
+            yield TaggedBatch(batch, self.todo[rank], counts=reader.counts)
         yield RangeEnd(reader.counts, reader.quarantine)
 
 
@@ -234,7 +236,8 @@ class Publish(PipelineStep):
         publish_quarantine(self.output, quarantine_name(planned.file.name, k), end.quarantine)
         for name in wanted:
             publish_quarantine(self.output, quarantine_name(planned.file.name, k, name), failures[name])
-            key = part_key(planned, k, self.reading, self.identities[name])
+            identity = self.identities[name] | self.instances[name].choice_in(planned.file.name)
+            key = part_key(planned, k, self.reading, identity)
             schema = self.instances[name].tagger.columns
             write_part(self.output, part_name(name, planned.file.name, k), schema, columns[name], key, counts[name])
         yield RangeReport(rank, counts, time.perf_counter() - started)

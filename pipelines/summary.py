@@ -55,7 +55,7 @@ def summarise(
         "counts": totals.to_json(),
         **(more or {}),
         "instances": {
-            i.name: {**i.identity(), "columns": _columns(_Parts(output, plan, i, kept_rows), i)} for i in instances
+            i.name: {**i.identity(), "columns": columns_of(Parts(output, plan, i, kept_rows), i)} for i in instances
         },
     }
     output.publish(f"summary/{pipeline}.json", json.dumps(value, indent=1, allow_nan=False).encode())
@@ -63,7 +63,7 @@ def summarise(
     return value
 
 
-def _columns(parts: _Parts, instance: Instance) -> dict[str, Any]:
+def columns_of(parts: Parts, instance: Instance) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for field in instance.tagger.columns:
         if pa.types.is_boolean(field.type):
@@ -79,7 +79,7 @@ def _columns(parts: _Parts, instance: Instance) -> dict[str, Any]:
     return found
 
 
-class _Parts:
+class Parts:
     """An instance's parts, column by column, in plan order."""
 
     def __init__(self, output: Folder, plan: Plan, instance: Instance, kept_rows: int) -> None:

@@ -45,22 +45,28 @@ def at_budget(job: Job, corpus: Corpus, budget: Budget, totals: Callable[[Job, C
     totals  counts a corpus, and says what each piece of it adds to a summary
     """
     n_tokens, samples = _samples(job, corpus, budget)
-    figures = [_figures(totals(job, sample)) for sample in samples]
-    common = [k for k in figures[0] if all(isinstance(f[k], float) for f in figures)]
-    intervals = {k: interval([f[k] for f in figures]) for k in common}
+    sizes = [(s.source.n_tokens, s.source.n_documents) for s in samples if isinstance(s.source, SampledSource)]
+    return put_together(budget, n_tokens, sizes, [figures(totals(job, sample)) for sample in samples])
+
+
+def put_together(
+    budget: Budget, n_tokens: int, sizes: Sequence[tuple[int, int]], found: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    """n_tokens: of the whole; sizes and found: tokens, documents and figures of every replicate."""
+    common = [k for k in found[0] if all(isinstance(f[k], float) for f in found)]
+    intervals = {k: interval([f[k] for f in found]) for k in common}
     return {
         **dataclasses.asdict(budget),
         "of_corpus": budget.tokens / n_tokens,
         **{k: {"mean": m, "low": low, "high": high} for k, (m, low, high) in intervals.items()},
         "samples": [
-            {"tokens": s.source.n_tokens, "documents": s.source.n_documents, **f}
-            for s, f in zip(samples, figures, strict=True)
-            if isinstance(s.source, SampledSource)
+            {"tokens": tokens, "documents": documents, **f} for (tokens, documents), f in zip(sizes, found, strict=True)
         ],
     }
 
 
-def _figures(adds: Sequence[Adds]) -> dict[str, Any]:
+def figures(adds: Sequence[Adds]) -> dict[str, Any]:
+    """Of a sample, from what each piece of it adds to a summary."""
     total = {k: sum(a[k] for a in adds) for k in ("unweighted", "weighted", "n_contexts", "n_positions")}
     return {
         "num_unique_contexts": total["n_contexts"],

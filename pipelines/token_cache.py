@@ -207,6 +207,44 @@ class Seed(PipelineStep):
                 yield item
 
 
+class Fill(PipelineStep):
+    """Tokenises what is read, gives the batches their ids, and publishes ranges' parts of the cache where there are none.
+
+    wanted  ranks to do that for; the batches of others pass as they are
+    """
+
+    type = "fill"
+    name = "Fill"
+
+    def __init__(self, source: TokenSource, wanted: frozenset[int]) -> None:
+        super().__init__()
+        self.source, self.wanted = source, wanted
+
+    def run(
+        self,
+        data: Iterable[TaggedBatch | RangeEnd],
+        rank: int = 0,
+        world_size: int = 1,  # noqa: ARG002
+    ) -> Iterator[TaggedBatch | RangeEnd]:
+        if rank not in self.wanted:
+            yield from data
+            return
+        source = self.source
+        planned, k = source.plan.ranges[rank]
+        dtype = np.dtype(np.uint16 if source.tokenizer.n_vocab <= 1 << 16 else np.uint32)
+        key = token_part_key(planned, k, source.reading, source.fingerprint)
+        with contextlib.closing(PartWriter(key, dtype)) as part:
+            for item in data:
+                if isinstance(item, TaggedBatch):
+                    tokens = _tokenised(item.documents, source.tokenizer, dtype)
+                    seed(item.documents, source.fingerprint, tokens)
+                    part.add(tokens, item.counts)
+                else:
+                    part.end(item.counts, quarantine_lines(item.quarantine))
+                    part.publish(source.output, token_part_name(source.fingerprint, planned.file.name, k))
+                yield item
+
+
 def seed(batch: DocumentBatch, tokenizer: str, tokens: TokenBatch) -> bool:
     """Make these the ids of the batch under the tokenizer of that fingerprint. False, and nothing done, where they are of
     other documents."""

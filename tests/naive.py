@@ -315,3 +315,33 @@ def code_measures(tree: Any, source: bytes, nodes: Any) -> dict[str, list[Any]]:
         "n_definitions": [len({*functions, *variables})],
         "n_calls": [len(calls)],
     }
+
+
+def feature_row(rows: Sequence[dict[str, Any]], stems: dict[str, int], min_kept_share: str) -> dict[str, float | None]:
+    """Twin of pipelines.feature_statistics, entropy left out.
+
+    rows   one a document: every stem and keyword by its name, is_kept, prediction, language, stage; None where missing
+    stems  with a value per document, and the ddof of each
+    """
+    found: dict[str, float | None] = {}
+    kept = [r for r in rows if r["is_kept"]]
+    for stem, ddof in stems.items():
+        values = [r[stem] for r in kept if r[stem] is not None]
+        tagged = sum(r[stem] is not None for r in rows)
+        is_enough = bool(values) and Fraction(len(values), tagged) >= Fraction(min_kept_share)
+        found[f"{stem}_mean"] = float(statistics.mean(map(Fraction, values))) if is_enough else None
+        deviation = statistics.stdev if ddof else statistics.pstdev
+        found[f"{stem}_std"] = float(deviation(map(Fraction, values))) if is_enough and len(values) > ddof else None
+    asked = [r for r in kept if r["stage"] != "not_selected" and r["prediction"] is not None]
+    counted = [r for r in asked if r["prediction"] not in ("unknown", "incoherent")]
+    for domain in ("academic", "books", "code", "reference", "specific_datasets", "web"):
+        share = 100 * sum(r["prediction"] == domain for r in counted) / len(counted) if counted else 0.0
+        found[f"domain_{domain}_pct_mean"] = share if asked or not kept else None
+    english = sum(r["language"] == "en" for r in counted)
+    found["pct_english_mean"] = 100 * english / len(counted) if counted else None
+    for name in ("question_words", "imperative_verbs", "conjunctions", "instruction_words", "numbers"):
+        pairs = [(r[name], r["char_len"]) for r in kept if r[name] is not None and r["char_len"] is not None]
+        characters = sum(n for _, n in pairs)
+        column = f"{name.replace('instruction_', 'instructions_')}_ratio"
+        found[column] = float(Fraction(100_000 * sum(m for m, _ in pairs), characters)) if characters else None
+    return found

@@ -18,7 +18,7 @@ import tagcorpus
 from tagcorpus.errors import ConfigError, OutputError
 from tagcorpus.pipelines.config import EntropyOptions, load_options
 from tagcorpus.pipelines.display import Display
-from tagcorpus.pipelines.entropy import _corpus, _count, _merge, _packed
+from tagcorpus.pipelines.entropy import _corpus, _packed, count, merge
 from tagcorpus.pipelines.entropy_plan import check_disk
 from tagcorpus.pipelines.job import Job
 from tagcorpus.pipelines.storage import Folder
@@ -270,9 +270,9 @@ def begun(path: Path, output: Path, merged: bool) -> None:
     job = Job("entropy", options, Display(quiet=True))
     tokenizer = load("p50k_base")
     corpus, _ = _corpus(job, job.plan(), _packed(options, tokenizer), tokenizer)
-    _count(job, corpus)
+    count(job, corpus)
     if merged:
-        _merge(job, corpus)
+        merge(job, corpus)
     job.close()
 
 

@@ -22,9 +22,8 @@ RANGES = 8
 
 
 @pytest.fixture(scope="module")
-def ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
-    cache = tmp_path_factory.getbasetemp() / "cache"  # the one of conftest.py
-    with driver(tmp_path_factory.mktemp("ray"), {"XDG_CACHE_HOME": str(cache)}) as found:
+def ray(tmp_path_factory: pytest.TempPathFactory, caches: Path) -> Iterator[Driver]:
+    with driver(tmp_path_factory.mktemp("ray"), {"XDG_CACHE_HOME": str(caches)}) as found:
         yield found
 
 

@@ -1,0 +1,206 @@
+"""The entropy of one group of a feature table, counted by one worker in its memory: of its kept documents alone.
+
+Also the source of token ids that leaves out what is not kept, and what becomes of the counts: the figures of `run entropy`,
+from the same integers, as the file that a group has (feature_groups.entropy_name).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import xxhash
+from datatrove.pipeline.base import PipelineStep
+
+from tagcorpus.kernels.entropy import conditional_entropy, counts_of_counts, exact_sums
+from tagcorpus.kernels.ngrams import count_ngrams
+from tagcorpus.pipelines.entropy_plan import Corpus, n_positions
+from tagcorpus.pipelines.entropy_summary import Adds, mean, spectrum
+from tagcorpus.pipelines.estimators import estimate
+from tagcorpus.pipelines.feature_groups import Group, entropy_name
+from tagcorpus.pipelines.features_kept import Rows, kept
+from tagcorpus.pipelines.ranges import Counts
+from tagcorpus.pipelines.sidecars import Instance
+from tagcorpus.pipelines.summary import percentiles
+from tagcorpus.pipelines.token_budget import Budget, figures, places, put_together
+from tagcorpus.pipelines.token_cache import TokenSource
+from tagcorpus.pipelines.token_parts import TokenBatch
+
+
+class KeptSource:
+    """Token ids of the kept documents of a group. In the shape of a TokenSource."""
+
+    def __init__(self, source: TokenSource, filter_: Instance, group: Group) -> None:
+        self.source, self.filter_, self.group = source, filter_, group
+        told = json.dumps([filter_.identity(), repr(group.where)], sort_keys=True)
+        self.fingerprint = f"{source.fingerprint} kept {xxhash.xxh3_64_hexdigest(told.encode())}"
+
+    def open(self, rank: int) -> KeptRange:
+        planned, k = self.source.plan.ranges[rank]
+        rows = kept(self.source.output, self.filter_, planned, k, self.group.where)
+        return KeptRange(self.source.open(rank), rows)
+
+
+class KeptRange(Iterator[TokenBatch]):
+    """A range's batches without the documents that are not kept; `counts` are those of the whole range."""
+
+    def __init__(self, opened: Any, rows: Rows) -> None:
+        self._opened, self._rows = opened, rows
+
+    @property
+    def counts(self) -> Counts:
+        found: Counts = self._opened.counts
+        return found
+
+    def __next__(self) -> TokenBatch:
+        batch = next(self._opened)
+        taken = self._rows.next(batch.row, batch.sub)
+        sizes = np.diff(batch.offsets)
+        return TokenBatch(
+            batch.row[taken],
+            batch.sub[taken],
+            batch.id.filter(pa.array(taken)),
+            batch.ids[np.repeat(taken, sizes)],
+            np.concatenate([[0], np.cumsum(sizes[taken])]),
+        )
+
+
+class Drain(PipelineStep):
+    """Reads the ids of a range to their end, which puts them into the cache. Yields nothing."""
+
+    type = "drain"
+    name = "Drain"
+
+    def __init__(self, source: TokenSource) -> None:
+        super().__init__()
+        self.source = source
+
+    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[None]:  # noqa: ARG002
+        for _ in self.source.open(rank):
+            pass
+        yield from ()
+
+
+class GroupEntropy(PipelineStep):
+    """Publishes the entropy of one group a rank, and yields it; None, and nothing done, where it has too many positions."""
+
+    type = "entropy"
+    name = "GroupEntropy"
+
+    def __init__(
+        self,
+        corpora: Sequence[Corpus],
+        groups: Sequence[Group],
+        keys: Sequence[str],
+        most_positions: int,
+        budget: Budget | None,
+    ) -> None:
+        super().__init__()
+        self.corpora, self.groups, self.keys = corpora, groups, keys
+        self.most_positions, self.budget = most_positions, budget
+
+    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[dict[str, Any] | None]:  # noqa: ARG002
+        corpus, budget = self.corpora[rank], self.budget
+        held = _gathered(corpus, self.most_positions, budget)
+        if held is None:
+            yield None
+            return
+        tokenizer = corpus.source.source.fingerprint if isinstance(corpus.source, KeptSource) else ""
+        adds, median = _counted(held.ids, held.offsets, corpus)
+        sizes = {"num_documents": len(held.offsets) - 1, "num_tokens": len(held.ids)}
+        value = value_of(self.keys[rank], tokenizer, sizes, [adds], median)
+        if budget is not None and len(held.ids) >= budget.tokens:
+            value["token_budget"] = held.at(budget, corpus)
+        publish(corpus, self.groups[rank], value)
+        yield value
+
+
+@dataclasses.dataclass(frozen=True)
+class _Held:
+    """The kept documents of a group: ids [n_tokens], offsets int64 [n_docs + 1], and with a budget of every replicate the
+    documents' places uint64 [n_docs]."""
+
+    ids: npt.NDArray[Any]
+    offsets: npt.NDArray[np.int64]
+    places: Sequence[npt.NDArray[np.uint64]]
+
+    def at(self, budget: Budget, corpus: Corpus) -> dict[str, Any]:
+        """As token_budget.at_budget."""
+        sizes = np.diff(self.offsets)
+        taken, found = [], []
+        for place in self.places:
+            order = np.argsort(place, kind="stable")
+            n = int(np.searchsorted(np.cumsum(sizes[order]), budget.tokens, side="right"))
+            chosen = np.zeros(len(sizes), bool)
+            chosen[order[:n]] = True
+            ids = self.ids[np.repeat(chosen, sizes)]
+            offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes[chosen])])
+            taken.append((len(ids), n))
+            found.append(figures([_counted(ids, offsets, corpus)[0]]))
+        return put_together(budget, len(self.ids), taken, found)
+
+
+def _gathered(corpus: Corpus, most_positions: int, budget: Budget | None) -> _Held | None:
+    held: list[TokenBatch] = []
+    found: list[list[npt.NDArray[np.uint64]]] = [[] for _ in range(budget.replicates if budget else 0)]
+    positions = 0
+    for rank, (planned, _) in enumerate(corpus.plan.ranges):
+        for batch in corpus.source.open(rank):
+            positions += n_positions(np.diff(batch.offsets), corpus.packing.n)
+            if positions > most_positions:
+                return None
+            held.append(batch)
+            for r, places_ in enumerate(found):
+                assert budget is not None
+                places_.append(places(planned.file.name, batch.row, batch.sub, budget.seed, r))
+    starts = np.cumsum([0, *(len(b.ids) for b in held)])
+    offsets = [b.offsets[1:] + s for b, s in zip(held, starts, strict=False)]
+    none = np.zeros(0, np.uint64)
+    return _Held(
+        np.concatenate([b.ids for b in held]) if held else np.zeros(0, np.uint32),
+        np.concatenate([np.zeros(1, np.int64), *offsets]),
+        [np.concatenate([none, *p]) for p in found],
+    )
+
+
+def _counted(ids: npt.NDArray[Any], offsets: npt.NDArray[np.int64], corpus: Corpus) -> tuple[Adds, float | None]:
+    """What the documents add to a summary, and the median over contexts."""
+    keys, counts = count_ngrams(ids, offsets, corpus.packing)
+    entropies = conditional_entropy(keys, counts, corpus.packing)
+    adds: Adds = {
+        **exact_sums(entropies)._asdict(),
+        "entry_spectrum": [v.tolist() for v in counts_of_counts(counts)],
+        "context_spectrum": [v.tolist() for v in counts_of_counts(entropies.counts)],
+    }
+    bits = entropies.entropy_bits
+    if not len(bits):
+        return adds, None
+    return adds, percentiles(lambda: iter([bits]), len(bits), (50,))[0]
+
+
+def value_of(
+    key: str, tokenizer: str, sizes: Mapping[str, int], adds: Sequence[Adds], median: float | None
+) -> dict[str, Any]:
+    """What is kept of a group: its figures, from what pieces of it add to a summary."""
+    total = {k: sum(a[k] for a in adds) for k in ("unweighted", "weighted", "n_contexts", "n_positions")}
+    return {
+        "key": key,
+        "tokenizer": tokenizer,
+        **sizes,
+        "mean_corpus_entropy": mean(total["unweighted"], total["n_contexts"]),
+        "median_corpus_entropy": median,
+        "weighted_mean_entropy": mean(total["weighted"], total["n_positions"]),
+        "num_unique_contexts": total["n_contexts"],
+        "total_contexts": total["n_positions"],
+        "estimates": estimate(spectrum(adds, "entry_spectrum"), spectrum(adds, "context_spectrum")),
+    }
+
+
+def publish(corpus: Corpus, group: Group, value: Mapping[str, Any]) -> None:
+    """As the file of the group."""
+    corpus.output.publish(entropy_name(group.id), json.dumps(value, indent=1).encode())

@@ -1,0 +1,134 @@
+"""The sidecars of one range as columns of numbers, joined by (row, sub): what a feature table's statistics are made of.
+
+Parts of one range have the same rows in the same order when the same run made them; nothing here relies on it. Rows that
+a part does not have count as not tagged; rows that the filter's part does not have are an error.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tagcorpus.errors import InputError
+from tagcorpus.pipelines.feature_columns import RATIOS, STEMS
+from tagcorpus.pipelines.feature_groups import Group, Where
+from tagcorpus.pipelines.plan import PlannedFile
+from tagcorpus.pipelines.sidecars import Instance, part_name
+from tagcorpus.pipelines.storage import Folder
+
+FILTER = "repetition"
+# Why a row without a verdict is not kept: its tagger failed, and the row is in quarantine.
+NO_VERDICT = "no_verdict"
+
+# The tagger behind a stem, and its column there.
+SOURCES: dict[str, tuple[str, str]] = {
+    "char_len": ("length", "char_len"),
+    **{name: ("tokens", name) for name in ("num_tokens", "unique_tokens", "ttr")},
+    "content_function_ratio": ("syntax", "content_function_ratio"),
+    **{s.name: ("syntax", s.name.partition("_parse_")[2]) for s in STEMS if "_parse_" in s.name},
+    "edu_classifier": ("quality", "edu_classifier"),
+}
+# The published spelling of one differs from the tagger's.
+KEYWORDS: dict[str, str] = {
+    name: name.removesuffix("_ratio").replace("instructions_", "instruction_") for name in RATIOS
+}
+
+Floats = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.intp]
+
+
+class RangeRows:
+    """One range of a planned file. `instances`: by role, a tagger's name as in SOURCES, `keywords`, `domain` and FILTER."""
+
+    def __init__(self, output: Folder, planned: PlannedFile, k: int, instances: Mapping[str, Instance]) -> None:
+        self._output, self._planned, self._k, self._instances = output, planned, k, instances
+
+    @cached_property
+    def _base(self) -> tuple[npt.NDArray[np.int64], pa.Table]:
+        """Keys of all rows, ascending, and the filter's columns of them."""
+        role = FILTER if FILTER in self._instances else next(iter(self._instances))
+        return self._part(self._instances[role].name, ["is_kept"] if role == FILTER else [])
+
+    def fresh(self) -> RangeRows:
+        """The same range, with nothing of it in memory."""
+        return RangeRows(self._output, self._planned, self._k, self._instances)
+
+    @property
+    def n(self) -> int:
+        return len(self._base[0])
+
+    @cached_property
+    def kept(self) -> npt.NDArray[np.bool_]:
+        """bool [n]: which rows the filter keeps; all where there is none."""
+        table = self._base[1]
+        if "is_kept" not in table.column_names:
+            return np.ones(self.n, bool)
+        found: npt.NDArray[np.bool_] = pc.fill_null(table["is_kept"], False).to_numpy()
+        return found
+
+    def removed(self, rows: Rows) -> Counter[str]:
+        """Why rows among these are not kept, with how many."""
+        gone = rows[~self.kept[rows]]
+        if not len(gone):
+            return Counter()
+        _, table = self._part(self._instances[FILTER].name, ["reason"])
+        return Counter(r or NO_VERDICT for r in table["reason"].take(pa.array(gone)).to_pylist())
+
+    def rows_of(self, group: Group) -> Rows:
+        """Which rows are the group's, by position here, ascending."""
+        if group.where is None:
+            return np.arange(self.n)
+        return np.flatnonzero(self._mask(group.where))
+
+    def numbers(self, role: str, columns: Sequence[str]) -> dict[str, Floats]:
+        """float64 [n] of each column; NaN where there is no finite number."""
+        table, _ = self._joined(self._instances[role].name, columns)
+        return {name: _floats(table[name]) for name in columns}
+
+    def texts(self, role: str, columns: Sequence[str]) -> tuple[pa.Table, npt.NDArray[np.bool_]]:
+        """The columns as they are, and bool [n]: which rows the sidecar has at all."""
+        return self._joined(self._instances[role].name, columns)
+
+    def _mask(self, where: Where) -> npt.NDArray[np.bool_]:
+        table, _ = self._joined(where.instance, [where.column])
+        found: npt.NDArray[np.bool_] = where.mask(table[where.column]).to_numpy(zero_copy_only=False)
+        return found
+
+    def _joined(self, instance: str, columns: Sequence[str]) -> tuple[pa.Table, npt.NDArray[np.bool_]]:
+        keys = self._base[0]
+        own, table = self._part(instance, columns)
+        if np.array_equal(own, keys):
+            return table, np.ones(len(keys), bool)
+        at = np.searchsorted(own, keys)
+        is_there = (own[np.minimum(at, len(own) - 1)] == keys) if len(own) else np.zeros(len(keys), bool)
+        if int(is_there.sum()) != len(own):
+            raise InputError(
+                f"range {self._k} of {self._planned.file.name}: the sidecar {instance!r} has rows that the others have not; "
+                "run the pipeline again, which makes what is out of date anew"
+            )
+        return table.take(pa.array(at, mask=~is_there)), is_there
+
+    def _part(self, instance: str, columns: Sequence[str]) -> tuple[npt.NDArray[np.int64], pa.Table]:
+        """(key of every row, these columns)."""
+        name = part_name(instance, self._planned.file.name, self._k)
+        try:
+            with self._output.open(name) as file:
+                table = pq.read_table(file, columns=["row", "sub", *columns], use_threads=False)
+        except FileNotFoundError as error:
+            raise InputError(f"{self._output}/{name} is missing: the run is incomplete, run it again") from error
+        row: npt.NDArray[Any] = table["row"].to_numpy() - self._planned.ranges[self._k].first_row
+        # A range has fewer rows than 2^32, and `sub` fits 31 bits.
+        return (row << 31) + table["sub"].to_numpy().astype(np.int64), table.select(columns)
+
+
+def _floats(column: pa.ChunkedArray) -> Floats:
+    values: Floats = np.asarray(pc.fill_null(pc.cast(column, pa.float64()), np.nan), np.float64)
+    return np.where(np.isfinite(values), values, np.nan)

@@ -1,0 +1,346 @@
+"""`tagcorpus run features`: generations of many models to the per-model table, in one output folder and resumable at every step.
+
+The steps: which files are which model's (models.py); taggers and filter in one pass over all documents; domains of those that the
+filter keeps (features_domain.py); the entropy of each model's kept documents (features_entropy.py); statistics, and the
+table (feature_*.py). What each column was measured with stands in its provenance; what is not computed is empty, and says
+why. `--group-by` makes rows of folders or of a column's values instead of models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from datatrove.pipeline.base import PipelineStep
+
+from tagcorpus.errors import ConfigError
+from tagcorpus.pipelines import domain, feature_file
+from tagcorpus.pipelines.config import FeaturesOptions, Options
+from tagcorpus.pipelines.duplicates import count_duplicate_ids
+from tagcorpus.pipelines.feature_groups import Group, by_column, by_level, by_model, check_ids
+from tagcorpus.pipelines.feature_instruments import Recipe, recipe_of
+from tagcorpus.pipelines.feature_statistics import GroupStatistics, statistics
+from tagcorpus.pipelines.feature_union import check_ahead
+from tagcorpus.pipelines.features_chosen import (
+    DOMAIN,
+    FILTER,
+    Chosen,
+    backend,
+    chosen,
+    grouping_of,
+    level_of,
+)
+from tagcorpus.pipelines.features_domain import label
+from tagcorpus.pipelines.features_kept import choose
+from tagcorpus.pipelines.job import Job, Result
+from tagcorpus.pipelines.plan import Plan, load_plan, plan_name
+from tagcorpus.pipelines.sidecars import Instance, needed
+from tagcorpus.pipelines.storage import Folder
+from tagcorpus.pipelines.summary import summarise
+from tagcorpus.pipelines.token_cache import Fill, TokenizerChoice
+from tagcorpus.taggers._tokenizer import fingerprint
+from tagcorpus.taggers.domain import Domain
+
+TABLE = "features.csv"
+MAPPING = "plan/models.yaml"
+# Statistics of so many rows are there before a worker process would have started.
+FEW_ROWS = 200_000
+
+
+def instances(options: Options) -> dict[str, str]:
+    """Instance name -> tagger name: the filter, what was asked for, and the domain tagger where a backend was named."""
+    assert isinstance(options, FeaturesOptions)
+    level_of(options.group_by)
+    if options.append_to is not None and not (options.output or "").lower().endswith(".csv"):
+        raise ConfigError("--append-to FILE.csv needs --output OTHER.csv, where the united table goes")
+    if options.output is not None and options.output.lower().endswith((".json", ".parquet")):
+        raise ConfigError(f"--output {options.output}: the table is a CSV; name a file in .csv, or a folder")
+    found = chosen(options)
+    parameters = options.parameters.get(DOMAIN, {})
+    if DOMAIN in found.instances:
+        parameters = options.parameters.setdefault(DOMAIN, parameters)
+        parameters["backend"] = backend(parameters)
+        if parameters["backend"] == "fasttext":
+            domain.refuse_what_is_of_an_llm(parameters)
+    elif parameters.get("backend") in (None, "auto"):
+        # Parameters of a domain tagger that is not used are refused, but not the word that there is none.
+        parameters.pop("backend", None)
+        if not parameters:
+            options.parameters.pop(DOMAIN, None)
+    return {name: tagger for tagger, name in found.instances.items()}
+
+
+def run(job: Job, built: list[Instance]) -> Result:
+    """The whole chain; each step computes what is missing of it."""
+    options = job.options
+    assert isinstance(options, FeaturesOptions)
+    found = chosen(options)
+    by_role = {i.tagger_name: i for i in built}
+    labeller = by_role.pop(DOMAIN, None)
+    grouping = grouping_of(options)
+    tagging = [*by_role.values(), *([grouping] if grouping else [])]
+    job.reading = replace(job.reading, columns=needed(tagging))
+    messages = _mapping(job)
+    plan = job.plan()
+    if options.dry_run:
+        return _dry_run(job, plan, tagging, labeller, found)
+    if options.append_to is not None:  # refused now rather than when all is computed
+        _check_ahead(options, {**by_role, **({DOMAIN: labeller} if labeller else {})}, found.has_entropy)
+    if job.models is not None:
+        job.output.publish(MAPPING, job.models.to_yaml().encode())
+        _drop_set_aside(job)
+        for message in _same_content(plan):
+            job.display.announce(message)
+            messages.append(message)
+    before = job.prepare(plan, tagging)
+    groups = _groups(job, plan, options) if grouping is None else []
+    fill = _fill(job, plan, groups, by_role[FILTER], options) if found.has_entropy and groups else []
+    job.compute(plan, tagging, before, around=(fill, []))
+    if grouping is not None:
+        groups = by_column(job.output, plan, grouping.name, "value")
+        if all(g.where is not None and g.where.value is None for g in groups):
+            raise ConfigError(
+                f"--group-by {options.group_by}: no document has such a column; name one of the input, or a folder's "
+                "level (level:1)"
+            )
+    check_ids(groups)
+    usage: dict[str, Any] = {}
+    if labeller is not None:
+        choice = choose(job.output, plan, by_role[FILTER], groups, options.domain_sample, options.seed)
+        by_role[DOMAIN], more, usage = label(job, plan, labeller, choice)
+        messages += more
+    # Models answer the same prompts: an id should be there once in a file, not once in all.
+    each = (Plan((planned,)) for planned in plan.files)
+    job.ledger.duplicate_ids = sum(count_duplicate_ids(job.output, one, by_role[FILTER].name) for one in each)
+    entropy = None
+    if found.has_entropy:
+        entropy = _entropies(job, plan, groups, by_role[FILTER], grouping, options)
+    rows = _statistics(job, plan, groups, by_role, found.absent, options)
+    messages += _empty(job, rows)
+    messages += _publish_table(
+        job, plan, groups, rows, recipe_of(_with_columns(by_role), options.min_kept_share, entropy)
+    )
+    features = {
+        "grouped_by": options.group_by or "model",
+        "absent": found.absent,
+        "groups": [_told(one) for one in rows],
+    }
+    every = [*tagging, *([by_role[DOMAIN]] if labeller else [])]
+    summary = summarise(job.output, plan, every, job.ledger.totals, "features", {"features": features})
+    # For the terminal; what is published does not know where it lies.
+    summary["features"]["table"] = job.result_file or f"{job.output}/{TABLE}"
+    result = job.finish(summary, **({"llm": usage} if usage else {}))
+    result.messages[:0] = messages
+    return result
+
+
+def _check_ahead(options: FeaturesOptions, by_role: Mapping[str, Instance], has_entropy: bool) -> None:
+    """Raise where the table that rows are to be appended to was measured otherwise."""
+    assert options.append_to is not None
+    entropy = {"tokenizer": fingerprint(*_tokenizer(options)), "n": 1} if has_entropy else None
+    recipe = recipe_of(_with_columns(by_role), options.min_kept_share, entropy)
+    check_ahead(options.append_to, recipe, allow_mixed=options.allow_mixed)
+
+
+def _with_columns(by_role: Mapping[str, Instance]) -> dict[str, Instance]:
+    """Without the tagger that no column of the table comes from."""
+    return {role: instance for role, instance in by_role.items() if role != "language"}
+
+
+def _publish_table(
+    job: Job, plan: Plan, groups: Sequence[Group], rows: Sequence[GroupStatistics], recipe: Recipe
+) -> list[str]:
+    """The table in the output, and where one file was asked for, there too, with the rows of `--append-to`. What the user
+    should be told, and has been."""
+    options = job.options
+    assert isinstance(options, FeaturesOptions)
+    how: dict[str, Any] = {"is_extended": options.extended, "allow_mixed": options.allow_mixed}
+    what = (rows, groups, plan, recipe, _parameters(options))
+    told = feature_file.write_table(f"{job.output}/{TABLE}", *what, **how)
+    if job.result_file is not None:
+        told = feature_file.write_table(job.result_file, *what, append_to=options.append_to, **how)
+    for message in told:
+        job.display.announce(message)
+    return told
+
+
+def _groups(job: Job, plan: Plan, options: FeaturesOptions) -> list[Group]:
+    if (n := level_of(options.group_by)) is not None:
+        return by_level(plan, n)
+    assert job.models is not None
+    planned = {p.file.name for p in plan.files}
+    files = {m: [f.name for f in found if f.name in planned] for m, found in job.models.files.items()}
+    if without := [m for m, names in files.items() if not names]:
+        job.display.announce(
+            f"--limit {options.limit} ends before the files of {len(without)} models, such as {without[0]}"
+        )
+    return by_model({m: names for m, names in files.items() if names}, plan)
+
+
+def _mapping(job: Job) -> list[str]:
+    """Say which files are which model's, and what is odd about that."""
+    if job.models is None:
+        return []
+    n = len(job.models.files)
+    job.display.say(f"{n} model{'s' * (n != 1)}")
+    for line in job.models.told():
+        job.display.say(f"  {line}")
+    if left := len(job.models.set_aside):
+        path, why = next(iter(job.models.set_aside.items()))
+        job.display.say(f"  {left} file{'s' * (left != 1)} set aside, such as {path} ({why})")
+    for note in job.models.notes:
+        job.display.announce(note)
+    return list(job.models.notes)
+
+
+def _drop_set_aside(job: Job) -> None:
+    """A file that counted in an earlier run and does not any more must not stay among the results."""
+    assert job.models is not None
+    current = {file.name for file in job.files}
+    for planned in load_plan(job.output, skip_damaged=True):
+        why = job.models.set_aside.get(planned.file.path)
+        if why is not None and planned.file.name not in current:
+            job.output.remove(plan_name(planned.file.name))
+            job.display.say(f"{planned.file.name} counted in an earlier run, and is now set aside: {why}")
+
+
+def _same_content(plan: Plan) -> Iterator[str]:
+    """Files that hold the same rows: perhaps one model's generations, copied into another's folder."""
+    seen: dict[tuple[str, ...], str] = {}
+    for planned in plan.files:
+        if planned.rows:
+            digests = tuple(r.digest for r in planned.ranges)
+            other = seen.setdefault(digests, planned.file.name)
+            if other != planned.file.name:
+                yield f"{other} and {planned.file.name} have the same content: is one a copy by mistake?"
+
+
+def _tokenizer(options: FeaturesOptions) -> TokenizerChoice:
+    return TokenizerChoice(options.entropy_tokenizer, options.entropy_pattern, options.entropy_engine)
+
+
+def _fill(
+    job: Job, plan: Plan, groups: Sequence[Group], filter_: Instance, options: FeaturesOptions
+) -> list[PipelineStep]:
+    """Where entropies are still to be computed, the pass that tags also keeps the token ids, so that nothing is tokenised twice."""
+    from tagcorpus.pipelines.features_entropy import Pass
+
+    work = Pass(job, plan, groups, filter_, None, _tokenizer(options), options.memory)
+    known = work.stored()
+    ranks = frozenset(work.unread([g for g in groups if g.id not in known]))
+    return [Fill(work.source, ranks)] if ranks else []
+
+
+def _entropies(
+    job: Job,
+    plan: Plan,
+    groups: Sequence[Group],
+    filter_: Instance,
+    grouping: Instance | None,
+    options: FeaturesOptions,
+) -> dict[str, Any]:
+    """Compute what is missing. What the entropies were computed with."""
+    from tagcorpus.pipelines import features_entropy
+    from tagcorpus.pipelines.token_budget import Budget
+
+    work = features_entropy.Pass(job, plan, groups, filter_, grouping, _tokenizer(options), options.memory)
+    budget = None
+    if options.token_budget is not None:
+        budget = Budget(options.token_budget, options.replicates, options.seed)
+    features_entropy.run(work, budget, options.extended, options.replicates)
+    return {"tokenizer": work.tokenizer.fingerprint, "n": features_entropy.N}
+
+
+class Summarise(PipelineStep):
+    """Yields the statistics of some groups a rank."""
+
+    type = "statistics"
+    name = "Summarise"
+
+    def __init__(
+        self,
+        output: Folder,
+        plan: Plan,
+        groups: Sequence[Sequence[Group]],
+        by_role: Mapping[str, Instance],
+        how: Mapping[str, Any],
+    ) -> None:
+        super().__init__()
+        self.output, self.plan, self.groups, self.by_role, self.how = output, plan, groups, by_role, how
+
+    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[GroupStatistics]:  # noqa: ARG002
+        yield from statistics(self.output, self.plan, self.groups[rank], self.by_role, **self.how)
+
+
+def _statistics(
+    job: Job,
+    plan: Plan,
+    groups: Sequence[Group],
+    by_role: Mapping[str, Instance],
+    absent: Mapping[str, str],
+    options: FeaturesOptions,
+) -> list[GroupStatistics]:
+    """A row for each group. Groups of whole files are a task each, those that share files one task together."""
+    together = [list(groups)] if any(g.where is not None for g in groups) else [[g] for g in groups]
+    how = {"min_kept_share": options.min_kept_share, "absent": dict(absent), "is_extended": options.extended}
+    workers = job.workers
+    is_little = plan.rows <= FEW_ROWS
+    if is_little:
+        job.workers = 1
+    try:
+        results = job.execute(
+            [Summarise(job.output, plan, together, _with_columns(by_role), how)],
+            [[i] for i in range(len(together))],
+            lambda i: f"statistics of {together[i][0].id}",
+            "statistics",
+            len(together),
+            threads=is_little,  # in this process, whatever the executor
+            on_done=lambda watch, _i, _found: watch.done(1, 0, 0),
+        )
+    finally:
+        job.workers = workers
+    return [one for i in range(len(together)) for one in results[i]]
+
+
+def _empty(job: Job, rows: Sequence[GroupStatistics]) -> list[str]:
+    """Rows that stand for nothing, which their domain shares of 0 % do not show."""
+    told = [
+        f"{one.id}: not one generation was found in its files; see the quarantine, or leave the model out (--exclude)"
+        for one in rows
+        if not one.counts["generations"]
+    ]
+    for message in told:
+        job.display.announce(message)
+    return told
+
+
+def _parameters(options: FeaturesOptions) -> dict[str, Any]:
+    """What decided the table besides its instruments."""
+    keys = ("taggers", "group_by", "min_kept_share", "domain_sample", "token_budget", "replicates", "extended")
+    more = ("text_column", "id_column", "resps_format", "limit", "sample", "seed")
+    return {k: getattr(options, k) for k in (*keys, *more)}
+
+
+def _told(one: GroupStatistics) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "counts": one.counts,
+        "empty": list(one.values.values()).count(None),
+        "values": dict(one.values),
+    }
+
+
+def _dry_run(job: Job, plan: Plan, tagging: Sequence[Instance], labeller: Instance | None, found: Chosen) -> Result:
+    more: dict[str, Any] = {}
+    if job.models is not None:
+        more |= {"models": len(job.models.files), **{f"model {m}": len(f) for m, f in job.models.files.items()}}
+    more["backend"] = found.absent.get(DOMAIN, "")
+    if labeller is not None:
+        tagger = labeller.tagger
+        assert isinstance(tagger, Domain)
+        more["backend"] = tagger.answered_by
+        if tagger.backend == "openai":
+            cost = domain.cost_of(job, plan, tagger, range(len(plan.ranges)))
+            more |= {"documents_to_ask": cost.documents, "calls_at_most": cost.calls, "tokens_at_most": cost.tokens}
+    return job.dry_run(plan, tagging, more)

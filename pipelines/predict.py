@@ -1,0 +1,338 @@
+"""`tagcorpus predict`: checks the feature table, runs a protocol of the predictor over tasks, publishes what it found.
+
+    <output>/prediction/predict.json         everything: figures, folds' settings, tests, what was noticed in the data
+    <output>/prediction/predictions.csv      every model's predictions with the fold it was tested in
+    <output>/prediction/paper-reproduction.md   with --reproduce
+    <output>/prediction/figures/          under the grouped protocol (predict_grouped.py)
+
+The protocols are predictor/paper.py and predictor/grouped.py. The same command gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import difflib
+import glob
+import importlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import xxhash
+
+from tagcorpus.errors import ConfigError, InputError
+from tagcorpus.pipelines import check_features, predict_grouped
+from tagcorpus.pipelines.display import Display
+from tagcorpus.pipelines.feature_table import Finding, read_table
+from tagcorpus.pipelines.job import default_workers
+from tagcorpus.pipelines.results import publish_file
+from tagcorpus.pipelines.storage import Folder
+from tagcorpus.predictor import new_models, selection, tables
+from tagcorpus.predictor.data import Dataset, Rule, load, read_features
+from tagcorpus.predictor.evaluation import Wanted
+from tagcorpus.predictor.parallel import Workers
+from tagcorpus.predictor.store import Store
+from tagcorpus.predictor.tasks import Task, tasks
+
+PROTOCOLS = ("grouped", "paper")
+# The published figures rest on the first of several scores in the store's own order; ours must not depend on an order.
+CONFLICTS: dict[str, Rule] = {"paper": "stored", "grouped": "ordered"}
+# Errors of a feature table that do not keep a predictor from reading it; they are told, and the run goes on.
+BEARABLE = ("missing_column", "minus_one", "out_of_range", "larger_than_its_bound", "domains_do_not_add_up")
+PUBLISHED_NAMES = {"scaling_laws": "scaling", "non_scaling_laws": "no-scale", "no_scale": "no-scale"}
+SELECTIONS = "forward_generation_results*.csv"
+REPRODUCED_SEEDS = 6
+SIGNIFICANCE_SEEDS = 50
+GROUPED_SEEDS = 5  # one draw of 23 organisations into folds says too little
+VERSIONS_OF = ("tagcorpus", "xgboost", "xgboost-cpu", "scikit-learn", "pandas", "numpy", "duckdb")
+
+
+@dataclass(frozen=True)
+class Request:
+    """The command's options; () and None are what was not given. seeds: how many beside `seed`, 0 .. seeds - 1; 0: as the
+    protocol has it. extrapolate, new_model (a file), figures: of the grouped protocol."""
+
+    db: str
+    features: str | None = None
+    tasks: tuple[str, ...] = ()
+    metric: str | None = None
+    protocol: str = "grouped"
+    predictors: tuple[str, ...] = ()
+    select: str | None = None
+    sel_features: tuple[str, ...] = ()
+    seed: int = 42
+    seeds: int = 0
+    drop_instruction_tuned: bool = True
+    merge_arithmetic: bool = False
+    hyperparam_search: bool = True
+    reproduce: bool = False
+    extrapolate: int | None = None
+    new_model: str | None = None
+    figures: bool = False
+    output: str | None = None
+    workers: int | None = None
+    as_json: bool = False
+
+
+def asked(
+    *, seeds: int | None, test_significance: bool, merge_mmlu: bool, protocol: str | None, **options: Any
+) -> Request:
+    """The command line's options as a Request: lists with commas taken apart, what was not given filled in.
+
+    merge_mmlu has no effect: MMLU's subjects are always one task.
+    """
+    del merge_mmlu
+    for name in ("tasks", "predictors", "sel_features"):
+        options[name] = tuple(part for text in options[name] for part in text.split(",") if part)
+    if seeds is None:
+        seeds = SIGNIFICANCE_SEEDS if test_significance else 0
+    protocol = protocol or ("paper" if options["reproduce"] else "grouped")
+    return Request(seeds=seeds, protocol=protocol, **options)
+
+
+def report(request: Request, display: Display | None = None) -> str:
+    """Run it, publish the files, and give what the command prints.
+
+    Raises InputError where a file cannot be read or has no model in common with the store, ConfigError where options do not
+    fit one another or the store.
+    """
+    display = display or Display()
+    _check(request)
+    with Workers(request.workers or default_workers()) as workers, Store.from_existing(request.db) as store:
+        features, findings = _features(request, store, display)
+        generated = () if features is None else tuple(features.columns)
+        new = new_models.read_new_model(request.new_model, generated) if request.new_model else None
+        chosen = tasks(request.tasks, request.metric, request.merge_arithmetic)
+        lists = _selections(request)
+        protocol = importlib.import_module(f"tagcorpus.predictor.{request.protocol}")
+        outcomes: list[tables.Outcome] = []
+        for task in chosen:
+            data = _data(store, task, features, request, len(chosen) > 1 and not request.tasks, display)
+            if data is None:
+                continue
+            if not outcomes:
+                _say_ids(data, features, display)
+            wanted = _wanted(request, task, lists, new)
+            display.say(f"{task.name}: {len(data.ids)} models of {data.groups} organisations")
+            outcomes.append(tables.outcome(data, protocol.run(data, wanted, workers), wanted))
+        if not outcomes:
+            raise InputError(f"--db: {request.db!r} has no task with enough models; `tagcorpus store check` says why")
+        origin = {
+            "inputs": _inputs(request),
+            "versions": _versions(),
+            "feature_check": [asdict(f) for f in findings],
+            "conflicts_rule": CONFLICTS[request.protocol],
+        }
+        told = tables.document(request.protocol, _wanted(request, chosen[0], None), outcomes, origin)
+        more = predict_grouped.Added()
+        if request.protocol == "grouped":
+            more = predict_grouped.added(
+                outcomes,
+                request.seed,
+                workers,
+                display,
+                extrapolate=request.extrapolate,
+                new=new,
+                has_figures=request.figures,
+            )
+            told |= more.document
+        page = _reproduction(request, store, features, outcomes, told, workers) if request.reproduce else None
+    text = json.dumps(told, indent=1, ensure_ascii=False)
+    where = _publish(request, text, tables.predictions_csv(outcomes), page, more.files)
+    display.say(f"-> {where}")
+    return text if request.as_json else page or "\n\n".join([tables.terminal(told), *filter(None, more.terminal)])
+
+
+def _check(request: Request) -> None:
+    if request.protocol not in PROTOCOLS:
+        raise ConfigError(f"unknown protocol {request.protocol!r} (--protocol); known: {', '.join(PROTOCOLS)}")
+    if request.seeds < 0 or not 0 <= request.seed < 2**31:
+        raise ConfigError("--seed and --seeds must not be below 0")
+    if request.select and request.sel_features:
+        raise ConfigError("--select and --sel-features both name the selected features; give one of them")
+    if request.reproduce and request.protocol != "paper":
+        raise ConfigError("--reproduce is of the published protocol; leave out --protocol, or say --protocol paper")
+    predict_grouped.check(
+        request.protocol,
+        extrapolate=request.extrapolate,
+        new_model=request.new_model,
+        has_figures=request.figures,
+    )
+    if request.reproduce and request.features is None:
+        raise ConfigError("--reproduce needs the published feature table: --features CSV")
+
+
+def _features(request: Request, store: Store, display: Display) -> tuple[Any, list[Finding]]:
+    """The feature table (of the file, else the one imported into the store, else None) and what its check found."""
+    if request.features is None:
+        stored = store.features()
+        return (stored.set_index("id") if len(stored) else None), []
+    table = read_table(request.features, "--features")
+    findings = [f for f in check_features.check(table) if f.severity != "note"]
+    fatal = [f for f in findings if f.severity == "error" and f.check not in BEARABLE]
+    if fatal:
+        raise InputError(
+            f"--features: {request.features}: {fatal[0].check}: {fatal[0].found}"
+            + (f": {fatal[0].where[0]}" if fatal[0].where else "")
+            + f"; `tagcorpus check-features {request.features}` lists everything"
+        )
+    for f in findings:
+        display.say(f"{f.severity} in {request.features}: {f.found} ({f.count:,})")
+    return read_features(request.features), findings
+
+
+def _data(
+    store: Store, task: Task, features: Any, request: Request, may_be_absent: bool, display: Display
+) -> Dataset | None:
+    """The task's data set. Where all tasks are run, one that the store has too few models for is told and left out."""
+    rule = CONFLICTS[request.protocol]
+    try:
+        return load(store.con, task, features, conflicts=rule, drop_instruction_tuned=request.drop_instruction_tuned)
+    except InputError as error:
+        if may_be_absent and "at least" in str(error):
+            display.say(f"left out: {error}")
+            return None
+        raise
+
+
+def _say_ids(data: Dataset, features: Any, display: Display) -> None:
+    """Which ids of the feature table met a model of the data set, and which did not."""
+    if features is None:
+        return
+    n = data.noticed
+    met = len(features.index) - len(n.unused_features)
+    display.say(
+        f"feature table: {met:,} of {len(features.index):,} ids are models of {data.task.name}; "
+        f"{len(n.without_features):,} models there have no row"
+        + (f" ({', '.join(n.without_features[:5])})" if n.without_features else "")
+    )
+    for unknown in n.unknown_features:
+        near = difflib.get_close_matches(unknown, data.ids + n.without_scale, n=1, cutoff=0.8)
+        display.say(f"feature table: the store has no model {unknown!r}" + (f"; is it {near[0]!r}?" if near else ""))
+    if n.empty:
+        display.say(f"columns without any value: {', '.join(n.empty)}")
+    if n.constant:
+        display.say(f"columns with one value only: {', '.join(n.constant)}")
+    if n.sentinels:
+        display.say("cells of -1, taken for missing: " + ", ".join(f"{c} {k}" for c, k in n.sentinels.items()))
+
+
+def _selections(request: Request) -> dict[str, tuple[str, ...]] | None:
+    if request.select in ("forward", "stability"):
+        return None
+    if request.select is not None:
+        return selection.read_selected(request.select)
+    if not request.reproduce:
+        return None
+    folder = os.path.dirname(os.path.abspath(request.features or ""))
+    beside = sorted(glob.glob(os.path.join(glob.escape(folder), SELECTIONS)))
+    if not beside:
+        raise ConfigError(f"--reproduce needs the published selections: no {SELECTIONS} beside the CSV; --select FILE")
+    return selection.read_selected(beside[-1])
+
+
+def _wanted(
+    request: Request,
+    task: Task,
+    lists: Mapping[str, tuple[str, ...]] | None,
+    new: new_models.NewModel | None = None,
+) -> Wanted:
+    given = tuple(PUBLISHED_NAMES.get(p, p) for p in request.predictors)
+    if new is not None:
+        given = tuple(dict.fromkeys((*given, *new_models.predictors_for(new))))
+    default = GROUPED_SEEDS if request.protocol == "grouped" else REPRODUCED_SEEDS if request.reproduce else 0
+    seeds = request.seeds or default
+    selected: tuple[str, ...] | None = request.sel_features or None
+    if lists is not None:
+        selected = selection.selected_for(dict(lists), task, request.select or SELECTIONS)
+    return Wanted(
+        predictors=given or (("all",) if request.reproduce else ()),
+        selected=selected,
+        # A list from a file may come from anywhere; the published ones were selected on the test folds.
+        is_leaky=lists is not None,
+        select=request.select if request.select in ("forward", "stability") else None,  # type: ignore[arg-type]
+        seed=request.seed,
+        seeds=tuple(range(seeds)),
+        has_search=request.hyperparam_search,
+    )
+
+
+def _reproduction(
+    request: Request,
+    store: Store,
+    features: Any,
+    outcomes: Sequence[tables.Outcome],
+    told: Mapping[str, Any],
+    workers: Workers,
+) -> str:
+    """The page, with the seed's figures once more where another rule for conflicting scores would change the data."""
+    from tagcorpus.predictor import paper, reproduction
+
+    lists = _selections(request)
+    otherwise = {}
+    for o in outcomes:
+        if o.data.noticed.conflicts:
+            data = load(store.con, o.data.task, features, drop_instruction_tuned=request.drop_instruction_tuned)
+            wanted = Wanted(
+                ("scaling",),
+                _wanted(request, o.data.task, lists).selected,
+                True,
+                None,
+                request.seed,
+                (),
+                request.hyperparam_search,
+            )
+            found = paper.run(data, wanted, workers)
+            otherwise[o.data.task.name] = {e.predictor: float(100 * e.maes(data.y).mean()) for e in found}
+    return reproduction.page(told, outcomes, otherwise)
+
+
+def _inputs(request: Request) -> dict[str, Any]:
+    """Digests by name without folder, so that another machine's run of the same data says the same."""
+    of_store = sorted(glob.glob(os.path.join(glob.escape(request.db), "*.csv"))) or [request.db]
+    given: dict[str, list[str | None]] = {"db": [*of_store], "features": [request.features], "select": [request.select]}
+    return {
+        kind: {os.path.basename(name): _digest(name) for name in names if name is not None and os.path.isfile(name)}
+        for kind, names in given.items()
+    }
+
+
+def _digest(path: str) -> str:
+    with open(path, "rb") as file:
+        return f"xxh3-128:{xxhash.xxh3_128_hexdigest(file.read())}"
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in VERSIONS_OF:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _publish(request: Request, text: str, predictions: str, page: str | None, files: Mapping[str, bytes]) -> str:
+    """The files into the output folder, and the main one as the file that --output names, where it names one."""
+    first = os.path.basename((request.features or request.db).rstrip("/"))
+    folder, ending = f"{os.path.splitext(first)[0]}.tagcorpus", ""
+    if request.output is not None:
+        ending = os.path.splitext(request.output)[1].lower()
+        if ending not in (".json", ".csv", ".md"):
+            folder = request.output
+        else:
+            main = {".json": text, ".csv": predictions, ".md": page}[ending]
+            if main is None:
+                raise ConfigError(f"--output {request.output}: a page is written with --reproduce only")
+            publish_file(request.output, [main.encode() + b"\n" * (not main.endswith("\n"))])
+            return request.output
+    output = Folder(folder)
+    for path, content in files.items():
+        output.publish(path, content)
+    output.publish("prediction/predict.json", text.encode() + b"\n")
+    output.publish("prediction/predictions.csv", predictions.encode())
+    if page is not None:
+        output.publish("prediction/paper-reproduction.md", page.encode())
+    return f"{output}/prediction"

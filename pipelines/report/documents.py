@@ -1,0 +1,78 @@
+"""The sampled documents of the report, read back from the input files. Text is cut to an excerpt; nothing is escaped here.
+
+A JSON Lines range is walked line by line and only the lines wanted are parsed; its bytes are checked against the plan's
+digest meanwhile, so that no document of a file that has changed is shown for one that was tagged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from tagcorpus.errors import IncompleteError, TagcorpusError
+from tagcorpus.pipelines import lines
+from tagcorpus.pipelines.documents import RangeReader, Reading, _stream
+from tagcorpus.pipelines.plan import PlannedFile
+from tagcorpus.pipelines.reading import _stored_reading
+from tagcorpus.pipelines.records import BadRecord, exact_id, parse, repair
+from tagcorpus.pipelines.report.sample import Place
+from tagcorpus.pipelines.storage import Folder
+
+EXCERPT_CHARS = 600
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """The beginning of a document and its whole length in characters; without text, `problem` says why there is none."""
+
+    text: str | None
+    n_chars: int = 0
+    problem: str = ""
+
+
+def excerpts(folder: Folder, files: Sequence[PlannedFile], places: Iterable[Place]) -> dict[Place, Excerpt]:
+    """What stands at each of these places."""
+    by_range: dict[tuple[int, int], list[Place]] = {}
+    for place in sorted(places):
+        by_range.setdefault((place.file, place.range), []).append(place)
+    found: dict[Place, Excerpt] = {}
+    for (f, k), wanted in by_range.items():
+        texts: dict[tuple[int, int], str] = {}
+        problem = "its row is not in the input any more"
+        try:
+            reading = _stored_reading(folder, files[f])
+            at = {(p.row, p.sub) for p in wanted}
+            texts = {key: text for key, text in _documents(files[f], k, reading, {p.row for p in wanted}) if key in at}
+        except FileNotFoundError:
+            problem = f"the input is not at {files[f].file.path} any more"
+        except IncompleteError:
+            texts, problem = {}, f"the input at {files[f].file.path} has changed since it was tagged"
+        except (TagcorpusError, OSError, pa.ArrowException, ValueError, KeyError) as error:
+            texts, problem = {}, f"the input at {files[f].file.path} cannot be read: {error}"
+        for place in wanted:
+            text = texts.get((place.row, place.sub))
+            found[place] = Excerpt(None, 0, problem) if text is None else Excerpt(text[:EXCERPT_CHARS], len(text))
+    return found
+
+
+def _documents(planned: PlannedFile, k: int, reading: Reading, rows: set[int]) -> Iterator[tuple[tuple[int, int], str]]:
+    """(row, sub) and text of the documents in these rows of a range (and, of other formats than lines, in more rows)."""
+    range_ = planned.ranges[k]
+    if planned.file.format != "jsonl":
+        for batch in RangeReader(planned.file, range_, reading):
+            pairs = zip(batch.table["row"].to_pylist(), batch.table["sub"].to_pylist(), strict=True)
+            yield from zip(pairs, batch.texts, strict=True)
+        return
+    with _stream(planned.file) as stream:
+        for line in lines.read(stream, range_, reading.max_line_bytes, planned.file.path):
+            if line.row not in rows or line.is_too_long:
+                continue
+            try:
+                record = exact_id(line.data, parse(line.data), reading.fields)
+                documents = reading.fields.documents(record, "")
+            except BadRecord:
+                continue
+            for sub, _, text in documents:
+                yield (line.row, sub), repair(text)
