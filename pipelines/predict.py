@@ -10,7 +10,6 @@ The protocols are predictor/paper.py and predictor/grouped.py. The same command 
 
 from __future__ import annotations
 
-import difflib
 import glob
 import importlib
 import json
@@ -23,24 +22,23 @@ from typing import Any
 import xxhash
 
 from tagcorpus.errors import ConfigError, InputError
-from tagcorpus.pipelines import check_features, predict_grouped
+from tagcorpus.pipelines import predict_grouped
 from tagcorpus.pipelines.display import Display
-from tagcorpus.pipelines.feature_table import Finding, read_table
 from tagcorpus.pipelines.job import default_workers
+from tagcorpus.pipelines.predict_features import features_of, say_ids
 from tagcorpus.pipelines.results import publish_file
 from tagcorpus.pipelines.storage import Folder
 from tagcorpus.predictor import new_models, selection, tables
-from tagcorpus.predictor.data import Dataset, Rule, load, read_features
+from tagcorpus.predictor.data import Dataset, load
 from tagcorpus.predictor.evaluation import Wanted
 from tagcorpus.predictor.parallel import Workers
+from tagcorpus.predictor.scores import Rule
 from tagcorpus.predictor.store import Store
 from tagcorpus.predictor.tasks import Task, tasks
 
 PROTOCOLS = ("grouped", "paper")
 # The published figures rest on the first of several scores in the store's own order; ours must not depend on an order.
 CONFLICTS: dict[str, Rule] = {"paper": "stored", "grouped": "ordered"}
-# Errors of a feature table that do not keep a predictor from reading it; they are told, and the run goes on.
-BEARABLE = ("missing_column", "minus_one", "out_of_range", "larger_than_its_bound", "domains_do_not_add_up")
 PUBLISHED_NAMES = {"scaling_laws": "scaling", "non_scaling_laws": "no-scale", "no_scale": "no-scale"}
 SELECTIONS = "forward_generation_results*.csv"
 REPRODUCED_SEEDS = 6
@@ -101,7 +99,7 @@ def report(request: Request, display: Display | None = None) -> str:
     display = display or Display()
     _check(request)
     with Workers(request.workers or default_workers()) as workers, Store.from_existing(request.db) as store:
-        features, findings = _features(request, store, display)
+        features, findings = features_of(request.features, store, display)
         generated = () if features is None else tuple(features.columns)
         new = new_models.read_new_model(request.new_model, generated) if request.new_model else None
         chosen = tasks(request.tasks, request.metric, request.merge_arithmetic)
@@ -113,7 +111,7 @@ def report(request: Request, display: Display | None = None) -> str:
             if data is None:
                 continue
             if not outcomes:
-                _say_ids(data, features, display)
+                say_ids(data, features, display)
             wanted = _wanted(request, task, lists, new)
             display.say(f"{task.name}: {len(data.ids)} models of {data.groups} organisations")
             outcomes.append(tables.outcome(data, protocol.run(data, wanted, workers), wanted))
@@ -164,25 +162,6 @@ def _check(request: Request) -> None:
         raise ConfigError("--reproduce needs the published feature table: --features CSV")
 
 
-def _features(request: Request, store: Store, display: Display) -> tuple[Any, list[Finding]]:
-    """The feature table (of the file, else the one imported into the store, else None) and what its check found."""
-    if request.features is None:
-        stored = store.features()
-        return (stored.set_index("id") if len(stored) else None), []
-    table = read_table(request.features, "--features")
-    findings = [f for f in check_features.check(table) if f.severity != "note"]
-    fatal = [f for f in findings if f.severity == "error" and f.check not in BEARABLE]
-    if fatal:
-        raise InputError(
-            f"--features: {request.features}: {fatal[0].check}: {fatal[0].found}"
-            + (f": {fatal[0].where[0]}" if fatal[0].where else "")
-            + f"; `tagcorpus check-features {request.features}` lists everything"
-        )
-    for f in findings:
-        display.say(f"{f.severity} in {request.features}: {f.found} ({f.count:,})")
-    return read_features(request.features), findings
-
-
 def _data(
     store: Store, task: Task, features: Any, request: Request, may_be_absent: bool, display: Display
 ) -> Dataset | None:
@@ -195,28 +174,6 @@ def _data(
             display.say(f"left out: {error}")
             return None
         raise
-
-
-def _say_ids(data: Dataset, features: Any, display: Display) -> None:
-    """Which ids of the feature table met a model of the data set, and which did not."""
-    if features is None:
-        return
-    n = data.noticed
-    met = len(features.index) - len(n.unused_features)
-    display.say(
-        f"feature table: {met:,} of {len(features.index):,} ids are models of {data.task.name}; "
-        f"{len(n.without_features):,} models there have no row"
-        + (f" ({', '.join(n.without_features[:5])})" if n.without_features else "")
-    )
-    for unknown in n.unknown_features:
-        near = difflib.get_close_matches(unknown, data.ids + n.without_scale, n=1, cutoff=0.8)
-        display.say(f"feature table: the store has no model {unknown!r}" + (f"; is it {near[0]!r}?" if near else ""))
-    if n.empty:
-        display.say(f"columns without any value: {', '.join(n.empty)}")
-    if n.constant:
-        display.say(f"columns with one value only: {', '.join(n.constant)}")
-    if n.sentinels:
-        display.say("cells of -1, taken for missing: " + ", ".join(f"{c} {k}" for c, k in n.sentinels.items()))
 
 
 def _selections(request: Request) -> dict[str, tuple[str, ...]] | None:

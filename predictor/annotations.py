@@ -63,6 +63,11 @@ def read_annotations(path: str | Path) -> list[Annotations]:
     return found
 
 
+def one_model(row: Mapping[str, Any]) -> tuple[Annotations, list[str]]:
+    """The annotations of one JSON object, and what is wrong with them, a sentence a field."""
+    return _checked(_flat(row), is_text=False)
+
+
 def field_name(name: str) -> str:
     """A field's name in the store: `:`, `.` and spaces are underscores."""
     plain = re.sub(r"[:. ]+", "_", name.strip().removeprefix("\ufeff"))
@@ -121,10 +126,13 @@ def _json_rows(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
     for i, row in enumerate(document if several else [document]):
         if not isinstance(row, dict):
             raise InputError(f"{str(path)!r}: a model must be an object, but item {i} is {type(row).__name__}")
-        flat = {k: v for k, v in row.items() if k != "pretraining_summary" or not isinstance(v, dict)}
-        nested = row.get("pretraining_summary")
-        flat |= {f"pretraining_summary_{k}": v for k, v in nested.items()} if isinstance(nested, dict) else {}
-        yield f"item {i}" if several else "the object", flat
+        yield f"item {i}" if several else "the object", _flat(row)
+
+
+def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    flat = {k: v for k, v in row.items() if k != "pretraining_summary" or not isinstance(v, dict)}
+    nested = row.get("pretraining_summary")
+    return flat | ({f"pretraining_summary_{k}": v for k, v in nested.items()} if isinstance(nested, dict) else {})
 
 
 def _checked(row: Mapping[str, Any], *, is_text: bool) -> tuple[Annotations, list[str]]:

@@ -1,0 +1,212 @@
+"""What a prediction is told as: one JSON document, a table for the terminal, and a CSV of every model's predictions.
+
+Errors are in percentage points (fractions times 100), rounded to six decimals, so that the same figures give the same
+bytes. No path, time or host is in the document but what the caller puts into `origin`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from tagcorpus.predictor.data import Dataset
+from tagcorpus.predictor.evaluation import Evaluation, Wanted
+from tagcorpus.predictor.significance import LEVEL, Comparison, benjamini_hochberg, compare
+
+PREDICTION_COLUMNS = (
+    "task", "folds", "predictor", "seed", "fold", "id", "organisation", "score", "predicted", "error_points",
+)  # fmt: skip
+WHICH_IS_WHICH = (
+    "p published: t-test over seeds, which shuffle the same models: small with seeds enough, no evidence about models; "
+    "p corrected: Nadeau-Bengio over test folds: the one to believe; q: p adjusted over tasks (Benjamini-Hochberg)"
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One task: its data, what the protocol found, and each predictor against the first one under its kind of folds."""
+
+    data: Dataset
+    evaluations: tuple[Evaluation, ...]
+    comparisons: tuple[Comparison, ...]
+
+
+def outcome(data: Dataset, evaluations: Sequence[Evaluation], wanted: Wanted) -> Outcome:
+    """Compared over `wanted.seeds`, or the one seed where there are no others."""
+    first: dict[str, Evaluation] = {}
+    compared = []
+    for e in evaluations:
+        other = first.setdefault(e.folds, e)
+        if e is not other:
+            compared.append(compare(e, other, data.y, wanted.seeds or (wanted.seed,)))
+    return Outcome(data, tuple(evaluations), tuple(compared))
+
+
+def document(protocol: str, wanted: Wanted, outcomes: Sequence[Outcome], origin: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything, JSON-ready; adjusted p over the tasks of one pair of predictors. origin: inputs, versions."""
+    adjusted = _adjusted(outcomes)
+    return {
+        "protocol": protocol,
+        **origin,
+        "seed": wanted.seed,
+        "seeds": list(wanted.seeds),
+        "unit": "percentage points of mean absolute error",
+        "tests": WHICH_IS_WHICH,
+        "tasks": [_of_task(o, wanted, adjusted) for o in outcomes],
+    }
+
+
+def _adjusted(outcomes: Sequence[Outcome]) -> dict[tuple[str, str, str, str], float]:
+    """(task, predictor, folds, test) -> adjusted p."""
+    families: dict[tuple[str, str, str], list[tuple[str, float]]] = {}
+    for o in outcomes:
+        for c in o.comparisons:
+            for name, test in (("published", c.paired), ("corrected", c.corrected)):
+                if test is not None:
+                    families.setdefault((c.predictor, c.folds, name), []).append((o.data.task.name, test.p))
+    return {
+        (task, *family): q
+        for family, tests in families.items()
+        for (task, _), q in zip(tests, benjamini_hochberg([p for _, p in tests]), strict=True)
+    }
+
+
+def _of_task(o: Outcome, wanted: Wanted, adjusted: Mapping[tuple[str, str, str, str], float]) -> dict[str, Any]:
+    data = o.data
+    return {
+        "task": data.task.name,
+        "shots": data.task.shots,
+        "metric": data.task.metric,
+        "models": len(data.ids),
+        "organisations": data.groups,
+        "columns": len(data.frame.columns),
+        "noticed": asdict(data.noticed),
+        "evaluations": [_of_evaluation(e, data, wanted) for e in o.evaluations],
+        "comparisons": [_of_comparison(c, data.task.name, adjusted) for c in o.comparisons],
+    }
+
+
+def _of_evaluation(e: Evaluation, data: Dataset, wanted: Wanted) -> dict[str, Any]:
+    folds = e.maes(data.y) * 100
+    by_seed = folds.mean(axis=1)
+    told: dict[str, Any] = {
+        "predictor": e.predictor,
+        "folds": e.folds,
+        "features": list(e.features),
+        "marks": list(e.marks),
+        "mae": _r(by_seed[e.at(wanted.seed)]),
+        "mae_sd_over_folds": _r(np.std(folds[e.at(wanted.seed)])),
+        "mae_of_folds": [_r(v) for v in folds[e.at(wanted.seed)]],
+        "mae_by_seed": {str(s): _r(v) for s, v in zip(e.seeds, by_seed, strict=True)},
+    }
+    if wanted.seeds:
+        found = by_seed[[e.at(s) for s in wanted.seeds]]
+        told["mae_mean_over_seeds"] = _r(found.mean())
+        told["mae_sd_over_seeds"] = _r(np.std(found, ddof=1)) if len(found) > 1 else None
+    told["fits"] = {str(s): [dict(f) for f in fits] for s, fits in zip(e.seeds, e.fits, strict=True)}
+    return told
+
+
+def _of_comparison(c: Comparison, task: str, adjusted: Mapping[tuple[str, str, str, str], float]) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "predictor": c.predictor,
+        "against": c.against,
+        "folds": c.folds,
+        "seeds": list(c.seeds),
+        "gain_percent": _r(c.gain_percent),
+        "gain_interval_percent": [_r(c.gain_low_percent), _r(c.gain_high_percent)],
+        "gain_of_single_seeds_percent": [_r(v) for v in c.by_seed_percent],
+    }
+    for name, test in (("published", c.paired), ("corrected", c.corrected)):
+        if test is not None:
+            q = adjusted[task, c.predictor, c.folds, name]
+            told[name] = {k: v if isinstance(v, int) else _r(v) for k, v in asdict(test).items()}
+            told[name] |= {"p": float(f"{test.p:.6g}"), "q": float(f"{q:.6g}"), "is_significant": q <= LEVEL}
+    return told
+
+
+def predictions_csv(outcomes: Sequence[Outcome]) -> str:
+    """One row a task, predictor, seed and model: the fold it was tested in, its score and what was predicted (fractions)."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(PREDICTION_COLUMNS)
+    for o in outcomes:
+        data = o.data
+        for e in o.evaluations:
+            for s, seed in enumerate(e.seeds):
+                for i, model in enumerate(data.ids):
+                    y, predicted = float(data.y[i]), float(e.predicted[s, i])
+                    row = (data.task.name, e.folds, e.predictor, seed, int(e.fold[s, i]), model, data.organisations[i])
+                    writer.writerow([*row, f"{y:.8g}", f"{predicted:.8g}", f"{100 * (predicted - y):.6f}"])
+    return out.getvalue()
+
+
+def terminal(told: Mapping[str, Any]) -> str:
+    """The document as a person reads it."""
+    seeds = told["seeds"]
+    head = ["task", "models", "orgs", "folds", "predictor", f"MAE seed {told['seed']}"]
+    if seeds:
+        head += [f"seeds {seeds[0]}-{seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"]
+    head += ["gain", "95 % interval", "p published", "p corrected", "q corrected"]
+    rows = [head]
+    marks: list[str] = []
+    for task in told["tasks"]:
+        compared = {(c["predictor"], c["folds"]): c for c in task["comparisons"]}
+        for n, e in enumerate(task["evaluations"]):
+            which = [task["task"], str(task["models"]), str(task["organisations"])] if n == 0 else ["", "", ""]
+            signs = ""
+            for mark in e["marks"]:
+                if mark not in marks:
+                    marks.append(mark)
+                signs += f" [{marks.index(mark) + 1}]"
+            cells = [*which, e["folds"], e["predictor"] + signs, f"{e['mae']:.2f} +- {e['mae_sd_over_folds']:.2f}"]
+            if seeds:
+                spread = e["mae_sd_over_seeds"]
+                cells.append(f"{e['mae_mean_over_seeds']:.2f}" + (f" +- {spread:.2f}" if spread is not None else ""))
+            rows.append(cells + _compared(compared.get((e["predictor"], e["folds"]))))
+    widths = [max(len(r[i]) for r in rows) for i in range(len(head))]
+    lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
+    lines.insert(1, "  ".join("-" * w for w in widths))
+    lines += ["", "MAE in percentage points; gain: lower mean error than the first predictor under the same folds"]
+    lines += [WHICH_IS_WHICH] if any(t["comparisons"] for t in told["tasks"]) else []
+    return "\n".join([*lines, *(f"[{i}] {mark}" for i, mark in enumerate(marks, 1)), *_noticed(told["tasks"])])
+
+
+def _compared(c: Mapping[str, Any] | None) -> list[str]:
+    if c is None:
+        return [""] * 5
+    low, high = c["gain_interval_percent"]
+    published = f"{c['published']['p']:.2g}" if "published" in c else "-"
+    test = c["corrected"]
+    return [
+        f"{c['gain_percent']:+.1f} %",
+        f"{low:+.1f} to {high:+.1f}",
+        published,
+        f"{test['p']:.2g}",
+        f"{test['q']:.2g}",
+    ]
+
+
+def _noticed(tasks: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What may spoil the figures, a line a kind, with the tasks it concerns."""
+    kinds = {
+        "conflicts": "unequal scores for one model and benchmark (one of them kept)",
+        "zeros": "scores of exactly 0, perhaps failed evaluations (kept)",
+        "without_score": "models whose scores are all NaN (left out)",
+        "without_scale": "models without parameters or tokens (left out)",
+        "without_features": "models that the feature table has no row for (their features are missing)",
+    }
+    lines = []
+    for kind, words in kinds.items():
+        found = [f"{t['task']} {len(t['noticed'][kind])}" for t in tasks if t["noticed"][kind]]
+        lines += [f"{words}: {', '.join(found)}"] if found else []
+    return lines
+
+
+def _r(value: Any) -> float:
+    return round(float(value), 6) + 0.0
