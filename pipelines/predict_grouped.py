@@ -212,8 +212,9 @@ def _told_findings(
     lines.append(f"  {within[0]} models of {within[1]} organisations declare 15 to 25 % code")
     for p in places:
         span = f"{p.difference:+.1f} ({p.low:+.1f} to {p.high:+.1f})"
+        makers = f"{p.learned[1]} organisation{'s' * (p.learned[1] != 1)}"
         lines.append(
-            f"  rotary above learned positions, {p.task}: {span}, learned: {p.learned[0]} models of {p.learned[1]}"
+            f"  rotary above learned positions, {p.task}: {span}; {p.learned[0]} models with learned ones, of {makers}"
         )
     return "\n".join(lines)
 

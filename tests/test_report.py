@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import html
 import json
@@ -13,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -35,6 +37,7 @@ from tagcorpus.pipelines.report.entropy import visible
 from tagcorpus.pipelines.report.html import as_json, number, table, text
 from tagcorpus.pipelines.report.intervals import of_table
 from tagcorpus.pipelines.report.models import feature_table, is_feature_table
+from tagcorpus.pipelines.report.prediction import prediction_section
 from tagcorpus.pipelines.report.sample import PER_BAR, Place, look, priorities, shrunk
 from tagcorpus.pipelines.storage import Folder
 
@@ -752,3 +755,32 @@ def test_browser_names_and_tables_for_screen_readers(opened: Any) -> None:
     assert opened.execute_script(
         "return [...document.querySelectorAll('.chart')].every(c => c.getAttribute('role') === 'img' && c.getAttribute('aria-label'))"
     )
+
+
+PNG = bytes.fromhex("89504e470d0a1a0a") + b"not much of a picture"
+
+
+def test_a_prediction_in_the_folder(tmp_path: Path) -> None:
+    def evaluation(predictor: str, folds: str, mae: float) -> dict[str, Any]:
+        return {"predictor": predictor, "folds": folds, "mae": mae, "mae_mean_over_seeds": None, "marks": []}
+
+    gain = {"predictor": "<law>", "folds": "grouped", "gain_percent": -12.5, "gain_interval_percent": [-30.0, 5.0]}
+    task = {"task": "anli", "shots": 0, "models": 31, "organisations": 7, "comparisons": [gain]}
+    task["evaluations"] = [evaluation("scaling", "grouped", 4.0), evaluation("<law>", "grouped", 4.5)]
+    over_all = {"predictor": "<law>", "folds": "grouped", "against": "scaling", "geometric_mean": 1.125}
+    over_all |= {"low": 0.9, "high": 1.375, "better_in": 0, "of": 1}
+    (tmp_path / "prediction/figures/anli").mkdir(parents=True)
+    (tmp_path / "prediction/figures/anli/bees.png").write_bytes(PNG)
+    found = {"protocol": "grouped", "tasks": [task], "summary_over_tasks": [over_all]}
+    output = SimpleNamespace(folder=Folder(str(tmp_path)))
+    assert prediction_section(output) is None  # type: ignore[arg-type]
+    (tmp_path / "prediction/predict.json").write_text(json.dumps(found))
+    section = prediction_section(output)  # type: ignore[arg-type]
+    assert section is not None
+    cells = re.sub(r"<[^>]*>", "|", section.body)
+    assert "31 models by 7 organisations" in cells
+    assert re.search(r"anli 0-shot\|+31\|+4.00\|+4.50\|", cells)
+    assert re.search(r"&lt;law&gt;\|+no organisation on both sides\|+4.50\|+–\|+−12.5 %\|+−30.0 % to \+5.0 %\|", cells)
+    assert re.search(r"\|scaling\|+1.12\|+0.90 to 1.38\|+0 of 1\|", cells)
+    assert base64.b64encode(PNG).decode() in section.body
+    assert 'alt="anli, bees"' in section.body

@@ -24,6 +24,7 @@ from tagcorpus.pipelines.report.folder import Output, json_object, read_output
 from tagcorpus.pipelines.report.html import Section, size, text
 from tagcorpus.pipelines.report.models import Models, by_input, feature_table, is_feature_table, models_section
 from tagcorpus.pipelines.report.page import check_library, page
+from tagcorpus.pipelines.report.prediction import prediction_section
 from tagcorpus.pipelines.report.runs import runs_section
 from tagcorpus.pipelines.report.sample import Place, Sample, look, recounted, shrunk
 from tagcorpus.pipelines.storage import Folder
@@ -50,6 +51,7 @@ SECTIONS: tuple[Callable[[Told], Section | None], ...] = (
     lambda told: models_section(told.models),
     lambda told: domain_section(told.output, told.columns),
     lambda told: entropy_section(told.output),
+    lambda told: prediction_section(told.output),
     lambda told: features_section(told.features, told.sample, told.excerpts, told.output.files, told.notes),
 )
 
