@@ -302,7 +302,7 @@ def check_features(file: str, against: str | None, as_json: bool) -> None:
     """Check a per-model feature CSV, and say what a predictor would choke on. Exit 1 where there are errors."""
 
     def body() -> None:
-        text, code = importlib.import_module("tagcorpus.pipelines.check_features").report(file, against, as_json)
+        text, code = importlib.import_module("tagcorpus.pipelines.model_table.check").report(file, against, as_json)
         click.echo(text)
         sys.exit(code)
 

@@ -1,6 +1,6 @@
 """`tagcorpus run entropy`: the next-token entropy of every n-gram context of a corpus, exactly, in bounded memory.
 
-Three passes over ranges and intervals of the key space (entropy_passes.py); what lies between them is in `spill/` until
+Three passes over ranges and intervals of the key space (counting/passes.py); what lies between them is in `spill/` until
 the run has come to its end. With `method: lm` a language model's predictions take the place of the corpus' own counts,
 and one pass is enough.
 """
@@ -19,10 +19,7 @@ import pyarrow.compute as pc
 
 from tagcorpus.errors import ConfigError, DamagedError, unknown_name
 from tagcorpus.pipelines.config import EntropyOptions, Options
-from tagcorpus.pipelines.display import Watch
-from tagcorpus.pipelines.duplicates import count_duplicate_ids
-from tagcorpus.pipelines.entropy_passes import Count, Merge, Score, counted
-from tagcorpus.pipelines.entropy_plan import (
+from tagcorpus.pipelines.counting.corpus import (
     VERSION,
     Corpus,
     Limits,
@@ -30,17 +27,20 @@ from tagcorpus.pipelines.entropy_plan import (
     intervals,
     memory_bytes,
 )
-from tagcorpus.pipelines.entropy_summary import Adds, contexts_name, described, publish_contexts, summary_of
+from tagcorpus.pipelines.counting.passes import Count, Merge, Score, counted
+from tagcorpus.pipelines.counting.spill import RunFile
+from tagcorpus.pipelines.counting.summary import Adds, contexts_name, described, publish_contexts, summary_of
+from tagcorpus.pipelines.counting.token_budget import Budget, at_budget, is_budget_met
+from tagcorpus.pipelines.display import Watch
+from tagcorpus.pipelines.duplicates import count_duplicate_ids
 from tagcorpus.pipelines.job import Job, Result
 from tagcorpus.pipelines.plan import Plan
 from tagcorpus.pipelines.ranges import Counts
 from tagcorpus.pipelines.reading import Recorded, joined
 from tagcorpus.pipelines.results import publish_result
 from tagcorpus.pipelines.sidecars import Instance, claim, release, remove_leftovers
-from tagcorpus.pipelines.spill import RunFile
 from tagcorpus.pipelines.steps import RangeReport
 from tagcorpus.pipelines.summary import summarise
-from tagcorpus.pipelines.token_budget import Budget, at_budget, is_budget_met
 from tagcorpus.pipelines.token_cache import TokenizerChoice, TokenSource
 from tagcorpus.taggers._base import column
 from tagcorpus.taggers._tokenizer import Tokenizer, load
@@ -295,7 +295,7 @@ def _oddities(job: Job, found: dict[str, Any]) -> Iterator[str]:
     elif importlib.util.find_spec("matplotlib") is None:
         yield "no figure: it needs matplotlib (pip install 'tagcorpus[report]')"
     else:
-        from tagcorpus.pipelines.entropy_figure import draw
+        from tagcorpus.pipelines.counting.figure import draw
 
         for kind in ("png", "svg"):
             with job.output.publishing(f"summary/{job.summary_name}.{kind}") as sink:

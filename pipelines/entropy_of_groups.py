@@ -1,7 +1,7 @@
 """The entropy of one group of a feature table, counted by one worker in its memory: of its kept documents alone.
 
 Also the source of token ids that leaves out what is not kept, and what becomes of the counts: the figures of `run entropy`,
-from the same integers, as the file that a group has (feature_groups.entropy_name).
+from the same integers, as the file that a group has (groups.entropy_name).
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.kernels.entropy import conditional_entropy, counts_of_counts, exact_sums
 from tagcorpus.kernels.ngrams import count_ngrams
-from tagcorpus.pipelines.entropy_plan import Corpus, n_positions
-from tagcorpus.pipelines.entropy_summary import Adds, mean, spectrum
-from tagcorpus.pipelines.estimators import estimate
-from tagcorpus.pipelines.feature_groups import Group, entropy_name
+from tagcorpus.pipelines.counting.corpus import Corpus, n_positions
+from tagcorpus.pipelines.counting.estimators import estimate
+from tagcorpus.pipelines.counting.summary import Adds, mean, spectrum
+from tagcorpus.pipelines.counting.token_budget import Budget, figures, places, put_together
 from tagcorpus.pipelines.features_kept import Rows, kept
+from tagcorpus.pipelines.model_table.groups import Group, entropy_name
 from tagcorpus.pipelines.ranges import Counts
 from tagcorpus.pipelines.sidecars import Instance
 from tagcorpus.pipelines.summary import percentiles
-from tagcorpus.pipelines.token_budget import Budget, figures, places, put_together
 from tagcorpus.pipelines.token_cache import TokenSource
 from tagcorpus.pipelines.token_parts import TokenBatch
 

@@ -416,7 +416,7 @@ def _start_fork_server() -> None:
     Ctrl-C reaches the whole process group, and the launcher alone decides what it means."""
     # The kernels only where this run uses them: they bring Numba.
     wanted: list[str] = [
-        m for m in ("tagcorpus.pipelines.steps", "tagcorpus.pipelines.entropy_passes") if m in sys.modules
+        m for m in ("tagcorpus.pipelines.steps", "tagcorpus.pipelines.counting.passes") if m in sys.modules
     ]
     multiprocessing.forkserver.set_forkserver_preload(wanted)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

@@ -2,7 +2,7 @@
 
 The steps: which files are which model's (models.py); taggers and filter in one pass over all documents; domains of those that the
 filter keeps (features_domain.py); the entropy of each model's kept documents (features_entropy.py); statistics, and the
-table (feature_*.py). What each column was measured with stands in its provenance; what is not computed is empty, and says
+table (model_table/). What each column was measured with stands in its provenance; what is not computed is empty, and says
 why. `--group-by` makes rows of folders or of a column's values instead of models.
 """
 
@@ -15,13 +15,9 @@ from typing import Any
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines import domain, feature_file
+from tagcorpus.pipelines import domain
 from tagcorpus.pipelines.config import FeaturesOptions, Options
 from tagcorpus.pipelines.duplicates import count_duplicate_ids
-from tagcorpus.pipelines.feature_groups import Group, by_column, by_level, by_model, check_ids
-from tagcorpus.pipelines.feature_instruments import Recipe, recipe_of
-from tagcorpus.pipelines.feature_statistics import GroupStatistics, statistics
-from tagcorpus.pipelines.feature_union import check_ahead
 from tagcorpus.pipelines.features_chosen import (
     DOMAIN,
     FILTER,
@@ -34,6 +30,11 @@ from tagcorpus.pipelines.features_chosen import (
 from tagcorpus.pipelines.features_domain import label
 from tagcorpus.pipelines.features_kept import choose
 from tagcorpus.pipelines.job import Job, Result
+from tagcorpus.pipelines.model_table.file import write_table
+from tagcorpus.pipelines.model_table.groups import Group, by_column, by_level, by_model, check_ids
+from tagcorpus.pipelines.model_table.instruments import Recipe, recipe_of
+from tagcorpus.pipelines.model_table.statistics import GroupStatistics, statistics
+from tagcorpus.pipelines.model_table.union import check_ahead
 from tagcorpus.pipelines.plan import Plan, load_plan, plan_name
 from tagcorpus.pipelines.sidecars import Instance, needed
 from tagcorpus.pipelines.storage import Folder
@@ -157,9 +158,9 @@ def _publish_table(
     assert isinstance(options, FeaturesOptions)
     how: dict[str, Any] = {"is_extended": options.extended, "allow_mixed": options.allow_mixed}
     what = (rows, groups, plan, recipe, _parameters(options))
-    told = feature_file.write_table(f"{job.output}/{TABLE}", *what, **how)
+    told = write_table(f"{job.output}/{TABLE}", *what, **how)
     if job.result_file is not None:
-        told = feature_file.write_table(job.result_file, *what, append_to=options.append_to, **how)
+        told = write_table(job.result_file, *what, append_to=options.append_to, **how)
     for message in told:
         job.display.announce(message)
     return told
@@ -242,7 +243,7 @@ def _entropies(
 ) -> dict[str, Any]:
     """Compute what is missing. What the entropies were computed with."""
     from tagcorpus.pipelines import features_entropy
-    from tagcorpus.pipelines.token_budget import Budget
+    from tagcorpus.pipelines.counting.token_budget import Budget
 
     work = features_entropy.Pass(job, plan, groups, filter_, grouping, _tokenizer(options), options.memory)
     budget = None

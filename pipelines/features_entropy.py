@@ -16,15 +16,15 @@ import xxhash
 
 from tagcorpus.kernels.ngrams import packing
 from tagcorpus.pipelines import entropy
+from tagcorpus.pipelines.counting.corpus import VERSION, Corpus, Limits, memory_bytes
+from tagcorpus.pipelines.counting.summary import summary_of
+from tagcorpus.pipelines.counting.token_budget import Budget, at_budget, is_budget_met
 from tagcorpus.pipelines.documents import Reading
 from tagcorpus.pipelines.entropy_of_groups import Drain, GroupEntropy, KeptSource, publish, value_of
-from tagcorpus.pipelines.entropy_plan import VERSION, Corpus, Limits, memory_bytes
-from tagcorpus.pipelines.entropy_summary import summary_of
-from tagcorpus.pipelines.feature_groups import Group, entropy_name, escaped
 from tagcorpus.pipelines.job import Job
+from tagcorpus.pipelines.model_table.groups import Group, entropy_name, escaped
 from tagcorpus.pipelines.plan import Plan
 from tagcorpus.pipelines.sidecars import Instance, part_key
-from tagcorpus.pipelines.token_budget import Budget, at_budget, is_budget_met
 from tagcorpus.pipelines.token_cache import TokenizerChoice, TokenSource
 from tagcorpus.pipelines.token_parts import token_part_name
 from tagcorpus.taggers._tokenizer import load

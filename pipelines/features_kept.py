@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import xxhash
 
 from tagcorpus.errors import IncompleteError
-from tagcorpus.pipelines.feature_groups import Group, Where
+from tagcorpus.pipelines.model_table.groups import Group, Where
 from tagcorpus.pipelines.plan import Plan, PlannedFile
 from tagcorpus.pipelines.sidecars import Instance, part_name
 from tagcorpus.pipelines.storage import Folder
@@ -83,7 +83,7 @@ class Choice:
         found = kept(self.output, self.filter_, planned, k)
         if not self.last:
             return found
-        from tagcorpus.pipelines.token_budget import places
+        from tagcorpus.pipelines.counting.token_budget import places
 
         chosen = np.zeros(len(found.row), bool)
         place = places(planned.file.name, found.row, found.sub, self.seed, 0)
@@ -121,7 +121,7 @@ def choose(
 
 
 def _places(output: Folder, plan: Plan, filter_: Instance, group: Group, seed: int) -> Iterator[npt.NDArray[np.uint64]]:
-    from tagcorpus.pipelines.token_budget import places
+    from tagcorpus.pipelines.counting.token_budget import places
 
     for planned, k in group.ranges(plan):
         found = kept(output, filter_, planned, k, group.where)

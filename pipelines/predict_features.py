@@ -6,9 +6,9 @@ import difflib
 from typing import Any
 
 from tagcorpus.errors import InputError
-from tagcorpus.pipelines import check_features
 from tagcorpus.pipelines.display import Display
-from tagcorpus.pipelines.feature_table import Finding, read_table
+from tagcorpus.pipelines.model_table import check
+from tagcorpus.pipelines.model_table.table import Finding, read_table
 from tagcorpus.predictor.data import Dataset, read_features
 from tagcorpus.predictor.store import Store
 
@@ -25,7 +25,7 @@ def features_of(path: str | None, store: Store, display: Display) -> tuple[Any, 
         stored = store.features()
         return (stored.set_index("id") if len(stored) else None), []
     table = read_table(path, "--features")
-    findings = [f for f in check_features.check(table) if f.severity != "note"]
+    findings = [f for f in check.check(table) if f.severity != "note"]
     fatal = [f for f in findings if f.severity == "error" and f.check not in BEARABLE]
     if fatal:
         raise InputError(

@@ -1,6 +1,6 @@
 """`tagcorpus store check|show|query|import|export`: what the commands print, and their exit codes.
 
-The store itself is predictor/store*.py. This binds it with the check of feature tables (check_features), which the
+The store itself is predictor/store*.py. This binds it with the check of feature tables (model_table), which the
 predictor's room does not know: a feature table with errors is not imported.
 """
 
@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from tagcorpus.errors import ConfigError, InputError, OutputError
-from tagcorpus.pipelines import check_features
-from tagcorpus.pipelines.feature_table import read_table
+from tagcorpus.pipelines.model_table.check import check as check_table
+from tagcorpus.pipelines.model_table.table import read_table
 from tagcorpus.predictor.annotations import text_of
 from tagcorpus.predictor.store import Store
 from tagcorpus.predictor.store_batch import kind_of
@@ -182,7 +182,7 @@ def import_(
     """Bring files into the store, all or none; what became of each. Raises InputError, ConflictError."""
     for file in files:
         if file.lower().endswith(".csv") and kind_of(Path(file), text_of(Path(file))) == "features":
-            errors = [f for f in check_features.check(read_table(file, "store import")) if f.severity == "error"]
+            errors = [f for f in check_table(read_table(file, "store import")) if f.severity == "error"]
             if errors:
                 told = "; ".join(f"{f.check}: {f.found} ({f.count:,}), {', '.join(f.where[:3])}" for f in errors)
                 raise InputError(

@@ -91,7 +91,7 @@ def ratios(told: Sequence[Mapping[str, Any]], predictor: str, against: str) -> F
     axes.set_title(
         f"{first['models']} models, {first['organisations']} organisations; bars: 95 % over organisations", loc="left"
     )
-    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    axes.legend(loc="lower right", frameon=True, framealpha=1, edgecolor="none")
     _plain(axes, "x")
     return figure
 
@@ -155,7 +155,7 @@ def beeswarm(data: Dataset, found: Contributions) -> Figure:
     left.axvline(0, color="#888888", lw=0.8)
     lower = " (lower is better)" if data.task.is_lower_better else ""
     left.set_xlabel(f"contribution to the prediction{lower}, points")
-    right.set_xlabel("mean |contribution|, points (95 %)")
+    right.set_xlabel("mean |contribution| (95 %)")
     left.set_title(
         f"{data.task.name}: {len(data.ids)} models of {data.groups} organisations, each held out", loc="left"
     )

@@ -253,18 +253,17 @@ def terminal(told: Mapping[str, Any]) -> str:
     widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
     lines = [told["id"], *("  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows)]
     lines.append("points; held: share of known organisations' models that such intervals held")
-    for kind, words in (
-        ("outside", "outside what was seen"),
-        ("missing", "not given, taken as the mean of those that are"),
-    ):
-        found: dict[str, list[str]] = {}
-        for p in told["predictions"]:
-            for o in p[kind]:
-                text = o if isinstance(o, str) else f"{o['field']} = {_short(o['value'])} (seen: {o['seen']})"
-                found.setdefault(text, []).append(p["task"])
-        for text, tasks in found.items():
-            every = len(set(tasks)) == len({p["task"] for p in told["predictions"]})
-            lines.append(f"{words}: {text}" + ("" if every else f" [{', '.join(dict.fromkeys(tasks))}]"))
+    tasks = {p["task"] for p in told["predictions"]}
+    outside: dict[str, list[str]] = {}
+    for p in told["predictions"]:
+        for o in p["outside"]:
+            text = f"{o['field']} = {_short(o['value'])} (seen: {o['seen']})"
+            outside.setdefault(text, []).append(p["task"])
+    for text, where in outside.items():
+        some = "" if set(where) == tasks else f" [{', '.join(dict.fromkeys(where))}]"
+        lines.append(f"outside what was seen: {text}{some}")
+    if missing := dict.fromkeys(c for p in told["predictions"] for c in p["missing"]):
+        lines.append(f"not given, as of models that do not declare them: {', '.join(missing)}")
     first = told["predictions"][0]
     lines.append(f"nearest in scale: {', '.join(first['nearest_in_scale'])}")
     if first["is_in_the_store"]:

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from plugins import SCRIPT, Ended
 
 from tagcorpus.errors import InputError
-from tagcorpus.pipelines.check_features import report
-from tagcorpus.pipelines.feature_columns import AT_MOST, DOMAINS, RATIOS, STEMS, columns, numeric_columns
-from tagcorpus.pipelines.feature_table import decimals, kind_of, number
+from tagcorpus.pipelines.model_table.check import report
+from tagcorpus.pipelines.model_table.columns import AT_MOST, DOMAINS, RATIOS, STEMS, columns, numeric_columns
+from tagcorpus.pipelines.model_table.table import decimals, kind_of, number
 
 ROOT = Path(__file__).resolve().parents[1]
 IDS = ["acme/a", "acme/b", "globex/c", "initech/d"]

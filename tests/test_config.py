@@ -131,7 +131,12 @@ def test_what_is_printed_loads_back(tmp_path: Path, pipeline: str, changed: bool
         "filter": ["repetition.preset=lenient", "sample=0.5"],
         "domain": ["domain.backend=openai", "domain.base_url=http://127.0.0.1:9/v1", "domain.concurrency=3"],
         "entropy": ["ngram=2", "memory=2GB", "token_budget=1000"],
-        "features": ["domain.sample=10", "domain.backend=fasttext", "tokens.tokenizer=r50k_base", "min_kept_share=0.25"],
+        "features": [
+            "domain.sample=10",
+            "domain.backend=fasttext",
+            "tokens.tokenizer=r50k_base",
+            "min_kept_share=0.25",
+        ],
     }
     printed = describe.config(pipeline, None, more[pipeline] if changed else [])
     assert describe.config(pipeline, file(tmp_path, printed), []) == printed

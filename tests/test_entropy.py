@@ -17,9 +17,9 @@ from slurm_commands import invoke
 import tagcorpus
 from tagcorpus.errors import ConfigError, OutputError
 from tagcorpus.pipelines.config import EntropyOptions, load_options
+from tagcorpus.pipelines.counting.corpus import check_disk
 from tagcorpus.pipelines.display import Display
 from tagcorpus.pipelines.entropy import _corpus, _packed, count, merge
-from tagcorpus.pipelines.entropy_plan import check_disk
 from tagcorpus.pipelines.job import Job
 from tagcorpus.pipelines.storage import Folder
 from tagcorpus.taggers._tokenizer import load

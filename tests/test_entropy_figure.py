@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tagcorpus.pipelines import entropy_figure as figure
-from tagcorpus.pipelines.entropy_figure import draw, named, title, visible
+from tagcorpus.pipelines.counting import figure
+from tagcorpus.pipelines.counting.figure import draw, named, title, visible
 
 pytest.importorskip("matplotlib", reason="needs the extra [report]")
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from naive import conditional_estimates
-from tagcorpus.pipelines.estimators import Spectrum, digamma, estimate, interval, student_t, tail
+from tagcorpus.pipelines.counting.estimators import Spectrum, digamma, estimate, interval, student_t, tail
 
 Array = np.ndarray[Any, Any]
 CORRECTED = ("miller_madow", "chao_shen", "chao_wang_jost")

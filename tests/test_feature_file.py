@@ -14,14 +14,14 @@ import pytest
 from feature_sidecars import instances, plan_of
 
 from tagcorpus.errors import ConfigError, InputError
-from tagcorpus.pipelines.check_features import report
-from tagcorpus.pipelines.feature_columns import RECIPE, columns, extended_columns, numeric_columns
-from tagcorpus.pipelines.feature_file import write_table
-from tagcorpus.pipelines.feature_groups import Group
-from tagcorpus.pipelines.feature_instruments import Recipe, differences, recipe_of, substitute_for
-from tagcorpus.pipelines.feature_provenance import Provenance, provenance_name, read_provenance
-from tagcorpus.pipelines.feature_statistics import GroupStatistics
-from tagcorpus.pipelines.feature_union import check_ahead
+from tagcorpus.pipelines.model_table.check import report
+from tagcorpus.pipelines.model_table.columns import RECIPE, columns, extended_columns, numeric_columns
+from tagcorpus.pipelines.model_table.file import write_table
+from tagcorpus.pipelines.model_table.groups import Group
+from tagcorpus.pipelines.model_table.instruments import Recipe, differences, recipe_of, substitute_for
+from tagcorpus.pipelines.model_table.provenance import Provenance, provenance_name, read_provenance
+from tagcorpus.pipelines.model_table.statistics import GroupStatistics
+from tagcorpus.pipelines.model_table.union import check_ahead
 from tagcorpus.pipelines.reading import Recorded
 from tagcorpus.pipelines.sidecars import Instance
 

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from naive import feature_row
 from tagcorpus.errors import ConfigError, InputError
-from tagcorpus.pipelines.estimators import student_t
-from tagcorpus.pipelines.feature_columns import STEMS, columns, extended_columns
-from tagcorpus.pipelines.feature_groups import (
+from tagcorpus.pipelines.counting.estimators import student_t
+from tagcorpus.pipelines.model_table.columns import STEMS, columns, extended_columns
+from tagcorpus.pipelines.model_table.groups import (
     Group,
     Where,
     by_column,
@@ -28,10 +28,10 @@ from tagcorpus.pipelines.feature_groups import (
     entropy_name,
     escaped,
 )
-from tagcorpus.pipelines.feature_intervals import around, t_quantile, wilson
-from tagcorpus.pipelines.feature_moments import Moments, ratio, ratio_error, root
-from tagcorpus.pipelines.feature_rows import KEYWORDS, SOURCES
-from tagcorpus.pipelines.feature_statistics import BY_RULE, GroupStatistics, statistics
+from tagcorpus.pipelines.model_table.intervals import around, t_quantile, wilson
+from tagcorpus.pipelines.model_table.moments import Moments, ratio, ratio_error, root
+from tagcorpus.pipelines.model_table.rows import KEYWORDS, SOURCES
+from tagcorpus.pipelines.model_table.statistics import BY_RULE, GroupStatistics, statistics
 from tagcorpus.pipelines.storage import Folder
 
 DDOF = {s.name: s.ddof for s in STEMS if s.ddof is not None}

@@ -370,10 +370,10 @@ def opened(output: Path) -> tuple[Job, Instance]:
 
 
 def test_models_that_do_not_fit_into_memory_give_the_same_bits(done: Path, tmp_path: Path) -> None:
-    from tagcorpus.pipelines.entropy_plan import Limits
-    from tagcorpus.pipelines.feature_groups import by_model
+    from tagcorpus.pipelines.counting.corpus import Limits
+    from tagcorpus.pipelines.counting.token_budget import Budget
     from tagcorpus.pipelines.features_entropy import Pass
-    from tagcorpus.pipelines.token_budget import Budget
+    from tagcorpus.pipelines.model_table.groups import by_model
     from tagcorpus.pipelines.token_cache import TokenizerChoice
 
     output = tmp_path / "out"

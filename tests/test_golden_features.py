@@ -19,12 +19,12 @@ import tagcorpus
 from naive import keyword_counts
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines import features_entropy
-from tagcorpus.pipelines.check_features import report
 from tagcorpus.pipelines.config import load_options
 from tagcorpus.pipelines.display import Display
-from tagcorpus.pipelines.feature_columns import DOMAINS, RATIOS, columns
-from tagcorpus.pipelines.feature_groups import by_model, entropy_name
 from tagcorpus.pipelines.job import Job
+from tagcorpus.pipelines.model_table.check import report
+from tagcorpus.pipelines.model_table.columns import DOMAINS, RATIOS, columns
+from tagcorpus.pipelines.model_table.groups import by_model, entropy_name
 from tagcorpus.pipelines.sidecars import needed
 from tagcorpus.taggers._syntax_statistics import SCHEMA, Parse, row
 from tagcorpus.taggers._syntax_trees import Constituents, Dependencies

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from naive import key_gaps
 from tagcorpus.errors import IncompleteError
 from tagcorpus.kernels.delta import from_planes, to_planes
-from tagcorpus.pipelines import spill
-from tagcorpus.pipelines.spill import DamagedRun, Run, open_runs, read_values, write_runs, write_values
+from tagcorpus.pipelines.counting import spill
+from tagcorpus.pipelines.counting.spill import DamagedRun, Run, open_runs, read_values, write_runs, write_values
 from tagcorpus.pipelines.storage import Folder
 
 TOP = 2**64 - 1

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import tagcorpus
-from tagcorpus.pipelines.feature_provenance import provenance_name
+from tagcorpus.pipelines.model_table.provenance import provenance_name
 from tagcorpus.pipelines.plan import Plan
 from tagcorpus.pipelines.reading import recorded
 from tagcorpus.pipelines.report.bars import Feature, features_of

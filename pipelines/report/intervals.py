@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tagcorpus.pipelines.domain import LEFT_OUT
-from tagcorpus.pipelines.feature_intervals import around, wilson
+from tagcorpus.pipelines.model_table.intervals import around, wilson
 from tagcorpus.pipelines.report.sample import Moments
 
 Interval = tuple[float, float] | None

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tagcorpus.pipelines.domain import DOMAINS, LEFT_OUT
-from tagcorpus.pipelines.feature_columns import ID, STEMS, extended_columns, numeric_columns
-from tagcorpus.pipelines.feature_table import number
+from tagcorpus.pipelines.model_table.columns import ID, STEMS, extended_columns, numeric_columns
+from tagcorpus.pipelines.model_table.table import number
 from tagcorpus.pipelines.report.bars import Feature
 from tagcorpus.pipelines.report.folder import Output
 from tagcorpus.pipelines.report.html import Section, chart, table, text

@@ -1,5 +1,5 @@
 """What each column of a feature table was measured with, which of it stands in for what the published table used, and how
-two recipes differ. No files here; feature_provenance keeps recipes beside the table.
+two recipes differ. No files here; provenance.py keeps recipes beside the table.
 
 A recipe is the filter and, by role, the tagger with its version and parameters (tokenizer, parser, backend and model,
 classifier). Values of one column compare only where the recipes say the same of it.
@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from tagcorpus.pipelines.feature_columns import RATIOS, STEMS, extended_columns, numeric_columns
-from tagcorpus.pipelines.feature_rows import FILTER, SOURCES
+from tagcorpus.pipelines.model_table.columns import RATIOS, STEMS, extended_columns, numeric_columns
+from tagcorpus.pipelines.model_table.rows import FILTER, SOURCES
 from tagcorpus.pipelines.sidecars import Instance
 
 # Parameters that say where something is, or how much of the whole was looked at, and not what it was measured with.

@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tagcorpus.pipelines.feature_columns import ID
-from tagcorpus.pipelines.feature_table import FeatureTable, Finding, decimals, number
+from tagcorpus.pipelines.model_table.columns import ID
+from tagcorpus.pipelines.model_table.table import FeatureTable, Finding, decimals, number
 
 RELATIVE = 1e-9
 # A range says nothing unless it rests on a few models.

@@ -1,6 +1,6 @@
 """What one range adds to the rows of a feature table: exact sums and counts of the documents that are kept, by group.
 
-Sums are integers (feature_moments), so that ranges may be added in any order. One tagger's columns are in memory at a time.
+Sums are integers (moments.py), so that ranges may be added in any order. One tagger's columns are in memory at a time.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tagcorpus.pipelines.domain import LEFT_OUT, NOT_SELECTED
-from tagcorpus.pipelines.feature_groups import Group
-from tagcorpus.pipelines.feature_moments import Moments
-from tagcorpus.pipelines.feature_rows import KEYWORDS, SOURCES, Floats, RangeRows, Rows
+from tagcorpus.pipelines.model_table.groups import Group
+from tagcorpus.pipelines.model_table.moments import Moments
+from tagcorpus.pipelines.model_table.rows import KEYWORDS, SOURCES, Floats, RangeRows, Rows
 from tagcorpus.pipelines.sidecars import Instance
 
 

@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tagcorpus.errors import InputError
-from tagcorpus.pipelines.feature_columns import RATIOS, STEMS
-from tagcorpus.pipelines.feature_groups import Group, Where
+from tagcorpus.pipelines.model_table.columns import RATIOS, STEMS
+from tagcorpus.pipelines.model_table.groups import Group, Where
 from tagcorpus.pipelines.plan import PlannedFile
 from tagcorpus.pipelines.sidecars import Instance, part_name
 from tagcorpus.pipelines.storage import Folder

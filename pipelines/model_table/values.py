@@ -1,6 +1,6 @@
 """The cells of a per-model feature table: are they numbers, can they be, and do they fit together?
 
-Every check looks at columns that feature_columns knows; further columns must be numeric, and are not judged otherwise. Those
+Every check looks at columns that columns.py knows; further columns must be numeric, and are not judged otherwise. Those
 of `--extended` must be possible, but may be empty or constant.
 """
 
@@ -10,8 +10,16 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator
 
-from tagcorpus.pipelines.feature_columns import AT_MOST, DOMAINS, ID, RECIPE, STEMS, extended_columns, numeric_columns
-from tagcorpus.pipelines.feature_table import FeatureTable, Finding, decimals, kind_of, number
+from tagcorpus.pipelines.model_table.columns import (
+    AT_MOST,
+    DOMAINS,
+    ID,
+    RECIPE,
+    STEMS,
+    extended_columns,
+    numeric_columns,
+)
+from tagcorpus.pipelines.model_table.table import FeatureTable, Finding, decimals, kind_of, number
 
 # Computed shares of one whole may miss their sum by this.
 SLACK = 1e-6

@@ -6,8 +6,8 @@ import difflib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from tagcorpus.pipelines.feature_columns import ID, RECIPE, columns, extended_columns, numeric_columns
-from tagcorpus.pipelines.feature_table import Finding
+from tagcorpus.pipelines.model_table.columns import ID, RECIPE, columns, extended_columns, numeric_columns
+from tagcorpus.pipelines.model_table.table import Finding
 
 
 def check_header(header: Sequence[str]) -> Iterator[Finding]:

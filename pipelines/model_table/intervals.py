@@ -6,7 +6,7 @@ import math
 from functools import cache
 from statistics import NormalDist
 
-from tagcorpus.pipelines.estimators import student_t
+from tagcorpus.pipelines.counting.estimators import student_t
 
 LEVEL = 0.95
 Z = NormalDist().inv_cdf((1 + LEVEL) / 2)

@@ -16,11 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tagcorpus.kernels.entropy import key_histogram
-from tagcorpus.pipelines.entropy_passes import BIN_BITS, LISTED
-from tagcorpus.pipelines.entropy_plan import Corpus
-from tagcorpus.pipelines.estimators import Spectrum, estimate
+from tagcorpus.pipelines.counting.corpus import Corpus
+from tagcorpus.pipelines.counting.estimators import Spectrum, estimate
+from tagcorpus.pipelines.counting.passes import BIN_BITS, LISTED
+from tagcorpus.pipelines.counting.spill import read_values
 from tagcorpus.pipelines.sidecars import ROW_GROUP_ROWS
-from tagcorpus.pipelines.spill import read_values
 from tagcorpus.pipelines.summary import Floats, percentiles
 from tagcorpus.taggers._tokenizer import Tokenizer
 

@@ -1,7 +1,7 @@
 """Read a per-model feature table (CSV) as it lies there: nothing is repaired, every oddity becomes a finding.
 
 Rows and cells keep their text, so that what is told names what the file says. What the columns should be is not known
-here (feature_columns), nor what the values mean (check_features). Standard library only.
+here (columns.py), nor what the values mean (check.py). Standard library only.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Errors are what makes a predictor stop or believe something false; warnings what a person should look at; notes are facts.
 Nothing is changed, and nothing is computed anew: a wrong value inside its range is not noticed, except against another
-file (feature_comparison). What the columns should be stands in feature_columns.
+file (comparison.py). What the columns should be stands in columns.py.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from tagcorpus.errors import InputError
-from tagcorpus.pipelines.feature_beside import check_provenance, compare_provenance
-from tagcorpus.pipelines.feature_columns import ID, numeric_columns
-from tagcorpus.pipelines.feature_comparison import compare
-from tagcorpus.pipelines.feature_header import check_header
-from tagcorpus.pipelines.feature_table import FeatureTable, Finding, Severity, read_table
-from tagcorpus.pipelines.feature_values import check_values
+from tagcorpus.pipelines.model_table.beside import check_provenance, compare_provenance
+from tagcorpus.pipelines.model_table.columns import ID, numeric_columns
+from tagcorpus.pipelines.model_table.comparison import compare
+from tagcorpus.pipelines.model_table.header import check_header
+from tagcorpus.pipelines.model_table.table import FeatureTable, Finding, Severity, read_table
+from tagcorpus.pipelines.model_table.values import check_values
 
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 SHOWN_PLACES = 5

@@ -20,11 +20,11 @@ import xxhash
 
 from tagcorpus.errors import ConfigError, OutputError
 from tagcorpus.kernels.ngrams import Packing
+from tagcorpus.pipelines.counting.spill import RunFile
 from tagcorpus.pipelines.documents import Reading
 from tagcorpus.pipelines.plan import Plan
 from tagcorpus.pipelines.ranges import Counts
 from tagcorpus.pipelines.sidecars import part_key
-from tagcorpus.pipelines.spill import RunFile
 from tagcorpus.pipelines.storage import Folder
 from tagcorpus.pipelines.token_parts import TokenBatch
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from tagcorpus.pipelines.feature_columns import ID, RECIPE
-from tagcorpus.pipelines.feature_instruments import Recipe, differences, role_of, substitute_for, told
-from tagcorpus.pipelines.feature_provenance import Provenance, filled, provenance_name, read_provenance
-from tagcorpus.pipelines.feature_table import FeatureTable, Finding
+from tagcorpus.pipelines.model_table.columns import ID, RECIPE
+from tagcorpus.pipelines.model_table.instruments import Recipe, differences, role_of, substitute_for, told
+from tagcorpus.pipelines.model_table.provenance import Provenance, filled, provenance_name, read_provenance
+from tagcorpus.pipelines.model_table.table import FeatureTable, Finding
 
 
 def check_provenance(table: FeatureTable) -> Iterator[Finding]:

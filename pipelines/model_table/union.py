@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from tagcorpus.errors import ConfigError, InputError
-from tagcorpus.pipelines.check_features import check
-from tagcorpus.pipelines.feature_columns import ID, RECIPE, columns, extended_columns
-from tagcorpus.pipelines.feature_comparison import compare
-from tagcorpus.pipelines.feature_instruments import Recipe, differences
-from tagcorpus.pipelines.feature_provenance import (
+from tagcorpus.pipelines.model_table.check import check
+from tagcorpus.pipelines.model_table.columns import ID, RECIPE, columns, extended_columns
+from tagcorpus.pipelines.model_table.comparison import compare
+from tagcorpus.pipelines.model_table.instruments import Recipe, differences
+from tagcorpus.pipelines.model_table.provenance import (
     Provenance,
     digest,
     filled,
     read_provenance,
 )
-from tagcorpus.pipelines.feature_table import FeatureTable, Row, read_table
+from tagcorpus.pipelines.model_table.table import FeatureTable, Row, read_table
 
 SHOWN = 5
 OPTION = "--append-to"

@@ -16,8 +16,8 @@ from typing import Any
 
 import xxhash
 
-from tagcorpus.pipelines.feature_columns import ID, extended_columns, numeric_columns
-from tagcorpus.pipelines.feature_instruments import Recipe, role_of, substitute_for, told
+from tagcorpus.pipelines.model_table.columns import ID, extended_columns, numeric_columns
+from tagcorpus.pipelines.model_table.instruments import Recipe, role_of, substitute_for, told
 from tagcorpus.pipelines.plan import PlannedFile
 
 FORMAT = 1

@@ -19,9 +19,9 @@ import xxhash
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines.entropy_plan import Corpus
-from tagcorpus.pipelines.entropy_summary import Adds, mean, spectrum
-from tagcorpus.pipelines.estimators import estimate, interval
+from tagcorpus.pipelines.counting.corpus import Corpus
+from tagcorpus.pipelines.counting.estimators import estimate, interval
+from tagcorpus.pipelines.counting.summary import Adds, mean, spectrum
 from tagcorpus.pipelines.job import Job
 from tagcorpus.pipelines.ranges import Counts
 from tagcorpus.pipelines.token_parts import TokenBatch

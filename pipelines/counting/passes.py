@@ -32,10 +32,8 @@ from tagcorpus.kernels.entropy import (
     extremes,
 )
 from tagcorpus.kernels.ngrams import contexts_of, count_ngrams, lookup, merge_runs, unpack
-from tagcorpus.pipelines.entropy_plan import Corpus, Interval, n_positions
-from tagcorpus.pipelines.progress import pulse
-from tagcorpus.pipelines.sidecars import Instance, part_key, part_name, write_part
-from tagcorpus.pipelines.spill import (
+from tagcorpus.pipelines.counting.corpus import Corpus, Interval, n_positions
+from tagcorpus.pipelines.counting.spill import (
     DamagedRun,
     Run,
     RunFile,
@@ -45,6 +43,8 @@ from tagcorpus.pipelines.spill import (
     write_runs,
     write_values,
 )
+from tagcorpus.pipelines.progress import pulse
+from tagcorpus.pipelines.sidecars import Instance, part_key, part_name, write_part
 from tagcorpus.pipelines.steps import RangeReport
 from tagcorpus.pipelines.token_cache import TokenBatch
 

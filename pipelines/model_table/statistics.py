@@ -1,7 +1,7 @@
 """What the sidecars of a group's documents come to: one row of the feature table, with a reason for every cell left empty.
 
 Only documents that the filter keeps count. A feature with a value per document is left empty where less than a share of
-the documents that have a value was kept. Sums are exact integers (feature_moments), so a row does not depend on ranges,
+the documents that have a value was kept. Sums are exact integers (moments.py), so a row does not depend on ranges,
 workers or the other rows. Reads sidecar parts, a range and a tagger at a time, and the group's entropy file; no text.
 """
 
@@ -15,13 +15,13 @@ from typing import Any
 
 from tagcorpus.errors import InputError
 from tagcorpus.pipelines.domain import LEFT_OUT, percentages
-from tagcorpus.pipelines.feature_columns import DOMAINS, STEMS, Stem, extended_columns, numeric_columns
-from tagcorpus.pipelines.feature_groups import Group, entropy_name
-from tagcorpus.pipelines.feature_intervals import around, wilson
-from tagcorpus.pipelines.feature_medians import medians_of
-from tagcorpus.pipelines.feature_moments import Moments, ratio, ratio_error
-from tagcorpus.pipelines.feature_partials import Partial, add_range
-from tagcorpus.pipelines.feature_rows import KEYWORDS, SOURCES, RangeRows
+from tagcorpus.pipelines.model_table.columns import DOMAINS, STEMS, Stem, extended_columns, numeric_columns
+from tagcorpus.pipelines.model_table.groups import Group, entropy_name
+from tagcorpus.pipelines.model_table.intervals import around, wilson
+from tagcorpus.pipelines.model_table.medians import medians_of
+from tagcorpus.pipelines.model_table.moments import Moments, ratio, ratio_error
+from tagcorpus.pipelines.model_table.partials import Partial, add_range
+from tagcorpus.pipelines.model_table.rows import KEYWORDS, SOURCES, RangeRows
 from tagcorpus.pipelines.plan import Plan, PlannedFile
 from tagcorpus.pipelines.sidecars import Instance
 from tagcorpus.pipelines.storage import Folder

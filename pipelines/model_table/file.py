@@ -14,20 +14,20 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tagcorpus.pipelines.feature_columns import ID, columns, extended_columns, numeric_columns
-from tagcorpus.pipelines.feature_groups import Group
-from tagcorpus.pipelines.feature_instruments import Recipe, role_of, substitute_for, told
-from tagcorpus.pipelines.feature_provenance import (
+from tagcorpus.pipelines.ledger import versions
+from tagcorpus.pipelines.model_table.columns import ID, columns, extended_columns, numeric_columns
+from tagcorpus.pipelines.model_table.groups import Group
+from tagcorpus.pipelines.model_table.instruments import Recipe, role_of, substitute_for, told
+from tagcorpus.pipelines.model_table.provenance import (
     Provenance,
     files_told,
     filled,
     provenance_name,
     written,
 )
-from tagcorpus.pipelines.feature_statistics import GroupStatistics
-from tagcorpus.pipelines.feature_table import number
-from tagcorpus.pipelines.feature_union import Rows, unite
-from tagcorpus.pipelines.ledger import versions
+from tagcorpus.pipelines.model_table.statistics import GroupStatistics
+from tagcorpus.pipelines.model_table.table import number
+from tagcorpus.pipelines.model_table.union import Rows, unite
 from tagcorpus.pipelines.plan import Plan
 from tagcorpus.pipelines.results import publish_file
 

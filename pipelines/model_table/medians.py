@@ -7,8 +7,8 @@ from functools import partial
 
 import numpy as np
 
-from tagcorpus.pipelines.feature_groups import Group
-from tagcorpus.pipelines.feature_rows import SOURCES, Floats, RangeRows, Rows
+from tagcorpus.pipelines.model_table.groups import Group
+from tagcorpus.pipelines.model_table.rows import SOURCES, Floats, RangeRows, Rows
 from tagcorpus.pipelines.sidecars import Instance
 from tagcorpus.pipelines.summary import percentiles
 
