@@ -88,25 +88,25 @@ def terminal(told: Sequence[Mapping[str, Any]]) -> str:
     """The means over tasks as a person reads them; "" where nothing is compared."""
     if not told:
         return ""
-    against = [d for d in DENOMINATORS if any(t["against"] == d for t in told)]
-    head = ("predictor", *(f"{f}, over {d}" for f in ("grouped", "random") for d in against))
-    by = {(t["predictor"], t["folds"], t["against"]): t for t in told}
-    rows = [head]
-    for predictor in dict.fromkeys(t["predictor"] for t in told):
-        cells = []
-        for folds in ("grouped", "random"):
-            for denominator in against:
-                t = by.get((predictor, folds, denominator))
-                text = "" if t is None else f"{t['geometric_mean']:.2f} ({t['low']:.2f} to {t['high']:.2f})"
-                cells.append(text + ("" if t is None else f" {t['better_in']}/{t['of']}"))
+    denominator = next(d for d in DENOMINATORS if any(t["against"] == d for t in told))
+    by = {(t["predictor"], t["folds"]): t for t in told if t["against"] == denominator}
+    rows = [("predictor", "grouped folds", "", "random folds", "")]
+    for predictor in dict.fromkeys(p for p, _ in by):
+        cells: list[str] = []
+        for t in (by.get((predictor, folds)) for folds in ("grouped", "random")):
+            told_here = t and (
+                f"{t['geometric_mean']:.2f} ({t['low']:.2f} to {t['high']:.2f})",
+                f"{t['better_in']}/{t['of']}",
+            )
+            cells += told_here or ("", "")
         rows.append((predictor, *cells))
-    widths = [max(len(r[i]) for r in rows) for i in range(len(head))]
+    widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
     lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
     first = told[0]
     return "\n".join(
         [
-            f"error over that of scale-only predictors: geometric mean over {first['of']} tasks "
-            f"(95 % interval over {first['organisations']} organisations of up to {first['models']} models), tasks improved",
+            f"error over that of {denominator!r}, geometric mean over {first['of']} task{'s' * (first['of'] != 1)} (95 % interval over",
+            f"{first['organisations']} organisations of up to {first['models']} models), and tasks improved:",
             *lines,
         ]
     )
