@@ -24,7 +24,7 @@ from tagcorpus.pipelines.config import FeaturesOptions, Options
 from tagcorpus.pipelines.display import Display, Watch
 from tagcorpus.pipelines.documents import Reading
 from tagcorpus.pipelines.duplicates import count_duplicate_ids
-from tagcorpus.pipelines.executors import Crew, PlanExecutor
+from tagcorpus.pipelines.executors import PlanExecutor
 from tagcorpus.pipelines.heartbeat import Heartbeat, process
 from tagcorpus.pipelines.inputs import InputFile
 from tagcorpus.pipelines.ledger import Ledger
@@ -43,6 +43,7 @@ from tagcorpus.pipelines.sidecars import (
 from tagcorpus.pipelines.steps import Publish, RangeReport, Read, Tag
 from tagcorpus.pipelines.storage import Folder, own_suffix, sweep_temporary_folders, temporary_folder
 from tagcorpus.pipelines.token_cache import known_ids
+from tagcorpus.pipelines.worker_processes import Crew
 
 if TYPE_CHECKING:
     from tagcorpus.pipelines.on_ray import Cluster

@@ -31,10 +31,10 @@ from datatrove.pipeline.base import PipelineStep
 import tagcorpus
 from tagcorpus.errors import ConfigError, OutputError, TagcorpusError
 from tagcorpus.pipelines import storage
-from tagcorpus.pipelines.executors import WorkerDied, fold
 from tagcorpus.pipelines.inputs import InputFile
 from tagcorpus.pipelines.progress import Beat, Pulse, set_pulse
 from tagcorpus.pipelines.storage import Folder
+from tagcorpus.pipelines.workers import WorkerDied, fold
 
 PACKAGES = ("configs", "kernels", "pipelines", "taggers")
 VERSIONS_THAT_MUST_AGREE = ("ray", "pyarrow", "numpy", "tiktoken", "pycld2", "fasttext-community", "datatrove")

@@ -228,7 +228,7 @@ def release(output: Folder, instances: Iterable[Instance]) -> None:
 
 def is_claimed(output: Folder, instance: Instance) -> bool:
     """Whether the name stands for this instance already. Raises ConfigError when it stands for other parameters."""
-    stored = json.loads(output.read(_claim_name(instance)) or b"null")
+    stored = _stored_claim(output, instance)
     identity = json.loads(json.dumps(instance.identity()))
     if stored is None or _is_other_version(stored, identity):
         return False
@@ -254,8 +254,21 @@ def _claim(instance: Instance) -> dict[str, Any]:
 
 
 def _is_chosen_anew(output: Folder, instance: Instance) -> bool:
-    stored = json.loads(output.read(_claim_name(instance)) or b"{}")
-    return bool(instance.chosen) and stored.get("chosen") != instance.chosen
+    stored = _stored_claim(output, instance)
+    return bool(instance.chosen) and (stored or {}).get("chosen") != instance.chosen
+
+
+def _stored_claim(output: Folder, instance: Instance) -> dict[str, Any] | None:
+    """What the name stands for; None also where the file is damaged. Written anew then, it loses nothing: every part says
+    by itself what made it."""
+    try:
+        found = json.loads(output.read(_claim_name(instance)) or b"null")
+    except ValueError:
+        return None
+    is_whole = (
+        isinstance(found, dict) and {"tagger", "version"} <= found.keys() and isinstance(found.get("parameters"), dict)
+    )
+    return found if is_whole else None
 
 
 def _is_other_version(stored: dict[str, Any], identity: dict[str, Any]) -> bool:

@@ -19,11 +19,11 @@ from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import TagcorpusError, TaggerError
 from tagcorpus.pipelines.documents import RangeReader, Reading, quarantine_lines, shown
-from tagcorpus.pipelines.executors import is_fault
 from tagcorpus.pipelines.plan import Plan
 from tagcorpus.pipelines.ranges import Counts
 from tagcorpus.pipelines.sidecars import Instance, part_key, part_name, quarantine_name, write_part
 from tagcorpus.pipelines.storage import Folder
+from tagcorpus.pipelines.workers import is_fault
 from tagcorpus.taggers._batch import DocumentBatch
 
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]+\b")

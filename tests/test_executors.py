@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import pickle
 import signal
+import subprocess
+import sys
 import tempfile
 import threading
 from pathlib import Path
@@ -21,8 +24,9 @@ from tagcorpus.errors import (
     TagcorpusError,
     TaggerError,
 )
-from tagcorpus.pipelines.executors import Crew, PlanExecutor
+from tagcorpus.pipelines.executors import PlanExecutor
 from tagcorpus.pipelines.progress import Beat, Pulse
+from tagcorpus.pipelines.worker_processes import Crew
 
 INLINE = {"workers": 1}
 PROCESSES = {"workers": 2}
@@ -244,3 +248,20 @@ def test_no_room_for_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_pipeline_is_small_when_pickled() -> None:
     assert len(pickle.dumps([Act({})])) < 1000
+
+
+def test_long_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A socket's path has at most 107 bytes; batch systems give their jobs folders that leave no room for one."""
+    folder = tmp_path / ("x" * 100)
+    folder.mkdir()
+    code = "import sys; sys.path[:0] = sys.argv[2:]\nfrom test_executors import *\n"
+    code += "if __name__ == '__main__': print(executor(Path(sys.argv[1]), {}, PROCESSES).run())"
+    monkeypatch.setenv("TMPDIR", str(folder))
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ast.literal_eval(done.stdout or "0") == {r: [10 * r] for r in range(6)}, done.stderr
+    assert list(folder.iterdir()) == []

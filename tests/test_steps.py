@@ -19,12 +19,12 @@ from plugins import jsonl, quarantined
 from tagcorpus.errors import BudgetError, LLMError, LostRowsError, TagcorpusError, TaggerError
 from tagcorpus.pipelines import lines
 from tagcorpus.pipelines.documents import Reading
-from tagcorpus.pipelines.executors import fold
 from tagcorpus.pipelines.inputs import InputFile
 from tagcorpus.pipelines.plan import Plan, PlannedFile
 from tagcorpus.pipelines.sidecars import Instance
 from tagcorpus.pipelines.steps import Publish, RangeReport, Read, Tag, TaggedBatch
 from tagcorpus.pipelines.storage import Folder
+from tagcorpus.pipelines.workers import fold
 
 
 class Setting:

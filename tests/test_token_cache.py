@@ -19,7 +19,6 @@ from plugins import Corpus, empty_corpus, jsonl, known_here, quarantined, tree
 from tagcorpus.errors import ConfigError, LostRowsError
 from tagcorpus.pipelines import lines
 from tagcorpus.pipelines.documents import Reading
-from tagcorpus.pipelines.executors import fold
 from tagcorpus.pipelines.inputs import InputFile
 from tagcorpus.pipelines.plan import Plan, PlannedFile
 from tagcorpus.pipelines.progress import Pulse, pulse, set_pulse
@@ -28,6 +27,7 @@ from tagcorpus.pipelines.sidecars import Instance
 from tagcorpus.pipelines.steps import Publish, Read, Tag
 from tagcorpus.pipelines.storage import Folder
 from tagcorpus.pipelines.token_cache import OpenedRange, TokenBatch, TokenizerChoice, TokenSource, known_ids, seed
+from tagcorpus.pipelines.workers import fold
 from tagcorpus.taggers import load as load_tagger
 from tagcorpus.taggers import tagger_class
 from tagcorpus.taggers._base import Parameters, column

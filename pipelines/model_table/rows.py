@@ -112,7 +112,8 @@ class RangeRows:
         if int(is_there.sum()) != len(own):
             raise InputError(
                 f"range {self._k} of {self._planned.file.name}: the sidecar {instance!r} has rows that the others have not; "
-                "run the pipeline again, which makes what is out of date anew"
+                "run the pipeline again, which makes what is out of date anew. If it says so again, a part is damaged: remove "
+                f"{self._output}/{part_name(instance, self._planned.file.name, self._k)} first"
             )
         return table.take(pa.array(at, mask=~is_there)), is_there
 
@@ -124,6 +125,10 @@ class RangeRows:
                 table = pq.read_table(file, columns=["row", "sub", *columns], use_threads=False)
         except FileNotFoundError as error:
             raise InputError(f"{self._output}/{name} is missing: the run is incomplete, run it again") from error
+        except pa.ArrowException as error:
+            raise InputError(
+                f"{self._output}/{name} is damaged ({error}): remove it and run the pipeline again, which makes it anew"
+            ) from error
         row: npt.NDArray[Any] = table["row"].to_numpy() - self._planned.ranges[self._k].first_row
         # A range has fewer rows than 2^32, and `sub` fits 31 bits.
         return (row << 31) + table["sub"].to_numpy().astype(np.int64), table.select(columns)
