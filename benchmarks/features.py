@@ -87,22 +87,23 @@ def main() -> None:
     *_, last = make(everything, given.corpus, given.models + 1, given.generations)
     (alone / last.parent.name).mkdir(parents=True)
     moved = last.rename(alone / last.parent.name / last.name)
-    apart, peak = given.work / "apart", {"kib": 0}
-    output = table.with_suffix(".tagcorpus")
+    apart, output, one = given.work / "apart", given.work / "together", given.work / "one"
+    peak = {"kib": 0}
+    into_table = ("--input", everything, "--output", table, "--work", output, *NAMED)
     against_apart, against_alone = [], []
     for _ in range(given.rounds):
-        for folder in (output, apart, given.work / "one.tagcorpus"):
+        for folder in (output, apart, one):
             shutil.rmtree(folder, ignore_errors=True)
-        together = seconds(peak, "features", "--input", everything, "--output", table, *NAMED)
+        together = seconds(peak, "features", *into_table)
         other: dict[str, int] = {"kib": 0}
         into = ("--input", everything, "--output", apart)
         one_by_one = [
             seconds(other, pipeline, *into, *more)
             for pipeline, more in (("tag", ()), ("filter", ()), ("domain", ("--backend", "fasttext")), ("entropy", ()))
         ]
-        single = seconds(other, "features", "--input", alone, "--output", given.work / "one.csv", *NAMED)
+        single = seconds(other, "features", "--input", alone, "--output", one, *NAMED)
         moved.rename(last)
-        added = seconds(other, "features", "--input", everything, "--output", table, *NAMED)
+        added = seconds(other, "features", *into_table)
         last.rename(moved)
         shutil.rmtree(output)  # the added model's results with it
         against_apart.append(together / sum(one_by_one))
