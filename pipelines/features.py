@@ -8,6 +8,7 @@ why. `--group-by` makes rows of folders or of a column's values instead of model
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -30,12 +31,14 @@ from tagcorpus.pipelines.features_chosen import (
 from tagcorpus.pipelines.features_domain import label
 from tagcorpus.pipelines.features_kept import choose
 from tagcorpus.pipelines.job import Job, Result
-from tagcorpus.pipelines.model_table.file import write_table
+from tagcorpus.pipelines.model_table.file import parquet_name, write_table
 from tagcorpus.pipelines.model_table.groups import Group, by_column, by_level, by_model, check_ids
 from tagcorpus.pipelines.model_table.instruments import Recipe, recipe_of
+from tagcorpus.pipelines.model_table.provenance import provenance_name
 from tagcorpus.pipelines.model_table.statistics import GroupStatistics, statistics
 from tagcorpus.pipelines.model_table.union import check_ahead
 from tagcorpus.pipelines.plan import Plan, load_plan, plan_name
+from tagcorpus.pipelines.results import is_there
 from tagcorpus.pipelines.sidecars import Instance, needed
 from tagcorpus.pipelines.storage import Folder
 from tagcorpus.pipelines.summary import summarise
@@ -82,6 +85,7 @@ def run(job: Job, built: list[Instance]) -> Result:
     grouping = grouping_of(options)
     tagging = [*by_role.values(), *([grouping] if grouping else [])]
     job.reading = replace(job.reading, columns=needed(tagging))
+    _check_table(job)
     messages = _mapping(job)
     plan = job.plan()
     if options.dry_run:
@@ -136,6 +140,21 @@ def run(job: Job, built: list[Instance]) -> Result:
     return result
 
 
+def _check_table(job: Job) -> None:
+    """Raise where the table would take the place of a file that no run of this pipeline has made: such as the published table,
+    which cannot be made again. Ours have their provenance beside them, which is written before they are."""
+    options, path = job.options, job.result_file
+    assert isinstance(options, FeaturesOptions)
+    if path is None or not is_there(path) or is_there(provenance_name(path)):
+        return
+    if options.append_to is not None and os.path.realpath(options.append_to) == os.path.realpath(path):
+        return
+    raise ConfigError(
+        f"--output {path} is there already, and `run features` has not made it ({os.path.basename(provenance_name(path))} is "
+        f"not beside it): name another file, or move that one away. To add rows to it: --append-to {path}"
+    )
+
+
 def _check_ahead(options: FeaturesOptions, by_role: Mapping[str, Instance], has_entropy: bool) -> None:
     """Raise where the table that rows are to be appended to was measured otherwise."""
     assert options.append_to is not None
@@ -161,6 +180,13 @@ def _publish_table(
     told = write_table(f"{job.output}/{TABLE}", *what, **how)
     if job.result_file is not None:
         told = write_table(job.result_file, *what, append_to=options.append_to, **how)
+    if not options.extended:
+        # That of an earlier run with --extended must not be taken for this table's; one outside the output may be another's.
+        job.output.remove(parquet_name(TABLE))
+        if job.result_file is not None and is_there(parquet_name(job.result_file)):
+            told.append(
+                f"{parquet_name(job.result_file)} is not of this run (--extended writes it): it may have other rows"
+            )
     for message in told:
         job.display.announce(message)
     return told

@@ -69,6 +69,7 @@ def find(
     model, ids that differ by case only or cannot be ids, and files that are there twice.
     """
     found: list[Found] = []
+    notes: list[str] = []
     for argument in arguments:
         files = inputs.find([argument], globs, excludes, stdin_copy, outputs=outputs, skipped=skipped)
         label, path = inputs.label_and_path(argument)
@@ -82,6 +83,7 @@ def find(
         _check_layout(placed, path)
         if not globs:
             _check_empty(placed, path, excludes)
+        notes += _without_organisation(placed, path)
         found += placed
     by_model: dict[str, list[Found]] = {}
     for one in found:
@@ -89,7 +91,6 @@ def find(
     _check_ids(by_model)
     chosen: dict[str, tuple[InputFile, ...]] = {}
     set_aside: dict[str, str] = {}
-    notes: list[str] = []
     counted: list[Found] = []
     for model in sorted(by_model):
         taken = list(chosen_files(model, by_model[model], set_aside, notes))
@@ -206,6 +207,19 @@ def _check_layout(placed: Iterable[Found], path: str) -> None:
                 f"{folder_of[org]} (--input {path}) has files of its own, as a model's folder has, and also the folder "
                 f"{folder}, as if it were an organisation: which is it? Move the files, leave some out with --exclude, or {SAY_IT}"
             )
+
+
+def _without_organisation(placed: Sequence[Found], path: str) -> Iterator[str]:
+    """A note where no id has an organisation: a folder given one level too deep loses it, and with it the store's id."""
+    bare = {one.model: one.folder for one in placed}
+    if not bare or any("/" in model for model in bare):
+        return
+    model, folder = min(bare.items())
+    above = os.path.dirname(folder)
+    yield (
+        f"--input {path}: ids have no organisation, such as {model}. If {os.path.basename(above)} is the organisation, give "
+        f"{os.path.dirname(above)} as --input; if they have none, all is well"
+    )
 
 
 def _check_empty(placed: Iterable[Found], path: str, excludes: Sequence[str]) -> None:

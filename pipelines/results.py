@@ -59,6 +59,12 @@ def publish_file(path: str, blocks: Iterable[bytes]) -> None:
             sink.write(block)
 
 
+def is_there(path: str) -> bool:
+    """Whether a file anywhere exists."""
+    folder, name = _split(path)
+    return folder.exists(name)
+
+
 def _split(path: str) -> tuple[Folder, str]:
     parent, _, name = path.rpartition("/")
     if "://" not in path:

@@ -20,6 +20,7 @@ from typing import Any
 from tagcorpus.errors import ConfigError, InputError, OutputError
 from tagcorpus.pipelines.model_table.check import check as check_table
 from tagcorpus.pipelines.model_table.table import read_table
+from tagcorpus.pipelines.results import publish_file
 from tagcorpus.predictor.annotations import text_of
 from tagcorpus.predictor.store import Store
 from tagcorpus.predictor.store_batch import kind_of
@@ -219,7 +220,7 @@ def export(path: str, output: str) -> str:
             features = store.features()
             if features.empty:
                 raise InputError(f"{path!r} has no features: a feature table is imported first")
-            features.to_csv(output, index=False, lineterminator="\n")
+            publish_file(output, [features.to_csv(index=False, lineterminator="\n").encode()])
             return f"{output}: {len(features):,} models, {len(features.columns) - 1:,} features"
         write(store.con, Path(output))
         return f"{output}: {len(store.models()):,} models"

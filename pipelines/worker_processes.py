@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import multiprocessing.forkserver
+import multiprocessing.resource_tracker
 import multiprocessing.util
 import os
 import pickle
@@ -127,6 +128,7 @@ def _start_fork_server() -> None:
         m for m in ("tagcorpus.pipelines.steps", "tagcorpus.pipelines.counting.passes") if m in sys.modules
     ]
     multiprocessing.forkserver.set_forkserver_preload(wanted)
+    multiprocessing.resource_tracker.ensure_running()  # not below: where it starts one, it unblocks SIGINT behind it
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         with _short_temporary_folder():

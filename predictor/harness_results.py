@@ -15,6 +15,7 @@ then its id must be given.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,7 @@ def read_results(path: str | Path, model_id: str | None = None) -> tuple[list[Sc
     if set(results) == {"harness"}:
         results = results["harness"]
     groups = _groups(document)
-    limit = document.get("config", {}).get("limit")
+    limit = _section(document, "config").get("limit")
     if limit is not None:
         problems.append(f"field 'config.limit': must be null, for {limit} is a part of the benchmark only")
     for task, found in results.items():
@@ -111,9 +112,13 @@ def _metrics(task: str, found: Mapping[str, Any], problems: list[str]) -> Iterat
             if value != "N/A" and value is not None:
                 problems.append(f"task {task!r}, field {key!r}: must be a number, not {value!r}")
             continue
+        if abs(value) > sys.float_info.max:  # also integers that no float64 holds
+            problems.append(f"task {task!r}, field {key!r}: must be a finite number or NaN, not {str(value)[:40]}")
+            continue
         stderr = found.get(f"{metric}_stderr{',' + kept if kept else ''}")
         is_number = isinstance(stderr, (int, float)) and not isinstance(stderr, bool)
-        yield _metric(metric, kept or "none"), float(value), float(stderr) if is_number and stderr is not None else None
+        error = float(stderr) if is_number and stderr is not None and abs(stderr) <= sys.float_info.max else None
+        yield _metric(metric, kept or "none"), float(value), error
 
 
 def _metric(metric: str, kept: str) -> str:
@@ -123,11 +128,10 @@ def _metric(metric: str, kept: str) -> str:
 
 
 def _shots(document: Mapping[str, Any], task: str) -> int | None:
-    of_task = document.get("configs", {}).get(task, {})
     for value in (
-        document.get("n-shot", {}).get(task),
-        of_task.get("num_fewshot") if isinstance(of_task, dict) else None,
-        document.get("config", {}).get("num_fewshot"),
+        _section(document, "n-shot").get(task),
+        _section(_section(document, "configs"), task).get("num_fewshot"),
+        _section(document, "config").get("num_fewshot"),
     ):
         if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
             return value
@@ -136,20 +140,23 @@ def _shots(document: Mapping[str, Any], task: str) -> int | None:
 
 def _groups(document: Mapping[str, Any]) -> set[str]:
     """Tasks whose score is computed from those of others."""
-    return {g for g, tasks in (document.get("group_subtasks") or {}).items() if tasks} | set(
-        document.get("groups") or {}
-    )
+    return {g for g, tasks in _section(document, "group_subtasks").items() if tasks} | set(_section(document, "groups"))
+
+
+def _section(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """An object of the file; empty where it has none, or something else in its place."""
+    found = document.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def _model(document: Mapping[str, Any], problems: list[str]) -> str:
     """The model's id; a problem where the file does not say which model of the hub this is."""
-    arguments = document.get("config", {}).get("model_args") or ""
-    given = (
-        dict(a.split("=", 1) for a in arguments.split(",") if "=" in a)
-        if isinstance(arguments, str)
-        else dict(arguments)
-    )
-    general = document.get("config_general") or {}
+    config = _section(document, "config")
+    arguments = config.get("model_args")
+    given: Mapping[str, Any] = _section(config, "model_args")
+    if isinstance(arguments, str):
+        given = dict(a.split("=", 1) for a in arguments.split(",") if "=" in a)
+    general = _section(document, "config_general")
     name = document.get("model_name") or given.get("pretrained") or general.get("model_name") or ""
     other = [k for k in _ANOTHER_MODEL if given.get(k) and (k, given[k]) != ("revision", "main")]
     if other:

@@ -21,6 +21,8 @@ from tagcorpus.predictor.tasks import normalised
 
 Kind = Literal["results", "annotations", "scores", "features"]
 Key = tuple[str, ...]
+# What Python's float() also takes (1_000, inf, digits of other scripts) is a mistake in a table of scores.
+_SCORE = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[nN][aA][nN]")
 SCORE_FIELDS = ("id", "benchmark", "setting", "metric", "metric_value")
 
 
@@ -91,10 +93,10 @@ def _score_rows(path: Path, text: str) -> dict[Key, dict[str, Any]]:
             problems.append(f"{where}: field 'setting': must be like 5-shot, not {row['setting']!r}")
         for name in ("metric_value", "metric_stderr"):
             cell = row.get(name, "").strip()
-            try:
+            if (cell and not _SCORE.fullmatch(cell)) or math.isinf(float(cell or 0)):
+                problems.append(f"{where}: field {name!r}: must be a finite number or nan, not {cell!r}")
+            else:
                 values[name] = float(cell) if cell else None
-            except ValueError:
-                problems.append(f"{where}: field {name!r}: must be a number, not {cell!r}")
         if values.get("metric_value", 0) is None:
             problems.append(
                 f"{where}: field 'metric_value': must not be empty (nan is a score that could not be computed)"

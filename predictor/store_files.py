@@ -13,7 +13,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -108,26 +108,34 @@ def write(con: Any, path: Path) -> None:
     depend on the contents only. Raises OutputError where something is there already."""
     if path.exists():
         raise OutputError(f"{str(path)!r} is there already, and a store is never written over: give another name")
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}"
     try:
-        if path.suffix == ".duckdb":
-            current = con.execute("SELECT current_database()").fetchone()[0]
-            con.execute(f"ATTACH {_quoted(str(temporary))} AS target (READ_WRITE)")
-            con.execute(f'COPY FROM DATABASE "{current}" TO target')
-            con.execute("DETACH target")
-        else:
-            _write_directory(con, temporary)
-        _sync(temporary)
-        os.rename(temporary, path)
-        _sync(path.parent)
-    except OSError as error:
-        raise OutputError(f"the store cannot be written to {str(path)!r}: {error.strerror or error}") from error
+        with told_of_writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write_as(con, path, temporary)
+            _sync(temporary)
+            os.rename(temporary, path)
+            _sync(path.parent)
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        else:
-            temporary.unlink(missing_ok=True)
+        # DuckDB leaves its log beside a database that it could not finish. Nothing of it is there where the folder is none.
+        with suppress(OSError):
+            temporary.with_name(f"{temporary.name}.wal").unlink(missing_ok=True)
+            if temporary.is_dir():
+                shutil.rmtree(temporary)
+            else:
+                temporary.unlink(missing_ok=True)
+
+
+def _write_as(con: Any, path: Path, temporary: Path) -> None:
+    if path.suffix == ".duckdb":
+        current = con.execute("SELECT current_database()").fetchone()[0]
+        con.execute(f"ATTACH {_quoted(str(temporary))} AS target (READ_WRITE)")
+        try:
+            con.execute(f'COPY FROM DATABASE "{current}" TO target')
+        finally:
+            con.execute("DETACH target")
+    else:
+        _write_directory(con, temporary)
 
 
 def _write_directory(con: Any, folder: Path) -> None:
@@ -213,6 +221,17 @@ def _told(duckdb: Any, path: Path) -> Iterator[None]:
                 f"{str(path)!r} is open in this process: close it (Store.close) before writing to it"
             ) from None
         raise InputError(f"{str(path)!r} cannot be read as a store: {first}") from None
+
+
+@contextmanager
+def told_of_writing(path: Path) -> Iterator[None]:
+    """What DuckDB or the system raises while `path` is written, a full disk above all, as OutputError."""
+    duckdb = duckdb_module()
+    try:
+        yield
+    except (duckdb.Error, OSError) as error:
+        first = getattr(error, "strerror", None) or str(error).strip().splitlines()[0]
+        raise OutputError(f"{str(path)!r} cannot be written: {first}; what was there before is unchanged") from error
 
 
 def _quoted(text: str) -> str:

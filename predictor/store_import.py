@@ -22,7 +22,7 @@ from tagcorpus import __version__
 from tagcorpus.errors import ConflictError, InputError
 from tagcorpus.predictor.store_batch import Batch, Key, Kind, is_equal, read_batch
 from tagcorpus.predictor.store_files import create as create_store
-from tagcorpus.predictor.store_files import open_for_writing, tables
+from tagcorpus.predictor.store_files import open_for_writing, tables, told_of_writing
 from tagcorpus.predictor.tasks import normalised
 
 OnConflict = Literal["refuse", "keep", "replace"]
@@ -85,7 +85,7 @@ def import_files(
     on_conflict   refuse: raise; keep: the stored value stays; replace: the file's value wins
     model_id      the model of results files that do not say it
     create        start an empty store where there is none
-    Raises InputError for a file that is not sound, and ConflictError; nothing is written then.
+    Raises InputError for a file that is not sound, ConflictError, and OutputError for a full disk; nothing is imported then.
     """
     store = Path(store)
     batches = [read_batch(f, model_id=model_id) for f in files]
@@ -93,9 +93,10 @@ def import_files(
         create_store(store)
     con = open_for_writing(store)
     try:
-        con.execute("BEGIN")
-        done = write_batches(con, batches, on_conflict)
-        con.execute("COMMIT")
+        with told_of_writing(store):
+            con.execute("BEGIN")
+            done = write_batches(con, batches, on_conflict)
+            con.execute("COMMIT")
     except BaseException:
         con.close()  # what was not committed is gone
         raise
@@ -161,6 +162,7 @@ def _merge(con: Any, table: str, rows: Mapping[Key, dict[str, Any]], on_conflict
     """Compare with what is stored, and write the rows that change."""
     keys = KEYS[table]
     columns = tables(con)[table]
+    _check_key(con, table, keys)
     if unknown := sorted({n for values in rows.values() for n in values} - set(columns)):
         raise InputError(f"the store's table {table!r} has no column {unknown[0]!r}; it has: {', '.join(columns)}")
     at = [columns.index(k) for k in keys]
@@ -191,6 +193,21 @@ def _merge(con: Any, table: str, rows: Mapping[Key, dict[str, Any]], on_conflict
         if is_changed:
             changed.append(tuple(row[c] for c in columns))
     _insert(con, table, columns, changed)
+
+
+def _check_key(con: Any, table: str, keys: Sequence[str]) -> None:
+    """Raise InputError for a table that may hold two rows under one key, as one made outside may: none of them could be told to
+    be the one to replace."""
+    found = con.execute(
+        "SELECT constraint_column_names FROM duckdb_constraints() WHERE database_name = current_database() "
+        "AND table_name = ? AND constraint_type IN ('PRIMARY KEY', 'UNIQUE')",
+        [table],
+    ).fetchall()
+    if not any(set(names) == set(keys) for (names,) in found):
+        raise InputError(
+            f"the store's table {table!r} has no primary key ({', '.join(keys)}), and nothing can be imported into it: start a "
+            "store with --create, and import this one's rows there as CSV"
+        )
 
 
 def _with_its_error(row: dict[str, Any], values: dict[str, Any], on_conflict: OnConflict) -> dict[str, Any]:

@@ -265,3 +265,16 @@ def test_long_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     )
     assert ast.literal_eval(done.stdout or "0") == {r: [10 * r] for r in range(6)}, done.stderr
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="signal masks are read from /proc")
+def test_ctrl_c_does_not_reach_the_fork_server(tmp_path: Path) -> None:
+    code = """
+import multiprocessing.forkserver
+from tagcorpus.pipelines.worker_processes import _start_fork_server
+_start_fork_server()
+pid = multiprocessing.forkserver._forkserver._forkserver_pid
+print(next(line.split()[1] for line in open(f"/proc/{pid}/status") if line.startswith("SigBlk")))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert int(done.stdout, 16) >> (signal.SIGINT - 1) & 1

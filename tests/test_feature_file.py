@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,9 @@ def test_substitutes_are_told_where_they_were_used(tmp_path: Path) -> None:
 def test_unequal_amounts_of_text_are_told(few: int | None, is_told: bool, tmp_path: Path) -> None:
     told = write(tmp_path / "t.csv", of("a", 150), of("b", few))
     assert any(t.startswith("entropy_mean is not comparable as it is") for t in told) == is_told
+    assert any("With --extended" in t for t in told) == is_told
+    told = write(tmp_path / "t.csv", of("a", 150), of("b", few), is_extended=True)
+    assert any("Compare entropy_at_budget" in t for t in told) == is_told
 
 
 # --- united with a table that is there -------------------------------------------------------------------------------
@@ -252,6 +256,15 @@ def test_rows_of_unknown_make_are_refused(tmp_path: Path) -> None:
     respell(tmp_path / "old.csv", "2.5", "2.50")
     with pytest.raises(ConfigError, match=r"what old.csv was measured with is not recorded"):
         union(tmp_path, of("b/b", char_len_mean=2.0))
+
+
+def test_a_row_that_stays_keeps_its_own_reasons(tmp_path: Path) -> None:
+    there = replace(of("a/a", num_tokens_mean=1.0), reasons={"edu_classifier_mean": "theirs"})
+    write(tmp_path / "old.csv", there, made_by=recipe(tokens="llama"))
+    union(tmp_path, of("a/a", ttr_mean=0.5), of("b/b", num_tokens_mean=9.0), allow_mixed=True, to="old.csv")
+    known = read_provenance(str(tmp_path / "new.csv"))
+    assert isinstance(known, Provenance)
+    assert {m: known.reasons[m]["edu_classifier_mean"] for m in ("a/a", "b/b")} == {"a/a": "theirs", "b/b": "test"}
 
 
 def test_mixed_rows_are_marked_and_stay_so(tmp_path: Path) -> None:

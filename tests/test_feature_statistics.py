@@ -311,6 +311,14 @@ def test_a_missing_part_is_refused(tmp_path: Path) -> None:
         statistics(whole(tmp_path), plan_of({"a": [2]}), [Group("a", ("a",))], instances(*rows))
 
 
+def test_a_damaged_part_is_named(tmp_path: Path) -> None:
+    rows = lengths("kk")
+    row_of(tmp_path, rows, 2)
+    whole(tmp_path).publish("attributes/length/a/part-00000.parquet", b"PAR1 no more PAR1")
+    with pytest.raises(InputError, match=r"attributes/length/a/part-00000\.parquet is damaged .*: remove it"):
+        statistics(whole(tmp_path), plan_of({"a": [2]}), [Group("a", ("a",))], instances(*rows))
+
+
 def test_medians_are_the_same_when_parts_are_read_again(tmp_path: Path) -> None:
     held = row_of(tmp_path, lengths("kskkk"), 5, is_extended=True)
     assert row_of(tmp_path, lengths("kskkk"), 5, is_extended=True, kept_rows=0) == held
@@ -330,6 +338,9 @@ def test_groups_by_model_folder_and_column(tmp_path: Path) -> None:
     assert [(g.id, len(g.ranges(plan))) for g in by_level(plan, 2)] == [("b/x", 3), ("b/y", 1), ("top", 1)]
     with pytest.raises(ConfigError, match="level:0"):
         by_level(plan, 0)
+    with pytest.raises(ConfigError, match=r"level:3: the folders of the input are at most 2 deep"):
+        by_level(plan, 3)
+    assert [g.id for g in by_level(plan_of({"one": [1], "two": [1]}), 1)] == ["one", "two"]
     languages = ["en", "de", "en", None, "de", "en", "en"]
     rows: dict[str, dict[str, dict[int, dict[str, Any]]]] = {}
     at = iter(languages)

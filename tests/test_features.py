@@ -27,6 +27,7 @@ from tagcorpus.errors import BudgetError, ConfigError, InputError
 from tagcorpus.pipelines.config import FeaturesOptions, load_options
 from tagcorpus.pipelines.display import Display
 from tagcorpus.pipelines.job import Job, Result
+from tagcorpus.pipelines.model_table.columns import columns
 from tagcorpus.pipelines.sidecars import Instance
 from tagcorpus.taggers import load
 
@@ -396,7 +397,10 @@ def test_models_that_do_not_fit_into_memory_give_the_same_bits(done: Path, tmp_p
 
 
 def test_only_what_is_asked_for(tmp_path: Path) -> None:
+    features(EXAMPLES, tmp_path, taggers=["char_len"], extended=True)
+    assert (tmp_path / "features.parquet").exists()
     result = features(EXAMPLES, tmp_path, taggers=["char_len"])
+    assert not (tmp_path / "features.parquet").exists()  # it would keep what the table has no more
     assert sorted(p.name for p in (tmp_path / "attributes").iterdir()) == ["length", "repetition"]
     assert not (tmp_path / "tokens").exists()
     filled = {c for c, v in rows(tmp_path / "features.csv")[MODELS[0]].items() if v}
@@ -428,6 +432,20 @@ def test_refusals(tmp_path: Path, options: dict[str, Any], told: str) -> None:
 def test_an_output_of_json_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="the table is a CSV"):
         features(EXAMPLES, tmp_path / "out.json")
+
+
+def test_a_table_that_is_not_ours_is_not_written_over(tmp_path: Path) -> None:
+    table, where = tmp_path / "all.csv", {"work": tmp_path / "w", "taggers": ["length"]}
+    theirs = ",".join(columns()) + "\nacme/alpha,1.5" + "," * (len(columns()) - 2) + "\n"
+    table.write_text(theirs)
+    with pytest.raises(ConfigError, match="`run features` has not made it"):
+        features(EXAMPLES, table, **where)
+    assert table.read_text() == theirs
+    assert not (tmp_path / "w/attributes").exists()  # nothing was computed for it
+    features(EXAMPLES, table, append_to=table, allow_mixed=True, **where)  # united with itself, it may be
+    assert list(rows(table)) == ["acme/alpha", *MODELS]
+    features(EXAMPLES, table, **where)  # and now it is ours
+    assert list(rows(table)) == MODELS
 
 
 def test_other_instances_and_oddities(tmp_path: Path) -> None:

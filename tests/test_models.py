@@ -125,6 +125,18 @@ def test_what_a_filter_has_made_of_files(tmp_path: Path) -> None:
     assert models.set_aside[str(tmp_path / "c/z/filtered_gens.jsonl")] == "filtered from gens.jsonl.gz"
 
 
+def test_a_folder_one_level_too_deep_is_told(tmp_path: Path) -> None:
+    tree(tmp_path, "acme/alpha/a.jsonl", "acme/beta/b.jsonl", "solo/c.jsonl")
+    deep = find([str(tmp_path / "acme")])
+    assert list(deep.files) == ["alpha", "beta"]
+    assert deep.notes == (
+        f"--input {tmp_path}/acme: ids have no organisation, such as alpha. If acme is the organisation, give {tmp_path} as "
+        "--input; if they have none, all is well",
+    )
+    assert find([str(tmp_path)]).notes == ()  # one bare name among others is meant
+    assert find([f"alpha={tmp_path}/acme/alpha"]).notes == ()
+
+
 def test_labels_and_lists(tmp_path: Path) -> None:
     tree(tmp_path, "one/a.jsonl", "one/sub/b.jsonl", "two/samples_g_2024-01-01.jsonl", "two/samples_g_2025-01-01.jsonl")
     old, new = tmp_path / "two/samples_g_2024-01-01.jsonl", tmp_path / "two/samples_g_2025-01-01.jsonl"

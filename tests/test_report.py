@@ -197,6 +197,14 @@ def test_no_output(tmp_path: Path, make: str) -> None:
         report(str(tmp_path / "x"))
 
 
+def test_a_page_is_called_html(out: Path, tmp_path: Path) -> None:
+    """`--output table.csv` must not cost the table."""
+    (tmp_path / "t.csv").write_text("id\n")
+    with pytest.raises(ConfigError, match=r"name a file in \.html"):
+        report(str(out), str(tmp_path / "t.csv"))
+    assert (tmp_path / "t.csv").read_text() == "id\n"
+
+
 def test_killed_run(tmp_path: Path) -> None:
     source = write(tmp_path / "a.jsonl", words(5, 1))
     tagcorpus.run("tag", input=source, output=tmp_path / "out", taggers=["length"], workers=1)

@@ -166,6 +166,17 @@ def test_name_stands_for_one_tagger_and_parameters(output: Folder) -> None:
     assert json.loads(output.read("attributes/marks/tagger.json") or b"") == told
 
 
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b'{"tagger": "marks", "vers', b"\xff\x00", b'{"tagger": "marks", "version": "1"}']
+)
+def test_a_damaged_claim_is_written_anew(output: Folder, content: bytes) -> None:
+    claim(output, [INSTANCE])
+    told = output.read("attributes/marks/tagger.json")
+    output.publish("attributes/marks/tagger.json", content)
+    claim(output, [INSTANCE])
+    assert output.read("attributes/marks/tagger.json") == told
+
+
 def test_new_version_takes_the_name_over_with_the_same_parameters_only(output: Folder) -> None:
     class Newer(Marks):
         version = "2"

@@ -273,6 +273,10 @@ def test_older_results_files(put: Callable[[str, Any], Path], document: dict[str
         ({"n-shot": {}}, "task 'arc', field 'n-shot'"),
         ({"results": {"arc": {"acc,none": "0.5"}}}, "task 'arc', field 'acc,none': must be a number, not '0.5'"),
         ({"results": {"arc": {"acc,none": 0.5, "exact_match,none": 0.6}}}, "more than once, with different values"),
+        ({"results": {"arc": {"acc,none": 10**400}}}, "field 'acc,none': must be a finite number or NaN, not 1000"),
+        ({"results": {"arc": {"acc,none": float("inf")}}}, "must be a finite number or NaN, not inf"),
+        ({"model_name": None, "config": {"model_args": 3}}, "--model-id"),
+        ({"model_name": None, "config": [], "configs": [], "groups": 1, "config_general": 2}, "--model-id"),
         ({"results": {"arc": [1]}}, "task 'arc': must be an object"),
         ({"results": {}}, "has no score"),
     ],
@@ -485,6 +489,8 @@ def test_nan_and_zero_are_kept_and_told(empty: Path, put: Callable[[str, Any], P
         ("a.csv", "id,x\na/b,1\na/b,2\n", "line 3: field 'id': 'a/b' must be there once"),
         ("a.csv", "id,benchmark,setting,metric,metric_value\na/b,x,five,accuracy,1\n", "line 2: field 'setting'"),
         ("a.csv", "id,benchmark,setting,metric,metric_value\na/b,x,5-shot,accuracy,much\n", "field 'metric_value'"),
+        ("a.csv", "id,benchmark,setting,metric,metric_value\na/b,x,5-shot,accuracy,-inf\n", "finite number or nan, not '-inf'"),
+        ("a.csv", "id,benchmark,setting,metric,metric_value\na/b,x,5-shot,accuracy,1_0\n", "finite number or nan, not '1_0'"),
         ("a.csv", "id,benchmark,setting,metric,metric_value\na/b,x,5-shot,accuracy,\n", "must not be empty"),
         ("a.json", "{", "is no JSON"),
         ("a.json", '{"id": "a/b", "x": 1}', "no such field"),
@@ -497,6 +503,38 @@ def test_files_that_a_store_does_not_take(
     with pytest.raises(InputError, match=re.escape(told)):
         import_files(full, [put("sound.json", NUTMEG), put(name, text)])
     assert digests(full) == before
+
+
+def test_a_table_without_a_primary_key_is_not_imported_into(tmp_path: Path, put: Callable[[str, Any], Path]) -> None:
+    with Store.from_existing(DATABASE) as store, duckdb.connect(str(tmp_path / "s.duckdb")) as con:
+        for table in store.tables:
+            con.register("copied", store.con.execute(f"SELECT * FROM {table}").df())
+            con.execute(f"CREATE TABLE {table} AS SELECT * FROM copied")
+    before = digests(tmp_path / "s.duckdb")
+    with pytest.raises(InputError, match=r"'model_annotations' has no primary key \(id\).*--create"):
+        import_files(tmp_path / "s.duckdb", [put("a.json", NUTMEG)])
+    assert digests(tmp_path / "s.duckdb") == before
+
+
+@pytest.mark.parametrize("name", ["new.duckdb", "new"])
+def test_a_place_that_cannot_be_written_to_is_told(template: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(OutputError, match="cannot be written"):
+        commands.export(str(template), str(tmp_path / "file" / name))
+
+
+def test_a_disk_that_ends_is_told_and_nothing_is_left(template: Path, tmp_path: Path) -> None:
+    # A file can be no larger here than this limit, about which DuckDB complains as about a full disk.
+    code = (
+        "import resource, signal, sys; from tagcorpus.cli import main; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300)); sys.exit(main())"
+    )
+    command = [sys.executable, "-c", code, "store", "export", str(template), str(tmp_path / "new.duckdb")]
+    ended = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert "cannot be written" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_only_a_file_that_is_there_is_written_to(tmp_path: Path, put: Callable[[str, Any], Path]) -> None:

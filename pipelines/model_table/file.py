@@ -60,7 +60,7 @@ def write_table(
     if append_to is not None:
         table, more = unite(table, append_to, allow_mixed=allow_mixed)
         messages += more
-    messages += _tokens_apart(table.known)
+    messages += _tokens_apart(table.known, is_extended)
     data = csv_bytes(table)
     provenance = written(table.known, path, data, table.header, table.rows, parameters, versions())
     publish_file(provenance_name(path), [provenance])
@@ -131,15 +131,17 @@ def _substitutes(recipe: Recipe, columns_with_values: set[str]) -> Iterator[str]
             yield f"{own[0]}{more}: {told(instrument)}, in place of {instead}; not comparable with the published table"
 
 
-def _tokens_apart(known: Provenance) -> Iterator[str]:
+def _tokens_apart(known: Provenance, is_extended: bool) -> Iterator[str]:
     """Where entropy_mean does not compare: it grows with the number of tokens."""
     sizes = {m: n for m, about in known.about.items() if (n := (about.get("counts") or {}).get("entropy_tokens"))}
     if not sizes:
         return
     few, many = min(sizes, key=lambda m: sizes[m]), max(sizes, key=lambda m: sizes[m])
     if sizes[many] > TOKENS_APART * sizes[few]:
+        instead = "With --extended the table has it at an equal number of tokens, and corrected"
+        if is_extended:
+            instead = "Compare entropy_at_budget, or the corrected estimates"
         yield (
             f"entropy_mean is not comparable as it is: it grows with the text, and {many} has {sizes[many]:,} tokens, {few} "
-            f"{sizes[few]:,} ({sizes[many] / sizes[few]:.1f}x). With --extended the table has it at an equal "
-            "number of tokens, and corrected"
+            f"{sizes[few]:,} ({sizes[many] / sizes[few]:.1f}x). {instead}"
         )

@@ -65,11 +65,14 @@ def by_model(models: Mapping[str, Iterable[str]], plan: Plan) -> list[Group]:
 
 def by_level(plan: Plan, level: int) -> list[Group]:
     """A group for each folder `level` parts deep, its subfolders included; a file that does not lie so deep belongs to the
-    folder it is in, one in no folder is a group of its own. ConfigError for a level below 1."""
+    folder it is in, one in no folder is a group of its own. ConfigError for a level below 1, or deeper than any folder."""
     if level < 1:
         raise ConfigError(
             f"--group-by level:{level}: the level counts folders from the input's root and must be at least 1"
         )
+    deepest = max((planned.file.name.count("/") for planned in plan.files), default=0)
+    if level > max(deepest, 1):
+        raise ConfigError(f"--group-by level:{level}: the folders of the input are at most {deepest} deep")
     found: dict[str, list[str]] = {}
     for planned in plan.files:
         folders = planned.file.name.split("/")[:-1]

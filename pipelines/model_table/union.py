@@ -101,7 +101,11 @@ def unite(ours: Rows, path: str, *, allow_mixed: bool) -> tuple[Rows, list[str]]
     header = there.table.header
     further = [c for c in header if c not in {*columns(), *extended_columns(), RECIPE}]
     extended = [c for c in extended_columns() if c in ours.header or c in header]
-    reasons = {m: {**there.known.reasons.get(m, {}), **ours.known.reasons.get(m, {})} for m in rows}
+    reasons = {
+        # What stays as it is there is empty for the reasons given there.
+        m: {**there.known.reasons.get(m, {}), **(ours.known.reasons.get(m, {}) if recipe_of[m] == 0 else {})}
+        for m in rows
+    }
     known = Provenance(recipes, recipe_of, about, reasons, source["digest"])
     return Rows([*columns(), *extended, *further, *([RECIPE] if is_mixed else [])], rows, known), messages
 

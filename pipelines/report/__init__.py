@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import tagcorpus
+from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.model_table.provenance import provenance_name
 from tagcorpus.pipelines.plan import Plan
 from tagcorpus.pipelines.reading import recorded
@@ -59,9 +60,11 @@ SECTIONS: tuple[Callable[[Told], Section | None], ...] = (
 def report(output: str, file: str | None = None, seed: int = 0) -> str:
     """Write the page of an output folder, by default as `report.html` in it; returns what the command prints.
 
-    Raises InputError where `output` is no output folder, ConfigError without plotly, OutputError where the page cannot
-    be written.
+    Raises InputError where `output` is no output folder, ConfigError without plotly or for a `file` that is not called
+    .html, OutputError where the page cannot be written.
     """
+    if file is not None and not file.lower().endswith((".html", ".htm")):  # rather than write over a table, say
+        raise ConfigError(f"--output {file}: the report is one HTML page; name a file in .html")
     check_library()
     told = gather(output, seed)
     data = render(told)
