@@ -26,11 +26,13 @@ from tagcorpus.pipelines import predict_grouped
 from tagcorpus.pipelines.display import Display
 from tagcorpus.pipelines.job import default_workers
 from tagcorpus.pipelines.predict_features import features_of, say_ids
-from tagcorpus.pipelines.results import publish_file
-from tagcorpus.pipelines.storage import Folder
+from tagcorpus.pipelines.predict_files import publish
+from tagcorpus.pipelines.predict_names import check_selected, check_tasks
+from tagcorpus.pipelines.predict_progress import Steps
+from tagcorpus.pipelines.predict_terminal import terminal
 from tagcorpus.predictor import new_models, selection, tables
 from tagcorpus.predictor.data import Dataset, load
-from tagcorpus.predictor.evaluation import Wanted
+from tagcorpus.predictor.evaluation import Wanted, check_predictors
 from tagcorpus.predictor.parallel import Workers
 from tagcorpus.predictor.scores import Rule
 from tagcorpus.predictor.store import Store
@@ -98,23 +100,34 @@ def report(request: Request, display: Display | None = None) -> str:
     """
     display = display or Display()
     _check(request)
-    with Workers(request.workers or default_workers()) as workers, Store.from_existing(request.db) as store:
+    chosen = tasks(request.tasks, request.metric, request.merge_arithmetic)
+    count = request.workers or default_workers()
+    with (
+        Steps(display, len(chosen)) as steps,
+        Workers(count, steps.step) as workers,
+        Store.from_existing(request.db) as store,
+    ):
+        if request.tasks:
+            check_tasks(store.con, chosen)
         features, findings = features_of(request.features, store, display)
         generated = () if features is None else tuple(features.columns)
         new = new_models.read_new_model(request.new_model, generated) if request.new_model else None
-        chosen = tasks(request.tasks, request.metric, request.merge_arithmetic)
         lists = _selections(request)
-        protocol = importlib.import_module(f"tagcorpus.predictor.{request.protocol}")
+        protocol = _protocol(request)
         outcomes: list[tables.Outcome] = []
         for task in chosen:
             data = _data(store, task, features, request, len(chosen) > 1 and not request.tasks, display)
             if data is None:
+                steps.total -= 1
                 continue
             if not outcomes:
                 say_ids(data, features, display)
             wanted = _wanted(request, task, lists, new)
+            check_selected(data, wanted.selected)
             display.say(f"{task.name}: {len(data.ids)} models of {data.groups} organisations")
+            steps.begin(task.name)
             outcomes.append(tables.outcome(data, protocol.run(data, wanted, workers), wanted))
+            steps.finish()
         if not outcomes:
             raise InputError(f"--db: {request.db!r} has no task with enough models; `tagcorpus store check` says why")
         origin = {
@@ -131,6 +144,7 @@ def report(request: Request, display: Display | None = None) -> str:
                 request.seed,
                 workers,
                 display,
+                steps,
                 extrapolate=request.extrapolate,
                 new=new,
                 has_figures=request.figures,
@@ -138,14 +152,16 @@ def report(request: Request, display: Display | None = None) -> str:
             told |= more.document
         page = _reproduction(request, store, features, outcomes, told, workers) if request.reproduce else None
     text = json.dumps(told, indent=1, ensure_ascii=False)
-    where = _publish(request, text, tables.predictions_csv(outcomes), page, more.files)
+    predictions = tables.predictions_csv(outcomes)
+    where = publish(request.features or request.db, request.output, text, predictions, page, more.files, display)
     display.say(f"-> {where}")
-    return text if request.as_json else page or "\n\n".join([tables.terminal(told), *filter(None, more.terminal)])
+    return text if request.as_json else page or terminal(told, more.terminal)
 
 
 def _check(request: Request) -> None:
     if request.protocol not in PROTOCOLS:
         raise ConfigError(f"unknown protocol {request.protocol!r} (--protocol); known: {', '.join(PROTOCOLS)}")
+    check_predictors((PUBLISHED_NAMES.get(p, p) for p in request.predictors), _protocol(request).PREDICTORS)
     if request.seeds < 0 or not 0 <= request.seed < 2**31:
         raise ConfigError("--seed and --seeds must not be below 0")
     if request.select and request.sel_features:
@@ -160,6 +176,11 @@ def _check(request: Request) -> None:
     )
     if request.reproduce and request.features is None:
         raise ConfigError("--reproduce needs the published feature table: --features CSV")
+
+
+def _protocol(request: Request) -> Any:
+    """The module; see predictor/evaluation.py."""
+    return importlib.import_module(f"tagcorpus.predictor.{request.protocol}")
 
 
 def _data(
@@ -269,27 +290,3 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def _publish(request: Request, text: str, predictions: str, page: str | None, files: Mapping[str, bytes]) -> str:
-    """The files into the output folder, and the main one as the file that --output names, where it names one."""
-    first = os.path.basename((request.features or request.db).rstrip("/"))
-    folder, ending = f"{os.path.splitext(first)[0]}.tagcorpus", ""
-    if request.output is not None:
-        ending = os.path.splitext(request.output)[1].lower()
-        if ending not in (".json", ".csv", ".md"):
-            folder = request.output
-        else:
-            main = {".json": text, ".csv": predictions, ".md": page}[ending]
-            if main is None:
-                raise ConfigError(f"--output {request.output}: a page is written with --reproduce only")
-            publish_file(request.output, [main.encode() + b"\n" * (not main.endswith("\n"))])
-            return request.output
-    output = Folder(folder)
-    for path, content in files.items():
-        output.publish(path, content)
-    output.publish("prediction/predict.json", text.encode() + b"\n")
-    output.publish("prediction/predictions.csv", predictions.encode())
-    if page is not None:
-        output.publish("prediction/paper-reproduction.md", page.encode())
-    return f"{output}/prediction"

@@ -9,6 +9,7 @@ from tagcorpus.errors import InputError
 from tagcorpus.pipelines.display import Display
 from tagcorpus.pipelines.model_table import check
 from tagcorpus.pipelines.model_table.table import Finding, read_table
+from tagcorpus.pipelines.predict_terminal import wrapped
 from tagcorpus.predictor.data import Dataset, read_features
 from tagcorpus.predictor.store import Store
 
@@ -34,7 +35,7 @@ def features_of(path: str | None, store: Store, display: Display) -> tuple[Any, 
             + f"; `tagcorpus check-features {path}` lists everything"
         )
     for f in findings:
-        display.say(f"{f.severity} in {path}: {f.found} ({f.count:,})")
+        display.say(wrapped(f"{f.severity} in {path}: {f.found} ({f.count:,})"))
     return read_features(path), findings
 
 
@@ -44,17 +45,18 @@ def say_ids(data: Dataset, features: Any, display: Display) -> None:
         return
     n = data.noticed
     met = len(features.index) - len(n.unused_features)
-    display.say(
+    told = (
         f"feature table: {met:,} of {len(features.index):,} ids are models of {data.task.name}; "
         f"{len(n.without_features):,} models there have no row"
-        + (f" ({', '.join(n.without_features[:5])})" if n.without_features else "")
     )
+    display.say(wrapped(told + (f" ({', '.join(n.without_features[:5])})" if n.without_features else "")))
     for unknown in n.unknown_features:
         near = difflib.get_close_matches(unknown, data.ids + n.without_scale, n=1, cutoff=0.8)
         display.say(f"feature table: the store has no model {unknown!r}" + (f"; is it {near[0]!r}?" if near else ""))
     if n.empty:
-        display.say(f"columns without any value: {', '.join(n.empty)}")
+        display.say(wrapped(f"columns without any value: {', '.join(n.empty)}"))
     if n.constant:
-        display.say(f"columns with one value only: {', '.join(n.constant)}")
+        display.say(wrapped(f"columns with one value only: {', '.join(n.constant)}"))
     if n.sentinels:
-        display.say("cells of -1, taken for missing: " + ", ".join(f"{c} {k}" for c, k in n.sentinels.items()))
+        cells = ", ".join(f"{c} {k}" for c, k in n.sentinels.items())
+        display.say(wrapped(f"cells of -1, taken for missing: {cells}"))

@@ -19,6 +19,7 @@ import numpy as np
 
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.display import Display
+from tagcorpus.pipelines.predict_progress import Steps
 from tagcorpus.predictor import explain, figures, findings, grouped, grouped_summary, models, new_models
 from tagcorpus.predictor.data import Dataset
 from tagcorpus.predictor.evaluation import Evaluation
@@ -61,6 +62,7 @@ def added(
     seed: int,
     workers: Workers,
     display: Display,
+    steps: Steps,
     *,
     extrapolate: int | None,
     new: new_models.NewModel | None,
@@ -72,8 +74,10 @@ def added(
     found.document["summary_over_tasks"] = told
     found.terminal.append(grouped_summary.terminal(told))
     if extrapolate is not None:
+        steps.begin("extrapolating")
         _extrapolate(found, outcomes, extrapolate, seed, workers)
     if new is not None:
+        steps.begin(f"predicting {new.id}")
         jobs = [(o.data, new, [e for e in o.evaluations if e.folds == "grouped"], seed) for o in outcomes]
         predictions = [p for several in workers.map(new_models.predict, jobs) for p in several]
         found.document["new_model"] = new_models.document(new, predictions)
@@ -81,13 +85,16 @@ def added(
     if not has_matplotlib():
         display.say("no pictures: they need matplotlib (pip install 'tagcorpus[report]')")
         return found
+    steps.begin("drawing")
     pairs = [(o.data, e) for o in outcomes if (e := _evaluation(o)) is not None]
     if pairs and len(pairs) == len(outcomes):
         if any(t["predictor"] == models.DEFAULT for t in told):
             found.draw("ratios", figures.ratios, told, models.DEFAULT, "scaling")
         found.draw("predicted", figures.scatter, pairs)
     if has_figures:
-        _explain(found, [o.data for o in outcomes], seed, workers, display)
+        steps.begin(f"explaining {len(outcomes)} tasks")
+        display.say(steps.title)
+        _explain(found, [o.data for o in outcomes], seed, workers)
     return found
 
 
@@ -97,7 +104,7 @@ def _evaluation(o: Outcome) -> Evaluation | None:
 
 def _extrapolate(found: Added, outcomes: Sequence[Outcome], k: int, seed: int, workers: Workers) -> None:
     told = []
-    rows = [("task", "fitted", "predicted", *(n for n in ("scaling", *models.MODELS)))]
+    lines = [f"the {k} largest models predicted from the smaller ones, MAE in points"]
     names = [e.predictor for e in outcomes[0].evaluations if e.folds == "grouped"]
     wanted = tuple(n for n in names if n == "scaling" or n in models.MODELS)
     extrapolations = workers.map(grouped.extrapolate, [(o.data, k, seed, wanted) for o in outcomes])
@@ -119,13 +126,10 @@ def _extrapolate(found: Added, outcomes: Sequence[Outcome], k: int, seed: int, w
                 ],
             }
         )
-        cells = [f"{100 * maes[n]:.2f}" if n in maes else "" for n in rows[0][3:]]
-        rows.append((o.data.task.name, str(e.train_rows), str(k), *cells))
-    kept = [i for i in range(len(rows[0])) if any(r[i] for r in rows[1:])]
-    widths = {i: max(len(r[i]) for r in rows) for i in kept}
-    lines = ["  ".join(r[i].ljust(widths[i]) for i in kept).rstrip() for r in rows]
+        errors = ", ".join(f"{name} {100 * v:.2f}" for name, v in maes.items())
+        lines.append(f"{o.data.task.name} ({e.train_rows} fitted): {errors}")
     found.document["extrapolation"] = told
-    found.terminal.append("\n".join([f"the {k} largest models predicted from the smaller ones, MAE in points", *lines]))
+    found.terminal.append("\n".join(lines))
 
 
 def _explained(data: Dataset, seed: int) -> tuple[explain.Contributions, list[explain.Band]]:
@@ -133,8 +137,7 @@ def _explained(data: Dataset, seed: int) -> tuple[explain.Contributions, list[ex
     return explain.contributions(data, seed), explain.partial_dependence(data, models.DEFAULT, grids, seed)
 
 
-def _explain(found: Added, sets: Sequence[Dataset], seed: int, workers: Workers, display: Display) -> None:
-    display.say(f"explaining {len(sets)} tasks")
+def _explain(found: Added, sets: Sequence[Dataset], seed: int, workers: Workers) -> None:
     explained = workers.map(_explained, [(data, seed) for data in sets])
     told = []
     for data, (contributions, bands) in zip(sets, explained, strict=True):

@@ -3,18 +3,18 @@
     run(data: Dataset, wanted: Wanted, workers: Workers) -> list[Evaluation]
 
 `paper` and `grouped` are such modules; `tagcorpus predict --protocol NAME` imports the one of that name and calls it once
-a task. The first evaluation it returns under a kind of folds is what the others under that kind are compared with.
+a task; its PREDICTORS are the names it can be asked for. The first evaluation it returns under a kind of folds is what the others under that kind are compared with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 
-from tagcorpus.errors import ConfigError
+from tagcorpus.errors import ConfigError, unknown_name
 from tagcorpus.predictor.data import CATEGORICAL, SCALE, Dataset
 
 Folds = Literal["random", "grouped"]
@@ -94,9 +94,16 @@ def features_of(data: Dataset, predictor: str) -> tuple[str, ...]:
         "all": columns,
         "no-scale": tuple(c for c in columns if c not in of_size),
     }
-    if predictor not in chosen:
-        raise ConfigError(f"unknown predictor {predictor!r} (--predictor); known: {', '.join(PREDICTORS)}")
+    check_predictors([predictor], chosen)
     return chosen[predictor]
+
+
+def check_predictors(names: Iterable[str], known: Iterable[str]) -> None:
+    """Raises ConfigError for a name that is not known, with the nearest. known: PREDICTORS of the protocol's module."""
+    known = tuple(known)
+    for name in names:
+        if name not in known:
+            raise ConfigError(unknown_name("predictor", name, known, "--predictor"))
 
 
 def candidates(data: Dataset) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from tagcorpus.errors import ConfigError
 from tagcorpus.predictor import models
 from tagcorpus.predictor.data import PARAMS, SCALE, TOKENS, Dataset
 from tagcorpus.predictor.design import Rows, Vector
-from tagcorpus.predictor.evaluation import LEAKY, Evaluation, Folds, Wanted, features_of
+from tagcorpus.predictor.evaluation import LEAKY, Evaluation, Folds, Wanted, check_predictors, features_of
 from tagcorpus.predictor.folds import grouped_folds, random_folds, without_share
 from tagcorpus.predictor.paper import UNUSED_SHARE
 from tagcorpus.predictor.parallel import Workers
@@ -30,6 +30,7 @@ FOLDS = 5
 KINDS: tuple[Folds, ...] = ("grouped", "random")
 PUBLISHED = "scaling-published"
 SEARCHED = ("scaling", PUBLISHED, "all", "no-scale")
+PREDICTORS = (*SEARCHED, *models.MODELS)
 LEAST_TRAINED = 20  # models; fewer fit no curve
 
 
@@ -45,9 +46,7 @@ def run(data: Dataset, wanted: Wanted, workers: Workers) -> list[Evaluation]:
             "--protocol paper does without"
         )
     names = list(dict.fromkeys(["scaling", *(wanted.predictors or (PUBLISHED, *models.names_for(data)))]))
-    for name in names:
-        if name not in SEARCHED:
-            models.model(name)
+    check_predictors(names, PREDICTORS)
     if wanted.selected is not None or wanted.select is not None:
         names.append("selected")
     jobs = [(data, wanted, tuple(names), kind, seed) for kind in KINDS for seed in wanted.all_seeds]

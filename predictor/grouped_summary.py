@@ -105,8 +105,8 @@ def terminal(told: Sequence[Mapping[str, Any]]) -> str:
     first = told[0]
     return "\n".join(
         [
-            f"error over that of {denominator!r}, geometric mean over {first['of']} task{'s' * (first['of'] != 1)} (95 % interval over",
-            f"{first['organisations']} organisations of up to {first['models']} models), and tasks improved:",
+            f"error over that of {denominator!r}, geometric mean over {first['of']} task{'s' * (first['of'] != 1)}",
+            f"(95 % interval over {first['organisations']} organisations of up to {first['models']} models), and tasks improved:",
             *lines,
         ]
     )

@@ -16,10 +16,12 @@ import numpy as np
 from tagcorpus.errors import ConfigError
 from tagcorpus.predictor.boosting import Grid, Matrix, Point, Rows, Vector, binned, predict, search, train
 from tagcorpus.predictor.data import SCALE, Dataset, Encoding, codes
-from tagcorpus.predictor.evaluation import LEAKY, Evaluation, Wanted, candidates, features_of
+from tagcorpus.predictor.evaluation import LEAKY, PREDICTORS, Evaluation, Wanted, candidates, features_of
 from tagcorpus.predictor.folds import random_folds, without_share
 from tagcorpus.predictor.parallel import Workers
 from tagcorpus.predictor.selection import Selection, forward
+
+__all__ = ["PREDICTORS", "baseline", "evaluate", "run", "select"]
 
 FOLDS = 3
 UNUSED_SHARE = 0.2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import forkserver
 from types import TracebackType
@@ -30,8 +30,9 @@ class Workers:
     libraries while this process reads its data.
     """
 
-    def __init__(self, count: int = 1) -> None:
-        self.count = count
+    def __init__(self, count: int = 1, step: Callable[[int, int], None] | None = None) -> None:
+        """step: called in this process with (done, of) after each job of a list."""
+        self.count, self._step = count, step
         self._pool: ProcessPoolExecutor | None = None
         if count > 1:
             self._context = multiprocessing.get_context("forkserver")
@@ -49,11 +50,19 @@ class Workers:
         """`function(*job)` of every job, in order. function: of a module, so that workers find it."""
         if self.count == 1 or len(jobs) < 2:
             with _one_thread():
-                return [function(*job) for job in jobs]
+                return self._listed((function(*job) for job in jobs), len(jobs))
         if self._pool is None:
             self._pool = ProcessPoolExecutor(self.count, mp_context=self._context, initializer=_one_thread)
         size = max(1, min(16, len(jobs) // (4 * self.count)))
-        return list(self._pool.map(function, *zip(*jobs, strict=True), chunksize=size))
+        return self._listed(self._pool.map(function, *zip(*jobs, strict=True), chunksize=size), len(jobs))
+
+    def _listed(self, answers: Iterable[Answer], of: int) -> list[Answer]:
+        found = []
+        for answer in answers:
+            found.append(answer)
+            if self._step is not None:
+                self._step(len(found), of)
+        return found
 
 
 def _one_thread() -> Any:

@@ -1,4 +1,4 @@
-"""What a prediction is told as: one JSON document, a table for the terminal, and a CSV of every model's predictions.
+"""What a prediction is told as: one JSON document, and a CSV of every model's predictions.
 
 Errors are in percentage points (fractions times 100), rounded to six decimals, so that the same figures give the same
 bytes. No path, time or host is in the document but what the caller puts into `origin`.
@@ -144,68 +144,6 @@ def predictions_csv(outcomes: Sequence[Outcome]) -> str:
                     row = (data.task.name, e.folds, e.predictor, seed, int(e.fold[s, i]), model, data.organisations[i])
                     writer.writerow([*row, f"{y:.8g}", f"{predicted:.8g}", f"{100 * (predicted - y):.6f}"])
     return out.getvalue()
-
-
-def terminal(told: Mapping[str, Any]) -> str:
-    """The document as a person reads it."""
-    seeds = told["seeds"]
-    head = ["task", "models", "orgs", "folds", "predictor", f"MAE seed {told['seed']}"]
-    if seeds:
-        head += [f"seeds {seeds[0]}-{seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"]
-    head += ["gain", "95 % interval", "p published", "p corrected", "q corrected"]
-    rows = [head]
-    marks: list[str] = []
-    for task in told["tasks"]:
-        compared = {(c["predictor"], c["folds"]): c for c in task["comparisons"]}
-        for n, e in enumerate(task["evaluations"]):
-            which = [task["task"], str(task["models"]), str(task["organisations"])] if n == 0 else ["", "", ""]
-            signs = ""
-            for mark in e["marks"]:
-                if mark not in marks:
-                    marks.append(mark)
-                signs += f" [{marks.index(mark) + 1}]"
-            cells = [*which, e["folds"], e["predictor"] + signs, f"{e['mae']:.2f} +- {e['mae_sd_over_folds']:.2f}"]
-            if seeds:
-                spread = e["mae_sd_over_seeds"]
-                cells.append(f"{e['mae_mean_over_seeds']:.2f}" + (f" +- {spread:.2f}" if spread is not None else ""))
-            rows.append(cells + _compared(compared.get((e["predictor"], e["folds"]))))
-    widths = [max(len(r[i]) for r in rows) for i in range(len(head))]
-    lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
-    lines.insert(1, "  ".join("-" * w for w in widths))
-    lines += ["", "MAE in percentage points; gain: lower mean error than the first predictor under the same folds"]
-    lines += [WHICH_IS_WHICH] if any(t["comparisons"] for t in told["tasks"]) else []
-    return "\n".join([*lines, *(f"[{i}] {mark}" for i, mark in enumerate(marks, 1)), *_noticed(told["tasks"])])
-
-
-def _compared(c: Mapping[str, Any] | None) -> list[str]:
-    if c is None:
-        return [""] * 5
-    low, high = c["gain_interval_percent"]
-    published = f"{c['published']['p']:.2g}" if "published" in c else "-"
-    test = c["corrected"]
-    return [
-        f"{c['gain_percent']:+.1f} %",
-        f"{low:+.1f} to {high:+.1f}",
-        published,
-        f"{test['p']:.2g}",
-        f"{test['q']:.2g}",
-    ]
-
-
-def _noticed(tasks: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What may spoil the figures, a line a kind, with the tasks it concerns."""
-    kinds = {
-        "conflicts": "unequal scores for one model and benchmark (one of them kept)",
-        "zeros": "scores of exactly 0, perhaps failed evaluations (kept)",
-        "without_score": "models whose scores are all NaN (left out)",
-        "without_scale": "models without parameters or tokens (left out)",
-        "without_features": "models that the feature table has no row for (their features are missing)",
-    }
-    lines = []
-    for kind, words in kinds.items():
-        found = [f"{t['task']} {len(t['noticed'][kind])}" for t in tasks if t["noticed"][kind]]
-        lines += [f"{words}: {', '.join(found)}"] if found else []
-    return lines
 
 
 def _r(value: Any) -> float:

@@ -375,7 +375,7 @@ def test_published_option_names_and_the_files(tmp_path: Path) -> None:
     mae = np.mean([np.mean(errors) for errors in by_fold])
     assert mae == pytest.approx(first["evaluations"][0]["mae"], abs=1e-5)
     assert f"{mae:.2f} +-" in done.stdout
-    assert "p corrected: Nadeau-Bengio" in done.stdout
+    assert "p: of the Nadeau-Bengio test" in done.stdout
     as_json = run(*asked, "--json", "--output", str(tmp_path / "alone.json"))
     assert json.loads(as_json.stdout) == told == json.loads((tmp_path / "alone.json").read_text())
 
@@ -427,10 +427,19 @@ def test_a_selection_from_a_file_is_marked_as_leaky_everywhere(tmp_path: Path) -
         (["--features", "text.csv"], "--features: text.csv: .*check-features text.csv"),
         (["--task", "helaswag"], "did you mean 'hellaswag'"),
         (["--sel-features"], "'--sel-features' requires an argument"),
-        (["--task", "drop:3"], "drop:3 .*0 models have parameters"),
+        (["--task", "drop:3"], "no scores of 'drop:3'.* It has .*hellaswag"),
+        (["--task", "mmlu:5"], "no scores of 'mmlu:5': did you mean 'mmlu_5-shot'"),
+        (["--task", "hellaswag:3"], "no 3-shot scores of it; it has 10-shot"),
+        (["--task", "hellaswag", "--metric", "acc"], "unknown metric 'acc' .*did you mean 'accuracy'"),
         (["--select", "a.csv", "--sel-features", "biases"], "both name the selected features"),
-        (["--predictor", "scalling"], "unknown predictor 'scalling'.*known: scaling, all, no-scale"),
-        (["--sel-features", "ttr_men"], "no feature 'ttr_men'"),
+        (
+            ["--predictor", "scalling"],
+            "unknown predictor 'scalling'.*did you mean 'scaling'.*Known: all, no-scale, scaling",
+        ),
+        (["--predictor", "al", "--db", "nowhere"], "unknown predictor 'al'.*did you mean 'all'"),
+        (["--predictor", "al", "--protocol", "grouped"], "did you mean 'all'.*Known: all, average, .*no-scale"),
+        (["--sel-features", "ttr_men"], "no feature 'ttr_men'.*--features CSV"),
+        (["--features", FEATURES, "--sel-features", "ttr_men"], "no feature 'ttr_men'.*did you mean 'ttr_mean'"),
         (["--seeds", "-1"], "must not be below 0"),
         (["--reproduce"], "--reproduce needs the published feature table"),
         (["--output", "x.md"], "a page is written with --reproduce only"),

@@ -1,0 +1,160 @@
+"""What `tagcorpus predict` prints: a short answer first, then the table of predictors, what their names mean, and notes.
+
+Everything is made from the document (predictor/tables.py), which says more: the published test over seeds, for one, is in
+predict.json only. No line is wider than WIDTH columns, but for a word that is.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tagcorpus.predictor.evaluation import LEAKY
+from tagcorpus.predictor.models import DEFAULT
+
+WIDTH = 100
+FIRST = "scaling"
+# In the order of the table's rows; the models themselves are described in predictor/models.py.
+LEGEND = {
+    "scaling": "XGBoost on parameters and tokens, searched",
+    "scaling-published": "the same by four fifths of the training part",
+    "median": "of the training scores",
+    "all": "XGBoost on every column, searched",
+    "no-scale": "XGBoost on all columns but size, searched",
+    "log-linear": "a line in ln parameters and ln tokens",
+    "law-scale": "a sigmoid curve in parameters and tokens",
+    "law": "a sigmoid curve in these and the share of code in pretraining",
+    "trees-scale": "trees that never fall with parameters or tokens",
+    "trees": "such trees with the share of code",
+    "declared": "such trees with six declared shares of pretraining data",
+    "gaussian-process": "on size and code",
+    "linear": "ridge on size and code, with squares",
+    "average": "mean of law-scale, law, trees-scale, trees, declared, gaussian-process",
+    "generated": "trees on size, code and features of the models' generations",
+    "selected": "XGBoost on selected columns",
+}
+KINDS = {
+    "conflicts": "unequal scores for one model and benchmark (one of them kept)",
+    "zeros": "scores of exactly 0, perhaps failed evaluations (kept)",
+    "without_score": "models whose scores are all NaN (left out)",
+    "without_scale": "models without parameters or tokens (left out)",
+    "without_features": "models that the feature table has no row for (their features are missing)",
+}
+
+
+def wrapped(text: str) -> str:
+    """Lines wider than WIDTH broken between words, what follows indented by four; all others as they are."""
+    return "\n".join(
+        line
+        if len(line) <= WIDTH
+        else textwrap.fill(line, WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+        for line in text.split("\n")
+    )
+
+
+def terminal(told: Mapping[str, Any], further: Sequence[str] = ()) -> str:
+    """The document as a person reads it; further: texts that stand below the table."""
+    marks = list(dict.fromkeys(m for t in told["tasks"] for e in t["evaluations"] for m in e["marks"]))
+    parts = [_answer(told), _table(told, marks), _notes(told, marks), *further]
+    return wrapped("\n\n".join(p for p in parts if p))
+
+
+def _answer(told: Mapping[str, Any]) -> str:
+    """A line a task; "" where nothing is compared."""
+    if told["protocol"] != "grouped":
+        return "\n".join(_gain(t) for t in told["tasks"] if t["comparisons"])
+    found = {
+        s["predictor"]: s
+        for s in told["summary_over_tasks"]
+        if s["folds"] == "grouped" and s["against"] == FIRST and s["predictor"] != FIRST
+    }
+    if not found:
+        return ""
+    name = DEFAULT if DEFAULT in found else list(found)[-1]
+    s = found[name]
+    lines = [f"points of error on models of unseen organisations, mean over seeds: {name} against {FIRST}"]
+    width = max(len(t) for t in (*s["tasks"], "all"))
+    for task, one in s["tasks"].items():
+        errors = f"{one['mae']:.2f} against {one['mae'] / one['ratio']:.2f}" if one["ratio"] else f"{one['mae']:.2f}"
+        lines.append(f"{task:<{width}}  {errors}: {_times(one['ratio'], one['low'], one['high'])}")
+    if len(s["tasks"]) > 1:
+        mean = _times(s["geometric_mean"], s["low"], s["high"])
+        lines.append(f"{'all':<{width}}  lower in {s['better_in']} of {s['of']} tasks: {mean}")
+    return "\n".join(lines)
+
+
+def _times(ratio: float, low: float, high: float) -> str:
+    """No verdict: the interval takes the fits as they are, and the table's test can say less."""
+    return f"{ratio:.2f} times (95 % {low:.2f} to {high:.2f})"
+
+
+def _gain(task: Mapping[str, Any]) -> str:
+    """Of the last predictor, which is the one asked for."""
+    c = task["comparisons"][-1]
+    low, high = c["gain_interval_percent"]
+    marks = next(
+        e["marks"] for e in task["evaluations"] if (e["predictor"], e["folds"]) == (c["predictor"], c["folds"])
+    )
+    leaky = " (leaky)" if LEAKY in marks else ""
+    return (
+        f"{task['task']}: {c['predictor']!r}{leaky} gains {c['gain_percent']:+.1f} % on {c['against']!r} "
+        f"(95 % {low:+.1f} to {high:+.1f}), {c['folds']} folds"
+    )
+
+
+def _table(told: Mapping[str, Any], marks: Sequence[str]) -> str:
+    """Rows below a line for each task and kind of folds, which keeps the table narrow."""
+    seeds = told["seeds"]
+    head = ["  predictor", f"MAE seed {told['seed']}"]
+    if seeds:
+        head += [f"seeds {seeds[0]}-{seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"]
+    # Of one task there is nothing to adjust for.
+    head += ["gain", "95 % interval", "p"] + ["q"] * (len(told["tasks"]) > 1)
+    rows: list[list[str] | str] = []
+    for task in told["tasks"]:
+        compared = {(c["predictor"], c["folds"]): c for c in task["comparisons"]}
+        for folds in dict.fromkeys(e["folds"] for e in task["evaluations"]):
+            rows.append(
+                f"{task['task']}, {folds} folds: {task['models']} models, {task['organisations']} organisations"
+            )
+            for e in (e for e in task["evaluations"] if e["folds"] == folds):
+                signs = "".join(f" [{marks.index(m) + 1}]" for m in e["marks"])
+                cells = [f"  {e['predictor']}{signs}", f"{e['mae']:.2f} +- {e['mae_sd_over_folds']:.2f}"]
+                if seeds:
+                    spread = e["mae_sd_over_seeds"]
+                    cells.append(
+                        f"{e['mae_mean_over_seeds']:.2f}" + (f" +- {spread:.2f}" if spread is not None else "")
+                    )
+                cells += _compared(compared.get((e["predictor"], folds)))
+                rows.append(cells[: len(head)])
+    listed = [head, *(r for r in rows if not isinstance(r, str))]
+    widths = [max(len(r[i]) for r in listed) for i in range(len(head))]
+
+    def line(cells: Sequence[str]) -> str:
+        return "  ".join(c.ljust(w) for c, w in zip(cells, widths, strict=True)).rstrip()
+
+    rule = "  ".join("-" * w for w in widths)
+    return "\n".join([line(head), rule, *(r if isinstance(r, str) else line(r) for r in rows)])
+
+
+def _compared(c: Mapping[str, Any] | None) -> list[str]:
+    if c is None:
+        return [""] * 4
+    low, high = c["gain_interval_percent"]
+    test = c["corrected"]
+    return [f"{c['gain_percent']:+.1f} %", f"{low:+.1f} to {high:+.1f}", f"{test['p']:.2g}", f"{test['q']:.2g}"]
+
+
+def _notes(told: Mapping[str, Any], marks: Sequence[str]) -> str:
+    names = dict.fromkeys(e["predictor"] for t in told["tasks"] for e in t["evaluations"])
+    lines = ["MAE in percentage points, +- over folds; gain: lower mean error than the first of the same folds"]
+    if any(t["comparisons"] for t in told["tasks"]):
+        of_tasks = "; q: p adjusted over tasks (Benjamini-Hochberg)" if len(told["tasks"]) > 1 else ""
+        lines.append(f"p: of the Nadeau-Bengio test over test folds{of_tasks}; the published test is in predict.json")
+    lines.append("predictors: " + "; ".join(f"{n} = {LEGEND[n]}" for n in names if n in LEGEND))
+    lines += [f"[{i}] {mark}" for i, mark in enumerate(marks, 1)]
+    for kind, words in KINDS.items():
+        found = [f"{t['task']} {len(t['noticed'][kind])}" for t in told["tasks"] if t["noticed"][kind]]
+        lines += [f"{words}: {', '.join(found)}"] if found else []
+    return "\n".join(lines)
