@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import xxhash
 from datatrove.pipeline.base import PipelineStep
 
@@ -58,16 +57,9 @@ class KeptRange(Iterator[TokenBatch]):
         return found
 
     def __next__(self) -> TokenBatch:
-        batch = next(self._opened)
+        batch: TokenBatch = next(self._opened)
         taken = self._rows.next(batch.row, batch.sub)
-        sizes = np.diff(batch.offsets)
-        return TokenBatch(
-            batch.row[taken],
-            batch.sub[taken],
-            batch.id.filter(pa.array(taken)),
-            batch.ids[np.repeat(taken, sizes)],
-            np.concatenate([[0], np.cumsum(sizes[taken])]),
-        )
+        return batch.only(taken)
 
 
 class Drain(PipelineStep):

@@ -49,6 +49,17 @@ class TokenBatch(NamedTuple):
     offsets: np.ndarray[Any, np.dtype[np.int64]]
     """int64 [n_docs + 1], starting at 0."""
 
+    def only(self, taken: np.ndarray[Any, np.dtype[np.bool_]]) -> TokenBatch:
+        """The documents for which `taken`, bool [n_docs], is true."""
+        sizes = np.diff(self.offsets)
+        return TokenBatch(
+            self.row[taken],
+            self.sub[taken],
+            self.id.filter(pa.array(taken)),
+            self.ids[np.repeat(taken, sizes)],
+            np.concatenate([[0], np.cumsum(sizes[taken])]),
+        )
+
 
 def token_part_name(tokenizer: str, file_name: str, k: int) -> str:
     """By fingerprint of the tokenizer."""

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import xxhash
 from datatrove.pipeline.base import PipelineStep
 
@@ -204,11 +203,4 @@ class SampledRange(Iterator[TokenBatch]):
         batch, of = next(self._opened), self._sampled
         place = places(self._name, batch.row, batch.sub, of.seed, of.replicate)
         taken = place < np.uint64(of.below) if of.below < 1 << 64 else np.ones(len(place), bool)
-        sizes = np.diff(batch.offsets)
-        return TokenBatch(
-            batch.row[taken],
-            batch.sub[taken],
-            batch.id.filter(pa.array(taken)),
-            batch.ids[np.repeat(taken, sizes)],
-            np.concatenate([[0], np.cumsum(sizes[taken])]),
-        )
+        return batch.only(taken)
