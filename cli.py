@@ -273,8 +273,8 @@ def features(**options: Any) -> None:
 @click.argument("name", required=False)
 @click.option("--tagger-module", multiple=True, metavar="FILE.py", help="Also the tagger in this file; repeatable.")
 def taggers(name: str | None, tagger_module: tuple[str, ...]) -> None:
-    """List the taggers, or describe one: columns, units, parameters."""
-    _guarded(lambda: click.echo(importlib.import_module("tagcorpus.pipelines.describe").taggers(name, tagger_module)))
+    """List the taggers, or describe one: columns with units and sources, parameters."""
+    _guarded(lambda: click.echo(importlib.import_module("tagcorpus.pipelines.tagger_pages").taggers(name, tagger_module)))
 
 
 @main.command(cls=UnderscoreCommand)

@@ -1,10 +1,8 @@
-"""What the command line prints: taggers, configurations, and the result of a run."""
+"""What the command line prints: configurations, and the result of a run."""
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +11,6 @@ from tagcorpus.pipelines.config import Options, check_sections, load_options, pa
 from tagcorpus.pipelines.display import Display
 from tagcorpus.pipelines.job import Result
 from tagcorpus.pipelines.run import Terminated, as_json, run_options
-from tagcorpus.taggers import add_files, load, names, tagger_class
 
 
 def run(pipeline: str, config_file: str | None, sets: Sequence[str], given: Mapping[str, Any]) -> int:
@@ -35,30 +32,6 @@ def run(pipeline: str, config_file: str | None, sets: Sequence[str], given: Mapp
 def _going_on(options: Options) -> str:
     again = "the same command without --overwrite" if options.overwrite else "the same command"
     return f"finished ranges are kept, {again} goes on from there"
-
-
-def taggers(name: str | None, files: Sequence[str] = ()) -> str:
-    """All taggers, those in `files` among them, with their columns; or one, with meanings, units and parameters."""
-    add_files(files)
-    if name is None:
-        lines = []
-        for known in names():
-            try:
-                columns = ", ".join(load(known).columns.names)
-                lines.append(f"{known:<12} {_first_sentence(tagger_class(known))}\n{'':<12} {columns}")
-            except Exception as error:  # a broken plug-in must not hide the others
-                lines.append(f"{known:<12} cannot be used: {' '.join(str(error).split())}")
-        return "\n".join(lines)
-    cls = tagger_class(name)
-    tagger = load(name)
-    lines = [f"{name} (version {tagger.version}): {_first_sentence(cls)}", "", "columns"]
-    for field in tagger.columns:
-        told = {k.decode(): v.decode() for k, v in (field.metadata or {}).items()}
-        lines.append(f"  {field.name:<25} {field.type!s:<10} {told['meaning']} [{told['unit']}]")
-    fields = dataclasses.fields(cls)
-    lines += ["", "parameters" if fields else "no parameters"]
-    lines += [f"  --set {name}.{f.name}={_as_yaml(f.default)}" for f in fields]
-    return "\n".join(lines)
 
 
 def config(pipeline: str, config_file: str | None, sets: Sequence[str]) -> str:
@@ -206,12 +179,3 @@ def _shown(found: Mapping[str, Any]) -> str:
     if "top" in found:
         return ", ".join(f"{k} {n:,}" for k, n in list(found["top"].items())[:6]) + missing
     return f"no values{missing}"
-
-
-def _as_yaml(value: Any) -> str:
-    return f"'{value}'" if isinstance(value, str) else json.dumps(value)
-
-
-def _first_sentence(cls: type[Any]) -> str:
-    paragraph = " ".join((cls.__doc__ or "").strip().partition("\n\n")[0].split())
-    return paragraph.partition(". ")[0].removesuffix(".")

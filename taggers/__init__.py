@@ -67,7 +67,7 @@ class Tagger(Protocol):
 
     @property
     def columns(self) -> pa.Schema:
-        """What it adds: name, type, and `meaning` and `unit` in the field metadata."""
+        """What it adds: name, type, and `meaning`, `unit` and, where there is one, `source` in the field metadata."""
         ...
 
     def tag(self, batch: DocumentBatch) -> pa.RecordBatch:

@@ -7,10 +7,20 @@ from typing import Any
 
 import pyarrow as pa
 
+PAPER = '"Not-Just-Scaling Laws" (arXiv 2503.03862)'
+OURS = "tagcorpus"
 
-def column(name: str, type_: pa.DataType, meaning: str, unit: str) -> pa.Field:
-    """An output column whose meaning and unit travel with it into every Parquet file."""
-    return pa.field(name, type_, metadata={"meaning": meaning, "unit": unit})
+
+def column(name: str, type_: pa.DataType, meaning: str, unit: str, source: str = "") -> pa.Field:
+    """An output column. Its meaning, its unit and the source of its definition travel with it into every Parquet file."""
+    told = {"meaning": meaning, "unit": unit}
+    return pa.field(name, type_, metadata=told | {"source": source} if source else told)
+
+
+def columns_from(source: str, *columns: pa.Field) -> pa.Schema:
+    """A tagger's columns; where one does not name its own source, `source` is it."""
+    told = {b"source": source.encode()}
+    return pa.schema([c.with_metadata({**told, **c.metadata}) for c in columns])
 
 
 class Parameters:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tagcorpus.taggers._base import column
+from tagcorpus.taggers._base import OURS, PAPER, column, columns_from
 from tagcorpus.taggers._syntax_trees import Constituents, Dependencies
 
 CONTENT = frozenset({"NOUN", "VERB", "ADJ", "ADV"})
@@ -59,13 +59,14 @@ _STATISTICS = (
     column("num_words", pa.int64(), "words of the constituency trees", "words"),
     column("num_sentences", pa.int64(), "constituency trees", "sentences"),
     column("content_function_ratio", pa.float64(), "words with UPOS NOUN, VERB, ADJ or ADV, of all words", "share of 1"),
-    column("parser_language", pa.string(), "language whose model parsed, or was missing; null for parses in columns", "code"),
+    column("parser_language", pa.string(), "language whose model parsed, or was missing; null for parses in columns", "code", OURS),
     column(
         "parse_status",
         pa.string(),
         "parsed = both kinds of tree; dependency_only, constituency_only; no_model for the language; no_words; no_parse in "
         "the columns",
         "status",
+        OURS,
     ),
 )  # fmt: skip
 _STRINGS, _NUMBERS = pa.list_(pa.string()), pa.list_(pa.int32())
@@ -79,8 +80,8 @@ _LISTS = (
     column("const_tree_depth", _NUMBERS, _TREE, "edges"),
     column("num_words_sentence", _NUMBERS, _LENGTH, "words"),
 )
-SCHEMA = pa.schema(_STATISTICS)
-SCHEMA_WITH_LISTS = pa.schema([*_STATISTICS, *_LISTS])
+SCHEMA = columns_from(PAPER, *_STATISTICS)
+SCHEMA_WITH_LISTS = columns_from(PAPER, *_STATISTICS, *_LISTS)
 
 
 def row(parse: Parse, lists: bool) -> tuple[Any, ...]:

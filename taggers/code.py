@@ -17,14 +17,16 @@ from typing import Any
 import pyarrow as pa
 
 from tagcorpus.errors import ConfigError, unknown_name
-from tagcorpus.taggers._base import Parameters, column
+from tagcorpus.taggers._base import OURS, PAPER, Parameters, column, columns_from
 from tagcorpus.taggers._batch import DocumentBatch
 from tagcorpus.taggers._code_detect import detect
 from tagcorpus.taggers._code_languages import LANGUAGES, check_installed, grammar_versions, known_language
 from tagcorpus.taggers._code_walk import Measures, ParseTimeout, measure
 
 _COLUMNS = (
-    column("code_language", pa.string(), "language it was parsed in; otherwise its column's text, or unknown", "name"),
+    column(
+        "code_language", pa.string(), "language it was parsed in; otherwise its column's text, or unknown", "name", OURS
+    ),
     column("num_nodes", pa.int64(), "named nodes of the syntax tree", "nodes"),
     column("tree_depth_max", pa.int64(), "depth of the deepest named node; the root is at 0", "edges"),
     column("node_depth_mean", pa.float64(), "mean depth of the named nodes", "edges"),
@@ -42,6 +44,7 @@ _COLUMNS = (
         pa.float64(),
         "of named nodes and missing tokens, those that the grammar cannot make out or misses",
         "share of 1",
+        "tree-sitter, and tagcorpus",
     ),
 )
 _LIST_COLUMNS = (
@@ -60,7 +63,8 @@ class DocumentTooLong(Exception):
 class Code(Parameters):
     """Syntax trees of program code: size, depth, definitions, calls, distances to definitions, errors.
 
-    language         "" for each document's own, or one of LANGUAGES for all
+    language         "" for each document's own, or that of all: python, javascript, typescript, java, c, cpp, c_sharp, go, ruby,
+                     php, scala, kotlin, rust
     column           the document column that names the language (a.b works); where it is missing or empty, the text decides
     lists            also four lists with one entry a node
     max_parse_steps  a step is a hundred operations of the parser, some 20 microseconds; a document that takes more gets nulls
@@ -179,7 +183,7 @@ def percentile(ordered: Sequence[int], p: float) -> float | None:
     return ordered[low] + (ordered[high] - ordered[low]) * (position - low)
 
 
-_SCHEMA = pa.schema(_COLUMNS)
-_SCHEMA_WITH_LISTS = pa.schema([*_COLUMNS, *_LIST_COLUMNS])
+_SCHEMA = columns_from(f"tagcorpus, over the lists of {PAPER}", *_COLUMNS)
+_SCHEMA_WITH_LISTS = pa.schema([*_SCHEMA, *columns_from(PAPER, *_LIST_COLUMNS)])
 
 TAGGER = Code

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from tagcorpus.errors import ConfigError, TaggerError, unknown_name
-from tagcorpus.taggers._base import Parameters, column
+from tagcorpus.taggers._base import Parameters, column, columns_from
 from tagcorpus.taggers._batch import DocumentBatch
 
 HOME = "datatrove.pipeline.filters"
@@ -39,16 +39,15 @@ class DatatroveFilter(Parameters):
     filter: str = "C4ParagraphFilter"
     arguments: dict[str, Any] | None = None
 
-    columns: ClassVar[pa.Schema] = pa.schema(
-        [
-            column("is_kept", pa.bool_(), "the filter lets the document pass", "true or false"),
-            column(
-                "reason",
-                pa.string(),
-                "why the filter removes it (the filter's name where it gives no reason); passed where it does not",
-                "name of a rule",
-            ),
-        ]
+    columns: ClassVar[pa.Schema] = columns_from(
+        "datatrove: the class in datatrove_filter.filter",
+        column("is_kept", pa.bool_(), "the filter lets the document pass", "true or false"),
+        column(
+            "reason",
+            pa.string(),
+            "why the filter removes it (the filter's name where it gives no reason); passed where it does not",
+            "name of a rule",
+        ),
     )
 
     def __post_init__(self) -> None:

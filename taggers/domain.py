@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from tagcorpus.errors import ConfigError
 from tagcorpus.taggers import _llm, _llm_cache
-from tagcorpus.taggers._base import Parameters, column
+from tagcorpus.taggers._base import OURS, PAPER, Parameters, column, columns_from
 from tagcorpus.taggers._batch import DocumentBatch
 from tagcorpus.taggers._llm_endpoint import OFFICIAL, Settings, checked_url, key_for
 from tagcorpus.taggers._tree import StageTree, Walk, packaged_tree, parse_tree, read_tree
@@ -32,50 +32,55 @@ NO_CACHE = "none"
 class Domain(Parameters):
     """Domain label, by an LLM's stage tree or the embedded model.
 
+    backend          openai: any endpoint of that protocol; fasttext: the embedded model
+    model            openai: model name; "" = the tree's
+    base_url         openai: endpoint; "" = OPENAI_BASE_URL where the tagger is built, else OpenAI's own
+    tree             path of a stage tree; "" = the packaged one
+    threshold        fasttext: less sure than this is `unknown`; null = the model's own threshold
+    concurrency      openai: calls in flight; this and what follows do not change the output
+    max_requests     openai: no more than so many calls in a run, retries included
+    max_attempts     openai: of one call
+    timeout_seconds  openai: of one attempt
+    backoff_seconds  openai: pause before the second attempt at a call when the server names none; doubled for each further one
+    llm_cache        path of the cache of answers; "" = in the user's cache folder, none = no cache
+
     ConfigError when the tree, the URL or a number is wrong; `tag` raises LLMError when the endpoint
     keeps failing, BudgetError at `max_requests`, TaggerError when the endpoint refuses the key or the model."""
 
     backend: Literal["openai", "fasttext"] = "fasttext"
     model: str = ""
-    """openai: model name; empty = the tree's."""
     base_url: str = ""
-    """openai: endpoint; empty = OPENAI_BASE_URL where the tagger is built, else OpenAI's own."""
     tree: str = ""
-    """Path of a stage tree; empty = the packaged one."""
     threshold: float | None = None
-    """fasttext: less sure than this is `unknown`; empty = the model's own threshold."""
     concurrency: int = 64
-    """openai: calls in flight. This and what follows do not change the output."""
     max_requests: int = 10_000
     max_attempts: int = 6
     timeout_seconds: float = 60.0
     backoff_seconds: float = 0.5
-    """Pause before the second attempt at a call when the server names none; doubled for each further one."""
     llm_cache: str = ""
-    """Path of the cache of answers; empty = in the user's cache folder, "none" = no cache."""
 
     version: ClassVar[str] = "1"
-    columns: ClassVar[pa.Schema] = pa.schema(
-        [
-            column("prediction", pa.string(), "domain; missing where the model cannot answer (see error)", "label"),
-            column(
-                "prediction_raw", pa.string(), "last answer of the model as given; fasttext: its first label", "text"
-            ),
-            column(
-                "stage",
-                pa.string(),
-                "stage that decided; short_document without a model, fasttext for that backend",
-                "name",
-            ),
-            column("language", pa.string(), "CLD2's code, unknown for short documents", "language code"),
-            column(
-                "n_calls", pa.int64(), "questions asked about the document, answers from the cache included", "calls"
-            ),
-            column("is_truncated", pa.bool_(), "only head and tail of the document were shown to the model", "flag"),
-            column("is_off_menu", pa.bool_(), "some answer was none of its stage's choices", "flag"),
-            column("backend", pa.string(), "backend and model that answered", "backend:model"),
-            column("error", pa.string(), "why there is no prediction; missing when there is one", "text"),
-        ]
+    columns: ClassVar[pa.Schema] = columns_from(
+        PAPER,
+        column("prediction", pa.string(), "domain; missing where the model cannot answer (see error)", "label"),
+        column(
+            "prediction_raw", pa.string(), "last answer of the model as given; fasttext: its first label", "text", OURS
+        ),
+        column(
+            "stage",
+            pa.string(),
+            "stage that decided; short_document without a model, fasttext for that backend",
+            "name",
+            OURS,
+        ),
+        column("language", pa.string(), "CLD2's code, unknown for short documents", "language code", "CLD2"),
+        column(
+            "n_calls", pa.int64(), "questions asked about the document, answers from the cache included", "calls", OURS
+        ),
+        column("is_truncated", pa.bool_(), "only head and tail of the document were shown to the model", "flag", OURS),
+        column("is_off_menu", pa.bool_(), "some answer was none of its stage's choices", "flag", OURS),
+        column("backend", pa.string(), "backend and model that answered", "backend:model", OURS),
+        column("error", pa.string(), "why there is no prediction; missing when there is one", "text", OURS),
     )
 
     def __post_init__(self) -> None:

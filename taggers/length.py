@@ -8,7 +8,7 @@ from typing import ClassVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tagcorpus.taggers._base import Parameters, column
+from tagcorpus.taggers._base import PAPER, Parameters, column, columns_from
 from tagcorpus.taggers._batch import DocumentBatch
 
 
@@ -17,7 +17,9 @@ class Length(Parameters):
     """Length in Unicode code points."""
 
     version: ClassVar[str] = "1"
-    columns: ClassVar[pa.Schema] = pa.schema([column("char_len", pa.int64(), "length of the document", "code points")])
+    columns: ClassVar[pa.Schema] = columns_from(
+        PAPER, column("char_len", pa.int64(), "length of the document", "code points")
+    )
 
     def tag(self, batch: DocumentBatch) -> pa.RecordBatch:
         char_len = pc.utf8_length(batch.table["text"]).combine_chunks().cast(pa.int64())

@@ -25,7 +25,7 @@ import pyarrow as pa
 
 from tagcorpus.errors import ConfigError, TaggerError
 from tagcorpus.taggers import _huggingface as hf
-from tagcorpus.taggers._base import Parameters, column
+from tagcorpus.taggers._base import Parameters, column, columns_from
 from tagcorpus.taggers._batch import DocumentBatch
 
 MAX_DEFAULT_WINDOW = 1024
@@ -34,6 +34,7 @@ MAX_DEFAULT_WINDOW = 1024
 LOGITS_BYTES = 256 << 20
 """What the logits of one forward pass may take, unless a single window takes more: windows x tokens x vocabulary."""
 
+_SOURCE = "Shannon entropy, base 2, of the softmax of the model in lm_entropy.model"
 _CHUNK_VALUES = 1 << 24  # positions x vocabulary formed at a time, so that no second copy of all logits is made
 
 
@@ -47,35 +48,36 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True)
 class CausalEntropy(Parameters):
-    """Next-token entropy under a causal language model of Hugging Face transformers."""
+    """Next-token entropy under a causal language model of Hugging Face transformers.
+
+    model       required: name on the Hugging Face hub, or a local directory with config, weights and tokenizer
+    window      tokens the model sees at once; null = as many as it has positions for, at most 1024
+    stride      tokens from one window's start to the next's, windows overlap by window - stride; null = half the window
+    device      a torch device; auto: cuda where there is one, else cpu
+    dtype       of weights and activations; distributions are always formed in float32
+    batch_size  windows in a forward pass, at most; fewer where their logits would pass 256 MiB
+    revision    of a model on the hub: branch, tag or commit; name a commit where the result must stay the same for ever
+    has_bos     put the tokenizer's first token (BOS) before every window, as some models need; it takes one place of the
+                window and is no position
+    """
 
     model: str = ""
-    """Required. Name on the Hugging Face hub, or a local directory with config, weights and tokenizer."""
     window: int | None = None
-    """Tokens the model sees at once; by default as many as it has positions for, at most 1024."""
     stride: int | None = None
-    """Tokens from one window's start to the next's; windows overlap by window - stride. By default half the window."""
     device: str = "auto"
-    """A torch device; auto: cuda where there is one, else cpu."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Of weights and activations; distributions are always formed in float32."""
     batch_size: int = 8
-    """Windows in a forward pass, at most; fewer where their logits would pass 256 MiB."""
     revision: str | None = None
-    """Of a model on the hub: branch, tag or commit. Name a commit where the result must stay the same for ever."""
     has_bos: bool = False
-    """Put the tokenizer's first token (BOS) before every window, as some models need; it takes one place of the window
-    and is no position."""
 
     version: ClassVar[str] = "1"
-    columns: ClassVar[pa.Schema] = pa.schema(
-        [
-            column("entropy_mean", pa.float64(), "mean over the document's positions of the model's entropy", "bits"),
-            column("entropy_std", pa.float64(), "standard deviation of the same, ddof 0", "bits"),
-            column("entropy_min", pa.float64(), "lowest entropy of a position", "bits"),
-            column("entropy_max", pa.float64(), "highest entropy of a position", "bits"),
-            column("entropy_positions", pa.int64(), "positions with a next token: tokens less one", "positions"),
-        ]
+    columns: ClassVar[pa.Schema] = columns_from(
+        _SOURCE,
+        column("entropy_mean", pa.float64(), "mean over the document's positions of the model's entropy", "bits"),
+        column("entropy_std", pa.float64(), "standard deviation of the same, ddof 0", "bits"),
+        column("entropy_min", pa.float64(), "lowest entropy of a position", "bits"),
+        column("entropy_max", pa.float64(), "highest entropy of a position", "bits"),
+        column("entropy_positions", pa.int64(), "positions with a next token: tokens less one", "positions"),
     )
 
     def __post_init__(self) -> None:

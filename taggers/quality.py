@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from tagcorpus.errors import ConfigError, TaggerError
 from tagcorpus.taggers import _huggingface as hf
-from tagcorpus.taggers._base import Parameters, column
+from tagcorpus.taggers._base import Parameters, column, columns_from
 from tagcorpus.taggers._batch import DocumentBatch
 
 DEFAULT_MAX_TOKENS = 512
@@ -33,6 +33,7 @@ TOKENS_PER_PASS = {"cpu": 512}
 TOKENS_PER_PASS_ELSEWHERE = 32_768
 
 _MAX_SCORE = 5
+_SOURCE = "the model in quality.model; fineweb-edu-classifier is of the FineWeb datasets (arXiv 2406.17557)"
 # Characters tokenised of a long text for each token that counts: several times what languages need.
 _CHARS_PER_TOKEN = 16
 # Other white space is nothing at all to some tokenizers.
@@ -41,31 +42,30 @@ _END_OF_WORD = re.compile(r"(?<=\S)[ \n]")
 
 @dataclass(frozen=True)
 class Quality(Parameters):
-    """Score of a sequence-classification or regression model of Hugging Face transformers."""
+    """Score of a sequence-classification or regression model of Hugging Face transformers.
+
+    model                 name on the Hugging Face hub, or a local directory with config, weights and tokenizer
+    revision              of a model on the hub: branch, tag or commit; name a commit where the result must stay the same for ever
+    label                 of a model with several classes: the one whose probability is the score
+    max_tokens            tokens read of a document, special ones included; null = as many as the model takes (512 for the default)
+    max_tokens_per_batch  documents times the longest one's tokens in a forward pass; null = 512 on a CPU, 32,768 elsewhere
+    dtype                 of weights and activations; scores are formed in float32
+    device                a torch device; auto: cuda where there is one, else cpu
+    """
 
     model: str = "HuggingFaceTB/fineweb-edu-classifier"
-    """Name on the Hugging Face hub, or a local directory with config, weights and tokenizer."""
     revision: str | None = None
-    """Of a model on the hub: branch, tag or commit. Name a commit where the result must stay the same for ever."""
     label: str = ""
-    """Of a model with several classes: the one whose probability is the score."""
     max_tokens: int | None = None
-    """Tokens read of a document, special ones included; by default as many as the model takes (512 for the default one)."""
     max_tokens_per_batch: int | None = None
-    """Documents times the longest one's tokens in a forward pass; by default 512 on a CPU, 32,768 elsewhere."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Of weights and activations; scores are formed in float32."""
     device: str = "auto"
-    """A torch device; auto: cuda where there is one, else cpu."""
 
     version: ClassVar[str] = "1"
-    columns: ClassVar[pa.Schema] = pa.schema(
-        [
-            column("edu_classifier", pa.float64(), "the model's raw output, or the probability of the class", "score"),
-            column(
-                "edu_classifier_int", pa.int64(), "the same, clipped to 0 to 5 and rounded, halves to even", "score"
-            ),
-        ]
+    columns: ClassVar[pa.Schema] = columns_from(
+        _SOURCE,
+        column("edu_classifier", pa.float64(), "the model's raw output, or the probability of the class", "score"),
+        column("edu_classifier_int", pa.int64(), "the same, clipped to 0 to 5 and rounded, halves to even", "score"),
     )
 
     def __post_init__(self) -> None:

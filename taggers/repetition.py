@@ -28,7 +28,7 @@ import numpy as np
 import pyarrow as pa
 
 from tagcorpus.errors import ConfigError
-from tagcorpus.taggers._base import Parameters, column
+from tagcorpus.taggers._base import PAPER, Parameters, column, columns_from
 from tagcorpus.taggers._batch import DocumentBatch
 from tagcorpus.taggers._words import WordNumbers
 
@@ -66,21 +66,20 @@ class Repetition(Parameters):
     min_length: int | None = None
 
     version: ClassVar[str] = "1"
-    columns: ClassVar[pa.Schema] = pa.schema(
-        [
-            column("is_kept", pa.bool_(), "no rule of the repetition filter applies", "true or false"),
-            column("reason", pa.string(), "the first rule that applies; passed when none does", "name of a rule"),
-            column("duplicate_line_ratio", pa.float64(), "duplicates among stripped non-empty lines", "share, 0 to 1"),
-            column("duplicate_paragraph_ratio", pa.float64(), "duplicates among stripped paragraphs", "share, 0 to 1"),
-            column("duplicate_2gram_ratio", pa.float64(), "duplicates among pairs of words", "share, 0 to 1"),
-            column("duplicate_3gram_ratio", pa.float64(), "duplicates among triples of words", "share, 0 to 1"),
-            column(
-                "longest_word_run",
-                pa.int64(),
-                "longest run of one lower-cased, whitespace-separated word",
-                "words",
-            ),
-        ]
+    columns: ClassVar[pa.Schema] = columns_from(
+        f"the generation filter of {PAPER}",
+        column("is_kept", pa.bool_(), "no rule of the repetition filter applies", "true or false"),
+        column("reason", pa.string(), "the first rule that applies; passed when none does", "name of a rule"),
+        column("duplicate_line_ratio", pa.float64(), "duplicates among stripped non-empty lines", "share, 0 to 1"),
+        column("duplicate_paragraph_ratio", pa.float64(), "duplicates among stripped paragraphs", "share, 0 to 1"),
+        column("duplicate_2gram_ratio", pa.float64(), "duplicates among pairs of words", "share, 0 to 1"),
+        column("duplicate_3gram_ratio", pa.float64(), "duplicates among triples of words", "share, 0 to 1"),
+        column(
+            "longest_word_run",
+            pa.int64(),
+            "longest run of one lower-cased, whitespace-separated word",
+            "words",
+        ),
     )
 
     def __post_init__(self) -> None:

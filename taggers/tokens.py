@@ -13,29 +13,30 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pyarrow as pa
 
-from tagcorpus.taggers._base import Parameters, column
+from tagcorpus.taggers._base import PAPER, Parameters, column, columns_from
 from tagcorpus.taggers._batch import DocumentBatch
 from tagcorpus.taggers._tokenizer import Tokenizer, fingerprint, load, token_ids
 
 
 @dataclass(frozen=True)
 class Tokens(Parameters):
-    """Number of tokens, of distinct tokens, and their ratio, under one tokenizer."""
+    """Number of tokens, of distinct tokens, and their ratio, under one tokenizer.
+
+    tokenizer  a tiktoken encoding, or the path of a ranks file (*.tiktoken) or of a Hugging Face tokenizer.json
+    pattern    for a ranks file: the tiktoken encoding whose split pattern goes with it
+    engine     who computes the ids, which are the same; auto: gigatoken ([fast]) for more than 3 million characters
+    """
 
     tokenizer: str = "p50k_base"
-    """A tiktoken encoding, or the path of a ranks file (*.tiktoken) or of a Hugging Face tokenizer.json."""
     pattern: str = "p50k_base"
-    """For a ranks file: the tiktoken encoding whose split pattern goes with it."""
     engine: Literal["auto", "tiktoken", "gigatoken"] = "auto"
-    """Who computes the ids, which are the same; auto: gigatoken ([fast]) for more than 3 million characters."""
 
     version: ClassVar[str] = "1"
-    columns: ClassVar[pa.Schema] = pa.schema(
-        [
-            column("num_tokens", pa.int64(), "length of the document", "tokens"),
-            column("unique_tokens", pa.int64(), "distinct tokens of the document", "tokens"),
-            column("ttr", pa.float64(), "type-token ratio: distinct tokens by tokens, 0 if empty", "share of 1"),
-        ]
+    columns: ClassVar[pa.Schema] = columns_from(
+        PAPER,
+        column("num_tokens", pa.int64(), "length of the document", "tokens"),
+        column("unique_tokens", pa.int64(), "distinct tokens of the document", "tokens"),
+        column("ttr", pa.float64(), "type-token ratio: distinct tokens by tokens, 0 if empty", "share of 1"),
     )
 
     @cached_property

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines import describe
+from tagcorpus.pipelines import describe, tagger_pages
 from tagcorpus.pipelines.config import TagOptions, load_options, pipelines
 from tagcorpus.taggers import load, names, tagger_class
 
@@ -155,7 +156,7 @@ def test_every_parameter_of_the_taggers_in_use_is_printed() -> None:
 
 
 def test_the_list_of_taggers() -> None:
-    lines = describe.taggers(None).splitlines()
+    lines = tagger_pages.taggers(None).splitlines()
     told = dict(line.split(maxsplit=1) for line in lines if not line.startswith(" "))
     assert list(told) == names()
     for name, sentence in told.items():
@@ -167,7 +168,7 @@ def test_the_list_of_taggers() -> None:
 
 @pytest.mark.parametrize("name", names())
 def test_one_tagger(name: str) -> None:
-    shown = describe.taggers(name)
+    shown = tagger_pages.taggers(name)
     for field in load(name).columns:
         line = next(line for line in shown.splitlines() if line.startswith(f"  {field.name} "))
         assert field.metadata[b"meaning"].decode() in line
@@ -178,8 +179,14 @@ def test_one_tagger(name: str) -> None:
         assert key == f"{name}.{parameter.name}"
         assert yaml.safe_load(value) == parameter.default
         load(name, {parameter.name: yaml.safe_load(value)})  # what is printed can be given
+        described = shown.splitlines()[shown.splitlines().index(line) + 1].strip()
+        assert re.fullmatch(r"[^:]+: \S.{10,}", described), (
+            f"{parameter.name} has no line in the docstring of {name}'s class"
+        )
+    for source in {field.metadata[b"source"].decode() for field in load(name).columns}:
+        assert source in shown
 
 
 def test_an_unknown_tagger_gets_the_nearest_name() -> None:
     with pytest.raises(ConfigError, match="did you mean 'language'"):
-        describe.taggers("langauge")
+        tagger_pages.taggers("langauge")

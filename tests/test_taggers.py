@@ -16,7 +16,7 @@ import pytest
 from fasttext_models import train
 
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines import describe, selftests
+from tagcorpus.pipelines import selftests, tagger_pages
 from tagcorpus.taggers import DocumentBatch, Parameters, column, load, names, tagger_class
 from tagcorpus.testing import TEXTS, check_tagger
 
@@ -293,7 +293,7 @@ def test_a_broken_plugin_is_named_and_hides_nothing(
         load("broken")
     assert f"the tagger 'broken' of somebodys 1.0 ({entry}) " in str(raised.value)
     assert error in str(raised.value)
-    lines = describe.taggers(None).splitlines()
+    lines = tagger_pages.taggers(None).splitlines()
     assert [line.split()[0] for line in lines if not line.startswith(" ")] == names()
     (line,) = [line for line in lines if "cannot be used" in line]
     assert line.startswith("broken       cannot be used: the tagger 'broken' of somebodys 1.0")
@@ -322,7 +322,7 @@ def test_a_parameter_without_a_default_must_be_given(plugin: Callable[..., None]
     loaded: Any = load("given", {"mark": "?"})
     assert loaded.mark == "?"
     assert (selftests.plugins().state, selftests.plugins().found) == ("ok", "given")
-    assert "cannot be used: given needs --set given.mark=…" in describe.taggers(None)
+    assert "cannot be used: given needs --set given.mark=…" in tagger_pages.taggers(None)
 
 
 # Imports

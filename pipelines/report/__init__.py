@@ -127,7 +127,7 @@ def _recomputed(output: Output, instances: Sequence[str], notes: list[str]) -> d
             notes.append(f"{name} has not been computed for every range yet, and has no summary: it is left out")
             continue
         found[name] = {
-            column: stats | {k: c[k] for c in output.instances[name]["columns"] if c["name"] == column for k in ("meaning", "unit") if k in c}
+            column: stats | {k: c[k] for c in output.instances[name]["columns"] if c["name"] == column for k in ("meaning", "unit", "source") if k in c}
             for column, stats in columns_of(parts, instance).items()
         }  # fmt: skip
     return found

@@ -81,8 +81,9 @@ def features_of(summary: Mapping[str, Any], types: Mapping[str, str], instance: 
     """
     for column, stats in summary.items():
         told = (instance, column)
-        text = (str(stats.get("meaning", "")), str(stats.get("unit", "")))
-        plain = {k: v for k, v in stats.items() if k not in ("histogram", "top", "meaning", "unit")}
+        source = f"; source: {stats['source']}" if "source" in stats else ""
+        text = (f"{stats.get('meaning', '')}{source}", str(stats.get("unit", "")))
+        plain = {k: v for k, v in stats.items() if k not in ("histogram", "top", "meaning", "unit", "source")}
         if "histogram" in stats:
             edges, counts = stats["histogram"]["edges"], stats["histogram"]["counts"]
             if "int" in types.get(column, "") and stats["max"] - stats["min"] < min(len(counts), 50):

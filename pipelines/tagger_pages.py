@@ -1,0 +1,101 @@
+"""What `tagcorpus taggers` prints: all taggers with their columns, or one with meanings, units, sources and parameters.
+
+A parameter's description is its line in the table of the class docstring: the name, two spaces or more, the text, which may
+go on in lines that are indented further.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import re
+import shutil
+import sys
+import textwrap
+import typing
+from collections.abc import Sequence
+from typing import Any
+
+from tagcorpus.taggers import Tagger, add_files, load, names, tagger_class, told
+
+_ROW = re.compile(r"^(\w+) {2,}(\S.*(?:\n {2,}\S.*)*)", re.MULTILINE)
+
+
+def taggers(name: str | None, files: Sequence[str] = ()) -> str:
+    """All taggers, those in `files` among them, or the page of one. ConfigError for one that is unknown or cannot be loaded."""
+    add_files(files)
+    return "\n".join(_list() if name is None else _page(name))
+
+
+def _list() -> list[str]:
+    lines = []
+    for known in names():
+        try:
+            columns = ", ".join(load(known).columns.names)
+            lines += [f"{known:<12} {_first_sentence(tagger_class(known))}", *_wrapped(columns, " " * 13)]
+        except Exception as error:  # a broken plug-in must not hide the others
+            lines.append(f"{known:<12} cannot be used: {' '.join(str(error).split())}")
+    return lines
+
+
+def _page(name: str) -> list[str]:
+    cls = tagger_class(name)
+    tagger = load(name)
+    lines = [f"{name}: {_first_sentence(cls)}", *_wrapped(f"version {tagger.version}"), "", "columns"]
+    wide, wide_type = (max(map(len, texts)) for texts in (tagger.columns.names, map(_told_type, tagger.columns.types)))
+    for field in tagger.columns:
+        meaning = f"{_metadata(field, 'meaning')} [{_metadata(field, 'unit')}]"
+        start = f"  {field.name:<{wide}}  {_told_type(field.type):<{wide_type}}  "
+        lines += _wrapped(meaning, start)
+    lines += ["", *_sources(tagger)]
+    fields = dataclasses.fields(cls)
+    if not fields:
+        return [*lines, "no parameters"]
+    lines.append("parameters")
+    described = dict(_ROW.findall(inspect.getdoc(cls) or ""))
+    hints = typing.get_type_hints(cls)
+    for field in fields:
+        lines.append(f"  --set {name}.{field.name}={_as_yaml(getattr(tagger, field.name))}")
+        description = " ".join(described.get(field.name, "").split())
+        lines += _wrapped(f"{told(hints[field.name])}{': ' * bool(description)}{description}", " " * 6)
+    return lines
+
+
+def _sources(tagger: Tagger) -> list[str]:
+    """The sources of all columns; where there are several, whose each is."""
+    by_source: dict[str, list[str]] = {}
+    for field in tagger.columns:
+        by_source.setdefault(_metadata(field, "source"), []).append(field.name)
+    by_source.pop("", None)
+    if not by_source:
+        return []
+    if len(by_source) == 1:
+        return [*_wrapped(next(iter(by_source)), "source  "), ""]
+    return ["sources", *(line for s, of in by_source.items() for line in _wrapped(f"{s}: {', '.join(of)}", "  ")), ""]
+
+
+def _metadata(field: Any, key: str) -> str:
+    return str((field.metadata or {}).get(key.encode(), b"").decode())
+
+
+def _told_type(type_: Any) -> str:
+    return str(type_).replace("list<item: ", "list<").replace("list<element: ", "list<")
+
+
+def _as_yaml(value: Any) -> str:
+    return f"'{value}'" if isinstance(value, str) else json.dumps(value)
+
+
+def _wrapped(text: str, start: str = "") -> list[str]:
+    """Lines as wide as the terminal, all below the end of `start`; a single one where nobody looks."""
+    if not sys.stdout.isatty():
+        return [start + text]
+    width = max(shutil.get_terminal_size().columns, len(start) + 30)
+    kept = {"break_long_words": False, "break_on_hyphens": False}
+    return textwrap.wrap(text, width, initial_indent=start, subsequent_indent=" " * len(start), **kept)
+
+
+def _first_sentence(cls: type[Any]) -> str:
+    paragraph = " ".join((cls.__doc__ or "").strip().partition("\n\n")[0].split())
+    return paragraph.partition(". ")[0].removesuffix(".")
