@@ -15,10 +15,11 @@ import pyarrow.parquet as pq
 import xxhash
 
 from tagcorpus.pipelines.plan import Plan
-from tagcorpus.pipelines.sidecars import part_name
+from tagcorpus.pipelines.sidecars import part_name, read_part
 from tagcorpus.pipelines.storage import Folder
 
 IDS_PER_PASS = 16 << 20
+_ROWS_AT_ONCE = 1 << 16
 
 
 def count_duplicate_ids(folder: Folder, plan: Plan, instance: str, ids_per_pass: int = IDS_PER_PASS) -> int:
@@ -42,7 +43,6 @@ def _rows(folder: Folder, name: str) -> int:
 
 
 def _hashes(folder: Folder, name: str) -> Iterator[npt.NDArray[np.uint64]]:
-    with folder.open(name) as file:
-        for batch in pq.ParquetFile(file).iter_batches(columns=["id"], use_threads=False):
-            ids = batch["id"].cast(pa.binary()).to_pylist()
-            yield np.fromiter(map(xxhash.xxh3_64_intdigest, ids), np.uint64, len(ids))
+    for batch in read_part(folder, name, ["id"]).to_batches(_ROWS_AT_ONCE):
+        ids = batch["id"].cast(pa.binary()).to_pylist()
+        yield np.fromiter(map(xxhash.xxh3_64_intdigest, ids), np.uint64, len(ids))

@@ -42,7 +42,7 @@ from tagcorpus.pipelines.sidecars import Instance, claim, release, remove_leftov
 from tagcorpus.pipelines.steps import RangeReport
 from tagcorpus.pipelines.summary import summarise
 from tagcorpus.pipelines.token_cache import TokenizerChoice, TokenSource
-from tagcorpus.taggers._base import column
+from tagcorpus.taggers._base import PAPER, column, columns_from
 from tagcorpus.taggers._tokenizer import Tokenizer, load
 
 if TYPE_CHECKING:
@@ -52,16 +52,13 @@ T = TypeVar("T")
 
 METHODS = ("counts", "lm")
 LM_INSTANCE = "entropy-lm"
-COLUMNS = pa.schema(
-    [
-        column(
-            "entropy_mean", pa.float64(), "mean over the document's positions of the entropy of the next token", "bits"
-        ),
-        column("entropy_std", pa.float64(), "standard deviation over the positions (ddof 0)", "bits"),
-        column("entropy_min", pa.float64(), "smallest entropy at a position", "bits"),
-        column("entropy_max", pa.float64(), "largest entropy at a position", "bits"),
-        column("entropy_positions", pa.int64(), "positions with a full context and a next token", "positions"),
-    ]
+COLUMNS = columns_from(
+    PAPER,
+    column("entropy_mean", pa.float64(), "mean over the document's positions of the entropy of the next token", "bits"),
+    column("entropy_std", pa.float64(), "standard deviation over the positions (ddof 0)", "bits"),
+    column("entropy_min", pa.float64(), "smallest entropy at a position", "bits"),
+    column("entropy_max", pa.float64(), "largest entropy at a position", "bits"),
+    column("entropy_positions", pa.int64(), "positions with a full context and a next token", "positions"),
 )
 ROUNDS = 3
 """How often damaged working files are made anew before the run gives up."""

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import xxhash
 from datatrove.pipeline.base import PipelineStep
 
@@ -29,7 +28,7 @@ from tagcorpus.pipelines.duplicates import count_duplicate_ids
 from tagcorpus.pipelines.job import Job, Result
 from tagcorpus.pipelines.plan import Plan, PlannedFile
 from tagcorpus.pipelines.results import publish_result
-from tagcorpus.pipelines.sidecars import Instance, part_key, part_name
+from tagcorpus.pipelines.sidecars import Instance, part_key, part_name, read_part
 from tagcorpus.pipelines.storage import Folder
 from tagcorpus.pipelines.summary import summarise
 from tagcorpus.taggers import names
@@ -70,8 +69,7 @@ class Flag:
 
     def judged(self, output: Folder, planned: PlannedFile, k: int) -> Iterator[tuple[int, str]]:
         columns = ["row", self.column, *(["reason"] if "reason" in self.instance.tagger.columns.names else [])]
-        with output.open(part_name(self.instance.name, planned.file.name, k)) as file:
-            table = pq.read_table(file, columns=columns, use_threads=False)
+        table = read_part(output, part_name(self.instance.name, planned.file.name, k), columns)
         for value in table.to_pylist():
             is_kept = value[self.column]
             reason = "" if is_kept else value.get("reason") or f"not {self.instance.name}.{self.column}"

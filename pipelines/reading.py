@@ -17,7 +17,7 @@ from tagcorpus.errors import InputError, TaggerError, unknown_name
 from tagcorpus.pipelines.documents import RangeReader, Reading
 from tagcorpus.pipelines.plan import PlannedFile, load_plan, plan_name
 from tagcorpus.pipelines.records import DocumentFields
-from tagcorpus.pipelines.sidecars import KEYS, Instance, part_name
+from tagcorpus.pipelines.sidecars import KEYS, Instance, part_name, read_part
 from tagcorpus.pipelines.storage import Folder
 from tagcorpus.taggers._batch import DocumentBatch
 
@@ -84,7 +84,7 @@ def range_parts(
     Raises InputError where a part is missing or the parts do not have the same rows.
     """
     keys = [f.name for f in KEYS]
-    parts = {i: _part(folder, i, planned, k, [*keys, *own]) for i, own in columns.items()}
+    parts = {i: read_part(folder, part_name(i, planned.file.name, k), [*keys, *own]) for i, own in columns.items()}
     first = next(iter(parts.values())).select(keys)
     if any(not p["row"].equals(first["row"]) for p in parts.values()):
         raise InputError(f"range {k} of {planned.file.name} differs between instances {', '.join(columns)}: run again")
@@ -131,16 +131,6 @@ def own_columns(folder: Folder, instance: str) -> list[str]:
 def _told(folder: Folder, instance: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(folder.read(f"attributes/{instance}/tagger.json") or b"{}")
     return found
-
-
-def _part(folder: Folder, instance: str, planned: PlannedFile, k: int, columns: Sequence[str]) -> pa.Table:
-    try:
-        with folder.open(part_name(instance, planned.file.name, k)) as file:
-            return pq.read_table(file, columns=list(columns), use_threads=False)
-    except FileNotFoundError as error:
-        raise InputError(
-            f"range {k} of {planned.file.name} has no {instance!r} part in {folder}: the run is incomplete, run it again"
-        ) from error
 
 
 def _stored_reading(folder: Folder, planned: PlannedFile) -> Reading:

@@ -10,7 +10,7 @@ import io
 import json
 import pickle
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from tagcorpus.errors import ConfigError
+from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines.documents import Reading
 from tagcorpus.pipelines.plan import Plan, PlannedFile
 from tagcorpus.pipelines.ranges import Counts
@@ -141,8 +141,32 @@ def write_part(
         compression="zstd",
         compression_level=3,
         row_group_size=ROW_GROUP_ROWS,
+        write_page_checksum=True,
     )
     output.publish(name, sink.getvalue())
+
+
+def read_part(output: Folder, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """These columns of a published part, or all; its pages are held against their checksums.
+
+    Raises InputError for a part that is not there, or is damaged.
+    """
+    try:
+        with output.open(name) as file:
+            return pq.read_table(
+                file,
+                columns=None if columns is None else list(columns),
+                use_threads=False,
+                page_checksum_verification=True,
+            )
+    except FileNotFoundError as error:
+        raise InputError(f"{output}/{name} is missing: the run is incomplete, run it again") from error
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # of the file system; Arrow's own, for bytes that make no sense, have no number
+        raise InputError(
+            f"{output}/{name} is damaged ({error}): remove it and run the pipeline again, which makes it anew"
+        ) from error
 
 
 def stored_part(output: Folder, name: str) -> StoredPart | None:

@@ -246,7 +246,9 @@ def test_read_refuses_what_is_not_there_or_not_whole(two_files: Path, tmp_path: 
     with pytest.raises(InputError, match=r"unknown instance 'lenght' .*: did you mean 'length'"):
         tagcorpus.read(str(tmp_path / "out"), ["lenght"])
     (tmp_path / "out/attributes/length/deep/b.jsonl/part-00001.parquet").unlink()
-    with pytest.raises(InputError, match=r"range 1 of deep/b\.jsonl has no 'length' part .* run it again"):
+    with pytest.raises(
+        InputError, match=r"attributes/length/deep/b\.jsonl/part-00001\.parquet is missing: .* run it again"
+    ):
         tagcorpus.read(str(tmp_path / "out"), ["length"])
     assert len(rows(tmp_path / "out", ["tokens"])) == 100
     tag_files(two_files, tmp_path / "out", taggers="length")

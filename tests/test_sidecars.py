@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter
 from dataclasses import replace
@@ -15,7 +16,7 @@ import pytest
 from plugin_taggers import Marks
 
 import tagcorpus
-from tagcorpus.errors import ConfigError
+from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines.documents import Reading
 from tagcorpus.pipelines.inputs import InputFile
 from tagcorpus.pipelines.plan import Plan, PlannedFile
@@ -27,6 +28,7 @@ from tagcorpus.pipelines.sidecars import (
     part_key,
     part_name,
     quarantine_name,
+    read_part,
     remove_leftovers,
     standing,
     stored_part,
@@ -58,6 +60,35 @@ def write(output: Folder, k: int, planned: PlannedFile = PLANNED, reason: str = 
     name = part_name("marks", planned.file.name, k)
     write_part(output, name, SCHEMA, [batch(3)], part_key(planned, k, Reading(), INSTANCE.identity()), counts)
     return name
+
+
+def test_a_flipped_bit_anywhere_is_noticed(output: Folder) -> None:
+    """In a page or its header; the footer is Arrow's own to check."""
+    write_part(output, "one.parquet", SCHEMA, [batch(300)], "key", Counts(lines=300))
+    whole = output.read("one.parquet")
+    assert whole is not None
+    stored = read_part(output, "one.parquet")
+    assert stored.num_rows == 300
+    footer = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    noticed = 0
+    for at in range(0, footer, 7):
+        flipped = bytearray(whole)
+        flipped[at] ^= 1 << at % 8
+        output.publish("one.parquet", bytes(flipped))
+        with contextlib.suppress(InputError):
+            assert read_part(output, "one.parquet").equals(stored), f"bit {at % 8} of byte {at}"
+            continue
+        noticed += 1
+    # Some bytes between the pages, such as a header's own checksum, decide nothing that is read.
+    assert noticed > 0.9 * len(range(0, footer, 7))
+    output.publish("one.parquet", whole[:-20])
+    with pytest.raises(InputError, match=r"one\.parquet is damaged \(.*\): remove it and run the pipeline again"):
+        read_part(output, "one.parquet")
+
+
+def test_a_part_that_is_not_there(output: Folder) -> None:
+    with pytest.raises(InputError, match=r"none\.parquet is missing: the run is incomplete, run it again"):
+        read_part(output, "none.parquet")
 
 
 def test_row_groups_compression_and_metadata(output: Folder) -> None:
