@@ -92,8 +92,14 @@ def _wrapped(text: str, start: str = "") -> list[str]:
     if not sys.stdout.isatty():
         return [start + text]
     width = max(shutil.get_terminal_size().columns, len(start) + 30)
-    kept = {"break_long_words": False, "break_on_hyphens": False}
-    return textwrap.wrap(text, width, initial_indent=start, subsequent_indent=" " * len(start), **kept)
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=start,
+        subsequent_indent=" " * len(start),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _first_sentence(cls: type[Any]) -> str:
