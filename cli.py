@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -22,6 +22,54 @@ class UnderscoreCommand(click.Command):
         return super().parse_args(ctx, [_dashed(a) for a in args])
 
 
+class ListsCommand(UnderscoreCommand):
+    """Some options take several values in a row, as a shell makes them of `*.jsonl`; the published scripts have such, too."""
+
+    LISTS: tuple[str, ...] = ()
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        spread: list[str] = []
+        of = ""
+        for argument in map(_dashed, args):
+            if argument.startswith("-"):
+                of = argument if argument in self.LISTS else ""
+                spread.append(argument)
+            elif of and spread[-1] != of:
+                spread += [of, argument]
+            else:
+                spread.append(argument)
+        return super().parse_args(ctx, spread)
+
+
+class RunCommand(ListsCommand):
+    """A pipeline. It has no arguments but options, and says so to those who give it a file."""
+
+    LISTS = ("-i", "--input", "-t", "--taggers", "--feature", "--glob", "--exclude", "--tagger-module")
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            if "unexpected extra argument" in error.message:
+                told = f"{error.message}. Input is given as --input PATH; a pipeline takes options only."
+                raise click.UsageError(told, error.ctx) from None
+            raise
+
+
+class InOrder(click.Group):
+    """Its commands are listed as they stand in this file; a pipeline's name alone is told its `run`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if self.name == "main" and args[0] in run.commands:
+            ctx.fail(f"No such command {args[0]!r}. Did you mean 'run {args[0]}'?")
+        return super().resolve_command(ctx, args)
+
+
 def _dashed(argument: str) -> str:
     if not argument.startswith("--"):
         return argument
@@ -29,143 +77,200 @@ def _dashed(argument: str) -> str:
     return name.replace("_", "-") + separator + value
 
 
-@click.group(context_settings=CONTEXT)
+@click.group(
+    cls=InOrder,
+    context_settings=CONTEXT,
+    epilog="Begin with: tagcorpus run tag --input CORPUS.jsonl. Each command has a --help of its own.",
+)
 @click.version_option(package_name="tagcorpus")
 def main() -> None:
     """Tag corpora and model generations; lose nothing; know what the tags are worth."""
 
 
-@main.group()
+@main.group(cls=InOrder, short_help="Read documents: tag, filter, domain, entropy, features.")
 def run() -> None:
     """Read documents and run a pipeline over them."""
 
 
-def common(command: Command) -> Command:
-    """The options that every pipeline has. Defaults are in configs/common.yaml, so that None means: not given."""
+storage_options = click.option(
+    "--storage-options",
+    multiple=True,
+    metavar="K=V",
+    help="For s3://, gs:// and other URLs: endpoint_url=URL, profile=NAME, anon=true; repeatable.",
+)
+
+
+def places(command: Command) -> Command:
+    """What every pipeline is told first: input and output. Defaults are in configs/, so that None means: not given."""
     options = [
         click.option(
             "--input",
             "-i",
             "input",
+            type=click.Path(),
             multiple=True,
             metavar="[LABEL=]PATH",
-            help="File, folder, glob, URL, or - for standard input; repeatable.",
+            help="File, folder, glob, URL, or - for standard input. Several: one after the other, or repeat.",
         ),
         click.option(
             "--output",
             "-o",
+            type=click.Path(),
             metavar="DIR-or-FILE",
-            help="Output folder (default ./<first input's stem>.tagcorpus); ending in .csv, .json or .parquet: also the main result as that file.",
+            help="Output folder (default ./<first input's stem>.tagcorpus). Or a file, that the main result goes to as well: "
+            ".csv or .parquet for the table, .json for the summary.",
         ),
-        click.option("--work", metavar="DIR", help="Folder for sidecars when --output names a file."),
         click.option(
-            "--storage-options",
-            multiple=True,
-            metavar="K=V",
-            help="For s3://, gs:// and other URLs: endpoint_url=URL, profile=NAME, anon=true; repeatable.",
+            "--work",
+            type=click.Path(),
+            metavar="DIR",
+            help="With an --output that is a file: the output folder (default as above).",
         ),
-        click.option("--glob", multiple=True, help="In folders, only paths that match; repeatable."),
-        click.option("--exclude", multiple=True, help="In folders, no path that matches; repeatable."),
+    ]
+    return _with(options, command)
+
+
+def common(command: Command) -> Command:
+    """The further options that every pipeline has; help has them after its own."""
+    options = [
+        storage_options,
+        click.option("--glob", multiple=True, metavar="PATTERN", help="In folders, only paths that match; repeatable."),
+        click.option(
+            "--exclude", multiple=True, metavar="PATTERN", help="In folders, no path that matches; repeatable."
+        ),
         click.option(
             "--text-column",
+            metavar="NAME",
             help="Where the text is: a name, a.b, or messages[*].content (default text, content, raw_content).",
         ),
-        click.option("--id-column", help="Where the id is (default id, else doc_id, else <path>:<row>)."),
+        click.option(
+            "--id-column", metavar="NAME", help="Where the id is (default id, else doc_id, else <path>:<row>)."
+        ),
         click.option(
             "--resps-format",
             is_flag=True,
             default=None,
             help="Evaluation-harness samples: text is resps[i][j] (also noticed by itself).",
         ),
-        click.option("--limit", "--num-docs", type=int, help="Only the first N rows."),
+        click.option("--limit", "--num-docs", type=int, metavar="N", help="Only the first N rows."),
         click.option("--sample", type=float, metavar="FRACTION", help="Only this share of the rows, chosen by --seed."),
-        click.option("--seed", type=int),
-        click.option("--workers", "-w", type=int, help="Worker processes (default: the CPUs this process may use)."),
+        click.option(
+            "--seed", type=int, metavar="N", help="Of --sample, and whatever else is chosen by chance (default 0)."
+        ),
+        click.option(
+            "--workers", "-w", type=int, metavar="N", help="Worker processes (default: the CPUs this process may use)."
+        ),
         click.option(
             "--executor",
             type=click.Choice(["local", "ray", "slurm"]),
             help="Where ranges are computed (default local).",
         ),
         click.option(
-            "--ray-address", help="auto, host:port or ray://... (else RAY_ADDRESS, else a cluster started here)."
+            "--ray-address",
+            metavar="ADDRESS",
+            help="auto, host:port or ray://... (else RAY_ADDRESS, else a cluster started here).",
         ),
         click.option(
             "--wait/--detach",
             default=None,
             help="slurm: wait for the finish job, or exit 0 once submitted (default). More: --set slurm.KEY=VALUE.",
         ),
-        click.option("--overwrite", is_flag=True, default=None, help="Compute anew (LLM answers stay cached)."),
+        click.option(
+            "--overwrite",
+            is_flag=True,
+            default=None,
+            help="Compute anew what is there already (LLM answers stay cached).",
+        ),
         click.option(
             "--max-quarantined",
             type=float,
             metavar="X",
-            help="Share below 1, or a count; above it exit 3 (default: the larger of 10 rows and 1 %).",
+            help="How many rows may be unusable, as a share below 1 or a count; above it exit 3 (default: the larger of 10 "
+            "rows and 1 %).",
         ),
         click.option("--dry-run", is_flag=True, default=None, help="Plan, sizes and cost; nothing is written."),
         click.option("--json", "json", is_flag=True, default=None, help="The result as JSON on standard output."),
         click.option(
             "--tagger-module",
+            type=click.Path(),
             multiple=True,
             metavar="FILE.py",
             help="A tagger of your own in one file, used by the file's name; repeatable.",
         ),
-        click.option("--config", type=click.Path(), metavar="FILE", help="YAML with any of these keys."),
+        click.option(
+            "--config",
+            type=click.Path(),
+            metavar="FILE",
+            help="YAML of options (tagcorpus config PIPELINE prints all); --set and options win over it.",
+        ),
         click.option(
             "--set",
             "sets",
             multiple=True,
             metavar="KEY=VALUE",
-            help="Any key, also of a tagger: tokens.tokenizer=cl100k_base.",
+            help="Any key of the configuration, also of a tagger: tokens.tokenizer=cl100k_base; repeatable.",
         ),
     ]
+    return _with(options, command)
+
+
+def _with(options: Sequence[Callable[[Command], Command]], command: Command) -> Command:
     for option in reversed(options):
         command = option(command)
     return command
 
 
-@run.command(cls=UnderscoreCommand)
-@common
+@run.command(cls=RunCommand, short_help="Add columns of taggers, and a summary of each.")
+@places
 @click.option(
     "--taggers",
     "--feature",
     "-t",
     multiple=True,
     metavar="LIST",
-    help="Comma-separated; NAME=TAGGER gives an instance a name of its own.",
+    help="Comma-separated (default length,tokens,keywords,language,repetition; tagcorpus taggers lists all). NAME=TAGGER "
+    "gives one a name of its own.",
 )
+@common
 def tag(**options: Any) -> None:
     """Add tagger columns as sidecar files, with a summary of every column."""
     _run("tag", options)
 
 
-@run.command("filter", cls=UnderscoreCommand)
-@common
+@run.command("filter", cls=RunCommand, short_help="Write kept and removed rows in the input's own format.")
+@places
 @click.option("--keep", metavar="INSTANCE.COLUMN", help="The boolean column that decides (default repetition.is_kept).")
 @click.option(
     "--where",
     metavar="SQL",
     help="Instead: a condition over the sidecar columns that are there, \"language = 'en' AND ttr > 0.2\".",
 )
+@common
 def filter_(**options: Any) -> None:
-    """Write kept and removed rows in the input's own format; removed ones say why."""
+    """Write kept and removed rows in the input's own format, to DIR/filtered/; removed ones say why."""
     _run("filter", options)
 
 
-@run.command(cls=UnderscoreCommand)
-@common
+@run.command(cls=RunCommand)
+@places
 @click.option(
     "--backend",
     type=click.Choice(["auto", "openai", "fasttext"]),
     help="auto: openai when an endpoint is configured, else the embedded fastText model.",
 )
-@click.option("--base-url", help="OpenAI-compatible endpoint (else OPENAI_BASE_URL).")
-@click.option("--model", help="Model name at the endpoint.")
+@click.option("--base-url", metavar="URL", help="OpenAI-compatible endpoint (else OPENAI_BASE_URL).")
+@click.option("--model", metavar="NAME", help="Model name at the endpoint (default: the stage tree's, gpt-4o-mini).")
 @click.option("--tree", type=click.Path(), metavar="FILE", help="A stage tree of your own (YAML).")
-@click.option("--concurrency", type=int, help="Calls in flight.")
-@click.option("--max-requests", type=int, help="Stop with exit 5 before more requests than this.")
-@click.option("--llm-cache", metavar="FILE", help="Where answers are kept (default: the user's cache folder).")
+@click.option("--concurrency", type=int, metavar="N", help="Calls in flight (default 64).")
+@click.option(
+    "--max-requests", type=int, metavar="N", help="Stop with exit 5 before more requests than this (default 10,000)."
+)
+@click.option(
+    "--llm-cache", type=click.Path(), metavar="FILE", help="Where answers are kept (default: the user's cache folder)."
+)
 @click.option("--no-llm-cache", is_flag=True, default=None, help="Keep no answers.")
 @click.option("--with-text", is_flag=True, default=None, help="Add the text to predicted_domains.csv.")
+@common
 def domain(**options: Any) -> None:
     """Label every document with its domain."""
     if options.pop("no_llm_cache"):
@@ -175,15 +280,21 @@ def domain(**options: Any) -> None:
     _run("domain", options)
 
 
-@run.command(cls=UnderscoreCommand)
-@common
-@click.option("--ngram", "-n", type=int, help="Tokens of context: 1 (default) is bigram entropy, 2 trigram entropy.")
+@run.command(cls=RunCommand, short_help="Next-token entropy of the corpus and of every document.")
+@places
+@click.option(
+    "--ngram", "-n", type=int, metavar="N", help="Tokens of context: 1 (default) is bigram entropy, 2 trigram entropy."
+)
 @click.option(
     "--method",
     type=click.Choice(["counts", "lm"]),
     help="counts: of the corpus itself; lm: of a causal language model's predictions.",
 )
-@click.option("--tokenizer", help="A tiktoken encoding (default p50k_base), a ranks file, or a tokenizer.json.")
+@click.option(
+    "--tokenizer",
+    metavar="NAME-or-FILE",
+    help="A tiktoken encoding (default p50k_base), a ranks file, or a tokenizer.json.",
+)
 @click.option("--memory", metavar="SIZE", help="Resident memory of a worker, whatever the corpus (default 1GB).")
 @click.option("--contexts", is_flag=True, default=None, help="Also the table of all contexts, as Parquet.")
 @click.option(
@@ -192,9 +303,10 @@ def domain(**options: Any) -> None:
     metavar="T",
     help="Also the same figures of random samples of whole documents of T tokens: corpora of unequal size compare.",
 )
-@click.option("--replicates", type=int, help="How many such samples (default 5).")
+@click.option("--replicates", type=int, metavar="N", help="How many such samples (default 5).")
 @click.option("--no-token-cache", is_flag=True, default=None, help="Keep no token ids in the output.")
-@click.option("--model", help="lm: a Hugging Face model's name, or the folder it lies in.")
+@click.option("--model", metavar="NAME", help="lm: a Hugging Face model's name, or the folder it lies in.")
+@common
 def entropy(**options: Any) -> None:
     """Next-token entropy of every n-gram context of the corpus, and of every document. --ngram 1 is bigram entropy."""
     if options.pop("no_token_cache"):
@@ -203,8 +315,8 @@ def entropy(**options: Any) -> None:
     _run("entropy", options)
 
 
-@run.command(cls=UnderscoreCommand)
-@common
+@run.command(cls=RunCommand, short_help="Generations of many models to the per-model feature table.")
+@places
 @click.option(
     "--models",
     type=click.Path(),
@@ -216,7 +328,7 @@ def entropy(**options: Any) -> None:
     "-t",
     multiple=True,
     metavar="LIST",
-    help="Comma-separated; default length,tokens,keywords,language,repetition,entropy,domain.",
+    help="Comma-separated (default: length, tokens, keywords, language, repetition, entropy, domain).",
 )
 @click.option(
     "--backend",
@@ -225,11 +337,14 @@ def entropy(**options: Any) -> None:
 )
 @click.option(
     "--tokenizer",
+    metavar="NAME-or-FILE",
     help="Of the token counts, which are left empty without one: a tokenizer.json (Llama 2's), or p50k_base, a substitute.",
 )
-@click.option("--base-url", help="OpenAI-compatible endpoint (else OPENAI_BASE_URL).")
-@click.option("--model", help="Model name at the endpoint.")
-@click.option("--max-requests", type=int, help="Stop with exit 5 before more requests than this.")
+@click.option("--base-url", metavar="URL", help="OpenAI-compatible endpoint (else OPENAI_BASE_URL).")
+@click.option("--model", metavar="NAME", help="Model name at the endpoint (default: the stage tree's, gpt-4o-mini).")
+@click.option(
+    "--max-requests", type=int, metavar="N", help="Stop with exit 5 before more requests than this (default 10,000)."
+)
 @click.option(
     "--domain-sample", type=int, metavar="N", help="Label N kept generations of each model, chosen by --seed."
 )
@@ -261,42 +376,69 @@ def entropy(**options: Any) -> None:
     metavar="COLUMN|level:N",
     help="A row for each value of a document column, or each folder, not for each model.",
 )
+@common
 def features(**options: Any) -> None:
-    """Generations of many models (<org>/<model>/ folders) to the per-model feature table."""
+    """Generations of many models, in <org>/<model>/ folders, to the per-model feature table."""
     for key in ("backend", "base_url", "model", "max_requests"):
         options[f"domain.{key}"] = options.pop(key)
     options["tokens.tokenizer"] = options.pop("tokenizer")
     _run("features", options)
 
 
-@main.command(cls=UnderscoreCommand)
+@main.command(cls=UnderscoreCommand, short_help="List the taggers, or describe one.")
 @click.argument("name", required=False)
-@click.option("--tagger-module", multiple=True, metavar="FILE.py", help="Also the tagger in this file; repeatable.")
+@click.option(
+    "--tagger-module",
+    type=click.Path(),
+    multiple=True,
+    metavar="FILE.py",
+    help="Also the tagger in this file; repeatable.",
+)
 def taggers(name: str | None, tagger_module: tuple[str, ...]) -> None:
     """List the taggers, or describe one: columns with units and sources, parameters."""
-    _guarded(lambda: click.echo(importlib.import_module("tagcorpus.pipelines.tagger_pages").taggers(name, tagger_module)))
+    _guarded(
+        lambda: click.echo(importlib.import_module("tagcorpus.pipelines.tagger_pages").taggers(name, tagger_module))
+    )
 
 
-@main.command(cls=UnderscoreCommand)
-@click.argument("output", metavar="DIR")
+@main.command(cls=UnderscoreCommand, short_help="Say how far the runs of an output folder are.")
+@click.argument("output", metavar="DIR", type=click.Path())
+@storage_options
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def status(output: str, as_json: bool) -> None:
+def status(output: str, storage_options: tuple[str, ...], as_json: bool) -> None:
     """Say how far the runs of an output folder are: ranges done, what is running, how the last run ended."""
-    _guarded(lambda: click.echo(importlib.import_module("tagcorpus.pipelines.status").report(output, as_json)))
+    _guarded(
+        lambda: click.echo(
+            importlib.import_module("tagcorpus.pipelines.status").report(output, as_json, storage_options)
+        )
+    )
 
 
-@main.command(cls=UnderscoreCommand)
-@click.argument("folder", metavar="DIR")
-@click.option("--output", "-o", metavar="FILE.html", help="Where the page goes (default: report.html in DIR).")
-@click.option("--seed", type=int, default=0, help="Of the choice of sampled documents.")
-def report(folder: str, output: str | None, seed: int) -> None:
+@main.command(cls=UnderscoreCommand, short_help="Make one HTML page of an output folder.")
+@click.argument("folder", metavar="DIR", type=click.Path())
+@click.option(
+    "--output", "-o", type=click.Path(), metavar="FILE.html", help="Where the page goes (default: report.html in DIR)."
+)
+@click.option("--seed", type=int, default=0, metavar="N", help="Of the choice of sampled documents (default 0).")
+@storage_options
+def report(folder: str, output: str | None, seed: int, storage_options: tuple[str, ...]) -> None:
     """Make one HTML page of an output folder: runs and losses, features, domains, entropy, models, sampled documents."""
-    _guarded(lambda: click.echo(importlib.import_module("tagcorpus.pipelines.report").report(folder, output, seed)))
+
+    def body() -> None:
+        importlib.import_module("tagcorpus.pipelines.remote").use_given(storage_options, [folder, output or ""])
+        click.echo(importlib.import_module("tagcorpus.pipelines.report").report(folder, output, seed))
+
+    _guarded(body)
 
 
-@main.command("check-features", cls=UnderscoreCommand)
-@click.argument("file", metavar="FILE")
-@click.option("--against", metavar="FILE", help="Another such table: shared ids, columns, and values that differ.")
+@main.command("check-features", cls=UnderscoreCommand, short_help="Check a per-model feature CSV.")
+@click.argument("file", metavar="FILE", type=click.Path())
+@click.option(
+    "--against",
+    type=click.Path(),
+    metavar="FILE",
+    help="Another such table: shared ids, columns, and values that differ.",
+)
 @click.option("--json", "as_json", is_flag=True, help="As JSON, with every place.")
 def check_features(file: str, against: str | None, as_json: bool) -> None:
     """Check a per-model feature CSV, and say what a predictor would choke on. Exit 1 where there are errors."""
@@ -309,7 +451,7 @@ def check_features(file: str, against: str | None, as_json: bool) -> None:
     _guarded(body)
 
 
-@main.group()
+@main.group(cls=InOrder, short_help="Models, their pretraining data and their scores.")
 def store() -> None:
     """Models, their pretraining data and their scores: a DuckDB export directory, or a .duckdb file."""
 
@@ -319,7 +461,7 @@ def _store(name: str, *arguments: Any) -> Any:
 
 
 @store.command("check", cls=UnderscoreCommand)
-@click.argument("db", metavar="DB")
+@click.argument("db", metavar="DB", type=click.Path())
 @click.option("--json", "as_json", is_flag=True, help="As JSON, with every place.")
 def store_check(db: str, as_json: bool) -> None:
     """List orphans, conflicts, zeros, NaN, -1 and what is missing. Exit 1 where there are errors."""
@@ -333,7 +475,7 @@ def store_check(db: str, as_json: bool) -> None:
 
 
 @store.command("show", cls=UnderscoreCommand)
-@click.argument("db", metavar="DB")
+@click.argument("db", metavar="DB", type=click.Path())
 @click.argument("model", required=False, metavar="[ID]")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def store_show(db: str, model: str | None, as_json: bool) -> None:
@@ -342,17 +484,24 @@ def store_show(db: str, model: str | None, as_json: bool) -> None:
 
 
 @store.command("query", cls=UnderscoreCommand)
-@click.argument("db", metavar="DB")
+@click.argument("db", metavar="DB", type=click.Path())
 @click.argument("sql", metavar="SQL")
-@click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "csv", "json"]),
+    default="table",
+    show_default=True,
+    help="How the rows are printed.",
+)
 def store_query(db: str, sql: str, form: str) -> None:
     """Print the rows of one SELECT. `DESCRIBE evaluation_results` gives columns; nothing can be changed."""
     _guarded(lambda: click.echo(_store("query", db, sql, form)))
 
 
-@store.command("import", cls=UnderscoreCommand)
-@click.argument("db", metavar="DB.duckdb")
-@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@store.command("import", cls=UnderscoreCommand, short_help="Bring in results, annotations and feature tables.")
+@click.argument("db", metavar="DB.duckdb", type=click.Path())
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path())
 @click.option(
     "--on-conflict",
     type=click.Choice(["refuse", "keep", "replace"]),
@@ -370,36 +519,38 @@ def store_import(
     _guarded(lambda: click.echo(_store("import_", db, files, on_conflict, model_id, create, as_json)))
 
 
-@store.command("export", cls=UnderscoreCommand)
-@click.argument("db", metavar="DB")
-@click.argument("output", metavar="OUT")
+@store.command(
+    "export", cls=UnderscoreCommand, short_help="Write DB as a .duckdb file, a directory, or its features as .csv."
+)
+@click.argument("db", metavar="DB", type=click.Path())
+@click.argument("output", metavar="OUT", type=click.Path())
 def store_export(db: str, output: str) -> None:
     """Write DB as OUT: NAME.duckdb, NAME.csv (its feature table), or an export directory. OUT must not be there."""
     _guarded(lambda: click.echo(_store("export", db, output)))
 
 
-class PredictCommand(UnderscoreCommand):
-    """Lists may be written as the published scripts take them: --sel_tasks arc_challenge hellaswag."""
+class PredictCommand(ListsCommand):
+    """As the published scripts take lists: --sel_tasks arc_challenge hellaswag."""
 
     LISTS = ("--task", "--sel-tasks", "--selected-task", "--sel-features")
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        spread: list[str] = []
-        of = ""
-        for argument in map(_dashed, args):
-            if argument.startswith("-"):
-                of = argument if argument in self.LISTS else ""
-                spread.append(argument)
-            elif of and spread[-1] != of:
-                spread += [of, argument]
-            else:
-                spread.append(argument)
-        return super().parse_args(ctx, spread)
 
-
-@main.command(cls=PredictCommand)
-@click.option("--db", "--db-path", required=True, metavar="DIR", help="The store: an export directory or .duckdb file.")
-@click.option("--features", "--pseudo-feats-csv", metavar="CSV", help="Per-model features (else those in the store).")
+@main.command(cls=PredictCommand, short_help="Predict models' scores, and say how well that works.")
+@click.option(
+    "--db",
+    "--db-path",
+    required=True,
+    type=click.Path(),
+    metavar="DIR",
+    help="The store: an export directory or .duckdb file.",
+)
+@click.option(
+    "--features",
+    "--pseudo-feats-csv",
+    type=click.Path(),
+    metavar="CSV",
+    help="Per-model features (else those in the store).",
+)
 @click.option(
     "--task",
     "--sel-tasks",
@@ -421,7 +572,8 @@ class PredictCommand(UnderscoreCommand):
     "predictors",
     multiple=True,
     metavar="NAME[,NAME...]",
-    help="scaling, all, no-scale; repeatable.",
+    help="scaling, all, no-scale; with grouped also average, linear, log-linear, law, law-scale, trees, trees-scale, "
+    "gaussian-process, declared, generated, scaling-published (default: all that fit the data).",
 )
 @click.option(
     "--select",
@@ -430,7 +582,9 @@ class PredictCommand(UnderscoreCommand):
     help="Selected features: a file of them, or select by this data.",
 )
 @click.option("--sel-features", multiple=True, metavar="F[,F...]", help="Selected features, by name; repeatable.")
-@click.option("--seed", type=int, default=42, show_default=True, help="Of the folds whose figures stand first.")
+@click.option(
+    "--seed", type=int, default=42, metavar="N", show_default=True, help="Of the folds whose figures stand first."
+)
 @click.option("--seeds", type=int, metavar="N", help="Also seeds 0 to N-1: mean, spread, tests.")
 @click.option("--test-significance", is_flag=True, help="Short for --seeds 50.")
 @click.option(
@@ -448,9 +602,16 @@ class PredictCommand(UnderscoreCommand):
 @click.option("--for", "new_model", metavar="FILE.json", help="Also predict the model that this file annotates.")
 @click.option("--figures", is_flag=True, help="Also explain: SHAP, partial dependence, the paper's two findings.")
 @click.option(
-    "--output", "-o", metavar="DIR-or-FILE", help="Folder, or the main result as .json, .csv (predictions), .md."
+    "--output",
+    "-o",
+    type=click.Path(),
+    metavar="DIR-or-FILE",
+    help="Folder (default ./<the features' or store's stem>.tagcorpus), or only the main result: .json, .csv "
+    "(predictions), .md (with --reproduce).",
 )
-@click.option("--workers", "-w", type=int, help="Worker processes (default: the CPUs this process may use).")
+@click.option(
+    "--workers", "-w", type=int, metavar="N", help="Worker processes (default: the CPUs this process may use)."
+)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def predict(**options: Any) -> None:
     """Predict models' scores from their size, data and generations, and say how well that works."""
@@ -462,11 +623,21 @@ def predict(**options: Any) -> None:
     _guarded(body)
 
 
-@main.command(cls=UnderscoreCommand)
+@main.command(cls=UnderscoreCommand, short_help="Check the installation: what is broken, and how to mend it.")
 @click.argument("extras", nargs=-1, metavar="[EXTRA]...")
-@click.option("--output", "-o", metavar="DIR", help="Also: can this folder be written, and is there space?")
-@click.option("--base-url", help="Also: does this LLM endpoint answer? (Else OPENAI_BASE_URL, where it is set.)")
-@click.option("--llm-cache", metavar="FILE", help="Where LLM answers are kept (default: the user's cache folder).")
+@click.option(
+    "--output", "-o", type=click.Path(), metavar="DIR", help="Also: can this folder be written, and is there space?"
+)
+@storage_options
+@click.option(
+    "--base-url", metavar="URL", help="Also: does this LLM endpoint answer? (Else OPENAI_BASE_URL, where it is set.)"
+)
+@click.option(
+    "--llm-cache",
+    type=click.Path(),
+    metavar="FILE",
+    help="Where LLM answers are kept (default: the user's cache folder).",
+)
 @click.option("--ray", is_flag=True, help="Also: is a Ray cluster there, with the same versions on every node?")
 @click.option("--ray-address", metavar="ADDRESS", help="The cluster to look at (else RAY_ADDRESS, or auto).")
 @click.option("--offline", is_flag=True, help="No network checks.")
@@ -474,6 +645,7 @@ def predict(**options: Any) -> None:
 def doctor(
     extras: tuple[str, ...],
     output: str | None,
+    storage_options: tuple[str, ...],
     base_url: str | None,
     llm_cache: str | None,
     ray: bool,
@@ -485,7 +657,8 @@ def doctor(
 
     def body() -> None:
         found = importlib.import_module("tagcorpus.pipelines.doctor")
-        wanted = found.Wanted(extras, output, base_url, llm_cache, found.ray_address(ray, ray_address), offline)
+        cluster = found.ray_address(ray, ray_address)
+        wanted = found.Wanted(extras, output, base_url, llm_cache, cluster, offline, storage_options)
         text, code = found.report(wanted, as_json)
         click.echo(text)
         sys.exit(code)
@@ -493,12 +666,12 @@ def doctor(
     _guarded(body)
 
 
-@main.command(cls=UnderscoreCommand)
+@main.command(cls=UnderscoreCommand, short_help="Print all settings of a pipeline as YAML.")
 @click.argument("pipeline")
-@click.option("--config", type=click.Path(), metavar="FILE")
-@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE")
+@click.option("--config", type=click.Path(), metavar="FILE", help="Settings of a file over the packaged ones.")
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="A setting over these; repeatable.")
 def config(pipeline: str, config: str | None, sets: tuple[str, ...]) -> None:
-    """Print the effective configuration of a pipeline as YAML."""
+    """Print the effective configuration of PIPELINE (tag, filter, domain, entropy, features) as YAML, for --config."""
     _guarded(
         lambda: click.echo(
             importlib.import_module("tagcorpus.pipelines.describe").config(pipeline, config, sets), nl=False

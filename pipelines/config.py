@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import difflib
 import importlib.resources
+import os
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -17,6 +20,14 @@ from tagcorpus.pipelines import remote
 from tagcorpus.taggers import add_files, fits, load, names, tagger_class, told
 from tagcorpus.taggers._tree import UniqueKeyLoader
 
+# Endings of an `--output` that is a file.
+RESULT_SUFFIXES = (".csv", ".json", ".parquet")
+# Endings that nobody gives a folder: who writes one expects a file of that kind.
+OTHER_SUFFIXES = (
+    ".txt", ".tsv", ".tab", ".dat", ".xlsx", ".xls", ".ods", ".jsonl", ".ndjson", ".jsonlines", ".arrow", ".feather", ".pq", ".avro",
+    ".gz", ".zst", ".bz2", ".xz", ".zip", ".tar", ".tgz", ".html", ".htm", ".md", ".pdf", ".png", ".svg", ".yaml", ".yml", ".xml",
+    ".db", ".sqlite", ".duckdb", ".pkl", ".npy", ".npz", ".h5", ".log",
+)  # fmt: skip
 # The paper's names of its features, and the tagger that computes each.
 FEATURE_ALIASES = {
     "char_len": "length",
@@ -217,6 +228,13 @@ def load_options(
         raise ConfigError(f"num_gpus above 1 must be a whole number, got {values['num_gpus']}")
     if values["sample"] is not None and not 0 < values["sample"] <= 1:
         raise ConfigError(f"sample must be above 0 and at most 1, got {values['sample']}")
+    if "" in values["input"]:
+        raise ConfigError("--input is empty (a shell variable that is not set?); the folder that you are in is .")
+    try:
+        check_place("output", values["output"], RESULT_SUFFIXES)
+    except ConfigError as error:
+        raise ConfigError(f"{error}; the kept rows go to DIR/filtered/") if pipeline == "filter" else error from None
+    check_place("work", values["work"])
     slurm = SlurmOptions(**values.pop("slurm"))
     storage_options = values.pop("storage_options")
     plain = {k: v for k, v in values.items() if not isinstance(v, dict)}
@@ -226,6 +244,20 @@ def load_options(
         slurm=slurm,
         parameters={k: v for k, v in values.items() if isinstance(v, dict)},
     )
+
+
+def check_place(option: str, path: str | None, of_files: tuple[str, ...] = ()) -> None:
+    """Raise ConfigError for an `--output` that is to be a folder (its ending is none `of_files`) and is a file, or is called like
+    one. A folder of such a name is taken where it is there already, or is written with a slash at its end."""
+    if path is None or path.lower().endswith(of_files):
+        return
+    if not path:
+        raise ConfigError(f"--{option} is empty (a shell variable that is not set?); the folder that you are in is .")
+    must = "it must be a folder" + (f", or a file in {', '.join(of_files[:-1])} or {of_files[-1]}" if of_files else "")
+    if os.path.isfile(path):
+        raise ConfigError(f"--{option} {path} is a file that is there already; {must}")
+    if path.lower().endswith(OTHER_SUFFIXES) and not os.path.isdir(path):
+        raise ConfigError(f"--{option} {path}: {must} ({path}/ if you mean a folder of that name)")
 
 
 def _of_features(values: dict[str, Any], cls: type[Options]) -> None:
@@ -312,11 +344,22 @@ def _merge(values: dict[str, Any], new: Any, cls: type[Options] | type[SlurmOpti
         elif key not in known:
             if key in values or key in names():
                 raise ConfigError(f"{where}: {key} takes a mapping of its parameters, got {value!r}")
-            raise ConfigError(unknown_name("key", str(key), known, where))
+            raise ConfigError(_unknown_key(str(key), known, where))
         elif not fits(value, hints[key]):
             raise ConfigError(f"{where}: {key} must be {told(hints[key])}, got {value!r}")
         else:
             values[key] = value
+
+
+def _unknown_key(key: str, known: Iterable[str], where: str) -> str:
+    """The sentence for it; a parameter without its tagger's name is told with it."""
+    owners = []
+    for tagger in names():
+        with contextlib.suppress(Exception):  # of a broken plug-in; it says so where it is used
+            owners += [tagger] if key in {f.name for f in dataclasses.fields(tagger_class(tagger))} else []
+    if owners and not difflib.get_close_matches(key, known, cutoff=0.8):
+        return f"unknown key {key!r} ({where}): it is a parameter, given as {' or '.join(f'{t}.{key}' for t in owners)}"
+    return unknown_name("key", key, known, where)
 
 
 def _storage_options(value: Any, where: str) -> dict[str, Any]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import importlib
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tagcorpus.pipelines.config import Options, check_sections, load_options, parameters_of, to_yaml
+from tagcorpus.pipelines.config import RESULT_SUFFIXES, Options, check_sections, load_options, parameters_of, to_yaml
 from tagcorpus.pipelines.display import Display
 from tagcorpus.pipelines.job import Result
 from tagcorpus.pipelines.run import Terminated, as_json, run_options
+
+SHOWN_GROUPS = 200
 
 
 def run(pipeline: str, config_file: str | None, sets: Sequence[str], given: Mapping[str, Any]) -> int:
@@ -25,7 +28,8 @@ def run(pipeline: str, config_file: str | None, sets: Sequence[str], given: Mapp
     except Terminated:
         display.say(f"terminated; {_going_on(options)}")
         return 143
-    print(as_json(result) if options.json else table(result), file=sys.stdout)
+    result_file = options.output if (options.output or "").lower().endswith(RESULT_SUFFIXES) else None
+    print(as_json(result) if options.json else table(result, result_file), file=sys.stdout)
     return result.exit_code
 
 
@@ -42,8 +46,8 @@ def config(pipeline: str, config_file: str | None, sets: Sequence[str]) -> str:
     return to_yaml(options, {n: parameters_of(n, t, options.parameters.get(n, {})) for n, t in instances.items()})
 
 
-def table(result: Result) -> str:
-    """The summary as a person reads it."""
+def table(result: Result, result_file: str | None = None) -> str:
+    """The summary as a person reads it. `result_file`: the file that the main result went to, if it did."""
     summary = result.summary
     if told := summary.get("dry_run"):
         return _dry_run(told)
@@ -52,7 +56,9 @@ def table(result: Result) -> str:
     n = result.counts.documents
     lines = [f"{n:,} document{'s' * (n != 1)} -> {result.output}"]
     if "domain" in summary:
-        return "\n".join([*lines, *_domains(summary["domain"]), f"  {result.output}/predicted_domains.csv"])
+        return "\n".join(
+            [*lines, *_domains(summary["domain"]), f"  {result_file or result.output + '/predicted_domains.csv'}"]
+        )
     if "features" in summary:
         return "\n".join([*lines, *_features(summary["features"])])
     if "filtered" in summary:
@@ -62,7 +68,7 @@ def table(result: Result) -> str:
     for instance, value in summary.get("instances", {}).items():
         for column, found in value["columns"].items():
             lines.append(f"  {instance + '.' + column:<36} {_shown(found)}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *([f"  {result_file}"] if result_file else [])])
 
 
 def _dry_run(told: Mapping[str, Any]) -> str:
@@ -72,7 +78,7 @@ def _dry_run(told: Mapping[str, Any]) -> str:
             shown = "none, so that bytes to write and CPU-hours are not known"
             if value is not None:
                 shown = (
-                    f"{value['ranges']} ranges begun: {value['rows']:,} rows, {_sized(value['text_bytes'])} of text, "
+                    f"{value['ranges']} range{'s' * (value['ranges'] != 1)} begun: {value['rows']:,} rows, {_sized(value['text_bytes'])} of text, "
                     f"{value['cpu_seconds']:.2f} s of CPU; scaled by bytes, an estimate"
                 )
         elif value is None:
@@ -80,7 +86,11 @@ def _dry_run(told: Mapping[str, Any]) -> str:
         elif "bytes" in key:
             shown = _sized(value)
         elif key == "cpu_hours":
-            shown = f"{value:.2f}" if value >= 1 else f"{value:.2g} ({value * 3600:,.0f} s)"
+            seconds = value * 3600
+            short = f"{value:.2g} ({seconds:,.0f} s)" if seconds >= 1 else "under 1 s"
+            shown = f"{value:.2f}" if value >= 1 else short
+        elif isinstance(value, list):
+            shown = ", ".join(map(str, value))
         else:
             shown = f"{value:,}" if isinstance(value, int) else str(value)
         lines.append(f"{key:<18} {shown}")
@@ -103,7 +113,7 @@ def _filtered(found: Mapping[str, Any]) -> list[str]:
 
 def _features(found: Mapping[str, Any]) -> list[str]:
     """A line for each row of the table: documents, those that are kept, empty cells."""
-    groups = found["groups"]
+    groups, left = found["groups"][:SHOWN_GROUPS], len(found["groups"]) - SHOWN_GROUPS
     wide = max((len(g["id"]) for g in groups), default=0)
     rows = [
         f"  {g['id']:<{wide}}{g['counts']['generations']:>12,}{g['counts']['kept']:>10,}{g['empty']:>14}"
@@ -111,7 +121,8 @@ def _features(found: Mapping[str, Any]) -> list[str]:
     ]
     absent = [f"  {role}: {why}" for role, why in found["absent"].items()]
     header = f"  {'id':<{wide}}{'generations':>12}{'kept':>10}{'empty cells':>14}"
-    return [header, *rows, *absent, f"  {found['table']}"]
+    more = [f"  ... and {left:,} more"] if left > 0 else []
+    return [header, *rows, *more, *absent, f"  {found['table']}"]
 
 
 def _entropies(found: Mapping[str, Any]) -> list[str]:
@@ -152,8 +163,8 @@ def _domains(found: Mapping[str, Any]) -> list[str]:
     lines = [f"  labelled by {found['backend']}"]
     if "agreement_with_reference" in found:
         f = found["agreement_with_reference"]
-        lines.append(
-            f"  (a substitute for the LLM: on {f['n']} held-out web documents it agrees with the LLM's label with "
+        lines += _wrapped(
+            f"(a substitute for the LLM: on {f['n']} held-out web documents it agrees with the LLM's label with "
             f"accuracy {f['accuracy']:.2f}, macro-F1 {f['macro_f1']:.2f}, kappa {f['kappa']:.2f} [{f['kappa_low']:.2f}, {f['kappa_high']:.2f}], "
             f"coverage {f['coverage']:.2f}; always saying the commonest label: {f['majority_accuracy']:.2f})"
         )
@@ -168,6 +179,10 @@ def _domains(found: Mapping[str, Any]) -> list[str]:
     return [*lines, "  (domain %: without unknown, incoherent and errors)"]
 
 
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, 80, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+
+
 def _shown(found: Mapping[str, Any]) -> str:
     missing = f", {found['missing']:,} missing" if found.get("missing") else ""
     if "mean" in found:
@@ -176,6 +191,6 @@ def _shown(found: Mapping[str, Any]) -> str:
         return f"{found['true']:,} of {found['n']:,} ({100 * found['share_true']:.1f} %){missing}"
     if "list_values" in found:
         return f"{found['list_values']:,} values in {found['n']:,} lists{missing}"
-    if "top" in found:
+    if found.get("top"):
         return ", ".join(f"{k} {n:,}" for k, n in list(found["top"].items())[:6]) + missing
     return f"no values{missing}"

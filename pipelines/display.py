@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +16,7 @@ from tagcorpus.pipelines.progress import Beat
 TICK_SECONDS = 0.25
 PLAIN_SECONDS = 10.0
 STALL_SECONDS = 60.0
+NARROWEST = 20
 
 
 class Display:
@@ -40,7 +43,24 @@ class Display:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S")
         self.log.append(f"{stamp} {message}")
         if not is_quiet:
-            print(message, file=self.stream, flush=True)
+            print(_laid_out(message, self.stream), file=self.stream, flush=True)
+
+
+def _laid_out(message: str, stream: TextIO) -> str:
+    """In lines that the terminal has room for; elsewhere as it is, one line for each that the message has."""
+    if not stream.isatty():
+        return message
+    try:
+        width = os.get_terminal_size(stream.fileno()).columns
+    except OSError:
+        width = 0
+    lines = []
+    for line in message.split("\n"):
+        margin = line[: len(line) - len(line.lstrip())] + "  "
+        # A word stays whole, so that a path can be copied; no width: a terminal that does not tell its own.
+        how: dict[str, Any] = {"subsequent_indent": margin, "break_long_words": False, "break_on_hyphens": False}
+        lines.append(textwrap.fill(line, width, **how) if width > len(margin) + NARROWEST and line.strip() else line)
+    return "\n".join(lines)
 
 
 class Watch:

@@ -28,6 +28,7 @@ class Wanted:
     llm_cache: str | None = None
     ray_address: str | None = None
     is_offline: bool = False
+    storage_options: Sequence[str] = ()
 
 
 def ray_address(is_asked: bool, given: str | None) -> str | None:
@@ -38,8 +39,10 @@ def ray_address(is_asked: bool, given: str | None) -> str | None:
 def report(wanted: Wanted, as_json: bool) -> tuple[str, int]:
     """What the command prints, and its exit code: 1 where something needed or asked for is broken.
 
-    Raises ConfigError for the name of an extra that does not exist.
+    Raises ConfigError for the name of an extra that does not exist, and for storage options without an output to use them on.
     """
+    if wanted.storage_options and "://" not in (wanted.output or ""):
+        raise ConfigError("--storage-options goes with an --output that is a URL (s3://..., gs://...)")
     findings = list(examine(wanted))
     code = int(any(f.state == "broken" for f in findings))
     if as_json:
@@ -67,7 +70,7 @@ def examine(wanted: Wanted) -> Iterator[Finding]:
             yield finding
         yield from fasttext_owners()
     if crash is None:
-        for name, check in _checks(wanted):
+        for name, check in checks(wanted):
             yield _guarded(name, check)
     else:
         yield Finding("self-tests", "broken", f"not done: {crash} would end this process too", f"mend {crash} first")
@@ -75,7 +78,8 @@ def examine(wanted: Wanted) -> Iterator[Finding]:
         yield from installation.optional(wanted.extras)
 
 
-def _checks(wanted: Wanted) -> Iterator[tuple[str, Callable[[], Finding]]]:
+def checks(wanted: Wanted) -> Iterator[tuple[str, Callable[[], Finding]]]:
+    """What is looked at beside the packages: its name, and the function that looks. That may raise anything."""
     yield "fasttext self-test", selftests.fasttext
     yield "tokenizer ranks", selftests.ranks
     yield "compiled kernels", selftests.kernels
@@ -88,7 +92,7 @@ def _checks(wanted: Wanted) -> Iterator[tuple[str, Callable[[], Finding]]]:
     online: list[tuple[str, str, Callable[[], Finding]]] = []
     if (where := wanted.output) is not None:
         if "://" in where:
-            online.append(("output", where, lambda: selftests.output(where)))
+            online.append(("output", where, lambda: _remote_output(where, wanted.storage_options)))
         else:
             yield "output", lambda: selftests.output(where)
     url = wanted.base_url or os.environ.get("OPENAI_BASE_URL")
@@ -102,6 +106,13 @@ def _checks(wanted: Wanted) -> Iterator[tuple[str, Callable[[], Finding]]]:
             yield name, lambda unseen=unseen: unseen  # type: ignore[misc]
         else:
             yield name, check
+
+
+def _remote_output(where: str, storage_options: Sequence[str]) -> Finding:
+    from tagcorpus.pipelines import remote
+
+    remote.use_given(storage_options, [where])
+    return selftests.output(where)
 
 
 def _guarded(name: str, check: Callable[[], Finding]) -> Finding:

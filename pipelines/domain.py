@@ -19,12 +19,12 @@ from tagcorpus.pipelines.config import DomainOptions, Options
 from tagcorpus.pipelines.job import Job, Result
 from tagcorpus.pipelines.plan import Plan
 from tagcorpus.pipelines.reading import joined
-from tagcorpus.pipelines.results import publish_file, publish_result
+from tagcorpus.pipelines.results import publish_main, publish_result
 from tagcorpus.pipelines.rewrite import csv_line
 from tagcorpus.pipelines.sidecars import Instance
 from tagcorpus.pipelines.steps import RangeEnd, Read, TaggedBatch
 from tagcorpus.pipelines.summary import summarise
-from tagcorpus.taggers.domain import Domain
+from tagcorpus.taggers.domain import NO_CACHE, Domain
 
 PREDICTED = "predicted_domains.csv"
 # Of these the paper's features are percentages.
@@ -103,14 +103,12 @@ def run(job: Job, built: list[Instance]) -> Result:
         for block in predicted_csv(job, plan, options.with_text):
             sink.write(block)
     if job.result_file is not None and job.result_file.lower().endswith(".csv"):
-        publish_file(job.result_file, predicted_csv(job, plan, options.with_text))
+        publish_main(job, predicted_csv(job, plan, options.with_text))
     else:
         publish_result(job, plan, [instance], summary)
     if not is_asking:
         return job.finish(summary)
-    for message in oddities(tagger, found):
-        job.display.announce(message)
-        messages.append(message)
+    messages += oddities(job, tagger, found)
     result = job.finish(summary, llm=tagger.usage())
     result.messages[:0] = messages
     return result
@@ -185,8 +183,18 @@ def cost_of(
     return sum((found[0] for found in results.values()), Cost())
 
 
-def budget(job: Job, plan: Plan, tagger: Domain, pending: Sequence[int], chosen: Sequence[PipelineStep] = ()) -> str:
-    """Say what the run can cost before the first call; stop where that is more than allowed. Returns what was said."""
+def budget(
+    job: Job,
+    plan: Plan,
+    tagger: Domain,
+    pending: Sequence[int],
+    chosen: Sequence[PipelineStep] = (),
+    label_less: str = "label a part with --limit N or --sample FRACTION",
+) -> str:
+    """Say what the run can cost before the first call; stop where that is more than allowed. Returns what was said.
+
+    label_less  how to have fewer documents labelled, for that case
+    """
     cost = cost_of(job, plan, tagger, pending, chosen=chosen)
     if cost.calls > tagger.max_requests:
         cost = cost_of(job, plan, tagger, pending, is_cache_known=True, chosen=chosen)
@@ -195,22 +203,36 @@ def budget(job: Job, plan: Plan, tagger: Domain, pending: Sequence[int], chosen:
     if cost.calls > tagger.max_requests:
         raise BudgetError(
             f"{told}: more calls than --max-requests {tagger.max_requests:,}; nothing was asked. "
-            f"Allow it with --max-requests {cost.calls}, or label a part with --limit N or --sample FRACTION"
+            f"Allow it with --max-requests {cost.calls}, or {label_less}"
         )
     return told
 
 
-def oddities(tagger: Domain, found: Mapping[str, Any]) -> Iterator[str]:
-    """What share of the documents that were asked about the model gave no proper answer for, where that is large."""
-    for n, what in (
-        (
-            found["off_menu"],
-            "got an answer that is none of the choices, which counts as the negative one (column is_off_menu)",
-        ),
-        (found["labels"][ERROR], "got no label (column error says why)"),
-    ):
-        if n > ODD_SHARE * found["asked"]:
-            yield f"{n:,} of {found['asked']:,} documents asked about {what}: is {tagger.model} the right model for this tree?"
+def oddities(job: Job, tagger: Domain, found: Mapping[str, Any]) -> list[str]:
+    """Say, and return, for how many documents the model gave no proper answer; those that got no label go into the ledger,
+    where they count for the exit code as rows in quarantine do."""
+    off_menu, errors, asked = found["off_menu"], found["errors"], found["asked"]
+    told = []
+    if off_menu > ODD_SHARE * asked:
+        told.append(
+            f"{off_menu:,} of {asked:,} documents asked about got an answer that is none of the choices, which counts as the "
+            f"negative one (column is_off_menu): is {tagger.model} the right model for this tree?"
+        )
+    if n := errors.total():
+        why = errors.most_common(1)[0][0]
+        others = "all others too, as no answers are kept" if tagger.llm_cache == NO_CACHE else "no others"
+        told.append(
+            f"{n:,} of {asked:,} documents asked about got no label (column error says why; most often: {shortened(why)}). The "
+            f"same command does not ask about them again; with --overwrite it does, and about {others}"
+        )
+    job.ledger.unlabelled = errors.total()
+    for message in told:
+        job.display.announce(message)
+    return told
+
+
+def shortened(text: str) -> str:
+    return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 def _dry_run(job: Job, plan: Plan, instance: Instance, tagger: Domain) -> Result:
@@ -222,19 +244,21 @@ def _dry_run(job: Job, plan: Plan, instance: Instance, tagger: Domain) -> Result
 
 
 def label_counts(job: Job, plan: Plan, instance: str = "domain") -> dict[str, Any]:
-    """Labels, how many of the labelled documents are English, how many documents a model was asked about, and how many of
-    these got an answer that is off the menu, over all parts; without documents that were not selected."""
+    """Labels, how many of the labelled documents are English, how many documents a model was asked about, how many of these got
+    an answer that is off the menu, and why others got none, over all parts; without documents that were not selected."""
     labels: Counter[str] = Counter()
+    errors: Counter[str] = Counter()
     english = asked = off_menu = 0
     for table in joined(job.output, plan.files, [instance]):
         table = table.filter(pc.fill_null(pc.not_equal(table["stage"], NOT_SELECTED), True))  # noqa: PLW2901
         asked += pc.sum(pc.greater(table["n_calls"], 0)).as_py() or 0
         off_menu += pc.sum(table["is_off_menu"]).as_py() or 0
+        errors.update(table["error"].drop_null().to_pylist())
         for prediction, language in zip(table["prediction"].to_pylist(), table["language"].to_pylist(), strict=True):
             label = ERROR if prediction is None else prediction
             labels[label] += 1
             english += label not in LEFT_OUT and language == "en"
-    return {"labels": labels, "english": english, "asked": asked, "off_menu": off_menu}
+    return {"labels": labels, "english": english, "asked": asked, "off_menu": off_menu, "errors": errors}
 
 
 def percentages(labels: Mapping[str, int], english: int) -> dict[str, float | None]:

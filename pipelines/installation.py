@@ -41,6 +41,8 @@ for name in sys.argv[2:]:
         print("\\n" + mark + "failed", name, told, flush=True)
 """
 
+SHOWN_PACKAGES = 4
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -107,7 +109,9 @@ class Installation:
             if extra in named:
                 yield Finding(name, "broken", told, fix)
             elif all(f.found == "not installed" for f in bad):
-                yield Finding(name, "ok", f"optional: {told}", fix)
+                more = f" and {len(bad) - SHOWN_PACKAGES} more" if len(bad) > SHOWN_PACKAGES else ""
+                absent = ", ".join(f.name for f in bad[:SHOWN_PACKAGES])
+                yield Finding(name, "ok", f"optional, not installed: {absent}{more}", fix)
             else:
                 yield Finding(name, "warning", told, fix)
 

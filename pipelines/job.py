@@ -20,7 +20,7 @@ from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import ConfigError, unknown_name
 from tagcorpus.pipelines import inputs, models, remote
-from tagcorpus.pipelines.config import FeaturesOptions, Options
+from tagcorpus.pipelines.config import RESULT_SUFFIXES, FeaturesOptions, Options
 from tagcorpus.pipelines.display import Display, Watch
 from tagcorpus.pipelines.documents import Reading
 from tagcorpus.pipelines.duplicates import count_duplicate_ids
@@ -31,6 +31,7 @@ from tagcorpus.pipelines.ledger import Ledger
 from tagcorpus.pipelines.plan import Index, Indexed, Plan, check_text, load_plan, make_plan, plan_name
 from tagcorpus.pipelines.ranges import Counts
 from tagcorpus.pipelines.records import DocumentFields
+from tagcorpus.pipelines.results import refuse_anothers
 from tagcorpus.pipelines.sidecars import (
     Instance,
     Standing,
@@ -42,6 +43,7 @@ from tagcorpus.pipelines.sidecars import (
 )
 from tagcorpus.pipelines.steps import Publish, RangeReport, Read, Tag
 from tagcorpus.pipelines.storage import Folder, own_suffix, sweep_temporary_folders, temporary_folder
+from tagcorpus.pipelines.summary import without_values
 from tagcorpus.pipelines.token_cache import known_ids
 from tagcorpus.pipelines.worker_processes import Crew
 
@@ -51,7 +53,6 @@ if TYPE_CHECKING:
 EXECUTORS = ("local", "ray", "slurm")
 # Pipelines whose work is their taggers'; a dry run begins some of it to see what it costs.
 PROBED = ("tag", "filter", "domain", "features")
-RESULT_SUFFIXES = (".csv", ".json", ".parquet")
 
 
 @dataclass
@@ -164,10 +165,12 @@ class Job:
         return wanted, default_folder(first, options)
 
     def _check_result_file(self, path: str) -> None:
-        """The result must not take the place of what it is made from."""
+        """The result must not take the place of what it is made from, nor of what is not ours."""
         for file in self.files:
             if path == file.path or os.path.realpath(path) == os.path.realpath(file.path):
                 raise ConfigError(f"--output {path} is an input file; the result would overwrite it. Name another file")
+        if not self.options.overwrite and self.pipeline != "features":  # whose tables have their provenance beside them
+            refuse_anothers(self.output, path)
 
     def _check_default_folder(self) -> None:
         """A default folder that holds another input's results is not ours to add to."""
@@ -244,15 +247,18 @@ class Job:
         """Compute every part that is missing or out of date, and enter all ranges into the ledger."""
         self.compute(plan, instances, self.prepare(plan, instances))
 
-    def prepare(self, plan: Plan, instances: Sequence[Instance]) -> Standing:
-        """See which parts of the instances are there; with `overwrite`, none counts. Nothing is removed yet."""
+    def prepare(self, plan: Plan, instances: Sequence[Instance], what: str = "") -> Standing:
+        """See which parts of the instances are there, and say so; with `overwrite`, none counts. Nothing is removed yet.
+
+        what  said in place of the plan's size, which was said before
+        """
         if self.options.overwrite:
             before = Standing({}, 0)
         else:
             for instance in instances:
                 is_claimed(self.output, instance)
             before = standing(self.output, plan, self.reading, instances)
-        self._tell_standing(plan, before, len(before.pending(len(plan.ranges), instances)), len(instances))
+        self._tell_standing(plan, before, len(before.pending(len(plan.ranges), instances)), len(instances), what)
         return before
 
     def compute(
@@ -263,8 +269,10 @@ class Job:
         *,
         threads: bool = False,
         around: tuple[Sequence[PipelineStep], Sequence[PipelineStep]] = ((), ()),
+        on_range: Callable[[int], None] | None = None,
     ) -> None:
-        """Compute and publish what `before` lacks. `around`: steps to go before and after those of the taggers."""
+        """Compute and publish what `before` lacks. `around`: steps to go before and after those of the taggers; `on_range` is
+        called with each range that is done."""
         claim(self.output, instances, is_forced=self.options.overwrite)
         todo = before.todo(len(plan.ranges), instances)
         pending = before.pending(len(plan.ranges), instances)
@@ -280,6 +288,8 @@ class Job:
             for c in report.counts.values():
                 quarantined |= c.quarantined  # what the reader refused stands in all of them
             watch.done(read.lines + read.unreadable, read.text_bytes, quarantined.total())
+            if on_range is not None:
+                on_range(rank)
 
         try:
             if pending:
@@ -313,9 +323,9 @@ class Job:
         rows = sum(planned.ranges[k].rows for planned, k in (plan.ranges[r] for r in ranks))
         return self.execute(steps, _units(plan, ranks, self.workers), lambda r: _describe(plan, r), title, rows, **how)
 
-    def _tell_standing(self, plan: Plan, before: Standing, pending: int, n_instances: int) -> None:
+    def _tell_standing(self, plan: Plan, before: Standing, pending: int, n_instances: int, what: str) -> None:
         files, ranges = len(plan.files), len(plan.ranges)
-        told = f"{files:,} file{'s' * (files != 1)}, {plan.rows:,} rows, {ranges:,} range{'s' * (ranges != 1)}"
+        told = what or f"{files:,} file{'s' * (files != 1)}, {plan.rows:,} rows, {ranges:,} range{'s' * (ranges != 1)}"
         if before.done:
             told += f"; {len(before.done):,} of {ranges * n_instances:,} parts are there already"
         if before.stale:
@@ -354,6 +364,10 @@ class Job:
     def finish(self, summary: dict[str, Any], **more: Any) -> Result:
         """The ledger, the verdict, and the Result that says both."""
         code, messages = self.ledger.verdict(self.options.max_quarantined, self.output.path("quarantine"))
+        instances = summary.get("instances", {})
+        if statuses := {name: told["statuses"] for name, told in instances.items() if "statuses" in told}:
+            more["statuses"] = statuses
+            messages += without_values(instances)
         for message in messages:
             self.display.say(message)
         ledger = self.write_ledger(code, **more)

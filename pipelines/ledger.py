@@ -31,6 +31,8 @@ class Ledger:
         self.totals = Counts()
         self.notes: list[str] = []
         self.duplicate_ids = 0
+        self.unlabelled = 0
+        """Documents that an LLM was asked about, and gave no answer for."""
 
     def enter(
         self,
@@ -102,8 +104,9 @@ class Ledger:
             )
             return 3, told
         allowed = self._allowed(max_quarantined)
-        if rows > allowed:
-            told.append(f"that is more than the {allowed:,.0f} rows allowed (--max-quarantined)")
+        if rows + self.unlabelled > allowed:
+            which = "quarantined rows and documents without a label are" if self.unlabelled else "that is"
+            told.append(f"{which} more than the {allowed:,.0f} rows allowed (--max-quarantined)")
             return 3, told
         return 0, told
 
@@ -116,6 +119,7 @@ class Ledger:
         return {
             "totals": self.totals.to_json(),
             "duplicate_ids": self.duplicate_ids,
+            "unlabelled": self.unlabelled,
             "ranges_done": sum(r["is_done"] for r in self.ranges),
             "ranges_planned": len(self.ranges),
             "notes": self.notes,

@@ -23,10 +23,10 @@ from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import BudgetError, ConfigError, IncompleteError, TagcorpusError
 from tagcorpus.pipelines import inputs
-from tagcorpus.pipelines.config import Options
+from tagcorpus.pipelines.config import RESULT_SUFFIXES, Options
 from tagcorpus.pipelines.display import Display
 from tagcorpus.pipelines.instances import build
-from tagcorpus.pipelines.job import RESULT_SUFFIXES, Job, Result
+from tagcorpus.pipelines.job import Job, Result
 from tagcorpus.pipelines.plan import Index, Plan
 from tagcorpus.pipelines.ranges import Counts
 from tagcorpus.pipelines.run import run_options

@@ -23,10 +23,11 @@ import xxhash
 
 from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines import predict_grouped
+from tagcorpus.pipelines.config import check_place
 from tagcorpus.pipelines.display import Display
 from tagcorpus.pipelines.job import default_workers
 from tagcorpus.pipelines.predict_features import features_of, say_ids
-from tagcorpus.pipelines.predict_files import publish
+from tagcorpus.pipelines.predict_files import RESULT_SUFFIXES, publish, refuse_anothers
 from tagcorpus.pipelines.predict_names import check_selected, check_tasks
 from tagcorpus.pipelines.predict_progress import Steps
 from tagcorpus.pipelines.predict_terminal import terminal
@@ -162,6 +163,8 @@ def _check(request: Request) -> None:
     if request.protocol not in PROTOCOLS:
         raise ConfigError(f"unknown protocol {request.protocol!r} (--protocol); known: {', '.join(PROTOCOLS)}")
     check_predictors((PUBLISHED_NAMES.get(p, p) for p in request.predictors), _protocol(request).PREDICTORS)
+    check_place("output", request.output, RESULT_SUFFIXES)
+    refuse_anothers(request.output)
     if request.seeds < 0 or not 0 <= request.seed < 2**31:
         raise ConfigError("--seed and --seeds must not be below 0")
     if request.select and request.sel_features:

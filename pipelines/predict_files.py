@@ -12,8 +12,26 @@ from tagcorpus.pipelines.display import Display
 from tagcorpus.pipelines.predict_terminal import wrapped
 from tagcorpus.pipelines.results import publish_file
 from tagcorpus.pipelines.storage import Folder
+from tagcorpus.predictor.reproduction import TITLE
+from tagcorpus.predictor.tables import PREDICTION_COLUMNS
 
 RESULT = "prediction/predict.json"
+RESULT_SUFFIXES = (".json", ".csv", ".md")
+
+
+def refuse_anothers(target: str | None) -> None:
+    """Raise ConfigError where the file `target` is there, and does not begin as what this command writes does."""
+    ending = os.path.splitext(target or "")[1].lower()
+    if target is None or ending not in RESULT_SUFFIXES or not os.path.isfile(target):
+        return
+    with open(target, "rb") as file:
+        found = file.read()
+    begins = {".csv": ",".join(PREDICTION_COLUMNS), ".md": TITLE}
+    is_ours = _named(found) is not None if ending == ".json" else found.startswith(f"{begins[ending]}\n".encode())
+    if not is_ours:
+        raise ConfigError(
+            f"--output {target} is there already, and is no prediction: name another file, or move that one away"
+        )
 
 
 def publish(
@@ -34,7 +52,7 @@ def publish(
     folder, ending = f"{os.path.splitext(first)[0]}.tagcorpus", ""
     if target is not None:
         ending = os.path.splitext(target)[1].lower()
-        if ending not in (".json", ".csv", ".md"):
+        if ending not in RESULT_SUFFIXES:
             folder = target
         else:
             main = {".json": text, ".csv": predictions, ".md": page}[ending]

@@ -73,6 +73,13 @@ def in_use() -> dict[str, Any]:
     return _in_use
 
 
+def use_given(entries: Sequence[str], urls: Sequence[str]) -> None:
+    """`use` for `K=V` entries of a command line that looks at these URLs. Raises ConfigError for what is none, or none knows."""
+    options = parsed(entries)
+    check(options, urls)
+    use(options)
+
+
 def parsed(entries: Sequence[str]) -> dict[str, Any]:
     """`K=V` entries as a mapping. Raises ConfigError for one without `=`."""
     flat: dict[str, Any] = {}

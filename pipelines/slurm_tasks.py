@@ -129,10 +129,10 @@ class FinishJob(Job):
         """The launcher wrote command.json; from here on this process gives the signs of life."""
         self.heartbeat.start()
 
-    def prepare(self, plan: Plan, instances: Sequence[Instance]) -> Standing:
+    def prepare(self, plan: Plan, instances: Sequence[Instance], what: str = "") -> Standing:
         """With `overwrite`, only parts that the array says it has published count: others may be older."""
         if not self.options.overwrite:
-            return super().prepare(plan, instances)
+            return super().prepare(plan, instances, what)
         before = standing(self.output, plan, self.reading, instances)
         return Standing({k: c for k, c in before.done.items() if k[0] in self.seconds}, before.stale)
 

@@ -13,25 +13,25 @@ import textwrap
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
+
+import pyarrow as pa
 
 from tagcorpus.errors import InputError, TagcorpusError
-from tagcorpus.pipelines import heartbeat
+from tagcorpus.pipelines import heartbeat, remote
 from tagcorpus.pipelines.documents import Reading
 from tagcorpus.pipelines.plan import Plan, PlannedFile, load_plan
 from tagcorpus.pipelines.ranges import Counts
-from tagcorpus.pipelines.reading import _stored_reading, instance_folders
+from tagcorpus.pipelines.reading import Recorded, _stored_reading, instance_folders
 from tagcorpus.pipelines.sidecars import Instance, Standing, standing
 from tagcorpus.pipelines.storage import Folder
-from tagcorpus.taggers import Tagger
 
 MEANINGS = {
     0: "done",
     1: "failed",
     2: "wrong usage or input",
-    3: "done, but more is in quarantine than was allowed",
+    3: "done, but more rows than allowed are in quarantine or without a label",
     4: "incomplete; the same command may finish it",
     5: "a budget was reached",
     130: "interrupted; the same command resumes",
@@ -41,19 +41,10 @@ MEANINGS = {
 SHOWN_RANGES = 8
 
 
-@dataclass(frozen=True)
-class _Recorded:
-    """A tagger as tagger.json tells of it: what part keys are made of, and nothing to tag with."""
-
-    version: str
-    parameters: dict[str, Any]
-
-    def fingerprint(self) -> dict[str, Any]:
-        return self.parameters
-
-
-def report(output: str, as_json: bool) -> str:
-    """What the command prints. Raises InputError where `output` is no output folder, or cannot be read."""
+def report(output: str, as_json: bool, storage_options: Sequence[str] = ()) -> str:
+    """What the command prints. Raises InputError where `output` is no output folder, or cannot be read; ConfigError for
+    storage options (K=V) that it does not take."""
+    remote.use_given(storage_options, [output])
     found = status(output)
     return json.dumps(found, indent=1) if as_json else told(found)
 
@@ -176,7 +167,8 @@ def _instances(
         identity = _json(folder, f"attributes/{name}/tagger.json")
         if not {"tagger", "version", "parameters"} <= set(identity):
             continue  # damaged: the next run writes it anew
-        recorded = cast(Tagger, _Recorded(identity["version"], identity["parameters"]))
+        needs = tuple(identity.get("needs", ()))
+        recorded = Recorded(identity["version"], identity["parameters"], pa.schema([]), needs)
         instance = Instance(name, identity["tagger"], recorded, identity.get("chosen", {}), is_whole_enough=True)
         stand = _standing(folder, groups, instance, commands)
         total = Counts()

@@ -17,7 +17,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tagcorpus.errors import ConfigError, InputError, OutputError
+from tagcorpus.errors import ConfigError, InputError
+from tagcorpus.pipelines.config import OTHER_SUFFIXES, RESULT_SUFFIXES
 from tagcorpus.pipelines.model_table.check import check as check_table
 from tagcorpus.pipelines.model_table.table import read_table
 from tagcorpus.pipelines.results import publish_file
@@ -213,10 +214,16 @@ def import_(
 
 def export(path: str, output: str) -> str:
     """The store as a .duckdb file or an export directory, or its feature table as a .csv; never over what is there."""
+    if Path(output).exists():
+        raise ConfigError(f"{output!r} is there already, and is never written over: give another name")
+    if output.lower().endswith((*OTHER_SUFFIXES, *RESULT_SUFFIXES)) and not output.lower().endswith(
+        (".csv", ".duckdb")
+    ):
+        raise ConfigError(
+            f"{output!r} is called like a file that cannot be made: NAME.duckdb, NAME.csv, or a directory"
+        )
     with Store.from_existing(path) as store:
         if output.lower().endswith(".csv"):
-            if Path(output).exists():
-                raise OutputError(f"{output!r} is there already: give another name")
             features = store.features()
             if features.empty:
                 raise InputError(f"{path!r} has no features: a feature table is imported first")

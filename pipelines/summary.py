@@ -15,18 +15,19 @@ import io
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from tagcorpus.pipelines.documents import Reading
+from tagcorpus.pipelines.earlier import parts_digest, still_true
 from tagcorpus.pipelines.plan import Plan
 from tagcorpus.pipelines.ranges import Counts
-from tagcorpus.pipelines.sidecars import Instance, part_name
+from tagcorpus.pipelines.sidecars import Instance, part_name, read_part
 from tagcorpus.pipelines.storage import Folder
 
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
@@ -48,19 +49,61 @@ def summarise(
     pipeline: str,
     more: dict[str, Any] | None = None,
     kept_rows: int = KEPT_ROWS,
+    reading: Reading | None = None,
 ) -> dict[str, Any]:
-    """Summary of every column of these instances, published as summary/<pipeline>.json and .csv; `more` is added."""
+    """Summary of every column of these instances, published as summary/<pipeline>.json and .csv; `more` is added.
+
+    With `reading`, what is published keeps the instances of earlier runs whose parts are current; what is returned is of
+    these instances only.
+    """
     value: dict[str, Any] = {
         "pipeline": pipeline,
         "counts": totals.to_json(),
         **(more or {}),
-        "instances": {
-            i.name: {**i.identity(), "columns": columns_of(Parts(output, plan, i, kept_rows), i)} for i in instances
-        },
+        "instances": {i.name: _of_instance(Parts(output, plan, i, kept_rows), i) for i in instances},
     }
-    output.publish(f"summary/{pipeline}.json", json.dumps(value, indent=1, allow_nan=False).encode())
-    output.publish(f"summary/{pipeline}.csv", _as_csv(value["instances"]).encode())
+    whole = value
+    if reading is not None:
+        for i in instances:
+            value["instances"][i.name]["parts"] = parts_digest(plan, reading, i.identity())
+        earlier = still_true(output, f"summary/{pipeline}.json", plan, reading, value["instances"])
+        if earlier:
+            whole = {**value, "of_earlier_runs": list(earlier), "instances": value["instances"] | earlier}
+    output.publish(f"summary/{pipeline}.json", json.dumps(whole, indent=1, allow_nan=False).encode())
+    output.publish(f"summary/{pipeline}.csv", _as_csv(whole["instances"]).encode())
     return value
+
+
+def _of_instance(parts: Parts, instance: Instance) -> dict[str, Any]:
+    found = {**instance.identity(), "columns": columns_of(parts, instance)}
+    names: tuple[str, ...] = getattr(instance.tagger, "status_columns", ())
+    return {**found, "statuses": _statuses(parts, names)} if names else found
+
+
+def _statuses(parts: Parts, names: Sequence[str]) -> list[dict[str, Any]]:
+    """How many documents have each combination of values in these text columns, the commonest first."""
+    seen: Counter[tuple[str | None, ...]] = Counter()
+    for arrays in zip(*(parts.column(name) for name in names), strict=True):
+        counted = pa.table(list(arrays), list(names)).group_by(list(names)).aggregate([([], "count_all")])
+        for row in counted.to_pylist():
+            seen[tuple(row[name] for name in names)] += row["count_all"]
+    ordered = sorted(seen.items(), key=lambda item: (-item[1], [v or "" for v in item[0]]))
+    return [{**dict(zip(names, values, strict=True)), "documents": n} for values, n in ordered[:TOP_VALUES]]
+
+
+def without_values(instances: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A sentence for every instance of a summary with a status for each document and a value for none: likely a mistake."""
+    told = []
+    for name, value in instances.items():
+        counted = value.get("statuses", [])
+        if not counted or any(found["n"] for column, found in value["columns"].items() if column not in counted[0]):
+            continue
+        reasons = [
+            f"{n['documents']:,} with {', '.join(f'{k} {v}' for k, v in n.items() if k != 'documents' and v is not None)}"
+            for n in counted[:5]
+        ]
+        told.append(f"{name} has no value for any document: {'; '.join(reasons)}")
+    return told
 
 
 def columns_of(parts: Parts, instance: Instance) -> dict[str, Any]:
@@ -96,8 +139,7 @@ class Parts:
         return (self._read(part, [name])[name] for part in self.names)
 
     def _read(self, part: str, columns: list[str]) -> pa.Table:
-        with self.output.open(part) as file:
-            return pq.read_table(file, columns=columns, use_threads=False)
+        return read_part(self.output, part, columns)
 
 
 def _of_numbers(column: Callable[[], Iterable[pa.ChunkedArray]]) -> dict[str, Any]:

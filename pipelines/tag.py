@@ -21,6 +21,6 @@ def run(job: Job, built: list[Instance]) -> Result:
     if job.options.dry_run:
         return job.dry_run(plan, built)
     job.tag(plan, built)
-    summary = summarise(job.output, plan, built, job.ledger.totals, "tag")
+    summary = summarise(job.output, plan, built, job.ledger.totals, "tag", reading=job.reading)
     publish_result(job, plan, built, summary)
     return job.finish(summary)

@@ -14,9 +14,8 @@ from typing import Any
 
 from tagcorpus.errors import ConfigError, InputError, TagcorpusError, unknown_name
 from tagcorpus.pipelines.condition import quoted
-from tagcorpus.pipelines.config import Options, TagOptions, load_options, pipelines
+from tagcorpus.pipelines.config import RESULT_SUFFIXES, Options, TagOptions, load_options, pipelines
 from tagcorpus.pipelines.documents import Reading
-from tagcorpus.pipelines.job import RESULT_SUFFIXES
 from tagcorpus.pipelines.plan import Plan
 from tagcorpus.pipelines.reading import instance_folders, own_columns, recorded
 from tagcorpus.pipelines.sidecars import Instance, Standing, standing

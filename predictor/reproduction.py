@@ -15,6 +15,8 @@ from tagcorpus.predictor.tables import Outcome
 
 SHOWN_ORGANISATIONS = 4
 
+TITLE = "# The published figures, reproduced"
+
 
 def page(told: Mapping[str, Any], outcomes: Sequence[Outcome], otherwise: Mapping[str, Mapping[str, float]]) -> str:
     """Markdown. told: tables.document of the same outcomes, with the predictors scaling, all and selected; otherwise: the
@@ -23,7 +25,7 @@ def page(told: Mapping[str, Any], outcomes: Sequence[Outcome], otherwise: Mappin
     seeds = f"{told['seeds'][0]}-{told['seeds'][-1]}"
     return "\n".join(
         [
-            "# The published figures, reproduced",
+            TITLE,
             "",
             "Written by `tagcorpus predict --reproduce --db DIR --features CSV`; do not edit. The protocol is that of",
             "*Not-Just-Scaling Laws* (arXiv 2503.03862), as its scripts compute it (`--protocol paper`, see",

@@ -57,7 +57,8 @@ class Tagger(Protocol):
     """What a pipeline needs of a tagger. It knows nothing of files, pipelines or clusters.
 
     A tagger that reads more of a document than its text names those document columns in `needs`, a tuple of strings (`a.b`
-    works), and gets them from `batch.column(name)`: null where a document has none.
+    works), and gets them from `batch.column(name)`: null where a document has none. One that leaves values out for reasons of its
+    own names the text columns that say why in `status_columns`; the ledger counts their values.
     """
 
     @property
@@ -136,7 +137,8 @@ def _told_plugin(entry: EntryPoint) -> str:
 
 
 def load(name: str, params: Mapping[str, Any] | None = None, instance: str | None = None) -> Tagger:
-    """Build a tagger. Raises ConfigError for an unknown tagger or parameter, or a value of the wrong type."""
+    """Build a tagger. Raises ConfigError for an unknown tagger or parameter, for a value of the wrong type, and for a plug-in
+    that is no tagger."""
     cls = tagger_class(name)
     fields = {f.name: f for f in dataclasses.fields(cls)}
     hints = typing.get_type_hints(cls)
@@ -153,8 +155,13 @@ def load(name: str, params: Mapping[str, Any] | None = None, instance: str | Non
         raise ConfigError(
             f"{instance or name} needs " + " and ".join(f"--set {instance or name}.{n}=…" for n in missing)
         )
-    tagger: Tagger = cls(**(params or {}))
-    return tagger
+    if name in _own_names():
+        tagger: Tagger = cls(**(params or {}))
+        return tagger
+    from tagcorpus.taggers._contract import built
+
+    somebodys: Tagger = built(name, lambda: cls(**(params or {})))
+    return somebodys
 
 
 def told(hint: Any) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -93,6 +95,77 @@ def test_wrong_usage_is_exit_2_and_one_sentence(gens: Path, arguments: list[str]
     assert told in result.stderr
     assert "Traceback" not in result.stderr
     assert result.stdout == ""
+
+
+def test_several_values_in_a_row(gens: Path) -> None:
+    """As a shell makes them of *.jsonl."""
+    other = gens.with_name("other.jsonl")
+    other.write_text('{"text": "another"}\n')
+    arguments = ["-i", gens.name, other.name, "-t", "length", "language", "--json", "-o", "out"]
+    value = json.loads(invoke("run", "tag", *arguments).stdout)
+    assert value["counts"]["documents"] == 6
+    assert list(value["summary"]["instances"]) == ["length", "language"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["run", "tag", "gens.jsonl"], "unexpected extra argument (gens.jsonl). Input is given as --input PATH"),
+        (["tag", "-i", "gens.jsonl"], "No such command 'tag'. Did you mean 'run tag'?"),
+        (["domain"], "Did you mean 'run domain'?"),
+        (["run", "tags"], "No such command 'tags'"),
+        (["status", "gens.jsonl"], "is no output of tagcorpus"),
+        (["status", "out", "--storage-options", "anon=true"], "neither input nor output is a URL"),
+        (["status", "memory://x", "--storage-options", "anonn=1"], "unknown storage option of memory 'anonn'"),
+        (["report", "memory://x", "--storage-options", "x"], "--storage-options takes K=V"),
+        (["doctor", "--storage-options", "anon=true"], "--storage-options goes with an --output that is a URL"),
+        (["run", "tag", "-i", "gens.jsonl", "-o", "a.txt"], "--output a.txt: it must be a folder, or a file in .csv"),
+    ],
+)
+def test_what_a_new_user_types(gens: Path, arguments: list[str], told: str) -> None:
+    result = invoke(*arguments)
+    assert result.exit_code == 2
+    assert told in result.stderr
+    assert list(gens.parent.iterdir()) == [gens]
+
+
+def test_the_main_result_is_named(gens: Path) -> None:
+    assert invoke("run", "tag", "-i", gens, "-t", "length", "-o", "r.csv").stdout.splitlines()[-1] == "  r.csv"
+    assert invoke("run", "domain", "-i", gens, "-o", "d.csv").stdout.splitlines()[-1] == "  d.csv"
+    assert (
+        max(map(len, invoke("run", "domain", "-i", gens, "-o", "dom").stdout.replace(str(gens.parent), "").split("\n")))
+        <= 80
+    )
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["store"]])
+def test_commands_are_told_whole(command: list[str]) -> None:
+    assert "..." not in CliRunner().invoke(main, [*command, "--help"], terminal_width=80).output.split("Commands:")[1]
+
+
+def test_as_a_module(gens: Path) -> None:
+    arguments = ["run", "tag", "-i", str(gens), "-t", "length", "-o", "out", "-w", "2", "--set", "shard_bytes=1024"]
+    gens.write_bytes(gens.read_bytes() * 20)  # ranges for two workers, which import the module too
+    done = subprocess.run([sys.executable, "-m", "tagcorpus", *arguments], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, f"100 documents -> {gens.parent}/out"), done.stderr
+    (command,) = Path("out").glob("runs/*/command.json")
+    assert json.loads(command.read_text())["command"].startswith("tagcorpus run tag -i ")
+    wrong = subprocess.run([sys.executable, "-m", "tagcorpus", "rum"], capture_output=True, text=True, check=False)
+    assert wrong.returncode == 2
+    assert wrong.stderr.startswith("Usage: python -m tagcorpus [OPTIONS] COMMAND")
+
+
+def test_completion_knows_commands_options_and_files() -> None:
+    import click.shell_completion
+
+    def completed(*words: str, incomplete: str) -> list[tuple[str, str]]:
+        complete = click.shell_completion.BashComplete(main, {}, "tagcorpus", "_TAGCORPUS_COMPLETE")
+        return [(c.type, c.value) for c in complete.get_completions(list(words), incomplete)]
+
+    assert completed("run", incomplete="do") == [("plain", "domain")]
+    assert completed("run", "domain", incomplete="--ba") == [("plain", "--base-url"), ("plain", "--backend")][::-1]
+    assert completed("run", "domain", "--backend", incomplete="f") == [("plain", "fasttext")]
+    assert completed("run", "tag", "--input", incomplete="ge") == [("file", "ge")]
 
 
 def test_input_is_needed() -> None:

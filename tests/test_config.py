@@ -98,6 +98,7 @@ def test_set_takes_a_list_of_texts(text: str, found: list[str]) -> None:
         ("", ["shard_bytes=10"], "shard_bytes must be at least 1024, got 10"),
         ("", ["sample=0"], "sample must be above 0 and at most 1, got 0"),
         ("", ["sample=.nan"], "sample must be above 0 and at most 1, got nan"),
+        ("", ["preset=x"], "unknown key 'preset' (--set preset): it is a parameter, given as repetition.preset"),
         ("tokens: {tokeniser: x}", [], "unknown parameter 'tokeniser'"),
         ("tokens: {tokenizer: 3}", [], "--set tokens.tokenizer must be str, got 3"),
         ("", ["tokns.tokenizer=x"], "unknown section or instance 'tokns'"),

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
+import os
+import struct
+import termios
 
 import pytest
 
@@ -89,3 +93,37 @@ def test_watch_runs_and_ends() -> None:
     with scene.watch as watch:
         watch.done(10, 10, 0)
     assert not watch._thread.is_alive()
+
+
+LONG = "  a line that is indented and long, with a/path/to/some/folder-with-hyphens/that-stays-whole in it\nand another"
+
+
+@pytest.mark.parametrize(
+    ("width", "lines"),
+    [
+        (40, [
+            "  a line that is indented and long, with",
+            "    a/path/to/some/folder-with-hyphens/that-stays-whole",
+            "    in it",
+            "and another",
+        ]),
+        (12, LONG.split("\n")),  # no room to lay anything out
+        (0, LONG.split("\n")),
+    ],
+)  # fmt: skip
+def test_long_lines_on_a_terminal(width: int, lines: list[str]) -> None:
+    reader, writer = os.openpty()
+    fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+    with os.fdopen(writer, "w") as terminal:
+        display = Display(terminal)
+        display.say(LONG)
+        told = os.read(reader, 10_000).decode()
+    os.close(reader)
+    assert told.splitlines() == lines
+    assert display.log[0].endswith(LONG)
+
+
+def test_long_lines_elsewhere() -> None:
+    stream = io.StringIO()
+    Display(stream).say(LONG)
+    assert stream.getvalue() == LONG + "\n"

@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 from plugins import SCRIPT, Ended
 
+from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines import reachable, selftests
-from tagcorpus.pipelines.doctor import Wanted, report
-from tagcorpus.pipelines.installation import import_trial, pip
+from tagcorpus.pipelines.doctor import Wanted, checks, report
+from tagcorpus.pipelines.installation import Finding, import_trial, pip
 
 KEY = "sk-not-to-be-seen-1234"
 
@@ -123,18 +124,31 @@ def test_versions_cannot_be_compared(tmp_path: Path) -> None:
     assert findings(result)["tokenizer ranks"]["state"] == "ok"
 
 
-def test_package_that_is_too_old(tmp_path: Path) -> None:
-    result = doctor("--json", path=distribution(tmp_path, "orjson", "1.0"))
-    old = findings(result)["orjson"]
+@pytest.fixture(scope="module")
+def faults(tmp_path_factory: pytest.TempPathFactory, caches: Path) -> dict[str, dict[str, str]]:
+    """What is found where several things are wrong at once."""
+    folder = tmp_path_factory.mktemp("faults")
+    distribution(folder, "orjson", "1.0")
+    distribution(folder, "fasttext_wheel", "0.9.2")
+    (folder / "fasttext_wheel-0.9.2.dist-info/top_level.txt").write_text("fasttext\n")
+    distribution(folder, "tagcorpus", "9.9", "Requires-Python: >=99", "Requires-Dist: orjson>=3.10")
+    damaged = folder / "damaged.sqlite"
+    damaged.write_bytes(b"no database at all" * 100)
+    given = {"NUMBA_CACHE_DIR": str(damaged / "x"), "XDG_CACHE_HOME": str(caches)}
+    result = doctor("--json", "--llm-cache", damaged, path=folder, **given)
     assert result.code == 1
+    return findings(result)
+
+
+def test_package_that_is_too_old(faults: dict[str, dict[str, str]]) -> None:
+    old = faults["orjson"]
+    assert old["state"] == "broken"
     assert old["found"].startswith("1.0, needed is >=3")
     assert "-m pip install 'orjson>=" in old["fix"]
 
 
-def test_rival_fasttext(tmp_path: Path) -> None:
-    folder = distribution(tmp_path, "fasttext_wheel", "0.9.2")
-    (folder / "fasttext_wheel-0.9.2.dist-info/top_level.txt").write_text("fasttext\n")
-    rival = findings(doctor("--json", path=folder))["module fasttext"]
+def test_rival_fasttext(faults: dict[str, dict[str, str]]) -> None:
+    rival = faults["module fasttext"]
     assert rival["state"] == "warning"
     assert "fasttext_wheel" in rival["found"]
     assert "pip uninstall -y fasttext_wheel && " in rival["fix"]
@@ -153,7 +167,7 @@ def test_extras_come_from_the_metadata_and_matter_when_named(tmp_path: Path) -> 
     plain = doctor("--json", path=path)
     assert plain.code == 0
     moon = findings(plain)["extra moon"]
-    assert (moon["state"], moon["found"]) == ("ok", "optional: no-such-dist not installed")
+    assert (moon["state"], moon["found"]) == ("ok", "optional, not installed: no-such-dist")
     assert moon["fix"].endswith("-m pip install 'tagcorpus[moon]'")
     assert findings(plain)["extra here"]["found"].startswith("click 8")
     named = doctor("moon", "here", "--json", path=path)
@@ -165,11 +179,9 @@ def test_extras_come_from_the_metadata_and_matter_when_named(tmp_path: Path) -> 
     assert "did you mean 'moon'?" in unknown.err
 
 
-def test_python_that_is_too_old(tmp_path: Path) -> None:
-    path = distribution(tmp_path, "tagcorpus", "9.9", "Requires-Python: >=99")
-    result = doctor("--json", path=path)
-    assert result.code == 1
-    assert "virtual environment with Python >=99" in findings(result)["python"]["fix"]
+def test_python_that_is_too_old(faults: dict[str, dict[str, str]]) -> None:
+    assert faults["python"]["state"] == "broken"
+    assert "virtual environment with Python >=99" in faults["python"]["fix"]
 
 
 def test_pip_command_is_for_this_python() -> None:
@@ -190,6 +202,20 @@ def test_remote_output(tmp_path: Path) -> None:
     unknown = selftests.output("nosuchstore://x/y")
     assert unknown.state == "broken"
     assert "nosuchstore" in unknown.found
+
+
+def test_storage_options_are_used_on_the_output(tmp_path: Path) -> None:
+    where = f"memory://{tmp_path.name}/x"
+
+    def of_output(*storage_options: str) -> dict[str, Finding]:
+        wanted = Wanted(output=where, storage_options=storage_options)
+        return {name: check() for name, check in checks(wanted) if name == "output"}
+
+    assert of_output("use_listings_cache=false")["output"].state == "ok"
+    with pytest.raises(ConfigError, match="unknown storage option of memory 'endpoint_url'"):
+        of_output("endpoint_url=http://127.0.0.1:9")
+    with pytest.raises(ConfigError, match="goes with an --output that is a URL"):
+        report(Wanted(output=str(tmp_path), storage_options=("anon=true",)), as_json=True)
 
 
 def test_output_on_a_filesystem_that_cannot_be_written(tmp_path: Path) -> None:
@@ -215,16 +241,12 @@ def test_llm_cache(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_caches_that_cannot_be_used(tmp_path: Path) -> None:
-    damaged = tmp_path / "damaged.sqlite"
-    damaged.write_bytes(b"no database at all" * 100)
-    result = doctor("--json", "--llm-cache", damaged, NUMBA_CACHE_DIR=str(damaged / "x"))
-    assert result.code == 1
-    told = findings(result)["LLM answer cache"]
+def test_caches_that_cannot_be_used(faults: dict[str, dict[str, str]]) -> None:
+    told = faults["LLM answer cache"]
     assert told["state"] == "broken"
     assert "cannot be used" in told["found"]
     assert "--no-llm-cache" in told["found"]
-    kernels = findings(result)["compiled kernels"]
+    kernels = faults["compiled kernels"]
     assert kernels["state"] == "broken"
     assert "NUMBA_CACHE_DIR" in kernels["fix"]
 

@@ -591,11 +591,45 @@ def test_many_odd_answers_are_told(tmp_path: Path) -> None:
         result = domain(stub, path, tmp_path / "two")
         assert (result.summary["domain"]["asked"], result.summary["domain"]["off_menu"]) == (10, 2)
         assert result.summary["domain"]["labels"]["error"] == 1
-        assert not any("asked about" in m for m in result.messages)
+        assert not any("none of the choices" in m for m in result.messages)
         odd.append(text(2))
         done = shell("-i", path, "-o", tmp_path / "three", "--base-url", stub.base_url, "--llm-cache", "none")
     assert "3 of 10 documents asked about got an answer that is none of the choices" in done.stderr
-    assert "got no label" not in done.stderr
+
+
+def test_documents_without_a_label_are_told_and_count(tmp_path: Path) -> None:
+    texts = [text(i) for i in range(30)]
+    path, cache, refused = write(tmp_path / "a.jsonl", texts), tmp_path / "cache", set(texts[:10])
+
+    def reply(call: Call) -> Reply:
+        if call.text in refused:
+            return failure(400, "blocked", "content_filter")
+        return answer("code" if call.stage == "code" else NEGATIVE[call.stage])
+
+    with StubLLM(reply) as stub:
+        ten = domain(stub, path, tmp_path / "ten", cache)
+        assert ten.exit_code == 0
+        told = (
+            "10 of 30 documents asked about got no label (column error says why; most often: status 400 (blocked)). The same "
+            "command does not ask about them again; with --overwrite it does, and about no others"
+        )
+        assert told in ten.messages
+        refused.add(texts[10])
+        paid = domain(stub, path, tmp_path / "eleven")
+        assert paid.exit_code == 3
+        assert any(
+            "11 of 30" in m and m.endswith("about all others too, as no answers are kept") for m in paid.messages
+        )
+        assert "quarantined rows and documents without a label are more than the 10 rows allowed" in paid.messages[-1]
+        ledger = json.loads(Path(paid.ledger).read_text())
+        assert (ledger["unlabelled"], ledger["exit_code"]) == (11, 3)
+        stub.calls.clear()
+        assert domain(stub, path, tmp_path / "eleven").exit_code == 3  # and again, for nothing is asked
+        assert domain(stub, path, tmp_path / "eleven", max_quarantined=0.5).exit_code == 0
+        assert stub.calls == []
+        refused.clear()
+        assert domain(stub, path, tmp_path / "ten", cache, overwrite=True).messages[1:] == []
+        assert {c.text for c in stub.calls} == set(texts[:10])
 
 
 def test_a_model_that_is_cut_off_gives_no_labels(tmp_path: Path) -> None:

@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 
+from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines import predict_files
 from tagcorpus.pipelines.display import Display
 from tagcorpus.pipelines.predict_progress import Steps
 from tagcorpus.pipelines.predict_terminal import LEGEND, WIDTH, terminal, wrapped
 from tagcorpus.predictor import grouped, paper
 from tagcorpus.predictor.parallel import Workers
+from tagcorpus.predictor.reproduction import TITLE
+from tagcorpus.predictor.tables import PREDICTION_COLUMNS
 
 NOTICED: dict[str, list[str]] = {
     kind: ["org/model"] for kind in ("conflicts", "zeros", "without_score", "without_scale", "without_features")
@@ -137,6 +140,24 @@ def test_an_earlier_prediction_of_something_else_is_named_when_it_is_replaced(tm
         (path,) = (p for p in (tmp_path / target / "prediction/predict.json", tmp_path / target) if p.is_file())
         path.write_text("no document")
         assert written("grouped", "anli", target) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "theirs", "ours"),
+    [
+        ("x.json", "{}", '{"protocol": "grouped", "tasks": []}'),
+        ("x.csv", "task,score\n", ",".join(PREDICTION_COLUMNS) + "\n"),
+        ("x.md", "# Mine\n", f"{TITLE}\n"),
+    ],
+)
+def test_somebody_elses_file_is_not_replaced(tmp_path: Path, name: str, theirs: str, ours: str) -> None:
+    path = tmp_path / name
+    predict_files.refuse_anothers(str(path))
+    path.write_text(theirs)
+    with pytest.raises(ConfigError, match=r"is there already, and is no prediction"):
+        predict_files.refuse_anothers(str(path))
+    path.write_text(ours)
+    predict_files.refuse_anothers(str(path))
 
 
 def test_nothing_of_an_earlier_prediction_stays(tmp_path: Path) -> None:

@@ -182,9 +182,9 @@ def test_missing_part_is_told(tmp_path: Path) -> None:
     tagcorpus.run("tag", input=source, output=tmp_path / "out", taggers=["length"], workers=1)
     (tmp_path / "out/attributes/length/a.jsonl/part-00000.parquet").unlink()
     found = gather(str(tmp_path / "out"))
-    assert "has no 'length' part" in found.notes[0]
+    assert "length/a.jsonl/part-00000.parquet is missing" in found.notes[0]
     assert found.features[0].stats["n"] == 5  # as the summary of the complete run says
-    assert b"has no &#x27;length&#x27; part" in render(found)
+    assert b"length/a.jsonl/part-00000.parquet is missing" in render(found)
 
 
 @pytest.mark.parametrize("make", ["no folder", "empty", "other"])

@@ -15,8 +15,8 @@ import pytest
 from plugins import SCRIPT, Corpus, Ended, ended
 
 import tagcorpus
-from tagcorpus.errors import InputError
-from tagcorpus.pipelines import heartbeat
+from tagcorpus.errors import ConfigError, InputError
+from tagcorpus.pipelines import heartbeat, remote
 from tagcorpus.pipelines.display import Display, Watch
 from tagcorpus.pipelines.heartbeat import Heartbeat
 from tagcorpus.pipelines.progress import Beat
@@ -216,6 +216,26 @@ def test_remote_output(corpus: Corpus) -> None:
     assert found["last_run"]["exit_code"] == 0
     with pytest.raises(InputError, match="is no output of tagcorpus"):
         status(f"memory://{corpus.root.name}/other")
+
+
+def test_storage_options_reach_the_store(corpus: Corpus) -> None:
+    output = f"memory://{corpus.root.name}/own"
+    a = corpus.write("a.jsonl", rows(3))
+    tagcorpus.run("tag", input=a, output=output, taggers="length", workers=1)
+    report(output, True, ["use_listings_cache=false"])
+    assert remote.in_use() == {"use_listings_cache": False}
+    report(output, True)
+    assert remote.in_use() == {}
+    with pytest.raises(ConfigError, match="unknown storage option of memory 'endpoint_url'"):
+        report(output, True, ["endpoint_url=http://127.0.0.1:9"])
+
+
+def test_a_tagger_that_reads_further_columns(corpus: Corpus) -> None:
+    path = corpus.root / "code.jsonl"
+    path.write_text(json.dumps({"text": "def f(x):\n    return x\n", "lang": "python"}) + "\n")
+    tagcorpus.run("tag", input=path, output=corpus.out, taggers="code", workers=1)
+    (one,) = status(str(corpus.out))["instances"].values()
+    assert (one["ranges_done"], one["ranges_stale"]) == (1, 0)
 
 
 def test_beat_tells_what_the_watch_sees(tmp_path: Path) -> None:

@@ -606,7 +606,7 @@ def test_export_gives_back_the_same_bytes(tmp_path: Path) -> None:
         con.execute(f"IMPORT DATABASE '{folder}'")
         assert con.execute("SELECT count(*) FROM evaluation_results").fetchone() == (1176,)
     for taken in (file, folder):
-        with pytest.raises(OutputError, match="never written over"):
+        with pytest.raises(ConfigError, match="never written over"):
             commands.export(str(DATABASE), str(taken))
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
 
@@ -619,6 +619,13 @@ def test_the_feature_table_is_exported_as_csv(full: Path, tmp_path: Path) -> Non
     pd.testing.assert_frame_equal(
         pd.read_csv(tmp_path / "f.csv"), pd.read_csv(DATABASE / "features.csv"), check_dtype=False
     )
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.parquet", "a.json", "a.DB", "a.xlsx"])
+def test_an_export_is_not_called_like_another_file(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match=r"NAME\.duckdb, NAME\.csv, or a directory"):
+        commands.export(str(DATABASE), str(tmp_path / name))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nan_null_and_odd_texts_survive_an_export(empty: Path, tmp_path: Path) -> None:
