@@ -1,4 +1,4 @@
-"""The entropy of one group of a feature table, counted by one worker in its memory: of its kept documents alone.
+"""The entropy of one group of files of a feature table, counted by one worker in its memory: of its kept documents alone.
 
 Also the source of token ids that leaves out what is not kept, and what becomes of the counts: the figures of `run entropy`,
 from the same integers, as the file that a group has (groups.entropy_name).
@@ -16,7 +16,7 @@ import numpy.typing as npt
 import xxhash
 from datatrove.pipeline.base import PipelineStep
 
-from tagcorpus.kernels.entropy import conditional_entropy, counts_of_counts, exact_sums
+from tagcorpus.kernels.entropy import Entropies, conditional_entropy, counts_of_counts, exact_sums
 from tagcorpus.kernels.ngrams import count_ngrams
 from tagcorpus.pipelines.counting.corpus import Corpus, n_positions
 from tagcorpus.pipelines.counting.estimators import estimate
@@ -24,24 +24,24 @@ from tagcorpus.pipelines.counting.summary import Adds, mean, spectrum
 from tagcorpus.pipelines.counting.token_budget import Budget, figures, places, put_together
 from tagcorpus.pipelines.features_kept import Rows, kept
 from tagcorpus.pipelines.model_table.groups import Group, entropy_name
+from tagcorpus.pipelines.model_table.medians import median
 from tagcorpus.pipelines.ranges import Counts
 from tagcorpus.pipelines.sidecars import Instance
-from tagcorpus.pipelines.summary import percentiles
 from tagcorpus.pipelines.token_cache import TokenSource
 from tagcorpus.pipelines.token_parts import TokenBatch
 
 
 class KeptSource:
-    """Token ids of the kept documents of a group. In the shape of a TokenSource."""
+    """Token ids of the kept documents. In the shape of a TokenSource."""
 
-    def __init__(self, source: TokenSource, filter_: Instance, group: Group) -> None:
-        self.source, self.filter_, self.group = source, filter_, group
-        told = json.dumps([filter_.identity(), repr(group.where)], sort_keys=True)
+    def __init__(self, source: TokenSource, filter_: Instance) -> None:
+        self.source, self.filter_ = source, filter_
+        told = json.dumps(filter_.identity(), sort_keys=True)
         self.fingerprint = f"{source.fingerprint} kept {xxhash.xxh3_64_hexdigest(told.encode())}"
 
     def open(self, rank: int) -> KeptRange:
         planned, k = self.source.plan.ranges[rank]
-        rows = kept(self.source.output, self.filter_, planned, k, self.group.where)
+        rows = kept(self.source.output, self.filter_, planned, k)
         return KeptRange(self.source.open(rank), rows)
 
 
@@ -103,9 +103,9 @@ class GroupEntropy(PipelineStep):
             yield None
             return
         tokenizer = corpus.source.source.fingerprint if isinstance(corpus.source, KeptSource) else ""
-        adds, median = _counted(held.ids, held.offsets, corpus)
+        adds, middle = _counted(held.ids, held.offsets, corpus)
         sizes = {"num_documents": len(held.offsets) - 1, "num_tokens": len(held.ids)}
-        value = value_of(self.keys[rank], tokenizer, sizes, [adds], median)
+        value = value_of(self.keys[rank], tokenizer, sizes, [adds], middle)
         if budget is not None and len(held.ids) >= budget.tokens:
             value["token_budget"] = held.at(budget, corpus)
         publish(corpus, self.groups[rank], value)
@@ -164,28 +164,33 @@ def _counted(ids: npt.NDArray[Any], offsets: npt.NDArray[np.int64], corpus: Corp
     """What the documents add to a summary, and the median over contexts."""
     keys, counts = count_ngrams(ids, offsets, corpus.packing)
     entropies = conditional_entropy(keys, counts, corpus.packing)
-    adds: Adds = {
+    adds = adds_of(counts, entropies)
+    bits = entropies.entropy_bits
+    return adds, median(bits) if len(bits) else None
+
+
+def adds_of(entry_counts: npt.NDArray[np.int64], entropies: Entropies) -> Adds:
+    """What contexts and their entries add to a summary: what the figures of a group need of it."""
+    return {
         **exact_sums(entropies)._asdict(),
-        "entry_spectrum": [v.tolist() for v in counts_of_counts(counts)],
+        "entry_spectrum": [v.tolist() for v in counts_of_counts(entry_counts)],
         "context_spectrum": [v.tolist() for v in counts_of_counts(entropies.counts)],
     }
-    bits = entropies.entropy_bits
-    if not len(bits):
-        return adds, None
-    return adds, percentiles(lambda: iter([bits]), len(bits), (50,))[0]
 
 
 def value_of(
-    key: str, tokenizer: str, sizes: Mapping[str, int], adds: Sequence[Adds], median: float | None
+    key: str, tokenizer: str, sizes: Mapping[str, int], adds: Sequence[Adds], middle: float | None
 ) -> dict[str, Any]:
     """What is kept of a group: its figures, from what pieces of it add to a summary."""
+    return {"key": key, "tokenizer": tokenizer, **sizes, **whole_figures(adds, middle)}
+
+
+def whole_figures(adds: Sequence[Adds], middle: float | None) -> dict[str, Any]:
+    """Of all documents of a group."""
     total = {k: sum(a[k] for a in adds) for k in ("unweighted", "weighted", "n_contexts", "n_positions")}
     return {
-        "key": key,
-        "tokenizer": tokenizer,
-        **sizes,
         "mean_corpus_entropy": mean(total["unweighted"], total["n_contexts"]),
-        "median_corpus_entropy": median,
+        "median_corpus_entropy": middle,
         "weighted_mean_entropy": mean(total["weighted"], total["n_positions"]),
         "num_unique_contexts": total["n_contexts"],
         "total_contexts": total["n_positions"],

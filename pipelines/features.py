@@ -28,6 +28,7 @@ from tagcorpus.pipelines.features_chosen import (
     grouping_of,
     level_of,
 )
+from tagcorpus.pipelines.features_column import look_for
 from tagcorpus.pipelines.features_domain import label
 from tagcorpus.pipelines.features_kept import choose
 from tagcorpus.pipelines.job import Job, Result
@@ -88,6 +89,7 @@ def run(job: Job, built: list[Instance]) -> Result:
     _check_table(job)
     messages = _mapping(job)
     plan = job.plan()
+    look_further = look_for(job, plan, grouping, str(options.group_by)) if grouping is not None else None
     if options.dry_run:
         return _dry_run(job, plan, tagging, labeller, found)
     if options.append_to is not None:  # refused now rather than when all is computed
@@ -100,10 +102,10 @@ def run(job: Job, built: list[Instance]) -> Result:
             messages.append(message)
     before = job.prepare(plan, tagging)
     groups = _groups(job, plan, options) if grouping is None else []
-    fill = _fill(job, plan, groups, by_role[FILTER], options) if found.has_entropy and groups else []
-    job.compute(plan, tagging, before, around=(fill, []))
+    fill = _fill(job, plan, groups, by_role[FILTER], options) if found.has_entropy else []
+    job.compute(plan, tagging, before, around=(fill, []), on_range=look_further)
     if grouping is not None:
-        groups = by_column(job.output, plan, grouping.name, "value")
+        groups = by_column(job.output, plan, grouping.name, "value", str(options.group_by))
         if all(g.where is not None and g.where.value is None for g in groups):
             raise ConfigError(
                 f"--group-by {options.group_by}: no document has such a column; name one of the input, or a folder's "
@@ -255,7 +257,9 @@ def _fill(
 
     work = Pass(job, plan, groups, filter_, None, _tokenizer(options), options.memory)
     known = work.stored()
-    ranks = frozenset(work.unread([g for g in groups if g.id not in known]))
+    # Groups of a column are known when all is read; a range that is computed anew changes all of them.
+    lacking = [g.files for g in groups if g.id not in known] if groups else [[p.file.name for p in plan.files]]
+    ranks = frozenset(work.unread(name for files in lacking for name in files))
     return [Fill(work.source, ranks)] if ranks else []
 
 

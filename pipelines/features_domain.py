@@ -101,12 +101,11 @@ def label(job: Job, plan: Plan, instance: Instance, choice: Choice) -> tuple[Ins
     chosen = replace(instance, chosen=choice.identities(plan), is_whole_enough=not choice.last)
     steps = [Choose(plan, choice)]
     messages: list[str] = []
-    before = job.prepare(plan, [chosen])
+    before = job.prepare(plan, [chosen], what=f"domains by {tagger.answered_by}")
     pending = before.pending(len(plan.ranges), [chosen])
-    job.display.say(f"domains by {tagger.answered_by}")
     workers = job.workers
     if is_asking and pending:
-        messages.append(domain.budget(job, plan, tagger, pending, steps))
+        messages.append(domain.budget(job, plan, tagger, pending, steps, _label_less(tagger, choice)))
         job.workers = job.options.workers or domain.RANGES_AT_ONCE
     try:
         job.compute(plan, [chosen], before, threads=is_asking, around=(steps, [Whole()]))
@@ -116,7 +115,16 @@ def label(job: Job, plan: Plan, instance: Instance, choice: Choice) -> tuple[Ins
     if not is_asking:
         return chosen, messages, {}
     told: Mapping[str, Any] = domain.label_counts(job, plan, chosen.name)
-    for message in domain.oddities(tagger, told):
-        job.display.announce(message)
-        messages.append(message)
+    messages += domain.oddities(job, tagger, told)
     return chosen, messages, tagger.usage()
+
+
+def _label_less(tagger: Domain, choice: Choice) -> str:
+    """How to stay within the budget: by a sample of each group, small enough that all of them have theirs."""
+    fits = tagger.max_requests // max(tagger.worst_case_calls * len(choice.groups), 1)
+    if not fits:
+        return "label a random sample of each model's generations with --set domain.sample=N"
+    return (
+        f"label a random sample of each model's generations: with --set domain.sample={fits} there are never more calls than "
+        "that"
+    )

@@ -1,15 +1,16 @@
 """The entropy of every group of a feature table: of its kept documents alone, with the figures of `run entropy --ngram 1`.
 
-A group whose n-grams fit into the memory of a worker is counted at once, by one worker, several groups beside each other;
-one that does not goes through the passes of `run entropy`. All of it is integers, so both give the same bits. Every group
-has a file of its own, summary/features/<id>.entropy.json, whose key says of what it is: a group that has not changed
-is not counted again.
+A group of files whose n-grams fit into the memory of a worker is counted at once, by one worker, several groups beside
+each other; one that does not goes through the passes of `run entropy`. The groups of a column are counted all together
+(entropy_by_value.py). All of it is integers, so every way gives the same bits. Every group of files has a file of its own,
+summary/features/<id>.entropy.json, those of a column have one together; a group's key says of what it is: one that
+has not changed is not counted again.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import xxhash
@@ -18,11 +19,12 @@ from tagcorpus.kernels.ngrams import packing
 from tagcorpus.pipelines import entropy
 from tagcorpus.pipelines.counting.corpus import VERSION, Corpus, Limits, memory_bytes
 from tagcorpus.pipelines.counting.summary import summary_of
-from tagcorpus.pipelines.counting.token_budget import Budget, at_budget, is_budget_met
+from tagcorpus.pipelines.counting.token_budget import Budget, at_budget
 from tagcorpus.pipelines.documents import Reading
 from tagcorpus.pipelines.entropy_of_groups import Drain, GroupEntropy, KeptSource, publish, value_of
+from tagcorpus.pipelines.features_entropy_by_value import Together, lacks
 from tagcorpus.pipelines.job import Job
-from tagcorpus.pipelines.model_table.groups import Group, entropy_name, escaped
+from tagcorpus.pipelines.model_table.groups import Group, entropies_name, entropy_name, escaped, values_of
 from tagcorpus.pipelines.plan import Plan
 from tagcorpus.pipelines.sidecars import Instance, part_key
 from tagcorpus.pipelines.token_cache import TokenizerChoice, TokenSource
@@ -56,12 +58,21 @@ def keys(
         for planned in plan.files
         for k in range(len(planned.ranges))
     }
+    # Groups of a column share their files, and there may be thousands of both.
+    parts_of = {files: [of_range[p.file.name, k] for p, k in group.ranges(plan)] for files, group in by_files(groups)}
+    parts = {files: json.dumps(keys)[1:-1] for files, keys in parts_of.items()}
     found = {}
     for group in groups:
-        parts = [of_range[planned.file.name, k] for planned, k in group.ranges(plan)]
-        told = [group.where.value, *parts] if group.where is not None else parts
-        found[group.id] = xxhash.xxh3_128_hexdigest(json.dumps(told).encode())
+        told = parts[group.files]
+        if group.where is not None:
+            told = ", ".join(filter(None, [json.dumps(group.where.value), told]))
+        found[group.id] = xxhash.xxh3_128_hexdigest(f"[{told}]".encode())
     return found
+
+
+def by_files(groups: Iterable[Group]) -> Iterable[tuple[tuple[str, ...], Group]]:
+    """A group for each set of files that some have."""
+    return {group.files: group for group in groups}.items()
 
 
 class Pass:
@@ -85,40 +96,42 @@ class Pass:
         self.job, self.plan, self.groups = job, plan, groups
         self.tokenizer = load(*tokenizer)
         self.packing = packing(N, self.tokenizer.n_vocab)
-        self.limits = Limits.within(memory_bytes(memory), self.packing.words)
+        self.memory = memory_bytes(memory)
+        self.limits = Limits.within(self.memory, self.packing.words)
         self.keys = keys(plan, groups, job.reading, self.tokenizer.fingerprint, filter_, grouping)
         self.source = TokenSource(job.output, plan, job.reading, tokenizer, True)
-        self._filter = filter_
+        self.filter = filter_
+        self.values = values_of(groups)
 
     def stored(self) -> dict[str, dict[str, Any]]:
         """By group, what is published of it as it is now; nothing with --overwrite."""
         if self.job.starts_afresh:
             return {}
-        found = {}
-        for group in self.groups:
-            value = _parsed(self.job.output.read(entropy_name(group.id)))
-            if value.get("key") == self.keys[group.id]:
-                found[group.id] = value
-        return found
+        read = self.job.output.read
+        if self.values is not None:
+            every = _parsed(read(entropies_name(self.values.instance))).get("groups")
+            told = every if isinstance(every, dict) else {}
+        else:
+            told = {group.id: _parsed(read(entropy_name(group.id))) for group in self.groups}
+        wanted = [g.id for g in self.groups]
+        return {id_: told[id_] for id_ in wanted if told.get(id_, {}).get("key") == self.keys[id_]}
 
-    def unread(self, groups: Iterable[Group]) -> list[int]:
-        """Ranks whose token ids these groups need, and the cache does not have at all."""
-        wanted = {(p.file.name, k) for g in groups for p, k in g.ranges(self.plan)}
+    def unread(self, files: Iterable[str]) -> list[int]:
+        """Ranks of these files whose token ids the cache does not have at all."""
+        wanted = set(files)
         there = set(self.job.output.files("tokens"))
         ranges = [(rank, planned.file.name, k) for rank, (planned, k) in enumerate(self.plan.ranges)]
         return [
             rank
             for rank, name, k in ranges
-            if (name, k) in wanted and token_part_name(self.source.fingerprint, name, k) not in there
+            if name in wanted and token_part_name(self.source.fingerprint, name, k) not in there
         ]
 
     def compute(self, groups: Sequence[Group], budget: Budget | None = None) -> dict[str, dict[str, Any]]:
         """Compute and publish the entropies of these groups, with those at `budget` tokens where a group has as many."""
         if not groups:
             return {}
-        ranks = self.unread(groups)
-        if len(ranks) > 1:  # else the one who needs the ids may as well make them
-            self.job.over_ranges_here(self.plan, ranks, [Drain(self.source)], "tokenising")
+        self.tokenise(groups)
         corpora = [self._corpus(g) for g in groups]
         own = [self.keys[g.id] for g in groups]
         step = GroupEntropy(corpora, groups, own, self.limits.chunk_positions, budget)
@@ -136,12 +149,18 @@ class Pass:
             found[group.id] = value if value is not None else self._streamed(corpora[i], group, budget)
         return found
 
+    def tokenise(self, groups: Sequence[Group]) -> None:
+        """Make what the cache lacks of these groups' token ids."""
+        ranks = self.unread(name for files, _ in by_files(groups) for name in files)
+        if len(ranks) > 1:  # else the one who needs the ids may as well make them
+            self.job.over_ranges_here(self.plan, ranks, [Drain(self.source)], "tokenising")
+
     def _corpus(self, group: Group) -> Corpus:
         files = set(group.files)
         plan = Plan(tuple(p for p in self.plan.files if p.file.name in files))
         own = TokenSource(self.job.output, plan, self.job.reading, self.source.choice, True)
         name = f"features-{escaped(group.id)}"
-        source = KeptSource(own, self._filter, group)
+        source = KeptSource(own, self.filter)
         return Corpus(self.job.output, plan, self.job.reading, source, self.packing, name, self.limits)
 
     def _streamed(self, corpus: Corpus, group: Group, budget: Budget | None) -> dict[str, Any]:
@@ -174,13 +193,13 @@ def run(work: Pass, budget: Budget | None, is_budget_wanted: bool, replicates: i
     """
     found = work.stored()
     missing = [g for g in work.groups if g.id not in found]
-    found |= work.compute(missing, budget)
+    computing = work if work.values is None else Together(work, work.values, found)
+    found |= computing.compute(missing, budget)
     if budget is None and is_budget_wanted:
         least = min((f["num_tokens"] for f in found.values() if f["total_contexts"]), default=0)
         budget = Budget(round_down(least), replicates, work.job.options.seed) if least else None
     if budget is not None:
-        without = [g for g in work.groups if _lacks(found[g.id], budget)]
-        found |= work.compute(without, budget)
+        found |= computing.compute([g for g in work.groups if lacks(found[g.id], budget)], budget)
     return found
 
 
@@ -191,10 +210,6 @@ def round_down(tokens: int) -> int:
     """
     power: int = 10 ** (len(str(tokens)) - 1)
     return next(step * power for step in STEPS if step * power <= tokens)
-
-
-def _lacks(value: Mapping[str, Any], budget: Budget) -> bool:
-    return value["num_tokens"] >= budget.tokens and not is_budget_met(value.get("token_budget"), budget)
 
 
 def _parsed(data: bytes | None) -> dict[str, Any]:

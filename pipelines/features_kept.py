@@ -14,31 +14,29 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import xxhash
 
 from tagcorpus.errors import IncompleteError
-from tagcorpus.pipelines.model_table.groups import Group, Where
+from tagcorpus.pipelines.model_table.groups import Group, Values, values_of
 from tagcorpus.pipelines.plan import Plan, PlannedFile
-from tagcorpus.pipelines.sidecars import Instance, part_name
+from tagcorpus.pipelines.sidecars import Instance, part_name, read_part
 from tagcorpus.pipelines.storage import Folder
 
 EVERYONE = (1 << 64) - 1
-
-Bools = npt.NDArray[np.bool_]
 
 
 class Rows:
     """The rows of a range, of which some are chosen; they are asked for batch by batch, in order.
 
-    row int64 [n], sub int32 [n], chosen bool [n]; `where` names the range in messages.
+    row int64 [n], sub int32 [n], chosen bool [n], or what else is to be known of each row; `where` names the range in
+    messages.
     """
 
-    def __init__(self, row: npt.NDArray[Any], sub: npt.NDArray[Any], chosen: Bools, where: str) -> None:
+    def __init__(self, row: npt.NDArray[Any], sub: npt.NDArray[Any], chosen: npt.NDArray[Any], where: str) -> None:
         self.row, self.sub, self.chosen, self.where = row, sub, chosen, where
         self._at = 0
 
-    def next(self, row: npt.NDArray[Any], sub: npt.NDArray[Any]) -> Bools:
+    def next(self, row: npt.NDArray[Any], sub: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Which of the next documents are chosen. Raises IncompleteError where they are not these documents."""
         part = slice(self._at, self._at + len(row))
         if not (np.array_equal(self.row[part], row) and np.array_equal(self.sub[part], sub)):
@@ -47,22 +45,22 @@ class Rows:
         return self.chosen[part]
 
 
-def kept(output: Folder, filter_: Instance, planned: PlannedFile, k: int, where: Where | None = None) -> Rows:
-    """The rows of a range of which the filter's `is_kept` is true (a row that it failed on is not kept), and which belong to
-    a group, where it is not one of whole files."""
-    told = f"range {k} of {planned.file.name}"
+def kept(output: Folder, filter_: Instance, planned: PlannedFile, k: int) -> Rows:
+    """The rows of a range of which the filter's `is_kept` is true (a row that it failed on is not kept)."""
     table = _read(output, filter_.name, planned, k, ["row", "sub", "is_kept"])
     chosen = np.asarray(pc.fill_null(table["is_kept"], False).combine_chunks().to_numpy(zero_copy_only=False))
-    if where is not None:
-        values = _read(output, where.instance, planned, k, [where.column])[where.column]
-        mask = where.mask(values)
-        chosen = chosen & np.asarray(pa.chunked_array(mask).combine_chunks().to_numpy(zero_copy_only=False))
-    return Rows(table["row"].to_numpy(), table["sub"].to_numpy(), chosen, told)
+    return Rows(table["row"].to_numpy(), table["sub"].to_numpy(), chosen, f"range {k} of {planned.file.name}")
+
+
+def numbered(output: Folder, filter_: Instance, values: Values, planned: PlannedFile, k: int) -> Rows:
+    """The same; `chosen` is int32 [n]: the number of each row's group among these, -1 where it is in none or not kept."""
+    found = kept(output, filter_, planned, k)
+    numbers = values.numbers(_read(output, values.instance, planned, k, [values.column])[values.column])
+    return Rows(found.row, found.sub, np.where(found.chosen, numbers, np.int32(-1)), found.where)
 
 
 def _read(output: Folder, instance: str, planned: PlannedFile, k: int, columns: list[str]) -> pa.Table:
-    with output.open(part_name(instance, planned.file.name, k)) as file:
-        return pq.read_table(file, columns=columns, use_threads=False)
+    return read_part(output, part_name(instance, planned.file.name, k), columns)
 
 
 @dataclass(frozen=True)
@@ -85,11 +83,14 @@ class Choice:
             return found
         from tagcorpus.pipelines.counting.token_budget import places
 
-        chosen = np.zeros(len(found.row), bool)
         place = places(planned.file.name, found.row, found.sub, self.seed, 0)
-        for group in self._of(planned.file.name):
-            own = found if group.where is None else kept(self.output, self.filter_, planned, k, group.where)
-            chosen |= own.chosen & (place <= np.uint64(self.last[group.id]))
+        if (values := values_of(self.groups)) is not None:
+            own = numbered(self.output, self.filter_, values, planned, k)
+            last = np.array([self.last[g.id] for g in self.groups], np.uint64)
+            chosen = (own.chosen >= 0) & (place <= last[own.chosen])
+        else:
+            bounds = [np.uint64(self.last[g.id]) for g in self._of(planned.file.name)]
+            chosen = found.chosen & (place <= max(bounds)) if bounds else np.zeros(len(found.row), bool)
         return Rows(found.row, found.sub, chosen, found.where)
 
     def _of(self, file_name: str) -> list[Group]:
@@ -116,7 +117,13 @@ def choose(
     """All kept documents, or with `sample` so many of each group."""
     if sample is None:
         return Choice(output, filter_, groups)
-    last = {g.id: _last(list(_places(output, plan, filter_, g, seed)), sample) for g in groups}
+    values = values_of(groups)
+    if values is None:
+        found = {g.id: list(_places(output, plan, filter_, g, seed)) for g in groups}
+        last = {id_: _last(places, sample) for id_, places in found.items()}
+    else:
+        bounds = _last_of_each(output, plan, filter_, values, sample, seed)
+        last = {g.id: int(bound) for g, bound in zip(groups, bounds, strict=True)}
     return Choice(output, filter_, groups, seed, last)
 
 
@@ -124,10 +131,37 @@ def _places(output: Folder, plan: Plan, filter_: Instance, group: Group, seed: i
     from tagcorpus.pipelines.counting.token_budget import places
 
     for planned, k in group.ranges(plan):
-        found = kept(output, filter_, planned, k, group.where)
+        found = kept(output, filter_, planned, k)
         yield places(planned.file.name, found.row, found.sub, seed, 0)[found.chosen]
 
 
 def _last(found: Sequence[npt.NDArray[np.uint64]], sample: int) -> int:
     every = np.concatenate([np.zeros(0, np.uint64), *found])
     return int(np.partition(every, sample - 1)[sample - 1]) if len(every) > sample else EVERYONE
+
+
+def _last_of_each(
+    output: Folder, plan: Plan, filter_: Instance, values: Values, sample: int, seed: int
+) -> npt.NDArray[np.uint64]:
+    """uint64 [groups]: as `_last`, of the groups of a column. The first `sample` places of each group are held, and each
+    range is read once."""
+    from tagcorpus.pipelines.counting.token_budget import places
+
+    held = (np.zeros(0, np.int32), np.zeros(0, np.uint64))
+    sizes = np.zeros(len(values.values), np.int64)
+    for planned, k in plan.ranges:
+        found = numbered(output, filter_, values, planned, k)
+        is_in = found.chosen >= 0
+        number = np.concatenate([held[0], found.chosen[is_in]])
+        place = np.concatenate([held[1], places(planned.file.name, found.row, found.sub, seed, 0)[is_in]])
+        sizes += np.bincount(found.chosen[is_in], minlength=len(sizes))
+        order = np.lexsort((place, number))
+        number, place = number[order], place[order]
+        starts = np.searchsorted(number, number, side="left")
+        is_first = np.arange(len(number)) - starts < sample
+        held = (number[is_first], place[is_first])
+    bounds = np.full(len(sizes), EVERYONE, np.uint64)
+    ends = np.cumsum(np.minimum(sizes, sample)) - 1
+    is_cut = sizes > sample
+    bounds[is_cut] = held[1][ends[is_cut]]
+    return bounds

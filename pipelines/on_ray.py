@@ -1,5 +1,6 @@
 """Ranges on a Ray cluster: workers are actors, one CPU each, that load the pipeline once and run rank after rank.
 
+A worker stays from one pass of a run to the next: what it has imported, compiled and loaded, it has for the whole run.
 Workers have GPUs where `num_gpus` says so. Code travels as the explicit list of this package's folders, staged in a
 temporary folder; the working directory on the nodes is empty, so that nothing from the launcher's current folder shadows
 a package there. Before anything is computed, every node must show that it reads the input, sees what another node wrote
@@ -69,6 +70,7 @@ class Cluster:
         self._stage = tempfile.mkdtemp(prefix="tagcorpus-ray-")
         self._is_ours = False
         self._until_exit = contextlib.ExitStack()
+        self._idle: list[RaySlot] = []
 
     def __enter__(self) -> Cluster:
         # Ray prints what befalls nodes to stdout, where results go.
@@ -130,6 +132,7 @@ class Cluster:
         self._is_ours = True
 
     def __exit__(self, *_: object) -> None:
+        self.let_go()
         if self._is_ours:
             self.ray.shutdown()
         shutil.rmtree(self._stage, ignore_errors=True)
@@ -184,8 +187,15 @@ class Cluster:
                 )
 
     def slot(self, pipeline: Sequence[PipelineStep], world_size: int) -> RaySlot:
-        """A worker somewhere in the cluster."""
-        return RaySlot(self.ray, pickle.dumps((list(pipeline), world_size)), self._see, self.num_gpus)
+        """A worker somewhere in the cluster for one pass: one that has nothing to do, else a new one."""
+        found = self._idle.pop() if self._idle else RaySlot(self.ray, self._idle, self._see, self.num_gpus)
+        found.take(pickle.dumps((list(pipeline), world_size)))
+        return found
+
+    def let_go(self) -> None:
+        """End the workers that have nothing to do, and so give back their CPUs and GPUs."""
+        while self._idle:
+            self._idle.pop().end()
 
     def _see(self, is_up: bool) -> None:
         """A slot says whether its worker has started. While none has, say what the run waits for."""
@@ -211,20 +221,33 @@ class Cluster:
 
 
 class RaySlot:
-    """A worker that is an actor; when it or its node dies, a fresh one takes its place elsewhere."""
+    """A worker that is an actor; when it or its node dies, a fresh one takes its place elsewhere.
 
-    def __init__(self, ray: Any, payload: bytes, see: Callable[[bool], None], num_gpus: float = 0) -> None:
-        self._ray, self._payload, self._see = ray, ray.put(payload), see
+    idle  where it puts itself when a pass has ended well
+    """
+
+    def __init__(self, ray: Any, idle: list[RaySlot], see: Callable[[bool], None], num_gpus: float = 0) -> None:
+        self._ray, self._idle, self._see = ray, idle, see
         self._gpus = {"num_gpus": num_gpus} if num_gpus else {}
         self._beat = Beat()
         self._actor: Any = None
+        self._payload: Any = None
+        self._is_payload_known = False
+        self._running: Future[list[Any]] | None = None
         self.restart()
 
+    def take(self, payload: bytes) -> None:
+        """The next pass."""
+        self._payload, self._is_payload_known = self._ray.put(payload), False
+        self._beat = Beat()
+        self._asked = self._actor.beat.remote()  # an earlier answer would be of the pass before
+
     def restart(self) -> None:
-        self.close()
+        self.end()
         # Two threads: one runs ranges, the other answers how far it is.
         actor = self._ray.remote(num_cpus=1, **self._gpus, max_concurrency=2, max_restarts=0)(Worker)
-        self._actor = actor.remote(self._payload, storage.own_suffix())
+        self._actor = actor.remote(storage.own_suffix())
+        self._is_payload_known, self._running = False, None
         self._up = self._actor.beat.remote()
         self._asked = self._up
 
@@ -243,7 +266,9 @@ class RaySlot:
             else:
                 found.set_result(result)
 
-        self._actor.run.remote(rank).future().add_done_callback(answer)
+        payload = None if self._is_payload_known else self._payload
+        self._is_payload_known, self._running = True, found
+        self._actor.run.remote(rank, payload).future().add_done_callback(answer)
         return found
 
     def beat(self) -> Beat:
@@ -260,7 +285,16 @@ class RaySlot:
     def is_up(self) -> bool:
         return bool(self._ray.wait([self._up], timeout=0)[0])
 
-    def close(self, *_: object) -> None:
+    def close(self, kind: object, *_: object) -> None:
+        # One that has not started, or may still come to a rank that was taken back, is of no use to the next pass.
+        if kind is None and self.is_up() and (self._running is None or self._running.done()):
+            self._payload = None
+            self._idle.append(self)
+        else:
+            self.end()
+
+    def end(self) -> None:
+        """Kill the worker."""
         if self._actor is not None:
             with contextlib.suppress(Exception):
                 self._ray.kill(self._actor)
@@ -269,14 +303,17 @@ class RaySlot:
 class Worker:
     """What an actor runs. Exceptions go back as values: Ray would wrap them in text of its own."""
 
-    def __init__(self, payload: bytes, suffix: str) -> None:
-        self._payload = payload
+    def __init__(self, suffix: str) -> None:
+        self._payload = b""
         self._pipeline: Any = None
         self._pulse = Pulse()
         storage.set_suffix(suffix)
 
-    def run(self, rank: int) -> list[Any] | BaseException:
+    def run(self, rank: int, payload: bytes | None) -> list[Any] | BaseException:
+        """payload: the pipeline, with the first rank of a pass only."""
         try:
+            if payload is not None:
+                self._payload, self._pipeline = payload, None
             if self._pipeline is None:
                 self._pipeline = pickle.loads(self._payload)
             set_pulse(self._pulse)

@@ -6,7 +6,9 @@ and, last of all, the RangeEnd that proves the range was read to its end: withou
 
 from __future__ import annotations
 
+import contextlib
 import re
+import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -100,7 +102,7 @@ class Tag(PipelineStep):
     ) -> Iterator[TaggedBatch | RangeEnd]:
         at_once: int = getattr(self.instance.tagger, "concurrent_batches", 1)
         if at_once == 1:
-            return map(self._add, data)
+            return map(self._add_aside, data)
         return self._overlapping(data, at_once)
 
     def _overlapping(self, data: Iterable[TaggedBatch | RangeEnd], at_once: int) -> Iterator[TaggedBatch | RangeEnd]:
@@ -117,6 +119,11 @@ class Tag(PipelineStep):
             finally:
                 for future in flying:
                     future.cancel()
+
+    def _add_aside(self, item: TaggedBatch | RangeEnd) -> TaggedBatch | RangeEnd:
+        """What a tagger prints goes to stderr: stdout is for the run's result, which may be JSON."""
+        with contextlib.redirect_stdout(sys.stderr):
+            return self._add(item)
 
     def _add(self, item: TaggedBatch | RangeEnd) -> TaggedBatch | RangeEnd:
         if isinstance(item, RangeEnd) or self.instance.name not in item.wanted:

@@ -229,7 +229,7 @@ def test_other_values_for_an_id_are_an_error(tmp_path: Path) -> None:
 
 def test_what_is_no_feature_table_is_refused(tmp_path: Path) -> None:
     (tmp_path / "old.csv").write_text("id,char_len_mean\na,1\na,2\n")
-    with pytest.raises(InputError, match=r"missing_column.*duplicate_id.*check-features"):
+    with pytest.raises(InputError, match=r"missing_column.*\(const.* and \d+ more\).*duplicate_id.*check-features"):
         union(tmp_path, of("b"))
     with pytest.raises(InputError, match="--append-to: there is no file"):
         union(tmp_path, of("b"), to="nowhere.csv")

@@ -351,8 +351,17 @@ def test_no_substitute_that_is_not_named(done: Path, tmp_path: Path, monkeypatch
 def test_an_endpoint_is_asked_about_kept_documents_only(tmp_path: Path) -> None:
     with StubLLM(lambda call: answer("code" if "def " in call.text else NEGATIVE.get(call.stage, "web"))) as stub:
         given = {"base_url": stub.base_url, "llm_cache": "none", "backoff_seconds": 0.001}
-        with pytest.raises(BudgetError, match="more calls than --max-requests"):
-            features(EXAMPLES, tmp_path, domain={**given, "max_requests": 10})
+        advice = r"more calls than --max-requests .* of each model's generations with --set domain.sample=N"
+        with pytest.raises(BudgetError, match=advice):
+            features(EXAMPLES, tmp_path / "few", taggers=["domain"], domain={**given, "max_requests": 10})
+        few = {**given, "max_requests": 60}
+        with pytest.raises(BudgetError, match=r"of each model's generations: with --set domain\.sample=\d") as raised:
+            features(EXAMPLES, tmp_path / "few", taggers=["domain"], domain=few)
+        assert not stub.calls
+        sample = int(str(raised.value).partition("domain.sample=")[2].split()[0])
+        features(EXAMPLES, tmp_path / "few", taggers=["domain"], domain={**few, "sample": sample})
+        assert [len(v) for v in labelled(tmp_path / "few").values()] == [sample] * 3
+        stub.calls.clear()
         assert not stub.calls
         result = features(EXAMPLES, tmp_path, domain=given)
         assert any("29 documents to label" in m for m in result.messages)
@@ -488,6 +497,8 @@ def test_the_command_line(done: Path, tmp_path: Path) -> None:
     assert table.read_bytes() == (work / "features.csv").read_bytes() == (done / "features.csv").read_bytes()
     assert [g["id"] for g in ran.json()["summary"]["features"]["groups"]] == MODELS
     assert "3 models\n  harbour/coder-1b: " in ran.err
+    assert ran.err.count("3 files, 36 rows, 3 ranges") == 1
+    assert "\ndomains by fasttext:" in ran.err
     missing = invoke("run", "features", "--input", str(tmp_path / "nowhere"), "--output", str(tmp_path / "x"))
     assert missing.code == 2
     assert "no such file or folder" in missing.err

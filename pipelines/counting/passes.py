@@ -124,7 +124,7 @@ class Merge(PipelineStep):
             yield stored.meta["adds"]
             return
         drop_workspaces()  # what counting took, where it was in this process
-        merged, own = self._merged(interval)
+        merged, own = self.merged(interval)
         entropies = conditional_entropy(*merged, corpus.packing)
         adds = _adds(merged[1], entropies, corpus)
         if corpus.with_contexts:
@@ -133,12 +133,14 @@ class Merge(PipelineStep):
             write_values(sink, self._segments(entropies, own, interval), {"key": key, "adds": adds})
         yield adds
 
-    def _merged(self, interval: Interval) -> tuple[Counted, list[npt.NDArray[np.uint64] | None]]:
-        """All entries of the interval, and the contexts of every run (None for those that were too many to keep)."""
+    def merged(
+        self, interval: Interval, *, is_kept: bool = True
+    ) -> tuple[Counted, list[npt.NDArray[np.uint64] | None]]:
+        """All entries of the interval, and the contexts of every run (None for those that were too many to keep, and
+        without `is_kept` for all)."""
         merged: list[Counted] = []
         own: list[npt.NDArray[np.uint64] | None] = []
         held = 0
-        is_kept = True
         for file, i in self._all_runs():
             keys, counts = _read(self.corpus, file, i, interval)
             pulse().done(len(counts), keys.nbytes)

@@ -7,17 +7,19 @@ is computed here, and no document is read.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from tagcorpus.errors import ConfigError, InputError
+from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.plan import Plan, PlannedFile
-from tagcorpus.pipelines.sidecars import part_name
+from tagcorpus.pipelines.sidecars import part_name, read_part
 from tagcorpus.pipelines.storage import Folder
 
 # A column with more values than this is no grouping: perhaps an id.
@@ -35,11 +37,28 @@ class Where:
     column: str
     value: str | None
 
-    def mask(self, values: pa.ChunkedArray) -> pa.ChunkedArray:
-        """bool [rows], no nulls: of which rows that is so."""
-        if self.value is None:
-            return pc.is_null(values)
-        return pc.fill_null(pc.equal(pc.cast(values, pa.string()), self.value), False)
+
+@dataclass(frozen=True)
+class Values:
+    """The groups of one column, by number: group i is the rows whose `column` in the sidecar of `instance` is values[i]."""
+
+    instance: str
+    column: str
+    values: tuple[str | None, ...]
+
+    def numbers(self, found: pa.ChunkedArray) -> npt.NDArray[np.int32]:
+        """int32 [rows]: the number of each row's group; -1 where it is in none of them."""
+        known = pa.array(self.values, pa.string())
+        numbers = pc.index_in(pc.cast(found, pa.string()), value_set=known)
+        return np.asarray(pc.fill_null(numbers, -1).to_numpy(), np.int32)
+
+
+def values_of(groups: Sequence[Group]) -> Values | None:
+    """The column whose values these groups are, numbered in this order; None where they are not of one column."""
+    columns = {(g.where.instance, g.where.column) if g.where is not None else None for g in groups}
+    if len(columns) != 1 or (column := columns.pop()) is None:
+        return None
+    return Values(*column, tuple(g.where.value for g in groups if g.where is not None))
 
 
 @dataclass(frozen=True)
@@ -80,39 +99,51 @@ def by_level(plan: Plan, level: int) -> list[Group]:
     return [Group(name, tuple(found[name])) for name in sorted(found)]
 
 
-def by_column(output: Folder, plan: Plan, instance: str, column: str) -> list[Group]:
-    """A group for each value that a sidecar's column has, sorted; rows without one are a group called (none).
+def by_column(output: Folder, plan: Plan, instance: str, column: str, called: str = "") -> list[Group]:
+    """A group for each value that a sidecar's column has, sorted; rows without one are a group called (none). A value that
+    is empty, not printable or has spaces around it is called what it is in JSON. `called`: the column, in messages.
 
     Raises ConfigError for more than MOST_GROUPS values, InputError where a part is missing.
     """
     values: set[str] = set()
     has_missing = False
     for planned, k in plan.ranges:
-        name = part_name(instance, planned.file.name, k)
-        try:
-            with output.open(name) as file:
-                found = pq.read_table(file, columns=[column], use_threads=False)[column]
-        except FileNotFoundError as error:
-            raise InputError(f"{output}/{name} is missing: the run is incomplete, run it again") from error
+        found = read_part(output, part_name(instance, planned.file.name, k), [column])[column]
         values.update(pc.unique(pc.cast(found.drop_null(), pa.string())).to_pylist())
         has_missing |= found.null_count > 0
-        if len(values) > MOST_GROUPS:
-            raise ConfigError(
-                f"--group-by {column}: more than {MOST_GROUPS:,} values, each of which would be a row of the table; "
-                "name a column with few values, such as a source or a language"
-            )
+        check_number(called or column, len(values))
     if has_missing and WITHOUT_VALUE in values:
-        raise ConfigError(f"--group-by {column}: {WITHOUT_VALUE} is a value of it, and stands for rows without one")
+        raise ConfigError(
+            f"--group-by {called or column}: {WITHOUT_VALUE} is a value of it, and stands for rows without one"
+        )
     files = tuple(planned.file.name for planned in plan.files)
-    groups = [Group(value, files, Where(instance, column, value)) for value in sorted(values)]
+    groups = [Group(_as_id(value), files, Where(instance, column, value)) for value in sorted(values)]
     return groups + [Group(WITHOUT_VALUE, files, Where(instance, column, None))] * has_missing
+
+
+def _as_id(value: str) -> str:
+    """A value as the id of its group: as it is, or as JSON where a table could not have it for an id."""
+    return value if _is_id(value) else json.dumps(value)
+
+
+def _is_id(text: str) -> bool:
+    return bool(text) and text == text.strip() and text.isprintable()
+
+
+def check_number(column: str, n_values: int) -> None:
+    """Raise ConfigError for more values than there may be groups."""
+    if n_values > MOST_GROUPS:
+        raise ConfigError(
+            f"--group-by {column}: more than {MOST_GROUPS:,} values, each of which would be a row of the table; "
+            "name a column with few values, such as a source or a language"
+        )
 
 
 def check_ids(groups: Sequence[Group]) -> None:
     """Raise ConfigError for ids that a table cannot have: empty, twice, with spaces around them or control characters."""
     seen: set[str] = set()
     for group in groups:
-        if not group.id.strip() or group.id != group.id.strip() or not group.id.isprintable():
+        if not _is_id(group.id):
             raise ConfigError(f"{group.id!r} is no id for a row: empty, with spaces around it, or not printable")
         if group.id in seen:
             raise ConfigError(f"the id {group.id!r} stands for two groups; ids must be unique")
@@ -122,6 +153,11 @@ def check_ids(groups: Sequence[Group]) -> None:
 def entropy_name(group_id: str) -> str:
     """Where the output keeps a group's entropy: JSON with the keys of an entropy summary (docs/entropy.md)."""
     return f"summary/features/{escaped(group_id)}.entropy.json"
+
+
+def entropies_name(instance: str) -> str:
+    """The same of all groups of a column, in one file: JSON with `groups`, by id."""
+    return f"summary/features/{instance}.entropies.json"
 
 
 def escaped(group_id: str) -> str:

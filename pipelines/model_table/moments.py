@@ -43,9 +43,23 @@ class Moments:
         return found
 
     @classmethod
+    def of_each(cls, values: npt.NDArray[Any], sizes: npt.NDArray[np.int64]) -> list[Moments]:
+        """Of the first sizes[0] values, of the next sizes[1], and so on: sizes int64 [k], which add up to all values."""
+        values = values.astype(np.float64, copy=False)
+        ends = np.cumsum(sizes)
+        if not 0 < len(values) < _AT_ONCE or (counts := _small_counts(values)) is None:
+            return [cls.of(values[end - n : end]) for n, end in zip(sizes, ends, strict=True)]
+        found = [cls()] * len(sizes)
+        at = np.flatnonzero(sizes)
+        starts = ends[at] - sizes[at]
+        totals, squares = np.add.reduceat(counts, starts), np.add.reduceat(counts * counts, starts)
+        for i, n, total, square in zip(at, sizes[at].tolist(), totals.tolist(), squares.tolist(), strict=True):
+            found[i] = cls(n, total << _UNIT, square << 2 * _UNIT)
+        return found
+
+    @classmethod
     def _of(cls, values: npt.NDArray[np.float64]) -> Moments:
-        if float(np.abs(values).max()) <= _SMALL and np.array_equal(whole := np.rint(values), values):
-            counts = whole.astype(np.int64)  # as most columns are: the same, ten times as fast
+        if (counts := _small_counts(values)) is not None:
             return cls(len(values), int(counts.sum()) << _UNIT, int((counts * counts).sum()) << 2 * _UNIT)
         fractions, exponents = np.frexp(values)
         mantissas = np.ldexp(fractions, 53).astype(np.int64)
@@ -112,6 +126,13 @@ def root(numerator: int, denominator: int) -> float:
     shift += shift & 1
     quotient = (numerator << shift) // denominator if shift >= 0 else numerator // (denominator << -shift)
     return math.ldexp(float(math.isqrt(quotient)), -shift // 2)
+
+
+def _small_counts(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64] | None:
+    """Whole numbers that are not too large, as most columns' are: of these integers the same comes out ten times as fast."""
+    if float(np.abs(values).max()) <= _SMALL and np.array_equal(whole := np.rint(values), values):
+        return whole.astype(np.int64)
+    return None
 
 
 def _added(values: npt.NDArray[np.int64], place: npt.NDArray[Any]) -> int:

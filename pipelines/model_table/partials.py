@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -18,6 +19,8 @@ from tagcorpus.pipelines.model_table.groups import Group
 from tagcorpus.pipelines.model_table.moments import Moments
 from tagcorpus.pipelines.model_table.rows import KEYWORDS, SOURCES, Floats, RangeRows, Rows
 from tagcorpus.pipelines.sidecars import Instance
+
+Bools = npt.NDArray[np.bool_]
 
 
 @dataclass
@@ -35,13 +38,36 @@ class Partial:
     not_selected: int = 0
     failed: int = 0
 
-    def add_moments(self, stem: str, values: Floats) -> None:
-        self.moments[stem] = self.moments.get(stem, Moments()) + Moments.of(values)
+    def add_moments(self, stem: str, more: Moments) -> None:
+        self.moments[stem] = self.moments[stem] + more if stem in self.moments else more
 
-    def add_keywords(self, name: str, matches: Floats, characters: Floats) -> None:
-        more = (Moments.of(matches), Moments.of(characters), Moments.of(matches + characters))
-        a, b, c = self.keywords.get(name, (Moments(), Moments(), Moments()))
-        self.keywords[name] = (a + more[0], b + more[1], c + more[2])
+    def add_keywords(self, name: str, more: tuple[Moments, Moments, Moments]) -> None:
+        if name in self.keywords:
+            a, b, c = self.keywords[name]
+            more = (a + more[0], b + more[1], c + more[2])
+        self.keywords[name] = more
+
+
+class _Rows:
+    """The rows of several groups, group by group.
+
+    at      [m]: positions in the range
+    number  [m]: of the group, ascending
+    """
+
+    def __init__(self, each: Sequence[Rows], kept: Bools) -> None:
+        self.n = len(each)
+        self.at: Rows = np.concatenate([np.zeros(0, np.intp), *each])
+        self.number = np.repeat(np.arange(self.n), [len(own) for own in each])
+        self.kept = kept[self.at]
+
+    def counts(self, is_in: Bools) -> npt.NDArray[np.int64]:
+        """int64 [groups], of `is_in`, bool [m]."""
+        return np.bincount(self.number[is_in], minlength=self.n)
+
+    def moments(self, values: Floats, is_in: Bools) -> list[Moments]:
+        """Of each group, of the values, [m], that are in."""
+        return Moments.of_each(values[is_in], self.counts(is_in))
 
 
 def add_range(
@@ -50,52 +76,63 @@ def add_range(
     groups: Sequence[Group],
     partials: Mapping[str, Partial],
 ) -> None:
-    of = [(partials[group.id], rows.rows_of(group)) for group in groups]
-    for into, own in of:
-        kept = own[rows.kept[own]]
-        into.rows += len(own)
-        into.kept += len(kept)
-        into.removed += rows.removed(own)
+    each = rows.rows_of(groups)
+    into = [partials[group.id] for group in groups]
+    of = _Rows(each, rows.kept)
+    for one, own, kept in zip(into, each, of.counts(of.kept), strict=True):
+        one.rows += len(own)
+        one.kept += int(kept)
+    gone = ~of.kept
+    for at, number in zip(of.at[gone].tolist(), of.number[gone].tolist(), strict=True):
+        into[number].removed[rows.reasons[at]] += 1
     for role in instances:
         stems = {stem: column for stem, (r, column) in SOURCES.items() if r == role}
         if not stems:
             continue
         columns = rows.numbers(role, list(stems.values()))
         for stem, column in stems.items():
-            values = columns[column]
+            values = columns[column][of.at]
             is_there = ~np.isnan(values)
-            for into, own in of:
-                tagged = own[is_there[own]]
-                into.tagged[stem] += len(tagged)
-                into.add_moments(stem, values[tagged[rows.kept[tagged]]])
+            tagged, moments = of.counts(is_there), of.moments(values, is_there & of.kept)
+            for one, n, more in zip(into, tagged, moments, strict=True):
+                one.tagged[stem] += int(n)
+                one.add_moments(stem, more)
     if "keywords" in instances and "length" in instances:
-        _add_keywords(rows, of)
+        _add_keywords(rows, of, into)
     if "domain" in instances:
-        table, is_there = rows.texts("domain", ["prediction", "language", "stage"])
-        for into, own in of:
-            _add_labels(into, table.take(pa.array(own[rows.kept[own] & is_there[own]])))
+        _add_labels(rows, of, into)
 
 
-def _add_keywords(rows: RangeRows, of: Sequence[tuple[Partial, Rows]]) -> None:
+def _add_keywords(rows: RangeRows, of: _Rows, into: Sequence[Partial]) -> None:
     """Pooled over documents that have both figures."""
     columns = rows.numbers("keywords", list(KEYWORDS.values()))
-    characters = rows.numbers("length", ["char_len"])["char_len"]
+    characters = rows.numbers("length", ["char_len"])["char_len"][of.at]
     for name, column in KEYWORDS.items():
-        matches = columns[column]
-        is_there = rows.kept & ~np.isnan(matches) & ~np.isnan(characters)
-        for into, own in of:
-            pooled = own[is_there[own]]
-            into.add_keywords(name, matches[pooled], characters[pooled])
+        matches = columns[column][of.at]
+        is_in = of.kept & ~np.isnan(matches) & ~np.isnan(characters)
+        more = (of.moments(values, is_in) for values in (matches, characters, matches + characters))
+        for one, found in zip(into, zip(*more, strict=True), strict=True):
+            one.add_keywords(name, found)
 
 
-def _add_labels(into: Partial, table: pa.Table) -> None:
-    is_asked = pc.fill_null(pc.not_equal(table["stage"], NOT_SELECTED), True)
-    asked = table.filter(is_asked)
-    into.not_selected += table.num_rows - asked.num_rows
-    table = asked.filter(pc.is_valid(asked["prediction"]))
-    into.failed += asked.num_rows - table.num_rows
-    for pair in pc.value_counts(table["prediction"]).to_pylist():
-        into.labels[pair["values"]] += pair["counts"]
-    is_counted = pc.invert(pc.is_in(table["prediction"], pa.array(LEFT_OUT)))
-    is_english = pc.fill_null(pc.equal(table["language"], "en"), False)
-    into.english += pc.sum(pc.and_(is_counted, is_english)).as_py() or 0
+def _add_labels(rows: RangeRows, of: _Rows, into: Sequence[Partial]) -> None:
+    table, is_there = rows.texts("domain", ["prediction", "language", "stage"])
+    is_in = of.kept & is_there[of.at]
+    is_asked = is_in & _bools(pc.fill_null(pc.not_equal(table["stage"], NOT_SELECTED), True))[of.at]
+    is_labelled = is_asked & _bools(pc.is_valid(table["prediction"]))[of.at]
+    is_counted = _bools(pc.invert(pc.is_in(table["prediction"], pa.array(LEFT_OUT))))[of.at]
+    is_english = _bools(pc.fill_null(pc.equal(table["language"], "en"), False))[of.at]
+    told = (is_in & ~is_asked, is_asked & ~is_labelled, is_labelled & is_counted & is_english)
+    for one, not_selected, failed, english in zip(into, *map(of.counts, told), strict=True):
+        one.not_selected += int(not_selected)
+        one.failed += int(failed)
+        one.english += int(english)
+    labels = pc.fill_null(table["prediction"], "").combine_chunks().dictionary_encode()
+    names = labels.dictionary.to_pylist()
+    place = of.number * max(len(names), 1) + labels.indices.to_numpy()[of.at]
+    for key, n in zip(*np.unique(place[is_labelled], return_counts=True), strict=True):
+        into[key // len(names)].labels[names[key % len(names)]] += int(n)
+
+
+def _bools(values: pa.ChunkedArray) -> Bools:
+    return np.asarray(values.to_numpy(), bool)

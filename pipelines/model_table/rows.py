@@ -6,7 +6,6 @@ a part does not have count as not tagged; rows that the filter's part does not h
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -15,13 +14,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from tagcorpus.errors import InputError
 from tagcorpus.pipelines.model_table.columns import RATIOS, STEMS
-from tagcorpus.pipelines.model_table.groups import Group, Where
+from tagcorpus.pipelines.model_table.groups import Group, values_of
 from tagcorpus.pipelines.plan import PlannedFile
-from tagcorpus.pipelines.sidecars import Instance, part_name
+from tagcorpus.pipelines.sidecars import Instance, part_name, read_part
 from tagcorpus.pipelines.storage import Folder
 
 FILTER = "repetition"
@@ -74,19 +72,30 @@ class RangeRows:
         found: npt.NDArray[np.bool_] = pc.fill_null(table["is_kept"], False).to_numpy()
         return found
 
-    def removed(self, rows: Rows) -> Counter[str]:
-        """Why rows among these are not kept, with how many."""
-        gone = rows[~self.kept[rows]]
-        if not len(gone):
-            return Counter()
+    @cached_property
+    def reasons(self) -> list[str]:
+        """[n]: why a row is not kept, one that is kept included (whose reason means nothing)."""
+        if FILTER not in self._instances:
+            return [NO_VERDICT] * self.n
         _, table = self._part(self._instances[FILTER].name, ["reason"])
-        return Counter(r or NO_VERDICT for r in table["reason"].take(pa.array(gone)).to_pylist())
+        return [reason or NO_VERDICT for reason in table["reason"].to_pylist()]
 
-    def rows_of(self, group: Group) -> Rows:
-        """Which rows are the group's, by position here, ascending."""
-        if group.where is None:
-            return np.arange(self.n)
-        return np.flatnonzero(self._mask(group.where))
+    def rows_of(self, groups: Sequence[Group]) -> list[Rows]:
+        """Which rows are each group's, by position here, ascending. Groups of one column take one look at it."""
+        found = [np.arange(self.n) if g.where is None else np.zeros(0, np.intp) for g in groups]
+        of_column: dict[tuple[str, str], list[int]] = {}
+        for i, group in enumerate(groups):
+            if group.where is not None:
+                of_column.setdefault((group.where.instance, group.where.column), []).append(i)
+        for (instance, column), at in of_column.items():
+            values = values_of([groups[i] for i in at])
+            assert values is not None
+            numbers = values.numbers(self._joined(instance, [column])[0][column])
+            order = np.argsort(numbers, kind="stable")
+            bounds = np.searchsorted(numbers[order], np.arange(len(at) + 1))
+            for i, start, end in zip(at, bounds[:-1], bounds[1:], strict=True):
+                found[i] = order[start:end]
+        return found
 
     def numbers(self, role: str, columns: Sequence[str]) -> dict[str, Floats]:
         """float64 [n] of each column; NaN where there is no finite number."""
@@ -96,11 +105,6 @@ class RangeRows:
     def texts(self, role: str, columns: Sequence[str]) -> tuple[pa.Table, npt.NDArray[np.bool_]]:
         """The columns as they are, and bool [n]: which rows the sidecar has at all."""
         return self._joined(self._instances[role].name, columns)
-
-    def _mask(self, where: Where) -> npt.NDArray[np.bool_]:
-        table, _ = self._joined(where.instance, [where.column])
-        found: npt.NDArray[np.bool_] = where.mask(table[where.column]).to_numpy(zero_copy_only=False)
-        return found
 
     def _joined(self, instance: str, columns: Sequence[str]) -> tuple[pa.Table, npt.NDArray[np.bool_]]:
         keys = self._base[0]
@@ -120,15 +124,7 @@ class RangeRows:
     def _part(self, instance: str, columns: Sequence[str]) -> tuple[npt.NDArray[np.int64], pa.Table]:
         """(key of every row, these columns)."""
         name = part_name(instance, self._planned.file.name, self._k)
-        try:
-            with self._output.open(name) as file:
-                table = pq.read_table(file, columns=["row", "sub", *columns], use_threads=False)
-        except FileNotFoundError as error:
-            raise InputError(f"{self._output}/{name} is missing: the run is incomplete, run it again") from error
-        except pa.ArrowException as error:
-            raise InputError(
-                f"{self._output}/{name} is damaged ({error}): remove it and run the pipeline again, which makes it anew"
-            ) from error
+        table = read_part(self._output, name, ["row", "sub", *columns])
         row: npt.NDArray[Any] = table["row"].to_numpy() - self._planned.ranges[self._k].first_row
         # A range has fewer rows than 2^32, and `sub` fits 31 bits.
         return (row << 31) + table["sub"].to_numpy().astype(np.int64), table.select(columns)

@@ -16,7 +16,7 @@ from typing import Any
 from tagcorpus.errors import InputError
 from tagcorpus.pipelines.domain import LEFT_OUT, percentages
 from tagcorpus.pipelines.model_table.columns import DOMAINS, STEMS, Stem, extended_columns, numeric_columns
-from tagcorpus.pipelines.model_table.groups import Group, entropy_name
+from tagcorpus.pipelines.model_table.groups import Group, entropies_name, entropy_name, values_of
 from tagcorpus.pipelines.model_table.intervals import around, wilson
 from tagcorpus.pipelines.model_table.medians import medians_of
 from tagcorpus.pipelines.model_table.moments import Moments, ratio, ratio_error
@@ -29,7 +29,7 @@ from tagcorpus.pipelines.storage import Folder
 MIN_KEPT_SHARE = 0.5
 # What the keyword ratios are per.
 PER_CHARACTERS = 100_000
-# Up to so many rows a column is read into memory for its medians, 8 bytes each; beyond, it is read four times.
+# Of so many rows the values of a column are in memory at once for its medians, 8 bytes each.
 KEPT_ROWS = 4_000_000
 BY_RULE = "one value for all generations has no deviation"
 
@@ -67,25 +67,28 @@ def statistics(
     instances  by role, a tagger's name as in SOURCES, keywords, domain, and at least the filter or another one; a role that is not
                there leaves its columns empty
     absent     why a role, or `entropy`, is not there: what the reason of its columns says
-    kept_rows  up to so many rows, the values of a column are held in memory for its medians
+    kept_rows  of so many rows the values of a column are held in memory for its medians
     Raises InputError where a part is missing or does not fit the others.
     """
     absent = absent or {}
     partials = {group.id: Partial() for group in groups}
     by_range: dict[tuple[str, int], tuple[PlannedFile, int, list[Group]]] = {}
+    of_files: dict[tuple[str, ...], list[Group]] = {}
     for group in groups:
-        for planned, k in group.ranges(plan):
-            by_range.setdefault((planned.file.name, k), (planned, k, []))[2].append(group)
+        of_files.setdefault(group.files, []).append(group)
+    for alike in of_files.values():
+        for planned, k in alike[0].ranges(plan):
+            by_range.setdefault((planned.file.name, k), (planned, k, []))[2].extend(alike)
     for planned, k, of in by_range.values():
         add_range(RangeRows(output, planned, k, instances), instances, of, partials)
     medians: dict[str, dict[str, float]] | None = None
     if is_extended:
-        rows = sum(planned.ranges[k].rows for planned, k, _ in by_range.values())
         ranges = [(RangeRows(output, planned, k, instances), of) for planned, k, of in by_range.values()]
-        medians = medians_of(ranges, instances, is_held=rows <= kept_rows)
+        medians = medians_of(ranges, instances, kept_rows=kept_rows)
     found = []
+    entropies: Mapping[str, dict[str, Any]] = {} if "entropy" in absent else _entropies(output, groups)
     for group in groups:
-        entropy = None if "entropy" in absent else _entropy(output, group)
+        entropy = entropies.get(group.id)
         further = None if medians is None else medians.get(group.id, {})
         found.append(
             _row(group, partials[group.id], instances, entropy, Fraction(str(min_kept_share)), absent, further)
@@ -93,15 +96,26 @@ def statistics(
     return found
 
 
-def _entropy(output: Folder, group: Group) -> dict[str, Any] | None:
-    data = output.read(entropy_name(group.id))
+def _entropies(output: Folder, groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
+    """What is published of the groups' entropies, by id."""
+    values = values_of(groups)
+    if values is not None:
+        every = _json(output, entropies_name(values.instance)) or {}
+        found: dict[str, dict[str, Any]] = every.get("groups", {})
+        return found
+    each = {group.id: _json(output, entropy_name(group.id)) for group in groups}
+    return {group_id: value for group_id, value in each.items() if value is not None}
+
+
+def _json(output: Folder, name: str) -> dict[str, Any] | None:
+    data = output.read(name)
     if data is None:
         return None
     try:
         found: dict[str, Any] = json.loads(data)
     except ValueError as error:
         raise InputError(
-            f"{output}/{entropy_name(group.id)} is damaged: remove it and run the pipeline again, which makes it anew"
+            f"{output}/{name} is damaged: remove it and run the pipeline again, which makes it anew"
         ) from error
     return found
 

@@ -59,11 +59,17 @@ class There:
         return os.path.basename(self.path)
 
 
+def _first(places: Sequence[str]) -> str:
+    """The first of a finding's places, and how many there are besides."""
+    more = f" and {len(places) - SHOWN:,} more" if len(places) > SHOWN else ""
+    return f" ({', '.join(places[:SHOWN])}{more})" if places else ""
+
+
 def read_there(path: str) -> There:
     """Raises InputError for a file that is no feature table."""
     table = read_table(path, OPTION)
     if errors := [f for f in check(table) if f.severity == "error"]:
-        told = "; ".join(f"{f.check}: {f.found}" for f in errors[:SHOWN])
+        told = "; ".join(f"{f.check}: {f.found}{_first(f.where)}" for f in errors[:SHOWN])
         raise InputError(f"{OPTION} {path}: {told}. `tagcorpus check-features {path}` has all; mend it first")
     ids = table.texts(ID)
     rows = {m: dict(zip(table.header, row.cells, strict=True)) for m, row in zip(ids, table.rows, strict=True)}

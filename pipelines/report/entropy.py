@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote
 
@@ -9,7 +10,7 @@ from tagcorpus.pipelines.report.folder import Output, json_object
 from tagcorpus.pipelines.report.html import Cell, Section, chart, figures, number, percent, table, text
 
 LISTED = 10
-_OF_MODEL = ".entropy.json"
+_OF_MODEL, _OF_COLUMN = ".entropy.json", ".entropies.json"
 _ESTIMATES = (
     ("plug_in", "plug-in (as counted)"),
     ("miller_madow", "Miller-Madow"),
@@ -37,12 +38,10 @@ def visible(context: str) -> str:
 def _by_model(output: Output) -> str:
     """Of a run of `features`: the figures of every row of its table."""
     rows = []
-    for name in output.folder.files("summary/features"):
-        s = json_object(output.folder, name)
-        if not name.endswith(_OF_MODEL) or "mean_corpus_entropy" not in s:
+    for model, s in _entropies(output):
+        if "mean_corpus_entropy" not in s:
             continue
         estimates, budget = s.get("estimates", {}), s.get("token_budget", {})
-        model = unquote(name.removeprefix("summary/features/").removesuffix(_OF_MODEL))
         means = (_bits(s["mean_corpus_entropy"]), _bits(s["weighted_mean_entropy"]), _bits(estimates.get("chao_shen")))
         rows.append(
             (model, number(s["num_tokens"]), *means, percent(estimates.get("coverage_entries")), _at_budget(budget))
@@ -55,6 +54,16 @@ def _by_model(output: Output) -> str:
         "amounts of text compare at an equal budget only.</p>"
         + table("Bigram entropy by model", header, rows, range(1, 7))
     )
+
+
+def _entropies(output: Output) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Those of models, a file each, and those of the groups of a column, in one file."""
+    for name in output.folder.files("summary/features"):
+        found = json_object(output.folder, name)
+        if name.endswith(_OF_MODEL):
+            yield unquote(name.removeprefix("summary/features/").removesuffix(_OF_MODEL)), found
+        elif name.endswith(_OF_COLUMN):
+            yield from found.get("groups", {}).items()
 
 
 def _at_budget(budget: dict[str, Any]) -> str:
