@@ -5,7 +5,8 @@ Texts say what is to go wrong (`!raise!`, `!die!`, ...). This file must not impo
 Where PLUGIN_EVENTS is set, every file operation below PLUGIN_ROOT and every batch is an event that is written to that
 file (only those on paths with PLUGIN_ONLY in them, if that is set), and event number PLUGIN_KILL_AT kills, with signal
 9, what PLUGIN_KILL says: `group`, `launcher`, or `self`, whichever process it is in. So a run can be killed between any two things that it does to the disk,
-at a place that a seed decides.
+at a place that a seed decides. PLUGIN_ONLY may be several such parts of paths, with | between them: each has a count and a
+file of its own, PLUGIN_EVENTS with -1, -2, ... for all but the first.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -32,25 +33,32 @@ FILE_EVENTS = ("open", "os.rename", "os.remove", "os.mkdir")
 
 
 def _watch_events() -> None:
+    events, parts = os.environ["PLUGIN_EVENTS"], os.environ.get("PLUGIN_ONLY", "").split("|")
+    watching = [_watch(only, events, f"{events}-{i}" if i else events) for i, only in enumerate(parts)]
+    Marks.on_batch = staticmethod(lambda: [happened("batch", "/batch") for happened in watching])
+
+
+def _watch(only: str, events: str, file: str) -> Callable[[str, str], None]:
+    """events: what the files begin with. Returns what takes down an event, by name and path below PLUGIN_ROOT."""
     root = os.environ["PLUGIN_ROOT"]
-    only = os.environ.get("PLUGIN_ONLY", "")
     kill_at = int(os.environ.get("PLUGIN_KILL_AT", "0"))
-    events = os.environ["PLUGIN_EVENTS"]
     launcher = int(os.environ.setdefault("PLUGIN_LAUNCHER", str(os.getpid())))
 
     def event(name: str, arguments: tuple[Any, ...]) -> None:
         if name not in FILE_EVENTS or not isinstance(arguments[0], str) or not arguments[0].startswith(root):
             return
-        happened(name, arguments[1] if name == "os.rename" else arguments[0])
+        path = arguments[1] if name == "os.rename" else arguments[0]
+        if not path.startswith((f"{root}/plugins", events)):
+            happened(name, path[len(root) :])
 
     def happened(name: str, path: str) -> None:
-        if only not in path[len(root) :] or path.startswith((f"{root}/plugins", events)):
+        if only not in path:
             return
-        log = os.open(events, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        log = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         # Two processes that write at once would both read the size after the second, and no one would be the first.
         fcntl.flock(log, fcntl.LOCK_EX)
         # Records of one size, so that the size of the file is the number of events so far, in all processes.
-        os.write(log, f"{name} {path[len(root) :]}".encode()[:99].ljust(99) + b"\n")
+        os.write(log, f"{name} {path}".encode()[:99].ljust(99) + b"\n")
         n_events = os.fstat(log).st_size // 100
         os.close(log)
         if n_events == kill_at:
@@ -59,7 +67,7 @@ def _watch_events() -> None:
             os.kill(os.getpid() if os.environ["PLUGIN_KILL"] == "self" else launcher, signal.SIGKILL)
 
     sys.addaudithook(event)
-    Marks.on_batch = staticmethod(lambda: happened("batch", f"{root}/batch"))
+    return happened
 
 
 @dataclass(frozen=True)

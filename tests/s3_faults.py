@@ -38,13 +38,9 @@ class Fault:
     part_of_path: str
     act: Callable[[Answer], None]
     times: int = 1
-    after: int = 0  # so many are let through first
 
     def takes(self, asked: Asked) -> bool:
         if asked.method != self.method or self.part_of_path not in asked.path or self.times <= 0:
-            return False
-        if self.after > 0:
-            self.after -= 1
             return False
         self.times -= 1
         return True

@@ -1,12 +1,16 @@
 """Slurm without Slurm: sbatch, squeue and scancel are scripts that write down what they are asked; array tasks and finish
-job are then run by hand, from the scripts that were submitted."""
+job are then run by hand: from the scripts that were submitted, or, seconds sooner, what these call in this process."""
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import io
 import json
 import os
 import re
+import shlex
+import signal
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +22,7 @@ from click.testing import CliRunner
 from plugins import Ended, ended, jsonl, tree
 
 from tagcorpus.cli import main
+from tagcorpus.pipelines import slurm_tasks
 
 SBATCH = """#!/bin/sh
 n=$(($(ls {jobs}/*.script 2>/dev/null | wc -l) + 1))
@@ -89,6 +94,30 @@ class Slurm:
 
     def work(self, job: int, task: int | None = None, **environment: str) -> Ended:
         return ended(self.start(job, task, **environment))
+
+    def call(self, job: int, task: int | None = None, **environment: str) -> Ended:
+        """What the job's script runs, in this process."""
+        command = shlex.split(self.script(job).splitlines()[-1])
+        assert command[:-2][-3:] == ["-P", "-m", slurm_tasks.__name__]
+        more = {} if task is None else {"SLURM_ARRAY_TASK_ID": str(task), "RUN_OFFSET": "0"}
+        kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)}
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            patch.chdir("/")  # nothing may depend on it
+            for name, value in {**more, **environment}.items():
+                patch.setenv(name, value)
+            try:
+                code = slurm_tasks.main(*command[-2:])
+            finally:
+                for number, handler in kept.items():
+                    signal.signal(number, handler)
+        return Ended(code, out.getvalue(), err.getvalue())
+
+    def call_tasks(self, job: int) -> None:
+        """The last one first."""
+        for task in reversed(range(self.n_tasks(job))):
+            done = self.call(job, task)
+            assert done.code == 0, done.err
 
     def all_tasks(self, job: int) -> None:
         """Two at a time, the last ones first."""

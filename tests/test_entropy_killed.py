@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from plugins import SCRIPT, Corpus, Ended, empty_corpus, ended, known_here, tree
+from slurm_commands import invoke
 
 __all__ = ["empty_corpus", "known_here"]  # fixtures
 
@@ -37,11 +38,15 @@ def text_corpus(corpus: Corpus) -> Corpus:
     return corpus
 
 
-def run(corpus: Corpus, output: Path, workers: int = 2, env: dict[str, str] | None = None) -> Ended:
+def arguments(corpus: Corpus, output: Path, workers: int = 2) -> list[str]:
     options = {"shard_bytes": 1500, "interval_entries": 60, "max_quarantined": 100, "ngram": 2, "workers": workers}
     sets = [a for k, v in options.items() for a in ("--set", f"{k}={v}")]
+    return ["run", "entropy", "-i", str(corpus.root / "data"), "-o", str(output), *sets]
+
+
+def run(corpus: Corpus, output: Path, env: dict[str, str]) -> Ended:
     process = subprocess.Popen(
-        [SCRIPT, "run", "entropy", "-i", str(corpus.root / "data"), "-o", str(output), *sets],
+        [SCRIPT, *arguments(corpus, output)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -53,11 +58,9 @@ def run(corpus: Corpus, output: Path, workers: int = 2, env: dict[str, str] | No
 
 
 def killing(corpus: Corpus, which: str, only: str, at: int) -> dict[str, str]:
-    events = str(corpus.root / f"events-{which}-{at}-{only.replace('/', '_')}")
-    root = str(corpus.root)
     return {
-        "PLUGIN_ROOT": root,
-        "PLUGIN_EVENTS": events,
+        "PLUGIN_ROOT": str(corpus.root),
+        "PLUGIN_EVENTS": str(corpus.root / f"events-{which}-{at}-{only.replace('/', '_')}"),
         "PLUGIN_ONLY": only,
         "PLUGIN_KILL": which,
         "PLUGIN_KILL_AT": str(at),
@@ -66,29 +69,30 @@ def killing(corpus: Corpus, which: str, only: str, at: int) -> dict[str, str]:
 
 def test_killed_in_every_pass(text: Corpus) -> None:
     undisturbed = text.root / "undisturbed"
-    assert run(text, undisturbed, workers=1).code == 0
+    assert invoke(*arguments(text, undisturbed, workers=1)).code == 0
     wanted = tree(undisturbed, *ROOMS)
     rng = random.Random(11)
     killed = text.root / "killed"
     for only, reach in PASSES.values():
-        result = run(text, killed, env=killing(text, "group", only, rng.randint(2, reach)))
+        result = run(text, killed, killing(text, "group", only, rng.randint(2, reach)))
         assert result.code == -signal.SIGKILL, result.err
     for path in killed.rglob(".*.tmp"):
         os.utime(path, (path.stat().st_mtime - 90_000,) * 2)
-    last = run(text, killed)
+    last = invoke(*arguments(text, killed))
     assert last.code == 0, last.err
     assert tree(killed, *ROOMS) == wanted
     assert not list(killed.rglob(".*.tmp"))
 
     # Whoever opens a temporary file there is a worker: it dies, and another does its range again.
-    for where in (
+    passes = (
         "/spill/entropy-2gram/a.jsonl/.",
         "/spill/entropy-2gram.merged/.",
         "/attributes/entropy-2gram/b.jsonl/.",
-    ):
-        output = text.root / f"worker-{len(where)}"
-        env = killing(text, "self", where, 2)
-        result = run(text, output, env=env)
-        assert result.code == 0, result.err
-        assert Path(env["PLUGIN_EVENTS"]).stat().st_size > 200  # it died at the second, and others came after it
-        assert tree(output, *ROOMS) == wanted
+    )
+    output = text.root / "worker"
+    env = killing(text, "self", "|".join(passes), 2) | {"PLUGIN_EVENTS": str(text.root / "events-worker")}
+    result = run(text, output, env)
+    assert result.code == 0, result.err
+    for file in ("events-worker", "events-worker-1", "events-worker-2"):
+        assert (text.root / file).stat().st_size > 200  # it died at the second, and others came after it
+    assert tree(output, *ROOMS) == wanted

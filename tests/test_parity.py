@@ -70,19 +70,20 @@ class Place:
         done = invoke("run", self.pipeline, *sets, *more)
         assert done.code == 0, done.err
 
-    def on_ray(self, output: str) -> None:
+    def on_ray(self, output: str, workers: int = 2) -> None:
         """Begun, not ended: see `ended_on_ray`."""
-        self.ray.send(self.pipeline, **self.options(output))
+        self.ray.send(self.pipeline, **{**self.options(output), "workers": workers})
 
     def ended_on_ray(self) -> None:
         assert self.ray.answer() == 0
 
     def on_slurm(self, output: str, tasks: int) -> None:
+        """Two tasks at a time in processes of their own; one task, and the finish job, in this process."""
         job = len(list(self.slurm.jobs.glob("*.script"))) + 1
         self.local(output, 1, "--executor", "slurm", "--set", f"slurm.max_array={tasks}")
         assert self.slurm.n_tasks(job) == tasks
-        self.slurm.all_tasks(job)
-        done = self.slurm.work(job + 1)
+        (self.slurm.all_tasks if tasks > 1 else self.slurm.call_tasks)(job)
+        done = self.slurm.call(job + 1)
         assert done.code == 0, done.err
 
     def published(self, output: str) -> dict[str, bytes]:
@@ -104,32 +105,30 @@ def test_same_bytes_everywhere(
     pipeline: str, corpus: Path, ray: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = Place(pipeline, corpus, tmp_path, ray, pretend(tmp_path, monkeypatch))
-    place.on_ray("ray")  # meanwhile, the others
+    # Meanwhile, the others. The nodes have a cache of kernels of their own, and two workers would both compile all those
+    # of entropy; what is resumed there below has two.
+    place.on_ray("ray", workers=1 if pipeline == "entropy" else 2)
     place.local("one", 1)
     wanted = place.published("one")
     assert wanted.keys() >= {f"summary/{'entropy-2gram' if pipeline == 'entropy' else pipeline}.json"}
     assert any(name.startswith("quarantine") for name in wanted)
     assert any(name.startswith("filtered/") for name in wanted) == (pipeline == "filter")
     assert ("predicted_domains.csv" in wanted) == (pipeline == "domain")
-    for workers in (2, 4):
-        place.local(str(workers), workers)
-        assert place.published(str(workers)) == wanted
+    place.local("here", 3)
+    assert place.published("here") == wanted
     place.on_slurm("slurm", tasks=2)
     assert place.published("slurm") == wanted
     place.ended_on_ray()
     assert place.published("ray") == wanted
 
-    # Begun in one place, resumed in another.
-    place.take_away("2")
-    place.on_ray("2")
-    place.take_away("4", is_odd=True)
-    place.on_slurm("4", tasks=1)
-    assert place.published("4") == wanted
-    place.take_away("slurm")
-    place.local("slurm", 1)
-    assert place.published("slurm") == wanted
+    # Begun in one place, resumed in the next one.
+    place.take_away("here")
+    place.on_ray("here")
     place.take_away("ray", is_odd=True)
-    place.local("ray", 2)
+    place.on_slurm("ray", tasks=1)
     assert place.published("ray") == wanted
+    place.take_away("slurm")
+    place.local("slurm", 2)
+    assert place.published("slurm") == wanted
     place.ended_on_ray()
-    assert place.published("2") == wanted
+    assert place.published("here") == wanted

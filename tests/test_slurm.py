@@ -113,7 +113,7 @@ def test_environment_of_another_python(corpus: Slurm) -> None:
 def test_tasks_are_runs_of_neighbours_and_cover_what_is_missing(corpus: Slurm) -> None:
     corpus.launch("--set", "slurm.max_array=4")
     ranges = len(json.loads((corpus.out / "plan/a.jsonl.json").read_text())["ranges"])
-    assert corpus.work(1, 0).code == 0
+    assert corpus.call(1, 0).code == 0
     first = {p.name for p in corpus.out.glob("attributes/marks/a.jsonl/*.parquet")}
     assert first == {f"part-{k:05d}.parquet" for k in range(len(first))}
     assert 0 < len(first) < ranges
@@ -121,9 +121,9 @@ def test_tasks_are_runs_of_neighbours_and_cover_what_is_missing(corpus: Slurm) -
     launched = corpus.launch("--set", "slurm.max_array=1000", "--json")
     assert launched.json()["summary"]["slurm"]["ranges"] == corpus.n_tasks(3)
     before = {p: p.stat().st_mtime_ns for p in corpus.out.rglob("*.parquet")}
-    corpus.all_tasks(3)
+    corpus.call_tasks(3)
     assert {p: p.stat().st_mtime_ns for p in before} == before
-    assert corpus.work(4).code == 0
+    assert corpus.call(4).code == 0
     assert everything(corpus.out) == corpus.local()
 
 
@@ -136,15 +136,15 @@ def test_task_with_several_cpus_and_a_worker_that_dies(slurm: Slurm, tmp_path: P
     assert done.code == 0, done.err
     assert "2 workers" in done.err
     assert deaths.read_text() == "-1"
-    assert slurm.work(2).code == 0
+    assert slurm.call(2).code == 0
 
 
 def test_finish_names_what_is_missing_and_the_same_command_completes_it(corpus: Slurm) -> None:
     corpus.launch("--set", "slurm.max_array=5")
     for task in range(corpus.n_tasks(1)):
         if task != 1:
-            assert corpus.work(1, task).code == 0
-    finished = corpus.work(2)
+            assert corpus.call(1, task).code == 0
+    finished = corpus.call(2)
     assert finished.code == 4
     assert "2 of 10 ranges are missing: range 2 of a.jsonl, range 3 of a.jsonl. Logs are in" in finished.err
     assert "the same command submits what is missing" in finished.err
@@ -153,8 +153,8 @@ def test_finish_names_what_is_missing_and_the_same_command_completes_it(corpus: 
     assert corpus.ledger()["exit_code"] == 4
     corpus.launch()
     assert corpus.n_tasks(3) == 2
-    corpus.all_tasks(3)
-    assert corpus.work(4).code == 0
+    corpus.call_tasks(3)
+    assert corpus.call(4).code == 0
     assert everything(corpus.out) == corpus.local()
 
 
@@ -162,8 +162,8 @@ def test_finish_says_why_a_task_failed(slurm: Slurm) -> None:
     for name, text in {"a": "!llm!", "b": "fine", "c": "!tagger!"}.items():
         slurm.write(f"{name}.jsonl", [text])
     slurm.launch()
-    assert [slurm.work(1, task).code for task in range(slurm.n_tasks(1))] == [4, 0, 1]
-    finished = slurm.work(2)
+    assert [slurm.call(1, task).code for task in range(slurm.n_tasks(1))] == [4, 0, 1]
+    finished = slurm.call(2)
     assert finished.code == 1
     assert re.search(r"2 array tasks failed; on \S+: my model is gone \(7\)", finished.err)
     assert "the same command" not in finished.err
@@ -171,17 +171,17 @@ def test_finish_says_why_a_task_failed(slurm: Slurm) -> None:
 
 def test_task_that_slurm_starts_again_goes_on(corpus: Slurm) -> None:
     corpus.launch("--set", "slurm.max_array=1")
-    assert corpus.work(1, 0).code == 0
+    assert corpus.call(1, 0).code == 0
     parts = sorted(corpus.out.rglob("*.parquet"))
     parts[0].unlink()
     kept = {
         p: p.stat().st_mtime_ns for p in parts[1:] if p.name != parts[0].name or p.parent.name != parts[0].parent.name
     }
-    again = corpus.work(1, 0, SLURM_RESTART_COUNT="1")
+    again = corpus.call(1, 0, SLURM_RESTART_COUNT="1")
     assert again.code == 0
     assert ": 1 range, 1 worker" in again.err
     assert {p: p.stat().st_mtime_ns for p in kept} == kept
-    assert corpus.work(2).code == 0
+    assert corpus.call(2).code == 0
     assert everything(corpus.out) == corpus.local()
 
 
@@ -204,12 +204,12 @@ def test_task_that_is_told_to_end(slurm: Slurm, number: signal.Signals, cpus: in
     assert temporary(slurm.out) == []
     parts = {p: p.stat().st_mtime_ns for p in slurm.out.rglob("*.parquet")}
     assert parts
-    finished = slurm.work(2)
+    finished = slurm.call(2)
     assert finished.code == 4
     assert "Slurm ended it before its end" in finished.err
     slurm.launch()
-    slurm.all_tasks(3)
-    assert slurm.work(4).code == 0
+    slurm.call_tasks(3)
+    assert slurm.call(4).code == 0
     assert {p: p.stat().st_mtime_ns for p in parts} == parts
     assert everything(slurm.out) == slurm.local()
 
@@ -217,7 +217,7 @@ def test_task_that_is_told_to_end(slurm: Slurm, number: signal.Signals, cpus: in
 def test_begun_here_and_finished_there_and_the_other_way(corpus: Slurm) -> None:
     assert corpus.command(taggers="length").code == 0
     corpus.launch("--set", "slurm.max_array=2")
-    assert corpus.work(1, 1).code == 0
+    assert corpus.call(1, 1).code == 0
     assert corpus.command().code == 0  # local: what task 0 left undone
     assert everything(corpus.out) == corpus.local()
 
@@ -230,7 +230,7 @@ def test_nothing_left_to_compute(corpus: Slurm) -> None:
     launched = corpus.launch()
     assert "nothing is left to compute; submitted finish job 1" in launched.err
     assert corpus.arguments(1)[:-1] == ["--export=ALL"]
-    assert corpus.work(1).code == 0
+    assert corpus.call(1).code == 0
     assert everything(corpus.out) == done
 
 
@@ -246,8 +246,8 @@ def test_overwrite_computes_all_and_removes_nothing_first(corpus: Slurm) -> None
         assert {p: p.stat().st_mtime_ns for p in corpus.out.rglob("*.parquet")}.keys() == before.keys()
         for task in tasks:
             # Started again or not: older parts are no reason to skip a range.
-            assert corpus.work(job, task, SLURM_RESTART_COUNT=str(task)).code == 0
-        finished = corpus.work(job + 1)
+            assert corpus.call(job, task, SLURM_RESTART_COUNT=str(task)).code == 0
+        finished = corpus.call(job + 1)
         if len(tasks) == 1:
             assert finished.code == 4
             assert re.search(r"5 of 10 ranges are missing: range \d of", finished.err)
@@ -259,9 +259,9 @@ def test_overwrite_computes_all_and_removes_nothing_first(corpus: Slurm) -> None
 def test_input_that_changes_after_the_launch(slurm: Slurm) -> None:
     slurm.write("a.jsonl", ["one"])
     slurm.launch()
-    slurm.all_tasks(1)
+    slurm.call_tasks(1)
     slurm.write("a.jsonl", ["another"])
-    finished = slurm.work(2)
+    finished = slurm.call(2)
     assert finished.code == 4
     assert "1 of 1 ranges are missing" in finished.err
     assert not (slurm.out / "summary").exists()
@@ -274,7 +274,7 @@ def test_filter_by_a_condition_has_nothing_to_compute(corpus: Slurm) -> None:
         assert corpus.command(taggers="length", output=output).code == 0
     assert corpus.command(*condition, pipeline="filter", output=corpus.root / "local").code == 0
     assert corpus.launch(*condition, pipeline="filter").code == 0
-    assert corpus.work(1).code == 0
+    assert corpus.call(1).code == 0
     assert everything(corpus.out) == everything(corpus.root / "local")
 
 
@@ -284,8 +284,8 @@ def test_limit_and_relative_paths(corpus: Slurm, monkeypatch: pytest.MonkeyPatch
     slurm = ["--executor", "slurm", "--set", "slurm.max_array=2", "-o", "all.csv", "--work", "out"]
     assert CliRunner().invoke(main, [*fixed, *slurm]).exit_code == 0
     (corpus.root / "data/new.jsonl").write_text("too late for this run\n")
-    corpus.all_tasks(1)
-    assert corpus.work(2).code == 0
+    corpus.call_tasks(1)
+    assert corpus.call(2).code == 0
     assert CliRunner().invoke(main, [*fixed, "-o", "local.csv", "--work", "local"]).exit_code == 0
     assert Path("all.csv").read_bytes() == Path("local.csv").read_bytes()
     assert everything(corpus.out) == everything(corpus.root / "local")
@@ -426,7 +426,7 @@ def test_sbatch_refuses(corpus: Slurm, refused: str) -> None:
 def test_node_that_does_not_see_the_input(corpus: Slurm) -> None:
     corpus.launch("--set", "slurm.max_array=1")
     (corpus.root / "data").rename(corpus.root / "elsewhere")
-    done = corpus.work(1, 0)
+    done = corpus.call(1, 0)
     assert done.code == 2
     assert re.search(r"node \S+ does not see the input \S+: it must lie in a folder that all nodes share", done.err)
     assert not list(corpus.out.rglob("*.parquet"))
@@ -435,7 +435,7 @@ def test_node_that_does_not_see_the_input(corpus: Slurm) -> None:
 def test_node_that_does_not_see_the_output(corpus: Slurm) -> None:
     corpus.launch("--set", "slurm.max_array=1")
     corpus.out.rename(corpus.root / "elsewhere")
-    for done in (corpus.work(1, 0), corpus.work(2)):
+    for done in (corpus.call(1, 0), corpus.call(2)):
         assert done.code == 2
         assert re.search(r"is not there on node \S+: the output must be a folder that all nodes share", done.err)
     assert not corpus.out.exists()
@@ -456,13 +456,13 @@ def test_status_of_what_is_submitted(slurm: Slurm) -> None:
         slurm.write(f"{name}.jsonl", [text])
     slurm.launch()
     for task in (0, 1):
-        slurm.work(1, task)
+        slurm.call(1, task)
     told = CliRunner().invoke(main, ["status", str(slurm.out)]).stdout
     assert re.search(r"marks +1 of 3 ", told)
     assert "on Slurm: tag, since" in told
     assert "array job 1: 2 of 3 tasks ended, 1 of them with an error" in told
     assert "the endpoint kept failing" in told
-    slurm.work(2)
+    slurm.call(2)
     told = CliRunner().invoke(main, ["status", str(slurm.out)]).stdout
     assert "on Slurm" not in told
     assert "exit 4" in told

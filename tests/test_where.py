@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
@@ -16,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from slurm_commands import invoke
 
 import tagcorpus
 from tagcorpus.errors import ConfigError, InputError, TagcorpusError
@@ -257,7 +259,9 @@ def follow(told: str, folder: Path) -> None:
     for command in told.partition("First ")[2].split("; then "):
         words = shlex.split(command)
         assert words[0] == "tagcorpus"
-        subprocess.run([COMMAND, *words[1:]], cwd=folder, check=True, capture_output=True)
+        with contextlib.chdir(folder):
+            done = invoke(*words[1:], "--workers", "1")
+        assert done.code == 0, done.err
 
 
 def test_the_command_that_makes_a_column(tmp_path: Path) -> None:
@@ -481,13 +485,14 @@ def test_one_rule_at_a_time(corpus: Path) -> None:
 def test_from_the_command_line(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", docs(20))
     tag(path, tmp_path / "out", "length,tokens", shard_bytes=64 << 20)
-    command = [COMMAND, "run", "filter", "-i", str(path), "--output", str(tmp_path / "out")]
-    done = subprocess.run([*command, "--where", "ttr > 0.7"], capture_output=True, text=True, check=True)
-    assert "(by ttr > 0.7)" in done.stdout
-    done = subprocess.run([*command, "--where", "tr > 0.7"], capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert done.stderr.startswith("tagcorpus: unknown column 'tr'")
-    assert done.stdout == ""
+    command = ["run", "filter", "-i", str(path), "--output", str(tmp_path / "out")]
+    done = invoke(*command, "--where", "ttr > 0.7")
+    assert done.code == 0, done.err
+    assert "(by ttr > 0.7)" in done.out
+    done = invoke(*command, "--where", "tr > 0.7")
+    assert done.code == 2
+    assert done.err.startswith("tagcorpus: unknown column 'tr'")
+    assert done.out == ""
 
 
 def test_without_duckdb(tmp_path: Path) -> None:
