@@ -127,12 +127,22 @@ def one_thread(torch: Any, device: Any) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def identity(model: str, revision: str | None) -> dict[str, str | None]:
+def identity(tagger: str, model: str, revision: str | None) -> dict[str, str | None]:
     """What decides the model, for a fingerprint: a local directory by the digest of its files, a model of the hub by its
-    name and revision."""
+    name and revision. ConfigError where it can be neither, so that a run learns that before it reads."""
     path = Path(model)
     if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise ConfigError(
+                f"{tagger}.model={model!r} must be a directory with a model of transformers (config.json, weights, tokenizer); "
+                "there is no config.json in it"
+            )
         return {"model": _directory_digest(path), "revision": None}
+    if model.startswith((".", "/", "~")) or model.count("/") > 1:
+        raise ConfigError(
+            f"{tagger}.model must be a local directory or the name of a model on the Hugging Face hub; there is no directory "
+            f"{model!r}"
+        )
     return {"model": model, "revision": revision or "main"}
 
 

@@ -12,8 +12,6 @@ from tagcorpus.errors import ConfigError, TagcorpusError
 from tagcorpus.taggers._syntax_statistics import Parse
 
 INSTALL = "pip install 'tagcorpus[parse]'"
-# So much text at a time: enough to fill a parser's batches, and some 100 MB of its objects.
-GROUP_CHARACTERS = 200_000
 # CLD2's code, and what parsers call that language.
 _OTHER_CODES = {"iw": "he", "jw": "jv", "no": "nb", "zh": "zh-hans", "zh-Hant": "zh-hant"}
 
@@ -36,10 +34,13 @@ def parser_code(language: str, known: Collection[str]) -> str | None:
     return next((c for c in (language, _OTHER_CODES.get(language)) if c in known), None)
 
 
-def parse_groups(texts: Sequence[str], parse: Callable[[Sequence[str]], Sequence[Parsed]]) -> list[Parsed]:
-    """Parse in groups of bounded size; one that fails is halved, down to the document that is to blame."""
+def parse_groups(
+    texts: Sequence[str], parse: Callable[[Sequence[str]], Sequence[Parsed]], characters: int
+) -> list[Parsed]:
+    """Parse in groups of so many characters, or of one longer document; one that fails is halved, down to the document that
+    is to blame."""
     found: list[Parsed] = []
-    for group in _groups(texts):
+    for group in _groups(texts, characters):
         left = [group]
         while left:
             part = left.pop()
@@ -57,10 +58,10 @@ def parse_groups(texts: Sequence[str], parse: Callable[[Sequence[str]], Sequence
     return found
 
 
-def _groups(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+def _groups(texts: Sequence[str], characters: int) -> Iterator[Sequence[str]]:
     start, size = 0, 0
     for end, text in enumerate(texts):
-        if size and size + len(text) > GROUP_CHARACTERS:
+        if size and size + len(text) > characters:
             yield texts[start:end]
             start, size = end, 0
         size += len(text)

@@ -8,6 +8,7 @@ models: it has their checksums.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -19,12 +20,22 @@ from tagcorpus.taggers._syntax_models import Parsed, digest, installed, parse_gr
 from tagcorpus.taggers._syntax_statistics import Parse
 from tagcorpus.taggers._syntax_trees import Constituents, Dependencies
 
+# Parsed together: enough to fill Stanza's own batches, and some 100 MB of its objects.
+GROUP_CHARACTERS = 200_000
 NEEDED = ("tokenize", "pos", "depparse")
 WANTED = (*NEEDED, "mwt", "lemma", "constituency")
+# Stanza looks for mail and web addresses from each character of such a run on to its end: 10,000 characters take more than a
+# second, ten times as many a hundred times as long.
+MAX_RUN = 10_000
+_RUNS = (re.compile(r"[a-z0-9!#$%&'*+/=?^_`{|}~.-]+"), re.compile("[a-zA-Z0-9]+"))
 
 
 class SentenceTooLong(Exception):
     """A sentence of more than max_sentence_words: parsing takes memory by the square of its length."""
+
+
+class WordTooLong(Exception):
+    """More than MAX_RUN letters, digits or marks with nothing between them: Stanza takes time by the square of their number."""
 
 
 class StanzaModels:
@@ -105,8 +116,16 @@ class StanzaModels:
     def parse(self, language: str, texts: Sequence[str]) -> list[Parsed]:
         """Documents of one language. TaggerError where its models cannot be loaded."""
         pipeline = self._pipeline(language)
+        runs = [_longest_run(text) for text in texts]
+        fitting = [text for text, n in zip(texts, runs, strict=True) if n <= MAX_RUN]
         with _one_thread(pipeline.device):
-            return parse_groups(texts, lambda group: self._parse(pipeline, group))
+            found = iter(parse_groups(fitting, lambda group: self._parse(pipeline, group), GROUP_CHARACTERS))
+        return [
+            next(found)
+            if n <= MAX_RUN
+            else WordTooLong(f"{n:,} letters, digits or marks in a row, more than {MAX_RUN:,}")
+            for n in runs
+        ]
 
     def _parse(self, pipeline: Any, texts: Sequence[str]) -> list[Parsed]:
         import stanza
@@ -159,6 +178,12 @@ class StanzaModels:
                 raise TaggerError(f"Stanza's models of {code!r} in {self.folder} cannot be loaded: {told}") from error
             self._pipelines[language].lang = code
         return self._pipelines[language]
+
+
+def _longest_run(text: str) -> int:
+    if len(text) <= MAX_RUN:
+        return 0
+    return max((len(match[0]) for run in _RUNS for match in run.finditer(text)), default=0)
 
 
 def walk(tree: Any) -> tuple[list[str], list[str | None], list[int]]:

@@ -105,9 +105,7 @@ def row(parse: Parse, lists: bool) -> tuple[Any, ...]:
 def dependency_statistics(to_head: Sequence[int], to_root: Sequence[int]) -> tuple[float | None, ...]:
     """Median, 90th percentile (numpy linear), maximum of the first; median, mean, maximum of the second. None of nothing."""
     heads, roots = np.asarray(to_head, np.int64), np.asarray(to_root, np.int64)
-    of_heads = (
-        (float(np.median(heads)), float(np.percentile(heads, 90)), int(heads.max())) if heads.size else [None] * 3
-    )
+    of_heads = (*np.percentile(heads, (50, 90)).tolist(), int(heads.max())) if heads.size else [None] * 3
     of_roots = (float(np.median(roots)), float(roots.mean()), int(roots.max())) if roots.size else [None] * 3
     return (*of_heads, *of_roots)
 

@@ -170,15 +170,16 @@ def _read_tree(line: str) -> tuple[list[str], list[str | None], list[int]]:
             pieces.append(token)
             before = "w"
     if labels:
-        raise ValueError(f"{len(labels)} brackets are never closed")
+        raise ValueError(f"{len(labels)} brackets are never closed: one tree a line")
     if root not in ROOTS:
         depths = [d + 1 for d in depths]
     return words, tags, depths
 
 
 def _lines(text: str) -> Iterator[str]:
-    """Lines that end with a line feed and with nothing else: a word may hold any other separator. One at a time."""
-    start = 0
+    """Lines that end with a line feed and with nothing else: a word may hold any other separator. One at a time. What a
+    file's first bytes may be, a byte order mark, is none of the first line."""
+    start = len(text) - len(text.removeprefix("\ufeff"))
     while start <= len(text):
         end = text.find("\n", start)
         end = len(text) if end < 0 else end

@@ -122,7 +122,7 @@ class CausalEntropy(Parameters):
 
     @cached_property
     def _identity(self) -> dict[str, str | None]:
-        return hf.identity(self.model, self.revision)
+        return hf.identity("lm_entropy", self.model, self.revision)
 
     @cached_property
     def _loaded(self) -> LoadedModel:

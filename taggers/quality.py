@@ -2,7 +2,7 @@
 
 By default HuggingFaceTB/fineweb-edu-classifier, whose one output is the raw score of educational value, made for 0 to 5 and
 not clipped. A model with several classes is asked for the probability of one of them. The text goes through the model's own
-tokenizer as it is (text that spells a special token is that token), and what does not fit its positions is cut off at the end.
+tokenizer as it is (text that spells a special token is that token), and what does not fit its positions is cut off (at the end, unless the tokenizer says otherwise).
 
 Documents of like length share a forward pass. Which ones do depends on the batch of documents and the device alone, so that
 equal input gives equal bytes on one kind of machine; other company, another device or another torch moves a score in
@@ -31,6 +31,9 @@ DEFAULT_MAX_TOKENS = 512
 TOKENS_PER_PASS = {"cpu": 512}
 """On a CPU, padding and caches that overflow soon cost more than a larger matrix product saves (docs/quality.md)."""
 TOKENS_PER_PASS_ELSEWHERE = 32_768
+
+MAX_PADDING_SHIFT, MAX_PADDING_SHIFT_16_BIT = 1e-4, 0.1
+"""By how much a score may move when its text is padded; in 16 bits it moves a little with every change of the batch."""
 
 _MAX_SCORE = 5
 _SOURCE = "the model in quality.model; fineweb-edu-classifier is of the FineWeb datasets (arXiv 2406.17557)"
@@ -61,7 +64,7 @@ class Quality(Parameters):
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     device: str = "auto"
 
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     columns: ClassVar[pa.Schema] = columns_from(
         _SOURCE,
         column("edu_classifier", pa.float64(), "the model's raw output, or the probability of the class", "score"),
@@ -94,7 +97,7 @@ class Quality(Parameters):
 
     @cached_property
     def _identity(self) -> dict[str, str | None]:
-        return hf.identity(self.model, self.revision)
+        return hf.identity("quality", self.model, self.revision)
 
     @cached_property
     def _loaded(self) -> LoadedClassifier:
@@ -111,8 +114,9 @@ class LoadedClassifier:
         self._told = f"{parameters.model!r} in {parameters.dtype}"
         self._label = _label(self._model.config, parameters)
         self._max_tokens = _max_tokens(self._tokenizer, self._model.config, parameters)
-        # Without padding, documents cannot share a pass.
+        # Without padding, or where it moves the score, documents cannot share a pass.
         self._has_padding = None not in (self._tokenizer.pad_token_id, self._model.config.pad_token_id)
+        self._has_padding = self._has_padding and self._is_padding_harmless(parameters.dtype)
 
     def scores(
         self, texts: list[str], max_tokens_per_batch: int | None = None
@@ -127,10 +131,20 @@ class LoadedClassifier:
                 found[together] = self._forward([encoded[d] for d in together])
         return found
 
+    def _is_padding_harmless(self, dtype: str) -> bool:
+        """Some networks mix padding into what they read (FNet), or look for their answer at the wrong end of it."""
+        rows = [self._encoded(text) for text in ("A short text.", "A longer text, of several words. " * 3)]
+        if not all(row["input_ids"] for row in rows):
+            return False
+        with hf.one_thread(self._torch, self._device), self._torch.inference_mode():
+            alone, together = self._forward(rows[:1])[0], self._forward(rows)[0]
+        return bool(abs(alone - together) <= (MAX_PADDING_SHIFT if dtype == "float32" else MAX_PADDING_SHIFT_16_BIT))
+
     def _encoded(self, text: str) -> dict[str, list[int]]:
         """What the model takes, cut to its length. Of a long text only a beginning is tokenised, which ends with a word,
         as a rule far behind the last token that counts: tokenizers take words one by one."""
-        length = _CHARS_PER_TOKEN * self._max_tokens
+        is_beginning = self._tokenizer.truncation_side == "right"
+        length = _CHARS_PER_TOKEN * self._max_tokens if is_beginning else len(text)
         while True:
             cut = _END_OF_WORD.search(text, length)
             end = cut.start() if cut else len(text)
@@ -201,7 +215,8 @@ def _max_tokens(tokenizer: Any, config: Any, parameters: Quality) -> int:
     # A tokenizer that was not told how much the model takes says 10 to the 30.
     told = tokenizer.model_max_length if tokenizer.model_max_length < 10**9 else None
     positions = getattr(config.get_text_config(), "max_position_embeddings", None)
-    most = int(min(known)) if (known := [n for n in (told, positions) if n]) else DEFAULT_MAX_TOKENS
+    # XLNet, whose positions have no end, says -1.
+    most = int(min(known)) if (known := [n for n in (told, positions) if n and n > 0]) else DEFAULT_MAX_TOKENS
     if parameters.max_tokens is None:
         # Some models keep a few of their positions for themselves.
         return most if told else min(most, DEFAULT_MAX_TOKENS)

@@ -55,7 +55,8 @@ class Syntax(Parameters):
     max_chars: int = 1_000_000
     max_sentence_words: int = 1_000
 
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
+    status_columns: ClassVar[tuple[str, ...]] = ("parse_status", "parser_language")
 
     def __post_init__(self) -> None:
         for name in ("max_chars", "max_sentence_words"):
@@ -112,8 +113,8 @@ class Syntax(Parameters):
         return [name.strip() for name in self.languages.split(",") if name.strip()]
 
     def tag(self, batch: DocumentBatch) -> pa.RecordBatch:
-        """Raises MalformedParse, DocumentTooLong, SentenceTooLong, or whatever a parser does, for a document that cannot be parsed:
-        its row is then quarantined. ConfigError or TaggerError for a parser that cannot work at all."""
+        """Raises MalformedParse, DocumentTooLong, SentenceTooLong, WordTooLong, or whatever a parser does, for a document that cannot
+        be parsed: its row is then quarantined. ConfigError or TaggerError for a parser that cannot work at all."""
         asked = (self.backend, self.models, self.language, self.languages, self.max_chars, self.max_sentence_words)
         parses = batch.view(("syntax", *asked), self._parses)
         rows = [row(_parse_or_raise(p), self.lists) for p in parses]

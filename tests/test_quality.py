@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import shutil
 from collections.abc import Callable
@@ -140,6 +141,41 @@ def test_the_probability_of_one_of_several_labels(tmp_path: Path) -> None:
 def test_a_model_that_knows_no_padding(tmp_path: Path) -> None:
     name = build(tmp_path, pad_token_id=None)
     assert scores(Quality(name), TEXTS) == pytest.approx(plain(name, TEXTS)[:, 0].tolist(), abs=1e-4)
+
+
+def test_a_tokenizer_that_cuts_at_the_beginning(model: str, tmp_path: Path) -> None:
+    shutil.copytree(model, tmp_path, dirs_exist_ok=True)
+    file = tmp_path / "tokenizer_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"truncation_side": "left"}))
+    texts = [*TEXTS, "the fox " * 900 + "quick brown " * 20]
+    wanted = plain(str(tmp_path), texts)[:, 0].tolist()
+    assert scores(Quality(str(tmp_path)), texts) == pytest.approx(wanted, abs=1e-4)
+    assert wanted[-1] != pytest.approx(scores(Quality(model), texts[-1:])[0], abs=1e-2)
+
+
+def test_a_model_whose_positions_have_no_end(model: str, tmp_path: Path) -> None:
+    """XLNet says -1, and its tokenizer here says nothing. It looks at the last token, and so must not be padded behind it, as
+    this tokenizer does."""
+    import torch
+    import transformers
+
+    shutil.copytree(model, tmp_path, dirs_exist_ok=True)
+    file = tmp_path / "tokenizer_config.json"
+    file.write_text(json.dumps({k: v for k, v in json.loads(file.read_text()).items() if k != "model_max_length"}))
+    torch.manual_seed(5)
+    sizes: dict[str, Any] = {
+        "vocab_size": 100,
+        "d_model": 32,
+        "n_layer": 1,
+        "n_head": 2,
+        "d_inner": 32,
+        "num_labels": 1,
+    }
+    config: Any = transformers.XLNetConfig(**sizes, pad_token_id=0)
+    network: Any = transformers.XLNetForSequenceClassification(config)
+    network.save_pretrained(tmp_path)
+    wanted = plain(str(tmp_path), TEXTS[:5], max_length=512)[:, 0].tolist()
+    assert scores(Quality(str(tmp_path)), TEXTS[:5]) == pytest.approx(wanted, abs=1e-4)
 
 
 def test_a_sentence_encoder_of_real_size(tmp_path: Path) -> None:
@@ -306,6 +342,14 @@ def test_a_directory_without_a_model(tmp_path: Path) -> None:
         scores(Quality(str(tmp_path)), ["some text"])
 
 
+@pytest.mark.parametrize("name", ["./models/edu", "/models/edu", "~/edu", "models/of/mine"])
+def test_what_cannot_be_a_model_is_told_before_anything_is_read(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=rf"^quality\.model must be a local directory .* no directory '{name}'$"):
+        Quality(name).fingerprint()
+    with pytest.raises(ConfigError, match=r"there is no config\.json in it$"):
+        Quality(str(tmp_path)).fingerprint()
+
+
 def test_the_default_model_out_of_reach_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """With what HF_HUB_OFFLINE=1 sets when huggingface_hub is imported; a process of its own would take seconds."""
     pytest.importorskip("transformers", reason="needs the extra [hf]")
@@ -348,7 +392,7 @@ class FakeRay:
 def test_workers_on_ray_ask_for_their_gpus(num_gpus: float, wanted: float | None) -> None:
     ray = FakeRay()
     see: Callable[[bool], None] = lambda _: None  # noqa: E731
-    slot = RaySlot(ray, b"", see, num_gpus)
+    slot = RaySlot(ray, [], see, num_gpus)
     slot.restart()
     assert [(a["num_cpus"], a.get("num_gpus")) for a in ray.asked] == [(1, wanted)] * 2
 

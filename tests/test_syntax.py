@@ -27,6 +27,7 @@ from tagcorpus.pipelines.sidecars import Instance
 from tagcorpus.pipelines.steps import Tag, TaggedBatch
 from tagcorpus.taggers import DocumentBatch, load
 from tagcorpus.taggers._syntax_models import installed, parse_groups, parser_code
+from tagcorpus.taggers._syntax_spacy import _parsed as parsed_by_spacy
 from tagcorpus.taggers._syntax_stanza import walk
 from tagcorpus.taggers._syntax_statistics import SCHEMA, Parse, row
 from tagcorpus.taggers._syntax_trees import Constituents, Dependencies, MalformedParse, read_conllu, read_trees
@@ -144,7 +145,13 @@ def trees_with(depths: list[int], sentence_words: list[int]) -> str:
 
 
 def test_what_conllu_counts_and_what_not() -> None:
-    for text in (CONLLU, CONLLU.replace("\n", "\r\n"), "\n\n" + CONLLU.rstrip("\n"), CONLLU + "\n \n\n"):
+    for text in (
+        CONLLU,
+        CONLLU.replace("\n", "\r\n"),
+        "\n\n" + CONLLU.rstrip("\n"),
+        CONLLU + "\n \n\n",
+        "\ufeff" + CONLLU,
+    ):
         found = parsed(text)
         assert found["words"] == ["Vamos", "nos", "a", "el", "mar"]
         assert found["upos"] == ["VERB", "PRON", "ADP", "DET", "NOUN"]
@@ -333,8 +340,19 @@ def test_a_run_over_documents_with_parses(tmp_path: Path) -> None:
     (bad,) = lines(next((tmp_path / "out" / "quarantine").rglob("part-*.jsonl")))
     assert (bad["row"], bad["reason"]) == (1, "tagger:syntax:MalformedParse")
     assert "conllu: line 1 must have 10 columns" in bad["message"]
-    summary = (tmp_path / "out" / "summary" / "tag.json").read_text()
-    assert '"no_parse"' in summary
+    # Of each status, how many; the row in quarantine has none.
+    statuses = [None, "constituency_only", "no_parse", "parsed"]
+    counted = [{"parse_status": s, "parser_language": None, "documents": 1} for s in statuses]
+    assert json.loads(Path(result.ledger).read_text())["statuses"] == {"syntax": counted}
+    assert json.loads((tmp_path / "out/summary/tag.json").read_text())["instances"]["syntax"]["statuses"] == counted
+
+
+def test_a_run_without_any_parse_says_so(tmp_path: Path) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"text": "a"}\n{"text": "b"}\n')
+    out = str(tmp_path / "out")
+    result = tagcorpus.run("tag", input=source, output=out, taggers=["syntax"], syntax={"backend": "parsed"})
+    assert result.messages == ["syntax has no value for any document: 2 with parse_status no_parse"]
 
 
 # Parameters, models, batches
@@ -381,12 +399,12 @@ def test_one_bad_document_does_not_spoil_its_batch() -> None:
 
     texts = [f"text {i}" for i in range(40)]
     texts[7] = texts[23] = "bad"
-    found = parse_groups(texts, parse)
+    found = parse_groups(texts, parse, 200_000)
     assert [getattr(p, "language", None) for p in found] == [None if t == "bad" else t for t in texts]
     assert [str(found[i]) for i in (7, 23)] == ["odd text"] * 2
     assert len(asked) < 30
     asked.clear()
-    parse_groups(["x" * 150_000, "x" * 60_000, "", "y"], parse)
+    parse_groups(["x" * 150, "x" * 60, "", "y"], parse, 200)
     assert asked == [1, 3]
 
 
@@ -395,7 +413,7 @@ def test_a_parser_that_cannot_work_at_all() -> None:
         raise TaggerError(f"no, not {len(texts)}")
 
     with pytest.raises(TaggerError):
-        parse_groups(["a", "b"], parse)
+        parse_groups(["a", "b"], parse, 10)
 
 
 def through_step(tagger: Any, texts: list[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -476,6 +494,16 @@ def test_what_fails_is_quarantined_alone(stanza_folder: Path) -> None:
         (3, "tagger:syntax:DocumentTooLong"),
     ]
     assert found[0] == rows(tagger, texts[:1])[0]
+
+
+def test_time_by_the_square_of_a_word_is_not_spent(stanza_folder: Path) -> None:
+    """Of each of the long ones, Stanza's tokenizer would take minutes."""
+    tagger = load("syntax", {"models": str(stanza_folder), "language": "en"})
+    texts = ["a dog sees a house.", "a dog sees " + "-" * 200_000, "f" * 9_999 + " " + "B" * 400_000, "x/+" * 30_000]
+    found, failures = through_step(tagger, [*texts, "every road leaves." + " \n" * 6_000])
+    assert [r["parse_status"] for r in found] == ["parsed", None, None, None, "parsed"]
+    assert [(f["row"], f["reason"]) for f in failures] == [(i, "tagger:syntax:WordTooLong") for i in (1, 2, 3)]
+    assert "200,000 letters, digits or marks in a row, more than 10,000" in failures[0]["message"]
 
 
 def test_stanza_models_decide_wherever_they_lie(stanza_folder: Path, tmp_path: Path) -> None:
@@ -562,6 +590,53 @@ def test_blanks_are_no_words(by_spacy: Any) -> None:
     assert len(wide["dist_to_head"]) == len(plain["words"])
     assert max(wide["dist_to_head"]) < len(plain["words"])
     assert given_values(blank) == {"parse_status": "no_words"}
+
+
+def token_by_token(document: Any) -> Dependencies:
+    """What the tagger keeps of a spaCy document, one token after the other."""
+    found = Dependencies()
+    for sentence in document.sents:
+        words = [t for t in sentence if not t.is_space]
+        heads = []
+        for token in words:
+            head = token.head
+            while head.is_space and head.head != head:
+                head = head.head
+            heads.append(0 if head == token or head.is_space else words.index(head) + 1)
+            found.words.append(token.text)
+            found.upos.append(token.pos_ or None)
+            found.xpos.append(token.tag_ or None)
+        if words:
+            found.add_heads(heads)
+    return found
+
+
+@SPACY
+def test_spacy_token_by_token(by_spacy: Any) -> None:
+    import spacy
+
+    texts = [" \n The\tcat \n\n runs  and the  .  cat\u3000ran. \n", "no . \xa0 -  The The\n  cat . runs\t\t", *SHORT]
+    for found, document in zip(rows(by_spacy, texts), spacy.load(MODEL).pipe(texts), strict=True):
+        wanted = token_by_token(document)
+        told = {name: getattr(wanted, name.replace("dist_", "")) for name in LISTS[:5]}
+        assert {k: found[k] or [] for k in told} == told
+
+
+@settings(derandomize=True, max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["a", "b", " ", "\n\n"]), st.integers(0, 30)), min_size=1, max_size=12))
+def test_words_that_hang_from_blanks(tokens: list[tuple[str, int]]) -> None:
+    tokens_module = pytest.importorskip("spacy.tokens", reason="needs pip install 'tagcorpus[parse]'")
+    from spacy.vocab import Vocab
+
+    heads = [i if i % 5 == 0 else i - 1 - at % (i % 5) for i, (_, at) in enumerate(tokens)]  # 5 tokens a sentence
+    document = tokens_module.Doc(
+        Vocab(),
+        words=[w for w, _ in tokens],
+        heads=heads,
+        deps=["ROOT" if h == i else "dep" for i, h in enumerate(heads)],
+    )
+    assert [len(s) for s in document.sents][:-1] == [5] * ((len(tokens) - 1) // 5)
+    assert parsed_by_spacy(document, "xx").dependencies == token_by_token(document)
 
 
 @SPACY
