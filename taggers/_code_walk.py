@@ -14,13 +14,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tagcorpus.taggers._code_languages import Grammar, grammar
+from tagcorpus.taggers._memory import resident_bytes
 
 # What tree-sitter reads at once; it asks again when it goes back further.
 CHUNK_BYTES = 1 << 16
+# Asking for the memory takes half as long as a step does.
+STEPS_A_LOOK = 64
 
 
 class ParseTimeout(Exception):
     """The parser took more steps than allowed."""
+
+
+class ParseTooLarge(Exception):
+    """The parser took more memory than allowed."""
 
 
 @dataclass
@@ -46,36 +53,44 @@ class Measures:
     distances: list[int | None] = field(default_factory=list)
 
 
-def parse(source: bytes, language: Grammar, max_steps: int) -> Any:
-    """The syntax tree. A step is a hundred operations of the parser, so a limit is the same on every machine.
+def parse(source: bytes, language: Grammar, max_steps: int, max_memory: int = 0) -> Any:
+    """The syntax tree. A step is a hundred operations of the parser, so a limit of steps is the same on every machine.
 
-    Raises ParseTimeout after `max_steps`.
+    max_memory  bytes by which the process may grow meanwhile; 0 = any, and any where the system does not tell. Code takes
+                some hundred per byte of text; what confuses a grammar may take the square of its length, in few steps
+    Raises ParseTimeout after `max_steps`, ParseTooLarge beyond `max_memory`.
     """
     import tree_sitter
 
     steps = 0
+    is_too_large = False
+    before = resident_bytes() if max_memory else None
 
-    def is_too_long(_offset: int, _has_error: bool) -> bool:
-        nonlocal steps
+    def is_too_much(_offset: int, _has_error: bool) -> bool:
+        nonlocal steps, is_too_large
         steps += 1
-        return steps > max_steps
+        if before is not None and steps % STEPS_A_LOOK == 0:
+            is_too_large = (resident_bytes() or 0) - before > max_memory
+        return is_too_large or steps > max_steps
 
     def chunk(offset: int, _point: object) -> bytes:
         return source[offset : offset + CHUNK_BYTES]
 
     parser = tree_sitter.Parser(language.language)
     try:
-        return parser.parse(chunk, progress_callback=is_too_long)
+        return parser.parse(chunk, progress_callback=is_too_much)
     except ValueError as error:  # what tree-sitter says of a parse that was stopped
+        if is_too_large:
+            raise ParseTooLarge(f"parsing takes more than {max_memory:,} bytes (max_parse_memory)") from error
         if steps <= max_steps:
             raise
         raise ParseTimeout(f"not parsed within {max_steps:,} steps (max_parse_steps)") from error
 
 
-def measure(source: bytes, name: str, max_steps: int, lists: bool = False) -> Measures:
-    """Parse a text in the language `name` and walk its tree. Raises ParseTimeout."""
+def measure(source: bytes, name: str, max_steps: int, lists: bool = False, max_memory: int = 0) -> Measures:
+    """Parse a text in the language `name` and walk its tree. Raises ParseTimeout and ParseTooLarge, as `parse` does."""
     language = grammar(name)
-    return measure_tree(parse(source, language, max_steps), source, language, lists)
+    return measure_tree(parse(source, language, max_steps, max_memory), source, language, lists)
 
 
 def measure_tree(tree: Any, source: bytes, language: Grammar, lists: bool = False) -> Measures:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from tagcorpus.errors import ConfigError, TaggerError
+from tagcorpus.taggers._memory import resident_bytes
 from tagcorpus.taggers._tokenizer import LONG_BLANK, TiktokenTokenizer, TokenIds, Tokenizer, join
 
 SWITCH_AFTER_CHARS = 3_000_000
@@ -186,17 +187,6 @@ def has_long_blank(text: str) -> bool:
     """Whether a blank may be too long for tiktoken: true for all of `LONG_BLANK` characters, never below half of it."""
     step = LONG_BLANK // 2
     return len(text) >= step and any(text[at : at + step].isspace() for at in range(0, len(text) - step + 1, step))
-
-
-def resident_bytes(statm: Path = Path("/proc/self/statm")) -> int | None:
-    """Resident memory of this process, None where the system does not tell (it is no Linux)."""
-    try:
-        pages = statm.read_bytes().split()[1]
-    except OSError:
-        return None
-    import resource
-
-    return int(pages) * resource.getpagesize()
 
 
 def probes() -> list[str]:

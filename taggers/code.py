@@ -9,10 +9,11 @@ a use belongs to the last definition of the same text before it, wherever that s
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
@@ -21,7 +22,7 @@ from tagcorpus.taggers._base import OURS, PAPER, Parameters, column, columns_fro
 from tagcorpus.taggers._batch import DocumentBatch
 from tagcorpus.taggers._code_detect import detect
 from tagcorpus.taggers._code_languages import LANGUAGES, check_installed, grammar_versions, known_language
-from tagcorpus.taggers._code_walk import Measures, ParseTimeout, measure
+from tagcorpus.taggers._code_walk import Measures, ParseTimeout, ParseTooLarge, measure
 
 _COLUMNS = (
     column(
@@ -63,13 +64,15 @@ class DocumentTooLong(Exception):
 class Code(Parameters):
     """Syntax trees of program code: size, depth, definitions, calls, distances to definitions, errors.
 
-    language         "" for each document's own, or that of all: python, javascript, typescript, java, c, cpp, c_sharp, go, ruby,
-                     php, scala, kotlin, rust
-    column           the document column that names the language (a.b works); where it is missing or empty, the text decides
-    lists            also four lists with one entry a node
-    max_parse_steps  a step is a hundred operations of the parser, some 20 microseconds; a document that takes more gets nulls
-                     and a quarantine line, the same ones on every machine. 2 MB of code take about 40,000
-    max_bytes        a longer document gets the same, unparsed
+    language          "" for each document's own, or that of all: python, javascript, typescript, java, c, cpp, c_sharp, go, ruby,
+                      php, scala, kotlin, rust
+    column            the document column that names the language (a.b works); where it is missing or empty, the text decides
+    lists             also four lists with one entry a node
+    max_parse_steps   a step is a hundred operations of the parser, some 20 microseconds; a document that takes more gets nulls
+                      and a quarantine line, the same ones on every machine. 2 MB of code take about 40,000
+    max_parse_memory  bytes; a document whose parsing lets the process grow by more gets the same. 2 MB of code take 200 MB, text
+                      that confuses a grammar may take any number of GB
+    max_bytes         a longer document gets the same, unparsed
 
     Raises ConfigError for an unknown language, and where tree-sitter or a grammar is not installed.
     """
@@ -78,21 +81,24 @@ class Code(Parameters):
     column: str = "lang"
     lists: bool = False
     max_parse_steps: int = 1_000_000
+    max_parse_memory: int = 2 << 30
     max_bytes: int = 16 << 20
+
+    status_columns: ClassVar[tuple[str, ...]] = ("code_language",)
 
     def __post_init__(self) -> None:
         if self.language and self.language not in LANGUAGES:
             if (known := known_language(self.language)) is None:
                 raise ConfigError(unknown_name("language", self.language, LANGUAGES, "code.language"))
             object.__setattr__(self, "language", known)
-        for name in ("max_parse_steps", "max_bytes"):
+        for name in ("max_parse_steps", "max_parse_memory", "max_bytes"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"code.{name} must be at least 1, got {getattr(self, name)}")
 
     @property
     def version(self) -> str:
         """With the grammars: another release of one may give another tree."""
-        return ", ".join(["1", *(f"{name} {version}" for name, version in grammar_versions().items())])
+        return ", ".join(["2", *(f"{name} {version}" for name, version in grammar_versions().items())])
 
     @property
     def columns(self) -> pa.Schema:
@@ -110,48 +116,53 @@ class Code(Parameters):
         return found | {"column": ""} if self.language else found
 
     def tag(self, batch: DocumentBatch) -> pa.RecordBatch:
-        """Raises ParseTimeout or DocumentTooLong for a document beyond the limits: its row is then quarantined."""
+        """Raises ParseTimeout, ParseTooLarge or DocumentTooLong for a document beyond the limits: its row is then quarantined."""
         check_installed()
         texts = batch.texts
-        too_slow: set[int] = self.__dict__.setdefault("_too_slow", set())
-        keys = [hash(text) for text in texts] if too_slow else ()
-        if not too_slow.isdisjoint(keys):
-            # Met again in a smaller part of its batch: the others need not be parsed just to fail here once more.
-            raise ParseTimeout(self._told_slow())
-        languages = self._languages(batch)
-        rows = [self._row(text, language) for text, language in zip(texts, languages, strict=True)]
+        written = [None] * batch.num_rows if self.language else batch.column(self.column)
+        for key in zip(texts, written, strict=True) if self._too_much else ():
+            if failure := self._too_much.get(hash(key)):
+                # Met again in a smaller part of its batch: the others need not be parsed just to fail here once more.
+                raise failure[0](failure[1])
+        rows = [self._row(text, told) for text, told in zip(texts, written, strict=True)]
         columns = list(zip(*rows, strict=True)) if rows else [() for _ in self.columns]
         arrays = [pa.array(values, field.type) for values, field in zip(columns, self.columns, strict=True)]
         return pa.record_batch(arrays, schema=self.columns)
 
-    def _languages(self, batch: DocumentBatch) -> Iterator[str]:
-        if self.language:
-            yield from (self.language for _ in range(batch.num_rows))
-            return
-        for text, written in zip(batch.texts, batch.column(self.column), strict=True):
-            if written is not None and written.strip():
-                yield known_language(written) or written.strip().lower()
-            else:
-                yield detect(text)
+    @cached_property
+    def _too_much(self) -> dict[int, tuple[type[Exception], str]]:
+        """Of documents whose parsing was stopped: why."""
+        return {}
 
-    def _row(self, text: str, language: str) -> tuple[Any, ...]:
+    def _language(self, text: str, written: str | None) -> str:
+        if self.language:
+            return self.language
+        if written is not None and written.strip():
+            return known_language(written) or written.strip().lower()
+        return detect(text)
+
+    def _row(self, text: str, written: str | None) -> tuple[Any, ...]:
+        language = self._language(text, written)
         if language not in LANGUAGES:
             return (language, *[None] * (len(self.columns) - 1))
         source = text.encode()
         if len(source) > self.max_bytes:
             raise DocumentTooLong(f"{len(source):,} bytes, more than code.max_bytes {self.max_bytes:,}")
         try:
-            found = measure(source, language, self.max_parse_steps, self.lists)
-        except ParseTimeout as error:
-            self.__dict__["_too_slow"].add(hash(text))
-            raise ParseTimeout(self._told_slow()) from error
+            found = measure(source, language, self.max_parse_steps, self.lists, self.max_parse_memory)
+        except (ParseTimeout, ParseTooLarge) as error:
+            failure = type(error), self._told(error)
+            self._too_much[hash((text, written))] = failure
+            raise failure[0](failure[1]) from error
         row = (language, *_statistics(found))
         if not self.lists:
             return row
         return (*row, found.depths, list(accumulate(found.depths, max)), found.distances, found.types)
 
-    def _told_slow(self) -> str:
-        return f"not parsed within code.max_parse_steps {self.max_parse_steps:,}"
+    def _told(self, error: Exception) -> str:
+        if isinstance(error, ParseTimeout):
+            return f"not parsed within code.max_parse_steps {self.max_parse_steps:,}"
+        return f"parsing takes more memory than code.max_parse_memory {self.max_parse_memory:,}"
 
 
 def _statistics(found: Measures) -> tuple[Any, ...]:

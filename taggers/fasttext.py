@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -135,8 +136,29 @@ def load_model(path: Path) -> Any:
         raise ConfigError(f"fasttext.model must be a fastText model, got {str(path)!r}: {error}") from error
     if model.f.getArgs().model.name != "supervised":
         raise ConfigError(f"fasttext.model must be a supervised model, with labels; {str(path)!r} holds word vectors")
+    if not is_whole(path, model):
+        raise ConfigError(
+            f"fasttext.model must be a whole file, {str(path)!r} is cut short or damaged: copy it once more"
+        )
     self_test(model)
     return model
+
+
+def is_whole(path: Path, model: Any) -> bool:
+    """Whether the file ends where its model does: fastText loads a truncated one without a word.
+
+    Last in the file are the rows and columns of the output matrix, int64 each, and its float32 values. True for a model whose
+    output is quantised too, which ends in another way.
+    """
+    dimension, n_labels = model.get_dimension(), len(model.get_labels())
+    if model.is_quantized() and model.f.getArgs().qout:
+        return True
+    with path.open("rb") as file:
+        begin = file.seek(0, 2) - 16 - 4 * n_labels * dimension
+        if begin < 0:
+            return False
+        file.seek(begin)
+        return file.read(16) == struct.pack("<qq", n_labels, dimension)
 
 
 def self_test(model: Any) -> None:
@@ -147,7 +169,8 @@ def self_test(model: Any) -> None:
         best, top = model.predict(line, k=1)
         labels, probabilities = model.predict(line, k=len(model.get_labels()))
     except ValueError as error:
-        raise TaggerError(f"the module fasttext cannot predict ({error}): {INSTALL_FASTTEXT}") from error
+        told = str(error).partition("\n")[0]
+        raise TaggerError(f"the module fasttext cannot predict ({told}): {INSTALL_FASTTEXT}") from error
     given = [float(p) for p in probabilities]
     if not all(map(math.isfinite, given)):
         raise ConfigError(

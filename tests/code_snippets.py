@@ -1,4 +1,4 @@
-"""Small programs in every language that the code tagger knows, written for these tests: language, text."""
+"""Small programs in every language that the code tagger knows, and texts that are none, written for these tests."""
 
 from __future__ import annotations
 
@@ -35,3 +35,35 @@ PROSE = [
     "Q: What is the capital of France?\nA: Paris.\n\nQ: And of Spain?\nA: Madrid.",
     "",
 ]
+
+NO_LANGUAGE_OF_OURS = {
+    "shell": "set -e\nname=$1\nif [ -z \"$name\" ]; then\n  echo 'a name'\n  exit 1\nfi\nfor f in *.txt; do\n  echo \"$f\" && total=$((total + 1))\ndone\necho \"$total\"\n",
+    "shell script": "#!/bin/bash\nimport os\nfrom os import path\n",
+    "json": '{\n  "import": ["os", "sys"],\n  "const x": 1,\n  "function": "f(x) { return x; }"\n}\n',
+    "yaml": "name: build\non: [push]\ninputs:\n  label:\n    type: string\n    required: true\n  count:\n    type: number\n  dry:\n    type: boolean\nsteps:\n  - run: make\n  - run: make test\n",
+    "html": "<!DOCTYPE html>\n<html><head><script>\nvar x = document.title;\nvar y = window.name;\nconsole.log(x === y);\n</script></head></html>\n",
+    "svg": "<svg xmlns='http://www.w3.org/2000/svg'><script>var a = 1; var b = 2; var c = 3;</script></svg>\n",
+    "css": "body { color: #fff; margin: 0 }\n.import:hover > a { background: url(a.png); }\n@media print { .menu { display: none } }\n",
+    "sql": "CREATE TABLE item (id int, name varchar(20));\nINSERT INTO item VALUES (1, 'a');\nSELECT name FROM item WHERE id = 1;\n",
+    "markdown": "# Read me\n\nInstall it first, and then import it from your own program:\n\n```python\nfrom walker import walk\nimport os\n```\n\nIt walks, and that is all there is to say. Why would one want more?\n",
+    "markdown on php": "# Greeting\n\nPut this in a file, and open it:\n\n```php\n<?php\n$name = 'you';\necho $name;\n```\n\nThat is it.\n",
+    "log": "2024-01-02 10:11:12 INFO start: loading 3 files\n2024-01-02 10:11:13 WARN main.go:12: import of a.b failed (code: 3)\n2024-01-02 10:11:14 INFO end\n",
+    "latex": "\\documentclass{article}\n\\begin{document}\nLet $x = 1$ and $y = x$, so that $x := y$ for all $z$.\n\\end{document}\n",
+    "makefile": "CC := gcc\nFLAGS := -O2\nSRC := $(wildcard *.c)\nOBJ := $(SRC:.c=.o)\n\nall: $(OBJ)\n\t$(CC) -o main $(OBJ)\n",
+    "protobuf": 'syntax = "proto3";\n\npackage store;\n\nimport "a.proto";\n\nmessage Item {\n  string key = 1;\n  int32 count = 2;\n}\n',
+    "patch": "--- a/walk.py\n+++ b/walk.py\n@@ -1,3 +1,3 @@\n import os\n \n-def walk(root):\n+def walk(root, depth=0):\n     print(root)\n",
+    "vim": "let s:name = 'a'\nfunction! s:Walk(root) abort\n  let l:n = 1\n  return a:root . l:n\nendfunction\n",
+    "swift": "import Foundation\n\nstruct Point {\n    let x: Int\n    func norm(scale: Int) -> Int { return x * scale }\n}\n",
+    "perl": "use strict;\nmy $total = 0;\nmy @names = map { $_->name } @items;\nforeach my $n (@names) { $total += length($n); }\nprint $total;\n",
+    "lua": "local function walk(root)\n  for k, v in pairs(root) do\n    print(k, v)\n  end\nend\n\nreturn walk\n",
+    "haskell": "module Main where\n\nimport Data.List\n\nmain :: IO ()\nmain = mapM_ print (sort [3, 1, 2])\n",
+    "assembler": "#include <asm/linkage.h>\n#define SIZE 8\n\t.text\n\t.globl start\nstart:\n\tmovl %eax, SIZE(%esp)\n\tret\n",
+}  # fmt: skip
+"""Texts by what they are; each has what some language of ours has too."""
+
+LICENCE = (
+    "/*\n"
+    + " * You may use this for anything, and import it from where you like; class it as you want:\n" * 60
+    + " */\n"
+)
+"""More than is looked at for a language."""

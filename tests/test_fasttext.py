@@ -174,6 +174,30 @@ def test_models_that_are_none(tmp_path: Path) -> None:
         load_model(tmp_path / "vectors.bin")
 
 
+@pytest.mark.parametrize("name", ["model.bin", "model.ftz"])
+def test_a_model_that_is_cut_short(tmp_path: Path, name: str) -> None:
+    """fastText would load it, and answer."""
+    path = train(tmp_path, name, loss="softmax", minn=2, maxn=3)
+    load_model(path)
+    whole = path.read_bytes()
+    for cut in (whole[:-1], whole[: len(whole) - 50], whole + b"\0"):
+        path.write_bytes(cut)
+        with pytest.raises(ConfigError, match=r"^fasttext\.model must be a whole file, '.*' is cut short or damaged"):
+            load_model(path)
+
+
+def test_a_model_with_a_quantised_output(tmp_path: Path) -> None:
+    import fasttext
+
+    (tmp_path / "train.txt").write_text(
+        "".join(f"__label__{i} word{i} word{i + 1} word{i * 2}\n" for i in range(300)) * 3
+    )
+    model = fasttext.train_supervised(str(tmp_path / "train.txt"), dim=8, epoch=1, minCount=1, thread=1, verbose=0)
+    model.quantize(retrain=False, qout=True)
+    model.save_model(str(tmp_path / "q.ftz"))
+    assert len(rows(FastText(str(tmp_path / "q.ftz"), k=2), ["word1"])[0]["labels"]) == 2
+
+
 # Through a run
 
 

@@ -17,6 +17,7 @@ from tagcorpus.taggers import _gigatoken as giga
 from tagcorpus.taggers import _tokenizer as tok
 from tagcorpus.taggers import load
 from tagcorpus.taggers._batch import DocumentBatch
+from tagcorpus.taggers._memory import resident_bytes
 
 needs_gigatoken = pytest.mark.skipif(not tok._has_gigatoken(), reason="gigatoken ([fast]) is not installed")
 
@@ -191,11 +192,11 @@ def test_the_cache_is_dropped_when_the_process_has_grown() -> None:
 
 
 def test_resident_memory_where_the_system_tells(tmp_path: Path) -> None:
-    assert giga.resident_bytes(tmp_path / "statm") is None
+    assert resident_bytes(tmp_path / "statm") is None
     if sys.platform == "linux":
-        before = giga.resident_bytes()
+        before = resident_bytes()
         held = np.ones(512 << 20, np.uint8)
-        after = giga.resident_bytes()
+        after = resident_bytes()
         assert before is not None
         assert after is not None
         assert 400 << 20 < after - before < 600 << 20  # other tests' memory may go meanwhile

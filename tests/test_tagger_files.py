@@ -223,6 +223,6 @@ def test_a_node_with_other_grammars_is_refused() -> None:
     other = [*arguments]
     other[2] = other[2].replace("tree-sitter-c 0.", "tree-sitter-c 9.")
     with pytest.raises(
-        ConfigError, match=r"^node .* would compute 'code' with version 1, .* the launcher has 1, .*-c 9\."
+        ConfigError, match=r"^node .* would compute 'code' with version 2, .* the launcher has 2, .*-c 9\."
     ):
         make(*other)

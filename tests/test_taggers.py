@@ -17,6 +17,8 @@ from fasttext_models import train
 
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines import selftests, tagger_pages
+from tagcorpus.pipelines.sidecars import Instance
+from tagcorpus.pipelines.steps import Tag, TaggedBatch
 from tagcorpus.taggers import DocumentBatch, Parameters, column, load, names, tagger_class
 from tagcorpus.testing import TEXTS, check_tagger
 
@@ -271,6 +273,11 @@ class Given:
     mark: str
     version = "1"
     columns = pa.schema([pa.field("mark", pa.string())])
+    def tag(self, batch):
+        print("printed")
+        return pa.record_batch([pa.array([self.mark] * batch.num_rows)], schema=self.columns)
+    def fingerprint(self):
+        return {"mark": self.mark}
 """
 
 
@@ -300,6 +307,45 @@ def test_a_broken_plugin_is_named_and_hides_nothing(
     finding = selftests.plugins()
     assert finding.state == "broken"
     assert error in finding.found
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (('version = "1"', "version = 1"), "version must be a text that is not empty, got 1$"),
+        (("columns =", "column ="), r"columns must be a pyarrow\.Schema with columns, got None$"),
+        (
+            ("def fingerprint", "def print"),
+            r"it has no fingerprint\(\): derive it from tagcorpus\.taggers\.Parameters$",
+        ),
+        (("def tag", "def tags"), r"it has no tag\(\): derive it from "),
+        (('{"mark": self.mark}', "{1}"), r"fingerprint\(\) must be made of JSON values: TypeError: Object of type set"),
+        (
+            ("    mark: str\n", "    mark: str\n    def __post_init__(self): 1 / 0\n"),
+            "made: ZeroDivisionError: division by zero$",
+        ),
+        (
+            ("    mark: str\n", "    mark: str\n    def __post_init__(self): self.__dict__['f'] = lambda: 1\n"),
+            "it cannot be pickled, and so not travel to a worker: .*<lambda>.* Derive it from",
+        ),
+    ],
+)
+def test_a_plugin_that_is_no_tagger_is_refused_at_once(
+    plugin: Callable[..., None], change: tuple[str, str], message: str
+) -> None:
+    plugin(GOOD.replace(*change), given="somebodys_module:Given")
+    with pytest.raises(ConfigError, match=f"^the tagger 'given' cannot be .*{message}") as error:
+        load("given", {"mark": "?"})
+    assert "\n" not in str(error.value)
+
+
+def test_what_a_plugin_prints_is_no_result(plugin: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+    plugin(GOOD, given="somebodys_module:Given")
+    item = TaggedBatch(DocumentBatch.from_texts(["a", "b"]), frozenset(["g"]))
+    list(Tag(Instance("g", "given", load("given", {"mark": "?"}))).run([item]))
+    assert item.attributes["g"].to_pydict() == {"mark": ["?", "?"]}
+    told = capsys.readouterr()
+    assert (told.out, set(told.err.split())) == ("", {"printed"})
 
 
 @pytest.mark.parametrize("name", ["length", "fresh"])
