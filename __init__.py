@@ -15,7 +15,7 @@ __all__ = ["TagcorpusError", "__version__", "read", "run", "tag"]
 
 _HOMES = {
     "TagcorpusError": "tagcorpus.errors",
-    "read": "tagcorpus.pipelines.reading",
+    "read": "tagcorpus.pipelines.outputs.reading",
     "run": "tagcorpus.pipelines.run",
     "tag": "tagcorpus.pipelines.memory",
 }

@@ -397,7 +397,9 @@ def features(**options: Any) -> None:
 def taggers(name: str | None, tagger_module: tuple[str, ...]) -> None:
     """List the taggers, or describe one: columns with units and sources, parameters."""
     _guarded(
-        lambda: click.echo(importlib.import_module("tagcorpus.pipelines.tagger_pages").taggers(name, tagger_module))
+        lambda: click.echo(
+            importlib.import_module("tagcorpus.pipelines.console.tagger_pages").taggers(name, tagger_module)
+        )
     )
 
 
@@ -409,7 +411,7 @@ def status(output: str, storage_options: tuple[str, ...], as_json: bool) -> None
     """Say how far the runs of an output folder are: ranges done, what is running, how the last run ended."""
     _guarded(
         lambda: click.echo(
-            importlib.import_module("tagcorpus.pipelines.status").report(output, as_json, storage_options)
+            importlib.import_module("tagcorpus.pipelines.console.status").report(output, as_json, storage_options)
         )
     )
 
@@ -656,7 +658,7 @@ def doctor(
     """Check the installation, and what you name: EXTRAs, an output, an endpoint, a cluster. Exit 1 if it is broken."""
 
     def body() -> None:
-        found = importlib.import_module("tagcorpus.pipelines.doctor")
+        found = importlib.import_module("tagcorpus.pipelines.console.doctor")
         cluster = found.ray_address(ray, ray_address)
         wanted = found.Wanted(extras, output, base_url, llm_cache, cluster, offline, storage_options)
         text, code = found.report(wanted, as_json)

@@ -19,9 +19,9 @@ from tagcorpus.kernels.entropy import entropy_in_memory
 from tagcorpus.pipelines.config import EntropyOptions, load_options
 from tagcorpus.pipelines.counting.corpus import Corpus, intervals
 from tagcorpus.pipelines.counting.passes import Count, Merge, counted
-from tagcorpus.pipelines.display import Display
 from tagcorpus.pipelines.entropy import _corpus, _packed
 from tagcorpus.pipelines.job import Job
+from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.taggers._tokenizer import load
 
 

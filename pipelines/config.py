@@ -271,7 +271,7 @@ def _of_features(values: dict[str, Any], cls: type[Options]) -> None:
     if values["min_kept_share"] > 1:
         raise ConfigError(f"min_kept_share is a share from 0 to 1, got {values['min_kept_share']}")
     if values["models"] is not None:
-        from tagcorpus.pipelines.models import read_models
+        from tagcorpus.pipelines.sources.models import read_models
 
         listed = read_models(values["models"])
         if values["input"] and values["input"] != listed:

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tagcorpus.pipelines.config import RESULT_SUFFIXES, Options, check_sections, load_options, parameters_of, to_yaml
-from tagcorpus.pipelines.display import Display
 from tagcorpus.pipelines.job import Result
+from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.run import Terminated, as_json, run_options
 
 SHOWN_GROUPS = 200

@@ -16,14 +16,14 @@ from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import BudgetError, ConfigError, unknown_name
 from tagcorpus.pipelines.config import DomainOptions, Options
+from tagcorpus.pipelines.execution.steps import RangeEnd, Read, TaggedBatch
 from tagcorpus.pipelines.job import Job, Result
-from tagcorpus.pipelines.plan import Plan
-from tagcorpus.pipelines.reading import joined
-from tagcorpus.pipelines.results import publish_main, publish_result
-from tagcorpus.pipelines.rewrite import csv_line
-from tagcorpus.pipelines.sidecars import Instance
-from tagcorpus.pipelines.steps import RangeEnd, Read, TaggedBatch
-from tagcorpus.pipelines.summary import summarise
+from tagcorpus.pipelines.outputs.reading import joined
+from tagcorpus.pipelines.outputs.results import publish_main, publish_result
+from tagcorpus.pipelines.outputs.rewrite import csv_line
+from tagcorpus.pipelines.outputs.sidecars import Instance
+from tagcorpus.pipelines.outputs.summary import summarise
+from tagcorpus.pipelines.sources.plan import Plan
 from tagcorpus.taggers.domain import NO_CACHE, Domain
 
 PREDICTED = "predicted_domains.csv"

@@ -31,17 +31,17 @@ from tagcorpus.pipelines.counting.passes import Count, Merge, Score, counted
 from tagcorpus.pipelines.counting.spill import RunFile
 from tagcorpus.pipelines.counting.summary import Adds, contexts_name, described, publish_contexts, summary_of
 from tagcorpus.pipelines.counting.token_budget import Budget, at_budget, is_budget_met
-from tagcorpus.pipelines.display import Watch
-from tagcorpus.pipelines.duplicates import count_duplicate_ids
+from tagcorpus.pipelines.execution.steps import RangeReport
 from tagcorpus.pipelines.job import Job, Result
-from tagcorpus.pipelines.plan import Plan
-from tagcorpus.pipelines.ranges import Counts
-from tagcorpus.pipelines.reading import Recorded, joined
-from tagcorpus.pipelines.results import publish_result
-from tagcorpus.pipelines.sidecars import Instance, claim, release, remove_leftovers
-from tagcorpus.pipelines.steps import RangeReport
-from tagcorpus.pipelines.summary import summarise
-from tagcorpus.pipelines.token_cache import TokenizerChoice, TokenSource
+from tagcorpus.pipelines.outputs.duplicates import count_duplicate_ids
+from tagcorpus.pipelines.outputs.reading import Recorded, joined
+from tagcorpus.pipelines.outputs.results import publish_result
+from tagcorpus.pipelines.outputs.sidecars import Instance, claim, release, remove_leftovers
+from tagcorpus.pipelines.outputs.summary import summarise
+from tagcorpus.pipelines.progress.display import Watch
+from tagcorpus.pipelines.sources.plan import Plan
+from tagcorpus.pipelines.sources.ranges import Counts
+from tagcorpus.pipelines.token_ids.cache import TokenizerChoice, TokenSource
 from tagcorpus.taggers._base import PAPER, column, columns_from
 from tagcorpus.taggers._tokenizer import Tokenizer, load
 

@@ -1,7 +1,7 @@
 """`tagcorpus run features`: generations of many models to the per-model table, in one output folder and resumable at every step.
 
-The steps: which files are which model's (models.py); taggers and filter in one pass over all documents; domains of those that the
-filter keeps (features_domain.py); the entropy of each model's kept documents (features_entropy.py); statistics, and the
+The steps: which files are which model's (sources/models.py); taggers and filter in one pass over all documents; domains of those that the
+filter keeps (generations/domains.py); the entropy of each model's kept documents (generations/entropies.py); statistics, and the
 table (model_table/). What each column was measured with stands in its provenance; what is not computed is empty, and says
 why. `--group-by` makes rows of folders or of a column's values instead of models.
 """
@@ -18,8 +18,7 @@ from datatrove.pipeline.base import PipelineStep
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines import domain
 from tagcorpus.pipelines.config import FeaturesOptions, Options
-from tagcorpus.pipelines.duplicates import count_duplicate_ids
-from tagcorpus.pipelines.features_chosen import (
+from tagcorpus.pipelines.generations.chosen import (
     DOMAIN,
     FILTER,
     Chosen,
@@ -28,9 +27,9 @@ from tagcorpus.pipelines.features_chosen import (
     grouping_of,
     level_of,
 )
-from tagcorpus.pipelines.features_column import look_for
-from tagcorpus.pipelines.features_domain import label
-from tagcorpus.pipelines.features_kept import choose
+from tagcorpus.pipelines.generations.column import look_for
+from tagcorpus.pipelines.generations.domains import label
+from tagcorpus.pipelines.generations.kept import choose
 from tagcorpus.pipelines.job import Job, Result
 from tagcorpus.pipelines.model_table.file import parquet_name, write_table
 from tagcorpus.pipelines.model_table.groups import Group, by_column, by_level, by_model, check_ids
@@ -38,12 +37,13 @@ from tagcorpus.pipelines.model_table.instruments import Recipe, recipe_of
 from tagcorpus.pipelines.model_table.provenance import provenance_name
 from tagcorpus.pipelines.model_table.statistics import GroupStatistics, statistics
 from tagcorpus.pipelines.model_table.union import check_ahead
-from tagcorpus.pipelines.plan import Plan, load_plan, plan_name
-from tagcorpus.pipelines.results import is_there
-from tagcorpus.pipelines.sidecars import Instance, needed
+from tagcorpus.pipelines.outputs.duplicates import count_duplicate_ids
+from tagcorpus.pipelines.outputs.results import is_there
+from tagcorpus.pipelines.outputs.sidecars import Instance, needed
+from tagcorpus.pipelines.outputs.summary import summarise
+from tagcorpus.pipelines.sources.plan import Plan, load_plan, plan_name
 from tagcorpus.pipelines.storage import Folder
-from tagcorpus.pipelines.summary import summarise
-from tagcorpus.pipelines.token_cache import Fill, TokenizerChoice
+from tagcorpus.pipelines.token_ids.cache import Fill, TokenizerChoice
 from tagcorpus.taggers._tokenizer import fingerprint
 from tagcorpus.taggers.domain import Domain
 
@@ -253,7 +253,7 @@ def _fill(
     job: Job, plan: Plan, groups: Sequence[Group], filter_: Instance, options: FeaturesOptions
 ) -> list[PipelineStep]:
     """Where entropies are still to be computed, the pass that tags also keeps the token ids, so that nothing is tokenised twice."""
-    from tagcorpus.pipelines.features_entropy import Pass
+    from tagcorpus.pipelines.generations.entropies import Pass
 
     work = Pass(job, plan, groups, filter_, None, _tokenizer(options), options.memory)
     known = work.stored()
@@ -272,15 +272,15 @@ def _entropies(
     options: FeaturesOptions,
 ) -> dict[str, Any]:
     """Compute what is missing. What the entropies were computed with."""
-    from tagcorpus.pipelines import features_entropy
     from tagcorpus.pipelines.counting.token_budget import Budget
+    from tagcorpus.pipelines.generations import entropies
 
-    work = features_entropy.Pass(job, plan, groups, filter_, grouping, _tokenizer(options), options.memory)
+    work = entropies.Pass(job, plan, groups, filter_, grouping, _tokenizer(options), options.memory)
     budget = None
     if options.token_budget is not None:
         budget = Budget(options.token_budget, options.replicates, options.seed)
-    features_entropy.run(work, budget, options.extended, options.replicates)
-    return {"tokenizer": work.tokenizer.fingerprint, "n": features_entropy.N}
+    entropies.run(work, budget, options.extended, options.replicates)
+    return {"tokenizer": work.tokenizer.fingerprint, "n": entropies.N}
 
 
 class Summarise(PipelineStep):

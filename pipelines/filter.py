@@ -20,17 +20,17 @@ import xxhash
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import ConfigError, unknown_name
-from tagcorpus.pipelines import rewrite, where
-from tagcorpus.pipelines.condition import Condition, references
 from tagcorpus.pipelines.config import FilterOptions, Options, load_options
-from tagcorpus.pipelines.documents import Reading
-from tagcorpus.pipelines.duplicates import count_duplicate_ids
 from tagcorpus.pipelines.job import Job, Result
-from tagcorpus.pipelines.plan import Plan, PlannedFile
-from tagcorpus.pipelines.results import publish_result
-from tagcorpus.pipelines.sidecars import Instance, part_key, part_name, read_part
+from tagcorpus.pipelines.outputs import rewrite, where
+from tagcorpus.pipelines.outputs.condition import Condition, references
+from tagcorpus.pipelines.outputs.duplicates import count_duplicate_ids
+from tagcorpus.pipelines.outputs.results import publish_result
+from tagcorpus.pipelines.outputs.sidecars import Instance, part_key, part_name, read_part
+from tagcorpus.pipelines.outputs.summary import summarise
+from tagcorpus.pipelines.sources.documents import Reading
+from tagcorpus.pipelines.sources.plan import Plan, PlannedFile
 from tagcorpus.pipelines.storage import Folder
-from tagcorpus.pipelines.summary import summarise
 from tagcorpus.taggers import names
 
 FILTER_VERSION = 1

@@ -10,11 +10,11 @@ from datatrove.data import Document
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.pipelines.config import instance_names
-from tagcorpus.pipelines.documents import BATCH_ROWS
+from tagcorpus.pipelines.execution.steps import Tag, TaggedBatch
 from tagcorpus.pipelines.instances import load_free
-from tagcorpus.pipelines.records import further_value, repair
-from tagcorpus.pipelines.sidecars import Instance, needed
-from tagcorpus.pipelines.steps import Tag, TaggedBatch
+from tagcorpus.pipelines.outputs.sidecars import Instance, needed
+from tagcorpus.pipelines.sources.documents import BATCH_ROWS
+from tagcorpus.pipelines.sources.records import further_value, repair
 from tagcorpus.taggers._batch import DocumentBatch
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.config import DomainOptions, FeaturesOptions, Options, check_sections
-from tagcorpus.pipelines.sidecars import Instance
+from tagcorpus.pipelines.outputs.sidecars import Instance
 from tagcorpus.taggers import Tagger, load
 
 

@@ -19,20 +19,15 @@ from typing import TYPE_CHECKING, Any
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import ConfigError, unknown_name
-from tagcorpus.pipelines import inputs, models, remote
+from tagcorpus.pipelines import remote
 from tagcorpus.pipelines.config import RESULT_SUFFIXES, FeaturesOptions, Options
-from tagcorpus.pipelines.display import Display, Watch
-from tagcorpus.pipelines.documents import Reading
-from tagcorpus.pipelines.duplicates import count_duplicate_ids
-from tagcorpus.pipelines.executors import PlanExecutor
-from tagcorpus.pipelines.heartbeat import Heartbeat, process
-from tagcorpus.pipelines.inputs import InputFile
-from tagcorpus.pipelines.ledger import Ledger
-from tagcorpus.pipelines.plan import Index, Indexed, Plan, check_text, load_plan, make_plan, plan_name
-from tagcorpus.pipelines.ranges import Counts
-from tagcorpus.pipelines.records import DocumentFields
-from tagcorpus.pipelines.results import refuse_anothers
-from tagcorpus.pipelines.sidecars import (
+from tagcorpus.pipelines.execution.executors import PlanExecutor
+from tagcorpus.pipelines.execution.steps import Publish, RangeReport, Read, Tag
+from tagcorpus.pipelines.execution.worker_processes import Crew
+from tagcorpus.pipelines.outputs.duplicates import count_duplicate_ids
+from tagcorpus.pipelines.outputs.ledger import Ledger
+from tagcorpus.pipelines.outputs.results import refuse_anothers
+from tagcorpus.pipelines.outputs.sidecars import (
     Instance,
     Standing,
     claim,
@@ -41,14 +36,20 @@ from tagcorpus.pipelines.sidecars import (
     remove_leftovers,
     standing,
 )
-from tagcorpus.pipelines.steps import Publish, RangeReport, Read, Tag
+from tagcorpus.pipelines.outputs.summary import without_values
+from tagcorpus.pipelines.progress.display import Display, Watch
+from tagcorpus.pipelines.progress.heartbeat import Heartbeat, process
+from tagcorpus.pipelines.sources import inputs, models
+from tagcorpus.pipelines.sources.documents import Reading
+from tagcorpus.pipelines.sources.inputs import InputFile
+from tagcorpus.pipelines.sources.plan import Index, Indexed, Plan, check_text, load_plan, make_plan, plan_name
+from tagcorpus.pipelines.sources.ranges import Counts
+from tagcorpus.pipelines.sources.records import DocumentFields
 from tagcorpus.pipelines.storage import Folder, own_suffix, sweep_temporary_folders, temporary_folder
-from tagcorpus.pipelines.summary import without_values
-from tagcorpus.pipelines.token_cache import known_ids
-from tagcorpus.pipelines.worker_processes import Crew
+from tagcorpus.pipelines.token_ids.cache import known_ids
 
 if TYPE_CHECKING:
-    from tagcorpus.pipelines.on_ray import Cluster
+    from tagcorpus.pipelines.execution.on_ray import Cluster
 
 EXECUTORS = ("local", "ray", "slurm")
 # Pipelines whose work is their taggers'; a dry run begins some of it to see what it costs.
@@ -114,7 +115,7 @@ class Job:
     def connect(self) -> None:
         """Join (or start) the Ray cluster, where that is the executor, and see that every node can do its part."""
         if self.options.executor == "ray":
-            from tagcorpus.pipelines.on_ray import Cluster
+            from tagcorpus.pipelines.execution.on_ray import Cluster
 
             asked = Cluster(self.options.ray_address, self.display.say, num_gpus=self.options.num_gpus)
             self.cluster = self._open.enter_context(asked)
@@ -338,7 +339,7 @@ class Job:
 
     def dry_run(self, plan: Plan, instances: Sequence[Instance], more: dict[str, Any] | None = None) -> Result:
         """What a run would do and about what it would cost: nothing is written, and no LLM is asked."""
-        from tagcorpus.pipelines.estimate import estimate
+        from tagcorpus.pipelines.execution.estimate import estimate
 
         before = Standing({}, 0)
         if not self.options.overwrite:

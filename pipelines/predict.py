@@ -3,7 +3,7 @@
     <output>/prediction/predict.json         everything: figures, folds' settings, tests, what was noticed in the data
     <output>/prediction/predictions.csv      every model's predictions with the fold it was tested in
     <output>/prediction/paper-reproduction.md   with --reproduce
-    <output>/prediction/figures/          under the grouped protocol (predict_grouped.py)
+    <output>/prediction/figures/          under the grouped protocol (grouped.py)
 
 The protocols are predictor/paper.py and predictor/grouped.py. The same command gives the same bytes.
 """
@@ -22,15 +22,15 @@ from typing import Any
 import xxhash
 
 from tagcorpus.errors import ConfigError, InputError
-from tagcorpus.pipelines import predict_grouped
 from tagcorpus.pipelines.config import check_place
-from tagcorpus.pipelines.display import Display
 from tagcorpus.pipelines.job import default_workers
-from tagcorpus.pipelines.predict_features import features_of, say_ids
-from tagcorpus.pipelines.predict_files import RESULT_SUFFIXES, publish, refuse_anothers
-from tagcorpus.pipelines.predict_names import check_selected, check_tasks
-from tagcorpus.pipelines.predict_progress import Steps
-from tagcorpus.pipelines.predict_terminal import terminal
+from tagcorpus.pipelines.predicting import grouped
+from tagcorpus.pipelines.predicting.features import features_of, say_ids
+from tagcorpus.pipelines.predicting.files import RESULT_SUFFIXES, publish, refuse_anothers
+from tagcorpus.pipelines.predicting.names import check_selected, check_tasks
+from tagcorpus.pipelines.predicting.progress import Steps
+from tagcorpus.pipelines.predicting.terminal import terminal
+from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.predictor import new_models, selection, tables
 from tagcorpus.predictor.data import Dataset, load
 from tagcorpus.predictor.evaluation import Wanted, check_predictors
@@ -138,9 +138,9 @@ def report(request: Request, display: Display | None = None) -> str:
             "conflicts_rule": CONFLICTS[request.protocol],
         }
         told = tables.document(request.protocol, _wanted(request, chosen[0], None), outcomes, origin)
-        more = predict_grouped.Added()
+        more = grouped.Added()
         if request.protocol == "grouped":
-            more = predict_grouped.added(
+            more = grouped.added(
                 outcomes,
                 request.seed,
                 workers,
@@ -171,7 +171,7 @@ def _check(request: Request) -> None:
         raise ConfigError("--select and --sel-features both name the selected features; give one of them")
     if request.reproduce and request.protocol != "paper":
         raise ConfigError("--reproduce is of the published protocol; leave out --protocol, or say --protocol paper")
-    predict_grouped.check(
+    grouped.check(
         request.protocol,
         extrapolate=request.extrapolate,
         new_model=request.new_model,

@@ -14,10 +14,10 @@ from typing import Any
 
 from tagcorpus.errors import TagcorpusError
 from tagcorpus.pipelines.config import Options, load_options
-from tagcorpus.pipelines.display import Display
 from tagcorpus.pipelines.instances import build
 from tagcorpus.pipelines.job import Job, Result
-from tagcorpus.pipelines.sidecars import Instance, needed
+from tagcorpus.pipelines.outputs.sidecars import Instance, needed
+from tagcorpus.pipelines.progress.display import Display
 
 LISTS = ("input", "glob", "exclude", "tagger_module", "taggers")
 
@@ -63,7 +63,7 @@ def run_options(
 ) -> Result:
     """Run a pipeline whose options are already put together, as a Job or what `make_job` makes of it."""
     if options.executor == "slurm" and not options.dry_run and make_job is None:
-        from tagcorpus.pipelines.on_slurm import launch
+        from tagcorpus.pipelines.slurm.launching import launch
 
         return launch(pipeline, options, display)
     module = importlib.import_module(f"tagcorpus.pipelines.{pipeline}")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tagcorpus.pipelines.config import Options, TagOptions, instance_names
 from tagcorpus.pipelines.job import Job, Result
-from tagcorpus.pipelines.results import publish_result
-from tagcorpus.pipelines.sidecars import Instance
-from tagcorpus.pipelines.summary import summarise
+from tagcorpus.pipelines.outputs.results import publish_result
+from tagcorpus.pipelines.outputs.sidecars import Instance
+from tagcorpus.pipelines.outputs.summary import summarise
 
 
 def instances(options: Options) -> dict[str, str]:

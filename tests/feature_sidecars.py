@@ -7,12 +7,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from tagcorpus.pipelines.documents import Reading
-from tagcorpus.pipelines.inputs import InputFile
-from tagcorpus.pipelines.plan import Plan, PlannedFile
-from tagcorpus.pipelines.ranges import Counts, Range
-from tagcorpus.pipelines.records import DocumentFields
-from tagcorpus.pipelines.sidecars import KEYS, Instance, claim, part_key, part_name, write_part
+from tagcorpus.pipelines.outputs.sidecars import KEYS, Instance, claim, part_key, part_name, write_part
+from tagcorpus.pipelines.sources.documents import Reading
+from tagcorpus.pipelines.sources.inputs import InputFile
+from tagcorpus.pipelines.sources.plan import Plan, PlannedFile
+from tagcorpus.pipelines.sources.ranges import Counts, Range
+from tagcorpus.pipelines.sources.records import DocumentFields
 from tagcorpus.pipelines.storage import Folder
 from tagcorpus.taggers import load
 

@@ -25,7 +25,7 @@ import pyarrow as pa
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import BudgetError, ConfigError, LLMError, TaggerError
-from tagcorpus.pipelines.progress import pulse
+from tagcorpus.pipelines.progress.beats import pulse
 from tagcorpus.taggers._base import Parameters, column
 from tagcorpus.taggers._batch import DocumentBatch
 

@@ -60,7 +60,7 @@ def main() -> None:
     from ray.cluster_utils import Cluster
 
     import tagcorpus
-    from tagcorpus.pipelines import on_ray
+    from tagcorpus.pipelines.execution import on_ray
 
     answers = sys.stdout
     one: dict[str, Any] = {"num_cpus": 1, "node_ip_address": LOOPBACK}

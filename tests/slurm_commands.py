@@ -22,7 +22,7 @@ from click.testing import CliRunner
 from plugins import Ended, ended, jsonl, tree
 
 from tagcorpus.cli import main
-from tagcorpus.pipelines import slurm_tasks
+from tagcorpus.pipelines.slurm import tasks as slurm_tasks
 
 SBATCH = """#!/bin/sh
 n=$(($(ls {jobs}/*.script 2>/dev/null | wc -l) + 1))

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 import naive
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines.sidecars import Instance
-from tagcorpus.pipelines.steps import Tag, TaggedBatch
+from tagcorpus.pipelines.execution.steps import Tag, TaggedBatch
+from tagcorpus.pipelines.outputs.sidecars import Instance
 from tagcorpus.taggers import DocumentBatch, load
 from tagcorpus.taggers._code_detect import detect
 from tagcorpus.taggers._code_languages import LANGUAGES, grammar, known_language

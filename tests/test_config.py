@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines import describe, tagger_pages
+from tagcorpus.pipelines import describe
 from tagcorpus.pipelines.config import TagOptions, load_options, pipelines
+from tagcorpus.pipelines.console import tagger_pages
 from tagcorpus.taggers import load, names, tagger_class
 
 

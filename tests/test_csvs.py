@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tagcorpus.errors import IncompleteError
-from tagcorpus.pipelines import csvs
-from tagcorpus.pipelines.documents import RangeReader, Reading
-from tagcorpus.pipelines.inputs import InputFile
-from tagcorpus.pipelines.ranges import Counts, Range
-from tagcorpus.pipelines.records import DocumentFields
+from tagcorpus.pipelines.sources import csvs
+from tagcorpus.pipelines.sources.documents import RangeReader, Reading
+from tagcorpus.pipelines.sources.inputs import InputFile
+from tagcorpus.pipelines.sources.ranges import Counts, Range
+from tagcorpus.pipelines.sources.records import DocumentFields
 
 LIMIT = 1 << 20
 
@@ -256,9 +256,9 @@ def test_a_giant_line_is_not_buffered(tmp_path: Path) -> None:
         sink.write(b"\n3,after\n")
     code = (
         "import sys\n"
-        "from tagcorpus.pipelines import csvs\n"
-        "from tagcorpus.pipelines.documents import RangeReader, Reading\n"
-        "from tagcorpus.pipelines.inputs import InputFile\n"
+        "from tagcorpus.pipelines.sources import csvs\n"
+        "from tagcorpus.pipelines.sources.documents import RangeReader, Reading\n"
+        "from tagcorpus.pipelines.sources.inputs import InputFile\n"
         "file = InputFile('x', sys.argv[1], 'csv', '')\n"
         # Not ru_maxrss: that begins with the memory of the process that started this one.
         "def peak():\n"

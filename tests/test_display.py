@@ -10,8 +10,8 @@ import termios
 
 import pytest
 
-from tagcorpus.pipelines.display import PLAIN_SECONDS, STALL_SECONDS, Display, Watch
-from tagcorpus.pipelines.progress import Beat
+from tagcorpus.pipelines.progress.beats import Beat
+from tagcorpus.pipelines.progress.display import PLAIN_SECONDS, STALL_SECONDS, Display, Watch
 
 
 class Scene:

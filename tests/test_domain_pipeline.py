@@ -24,9 +24,9 @@ from stub_llm import HANG, NEGATIVE, Call, Reply, StubLLM, answer, failure, rule
 import tagcorpus
 from tagcorpus.errors import BudgetError, ConfigError, LLMError, TaggerError
 from tagcorpus.pipelines import TagDocuments
-from tagcorpus.pipelines.display import Display
 from tagcorpus.pipelines.domain import percentages
 from tagcorpus.pipelines.job import Result
+from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.taggers._tree import parse_tree
 
 COMMAND = Path(sysconfig.get_path("scripts")) / "tagcorpus"

@@ -18,9 +18,9 @@ import tagcorpus
 from tagcorpus.errors import ConfigError, OutputError
 from tagcorpus.pipelines.config import EntropyOptions, load_options
 from tagcorpus.pipelines.counting.corpus import check_disk
-from tagcorpus.pipelines.display import Display
 from tagcorpus.pipelines.entropy import _corpus, _packed, count, merge
 from tagcorpus.pipelines.job import Job
+from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.storage import Folder
 from tagcorpus.taggers._tokenizer import load
 

@@ -18,7 +18,7 @@ import naive
 from tagcorpus.kernels import arrays, entropy, ngrams
 from tagcorpus.kernels.entropy import Entropies
 from tagcorpus.kernels.ngrams import Packing
-from tagcorpus.pipelines.summary import ordered_keys
+from tagcorpus.pipelines.outputs.summary import ordered_keys
 from tagcorpus.taggers._tokenizer import load
 
 

@@ -24,9 +24,9 @@ from tagcorpus.errors import (
     TagcorpusError,
     TaggerError,
 )
-from tagcorpus.pipelines.executors import PlanExecutor
-from tagcorpus.pipelines.progress import Beat, Pulse
-from tagcorpus.pipelines.worker_processes import Crew
+from tagcorpus.pipelines.execution.executors import PlanExecutor
+from tagcorpus.pipelines.execution.worker_processes import Crew
+from tagcorpus.pipelines.progress.beats import Beat, Pulse
 
 INLINE = {"workers": 1}
 PROCESSES = {"workers": 2}
@@ -271,7 +271,7 @@ def test_long_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_ctrl_c_does_not_reach_the_fork_server(tmp_path: Path) -> None:
     code = """
 import multiprocessing.forkserver
-from tagcorpus.pipelines.worker_processes import _start_fork_server
+from tagcorpus.pipelines.execution.worker_processes import _start_fork_server
 _start_fork_server()
 pid = multiprocessing.forkserver._forkserver._forkserver_pid
 print(next(line.split()[1] for line in open(f"/proc/{pid}/status") if line.startswith("SigBlk")))

@@ -23,8 +23,8 @@ from tagcorpus.pipelines.model_table.instruments import Recipe, differences, rec
 from tagcorpus.pipelines.model_table.provenance import Provenance, provenance_name, read_provenance
 from tagcorpus.pipelines.model_table.statistics import GroupStatistics
 from tagcorpus.pipelines.model_table.union import check_ahead
-from tagcorpus.pipelines.reading import Recorded
-from tagcorpus.pipelines.sidecars import Instance
+from tagcorpus.pipelines.outputs.reading import Recorded
+from tagcorpus.pipelines.outputs.sidecars import Instance
 
 P50K = {"tokenizer": "p50k_base", "n": 1}
 

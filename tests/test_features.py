@@ -25,10 +25,10 @@ from stub_llm import NEGATIVE, StubLLM, answer
 import tagcorpus
 from tagcorpus.errors import BudgetError, ConfigError, InputError
 from tagcorpus.pipelines.config import FeaturesOptions, load_options
-from tagcorpus.pipelines.display import Display
 from tagcorpus.pipelines.job import Job, Result
 from tagcorpus.pipelines.model_table.columns import columns
-from tagcorpus.pipelines.sidecars import Instance
+from tagcorpus.pipelines.outputs.sidecars import Instance
+from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.taggers import load
 
 __all__ = ["empty_corpus", "known_here"]  # fixtures
@@ -382,9 +382,9 @@ def opened(output: Path) -> tuple[Job, Instance]:
 def test_models_that_do_not_fit_into_memory_give_the_same_bits(done: Path, tmp_path: Path) -> None:
     from tagcorpus.pipelines.counting.corpus import Limits
     from tagcorpus.pipelines.counting.token_budget import Budget
-    from tagcorpus.pipelines.features_entropy import Pass
+    from tagcorpus.pipelines.generations.entropies import Pass
     from tagcorpus.pipelines.model_table.groups import by_model
-    from tagcorpus.pipelines.token_cache import TokenizerChoice
+    from tagcorpus.pipelines.token_ids.cache import TokenizerChoice
 
     output = tmp_path / "out"
     shutil.copytree(done, output)

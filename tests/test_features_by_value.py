@@ -23,8 +23,7 @@ from tagcorpus.pipelines import entropy
 from tagcorpus.pipelines.config import FeaturesOptions, load_options
 from tagcorpus.pipelines.counting.corpus import BASE_BYTES, Corpus, Interval
 from tagcorpus.pipelines.counting.token_budget import Budget, places
-from tagcorpus.pipelines.display import Display
-from tagcorpus.pipelines.entropy_by_value import (
+from tagcorpus.pipelines.generations.by_value import (
     Everything,
     MergeNumbers,
     N,
@@ -33,21 +32,22 @@ from tagcorpus.pipelines.entropy_by_value import (
     _put_together,
     sizes,
 )
-from tagcorpus.pipelines.entropy_of_groups import _counted, _Held, value_of
-from tagcorpus.pipelines.entropy_samples_by_value import draw
-from tagcorpus.pipelines.features_chosen import GroupingColumn
-from tagcorpus.pipelines.features_entropy import Pass
-from tagcorpus.pipelines.features_entropy_by_value import Together
-from tagcorpus.pipelines.features_kept import choose
+from tagcorpus.pipelines.generations.chosen import GroupingColumn
+from tagcorpus.pipelines.generations.entropies import Pass
+from tagcorpus.pipelines.generations.entropies_by_value import Together
+from tagcorpus.pipelines.generations.kept import choose
+from tagcorpus.pipelines.generations.of_groups import _counted, _Held, value_of
+from tagcorpus.pipelines.generations.samples_by_value import draw
 from tagcorpus.pipelines.job import Job, Result
 from tagcorpus.pipelines.model_table.groups import Group, Values, Where, by_column, values_of
 from tagcorpus.pipelines.model_table.medians import median, medians_of
 from tagcorpus.pipelines.model_table.moments import Moments
 from tagcorpus.pipelines.model_table.rows import RangeRows
-from tagcorpus.pipelines.plan import Plan
-from tagcorpus.pipelines.sidecars import Instance
-from tagcorpus.pipelines.summary import percentiles
-from tagcorpus.pipelines.token_cache import TokenizerChoice
+from tagcorpus.pipelines.outputs.sidecars import Instance
+from tagcorpus.pipelines.outputs.summary import percentiles
+from tagcorpus.pipelines.progress.display import Display
+from tagcorpus.pipelines.sources.plan import Plan
+from tagcorpus.pipelines.token_ids.cache import TokenizerChoice
 from tagcorpus.taggers import load
 
 BUDGET = Budget(150, 3, 0)

@@ -18,14 +18,14 @@ from feature_sidecars import PARAMETERS, ROLES, instances, write_sidecars
 import tagcorpus
 from naive import keyword_counts
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines import features_entropy
 from tagcorpus.pipelines.config import load_options
-from tagcorpus.pipelines.display import Display
+from tagcorpus.pipelines.generations import entropies
 from tagcorpus.pipelines.job import Job
 from tagcorpus.pipelines.model_table.check import report
 from tagcorpus.pipelines.model_table.columns import DOMAINS, RATIOS, columns
 from tagcorpus.pipelines.model_table.groups import by_model, entropy_name
-from tagcorpus.pipelines.sidecars import needed
+from tagcorpus.pipelines.outputs.sidecars import needed
+from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.taggers._syntax_statistics import SCHEMA, Parse, row
 from tagcorpus.taggers._syntax_trees import Constituents, Dependencies
 
@@ -142,7 +142,7 @@ class Tree:
             of = {planned.file.name: planned.file.name.rsplit("/", 1)[0] for planned in plan.files}
             write_sidecars(job.output, plan, using, {f: self.rows[m] for f, m in of.items()}, job.reading)
             groups = by_model({model: [file] for file, model in of.items()}, plan)
-            keys = features_entropy.keys(plan, groups, job.reading, "p50k_base", using["repetition"])
+            keys = entropies.keys(plan, groups, job.reading, "p50k_base", using["repetition"])
             for model, key in keys.items():
                 told: dict[str, Any] = {"mean_corpus_entropy": None, "total_contexts": 0}
                 if model != OLD:

@@ -13,7 +13,7 @@ import fsspec
 import pytest
 
 from tagcorpus.errors import InputError
-from tagcorpus.pipelines import inputs
+from tagcorpus.pipelines.sources import inputs
 
 
 def put(root: Path, *names: str) -> None:

@@ -17,10 +17,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tagcorpus.errors import IncompleteError
-from tagcorpus.pipelines import lines
-from tagcorpus.pipelines.inputs import InputFile
-from tagcorpus.pipelines.ranges import Range
-from tagcorpus.pipelines.streams import BLOCK_BYTES, ByteStream, Damaged
+from tagcorpus.pipelines.sources import lines
+from tagcorpus.pipelines.sources.inputs import InputFile
+from tagcorpus.pipelines.sources.ranges import Range
+from tagcorpus.pipelines.sources.streams import BLOCK_BYTES, ByteStream, Damaged
 
 MANY = 1 << 40
 quick = settings(max_examples=80, deadline=None, derandomize=True)

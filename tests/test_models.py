@@ -13,7 +13,7 @@ import yaml
 import tagcorpus
 from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines.config import FeaturesOptions, load_options
-from tagcorpus.pipelines.models import Models, find, read_models
+from tagcorpus.pipelines.sources.models import Models, find, read_models
 
 Layout = dict[str, list[str]]
 

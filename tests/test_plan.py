@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tagcorpus.errors import InputError
-from tagcorpus.pipelines import inputs
-from tagcorpus.pipelines.documents import RangeReader, Reading
-from tagcorpus.pipelines.duplicates import count_duplicate_ids
-from tagcorpus.pipelines.plan import RANGES_PER_SEGMENT, Index, Indexed, Plan, check_text, load_plan, make_plan
-from tagcorpus.pipelines.records import DocumentFields
-from tagcorpus.pipelines.sidecars import part_key, part_name
+from tagcorpus.pipelines.outputs.duplicates import count_duplicate_ids
+from tagcorpus.pipelines.outputs.sidecars import part_key, part_name
+from tagcorpus.pipelines.sources import inputs
+from tagcorpus.pipelines.sources.documents import RangeReader, Reading
+from tagcorpus.pipelines.sources.plan import RANGES_PER_SEGMENT, Index, Indexed, Plan, check_text, load_plan, make_plan
+from tagcorpus.pipelines.sources.records import DocumentFields
 from tagcorpus.pipelines.storage import Folder
 
 SHARD = 1024

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 
 from tagcorpus.cli import main
 from tagcorpus.errors import ConfigError, InputError
-from tagcorpus.pipelines.display import Display
 from tagcorpus.pipelines.predict import Request, report
+from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.predictor import boosting, data, folds, paper, selection, significance, tasks
 from tagcorpus.predictor.boosting import Grid, Point
 from tagcorpus.predictor.evaluation import LEAKY, Wanted, candidates

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines import predict_files
-from tagcorpus.pipelines.display import Display
-from tagcorpus.pipelines.predict_progress import Steps
-from tagcorpus.pipelines.predict_terminal import LEGEND, WIDTH, terminal, wrapped
+from tagcorpus.pipelines.predicting.files import publish, refuse_anothers
+from tagcorpus.pipelines.predicting.progress import Steps
+from tagcorpus.pipelines.predicting.terminal import LEGEND, WIDTH, terminal, wrapped
+from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.predictor import grouped, paper
 from tagcorpus.predictor.parallel import Workers
 from tagcorpus.predictor.reproduction import TITLE
@@ -128,7 +128,7 @@ def test_an_earlier_prediction_of_something_else_is_named_when_it_is_replaced(tm
     def written(protocol: str, task: str, target: str) -> list[str]:
         out = io.StringIO()
         text = json.dumps({"protocol": protocol, "tasks": [{"task": task}]})
-        predict_files.publish("features.csv", str(tmp_path / target), text, "", None, {}, Display(out))
+        publish("features.csv", str(tmp_path / target), text, "", None, {}, Display(out))
         return out.getvalue().splitlines()
 
     for target in ("out", "alone.json"):
@@ -152,17 +152,17 @@ def test_an_earlier_prediction_of_something_else_is_named_when_it_is_replaced(tm
 )
 def test_somebody_elses_file_is_not_replaced(tmp_path: Path, name: str, theirs: str, ours: str) -> None:
     path = tmp_path / name
-    predict_files.refuse_anothers(str(path))
+    refuse_anothers(str(path))
     path.write_text(theirs)
     with pytest.raises(ConfigError, match=r"is there already, and is no prediction"):
-        predict_files.refuse_anothers(str(path))
+        refuse_anothers(str(path))
     path.write_text(ours)
-    predict_files.refuse_anothers(str(path))
+    refuse_anothers(str(path))
 
 
 def test_nothing_of_an_earlier_prediction_stays(tmp_path: Path) -> None:
     def published(files: dict[str, bytes]) -> list[str]:
-        predict_files.publish("x.csv", str(tmp_path), "{}", "a,b\n", None, files, Display(quiet=True))
+        publish("x.csv", str(tmp_path), "{}", "a,b\n", None, files, Display(quiet=True))
         return sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file())
 
     always = ["prediction/predict.json", "prediction/predictions.csv"]

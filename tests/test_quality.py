@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tagcorpus.errors import ConfigError, TaggerError
 from tagcorpus.pipelines.config import load_options
-from tagcorpus.pipelines.on_ray import RaySlot, workers_at_once
+from tagcorpus.pipelines.execution.on_ray import RaySlot, workers_at_once
 from tagcorpus.taggers import load
 from tagcorpus.taggers._batch import DocumentBatch
 from tagcorpus.taggers.quality import Quality, passes, rounded

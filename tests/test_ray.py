@@ -23,10 +23,10 @@ from plugins import SCRIPT, Ended, jsonl, tree
 
 import tagcorpus
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines.inputs import InputFile, find
-from tagcorpus.pipelines.on_ray import Cluster, _check_node, node_versions
+from tagcorpus.pipelines.execution.on_ray import Cluster, _check_node, node_versions
+from tagcorpus.pipelines.execution.workers import WorkerDied
+from tagcorpus.pipelines.sources.inputs import InputFile, find
 from tagcorpus.pipelines.storage import Folder
-from tagcorpus.pipelines.workers import WorkerDied
 
 LOOPBACK = "127.0.0.1"
 # The last one keeps Ray from talking to this machine by its outer address, which a firewall may close.

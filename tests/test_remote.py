@@ -19,8 +19,9 @@ import pytest
 import zstandard
 
 from tagcorpus.errors import ConfigError, InputError, OutputError
-from tagcorpus.pipelines import inputs, remote
+from tagcorpus.pipelines import remote
 from tagcorpus.pipelines.run import run
+from tagcorpus.pipelines.sources import inputs
 
 SHARD = 20_000
 N = 700

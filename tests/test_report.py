@@ -28,8 +28,6 @@ from hypothesis import strategies as st
 import tagcorpus
 from tagcorpus.cli import main
 from tagcorpus.errors import ConfigError, InputError
-from tagcorpus.pipelines.plan import load_plan
-from tagcorpus.pipelines.records import repair
 from tagcorpus.pipelines.report import gather, render, report
 from tagcorpus.pipelines.report.documents import EXCERPT_CHARS, excerpts
 from tagcorpus.pipelines.report.domains import shares
@@ -39,6 +37,8 @@ from tagcorpus.pipelines.report.intervals import of_table
 from tagcorpus.pipelines.report.models import feature_table, is_feature_table
 from tagcorpus.pipelines.report.prediction import prediction_section
 from tagcorpus.pipelines.report.sample import PER_BAR, Place, look, priorities, shrunk
+from tagcorpus.pipelines.sources.plan import load_plan
+from tagcorpus.pipelines.sources.records import repair
 from tagcorpus.pipelines.storage import Folder
 
 pytest.importorskip("plotly", reason="plotly is not installed: pip install 'tagcorpus[report]'")

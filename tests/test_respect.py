@@ -131,7 +131,7 @@ def test_workers_see_the_environment_of_now(tmp_path: Path) -> None:
     write(tmp_path / "in/a.jsonl", 200)
     code = f"""
 import os, tagcorpus
-from tagcorpus.pipelines.executors import PlanExecutor
+from tagcorpus.pipelines.execution.executors import PlanExecutor
 from datatrove.pipeline.base import PipelineStep
 import environment_step
 for value in ("first", "second"):

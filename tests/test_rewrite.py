@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tagcorpus.pipelines.rewrite import REASON, csv_line, with_reason
+from tagcorpus.pipelines.outputs.rewrite import REASON, csv_line, with_reason
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

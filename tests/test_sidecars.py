@@ -17,11 +17,7 @@ from plugin_taggers import Marks
 
 import tagcorpus
 from tagcorpus.errors import ConfigError, InputError
-from tagcorpus.pipelines.documents import Reading
-from tagcorpus.pipelines.inputs import InputFile
-from tagcorpus.pipelines.plan import Plan, PlannedFile
-from tagcorpus.pipelines.ranges import Counts, Range
-from tagcorpus.pipelines.sidecars import (
+from tagcorpus.pipelines.outputs.sidecars import (
     KEYS,
     Instance,
     claim,
@@ -34,6 +30,10 @@ from tagcorpus.pipelines.sidecars import (
     stored_part,
     write_part,
 )
+from tagcorpus.pipelines.sources.documents import Reading
+from tagcorpus.pipelines.sources.inputs import InputFile
+from tagcorpus.pipelines.sources.plan import Plan, PlannedFile
+from tagcorpus.pipelines.sources.ranges import Counts, Range
 from tagcorpus.pipelines.storage import Folder
 
 RANGES = (Range(0, 100, 0, 3, "aa"), Range(100, 200, 3, 2, "bb"))

@@ -20,7 +20,7 @@ from slurm_commands import Slurm, everything, pretend
 from tagcorpus import run
 from tagcorpus.cli import main
 from tagcorpus.errors import ConfigError, IncompleteError, TagcorpusError
-from tagcorpus.pipelines.slurm_array import _time, job_id
+from tagcorpus.pipelines.slurm.array import _time, job_id
 
 ROWS = [
     *(f"{i} The first thing is what they do with {i} of them. " + "word " * (i % 7) for i in range(60)),
@@ -90,7 +90,7 @@ def test_scripts(corpus: Slurm) -> None:
     assert Path(logs).is_dir()  # Slurm does not make it
     for job, what in ((1, "work"), (2, "finish")):
         command = (
-            f"exec {sys.executable} -P -m tagcorpus.pipelines.slurm_tasks {what} {corpus.out}/runs/{told['run']}/slurm"
+            f"exec {sys.executable} -P -m tagcorpus.pipelines.slurm.tasks {what} {corpus.out}/runs/{told['run']}/slurm"
         )
         assert corpus.script(job).splitlines()[-1].rstrip("/") == command
         assert subprocess.run(["bash", "-n"], input=corpus.script(job), text=True, check=False).returncode == 0

@@ -16,11 +16,12 @@ from plugins import SCRIPT, Corpus, Ended, ended
 
 import tagcorpus
 from tagcorpus.errors import ConfigError, InputError
-from tagcorpus.pipelines import heartbeat, remote
-from tagcorpus.pipelines.display import Display, Watch
-from tagcorpus.pipelines.heartbeat import Heartbeat
-from tagcorpus.pipelines.progress import Beat
-from tagcorpus.pipelines.status import report, status, told
+from tagcorpus.pipelines import remote
+from tagcorpus.pipelines.console.status import report, status, told
+from tagcorpus.pipelines.progress import heartbeat
+from tagcorpus.pipelines.progress.beats import Beat
+from tagcorpus.pipelines.progress.display import Display, Watch
+from tagcorpus.pipelines.progress.heartbeat import Heartbeat
 from tagcorpus.pipelines.storage import Folder
 
 

@@ -17,14 +17,14 @@ from plugin_taggers import Broken, Marks, Waiting, Wrong
 from plugins import jsonl, quarantined
 
 from tagcorpus.errors import BudgetError, LLMError, LostRowsError, TagcorpusError, TaggerError
-from tagcorpus.pipelines import lines
-from tagcorpus.pipelines.documents import Reading
-from tagcorpus.pipelines.inputs import InputFile
-from tagcorpus.pipelines.plan import Plan, PlannedFile
-from tagcorpus.pipelines.sidecars import Instance
-from tagcorpus.pipelines.steps import Publish, RangeReport, Read, Tag, TaggedBatch
+from tagcorpus.pipelines.execution.steps import Publish, RangeReport, Read, Tag, TaggedBatch
+from tagcorpus.pipelines.execution.workers import fold
+from tagcorpus.pipelines.outputs.sidecars import Instance
+from tagcorpus.pipelines.sources import lines
+from tagcorpus.pipelines.sources.documents import Reading
+from tagcorpus.pipelines.sources.inputs import InputFile
+from tagcorpus.pipelines.sources.plan import Plan, PlannedFile
 from tagcorpus.pipelines.storage import Folder
-from tagcorpus.pipelines.workers import fold
 
 
 class Setting:

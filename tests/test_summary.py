@@ -16,13 +16,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tagcorpus.pipelines.documents import Reading
-from tagcorpus.pipelines.inputs import InputFile
-from tagcorpus.pipelines.plan import Plan, PlannedFile
-from tagcorpus.pipelines.ranges import Counts, Range
-from tagcorpus.pipelines.sidecars import KEYS, Instance, part_key, part_name, write_part
-from tagcorpus.pipelines.storage import Folder
-from tagcorpus.pipelines.summary import (
+from tagcorpus.pipelines.outputs.sidecars import KEYS, Instance, part_key, part_name, write_part
+from tagcorpus.pipelines.outputs.summary import (
     PERCENTILES,
     from_ordered_keys,
     order_statistics,
@@ -30,6 +25,11 @@ from tagcorpus.pipelines.summary import (
     percentiles,
     summarise,
 )
+from tagcorpus.pipelines.sources.documents import Reading
+from tagcorpus.pipelines.sources.inputs import InputFile
+from tagcorpus.pipelines.sources.plan import Plan, PlannedFile
+from tagcorpus.pipelines.sources.ranges import Counts, Range
+from tagcorpus.pipelines.storage import Folder
 
 Floats = npt.NDArray[np.float64]
 SOME = settings(max_examples=60, deadline=None, derandomize=True)

@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 
 import tagcorpus
 from tagcorpus.errors import ConfigError, TaggerError
-from tagcorpus.pipelines.sidecars import Instance
-from tagcorpus.pipelines.steps import Tag, TaggedBatch
+from tagcorpus.pipelines.execution.steps import Tag, TaggedBatch
+from tagcorpus.pipelines.outputs.sidecars import Instance
 from tagcorpus.taggers import DocumentBatch, load
 from tagcorpus.taggers._syntax_models import installed, parse_groups, parser_code
 from tagcorpus.taggers._syntax_spacy import _parsed as parsed_by_spacy

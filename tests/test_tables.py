@@ -17,11 +17,11 @@ import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
 
-from tagcorpus.pipelines import samples, tables
-from tagcorpus.pipelines.documents import RangeReader, Reading
-from tagcorpus.pipelines.inputs import InputFile
-from tagcorpus.pipelines.ranges import Counts, Range
-from tagcorpus.pipelines.records import DocumentFields
+from tagcorpus.pipelines.sources import samples, tables
+from tagcorpus.pipelines.sources.documents import RangeReader, Reading
+from tagcorpus.pipelines.sources.inputs import InputFile
+from tagcorpus.pipelines.sources.ranges import Counts, Range
+from tagcorpus.pipelines.sources.records import DocumentFields
 
 Writer = Callable[[pa.Table, Path], None]
 N = 5000

@@ -16,9 +16,9 @@ import pytest
 from fasttext_models import train
 
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines import selftests, tagger_pages
-from tagcorpus.pipelines.sidecars import Instance
-from tagcorpus.pipelines.steps import Tag, TaggedBatch
+from tagcorpus.pipelines.console import selftests, tagger_pages
+from tagcorpus.pipelines.execution.steps import Tag, TaggedBatch
+from tagcorpus.pipelines.outputs.sidecars import Instance
 from tagcorpus.taggers import DocumentBatch, Parameters, column, load, names, tagger_class
 from tagcorpus.testing import TEXTS, check_tagger
 

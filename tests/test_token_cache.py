@@ -17,17 +17,17 @@ import pytest
 from plugins import Corpus, empty_corpus, jsonl, known_here, quarantined, tree
 
 from tagcorpus.errors import ConfigError, LostRowsError
-from tagcorpus.pipelines import lines
-from tagcorpus.pipelines.documents import Reading
-from tagcorpus.pipelines.inputs import InputFile
-from tagcorpus.pipelines.plan import Plan, PlannedFile
-from tagcorpus.pipelines.progress import Pulse, pulse, set_pulse
-from tagcorpus.pipelines.ranges import Counts
-from tagcorpus.pipelines.sidecars import Instance
-from tagcorpus.pipelines.steps import Publish, Read, Tag
+from tagcorpus.pipelines.execution.steps import Publish, Read, Tag
+from tagcorpus.pipelines.execution.workers import fold
+from tagcorpus.pipelines.outputs.sidecars import Instance
+from tagcorpus.pipelines.progress.beats import Pulse, pulse, set_pulse
+from tagcorpus.pipelines.sources import lines
+from tagcorpus.pipelines.sources.documents import Reading
+from tagcorpus.pipelines.sources.inputs import InputFile
+from tagcorpus.pipelines.sources.plan import Plan, PlannedFile
+from tagcorpus.pipelines.sources.ranges import Counts
 from tagcorpus.pipelines.storage import Folder
-from tagcorpus.pipelines.token_cache import OpenedRange, TokenBatch, TokenizerChoice, TokenSource, known_ids, seed
-from tagcorpus.pipelines.workers import fold
+from tagcorpus.pipelines.token_ids.cache import OpenedRange, TokenBatch, TokenizerChoice, TokenSource, known_ids, seed
 from tagcorpus.taggers import load as load_tagger
 from tagcorpus.taggers import tagger_class
 from tagcorpus.taggers._base import Parameters, column

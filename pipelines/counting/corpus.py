@@ -21,12 +21,12 @@ import xxhash
 from tagcorpus.errors import ConfigError, OutputError
 from tagcorpus.kernels.ngrams import Packing
 from tagcorpus.pipelines.counting.spill import RunFile
-from tagcorpus.pipelines.documents import Reading
-from tagcorpus.pipelines.plan import Plan
-from tagcorpus.pipelines.ranges import Counts
-from tagcorpus.pipelines.sidecars import part_key
+from tagcorpus.pipelines.outputs.sidecars import part_key
+from tagcorpus.pipelines.sources.documents import Reading
+from tagcorpus.pipelines.sources.plan import Plan
+from tagcorpus.pipelines.sources.ranges import Counts
 from tagcorpus.pipelines.storage import Folder
-from tagcorpus.pipelines.token_parts import TokenBatch
+from tagcorpus.pipelines.token_ids.parts import TokenBatch
 
 VERSION = "1"
 """Of every value that an entropy run publishes."""

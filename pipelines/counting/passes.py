@@ -43,10 +43,10 @@ from tagcorpus.pipelines.counting.spill import (
     write_runs,
     write_values,
 )
-from tagcorpus.pipelines.progress import pulse
-from tagcorpus.pipelines.sidecars import Instance, part_key, part_name, write_part
-from tagcorpus.pipelines.steps import RangeReport
-from tagcorpus.pipelines.token_cache import TokenBatch
+from tagcorpus.pipelines.execution.steps import RangeReport
+from tagcorpus.pipelines.outputs.sidecars import Instance, part_key, part_name, write_part
+from tagcorpus.pipelines.progress.beats import pulse
+from tagcorpus.pipelines.token_ids.cache import TokenBatch
 
 LISTED = 20
 """Contexts of the highest and of the lowest entropy that are kept by name."""

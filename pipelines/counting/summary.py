@@ -20,8 +20,8 @@ from tagcorpus.pipelines.counting.corpus import Corpus
 from tagcorpus.pipelines.counting.estimators import Spectrum, estimate
 from tagcorpus.pipelines.counting.passes import BIN_BITS, LISTED
 from tagcorpus.pipelines.counting.spill import read_values
-from tagcorpus.pipelines.sidecars import ROW_GROUP_ROWS
-from tagcorpus.pipelines.summary import Floats, percentiles
+from tagcorpus.pipelines.outputs.sidecars import ROW_GROUP_ROWS
+from tagcorpus.pipelines.outputs.summary import Floats, percentiles
 from tagcorpus.taggers._tokenizer import Tokenizer
 
 SCALE = 1 << 40

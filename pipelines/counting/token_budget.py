@@ -22,8 +22,8 @@ from tagcorpus.pipelines.counting.corpus import Corpus
 from tagcorpus.pipelines.counting.estimators import estimate, interval
 from tagcorpus.pipelines.counting.summary import Adds, mean, spectrum
 from tagcorpus.pipelines.job import Job
-from tagcorpus.pipelines.ranges import Counts
-from tagcorpus.pipelines.token_parts import TokenBatch
+from tagcorpus.pipelines.sources.ranges import Counts
+from tagcorpus.pipelines.token_ids.parts import TokenBatch
 
 SLOTS = 1 << 12
 """Documents are sorted into so many slots of their place in the random order; only one slot has to be looked at closely."""

@@ -14,7 +14,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tagcorpus.pipelines.ledger import versions
 from tagcorpus.pipelines.model_table.columns import ID, columns, extended_columns, numeric_columns
 from tagcorpus.pipelines.model_table.groups import Group
 from tagcorpus.pipelines.model_table.instruments import Recipe, role_of, substitute_for, told
@@ -28,8 +27,9 @@ from tagcorpus.pipelines.model_table.provenance import (
 from tagcorpus.pipelines.model_table.statistics import GroupStatistics
 from tagcorpus.pipelines.model_table.table import number
 from tagcorpus.pipelines.model_table.union import Rows, unite
-from tagcorpus.pipelines.plan import Plan
-from tagcorpus.pipelines.results import publish_file
+from tagcorpus.pipelines.outputs.ledger import versions
+from tagcorpus.pipelines.outputs.results import publish_file
+from tagcorpus.pipelines.sources.plan import Plan
 
 # Entropies of samples whose numbers of tokens differ by more than this do not compare as they are.
 TOKENS_APART = 1.5

@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines.plan import Plan, PlannedFile
-from tagcorpus.pipelines.sidecars import part_name, read_part
+from tagcorpus.pipelines.outputs.sidecars import part_name, read_part
+from tagcorpus.pipelines.sources.plan import Plan, PlannedFile
 from tagcorpus.pipelines.storage import Folder
 
 # A column with more values than this is no grouping: perhaps an id.

@@ -11,8 +11,8 @@ import numpy as np
 
 from tagcorpus.pipelines.model_table.groups import Group
 from tagcorpus.pipelines.model_table.rows import SOURCES, Floats, RangeRows, Rows
-from tagcorpus.pipelines.sidecars import Instance
-from tagcorpus.pipelines.summary import percentiles
+from tagcorpus.pipelines.outputs.sidecars import Instance
+from tagcorpus.pipelines.outputs.summary import percentiles
 
 
 def medians_of(

@@ -18,7 +18,7 @@ from tagcorpus.pipelines.domain import LEFT_OUT, NOT_SELECTED
 from tagcorpus.pipelines.model_table.groups import Group
 from tagcorpus.pipelines.model_table.moments import Moments
 from tagcorpus.pipelines.model_table.rows import KEYWORDS, SOURCES, Floats, RangeRows, Rows
-from tagcorpus.pipelines.sidecars import Instance
+from tagcorpus.pipelines.outputs.sidecars import Instance
 
 Bools = npt.NDArray[np.bool_]
 

@@ -18,7 +18,7 @@ import xxhash
 
 from tagcorpus.pipelines.model_table.columns import ID, extended_columns, numeric_columns
 from tagcorpus.pipelines.model_table.instruments import Recipe, role_of, substitute_for, told
-from tagcorpus.pipelines.plan import PlannedFile
+from tagcorpus.pipelines.sources.plan import PlannedFile
 
 FORMAT = 1
 # Of a cell nobody said anything about.

@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 from tagcorpus.errors import InputError
 from tagcorpus.pipelines.model_table.columns import RATIOS, STEMS
 from tagcorpus.pipelines.model_table.groups import Group, values_of
-from tagcorpus.pipelines.plan import PlannedFile
-from tagcorpus.pipelines.sidecars import Instance, part_name, read_part
+from tagcorpus.pipelines.outputs.sidecars import Instance, part_name, read_part
+from tagcorpus.pipelines.sources.plan import PlannedFile
 from tagcorpus.pipelines.storage import Folder
 
 FILTER = "repetition"

@@ -22,8 +22,8 @@ from tagcorpus.pipelines.model_table.medians import medians_of
 from tagcorpus.pipelines.model_table.moments import Moments, ratio, ratio_error
 from tagcorpus.pipelines.model_table.partials import Partial, add_range
 from tagcorpus.pipelines.model_table.rows import KEYWORDS, SOURCES, RangeRows
-from tagcorpus.pipelines.plan import Plan, PlannedFile
-from tagcorpus.pipelines.sidecars import Instance
+from tagcorpus.pipelines.outputs.sidecars import Instance
+from tagcorpus.pipelines.sources.plan import Plan, PlannedFile
 from tagcorpus.pipelines.storage import Folder
 
 MIN_KEPT_SHARE = 0.5

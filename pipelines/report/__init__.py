@@ -14,8 +14,8 @@ from typing import Any
 import tagcorpus
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.model_table.provenance import provenance_name
-from tagcorpus.pipelines.plan import Plan
-from tagcorpus.pipelines.reading import recorded
+from tagcorpus.pipelines.outputs.reading import recorded
+from tagcorpus.pipelines.outputs.summary import KEPT_ROWS, Parts, columns_of
 from tagcorpus.pipelines.report.bars import Feature, features_of
 from tagcorpus.pipelines.report.documents import Excerpt, excerpts
 from tagcorpus.pipelines.report.domains import domain_section
@@ -28,8 +28,8 @@ from tagcorpus.pipelines.report.page import check_library, page
 from tagcorpus.pipelines.report.prediction import prediction_section
 from tagcorpus.pipelines.report.runs import runs_section
 from tagcorpus.pipelines.report.sample import Place, Sample, look, recounted, shrunk
+from tagcorpus.pipelines.sources.plan import Plan
 from tagcorpus.pipelines.storage import Folder
-from tagcorpus.pipelines.summary import KEPT_ROWS, Parts, columns_of
 
 
 @dataclass

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from tagcorpus.errors import IncompleteError, TagcorpusError
-from tagcorpus.pipelines import lines
-from tagcorpus.pipelines.documents import RangeReader, Reading, _stream
-from tagcorpus.pipelines.plan import PlannedFile
-from tagcorpus.pipelines.reading import _stored_reading
-from tagcorpus.pipelines.records import BadRecord, exact_id, parse, repair
+from tagcorpus.pipelines.outputs.reading import _stored_reading
 from tagcorpus.pipelines.report.sample import Place
+from tagcorpus.pipelines.sources import lines
+from tagcorpus.pipelines.sources.documents import RangeReader, Reading, _stream
+from tagcorpus.pipelines.sources.plan import PlannedFile
+from tagcorpus.pipelines.sources.records import BadRecord, exact_id, parse, repair
 from tagcorpus.pipelines.storage import Folder
 
 EXCERPT_CHARS = 600

@@ -10,11 +10,11 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tagcorpus.pipelines.plan import PlannedFile
 from tagcorpus.pipelines.report.bars import Feature
 from tagcorpus.pipelines.report.documents import Excerpt
 from tagcorpus.pipelines.report.html import Section, chart, number, percent, text
 from tagcorpus.pipelines.report.sample import Place, Sample
+from tagcorpus.pipelines.sources.plan import PlannedFile
 
 _WIDTH, _HEIGHT = 150, 34
 VALUE_CHARS = 80

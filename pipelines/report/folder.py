@@ -13,8 +13,8 @@ from functools import cached_property
 from typing import Any
 
 from tagcorpus.errors import InputError, OutputError
-from tagcorpus.pipelines.plan import PlannedFile, load_plan
-from tagcorpus.pipelines.reading import instance_folders
+from tagcorpus.pipelines.outputs.reading import instance_folders
+from tagcorpus.pipelines.sources.plan import PlannedFile, load_plan
 from tagcorpus.pipelines.storage import Folder
 
 # Of quarantined rows this many are shown for each reason, from as many files as it takes, up to the second number.

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from tagcorpus.pipelines.records import repair
+from tagcorpus.pipelines.sources.records import repair
 
 # Control characters as the symbols Unicode has for them: a terminal's escape sequence in a file name shows as what it is.
 _VISIBLE = {i: 0x2400 + i for i in range(32) if chr(i) not in "\n\t"} | {0x7F: 0x2421}

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from tagcorpus.pipelines.records import REASONS
+from tagcorpus.pipelines.console.status import MEANINGS
 from tagcorpus.pipelines.report.folder import Output, Quarantine, RunTold, quarantine
 from tagcorpus.pipelines.report.html import Cell, Section, figures, number, percent, size, table, text
-from tagcorpus.pipelines.status import MEANINGS
+from tagcorpus.pipelines.sources.records import REASONS
 
 SHOWN_RUNS = 40
 SHOWN_INPUTS = 100

@@ -20,9 +20,9 @@ import pyarrow as pa
 import xxhash
 
 from tagcorpus.errors import InputError
-from tagcorpus.pipelines.plan import PlannedFile
-from tagcorpus.pipelines.reading import range_parts
+from tagcorpus.pipelines.outputs.reading import range_parts
 from tagcorpus.pipelines.report.bars import NO_BAR, Bins, Feature
+from tagcorpus.pipelines.sources.plan import PlannedFile
 from tagcorpus.pipelines.storage import Folder
 
 PER_BAR = 3

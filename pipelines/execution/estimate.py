@@ -1,0 +1,230 @@
+"""What a run will cost, for `--dry-run`: bytes to read, objects and bytes to write, hours of CPU.
+
+Nothing is asked of an LLM and nothing is written to the output. The first, the middle and the last pending range are
+begun: up to 2 MB of each one's documents, or a second and a half a tagger, are tagged, and the parts that come of it are
+built in a temporary folder. What that took is scaled to all pending ranges by their bytes (of a table, whose ranges are
+rows, by the bytes of text that a row has on average). So it is an estimate: a corpus that is not alike throughout can be
+off by much, waiting for a store is no CPU time, and the same machine under other load takes another time.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from tagcorpus.pipelines.execution.steps import Tag, TaggedBatch
+from tagcorpus.pipelines.outputs.sidecars import Instance, write_part
+from tagcorpus.pipelines.sources.documents import RangeReader, Reading
+from tagcorpus.pipelines.sources.inputs import InputFile
+from tagcorpus.pipelines.sources.plan import Plan, plan_name
+from tagcorpus.pipelines.sources.ranges import Counts
+from tagcorpus.pipelines.storage import Folder, temporary_folder
+from tagcorpus.taggers._batch import DocumentBatch
+
+PROBE_BYTES = 2_000_000
+PROBE_SECONDS = 1.5
+FIRST_ROWS = 16
+TABLES = ("parquet", "arrow")
+# Of every run: command.json, ledger.json and log.txt, and the summary as .json and .csv.
+OF_A_RUN = 5
+# What a document has on average where no probe says it.
+BYTES_PER_ROW = 2_000
+
+
+@dataclass
+class Probe:
+    """What was measured. `share_bytes` are the input's bytes that the probed rows stand for."""
+
+    ranges: int = 0
+    rows: int = 0
+    text_bytes: int = 0
+    share_bytes: float = 0.0
+    seconds: float = 0.0
+    part_bytes: float = 0.0
+    row_bytes: float = BYTES_PER_ROW
+    empty_parts: dict[str, int] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "ranges": self.ranges,
+            "rows": self.rows,
+            "text_bytes": self.text_bytes,
+            "cpu_seconds": round(self.seconds, 3),
+            "part_bytes": round(self.part_bytes),
+        }
+
+
+def estimate(
+    output: Folder,
+    plan: Plan,
+    reading: Reading,
+    instances: Sequence[Instance],
+    todo: Sequence[frozenset[str]],
+    *,
+    is_probed: bool,
+) -> dict[str, Any]:
+    """bytes_to_read, objects_to_write, bytes_to_write, cpu_hours, and the probe behind them.
+
+    todo       per range of the plan, the names of the instances still to compute
+    is_probed  without it (an LLM would be asked), bytes_to_write, cpu_hours and probe are None
+    Bytes to read count the planning of files that are not planned yet, of Parquet only the columns that are needed, and
+    of a compressed file all up to the last pending range. Raises what reading and tagging raise.
+    """
+    pending = [rank for rank, names in enumerate(todo) if names]
+    unplanned = {f.file.name for f in plan.files if not output.exists(plan_name(f.file.name))}
+    value: dict[str, Any] = {
+        "bytes_to_read": _bytes_to_read(plan, reading, pending, unplanned),
+        "objects_to_write": sum(map(len, todo)) + len(unplanned) + OF_A_RUN + len(set().union(*todo)),
+        "bytes_to_write": None,
+        "cpu_hours": None,
+        "probe": None,
+    }
+    if not is_probed:
+        return value
+    found = _probe(plan, reading, instances, todo, pending)
+    total = sum(_size(plan, rank, found.row_bytes) for rank in pending)
+    factor = total / found.share_bytes if found.share_bytes else 0.0
+    empty = sum(found.empty_parts.get(name, 0) for names in todo for name in names)
+    value["bytes_to_write"] = round(found.part_bytes * factor) + empty
+    value["cpu_hours"] = found.seconds * factor / 3600
+    value["probe"] = found.to_json()
+    return value
+
+
+def _probe(
+    plan: Plan, reading: Reading, instances: Sequence[Instance], todo: Sequence[frozenset[str]], pending: Sequence[int]
+) -> Probe:
+    found = Probe()
+    folder = temporary_folder()
+    try:
+        scratch = Folder(folder)
+        for rank in sorted({pending[i * (len(pending) - 1) // 2] for i in range(3)} if pending else ()):
+            _probe_range(found, scratch, plan, reading, [i for i in instances if i.name in todo[rank]], rank)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return found
+
+
+def _probe_range(
+    found: Probe, scratch: Folder, plan: Plan, reading: Reading, instances: Sequence[Instance], rank: int
+) -> None:
+    planned, k = plan.ranges[rank]
+    reader = RangeReader(planned.file, planned.ranges[k], reading)
+    started = time.process_time()
+    batch = next(iter(reader), None)
+    seconds = time.process_time() - started
+    if batch is None or not reader.counts.lines:
+        return
+    found.ranges += 1
+    rows = _rows_of(batch, PROBE_BYTES)
+    text_bytes = sum(len(text.encode()) for text in batch.texts[:rows])
+    # Rows read so far of all rows in the range: what the whole range would be, of which these rows are a part.
+    lines = reader.counts.lines * rows / batch.num_rows
+    if planned.file.format in TABLES:
+        found.row_bytes = max(1.0, text_bytes / lines)
+        share = lines * found.row_bytes
+    else:
+        share = _size(plan, rank, found.row_bytes) * min(1.0, lines / planned.ranges[k].rows)
+    seconds *= rows / batch.num_rows
+    for instance in instances:
+        if instance.name not in found.empty_parts:
+            found.empty_parts[instance.name] = _part_bytes(scratch, instance, [])
+        took, tagged, pieces = _tagged(instance, batch.slice(0, rows))
+        seconds += took * rows / tagged
+        found.part_bytes += (_part_bytes(scratch, instance, pieces) - found.empty_parts[instance.name]) * rows / tagged
+    found.rows += rows
+    found.text_bytes += text_bytes
+    found.share_bytes += share
+    found.seconds += seconds
+
+
+def _tagged(instance: Instance, batch: DocumentBatch) -> tuple[float, int, list[pa.RecordBatch]]:
+    """CPU seconds, rows tagged, and their columns: in ever larger pieces, until all is done or it has taken long enough."""
+    step, wanted = Tag(instance), frozenset({instance.name})
+    list(step.run([TaggedBatch(batch.slice(0, 1), wanted)]))  # loads models and compiled code, which every run does
+    seconds, at, rows = 0.0, 0, FIRST_ROWS
+    began = time.perf_counter()
+    pieces: list[pa.RecordBatch] = []
+    while at < batch.num_rows and (at == 0 or time.perf_counter() - began < PROBE_SECONDS):
+        piece = batch.slice(at, min(rows, batch.num_rows - at))
+        started = time.process_time()
+        (item,) = step.run([TaggedBatch(piece, wanted)])
+        seconds += time.process_time() - started
+        assert isinstance(item, TaggedBatch)
+        added = item.attributes[instance.name]
+        keys = item.documents.table.select(["row", "sub", "id"]).to_batches()[0]
+        schema = pa.schema([*keys.schema, *added.schema])
+        pieces.append(pa.record_batch([*keys.columns, *added.columns], schema=schema))
+        at += piece.num_rows
+        rows *= 2
+    return seconds, at, pieces
+
+
+def _part_bytes(scratch: Folder, instance: Instance, pieces: list[pa.RecordBatch]) -> int:
+    write_part(scratch, "part.parquet", instance.tagger.columns, pieces, "0" * 32, Counts())
+    return scratch.size("part.parquet")
+
+
+def _rows_of(batch: DocumentBatch, n_bytes: int) -> int:
+    """So many rows from the front have about that many bytes; at least one."""
+    size = 0
+    for row, text in enumerate(batch.texts):
+        size += len(text)
+        if size >= n_bytes:
+            return row + 1
+    return int(batch.num_rows)
+
+
+def _size(plan: Plan, rank: int, row_bytes: float) -> float:
+    """Bytes of a range, as it is read; of a table, about those of its text."""
+    planned, k = plan.ranges[rank]
+    range_ = planned.ranges[k]
+    return range_.rows * row_bytes if planned.file.format in TABLES else range_.end - range_.start
+
+
+def _bytes_to_read(plan: Plan, reading: Reading, pending: Sequence[int], unplanned: set[str]) -> int:
+    wanted: dict[str, list[int]] = {}
+    for rank in pending:
+        planned, k = plan.ranges[rank]
+        wanted.setdefault(planned.file.name, []).append(k)
+    total = 0
+    for planned in plan.files:
+        file, ks = planned.file, wanted.get(planned.file.name, [])
+        rows = [(planned.ranges[k].start, planned.ranges[k].end) for k in ks]
+        if file.format == "parquet":
+            total += _column_bytes(file, reading, rows)
+            total += _column_bytes(file, reading, [(0, planned.rows)]) if file.name in unplanned else 0
+            continue
+        whole, planned_units = file.size(), max((r.end for r in planned.ranges), default=0)
+        total += whole if file.name in unplanned else 0
+        if file.compression or file.format == "arrow":
+            last = max((end for _, end in rows), default=0)
+            total += round(whole * last / planned_units) if planned_units else 0
+        else:
+            total += sum(end - start for start, end in rows)
+    return total
+
+
+def _column_bytes(file: InputFile, reading: Reading, rows: Sequence[tuple[int, int]]) -> int:
+    """Stored bytes of the needed columns in the row groups that hold any of these rows [first, end)."""
+    import pyarrow.parquet as pq
+
+    columns = reading.fields.top_columns()
+    total = first = 0
+    with file.open() as source:
+        try:
+            metadata = pq.ParquetFile(source).metadata
+        except pa.ArrowInvalid:  # damaged: nothing of it will be read
+            return 0
+        for g in range(metadata.num_row_groups):
+            group = metadata.row_group(g)
+            if any(start < first + group.num_rows and end > first for start, end in rows):
+                leaves = (group.column(c) for c in range(group.num_columns))
+                total += sum(c.total_compressed_size for c in leaves if c.path_in_schema.partition(".")[0] in columns)
+            first += group.num_rows
+    return int(total)

@@ -1,0 +1,248 @@
+"""One executor: it folds the pipeline over every rank, in this process, in a pool of worker processes, or in threads.
+
+Published parts are the only completion marker, so a rank may be run any number of times. A worker that dies costs a
+retry of the one rank it was on, in a fresh worker; a rank that kills three workers fails the run and is named with
+the rows that were in flight. A failure stops new ranks; those in flight are finished. Only a rank that says the same
+command may finish it later (IncompleteError) lets others go on, up to three such in a row.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from datatrove.executor.base import DistributedEnvVars, PipelineExecutor
+from datatrove.pipeline.base import PipelineStep
+
+from tagcorpus.errors import IncompleteError, TagcorpusError
+from tagcorpus.pipelines.execution.worker_processes import Crew
+from tagcorpus.pipelines.execution.workers import RankFailure, Slot, WorkerDied, fold
+from tagcorpus.pipelines.progress.beats import Beat, Pulse, set_pulse
+
+MAX_DEATHS = 3
+MAX_INCOMPLETE = 3
+# Of several failures of one run, the one that comes first here is the run's.
+PRECEDENCE = (1, 2, 5, 4)
+
+OnDone = Callable[[int, list[Any]], None]
+
+
+class _Failures:
+    """What went wrong so far, and whether ranks that have not begun are still worth beginning."""
+
+    def __init__(self) -> None:
+        self.worst: TagcorpusError | None = None
+        self._incomplete_in_a_row = 0
+
+    def success(self) -> None:
+        self._incomplete_in_a_row = 0
+
+    def add(self, error: TagcorpusError) -> None:
+        if self.worst is None or _precedence(error) < _precedence(self.worst):
+            self.worst = error
+        if isinstance(error, IncompleteError):
+            self._incomplete_in_a_row += 1
+
+    @property
+    def is_final(self) -> bool:
+        if self.worst is None:
+            return False
+        return not isinstance(self.worst, IncompleteError) or self._incomplete_in_a_row >= MAX_INCOMPLETE
+
+
+def _precedence(error: TagcorpusError) -> int:
+    return PRECEDENCE.index(error.exit_code) if error.exit_code in PRECEDENCE else 0
+
+
+class PlanExecutor(PipelineExecutor):
+    """Runs a pipeline over ranks.
+
+    units     runs of ranks that one worker should do in a row (ranges of a compressed file: it reads on)
+    workers   how many at once; 1 means in this process
+    threads   workers are threads of this process: for pipelines that wait for a server
+    slot      makes a worker somewhere else, from pipeline and number of ranks; None: processes of this machine
+    crew      those processes, where they are to stay for the next pass; None: they end with this one
+    describe  names a rank for messages
+    """
+
+    def __init__(
+        self,
+        pipeline: Sequence[PipelineStep],
+        units: Sequence[Sequence[int]],
+        workers: int,
+        *,
+        logging_dir: str,
+        describe: Callable[[int], str],
+        threads: bool = False,
+        slot: Callable[[Sequence[PipelineStep], int], Slot] | None = None,
+        crew: Crew | None = None,
+    ) -> None:
+        super().__init__(list(pipeline), logging_dir, skip_completed=False)
+        self.units = [list(u) for u in units if u]
+        self.workers = min(workers, len(self.units)) if not threads else workers
+        self.describe = describe
+        self.deaths: dict[int, int] = {}
+        self._make_slot = slot or (_ThreadSlot if threads else None)
+        self._crew = crew
+        self._is_inline = self.workers <= 1 and not threads and slot is None
+        self._slots: list[Slot] = []
+        self._inline = Pulse()
+
+    @property
+    def world_size(self) -> int:
+        return sum(len(u) for u in self.units)
+
+    def get_distributed_env(self, node_rank: int = -1) -> DistributedEnvVars:  # noqa: ARG002
+        """One node, nothing distributed: what datatrove's base class wants to know."""
+        return DistributedEnvVars(
+            datatrove_node_ips="localhost",
+            datatrove_cpus_per_task="1",
+            datatrove_mem_per_cpu="0",
+            datatrove_gpus_on_node="0",
+            datatrove_executor="local",
+        )
+
+    def beats(self) -> list[Beat]:
+        """The state of every worker, for progress and for noticing a stall."""
+        return [self._inline.beat, *(slot.beat() for slot in self._slots)]
+
+    def run(self, on_done: OnDone = lambda _rank, _results: None) -> dict[int, list[Any]]:
+        """Results by rank. Raises the failure that takes precedence, after the ranks in flight have ended."""
+        results: dict[int, list[Any]] = {}
+        failures = _Failures()
+
+        def done(rank: int, found: list[Any]) -> None:
+            results[rank] = found
+            failures.success()
+            on_done(rank, found)
+
+        if self._is_inline:
+            self._inline = Pulse()
+            set_pulse(self._inline)
+            for rank in (r for unit in self.units for r in unit):
+                try:
+                    found = fold(self.pipeline, rank, self.world_size)
+                except (TagcorpusError, RankFailure) as error:
+                    failures.add(self._named(rank, error))
+                    if failures.is_final:
+                        break
+                else:
+                    done(rank, found)
+        else:
+            with contextlib.ExitStack() as stack:
+                make_slot = self._make_slot or (self._crew or stack.enter_context(Crew())).slot
+                for _ in range(self.workers):
+                    slot = make_slot(self.pipeline, self.world_size)
+                    stack.push(slot.close)
+                    self._slots.append(slot)
+                self._dispatch(done, failures)
+            self._slots = []
+        if failures.worst is not None:
+            raise failures.worst
+        return results
+
+    def _dispatch(self, done: OnDone, failures: _Failures) -> None:
+        waiting = deque(deque(u) for u in self.units)
+        unit_of: dict[int, deque[int]] = {}
+        flying: dict[Future[list[Any]], tuple[int, int]] = {}
+        idle: set[int] = set()
+
+        def stranded() -> deque[int]:
+            """The ranks of a worker for which there is no place: its node is gone, or the cluster is full."""
+            for future, (slot, rank) in flying.items():
+                if not self._slots[slot].is_up():
+                    del flying[future]
+                    self._slots[slot].restart()
+                    idle.add(slot)
+                    return deque([rank, *unit_of.pop(slot, ())])
+            return deque()
+
+        def go_on(slot: int) -> None:
+            if failures.is_final:
+                return
+            unit = unit_of.get(slot)
+            if not unit:
+                unit = unit_of[slot] = waiting.popleft() if waiting else stranded()
+            if not unit:
+                idle.add(slot)
+                return
+            idle.discard(slot)
+            rank = unit.popleft()
+            flying[self._slots[slot].submit(rank)] = (slot, rank)
+
+        for slot in range(self.workers):
+            go_on(slot)
+        while flying:
+            # A time-out lets a pending Ctrl-C or SIGTERM reach this thread.
+            finished, _ = wait(flying, timeout=0.5, return_when=FIRST_COMPLETED)
+            if failures.is_final:  # what no worker has begun is not waited for
+                for future in [f for f, (slot, _) in flying.items() if not self._slots[slot].is_up()]:
+                    del flying[future]
+            for slot in [s for s in idle if self._slots[s].is_up()]:
+                go_on(slot)
+            for future in finished:
+                if future not in flying:  # taken back a moment ago
+                    continue
+                slot, rank = flying.pop(future)
+                try:
+                    found = future.result()
+                except (BrokenProcessPool, WorkerDied):
+                    beat = self._slots[slot].beat()
+                    self.deaths[rank] = self.deaths.get(rank, 0) + 1
+                    self._slots[slot].restart()
+                    if self.deaths[rank] >= MAX_DEATHS:
+                        failures.add(self._killer(rank, beat))
+                    else:
+                        unit_of.setdefault(slot, deque()).appendleft(rank)
+                except Exception as error:
+                    failures.add(self._named(rank, error))
+                else:
+                    done(rank, found)
+                go_on(slot)
+
+    def _killer(self, rank: int, beat: Beat) -> TagcorpusError:
+        rows = (
+            f"rows {beat.first_row} to {beat.last_row} were in flight"
+            if beat.rank == rank and beat.first_row >= 0
+            else "before it said on which rows"
+        )
+        return TagcorpusError(
+            f"{self.describe(rank)} killed its worker {MAX_DEATHS} times ({rows}): out of memory, or a crash in a native "
+            "library. Finished ranges are kept. Try fewer --workers, or look at those rows"
+        )
+
+    def _named(self, rank: int, error: Exception) -> TagcorpusError:
+        if isinstance(error, TagcorpusError):
+            return error
+        kind, text = error.args if isinstance(error, RankFailure) else (type(error).__name__, error)
+        return TagcorpusError(f"{self.describe(rank)} failed: {kind}: {text}")
+
+
+class _ThreadSlot:
+    """A worker that is a thread of this process."""
+
+    def __init__(self, pipeline: Sequence[PipelineStep], world_size: int) -> None:
+        self._pipeline, self._world_size = pipeline, world_size
+        self._pulse = Pulse()
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="range", initializer=set_pulse, initargs=(self._pulse,))
+
+    def close(self, kind: object, *_: object) -> None:
+        if kind is not None:
+            self._pulse.stop()
+        self._pool.shutdown(wait=kind is None, cancel_futures=True)
+
+    def submit(self, rank: int) -> Future[list[Any]]:
+        return self._pool.submit(fold, self._pipeline, rank, self._world_size)
+
+    def beat(self) -> Beat:
+        return self._pulse.beat
+
+    def is_up(self) -> bool:
+        return True
+
+    def restart(self) -> None:
+        """Threads do not die alone."""

@@ -1,0 +1,263 @@
+"""The three steps every tagging pipeline is folded from: Read, Tag, Publish.
+
+A rank is a range of the plan. What flows between the steps is a batch of documents with the attributes added so far,
+and, last of all, the RangeEnd that proves the range was read to its end: without it nothing is published.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+from datatrove.pipeline.base import PipelineStep
+
+from tagcorpus.errors import TagcorpusError, TaggerError
+from tagcorpus.pipelines.execution.workers import is_fault
+from tagcorpus.pipelines.outputs.sidecars import Instance, part_key, part_name, quarantine_name, write_part
+from tagcorpus.pipelines.sources.documents import RangeReader, Reading, quarantine_lines, shown
+from tagcorpus.pipelines.sources.plan import Plan
+from tagcorpus.pipelines.sources.ranges import Counts
+from tagcorpus.pipelines.storage import Folder
+from tagcorpus.taggers._batch import DocumentBatch
+
+_ADDRESS = re.compile(r"\b0x[0-9a-fA-F]+\b")
+# Shows that a tagger's model loads before a batch is at stake; short enough to cost no classifier call.
+PROBE = "A short probe."
+
+
+@dataclass
+class TaggedBatch:
+    """Documents, and what each instance made of them; `failures` are rows that a tagger raised on."""
+
+    documents: DocumentBatch
+    wanted: frozenset[str]
+    attributes: dict[str, pa.RecordBatch] = field(default_factory=dict)
+    failures: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    counts: Counts = field(default_factory=Counts)
+    """The reader's own; until the next batch is asked for, what it has counted up to the end of this one."""
+
+
+@dataclass(frozen=True)
+class RangeEnd:
+    """The reader has come to the end of the range; this is what it counted and quarantined."""
+
+    counts: Counts
+    quarantine: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class RangeReport:
+    """What a worker says of a range it has published."""
+
+    rank: int
+    counts: dict[str, Counts]
+    seconds: float
+
+
+class Read(PipelineStep):
+    """Reads the documents of a range. `todo[rank]` names the instances that are still to compute there."""
+
+    type = "read"
+    name = "Read"
+
+    def __init__(self, plan: Plan, reading: Reading, todo: Sequence[frozenset[str]]) -> None:
+        super().__init__()
+        self.ranges, self.reading, self.todo = plan.ranges, reading, todo
+
+    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[TaggedBatch | RangeEnd]:  # noqa: ARG002
+        planned, k = self.ranges[rank]
+        reader = RangeReader(planned.file, planned.ranges[k], self.reading)
+        for batch in reader:
+            yield TaggedBatch(batch, self.todo[rank], counts=reader.counts)
+        yield RangeEnd(reader.counts, reader.quarantine)
+
+
+class Tag(PipelineStep):
+    """Adds one instance's columns. A row that the tagger raises on gets nulls and is quarantined; nothing else is lost."""
+
+    type = "tag"
+
+    def __init__(self, instance: Instance) -> None:
+        super().__init__()
+        self.instance = instance
+        self.name = instance.name
+        self._is_probed = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_is_probed": False}
+
+    def run(
+        self,
+        data: Iterable[TaggedBatch | RangeEnd],
+        rank: int = 0,  # noqa: ARG002
+        world_size: int = 1,  # noqa: ARG002
+    ) -> Iterator[TaggedBatch | RangeEnd]:
+        at_once: int = getattr(self.instance.tagger, "concurrent_batches", 1)
+        if at_once == 1:
+            return map(self._add_aside, data)
+        return self._overlapping(data, at_once)
+
+    def _overlapping(self, data: Iterable[TaggedBatch | RangeEnd], at_once: int) -> Iterator[TaggedBatch | RangeEnd]:
+        """For taggers that wait more than they compute: several batches in flight, still in order."""
+        flying: deque[Future[TaggedBatch | RangeEnd]] = deque()
+        with ThreadPoolExecutor(at_once, thread_name_prefix=self.name) as pool:
+            try:
+                for item in data:
+                    flying.append(pool.submit(self._add, item))
+                    if len(flying) > at_once:
+                        yield flying.popleft().result()
+                while flying:
+                    yield flying.popleft().result()
+            finally:
+                for future in flying:
+                    future.cancel()
+
+    def _add_aside(self, item: TaggedBatch | RangeEnd) -> TaggedBatch | RangeEnd:
+        """What a tagger prints goes to stderr: stdout is for the run's result, which may be JSON."""
+        with contextlib.redirect_stdout(sys.stderr):
+            return self._add(item)
+
+    def _add(self, item: TaggedBatch | RangeEnd) -> TaggedBatch | RangeEnd:
+        if isinstance(item, RangeEnd) or self.instance.name not in item.wanted:
+            return item
+        # A tagger that waits for a server loads no model, and a probe could cost a call.
+        if not self._is_probed and getattr(self.instance.tagger, "concurrent_batches", 1) == 1:
+            self._probe()
+        failures: list[dict[str, Any]] = []
+        batches = self._tagged(item.documents, failures)
+        table = pa.Table.from_batches(batches, self.instance.tagger.columns).combine_chunks()
+        item.attributes[self.instance.name] = table.to_batches()[0] if table.num_rows else batches[0]
+        if failures:
+            item.failures[self.instance.name] = failures
+        return item
+
+    def _probe(self) -> None:
+        try:
+            self.instance.tagger.tag(DocumentBatch.from_texts([PROBE]))
+        except TagcorpusError:
+            raise
+        except BaseException as error:
+            if not is_fault(error):
+                raise
+            raise TaggerError(
+                f"tagger {self.instance.name!r} fails on every document: {type(error).__name__}: {error}"
+            ) from error
+        self._is_probed = True
+
+    def _tagged(self, batch: DocumentBatch, failures: list[dict[str, Any]]) -> list[pa.RecordBatch]:
+        """The batch's columns, halving it around rows that make the tagger raise."""
+        schema = self.instance.tagger.columns
+        try:
+            tagged = self.instance.tagger.tag(batch)
+        except TagcorpusError:
+            raise  # the tagger as a whole cannot go on: no row is to blame
+        except BaseException as error:
+            if not is_fault(error):
+                raise
+            if batch.num_rows > 1:
+                half = batch.num_rows // 2
+                first = self._tagged(batch.slice(0, half), failures)
+                return first + self._tagged(batch.slice(half, batch.num_rows - half), failures)
+            failures.append(self._failure(batch, error))
+            return [pa.record_batch([pa.nulls(batch.num_rows, f.type) for f in schema], schema=schema)]
+        if not isinstance(tagged, pa.RecordBatch):
+            raise TaggerError(
+                f"tagger {self.instance.name!r} must return a RecordBatch, it returned {type(tagged).__name__}"
+            )
+        if tagged.num_rows != batch.num_rows or not tagged.schema.equals(schema):
+            raise TaggerError(
+                f"tagger {self.instance.name!r} must return {batch.num_rows} rows of {_told(schema)}, "
+                f"it returned {tagged.num_rows} rows of {_told(tagged.schema)}"
+            )
+        return [tagged]
+
+    def _failure(self, row: DocumentBatch, error: BaseException) -> dict[str, Any]:
+        values = row.table.slice(0, 1).select(["row", "sub", "id"]).to_pylist()[0]
+        reason = f"tagger:{self.instance.name}:{type(error).__name__}"
+        # Addresses differ from run to run; quarantine must not.
+        message = _ADDRESS.sub("0x...", str(error)).encode("utf-8", "replace").decode()[:500]
+        return {**values, "reason": reason, "message": message, **shown(row.texts[0][:200].encode())}
+
+
+def _told(schema: pa.Schema) -> str:
+    return ", ".join(f"{f.name} {f.type}" for f in schema)
+
+
+class Publish(PipelineStep):
+    """Collects a range and publishes its quarantine, then one part per instance. Yields a RangeReport."""
+
+    type = "publish"
+    name = "Publish"
+
+    def __init__(
+        self,
+        output: Folder,
+        plan: Plan,
+        reading: Reading,
+        instances: Sequence[Instance],
+        todo: Sequence[frozenset[str]],
+    ) -> None:
+        super().__init__()
+        self.output, self.ranges, self.reading, self.todo = output, plan.ranges, reading, todo
+        self.instances = {i.name: i for i in instances}
+        self.identities = {i.name: i.identity() for i in instances}
+
+    def run(
+        self,
+        data: Iterable[TaggedBatch | RangeEnd],
+        rank: int = 0,
+        world_size: int = 1,  # noqa: ARG002
+    ) -> Iterator[RangeReport]:
+        started = time.perf_counter()
+        planned, k = self.ranges[rank]
+        where = f"range {k} of {planned.file.name}"
+        wanted = sorted(self.todo[rank])
+        columns: dict[str, list[pa.RecordBatch]] = {n: [] for n in wanted}
+        failures: dict[str, list[dict[str, Any]]] = {n: [] for n in wanted}
+        end: RangeEnd | None = None
+        for item in data:
+            if isinstance(item, RangeEnd):
+                end = item
+                continue
+            keys = item.documents.table.select(["row", "sub", "id"]).to_batches()[0]
+            for name in wanted:
+                added = item.attributes[name]
+                schema = pa.schema([*keys.schema, *added.schema])
+                columns[name].append(pa.record_batch([*keys.columns, *added.columns], schema=schema))
+                failures[name] += item.failures.get(name, [])
+        if end is None:
+            raise TaggerError(f"{where}: the steps before publishing stopped without saying that the range is complete")
+        counts = {n: self._counts(end.counts, failures[n]) for n in wanted}
+        for name in wanted:
+            published = sum(b.num_rows for b in columns[name])
+            counts[name].check(planned.ranges[k].rows, published, where)
+        # Quarantine first: once a part is there, everything that belongs to it is there.
+        publish_quarantine(self.output, quarantine_name(planned.file.name, k), end.quarantine)
+        for name in wanted:
+            publish_quarantine(self.output, quarantine_name(planned.file.name, k, name), failures[name])
+            identity = self.identities[name] | self.instances[name].choice_in(planned.file.name)
+            key = part_key(planned, k, self.reading, identity)
+            schema = self.instances[name].tagger.columns
+            write_part(self.output, part_name(name, planned.file.name, k), schema, columns[name], key, counts[name])
+        yield RangeReport(rank, counts, time.perf_counter() - started)
+
+    def _counts(self, read: Counts, failures: list[dict[str, Any]]) -> Counts:
+        counts = Counts.from_json(read.to_json())
+        counts.quarantined.update(f["reason"] for f in failures)
+        return counts
+
+
+def publish_quarantine(output: Folder, name: str, entries: list[dict[str, Any]]) -> None:
+    """Publish the entries, or see to it that there is no such file."""
+    if entries:
+        output.publish(name, quarantine_lines(entries))
+    elif output.exists(name):
+        output.remove(name)  # left by an earlier content of this range

@@ -1,0 +1,192 @@
+"""Worker processes of this machine, one rank at a time each, kept from one pass of a run to the next."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import multiprocessing.forkserver
+import multiprocessing.resource_tracker
+import multiprocessing.util
+import os
+import pickle
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from datatrove.pipeline.base import PipelineStep
+
+from tagcorpus.errors import OutputError
+from tagcorpus.pipelines import storage
+from tagcorpus.pipelines.execution.workers import Slot, fold
+from tagcorpus.pipelines.progress.beats import Beat, Pulse, set_pulse
+
+LONGEST_TEMPORARY = 70  # bytes
+
+
+class Crew:
+    """Worker processes of this machine that stay from one pass to the next: what a worker has imported, compiled and
+    loaded, it has for the whole run. Leaving the context ends them."""
+
+    def __init__(self) -> None:
+        self._idle: list[_ProcessSlot] = []
+
+    def slot(self, pipeline: Sequence[PipelineStep], world_size: int) -> Slot:
+        """A worker for one pass: one that has nothing to do, else a new one."""
+        found = self._idle.pop() if self._idle else _ProcessSlot(self._idle)
+        found.take(pickle.dumps((list(pipeline), world_size)))
+        return found
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._idle:
+            self._idle.pop().end()
+
+
+class _ProcessSlot:
+    """A worker process of its own: when it dies, exactly one rank is to be done again."""
+
+    def __init__(self, idle: list[_ProcessSlot]) -> None:
+        self._idle = idle
+        self._payload = b""
+        self._is_payload_known = False
+        self._pool: ProcessPoolExecutor | None = None
+        try:
+            self._folder = storage.temporary_folder()
+            self._path = os.path.join(self._folder, "pulse")
+            self.restart()
+        except OSError as error:
+            raise OutputError(f"no temporary file could be made in {tempfile.gettempdir()}: {error}") from error
+
+    def take(self, payload: bytes) -> None:
+        """The next pass."""
+        self._payload, self._is_payload_known = payload, False
+
+    def close(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self._idle.append(self)
+            return
+        if self._pool is not None:
+            for process in list((self._pool._processes or {}).values()):
+                process.kill()
+        self.end()
+
+    def end(self) -> None:
+        """Let the process go, and remove its file."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+        with contextlib.suppress(OSError):
+            os.unlink(self._path)
+            os.rmdir(self._folder)
+
+    def restart(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=False)
+        Pulse.create(self._path)
+        # Clean children however many threads this process runs; the fork server has the imports ready.
+        context = multiprocessing.get_context("forkserver")
+        _start_fork_server()
+        arguments = (self._path, storage.own_suffix(), dict(os.environ))
+        self._pool = ProcessPoolExecutor(1, context, initializer=_start_worker, initargs=arguments)
+        self._is_payload_known = False
+
+    def submit(self, rank: int) -> Future[list[Any]]:
+        with _no_main_module():
+            try:
+                return self._submit(rank)
+            except BrokenProcessPool:  # the worker died while it had nothing to do
+                self.restart()
+                return self._submit(rank)
+
+    def _submit(self, rank: int) -> Future[list[Any]]:
+        assert self._pool is not None
+        future = self._pool.submit(_run_rank, rank, None if self._is_payload_known else self._payload)
+        self._is_payload_known = True
+        return future
+
+    def beat(self) -> Beat:
+        return Pulse.read(self._path)
+
+    def is_up(self) -> bool:
+        return True
+
+
+_worker: dict[str, Any] = {}
+
+
+def _start_fork_server() -> None:
+    """Start it, if it is not there, with SIGINT blocked for it and all its children, from their first instruction on:
+    Ctrl-C reaches the whole process group, and the launcher alone decides what it means."""
+    # The kernels only where this run uses them: they bring Numba.
+    wanted: list[str] = [
+        m for m in ("tagcorpus.pipelines.execution.steps", "tagcorpus.pipelines.counting.passes") if m in sys.modules
+    ]
+    multiprocessing.forkserver.set_forkserver_preload(wanted)
+    multiprocessing.resource_tracker.ensure_running()  # not below: where it starts one, it unblocks SIGINT behind it
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        with _short_temporary_folder():
+            multiprocessing.forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _short_temporary_folder() -> Iterator[None]:
+    """The fork server listens on a socket in a temporary folder, and a socket's path has at most 107 bytes: in a longer
+    TMPDIR, as batch systems give to their jobs, it goes to /tmp."""
+    before = tempfile.tempdir
+    if len(os.fsencode(tempfile.gettempdir())) > LONGEST_TEMPORARY and os.access("/tmp", os.W_OK):
+        tempfile.tempdir = "/tmp"
+    try:
+        multiprocessing.util.get_temp_dir()  # which stays what it is from here on
+        yield
+    finally:
+        tempfile.tempdir = before
+
+
+def _start_worker(pulse_path: str, suffix: str, environment: dict[str, str]) -> None:
+    # The fork server was started once and keeps the environment of that moment; credentials set since then count too.
+    os.environ.clear()
+    os.environ.update(environment)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
+    set_pulse(Pulse(pulse_path))
+    storage.set_suffix(suffix)
+
+
+def _die_with(parent: Any) -> None:
+    """A launcher that was killed must not leave workers behind that go on publishing."""
+    parent.join()
+    os._exit(1)
+
+
+def _run_rank(rank: int, payload: bytes | None) -> list[Any]:
+    """payload: the pipeline, with the first rank of a pass only."""
+    if payload is not None:
+        _worker.clear()
+        _worker["payload"] = payload
+    if "pipeline" not in _worker:  # not as it comes in: an exception from here reaches the user
+        _worker["pipeline"], _worker["world_size"] = pickle.loads(_worker["payload"])
+    return fold(_worker["pipeline"], rank, _worker["world_size"])
+
+
+@contextlib.contextmanager
+def _no_main_module() -> Iterator[None]:
+    """Keep a starting worker from importing the user's script again: `tagcorpus.run` must work in one that has no
+    `if __name__ == "__main__"` guard."""
+    names = vars(sys.modules["__main__"])
+    kept: dict[str, Any] = {name: names.pop(name) for name in ("__file__", "__spec__") if name in names}
+    names["__spec__"] = None
+    try:
+        yield
+    finally:
+        names.pop("__spec__", None)
+        names.update(kept)

@@ -1,0 +1,76 @@
+"""What a worker is, wherever it runs, and what it does with a rank: fold the pipeline over it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Any, Protocol
+
+from datatrove.pipeline.base import PipelineStep
+
+from tagcorpus import errors
+from tagcorpus.errors import TagcorpusError
+from tagcorpus.pipelines.progress.beats import Beat, pulse
+
+
+class WorkerDied(Exception):
+    """The worker is gone, and with it the rank it was on; raised by a slot's future."""
+
+
+class Slot(Protocol):
+    """One worker, wherever it is."""
+
+    def submit(self, rank: int) -> Future[list[Any]]:
+        """Start a rank. The future raises what the rank raised, or WorkerDied."""
+        ...
+
+    def beat(self) -> Beat:
+        """How far it is."""
+        ...
+
+    def is_up(self) -> bool:
+        """Whether the worker has started; what was submitted to one that has not may be taken back by `restart`."""
+        ...
+
+    def restart(self) -> None:
+        """A fresh worker in place of a dead one."""
+        ...
+
+    def close(self, kind: object, *_: object) -> None:
+        """An ExitStack callback: let go of the worker; kill it when there was an exception."""
+        ...
+
+
+class RankFailure(Exception):
+    """A step raised something that was not meant for the user: its type's name, and its text."""
+
+
+def fold(pipeline: Sequence[PipelineStep], rank: int, world_size: int) -> list[Any]:
+    """Pipe the data of one rank through all steps; what the last one yields.
+
+    Raises TagcorpusError as the steps raised it, and RankFailure for everything else, a SystemExit too: both can be
+    pickled, which third parties' exceptions often cannot.
+    """
+    pulse().start(rank)
+    data: Any = None
+    try:
+        for step in pipeline:
+            data = step(data, rank, world_size)
+        return list(data)
+    except TagcorpusError as error:
+        own = next(c for c in type(error).__mro__ if c.__module__ == errors.__name__)
+        if type(error) is own:
+            raise
+        raise own(str(error)) from error
+    except BaseException as error:
+        if not is_fault(error):
+            raise
+        raise RankFailure(type(error).__name__, str(error)) from error
+    finally:
+        pulse().start(-1)
+
+
+def is_fault(error: BaseException) -> bool:
+    """Whether code that we called failed, as opposed to somebody stopping us: a library that calls sys.exit or a Rust
+    panic (which pyo3 puts outside Exception) must not end a run as if it were done."""
+    return isinstance(error, (Exception, SystemExit)) or type(error).__name__ == "PanicException"

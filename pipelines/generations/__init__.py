@@ -1,0 +1,1 @@
+"""What `run features` does besides tagging: choosing documents, groups, domains and entropies of each."""

@@ -1,0 +1,146 @@
+"""The ledger of a run: what became of every range, what is in quarantine and why, and the exit code that deserves."""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import tagcorpus
+from tagcorpus.pipelines.outputs.sidecars import Instance
+from tagcorpus.pipelines.sources.plan import Plan
+from tagcorpus.pipelines.sources.ranges import Counts
+from tagcorpus.pipelines.sources.records import REASONS
+
+VERSIONS_OF = (
+    "numpy", "pyarrow", "numba", "tiktoken", "pycld2", "fasttext-community", "openai", "datatrove", "ray",
+    "torch", "transformers", "stanza", "spacy",
+)  # fmt: skip
+# Of quarantined rows, the larger of these may pass without a word from the exit code.
+ALLOWED_ROWS = 10
+ALLOWED_SHARE = 0.01
+
+
+class Ledger:
+    """Filled range by range; `totals` are over the whole plan, resumed ranges included."""
+
+    def __init__(self) -> None:
+        self.ranges: list[dict[str, Any]] = []
+        self.totals = Counts()
+        self.notes: list[str] = []
+        self.duplicate_ids = 0
+        self.unlabelled = 0
+        """Documents that an LLM was asked about, and gave no answer for."""
+
+    def enter(
+        self,
+        plan: Plan,
+        instances: Sequence[Instance],
+        counts: Mapping[tuple[int, str], Counts],
+        seconds: Mapping[int, float],
+    ) -> None:
+        """Enter every range of the plan. counts: by rank and instance; seconds: of the ranks computed in this run.
+
+        A later pass of the same run over the same plan adds its instances' failures and its seconds.
+        """
+        if self.ranges:
+            self._enter_again(instances, counts, seconds)
+            return
+        for rank, (planned, k) in enumerate(plan.ranges):
+            own = [counts[rank, i.name] for i in instances if (rank, i.name) in counts]
+            if len(own) < len(instances):
+                self.ranges.append({"input": planned.file.name, "range": k, "is_done": False})
+                continue
+            read = Counts.from_json(own[0].to_json())
+            read.quarantined = Counter({r: n for c in own for r, n in c.quarantined.items()})
+            self.totals.add(read)
+            when = {"seconds": round(seconds[rank], 3)} if rank in seconds else {"is_resumed": True}
+            self.ranges.append({"input": planned.file.name, "range": k, "is_done": True, **read.to_json(), **when})
+
+    def _enter_again(
+        self,
+        instances: Sequence[Instance],
+        counts: Mapping[tuple[int, str], Counts],
+        seconds: Mapping[int, float],
+    ) -> None:
+        for rank, entry in enumerate(self.ranges):
+            own = [counts[rank, i.name] for i in instances if (rank, i.name) in counts]
+            if not entry["is_done"] or len(own) < len(instances):
+                entry["is_done"] = False
+                continue
+            failed = Counter({r: n for c in own for r, n in c.quarantined.items() if r.startswith("tagger:")})
+            self.totals.quarantined.update(failed)
+            entry["quarantined"] = dict(sorted((failed + Counter(entry["quarantined"])).items()))
+            if rank in seconds:
+                entry.pop("is_resumed", None)
+                entry["seconds"] = round(entry.get("seconds", 0) + seconds[rank], 3)
+
+    def verdict(self, max_quarantined: float | None, quarantine: str) -> tuple[int, list[str]]:
+        """Exit code of a run that came to its end, and the sentences that explain it.
+
+        max_quarantined   a share of the lines below 1, a count from 1 on; None = the larger of 10 rows and 1 %
+        quarantine        where the quarantine lies, for the sentence
+        """
+        told = []
+        totals = self.totals
+        rows = totals.quarantined_rows
+        if self.duplicate_ids:
+            told.append(
+                f"{self.duplicate_ids:,} of {totals.documents:,} documents repeat an earlier id; all of them are kept"
+            )
+        if rows:
+            reasons = "; ".join(f"{n:,} {_in_words(r)}" for r, n in totals.quarantined.most_common())
+            told.append(f"{rows:,} row{'s are' if rows != 1 else ' is'} in quarantine ({quarantine}): {reasons}")
+        if totals.is_broken:
+            broken = sorted({r["input"] for r in self.ranges if r.get("quarantined", {}).get("broken_file")})
+            names = ", ".join(broken[:5]) + (" ..." if len(broken) > 5 else "")
+            told.append(f"broken input: {names}; what came before the break was taken")
+            return 1, told
+        if rows and not totals.documents:
+            told.append(
+                "not one document was found: is it JSON Lines (one object a line), and is the text where it is looked for?"
+            )
+            return 3, told
+        allowed = self._allowed(max_quarantined)
+        if rows + self.unlabelled > allowed:
+            which = "quarantined rows and documents without a label are" if self.unlabelled else "that is"
+            told.append(f"{which} more than the {allowed:,.0f} rows allowed (--max-quarantined)")
+            return 3, told
+        return 0, told
+
+    def _allowed(self, given: float | None) -> float:
+        if given is None:
+            return max(ALLOWED_ROWS, ALLOWED_SHARE * self.totals.lines)
+        return given * self.totals.lines if 0 < given < 1 else given
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "totals": self.totals.to_json(),
+            "duplicate_ids": self.duplicate_ids,
+            "unlabelled": self.unlabelled,
+            "ranges_done": sum(r["is_done"] for r in self.ranges),
+            "ranges_planned": len(self.ranges),
+            "notes": self.notes,
+            "versions": versions(),
+            "ranges": self.ranges,
+        }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides the output."""
+    found = {"tagcorpus": tagcorpus.__version__, "python": platform.python_version()}
+    for name in VERSIONS_OF:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _in_words(reason: str) -> str:
+    if reason.startswith("tagger:"):
+        _, instance, error = reason.split(":", 2)
+        return f"on which {instance} raised {error}"
+    return f"{reason} ({REASONS[reason]})"

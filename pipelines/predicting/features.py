@@ -1,0 +1,62 @@
+"""The feature table of `tagcorpus predict`: checked before it is joined, and told how well it joins."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+from tagcorpus.errors import InputError
+from tagcorpus.pipelines.model_table import check
+from tagcorpus.pipelines.model_table.table import Finding, read_table
+from tagcorpus.pipelines.predicting.terminal import wrapped
+from tagcorpus.pipelines.progress.display import Display
+from tagcorpus.predictor.data import Dataset, read_features
+from tagcorpus.predictor.store import Store
+
+# Errors of a feature table that do not keep a predictor from reading it; they are told, and the run goes on.
+BEARABLE = ("missing_column", "minus_one", "out_of_range", "larger_than_its_bound", "domains_do_not_add_up")
+
+
+def features_of(path: str | None, store: Store, display: Display) -> tuple[Any, list[Finding]]:
+    """The feature table (of the file, else the one imported into the store, else None) and what its check found.
+
+    Raises InputError where the table would be misread.
+    """
+    if path is None:
+        stored = store.features()
+        return (stored.set_index("id") if len(stored) else None), []
+    table = read_table(path, "--features")
+    findings = [f for f in check.check(table) if f.severity != "note"]
+    fatal = [f for f in findings if f.severity == "error" and f.check not in BEARABLE]
+    if fatal:
+        raise InputError(
+            f"--features: {path}: {fatal[0].check}: {fatal[0].found}"
+            + (f": {fatal[0].where[0]}" if fatal[0].where else "")
+            + f"; `tagcorpus check-features {path}` lists everything"
+        )
+    for f in findings:
+        display.say(wrapped(f"{f.severity} in {path}: {f.found} ({f.count:,})"))
+    return read_features(path), findings
+
+
+def say_ids(data: Dataset, features: Any, display: Display) -> None:
+    """Which ids of the feature table met a model of the data set, and which did not."""
+    if features is None:
+        return
+    n = data.noticed
+    met = len(features.index) - len(n.unused_features)
+    told = (
+        f"feature table: {met:,} of {len(features.index):,} ids are models of {data.task.name}; "
+        f"{len(n.without_features):,} models there have no row"
+    )
+    display.say(wrapped(told + (f" ({', '.join(n.without_features[:5])})" if n.without_features else "")))
+    for unknown in n.unknown_features:
+        near = difflib.get_close_matches(unknown, data.ids + n.without_scale, n=1, cutoff=0.8)
+        display.say(f"feature table: the store has no model {unknown!r}" + (f"; is it {near[0]!r}?" if near else ""))
+    if n.empty:
+        display.say(wrapped(f"columns without any value: {', '.join(n.empty)}"))
+    if n.constant:
+        display.say(wrapped(f"columns with one value only: {', '.join(n.constant)}"))
+    if n.sentinels:
+        cells = ", ".join(f"{c} {k}" for c, k in n.sentinels.items())
+        display.say(wrapped(f"cells of -1, taken for missing: {cells}"))

@@ -1,0 +1,222 @@
+"""`--executor slurm`: planned here, computed by a job array, brought to its end by one more job that depends on the array.
+
+The launcher indexes the input, sees what is missing, and submits. An array task (array.py) does a fixed share of the
+missing ranges and publishes their parts, which are the only sign that a range is done; the finish job (tasks.py)
+computes nothing: it writes summary and ledger where all parts are there, and otherwise names the ranges that are not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any, NoReturn
+
+from datatrove.pipeline.base import PipelineStep
+
+from tagcorpus.errors import BudgetError, ConfigError, IncompleteError, TagcorpusError
+from tagcorpus.pipelines.config import RESULT_SUFFIXES, Options
+from tagcorpus.pipelines.instances import build
+from tagcorpus.pipelines.job import Job, Result
+from tagcorpus.pipelines.outputs.sidecars import Instance, Standing, claim
+from tagcorpus.pipelines.progress.display import Display
+from tagcorpus.pipelines.run import run_options
+from tagcorpus.pipelines.slurm.array import SlurmArray, counted
+from tagcorpus.pipelines.sources import inputs
+from tagcorpus.pipelines.sources.plan import Index, Plan
+from tagcorpus.pipelines.sources.ranges import Counts
+from tagcorpus.pipelines.storage import Folder
+from tagcorpus.taggers._files import known_files
+
+# A shared folder may show a file some time after the job that wrote it has left the queue.
+LOOKS_FOR_LEDGER = 4
+ERRORS = {2: ConfigError, 4: IncompleteError, 5: BudgetError}
+
+
+def launch(pipeline: str, options: Options, display: Display) -> Result:
+    """Submit; with `slurm.wait`, wait for the finish job and return what it found.
+
+    Raises ConfigError for what Slurm cannot do, before anything is written, and where sbatch refuses; waiting raises the
+    error that the finish job ended with.
+    """
+    _check(pipeline, options)
+    try:
+        return run_options(pipeline, options, display, LaunchJob)
+    except Submitted as submitted:
+        told = submitted.told
+    cancel = f"scancel {' '.join(told[k] for k in ('array_job', 'finish_job') if told[k])}"
+    array = f"array job {told['array_job']} ({counted(told['tasks'], 'task')}, {counted(told['ranges'], 'range')}) and "
+    display.say(
+        f"{'submitted ' + array if told['ranges'] else 'nothing is left to compute; submitted '}"
+        f"finish job {told['finish_job']}, which writes the summary"
+    )
+    if options.slurm.wait:
+        try:
+            return _wait(pipeline, told, options.slurm.poll_seconds, display)
+        except KeyboardInterrupt:
+            display.say(f"no longer waiting; the jobs go on, `{cancel}` ends them")
+            raise
+    message = (
+        f"exit 0 means submitted, not done: `tagcorpus status {shlex.quote(told['output'])}` says how far it is, "
+        f"`{cancel}` ends it, the same command then submits what is missing"
+    )
+    display.say(message)
+    return Result(pipeline, told["output"], 0, Counts(), {"slurm": told}, "", [message])
+
+
+def _check(pipeline: str, options: Options) -> None:
+    if pipeline == "features":
+        raise ConfigError(
+            "--executor slurm computes one pass over the ranges, and features takes several: compute its taggers with "
+            "`tagcorpus run tag --executor slurm` into the same --output, then run features there with --executor local or ray"
+        )
+    shared = "a folder that the launcher and all nodes share"
+    if any(inputs.label_and_path(a)[1] == "-" for a in options.input):
+        raise ConfigError(
+            "--executor slurm cannot read standard input: its nodes do not see it. Save it as a file first"
+        )
+    if options.output is None:
+        raise ConfigError(f"--executor slurm needs --output FOLDER, {shared}")
+    if options.output.lower().endswith(RESULT_SUFFIXES) and options.work is None:
+        raise ConfigError(f"--executor slurm with an --output file needs --work FOLDER, {shared}")
+    for command in ("sbatch", *(["squeue"] if options.slurm.wait else [])):
+        if shutil.which(command) is None:
+            raise ConfigError(
+                f"--executor slurm needs Slurm's {command}, which is not on the PATH here: run this on a login node of "
+                "the cluster (module load slurm?), or use --executor local"
+            )
+    for instance in build(options, importlib.import_module(f"tagcorpus.pipelines.{pipeline}").instances(options)):
+        if getattr(instance.tagger, "worst_case_calls", 0):
+            raise ConfigError(
+                f"{instance.name} asks an LLM endpoint, and all calls of a run go through one caller, which tasks on "
+                "Slurm cannot share: use --executor local (it waits more than it computes), or --backend fasttext"
+            )
+
+
+class Submitted(BaseException):
+    """No error: it ends the run in this process. The rest happens on Slurm; `told` says where."""
+
+    def __init__(self, told: dict[str, Any]) -> None:
+        super().__init__(f"finish job {told['finish_job']}")
+        self.told = told
+
+
+class LaunchJob(Job):
+    """A run up to the point where something is to be computed: there it is handed to Slurm, and Submitted raised."""
+
+    def __init__(self, pipeline: str, options: Options, display: Display) -> None:
+        super().__init__(pipeline, options, display)
+        self._asked_for = options
+
+    def compute(self, plan: Plan, instances: Sequence[Instance], before: Standing, **how: Any) -> None:
+        if not before.pending(len(plan.ranges), instances):
+            self.over_ranges(plan, [], [], self.pipeline)
+        try:
+            super().compute(plan, instances, before, **how)
+        except Submitted:
+            claim(self.output, instances)  # given back where a run ends before its first part, which is still to come
+            raise
+
+    def over_ranges(
+        self,
+        plan: Plan,
+        ranks: Sequence[int],
+        steps: Sequence[PipelineStep],
+        title: str,  # noqa: ARG002
+        **_how: Any,
+    ) -> NoReturn:
+        raise self._submitted(plan, ranks, steps)
+
+    def execute(
+        self, pipeline: Sequence[PipelineStep], units: Sequence[Sequence[int]], *arguments: Any, **how: Any
+    ) -> dict[int, list[Any]]:
+        """Only the index is made here; what else there is to do besides the ranges, the finish job does."""
+        if isinstance(pipeline[0], Index):
+            return super().execute(pipeline, units, *arguments, **how)
+        raise self._submitted(Plan(()), [], [])
+
+    def _submitted(self, plan: Plan, ranks: Sequence[int], steps: Sequence[PipelineStep]) -> Submitted:
+        folder = f"runs/{self.run_name}/slurm"
+        array = SlurmArray(
+            steps, plan, ranks, self._asked_for, self.output, folder, job_name=f"tagcorpus-{self.pipeline}"
+        )
+        order = {
+            "pipeline": self.pipeline,
+            "run": self.run_name,
+            "cwd": os.getcwd(),
+            "logs": array.slurm_logs_folder,
+            "files": [dataclasses.asdict(f) for f in self.files],
+            "options": dataclasses.asdict(self._asked_for),
+            "tagger_files": [[f.name, f.source.hex(), f.path] for f in known_files().values()],
+        }
+        self.output.publish(f"{folder}/finish.json", json.dumps(order, indent=1).encode())
+        array.submit()
+        told = {
+            "output": str(self.output),
+            "run": self.run_name,
+            "array_job": array.job_id,
+            "finish_job": array.finish_id,
+            "tasks": array.n_tasks,
+            "ranges": len(ranks),
+            "scripts": f"{self.output}/{folder}",
+            "logs": array.slurm_logs_folder,
+        }
+        self.output.publish(f"runs/{self.run_name}/slurm.json", json.dumps(told, indent=1).encode())
+        return Submitted(told)
+
+
+def _wait(pipeline: str, told: dict[str, Any], poll_seconds: float, display: Display) -> Result:
+    """Until the run's ledger is there, or the finish job is gone without one."""
+    output = Folder(told["output"])
+    said = ""
+    for states in _queue([told[k] for k in ("array_job", "finish_job") if told[k]], poll_seconds):
+        if (ledger := output.read(f"runs/{told['run']}/ledger.json")) is not None:
+            return _ended(pipeline, output, told["run"], json.loads(ledger), display)
+        if states and (now := ", ".join(f"{n} {state.lower()}" for state, n in sorted(states.items()))) != said:
+            said = now
+            display.say(f"slurm: {said}")
+    raise IncompleteError(
+        f"finish job {told['finish_job']} is gone, and wrote no ledger: cancelled, killed, or never started (sacct -j "
+        f"{told['finish_job']}; logs in {told['logs']}). Published ranges are kept; the same command goes on from there"
+    )
+
+
+def _queue(jobs: Sequence[str], poll_seconds: float) -> Iterator[Counter[str]]:
+    """Tasks by state, again and again; ends when the queue has known none of the jobs for some looks in a row."""
+    without = 0
+    while without < LOOKS_FOR_LEDGER:
+        asked = subprocess.run(
+            ["squeue", "--noheader", "--array", f"--jobs={','.join(jobs)}", "--format=%T"],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        states = Counter(asked.stdout.split()) if asked.returncode == 0 else Counter[str]()
+        # A controller that is too busy to answer says nothing about the jobs.
+        is_gone = not states and (asked.returncode == 0 or "Invalid job id" in asked.stderr)
+        without = without + 1 if is_gone else 0
+        yield states
+        if without < LOOKS_FOR_LEDGER:
+            time.sleep(poll_seconds)
+
+
+def _ended(pipeline: str, output: Folder, run_name: str, ledger: dict[str, Any], display: Display) -> Result:
+    code = int(ledger["exit_code"])
+    if "error" in ledger:
+        if code in (130, 143):
+            raise IncompleteError("the finish job was stopped before its end; the same command goes on from there")
+        raise ERRORS.get(code, TagcorpusError)(ledger["error"])
+    log = (output.read(f"runs/{run_name}/log.txt") or b"").decode()
+    messages = [line.partition(" ")[2] for line in log.splitlines()]
+    for message in messages:
+        display.say(message)
+    summary = json.loads(output.read(ledger["summary"]) or b"{}")
+    where = output.path(f"runs/{run_name}/ledger.json")
+    return Result(pipeline, str(output), code, Counts.from_json(ledger["totals"]), summary, where, messages)

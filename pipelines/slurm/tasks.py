@@ -1,0 +1,195 @@
+"""What runs on the nodes of a Slurm cluster: `python -m tagcorpus.pipelines.slurm.tasks work|finish FOLDER`, as the
+scripts that array.py writes call it.
+
+`work` is an array task: its share of the ranges, and a note of how it ended in `tasks/`. `finish` computes nothing: it
+runs the pipeline over what is published, and ends with the ranges that are missing and the worst that a task met.
+SIGTERM and SIGUSR1 end `work` with exit code 4: what is published stays, the range in flight leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NoReturn
+
+import dill  # type: ignore[import-untyped]
+from datatrove.io import open_file
+from datatrove.pipeline.base import PipelineStep
+
+from tagcorpus.errors import ConfigError, IncompleteError, TagcorpusError
+from tagcorpus.pipelines.config import OPTIONS, Options, SlurmOptions
+from tagcorpus.pipelines.describe import table
+from tagcorpus.pipelines.execution.executors import PRECEDENCE
+from tagcorpus.pipelines.job import Job, _describe
+from tagcorpus.pipelines.outputs.sidecars import Instance, Standing, standing
+from tagcorpus.pipelines.progress.display import Display
+from tagcorpus.pipelines.progress.heartbeat import Heartbeat
+from tagcorpus.pipelines.run import Terminated, as_json, run_options
+from tagcorpus.pipelines.slurm.array import SlurmArray
+from tagcorpus.pipelines.slurm.launching import ERRORS
+from tagcorpus.pipelines.sources.inputs import InputFile
+from tagcorpus.pipelines.sources.plan import Plan
+from tagcorpus.taggers._files import TaggerFile, add_files
+
+NAMED_RANGES = 10
+
+
+def main(what: str, folder: str) -> int:
+    """The exit code of a job's process."""
+    body: Callable[[str], int] = {"work": work, "finish": finish}[what]
+    try:
+        return body(folder)
+    except TagcorpusError as error:
+        print(f"tagcorpus: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except Terminated:
+        return 4 if what == "work" else 143
+
+
+def work(folder: str) -> int:
+    """One array task. 4 where it was told to end."""
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, _terminate)
+    if not os.environ.get("SLURM_ARRAY_TASK_ID", "").isdigit():
+        raise ConfigError("this is a task of a job array: SLURM_ARRAY_TASK_ID must be its number, from 0")
+    array: SlurmArray = dill.loads(_read(folder, "executor.pik"))
+    _enter(array.cwd)
+    note = f"{array.folder}/tasks/{os.environ['SLURM_ARRAY_TASK_ID']}.json"
+    array.output.remove(note)  # of an earlier try
+    error: TagcorpusError | None = None
+    try:
+        array.run()
+    except Terminated:
+        error = IncompleteError("Slurm ended it before its end (time limit, preemption or scancel)")
+    except TagcorpusError as found:
+        error = found
+    value = {
+        "node": platform.node(),
+        "exit_code": error.exit_code if error else 0,
+        "error": str(error) if error else None,
+        "seconds": array.seconds,
+    }
+    array.output.publish(note, json.dumps(value, indent=1).encode())
+    if error:
+        raise error
+    return 0
+
+
+def _terminate(_signal: int, _frame: object) -> NoReturn:
+    # Slurm sends a second one after a while: the way out must not be interrupted.
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+    raise Terminated
+
+
+def finish(folder: str) -> int:
+    """Summary, ledger and verdict of a run whose array has ended."""
+    order = json.loads(_read(folder, "finish.json"))
+    _enter(order["cwd"])
+    files = [InputFile(**f) for f in order["files"]]
+    # As they were when the run was launched.
+    add_files([TaggerFile(name, bytes.fromhex(source), path) for name, source, path in order["tagger_files"]], ())
+    options = _options(order)
+    result = run_options(order["pipeline"], options, Display(), partial(FinishJob, order["run"], files, order["logs"]))
+    print(as_json(result) if options.json else table(result))
+    return result.exit_code
+
+
+def _options(order: dict[str, Any]) -> Options:
+    values = {**order["options"], "slurm": SlurmOptions(**order["options"]["slurm"])}
+    return OPTIONS[order["pipeline"]](**values)
+
+
+class FinishJob(Job):
+    """The run that the launcher began, under the same name and over the same files; computing is forbidden."""
+
+    def __init__(
+        self, run_name: str, files: list[InputFile], logs: str, pipeline: str, options: Options, display: Display
+    ) -> None:
+        self._launched_with, self.logs = files, logs
+        super().__init__(pipeline, options, display)
+        self.run_name = run_name
+        self.starts_afresh = False  # that was the launcher's
+        self.heartbeat = Heartbeat(self.output, run_name)
+        names = [n for n in self.output.files(f"runs/{run_name}/slurm/tasks") if n.endswith(".json")]
+        self.tasks = [json.loads(self.output.read(n) or b"{}") for n in names]
+        self.seconds = {int(rank): s for task in self.tasks for rank, s in task["seconds"].items()}
+
+    def _find(self) -> list[InputFile]:
+        return self._launched_with
+
+    def write_command(self) -> None:
+        """The launcher wrote command.json; from here on this process gives the signs of life."""
+        self.heartbeat.start()
+
+    def prepare(self, plan: Plan, instances: Sequence[Instance], what: str = "") -> Standing:
+        """With `overwrite`, only parts that the array says it has published count: others may be older."""
+        if not self.options.overwrite:
+            return super().prepare(plan, instances, what)
+        before = standing(self.output, plan, self.reading, instances)
+        return Standing({k: c for k, c in before.done.items() if k[0] in self.seconds}, before.stale)
+
+    def over_ranges(
+        self,
+        plan: Plan,
+        ranks: Sequence[int],
+        steps: Sequence[PipelineStep],  # noqa: ARG002
+        title: str,  # noqa: ARG002
+        **_how: Any,
+    ) -> NoReturn:
+        named = ", ".join(_describe(plan, r) for r in ranks[:NAMED_RANGES])
+        more = f" and {len(ranks) - NAMED_RANGES:,} more" if len(ranks) > NAMED_RANGES else ""
+        told = f"{len(ranks):,} of {len(plan.ranges):,} ranges are missing: {named}{more}"
+        failed = sorted((t for t in self.tasks if t["exit_code"]), key=lambda t: _precedence(t["exit_code"]))
+        code = 4
+        if failed:
+            code = failed[0]["exit_code"]
+            told += f". {len(failed)} array task{'s' * (len(failed) != 1)} failed; on {failed[0]['node']}: {failed[0]['error']}"
+        told += f". Logs are in {self.logs}"
+        if code == 4:
+            told += "; the same command submits what is missing"
+        raise ERRORS.get(code, TagcorpusError)(told)
+
+    def write_ledger(self, exit_code: int, **more: Any) -> str:
+        for rank, entry in enumerate(self.ledger.ranges):
+            if rank in self.seconds and entry.pop("is_resumed", False):
+                entry["seconds"] = self.seconds[rank]
+        return super().write_ledger(exit_code, **more)
+
+
+def _precedence(code: int) -> int:
+    return PRECEDENCE.index(code) if code in PRECEDENCE else 0
+
+
+def _read(folder: str, name: str) -> bytes:
+    path = f"{folder.rstrip('/')}/{name}"
+    try:
+        with open_file(path, "rb") as file:
+            data: bytes = file.read()
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"{path} is not there on node {platform.node()}: the output must be a folder that all nodes share"
+        ) from error
+    return data
+
+
+def _enter(folder: str) -> None:
+    """Relative paths in options and tagger parameters mean what they meant where the run was launched."""
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        raise ConfigError(
+            f"{folder}, where the run was launched, is not there on node {platform.node()} ({error.strerror}): launch it "
+            "from a folder that all nodes share"
+        ) from error
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,415 @@
+"""From `--input` arguments to a list of files: folders, globs, URLs, stdin; names by which outputs are called.
+
+A file's name is its path relative to the root of the argument that brought it (a file's folder, a folder itself, a
+glob's literal part), with `LABEL/` in front where the argument was `LABEL=PATH`. Two files of one name are refused, and
+names that would lead out of a folder. A folder brings what has a known suffix, and never what runs put into it; links to
+folders are followed where they lead out of it.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO, cast
+
+from fsspec.implementations.local import LocalFileSystem
+
+from tagcorpus.errors import InputError, TagcorpusError
+from tagcorpus.pipelines import remote
+
+FORMATS = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".csv": "csv",
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+}
+FORMATS |= {".feather": "arrow", ".ipc": "arrow"}
+COMPRESSIONS = {".gz": "gz", ".zst": "zst"}
+IGNORED_IN_FOLDERS = ("results_*", "removed_*", "*.tagcorpus")
+# What a run puts into its output folder.
+ROOMS = (
+    "plan",
+    "attributes",
+    "quarantine",
+    "filtered",
+    "summary",
+    "runs",
+    "predicted_domains.csv",
+    "features.csv",
+    "features.parquet",
+)
+KINDS_TOLD = 8
+# What is read ahead of a store's file that is read from front to back.
+AHEAD_BYTES = 4 << 20
+MAGIC = {
+    b"\x1f\x8b": ("jsonl", "gz"),
+    b"\x28\xb5\x2f\xfd": ("jsonl", "zst"),
+    b"PAR1": ("parquet", ""),
+    b"ARROW1": ("arrow", ""),
+}
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """One input file. `name` is what outputs are called by; `path` is where it lies (a local path or a URL)."""
+
+    name: str
+    path: str
+    format: str
+    compression: str
+
+    @property
+    def is_local(self) -> bool:
+        return "://" not in self.path
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Wherever the file is to be opened, the options of its store are needed.
+        return {**self.__dict__, "storage_options": remote.in_use()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        remote.use(state.pop("storage_options"))
+        self.__dict__.update(state)
+
+    def open(self) -> BinaryIO:
+        """Raises, for a file in a store (as its reads do), InputError and IncompleteError."""
+        if self.is_local:
+            return open(self.path, "rb")
+        fs, path = remote.filesystem(self.path)
+        # Of a Parquet file only some columns are wanted: what lies between them must not be read ahead.
+        ahead: dict[str, Any] = {"block_size": AHEAD_BYTES, "cache_type": "readahead"}
+        how = {"cache_type": "none"} if self.format == "parquet" else ahead
+        found = remote.asked(lambda: fs.open(path, "rb", **how), self.path, "read", InputError)
+        return cast(BinaryIO, remote.RemoteFile(found, self.path, InputError))
+
+    def size(self) -> int:
+        """Bytes as stored (compressed)."""
+        return os.stat(self.path).st_size if self.is_local else int(self._info()["size"] or 0)
+
+    def _info(self, *, is_fresh: bool = False) -> Any:
+        fs, path = remote.filesystem(self.path)
+        if is_fresh:
+            fs.invalidate_cache()
+        return remote.asked(lambda: fs.info(path), self.path, "read", InputError)
+
+    def identity(self) -> dict[str, Any] | None:
+        """What must be equal for the file to count as unchanged without reading it; None where a store offers
+        nothing better than a size. The inode change time cannot be set back, so an edit is never overlooked."""
+        if self.is_local:
+            stat = os.stat(self.path)
+            return {
+                "size": stat.st_size,
+                "mtime_ns": stat.st_mtime_ns,
+                "ctime_ns": stat.st_ctime_ns,
+                "inode": stat.st_ino,
+            }
+        info = self._info(is_fresh=True)
+        marks = {
+            k: str(info[k]) for k in ("ETag", "etag", "LastModified", "mtime", "updated", "generation") if info.get(k)
+        }
+        return {"size": info["size"], **marks} if marks else None
+
+
+def find(
+    arguments: Sequence[str],
+    globs: Sequence[str] = (),
+    excludes: Sequence[str] = (),
+    stdin_copy: str | None = None,
+    *,
+    outputs: Sequence[str] = (),
+    skipped: Counter[str] | None = None,
+) -> list[InputFile]:
+    """All input files, in the order of the arguments and by name within one.
+
+    `globs`/`excludes` filter the relative paths found in folders; `stdin_copy` is the local file that holds what `-`
+    brought; `outputs` are the files and folders that this run writes, which are no input where they lie in an input
+    folder; `skipped` counts, by kind, what folders hold and was left out (see `skipped_told`). Raises InputError for what
+    is not there, cannot be read, matches nothing, or collides.
+    """
+    skipped = Counter() if skipped is None else skipped
+    found: list[InputFile] = []
+    for argument in arguments:
+        label, path = _split_label(argument)
+        if path == "-":
+            if stdin_copy is None:
+                raise InputError("--input - reads standard input, which this command cannot do")
+            files = [_sniffed(stdin_copy)]
+        else:
+            files = list(_expand(path, globs, excludes, outputs, skipped))
+        found += [InputFile(f"{label}/{f.name}" if label else f.name, f.path, f.format, f.compression) for f in files]
+    seen: dict[str, str] = {}
+    for file in found:
+        if not _is_plain(file.name):
+            raise InputError(f"{file.path} (--input) would be called {file.name!r}: name it without `..`")
+        if file.is_local:
+            _check_readable(file.path)
+        if file.name in seen:
+            raise InputError(
+                f"two inputs have the same name {file.name!r}: {seen[file.name]} and {file.path}; "
+                "tell them apart with --input LABEL=PATH"
+            )
+        seen[file.name] = file.path
+    return found
+
+
+def skipped_told(skipped: Counter[str]) -> str:
+    """What `find` left out, in one line, the commonest first; empty where it left out nothing."""
+    if not skipped:
+        return ""
+    kinds = sorted(skipped.items(), key=lambda kind: (-kind[1], kind[0]))
+    told = [f"{n:,} {kind}" for kind, n in kinds[:KINDS_TOLD]]
+    if more := sum(n for _, n in kinds[KINDS_TOLD:]):
+        told.append(f"{more:,} others")
+    return "skipped in folders: " + ", ".join(told)
+
+
+def label_and_path(argument: str) -> tuple[str, str]:
+    """`LABEL=PATH` apart; the label is empty where there is none. Raises InputError for a label that leads elsewhere."""
+    return _split_label(argument)
+
+
+def _split_label(argument: str) -> tuple[str, str]:
+    match = re.fullmatch(r"([\w.\-]+(?:/[\w.\-]+)*)=(.+)", argument)
+    # `data/lang=en/*.jsonl` is a path too, where such files are.
+    if match and not os.path.exists(argument) and not (_is_glob(argument) and next(glob.iglob(argument), None)):
+        if not _is_plain(match[1]):
+            raise InputError(
+                f"--input {argument}: the label {match[1]!r} leads out of the output folder; a label is like `en` or `org/en`"
+            )
+        return match[1], match[2]
+    return "", argument
+
+
+def _is_plain(name: str) -> bool:
+    return not any(part in ("", ".", "..") for part in name.split("/"))
+
+
+def _check_readable(path: str) -> None:
+    try:
+        if os.path.isfile(path):  # a named pipe would wait
+            open(path, "rb").close()
+    except OSError as error:
+        raise InputError(
+            f"{path} (--input) cannot be read: {error.strerror}. See to its permissions, or leave it out with --exclude"
+        ) from error
+
+
+def _expand(
+    path: str, globs: Sequence[str], excludes: Sequence[str], outputs: Sequence[str], skipped: Counter[str]
+) -> Iterable[InputFile]:
+    fs, plain = _filesystem(path)
+    is_local = isinstance(fs, LocalFileSystem)
+
+    def url(p: str) -> str:
+        return p if is_local else str(fs.unstrip_protocol(p))
+
+    try:
+        if _is_glob(plain) and not fs.exists(plain):
+            root = _literal_part(plain)
+            matches = fs.glob(plain, detail=True).items()
+            paths = sorted(p for p, i in matches if (os.path.isfile(p) if is_local else i["type"] == "file"))
+            written = _written_below(root, outputs, fs)
+            paths = [p for p in paths if not _is_below(p[len(root) :].lstrip("/"), written)]
+            if not paths:
+                raise InputError(f"no file matches {path!r} (--input)")
+            return [_named(p[len(root) :].lstrip("/"), url(p)) for p in paths]
+        # First, because who may read an object may not always list what lies beside it.
+        if not is_local and _kind(plain) and fs.isfile(plain):
+            return [_named(plain.rsplit("/", 1)[-1], url(plain))]
+        if fs.isdir(plain):
+            root = plain.rstrip("/")
+            relative = sorted(
+                _files_below(root, skipped) if is_local else (p[len(root) :].lstrip("/") for p in fs.find(root))
+            )
+            written = _written_below(root, outputs, fs) | _outputs_among(relative)
+            kept = []
+            for r in relative:
+                kind = _why_not(r, written, globs, excludes)
+                if kind is None:
+                    kept.append(r)
+                elif kind:
+                    skipped[kind] += 1
+            if not kept:
+                raise InputError(
+                    f"no input file in {path!r} (--input): {len(relative)} files there, none of them with a known suffix "
+                    f"({', '.join(FORMATS)}, text formats also with .gz or .zst; .json only with one of these) that --glob "
+                    f"and --exclude let through{'; ' if skipped else ''}{skipped_told(skipped)}"
+                )
+            for r in kept if is_local else ():
+                if not os.path.isfile(f"{root}/{r}"):
+                    raise InputError(
+                        f"{root}/{r} (--input) is no file: a link that leads nowhere? --exclude leaves it out"
+                    )
+            return [_named(r, url(f"{root}/{r}")) for r in kept]
+        if not fs.exists(plain):
+            raise InputError(f"no such file or folder: {path!r} (--input)")
+    except TagcorpusError:
+        raise
+    except Exception as error:
+        if not is_local:
+            raise remote.explain(error, path, "read", InputError) from error
+        if not isinstance(error, OSError | ValueError):
+            raise
+        hint = ". See to the permissions" if isinstance(error, PermissionError) else ""
+        raise InputError(f"{path!r} cannot be read (--input): {error}{hint}") from error
+    return [_named(plain.rsplit("/", 1)[-1], url(plain))]
+
+
+def _filesystem(path: str) -> tuple[Any, str]:
+    if os.path.exists(path):  # even where the name looks like a URL
+        return LocalFileSystem(), os.path.abspath(path)
+    if "://" in path:
+        return remote.filesystem(path)
+    return LocalFileSystem(), os.path.abspath(os.path.expanduser(path))
+
+
+def _is_glob(path: str) -> bool:
+    return any(c in path for c in "*?[")
+
+
+def _literal_part(pattern: str) -> str:
+    parts = pattern.split("/")
+    literal = next(i for i, p in enumerate(parts) if _is_glob(p))
+    return "/".join(parts[:literal])
+
+
+def _files_below(root: str, skipped: Counter[str]) -> Iterator[str]:
+    """Relative paths of what is not hidden, also behind links to folders, but of no folder twice."""
+    top = os.path.realpath(root or "/")
+    below_top = f"{top.rstrip('/')}/"
+    seen = {top}
+    waiting = [""]
+    while waiting:
+        folder = waiting.pop()
+        with os.scandir(f"{root}/{folder}") as entries:
+            for entry in sorted(entries, key=lambda e: e.name):
+                relative = f"{folder}{entry.name}"
+                if entry.name.startswith("."):
+                    continue
+                is_link = entry.is_symlink()
+                if not (os.path.isdir(entry.path) if is_link else entry.is_dir()):
+                    yield relative
+                    continue
+                real = os.path.realpath(entry.path)
+                if real in seen or (is_link and (real.startswith(below_top) or below_top.startswith(f"{real}/"))):
+                    skipped["link to a folder that is read already"] += 1
+                    continue
+                seen.add(real)
+                waiting.append(f"{relative}/")
+
+
+def _written_below(root: str, outputs: Sequence[str], fs: Any) -> set[str]:
+    """What this run writes below `root`, as relative paths."""
+    found = set()
+    is_local = isinstance(fs, LocalFileSystem)
+    for output in outputs:
+        if not is_local and "://" not in output:
+            continue
+        place = fs._strip_protocol(output)
+        above = root
+        if is_local:
+            place, above = os.path.realpath(place), os.path.realpath(root)
+        if place == above:
+            found |= set(ROOMS)
+        elif place.startswith(f"{above.rstrip('/')}/"):
+            found.add(place[len(above.rstrip("/")) + 1 :])
+    return found
+
+
+def _outputs_among(relative: Sequence[str]) -> set[str]:
+    """Output folders of earlier runs: those that hold both plan/ and attributes/. Of the folder itself, its rooms."""
+    with_plan, with_attributes = (
+        {f"/{r}"[: f"/{r}".index(f"/{room}/")] for r in relative if f"/{room}/" in f"/{r}"}
+        for room in ("plan", "attributes")
+    )
+    both = with_plan & with_attributes
+    return {f[1:] for f in both if f} | (set(ROOMS) if "" in both else set())
+
+
+def _is_below(relative: str, folders: set[str]) -> bool:
+    return any(relative == f or relative.startswith(f"{f}/") for f in folders)
+
+
+def _why_not(relative: str, written: set[str], globs: Sequence[str], excludes: Sequence[str]) -> str | None:
+    """The kind of file that is left out here; empty where nobody would miss it, None where it counts."""
+    parts = relative.split("/")
+    name = parts[-1].lower()
+    if any(p.startswith(".") for p in parts):
+        return ""
+    if (globs and not any(fnmatch.fnmatch(relative, g) for g in globs)) or any(
+        fnmatch.fnmatch(relative, e) for e in excludes
+    ):
+        return ""
+    if _is_below(relative, written):
+        return "written by tagcorpus"
+    for pattern in IGNORED_IN_FOLDERS:
+        if any(fnmatch.fnmatch(p, pattern) for p in parts):
+            return pattern
+    # A folder may hold a config.json beside its samples: such a one counts only when it is named.
+    if _kind(name) is None or name.endswith(".json"):
+        stem, suffix = os.path.splitext(name)
+        before = os.path.splitext(stem)[1] if suffix in COMPRESSIONS else ""
+        return f"{before}{suffix}" or "without a suffix"
+    return None
+
+
+def _kind(name: str) -> tuple[str, str] | None:
+    stem, suffix = os.path.splitext(name.lower())
+    compression = COMPRESSIONS.get(suffix, "")
+    if compression:
+        suffix = os.path.splitext(stem)[1]
+    if suffix not in FORMATS or (compression and FORMATS[suffix] in ("parquet", "arrow")):
+        return None
+    return FORMATS[suffix], compression
+
+
+def _named(name: str, path: str) -> InputFile:
+    kind = _kind(name)
+    if kind is None:
+        raise InputError(
+            f"{path!r} has no known suffix (--input): known are {', '.join(FORMATS)}, text formats also with .gz or .zst"
+        )
+    return InputFile(name, os.path.abspath(path) if "://" not in path else path, *kind)
+
+
+def _sniffed(path: str) -> InputFile:
+    with open(path, "rb") as file:
+        head = file.read(8)
+    magic = next((m for m in MAGIC if head.startswith(m)), None)
+    found = InputFile("stdin", path, *(MAGIC[magic] if magic else ("jsonl", "")))
+    if found.format == "jsonl" and (begin := _first_text(found)) not in (b"", b"{"):
+        raise InputError(
+            f"standard input (--input -) begins with {begin!r}: it can be JSONL (one object a line; also .gz, .zst), Parquet or "
+            "Arrow. Save CSV, or anything else, to a file with its suffix and name that"
+        )
+    return found
+
+
+def _first_text(file: InputFile) -> bytes:
+    """The first byte that is not blank; empty where there is none."""
+    from tagcorpus.pipelines.sources.streams import ByteStream, Damaged
+
+    stream = ByteStream(file)
+    try:
+        block = stream.read(1 << 16).removeprefix(b"\xef\xbb\xbf")
+        while block and not block.lstrip():
+            block = stream.read(1 << 16)
+        return block.lstrip()[:1]
+    except Damaged:
+        return b""  # told when it is read
+    finally:
+        stream.close()
+
+
+def spool_stdin(path: str) -> None:
+    """Copy standard input to a local file, since ranges are read more than once."""
+    with open(path, "wb") as sink:
+        while block := sys.stdin.buffer.read(1 << 20):
+            sink.write(block)
