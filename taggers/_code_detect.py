@@ -15,6 +15,7 @@ import re
 from tagcorpus.taggers._code_languages import UNKNOWN
 from tagcorpus.taggers._code_patterns import PATTERNS
 from tagcorpus.taggers._code_walk import ParseTimeout, measure
+from tagcorpus.taggers._required import required_texts
 
 CHARACTERS = 5_000
 """What is looked at, after comments that the text begins with: those are prose."""
@@ -51,7 +52,9 @@ _LEADING_COMMENTS = re.compile(r"\A(?:\s+|/\*.*?\*/|//(?![!/])[^\n]*\n|[rRuU]?\"
 _TWINS = {"javascript": "typescript", "typescript": "javascript", "c": "cpp", "cpp": "c"}
 
 _COMPILED = {
-    language: tuple((re.compile(pattern, re.MULTILINE), weight) for pattern, weight in patterns)
+    language: tuple(
+        (re.compile(pattern, re.MULTILINE), required_texts(pattern), weight) for pattern, weight in patterns
+    )
     for language, patterns in PATTERNS.items()
 }
 
@@ -75,6 +78,8 @@ def detect(text: str) -> str:
         likely.append(twin)
     best, highest = UNKNOWN, 0.0
     for language in likely:
+        if scores[language] <= highest:
+            continue  # errors only take away
         errors, nodes = _errors(head, language)
         most = MOST_ERRORS_WITH_MACROS if language in ("c", "cpp") else MOST_ERRORS
         # One error is forgiven, as the end of the beginning may make one; between languages it counts.
@@ -101,7 +106,9 @@ def score(head: str, language: str) -> float:
     """How much speaks for a language: the sum over its patterns of weight times matches, counted up to MOST_COUNTED; 0
     where the patterns that match do not reach LEAST_ONCE."""
     total = once = 0.0
-    for pattern, weight in _COMPILED[language]:
+    for pattern, required, weight in _COMPILED[language]:
+        if required and not any(map(head.__contains__, required)):
+            continue
         n = 0
         for _ in pattern.finditer(head):
             n += 1
