@@ -16,7 +16,9 @@ TagcorpusError          1   failed; will fail again unchanged
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class TagcorpusError(Exception):
@@ -63,6 +65,21 @@ class DamagedError(IncompleteError):
 
 class BudgetError(TagcorpusError):
     exit_code = 5
+
+
+@contextmanager
+def speaking_of(instance: str, tagger: str) -> Iterator[None]:
+    """A tagger's errors call its parameters `tagger.parameter`; who runs it knows them by the instance's name.
+
+    Example  dclm=fasttext: `fasttext.model must be a file` becomes `dclm.model must be a file`
+    """
+    try:
+        yield
+    except TagcorpusError as error:
+        if instance != tagger:
+            message = re.sub(rf"\b{re.escape(tagger)}(?=\.[a-z])", instance, str(error))
+            error.args = (message if instance in message else f"{instance}: {message}",)
+        raise
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], where: str) -> str:

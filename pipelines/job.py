@@ -52,6 +52,9 @@ if TYPE_CHECKING:
     from tagcorpus.pipelines.execution.on_ray import Cluster
 
 EXECUTORS = ("local", "ray", "slurm")
+# A range is the unit of work and of resuming: a larger input in fewer ranges than there are workers deserves a hint.
+WORTH_CUTTING_BYTES = 16 << 20
+RANGES_PER_WORKER = 8
 # Pipelines whose work is their taggers'; a dry run begins some of it to see what it costs.
 PROBED = ("tag", "filter", "domain", "features")
 
@@ -86,6 +89,7 @@ class Job:
             options.seed,
         )
         self.workers = options.workers or default_workers()
+        self._at_work = 1  # of them, at most so far
         self._open = contextlib.ExitStack()
         self._crew = self._open.enter_context(Crew())
         self.models: models.Models | None = None
@@ -193,7 +197,14 @@ class Job:
         if not options.dry_run:
             self._respect_earlier_plan()
         plan = make_plan(
-            self.output, self.files, self.reading, options.shard_bytes, options.limit, self._index, not options.dry_run
+            self.output,
+            self.files,
+            self.reading,
+            options.shard_bytes,
+            options.limit,
+            self._index,
+            is_stored=not options.dry_run,
+            may_recut=options.overwrite,
         )
         check_text(plan, self.reading)
         return plan
@@ -241,6 +252,7 @@ class Job:
             slot=self.cluster.slot if self.cluster is not None and not threads else None,
             crew=self._crew,
         )
+        self._at_work = max(self._at_work, executor.workers)
         with Watch(self.display, title, total_rows, executor.beats, describe) as watch, self.heartbeat.following(watch):
             return executor.run(lambda rank, found: on_done(watch, rank, found))
 
@@ -330,12 +342,17 @@ class Job:
         if before.done:
             told += f"; {len(before.done):,} of {ranges * n_instances:,} parts are there already"
         if before.stale:
-            told += f"; {before.stale:,} are of an earlier input or version and are computed again"
+            stale = "1 part is" if before.stale == 1 else f"{before.stale:,} parts are"
+            told += f"; {stale} of an earlier input or version, to be computed again"
             self.ledger.notes.append(f"{before.stale} stale parts recomputed")
-        self.display.say(
-            told
-            + (f"; {min(self.workers, pending)} worker{'s' * (min(self.workers, pending) != 1)}" if pending else "")
-        )
+        workers = min(self.workers, pending)
+        self.display.say(told + (f"; {workers} worker{'s' * (workers != 1)}" if pending else ""))
+        if workers < self.workers and not before.done and plan.n_bytes > WORTH_CUTTING_BYTES:
+            finer = max(1 << 20, 1 << (plan.n_bytes // (RANGES_PER_WORKER * self.workers)).bit_length() - 1)
+            self.display.say(
+                f"{self.workers} workers could be busy, and less be lost to an interruption, with smaller ranges: --set "
+                f"shard_bytes={finer}, from the start"
+            )
 
     def dry_run(self, plan: Plan, instances: Sequence[Instance], more: dict[str, Any] | None = None) -> Result:
         """What a run would do and about what it would cost: nothing is written, and no LLM is asked."""
@@ -397,7 +414,7 @@ class Job:
             "pipeline": self.pipeline,
             "exit_code": exit_code,
             "seconds": round(time.time() - self._started, 3),
-            "workers": self.workers,
+            "workers": self._at_work,
             "executor": self.options.executor,
             "summary": f"summary/{self.summary_name}.json",
             **more,

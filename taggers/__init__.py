@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tagcorpus.errors import ConfigError, unknown_name
+from tagcorpus.errors import ConfigError, speaking_of, unknown_name
 from tagcorpus.taggers import _files
 
 if TYPE_CHECKING:
@@ -155,13 +155,14 @@ def load(name: str, params: Mapping[str, Any] | None = None, instance: str | Non
         raise ConfigError(
             f"{instance or name} needs " + " and ".join(f"--set {instance or name}.{n}=…" for n in missing)
         )
-    if name in _own_names():
-        tagger: Tagger = cls(**(params or {}))
-        return tagger
-    from tagcorpus.taggers._contract import built
+    with speaking_of(instance or name, name):
+        if name in _own_names():
+            tagger: Tagger = cls(**(params or {}))
+            return tagger
+        from tagcorpus.taggers._contract import built
 
-    somebodys: Tagger = built(name, lambda: cls(**(params or {})))
-    return somebodys
+        somebodys: Tagger = built(name, lambda: cls(**(params or {})))
+        return somebodys
 
 
 def told(hint: Any) -> str:

@@ -84,6 +84,7 @@ class Code(Parameters):
     max_parse_memory: int = 2 << 30
     max_bytes: int = 16 << 20
 
+    extra: ClassVar[str] = "code"
     status_columns: ClassVar[tuple[str, ...]] = ("code_language",)
 
     def __post_init__(self) -> None:

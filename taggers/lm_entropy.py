@@ -70,6 +70,7 @@ class CausalEntropy(Parameters):
     revision: str | None = None
     has_bos: bool = False
 
+    extra: ClassVar[str] = "hf"
     version: ClassVar[str] = "1"
     columns: ClassVar[pa.Schema] = columns_from(
         _SOURCE,

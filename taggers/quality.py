@@ -64,6 +64,7 @@ class Quality(Parameters):
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     device: str = "auto"
 
+    extra: ClassVar[str] = "hf"
     version: ClassVar[str] = "2"
     columns: ClassVar[pa.Schema] = columns_from(
         _SOURCE,

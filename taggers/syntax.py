@@ -56,6 +56,7 @@ class Syntax(Parameters):
     max_sentence_words: int = 1_000
 
     version: ClassVar[str] = "2"
+    extra: ClassVar[str] = "parse"
     status_columns: ClassVar[tuple[str, ...]] = ("parse_status", "parser_language")
 
     def __post_init__(self) -> None:

@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "kernels": {"kernels"},
     "configs": set(),
     "errors": set(),
-    "testing": {"taggers"},
+    "testing": {"taggers", "errors"},
 }
 
 
@@ -195,10 +195,12 @@ def test_tagger_of_the_docs_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     from tagcorpus.taggers import DocumentBatch
 
     (block,) = blocks("python", "docs/taggers.md")
-    (tmp_path / "exclaim_of_the_docs.py").write_text(block)
-    monkeypatch.syspath_prepend(tmp_path)
-    tagger = importlib.import_module("exclaim_of_the_docs").TAGGER("?")
-    assert tagger.tag(DocumentBatch.from_texts(["What? Why?", "!"])).to_pydict() == {"exclaims": [2, 0]}
+    (short,) = (b for b in blocks("python") if "TAGGER" in b)
+    for name, text, parameters, found in (("of_docs", block, ("?",), [2, 0]), ("of_readme", short, (), [0, 1])):
+        (tmp_path / f"exclaim_{name}.py").write_text(text)
+        monkeypatch.syspath_prepend(tmp_path)
+        tagger = importlib.import_module(f"exclaim_{name}").TAGGER(*parameters)
+        assert tagger.tag(DocumentBatch.from_texts(["What? Why?", "!"])).to_pydict() == {"exclaims": found}
 
 
 def test_install_lines_name_real_extras() -> None:

@@ -209,7 +209,7 @@ def test_appended_changed_and_shrunk_files_redo_only_what_changed(corpus: Corpus
     changed = path.read_bytes().replace(b"30 xxx", b"30 yyy")
     path.write_bytes(changed)
     result = corpus.invoke(workers=2)
-    assert "1 are of an earlier input or version" in result.err
+    assert "1 part is of an earlier input or version" in result.err
     after = stamps(corpus.out, "marks", "a.jsonl")
     assert len([n for n in after if after[n] != appended[n]]) == 1
 
@@ -236,7 +236,7 @@ def test_other_taggers_versions_and_parameters(corpus: Corpus, monkeypatch: pyte
     monkeypatch.setattr(plugin_taggers.Marks, "version", "2")
     newer = corpus.invoke()
     assert newer.code == 0
-    assert f"{len(parts)} are of an earlier input or version and are computed again" in newer.err
+    assert f"{len(parts)} parts are of an earlier input or version, to be computed again" in newer.err
     assert not set(stamps(corpus.out, "marks").values()) & set(parts.values())
     assert stamps(corpus.out, "length") == both
 

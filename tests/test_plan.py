@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tagcorpus.errors import InputError
+from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines.outputs.duplicates import count_duplicate_ids
 from tagcorpus.pipelines.outputs.sidecars import part_key, part_name
 from tagcorpus.pipelines.sources import inputs
@@ -153,7 +153,14 @@ def test_a_large_file_is_indexed_in_segments(planner: Planner) -> None:
     assert len(planner.indexed) == segments > 5
     assert rows_read(plan) == list(range(5000))
     assert all(a.end == b.start for a, b in zip(plan.files[0].ranges, plan.files[0].ranges[1:], strict=False))
-    whole = make_plan(planner.output, [f.file for f in plan.files], Reading(), 1 << 20, None, planner._run, False)
+    files = [f.file for f in plan.files]
+    with pytest.raises(
+        ConfigError,
+        match=rf"shard_bytes={SHARD}, and with shard_bytes=1048576 everything .* --set shard_bytes={SHARD} ",
+    ):
+        make_plan(planner.output, files, Reading(), 1 << 20, None, planner._run)
+    assert planner(path) == plan
+    whole = make_plan(planner.output, files, Reading(), 1 << 20, None, planner._run, False, may_recut=True)
     assert whole.rows == plan.rows == 5000
 
 

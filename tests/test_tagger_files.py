@@ -114,7 +114,7 @@ def test_changed_code_is_computed_again_and_told(source: Path, file: Path) -> No
     file.write_text(file.read_text().replace("text.count(self.mark)", "10 * text.count(self.mark)"))
     changed = command(source, file, "-t", file.stem, "-w", "1")
     assert changed.returncode == 0, changed.stderr
-    assert "; 4 are of an earlier input or version and are computed again" in changed.stderr
+    assert "; 4 parts are of an earlier input or version, to be computed again" in changed.stderr
     assert marks(source, file.stem) == [20, 10, 0] * 60
 
 

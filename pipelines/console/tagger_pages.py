@@ -30,19 +30,24 @@ def taggers(name: str | None, files: Sequence[str] = ()) -> str:
 
 def _list() -> list[str]:
     lines = []
+    wide = max(map(len, names()), default=0)
     for known in names():
         try:
-            columns = ", ".join(load(known).columns.names)
-            lines += [f"{known:<12} {_first_sentence(tagger_class(known))}", *_wrapped(columns, " " * 13)]
+            cls, columns = tagger_class(known), ", ".join(load(known).columns.names)
+            extra = f" [{cls.extra}]" if hasattr(cls, "extra") else ""
+            lines += [f"{known:<{wide}} {_first_sentence(cls)}{extra}", *_wrapped(columns, " " * (wide + 1))]
         except Exception as error:  # a broken plug-in must not hide the others
-            lines.append(f"{known:<12} cannot be used: {' '.join(str(error).split())}")
-    return lines
+            lines.append(f"{known:<{wide}} cannot be used: {' '.join(str(error).split())}")
+    return [*lines, "", "[...] = an extra, such as pip install 'tagcorpus[code]' in the environment that tagcorpus is in"]
 
 
 def _page(name: str) -> list[str]:
     cls = tagger_class(name)
     tagger = load(name)
-    lines = [f"{name}: {_first_sentence(cls)}", *_wrapped(f"version {tagger.version}"), "", "columns"]
+    lines = [f"{name}: {_first_sentence(cls)}", *_wrapped(f"version {tagger.version}")]
+    if hasattr(cls, "extra"):
+        lines.append(f"needs pip install 'tagcorpus[{cls.extra}]'")
+    lines += ["", "columns"]
     wide, wide_type = (max(map(len, texts)) for texts in (tagger.columns.names, map(_told_type, tagger.columns.types)))
     for field in tagger.columns:
         meaning = f"{_metadata(field, 'meaning')} [{_metadata(field, 'unit')}]"

@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 from datatrove.pipeline.base import PipelineStep
 
-from tagcorpus.errors import TagcorpusError, TaggerError
+from tagcorpus.errors import TagcorpusError, TaggerError, speaking_of
 from tagcorpus.pipelines.execution.workers import is_fault
 from tagcorpus.pipelines.outputs.sidecars import Instance, part_key, part_name, quarantine_name, write_part
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading, quarantine_lines, shown
@@ -141,7 +141,7 @@ class Tag(PipelineStep):
 
     def _probe(self) -> None:
         try:
-            self.instance.tagger.tag(DocumentBatch.from_texts([PROBE]))
+            self._tag(DocumentBatch.from_texts([PROBE]))
         except TagcorpusError:
             raise
         except BaseException as error:
@@ -156,7 +156,7 @@ class Tag(PipelineStep):
         """The batch's columns, halving it around rows that make the tagger raise."""
         schema = self.instance.tagger.columns
         try:
-            tagged = self.instance.tagger.tag(batch)
+            tagged = self._tag(batch)
         except TagcorpusError:
             raise  # the tagger as a whole cannot go on: no row is to blame
         except BaseException as error:
@@ -178,6 +178,10 @@ class Tag(PipelineStep):
                 f"it returned {tagged.num_rows} rows of {_told(tagged.schema)}"
             )
         return [tagged]
+
+    def _tag(self, batch: DocumentBatch) -> pa.RecordBatch:
+        with speaking_of(self.instance.name, self.instance.tagger_name):
+            return self.instance.tagger.tag(batch)
 
     def _failure(self, row: DocumentBatch, error: BaseException) -> dict[str, Any]:
         values = row.table.slice(0, 1).select(["row", "sub", "id"]).to_pylist()[0]

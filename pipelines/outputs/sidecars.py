@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from tagcorpus.errors import ConfigError, InputError
+from tagcorpus.errors import ConfigError, InputError, speaking_of
 from tagcorpus.pipelines.sources.documents import Reading
 from tagcorpus.pipelines.sources.plan import Plan, PlannedFile
 from tagcorpus.pipelines.sources.ranges import Counts
@@ -54,7 +54,8 @@ class Instance:
         found: dict[str, Any] = {"tagger": self.tagger_name, "version": self.tagger.version}
         if code := file_of(self.tagger):
             found["version"] += f", code {code.digest}"
-        found["parameters"] = self.tagger.fingerprint()
+        with speaking_of(self.name, self.tagger_name):
+            found["parameters"] = self.tagger.fingerprint()
         return found | ({"needs": list(needs)} if (needs := needed([self])) else {})
 
     def __reduce__(self) -> Any:

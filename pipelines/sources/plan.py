@@ -12,7 +12,7 @@ from typing import Any
 
 from datatrove.pipeline.base import PipelineStep
 
-from tagcorpus.errors import InputError
+from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines.sources import csvs, lines, samples, tables
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading
 from tagcorpus.pipelines.sources.inputs import InputFile
@@ -117,9 +117,15 @@ def make_plan(
     limit: int | None,
     run_index: RunIndex,
     is_stored: bool = True,
+    may_recut: bool = False,
 ) -> Plan:
-    """The plan for these files, taking over what `output` already holds for files that are unchanged."""
+    """The plan for these files, taking over what `output` already holds for files that are unchanged.
+
+    ConfigError where `output` holds a plan with other `shard_bytes`, unless it `may_recut`: every part would be computed anew.
+    """
     settings = _settings(reading, shard_bytes)
+    if not may_recut:
+        _refuse_another_cut(output, files, shard_bytes)
     if limit is not None:
         limited = tuple(_limited(files, reading, shard_bytes, limit, run_index))
         for one in limited if is_stored else ():
@@ -195,6 +201,20 @@ def _settings(reading: Reading, shard_bytes: int) -> dict[str, Any]:
         "sample": reading.sample,
         "seed": reading.seed,
     }
+
+
+def _refuse_another_cut(output: Folder, files: Sequence[InputFile], shard_bytes: int) -> None:
+    for file in files:
+        try:
+            was = json.loads(output.read(plan_name(file.name)) or b"")["settings"]["shard_bytes"]
+        except (ValueError, KeyError, TypeError):
+            continue  # no plan, or none of this version
+        if was != shard_bytes:
+            raise ConfigError(
+                f"{output} has {file.name} in ranges of shard_bytes={was}, and with shard_bytes={shard_bytes} everything would be "
+                f"computed anew: say --set shard_bytes={was} to go on with it, or --overwrite"
+            )
+        return  # one run cuts all its files alike
 
 
 def _further(planned: PlannedFile) -> set[str]:
