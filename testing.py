@@ -18,6 +18,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from tagcorpus.errors import TagcorpusError
 from tagcorpus.taggers import DocumentBatch, Tagger
 
 SENTENCE = "However, the committee met on 14 March and agreed what it would do next. "
@@ -51,9 +52,11 @@ TEXTS = (
 def check_tagger(tagger: Tagger, texts: Sequence[str] | None = None, *, tolerance: float = 0.0) -> None:
     """Raise AssertionError, saying what is wrong, unless the tagger keeps its contract on these texts (default: TEXTS).
 
-    Its columns have meaning and unit; it returns exactly them, one row a document, in order; a row does not depend on its
-    neighbours, nor on how the batch was sliced or stored; twice the same is the same; it leaves the batch alone; and its
-    pickle is small after use and works.
+    Its columns have meaning and unit; it raises on no text; it returns exactly its columns, one row a document, in order; a
+    row does not depend on its neighbours, nor on how the batch was sliced or stored; twice the same is the same; it leaves
+    the batch alone; and its pickle is small after use and works.
+
+    A TagcorpusError comes through as it is: the tagger as a whole cannot work, whatever the text.
 
     tolerance  by how much a float may depend on the batch, for models whose sums do; 0 = not at all
     """
@@ -125,7 +128,13 @@ def _check_pickle(tagger: Tagger, documents: list[str], whole: list[dict[str, An
 
 def _rows(tagger: Tagger, batch: DocumentBatch, told: str) -> list[dict[str, Any]]:
     """What it makes of a batch, once that is known to have the right form."""
-    found = tagger.tag(batch)
+    try:
+        found = tagger.tag(batch)
+    except TagcorpusError:  # the tagger as a whole cannot work, whatever the text
+        raise
+    except Exception as error:
+        raised = f"{type(error).__name__}: {_short(str(error), 200)}"
+        raise AssertionError(f"{told}: tag() raised {raised}, {_blamed(tagger, batch)}") from error
     assert isinstance(found, pa.RecordBatch), f"{told}: tag() returned {type(found).__name__}, no pyarrow.RecordBatch"
     assert found.schema.equals(tagger.columns, check_metadata=True), (
         f"{told}: tag() returned the columns {_told(found.schema)}, not {_told(tagger.columns)} with their metadata"
@@ -134,6 +143,16 @@ def _rows(tagger: Tagger, batch: DocumentBatch, told: str) -> list[dict[str, Any
     found.validate(full=True)
     rows: list[dict[str, Any]] = found.to_pylist()
     return rows
+
+
+def _blamed(tagger: Tagger, batch: DocumentBatch) -> str:
+    """On which text it raises."""
+    for i, text in enumerate(batch.texts):
+        try:
+            tagger.tag(batch.slice(i, 1))
+        except Exception:
+            return f"on the text {_short(text)}"
+    return "and on none of the texts alone"
 
 
 def _fingerprint(tagger: Tagger) -> str:
@@ -155,6 +174,6 @@ def _told(schema: pa.Schema) -> str:
     return ", ".join(f"{f.name} {f.type}" for f in schema)
 
 
-def _short(value: Any) -> str:
+def _short(value: Any, most: int = 60) -> str:
     told = repr(value)
-    return told if len(told) <= 60 else f"{told[:57]}..."
+    return told if len(told) <= most else f"{told[: most - 3]}..."

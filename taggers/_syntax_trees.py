@@ -73,6 +73,7 @@ def read_conllu(text: str) -> Dependencies:
     no word of the text is. MalformedParse with the line."""
     found = Dependencies()
     heads: list[int] = []
+    at_lines: list[int] = []  # of the words that have these heads
 
     def close(line: int) -> None:
         if heads:
@@ -80,7 +81,12 @@ def read_conllu(text: str) -> Dependencies:
                 found.add_heads(heads)
             except ValueError as error:
                 raise MalformedParse(f"conllu: {error}, in the sentence that ends before line {line}") from error
+            if word := _word_in_a_cycle(heads):
+                raise MalformedParse(
+                    f"conllu: line {at_lines[word - 1]}: no tree: from head to head, word {word} leads back to itself"
+                )
             heads.clear()
+            at_lines.clear()
 
     number = 0
     for number, line in enumerate(_lines(text), 1):
@@ -104,11 +110,28 @@ def read_conllu(text: str) -> Dependencies:
                     f"conllu: line {number} must have a head's number in column 7, got {cells[6][:80]!r}"
                 )
             heads.append(int(cells[6]))
+            at_lines.append(number)
             found.words.append(cells[1])
             found.upos.append(None if cells[3] == "_" else cells[3])
             found.xpos.append(None if cells[4] == "_" else cells[4])
     close(number + 1)
     return found
+
+
+def _word_in_a_cycle(heads: Sequence[int]) -> int:
+    """A word whose heads never end at a root, counted from 1; 0 where there is none. Every head must be a word, or 0.
+
+    Each word is passed once: a way upwards ends where an earlier one has been.
+    """
+    passed_by = [0] * (len(heads) + 1)  # the word from which the way began; 0 = none has been there
+    for first in range(1, len(heads) + 1):
+        word = first
+        while word and not passed_by[word]:
+            passed_by[word] = first
+            word = heads[word - 1]
+        if word and passed_by[word] == first:
+            return word
+    return 0
 
 
 def read_trees(text: str) -> Constituents:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +22,7 @@ import pyarrow as pa
 from tagcorpus.errors import ConfigError, TaggerError
 from tagcorpus.taggers._base import Parameters, column, columns_from
 from tagcorpus.taggers._batch import DocumentBatch
+from tagcorpus.taggers._fasttext_file import check_file
 from tagcorpus.taggers.language import INSTALL_FASTTEXT, PREFIX
 
 _SOURCE = "the model in fasttext.model; the softmax, or sigmoid, of fastText (arXiv 1607.01759)"
@@ -38,12 +38,12 @@ class FastText(Parameters):
 
     model      path of the .bin or .ftz file
     k          so many labels at most, the most probable first
-    threshold  no label that is less probable; a document whose labels all are has nulls and empty lists
+    threshold  labels with a smaller probability are left out; where none is left, a document gets nulls and empty lists
     max_chars  only the first so many characters are read; 0 = all
     prefix     what labels begin with in the model, and not here
 
-    Raises ConfigError for a parameter out of range, for a file that is no supervised model, and, before anything is read, for
-    a missing one.
+    Raises ConfigError for a parameter out of range and, before any document is read, for a file that is missing, cut short or no
+    supervised model.
     """
 
     model: str = ""
@@ -77,13 +77,11 @@ class FastText(Parameters):
     def _digest(self) -> str:
         import xxhash
 
+        check_file(self._path)
         found = xxhash.xxh3_128()
-        try:
-            with self._path.open("rb") as file:
-                while block := file.read(1 << 22):
-                    found.update(block)
-        except OSError as error:
-            raise ConfigError(f"fasttext.model must be a file, got {self.model!r}: {error.strerror}") from error
+        with self._path.open("rb") as file:
+            while block := file.read(1 << 22):
+                found.update(block)
         return f"xxh3-128:{found.hexdigest()}"
 
     @property
@@ -121,44 +119,18 @@ def load_model(path: Path) -> Any:
 
     Builds of the module differ: one raises on numpy 2, another gives wrong probabilities without a word when more than one
     label is asked for. So all labels at once must fall, agree with the best one alone, and, where that can be computed, be
-    what the model's own matrix gives. Raises ConfigError for a file that is no such model, TaggerError for a module that fails.
+    what the model's own matrix gives. Raises ConfigError for a file that is no such model, or not all of one, which is found
+    out before it is loaded; TaggerError for a module that fails.
     """
     import fasttext
 
-    try:
-        with path.open("rb"):
-            pass
-    except OSError as error:
-        raise ConfigError(f"fasttext.model must be a file, got {str(path)!r}: {error.strerror}") from error
+    check_file(path)
     try:
         model = fasttext.load_model(str(path))
     except (ValueError, RuntimeError, MemoryError) as error:
         raise ConfigError(f"fasttext.model must be a fastText model, got {str(path)!r}: {error}") from error
-    if model.f.getArgs().model.name != "supervised":
-        raise ConfigError(f"fasttext.model must be a supervised model, with labels; {str(path)!r} holds word vectors")
-    if not is_whole(path, model):
-        raise ConfigError(
-            f"fasttext.model must be a whole file, {str(path)!r} is cut short or damaged: copy it once more"
-        )
     self_test(model)
     return model
-
-
-def is_whole(path: Path, model: Any) -> bool:
-    """Whether the file ends where its model does: fastText loads a truncated one without a word.
-
-    Last in the file are the rows and columns of the output matrix, int64 each, and its float32 values. True for a model whose
-    output is quantised too, which ends in another way.
-    """
-    dimension, n_labels = model.get_dimension(), len(model.get_labels())
-    if model.is_quantized() and model.f.getArgs().qout:
-        return True
-    with path.open("rb") as file:
-        begin = file.seek(0, 2) - 16 - 4 * n_labels * dimension
-        if begin < 0:
-            return False
-        file.seek(begin)
-        return file.read(16) == struct.pack("<qq", n_labels, dimension)
 
 
 def self_test(model: Any) -> None:

@@ -20,6 +20,7 @@ import pyarrow as pa
 from tagcorpus.errors import ConfigError, TaggerError
 from tagcorpus.taggers._base import Parameters, column, columns_from
 from tagcorpus.taggers._batch import DocumentBatch
+from tagcorpus.taggers._fasttext_file import check_file
 
 CLD2_CHARACTERS = 10_000
 FASTTEXT_CHARACTERS = 1_000
@@ -121,6 +122,7 @@ def load_fasttext(path: Path) -> Any:
     import fasttext
 
     _read(path, 1)
+    check_file(path, "language.model")
     try:
         model = fasttext.load_model(str(path))
     except ValueError as error:

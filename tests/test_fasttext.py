@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,9 @@ import tagcorpus
 from tagcorpus.errors import ConfigError
 from tagcorpus.taggers import DocumentBatch, load
 from tagcorpus.taggers import fasttext as tagger_module
+from tagcorpus.taggers._fasttext_file import check_file
 from tagcorpus.taggers.fasttext import FastText, load_model
+from tagcorpus.taggers.language import load_fasttext
 from tagcorpus.testing import check_tagger
 
 
@@ -174,28 +178,68 @@ def test_models_that_are_none(tmp_path: Path) -> None:
         load_model(tmp_path / "vectors.bin")
 
 
-@pytest.mark.parametrize("name", ["model.bin", "model.ftz"])
-def test_a_model_that_is_cut_short(tmp_path: Path, name: str) -> None:
-    """fastText would load it, and answer."""
-    path = train(tmp_path, name, loss="softmax", minn=2, maxn=3)
-    load_model(path)
-    whole = path.read_bytes()
-    for cut in (whole[:-1], whole[: len(whole) - 50], whole + b"\0"):
-        path.write_bytes(cut)
-        with pytest.raises(ConfigError, match=r"^fasttext\.model must be a whole file, '.*' is cut short or damaged"):
-            load_model(path)
-
-
-def test_a_model_with_a_quantised_output(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("dense.bin", None),
+        ("input.ftz", {}),
+        ("norms.ftz", {"qnorm": True}),
+        ("output.ftz", {"qout": True}),
+        ("all.ftz", {"qout": True, "qnorm": True, "cutoff": 400}),
+        ("uneven.ftz", {"qout": True, "dsub": 3, "cutoff": 400}),
+    ],
+)
+def test_a_model_that_is_cut_short(tmp_path: Path, name: str, how: dict[str, Any] | None) -> None:
+    """fastText would take all memory for one, or load it and answer. So the file is looked at before fastText sees it."""
     import fasttext
 
-    (tmp_path / "train.txt").write_text(
-        "".join(f"__label__{i} word{i} word{i + 1} word{i * 2}\n" for i in range(300)) * 3
-    )
-    model = fasttext.train_supervised(str(tmp_path / "train.txt"), dim=8, epoch=1, minCount=1, thread=1, verbose=0)
-    model.quantize(retrain=False, qout=True)
-    model.save_model(str(tmp_path / "q.ftz"))
-    assert len(rows(FastText(str(tmp_path / "q.ftz"), k=2), ["word1"])[0]["labels"]) == 2
+    text = tmp_path / "train.txt"  # fastText quantises no matrix of less than 256 rows
+    text.write_text("".join(f"__label__{i} word{i} word{i + 1} word{i * 2}\n" for i in range(300)) * 3)
+    how_trained = {"dim": 7, "epoch": 1, "minCount": 1, "minn": 2, "maxn": 3, "bucket": 1000, "thread": 1, "verbose": 0}
+    model = fasttext.train_supervised(str(text), **how_trained)
+    if how is not None:
+        model.quantize(retrain=False, **how)
+    model.save_model(str(path := tmp_path / name))
+    assert len(rows(FastText(str(path), k=2), ["word1"])[0]["labels"]) == 2
+
+    whole = path.read_bytes()
+    chance = random.Random(name)
+    in_dictionary = [chance.randrange(92, 8000) for _ in range(10)]
+    anywhere = [chance.randrange(len(whole)) for _ in range(20)]
+    beginning = [0, 3, 4, 8, 40, 63, 64, 76, 91, 92, 93, 100]
+    for n_bytes in (*beginning, *in_dictionary, *anywhere, len(whole) - 50, len(whole) - 1, len(whole) + 1):
+        path.write_bytes((whole + b"\0")[:n_bytes])
+        for refused in (check_file, load_model):
+            with pytest.raises(
+                ConfigError, match=r"^fasttext\.model must be a whole file, '.*' is cut short or damaged"
+            ):
+                refused(path)
+    with pytest.raises(ConfigError, match="must be a whole file"):
+        FastText(str(path)).fingerprint()
+    with pytest.raises(ConfigError, match=r"^language\.model must be a whole file"):
+        load_fasttext(path)
+
+
+@pytest.mark.parametrize("name", ["model.bin", "model.ftz"])
+def test_counts_that_are_damaged_lead_nowhere(tmp_path: Path, name: str) -> None:
+    """Whatever numbers a truncated file has, the walk through it ends, and says the same."""
+    path = train(tmp_path, name, loss="softmax", minn=2, maxn=3)
+    whole = path.read_bytes()[:-1]
+    chance = random.Random(name)
+    for at in (8, 64, 72, 84, *(chance.randrange(92, len(whole) - 8) for _ in range(40))):
+        for count in (-1, 1 << 30, 1 << 62, -(1 << 63)):
+            damaged = bytearray(whole)
+            damaged[at : at + 8] = struct.pack("<q", count)
+            path.write_bytes(damaged)
+            with pytest.raises(ConfigError, match="must be a whole file"):
+                check_file(path)
+
+
+def test_a_version_that_is_not_known(model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "newer.bin"
+    path.write_bytes(model.read_bytes()[:4] + struct.pack("<i", 13) + model.read_bytes()[8:])
+    with pytest.raises(ConfigError, match=r"must be a fastText model of version 12 at most, got .*: version 13$"):
+        check_file(path)
 
 
 # Through a run

@@ -174,11 +174,23 @@ def test_of_several_roots_the_last_one_counts() -> None:
     assert found["dist_to_root"] == [2, 1, 0, 1, 1, 0]
 
 
-@settings(derandomize=True, max_examples=60, deadline=None)
+def end_at_a_root(heads: Sequence[int]) -> bool:
+    """By as many steps upwards as there are words: by then one is at the root, or never."""
+    at = list(range(1, len(heads) + 1))
+    for _ in heads:
+        at = [heads[i - 1] if i else 0 for i in at]
+    return not any(at)
+
+
+@settings(derandomize=True, max_examples=150, deadline=None)
 @given(st.lists(st.integers(1, 12).flatmap(lambda n: st.lists(st.integers(0, n), min_size=n, max_size=n)), max_size=4))
 def test_distances_as_their_definition_has_them(sentences: list[list[int]]) -> None:
     for heads in sentences:
         heads[len(heads) // 2] = 0
+    if not all(end_at_a_root(heads) for heads in sentences):
+        with pytest.raises(MalformedParse, match=r"^conllu: line \d+: no tree"):
+            parsed(conllu_of(*sentences))
+        return
     found = parsed(conllu_of(*sentences))
     to_head = [abs(i - h) if h else 0 for heads in sentences for i, h in enumerate(heads, 1)]
     roots = [max(i for i, h in enumerate(heads, 1) if h == 0) for heads in sentences]
@@ -247,6 +259,27 @@ def test_a_long_sentence() -> None:
     found = parsed(conllu_of([n, *range(1, n - 1), 0]), f"(ROOT (S{' (N w)' * n}))", lists=False)
     assert (found["dep_head_dist_max"], found["dep_root_dist_max"]) == (n - 1, n - 1)
     assert (found["num_words"], found["words_per_sent_mean"], found["const_word_depth_mean"]) == (n, n, 2)
+
+
+@pytest.mark.parametrize(
+    ("heads", "line", "word"),
+    [([0, 3, 2], 6, 2), ([0, 2], 6, 2), ([2, 3, 4, 2, 0], 6, 2), ([2, 0, 3], 7, 3), ([0, 1, 5, 3, 4], 7, 3)],
+)
+def test_a_cycle_is_no_tree(heads: list[int], line: int, word: int) -> None:
+    """Words before, of another sentence, and what is no word count as lines."""
+    text = conllu_of([0, 1]) + "\n1-2\tw\t_\t_\t_\t_\t_\t_\t_\t_\n" + conllu_of(heads)
+    told = f"^conllu: line {line}: no tree: from head to head, word {word} leads back to itself$"
+    with pytest.raises(MalformedParse, match=told):
+        parsed(text)
+
+
+def test_a_chain_of_heads_has_no_limit() -> None:
+    """By the square of its length this would take minutes; by recursion it would fail."""
+    n = 50_000
+    found = parsed(conllu_of([*range(2, n + 1), 0]), lists=False)
+    assert (found["dep_head_dist_max"], found["dep_root_dist_max"]) == (1, n - 1)
+    with pytest.raises(MalformedParse, match=r"^conllu: line 2: no tree"):
+        parsed(conllu_of([0, *range(3, n + 1), 2]))
 
 
 LINE = "1\tw\t_\tX\tX\t_\t0\troot\t_\t_"

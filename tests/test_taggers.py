@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
 import random
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,12 +17,15 @@ import pyarrow as pa
 import pytest
 from fasttext_models import train
 
-from tagcorpus.errors import ConfigError
+from tagcorpus.cli import main
+from tagcorpus.errors import ConfigError, TaggerError
 from tagcorpus.pipelines.console import selftests, tagger_pages
 from tagcorpus.pipelines.execution.steps import Tag, TaggedBatch
 from tagcorpus.pipelines.outputs.sidecars import Instance
 from tagcorpus.taggers import DocumentBatch, Parameters, column, load, names, tagger_class
 from tagcorpus.testing import TEXTS, check_tagger
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="session")
@@ -151,6 +156,27 @@ class Drifting(Good):
         return self.answer([len(t) + 1e-6 * batch.num_rows for t in batch.texts])
 
 
+class Raising(Good):
+    """On documents with something in them that it cannot do."""
+
+    def tag(self, batch: DocumentBatch) -> Any:
+        if any("\x00" in t for t in batch.texts):
+            raise ValueError("no zero bytes, please")
+        return super().tag(batch)
+
+
+class RaisingAtMany(Good):
+    def tag(self, batch: DocumentBatch) -> Any:
+        if batch.num_rows > 1:
+            raise KeyError("x" * 1000)
+        return super().tag(batch)
+
+
+class Unable(Good):
+    def tag(self, batch: DocumentBatch) -> Any:
+        raise TaggerError(f"no parser for {batch.num_rows} texts")
+
+
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
@@ -168,6 +194,11 @@ class Drifting(Good):
         (Good(version=""), "^version is empty"),
         (Good(version=1), "^version must be a text, got 1"),
         (Drifting(), "depends on its neighbours"),
+        (
+            Raising(),
+            r"^all texts: tag\(\) raised ValueError: 'no zero bytes, please', on the text '\\x00'$",
+        ),
+        (RaisingAtMany(), r"^all texts: tag\(\) raised KeyError: .{190,200}, and on none of the texts alone$"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Good) else "",
 )
@@ -176,10 +207,36 @@ def test_a_broken_promise_is_named(bad: Any, message: str) -> None:
         check_tagger(bad)
 
 
+def test_what_a_tagger_raises_is_named_with_its_text() -> None:
+    with pytest.raises(AssertionError, match=r"on the text 'long \\x00x{40,}\.\.\.$") as found:
+        check_tagger(Raising(), ["fine", "long \x00" + "x" * 10_000])
+    assert isinstance(found.value.__cause__, ValueError)
+    with pytest.raises(TaggerError, match=r"^no parser for 19 texts$"):
+        check_tagger(Unable())
+
+
 def test_a_promise_that_is_kept() -> None:
     check_tagger(Good())
     check_tagger(Good(), [])
     check_tagger(Drifting(), tolerance=1e-4)
+
+
+@pytest.mark.parametrize("page", ["syntax.md", "code-tagger.md"])
+def test_the_example_of_a_page(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its lines of JSON, through its command, give its table."""
+    monkeypatch.chdir(tmp_path)
+    told = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    (documents,) = re.findall(r"```json\n(.*?)```", told, re.DOTALL)
+    (command,) = re.findall(r"^tagcorpus (run tag --input .* --output .*)$", told, re.MULTILINE)
+    table = re.search(r"\n\n((?:\|.*\n)+)", told[told.index(documents) :])
+    assert table is not None
+    names_told, _, *rows_told = [[c.strip() for c in line.strip("|").split("|")] for line in table[1].splitlines()]
+    Path(re.findall(r"--input (\S+)", command)[0]).write_text(documents, encoding="utf-8")
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(command.split())
+    with Path(re.findall(r"--output (\S+)", command)[0]).open(encoding="utf-8", newline="") as file:
+        found = [[row[name] for name in names_told] for row in csv.DictReader(file)]
+    assert found == rows_told
 
 
 def test_what_authors_need_is_public() -> None:
@@ -300,10 +357,10 @@ def test_a_broken_plugin_is_named_and_hides_nothing(
         load("broken")
     assert f"the tagger 'broken' of somebodys 1.0 ({entry}) " in str(raised.value)
     assert error in str(raised.value)
-    lines = tagger_pages.taggers(None).splitlines()
+    lines = tagger_pages.taggers(None).splitlines()[:-2]  # what stands below is about extras
     assert [line.split()[0] for line in lines if not line.startswith(" ")] == names()
     (line,) = [line for line in lines if "cannot be used" in line]
-    assert line.startswith("broken       cannot be used: the tagger 'broken' of somebodys 1.0")
+    assert " ".join(line.split()).startswith("broken cannot be used: the tagger 'broken' of somebodys 1.0")
     finding = selftests.plugins()
     assert finding.state == "broken"
     assert error in finding.found
