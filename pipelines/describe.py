@@ -54,7 +54,7 @@ def table(result: Result, result_file: str | None = None) -> str:
     if told := summary.get("slurm"):
         return "\n".join(f"{k:<18} {v:,}" if isinstance(v, int) else f"{k:<18} {v}" for k, v in told.items())
     n = result.counts.documents
-    lines = [f"{n:,} document{'s' * (n != 1)} -> {result.output}"]
+    lines = [f"{n:,} document{'s' * (n != 1)}{_undocumented(result)} -> {result.output}"]
     if "domain" in summary:
         return "\n".join(
             [*lines, *_domains(summary["domain"]), f"  {result_file or result.output + '/predicted_domains.csv'}"]
@@ -62,13 +62,29 @@ def table(result: Result, result_file: str | None = None) -> str:
     if "features" in summary:
         return "\n".join([*lines, *_features(summary["features"])])
     if "filtered" in summary:
-        lines += _filtered(summary["filtered"])
+        lines += _filtered(summary["filtered"], result.output)
     if "weighted_mean_entropy" in summary:
         lines += _entropies(summary)
     for instance, value in summary.get("instances", {}).items():
         for column, found in value["columns"].items():
             lines.append(f"  {instance + '.' + column:<36} {_shown(found)}")
     return "\n".join([*lines, *([f"  {result_file}"] if result_file else [])])
+
+
+def _undocumented(result: Result) -> str:
+    """The rows without a document, where there are any: with them, rows and documents add up."""
+    counts = result.counts
+    # A row that a tagger failed on is a document all the same.
+    in_quarantine = sum(n for r, n in counts.quarantined.items() if not r.startswith("tagger:") and r != "broken_file")
+    fates = [
+        (counts.blank, "blank"),
+        (in_quarantine, "in quarantine"),
+        (counts.filter_duplicates, "the same sample again"),
+        (counts.unsampled, "not in the sample"),
+        (counts.unreadable, "behind a break in the file"),
+    ]
+    told = [f"{n:,} {what}" for n, what in fates if n]
+    return f" ({', '.join(told)}, of {counts.lines + counts.unreadable:,} rows)" if told else ""
 
 
 def _dry_run(told: Mapping[str, Any]) -> str:
@@ -105,10 +121,15 @@ def _sized(n_bytes: float) -> str:
     return f"{n_bytes:,.0f} bytes"
 
 
-def _filtered(found: Mapping[str, Any]) -> list[str]:
+def _filtered(found: Mapping[str, Any], output: str) -> list[str]:
+    """Both counts, how many were removed for which reason, and where all those rows are."""
     removed = found["removed"]
     lines = [f"  kept {found['kept']:,}, removed {sum(removed.values()):,} (by {found['keep']})"]
-    return lines + [f"    {reason:<32} {n:,}" for reason, n in removed.items()]
+    lines += [f"    {n:>10,}  {reason}" for reason, n in removed.items()]
+    written = [f"{output}/{name}" for name in found["written"]]
+    if len(written) == 1:
+        return [*lines, f"  {written[0]} (kept rows: filtered_*, removed rows: removed_*)"]
+    return [*lines, f"  kept rows:    {written[0]}", f"  removed rows: {written[1]}"]
 
 
 def _features(found: Mapping[str, Any]) -> list[str]:

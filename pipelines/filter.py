@@ -132,7 +132,12 @@ def run(job: Job, built: list[Instance]) -> Result:
     for file in files:
         removed.update(file["removed"])
     by = options.keep if options.where is None else " ".join(options.where.split())
-    filtered = {"keep": by, "kept": sum(f["kept"] for f in files), "removed": dict(removed.most_common())}
+    filtered = {
+        "keep": by,
+        "kept": sum(f["kept"] for f in files),
+        "removed": dict(removed.most_common()),
+        "written": list(output_names(plan.files[0].file.name)) if len(files) == 1 else ["filtered/"],
+    }
     summary = summarise(job.output, plan, rule.instances, job.ledger.totals, "filter", {"filtered": filtered})
     publish_result(job, plan, rule.instances, summary)
     return job.finish(summary)

@@ -395,6 +395,12 @@ def test_the_command(draft: Draft, tmp_path: Path) -> None:
     assert good.code == 0
     assert "0 errors, 0 warnings, 1 note" in good.out
     assert "nothing here would make it choke" in good.out
+    cell("ttr_mean", "", 0)(draft)
+    gap = command(draft.write(tmp_path, "gap.csv"))
+    assert gap.code == 0
+    assert "linear models and most others stop" in " ".join(gap.out.split())
+    assert "no error, but some predictors stop at, or are misled by: " in gap.out
+    assert "incomplete_models (1)" in gap.out.splitlines()[-1]
     for i in range(4):
         cell("ttr_mean", "-1", i)(draft)
     draft.rows += [{"id": f"more/{i}", "ttr_mean": "-1"} for i in range(3)]

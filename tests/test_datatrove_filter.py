@@ -180,7 +180,8 @@ def test_run_filter_keeps_what_it_keeps(tmp_path: Path, own: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     filtered = json.loads(done.stdout)["summary"]["filtered"]
-    assert filtered == {"keep": "datatrove_filter.is_kept", "kept": 2, "removed": {"odd": 1, "tagger_failed": 1}}
+    assert filtered["kept"] == 2
+    assert filtered["removed"] == {"odd": 1, "tagger_failed": 1}
     removed = (tmp_path / "out/filtered/removed_a.jsonl").read_text().splitlines()
     assert [json.loads(r)["filter_reason"] for r in removed] == ["odd", "tagger_failed"]
     assert (tmp_path / "out/filtered/filtered_a.jsonl").read_text().splitlines() == [

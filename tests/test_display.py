@@ -42,6 +42,13 @@ def test_plain_lines_now_and_then() -> None:
     assert len(scene.look(2 * PLAIN_SECONDS)) == 1
 
 
+def test_no_time_to_go_before_there_is_a_rate() -> None:
+    scene = Scene()
+    assert scene.look(PLAIN_SECONDS) == ["tag: 0 of 1,000 rows, 0 rows/s, 0.0 MB/s, 0 quarantined"]
+    scene.watch.done(1, 10, 0)
+    assert scene.look(2 * PLAIN_SECONDS)[0].endswith(", about 19,980 s to go")
+
+
 def stalls(said: list[str]) -> list[str]:
     return [line for line in said if line.startswith("waiting")]
 
@@ -117,9 +124,12 @@ def test_long_lines_on_a_terminal(width: int, lines: list[str]) -> None:
     with os.fdopen(writer, "w") as terminal:
         display = Display(terminal)
         display.say(LONG)
-        told = os.read(reader, 10_000).decode()
+        print("end", file=terminal, flush=True)
+        told = ""
+        while not told.endswith("end\r\n"):  # one read need not give all that was written
+            told += os.read(reader, 10_000).decode()
     os.close(reader)
-    assert told.splitlines() == lines
+    assert told.splitlines() == [*lines, "end"]
     assert display.log[0].endswith(LONG)
 
 

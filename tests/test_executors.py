@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import multiprocessing.forkserver
 import os
 import pickle
 import signal
@@ -25,7 +26,7 @@ from tagcorpus.errors import (
     TaggerError,
 )
 from tagcorpus.pipelines.execution.executors import PlanExecutor
-from tagcorpus.pipelines.execution.worker_processes import Crew
+from tagcorpus.pipelines.execution.worker_processes import Crew, _put_off_signals
 from tagcorpus.pipelines.progress.beats import Beat, Pulse
 
 INLINE = {"workers": 1}
@@ -265,6 +266,58 @@ def test_long_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     )
     assert ast.literal_eval(done.stdout or "0") == {r: [10 * r] for r in range(6)}, done.stderr
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_worker_that_is_being_started_is_known_when_the_run_ends(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """The launcher is interrupted while it waits for the fork server to say the new worker's process id."""
+    said: list[int] = []
+    read_signed = multiprocessing.forkserver.read_signed
+
+    def interrupted(fd: int) -> int:
+        if not said:
+            signal.raise_signal(number)
+        value: int = read_signed(fd)
+        said.append(value)
+        return value
+
+    class Ended(BaseException):
+        pass
+
+    def end(*_: object) -> None:
+        raise Ended
+
+    monkeypatch.setattr(multiprocessing.forkserver, "read_signed", interrupted)
+    before = signal.signal(number, end)
+    try:
+        with Crew() as crew:
+            slot = crew.slot([Act({})], 1)
+            with pytest.raises(Ended):
+                slot.submit(0)
+            assert signal.getsignal(number) is end
+            (worker,) = slot._pool._processes.values()  # type: ignore[attr-defined]
+            assert said[0] == worker.pid
+            slot.close(Ended)
+            assert not worker.is_alive()
+    finally:
+        signal.signal(number, before)
+
+
+def test_a_second_ctrl_c_waits_for_nothing() -> None:
+    came: list[str] = []
+
+    def start() -> None:
+        with _put_off_signals():
+            signal.raise_signal(signal.SIGINT)
+            came.append("after the first")
+            signal.raise_signal(signal.SIGINT)
+            came.append("after the second")
+
+    with pytest.raises(KeyboardInterrupt):
+        start()
+    assert came == ["after the first"]
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="signal masks are read from /proc")

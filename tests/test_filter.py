@@ -21,6 +21,7 @@ import zstandard
 
 import tagcorpus
 from tagcorpus.errors import ConfigError, InputError
+from tagcorpus.pipelines.describe import table
 from tagcorpus.pipelines.job import Result
 
 FORMATS = ["jsonl", "jsonl.gz", "jsonl.zst", "csv", "csv.gz", "parquet", "arrow"]
@@ -169,6 +170,7 @@ def test_every_row_goes_to_one_of_two_files(tmp_path: Path, kind: str) -> None:
         "keep": "repetition.is_kept",
         "kept": 20,
         "removed": {"too_short": 10, "pathological_repetition": 10},
+        "written": [f"filtered/filtered_a.{kind}", f"filtered/removed_a.{kind}"],
     }
     kept = read(tmp_path / f"out/filtered/filtered_a.{kind}")
     removed = read(tmp_path / f"out/filtered/removed_a.{kind}")
@@ -545,6 +547,24 @@ def test_what_keep_says(tmp_path: Path, keep: str, told: str) -> None:
     assert str(error.value).startswith(told)
 
 
+def test_where_the_rows_of_many_files_are(tmp_path: Path) -> None:
+    paths = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
+    for path in paths:
+        write(path, [{"text": prose(1)}, {"text": "short"}])
+    result = run([str(p) for p in paths], tmp_path / "out")
+    assert f"  {tmp_path}/out/filtered/ (kept rows: filtered_*, removed rows: removed_*)" in table(result)
+
+
+def test_rows_and_documents_add_up(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "one"}\n\n{"text": "two"}\n{"text": \n')
+    result = tagcorpus.run("tag", input=path, output=tmp_path / "out", taggers="length", workers=1)
+    assert table(result).startswith("2 documents (1 blank, 1 in quarantine, of 4 rows) -> ")
+    path.write_text('{"text": "one"}\n')
+    result = tagcorpus.run("tag", input=path, output=tmp_path / "whole", taggers="length", workers=1)
+    assert table(result).startswith("1 document -> ")
+
+
 def lines_of(process: subprocess.CompletedProcess[str]) -> Iterable[str]:
     return [" ".join(line.split()) for line in process.stdout.splitlines()]
 
@@ -555,7 +575,9 @@ def test_command_line(tmp_path: Path) -> None:
     command = [COMMAND, "run", "filter", "--input", str(path), "--output", str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "kept 6, removed 2 (by repetition.is_kept)" in lines_of(done)
-    assert "too_short 2" in lines_of(done)
+    assert f"kept rows: {tmp_path}/out/filtered/filtered_a.jsonl" in lines_of(done)
+    assert f"removed rows: {tmp_path}/out/filtered/removed_a.jsonl" in lines_of(done)
+    assert "2 too_short" in lines_of(done)
     lenient = [*command[:-1], str(tmp_path / "lenient"), "--set", "repetition.preset=lenient", "--json"]
     done = subprocess.run(lenient, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["summary"]["filtered"]["removed"] == {"too_short": 8}

@@ -177,6 +177,19 @@ def test_summary_of_one_input_only_is_not_believed(tmp_path: Path) -> None:
     assert gather(str(tmp_path / "out")).features == [feature]
 
 
+def test_what_was_used_and_how_many(tmp_path: Path) -> None:
+    """One range keeps one worker busy, however many there may be."""
+    source = write(tmp_path / "a.jsonl", words(5, 1))
+    tagcorpus.run("tag", input=source, output=tmp_path / "out", taggers=["length"], workers=2)
+    page = render(gather(str(tmp_path / "out"))).decode()
+    assert "5 rows of 1 file, 1 tagger; last run " in page
+    assert "local, 1 worker<" in page
+    (tmp_path / "two.jsonl").write_bytes(source.read_bytes())
+    given = [str(source), str(tmp_path / "two.jsonl")]
+    tagcorpus.run("tag", input=given, output=tmp_path / "two", taggers=["length"], workers=2)
+    assert "local, 2 workers<" in render(gather(str(tmp_path / "two"))).decode()
+
+
 def test_missing_part_is_told(tmp_path: Path) -> None:
     source = write(tmp_path / "a.jsonl", words(5, 1))
     tagcorpus.run("tag", input=source, output=tmp_path / "out", taggers=["length"], workers=1)

@@ -57,7 +57,7 @@ def test_ranks_by_hand_give_the_bytes_of_a_local_run(corpus: Slurm) -> None:
     finished = corpus.work(2)
     assert finished.code == 0, finished.err
     assert "rows are in quarantine" in finished.err
-    assert "125 documents -> " in finished.out
+    assert "125 documents (4 in quarantine, of 129 rows) -> " in finished.out
     assert everything(corpus.out) == corpus.local()
     assert temporary(corpus.out) == []
     ledger = corpus.ledger()

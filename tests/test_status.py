@@ -164,7 +164,8 @@ def test_running_then_killed_then_resumed(corpus: Corpus, workers: int) -> None:
         assert {"range": f"range {last} of a.jsonl", "last_row": 60}.items() <= progress["ranges"][-1].items()
         text = asked(corpus).out
         assert f"process {process.pid} on" in text
-        assert "of 61 rows (" in text
+        assert "tag: this run has done " in text
+        assert " of its 61 rows (" in text
         assert "to 60 in flight" in text
     finally:
         os.killpg(process.pid, signal.SIGKILL)
@@ -191,6 +192,23 @@ def test_running_then_killed_then_resumed(corpus: Corpus, workers: int) -> None:
     assert found["running"] == []
     assert found["last_run"]["exit_code"] == 0
     assert found["instances"]["marks"]["ranges_done"] == found["ranges"]
+
+
+def test_an_earlier_run_beside_one_at_work(corpus: Corpus) -> None:
+    path = corpus.write("a.jsonl", rows(5))
+    tagcorpus.run("tag", input=path, output=corpus.out, taggers="length", workers=1)
+    found = status(str(corpus.out))
+    found["last_run"] |= {"exit_code": 130, "command": "tagcorpus run tag -i a.jsonl"}
+    alone = told(found)
+    assert "\n\nlast run: tag, " in alone
+    assert "exit 130 (interrupted; the same command resumes)\n  tagcorpus run tag -i a.jsonl" in alone
+    progress = {"doing": "tag", "rows": 3, "rows_total": 4, "rows_per_second": 1.0, "bytes_per_second": 1.0}
+    progress |= {"quarantined": 0, "seconds_left": None, "ranges": []}
+    now = {"pipeline": "tag", "started": None, "pid": 1, "host": "h", "progress": progress}
+    beside = told({**found, "running": [now]})
+    assert "  tag: this run has done 3 of its 4 rows (75 %), " in beside
+    assert "\n\nlast run that has ended: tag, " in beside
+    assert beside.endswith("exit 130 (interrupted)")  # what resumes it is at work already
 
 
 def _waits_for_last(found: dict[str, Any]) -> bool:

@@ -176,6 +176,7 @@ def test_many_rows_stay_aligned(tmp_path: Path) -> None:
         "keep": sql,
         "kept": 70_000,
         "removed": {},
+        "written": ["filtered/filtered_a.jsonl", "filtered/removed_a.jsonl"],
     }
 
 
@@ -184,7 +185,12 @@ def test_quarantined_and_blank_lines_go_nowhere(tmp_path: Path) -> None:
     path.write_bytes(b'{"text": "aaa"}\n\nnot json\n{"text": "b"}\n')
     tag(path, tmp_path / "out", "length")
     result = keep(path, tmp_path / "out", "char_len > 2")
-    assert result.summary["filtered"] == {"keep": "char_len > 2", "kept": 1, "removed": {"where: char_len > 2": 1}}
+    assert result.summary["filtered"] == {
+        "keep": "char_len > 2",
+        "kept": 1,
+        "removed": {"where: char_len > 2": 1},
+        "written": ["filtered/filtered_a.jsonl", "filtered/removed_a.jsonl"],
+    }
     assert (result.counts.blank, result.counts.quarantined_rows) == (1, 1)
 
 
@@ -295,7 +301,13 @@ def test_the_command_repeats_what_decides_the_plan(tmp_path: Path) -> None:
     [
         ("ttr > 0.2", "--where: 'ttr' could be gpt2.ttr, tokens.ttr in "),
         ("chr_len > 1", "unknown column 'chr_len' (--where, in "),
-        ("chr_len > 1", "did you mean 'char_len'?"),
+        ("chr_len > 1", "did you mean 'length.char_len'?"),
+        ("tokns.ttr > 0.2", "did you mean 'tokens.ttr'? Known here: input, row, sub, id, "),
+        ("is_kpt", "did you mean 'repetition.is_kept'? It is not computed yet. Known here: input, "),
+        ("char_len > 1 AND id = en", "unknown column 'en' (--where, in "),
+        ("char_len > 1 AND id = en", "): a text stands in single quotes: 'en'. Known here: input, "),
+        ("id IN ('a', \"en\")", "a text stands in single quotes: 'en'"),
+        ("char_len >= row_", "did you mean 'row'?"),
         ("tokens.tr > 1", "unknown column of tokens 'tr' (--where tokens.tr): did you mean 'ttr'?"),
         ("tokens IS NOT NULL", "'tokens' is an instance; say tokens.COLUMN, one of num_tokens, unique_tokens, ttr"),
         ("repetition.is_kept", "holds 'repetition.is_kept'. First tagcorpus run tag "),
@@ -305,6 +317,16 @@ def test_the_command_repeats_what_decides_the_plan(tmp_path: Path) -> None:
 )
 def test_names_that_cannot_be_resolved(corpus: Path, sql: str, told: str) -> None:
     assert told in refusal(corpus / "in", corpus / "out", sql)
+
+
+def test_a_near_miss_of_a_column_that_is_not_computed(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", docs(20))
+    tag(path, tmp_path / "out", "length")
+    told = refusal(path, tmp_path / "out", "tokns.ttr > 0.2")
+    assert "did you mean 'tokens.ttr'? It is not computed yet." in told
+    assert "Known here: input, row, sub, id, length.char_len; all that there can be: tagcorpus taggers. First" in told
+    follow(told, tmp_path)
+    assert keep(path, tmp_path / "out", "tokens.ttr > 0.2").exit_code == 0
 
 
 def test_no_sidecars_at_all(tmp_path: Path) -> None:

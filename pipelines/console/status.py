@@ -232,12 +232,12 @@ def told(found: dict[str, Any]) -> str:
         parts.append(_table(found["instances"]))
     parts += [_told_running(run) for run in found["running"]]
     if found["last_run"] is not None:
-        parts.append(_told_ended(found["last_run"]))
+        parts.append(_told_ended(found["last_run"], is_superseded=bool(found["running"])))
     return "\n\n".join(parts)
 
 
 def _table(instances: dict[str, dict[str, Any]]) -> str:
-    rows = [["instance", "ranges done", "rows", "documents", "quarantined", ""]]
+    rows = [["instance", "ranges done", "rows done", "documents", "quarantined", ""]]
     for name, one in instances.items():
         notes = []
         if one["ranges_stale"]:
@@ -272,7 +272,8 @@ def _told_running(run: dict[str, Any]) -> str:
     told = f"  {progress['doing']}: "
     if progress["rows_total"]:
         share = min(100.0, 100 * progress["rows"] / progress["rows_total"])
-        told += f"{progress['rows']:,} of {progress['rows_total']:,} rows ({share:.0f} %), "
+        # Not the table's rows, which earlier runs did, too.
+        told += f"this run has done {progress['rows']:,} of its {progress['rows_total']:,} rows ({share:.0f} %), "
         told += f"{progress['rows_per_second']:,.0f} rows/s, {progress['bytes_per_second'] / 1e6:.1f} MB/s, "
         told += f"{progress['quarantined']:,} quarantined"
         if progress["seconds_left"] is not None:
@@ -290,21 +291,24 @@ def _told_running(run: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _told_ended(run: dict[str, Any]) -> str:
-    head = f"last run: {run['pipeline']}, {_when(run['started'])}"
+def _told_ended(run: dict[str, Any], is_superseded: bool) -> str:
+    """`is_superseded`: another run is at work, so that nothing is to be done about this one."""
+    head = f"{'last run that has ended' if is_superseded else 'last run'}: {run['pipeline']}, {_when(run['started'])}"
     if run["exit_code"] is None:
         progress = run["progress"]
         seen = f"; last seen {_ago(progress['time'])} ago" if progress else ""
         if "rows" in progress and progress["rows_total"]:
             seen += f" at {progress['rows']:,} of {progress['rows_total']:,} rows"
-        lines = [f"{head}: died without a ledger{seen}; the same command resumes"]
+        lines = [f"{head}: died without a ledger{seen}{'' if is_superseded else '; the same command resumes'}"]
     else:
         ranges = f", {run['ranges_done']:,} of {run['ranges_planned']:,} ranges" if run["ranges_planned"] else ""
         code = run["exit_code"]
-        lines = [f"{head}, {_duration(run['seconds'])}{ranges}: exit {code} ({MEANINGS.get(code, 'unknown')})"]
+        meaning = MEANINGS.get(code, "unknown")
+        meaning = meaning.partition(";")[0] if is_superseded else meaning
+        lines = [f"{head}, {_duration(run['seconds'])}{ranges}: exit {code} ({meaning})"]
         if run["error"]:
             lines += textwrap.wrap(run["error"], 110, initial_indent="  ", subsequent_indent="  ")
-    if run["command"] and run["exit_code"] in (None, 4, 130, 143):
+    if run["command"] and run["exit_code"] in (None, 4, 130, 143) and not is_superseded:
         lines.append(f"  {run['command']}")
     return "\n".join(lines)
 

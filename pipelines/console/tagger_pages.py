@@ -38,7 +38,11 @@ def _list() -> list[str]:
             lines += [f"{known:<{wide}} {_first_sentence(cls)}{extra}", *_wrapped(columns, " " * (wide + 1))]
         except Exception as error:  # a broken plug-in must not hide the others
             lines.append(f"{known:<{wide}} cannot be used: {' '.join(str(error).split())}")
-    return [*lines, "", "[...] = an extra, such as pip install 'tagcorpus[code]' in the environment that tagcorpus is in"]
+    return [
+        *lines,
+        "",
+        "[...] = an extra, such as pip install 'tagcorpus[code]' in the environment that tagcorpus is in",
+    ]
 
 
 def _page(name: str) -> list[str]:

@@ -13,9 +13,10 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from types import FrameType
 from typing import Any
 
 from datatrove.pipeline.base import PipelineStep
@@ -97,7 +98,8 @@ class _ProcessSlot:
         self._is_payload_known = False
 
     def submit(self, rank: int) -> Future[list[Any]]:
-        with _no_main_module():
+        # A process that is interrupted into being is known to nobody, and reads what its launcher has removed.
+        with _put_off_signals(), _no_main_module():
             try:
                 return self._submit(rank)
             except BrokenProcessPool:  # the worker died while it had nothing to do
@@ -176,6 +178,34 @@ def _run_rank(rank: int, payload: bytes | None) -> list[Any]:
     if "pipeline" not in _worker:  # not as it comes in: an exception from here reaches the user
         _worker["pipeline"], _worker["world_size"] = pickle.loads(_worker["payload"])
     return fold(_worker["pipeline"], rank, _worker["world_size"])
+
+
+@contextlib.contextmanager
+def _put_off_signals() -> Iterator[None]:
+    """What Ctrl-C and SIGTERM do is done at the end of the block; a second signal does not wait for it."""
+    if threading.current_thread() is not threading.main_thread():  # no other thread is interrupted by them
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    came: list[Callable[[], object]] = []
+
+    def put_off(number: int, frame: FrameType | None) -> None:
+        handler = before[signal.Signals(number)]
+        assert callable(handler)
+        came.append(lambda: handler(number, frame))
+        if len(came) > 1:
+            came.pop()()
+
+    replaced = [number for number, handler in before.items() if callable(handler)]
+    try:
+        for number in replaced:
+            signal.signal(number, put_off)
+        yield
+    finally:
+        for number in replaced:
+            signal.signal(number, before[number])
+        if came:
+            came.pop()()
 
 
 @contextlib.contextmanager

@@ -23,6 +23,8 @@ from tagcorpus.pipelines.model_table.values import check_values
 
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 SHOWN_PLACES = 5
+# Notes, since the published tables have them, too; yet linear models stop at empty cells.
+CHOKES_SOME = ("incomplete_models",)
 
 
 def report(path: str, against: str | None, as_json: bool) -> tuple[str, int]:
@@ -162,8 +164,16 @@ def _verdict(table: FeatureTable, findings: Sequence[Finding]) -> list[str]:
         f"a predictor sees {_n(len(table.rows), 'model')} and {_n(seen['columns_with_values'], 'column')} with values; "
         f"{_n(seen['complete_models'], 'model')} {'has' if seen['complete_models'] == 1 else 'have'} a value in each of them"
     )
-    names = ", ".join(f"{f.check} ({f.count:,})" for f in choking)
-    return [*lines, f"it would choke on: {names}" if choking else "nothing here would make it choke"]
+    if choking:
+        return [*lines, f"it would choke on: {_named(choking)}"]
+    # What some stop at: said with the finding, whatever its severity.
+    if troubling := [f for f in findings if f.severity == "warning" or f.check in CHOKES_SOME]:
+        return [*lines, f"no error, but some predictors stop at, or are misled by: {_named(troubling)}"]
+    return [*lines, "nothing here would make it choke"]
+
+
+def _named(findings: Sequence[Finding]) -> str:
+    return ", ".join(f"{f.check} ({f.count:,})" for f in findings)
 
 
 def _wrapped(text: str, first: str, rest: str) -> list[str]:

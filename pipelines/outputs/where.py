@@ -7,7 +7,9 @@ that was made of another state of the input, is an error that names the command 
 
 from __future__ import annotations
 
+import difflib
 import json
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -50,7 +52,9 @@ def resolve(named: Sequence[Sequence[str]], known: Columns, output: Folder, opti
         maker = _maker(parts, known)
         if maker is not None:
             missing[".".join(parts)] = maker
-        elif (owner := _owner(parts, known, output)) is not None and owner[1] not in found.setdefault(owner[0], []):
+        elif (owner := _owner(parts, known, output, options)) is not None and owner[1] not in found.setdefault(
+            owner[0], []
+        ):
             found[owner[0]].append(owner[1])
     if missing:
         told = ", ".join(map(repr, missing))
@@ -60,7 +64,7 @@ def resolve(named: Sequence[Sequence[str]], known: Columns, output: Folder, opti
     return found or {next(iter(known)): []}
 
 
-def _owner(parts: Sequence[str], known: Columns, output: Folder) -> tuple[str, str] | None:
+def _owner(parts: Sequence[str], known: Columns, output: Folder, options: Options) -> tuple[str, str] | None:
     """(instance, column) of a name that is there; None for `row` and the like, which every part has."""
     first, told = parts[0].lower(), ".".join(parts)
     instance = next((i for i in known if i.lower() == first), None)
@@ -78,9 +82,40 @@ def _owner(parts: Sequence[str], known: Columns, output: Folder) -> tuple[str, s
     if not owners and instance is not None:
         raise ConfigError(f"--where: {told!r} is an instance; say {told}.COLUMN, one of {', '.join(known[instance])}")
     if not owners:
-        everything = {*KEYS, *(c for own in known.values() for c in own), *(c for t in names() for c in _columns_of(t))}
-        raise ConfigError(unknown_name("column", told, everything, f"--where, in {output}"))
+        raise ConfigError(_unknown(parts, known, output, options))
     return owners[0]
+
+
+def _unknown(parts: Sequence[str], known: Columns, output: Folder, options: Options) -> str:
+    """One sentence on a name that no column has: the nearest one, computed or not, and all that are there."""
+    told = ".".join(parts)
+    there = [f"{i}.{c}" for i, own in known.items() for c in own]
+    usual = _usual()
+    absent = sorted((t for t in names() if t not in known), key=lambda t: t not in usual)
+    makeable = [f"{t}.{c}" for t in absent for c in _columns_of(t)]
+    # A name alone is compared with names alone; of several columns that have it, those that are there come first.
+    full: dict[str, str] = {}
+    for name in [*KEYS, *there, *makeable]:
+        full.setdefault((name if len(parts) > 1 else name.rpartition(".")[2]).lower(), name)
+    near = difflib.get_close_matches(told.lower(), full, n=1, cutoff=0.6)
+    said, first = f"unknown column {told!r} (--where, in {output})", ""
+    if len(parts) == 1 and _is_compared_with(told, getattr(options, "where", None) or ""):
+        said += f": a text stands in single quotes: '{told}'."
+    elif near:
+        name = full[near[0]]
+        said += f": did you mean {name!r}?"
+        if name in makeable:
+            said += " It is not computed yet."
+            first = f". First {_commands(options, [name.partition('.')[0]])}"
+    else:
+        said += "."
+    return f"{said} Known here: {', '.join([*KEYS, *there])}; all that there can be: tagcorpus taggers{first}"
+
+
+def _is_compared_with(name: str, sql: str) -> bool:
+    """Whether it stands where a value would: behind = or <>, LIKE, or within IN (...)."""
+    before = r"(?:(?<![<>])=|<>|\bI?LIKE\b|\bIN\s*\([^()]*)"
+    return re.search(rf"{before}\s*\"?{re.escape(name)}\b", sql, re.IGNORECASE) is not None
 
 
 def _maker(parts: Sequence[str], known: Columns) -> str | None:
@@ -90,10 +125,15 @@ def _maker(parts: Sequence[str], known: Columns) -> str | None:
         return None
     if len(parts) > 1:
         return parts[0] if parts[0] in names() else None
-    tag = load_options("tag")
-    usual = tag.taggers if isinstance(tag, TagOptions) else []
+    usual = _usual()
     makers = [t for t in names() if first in map(str.lower, _columns_of(t))]
     return min(makers, key=lambda t: (t not in usual, t in pipelines()), default=None)
+
+
+def _usual() -> list[str]:
+    """The taggers that `run tag` uses by default."""
+    tag = load_options("tag")
+    return tag.taggers if isinstance(tag, TagOptions) else []
 
 
 def _columns_of(tagger: str) -> list[str]:

@@ -128,10 +128,10 @@ class Watch:
     def _line(self, beats: list[Beat]) -> str:
         rows, n_bytes = self._totals(beats)
         seconds = max(self._clock() - self._started, 1e-9)
-        left = (self.total_rows - rows) * seconds / rows if rows else 0
+        left = f", about {(self.total_rows - rows) * seconds / rows:,.0f} s to go" if rows else ""
         return (
             f"{self.title}: {rows:,} of {self.total_rows:,} rows, {rows / seconds:,.0f} rows/s, "
-            f"{n_bytes / seconds / 1e6:.1f} MB/s, {self.quarantined:,} quarantined, about {left:,.0f} s to go"
+            f"{n_bytes / seconds / 1e6:.1f} MB/s, {self.quarantined:,} quarantined{left}"
         )
 
     def _show(self, beats: list[Beat]) -> None:

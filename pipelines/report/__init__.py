@@ -99,7 +99,9 @@ def render(told: Told) -> bytes:
     output = told.output
     sections = [s for s in (make(told) for make in SECTIONS) if s is not None]
     newest = output.runs[-1].command.get("started", "") if output.runs else ""
-    line = f"{output.rows:,} rows of {len(output.files):,} file{'s' * (len(output.files) != 1)}, {len(output.instances):,} taggers"
+    counts = ((output.rows, "row"), (len(output.files), "file"), (len(output.instances), "tagger"))
+    rows, files, taggers = (f"{n:,} {what}{'s' * (n != 1)}" for n, what in counts)
+    line = f"{rows} of {files}, {taggers}"
     line += f"; last run {newest[:16].replace('T', ' ')}" if newest else ""
     return page(output.name, text(line), sections, {"tagcorpus": tagcorpus.__version__})
 
