@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import Any
 
 from tagcorpus.errors import ConfigError
+from tagcorpus.taggers import _digest
 
 OPTION = "--tagger-module"
 
@@ -31,9 +32,7 @@ class TaggerFile:
 
     @cached_property
     def digest(self) -> str:
-        import xxhash
-
-        return f"xxh3-128:{xxhash.xxh3_128_hexdigest(self.source)}"
+        return _digest.of_bytes(self.source)
 
     @property
     def module_name(self) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from tagcorpus.errors import ConfigError
+from tagcorpus.taggers import _digest
 
 _MODEL_FILES = frozenset([".json", ".safetensors", ".bin", ".model", ".txt", ".jinja"])
 
@@ -137,26 +138,11 @@ def identity(tagger: str, model: str, revision: str | None) -> dict[str, str | N
                 f"{tagger}.model={model!r} must be a directory with a model of transformers (config.json, weights, tokenizer); "
                 "there is no config.json in it"
             )
-        return {"model": _directory_digest(path), "revision": None}
+        files = (p for p in path.iterdir() if p.suffix in _MODEL_FILES and p.name[0] != "." and p.is_file())
+        return {"model": _digest.of_files(path, files), "revision": None}
     if model.startswith((".", "/", "~")) or model.count("/") > 1:
         raise ConfigError(
             f"{tagger}.model must be a local directory or the name of a model on the Hugging Face hub; there is no directory "
             f"{model!r}"
         )
     return {"model": model, "revision": revision or "main"}
-
-
-def _directory_digest(path: Path) -> str:
-    """Of names, sizes and bytes of config, weights and tokenizer; not of where they lie."""
-    import xxhash
-
-    whole = xxhash.xxh3_128()
-    for file in sorted(path.iterdir()):
-        if file.suffix not in _MODEL_FILES or file.name.startswith(".") or not file.is_file():
-            continue
-        own = xxhash.xxh3_128()
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                own.update(block)
-        whole.update(f"{file.name}\0{file.stat().st_size}\0{own.hexdigest()}\n".encode())
-    return f"xxh3-128:{whole.hexdigest()}"

@@ -6,7 +6,6 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Collection, Iterator, Sequence
 from importlib.metadata import version
-from pathlib import Path
 
 from tagcorpus.errors import ConfigError, TagcorpusError
 from tagcorpus.taggers._syntax_statistics import Parse
@@ -67,16 +66,3 @@ def _groups(texts: Sequence[str], characters: int) -> Iterator[Sequence[str]]:
         size += len(text)
     if start < len(texts):
         yield texts[start:]
-
-
-def digest(folder: Path, suffixes: Collection[str] = ()) -> str:
-    """xxh3-128 of names and bytes of all files in a folder, or of those with these suffixes; not of where it lies."""
-    import xxhash
-
-    found = xxhash.xxh3_128()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and (not suffixes or p.suffix in suffixes)):
-        found.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
-        with path.open("rb") as file:
-            while block := file.read(1 << 22):
-                found.update(block)
-    return f"xxh3-128:{found.hexdigest()}"

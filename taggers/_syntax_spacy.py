@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from tagcorpus.errors import ConfigError, TaggerError
-from tagcorpus.taggers._syntax_models import Parsed, digest, installed, parse_groups
+from tagcorpus.taggers import _digest
+from tagcorpus.taggers._syntax_models import Parsed, installed, parse_groups
 from tagcorpus.taggers._syntax_statistics import Parse
 from tagcorpus.taggers._syntax_trees import Dependencies
 
@@ -55,7 +56,8 @@ class SpacyModels:
         models = {}
         for language, folder in sorted(self.languages.items()):
             meta = _meta(folder)
-            models[language] = f"{meta.get('name')} {meta.get('version')} {digest(folder)}"
+            files = (p for p in folder.rglob("*") if p.is_file())
+            models[language] = f"{meta.get('name')} {meta.get('version')} {_digest.of_files(folder, files)}"
         return {"parser": installed("spacy"), "models": models}
 
     def parse(self, language: str, texts: Sequence[str]) -> list[Parsed]:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from tagcorpus.errors import ConfigError, TaggerError
-from tagcorpus.taggers._syntax_models import Parsed, digest, installed, parse_groups
+from tagcorpus.taggers import _digest
+from tagcorpus.taggers._syntax_models import Parsed, installed, parse_groups
 from tagcorpus.taggers._syntax_statistics import Parse
 from tagcorpus.taggers._syntax_trees import Constituents, Dependencies
 
@@ -107,11 +108,10 @@ class StanzaModels:
                 "stanza.download(LANGUAGE, model_dir=FOLDER)"
             )
         if self.is_own:
-            import xxhash
-
             listed = (self.folder / "resources.json").read_bytes()
-            return {"parser": parser, "models": f"resources.json xxh3-128:{xxhash.xxh3_128_hexdigest(listed)}"}
-        return {"parser": parser, "models": digest(self.folder, {".pt", ".json"})}
+            return {"parser": parser, "models": f"resources.json {_digest.of_bytes(listed)}"}
+        files = (p for p in self.folder.rglob("*") if p.suffix in (".pt", ".json") and p.is_file())
+        return {"parser": parser, "models": _digest.of_files(self.folder, files)}
 
     def parse(self, language: str, texts: Sequence[str]) -> list[Parsed]:
         """Documents of one language. TaggerError where its models cannot be loaded."""

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 import numpy as np
 
 from tagcorpus.errors import ConfigError, unknown_name
+from tagcorpus.taggers import _digest
 from tagcorpus.taggers._batch import DocumentBatch
 
 if TYPE_CHECKING:
@@ -221,7 +222,9 @@ def _source(tokenizer: str, pattern: str) -> _Source:
         return _Source(kind, tokenizer, "", tokenizer)
     if kind == "ranks" and pattern not in (known_patterns := _definitions(b"").ENCODING_CONSTRUCTORS):
         raise ConfigError(unknown_name("pattern", pattern, known_patterns, "a tiktoken encoding"))
-    return _Source(kind, tokenizer, pattern, _digest(_read(tokenizer)) + (f":{pattern}" if kind == "ranks" else ""))
+    return _Source(
+        kind, tokenizer, pattern, _digest.of_bytes(_read(tokenizer)) + (f":{pattern}" if kind == "ranks" else "")
+    )
 
 
 @functools.lru_cache(maxsize=4)
@@ -270,12 +273,6 @@ def _read(path: str) -> bytes:
         return Path(path).read_bytes()
     except OSError as error:
         raise ConfigError(f"tokenizer must be a file that can be read, got {path!r}: {error.strerror}") from error
-
-
-def _digest(data: bytes) -> str:
-    import xxhash
-
-    return f"xxh3-128:{xxhash.xxh3_128_hexdigest(data)}"
 
 
 def _encoding_names() -> list[str]:

@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from tagcorpus.errors import ConfigError, TaggerError
+from tagcorpus.taggers import _digest
 from tagcorpus.taggers._base import Parameters, column, columns_from
 from tagcorpus.taggers._batch import DocumentBatch
 from tagcorpus.taggers._fasttext_file import check_file
@@ -71,18 +72,12 @@ class FastText(Parameters):
 
     def fingerprint(self) -> dict[str, Any]:
         """The parameters, with the digest of the model in the place of its path. Raises ConfigError where it is missing."""
-        return super().fingerprint() | {"model": self._digest}
+        return super().fingerprint() | {"model": self._model_digest}
 
     @cached_property
-    def _digest(self) -> str:
-        import xxhash
-
+    def _model_digest(self) -> str:
         check_file(self._path)
-        found = xxhash.xxh3_128()
-        with self._path.open("rb") as file:
-            while block := file.read(1 << 22):
-                found.update(block)
-        return f"xxh3-128:{found.hexdigest()}"
+        return _digest.of_file(self._path)
 
     @property
     def _path(self) -> Path:

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Literal
 import pyarrow as pa
 
 from tagcorpus.errors import ConfigError, TaggerError
+from tagcorpus.taggers import _digest
 from tagcorpus.taggers._base import Parameters, column, columns_from
 from tagcorpus.taggers._batch import DocumentBatch
 from tagcorpus.taggers._fasttext_file import check_file
@@ -97,9 +98,7 @@ class Language(Parameters):
         """The engine and, for fasttext, the digest of its model. Raises ConfigError for a missing model."""
         if self.engine == "cld2":
             return {"engine": self.engine}
-        import xxhash
-
-        return {"engine": self.engine, "model": f"xxh3-128:{xxhash.xxh3_128_hexdigest(_read(self._model_path))}"}
+        return {"engine": self.engine, "model": _digest.of_bytes(_read(self._model_path))}
 
 
 def installed_model() -> Path:

@@ -1,0 +1,31 @@
+"""What stands for a file or a folder in a fingerprint: a digest of names and bytes, not of where they lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+BLOCK_BYTES = 1 << 22
+
+
+def of_bytes(data: bytes) -> str:
+    import xxhash
+
+    return f"xxh3-128:{xxhash.xxh3_128_hexdigest(data)}"
+
+
+def of_file(path: Path) -> str:
+    """Of its bytes, read in blocks. OSError where it cannot be read."""
+    import xxhash
+
+    found = xxhash.xxh3_128()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            found.update(block)
+    return f"xxh3-128:{found.hexdigest()}"
+
+
+def of_files(folder: Path, paths: Iterable[Path]) -> str:
+    """Of the names, within the folder, and the bytes of these files, whatever their order."""
+    listed = (f"{path.relative_to(folder).as_posix()}\0{of_file(path)}\n" for path in sorted(paths))
+    return of_bytes("".join(listed).encode())
