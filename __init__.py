@@ -8,7 +8,13 @@ read(output, instances, text)     the sidecars of an output, joined, as an Arrow
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tagcorpus.errors import TagcorpusError
+    from tagcorpus.pipelines.memory import tag
+    from tagcorpus.pipelines.outputs.reading import read
+    from tagcorpus.pipelines.run import run
 
 __version__ = "0.1.0"
 __all__ = ["TagcorpusError", "__version__", "read", "run", "tag"]

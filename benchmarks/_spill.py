@@ -16,11 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from tagcorpus.kernels.entropy import entropy_in_memory
-from tagcorpus.pipelines.config import EntropyOptions, load_options
 from tagcorpus.pipelines.counting.corpus import Corpus, intervals
 from tagcorpus.pipelines.counting.passes import Count, Merge, counted
 from tagcorpus.pipelines.entropy import _corpus, _packed
 from tagcorpus.pipelines.job import Job
+from tagcorpus.pipelines.options.load import load_options
+from tagcorpus.pipelines.options.of_pipelines import EntropyOptions
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.taggers._tokenizer import load
 

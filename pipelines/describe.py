@@ -8,8 +8,11 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tagcorpus.pipelines.config import RESULT_SUFFIXES, Options, check_sections, load_options, parameters_of, to_yaml
 from tagcorpus.pipelines.job import Result
+from tagcorpus.pipelines.options.load import check_sections, load_options, parameters_of
+from tagcorpus.pipelines.options.of_pipelines import Options
+from tagcorpus.pipelines.options.pages import to_yaml
+from tagcorpus.pipelines.options.places import RESULT_SUFFIXES
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.run import Terminated, as_json, run_options
 

@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import BudgetError, ConfigError, unknown_name
-from tagcorpus.pipelines.config import DomainOptions, Options
 from tagcorpus.pipelines.execution.steps import RangeEnd, Read, TaggedBatch
 from tagcorpus.pipelines.job import Job, Result
+from tagcorpus.pipelines.options.of_pipelines import DomainOptions, Options
 from tagcorpus.pipelines.outputs.reading import joined
 from tagcorpus.pipelines.outputs.results import publish_main, publish_result
 from tagcorpus.pipelines.outputs.rewrite import csv_line

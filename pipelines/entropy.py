@@ -17,8 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tagcorpus.errors import ConfigError, DamagedError, unknown_name
-from tagcorpus.pipelines.config import EntropyOptions, Options
+from tagcorpus.errors import ConfigError, DamagedError
 from tagcorpus.pipelines.counting.corpus import (
     VERSION,
     Corpus,
@@ -33,6 +32,7 @@ from tagcorpus.pipelines.counting.summary import Adds, contexts_name, described,
 from tagcorpus.pipelines.counting.token_budget import Budget, at_budget, is_budget_met
 from tagcorpus.pipelines.execution.steps import RangeReport
 from tagcorpus.pipelines.job import Job, Result
+from tagcorpus.pipelines.options.of_pipelines import EntropyOptions, Options
 from tagcorpus.pipelines.outputs.duplicates import count_duplicate_ids
 from tagcorpus.pipelines.outputs.reading import Recorded, joined
 from tagcorpus.pipelines.outputs.results import publish_result
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-METHODS = ("counts", "lm")
 LM_INSTANCE = "entropy-lm"
 COLUMNS = columns_from(
     PAPER,
@@ -67,8 +66,6 @@ ROUNDS = 3
 def instances(options: Options) -> dict[str, str]:
     """The language model's tagger, or none: counting is no tagger's work, since every document depends on all others."""
     assert isinstance(options, EntropyOptions)
-    if options.method not in METHODS:
-        raise ConfigError(unknown_name("method", options.method, METHODS, "--method"))
     if options.method == "lm":
         return {LM_INSTANCE: "lm_entropy"}
     if options.ngram < 1:

@@ -17,7 +17,6 @@ from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines import domain
-from tagcorpus.pipelines.config import FeaturesOptions, Options
 from tagcorpus.pipelines.generations.chosen import (
     DOMAIN,
     FILTER,
@@ -37,6 +36,7 @@ from tagcorpus.pipelines.model_table.instruments import Recipe, recipe_of
 from tagcorpus.pipelines.model_table.provenance import provenance_name
 from tagcorpus.pipelines.model_table.statistics import GroupStatistics, statistics
 from tagcorpus.pipelines.model_table.union import check_ahead
+from tagcorpus.pipelines.options.of_pipelines import FeaturesOptions, Options
 from tagcorpus.pipelines.outputs.duplicates import count_duplicate_ids
 from tagcorpus.pipelines.outputs.results import is_there
 from tagcorpus.pipelines.outputs.sidecars import Instance, needed

@@ -20,8 +20,8 @@ import xxhash
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import ConfigError, unknown_name
-from tagcorpus.pipelines.config import FilterOptions, Options, load_options
 from tagcorpus.pipelines.job import Job, Result
+from tagcorpus.pipelines.options.of_pipelines import FilterOptions, Options
 from tagcorpus.pipelines.outputs import rewrite, where
 from tagcorpus.pipelines.outputs.condition import Condition, references
 from tagcorpus.pipelines.outputs.duplicates import count_duplicate_ids
@@ -80,8 +80,7 @@ def instances(options: Options) -> dict[str, str]:
     """The one instance whose column decides; none where a condition over what is there decides."""
     assert isinstance(options, FilterOptions)
     if options.where is not None:
-        packaged = load_options("filter")
-        if isinstance(packaged, FilterOptions) and options.keep != packaged.keep:
+        if options.keep != FilterOptions.keep:
             raise ConfigError(f"--keep {options.keep} and --where are two rules; give one of them")
         references(options.where)
         if options.parameters:

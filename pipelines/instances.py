@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines.config import DomainOptions, FeaturesOptions, Options, check_sections
+from tagcorpus.pipelines.options.load import check_sections
+from tagcorpus.pipelines.options.of_pipelines import DomainOptions, FeaturesOptions, Options
 from tagcorpus.pipelines.outputs.sidecars import Instance
 from tagcorpus.taggers import Tagger, load
 

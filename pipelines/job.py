@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 from datatrove.pipeline.base import PipelineStep
 
-from tagcorpus.errors import ConfigError, unknown_name
+from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines import remote
-from tagcorpus.pipelines.config import RESULT_SUFFIXES, FeaturesOptions, Options
 from tagcorpus.pipelines.execution.executors import PlanExecutor
 from tagcorpus.pipelines.execution.steps import Publish, RangeReport, Read, Tag
 from tagcorpus.pipelines.execution.worker_processes import Crew
+from tagcorpus.pipelines.options.of_pipelines import FeaturesOptions, Options
+from tagcorpus.pipelines.options.places import RESULT_SUFFIXES
 from tagcorpus.pipelines.outputs.duplicates import count_duplicate_ids
 from tagcorpus.pipelines.outputs.ledger import Ledger
 from tagcorpus.pipelines.outputs.results import refuse_anothers
@@ -51,7 +52,6 @@ from tagcorpus.pipelines.token_ids.cache import known_ids
 if TYPE_CHECKING:
     from tagcorpus.pipelines.execution.on_ray import Cluster
 
-EXECUTORS = ("local", "ray", "slurm")
 # A range is the unit of work and of resuming: a larger input in fewer ranges than there are workers deserves a hint.
 WORTH_CUTTING_BYTES = 16 << 20
 RANGES_PER_WORKER = 8
@@ -76,8 +76,6 @@ class Job:
     """Everything of a run that does not depend on which pipeline it is."""
 
     def __init__(self, pipeline: str, options: Options, display: Display) -> None:
-        if options.executor not in EXECUTORS:
-            raise ConfigError(unknown_name("executor", options.executor, EXECUTORS, "--executor"))
         if not options.input:
             raise ConfigError("no input: give --input PATH (a file, a folder, a glob, a URL, or - for standard input)")
         self.pipeline, self.options, self.display = pipeline, options, display

@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from tagcorpus.errors import ConfigError, InputError, unknown_name
-from tagcorpus.pipelines.config import instance_names
 from tagcorpus.pipelines.instances import load_free
+from tagcorpus.pipelines.options.tagger_names import instance_names
 from tagcorpus.pipelines.sources.documents import BATCH_ROWS
 from tagcorpus.pipelines.sources.records import DEFAULT_TEXT_COLUMNS, further_value, repair
 from tagcorpus.taggers._batch import DocumentBatch

@@ -15,15 +15,16 @@ import importlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import xxhash
 
 from tagcorpus.errors import ConfigError, InputError
-from tagcorpus.pipelines.config import check_place
 from tagcorpus.pipelines.job import default_workers
+from tagcorpus.pipelines.options.of_commands import PredictOptions
+from tagcorpus.pipelines.options.places import check_place
 from tagcorpus.pipelines.predicting import grouped
 from tagcorpus.pipelines.predicting.features import features_of, say_ids
 from tagcorpus.pipelines.predicting.files import RESULT_SUFFIXES, publish, refuse_anothers
@@ -45,55 +46,16 @@ CONFLICTS: dict[str, Rule] = {"paper": "stored", "grouped": "ordered"}
 PUBLISHED_NAMES = {"scaling_laws": "scaling", "non_scaling_laws": "no-scale", "no_scale": "no-scale"}
 SELECTIONS = "forward_generation_results*.csv"
 REPRODUCED_SEEDS = 6
-SIGNIFICANCE_SEEDS = 50
 GROUPED_SEEDS = 5  # one draw of 23 organisations into folds says too little
 VERSIONS_OF = ("tagcorpus", "xgboost", "xgboost-cpu", "scikit-learn", "pandas", "numpy", "duckdb")
 
 
-@dataclass(frozen=True)
-class Request:
-    """The command's options; () and None are what was not given. seeds: how many beside `seed`, 0 .. seeds - 1; 0: as the
-    protocol has it. extrapolate, new_model (a file), figures: of the grouped protocol."""
-
-    db: str
-    features: str | None = None
-    tasks: tuple[str, ...] = ()
-    metric: str | None = None
-    protocol: str = "grouped"
-    predictors: tuple[str, ...] = ()
-    select: str | None = None
-    sel_features: tuple[str, ...] = ()
-    seed: int = 42
-    seeds: int = 0
-    drop_instruction_tuned: bool = True
-    merge_arithmetic: bool = False
-    hyperparam_search: bool = True
-    reproduce: bool = False
-    extrapolate: int | None = None
-    new_model: str | None = None
-    figures: bool = False
-    output: str | None = None
-    workers: int | None = None
-    as_json: bool = False
+def command(**options: Any) -> str:
+    """What the command prints, from the values of its flags."""
+    return report(PredictOptions(**options))
 
 
-def asked(
-    *, seeds: int | None, test_significance: bool, merge_mmlu: bool, protocol: str | None, **options: Any
-) -> Request:
-    """The command line's options as a Request: lists with commas taken apart, what was not given filled in.
-
-    merge_mmlu has no effect: MMLU's subjects are always one task.
-    """
-    del merge_mmlu
-    for name in ("tasks", "predictors", "sel_features"):
-        options[name] = tuple(part for text in options[name] for part in text.split(",") if part)
-    if seeds is None:
-        seeds = SIGNIFICANCE_SEEDS if test_significance else 0
-    protocol = protocol or ("paper" if options["reproduce"] else "grouped")
-    return Request(seeds=seeds, protocol=protocol, **options)
-
-
-def report(request: Request, display: Display | None = None) -> str:
+def report(request: PredictOptions, display: Display | None = None) -> str:
     """Run it, publish the files, and give what the command prints.
 
     Raises InputError where a file cannot be read or has no model in common with the store, ConfigError where options do not
@@ -159,7 +121,7 @@ def report(request: Request, display: Display | None = None) -> str:
     return text if request.as_json else page or terminal(told, more.terminal)
 
 
-def _check(request: Request) -> None:
+def _check(request: PredictOptions) -> None:
     if request.protocol not in PROTOCOLS:
         raise ConfigError(f"unknown protocol {request.protocol!r} (--protocol); known: {', '.join(PROTOCOLS)}")
     check_predictors((PUBLISHED_NAMES.get(p, p) for p in request.predictors), _protocol(request).PREDICTORS)
@@ -181,13 +143,13 @@ def _check(request: Request) -> None:
         raise ConfigError("--reproduce needs the published feature table: --features CSV")
 
 
-def _protocol(request: Request) -> Any:
+def _protocol(request: PredictOptions) -> Any:
     """The module; see predictor/evaluation.py."""
     return importlib.import_module(f"tagcorpus.predictor.{request.protocol}")
 
 
 def _data(
-    store: Store, task: Task, features: Any, request: Request, may_be_absent: bool, display: Display
+    store: Store, task: Task, features: Any, request: PredictOptions, may_be_absent: bool, display: Display
 ) -> Dataset | None:
     """The task's data set. Where all tasks are run, one that the store has too few models for is told and left out."""
     rule = CONFLICTS[request.protocol]
@@ -200,7 +162,7 @@ def _data(
         raise
 
 
-def _selections(request: Request) -> dict[str, tuple[str, ...]] | None:
+def _selections(request: PredictOptions) -> dict[str, tuple[str, ...]] | None:
     if request.select in ("forward", "stability"):
         return None
     if request.select is not None:
@@ -215,7 +177,7 @@ def _selections(request: Request) -> dict[str, tuple[str, ...]] | None:
 
 
 def _wanted(
-    request: Request,
+    request: PredictOptions,
     task: Task,
     lists: Mapping[str, tuple[str, ...]] | None,
     new: new_models.NewModel | None = None,
@@ -225,7 +187,7 @@ def _wanted(
         given = tuple(dict.fromkeys((*given, *new_models.predictors_for(new))))
     default = GROUPED_SEEDS if request.protocol == "grouped" else REPRODUCED_SEEDS if request.reproduce else 0
     seeds = request.seeds or default
-    selected: tuple[str, ...] | None = request.sel_features or None
+    selected: tuple[str, ...] | None = tuple(request.sel_features) or None
     if lists is not None:
         selected = selection.selected_for(dict(lists), task, request.select or SELECTIONS)
     return Wanted(
@@ -241,7 +203,7 @@ def _wanted(
 
 
 def _reproduction(
-    request: Request,
+    request: PredictOptions,
     store: Store,
     features: Any,
     outcomes: Sequence[tables.Outcome],
@@ -270,7 +232,7 @@ def _reproduction(
     return reproduction.page(told, outcomes, otherwise)
 
 
-def _inputs(request: Request) -> dict[str, Any]:
+def _inputs(request: PredictOptions) -> dict[str, Any]:
     """Digests by name without folder, so that another machine's run of the same data says the same."""
     of_store = sorted(glob.glob(os.path.join(glob.escape(request.db), "*.csv"))) or [request.db]
     given: dict[str, list[str | None]] = {"db": [*of_store], "features": [request.features], "select": [request.select]}

@@ -10,20 +10,83 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal, Unpack, overload
 
 from tagcorpus.errors import TagcorpusError
-from tagcorpus.pipelines.config import Options, load_options
 from tagcorpus.pipelines.instances import build
 from tagcorpus.pipelines.job import Job, Result
+from tagcorpus.pipelines.options.declare import fields_of
+from tagcorpus.pipelines.options.keywords import (
+    DomainKeywords,
+    EntropyKeywords,
+    FeaturesKeywords,
+    FilterKeywords,
+    TagKeywords,
+)
+from tagcorpus.pipelines.options.load import load_options
+from tagcorpus.pipelines.options.of_pipelines import OPTIONS, Options
+from tagcorpus.pipelines.options.python_words import python_words
 from tagcorpus.pipelines.outputs.sidecars import Instance, needed
 from tagcorpus.pipelines.progress.display import Display
-
-LISTS = ("input", "glob", "exclude", "tagger_module", "taggers")
 
 
 class Terminated(BaseException):
     """SIGTERM: end cleanly, like Ctrl-C."""
+
+
+@overload
+def run(
+    pipeline: Literal["tag"],
+    *,
+    config: str | None = None,
+    sets: Sequence[str] = (),
+    display: Display | None = None,
+    **options: Unpack[TagKeywords],
+) -> Result: ...
+
+
+@overload
+def run(
+    pipeline: Literal["filter"],
+    *,
+    config: str | None = None,
+    sets: Sequence[str] = (),
+    display: Display | None = None,
+    **options: Unpack[FilterKeywords],
+) -> Result: ...
+
+
+@overload
+def run(
+    pipeline: Literal["domain"],
+    *,
+    config: str | None = None,
+    sets: Sequence[str] = (),
+    display: Display | None = None,
+    **options: Unpack[DomainKeywords],
+) -> Result: ...
+
+
+@overload
+def run(
+    pipeline: Literal["entropy"],
+    *,
+    config: str | None = None,
+    sets: Sequence[str] = (),
+    display: Display | None = None,
+    **options: Unpack[EntropyKeywords],
+) -> Result: ...
+
+
+@overload
+def run(
+    pipeline: Literal["features"],
+    *,
+    config: str | None = None,
+    sets: Sequence[str] = (),
+    display: Display | None = None,
+    **options: Unpack[FeaturesKeywords],
+) -> Result: ...
 
 
 def run(
@@ -34,21 +97,35 @@ def run(
     display: Display | None = None,
     **options: Any,
 ) -> Result:
-    """Run a pipeline; keyword options are the keys of `tagcorpus config PIPELINE`, tagger parameters among them as
-    mappings (`tokens={"tokenizer": "cl100k_base"}`). Paths may be path objects; one value will do where a list is meant.
+    """Run a pipeline; keyword options are the keys of `tagcorpus config PIPELINE`.
 
-    Returns a Result whose exit_code is 0, 1 or 3. Raises TagcorpusError (its exit_code says which kind), and
-    KeyboardInterrupt where it is interrupted: published parts stay, and the same call goes on from there.
+    pipeline  tag, filter, domain, entropy or features
+    config    YAML file of options; sets: "KEY=VALUE" entries; both count less than a keyword
+    options   docs/options.md lists them. Parameters of a tagger are a mapping under its name (`tokens={"tokenizer":
+              "cl100k_base"}`), or under `parameters` by the name of any instance. Paths may be path objects; one value is
+              accepted where a list is meant.
+
+    Returns a Result whose exit_code is 0, 1 or 3. Raises TagcorpusError (its exit_code says which kind) in terms of these
+    keywords, and KeyboardInterrupt where the run is interrupted: published parts stay, and the same call goes on from there.
     """
-    nested: dict[str, Any] = {}
-    for key, value in options.items():
+    with python_words():
+        effective = load_options(pipeline, config, sets, _keys(pipeline, options), are_keywords=True)
+        return run_options(pipeline, effective, display or Display(quiet=True))
+
+
+def _keys(pipeline: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments as values by dotted key."""
+    lists = {o.key for o in fields_of(OPTIONS[pipeline]) if o.kind == list[str]} if pipeline in OPTIONS else set()
+    keys: dict[str, Any] = {}
+    for name, value in {**options, **options.get("parameters", {})}.items():
+        if name == "parameters":
+            continue
         if isinstance(value, Mapping):
-            nested.update({f"{key}.{k}": _plain(v) for k, v in value.items()})
+            keys.update({f"{name}.{k}": _plain(v) for k, v in value.items()})
         else:
-            found = _plain(value)
-            nested[key] = [found] if key in LISTS and isinstance(found, str) else found
-    effective = load_options(pipeline, config, sets, nested)
-    return run_options(pipeline, effective, display or Display(quiet=True))
+            plain = _plain(value)
+            keys[name] = [plain] if name in lists and isinstance(plain, str) else plain
+    return keys
 
 
 def _plain(value: Any) -> Any:

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from tagcorpus.errors import ConfigError, InputError
-from tagcorpus.pipelines.config import OTHER_SUFFIXES, RESULT_SUFFIXES
 from tagcorpus.pipelines.model_table.check import check as check_table
 from tagcorpus.pipelines.model_table.table import read_table
+from tagcorpus.pipelines.options.places import OTHER_SUFFIXES, RESULT_SUFFIXES
 from tagcorpus.pipelines.outputs.results import publish_file
 from tagcorpus.predictor.annotations import text_of
 from tagcorpus.predictor.store import Store

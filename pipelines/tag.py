@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tagcorpus.pipelines.config import Options, TagOptions, instance_names
 from tagcorpus.pipelines.job import Job, Result
+from tagcorpus.pipelines.options.of_pipelines import Options, TagOptions
+from tagcorpus.pipelines.options.tagger_names import instance_names
 from tagcorpus.pipelines.outputs.results import publish_result
 from tagcorpus.pipelines.outputs.sidecars import Instance
 from tagcorpus.pipelines.outputs.summary import summarise

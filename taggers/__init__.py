@@ -82,7 +82,7 @@ class Tagger(Protocol):
 
 def names() -> list[str]:
     """Names of all known taggers, without importing any."""
-    return sorted({*_own_names(), *(e.name for e in entry_points(group=ENTRY_POINT_GROUP)), *_files.known_files()})
+    return sorted({*own_names(), *(e.name for e in entry_points(group=ENTRY_POINT_GROUP)), *_files.known_files()})
 
 
 def plugin_names() -> list[str]:
@@ -95,10 +95,11 @@ def add_files(paths: Iterable[str]) -> None:
 
     ConfigError for a file that is not there, cannot be run, has no TAGGER, or is called like another tagger.
     """
-    _files.add_files(map(_files.read_file, paths), {*_own_names(), *plugin_names()})
+    _files.add_files(map(_files.read_file, paths), {*own_names(), *plugin_names()})
 
 
-def _own_names() -> list[str]:
+def own_names() -> list[str]:
+    """Names of the taggers in this folder, without importing any."""
     return [m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_")]
 
 
@@ -113,7 +114,7 @@ def tagger_class(name: str) -> type[Any]:
     if not claims:
         found: type[Any] = importlib.import_module(f"{__name__}.{name}").TAGGER
         return found
-    tellers = [_told_plugin(c) for c in claims] + ["tagcorpus itself"] * (name in _own_names())
+    tellers = [_told_plugin(c) for c in claims] + ["tagcorpus itself"] * (name in own_names())
     if len(tellers) > 1:
         raise ConfigError(
             f"the tagger name {name!r} is claimed by {' and by '.join(tellers)}: whose columns would these be? Uninstall one, "
@@ -156,7 +157,7 @@ def load(name: str, params: Mapping[str, Any] | None = None, instance: str | Non
             f"{instance or name} needs " + " and ".join(f"--set {instance or name}.{n}=…" for n in missing)
         )
     with speaking_of(instance or name, name):
-        if name in _own_names():
+        if name in own_names():
             tagger: Tagger = cls(**(params or {}))
             return tagger
         from tagcorpus.taggers._contract import built

@@ -86,7 +86,7 @@ def test_values_with_underscores_stay_as_they_are(gens: Path) -> None:
         (["--config", "none.yaml"], "--config none.yaml"),
         (["--text-column", "txt"], "the columns there are body, id, text. Name the right one with --text-column"),
         (["--taggers", "a=length,a=tokens"], "names 'a' twice"),
-        (["--set", "executor=rey"], "unknown executor 'rey' (--executor): did you mean 'ray'?"),
+        (["--set", "executor=rey"], "unknown executor 'rey' (--set executor): did you mean 'ray'?"),
     ],
 )
 def test_wrong_usage_is_exit_2_and_one_sentence(gens: Path, arguments: list[str], told: str) -> None:

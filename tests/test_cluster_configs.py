@@ -18,7 +18,7 @@ from click.testing import CliRunner
 
 import tagcorpus
 from tagcorpus.cli import main
-from tagcorpus.pipelines.config import load_options
+from tagcorpus.pipelines.options.load import load_options
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "configs/cluster"

@@ -11,8 +11,9 @@ import yaml
 
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines import describe
-from tagcorpus.pipelines.config import TagOptions, load_options, pipelines
 from tagcorpus.pipelines.console import tagger_pages
+from tagcorpus.pipelines.options.load import load_options
+from tagcorpus.pipelines.options.of_pipelines import TagOptions, pipelines
 from tagcorpus.taggers import load, names, tagger_class
 
 

@@ -196,7 +196,7 @@ def test_two_filters_side_by_side(tmp_path: Path) -> None:
         "two": {"filter": "RegexFilter", "arguments": {"regex_exp": "b"}},
     }
     names = ["one=datatrove_filter", "two=datatrove_filter"]
-    tagcorpus.run("tag", input=tmp_path / "a.jsonl", output=tmp_path / "out", taggers=names, workers=1, **settings)
+    tagcorpus.run("tag", input=tmp_path / "a.jsonl", output=tmp_path / "out", taggers=names, workers=1, **settings)  # type: ignore[call-overload]
     table = tagcorpus.read(tmp_path / "out").to_table()
     assert table["one.is_kept"].to_pylist() == [False, True]
     assert table["two.is_kept"].to_pylist() == [True, False]

@@ -411,7 +411,7 @@ def test_an_llm_is_asked_by_run_domain_only(tmp_path: Path) -> None:
     with StubLLM() as stub:
         paid = {"topic": {"backend": "openai", "base_url": stub.base_url, "llm_cache": "none"}}
         with pytest.raises(ConfigError, match=told):
-            tagcorpus.run("tag", input=path, output=tmp_path / "out", taggers=["topic=domain"], **paid)
+            tagcorpus.run("tag", input=path, output=tmp_path / "out", taggers=["topic=domain"], **paid)  # type: ignore[call-overload]
         with pytest.raises(ConfigError, match=told):
             tagcorpus.tag([text(0)], ["topic=domain"], paid)
         with pytest.raises(ConfigError, match=told):

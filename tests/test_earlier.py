@@ -23,7 +23,7 @@ def tag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Summar
 
     def run(*taggers: str, output: str = "out", **options: Any) -> Summary:
         given = {"input": "a.jsonl", "output": output, "workers": 1, "taggers": list(taggers)}
-        summary: Summary = tagcorpus.run("tag", **given | options).summary
+        summary: Summary = tagcorpus.run("tag", **given | options).summary  # type: ignore[call-overload]
         return summary
 
     return run

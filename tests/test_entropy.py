@@ -16,10 +16,11 @@ from slurm_commands import invoke
 
 import tagcorpus
 from tagcorpus.errors import ConfigError, OutputError
-from tagcorpus.pipelines.config import EntropyOptions, load_options
 from tagcorpus.pipelines.counting.corpus import check_disk
 from tagcorpus.pipelines.entropy import _corpus, _packed, count, merge
 from tagcorpus.pipelines.job import Job
+from tagcorpus.pipelines.options.load import load_options
+from tagcorpus.pipelines.options.of_pipelines import EntropyOptions
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.storage import Folder
 from tagcorpus.taggers._tokenizer import load

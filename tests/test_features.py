@@ -24,9 +24,10 @@ from stub_llm import NEGATIVE, StubLLM, answer
 
 import tagcorpus
 from tagcorpus.errors import BudgetError, ConfigError, InputError
-from tagcorpus.pipelines.config import FeaturesOptions, load_options
 from tagcorpus.pipelines.job import Job, Result
 from tagcorpus.pipelines.model_table.columns import columns
+from tagcorpus.pipelines.options.load import load_options
+from tagcorpus.pipelines.options.of_pipelines import FeaturesOptions
 from tagcorpus.pipelines.outputs.sidecars import Instance
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.taggers import load
@@ -43,7 +44,7 @@ def features(source: object, output: Path, **options: Any) -> Result:
     """With the substitutes that ship with the package, in this process."""
     named = {} if "taggers" in options else {"domain": {"backend": "fasttext"}, "tokens": {"tokenizer": "p50k_base"}}
     given = {**named, "workers": 1, **options}
-    result: Result = tagcorpus.run("features", input=source, output=output, **given)
+    result: Result = tagcorpus.run("features", input=source, output=output, **given)  # type: ignore[call-overload]
     return result
 
 

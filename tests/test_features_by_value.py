@@ -20,7 +20,6 @@ import tagcorpus
 from tagcorpus.errors import ConfigError
 from tagcorpus.kernels.ngrams import packing
 from tagcorpus.pipelines import entropy
-from tagcorpus.pipelines.config import FeaturesOptions, load_options
 from tagcorpus.pipelines.counting.corpus import BASE_BYTES, Corpus, Interval
 from tagcorpus.pipelines.counting.token_budget import Budget, places
 from tagcorpus.pipelines.generations.by_value import (
@@ -43,6 +42,8 @@ from tagcorpus.pipelines.model_table.groups import Group, Values, Where, by_colu
 from tagcorpus.pipelines.model_table.medians import median, medians_of
 from tagcorpus.pipelines.model_table.moments import Moments
 from tagcorpus.pipelines.model_table.rows import RangeRows
+from tagcorpus.pipelines.options.load import load_options
+from tagcorpus.pipelines.options.of_pipelines import FeaturesOptions
 from tagcorpus.pipelines.outputs.sidecars import Instance
 from tagcorpus.pipelines.outputs.summary import percentiles
 from tagcorpus.pipelines.progress.display import Display

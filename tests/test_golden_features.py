@@ -18,12 +18,12 @@ from feature_sidecars import PARAMETERS, ROLES, instances, write_sidecars
 import tagcorpus
 from naive import keyword_counts
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines.config import load_options
 from tagcorpus.pipelines.generations import entropies
 from tagcorpus.pipelines.job import Job
 from tagcorpus.pipelines.model_table.check import report
 from tagcorpus.pipelines.model_table.columns import DOMAINS, RATIOS, columns
 from tagcorpus.pipelines.model_table.groups import by_model, entropy_name
+from tagcorpus.pipelines.options.load import load_options
 from tagcorpus.pipelines.outputs.sidecars import needed
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.taggers._syntax_statistics import SCHEMA, Parse, row
@@ -157,7 +157,7 @@ class Tree:
 @pytest.fixture(scope="module")
 def made(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Tree, Any]:
     tree = Tree(golden / "model_tree", tmp_path_factory.mktemp("golden"))
-    return tree, tagcorpus.run("features", **tree.options)
+    return tree, tagcorpus.run("features", **tree.options)  # type: ignore[call-overload]
 
 
 def cells(path: Path) -> dict[str, dict[str, str]]:
@@ -224,7 +224,7 @@ def test_again_it_is_the_same_bytes(made: tuple[Tree, Any]) -> None:
     tree, _ = made
     names = ("table.csv", "table.provenance.json")
     before = [(tree.table.parent / n).read_bytes() for n in names]
-    assert tagcorpus.run("features", **tree.options).exit_code == 0
+    assert tagcorpus.run("features", **tree.options).exit_code == 0  # type: ignore[call-overload]
     assert [(tree.table.parent / n).read_bytes() for n in names] == before
 
 

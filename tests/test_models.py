@@ -12,7 +12,8 @@ import yaml
 
 import tagcorpus
 from tagcorpus.errors import ConfigError, InputError
-from tagcorpus.pipelines.config import FeaturesOptions, load_options
+from tagcorpus.pipelines.options.load import load_options
+from tagcorpus.pipelines.options.of_pipelines import FeaturesOptions
 from tagcorpus.pipelines.sources.models import Models, find, read_models
 
 Layout = dict[str, list[str]]

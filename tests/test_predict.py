@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 
 from tagcorpus.cli import main
 from tagcorpus.errors import ConfigError, InputError
-from tagcorpus.pipelines.predict import Request, report
+from tagcorpus.pipelines.options.of_commands import PredictOptions
+from tagcorpus.pipelines.predict import report
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.predictor import boosting, data, folds, paper, selection, significance, tasks
 from tagcorpus.predictor.boosting import Grid, Point
@@ -381,7 +382,7 @@ def test_published_option_names_and_the_files(tmp_path: Path) -> None:
 
 
 def test_the_same_command_gives_the_same_bytes(tmp_path: Path) -> None:
-    request = Request(
+    request = PredictOptions(
         str(EXAMPLE),
         FEATURES,
         ("logiqa2",),
@@ -390,7 +391,7 @@ def test_the_same_command_gives_the_same_bytes(tmp_path: Path) -> None:
         hyperparam_search=False,
         workers=1,
     )
-    report(Request(**{**vars(request), "output": str(tmp_path / "a")}), Display(quiet=True))
+    report(PredictOptions(**{**vars(request), "output": str(tmp_path / "a")}), Display(quiet=True))
     command = [
         str(Path(sys.executable).with_name("tagcorpus")),
         "predict",
@@ -459,7 +460,7 @@ def test_errors_end_the_search(
 
 
 def test_missing_features_are_read_from_the_store_or_done_without(tmp_path: Path) -> None:
-    request = Request(str(EXAMPLE), None, ("xnli",), protocol="paper", hyperparam_search=False, workers=1)
-    report(Request(**{**vars(request), "output": str(tmp_path / "o")}), Display(quiet=True))
+    request = PredictOptions(str(EXAMPLE), None, ("xnli",), protocol="paper", hyperparam_search=False, workers=1)
+    report(PredictOptions(**{**vars(request), "output": str(tmp_path / "o")}), Display(quiet=True))
     told = json.loads((tmp_path / "o/prediction/predict.json").read_text())["tasks"][0]
     assert told["columns"] == len(data.DATABASE)

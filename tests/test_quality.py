@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tagcorpus.errors import ConfigError, TaggerError
-from tagcorpus.pipelines.config import load_options
 from tagcorpus.pipelines.execution.on_ray import RaySlot, workers_at_once
+from tagcorpus.pipelines.options.load import load_options
 from tagcorpus.taggers import load
 from tagcorpus.taggers._batch import DocumentBatch
 from tagcorpus.taggers.quality import Quality, passes, rounded

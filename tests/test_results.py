@@ -25,7 +25,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(output: str, pipeline: str = "tag", **options: Any) -> None:
     given: dict[str, Any] = {"taggers": "length"} if pipeline == "tag" else {}
-    result = tagcorpus.run(pipeline, input="a.jsonl", output=output, workers=1, **given | options)
+    result = tagcorpus.run(pipeline, input="a.jsonl", output=output, workers=1, **given | options)  # type: ignore[call-overload]
     assert result.exit_code == 0
 
 
@@ -147,7 +147,7 @@ def test_rows_that_are_kept_have_a_place_of_their_own() -> None:
 @pytest.mark.parametrize("options", [{"output": ""}, {"output": "r.csv", "work": ""}, {"output": "x", "input": ""}])
 def test_an_empty_path_is_not_the_folder_one_is_in(options: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match=r"is empty \(a shell variable that is not set\?\)"):
-        tagcorpus.run("tag", **{"input": "a.jsonl", "taggers": "length", **options})
+        tagcorpus.run("tag", **{"input": "a.jsonl", "taggers": "length", **options})  # type: ignore[call-overload]
     assert list(Path().iterdir()) == [Path("a.jsonl")]
 
 

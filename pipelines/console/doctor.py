@@ -31,7 +31,23 @@ class Wanted:
     storage_options: Sequence[str] = ()
 
 
-def ray_address(is_asked: bool, given: str | None) -> str | None:
+def command(
+    extras: Sequence[str],
+    output: str | None,
+    base_url: str | None,
+    llm_cache: str | None,
+    ray: bool,
+    ray_address: str | None,
+    offline: bool,
+    storage_options: Sequence[str],
+    as_json: bool,
+) -> tuple[str, int]:
+    """What the command prints, and its exit code, from the values of its flags."""
+    address = cluster_address(ray, ray_address)
+    return report(Wanted(extras, output, base_url, llm_cache, address, offline, storage_options), as_json)
+
+
+def cluster_address(is_asked: bool, given: str | None) -> str | None:
     """The cluster to look at; None where nobody asked for one."""
     return given or os.environ.get("RAY_ADDRESS") or ("auto" if is_asked else None)
 

@@ -22,9 +22,9 @@ from tagcorpus.taggers import Tagger, add_files, load, names, tagger_class, told
 _ROW = re.compile(r"^(\w+) {2,}(\S.*(?:\n {2,}\S.*)*)", re.MULTILINE)
 
 
-def taggers(name: str | None, files: Sequence[str] = ()) -> str:
-    """All taggers, those in `files` among them, or the page of one. ConfigError for one that is unknown or cannot be loaded."""
-    add_files(files)
+def taggers(name: str | None, tagger_module: Sequence[str] = ()) -> str:
+    """All taggers, those in the files `tagger_module` among them, or the page of one. ConfigError for one that is unknown or cannot be loaded."""
+    add_files(tagger_module)
     return "\n".join(_list() if name is None else _page(name))
 
 

@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines import domain
-from tagcorpus.pipelines.config import FeaturesOptions, instance_names
+from tagcorpus.pipelines.options.of_pipelines import FeaturesOptions
+from tagcorpus.pipelines.options.tagger_names import instance_names
 from tagcorpus.pipelines.outputs.sidecars import Instance
 from tagcorpus.taggers._base import Parameters, column
 from tagcorpus.taggers._batch import DocumentBatch

@@ -15,7 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tagcorpus.errors import ConfigError, InputError, TagcorpusError, unknown_name
-from tagcorpus.pipelines.config import RESULT_SUFFIXES, Options, TagOptions, load_options, pipelines
+from tagcorpus.pipelines.options.of_pipelines import OPTIONS, Options, TagOptions, pipelines
+from tagcorpus.pipelines.options.places import RESULT_SUFFIXES
 from tagcorpus.pipelines.outputs.condition import quoted
 from tagcorpus.pipelines.outputs.reading import instance_folders, own_columns, recorded
 from tagcorpus.pipelines.outputs.sidecars import Instance, Standing, standing
@@ -132,8 +133,7 @@ def _maker(parts: Sequence[str], known: Columns) -> str | None:
 
 def _usual() -> list[str]:
     """The taggers that `run tag` uses by default."""
-    tag = load_options("tag")
-    return tag.taggers if isinstance(tag, TagOptions) else []
+    return TagOptions().taggers
 
 
 def _columns_of(tagger: str) -> list[str]:
@@ -155,7 +155,7 @@ def _commands(options: Options, taggers: Iterable[str]) -> str:
 def command(options: Options, entries: Sequence[str]) -> str:
     """The command that makes these instances (with none named, the usual ones) over the same input."""
     pipeline = entries[0] if len(entries) == 1 and entries[0] in pipelines() else "tag"
-    defaults = load_options(pipeline)
+    defaults = OPTIONS[pipeline]()
     words = ["tagcorpus", "run", pipeline]
     for name in SAME_OPTIONS:
         value = getattr(options, name)

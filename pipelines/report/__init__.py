@@ -13,6 +13,7 @@ from typing import Any
 
 import tagcorpus
 from tagcorpus.errors import ConfigError
+from tagcorpus.pipelines import remote
 from tagcorpus.pipelines.model_table.provenance import provenance_name
 from tagcorpus.pipelines.outputs.reading import recorded
 from tagcorpus.pipelines.outputs.summary import KEPT_ROWS, Parts, columns_of
@@ -57,15 +58,17 @@ SECTIONS: tuple[Callable[[Told], Section | None], ...] = (
 )
 
 
-def report(output: str, file: str | None = None, seed: int = 0) -> str:
+def report(output: str, file: str | None = None, seed: int = 0, storage_options: Sequence[str] = ()) -> str:
     """Write the page of an output folder, by default as `report.html` in it; returns what the command prints.
 
+    storage_options  K=V of the filesystem of URLs
     Raises InputError where `output` is no output folder, ConfigError without plotly or for a `file` that is not called
     .html, OutputError where the page cannot be written.
     """
     if file is not None and not file.lower().endswith((".html", ".htm")):  # rather than write over a table, say
         raise ConfigError(f"--output {file}: the report is one HTML page; name a file in .html")
     check_library()
+    remote.use_given(storage_options, [output, file or ""])
     told = gather(output, seed)
     data = render(told)
     folder, name = (told.output.folder, "report.html") if file is None else _place(file)

@@ -23,10 +23,10 @@ from datatrove.pipeline.base import PipelineStep
 from datatrove.utils.logging import logger
 
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines.config import Options
 from tagcorpus.pipelines.execution.executors import PlanExecutor
 from tagcorpus.pipelines.execution.steps import Publish, RangeReport
 from tagcorpus.pipelines.job import _describe, _units, default_workers
+from tagcorpus.pipelines.options.of_pipelines import Options
 from tagcorpus.pipelines.outputs.ledger import versions
 from tagcorpus.pipelines.outputs.sidecars import standing
 from tagcorpus.pipelines.progress.display import Display, Watch

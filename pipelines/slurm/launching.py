@@ -22,9 +22,10 @@ from typing import Any, NoReturn
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import BudgetError, ConfigError, IncompleteError, TagcorpusError
-from tagcorpus.pipelines.config import RESULT_SUFFIXES, Options
 from tagcorpus.pipelines.instances import build
 from tagcorpus.pipelines.job import Job, Result
+from tagcorpus.pipelines.options.of_pipelines import Options
+from tagcorpus.pipelines.options.places import RESULT_SUFFIXES
 from tagcorpus.pipelines.outputs.sidecars import Instance, Standing, claim
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.run import run_options

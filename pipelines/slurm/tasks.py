@@ -22,10 +22,10 @@ from datatrove.io import open_file
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import ConfigError, IncompleteError, TagcorpusError
-from tagcorpus.pipelines.config import OPTIONS, Options, SlurmOptions
 from tagcorpus.pipelines.describe import table
 from tagcorpus.pipelines.execution.executors import PRECEDENCE
 from tagcorpus.pipelines.job import Job, _describe
+from tagcorpus.pipelines.options.of_pipelines import OPTIONS, Options, SlurmOptions
 from tagcorpus.pipelines.outputs.sidecars import Instance, Standing, standing
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.progress.heartbeat import Heartbeat

@@ -1,0 +1,175 @@
+"""What one option is. Declarations import the standard library only: `tagcorpus --help` reads nothing else.
+
+A command's options are the fields of a frozen dataclass. The field gives name and type; `option(...)` gives everything else.
+The command line, the printed YAML, the checks of values, the typed signatures of Python and the tables of the docs are made
+from these fields.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import operator
+import re
+import types
+import typing
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+class _Nothing:
+    """The only value that is not a value: no default, no constant."""
+
+    def __repr__(self) -> str:
+        return "REQUIRED"
+
+
+REQUIRED: Any = _Nothing()
+Group = Literal["Input", "Output", "What to compute", "Running", "Cluster"]
+GROUPS: tuple[Group, ...] = typing.get_args(Group)
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What a field's name and type do not say.
+
+    flags      spellings on the command line; None: `--name`; (): none, the option is a key of `--set` and `--config` only
+    metavar    what help shows for the value; "": by the type
+    is_path    a shell completes file names
+    is_positional  an argument of the command, not a flag
+    at_least, above, at_most, below   bounds of a number; a null passes
+    """
+
+    help: str
+    group: Group = "What to compute"
+    flags: tuple[str, ...] | None = None
+    metavar: str = ""
+    is_path: bool = False
+    is_positional: bool = False
+    at_least: float | None = None
+    above: float | None = None
+    at_most: float | None = None
+    below: float | None = None
+
+    def refusal(self, key: str, value: Any) -> str | None:
+        """The sentence for a number out of bounds. A NaN is out of all bounds."""
+        bounds: list[tuple[float | None, str, Callable[[Any, Any], bool]]] = [
+            (self.at_least, "at least", operator.ge),
+            (self.above, "above", operator.gt),
+            (self.at_most, "at most", operator.le),
+            (self.below, "below", operator.lt),
+        ]
+        declared = [(bound, words, holds) for bound, words, holds in bounds if bound is not None]
+        if value is None or all(holds(value, bound) for bound, _, holds in declared):
+            return None
+        return f"{key} must be {' and '.join(f'{words} {bound}' for bound, words, _ in declared)}, got {value}"
+
+
+def option(default: Any, help: str, *, is_secret: bool = False, **more: Any) -> Any:
+    """A field with a default, REQUIRED for none. A list or mapping as default is copied for each instance.
+
+    is_secret  the value is not in the options' repr
+    """
+    metadata = {"declaration": Declaration(help, **more)}
+    if isinstance(default, list | dict):
+        return dataclasses.field(default_factory=default.copy, repr=not is_secret, metadata=metadata)
+    if default is REQUIRED:
+        return dataclasses.field(repr=not is_secret, metadata=metadata)
+    return dataclasses.field(default=default, repr=not is_secret, metadata=metadata)
+
+
+def section(cls: type[Any]) -> Any:
+    """A field whose value is a mapping of options of its own, the fields of `cls`."""
+    return dataclasses.field(default_factory=cls)
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a command, its dotted key and its type with it.
+
+    constant   the value that the bare flag stands for; REQUIRED (no value) for all other options
+    """
+
+    key: str
+    hint: Any
+    default: Any
+    declaration: Declaration
+    constant: Any = REQUIRED
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        if self.declaration.is_positional:
+            return ()
+        if self.declaration.flags is not None:
+            return self.declaration.flags
+        return (f"--{self.key.rpartition('.')[2].replace('_', '-')}",)
+
+    @property
+    def parameter(self) -> str:
+        """The key as a Python name."""
+        return re.sub(r"\W", "_", self.key)
+
+    @property
+    def kind(self) -> Any:
+        """The type without null: `int` for `int | None`."""
+        if typing.get_origin(self.hint) in (typing.Union, types.UnionType):
+            return next(a for a in typing.get_args(self.hint) if a is not type(None))
+        return self.hint
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        return typing.get_args(self.kind) if typing.get_origin(self.kind) is Literal else ()
+
+    @property
+    def is_list(self) -> bool:
+        """Whether the command line takes the option several times."""
+        return typing.get_origin(self.kind) in (list, dict, Sequence)
+
+    @property
+    def metavar(self) -> str:
+        return self.declaration.metavar or {int: "N", float: "X"}.get(self.kind, "TEXT")
+
+    @property
+    def help(self) -> str:
+        """The help text, with the default where the text does not explain a null."""
+        default = ",".join(self.default) if isinstance(self.default, list) else self.default
+        if (
+            default in (None, False, "", REQUIRED)
+            or self.default == {}
+            or self.kind is bool
+            or self.constant is not REQUIRED
+        ):
+            return self.declaration.help
+        return f"{self.declaration.help} [default: {default}]"
+
+
+def shorthand(key: str, hint: Any, help: str, *, default: Any = None, constant: Any = REQUIRED, **more: Any) -> Option:
+    """A flag for a tagger's parameter, or for one value of an option.
+
+    default  the tagger's own, for the help text: declarations import no tagger, and a test compares
+    """
+    return Option(key, hint, default, Declaration(help, **more), constant)
+
+
+def fields_of(cls: type[Any]) -> tuple[Option, ...]:
+    """The options that are fields of `cls`, those of its sections as `section.key`."""
+    hints = typing.get_type_hints(cls)
+    return tuple(_options(cls, hints))
+
+
+def _options(cls: type[Any], hints: dict[str, Any]) -> Iterator[Option]:
+    for field in dataclasses.fields(cls):
+        hint = hints[field.name]
+        if dataclasses.is_dataclass(hint):
+            for inner in fields_of(typing.cast(type[Any], hint)):
+                yield dataclasses.replace(inner, key=f"{field.name}.{inner.key}")
+        elif "declaration" in field.metadata:
+            default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+            default = REQUIRED if default is dataclasses.MISSING else default
+            yield Option(field.name, hint, default, field.metadata["declaration"])
+
+
+def options_of(cls: type[Any]) -> list[Option]:
+    """All options of a command in the order of its help: by group, then in the order of declaration."""
+    every = [*fields_of(cls), *getattr(cls, "SHORTHANDS", ())]
+    return sorted(every, key=lambda o: GROUPS.index(o.declaration.group))

@@ -1,0 +1,197 @@
+"""Keyword arguments of `tagcorpus.run`, for type checkers and editors. Made from the declarations: a test compares."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypedDict
+
+Path = str | os.PathLike[str]
+
+
+class SlurmKeywords(TypedDict, total=False):
+    """The section `slurm`, for the executor of that name. A null is the cluster's own default."""
+
+    wait: bool
+    """slurm: wait for the finish job, or exit 0 once submitted (default). More: slurm={'KEY':
+    VALUE.}"""
+    poll_seconds: float
+    """While waiting: seconds between two looks at the queue."""
+    partition: str | None
+    """Partition of the tasks."""
+    account: str | None
+    """Account of the tasks."""
+    qos: str | None
+    """Quality of service of the tasks."""
+    hours: float | None
+    """Time limit of a task, in hours."""
+    cpus_per_task: int
+    """Worker processes of a task."""
+    mem_per_cpu_gb: int
+    """Memory of a worker process, in GB."""
+    max_array: int
+    """Tasks of the array at most. A cluster's MaxArraySize is 1001 unless set."""
+    workers: int | None
+    """Tasks at once at most; null: as many as there is room for."""
+    env_command: str | None
+    """Shell line that puts the right python on the PATH; null: the launcher's python, by its full
+    path."""
+
+
+class Keywords(TypedDict, total=False):
+    """What every pipeline that reads documents can be told."""
+
+    input: Path | Sequence[Path]
+    """File, folder, glob, URL, or - for standard input. Several: one after the other, or repeat."""
+    text_column: str
+    """Where the text is: a name, a.b, or messages[*].content (default text, content,
+    raw_content)."""
+    id_column: str
+    """Where the id is (default id, else doc_id, else <path>:<row>)."""
+    limit: int | None
+    """Only the first N rows."""
+    sample: float | None
+    """Only this share of the rows, chosen by seed."""
+    seed: int
+    """Seed of sample, and of whatever else is chosen by chance."""
+    glob: str | Sequence[str]
+    """In folders, only paths that match; repeatable."""
+    exclude: str | Sequence[str]
+    """In folders, no path that matches; repeatable."""
+    resps_format: bool
+    """Evaluation-harness samples: the text is resps[i][j] (also noticed by itself)."""
+    storage_options: Mapping[str, Any]
+    """For s3://, gs:// and other URLs: endpoint_url=URL, profile=NAME, anon=true; repeatable."""
+    max_line_bytes: int
+    """Longer lines go to quarantine unread."""
+    shard_bytes: int
+    """Bytes of input that are computed, published and resumed as one. Fixed for an output
+    folder."""
+    output: Path | None
+    """Output folder (default ./<first input's stem>.tagcorpus). Or a file, that the main result
+    goes to as well: .csv or .parquet for the table, .json for the summary."""
+    work: Path | None
+    """With an output that is a file: the output folder (default as above)."""
+    json: bool
+    """The result as JSON on standard output."""
+    max_quarantined: float | None
+    """How many rows may be unusable, as a share below 1 or a count; above it exit 3 (default: the
+    larger of 10 rows and 1 %)."""
+    overwrite: bool
+    """Compute anew what is there already (LLM answers stay cached)."""
+    dry_run: bool
+    """Plan, sizes and cost; nothing is written."""
+    workers: int | None
+    """Worker processes (default: the CPUs this process may use)."""
+    tagger_module: Path | Sequence[Path]
+    """A tagger of your own in one file, used by the file's name; repeatable."""
+    executor: Literal["local", "ray", "slurm"]
+    """Where the work is done."""
+    ray_address: str | None
+    """auto, host:port or ray://... (else RAY_ADDRESS, else a cluster started here)."""
+    num_gpus: float
+    """Ray: GPUs of each worker; 0.5: two workers share one. Other executors use the device that
+    they find."""
+
+    slurm: SlurmKeywords
+    code: Mapping[str, Any]
+    datatrove_filter: Mapping[str, Any]
+    domain: Mapping[str, Any]
+    fasttext: Mapping[str, Any]
+    keywords: Mapping[str, Any]
+    language: Mapping[str, Any]
+    length: Mapping[str, Any]
+    lm_entropy: Mapping[str, Any]
+    quality: Mapping[str, Any]
+    repetition: Mapping[str, Any]
+    syntax: Mapping[str, Any]
+    tokens: Mapping[str, Any]
+    parameters: Mapping[str, Mapping[str, Any]]
+    """Parameters of tagger instances, by instance name."""
+
+
+class TagKeywords(Keywords, total=False):
+    """Add tagger columns as attributes beside the documents, with a summary of every column."""
+
+    taggers: str | Sequence[str]
+    """Comma-separated; tagcorpus taggers lists all. NAME=TAGGER gives one a name of its own."""
+
+
+class FilterKeywords(Keywords, total=False):
+    """Write kept and removed rows in the input's own format, to DIR/filtered/; removed ones say why."""
+
+    keep: str
+    """The boolean column that decides."""
+    where: str | None
+    """Instead: a condition over the columns that are there, 'language = 'en' AND ttr > 0.2'."""
+
+
+class DomainKeywords(Keywords, total=False):
+    """Label every document with its domain."""
+
+    with_text: bool
+    """Add the text to predicted_domains.csv."""
+
+
+class EntropyKeywords(Keywords, total=False):
+    """Next-token entropy of every n-gram context of the corpus, and of every document. --ngram 1 is bigram entropy."""
+
+    ngram: int
+    """Tokens of context: 1 is bigram entropy, 2 trigram entropy."""
+    method: Literal["counts", "lm"]
+    """counts: of the corpus itself; lm: of a causal language model's predictions (section entropy-
+    lm)."""
+    tokenizer: str
+    """A tiktoken encoding, a ranks file (*.tiktoken), or a Hugging Face tokenizer.json."""
+    pattern: str
+    """For a ranks file: the encoding whose split pattern goes with it."""
+    engine: Literal["auto", "tiktoken", "gigatoken"]
+    """What computes the token ids; both give the same ids."""
+    memory: str
+    """Resident memory of a worker, whatever the corpus."""
+    contexts: bool
+    """Also the table of all contexts, as Parquet."""
+    token_budget: int | None
+    """Also the same figures of random samples of whole documents of T tokens: corpora of unequal
+    size compare."""
+    replicates: int
+    """Number of such samples."""
+    token_cache: bool
+    """Keep token ids in <output>/tokens, for other n and other runs."""
+    chunk_positions: int | None
+    """n-grams counted at a time; null: as many as `memory` allows. No result depends on it."""
+    interval_entries: int | None
+    """Entries merged at a time; null: as many as `memory` allows. No result depends on it."""
+
+
+class FeaturesKeywords(Keywords, total=False):
+    """Generations of many models, in <org>/<model>/ folders, to the per-model feature table."""
+
+    models: Path | None
+    """YAML, id: path or paths, in the place of input and of folders' names."""
+    taggers: str | Sequence[str]
+    """Comma-separated."""
+    group_by: str | None
+    """A row for each value of a document column, or each folder, not for each model."""
+    domain_sample: int | None
+    """Label N kept generations of each model, chosen by seed."""
+    min_kept_share: float
+    """Leave a feature empty where the filter keeps fewer of its generations."""
+    extended: bool
+    """Further columns (intervals, medians, corrected entropies), and a Parquet."""
+    token_budget: int | None
+    """extended: entropies at T tokens (default: a round number that all models have)."""
+    replicates: int
+    """extended: number of samples of T tokens."""
+    append_to: Path | None
+    """Unite with the rows of this table."""
+    allow_mixed: bool
+    """Also rows that other instruments measured; they are marked."""
+    memory: str
+    """Resident memory of a worker."""
+    entropy_tokenizer: str
+    """As `tokenizer` of `run entropy`."""
+    entropy_pattern: str
+    """As `pattern` of `run entropy`."""
+    entropy_engine: Literal["auto", "tiktoken", "gigatoken"]
+    """As `engine` of `run entropy`."""

@@ -1,0 +1,65 @@
+"""Messages are written in the words of the command line; a caller in Python reads them in Python's words."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tagcorpus.errors import TagcorpusError
+from tagcorpus.pipelines.options.declare import REQUIRED, Option, options_of
+from tagcorpus.pipelines.options.of_pipelines import OPTIONS, SETTINGS
+
+# `--set NAME.KEY` or `--set KEY` with or without a value, else a flag, with or without a placeholder in capitals or a number.
+_SPELLING = re.compile(
+    r"--set ([\w-]+)(?:\.([\w.]+))?(?:=([^\s;,)]+))?|(--[a-z][a-z_-]*)(?: ([A-Z][A-Z_]+(?:\.\w+)?\b|\d[\d,]*\d|\d))?"
+)
+
+
+@functools.cache
+def _options() -> dict[str, Option]:
+    every = [*SETTINGS, *(o for cls in OPTIONS.values() for o in options_of(cls))]
+    return {flag: o for o in every for flags in o.flags for flag in flags.split("/")}
+
+
+def in_python(message: str) -> str:
+    """A message with keyword arguments in the place of flags.
+
+    Example  "--set tokens.tokenizer must be str" -> "tokens={'tokenizer': ...} must be str"
+             "give --output FOLDER, or say --overwrite" -> "give output=FOLDER, or say overwrite=True"
+    """
+
+    def keyword(match: re.Match[str]) -> str:
+        section, key, value, flag, placeholder = match.groups()
+        if flag is None:
+            name = section if key is None else f"{section}.{key}"
+            return _argument(name, value)
+        option = _options().get(flag.replace("_", "-"))
+        if option is None:
+            return match[0]
+        if option.constant is not REQUIRED:
+            return _argument(option.key, repr(option.constant))
+        if option.kind is bool:
+            return _argument(option.key, "True") + (f" {placeholder}" if placeholder else "")
+        return _argument(option.key, placeholder and placeholder.replace(",", ""))
+
+    return _SPELLING.sub(keyword, message)
+
+
+def _argument(key: str, value: str | None) -> str:
+    """The keyword argument that sets a dotted key; without a value, its name where that is enough."""
+    first, _, rest = key.partition(".")
+    if rest:
+        return f"{first}={{{rest!r}: {value or '...'}}}"
+    return first if value is None else f"{first}={value}"
+
+
+@contextmanager
+def python_words() -> Iterator[None]:
+    """Errors raised inside name keyword arguments, not flags."""
+    try:
+        yield
+    except TagcorpusError as error:
+        error.args = (in_python(str(error)),)
+        raise
