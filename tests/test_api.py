@@ -160,12 +160,12 @@ def test_run_from_a_script_without_a_main_guard(two_files: Path, tmp_path: Path)
     ("options", "told"),
     [
         ({"pipeline": "tga"}, "unknown pipeline 'tga' (run PIPELINE): did you mean 'tag'?"),
-        ({"inputs": "x"}, "unknown key 'inputs' (--inputs): did you mean 'input'?"),
+        ({"inputs": "x"}, "unknown key 'inputs' (inputs): did you mean 'input'?"),
         ({"limit": "3"}, "limit must be int or null, got '3'"),
-        ({"input": None}, "--input: input must be list[str], got None"),
-        ({"input": []}, "no input: give --input PATH"),
+        ({"input": None}, "input: input must be list[str], got None"),
+        ({"input": []}, "no input: give input=PATH"),
         ({"tokens": {"tokeniser": "x"}}, "unknown parameter 'tokeniser'"),
-        ({"input": "nowhere.jsonl"}, "no such file or folder: 'nowhere.jsonl' (--input)"),
+        ({"input": "nowhere.jsonl"}, "no such file or folder: 'nowhere.jsonl' (input)"),
     ],
 )
 def test_what_run_refuses(two_files: Path, tmp_path: Path, options: dict[str, Any], told: str) -> None:
@@ -284,7 +284,7 @@ def test_a_result_file_holds_what_csv_finds_hard(tmp_path: Path) -> None:
 
 
 def test_work_needs_a_result_file(two_files: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"--work goes with an --output that ends in \.csv, \.json or \.parquet"):
+    with pytest.raises(ConfigError, match=r"^work goes with an output that ends in \.csv, \.json or \.parquet"):
         tag_files(two_files, tmp_path / "out", work=tmp_path / "work")
 
 

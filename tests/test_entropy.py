@@ -203,14 +203,14 @@ def test_the_whole_corpus_as_budget_is_the_corpus(corpus: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"ngram": 0}, "--ngram must be at least 1"),
+        ({"ngram": 0}, "^ngram must be at least 1"),
         ({"memory": "1MB"}, "a worker needs at least"),
-        ({"memory": "much"}, "--memory takes a size"),
-        ({"ngram": 9}, "--ngram 9"),
+        ({"memory": "much"}, "^memory takes a size"),
+        ({"ngram": 9}, "^ngram=9"),
         ({"method": "guess"}, "unknown method 'guess'"),
         ({"token_budget": 10**6}, "the corpus has"),
         ({"token_budget": 0}, "must be at least 1"),
-        ({"token_budget": 100, "token_cache": False}, "--no-token-cache"),
+        ({"token_budget": 100, "token_cache": False}, "token_cache=False"),
         ({"tokenizer": "p50k_bass"}, "did you mean 'p50k_base'"),
     ],
 )

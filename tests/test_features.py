@@ -352,14 +352,14 @@ def test_no_substitute_that_is_not_named(done: Path, tmp_path: Path, monkeypatch
 def test_an_endpoint_is_asked_about_kept_documents_only(tmp_path: Path) -> None:
     with StubLLM(lambda call: answer("code" if "def " in call.text else NEGATIVE.get(call.stage, "web"))) as stub:
         given = {"base_url": stub.base_url, "llm_cache": "none", "backoff_seconds": 0.001}
-        advice = r"more calls than --max-requests .* of each model's generations with --set domain.sample=N"
+        advice = r"more calls than domain=.*max_requests.* of each model's generations with domain=\{'sample': N\}"
         with pytest.raises(BudgetError, match=advice):
             features(EXAMPLES, tmp_path / "few", taggers=["domain"], domain={**given, "max_requests": 10})
         few = {**given, "max_requests": 60}
-        with pytest.raises(BudgetError, match=r"of each model's generations: with --set domain\.sample=\d") as raised:
+        with pytest.raises(BudgetError, match=r"of each model's generations: with domain=\{'sample': \d") as raised:
             features(EXAMPLES, tmp_path / "few", taggers=["domain"], domain=few)
         assert not stub.calls
-        sample = int(str(raised.value).partition("domain.sample=")[2].split()[0])
+        sample = int(str(raised.value).partition("'sample': ")[2].partition("}")[0])
         features(EXAMPLES, tmp_path / "few", taggers=["domain"], domain={**few, "sample": sample})
         assert [len(v) for v in labelled(tmp_path / "few").values()] == [sample] * 3
         stub.calls.clear()

@@ -167,7 +167,7 @@ def test_models_take_the_place_of_input(tmp_path: Path) -> None:
     assert isinstance(options, FeaturesOptions)
     assert options.input == [f"acme/m={tmp_path}/a.jsonl"]
     assert (options.domain_sample, options.entropy_tokenizer) == (7, "gpt2")
-    with pytest.raises(ConfigError, match="does not go with --input"):
+    with pytest.raises(ConfigError, match="does not go with input"):
         tagcorpus.run("features", models=listed, input=tmp_path)
 
 

@@ -378,7 +378,7 @@ def test_what_cannot_be_a_storage_option(tmp_path: Path) -> None:
         run("tag", input=str(tmp_path), output=str(tmp_path / "out"), storage_options={"anon": True})
     with pytest.raises(ConfigError, match="takes K=V"):
         run("tag", input="s3://b/in", output=str(tmp_path / "out"), storage_options=["secret"])  # type: ignore[call-overload]
-    with pytest.raises(ConfigError, match=r"secret with --executor slurm.*AWS_PROFILE") as caught:
+    with pytest.raises(ConfigError, match=r"secret with executor='slurm'.*AWS_PROFILE") as caught:
         run("tag", input="s3://b/in", output="/x", executor="slurm", dry_run=True, storage_options={"secret": SECRET})
     assert SECRET not in str(caught.value)
     with pytest.raises(ConfigError, match=r"FSSPEC_S3_<OPTION>"):

@@ -164,6 +164,11 @@ def test_sections_defaults_and_choices() -> None:
         ("unknown tagger 'x' (--taggers)", "unknown tagger 'x' (taggers)"),
         ("--unknown-flag stays, as do a -- b and pip install --no-deps x", None),
         ("--text_column too", "text_column too"),
+        (
+            "name --backend openai, or --executor slurm runs",
+            "name domain={'backend': 'openai'}, or executor='slurm' runs",
+        ),
+        ("--overwrite replaces it; --output here", "overwrite=True replaces it; output here"),
     ],
 )
 def test_messages_in_pythons_words(message: str, python: str | None) -> None:

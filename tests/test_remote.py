@@ -149,7 +149,7 @@ def test_globs_labels_and_messages_on_s3(stored: str) -> None:
     assert all(f.path.startswith("s3://bucket/in/") for f in found)
     with pytest.raises(InputError, match="no such file or folder"):
         inputs.find(["s3://bucket/none.jsonl"])
-    with pytest.raises(ConfigError, match="remote input needs --output"):
+    with pytest.raises(ConfigError, match="remote input needs output=FOLDER"):
         run("tag", input=stored)
 
 

@@ -39,7 +39,7 @@ def test_a_file_of_the_users_is_not_replaced_unasked(pipeline: str, name: str) -
     Path(name).write_bytes(MINE)
     before = tree()
     for how in ({}, {"work": "w"}, {"dry_run": True}):
-        with pytest.raises(ConfigError, match=rf"--output {name} is there already.*move that one away.*--overwrite"):
+        with pytest.raises(ConfigError, match=rf"output {name} is there already.*move that one away.*overwrite=True"):
             run(name, pipeline, **how)
     assert tree() == before
 
@@ -124,14 +124,14 @@ def test_an_object_in_a_store(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_called_like_a_table() -> None:
     Path("r.csv").mkdir()
-    with pytest.raises(ConfigError, match=r"--output r\.csv is a folder, and its ending asks for a file"):
+    with pytest.raises(ConfigError, match=r"^output r\.csv is a folder, and its ending asks for a file"):
         run("r.csv")
 
 
 @pytest.mark.parametrize("name", ["r.txt", "r.TSV", "r.xlsx", "r.jsonl", "sub/r.csv.gz", "r.html", "r.duckdb"])
 def test_a_name_that_is_a_files_makes_no_folder(name: str) -> None:
     before = tree()
-    told = rf"--output {name}: it must be a folder, or a file in \.csv, \.json or \.parquet \({name}/ if you mean"
+    told = rf"^output {name}: it must be a folder, or a file in \.csv, \.json or \.parquet \({name}/ if you mean"
     with pytest.raises(ConfigError, match=told):
         run(name)
     assert tree() == before
@@ -139,7 +139,7 @@ def test_a_name_that_is_a_files_makes_no_folder(name: str) -> None:
 
 def test_rows_that_are_kept_have_a_place_of_their_own() -> None:
     with pytest.raises(
-        ConfigError, match=r"--output kept\.jsonl: it must be a folder.*the kept rows go to DIR/filtered/"
+        ConfigError, match=r"^output kept\.jsonl: it must be a folder.*the kept rows go to DIR/filtered/"
     ):
         run("kept.jsonl", "filter")
 
@@ -161,6 +161,6 @@ def test_a_name_that_is_a_folders(name: str) -> None:
 @pytest.mark.parametrize(("option", "more"), [("output", {}), ("work", {"output": "r.csv"})])
 def test_a_file_is_no_folder(option: str, more: dict[str, str]) -> None:
     Path("notes").write_bytes(MINE)
-    with pytest.raises(ConfigError, match=f"--{option} notes is a file that is there already; it must be a folder"):
+    with pytest.raises(ConfigError, match=f"^{option} notes is a file that is there already; it must be a folder"):
         run(**{"output": "x", option: "notes", **more})
     assert not Path("r.csv").exists()

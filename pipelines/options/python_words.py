@@ -11,9 +11,9 @@ from tagcorpus.errors import TagcorpusError
 from tagcorpus.pipelines.options.declare import REQUIRED, Option, options_of
 from tagcorpus.pipelines.options.of_pipelines import OPTIONS, SETTINGS
 
-# `--set NAME.KEY` or `--set KEY` with or without a value, else a flag, with or without a placeholder in capitals or a number.
+# `--set NAME.KEY` or `--set KEY` with or without a value, else a flag, with or without a placeholder in capitals, a number or a choice.
 _SPELLING = re.compile(
-    r"--set ([\w-]+)(?:\.([\w.]+))?(?:=([^\s;,)]+))?|(--[a-z][a-z_-]*)(?: ([A-Z][A-Z_]+(?:\.\w+)?\b|\d[\d,]*\d|\d))?"
+    r"--set ([\w-]+)(?:\.([\w.]+))?(?:=([^\s;,)]+))?|(--[a-z][a-z_-]*)(?: ([A-Z][A-Z_]+(?:\.\w+)?\b|\d[\d,]*\d|\d|[a-z]+\b))?"
 )
 
 
@@ -38,11 +38,16 @@ def in_python(message: str) -> str:
         option = _options().get(flag.replace("_", "-"))
         if option is None:
             return match[0]
+        word = ""
+        if placeholder in option.choices:
+            placeholder = repr(placeholder)
+        elif placeholder and placeholder.islower():  # the sentence goes on
+            word, placeholder = f" {placeholder}", None
         if option.constant is not REQUIRED:
-            return _argument(option.key, repr(option.constant))
+            return _argument(option.key, repr(option.constant)) + word
         if option.kind is bool:
-            return _argument(option.key, "True") + (f" {placeholder}" if placeholder else "")
-        return _argument(option.key, placeholder and placeholder.replace(",", ""))
+            return _argument(option.key, "True") + (f" {placeholder}" if placeholder else word)
+        return _argument(option.key, placeholder and placeholder.replace(",", "")) + word
 
     return _SPELLING.sub(keyword, message)
 
