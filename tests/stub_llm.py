@@ -97,11 +97,15 @@ def rules(spec: dict[str, Any]) -> Callable[[Call], Reply]:
 class StubLLM:
     """`with StubLLM(reply) as stub:` serves on `stub.base_url`. `reply(call)` decides each answer, in arrival order.
 
-    `calls` lists everything that arrived; `stop` and `start` keep the port, so a server can die and come back.
+    `port` 0 takes any that is free. `calls` lists everything that arrived; `stop` and `start` keep the port, so a server can die and come back.
     """
 
     def __init__(
-        self, reply: Callable[[Call], Reply] | None = None, tree: StageTree | None = None, latency_seconds: float = 0.0
+        self,
+        reply: Callable[[Call], Reply] | None = None,
+        tree: StageTree | None = None,
+        latency_seconds: float = 0.0,
+        port: int = 0,
     ) -> None:
         tree = tree or packaged_tree()
         self.reply = reply or (lambda call: answer(NEGATIVE[call.stage]))
@@ -113,7 +117,7 @@ class StubLLM:
         self._stages = {stage.instructions: stage.name for stage in tree.stages}
         self._around = {stage.name: (len(stage.before), len(stage.after)) for stage in tree.stages}
         self._seen: Counter[tuple[str, str]] = Counter()
-        self._port = 0
+        self._port = port
         self._open: set[_Connection] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="stub-llm", daemon=True)
