@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tagcorpus.errors import ConfigError, DamagedError, unknown_name
+from tagcorpus.errors import ConfigError, DamagedError, TagcorpusError, unknown_name
 from tagcorpus.pipelines.config import EntropyOptions, Options
 from tagcorpus.pipelines.counting.corpus import (
     VERSION,
@@ -131,7 +131,7 @@ def run(job: Job, built: list[Instance]) -> Result:
     summary = summarise(job.output, plan, [instance], job.ledger.totals, instance.name, found)
     publish_result(job, plan, [instance], summary)
     messages = list(_oddities(job, found))
-    clear(corpus)
+    tidy(job, corpus)
     result = job.finish(summary)
     result.messages[:0] = messages
     return result
@@ -265,7 +265,7 @@ def sample_totals(job: Job, sample: Corpus) -> list[Adds]:
     try:
         return until_sound(job, passes)
     finally:
-        clear(sample)
+        tidy(job, sample)
 
 
 def _tell(watch: Watch, report: RangeReport) -> None:
@@ -279,6 +279,14 @@ def clear(corpus: Corpus) -> None:
         corpus.output.remove(f"spill/{corpus.instance}{name}")
     if not corpus.output.files("spill"):
         corpus.output.remove("spill")
+
+
+def tidy(job: Job, corpus: Corpus) -> None:
+    """The same where the figures are there already, or another error is on its way: what cannot be removed is only said."""
+    try:
+        clear(corpus)
+    except TagcorpusError as error:
+        job.display.say(f"the working files could not be cleaned up: {error}")
 
 
 def _oddities(job: Job, found: dict[str, Any]) -> Iterator[str]:

@@ -249,7 +249,7 @@ def entropies(job: Job, corpus: Corpus, is_sample: bool) -> list[dict[str, Any]]
     try:
         return entropy.until_sound(job, passes)
     finally:
-        entropy.clear(corpus)
+        entropy.tidy(job, corpus)
 
 
 def _put_together(corpus: Corpus, results: dict[int, list[Piece]], n: int, is_sample: bool) -> list[dict[str, Any]]:

@@ -179,7 +179,7 @@ class Pass:
         try:
             value = entropy.until_sound(self.job, passes)
         finally:
-            entropy.clear(corpus)
+            entropy.tidy(self.job, corpus)
         if budget is not None and value["num_tokens"] >= budget.tokens:
             value["token_budget"] = at_budget(self.job, corpus, budget, entropy.sample_totals)
         publish(corpus, group, value)
