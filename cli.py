@@ -62,6 +62,13 @@ class InOrder(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(self.commands)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except click.ClickException as error:  # it quotes arguments, which a shell may have made of file names
+            vars(error).update(message=_printable(error.message))
+            raise
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -397,9 +404,7 @@ def features(**options: Any) -> None:
 def taggers(name: str | None, tagger_module: tuple[str, ...]) -> None:
     """List the taggers, or describe one: columns with units and sources, parameters."""
     _guarded(
-        lambda: click.echo(
-            importlib.import_module("tagcorpus.pipelines.console.tagger_pages").taggers(name, tagger_module)
-        )
+        lambda: _echo(importlib.import_module("tagcorpus.pipelines.console.tagger_pages").taggers(name, tagger_module))
     )
 
 
@@ -410,7 +415,7 @@ def taggers(name: str | None, tagger_module: tuple[str, ...]) -> None:
 def status(output: str, storage_options: tuple[str, ...], as_json: bool) -> None:
     """Say how far the runs of an output folder are: ranges done, what is running, how the last run ended."""
     _guarded(
-        lambda: click.echo(
+        lambda: _echo(
             importlib.import_module("tagcorpus.pipelines.console.status").report(output, as_json, storage_options)
         )
     )
@@ -428,7 +433,7 @@ def report(folder: str, output: str | None, seed: int, storage_options: tuple[st
 
     def body() -> None:
         importlib.import_module("tagcorpus.pipelines.remote").use_given(storage_options, [folder, output or ""])
-        click.echo(importlib.import_module("tagcorpus.pipelines.report").report(folder, output, seed))
+        _echo(importlib.import_module("tagcorpus.pipelines.report").report(folder, output, seed))
 
     _guarded(body)
 
@@ -447,7 +452,7 @@ def check_features(file: str, against: str | None, as_json: bool) -> None:
 
     def body() -> None:
         text, code = importlib.import_module("tagcorpus.pipelines.model_table.check").report(file, against, as_json)
-        click.echo(text)
+        _echo(text)
         sys.exit(code)
 
     _guarded(body)
@@ -470,7 +475,7 @@ def store_check(db: str, as_json: bool) -> None:
 
     def body() -> None:
         text, code = _store("check", db, as_json)
-        click.echo(text)
+        _echo(text)
         sys.exit(code)
 
     _guarded(body)
@@ -482,7 +487,7 @@ def store_check(db: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def store_show(db: str, model: str | None, as_json: bool) -> None:
     """Say what the store holds, or what it knows of the model ID."""
-    _guarded(lambda: click.echo(_store("show", db, model, as_json)))
+    _guarded(lambda: _echo(_store("show", db, model, as_json)))
 
 
 @store.command("query", cls=UnderscoreCommand)
@@ -498,7 +503,8 @@ def store_show(db: str, model: str | None, as_json: bool) -> None:
 )
 def store_query(db: str, sql: str, form: str) -> None:
     """Print the rows of one SELECT. `DESCRIBE evaluation_results` gives columns; nothing can be changed."""
-    _guarded(lambda: click.echo(_store("query", db, sql, form)))
+    # Values on their way to a file or a program stay as they are.
+    _guarded(lambda: (_echo if sys.stdout.isatty() else click.echo)(_store("query", db, sql, form)))
 
 
 @store.command("import", cls=UnderscoreCommand, short_help="Bring in results, annotations and feature tables.")
@@ -518,7 +524,7 @@ def store_import(
     db: str, files: tuple[str, ...], on_conflict: str, model_id: str | None, create: bool, as_json: bool
 ) -> None:
     """Bring in evaluation-harness results, annotations (JSON, CSV) and feature tables: all FILEs, or none."""
-    _guarded(lambda: click.echo(_store("import_", db, files, on_conflict, model_id, create, as_json)))
+    _guarded(lambda: _echo(_store("import_", db, files, on_conflict, model_id, create, as_json)))
 
 
 @store.command(
@@ -528,7 +534,7 @@ def store_import(
 @click.argument("output", metavar="OUT", type=click.Path())
 def store_export(db: str, output: str) -> None:
     """Write DB as OUT: NAME.duckdb, NAME.csv (its feature table), or an export directory. OUT must not be there."""
-    _guarded(lambda: click.echo(_store("export", db, output)))
+    _guarded(lambda: _echo(_store("export", db, output)))
 
 
 class PredictCommand(ListsCommand):
@@ -620,7 +626,7 @@ def predict(**options: Any) -> None:
 
     def body() -> None:
         found = importlib.import_module("tagcorpus.pipelines.predict")
-        click.echo(found.report(found.asked(**options)))
+        _echo(found.report(found.asked(**options)))
 
     _guarded(body)
 
@@ -662,7 +668,7 @@ def doctor(
         cluster = found.ray_address(ray, ray_address)
         wanted = found.Wanted(extras, output, base_url, llm_cache, cluster, offline, storage_options)
         text, code = found.report(wanted, as_json)
-        click.echo(text)
+        _echo(text)
         sys.exit(code)
 
     _guarded(body)
@@ -690,15 +696,25 @@ def _run(pipeline: str, options: dict[str, Any]) -> None:
     )
 
 
+def _echo(text: object, **how: Any) -> None:
+    """Print what may hold text of others: nothing of it steers the terminal."""
+    click.echo(_printable(text), **how)
+
+
+def _printable(text: object) -> str:
+    found: str = importlib.import_module("tagcorpus.pipelines.progress.printable").printable(text)
+    return found
+
+
 def _guarded(body: Callable[[], None]) -> None:
     """Exit codes for errors: no traceback for anything that is meant for the user."""
     try:
         body()
     except KeyboardInterrupt:  # while the pipelines are being imported; later they answer it themselves
-        click.echo("interrupted", err=True)
+        _echo("interrupted", err=True)
         sys.exit(130)
     except TagcorpusError as error:
-        click.echo(f"tagcorpus: {error}", err=True)
+        _echo(f"tagcorpus: {error}", err=True)
         sys.exit(error.exit_code)
 
 
