@@ -25,6 +25,8 @@ class TagcorpusError(Exception):
     """Root of every error this package raises on purpose; its text is one sentence for the user."""
 
     exit_code = 1
+    misplanned = ""
+    """Name or path of an input whose ranges are not what the plan says of them: the next run plans it anew."""
 
 
 class ConfigError(TagcorpusError):

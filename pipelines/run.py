@@ -18,6 +18,7 @@ from tagcorpus.pipelines.instances import build
 from tagcorpus.pipelines.job import Job, Result
 from tagcorpus.pipelines.outputs.sidecars import Instance, needed
 from tagcorpus.pipelines.progress.display import Display
+from tagcorpus.pipelines.sources.plan import forget
 
 LISTS = ("input", "glob", "exclude", "tagger_module", "taggers")
 
@@ -81,10 +82,20 @@ def run_options(
         if isinstance(error, TagcorpusError) and error.exit_code in (4, 5) and job.ledger.totals.is_broken:
             error.exit_code = 1  # what is broken stays broken, however often the command is run
         if not options.dry_run:
+            if isinstance(error, TagcorpusError):
+                _forget(job, error)
             _last_words(job, error)
         raise
     finally:
         job.close()
+
+
+def _forget(job: Job, error: TagcorpusError) -> None:
+    """The plan of an input that does not fit it must not be believed again. A full disk must not hide the error."""
+    try:
+        forget(job.output, job.files, error)
+    except TagcorpusError:
+        pass
 
 
 def _last_words(job: Job, error: BaseException) -> None:

@@ -34,7 +34,7 @@ from tagcorpus.pipelines.run import Terminated, as_json, run_options
 from tagcorpus.pipelines.slurm.array import SlurmArray
 from tagcorpus.pipelines.slurm.launching import ERRORS
 from tagcorpus.pipelines.sources.inputs import InputFile
-from tagcorpus.pipelines.sources.plan import Plan
+from tagcorpus.pipelines.sources.plan import Plan, forget
 from tagcorpus.taggers._files import TaggerFile, add_files
 
 NAMED_RANGES = 10
@@ -71,6 +71,7 @@ def work(folder: str) -> int:
         error = IncompleteError("Slurm ended it before its end (time limit, preemption or scancel)")
     except TagcorpusError as found:
         error = found
+        forget(array.output, [planned.file for planned in array.plan.files], error)
     value = {
         "node": platform.node(),
         "exit_code": error.exit_code if error else 0,
