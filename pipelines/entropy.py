@@ -127,7 +127,7 @@ def run(job: Job, built: list[Instance]) -> Result:
         found["token_budget"] = (
             sampled if is_budget_met(sampled, budget) else at_budget(job, corpus, budget, sample_totals)
         )
-    job.ledger.duplicate_ids = count_duplicate_ids(job.output, plan, instance.name)
+    job.ledger.duplicate_ids = count_duplicate_ids(job.output, plan, instance)
     summary = summarise(job.output, plan, [instance], job.ledger.totals, instance.name, found)
     publish_result(job, plan, [instance], summary)
     messages = list(_oddities(job, found))
@@ -315,7 +315,7 @@ def _of_a_model(job: Job, built: list[Instance]) -> Result:
     job.summary_name = built[0].name
     job.tag(plan, built)
     positions, parts = 0, []
-    for table in joined(job.output, plan.files, [built[0].name]):
+    for table in joined(job.output, plan.files, built):
         positions += pc.sum(table["entropy_positions"]).as_py() or 0
         parts.append(pc.sum(pc.multiply(table["entropy_mean"], table["entropy_positions"])).as_py() or 0.0)
     more = {

@@ -321,7 +321,7 @@ class Job:
         finally:
             self.ledger.enter(plan, instances, counts, seconds)
         remove_leftovers(self.output, plan, instances)
-        self.ledger.duplicate_ids = count_duplicate_ids(self.output, plan, instances[0].name)
+        self.ledger.duplicate_ids = count_duplicate_ids(self.output, plan, instances[0])
 
     def over_ranges(
         self, plan: Plan, ranks: Sequence[int], steps: Sequence[PipelineStep], title: str, **how: Any

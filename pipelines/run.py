@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from tagcorpus.errors import TagcorpusError
+from tagcorpus.errors import ReplacedError, TagcorpusError
 from tagcorpus.pipelines.config import Options, load_options
 from tagcorpus.pipelines.instances import build
 from tagcorpus.pipelines.job import Job, Result
 from tagcorpus.pipelines.outputs.sidecars import Instance, needed
 from tagcorpus.pipelines.progress.display import Display
+from tagcorpus.pipelines.sealed import opened
 from tagcorpus.pipelines.sources.plan import forget
 
 LISTS = ("input", "glob", "exclude", "tagger_module", "taggers")
@@ -79,6 +80,8 @@ def run_options(
             job.connect()
             return body(job, instances)
     except (TagcorpusError, KeyboardInterrupt, Terminated) as error:
+        if isinstance(error, ReplacedError):
+            error.args = (f"{error}{_other_run(job)}",)
         if isinstance(error, TagcorpusError) and error.exit_code in (4, 5) and job.ledger.totals.is_broken:
             error.exit_code = 1  # what is broken stays broken, however often the command is run
         if not options.dry_run:
@@ -96,6 +99,16 @@ def _forget(job: Job, error: TagcorpusError) -> None:
         forget(job.output, job.files, error)
     except TagcorpusError:
         pass
+
+
+def _other_run(job: Job) -> str:
+    """The newest other run on the output, in words: very likely the one that replaced what this run had made."""
+    others = {n.split("/")[1] for n in job.output.files("runs") if n.endswith("/command.json")} - {job.run_name}
+    if not others:
+        return ""
+    name = max(others)
+    command = (opened(job.output.read(f"runs/{name}/command.json")) or {}).get("command")
+    return f" (the newest other run there is {name}{f': {command}' if command else ''})"
 
 
 def _last_words(job: Job, error: BaseException) -> None:

@@ -109,7 +109,7 @@ class Pass:
             return {}
         read = self.job.output.read
         if self.values is not None:
-            every = _parsed(read(entropies_name(self.values.instance))).get("groups")
+            every = _parsed(read(entropies_name(self.values.instance.name))).get("groups")
             told = every if isinstance(every, dict) else {}
         else:
             told = {group.id: _parsed(read(entropy_name(group.id))) for group in self.groups}

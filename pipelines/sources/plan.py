@@ -18,7 +18,7 @@ from tagcorpus.pipelines.sources import csvs, lines, samples, tables
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading
 from tagcorpus.pipelines.sources.inputs import InputFile
 from tagcorpus.pipelines.sources.ranges import Range
-from tagcorpus.pipelines.sources.records import BadRecord
+from tagcorpus.pipelines.sources.records import BadRecord, DocumentFields
 from tagcorpus.pipelines.storage import Folder
 
 PLAN_VERSION = 2
@@ -31,11 +31,13 @@ TABLES = ("parquet", "arrow")
 
 @dataclass(frozen=True)
 class PlannedFile:
-    """`is_trial`: only a part of the file was asked for (--limit, --sample)."""
+    """`is_trial`: only a part of the file was asked for (--limit, --sample). `reading`: how its records become documents, which
+    the keys of its parts depend on."""
 
     file: InputFile
     ranges: tuple[Range, ...]
     is_trial: bool = field(default=False, compare=False)
+    reading: Reading = field(default=Reading(), compare=False)
 
     @property
     def rows(self) -> int:
@@ -125,6 +127,7 @@ def make_plan(
     ConfigError where `output` holds a plan with other `shard_bytes`, unless it `may_recut`: every part would be computed anew.
     """
     settings = _settings(reading, shard_bytes)
+    read_as = reading
     if not may_recut:
         _refuse_another_cut(output, files, shard_bytes)
     if limit is not None:
@@ -147,10 +150,11 @@ def make_plan(
         for task, indexed in zip(tasks, run_index(Index(tasks, shard_bytes, reading), len(tasks)), strict=True):
             pieces.setdefault(task.file.name, []).append(indexed)
     for file in unknown:
-        known[file.name] = planned = PlannedFile(file, _joined(pieces[file.name]), is_trial=reading.sample < 1)
+        ranges = _joined(pieces[file.name])
+        known[file.name] = planned = PlannedFile(file, ranges, is_trial=reading.sample < 1)
         if is_stored:
             _store(output, planned, identities[file.name], settings)
-    return Plan(tuple(found for f in files if (found := known[f.name]) is not None))
+    return Plan(tuple(replace(found, reading=read_as) for f in files if (found := known[f.name]) is not None))
 
 
 def check_text(plan: Plan, reading: Reading) -> None:
@@ -256,7 +260,12 @@ def _planned(data: bytes | None) -> PlannedFile:
     ranges = tuple(Range.from_json(r) for r in value["ranges"])
     if CHECKSUM not in value and not _is_consistent(file, ranges, value["identity"]):
         raise ValueError("ranges that do not follow one another")
-    return PlannedFile(file, ranges, value["is_trial"])
+    return PlannedFile(file, ranges, value["is_trial"], _stored_reading(value["settings"]))
+
+
+def _stored_reading(settings: dict[str, Any]) -> Reading:
+    fields = DocumentFields(settings["text_column"], settings["id_column"], settings["is_resps"])
+    return Reading(fields, settings["max_line_bytes"], settings.get("sample", 1.0), settings.get("seed", 0))
 
 
 def _is_consistent(file: InputFile, ranges: Sequence[Range], identity: dict[str, Any] | None) -> bool:
@@ -353,6 +362,6 @@ def _limited(
         if left <= 0:
             return
         indexed = run_index(Index([IndexTask(file, max_rows=left)], shard_bytes, reading), 1)
-        planned = PlannedFile(file, _joined(indexed), is_trial=True)
+        planned = PlannedFile(file, _joined(indexed), is_trial=True, reading=reading)
         left -= planned.rows
         yield planned
