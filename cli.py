@@ -113,6 +113,13 @@ class DeclaredGroup(click.Group):
             return DeclaredGroup(words, *GROUP_HELP[words])
         return next((DeclaredCommand(c) for c in COMMANDS if c.words == words), None)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except click.ClickException as error:  # it quotes arguments, which a shell may have made of file names
+            vars(error).update(message=_printable(error.message))
+            raise
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -153,6 +160,12 @@ def _dashed(argument: str) -> str:
     return name.replace("_", "-") + separator + value
 
 
+def _printable(text: object) -> str:
+    """Text of others without anything that steers the terminal."""
+    module = importlib.import_module("tagcorpus.pipelines.progress.printable")
+    return str(module.printable(text))
+
+
 def _guarded(command: Command, given: dict[str, Any]) -> None:
     """Call a command and print what it returns. Exit codes for errors: no traceback for anything that is meant for the user."""
     try:
@@ -163,13 +176,14 @@ def _guarded(command: Command, given: dict[str, Any]) -> None:
         module, _, function = command.calls.partition(":")
         result = getattr(importlib.import_module(module), function)(**vars(command.options(**given)))
         text, code = result if isinstance(result, tuple) else (result, 0)
-        click.echo(text)
+        # Data on their way to a file or a program stay as they are.
+        click.echo(text if command.is_data and not sys.stdout.isatty() else _printable(text))
         sys.exit(code)
     except KeyboardInterrupt:  # while the pipelines are being imported; later they answer it themselves
         click.echo("interrupted", err=True)
         sys.exit(130)
     except TagcorpusError as error:
-        click.echo(f"tagcorpus: {error}", err=True)
+        click.echo(f"tagcorpus: {_printable(error)}", err=True)
         sys.exit(error.exit_code)
 
 

@@ -10,6 +10,7 @@ TagcorpusError          1   failed; will fail again unchanged
   IncompleteError       4   some ranges are unpublished; the same command may finish them
     LLMError            4   the endpoint kept failing after all retries
     DamagedError        4   a working file is damaged or gone; it was removed, so that it is made anew
+    ReplacedError       4   another run on the same output has replaced what this one made
   BudgetError           5   a budget the user set would be passed
 """
 
@@ -25,6 +26,8 @@ class TagcorpusError(Exception):
     """Root of every error this package raises on purpose; its text is one sentence for the user."""
 
     exit_code = 1
+    misplanned = ""
+    """Name or path of an input whose ranges are not what the plan says of them: the next run plans it anew."""
 
 
 class ConfigError(TagcorpusError):
@@ -60,6 +63,10 @@ class LLMError(IncompleteError):
 
 
 class DamagedError(IncompleteError):
+    exit_code = 4
+
+
+class ReplacedError(IncompleteError):
     exit_code = 4
 
 

@@ -14,6 +14,7 @@ from tagcorpus.pipelines.options.of_pipelines import Options
 from tagcorpus.pipelines.options.pages import to_yaml
 from tagcorpus.pipelines.options.places import RESULT_SUFFIXES
 from tagcorpus.pipelines.progress.display import Display
+from tagcorpus.pipelines.progress.printable import printable
 from tagcorpus.pipelines.run import Terminated, as_json, run_options
 
 SHOWN_GROUPS = 200
@@ -32,7 +33,7 @@ def run(pipeline: str, config_file: str | None, sets: Sequence[str], given: Mapp
         display.say(f"terminated; {_going_on(options)}")
         return 143
     result_file = options.output if (options.output or "").lower().endswith(RESULT_SUFFIXES) else None
-    print(as_json(result) if options.json else table(result, result_file), file=sys.stdout)
+    print(printable(as_json(result) if options.json else table(result, result_file)), file=sys.stdout)
     return result.exit_code
 
 

@@ -97,13 +97,13 @@ def run(job: Job, built: list[Instance]) -> Result:
         job.compute(plan, [instance], before, threads=is_asking)
     finally:
         tagger.close()
-    found = label_counts(job, plan)
+    found = label_counts(job, plan, instance)
     summary = summarise(job.output, plan, [instance], job.ledger.totals, "domain", {"domain": _told(tagger, found)})
     with job.output.publishing(PREDICTED) as sink:
-        for block in predicted_csv(job, plan, options.with_text):
+        for block in predicted_csv(job, plan, instance, options.with_text):
             sink.write(block)
     if job.result_file is not None and job.result_file.lower().endswith(".csv"):
-        publish_main(job, predicted_csv(job, plan, options.with_text))
+        publish_main(job, predicted_csv(job, plan, instance, options.with_text))
     else:
         publish_result(job, plan, [instance], summary)
     if not is_asking:
@@ -243,7 +243,7 @@ def _dry_run(job: Job, plan: Plan, instance: Instance, tagger: Domain) -> Result
     return job.dry_run(plan, [instance], more)
 
 
-def label_counts(job: Job, plan: Plan, instance: str = "domain") -> dict[str, Any]:
+def label_counts(job: Job, plan: Plan, instance: Instance) -> dict[str, Any]:
     """Labels, how many of the labelled documents are English, how many documents a model was asked about, how many of these got
     an answer that is off the menu, and why others got none, over all parts; without documents that were not selected."""
     labels: Counter[str] = Counter()
@@ -292,10 +292,10 @@ def _told(tagger: Domain, found: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-def predicted_csv(job: Job, plan: Plan, with_text: bool) -> Iterator[bytes]:
+def predicted_csv(job: Job, plan: Plan, instance: Instance, with_text: bool) -> Iterator[bytes]:
     """id, language, prediction, backend (and text) of every document, in plan order; an empty prediction is an error."""
     columns = ["id", "language", "prediction", "backend", *(["text"] if with_text else [])]
     yield csv_line(columns).encode()
-    for table in joined(job.output, plan.files, ["domain"], job.reading if with_text else None):
+    for table in joined(job.output, plan.files, [instance], job.reading if with_text else None):
         rows = zip(*(table[c].to_pylist() for c in columns), strict=True)
         yield "".join(map(csv_line, rows)).encode()

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tagcorpus.errors import ConfigError, DamagedError
+from tagcorpus.errors import ConfigError, DamagedError, TagcorpusError
 from tagcorpus.pipelines.counting.corpus import (
     VERSION,
     Corpus,
@@ -124,11 +124,11 @@ def run(job: Job, built: list[Instance]) -> Result:
         found["token_budget"] = (
             sampled if is_budget_met(sampled, budget) else at_budget(job, corpus, budget, sample_totals)
         )
-    job.ledger.duplicate_ids = count_duplicate_ids(job.output, plan, instance.name)
+    job.ledger.duplicate_ids = count_duplicate_ids(job.output, plan, instance)
     summary = summarise(job.output, plan, [instance], job.ledger.totals, instance.name, found)
     publish_result(job, plan, [instance], summary)
     messages = list(_oddities(job, found))
-    clear(corpus)
+    tidy(job, corpus)
     result = job.finish(summary)
     result.messages[:0] = messages
     return result
@@ -262,7 +262,7 @@ def sample_totals(job: Job, sample: Corpus) -> list[Adds]:
     try:
         return until_sound(job, passes)
     finally:
-        clear(sample)
+        tidy(job, sample)
 
 
 def _tell(watch: Watch, report: RangeReport) -> None:
@@ -276,6 +276,14 @@ def clear(corpus: Corpus) -> None:
         corpus.output.remove(f"spill/{corpus.instance}{name}")
     if not corpus.output.files("spill"):
         corpus.output.remove("spill")
+
+
+def tidy(job: Job, corpus: Corpus) -> None:
+    """The same where the figures are there already, or another error is on its way: what cannot be removed is only said."""
+    try:
+        clear(corpus)
+    except TagcorpusError as error:
+        job.display.say(f"the working files could not be cleaned up: {error}")
 
 
 def _oddities(job: Job, found: dict[str, Any]) -> Iterator[str]:
@@ -304,7 +312,7 @@ def _of_a_model(job: Job, built: list[Instance]) -> Result:
     job.summary_name = built[0].name
     job.tag(plan, built)
     positions, parts = 0, []
-    for table in joined(job.output, plan.files, [built[0].name]):
+    for table in joined(job.output, plan.files, built):
         positions += pc.sum(table["entropy_positions"]).as_py() or 0
         parts.append(pc.sum(pc.multiply(table["entropy_mean"], table["entropy_positions"])).as_py() or 0.0)
     more = {

@@ -105,7 +105,7 @@ def run(job: Job, built: list[Instance]) -> Result:
     fill = _fill(job, plan, groups, by_role[FILTER], options) if found.has_entropy else []
     job.compute(plan, tagging, before, around=(fill, []), on_range=look_further)
     if grouping is not None:
-        groups = by_column(job.output, plan, grouping.name, "value", str(options.group_by))
+        groups = by_column(job.output, plan, grouping, "value", str(options.group_by))
         if all(g.where is not None and g.where.value is None for g in groups):
             raise ConfigError(
                 f"--group-by {options.group_by}: no document has such a column; name one of the input, or a folder's "
@@ -119,7 +119,7 @@ def run(job: Job, built: list[Instance]) -> Result:
         messages += more
     # Models answer the same prompts: an id should be there once in a file, not once in all.
     each = (Plan((planned,)) for planned in plan.files)
-    job.ledger.duplicate_ids = sum(count_duplicate_ids(job.output, one, by_role[FILTER].name) for one in each)
+    job.ledger.duplicate_ids = sum(count_duplicate_ids(job.output, one, by_role[FILTER]) for one in each)
     entropy = None
     if found.has_entropy:
         entropy = _entropies(job, plan, groups, by_role[FILTER], grouping, options)

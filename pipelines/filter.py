@@ -26,7 +26,7 @@ from tagcorpus.pipelines.outputs import rewrite, where
 from tagcorpus.pipelines.outputs.condition import Condition, references
 from tagcorpus.pipelines.outputs.duplicates import count_duplicate_ids
 from tagcorpus.pipelines.outputs.results import publish_result
-from tagcorpus.pipelines.outputs.sidecars import Instance, part_key, part_name, read_part
+from tagcorpus.pipelines.outputs.sidecars import Instance, part_key, part_of
 from tagcorpus.pipelines.outputs.summary import summarise
 from tagcorpus.pipelines.sources.documents import Reading
 from tagcorpus.pipelines.sources.plan import Plan, PlannedFile
@@ -69,7 +69,7 @@ class Flag:
 
     def judged(self, output: Folder, planned: PlannedFile, k: int) -> Iterator[tuple[int, str]]:
         columns = ["row", self.column, *(["reason"] if "reason" in self.instance.tagger.columns.names else [])]
-        table = read_part(output, part_name(self.instance.name, planned.file.name, k), columns)
+        table = part_of(output, planned, k, self.instance, columns)
         for value in table.to_pylist():
             is_kept = value[self.column]
             reason = "" if is_kept else value.get("reason") or f"not {self.instance.name}.{self.column}"
@@ -121,7 +121,7 @@ def run(job: Job, built: list[Instance]) -> Result:
         if options.dry_run:
             return job.dry_run(plan, rule.instances)
         job.ledger.enter(plan, rule.instances, there.done, {})
-        job.ledger.duplicate_ids = count_duplicate_ids(job.output, plan, found[0].name)
+        job.ledger.duplicate_ids = count_duplicate_ids(job.output, plan, found[0])
     step = Filter(job.output, plan, job.reading, rule, options.overwrite)
     results = job.execute(
         [step], [[r] for r in range(len(plan.files))], lambda r: plan.files[r].file.name, "filter", plan.rows

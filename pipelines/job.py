@@ -319,7 +319,7 @@ class Job:
         finally:
             self.ledger.enter(plan, instances, counts, seconds)
         remove_leftovers(self.output, plan, instances)
-        self.ledger.duplicate_ids = count_duplicate_ids(self.output, plan, instances[0].name)
+        self.ledger.duplicate_ids = count_duplicate_ids(self.output, plan, instances[0])
 
     def over_ranges(
         self, plan: Plan, ranks: Sequence[int], steps: Sequence[PipelineStep], title: str, **how: Any
@@ -424,11 +424,20 @@ class Job:
         return self.output.path(name)
 
     def close(self) -> None:
-        """Remove this run's temporary files, and those that other runs left more than a day ago."""
-        self._open.close()
-        self.heartbeat.stop()
-        self.output.sweep({own_suffix()})
-        sweep_temporary_folders()
+        """Remove this run's temporary files, and those that other runs left more than a day ago. By now the ledger says how the
+        run ended: what fails here is said, and changes nothing about that."""
+        cleaning = (
+            self._open.close,
+            self.heartbeat.stop,
+            lambda: self.output.sweep({own_suffix()}),
+            sweep_temporary_folders,
+        )
+        for clean in cleaning:
+            try:
+                clean()
+            except Exception as error:
+                with contextlib.suppress(Exception):
+                    self.display.say(f"something could not be cleaned up: {type(error).__name__}: {error}")
 
 
 def default_workers() -> int:

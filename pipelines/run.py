@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Literal, Unpack, overload
 
-from tagcorpus.errors import TagcorpusError
+from tagcorpus.errors import ReplacedError, TagcorpusError
 from tagcorpus.pipelines.instances import build
 from tagcorpus.pipelines.job import Job, Result
 from tagcorpus.pipelines.options.declare import fields_of
@@ -28,6 +28,8 @@ from tagcorpus.pipelines.options.of_pipelines import OPTIONS, Options
 from tagcorpus.pipelines.options.python_words import python_words
 from tagcorpus.pipelines.outputs.sidecars import Instance, needed
 from tagcorpus.pipelines.progress.display import Display
+from tagcorpus.pipelines.sealed import opened
+from tagcorpus.pipelines.sources.plan import forget
 
 
 class Terminated(BaseException):
@@ -155,13 +157,35 @@ def run_options(
             job.connect()
             return body(job, instances)
     except (TagcorpusError, KeyboardInterrupt, Terminated) as error:
+        if isinstance(error, ReplacedError):
+            error.args = (f"{error}{_other_run(job)}",)
         if isinstance(error, TagcorpusError) and error.exit_code in (4, 5) and job.ledger.totals.is_broken:
             error.exit_code = 1  # what is broken stays broken, however often the command is run
         if not options.dry_run:
+            if isinstance(error, TagcorpusError):
+                _forget(job, error)
             _last_words(job, error)
         raise
     finally:
         job.close()
+
+
+def _forget(job: Job, error: TagcorpusError) -> None:
+    """The plan of an input that does not fit it must not be believed again. A full disk must not hide the error."""
+    try:
+        forget(job.output, job.files, error)
+    except TagcorpusError:
+        pass
+
+
+def _other_run(job: Job) -> str:
+    """The newest other run on the output, in words: very likely the one that replaced what this run had made."""
+    others = {n.split("/")[1] for n in job.output.files("runs") if n.endswith("/command.json")} - {job.run_name}
+    if not others:
+        return ""
+    name = max(others)
+    command = (opened(job.output.read(f"runs/{name}/command.json")) or {}).get("command")
+    return f" (the newest other run there is {name}{f': {command}' if command else ''})"
 
 
 def _last_words(job: Job, error: BaseException) -> None:

@@ -15,6 +15,7 @@ import os
 import platform
 import secrets
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -218,13 +219,22 @@ def temporary_folder() -> str:
 
 
 def sweep_temporary_folders() -> None:
-    """Remove such folders of processes of this host and user that are gone."""
-    for path in glob.glob(
-        os.path.join(glob.escape(tempfile.gettempdir()), f"tagcorpus-{glob.escape(platform.node())}-*")
-    ):
-        pid = path.rsplit("-", 2)[-2]
-        if pid.isdigit() and not _lives(int(pid)) and os.stat(path).st_uid == os.getuid():
+    """Remove such folders of processes of this host and user that are gone. What cannot be looked at or removed stays."""
+    with contextlib.suppress(OSError):  # no temporary folder at all
+        own = os.path.join(glob.escape(tempfile.gettempdir()), f"tagcorpus-{glob.escape(platform.node())}-*")
+        for path in filter(_is_left_behind, glob.glob(own)):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_left_behind(path: str) -> bool:
+    """Whether a path is a folder (a link to one is not) of this user, named after a process that is gone."""
+    pid = path.rsplit("-", 2)[-2]
+    try:
+        state = os.lstat(path)
+        is_own = stat.S_ISDIR(state.st_mode) and state.st_uid == os.getuid()
+        return is_own and pid.isascii() and pid.isdigit() and not _lives(int(pid))
+    except (OSError, OverflowError):  # gone meanwhile; a number that no process can have
+        return False
 
 
 def _lives(pid: int) -> bool:

@@ -22,6 +22,7 @@ from tagcorpus.pipelines.model_table.check import check as check_table
 from tagcorpus.pipelines.model_table.table import read_table
 from tagcorpus.pipelines.options.places import OTHER_SUFFIXES, RESULT_SUFFIXES
 from tagcorpus.pipelines.outputs.results import publish_file
+from tagcorpus.pipelines.progress.printable import printable
 from tagcorpus.predictor.annotations import text_of
 from tagcorpus.predictor.store import Store
 from tagcorpus.predictor.store_batch import kind_of
@@ -78,13 +79,13 @@ def _told(f: Finding) -> list[str]:
 
 def _wrapped(text: str, first: str, rest: str) -> list[str]:
     return textwrap.wrap(
-        _plain(text), 110, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False, break_long_words=False
+        printable(text, is_line=True),
+        110,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_on_hyphens=False,
+        break_long_words=False,
     )
-
-
-def _plain(text: str) -> str:
-    """Control characters of a file must not reach the terminal."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def show(path: str, model: str | None, as_json: bool) -> str:
@@ -126,7 +127,11 @@ def show(path: str, model: str | None, as_json: bool) -> str:
         if not b.startswith(("mmlu_", "hendrycksTest-"))
     ]
     if imports:
-        lines += ["", "imports", *(f"  {t:%Y-%m-%d %H:%M:%S} UTC  {k:<12} {_plain(f)}" for t, k, f, _ in imports)]
+        lines += [
+            "",
+            "imports",
+            *(f"  {t:%Y-%m-%d %H:%M:%S} UTC  {k:<12} {printable(f, is_line=True)}" for t, k, f, _ in imports),
+        ]
     return "\n".join(lines)
 
 
@@ -168,7 +173,7 @@ def query(path: str, sql: str, form: str) -> str:
         writer.writerow(names)
         writer.writerows([["" if v is None else v for v in row] for row in rows])
         return out.getvalue().removesuffix("\n")
-    cells = [names, *([("" if v is None else _plain(str(v))) for v in row] for row in rows)]
+    cells = [names, *([("" if v is None else printable(v, is_line=True)) for v in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(names))]
     return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells)
 
@@ -207,7 +212,7 @@ def import_(
             ", ".join(f"{n:,} {unit[: -1 if n == 1 else None]} {what}" for what, n in counts.items() if n) or "nothing"
         )
         lines.append(f"{d.file} ({d.kind}): {told}")
-        lines += [f"  note: {_plain(n)}" for n in d.notes]
+        lines += [f"  note: {printable(n, is_line=True)}" for n in d.notes]
         lines += [f"  {c}" for c in d.conflicts[:20]]
     return "\n".join(lines)
 

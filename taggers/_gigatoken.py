@@ -82,7 +82,7 @@ class GigatokenTokenizer:
         from gigatoken import Tokenizer as Model
 
         self._model: Any = None  # so that the old cache is gone before the new one grows
-        with tempfile.TemporaryDirectory(prefix="tagcorpus-") as folder:
+        with tempfile.TemporaryDirectory(prefix="tagcorpus-", ignore_cleanup_errors=True) as folder:
             path = Path(folder) / "ranks.tiktoken"
             path.write_bytes(self._ranks)
             self._model = Model.from_tiktoken(path, pretokenizer=self._scheme)

@@ -420,6 +420,11 @@ class Caller:
                 f"the model {self.settings.model!r} at {self._endpoint} does not answer within max_answer_tokens ({said}): choose "
                 "one that answers without reasoning first (--model), or raise max_answer_tokens in a stage tree of your own (--tree)"
             )
+        if said.startswith("status 3"):
+            return TaggerError(
+                f"{self._endpoint} answered {said}; redirects are not followed, since a call holds a document. If you trust "
+                "that address, name it with --base-url"
+            )
         what = {
             "status 401": "check OPENAI_API_KEY",
             "status 403": "check that OPENAI_API_KEY may use this model",

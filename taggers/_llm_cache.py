@@ -2,13 +2,15 @@
 
 An answer is committed before it is used, so a killed run pays for nothing again. Failures are never stored. WAL with
 synchronous=NORMAL survives a killed process; a power cut may lose the last answers, never the file. It holds answers
-and token counts, neither documents nor keys.
+and token counts, neither documents nor keys. Only its owner may read it: an answer tells something of a document.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
+import stat
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -18,6 +20,8 @@ from tagcorpus.taggers._llm_reply import Answer
 
 SCHEMA_VERSION = 1
 BUSY_SECONDS = 60.0
+OTHERS = stat.S_IRWXG | stat.S_IRWXO
+"""What group and others may do."""
 
 _SCHEMA = """CREATE TABLE IF NOT EXISTS answers (
     key BLOB PRIMARY KEY, text TEXT NOT NULL, finish_reason TEXT NOT NULL,
@@ -40,7 +44,7 @@ class AnswerCache:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            _make_private(self.path)
             self._reader = self._open()
             self._writer = self._open()
         except (OSError, sqlite3.Error) as error:
@@ -88,6 +92,23 @@ class AnswerCache:
             f"the cache of LLM answers {str(self.path)!r} cannot be used: {error}; move the file away if it is damaged, "
             "name another one with --llm-cache PATH, or do without one (--no-llm-cache)"
         )
+
+
+def _make_private(path: Path) -> None:
+    """Create the file for its owner only, or take the rights of others from one that is there. SQLite gives the files that it
+    adds the rights of the database. The folder is treated alike where it is this package's own or new; one that the user
+    keeps other things in is not. Rights that cannot be changed (another owner, a file system without any) stay."""
+    is_new = not path.parent.exists()
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    beside = (path.with_name(f"{path.name}{end}") for end in ("-wal", "-shm"))
+    folders = [path.parent] if is_new or path == default_path() else []
+    for each in (path, *beside, *folders):
+        with contextlib.suppress(OSError):
+            state = each.stat()
+            if state.st_uid == os.getuid() and state.st_mode & OTHERS:
+                each.chmod(stat.S_IMODE(state.st_mode) & ~OTHERS)
 
 
 def _patiently(act: Callable[[], object]) -> None:

@@ -87,7 +87,9 @@ def key_for(base_url: str) -> str:
 
 def build_client(settings: Settings, key: str) -> Client:
     """The SDK's client without its own retries and time-outs. Through aiohttp a call costs about 0.4 ms less CPU time than
-    through httpx, which walks over all connections at every request."""
+    through httpx, which walks over all connections at every request.
+
+    The client follows no redirect: the body of a call is a document, and only the named endpoint may see documents."""
     import openai
 
     try:
@@ -97,14 +99,15 @@ def build_client(settings: Settings, key: str) -> Client:
 
     n = settings.concurrency + 1
     limits = httpx.Limits(max_connections=n, max_keepalive_connections=n)
+    transport: dict[str, Any] = {"timeout": None, "limits": limits, "follow_redirects": False}
     no_reply: tuple[type[Exception], ...] = (openai.OpenAIError, httpx.HTTPError, OSError)
     try:
         import aiohttp
 
-        http = openai.DefaultAioHttpClient(timeout=None, limits=limits)
+        http = openai.DefaultAioHttpClient(**transport)
         no_reply = (*no_reply, aiohttp.ClientError)
     except (ImportError, RuntimeError):  # installed without openai[aiohttp]
-        http = openai.DefaultAsyncHttpxClient(timeout=None, limits=limits)
+        http = openai.DefaultAsyncHttpxClient(**transport)
     client = openai.AsyncOpenAI(
         api_key=key or "none-needed",
         base_url=settings.base_url,

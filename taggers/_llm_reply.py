@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
+from urllib.parse import urlsplit, urlunsplit
 
 import orjson
 
@@ -71,6 +72,8 @@ def judge(status: int, headers: Mapping[str, str], body: bytes, now: float) -> A
     """The meaning of one reply. `headers` must not care about case; `now` is seconds since 1970, for dates."""
     if 200 <= status < 300:
         return _read_completion(status, body)
+    if 300 <= status < 400:
+        return Failure("settings", f"status {status} ({_redirect(headers)})")
     message, codes = _error_of(body)
     reason = f"status {status}" + (f" ({message})" if message else "")
     if status == 402 or codes & _QUOTA_CODES:
@@ -100,6 +103,18 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
         if math.isfinite(seconds):
             return max(seconds, 0.0)
     return None
+
+
+def _redirect(headers: Mapping[str, str]) -> str:
+    """Where a redirect points, in words, without what could be a secret: user and password, query, fragment."""
+    location = headers.get("location") or ""
+    try:
+        parts = urlsplit(location)
+    except ValueError:
+        parts = urlsplit("")
+    if not parts.netloc:
+        return f"a redirect to the path {parts.path!r}" if parts.path else "a redirect without a usable Location"
+    return f"a redirect to {urlunsplit((parts.scheme, parts.netloc.rpartition('@')[2], parts.path, '', ''))}"
 
 
 def _read_completion(status: int, body: bytes) -> Answer | Failure:

@@ -33,7 +33,7 @@ def plan_of(sizes: Mapping[str, Sequence[int]]) -> Plan:
     files = []
     for name, rows in sizes.items():
         ranges = [Range(0, 1, sum(rows[:k]), n, f"{name} {k} {n}") for k, n in enumerate(rows)]
-        files.append(PlannedFile(InputFile(name, f"/nowhere/{name}", "jsonl", ""), tuple(ranges)))
+        files.append(PlannedFile(InputFile(name, f"/nowhere/{name}", "jsonl", ""), tuple(ranges), reading=READING))
     return Plan(tuple(files))
 
 

@@ -48,7 +48,7 @@ def run(case: Case, *, is_killed: bool) -> None:
             if is_killed and case.kill_at and step == len(case.steps) - 1:
                 kill_at(case.kill_at)
             pipeline, options = options_of(case, step)
-            result = tagcorpus.run(pipeline, **options)
+            result = tagcorpus.run(pipeline, **options)  # type: ignore[call-overload]
             assert result.exit_code == 0, result.messages
 
 

@@ -352,7 +352,7 @@ def test_groups_by_model_folder_and_column(tmp_path: Path) -> None:
         }
     using = instances("repetition", "length", "language")
     write_sidecars(whole(tmp_path), plan, using, rows)
-    groups = by_column(whole(tmp_path), plan, "language", "language")
+    groups = by_column(whole(tmp_path), plan, using["language"], "language")
     assert [g.id for g in groups] == ["de", "en", "(none)"]
     found = statistics(whole(tmp_path), plan, groups, using, is_extended=True)
     assert [f.values["char_len_mean"] for f in found] == [5.0, 7.5, 0.0]
@@ -367,7 +367,7 @@ def test_ids_of_groups_are_checked() -> None:
         with pytest.raises(ConfigError, match=why):
             check_ids([Group(bad, ())])
     with pytest.raises(ConfigError, match="'a' stands for two groups"):
-        check_ids([Group("a", ()), Group("a", (), Where("language", "language", "en"))])
+        check_ids([Group("a", ()), Group("a", (), Where(instances("language")["language"], "language", "en"))])
 
 
 def test_names_of_files_are_safe_and_told_apart() -> None:

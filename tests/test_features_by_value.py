@@ -109,7 +109,7 @@ class Opened:
         self.grouping = Instance("group-meta.of", "document column", GroupingColumn("meta.of"))
         self.job.reading = replace(self.job.reading, columns=("meta.of",))
         self.plan: Plan = self.job.plan()
-        self.groups = by_column(self.job.output, self.plan, self.grouping.name, "value")
+        self.groups = by_column(self.job.output, self.plan, self.grouping, "value")
         choice = TokenizerChoice("p50k_base")
         self.work = Pass(self.job, self.plan, self.groups, self.filter, self.grouping, choice, "1GB")
         values = values_of(self.groups)
@@ -264,10 +264,11 @@ def test_median_is_the_percentile(values: list[float]) -> None:
 
 
 def test_numbers_of_values() -> None:
-    where = [Where("g", "value", v) for v in ("b", None, "a")]
+    grouping = Instance("g", "document column", GroupingColumn("of"))
+    where = [Where(grouping, "value", v) for v in ("b", None, "a")]
     groups = [Group(str(w.value), ("f",), w) for w in where]
     values = values_of(groups)
-    assert values == Values("g", "value", ("b", None, "a"))
+    assert values == Values(grouping, "value", ("b", None, "a"))
     found = pa.chunked_array([pa.array(["a", "b"]), pa.array([None, "c"], pa.string())])
     assert values.numbers(found).tolist() == [2, 0, 1, -1]
     assert replace(values, values=("a",)).numbers(found).tolist() == [0, -1, -1, -1]

@@ -64,7 +64,7 @@ def resume(case: Case) -> list[Result]:
     results = []
     for step in range(len(case.steps)):
         pipeline, options = options_of(case, step)
-        results.append(tagcorpus.run(pipeline, **options))
+        results.append(tagcorpus.run(pipeline, **options))  # type: ignore[call-overload]
         assert results[-1].exit_code == 0, results[-1].messages
     return results
 

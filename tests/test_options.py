@@ -178,15 +178,16 @@ def test_messages_in_pythons_words(message: str, python: str | None) -> None:
 def test_python_names_arguments(tmp_path: Path) -> None:
     source = tmp_path / "a.jsonl"
     source.write_text('{"text": "a"}\n')
-    for options, message in [
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"text_columm": "x"}, "unknown key 'text_columm' (text_columm): did you mean 'text_column'?"),
         ({"limit": 0}, "limit must be at least 1, got 0"),
         ({"limit": "3"}, "limit: limit must be int or null, got '3'"),
         ({"text_column": "t", "output": tmp_path / "o"}, "text_column"),
         ({"length": {"x": 1}}, "length has no parameters (length={'x': ...})"),
-    ]:
+    ]
+    for options, message in cases:
         with pytest.raises(ConfigError if "output" not in options else tagcorpus.TagcorpusError) as raised:
-            tagcorpus.run("tag", input=source, **options)  # type: ignore[call-overload]
+            tagcorpus.run("tag", input=source, **options)
         assert message in str(raised.value)
         assert "--" not in str(raised.value)
 

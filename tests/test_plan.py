@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 
 from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines.outputs.duplicates import count_duplicate_ids
-from tagcorpus.pipelines.outputs.sidecars import part_key, part_name
+from tagcorpus.pipelines.outputs.reading import Recorded
+from tagcorpus.pipelines.outputs.sidecars import KEYS, Instance, part_key, part_name, write_part
 from tagcorpus.pipelines.sources import inputs
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading
 from tagcorpus.pipelines.sources.plan import RANGES_PER_SEGMENT, Index, Indexed, Plan, check_text, load_plan, make_plan
+from tagcorpus.pipelines.sources.ranges import Counts
 from tagcorpus.pipelines.sources.records import DocumentFields
 from tagcorpus.pipelines.storage import Folder
 
@@ -266,12 +268,13 @@ def test_duplicate_ids_are_counted_exactly(
         (root / "in" / f"{i}.jsonl").write_text("".join(json.dumps({"id": j, "text": ""}) + "\n" for j in ids))
     planner = Planner(root)
     plan = planner()
+    instance = Instance("x", "x", Recorded("1", {}, pa.schema([])))
     for planned, k in plan.ranges:
         ids = [j for b in RangeReader(planned.file, planned.ranges[k], Reading()) for j in b.table["id"].to_pylist()]
-        path = root / "out" / part_name("length", planned.file.name, k)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pa.table({"id": pa.array(ids, pa.string())}), path)
+        rows = pa.record_batch([range(len(ids)), [0] * len(ids), ids], schema=pa.schema(KEYS))
+        name, key = part_name("x", planned.file.name, k), part_key(planned, k, Reading(), instance.identity())
+        write_part(planner.output, name, pa.schema([]), [rows], key, Counts(documents=len(ids)))
     every = Counter(j for ids in files for j in ids)
     expected = sum(every.values()) - len(every)
-    assert count_duplicate_ids(planner.output, plan, "length", ids_per_pass) == expected
-    assert count_duplicate_ids(planner.output, plan, "length") == expected
+    assert count_duplicate_ids(planner.output, plan, instance, ids_per_pass) == expected
+    assert count_duplicate_ids(planner.output, plan, instance) == expected

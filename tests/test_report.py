@@ -306,7 +306,7 @@ def test_documents_of_every_format(tmp_path: Path, kind: str) -> None:
         path.write_bytes(gzip.compress(lines) if kind.endswith("gz") else lines)
     tagcorpus.run("tag", input=path, output=tmp_path / "out", taggers=["length"], workers=1)
     wanted = [Place(0, 0, row, 0) for row in (30, 4)]
-    found = excerpts(Folder(str(tmp_path / "out")), load_plan(Folder(str(tmp_path / "out"))), wanted)
+    found = excerpts(load_plan(Folder(str(tmp_path / "out"))), wanted)
     assert {place.row: e.text for place, e in found.items()} == {4: texts[4], 30: texts[30]}
 
 

@@ -24,7 +24,7 @@ def fasttext() -> Finding:
 
     from tagcorpus.taggers.language import load_fasttext
 
-    with tempfile.TemporaryDirectory(prefix="tagcorpus-doctor-") as folder:
+    with tempfile.TemporaryDirectory(prefix="tagcorpus-doctor-", ignore_cleanup_errors=True) as folder:
         text, model = Path(folder, "text"), Path(folder, "model.bin")
         text.write_text(f"__label__cold {PROBE}\n__label__warm In summer the sea is warm enough to swim.\n" * 20)
         trained = fasttext.train_supervised(

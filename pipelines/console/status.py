@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from tagcorpus.errors import InputError, TagcorpusError
 from tagcorpus.pipelines import remote
-from tagcorpus.pipelines.outputs.reading import Recorded, _stored_reading, instance_folders
+from tagcorpus.pipelines.outputs.reading import Recorded, instance_folders
 from tagcorpus.pipelines.outputs.sidecars import Instance, Standing, standing
 from tagcorpus.pipelines.progress import heartbeat
 from tagcorpus.pipelines.sources.documents import Reading
@@ -162,7 +162,7 @@ def _instances(
 ) -> dict[str, dict[str, Any]]:
     groups: dict[Reading, list[PlannedFile]] = {}
     for planned in files:
-        groups.setdefault(_stored_reading(folder, planned), []).append(planned)
+        groups.setdefault(planned.reading, []).append(planned)
     found = {}
     for name in instance_folders(folder):
         identity = _json(folder, f"attributes/{name}/tagger.json")

@@ -48,7 +48,7 @@ class NumberedSource:
 
     def __init__(self, source: TokenSource, filter_: Instance, values: Values) -> None:
         self.source, self.filter_, self.values = source, filter_, values
-        told = json.dumps([filter_.identity(), values.instance, values.column, values.values], sort_keys=True)
+        told = json.dumps([filter_.identity(), values.instance.name, values.column, values.values], sort_keys=True)
         self.fingerprint = f"{source.fingerprint} numbered {xxhash.xxh3_64_hexdigest(told.encode())}"
 
     @property
@@ -249,7 +249,7 @@ def entropies(job: Job, corpus: Corpus, is_sample: bool) -> list[dict[str, Any]]
     try:
         return entropy.until_sound(job, passes)
     finally:
-        entropy.clear(corpus)
+        entropy.tidy(job, corpus)
 
 
 def _put_together(corpus: Corpus, results: dict[int, list[Piece]], n: int, is_sample: bool) -> list[dict[str, Any]]:

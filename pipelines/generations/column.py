@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.job import Job
 from tagcorpus.pipelines.model_table.groups import check_number
-from tagcorpus.pipelines.outputs.sidecars import Instance, part_name, read_part
+from tagcorpus.pipelines.outputs.sidecars import Instance, part_of
 from tagcorpus.pipelines.sources import csvs, tables
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading
 from tagcorpus.pipelines.sources.plan import LOOK_AT_ROWS, TABLES, Plan, PlannedFile
@@ -72,7 +72,7 @@ class FirstRanges:
             return
         self._left -= 1
         planned, k = self._plan.ranges[rank]
-        values = read_part(self._job.output, part_name(self._grouping.name, planned.file.name, k), ["value"])["value"]
+        values = part_of(self._job.output, planned, k, self._grouping, ["value"])["value"]
         if not self._is_seen and len(values) and values.null_count == len(values):
             self._job.display.announce(
                 f"still no {self._column}: not one of the {len(values):,} documents in range {k} of {planned.file.name} has it; "

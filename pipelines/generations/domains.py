@@ -114,7 +114,7 @@ def label(job: Job, plan: Plan, instance: Instance, choice: Choice) -> tuple[Ins
         tagger.close()
     if not is_asking:
         return chosen, messages, {}
-    told: Mapping[str, Any] = domain.label_counts(job, plan, chosen.name)
+    told: Mapping[str, Any] = domain.label_counts(job, plan, chosen)
     messages += domain.oddities(job, tagger, told)
     return chosen, messages, tagger.usage()
 

@@ -109,7 +109,7 @@ class Pass:
             return {}
         read = self.job.output.read
         if self.values is not None:
-            every = _parsed(read(entropies_name(self.values.instance))).get("groups")
+            every = _parsed(read(entropies_name(self.values.instance.name))).get("groups")
             told = every if isinstance(every, dict) else {}
         else:
             told = {group.id: _parsed(read(entropy_name(group.id))) for group in self.groups}
@@ -179,7 +179,7 @@ class Pass:
         try:
             value = entropy.until_sound(self.job, passes)
         finally:
-            entropy.clear(corpus)
+            entropy.tidy(self.job, corpus)
         if budget is not None and value["num_tokens"] >= budget.tokens:
             value["token_budget"] = at_budget(self.job, corpus, budget, entropy.sample_totals)
         publish(corpus, group, value)

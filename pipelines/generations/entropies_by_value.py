@@ -48,7 +48,7 @@ class Together:
         if budget is not None:
             self._sample([g.id for g in groups if lacks(self._known[g.id], budget)], budget)
         data = json.dumps({"groups": self._known}, indent=1)
-        self._work.job.output.publish(entropies_name(self._values.instance), data.encode())
+        self._work.job.output.publish(entropies_name(self._values.instance.name), data.encode())
         return self._known
 
     def _count(self) -> None:
@@ -82,7 +82,7 @@ class Together:
         within = Limits.within(work.memory, packed.words)
         # Three ids and an offset stand for every token.
         limits = replace(within, chunk_positions=within.chunk_positions // 2)
-        name = f"features-{self._values.instance}"
+        name = f"features-{self._values.instance.name}"
         return Corpus(work.job.output, work.plan, work.job.reading, source, packed, name, limits)
 
 

@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
 from tagcorpus.errors import IncompleteError
 from tagcorpus.pipelines.model_table.groups import Group, Values, values_of
-from tagcorpus.pipelines.outputs.sidecars import Instance, part_name, read_part
+from tagcorpus.pipelines.outputs.sidecars import Instance, part_of
 from tagcorpus.pipelines.sources.plan import Plan, PlannedFile
 from tagcorpus.pipelines.storage import Folder
 
@@ -47,7 +46,7 @@ class Rows:
 
 def kept(output: Folder, filter_: Instance, planned: PlannedFile, k: int) -> Rows:
     """The rows of a range of which the filter's `is_kept` is true (a row that it failed on is not kept)."""
-    table = _read(output, filter_.name, planned, k, ["row", "sub", "is_kept"])
+    table = part_of(output, planned, k, filter_, ["row", "sub", "is_kept"])
     chosen = np.asarray(pc.fill_null(table["is_kept"], False).combine_chunks().to_numpy(zero_copy_only=False))
     return Rows(table["row"].to_numpy(), table["sub"].to_numpy(), chosen, f"range {k} of {planned.file.name}")
 
@@ -55,12 +54,8 @@ def kept(output: Folder, filter_: Instance, planned: PlannedFile, k: int) -> Row
 def numbered(output: Folder, filter_: Instance, values: Values, planned: PlannedFile, k: int) -> Rows:
     """The same; `chosen` is int32 [n]: the number of each row's group among these, -1 where it is in none or not kept."""
     found = kept(output, filter_, planned, k)
-    numbers = values.numbers(_read(output, values.instance, planned, k, [values.column])[values.column])
+    numbers = values.numbers(part_of(output, planned, k, values.instance, [values.column])[values.column])
     return Rows(found.row, found.sub, np.where(found.chosen, numbers, np.int32(-1)), found.where)
-
-
-def _read(output: Folder, instance: str, planned: PlannedFile, k: int, columns: list[str]) -> pa.Table:
-    return read_part(output, part_name(instance, planned.file.name, k), columns)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from tagcorpus.pipelines.model_table.comparison import compare
 from tagcorpus.pipelines.model_table.header import check_header
 from tagcorpus.pipelines.model_table.table import FeatureTable, Finding, Severity, read_table
 from tagcorpus.pipelines.model_table.values import check_values
+from tagcorpus.pipelines.progress.printable import printable
 
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 SHOWN_PLACES = 5
@@ -177,8 +178,7 @@ def _named(findings: Sequence[Finding]) -> str:
 
 
 def _wrapped(text: str, first: str, rest: str) -> list[str]:
-    # Control characters of a file must not reach the terminal.
-    plain = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    plain = printable(text, is_line=True)
     width = max(110, len(rest) + 50)
     return textwrap.wrap(
         plain, width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False, break_long_words=False

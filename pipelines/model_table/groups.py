@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines.outputs.sidecars import part_name, read_part
+from tagcorpus.pipelines.outputs.sidecars import Instance, part_of
 from tagcorpus.pipelines.sources.plan import Plan, PlannedFile
 from tagcorpus.pipelines.storage import Folder
 
@@ -33,7 +33,7 @@ _LONGEST_NAME = 150
 class Where:
     """Rows whose `column` in the sidecar of `instance` is `value`, as text; None: rows without one."""
 
-    instance: str
+    instance: Instance
     column: str
     value: str | None
 
@@ -42,7 +42,7 @@ class Where:
 class Values:
     """The groups of one column, by number: group i is the rows whose `column` in the sidecar of `instance` is values[i]."""
 
-    instance: str
+    instance: Instance
     column: str
     values: tuple[str | None, ...]
 
@@ -55,10 +55,10 @@ class Values:
 
 def values_of(groups: Sequence[Group]) -> Values | None:
     """The column whose values these groups are, numbered in this order; None where they are not of one column."""
-    columns = {(g.where.instance, g.where.column) if g.where is not None else None for g in groups}
-    if len(columns) != 1 or (column := columns.pop()) is None:
+    wheres = [g.where for g in groups if g.where is not None]
+    if len(wheres) != len(groups) or len({(w.instance.name, w.column) for w in wheres}) != 1:
         return None
-    return Values(*column, tuple(g.where.value for g in groups if g.where is not None))
+    return Values(wheres[0].instance, wheres[0].column, tuple(w.value for w in wheres))
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def by_level(plan: Plan, level: int) -> list[Group]:
     return [Group(name, tuple(found[name])) for name in sorted(found)]
 
 
-def by_column(output: Folder, plan: Plan, instance: str, column: str, called: str = "") -> list[Group]:
+def by_column(output: Folder, plan: Plan, instance: Instance, column: str, called: str = "") -> list[Group]:
     """A group for each value that a sidecar's column has, sorted; rows without one are a group called (none). A value that
     is empty, not printable or has spaces around it is called what it is in JSON. `called`: the column, in messages.
 
@@ -108,7 +108,7 @@ def by_column(output: Folder, plan: Plan, instance: str, column: str, called: st
     values: set[str] = set()
     has_missing = False
     for planned, k in plan.ranges:
-        found = read_part(output, part_name(instance, planned.file.name, k), [column])[column]
+        found = part_of(output, planned, k, instance, [column])[column]
         values.update(pc.unique(pc.cast(found.drop_null(), pa.string())).to_pylist())
         has_missing |= found.null_count > 0
         check_number(called or column, len(values))

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from tagcorpus.errors import InputError
 from tagcorpus.pipelines.model_table.columns import RATIOS, STEMS
 from tagcorpus.pipelines.model_table.groups import Group, values_of
-from tagcorpus.pipelines.outputs.sidecars import Instance, part_name, read_part
+from tagcorpus.pipelines.outputs.sidecars import Instance, part_name, part_of
 from tagcorpus.pipelines.sources.plan import PlannedFile
 from tagcorpus.pipelines.storage import Folder
 
@@ -53,7 +53,7 @@ class RangeRows:
     def _base(self) -> tuple[npt.NDArray[np.int64], pa.Table]:
         """Keys of all rows, ascending, and the filter's columns of them."""
         role = FILTER if FILTER in self._instances else next(iter(self._instances))
-        return self._part(self._instances[role].name, ["is_kept"] if role == FILTER else [])
+        return self._part(self._instances[role], ["is_kept"] if role == FILTER else [])
 
     def fresh(self) -> RangeRows:
         """The same range, with nothing of it in memory."""
@@ -77,7 +77,7 @@ class RangeRows:
         """[n]: why a row is not kept, one that is kept included (whose reason means nothing)."""
         if FILTER not in self._instances:
             return [NO_VERDICT] * self.n
-        _, table = self._part(self._instances[FILTER].name, ["reason"])
+        _, table = self._part(self._instances[FILTER], ["reason"])
         return [reason or NO_VERDICT for reason in table["reason"].to_pylist()]
 
     def rows_of(self, groups: Sequence[Group]) -> list[Rows]:
@@ -86,11 +86,11 @@ class RangeRows:
         of_column: dict[tuple[str, str], list[int]] = {}
         for i, group in enumerate(groups):
             if group.where is not None:
-                of_column.setdefault((group.where.instance, group.where.column), []).append(i)
-        for (instance, column), at in of_column.items():
+                of_column.setdefault((group.where.instance.name, group.where.column), []).append(i)
+        for at in of_column.values():
             values = values_of([groups[i] for i in at])
             assert values is not None
-            numbers = values.numbers(self._joined(instance, [column])[0][column])
+            numbers = values.numbers(self._joined(values.instance, [values.column])[0][values.column])
             order = np.argsort(numbers, kind="stable")
             bounds = np.searchsorted(numbers[order], np.arange(len(at) + 1))
             for i, start, end in zip(at, bounds[:-1], bounds[1:], strict=True):
@@ -99,14 +99,14 @@ class RangeRows:
 
     def numbers(self, role: str, columns: Sequence[str]) -> dict[str, Floats]:
         """float64 [n] of each column; NaN where there is no finite number."""
-        table, _ = self._joined(self._instances[role].name, columns)
+        table, _ = self._joined(self._instances[role], columns)
         return {name: _floats(table[name]) for name in columns}
 
     def texts(self, role: str, columns: Sequence[str]) -> tuple[pa.Table, npt.NDArray[np.bool_]]:
         """The columns as they are, and bool [n]: which rows the sidecar has at all."""
-        return self._joined(self._instances[role].name, columns)
+        return self._joined(self._instances[role], columns)
 
-    def _joined(self, instance: str, columns: Sequence[str]) -> tuple[pa.Table, npt.NDArray[np.bool_]]:
+    def _joined(self, instance: Instance, columns: Sequence[str]) -> tuple[pa.Table, npt.NDArray[np.bool_]]:
         keys = self._base[0]
         own, table = self._part(instance, columns)
         if np.array_equal(own, keys):
@@ -115,16 +115,15 @@ class RangeRows:
         is_there = (own[np.minimum(at, len(own) - 1)] == keys) if len(own) else np.zeros(len(keys), bool)
         if int(is_there.sum()) != len(own):
             raise InputError(
-                f"range {self._k} of {self._planned.file.name}: the sidecar {instance!r} has rows that the others have not; "
+                f"range {self._k} of {self._planned.file.name}: the sidecar {instance.name!r} has rows that the others have not; "
                 "run the pipeline again, which makes what is out of date anew. If it says so again, a part is damaged: remove "
-                f"{self._output}/{part_name(instance, self._planned.file.name, self._k)} first"
+                f"{self._output}/{part_name(instance.name, self._planned.file.name, self._k)} first"
             )
         return table.take(pa.array(at, mask=~is_there)), is_there
 
-    def _part(self, instance: str, columns: Sequence[str]) -> tuple[npt.NDArray[np.int64], pa.Table]:
+    def _part(self, instance: Instance, columns: Sequence[str]) -> tuple[npt.NDArray[np.int64], pa.Table]:
         """(key of every row, these columns)."""
-        name = part_name(instance, self._planned.file.name, self._k)
-        table = read_part(self._output, name, ["row", "sub", *columns])
+        table = part_of(self._output, self._planned, self._k, instance, ["row", "sub", *columns])
         row: npt.NDArray[Any] = table["row"].to_numpy() - self._planned.ranges[self._k].first_row
         # A range has fewer rows than 2^32, and `sub` fits 31 bits.
         return (row << 31) + table["sub"].to_numpy().astype(np.int64), table.select(columns)

@@ -100,7 +100,7 @@ def _entropies(output: Folder, groups: Sequence[Group]) -> dict[str, dict[str, A
     """What is published of the groups' entropies, by id."""
     values = values_of(groups)
     if values is not None:
-        every = _json(output, entropies_name(values.instance)) or {}
+        every = _json(output, entropies_name(values.instance.name)) or {}
         found: dict[str, dict[str, Any]] = every.get("groups", {})
         return found
     each = {group.id: _json(output, entropy_name(group.id)) for group in groups}

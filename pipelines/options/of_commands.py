@@ -295,12 +295,14 @@ class Command:
     words    its name, with the name of its group before it
     options  the class of its options, whose docstring says what the command does
     calls    module:function; "" for a pipeline
+    is_data  its output is data for other programs, written as it is where standard output is no terminal
     """
 
     words: tuple[str, ...]
     options: type[Any]
     calls: str = ""
     short: str = ""
+    is_data: bool = False
 
     @property
     def pipeline(self) -> str:
@@ -333,7 +335,7 @@ COMMANDS = (
     ),
     Command(("store", "check"), StoreCheckOptions, f"{STORE}:check"),
     Command(("store", "show"), StoreShowOptions, f"{STORE}:show"),
-    Command(("store", "query"), StoreQueryOptions, f"{STORE}:query"),
+    Command(("store", "query"), StoreQueryOptions, f"{STORE}:query", is_data=True),
     Command(
         ("store", "import"),
         StoreImportOptions,

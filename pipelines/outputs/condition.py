@@ -130,7 +130,7 @@ class Condition:
     def judged(self, output: Folder, planned: PlannedFile, k: int) -> Iterator[tuple[int, str]]:
         """Row, and the reason for its removal (empty where it is kept), of every document of a range."""
         duckdb = _duckdb()
-        keys, parts = range_parts(output, planned, k, self.columns)
+        keys, parts = range_parts(output, planned, k, self.instances, self.columns)
         try:
             source = self._register(keys, parts)
             found = self._duck.execute(f"SELECT (\n{self.sql}\n) FROM {source}").fetchall()

@@ -14,22 +14,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from tagcorpus.pipelines.outputs.sidecars import part_name, read_part
-from tagcorpus.pipelines.sources.plan import Plan
+from tagcorpus.pipelines.outputs.sidecars import Instance, part_name, part_of
+from tagcorpus.pipelines.sources.plan import Plan, PlannedFile
 from tagcorpus.pipelines.storage import Folder
 
 IDS_PER_PASS = 16 << 20
 _ROWS_AT_ONCE = 1 << 16
 
 
-def count_duplicate_ids(folder: Folder, plan: Plan, instance: str, ids_per_pass: int = IDS_PER_PASS) -> int:
+def count_duplicate_ids(folder: Folder, plan: Plan, instance: Instance, ids_per_pass: int = IDS_PER_PASS) -> int:
     """Documents minus distinct ids, over all files of the plan. `instance`: one whose parts are all published."""
-    names = [part_name(instance, planned.file.name, k) for planned, k in plan.ranges]
-    total = sum(_rows(folder, name) for name in names)
+    total = sum(_rows(folder, part_name(instance.name, planned.file.name, k)) for planned, k in plan.ranges)
     passes = max(1, -(-total // ids_per_pass))
     distinct = 0
     for taken in range(passes):
-        shares = [hashes[hashes % passes == taken] for name in names for hashes in _hashes(folder, name)]
+        each = (hashes for planned, k in plan.ranges for hashes in _hashes(folder, planned, k, instance))
+        shares = [hashes[hashes % passes == taken] for hashes in each]
         if shares:
             found = np.concatenate(shares)
             found.sort()
@@ -42,7 +42,7 @@ def _rows(folder: Folder, name: str) -> int:
         return int(pq.read_metadata(file).num_rows)
 
 
-def _hashes(folder: Folder, name: str) -> Iterator[npt.NDArray[np.uint64]]:
-    for batch in read_part(folder, name, ["id"]).to_batches(_ROWS_AT_ONCE):
+def _hashes(folder: Folder, planned: PlannedFile, k: int, instance: Instance) -> Iterator[npt.NDArray[np.uint64]]:
+    for batch in part_of(folder, planned, k, instance, ["id"]).to_batches(_ROWS_AT_ONCE):
         ids = batch["id"].cast(pa.binary()).to_pylist()
         yield np.fromiter(map(xxhash.xxh3_64_intdigest, ids), np.uint64, len(ids))

@@ -6,7 +6,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -14,10 +14,9 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
 from tagcorpus.errors import InputError, TaggerError, unknown_name
-from tagcorpus.pipelines.outputs.sidecars import KEYS, Instance, part_name, read_part
+from tagcorpus.pipelines.outputs.sidecars import KEYS, Instance, key_in, keys_of, part_name, part_of, read_part
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading
-from tagcorpus.pipelines.sources.plan import PlannedFile, load_plan, plan_name
-from tagcorpus.pipelines.sources.records import DocumentFields
+from tagcorpus.pipelines.sources.plan import PlannedFile, load_plan
 from tagcorpus.pipelines.storage import Folder
 from tagcorpus.taggers._batch import DocumentBatch
 
@@ -42,9 +41,35 @@ def read(
     if not chosen:
         raise InputError(f"{output} holds no sidecars yet")
     tables: list[pa.Table] = []
+    kinds = Kinds()
     for planned in load_plan(folder):
-        tables += joined(folder, [planned], chosen, _stored_reading(folder, planned) if text else None)
+        reading = replace(planned.reading, sample=1.0) if text else None
+        tables += joined(folder, [planned], [recorded(folder, i, planned) for i in chosen], reading, kinds)
     return pads.dataset(pa.concat_tables(tables))
+
+
+class Kinds:
+    """For reading without a run, which knows no key: all parts of an instance are those of the plan, or all are older.
+
+    A mix of both is what a run leaves that replaces parts and has not come to its end, or two runs at once.
+    """
+
+    def __init__(self) -> None:
+        self._is_current: dict[str, bool] = {}
+
+    def part(
+        self, folder: Folder, planned: PlannedFile, k: int, instance: Instance, columns: Sequence[str]
+    ) -> pa.Table:
+        """As `part_of`; raises InputError for a part of the other kind than those before it."""
+        name = part_name(instance.name, planned.file.name, k)
+        table = read_part(folder, name, columns)
+        is_current = key_in(table) in keys_of(planned, k, instance)
+        if self._is_current.setdefault(instance.name, is_current) != is_current:
+            raise InputError(
+                f"parts of {instance.name!r} in {folder} are of several runs, {name} among them: run the pipeline again, "
+                "which makes those that are out of date anew"
+            )
+        return table
 
 
 def instance_folders(folder: Folder) -> list[str]:
@@ -58,14 +83,21 @@ def instance_folders(folder: Folder) -> list[str]:
 
 
 def joined(
-    folder: Folder, files: Sequence[PlannedFile], instances: Sequence[str], text_by: Reading | None = None
+    folder: Folder,
+    files: Sequence[PlannedFile],
+    instances: Sequence[Instance],
+    text_by: Reading | None = None,
+    kinds: Kinds | None = None,
 ) -> Iterator[pa.Table]:
-    """One table per range, in plan order; with `text_by`, the documents are read again that way."""
-    columns = {i: own_columns(folder, i) for i in instances}
+    """One table per range, in plan order; with `text_by`, the documents are read again that way.
+
+    Raises as `range_parts`.
+    """
+    columns = {i.name: i.tagger.columns.names for i in instances}
     seen = Counter(c for own in columns.values() for c in own)
     for planned in files:
         for k in range(len(planned.ranges)):
-            keys, parts = range_parts(folder, planned, k, columns)
+            keys, parts = range_parts(folder, planned, k, instances, columns, kinds)
             table = keys
             for instance, part in parts.items():
                 for field in part.schema:
@@ -77,19 +109,26 @@ def joined(
 
 
 def range_parts(
-    folder: Folder, planned: PlannedFile, k: int, columns: Mapping[str, Sequence[str]]
+    folder: Folder,
+    planned: PlannedFile,
+    k: int,
+    instances: Sequence[Instance],
+    columns: Mapping[str, Sequence[str]],
+    kinds: Kinds | None = None,
 ) -> tuple[pa.Table, dict[str, pa.Table]]:
-    """`input`, `row`, `sub`, `id` of one range, and of every instance these columns, row by row beside them.
+    """`input`, `row`, `sub`, `id` of one range, and of every instance these columns (by its name), row by row beside them.
 
-    Raises InputError where a part is missing or the parts do not have the same rows.
+    Raises InputError where a part is missing or the parts do not have the same rows; ReplacedError, or what `kinds` raises,
+    for one that is not the part asked for.
     """
     keys = [f.name for f in KEYS]
-    parts = {i: read_part(folder, part_name(i, planned.file.name, k), [*keys, *own]) for i, own in columns.items()}
+    read = kinds.part if kinds is not None else part_of
+    parts = {i.name: read(folder, planned, k, i, [*keys, *columns[i.name]]) for i in instances}
     first = next(iter(parts.values())).select(keys)
     if any(not p["row"].equals(first["row"]) for p in parts.values()):
-        raise InputError(f"range {k} of {planned.file.name} differs between instances {', '.join(columns)}: run again")
+        raise InputError(f"range {k} of {planned.file.name} differs between instances {', '.join(parts)}: run again")
     inputs = pa.array([planned.file.name] * first.num_rows, pa.string())
-    return first.add_column(0, "input", inputs), {i: parts[i].select(own) for i, own in columns.items()}
+    return first.add_column(0, "input", inputs), {name: part.select(columns[name]) for name, part in parts.items()}
 
 
 @dataclass(frozen=True)
@@ -118,9 +157,8 @@ def recorded(folder: Folder, instance: str, planned: PlannedFile) -> Instance:
             schema = pa.schema([f for f in stored if f.name not in {k.name for k in KEYS}])
     except (OSError, pa.ArrowException):
         schema = pa.schema([(c["name"], pa.null()) for c in told["columns"]])
-    return Instance(
-        instance, told["tagger"], Recorded(told["version"], told["parameters"], schema, tuple(told.get("needs", ())))
-    )
+    tagger = Recorded(told["version"], told["parameters"], schema, tuple(told.get("needs", ())))
+    return Instance(instance, told["tagger"], tagger, told.get("chosen", {}), is_whole_enough=True)
 
 
 def own_columns(folder: Folder, instance: str) -> list[str]:
@@ -131,13 +169,6 @@ def own_columns(folder: Folder, instance: str) -> list[str]:
 def _told(folder: Folder, instance: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(folder.read(f"attributes/{instance}/tagger.json") or b"{}")
     return found
-
-
-def _stored_reading(folder: Folder, planned: PlannedFile) -> Reading:
-    """How the plan says the file was read."""
-    settings = json.loads(folder.read(plan_name(planned.file.name)) or b"{}")["settings"]
-    fields = DocumentFields(settings["text_column"], settings["id_column"], settings["is_resps"])
-    return Reading(fields, settings["max_line_bytes"])
 
 
 def _texts(planned: PlannedFile, k: int, reading: Reading, table: pa.Table) -> pa.ChunkedArray:

@@ -59,7 +59,7 @@ def publish_result(job: Job, plan: Plan, instances: Sequence[Instance], summary:
         publish_main(job, [json.dumps(summary, indent=1).encode()])
         return
     is_csv = job.result_file.lower().endswith(".csv")
-    tables = joined(job.output, plan.files, [i.name for i in instances])
+    tables = joined(job.output, plan.files, instances)
     if is_csv:
         tables = map(_without_lists, tables)
     first = next(tables)

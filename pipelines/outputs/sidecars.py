@@ -13,13 +13,14 @@ import platform
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from tagcorpus.errors import ConfigError, InputError, speaking_of
+from tagcorpus.errors import ConfigError, InputError, ReplacedError, speaking_of
 from tagcorpus.pipelines.sources.documents import Reading
 from tagcorpus.pipelines.sources.plan import Plan, PlannedFile
 from tagcorpus.pipelines.sources.ranges import Counts
@@ -51,6 +52,10 @@ class Instance:
     def identity(self) -> dict[str, Any]:
         """What decides its output. `version` covers the code of a plug-in file too, so that parts of changed code are
         computed again; `needs` is there where the tagger reads more of a document than its text."""
+        return dict(self._identity)
+
+    @cached_property
+    def _identity(self) -> dict[str, Any]:
         found: dict[str, Any] = {"tagger": self.tagger_name, "version": self.tagger.version}
         if code := file_of(self.tagger):
             found["version"] += f", code {code.digest}"
@@ -129,6 +134,12 @@ def part_key(planned: PlannedFile, k: int, reading: Reading, identity: dict[str,
     return xxhash.xxh3_128_hexdigest(json.dumps(parts, sort_keys=True).encode())
 
 
+def keys_of(planned: PlannedFile, k: int, instance: Instance, reading: Reading | None = None) -> set[str]:
+    """The keys with which a part counts as the instance's part of a range, read as the plan says or in another way."""
+    choices = [instance.choice_in(planned.file.name), *([{}] if instance.is_whole_enough else [])]
+    return {part_key(planned, k, reading or planned.reading, instance.identity() | c) for c in choices}
+
+
 def write_part(
     output: Folder, name: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch], key: str, counts: Counts
 ) -> None:
@@ -147,22 +158,55 @@ def write_part(
     output.publish(name, sink.getvalue())
 
 
+def part_of(
+    output: Folder, planned: PlannedFile, k: int, instance: Instance, columns: Sequence[str] | None = None
+) -> pa.Table:
+    """These columns, or all, of the part that an instance has of a range, proven by its key to be just that part.
+
+    Raises InputError for a part that is not there, or is damaged, ReplacedError for one of other options or input.
+    """
+    name = part_name(instance.name, planned.file.name, k)
+    table = read_part(output, name, columns)
+    if key_in(table) not in keys_of(planned, k, instance):
+        raise replaced(output, name)
+    return table
+
+
+def key_in(table: pa.Table) -> str:
+    """The key of the part that a table was read from; empty where it has none."""
+    return str((table.schema.metadata or {}).get(b"tagcorpus.key", b"").decode())
+
+
+def replaced(output: Folder, name: str) -> ReplacedError:
+    return ReplacedError(
+        f"{output}/{name} is of another run: its key is not that of this input with these options. Let the other run end, "
+        "then run the same command again"
+    )
+
+
+def prove(output: Folder, plan: Plan, instances: Iterable[Instance]) -> None:
+    """Raise ReplacedError where a part of the plan is not, or no longer, the one that its key says."""
+    parts = [(i, planned, k) for i in instances for planned, k in plan.ranges]
+    names = [part_name(i.name, planned.file.name, k) for i, planned, k in parts]
+    for (instance, planned, k), name, stored in zip(parts, names, _stored_parts(output, names), strict=True):
+        if stored is None or stored.key not in keys_of(planned, k, instance):
+            raise replaced(output, name)
+
+
 def read_part(output: Folder, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """These columns of a published part, or all; its pages are held against their checksums.
+    """These columns of a published part, or all, whatever its key is; its pages are held against their checksums.
 
     Raises InputError for a part that is not there, or is damaged.
     """
     try:
         with output.open(name) as file:
-            return pq.read_table(
-                file,
-                columns=None if columns is None else list(columns),
-                use_threads=False,
-                page_checksum_verification=True,
+            table = pq.ParquetFile(file, page_checksum_verification=True).read(
+                columns=None if columns is None else list(columns), use_threads=False
             )
+            return table if columns is None else table.select(list(columns))
     except FileNotFoundError as error:
         raise InputError(f"{output}/{name} is missing: the run is incomplete, run it again") from error
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, KeyError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # of the file system; Arrow's own, for bytes that make no sense, have no number
         raise InputError(
@@ -179,6 +223,14 @@ def stored_part(output: Folder, name: str) -> StoredPart | None:
         return StoredPart(metadata[b"tagcorpus.key"].decode(), counts)
     except (OSError, pa.ArrowException, KeyError, ValueError, TypeError):
         return None
+
+
+def _stored_parts(output: Folder, names: Sequence[str]) -> list[StoredPart | None]:
+    """`stored_part` of each: in a store, many at a time."""
+    if output.is_local:
+        return [stored_part(output, name) for name in names]
+    with ThreadPoolExecutor(32) as pool:
+        return list(pool.map(lambda name: stored_part(output, name), names))
 
 
 @dataclass(frozen=True)
@@ -204,22 +256,17 @@ def standing(output: Folder, plan: Plan, reading: Reading, instances: Iterable[I
     published = {i.name: set(output.files(f"attributes/{i.name}")) for i in instances}
     asked: list[tuple[int, Instance, str, set[str]]] = []
     for instance in instances:
-        identity = instance.identity()
         for rank, (planned, k) in enumerate(ranges):
             name = part_name(instance.name, planned.file.name, k)
             if name in published[instance.name]:
-                choices = [instance.choice_in(planned.file.name), *([{}] if instance.is_whole_enough else [])]
-                keys = {part_key(planned, k, reading, identity | c) for c in choices}
-                asked.append((rank, instance, name, keys))
+                asked.append((rank, instance, name, keys_of(planned, k, instance, reading)))
     quarantined = set(output.files("quarantine")) if asked else set()
     done: dict[tuple[int, str], Counts] = {}
-    with ThreadPoolExecutor(1 if output.is_local else 32) as pool:
-        for (rank, instance, _, keys), stored in zip(
-            asked, pool.map(lambda a: stored_part(output, a[2]), asked), strict=True
-        ):
-            planned, k = ranges[rank]
-            if stored and stored.key in keys and _needed(planned, k, instance, stored.counts) <= quarantined:
-                done[rank, instance.name] = stored.counts
+    stored_parts = _stored_parts(output, [name for _, _, name, _ in asked])
+    for (rank, instance, _, keys), stored in zip(asked, stored_parts, strict=True):
+        planned, k = ranges[rank]
+        if stored and stored.key in keys and _needed(planned, k, instance, stored.counts) <= quarantined:
+            done[rank, instance.name] = stored.counts
     return Standing(done, len(asked) - len(done))
 
 

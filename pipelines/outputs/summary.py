@@ -24,9 +24,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tagcorpus.pipelines.outputs.earlier import parts_digest, still_true
-from tagcorpus.pipelines.outputs.sidecars import Instance, part_name, read_part
+from tagcorpus.pipelines.outputs.sidecars import Instance, part_of, prove
 from tagcorpus.pipelines.sources.documents import Reading
-from tagcorpus.pipelines.sources.plan import Plan
+from tagcorpus.pipelines.sources.plan import Plan, PlannedFile
 from tagcorpus.pipelines.sources.ranges import Counts
 from tagcorpus.pipelines.storage import Folder
 
@@ -38,6 +38,8 @@ KEPT_ROWS = 4_000_000
 
 Floats = npt.NDArray[np.float64]
 Keys = npt.NDArray[np.uint64]
+ReadPart = Callable[[Folder, PlannedFile, int, Instance, Sequence[str]], pa.Table]
+"""How a part is read: `part_of`, or as `Kinds.part` does."""
 Digits = Callable[[Floats, int, Sequence[int]], list[npt.NDArray[np.int64]]]
 
 
@@ -69,6 +71,8 @@ def summarise(
         earlier = still_true(output, f"summary/{pipeline}.json", plan, reading, value["instances"])
         if earlier:
             whole = {**value, "of_earlier_runs": list(earlier), "instances": value["instances"] | earlier}
+    # Once more, right before the summary says so: a run with other options may have replaced parts since they were read.
+    prove(output, plan, instances)
     output.publish(f"summary/{pipeline}.json", json.dumps(whole, indent=1, allow_nan=False).encode())
     output.publish(f"summary/{pipeline}.csv", _as_csv(whole["instances"]).encode())
     return value
@@ -125,21 +129,22 @@ def columns_of(parts: Parts, instance: Instance) -> dict[str, Any]:
 class Parts:
     """An instance's parts, column by column, in plan order."""
 
-    def __init__(self, output: Folder, plan: Plan, instance: Instance, kept_rows: int) -> None:
-        self.output = output
-        self.names = [part_name(instance.name, planned.file.name, k) for planned, k in plan.ranges]
+    def __init__(
+        self, output: Folder, plan: Plan, instance: Instance, kept_rows: int, read_as: ReadPart = part_of
+    ) -> None:
+        self.output, self.ranges, self.instance, self._read_as = output, plan.ranges, instance, read_as
         self._kept: list[pa.Table] | None = None
         if plan.rows <= kept_rows:
             columns = instance.tagger.columns.names
-            self._kept = [self._read(name, columns) for name in self.names]
+            self._kept = [self._read(planned, k, columns) for planned, k in self.ranges]
 
     def column(self, name: str) -> Iterator[pa.ChunkedArray]:
         if self._kept is not None:
             return (table[name] for table in self._kept)
-        return (self._read(part, [name])[name] for part in self.names)
+        return (self._read(planned, k, [name])[name] for planned, k in self.ranges)
 
-    def _read(self, part: str, columns: list[str]) -> pa.Table:
-        return read_part(self.output, part, columns)
+    def _read(self, planned: PlannedFile, k: int, columns: list[str]) -> pa.Table:
+        return self._read_as(self.output, planned, k, self.instance, columns)
 
 
 def _of_numbers(column: Callable[[], Iterable[pa.ChunkedArray]]) -> dict[str, Any]:

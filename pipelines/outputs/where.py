@@ -7,6 +7,7 @@ that was made of another state of the input, is an error that names the command 
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import json
 import re
@@ -180,7 +181,8 @@ def look_up(
 
     Raises InputError with the command to run where parts are missing, or made of other input, settings or versions.
     """
-    instances = [recorded(output, name, plan.files[0]) for name in columns]
+    every = [recorded(output, name, plan.files[0]) for name in columns]
+    instances = [dataclasses.replace(i, chosen={}, is_whole_enough=False) for i in every]  # of all documents
     there = standing(output, plan, reading, instances)
     n_ranges = len(plan.ranges)
     for instance, todo in zip(instances, _missing_ranges(there, n_ranges, instances), strict=True):

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from tagcorpus.pipelines.progress.beats import Beat
+from tagcorpus.pipelines.progress.printable import printable
 
 TICK_SECONDS = 0.25
 PLAIN_SECONDS = 10.0
@@ -40,6 +41,7 @@ class Display:
         self._tell(message, False)
 
     def _tell(self, message: str, is_quiet: bool) -> None:
+        message = printable(message)
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S")
         self.log.append(f"{stamp} {message}")
         if not is_quiet:

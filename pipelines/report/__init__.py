@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import tagcorpus
-from tagcorpus.errors import ConfigError
+from tagcorpus.errors import ConfigError, TagcorpusError
 from tagcorpus.pipelines import remote
 from tagcorpus.pipelines.model_table.provenance import provenance_name
-from tagcorpus.pipelines.outputs.reading import recorded
+from tagcorpus.pipelines.outputs.reading import Kinds, recorded
 from tagcorpus.pipelines.outputs.summary import KEPT_ROWS, Parts, columns_of
 from tagcorpus.pipelines.report.bars import Feature, features_of
 from tagcorpus.pipelines.report.documents import Excerpt, excerpts
@@ -94,7 +94,7 @@ def gather(output: str, seed: int = 0) -> Told:
     sample = shrunk(sample)
     places = {p.place for bars in sample.picked.values() for bar in bars for p in bar}
     models = _feature_table(found) or by_input(found, features, sample)
-    return Told(found, columns, features, sample, excerpts(found.folder, found.files, places), models, notes)
+    return Told(found, columns, features, sample, excerpts(found.files, places), models, notes)
 
 
 def render(told: Told) -> bytes:
@@ -127,8 +127,8 @@ def _recomputed(output: Output, instances: Sequence[str], notes: list[str]) -> d
             continue
         instance = recorded(output.folder, name, output.files[0])
         try:
-            parts = Parts(output.folder, Plan(tuple(output.files)), instance, KEPT_ROWS)
-        except OSError:
+            parts = Parts(output.folder, Plan(tuple(output.files)), instance, KEPT_ROWS, Kinds().part)
+        except (TagcorpusError, OSError):
             notes.append(f"{name} has not been computed for every range yet, and has no summary: it is left out")
             continue
         found[name] = {

@@ -7,18 +7,16 @@ digest meanwhile, so that no document of a file that has changed is shown for on
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
 from tagcorpus.errors import IncompleteError, TagcorpusError
-from tagcorpus.pipelines.outputs.reading import _stored_reading
 from tagcorpus.pipelines.report.sample import Place
 from tagcorpus.pipelines.sources import lines
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading, _stream
 from tagcorpus.pipelines.sources.plan import PlannedFile
 from tagcorpus.pipelines.sources.records import BadRecord, exact_id, parse, repair
-from tagcorpus.pipelines.storage import Folder
 
 EXCERPT_CHARS = 600
 
@@ -32,7 +30,7 @@ class Excerpt:
     problem: str = ""
 
 
-def excerpts(folder: Folder, files: Sequence[PlannedFile], places: Iterable[Place]) -> dict[Place, Excerpt]:
+def excerpts(files: Sequence[PlannedFile], places: Iterable[Place]) -> dict[Place, Excerpt]:
     """What stands at each of these places."""
     by_range: dict[tuple[int, int], list[Place]] = {}
     for place in sorted(places):
@@ -42,7 +40,7 @@ def excerpts(folder: Folder, files: Sequence[PlannedFile], places: Iterable[Plac
         texts: dict[tuple[int, int], str] = {}
         problem = "its row is not in the input any more"
         try:
-            reading = _stored_reading(folder, files[f])
+            reading = replace(files[f].reading, sample=1.0)
             at = {(p.row, p.sub) for p in wanted}
             texts = {key: text for key, text in _documents(files[f], k, reading, {p.row for p in wanted}) if key in at}
         except FileNotFoundError:

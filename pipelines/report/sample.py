@@ -20,7 +20,8 @@ import pyarrow as pa
 import xxhash
 
 from tagcorpus.errors import InputError
-from tagcorpus.pipelines.outputs.reading import range_parts
+from tagcorpus.pipelines.outputs.reading import Kinds, range_parts, recorded
+from tagcorpus.pipelines.outputs.sidecars import Instance
 from tagcorpus.pipelines.report.bars import NO_BAR, Bins, Feature
 from tagcorpus.pipelines.sources.plan import PlannedFile
 from tagcorpus.pipelines.storage import Folder
@@ -118,11 +119,16 @@ def look(
     by_instance: dict[str, list[Feature]] = {}
     for feature in features:
         by_instance.setdefault(feature.instance, []).append(feature)
+    kinds, known = Kinds(), dict[tuple[int, str], Instance]()
     for f, k in chosen:
         counted = False
         for instance, own in by_instance.items():
             try:
-                keys, parts = range_parts(folder, files[f], k, {instance: [c.column for c in own]})
+                if (f, instance) not in known:
+                    known[f, instance] = recorded(folder, instance, files[f])
+                keys, parts = range_parts(
+                    folder, files[f], k, [known[f, instance]], {instance: [c.column for c in own]}, kinds
+                )
             except (InputError, OSError, pa.ArrowException) as error:
                 found.missing.append(str(error))
                 continue

@@ -183,7 +183,8 @@ class SlurmArray(SlurmPipelineExecutor):
                 executor.run(on_done)
         except BaseException:
             if executor.workers > 1:  # those that were killed could not remove their temporary files
-                self.output.sweep({own_suffix()})
+                with contextlib.suppress(Exception):
+                    self.output.sweep({own_suffix()})
             raise
         display.say(f"array task {index}: all is published")
 

@@ -29,11 +29,12 @@ from tagcorpus.pipelines.options.of_pipelines import OPTIONS, Options, SlurmOpti
 from tagcorpus.pipelines.outputs.sidecars import Instance, Standing, standing
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.progress.heartbeat import Heartbeat
+from tagcorpus.pipelines.progress.printable import printable
 from tagcorpus.pipelines.run import Terminated, as_json, run_options
 from tagcorpus.pipelines.slurm.array import SlurmArray
 from tagcorpus.pipelines.slurm.launching import ERRORS
 from tagcorpus.pipelines.sources.inputs import InputFile
-from tagcorpus.pipelines.sources.plan import Plan
+from tagcorpus.pipelines.sources.plan import Plan, forget
 from tagcorpus.taggers._files import TaggerFile, add_files
 
 NAMED_RANGES = 10
@@ -45,7 +46,7 @@ def main(what: str, folder: str) -> int:
     try:
         return body(folder)
     except TagcorpusError as error:
-        print(f"tagcorpus: {error}", file=sys.stderr)
+        print(f"tagcorpus: {printable(error)}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
@@ -70,6 +71,7 @@ def work(folder: str) -> int:
         error = IncompleteError("Slurm ended it before its end (time limit, preemption or scancel)")
     except TagcorpusError as found:
         error = found
+        forget(array.output, [planned.file for planned in array.plan.files], error)
     value = {
         "node": platform.node(),
         "exit_code": error.exit_code if error else 0,
@@ -98,7 +100,7 @@ def finish(folder: str) -> int:
     add_files([TaggerFile(name, bytes.fromhex(source), path) for name, source, path in order["tagger_files"]], ())
     options = _options(order)
     result = run_options(order["pipeline"], options, Display(), partial(FinishJob, order["run"], files, order["logs"]))
-    print(as_json(result) if options.json else table(result))
+    print(printable(as_json(result) if options.json else table(result)))
     return result.exit_code
 
 

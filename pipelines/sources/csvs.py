@@ -20,10 +20,9 @@ from typing import Any
 
 import xxhash
 
-from tagcorpus.errors import IncompleteError
 from tagcorpus.pipelines.sources.inputs import InputFile
 from tagcorpus.pipelines.sources.lines import BOM, HEAD_BYTES, head_of
-from tagcorpus.pipelines.sources.ranges import Range
+from tagcorpus.pipelines.sources.ranges import Range, misplanned
 from tagcorpus.pipelines.sources.records import REASONS
 from tagcorpus.pipelines.sources.streams import BLOCK_BYTES, ByteStream, Damaged
 
@@ -206,7 +205,7 @@ def read(stream: ByteStream, range_: Range, max_line_bytes: int, where: str) -> 
     for record in _records(lines):
         yield CsvRecord(range_.first_row + record.row, record.offset, record.raw, record.fields, record.problem)
     if lines.position != range_.end or lines.digest.hexdigest() != range_.digest:
-        raise IncompleteError(f"{where} changed while it was being read; run the same command again to plan it anew")
+        raise misplanned(where)
 
 
 def _digest_of(names: list[str]) -> Any:

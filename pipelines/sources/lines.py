@@ -12,9 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import xxhash
 
-from tagcorpus.errors import IncompleteError
 from tagcorpus.pipelines.sources.inputs import InputFile
-from tagcorpus.pipelines.sources.ranges import Range
+from tagcorpus.pipelines.sources.ranges import Range, misplanned
 from tagcorpus.pipelines.sources.streams import BLOCK_BYTES, ByteStream, Damaged
 
 BOM = b"\xef\xbb\xbf"
@@ -141,7 +140,7 @@ def read(stream: ByteStream, range_: Range, max_line_bytes: int, where: str) -> 
             if carried > max_line_bytes:  # too long to take: counted on, but only its head is kept
                 carry = [head_of(carry)]
     if left or digest.hexdigest() != range_.digest:
-        raise IncompleteError(f"{where} changed while it was being read; run the same command again to plan it anew")
+        raise misplanned(where)
     if carried:
         yield _line(row, offset, carry, carried, b"", max_line_bytes)
 

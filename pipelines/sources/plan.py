@@ -4,20 +4,21 @@ input is unchanged. Ranges depend on the file and `shard_bytes` only, never on w
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+import pyarrow.parquet as pq
 from datatrove.pipeline.base import PipelineStep
 
-from tagcorpus.errors import ConfigError, InputError
+from tagcorpus.errors import ConfigError, InputError, TagcorpusError
+from tagcorpus.pipelines.sealed import CHECKSUM, opened, sealed
 from tagcorpus.pipelines.sources import csvs, lines, samples, tables
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading
 from tagcorpus.pipelines.sources.inputs import InputFile
 from tagcorpus.pipelines.sources.ranges import Range
-from tagcorpus.pipelines.sources.records import BadRecord
+from tagcorpus.pipelines.sources.records import BadRecord, DocumentFields
 from tagcorpus.pipelines.storage import Folder
 
 PLAN_VERSION = 2
@@ -30,11 +31,13 @@ TABLES = ("parquet", "arrow")
 
 @dataclass(frozen=True)
 class PlannedFile:
-    """`is_trial`: only a part of the file was asked for (--limit, --sample)."""
+    """`is_trial`: only a part of the file was asked for (--limit, --sample). `reading`: how its records become documents, which
+    the keys of its parts depend on."""
 
     file: InputFile
     ranges: tuple[Range, ...]
     is_trial: bool = field(default=False, compare=False)
+    reading: Reading = field(default=Reading(), compare=False)
 
     @property
     def rows(self) -> int:
@@ -124,6 +127,7 @@ def make_plan(
     ConfigError where `output` holds a plan with other `shard_bytes`, unless it `may_recut`: every part would be computed anew.
     """
     settings = _settings(reading, shard_bytes)
+    read_as = reading
     if not may_recut:
         _refuse_another_cut(output, files, shard_bytes)
     if limit is not None:
@@ -146,10 +150,11 @@ def make_plan(
         for task, indexed in zip(tasks, run_index(Index(tasks, shard_bytes, reading), len(tasks)), strict=True):
             pieces.setdefault(task.file.name, []).append(indexed)
     for file in unknown:
-        known[file.name] = planned = PlannedFile(file, _joined(pieces[file.name]), is_trial=reading.sample < 1)
+        ranges = _joined(pieces[file.name])
+        known[file.name] = planned = PlannedFile(file, ranges, is_trial=reading.sample < 1)
         if is_stored:
             _store(output, planned, identities[file.name], settings)
-    return Plan(tuple(found for f in files if (found := known[f.name]) is not None))
+    return Plan(tuple(replace(found, reading=read_as) for f in files if (found := known[f.name]) is not None))
 
 
 def check_text(plan: Plan, reading: Reading) -> None:
@@ -206,8 +211,8 @@ def _settings(reading: Reading, shard_bytes: int) -> dict[str, Any]:
 def _refuse_another_cut(output: Folder, files: Sequence[InputFile], shard_bytes: int) -> None:
     for file in files:
         try:
-            was = json.loads(output.read(plan_name(file.name)) or b"")["settings"]["shard_bytes"]
-        except (ValueError, KeyError, TypeError):
+            was = (opened(output.read(plan_name(file.name))) or {})["settings"]["shard_bytes"]
+        except (KeyError, TypeError):
             continue  # no plan, or none of this version
         if was != shard_bytes:
             raise ConfigError(
@@ -232,12 +237,66 @@ def _known(output: Folder, file: InputFile, settings: dict[str, Any]) -> Planned
     if data is None or identity is None:
         return None
     try:
-        stored = json.loads(data)
-        if stored["identity"] != identity or stored["settings"] != settings:
-            return None
-        return PlannedFile(file, tuple(Range.from_json(r) for r in stored["ranges"]), stored["is_trial"])
+        planned = _planned(data)
+        stored = opened(data) or {}
+        is_current = stored["identity"] == identity and stored["settings"] == settings
     except (ValueError, KeyError, TypeError):
-        return None  # not a plan of this version: made anew
+        return None  # damaged, or not a plan of this version: made anew
+    is_same = replace(planned.file, path=file.path) == file  # it may be reached by another path
+    if not is_current or not is_same or (CHECKSUM not in stored and not _fills_table(planned)):
+        return None
+    return replace(planned, file=file)
+
+
+def _planned(data: bytes | None) -> PlannedFile:
+    """A stored plan. Raises ValueError, KeyError or TypeError for one that is damaged or of another version.
+
+    A plan without a checksum, of an earlier version, must fit together and, where the plan alone can say, fill its file.
+    """
+    value = opened(data)
+    if value is None:
+        raise ValueError("not as it was written")
+    file = InputFile(value["input"], value["path"], value["format"], value["compression"])
+    ranges = tuple(Range.from_json(r) for r in value["ranges"])
+    if CHECKSUM not in value and not _is_consistent(file, ranges, value["identity"]):
+        raise ValueError("ranges that do not follow one another")
+    return PlannedFile(file, ranges, value["is_trial"], _stored_reading(value["settings"]))
+
+
+def _stored_reading(settings: dict[str, Any]) -> Reading:
+    fields = DocumentFields(settings["text_column"], settings["id_column"], settings["is_resps"])
+    return Reading(fields, settings["max_line_bytes"], settings.get("sample", 1.0), settings.get("seed", 0))
+
+
+def _is_consistent(file: InputFile, ranges: Sequence[Range], identity: dict[str, Any] | None) -> bool:
+    """Whether the ranges follow one another from the first row on, up to the end of a file of lines."""
+    row, position = 0, ranges[0].start if ranges and file.format == "csv" else 0
+    for r in ranges:
+        if (r.first_row, r.start) != (row, position) or not 0 <= r.rows <= r.end - r.start:
+            return False
+        if file.format in TABLES and r.rows != r.end - r.start:
+            return False
+        if not all(r.first_row <= a < b <= r.first_row + r.rows for a, b in r.skipped):
+            return False
+        row, position = row + r.rows, r.end
+    is_known = identity is not None and file.format in ("jsonl", "csv") and not file.compression
+    return not is_known or any(r.broken for r in ranges) or position == (identity or {})["size"]
+
+
+def _fills_table(planned: PlannedFile) -> bool:
+    """Whether a plan without a checksum has all rows that a Parquet file says it has; True for other formats."""
+    if planned.file.format != "parquet" or any(r.broken for r in planned.ranges):
+        return True
+    with planned.file.open() as source:
+        n_rows: int = pq.read_metadata(source).num_rows
+    return n_rows == planned.rows
+
+
+def forget(output: Folder, files: Iterable[InputFile], error: TagcorpusError) -> None:
+    """Remove the plan of the input that an error names as misplanned, so that the same command makes it anew."""
+    for file in files:
+        if error.misplanned and error.misplanned in (file.name, file.path):
+            output.remove(plan_name(file.name))
 
 
 def _store(output: Folder, planned: PlannedFile, identity: dict[str, Any] | None, settings: dict[str, Any]) -> None:
@@ -251,7 +310,7 @@ def _store(output: Folder, planned: PlannedFile, identity: dict[str, Any] | None
         "is_trial": planned.is_trial,
         "ranges": [r.to_json() for r in planned.ranges],
     }
-    output.publish(plan_name(planned.file.name), json.dumps(value, indent=1).encode())
+    output.publish(plan_name(planned.file.name), sealed(value))
 
 
 def load_plan(output: Folder, *, skip_damaged: bool = False) -> list[PlannedFile]:
@@ -263,10 +322,7 @@ def load_plan(output: Folder, *, skip_damaged: bool = False) -> list[PlannedFile
     found = []
     for name in names:
         try:
-            value = json.loads(output.read(name) or b"{}")
-            file = InputFile(value["input"], value["path"], value["format"], value["compression"])
-            ranges = tuple(Range.from_json(r) for r in value["ranges"])
-            found.append(PlannedFile(file, ranges, value["is_trial"]))
+            found.append(_planned(output.read(name)))
         except (ValueError, KeyError, TypeError) as error:
             if not skip_damaged:
                 raise InputError(
@@ -306,6 +362,6 @@ def _limited(
         if left <= 0:
             return
         indexed = run_index(Index([IndexTask(file, max_rows=left)], shard_bytes, reading), 1)
-        planned = PlannedFile(file, _joined(indexed), is_trial=True)
+        planned = PlannedFile(file, _joined(indexed), is_trial=True, reading=reading)
         left -= planned.rows
         yield planned

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from tagcorpus.errors import LostRowsError
+from tagcorpus.errors import IncompleteError, LostRowsError
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,13 @@ class Range:
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
+
+
+def misplanned(path: str) -> IncompleteError:
+    """The error of a reader whose bytes are not those of the plan: the file changes, or the plan is wrong."""
+    error = IncompleteError(f"{path} changed while it was being read; run the same command again to plan it anew")
+    error.misplanned = path
+    return error
 
 
 @dataclass
@@ -78,10 +85,12 @@ class Counts:
         )
         accounted = self.read + self.blank + lines + self.filter_duplicates + self.unsampled + self.unreadable
         if not planned_rows == self.lines + self.unreadable == accounted:
-            raise LostRowsError(
+            error = LostRowsError(
                 f"{where}: {planned_rows} rows are planned, {self.lines} were read and {accounted} are accounted for; "
                 "nothing of this range was published. Did the file change during the run? Run the same command again"
             )
+            error.misplanned = where.partition(" of ")[2]
+            raise error
         if published != self.documents:
             raise LostRowsError(f"{where}: {self.documents} documents were read, {published} would have been published")
 

@@ -1,0 +1,39 @@
+"""JSON files that later runs rely on, with a checksum of their text as the last entry.
+
+A file that was altered or cut short is then as good as none, even where what is left of it is still JSON. Files of versions
+before the checksum have none: whoever reads one checks what it can of the content.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import xxhash
+
+CHECKSUM = "checksum"
+_END = re.compile(rb',\n "checksum": "([0-9a-f]{32})"\n\}\Z')
+
+
+def sealed(value: dict[str, Any], *, allow_nan: bool = True) -> bytes:
+    """The object (with at least one entry) as JSON text that ends with its checksum."""
+    body = json.dumps(value, indent=1, allow_nan=allow_nan).encode()[: -len("\n}")]
+    return body + b',\n "%s": "%s"\n}' % (CHECKSUM.encode(), xxhash.xxh3_128_hexdigest(body).encode())
+
+
+def opened(data: bytes | None) -> dict[str, Any] | None:
+    """The object of a file; None where there is none, or none that is whole. With CHECKSUM among its entries it is proven
+    to be what was written."""
+    try:
+        value = json.loads(data or b"null")
+    except ValueError:
+        return None
+    if not isinstance(value, dict):
+        return None
+    return value if CHECKSUM not in value or _is_proven(data or b"") else None
+
+
+def _is_proven(data: bytes) -> bool:
+    end = _END.search(data, max(len(data) - 64, 0))
+    return end is not None and xxhash.xxh3_128_hexdigest(data[: end.start()]).encode() == end[1]
