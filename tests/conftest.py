@@ -8,15 +8,12 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import profiles
 import pytest
-from hypothesis import settings
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
-# Examples of each property: few in the default run, more with HYPOTHESIS_PROFILE=ci. The same ones in every run.
-for profile, examples in {"dev": 20, "ci": 100}.items():
-    settings.register_profile(profile, max_examples=examples, derandomize=True, database=None, deadline=None)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+profiles.load()
 
 # Where the tests are started in the background, SIGINT may be ignored, and the programs that they start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
