@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import math
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from plugins import SCRIPT, Ended
+from plugins import Ended
 from profiles import more
+from slurm_commands import invoke
 
 from tagcorpus.errors import InputError
 from tagcorpus.pipelines.model_table.check import report
@@ -383,9 +383,9 @@ def test_against_no_table(draft: Draft, tmp_path: Path) -> None:
 
 
 def command(*arguments: str) -> Ended:
-    done = subprocess.run([SCRIPT, "check-features", *arguments], capture_output=True, text=True, check=False)
-    assert "Traceback" not in done.stderr, done.stderr
-    return Ended(done.returncode, done.stdout, done.stderr)
+    done = invoke("check-features", *arguments)
+    assert "Traceback" not in done.err, done.err
+    return done
 
 
 def test_the_command(draft: Draft, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import signal
 import subprocess
 import sysconfig
@@ -19,9 +18,11 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from click.testing import CliRunner
 from stub_llm import HANG, NEGATIVE, Call, Reply, StubLLM, answer, failure, rules
 
 import tagcorpus
+from tagcorpus.cli import main
 from tagcorpus.errors import BudgetError, ConfigError, LLMError, TaggerError
 from tagcorpus.pipelines import TagDocuments
 from tagcorpus.pipelines.domain import percentages
@@ -50,13 +51,12 @@ def domain(stub: StubLLM, path: Path, output: Path, cache: Path | str = "none", 
     return result
 
 
-def shell(
-    *arguments: object, environment: dict[str, str] | None = None, **how: Any
-) -> subprocess.CompletedProcess[str]:
-    command = [str(COMMAND), "run", "domain", *map(str, arguments)]
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, env={**os.environ, **(environment or {})}, **how
-    )
+def shell(*arguments: object, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """The command line in this process, with an empty standard input."""
+    command = ["run", "domain", *map(str, arguments)]
+    done = CliRunner(env=environment).invoke(main, command)
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return subprocess.CompletedProcess(command, done.exit_code, done.stdout, done.stderr)
 
 
 def predicted(path: Path) -> list[dict[str, str]]:
@@ -665,13 +665,12 @@ def test_the_embedded_model_takes_no_options_of_an_llm(
 
 def test_the_embedded_model_takes_the_printed_configuration(tmp_path: Path) -> None:
     path, config = write(tmp_path / "a.jsonl", [text(0)]), tmp_path / "config.yaml"
-    printed = subprocess.run([COMMAND, "config", "domain"], capture_output=True, check=True)
-    config.write_bytes(printed.stdout)
+    config.write_bytes(CliRunner().invoke(main, ["config", "domain"]).stdout_bytes)
     assert shell("-i", path, "-o", tmp_path / "out", "--config", config).returncode == 0
 
 
 def test_a_missing_key_is_noticed_before_anything_is_read(tmp_path: Path) -> None:
-    done = shell("-i", "-", "-o", tmp_path / "out", "--backend", "openai", stdin=subprocess.DEVNULL)
+    done = shell("-i", "-", "-o", tmp_path / "out", "--backend", "openai")
     assert done.returncode == 2
     assert "OPENAI_API_KEY is not set" in done.stderr
     assert not (tmp_path / "out").exists()

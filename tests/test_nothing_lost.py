@@ -78,7 +78,7 @@ def ledger(output: Path) -> dict[str, object]:
 def test_one_bad_byte_costs_one_row(corpus: Corpus) -> None:
     bad = b'{"text": "caf\xe9 au lait, ' + b"x" * 300 + b'"}'
     corpus.write("a.jsonl", ["one", bad, "three", "four", "five"])
-    result = corpus.run("--json")
+    result = corpus.invoke("--json")
     assert result.code == 0
     assert result.json()["counts"]["documents"] == 4
     assert values(corpus.out, "marks", "a.jsonl", "row") == [0, 2, 3, 4]
@@ -98,7 +98,7 @@ def test_truncated_zst_keeps_what_came_before(corpus: Corpus) -> None:
     packed = zstandard.compress(whole)
     (corpus.root / "data/b.jsonl.zst").write_bytes(packed[: len(packed) * 2 // 3])
     corpus.shard_bytes = 60_000
-    result = corpus.run()
+    result = corpus.invoke()
     assert result.code == 1
     assert "broken input: b.jsonl.zst" in result.err
     rows = values(corpus.out, "marks", "b.jsonl.zst", "row")
@@ -109,7 +109,7 @@ def test_truncated_zst_keeps_what_came_before(corpus: Corpus) -> None:
     (entry,) = quarantined(corpus.out)
     assert (entry["reason"], entry["row"]) == ("broken_file", len(rows))
     before, parts = tree(corpus.out), stamps(corpus.out, "marks")
-    again = corpus.run(workers=2)
+    again = corpus.invoke(workers=2)
     assert again.code == 1
     assert (tree(corpus.out), stamps(corpus.out, "marks")) == (before, parts)
 
@@ -345,7 +345,7 @@ def test_full_disk(corpus: Corpus, small_disk: Path, workers: int) -> None:
 def test_output_that_cannot_be_written(corpus: Corpus) -> None:
     corpus.write("a.jsonl", ["one"])
     corpus.out.write_text("a file")
-    result = corpus.run()
+    result = corpus.invoke()
     assert result.code == 2
     assert f"{corpus.out} is a file that is there already" in result.err
     assert corpus.out.read_text() == "a file"
@@ -358,7 +358,7 @@ def test_read_only_output(corpus: Corpus) -> None:
     corpus.out.mkdir()
     mount(corpus.out, "size=1m,ro")
     try:
-        result = corpus.run()
+        result = corpus.invoke()
     finally:
         subprocess.run(["umount", corpus.out], check=True)
     assert result.code == 1
