@@ -367,6 +367,7 @@ def test_what_decides_the_output() -> None:
     assert Code().fingerprint() != Code(column="x").fingerprint()
 
 
+@pytest.mark.e2e
 def test_without_the_extra() -> None:
     code = (
         "import importlib.metadata as m, sys\n"

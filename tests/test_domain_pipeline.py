@@ -304,6 +304,7 @@ def test_nothing_is_asked_twice(tmp_path: Path) -> None:
         assert len(stub.calls) == 12 * STAGES
 
 
+@pytest.mark.e2e
 def test_kill_9_pays_for_nothing_twice(tmp_path: Path) -> None:
     n, concurrency = 40, 8
     path, cache = write(tmp_path / "a.jsonl", [text(i) for i in range(n)]), tmp_path / "cache"
@@ -476,6 +477,7 @@ def test_a_permanent_failure_is_an_error_of_its_row(tmp_path: Path) -> None:
     assert [r["prediction"] for r in predicted(tmp_path / "out/predicted_domains.csv")] == ["code"] * 3
 
 
+@pytest.mark.e2e
 def test_a_server_that_dies_and_comes_back(tmp_path: Path) -> None:
     n, concurrency = 30, 4
     path, cache = write(tmp_path / "a.jsonl", [text(i) for i in range(n)]), tmp_path / "cache"
@@ -503,6 +505,7 @@ def test_a_server_that_dies_and_comes_back(tmp_path: Path) -> None:
     assert len(predicted(tmp_path / "out/predicted_domains.csv")) == n
 
 
+@pytest.mark.e2e
 def test_ctrl_c_during_hanging_calls(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", [text(i) for i in range(20)])
     arrived = threading.Event()

@@ -195,6 +195,7 @@ def test_what_is_missing_is_made_again(done: Path, tmp_path: Path, what: str) ->
     assert published(output) == wanted
 
 
+@pytest.mark.e2e
 def test_killed_on_the_way(done: Path, corpus: Corpus) -> None:
     """All processes at once; the same command then gives the same bytes. (What a kill at other places leaves is like what
     the test above takes away.)"""

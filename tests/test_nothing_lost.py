@@ -127,6 +127,7 @@ KILLS = (
 )
 
 
+@pytest.mark.e2e
 def test_killed_anywhere_and_resumed_gives_the_same_bytes(corpus: Corpus) -> None:
     """14 kills at seeded points, either of the launcher alone or of the whole process group."""
     corpus.taggers = "marks,length"
@@ -154,6 +155,7 @@ def test_killed_anywhere_and_resumed_gives_the_same_bytes(corpus: Corpus) -> Non
         assert tree(output, *ROOMS, "plan") == undisturbed
 
 
+@pytest.mark.e2e
 def test_killed_worker_is_replaced(corpus: Corpus) -> None:
     corpus.write("a.jsonl", [f"{i} " + "x" * 90 + ("!die!" if i == 45 else "") for i in range(90)])
     deaths = corpus.root / "deaths"
@@ -169,6 +171,7 @@ def test_killed_worker_is_replaced(corpus: Corpus) -> None:
     assert tree(output) == undisturbed
 
 
+@pytest.mark.e2e
 def test_range_that_kills_three_workers_fails_the_run(corpus: Corpus) -> None:
     corpus.write("a.jsonl", [f"{i} " + "x" * 90 + ("!die!" if i == 45 else "") for i in range(90)])
     deaths = corpus.root / "deaths"
@@ -257,6 +260,7 @@ def test_other_taggers_versions_and_parameters(corpus: Corpus, monkeypatch: pyte
     assert values(corpus.out, "tail", "a.jsonl", "mark")[:2] == ["0z", "1z"]
 
 
+@pytest.mark.e2e
 def test_two_runs_at_once_do_no_harm(corpus: Corpus) -> None:
     corpus.taggers = "marks,length"
     varied(corpus)

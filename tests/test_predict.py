@@ -375,6 +375,7 @@ def test_published_option_names_and_the_files(tmp_path: Path) -> None:
     assert json.loads(as_json.stdout) == told == json.loads((tmp_path / "alone.json").read_text())
 
 
+@pytest.mark.e2e
 def test_the_same_command_gives_the_same_bytes(tmp_path: Path) -> None:
     request = Request(
         str(EXAMPLE),

@@ -143,6 +143,7 @@ def waiting(corpus: Corpus, workers: int) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("workers", [1, 2])
 def test_running_then_killed_then_resumed(corpus: Corpus, workers: int) -> None:
     process = waiting(corpus, workers)
@@ -212,6 +213,7 @@ def _waits_for_last(found: dict[str, Any]) -> bool:
     return bool(ranges[-1].get("last_row") == 60)
 
 
+@pytest.mark.e2e
 def test_a_run_that_ends_takes_its_heartbeat_with_it(corpus: Corpus) -> None:
     process = waiting(corpus, 1)
     while not status(str(corpus.out))["running"][0]["progress"]:

@@ -91,6 +91,7 @@ def test_on_ray(source: Path, file: Path) -> None:
     assert marks(source, file.stem) == [2, 1, 0] * 60
 
 
+@pytest.mark.e2e
 def test_on_slurm(tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was launched is what is computed and finished, though the file is changed meanwhile, and gone then."""
     slurm = pretend(tmp_path, monkeypatch)
@@ -107,6 +108,7 @@ def test_on_slurm(tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -
     assert found == [2, 1, 0] * 60
 
 
+@pytest.mark.e2e
 def test_changed_code_is_computed_again_and_told(source: Path, file: Path) -> None:
     assert command(source, file, "-t", file.stem, "-w", "1").returncode == 0
     again = command(source, file, "-t", file.stem, "-w", "1")
