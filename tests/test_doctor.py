@@ -290,6 +290,7 @@ def url_of(server: ThreadingHTTPServer) -> str:
     return f"http://127.0.0.1:{server.server_address[1]}/v1"
 
 
+@pytest.mark.e2e
 def test_endpoint_that_answers(server: ThreadingHTTPServer) -> None:
     result = doctor("--json", OPENAI_BASE_URL=url_of(server), OPENAI_API_KEY=KEY)
     assert result.code == 0

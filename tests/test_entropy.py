@@ -25,6 +25,8 @@ from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.storage import Folder
 from tagcorpus.taggers._tokenizer import load
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 TEXTS = [
     "The committee met on Tuesday, and the committee met again on Friday.",
     "",
@@ -297,7 +299,7 @@ def stopped(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[bool
 
 
 @pytest.fixture(scope="module")
-def sound(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def sound(undrawn: None, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:  # noqa: ARG001
     output = tmp_path_factory.mktemp("sound")
     run(corpus, output, **IN_PIECES)
     return parts(output)
