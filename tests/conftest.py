@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+import profiles
 import pytest
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+profiles.load()
 
 # Where the tests are started in the background, SIGINT may be ignored, and the programs that they start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -59,3 +63,15 @@ def own_caches(caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(caches))
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="module")
+def undrawn() -> Iterator[None]:
+    """Entropy runs write what they would draw instead of the figure: drawing takes most of a small run's seconds."""
+
+    def write(summary: dict[str, Any], sink: IO[bytes], kind: str) -> None:
+        sink.write(json.dumps([kind, summary], sort_keys=True).encode())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tagcorpus.pipelines.counting.figure.draw", write)
+        yield

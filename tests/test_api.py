@@ -288,7 +288,7 @@ def test_work_needs_a_result_file(two_files: Path, tmp_path: Path) -> None:
         tag_files(two_files, tmp_path / "out", work=tmp_path / "work")
 
 
-@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+@pytest.mark.parametrize("pack", [bytes, pytest.param(gzip.compress, marks=pytest.mark.e2e)])
 def test_standard_input(tmp_path: Path, pack: Any) -> None:
     data = write(tmp_path / "a.jsonl", texts(9)).read_bytes()
     command = [COMMAND, "run", "tag", "-i", "-", "--taggers", "length"]

@@ -6,15 +6,16 @@ import csv
 import io
 import json
 import math
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from plugins import SCRIPT, Ended
+from plugins import Ended
+from profiles import more
+from slurm_commands import invoke
 
 from tagcorpus.errors import InputError
 from tagcorpus.pipelines.model_table.check import report
@@ -258,7 +259,6 @@ def test_rounding_is_no_defect(draft: Draft, tmp_path: Path) -> None:
 def test_shares_of_any_counts_add_up(draft: Draft, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("shares")
 
-    @settings(max_examples=40, derandomize=True, deadline=None)
     @given(st.lists(st.integers(0, 5000), min_size=6, max_size=6).filter(any), st.sampled_from([None, 1, 2, 4]))
     def holds(counts: list[int], places: int | None) -> None:
         shares = [100 * c / sum(counts) for c in counts]
@@ -294,7 +294,7 @@ def test_any_bytes_get_an_answer(tmp_path_factory: pytest.TempPathFactory) -> No
         ["id", "ttr_mean", "char_len_std", ",", "\n", "\r", '"', "1", "-1", "nan", " ", "\x1b", "é"]
     )
 
-    @settings(max_examples=150, derandomize=True, deadline=None)
+    @more(2)
     @given(st.lists(pieces, max_size=30).map("".join))
     def holds(text: str) -> None:
         path.write_text(text, encoding="utf-8", newline="")
@@ -311,7 +311,6 @@ def test_lines_of_bad_rows_count_line_breaks_in_cells(tmp_path: Path) -> None:
     assert found(str(path))["ragged_rows"]["where"] == ["line 4: 3 cells, id 'c'"]
 
 
-@settings(max_examples=100, derandomize=True, deadline=None)
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_every_float_is_a_number(value: float) -> None:
     assert number(repr(value)) == value
@@ -384,9 +383,9 @@ def test_against_no_table(draft: Draft, tmp_path: Path) -> None:
 
 
 def command(*arguments: str) -> Ended:
-    done = subprocess.run([SCRIPT, "check-features", *arguments], capture_output=True, text=True, check=False)
-    assert "Traceback" not in done.stderr, done.stderr
-    return Ended(done.returncode, done.stdout, done.stderr)
+    done = invoke("check-features", *arguments)
+    assert "Traceback" not in done.err, done.err
+    return done
 
 
 def test_the_command(draft: Draft, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tree_sitter
 from code_snippets import LICENCE, NO_LANGUAGE_OF_OURS, PROSE, SNIPPETS
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import naive
@@ -144,7 +144,6 @@ def test_the_walk_against_its_twin(language: str, text: str) -> None:
     check_walk(f"ü {text} é(", language)
 
 
-@settings(max_examples=60, derandomize=True, deadline=None)
 @given(st.text("ab =(){}[];:,.+\n\"'#é$@", max_size=60), st.sampled_from(sorted(LANGUAGES)))
 def test_the_walk_on_anything(text: str, language: str) -> None:
     check_walk(text, language)
@@ -190,7 +189,6 @@ def test_broken_code_has_a_tree_and_says_so() -> None:
 
 
 @given(st.lists(st.integers(-1000, 1000), min_size=1, max_size=30), st.sampled_from([0, 50, 90, 100]))
-@settings(derandomize=True, max_examples=50)
 def test_percentile_is_numpys(values: list[int], p: float) -> None:
     assert percentile(sorted(values), p) == pytest.approx(np.percentile(values, p))
 
@@ -369,6 +367,7 @@ def test_what_decides_the_output() -> None:
     assert Code().fingerprint() != Code(column="x").fingerprint()
 
 
+@pytest.mark.e2e
 def test_without_the_extra() -> None:
     code = (
         "import importlib.metadata as m, sys\n"

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from profiles import more
 
 from tagcorpus.errors import IncompleteError
 from tagcorpus.pipelines.sources import csvs
@@ -62,7 +63,7 @@ def encoded(rows: list[list[str]], end: str = "\n", quoting: Any = csv.QUOTE_MIN
 cells = st.text(st.sampled_from('ab,"\n\ré 😀;\t'), max_size=8)
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@more(2)
 @given(
     st.lists(st.tuples(cells, cells), max_size=12),
     st.sampled_from(["\n", "\r\n"]),
@@ -85,7 +86,7 @@ def test_a_table_reads_as_python_reads_it(
     assert all(r.rows > 0 for r in ranges) or not rows
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@more(2)
 @given(st.text(st.sampled_from('ab,"\n\r\0'), max_size=60), st.integers(7, 40), st.sampled_from([20, LIMIT]))
 def test_any_bytes_are_accounted_for_the_same_way_in_all_ranges(
     folder: Path, body: str, shard_bytes: int, limit: int

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import subprocess
 import sysconfig
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 from datatrove.data import Document
 from datatrove.pipeline.filters import C4ParagraphFilter, FineWebQualityFilter, RegexFilter
+from slurm_commands import invoke
 
 import tagcorpus
 from tagcorpus.errors import ConfigError, TaggerError
@@ -174,12 +174,12 @@ def test_run_filter_keeps_what_it_keeps(tmp_path: Path, own: str) -> None:
     texts = ["ab", "abc", "boom", "abcd"]
     path = tmp_path / "a.jsonl"
     path.write_text("".join(json.dumps({"id": f"d{i}", "text": t}) + "\n" for i, t in enumerate(texts)))
-    command = [COMMAND, "run", "filter", "-i", str(path), "-o", str(tmp_path / "out"), "-w", "1", "--json"]
+    command = ["run", "filter", "-i", str(path), "-o", str(tmp_path / "out"), "-w", "1", "--json"]
     command += ["--keep", "datatrove_filter.is_kept", "--set", f"datatrove_filter.filter={own}:Even"]
     command += ["--set", "datatrove_filter.arguments={says: odd}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    filtered = json.loads(done.stdout)["summary"]["filtered"]
+    done = invoke(*command)
+    assert done.code == 0, done.err
+    filtered = done.json()["summary"]["filtered"]
     assert filtered["kept"] == 2
     assert filtered["removed"] == {"odd": 1, "tagger_failed": 1}
     removed = (tmp_path / "out/filtered/removed_a.jsonl").read_text().splitlines()

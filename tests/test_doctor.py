@@ -79,6 +79,7 @@ def test_nothing_heavy_is_imported_to_begin_with() -> None:
     assert not set(json.loads(out)) & {"pyarrow", "numpy", "numba", "datatrove", "packaging", "openai", "click", "yaml"}
 
 
+@pytest.mark.e2e
 def test_package_that_cannot_be_imported(tmp_path: Path) -> None:
     (tmp_path / "pyarrow.py").write_text("raise ImportError('broken on purpose')")
     result = doctor("--json", path=tmp_path)
@@ -92,6 +93,7 @@ def test_package_that_cannot_be_imported(tmp_path: Path) -> None:
     assert found["numpy"]["state"] == found["LLM answer cache"]["state"] == "ok"
 
 
+@pytest.mark.e2e
 def test_package_that_ends_the_interpreter(tmp_path: Path) -> None:
     (tmp_path / "numba.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
     result = doctor("--json", path=tmp_path)
@@ -114,6 +116,7 @@ def test_every_import_is_tried_whatever_the_others_do(tmp_path: Path, monkeypatc
     }
 
 
+@pytest.mark.e2e
 def test_versions_cannot_be_compared(tmp_path: Path) -> None:
     (tmp_path / "packaging.py").write_text("raise RuntimeError('gone')")
     result = doctor("--json", path=tmp_path)
@@ -152,6 +155,7 @@ def test_rival_fasttext(faults: dict[str, dict[str, str]]) -> None:
     assert "pip uninstall -y fasttext_wheel && " in rival["fix"]
 
 
+@pytest.mark.e2e
 def test_extras_come_from_the_metadata_and_matter_when_named(tmp_path: Path) -> None:
     lines = (
         "Requires-Python: >=3.11",
@@ -286,6 +290,7 @@ def url_of(server: ThreadingHTTPServer) -> str:
     return f"http://127.0.0.1:{server.server_address[1]}/v1"
 
 
+@pytest.mark.e2e
 def test_endpoint_that_answers(server: ThreadingHTTPServer) -> None:
     result = doctor("--json", OPENAI_BASE_URL=url_of(server), OPENAI_API_KEY=KEY)
     assert result.code == 0
@@ -294,6 +299,7 @@ def test_endpoint_that_answers(server: ThreadingHTTPServer) -> None:
     assert KEY not in result.out + result.err
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize(("code", "state"), [(401, "broken"), (404, "warning"), (429, "broken"), (500, "broken")])
 def test_endpoint_that_refuses(
     server: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch, code: int, state: str
@@ -307,6 +313,7 @@ def test_endpoint_that_refuses(
     assert key not in repr(found)
 
 
+@pytest.mark.e2e
 def test_endpoint_that_is_not_there(server: ThreadingHTTPServer) -> None:
     url = url_of(server)
     server.socket.close()
@@ -314,6 +321,7 @@ def test_endpoint_that_is_not_there(server: ThreadingHTTPServer) -> None:
     assert (found.state, found.found) == ("broken", f"{url} cannot be reached (ConnectionRefusedError)")
 
 
+@pytest.mark.e2e
 def test_offline_asks_nobody(server: ThreadingHTTPServer) -> None:
     asked = ("--offline", "--base-url", url_of(server), "--ray-address", "127.0.0.1:1", "--output", "s3://bucket/x")
     result = doctor("--json", *asked)
@@ -362,6 +370,7 @@ finally:
 """
 
 
+@pytest.mark.e2e
 def test_ray_cluster_of_two_nodes(tmp_path: Path) -> None:
     """In a process of its own: Ray keeps the environment of its first import, which other tests set for themselves."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}

@@ -15,8 +15,9 @@ from typing import Any
 import orjson
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from profiles import more
 
 from naive import read_jsonl
 from tagcorpus.errors import LostRowsError
@@ -101,7 +102,7 @@ one_line = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@more(2)
 @given(
     st.lists(one_line, max_size=12),
     st.sampled_from([b"", b"\n"]),
@@ -274,7 +275,6 @@ def test_samples_without_an_id_or_with_a_text_are_not_compared(tmp_path: Path) -
     assert read(file, index_samples(file, 1 << 20, told), told)[2].filter_duplicates == 1
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     st.lists(st.tuples(st.integers(0, 2), st.sampled_from("ab"), st.sampled_from(["x", "y", "z"])), min_size=1),
     st.integers(16, 400),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tagcorpus.errors import TaggerError
@@ -167,7 +167,6 @@ def test_no_text_no_answer() -> None:
     assert domain.classify([]) == []
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.lists(st.text(max_size=200), min_size=1, max_size=4))
 def test_any_text_gets_a_label_and_a_probability(texts: list[str]) -> None:
     answers = domain.classify(texts)

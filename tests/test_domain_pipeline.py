@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import signal
 import subprocess
 import sysconfig
@@ -19,9 +18,11 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from click.testing import CliRunner
 from stub_llm import HANG, NEGATIVE, Call, Reply, StubLLM, answer, failure, rules
 
 import tagcorpus
+from tagcorpus.cli import main
 from tagcorpus.errors import BudgetError, ConfigError, LLMError, TaggerError
 from tagcorpus.pipelines import TagDocuments
 from tagcorpus.pipelines.domain import percentages
@@ -50,13 +51,12 @@ def domain(stub: StubLLM, path: Path, output: Path, cache: Path | str = "none", 
     return result
 
 
-def shell(
-    *arguments: object, environment: dict[str, str] | None = None, **how: Any
-) -> subprocess.CompletedProcess[str]:
-    command = [str(COMMAND), "run", "domain", *map(str, arguments)]
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, env={**os.environ, **(environment or {})}, **how
-    )
+def shell(*arguments: object, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """The command line in this process, with an empty standard input."""
+    command = ["run", "domain", *map(str, arguments)]
+    done = CliRunner(env=environment).invoke(main, command)
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return subprocess.CompletedProcess(command, done.exit_code, done.stdout, done.stderr)
 
 
 def predicted(path: Path) -> list[dict[str, str]]:
@@ -304,6 +304,7 @@ def test_nothing_is_asked_twice(tmp_path: Path) -> None:
         assert len(stub.calls) == 12 * STAGES
 
 
+@pytest.mark.e2e
 def test_kill_9_pays_for_nothing_twice(tmp_path: Path) -> None:
     n, concurrency = 40, 8
     path, cache = write(tmp_path / "a.jsonl", [text(i) for i in range(n)]), tmp_path / "cache"
@@ -476,6 +477,7 @@ def test_a_permanent_failure_is_an_error_of_its_row(tmp_path: Path) -> None:
     assert [r["prediction"] for r in predicted(tmp_path / "out/predicted_domains.csv")] == ["code"] * 3
 
 
+@pytest.mark.e2e
 def test_a_server_that_dies_and_comes_back(tmp_path: Path) -> None:
     n, concurrency = 30, 4
     path, cache = write(tmp_path / "a.jsonl", [text(i) for i in range(n)]), tmp_path / "cache"
@@ -503,6 +505,7 @@ def test_a_server_that_dies_and_comes_back(tmp_path: Path) -> None:
     assert len(predicted(tmp_path / "out/predicted_domains.csv")) == n
 
 
+@pytest.mark.e2e
 def test_ctrl_c_during_hanging_calls(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", [text(i) for i in range(20)])
     arrived = threading.Event()
@@ -666,13 +669,12 @@ def test_the_embedded_model_takes_no_options_of_an_llm(
 
 def test_the_embedded_model_takes_the_printed_configuration(tmp_path: Path) -> None:
     path, config = write(tmp_path / "a.jsonl", [text(0)]), tmp_path / "config.yaml"
-    printed = subprocess.run([COMMAND, "config", "domain"], capture_output=True, check=True)
-    config.write_bytes(printed.stdout)
+    config.write_bytes(CliRunner().invoke(main, ["config", "domain"]).stdout_bytes)
     assert shell("-i", path, "-o", tmp_path / "out", "--config", config).returncode == 0
 
 
 def test_a_missing_key_is_noticed_before_anything_is_read(tmp_path: Path) -> None:
-    done = shell("-i", "-", "-o", tmp_path / "out", "--backend", "openai", stdin=subprocess.DEVNULL)
+    done = shell("-i", "-", "-o", tmp_path / "out", "--backend", "openai")
     assert done.returncode == 2
     assert "OPENAI_API_KEY is not set" in done.stderr
     assert not (tmp_path / "out").exists()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tagcorpus.errors import ConfigError
@@ -202,7 +202,6 @@ def test_a_walk_takes_answers_to_labels() -> None:
 
 
 @given(st.text())
-@settings(derandomize=True, max_examples=100, deadline=None)
 def test_documents_are_pasted_as_they_are(text: str) -> None:
     tree = load(small())
     messages = tree.start(text).messages()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,8 @@ from tagcorpus.pipelines.options.of_pipelines import EntropyOptions
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.storage import Folder
 from tagcorpus.taggers._tokenizer import load
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 TEXTS = [
     "The committee met on Tuesday, and the committee met again on Friday.",
@@ -256,16 +259,12 @@ def test_the_published_options_work(corpus: Path, tmp_path: Path, monkeypatch: p
     assert invoke("run", "entropy", "--input", str(corpus), "--ngram", "0").code == 2
 
 
+IN_PIECES: dict[str, Any] = {"shard_bytes": 1024, "ngram": 2, "interval_entries": 60}
+
+
 def begun(path: Path, output: Path, merged: bool) -> None:
     """A run that was stopped after its first pass, or its second."""
-    given = {
-        "input": [str(path)],
-        "output": str(output),
-        "workers": 1,
-        "shard_bytes": 1024,
-        "ngram": 2,
-        "interval_entries": 60,
-    }
+    given = {"input": [str(path)], "output": str(output), "workers": 1, **IN_PIECES}
     options = load_options("entropy", None, (), given)
     assert isinstance(options, EntropyOptions)
     job = Job("entropy", options, Display(quiet=True))
@@ -291,17 +290,36 @@ def remove(path: Path) -> None:
     path.unlink()
 
 
+@pytest.fixture(scope="module")
+def stopped(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Path]:
+    """Outputs of runs that were stopped after the first pass, and after the second; each test copies one."""
+    folder = tmp_path_factory.mktemp("stopped")
+    for merged in (False, True):
+        begun(corpus, folder / str(merged), merged)
+    return {merged: folder / str(merged) for merged in (False, True)}
+
+
+@pytest.fixture(scope="module")
+def sound(undrawn: None, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:  # noqa: ARG001
+    output = tmp_path_factory.mktemp("sound")
+    run(corpus, output, **IN_PIECES)
+    return parts(output)
+
+
 @pytest.mark.parametrize("damage", [cut_short, flip, remove])
 @pytest.mark.parametrize("pattern", ["spill/**/*.runs", "spill/**/*.values", "tokens/**/*.arrow"])
 def test_damaged_working_files_are_made_anew(
-    corpus: Path, tmp_path: Path, damage: Callable[[Path], None], pattern: str
+    corpus: Path,
+    stopped: dict[bool, Path],
+    sound: dict[str, bytes],
+    tmp_path: Path,
+    damage: Callable[[Path], None],
+    pattern: str,
 ) -> None:
-    options: dict[str, Any] = {"shard_bytes": 1024, "ngram": 2, "interval_entries": 60}
-    begun(corpus, tmp_path / "damaged", merged="values" in pattern)
+    shutil.copytree(stopped["values" in pattern], tmp_path / "damaged")
     files = sorted((tmp_path / "damaged").glob(pattern))
     assert len(files) > 1
     for file in files[1:3]:
         damage(file)
-    run(corpus, tmp_path / "damaged", **options)
-    run(corpus, tmp_path / "sound", **options)
-    assert parts(tmp_path / "damaged") == parts(tmp_path / "sound")
+    run(corpus, tmp_path / "damaged", **IN_PIECES)
+    assert parts(tmp_path / "damaged") == sound

@@ -8,8 +8,9 @@ from typing import Any, Literal
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from profiles import more
 
 from tagcorpus.pipelines.counting import figure
 from tagcorpus.pipelines.counting.figure import draw, named, title, visible
@@ -154,7 +155,7 @@ def test_visible(text: str, shown: str) -> None:
     assert visible(text) == shown
 
 
-@settings(max_examples=200, derandomize=True, deadline=None)
+@more(2)
 @given(st.text(max_size=12), st.text(max_size=12))
 def test_no_boxes_and_no_two_contexts_alike(one: str, other: str) -> None:
     """Every character shown is in the font and takes one place, and what is shown tells the text."""
@@ -162,7 +163,7 @@ def test_no_boxes_and_no_two_contexts_alike(one: str, other: str) -> None:
     assert (visible(one) == visible(other)) == (one == other)
 
 
-@settings(max_examples=200, derandomize=True, deadline=None)
+@more(2)
 @given(st.text(" a�日", max_size=40), st.lists(st.integers(0, 99999), min_size=1, max_size=5), st.integers(8, 50))
 def test_a_name_fits_its_column(text: str, ids: list[int], room: int) -> None:
     found = named({"text": text, "ids": ids}, room)

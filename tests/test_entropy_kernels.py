@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from test_ngrams import corpora, few, flat, integers, random_corpus
+from test_ngrams import corpora, flat, integers, random_corpus
 
 import naive
 from tagcorpus.kernels import arrays, entropy, ngrams
@@ -43,7 +43,6 @@ def entropies_of(counts: list[int]) -> tuple[int, int, float]:
     return int(found.counts[0]), int(found.distinct[0]), float(found.entropy_bits[0])
 
 
-@few
 @given(corpora())
 def test_entropies_are_those_of_the_twin(corpus: tuple[Any, Any, Packing]) -> None:
     found = of(*corpus)
@@ -55,7 +54,6 @@ def test_entropies_are_those_of_the_twin(corpus: tuple[Any, Any, Packing]) -> No
     assert ((found.entropy_bits == 0) == (found.distinct == 1)).all()
 
 
-@few
 @given(corpora())
 def test_in_memory_is_the_same_to_the_last_bit(corpus: tuple[Any, Any, Packing]) -> None:
     assert_same(entropy.entropy_in_memory(*corpus), of(*corpus))
@@ -176,7 +174,6 @@ def test_compiled_logarithms_have_the_bits_of_plain_python() -> None:
         assert entropy.log2_of(count) == plain(count), count
 
 
-@few
 @given(corpora(), st.integers(0, 6))
 def test_sums_of_pieces_add_up(corpus: tuple[Any, Any, Packing], cut: int) -> None:
     found = of(*corpus)
@@ -207,7 +204,6 @@ def test_sums_go_beyond_64_bits() -> None:
 few_weighted = st.lists(st.tuples(st.sampled_from([0.0, 0.25, 0.3, 1.0, 7.75, 8.0]), st.integers(1, 4)), max_size=40)
 
 
-@few
 @given(few_weighted, st.integers(1, 9), st.booleans())
 def test_extremes(pairs: list[tuple[float, int]], wanted: int, is_largest: bool) -> None:
     values, weights = np.array([v for v, _ in pairs], float), np.array([w for _, w in pairs], np.int64)
@@ -215,7 +211,6 @@ def test_extremes(pairs: list[tuple[float, int]], wanted: int, is_largest: bool)
     assert entropy.extremes(values, weights, wanted, is_largest=is_largest).tolist() == order[:wanted]
 
 
-@few
 @given(few_weighted, st.integers(1, 40))
 def test_binned(pairs: list[tuple[float, int]], n_bins: int) -> None:
     values, weights = np.array([v for v, _ in pairs], float), np.array([w for _, w in pairs], np.int64)
@@ -225,7 +220,6 @@ def test_binned(pairs: list[tuple[float, int]], n_bins: int) -> None:
     assert sums.tolist() == [sum(w for p, w in zip(places, weights, strict=True) if p == b) for b in range(n_bins)]
 
 
-@few
 @given(st.lists(st.one_of(st.integers(0, 5), st.integers(4000, 5000), st.integers(0, 2**50))))
 def test_counts_of_counts(counts: list[int]) -> None:
     values, multiplicity = entropy.counts_of_counts(np.array(counts, np.int64))
@@ -235,7 +229,6 @@ def test_counts_of_counts(counts: list[int]) -> None:
     assert values.dtype == multiplicity.dtype == np.int64
 
 
-@settings(parent=few, max_examples=25)
 @given(
     st.lists(
         st.one_of(st.sampled_from([0.0, -0.0, 1.0, -1.5, math.inf, -math.inf]), st.floats(allow_nan=False)), max_size=20
@@ -253,7 +246,6 @@ def test_digits_of_ordered_keys(numbers: list[float], shift: int) -> None:
         assert (found == expected).all()
 
 
-@few
 @given(corpora())
 def test_document_figures_are_those_of_the_twin(corpus: tuple[Any, Any, Packing]) -> None:
     ids, offsets, packing = corpus

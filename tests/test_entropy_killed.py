@@ -67,6 +67,7 @@ def killing(corpus: Corpus, which: str, only: str, at: int) -> dict[str, str]:
     }
 
 
+@pytest.mark.e2e
 def test_killed_in_every_pass(text: Corpus) -> None:
     undisturbed = text.root / "undisturbed"
     assert invoke(*arguments(text, undisturbed, workers=1)).code == 0

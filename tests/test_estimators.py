@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from profiles import more
 
 from naive import conditional_estimates
 from tagcorpus.pipelines.counting.estimators import Spectrum, digamma, estimate, interval, student_t, tail
@@ -41,7 +42,7 @@ def numbers(found: dict[str, float | None]) -> dict[str, float]:
 # Against the formulas as printed
 
 
-@settings(max_examples=150, derandomize=True, deadline=None)
+@more(2)
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 9)), min_size=2, max_size=60))
 def test_equals_the_printed_formulas(pairs: list[tuple[int, int]]) -> None:
     entries, contexts = list(Counter(pairs).values()), list(Counter(a for a, _ in pairs).values())

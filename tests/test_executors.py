@@ -251,6 +251,7 @@ def test_pipeline_is_small_when_pickled() -> None:
     assert len(pickle.dumps([Act({})])) < 1000
 
 
+@pytest.mark.e2e
 def test_long_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A socket's path has at most 107 bytes; batch systems give their jobs folders that leave no room for one."""
     folder = tmp_path / ("x" * 100)

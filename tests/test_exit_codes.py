@@ -147,12 +147,17 @@ def until_it_waits(corpus: Corpus, workers: int) -> subprocess.Popen[str]:
 @pytest.mark.parametrize(
     ("workers", "to_group", "signal_", "code", "word"),
     [
-        (1, False, signal.SIGINT, 130, "interrupted"),
-        (2, False, signal.SIGINT, 130, "interrupted"),
         (2, True, signal.SIGINT, 130, "interrupted"),
-        (1, False, signal.SIGTERM, 143, "terminated"),
-        (2, False, signal.SIGTERM, 143, "terminated"),
-        (2, True, signal.SIGTERM, 143, "terminated"),
+        *(
+            pytest.param(*case, marks=pytest.mark.e2e)
+            for case in [
+                (1, False, signal.SIGINT, 130, "interrupted"),
+                (2, False, signal.SIGINT, 130, "interrupted"),
+                (1, False, signal.SIGTERM, 143, "terminated"),
+                (2, False, signal.SIGTERM, 143, "terminated"),
+                (2, True, signal.SIGTERM, 143, "terminated"),
+            ]
+        ),
     ],
 )
 def test_signals_end_cleanly(corpus: Corpus, workers: int, to_group: bool, signal_: int, code: int, word: str) -> None:

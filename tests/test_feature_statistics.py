@@ -45,7 +45,6 @@ def whole(folder: str | Path) -> Folder:
 # --- moments ---------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(FINITE, max_size=30), st.integers(0, 30))
 def test_moments_are_exact_and_divide_anywhere(values: list[float], cut: int) -> None:
     array = np.array(values, np.float64)
@@ -156,7 +155,7 @@ def tidy(row: dict[str, Any]) -> dict[str, Any]:
     return {**missing, **{k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}}
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(documents(), st.integers(0, 12), st.sampled_from(["0.5", "0.25", "0.9", "0"]))
 def test_rows_equal_their_twin_whatever_the_ranges(rows: list[dict[str, Any]], cut: int, share: str) -> None:
     using = instances(*ROLES)

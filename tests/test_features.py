@@ -100,6 +100,7 @@ def test_a_row_for_each_model(done: Path) -> None:
 
 
 @pytest.mark.parametrize("model", MODELS[1:])
+@pytest.mark.usefixtures("undrawn")
 def test_entropy_is_that_of_the_kept_documents_alone(done: Path, tmp_path: Path, model: str) -> None:
     tagcorpus.run("filter", input=EXAMPLES / model, output=tmp_path / "filter", workers=1)
     kept = tmp_path / "filter/filtered/filtered_samples.jsonl"
@@ -123,6 +124,7 @@ def test_domains_are_those_of_the_kept_documents_alone(done: Path, tmp_path: Pat
     ]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_token_ids_are_kept_as_run_entropy_keeps_them(done: Path, tmp_path: Path) -> None:
     tagcorpus.run("entropy", input=EXAMPLES, output=tmp_path, workers=1)
     assert tree(done, "tokens") == tree(tmp_path, "tokens")
@@ -196,6 +198,7 @@ def test_what_is_missing_is_made_again(done: Path, tmp_path: Path, what: str) ->
     assert published(output) == wanted
 
 
+@pytest.mark.e2e
 def test_killed_on_the_way(done: Path, corpus: Corpus) -> None:
     """All processes at once; the same command then gives the same bytes. (What a kill at other places leaves is like what
     the test above takes away.)"""

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tagcorpus
@@ -248,7 +248,6 @@ def test_medians_in_batches(opened: Opened, kept_rows: int) -> None:
     assert medians_of(ranges, instances, kept_rows=kept_rows) == wanted
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, database=None)
 @given(st.lists(st.lists(st.one_of(st.integers(-5, 600_000), st.floats(-1e9, 1e9)), max_size=5), max_size=5))
 def test_moments_of_each(groups: list[list[float]]) -> None:
     flat = np.array([v for g in groups for v in g], np.float64)
@@ -256,7 +255,6 @@ def test_moments_of_each(groups: list[list[float]]) -> None:
     assert found == [Moments.of(np.array(g, np.float64)) for g in groups]
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, database=None)
 @given(st.lists(st.floats(0, 1e308), min_size=1, max_size=9))
 def test_median_is_the_percentile(values: list[float]) -> None:
     array = np.array(values)

@@ -18,6 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
+from plugins import Ended
+from slurm_commands import invoke
 
 import tagcorpus
 from tagcorpus.errors import ConfigError, InputError
@@ -565,25 +567,25 @@ def test_rows_and_documents_add_up(tmp_path: Path) -> None:
     assert table(result).startswith("1 document -> ")
 
 
-def lines_of(process: subprocess.CompletedProcess[str]) -> Iterable[str]:
-    return [" ".join(line.split()) for line in process.stdout.splitlines()]
+def lines_of(done: Ended) -> Iterable[str]:
+    return [" ".join(line.split()) for line in done.out.splitlines()]
 
 
 def test_command_line(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     write(path, [{"text": prose(i) if i % 4 else "short"} for i in range(8)])
-    command = [COMMAND, "run", "filter", "--input", str(path), "--output", str(tmp_path / "out")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    command = ["run", "filter", "--input", str(path), "--output", str(tmp_path / "out")]
+    done = invoke(*command)
+    assert done.code == 0
     assert "kept 6, removed 2 (by repetition.is_kept)" in lines_of(done)
     assert f"kept rows: {tmp_path}/out/filtered/filtered_a.jsonl" in lines_of(done)
     assert f"removed rows: {tmp_path}/out/filtered/removed_a.jsonl" in lines_of(done)
     assert "2 too_short" in lines_of(done)
     lenient = [*command[:-1], str(tmp_path / "lenient"), "--set", "repetition.preset=lenient", "--json"]
-    done = subprocess.run(lenient, capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout)["summary"]["filtered"]["removed"] == {"too_short": 8}
-    done = subprocess.run(
-        [*lenient[:-4], str(tmp_path / "out"), *lenient[-3:]], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
-    assert "already holds 'repetition'" in done.stderr
-    assert "Traceback" not in done.stderr
+    done = invoke(*lenient)
+    assert done.code == 0
+    assert done.json()["summary"]["filtered"]["removed"] == {"too_short": 8}
+    done = invoke(*lenient[:-4], str(tmp_path / "out"), *lenient[-3:])
+    assert done.code == 2
+    assert "already holds 'repetition'" in done.err
+    assert "Traceback" not in done.err

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import ast
 import configparser
+import contextlib
 import importlib
 import json
-import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from slurm_commands import invoke
 
 import tagcorpus
 from tagcorpus.pipelines.options.of_pipelines import pipelines
@@ -171,19 +173,24 @@ RESULTS = {
 }
 
 
-@pytest.mark.parametrize("block", blocks("console"))
+# A prediction fits thousands of models.
+CONSOLE = [pytest.param(b, marks=[pytest.mark.e2e] * ("tagcorpus predict" in b)) for b in blocks("console")]
+
+
+@pytest.mark.parametrize("block", CONSOLE)
 def test_console_blocks_of_readme_run(block: str, tmp_path: Path) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     for line in block.splitlines():
         if line.startswith("$ "):
-            done = subprocess.run(
-                line[2:], shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-            )
-            assert done.returncode == 0, done.stderr
-            assert RESULTS.get(" ".join(line.split()[2:4]), "53 documents") in done.stdout
+            _, program, *arguments = shlex.split(line)
+            assert program == "tagcorpus"
+            with contextlib.chdir(tmp_path):
+                done = invoke(*arguments)
+            assert done.code == 0, done.err
+            assert RESULTS.get(" ".join(line.split()[2:4]), "53 documents") in done.out
 
 
+@pytest.mark.e2e
 def test_python_block_of_readme_runs(tmp_path: Path) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     (block,) = (b for b in blocks("python") if "tagcorpus.run" in b)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from naive import KEYWORD_PATTERNS, keyword_counts
@@ -155,7 +155,6 @@ def test_the_table_is_what_re_says_of_every_code_point(letter: str) -> None:
     assert np.flatnonzero(np.isin(TABLES.codes, codes)).tolist() == expected
 
 
-@settings(derandomize=True, max_examples=60, deadline=None)
 @given(st.lists(st.lists(st.sampled_from([*WORDS, *GLUE]) | st.characters(codec="utf-8"), max_size=12).map("".join)))
 def test_kernel_equals_twin(texts: list[str]) -> None:
     assert_equal(texts)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import xxhash
 import zstandard
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tagcorpus.errors import IncompleteError
@@ -23,7 +23,6 @@ from tagcorpus.pipelines.sources.ranges import Range
 from tagcorpus.pipelines.sources.streams import BLOCK_BYTES, ByteStream, Damaged
 
 MANY = 1 << 40
-quick = settings(max_examples=80, deadline=None, derandomize=True)
 contents = st.lists(st.sampled_from([b"a", b"bc", b"\n", b"\r\n", b"\n\n", b"0123456789" * 3, b"\0", b"\xff"])).map(
     b"".join
 )
@@ -73,7 +72,6 @@ def check_ranges(data: bytes, ranges: list[Range], shard_bytes: int) -> None:
         row += r.rows
 
 
-@quick
 @given(contents, shards)
 @example(b"", 7)
 @example(b"\n", 7)
@@ -94,7 +92,6 @@ def test_ranges_cover_every_byte_once(folder: Path, data: bytes, shard_bytes: in
     assert all(data[f.offset : f.offset + len(f.data)] == f.data for f in found)
 
 
-@quick
 @given(contents, shards, st.integers(1, 3))
 def test_segments_joined_are_the_whole_index(folder: Path, data: bytes, shard_bytes: int, per_segment: int) -> None:
     file = write(folder, data)
@@ -109,7 +106,6 @@ def test_segments_joined_are_the_whole_index(folder: Path, data: bytes, shard_by
     assert joined == whole
 
 
-@quick
 @given(contents, shards, contents)
 def test_appending_leaves_all_ranges_but_the_last(folder: Path, data: bytes, shard_bytes: int, appended: bytes) -> None:
     before = lines.index(write(folder, data), shard_bytes)
@@ -117,7 +113,6 @@ def test_appending_leaves_all_ranges_but_the_last(folder: Path, data: bytes, sha
     assert after[: len(before) - 1] == before[:-1]
 
 
-@quick
 @given(contents, shards, st.integers(1, 9))
 def test_a_limit_takes_the_first_rows(folder: Path, data: bytes, shard_bytes: int, limit: int) -> None:
     file = write(folder, data)

@@ -413,6 +413,7 @@ def run(stub: StubLLM, cache: Path, first: int, last: int) -> subprocess.Popen[s
     return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, start_new_session=True)
 
 
+@pytest.mark.e2e
 def test_two_processes_share_a_cache(tmp_path: Path) -> None:
     with StubLLM() as stub:
         both = [run(stub, tmp_path / "c", 0, 40), run(stub, tmp_path / "c", 20, 60)]
@@ -424,6 +425,7 @@ def test_two_processes_share_a_cache(tmp_path: Path) -> None:
         assert len(stub.calls) == paid
 
 
+@pytest.mark.e2e
 def test_kill_9_pays_for_nothing_twice(tmp_path: Path) -> None:
     at = 33
     reached, killed = threading.Event(), threading.Event()
@@ -448,6 +450,7 @@ def test_kill_9_pays_for_nothing_twice(tmp_path: Path) -> None:
         assert second.communicate(timeout=120)[0].split() == ["20", str(100 - kept)]
 
 
+@pytest.mark.e2e
 def test_an_interrupt_loses_no_answer_in_flight(tmp_path: Path) -> None:
     reached, interrupted = threading.Event(), threading.Event()
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from profiles import more
 
 from tagcorpus import testing
 from tagcorpus.errors import ConfigError, TaggerError
@@ -117,7 +118,7 @@ def check(row: dict[str, Any], wanted: list[float]) -> None:
 # Which positions, from which window
 
 
-@settings(max_examples=200, derandomize=True, deadline=None)
+@more(2)
 @given(st.integers(0, 90), st.integers(1, 20), st.data())
 def test_every_position_is_taken_once_with_the_context_promised(n: int, window: int, data: st.DataObject) -> None:
     stride = data.draw(st.integers(1, window))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import naive
@@ -15,7 +15,6 @@ from tagcorpus.kernels import ngrams
 from tagcorpus.kernels.ngrams import Packing
 
 VOCABULARIES = (1, 2, 3, 300, 50281, 2**18, 2**22)
-few = settings(derandomize=True, deadline=None, max_examples=60)
 
 
 @st.composite
@@ -60,7 +59,6 @@ def random_corpus(seed: int, n_tokens: int, n_vocab: int, dtype: Any = np.uint32
     return ids, np.repeat(offsets, rng.integers(1, 3, len(offsets))).astype(np.int64)
 
 
-@few
 @given(corpora())
 def test_counts_are_those_of_the_twin(corpus: tuple[Any, Any, Packing]) -> None:
     keys, counts = ngrams.count_ngrams(*corpus)
@@ -91,7 +89,6 @@ def test_counts_of_more_than_tiny_buckets(n: int, n_vocab: int, dtype: Any) -> N
     assert rows(*ngrams.count_ngrams(ids, offsets, packing)) == expected(ids, offsets, packing)
 
 
-@few
 @given(corpora(), st.integers(1, 5))
 def test_runs_of_pieces_merge_to_the_run_of_the_whole(corpus: tuple[Any, Any, Packing], n_pieces: int) -> None:
     ids, offsets, packing = corpus
@@ -124,7 +121,6 @@ def test_no_run_merges_to_no_key() -> None:
     assert (keys.shape, counts.shape) == ((0, 2), (0,))
 
 
-@few
 @given(corpora())
 def test_contexts_unpack_to_tokens_and_are_found_again(corpus: tuple[Any, Any, Packing]) -> None:
     packing = corpus[2]

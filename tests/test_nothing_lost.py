@@ -78,7 +78,7 @@ def ledger(output: Path) -> dict[str, object]:
 def test_one_bad_byte_costs_one_row(corpus: Corpus) -> None:
     bad = b'{"text": "caf\xe9 au lait, ' + b"x" * 300 + b'"}'
     corpus.write("a.jsonl", ["one", bad, "three", "four", "five"])
-    result = corpus.run("--json")
+    result = corpus.invoke("--json")
     assert result.code == 0
     assert result.json()["counts"]["documents"] == 4
     assert values(corpus.out, "marks", "a.jsonl", "row") == [0, 2, 3, 4]
@@ -98,7 +98,7 @@ def test_truncated_zst_keeps_what_came_before(corpus: Corpus) -> None:
     packed = zstandard.compress(whole)
     (corpus.root / "data/b.jsonl.zst").write_bytes(packed[: len(packed) * 2 // 3])
     corpus.shard_bytes = 60_000
-    result = corpus.run()
+    result = corpus.invoke()
     assert result.code == 1
     assert "broken input: b.jsonl.zst" in result.err
     rows = values(corpus.out, "marks", "b.jsonl.zst", "row")
@@ -109,7 +109,7 @@ def test_truncated_zst_keeps_what_came_before(corpus: Corpus) -> None:
     (entry,) = quarantined(corpus.out)
     assert (entry["reason"], entry["row"]) == ("broken_file", len(rows))
     before, parts = tree(corpus.out), stamps(corpus.out, "marks")
-    again = corpus.run(workers=2)
+    again = corpus.invoke(workers=2)
     assert again.code == 1
     assert (tree(corpus.out), stamps(corpus.out, "marks")) == (before, parts)
 
@@ -127,6 +127,7 @@ KILLS = (
 )
 
 
+@pytest.mark.e2e
 def test_killed_anywhere_and_resumed_gives_the_same_bytes(corpus: Corpus) -> None:
     """14 kills at seeded points, either of the launcher alone or of the whole process group."""
     corpus.taggers = "marks,length"
@@ -154,6 +155,7 @@ def test_killed_anywhere_and_resumed_gives_the_same_bytes(corpus: Corpus) -> Non
         assert tree(output, *ROOMS, "plan") == undisturbed
 
 
+@pytest.mark.e2e
 def test_killed_worker_is_replaced(corpus: Corpus) -> None:
     corpus.write("a.jsonl", [f"{i} " + "x" * 90 + ("!die!" if i == 45 else "") for i in range(90)])
     deaths = corpus.root / "deaths"
@@ -169,6 +171,7 @@ def test_killed_worker_is_replaced(corpus: Corpus) -> None:
     assert tree(output) == undisturbed
 
 
+@pytest.mark.e2e
 def test_range_that_kills_three_workers_fails_the_run(corpus: Corpus) -> None:
     corpus.write("a.jsonl", [f"{i} " + "x" * 90 + ("!die!" if i == 45 else "") for i in range(90)])
     deaths = corpus.root / "deaths"
@@ -257,6 +260,7 @@ def test_other_taggers_versions_and_parameters(corpus: Corpus, monkeypatch: pyte
     assert values(corpus.out, "tail", "a.jsonl", "mark")[:2] == ["0z", "1z"]
 
 
+@pytest.mark.e2e
 def test_two_runs_at_once_do_no_harm(corpus: Corpus) -> None:
     corpus.taggers = "marks,length"
     varied(corpus)
@@ -345,7 +349,7 @@ def test_full_disk(corpus: Corpus, small_disk: Path, workers: int) -> None:
 def test_output_that_cannot_be_written(corpus: Corpus) -> None:
     corpus.write("a.jsonl", ["one"])
     corpus.out.write_text("a file")
-    result = corpus.run()
+    result = corpus.invoke()
     assert result.code == 2
     assert f"{corpus.out} is a file that is there already" in result.err
     assert corpus.out.read_text() == "a file"
@@ -358,7 +362,7 @@ def test_read_only_output(corpus: Corpus) -> None:
     corpus.out.mkdir()
     mount(corpus.out, "size=1m,ro")
     try:
-        result = corpus.run()
+        result = corpus.invoke()
     finally:
         subprocess.run(["umount", corpus.out], check=True)
     assert result.code == 1

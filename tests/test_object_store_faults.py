@@ -223,6 +223,7 @@ main()
 """
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("when", ["between", "within"])
 def test_killed_while_it_writes(store: FaultyStore, stored: str, whole: dict[str, bytes], when: str) -> None:
     output = f"s3://bucket/killed-{when}"

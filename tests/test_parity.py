@@ -100,6 +100,7 @@ class Place:
             file.unlink()
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("pipeline", OPTIONS)
 def test_same_bytes_everywhere(
     pipeline: str, corpus: Path, ray: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tagcorpus.errors import ConfigError, InputError
@@ -253,7 +253,6 @@ def test_an_input_that_may_have_text_is_let_through(tmp_path: Path, content: str
 # Duplicate ids
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
 @given(
     st.lists(st.lists(st.sampled_from(["", "a", "b", "é", "0", "00", "1:0"]), max_size=8), max_size=5),
     st.integers(1, 5),

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tagcorpus.cli import main
@@ -37,8 +37,6 @@ for module in ("duckdb", "pandas", "sklearn", "xgboost"):
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "database"
 FEATURES = str(EXAMPLE / "features.csv")
 SMALL = Grid((0.1, 0.3), (2, 3), (5, 10))
-
-FEW = settings(max_examples=25, deadline=None, derandomize=True)
 
 
 # -- data set
@@ -180,7 +178,6 @@ def test_organisations_and_tasks() -> None:
 # -- folds
 
 
-@FEW
 @given(st.integers(6, 120), st.integers(2, 5), st.integers(0, 2**31 - 1))
 def test_random_folds_are_scikit_learns(n: int, k: int, seed: int) -> None:
     from sklearn.model_selection import KFold, train_test_split
@@ -193,7 +190,6 @@ def test_random_folds_are_scikit_learns(n: int, k: int, seed: int) -> None:
         np.testing.assert_array_equal(folds.without_share(train, 0.2, seed), kept)
 
 
-@FEW
 @given(st.lists(st.sampled_from("abcdefg"), min_size=8, max_size=60), st.integers(0, 99))
 def test_grouped_folds_split_no_group(groups: list[str], seed: int) -> None:
     k = 3
@@ -337,7 +333,6 @@ def test_tests_are_those_of_the_sources() -> None:
     assert significance.corrected_t(np.ones(3), 0.5).p == 0
 
 
-@FEW
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
 def test_benjamini_hochberg_is_scipys(p: list[float]) -> None:
     from scipy.stats import false_discovery_control
@@ -381,6 +376,7 @@ def test_published_option_names_and_the_files(tmp_path: Path) -> None:
     assert json.loads(as_json.stdout) == told == json.loads((tmp_path / "alone.json").read_text())
 
 
+@pytest.mark.e2e
 def test_the_same_command_gives_the_same_bytes(tmp_path: Path) -> None:
     request = PredictOptions(
         str(EXAMPLE),

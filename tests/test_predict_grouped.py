@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tagcorpus.cli import main
@@ -242,7 +242,6 @@ def test_summary_is_a_geometric_mean_of_ratios_with_intervals_over_organisations
 # -- intervals
 
 
-@settings(derandomize=True, max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(st.floats(0, 1), st.integers(0, 9)), min_size=1, max_size=30),
     st.sampled_from([0.5, 0.8, 0.9]),

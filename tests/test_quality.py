@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from profiles import more
 
 from tagcorpus.errors import ConfigError, TaggerError
 from tagcorpus.pipelines.execution.on_ray import RaySlot, workers_at_once
@@ -251,7 +252,7 @@ def test_threads_of_others_stay(quality: Quality) -> None:
 # Which documents share a pass, and how much of them is read
 
 
-@settings(max_examples=200, derandomize=True, deadline=None)
+@more(2)
 @given(st.lists(st.integers(0, 40), max_size=30), st.integers(1, 100))
 def test_passes_hold_every_document_once_within_the_budget(lengths: list[int], budget: int) -> None:
     found = list(passes(lengths, budget))
@@ -266,7 +267,6 @@ def test_passes_of_the_docstring() -> None:
     assert list(passes([3, 0, 9, 4], 8)) == [[2], [3, 0]]
 
 
-@settings(max_examples=60, derandomize=True, deadline=None)
 @given(st.lists(st.sampled_from(["the ", "fox", "\n", " " * 90, "ab" * 60, "\x1c", "q", "日", ". "]), max_size=80))
 def test_long_texts_keep_their_beginning(quality: Quality, parts: list[str]) -> None:
     """Of 64 tokens, 1,024 characters are tokenised at first."""

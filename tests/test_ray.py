@@ -202,6 +202,7 @@ def test_more_workers_than_cpus(run: Run, local: dict[str, bytes]) -> None:
     assert tree(run.root / "ray") == local
 
 
+@pytest.mark.e2e
 def test_killed_node(run: Run, local: dict[str, bytes]) -> None:
     """What was on it is done on the nodes that are left, though no CPU there is free for another worker."""
     run.tokens("hold", 1)
@@ -244,6 +245,7 @@ def test_failing_range_is_named_with_its_error(run: Run) -> None:
     assert "Traceback" not in found.err
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("address", [f"{LOOPBACK}:1", f"ray://{LOOPBACK}:1", "no.such.host.invalid:6379"])
 def test_wrong_address(tmp_path: Path, address: str) -> None:
     (tmp_path / "a.jsonl").write_bytes(jsonl(["some text"]))
@@ -469,6 +471,7 @@ def test_preflight(joined: tuple[Cluster, list[str]], tmp_path: Path) -> None:
         cluster._answer(cluster.ray.put({"problem": "", "versions": other}), "far")
 
 
+@pytest.mark.e2e
 def test_node_that_does_not_see_the_others_output(tmp_path: Path) -> None:
     output = Folder(str(tmp_path))
     nothing: InputFile | None = None

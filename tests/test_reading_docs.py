@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import re
-import subprocess
-import sysconfig
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from slurm_commands import invoke
 
 import tagcorpus
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPTS = sysconfig.get_path("scripts")
 PAGE = (ROOT / "docs/reading.md").read_text(encoding="utf-8")
 CONSOLE = [
     line[2:] for block in re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines() if line
@@ -34,10 +33,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(command: str, folder: Path) -> str:
-    environment = {**os.environ, "PATH": f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}"}
-    done = subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    program, *arguments = shlex.split(command)
+    assert program == "tagcorpus"
+    with contextlib.chdir(folder):
+        done = invoke(*arguments)
+    assert done.code == 0, done.err
+    return done.out
 
 
 def block(mark: str) -> str:

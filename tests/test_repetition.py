@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from profiles import more
 
 import naive
 from tagcorpus import taggers
@@ -234,13 +235,13 @@ def test_words_equal_nltk_on_5000_strings_of_awkward_fragments(numbers: WordNumb
         same_words(numbers, text)
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@more(4)
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=60))
 def test_words_equal_nltk_on_any_text(text: str) -> None:
     same_words(WORDS, text)
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@more(4)
 @given(st.text(st.sampled_from(" \n.?!,:'\"`-)([ab1"), max_size=30))
 def test_words_equal_nltk_on_marks(text: str) -> None:
     same_words(WORDS, text)
@@ -372,7 +373,7 @@ def test_documents_with_nothing_to_count(text: str) -> None:
     assert tag([text], min_length=0)[0]["reason"] == "passed"
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@more(2)
 @given(
     st.lists(st.text(st.sampled_from("aB é.\n\x85"), max_size=80), max_size=5),
     st.sampled_from([0.0, 0.2, 0.5, 1.0]),

@@ -22,8 +22,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from profiles import more
 
 import tagcorpus
 from tagcorpus.cli import main
@@ -417,7 +418,7 @@ ANY_TEXT = st.text(st.characters(codec=None), max_size=40)
 
 
 @given(ANY_TEXT)
-@settings(max_examples=150, derandomize=True, deadline=None)
+@more(2)
 def test_json_in_a_script_element(value: str) -> None:
     told = as_json({"v": [value, "</script><!--"]})
     assert not set("<>&\u2028\u2029") & set(told)
@@ -426,7 +427,7 @@ def test_json_in_a_script_element(value: str) -> None:
 
 
 @given(ANY_TEXT)
-@settings(max_examples=150, derandomize=True, deadline=None)
+@more(2)
 def test_text_in_html(value: str) -> None:
     told = text(value)
     assert not set("<>\"'") & set(told)

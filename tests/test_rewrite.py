@@ -8,8 +8,9 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from profiles import more
 
 from tagcorpus.pipelines.outputs.rewrite import REASON, csv_line, with_reason
 
@@ -23,7 +24,7 @@ JSON_SPACE = st.text(" \t\r", max_size=3)
 REASONS = st.text(min_size=1)
 
 
-@settings(max_examples=200, derandomize=True, deadline=None)
+@more(2)
 @given(OBJECTS, REASONS, st.booleans(), st.sampled_from([None, (",", ":"), (" , ", " : ")]), JSON_SPACE, JSON_SPACE)
 def test_a_reason_is_one_more_key(
     record: dict[str, Any], reason: str, is_ascii: bool, separators: Any, before: str, after: str
@@ -59,7 +60,7 @@ def test_a_reason_of_an_earlier_filter_gives_way() -> None:
     assert json.loads(twice) == {"a": 1, REASON: "second"}
 
 
-@settings(max_examples=200, derandomize=True, deadline=None)
+@more(2)
 @given(st.lists(st.lists(st.text('ab,";\r\n \0\xe4'), min_size=2, max_size=3), max_size=4))
 def test_csv_lines_are_read_back(rows: list[list[str]]) -> None:
     text = "".join(map(csv_line, rows))

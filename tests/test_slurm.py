@@ -103,6 +103,7 @@ def test_what_is_not_set_is_left_to_the_cluster(corpus: Slurm) -> None:
     assert "%" not in corpus.directives(1)["array"]
 
 
+@pytest.mark.e2e
 def test_environment_of_another_python(corpus: Slurm) -> None:
     corpus.launch("--set", f"slurm.env_command=export PATH={Path(sys.executable).parent}:$PATH MARK=1")
     script = corpus.script(1)
@@ -127,6 +128,7 @@ def test_tasks_are_runs_of_neighbours_and_cover_what_is_missing(corpus: Slurm) -
     assert everything(corpus.out) == corpus.local()
 
 
+@pytest.mark.e2e
 def test_task_with_several_cpus_and_a_worker_that_dies(slurm: Slurm, tmp_path: Path) -> None:
     slurm.write("a.jsonl", [*ROWS, "!die!"])
     deaths = tmp_path / "deaths"
@@ -185,6 +187,7 @@ def test_task_that_slurm_starts_again_goes_on(corpus: Slurm) -> None:
     assert everything(corpus.out) == corpus.local()
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize(("number", "cpus"), [(signal.SIGTERM, 2), (signal.SIGUSR1, 1)])
 def test_task_that_is_told_to_end(slurm: Slurm, number: signal.Signals, cpus: int) -> None:
     slurm.write("a.jsonl", [f"{i} " + "x" * 90 + ("!wait!" if i == 45 else "") for i in range(90)])
@@ -333,6 +336,7 @@ def test_waiting_gives_what_a_local_run_gives(corpus: Slurm) -> None:
     ]
 
 
+@pytest.mark.e2e
 def test_waiting_for_a_run_with_too_much_in_quarantine(slurm: Slurm) -> None:
     slurm.write("z.jsonl", ["fine", *[b"bad"] * 20])
     result = wait(slurm)
@@ -341,6 +345,7 @@ def test_waiting_for_a_run_with_too_much_in_quarantine(slurm: Slurm) -> None:
     assert result.messages[-1] == "that is more than the 10 rows allowed (--max-quarantined)"
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize(
     ("text", "kind", "told"),
     [("!tagger!", TagcorpusError, "my model is gone"), ("!llm!", IncompleteError, "1 of 1 ranges are missing")],
@@ -352,6 +357,7 @@ def test_waiting_for_a_run_that_fails(slurm: Slurm, text: str, kind: type[Tagcor
     assert type(caught.value) is kind
 
 
+@pytest.mark.e2e
 def test_waiting_for_a_finish_job_that_is_cancelled(slurm: Slurm) -> None:
     slurm.write("c.jsonl", ["fine"])
     (slurm.jobs / "never").write_text("2.script")
@@ -441,6 +447,7 @@ def test_node_that_does_not_see_the_output(corpus: Slurm) -> None:
     assert not corpus.out.exists()
 
 
+@pytest.mark.e2e
 def test_node_with_another_version(corpus: Slurm, tmp_path: Path) -> None:
     corpus.launch("--set", "slurm.max_array=1")
     info = tmp_path / "other/tiktoken-0.0.1.dist-info"

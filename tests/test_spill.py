@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from naive import key_gaps
@@ -53,7 +53,6 @@ def entries(words: int) -> st.SearchStrategy[dict[tuple[int, ...], int]]:
     return st.dictionaries(st.tuples(*[word] * words), count, max_size=40)
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.integers(1, 2).flatmap(lambda w: st.tuples(st.just(w), entries(w))))
 @example((1, {(0,): 1, (TOP,): 2**40}))
 @example((2, {(0, TOP): 1, (1, 0): 1, (TOP, TOP): 1}))
@@ -76,7 +75,6 @@ def test_planes_are_those_of_the_naive_gaps(drawn: tuple[int, dict[tuple[int, ..
             from_planes(planes[: size - 1], n_key, n_count, run.keys[0], keys, counts)
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     st.integers(1, 2).flatmap(
         lambda w: st.tuples(

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plugins import SCRIPT, Corpus, Ended, ended
+from plugins import Corpus, Ended, empty_corpus, ended, known_here
+from slurm_commands import invoke
 
 import tagcorpus
 from tagcorpus.errors import ConfigError, InputError
@@ -24,16 +25,11 @@ from tagcorpus.pipelines.progress.display import Display, Watch
 from tagcorpus.pipelines.progress.heartbeat import Heartbeat
 from tagcorpus.pipelines.storage import Folder
 
-
-@pytest.fixture
-def corpus(tmp_path: Path) -> Corpus:
-    return Corpus(tmp_path)
+__all__ = ["empty_corpus", "known_here"]  # fixtures
 
 
 def asked(corpus: Corpus, *options: str) -> Ended:
-    command = [SCRIPT, "status", str(corpus.out), *options]
-    done = subprocess.run(command, capture_output=True, text=True, env=corpus.environment(), check=False)
-    return Ended(done.returncode, done.stdout, done.stderr)
+    return invoke("status", str(corpus.out), *options)
 
 
 def rows(n: int) -> list[object]:
@@ -43,7 +39,7 @@ def rows(n: int) -> list[object]:
 def test_done(corpus: Corpus) -> None:
     corpus.taggers = "marks,length"
     corpus.write("a.jsonl", [*rows(60), b"no json", b"", "!raise!"])
-    assert corpus.run().code == 0
+    assert corpus.invoke().code == 0
     found = asked(corpus, "--json").json()
     ranges = json.loads((corpus.out / "plan/a.jsonl.json").read_text())["ranges"]
     assert (found["files"], found["rows"], found["ranges"]) == (1, 63, len(ranges))
@@ -78,10 +74,10 @@ def test_no_output(corpus: Corpus, what: str) -> None:
 
 def test_stale_parts_are_told_apart(corpus: Corpus) -> None:
     path = corpus.write("a.jsonl", rows(60))
-    assert corpus.run().code == 0
+    assert corpus.invoke().code == 0
     path.write_bytes(path.read_bytes().replace(b"30 xxx", b"30 yyy"))
     corpus.taggers = "length"
-    assert corpus.run().code == 0
+    assert corpus.invoke().code == 0
     found = status(str(corpus.out))
     marks, length = found["instances"]["marks"], found["instances"]["length"]
     assert (marks["ranges_stale"], marks["ranges_done"]) == (1, marks["ranges_planned"] - 1)
@@ -119,7 +115,7 @@ def test_sampled_run_is_complete(corpus: Corpus) -> None:
 
 def test_failed_run_says_why(corpus: Corpus) -> None:
     corpus.write("a.jsonl", [*rows(30), "!budget!"])
-    assert corpus.run().code == 5
+    assert corpus.invoke().code == 5
     last = status(str(corpus.out))["last_run"]
     assert (last["exit_code"], last["error"]) == (5, "the budget is spent")
     text = asked(corpus).out
@@ -130,7 +126,7 @@ def test_failed_run_says_why(corpus: Corpus) -> None:
 def test_broken_input_is_the_last_error(corpus: Corpus) -> None:
     (corpus.root / "data").mkdir()
     (corpus.root / "data/a.jsonl.gz").write_bytes(b"\x1f\x8b\x08\x00garbage")
-    assert corpus.run().code == 1
+    assert corpus.invoke().code == 1
     assert "broken input: a.jsonl.gz" in status(str(corpus.out))["last_run"]["error"]
 
 
@@ -147,6 +143,7 @@ def waiting(corpus: Corpus, workers: int) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("workers", [1, 2])
 def test_running_then_killed_then_resumed(corpus: Corpus, workers: int) -> None:
     process = waiting(corpus, workers)
@@ -187,7 +184,7 @@ def test_running_then_killed_then_resumed(corpus: Corpus, workers: int) -> None:
         beat.write_text(json.dumps({**value, "time": time.time() - age}))
         assert bool(status(str(corpus.out))["running"]) is is_running
 
-    assert corpus.run(workers=workers).code == 0
+    assert corpus.invoke(workers=workers).code == 0
     found = status(str(corpus.out))
     assert found["running"] == []
     assert found["last_run"]["exit_code"] == 0
@@ -216,6 +213,7 @@ def _waits_for_last(found: dict[str, Any]) -> bool:
     return bool(ranges[-1].get("last_row") == 60)
 
 
+@pytest.mark.e2e
 def test_a_run_that_ends_takes_its_heartbeat_with_it(corpus: Corpus) -> None:
     process = waiting(corpus, 1)
     while not status(str(corpus.out))["running"][0]["progress"]:

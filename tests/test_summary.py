@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -32,7 +32,6 @@ from tagcorpus.pipelines.sources.ranges import Counts, Range
 from tagcorpus.pipelines.storage import Folder
 
 Floats = npt.NDArray[np.float64]
-SOME = settings(max_examples=60, deadline=None, derandomize=True)
 finite = st.floats(allow_nan=False, allow_infinity=False)
 tied = st.sampled_from([0.0, -0.0, 1.0, 1.5, -3.0, 5e-324, -5e-324, 1e300])
 anything = st.one_of(finite, tied, st.sampled_from([math.inf, -math.inf]))
@@ -43,7 +42,6 @@ def cut(values: Floats, pieces: int) -> list[Floats]:
     return np.array_split(values, pieces)
 
 
-@SOME
 @given(arrays(np.float64, st.integers(0, 60), elements=anything))
 def test_keys_keep_the_order(values: Floats) -> None:
     keys = ordered_keys(values)
@@ -51,14 +49,12 @@ def test_keys_keep_the_order(values: Floats) -> None:
     assert np.array_equal(values[np.argsort(keys, kind="stable")], np.sort(values))
 
 
-@SOME
 @given(arrays(np.float64, st.integers(1, 60), elements=anything), st.integers(1, 4))
 def test_order_statistics(values: Floats, pieces: int) -> None:
     ranks = list(range(len(values)))
     assert order_statistics(lambda: cut(values, pieces), ranks) == np.sort(values).tolist()
 
 
-@SOME
 @given(arrays(np.float64, st.integers(1, 60), elements=st.one_of(st.floats(-1e300, 1e300), tied)), st.integers(1, 4))
 @example(np.array([-0.0]), 1)
 @example(np.array([5e-324, -5e-324]), 2)
@@ -112,7 +108,6 @@ def summary_of(root: Path, parts: list[dict[str, pa.Array]], kept_rows: int = 10
     return columns
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
 @given(values=some_floats, pieces=st.integers(1, 3), kept=st.sampled_from([0, 1000]))
 @example(values=np.array([1e17]), pieces=1, kept=0)
 @example(values=np.array([0.0, 5e-324]), pieces=1, kept=0)

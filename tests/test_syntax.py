@@ -18,8 +18,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import stanza_models
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from profiles import more
 
 import tagcorpus
 from tagcorpus.errors import ConfigError, TaggerError
@@ -182,7 +183,7 @@ def end_at_a_root(heads: Sequence[int]) -> bool:
     return not any(at)
 
 
-@settings(derandomize=True, max_examples=150, deadline=None)
+@more(2)
 @given(st.lists(st.integers(1, 12).flatmap(lambda n: st.lists(st.integers(0, n), min_size=n, max_size=n)), max_size=4))
 def test_distances_as_their_definition_has_them(sentences: list[list[int]]) -> None:
     for heads in sentences:
@@ -217,7 +218,6 @@ def twin(tree: Any, depth: int = 0) -> list[tuple[str, str, int]]:
     return [found for child in below for found in twin(child, depth + 1)]
 
 
-@settings(derandomize=True, max_examples=60, deadline=None)
 @given(st.lists(TREES, min_size=1, max_size=3), st.sampled_from(["(ROOT {})", "( {} )", "(TOP\t{}) ", "{}"]))
 def test_depths_as_a_recursive_twin_has_them(trees: list[Any], around: str) -> None:
     found = parsed(None, "\n\n".join(around.format(bracketed(t)) for t in trees))
@@ -655,7 +655,6 @@ def test_spacy_token_by_token(by_spacy: Any) -> None:
         assert {k: found[k] or [] for k in told} == told
 
 
-@settings(derandomize=True, max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["a", "b", " ", "\n\n"]), st.integers(0, 30)), min_size=1, max_size=12))
 def test_words_that_hang_from_blanks(tokens: list[tuple[str, int]]) -> None:
     tokens_module = pytest.importorskip("spacy.tokens", reason="needs pip install 'tagcorpus[parse]'")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from plugins import SCRIPT
-from slurm_commands import pretend
+from slurm_commands import invoke, pretend
 
 import tagcorpus
 from tagcorpus.errors import ConfigError
@@ -91,6 +91,7 @@ def test_on_ray(source: Path, file: Path) -> None:
     assert marks(source, file.stem) == [2, 1, 0] * 60
 
 
+@pytest.mark.e2e
 def test_on_slurm(tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was launched is what is computed and finished, though the file is changed meanwhile, and gone then."""
     slurm = pretend(tmp_path, monkeypatch)
@@ -107,6 +108,7 @@ def test_on_slurm(tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -
     assert found == [2, 1, 0] * 60
 
 
+@pytest.mark.e2e
 def test_changed_code_is_computed_again_and_told(source: Path, file: Path) -> None:
     assert command(source, file, "-t", file.stem, "-w", "1").returncode == 0
     again = command(source, file, "-t", file.stem, "-w", "1")
@@ -143,15 +145,15 @@ def test_a_file_takes_the_place_of_its_earlier_self(file: Path) -> None:
 
 
 def test_it_is_listed(file: Path) -> None:
-    done = subprocess.run([SCRIPT, "taggers", "--tagger-module", str(file)], capture_output=True, text=True, check=True)
-    lines = done.stdout.splitlines()
+    done = invoke("taggers", "--tagger-module", str(file))
+    assert done.code == 0
+    lines = done.out.splitlines()
     (k,) = (i for i, line in enumerate(lines) if line.startswith(file.stem))
     assert "Exclamation marks per document" in lines[k]
     assert lines[k + 1].strip() == "exclaims"
-    done = subprocess.run(
-        [SCRIPT, "taggers", file.stem, "--tagger_module", str(file)], capture_output=True, text=True, check=True
-    )
-    assert f"--set {file.stem}.mark='!'" in done.stdout
+    done = invoke("taggers", file.stem, "--tagger_module", str(file))
+    assert done.code == 0
+    assert f"--set {file.stem}.mark='!'" in done.out
 
 
 BROKEN = [
@@ -196,9 +198,9 @@ def test_what_is_wrong_with_a_name(tmp_path: Path, file: Path, block: str) -> No
 
 
 def test_the_command_says_it_without_a_traceback(source: Path, tmp_path: Path) -> None:
-    done = command(source, tmp_path / "none.py", "-t", "none")
-    assert done.returncode == 2
-    assert done.stderr == f"tagcorpus: --tagger-module {tmp_path / 'none.py'}: No such file or directory\n"
+    done = invoke("run", "tag", "-i", str(source), "--tagger-module", str(tmp_path / "none.py"), "-t", "none")
+    assert done.code == 2
+    assert done.err == f"tagcorpus: --tagger-module {tmp_path / 'none.py'}: No such file or directory\n"
 
 
 def test_an_instance_takes_its_code_along(file: Path) -> None:

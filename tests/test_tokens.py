@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import tiktoken
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from profiles import more
 
 from naive import distinct_per_document
 from tagcorpus.errors import ConfigError
@@ -130,7 +131,7 @@ def test_a_megabyte_of_blanks_between_words_is_exact(name: str) -> None:
     assert short.ids[: short.offsets[1]].tolist() == short.ids[short.offsets[1] :].tolist()
 
 
-@settings(max_examples=300, derandomize=True, deadline=None)
+@more(3)
 @given(st.text("ab1.' \n\t\r\u3000\x85\x1c\x00é's/", max_size=40))
 def test_cutting_blanks_changes_no_id(text: str) -> None:
     tokenizer = tok.load("p50k_base")
@@ -296,7 +297,7 @@ def no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 # Kernel
 
 
-@settings(max_examples=200, derandomize=True, deadline=None)
+@more(2)
 @given(st.lists(st.lists(st.integers(0, 9), max_size=12), max_size=8), st.booleans())
 def test_count_distinct_equals_its_twin(documents: list[list[int]], is_writeable: bool) -> None:
     flat = np.array([token for document in documents for token in document], np.uint32)

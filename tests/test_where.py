@@ -379,6 +379,7 @@ TAGGER = Aged
 '''
 
 
+@pytest.mark.e2e
 def test_sidecars_of_an_earlier_version_of_their_tagger(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", docs(5))
     plugin = tmp_path / "plugin"

@@ -1,0 +1,22 @@
+"""How many examples a property is tried on: 20, and 100 with HYPOTHESIS_PROFILE=ci. Every run tries the same ones."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import settings
+
+EXAMPLES = {"dev": 20, "ci": 100}
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "dev")
+
+
+def load() -> None:
+    """Before the test files are imported: a property takes the number that holds then."""
+    for name, n in EXAMPLES.items():
+        settings.register_profile(name, max_examples=n, derandomize=True, database=None, deadline=None)
+    settings.load_profile(PROFILE)
+
+
+def more(factor: int) -> settings:
+    """Decorates a property of many cases: so many times the examples of the others."""
+    return settings(max_examples=factor * EXAMPLES[PROFILE])
