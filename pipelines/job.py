@@ -246,7 +246,6 @@ class Job:
             pipeline,
             units,
             self.workers,
-            logging_dir=self.output.path(f"runs/{self.run_name}"),
             describe=describe,
             threads=threads,
             slot=self.cluster.slot if self.cluster is not None and not threads else None,

@@ -40,7 +40,7 @@ def executor(
 ) -> PlanExecutor:
     units = units or [[r] for r in range(6)]
     return PlanExecutor(
-        [Act(actions)], units, logging_dir=str(tmp_path / "logs"), describe=lambda r: f"range {r}", **how
+        [Act(actions)], units, describe=lambda r: f"range {r}", **how
     )
 
 
@@ -56,7 +56,7 @@ def test_every_rank_once(tmp_path: Path, how: dict[str, Any]) -> None:
 
 @everywhere
 def test_nothing_to_do(tmp_path: Path, how: dict[str, Any]) -> None:
-    assert PlanExecutor([Act({})], [], logging_dir=str(tmp_path), describe=str, **how).run() == {}
+    assert PlanExecutor([Act({})], [], describe=str, **how).run() == {}
 
 
 @everywhere

@@ -136,7 +136,7 @@ from datatrove.pipeline.base import PipelineStep
 import environment_step
 for value in ("first", "second"):
     os.environ["SET_LATE"] = value
-    ran = PlanExecutor([environment_step.Look()], [[0], [1]], 2, logging_dir={str(tmp_path)!r}, describe=str).run()
+    ran = PlanExecutor([environment_step.Look()], [[0], [1]], 2, describe=str).run()
     assert ran == {{0: [value], 1: [value]}}, ran
 """
     (tmp_path / "environment_step.py").write_text(

@@ -22,7 +22,7 @@ from typing import Any
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import OutputError
-from tagcorpus.pipelines import storage
+from tagcorpus.pipelines import late_pandas, storage
 from tagcorpus.pipelines.execution.workers import Slot, fold
 from tagcorpus.pipelines.progress.beats import Beat, Pulse, set_pulse
 
@@ -160,6 +160,7 @@ def _start_worker(pulse_path: str, suffix: str, environment: dict[str, str]) -> 
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
+    late_pandas.postpone()
     set_pulse(Pulse(pulse_path))
     storage.set_suffix(suffix)
 
