@@ -33,6 +33,8 @@ from tagcorpus.pipelines.storage import Folder
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 HISTOGRAM_BINS = 50
 TOP_VALUES = 50
+# Values of which a copy is sorted whole: for so few, histograms of 65,536 bins cost more.
+SORTED_AT_MOST = 1 << 16
 # Up to so many values of an instance stay in memory between the passes; beyond, its parts are read again.
 KEPT_ROWS = 4_000_000
 
@@ -256,13 +258,20 @@ def percentiles(
     """
     positions = [(n - 1) * (p / 100) for p in wanted]
     ranks = sorted({r for x in positions for r in (math.floor(x), math.ceil(x))})
-    values = dict(zip(ranks, order_statistics(chunks, ranks, digits), strict=True))
+    at_ranks = _sorted_at(chunks, ranks) if n <= SORTED_AT_MOST else order_statistics(chunks, ranks, digits)
+    values = dict(zip(ranks, at_ranks, strict=True))
     found = []
     for x in positions:
         a, b, t = values[math.floor(x)], values[math.ceil(x)], x - math.floor(x)
         between = a + (b - a) * t if t < 0.5 else b - (b - a) * (1 - t)
         found.append(between if math.isfinite(between) else a * (1 - t) + b * t)
     return found
+
+
+def _sorted_at(chunks: Callable[[], Iterable[Floats]], ranks: Sequence[int]) -> list[float]:
+    """What `order_statistics` gives, by sorting a copy of all values."""
+    keys = np.sort(np.concatenate([ordered_keys(values) for values in chunks()]))
+    return [float(v) for v in from_ordered_keys(keys[list(ranks)])]
 
 
 def order_statistics(
