@@ -23,7 +23,7 @@ from tagcorpus.pipelines import remote
 from tagcorpus.pipelines.config import RESULT_SUFFIXES, FeaturesOptions, Options
 from tagcorpus.pipelines.execution.executors import PlanExecutor
 from tagcorpus.pipelines.execution.steps import Publish, RangeReport, Read, Tag
-from tagcorpus.pipelines.execution.worker_processes import Crew
+from tagcorpus.pipelines.execution.workers import Crew
 from tagcorpus.pipelines.outputs.duplicates import count_duplicate_ids
 from tagcorpus.pipelines.outputs.ledger import Ledger
 from tagcorpus.pipelines.outputs.results import refuse_anothers

@@ -59,7 +59,7 @@ class _Finder:
         finally:
             self._looking = None
         if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader, self)
+            spec.loader = _Loader(spec.loader, self)  # type: ignore[assignment]
         return spec
 
 
@@ -78,7 +78,7 @@ class _Loader:
         module.__spec__.loader = module.__loader__ = self._loader
         self._loader.exec_module(module)
         if self._finder in sys.meta_path:
-            sys.meta_path.remove(self._finder)  # type: ignore[arg-type]
+            sys.meta_path.remove(self._finder)
         import pyarrow as pa
 
         pa.array([0]).to_pandas()  # which needs pandas, so pyarrow imports it whatever its first look said

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 PROTOCOLS = ("file", "local")
 
@@ -23,8 +23,7 @@ class LocalFiles:
         return os.path.isdir(path)
 
     def open(self, path: str, mode: str = "rb") -> BinaryIO:
-        file: BinaryIO = open(path, mode)  # type: ignore[assignment]
-        return file
+        return cast(BinaryIO, open(path, mode))
 
     def size(self, path: str) -> int:
         return os.stat(path).st_size

@@ -15,9 +15,9 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tagcorpus.errors import TaggerError
+from tagcorpus.taggers._arrow import call
 from tagcorpus.taggers._base import PAPER, Parameters, column, columns_from
 from tagcorpus.taggers._batch import DocumentBatch
 from tagcorpus.taggers._late_kernels import is_kernel_due
@@ -109,7 +109,7 @@ class Keywords(Parameters):
         return tables()
 
     def tag(self, batch: DocumentBatch) -> pa.RecordBatch:
-        characters = np.asarray(pc.fill_null(pc.utf8_length(batch.table["text"]), 0), np.int64)
+        characters = np.asarray(call("coalesce", call("utf8_length", batch.table["text"]), 0), np.int64)
         counts = self._counts(batch, int(characters.sum()))
         ratios = 100_000 * counts / np.maximum(characters, 1)[:, None]
         return pa.record_batch([*map(pa.array, counts.T), *map(pa.array, ratios.T)], schema=self.columns)

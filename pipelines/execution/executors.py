@@ -11,15 +11,13 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import IncompleteError, TagcorpusError
-from tagcorpus.pipelines.execution.worker_processes import Crew
-from tagcorpus.pipelines.execution.workers import RankFailure, Slot, WorkerDied, fold
+from tagcorpus.pipelines.execution.workers import Crew, RankFailure, Slot, WorkerDied, fold
 from tagcorpus.pipelines.progress.beats import Beat, Pulse, set_pulse
 
 MAX_DEATHS = 3
@@ -181,7 +179,7 @@ class PlanExecutor:
                 slot, rank = flying.pop(future)
                 try:
                     found = future.result()
-                except (BrokenProcessPool, WorkerDied):
+                except (BrokenExecutor, WorkerDied):
                     beat = self._slots[slot].beat()
                     self.deaths[rank] = self.deaths.get(rank, 0) + 1
                     self._slots[slot].restart()

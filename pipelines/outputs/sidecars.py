@@ -153,13 +153,13 @@ def read_part(output: Folder, name: str, columns: Sequence[str] | None = None) -
     Raises InputError for a part that is not there, or is damaged.
     """
     try:
-        with output.open(name) as file:
-            return pq.read_table(
-                file,
-                columns=None if columns is None else list(columns),
-                use_threads=False,
-                page_checksum_verification=True,
-            )
+        # Not `pq.read_table`, which imports pyarrow.dataset.
+        with output.open(name) as file, pq.ParquetFile(file, pre_buffer=True, page_checksum_verification=True) as part:
+            if columns is None:
+                return part.read(use_threads=False)
+            if missing := set(columns) - set(part.schema_arrow.names):
+                raise pa.ArrowInvalid(f"no column {', '.join(sorted(missing))}")
+            return part.read(list(columns), use_threads=False).select(list(columns))
     except FileNotFoundError as error:
         raise InputError(f"{output}/{name} is missing: the run is incomplete, run it again") from error
     except (pa.ArrowException, OSError) as error:

@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tagcorpus.pipelines.outputs.earlier import parts_digest, still_true
 from tagcorpus.pipelines.outputs.sidecars import Instance, part_name, read_part
@@ -29,6 +28,7 @@ from tagcorpus.pipelines.sources.documents import Reading
 from tagcorpus.pipelines.sources.plan import Plan
 from tagcorpus.pipelines.sources.ranges import Counts
 from tagcorpus.pipelines.storage import Folder
+from tagcorpus.taggers._arrow import call
 
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 HISTOGRAM_BINS = 50
@@ -210,7 +210,7 @@ def _of_booleans(column: Iterable[pa.ChunkedArray]) -> dict[str, Any]:
     for array in column:
         missing += array.null_count
         n += len(array) - array.null_count
-        true += pc.sum(array).as_py() or 0
+        true += call("sum", array).as_py() or 0
     return {"n": n, "missing": missing, "true": true, "share_true": true / n if n else None}
 
 
@@ -219,7 +219,7 @@ def _of_lists(column: Iterable[pa.ChunkedArray]) -> dict[str, Any]:
     for array in column:
         missing += array.null_count
         n += len(array) - array.null_count
-        values += pc.sum(pc.list_value_length(array)).as_py() or 0
+        values += call("sum", call("list_value_length", array)).as_py() or 0
     return {"n": n, "missing": missing, "list_values": values}
 
 
@@ -228,7 +228,7 @@ def _of_strings(column: Iterable[pa.ChunkedArray]) -> dict[str, Any]:
     missing = 0
     for array in column:
         missing += array.null_count
-        for pair in pc.value_counts(array.drop_null()).to_pylist():
+        for pair in call("value_counts", call("drop_null", array)).to_pylist():
             seen[pair["values"]] += pair["counts"]
     top = sorted(seen.items(), key=lambda item: (-item[1], item[0]))[:TOP_VALUES]
     return {"n": sum(seen.values()), "missing": missing, "distinct": len(seen), "top": dict(top)}
@@ -236,7 +236,7 @@ def _of_strings(column: Iterable[pa.ChunkedArray]) -> dict[str, Any]:
 
 def _floats(array: pa.ChunkedArray) -> tuple[Floats, int]:
     """The finite values as float64, and how many infinite ones there are besides; null and NaN are neither."""
-    values: Floats = array.drop_null().to_numpy().astype(np.float64, copy=False)
+    values: Floats = call("drop_null", array).to_numpy().astype(np.float64, copy=False)
     return values[np.isfinite(values)], int(np.isinf(values).sum())
 
 
