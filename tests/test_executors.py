@@ -251,7 +251,7 @@ def test_long_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     folder = tmp_path / ("x" * 100)
     folder.mkdir()
     code = "import sys; sys.path[:0] = sys.argv[2:]\nfrom test_executors import *\n"
-    code += "if __name__ == '__main__': print(executor(Path(sys.argv[1]), {}, PROCESSES).run())"
+    code += "if __name__ == '__main__': print(executor({}, PROCESSES).run())"
     monkeypatch.setenv("TMPDIR", str(folder))
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent)],
