@@ -30,7 +30,7 @@ class Tokens(Parameters):
 
     tokenizer  a tiktoken encoding, or the path of a ranks file (*.tiktoken) or of a Hugging Face tokenizer.json
     pattern    for a ranks file: the tiktoken encoding whose split pattern goes with it
-    engine     who computes the ids, which are the same; auto: gigatoken ([fast]) for more than 3 million characters
+    engine     who computes the ids, which are the same; auto: gigatoken for more than 3 million characters
     """
 
     tokenizer: str = "p50k_base"

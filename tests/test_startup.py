@@ -257,3 +257,30 @@ def test_arrow_by_name() -> None:
     for ours, theirs in cases:
         assert ours.equals(theirs)
         assert ours.type == theirs.type
+
+
+# The base install
+
+
+def test_the_fast_tokenizer_comes_with_the_base_install() -> None:
+    import configparser
+
+    from packaging.requirements import Requirement
+
+    config = configparser.ConfigParser()
+    config.read(Path(__file__).parent.parent / "setup.cfg")
+    base = [
+        Requirement(line)
+        for line in config["options"]["install_requires"].split("\n")
+        if line.strip("# ") and line[0] != "#"
+    ]
+    (gigatoken,) = (r for r in base if r.name == "gigatoken")
+    assert config["options.extras_require"]["fast"].strip() == "", "a name that is kept"
+    assert gigatoken.marker is not None
+    here = {"python_version": "3.11", "platform_machine": "x86_64"}
+    assert gigatoken.marker.evaluate(here)
+    assert gigatoken.marker.evaluate(here | {"platform_machine": "aarch64", "python_version": "3.13"})
+    # No wheels there: tagcorpus is installed without it, and tiktoken does the work.
+    assert not gigatoken.marker.evaluate(here | {"platform_machine": "riscv64"})
+    assert not gigatoken.marker.evaluate(here | {"platform_machine": "ppc64le"})
+    assert not gigatoken.marker.evaluate(here | {"python_version": "3.15"})
