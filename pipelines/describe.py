@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tagcorpus.pipelines import late_pandas
 from tagcorpus.pipelines.job import Result
 from tagcorpus.pipelines.options.load import check_sections, load_options, parameters_of
 from tagcorpus.pipelines.options.of_pipelines import Options
@@ -22,6 +23,7 @@ SHOWN_GROUPS = 200
 
 def run(pipeline: str, config_file: str | None, sets: Sequence[str], given: Mapping[str, Any]) -> int:
     """Run a pipeline for the command line: results to stdout, everything else to stderr. Returns the exit code."""
+    late_pandas.postpone()
     options = load_options(pipeline, config_file, sets, given)
     display = Display()
     try:

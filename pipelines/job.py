@@ -22,7 +22,7 @@ from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines import remote
 from tagcorpus.pipelines.execution.executors import PlanExecutor
 from tagcorpus.pipelines.execution.steps import Publish, RangeReport, Read, Tag
-from tagcorpus.pipelines.execution.worker_processes import Crew
+from tagcorpus.pipelines.execution.workers import Crew
 from tagcorpus.pipelines.options.of_pipelines import FeaturesOptions, Options
 from tagcorpus.pipelines.options.places import RESULT_SUFFIXES
 from tagcorpus.pipelines.outputs.duplicates import count_duplicate_ids
@@ -244,7 +244,6 @@ class Job:
             pipeline,
             units,
             self.workers,
-            logging_dir=self.output.path(f"runs/{self.run_name}"),
             describe=describe,
             threads=threads,
             slot=self.cluster.slot if self.cluster is not None and not threads else None,

@@ -19,10 +19,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-import fsspec
 import yaml
 
 from tagcorpus.errors import ConfigError, IncompleteError, InputError, OutputError, TagcorpusError, unknown_name
+from tagcorpus.pipelines.local_files import PROTOCOLS, LocalFiles, local_path
 
 CONNECT_SECONDS = 10
 READ_SECONDS = 20
@@ -210,13 +210,17 @@ def filesystem(url: str) -> tuple[Any, str]:
     """The filesystem of a URL, and the path there. Raises ConfigError for options that it does not take or a login that
     is not there, and InputError for a protocol that nothing knows or whose package is missing."""
     chain, _, protocol = url.partition("://")[0].rpartition("::")
+    if not chain and protocol in PROTOCOLS:
+        return LocalFiles(), local_path(url)
     cls = _filesystem_class(protocol, url)
     accepted = _accepted(cls)
     options = {name: value for name, value in _in_use.items() if name in accepted}
     given = merged(_defaults(protocol), options)
     try:
         if chain:
-            return fsspec.url_to_fs(url, **{protocol: given})  # type: ignore[no-any-return]
+            from fsspec import url_to_fs
+
+            return url_to_fs(url, **{protocol: given})  # type: ignore[no-any-return]
         fs, path = cls(**cls._get_kwargs_from_urls(url) | given), cls._strip_protocol(url)
         if protocol in ("s3", "s3a"):
             fs.retries = ROUNDS
@@ -236,7 +240,9 @@ def _filesystem_class(protocol: str, url: str) -> Any:
             # Not gcsfs's newer class: that asks over gRPC, before every request, whether a bucket is of a special kind, and
             # where that is blocked, or the endpoint is another, each time costs a minute.
             return importlib.import_module("gcsfs.core").GCSFileSystem
-        return fsspec.get_filesystem_class(protocol)
+        from fsspec import get_filesystem_class
+
+        return get_filesystem_class(protocol)
     except (ImportError, ValueError) as error:
         extra = EXTRAS.get(protocol)
         how = f"pip install 'tagcorpus[{extra}]'" if extra else _said(error)

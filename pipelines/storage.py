@@ -21,11 +21,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, cast
 
-from datatrove.io import get_datafolder
-from fsspec.implementations.local import LocalFileSystem
-
 from tagcorpus.errors import OutputError
 from tagcorpus.pipelines import remote
+from tagcorpus.pipelines.local_files import LocalFiles
 
 STALE_SECONDS = 86_400
 _SUFFIX = secrets.token_hex(4)
@@ -35,12 +33,15 @@ class Folder:
     """A folder on any fsspec filesystem. Paths given to its methods are relative, with forward slashes."""
 
     def __init__(self, url: str) -> None:
-        # Absolute first: datatrove and fsspec cache folders by the string given, and a relative one changes meaning.
-        fs, path = remote.filesystem(url) if "://" in url else (None, os.path.abspath(url))
-        folder = get_datafolder((path, fs) if fs else path)
-        self.fs: Any = folder.fs
-        self.root = folder.path.rstrip("/") or "/"
-        self.is_local = isinstance(self.fs, LocalFileSystem)
+        self.fs: Any
+        self.fs, path = remote.filesystem(url) if "://" in url else (LocalFiles(), os.path.abspath(url))
+        self.is_local = isinstance(self.fs, LocalFiles)
+        if not self.is_local:
+            # Only here: datatrove.io imports huggingface_hub, 0.25 CPU seconds that local files need not cost.
+            from datatrove.io import get_datafolder
+
+            path = get_datafolder((path, self.fs)).path
+        self.root = path.rstrip("/") or "/"
 
     def __str__(self) -> str:
         return self.root if self.is_local else str(self.fs.unstrip_protocol(self.root))

@@ -13,13 +13,15 @@ import pkgutil
 import types
 import typing
 from collections.abc import Iterable, Mapping
-from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tagcorpus.errors import ConfigError, speaking_of, unknown_name
 from tagcorpus.taggers import _files
+from tagcorpus.taggers._installed import entry_points
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     import pyarrow as pa
 
     from tagcorpus.taggers._base import Parameters, column
@@ -82,12 +84,12 @@ class Tagger(Protocol):
 
 def names() -> list[str]:
     """Names of all known taggers, without importing any."""
-    return sorted({*own_names(), *(e.name for e in entry_points(group=ENTRY_POINT_GROUP)), *_files.known_files()})
+    return sorted({*own_names(), *(e.name for e in entry_points(ENTRY_POINT_GROUP)), *_files.known_files()})
 
 
 def plugin_names() -> list[str]:
     """Names that other distributions bring, without importing any."""
-    return sorted({e.name for e in entry_points(group=ENTRY_POINT_GROUP)})
+    return sorted({e.name for e in entry_points(ENTRY_POINT_GROUP)})
 
 
 def add_files(paths: Iterable[str]) -> None:
@@ -110,7 +112,7 @@ def tagger_class(name: str) -> type[Any]:
         raise ConfigError(unknown_name("tagger", name, names(), "--taggers"))
     if file := _files.known_files().get(name):
         return file.load()
-    claims = [e for e in entry_points(group=ENTRY_POINT_GROUP) if e.name == name]
+    claims = [e for e in entry_points(ENTRY_POINT_GROUP) if e.name == name]
     if not claims:
         found: type[Any] = importlib.import_module(f"{__name__}.{name}").TAGGER
         return found

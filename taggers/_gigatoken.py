@@ -147,7 +147,7 @@ def checked(exact: TiktokenTokenizer) -> GigatokenTokenizer:
     if difference:
         raise TaggerError(
             f"gigatoken fails the check against tiktoken for tokenizer {exact.name!r} ({difference}): use "
-            "--set tokens.engine=tiktoken, or the release that pip install 'tagcorpus[fast]' brings"
+            "--set tokens.engine=tiktoken, or the release of gigatoken that pip install tagcorpus brings"
         )
     return fast
 

@@ -261,7 +261,10 @@ def _check_engine(source: _Source, engine: Engine) -> None:
             f"got engine {engine!r} with {source.name!r}: use auto"
         )
     if engine == "gigatoken" and not _has_gigatoken():
-        raise ConfigError("engine gigatoken needs the package gigatoken: pip install 'tagcorpus[fast]'")
+        raise ConfigError(
+            "engine gigatoken needs the package gigatoken, which comes with tagcorpus for x86-64 and ARM processors: "
+            "use auto, or install tagcorpus again"
+        )
 
 
 def _has_gigatoken() -> bool:

@@ -1,24 +1,26 @@
 """keywords: how often a document asks, commands, joins clauses, marks a turn of dialogue, or gives a number.
 
-Exactly what `re.findall` with IGNORECASE finds for the five patterns of REFERENCE.md, at the speed of a kernel. What
-a word character, a digit or "the same letter in another case" is, the running Python's `re` is asked, once, for
-every code point: so the tagger agrees with it whatever its version of Unicode. No stemming, no other languages.
+Exactly what `re.findall` with IGNORECASE finds for the five patterns of REFERENCE.md: by `re` itself for a small file, by a kernel
+for more. What a word character, a digit or "the same letter in another case" is, the kernel's tables ask the running Python's
+`re`, once, for every code point: so both agree whatever the version of Unicode. No stemming, no other languages.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tagcorpus.errors import TaggerError
+from tagcorpus.taggers._arrow import call
 from tagcorpus.taggers._base import PAPER, Parameters, column, columns_from
 from tagcorpus.taggers._batch import DocumentBatch
+from tagcorpus.taggers._late_kernels import is_kernel_due
 
 # Columns 0 to 2 of the kernel: each word stands for \b(word)\b.
 WORDS = {
@@ -38,6 +40,7 @@ MEANINGS = {
     "instruction_words": "markers of a dialogue turn (Question:, Answer:, Instruction:, User:, Assistant:, Q:, A:)",
     "numbers": "runs of digits of any script that stand alone as a word (3.14 is two)",
 }
+FOUND_PER_SECOND = 3.5e6  # characters, by all five patterns of `re` together
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -106,12 +109,33 @@ class Keywords(Parameters):
         return tables()
 
     def tag(self, batch: DocumentBatch) -> pa.RecordBatch:
-        from tagcorpus.kernels.keywords import count_keywords
-
-        counts = count_keywords(*batch.utf8, *self._tables)
-        characters = np.asarray(pc.fill_null(pc.utf8_length(batch.table["text"]), 0), np.int64)
+        characters = np.asarray(call("coalesce", call("utf8_length", batch.table["text"]), 0), np.int64)
+        counts = self._counts(batch, int(characters.sum()))
         ratios = 100_000 * counts / np.maximum(characters, 1)[:, None]
         return pa.record_batch([*map(pa.array, counts.T), *map(pa.array, ratios.T)], schema=self.columns)
+
+    def _counts(self, batch: DocumentBatch, n_characters: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+        if not is_kernel_due(n_characters / FOUND_PER_SECOND):
+            return found_by_re(batch.texts)
+        from tagcorpus.kernels.keywords import count_keywords
+
+        counts: np.ndarray[Any, np.dtype[np.int64]] = count_keywords(*batch.utf8, *self._tables)
+        return counts
+
+
+def found_by_re(texts: Sequence[str | None]) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """What `kernels.keywords.count_keywords` gives, int64 [n_documents, 5], by `re` itself and without Numba."""
+    searches = [pattern.findall for pattern in _patterns()]
+    counts = [[len(search(text or "")) for search in searches] for text in texts]
+    return np.array(counts, np.int64).reshape(len(texts), len(searches))
+
+
+@cache
+def _patterns() -> list[re.Pattern[str]]:
+    alternatives = [words.replace(" ", "|") for words in WORDS.values()]
+    stems = "|".join(f"{stem}:" for stem in STEMS.split())
+    sources = [*(rf"\b({words})\b" for words in alternatives), f"({stems})", r"\b\d+\b|\b\d+\.\d+\b|\b\d+%\b"]
+    return [re.compile(source, re.IGNORECASE) for source in sources]
 
 
 TAGGER = Keywords

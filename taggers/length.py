@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from tagcorpus.taggers._arrow import call
 from tagcorpus.taggers._base import PAPER, Parameters, column, columns_from
 from tagcorpus.taggers._batch import DocumentBatch
 
@@ -22,7 +22,7 @@ class Length(Parameters):
     )
 
     def tag(self, batch: DocumentBatch) -> pa.RecordBatch:
-        char_len = pc.utf8_length(batch.table["text"]).combine_chunks().cast(pa.int64())
+        char_len = call("utf8_length", batch.table["text"]).combine_chunks()
         return pa.record_batch([char_len], schema=self.columns)
 
 

@@ -8,14 +8,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 
 from tagcorpus.taggers._base import PAPER, Parameters, column, columns_from
 from tagcorpus.taggers._batch import DocumentBatch
+from tagcorpus.taggers._late_kernels import is_kernel_due
 from tagcorpus.taggers._tokenizer import Tokenizer, fingerprint, load, token_ids
+
+Ids: TypeAlias = np.ndarray[Any, np.dtype[np.uint32]]
+Offsets: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
+
+SORTED_PER_SECOND = 40e6  # ids, by numpy
 
 
 @dataclass(frozen=True)
@@ -24,7 +30,7 @@ class Tokens(Parameters):
 
     tokenizer  a tiktoken encoding, or the path of a ranks file (*.tiktoken) or of a Hugging Face tokenizer.json
     pattern    for a ranks file: the tiktoken encoding whose split pattern goes with it
-    engine     who computes the ids, which are the same; auto: gigatoken ([fast]) for more than 3 million characters
+    engine     who computes the ids, which are the same; auto: gigatoken for more than 3 million characters
     """
 
     tokenizer: str = "p50k_base"
@@ -45,17 +51,32 @@ class Tokens(Parameters):
 
     def tag(self, batch: DocumentBatch) -> pa.RecordBatch:
         """Raises ConfigError where the tokenizer cannot be had, TaggerError where its engine gives other ids."""
-        from tagcorpus.kernels.tokens import count_distinct
-
         ids, offsets = token_ids(batch, self._loaded)
         total = np.diff(offsets)
-        distinct = count_distinct(ids, offsets, self._loaded.n_vocab)
+        distinct = self._distinct(ids, offsets)
         ttr = distinct / np.maximum(total, 1)
         return pa.record_batch([pa.array(total), pa.array(distinct), pa.array(ttr)], schema=self.columns)
+
+    def _distinct(self, ids: Ids, offsets: Offsets) -> Offsets:
+        if not is_kernel_due(len(ids) / SORTED_PER_SECOND):
+            return distinct_by_sorting(ids, offsets)
+        from tagcorpus.kernels.tokens import count_distinct
+
+        counts: Offsets = count_distinct(ids, offsets, self._loaded.n_vocab)
+        return counts
 
     def fingerprint(self) -> dict[str, Any]:
         """The tokenizer's identity, the engine left out. Raises ConfigError for what is unknown or missing."""
         return {"tokenizer": fingerprint(self.tokenizer, self.pattern, self.engine)}
+
+
+def distinct_by_sorting(ids: Ids, offsets: Offsets) -> Offsets:
+    """What `kernels.tokens.count_distinct` gives, without Numba; arguments as there."""
+    documents = np.repeat(np.arange(len(offsets) - 1, dtype=np.uint64), np.diff(offsets))
+    pairs = np.sort(documents << np.uint64(32) | ids)
+    is_first = np.ones(len(pairs), bool)
+    is_first[1:] = pairs[1:] != pairs[:-1]
+    return np.bincount((pairs[is_first] >> np.uint64(32)).astype(np.int64), minlength=len(offsets) - 1)
 
 
 TAGGER = Tokens

@@ -164,9 +164,11 @@ def test_extras_come_from_the_metadata_and_matter_when_named(tmp_path: Path) -> 
         'Requires-Dist: no-such-dist>=2; extra == "moon"',
         "Provides-Extra: here",
         'Requires-Dist: click>=8; extra == "here"',
+        "Provides-Extra: kept",
     )
     path = distribution(tmp_path, "tagcorpus", "9.9", *lines)
     plain = doctor("--json", path=path)
+    assert findings(plain)["extra kept"]["found"] == "comes with the base installation"
     assert plain.code == 0
     moon = findings(plain)["extra moon"]
     assert (moon["state"], moon["found"]) == ("ok", "optional, not installed: no-such-dist")

@@ -26,7 +26,8 @@ from tagcorpus.errors import (
     TaggerError,
 )
 from tagcorpus.pipelines.execution.executors import PlanExecutor
-from tagcorpus.pipelines.execution.worker_processes import Crew, _put_off_signals
+from tagcorpus.pipelines.execution.worker_processes import _put_off_signals
+from tagcorpus.pipelines.execution.workers import Crew
 from tagcorpus.pipelines.progress.beats import Beat, Pulse
 
 INLINE = {"workers": 1}
@@ -35,19 +36,15 @@ THREADS = {"workers": 2, "threads": True}
 everywhere = pytest.mark.parametrize("how", [INLINE, PROCESSES, THREADS], ids=["inline", "processes", "threads"])
 
 
-def executor(
-    tmp_path: Path, actions: dict[int, str], how: dict[str, Any], units: list[list[int]] | None = None
-) -> PlanExecutor:
+def executor(actions: dict[int, str], how: dict[str, Any], units: list[list[int]] | None = None) -> PlanExecutor:
     units = units or [[r] for r in range(6)]
-    return PlanExecutor(
-        [Act(actions)], units, logging_dir=str(tmp_path / "logs"), describe=lambda r: f"range {r}", **how
-    )
+    return PlanExecutor([Act(actions)], units, describe=lambda r: f"range {r}", **how)
 
 
 @everywhere
-def test_every_rank_once(tmp_path: Path, how: dict[str, Any]) -> None:
+def test_every_rank_once(how: dict[str, Any]) -> None:
     done: list[int] = []
-    running = executor(tmp_path, {}, how, [[4, 5], [0], [], [2, 3, 1]])
+    running = executor({}, how, [[4, 5], [0], [], [2, 3, 1]])
     assert running.run(lambda rank, _: done.append(rank)) == {r: [10 * r] for r in range(6)}
     assert sorted(done) == list(range(6))
     if how is not INLINE:
@@ -55,8 +52,8 @@ def test_every_rank_once(tmp_path: Path, how: dict[str, Any]) -> None:
 
 
 @everywhere
-def test_nothing_to_do(tmp_path: Path, how: dict[str, Any]) -> None:
-    assert PlanExecutor([Act({})], [], logging_dir=str(tmp_path), describe=str, **how).run() == {}
+def test_nothing_to_do(how: dict[str, Any]) -> None:
+    assert PlanExecutor([Act({})], [], describe=str, **how).run() == {}
 
 
 @everywhere
@@ -73,30 +70,30 @@ def test_nothing_to_do(tmp_path: Path, how: dict[str, Any]) -> None:
     ],
 )
 def test_failure_is_named_and_ends_the_run(
-    tmp_path: Path, how: dict[str, Any], action: str, kind: type[TagcorpusError], told: str
+    how: dict[str, Any], action: str, kind: type[TagcorpusError], told: str
 ) -> None:
     done: list[int] = []
     with pytest.raises(TagcorpusError) as caught:
-        executor(tmp_path, {1: action}, how, [[0], [1, 9], [2], [3]]).run(lambda rank, _: done.append(rank))
+        executor({1: action}, how, [[0], [1, 9], [2], [3]]).run(lambda rank, _: done.append(rank))
     assert type(caught.value) is kind
     assert told in str(caught.value)
     assert 9 not in done
 
 
 @everywhere
-def test_incomplete_range_lets_others_go_on(tmp_path: Path, how: dict[str, Any]) -> None:
+def test_incomplete_range_lets_others_go_on(how: dict[str, Any]) -> None:
     done: list[int] = []
     with pytest.raises(LLMError):
-        executor(tmp_path, {1: "!llm!", 3: "!llm!"}, how).run(lambda rank, _: done.append(rank))
+        executor({1: "!llm!", 3: "!llm!"}, how).run(lambda rank, _: done.append(rank))
     assert sorted(done) == [0, 2, 4, 5]
 
 
 @everywhere
-def test_three_incomplete_ranges_in_a_row_end_the_run(tmp_path: Path, how: dict[str, Any]) -> None:
+def test_three_incomplete_ranges_in_a_row_end_the_run(how: dict[str, Any]) -> None:
     done: list[int] = []
     actions = dict.fromkeys(range(1, 20), "!llm!")
     with pytest.raises(LLMError):
-        executor(tmp_path, actions, how, [[r] for r in range(20)]).run(lambda rank, _: done.append(rank))
+        executor(actions, how, [[r] for r in range(20)]).run(lambda rank, _: done.append(rank))
     assert done == [0]
 
 
@@ -109,17 +106,15 @@ def test_three_incomplete_ranges_in_a_row_end_the_run(tmp_path: Path, how: dict[
         ({0: "!llm!", 5: "config"}, ConfigError),
     ],
 )
-def test_which_failure_is_the_runs(
-    tmp_path: Path, how: dict[str, Any], actions: dict[int, str], kind: type[TagcorpusError]
-) -> None:
+def test_which_failure_is_the_runs(how: dict[str, Any], actions: dict[int, str], kind: type[TagcorpusError]) -> None:
     with pytest.raises(kind):
-        executor(tmp_path, actions, how).run()
+        executor(actions, how).run()
 
 
 def test_dead_workers_rank_is_done_again(tmp_path: Path) -> None:
     deaths = tmp_path / "deaths"
     deaths.write_text("2")
-    assert executor(tmp_path, {3: f"!die!{deaths}"}, PROCESSES).run() == {r: [10 * r] for r in range(6)}
+    assert executor({3: f"!die!{deaths}"}, PROCESSES).run() == {r: [10 * r] for r in range(6)}
 
 
 def test_rank_that_kills_three_workers_is_named_with_its_rows(tmp_path: Path) -> None:
@@ -127,13 +122,13 @@ def test_rank_that_kills_three_workers_is_named_with_its_rows(tmp_path: Path) ->
     deaths.write_text("9")
     done: list[int] = []
     with pytest.raises(TagcorpusError, match=r"range 3 killed its worker 3 times \(rows 300 to 309 were in flight\)"):
-        executor(tmp_path, {3: f"!die!{deaths}"}, PROCESSES).run(lambda rank, _: done.append(rank))
+        executor({3: f"!die!{deaths}"}, PROCESSES).run(lambda rank, _: done.append(rank))
     assert deaths.read_text() == "6"
     assert {0, 1, 2} <= set(done)
 
 
-def test_worker_that_dies_between_ranks_costs_nothing(tmp_path: Path) -> None:
-    running = executor(tmp_path, {}, PROCESSES)
+def test_worker_that_dies_between_ranks_costs_nothing() -> None:
+    running = executor({}, PROCESSES)
 
     def kill(rank: int, _: object) -> None:
         if rank == 2:
@@ -156,13 +151,13 @@ def test_worker_that_was_found_dead_is_replaced_at_once() -> None:
         slot.close(None)
 
 
-def test_worker_processes_stay_for_the_next_pass(tmp_path: Path) -> None:
+def test_worker_processes_stay_for_the_next_pass() -> None:
     """With the pipeline of that pass, and whether or not a rank failed; they end with the crew."""
 
     def pids(crew: Crew, *more: str) -> set[int]:
         actions = dict(enumerate(["pid", "pid", *more]))  # the first two go to a worker each
         how = PROCESSES | {"crew": crew}
-        results = executor(tmp_path, actions, how, [[r] for r in range(4)]).run()
+        results = executor(actions, how, [[r] for r in range(4)]).run()
         assert [results[r] for r in (2, 3)] == [[20], [30]]
         return {results[0][0], results[1][0]}
 
@@ -182,20 +177,20 @@ class Enough(BaseException):
     """Stands for Ctrl-C."""
 
 
-def test_interrupt_ends_threads_at_their_next_batch(tmp_path: Path) -> None:
+def test_interrupt_ends_threads_at_their_next_batch() -> None:
     def interrupt(_rank: int, _: object) -> None:
         raise Enough
 
     with pytest.raises(Enough):
-        executor(tmp_path, {0: "forever", 1: "forever"}, {"workers": 3, "threads": True}).run(interrupt)
+        executor({0: "forever", 1: "forever"}, {"workers": 3, "threads": True}).run(interrupt)
     for thread in threading.enumerate():
         if thread.name.startswith("range"):
             thread.join(10)
             assert not thread.is_alive()
 
 
-def test_interrupt_kills_workers(tmp_path: Path) -> None:
-    running = executor(tmp_path, {0: "forever"}, PROCESSES)
+def test_interrupt_kills_workers() -> None:
+    running = executor({0: "forever"}, PROCESSES)
     pids: list[int] = []
 
     def interrupt(_rank: int, _: object) -> None:
@@ -210,8 +205,8 @@ def test_interrupt_kills_workers(tmp_path: Path) -> None:
             os.kill(pid, 0)
 
 
-def test_beats_say_what_is_in_flight(tmp_path: Path) -> None:
-    running = executor(tmp_path, {}, INLINE)
+def test_beats_say_what_is_in_flight() -> None:
+    running = executor({}, INLINE)
     seen: list[Beat] = []
     original = Act.run
 
@@ -244,7 +239,7 @@ def test_pulse_of_a_worker_that_is_gone(tmp_path: Path) -> None:
 def test_no_room_for_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "not there"))
     with pytest.raises(OutputError, match=r"no temporary file could be made in .*not there"):
-        executor(tmp_path, {}, PROCESSES).run()
+        executor({}, PROCESSES).run()
 
 
 def test_pipeline_is_small_when_pickled() -> None:
@@ -257,7 +252,7 @@ def test_long_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     folder = tmp_path / ("x" * 100)
     folder.mkdir()
     code = "import sys; sys.path[:0] = sys.argv[2:]\nfrom test_executors import *\n"
-    code += "if __name__ == '__main__': print(executor(Path(sys.argv[1]), {}, PROCESSES).run())"
+    code += "if __name__ == '__main__': print(executor({}, PROCESSES).run())"
     monkeypatch.setenv("TMPDIR", str(folder))
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent)],

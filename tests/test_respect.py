@@ -129,15 +129,15 @@ def test_no_document_at_all_is_never_a_success(tmp_path: Path, content: bytes) -
 
 def test_workers_see_the_environment_of_now(tmp_path: Path) -> None:
     write(tmp_path / "in/a.jsonl", 200)
-    code = f"""
+    code = """
 import os, tagcorpus
 from tagcorpus.pipelines.execution.executors import PlanExecutor
 from datatrove.pipeline.base import PipelineStep
 import environment_step
 for value in ("first", "second"):
     os.environ["SET_LATE"] = value
-    ran = PlanExecutor([environment_step.Look()], [[0], [1]], 2, logging_dir={str(tmp_path)!r}, describe=str).run()
-    assert ran == {{0: [value], 1: [value]}}, ran
+    ran = PlanExecutor([environment_step.Look()], [[0], [1]], 2, describe=str).run()
+    assert ran == {0: [value], 1: [value]}, ran
 """
     (tmp_path / "environment_step.py").write_text(
         "import os\nfrom datatrove.pipeline.base import PipelineStep\n"

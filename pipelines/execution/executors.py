@@ -11,16 +11,13 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ThreadPoolExecutor, wait
 from typing import Any
 
-from datatrove.executor.base import DistributedEnvVars, PipelineExecutor
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import IncompleteError, TagcorpusError
-from tagcorpus.pipelines.execution.worker_processes import Crew
-from tagcorpus.pipelines.execution.workers import RankFailure, Slot, WorkerDied, fold
+from tagcorpus.pipelines.execution.workers import Crew, RankFailure, Slot, WorkerDied, fold
 from tagcorpus.pipelines.progress.beats import Beat, Pulse, set_pulse
 
 MAX_DEATHS = 3
@@ -58,8 +55,11 @@ def _precedence(error: TagcorpusError) -> int:
     return PRECEDENCE.index(error.exit_code) if error.exit_code in PRECEDENCE else 0
 
 
-class PlanExecutor(PipelineExecutor):
-    """Runs a pipeline over ranks.
+class PlanExecutor:
+    """Runs a pipeline of datatrove's steps over ranks.
+
+    Not derived from datatrove's PipelineExecutor: that class logs, keeps statistics and marks what is completed in ways that
+    are not used here, and its module imports huggingface_hub, 0.25 CPU seconds of every start.
 
     units     runs of ranks that one worker should do in a row (ranges of a compressed file: it reads on)
     workers   how many at once; 1 means in this process
@@ -75,13 +75,12 @@ class PlanExecutor(PipelineExecutor):
         units: Sequence[Sequence[int]],
         workers: int,
         *,
-        logging_dir: str,
         describe: Callable[[int], str],
         threads: bool = False,
         slot: Callable[[Sequence[PipelineStep], int], Slot] | None = None,
         crew: Crew | None = None,
     ) -> None:
-        super().__init__(list(pipeline), logging_dir, skip_completed=False)
+        self.pipeline = list(pipeline)
         self.units = [list(u) for u in units if u]
         self.workers = min(workers, len(self.units)) if not threads else workers
         self.describe = describe
@@ -95,16 +94,6 @@ class PlanExecutor(PipelineExecutor):
     @property
     def world_size(self) -> int:
         return sum(len(u) for u in self.units)
-
-    def get_distributed_env(self, node_rank: int = -1) -> DistributedEnvVars:  # noqa: ARG002
-        """One node, nothing distributed: what datatrove's base class wants to know."""
-        return DistributedEnvVars(
-            datatrove_node_ips="localhost",
-            datatrove_cpus_per_task="1",
-            datatrove_mem_per_cpu="0",
-            datatrove_gpus_on_node="0",
-            datatrove_executor="local",
-        )
 
     def beats(self) -> list[Beat]:
         """The state of every worker, for progress and for noticing a stall."""
@@ -190,7 +179,7 @@ class PlanExecutor(PipelineExecutor):
                 slot, rank = flying.pop(future)
                 try:
                     found = future.result()
-                except (BrokenProcessPool, WorkerDied):
+                except (BrokenExecutor, WorkerDied):
                     beat = self._slots[slot].beat()
                     self.deaths[rank] = self.deaths.get(rank, 0) + 1
                     self._slots[slot].restart()

@@ -1,4 +1,4 @@
-"""Worker processes of this machine, one rank at a time each, kept from one pass of a run to the next."""
+"""Worker processes of this machine, one rank at a time each. A `Crew` keeps them from one pass of a run to the next."""
 
 from __future__ import annotations
 
@@ -13,47 +13,24 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from types import FrameType
 from typing import Any
 
-from datatrove.pipeline.base import PipelineStep
-
 from tagcorpus.errors import OutputError
-from tagcorpus.pipelines import storage
-from tagcorpus.pipelines.execution.workers import Slot, fold
+from tagcorpus.pipelines import late_pandas, storage
+from tagcorpus.pipelines.execution.workers import fold
 from tagcorpus.pipelines.progress.beats import Beat, Pulse, set_pulse
 
 LONGEST_TEMPORARY = 70  # bytes
 
 
-class Crew:
-    """Worker processes of this machine that stay from one pass to the next: what a worker has imported, compiled and
-    loaded, it has for the whole run. Leaving the context ends them."""
-
-    def __init__(self) -> None:
-        self._idle: list[_ProcessSlot] = []
-
-    def slot(self, pipeline: Sequence[PipelineStep], world_size: int) -> Slot:
-        """A worker for one pass: one that has nothing to do, else a new one."""
-        found = self._idle.pop() if self._idle else _ProcessSlot(self._idle)
-        found.take(pickle.dumps((list(pipeline), world_size)))
-        return found
-
-    def __enter__(self) -> Crew:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        while self._idle:
-            self._idle.pop().end()
-
-
-class _ProcessSlot:
+class ProcessSlot:
     """A worker process of its own: when it dies, exactly one rank is to be done again."""
 
-    def __init__(self, idle: list[_ProcessSlot]) -> None:
+    def __init__(self, idle: list[ProcessSlot]) -> None:
         self._idle = idle
         self._payload = b""
         self._is_payload_known = False
@@ -160,6 +137,7 @@ def _start_worker(pulse_path: str, suffix: str, environment: dict[str, str]) -> 
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
+    late_pandas.postpone()
     set_pulse(Pulse(pulse_path))
     storage.set_suffix(suffix)
 

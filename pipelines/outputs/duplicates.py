@@ -44,5 +44,5 @@ def _rows(folder: Folder, name: str) -> int:
 
 def _hashes(folder: Folder, planned: PlannedFile, k: int, instance: Instance) -> Iterator[npt.NDArray[np.uint64]]:
     for batch in part_of(folder, planned, k, instance, ["id"]).to_batches(_ROWS_AT_ONCE):
-        ids = batch["id"].cast(pa.binary()).to_pylist()
+        ids = batch["id"].view(pa.binary()).to_pylist()
         yield np.fromiter(map(xxhash.xxh3_64_intdigest, ids), np.uint64, len(ids))

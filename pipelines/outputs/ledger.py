@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import tagcorpus
@@ -13,6 +12,7 @@ from tagcorpus.pipelines.outputs.sidecars import Instance
 from tagcorpus.pipelines.sources.plan import Plan
 from tagcorpus.pipelines.sources.ranges import Counts
 from tagcorpus.pipelines.sources.records import REASONS
+from tagcorpus.taggers._installed import version
 
 VERSIONS_OF = (
     "numpy", "pyarrow", "numba", "tiktoken", "pycld2", "fasttext-community", "openai", "datatrove", "ray",
@@ -132,10 +132,8 @@ def versions() -> dict[str, str]:
     """Versions of what decides the output."""
     found = {"tagcorpus": tagcorpus.__version__, "python": platform.python_version()}
     for name in VERSIONS_OF:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
+        if (number := version(name)) is not None:
+            found[name] = number
     return found
 
 

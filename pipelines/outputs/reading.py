@@ -7,10 +7,9 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
 from tagcorpus.errors import InputError, TaggerError, unknown_name
@@ -19,6 +18,9 @@ from tagcorpus.pipelines.sources.documents import RangeReader, Reading
 from tagcorpus.pipelines.sources.plan import PlannedFile, load_plan
 from tagcorpus.pipelines.storage import Folder
 from tagcorpus.taggers._batch import DocumentBatch
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as pads
 
 
 def read(
@@ -30,6 +32,8 @@ def read(
     share a name), and with `text` the document itself, read from the input again. Raises InputError when an instance
     is unknown or some ranges are not tagged yet.
     """
+    import pyarrow.dataset as pads  # imports pandas, where that is installed
+
     folder = Folder(os.fspath(output))
     if isinstance(instances, str):
         instances = [instances]

@@ -199,10 +199,9 @@ def read_part(output: Folder, name: str, columns: Sequence[str] | None = None) -
     Raises InputError for a part that is not there, or is damaged.
     """
     try:
-        with output.open(name) as file:
-            table = pq.ParquetFile(file, page_checksum_verification=True).read(
-                columns=None if columns is None else list(columns), use_threads=False
-            )
+        # Not `pq.read_table`, which imports pyarrow.dataset.
+        with output.open(name) as file, pq.ParquetFile(file, pre_buffer=True, page_checksum_verification=True) as part:
+            table = part.read(columns=None if columns is None else list(columns), use_threads=False)
             return table if columns is None else table.select(list(columns))
     except FileNotFoundError as error:
         raise InputError(f"{output}/{name} is missing: the run is incomplete, run it again") from error

@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tagcorpus.pipelines.outputs.earlier import parts_digest, still_true
 from tagcorpus.pipelines.outputs.sidecars import Instance, part_of, prove
@@ -29,10 +28,13 @@ from tagcorpus.pipelines.sources.documents import Reading
 from tagcorpus.pipelines.sources.plan import Plan, PlannedFile
 from tagcorpus.pipelines.sources.ranges import Counts
 from tagcorpus.pipelines.storage import Folder
+from tagcorpus.taggers._arrow import call
 
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 HISTOGRAM_BINS = 50
 TOP_VALUES = 50
+# Values of which a copy is sorted whole: for so few, histograms of 65,536 bins cost more.
+SORTED_AT_MOST = 1 << 16
 # Up to so many values of an instance stay in memory between the passes; beyond, its parts are read again.
 KEPT_ROWS = 4_000_000
 
@@ -213,7 +215,7 @@ def _of_booleans(column: Iterable[pa.ChunkedArray]) -> dict[str, Any]:
     for array in column:
         missing += array.null_count
         n += len(array) - array.null_count
-        true += pc.sum(array).as_py() or 0
+        true += call("sum", array).as_py() or 0
     return {"n": n, "missing": missing, "true": true, "share_true": true / n if n else None}
 
 
@@ -222,7 +224,7 @@ def _of_lists(column: Iterable[pa.ChunkedArray]) -> dict[str, Any]:
     for array in column:
         missing += array.null_count
         n += len(array) - array.null_count
-        values += pc.sum(pc.list_value_length(array)).as_py() or 0
+        values += call("sum", call("list_value_length", array)).as_py() or 0
     return {"n": n, "missing": missing, "list_values": values}
 
 
@@ -231,7 +233,7 @@ def _of_strings(column: Iterable[pa.ChunkedArray]) -> dict[str, Any]:
     missing = 0
     for array in column:
         missing += array.null_count
-        for pair in pc.value_counts(array.drop_null()).to_pylist():
+        for pair in call("value_counts", call("drop_null", array)).to_pylist():
             seen[pair["values"]] += pair["counts"]
     top = sorted(seen.items(), key=lambda item: (-item[1], item[0]))[:TOP_VALUES]
     return {"n": sum(seen.values()), "missing": missing, "distinct": len(seen), "top": dict(top)}
@@ -239,7 +241,7 @@ def _of_strings(column: Iterable[pa.ChunkedArray]) -> dict[str, Any]:
 
 def _floats(array: pa.ChunkedArray) -> tuple[Floats, int]:
     """The finite values as float64, and how many infinite ones there are besides; null and NaN are neither."""
-    values: Floats = array.drop_null().to_numpy().astype(np.float64, copy=False)
+    values: Floats = call("drop_null", array).to_numpy().astype(np.float64, copy=False)
     return values[np.isfinite(values)], int(np.isinf(values).sum())
 
 
@@ -261,13 +263,20 @@ def percentiles(
     """
     positions = [(n - 1) * (p / 100) for p in wanted]
     ranks = sorted({r for x in positions for r in (math.floor(x), math.ceil(x))})
-    values = dict(zip(ranks, order_statistics(chunks, ranks, digits), strict=True))
+    at_ranks = _sorted_at(chunks, ranks) if n <= SORTED_AT_MOST else order_statistics(chunks, ranks, digits)
+    values = dict(zip(ranks, at_ranks, strict=True))
     found = []
     for x in positions:
         a, b, t = values[math.floor(x)], values[math.ceil(x)], x - math.floor(x)
         between = a + (b - a) * t if t < 0.5 else b - (b - a) * (1 - t)
         found.append(between if math.isfinite(between) else a * (1 - t) + b * t)
     return found
+
+
+def _sorted_at(chunks: Callable[[], Iterable[Floats]], ranks: Sequence[int]) -> list[float]:
+    """What `order_statistics` gives, by sorting a copy of all values."""
+    keys = np.sort(np.concatenate([ordered_keys(values) for values in chunks()]))
+    return [float(v) for v in from_ordered_keys(keys[list(ranks)])]
 
 
 def order_statistics(

@@ -167,7 +167,6 @@ class SlurmArray(SlurmPipelineExecutor):
             self.pipeline,
             _units(self.plan, ranks, workers),
             workers,
-            logging_dir=self.output.path(self.folder),
             describe=describe,
         )
         try:

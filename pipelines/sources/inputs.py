@@ -18,10 +18,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
-from fsspec.implementations.local import LocalFileSystem
-
 from tagcorpus.errors import InputError, TagcorpusError
 from tagcorpus.pipelines import remote
+from tagcorpus.pipelines.local_files import LocalFiles, local_path
 
 FORMATS = {
     ".jsonl": "jsonl",
@@ -205,7 +204,7 @@ def _expand(
     path: str, globs: Sequence[str], excludes: Sequence[str], outputs: Sequence[str], skipped: Counter[str]
 ) -> Iterable[InputFile]:
     fs, plain = _filesystem(path)
-    is_local = isinstance(fs, LocalFileSystem)
+    is_local = isinstance(fs, LocalFiles)
 
     def url(p: str) -> str:
         return p if is_local else str(fs.unstrip_protocol(p))
@@ -264,10 +263,10 @@ def _expand(
 
 def _filesystem(path: str) -> tuple[Any, str]:
     if os.path.exists(path):  # even where the name looks like a URL
-        return LocalFileSystem(), os.path.abspath(path)
+        return LocalFiles(), os.path.abspath(path)
     if "://" in path:
         return remote.filesystem(path)
-    return LocalFileSystem(), os.path.abspath(os.path.expanduser(path))
+    return LocalFiles(), os.path.abspath(os.path.expanduser(path))
 
 
 def _is_glob(path: str) -> bool:
@@ -308,14 +307,14 @@ def _files_below(root: str, skipped: Counter[str]) -> Iterator[str]:
 def _written_below(root: str, outputs: Sequence[str], fs: Any) -> set[str]:
     """What this run writes below `root`, as relative paths."""
     found = set()
-    is_local = isinstance(fs, LocalFileSystem)
+    is_local = isinstance(fs, LocalFiles)
     for output in outputs:
         if not is_local and "://" not in output:
             continue
-        place = fs._strip_protocol(output)
-        above = root
         if is_local:
-            place, above = os.path.realpath(place), os.path.realpath(root)
+            place, above = os.path.realpath(local_path(output)), os.path.realpath(root)
+        else:
+            place, above = fs._strip_protocol(output), root
         if place == above:
             found |= set(ROOMS)
         elif place.startswith(f"{above.rstrip('/')}/"):
