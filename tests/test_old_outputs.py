@@ -24,6 +24,7 @@ COMPUTED = ("attributes/", "quarantine/", "tokens/", "contexts/", "filtered/", "
 WRITTEN_AGAIN = ("filtered/filtered_c.parquet", "filtered/removed_c.parquet", "summary/filtered/c.parquet.json")
 TRIED = [(name, *kind) for name in CASES for kind in (("complete", False), ("half", True))]
 TRIED += [("domain", "complete", True), ("domain", "half", False)]
+IN_DEFAULT_RUN = [("tag", "complete"), ("filter", "half"), ("domain_openai", "half"), ("features", "complete")]
 Stamps = dict[str, tuple[int, int, int]]
 
 
@@ -69,7 +70,10 @@ def resume(case: Case) -> list[Result]:
     return results
 
 
-@pytest.mark.parametrize(("name", "state", "is_moved"), TRIED)
+@pytest.mark.parametrize(
+    ("name", "state", "is_moved"),
+    [pytest.param(*t, marks=[] if t[:2] in IN_DEFAULT_RUN else pytest.mark.e2e) for t in TRIED],
+)
 def test_resumed(name: str, state: str, is_moved: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     case = CASES[name]
     whole = unpack(tmp_path / "whole", name, "complete")
