@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 import tagcorpus
@@ -180,7 +181,7 @@ def test_conservation_is_checked_for_resumed_parts(tag: Tag, tmp_path: Path) -> 
     assert stored is not None
     stored.counts.read -= 1
     table = sidecars.read_part(output, name)
-    schema = sidecars.pa.schema([table.schema.field("char_len")])
+    schema = pa.schema([table.schema.field("char_len")])
     entry = sidecars.write_part(output, name, schema, table.to_batches(), stored.key, stored.counts)
     digests.put(output, Plan((planned,)), {(0, "length"): entry})
     now = looked(tmp_path)
