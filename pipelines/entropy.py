@@ -33,6 +33,7 @@ from tagcorpus.pipelines.counting.token_budget import Budget, at_budget, is_budg
 from tagcorpus.pipelines.execution.steps import RangeReport
 from tagcorpus.pipelines.job import Job, Result
 from tagcorpus.pipelines.options.of_pipelines import EntropyOptions, Options
+from tagcorpus.pipelines.outputs.digests import recording
 from tagcorpus.pipelines.outputs.duplicates import count_duplicate_ids
 from tagcorpus.pipelines.outputs.reading import Recorded, joined
 from tagcorpus.pipelines.outputs.results import publish_result
@@ -186,6 +187,7 @@ def _computed(
     def on_done(watch: Watch, rank: int, reports: list[Any]) -> None:
         report: RangeReport = reports[0]
         seconds[rank] = report.seconds
+        entries[rank, instance.name] = report.digests[instance.name]
         counts[rank, instance.name] = report.counts[instance.name]
         _tell(watch, report)
 
@@ -206,7 +208,11 @@ def _computed(
             **summary_of(corpus, adds, tokenizer),
         }
 
-    return until_sound(job, passes)
+    todo = [frozenset[str]()] * len(corpus.plan.ranges)
+    for rank in pending:
+        todo[rank] = frozenset([instance.name])
+    with recording(corpus.output, corpus.plan, todo) as entries:
+        return until_sound(job, passes)
 
 
 def until_sound(job: Job, body: Callable[[], T]) -> T:

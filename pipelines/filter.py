@@ -19,15 +19,16 @@ import pyarrow as pa
 import xxhash
 from datatrove.pipeline.base import PipelineStep
 
-from tagcorpus.errors import ConfigError, unknown_name
+from tagcorpus.errors import ConfigError, ReplacedError, unknown_name
 from tagcorpus.pipelines.job import Job, Result
 from tagcorpus.pipelines.options.of_pipelines import FilterOptions, Options
 from tagcorpus.pipelines.outputs import rewrite, where
 from tagcorpus.pipelines.outputs.condition import Condition, references
 from tagcorpus.pipelines.outputs.duplicates import count_duplicate_ids
-from tagcorpus.pipelines.outputs.results import publish_result
+from tagcorpus.pipelines.outputs.results import digest_of, measured, publish_result
 from tagcorpus.pipelines.outputs.sidecars import Instance, part_key, part_of
 from tagcorpus.pipelines.outputs.summary import summarise
+from tagcorpus.pipelines.sealed import CHECKSUM, opened, sealed
 from tagcorpus.pipelines.sources.documents import Reading
 from tagcorpus.pipelines.sources.plan import Plan, PlannedFile
 from tagcorpus.pipelines.storage import Folder
@@ -127,6 +128,10 @@ def run(job: Job, built: list[Instance]) -> Result:
         [step], [[r] for r in range(len(plan.files))], lambda r: plan.files[r].file.name, "filter", plan.rows
     )
     files = [results[r][0] for r in range(len(plan.files))]
+    if n := sum(file.get("is_of_old_receipt", False) for file in files):
+        job.display.say(
+            f"filtered rows of {n:,} file{'s' * (n != 1)} are written again: an earlier version kept no digest of them"
+        )
     removed: Counter[str] = Counter()
     for file in files:
         removed.update(file["removed"])
@@ -172,24 +177,37 @@ class Filter(PipelineStep):
         receipt = f"summary/filtered/{planned.file.name}.json"
         kept_name, removed_name = output_names(planned.file.name)
         key = self._key(planned)
-        stored = {} if self.is_afresh else json.loads(self.output.read(receipt) or b"{}")
-        if key and stored.get("key") == key and all(map(self._is_whole, stored["bytes"], stored["bytes"].values())):
+        stored = {} if self.is_afresh else opened(self.output.read(receipt)) or {}
+        is_current = bool(key) and stored.get("key") == key
+        if is_current and CHECKSUM in stored and all(self._is_whole(name, stored) for name in stored["bytes"]):
             yield stored
             return
         with self.output.publishing(removed_name) as removed_sink, self.output.publishing(kept_name) as kept_sink:
             verdicts = self._verdicts(planned)
             kept, removed = rewrite.split(planned, self.reading, verdicts, kept_sink, removed_sink)
-        value = {
-            "key": key,
-            "kept": kept,
-            "removed": dict(sorted(removed.items())),
-            "bytes": {n: self.output.size(n) for n in (kept_name, removed_name)},
-        }
-        self.output.publish(receipt, json.dumps(value, indent=1).encode())
-        yield value
+            written = {kept_name: measured(kept_sink), removed_name: measured(removed_sink)}
+            value = {
+                "key": key,
+                "kept": kept,
+                "removed": dict(sorted(removed.items())),
+                "bytes": {name: n_bytes for name, (n_bytes, _) in written.items()},
+                "digests": {name: digest for name, (_, digest) in written.items()},
+            }
+            # The receipt goes first: from now on it fits no earlier files, and these once they are there.
+            self.output.publish(receipt, sealed(value))
+        if self.output.read(receipt) != sealed(value):
+            raise ReplacedError(
+                f"{self.output}/{receipt} is of another run, which filters with another rule on this output. Let that run end, "
+                "then run the same command again"
+            )
+        yield {**value, "is_of_old_receipt": is_current and CHECKSUM not in stored}
 
-    def _is_whole(self, name: str, n_bytes: int) -> bool:
-        return self.output.exists(name) and self.output.size(name) == n_bytes
+    def _is_whole(self, name: str, receipt: dict[str, Any]) -> bool:
+        """Whether a filtered file is as its receipt says, to the last byte."""
+        if not self.output.exists(name) or self.output.size(name) != receipt["bytes"][name]:
+            return False
+        with self.output.open(name) as file:
+            return digest_of(file) == receipt["digests"][name]
 
     def _key(self, planned: PlannedFile) -> str:
         """Of everything that decides the two files; empty where that cannot be told without reading the input."""

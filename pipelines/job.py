@@ -25,6 +25,7 @@ from tagcorpus.pipelines.execution.steps import Publish, RangeReport, Read, Tag
 from tagcorpus.pipelines.execution.workers import Crew
 from tagcorpus.pipelines.options.of_pipelines import FeaturesOptions, Options
 from tagcorpus.pipelines.options.places import RESULT_SUFFIXES
+from tagcorpus.pipelines.outputs.digests import recording
 from tagcorpus.pipelines.outputs.duplicates import count_duplicate_ids
 from tagcorpus.pipelines.outputs.ledger import Ledger
 from tagcorpus.pipelines.outputs.results import refuse_anothers
@@ -292,6 +293,7 @@ class Job:
         def on_done(watch: Watch, rank: int, found: list[Any]) -> None:
             report: RangeReport = found[0]
             seconds[rank] = report.seconds
+            entries.update({(rank, name): entry for name, entry in report.digests.items()})
             counts.update({(rank, name): c for name, c in report.counts.items()})
             read = next(iter(report.counts.values()))
             quarantined: Counter[str] = Counter()
@@ -311,7 +313,8 @@ class Job:
                 steps += known_ids(self.output, plan, self.reading, instances, todo)
                 steps += [*around[0], *(Tag(i) for i in instances), *around[1]]
                 steps.append(Publish(self.output, plan, self.reading, instances, todo))
-                self.over_ranges(plan, pending, steps, self.pipeline, threads=threads, on_done=on_done)
+                with recording(self.output, plan, todo) as entries:
+                    self.over_ranges(plan, pending, steps, self.pipeline, threads=threads, on_done=on_done)
         except BaseException:
             release(self.output, instances)
             raise
@@ -342,6 +345,12 @@ class Job:
             stale = "1 part is" if before.stale == 1 else f"{before.stale:,} parts are"
             told += f"; {stale} of an earlier input or version, to be computed again"
             self.ledger.notes.append(f"{before.stale} stale parts recomputed")
+        if before.damaged:
+            damaged = "1 part is" if before.damaged == 1 else f"{before.damaged:,} parts are"
+            told += f"; {damaged} damaged, to be computed again"
+            self.ledger.notes.append(f"{before.damaged} damaged parts recomputed")
+        if before.proven:
+            told += f"; {before.proven:,} had no digest and were proven by reading them"
         workers = min(self.workers, pending)
         self.display.say(told + (f"; {workers} worker{'s' * (workers != 1)}" if pending else ""))
         if workers < self.workers and not before.done and plan.n_bytes > WORTH_CUTTING_BYTES:
@@ -357,7 +366,7 @@ class Job:
 
         before = Standing({}, 0)
         if not self.options.overwrite:
-            before = standing(self.output, plan, self.reading, instances)
+            before = standing(self.output, plan, self.reading, instances, is_onlooker=True)
         pending = before.pending(len(plan.ranges), instances)
         is_probed = self.pipeline in PROBED and not any(getattr(i.tagger, "worst_case_calls", 0) for i in instances)
         todo = before.todo(len(plan.ranges), instances)

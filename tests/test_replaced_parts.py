@@ -199,6 +199,10 @@ def _labels(output: Folder) -> None:
     domain.label_counts(job, PLAN, USING["domain"])
 
 
+def _kept(output: Folder) -> None:
+    every_range(lambda planned, k: kept.kept(output, USING["repetition"], planned, k))
+
+
 def _numbered(output: Folder) -> None:
     values = Values(USING["language"], "language", ("en",))
     every_range(lambda planned, k: kept.numbered(output, USING["repetition"], values, planned, k))
@@ -216,8 +220,7 @@ READERS: dict[str, tuple[str, Callable[[Folder], object]]] = {
     "filter": ("repetition", _filter),
     "where": ("length", _condition),
     "domain table": ("domain", _labels),
-    "kept documents": ("repetition", lambda output: kept.choose(output, PLAN, USING["repetition"], [], None, 0)
-                       and every_range(lambda planned, k: kept.kept(output, USING["repetition"], planned, k))),
+    "kept documents": ("repetition", _kept),
     "groups of a column": ("language", lambda output: by_column(output, PLAN, USING["language"], "language")),
     "groups of rows": ("language", _rows_of),
     "numbers of groups": ("language", _numbered),

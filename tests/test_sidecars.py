@@ -56,9 +56,12 @@ def batch(n: int) -> pa.RecordBatch:
 
 
 def write(output: Folder, k: int, planned: PlannedFile = PLANNED, reason: str = "") -> str:
-    counts = Counts(lines=3, read=3, documents=3, quarantined=Counter([reason] if reason else []))
+    n = 2 if reason and not reason.startswith("tagger:") else 3
+    counts = Counts(lines=3, read=n, documents=n, quarantined=Counter([reason] if reason else []))
     name = part_name("marks", planned.file.name, k)
-    write_part(output, name, SCHEMA, [batch(3)], part_key(planned, k, Reading(), INSTANCE.identity()), counts)
+    keys, numbers = batch(n).columns[:3], batch(n).column("n")
+    rows = pa.record_batch([*keys, numbers, numbers.cast(pa.string())], schema=pa.schema([*KEYS, *MARKS.columns]))
+    write_part(output, name, MARKS.columns, [rows], part_key(planned, k, Reading(), INSTANCE.identity()), counts)
     return name
 
 

@@ -198,7 +198,9 @@ def _standing(
         stale = offset = 0
         for reading, files in groups.items():
             plan = Plan(tuple(files))
-            stand = standing(folder, plan, dataclasses.replace(reading, sample=sample, seed=seed), [instance])
+            stand = standing(
+                folder, plan, dataclasses.replace(reading, sample=sample, seed=seed), [instance], is_onlooker=True
+            )
             done |= {(offset + rank, name): counts for (rank, name), counts in stand.done.items()}
             stale += stand.stale
             offset += len(plan.ranges)

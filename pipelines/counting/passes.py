@@ -223,8 +223,9 @@ class Score(PipelineStep):
         opened.counts.check(planned.ranges[k].rows, published, f"range {k} of {planned.file.name}")
         key = part_key(planned, k, corpus.reading, self.identity)
         name = part_name(self.instance.name, planned.file.name, k)
-        write_part(corpus.output, name, self.instance.tagger.columns, columns, key, opened.counts)
-        yield RangeReport(rank, {self.instance.name: opened.counts}, time.perf_counter() - started)
+        entry = write_part(corpus.output, name, self.instance.tagger.columns, columns, key, opened.counts)
+        counts, seconds = {self.instance.name: opened.counts}, time.perf_counter() - started
+        yield RangeReport(rank, counts, seconds, {self.instance.name: entry})
 
     def _table(self, rank: int, file: RunFile, i: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.float64]]:
         """The run's contexts, and their entropies over the whole corpus."""

@@ -60,6 +60,8 @@ class RangeReport:
     rank: int
     counts: dict[str, Counts]
     seconds: float
+    digests: dict[str, str] = field(default_factory=dict)
+    """By instance, the entry of its part for `outputs.digests`."""
 
 
 class Read(PipelineStep):
@@ -245,13 +247,15 @@ class Publish(PipelineStep):
             counts[name].check(planned.ranges[k].rows, published, where)
         # Quarantine first: once a part is there, everything that belongs to it is there.
         publish_quarantine(self.output, quarantine_name(planned.file.name, k), end.quarantine)
+        digests: dict[str, str] = {}
         for name in wanted:
             publish_quarantine(self.output, quarantine_name(planned.file.name, k, name), failures[name])
             identity = self.identities[name] | self.instances[name].choice_in(planned.file.name)
             key = part_key(planned, k, self.reading, identity)
             schema = self.instances[name].tagger.columns
-            write_part(self.output, part_name(name, planned.file.name, k), schema, columns[name], key, counts[name])
-        yield RangeReport(rank, counts, time.perf_counter() - started)
+            part = part_name(name, planned.file.name, k)
+            digests[name] = write_part(self.output, part, schema, columns[name], key, counts[name])
+        yield RangeReport(rank, counts, time.perf_counter() - started, digests)
 
     def _counts(self, read: Counts, failures: list[dict[str, Any]]) -> Counts:
         counts = Counts.from_json(read.to_json())

@@ -13,7 +13,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tagcorpus.errors import InputError, TaggerError, unknown_name
-from tagcorpus.pipelines.outputs.sidecars import KEYS, Instance, key_in, keys_of, part_name, part_of, read_part
+from tagcorpus.pipelines.outputs.digests import Digests
+from tagcorpus.pipelines.outputs.sidecars import (
+    KEYS,
+    Instance,
+    key_in,
+    keys_of,
+    part_name,
+    part_of,
+    read_part,
+    stored_part,
+)
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading
 from tagcorpus.pipelines.sources.plan import PlannedFile, load_plan
 from tagcorpus.pipelines.storage import Folder
@@ -60,13 +70,21 @@ class Kinds:
 
     def __init__(self) -> None:
         self._is_current: dict[str, bool] = {}
+        self._digests: dict[str, Digests] = {}
 
     def part(
         self, folder: Folder, planned: PlannedFile, k: int, instance: Instance, columns: Sequence[str]
     ) -> pa.Table:
-        """As `part_of`; raises InputError for a part of the other kind than those before it."""
+        """As `part_of`; raises InputError for a part of the other kind than those before it, and for one whose footer is not
+        as it was written."""
         name = part_name(instance.name, planned.file.name, k)
         table = read_part(folder, name, columns)
+        stored = stored_part(folder, name)
+        if instance.name not in self._digests:
+            self._digests[instance.name] = Digests(folder, instance.name)
+        digest = self._digests[instance.name].of(planned.file.name, k, key_in(table))
+        if stored is None or digest not in ("", stored.digest):
+            raise InputError(f"{folder}/{name} is damaged: run the pipeline again, which makes it anew")
         is_current = key_in(table) in keys_of(planned, k, instance)
         if self._is_current.setdefault(instance.name, is_current) != is_current:
             raise InputError(

@@ -43,7 +43,7 @@ def refuse_anothers(output: Folder, path: str) -> None:
     known = [_record(output.read(n)) for n in records]
     if candidates := {digest for size, digest in known if size == n_bytes}:
         with folder.open(name) as file:
-            if _digest(file) in candidates:
+            if digest_of(file) in candidates:
                 return
     raise ConfigError(
         f"--output {path} is there already, and is not what a run with its results in {output} has written there: name "
@@ -88,10 +88,16 @@ def _publishing(job: Job) -> Iterator[BinaryIO]:
     folder, name = _split(job.result_file)
     with folder.publishing(name) as sink:
         yield sink
-        sink.flush()
-        with open(sink.name, "rb") as written:
-            record = {"file": job.result_file, "bytes": os.stat(sink.name).st_size, "digest": _digest(written)}
+        n_bytes, digest = measured(sink)
+        record = {"file": job.result_file, "bytes": n_bytes, "digest": digest}
         job.output.publish(f"runs/{job.run_name}/{RECORD}", json.dumps(record, indent=1).encode())
+
+
+def measured(sink: BinaryIO) -> tuple[int, str]:
+    """Bytes and digest of what was written to a file that `Folder.publishing` is about to publish."""
+    sink.flush()
+    with open(sink.name, "rb") as written:
+        return os.stat(sink.name).st_size, digest_of(written)
 
 
 def _record(data: bytes | None) -> tuple[int, str]:
@@ -103,7 +109,8 @@ def _record(data: bytes | None) -> tuple[int, str]:
         return -1, ""
 
 
-def _digest(file: BinaryIO) -> str:
+def digest_of(file: BinaryIO) -> str:
+    """xxh3-128 of what a file holds from its place on."""
     found = xxhash.xxh3_128()
     while block := file.read(BLOCK_BYTES):
         found.update(block)

@@ -6,6 +6,7 @@ content, and what the range counted; nothing in it depends on when, where or by 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import pickle
@@ -16,14 +17,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from tagcorpus.errors import ConfigError, InputError, ReplacedError, speaking_of
+from tagcorpus.errors import ConfigError, InputError, LostRowsError, OutputError, ReplacedError, speaking_of
+from tagcorpus.pipelines.outputs import digests
 from tagcorpus.pipelines.sources.documents import Reading
 from tagcorpus.pipelines.sources.plan import Plan, PlannedFile
-from tagcorpus.pipelines.sources.ranges import Counts
+from tagcorpus.pipelines.sources.ranges import Counts, Range
 from tagcorpus.pipelines.storage import Folder
 from tagcorpus.taggers import Tagger
 from tagcorpus.taggers._files import TaggerFile, file_of
@@ -98,8 +101,20 @@ def needed(instances: Iterable[Instance]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class StoredPart:
+    """What the footer of a part says: key, what the range counted, and how many rows there are; and the footer's digest."""
+
     key: str
     counts: Counts
+    rows: int = 0
+    digest: str = ""
+
+    def accounts_for(self, planned_rows: int) -> bool:
+        """Whether every planned row is accounted for, and every document is there."""
+        try:
+            self.counts.check(planned_rows, self.rows, "")
+        except LostRowsError:
+            return False
+        return True
 
 
 def part_name(instance: str, file_name: str, k: int) -> str:
@@ -142,8 +157,11 @@ def keys_of(planned: PlannedFile, k: int, instance: Instance, reading: Reading |
 
 def write_part(
     output: Folder, name: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch], key: str, counts: Counts
-) -> None:
-    """Build the part whole in memory and publish it. Only the footer's `tagcorpus.*` entries tell parts apart."""
+) -> str:
+    """Build the part whole in memory and publish it. Only the footer's `tagcorpus.*` entries tell parts apart.
+
+    Returns its entry for `digests`.
+    """
     metadata = {"tagcorpus.counts": json.dumps(counts.to_json(), sort_keys=True), "tagcorpus.key": key}
     table = pa.Table.from_batches(batches, pa.schema([*KEYS, *schema])).combine_chunks()
     sink = io.BytesIO()
@@ -156,6 +174,7 @@ def write_part(
         write_page_checksum=True,
     )
     output.publish(name, sink.getvalue())
+    return digests.entry(key, digests.footer_of(sink.getvalue()))
 
 
 def part_of(
@@ -217,9 +236,11 @@ def stored_part(output: Folder, name: str) -> StoredPart | None:
     """Key and counts of a published part; None where there is none, or where what lies there is no whole part."""
     try:
         with output.open(name) as file:
-            metadata = pq.read_metadata(file).metadata or {}
+            footer = digests.read_footer(file)
+        found = pq.read_metadata(pa.BufferReader(footer))
+        metadata = found.metadata or {}
         counts = Counts.from_json(json.loads(metadata[b"tagcorpus.counts"]))
-        return StoredPart(metadata[b"tagcorpus.key"].decode(), counts)
+        return StoredPart(metadata[b"tagcorpus.key"].decode(), counts, found.num_rows, digests.digest_of(footer))
     except (OSError, pa.ArrowException, KeyError, ValueError, TypeError):
         return None
 
@@ -232,12 +253,36 @@ def _stored_parts(output: Folder, names: Sequence[str]) -> list[StoredPart | Non
         return list(pool.map(lambda name: stored_part(output, name), names))
 
 
+def _reads_whole(output: Folder, name: str, stored: StoredPart, range_: Range, instance: Instance) -> bool:
+    """Whether a part can be read to its end, and holds what its footer says: the columns, and so many rows of its range in
+    order."""
+    own = instance.tagger.columns.names
+    n_rows, last = 0, range_.first_row
+    try:
+        with output.open(name) as file:
+            part = pq.ParquetFile(file, page_checksum_verification=True)
+            names = part.schema_arrow.names
+            if names[: len(KEYS)] != [f.name for f in KEYS] or (own and names[len(KEYS) :] != own):
+                return False
+            for batch in part.iter_batches(ROW_GROUP_ROWS, use_threads=False):
+                rows = np.concatenate([[last], batch["row"].to_numpy(zero_copy_only=False)])
+                if (np.diff(rows) < 0).any() or rows[-1] >= range_.first_row + range_.rows:
+                    return False
+                n_rows, last = n_rows + batch.num_rows, rows[-1]
+    except (OSError, pa.ArrowException, KeyError, ValueError, TypeError):
+        return False
+    return n_rows == stored.rows
+
+
 @dataclass(frozen=True)
 class Standing:
-    """Where an output stands: what is `done` per (rank, instance), and how many parts are `stale`."""
+    """Where an output stands: what is `done` per (rank, instance), and how many parts are `stale` or damaged. `proven`: how
+    many of those done had no digest, and were read whole."""
 
     done: dict[tuple[int, str], Counts]
     stale: int
+    damaged: int = 0
+    proven: int = 0
 
     def todo(self, n_ranks: int, instances: Iterable[Instance]) -> list[frozenset[str]]:
         """Names of the instances still to compute, per rank."""
@@ -249,24 +294,45 @@ class Standing:
         return [rank for rank, names in enumerate(self.todo(n_ranks, instances)) if names]
 
 
-def standing(output: Folder, plan: Plan, reading: Reading, instances: Iterable[Instance]) -> Standing:
-    """Compare every published part of these instances with what the plan asks for."""
+def standing(
+    output: Folder, plan: Plan, reading: Reading, instances: Iterable[Instance], *, is_onlooker: bool = False
+) -> Standing:
+    """Compare every published part of these instances with what the plan asks for.
+
+    A part counts as done with a current key, counts that add up, its quarantine beside it, and the digest that is written
+    down of it; without one it is read whole, and the digest is written down. An onlooker writes nothing, and takes parts
+    without a digest for whole.
+    """
     ranges = plan.ranges
     published = {i.name: set(output.files(f"attributes/{i.name}")) for i in instances}
-    asked: list[tuple[int, Instance, str, set[str]]] = []
+    asked: list[tuple[int, Instance, str]] = []
     for instance in instances:
         for rank, (planned, k) in enumerate(ranges):
             name = part_name(instance.name, planned.file.name, k)
             if name in published[instance.name]:
-                asked.append((rank, instance, name, keys_of(planned, k, instance, reading)))
+                asked.append((rank, instance, name))
     quarantined = set(output.files("quarantine")) if asked else set()
+    known = {i.name: digests.Digests(output, i.name) for i in instances if published[i.name]}
     done: dict[tuple[int, str], Counts] = {}
-    stored_parts = _stored_parts(output, [name for _, _, name, _ in asked])
-    for (rank, instance, _, keys), stored in zip(asked, stored_parts, strict=True):
+    entries: digests.Entries = {}
+    damaged = 0
+    for (rank, instance, name), stored in zip(asked, _stored_parts(output, [n for _, _, n in asked]), strict=True):
         planned, k = ranges[rank]
-        if stored and stored.key in keys and _needed(planned, k, instance, stored.counts) <= quarantined:
+        if stored is None or stored.key not in keys_of(planned, k, instance, reading):
+            continue
+        if not _needed(planned, k, instance, stored.counts) <= quarantined:
+            continue
+        digest = known[instance.name].of(planned.file.name, k, stored.key)
+        is_whole = stored.accounts_for(planned.ranges[k].rows) and digest in ("", stored.digest)
+        if is_whole and not digest and not is_onlooker:
+            is_whole = _reads_whole(output, name, stored, planned.ranges[k], instance)
+            entries[rank, instance.name] = f"{stored.key} {stored.digest}" if is_whole else ""
+        if is_whole:
             done[rank, instance.name] = stored.counts
-    return Standing(done, len(asked) - len(done))
+        damaged += not is_whole
+    with contextlib.suppress(OutputError):  # an output that cannot be written may be read all the same
+        digests.put(output, plan, entries)
+    return Standing(done, len(asked) - len(done) - damaged, damaged, sum(map(bool, entries.values())))
 
 
 def _needed(planned: PlannedFile, k: int, instance: Instance, counts: Counts) -> set[str]:

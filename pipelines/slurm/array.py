@@ -87,6 +87,7 @@ class SlurmArray(SlurmPipelineExecutor):
         self.cwd, self.versions, self.is_anew = os.getcwd(), versions(), run.overwrite
         self.finish_id = ""
         self.seconds: dict[int, float] = {}
+        self.digests: dict[int, dict[str, str]] = {}
 
     @property
     def n_tasks(self) -> int:
@@ -148,7 +149,7 @@ class SlurmArray(SlurmPipelineExecutor):
         return str(super().get_launch_file_contents(sbatch_args, command))
 
     def run(self) -> None:
-        """What an array task does; `seconds` of every range are entered as it is published. Raises TagcorpusError as a run on
+        """What an array task does; `seconds` and `digests` of every range are entered as it is published. Raises TagcorpusError as a run on
         one machine would."""
         index = int(os.environ["SLURM_ARRAY_TASK_ID"])
         ranks = self.ranks[index * self.tasks_per_job : (index + 1) * self.tasks_per_job]
@@ -175,6 +176,7 @@ class SlurmArray(SlurmPipelineExecutor):
                 def on_done(rank: int, found: list[Any]) -> None:
                     report: RangeReport = found[0]
                     self.seconds[rank] = round(report.seconds, 3)
+                    self.digests[rank] = report.digests
                     read = next(iter(report.counts.values()))
                     quarantined = sum(c.quarantined_rows for c in report.counts.values())
                     watch.done(read.lines + read.unreadable, read.text_bytes, quarantined)

@@ -26,6 +26,7 @@ from tagcorpus.pipelines.describe import table
 from tagcorpus.pipelines.execution.executors import PRECEDENCE
 from tagcorpus.pipelines.job import Job, _describe
 from tagcorpus.pipelines.options.of_pipelines import OPTIONS, Options, SlurmOptions
+from tagcorpus.pipelines.outputs.digests import put
 from tagcorpus.pipelines.outputs.sidecars import Instance, Standing, standing
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.progress.heartbeat import Heartbeat
@@ -77,6 +78,7 @@ def work(folder: str) -> int:
         "exit_code": error.exit_code if error else 0,
         "error": str(error) if error else None,
         "seconds": array.seconds,
+        "digests": array.digests,
     }
     array.output.publish(note, json.dumps(value, indent=1).encode())
     if error:
@@ -123,6 +125,8 @@ class FinishJob(Job):
         names = [n for n in self.output.files(f"runs/{run_name}/slurm/tasks") if n.endswith(".json")]
         self.tasks = [json.loads(self.output.read(n) or b"{}") for n in names]
         self.seconds = {int(rank): s for task in self.tasks for rank, s in task["seconds"].items()}
+        noted = [item for task in self.tasks for item in task.get("digests", {}).items()]
+        self.digests = {(int(rank), name): entry for rank, entries in noted for name, entry in entries.items()}
 
     def _find(self) -> list[InputFile]:
         return self._launched_with
@@ -133,6 +137,7 @@ class FinishJob(Job):
 
     def prepare(self, plan: Plan, instances: Sequence[Instance], what: str = "") -> Standing:
         """With `overwrite`, only parts that the array says it has published count: others may be older."""
+        put(self.output, plan, {key: e for key, e in self.digests.items() if key[0] < len(plan.ranges)})
         if not self.options.overwrite:
             return super().prepare(plan, instances, what)
         before = standing(self.output, plan, self.reading, instances)

@@ -37,6 +37,7 @@ IGNORED_IN_FOLDERS = ("results_*", "removed_*", "*.tagcorpus")
 ROOMS = (
     "plan",
     "attributes",
+    "digests",
     "quarantine",
     "filtered",
     "summary",
