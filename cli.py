@@ -139,6 +139,11 @@ def common(command: Command) -> Command:
             "--exclude", multiple=True, metavar="PATTERN", help="In folders, no path that matches; repeatable."
         ),
         click.option(
+            "--input-format",
+            metavar="FORMAT",
+            help="Format of files whose names do not say (part-00000): jsonl, csv, tsv, parquet, arrow, jsonl.gz, ...",
+        ),
+        click.option(
             "--text-column",
             metavar="NAME",
             help="Where the text is: a name, a.b, or messages[*].content (default text, content, raw_content).",

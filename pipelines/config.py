@@ -17,6 +17,7 @@ import yaml
 
 from tagcorpus.errors import ConfigError, unknown_name
 from tagcorpus.pipelines import remote
+from tagcorpus.pipelines.sources.dialect import Dialect
 from tagcorpus.taggers import add_files, fits, load, names, tagger_class, told
 from tagcorpus.taggers._tree import UniqueKeyLoader
 
@@ -83,6 +84,8 @@ class Options:
     work: str | None
     glob: list[str]
     exclude: list[str]
+    input_format: str
+    csv: Dialect
     text_column: str
     id_column: str
     resps_format: bool
@@ -155,6 +158,9 @@ class FeaturesOptions(Options):
     append_to: str | None
     allow_mixed: bool
 
+
+# Keys that hold further keys.
+SECTIONS: dict[str, type[SlurmOptions] | type[Dialect]] = {"slurm": SlurmOptions, "csv": Dialect}
 
 OPTIONS: dict[str, type[Options]] = {
     "tag": TagOptions,
@@ -235,13 +241,13 @@ def load_options(
     except ConfigError as error:
         raise ConfigError(f"{error}; the kept rows go to DIR/filtered/") if pipeline == "filter" else error from None
     check_place("work", values["work"])
-    slurm = SlurmOptions(**values.pop("slurm"))
+    sections: dict[str, Any] = {name: section(**values.pop(name)) for name, section in SECTIONS.items()}
     storage_options = values.pop("storage_options")
     plain = {k: v for k, v in values.items() if not isinstance(v, dict)}
     return cls(
         **plain,
+        **sections,
         storage_options=storage_options,
-        slurm=slurm,
         parameters={k: v for k, v in values.items() if isinstance(v, dict)},
     )
 
@@ -282,7 +288,7 @@ def _of_features(values: dict[str, Any], cls: type[Options]) -> None:
 def to_yaml(options: Options, instances: Mapping[str, Mapping[str, Any]]) -> str:
     """The options as YAML, with every parameter of the instances in use."""
     values = {f.name: getattr(options, f.name) for f in dataclasses.fields(options) if f.name != "parameters"}
-    values["slurm"] = dataclasses.asdict(options.slurm)
+    values.update({name: dataclasses.asdict(getattr(options, name)) for name in SECTIONS})
     values["storage_options"] = remote.shown(options.storage_options)
     own = sorted(set(values) - {f.name for f in dataclasses.fields(Options)})
     ordered = {k: values[k] for k in [*(f.name for f in dataclasses.fields(Options) if f.name in values), *own]}
@@ -327,7 +333,9 @@ def parameters_of(instance: str, tagger: str, given: Mapping[str, Any]) -> dict[
     return {f.name: given.get(f.name, f.default) for f in fields}
 
 
-def _merge(values: dict[str, Any], new: Any, cls: type[Options] | type[SlurmOptions], where: str) -> None:
+def _merge(
+    values: dict[str, Any], new: Any, cls: type[Options] | type[SlurmOptions] | type[Dialect], where: str
+) -> None:
     if not isinstance(new, dict):
         raise ConfigError(f"{where}: must be a mapping of keys to values, got {type(new).__name__}")
     hints = typing.get_type_hints(cls)
@@ -335,8 +343,8 @@ def _merge(values: dict[str, Any], new: Any, cls: type[Options] | type[SlurmOpti
     for key, value in new.items():
         if key == "storage_options":
             values[key] = remote.merged(values.get(key, {}), _storage_options(value, where))
-        elif hints.get(key) is SlurmOptions:
-            _merge(values.setdefault(key, {}), value, SlurmOptions, f"{where} ({key})")
+        elif hints.get(key) in SECTIONS.values():
+            _merge(values.setdefault(key, {}), value, hints[key], f"{where} ({key})")
         elif isinstance(value, dict):
             if key in known:
                 raise ConfigError(f"{where}: {key} must be {told(hints[key])}, got a mapping")
@@ -389,8 +397,8 @@ def _hint(key: str, cls: type[Options], entries: Sequence[str]) -> Any:
     hint = typing.get_type_hints(cls).get(first)
     if not separator:
         return hint
-    if hint is SlurmOptions:
-        return typing.get_type_hints(SlurmOptions).get(rest)
+    if hint in SECTIONS.values():
+        return typing.get_type_hints(hint).get(rest)
     instances = (part.strip().partition("=") for e in entries for part in e.split(","))
     tagger = next((t for name, _, t in instances if t and name == first), first)
     try:
