@@ -87,6 +87,7 @@ class Job:
             options.max_line_bytes,
             1.0 if options.sample is None else options.sample,
             options.seed,
+            csv=options.csv,
         )
         self.workers = options.workers or default_workers()
         self._at_work = 1  # of them, at most so far

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from tagcorpus.errors import InputError, TaggerError, unknown_name
 from tagcorpus.pipelines.outputs.sidecars import KEYS, Instance, part_name, read_part
+from tagcorpus.pipelines.sources.dialect import Dialect
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading
 from tagcorpus.pipelines.sources.plan import PlannedFile, load_plan, plan_name
 from tagcorpus.pipelines.sources.records import DocumentFields
@@ -137,7 +138,8 @@ def _stored_reading(folder: Folder, planned: PlannedFile) -> Reading:
     """How the plan says the file was read."""
     settings = json.loads(folder.read(plan_name(planned.file.name)) or b"{}")["settings"]
     fields = DocumentFields(settings["text_column"], settings["id_column"], settings["is_resps"])
-    return Reading(fields, settings["max_line_bytes"])
+    csv = {name: value for name, value in settings.get("csv", {}).items() if name != "version"}
+    return Reading(fields, settings["max_line_bytes"], csv=Dialect(**csv))
 
 
 def _texts(planned: PlannedFile, k: int, reading: Reading, table: pa.Table) -> pa.ChunkedArray:

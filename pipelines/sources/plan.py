@@ -15,7 +15,7 @@ from datatrove.pipeline.base import PipelineStep
 from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines.sources import csvs, lines, samples, tables
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading
-from tagcorpus.pipelines.sources.inputs import InputFile
+from tagcorpus.pipelines.sources.inputs import DELIMITED, TEXT_FORMATS, InputFile
 from tagcorpus.pipelines.sources.ranges import Range
 from tagcorpus.pipelines.sources.records import BadRecord
 from tagcorpus.pipelines.storage import Folder
@@ -58,7 +58,7 @@ class Plan:
 
     @property
     def n_bytes(self) -> int:
-        return sum(r.end - r.start for f in self.files for r in f.ranges if f.file.format in ("jsonl", "csv"))
+        return sum(r.end - r.start for f in self.files for r in f.ranges if f.file.format in TEXT_FORMATS)
 
 
 @dataclass(frozen=True)
@@ -94,12 +94,12 @@ class Index(PipelineStep):
             ranges = tables.index(file, self.shard_bytes, reading.fields.top_columns(), task.max_rows)
             further = {c: reading.fields.further_columns([c]) for c in reading.columns}
             ranges = tables.with_further_columns(file, ranges, further)
-        elif file.format == "csv":
-            ranges = csvs.index(file, self.shard_bytes, reading.max_line_bytes, task.max_rows)
+        elif file.format in DELIMITED:
+            ranges = csvs.index(file, self.shard_bytes, reading.max_line_bytes, task.max_rows, reading.csv)
         else:
             ranges = lines.index(file, self.shard_bytes, task.start, task.stop, task.max_rows)
         skipped: list[tuple[int, int]] = []
-        if file.format != "csv" and task.start == 0 and samples.has_filters(file, ranges, reading):
+        if file.format not in DELIMITED and task.start == 0 and samples.has_filters(file, ranges, reading):
             whole = ranges if task.stop is None else lines.index(file, self.shard_bytes)
             skipped = samples.duplicates(file, whole, reading)
         yield Indexed(ranges, skipped)
@@ -123,15 +123,15 @@ def make_plan(
 
     ConfigError where `output` holds a plan with other `shard_bytes`, unless it `may_recut`: every part would be computed anew.
     """
-    settings = _settings(reading, shard_bytes)
+    settings = {f.name: _settings(f, reading, shard_bytes) for f in files}
     if not may_recut:
         _refuse_another_cut(output, files, shard_bytes)
     if limit is not None:
         limited = tuple(_limited(files, reading, shard_bytes, limit, run_index))
         for one in limited if is_stored else ():
-            _store(output, one, None, settings)
+            _store(output, one, None, settings[one.file.name])
         return Plan(limited)
-    known = {f.name: _known(output, f, settings) for f in files}
+    known = {f.name: _known(output, f, settings[f.name]) for f in files}
     for name, planned in known.items():
         if planned is not None and planned.file.format in TABLES and not set(reading.columns) <= _further(planned):
             # Cut as before, with digests of more columns: the parts of other taggers keep their keys.
@@ -148,7 +148,7 @@ def make_plan(
     for file in unknown:
         known[file.name] = planned = PlannedFile(file, _joined(pieces[file.name]), is_trial=reading.sample < 1)
         if is_stored:
-            _store(output, planned, identities[file.name], settings)
+            _store(output, planned, identities[file.name], settings[file.name])
     return Plan(tuple(found for f in files if (found := known[f.name]) is not None))
 
 
@@ -173,7 +173,7 @@ def _columns_without_text(planned: PlannedFile, reading: Reading) -> set[str]:
     """Column names of the first records when not one of them has a text; empty when one has, or none is a record."""
     first = planned.ranges[0]
     seen: set[str] = set()
-    reader = RangeReader(planned.file, first, Reading(reading.fields, reading.max_line_bytes))
+    reader = RangeReader(planned.file, first, replace(reading, sample=1.0, columns=()))
     for looked_at, (_, _, _, value) in enumerate(reader.records()):
         if looked_at >= LOOK_AT_ROWS:
             break
@@ -189,9 +189,11 @@ def _columns_without_text(planned: PlannedFile, reading: Reading) -> set[str]:
     return seen
 
 
-def _settings(reading: Reading, shard_bytes: int) -> dict[str, Any]:
+def _settings(file: InputFile, reading: Reading, shard_bytes: int) -> dict[str, Any]:
     fields = reading.fields
+    of_csv = {"csv": {"version": csvs.CSV_VERSION, **reading.csv.fingerprint()}} if file.format in DELIMITED else {}
     return {
+        **of_csv,
         "plan": PLAN_VERSION,
         "shard_bytes": shard_bytes,
         "max_line_bytes": reading.max_line_bytes,
