@@ -41,7 +41,7 @@ from tagcorpus.pipelines.outputs.sidecars import (
 from tagcorpus.pipelines.outputs.summary import without_values
 from tagcorpus.pipelines.progress.display import Display, Watch
 from tagcorpus.pipelines.progress.heartbeat import Heartbeat, process
-from tagcorpus.pipelines.sources import inputs, models
+from tagcorpus.pipelines.sources import inputs, models, standard_input
 from tagcorpus.pipelines.sources.documents import Reading
 from tagcorpus.pipelines.sources.inputs import InputFile
 from tagcorpus.pipelines.sources.plan import Index, Indexed, Plan, check_text, load_plan, make_plan, plan_name
@@ -86,6 +86,7 @@ class Job:
             options.max_line_bytes,
             1.0 if options.sample is None else options.sample,
             options.seed,
+            csv=options.csv,
         )
         self.workers = options.workers or default_workers()
         self._at_work = 1  # of them, at most so far
@@ -135,10 +136,10 @@ class Job:
             self._spool = temporary_folder()
             self._open.callback(shutil.rmtree, self._spool, ignore_errors=True)
             copy = os.path.join(self._spool, "stdin")
-            inputs.spool_stdin(copy)
+            standard_input.spool(copy)
         skipped: Counter[str] = Counter()
         outputs = [p for p in (options.output, options.work) if p]
-        how: dict[str, Any] = {"outputs": outputs, "skipped": skipped}
+        how: dict[str, Any] = {"outputs": outputs, "skipped": skipped, "input_format": options.input_format}
         if isinstance(options, FeaturesOptions) and options.group_by is None:
             self.models = models.find(options.input, options.glob, options.exclude, copy, **how)
             found = self.models.all_files()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import tempfile
 from collections import Counter
@@ -12,7 +11,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from tagcorpus.errors import InputError
+from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines.sources import inputs
 
 
@@ -36,6 +35,9 @@ def names(*arguments: object, globs: tuple[str, ...] = (), excludes: tuple[str, 
         ("a.JSONL.ZST", ("jsonl", "zst")),
         ("a.json", ("jsonl", "")),
         ("a.csv.gz", ("csv", "gz")),
+        ("a.tsv", ("tsv", "")),
+        ("a.tsv.xz", ("tsv", "xz")),
+        ("a.jsonl.bz2", ("jsonl", "bz2")),
         ("a.parquet", ("parquet", "")),
         ("a.arrow", ("arrow", "")),
         ("a.feather", ("arrow", "")),
@@ -59,7 +61,7 @@ def test_a_file_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nam
     assert found.size() == 14
 
 
-@pytest.mark.parametrize("name", ["a.txt", "a", "a.parquet.gz", "a.jsonl.bz2", "a.gz"])
+@pytest.mark.parametrize("name", ["a.txt", "a", "a.parquet.gz", "a.jsonl.lz4", "a.gz"])
 def test_an_unknown_suffix(tmp_path: Path, name: str) -> None:
     put(tmp_path, name)
     with pytest.raises(InputError, match=r"has no known suffix \(--input\): known are \.jsonl"):
@@ -93,12 +95,12 @@ def test_compressed_json_counts_in_a_folder(tmp_path: Path) -> None:
 
 
 def test_what_a_folder_leaves_out_is_told(tmp_path: Path) -> None:
-    put(tmp_path, "a.jsonl", "b.jsonl.bz2", "c.txt", "d.txt", "notes", "removed_a.jsonl", "e.json", "f.parquet.gz")
+    put(tmp_path, "a.jsonl", "b.jsonl.lz4", "c.txt", "d.txt", "notes", "removed_a.jsonl", "e.json", "f.parquet.gz")
     put(tmp_path, ".hidden.jsonl", ".git/x", "old.tagcorpus/plan/a.json", "out.jsonl")
     skipped: Counter[str] = Counter()
     found = inputs.find([str(tmp_path)], excludes=["out*"], skipped=skipped)
     assert [f.name for f in found] == ["a.jsonl"]
-    told = "2 .txt, 1 *.tagcorpus, 1 .bz2, 1 .json, 1 .parquet.gz, 1 removed_*, 1 without a suffix"
+    told = "2 .txt, 1 *.tagcorpus, 1 .json, 1 .lz4, 1 .parquet.gz, 1 removed_*, 1 without a suffix"
     assert inputs.skipped_told(skipped) == f"skipped in folders: {told}"
     assert inputs.skipped_told(Counter()) == ""
     many = inputs.skipped_told(Counter({f".s{i}": 20 - i for i in range(12)}))
@@ -282,35 +284,6 @@ def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
     assert skipped == {"link to a folder that is read already": 4, "without a suffix": 1}
 
 
-def test_standard_input_is_recognised_by_its_content(tmp_path: Path) -> None:
-    for head, kind in [
-        (b"{}", ("jsonl", "")),
-        (b"\x1f\x8b\x08", ("jsonl", "gz")),
-        (b"\x28\xb5\x2f\xfd", ("jsonl", "zst")),
-        (b"PAR1", ("parquet", "")),
-        (b"ARROW1\0\0", ("arrow", "")),
-        (b"", ("jsonl", "")),
-        (b"\xef\xbb\xbf\n {", ("jsonl", "")),
-        (b" " * (1 << 17) + b"{", ("jsonl", "")),
-        (gzip.compress(b'{"text": "x"}'), ("jsonl", "gz")),
-    ]:
-        (tmp_path / "copy").write_bytes(head)
-        (found,) = inputs.find(["-"], stdin_copy=str(tmp_path / "copy"))
-        assert (found.name, (found.format, found.compression)) == ("stdin", kind)
-    (labelled,) = inputs.find(["model/x=-"], stdin_copy=str(tmp_path / "copy"))
-    assert labelled.name == "model/x/stdin"
-    with pytest.raises(InputError, match="standard input"):
-        inputs.find(["-"])
-
-
-@pytest.mark.parametrize("data", [b"id,text\n1,a\n", b'[{"text": "x"}]', b"\xef\xbb\xbfid,text\n"])
-@pytest.mark.parametrize("packed", [False, True])
-def test_standard_input_of_another_kind_is_refused(tmp_path: Path, data: bytes, packed: bool) -> None:
-    (tmp_path / "copy").write_bytes(gzip.compress(data) if packed else data)
-    with pytest.raises(InputError, match=r"standard input .* it can be JSONL .*Parquet or Arrow\. Save CSV"):
-        inputs.find(["-"], stdin_copy=str(tmp_path / "copy"))
-
-
 def test_identity_changes_with_the_file(tmp_path: Path) -> None:
     put(tmp_path, "a.jsonl")
     (file,) = inputs.find([str(tmp_path / "a.jsonl")])
@@ -322,3 +295,55 @@ def test_identity_changes_with_the_file(tmp_path: Path) -> None:
     os.replace(tmp_path / "b", file.path)
     os.utime(file.path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert file.identity() != before, "an edit of equal size whose time was set back"
+
+
+def test_a_named_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.jsonl")
+    for argument in (tmp_path / "x.jsonl", tmp_path):
+        with pytest.raises(InputError, match=r"x\.jsonl \(--input\) is a named pipe, .* --input - < .*x\.jsonl"):
+            names(argument)
+    read, write = os.pipe()
+    try:
+        with pytest.raises(InputError, match=r"is a named pipe, .*--input - <"):
+            names(f"/dev/fd/{read}")
+    finally:
+        os.close(read)
+        os.close(write)
+
+
+def test_a_folder_whose_name_has_brackets(tmp_path: Path) -> None:
+    put(tmp_path, "data[1]/a.jsonl", "data[1]/sub/b.jsonl", "data1/c.jsonl", "data2/d.jsonl")
+    assert names(f"{tmp_path}/data[1]/*.jsonl") == ["a.jsonl"]
+    assert names(f"{tmp_path}/data[1]/**/*.jsonl") == ["a.jsonl", "sub/b.jsonl"]
+    assert names(f"{tmp_path}/data[12]/*.jsonl") == ["data1/c.jsonl", "data2/d.jsonl"]
+    assert names(f"{tmp_path}/dat*[1]/*.jsonl") == ["data1/c.jsonl"]
+
+
+def test_json_files_in_folders_count_where_a_glob_says_so(tmp_path: Path) -> None:
+    put(tmp_path, "a.jsonl", "b.json", "sub/c.json", "config.json")
+    assert names(tmp_path) == ["a.jsonl"]
+    assert names(tmp_path, globs=("*.json",)) == ["b.json", "config.json", "sub/c.json"]
+    assert names(tmp_path, globs=("*.json", "*.jsonl"), excludes=("config*",)) == ["a.jsonl", "b.json", "sub/c.json"]
+    assert names(tmp_path, globs=("*",)) == ["a.jsonl"]
+
+
+def formats(argument: object, input_format: str, globs: tuple[str, ...] = ()) -> dict[str, tuple[str, str]]:
+    return {f.name: (f.format, f.compression) for f in inputs.find([str(argument)], globs, input_format=input_format)}
+
+
+def test_the_format_of_files_whose_names_do_not_say(tmp_path: Path) -> None:
+    put(tmp_path, "part-00000", "part-00001", "part-00002.gz", "shard.0001", "x.csv", "README.md", "_SUCCESS", ".crc")
+    jsonl = {"part-00000": ("jsonl", ""), "part-00001": ("jsonl", ""), "part-00002.gz": ("jsonl", "gz")}
+    assert formats(tmp_path, "jsonl") == {**jsonl, "shard.0001": ("jsonl", ""), "x.csv": ("csv", "")}
+    assert formats(f"{tmp_path}/part-*", "jsonl") == jsonl
+    assert formats(tmp_path / "part-00000", "csv.zst") == {"part-00000": ("csv", "zst")}
+    assert formats(tmp_path / "part-00000", "tsv") == {"part-00000": ("tsv", "")}
+    assert formats(tmp_path, "jsonl", ("*.md",)) == {"README.md": ("jsonl", "")}
+    assert formats(tmp_path / "README.md", ".jsonl") == {"README.md": ("jsonl", "")}
+    assert formats(tmp_path, "") == {"x.csv": ("csv", "")}
+    with pytest.raises(InputError, match=r"has no known suffix .* Name its format with --input-format"):
+        names(tmp_path / "part-00000")
+    with pytest.raises(InputError, match="has no known suffix"):
+        formats(tmp_path / "part-00002.gz", "parquet")
+    with pytest.raises(ConfigError, match=r"--input-format 'lines' is not known\. Name one of jsonl, csv, tsv"):
+        formats(tmp_path, "lines")

@@ -6,6 +6,7 @@ import json
 import os
 from collections import Counter
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,6 +20,7 @@ from tagcorpus.pipelines.outputs.reading import Recorded
 from tagcorpus.pipelines.outputs.sidecars import KEYS, Instance, part_key, part_name, write_part
 from tagcorpus.pipelines.sources import inputs
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading
+from tagcorpus.pipelines.sources.inputs import InputFile
 from tagcorpus.pipelines.sources.plan import RANGES_PER_SEGMENT, Index, Indexed, Plan, check_text, load_plan, make_plan
 from tagcorpus.pipelines.sources.ranges import Counts
 from tagcorpus.pipelines.sources.records import DocumentFields
@@ -191,11 +193,18 @@ def test_a_limit_counts_across_files_and_stops_inside_a_range(planner: Planner, 
     assert len(plan.files) == len(planner.indexed) == min(3, -(-limit // 300))
 
 
-def test_a_limit_does_not_read_the_rest(planner: Planner) -> None:
-    (planner.root / "in" / "b.jsonl").unlink()
-    os.mkfifo(planner.root / "in" / "b.jsonl")  # whoever opened it would wait for ever
+def test_a_limit_does_not_read_the_rest(planner: Planner, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    open_ = InputFile.open
+
+    def recorded(file: InputFile) -> BinaryIO:
+        opened.append(file.name)
+        return open_(file)
+
+    monkeypatch.setattr(InputFile, "open", recorded)
     files = [f"{planner.root}/in/a.jsonl", f"{planner.root}/in/b.jsonl"]
     assert planner(*files, limit=300).rows == 300
+    assert set(opened) == {"a.jsonl"}
 
 
 def test_a_limited_plan_never_passes_for_the_whole(planner: Planner) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pyarrow.compute as pc
@@ -18,6 +19,7 @@ from tagcorpus.pipelines.model_table.groups import check_number
 from tagcorpus.pipelines.outputs.sidecars import Instance, part_of
 from tagcorpus.pipelines.sources import csvs, tables
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading
+from tagcorpus.pipelines.sources.inputs import DELIMITED
 from tagcorpus.pipelines.sources.plan import LOOK_AT_ROWS, TABLES, Plan, PlannedFile
 from tagcorpus.pipelines.sources.records import further_value
 
@@ -86,7 +88,7 @@ class FirstRanges:
 def _first_rows(planned: PlannedFile, reading: Reading, column: str) -> tuple[set[str], bool, bool]:
     """Columns of a file's first rows, whether the one that is wanted is among them, and whether no row can have others."""
     first = next(r for r in planned.ranges if r.rows)
-    reader = RangeReader(planned.file, first, Reading(reading.fields, reading.max_line_bytes, columns=(column,)))
+    reader = RangeReader(planned.file, first, replace(reading, sample=1.0, columns=(column,)))
     names: set[str] = set()
     rows = 0
     for _, _, _, value in reader.records():
@@ -104,8 +106,8 @@ def _first_rows(planned: PlannedFile, reading: Reading, column: str) -> tuple[se
         top = column.partition(".")[0].partition("[")[0]
         is_all |= top not in columns
         names |= columns
-    elif planned.file.format == "csv":
-        names |= set(csvs.header(planned.file, reading.max_line_bytes)[0])
+    elif planned.file.format in DELIMITED:
+        names |= set(csvs.header(planned.file, reading.max_line_bytes, reading.csv)[0])
         is_all = True
     return names, column in names, is_all
 

@@ -9,6 +9,22 @@ from typing import Any, Literal, TypedDict
 Path = str | os.PathLike[str]
 
 
+class CsvKeywords(TypedDict, total=False):
+    """One ASCII character each.
+
+    delimiter  between fields; empty: a tab in .tsv files, else a comma
+    escape     before a quote (or before itself) makes it text; before anything else it is text. Empty: there is none
+    quote      around fields that hold delimiters, quotes or line ends; empty: no field is quoted
+    """
+
+    delimiter: str
+    """Between the fields of .csv and .tsv files; empty: a tab in .tsv files, else a comma."""
+    escape: str
+    """Makes the quote after it text, as a backslash in files of Spark; empty: no character does."""
+    quote: str
+    """Around fields that hold delimiters, quotes or line ends; empty: no field is quoted."""
+
+
 class SlurmKeywords(TypedDict, total=False):
     """The section `slurm`, for the executor of that name. A null is the cluster's own default."""
 
@@ -60,6 +76,9 @@ class Keywords(TypedDict, total=False):
     """In folders, no path that matches; repeatable."""
     resps_format: bool
     """Evaluation-harness samples: the text is resps[i][j] (also noticed by itself)."""
+    input_format: str
+    """Format of files whose names do not say (part-00000): jsonl, csv, tsv, parquet, arrow,
+    jsonl.gz, ..."""
     storage_options: Mapping[str, Any]
     """For s3://, gs:// and other URLs: endpoint_url=URL, profile=NAME, anon=true; repeatable."""
     max_line_bytes: int
@@ -93,6 +112,7 @@ class Keywords(TypedDict, total=False):
     """Ray: GPUs of each worker; 0.5: two workers share one. Other executors use the device that
     they find."""
 
+    csv: CsvKeywords
     slurm: SlurmKeywords
     code: Mapping[str, Any]
     datatrove_filter: Mapping[str, Any]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from tagcorpus.pipelines.options.declare import Group, Option, option, section, shorthand
+from tagcorpus.pipelines.options.dialect import Dialect
 
 Backend = Literal["auto", "openai", "fasttext"]
 Engine = Literal["auto", "tiktoken", "gigatoken"]
@@ -101,6 +102,13 @@ class Options:
     resps_format: bool = option(
         False, "Evaluation-harness samples: the text is resps[i][j] (also noticed by itself).", group=INPUT
     )
+    input_format: str = option(
+        "",
+        "Format of files whose names do not say (part-00000): jsonl, csv, tsv, parquet, arrow, jsonl.gz, ...",
+        metavar="FORMAT",
+        group=INPUT,
+    )
+    csv: Dialect = section(Dialect)
     storage_options: dict[str, Any] = option(
         {},
         "For s3://, gs:// and other URLs: endpoint_url=URL, profile=NAME, anon=true; repeatable.",
@@ -175,6 +183,12 @@ class Options:
     slurm: SlurmOptions = section(SlurmOptions)
     parameters: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Parameters of tagger instances, by instance name."""
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Options:
+        """Options from `dataclasses.asdict` of them."""
+        sections = {"slurm": SlurmOptions, "csv": Dialect}
+        return cls(**values | {name: sections[name](**values[name]) for name in sections})
 
 
 SETTINGS = (

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
 import contextlib
 import csv
 import gzip
 import io
 import json
+import lzma
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
@@ -16,10 +18,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tagcorpus.errors import InputError, LostRowsError
+from tagcorpus.pipelines.options.dialect import Dialect
 from tagcorpus.pipelines.progress.beats import pulse
 from tagcorpus.pipelines.sources import csvs, lines, tables
 from tagcorpus.pipelines.sources.documents import Reading
-from tagcorpus.pipelines.sources.inputs import InputFile
+from tagcorpus.pipelines.sources.inputs import DELIMITED, InputFile
 from tagcorpus.pipelines.sources.plan import PlannedFile
 from tagcorpus.pipelines.sources.ranges import Range
 from tagcorpus.pipelines.sources.streams import ByteStream
@@ -45,7 +48,7 @@ def split(planned: PlannedFile, reading: Reading, verdicts: Verdicts, kept: Bina
     if planned.file.format in ("parquet", "arrow"):
         return _split_table(planned, verdicts, kept, removed)
     with _compressed(kept, planned) as kept_sink, _compressed(removed, planned) as removed_sink:
-        if planned.file.format == "csv":
+        if planned.file.format in DELIMITED:
             return _split_csv(planned, reading, verdicts, kept_sink, removed_sink)
         return _split_lines(planned, reading, verdicts, kept_sink, removed_sink)
 
@@ -108,15 +111,16 @@ def with_reason(line: bytes, reason: str) -> bytes:
 
 def _split_csv(planned: PlannedFile, reading: Reading, verdicts: Verdicts, kept: BinaryIO, removed: BinaryIO) -> Split:
     tally = _Tally(planned.file.name)
-    names, _ = csvs.header(planned.file, reading.max_line_bytes)
-    kept_rows, removed_rows = _CsvSink(kept), _CsvSink(removed)
+    names, _ = csvs.header(planned.file, reading.max_line_bytes, reading.csv)
+    dialect = reading.csv.of(planned.file.format)
+    kept_rows, removed_rows = _CsvSink(kept, dialect), _CsvSink(removed, dialect)
     kept_rows.write([n.encode().decode("latin-1") for n in names])
     removed_rows.write([*(n.encode().decode("latin-1") for n in names), REASON])
     stream = ByteStream(planned.file)
     try:
         for range_, verdict in zip(planned.ranges, verdicts, strict=True):
             tally.expect(verdict)
-            for record in csvs.read(stream, range_, reading.max_line_bytes, planned.file.path):
+            for record in csvs.read(stream, range_, reading.max_line_bytes, planned.file.path, reading.csv):
                 reason = verdict.get(record.row)
                 if reason is None or record.fields is None:
                     continue
@@ -134,22 +138,32 @@ def _split_csv(planned: PlannedFile, reading: Reading, verdicts: Verdicts, kept:
 class _CsvSink:
     """Fields are Latin-1 stand-ins for bytes, as csvs.py reads them."""
 
-    def __init__(self, sink: BinaryIO) -> None:
-        self._sink = sink
+    def __init__(self, sink: BinaryIO, dialect: Dialect) -> None:
+        self._sink, self._dialect = sink, dialect
 
     def write(self, fields: list[str]) -> None:
-        self._sink.write(csv_line(fields).encode("latin-1"))
+        self._sink.write(csv_line(fields, self._dialect).encode("latin-1"))
 
 
-def csv_line(fields: Sequence[str | None]) -> str:
-    """One CSV record, ended by a line feed.
-
-    The csv module quotes a carriage return within a field only where it also ends the lines: a bare one would be taken
-    for the end of the record.
-    """
+def csv_line(fields: Sequence[str | None], dialect: Dialect = Dialect(delimiter=",")) -> str:  # noqa: B008
+    """One CSV record, ended by a line feed."""
+    delimiter, escape, quote = dialect.delimiter, dialect.escape, dialect.quote
+    if escape or not quote:
+        return delimiter.join(_escaped(field or "", dialect) for field in fields) + "\n"
     line = io.StringIO()
-    csv.writer(line, lineterminator="\r\n").writerow(fields)
+    # The csv module quotes a carriage return within a field only where it also ends the lines: a bare one would be taken
+    # for the end of the record.
+    csv.writer(line, delimiter=delimiter, quotechar=quote, lineterminator="\r\n").writerow(fields)
     return line.getvalue().removesuffix("\r\n") + "\n"
+
+
+def _escaped(field: str, dialect: Dialect) -> str:
+    """A field as files with an escape character, or without quotes, have it."""
+    delimiter, escape, quote = dialect.delimiter, dialect.escape, dialect.quote
+    if escape:
+        field = field.replace(escape, escape * 2).replace(quote or delimiter, escape + (quote or delimiter))
+    needs_quotes = quote and (not field or any(c in field for c in (delimiter, escape, quote, "\r", "\n")))
+    return f"{quote}{field}{quote}" if needs_quotes else field
 
 
 def _split_table(planned: PlannedFile, verdicts: Verdicts, kept: BinaryIO, removed: BinaryIO) -> Split:
@@ -243,12 +257,18 @@ def _is_arrow_stream(file: InputFile) -> bool:
         return source.read(6) != b"ARROW1"
 
 
+_OPENERS: dict[str, Any] = {"bz2": bz2.BZ2File, "xz": lzma.LZMAFile}
+
+
 @contextlib.contextmanager
 def _compressed(sink: BinaryIO, planned: PlannedFile) -> Iterator[BinaryIO]:
     """The input's compression, without a time or a name in it, so that equal rows give equal bytes."""
     if planned.file.compression == "gz":
         with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=sink, mtime=0) as packed:
             yield packed  # type: ignore[misc]
+    elif planned.file.compression in _OPENERS:
+        with _OPENERS[planned.file.compression](sink, "wb") as packed:
+            yield packed
     elif planned.file.compression == "zst":
         import zstandard
 

@@ -25,7 +25,7 @@ from tagcorpus.errors import ConfigError, IncompleteError, TagcorpusError
 from tagcorpus.pipelines.describe import table
 from tagcorpus.pipelines.execution.executors import PRECEDENCE
 from tagcorpus.pipelines.job import Job, _describe
-from tagcorpus.pipelines.options.of_pipelines import OPTIONS, Options, SlurmOptions
+from tagcorpus.pipelines.options.of_pipelines import OPTIONS, Options
 from tagcorpus.pipelines.outputs.digests import put
 from tagcorpus.pipelines.outputs.sidecars import Instance, Standing, standing
 from tagcorpus.pipelines.progress.display import Display
@@ -107,8 +107,7 @@ def finish(folder: str) -> int:
 
 
 def _options(order: dict[str, Any]) -> Options:
-    values = {**order["options"], "slurm": SlurmOptions(**order["options"]["slurm"])}
-    return OPTIONS[order["pipeline"]](**values)
+    return OPTIONS[order["pipeline"]].from_json(order["options"])
 
 
 class FinishJob(Job):

@@ -1,163 +1,74 @@
 """CSV: records may span lines, so a file is cut by walking it once with the parser that will read it.
 
-Bytes are parsed as Latin-1, which maps every byte to one character and back, so that a field with bytes that are not
-UTF-8 costs its own row only. Row 0 is the first record after the header; blank lines before the header are no rows.
+Parsing is strict: text behind a closing quote is an error, not a guess. Row 0 is the first record after the header; blank
+lines before the header are no rows. What a bad record costs is decided as follows.
 
-A quote that is never closed would swallow what follows. So a record of several lines that passes the limit, or is still
-inside quotes when the file ends, is taken back: its first physical line is one bad record and ends its range, and
-reading goes on with the line after it. Whoever reads the range needs to know nothing of it, for a record that is inside
-quotes where its range ends is such a one. Lines are read again AGAIN_AT_MOST times only; then the record ends with the
-physical line on which it passes the limit (as one does whose first line alone is too long), or with the file.
+1. A quote that closes nowhere, or where text follows, may be a stray one. It is taken for one where it swallowed at least
+   STRAY_LINES lines and each of these is a record by itself. It costs its own line, and reading goes on with the next.
+2. Otherwise the record costs all the lines that it swallowed. It ends where it would end if text might follow a closing
+   quote and a backslash made a quote text; with a quote that closes nowhere, it ends with the file.
+
+A record that passes the limit is read on, without being kept, to the line on which its quote closes; one whose first line
+alone is too long ends with that line. A stray quote ends its range: whoever reads the range meets the end within quotes, and
+need not know what comes after. So does a record that rule 2 ends before the line that proved it bad.
 """
 
 from __future__ import annotations
 
 import csv
-import sys
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import xxhash
 
+from tagcorpus.pipelines.options.dialect import Dialect
+from tagcorpus.pipelines.sources.csv_lines import CsvLines, TooLong
 from tagcorpus.pipelines.sources.inputs import InputFile
-from tagcorpus.pipelines.sources.lines import BOM, HEAD_BYTES, head_of
+from tagcorpus.pipelines.sources.lines import HEAD_BYTES
 from tagcorpus.pipelines.sources.ranges import Range, misplanned
 from tagcorpus.pipelines.sources.records import REASONS
-from tagcorpus.pipelines.sources.streams import BLOCK_BYTES, ByteStream, Damaged
+from tagcorpus.pipelines.sources.streams import ByteStream
 
-# How often one stretch of a file is read again, so that no file takes more than this many times as long as others.
-AGAIN_AT_MOST = 16
+# Bumped when records or what they cost change. Files are then cut anew; only ranges that are `is_new` have other digests.
+CSV_VERSION = 2
+STRAY_LINES = 10
+# How many ranges may end because of quotes.
+CUTS_AT_MOST = 500
 
-# The limit is kept by _Lines, which sees whole records; csv's own counts single fields and is shared by all threads.
-csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
 
-
-@dataclass(frozen=True)
-class CsvRecord:
+class CsvRecord(NamedTuple):
     """One record. `fields` is None where there is a `problem`: too_long, unclosed_quote or bad_csv. `raw`: its first
-    bytes."""
+    bytes; `lines`: how many it took."""
 
     row: int
     offset: int
     raw: bytes
     fields: list[str] | None
     problem: str = ""
+    lines: int = 1
+    ends_range: bool = False
+
+    def told(self) -> str:
+        """What its entry in quarantine says besides the reason."""
+        sentences = [f"it takes {self.lines:,} lines of the file"] if self.lines > 1 else []
+        if self.problem == "bad_csv" and b'\\"' in self.raw:
+            sentences.append("for quotes that a backslash escapes, say --set 'csv.escape=\\'")
+        return "; ".join(sentences)
 
 
-class _TooLong(Exception):
-    """The record in progress has passed the limit."""
-
-
-class _Lines:
-    """Physical lines as Latin-1. `position` and `digest` are as of the end of the last line given out.
-
-    Where `can_go_back`, the lines after a record's first (up to the limit) are kept until the next record starts.
-    """
-
-    def __init__(self, stream: ByteStream, start: int, end: int | None, max_record_bytes: int) -> None:
-        stream.seek(start)
-        self.stream, self.left = stream, None if end is None else end - start
-        self.position = self.record_start = start
-        self.max_record_bytes = max_record_bytes
-        self.digest = xxhash.xxh3_128()
-        self.head = b""
-        self.broken = ""
-        self.has_ended = False  # a line was wanted, and there was none
-        self.can_go_back = False
-        self.n_lines = 0  # begun, of the record in progress
-        self._first: tuple[int, Any] = start, self.digest  # position and digest after the first of them
-        self._after: list[bytes] = []  # the lines after it
-        self._rest: list[bytes] = []  # whole lines of the last block, last one first
-        self._tail = b""  # what the last block holds of the line after them
-
-    def start_record(self) -> None:
-        self.head, self.record_start = b"", self.position
-        self.n_lines, self._after = 0, []
-
-    def go_back(self) -> None:
-        """Give out the lines after the record's first once more."""
-        self.position, self.digest = self._first
-        self._rest += reversed(self._after)
-        self._after, self.has_ended = [], False
-
-    def __iter__(self) -> _Lines:
-        return self
-
-    def __next__(self) -> str:
-        is_first = self.position == 0
-        is_kept = self.can_go_back and self.n_lines > 0
-        if is_kept and self.n_lines == 1:
-            self._first = self.position, self.digest.copy()
-        self.n_lines += 1
-        try:
-            line = self._next(is_kept)
-        except StopIteration:
-            self.has_ended = True
-            raise
-        if is_kept:
-            self._after.append(line)
-        if len(self.head) < HEAD_BYTES:
-            self.head = (self.head + line)[:HEAD_BYTES]
-        if self.position - self.record_start > self.max_record_bytes:
-            raise _TooLong
-        return (line.removeprefix(BOM) if is_first else line).decode("latin-1")
-
-    def _next(self, is_kept: bool) -> bytes:
-        """The next line; only the head of one that is too long. A line to be kept is not read to its end once it is
-        too long, but put back."""
-        if self._rest:
-            line = self._rest.pop()
-            self._take(line)
-            return line
-        line, self._tail = self._tail, b""
-        size = len(line)
-        pieces = [line]
-        self._take(line)
-        while True:
-            try:
-                block = self.stream.read(BLOCK_BYTES if self.left is None else min(BLOCK_BYTES, self.left))
-            except Damaged as error:
-                self.broken = str(error)
-                raise StopIteration from None
-            if not block:
-                if not size:
-                    raise StopIteration
-                return b"".join(pieces)
-            if self.left is not None:
-                self.left -= len(block)
-            cut = block.find(b"\n") + 1
-            piece = block[:cut] if cut else block
-            pieces.append(piece)
-            size += len(piece)
-            self._take(piece)
-            if size > self.max_record_bytes:
-                if is_kept and not cut:
-                    self._tail = b"".join(pieces)
-                    raise _TooLong
-                pieces = pieces if is_kept else [head_of(pieces)]
-            if cut:
-                *lines, self._tail = block[cut:].split(b"\n")
-                self._rest = [part + b"\n" for part in reversed(lines)]
-                return b"".join(pieces)
-
-    def _take(self, piece: bytes) -> None:
-        self.position += len(piece)
-        self.digest.update(piece)
-
-
-def header(file: InputFile, max_line_bytes: int) -> tuple[list[str], int]:
+def header(file: InputFile, max_line_bytes: int, dialect: Dialect = Dialect()) -> tuple[list[str], int]:  # noqa: B008
     """Column names, and the offset of the first byte after the header record."""
-    names, end, _ = _header(file, max_line_bytes)
+    names, end, _ = _header(file, max_line_bytes, dialect.of(file.format))
     return names, end
 
 
-def _header(file: InputFile, max_line_bytes: int) -> tuple[list[str], int, str]:
+def _header(file: InputFile, max_line_bytes: int, dialect: Dialect) -> tuple[list[str], int, str]:
     """Also what is wrong with the header record; there are no names then."""
     stream = ByteStream(file)
     try:
-        lines = _Lines(stream, 0, None, max_line_bytes)
-        first = next((r for r in _records(lines) if r.fields != []), None)
+        lines = CsvLines(stream, 0, None, max_line_bytes, dialect)
+        first = next((r for r in _Records(lines) if r.fields != []), None)
         problem = first.problem if first and not lines.broken else ""
         fields = (first.fields if first else None) or []
         return [n.encode("latin-1").decode("utf-8", "replace") for n in fields], lines.position, problem
@@ -165,77 +76,234 @@ def _header(file: InputFile, max_line_bytes: int) -> tuple[list[str], int, str]:
         stream.close()
 
 
-def index(file: InputFile, shard_bytes: int, max_line_bytes: int, max_rows: int | None = None) -> list[Range]:
+def index(
+    file: InputFile,
+    shard_bytes: int,
+    max_line_bytes: int,
+    max_rows: int | None = None,
+    dialect: Dialect = Dialect(),  # noqa: B008
+) -> list[Range]:
     """Ranges of whole records, about `shard_bytes` each. A digest covers the column names and the range's bytes. Without
     a header that can be read there is one broken range."""
-    names, start, problem = _header(file, max_line_bytes)
+    names, start, problem = _header(file, max_line_bytes, dialect.of(file.format))
     if problem:
         told = f"the header cannot be read ({problem}: {REASONS[problem]})"
-        return [Range(0, 0, 0, 0, _digest_of(names).hexdigest(), broken=told)]
+        return [Range(0, 0, 0, 0, _digest_of(names, dialect).hexdigest(), broken=told)]
     stream = ByteStream(file)
     try:
-        lines = _Lines(stream, start, None, max_line_bytes)
-        lines.digest = _digest_of(names)
+        lines = CsvLines(stream, start, None, max_line_bytes, dialect.of(file.format))
+        lines.digest = _digest_of(names, dialect)
+        records = _Records(lines, len(names), CUTS_AT_MOST)
         ranges: list[Range] = []
-        begin, first_row, row = start, 0, 0
-        end, digest = start, lines.digest.copy()
-        for record in _records(lines, AGAIN_AT_MOST):
+        begin, first_row, row, end = start, 0, 0, start
+
+        def cut(broken: str = "") -> Range:
+            return Range(begin, end, first_row, row - first_row, records.digest(), broken=broken)
+
+        for record in records:
             if lines.broken:
                 break  # the parser gives out what it has of the record that the damage cut off
-            row = record.row + 1
-            end, digest = lines.position, lines.digest.copy()
-            is_full = end >= (begin // shard_bytes + 1) * shard_bytes or row == max_rows
-            if is_full or record.problem == "unclosed_quote":
-                ranges.append(Range(begin, end, first_row, row - first_row, digest.hexdigest()))
-                begin, first_row, lines.digest = end, row, _digest_of(names)
-                digest = lines.digest.copy()
+            row, end = record.row + 1, lines.position
+            if end >= (begin // shard_bytes + 1) * shard_bytes or row == max_rows or record.ends_range:
+                ranges.append(cut())
+                begin, first_row = end, row
+                lines.digest, records.is_new = _digest_of(names, dialect), False
             if row == max_rows:
                 return ranges
         if lines.broken or row > first_row or not ranges:
-            ranges.append(Range(begin, end, first_row, row - first_row, digest.hexdigest(), broken=lines.broken))
+            ranges.append(cut(lines.broken))
         return ranges
     finally:
         stream.close()
 
 
-def read(stream: ByteStream, range_: Range, max_line_bytes: int, where: str) -> Iterator[CsvRecord]:
+def read(
+    stream: ByteStream,
+    range_: Range,
+    max_line_bytes: int,
+    where: str,
+    dialect: Dialect = Dialect(),  # noqa: B008
+) -> Iterator[CsvRecord]:
     """The records of a range. Raises IncompleteError when their bytes are not those that were planned."""
-    lines = _Lines(stream, range_.start, range_.end, max_line_bytes)
-    lines.digest = _digest_of(header(stream.file, max_line_bytes)[0])
-    for record in _records(lines):
-        yield CsvRecord(range_.first_row + record.row, record.offset, record.raw, record.fields, record.problem)
-    if lines.position != range_.end or lines.digest.hexdigest() != range_.digest:
+    own = dialect.of(stream.file.format)
+    names = header(stream.file, max_line_bytes, dialect)[0]
+    lines = CsvLines(stream, range_.start, range_.end, max_line_bytes, own)
+    lines.digest = _digest_of(names, dialect)
+    records = _Records(lines, first_row=range_.first_row)
+    for record in records:
+        # Files with a byte order mark that were joined: the header of the second is no record.
+        if lines.has_mark and record.fields == [n.encode().decode("latin-1") for n in names]:
+            yield record._replace(fields=[])
+        else:
+            yield record
+    if lines.position != range_.end or records.digest() != range_.digest:
         raise misplanned(where)
 
 
-def _digest_of(names: list[str]) -> Any:
-    return xxhash.xxh3_128(repr(names).encode("utf-8", "surrogatepass"))
+def _digest_of(names: list[str], dialect: Dialect) -> Any:
+    digest = xxhash.xxh3_128(repr(names).encode("utf-8", "surrogatepass"))
+    if options := dialect.fingerprint():
+        digest.update(repr(options).encode())
+    return digest
 
 
-def _records(lines: _Lines, again: int = 0) -> Iterator[CsvRecord]:
-    """Records one after another. `again`: how often lines that a record swallowed are read once more."""
-    reader = csv.reader(lines)
-    row = 0
-    seen, left = 0, again  # how far lines were read, and how often those before it may still be read again
-    while True:
-        lines.start_record()
-        if lines.position >= seen:
-            left = again
-        lines.can_go_back = left > 0
-        fields, problem = None, ""
-        try:
-            fields = next(reader)
-        except StopIteration:
-            return
-        except _TooLong:
-            problem = "too_long"
-        except csv.Error:
-            problem = "bad_csv"
-        if lines.has_ended and not lines.broken:
-            fields, problem = None, "unclosed_quote"
-        if problem in ("too_long", "unclosed_quote") and lines.can_go_back and lines.n_lines > 1:
-            seen, left = max(seen, lines.position), left - 1
+class _Records:
+    """Records one after another. `is_new`: among them is one that version 1 read otherwise.
+
+    n_columns   of the header; fewer than 2: no line proves to be a record by itself
+    n_cuts      how many records may end before a line that was looked at
+    """
+
+    def __init__(self, lines: CsvLines, n_columns: int = 0, n_cuts: int = 0, first_row: int = 0) -> None:
+        self.lines, self.n_cuts, self.first_row = lines, n_cuts, first_row
+        self.is_new = False
+        self._strict, self._lenient = _reader(lines, lines.dialect, True), _reader(lines, lines.dialect, False)
+        self._is_record = _record_of(n_columns, lines.dialect)
+
+    def digest(self) -> str:
+        """Of the bytes since the lines' digest began."""
+        return str(self.lines.digest.hexdigest()) + ("-strict" if self.is_new else "")
+
+    def __iter__(self) -> Iterator[CsvRecord]:
+        lines, row = self.lines, self.first_row - 1
+        while True:
+            lines.start_record()
+            row += 1
+            try:
+                fields = next(self._strict)
+            except StopIteration:
+                return
+            except (TooLong, csv.Error) as error:
+                yield self._after(error, row)
+                continue
+            self.is_new |= lines.has_mark and lines.record_start > 0
+            taken = lines.taken
+            head = taken[0][:HEAD_BYTES] if len(taken) == 1 else lines.head()
+            lines.settle()
+            fields = fields if lines.is_plain else lines.restored(fields)
+            yield CsvRecord(row, lines.record_start, head, fields, "", len(taken))
+
+    def _after(self, error: Exception, row: int) -> CsvRecord:
+        """The record that strict parsing stopped in."""
+        lines, fields, problem = self.lines, None, self._problem(error)
+        if problem == "bad_csv" and lines.has_lone_return():
             lines.go_back()
-            reader, problem = csv.reader(lines), "unclosed_quote"
-        yield CsvRecord(row, lines.record_start, lines.head, fields, problem)
-        row += 1
+            lines.read_as(lines.dialect.escape, is_careful=True)
+            try:
+                fields, problem = lines.restored(next(self._strict)), ""
+                self.is_new = True
+            except (TooLong, csv.Error) as again:
+                problem = self._problem(again)
+        n_lines, ends_range = len(lines.taken) + lines.is_giant, False
+        if problem and not lines.broken:
+            problem, n_lines, ends_range = self._cost(problem, n_lines)
+            self.is_new |= problem != "too_long" and lines.has_lone_return()
+        head = lines.head()
+        if not lines.broken:
+            lines.settle()
+        return CsvRecord(row, lines.record_start, head, fields, problem, n_lines, ends_range)
+
+    def _problem(self, error: Exception) -> str:
+        if isinstance(error, TooLong):
+            return "too_long"
+        return "unclosed_quote" if self.lines.has_ended else "bad_csv"
+
+    def _cost(self, problem: str, n_lines: int) -> tuple[str, int, bool]:
+        """The problem, the number of lines that a bad record costs, and whether its range must end with it. The lines after
+        it are the next to be read."""
+        lines = self.lines
+        if lines.is_giant or (n_lines == 1 and problem != "bad_csv"):
+            return problem, n_lines, False
+        swallowed = lines.taken[1:] if problem == "unclosed_quote" else lines.taken[1:-1]
+        if self.n_cuts and self._is_record and len(swallowed) >= STRAY_LINES and all(map(self._is_record, swallowed)):
+            self.n_cuts -= 1
+            lines.go_back(1)
+            return "unclosed_quote", 1, True
+        if problem == "bad_csv":
+            end = self._lenient_end(n_lines)
+            if end < n_lines and self.n_cuts:
+                self.n_cuts -= 1
+                self.is_new |= end > 1
+                return "unclosed_quote", end, True
+            if end < n_lines:
+                lines.go_back()
+                for _ in range(n_lines):
+                    next(lines)
+            n_lines = max(end, n_lines)
+        self.is_new = True
+        return self._skip(n_lines) if problem == "too_long" else (problem, n_lines, False)
+
+    def _lenient_end(self, n_lines: int) -> int:
+        """Take the lines of a bad record as far as lenient parsing does. Its fields are of no use."""
+        lines = self.lines
+        escapes = [lines.dialect.escape]
+        if not lines.dialect.escape and any(b'\\"' in line for line in lines.taken):
+            escapes = ["\\", ""]
+        for escape in escapes:
+            lines.go_back()
+            lines.read_as(escape, is_careful=True)
+            try:
+                next(self._lenient)
+            except TooLong:
+                if lines.is_giant:
+                    return len(lines.taken) + 1
+                continue
+            if not lines.has_ended:
+                return len(lines.taken)
+        lines.go_back()
+        for _ in range(n_lines):
+            next(lines)
+        return n_lines
+
+    def _skip(self, n_lines: int) -> tuple[str, int, bool]:
+        """Pass over the rest of a record that has passed the limit, up to the line on which its quote closes."""
+        lines = self.lines
+        lines.read_as(lines.dialect.escape, is_careful=True)
+        line = lines.disarmed(lines.taken[-1].decode("latin-1"))
+        lines.keep_head()
+        while _stays_open(line, lines.dialect):
+            lines.settle()
+            try:
+                line = next(lines)
+            except TooLong:
+                n_lines += 1
+                if lines.is_giant:
+                    break
+                line = lines.disarmed(lines.taken[-1].decode("latin-1"))
+            except StopIteration:
+                return "unclosed_quote", n_lines, False
+        return "too_long", n_lines, False
+
+
+def _reader(lines: Iterator[str], dialect: Dialect, is_strict: bool) -> Any:
+    return csv.reader(
+        lines,
+        delimiter=dialect.delimiter,
+        quotechar=dialect.quote or None,
+        quoting=csv.QUOTE_MINIMAL if dialect.quote else csv.QUOTE_NONE,
+        strict=is_strict,
+    )
+
+
+def _stays_open(line: str, dialect: Dialect) -> bool:
+    """Whether a record that is inside quotes before this line is so after it."""
+    is_more_wanted = False
+
+    def given() -> Iterator[str]:
+        nonlocal is_more_wanted
+        yield dialect.quote + line
+        is_more_wanted = True
+
+    next(_reader(given(), dialect, False))
+    return is_more_wanted
+
+
+def _record_of(n_columns: int, dialect: Dialect) -> Any:
+    """A function that says whether a line is a record of so many fields, with every quote in its place."""
+    if n_columns < 2 or not dialect.quote:
+        return None
+    quote, delimiter, escape = (re.escape(c) for c in (dialect.quote, dialect.delimiter, dialect.escape))
+    within = rf"[^{quote}{escape}]|{quote}{quote}" + (rf"|{escape}." if escape else "")
+    field = rf"(?:{quote}(?:{within})*+{quote}|[^{quote}{delimiter}\r\n]*+)"
+    pattern = re.compile(rf"{field}(?:{delimiter}{field}){{{n_columns - 1}}}\r?\n?".encode(), re.DOTALL)
+    return lambda line: pattern.fullmatch(line) or not line.strip()

@@ -15,9 +15,10 @@ import orjson
 import pyarrow as pa
 import xxhash
 
+from tagcorpus.pipelines.options.dialect import Dialect
 from tagcorpus.pipelines.progress.beats import pulse
 from tagcorpus.pipelines.sources import csvs, lines, tables
-from tagcorpus.pipelines.sources.inputs import InputFile
+from tagcorpus.pipelines.sources.inputs import DELIMITED, InputFile
 from tagcorpus.pipelines.sources.ranges import Counts, Range
 from tagcorpus.pipelines.sources.records import BadRecord, DocumentFields, exact_id, further_value, parse, repair
 from tagcorpus.pipelines.sources.streams import ByteStream
@@ -40,6 +41,8 @@ class Reading:
     columns: tuple[str, ...] = ()
     """Further document columns, for the taggers that need them. They decide nothing about the documents themselves, so they
     are not in the fingerprint but in the identity of those taggers."""
+    csv: Dialect = field(default_factory=Dialect)
+    """In the digests of the ranges of CSV files, so that no other file's parts depend on it."""
 
     def fingerprint(self) -> dict[str, Any]:
         found: dict[str, Any] = {
@@ -158,9 +161,9 @@ class RangeReader:
             found = self.reading.fields.documents(value, f"{self.file.name}:{row}")
         except BadRecord as bad:
             counts.quarantined[bad.reason] += 1
-            self.quarantine.append(
-                {"row": row, **({"offset": offset} if offset >= 0 else {}), "reason": bad.reason, **shown(head)}
-            )
+            at = {"offset": offset} if offset >= 0 else {}
+            message = {"message": bad.message} if bad.message else {}
+            self.quarantine.append({"row": row, **at, "reason": bad.reason, **message, **shown(head)})
             return []
         counts.read += 1
         counts.documents += len(found)
@@ -185,7 +188,7 @@ class RangeReader:
         """Every row of the range as it was found, before anything is decided about it."""
         if self.file.format in ("parquet", "arrow"):
             return self._table_records()
-        return self._csv_records() if self.file.format == "csv" else self._json_records()
+        return self._csv_records() if self.file.format in DELIMITED else self._json_records()
 
     def _json_records(self) -> Iterator[Raw]:
         value: dict[str, Any] | BadRecord | None
@@ -201,12 +204,12 @@ class RangeReader:
                 yield line.row, line.offset, line.data, value
 
     def _csv_records(self) -> Iterator[Raw]:
-        names, _ = csvs.header(self.file, self.reading.max_line_bytes)
+        names, _ = csvs.header(self.file, self.reading.max_line_bytes, self.reading.csv)
         value: dict[str, Any] | BadRecord | None
         with _stream(self.file) as stream:
-            for record in csvs.read(stream, self.range, self.reading.max_line_bytes, self.file.path):
+            for record in csvs.read(stream, self.range, self.reading.max_line_bytes, self.file.path, self.reading.csv):
                 if record.fields is None:
-                    value = BadRecord(record.problem)
+                    value = BadRecord(record.problem, record.told())
                 elif not record.fields or (len(names) > 1 and len(record.fields) == 1 and not record.fields[0].strip()):
                     value = None
                 elif len(record.fields) != len(names):

@@ -1,9 +1,9 @@
-"""From `--input` arguments to a list of files: folders, globs, URLs, stdin; names by which outputs are called.
+"""From `--input` arguments to a list of files: folders, globs, URLs; names by which outputs are called.
 
 A file's name is its path relative to the root of the argument that brought it (a file's folder, a folder itself, a
 glob's literal part), with `LABEL/` in front where the argument was `LABEL=PATH`. Two files of one name are refused, and
 names that would lead out of a folder. A folder brings what has a known suffix, and never what runs put into it; links to
-folders are followed where they lead out of it.
+folders are followed where they lead out of it. With `input_format`, names that do not say their format count as well.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import fnmatch
 import glob
 import os
 import re
-import sys
+import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
-from tagcorpus.errors import InputError, TagcorpusError
+from tagcorpus.errors import ConfigError, InputError, TagcorpusError
 from tagcorpus.pipelines import remote
 from tagcorpus.pipelines.local_files import LocalFiles, local_path
 
@@ -27,11 +27,16 @@ FORMATS = {
     ".ndjson": "jsonl",
     ".json": "jsonl",
     ".csv": "csv",
+    ".tsv": "tsv",
     ".parquet": "parquet",
     ".arrow": "arrow",
 }
 FORMATS |= {".feather": "arrow", ".ipc": "arrow"}
-COMPRESSIONS = {".gz": "gz", ".zst": "zst"}
+COMPRESSIONS = {".gz": "gz", ".zst": "zst", ".bz2": "bz2", ".xz": "xz"}
+# Formats whose bytes are read in order, so that they may be compressed; .json files that hold an array are "json".
+DELIMITED = ("csv", "tsv")
+TEXT_FORMATS = ("jsonl", "json", *DELIMITED)
+SUFFIXES_TOLD = f"{', '.join(FORMATS)}; text formats also with {', '.join(COMPRESSIONS)}"
 IGNORED_IN_FOLDERS = ("results_*", "removed_*", "*.tagcorpus")
 # What a run puts into its output folder.
 ROOMS = (
@@ -49,12 +54,6 @@ ROOMS = (
 KINDS_TOLD = 8
 # What is read ahead of a store's file that is read from front to back.
 AHEAD_BYTES = 4 << 20
-MAGIC = {
-    b"\x1f\x8b": ("jsonl", "gz"),
-    b"\x28\xb5\x2f\xfd": ("jsonl", "zst"),
-    b"PAR1": ("parquet", ""),
-    b"ARROW1": ("arrow", ""),
-}
 
 
 @dataclass(frozen=True)
@@ -125,14 +124,17 @@ def find(
     *,
     outputs: Sequence[str] = (),
     skipped: Counter[str] | None = None,
+    input_format: str = "",
 ) -> list[InputFile]:
     """All input files, in the order of the arguments and by name within one.
 
     `globs`/`excludes` filter the relative paths found in folders; `stdin_copy` is the local file that holds what `-`
     brought; `outputs` are the files and folders that this run writes, which are no input where they lie in an input
-    folder; `skipped` counts, by kind, what folders hold and was left out (see `skipped_told`). Raises InputError for what
-    is not there, cannot be read, matches nothing, or collides.
+    folder; `skipped` counts, by kind, what folders hold and was left out (see `skipped_told`); `input_format`, a suffix without
+    its dot, is that of files whose names do not say. Raises InputError for what is not there, cannot be read, matches
+    nothing, or collides; ConfigError for an unknown format.
     """
+    names = Names(input_format)
     skipped = Counter() if skipped is None else skipped
     found: list[InputFile] = []
     for argument in arguments:
@@ -140,9 +142,11 @@ def find(
         if path == "-":
             if stdin_copy is None:
                 raise InputError("--input - reads standard input, which this command cannot do")
-            files = [_sniffed(stdin_copy)]
+            from tagcorpus.pipelines.sources.standard_input import recognised
+
+            files = [recognised(stdin_copy, names.given)]
         else:
-            files = list(_expand(path, globs, excludes, outputs, skipped))
+            files = list(_expand(path, globs, excludes, outputs, skipped, names))
         found += [InputFile(f"{label}/{f.name}" if label else f.name, f.path, f.format, f.compression) for f in files]
     seen: dict[str, str] = {}
     for file in found:
@@ -193,16 +197,60 @@ def _is_plain(name: str) -> bool:
 
 def _check_readable(path: str) -> None:
     try:
-        if os.path.isfile(path):  # a named pipe would wait
-            open(path, "rb").close()
+        _check_regular(path)  # first, because opening a named pipe would wait
+        open(path, "rb").close()
     except OSError as error:
         raise InputError(
             f"{path} (--input) cannot be read: {error.strerror}. See to its permissions, or leave it out with --exclude"
         ) from error
 
 
+def _check_regular(path: str) -> None:
+    mode = os.stat(path).st_mode
+    if stat.S_ISREG(mode):
+        return
+    kind = "a named pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
+    raise InputError(
+        f"{path} (--input) is {kind}, and a file is read more than once. Read it as standard input: --input - < {path}"
+    )
+
+
+class Names:
+    """What the names of files say of their formats; `given` is for those that do not say."""
+
+    def __init__(self, input_format: str = "") -> None:
+        self.given = _kind(f"x.{input_format.removeprefix('.')}") if input_format else None
+        if input_format and self.given is None:
+            raise ConfigError(
+                f"--input-format {input_format!r} is not known. Name one of "
+                f"{', '.join(dict.fromkeys(FORMATS.values()))}; text formats also with {', '.join(COMPRESSIONS)}, as jsonl.gz"
+            )
+
+    def kind(self, name: str) -> tuple[str, str] | None:
+        """(format, compression) of a file that was named, or that a glob matches."""
+        if (kind := _kind(name)) is not None or self.given is None:
+            return kind
+        compression = COMPRESSIONS.get(os.path.splitext(name.lower())[1], "")
+        if not compression:
+            return self.given
+        return (self.given[0], compression) if self.given[0] in TEXT_FORMATS else None
+
+    def is_silent(self, name: str) -> bool:
+        """Whether a name in a folder has a number for a suffix, or none (part-00000), and is read as `given`."""
+        stem, suffix = os.path.splitext(name.lower())
+        if suffix in COMPRESSIONS:
+            suffix = os.path.splitext(stem)[1]
+        # Hadoop's and Spark's own files (_SUCCESS) begin so.
+        return self.given is not None and not name.startswith("_") and (not suffix or suffix[1:].isdigit())
+
+
 def _expand(
-    path: str, globs: Sequence[str], excludes: Sequence[str], outputs: Sequence[str], skipped: Counter[str]
+    path: str,
+    globs: Sequence[str],
+    excludes: Sequence[str],
+    outputs: Sequence[str],
+    skipped: Counter[str],
+    names: Names,
 ) -> Iterable[InputFile]:
     fs, plain = _filesystem(path)
     is_local = isinstance(fs, LocalFiles)
@@ -212,17 +260,17 @@ def _expand(
 
     try:
         if _is_glob(plain) and not fs.exists(plain):
-            root = _literal_part(plain)
-            matches = fs.glob(plain, detail=True).items()
+            root = _literal_part(plain, is_local)
+            matches = fs.glob(glob.escape(root) + plain[len(root) :], detail=True).items()
             paths = sorted(p for p, i in matches if (os.path.isfile(p) if is_local else i["type"] == "file"))
             written = _written_below(root, outputs, fs)
             paths = [p for p in paths if not _is_below(p[len(root) :].lstrip("/"), written)]
             if not paths:
                 raise InputError(f"no file matches {path!r} (--input)")
-            return [_named(p[len(root) :].lstrip("/"), url(p)) for p in paths]
+            return [_named(p[len(root) :].lstrip("/"), url(p), names) for p in paths]
         # First, because who may read an object may not always list what lies beside it.
-        if not is_local and _kind(plain) and fs.isfile(plain):
-            return [_named(plain.rsplit("/", 1)[-1], url(plain))]
+        if not is_local and names.kind(plain) and fs.isfile(plain):
+            return [_named(plain.rsplit("/", 1)[-1], url(plain), names)]
         if fs.isdir(plain):
             root = plain.rstrip("/")
             relative = sorted(
@@ -231,7 +279,7 @@ def _expand(
             written = _written_below(root, outputs, fs) | _outputs_among(relative)
             kept = []
             for r in relative:
-                kind = _why_not(r, written, globs, excludes)
+                kind = _why_not(r, written, globs, excludes, names)
                 if kind is None:
                     kept.append(r)
                 elif kind:
@@ -239,15 +287,15 @@ def _expand(
             if not kept:
                 raise InputError(
                     f"no input file in {path!r} (--input): {len(relative)} files there, none of them with a known suffix "
-                    f"({', '.join(FORMATS)}, text formats also with .gz or .zst; .json only with one of these) that --glob "
-                    f"and --exclude let through{'; ' if skipped else ''}{skipped_told(skipped)}"
+                    f"({SUFFIXES_TOLD}; .json only with one of these, or a --glob that ends in .json) that --glob and --exclude "
+                    f"let through{'; ' if skipped else ''}{skipped_told(skipped)}"
                 )
             for r in kept if is_local else ():
-                if not os.path.isfile(f"{root}/{r}"):
+                if not os.path.exists(f"{root}/{r}"):
                     raise InputError(
                         f"{root}/{r} (--input) is no file: a link that leads nowhere? --exclude leaves it out"
                     )
-            return [_named(r, url(f"{root}/{r}")) for r in kept]
+            return [_named(r, url(f"{root}/{r}"), names) for r in kept]
         if not fs.exists(plain):
             raise InputError(f"no such file or folder: {path!r} (--input)")
     except TagcorpusError:
@@ -259,7 +307,9 @@ def _expand(
             raise
         hint = ". See to the permissions" if isinstance(error, PermissionError) else ""
         raise InputError(f"{path!r} cannot be read (--input): {error}{hint}") from error
-    return [_named(plain.rsplit("/", 1)[-1], url(plain))]
+    if is_local:
+        _check_regular(plain)
+    return [_named(plain.rsplit("/", 1)[-1], url(plain), names)]
 
 
 def _filesystem(path: str) -> tuple[Any, str]:
@@ -274,9 +324,14 @@ def _is_glob(path: str) -> bool:
     return any(c in path for c in "*?[")
 
 
-def _literal_part(pattern: str) -> str:
-    parts = pattern.split("/")
-    literal = next(i for i, p in enumerate(parts) if _is_glob(p))
+def _literal_part(path: str, is_local: bool) -> str:
+    """The folders before the first pattern. A folder that is there, as `data[1]`, is meant itself."""
+    parts = path.split("/")
+    literal = 0
+    while literal < len(parts) - 1:
+        if _is_glob(parts[literal]) and not (is_local and os.path.isdir("/".join(parts[: literal + 1]))):
+            break
+        literal += 1
     return "/".join(parts[:literal])
 
 
@@ -337,7 +392,9 @@ def _is_below(relative: str, folders: set[str]) -> bool:
     return any(relative == f or relative.startswith(f"{f}/") for f in folders)
 
 
-def _why_not(relative: str, written: set[str], globs: Sequence[str], excludes: Sequence[str]) -> str | None:
+def _why_not(
+    relative: str, written: set[str], globs: Sequence[str], excludes: Sequence[str], names: Names
+) -> str | None:
     """The kind of file that is left out here; empty where nobody would miss it, None where it counts."""
     parts = relative.split("/")
     name = parts[-1].lower()
@@ -352,8 +409,11 @@ def _why_not(relative: str, written: set[str], globs: Sequence[str], excludes: S
     for pattern in IGNORED_IN_FOLDERS:
         if any(fnmatch.fnmatch(p, pattern) for p in parts):
             return pattern
+    if names.is_silent(parts[-1]) or (names.given is not None and globs and _kind(name) is None):
+        return None
     # A folder may hold a config.json beside its samples: such a one counts only when it is named.
-    if _kind(name) is None or name.endswith(".json"):
+    is_named = any(g.lower().endswith(".json") and fnmatch.fnmatch(relative, g) for g in globs)
+    if _kind(name) is None or (name.endswith(".json") and not is_named):
         stem, suffix = os.path.splitext(name)
         before = os.path.splitext(stem)[1] if suffix in COMPRESSIONS else ""
         return f"{before}{suffix}" or "without a suffix"
@@ -365,51 +425,15 @@ def _kind(name: str) -> tuple[str, str] | None:
     compression = COMPRESSIONS.get(suffix, "")
     if compression:
         suffix = os.path.splitext(stem)[1]
-    if suffix not in FORMATS or (compression and FORMATS[suffix] in ("parquet", "arrow")):
+    if suffix not in FORMATS or (compression and FORMATS[suffix] not in TEXT_FORMATS):
         return None
     return FORMATS[suffix], compression
 
 
-def _named(name: str, path: str) -> InputFile:
-    kind = _kind(name)
+def _named(name: str, path: str, names: Names) -> InputFile:
+    kind = names.kind(name)
     if kind is None:
         raise InputError(
-            f"{path!r} has no known suffix (--input): known are {', '.join(FORMATS)}, text formats also with .gz or .zst"
+            f"{path!r} has no known suffix (--input): known are {SUFFIXES_TOLD}. Name its format with --input-format"
         )
     return InputFile(name, os.path.abspath(path) if "://" not in path else path, *kind)
-
-
-def _sniffed(path: str) -> InputFile:
-    with open(path, "rb") as file:
-        head = file.read(8)
-    magic = next((m for m in MAGIC if head.startswith(m)), None)
-    found = InputFile("stdin", path, *(MAGIC[magic] if magic else ("jsonl", "")))
-    if found.format == "jsonl" and (begin := _first_text(found)) not in (b"", b"{"):
-        raise InputError(
-            f"standard input (--input -) begins with {begin!r}: it can be JSONL (one object a line; also .gz, .zst), Parquet or "
-            "Arrow. Save CSV, or anything else, to a file with its suffix and name that"
-        )
-    return found
-
-
-def _first_text(file: InputFile) -> bytes:
-    """The first byte that is not blank; empty where there is none."""
-    from tagcorpus.pipelines.sources.streams import ByteStream, Damaged
-
-    stream = ByteStream(file)
-    try:
-        block = stream.read(1 << 16).removeprefix(b"\xef\xbb\xbf")
-        while block and not block.lstrip():
-            block = stream.read(1 << 16)
-        return block.lstrip()[:1]
-    except Damaged:
-        return b""  # told when it is read
-    finally:
-        stream.close()
-
-
-def spool_stdin(path: str) -> None:
-    """Copy standard input to a local file, since ranges are read more than once."""
-    with open(path, "wb") as sink:
-        while block := sys.stdin.buffer.read(1 << 20):
-            sink.write(block)

@@ -62,6 +62,7 @@ def find(
     *,
     outputs: Sequence[str] = (),
     skipped: Counter[str] | None = None,
+    input_format: str = "",
 ) -> Models:
     """The models of these arguments (as `inputs.find` takes them), sorted by id.
 
@@ -71,7 +72,9 @@ def find(
     found: list[Found] = []
     notes: list[str] = []
     for argument in arguments:
-        files = inputs.find([argument], globs, excludes, stdin_copy, outputs=outputs, skipped=skipped)
+        files = inputs.find(
+            [argument], globs, excludes, stdin_copy, outputs=outputs, skipped=skipped, input_format=input_format
+        )
         label, path = inputs.label_and_path(argument)
         if label:
             check_id(label, f"--input {argument}")

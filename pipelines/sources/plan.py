@@ -13,10 +13,11 @@ import pyarrow.parquet as pq
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import ConfigError, InputError, TagcorpusError
+from tagcorpus.pipelines.options.dialect import Dialect
 from tagcorpus.pipelines.sealed import CHECKSUM, opened, sealed
 from tagcorpus.pipelines.sources import csvs, lines, samples, tables
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading
-from tagcorpus.pipelines.sources.inputs import InputFile
+from tagcorpus.pipelines.sources.inputs import DELIMITED, TEXT_FORMATS, InputFile
 from tagcorpus.pipelines.sources.ranges import Range
 from tagcorpus.pipelines.sources.records import BadRecord, DocumentFields
 from tagcorpus.pipelines.storage import Folder
@@ -61,7 +62,7 @@ class Plan:
 
     @property
     def n_bytes(self) -> int:
-        return sum(r.end - r.start for f in self.files for r in f.ranges if f.file.format in ("jsonl", "csv"))
+        return sum(r.end - r.start for f in self.files for r in f.ranges if f.file.format in TEXT_FORMATS)
 
 
 @dataclass(frozen=True)
@@ -97,12 +98,12 @@ class Index(PipelineStep):
             ranges = tables.index(file, self.shard_bytes, reading.fields.top_columns(), task.max_rows)
             further = {c: reading.fields.further_columns([c]) for c in reading.columns}
             ranges = tables.with_further_columns(file, ranges, further)
-        elif file.format == "csv":
-            ranges = csvs.index(file, self.shard_bytes, reading.max_line_bytes, task.max_rows)
+        elif file.format in DELIMITED:
+            ranges = csvs.index(file, self.shard_bytes, reading.max_line_bytes, task.max_rows, reading.csv)
         else:
             ranges = lines.index(file, self.shard_bytes, task.start, task.stop, task.max_rows)
         skipped: list[tuple[int, int]] = []
-        if file.format != "csv" and task.start == 0 and samples.has_filters(file, ranges, reading):
+        if file.format not in DELIMITED and task.start == 0 and samples.has_filters(file, ranges, reading):
             whole = ranges if task.stop is None else lines.index(file, self.shard_bytes)
             skipped = samples.duplicates(file, whole, reading)
         yield Indexed(ranges, skipped)
@@ -126,16 +127,16 @@ def make_plan(
 
     ConfigError where `output` holds a plan with other `shard_bytes`, unless it `may_recut`: every part would be computed anew.
     """
-    settings = _settings(reading, shard_bytes)
+    settings = {f.name: _settings(f, reading, shard_bytes) for f in files}
     read_as = reading
     if not may_recut:
         _refuse_another_cut(output, files, shard_bytes)
     if limit is not None:
         limited = tuple(_limited(files, reading, shard_bytes, limit, run_index))
         for one in limited if is_stored else ():
-            _store(output, one, None, settings)
+            _store(output, one, None, settings[one.file.name])
         return Plan(limited)
-    known = {f.name: _known(output, f, settings) for f in files}
+    known = {f.name: _known(output, f, settings[f.name]) for f in files}
     for name, planned in known.items():
         if planned is not None and planned.file.format in TABLES and not set(reading.columns) <= _further(planned):
             # Cut as before, with digests of more columns: the parts of other taggers keep their keys.
@@ -153,7 +154,7 @@ def make_plan(
         ranges = _joined(pieces[file.name])
         known[file.name] = planned = PlannedFile(file, ranges, is_trial=reading.sample < 1)
         if is_stored:
-            _store(output, planned, identities[file.name], settings)
+            _store(output, planned, identities[file.name], settings[file.name])
     return Plan(tuple(replace(found, reading=read_as) for f in files if (found := known[f.name]) is not None))
 
 
@@ -178,7 +179,7 @@ def _columns_without_text(planned: PlannedFile, reading: Reading) -> set[str]:
     """Column names of the first records when not one of them has a text; empty when one has, or none is a record."""
     first = planned.ranges[0]
     seen: set[str] = set()
-    reader = RangeReader(planned.file, first, Reading(reading.fields, reading.max_line_bytes))
+    reader = RangeReader(planned.file, first, replace(reading, sample=1.0, columns=()))
     for looked_at, (_, _, _, value) in enumerate(reader.records()):
         if looked_at >= LOOK_AT_ROWS:
             break
@@ -194,9 +195,11 @@ def _columns_without_text(planned: PlannedFile, reading: Reading) -> set[str]:
     return seen
 
 
-def _settings(reading: Reading, shard_bytes: int) -> dict[str, Any]:
+def _settings(file: InputFile, reading: Reading, shard_bytes: int) -> dict[str, Any]:
     fields = reading.fields
+    of_csv = {"csv": {"version": csvs.CSV_VERSION, **reading.csv.fingerprint()}} if file.format in DELIMITED else {}
     return {
+        **of_csv,
         "plan": PLAN_VERSION,
         "shard_bytes": shard_bytes,
         "max_line_bytes": reading.max_line_bytes,
@@ -265,12 +268,15 @@ def _planned(data: bytes | None) -> PlannedFile:
 
 def _stored_reading(settings: dict[str, Any]) -> Reading:
     fields = DocumentFields(settings["text_column"], settings["id_column"], settings["is_resps"])
-    return Reading(fields, settings["max_line_bytes"], settings.get("sample", 1.0), settings.get("seed", 0))
+    csv = {name: value for name, value in settings.get("csv", {}).items() if name != "version"}
+    return Reading(
+        fields, settings["max_line_bytes"], settings.get("sample", 1.0), settings.get("seed", 0), csv=Dialect(**csv)
+    )
 
 
 def _is_consistent(file: InputFile, ranges: Sequence[Range], identity: dict[str, Any] | None) -> bool:
     """Whether the ranges follow one another from the first row on, up to the end of a file of lines."""
-    row, position = 0, ranges[0].start if ranges and file.format == "csv" else 0
+    row, position = 0, ranges[0].start if ranges and file.format in DELIMITED else 0
     for r in ranges:
         if (r.first_row, r.start) != (row, position) or not 0 <= r.rows <= r.end - r.start:
             return False
@@ -279,7 +285,7 @@ def _is_consistent(file: InputFile, ranges: Sequence[Range], identity: dict[str,
         if not all(r.first_row <= a < b <= r.first_row + r.rows for a, b in r.skipped):
             return False
         row, position = row + r.rows, r.end
-    is_known = identity is not None and file.format in ("jsonl", "csv") and not file.compression
+    is_known = identity is not None and file.format in ("jsonl", *DELIMITED) and not file.compression
     return not is_known or any(r.broken for r in ranges) or position == (identity or {})["size"]
 
 

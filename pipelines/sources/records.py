@@ -27,8 +27,8 @@ REASONS = {
     "no_text": "the text column is absent",
     "text_not_string": "the text is not a string",
     "too_long": "a line longer than max_line_bytes",
-    "unclosed_quote": "a CSV line after which a quote stays open to the end of the file, or for over max_line_bytes",
-    "bad_csv": "a CSV record that cannot be parsed, or has not the header's number of fields",
+    "unclosed_quote": "a CSV record whose quote is never closed; the lines that it swallowed are part of it",
+    "bad_csv": "a CSV record with text behind a closing quote (csv.escape?), or not with the header's number of fields",
     "broken_file": "the file breaks off or is damaged here; what follows is unreadable",
 }
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -36,11 +36,11 @@ _DEEP = 10_000
 
 
 class BadRecord(Exception):
-    """A record that goes to quarantine; `reason` is one of REASONS."""
+    """A record that goes to quarantine; `reason` is one of REASONS, `message` what more there is to say of this one."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, message: str = "") -> None:
         super().__init__(reason)
-        self.reason = reason
+        self.reason, self.message = reason, message
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,18 @@
 """Decompressed bytes of a file from any offset on. Damage is reported where it is met, never swallowed.
 
-Offsets of .gz and .zst files count in the decompressed stream: going back means starting again, going forward means
+Offsets of compressed files count in the decompressed stream: going back means starting again, going forward means
 decompressing and discarding. A stream stays open between neighbouring ranges, so reading on costs nothing.
 """
 
 from __future__ import annotations
 
+import bz2
+import lzma
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
+from tagcorpus.pipelines.sources import signatures
 from tagcorpus.pipelines.sources.inputs import InputFile
 
 BLOCK_BYTES = 1 << 20
@@ -85,7 +88,7 @@ def _raising(error: Damaged) -> Iterator[bytes]:
 
 
 def _inflate(raw: BinaryIO, compression: str) -> Iterator[bytes]:
-    make = _gzip_decoder if compression == "gz" else _zstd_decoder
+    make = _DECODERS[compression]
     decoder: Any = None
     read = begin = 0  # compressed bytes taken so far, and where the frame in work begins
     while block := raw.read(BLOCK_BYTES):
@@ -94,18 +97,16 @@ def _inflate(raw: BinaryIO, compression: str) -> Iterator[bytes]:
             read += len(feed)
             while feed:
                 if decoder is None:
-                    # Archivers pad gzip members with zeros.
-                    feed = feed.lstrip(b"\0") if compression == "gz" else feed
+                    # Archivers pad gzip members and xz streams with zeros.
+                    feed = feed.lstrip(b"\0") if compression in ("gz", "xz") else feed
                     if not feed:
                         break
                     decoder, begin = make(), read - len(feed)
                 try:
-                    out = decoder.decompress(feed)
+                    yield from _decompressed(decoder, feed)
                 except Exception as error:
                     yield from _rescued(raw, make(), begin, read - len(feed), feed)
                     raise Damaged(f"damaged {compression} stream: {error}") from error
-                if out:
-                    yield out
                 feed = b""
                 if decoder.eof:
                     # Several members or frames in one file follow each other.
@@ -114,27 +115,67 @@ def _inflate(raw: BinaryIO, compression: str) -> Iterator[bytes]:
         raise Damaged(f"the {compression} stream ends in the middle of a frame")
 
 
+def _decompressed(decoder: Any, feed: bytes) -> Iterator[bytes]:
+    """What the decoder makes of a feed: of bz2 and xz a block at a time, since a kilobyte of these may hold a gigabyte."""
+    if not isinstance(decoder, _BOUNDED):
+        if out := decoder.decompress(feed):
+            yield out
+        return
+    while True:
+        if out := decoder.decompress(feed, BLOCK_BYTES):
+            yield out
+        if decoder.eof or decoder.needs_input:
+            return
+        feed = b""
+
+
 def _rescued(raw: BinaryIO, decoder: Any, begin: int, bad: int, feed: bytes) -> Iterator[bytes]:
     """What the feed at offset `bad`, on which a decoder failed, holds before the damage: a decoder that fails gives
     nothing, so the frame is decoded again, and its last feed byte by byte."""
     raw.seek(begin)
     while begin < bad:
         n = min(FEED_BYTES, bad - begin)
-        decoder.decompress(raw.read(n))
+        for _ in _decompressed(decoder, raw.read(n)):
+            pass
         begin += n
     for i in range(len(feed)):
         try:
-            out = decoder.decompress(feed[i : i + 1])
+            yield from _decompressed(decoder, feed[i : i + 1])
         except Exception:
             return
-        if out:
-            yield out
 
 
-_gzip_decoder: Callable[[], Any] = lambda: zlib.decompressobj(wbits=31)  # noqa: E731
+def mismatch(file: InputFile) -> str:
+    """Why the file cannot be read as its name says, by its first bytes and the first that come out of its decoder; empty
+    where they fit."""
+    with file.open() as raw:
+        head = raw.read(signatures.HEAD_BYTES)
+    problem = signatures.mismatch(head, file.format, file.compression)
+    if problem or not file.compression:
+        return problem
+    stream = ByteStream(file)
+    try:
+        return signatures.mismatch(stream.read(signatures.HEAD_BYTES), file.format)
+    except Damaged:
+        return ""  # told where it is read
+    finally:
+        stream.close()
+
+
+def _gzip_decoder() -> Any:
+    return zlib.decompressobj(wbits=31)
 
 
 def _zstd_decoder() -> Any:
     import zstandard
 
     return zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj()
+
+
+_DECODERS: dict[str, Callable[[], Any]] = {
+    "gz": _gzip_decoder,
+    "zst": _zstd_decoder,
+    "bz2": bz2.BZ2Decompressor,
+    "xz": lzma.LZMADecompressor,
+}
+_BOUNDED = (bz2.BZ2Decompressor, lzma.LZMADecompressor)
