@@ -41,7 +41,7 @@ from tagcorpus.pipelines.outputs.duplicates import count_duplicate_ids
 from tagcorpus.pipelines.outputs.results import is_there
 from tagcorpus.pipelines.outputs.sidecars import Instance, needed
 from tagcorpus.pipelines.outputs.summary import summarise
-from tagcorpus.pipelines.sources.plan import Plan, load_plan, plan_name
+from tagcorpus.pipelines.sources.plan import Plan
 from tagcorpus.pipelines.storage import Folder
 from tagcorpus.pipelines.token_ids.cache import Fill, TokenizerChoice
 from tagcorpus.taggers._tokenizer import fingerprint
@@ -96,7 +96,6 @@ def run(job: Job, built: list[Instance]) -> Result:
         _check_ahead(options, {**by_role, **({DOMAIN: labeller} if labeller else {})}, found.has_entropy)
     if job.models is not None:
         job.output.publish(MAPPING, job.models.to_yaml().encode())
-        _drop_set_aside(job)
         for message in _same_content(plan):
             job.display.announce(message)
             messages.append(message)
@@ -221,17 +220,6 @@ def _mapping(job: Job) -> list[str]:
     for note in job.models.notes:
         job.display.announce(note)
     return list(job.models.notes)
-
-
-def _drop_set_aside(job: Job) -> None:
-    """A file that counted in an earlier run and does not any more must not stay among the results."""
-    assert job.models is not None
-    current = {file.name for file in job.files}
-    for planned in load_plan(job.output, skip_damaged=True):
-        why = job.models.set_aside.get(planned.file.path)
-        if why is not None and planned.file.name not in current:
-            job.output.remove(plan_name(planned.file.name))
-            job.display.say(f"{planned.file.name} counted in an earlier run, and is now set aside: {why}")
 
 
 def _same_content(plan: Plan) -> Iterator[str]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from datatrove.pipeline.base import PipelineStep
 
-from tagcorpus.errors import ConfigError, unknown_name
+from tagcorpus.errors import ConfigError, InputError, unknown_name
 from tagcorpus.pipelines import remote
 from tagcorpus.pipelines.config import RESULT_SUFFIXES, FeaturesOptions, Options
 from tagcorpus.pipelines.execution.executors import PlanExecutor
@@ -39,7 +39,7 @@ from tagcorpus.pipelines.outputs.sidecars import (
 from tagcorpus.pipelines.outputs.summary import without_values
 from tagcorpus.pipelines.progress.display import Display, Watch
 from tagcorpus.pipelines.progress.heartbeat import Heartbeat, process
-from tagcorpus.pipelines.sources import inputs, models
+from tagcorpus.pipelines.sources import harness, inputs, models
 from tagcorpus.pipelines.sources.documents import Reading
 from tagcorpus.pipelines.sources.inputs import InputFile
 from tagcorpus.pipelines.sources.plan import Index, Indexed, Plan, check_text, load_plan, make_plan, plan_name
@@ -55,6 +55,7 @@ EXECUTORS = ("local", "ray", "slurm")
 # A range is the unit of work and of resuming: a larger input in fewer ranges than there are workers deserves a hint.
 WORTH_CUTTING_BYTES = 16 << 20
 RANGES_PER_WORKER = 8
+SHOWN_FILES = 5
 # Pipelines whose work is their taggers'; a dry run begins some of it to see what it costs.
 PROBED = ("tag", "filter", "domain", "features")
 
@@ -93,6 +94,8 @@ class Job:
         self._open = contextlib.ExitStack()
         self._crew = self._open.enter_context(Crew())
         self.models: models.Models | None = None
+        self.set_aside: dict[str, str] = {}
+        """Path -> why, of files that were found and do not count."""
         self.files = self._find()
         self.result_file, folder = self._output()
         self.output = Folder(folder)
@@ -147,7 +150,30 @@ class Job:
             found = inputs.find(options.input, options.glob, options.exclude, copy, **how)
         if skipped:
             self.display.say(inputs.skipped_told(skipped))
+        self.set_aside = harness.without_generations(found, self.reading)
+        found = [file for file in found if file.path not in self.set_aside]
+        if not found:
+            raise InputError(
+                f"no generation in the input (--input): {', '.join(self._set_aside_told())}. A generation task logs texts "
+                "in `resps`; `--text-column` names another column"
+            )
+        for told in self._set_aside_told():
+            self.display.say(told)
+        if self.models is not None:
+            self.models = self.models.without(self.set_aside)
         return found
+
+    def _set_aside_told(self) -> list[str]:
+        """The files that do not count, in one line a reason."""
+        by_reason: dict[str, list[str]] = {}
+        for path, reason in self.set_aside.items():
+            by_reason.setdefault(reason, []).append(path)
+        lines = []
+        for reason, paths in by_reason.items():
+            n = len(paths)
+            shown = ", ".join(paths[:SHOWN_FILES]) + (f" and {n - SHOWN_FILES} more" if n > SHOWN_FILES else "")
+            lines.append(f"{n} file{'s' * (n != 1)} set aside ({reason}): {shown}")
+        return lines
 
     def _output(self) -> tuple[str | None, str]:
         """The single file that the main result goes to, if one is wanted, and the folder for everything."""
@@ -213,7 +239,14 @@ class Job:
         """A trial must not take the place of the whole, and what is gone must not stay among the results."""
         is_trial = self.options.limit is not None or self.reading.sample < 1
         found = {f.path for f in self.files}
+        set_aside = self.set_aside | (self.models.set_aside if self.models is not None else {})
         for planned in load_plan(self.output, skip_damaged=True):
+            if planned.file.path in set_aside and planned.file.path not in found:
+                self.output.remove(plan_name(planned.file.name))
+                self.display.say(
+                    f"{planned.file.name} counted in an earlier run, and is now set aside: {set_aside[planned.file.path]}"
+                )
+                continue
             if is_trial and not planned.is_trial and planned.file.path in found and not self.options.overwrite:
                 raise ConfigError(
                     f"{self.output} holds results of all of {planned.file.name}; a trial (--limit, --sample) would replace "
@@ -382,6 +415,8 @@ class Job:
     def finish(self, summary: dict[str, Any], **more: Any) -> Result:
         """The ledger, the verdict, and the Result that says both."""
         code, messages = self.ledger.verdict(self.options.max_quarantined, self.output.path("quarantine"))
+        self.ledger.notes += (told := self._set_aside_told())
+        messages = told + messages
         instances = summary.get("instances", {})
         if statuses := {name: told["statuses"] for name, told in instances.items() if "statuses" in told}:
             more["statuses"] = statuses

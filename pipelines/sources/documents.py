@@ -19,7 +19,15 @@ from tagcorpus.pipelines.progress.beats import pulse
 from tagcorpus.pipelines.sources import csvs, lines, tables
 from tagcorpus.pipelines.sources.inputs import InputFile
 from tagcorpus.pipelines.sources.ranges import Counts, Range
-from tagcorpus.pipelines.sources.records import BadRecord, DocumentFields, exact_id, further_value, parse, repair
+from tagcorpus.pipelines.sources.records import (
+    BadRecord,
+    DocumentFields,
+    LostRepeat,
+    exact_id,
+    further_value,
+    parse,
+    repair,
+)
 from tagcorpus.pipelines.sources.streams import ByteStream
 from tagcorpus.taggers._batch import DocumentBatch, stored_as
 
@@ -155,16 +163,21 @@ class RangeReader:
         try:
             if isinstance(value, BadRecord):
                 raise value
-            found = self.reading.fields.documents(value, f"{self.file.name}:{row}")
+            lost: list[LostRepeat] = []
+            found = self.reading.fields.documents(value, f"{self.file.name}:{row}", lost)
         except BadRecord as bad:
-            counts.quarantined[bad.reason] += 1
-            self.quarantine.append(
-                {"row": row, **({"offset": offset} if offset >= 0 else {}), "reason": bad.reason, **shown(head)}
-            )
+            self._refuse(row, offset, head, bad.reason)
             return []
+        for repeat in lost:
+            self._refuse(row, offset, head, "repeat_not_string", **repeat._asdict())
         counts.read += 1
         counts.documents += len(found)
         return found
+
+    def _refuse(self, row: int, offset: int, head: bytes, reason: str, **more: Any) -> None:
+        self.counts.quarantined[reason] += 1
+        place = {"offset": offset} if offset >= 0 else {}
+        self.quarantine.append({"row": row, **place, **more, "reason": reason, **shown(head)})
 
     def _is_skipped(self, row: int) -> bool:
         """Asked of every row in order; the intervals are in order too."""

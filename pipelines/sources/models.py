@@ -40,6 +40,20 @@ class Models:
     def all_files(self) -> list[InputFile]:
         return [file for files in self.files.values() for file in files]
 
+    def without(self, set_aside: Mapping[str, str]) -> Models:
+        """Without these files (path -> why), and with a note for each model that has no other."""
+        if not any(file.path in set_aside for file in self.all_files()):
+            return self
+        files = {m: tuple(f for f in found if f.path not in set_aside) for m, found in self.files.items()}
+        gone = [
+            f"{m}: no row, for its files hold no generation ({self.files[m][0].path}: {set_aside[self.files[m][0].path]})"
+            for m, found in files.items()
+            if not found
+        ]
+        return Models(
+            {m: found for m, found in files.items() if found}, {**self.set_aside, **set_aside}, (*self.notes, *gone)
+        )
+
     def told(self) -> list[str]:
         """One line a model."""
         lines = []
