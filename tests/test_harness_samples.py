@@ -58,7 +58,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run(pipeline: str, source: Path, output: Path, **options: Any) -> Result:
-    return tagcorpus.run(pipeline, input=source, output=output, workers=1, **options)
+    result: Result = tagcorpus.run(pipeline, input=source, output=output, workers=1, **options)
+    return result
 
 
 @pytest.mark.parametrize(
@@ -210,7 +211,7 @@ def test_only_parts_that_lack_a_repeat_are_made_anew(tmp_path: Path) -> None:
     from tagcorpus.pipelines.sources.plan import Plan, load_plan
     from tagcorpus.pipelines.storage import Folder
 
-    cases = {
+    cases: dict[str, tuple[list[Any], int]] = {
         "samples": ([sample(0, [["ok", None]]), TEXT], 1),  # as it was: one document
         "lost": ([sample(0, [[None]]), TEXT], 1),
         "plain": ([{"text": 3}, {"text": "x"}], 1),
