@@ -324,6 +324,12 @@ def entropy(**options: Any) -> None:
     help="YAML, id: path or paths, in the place of --input and of folders' names.",
 )
 @click.option(
+    "--task",
+    multiple=True,
+    metavar="NAME",
+    help="Only samples of this task of the evaluation harness; repeatable, several are pooled.",
+)
+@click.option(
     "--taggers",
     "-t",
     multiple=True,

@@ -141,6 +141,7 @@ class EntropyOptions(Options):
 @dataclass(frozen=True)
 class FeaturesOptions(Options):
     models: str | None
+    task: list[str]
     taggers: list[str]
     group_by: str | None
     min_kept_share: float

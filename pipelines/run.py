@@ -19,7 +19,7 @@ from tagcorpus.pipelines.job import Job, Result
 from tagcorpus.pipelines.outputs.sidecars import Instance, needed
 from tagcorpus.pipelines.progress.display import Display
 
-LISTS = ("input", "glob", "exclude", "tagger_module", "taggers")
+LISTS = ("input", "glob", "exclude", "tagger_module", "taggers", "task")
 
 
 class Terminated(BaseException):
