@@ -338,7 +338,8 @@ def _parameters(options: FeaturesOptions) -> dict[str, Any]:
     """What decided the table besides its instruments."""
     keys = ("taggers", "group_by", "min_kept_share", "domain_sample", "token_budget", "replicates", "extended")
     more = ("text_column", "id_column", "resps_format", "limit", "sample", "seed")
-    return {k: getattr(options, k) for k in (*keys, *more)}
+    tasks = {"task": options.task} if options.task else {}
+    return {k: getattr(options, k) for k in (*keys, *more)} | tasks
 
 
 def _told(one: GroupStatistics) -> dict[str, Any]:

@@ -39,7 +39,7 @@ from tagcorpus.pipelines.outputs.sidecars import (
 from tagcorpus.pipelines.outputs.summary import without_values
 from tagcorpus.pipelines.progress.display import Display, Watch
 from tagcorpus.pipelines.progress.heartbeat import Heartbeat, process
-from tagcorpus.pipelines.sources import harness, inputs, models
+from tagcorpus.pipelines.sources import harness, inputs, models, tasks
 from tagcorpus.pipelines.sources.documents import Reading
 from tagcorpus.pipelines.sources.inputs import InputFile
 from tagcorpus.pipelines.sources.plan import Index, Indexed, Plan, check_text, load_plan, make_plan, plan_name
@@ -152,6 +152,9 @@ class Job:
             self.display.say(inputs.skipped_told(skipped))
         self.set_aside = harness.without_generations(found, self.reading)
         found = [file for file in found if file.path not in self.set_aside]
+        if found and isinstance(options, FeaturesOptions) and options.task:
+            self.set_aside |= tasks.other_tasks(found, options.task, self.reading)
+            found = [file for file in found if file.path not in self.set_aside]
         if not found:
             raise InputError(
                 f"no generation in the input (--input): {', '.join(self._set_aside_told())}. A generation task logs texts "
@@ -159,8 +162,10 @@ class Job:
             )
         for told in self._set_aside_told():
             self.display.say(told)
-        if self.models is not None:
+        if self.models is not None and isinstance(options, FeaturesOptions):
             self.models = self.models.without(self.set_aside)
+            notes = [] if options.task else tasks.one_task_each(self.models, self.reading)
+            self.models = dataclasses.replace(self.models, notes=(*self.models.notes, *notes))
         return found
 
     def _set_aside_told(self) -> list[str]:

@@ -88,7 +88,7 @@ def test_a_model_without_generations_gets_a_note_and_no_row(folder: Path, tmp_pa
     write(folder / "toy-lab__mix-b" / f"samples_arc_{TIME}.jsonl", [KINDS["mc"](i) for i in range(4)])
     result = run("features", folder, tmp_path / "out", taggers="length")
     assert [row["id"] for row in result.summary["features"]["groups"]] == ["toy-lab/mix-a"]
-    assert any(m.startswith("toy-lab/mix-b: no row, for its files hold no generation") for m in result.messages)
+    assert any(m.startswith("toy-lab/mix-b: no row, for all of its files are set aside") for m in result.messages)
 
 
 def test_a_file_that_counted_before_leaves_the_results(folder: Path, tmp_path: Path) -> None:
