@@ -35,7 +35,7 @@ from tagcorpus.pipelines.model_table.file import parquet_name, write_table
 from tagcorpus.pipelines.model_table.groups import Group, by_column, by_level, by_model, check_ids
 from tagcorpus.pipelines.model_table.instruments import Recipe, recipe_of
 from tagcorpus.pipelines.model_table.provenance import provenance_name
-from tagcorpus.pipelines.model_table.statistics import GroupStatistics, statistics
+from tagcorpus.pipelines.model_table.statistics import BY_RULE, GroupStatistics, statistics
 from tagcorpus.pipelines.model_table.union import check_ahead
 from tagcorpus.pipelines.outputs.duplicates import count_duplicate_ids
 from tagcorpus.pipelines.outputs.results import is_there
@@ -51,6 +51,7 @@ TABLE = "features.csv"
 MAPPING = "plan/models.yaml"
 # Statistics of so many rows are there before a worker process would have started.
 FEW_ROWS = 200_000
+SHOWN_EMPTY = 20
 
 
 def instances(options: Options) -> dict[str, str]:
@@ -323,15 +324,31 @@ def _statistics(
 
 
 def _empty(job: Job, rows: Sequence[GroupStatistics]) -> list[str]:
-    """Rows that stand for nothing, which their domain shares of 0 % do not show."""
-    told = [
-        f"{one.id}: not one generation was found in its files; see the quarantine, or leave the model out (--exclude)"
-        for one in rows
-        if not one.counts["generations"]
-    ]
+    """Rows that stand for nothing, which their domain shares of 0 % do not show. Of models each is too little to be used;
+    of groups of a corpus some may be so."""
+    empty = [(one.id, why) for one in rows if (why := _why_empty(one))]
+    if job.models is not None or len(empty) == len(rows):
+        job.ledger.empty_rows = len(empty)
+    told = [f"{name}: {why}" for name, why in empty[:SHOWN_EMPTY]]
+    if len(empty) > SHOWN_EMPTY:
+        told.append(f"and {len(empty) - SHOWN_EMPTY:,} more rows without a value")
     for message in told:
         job.display.announce(message)
     return told
+
+
+def _why_empty(one: GroupStatistics) -> str:
+    """Why a row has no value at all; empty where it has one, or where nothing but the filter was asked for."""
+    n, kept = one.counts["generations"], one.counts["kept"]
+    if not n:
+        return "not one generation was found in its files; see the quarantine, or leave the model out (--exclude)"
+    removed = "; ".join(f"{count:,} {reason}" for reason, count in one.counts["removed"].items())
+    share = f"no value at all: {kept:,} of {n:,} kept" + (f" (removed: {removed})" if removed else "")
+    if not kept:
+        return share
+    reasons = [why for why in one.reasons.values() if why != BY_RULE and not why.startswith("not computed")]
+    has_value = any(value is not None for value in one.values.values())
+    return "" if has_value or not reasons else f"{share}; {reasons[0]}"
 
 
 def _parameters(options: FeaturesOptions) -> dict[str, Any]:
