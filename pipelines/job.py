@@ -38,11 +38,20 @@ from tagcorpus.pipelines.outputs.sidecars import (
 )
 from tagcorpus.pipelines.outputs.summary import without_values
 from tagcorpus.pipelines.progress.display import Display, Watch
-from tagcorpus.pipelines.progress.heartbeat import Heartbeat, process
+from tagcorpus.pipelines.progress.heartbeat import Heartbeat, is_at_work, process
 from tagcorpus.pipelines.sources import harness, inputs, models, tasks
 from tagcorpus.pipelines.sources.documents import Reading
 from tagcorpus.pipelines.sources.inputs import InputFile
-from tagcorpus.pipelines.sources.plan import Index, Indexed, Plan, check_text, load_plan, make_plan, plan_name
+from tagcorpus.pipelines.sources.plan import (
+    Index,
+    Indexed,
+    Plan,
+    check_text,
+    has_results,
+    load_plan,
+    make_plan,
+    plan_name,
+)
 from tagcorpus.pipelines.sources.ranges import Counts
 from tagcorpus.pipelines.sources.records import DocumentFields
 from tagcorpus.pipelines.storage import Folder, own_suffix, sweep_temporary_folders, temporary_folder
@@ -209,12 +218,19 @@ class Job:
             refuse_anothers(self.output, path)
 
     def _check_default_folder(self) -> None:
-        """A default folder that holds another input's results is not ours to add to."""
-        for planned in load_plan(self.output, skip_damaged=True):
-            if not self._is_ours(planned.file):
+        """A default folder that holds another input's results is not ours to add to. A plan that nothing came of, left by a
+        run that was refused or killed, is nobody's; but it may be that of a run at work."""
+        others = [p.file for p in load_plan(self.output, skip_damaged=True) if not self._is_ours(p.file)]
+        for file in others:
+            option = "--work" if self.result_file is not None else "--output"
+            if has_results(self.output, file.name):
+                raise ConfigError(f"{self.output} holds results of another input ({file.path}); give {option} FOLDER")
+            if is_at_work(self.output):
                 raise ConfigError(
-                    f"{self.output} holds results of another input ({planned.file.path}); give --output FOLDER"
+                    f"{self.output} is in use by a run of another input ({file.path}); give {option} FOLDER"
                 )
+            if not self.options.dry_run:
+                self.output.remove(plan_name(file.name))
 
     def _is_ours(self, file: InputFile) -> bool:
         """Whether an input of an earlier run is one that this run's arguments name, be it there still or not."""
@@ -227,7 +243,7 @@ class Job:
         options = self.options
         if not options.dry_run:
             self._respect_earlier_plan()
-        plan = make_plan(
+        return make_plan(
             self.output,
             self.files,
             self.reading,
@@ -236,9 +252,8 @@ class Job:
             self._index,
             is_stored=not options.dry_run,
             may_recut=options.overwrite,
+            check=lambda plan: check_text(plan, self.reading),
         )
-        check_text(plan, self.reading)
-        return plan
 
     def _respect_earlier_plan(self) -> None:
         """A trial must not take the place of the whole, and what is gone must not stay among the results."""
@@ -252,7 +267,8 @@ class Job:
                     f"{planned.file.name} counted in an earlier run, and is now set aside: {set_aside[planned.file.path]}"
                 )
                 continue
-            if is_trial and not planned.is_trial and planned.file.path in found and not self.options.overwrite:
+            is_taking_over = is_trial and not planned.is_trial and planned.file.path in found
+            if is_taking_over and not self.options.overwrite and has_results(self.output, planned.file.name):
                 raise ConfigError(
                     f"{self.output} holds results of all of {planned.file.name}; a trial (--limit, --sample) would replace "
                     "them. Give it an --output of its own, or say --overwrite"
