@@ -80,11 +80,9 @@ def table(result: Result, result_file: str | None = None) -> str:
 def _undocumented(result: Result) -> str:
     """The rows without a document, where there are any: with them, rows and documents add up."""
     counts = result.counts
-    # A row that a tagger failed on is a document all the same.
-    in_quarantine = sum(n for r, n in counts.quarantined.items() if not r.startswith("tagger:") and r != "broken_file")
     fates = [
         (counts.blank, "blank"),
-        (in_quarantine, "in quarantine"),
+        (counts.refused_rows, "in quarantine"),
         (counts.filter_duplicates, "the same sample again"),
         (counts.unsampled, "not in the sample"),
         (counts.unreadable, "behind a break in the file"),

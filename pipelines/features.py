@@ -34,14 +34,14 @@ from tagcorpus.pipelines.model_table.file import parquet_name, write_table
 from tagcorpus.pipelines.model_table.groups import Group, by_column, by_level, by_model, check_ids
 from tagcorpus.pipelines.model_table.instruments import Recipe, recipe_of
 from tagcorpus.pipelines.model_table.provenance import provenance_name
-from tagcorpus.pipelines.model_table.statistics import GroupStatistics, statistics
+from tagcorpus.pipelines.model_table.statistics import BY_RULE, GroupStatistics, statistics
 from tagcorpus.pipelines.model_table.union import check_ahead
 from tagcorpus.pipelines.options.of_pipelines import FeaturesOptions, Options
 from tagcorpus.pipelines.outputs.duplicates import count_duplicate_ids
 from tagcorpus.pipelines.outputs.results import is_there
 from tagcorpus.pipelines.outputs.sidecars import Instance, needed
 from tagcorpus.pipelines.outputs.summary import summarise
-from tagcorpus.pipelines.sources.plan import Plan, load_plan, plan_name
+from tagcorpus.pipelines.sources.plan import Plan
 from tagcorpus.pipelines.storage import Folder
 from tagcorpus.pipelines.token_ids.cache import Fill, TokenizerChoice
 from tagcorpus.taggers._tokenizer import fingerprint
@@ -51,6 +51,7 @@ TABLE = "features.csv"
 MAPPING = "plan/models.yaml"
 # Statistics of so many rows are there before a worker process would have started.
 FEW_ROWS = 200_000
+SHOWN_EMPTY = 20
 
 
 def instances(options: Options) -> dict[str, str]:
@@ -96,7 +97,6 @@ def run(job: Job, built: list[Instance]) -> Result:
         _check_ahead(options, {**by_role, **({DOMAIN: labeller} if labeller else {})}, found.has_entropy)
     if job.models is not None:
         job.output.publish(MAPPING, job.models.to_yaml().encode())
-        _drop_set_aside(job)
         for message in _same_content(plan):
             job.display.announce(message)
             messages.append(message)
@@ -223,17 +223,6 @@ def _mapping(job: Job) -> list[str]:
     return list(job.models.notes)
 
 
-def _drop_set_aside(job: Job) -> None:
-    """A file that counted in an earlier run and does not any more must not stay among the results."""
-    assert job.models is not None
-    current = {file.name for file in job.files}
-    for planned in load_plan(job.output, skip_damaged=True):
-        why = job.models.set_aside.get(planned.file.path)
-        if why is not None and planned.file.name not in current:
-            job.output.remove(plan_name(planned.file.name))
-            job.display.say(f"{planned.file.name} counted in an earlier run, and is now set aside: {why}")
-
-
 def _same_content(plan: Plan) -> Iterator[str]:
     """Files that hold the same rows: perhaps one model's generations, copied into another's folder."""
     seen: dict[tuple[str, ...], str] = {}
@@ -335,22 +324,39 @@ def _statistics(
 
 
 def _empty(job: Job, rows: Sequence[GroupStatistics]) -> list[str]:
-    """Rows that stand for nothing, which their domain shares of 0 % do not show."""
-    told = [
-        f"{one.id}: not one generation was found in its files; see the quarantine, or leave the model out (--exclude)"
-        for one in rows
-        if not one.counts["generations"]
-    ]
+    """Rows that stand for nothing, which their domain shares of 0 % do not show. Of models each is too little to be used;
+    of groups of a corpus some may be so."""
+    empty = [(one.id, why) for one in rows if (why := _why_empty(one))]
+    if job.models is not None or len(empty) == len(rows):
+        job.ledger.empty_rows = len(empty)
+    told = [f"{name}: {why}" for name, why in empty[:SHOWN_EMPTY]]
+    if len(empty) > SHOWN_EMPTY:
+        told.append(f"and {len(empty) - SHOWN_EMPTY:,} more rows without a value")
     for message in told:
         job.display.announce(message)
     return told
+
+
+def _why_empty(one: GroupStatistics) -> str:
+    """Why a row has no value at all; empty where it has one, or where nothing but the filter was asked for."""
+    n, kept = one.counts["generations"], one.counts["kept"]
+    if not n:
+        return "not one generation was found in its files; see the quarantine, or leave the model out (--exclude)"
+    removed = "; ".join(f"{count:,} {reason}" for reason, count in one.counts["removed"].items())
+    share = f"no value at all: {kept:,} of {n:,} kept" + (f" (removed: {removed})" if removed else "")
+    if not kept:
+        return share
+    reasons = [why for why in one.reasons.values() if why != BY_RULE and not why.startswith("not computed")]
+    has_value = any(value is not None for value in one.values.values())
+    return "" if has_value or not reasons else f"{share}; {reasons[0]}"
 
 
 def _parameters(options: FeaturesOptions) -> dict[str, Any]:
     """What decided the table besides its instruments."""
     keys = ("taggers", "group_by", "min_kept_share", "domain_sample", "token_budget", "replicates", "extended")
     more = ("text_column", "id_column", "resps_format", "limit", "sample", "seed")
-    return {k: getattr(options, k) for k in (*keys, *more)}
+    tasks = {"task": options.task} if options.task else {}
+    return {k: getattr(options, k) for k in (*keys, *more)} | tasks
 
 
 def _told(one: GroupStatistics) -> dict[str, Any]:

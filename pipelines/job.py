@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from datatrove.pipeline.base import PipelineStep
 
-from tagcorpus.errors import ConfigError
+from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines import remote
 from tagcorpus.pipelines.execution.executors import PlanExecutor
 from tagcorpus.pipelines.execution.steps import Publish, RangeReport, Read, Tag
@@ -40,11 +40,20 @@ from tagcorpus.pipelines.outputs.sidecars import (
 )
 from tagcorpus.pipelines.outputs.summary import without_values
 from tagcorpus.pipelines.progress.display import Display, Watch
-from tagcorpus.pipelines.progress.heartbeat import Heartbeat, process
-from tagcorpus.pipelines.sources import inputs, models, standard_input
+from tagcorpus.pipelines.progress.heartbeat import Heartbeat, is_at_work, process
+from tagcorpus.pipelines.sources import harness, inputs, models, standard_input, tasks
 from tagcorpus.pipelines.sources.documents import Reading
 from tagcorpus.pipelines.sources.inputs import InputFile
-from tagcorpus.pipelines.sources.plan import Index, Indexed, Plan, check_text, load_plan, make_plan, plan_name
+from tagcorpus.pipelines.sources.plan import (
+    Index,
+    Indexed,
+    Plan,
+    check_text,
+    has_results,
+    load_plan,
+    make_plan,
+    plan_name,
+)
 from tagcorpus.pipelines.sources.ranges import Counts
 from tagcorpus.pipelines.sources.records import DocumentFields
 from tagcorpus.pipelines.storage import Folder, own_suffix, sweep_temporary_folders, temporary_folder
@@ -56,6 +65,7 @@ if TYPE_CHECKING:
 # A range is the unit of work and of resuming: a larger input in fewer ranges than there are workers deserves a hint.
 WORTH_CUTTING_BYTES = 16 << 20
 RANGES_PER_WORKER = 8
+SHOWN_FILES = 5
 # Pipelines whose work is their taggers'; a dry run begins some of it to see what it costs.
 PROBED = ("tag", "filter", "domain", "features")
 
@@ -93,6 +103,8 @@ class Job:
         self._open = contextlib.ExitStack()
         self._crew = self._open.enter_context(Crew())
         self.models: models.Models | None = None
+        self.set_aside: dict[str, str] = {}
+        """Path -> why, of files that were found and do not count."""
         self.files = self._find()
         self.result_file, folder = self._output()
         self.output = Folder(folder)
@@ -147,7 +159,35 @@ class Job:
             found = inputs.find(options.input, options.glob, options.exclude, copy, **how)
         if skipped:
             self.display.say(inputs.skipped_told(skipped))
+        self.set_aside = harness.without_generations(found, self.reading)
+        found = [file for file in found if file.path not in self.set_aside]
+        if found and isinstance(options, FeaturesOptions) and options.task:
+            self.set_aside |= tasks.other_tasks(found, options.task, self.reading)
+            found = [file for file in found if file.path not in self.set_aside]
+        if not found:
+            raise InputError(
+                f"no generation in the input (--input): {', '.join(self._set_aside_told())}. A generation task logs texts "
+                "in `resps`; `--text-column` names another column"
+            )
+        for told in self._set_aside_told():
+            self.display.say(told)
+        if self.models is not None and isinstance(options, FeaturesOptions):
+            self.models = self.models.without(self.set_aside)
+            notes = [] if options.task else tasks.one_task_each(self.models, self.reading)
+            self.models = dataclasses.replace(self.models, notes=(*self.models.notes, *notes))
         return found
+
+    def _set_aside_told(self) -> list[str]:
+        """The files that do not count, in one line a reason."""
+        by_reason: dict[str, list[str]] = {}
+        for path, reason in self.set_aside.items():
+            by_reason.setdefault(reason, []).append(path)
+        lines = []
+        for reason, paths in by_reason.items():
+            n = len(paths)
+            shown = ", ".join(paths[:SHOWN_FILES]) + (f" and {n - SHOWN_FILES} more" if n > SHOWN_FILES else "")
+            lines.append(f"{n} file{'s' * (n != 1)} set aside ({reason}): {shown}")
+        return lines
 
     def _output(self) -> tuple[str | None, str]:
         """The single file that the main result goes to, if one is wanted, and the folder for everything."""
@@ -178,12 +218,19 @@ class Job:
             refuse_anothers(self.output, path)
 
     def _check_default_folder(self) -> None:
-        """A default folder that holds another input's results is not ours to add to."""
-        for planned in load_plan(self.output, skip_damaged=True):
-            if not self._is_ours(planned.file):
+        """A default folder that holds another input's results is not ours to add to. A plan that nothing came of, left by a
+        run that was refused or killed, is nobody's; but it may be that of a run at work."""
+        others = [p.file for p in load_plan(self.output, skip_damaged=True) if not self._is_ours(p.file)]
+        for file in others:
+            option = "--work" if self.result_file is not None else "--output"
+            if has_results(self.output, file.name):
+                raise ConfigError(f"{self.output} holds results of another input ({file.path}); give {option} FOLDER")
+            if is_at_work(self.output):
                 raise ConfigError(
-                    f"{self.output} holds results of another input ({planned.file.path}); give --output FOLDER"
+                    f"{self.output} is in use by a run of another input ({file.path}); give {option} FOLDER"
                 )
+            if not self.options.dry_run:
+                self.output.remove(plan_name(file.name))
 
     def _is_ours(self, file: InputFile) -> bool:
         """Whether an input of an earlier run is one that this run's arguments name, be it there still or not."""
@@ -196,7 +243,7 @@ class Job:
         options = self.options
         if not options.dry_run:
             self._respect_earlier_plan()
-        plan = make_plan(
+        return make_plan(
             self.output,
             self.files,
             self.reading,
@@ -205,16 +252,23 @@ class Job:
             self._index,
             is_stored=not options.dry_run,
             may_recut=options.overwrite,
+            check=lambda plan: check_text(plan, self.reading),
         )
-        check_text(plan, self.reading)
-        return plan
 
     def _respect_earlier_plan(self) -> None:
         """A trial must not take the place of the whole, and what is gone must not stay among the results."""
         is_trial = self.options.limit is not None or self.reading.sample < 1
         found = {f.path for f in self.files}
+        set_aside = self.set_aside | (self.models.set_aside if self.models is not None else {})
         for planned in load_plan(self.output, skip_damaged=True):
-            if is_trial and not planned.is_trial and planned.file.path in found and not self.options.overwrite:
+            if planned.file.path in set_aside and planned.file.path not in found:
+                self.output.remove(plan_name(planned.file.name))
+                self.display.say(
+                    f"{planned.file.name} counted in an earlier run, and is now set aside: {set_aside[planned.file.path]}"
+                )
+                continue
+            is_taking_over = is_trial and not planned.is_trial and planned.file.path in found
+            if is_taking_over and not self.options.overwrite and has_results(self.output, planned.file.name):
                 raise ConfigError(
                     f"{self.output} holds results of all of {planned.file.name}; a trial (--limit, --sample) would replace "
                     "them. Give it an --output of its own, or say --overwrite"
@@ -389,6 +443,8 @@ class Job:
     def finish(self, summary: dict[str, Any], **more: Any) -> Result:
         """The ledger, the verdict, and the Result that says both."""
         code, messages = self.ledger.verdict(self.options.max_quarantined, self.output.path("quarantine"))
+        self.ledger.notes += (told := self._set_aside_told())
+        messages = told + messages
         instances = summary.get("instances", {})
         if statuses := {name: told["statuses"] for name, told in instances.items() if "statuses" in told}:
             more["statuses"] = statuses

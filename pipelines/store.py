@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import math
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
@@ -32,6 +33,7 @@ from tagcorpus.predictor.store_files import duckdb_module, write
 from tagcorpus.predictor.store_import import OnConflict, import_files
 
 SHOWN_PLACES = 5
+EXPLAIN = re.compile(r"\s*EXPLAIN\b(?:\s+ANALYZE\b)?(?:\s*\([^()]*\))?", re.IGNORECASE)
 UNITS = {"annotations": "fields", "results": "scores", "scores": "scores", "features": "cells"}
 
 
@@ -151,14 +153,18 @@ def _model(found: dict[str, Any], as_json: bool) -> str:
 
 
 def query(path: str, sql: str, form: str) -> str:
-    """The rows of one SELECT as an aligned table, CSV or JSON (`form`: table, csv, json). Nothing can be changed."""
+    """The rows of one SELECT as an aligned table, CSV or JSON (`form`: table, csv, json). Nothing can be changed, and
+    nothing is read but the store."""
     duckdb = duckdb_module()
     with Store.from_existing(path) as store:
         try:
             kinds = [s.type.name for s in duckdb.extract_statements(sql)]
-            if len(kinds) != 1 or kinds[0] not in ("SELECT", "EXPLAIN"):
+            if kinds == ["EXPLAIN"] and (match := EXPLAIN.match(sql)):  # EXPLAIN ANALYZE runs what it explains
+                kinds = [s.type.name for s in duckdb.extract_statements(sql[match.end() :])]
+            if kinds != ["SELECT"]:
                 raise ConfigError(
-                    f"store query: must be one SELECT (or DESCRIBE, SHOW, SUMMARIZE), not {' and '.join(kinds) or 'nothing'}"
+                    "store query: must be one SELECT (or DESCRIBE, SHOW, SUMMARIZE, EXPLAIN of one), not "
+                    f"{' and '.join(kinds) or 'nothing'}"
                 )
             result = store.con.execute(sql)
             names = [d[0] for d in result.description]

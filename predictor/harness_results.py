@@ -6,10 +6,11 @@ number of shots in the task's name (`harness|arc:challenge|25`) or between task 
     setting    `<n>-shot`, n from the task's name, `n-shot`, `configs.<task>.num_fewshot` or `config.num_fewshot`
     metric     acc -> accuracy; exact_match with the filter none or strict-match -> accuracy; pass@1 -> accuracy;
                others keep their name; with another filter than none: `exact_match,flexible-extract`
-    left out   groups of tasks (a predictor takes the mean of the tasks itself), and what is no number
+    left out   groups of tasks (a predictor takes the mean of the tasks itself), what is not a number, and values that are
+               not scores: of the metric `bypass`, and shares outside 0 to 1, such as the -1 of a failed evaluation
 
-A score is of the model that the file names; a local path, a revision or an adapter names no model of the store's, and
-then its id must be given.
+A score is of the model that the file names (`model_of`); a local path, a revision or an adapter names no model of the
+store's, and then its id must be given.
 """
 
 from __future__ import annotations
@@ -27,7 +28,13 @@ from tagcorpus.predictor.tasks import normalised
 METRICS = {"acc": "accuracy", "pass@1": "accuracy"}
 # Filters under which a metric is the task's main one: `strict-match` is what the published scores of gsm8k are.
 MAIN_FILTERS = {"exact_match": ("none", "strict-match"), "pass@1": ("none", "create_test")}
-NOT_METRICS = {"alias", "sample_len", "timestamp", "samples", "name"}
+NOT_METRICS = {"alias", "sample_len", "sample_count", "timestamp", "samples", "name"}
+# The metric of a task that is generated and not judged; its value is always 999.
+UNJUDGED = "bypass"
+# 0 is the worst of these and 1 the best; some tasks give `em` and `f1` in percent.
+SHARES = ("accuracy", "acc_norm", "mc1", "mc2")
+NOT_NEGATIVE = (*SHARES, "em", "f1", "perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte")
+ID = re.compile(r"[^\s/.~][^\s/]*(/[^\s/]+)?")
 _LEADERBOARD = re.compile(r"[^|]+\|(?P<task>[^|]+)\|(?P<shots>\d+)")
 _ANOTHER_MODEL = ("revision", "peft", "delta", "subfolder", "gguf_file")
 
@@ -59,7 +66,9 @@ def read_results(path: str | Path, model_id: str | None = None) -> tuple[list[Sc
     if not is_results(document):
         problems.append("field 'results': must be an object of tasks")
         refuse(path, problems)
-    model = model_id or _model(document, problems)
+    model, problem = (model_id, "") if model_id else model_of(document)
+    if problem:
+        problems.append(f"{problem}: say which with --model-id")
     scores: list[Score] = []
     results = document["results"]
     if set(results) == {"harness"}:
@@ -89,10 +98,10 @@ def read_results(path: str | Path, model_id: str | None = None) -> tuple[list[Sc
                 continue
             parts = [(f"{shots}-shot", found)]
         for setting, metrics in parts:
-            for metric, value, stderr in _metrics(task, metrics, problems):
+            for metric, value, stderr in _metrics(task, metrics, problems, notes):
                 scores.append(Score(model, name, setting, metric, value, stderr))
     if not scores and not problems:
-        problems.append("field 'results': has no score")
+        problems.append(f"field 'results': has no score{': ' * bool(notes)}{'; '.join(notes)}")
     seen: dict[tuple[str, str, str], float] = {}
     problems += [
         f"{s.benchmark} {s.setting}, {s.metric}: is there more than once, with different values"
@@ -103,22 +112,40 @@ def read_results(path: str | Path, model_id: str | None = None) -> tuple[list[Sc
     return scores, notes
 
 
-def _metrics(task: str, found: Mapping[str, Any], problems: list[str]) -> Iterator[tuple[str, float, float | None]]:
+def no_score(metric: str, value: float) -> str:
+    """Why the value cannot be a score of the metric, which has the store's name; empty where it can."""
+    if metric.partition(",")[0] == UNJUDGED:
+        return f"the metric {UNJUDGED!r} judges nothing"
+    if metric in NOT_NEGATIVE and value < 0:
+        return f"{value:g} is below 0"
+    return f"{value:g} is not a share from 0 to 1" if metric in SHARES and value > 1 else ""
+
+
+def _metrics(
+    task: str, found: Mapping[str, Any], problems: list[str], notes: list[str]
+) -> Iterator[tuple[str, float, float | None]]:
     for key, value in found.items():
         metric, _, kept = key.partition(",")
-        if metric in NOT_METRICS or metric.endswith("_stderr") or key.strip() != key or isinstance(value, dict):
+        is_error = metric.endswith("_stderr") or key.endswith("_stderr") or metric == "stderr"
+        if metric in NOT_METRICS or is_error or key.strip() != key or isinstance(value, dict):
             continue
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             if value != "N/A" and value is not None:
                 problems.append(f"task {task!r}, field {key!r}: must be a number, not {value!r}")
+            elif metric != UNJUDGED:
+                notes.append(f"{task} {key}: left out, the file has no value")
             continue
         if abs(value) > sys.float_info.max:  # also integers that no float64 holds
             problems.append(f"task {task!r}, field {key!r}: must be a finite number or NaN, not {str(value)[:40]}")
             continue
+        name = _metric(metric, kept or "none")
+        if why := no_score(name, value):
+            notes.append(f"{task} {key}: left out, {why}")
+            continue
         stderr = found.get(f"{metric}_stderr{',' + kept if kept else ''}")
         is_number = isinstance(stderr, (int, float)) and not isinstance(stderr, bool)
-        error = float(stderr) if is_number and stderr is not None and abs(stderr) <= sys.float_info.max else None
-        yield _metric(metric, kept or "none"), float(value), error
+        error = float(stderr) if is_number and stderr is not None and 0 <= stderr <= sys.float_info.max else None
+        yield name, float(value), error
 
 
 def _metric(metric: str, kept: str) -> str:
@@ -139,8 +166,10 @@ def _shots(document: Mapping[str, Any], task: str) -> int | None:
 
 
 def _groups(document: Mapping[str, Any]) -> set[str]:
-    """Tasks whose score is computed from those of others."""
-    return {g for g, tasks in _section(document, "group_subtasks").items() if tasks} | set(_section(document, "groups"))
+    """Tasks whose score is computed from those of others; only those count the samples of each metric."""
+    counted = {t for t, found in _section(document, "results").items() if "sample_count" in (found or ())}
+    subtasks = _section(document, "group_subtasks").items()
+    return counted | {g for g, tasks in subtasks if tasks} | set(_section(document, "groups"))
 
 
 def _section(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -149,8 +178,8 @@ def _section(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _model(document: Mapping[str, Any], problems: list[str]) -> str:
-    """The model's id; a problem where the file does not say which model of the hub this is."""
+def model_of(document: Mapping[str, Any]) -> tuple[str, str]:
+    """The model that a results file names, and why that name is not an id of the hub's; empty where it is one."""
     config = _section(document, "config")
     arguments = config.get("model_args")
     given: Mapping[str, Any] = _section(config, "model_args")
@@ -160,9 +189,7 @@ def _model(document: Mapping[str, Any], problems: list[str]) -> str:
     name = document.get("model_name") or given.get("pretrained") or general.get("model_name") or ""
     other = [k for k in _ANOTHER_MODEL if given.get(k) and (k, given[k]) != ("revision", "main")]
     if other:
-        problems.append(
-            f"field 'config.model_args': {other[0]}={given[other[0]]} is another model than {name!r}: say which with --model-id"
-        )
-    elif not isinstance(name, str) or not re.fullmatch(r"[^\s/.~][^\s/]*(/[^\s/]+)?", name):
-        problems.append(f"field 'model_name': must be organisation/name, not {name!r}: say which with --model-id")
-    return str(name)
+        return str(name), f"field 'config.model_args': {other[0]}={given[other[0]]} is another model than {name!r}"
+    if not isinstance(name, str) or not ID.fullmatch(name):
+        return str(name), f"field 'model_name': must be organisation/name, not {name!r}"
+    return name, ""

@@ -136,7 +136,7 @@ def read_selected(path: str | Path) -> dict[str, tuple[str, ...]]:
         lists = {str(name): tuple(features) for name, features in found.items()}
         if not lists or not all(isinstance(f, str) for features in lists.values() for f in features):
             raise ValueError("a task's features are not a list of names")
-    except (KeyError, ValueError, SyntaxError, TypeError, AttributeError) as error:
+    except (KeyError, ValueError, SyntaxError, TypeError, AttributeError, RecursionError, MemoryError) as error:
         raise InputError(
             f"--select: {path}: neither a CSV with columns task and selected_features, nor a JSON object from tasks to "
             f"lists of features: {error}"

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from tagcorpus.errors import InputError
 from tagcorpus.predictor.annotations import csv_rows, field_name, json_of, properties, read_annotations, refuse, text_of
-from tagcorpus.predictor.harness_results import is_results, read_results
+from tagcorpus.predictor.harness_results import is_results, no_score, read_results
 from tagcorpus.predictor.tasks import normalised
 
 Kind = Literal["results", "annotations", "scores", "features"]
@@ -101,6 +101,8 @@ def _score_rows(path: Path, text: str) -> dict[Key, dict[str, Any]]:
             problems.append(
                 f"{where}: field 'metric_value': must not be empty (nan is a score that could not be computed)"
             )
+        if why := no_score(row["metric"], values.get("metric_value") or 0):
+            problems.append(f"{where}: field 'metric_value': is not a score of {row['metric']!r}: {why}")
         key = (row["id"], normalised(row["benchmark"]), row["setting"], row["metric"])
         if not is_equal(rows.setdefault(key, values).get("metric_value"), values.get("metric_value")):
             problems.append(f"{where}: {' '.join(key)} is there more than once, with different values")

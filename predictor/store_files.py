@@ -1,9 +1,10 @@
 """Where a store lies: opening an export directory or a .duckdb file, and writing either.
 
 DuckDB's own IMPORT DATABASE would run whatever schema.sql and load.sql say. Here only statements that create things of
-a schema are run, and of load.sql only which file goes into which table, and how: the file is looked for in the
-directory itself, whatever path stands before its name. A store is written whole under another name and renamed, and
-what is there already is never written over.
+a schema are run, none of them with a query, and of load.sql only which file goes into which table, and how: the file is
+looked for in the directory itself, whatever path stands before its name. A store may come from anyone, so no connection
+reaches a file or a network beyond the store itself, and its configuration is locked. A store is written whole under another
+name and renamed, and what is there already is never written over.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,22 @@ TABLES = {
     "dataset_info": ("id", "pretraining_summary_total_tokens_billions"),
     "evaluation_results": ("id", "benchmark", "setting", "metric", "metric_value"),
 }
-# Nothing is fetched over the network because a query mentions it.
-SETTINGS = {"autoinstall_known_extensions": False}
+# Nothing is fetched over the network because a query mentions it, no variable of the calling Python is a table, and
+# credentials that lie in the user's home are not known.
+SETTINGS = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "allow_persistent_secrets": False,
+    "python_enable_replacements": False,
+}
+SEALED = {**SETTINGS, "enable_external_access": False, "lock_configuration": True}
 
 _CREATE = re.compile(
-    r"\s*CREATE\s+(?:OR\s+REPLACE\s+)?(?:TABLE|SCHEMA|(?:UNIQUE\s+)?INDEX|SEQUENCE|TYPE|VIEW|MACRO|FUNCTION)\b",
-    re.IGNORECASE,
+    r"\s*CREATE\s+(?:OR\s+REPLACE\s+)?(?P<kind>TABLE|SCHEMA|(?:UNIQUE\s+)?INDEX|SEQUENCE|TYPE)\b", re.IGNORECASE
 )
+# What may hold the word AS without being a query: strings, quoted names, comments.
+_QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/", re.DOTALL)
+_PARENTHESES = re.compile(r"\([^()]*\)")
 _COPY = re.compile(
     r"""\s*COPY\s+(?P<table>(?:\w+|"[^"]+")(?:\.(?:\w+|"[^"]+"))?)\s*(?P<columns>\([^)]*\))?\s+FROM\s+
         '(?P<file>(?:[^']|'')*)'\s*(?P<options>\(.*\))?\s*;?\s*""",
@@ -55,7 +65,7 @@ def open_existing(path: Path) -> Any:
         con = _loaded(duckdb, path)
     elif path.is_file():
         with _told(duckdb, path):
-            con = duckdb.connect(str(path), read_only=True, config=SETTINGS)
+            con = duckdb.connect(str(path), read_only=True, config=SEALED)
     else:
         raise InputError(f"no store at {str(path)!r}: it must be a DuckDB export directory or a .duckdb file")
     found = tables(con)
@@ -81,13 +91,13 @@ def open_for_writing(path: Path) -> Any:
         raise InputError(f"no store at {str(path)!r}: --create starts an empty one")
     open_existing(path).close()  # that it is a store is checked before it is opened for writing
     with _told(duckdb, path):
-        return duckdb.connect(str(path), config=SETTINGS)
+        return duckdb.connect(str(path), config=SEALED)
 
 
 def create(path: Path) -> None:
     """A new store with empty tables at `path`. Raises OutputError where something is there."""
     duckdb = duckdb_module()
-    with duckdb.connect(":memory:", config=SETTINGS) as con:
+    with duckdb.connect(":memory:", config=SEALED) as con:
         con.execute((Path(__file__).parent / "store.sql").read_text(encoding="utf-8"))
         write(con, path)
 
@@ -127,19 +137,42 @@ def write(con: Any, path: Path) -> None:
 
 
 def _write_as(con: Any, path: Path, temporary: Path) -> None:
+    """Through a second connection: that of a store that was opened reaches no other file."""
+    duckdb = duckdb_module()
     if path.suffix == ".duckdb":
-        current = con.execute("SELECT current_database()").fetchone()[0]
-        con.execute(f"ATTACH {_quoted(str(temporary))} AS target (READ_WRITE)")
-        try:
-            con.execute(f'COPY FROM DATABASE "{current}" TO target')
-        finally:
-            con.execute("DETACH target")
-    else:
-        _write_directory(con, temporary)
+        with duckdb.connect(str(temporary), config=SEALED) as target:
+            _copy_tables(con, target)
+        return
+    temporary.mkdir()
+    with duckdb.connect(":memory:", config=SETTINGS) as target:
+        _seal(target, directories=[temporary])
+        _copy_tables(con, target)
+        _write_directory(target, temporary)
+
+
+def _copy_tables(con: Any, target: Any) -> None:
+    """Every table, its rows in the order in which they lie: which of two scores under one name a reader takes may hang on it."""
+    statements = con.execute(
+        "SELECT table_name, sql FROM duckdb_tables() WHERE database_name = current_database() AND schema_name = 'main' "
+        "ORDER BY table_oid"
+    ).fetchall()
+    for table, statement in statements:
+        target.execute(statement)
+        target.register("rows_of_a_table", con.sql(f'SELECT * FROM "{table}" ORDER BY rowid').to_arrow_table())
+        target.execute(f'INSERT INTO "{table}" SELECT * FROM rows_of_a_table')
+        target.unregister("rows_of_a_table")
+
+
+def _seal(con: Any, *, paths: Sequence[Path] = (), directories: Sequence[Path] = ()) -> None:
+    """From now on the connection reaches these paths and no others, and its configuration is locked."""
+    for setting, allowed in (("allowed_paths", paths), ("allowed_directories", directories)):
+        if allowed:
+            con.execute(f"SET {setting} = [{', '.join(_quoted(str(path)) for path in allowed)}]")
+    con.execute("SET enable_external_access = false")
+    con.execute("SET lock_configuration = true")
 
 
 def _write_directory(con: Any, folder: Path) -> None:
-    folder.mkdir()
     schema, load = [], []
     statements = con.execute(
         "SELECT table_name, sql FROM duckdb_tables() WHERE database_name = current_database() ORDER BY table_name"
@@ -147,7 +180,6 @@ def _write_directory(con: Any, folder: Path) -> None:
     for table, statement in statements:
         schema.append(statement.rstrip(";") + ";\n")
         file = _quoted(str(folder / f"{table}.csv"))
-        # In the order in which they lie: which of two scores under one name a reader takes may hang on it.
         con.execute(f'COPY (SELECT * FROM "{table}" ORDER BY rowid) TO {file} (FORMAT csv, HEADER)')
         keys = con.execute(
             "SELECT column_name FROM duckdb_columns() WHERE database_name = current_database() AND table_name = ? "
@@ -181,9 +213,13 @@ def _loaded(duckdb: Any, folder: Path) -> Any:
     con = duckdb.connect(":memory:", config=SETTINGS)
     try:
         with _told(duckdb, folder):
+            _seal(con, paths=[path for path in folder.iterdir() if path.is_file()])
             for statement in _statements(duckdb, folder / "schema.sql"):
-                if not _CREATE.match(statement):
-                    raise InputError(f"{folder / 'schema.sql'}: only CREATE is run, not: {statement.strip()[:80]!r}")
+                if not _is_plain_create(statement):
+                    raise InputError(
+                        f"{folder / 'schema.sql'}: only CREATE is run, of tables and the like and without a query (AS), "
+                        f"not: {statement.strip()[:80]!r}"
+                    )
                 con.execute(statement)
             for statement in _statements(duckdb, folder / "load.sql"):
                 found = _COPY.fullmatch(statement)
@@ -200,6 +236,17 @@ def _loaded(duckdb: Any, folder: Path) -> Any:
         con.close()
         raise
     return con
+
+
+def _is_plain_create(statement: str) -> bool:
+    """Whether the statement creates something of a schema, and not of a query's rows."""
+    match = _CREATE.match(statement)
+    if match is None:
+        return False
+    rest, n = _QUOTED.sub(" ", statement), 1
+    while n:
+        rest, n = _PARENTHESES.subn(" ", rest)
+    return match["kind"].upper() == "TYPE" or re.search(r"\bAS\b", rest, re.IGNORECASE) is None
 
 
 def _statements(duckdb: Any, path: Path) -> Iterator[str]:

@@ -331,7 +331,8 @@ def test_a_column_that_comes_later(tmp_path: Path, capsys: pytest.CaptureFixture
     written(tmp_path / "in/b.jsonl", late(1))
     capsys.readouterr()
     features(tmp_path / "in", tmp_path / "out2", group_by="where", taggers=["length"])
-    assert capsys.readouterr().err == ""
+    # Nothing of the column; the texts are too short for the filter.
+    assert all(": no value at all: 0 of " in line for line in capsys.readouterr().err.splitlines())
 
 
 def test_too_many_values_are_told_with_the_first_ranges(tmp_path: Path) -> None:

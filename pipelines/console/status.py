@@ -13,7 +13,6 @@ import textwrap
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -23,6 +22,7 @@ from tagcorpus.pipelines import remote
 from tagcorpus.pipelines.outputs.reading import Recorded, instance_folders
 from tagcorpus.pipelines.outputs.sidecars import Instance, Standing, standing
 from tagcorpus.pipelines.progress import heartbeat
+from tagcorpus.pipelines.progress.heartbeat import epoch, json_object
 from tagcorpus.pipelines.sources.documents import Reading
 from tagcorpus.pipelines.sources.plan import Plan, PlannedFile, load_plan
 from tagcorpus.pipelines.sources.ranges import Counts
@@ -76,7 +76,7 @@ def _status(folder: Folder) -> dict[str, Any]:
             f"{folder} is no output of tagcorpus (neither plan/ nor runs/ is there): give the folder that --output named, "
             "or by default <first input's stem>.tagcorpus"
         )
-    runs = [(n, _json(folder, f"runs/{n}/command.json")) for n in sorted(names, reverse=True)]
+    runs = [(n, json_object(folder, f"runs/{n}/command.json")) for n in sorted(names, reverse=True)]
     running: list[dict[str, Any]] = []
     last: dict[str, Any] | None = None
     for name, command in runs:
@@ -106,15 +106,6 @@ def _run_names(folder: Folder) -> dict[str, set[str]]:
     return {n: f for n, f in found.items() if "command.json" in f}
 
 
-def _json(folder: Folder, name: str) -> dict[str, Any]:
-    """An object from a file; empty where there is none, or none that is whole."""
-    try:
-        found = json.loads(folder.read(name) or b"{}")
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def _run(folder: Folder, name: str, command: dict[str, Any], files: set[str], is_newest: bool) -> dict[str, Any]:
     found: dict[str, Any] = {
         "run": name,
@@ -123,22 +114,22 @@ def _run(folder: Folder, name: str, command: dict[str, Any], files: set[str], is
         "started": command.get("started"),
     }
     if "ledger.json" in files:
-        ledger = _json(folder, f"runs/{name}/ledger.json")
+        ledger = json_object(folder, f"runs/{name}/ledger.json")
         error = ledger.get("error")
         if error is None and ledger.get("exit_code") in (1, 3):  # the run came to its end and said why in the log
             error = _last_word(folder, name)
         picked = {k: ledger.get(k) for k in ("exit_code", "seconds", "ranges_done", "ranges_planned")}
         return {**found, "is_running": False, **picked, "error": error}
-    progress = _json(folder, f"runs/{name}/{heartbeat.FILE}")
+    progress = json_object(folder, f"runs/{name}/{heartbeat.FILE}")
     if is_newest and "slurm.json" in files and not progress:
         notes = folder.files(f"runs/{name}/slurm/tasks")
-        failed = [t for t in (_json(folder, n) for n in notes) if t.get("exit_code")]
+        failed = [t for t in (json_object(folder, n) for n in notes) if t.get("exit_code")]
         ended = {"tasks_ended": len(notes), "tasks_failed": len(failed)}
-        slurm = {**_json(folder, f"runs/{name}/slurm.json"), **ended}
+        slurm = {**json_object(folder, f"runs/{name}/slurm.json"), **ended}
         error = failed[0].get("error") if failed else None
         return {**found, "is_running": True, "slurm": slurm, "error": error, "progress": {}}
     who = progress or command
-    at = progress.get("time") or _epoch(command.get("started"))
+    at = progress.get("time") or epoch(command.get("started"))
     if heartbeat.is_alive(who, at, time.time()):
         return {**found, "is_running": True, "pid": who.get("pid"), "host": who.get("host"), "progress": progress}
     return {**found, "is_running": False, "exit_code": None, "error": None, "progress": progress}
@@ -150,13 +141,6 @@ def _last_word(folder: Folder, name: str) -> str | None:
     return said[-1] if said else None
 
 
-def _epoch(started: str | None) -> float:
-    try:
-        return datetime.fromisoformat(started or "").timestamp()
-    except ValueError:
-        return 0.0
-
-
 def _instances(
     folder: Folder, files: Sequence[PlannedFile], commands: Sequence[dict[str, Any]]
 ) -> dict[str, dict[str, Any]]:
@@ -165,7 +149,7 @@ def _instances(
         groups.setdefault(planned.reading, []).append(planned)
     found = {}
     for name in instance_folders(folder):
-        identity = _json(folder, f"attributes/{name}/tagger.json")
+        identity = json_object(folder, f"attributes/{name}/tagger.json")
         if not {"tagger", "version", "parameters"} <= set(identity):
             continue  # damaged: the next run writes it anew
         needs = tuple(identity.get("needs", ()))

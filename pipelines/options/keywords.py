@@ -191,6 +191,9 @@ class FeaturesKeywords(Keywords, total=False):
     """YAML, id: path or paths, in the place of input and of folders' names."""
     taggers: str | Sequence[str]
     """Comma-separated."""
+    task: str | Sequence[str]
+    """Only samples of this task of the evaluation harness; repeatable, several are pooled. Needed
+    where a model has several."""
     group_by: str | None
     """A row for each value of a document column, or each folder, not for each model."""
     domain_sample: int | None

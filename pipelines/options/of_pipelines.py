@@ -360,6 +360,12 @@ class FeaturesOptions(Options):
         flags=("--taggers", "-t"),
         metavar="LIST",
     )
+    task: list[str] = option(
+        [],
+        "Only samples of this task of the evaluation harness; repeatable, several are pooled. Needed where a model has several.",
+        metavar="NAME",
+        group=INPUT,
+    )
     group_by: str | None = option(
         None,
         "A row for each value of a document column, or each folder, not for each model.",

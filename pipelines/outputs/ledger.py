@@ -33,6 +33,8 @@ class Ledger:
         self.duplicate_ids = 0
         self.unlabelled = 0
         """Documents that an LLM was asked about, and gave no answer for."""
+        self.empty_rows = 0
+        """Rows of a feature table that have no value at all."""
 
     def enter(
         self,
@@ -107,6 +109,10 @@ class Ledger:
         if rows + self.unlabelled > allowed:
             which = "quarantined rows and documents without a label are" if self.unlabelled else "that is"
             told.append(f"{which} more than the {allowed:,.0f} rows allowed (--max-quarantined)")
+            return 3, told
+        if self.empty_rows:
+            n = self.empty_rows
+            told.append(f"{n:,} row{'s' * (n != 1)} of the table {'have' if n != 1 else 'has'} no value at all")
             return 3, told
         return 0, told
 

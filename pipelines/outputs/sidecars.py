@@ -7,13 +7,14 @@ content, and what the range counted; nothing in it depends on when, where or by 
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import pickle
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -22,11 +23,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from tagcorpus.errors import ConfigError, InputError, LostRowsError, OutputError, ReplacedError, speaking_of
+from tagcorpus.errors import (
+    ConfigError,
+    InputError,
+    LostRowsError,
+    OutputError,
+    ReplacedError,
+    TagcorpusError,
+    speaking_of,
+)
 from tagcorpus.pipelines.outputs import digests
-from tagcorpus.pipelines.sources.documents import Reading
+from tagcorpus.pipelines.sources import harness
+from tagcorpus.pipelines.sources.documents import RangeReader, Reading
 from tagcorpus.pipelines.sources.plan import Plan, PlannedFile
 from tagcorpus.pipelines.sources.ranges import Counts, Range
+from tagcorpus.pipelines.sources.streams import Damaged
 from tagcorpus.pipelines.storage import Folder
 from tagcorpus.taggers import Tagger
 from tagcorpus.taggers._files import TaggerFile, file_of
@@ -313,6 +324,7 @@ def standing(
                 asked.append((rank, instance, name))
     quarantined = set(output.files("quarantine")) if asked else set()
     known = {i.name: digests.Digests(output, i.name) for i in instances if published[i.name]}
+    lacks_repeats = functools.cache(lambda rank, counted: _lacks_repeats(*ranges[rank], reading, counted))
     done: dict[tuple[int, str], Counts] = {}
     entries: digests.Entries = {}
     damaged = 0
@@ -321,6 +333,8 @@ def standing(
         if stored is None or stored.key not in keys_of(planned, k, instance, reading):
             continue
         if not _needed(planned, k, instance, stored.counts) <= quarantined:
+            continue
+        if stored.counts.quarantined["text_not_string"] and lacks_repeats(rank, stored.counts.documents):
             continue
         digest = known[instance.name].of(planned.file.name, k, stored.key)
         is_whole = stored.accounts_for(planned.ranges[k].rows) and digest in ("", stored.digest)
@@ -333,6 +347,20 @@ def standing(
     with contextlib.suppress(OutputError):  # an output that cannot be written may be read all the same
         digests.put(output, plan, entries)
     return Standing(done, len(asked) - len(done) - damaged, damaged, sum(map(bool, entries.values())))
+
+
+def _lacks_repeats(planned: PlannedFile, k: int, reading: Reading, documents: int) -> bool:
+    """Whether samples of the range have repeats that are read today, and were lost with a null beside them until 0.1.0.
+
+    Only a file of samples is read for that. Where the file cannot be read the part counts as it is.
+    """
+    try:
+        if not harness.is_of_samples(planned.file, reading):
+            return False
+        reader = RangeReader(planned.file, planned.ranges[k], replace(reading, columns=()))
+        return sum(batch.num_rows for batch in reader) > documents
+    except (OSError, TagcorpusError, Damaged):
+        return False
 
 
 def _needed(planned: PlannedFile, k: int, instance: Instance, counts: Counts) -> set[str]:

@@ -14,6 +14,7 @@ import platform
 import threading
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from tagcorpus.pipelines.progress.display import Watch
@@ -50,6 +51,36 @@ def is_alive(told: dict[str, Any], at: float, now: float) -> bool:
     except PermissionError:  # another user's
         return True
     return True
+
+
+def is_at_work(output: Folder) -> bool:
+    """Whether a run of this output has neither ended nor died."""
+    names = output.files("runs")
+    for name in names:
+        run, _, leaf = name.rpartition("/")
+        if leaf == "command.json" and f"{run}/ledger.json" not in names:
+            sign = json_object(output, f"{run}/{FILE}") or json_object(output, name)
+            at = sign.get("time") or epoch(sign.get("started"))
+            if f"{run}/slurm.json" in names or is_alive(sign, at, time.time()):
+                return True
+    return False
+
+
+def json_object(folder: Folder, name: str) -> dict[str, Any]:
+    """An object from a file; empty where there is none, or none that is whole."""
+    try:
+        found = json.loads(folder.read(name) or b"{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def epoch(started: str | None) -> float:
+    """Seconds since the epoch of the time that command.json has."""
+    try:
+        return datetime.fromisoformat(started or "").timestamp()
+    except ValueError:
+        return 0.0
 
 
 class Heartbeat:

@@ -17,12 +17,13 @@ from tagcorpus.pipelines import remote
 from tagcorpus.pipelines.model_table.provenance import provenance_name
 from tagcorpus.pipelines.outputs.reading import Kinds, recorded
 from tagcorpus.pipelines.outputs.summary import KEPT_ROWS, Parts, columns_of
+from tagcorpus.pipelines.progress.heartbeat import json_object
 from tagcorpus.pipelines.report.bars import Feature, features_of
 from tagcorpus.pipelines.report.documents import Excerpt, excerpts
 from tagcorpus.pipelines.report.domains import domain_section
 from tagcorpus.pipelines.report.entropy import entropy_section
 from tagcorpus.pipelines.report.features import features_section
-from tagcorpus.pipelines.report.folder import Output, json_object, read_output
+from tagcorpus.pipelines.report.folder import Output, read_output
 from tagcorpus.pipelines.report.html import Section, size, text
 from tagcorpus.pipelines.report.models import Models, by_input, feature_table, is_feature_table, models_section
 from tagcorpus.pipelines.report.page import check_library, page

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote
 
-from tagcorpus.pipelines.report.folder import Output, json_object
+from tagcorpus.pipelines.progress.heartbeat import json_object
+from tagcorpus.pipelines.report.folder import Output
 from tagcorpus.pipelines.report.html import Cell, Section, chart, figures, number, percent, table, text
 
 LISTED = 10

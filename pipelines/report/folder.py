@@ -14,6 +14,7 @@ from typing import Any
 
 from tagcorpus.errors import InputError, OutputError
 from tagcorpus.pipelines.outputs.reading import instance_folders
+from tagcorpus.pipelines.progress.heartbeat import json_object
 from tagcorpus.pipelines.sources.plan import PlannedFile, load_plan
 from tagcorpus.pipelines.storage import Folder
 
@@ -132,15 +133,6 @@ def _read_output(path: str) -> Output:
     output = Output(folder, folder.root.rsplit("/", 1)[-1], files, runs, instances)
     output.summaries = _summaries(output)
     return output
-
-
-def json_object(folder: Folder, name: str) -> dict[str, Any]:
-    """An object from a file; empty where there is none, or none that is whole."""
-    try:
-        found = json.loads(folder.read(name) or b"{}")
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def quarantine(output: Output) -> list[Quarantine]:

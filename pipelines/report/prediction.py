@@ -6,7 +6,8 @@ import base64
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tagcorpus.pipelines.report.folder import Output, json_object
+from tagcorpus.pipelines.progress.heartbeat import json_object
+from tagcorpus.pipelines.report.folder import Output
 from tagcorpus.pipelines.report.html import Section, table, text
 
 RESULT = "prediction/predict.json"

@@ -9,6 +9,7 @@ from typing import Any
 from tagcorpus.pipelines.console.status import MEANINGS
 from tagcorpus.pipelines.report.folder import Output, Quarantine, RunTold, quarantine
 from tagcorpus.pipelines.report.html import Cell, Section, figures, number, percent, size, table, text
+from tagcorpus.pipelines.sources.ranges import costs_a_row
 from tagcorpus.pipelines.sources.records import REASONS
 
 SHOWN_RUNS = 40
@@ -117,8 +118,8 @@ def _versions(runs: list[RunTold]) -> str:
 
 def _accounted(totals: Counter[str], quarantined: list[Quarantine]) -> str:
     rows = totals["lines"] + totals["unreadable"]
-    # A row that a tagger failed on, or that is missing behind a break, was counted already.
-    by_reader = sum(q.rows for q in quarantined if q.reason != "broken_file" and not q.reason.startswith("tagger:"))
+    # A row that gave documents all the same, or that is missing behind a break, was counted already.
+    by_reader = sum(q.rows for q in quarantined if costs_a_row(q.reason))
     fates = [(words, totals[key]) for key, words in _FATES]
     fates.insert(1, ("in quarantine", by_reader))
     told = [(words, f"{n:,}", percent(n / rows) if rows else "–") for words, n in fates if n]

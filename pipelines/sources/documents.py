@@ -20,7 +20,15 @@ from tagcorpus.pipelines.progress.beats import pulse
 from tagcorpus.pipelines.sources import csvs, lines, tables
 from tagcorpus.pipelines.sources.inputs import DELIMITED, InputFile
 from tagcorpus.pipelines.sources.ranges import Counts, Range
-from tagcorpus.pipelines.sources.records import BadRecord, DocumentFields, exact_id, further_value, parse, repair
+from tagcorpus.pipelines.sources.records import (
+    BadRecord,
+    DocumentFields,
+    LostRepeat,
+    exact_id,
+    further_value,
+    parse,
+    repair,
+)
 from tagcorpus.pipelines.sources.streams import ByteStream
 from tagcorpus.taggers._batch import DocumentBatch, stored_as
 
@@ -158,16 +166,21 @@ class RangeReader:
         try:
             if isinstance(value, BadRecord):
                 raise value
-            found = self.reading.fields.documents(value, f"{self.file.name}:{row}")
+            lost: list[LostRepeat] = []
+            found = self.reading.fields.documents(value, f"{self.file.name}:{row}", lost)
         except BadRecord as bad:
-            counts.quarantined[bad.reason] += 1
-            at = {"offset": offset} if offset >= 0 else {}
-            message = {"message": bad.message} if bad.message else {}
-            self.quarantine.append({"row": row, **at, "reason": bad.reason, **message, **shown(head)})
+            self._refuse(row, offset, head, bad.reason, **({"message": bad.message} if bad.message else {}))
             return []
+        for repeat in lost:
+            self._refuse(row, offset, head, "repeat_not_string", **repeat._asdict())
         counts.read += 1
         counts.documents += len(found)
         return found
+
+    def _refuse(self, row: int, offset: int, head: bytes, reason: str, **more: Any) -> None:
+        self.counts.quarantined[reason] += 1
+        place = {"offset": offset} if offset >= 0 else {}
+        self.quarantine.append({"row": row, **place, "reason": reason, **more, **shown(head)})
 
     def _is_skipped(self, row: int) -> bool:
         """Asked of every row in order; the intervals are in order too."""

@@ -34,9 +34,15 @@ class Found(NamedTuple):
     is_named: bool
 
 
+def task_of(name: str) -> str:
+    """The task of a file that is named as the harness names samples; empty for other files."""
+    match = HARNESS_FILE.fullmatch(stem(name.rpartition("/")[2]))
+    return match["task"] if match else ""
+
+
 def is_sample(name: str) -> bool:
     """Whether the harness names files so."""
-    return HARNESS_FILE.fullmatch(_stem(name.rpartition("/")[2])) is not None
+    return task_of(name) != ""
 
 
 def chosen_files(model: str, found: Sequence[Found], set_aside: dict[str, str], notes: list[str]) -> Iterator[Found]:
@@ -44,7 +50,7 @@ def chosen_files(model: str, found: Sequence[Found], set_aside: dict[str, str], 
     that a filter has made of a file that is there itself."""
     yield from (one for one in found if one.is_named)
     rest = [one for one in found if not one.is_named]
-    matches = {id(one): HARNESS_FILE.fullmatch(_stem(one.rest.rpartition("/")[2])) for one in rest}
+    matches = {id(one): HARNESS_FILE.fullmatch(stem(one.rest.rpartition("/")[2])) for one in rest}
     others = [one for one in rest if matches[id(one)] is None]
     samples = [(one, m) for one in rest if (m := matches[id(one)]) is not None]
     if others and samples:
@@ -82,12 +88,12 @@ def chosen_files(model: str, found: Sequence[Found], set_aside: dict[str, str], 
 
 def _originals(files: Sequence[Found], set_aside: dict[str, str]) -> Iterator[Found]:
     """Without `filtered_x` where `x` lies beside it, or beside the folder `filtered` that it is in."""
-    whole = {_stem(one.rest): one.rest for one in files}
+    whole = {stem(one.rest): one.rest for one in files}
     for one in files:
         folder, _, leaf = one.rest.rpartition("/")
         if leaf.startswith(FILTERED):
             above = folder.removesuffix("filtered").rstrip("/")
-            named = [f"{f}/{_stem(leaf)[len(FILTERED) :]}".lstrip("/") for f in (folder, above)]
+            named = [f"{f}/{stem(leaf)[len(FILTERED) :]}".lstrip("/") for f in (folder, above)]
             if original := next((whole[n] for n in named if n in whole), None):
                 set_aside[one.file.path] = f"filtered from {original}"
                 continue
@@ -103,7 +109,7 @@ def _when(match: re.Match[str]) -> tuple[str, str, str]:
     )
 
 
-def _stem(name: str) -> str:
+def stem(name: str) -> str:
     """Without the suffixes of format and compression."""
     for suffixes in (inputs.COMPRESSIONS, inputs.FORMATS):
         base, suffix = os.path.splitext(name)

@@ -1,8 +1,9 @@
 """Which files are which model's: from a folder of generations, or from a list, to model id -> files.
 
 Folders are `<org>/<model>/**/file`, `<model>/file`, or those of the LM evaluation harness, `<org>__<model>/samples_<task>_<time>`
-(of which the newest of each task counts; they may also lie in the model's own folder). `LABEL=PATH` and a models file say
-the id themselves. Whatever can be understood in two ways is refused, with the folder's name. No file is opened.
+(of which the newest of each task counts; they may also lie in the model's own folder). Whose a folder of the harness is, the
+results file beside the samples says. `LABEL=PATH` and a models file say the id themselves. Whatever can be understood in two
+ways is refused, with the folder's name. No other file is opened.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines.sources import inputs
 from tagcorpus.pipelines.sources.inputs import IGNORED_IN_FOLDERS, InputFile
 from tagcorpus.pipelines.sources.model_files import SAY_IT, Found, chosen_files, is_sample
+from tagcorpus.pipelines.sources.model_names import Named, ResultsBeside, candidates, refuse_candidates
 from tagcorpus.taggers._tree import UniqueKeyLoader
 
 ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?")
@@ -39,6 +41,20 @@ class Models:
 
     def all_files(self) -> list[InputFile]:
         return [file for files in self.files.values() for file in files]
+
+    def without(self, set_aside: Mapping[str, str]) -> Models:
+        """Without these files (path -> why), and with a note for each model that has no other."""
+        if not any(file.path in set_aside for file in self.all_files()):
+            return self
+        files = {m: tuple(f for f in found if f.path not in set_aside) for m, found in self.files.items()}
+        gone = [
+            f"{m}: no row, for all of its files are set aside ({self.files[m][0].path}: {set_aside[self.files[m][0].path]})"
+            for m, found in files.items()
+            if not found
+        ]
+        return Models(
+            {m: found for m, found in files.items() if found}, {**self.set_aside, **set_aside}, (*self.notes, *gone)
+        )
 
     def told(self) -> list[str]:
         """One line a model."""
@@ -71,6 +87,7 @@ def find(
     """
     found: list[Found] = []
     notes: list[str] = []
+    results = ResultsBeside()
     for argument in arguments:
         files = inputs.find(
             [argument], globs, excludes, stdin_copy, outputs=outputs, skipped=skipped, input_format=input_format
@@ -82,7 +99,7 @@ def find(
             found += [Found(label, f"{label}=", f.name[len(label) + 1 :], f, is_named) for f in files]
             continue
         harness = {f for file in files if (f := _harness_folder(file.name)) and is_sample(file.name)}
-        placed = [_placed(file, harness) for file in files]
+        placed = [_placed(file, harness, results, notes) for file in files]
         _check_layout(placed, path)
         if not globs:
             _check_empty(placed, path, excludes)
@@ -161,43 +178,74 @@ def _harness_folder(name: str) -> str:
     return next(("/".join(folders[: i + 1]) for i, f in enumerate(folders) if HARNESS_FOLDER.fullmatch(f)), "")
 
 
-def _placed(file: InputFile, harness: Collection[str]) -> Found:
-    """Whose the file is, by the folders between the input's root and it. `harness`: folders that hold samples, and are named
-    for it."""
+def _placed(file: InputFile, harness: Collection[str], results: ResultsBeside, notes: list[str]) -> Found:
+    """Whose the file is, by the folders between the input's root and it, or by the results file beside it. `harness`: folders
+    that hold samples, and are named for it."""
     *folders, leaf = file.name.split("/")
     root = file.path[: -len(file.name)].rstrip("/")
+    harness_folder = _harness_folder(file.name)
+    i = harness_folder.count("/") if harness_folder in harness else None
+    named = results.named(file.path) if is_sample(file.name) else None
     if not folders:
+        if named is not None and named.is_id:
+            _note(notes, named, named.name)
+            return Found(named.name, root, leaf, file, False)
         raise InputError(
             f"{file.path} lies in {root or '/'} itself, and no folder tells its model: folders are <org>/<model>/ or "
             f"<org>__<model>/. Is {root or '/'} one model's folder? Then {SAY_IT}"
         )
-    harness_folder = _harness_folder(file.name)
-    i = harness_folder.count("/") if harness_folder in harness else None
-    model, depth = _by_folders(folders, i, root)
+    if i is None:
+        # `<model>/filtered/file` is no model called filtered.
+        is_bare = len(folders) == 1 or folders[1] == "filtered"
+        model, depth = (folders[0], 1) if is_bare else ("/".join(folders[:2]), 2)
+    else:
+        model, depth = _of_harness(folders, i, root, named)
     folder = "/".join([root, *folders[:depth]])
     check_id(model, folder)
+    if named is not None:
+        _note(notes, named, model)
     return Found(model, folder, "/".join([*folders[depth:], leaf]), file, False)
 
 
-def _by_folders(folders: Sequence[str], i: int | None, root: str) -> tuple[str, int]:
-    """The id, and how many of the folders are the model's own and those above it. `i`: the harness's folder, if any."""
-    match = HARNESS_FOLDER.fullmatch(folders[i]) if i is not None else None
-    if i is None or match is None:
-        # `<model>/filtered/file` is no model called filtered.
-        is_bare = len(folders) == 1 or folders[1] == "filtered"
-        return (folders[0], 1) if is_bare else ("/".join(folders[:2]), 2)
-    model = "/".join(p for p in (match["org"], match["model"]) if p)
-    above = "/".join(folders[:i])
+def _of_harness(folders: Sequence[str], i: int, root: str, named: Named | None) -> tuple[str, int]:
+    """The id, and how many of the folders are the model's own and those above it. `i`: the harness's folder."""
+    name, above = folders[i], "/".join(folders[:i])
+    folder = "/".join([root, *folders[: i + 1]])
+    if named is not None:
+        if not named.is_id:
+            raise refuse_candidates(folder, named)
+        return named.name, i if above == named.name else i + 1
+    org, _, rest = name.partition("__")
+    model = "/".join(part for part in (org, rest) if part)
+    if "__" in rest:
+        # <org>/<model>/<org>__<model>/ and <org>/<org>__<model>/ say where the organisation's name ends.
+        by_place = [
+            c for c in candidates(name) if above in (c, c.partition("/")[0]) and c.replace("/", "__", 1) == name
+        ]
+        if len(by_place) != 1:
+            raise refuse_candidates(folder, None)
+        return by_place[0], i if above == by_place[0] else i + 1
     if i == 0:
         return model, 1
     if above == model:  # <org>/<model>/<org>__<model>/
         return model, i
-    if above == match["org"]:  # <org>/<org>__<model>/
+    if above == org:  # <org>/<org>__<model>/
         return model, i + 1
     raise InputError(
-        f"{root}/{above}/{folders[i]} can be understood in two ways: as {model}, by the name that the evaluation harness "
-        f"gives, or as {'/'.join([*folders[:i], folders[i]][:2])}, by its place. Give {root}/{above} as --input, or {SAY_IT}"
+        f"{root}/{above}/{name} can be understood in two ways: as {model}, by the name that the evaluation harness "
+        f"gives, or as {'/'.join([*folders[:i], name][:2])}, by its place. Give {root}/{above} as --input, or {SAY_IT}"
     )
+
+
+def _note(notes: list[str], named: Named, model: str) -> None:
+    """Say where `store import` would not come to the same id."""
+    told = ""
+    if named.is_id and named.name != model:
+        told = f"{model}: {named.path} names the model {named.name}, as `store import` takes it; rows and scores meet under one id"
+    elif named.problem:
+        told = f"{model}: {named.path}: {named.problem}; `store import` needs --model-id {model} for it"
+    if told and told not in notes:
+        notes.append(told)
 
 
 def _check_layout(placed: Iterable[Found], path: str) -> None:

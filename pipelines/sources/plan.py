@@ -26,6 +26,7 @@ PLAN_VERSION = 2
 # A large uncompressed file is indexed in segments of this many ranges, several at a time.
 RANGES_PER_SEGMENT = 16
 LOOK_AT_ROWS = 100
+ROOMS_OF_RESULTS = ("attributes", "quarantine", "tokens")
 # Formats whose digests cover some columns only.
 TABLES = ("parquet", "arrow")
 
@@ -122,8 +123,10 @@ def make_plan(
     run_index: RunIndex,
     is_stored: bool = True,
     may_recut: bool = False,
+    check: Callable[[Plan], None] = lambda _plan: None,
 ) -> Plan:
-    """The plan for these files, taking over what `output` already holds for files that are unchanged.
+    """The plan for these files, taking over what `output` already holds for files that are unchanged. What `check` raises
+    leaves no plan behind.
 
     ConfigError where `output` holds a plan with other `shard_bytes`, unless it `may_recut`: every part would be computed anew.
     """
@@ -132,10 +135,11 @@ def make_plan(
     if not may_recut:
         _refuse_another_cut(output, files, shard_bytes)
     if limit is not None:
-        limited = tuple(_limited(files, reading, shard_bytes, limit, run_index))
-        for one in limited if is_stored else ():
+        plan = Plan(tuple(_limited(files, reading, shard_bytes, limit, run_index)))
+        check(plan)
+        for one in plan.files if is_stored else ():
             _store(output, one, None, settings[one.file.name])
-        return Plan(limited)
+        return plan
     known = {f.name: _known(output, f, settings[f.name]) for f in files}
     for name, planned in known.items():
         if planned is not None and planned.file.format in TABLES and not set(reading.columns) <= _further(planned):
@@ -150,12 +154,13 @@ def make_plan(
     if tasks:
         for task, indexed in zip(tasks, run_index(Index(tasks, shard_bytes, reading), len(tasks)), strict=True):
             pieces.setdefault(task.file.name, []).append(indexed)
-    for file in unknown:
-        ranges = _joined(pieces[file.name])
-        known[file.name] = planned = PlannedFile(file, ranges, is_trial=reading.sample < 1)
-        if is_stored:
-            _store(output, planned, identities[file.name], settings[file.name])
-    return Plan(tuple(replace(found, reading=read_as) for f in files if (found := known[f.name]) is not None))
+    planned_anew = [PlannedFile(f, _joined(pieces[f.name]), is_trial=reading.sample < 1) for f in unknown]
+    known |= {planned.file.name: planned for planned in planned_anew}
+    plan = Plan(tuple(replace(found, reading=read_as) for f in files if (found := known[f.name]) is not None))
+    check(plan)
+    for planned in planned_anew if is_stored else ():
+        _store(output, planned, identities[planned.file.name], settings[planned.file.name])
+    return plan
 
 
 def check_text(plan: Plan, reading: Reading) -> None:
@@ -217,12 +222,18 @@ def _refuse_another_cut(output: Folder, files: Sequence[InputFile], shard_bytes:
             was = (opened(output.read(plan_name(file.name))) or {})["settings"]["shard_bytes"]
         except (KeyError, TypeError):
             continue  # no plan, or none of this version
-        if was != shard_bytes:
+        if was != shard_bytes and has_results(output, file.name):
             raise ConfigError(
                 f"{output} has {file.name} in ranges of shard_bytes={was}, and with shard_bytes={shard_bytes} everything would be "
                 f"computed anew: say --set shard_bytes={was} to go on with it, or --overwrite"
             )
-        return  # one run cuts all its files alike
+        if was == shard_bytes:
+            return  # one run cuts all its files alike
+
+
+def has_results(output: Folder, file_name: str) -> bool:
+    """Whether anything came of the plan of this input: a part, quarantined rows, token ids."""
+    return any(f"/{file_name}/" in name for room in ROOMS_OF_RESULTS for name in output.files(room))
 
 
 def _further(planned: PlannedFile) -> set[str]:

@@ -47,6 +47,11 @@ def misplanned(path: str) -> IncompleteError:
     return error
 
 
+def costs_a_row(reason: str) -> bool:
+    """Whether a row that is in quarantine for this reason gave no document."""
+    return reason not in ("broken_file", "repeat_not_string") and not reason.startswith("tagger:")
+
+
 @dataclass
 class Counts:
     """What became of every line of a range; `check` proves that none went missing."""
@@ -75,15 +80,19 @@ class Counts:
         return sum(self.quarantined.values())
 
     @property
+    def refused_rows(self) -> int:
+        """Rows in quarantine that gave no document."""
+        return sum(n for reason, n in self.quarantined.items() if costs_a_row(reason))
+
+    @property
     def is_broken(self) -> bool:
         return self.quarantined["broken_file"] > 0
 
     def check(self, planned_rows: int, published: int, where: str) -> None:
         """Raise LostRowsError unless every planned row and every document is accounted for."""
-        lines = sum(
-            n for reason, n in self.quarantined.items() if reason != "broken_file" and not reason.startswith("tagger:")
+        accounted = (
+            self.read + self.blank + self.refused_rows + self.filter_duplicates + self.unsampled + self.unreadable
         )
-        accounted = self.read + self.blank + lines + self.filter_duplicates + self.unsampled + self.unreadable
         if not planned_rows == self.lines + self.unreadable == accounted:
             error = LostRowsError(
                 f"{where}: {planned_rows} rows are planned, {self.lines} were read and {accounted} are accounted for; "

@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -26,6 +26,7 @@ REASONS = {
     "not_object": "JSON, but not an object",
     "no_text": "the text column is absent",
     "text_not_string": "the text is not a string",
+    "repeat_not_string": "one repeat of a sample is not a string; its other repeats are read",
     "too_long": "a line longer than max_line_bytes",
     "unclosed_quote": "a CSV record whose quote is never closed; the lines that it swallowed are part of it",
     "bad_csv": "a CSV record with text behind a closing quote (csv.escape?), or not with the header's number of fields",
@@ -41,6 +42,13 @@ class BadRecord(Exception):
     def __init__(self, reason: str, message: str = "") -> None:
         super().__init__(reason)
         self.reason, self.message = reason, message
+
+
+class LostRepeat(NamedTuple):
+    """One of a sample's repeats that is not a text: its `sub`, and its place, such as `resps[0][1]`."""
+
+    sub: int
+    place: str
 
 
 @dataclass(frozen=True)
@@ -63,14 +71,17 @@ class DocumentFields:
         """The top-level columns that a columnar reader must read for these document columns."""
         return list(dict.fromkeys(name for c in names for name in (c, _top(c))))
 
-    def documents(self, record: dict[str, Any], fallback_id: str) -> list[tuple[int, str, str]]:
-        """(sub, id, text) of every document in the record. Raises BadRecord."""
+    def documents(
+        self, record: dict[str, Any], fallback_id: str, lost: list[LostRepeat] | None = None
+    ) -> list[tuple[int, str, str]]:
+        """(sub, id, text) of every document in the record; repeats of a sample that are not texts are added to `lost`.
+        Raises BadRecord where there is no document."""
         if not self.text_column and not self.is_resps:
             text = record.get("text")
             if isinstance(text, str):  # by far the commonest
                 return [(0, self._id(record, fallback_id), text)]
         if self.is_harness(record):
-            return _samples(record, self.id_column, fallback_id)
+            return _samples(record, self.id_column, fallback_id, lost)
         if self.text_column:
             text = record[self.text_column] if self.text_column in record else _follow(record, self.text_column)
         else:
@@ -222,7 +233,9 @@ def further_value(record: dict[str, Any], column: str) -> str | None:
         return None
 
 
-def _samples(record: dict[str, Any], id_column: str, fallback: str) -> list[tuple[int, str, str]]:
+def _samples(
+    record: dict[str, Any], id_column: str, fallback: str, lost: list[LostRepeat] | None
+) -> list[tuple[int, str, str]]:
     requests = record.get("resps")
     if requests is None:
         raise BadRecord("no_text")
@@ -234,13 +247,20 @@ def _samples(record: dict[str, Any], id_column: str, fallback: str) -> list[tupl
         leaves += [(i, j, leaf) for j, leaf in enumerate(repeats)]
     if not leaves:
         raise BadRecord("no_text")
-    if not all(isinstance(leaf, str) for _, _, leaf in leaves):
+    texts = [(sub, i, j, leaf) for sub, (i, j, leaf) in enumerate(leaves) if isinstance(leaf, str)]
+    if not texts:
         raise BadRecord("text_not_string")
+    if lost is not None and len(texts) < len(leaves):
+        lost += [
+            LostRepeat(sub, f"resps[{i}][{j}]" if isinstance(requests[i], list) else f"resps[{i}]")
+            for sub, (i, j, leaf) in enumerate(leaves)
+            if not isinstance(leaf, str)
+        ]
     value = sample_id(record, id_column)
     base = fallback if value is None else _as_id(value)
     if len(leaves) == 1:
         return [(0, base, leaves[0][2])]
-    return [(sub, f"{base}:{i}:{j}", leaf) for sub, (i, j, leaf) in enumerate(leaves)]
+    return [(sub, f"{base}:{i}:{j}", leaf) for sub, i, j, leaf in texts]
 
 
 def _as_id(value: Any) -> str:
