@@ -208,7 +208,7 @@ class Filter(PipelineStep):
         if not self.output.exists(name) or self.output.size(name) != receipt["bytes"][name]:
             return False
         with self.output.open(name) as file:
-            return digest_of(file) == receipt["digests"][name]
+            return digest_of(file) == str(receipt["digests"][name])
 
     def _key(self, planned: PlannedFile) -> str:
         """Of everything that decides the two files; empty where that cannot be told without reading the input."""

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import xxhash
 
 CHECKSUM = "checksum"
-_END = re.compile(rb',\n "checksum": "([0-9a-f]{32})"\n\}\Z')
+_END = re.compile(rb',\n "checksum": "([0-9a-f]{32})"\n\}\n?\Z')
 
 
-def sealed(value: dict[str, Any], *, allow_nan: bool = True) -> bytes:
-    """The object (with at least one entry) as JSON text that ends with its checksum."""
-    body = json.dumps(value, indent=1, allow_nan=allow_nan).encode()[: -len("\n}")]
+def sealed(value: Mapping[str, Any], *, allow_nan: bool = True, ensure_ascii: bool = True) -> bytes:
+    """The object (with at least one entry) as JSON text that ends with its checksum, in place of one that it may have."""
+    bare = {k: v for k, v in value.items() if k != CHECKSUM}
+    text = json.dumps(bare, indent=1, allow_nan=allow_nan, ensure_ascii=ensure_ascii)
+    body = text[: -len("\n}")].encode()
     return body + b',\n "%s": "%s"\n}' % (CHECKSUM.encode(), xxhash.xxh3_128_hexdigest(body).encode())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,6 @@ import pytest
 
 import tagcorpus
 from tagcorpus.errors import ReplacedError
-from tagcorpus.pipelines import storage
 from tagcorpus.pipelines.filter import Filter
 from tagcorpus.pipelines.outputs import rewrite
 from tagcorpus.pipelines.outputs.condition import Condition
@@ -75,7 +75,7 @@ class Killed(BaseException):
 
 def killed_at(monkeypatch: pytest.MonkeyPatch, root: Path, n: int, rule: str) -> list[str]:
     """A run of a rule that is killed before it has published its n-th file of the filter; what it had published."""
-    replace, done = storage.os.replace, list[str]()
+    replace, done = os.replace, list[str]()
 
     def dying(source: str, target: str) -> None:
         if "filtered" in target:
@@ -85,7 +85,7 @@ def killed_at(monkeypatch: pytest.MonkeyPatch, root: Path, n: int, rule: str) ->
         replace(source, target)
 
     with monkeypatch.context() as patched:
-        patched.setattr(storage.os, "replace", dying)
+        patched.setattr(os, "replace", dying)
         with pytest.raises(Killed):
             step(root, rule)
     return done

@@ -7,7 +7,6 @@ workers or the other rows. Reads sidecar parts, a range and a tagger at a time, 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -23,6 +22,7 @@ from tagcorpus.pipelines.model_table.moments import Moments, ratio, ratio_error
 from tagcorpus.pipelines.model_table.partials import Partial, add_range
 from tagcorpus.pipelines.model_table.rows import KEYWORDS, SOURCES, RangeRows
 from tagcorpus.pipelines.outputs.sidecars import Instance
+from tagcorpus.pipelines.sealed import opened
 from tagcorpus.pipelines.sources.plan import Plan, PlannedFile
 from tagcorpus.pipelines.storage import Folder
 
@@ -109,14 +109,9 @@ def _entropies(output: Folder, groups: Sequence[Group]) -> dict[str, dict[str, A
 
 def _json(output: Folder, name: str) -> dict[str, Any] | None:
     data = output.read(name)
-    if data is None:
-        return None
-    try:
-        found: dict[str, Any] = json.loads(data)
-    except ValueError as error:
-        raise InputError(
-            f"{output}/{name} is damaged: remove it and run the pipeline again, which makes it anew"
-        ) from error
+    found = opened(data)
+    if data is not None and found is None:
+        raise InputError(f"{output}/{name} is damaged: run the pipeline again, which makes it anew")
     return found
 
 
