@@ -39,7 +39,7 @@ from tagcorpus.pipelines.outputs.results import publish_result
 from tagcorpus.pipelines.outputs.sidecars import Instance, claim, release, remove_leftovers
 from tagcorpus.pipelines.outputs.summary import summarise
 from tagcorpus.pipelines.progress.display import Watch
-from tagcorpus.pipelines.sealed import CHECKSUM, opened
+from tagcorpus.pipelines.sealed import opened
 from tagcorpus.pipelines.sources.plan import Plan
 from tagcorpus.pipelines.sources.ranges import Counts
 from tagcorpus.pipelines.token_ids.cache import TokenizerChoice, TokenSource
@@ -170,9 +170,7 @@ def _stored(corpus: Corpus, options: EntropyOptions) -> dict[str, Any]:
     is_whole = found.get("corpus") == corpus.key and not options.overwrite
     if options.contexts and not corpus.output.exists(contexts_name(corpus)):
         is_whole = False
-    return (
-        {k: v for k, v in found.items() if k not in ("pipeline", "counts", "instances", CHECKSUM)} if is_whole else {}
-    )
+    return {k: v for k, v in found.items() if k not in ("pipeline", "counts", "instances")} if is_whole else {}
 
 
 def _computed(
