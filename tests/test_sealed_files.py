@@ -13,7 +13,6 @@ import pytest
 import tagcorpus
 from tagcorpus.errors import InputError
 from tagcorpus.pipelines import entropy
-from tagcorpus.pipelines.config import EntropyOptions, load_options
 from tagcorpus.pipelines.generations.entropies import Pass
 from tagcorpus.pipelines.model_table.groups import Group, entropy_name
 from tagcorpus.pipelines.model_table.provenance import Provenance, provenance_name, read_provenance, written
@@ -108,8 +107,7 @@ def test_figures_of_an_entropy_run(tmp_path: Path, change: Callable[[bytes], byt
     output = Folder(str(tmp_path))
     figures = {"corpus": "key", "mean_corpus_entropy": 1.5}
     output.publish("summary/x.json", change(sealed({**figures, "instances": {}})))
-    options = load_options("entropy", None, (), {})
-    assert isinstance(options, EntropyOptions)
+    options: Any = SimpleNamespace(contexts=False, overwrite=False)
     corpus: Any = SimpleNamespace(output=output, instance="x", key="key")
     assert entropy._stored(corpus, options) == (figures if is_kept else {})
     output.publish("summary/x.json", json.dumps(figures).encode())  # of an earlier version
