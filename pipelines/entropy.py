@@ -8,7 +8,6 @@ and one pass is enough.
 from __future__ import annotations
 
 import importlib.util
-import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -40,6 +39,7 @@ from tagcorpus.pipelines.outputs.results import publish_result
 from tagcorpus.pipelines.outputs.sidecars import Instance, claim, release, remove_leftovers
 from tagcorpus.pipelines.outputs.summary import summarise
 from tagcorpus.pipelines.progress.display import Watch
+from tagcorpus.pipelines.sealed import opened
 from tagcorpus.pipelines.sources.plan import Plan
 from tagcorpus.pipelines.sources.ranges import Counts
 from tagcorpus.pipelines.token_ids.cache import TokenizerChoice, TokenSource
@@ -163,10 +163,7 @@ def _corpus(job: Job, plan: Plan, packed: Packing, tokenizer: Tokenizer) -> tupl
 
 def _stored(corpus: Corpus, options: EntropyOptions) -> dict[str, Any]:
     """What the summary of an earlier run over the same corpus says of it; empty where that is not all that is wanted."""
-    try:
-        found = json.loads(corpus.output.read(f"summary/{corpus.instance}.json") or b"{}")
-    except ValueError:
-        return {}
+    found = opened(corpus.output.read(f"summary/{corpus.instance}.json")) or {}
     is_whole = found.get("corpus") == corpus.key and not options.overwrite
     if options.contexts and not corpus.output.exists(contexts_name(corpus)):
         is_whole = False

@@ -120,10 +120,10 @@ def run(job: Job, built: list[Instance]) -> Result:
     # Models answer the same prompts: an id should be there once in a file, not once in all.
     each = (Plan((planned,)) for planned in plan.files)
     job.ledger.duplicate_ids = sum(count_duplicate_ids(job.output, one, by_role[FILTER]) for one in each)
-    entropy = None
+    entropy = keys = None
     if found.has_entropy:
-        entropy = _entropies(job, plan, groups, by_role[FILTER], grouping, options)
-    rows = _statistics(job, plan, groups, by_role, found.absent, options)
+        entropy, keys = _entropies(job, plan, groups, by_role[FILTER], grouping, options)
+    rows = _statistics(job, plan, groups, by_role, found.absent, keys, options)
     messages += _empty(job, rows)
     messages += _publish_table(
         job, plan, groups, rows, recipe_of(_with_columns(by_role), options.min_kept_share, entropy)
@@ -259,8 +259,8 @@ def _entropies(
     filter_: Instance,
     grouping: Instance | None,
     options: FeaturesOptions,
-) -> dict[str, Any]:
-    """Compute what is missing. What the entropies were computed with."""
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Compute what is missing. What the entropies were computed with, and the key of each group's."""
     from tagcorpus.pipelines.counting.token_budget import Budget
     from tagcorpus.pipelines.generations import entropies
 
@@ -269,7 +269,7 @@ def _entropies(
     if options.token_budget is not None:
         budget = Budget(options.token_budget, options.replicates, options.seed)
     entropies.run(work, budget, options.extended, options.replicates)
-    return {"tokenizer": work.tokenizer.fingerprint, "n": entropies.N}
+    return {"tokenizer": work.tokenizer.fingerprint, "n": entropies.N}, work.keys
 
 
 class Summarise(PipelineStep):
@@ -299,11 +299,13 @@ def _statistics(
     groups: Sequence[Group],
     by_role: Mapping[str, Instance],
     absent: Mapping[str, str],
+    entropy_keys: Mapping[str, str] | None,
     options: FeaturesOptions,
 ) -> list[GroupStatistics]:
     """A row for each group. Groups of whole files are a task each, those that share files one task together."""
     together = [list(groups)] if any(g.where is not None for g in groups) else [[g] for g in groups]
     how = {"min_kept_share": options.min_kept_share, "absent": dict(absent), "is_extended": options.extended}
+    how["entropy_keys"] = entropy_keys
     workers = job.workers
     is_little = plan.rows <= FEW_ROWS
     if is_little:

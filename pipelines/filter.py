@@ -28,7 +28,7 @@ from tagcorpus.pipelines.outputs.duplicates import count_duplicate_ids
 from tagcorpus.pipelines.outputs.results import digest_of, measured, publish_result
 from tagcorpus.pipelines.outputs.sidecars import Instance, part_key, part_of
 from tagcorpus.pipelines.outputs.summary import summarise
-from tagcorpus.pipelines.sealed import CHECKSUM, opened, sealed
+from tagcorpus.pipelines.sealed import is_sealed, opened, sealed
 from tagcorpus.pipelines.sources.documents import Reading
 from tagcorpus.pipelines.sources.plan import Plan, PlannedFile
 from tagcorpus.pipelines.storage import Folder
@@ -177,9 +177,10 @@ class Filter(PipelineStep):
         receipt = f"summary/filtered/{planned.file.name}.json"
         kept_name, removed_name = output_names(planned.file.name)
         key = self._key(planned)
-        stored = {} if self.is_afresh else opened(self.output.read(receipt)) or {}
+        data = None if self.is_afresh else self.output.read(receipt)
+        stored = opened(data) or {}
         is_current = bool(key) and stored.get("key") == key
-        if is_current and CHECKSUM in stored and all(self._is_whole(name, stored) for name in stored["bytes"]):
+        if is_current and is_sealed(data) and all(self._is_whole(name, stored) for name in stored["bytes"]):
             yield stored
             return
         with self.output.publishing(removed_name) as removed_sink, self.output.publishing(kept_name) as kept_sink:
@@ -200,14 +201,14 @@ class Filter(PipelineStep):
                 f"{self.output}/{receipt} is of another run, which filters with another rule on this output. Let that run end, "
                 "then run the same command again"
             )
-        yield {**value, "is_of_old_receipt": is_current and CHECKSUM not in stored}
+        yield {**value, "is_of_old_receipt": is_current and not is_sealed(data)}
 
     def _is_whole(self, name: str, receipt: dict[str, Any]) -> bool:
         """Whether a filtered file is as its receipt says, to the last byte."""
         if not self.output.exists(name) or self.output.size(name) != receipt["bytes"][name]:
             return False
         with self.output.open(name) as file:
-            return bool(digest_of(file) == receipt["digests"][name])
+            return digest_of(file) == str(receipt["digests"][name])
 
     def _key(self, planned: PlannedFile) -> str:
         """Of everything that decides the two files; empty where that cannot be told without reading the input."""

@@ -8,32 +8,35 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import xxhash
 
 CHECKSUM = "checksum"
-_END = re.compile(rb',\n "checksum": "([0-9a-f]{32})"\n\}\Z')
+_END = re.compile(rb',\n "checksum": "([0-9a-f]{32})"\n\}\n?\Z')
 
 
-def sealed(value: dict[str, Any], *, allow_nan: bool = True) -> bytes:
+def sealed(value: Mapping[str, Any], *, allow_nan: bool = True, ensure_ascii: bool = True) -> bytes:
     """The object (with at least one entry) as JSON text that ends with its checksum."""
-    body = json.dumps(value, indent=1, allow_nan=allow_nan).encode()[: -len("\n}")]
+    text = json.dumps(value, indent=1, allow_nan=allow_nan, ensure_ascii=ensure_ascii)
+    body = text[: -len("\n}")].encode()
     return body + b',\n "%s": "%s"\n}' % (CHECKSUM.encode(), xxhash.xxh3_128_hexdigest(body).encode())
 
 
 def opened(data: bytes | None) -> dict[str, Any] | None:
-    """The object of a file; None where there is none, or none that is whole. With CHECKSUM among its entries it is proven
-    to be what was written."""
+    """The object of a file, without its checksum; None where there is none, or none that is whole."""
     try:
         value = json.loads(data or b"null")
     except ValueError:
         return None
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or (CHECKSUM in value and not is_sealed(data)):
         return None
-    return value if CHECKSUM not in value or _is_proven(data or b"") else None
+    value.pop(CHECKSUM, None)
+    return value
 
 
-def _is_proven(data: bytes) -> bool:
-    end = _END.search(data, max(len(data) - 64, 0))
-    return end is not None and xxhash.xxh3_128_hexdigest(data[: end.start()]).encode() == end[1]
+def is_sealed(data: bytes | None) -> bool:
+    """Whether a file is proven by its checksum to be what was written."""
+    end = _END.search(data or b"", max(len(data or b"") - 64, 0))
+    return end is not None and xxhash.xxh3_128_hexdigest((data or b"")[: end.start()]).encode() == end[1]

@@ -13,6 +13,7 @@ import pytest
 
 import tagcorpus
 from tagcorpus.errors import InputError
+from tagcorpus.pipelines.console import status
 from tagcorpus.pipelines.outputs import digests, sidecars
 from tagcorpus.pipelines.outputs.digests import Digests, digest_of, footer_of, read_footer, recording
 from tagcorpus.pipelines.outputs.sidecars import Standing, part_name, standing, stored_part
@@ -134,6 +135,15 @@ def test_parts_without_digests_are_proven_and_kept(tag: Tag, tmp_path: Path, con
     assert f"{len(before)} had no digest and were proven by reading them" in said
     assert stamps(tmp_path) == before
     assert (tmp_path / "out/digests/length.json").read_bytes() == index
+
+
+def test_onlookers_write_nothing(tag: Tag, tmp_path: Path) -> None:
+    tag()
+    of_an_old_version(tmp_path)
+    tag(dry_run=True)
+    told = status.report(str(tmp_path / "out"), as_json=True)
+    assert json.loads(told)["instances"]["length"]["ranges_done"] == len(parts(tmp_path))
+    assert not (tmp_path / "out/digests").exists()
 
 
 @pytest.mark.parametrize("damage", ["page", "rows", "documents", "column", "row numbers"])

@@ -206,8 +206,8 @@ def test_one_null_costs_one_repeat(tmp_path: Path) -> None:
 
 def test_only_parts_that_lack_a_repeat_are_made_anew(tmp_path: Path) -> None:
     """A part of an earlier version, which lost the whole sample, is computed again; every other one is kept."""
-    from tagcorpus.pipelines.options.load import load_options
     from tagcorpus.pipelines.instances import build
+    from tagcorpus.pipelines.options.load import load_options
     from tagcorpus.pipelines.sources.plan import Plan, load_plan
     from tagcorpus.pipelines.storage import Folder
 

@@ -18,7 +18,7 @@ from tagcorpus.pipelines import domain, tag
 from tagcorpus.pipelines.filter import Filter, Flag
 from tagcorpus.pipelines.generations import kept
 from tagcorpus.pipelines.job import Job, Result
-from tagcorpus.pipelines.model_table.groups import Values, by_column
+from tagcorpus.pipelines.model_table.groups import Group, Values, by_column, entropy_name
 from tagcorpus.pipelines.model_table.rows import RangeRows
 from tagcorpus.pipelines.model_table.statistics import statistics
 from tagcorpus.pipelines.options.load import load_options
@@ -29,6 +29,7 @@ from tagcorpus.pipelines.outputs.sidecars import part_name, part_of
 from tagcorpus.pipelines.outputs.summary import summarise
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.run import run_options
+from tagcorpus.pipelines.sealed import sealed
 from tagcorpus.pipelines.sources.plan import Plan
 from tagcorpus.pipelines.sources.ranges import Counts
 from tagcorpus.pipelines.storage import Folder
@@ -228,9 +229,7 @@ READERS: dict[str, tuple[str, Callable[[Folder], object]]] = {
 }  # fmt: skip
 
 
-def _group() -> Any:
-    from tagcorpus.pipelines.model_table.groups import Group
-
+def _group() -> Group:
     return Group("m", ("a.jsonl",))
 
 
@@ -247,6 +246,17 @@ def test_every_reader_compares_the_key(tmp_path: Path, role: str, read: Callable
     output.publish(name, theirs.read(name) or b"")
     with pytest.raises(ReplacedError, match=r"part-00001\.parquet is of another run"):
         read(output)
+
+
+def test_an_entropy_of_another_run(tmp_path: Path) -> None:
+    output = Folder(str(tmp_path))
+    write_sidecars(output, PLAN, USING, {"a.jsonl": rows()})
+    output.publish(entropy_name("m"), sealed({"key": "ours", "mean_corpus_entropy": 1.5, "num_tokens": 10}))
+    using = {k: USING[k] for k in ("repetition", "length")}
+    (found,) = statistics(output, PLAN, [_group()], using, entropy_keys={"m": "ours"})
+    assert found.counts["entropy_tokens"] == 10
+    with pytest.raises(ReplacedError, match=r"m\.entropy\.json is of another run"):
+        statistics(output, PLAN, [_group()], using, entropy_keys={"m": "theirs"})
 
 
 def test_chosen_rows_are_another_part(tmp_path: Path) -> None:

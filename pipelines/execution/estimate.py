@@ -77,9 +77,10 @@ def estimate(
     """
     pending = [rank for rank, names in enumerate(todo) if names]
     unplanned = {f.file.name for f in plan.files if not output.exists(plan_name(f.file.name))}
+    claims_and_digests = 2 * len(set().union(*todo))
     value: dict[str, Any] = {
         "bytes_to_read": _bytes_to_read(plan, reading, pending, unplanned),
-        "objects_to_write": sum(map(len, todo)) + len(unplanned) + OF_A_RUN + len(set().union(*todo)),
+        "objects_to_write": sum(map(len, todo)) + len(unplanned) + OF_A_RUN + claims_and_digests,
         "bytes_to_write": None,
         "cpu_hours": None,
         "probe": None,

@@ -25,6 +25,7 @@ from tagcorpus.pipelines.generations.of_groups import Drain, GroupEntropy, KeptS
 from tagcorpus.pipelines.job import Job
 from tagcorpus.pipelines.model_table.groups import Group, entropies_name, entropy_name, escaped, values_of
 from tagcorpus.pipelines.outputs.sidecars import Instance, part_key
+from tagcorpus.pipelines.sealed import opened
 from tagcorpus.pipelines.sources.documents import Reading
 from tagcorpus.pipelines.sources.plan import Plan
 from tagcorpus.pipelines.token_ids.cache import TokenizerChoice, TokenSource
@@ -109,10 +110,10 @@ class Pass:
             return {}
         read = self.job.output.read
         if self.values is not None:
-            every = _parsed(read(entropies_name(self.values.instance.name))).get("groups")
+            every = (opened(read(entropies_name(self.values.instance.name))) or {}).get("groups")
             told = every if isinstance(every, dict) else {}
         else:
-            told = {group.id: _parsed(read(entropy_name(group.id))) for group in self.groups}
+            told = {group.id: opened(read(entropy_name(group.id))) or {} for group in self.groups}
         wanted = [g.id for g in self.groups]
         return {id_: told[id_] for id_ in wanted if told.get(id_, {}).get("key") == self.keys[id_]}
 
@@ -210,11 +211,3 @@ def round_down(tokens: int) -> int:
     """
     power: int = 10 ** (len(str(tokens)) - 1)
     return next(step * power for step in STEPS if step * power <= tokens)
-
-
-def _parsed(data: bytes | None) -> dict[str, Any]:
-    try:
-        found = json.loads(data or b"{}")
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}

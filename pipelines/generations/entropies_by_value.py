@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ from tagcorpus.pipelines.generations.by_value import (
 )
 from tagcorpus.pipelines.generations.samples_by_value import draw
 from tagcorpus.pipelines.model_table.groups import Group, Values, entropies_name
+from tagcorpus.pipelines.sealed import sealed
 
 if TYPE_CHECKING:
     from tagcorpus.pipelines.generations.entropies import Pass
@@ -47,8 +47,8 @@ class Together:
             self._count()
         if budget is not None:
             self._sample([g.id for g in groups if lacks(self._known[g.id], budget)], budget)
-        data = json.dumps({"groups": self._known}, indent=1)
-        self._work.job.output.publish(entropies_name(self._values.instance.name), data.encode())
+        data = sealed({"groups": self._known})
+        self._work.job.output.publish(entropies_name(self._values.instance.name), data)
         return self._known
 
     def _count(self) -> None:

@@ -26,6 +26,7 @@ from tagcorpus.pipelines.generations.kept import Rows, kept
 from tagcorpus.pipelines.model_table.groups import Group, entropy_name
 from tagcorpus.pipelines.model_table.medians import median
 from tagcorpus.pipelines.outputs.sidecars import Instance
+from tagcorpus.pipelines.sealed import sealed
 from tagcorpus.pipelines.sources.ranges import Counts
 from tagcorpus.pipelines.token_ids.cache import TokenSource
 from tagcorpus.pipelines.token_ids.parts import TokenBatch
@@ -200,4 +201,4 @@ def whole_figures(adds: Sequence[Adds], middle: float | None) -> dict[str, Any]:
 
 def publish(corpus: Corpus, group: Group, value: Mapping[str, Any]) -> None:
     """As the file of the group."""
-    corpus.output.publish(entropy_name(group.id), json.dumps(value, indent=1).encode())
+    corpus.output.publish(entropy_name(group.id), sealed(value))

@@ -7,7 +7,6 @@ there, as in the column `recipe` of a table that has several; from 0 here.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ import xxhash
 
 from tagcorpus.pipelines.model_table.columns import ID, extended_columns, numeric_columns
 from tagcorpus.pipelines.model_table.instruments import Recipe, role_of, substitute_for, told
+from tagcorpus.pipelines.sealed import opened, sealed
 from tagcorpus.pipelines.sources.plan import PlannedFile
 
 FORMAT = 1
@@ -88,7 +88,7 @@ def written(
         "parameters": dict(parameters),
         "versions": dict(versions),
     }
-    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    return sealed(value, ensure_ascii=False, allow_nan=False) + b"\n"
 
 
 def _columns(recipe: Recipe, header: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -108,7 +108,9 @@ def read_provenance(table: str) -> Provenance | str:
     """What lies beside a local table; or, where nothing of use does, why: `missing`, `damaged`, or `of another table`."""
     path = Path(provenance_name(table))
     try:
-        value = json.loads(path.read_bytes())
+        value = opened(path.read_bytes())
+        if value is None:
+            return "damaged"
         about = value["table"]
         # Published before the table: where the table could not follow, it still fits the one that was to be replaced.
         fitting = (about["digest"], about.get("unites"))

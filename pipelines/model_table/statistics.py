@@ -7,7 +7,6 @@ workers or the other rows. Reads sidecar parts, a range and a tagger at a time, 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -22,7 +21,8 @@ from tagcorpus.pipelines.model_table.medians import medians_of
 from tagcorpus.pipelines.model_table.moments import Moments, ratio, ratio_error
 from tagcorpus.pipelines.model_table.partials import Partial, add_range
 from tagcorpus.pipelines.model_table.rows import KEYWORDS, SOURCES, RangeRows
-from tagcorpus.pipelines.outputs.sidecars import Instance
+from tagcorpus.pipelines.outputs.sidecars import Instance, replaced
+from tagcorpus.pipelines.sealed import opened
 from tagcorpus.pipelines.sources.plan import Plan, PlannedFile
 from tagcorpus.pipelines.storage import Folder
 
@@ -61,6 +61,7 @@ def statistics(
     absent: Mapping[str, str] | None = None,
     is_extended: bool = False,
     kept_rows: int = KEPT_ROWS,
+    entropy_keys: Mapping[str, str] | None = None,
 ) -> list[GroupStatistics]:
     """The row of each group, in the order given. Groups that share ranges are best asked for together: each is read once.
 
@@ -68,7 +69,8 @@ def statistics(
                there leaves its columns empty
     absent     why a role, or `entropy`, is not there: what the reason of its columns says
     kept_rows  of so many rows the values of a column are held in memory for its medians
-    Raises InputError where a part is missing or does not fit the others.
+    entropy_keys  by group, the key that its entropy must have
+    Raises InputError where a part is missing or does not fit the others, ReplacedError for what another run has made.
     """
     absent = absent or {}
     partials = {group.id: Partial() for group in groups}
@@ -89,6 +91,8 @@ def statistics(
     entropies: Mapping[str, dict[str, Any]] = {} if "entropy" in absent else _entropies(output, groups)
     for group in groups:
         entropy = entropies.get(group.id)
+        if entropy is not None and entropy_keys is not None and entropy["key"] != entropy_keys[group.id]:
+            raise replaced(output, entropy_name(group.id))
         further = None if medians is None else medians.get(group.id, {})
         found.append(
             _row(group, partials[group.id], instances, entropy, Fraction(str(min_kept_share)), absent, further)
@@ -109,14 +113,9 @@ def _entropies(output: Folder, groups: Sequence[Group]) -> dict[str, dict[str, A
 
 def _json(output: Folder, name: str) -> dict[str, Any] | None:
     data = output.read(name)
-    if data is None:
-        return None
-    try:
-        found: dict[str, Any] = json.loads(data)
-    except ValueError as error:
-        raise InputError(
-            f"{output}/{name} is damaged: remove it and run the pipeline again, which makes it anew"
-        ) from error
+    found = opened(data)
+    if data is not None and found is None:
+        raise InputError(f"{output}/{name} is damaged: run the pipeline again, which makes it anew")
     return found
 
 

@@ -15,7 +15,7 @@ from typing import BinaryIO
 import xxhash
 
 from tagcorpus.errors import TagcorpusError
-from tagcorpus.pipelines.sealed import CHECKSUM, opened, sealed
+from tagcorpus.pipelines.sealed import is_sealed, opened, sealed
 from tagcorpus.pipelines.sources.plan import Plan
 from tagcorpus.pipelines.storage import Folder
 
@@ -31,8 +31,9 @@ class Digests:
 
     def __init__(self, output: Folder, instance: str) -> None:
         self._output, self._name = output, f"digests/{instance}.json"
-        value = opened(output.read(self._name)) or {}
-        self._parts: dict[str, list[str]] = value.get("parts", {}) if CHECKSUM in value else {}
+        data = output.read(self._name)
+        value = (opened(data) or {}) if is_sealed(data) else {}
+        self._parts: dict[str, list[str]] = value.get("parts", {})
 
     def of(self, file_name: str, k: int, key: str) -> str:
         """Digest of the part with this key; empty where none is known."""

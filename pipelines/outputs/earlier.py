@@ -7,6 +7,7 @@ function of the parts it was made from, so it carries a digest of their keys (`p
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Collection
 from typing import Any
@@ -14,8 +15,10 @@ from typing import Any
 import pyarrow as pa
 import xxhash
 
-from tagcorpus.pipelines.outputs.reading import Recorded
+from tagcorpus.errors import TagcorpusError
+from tagcorpus.pipelines.outputs.reading import Recorded, recorded
 from tagcorpus.pipelines.outputs.sidecars import Instance, part_key, standing
+from tagcorpus.pipelines.sealed import opened
 from tagcorpus.pipelines.sources.documents import Reading
 from tagcorpus.pipelines.sources.plan import Plan
 from tagcorpus.pipelines.storage import Folder
@@ -31,27 +34,50 @@ def parts_digest(plan: Plan, reading: Reading, identity: dict[str, Any]) -> str:
 
 def still_true(
     output: Folder, name: str, plan: Plan, reading: Reading, without: Collection[str]
-) -> dict[str, dict[str, Any]]:
-    """Entries of the summary `name`, by instance: those whose parts are there and current, but for the instances in `without`."""
-    found = {}
-    for instance, entry in sorted(_instances(output.read(name)).items()):
+) -> tuple[dict[str, dict[str, Any]], list[Instance]]:
+    """What the summary `name` has of instances whose parts are there and current, but for those in `without`: their entries,
+    by instance; or, where the file was altered, the instances that it names, whose entries are to be made anew."""
+    data = output.read(name)
+    value = opened(data)
+    found: dict[str, dict[str, Any]] = {}
+    damaged: list[Instance] = []
+    for instance, entry in sorted(_instances(_object(data) if value is None else value).items()):
         if instance in without:
             continue
+        if value is None:
+            with contextlib.suppress(TagcorpusError, KeyError, IndexError):  # not one of the output's, or damaged, too
+                made = recorded(output, instance, plan.files[0])
+                if _is_current(output, plan, reading, made):
+                    damaged.append(made)
+            continue
         identity = {k: entry[k] for k in IDENTITY if k in entry}
-        if entry.get("parts") != parts_digest(plan, reading, identity):
+        if entry.get("parts") != parts_digest(plan, reading, identity) or not _adds_up(entry):
             continue
         tagger = Recorded(entry["version"], entry["parameters"], pa.schema([]), tuple(entry.get("needs", ())))
-        recorded = Instance(instance, entry["tagger"], tagger)
-        if not standing(output, plan, reading, [recorded]).pending(len(plan.ranges), [recorded]):
+        if _is_current(output, plan, reading, Instance(instance, entry["tagger"], tagger)):
             found[instance] = entry
-    return found
+    return found, damaged
 
 
-def _instances(data: bytes | None) -> dict[str, dict[str, Any]]:
-    """Of a summary; nothing where there is none, or none that is whole."""
+def _is_current(output: Folder, plan: Plan, reading: Reading, instance: Instance) -> bool:
+    return not standing(output, plan, reading, [instance]).pending(len(plan.ranges), [instance])
+
+
+def _adds_up(entry: dict[str, Any]) -> bool:
+    """Whether all columns of an entry are of equally many documents."""
+    columns = entry.get("columns", {}).values()
+    return len({c["n"] + c["missing"] + c.get("infinite", 0) for c in columns if "n" in c}) <= 1
+
+
+def _object(data: bytes | None) -> dict[str, Any]:
+    """What is left of a file that was altered; nothing where that is no JSON."""
     try:
         value = json.loads(data or b"{}")
     except ValueError:
         return {}
-    found = value.get("instances") if isinstance(value, dict) else None
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}
+
+
+def _instances(value: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    found = value.get("instances")
+    return {k: v for k, v in found.items() if isinstance(v, dict)} if isinstance(found, dict) else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from tagcorpus.pipelines.outputs.sidecars import (
     read_part,
     stored_part,
 )
+from tagcorpus.pipelines.sealed import opened
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading
 from tagcorpus.pipelines.sources.plan import PlannedFile, load_plan
 from tagcorpus.pipelines.storage import Folder
@@ -189,7 +189,10 @@ def own_columns(folder: Folder, instance: str) -> list[str]:
 
 
 def _told(folder: Folder, instance: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(folder.read(f"attributes/{instance}/tagger.json") or b"{}")
+    name = f"attributes/{instance}/tagger.json"
+    found = opened(folder.read(name))
+    if found is None:
+        raise InputError(f"{folder}/{name} is damaged: run the pipeline again, which writes it anew")
     return found
 
 

@@ -33,6 +33,7 @@ from tagcorpus.errors import (
     speaking_of,
 )
 from tagcorpus.pipelines.outputs import digests
+from tagcorpus.pipelines.sealed import opened, sealed
 from tagcorpus.pipelines.sources import harness
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading
 from tagcorpus.pipelines.sources.plan import Plan, PlannedFile
@@ -380,7 +381,7 @@ def claim(output: Folder, instances: Iterable[Instance], *, is_forced: bool = Fa
     """
     for instance in instances:
         if is_forced or not is_claimed(output, instance) or _is_chosen_anew(output, instance):
-            output.publish(_claim_name(instance), json.dumps(_claim(instance), indent=1).encode())
+            output.publish(_claim_name(instance), sealed(_claim(instance)))
 
 
 def release(output: Folder, instances: Iterable[Instance]) -> None:
@@ -426,13 +427,8 @@ def _is_chosen_anew(output: Folder, instance: Instance) -> bool:
 def _stored_claim(output: Folder, instance: Instance) -> dict[str, Any] | None:
     """What the name stands for; None also where the file is damaged. Written anew then, it loses nothing: every part says
     by itself what made it."""
-    try:
-        found = json.loads(output.read(_claim_name(instance)) or b"null")
-    except ValueError:
-        return None
-    is_whole = (
-        isinstance(found, dict) and {"tagger", "version"} <= found.keys() and isinstance(found.get("parameters"), dict)
-    )
+    found = opened(output.read(_claim_name(instance))) or {}
+    is_whole = {"tagger", "version"} <= found.keys() and isinstance(found.get("parameters"), dict)
     return found if is_whole else None
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ import pyarrow as pa
 
 from tagcorpus.pipelines.outputs.earlier import parts_digest, still_true
 from tagcorpus.pipelines.outputs.sidecars import Instance, part_of, prove
+from tagcorpus.pipelines.sealed import sealed
 from tagcorpus.pipelines.sources.documents import Reading
 from tagcorpus.pipelines.sources.plan import Plan, PlannedFile
 from tagcorpus.pipelines.sources.ranges import Counts
@@ -70,12 +70,15 @@ def summarise(
     if reading is not None:
         for i in instances:
             value["instances"][i.name]["parts"] = parts_digest(plan, reading, i.identity())
-        earlier = still_true(output, f"summary/{pipeline}.json", plan, reading, value["instances"])
+        earlier, damaged = still_true(output, f"summary/{pipeline}.json", plan, reading, value["instances"])
+        for i in damaged:
+            earlier[i.name] = _of_instance(Parts(output, plan, i, kept_rows), i)
+            earlier[i.name]["parts"] = parts_digest(plan, reading, i.identity())
         if earlier:
             whole = {**value, "of_earlier_runs": list(earlier), "instances": value["instances"] | earlier}
     # Once more, right before the summary says so: a run with other options may have replaced parts since they were read.
     prove(output, plan, instances)
-    output.publish(f"summary/{pipeline}.json", json.dumps(whole, indent=1, allow_nan=False).encode())
+    output.publish(f"summary/{pipeline}.json", sealed(whole, allow_nan=False))
     output.publish(f"summary/{pipeline}.csv", _as_csv(whole["instances"]).encode())
     return value
 

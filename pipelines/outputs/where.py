@@ -183,7 +183,7 @@ def look_up(
     """
     every = [recorded(output, name, plan.files[0]) for name in columns]
     instances = [dataclasses.replace(i, chosen={}, is_whole_enough=False) for i in every]  # of all documents
-    there = standing(output, plan, reading, instances)
+    there = standing(output, plan, reading, instances, is_onlooker=options.dry_run)
     n_ranges = len(plan.ranges)
     for instance, todo in zip(instances, _missing_ranges(there, n_ranges, instances), strict=True):
         own = f"{instance.name}={instance.tagger_name}" if instance.name != instance.tagger_name else instance.name

@@ -14,7 +14,7 @@ from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import ConfigError, InputError, TagcorpusError
 from tagcorpus.pipelines.options.dialect import Dialect
-from tagcorpus.pipelines.sealed import CHECKSUM, opened, sealed
+from tagcorpus.pipelines.sealed import is_sealed, opened, sealed
 from tagcorpus.pipelines.sources import csvs, lines, samples, tables
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading
 from tagcorpus.pipelines.sources.inputs import DELIMITED, TEXT_FORMATS, InputFile
@@ -257,7 +257,7 @@ def _known(output: Folder, file: InputFile, settings: dict[str, Any]) -> Planned
     except (ValueError, KeyError, TypeError):
         return None  # damaged, or not a plan of this version: made anew
     is_same = replace(planned.file, path=file.path) == file  # it may be reached by another path
-    if not is_current or not is_same or (CHECKSUM not in stored and not _fills_table(planned)):
+    if not is_current or not is_same or not (is_sealed(data) or _fills_table(planned)):
         return None
     return replace(planned, file=file)
 
@@ -272,7 +272,7 @@ def _planned(data: bytes | None) -> PlannedFile:
         raise ValueError("not as it was written")
     file = InputFile(value["input"], value["path"], value["format"], value["compression"])
     ranges = tuple(Range.from_json(r) for r in value["ranges"])
-    if CHECKSUM not in value and not _is_consistent(file, ranges, value["identity"]):
+    if not is_sealed(data) and not _is_consistent(file, ranges, value["identity"]):
         raise ValueError("ranges that do not follow one another")
     return PlannedFile(file, ranges, value["is_trial"], _stored_reading(value["settings"]))
 
