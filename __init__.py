@@ -1,6 +1,7 @@
 """tagcorpus: tag corpora and model generations, lose nothing, and say what the tags are worth.
 
 tag(texts_or_table, taggers)      a table of tags, in memory
+TextTagger(taggers)               the same as an object, which is built once
 run(pipeline, **options)          what `tagcorpus run PIPELINE` does
 read(output, instances, text)     the sidecars of an output, joined, as an Arrow dataset
 """
@@ -17,13 +18,19 @@ if _is_searched and sys.orig_argv[-len(sys.argv)].removeprefix("-m").partition("
         sys.path.append(_first)  # the package itself is there, not installed
 
 import importlib  # noqa: E402
-from typing import Any  # noqa: E402
+from typing import TYPE_CHECKING, Any  # noqa: E402
+
+if TYPE_CHECKING:
+    from tagcorpus.errors import TagcorpusError
+    from tagcorpus.pipelines.memory import TextTagger, tag
+    from tagcorpus.pipelines.outputs.reading import read
 
 __version__ = "0.1.0"
-__all__ = ["TagcorpusError", "__version__", "read", "run", "tag"]
+__all__ = ["TagcorpusError", "TextTagger", "__version__", "read", "run", "tag"]
 
 _HOMES = {
     "TagcorpusError": "tagcorpus.errors",
+    "TextTagger": "tagcorpus.pipelines.memory",
     "read": "tagcorpus.pipelines.outputs.reading",
     "run": "tagcorpus.pipelines.run",
     "tag": "tagcorpus.pipelines.memory",
