@@ -1,21 +1,16 @@
-"""The same list of results from one process or several: independent jobs, results in the order of the jobs.
-
-Also `safe_path`, without which a worker process imports Python files out of the current folder.
-"""
+"""The same list of results from one process or several: independent jobs, results in the order of the jobs."""
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
-import os
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import forkserver
 from types import TracebackType
 from typing import Any, TypeVar
 
 from tagcorpus.errors import ConfigError
+from tagcorpus.safe_path import safe_path
 
 Answer = TypeVar("Answer")
 # What jobs need, loaded once by the server and not by each worker. None of it starts a thread when it is imported.
@@ -72,45 +67,6 @@ class Workers:
             if self._step is not None:
                 self._step(len(found), of)
         return found
-
-
-@contextlib.contextmanager
-def safe_path() -> Iterator[None]:
-    """Python processes that start within the block import nothing from the current folder.
-
-    `python -c`, by which multiprocessing starts its fork server and its resource tracker, puts the current folder first on
-    sys.path, and workers get a copy of this process's sys.path. A `queue.py` in a folder of data would be executed. A folder
-    that the user chose keeps a place: each one in PYTHONPATH, and, behind all others, the folder of the script that runs.
-    """
-    path, chosen = list(sys.path), [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
-    changed = {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(chosen)}
-    before = {name: os.environ.get(name) for name in changed}
-    os.environ.update(changed)
-    sys.path[:] = path_of_workers(path, chosen)
-    try:
-        yield
-    finally:
-        sys.path[:] = path
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def path_of_workers(path: Sequence[str], chosen: Sequence[str]) -> list[str]:
-    """`path` without the current folder, unless it is one of `chosen`.
-
-    The folder of the script that runs, or of this package, goes to the end: its files stand in for nobody else's.
-    """
-    here = os.path.realpath(os.curdir)
-    if here in map(os.path.realpath, chosen):
-        return list(path)
-    script = getattr(sys.modules["__main__"], "__file__", None)
-    package = os.path.dirname(os.path.dirname(__file__))  # which is called tagcorpus
-    roots = [os.path.dirname(p) for p in (script, package) if p]
-    left = [p for p in path if os.path.realpath(p) != here]
-    return [*left, here] if len(left) < len(path) and here in map(os.path.realpath, roots) else left
 
 
 def _one_thread() -> Any:

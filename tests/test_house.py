@@ -24,12 +24,13 @@ ROOMS = ("kernels", "taggers", "pipelines", "predictor", "configs")
 MAY_IMPORT = {
     "__main__": {"cli"},
     "cli": {"pipelines", "predictor", "taggers", "errors"},
-    "pipelines": {"pipelines", "predictor", "taggers", "kernels", "configs", "errors"},
-    "predictor": {"predictor", "errors"},
+    "pipelines": {"pipelines", "predictor", "taggers", "kernels", "configs", "errors", "safe_path"},
+    "predictor": {"predictor", "errors", "safe_path"},
     "taggers": {"taggers", "kernels", "configs", "errors"},
     "kernels": {"kernels"},
     "configs": set(),
     "errors": set(),
+    "safe_path": set(),
     "testing": {"taggers", "errors"},
 }
 
@@ -39,6 +40,7 @@ def modules() -> list[Path]:
         ROOT / "__main__.py",
         ROOT / "cli.py",
         ROOT / "errors.py",
+        ROOT / "safe_path.py",
         ROOT / "testing.py",
         *(p for room in ROOMS for p in (ROOT / room).rglob("*.py")),
     ]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tagcorpus.predictor.parallel import path_of_workers, safe_path
+from tagcorpus.safe_path import path_of_workers, safe_path
 
 # What Python itself imports, from sys.path, before it executes anything of a module named by -m.
 BEFORE_A_MODULE = {
@@ -96,6 +96,13 @@ def test_the_folder_of_a_script_is_searched_last(tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys.modules["__main__"], "__file__", str(tmp_path / "script.py"), raising=False)
     assert path_of_workers([str(tmp_path), "/usr/lib"], []) == ["/usr/lib", str(tmp_path)]
+
+
+def test_a_folder_that_was_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert path_of_workers(["", "/usr/lib"], []) == ["/usr/lib"]
 
 
 @pytest.mark.parametrize("given", [None, "", f"{os.pathsep}/chosen{os.pathsep}"])

@@ -25,7 +25,7 @@ from tagcorpus.errors import OutputError
 from tagcorpus.pipelines import storage
 from tagcorpus.pipelines.execution.workers import Slot, fold
 from tagcorpus.pipelines.progress.beats import Beat, Pulse, set_pulse
-from tagcorpus.predictor.parallel import safe_path
+from tagcorpus.safe_path import safe_path
 
 LONGEST_TEMPORARY = 70  # bytes
 
@@ -100,7 +100,7 @@ class _ProcessSlot:
 
     def submit(self, rank: int) -> Future[list[Any]]:
         # A process that is interrupted into being is known to nobody, and reads what its launcher has removed.
-        with _put_off_signals(), _no_main_module(), safe_path():
+        with _put_off_signals(), safe_path(), _no_main_module():
             try:
                 return self._submit(rank)
             except BrokenProcessPool:  # the worker died while it had nothing to do
