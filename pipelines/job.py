@@ -30,6 +30,7 @@ from tagcorpus.pipelines.outputs.results import refuse_anothers
 from tagcorpus.pipelines.outputs.sidecars import (
     Instance,
     Standing,
+    changed_versions,
     claim,
     is_claimed,
     release,
@@ -271,7 +272,7 @@ class Job:
             for instance in instances:
                 is_claimed(self.output, instance)
             before = standing(self.output, plan, self.reading, instances)
-        self._tell_standing(plan, before, len(before.pending(len(plan.ranges), instances)), len(instances), what)
+        self._tell_standing(plan, before, len(before.pending(len(plan.ranges), instances)), instances, what)
         return before
 
     def compute(
@@ -336,14 +337,18 @@ class Job:
         rows = sum(planned.ranges[k].rows for planned, k in (plan.ranges[r] for r in ranks))
         return self.execute(steps, _units(plan, ranks, self.workers), lambda r: _describe(plan, r), title, rows, **how)
 
-    def _tell_standing(self, plan: Plan, before: Standing, pending: int, n_instances: int, what: str) -> None:
+    def _tell_standing(
+        self, plan: Plan, before: Standing, pending: int, instances: Sequence[Instance], what: str
+    ) -> None:
         files, ranges = len(plan.files), len(plan.ranges)
         told = what or f"{files:,} file{'s' * (files != 1)}, {plan.rows:,} rows, {ranges:,} range{'s' * (ranges != 1)}"
         if before.done:
-            told += f"; {len(before.done):,} of {ranges * n_instances:,} parts are there already"
+            told += f"; {len(before.done):,} of {ranges * len(instances):,} parts are there already"
         if before.stale:
             stale = "1 part is" if before.stale == 1 else f"{before.stale:,} parts are"
             told += f"; {stale} of an earlier input or version, to be computed again"
+            if versions := changed_versions(self.output, instances):
+                told += f" ({', '.join(versions)})"
             self.ledger.notes.append(f"{before.stale} stale parts recomputed")
         workers = min(self.workers, pending)
         self.display.say(told + (f"; {workers} worker{'s' * (workers != 1)}" if pending else ""))

@@ -266,6 +266,13 @@ def is_claimed(output: Folder, instance: Instance) -> bool:
     return True
 
 
+def changed_versions(output: Folder, instances: Iterable[Instance]) -> list[str]:
+    """Of the instances whose tagger has another version than the one that made their parts: `language: version 1, now 2`."""
+    stored = ((i, _stored_claim(output, i)) for i in instances)
+    versions = ((i.name, claim["version"], i.identity()["version"]) for i, claim in stored if claim)
+    return [f"{name}: version {before}, now {now}" for name, before, now in versions if before != now]
+
+
 def _claim_name(instance: Instance) -> str:
     return f"attributes/{instance.name}/tagger.json"
 
