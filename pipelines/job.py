@@ -30,6 +30,7 @@ from tagcorpus.pipelines.outputs.results import refuse_anothers
 from tagcorpus.pipelines.outputs.sidecars import (
     Instance,
     Standing,
+    absent_columns,
     changed_versions,
     claim,
     is_claimed,
@@ -292,10 +293,12 @@ class Job:
         pending = before.pending(len(plan.ranges), instances)
         counts: dict[tuple[int, str], Counts] = dict(before.done)
         seconds: dict[int, float] = {}
+        columns: set[str] = set()  # that taggers need, and some document has
 
         def on_done(watch: Watch, rank: int, found: list[Any]) -> None:
             report: RangeReport = found[0]
             seconds[rank] = report.seconds
+            columns.update(report.columns)
             counts.update({(rank, name): c for name, c in report.counts.items()})
             read = next(iter(report.counts.values()))
             quarantined: Counter[str] = Counter()
@@ -321,6 +324,10 @@ class Job:
             raise
         finally:
             self.ledger.enter(plan, instances, counts, seconds)
+        if any(c.documents for (rank, _), c in counts.items() if rank in seconds):
+            for message in absent_columns(instances, columns):
+                self.ledger.notes.append(message)
+                self.display.say(message)
         remove_leftovers(self.output, plan, instances)
         self.ledger.duplicate_ids = count_duplicate_ids(self.output, plan, instances[0].name)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import warnings
 import weakref
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ import pyarrow as pa
 from tagcorpus.errors import ConfigError, speaking_of, unknown_name
 from tagcorpus.pipelines.config import instance_names
 from tagcorpus.pipelines.instances import load_free
-from tagcorpus.pipelines.outputs.sidecars import Instance, needed
+from tagcorpus.pipelines.outputs.sidecars import Instance, absent_columns, needed
 from tagcorpus.pipelines.sources.documents import BATCH_ROWS
 from tagcorpus.pipelines.sources.in_memory import Documents, Texts, documents
 from tagcorpus.taggers._batch import DocumentBatch
@@ -76,6 +77,9 @@ class TextTagger:
         """What all instances give, with nulls in the rows that have no text."""
         rows = [row for row, text in enumerate(given.texts) if text is not None]
         further = {c: given.further(c) for c in needed(self._instances)}
+        present = [c for c, values in further.items() if any(v is not None for v in values)]
+        for message in absent_columns(self._instances, present) if rows else ():
+            warnings.warn(message, stacklevel=4)
         batches = [
             DocumentBatch.from_texts(
                 [given.texts[r] or "" for r in some],
@@ -122,7 +126,7 @@ def tag(
                  column of the table whose name is taken so is called `input.<name>`
 
     A text that is None or null gives a row of nulls. Taggers are built at the first call and kept for later ones (the last 4
-    sets of them, in this process). Raises TypeError for anything else than texts or tables, ConfigError for unknown names,
+    sets of them, in this process). Warns where no row has a value in a column that a parameter names. Raises TypeError for anything else than texts or tables, ConfigError for unknown names,
     parameters and columns, and for `domain` with an LLM (use `run`).
     """
     return _kept_tagger(taggers, parameters)(texts, text_column=text_column, id_column=id_column)

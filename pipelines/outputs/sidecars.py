@@ -6,11 +6,12 @@ content, and what the range counted; nothing in it depends on when, where or by 
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import pickle
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -89,6 +90,25 @@ def _unpacked(
 def needed(instances: Iterable[Instance]) -> tuple[str, ...]:
     """The document columns that these taggers read besides the text: what their `needs` name."""
     return tuple(sorted({c for i in instances for c in getattr(i.tagger, "needs", ())}))
+
+
+def absent_columns(instances: Iterable[Instance], columns: Collection[str]) -> list[str]:
+    """A sentence for each document column that a parameter names and that is not among `columns`, those with any value.
+
+    A tagger does without its default column where no document has it, but a name that the user gave is meant.
+    """
+    messages = []
+    for instance in instances:
+        tagger: Any = instance.tagger
+        parameters = dataclasses.fields(tagger) if dataclasses.is_dataclass(tagger) else ()
+        given = {getattr(tagger, p.name): p.name for p in parameters if isinstance(getattr(tagger, p.name), str)}
+        defaults = {p.default for p in parameters if isinstance(p.default, str)}
+        messages += [
+            f"no document has a value in the column {column!r}, which {instance.name}.{given[column]} names"
+            for column in needed([instance])
+            if column in given and column not in defaults and column not in columns
+        ]
+    return messages
 
 
 @dataclass(frozen=True)
