@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from tagcorpus.errors import ConfigError
+from tagcorpus.requirements import how_to_install
 from tagcorpus.safe_path import safe_path
 
 Answer = TypeVar("Answer")
@@ -76,5 +77,5 @@ def _one_thread() -> Any:
         import scipy.linalg  # noqa: F401  its library is limited only if it is there already
         from threadpoolctl import threadpool_limits
     except ImportError:
-        raise ConfigError("predictions need scipy and threadpoolctl: pip install 'tagcorpus[predict]'") from None
+        raise ConfigError(f"predictions need scipy and threadpoolctl: {how_to_install('predict')}") from None
     return threadpool_limits(1)

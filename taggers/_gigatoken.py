@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from tagcorpus.errors import ConfigError, TaggerError
+from tagcorpus.requirements import how_to_install
 from tagcorpus.taggers._memory import resident_bytes
 from tagcorpus.taggers._tokenizer import LONG_BLANK, TiktokenTokenizer, TokenIds, Tokenizer, join
 
@@ -147,7 +148,7 @@ def checked(exact: TiktokenTokenizer) -> GigatokenTokenizer:
     if difference:
         raise TaggerError(
             f"gigatoken fails the check against tiktoken for tokenizer {exact.name!r} ({difference}): use "
-            "--set tokens.engine=tiktoken, or the release that pip install 'tagcorpus[fast]' brings"
+            f"--set tokens.engine=tiktoken, or the release that {how_to_install('fast')} brings"
         )
     return fast
 
