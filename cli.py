@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from tagcorpus.errors import TagcorpusError
+from tagcorpus.processes import keep_stderr_writable
 
 Command = Callable[..., None]
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -85,6 +86,7 @@ def _dashed(argument: str) -> str:
 @click.version_option(package_name="tagcorpus")
 def main() -> None:
     """Tag corpora and model generations; lose nothing; know what the tags are worth."""
+    keep_stderr_writable()
 
 
 @main.group(cls=InOrder, short_help="Read documents: tag, filter, domain, entropy, features.")

@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from tagcorpus.errors import ConfigError
+from tagcorpus.processes import safe_path
 from tagcorpus.requirements import how_to_install
-from tagcorpus.safe_path import safe_path
 
 Answer = TypeVar("Answer")
 # What jobs need, loaded once by the server and not by each worker. None of it starts a thread when it is imported.

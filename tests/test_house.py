@@ -23,15 +23,15 @@ ROOMS = ("kernels", "taggers", "pipelines", "predictor", "configs")
 # Who may import whom: a room sees itself and what stands to its right.
 MAY_IMPORT = {
     "__main__": {"cli"},
-    "cli": {"pipelines", "predictor", "taggers", "errors"},
-    "pipelines": {"pipelines", "predictor", "taggers", "kernels", "configs", "errors", "safe_path", "requirements"},
-    "predictor": {"predictor", "errors", "safe_path", "requirements"},
+    "cli": {"pipelines", "predictor", "taggers", "errors", "processes"},
+    "pipelines": {"pipelines", "predictor", "taggers", "kernels", "configs", "errors", "processes", "requirements"},
+    "predictor": {"predictor", "errors", "processes", "requirements"},
     "taggers": {"taggers", "kernels", "configs", "errors", "requirements"},
     "kernels": {"kernels"},
     "configs": set(),
     "errors": set(),
     "requirements": set(),
-    "safe_path": set(),
+    "processes": set(),
     "testing": {"taggers", "errors"},
 }
 
@@ -42,7 +42,7 @@ def modules() -> list[Path]:
         ROOT / "cli.py",
         ROOT / "errors.py",
         ROOT / "requirements.py",
-        ROOT / "safe_path.py",
+        ROOT / "processes.py",
         ROOT / "testing.py",
         *(p for room in ROOMS for p in (ROOT / room).rglob("*.py")),
     ]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tagcorpus.safe_path import path_of_workers, safe_path
+from tagcorpus.processes import path_of_workers, safe_path
 
 # What Python itself imports, from sys.path, before it executes anything of a module named by -m.
 BEFORE_A_MODULE = {

@@ -25,7 +25,7 @@ from tagcorpus.errors import OutputError
 from tagcorpus.pipelines import storage
 from tagcorpus.pipelines.execution.workers import Slot, fold
 from tagcorpus.pipelines.progress.beats import Beat, Pulse, set_pulse
-from tagcorpus.safe_path import safe_path
+from tagcorpus.processes import keep_stderr_writable, safe_path
 
 LONGEST_TEMPORARY = 70  # bytes
 
@@ -160,6 +160,7 @@ def _start_worker(pulse_path: str, suffix: str, environment: dict[str, str]) -> 
     # The fork server was started once and keeps the environment of that moment; credentials set since then count too.
     os.environ.clear()
     os.environ.update(environment)
+    keep_stderr_writable()
     os.environ["PYTHONSAFEPATH"] = "1"  # for what a tagger starts in turn
     parent = multiprocessing.parent_process()
     if parent is not None:

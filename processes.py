@@ -1,11 +1,13 @@
-"""Where Python processes that this package starts look for modules: not in the current folder."""
+"""What every Python process of this package needs: a search path without the current folder, and a stderr that cannot fail."""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 
 @contextlib.contextmanager
@@ -48,3 +50,33 @@ def path_of_workers(path: Sequence[str], chosen: Sequence[str]) -> list[str]:
     roots = [os.path.dirname(p) for p in (script, package) if p]
     left = [p for p in path if os.path.realpath(p) != here]
     return [*left, here] if len(left) < len(path) and here in map(os.path.realpath, roots) else left
+
+
+class _Lossy(io.FileIO):
+    """A file that drops what cannot be written: its disk is full, or its reader is gone."""
+
+    def write(self, data: Any) -> int:
+        with contextlib.suppress(OSError):
+            super().write(data)
+        return memoryview(data).nbytes
+
+
+def keep_stderr_writable() -> None:
+    """Progress and errors that nobody can read end no run: the log file of the run has them, and the exit code stands.
+
+    Descriptors 1 and 2 that are closed are opened on the null device. Otherwise the next file that is opened gets that number,
+    and what a library prints ends up in a result.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+            os.set_inheritable(number, True)
+    if sys.stderr is not sys.__stderr__:  # a test, or somebody else, has put another one there
+        return
+    kind = (sys.stderr.encoding, sys.stderr.errors) if sys.stderr is not None else ("utf-8", "backslashreplace")
+    raw = io.BufferedWriter(_Lossy(2, "wb", closefd=False))
+    sys.stderr = sys.__stderr__ = io.TextIOWrapper(raw, *kind, line_buffering=True)  # type: ignore[misc]
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - for the life of the process
