@@ -13,6 +13,7 @@ from tagcorpus.errors import TagcorpusError
 from tagcorpus.pipelines.options.declare import GROUPS, REQUIRED, Option, options_of
 from tagcorpus.pipelines.options.of_commands import COMMANDS, GROUP_HELP, Command
 from tagcorpus.pipelines.options.of_pipelines import SETTINGS
+from tagcorpus.processes import keep_stderr_writable
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -114,6 +115,7 @@ class DeclaredGroup(click.Group):
         return next((DeclaredCommand(c) for c in COMMANDS if c.words == words), None)
 
     def invoke(self, ctx: click.Context) -> Any:
+        keep_stderr_writable()
         try:
             return super().invoke(ctx)
         except click.ClickException as error:  # it quotes arguments, which a shell may have made of file names

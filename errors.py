@@ -3,6 +3,7 @@
 TagcorpusError          1   failed; will fail again unchanged
   ConfigError           2   wrong option, unknown name, contradictory parameters
   InputError            2   an input that is not there, cannot be told apart, or has no text
+    InputTypeError      2   a Python object that is neither a table nor texts; also a TypeError
   OutputError           1   the output cannot be written (full disk, no permission)
   TaggerError           1   a tagger or its model cannot work at all (one bad row is no error: it is quarantined)
   ConflictError         1   a store has another value under the same key, and nothing says which wins
@@ -35,6 +36,10 @@ class ConfigError(TagcorpusError):
 
 
 class InputError(TagcorpusError):
+    exit_code = 2
+
+
+class InputTypeError(InputError, TypeError):
     exit_code = 2
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,8 @@ SHOWN_GROUPS = 200
 def run(pipeline: str, config_file: str | None, sets: Sequence[str], given: Mapping[str, Any]) -> int:
     """Run a pipeline for the command line: results to stdout, everything else to stderr. Returns the exit code."""
     late_pandas.postpone()
+    # Python processes that libraries start, such as multiprocessing's resource tracker, import nothing from this folder.
+    os.environ.setdefault("PYTHONSAFEPATH", "1")
     options = load_options(pipeline, config_file, sets, given)
     display = Display()
     try:

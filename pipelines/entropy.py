@@ -43,6 +43,7 @@ from tagcorpus.pipelines.sealed import opened
 from tagcorpus.pipelines.sources.plan import Plan
 from tagcorpus.pipelines.sources.ranges import Counts
 from tagcorpus.pipelines.token_ids.cache import TokenizerChoice, TokenSource
+from tagcorpus.requirements import how_to_install
 from tagcorpus.taggers._base import PAPER, column, columns_from
 from tagcorpus.taggers._tokenizer import Tokenizer, load
 
@@ -298,7 +299,7 @@ def _oddities(job: Job, found: dict[str, Any]) -> Iterator[str]:
             f"a context of {n} and a next token take"
         )
     elif importlib.util.find_spec("matplotlib") is None:
-        yield "no figure: it needs matplotlib (pip install 'tagcorpus[report]')"
+        yield f"no figure: it needs matplotlib ({how_to_install('report', 'matplotlib')})"
     else:
         from tagcorpus.pipelines.counting.figure import draw
 

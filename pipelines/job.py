@@ -32,6 +32,8 @@ from tagcorpus.pipelines.outputs.results import refuse_anothers
 from tagcorpus.pipelines.outputs.sidecars import (
     Instance,
     Standing,
+    absent_columns,
+    changed_versions,
     claim,
     is_claimed,
     release,
@@ -324,7 +326,7 @@ class Job:
             for instance in instances:
                 is_claimed(self.output, instance)
             before = standing(self.output, plan, self.reading, instances)
-        self._tell_standing(plan, before, len(before.pending(len(plan.ranges), instances)), len(instances), what)
+        self._tell_standing(plan, before, len(before.pending(len(plan.ranges), instances)), instances, what)
         return before
 
     def compute(
@@ -344,11 +346,13 @@ class Job:
         pending = before.pending(len(plan.ranges), instances)
         counts: dict[tuple[int, str], Counts] = dict(before.done)
         seconds: dict[int, float] = {}
+        columns: set[str] = set()  # that taggers need, and some document has
 
         def on_done(watch: Watch, rank: int, found: list[Any]) -> None:
             report: RangeReport = found[0]
             seconds[rank] = report.seconds
             entries.update({(rank, name): entry for name, entry in report.digests.items()})
+            columns.update(report.columns)
             counts.update({(rank, name): c for name, c in report.counts.items()})
             read = next(iter(report.counts.values()))
             quarantined: Counter[str] = Counter()
@@ -375,6 +379,10 @@ class Job:
             raise
         finally:
             self.ledger.enter(plan, instances, counts, seconds)
+        if any(c.documents for (rank, _), c in counts.items() if rank in seconds):
+            for message in absent_columns(instances, columns):
+                self.ledger.notes.append(message)
+                self.display.say(message)
         remove_leftovers(self.output, plan, instances)
         self.ledger.duplicate_ids = count_duplicate_ids(self.output, plan, instances[0])
 
@@ -391,14 +399,18 @@ class Job:
         rows = sum(planned.ranges[k].rows for planned, k in (plan.ranges[r] for r in ranks))
         return self.execute(steps, _units(plan, ranks, self.workers), lambda r: _describe(plan, r), title, rows, **how)
 
-    def _tell_standing(self, plan: Plan, before: Standing, pending: int, n_instances: int, what: str) -> None:
+    def _tell_standing(
+        self, plan: Plan, before: Standing, pending: int, instances: Sequence[Instance], what: str
+    ) -> None:
         files, ranges = len(plan.files), len(plan.ranges)
         told = what or f"{files:,} file{'s' * (files != 1)}, {plan.rows:,} rows, {ranges:,} range{'s' * (ranges != 1)}"
         if before.done:
-            told += f"; {len(before.done):,} of {ranges * n_instances:,} parts are there already"
+            told += f"; {len(before.done):,} of {ranges * len(instances):,} parts are there already"
         if before.stale:
             stale = "1 part is" if before.stale == 1 else f"{before.stale:,} parts are"
             told += f"; {stale} of an earlier input or version, to be computed again"
+            if versions := changed_versions(self.output, instances):
+                told += f" ({', '.join(versions)})"
             self.ledger.notes.append(f"{before.stale} stale parts recomputed")
         if before.damaged:
             damaged = "1 part is" if before.damaged == 1 else f"{before.damaged:,} parts are"

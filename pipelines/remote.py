@@ -23,6 +23,7 @@ import yaml
 
 from tagcorpus.errors import ConfigError, IncompleteError, InputError, OutputError, TagcorpusError, unknown_name
 from tagcorpus.pipelines.local_files import PROTOCOLS, LocalFiles, local_path
+from tagcorpus.requirements import how_to_install
 
 CONNECT_SECONDS = 10
 READ_SECONDS = 20
@@ -245,7 +246,7 @@ def _filesystem_class(protocol: str, url: str) -> Any:
         return get_filesystem_class(protocol)
     except (ImportError, ValueError) as error:
         extra = EXTRAS.get(protocol)
-        how = f"pip install 'tagcorpus[{extra}]'" if extra else _said(error)
+        how = how_to_install(extra) if extra else _said(error)
         raise InputError(f"{url!r} cannot be opened: {how}") from error
 
 

@@ -1,5 +1,5 @@
 """The consumer of the per-model feature table: a store of models and their scores, and predictors of scores from both.
 
 Nothing here reads documents or runs a tagger: the room takes tables and gives tables. It needs the extra
-`tagcorpus[predict]`; importing this package loads none of it.
+`predict`; importing this package loads none of it.
 """

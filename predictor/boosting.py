@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from tagcorpus.errors import ConfigError
+from tagcorpus.requirements import how_to_install
 
 Matrix = np.ndarray[Any, np.dtype[np.float32]]
 Vector = np.ndarray[Any, np.dtype[np.float64]]
@@ -58,7 +59,7 @@ def xgboost_module() -> Any:
     try:
         import xgboost
     except ImportError:
-        raise ConfigError("predictions need XGBoost: pip install 'tagcorpus[predict]'") from None
+        raise ConfigError(f"predictions need XGBoost: {how_to_install('predict')}") from None
     return xgboost
 
 

@@ -25,6 +25,7 @@ import numpy as np
 from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.predictor.scores import Conflict, Rule, known_ids, models_of, scores_of
 from tagcorpus.predictor.tasks import Task, task
+from tagcorpus.requirements import how_to_install
 
 ID = "id"
 PARAMS = "total_params"
@@ -236,7 +237,7 @@ def pandas_module() -> Any:
     try:
         import pandas
     except ImportError:
-        raise ConfigError("predictions need pandas: pip install 'tagcorpus[predict]'") from None
+        raise ConfigError(f"predictions need pandas: {how_to_install('predict')}") from None
     return pandas
 
 

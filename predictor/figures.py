@@ -19,6 +19,7 @@ from tagcorpus.predictor.data import PARAMS, TOKENS, Dataset
 from tagcorpus.predictor.evaluation import Evaluation
 from tagcorpus.predictor.explain import Band, Contributions
 from tagcorpus.predictor.findings import BALANCE, CodeShare, Positions
+from tagcorpus.requirements import how_to_install
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,7 +36,7 @@ def drawn(make: Callable[..., Figure], *arguments: Any) -> dict[str, bytes]:
     try:
         import matplotlib
     except ImportError:
-        raise ConfigError("the pictures need matplotlib: pip install 'tagcorpus[report]'") from None
+        raise ConfigError(f"the pictures need matplotlib: {how_to_install('report', 'matplotlib')}") from None
     files = {}
     with matplotlib.rc_context():
         matplotlib.rcdefaults()

@@ -10,6 +10,8 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from tagcorpus.errors import ConfigError
+from tagcorpus.processes import safe_path
+from tagcorpus.requirements import how_to_install
 
 Answer = TypeVar("Answer")
 # What jobs need, loaded once by the server and not by each worker. None of it starts a thread when it is imported.
@@ -37,7 +39,8 @@ class Workers:
         if count > 1:
             self._context = multiprocessing.get_context("forkserver")
             self._context.set_forkserver_preload(LOADED)
-            forkserver.ensure_running()
+            with safe_path():
+                forkserver.ensure_running()
 
     def __enter__(self) -> Workers:
         return self
@@ -54,7 +57,9 @@ class Workers:
         if self._pool is None:
             self._pool = ProcessPoolExecutor(self.count, mp_context=self._context, initializer=_one_thread)
         size = max(1, min(16, len(jobs) // (4 * self.count)))
-        return self._listed(self._pool.map(function, *zip(*jobs, strict=True), chunksize=size), len(jobs))
+        with safe_path():  # this call starts all processes
+            answers = self._pool.map(function, *zip(*jobs, strict=True), chunksize=size)
+        return self._listed(answers, len(jobs))
 
     def _listed(self, answers: Iterable[Answer], of: int) -> list[Answer]:
         found = []
@@ -72,5 +77,5 @@ def _one_thread() -> Any:
         import scipy.linalg  # noqa: F401  its library is limited only if it is there already
         from threadpoolctl import threadpool_limits
     except ImportError:
-        raise ConfigError("predictions need scipy and threadpoolctl: pip install 'tagcorpus[predict]'") from None
+        raise ConfigError(f"predictions need scipy and threadpoolctl: {how_to_install('predict')}") from None
     return threadpool_limits(1)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tagcorpus.errors import ConfigError, IncompleteError, InputError, OutputError
+from tagcorpus.requirements import how_to_install
 
 TABLES = {
     "model_annotations": ("id", "total_params"),
@@ -54,7 +55,7 @@ def duckdb_module() -> Any:
         import duckdb
         import pandas  # noqa: F401  (the store's data frames)
     except ImportError as error:
-        raise ConfigError(f"the store needs {error.name}: pip install 'tagcorpus[predict]'") from None
+        raise ConfigError(f"the store needs {error.name}: {how_to_install('predict')}") from None
     return duckdb
 
 

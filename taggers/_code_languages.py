@@ -15,8 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from tagcorpus.errors import ConfigError
+from tagcorpus.requirements import how_to_install
 
-EXTRA = "pip install 'tagcorpus[code]'"
 UNKNOWN = "unknown"
 
 
@@ -149,7 +149,7 @@ def check_installed() -> None:
     """ConfigError with the pip command where tree-sitter or a grammar is missing."""
     wanted = {"tree-sitter", *(nodes.distribution for nodes in LANGUAGES.values())}
     if missing := sorted(wanted - grammar_versions().keys()):
-        raise ConfigError(f"the code tagger needs {', '.join(missing)}: {EXTRA}")
+        raise ConfigError(f"the code tagger needs {', '.join(missing)}: {how_to_install('code')}")
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def grammar(name: str) -> Grammar:
         tree_sitter: Any = importlib.import_module("tree_sitter")
         pointer = getattr(importlib.import_module(nodes.module), nodes.entry)()
     except ImportError as error:
-        raise ConfigError(f"the code tagger needs {nodes.distribution} ({error}): {EXTRA}") from error
+        raise ConfigError(f"the code tagger needs {nodes.distribution} ({error}): {how_to_install('code')}") from error
     language = tree_sitter.Language(pointer)
     numbers: dict[str, list[int]] = {}
     for number in range(language.node_kind_count):
@@ -185,7 +185,7 @@ def grammar(name: str) -> Grammar:
     def pairs(outer: tuple[str, ...], inner: tuple[str, ...]) -> frozenset[tuple[int, int]]:
         if strange := [kind for kind in (*outer, *inner) if kind not in numbers]:
             raise ConfigError(
-                f"{nodes.distribution} {version(nodes.distribution)} has no nodes {', '.join(strange)}: {EXTRA}"
+                f"{nodes.distribution} {version(nodes.distribution)} has no nodes {', '.join(strange)}: {how_to_install('code')}"
             )
         return frozenset((a, b) for o in outer for i in inner for a in numbers[o] for b in numbers[i])
 

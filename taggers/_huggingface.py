@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from tagcorpus.errors import ConfigError
+from tagcorpus.requirements import how_to_install
 from tagcorpus.taggers import _digest
 
 _MODEL_FILES = frozenset([".json", ".safetensors", ".bin", ".model", ".txt", ".jinja"])
@@ -84,7 +85,7 @@ def packages(tagger: str) -> tuple[Any, Any]:
         import transformers
     except ImportError as error:
         raise ConfigError(
-            f"the tagger {tagger} needs the packages torch and transformers ({error}): pip install 'tagcorpus[hf]'"
+            f"the tagger {tagger} needs the packages torch and transformers ({error}): {how_to_install('hf', 'torch', 'transformers')}"
         ) from error
     return torch, transformers
 

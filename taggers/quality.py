@@ -25,6 +25,10 @@ from tagcorpus.taggers import _huggingface as hf
 from tagcorpus.taggers._base import Parameters, column, columns_from
 from tagcorpus.taggers._batch import DocumentBatch
 
+DEFAULT_SCORE_NAME = "edu_classifier"
+KEY_COLUMNS = ("input", "row", "sub", "id", "text")
+_COLUMN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+
 DEFAULT_MAX_TOKENS = 512
 """Where the tokenizer does not say how much the model takes."""
 
@@ -54,6 +58,7 @@ class Quality(Parameters):
     max_tokens_per_batch  documents times the longest one's tokens in a forward pass; null = 512 on a CPU, 32,768 elsewhere
     dtype                 of weights and activations; scores are formed in float32
     device                a torch device; auto: cuda where there is one, else cpu
+    score_name            name of the score's column; the rounded one is called <score_name>_int
     """
 
     model: str = "HuggingFaceTB/fineweb-edu-classifier"
@@ -63,16 +68,27 @@ class Quality(Parameters):
     max_tokens_per_batch: int | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     device: str = "auto"
+    score_name: str = DEFAULT_SCORE_NAME
 
     extra: ClassVar[str] = "hf"
     version: ClassVar[str] = "2"
-    columns: ClassVar[pa.Schema] = columns_from(
-        _SOURCE,
-        column("edu_classifier", pa.float64(), "the model's raw output, or the probability of the class", "score"),
-        column("edu_classifier_int", pa.int64(), "the same, clipped to 0 to 5 and rounded, halves to even", "score"),
-    )
+
+    @property
+    def columns(self) -> pa.Schema:
+        name = self.score_name
+        return columns_from(
+            _SOURCE,
+            column(name, pa.float64(), "the model's raw output, or the probability of the class", "score"),
+            column(f"{name}_int", pa.int64(), "the same, clipped to 0 to 5 and rounded, halves to even", "score"),
+        )
 
     def __post_init__(self) -> None:
+        if not _COLUMN_NAME.fullmatch(self.score_name):
+            raise ConfigError(
+                f"quality.score_name must be letters, digits and _, and begin with a letter, got {self.score_name!r}"
+            )
+        if self.score_name in KEY_COLUMNS:
+            raise ConfigError(f"quality.score_name must not be {self.score_name!r}, which every part has already")
         for name in ("max_tokens", "max_tokens_per_batch"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -81,7 +97,8 @@ class Quality(Parameters):
     def fingerprint(self) -> dict[str, Any]:
         """Local models by the digest of their files, models of the hub by name and revision. Device and batch size
         are left out: they move the last digits alone."""
-        return {**self._identity, "label": self.label, "max_tokens": self.max_tokens, "dtype": self.dtype}
+        named = {} if self.score_name == DEFAULT_SCORE_NAME else {"score_name": self.score_name}
+        return {**self._identity, "label": self.label, "max_tokens": self.max_tokens, "dtype": self.dtype, **named}
 
     def tag(self, batch: DocumentBatch) -> pa.RecordBatch:
         """Empty text has the score that the model gives it, or null where the tokenizer makes no token of it.

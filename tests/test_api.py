@@ -63,7 +63,8 @@ def test_tag_a_list() -> None:
 def test_tag_a_table_keeps_its_columns_and_order() -> None:
     table = pa.table({"key": pa.chunked_array([[7, 8], [9]]), "content": pa.chunked_array([["a"], ["bb", "ccc"]])})
     found = tagcorpus.tag(table, "chars=length")
-    assert found.to_pydict() == {**table.to_pydict(), "chars.char_len": [1, 2, 3]}
+    first = {"row": [0, 1, 2], "id": ["0", "1", "2"]}
+    assert found.to_pydict() == {**first, **table.to_pydict(), "chars.char_len": [1, 2, 3]}
     assert tagcorpus.tag(table.combine_chunks().to_batches()[0], "length").num_rows == 3
 
 
@@ -79,7 +80,7 @@ def test_tag_agrees_with_run(two_files: Path, tmp_path: Path) -> None:
     in_memory = tagcorpus.tag([*texts(60), *texts(40, "u")]).to_pylist()
     for stored, value in zip(rows(tmp_path / "out", names), in_memory, strict=True):
         for column, found in value.items():
-            if column != "row":
+            if column not in ("row", "id"):
                 assert stored[column.partition(".")[2]] == found
 
 
@@ -93,9 +94,9 @@ def test_tag_of_many_and_of_none() -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "told"),
     [
-        (("one text",), InputError, "takes a list of texts"),
-        ((["a", None],), InputError, "row 1 is not a string but NoneType"),
-        ((pa.table({"body": ["a"]}),), InputError, "no column text, content or raw_content, only body"),
+        (("one text",), InputError, "for one text, pass [text]"),
+        ((["a", 1],), InputError, "row 1 is not a string or None but an int"),
+        ((pa.table({"body": ["a"]}),), ConfigError, "no column text, content or raw_content in a pyarrow.Table"),
         ((["a"], ["langth"]), ConfigError, "unknown tagger 'langth' (--taggers): did you mean 'length'?"),
         ((["a"], ["length"], {"lenght": {}}), ConfigError, "unknown instance 'lenght' (parameters): did you mean 'len"),
         ((["a"], ["length"], {"length": {"x": 1}}), ConfigError, "length has no parameters"),

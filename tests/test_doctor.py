@@ -172,7 +172,7 @@ def test_extras_come_from_the_metadata_and_matter_when_named(tmp_path: Path) -> 
     assert plain.code == 0
     moon = findings(plain)["extra moon"]
     assert (moon["state"], moon["found"]) == ("ok", "optional, not installed: no-such-dist")
-    assert moon["fix"].endswith("-m pip install 'tagcorpus[moon]'")
+    assert moon["fix"].endswith("-m pip install 'no-such-dist>=2'")
     assert findings(plain)["extra here"]["found"].startswith("click 8")
     named = doctor("moon", "here", "--json", path=path)
     assert named.code == 1

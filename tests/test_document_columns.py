@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from datatrove.data import Document
 
 import tagcorpus
 from tagcorpus.pipelines.in_datatrove import TagDocuments
+from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.storage import Folder
 from tagcorpus.taggers import DocumentBatch
 
@@ -100,6 +102,24 @@ def test_tables_in_memory() -> None:
     found = tagcorpus.tag(table, ["code"], {"code": {"column": "m.l"}})
     assert found["code.code_language"].to_pylist() == ["go"] * 3
     assert tagcorpus.tag(TEXTS, ["code"])["code.code_language"].to_pylist() == ["unknown"] * 3
+
+
+def test_a_column_that_no_document_has_is_told(tmp_path: Path) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text("".join(json.dumps({"text": "x", "kind": k}) + "\n" for k in (None, "rb")))
+    message = "no document has a value in the column 'knid', which code.column names"
+    for options, messages in (({"code": {"column": "knid"}}, [message]), ({"code": {"column": "kind"}}, []), ({}, [])):
+        display = Display(quiet=True)
+        result = run(source, tmp_path / options.get("code", {}).get("column", "none"), display=display, **options)
+        assert [line.partition(" ")[2] for line in display.log if "no document" in line] == messages
+        assert json.loads(Path(result.ledger).read_text())["notes"] == messages
+    table = {"text": ["x", "y"], "kind": [None, "rb"]}
+    with pytest.warns(UserWarning, match=message):
+        tagcorpus.tag(table, "code", {"code": {"column": "knid"}})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tagcorpus.tag(table, "code", {"code": {"column": "kind"}})
+        tagcorpus.tag(table, "code")
 
 
 def test_metadata_of_datatrove() -> None:

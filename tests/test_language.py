@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+import tagcorpus
 from tagcorpus.errors import ConfigError
+from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.taggers import load
 from tagcorpus.taggers._batch import DocumentBatch
-from tagcorpus.taggers.language import FASTTEXT_CHARACTERS, cld2_codes
+from tagcorpus.taggers.language import FASTTEXT_CHARACTERS, REFUSED, cld2_codes
 
 ENGLISH = "The river had risen during the night, and by the morning nobody could cross the old bridge any more."
 FRENCH = "La rivière avait monté pendant la nuit, et le matin personne ne pouvait plus traverser le vieux pont."
@@ -33,21 +37,24 @@ def test_golden(golden_docs: list[dict[str, Any]]) -> None:
         candidates = doc["language_detail"].get("details")
         wanted.append((candidates[0][1], candidates[0][2] / 100) if candidates else ("unknown", 0.0))
     assert [code for code, _ in wanted] == [doc["language"] for doc in docs]
-    assert tagged([doc["text"] for doc in docs]) == wanted
+    assert tagged([doc["text"] for doc in docs], control_characters="keep") == wanted
 
 
 def test_only_the_first_10_000_characters_count() -> None:
     start = (ENGLISH + " ") * 200
     start = start[:10_000]
     assert tagged([start + "\x0b"]) == tagged([start])
-    assert tagged([start[:-1] + "\x0b"]) == [("unknown", 0.0)]
+    assert statuses([start[:-1] + "\x0b"])[0][1] == "stripped"
     accented = (FRENCH + " ") * 200
     assert tagged([accented[:10_000] + "\x0b"]) == tagged([accented[:10_000]]), "characters, not bytes"
 
 
 def test_edges() -> None:
     codes = [
-        code for code, _ in tagged(["", "   ", "\x0b", "a\x00b", "שלום לכולם, מה שלומכם היום? אנחנו הולכים הביתה"])
+        code
+        for code, _ in tagged(
+            ["", "   ", "\x0b", "a\x00b", "שלום לכולם, מה שלומכם היום? אנחנו הולכים הביתה"], control_characters="keep"
+        )
     ]
     assert codes == ["un", "un", "unknown", "unknown", "iw"]
     assert tagged([]) == []
@@ -141,3 +148,74 @@ def test_labels_without_the_prefix(tmp_path: Path) -> None:
     ).save_model(str(tmp_path / "bare.bin"))
     with pytest.raises(ConfigError, match="must have labels that start with __label__"):
         tagged([ENGLISH], engine="fasttext", model=str(tmp_path / "bare.bin"))
+
+
+# Text that CLD2 refuses
+
+
+def statuses(texts: list[str], **parameters: str) -> list[tuple[str, str]]:
+    columns = load("language", parameters).tag(DocumentBatch.from_texts(texts)).to_pydict()
+    return list(zip(columns["language"], columns["language_status"], strict=True))
+
+
+@pytest.mark.parametrize("code_point", REFUSED)
+def test_each_code_point_that_cld2_refuses(code_point: int) -> None:
+    text = ENGLISH.replace("night", f"ni{chr(code_point)}ght")
+    assert statuses([text]) == [("en", "stripped")]
+    assert tagged([text], control_characters="keep") == [("unknown", 0.0)]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.characters(exclude_categories=["Cs"]))
+def test_cld2_refuses_no_other(character: str) -> None:
+    assert (cld2_codes(DocumentBatch.from_texts([ENGLISH + character]))[0][0] == "unknown") == (
+        ord(character) in REFUSED
+    )
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.text(max_size=40).filter(lambda text: not any(ord(c) in REFUSED for c in text)))
+def test_text_that_cld2_takes_has_the_published_values(text: str) -> None:
+    published = load("language", {"control_characters": "keep"}).tag(DocumentBatch.from_texts([text, ENGLISH + text]))
+    found = load("language").tag(DocumentBatch.from_texts([text, ENGLISH + text])).to_pydict()
+    assert found.pop("language_status") == ["read", "read"]
+    assert found == published.to_pydict()
+
+
+def test_words_stay_words() -> None:
+    """White space parts words; what is in the middle of words does not."""
+    spaced = ENGLISH.replace(" ", "\x85")
+    assert tagged([spaced]) == tagged([ENGLISH])
+    assert tagged(["\x00".join(ENGLISH)]) == tagged([ENGLISH])
+    assert statuses(["\x0b", "", "\x85\x96"]) == [("un", "stripped"), ("un", "read"), ("un", "stripped")]
+
+
+def test_case_of_control_characters(golden: Path) -> None:
+    lines = (golden.parent / "cases/readers/41-control-characters-language.jsonl").read_text().splitlines()
+    found = statuses([json.loads(line)["text"] for line in lines])
+    assert found == [("en", "read"), *[("en", "stripped")] * 3]
+
+
+def test_the_summary_counts_what_was_stripped(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps({"text": t}) + "\n" for t in (ENGLISH, ENGLISH + "\x1b", FRENCH + "\x96")))
+    result = tagcorpus.run("tag", input=path, output=tmp_path / "out", taggers="language", workers=1)
+    counts = result.summary["instances"]["language"]["statuses"]
+    assert counts == [{"language_status": "stripped", "documents": 2}, {"language_status": "read", "documents": 1}]
+
+
+def test_parts_of_the_published_values_stay_current(tmp_path: Path) -> None:
+    """Only what CLD2 gives by default has changed; another engine, or the published behaviour, computes nothing anew."""
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({"text": ENGLISH}) + "\n")
+    options: dict[str, Any] = {"input": path, "output": tmp_path / "out", "workers": 1}
+    keep = {"language": {"control_characters": "keep"}}
+    tagger = load("language", keep["language"])
+    assert (tagger.version, tagger.fingerprint()) == ("1", {"engine": "cld2"}), "as before there was a choice"
+    assert load("language", {"engine": "fasttext", "model": "m"}).version == "1"
+    display = Display(quiet=True)
+    tagcorpus.run("tag", **options, taggers="length,language", **keep)  # type: ignore[call-overload]
+    tagcorpus.run("tag", **options, taggers="length,language", display=display)
+    (line,) = (line for line in display.log if "again" in line)
+    assert "1 of 2 parts are there already; 1 part is of an earlier input or version, to be computed again" in line
+    assert line.endswith("(language: version 1, now 2); 1 worker")

@@ -202,6 +202,26 @@ def test_conformance(quality: Quality) -> None:
     check_tagger(quality, tolerance=1e-4)
 
 
+def test_the_columns_are_called_as_one_says(model: str) -> None:
+    tagger = Quality(model, score_name="toxicity")
+    check_tagger(tagger, tolerance=1e-4)
+    found = tagger.tag(DocumentBatch.from_texts(["a b", "c"]))
+    plain = Quality(model).tag(DocumentBatch.from_texts(["a b", "c"]))
+    assert (found.schema.names, plain.schema.names) == (
+        ["toxicity", "toxicity_int"],
+        ["edu_classifier", "edu_classifier_int"],
+    )
+    assert found.columns == plain.columns
+    assert "score_name" not in Quality(model).fingerprint(), "parts that are there stay current"
+    assert tagger.fingerprint() == {**Quality(model).fingerprint(), "score_name": "toxicity"}
+
+
+@pytest.mark.parametrize("name", ["", "1a", "a b", "id", "a.b"])
+def test_names_that_no_column_can_have(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"quality\.score_name must"):
+        Quality(score_name=name)
+
+
 def test_rounding_clips_and_takes_halves_to_even() -> None:
     values = [-3.2, -0.5, 0.5, 1.5, 2.5, 3.49, 4.5, 5.4, 97.0]
     assert rounded(np.array([*values, np.nan])).tolist() == [round(max(0, min(v, 5))) for v in values] + [0]

@@ -29,7 +29,7 @@ def tag(tmp_path: Path) -> Tag:
 
     def run(*taggers: str) -> Any:
         given = {"input": str(tmp_path / "a.jsonl"), "output": str(tmp_path / "out"), "workers": 1}
-        return tagcorpus.run("tag", **given, taggers=list(taggers))
+        return tagcorpus.run("tag", **given, taggers=list(taggers))  # type: ignore[call-overload]
 
     return run
 

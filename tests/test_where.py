@@ -528,7 +528,7 @@ def test_without_duckdb(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 2
-    assert done.stderr == "tagcorpus: --where needs the package duckdb: pip install 'tagcorpus[sql]'\n"
+    assert done.stderr == "tagcorpus: --where needs the package duckdb: pip install 'duckdb>=1.3'\n"
 
 
 def test_input_errors_stay_what_they_are(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from tagcorpus.requirements import is_installed, requirements_of, spelled
+
 State = Literal["ok", "warning", "broken"]
 
 IMPORT_SECONDS = 300.0
@@ -88,14 +90,14 @@ class Installation:
             else:
                 reason, is_crash = failed
                 findings.append(
-                    (Finding(requirement.name, "broken", reason, reinstall(_spelled(requirement))), is_crash)
+                    (Finding(requirement.name, "broken", reason, reinstall(*spelled([requirement]))), is_crash)
                 )
         return findings
 
     def optional(self, named: Sequence[str]) -> Iterator[Finding]:
         """One finding per extra; broken only where it was named."""
         for extra in self.extras:
-            own = [r for r in self._requirements if r.marker is not None and _is_of(r, extra)]
+            own = requirements_of(self.package.requires or [], extra)
             if not own:  # a name that is kept for commands which have it
                 yield Finding(f"extra {extra}", "ok", "comes with the base installation")
                 continue
@@ -104,7 +106,7 @@ class Installation:
             if extra in named and not bad:
                 failures = import_trial([m for r in own for m in _modules(r.name)])
                 bad = [Finding(m, "broken", reason) for m, (reason, _) in failures.items()]
-            name, fix = f"extra {extra}", pip("install", f"tagcorpus[{extra}]")
+            name, fix = f"extra {extra}", pip("install", *spelled([r for r in own if not is_installed(r)] or own))
             if not bad:
                 yield Finding(name, "ok", ", ".join(f"{f.name} {f.found.partition(' ')[0]}" for f in findings))
                 continue
@@ -214,15 +216,7 @@ def _version(requirement: Any) -> Finding:
     try:
         version = distribution(name).version
     except PackageNotFoundError:
-        return Finding(name, "broken", "not installed", pip("install", _spelled(requirement)))
+        return Finding(name, "broken", "not installed", pip("install", *spelled([requirement])))
     if requirement.specifier.contains(version, prereleases=True):
         return Finding(name, "ok", f"{version} ({wanted})" if wanted else version)
-    return Finding(name, "broken", f"{version}, needed is {wanted}", pip("install", _spelled(requirement)))
-
-
-def _spelled(requirement: Any) -> str:
-    return f"{requirement.name}{requirement.specifier}"
-
-
-def _is_of(requirement: Any, extra: str) -> bool:
-    return bool(requirement.marker.evaluate({"extra": extra})) and not requirement.marker.evaluate({"extra": ""})
+    return Finding(name, "broken", f"{version}, needed is {wanted}", pip("install", *spelled([requirement])))

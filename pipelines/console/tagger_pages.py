@@ -17,6 +17,7 @@ import typing
 from collections.abc import Sequence
 from typing import Any
 
+from tagcorpus.requirements import how_to_install
 from tagcorpus.taggers import Tagger, add_files, load, names, tagger_class, told
 
 _ROW = re.compile(r"^(\w+) {2,}(\S.*(?:\n {2,}\S.*)*)", re.MULTILINE)
@@ -41,7 +42,7 @@ def _list() -> list[str]:
     return [
         *lines,
         "",
-        "[...] = an extra, such as pip install 'tagcorpus[code]' in the environment that tagcorpus is in",
+        "[...] = an extra: tagcorpus taggers NAME says what to install",
     ]
 
 
@@ -50,7 +51,7 @@ def _page(name: str) -> list[str]:
     tagger = load(name)
     lines = [f"{name}: {_first_sentence(cls)}", *_wrapped(f"version {tagger.version}")]
     if hasattr(cls, "extra"):
-        lines.append(f"needs pip install 'tagcorpus[{cls.extra}]'")
+        lines.append(f"needs {how_to_install(cls.extra)}")
     lines += ["", "columns"]
     wide, wide_type = (max(map(len, texts)) for texts in (tagger.columns.names, map(_told_type, tagger.columns.types)))
     for field in tagger.columns:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 from tagcorpus.errors import ConfigError
+from tagcorpus.requirements import how_to_install
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,7 +50,7 @@ def draw(summary: Mapping[str, Any], sink: str | Path | IO[bytes], format: Liter
     try:
         import matplotlib
     except ImportError as error:
-        raise ConfigError("the entropy figure needs matplotlib: pip install 'tagcorpus[report]'") from error
+        raise ConfigError(f"the entropy figure needs matplotlib: {how_to_install('report', 'matplotlib')}") from error
     if not summary["num_unique_contexts"]:
         raise ValueError("the entropy figure needs at least one context, got none")
     with matplotlib.rc_context():

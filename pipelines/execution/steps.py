@@ -26,7 +26,7 @@ from tagcorpus.pipelines.sources.documents import RangeReader, Reading, quaranti
 from tagcorpus.pipelines.sources.plan import Plan
 from tagcorpus.pipelines.sources.ranges import Counts
 from tagcorpus.pipelines.storage import Folder
-from tagcorpus.taggers._batch import DocumentBatch
+from tagcorpus.taggers._batch import DocumentBatch, stored_as
 
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]+\b")
 # Shows that a tagger's model loads before a batch is at stake; short enough to cost no classifier call.
@@ -47,10 +47,14 @@ class TaggedBatch:
 
 @dataclass(frozen=True)
 class RangeEnd:
-    """The reader has come to the end of the range; this is what it counted and quarantined."""
+    """The reader has come to the end of the range; this is what it counted and quarantined.
+
+    columns  those that taggers need besides the text and that some document has
+    """
 
     counts: Counts
     quarantine: list[dict[str, Any]]
+    columns: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,8 @@ class RangeReport:
     seconds: float
     digests: dict[str, str] = field(default_factory=dict)
     """By instance, the entry of its part for `outputs.digests`."""
+    columns: frozenset[str] = frozenset()
+    """As in RangeEnd."""
 
 
 class Read(PipelineStep):
@@ -77,9 +83,11 @@ class Read(PipelineStep):
     def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[TaggedBatch | RangeEnd]:  # noqa: ARG002
         planned, k = self.ranges[rank]
         reader = RangeReader(planned.file, planned.ranges[k], self.reading)
+        absent = set(self.reading.columns)
         for batch in reader:
+            absent -= {c for c in absent if batch.table[stored_as(c)].null_count < batch.num_rows}
             yield TaggedBatch(batch, self.todo[rank], counts=reader.counts)
-        yield RangeEnd(reader.counts, reader.quarantine)
+        yield RangeEnd(reader.counts, reader.quarantine, frozenset(self.reading.columns) - absent)
 
 
 class Tag(PipelineStep):
@@ -255,7 +263,7 @@ class Publish(PipelineStep):
             schema = self.instances[name].tagger.columns
             part = part_name(name, planned.file.name, k)
             digests[name] = write_part(self.output, part, schema, columns[name], key, counts[name])
-        yield RangeReport(rank, counts, time.perf_counter() - started, digests)
+        yield RangeReport(rank, counts, time.perf_counter() - started, digests, end.columns)
 
     def _counts(self, read: Counts, failures: list[dict[str, Any]]) -> Counts:
         counts = Counts.from_json(read.to_json())

@@ -23,6 +23,7 @@ from tagcorpus.errors import OutputError
 from tagcorpus.pipelines import late_pandas, storage
 from tagcorpus.pipelines.execution.workers import fold
 from tagcorpus.pipelines.progress.beats import Beat, Pulse, set_pulse
+from tagcorpus.processes import keep_stderr_writable, safe_path
 
 LONGEST_TEMPORARY = 70  # bytes
 
@@ -76,7 +77,7 @@ class ProcessSlot:
 
     def submit(self, rank: int) -> Future[list[Any]]:
         # A process that is interrupted into being is known to nobody, and reads what its launcher has removed.
-        with _put_off_signals(), _no_main_module():
+        with _put_off_signals(), safe_path(), _no_main_module():
             try:
                 return self._submit(rank)
             except BrokenProcessPool:  # the worker died while it had nothing to do
@@ -106,14 +107,16 @@ def _start_fork_server() -> None:
     wanted: list[str] = [
         m for m in ("tagcorpus.pipelines.execution.steps", "tagcorpus.pipelines.counting.passes") if m in sys.modules
     ]
-    multiprocessing.forkserver.set_forkserver_preload(wanted)
-    multiprocessing.resource_tracker.ensure_running()  # not below: where it starts one, it unblocks SIGINT behind it
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        with _short_temporary_folder():
-            multiprocessing.forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    multiprocessing.forkserver.set_forkserver_preload([__name__, *wanted])
+    with safe_path():
+        # Not below: where this call starts a tracker, it unblocks SIGINT.
+        multiprocessing.resource_tracker.ensure_running()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            with _short_temporary_folder():
+                multiprocessing.forkserver.ensure_running()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager
@@ -134,6 +137,8 @@ def _start_worker(pulse_path: str, suffix: str, environment: dict[str, str]) -> 
     # The fork server was started once and keeps the environment of that moment; credentials set since then count too.
     os.environ.clear()
     os.environ.update(environment)
+    keep_stderr_writable()
+    os.environ["PYTHONSAFEPATH"] = "1"  # for what a tagger starts in turn
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_die_with, args=(parent,), daemon=True).start()

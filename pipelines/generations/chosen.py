@@ -76,6 +76,9 @@ def chosen(options: FeaturesOptions) -> Chosen:
             )
         if by_role.setdefault(tagger, name) != name:
             raise ConfigError(f"--taggers: {by_role[tagger]} and {name} are both {tagger}; a column has one instrument")
+    name = by_role.get("quality", "quality")
+    if options.parameters.get(name, {}).get("score_name", "edu_classifier") != "edu_classifier":
+        raise ConfigError(f"{name}.score_name: the table's column is edu_classifier, so the score keeps that name here")
     by_role = {FILTER: by_role.pop(FILTER, FILTER), **by_role}
     columns_of = [r for r in (*ROLES, ENTROPY) if r != "language"]
     absent = {r: f"not computed: --taggers has no {r}" for r in columns_of if r not in by_role}

@@ -23,6 +23,7 @@ from tagcorpus.pipelines.outputs.reading import range_parts
 from tagcorpus.pipelines.outputs.sidecars import KEYS, Instance
 from tagcorpus.pipelines.sources.plan import PlannedFile
 from tagcorpus.pipelines.storage import Folder
+from tagcorpus.requirements import how_to_install
 
 WHERE_NULL = "where_null"
 SHOWN_CHARACTERS = 80
@@ -184,7 +185,7 @@ def _duckdb() -> ModuleType:
     try:
         return importlib.import_module("duckdb")
     except ImportError as error:
-        raise ConfigError("--where needs the package duckdb: pip install 'tagcorpus[sql]'") from error
+        raise ConfigError(f"--where needs the package duckdb: {how_to_install('sql')}") from error
 
 
 def _connection(duckdb: ModuleType) -> Any:

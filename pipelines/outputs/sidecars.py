@@ -7,12 +7,13 @@ content, and what the range counted; nothing in it depends on when, where or by 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import io
 import json
 import pickle
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -109,6 +110,25 @@ def _unpacked(
 def needed(instances: Iterable[Instance]) -> tuple[str, ...]:
     """The document columns that these taggers read besides the text: what their `needs` name."""
     return tuple(sorted({c for i in instances for c in getattr(i.tagger, "needs", ())}))
+
+
+def absent_columns(instances: Iterable[Instance], columns: Collection[str]) -> list[str]:
+    """A sentence for each document column that a parameter names and that is not among `columns`, those with any value.
+
+    A tagger does without its default column where no document has it, but a name that the user gave is meant.
+    """
+    messages = []
+    for instance in instances:
+        tagger: Any = instance.tagger
+        parameters = dataclasses.fields(tagger) if dataclasses.is_dataclass(tagger) else ()
+        given = {getattr(tagger, p.name): p.name for p in parameters if isinstance(getattr(tagger, p.name), str)}
+        defaults = {p.default for p in parameters if isinstance(p.default, str)}
+        messages += [
+            f"no document has a value in the column {column!r}, which {instance.name}.{given[column]} names"
+            for column in needed([instance])
+            if column in given and column not in defaults and column not in columns
+        ]
+    return messages
 
 
 @dataclass(frozen=True)
@@ -405,6 +425,13 @@ def is_claimed(output: Folder, instance: Instance) -> bool:
             "or redo it with --overwrite"
         )
     return True
+
+
+def changed_versions(output: Folder, instances: Iterable[Instance]) -> list[str]:
+    """Of the instances whose tagger has another version than the one that made their parts: `language: version 1, now 2`."""
+    stored = ((i, _stored_claim(output, i)) for i in instances)
+    versions = ((i.name, claim["version"], i.identity()["version"]) for i, claim in stored if claim)
+    return [f"{name}: version {before}, now {now}" for name, before, now in versions if before != now]
 
 
 def _claim_name(instance: Instance) -> str:

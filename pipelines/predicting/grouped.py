@@ -25,6 +25,7 @@ from tagcorpus.predictor.data import Dataset
 from tagcorpus.predictor.evaluation import Evaluation
 from tagcorpus.predictor.parallel import Workers
 from tagcorpus.predictor.tables import Outcome
+from tagcorpus.requirements import how_to_install
 
 FIGURES = "prediction/figures"
 TOLD_COLUMNS = 20  # importances in the document
@@ -54,7 +55,7 @@ def check(protocol: str, *, extrapolate: int | None, new_model: str | None, has_
         for option in (o for o, is_given in given.items() if is_given):
             raise ConfigError(f"{option} is of the grouped protocol; leave out --protocol {protocol}")
     if has_figures and not has_matplotlib():
-        raise ConfigError("--figures needs matplotlib: pip install 'tagcorpus[report]'")
+        raise ConfigError(f"--figures needs matplotlib: {how_to_install('report', 'matplotlib')}")
 
 
 def added(
@@ -83,7 +84,7 @@ def added(
         found.document["new_model"] = new_models.document(new, predictions)
         found.terminal.append(new_models.terminal(found.document["new_model"]))
     if not has_matplotlib():
-        display.say("no pictures: they need matplotlib (pip install 'tagcorpus[report]')")
+        display.say(f"no pictures: they need matplotlib ({how_to_install('report', 'matplotlib')})")
         return found
     steps.begin("drawing")
     pairs = [(o.data, e) for o in outcomes if (e := _evaluation(o)) is not None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import textwrap
@@ -20,6 +21,9 @@ STALL_SECONDS = 60.0
 NARROWEST = 20
 
 
+_NOWHERE: TextIO = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - in place of a stderr that a process lacks
+
+
 class Display:
     """Says things on stderr and keeps them for the log. Quiet when told so, but for what is announced."""
 
@@ -31,7 +35,7 @@ class Display:
     @property
     def stream(self) -> TextIO:
         """Looked up anew each time: while a bar is shown, what goes to sys.stderr appears above it."""
-        return self._stream or sys.stderr
+        return self._stream or sys.stderr or _NOWHERE
 
     def say(self, message: str) -> None:
         self._tell(message, self.is_quiet)
@@ -45,7 +49,10 @@ class Display:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S")
         self.log.append(f"{stamp} {message}")
         if not is_quiet:
-            print(_laid_out(message, self.stream), file=self.stream, flush=True)
+            with contextlib.suppress(
+                OSError, ValueError
+            ):  # closed, full, or its reader is gone: the log has the message
+                print(_laid_out(message, self.stream), file=self.stream, flush=True)
 
 
 def _laid_out(message: str, stream: TextIO) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.report.html import Section, as_json, size, text
+from tagcorpus.requirements import how_to_install
 
 _SIZE = "(size of page)"
 
@@ -67,7 +68,7 @@ def check_library() -> None:
     try:
         import plotly.offline  # noqa: F401 - is it there?
     except ImportError as error:
-        raise ConfigError("the report needs plotly for its charts: pip install 'tagcorpus[report]'") from error
+        raise ConfigError(f"the report needs plotly for its charts: {how_to_install('report', 'plotly')}") from error
 
 
 @cache

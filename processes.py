@@ -1,0 +1,82 @@
+"""What every Python process of this package needs: a search path without the current folder, and a stderr that cannot fail."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+
+@contextlib.contextmanager
+def safe_path() -> Iterator[None]:
+    """Python processes that start within the block import nothing from the current folder.
+
+    `python -c`, by which multiprocessing starts its fork server and its resource tracker, puts the current folder first on
+    sys.path, and workers get a copy of this process's sys.path. A `queue.py` in a folder of data would be executed. A folder
+    that the user chose keeps a place: each one in PYTHONPATH, and, behind all others, the folder of the script that runs.
+    """
+    path, chosen = list(sys.path), [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
+    changed = {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(chosen)}
+    before = {name: os.environ.get(name) for name in changed}
+    os.environ.update(changed)
+    sys.path[:] = path_of_workers(path, chosen)
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def path_of_workers(path: Sequence[str], chosen: Sequence[str]) -> list[str]:
+    """`path` without the current folder, unless it is one of `chosen`.
+
+    The folder of the script that runs, or of this package, goes to the end: its files stand in for nobody else's.
+    """
+    try:
+        here = os.path.realpath(os.curdir)
+    except FileNotFoundError:  # somebody has removed it
+        return [p for p in path if p]
+    if here in map(os.path.realpath, chosen):
+        return list(path)
+    script = getattr(sys.modules["__main__"], "__file__", None)
+    package = os.path.dirname(__file__)
+    roots = [os.path.dirname(p) for p in (script, package) if p]
+    left = [p for p in path if os.path.realpath(p) != here]
+    return [*left, here] if len(left) < len(path) and here in map(os.path.realpath, roots) else left
+
+
+class _Lossy(io.FileIO):
+    """A file that drops what cannot be written: its disk is full, or its reader is gone."""
+
+    def write(self, data: Any) -> int:
+        with contextlib.suppress(OSError):
+            super().write(data)
+        return memoryview(data).nbytes
+
+
+def keep_stderr_writable() -> None:
+    """Progress and errors that nobody can read end no run: the log file of the run has them, and the exit code stands.
+
+    Descriptors 1 and 2 that are closed are opened on the null device. Otherwise the next file that is opened gets that number,
+    and what a library prints ends up in a result.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+            os.set_inheritable(number, True)
+    if sys.stderr is not sys.__stderr__:  # a test, or somebody else, has put another one there
+        return
+    kind = (sys.stderr.encoding, sys.stderr.errors) if sys.stderr is not None else ("utf-8", "backslashreplace")
+    raw = io.BufferedWriter(_Lossy(2, "wb", closefd=False))
+    sys.stderr = sys.__stderr__ = io.TextIOWrapper(raw, *kind, line_buffering=True)  # type: ignore[misc]
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - for the life of the process

@@ -1,0 +1,54 @@
+"""What an extra installs, in the words of pip, as the metadata of this package has it.
+
+`pip install 'tagcorpus[sql]'` works only where an index has tagcorpus; the requirements themselves can be had everywhere.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, requires, version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
+
+def how_to_install(extra: str, *packages: str) -> str:
+    """The pip command for what an extra brings and this environment lacks; for all of it where nothing is lacking.
+
+    packages  only these of its requirements
+    Example   how_to_install("sql") -> "pip install 'duckdb>=1.3'"
+    """
+    try:
+        needed = requirements_of(requires("tagcorpus") or [], extra)
+    except PackageNotFoundError:  # imported from a folder, without an installation
+        needed = []
+    needed = [r for r in needed if not packages or r.name in packages]
+    if not needed:
+        return f"pip install {shlex.quote(f'.[{extra}]')} in a checkout of tagcorpus"
+    lacking = [r for r in needed if not is_installed(r)]
+    return f"pip install {shlex.join(spelled(lacking or needed))}"
+
+
+def requirements_of(requirements: Sequence[str], extra: str) -> list[Requirement]:
+    """Those that an extra adds to the base installation on this machine."""
+    from packaging.requirements import Requirement
+
+    parsed = (Requirement(r) for r in requirements)
+    return [
+        r for r in parsed if r.marker and r.marker.evaluate({"extra": extra}) and not r.marker.evaluate({"extra": ""})
+    ]
+
+
+def spelled(requirements: Sequence[Requirement]) -> list[str]:
+    """As pip takes them: without the marker that names the extra."""
+    return [f"{r.name}{'[' + ','.join(sorted(r.extras)) + ']' if r.extras else ''}{r.specifier}" for r in requirements]
+
+
+def is_installed(requirement: Requirement) -> bool:
+    """Whether a release that it allows is in this environment."""
+    try:
+        return requirement.specifier.contains(version(requirement.name), prereleases=True)
+    except PackageNotFoundError:
+        return False
