@@ -16,7 +16,7 @@ import pyarrow as pa
 import xxhash
 
 from tagcorpus.pipelines.progress.beats import pulse
-from tagcorpus.pipelines.sources import csvs, lines, tables
+from tagcorpus.pipelines.sources import csvs, json_arrays, lines, tables
 from tagcorpus.pipelines.sources.dialect import Dialect
 from tagcorpus.pipelines.sources.inputs import DELIMITED, InputFile
 from tagcorpus.pipelines.sources.ranges import Counts, Range
@@ -192,8 +192,9 @@ class RangeReader:
 
     def _json_records(self) -> Iterator[Raw]:
         value: dict[str, Any] | BadRecord | None
+        read = json_arrays.read if self.file.format == "json" else lines.read
         with _stream(self.file) as stream:
-            for line in lines.read(stream, self.range, self.reading.max_line_bytes, self.file.path):
+            for line in read(stream, self.range, self.reading.max_line_bytes, self.file.path):
                 if line.is_too_long:
                     value = BadRecord("too_long")
                 else:

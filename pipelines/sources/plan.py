@@ -10,14 +10,16 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+import xxhash
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import ConfigError, InputError
-from tagcorpus.pipelines.sources import csvs, lines, samples, tables
+from tagcorpus.pipelines.sources import csvs, json_arrays, lines, samples, tables
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading
 from tagcorpus.pipelines.sources.inputs import DELIMITED, TEXT_FORMATS, InputFile
 from tagcorpus.pipelines.sources.ranges import Range
 from tagcorpus.pipelines.sources.records import BadRecord
+from tagcorpus.pipelines.sources.streams import recognised
 from tagcorpus.pipelines.storage import Folder
 
 PLAN_VERSION = 2
@@ -75,6 +77,8 @@ class IndexTask:
 class Indexed:
     ranges: list[Range]
     skipped: list[tuple[int, int]]
+    file: InputFile
+    """With the format that its first bytes prove."""
 
 
 class Index(PipelineStep):
@@ -90,7 +94,17 @@ class Index(PipelineStep):
     def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[Indexed]:  # noqa: ARG002
         task = self.tasks[rank]
         file, reading = task.file, self.reading
-        if file.format in ("parquet", "arrow"):
+        if task.start == 0:
+            file, problem = recognised(file)
+            if problem:
+                yield Indexed([Range(0, 0, 0, 0, xxhash.xxh3_128_hexdigest(b""), broken=problem)], [], file)
+                return
+        if file.format == "json":
+            array = json_arrays.index(file, task.max_rows)
+            file = task.file if array is None else file
+        if file.format == "json":
+            ranges = array or []
+        elif file.format in ("parquet", "arrow"):
             ranges = tables.index(file, self.shard_bytes, reading.fields.top_columns(), task.max_rows)
             further = {c: reading.fields.further_columns([c]) for c in reading.columns}
             ranges = tables.with_further_columns(file, ranges, further)
@@ -102,7 +116,7 @@ class Index(PipelineStep):
         if file.format not in DELIMITED and task.start == 0 and samples.has_filters(file, ranges, reading):
             whole = ranges if task.stop is None else lines.index(file, self.shard_bytes)
             skipped = samples.duplicates(file, whole, reading)
-        yield Indexed(ranges, skipped)
+        yield Indexed(ranges, skipped, file)
 
 
 RunIndex = Callable[[Index, int], list[Indexed]]
@@ -146,7 +160,8 @@ def make_plan(
         for task, indexed in zip(tasks, run_index(Index(tasks, shard_bytes, reading), len(tasks)), strict=True):
             pieces.setdefault(task.file.name, []).append(indexed)
     for file in unknown:
-        known[file.name] = planned = PlannedFile(file, _joined(pieces[file.name]), is_trial=reading.sample < 1)
+        indexed_file = pieces[file.name][0].file
+        known[file.name] = planned = PlannedFile(indexed_file, _joined(pieces[file.name]), is_trial=reading.sample < 1)
         if is_stored:
             _store(output, planned, identities[file.name], settings[file.name])
     return Plan(tuple(found for f in files if (found := known[f.name]) is not None))
@@ -237,6 +252,10 @@ def _known(output: Folder, file: InputFile, settings: dict[str, Any]) -> Planned
         stored = json.loads(data)
         if stored["identity"] != identity or stored["settings"] != settings:
             return None
+        if stored["format"] == "json" and file.format == "jsonl":
+            file = replace(file, format="json")
+        if (stored["format"], stored["compression"]) != (file.format, file.compression):
+            return None
         return PlannedFile(file, tuple(Range.from_json(r) for r in stored["ranges"]), stored["is_trial"])
     except (ValueError, KeyError, TypeError):
         return None  # not a plan of this version: made anew
@@ -281,6 +300,9 @@ def _segments(file: InputFile, shard_bytes: int) -> list[IndexTask]:
     step = shard_bytes * RANGES_PER_SEGMENT
     if file.format != "jsonl" or file.compression or file.size() <= step:
         return [IndexTask(file)]
+    file_, problem = recognised(file)
+    if problem or file_.format != file.format:
+        return [IndexTask(file)]
     return [IndexTask(file, s, s + step) for s in range(0, file.size(), step)]
 
 
@@ -308,6 +330,6 @@ def _limited(
         if left <= 0:
             return
         indexed = run_index(Index([IndexTask(file, max_rows=left)], shard_bytes, reading), 1)
-        planned = PlannedFile(file, _joined(indexed), is_trial=True)
+        planned = PlannedFile(indexed[0].file, _joined(indexed), is_trial=True)
         left -= planned.rows
         yield planned
