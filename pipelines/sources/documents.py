@@ -186,6 +186,8 @@ class RangeReader:
 
     def records(self) -> Iterator[Raw]:
         """Every row of the range as it was found, before anything is decided about it."""
+        if self.range.broken and not self.range.rows:
+            return iter(())  # nothing can be read, perhaps because the file is of another format
         if self.file.format in ("parquet", "arrow"):
             return self._table_records()
         return self._csv_records() if self.file.format in DELIMITED else self._json_records()
@@ -201,7 +203,7 @@ class RangeReader:
                     try:
                         value = exact_id(line.data, parse(line.data), self.reading.fields)
                     except BadRecord as bad:
-                        value = bad if line.data.strip() else None
+                        value = bad if line.data.removeprefix(lines.BOM).strip() else None
                 yield line.row, line.offset, line.data, value
 
     def _csv_records(self) -> Iterator[Raw]:
