@@ -55,6 +55,7 @@ from tagcorpus.pipelines.sources.plan import (
     load_plan,
     make_plan,
     plan_name,
+    unreadable,
 )
 from tagcorpus.pipelines.sources.ranges import Counts
 from tagcorpus.pipelines.sources.records import DocumentFields
@@ -68,6 +69,8 @@ if TYPE_CHECKING:
 WORTH_CUTTING_BYTES = 16 << 20
 RANGES_PER_WORKER = 8
 SHOWN_FILES = 5
+# Files named that give no row at all.
+UNREADABLE_TOLD = 8
 # Pipelines whose work is their taggers'; a dry run begins some of it to see what it costs.
 PROBED = ("tag", "filter", "domain", "features")
 
@@ -254,8 +257,14 @@ class Job:
             self._index,
             is_stored=not options.dry_run,
             may_recut=options.overwrite,
-            check=lambda plan: check_text(plan, self.reading),
+            check=self._check_plan,
         )
+
+    def _check_plan(self, plan: Plan) -> None:
+        """Name the files that cannot be read. Raises InputError where no text is found."""
+        for file, problem in unreadable(plan)[:UNREADABLE_TOLD]:
+            self.display.say(f"{file.name} cannot be read: {problem}")
+        check_text(plan, self.reading)
 
     def _respect_earlier_plan(self) -> None:
         """A trial must not take the place of the whole, and what is gone must not stay among the results."""

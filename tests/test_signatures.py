@@ -35,7 +35,7 @@ def arrow(*, is_stream: bool) -> bytes:
 
 
 KINDS = {
-    "a gzip file": gzip.compress(JSONL),
+    "a gzip file": gzip.compress(JSONL, mtime=0),
     "a zstd file": zstandard.compress(JSONL),
     "a bzip2 file": bz2.compress(JSONL),
     "an xz file": lzma.compress(JSONL),
@@ -92,9 +92,9 @@ FITTING = [
     (b"version,text\n1,a\n", "csv", ""),
     (b"text\n<b>bold</b>\n", "csv", ""),
     ("text\né".encode("latin-1"), "csv", ""),
-    (gzip.compress(b""), "jsonl", "gz"),
+    (gzip.compress(b"", mtime=0), "jsonl", "gz"),
     (b"\x1f", "jsonl", "gz"),
-    (b"\0" * 8 + gzip.compress(b""), "jsonl", "gz"),
+    (b"\0" * 8 + gzip.compress(b"", mtime=0), "jsonl", "gz"),
     (bz2.compress(b""), "jsonl", "bz2"),
     (lzma.compress(b""), "jsonl", "xz"),
     (parquet(), "parquet", ""),

@@ -39,7 +39,7 @@ def recognised(tmp_path: Path, data: bytes, input_format: str = "") -> tuple[str
     ("data", "kind"),
     [
         (b"{}", ("jsonl", "")),
-        (gzip.compress(JSONL), ("jsonl", "gz")),
+        (gzip.compress(JSONL, mtime=0), ("jsonl", "gz")),
         (b"\x1f\x8b\x08", ("jsonl", "gz")),
         (zstandard.compress(JSONL), ("jsonl", "zst")),
         (PZSTD, ("jsonl", "zst")),
@@ -52,7 +52,7 @@ def recognised(tmp_path: Path, data: bytes, input_format: str = "") -> tuple[str
         (b"\xef\xbb\xbf\n {", ("jsonl", "")),
         (b" " * (1 << 17) + b"{", ("jsonl", "")),
         (b'[{"text": "x"}]', ("jsonl", "")),
-        (gzip.compress(b'[{"text": "x"}]'), ("jsonl", "gz")),
+        (gzip.compress(b'[{"text": "x"}]', mtime=0), ("jsonl", "gz")),
     ],
 )
 def test_it_is_recognised_by_its_content(tmp_path: Path, data: bytes, kind: tuple[str, str]) -> None:
@@ -70,7 +70,7 @@ def test_a_label(tmp_path: Path) -> None:
 @pytest.mark.parametrize("data", [b"id,text\n1,a\n", b"\xef\xbb\xbfid,text\n"])
 @pytest.mark.parametrize("packed", [False, True])
 def test_csv_is_read_where_the_format_is_given(tmp_path: Path, data: bytes, packed: bool) -> None:
-    data = gzip.compress(data) if packed else data
+    data = gzip.compress(data, mtime=0) if packed else data
     with pytest.raises(InputError, match=r"begins with b'i'\. It can be JSONL, .* CSV \(with --input-format csv\)"):
         recognised(tmp_path, data)
     assert recognised(tmp_path, data, "csv") == ("stdin", "csv", "gz" if packed else "")
@@ -80,7 +80,7 @@ def test_csv_is_read_where_the_format_is_given(tmp_path: Path, data: bytes, pack
     ("data", "message"),
     [
         ('{"text": "x"}'.encode("utf-16"), r"the bytes of UTF-16 text\. Convert it: iconv"),
-        (gzip.compress(b"<!doctype html><html></html>"), r"the bytes of an HTML page"),
+        (gzip.compress(b"<!doctype html><html></html>", mtime=0), r"the bytes of an HTML page"),
         (b"FEA1\0\0\0\0", "the bytes of a Feather V1 file"),
     ],
 )

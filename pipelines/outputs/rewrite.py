@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from tagcorpus.errors import InputError, LostRowsError
 from tagcorpus.pipelines.options.dialect import Dialect
 from tagcorpus.pipelines.progress.beats import pulse
-from tagcorpus.pipelines.sources import csvs, lines, tables
+from tagcorpus.pipelines.sources import csvs, json_arrays, lines, tables
 from tagcorpus.pipelines.sources.documents import Reading
 from tagcorpus.pipelines.sources.inputs import DELIMITED, InputFile
 from tagcorpus.pipelines.sources.plan import PlannedFile
@@ -82,23 +82,45 @@ def _split_lines(
     planned: PlannedFile, reading: Reading, verdicts: Verdicts, kept: BinaryIO, removed: BinaryIO
 ) -> Split:
     tally = _Tally(planned.file.name)
+    is_array = planned.file.format == "json"
+    read = json_arrays.read if is_array else lines.read
+    kept_lines, removed_lines = _JsonSink(kept, is_array), _JsonSink(removed, is_array)
     stream = ByteStream(planned.file)
     try:
         for range_, verdict in zip(planned.ranges, verdicts, strict=True):
             tally.expect(verdict)
-            for line in lines.read(stream, range_, reading.max_line_bytes, planned.file.path):
+            for line in read(stream, range_, reading.max_line_bytes, planned.file.path):
                 reason = verdict.get(line.row)
                 if reason is None:
                     continue
                 tally.add(reason)
                 if reason:
-                    removed.write(with_reason(line.data, reason) + b"\n")
+                    removed_lines.write(with_reason(line.data, reason))
                 else:
-                    kept.write(line.data + b"\n")
+                    kept_lines.write(line.data)
             pulse().done(range_.rows, range_.end - range_.start)
+        kept_lines.close()
+        removed_lines.close()
     finally:
         stream.close()
     return tally.result()
+
+
+class _JsonSink:
+    """Objects one a line, or in an array, as the input is."""
+
+    def __init__(self, sink: BinaryIO, is_array: bool) -> None:
+        self._sink = sink
+        self._before, self._after, self._end = (b"[\n", b"", b"\n]\n") if is_array else (b"", b"\n", b"")
+        self._between = b",\n" if is_array else b""
+
+    def write(self, data: bytes) -> None:
+        self._sink.write(self._before + data + self._after)
+        self._before = self._between
+
+    def close(self) -> None:
+        if self._end:
+            self._sink.write(self._end if self._before == self._between else b"[]\n")
 
 
 def with_reason(line: bytes, reason: str) -> bytes:

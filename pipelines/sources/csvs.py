@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import xxhash
@@ -138,6 +138,12 @@ def read(
             yield record
     if lines.position != range_.end or records.digest() != range_.digest:
         raise misplanned(where)
+
+
+def delimiter_in(names: Iterable[str], delimiter: str) -> str:
+    """Another delimiter that the column names hold, as csv.delimiter takes it; empty where they hold none."""
+    others = {";": ";", "\t": "\\t", "|": "|", ",": ","}
+    return next((told for c, told in others.items() if c != delimiter and any(c in name for name in names)), "")
 
 
 def _digest_of(names: list[str], dialect: Dialect) -> Any:

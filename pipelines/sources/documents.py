@@ -17,7 +17,7 @@ import xxhash
 
 from tagcorpus.pipelines.options.dialect import Dialect
 from tagcorpus.pipelines.progress.beats import pulse
-from tagcorpus.pipelines.sources import csvs, lines, tables
+from tagcorpus.pipelines.sources import csvs, json_arrays, lines, tables
 from tagcorpus.pipelines.sources.inputs import DELIMITED, InputFile
 from tagcorpus.pipelines.sources.ranges import Counts, Range
 from tagcorpus.pipelines.sources.records import (
@@ -199,21 +199,24 @@ class RangeReader:
 
     def records(self) -> Iterator[Raw]:
         """Every row of the range as it was found, before anything is decided about it."""
+        if self.range.broken and not self.range.rows:
+            return iter(())  # nothing can be read, perhaps because the file is of another format
         if self.file.format in ("parquet", "arrow"):
             return self._table_records()
         return self._csv_records() if self.file.format in DELIMITED else self._json_records()
 
     def _json_records(self) -> Iterator[Raw]:
         value: dict[str, Any] | BadRecord | None
+        read = json_arrays.read if self.file.format == "json" else lines.read
         with _stream(self.file) as stream:
-            for line in lines.read(stream, self.range, self.reading.max_line_bytes, self.file.path):
+            for line in read(stream, self.range, self.reading.max_line_bytes, self.file.path):
                 if line.is_too_long:
                     value = BadRecord("too_long")
                 else:
                     try:
                         value = exact_id(line.data, parse(line.data), self.reading.fields)
                     except BadRecord as bad:
-                        value = bad if line.data.strip() else None
+                        value = bad if line.data.removeprefix(lines.BOM).strip() else None
                 yield line.row, line.offset, line.data, value
 
     def _csv_records(self) -> Iterator[Raw]:

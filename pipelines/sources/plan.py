@@ -10,16 +10,18 @@ from functools import cached_property
 from typing import Any
 
 import pyarrow.parquet as pq
+import xxhash
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import ConfigError, InputError, TagcorpusError
 from tagcorpus.pipelines.options.dialect import Dialect
 from tagcorpus.pipelines.sealed import is_sealed, opened, sealed
-from tagcorpus.pipelines.sources import csvs, lines, samples, tables
+from tagcorpus.pipelines.sources import csvs, json_arrays, lines, samples, tables
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading
 from tagcorpus.pipelines.sources.inputs import DELIMITED, TEXT_FORMATS, InputFile
 from tagcorpus.pipelines.sources.ranges import Range
-from tagcorpus.pipelines.sources.records import BadRecord, DocumentFields
+from tagcorpus.pipelines.sources.records import DEFAULT_TEXT_COLUMNS, ID_COLUMNS, BadRecord, DocumentFields, kind_of
+from tagcorpus.pipelines.sources.streams import recognised
 from tagcorpus.pipelines.storage import Folder
 
 PLAN_VERSION = 2
@@ -80,6 +82,8 @@ class IndexTask:
 class Indexed:
     ranges: list[Range]
     skipped: list[tuple[int, int]]
+    file: InputFile
+    """With the format that its first bytes prove."""
 
 
 class Index(PipelineStep):
@@ -95,7 +99,17 @@ class Index(PipelineStep):
     def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[Indexed]:  # noqa: ARG002
         task = self.tasks[rank]
         file, reading = task.file, self.reading
-        if file.format in ("parquet", "arrow"):
+        if task.start == 0:
+            file, problem = recognised(file)
+            if problem:
+                yield Indexed([Range(0, 0, 0, 0, xxhash.xxh3_128_hexdigest(b""), broken=problem)], [], file)
+                return
+        if file.format == "json":
+            array = json_arrays.index(file, task.max_rows)
+            file = task.file if array is None else file
+        if file.format == "json":
+            ranges = array or []
+        elif file.format in ("parquet", "arrow"):
             ranges = tables.index(file, self.shard_bytes, reading.fields.top_columns(), task.max_rows)
             further = {c: reading.fields.further_columns([c]) for c in reading.columns}
             ranges = tables.with_further_columns(file, ranges, further)
@@ -103,11 +117,28 @@ class Index(PipelineStep):
             ranges = csvs.index(file, self.shard_bytes, reading.max_line_bytes, task.max_rows, reading.csv)
         else:
             ranges = lines.index(file, self.shard_bytes, task.start, task.stop, task.max_rows)
+        _refuse_doubled_columns(file, ranges, reading)
         skipped: list[tuple[int, int]] = []
         if file.format not in DELIMITED and task.start == 0 and samples.has_filters(file, ranges, reading):
             whole = ranges if task.stop is None else lines.index(file, self.shard_bytes)
             skipped = samples.duplicates(file, whole, reading)
-        yield Indexed(ranges, skipped)
+        yield Indexed(ranges, skipped, file)
+
+
+def _refuse_doubled_columns(file: InputFile, ranges: Sequence[Range], reading: Reading) -> None:
+    if ranges and ranges[0].broken:
+        return
+    if file.format in TABLES:
+        names = tables.schema(file).names
+    elif file.format in DELIMITED:
+        names = csvs.header(file, reading.max_line_bytes, reading.csv)[0]
+    else:
+        return
+    if name := reading.fields.doubled(names):
+        option = "--id-column" if name == reading.fields.id_column or name in ID_COLUMNS else "--text-column"
+        raise InputError(
+            f"{file.path} has {names.count(name)} columns called {name!r}. Rename one of them, or name another column with {option}"
+        )
 
 
 RunIndex = Callable[[Index, int], list[Indexed]]
@@ -154,13 +185,21 @@ def make_plan(
     if tasks:
         for task, indexed in zip(tasks, run_index(Index(tasks, shard_bytes, reading), len(tasks)), strict=True):
             pieces.setdefault(task.file.name, []).append(indexed)
-    planned_anew = [PlannedFile(f, _joined(pieces[f.name]), is_trial=reading.sample < 1) for f in unknown]
-    known |= {planned.file.name: planned for planned in planned_anew}
+    planned_anew = {
+        f.name: PlannedFile(pieces[f.name][0].file, _joined(pieces[f.name]), is_trial=reading.sample < 1)
+        for f in unknown
+    }
+    known |= planned_anew
     plan = Plan(tuple(replace(found, reading=read_as) for f in files if (found := known[f.name]) is not None))
     check(plan)
-    for planned in planned_anew if is_stored else ():
-        _store(output, planned, identities[planned.file.name], settings[planned.file.name])
+    for name, planned in planned_anew.items() if is_stored else ():
+        _store(output, planned, identities[name], settings[name])
     return plan
+
+
+def unreadable(plan: Plan) -> list[tuple[InputFile, str]]:
+    """Files that are broken before their first row, and why."""
+    return [(f.file, f.ranges[0].broken) for f in plan.files if f.ranges and f.ranges[0].broken and not f.rows]
 
 
 def check_text(plan: Plan, reading: Reading) -> None:
@@ -170,33 +209,48 @@ def check_text(plan: Plan, reading: Reading) -> None:
             continue
         columns = _columns_without_text(planned, reading)
         if columns:
-            wanted = reading.fields.text_column or (
-                "resps" if reading.fields.is_resps else "text, content or raw_content"
-            )
-            raise InputError(
-                f"no text found in the first rows of {planned.file.path}: looked for {wanted}; the columns there are "
-                f"{', '.join(sorted(columns)[:20])}. Name the right one with --text-column"
-            )
+            raise InputError(_no_text(planned.file, columns, reading))
         return
 
 
-def _columns_without_text(planned: PlannedFile, reading: Reading) -> set[str]:
-    """Column names of the first records when not one of them has a text; empty when one has, or none is a record."""
+def _no_text(file: InputFile, columns: dict[str, str], reading: Reading) -> str:
+    """The sentences for a file in whose first rows no text was found; `columns` says what kind of value each column holds."""
+    fields = reading.fields
+    names = [fields.text_column] if fields.text_column else ["resps"] if fields.is_resps else DEFAULT_TEXT_COLUMNS
+    told = f"no text found in the first rows of {file.path}: "
+    if held := [f"{name!r} is there and holds {columns[name]}" for name in names if columns.get(name)]:
+        return f"{told}{'; '.join(held)}, not text. Name the right column with --text-column"
+    shown = ", ".join(sorted(columns)[:20])
+    told += (
+        f"looked for {', '.join(names[:-1])}{' or ' if names[:-1] else ''}{names[-1]}; the columns there are {shown}. "
+    )
+    if file.format in DELIMITED and (hint := csvs.delimiter_in(columns, reading.csv.of(file.format).delimiter)):
+        return f"{told}The header holds {hint!r}: is it the delimiter? Say --set 'csv.delimiter={hint}'"
+    return f"{told}Name the right one with --text-column"
+
+
+def _columns_without_text(planned: PlannedFile, reading: Reading) -> dict[str, str]:
+    """Columns of the first records, and what kind of value they hold, when not one of them has a text; empty when one has, or
+    none is a record."""
     first = planned.ranges[0]
-    seen: set[str] = set()
+    seen: dict[str, str] = {}
     reader = RangeReader(planned.file, first, replace(reading, sample=1.0, columns=()))
     for looked_at, (_, _, _, value) in enumerate(reader.records()):
         if looked_at >= LOOK_AT_ROWS:
             break
         if isinstance(value, dict):
-            seen |= set(value)
+            seen |= {name: kind_of(v) for name, v in value.items() if not seen.get(name)}
             try:
                 if reading.fields.documents(value, ""):
-                    return set()
+                    return {}
             except BadRecord:
                 continue
     if planned.file.format in ("parquet", "arrow"):
-        seen |= set(tables.column_names(planned.file))
+        seen = dict.fromkeys(tables.column_names(planned.file), "") | seen
+    elif planned.file.format in DELIMITED and not seen and not first.broken:
+        # Where no record fits the header, it may be the header that was taken for one name.
+        names = csvs.header(planned.file, reading.max_line_bytes, reading.csv)[0]
+        seen = {} if set(names) & set(reading.fields.top_columns()) else dict.fromkeys(names, "")
     return seen
 
 
@@ -256,6 +310,8 @@ def _known(output: Folder, file: InputFile, settings: dict[str, Any]) -> Planned
         is_current = stored["identity"] == identity and stored["settings"] == settings
     except (ValueError, KeyError, TypeError):
         return None  # damaged, or not a plan of this version: made anew
+    if planned.file.format == "json" and file.format == "jsonl":  # recognised by its first bytes
+        file = replace(file, format="json")
     is_same = replace(planned.file, path=file.path) == file  # it may be reached by another path
     if not is_current or not is_same or not (is_sealed(data) or _fills_table(planned)):
         return None
@@ -352,6 +408,9 @@ def _segments(file: InputFile, shard_bytes: int) -> list[IndexTask]:
     step = shard_bytes * RANGES_PER_SEGMENT
     if file.format != "jsonl" or file.compression or file.size() <= step:
         return [IndexTask(file)]
+    file_, problem = recognised(file)
+    if problem or file_.format != file.format:
+        return [IndexTask(file)]
     return [IndexTask(file, s, s + step) for s in range(0, file.size(), step)]
 
 
@@ -379,6 +438,6 @@ def _limited(
         if left <= 0:
             return
         indexed = run_index(Index([IndexTask(file, max_rows=left)], shard_bytes, reading), 1)
-        planned = PlannedFile(file, _joined(indexed), is_trial=True, reading=reading)
+        planned = PlannedFile(indexed[0].file, _joined(indexed), is_trial=True, reading=reading)
         left -= planned.rows
         yield planned

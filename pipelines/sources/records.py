@@ -10,7 +10,7 @@ import json
 import re
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -71,6 +71,18 @@ class DocumentFields:
         """The top-level columns that a columnar reader must read for these document columns."""
         return list(dict.fromkeys(name for c in names for name in (c, _top(c))))
 
+    def doubled(self, names: Sequence[str]) -> str:
+        """The column that would give texts or ids, where several columns have its name; else empty."""
+        choices = (
+            [self.text_column] if self.text_column else [*DEFAULT_TEXT_COLUMNS],
+            [self.id_column] if self.id_column else [*ID_COLUMNS],
+        )
+        for columns in choices:
+            first = next((name for c in columns for name in (c, _top(c)) if name in names), "")
+            if names.count(first) > 1:
+                return first
+        return ""
+
     def documents(
         self, record: dict[str, Any], fallback_id: str, lost: list[LostRepeat] | None = None
     ) -> list[tuple[int, str, str]]:
@@ -85,7 +97,9 @@ class DocumentFields:
         if self.text_column:
             text = record[self.text_column] if self.text_column in record else _follow(record, self.text_column)
         else:
-            text = next((record[c] for c in DEFAULT_TEXT_COLUMNS if c in record), _ABSENT)
+            present = [record[c] for c in DEFAULT_TEXT_COLUMNS if c in record]
+            # A null does not hide the text in another of these columns.
+            text = next((value for value in present if value is not None), None if present else _ABSENT)
         if text is _ABSENT:
             raise BadRecord("no_text")
         if not isinstance(text, str):
@@ -150,6 +164,7 @@ def _parse_slowly(line: bytes) -> Any:
         raise BadRecord("not_utf8") from None
     if "\0" in text:
         raise BadRecord("nul")
+    text = text.removeprefix("\ufeff")  # of a file that others were joined to
     try:
         try:
             return json.loads(text, parse_int=_integer)
@@ -181,6 +196,16 @@ def _integer(digits: str) -> int | float:
         return int(digits)
     except ValueError:  # more digits than the interpreter converts
         return float(digits)
+
+
+def kind_of(value: Any) -> str:
+    """What a column with this value holds, in the plural; empty for text, which needs no word."""
+    if value is None or isinstance(value, str):
+        return "nulls" if value is None else ""
+    if isinstance(value, bool):
+        return "booleans"
+    kinds = {list: "lists", dict: "objects", int: "numbers", float: "numbers", bytes: "bytes"}
+    return kinds.get(type(value), f"values of type {type(value).__name__}")
 
 
 class _Absent:

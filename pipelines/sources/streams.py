@@ -10,6 +10,7 @@ import bz2
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 from tagcorpus.pipelines.sources import signatures
@@ -145,21 +146,23 @@ def _rescued(raw: BinaryIO, decoder: Any, begin: int, bad: int, feed: bytes) -> 
             return
 
 
-def mismatch(file: InputFile) -> str:
-    """Why the file cannot be read as its name says, by its first bytes and the first that come out of its decoder; empty
-    where they fit."""
+def recognised(file: InputFile) -> tuple[InputFile, str]:
+    """The file with the format that its first bytes prove (a JSON array in a file of JSON), and why it cannot be read as its
+    name says; empty where it can."""
     with file.open() as raw:
         head = raw.read(signatures.HEAD_BYTES)
     problem = signatures.mismatch(head, file.format, file.compression)
-    if problem or not file.compression:
-        return problem
-    stream = ByteStream(file)
-    try:
-        return signatures.mismatch(stream.read(signatures.HEAD_BYTES), file.format)
-    except Damaged:
-        return ""  # told where it is read
-    finally:
-        stream.close()
+    if file.compression and not problem:
+        stream = ByteStream(file)
+        try:
+            head = stream.read(signatures.HEAD_BYTES)
+        except Damaged:
+            head = b""  # told where it is read
+        finally:
+            stream.close()
+        problem = signatures.mismatch(head, file.format)
+    is_array = file.format == "jsonl" and signatures.signature_of(head) is signatures.JSON_ARRAY
+    return (replace(file, format="json") if is_array else file), problem
 
 
 def _gzip_decoder() -> Any:
