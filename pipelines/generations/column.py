@@ -99,7 +99,7 @@ def _first_rows(planned: PlannedFile, reading: Reading, column: str) -> tuple[se
                 return names, True, True
     is_all = rows == planned.rows
     if planned.file.format in TABLES:
-        columns = set(tables.column_names(planned.file))
+        columns = set(tables.column_names(planned.file, is_deep=True))
         # Inside of a column there may be more than the first rows show.
         top = column.partition(".")[0].partition("[")[0]
         is_all |= top not in columns

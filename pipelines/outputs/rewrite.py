@@ -18,11 +18,11 @@ import pyarrow.parquet as pq
 from tagcorpus.errors import InputError, LostRowsError
 from tagcorpus.pipelines.progress.beats import pulse
 from tagcorpus.pipelines.sources import csvs, lines, tables
-from tagcorpus.pipelines.sources.documents import Reading
+from tagcorpus.pipelines.sources.documents import Reading, table_columns
 from tagcorpus.pipelines.sources.inputs import InputFile
 from tagcorpus.pipelines.sources.plan import PlannedFile
 from tagcorpus.pipelines.sources.ranges import Range
-from tagcorpus.pipelines.sources.streams import ByteStream
+from tagcorpus.pipelines.sources.streams import ByteStream, Damaged
 
 REASON = "filter_reason"
 ROW_GROUP_ROWS = 65_536
@@ -43,7 +43,7 @@ def split(planned: PlannedFile, reading: Reading, verdicts: Verdicts, kept: Bina
     tagging had no need to read.
     """
     if planned.file.format in ("parquet", "arrow"):
-        return _split_table(planned, verdicts, kept, removed)
+        return _split_table(planned, reading, verdicts, kept, removed)
     with _compressed(kept, planned) as kept_sink, _compressed(removed, planned) as removed_sink:
         if planned.file.format == "csv":
             return _split_csv(planned, reading, verdicts, kept_sink, removed_sink)
@@ -152,9 +152,12 @@ def csv_line(fields: Sequence[str | None]) -> str:
     return line.getvalue().removesuffix("\r\n") + "\n"
 
 
-def _split_table(planned: PlannedFile, verdicts: Verdicts, kept: BinaryIO, removed: BinaryIO) -> Split:
+def _split_table(
+    planned: PlannedFile, reading: Reading, verdicts: Verdicts, kept: BinaryIO, removed: BinaryIO
+) -> Split:
     tally = _Tally(planned.file.name)
     schema = tables.schema(planned.file)
+    columns = tables.Columns(tuple(schema.names), table_columns(reading).planned)
     with_reasons = schema.append(pa.field(REASON, pa.string()))
     with (
         _TableSink(planned.file, kept, schema) as kept_rows,
@@ -165,7 +168,7 @@ def _split_table(planned: PlannedFile, verdicts: Verdicts, kept: BinaryIO, remov
             row = range_.start
             # A damaged range has verdicts for the rows before the damage only: never read past them.
             last = max(verdict, default=range_.start - 1) + 1
-            for batch in _table_rows(planned.file, range_, schema.names, last):
+            for batch in _table_rows(planned.file, range_, columns, last):
                 reasons = [verdict.get(row + i) for i in range(batch.num_rows)]
                 for reason in reasons:
                     if reason is not None:
@@ -179,10 +182,10 @@ def _split_table(planned: PlannedFile, verdicts: Verdicts, kept: BinaryIO, remov
     return tally.result()
 
 
-def _table_rows(file: InputFile, range_: Range, names: Sequence[str], stop: int) -> Iterator[pa.RecordBatch]:
+def _table_rows(file: InputFile, range_: Range, columns: tables.Columns, stop: int) -> Iterator[pa.RecordBatch]:
     try:
-        yield from tables.read(file, range_, names, stop=stop)
-    except tables.UNREADABLE as error:
+        yield from tables.read(file, range_, columns, stop=stop)
+    except Damaged as error:
         raise InputError(
             f"{file.path} is damaged among rows {range_.start} to {stop - 1}, in columns that tagging had no need to read "
             f"({error}): it cannot be filtered as a whole"

@@ -24,8 +24,9 @@ PLAN_VERSION = 2
 # A large uncompressed file is indexed in segments of this many ranges, several at a time.
 RANGES_PER_SEGMENT = 16
 LOOK_AT_ROWS = 100
-# Formats whose digests cover some columns only.
+# Formats whose digests cover some columns only, and the version of how their plans are made.
 TABLES = ("parquet", "arrow")
+TABLES_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -123,15 +124,14 @@ def make_plan(
 
     ConfigError where `output` holds a plan with other `shard_bytes`, unless it `may_recut`: every part would be computed anew.
     """
-    settings = _settings(reading, shard_bytes)
     if not may_recut:
         _refuse_another_cut(output, files, shard_bytes)
     if limit is not None:
         limited = tuple(_limited(files, reading, shard_bytes, limit, run_index))
         for one in limited if is_stored else ():
-            _store(output, one, None, settings)
+            _store(output, one, None, _settings(one.file, reading, shard_bytes))
         return Plan(limited)
-    known = {f.name: _known(output, f, settings) for f in files}
+    known = {f.name: _known(output, f, _settings(f, reading, shard_bytes)) for f in files}
     for name, planned in known.items():
         if planned is not None and planned.file.format in TABLES and not set(reading.columns) <= _further(planned):
             # Cut as before, with digests of more columns: the parts of other taggers keep their keys.
@@ -148,7 +148,7 @@ def make_plan(
     for file in unknown:
         known[file.name] = planned = PlannedFile(file, _joined(pieces[file.name]), is_trial=reading.sample < 1)
         if is_stored:
-            _store(output, planned, identities[file.name], settings)
+            _store(output, planned, identities[file.name], _settings(file, reading, shard_bytes))
     return Plan(tuple(found for f in files if (found := known[f.name]) is not None))
 
 
@@ -189,9 +189,10 @@ def _columns_without_text(planned: PlannedFile, reading: Reading) -> set[str]:
     return seen
 
 
-def _settings(reading: Reading, shard_bytes: int) -> dict[str, Any]:
+def _settings(file: InputFile, reading: Reading, shard_bytes: int) -> dict[str, Any]:
     fields = reading.fields
     return {
+        **({"tables": TABLES_VERSION} if file.format in TABLES else {}),
         "plan": PLAN_VERSION,
         "shard_bytes": shard_bytes,
         "max_line_bytes": reading.max_line_bytes,
