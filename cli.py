@@ -188,6 +188,18 @@ def common(command: Command) -> Command:
             help="How many rows may be unusable, as a share below 1 or a count; above it exit 3 (default: the larger of 10 "
             "rows and 1 %).",
         ),
+        click.option(
+            "--strict-text",
+            is_flag=True,
+            default=None,
+            help="Exit 2 before any work where a file has no text in its first rows (default: the file is named).",
+        ),
+        click.option(
+            "--allow-empty",
+            is_flag=True,
+            default=None,
+            help="An input without any document is no reason for exit 3, as in a nightly job that may have nothing to do.",
+        ),
         click.option("--dry-run", is_flag=True, default=None, help="Plan, sizes and cost; nothing is written."),
         click.option("--json", "json", is_flag=True, default=None, help="The result as JSON on standard output."),
         click.option(

@@ -96,6 +96,8 @@ class Options:
     num_gpus: float
     overwrite: bool
     max_quarantined: float | None
+    strict_text: bool
+    allow_empty: bool
     dry_run: bool
     json: bool
     shard_bytes: int

@@ -18,10 +18,11 @@ from tagcorpus.pipelines.model_table.groups import check_number
 from tagcorpus.pipelines.outputs.sidecars import Instance, part_name, read_part
 from tagcorpus.pipelines.sources import csvs, tables
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading
-from tagcorpus.pipelines.sources.plan import LOOK_AT_ROWS, TABLES, Plan, PlannedFile
+from tagcorpus.pipelines.sources.plan import TABLES, Plan, PlannedFile
 from tagcorpus.pipelines.sources.records import further_value
 
 LOOK_AT_FILES = 20
+LOOK_AT_ROWS = 100
 LOOK_AT_RANGES = 8
 SHOWN = 20
 DEEPEST = 3

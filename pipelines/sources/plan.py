@@ -14,16 +14,14 @@ from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines.sources import csvs, lines, samples, tables
-from tagcorpus.pipelines.sources.documents import RangeReader, Reading
+from tagcorpus.pipelines.sources.documents import Reading
 from tagcorpus.pipelines.sources.inputs import InputFile
 from tagcorpus.pipelines.sources.ranges import Range
-from tagcorpus.pipelines.sources.records import BadRecord
 from tagcorpus.pipelines.storage import Folder
 
 PLAN_VERSION = 2
 # A large uncompressed file is indexed in segments of this many ranges, several at a time.
 RANGES_PER_SEGMENT = 16
-LOOK_AT_ROWS = 100
 # Formats whose digests cover some columns only, and the version of how their plans are made.
 TABLES = ("parquet", "arrow")
 TABLES_VERSION = 2
@@ -150,43 +148,6 @@ def make_plan(
         if is_stored:
             _store(output, planned, identities[file.name], _settings(file, reading, shard_bytes))
     return Plan(tuple(found for f in files if (found := known[f.name]) is not None))
-
-
-def check_text(plan: Plan, reading: Reading) -> None:
-    """Raise InputError when the first rows of the input have records but no text where it is looked for."""
-    for planned in plan.files:
-        if planned.rows == 0 or planned.ranges[0].rows == 0:
-            continue
-        columns = _columns_without_text(planned, reading)
-        if columns:
-            wanted = reading.fields.text_column or (
-                "resps" if reading.fields.is_resps else "text, content or raw_content"
-            )
-            raise InputError(
-                f"no text found in the first rows of {planned.file.path}: looked for {wanted}; the columns there are "
-                f"{', '.join(sorted(columns)[:20])}. Name the right one with --text-column"
-            )
-        return
-
-
-def _columns_without_text(planned: PlannedFile, reading: Reading) -> set[str]:
-    """Column names of the first records when not one of them has a text; empty when one has, or none is a record."""
-    first = planned.ranges[0]
-    seen: set[str] = set()
-    reader = RangeReader(planned.file, first, Reading(reading.fields, reading.max_line_bytes))
-    for looked_at, (_, _, _, value) in enumerate(reader.records()):
-        if looked_at >= LOOK_AT_ROWS:
-            break
-        if isinstance(value, dict):
-            seen |= set(value)
-            try:
-                if reading.fields.documents(value, ""):
-                    return set()
-            except BadRecord:
-                continue
-    if planned.file.format in ("parquet", "arrow"):
-        seen |= set(tables.column_names(planned.file))
-    return seen
 
 
 def _settings(file: InputFile, reading: Reading, shard_bytes: int) -> dict[str, Any]:
