@@ -19,7 +19,7 @@ import pyarrow as pa
 import xxhash
 from datatrove.pipeline.base import PipelineStep
 
-from tagcorpus.errors import ConfigError, unknown_name
+from tagcorpus.errors import ConfigError, IncompleteError, unknown_name
 from tagcorpus.pipelines.config import FilterOptions, Options, load_options
 from tagcorpus.pipelines.job import Job, Result
 from tagcorpus.pipelines.outputs import rewrite, where
@@ -30,6 +30,7 @@ from tagcorpus.pipelines.outputs.sidecars import Instance, part_key, part_name, 
 from tagcorpus.pipelines.outputs.summary import summarise
 from tagcorpus.pipelines.sources.documents import Reading
 from tagcorpus.pipelines.sources.plan import Plan, PlannedFile
+from tagcorpus.pipelines.sources.streams import Damaged
 from tagcorpus.pipelines.storage import Folder
 from tagcorpus.taggers import names
 
@@ -128,6 +129,7 @@ def run(job: Job, built: list[Instance]) -> Result:
         [step], [[r] for r in range(len(plan.files))], lambda r: plan.files[r].file.name, "filter", plan.rows
     )
     files = [results[r][0] for r in range(len(plan.files))]
+    job.ledger.failed += [f["problem"] for f in files if "problem" in f]
     removed: Counter[str] = Counter()
     for file in files:
         removed.update(file["removed"])
@@ -177,9 +179,21 @@ class Filter(PipelineStep):
         if key and stored.get("key") == key and all(map(self._is_whole, stored["bytes"], stored["bytes"].values())):
             yield stored
             return
-        with self.output.publishing(removed_name) as removed_sink, self.output.publishing(kept_name) as kept_sink:
-            verdicts = self._verdicts(planned)
-            kept, removed = rewrite.split(planned, self.reading, verdicts, kept_sink, removed_sink)
+        identity = planned.file.identity()
+        try:
+            with self.output.publishing(removed_name) as removed_sink, self.output.publishing(kept_name) as kept_sink:
+                verdicts = self._verdicts(planned)
+                kept, removed = rewrite.split(planned, self.reading, verdicts, kept_sink, removed_sink)
+                if planned.file.identity() != identity:  # columns that no digest covers are read, too
+                    raise IncompleteError(
+                        f"{planned.file.path} changed while it was filtered; run the same command again"
+                    )
+        except Damaged as error:
+            for name in (receipt, kept_name, removed_name):  # of an earlier content
+                if self.output.exists(name):
+                    self.output.remove(name)
+            yield {"kept": 0, "removed": {}, "problem": f"{planned.file.name} was not filtered: {error}"}
+            return
         value = {
             "key": key,
             "kept": kept,

@@ -31,6 +31,8 @@ class Ledger:
         self.ranges: list[dict[str, Any]] = []
         self.totals = Counts()
         self.notes: list[str] = []
+        self.failed: list[str] = []
+        """Sentences about input files whose result could not be written, while those of others could."""
         self.duplicate_ids = 0
         self.without_documents: list[dict[str, str]] = []
         """`input` and `why` of every file that was read to its end and gave no document."""
@@ -120,12 +122,15 @@ class Ledger:
         if rows:
             reasons = "; ".join(f"{n:,} {_in_words(r)}" for r, n in totals.quarantined.most_common())
             told.append(f"{rows:,} row{'s are' if rows != 1 else ' is'} in quarantine ({quarantine}): {reasons}")
+        told += self.failed
         if self.without_documents:
             told.append(self._files_told())
         if totals.is_broken:
             broken = sorted({r["input"] for r in self.ranges if r.get("quarantined", {}).get("broken_file")})
             names = ", ".join(broken[:5]) + (" ..." if len(broken) > 5 else "")
             told.append(f"broken input: {names}; what came before the break was taken")
+            return 1, told
+        if self.failed:
             return 1, told
         if not totals.documents and not totals.unsampled and not may_be_empty:
             told.append(

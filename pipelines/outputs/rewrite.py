@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tagcorpus.errors import InputError, LostRowsError
+from tagcorpus.errors import LostRowsError
 from tagcorpus.pipelines.progress.beats import pulse
 from tagcorpus.pipelines.sources import csvs, lines, tables
 from tagcorpus.pipelines.sources.documents import Reading, table_columns
@@ -39,8 +39,8 @@ Split = tuple[int, Counter[str]]
 def split(planned: PlannedFile, reading: Reading, verdicts: Verdicts, kept: BinaryIO, removed: BinaryIO) -> Split:
     """Write every judged row to `kept` or `removed`; says how many.
 
-    Raises LostRowsError when a judged row was not met in the file, InputError when a table is damaged in columns that
-    tagging had no need to read.
+    Raises LostRowsError when a judged row was not met in the file, and Damaged for a table whose footer cannot be read, or
+    that is damaged in columns that tagging had no need to read.
     """
     if planned.file.format in ("parquet", "arrow"):
         return _split_table(planned, reading, verdicts, kept, removed)
@@ -169,6 +169,8 @@ def _split_table(
             # A damaged range has verdicts for the rows before the damage only: never read past them.
             last = max(verdict, default=range_.start - 1) + 1
             for batch in _table_rows(planned.file, range_, columns, last):
+                if planned.file.format == "arrow" and not batch.schema.equals(schema):
+                    raise Damaged("it consists of streams with different columns; convert each of them by itself")
                 reasons = [verdict.get(row + i) for i in range(batch.num_rows)]
                 for reason in reasons:
                     if reason is not None:
@@ -186,7 +188,7 @@ def _table_rows(file: InputFile, range_: Range, columns: tables.Columns, stop: i
     try:
         yield from tables.read(file, range_, columns, stop=stop)
     except Damaged as error:
-        raise InputError(
+        raise Damaged(
             f"{file.path} is damaged among rows {range_.start} to {stop - 1}, in columns that tagging had no need to read "
             f"({error}): it cannot be filtered as a whole"
         ) from error
