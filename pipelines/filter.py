@@ -19,7 +19,7 @@ import pyarrow as pa
 import xxhash
 from datatrove.pipeline.base import PipelineStep
 
-from tagcorpus.errors import ConfigError, ReplacedError, unknown_name
+from tagcorpus.errors import ConfigError, IncompleteError, ReplacedError, unknown_name
 from tagcorpus.pipelines.job import Job, Result
 from tagcorpus.pipelines.options.of_pipelines import FilterOptions, Options
 from tagcorpus.pipelines.outputs import rewrite, where
@@ -31,6 +31,7 @@ from tagcorpus.pipelines.outputs.summary import summarise
 from tagcorpus.pipelines.sealed import is_sealed, opened, sealed
 from tagcorpus.pipelines.sources.documents import Reading
 from tagcorpus.pipelines.sources.plan import Plan, PlannedFile
+from tagcorpus.pipelines.sources.streams import Damaged
 from tagcorpus.pipelines.storage import Folder
 from tagcorpus.taggers import names
 
@@ -128,6 +129,7 @@ def run(job: Job, built: list[Instance]) -> Result:
         [step], [[r] for r in range(len(plan.files))], lambda r: plan.files[r].file.name, "filter", plan.rows
     )
     files = [results[r][0] for r in range(len(plan.files))]
+    job.ledger.failed += [f["problem"] for f in files if "problem" in f]
     if n := sum(file.get("is_of_old_receipt", False) for file in files):
         job.display.say(
             f"filtered rows of {n:,} file{'s' * (n != 1)} are written again: an earlier version kept no digest of them"
@@ -183,19 +185,31 @@ class Filter(PipelineStep):
         if is_current and is_sealed(data) and all(self._is_whole(name, stored) for name in stored["bytes"]):
             yield stored
             return
-        with self.output.publishing(removed_name) as removed_sink, self.output.publishing(kept_name) as kept_sink:
-            verdicts = self._verdicts(planned)
-            kept, removed = rewrite.split(planned, self.reading, verdicts, kept_sink, removed_sink)
-            written = {kept_name: measured(kept_sink), removed_name: measured(removed_sink)}
-            value = {
-                "key": key,
-                "kept": kept,
-                "removed": dict(sorted(removed.items())),
-                "bytes": {name: n_bytes for name, (n_bytes, _) in written.items()},
-                "digests": {name: digest for name, (_, digest) in written.items()},
-            }
-            # The receipt goes first: from now on it fits no earlier files, and these once they are there.
-            self.output.publish(receipt, sealed(value))
+        identity = planned.file.identity()
+        try:
+            with self.output.publishing(removed_name) as removed_sink, self.output.publishing(kept_name) as kept_sink:
+                verdicts = self._verdicts(planned)
+                kept, removed = rewrite.split(planned, self.reading, verdicts, kept_sink, removed_sink)
+                if planned.file.identity() != identity:  # columns that no digest covers are read, too
+                    raise IncompleteError(
+                        f"{planned.file.path} changed while it was filtered; run the same command again"
+                    )
+                written = {kept_name: measured(kept_sink), removed_name: measured(removed_sink)}
+                value = {
+                    "key": key,
+                    "kept": kept,
+                    "removed": dict(sorted(removed.items())),
+                    "bytes": {name: n_bytes for name, (n_bytes, _) in written.items()},
+                    "digests": {name: digest for name, (_, digest) in written.items()},
+                }
+                # The receipt goes first: from now on it fits no earlier files, and these once they are there.
+                self.output.publish(receipt, sealed(value))
+        except Damaged as error:
+            for name in (receipt, kept_name, removed_name):  # of an earlier content
+                if self.output.exists(name):
+                    self.output.remove(name)
+            yield {"kept": 0, "removed": {}, "problem": f"{planned.file.name} was not filtered: {error}"}
+            return
         if self.output.read(receipt) != sealed(value):
             raise ReplacedError(
                 f"{self.output}/{receipt} is of another run, which filters with another rule on this output. Let that run end, "

@@ -50,7 +50,6 @@ from tagcorpus.pipelines.sources.plan import (
     Index,
     Indexed,
     Plan,
-    check_text,
     has_results,
     load_plan,
     make_plan,
@@ -59,6 +58,7 @@ from tagcorpus.pipelines.sources.plan import (
 )
 from tagcorpus.pipelines.sources.ranges import Counts
 from tagcorpus.pipelines.sources.records import DocumentFields
+from tagcorpus.pipelines.sources.text_check import check_text
 from tagcorpus.pipelines.storage import Folder, own_suffix, sweep_temporary_folders, temporary_folder
 from tagcorpus.pipelines.token_ids.cache import known_ids
 
@@ -86,6 +86,8 @@ class Result:
     summary: dict[str, Any]
     ledger: str
     messages: list[str] = field(default_factory=list)
+    without_documents: list[dict[str, str]] = field(default_factory=list)
+    """The input files that gave no document: `input`, and `why`."""
 
 
 class Job:
@@ -119,6 +121,7 @@ class Job:
             self._check_default_folder()
         self.run_name = f"{time.strftime('%Y%m%dT%H%M%S')}-{pipeline}-{secrets.token_hex(3)}"
         self.summary_name = pipeline
+        self._text_messages: list[str] = []
         self.starts_afresh = options.overwrite
         self.heartbeat = Heartbeat(self.output, self.run_name)
         self.ledger = Ledger()
@@ -261,10 +264,12 @@ class Job:
         )
 
     def _check_plan(self, plan: Plan) -> None:
-        """Name the files that cannot be read. Raises InputError where no text is found."""
+        """Name the files that cannot be read and those without text. Raises InputError where no text is found."""
         for file, problem in unreadable(plan)[:UNREADABLE_TOLD]:
             self.display.say(f"{file.name} cannot be read: {problem}")
-        check_text(plan, self.reading)
+        self._text_messages = check_text(plan, self.reading, is_strict=self.options.strict_text)
+        for message in self._text_messages:
+            self.display.say(message)
 
     def _respect_earlier_plan(self) -> None:
         """A trial must not take the place of the whole, and what is gone must not stay among the results."""
@@ -459,13 +464,15 @@ class Job:
             "output": str(self.output),
             **(more or {}),
         }
-        return Result(self.pipeline, str(self.output), 0, Counts(), {"dry_run": value}, "", [])
+        return Result(self.pipeline, str(self.output), 0, Counts(), {"dry_run": value}, "", self._text_messages)
 
     def finish(self, summary: dict[str, Any], **more: Any) -> Result:
         """The ledger, the verdict, and the Result that says both."""
-        code, messages = self.ledger.verdict(self.options.max_quarantined, self.output.path("quarantine"))
-        self.ledger.notes += (told := self._set_aside_told())
-        messages = told + messages
+        code, messages = self.ledger.verdict(
+            self.options.max_quarantined, self.output.path("quarantine"), may_be_empty=self.options.allow_empty
+        )
+        self.ledger.notes += (set_aside := self._set_aside_told())
+        messages = [*set_aside, *self._text_messages, *messages]
         instances = summary.get("instances", {})
         if statuses := {name: told["statuses"] for name, told in instances.items() if "statuses" in told}:
             more["statuses"] = statuses
@@ -473,7 +480,8 @@ class Job:
         for message in messages:
             self.display.say(message)
         ledger = self.write_ledger(code, **more)
-        return Result(self.pipeline, str(self.output), code, self.ledger.totals, summary, ledger, messages)
+        totals, without = self.ledger.totals, self.ledger.without_documents
+        return Result(self.pipeline, str(self.output), code, totals, summary, ledger, messages, without)
 
     def write_command(self) -> None:
         """command.json of the run folder: what was asked for. No environment variable is ever written, and of storage

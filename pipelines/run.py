@@ -222,6 +222,7 @@ def as_json(result: Result) -> str:
         "exit_code": result.exit_code,
         "counts": result.counts.to_json(),
         "messages": result.messages,
+        "without_documents": result.without_documents,
         "ledger": result.ledger,
         "summary": result.summary,
     }

@@ -22,7 +22,7 @@ from plugins import Ended
 from slurm_commands import invoke
 
 import tagcorpus
-from tagcorpus.errors import ConfigError, InputError
+from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.describe import table
 from tagcorpus.pipelines.job import Result
 
@@ -518,9 +518,32 @@ def test_damage_outside_the_tagged_columns_is_told(tmp_path: Path, coin: str) ->
         column.total_compressed_size
     )
     path.write_bytes(data)
-    with pytest.raises(InputError, match=r"a\.parquet is damaged among rows 0 to 499, in columns that tagging"):
-        run(path, tmp_path / "out", keep=coin)
+    result = run(path, tmp_path / "out", keep=coin)
+    assert result.exit_code == 1
+    assert any("a.parquet is damaged among rows 0 to 499, in columns that tagging" in m for m in result.messages)
     assert not outputs(tmp_path / "out")
+
+
+def test_one_broken_table_leaves_the_other_files_filtered(tmp_path: Path, coin: str) -> None:
+    (tmp_path / "in").mkdir()
+    table = pa.table({"text": ["keep", "drop"] * 5})
+    pq.write_table(table, tmp_path / "in/a.parquet")
+    data = (tmp_path / "in/a.parquet").read_bytes()
+    (tmp_path / "in/b.parquet").write_bytes(data[:-20])
+    (tmp_path / "in/c.parquet").write_bytes(data + data)
+    pq.write_table(table, tmp_path / "in/d.parquet")
+    with pa.ipc.new_stream(tmp_path / "in/e.arrow", table.schema) as writer:
+        writer.write_table(table)
+    for workers in (1, 2):
+        result = run(tmp_path / "in", tmp_path / f"out{workers}", keep=coin, workers=workers)
+        assert result.exit_code == 1
+        assert result.summary["filtered"]["kept"] + sum(result.summary["filtered"]["removed"].values()) == 30
+        assert any(m.startswith("b.parquet was not filtered: ") for m in result.messages)
+        assert any("two Parquet files joined" in f["why"] for f in result.without_documents)
+        names = ("a.parquet", "c.parquet", "d.parquet", "e.arrow")
+        assert outputs(tmp_path / f"out{workers}").keys() == {
+            f"{k}_{n}" for n in names for k in ("filtered", "removed")
+        }
 
 
 # What it says

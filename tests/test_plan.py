@@ -21,9 +21,10 @@ from tagcorpus.pipelines.outputs.sidecars import KEYS, Instance, part_key, part_
 from tagcorpus.pipelines.sources import inputs
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading
 from tagcorpus.pipelines.sources.inputs import InputFile
-from tagcorpus.pipelines.sources.plan import RANGES_PER_SEGMENT, Index, Indexed, Plan, check_text, load_plan, make_plan
+from tagcorpus.pipelines.sources.plan import RANGES_PER_SEGMENT, Index, Indexed, Plan, load_plan, make_plan
 from tagcorpus.pipelines.sources.ranges import Counts
 from tagcorpus.pipelines.sources.records import DocumentFields
+from tagcorpus.pipelines.sources.text_check import check_text
 from tagcorpus.pipelines.storage import Folder
 
 SHARD = 1024

@@ -19,8 +19,8 @@ import pyarrow as pa
 
 from tagcorpus.pipelines.execution.steps import Tag, TaggedBatch
 from tagcorpus.pipelines.outputs.sidecars import Instance, write_part
+from tagcorpus.pipelines.sources import tables
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading
-from tagcorpus.pipelines.sources.inputs import InputFile
 from tagcorpus.pipelines.sources.plan import Plan, plan_name
 from tagcorpus.pipelines.sources.ranges import Counts
 from tagcorpus.pipelines.storage import Folder, temporary_folder
@@ -193,13 +193,14 @@ def _bytes_to_read(plan: Plan, reading: Reading, pending: Sequence[int], unplann
     for rank in pending:
         planned, k = plan.ranges[rank]
         wanted.setdefault(planned.file.name, []).append(k)
+    columns = reading.fields.top_columns()
     total = 0
     for planned in plan.files:
         file, ks = planned.file, wanted.get(planned.file.name, [])
         rows = [(planned.ranges[k].start, planned.ranges[k].end) for k in ks]
         if file.format == "parquet":
-            total += _column_bytes(file, reading, rows)
-            total += _column_bytes(file, reading, [(0, planned.rows)]) if file.name in unplanned else 0
+            total += tables.stored_bytes(file, columns, rows)
+            total += tables.stored_bytes(file, columns, [(0, planned.rows)]) if file.name in unplanned else 0
             continue
         whole, planned_units = file.size(), max((r.end for r in planned.ranges), default=0)
         total += whole if file.name in unplanned else 0
@@ -209,23 +210,3 @@ def _bytes_to_read(plan: Plan, reading: Reading, pending: Sequence[int], unplann
         else:
             total += sum(end - start for start, end in rows)
     return total
-
-
-def _column_bytes(file: InputFile, reading: Reading, rows: Sequence[tuple[int, int]]) -> int:
-    """Stored bytes of the needed columns in the row groups that hold any of these rows [first, end)."""
-    import pyarrow.parquet as pq
-
-    columns = reading.fields.top_columns()
-    total = first = 0
-    with file.open() as source:
-        try:
-            metadata = pq.ParquetFile(source).metadata
-        except pa.ArrowInvalid:  # damaged: nothing of it will be read
-            return 0
-        for g in range(metadata.num_row_groups):
-            group = metadata.row_group(g)
-            if any(start < first + group.num_rows and end > first for start, end in rows):
-                leaves = (group.column(c) for c in range(group.num_columns))
-                total += sum(c.total_compressed_size for c in leaves if c.path_in_schema.partition(".")[0] in columns)
-            first += group.num_rows
-    return int(total)

@@ -20,10 +20,11 @@ from tagcorpus.pipelines.outputs.sidecars import Instance, part_of
 from tagcorpus.pipelines.sources import csvs, tables
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading
 from tagcorpus.pipelines.sources.inputs import DELIMITED
-from tagcorpus.pipelines.sources.plan import LOOK_AT_ROWS, TABLES, Plan, PlannedFile
+from tagcorpus.pipelines.sources.plan import TABLES, Plan, PlannedFile
 from tagcorpus.pipelines.sources.records import further_value
 
 LOOK_AT_FILES = 20
+LOOK_AT_ROWS = 100
 LOOK_AT_RANGES = 8
 SHOWN = 20
 DEEPEST = 3
@@ -101,7 +102,7 @@ def _first_rows(planned: PlannedFile, reading: Reading, column: str) -> tuple[se
                 return names, True, True
     is_all = rows == planned.rows
     if planned.file.format in TABLES:
-        columns = set(tables.column_names(planned.file))
+        columns = set(tables.column_names(planned.file, is_deep=True))
         # Inside of a column there may be more than the first rows show.
         top = column.partition(".")[0].partition("[")[0]
         is_all |= top not in columns

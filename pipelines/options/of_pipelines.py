@@ -150,6 +150,16 @@ class Options:
         group=OUTPUT,
         at_least=0,
     )
+    strict_text: bool = option(
+        False,
+        "Exit 2 before any work where a file has no text in its first rows (default: the file is named).",
+        group=INPUT,
+    )
+    allow_empty: bool = option(
+        False,
+        "An input without any document is no reason for exit 3, as in a nightly job that may have nothing to do.",
+        group=INPUT,
+    )
     overwrite: bool = option(False, "Compute anew what is there already (LLM answers stay cached).", group=OUTPUT)
     dry_run: bool = option(False, "Plan, sizes and cost; nothing is written.", group=RUNNING)
     workers: int | None = option(

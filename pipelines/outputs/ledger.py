@@ -9,7 +9,7 @@ from typing import Any
 
 import tagcorpus
 from tagcorpus.pipelines.outputs.sidecars import Instance
-from tagcorpus.pipelines.sources.plan import Plan
+from tagcorpus.pipelines.sources.plan import TABLES, Plan
 from tagcorpus.pipelines.sources.ranges import Counts
 from tagcorpus.pipelines.sources.records import REASONS
 from tagcorpus.taggers._installed import version
@@ -21,6 +21,7 @@ VERSIONS_OF = (
 # Of quarantined rows, the larger of these may pass without a word from the exit code.
 ALLOWED_ROWS = 10
 ALLOWED_SHARE = 0.01
+SHOWN_FILES = 5
 
 
 class Ledger:
@@ -30,7 +31,11 @@ class Ledger:
         self.ranges: list[dict[str, Any]] = []
         self.totals = Counts()
         self.notes: list[str] = []
+        self.failed: list[str] = []
+        """Sentences about input files whose result could not be written, while those of others could."""
         self.duplicate_ids = 0
+        self.without_documents: list[dict[str, str]] = []
+        """`input` and `why` of every file that was read to its end and gave no document."""
         self.unlabelled = 0
         """Documents that an LLM was asked about, and gave no answer for."""
         self.empty_rows = 0
@@ -60,6 +65,27 @@ class Ledger:
             self.totals.add(read)
             when = {"seconds": round(seconds[rank], 3)} if rank in seconds else {"is_resumed": True}
             self.ranges.append({"input": planned.file.name, "range": k, "is_done": True, **read.to_json(), **when})
+        self._enter_files(plan)
+
+    def _enter_files(self, plan: Plan) -> None:
+        of_file: dict[str, list[dict[str, Any]]] = {}
+        for entry in self.ranges:
+            of_file.setdefault(entry["input"], []).append(entry)
+        for planned in plan.files:
+            entries = of_file.get(planned.file.name, [])
+            if not all(e["is_done"] for e in entries) or any(e["documents"] for e in entries):
+                continue
+            if any(e["unsampled"] or e["filter_duplicates"] for e in entries):
+                continue  # left out by choice
+            quarantined = sum((Counter(e["quarantined"]) for e in entries), Counter[str]())
+            broken = next((r.broken for r in planned.ranges if r.broken), "")
+            if quarantined:
+                why = broken or "; ".join(f"{n:,} {_in_words(r)}" for r, n in quarantined.most_common(3))
+            elif planned.rows:
+                why = "blank lines only"
+            else:
+                why = "no rows" if planned.file.format in TABLES or any(r.end for r in planned.ranges) else "0 bytes"
+            self.without_documents.append({"input": planned.file.name, "why": why})
 
     def _enter_again(
         self,
@@ -79,11 +105,14 @@ class Ledger:
                 entry.pop("is_resumed", None)
                 entry["seconds"] = round(entry.get("seconds", 0) + seconds[rank], 3)
 
-    def verdict(self, max_quarantined: float | None, quarantine: str) -> tuple[int, list[str]]:
+    def verdict(
+        self, max_quarantined: float | None, quarantine: str, *, may_be_empty: bool = False
+    ) -> tuple[int, list[str]]:
         """Exit code of a run that came to its end, and the sentences that explain it.
 
         max_quarantined   a share of the lines below 1, a count from 1 on; None = the larger of 10 rows and 1 %
         quarantine        where the quarantine lies, for the sentence
+        may_be_empty      whether an input without any document is as good as another (--allow-empty)
         """
         told = []
         totals = self.totals
@@ -95,14 +124,21 @@ class Ledger:
         if rows:
             reasons = "; ".join(f"{n:,} {_in_words(r)}" for r, n in totals.quarantined.most_common())
             told.append(f"{rows:,} row{'s are' if rows != 1 else ' is'} in quarantine ({quarantine}): {reasons}")
+        told += self.failed
+        if self.without_documents:
+            told.append(self._files_told())
         if totals.is_broken:
             broken = sorted({r["input"] for r in self.ranges if r.get("quarantined", {}).get("broken_file")})
             names = ", ".join(broken[:5]) + (" ..." if len(broken) > 5 else "")
             told.append(f"broken input: {names}; what came before the break was taken")
             return 1, told
-        if rows and not totals.documents:
+        if self.failed:
+            return 1, told
+        if not totals.documents and not totals.unsampled and not may_be_empty:
             told.append(
                 "not one document was found: is it JSON Lines (one object a line), and is the text where it is looked for?"
+                if rows
+                else "not one document was found: the input is empty. Say --allow-empty where it may be"
             )
             return 3, told
         allowed = self._allowed(max_quarantined)
@@ -116,6 +152,12 @@ class Ledger:
             return 3, told
         return 0, told
 
+    def _files_told(self) -> str:
+        files = self.without_documents
+        shown = "; ".join(f"{f['input']} ({f['why']})" for f in files[:SHOWN_FILES])
+        more = f"; {len(files) - SHOWN_FILES:,} more in the ledger" if len(files) > SHOWN_FILES else ""
+        return f"{len(files):,} file{'s' * (len(files) != 1)} gave no document: {shown}{more}"
+
     def _allowed(self, given: float | None) -> float:
         if given is None:
             return max(ALLOWED_ROWS, ALLOWED_SHARE * self.totals.lines)
@@ -126,6 +168,7 @@ class Ledger:
             "totals": self.totals.to_json(),
             "duplicate_ids": self.duplicate_ids,
             "unlabelled": self.unlabelled,
+            "without_documents": self.without_documents,
             "ranges_done": sum(r["is_done"] for r in self.ranges),
             "ranges_planned": len(self.ranges),
             "notes": self.notes,

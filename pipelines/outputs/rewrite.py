@@ -17,15 +17,15 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tagcorpus.errors import InputError, LostRowsError
+from tagcorpus.errors import LostRowsError
 from tagcorpus.pipelines.options.dialect import Dialect
 from tagcorpus.pipelines.progress.beats import pulse
 from tagcorpus.pipelines.sources import csvs, json_arrays, lines, tables
-from tagcorpus.pipelines.sources.documents import Reading
+from tagcorpus.pipelines.sources.documents import Reading, table_columns
 from tagcorpus.pipelines.sources.inputs import DELIMITED, InputFile
 from tagcorpus.pipelines.sources.plan import PlannedFile
 from tagcorpus.pipelines.sources.ranges import Range
-from tagcorpus.pipelines.sources.streams import ByteStream
+from tagcorpus.pipelines.sources.streams import ByteStream, Damaged
 
 REASON = "filter_reason"
 ROW_GROUP_ROWS = 65_536
@@ -42,11 +42,11 @@ Split = tuple[int, Counter[str]]
 def split(planned: PlannedFile, reading: Reading, verdicts: Verdicts, kept: BinaryIO, removed: BinaryIO) -> Split:
     """Write every judged row to `kept` or `removed`; says how many.
 
-    Raises LostRowsError when a judged row was not met in the file, InputError when a table is damaged in columns that
-    tagging had no need to read.
+    Raises LostRowsError when a judged row was not met in the file, and Damaged for a table whose footer cannot be read, or
+    that is damaged in columns that tagging had no need to read.
     """
     if planned.file.format in ("parquet", "arrow"):
-        return _split_table(planned, verdicts, kept, removed)
+        return _split_table(planned, reading, verdicts, kept, removed)
     with _compressed(kept, planned) as kept_sink, _compressed(removed, planned) as removed_sink:
         if planned.file.format in DELIMITED:
             return _split_csv(planned, reading, verdicts, kept_sink, removed_sink)
@@ -188,9 +188,12 @@ def _escaped(field: str, dialect: Dialect) -> str:
     return f"{quote}{field}{quote}" if needs_quotes else field
 
 
-def _split_table(planned: PlannedFile, verdicts: Verdicts, kept: BinaryIO, removed: BinaryIO) -> Split:
+def _split_table(
+    planned: PlannedFile, reading: Reading, verdicts: Verdicts, kept: BinaryIO, removed: BinaryIO
+) -> Split:
     tally = _Tally(planned.file.name)
     schema = tables.schema(planned.file)
+    columns = tables.Columns(tuple(schema.names), table_columns(reading).planned)
     with_reasons = schema.append(pa.field(REASON, pa.string()))
     with (
         _TableSink(planned.file, kept, schema) as kept_rows,
@@ -201,7 +204,9 @@ def _split_table(planned: PlannedFile, verdicts: Verdicts, kept: BinaryIO, remov
             row = range_.start
             # A damaged range has verdicts for the rows before the damage only: never read past them.
             last = max(verdict, default=range_.start - 1) + 1
-            for batch in _table_rows(planned.file, range_, schema.names, last):
+            for batch in _table_rows(planned.file, range_, columns, last):
+                if planned.file.format == "arrow" and not batch.schema.equals(schema):
+                    raise Damaged("it consists of streams with different columns; convert each of them by itself")
                 reasons = [verdict.get(row + i) for i in range(batch.num_rows)]
                 for reason in reasons:
                     if reason is not None:
@@ -215,11 +220,11 @@ def _split_table(planned: PlannedFile, verdicts: Verdicts, kept: BinaryIO, remov
     return tally.result()
 
 
-def _table_rows(file: InputFile, range_: Range, names: Sequence[str], stop: int) -> Iterator[pa.RecordBatch]:
+def _table_rows(file: InputFile, range_: Range, columns: tables.Columns, stop: int) -> Iterator[pa.RecordBatch]:
     try:
-        yield from tables.read(file, range_, names, stop=stop)
-    except tables.UNREADABLE as error:
-        raise InputError(
+        yield from tables.read(file, range_, columns, stop=stop)
+    except Damaged as error:
+        raise Damaged(
             f"{file.path} is damaged among rows {range_.start} to {stop - 1}, in columns that tagging had no need to read "
             f"({error}): it cannot be filtered as a whole"
         ) from error

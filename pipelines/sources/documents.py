@@ -17,7 +17,7 @@ import xxhash
 
 from tagcorpus.pipelines.options.dialect import Dialect
 from tagcorpus.pipelines.progress.beats import pulse
-from tagcorpus.pipelines.sources import csvs, json_arrays, lines, tables
+from tagcorpus.pipelines.sources import csvs, json_arrays, lines, tables, values
 from tagcorpus.pipelines.sources.inputs import DELIMITED, InputFile
 from tagcorpus.pipelines.sources.ranges import Counts, Range
 from tagcorpus.pipelines.sources.records import (
@@ -29,7 +29,7 @@ from tagcorpus.pipelines.sources.records import (
     parse,
     repair,
 )
-from tagcorpus.pipelines.sources.streams import ByteStream
+from tagcorpus.pipelines.sources.streams import ByteStream, Damaged
 from tagcorpus.taggers._batch import DocumentBatch, stored_as
 
 BATCH_ROWS = 1024
@@ -89,7 +89,10 @@ class RangeReader:
             is_repaired = False
             columns: tuple[str | None, ...] = ()
             if self.reading.columns and isinstance(value, dict):
-                columns = tuple(further_value(value, c) for c in self.reading.columns)
+                try:
+                    columns = tuple(further_value(value, c) for c in self.reading.columns)
+                except BadRecord as bad:
+                    value = bad  # noqa: PLW2901
             for sub, id_, text in self._documents(row, offset, head, value):
                 data: str | bytes
                 if text.isascii():
@@ -235,23 +238,23 @@ class RangeReader:
                 yield record.row, record.offset, record.raw, value
 
     def _table_records(self) -> Iterator[Raw]:
-        fields = self.reading.fields
-        columns = [*fields.top_columns(), *fields.further_columns(self.reading.columns)]
         row = self.range.start
         try:
             if self.range.rows:
-                for batch in tables.read(self.file, self.range, columns):
-                    for value in _rows(batch):
-                        head = value.reason.encode() if isinstance(value, BadRecord) else _head_of(value)
-                        yield row, -1, head, value
+                for batch in tables.read(self.file, self.range, table_columns(self.reading)):
+                    for value in values.rows(batch):
+                        yield row, -1, _head_of(value), value
                         row += 1
-                if row < self.range.end:
-                    raise pa.ArrowInvalid(f"{self.range.end - row} rows are missing")
-        except tables.UNREADABLE as error:
-            if not tables.is_damage(error):
-                raise
+        except Damaged as error:
             self.counts.unreadable += self.range.end - row
             self._damage(f"damaged {self.file.format} data: {error}")
+
+
+def table_columns(reading: Reading) -> tables.Columns:
+    """What is read of a table, and what proves it."""
+    fields = reading.fields
+    further = tuple((name, tuple(fields.further_columns([name]))) for name in reading.columns)
+    return tables.Columns((*fields.paths(), *reading.columns), tuple(fields.top_columns()), further)
 
 
 def _csv_row(names: list[str], fields: list[str]) -> dict[str, Any] | BadRecord:
@@ -260,28 +263,6 @@ def _csv_row(names: list[str], fields: list[str]) -> dict[str, Any] | BadRecord:
     except UnicodeDecodeError:
         return BadRecord("not_utf8")
     return BadRecord("nul") if any("\0" in f for f in fields) else row
-
-
-def _rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | BadRecord]:
-    if not batch.num_columns:
-        yield from ({} for _ in range(batch.num_rows))
-        return
-    batch = pa.record_batch([_spelled(c) for c in batch.columns], names=batch.schema.names)
-    try:
-        yield from batch.to_pylist()
-    except UnicodeDecodeError:
-        for i in range(batch.num_rows):
-            try:
-                yield batch.slice(i, 1).to_pylist()[0]
-            except UnicodeDecodeError:
-                yield BadRecord("not_utf8")
-
-
-def _spelled(column: pa.Array) -> pa.Array:
-    """Times (possible ids) as text: Python has none with nanoseconds."""
-    if pa.types.is_duration(column.type):
-        return column.cast(pa.int64())
-    return column.cast(pa.string()) if pa.types.is_temporal(column.type) else column
 
 
 def _head_of(value: dict[str, Any]) -> bytes:

@@ -77,7 +77,7 @@ def _holds_likelihoods(file: InputFile, reading: Reading) -> bool:
             if not is_one and any(isinstance(leaf, str) for leaf in _leaves(sample.get("resps"))):
                 return False
             has_any = has_any or is_one
-    except (OSError, TagcorpusError, Damaged, *tables.UNREADABLE):
+    except (OSError, TagcorpusError, Damaged):
         return False  # told when the file is read
     return has_any
 
@@ -109,7 +109,7 @@ def _records(file: InputFile, reading: Reading) -> Iterator[dict[str, Any]]:
                 yield parse(line)
             except BadRecord:
                 continue
-    elif file.format != "csv":
+    elif file.format in ("parquet", "arrow"):
         for range_ in tables.index(file, 1 << 26, reading.fields.top_columns(), LOOK_AT_ROWS):
             for _, _, _, value in RangeReader(file, range_, reading).records():
                 if isinstance(value, dict):

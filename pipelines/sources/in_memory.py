@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from tagcorpus.errors import ConfigError, InputError, InputTypeError, unknown_name
-from tagcorpus.pipelines.sources.documents import _spelled
+from tagcorpus.pipelines.sources import values
 from tagcorpus.pipelines.sources.records import (
     _ABSENT,
     DEFAULT_TEXT_COLUMNS,
@@ -260,11 +260,7 @@ def _records(table: pa.Table, columns: Sequence[str]) -> list[dict[str, Any]]:
     some = {n: table.column(i) for i, n in enumerate(table.column_names) if n in names}
     if not some:
         return [{}] * table.num_rows
-    spelled = {
-        n: pa.chunked_array([_spelled(c) for c in v.chunks], None) if v.num_chunks else v for n, v in some.items()
-    }
-    found: list[dict[str, Any]] = pa.table(spelled).to_pylist()
-    return found
+    return [row for batch in pa.table(some).to_batches() for row in values.rows(batch)]
 
 
 def _default_texts(table: pa.Table, kind: str) -> list[str | None]:

@@ -17,20 +17,20 @@ from tagcorpus.errors import ConfigError, InputError, TagcorpusError
 from tagcorpus.pipelines.options.dialect import Dialect
 from tagcorpus.pipelines.sealed import is_sealed, opened, sealed
 from tagcorpus.pipelines.sources import csvs, json_arrays, lines, samples, tables
-from tagcorpus.pipelines.sources.documents import RangeReader, Reading
+from tagcorpus.pipelines.sources.documents import Reading
 from tagcorpus.pipelines.sources.inputs import DELIMITED, TEXT_FORMATS, InputFile
 from tagcorpus.pipelines.sources.ranges import Range
-from tagcorpus.pipelines.sources.records import DEFAULT_TEXT_COLUMNS, ID_COLUMNS, BadRecord, DocumentFields, kind_of
+from tagcorpus.pipelines.sources.records import ID_COLUMNS, DocumentFields
 from tagcorpus.pipelines.sources.streams import recognised
 from tagcorpus.pipelines.storage import Folder
 
 PLAN_VERSION = 2
 # A large uncompressed file is indexed in segments of this many ranges, several at a time.
 RANGES_PER_SEGMENT = 16
-LOOK_AT_ROWS = 100
 ROOMS_OF_RESULTS = ("attributes", "quarantine", "tokens")
-# Formats whose digests cover some columns only.
+# Formats whose digests cover some columns only, and the version of how their plans are made.
 TABLES = ("parquet", "arrow")
+TABLES_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -202,63 +202,12 @@ def unreadable(plan: Plan) -> list[tuple[InputFile, str]]:
     return [(f.file, f.ranges[0].broken) for f in plan.files if f.ranges and f.ranges[0].broken and not f.rows]
 
 
-def check_text(plan: Plan, reading: Reading) -> None:
-    """Raise InputError when the first rows of the input have records but no text where it is looked for."""
-    for planned in plan.files:
-        if planned.rows == 0 or planned.ranges[0].rows == 0:
-            continue
-        columns = _columns_without_text(planned, reading)
-        if columns:
-            raise InputError(_no_text(planned.file, columns, reading))
-        return
-
-
-def _no_text(file: InputFile, columns: dict[str, str], reading: Reading) -> str:
-    """The sentences for a file in whose first rows no text was found; `columns` says what kind of value each column holds."""
-    fields = reading.fields
-    names = [fields.text_column] if fields.text_column else ["resps"] if fields.is_resps else DEFAULT_TEXT_COLUMNS
-    told = f"no text found in the first rows of {file.path}: "
-    if held := [f"{name!r} is there and holds {columns[name]}" for name in names if columns.get(name)]:
-        return f"{told}{'; '.join(held)}, not text. Name the right column with --text-column"
-    shown = ", ".join(sorted(columns)[:20])
-    told += (
-        f"looked for {', '.join(names[:-1])}{' or ' if names[:-1] else ''}{names[-1]}; the columns there are {shown}. "
-    )
-    if file.format in DELIMITED and (hint := csvs.delimiter_in(columns, reading.csv.of(file.format).delimiter)):
-        return f"{told}The header holds {hint!r}: is it the delimiter? Say --set 'csv.delimiter={hint}'"
-    return f"{told}Name the right one with --text-column"
-
-
-def _columns_without_text(planned: PlannedFile, reading: Reading) -> dict[str, str]:
-    """Columns of the first records, and what kind of value they hold, when not one of them has a text; empty when one has, or
-    none is a record."""
-    first = planned.ranges[0]
-    seen: dict[str, str] = {}
-    reader = RangeReader(planned.file, first, replace(reading, sample=1.0, columns=()))
-    for looked_at, (_, _, _, value) in enumerate(reader.records()):
-        if looked_at >= LOOK_AT_ROWS:
-            break
-        if isinstance(value, dict):
-            seen |= {name: kind_of(v) for name, v in value.items() if not seen.get(name)}
-            try:
-                if reading.fields.documents(value, ""):
-                    return {}
-            except BadRecord:
-                continue
-    if planned.file.format in ("parquet", "arrow"):
-        seen = dict.fromkeys(tables.column_names(planned.file), "") | seen
-    elif planned.file.format in DELIMITED and not seen and not first.broken:
-        # Where no record fits the header, it may be the header that was taken for one name.
-        names = csvs.header(planned.file, reading.max_line_bytes, reading.csv)[0]
-        seen = {} if set(names) & set(reading.fields.top_columns()) else dict.fromkeys(names, "")
-    return seen
-
-
 def _settings(file: InputFile, reading: Reading, shard_bytes: int) -> dict[str, Any]:
     fields = reading.fields
     of_csv = {"csv": {"version": csvs.CSV_VERSION, **reading.csv.fingerprint()}} if file.format in DELIMITED else {}
     return {
         **of_csv,
+        **({"tables": TABLES_VERSION} if file.format in TABLES else {}),
         "plan": PLAN_VERSION,
         "shard_bytes": shard_bytes,
         "max_line_bytes": reading.max_line_bytes,

@@ -20,6 +20,7 @@ class Range:
     skipped     row intervals [a, b) that repeat earlier samples under another `filter`
     broken      why the file breaks off at `end`; empty where it does not
     columns     (name, digest) of further columns of a table; `digest` covers only what every tagger reads
+    piece       (k, n): of a table's row group that is cut into n pieces, this is piece k
     """
 
     start: int
@@ -30,14 +31,18 @@ class Range:
     skipped: tuple[tuple[int, int], ...] = ()
     broken: str = ""
     columns: tuple[tuple[str, str], ...] = ()
+    piece: tuple[int, int] = (0, 1)
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Range:
         pairs = {name: tuple(tuple(p) for p in value.get(name, ())) for name in ("skipped", "columns")}
-        return cls(**{**value, **pairs})
+        return cls(**{**value, **pairs, "piece": tuple(value.get("piece", (0, 1)))})
 
     def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        value = dataclasses.asdict(self)
+        if self.piece == (0, 1):
+            del value["piece"]
+        return value
 
 
 def misplanned(path: str) -> IncompleteError:

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from tagcorpus.pipelines.sources.values import BadValue
+
 DEFAULT_TEXT_COLUMNS = ("text", "content", "raw_content")
 ID_COLUMNS = ("id", "doc_id")
 REASONS = {
@@ -27,6 +29,7 @@ REASONS = {
     "no_text": "the text column is absent",
     "text_not_string": "the text is not a string",
     "repeat_not_string": "one repeat of a sample is not a string; its other repeats are read",
+    "bad_value": "a text or an id in a table that cannot be read",
     "too_long": "a line longer than max_line_bytes",
     "unclosed_quote": "a CSV record whose quote is never closed; the lines that it swallowed are part of it",
     "bad_csv": "a CSV record with text behind a closing quote (csv.escape?), or not with the header's number of fields",
@@ -59,13 +62,20 @@ class DocumentFields:
     id_column: str = ""
     is_resps: bool = False
 
-    def top_columns(self) -> list[str]:
-        """Names of the top-level columns that can matter: what a columnar reader must read."""
-        texts = [self.text_column] if self.text_column else [*DEFAULT_TEXT_COLUMNS]
+    def text_columns(self) -> list[str]:
+        """Where the text may be, first choice first."""
+        return [self.text_column] if self.text_column else [*DEFAULT_TEXT_COLUMNS]
+
+    def paths(self) -> list[str]:
+        """Of a table, what can matter: columns, and paths into columns."""
         ids = [self.id_column] if self.id_column else [*ID_COLUMNS]
         resps = ["resps", "doc_id", "filter"] if self.is_resps or not self.text_column else []
+        return list(dict.fromkeys([*self.text_columns(), *ids, *resps]))
+
+    def top_columns(self) -> list[str]:
+        """Names of the top-level columns that can matter: what the digest of a table's rows covers."""
         # A column may be called `a.b` itself.
-        return list(dict.fromkeys(name for c in [*texts, *ids, *resps] for name in (c, _top(c))))
+        return list(dict.fromkeys(name for path in self.paths() for name in (path, _top(path))))
 
     def further_columns(self, names: Iterable[str]) -> list[str]:
         """The top-level columns that a columnar reader must read for these document columns."""
@@ -102,9 +112,7 @@ class DocumentFields:
             text = next((value for value in present if value is not None), None if present else _ABSENT)
         if text is _ABSENT:
             raise BadRecord("no_text")
-        if not isinstance(text, str):
-            raise BadRecord("text_not_string")
-        return [(0, self._id(record, fallback_id), text)]
+        return [(0, self._id(record, fallback_id), text if isinstance(text, str) else _as_text(text))]
 
     def is_harness(self, record: dict[str, Any]) -> bool:
         """Whether the text is in `resps`: said so, or `resps` is there and no text column is."""
@@ -227,9 +235,10 @@ def _follow(value: Any, path: str) -> Any:
     strings = [f for f in found if f is not None]
     if not strings:
         return _ABSENT
-    if not all(isinstance(s, str) for s in strings):
-        return None
-    return "\n".join(strings)
+    try:
+        return "\n".join(s if isinstance(s, str) else _as_text(s) for s in strings)
+    except BadRecord as bad:
+        return BadValue(bad.reason)
 
 
 def _walk(value: Any, steps: list[str]) -> Iterator[Any]:
@@ -248,10 +257,13 @@ def sample_id(record: dict[str, Any], id_column: str) -> Any:
 
 
 def further_value(record: dict[str, Any], column: str) -> str | None:
-    """What a record has in a further column (`a.b` too): text as it is, other values as JSON, None where it has none."""
+    """What a record has in a further column (`a.b` too): text as it is, other values as JSON, None where it has none.
+    Raises BadRecord for what cannot be had."""
     value = record[column] if column in record else _follow(record, column)
     if value is None or value is _ABSENT:
         return None
+    if isinstance(value, BadValue):
+        raise BadRecord(value.reason)
     try:
         return repair(_as_id(value))
     except BadRecord:  # nested too deeply to be written
@@ -272,20 +284,36 @@ def _samples(
         leaves += [(i, j, leaf) for j, leaf in enumerate(repeats)]
     if not leaves:
         raise BadRecord("no_text")
-    texts = [(sub, i, j, leaf) for sub, (i, j, leaf) in enumerate(leaves) if isinstance(leaf, str)]
+    texts: list[tuple[int, int, int, str]] = []
+    bad: list[LostRepeat] = []
+    for sub, (i, j, leaf) in enumerate(leaves):
+        try:
+            texts.append((sub, i, j, leaf if isinstance(leaf, str) else _as_text(leaf)))
+        except BadRecord:
+            if len(leaves) == 1:
+                raise
+            bad.append(LostRepeat(sub, f"resps[{i}][{j}]" if isinstance(requests[i], list) else f"resps[{i}]"))
     if not texts:
         raise BadRecord("text_not_string")
-    if lost is not None and len(texts) < len(leaves):
-        lost += [
-            LostRepeat(sub, f"resps[{i}][{j}]" if isinstance(requests[i], list) else f"resps[{i}]")
-            for sub, (i, j, leaf) in enumerate(leaves)
-            if not isinstance(leaf, str)
-        ]
+    if lost is not None:
+        lost += bad
     value = sample_id(record, id_column)
     base = fallback if value is None else _as_id(value)
     if len(leaves) == 1:
-        return [(0, base, leaves[0][2])]
-    return [(sub, f"{base}:{i}:{j}", leaf) for sub, i, j, leaf in texts]
+        return [(0, base, texts[0][3])]
+    return [(sub, f"{base}:{i}:{j}", text) for sub, i, j, text in texts]
+
+
+def _as_text(value: Any) -> str:
+    """Bytes are text where they are UTF-8. Raises BadRecord for all else."""
+    if isinstance(value, BadValue):
+        raise BadRecord(value.reason)
+    if not isinstance(value, bytes):
+        raise BadRecord("text_not_string")
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise BadRecord("not_utf8") from None
 
 
 def _as_id(value: Any) -> str:
@@ -293,6 +321,8 @@ def _as_id(value: Any) -> str:
     UUIDs, bytes) as it is written. Raises BadRecord for what is nested too deeply."""
     if isinstance(value, str):
         return value
+    if isinstance(value, BadValue):
+        raise BadRecord(value.reason)
     if not isinstance(value, (bool, int, float, list, dict)):
         return _written(value)
     try:
@@ -302,4 +332,6 @@ def _as_id(value: Any) -> str:
 
 
 def _written(value: Any) -> str:
+    if isinstance(value, BadValue):
+        raise BadRecord(value.reason)
     return value.hex() if isinstance(value, bytes) else str(value)

@@ -1,43 +1,145 @@
 """Parquet and Arrow files: cut into row ranges by their row groups or record batches, read only the columns needed.
 
 A range's digest covers the stored bytes of those columns (Parquet) or their buffers (Arrow), so a rewritten file
-redoes the ranges whose content changed and no others; the footer alone would not show an edit that keeps every size.
+redoes the ranges whose content changed and no others; the footer alone would not show an edit that keeps every size. Who
+reads a range to its end proves that digest. Local files are opened in a process of their own only (see reader_process).
 """
 
 from __future__ import annotations
 
 import bisect
 import contextlib
-import itertools
+import os
 import threading
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import xxhash
 
+from tagcorpus.errors import IncompleteError, TagcorpusError
+from tagcorpus.pipelines.sources import reader_process
+from tagcorpus.pipelines.sources.arrows import ArrowTable, Batch
 from tagcorpus.pipelines.sources.inputs import InputFile
+from tagcorpus.pipelines.sources.parquets import ParquetTable, RowGroup, is_top, leaf_paths
 from tagcorpus.pipelines.sources.ranges import Range
+from tagcorpus.pipelines.sources.reader_process import ReaderCrashed
+from tagcorpus.pipelines.sources.streams import Damaged
 
-ROWS_PER_READ = 1024
-BYTES_PER_READ = 8 << 20
-UNREADABLE = (pa.ArrowException, OSError, ValueError, OverflowError)
-"""What reading a damaged file raises; see is_damage."""
+Table = ParquetTable | ArrowTable
+Group = RowGroup | Batch
+# Errors that say something about this program, and not about the file.
+_OWN_ERRORS = (TagcorpusError, TypeError, AttributeError, NameError, AssertionError)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """paths    what is read: `text`, `doc.text`, `messages[*].content`
+    planned  the top-level columns that a range's digest covers
+    further  name -> the top-level columns that its digest in `Range.columns` covers"""
+
+    paths: tuple[str, ...]
+    planned: tuple[str, ...]
+    further: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    def tops(self, names: Sequence[str]) -> list[str]:
+        """Of a table's columns, those that are read or proved."""
+        proven = {n for _, columns in self.further for n in columns} | set(self.planned)
+        return [n for n in names if n in proven or is_top(n, self.paths)]
 
 
 def index(file: InputFile, shard_bytes: int, columns: Sequence[str], max_rows: int | None = None) -> list[Range]:
     """Row ranges of about `shard_bytes` of the given columns. Where the file cannot be read on, the last one is broken
     (and holds no rows when it is the footer that cannot be read)."""
+    try:
+        return _ask(file, _index, file, shard_bytes, columns, max_rows)  # type: ignore[no-any-return]
+    except ReaderCrashed as error:
+        return [Range(0, 0, 0, 0, xxhash.xxh3_128().hexdigest(), broken=str(error))]
+
+
+def with_further_columns(file: InputFile, ranges: list[Range], further: Mapping[str, Sequence[str]]) -> list[Range]:
+    """The ranges with a digest of each further column: name -> the top-level columns it is read from."""
+    for name, columns in further.items():
+        try:
+            starts, marks = _ask(file, _marks, file, columns)
+        except ReaderCrashed:
+            starts, marks = [], []  # who reads the column is told
+
+        def digest(r: Range, starts: list[int] = starts, marks: list[bytes] = marks) -> str:
+            value = xxhash.xxh3_128()
+            first = max(bisect.bisect_right(starts, r.start) - 1, 0)
+            for k in range(first, bisect.bisect_left(starts, r.end)):
+                value.update(marks[k] + b"%d" % (starts[k] - r.start))
+            return value.hexdigest()
+
+        ranges = [replace(r, columns=(*r.columns, (name, digest(r)))) for r in ranges]
+    return ranges
+
+
+def gap(file: InputFile) -> int:
+    """Bytes in front of a file's footer that nothing explains; 0 also where the file is damaged."""
+    try:
+        return int(_ask(file, _gap, file))
+    except (ReaderCrashed, Damaged):
+        return 0
+
+
+def stored_bytes(file: InputFile, columns: Sequence[str], rows: Sequence[tuple[int, int]]) -> int:
+    """Bytes, as they are stored, of the columns in the row groups that hold any of these rows [first, end); 0 for a damaged
+    file, of which nothing is read."""
+    try:
+        return int(_ask(file, _stored_bytes, file, columns, rows))
+    except (ReaderCrashed, Damaged):
+        return 0
+
+
+def column_names(file: InputFile, *, is_deep: bool = False) -> list[str]:
+    """Names of the top-level columns; with `is_deep`, also the paths into them. Raises Damaged."""
+    paths = [path for f in schema(file) for path in leaf_paths(f.name, f.type)] if is_deep else []
+    return list(dict.fromkeys([*schema(file).names, *paths]))
+
+
+def schema(file: InputFile) -> pa.Schema:
+    """The whole schema of the file. Raises Damaged."""
+    try:
+        return _ask(file, _schema, file)
+    except ReaderCrashed as error:
+        raise Damaged(str(error)) from None
+
+
+def read(file: InputFile, range_: Range, columns: Columns, stop: int | None = None) -> Iterator[pa.RecordBatch]:
+    """Record batches of at most ROWS_PER_READ rows, before row `stop` where it is given.
+
+    Raises Damaged where the file is, and IncompleteError where its content is not what was planned. A row inside a row
+    group or a stream is reached only through those before it, so the file stays open for the next range to read on.
+    """
+    try:
+        if file.is_local:
+            yield from reader_process.stream(_read, file, range_, columns, stop)
+        else:
+            yield from _read(file, range_, columns, stop)
+    except ReaderCrashed as error:
+        raise Damaged(str(error)) from None
+
+
+def _ask(file: InputFile, function: Callable[..., Any], *arguments: Any) -> Any:
+    return reader_process.call(function, *arguments) if file.is_local else function(*arguments)
+
+
+def _index(file: InputFile, shard_bytes: int, columns: Sequence[str], max_rows: int | None) -> list[Range]:
     ranges: list[Range] = []
     row, begin, size = 0, 0, 0
     digest = xxhash.xxh3_128()
     broken = ""
     try:
         with _opened(file) as table:
-            for rows, n_bytes, mark in table.chunks(columns):
-                # A single chunk of several ranges' size is cut by rows, so that one big row group keeps all workers
+            problem, is_useless = table.misfit()
+            if is_useless:
+                raise Damaged(problem)
+            for group in table.groups(columns):
+                rows, n_bytes, mark = group.rows, group.n_bytes(columns), group.mark(columns)
+                # A single group of several ranges' size is cut by rows, so that one big row group keeps all workers
                 # busy.
                 pieces = min(max(1, n_bytes // shard_bytes), max(rows, 1))
                 if pieces > 1 and row > begin:
@@ -47,286 +149,247 @@ def index(file: InputFile, shard_bytes: int, columns: Sequence[str], max_rows: i
                     digest.update(mark + b"%d/%d" % (piece, pieces))
                     row += rows * (piece + 1) // pieces - rows * piece // pieces
                     size += n_bytes // pieces
+                    place = (piece, pieces)
                     if max_rows is not None and row >= max_rows:
                         taken = max_rows - begin
-                        return [*ranges, Range(begin, max_rows, begin, taken, f"{digest.hexdigest()}-{taken}")]
+                        mixed = f"{digest.hexdigest()}-{taken}"
+                        return [*ranges, Range(begin, max_rows, begin, taken, mixed, piece=place)]
                     if size >= shard_bytes or pieces > 1:
-                        ranges.append(Range(begin, row, begin, row - begin, digest.hexdigest()))
+                        ranges.append(Range(begin, row, begin, row - begin, digest.hexdigest(), piece=place))
                         begin, size, digest = row, 0, xxhash.xxh3_128()
-    except UNREADABLE as error:
-        if not is_damage(error):
-            raise
-        broken = f"not a readable {file.format} file: {error}"
+            if problem:
+                raise Damaged(problem)
+    except Exception as error:
+        broken = f"not a readable {file.format} file: {_damage(error)}"
     if broken or row > begin or not ranges:
         ranges.append(Range(begin, row, begin, row - begin, digest.hexdigest(), broken=broken))
     return ranges
 
 
-def with_further_columns(file: InputFile, ranges: list[Range], further: Mapping[str, Sequence[str]]) -> list[Range]:
-    """The ranges with a digest of each further column: name -> the top-level columns it is read from."""
-    for name, columns in further.items():
-        starts: list[int] = []
-        marks: list[bytes] = []
-        row = 0
-        try:
-            with _opened(file) as table:
-                for rows, _, mark in table.chunks(columns):
-                    starts.append(row)
-                    marks.append(mark)
-                    row += rows
-        except UNREADABLE as error:
-            if not is_damage(error):
-                raise  # what is damaged, the range itself says
-
-        def digest(r: Range, starts: list[int] = starts, marks: list[bytes] = marks) -> str:
-            found = xxhash.xxh3_128()
-            first = max(bisect.bisect_right(starts, r.start) - 1, 0)
-            for k in range(first, bisect.bisect_left(starts, r.end)):
-                found.update(marks[k] + b"%d" % (starts[k] - r.start))
-            return found.hexdigest()
-
-        ranges = [replace(r, columns=(*r.columns, (name, digest(r)))) for r in ranges]
-    return ranges
+def _marks(file: InputFile, columns: Sequence[str]) -> tuple[list[int], list[bytes]]:
+    """First row and digest of every group; up to the damage where there is any, which the range itself tells."""
+    starts: list[int] = []
+    marks: list[bytes] = []
+    try:
+        with _opened(file) as table:
+            for group in table.groups(columns):
+                mark = group.mark(columns)
+                starts.append(group.first)
+                marks.append(mark)
+    except Exception as error:
+        _damage(error)
+    return starts, marks
 
 
-def is_damage(error: BaseException) -> bool:
-    """Whether an error of UNREADABLE says something about the file's content. One with a number comes from the
-    operating system or the store, and may not come again."""
-    return not isinstance(error, OSError) or error.errno is None
+def _gap(file: InputFile) -> int:
+    with _damage_told(), _opened(file) as table:
+        return table.gap()
 
 
-def column_names(file: InputFile) -> list[str]:
-    """Names of the top-level columns."""
-    with _opened(file) as table:
-        return list(table.names)
+def _stored_bytes(file: InputFile, columns: Sequence[str], rows: Sequence[tuple[int, int]]) -> int:
+    with _damage_told(), _opened(file) as table:
+        return sum(
+            group.stored_bytes(columns)
+            for group in table.groups(columns)
+            if any(start < group.first + group.rows and end > group.first for start, end in rows)
+        )
 
 
-def schema(file: InputFile) -> pa.Schema:
-    """The whole schema of the file."""
-    with _opened(file) as table:
+def _schema(file: InputFile) -> pa.Schema:
+    with _damage_told(), _opened(file) as table:
         return table.schema
 
 
-def read(file: InputFile, range_: Range, columns: Sequence[str], stop: int | None = None) -> Iterator[pa.RecordBatch]:
-    """Record batches of at most ROWS_PER_READ rows, before row `stop` where it is given. Raises one of UNREADABLE where
-    the file is damaged.
+def _damage(error: Exception) -> str:
+    """What an error says about the file's content; raises the error where it says nothing about that. One with a number
+    comes from the operating system or the store, and may not come again."""
+    if isinstance(error, _OWN_ERRORS) or (isinstance(error, OSError) and error.errno is not None):
+        raise error
+    return str(error)
 
-    A row inside a row group or a stream is reached only through those before it, so the file stays open in its thread
-    for the next range to read on.
-    """
-    end = range_.end if stop is None else stop
-    key = (file, tuple(columns), file.identity())
-    kept: _Cursor | None = getattr(_thread, "cursor", None)
-    _thread.cursor = None  # one that fails, or is not read to its end, is not used again
-    if kept is None or not kept.goes_on(key, range_.start):
-        if kept is not None:
-            kept.close()
-        kept = _Cursor(key, file, columns, range_.start)
+
+@contextlib.contextmanager
+def _damage_told() -> Iterator[None]:
     try:
-        yield from kept.take(range_.start, end)
-    except BaseException:
-        kept.close()
+        yield
+    except Damaged:
         raise
-    _thread.cursor = kept
+    except Exception as error:
+        raise Damaged(_damage(error)) from error
 
 
 _thread = threading.local()
 
 
-class _Cursor:
-    """A place in a table from which reading goes forward only."""
+def _read(file: InputFile, range_: Range, columns: Columns, stop: int | None) -> Iterator[pa.RecordBatch]:
+    key = (file, columns, file.identity())
+    cursor: _Cursor | None = getattr(_thread, "cursor", None)
+    _thread.cursor = None  # one that fails, or is not read to its end, is not used again
+    if cursor is None or cursor.key != key:
+        if cursor is not None:
+            cursor.close()
+        cursor = _Cursor(file, columns, key)
+    try:
+        yield from cursor.take(range_, range_.end if stop is None else stop)
+    except BaseException as error:
+        with contextlib.closing(cursor):
+            if not isinstance(error, Exception):
+                raise
+            message = _damage(error)
+            if cursor.is_changed(range_):
+                raise _changed(file) from error
+        raise Damaged(message) from error
+    _thread.cursor = cursor
 
-    def __init__(self, key: Any, file: InputFile, columns: Sequence[str], start: int) -> None:
+
+def _changed(file: InputFile) -> IncompleteError:
+    return IncompleteError(f"{file.path} changed while it was being read; run the same command again to plan it anew")
+
+
+class _Cursor:
+    """A place in a table from which reading goes forward."""
+
+    def __init__(self, file: InputFile, columns: Columns, key: Any) -> None:
         self.key = key
+        self._file, self._columns = file, columns
         self._stack = contextlib.ExitStack()
-        self._table = self._stack.enter_context(_opened(file))
-        self._pieces = self._table.pieces(start, columns)
-        self._batch: pa.RecordBatch | None = None  # what is read already
-        self._first = 0  # and the number of its first row
+        try:
+            self._table = self._stack.enter_context(_opened(file))
+        except Exception as error:
+            _damage(error)
+            raise _changed(file) from error  # it could be opened when it was planned
+        self._tops = columns.tops(self._table.names)
+        self._go_to(0)
 
     def close(self) -> None:
-        self._pieces.close()
         self._stack.close()
 
-    def goes_on(self, key: Any, start: int) -> bool:
-        """Whether reading on from here is the way to row `start`, rather than starting again."""
-        return key == self.key and self._batch is not None and self._table.is_ahead(self._first, start)
+    def _go_to(self, row: int) -> None:
+        self._groups: Iterator[Group] = iter(self._table.groups(self._tops, row))
+        self._row = row
+        self._group: Group | None = None  # in work, and how far it is read:
+        self._batches: Iterator[pa.RecordBatch] | None = None
+        self._batch: pa.RecordBatch | None = None
+        self._first = 0  # row of that batch
 
-    def take(self, start: int, end: int) -> Iterator[pa.RecordBatch]:
-        while start < end:
-            if self._batch is None or self._first + self._batch.num_rows <= start:
-                found = next(self._pieces, None)
-                if found is None:
-                    return
-                self._first, self._batch = found
+    def _next_group(self) -> Group | None:
+        group: Group | None = next(self._groups, None)
+        self._group, self._batches, self._batch = group, None, None
+        return group
+
+    def take(self, range_: Range, stop: int) -> Iterator[pa.RecordBatch]:
+        """The rows of a range before `stop`, and then the proof that the whole range is what was planned."""
+        if self._row != range_.start and not (self._group and self._table.is_ahead(self._row, range_.start)):
+            self._go_to(range_.start)
+        proof = _Proof(range_, self._columns)
+        self._row = range_.start
+        group = self._group or self._next_group()
+        while group is not None and (group.first < range_.end or not (group.rows or proof.is_complete)):
+            if group.first + group.rows > range_.start or group.first == range_.start:
+                if self._row < stop:
+                    yield from self._rows_of(group, min(group.first + group.rows, stop))
+                proof.add(group)
+            if group.first + group.rows > range_.end:
+                break
+            is_last = group.first + group.rows == range_.end
+            self._group = group = None
+            if not (is_last and proof.is_complete):
+                try:
+                    group = self._next_group()
+                except Exception as error:
+                    _damage(error)
+                    if self._row < stop:
+                        raise
+                    if stop < range_.end:  # what was asked for is read, and what follows is damaged
+                        self._row = -1
+                        return
+        if not proof.is_complete:
+            raise _changed(self._file)
+        self._row = range_.end
+
+    def _rows_of(self, group: Group, stop: int) -> Iterator[pa.RecordBatch]:
+        if self._batches is None:
+            self._batches, self._first = group.batches(self._columns.paths), group.first
+        while self._row < stop:
+            if self._batch is None or self._first + self._batch.num_rows <= self._row:
+                self._first += self._batch.num_rows if self._batch is not None else 0
+                self._batch = next(self._batches, None)
+                if self._batch is None:
+                    raise Damaged(f"{stop - self._row} rows are missing")
+                _check(self._batch)
                 continue
-            low = start - self._first
-            high = min(end - self._first, self._batch.num_rows)
+            low = self._row - self._first
+            high = min(stop - self._first, self._batch.num_rows)
+            self._row = self._first + high
             yield self._batch.slice(low, high - low)
-            start = self._first + high
+
+    def is_changed(self, range_: Range) -> bool:
+        """Whether the file is not what was planned, as far as that can be told of one that cannot be read."""
+        if self._file.identity() != self.key[2]:
+            return True
+        proof = _Proof(range_, self._columns)
+        try:
+            for group in self._table.groups(self._tops, range_.start):
+                if group.first >= range_.end and (group.rows or proof.is_complete):
+                    break
+                proof.add(group)
+        except Exception as error:
+            _damage(error)
+            return False
+        return not proof.is_complete
 
 
-class _Parquet:
-    def __init__(self, source: Any) -> None:
-        self.source = source
-        # Not pre-buffered: that would hold whole row groups in memory.
-        self.file = pq.ParquetFile(source, buffer_size=1 << 20, pre_buffer=False, page_checksum_verification=True)
-        self.schema: pa.Schema = self.file.schema_arrow
-        self.names = self.schema.names
+class _Proof:
+    """Compares the groups of a range with its digests.
 
-    def chunks(self, columns: Sequence[str]) -> Iterator[tuple[int, int, bytes]]:
-        metadata = self.file.metadata
-        for g in range(metadata.num_row_groups):
-            group = metadata.row_group(g)
-            digest, size = xxhash.xxh3_128(), 0
-            for c in range(group.num_columns):
-                column = group.column(c)
-                if not _is_of(column.path_in_schema, columns):
-                    continue
-                size += column.total_uncompressed_size
-                shape = (
-                    column.path_in_schema,
-                    column.physical_type,
-                    column.compression,
-                    column.num_values,
-                    column.encodings,
-                )
-                digest.update(repr(shape).encode())
-                self._hash(digest, _chunk_start(column), column.total_compressed_size)
-            yield group.num_rows, size, digest.digest()
+    An empty group at the border of two ranges belongs to either of them: the one that it was planned with is tried.
+    """
 
-    def _hash(self, digest: Any, start: int, size: int) -> None:
-        self.source.seek(start)
-        while size > 0 and (block := self.source.read(min(size, 1 << 20))):
-            digest.update(block)
-            size -= len(block)
+    def __init__(self, range_: Range, columns: Columns) -> None:
+        self._range = range_
+        self._columns = columns
+        self._digests = [xxhash.xxh3_128()]
+        digests = dict(range_.columns)
+        self._further = {name: xxhash.xxh3_128() for name, _ in columns.further if name in digests}
 
-    def pieces(self, start: int, columns: Sequence[str]) -> Generator[tuple[int, pa.RecordBatch], None, None]:
-        """(first row, rows) one after another, from the row group on that holds row `start`."""
-        names = [n for n in self.names if n in columns]
-        for g, row in enumerate(self._starts()):
-            group = self.file.metadata.row_group(g)
-            if row + group.num_rows > start:
-                at_once, first = _rows_per_read(group, columns), row
-                for batch in self.file.iter_batches(at_once, row_groups=[g], columns=names, use_threads=False):
-                    yield first, batch
-                    first += batch.num_rows
+    def add(self, group: Group) -> None:
+        start, end = self._range.start, self._range.end
+        piece = self._range.piece if group.rows else (0, 1)
+        mark = group.mark(self._columns.planned) + b"%d/%d" % piece
+        for digest in self._digests:
+            digest.update(mark)
+        if not group.rows and group.first == start:
+            self._digests.append(xxhash.xxh3_128())
+        for name, columns in self._columns.further:
+            if name in self._further and group.first < end and (group.rows or group.first > start):
+                self._further[name].update(group.mark(columns) + b"%d" % (group.first - start))
 
-    def _starts(self) -> list[int]:
-        """First row of every row group."""
-        metadata = self.file.metadata
-        rows = [metadata.row_group(g).num_rows for g in range(metadata.num_row_groups)]
-        return list(itertools.accumulate(rows[:-1], initial=0)) if rows else []
-
-    def is_ahead(self, row: int, start: int) -> bool:
-        """Whether `start` is at or after `row` in the same row group."""
-        starts = self._starts()
-        return start >= row and bisect.bisect(starts, row) == bisect.bisect(starts, start)
+    @property
+    def is_complete(self) -> bool:
+        digests = dict(self._range.columns)
+        planned = self._range.digest.partition("-")[0]
+        return any(d.hexdigest() == planned for d in self._digests) and all(
+            d.hexdigest() == digests[name] for name, d in self._further.items()
+        )
 
 
-class _Arrow:
-    def __init__(self, source: Any) -> None:
-        self.source = source
-        self.reader, self.is_torn = _ipc(source, [])
-        self.schema: pa.Schema = self.reader.schema
-        self.names = self.schema.names
-
-    def _batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        wanted = [n for n in self.names if n in columns]
-        self.source.seek(0)
-        reader, _ = _ipc(self.source, [i for i, n in enumerate(self.names) if n in columns])
-        if isinstance(reader, pa.RecordBatchFileReader):
-            found = (reader.get_batch(i) for i in range(reader.num_record_batches))
-        else:
-            found = iter(reader)
-        for batch in found:
-            yield batch.select(wanted)
-        if self.is_torn:
-            raise pa.ArrowInvalid("the file breaks off before its footer")
-
-    def chunks(self, columns: Sequence[str]) -> Iterator[tuple[int, int, bytes]]:
-        for batch in self._batches(columns):
-            digest = xxhash.xxh3_128(str(batch.schema).encode())
-            with pa.ipc.new_stream(pa.PythonFile(_Digesting(digest), "w"), batch.schema) as writer:
-                writer.write_batch(batch)
-            yield batch.num_rows, batch.nbytes, digest.digest()
-
-    def pieces(self, start: int, columns: Sequence[str]) -> Generator[tuple[int, pa.RecordBatch], None, None]:
-        """(first row, rows) one after another, from the record batch on that holds row `start`."""
-        first = 0
-        for batch in self._batches(columns):
-            if first + batch.num_rows > start:
-                at_once = min(ROWS_PER_READ, max(1, BYTES_PER_READ * batch.num_rows // max(batch.nbytes, 1)))
-                for i in range(0, batch.num_rows, at_once):
-                    yield first + i, _checked(batch.slice(i, at_once))
-            first += batch.num_rows
-
-    def is_ahead(self, row: int, start: int) -> bool:
-        """Whether `start` is at or after `row`: a stream is read from its beginning."""
-        return start >= row
-
-
-def _ipc(source: Any, fields: list[int]) -> tuple[Any, bool]:
-    """A reader of these columns (empty: all), and whether it reads a file that lacks its footer."""
-    options = pa.ipc.IpcReadOptions(included_fields=fields, use_threads=False)
-    try:
-        return pa.ipc.open_file(source, options=options), False
-    except pa.ArrowInvalid:
-        source.seek(0)
-        is_torn = source.read(8) == b"ARROW1\0\0"  # what follows is a stream
-        if not is_torn:
-            source.seek(0)
-        return pa.ipc.open_stream(source, options=options), is_torn
-
-
-def _checked(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch, when its offsets lie inside its buffers. Text that is not UTF-8 is its row's matter, not the file's."""
+def _check(batch: pa.RecordBatch) -> None:
+    """Raise where offsets lie outside of their buffers. Text that is not UTF-8 is its row's matter, not the file's."""
     for column in batch.columns:
         try:
             column.validate(full=True)
         except pa.ArrowInvalid as error:
             if "UTF8" not in str(error):
                 raise
-    return batch
-
-
-class _Digesting:
-    """A sink that keeps nothing but the digest."""
-
-    closed = False
-
-    def __init__(self, digest: Any) -> None:
-        self.write = digest.update
-
-    def flush(self) -> None:
-        """Nothing is held back."""
-
-
-def _is_of(path: str, columns: Sequence[str]) -> bool:
-    """Whether a leaf's path belongs to one of these top-level columns (whose names may hold dots themselves)."""
-    return any(path == name or path.startswith(f"{name}.") for name in columns)
-
-
-def _rows_per_read(group: Any, columns: Sequence[str]) -> int:
-    """As many rows as have about BYTES_PER_READ on average: a batch of long documents must not fill the memory."""
-    leaves = [group.column(c) for c in range(group.num_columns)]
-    size = sum(int(c.total_uncompressed_size) for c in leaves if _is_of(c.path_in_schema, columns))
-    rows = BYTES_PER_READ * int(group.num_rows) // max(size, 1)
-    return min(ROWS_PER_READ, max(1, rows))
-
-
-def _chunk_start(column: Any) -> int:
-    starts = [column.data_page_offset]
-    if column.has_dictionary_page and column.dictionary_page_offset:
-        starts.append(column.dictionary_page_offset)
-    return int(min(starts))
 
 
 @contextlib.contextmanager
-def _opened(file: InputFile) -> Iterator[_Parquet | _Arrow]:
+def _opened(file: InputFile) -> Iterator[Table]:
     with contextlib.ExitStack() as stack:
         if file.is_local and file.format == "arrow":
-            source: Any = stack.enter_context(pa.memory_map(file.path))
+            # Not mapped into memory: a file that is cut short meanwhile would end the process.
+            os.stat(file.path)  # for an error that has a number
+            source: Any = stack.enter_context(pa.OSFile(file.path))
         else:
             source = stack.enter_context(file.open())
-        yield _Parquet(source) if file.format == "parquet" else _Arrow(source)
+        yield ParquetTable(source) if file.format == "parquet" else ArrowTable(source)

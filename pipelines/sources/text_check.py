@@ -1,0 +1,125 @@
+"""Whether the input has text where it is looked for: a look into the first chunk of every file, before the work.
+
+Nothing is judged by what stands first: a file has text as soon as one record has, and a run is refused only where no file
+has any.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from tagcorpus.errors import IncompleteError, InputError
+from tagcorpus.pipelines.sources import csvs, tables
+from tagcorpus.pipelines.sources.documents import RangeReader, Reading
+from tagcorpus.pipelines.sources.inputs import DELIMITED
+from tagcorpus.pipelines.sources.plan import TABLES, Plan, PlannedFile
+from tagcorpus.pipelines.sources.ranges import Range
+from tagcorpus.pipelines.sources.records import BadRecord, kind_of
+from tagcorpus.pipelines.sources.streams import Damaged
+
+# Records of a file that has no text so far, where another has: enough to name the file, and soon read.
+LOOK_AT_ROWS = 10_000
+SHOWN_FILES = 5
+SHOWN_COLUMNS = 20
+
+
+@dataclass(frozen=True)
+class _Look:
+    """has_text  None where not one record could be read
+    columns   names in the records; kinds: by text column, what its values are"""
+
+    has_text: bool | None
+    columns: tuple[str, ...] = ()
+    kinds: tuple[tuple[str, str], ...] = ()
+
+
+def check_text(plan: Plan, reading: Reading, *, is_strict: bool = False) -> list[str]:
+    """Sentences that name the files without text.
+
+    Raises InputError where no file has any, and with `is_strict` also where one has none.
+    """
+    looks: list[tuple[PlannedFile, Range, _Look]] = []
+    for planned in plan.files:
+        first = next((r for r in planned.ranges if r.rows), None)
+        if first is not None:
+            looks.append((planned, first, _look(planned, first, reading, LOOK_AT_ROWS)))
+    without = [(planned, look) for planned, _, look in looks if look.has_text is False]
+    if not without:
+        return []
+    if len(without) == len(looks):
+        if any(_look(planned, first, reading, None).has_text is not False for planned, first, _ in looks):
+            return []  # further down in its first chunk, one has
+        remedy = _delimiter_hint(*without[0], reading) or _remedy(len(without))
+        raise InputError(f"no text found in {_told(*without[0], reading)}. {remedy}")
+    message = f"no text found in {len(without):,} of {len(plan.files):,} files: {_listed(without, reading)}"
+    if is_strict:
+        raise InputError(f"{message}. {_remedy(len(without))}, leave them out with --exclude, or drop --strict-text")
+    return [message]
+
+
+def _look(planned: PlannedFile, first: Range, reading: Reading, max_rows: int | None) -> _Look:
+    reader = RangeReader(planned.file, first, replace(reading, sample=1.0, columns=()))
+    columns: dict[str, None] = {}
+    kinds: Counter[tuple[str, str]] = Counter()
+    is_record = False
+    records = reader.records()
+    try:
+        for _, _, _, value in itertools.islice(records, max_rows):
+            if not isinstance(value, dict):
+                continue
+            is_record = True
+            columns.update(dict.fromkeys(value))
+            try:
+                if reading.fields.documents(value, ""):
+                    return _Look(has_text=True)
+            except BadRecord:
+                kinds.update((c, kind_of(value[c])) for c in reading.fields.text_columns() if c in value)
+    except IncompleteError:
+        return _Look(has_text=None)  # the run itself finds that the file changed
+    finally:
+        close = getattr(records, "close", None)
+        if close is not None:
+            close()
+    if not is_record:
+        # Where no record of a CSV file fits the header, it may be the header that was taken for one name.
+        if planned.file.format in DELIMITED and not planned.ranges[0].broken:
+            names = csvs.header(planned.file, reading.max_line_bytes, reading.csv)[0]
+            if not set(names) & set(reading.fields.top_columns()):
+                return _Look(False, tuple(names))
+        return _Look(has_text=None)
+    if planned.file.format in TABLES:
+        try:
+            is_path = any(c in reading.fields.text_column for c in ".[")
+            columns.update(dict.fromkeys(tables.column_names(planned.file, is_deep=is_path)))
+        except Damaged:
+            pass
+    return _Look(False, tuple(columns), tuple(dict.fromkeys(kind for kind, _ in kinds.most_common())))
+
+
+def _told(planned: PlannedFile, look: _Look, reading: Reading) -> str:
+    fields = reading.fields
+    looked_for = fields.text_column or ("resps" if fields.is_resps else "text, content or raw_content")
+    there = "; ".join(f"{column!r} is there and holds {kind}, not text" for column, kind in look.kinds)
+    shown = ", ".join(sorted(look.columns)[:SHOWN_COLUMNS])
+    return f"{planned.file.path}: looked for {looked_for}; {f'{there}; ' if there else ''}the columns there are {shown}"
+
+
+def _delimiter_hint(planned: PlannedFile, look: _Look, reading: Reading) -> str:
+    """The sentence for a CSV header that holds another delimiter, which explains why it has no text column."""
+    if planned.file.format not in DELIMITED:
+        return ""
+    hint = csvs.delimiter_in(look.columns, reading.csv.of(planned.file.format).delimiter)
+    return f"The header holds {hint!r}: is it the delimiter? Say --set 'csv.delimiter={hint}'" if hint else ""
+
+
+def _listed(without: Sequence[tuple[PlannedFile, _Look]], reading: Reading) -> str:
+    names = ", ".join(planned.file.name for planned, _ in without[:SHOWN_FILES])
+    more = f" and {len(without) - SHOWN_FILES:,} more" if len(without) > SHOWN_FILES else ""
+    return f"{names}{more} (in {_told(*without[0], reading)})"
+
+
+def _remedy(n_files: int) -> str:
+    return f"Name the right column{' of all' if n_files > 1 else ''} with --text-column"

@@ -1,0 +1,91 @@
+"""From Arrow columns to the Python values of their rows.
+
+A value that Python cannot have (a date of the year 15659, a time zone that is not known, nanoseconds) is written as text
+where Arrow can write it. Any other that fails stands as a BadValue in its row: it costs that row, where it is needed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from tagcorpus.pipelines.sources.parquets import is_list
+
+# What as_py raises for one value; errors of our own code are none of these.
+_FAILURES = (pa.ArrowException, ValueError, OverflowError, LookupError, OSError, TypeError)
+
+
+@dataclass(frozen=True)
+class BadValue:
+    """In the place of a value that cannot be had; `reason` is one of records.REASONS."""
+
+    reason: str
+
+
+def rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
+    """Each row as a mapping of column names to values."""
+    if not batch.num_columns:
+        return ({} for _ in range(batch.num_rows))
+    names = batch.schema.names
+    return (dict(zip(names, row, strict=True)) for row in zip(*(values(c) for c in batch.columns), strict=True))
+
+
+def values(column: pa.Array) -> list[Any]:
+    """The values of a column; times are text, since Python has none with nanoseconds."""
+    try:
+        if pa.types.is_temporal(column.type):
+            return list(_written(column).to_pylist())
+        if not _has_nanoseconds(column.type):
+            return list(column.to_pylist())
+    except _FAILURES:
+        pass
+    return [_value(scalar) for scalar in column]
+
+
+def _value(scalar: pa.Scalar) -> Any:
+    type_ = scalar.type
+    if not scalar.is_valid:
+        return None
+    try:
+        if isinstance(type_, pa.BaseExtensionType):
+            return scalar.as_py()
+        if pa.types.is_struct(type_):
+            return {field.name: _value(scalar[i]) for i, field in enumerate(type_)}
+        if pa.types.is_map(type_):
+            return [(_value(entry["key"]), _value(entry["value"])) for entry in scalar.values]
+        if is_list(type_):
+            return [_value(item) for item in scalar.values]
+        if pa.types.is_dictionary(type_):
+            return _value(scalar.value)
+        if pa.types.is_temporal(type_):
+            return _written(pa.array([scalar], type_))[0].as_py()
+        return scalar.as_py()
+    except UnicodeDecodeError:
+        return BadValue("not_utf8")
+    except _FAILURES:
+        return BadValue("bad_value")
+
+
+def _written(column: pa.Array) -> pa.Array:
+    """Times as text; a duration as its number."""
+    type_ = column.type
+    if pa.types.is_duration(type_):
+        return column.cast(pa.int64())
+    if pa.types.is_interval(type_):
+        return pa.array([None if v is None else str(tuple(v)) for v in column.to_pylist()], pa.string())
+    try:
+        return column.cast(pa.string())
+    except pa.ArrowInvalid:
+        if not pa.types.is_timestamp(type_) or type_.tz is None:
+            raise
+        # Of a zone that is not known here, the stored time is still known: it is in UTC.
+        return column.cast(pa.timestamp(type_.unit, "UTC")).cast(pa.string())
+
+
+def _has_nanoseconds(type_: pa.DataType) -> bool:
+    """Whether a nested type holds times that Python can only have where pandas is installed."""
+    return pa.types.is_nested(type_) and bool(re.search(r"(timestamp|time64|duration)\[ns", str(type_)))
