@@ -127,11 +127,11 @@ def _text(metadata: Mapping[bytes, bytes] | None) -> dict[str, str]:
 
 
 # The last entry of a JSON file that carries a checksum of its text, paths included.
-_CHECKSUM = re.compile(rb',\n "checksum": "[0-9a-f]{32}"\n\}\Z')
+_CHECKSUM = re.compile(rb',\n "checksum": "[0-9a-f]{32}"\n\}(\n?)\Z')
 
 
 def _without_place(data: bytes, path: Path, home: Path) -> bytes:
-    data = _CHECKSUM.sub(b"\n}", data).replace(str(home).encode(), HOME.encode())
+    data = _CHECKSUM.sub(rb"\n}\1", data).replace(str(home).encode(), HOME.encode())
     if path.suffix == ".json" and "plan" in path.parts:
         value = json.loads(data)
         if isinstance(value, dict) and value.get("identity"):

@@ -16,6 +16,7 @@ from tagcorpus.errors import InputError
 from tagcorpus.pipelines.console import status
 from tagcorpus.pipelines.outputs import digests, sidecars
 from tagcorpus.pipelines.outputs.digests import Digests, digest_of, footer_of, read_footer, recording
+from tagcorpus.pipelines.outputs.reading import recorded
 from tagcorpus.pipelines.outputs.sidecars import Standing, part_name, standing, stored_part
 from tagcorpus.pipelines.sources.documents import Reading
 from tagcorpus.pipelines.sources.plan import Plan, load_plan
@@ -60,8 +61,6 @@ def of_an_old_version(root: Path) -> None:
 def looked(root: Path, *, is_onlooker: bool = False) -> Standing:
     output = Folder(str(root / "out"))
     (planned,) = load_plan(output)
-    from tagcorpus.pipelines.outputs.reading import recorded
-
     return standing(output, Plan((planned,)), Reading(), [recorded(output, "length", planned)], is_onlooker=is_onlooker)
 
 
@@ -135,6 +134,22 @@ def test_parts_without_digests_are_proven_and_kept(tag: Tag, tmp_path: Path, con
     assert f"{len(before)} had no digest and were proven by reading them" in said
     assert stamps(tmp_path) == before
     assert (tmp_path / "out/digests/length.json").read_bytes() == index
+
+
+def test_parts_in_a_store_are_proven(tag: Tag, tmp_path: Path) -> None:
+    tag()
+    of_an_old_version(tmp_path)
+    local, store = Folder(str(tmp_path / "out")), Folder("memory://proven")
+    for name in local.files():
+        store.publish(name, local.read(name) or b"")
+    plan = Plan(tuple(load_plan(store)))
+    instance = recorded(store, "length", plan.files[0])
+    assert [standing(store, plan, Reading(), [instance]).proven for _ in range(2)] == [len(plan.ranges), 0]
+    name = part_name("length", "a.jsonl", 0)
+    whole = store.read(name) or b""
+    store.publish(name, flipped(whole, len(whole) * 8 - 800))
+    now = standing(store, plan, Reading(), [instance])
+    assert (len(now.done), now.stale + now.damaged) == (len(plan.ranges) - 1, 1)
 
 
 def test_onlookers_write_nothing(tag: Tag, tmp_path: Path) -> None:

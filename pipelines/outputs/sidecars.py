@@ -13,11 +13,11 @@ import io
 import json
 import pickle
 import platform
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -43,6 +43,9 @@ from tagcorpus.pipelines.sources.streams import Damaged
 from tagcorpus.pipelines.storage import Folder
 from tagcorpus.taggers import Tagger
 from tagcorpus.taggers._files import TaggerFile, file_of
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 ROW_GROUP_ROWS = 65_536
 KEYS = (pa.field("row", pa.int64()), pa.field("sub", pa.int32()), pa.field("id", pa.string()))
@@ -277,12 +280,16 @@ def stored_part(output: Folder, name: str) -> StoredPart | None:
         return None
 
 
-def _stored_parts(output: Folder, names: Sequence[str]) -> list[StoredPart | None]:
-    """`stored_part` of each: in a store, many at a time."""
+def _each(output: Folder, look: Callable[[T], U], items: Sequence[T]) -> list[U]:
+    """`look` at each of these: in a store, at many at a time."""
     if output.is_local:
-        return [stored_part(output, name) for name in names]
+        return list(map(look, items))
     with ThreadPoolExecutor(32) as pool:
-        return list(pool.map(lambda name: stored_part(output, name), names))
+        return list(pool.map(look, items))
+
+
+def _stored_parts(output: Folder, names: Sequence[str]) -> list[StoredPart | None]:
+    return _each(output, lambda name: stored_part(output, name), names)
 
 
 def _reads_whole(output: Folder, name: str, stored: StoredPart, range_: Range, instance: Instance) -> bool:
@@ -346,9 +353,7 @@ def standing(
     quarantined = set(output.files("quarantine")) if asked else set()
     known = {i.name: digests.Digests(output, i.name) for i in instances if published[i.name]}
     lacks_repeats = functools.cache(lambda rank, counted: _lacks_repeats(*ranges[rank], reading, counted))
-    done: dict[tuple[int, str], Counts] = {}
-    entries: digests.Entries = {}
-    damaged = 0
+    current: list[tuple[int, Instance, str, StoredPart]] = []
     for (rank, instance, name), stored in zip(asked, _stored_parts(output, [n for _, _, n in asked]), strict=True):
         planned, k = ranges[rank]
         if stored is None or stored.key not in keys_of(planned, k, instance, reading):
@@ -357,17 +362,31 @@ def standing(
             continue
         if stored.counts.quarantined["text_not_string"] and lacks_repeats(rank, stored.counts.documents):
             continue
+        current.append((rank, instance, name, stored))
+    done: dict[tuple[int, str], Counts] = {}
+    unproven: list[tuple[int, Instance, str, StoredPart]] = []
+    for rank, instance, name, stored in current:
+        planned, k = ranges[rank]
         digest = known[instance.name].of(planned.file.name, k, stored.key)
-        is_whole = stored.accounts_for(planned.ranges[k].rows) and digest in ("", stored.digest)
-        if is_whole and not digest and not is_onlooker:
-            is_whole = _reads_whole(output, name, stored, planned.ranges[k], instance)
-            entries[rank, instance.name] = f"{stored.key} {stored.digest}" if is_whole else ""
+        if stored.accounts_for(planned.ranges[k].rows) and digest in ("", stored.digest):
+            if digest or is_onlooker:
+                done[rank, instance.name] = stored.counts
+            else:
+                unproven.append((rank, instance, name, stored))
+
+    def is_proven(part: tuple[int, Instance, str, StoredPart]) -> bool:
+        rank, instance, name, stored = part
+        planned, k = ranges[rank]
+        return _reads_whole(output, name, stored, planned.ranges[k], instance)
+
+    entries: digests.Entries = {}
+    for (rank, instance, _, stored), is_whole in zip(unproven, _each(output, is_proven, unproven), strict=True):
         if is_whole:
             done[rank, instance.name] = stored.counts
-        damaged += not is_whole
+            entries[rank, instance.name] = f"{stored.key} {stored.digest}"
     with contextlib.suppress(OutputError):  # an output that cannot be written may be read all the same
         digests.put(output, plan, entries)
-    return Standing(done, len(asked) - len(done) - damaged, damaged, sum(map(bool, entries.values())))
+    return Standing(done, len(asked) - len(current), len(current) - len(done), len(entries))
 
 
 def _lacks_repeats(planned: PlannedFile, k: int, reading: Reading, documents: int) -> bool:

@@ -17,7 +17,6 @@ import numpy as np
 import pyarrow as pa
 
 from tagcorpus.errors import ConfigError, InputError, InputTypeError, unknown_name
-from tagcorpus.pipelines.sources import values
 from tagcorpus.pipelines.sources.records import (
     _ABSENT,
     DEFAULT_TEXT_COLUMNS,
@@ -27,6 +26,7 @@ from tagcorpus.pipelines.sources.records import (
     further_value,
     repair,
 )
+from tagcorpus.pipelines.sources.values import rows as rows_of
 
 TAKEN = "tag takes a table with a column of texts, a mapping of columns, or a sequence of texts"
 # What to pass instead of objects that are often tried; by name of the type, or of one that it is derived from.
@@ -260,7 +260,7 @@ def _records(table: pa.Table, columns: Sequence[str]) -> list[dict[str, Any]]:
     some = {n: table.column(i) for i, n in enumerate(table.column_names) if n in names}
     if not some:
         return [{}] * table.num_rows
-    return [row for batch in pa.table(some).to_batches() for row in values.rows(batch)]
+    return [row for batch in pa.table(some).to_batches() for row in rows_of(batch)]
 
 
 def _default_texts(table: pa.Table, kind: str) -> list[str | None]:
