@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from tagcorpus.errors import TagcorpusError
+from tagcorpus.errors import TagcorpusError, printable
 from tagcorpus.processes import keep_stderr_writable
 
 Command = Callable[..., None]
@@ -430,7 +430,7 @@ def report(folder: str, output: str | None, seed: int, storage_options: tuple[st
 
     def body() -> None:
         importlib.import_module("tagcorpus.pipelines.remote").use_given(storage_options, [folder, output or ""])
-        click.echo(importlib.import_module("tagcorpus.pipelines.report").report(folder, output, seed))
+        click.echo(printable(importlib.import_module("tagcorpus.pipelines.report").report(folder, output, seed)))
 
     _guarded(body)
 
@@ -449,7 +449,7 @@ def check_features(file: str, against: str | None, as_json: bool) -> None:
 
     def body() -> None:
         text, code = importlib.import_module("tagcorpus.pipelines.model_table.check").report(file, against, as_json)
-        click.echo(text)
+        click.echo(printable(text))
         sys.exit(code)
 
     _guarded(body)
@@ -472,7 +472,7 @@ def store_check(db: str, as_json: bool) -> None:
 
     def body() -> None:
         text, code = _store("check", db, as_json)
-        click.echo(text)
+        click.echo(printable(text))
         sys.exit(code)
 
     _guarded(body)
@@ -664,7 +664,7 @@ def doctor(
         cluster = found.ray_address(ray, ray_address)
         wanted = found.Wanted(extras, output, base_url, llm_cache, cluster, offline, storage_options)
         text, code = found.report(wanted, as_json)
-        click.echo(text)
+        click.echo(printable(text))
         sys.exit(code)
 
     _guarded(body)
@@ -700,7 +700,7 @@ def _guarded(body: Callable[[], None]) -> None:
         click.echo("interrupted", err=True)
         sys.exit(130)
     except TagcorpusError as error:
-        click.echo(f"tagcorpus: {error}", err=True)
+        click.echo(f"tagcorpus: {printable(str(error))}", err=True)
         sys.exit(error.exit_code)
 
 

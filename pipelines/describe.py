@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tagcorpus.errors import printable
 from tagcorpus.pipelines.config import RESULT_SUFFIXES, Options, check_sections, load_options, parameters_of, to_yaml
 from tagcorpus.pipelines.job import Result
 from tagcorpus.pipelines.progress.display import Display
@@ -32,7 +33,7 @@ def run(pipeline: str, config_file: str | None, sets: Sequence[str], given: Mapp
         display.say(f"terminated; {_going_on(options)}")
         return 143
     result_file = options.output if (options.output or "").lower().endswith(RESULT_SUFFIXES) else None
-    print(as_json(result) if options.json else table(result, result_file), file=sys.stdout)
+    print(as_json(result) if options.json else printable(table(result, result_file)), file=sys.stdout)
     return result.exit_code
 
 

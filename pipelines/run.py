@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from tagcorpus.errors import TagcorpusError
+from tagcorpus.errors import TagcorpusError, printable_values
 from tagcorpus.pipelines.config import Options, load_options
 from tagcorpus.pipelines.instances import build
 from tagcorpus.pipelines.job import Job, Result
@@ -124,4 +124,4 @@ def as_json(result: Result) -> str:
         "ledger": result.ledger,
         "summary": result.summary,
     }
-    return json.dumps(value, indent=1)
+    return json.dumps(printable_values(value), indent=1)

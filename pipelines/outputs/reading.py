@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
-from tagcorpus.errors import InputError, TaggerError, unknown_name
+from tagcorpus.errors import InputError, TaggerError, printable, unknown_name
 from tagcorpus.pipelines.outputs.sidecars import KEYS, Instance, part_name, read_part
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading
 from tagcorpus.pipelines.sources.plan import PlannedFile, load_plan, plan_name
@@ -88,7 +88,7 @@ def range_parts(
     first = next(iter(parts.values())).select(keys)
     if any(not p["row"].equals(first["row"]) for p in parts.values()):
         raise InputError(f"range {k} of {planned.file.name} differs between instances {', '.join(columns)}: run again")
-    inputs = pa.array([planned.file.name] * first.num_rows, pa.string())
+    inputs = pa.array([printable(planned.file.name)] * first.num_rows, pa.string())
     return first.add_column(0, "input", inputs), {i: parts[i].select(own) for i, own in columns.items()}
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TextIO
 
+from tagcorpus.errors import printable
 from tagcorpus.pipelines.progress.beats import Beat
 
 TICK_SECONDS = 0.25
@@ -44,6 +45,7 @@ class Display:
         self._tell(message, False)
 
     def _tell(self, message: str, is_quiet: bool) -> None:
+        message = printable(message)
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S")
         self.log.append(f"{stamp} {message}")
         if not is_quiet:

@@ -15,6 +15,7 @@ import orjson
 import pyarrow as pa
 import xxhash
 
+from tagcorpus.errors import printable
 from tagcorpus.pipelines.progress.beats import pulse
 from tagcorpus.pipelines.sources import csvs, lines, tables
 from tagcorpus.pipelines.sources.inputs import InputFile
@@ -63,6 +64,7 @@ class RangeReader:
         self.file, self.range, self.reading = file, range_, reading
         self.counts = Counts()
         self.quarantine: list[dict[str, Any]] = []
+        self._shown_name = printable(file.name)
         self._sampled_below = int(reading.sample * 2**64)
         self._skipped = deque(range_.skipped)
 
@@ -155,7 +157,7 @@ class RangeReader:
         try:
             if isinstance(value, BadRecord):
                 raise value
-            found = self.reading.fields.documents(value, f"{self.file.name}:{row}")
+            found = self.reading.fields.documents(value, f"{self._shown_name}:{row}")
         except BadRecord as bad:
             counts.quarantined[bad.reason] += 1
             self.quarantine.append(
@@ -173,7 +175,7 @@ class RangeReader:
         return bool(self._skipped) and self._skipped[0][0] <= row
 
     def _is_unsampled(self, row: int) -> bool:
-        key = f"{self.reading.seed}:{self.file.name}:{row}".encode()
+        key = f"{self.reading.seed}:{self.file.name}:{row}".encode("utf-8", "surrogateescape")
         return xxhash.xxh3_64_intdigest(key) >= self._sampled_below
 
     def _damage(self, message: str) -> None:
