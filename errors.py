@@ -21,6 +21,7 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 class TagcorpusError(Exception):
@@ -92,6 +93,30 @@ def speaking_of(instance: str, tagger: str) -> Iterator[None]:
             message = re.sub(rf"\b{re.escape(tagger)}(?=\.[a-z])", instance, str(error))
             error.args = (message if instance in message else f"{instance}: {message}",)
         raise
+
+
+def valid_text(text: str) -> str:
+    """A path, or a text with paths in it, as valid text: file names are bytes, and need not be UTF-8.
+
+    Bytes that are UTF-8 come out as their characters, also where an ASCII locale made each of them a lone surrogate; others as
+    an escape. What names a file to the system is never made of the result.
+    Example  the file whose name is the bytes 61 FF -> a\\xff
+    """
+    if text.isascii():
+        return text
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # a surrogate that stands for no byte
+        return text.encode("utf-8", "backslashreplace").decode()
+
+
+def valid_values(value: Any) -> Any:
+    """`valid_text` for all strings in a value that JSON can have, names of fields too."""
+    if isinstance(value, str):
+        return valid_text(value)
+    if isinstance(value, dict):
+        return {valid_values(k): valid_values(v) for k, v in value.items()}
+    return [valid_values(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], where: str) -> str:

@@ -78,5 +78,7 @@ def keep_stderr_writable() -> None:
     kind = (sys.stderr.encoding, sys.stderr.errors) if sys.stderr is not None else ("utf-8", "backslashreplace")
     raw = io.BufferedWriter(_Lossy(2, "wb", closefd=False))
     sys.stderr = sys.__stderr__ = io.TextIOWrapper(raw, *kind, line_buffering=True)  # type: ignore[misc]
-    if sys.stdout is None:
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the locale's encoding lacks is escaped, not a traceback
+        sys.stdout.reconfigure(errors="backslashreplace")
+    elif sys.stdout is None:
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - for the life of the process

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from datatrove.pipeline.base import PipelineStep
 
-from tagcorpus.errors import ConfigError, InputError
+from tagcorpus.errors import ConfigError, InputError, valid_values
 from tagcorpus.pipelines import remote
 from tagcorpus.pipelines.execution.executors import PlanExecutor
 from tagcorpus.pipelines.execution.steps import Publish, RangeReport, Read, Tag
@@ -497,7 +497,7 @@ class Job:
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             **process(),
         }
-        self.output.publish(f"runs/{self.run_name}/command.json", json.dumps(value, indent=1).encode())
+        self.output.publish(f"runs/{self.run_name}/command.json", json.dumps(valid_values(value), indent=1).encode())
         self.heartbeat.start()
 
     def write_ledger(self, exit_code: int, **more: Any) -> str:
@@ -513,7 +513,7 @@ class Job:
             **self.ledger.to_json(),
         }
         name = f"runs/{self.run_name}/ledger.json"
-        self.output.publish(name, json.dumps(value, indent=1).encode())
+        self.output.publish(name, json.dumps(valid_values(value), indent=1).encode())
         self.output.publish(f"runs/{self.run_name}/log.txt", ("\n".join(self.display.log) + "\n").encode())
         return self.output.path(name)
 

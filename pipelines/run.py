@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Literal, Unpack, overload
 
-from tagcorpus.errors import ReplacedError, TagcorpusError
+from tagcorpus.errors import ReplacedError, TagcorpusError, valid_values
 from tagcorpus.pipelines.instances import build
 from tagcorpus.pipelines.job import Job, Result
 from tagcorpus.pipelines.options.declare import fields_of
@@ -226,4 +226,4 @@ def as_json(result: Result) -> str:
         "ledger": result.ledger,
         "summary": result.summary,
     }
-    return json.dumps(value, indent=1)
+    return json.dumps(valid_values(value), indent=1)

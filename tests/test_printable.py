@@ -33,7 +33,7 @@ SAFE = r"a\u001b[2J\u001b]0;owned\u0007\u009b31m\u202egnp"
             "naïve café, 日本語, 👩\u200d💻, no\u00a0break, e\u0301",
             "naïve café, 日本語, 👩\u200d💻, no\u00a0break, e\u0301",
         ),
-        ("bytes \udcff", r"bytes \udcff"),
+        ("bytes \udcff", r"bytes \xff"),
         (ConfigError("an error\x1b"), r"an error\u001b"),
         ("", ""),
     ],

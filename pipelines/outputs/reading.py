@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tagcorpus.errors import InputError, TaggerError, unknown_name
+from tagcorpus.errors import InputError, TaggerError, unknown_name, valid_text
 from tagcorpus.pipelines.outputs.digests import Digests
 from tagcorpus.pipelines.outputs.sidecars import (
     KEYS,
@@ -149,7 +149,7 @@ def range_parts(
     first = next(iter(parts.values())).select(keys)
     if any(not p["row"].equals(first["row"]) for p in parts.values()):
         raise InputError(f"range {k} of {planned.file.name} differs between instances {', '.join(parts)}: run again")
-    inputs = pa.array([planned.file.name] * first.num_rows, pa.string())
+    inputs = pa.array([valid_text(planned.file.name)] * first.num_rows, pa.string())
     return first.add_column(0, "input", inputs), {name: part.select(columns[name]) for name, part in parts.items()}
 
 

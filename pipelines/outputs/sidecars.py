@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import io
 import json
+import os
 import pickle
 import platform
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -167,7 +168,7 @@ def part_key(planned: PlannedFile, k: int, reading: Reading, identity: dict[str,
     r = planned.ranges[k]
     parts = {
         "part": PART_VERSION,
-        "input": planned.file.name,
+        "input": os.fsencode(planned.file.name).decode("utf-8", "surrogateescape"),  # in any locale the same
         "format": planned.file.format,
         "digest": r.digest,
         "first_row": r.first_row,

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from tagcorpus.errors import valid_text
+
 # Control characters but for tab and newline; marks that change the direction of writing; separators of lines and
 # paragraphs; halves of surrogate pairs, among them the bytes of a file name that is not UTF-8.
 _CONTROLS = r"\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
@@ -23,7 +25,7 @@ def printable(text: object, *, is_line: bool = False) -> str:
 
     Example  "a\\x1b[2Jb" -> r"a\\u001b[2Jb"
     """
-    return (_IN_LINE if is_line else _IN_TEXT).sub(_escape, str(text))
+    return (_IN_LINE if is_line else _IN_TEXT).sub(_escape, valid_text(str(text)))
 
 
 def _escape(match: re.Match[str]) -> str:

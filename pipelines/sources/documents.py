@@ -15,6 +15,7 @@ import orjson
 import pyarrow as pa
 import xxhash
 
+from tagcorpus.errors import valid_text
 from tagcorpus.pipelines.options.dialect import Dialect
 from tagcorpus.pipelines.progress.beats import pulse
 from tagcorpus.pipelines.sources import csvs, json_arrays, lines, tables, values
@@ -74,6 +75,7 @@ class RangeReader:
         self.file, self.range, self.reading = file, range_, reading
         self.counts = Counts()
         self.quarantine: list[dict[str, Any]] = []
+        self._shown_name = valid_text(file.name)
         self._sampled_below = int(reading.sample * 2**64)
         self._skipped = deque(range_.skipped)
 
@@ -170,7 +172,7 @@ class RangeReader:
             if isinstance(value, BadRecord):
                 raise value
             lost: list[LostRepeat] = []
-            found = self.reading.fields.documents(value, f"{self.file.name}:{row}", lost)
+            found = self.reading.fields.documents(value, f"{self._shown_name}:{row}", lost)
         except BadRecord as bad:
             self._refuse(row, offset, head, bad.reason, **({"message": bad.message} if bad.message else {}))
             return []
@@ -192,7 +194,7 @@ class RangeReader:
         return bool(self._skipped) and self._skipped[0][0] <= row
 
     def _is_unsampled(self, row: int) -> bool:
-        key = f"{self.reading.seed}:{self.file.name}:{row}".encode()
+        key = f"{self.reading.seed}:{self.file.name}:{row}".encode("utf-8", "surrogateescape")
         return xxhash.xxh3_64_intdigest(key) >= self._sampled_below
 
     def _damage(self, message: str) -> None:
