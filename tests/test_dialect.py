@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import cast
 
 import pytest
 
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.config import TagOptions, load_options
+from tagcorpus.pipelines.slurm.tasks import _options
 from tagcorpus.pipelines.sources.dialect import Dialect
 
 
@@ -52,3 +54,10 @@ def test_a_tab_separates_in_tsv_files_unless_said_otherwise() -> None:
     assert Dialect("|").of("tsv").delimiter == "|"
     assert Dialect().fingerprint() == {}
     assert Dialect("|").fingerprint() == {"delimiter": "|"}
+
+
+def test_a_dialect_reaches_the_finish_job_of_a_job_array() -> None:
+    options = dataclasses.asdict(load_options("tag", None, ["csv.delimiter=;"]))
+    assert _options({"pipeline": "tag", "options": options}).csv == Dialect(";")
+    earlier = {name: value for name, value in options.items() if name not in ("csv", "input_format")}
+    assert _options({"pipeline": "tag", "options": earlier}).csv == Dialect()

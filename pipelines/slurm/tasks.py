@@ -22,7 +22,7 @@ from datatrove.io import open_file
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import ConfigError, IncompleteError, TagcorpusError
-from tagcorpus.pipelines.config import OPTIONS, Options, SlurmOptions
+from tagcorpus.pipelines.config import OPTIONS, SECTIONS, Options
 from tagcorpus.pipelines.describe import table
 from tagcorpus.pipelines.execution.executors import PRECEDENCE
 from tagcorpus.pipelines.job import Job, _describe
@@ -103,8 +103,9 @@ def finish(folder: str) -> int:
 
 
 def _options(order: dict[str, Any]) -> Options:
-    values = {**order["options"], "slurm": SlurmOptions(**order["options"]["slurm"])}
-    return OPTIONS[order["pipeline"]](**values)
+    values = {"input_format": "", **order["options"]}  # an order of an earlier version has no such options
+    sections = {name: section(**values.get(name, {})) for name, section in SECTIONS.items()}
+    return OPTIONS[order["pipeline"]](**{**values, **sections})
 
 
 class FinishJob(Job):
