@@ -42,16 +42,7 @@ from tagcorpus.pipelines.progress.heartbeat import Heartbeat, process
 from tagcorpus.pipelines.sources import inputs, models, standard_input
 from tagcorpus.pipelines.sources.documents import Reading
 from tagcorpus.pipelines.sources.inputs import InputFile
-from tagcorpus.pipelines.sources.plan import (
-    Index,
-    Indexed,
-    Plan,
-    check_text,
-    load_plan,
-    make_plan,
-    plan_name,
-    unreadable,
-)
+from tagcorpus.pipelines.sources.plan import Index, Indexed, Plan, check_text, load_plan, make_plan, plan_name
 from tagcorpus.pipelines.sources.ranges import Counts
 from tagcorpus.pipelines.sources.records import DocumentFields
 from tagcorpus.pipelines.storage import Folder, own_suffix, sweep_temporary_folders, temporary_folder
@@ -64,8 +55,6 @@ EXECUTORS = ("local", "ray", "slurm")
 # A range is the unit of work and of resuming: a larger input in fewer ranges than there are workers deserves a hint.
 WORTH_CUTTING_BYTES = 16 << 20
 RANGES_PER_WORKER = 8
-# Files named that give no row at all.
-UNREADABLE_TOLD = 8
 # Pipelines whose work is their taggers'; a dry run begins some of it to see what it costs.
 PROBED = ("tag", "filter", "domain", "features")
 
@@ -218,8 +207,6 @@ class Job:
             is_stored=not options.dry_run,
             may_recut=options.overwrite,
         )
-        for file, problem in unreadable(plan)[:UNREADABLE_TOLD]:
-            self.display.say(f"{file.name} cannot be read: {problem}")
         check_text(plan, self.reading)
         return plan
 

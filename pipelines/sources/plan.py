@@ -18,7 +18,7 @@ from tagcorpus.pipelines.sources import csvs, json_arrays, lines, samples, table
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading
 from tagcorpus.pipelines.sources.inputs import DELIMITED, TEXT_FORMATS, InputFile
 from tagcorpus.pipelines.sources.ranges import Range
-from tagcorpus.pipelines.sources.records import DEFAULT_TEXT_COLUMNS, ID_COLUMNS, BadRecord, kind_of
+from tagcorpus.pipelines.sources.records import ID_COLUMNS, BadRecord
 from tagcorpus.pipelines.sources.streams import recognised
 from tagcorpus.pipelines.storage import Folder
 
@@ -121,14 +121,10 @@ class Index(PipelineStep):
 
 
 def _refuse_doubled_columns(file: InputFile, ranges: Sequence[Range], reading: Reading) -> None:
-    if ranges and ranges[0].broken:
+    """Of CSV; tables are looked into with their texts."""
+    if file.format not in DELIMITED or ranges[0].broken:
         return
-    if file.format in TABLES:
-        names = tables.schema(file).names
-    elif file.format in DELIMITED:
-        names = csvs.header(file, reading.max_line_bytes, reading.csv)[0]
-    else:
-        return
+    names = csvs.header(file, reading.max_line_bytes, reading.csv)[0]
     if name := reading.fields.doubled(names):
         option = "--id-column" if name == reading.fields.id_column or name in ID_COLUMNS else "--text-column"
         raise InputError(
@@ -184,11 +180,6 @@ def make_plan(
     return Plan(tuple(found for f in files if (found := known[f.name]) is not None))
 
 
-def unreadable(plan: Plan) -> list[tuple[InputFile, str]]:
-    """Files that are broken before their first row, and why."""
-    return [(f.file, f.ranges[0].broken) for f in plan.files if f.ranges and f.ranges[0].broken and not f.rows]
-
-
 def check_text(plan: Plan, reading: Reading) -> None:
     """Raise InputError when the first rows of the input have records but no text where it is looked for."""
     for planned in plan.files:
@@ -196,48 +187,34 @@ def check_text(plan: Plan, reading: Reading) -> None:
             continue
         columns = _columns_without_text(planned, reading)
         if columns:
-            raise InputError(_no_text(planned.file, columns, reading))
+            wanted = reading.fields.text_column or (
+                "resps" if reading.fields.is_resps else "text, content or raw_content"
+            )
+            raise InputError(
+                f"no text found in the first rows of {planned.file.path}: looked for {wanted}; the columns there are "
+                f"{', '.join(sorted(columns)[:20])}. Name the right one with --text-column"
+                f"{csvs.delimiter_hint(planned.file.format, columns, reading.csv)}"
+            )
         return
 
 
-def _no_text(file: InputFile, columns: dict[str, str], reading: Reading) -> str:
-    """The sentences for a file in whose first rows no text was found; `columns` says what kind of value each column holds."""
-    fields = reading.fields
-    names = [fields.text_column] if fields.text_column else ["resps"] if fields.is_resps else DEFAULT_TEXT_COLUMNS
-    told = f"no text found in the first rows of {file.path}: "
-    if held := [f"{name!r} is there and holds {columns[name]}" for name in names if columns.get(name)]:
-        return f"{told}{'; '.join(held)}, not text. Name the right column with --text-column"
-    shown = ", ".join(sorted(columns)[:20])
-    told += (
-        f"looked for {', '.join(names[:-1])}{' or ' if names[:-1] else ''}{names[-1]}; the columns there are {shown}. "
-    )
-    if file.format in DELIMITED and (hint := csvs.delimiter_in(columns, reading.csv.of(file.format).delimiter)):
-        return f"{told}The header holds {hint!r}: is it the delimiter? Say --set 'csv.delimiter={hint}'"
-    return f"{told}Name the right one with --text-column"
-
-
-def _columns_without_text(planned: PlannedFile, reading: Reading) -> dict[str, str]:
-    """Columns of the first records, and what kind of value they hold, when not one of them has a text; empty when one has, or
-    none is a record."""
+def _columns_without_text(planned: PlannedFile, reading: Reading) -> set[str]:
+    """Column names of the first records when not one of them has a text; empty when one has, or none is a record."""
     first = planned.ranges[0]
-    seen: dict[str, str] = {}
+    seen: set[str] = set()
     reader = RangeReader(planned.file, first, replace(reading, sample=1.0, columns=()))
     for looked_at, (_, _, _, value) in enumerate(reader.records()):
         if looked_at >= LOOK_AT_ROWS:
             break
         if isinstance(value, dict):
-            seen |= {name: kind_of(v) for name, v in value.items() if not seen.get(name)}
+            seen |= set(value)
             try:
                 if reading.fields.documents(value, ""):
-                    return {}
+                    return set()
             except BadRecord:
                 continue
     if planned.file.format in ("parquet", "arrow"):
-        seen = dict.fromkeys(tables.column_names(planned.file), "") | seen
-    elif planned.file.format in DELIMITED and not seen and not first.broken:
-        # Where no record fits the header, it may be the header that was taken for one name.
-        names = csvs.header(planned.file, reading.max_line_bytes, reading.csv)[0]
-        seen = {} if set(names) & set(reading.fields.top_columns()) else dict.fromkeys(names, "")
+        seen |= set(tables.column_names(planned.file))
     return seen
 
 
