@@ -150,15 +150,14 @@ def make_plan(
 
     ConfigError where `output` holds a plan with other `shard_bytes`, unless it `may_recut`: every part would be computed anew.
     """
-    settings = {f.name: _settings(f, reading, shard_bytes) for f in files}
     if not may_recut:
         _refuse_another_cut(output, files, shard_bytes)
     if limit is not None:
         limited = tuple(_limited(files, reading, shard_bytes, limit, run_index))
         for one in limited if is_stored else ():
-            _store(output, one, None, settings[one.file.name])
+            _store(output, one, None, _settings(one.file, reading, shard_bytes))
         return Plan(limited)
-    known = {f.name: _known(output, f, settings[f.name]) for f in files}
+    known = {f.name: _known(output, f, _settings(f, reading, shard_bytes)) for f in files}
     for name, planned in known.items():
         if planned is not None and planned.file.format in TABLES and not set(reading.columns) <= _further(planned):
             # Cut as before, with digests of more columns: the parts of other taggers keep their keys.
@@ -176,7 +175,7 @@ def make_plan(
         indexed_file = pieces[file.name][0].file
         known[file.name] = planned = PlannedFile(indexed_file, _joined(pieces[file.name]), is_trial=reading.sample < 1)
         if is_stored:
-            _store(output, planned, identities[file.name], settings[file.name])
+            _store(output, planned, identities[file.name], _settings(file, reading, shard_bytes))
     return Plan(tuple(found for f in files if (found := known[f.name]) is not None))
 
 
@@ -220,9 +219,7 @@ def _columns_without_text(planned: PlannedFile, reading: Reading) -> set[str]:
 
 def _settings(file: InputFile, reading: Reading, shard_bytes: int) -> dict[str, Any]:
     fields = reading.fields
-    of_csv = {"csv": {"version": csvs.CSV_VERSION, **reading.csv.fingerprint()}} if file.format in DELIMITED else {}
     return {
-        **of_csv,
         "plan": PLAN_VERSION,
         "shard_bytes": shard_bytes,
         "max_line_bytes": reading.max_line_bytes,
@@ -231,6 +228,7 @@ def _settings(file: InputFile, reading: Reading, shard_bytes: int) -> dict[str, 
         "is_resps": fields.is_resps,
         "sample": reading.sample,
         "seed": reading.seed,
+        **({"csv": {"version": csvs.CSV_VERSION, **reading.csv.fingerprint()}} if file.format in DELIMITED else {}),
     }
 
 
