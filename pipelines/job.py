@@ -46,16 +46,7 @@ from tagcorpus.pipelines.progress.heartbeat import Heartbeat, is_at_work, proces
 from tagcorpus.pipelines.sources import harness, inputs, models, standard_input, tasks
 from tagcorpus.pipelines.sources.documents import Reading
 from tagcorpus.pipelines.sources.inputs import InputFile
-from tagcorpus.pipelines.sources.plan import (
-    Index,
-    Indexed,
-    Plan,
-    has_results,
-    load_plan,
-    make_plan,
-    plan_name,
-    unreadable,
-)
+from tagcorpus.pipelines.sources.plan import Index, Indexed, Plan, has_results, load_plan, make_plan, plan_name
 from tagcorpus.pipelines.sources.ranges import Counts
 from tagcorpus.pipelines.sources.records import DocumentFields
 from tagcorpus.pipelines.sources.text_check import check_text
@@ -69,8 +60,6 @@ if TYPE_CHECKING:
 WORTH_CUTTING_BYTES = 16 << 20
 RANGES_PER_WORKER = 8
 SHOWN_FILES = 5
-# Files named that give no row at all.
-UNREADABLE_TOLD = 8
 # Pipelines whose work is their taggers'; a dry run begins some of it to see what it costs.
 PROBED = ("tag", "filter", "domain", "features")
 
@@ -264,9 +253,7 @@ class Job:
         )
 
     def _check_plan(self, plan: Plan) -> None:
-        """Name the files that cannot be read and those without text. Raises InputError where no text is found."""
-        for file, problem in unreadable(plan)[:UNREADABLE_TOLD]:
-            self.display.say(f"{file.name} cannot be read: {problem}")
+        """Name the files without text. Raises InputError where no text is found."""
         self._text_messages = check_text(plan, self.reading, is_strict=self.options.strict_text)
         for message in self._text_messages:
             self.display.say(message)

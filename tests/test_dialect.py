@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import cast
 
 import pytest
@@ -10,6 +11,7 @@ from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.options.dialect import Dialect
 from tagcorpus.pipelines.options.load import load_options
 from tagcorpus.pipelines.options.of_pipelines import TagOptions
+from tagcorpus.pipelines.slurm.tasks import _options
 
 
 @pytest.mark.parametrize(
@@ -53,3 +55,10 @@ def test_a_tab_separates_in_tsv_files_unless_said_otherwise() -> None:
     assert Dialect("|").of("tsv").delimiter == "|"
     assert Dialect().fingerprint() == {}
     assert Dialect("|").fingerprint() == {"delimiter": "|"}
+
+
+def test_a_dialect_reaches_the_finish_job_of_a_job_array() -> None:
+    options = dataclasses.asdict(load_options("tag", None, ["csv.delimiter=;"]))
+    assert _options({"pipeline": "tag", "options": options}).csv == Dialect(";")
+    earlier = {name: value for name, value in options.items() if name not in ("csv", "input_format")}
+    assert _options({"pipeline": "tag", "options": earlier}).csv == Dialect()

@@ -196,9 +196,9 @@ class Options:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Options:
-        """Options from `dataclasses.asdict` of them."""
-        sections = {"slurm": SlurmOptions, "csv": Dialect}
-        return cls(**values | {name: sections[name](**values[name]) for name in sections})
+        """Options from `dataclasses.asdict` of them, by this version or an earlier one that has fewer."""
+        sections: dict[str, Any] = {"slurm": SlurmOptions, "csv": Dialect}
+        return cls(**values | {name: section_cls(**values.get(name, {})) for name, section_cls in sections.items()})
 
 
 SETTINGS = (

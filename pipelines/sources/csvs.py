@@ -24,7 +24,7 @@ import xxhash
 
 from tagcorpus.pipelines.options.dialect import Dialect
 from tagcorpus.pipelines.sources.csv_lines import CsvLines, TooLong
-from tagcorpus.pipelines.sources.inputs import InputFile
+from tagcorpus.pipelines.sources.inputs import DELIMITED, InputFile
 from tagcorpus.pipelines.sources.lines import HEAD_BYTES
 from tagcorpus.pipelines.sources.ranges import Range, misplanned
 from tagcorpus.pipelines.sources.records import REASONS
@@ -140,10 +140,13 @@ def read(
         raise misplanned(where)
 
 
-def delimiter_in(names: Iterable[str], delimiter: str) -> str:
-    """Another delimiter that the column names hold, as csv.delimiter takes it; empty where they hold none."""
-    others = {";": ";", "\t": "\\t", "|": "|", ",": ","}
-    return next((told for c, told in others.items() if c != delimiter and any(c in name for name in names)), "")
+def delimiter_hint(format_: str, names: Iterable[str], dialect: Dialect) -> str:
+    """What to say of the columns of a CSV file in which no text is found: that the header holds another delimiter."""
+    if format_ not in DELIMITED:
+        return ""
+    used, others = dialect.of(format_).delimiter, {";": ";", "\t": "\\t", "|": "|", ",": ","}
+    hint = next((told for c, told in others.items() if c != used and any(c in name for name in names)), "")
+    return f". The header holds {hint!r}: is it the delimiter? Say --set 'csv.delimiter={hint}'" if hint else ""
 
 
 def _digest_of(names: list[str], dialect: Dialect) -> Any:

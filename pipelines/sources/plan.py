@@ -126,14 +126,10 @@ class Index(PipelineStep):
 
 
 def _refuse_doubled_columns(file: InputFile, ranges: Sequence[Range], reading: Reading) -> None:
-    if ranges and ranges[0].broken:
+    """Of CSV; tables are looked into with their texts."""
+    if file.format not in DELIMITED or ranges[0].broken:
         return
-    if file.format in TABLES:
-        names = tables.schema(file).names
-    elif file.format in DELIMITED:
-        names = csvs.header(file, reading.max_line_bytes, reading.csv)[0]
-    else:
-        return
+    names = csvs.header(file, reading.max_line_bytes, reading.csv)[0]
     if name := reading.fields.doubled(names):
         option = "--id-column" if name == reading.fields.id_column or name in ID_COLUMNS else "--text-column"
         raise InputError(
@@ -197,16 +193,9 @@ def make_plan(
     return plan
 
 
-def unreadable(plan: Plan) -> list[tuple[InputFile, str]]:
-    """Files that are broken before their first row, and why."""
-    return [(f.file, f.ranges[0].broken) for f in plan.files if f.ranges and f.ranges[0].broken and not f.rows]
-
-
 def _settings(file: InputFile, reading: Reading, shard_bytes: int) -> dict[str, Any]:
     fields = reading.fields
-    of_csv = {"csv": {"version": csvs.CSV_VERSION, **reading.csv.fingerprint()}} if file.format in DELIMITED else {}
     return {
-        **of_csv,
         **({"tables": TABLES_VERSION} if file.format in TABLES else {}),
         "plan": PLAN_VERSION,
         "shard_bytes": shard_bytes,
@@ -216,6 +205,7 @@ def _settings(file: InputFile, reading: Reading, shard_bytes: int) -> dict[str, 
         "is_resps": fields.is_resps,
         "sample": reading.sample,
         "seed": reading.seed,
+        **({"csv": {"version": csvs.CSV_VERSION, **reading.csv.fingerprint()}} if file.format in DELIMITED else {}),
     }
 
 

@@ -206,16 +206,6 @@ def _integer(digits: str) -> int | float:
         return float(digits)
 
 
-def kind_of(value: Any) -> str:
-    """What a column with this value holds, in the plural; empty for text, which needs no word."""
-    if value is None or isinstance(value, str):
-        return "nulls" if value is None else ""
-    if isinstance(value, bool):
-        return "booleans"
-    kinds = {list: "lists", dict: "objects", int: "numbers", float: "numbers", bytes: "bytes"}
-    return kinds.get(type(value), f"values of type {type(value).__name__}")
-
-
 class _Absent:
     """Distinguishes a missing column from one that holds null."""
 

@@ -52,8 +52,9 @@ def check_text(plan: Plan, reading: Reading, *, is_strict: bool = False) -> list
     if len(without) == len(looks):
         if any(_look(planned, first, reading, None).has_text is not False for planned, first, _ in looks):
             return []  # further down in its first chunk, one has
-        remedy = _delimiter_hint(*without[0], reading) or _remedy(len(without))
-        raise InputError(f"no text found in {_told(*without[0], reading)}. {remedy}")
+        planned, look = without[0]
+        hint = csvs.delimiter_hint(planned.file.format, look.columns, reading.csv)
+        raise InputError(f"no text found in {_told(planned, look, reading)}{hint or f'. {_remedy(len(without))}'}")
     message = f"no text found in {len(without):,} of {len(plan.files):,} files: {_listed(without, reading)}"
     if is_strict:
         raise InputError(f"{message}. {_remedy(len(without))}, leave them out with --exclude, or drop --strict-text")
@@ -105,14 +106,6 @@ def _told(planned: PlannedFile, look: _Look, reading: Reading) -> str:
     there = "; ".join(f"{column!r} is there and holds {kind}, not text" for column, kind in look.kinds)
     shown = ", ".join(sorted(look.columns)[:SHOWN_COLUMNS])
     return f"{planned.file.path}: looked for {looked_for}; {f'{there}; ' if there else ''}the columns there are {shown}"
-
-
-def _delimiter_hint(planned: PlannedFile, look: _Look, reading: Reading) -> str:
-    """The sentence for a CSV header that holds another delimiter, which explains why it has no text column."""
-    if planned.file.format not in DELIMITED:
-        return ""
-    hint = csvs.delimiter_in(look.columns, reading.csv.of(planned.file.format).delimiter)
-    return f"The header holds {hint!r}: is it the delimiter? Say --set 'csv.delimiter={hint}'" if hint else ""
 
 
 def _listed(without: Sequence[tuple[PlannedFile, _Look]], reading: Reading) -> str:
