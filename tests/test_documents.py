@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import io
 import json
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 
 import orjson
 import pytest
+import xxhash
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +24,7 @@ from profiles import more
 from naive import read_jsonl
 from tagcorpus.errors import LostRowsError
 from tagcorpus.pipelines.sources import lines, samples
-from tagcorpus.pipelines.sources.documents import BATCH_BYTES, BATCH_ROWS, RangeReader, Reading, quarantine_lines
+from tagcorpus.pipelines.sources.documents import BATCH_BYTES, BATCH_ROWS, RangeReader, Reading
 from tagcorpus.pipelines.sources.inputs import InputFile
 from tagcorpus.pipelines.sources.ranges import Counts, Range
 from tagcorpus.pipelines.sources.records import DocumentFields
@@ -60,7 +62,10 @@ def read(
         reader.counts.check(r.rows, published, "here")
         assert len(reader.quarantine) == reader.counts.quarantined_rows
         quarantined |= {-1 if e["reason"] == "broken_file" else e["row"]: e["reason"] for e in reader.quarantine}
-        assert [json.loads(line) for line in quarantine_lines(reader.quarantine).splitlines()] == reader.quarantine
+        sink = io.BytesIO()
+        reader.quarantine.copy_to(sink)
+        assert [json.loads(line) for line in sink.getvalue().splitlines()] == list(reader.quarantine)
+        assert xxhash.xxh3_128_hexdigest(sink.getvalue()) == reader.quarantine.digest
         counts.add(reader.counts)
     return documents, quarantined, counts
 

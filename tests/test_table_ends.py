@@ -70,7 +70,8 @@ def read(file: InputFile, ranges: list[Range] | None = None, shard_bytes: int = 
     """(texts, counts, quarantine)"""
     reading = Reading(DocumentFields(**fields))
     found: list[str] = []
-    counts, quarantine = Counts(), []
+    counts = Counts()
+    quarantine: list[dict[str, Any]] = []
     for range_ in ranges or tables.index(file, shard_bytes, reading.fields.top_columns()):
         reader = RangeReader(file, range_, reading)
         published = len(found)

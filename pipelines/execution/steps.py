@@ -10,7 +10,7 @@ import contextlib
 import re
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -22,8 +22,9 @@ from datatrove.pipeline.base import PipelineStep
 from tagcorpus.errors import TagcorpusError, TaggerError, speaking_of
 from tagcorpus.pipelines.execution.workers import is_fault
 from tagcorpus.pipelines.outputs.sidecars import Instance, part_key, part_name, quarantine_name, write_part
-from tagcorpus.pipelines.sources.documents import RangeReader, Reading, quarantine_lines, shown
+from tagcorpus.pipelines.sources.documents import RangeReader, Reading, shown
 from tagcorpus.pipelines.sources.plan import Plan
+from tagcorpus.pipelines.sources.quarantine import Quarantine
 from tagcorpus.pipelines.sources.ranges import Counts
 from tagcorpus.pipelines.storage import Folder
 from tagcorpus.taggers._batch import DocumentBatch, stored_as
@@ -53,7 +54,7 @@ class RangeEnd:
     """
 
     counts: Counts
-    quarantine: list[dict[str, Any]]
+    quarantine: Quarantine
     columns: frozenset[str] = frozenset()
 
 
@@ -235,7 +236,8 @@ class Publish(PipelineStep):
         where = f"range {k} of {planned.file.name}"
         wanted = sorted(self.todo[rank])
         columns: dict[str, list[pa.RecordBatch]] = {n: [] for n in wanted}
-        failures: dict[str, list[dict[str, Any]]] = {n: [] for n in wanted}
+        failures = {n: Quarantine() for n in wanted}
+        reasons: dict[str, Counter[str]] = {n: Counter() for n in wanted}
         end: RangeEnd | None = None
         for item in data:
             if isinstance(item, RangeEnd):
@@ -246,10 +248,12 @@ class Publish(PipelineStep):
                 added = item.attributes[name]
                 schema = pa.schema([*keys.schema, *added.schema])
                 columns[name].append(pa.record_batch([*keys.columns, *added.columns], schema=schema))
-                failures[name] += item.failures.get(name, [])
+                for entry in item.failures.get(name, ()):
+                    failures[name].append(entry)
+                    reasons[name][entry["reason"]] += 1
         if end is None:
             raise TaggerError(f"{where}: the steps before publishing stopped without saying that the range is complete")
-        counts = {n: self._counts(end.counts, failures[n]) for n in wanted}
+        counts = {n: self._counts(end.counts, reasons[n]) for n in wanted}
         for name in wanted:
             published = sum(b.num_rows for b in columns[name])
             counts[name].check(planned.ranges[k].rows, published, where)
@@ -265,15 +269,16 @@ class Publish(PipelineStep):
             digests[name] = write_part(self.output, part, schema, columns[name], key, counts[name])
         yield RangeReport(rank, counts, time.perf_counter() - started, digests, end.columns)
 
-    def _counts(self, read: Counts, failures: list[dict[str, Any]]) -> Counts:
+    def _counts(self, read: Counts, failures: Counter[str]) -> Counts:
         counts = Counts.from_json(read.to_json())
-        counts.quarantined.update(f["reason"] for f in failures)
+        counts.quarantined.update(failures)
         return counts
 
 
-def publish_quarantine(output: Folder, name: str, entries: list[dict[str, Any]]) -> None:
+def publish_quarantine(output: Folder, name: str, entries: Quarantine) -> None:
     """Publish the entries, or see to it that there is no such file."""
-    if entries:
-        output.publish(name, quarantine_lines(entries))
+    if len(entries):
+        with output.publishing(name) as sink:
+            entries.copy_to(sink)
     elif output.exists(name):
         output.remove(name)  # left by an earlier content of this range

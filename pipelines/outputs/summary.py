@@ -11,6 +11,7 @@ and left out of everything else: n + missing + infinite = rows.
 from __future__ import annotations
 
 import csv
+import heapq
 import io
 import math
 from collections import Counter
@@ -35,6 +36,8 @@ HISTOGRAM_BINS = 50
 TOP_VALUES = 50
 # Values of which a copy is sorted whole: for so few, histograms of 65,536 bins cost more.
 SORTED_AT_MOST = 1 << 16
+# So many values of a string column are always counted exactly.
+KEPT_DISTINCT = 1_000_000
 # Up to so many values of an instance stay in memory between the passes; beyond, its parts are read again.
 KEPT_ROWS = 4_000_000
 
@@ -232,14 +235,25 @@ def _of_lists(column: Iterable[pa.ChunkedArray]) -> dict[str, Any]:
 
 
 def _of_strings(column: Iterable[pa.ChunkedArray]) -> dict[str, Any]:
+    """Exact up to KEPT_DISTINCT values. Of a column with more, the rarest are dropped whenever there are twice as many:
+    `distinct` is then too low, and each count of `top` by `top_may_lack` at most."""
     seen: Counter[str] = Counter()
-    missing = 0
+    n = missing = lacking = 0
     for array in column:
         missing += array.null_count
+        n += len(array) - array.null_count
         for pair in call("value_counts", call("drop_null", array)).to_pylist():
             seen[pair["values"]] += pair["counts"]
-    top = sorted(seen.items(), key=lambda item: (-item[1], item[0]))[:TOP_VALUES]
-    return {"n": sum(seen.values()), "missing": missing, "distinct": len(seen), "top": dict(top)}
+        if len(seen) > 2 * KEPT_DISTINCT:
+            kept = _commonest(seen, KEPT_DISTINCT + 1)
+            lacking += kept.pop()[1]  # the commonest of those that go
+            seen = Counter(dict(kept))
+    found = {"n": n, "missing": missing, "distinct": len(seen), "top": dict(_commonest(seen, TOP_VALUES))}
+    return found | ({"is_distinct_too_low": True, "top_may_lack": lacking} if lacking else {})
+
+
+def _commonest(seen: Counter[str], n: int) -> list[tuple[str, int]]:
+    return heapq.nsmallest(n, seen.items(), key=lambda item: (-item[1], item[0]))
 
 
 def _floats(array: pa.ChunkedArray) -> tuple[Floats, int]:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import orjson
 import pyarrow as pa
 import xxhash
 
@@ -20,6 +19,7 @@ from tagcorpus.pipelines.options.dialect import Dialect
 from tagcorpus.pipelines.progress.beats import pulse
 from tagcorpus.pipelines.sources import csvs, json_arrays, lines, tables, values
 from tagcorpus.pipelines.sources.inputs import DELIMITED, InputFile
+from tagcorpus.pipelines.sources.quarantine import Quarantine
 from tagcorpus.pipelines.sources.ranges import Counts, Range
 from tagcorpus.pipelines.sources.records import (
     BadRecord,
@@ -74,7 +74,7 @@ class RangeReader:
     def __init__(self, file: InputFile, range_: Range, reading: Reading) -> None:
         self.file, self.range, self.reading = file, range_, reading
         self.counts = Counts()
-        self.quarantine: list[dict[str, Any]] = []
+        self.quarantine = Quarantine()
         self._shown_name = valid_text(file.name)
         self._sampled_below = int(reading.sample * 2**64)
         self._skipped = deque(range_.skipped)
@@ -217,6 +217,8 @@ class RangeReader:
             for line in read(stream, self.range, self.reading.max_line_bytes, self.file.path):
                 if line.is_too_long:
                     value = BadRecord("too_long")
+                elif not line.data or line.data.isspace():
+                    value = None
                 else:
                     try:
                         value = exact_id(line.data, parse(line.data), self.reading.fields)
@@ -284,10 +286,6 @@ def shown(head: bytes) -> dict[str, str]:
             if len(head) < HEAD_BYTES:
                 break
     return {"head_base64": base64.b64encode(head).decode()}
-
-
-def quarantine_lines(entries: list[dict[str, Any]]) -> bytes:
-    return b"".join(orjson.dumps(e) + b"\n" for e in entries)
 
 
 _thread = threading.local()

@@ -10,6 +10,7 @@ import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from tagcorpus.errors import IncompleteError, InputError
 from tagcorpus.pipelines.sources import csvs, tables
@@ -17,7 +18,7 @@ from tagcorpus.pipelines.sources.documents import RangeReader, Reading
 from tagcorpus.pipelines.sources.inputs import DELIMITED
 from tagcorpus.pipelines.sources.plan import TABLES, Plan, PlannedFile
 from tagcorpus.pipelines.sources.ranges import Range
-from tagcorpus.pipelines.sources.records import BadRecord, kind_of
+from tagcorpus.pipelines.sources.records import BadRecord
 from tagcorpus.pipelines.sources.streams import Damaged
 
 # Records of a file that has no text so far, where another has: enough to name the file, and soon read.
@@ -77,7 +78,7 @@ def _look(planned: PlannedFile, first: Range, reading: Reading, max_rows: int | 
                 if reading.fields.documents(value, ""):
                     return _Look(has_text=True)
             except BadRecord:
-                kinds.update((c, kind_of(value[c])) for c in reading.fields.text_columns() if c in value)
+                kinds.update((c, _kind_of(value[c])) for c in reading.fields.text_columns() if c in value)
     except IncompleteError:
         return _Look(has_text=None)  # the run itself finds that the file changed
     finally:
@@ -116,3 +117,13 @@ def _listed(without: Sequence[tuple[PlannedFile, _Look]], reading: Reading) -> s
 
 def _remedy(n_files: int) -> str:
     return f"Name the right column{' of all' if n_files > 1 else ''} with --text-column"
+
+
+def _kind_of(value: Any) -> str:
+    """What a column with this value holds, in the plural."""
+    if value is None:
+        return "nulls"
+    if isinstance(value, bool):
+        return "booleans"
+    kinds = {list: "lists", dict: "objects", int: "numbers", float: "numbers", bytes: "bytes that are not UTF-8"}
+    return kinds.get(type(value), "values that are not text")

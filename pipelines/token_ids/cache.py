@@ -19,7 +19,7 @@ from datatrove.pipeline.base import PipelineStep
 from tagcorpus.pipelines.execution.steps import RangeEnd, TaggedBatch, publish_quarantine
 from tagcorpus.pipelines.outputs.sidecars import Instance, quarantine_name
 from tagcorpus.pipelines.progress.beats import pulse
-from tagcorpus.pipelines.sources.documents import RangeReader, Reading, quarantine_lines
+from tagcorpus.pipelines.sources.documents import RangeReader, Reading
 from tagcorpus.pipelines.sources.plan import Plan
 from tagcorpus.pipelines.sources.ranges import Counts
 from tagcorpus.pipelines.storage import Folder
@@ -158,7 +158,7 @@ class OpenedRange(Iterator[TokenBatch]):
             self._check(reader.counts, documents)
             publish_quarantine(source.output, self._quarantine_name, reader.quarantine)
             if part is not None:
-                part.end(reader.counts, quarantine_lines(reader.quarantine))
+                part.end(reader.counts, reader.quarantine.digest)
                 part.publish(source.output, token_part_name(source.fingerprint, planned.file.name, k))
 
     def _check(self, counts: Counts, documents: int) -> None:
@@ -240,7 +240,7 @@ class Fill(PipelineStep):
                     seed(item.documents, source.fingerprint, tokens)
                     part.add(tokens, item.counts)
                 else:
-                    part.end(item.counts, quarantine_lines(item.quarantine))
+                    part.end(item.counts, item.quarantine.digest)
                     part.publish(source.output, token_part_name(source.fingerprint, planned.file.name, k))
                 yield item
 

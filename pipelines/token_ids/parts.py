@@ -96,8 +96,9 @@ class PartWriter:
         self._behind = behind
         self._n += 1
 
-    def end(self, counts: Counts, quarantine: bytes) -> None:
-        told = {"counts": json.dumps(counts.to_json(), sort_keys=True), "quarantine": digest(quarantine)}
+    def end(self, counts: Counts, quarantine: str) -> None:
+        """quarantine: the digest of the lines that the reader put there"""
+        told = {"counts": json.dumps(counts.to_json(), sort_keys=True), "quarantine": quarantine}
         columns = [pa.array([], f.type) for f in self._schema]
         self._write(columns, {**told, "checksum": digest(json.dumps([self._n, told]).encode())}, is_last=True)
 
