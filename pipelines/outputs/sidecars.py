@@ -21,7 +21,7 @@ import xxhash
 
 from tagcorpus.errors import ConfigError, InputError, speaking_of
 from tagcorpus.pipelines.sources.documents import Reading
-from tagcorpus.pipelines.sources.plan import Plan, PlannedFile
+from tagcorpus.pipelines.sources.plan import TABLES, Plan, PlannedFile
 from tagcorpus.pipelines.sources.ranges import Counts
 from tagcorpus.pipelines.storage import Folder
 from tagcorpus.taggers import Tagger
@@ -218,9 +218,23 @@ def standing(output: Folder, plan: Plan, reading: Reading, instances: Iterable[I
             asked, pool.map(lambda a: stored_part(output, a[2]), asked), strict=True
         ):
             planned, k = ranges[rank]
-            if stored and stored.key in keys and _needed(planned, k, instance, stored.counts) <= quarantined:
+            is_whole = stored is not None and _needed(planned, k, instance, stored.counts) <= quarantined
+            if stored and stored.key in keys and is_whole and not _is_misread(output, planned, k, stored.counts):
                 done[rank, instance.name] = stored.counts
     return Standing(done, len(asked) - len(done))
+
+
+def _is_misread(output: Folder, planned: PlannedFile, k: int, counts: Counts) -> bool:
+    """Whether a part of a table is cut short or empty because of values that an earlier reader could not take: bytes in the
+    place of text, or one value that it took for damage. Its quarantine shows that."""
+    is_cut = counts.unreadable > 0 and not planned.ranges[k].broken
+    is_refused = not counts.documents and counts.quarantined["text_not_string"] > 0
+    if planned.file.format not in TABLES or not (is_cut or is_refused):
+        return False
+    entries = (output.read(quarantine_name(planned.file.name, k)) or b"").splitlines()
+    if is_cut and entries:
+        return b'"message":"damaged ' + planned.file.format.encode() + b" data: " in entries[-1]
+    return bool(entries) and (b": b'" in entries[0] or b': b\\"' in entries[0])
 
 
 def _needed(planned: PlannedFile, k: int, instance: Instance, counts: Counts) -> set[str]:
