@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tagcorpus.errors import IncompleteError
+from tagcorpus.pipelines.run import run
 from tagcorpus.pipelines.sources import reader_process, tables
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading
 from tagcorpus.pipelines.sources.inputs import InputFile
@@ -382,3 +384,60 @@ def test_damage_in_a_column_that_is_not_read_costs_nothing() -> None:
         pytest.skip("the cases (../shared/cases) are not on this machine")
     found, counts, _ = read(InputFile(path.name, str(path), "parquet", ""))
     assert (len(found), counts.is_broken) == (60, False)
+
+
+# Parts of an earlier reader
+
+
+@pytest.mark.parametrize(
+    ("table", "documents", "entry"),
+    [
+        (
+            pa.table({"text": pa.array([b"a", b"b"])}),
+            0,
+            b'{"row":0,"reason":"text_not_string","head":"{\'text\': b\'a\'}"}\n',
+        ),
+        (
+            pa.table({"text": ["a", "b"]}),
+            1,
+            b'{"row":1,"reason":"broken_file","message":"damaged parquet data: year 15659 is out of range"}\n',
+        ),
+    ],
+)
+def test_what_an_earlier_reader_refused_is_read_again_once(
+    tmp_path: Path, table: pa.Table, documents: int, entry: bytes
+) -> None:
+    pq.write_table(table, tmp_path / "x.parquet")
+    out = tmp_path / "out"
+    options: dict[str, Any] = {"input": str(tmp_path / "x.parquet"), "output": str(out), "taggers": ["length"]}
+    assert run("tag", **options).counts.documents == 2
+    part = out / "attributes/length/x.parquet/part-00000.parquet"
+    right = part.read_bytes()
+    # As the earlier reader left it: the same key, other counts.
+    stored = pq.read_table(part).slice(0, documents)
+    metadata = dict(stored.schema.metadata)
+    counts = json.loads(metadata[b"tagcorpus.counts"]) | {"documents": documents, "read": documents}
+    counts |= {"lines": 2 if not documents else 1, "unreadable": documents}
+    counts["quarantined"] = {"text_not_string": 2} if not documents else {"broken_file": 1}
+    stored = stored.replace_schema_metadata(metadata | {b"tagcorpus.counts": json.dumps(counts).encode()})
+    pq.write_table(stored, part)
+    quarantined = out / "quarantine/x.parquet/part-00000.jsonl"
+    quarantined.parent.mkdir(parents=True)
+    quarantined.write_bytes(entry)
+    assert run("tag", **options).counts.documents == 2
+    assert part.read_bytes() == right
+    assert not quarantined.exists()
+
+
+def test_a_part_that_is_cut_short_by_damage_is_not_computed_again(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    pq.write_table(texts(3000), path, row_group_size=1000, write_page_checksum=True)
+    data = bytearray(path.read_bytes())
+    data[pq.ParquetFile(path).metadata.row_group(2).column(0).data_page_offset + 100] ^= 0xFF
+    path.write_bytes(data)
+    options: dict[str, Any] = {"input": str(path), "output": str(tmp_path / "out"), "taggers": ["length"]}
+    assert run("tag", **options).exit_code == 1
+    part = tmp_path / "out/attributes/length/x.parquet/part-00000.parquet"
+    before = part.stat().st_mtime_ns
+    assert run("tag", **options).exit_code == 1
+    assert part.stat().st_mtime_ns == before

@@ -38,7 +38,7 @@ from tagcorpus.pipelines.outputs import digests
 from tagcorpus.pipelines.sealed import opened, sealed
 from tagcorpus.pipelines.sources import harness
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading
-from tagcorpus.pipelines.sources.plan import Plan, PlannedFile
+from tagcorpus.pipelines.sources.plan import TABLES, Plan, PlannedFile
 from tagcorpus.pipelines.sources.ranges import Counts, Range
 from tagcorpus.pipelines.sources.streams import Damaged
 from tagcorpus.pipelines.storage import Folder
@@ -363,6 +363,8 @@ def standing(
             continue
         if stored.counts.quarantined["text_not_string"] and lacks_repeats(rank, stored.counts.documents):
             continue
+        if _is_misread(output, planned, k, stored.counts):
+            continue
         current.append((rank, instance, name, stored))
     done: dict[tuple[int, str], Counts] = {}
     unproven: list[tuple[int, Instance, str, StoredPart]] = []
@@ -402,6 +404,19 @@ def _lacks_repeats(planned: PlannedFile, k: int, reading: Reading, documents: in
         return sum(batch.num_rows for batch in reader) > documents
     except (OSError, TagcorpusError, Damaged):
         return False
+
+
+def _is_misread(output: Folder, planned: PlannedFile, k: int, counts: Counts) -> bool:
+    """Whether a part of a table is cut short or empty because of values that an earlier reader could not take: bytes in the
+    place of text, or one value that it took for damage. Its quarantine shows that."""
+    is_cut = counts.unreadable > 0 and not planned.ranges[k].broken
+    is_refused = not counts.documents and counts.quarantined["text_not_string"] > 0
+    if planned.file.format not in TABLES or not (is_cut or is_refused):
+        return False
+    entries = (output.read(quarantine_name(planned.file.name, k)) or b"").splitlines()
+    if is_cut and entries:
+        return b'"message":"damaged ' + planned.file.format.encode() + b" data: " in entries[-1]
+    return bool(entries) and (b": b'" in entries[0] or b': b\\"' in entries[0])
 
 
 def _needed(planned: PlannedFile, k: int, instance: Instance, counts: Counts) -> set[str]:

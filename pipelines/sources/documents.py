@@ -251,7 +251,7 @@ class RangeReader:
                         row += 1
         except Damaged as error:
             self.counts.unreadable += self.range.end - row
-            self._damage(f"damaged {self.file.format} data: {error}")
+            self._damage(f"damaged {self.file.format} file: {error}")
 
 
 def table_columns(reading: Reading) -> tables.Columns:

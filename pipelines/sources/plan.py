@@ -126,10 +126,14 @@ class Index(PipelineStep):
 
 
 def _refuse_doubled_columns(file: InputFile, ranges: Sequence[Range], reading: Reading) -> None:
-    """Of CSV; tables are looked into with their texts."""
-    if file.format not in DELIMITED or ranges[0].broken:
+    if not ranges or ranges[0].broken:
         return
-    names = csvs.header(file, reading.max_line_bytes, reading.csv)[0]
+    if file.format in TABLES:
+        names = tables.schema(file).names
+    elif file.format in DELIMITED:
+        names = csvs.header(file, reading.max_line_bytes, reading.csv)[0]
+    else:
+        return
     if name := reading.fields.doubled(names):
         option = "--id-column" if name == reading.fields.id_column or name in ID_COLUMNS else "--text-column"
         raise InputError(

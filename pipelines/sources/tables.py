@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+import errno
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ import xxhash
 
 from tagcorpus.errors import IncompleteError, TagcorpusError
 from tagcorpus.pipelines.sources import reader_process
+from tagcorpus.pipelines.sources.array_check import check
 from tagcorpus.pipelines.sources.arrows import ArrowTable, Batch
 from tagcorpus.pipelines.sources.inputs import InputFile
 from tagcorpus.pipelines.sources.parquets import ParquetTable, RowGroup, is_top, leaf_paths
@@ -203,7 +205,11 @@ def _schema(file: InputFile) -> pa.Schema:
 def _damage(error: Exception) -> str:
     """What an error says about the file's content; raises the error where it says nothing about that. One with a number
     comes from the operating system or the store, and may not come again."""
-    if isinstance(error, _OWN_ERRORS) or (isinstance(error, OSError) and error.errno is not None):
+    is_of_system = isinstance(error, OSError) and error.errno not in (
+        None,
+        errno.EINVAL,
+    )  # EINVAL: a place before the file
+    if isinstance(error, _OWN_ERRORS) or is_of_system:
         raise error
     return str(error)
 
@@ -316,7 +322,8 @@ class _Cursor:
                 self._batch = next(self._batches, None)
                 if self._batch is None:
                     raise Damaged(f"{stop - self._row} rows are missing")
-                _check(self._batch)
+                for column in self._batch.columns:
+                    check(column)
                 continue
             low = self._row - self._first
             high = min(stop - self._first, self._batch.num_rows)
@@ -371,16 +378,6 @@ class _Proof:
         return any(d.hexdigest() == planned for d in self._digests) and all(
             d.hexdigest() == digests[name] for name, d in self._further.items()
         )
-
-
-def _check(batch: pa.RecordBatch) -> None:
-    """Raise where offsets lie outside of their buffers. Text that is not UTF-8 is its row's matter, not the file's."""
-    for column in batch.columns:
-        try:
-            column.validate(full=True)
-        except pa.ArrowInvalid as error:
-            if "UTF8" not in str(error):
-                raise
 
 
 @contextlib.contextmanager
