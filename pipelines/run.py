@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from tagcorpus.errors import TagcorpusError, printable_values
+from tagcorpus.errors import TagcorpusError, is_lack_of_memory, out_of_memory, printable_values
 from tagcorpus.pipelines.config import Options, load_options
 from tagcorpus.pipelines.instances import build
 from tagcorpus.pipelines.job import Job, Result
@@ -77,11 +77,16 @@ def run_options(
                 job.write_command()
             job.connect()
             return body(job, instances)
-    except (TagcorpusError, KeyboardInterrupt, Terminated) as error:
+    except (TagcorpusError, KeyboardInterrupt, Terminated, MemoryError, RuntimeError) as error:
         if isinstance(error, TagcorpusError) and error.exit_code in (4, 5) and job.ledger.totals.is_broken:
             error.exit_code = 1  # what is broken stays broken, however often the command is run
+        is_without_memory = is_lack_of_memory(error)
+        if isinstance(error, RuntimeError) and not is_without_memory:
+            raise
         if not options.dry_run:
             _last_words(job, error)
+        if is_without_memory:
+            raise out_of_memory(error) from error
         raise
     finally:
         job.close()
@@ -89,7 +94,8 @@ def run_options(
 
 def _last_words(job: Job, error: BaseException) -> None:
     """Ledger of a run that did not come to its end. A full disk must not hide the first error behind a second."""
-    code = error.exit_code if isinstance(error, TagcorpusError) else 143 if isinstance(error, Terminated) else 130
+    code = 143 if isinstance(error, Terminated) else 130 if isinstance(error, KeyboardInterrupt) else 1
+    code = error.exit_code if isinstance(error, TagcorpusError) else code
     try:
         job.write_ledger(code, error=str(error) or type(error).__name__)
     except TagcorpusError:
