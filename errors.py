@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import resource
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -93,6 +94,25 @@ def speaking_of(instance: str, tagger: str) -> Iterator[None]:
             message = re.sub(rf"\b{re.escape(tagger)}(?=\.[a-z])", instance, str(error))
             error.args = (message if instance in message else f"{instance}: {message}",)
         raise
+
+
+def memory_hint() -> str:
+    """What to do where memory was refused because of a limit of the shell; nothing where there is no limit."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit == resource.RLIM_INFINITY:
+        return ""
+    return f"; this shell limits the address space (ulimit -v {limit // 1024}): raise the limit to 8000000 or more"
+
+
+def is_lack_of_memory(error: BaseException) -> bool:
+    """Whether memory was refused; a thread that cannot be started lacks the memory for its stack."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "start new thread" in str(error))
+
+
+def out_of_memory(error: BaseException) -> TagcorpusError:
+    """One sentence for memory that was refused outside of a tagger."""
+    remedy = memory_hint() or "; give the run fewer --workers, or more memory"
+    return TagcorpusError(f"out of memory ({str(error) or type(error).__name__}){remedy}")
 
 
 def valid_text(text: str) -> str:

@@ -52,6 +52,14 @@ def path_of_workers(path: Sequence[str], chosen: Sequence[str]) -> list[str]:
     return [*left, here] if len(left) < len(path) and here in map(os.path.realpath, roots) else left
 
 
+def no_semaphores(error: Exception) -> str:
+    """One sentence for a system on which processes cannot share a lock."""
+    return (
+        f"worker processes need semaphores, which cannot be made in /dev/shm ({error}): make it writable (mount -o remount,rw "
+        "/dev/shm, or docker run --shm-size 64m), or run with --workers 1"
+    )
+
+
 class _Lossy(io.FileIO):
     """A file that drops what cannot be written: its disk is full, or its reader is gone."""
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Literal, Unpack, overload
 
-from tagcorpus.errors import ReplacedError, TagcorpusError, valid_values
+from tagcorpus.errors import ReplacedError, TagcorpusError, is_lack_of_memory, out_of_memory, valid_values
 from tagcorpus.pipelines.instances import build
 from tagcorpus.pipelines.job import Job, Result
 from tagcorpus.pipelines.options.declare import fields_of
@@ -156,15 +156,20 @@ def run_options(
                 job.write_command()
             job.connect()
             return body(job, instances)
-    except (TagcorpusError, KeyboardInterrupt, Terminated) as error:
+    except (TagcorpusError, KeyboardInterrupt, Terminated, MemoryError, RuntimeError) as error:
         if isinstance(error, ReplacedError):
             error.args = (f"{error}{_other_run(job)}",)
         if isinstance(error, TagcorpusError) and error.exit_code in (4, 5) and job.ledger.totals.is_broken:
             error.exit_code = 1  # what is broken stays broken, however often the command is run
+        is_without_memory = is_lack_of_memory(error)
+        if isinstance(error, RuntimeError) and not is_without_memory:
+            raise
         if not options.dry_run:
             if isinstance(error, TagcorpusError):
                 _forget(job, error)
             _last_words(job, error)
+        if is_without_memory:
+            raise out_of_memory(error) from error
         raise
     finally:
         job.close()
@@ -190,7 +195,8 @@ def _other_run(job: Job) -> str:
 
 def _last_words(job: Job, error: BaseException) -> None:
     """Ledger of a run that did not come to its end. A full disk must not hide the first error behind a second."""
-    code = error.exit_code if isinstance(error, TagcorpusError) else 143 if isinstance(error, Terminated) else 130
+    code = 143 if isinstance(error, Terminated) else 130 if isinstance(error, KeyboardInterrupt) else 1
+    code = error.exit_code if isinstance(error, TagcorpusError) else code
     try:
         job.write_ledger(code, error=str(error) or type(error).__name__)
     except TagcorpusError:

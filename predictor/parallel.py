@@ -9,8 +9,8 @@ from multiprocessing import forkserver
 from types import TracebackType
 from typing import Any, TypeVar
 
-from tagcorpus.errors import ConfigError
-from tagcorpus.processes import safe_path
+from tagcorpus.errors import ConfigError, OutputError
+from tagcorpus.processes import no_semaphores, safe_path
 from tagcorpus.requirements import how_to_install
 
 Answer = TypeVar("Answer")
@@ -55,7 +55,10 @@ class Workers:
             with _one_thread():
                 return self._listed((function(*job) for job in jobs), len(jobs))
         if self._pool is None:
-            self._pool = ProcessPoolExecutor(self.count, mp_context=self._context, initializer=_one_thread)
+            try:
+                self._pool = ProcessPoolExecutor(self.count, mp_context=self._context, initializer=_one_thread)
+            except (OSError, NotImplementedError) as error:
+                raise OutputError(no_semaphores(error)) from error
         size = max(1, min(16, len(jobs) // (4 * self.count)))
         with safe_path():  # this call starts all processes
             answers = self._pool.map(function, *zip(*jobs, strict=True), chunksize=size)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from tagcorpus.errors import OutputError
+from tagcorpus.errors import ConfigError, OutputError
 from tagcorpus.taggers._llm_reply import Answer
 
 SCHEMA_VERSION = 1
@@ -30,8 +30,13 @@ _SCHEMA = """CREATE TABLE IF NOT EXISTS answers (
 
 
 def default_path() -> Path:
-    """llm.sqlite in the user's cache folder."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    """llm.sqlite in the user's cache folder. Raises ConfigError for a user without one."""
+    try:
+        root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:
+        raise ConfigError(
+            "no folder for the cache of answers: HOME is not set, and this user has no home. Set HOME, or --set domain.llm_cache=PATH"
+        ) from None
     return Path(root) / "tagcorpus" / "llm.sqlite"
 
 

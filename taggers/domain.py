@@ -191,7 +191,8 @@ class Domain(Parameters):
 
     @property
     def _settings(self) -> Settings:
-        cache = "" if self.llm_cache == NO_CACHE else self.llm_cache or str(_llm_cache.default_path())
+        has_cache = self.llm_cache != NO_CACHE and self.backend == "openai"
+        cache = (self.llm_cache or str(_llm_cache.default_path())) if has_cache else ""
         return Settings(
             base_url=self.base_url,
             model=self.model,

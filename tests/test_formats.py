@@ -99,7 +99,7 @@ def test_smaller_ranges_are_no_advice_for_an_array(
 def test_files_whose_names_do_not_say(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in/part-00000").write_bytes(LINES)
-    (tmp_path / "in/part-00001.gz").write_bytes(gzip.compress(LINES))
+    (tmp_path / "in/part-00001.gz").write_bytes(gzip.compress(LINES, mtime=0))
     (tmp_path / "in/_SUCCESS").touch()
     assert invoke("-i", tmp_path / "in", "-o", tmp_path / "out").exit_code == 2
     for name, argument in (("folder", tmp_path / "in"), ("glob", f"{tmp_path}/in/part-*")):
@@ -138,9 +138,9 @@ def test_a_dialect_is_part_of_the_plan_and_of_the_key(tmp_path: Path) -> None:
     [
         ("a.jsonl", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "a Git LFS pointer. Fetch"),
         ("a.jsonl", b"<html>\n<body>502 Bad Gateway</body></html>", "an HTML page. It may be a server's error page"),
-        ("a.jsonl", gzip.compress(LINES), "a gzip file. Add .gz to its name"),
+        ("a.jsonl", gzip.compress(LINES, mtime=0), "a gzip file. Add .gz to its name"),
         ("a.jsonl.gz", LINES, "JSON, not of a gzip file"),
-        ("a.jsonl.gz", gzip.compress(gzip.compress(LINES)), "a gzip file. Add .gz to its name"),
+        ("a.jsonl.gz", gzip.compress(gzip.compress(LINES, mtime=0)), "a gzip file. Add .gz to its name"),
         ("a.csv", ARRAY, "a JSON array. Give it a name that ends in .json"),
         ("a.parquet", LINES, "JSON, not of a Parquet file"),
         ("a.arrow", b"PAR1\x15\x04\x15", "a Parquet file, not of an Arrow file. Give it a name that ends in .parquet"),

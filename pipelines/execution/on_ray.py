@@ -126,6 +126,11 @@ class Cluster:
         try:
             self.ray.init(**how)
         except Exception as error:
+            if "AF_UNIX path length" in str(error):
+                raise ConfigError(
+                    "the path of Ray's temporary folder is too long for its sockets, which have 107 bytes: set RAY_TMPDIR to a "
+                    "short one (RAY_TMPDIR=/tmp)"
+                ) from error
             raise ConfigError(
                 f"no Ray cluster could be reached at {self.address or 'this machine'} (--ray-address, RAY_ADDRESS): {error}"
             ) from error

@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 from datatrove.pipeline.base import PipelineStep
 
-from tagcorpus.errors import TagcorpusError, TaggerError, speaking_of
+from tagcorpus.errors import TagcorpusError, TaggerError, memory_hint, speaking_of
 from tagcorpus.pipelines.execution.workers import is_fault
 from tagcorpus.pipelines.outputs.sidecars import Instance, part_key, part_name, quarantine_name, write_part
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading, shown
@@ -159,7 +159,7 @@ class Tag(PipelineStep):
             if not is_fault(error):
                 raise
             raise TaggerError(
-                f"tagger {self.instance.name!r} fails on every document: {type(error).__name__}: {error}"
+                f"tagger {self.instance.name!r} fails on every document: {type(error).__name__}: {error}{memory_hint()}"
             ) from error
         self._is_probed = True
 

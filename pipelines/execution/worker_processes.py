@@ -23,7 +23,7 @@ from tagcorpus.errors import OutputError
 from tagcorpus.pipelines import late_pandas, storage
 from tagcorpus.pipelines.execution.workers import fold
 from tagcorpus.pipelines.progress.beats import Beat, Pulse, set_pulse
-from tagcorpus.processes import keep_stderr_writable, safe_path
+from tagcorpus.processes import keep_stderr_writable, no_semaphores, safe_path
 
 LONGEST_TEMPORARY = 70  # bytes
 
@@ -72,7 +72,10 @@ class ProcessSlot:
         context = multiprocessing.get_context("forkserver")
         _start_fork_server()
         arguments = (self._path, storage.own_suffix(), dict(os.environ))
-        self._pool = ProcessPoolExecutor(1, context, initializer=_start_worker, initargs=arguments)
+        try:
+            self._pool = ProcessPoolExecutor(1, context, initializer=_start_worker, initargs=arguments)
+        except (OSError, NotImplementedError) as error:
+            raise OutputError(no_semaphores(error)) from error
         self._is_payload_known = False
 
     def submit(self, rank: int) -> Future[list[Any]]:
