@@ -140,7 +140,7 @@ def test_a_dialect_is_part_of_the_plan_and_of_the_key(tmp_path: Path) -> None:
         ("a.jsonl", b"<html>\n<body>502 Bad Gateway</body></html>", "an HTML page. It may be a server's error page"),
         ("a.jsonl", gzip.compress(LINES, mtime=0), "a gzip file. Add .gz to its name"),
         ("a.jsonl.gz", LINES, "JSON, not of a gzip file"),
-        ("a.jsonl.gz", gzip.compress(gzip.compress(LINES, mtime=0)), "a gzip file. Add .gz to its name"),
+        ("a.jsonl.gz", gzip.compress(gzip.compress(LINES, mtime=0), mtime=0), "a gzip file. Add .gz to its name"),
         ("a.csv", ARRAY, "a JSON array. Give it a name that ends in .json"),
         ("a.parquet", LINES, "JSON, not of a Parquet file"),
         ("a.arrow", b"PAR1\x15\x04\x15", "a Parquet file, not of an Arrow file. Give it a name that ends in .parquet"),
