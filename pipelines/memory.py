@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from tagcorpus.errors import ConfigError, speaking_of, unknown_name
 from tagcorpus.pipelines.instances import load_free
+from tagcorpus.pipelines.options.python_words import python_words
 from tagcorpus.pipelines.options.tagger_names import instance_names
 from tagcorpus.pipelines.outputs.sidecars import Instance, absent_columns, needed
 from tagcorpus.pipelines.sources.documents import BATCH_ROWS
@@ -47,11 +48,12 @@ class TextTagger:
         taggers: Sequence[str] | str = DEFAULT_TAGGERS,
         parameters: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
-        names = instance_names([taggers] if isinstance(taggers, str) else list(taggers))
-        for section in sorted(set(parameters or {}) - set(names)):
-            raise ConfigError(unknown_name("instance", section, names, "parameters"))
         given = parameters or {}
-        self._set([Instance(n, t, load_free(t, dict(given.get(n, {})), n)) for n, t in names.items()])
+        with python_words(are_parameters=True):
+            names = instance_names([taggers] if isinstance(taggers, str) else list(taggers))
+            for section in sorted(set(given) - set(names)):
+                raise ConfigError(unknown_name("instance", section, names, "parameters"))
+            self._set([Instance(n, t, load_free(t, dict(given.get(n, {})), n)) for n, t in names.items()])
 
     def _set(self, instances: list[Instance]) -> None:
         self._instances = instances
@@ -70,7 +72,7 @@ class TextTagger:
     def __call__(self, texts: Texts, *, text_column: str = "", id_column: str = "") -> pa.Table:
         """As `tagcorpus.tag`."""
         given = documents(texts, text_column, id_column)
-        with self._lock:
+        with self._lock, python_words(are_parameters=True):
             return _joined(given, self._columns(given))
 
     def _columns(self, given: Documents) -> list[tuple[pa.Field, pa.ChunkedArray]]:
@@ -126,8 +128,8 @@ def tag(
                  column of the table whose name is taken so is called `input.<name>`
 
     A text that is None or null gives a row of nulls. Taggers are built at the first call and kept for later ones (the last 4
-    sets of them, in this process). Warns where no row has a value in a column that a parameter names. Raises TypeError for anything else than texts or tables, ConfigError for unknown names,
-    parameters and columns, and for `domain` with an LLM (use `run`).
+    sets of them, in this process). Warns where no row has a value in a column that a parameter
+    names. Raises TypeError for anything else than texts or tables, ConfigError for unknown names, parameters and columns, and for `domain` with an LLM (use `run`).
     """
     return _kept_tagger(taggers, parameters)(texts, text_column=text_column, id_column=id_column)
 

@@ -97,7 +97,7 @@ def test_tag_of_many_and_of_none() -> None:
         (("one text",), InputError, "for one text, pass [text]"),
         ((["a", 1],), InputError, "row 1 is not a string or None but an int"),
         ((pa.table({"body": ["a"]}),), ConfigError, "no column text, content or raw_content in a pyarrow.Table"),
-        ((["a"], ["langth"]), ConfigError, "unknown tagger 'langth' (--taggers): did you mean 'length'?"),
+        ((["a"], ["langth"]), ConfigError, "unknown tagger 'langth' (taggers): did you mean 'length'?"),
         ((["a"], ["length"], {"lenght": {}}), ConfigError, "unknown instance 'lenght' (parameters): did you mean 'len"),
         ((["a"], ["length"], {"length": {"x": 1}}), ConfigError, "length has no parameters"),
     ],

@@ -227,3 +227,9 @@ def test_config_prints_help_as_comments() -> None:
     assert "\n# Tokens of context: 1 is bigram entropy, 2 trigram entropy.\nngram: 1\n" in printed
     assert "\nslurm:\n  # slurm: wait for" in printed
     assert load_options("entropy").memory == "1GB"  # type: ignore[attr-defined]
+
+
+def test_tag_names_arguments_too() -> None:
+    with pytest.raises(ConfigError) as raised:
+        tagcorpus.tag(["a"], ["tokens"], {"tokens": {"tokenizer": 3}})
+    assert str(raised.value).startswith("parameters={'tokens': {'tokenizer': ...}} must be str")

@@ -23,8 +23,10 @@ def _options() -> dict[str, Option]:
     return {flag: o for o in every for flags in o.flags for flag in flags.split("/")}
 
 
-def in_python(message: str) -> str:
+def in_python(message: str, *, are_parameters: bool = False) -> str:
     """A message with keyword arguments in the place of flags.
+
+    are_parameters  of `tagcorpus.tag`, where those of taggers are under `parameters`
 
     Example  "--set tokens.tokenizer must be str" -> "tokens={'tokenizer': ...} must be str"
              "give --output FOLDER, or say --overwrite" -> "give output=FOLDER, or say overwrite=True"
@@ -34,7 +36,9 @@ def in_python(message: str) -> str:
         section, key, value, flag, placeholder = match.groups()
         if flag is None:
             name = section if key is None else f"{section}.{key}"
-            return _argument(name, value)
+            argument = _argument(name, value)
+            is_of_tagger = are_parameters and key is not None
+            return f"parameters={{{section!r}: {argument.partition('=')[2]}}}" if is_of_tagger else argument
         option = _options().get(flag.replace("_", "-"))
         if option is None:
             return match[0]
@@ -61,10 +65,10 @@ def _argument(key: str, value: str | None) -> str:
 
 
 @contextmanager
-def python_words() -> Iterator[None]:
+def python_words(*, are_parameters: bool = False) -> Iterator[None]:
     """Errors raised inside name keyword arguments, not flags."""
     try:
         yield
     except TagcorpusError as error:
-        error.args = (in_python(str(error)),)
+        error.args = (in_python(str(error), are_parameters=are_parameters),)
         raise
