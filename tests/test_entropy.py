@@ -225,7 +225,11 @@ def test_what_cannot_be(corpus: Path, tmp_path: Path, options: dict[str, Any], t
 @pytest.mark.parametrize("texts", [[], ["", "", ""], ["x", "y"]])
 def test_a_corpus_without_contexts(tmp_path: Path, texts: list[str]) -> None:
     result = tagcorpus.run(
-        "entropy", input=str(write(tmp_path / "docs.jsonl", texts)), output=str(tmp_path / "out"), ngram=2
+        "entropy",
+        input=str(write(tmp_path / "docs.jsonl", texts)),
+        output=str(tmp_path / "out"),
+        ngram=2,
+        allow_empty=True,
     )
     assert result.exit_code == 0
     assert result.summary["mean_corpus_entropy"] is None

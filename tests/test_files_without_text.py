@@ -72,7 +72,7 @@ def test_a_dry_run_names_the_file_too(tag: Tag) -> None:
 
 
 def test_strict_text_refuses_before_the_work(tag: Tag, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no text found in 1 of 2 files: a\.jsonl .*--strict-text"):
+    with pytest.raises(InputError, match=r"no text found in 1 of 2 files: a\.jsonl .*strict_text=True"):
         tag({"a.jsonl": [{"a": 1}], "b.jsonl": GOOD}, strict_text=True)
     assert not (tmp_path / "out" / "attributes").exists()
 
@@ -95,7 +95,7 @@ def test_a_path_that_is_not_there_shows_those_that_are(tag: Tag) -> None:
 
 
 def test_no_file_with_text_is_refused(tag: Tag) -> None:
-    with pytest.raises(InputError, match="Name the right column of all with --text-column"):
+    with pytest.raises(InputError, match="Name the right column of all with text_column"):
         tag({"a.jsonl": [{"a": 1}], "b.jsonl": [{"b": 1}]})
 
 
@@ -137,4 +137,4 @@ def test_a_broken_file_is_named_with_what_is_wrong(tag: Tag) -> None:
     result = tag({"a.jsonl": GOOD, "b.parquet": b"PAR1 not a table"})
     assert result.exit_code == 1
     assert [f["input"] for f in result.without_documents] == ["b.parquet"]
-    assert "not a readable parquet file" in result.without_documents[0]["why"]
+    assert "its first bytes are those of plain text, not of a Parquet file" in result.without_documents[0]["why"]

@@ -552,15 +552,15 @@ def test_one_broken_table_leaves_the_other_files_filtered(tmp_path: Path, coin: 
 @pytest.mark.parametrize(
     ("keep", "told"),
     [
-        ("x", "--keep takes TAGGER.COLUMN, got 'x'"),
-        ("repetitoin.is_kept", "unknown tagger 'repetitoin' (--keep repetitoin.is_kept): did you mean 'repetition'?"),
+        ("x", "keep takes TAGGER.COLUMN, got 'x'"),
+        ("repetitoin.is_kept", "unknown tagger 'repetitoin' (keep repetitoin.is_kept): did you mean 'repetition'?"),
         (
             "repetition.is_kpt",
-            "unknown boolean column 'is_kpt' (--keep repetition.is_kpt): did you mean 'is_kept'? Known: is_kept",
+            "unknown boolean column 'is_kpt' (keep repetition.is_kpt): did you mean 'is_kept'? Known: is_kept",
         ),
         (
             "length.char_len",
-            "--keep takes a column of true and false, and length has none, got 'length.char_len'; try repetition.is_kept",
+            "keep takes a column of true and false, and length has none, got 'length.char_len'; try repetition.is_kept",
         ),
     ],
 )

@@ -202,7 +202,7 @@ def test_refusals_name_the_url_and_the_way_out(store: FaultyStore, stored: str) 
     with pytest.raises(InputError, match=r"s3://bucket/in/a.jsonl could not be read: access denied.*AWS_PROFILE"):
         tag(store, stored, "s3://bucket/x")
     store.faults[:] = [Fault("GET", "/bucket", denied, times=MANY), Fault("HEAD", "/bucket", denied, times=MANY)]
-    with pytest.raises(InputError, match=r"s3://bucket/in.*access denied.*--storage-options profile=NAME"):
+    with pytest.raises(InputError, match=r"s3://bucket/in.*access denied.*storage_options=\{'profile': NAME\}"):
         tag(store, stored, "s3://bucket/x")
     store.faults[:] = [Fault("PUT", "/bucket/denied/", denied, times=MANY)]
     with pytest.raises(OutputError, match=r"s3://bucket/denied/.* could not be written: access denied"):

@@ -69,7 +69,7 @@ def test_shared_memory_that_cannot_be_written(source: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(worker_processes, "ProcessPoolExecutor", refused)
     source.write_text(source.read_text() * 400)
-    with pytest.raises(OutputError, match=r"semaphores, which cannot be made in /dev/shm .* run with --workers 1"):
+    with pytest.raises(OutputError, match=r"semaphores, which cannot be made in /dev/shm .* run with workers=1"):
         tagcorpus.run("tag", input=source, output=source.parent / "o", taggers="length", workers=2, shard_bytes=4096)
 
 

@@ -21,7 +21,8 @@ from tagcorpus.pipelines.job import Result
 # What is expensive, and is therefore not made again.
 COMPUTED = ("attributes/", "quarantine/", "tokens/", "contexts/", "filtered/", "summary/filtered/", "summary/features/")
 # Receipts of filtered rows have digests now. Rows without are written once more, to the same bytes: nothing else proves them.
-WRITTEN_AGAIN = ("filtered/", "summary/filtered/")
+# Rows that cannot be read are published with every part of their range.
+WRITTEN_AGAIN = ("filtered/", "summary/filtered/", "quarantine/")
 # Taggers whose values changed: `language` reads text with control characters, and has a column that says so.
 CHANGED = ("attributes/language/", "summary/tag", "summary/features")
 # What later versions add: digests of parts' footers, digests in receipts, and in the plans of some formats how they are read.

@@ -164,6 +164,11 @@ def test_sections_defaults_and_choices() -> None:
         ("unknown tagger 'x' (--taggers)", "unknown tagger 'x' (taggers)"),
         ("--unknown-flag stays, as do a -- b and pip install --no-deps x", None),
         ("--text_column too", "text_column too"),
+        ("see --storage-options profile=NAME)", "see storage_options={'profile': NAME})"),
+        (
+            "no part: tagcorpus run tag --input a --set shard_bytes=3; then --overwrite",
+            "no part: tagcorpus run tag --input a --set shard_bytes=3; then overwrite=True",
+        ),
         (
             "name --backend openai, or --executor slurm runs",
             "name domain={'backend': 'openai'}, or executor='slurm' runs",

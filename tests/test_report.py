@@ -524,7 +524,7 @@ def test_relative_output(out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_without_plotly(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "plotly", None)
-    with pytest.raises(ConfigError, match=r"needs plotly.*pip install 'tagcorpus\[report\]'"):
+    with pytest.raises(ConfigError, match=r"needs plotly.*pip install 'plotly>=6'"):
         report(str(out))
     done = CliRunner().invoke(main, ["report", str(out)])
     assert done.exit_code == 2

@@ -407,7 +407,10 @@ def test_what_is_wrong_with_a_parameter(parameters: dict[str, Any], message: str
 
 
 def test_a_parser_that_is_not_installed() -> None:
-    with pytest.raises(ConfigError, match=r"needs the package no_such_parser: pip install 'tagcorpus\[parse\]'; or "):
+    with pytest.raises(
+        ConfigError,
+        match=r"needs the package no_such_parser: pip install '\.\[parse\]' in a checkout of tagcorpus; or ",
+    ):
         installed("no_such_parser")
 
 

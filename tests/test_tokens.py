@@ -244,7 +244,7 @@ def test_without_the_package_tokenizers_one_command(tmp_path: Path, monkeypatch:
     path = tmp_path / "tokenizer.json"
     path.write_text("{}")
     monkeypatch.setitem(sys.modules, "tokenizers", None)
-    with pytest.raises(ConfigError, match=r"pip install 'tagcorpus\[hf\]'"):
+    with pytest.raises(ConfigError, match=r"pip install 'tokenizers>=0\.20'"):
         tok.load(str(path))
 
 

@@ -275,7 +275,7 @@ def test_the_command_that_makes_a_column(tmp_path: Path) -> None:
     tag(path, tmp_path / "out", "length")
     told = refusal(path, tmp_path / "out", "char_len > 1 AND ttr > 0.2")
     assert told == (
-        f"--where: no sidecar in {tmp_path / 'out'} holds 'ttr'. First tagcorpus run tag --input '{path}' "
+        f"where: no sidecar in {tmp_path / 'out'} holds 'ttr'. First tagcorpus run tag --input '{path}' "
         f"--output {tmp_path / 'out'} --set shard_bytes=2048 --taggers tokens"
     )
     follow(told, tmp_path)
@@ -299,16 +299,16 @@ def test_the_command_repeats_what_decides_the_plan(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("sql", "told"),
     [
-        ("ttr > 0.2", "--where: 'ttr' could be gpt2.ttr, tokens.ttr in "),
-        ("chr_len > 1", "unknown column 'chr_len' (--where, in "),
+        ("ttr > 0.2", "where: 'ttr' could be gpt2.ttr, tokens.ttr in "),
+        ("chr_len > 1", "unknown column 'chr_len' (where, in "),
         ("chr_len > 1", "did you mean 'length.char_len'?"),
         ("tokns.ttr > 0.2", "did you mean 'tokens.ttr'? Known here: input, row, sub, id, "),
         ("is_kpt", "did you mean 'repetition.is_kept'? It is not computed yet. Known here: input, "),
-        ("char_len > 1 AND id = en", "unknown column 'en' (--where, in "),
+        ("char_len > 1 AND id = en", "unknown column 'en' (where, in "),
         ("char_len > 1 AND id = en", "): a text stands in single quotes: 'en'. Known here: input, "),
         ("id IN ('a', \"en\")", "a text stands in single quotes: 'en'"),
         ("char_len >= row_", "did you mean 'row'?"),
-        ("tokens.tr > 1", "unknown column of tokens 'tr' (--where tokens.tr): did you mean 'ttr'?"),
+        ("tokens.tr > 1", "unknown column of tokens 'tr' (where tokens.tr): did you mean 'ttr'?"),
         ("tokens IS NOT NULL", "'tokens' is an instance; say tokens.COLUMN, one of num_tokens, unique_tokens, ttr"),
         ("repetition.is_kept", "holds 'repetition.is_kept'. First tagcorpus run tag "),
         ("nowhere.ttr > 1", "unknown column 'nowhere.ttr'"),
@@ -355,7 +355,7 @@ def test_an_incomplete_run(corpus: Path, tmp_path: Path) -> None:
     part.unlink()
     assert keep(corpus / "in", tmp_path / "out", "tokens.ttr > 0.7").exit_code == 0
     told = refusal(corpus / "in", tmp_path / "out", "words.ttr > 0.7")
-    assert told.startswith("--where: 1 of ")
+    assert told.startswith("where: 1 of ")
     assert "--taggers words=tokens (with its parameters, see " in told
     assert "attributes/words/tagger.json)" in told
 
@@ -410,8 +410,8 @@ def test_sidecars_of_an_earlier_version_of_their_tagger(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("sql", "told"),
     [
-        ("", "--where is empty"),
-        (" \n", "--where is empty"),
+        ("", "where is empty"),
+        (" \n", "where is empty"),
         ("char_len >", "it ends too early"),
         ("char_len > > 2", 'syntax error at or near ">"'),
         ("char_len > 2; DROP TABLE x", "syntax error"),

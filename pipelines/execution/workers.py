@@ -12,6 +12,7 @@ from datatrove.pipeline.base import PipelineStep
 from tagcorpus import errors
 from tagcorpus.errors import TagcorpusError
 from tagcorpus.pipelines.progress.beats import Beat, pulse
+from tagcorpus.processes import safe_path
 
 if TYPE_CHECKING:
     from tagcorpus.pipelines.execution.worker_processes import ProcessSlot
@@ -55,7 +56,8 @@ class Crew:
     def slot(self, pipeline: Sequence[PipelineStep], world_size: int) -> Slot:
         """A worker for one pass: one that has nothing to do, else a new one."""
         # Only here: multiprocessing and the sockets it imports are for more than one worker.
-        from tagcorpus.pipelines.execution.worker_processes import ProcessSlot
+        with safe_path():
+            from tagcorpus.pipelines.execution.worker_processes import ProcessSlot
 
         found = self._idle.pop() if self._idle else ProcessSlot(self._idle)
         found.take(pickle.dumps((list(pipeline), world_size)))

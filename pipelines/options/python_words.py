@@ -11,9 +11,11 @@ from tagcorpus.errors import TagcorpusError
 from tagcorpus.pipelines.options.declare import REQUIRED, Option, options_of
 from tagcorpus.pipelines.options.of_pipelines import OPTIONS, SETTINGS
 
+# A command stays as it is: it is for a shell.
+_COMMAND = re.compile(r"(tagcorpus [a-z][^;\n`]*)")
 # `--set NAME.KEY` or `--set KEY` with or without a value, else a flag, with or without a placeholder in capitals, a number or a choice.
 _SPELLING = re.compile(
-    r"--set ([\w-]+)(?:\.([\w.]+))?(?:=([^\s;,)]+))?|(--[a-z][a-z_-]*)(?: ([A-Z][A-Z_]+(?:\.\w+)?\b|\d[\d,]*\d|\d|[a-z]+\b))?"
+    r"--set ([\w-]+)(?:\.([\w.]+))?(?:=([^\s;,)]+))?|(--[a-z][a-z_-]*)(?: ([A-Z][A-Z_]+(?:\.\w+)?\b|\d[\d,]*\d|\d|[a-z_]+=[^\s,;)]+|[a-z]+\b))?"
 )
 
 
@@ -43,6 +45,9 @@ def in_python(message: str, *, are_parameters: bool = False) -> str:
         if option is None:
             return match[0]
         word = ""
+        if placeholder and "=" in placeholder:
+            name, _, value = placeholder.partition("=")
+            return f"{option.key}={{{name!r}: {value}}}" if option.is_list else f"{option.key} {placeholder}"
         if placeholder in option.choices:
             placeholder = repr(placeholder)
         elif placeholder and placeholder.islower():  # the sentence goes on
@@ -53,7 +58,8 @@ def in_python(message: str, *, are_parameters: bool = False) -> str:
             return _argument(option.key, "True") + (f" {placeholder}" if placeholder else word)
         return _argument(option.key, placeholder and placeholder.replace(",", "")) + word
 
-    return _SPELLING.sub(keyword, message)
+    parts = _COMMAND.split(message)
+    return "".join(part if i % 2 else _SPELLING.sub(keyword, part) for i, part in enumerate(parts))
 
 
 def _argument(key: str, value: str | None) -> str:

@@ -203,11 +203,13 @@ def _connection(duckdb: ModuleType) -> Any:
 
 def _changing_functions(connection: Any) -> set[str]:
     """Functions whose value depends on more than their arguments, and macros that call one."""
+    functions = connection.execute("SELECT lower(function_name), stability FROM duckdb_functions()").fetchall()
+    consistent = {name for name, stability in functions if stability == "CONSISTENT"}
+    # An operator, such as +, has consistent variants beside those for times; a function's name says which one is called.
     found = {
-        name.lower()
-        for (name,) in connection.execute(
-            "SELECT function_name FROM duckdb_functions() WHERE stability <> 'CONSISTENT'"
-        ).fetchall()
+        name
+        for name, stability in functions
+        if stability not in (None, "CONSISTENT") and (name.isidentifier() or name not in consistent)
     }
     macros = connection.execute(
         "SELECT function_name, macro_definition FROM duckdb_functions() WHERE function_type = 'macro'"

@@ -96,9 +96,12 @@ def _statuses(parts: Parts, names: Sequence[str]) -> list[dict[str, Any]]:
     """How many documents have each combination of values in these text columns, the commonest first."""
     seen: Counter[tuple[str | None, ...]] = Counter()
     for arrays in zip(*(parts.column(name) for name in names), strict=True):
-        counted = pa.table(list(arrays), list(names)).group_by(list(names)).aggregate([([], "count_all")])
-        for row in counted.to_pylist():
-            seen[tuple(row[name] for name in names)] += row["count_all"]
+        # By numbers of the values: Table.group_by imports pyarrow.dataset.
+        encoded = [call("dictionary_encode", array.combine_chunks()) for array in arrays]
+        numbers = np.stack([e.indices.fill_null(-1).to_numpy(zero_copy_only=False) for e in encoded], axis=1)
+        for row, n in zip(*np.unique(numbers, axis=0, return_counts=True), strict=True):
+            values = (None if i < 0 else e.dictionary[int(i)].as_py() for i, e in zip(row, encoded, strict=True))
+            seen[tuple(values)] += int(n)
     ordered = sorted(seen.items(), key=lambda item: (-item[1], [v or "" for v in item[0]]))
     return [{**dict(zip(names, values, strict=True)), "documents": n} for values, n in ordered[:TOP_VALUES]]
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tagcorpus.pipelines.sources.parquets import is_list
+from tagcorpus.taggers._arrow import call
 
 
 def check(array: pa.Array) -> None:
@@ -33,7 +33,7 @@ def _check_inside(array: pa.Array) -> None:
         for i in range(type_.num_fields):
             check(array.field(i))
     elif pa.types.is_dictionary(type_):
-        limits = pc.min_max(array.indices).as_py()
+        limits = call("min_max", array.indices).as_py()
         if array.indices.null_count < len(array) and not 0 <= limits["min"] <= limits["max"] < len(array.dictionary):
             raise pa.ArrowInvalid("an index lies outside of its dictionary")
         check(array.dictionary)

@@ -16,12 +16,14 @@ import threading
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
-from multiprocessing.connection import Connection, Pipe
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pyarrow as pa
 
 from tagcorpus.errors import IncompleteError
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 CAN_FORK = hasattr(os, "fork")
 # Signals that nobody but a program's own fault sends to it.
@@ -68,6 +70,9 @@ class _Reader:
     """The process, from its parent's side."""
 
     def __init__(self) -> None:
+        # Only here: multiprocessing is for runs that read tables.
+        from multiprocessing.connection import Pipe
+
         self.pipe, other = Pipe()
         with warnings.catch_warnings():
             # The child runs this module's loop and the table reader, which use no thread and no lock of the parent's.
