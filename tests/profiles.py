@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
+import pytest
 from hypothesis import settings
 
 EXAMPLES = {"dev": 20, "ci": 100}
@@ -20,3 +22,9 @@ def load() -> None:
 def more(factor: int) -> settings:
     """Decorates a property of many cases: so many times the examples of the others."""
     return settings(max_examples=factor * EXAMPLES[PROFILE])
+
+
+def one_by_default(*cases: Any) -> list[Any]:
+    """Cases of a costly test: the first belongs to the default run, all others to the end-to-end tests."""
+    several = [case if isinstance(case, tuple) else (case,) for case in cases]
+    return [cases[0], *(pytest.param(*case, marks=pytest.mark.e2e) for case in several[1:])]

@@ -54,6 +54,7 @@ def test_entropies_are_those_of_the_twin(corpus: tuple[Any, Any, Packing]) -> No
     assert ((found.entropy_bits == 0) == (found.distinct == 1)).all()
 
 
+@pytest.mark.e2e
 @given(corpora())
 def test_in_memory_is_the_same_to_the_last_bit(corpus: tuple[Any, Any, Packing]) -> None:
     assert_same(entropy.entropy_in_memory(*corpus), of(*corpus))

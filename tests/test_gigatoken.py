@@ -73,6 +73,7 @@ def fuzzed(n: int, seed: int) -> Iterable[str]:
         yield "".join(parts)
 
 
+@pytest.mark.e2e
 @needs_gigatoken
 def test_100_000_fuzzed_strings_have_tiktokens_ids() -> None:
     plain, fast = exact(), giga.GigatokenTokenizer(exact())
@@ -83,6 +84,7 @@ def test_100_000_fuzzed_strings_have_tiktokens_ids() -> None:
         assert different(plain, fast, batch) == []
 
 
+@pytest.mark.e2e
 @needs_gigatoken
 def test_every_code_point_of_the_first_planes_splits_as_tiktoken_does() -> None:
     plain, fast = exact(), giga.GigatokenTokenizer(exact())
@@ -134,6 +136,7 @@ def test_lone_surrogates_are_the_callers_mistake(engine: tok.Engine) -> None:
         tok.load("p50k_base", engine=engine).encode_batch(["plain", "a \udfff b"])
 
 
+@pytest.mark.e2e
 @needs_gigatoken
 @pytest.mark.parametrize(
     ("unit", "length"), [(" ", 700_000), (" \n", 700_000), *((unit, 120_000) for unit in " \n\u3000a中7!\x00")]
@@ -175,6 +178,7 @@ def test_long_blanks_are_found_wherever_they_begin(text: str, is_long: bool) -> 
 # Memory
 
 
+@pytest.mark.e2e
 @needs_gigatoken
 def test_the_cache_is_dropped_when_the_process_has_grown() -> None:
     dice = random.Random(5)

@@ -162,6 +162,7 @@ def test_a_change_is_noticed(tmp_path: Path) -> None:
         list(RangeReader(found.file, found.ranges[0], Reading()))
 
 
+@pytest.mark.e2e
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc (Linux)")
 def test_memory_is_bounded(tmp_path: Path) -> None:
     with (tmp_path / "x.json").open("wb") as sink:

@@ -141,6 +141,7 @@ def test_fifty_thousand_fuzzed_strings() -> None:
     assert_equal(texts)
 
 
+@pytest.mark.e2e
 @compiled
 def test_every_character_beside_a_keyword_a_number_and_a_colon() -> None:
     points = [*range(0xD800), *range(0xE000, 0x20000), *range(0xE0000, 0xE0200), 0x10FFFE, 0x10FFFF]

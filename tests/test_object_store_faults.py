@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from profiles import one_by_default
 from s3_faults import Answer, Fault, FaultyStore, broken, denied, serving, slow_down
 
 from tagcorpus.errors import ConfigError, IncompleteError, InputError, OutputError, TagcorpusError
@@ -123,7 +124,7 @@ def soon(fault: str) -> dict[str, float]:
     return {"read_timeout": 0.3} if fault == "stall" else {}
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", one_by_default(*FAULTS))
 def test_a_fault_that_passes_costs_nothing(
     store: FaultyStore, stored: str, whole: dict[str, bytes], fault: str
 ) -> None:
@@ -156,7 +157,9 @@ def whole_table(store: FaultyStore, table: str) -> dict[str, bytes]:
 
 @pytest.mark.parametrize(
     ("kind", "fault", "is_late"),
-    [("jsonl", "slow_down", False), ("jsonl", "cut", True), ("parquet", "stall", True), ("parquet", "cut", False)],
+    one_by_default(
+        ("parquet", "cut", False), ("jsonl", "slow_down", False), ("jsonl", "cut", True), ("parquet", "stall", True)
+    ),
 )
 def test_a_fault_that_stays_ends_with_what_to_do_and_is_no_damage(
     store: FaultyStore, request: pytest.FixtureRequest, kind: str, fault: str, is_late: bool

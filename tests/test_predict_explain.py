@@ -123,6 +123,7 @@ def test_names_of_columns_for_axes() -> None:
     assert figures.short("positional_embeddings=rope") == "positions = rope"
 
 
+@pytest.mark.e2e
 def test_figures_command(tmp_path: Path) -> None:
     asked = ["predict", "--db", str(EXAMPLE), "--features", FEATURES, "--task", "humaneval", "--workers", "1"]
     asked += ["--predictor", "log-linear", "--seeds", "1", "--no-hyperparam-search", "--figures"]

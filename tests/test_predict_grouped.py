@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+from profiles import one_by_default
 
 from tagcorpus.cli import main
 from tagcorpus.errors import ConfigError, InputError
@@ -128,7 +129,7 @@ def test_gradients_are_those_of_differences(which: str) -> None:
         assert gradient[i] == pytest.approx(numeric, rel=1e-4, abs=1e-5)
 
 
-@pytest.mark.parametrize("name", ["law-scale", "law", "trees", "declared"])
+@pytest.mark.parametrize("name", one_by_default("trees", "law-scale", "law", "declared"))
 @pytest.mark.parametrize("kind", ["data", "brier"])
 def test_never_worse_with_more_parameters_or_tokens(name: str, kind: str, request: pytest.FixtureRequest) -> None:
     data = request.getfixturevalue(kind)
@@ -165,7 +166,7 @@ def test_no_organisation_is_on_both_sides_and_every_model_is_predicted(
     assert next(e.predictor for e in evaluations if e.folds == "grouped") == "scaling"
 
 
-@pytest.mark.parametrize("name", [*models.MODELS, grouped.PUBLISHED, "all", "selected"])
+@pytest.mark.parametrize("name", one_by_default("selected", *models.MODELS, grouped.PUBLISHED, "all"))
 def test_the_scores_and_rows_of_a_test_fold_have_no_part_in_the_fit(data: Dataset, name: str) -> None:
     train, test = grouped.folds_of(data, "grouped", 0)[0]
     frame = data.frame.copy()
@@ -200,6 +201,7 @@ def test_unknown_predictors_and_too_few_organisations(data: Dataset) -> None:
         grouped.run(alike, Wanted(), Workers(1))
 
 
+@pytest.mark.e2e
 def test_extrapolation_predicts_the_largest_from_smaller_ones(data: Dataset) -> None:
     found = grouped.extrapolate(data, 7, 0, ("log-linear", "law"))
     sizes = data.frame[PARAMS].to_numpy()
@@ -286,6 +288,7 @@ SHARES = dict(zip(PERCENTAGES, (50.0, 17.0, 8.0, 6.0, 9.0, 90.0), strict=True))
 GIVEN = {"id": "acme/new-7b", PARAMS: 7e9, TOKENS: 1400, **SHARES}
 
 
+@pytest.mark.e2e
 def test_a_known_model_is_predicted_from_the_others(
     data: Dataset, evaluations: list[Evaluation], tmp_path: Path
 ) -> None:
@@ -304,6 +307,7 @@ def test_a_known_model_is_predicted_from_the_others(
     assert p.has_siblings == sum(o == data.organisations[at] for o in data.organisations) - 1
 
 
+@pytest.mark.e2e
 def test_what_lies_outside_is_named_with_what_was_seen(
     data: Dataset, evaluations: list[Evaluation], tmp_path: Path
 ) -> None:
@@ -348,6 +352,7 @@ def test_wrong_fields_are_named(data: Dataset, tmp_path: Path, change: dict[str,
 # -- the command
 
 
+@pytest.mark.e2e
 def test_command_writes_everything(tmp_path: Path) -> None:
     asked = ["predict", "--db", str(EXAMPLE), "--features", FEATURES, "--task", "hellaswag", "--workers", "1"]
     asked += ["--predictor", "log-linear,average", "--seeds", "1", "--no-hyperparam-search", "--extrapolate", "5"]
@@ -371,6 +376,7 @@ def test_command_writes_everything(tmp_path: Path) -> None:
 # -- the real data
 
 
+@pytest.mark.e2e
 def test_real_data_is_better_than_both_scale_only_predictors(golden: Path) -> None:
     """Three tasks, one seed: the averages over tasks that docs/grouped-protocol.md states, loosely."""
     folder = golden.parent / "data"

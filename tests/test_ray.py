@@ -181,6 +181,7 @@ def undisturbed(nodes: Nodes) -> Undisturbed:
     return Undisturbed(nodes.folder / "undisturbed", found, raylets)
 
 
+@pytest.mark.e2e
 def test_run_is_the_same_as_local(undisturbed: Undisturbed, local: dict[str, bytes]) -> None:
     output, found = undisturbed.output, undisturbed.said
     assert "ray: 3 nodes, 2 CPUs" in found.err
@@ -265,6 +266,7 @@ def test_wrong_address(tmp_path: Path, address: str) -> None:
     assert "Traceback" not in found.err
 
 
+@pytest.mark.e2e
 def test_code_on_the_nodes(undisturbed: Undisturbed) -> None:
     """The shipped copy and nothing of the launcher's folder, which here is the repository root."""
     root = Path(tagcorpus.__file__).parent

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
+from profiles import one_by_default
 
 from tagcorpus.errors import ConfigError, InputError, OutputError
 from tagcorpus.pipelines import remote
@@ -104,7 +105,7 @@ def fetched(s3: Any, path: str, to: Path) -> dict[str, bytes]:
     return parts(to)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", one_by_default(1, 2))
 def test_from_and_to_s3_gives_the_bytes_of_a_local_run(
     s3: Any, stored: str, local: tuple[Path, Path], tmp_path: Path, workers: int
 ) -> None:
@@ -237,6 +238,7 @@ def gcs(monkeypatch: pytest.MonkeyPatch) -> Iterator[gcs_server.Buckets]:
         gcsfs.GCSFileSystem.clear_instance_cache()
 
 
+@pytest.mark.e2e
 def test_from_and_to_gcs_gives_the_bytes_of_a_local_run(
     gcs: gcs_server.Buckets, local: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -213,6 +213,7 @@ def test_words_equal_nltk_on_the_reference_documents(golden_docs: list[dict[str,
         same_words(numbers, repaired(document))
 
 
+@pytest.mark.e2e
 def test_words_equal_nltk_on_docstrings_of_the_standard_library(numbers: WordNumbers) -> None:
     """English with quotes, abbreviations, code and tables; about half a megabyte."""
     seen = 0

@@ -47,6 +47,7 @@ def corpus(slurm: Slurm) -> Slurm:
     return slurm
 
 
+@pytest.mark.e2e
 def test_ranks_by_hand_give_the_bytes_of_a_local_run(corpus: Slurm) -> None:
     launched = corpus.launch("--set", "slurm.max_array=3")
     assert launched.code == 0
@@ -237,6 +238,7 @@ def test_nothing_left_to_compute(corpus: Slurm) -> None:
     assert everything(corpus.out) == done
 
 
+@pytest.mark.e2e
 def test_overwrite_computes_all_and_removes_nothing_first(corpus: Slurm) -> None:
     assert corpus.command(pipeline="filter").code == 0
     done = everything(corpus.out)
@@ -270,6 +272,7 @@ def test_input_that_changes_after_the_launch(slurm: Slurm) -> None:
     assert not (slurm.out / "summary").exists()
 
 
+@pytest.mark.e2e
 def test_filter_by_a_condition_has_nothing_to_compute(corpus: Slurm) -> None:
     pytest.importorskip("duckdb", reason="duckdb (extra [sql]) is not installed")
     condition = ["--where", "char_len > 60"]

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from profiles import one_by_default
 
 from tagcorpus.cli import main
 from tagcorpus.errors import ConfigError, ConflictError, IncompleteError, InputError, OutputError, TagcorpusError
@@ -567,7 +568,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("when", one_by_default("before", "after"))
 def test_a_killed_import_leaves_the_store_whole(full: Path, put: Callable[[str, Any], Path], when: str) -> None:
     before = contents(full)
     files = [str(put("a.json", NUTMEG)), str(DATABASE / "features.csv")]
