@@ -37,7 +37,7 @@ BACKENDS = ("auto", "openai", "fasttext")
 # Ranges that are asked about at once: enough that the end of one does not leave the endpoint idle.
 RANGES_AT_ONCE = 4
 # Parameters that only the openai backend looks at; the embedded model has its own labels, and asks nobody.
-OF_AN_LLM = ("base_url", "model", "tree", "concurrency", "max_requests", "max_attempts", "timeout_seconds", "backoff_seconds", "llm_cache")  # fmt: skip
+OF_AN_LLM = ("base_url", "model", "tree", "concurrency", "max_requests", "max_attempts", "timeout_seconds", "backoff_seconds", "patience", "rpm", "tpm", "llm_cache")  # fmt: skip
 # A larger share of unusable answers than this is a reason to look at the model, so it is told.
 ODD_SHARE = 0.2
 # What an estimate of tokens is made with: right for English, too low for most other scripts.
