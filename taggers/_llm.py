@@ -161,6 +161,8 @@ class Caller:
         self._slots = asyncio.Semaphore(settings.concurrency)
         self._starting = asyncio.Lock()
         self._room = asyncio.Event()
+        self._conversing = 0
+        self._may_begin = asyncio.Event()
         self._probing = asyncio.Lock()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="llm-caller", daemon=True)
@@ -236,10 +238,17 @@ class Caller:
     async def _drive(self, batch: _Batch, conversation: C) -> C:
         outcome: Answer | Failure | None = None
         try:
+            await self._begin(batch)
+        except BaseException as error:
+            batch.error = batch.error or error
+            raise
+        try:
             while (messages := conversation.messages()) is not None:
                 outcome = await self._ask(batch, messages, conversation)
                 if isinstance(outcome, Answer):
                     self._menu_answers += conversation.names_choice(outcome.text)
+                    if self._menu_answers == 1:
+                        self._may_begin.set()
                     conversation = conversation.answered(outcome.text)
                 else:
                     conversation = conversation.failed(self._say(outcome))
@@ -248,7 +257,18 @@ class Caller:
         except BaseException as error:
             batch.error = batch.error or error
             raise
+        finally:
+            self._conversing -= 1
+            self._may_begin.set()
         return conversation
+
+    async def _begin(self, batch: _Batch) -> None:
+        """Until some answer was on the menu, only the first documents are asked about."""
+        while not self._menu_answers and self._conversing >= MAX_FIRST_DUDS:
+            self._may_begin.clear()
+            await self._may_begin.wait()
+            self._check(batch)
+        self._conversing += 1
 
     def _count_dud(self, outcome: Answer | Failure | None) -> None:
         """A document that came to its end while no answer at all was on the menu."""

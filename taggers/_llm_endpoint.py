@@ -136,11 +136,14 @@ def lost_connection(error: BaseException) -> Failure:
     if tls is not None:
         if "WRONG_VERSION_NUMBER" in str(tls) or "record layer" in str(tls).lower():
             return Failure(
-                "client", f"TLS: the server does not speak https at this port (try http://): {tls.reason or tls}"
+                "client",
+                f"TLS: the server does not speak https at this port (try http://): {getattr(tls, 'reason', None) or tls}",
             )
         if isinstance(tls, ssl.SSLCertVerificationError):
             hint = _variables(CERTIFICATES) or "SSL_CERT_FILE can name a file of certificates"
-            return Failure("client", f"TLS: the certificate cannot be verified: {tls.verify_message} ({hint})")
+            return Failure(
+                "client", f"TLS: the certificate cannot be verified: {getattr(tls, 'verify_message', tls)} ({hint})"
+            )
         return Failure("fault", said)
     if any(isinstance(each, ConnectionRefusedError) for each in chain):
         return Failure("pace", said)

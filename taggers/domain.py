@@ -113,7 +113,8 @@ class Domain(Parameters):
             self.__dict__["base_url"] = checked_url(given)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_tree_text": self.__dict__["_tree_text"]}
+        more = {"_granted": self.__dict__["_granted"]} if "_granted" in self.__dict__ else {}
+        return {**super().__getstate__(), "_tree_text": self.__dict__["_tree_text"], **more}
 
     @cached_property
     def stage_tree(self) -> StageTree:
@@ -196,6 +197,10 @@ class Domain(Parameters):
         made = _llm.known(self._settings)
         return asdict(made.usage) if made else {}
 
+    def grant(self, requests: int) -> None:
+        """Allow so many requests from here on: what `max_requests` leaves after earlier runs. Not part of any key."""
+        self.__dict__["_granted"] = max(requests, 0)
+
     def close(self) -> None:
         """Stops calling: blocked `tag` calls raise IncompleteError, answers in flight get a few seconds to reach the cache."""
         made = _llm.known(self._settings)
@@ -214,7 +219,7 @@ class Domain(Parameters):
             timeout_seconds=self.timeout_seconds,
             max_attempts=self.max_attempts,
             backoff_seconds=self.backoff_seconds,
-            max_requests=self.max_requests,
+            max_requests=self.__dict__.get("_granted", self.max_requests),
             patience_seconds=self.patience,
             rpm=self.rpm,
             tpm=self.tpm,

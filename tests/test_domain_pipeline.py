@@ -593,10 +593,38 @@ def test_many_odd_answers_are_told(tmp_path: Path) -> None:
         result = domain(stub, path, tmp_path / "two")
         assert (result.summary["domain"]["asked"], result.summary["domain"]["off_menu"]) == (10, 2)
         assert result.summary["domain"]["labels"]["error"] == 1
-        assert not any("none of the choices" in m for m in result.messages)
-        odd.append(text(2))
+        assert any(
+            "2 of 10 documents asked about got an answer that is none of the choices" in m for m in result.messages
+        )
+        assert result.exit_code == 0
+        bill = json.loads(Path(result.ledger).read_text())["llm"]
+        assert (bill["requests"], bill["prompt_tokens"]) == (len(stub.calls), 100 * len(stub.calls))
+        odd += [text(i) for i in range(2, 7)]
         done = shell("-i", path, "-o", tmp_path / "three", "--base-url", stub.base_url, "--llm-cache", "none")
-    assert "3 of 10 documents asked about got an answer that is none of the choices" in done.stderr
+    assert "7 of 10 documents asked about got an answer that is none of the choices" in done.stderr
+    assert done.returncode == 3
+    assert "requests sent" in done.stderr
+
+
+def test_the_first_documents_decide_whether_a_model_is_worth_its_money(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", [text(i) for i in range(60)])
+    with StubLLM(lambda _: answer("I cannot say")) as stub:
+        with pytest.raises(TaggerError, match="the first 10 documents got no answer from the menu"):
+            domain(stub, path, tmp_path / "out", domain={"concurrency": 4})
+        assert len(stub.calls) <= 20 * STAGES
+    assert not parts(tmp_path / "out")
+
+
+def test_the_limit_holds_over_all_runs_on_an_output(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", [text(i) for i in range(4)])
+    with StubLLM() as stub:
+        assert domain(stub, path, tmp_path / "out", domain={"max_requests": 25}).exit_code == 0
+        write(path, [text(i) for i in range(6)])
+        told = r"\(20 requests of earlier runs on this output count\); nothing was asked.*'max_requests': 50\}"
+        with pytest.raises(BudgetError, match=told):
+            domain(stub, path, tmp_path / "out", domain={"max_requests": 25})
+        assert len(stub.calls) == 20
+        assert domain(stub, path, tmp_path / "out", domain={"max_requests": 50}).exit_code == 0
 
 
 def test_documents_without_a_label_are_told_and_count(tmp_path: Path) -> None:

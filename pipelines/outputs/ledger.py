@@ -33,6 +33,10 @@ class Ledger:
         self.duplicate_ids = 0
         self.unlabelled = 0
         """Documents that an LLM was asked about, and gave no answer for."""
+        self.doubts: list[str] = []
+        """Why the labels cannot be relied on, though every document has one."""
+        self.llm: dict[str, Any] = {}
+        """What this run asked of an LLM, whatever its end."""
 
     def enter(
         self,
@@ -108,7 +112,7 @@ class Ledger:
             which = "quarantined rows and documents without a label are" if self.unlabelled else "that is"
             told.append(f"{which} more than the {allowed:,.0f} rows allowed (--max-quarantined)")
             return 3, told
-        return 0, told
+        return (3 if self.doubts else 0), told
 
     def _allowed(self, given: float | None) -> float:
         if given is None:
@@ -120,6 +124,7 @@ class Ledger:
             "totals": self.totals.to_json(),
             "duplicate_ids": self.duplicate_ids,
             "unlabelled": self.unlabelled,
+            **({"llm": self.llm} if self.llm else {}),
             "ranges_done": sum(r["is_done"] for r in self.ranges),
             "ranges_planned": len(self.ranges),
             "notes": self.notes,
