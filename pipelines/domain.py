@@ -5,9 +5,11 @@ Which of the two answers is decided here, once, before anything is read; workers
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -24,6 +26,7 @@ from tagcorpus.pipelines.outputs.rewrite import csv_line
 from tagcorpus.pipelines.outputs.sidecars import Instance
 from tagcorpus.pipelines.outputs.summary import summarise
 from tagcorpus.pipelines.sources.plan import Plan
+from tagcorpus.taggers import _llm
 from tagcorpus.taggers.domain import NO_CACHE, Domain
 
 PREDICTED = "predicted_domains.csv"
@@ -37,9 +40,11 @@ BACKENDS = ("auto", "openai", "fasttext")
 # Ranges that are asked about at once: enough that the end of one does not leave the endpoint idle.
 RANGES_AT_ONCE = 4
 # Parameters that only the openai backend looks at; the embedded model has its own labels, and asks nobody.
-OF_AN_LLM = ("base_url", "model", "tree", "concurrency", "max_requests", "max_attempts", "timeout_seconds", "backoff_seconds", "llm_cache")  # fmt: skip
+OF_AN_LLM = ("base_url", "model", "tree", "concurrency", "max_requests", "max_attempts", "timeout_seconds", "backoff_seconds", "patience", "rpm", "tpm", "llm_cache")  # fmt: skip
 # A larger share of unusable answers than this is a reason to look at the model, so it is told.
-ODD_SHARE = 0.2
+ODD_SHARE = 0.05
+# With a larger share of answers off the menu the labels are not worth much: exit 3.
+MOST_SHARE = 0.5
 # What an estimate of tokens is made with: right for English, too low for most other scripts.
 CHARACTERS_PER_TOKEN = 4
 
@@ -93,10 +98,8 @@ def run(job: Job, built: list[Instance]) -> Result:
     if is_asking and pending:
         messages.append(budget(job, plan, tagger, pending))
         job.workers = options.workers or RANGES_AT_ONCE
-    try:
+    with asking(job, tagger):
         job.compute(plan, [instance], before, threads=is_asking)
-    finally:
-        tagger.close()
     found = label_counts(job, plan, instance)
     summary = summarise(job.output, plan, [instance], job.ledger.totals, "domain", {"domain": _told(tagger, found)})
     with job.output.publishing(PREDICTED) as sink:
@@ -109,9 +112,57 @@ def run(job: Job, built: list[Instance]) -> Result:
     if not is_asking:
         return job.finish(summary)
     messages += oddities(job, tagger, found)
-    result = job.finish(summary, llm=tagger.usage())
+    result = job.finish(summary)
     result.messages[:0] = messages
     return result
+
+
+@contextmanager
+def asking(job: Job, tagger: Domain) -> Iterator[None]:
+    """While a tagger asks: what it waits for is said. At the end, whatever it is, the ledger and the terminal have the bill."""
+    try:
+        with _llm.listening(job.display.say):
+            yield
+    finally:
+        tagger.close()
+        usage = tagger.usage()
+        if usage:
+            job.ledger.llm = usage
+            job.display.say(bill(usage))
+
+
+def bill(usage: Mapping[str, Any]) -> str:
+    """Requests and tokens as a sentence."""
+    said = (
+        f"{usage['requests']:,} requests sent ({usage['retries']:,} retries), {usage['prompt_tokens']:,} prompt tokens "
+        f"({usage['cached_tokens']:,} of them cached by the endpoint) and {usage['completion_tokens']:,} tokens of answers "
+        f"({usage['reasoning_tokens']:,} of reasoning) by its count; {usage['cache_hits']:,} answers were here already"
+    )
+    models = sorted(name for name in usage["models"] if name)
+    if usage["unusable"]:
+        said += f"; {usage['unusable']:,} replies were no answer"
+    return said + (f"; more than one model answered: {', '.join(models)}" if len(models) > 1 else "")
+
+
+def spent_before(job: Job) -> int:
+    """Requests of earlier runs on this output, back to the last one with --overwrite."""
+    total = 0
+    names = sorted({n.split("/")[1] for n in job.output.files("runs") if n.endswith("/command.json")} - {job.run_name})
+    for name in [] if job.options.overwrite else reversed(names):
+        ledger = _json(job.output.read(f"runs/{name}/ledger.json"))
+        total += int(ledger.get("llm", {}).get("requests", 0))
+        if _json(job.output.read(f"runs/{name}/command.json")).get("options", {}).get("overwrite"):
+            break
+    return total
+
+
+def _json(data: bytes | None) -> dict[str, Any]:
+    """An object; empty where there is none, or none that is whole."""
+    try:
+        value = json.loads(data or b"{}")
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 @dataclass(frozen=True)
@@ -195,15 +246,18 @@ def budget(
 
     label_less  how to have fewer documents labelled, for that case
     """
+    spent = spent_before(job)
+    tagger.grant(tagger.max_requests - spent)
     cost = cost_of(job, plan, tagger, pending, chosen=chosen)
-    if cost.calls > tagger.max_requests:
+    if cost.calls + spent > tagger.max_requests:
         cost = cost_of(job, plan, tagger, pending, is_cache_known=True, chosen=chosen)
     told = f"{tagger.model} at {tagger.fingerprint()['base_url']}: {cost.told()}"
     job.display.announce(told)
-    if cost.calls > tagger.max_requests:
+    if cost.calls + spent > tagger.max_requests:
+        earlier = f" ({spent:,} requests of earlier runs on this output count)" if spent else ""
         raise BudgetError(
-            f"{told}: more calls than --max-requests {tagger.max_requests:,}; nothing was asked. "
-            f"Allow it with --max-requests {cost.calls}, or {label_less}"
+            f"{told}: more calls than --max-requests {tagger.max_requests:,}{earlier}; nothing was asked. "
+            f"Allow it with --max-requests {cost.calls + spent}, or {label_less}"
         )
     return told
 
@@ -213,6 +267,8 @@ def oddities(job: Job, tagger: Domain, found: Mapping[str, Any]) -> list[str]:
     where they count for the exit code as rows in quarantine do."""
     off_menu, errors, asked = found["off_menu"], found["errors"], found["asked"]
     told = []
+    if off_menu > MOST_SHARE * asked:
+        job.ledger.doubts.append("more than half of the answers are off the menu")
     if off_menu > ODD_SHARE * asked:
         told.append(
             f"{off_menu:,} of {asked:,} documents asked about got an answer that is none of the choices, which counts as the "

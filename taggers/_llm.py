@@ -14,28 +14,38 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol, Self, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, NoReturn, Protocol, Self, TypeVar
 
 import orjson
 import xxhash
 
 from tagcorpus.errors import BudgetError, IncompleteError, LLMError, TagcorpusError, TaggerError
 from tagcorpus.taggers._llm_cache import AnswerCache
-from tagcorpus.taggers._llm_endpoint import Settings, build_client, key_for, public_url
-from tagcorpus.taggers._llm_reply import Answer, Failure, judge
+from tagcorpus.taggers._llm_endpoint import Settings, build_client, key_for, lost_connection, public_url
+from tagcorpus.taggers._llm_gate import MAX_BACKOFF_SECONDS, Gate
+from tagcorpus.taggers._llm_reply import Answer, Failure, Kind, is_odd_finish, judge, shortcoming
 
 RESUME = "the same command goes on where this run stopped"
 GRACE_SECONDS = 5.0
 """How long calls in flight may still land in the cache when a run stops."""
 GROUP_SECONDS = 0.005
 """Answers wait this long for others to share a transaction; their places among the calls in flight are free meanwhile."""
-MAX_PAUSE_SECONDS = 300.0
-"""A server that wants a longer pause than this counts as failing."""
-MAX_BACKOFF_SECONDS = 60.0
-MAX_FIRST_CUTS = 10
-"""So many answers that are cut off, and none that is whole: the model does not answer within the limit."""
+MAX_FIRST_REFUSALS = 17
+"""So many replies that refuse or fail before any document was answered end the run; a few more may be in flight by then."""
+MAX_FIRST_DUDS = 10
+"""So many first documents, all of them off the menu or empty, end the run before the money is gone."""
+FIRST_PROBES = 3
+"""Harmless questions that are tried, one after the other, where nothing was ever answered."""
+TRIES: dict[Kind, int] = {"timeout": 3, "refusal": 3, "document": 1, "empty": 3, "cut": 2}
+"""Attempts at one call, by the kind of its last failure, where that is less than `max_attempts`."""
+FINAL_EXIT_1: tuple[Kind, ...] = ("refusal", "document", "empty", "cut", "client")
+"""Where nobody is answered any more, these fail again unchanged. The others may pass."""
+TELL_SECONDS = 2.0
+"""A pause as long as this is told."""
+CHARACTERS_PER_TOKEN = 4
 LOOP_TURNS_PER_START = 4
 """Calls start one after the other, this many turns of the event loop apart. Without it, answers that come in together
 advance in step through the client's many awaits, leave together, and meet again: at 64 in flight and 100 ms that costs
@@ -44,14 +54,26 @@ a quarter of the rate."""
 
 @dataclass
 class Usage:
-    """What a caller did. `requests` were sent (retries included); `cache_hits` and `shared` answers cost nothing."""
+    """What a caller did. `requests` were sent (retries included); `cache_hits` and `shared` answers cost nothing. Tokens are those
+    that the endpoint counted, of failed replies, too; `unusable` of the replies had tokens and no answer."""
 
     requests: int = 0
     retries: int = 0
     cache_hits: int = 0
     shared: int = 0
     prompt_tokens: int = 0
+    cached_tokens: int = 0
     completion_tokens: int = 0
+    reasoning_tokens: int = 0
+    unusable: int = 0
+    models: dict[str, int] = field(default_factory=dict)
+    """Answers by the model that the endpoint says has given them."""
+
+    def add(self, paid: Answer) -> None:
+        self.prompt_tokens += paid.prompt_tokens
+        self.cached_tokens += paid.cached_tokens
+        self.completion_tokens += paid.completion_tokens
+        self.reasoning_tokens += paid.reasoning_tokens
 
 
 class Conversation(Protocol):
@@ -59,7 +81,17 @@ class Conversation(Protocol):
 
     def messages(self) -> list[dict[str, str]] | None: ...
 
-    def accepts(self, raw: str) -> bool: ...
+    def harmless(self) -> list[dict[str, str]]:
+        """The question of `messages()`, about a short document that nobody could refuse."""
+        ...
+
+    def accepts(self, raw: str) -> bool:
+        """Whether the text is nothing but a choice."""
+        ...
+
+    def names_choice(self, raw: str) -> bool:
+        """Whether exactly one choice is named in the text."""
+        ...
 
     def answered(self, raw: str) -> Self: ...
 
@@ -84,6 +116,21 @@ class _Batch:
     error: BaseException | None = None
 
 
+@dataclass
+class _Call:
+    """One question on its way: what was tried, and when."""
+
+    batch: _Batch
+    body: dict[str, Any]
+    question: Conversation
+    tries: int = 0
+    sent_at: float = 0.0
+    failed_at: float = float("inf")
+    """When the attempt before the last one failed."""
+    later_since: float | None = None
+    """Since when the server has been putting this call off."""
+
+
 class Caller:
     """All calls with one `Settings`. Safe to use from several threads. ConfigError when a key is needed and not set."""
 
@@ -96,18 +143,26 @@ class Caller:
         self._fatal: TagcorpusError | None = None
         self._is_closed = False
         self._door = threading.Lock()
-        self._successes = 0
-        self._whole_answers = 0
-        self._first_cuts = 0
-        self._resume_at = 0.0
-        self._in_flight = 0
+        self._is_answered = False
+        self._answered_sent_at = float("-inf")
+        self._first_refusals = 0
+        self._menu_answers = 0
+        self._first_duds = 0
+        self._empty_in_a_row = 0
+        self._odd_finishes: set[str] = set()
+        self._gate = Gate(
+            settings.concurrency, settings.patience_seconds, settings.backoff_seconds, settings.rpm, settings.tpm
+        )
         self._flying: dict[bytes, asyncio.Future[Answer | Failure]] = {}
         self._unsaved: list[tuple[bytes, Answer, asyncio.Future[None]]] = []
         self._saving: asyncio.Task[None] | None = None
         self._client = build_client(settings, self._key)
         self._disk = concurrent.futures.ThreadPoolExecutor(1, "llm-cache")
         self._slots = asyncio.Semaphore(settings.concurrency)
-        self._gate = asyncio.Lock()
+        self._starting = asyncio.Lock()
+        self._room = asyncio.Event()
+        self._conversing = 0
+        self._may_begin = asyncio.Event()
         self._probing = asyncio.Lock()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="llm-caller", daemon=True)
@@ -181,27 +236,61 @@ class Caller:
         return [task.result() for task in tasks]
 
     async def _drive(self, batch: _Batch, conversation: C) -> C:
+        outcome: Answer | Failure | None = None
         try:
-            while (messages := conversation.messages()) is not None:
-                outcome = await self._ask(batch, messages, conversation.accepts)
-                if isinstance(outcome, Answer):
-                    conversation = conversation.answered(outcome.text)
-                else:
-                    conversation = conversation.failed(self._say(outcome))
+            await self._begin(batch)
         except BaseException as error:
             batch.error = batch.error or error
             raise
+        try:
+            while (messages := conversation.messages()) is not None:
+                outcome = await self._ask(batch, messages, conversation)
+                if isinstance(outcome, Answer):
+                    self._menu_answers += conversation.names_choice(outcome.text)
+                    if self._menu_answers == 1:
+                        self._may_begin.set()
+                    conversation = conversation.answered(outcome.text)
+                else:
+                    conversation = conversation.failed(self._say(outcome))
+            if not self._menu_answers:
+                self._count_dud(outcome)
+        except BaseException as error:
+            batch.error = batch.error or error
+            raise
+        finally:
+            self._conversing -= 1
+            self._may_begin.set()
         return conversation
 
-    async def _ask(
-        self, batch: _Batch, messages: list[dict[str, str]], accepts: Callable[[str], bool]
-    ) -> Answer | Failure:
-        """From the cache, from the same call already in flight, or from the endpoint. `accepts` says whether a text that was
-        cut off at the token limit answers the question all the same."""
+    async def _begin(self, batch: _Batch) -> None:
+        """Until some answer was on the menu, only the first documents are asked about."""
+        while not self._menu_answers and self._conversing >= MAX_FIRST_DUDS:
+            self._may_begin.clear()
+            await self._may_begin.wait()
+            self._check(batch)
+        self._conversing += 1
+
+    def _count_dud(self, outcome: Answer | Failure | None) -> None:
+        """A document that came to its end while no answer at all was on the menu."""
+        if outcome is None or (isinstance(outcome, Failure) and outcome.kind not in ("empty", "cut")):
+            return
+        self._first_duds += 1
+        if self._first_duds >= MAX_FIRST_DUDS:
+            if isinstance(outcome, Failure):
+                self._fatal = self._final_word(outcome)
+            else:
+                self._fatal = TaggerError(
+                    f"the first {MAX_FIRST_DUDS} documents got no answer from the menu (the last one: {outcome.text[:100]!r}): "
+                    f"is {self.settings.model!r} the right model for this tree? Nothing more was asked"
+                )
+            raise again(self._fatal)
+
+    async def _ask(self, batch: _Batch, messages: list[dict[str, str]], question: Conversation) -> Answer | Failure:
+        """From the cache, from the same call already in flight, or from the endpoint."""
         body = request_body(self.settings, messages)
         key = answer_key(self.settings, body)
-        if found := self._cached(key, accepts):
-            return found
+        if stored := self._cached(key, question):
+            return stored
         while (flying := self._flying.get(key)) is not None:
             try:
                 outcome = await asyncio.shield(flying)
@@ -211,7 +300,7 @@ class Caller:
             return outcome
         flying = self._flying[key] = self._loop.create_future()
         try:
-            outcome = await self._fetch(batch, key, body, accepts)
+            outcome = await self._fetch(key, _Call(batch, body, question))
         except BaseException as error:
             flying.set_exception(_Stopped() if isinstance(error, asyncio.CancelledError) else error)
             flying.exception()  # marks it as seen: often nobody else waits
@@ -222,72 +311,133 @@ class Caller:
         finally:
             del self._flying[key]
 
-    def _cached(self, key: bytes, accepts: Callable[[str], bool]) -> Answer | None:
-        found = self._cache.get(key) if self._cache else None
-        if found is None or is_non_answer(found, accepts):
+    def _cached(self, key: bytes, question: Conversation) -> Answer | None:
+        stored = self._cache.get(key) if self._cache else None
+        if stored is None or why_unusable(stored, question):
             return None
         self.usage.cache_hits += 1
-        self._whole_answers += 1
-        return found
+        self._is_answered = True
+        return stored
 
-    async def _fetch(
-        self, batch: _Batch, key: bytes, body: dict[str, Any], accepts: Callable[[str], bool]
-    ) -> Answer | Failure:
+    async def _fetch(self, key: bytes, call: _Call) -> Answer | Failure:
         # A call keeps its place through all its attempts: were it to queue again, an endpoint that hangs would be found out
         # only after every waiting call had hung once.
         async with self._slots:
             # Another run may have paid for the answer while this call waited for its place.
-            if found := self._cached(key, accepts):
-                return found
-            outcome = await self._insist(batch, body, accepts)
+            if stored := self._cached(key, call.question):
+                return stored
+            outcome = await self._insist(call)
         if isinstance(outcome, Answer):
             outcome = replace(outcome, text=self._redact(outcome.text))
             await self._commit(key, outcome)
         return outcome
 
-    async def _insist(self, batch: _Batch, body: dict[str, Any], accepts: Callable[[str], bool]) -> Answer | Failure:
-        """An answer, or a failure that concerns this document only; everything else is raised."""
-        attempt = 0
-        while True:
-            successes = self._successes
-            outcome = await self._attempt(batch, body)
-            if isinstance(outcome, Answer) and is_non_answer(outcome, accepts):
-                said = f": {outcome.text!r}" if outcome.text else ", before its first word"
-                outcome = Failure("cut", f"answer cut off at {self.settings.max_answer_tokens} tokens{said}")
-            if isinstance(outcome, Answer):
-                self._whole_answers += 1
-                return outcome
-            if outcome.kind == "unclear":
-                outcome = await self._settle(batch, outcome)
-            if outcome.kind == "cut":
-                outcome = await self._settle_cut(batch, outcome)
-            if outcome.kind == "document":
-                return outcome
-            if outcome.kind != "transient":
-                self._fatal = self._final_word(outcome)
-                raise again(self._fatal)
-            # A rate limit while other calls succeed is no failure of the endpoint, only its pace.
-            attempt += not (outcome.is_rate_limit and self._successes > successes)
-            pause = outcome.retry_after_seconds
-            is_too_long = pause is not None and pause > MAX_PAUSE_SECONDS
-            if attempt >= self.settings.max_attempts or is_too_long:
-                wish = f" and asks to come back in {pause:.0f} seconds" if is_too_long else ""
-                raise LLMError(
-                    f"{self._endpoint} gave no answer in {max(attempt, 1)} attempts; the last one met {self._say(outcome)}{wish}; {self._resume}"
-                )
-            self.usage.retries += 1
-            if pause is None:
-                ceiling = min(self.settings.backoff_seconds * 2 ** max(attempt - 1, 0), MAX_BACKOFF_SECONDS)
-                await asyncio.sleep(ceiling * random.uniform(0.5, 1.0))
-            else:
-                self._resume_at = max(self._resume_at, self._loop.time() + pause)
+    async def _insist(self, call: _Call) -> Answer | Failure:
+        """An answer, or a failure that the document is to blame for; everything else is raised.
 
-    async def _attempt(self, batch: _Batch, body: dict[str, Any]) -> Answer | Failure:
-        """One request, when its turn has come."""
-        async with self._gate:
+        The document is to blame when its last try failed although a question that was sent after the failure before was
+        answered: that of another document, or a harmless one.
+        """
+        while True:
+            outcome = await self._attempt(call.batch, call.body, call.question, call)
+            if isinstance(outcome, Answer):
+                self._is_answered = True
+                return outcome
+            if outcome.kind == "pace":
+                if await self._put_off(call, outcome):
+                    return outcome
+                continue
+            call.later_since = None
+            call.tries += 1
+            if not self._is_answered:
+                self._first_refusals += 1
+                if self._first_refusals >= MAX_FIRST_REFUSALS or outcome.kind == "client":
+                    self._stop(outcome)
+            before, call.failed_at = call.failed_at, self._loop.time()
+            if call.tries >= min(TRIES.get(outcome.kind, self.settings.max_attempts), self.settings.max_attempts):
+                if self._answered_sent_at > before or self._speaks_for_itself(outcome):
+                    return outcome
+                await self._settle(call)
+            else:
+                await asyncio.sleep(self._backoff(call.tries))
+            self.usage.retries += 1
+
+    def _speaks_for_itself(self, outcome: Failure) -> bool:
+        """Whether a failure names the document, or shows an endpoint at work that answers others: no question is spent on that."""
+        if outcome.kind == "document":
+            return self._is_answered or self._answered_sent_at > 0
+        return outcome.kind in ("empty", "cut") and self._is_answered and self._empty_in_a_row < MAX_FIRST_REFUSALS
+
+    async def _put_off(self, call: _Call, outcome: Failure) -> bool:
+        """The server wants to be asked later. True once that lasts longer than patience for this document, and for no other."""
+        now = self._loop.time()
+        call.later_since = call.sent_at if call.later_since is None else call.later_since
+        if now - call.later_since >= self.settings.patience_seconds:
+            if self._answered_sent_at > call.later_since:
+                return True
+            self._stop(outcome)
+        self._pause(call.sent_at, outcome)
+        self.usage.retries += 1
+        return False
+
+    def _pause(self, sent_at: float, outcome: Failure) -> None:
+        wish = outcome.retry_after_seconds
+        pause = self._gate.slow_down(self._loop.time(), sent_at, wish, random.uniform(0.5, 1.0))
+        if pause is None:
+            self._stop(outcome)
+        elif pause >= TELL_SECONDS:
+            self._tell(f"waiting {pause:.0f} seconds for {self._endpoint}: {self._say(outcome)}")
+
+    async def _settle(self, call: _Call) -> None:
+        """Ask a harmless question, until it is answered. Raises what ends the run where it is not."""
+        async with self._probing:
+            if self._answered_sent_at > call.failed_at:
+                return
+            probe = request_body(self.settings, call.question.harmless())
+            n = 0
+            while True:
+                sent = _Call(call.batch, probe, call.question)
+                outcome = await self._attempt(call.batch, probe, call.question, sent)
+                if isinstance(outcome, Answer):
+                    return
+                if outcome.kind == "pace":
+                    self._pause(sent.sent_at, outcome)
+                    continue
+                n += 1
+                most = self.settings.max_attempts * (1 if outcome.kind in FINAL_EXIT_1 else 2)
+                if not self._is_answered:
+                    self._first_refusals += 1
+                    most = (
+                        MAX_FIRST_REFUSALS - self._first_refusals if outcome.kind not in FINAL_EXIT_1 else FIRST_PROBES
+                    )
+                    most = min(most, self.settings.max_attempts)
+                if n >= most:
+                    self._stop(outcome)
+                await asyncio.sleep(self._backoff(n))
+
+    def _backoff(self, n: int) -> float:
+        """Seconds of the pause after the n-th failure in a row."""
+        ceiling = self.settings.backoff_seconds * 2.0 ** min(n - 1, 32)
+        return min(ceiling, MAX_BACKOFF_SECONDS) * random.uniform(0.5, 1.0)
+
+    def _stop(self, outcome: Failure) -> NoReturn:
+        """Nobody is answered: nothing more is asked by this caller."""
+        self._fatal = self._fatal or self._final_word(outcome)
+        raise again(self._fatal)
+
+    async def _attempt(
+        self, batch: _Batch, body: dict[str, Any], question: Conversation, call: _Call
+    ) -> Answer | Failure:
+        """One request, when its turn has come. An answer is one to the question."""
+        tokens = sum(len(message["content"]) for message in body["messages"]) // CHARACTERS_PER_TOKEN
+        async with self._starting:
             self._check(batch)
-            while (pause := self._resume_at - self._loop.time()) > 0:
-                await asyncio.sleep(pause)
+            while (wait := self._gate.wait_seconds(self._loop.time())) > 0 or not self._gate.has_place:
+                if wait > 0:
+                    await asyncio.sleep(wait)
+                else:
+                    self._room.clear()
+                    await self._room.wait()
                 self._check(batch)
             if self.usage.requests >= self.settings.max_requests:
                 raise BudgetError(
@@ -295,18 +445,44 @@ class Caller:
                     f"{self._resume}"
                 )
             self.usage.requests += 1
+            call.sent_at = self._loop.time()
+            self._gate.started(call.sent_at, tokens)
             for _ in range(LOOP_TURNS_PER_START):
                 await asyncio.sleep(0)
-        outcome = await self._send(body)
+        try:
+            outcome = await self._send(body)
+        finally:
+            self._gate.in_flight -= 1
+            self._room.set()
         if isinstance(outcome, Answer):
-            self._successes += 1
-            self.usage.prompt_tokens += outcome.prompt_tokens
-            self.usage.completion_tokens += outcome.completion_tokens
+            outcome = why_unusable(outcome, question) or outcome
+        if isinstance(outcome, Failure):
+            if outcome.paid is not None:
+                self.usage.unusable += 1
+                self._empty_in_a_row += 1
+                self.usage.add(outcome.paid)
+            if outcome.kind == "quota":
+                self._stop(outcome)
+            return outcome
+        self.usage.add(outcome)
+        self.usage.models[outcome.model] = self.usage.models.get(outcome.model, 0) + 1
+        self._answered_sent_at = max(self._answered_sent_at, call.sent_at)
+        self._gate.answered()
+        self._empty_in_a_row = 0
+        if is_odd_finish(outcome) and outcome.finish_reason not in self._odd_finishes:
+            self._odd_finishes.add(outcome.finish_reason)
+            self._tell(
+                f"answers that end with finish_reason {outcome.finish_reason!r} count where they name exactly one choice"
+            )
         return outcome
 
+    def _tell(self, text: str) -> None:
+        for listener in _listeners:
+            listener(self._redact(text))
+
     def _check(self, batch: _Batch) -> None:
-        if self._fatal is not None:
-            raise again(self._fatal)
+        if (fatal := self._fatal) is not None:
+            raise again(fatal)
         if self._is_closed:
             raise self._stopped()
         if batch.error is not None:
@@ -317,50 +493,17 @@ class Caller:
         return again(self._fatal) if self._fatal else stopped
 
     async def _send(self, body: dict[str, Any]) -> Answer | Failure:
-        self._in_flight += 1
         try:
             async with asyncio.timeout(self.settings.timeout_seconds):
                 response = await self._client.sdk.post("/chat/completions", cast_to=self._client.reply, body=body)
+            return judge(response.status_code, response.headers, response.content, time.time())
         except TimeoutError:
-            return Failure("transient", f"no answer within {self.settings.timeout_seconds:g} seconds")
-        except self._client.no_reply as error:
+            return Failure("timeout", f"no answer within {self.settings.timeout_seconds:g} seconds")
+        except Exception as error:
             response = getattr(error, "response", None)
             if response is None:
-                cause = error.__cause__ or error
-                return Failure("transient", f"a broken connection ({str(cause) or type(cause).__name__})")
-        finally:
-            self._in_flight -= 1
-        return judge(response.status_code, response.headers, response.content, time.time())
-
-    async def _settle(self, batch: _Batch, refused: Failure) -> Failure:
-        """Tells a bad document from bad settings: once anything was answered the settings are good; before that, harmless
-        words are tried, and when those are refused too it is the settings."""
-        async with self._probing:
-            while not self._successes:
-                outcome = await self._attempt(batch, self._harmless_body())
-                if isinstance(outcome, Failure):
-                    return replace(outcome, kind="settings") if outcome.kind == "unclear" else outcome
-        return replace(refused, kind="document")
-
-    async def _settle_cut(self, batch: _Batch, cut: Failure) -> Failure:
-        """The same for an answer that was cut off: while none was whole, harmless words are tried once, and patience ends
-        at `MAX_FIRST_CUTS`."""
-        async with self._probing:
-            if not self._whole_answers:
-                self._first_cuts += 1
-                if self._first_cuts >= MAX_FIRST_CUTS:
-                    return cut
-                if self._first_cuts == 1:
-                    outcome = await self._attempt(batch, self._harmless_body())
-                    if isinstance(outcome, Failure):
-                        self._first_cuts = 0
-                        return replace(outcome, kind="settings") if outcome.kind == "unclear" else outcome
-                    if outcome.is_cut and not outcome.text.strip().lower().startswith("yes"):
-                        return cut
-        return replace(cut, kind="document")
-
-    def _harmless_body(self) -> dict[str, Any]:
-        return request_body(self.settings, [{"role": "user", "content": "Reply with the word yes."}])
+                return lost_connection(error)
+            return judge(response.status_code, response.headers, response.content, time.time())
 
     async def _commit(self, key: bytes, answer: Answer) -> None:
         """Returns once the answer is on disk. Answers that come in meanwhile share the next transaction."""
@@ -402,7 +545,7 @@ class Caller:
     async def _wind_down(self) -> None:
         deadline = self._loop.time() + GRACE_SECONDS
         while (
-            self._in_flight or self._unsaved or (self._saving and not self._saving.done())
+            self._gate.in_flight or self._unsaved or (self._saving and not self._saving.done())
         ) and self._loop.time() < deadline:
             await asyncio.sleep(0.01)
         others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
@@ -412,28 +555,42 @@ class Caller:
         await self._client.sdk.close()
 
     def _final_word(self, outcome: Failure) -> TagcorpusError:
+        """What ends a run in which nobody is answered."""
         said = self._say(outcome)
         if outcome.kind == "quota":
-            return LLMError(f"{self._endpoint} says that the quota is used up: {said}; add credit, then {self._resume}")
-        if outcome.kind == "cut":
+            return LLMError(
+                f"{self._endpoint} says that the quota is used up: {said}; add credit or wait for the next day, then {self._resume}"
+            )
+        if outcome.kind == "pace":
+            wish = outcome.retry_after_seconds
+            asks = f" and asks to come back in {wish:.0f} seconds" if wish is not None else ""
+            return LLMError(
+                f"{self._endpoint} gave no answer: {said}{asks}, and {self.settings.patience_seconds:g} seconds (--patience) are "
+                f"the most that a run waits; {self._resume}"
+            )
+        if outcome.kind not in FINAL_EXIT_1:
+            return LLMError(f"{self._endpoint} answers no question any more; the last one met {said}; {self._resume}")
+        if outcome.kind == "client":
+            return TaggerError(f"{self._endpoint} cannot be reached: {said}")
+        if outcome.kind in ("cut", "empty"):
             return TaggerError(
                 f"the model {self.settings.model!r} at {self._endpoint} does not answer within max_answer_tokens ({said}): choose "
                 "one that answers without reasoning first (--model), or raise max_answer_tokens in a stage tree of your own (--tree)"
             )
-        if said.startswith("status 3"):
+        if outcome.status // 100 == 3:
             return TaggerError(
                 f"{self._endpoint} answered {said}; redirects are not followed, since a call holds a document. If you trust "
                 "that address, name it with --base-url"
             )
-        what = {
-            "status 401": "check OPENAI_API_KEY",
-            "status 403": "check that OPENAI_API_KEY may use this model",
-            "status 404": f"check --base-url and that it serves the model {self.settings.model!r} (--model)",
+        advice = {
+            401: "check OPENAI_API_KEY",
+            403: "check that OPENAI_API_KEY may use this model",
+            404: f"check --base-url and that it serves the model {self.settings.model!r} (--model)",
         }.get(
-            said[:10],
+            outcome.status,
             f"check that the model {self.settings.model!r} (--model) takes temperature and max_tokens (--tree)",
         )
-        return TaggerError(f"{self._endpoint} refused the request for model {self.settings.model!r}: {said}; {what}")
+        return TaggerError(f"{self._endpoint} refused the request for model {self.settings.model!r}: {said}; {advice}")
 
     def _say(self, failure: Failure) -> str:
         said = " ".join(self._redact(failure.reason).encode("utf-8", "replace").decode().split())
@@ -444,9 +601,9 @@ class Caller:
         return text.replace(self._key, "***") if len(self._key) >= 8 else text
 
 
-def is_non_answer(answer: Answer, accepts: Callable[[str], bool]) -> bool:
-    """Whether it was cut off at the token limit before it said anything that counts."""
-    return answer.is_cut and not accepts(answer.text)
+def why_unusable(answer: Answer, question: Conversation) -> Failure | None:
+    """Why a reply with text is no answer to the question; None for an answer."""
+    return shortcoming(answer, question.names_choice(answer.text), question.accepts(answer.text))
 
 
 def request_body(settings: Settings, messages: list[dict[str, str]]) -> dict[str, Any]:
@@ -465,6 +622,7 @@ def answer_key(settings: Settings, body: dict[str, Any]) -> bytes:
 
 
 _callers: dict[Settings, Caller] = {}
+_listeners: list[Callable[[str], None]] = []
 _lock = threading.Lock()
 
 
@@ -482,6 +640,16 @@ def caller(settings: Settings) -> Caller:
 def known(settings: Settings) -> Caller | None:
     """The caller last used with these settings in this process, closed or not."""
     return _callers.get(settings)
+
+
+@contextmanager
+def listening(listener: Callable[[str], None]) -> Iterator[None]:
+    """Hands what callers of this process have to say (what they wait for) to `listener`."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
 
 
 def close_all() -> None:

@@ -6,11 +6,13 @@ The key is read from the environment where the client is built; `Settings` never
 from __future__ import annotations
 
 import os
+import ssl
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
-from tagcorpus.errors import ConfigError
+from tagcorpus.errors import ConfigError, TaggerError
+from tagcorpus.taggers._llm_reply import Failure
 
 OFFICIAL = "https://api.openai.com/v1"
 
@@ -28,16 +30,22 @@ class Settings:
     max_attempts: int = 6
     backoff_seconds: float = 0.5
     max_requests: int = 10_000
+    patience_seconds: float = 600.0
+    rpm: int = 0
+    tpm: int = 0
     cache: str = ""
     """Path of the cache file; empty = none."""
 
 
+PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "https_proxy", "http_proxy", "all_proxy")
+CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
 class Client(NamedTuple):
-    """The SDK's client, the class of its raw replies, and what it raises when there was no reply at all."""
+    """The SDK's client, and the class of its raw replies."""
 
     sdk: Any
     reply: Any
-    no_reply: tuple[type[Exception], ...]
 
 
 def public_url(url: str) -> str:
@@ -86,10 +94,63 @@ def key_for(base_url: str) -> str:
 
 
 def build_client(settings: Settings, key: str) -> Client:
-    """The SDK's client without its own retries and time-outs. Through aiohttp a call costs about 0.4 ms less CPU time than
+    """The SDK's client without its own retries and time-outs. TaggerError, naming the variable, where the environment has a proxy
+    or a certificate that cannot be used. Through aiohttp a call costs about 0.4 ms less CPU time than
     through httpx, which walks over all connections at every request.
 
     The client follows no redirect: the body of a call is a document, and only the named endpoint may see documents."""
+    try:
+        return _client(settings, key)
+    except (ValueError, OSError, TypeError, ssl.SSLError) as error:
+        named = _variables((*CERTIFICATES, *PROXIES) if isinstance(error, OSError) else PROXIES)
+        raise TaggerError(
+            f"the client for {public_url(settings.base_url)} cannot be made: {type(error).__name__}; "
+            f"look at the environment ({named or 'no proxy and no certificate file is named there'})"
+        ) from None
+    except Exception as error:
+        if not (named := _variables(PROXIES)):
+            raise
+        raise TaggerError(
+            f"the client for {public_url(settings.base_url)} cannot be made: {type(error).__name__}; look at {named}"
+        ) from None
+
+
+def _variables(names: tuple[str, ...]) -> str:
+    """Which of these variables are set. Never their values: a proxy's address may hold a password."""
+    return ", ".join(name for name in names if os.environ.get(name))
+
+
+def lost_connection(error: BaseException) -> Failure:
+    """What an exception of the client in place of a reply means."""
+    chain: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in chain:
+        chain.append(link)
+        link = link.__cause__ or link.__context__
+    names = {type(each).__name__ for each in chain}
+    cause = chain[1] if len(chain) > 1 else error
+    said = f"a broken connection ({str(cause) or type(cause).__name__})"
+    if names & {"ClientProxyConnectionError", "ProxyError", "ClientHttpProxyError"}:
+        return Failure("client", f"the proxy cannot be used ({_variables(PROXIES) or 'of this system'})")
+    tls = next((each for each in chain if isinstance(each, ssl.SSLError)), None)
+    if tls is not None:
+        if "WRONG_VERSION_NUMBER" in str(tls) or "record layer" in str(tls).lower():
+            return Failure(
+                "client",
+                f"TLS: the server does not speak https at this port (try http://): {getattr(tls, 'reason', None) or tls}",
+            )
+        if isinstance(tls, ssl.SSLCertVerificationError):
+            hint = _variables(CERTIFICATES) or "SSL_CERT_FILE can name a file of certificates"
+            return Failure(
+                "client", f"TLS: the certificate cannot be verified: {getattr(tls, 'verify_message', tls)} ({hint})"
+            )
+        return Failure("fault", said)
+    if any(isinstance(each, ConnectionRefusedError) for each in chain):
+        return Failure("pace", said)
+    return Failure("fault", said)
+
+
+def _client(settings: Settings, key: str) -> Client:
     import openai
 
     try:
@@ -100,12 +161,8 @@ def build_client(settings: Settings, key: str) -> Client:
     n = settings.concurrency + 1
     limits = httpx.Limits(max_connections=n, max_keepalive_connections=n)
     transport: dict[str, Any] = {"timeout": None, "limits": limits, "follow_redirects": False}
-    no_reply: tuple[type[Exception], ...] = (openai.OpenAIError, httpx.HTTPError, OSError)
     try:
-        import aiohttp
-
         http = openai.DefaultAioHttpClient(**transport)
-        no_reply = (*no_reply, aiohttp.ClientError)
     except (ImportError, RuntimeError):  # installed without openai[aiohttp]
         http = openai.DefaultAsyncHttpxClient(**transport)
     client = openai.AsyncOpenAI(
@@ -115,4 +172,4 @@ def build_client(settings: Settings, key: str) -> Client:
         timeout=None,
         http_client=http,
     )
-    return Client(client, httpx.Response, no_reply)
+    return Client(client, httpx.Response)

@@ -1,25 +1,26 @@
-"""What an HTTP reply of a chat-completions endpoint means: an answer, or which kind of failure. Pure, no I/O.
+"""What an HTTP reply of a chat-completions endpoint says: an answer, or which kind of failure. Pure, no I/O.
 
-Status codes and error codes are those of OpenAI's API reference; the phrases are what vLLM, llama.cpp and Azure say for
-the same things.
+The kind is a first reading of one reply. Who is to blame, the document or the endpoint, is decided by evidence
+(`_llm.Caller`). Status codes and error codes are those of OpenAI's API reference; the phrases are what vLLM, llama.cpp, Groq,
+Gemini and Azure say for the same things.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
-import orjson
-
-Kind = Literal["transient", "document", "unclear", "settings", "quota", "cut"]
-"""transient: may pass. document: this document will never get an answer. unclear: a refused request, of which the status
-does not say whether the document or the settings are at fault. settings: every request will fail. quota: no money left.
-cut: the answer ended at the token limit before it was one, which again the document or the settings can be to blame for."""
+Kind = Literal["pace", "fault", "timeout", "refusal", "document", "empty", "cut", "quota", "client"]
+"""pace: ask later (429, 503, a refused connection). fault: the server failed. timeout: no reply in time. refusal: the request
+was refused. document: refused for a reason that names the document. empty: a paid reply without an answer. cut: an answer that
+ended at the token limit before it said anything that counts. quota: no money, or no calls, left. client: our side of the
+connection (TLS, a proxy) does not work."""
 
 
 @dataclass(frozen=True)
@@ -31,23 +32,39 @@ class Answer:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     model: str = ""
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
 
     @property
     def is_cut(self) -> bool:
         """Whether it ended at the limit of answer tokens."""
-        return self.finish_reason == "length"
+        return self.finish_reason in _CUT
 
 
 @dataclass(frozen=True)
 class Failure:
-    """No answer. `retry_after_seconds` is the server's wish, when it had one."""
+    """No answer. `retry_after_seconds` is the server's wish, when it had one. `paid` is the reply that cost tokens all the same."""
 
     kind: Kind
     reason: str
-    is_rate_limit: bool = False
     retry_after_seconds: float | None = None
+    status: int = 0
+    paid: Answer | None = None
 
 
+_CUT = ("length", "max_tokens", "MAX_TOKENS")
+_WHOLE = ("stop", "eos_token", "eos", "end_turn", "stop_sequence", "STOP", "completed", "complete")
+_BROKEN = (
+    "error",
+    "abort",
+    "cancel",
+    "content_filter",
+    "tool_calls",
+    "function_call",
+    "safety",
+    "recitation",
+    "timeout",
+)
 _DOCUMENT_CODES = {
     "content_filter",
     "content_policy_violation",
@@ -62,29 +79,91 @@ _DOCUMENT_PHRASES = (
     "context length",
     "context size",
     "context window",
+    "request too large",
     "too long",
 )
 _QUOTA_CODES = {"billing_hard_limit_reached", "billing_not_active", "insufficient_quota"}
-_TRANSIENT_STATUS = {408, 409, 425, 429}
+_DAILY = re.compile(r"per[\s_-]?day|\bdaily\b|\b[RT]PD\b", re.IGNORECASE)
+_PACE_STATUS = (429, 503)
+_FAULT_STATUS = (408, 409, 425)
+_THOUGHT = re.compile(r"\s*<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL)
+_SPECIAL = re.compile(r"(?:\s*(?:<\|[^|<>]{1,40}\|>|</s>|<eos>|<end_of_turn>|<EOS_TOKEN>|\[EOS\]))+\s*$")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)")
+_IN_WORDS = re.compile(r"(?:retry|try again|wait)\D{0,30}?((?:\d+(?:\.\d+)?\s*(?:ms|h|m|s)[a-z]*\s*)+)", re.IGNORECASE)
+_LARGEST_COUNT = 2**63 - 1
+_EPOCH = 1e9
+"""A reset time above this is a moment in seconds since 1970, not a duration."""
+
+
+def spoken(text: str) -> str:
+    """An answer without the thoughts before it and special tokens behind it. Thoughts that never end are all of it.
+
+    Example  '<think>a novel?</think> books<|eot_id|>' -> 'books'
+    """
+    said = _SPECIAL.sub("", text)
+    while (thought := _THOUGHT.match(said)) is not None:
+        said = said[thought.end() :]
+    return "" if said.lstrip().startswith(("<think>", "<thinking>")) else said.strip()
+
+
+def shortcoming(answer: Answer, names_choice: bool, is_choice: bool) -> Failure | None:
+    """Why a reply with text is not an answer; None for one that is.
+
+    names_choice  exactly one choice is named in it
+    is_choice     it is nothing but a choice
+    """
+    reason = answer.finish_reason
+    if answer.is_cut:
+        if is_choice:
+            return None
+        said = f": {answer.text!r}" if answer.text else ", before its first word"
+        return Failure("cut", f"answer cut off at the limit of answer tokens{said}", paid=answer)
+    if reason.lower().startswith(_BROKEN):
+        if reason.lower().startswith("content_filter"):
+            return Failure("empty", "the endpoint's content filter stopped the answer", paid=answer)
+        return Failure("empty", f"an answer that ended with finish_reason {reason!r}", paid=answer)
+    if not spoken(answer.text):
+        return Failure("empty", "an empty answer" + (" (thoughts only)" if answer.text.strip() else ""), paid=answer)
+    if reason not in _WHOLE and not names_choice:
+        ended = f"with finish_reason {reason!r}" if reason else "without a finish_reason"
+        return Failure("empty", f"an answer that ended {ended} and names no choice: {answer.text!r}", paid=answer)
+    return None
+
+
+def is_odd_finish(answer: Answer) -> bool:
+    """Whether the finish reason is one that this module does not know."""
+    return bool(answer.finish_reason) and answer.finish_reason not in (*_WHOLE, *_CUT)
 
 
 def judge(status: int, headers: Mapping[str, str], body: bytes, now: float) -> Answer | Failure:
     """The meaning of one reply. `headers` must not care about case; `now` is seconds since 1970, for dates."""
     if 200 <= status < 300:
-        return _read_completion(status, body)
+        return _read_completion(status, headers, body, now)
+    return _refused(status, headers, body, now)
+
+
+def _refused(status: int, headers: Mapping[str, str], body: bytes, now: float) -> Failure:
     if 300 <= status < 400:
-        return Failure("settings", f"status {status} ({_redirect(headers)})")
-    message, codes = _error_of(body)
+        return Failure("refusal", f"status {status} ({_redirect(headers)})", status=status)
+    data = _json(body)
+    message, codes = _error_of(data, body)
     reason = f"status {status}" + (f" ({message})" if message else "")
-    if status == 402 or codes & _QUOTA_CODES:
-        return Failure("quota", reason)
-    if status in _TRANSIENT_STATUS or status >= 500:
-        return Failure("transient", reason, status == 429, retry_after(headers, now))
-    if status in (401, 403, 404):
-        return Failure("settings", reason)
-    if status == 413 or codes & _DOCUMENT_CODES or any(phrase in message.lower() for phrase in _DOCUMENT_PHRASES):
-        return Failure("document", reason)
-    return Failure("unclear", reason)
+    wish = retry_after(headers, now)
+    if wish is None and status in _PACE_STATUS:
+        wish = _wish_in(data, message)
+    if wish is None and status == 429:
+        wish = _reset(headers, now)
+    kind: Kind = "refusal"
+    low = message.lower()
+    if status == 402 or codes & _QUOTA_CODES or (status == 429 and _DAILY.search(message + json.dumps(data)[:4000])):
+        kind = "quota"
+    elif status == 413 or codes & _DOCUMENT_CODES or any(phrase in low for phrase in _DOCUMENT_PHRASES):
+        kind = "document"
+    elif status in _PACE_STATUS:
+        kind = "pace"
+    elif status in _FAULT_STATUS or status >= 500:
+        kind = "fault"
+    return Failure(kind, reason, wish, status)
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
@@ -105,6 +184,47 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     return None
 
 
+def _reset(headers: Mapping[str, str], now: float) -> float | None:
+    """Seconds until what is used up is there again, by `x-ratelimit-reset-*`; without a word on what is left, the longest."""
+    waits: dict[str, float] = {}
+    for name in ("requests", "tokens", ""):
+        end = f"-{name}" if name else ""
+        seconds = _seconds(headers.get(f"x-ratelimit-reset{end}") or "")
+        if seconds is not None:
+            waits[end] = seconds - now if seconds > _EPOCH else seconds
+    used_up = [waits[end] for end in waits if (headers.get(f"x-ratelimit-remaining{end}") or "").strip() == "0"]
+    return max(0.0, *(used_up or waits.values())) if waits else None
+
+
+def _seconds(text: str) -> float | None:
+    """Seconds of `1m30s`, `120ms`, `37.5s` or `12`; None for anything else."""
+    text = text.strip().replace(" ", "")
+    if re.fullmatch(r"\d+(?:\.\d+)?", text):
+        return float(text)
+    units = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+    found = _DURATION.findall(text)
+    return sum(float(n) * units[u] for n, u in found) if found else None
+
+
+def _wish_in(data: Any, message: str) -> float | None:
+    """Seconds to wait by the body: RetryInfo (`retryDelay`), or words such as "try again in 37.5s"."""
+    waiting = [data]
+    for _ in range(1000):
+        if not waiting:
+            break
+        item = waiting.pop()
+        if isinstance(item, dict):
+            for name in ("retryDelay", "retry_after", "retry_after_seconds"):
+                value = item.get(name)
+                if isinstance(value, str | int | float) and (seconds := _seconds(str(value))) is not None:
+                    return seconds
+            waiting += item.values()
+        elif isinstance(item, list):
+            waiting += item
+    words = _IN_WORDS.search(message)
+    return _seconds(re.sub(r"(ms|h|m|s)[a-z]*", r"\1", words[1].lower())) if words else None
+
+
 def _redirect(headers: Mapping[str, str]) -> str:
     """Where a redirect points, in words, without what could be a secret: user and password, query, fragment."""
     location = headers.get("location") or ""
@@ -117,54 +237,114 @@ def _redirect(headers: Mapping[str, str]) -> str:
     return f"a redirect to {urlunsplit((parts.scheme, parts.netloc.rpartition('@')[2], parts.path, '', ''))}"
 
 
-def _read_completion(status: int, body: bytes) -> Answer | Failure:
-    try:
-        data: Any = json.loads(body)  # not orjson, which refuses half a surrogate pair: an answer may end in one
-    except ValueError:
-        return Failure(
-            "transient", f"status {status} with {'no body' if not body else 'a body that is not complete JSON'}"
+def _read_completion(status: int, headers: Mapping[str, str], body: bytes, now: float) -> Answer | Failure:
+    data = _json(body)
+    if data is None and b"data:" in body[:1000]:
+        data = _from_stream(body)
+    if data is None:
+        shape = (
+            "no body" if not body.strip() else "a web page" if body.lstrip()[:1] == b"<" else "a body that is not JSON"
         )
+        return Failure("fault", f"status {status} with {shape}", status=status)
+    error = data.get("error") if isinstance(data, dict) else None
     choice = _first(data.get("choices")) if isinstance(data, dict) else None
     message = choice.get("message") if choice else None
     if choice is None or not isinstance(message, dict):
-        said, _ = _error_of(body)
-        return Failure("transient", f"status {status} without an answer in it" + (f" ({said})" if said else ""))
-    if message.get("refusal"):
-        return Failure("document", f"the model refused: {message['refusal']}")
-    finish_reason = str(choice.get("finish_reason") or "")
-    if finish_reason == "content_filter":
-        return Failure("document", "the endpoint's content filter stopped the answer")
-    text = message.get("content")
-    if text is not None and not isinstance(text, str):
-        return Failure("transient", f"status {status} with an answer that is not text")
+        said, codes = _error_of(data, body) if error else ("", set[str]())
+        if numbers := [int(code) for code in codes if code.isdigit() and 400 <= int(code) < 600]:
+            inner = _refused(numbers[0], headers, body, now)
+            return replace(inner, reason=f"status {status} with an error in it: {inner.reason}")
+        kind: Kind = "document" if codes & _DOCUMENT_CODES else "quota" if codes & _QUOTA_CODES else "fault"
+        return Failure(kind, f"status {status} without an answer in it" + (f" ({said})" if said else ""), status=status)
     usage = data.get("usage") if isinstance(data.get("usage"), dict) else {}
-    repaired = (text or "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return Answer(
-        repaired,
-        finish_reason,
+    answer = Answer(
+        _text(message.get("content")),
+        str(choice.get("finish_reason") or ""),
         _count(usage, "prompt_tokens"),
         _count(usage, "completion_tokens"),
         str(data.get("model") or ""),
+        _count(_mapping(usage.get("prompt_tokens_details")), "cached_tokens"),
+        _count(_mapping(usage.get("completion_tokens_details")), "reasoning_tokens"),
     )
+    if message.get("refusal"):
+        return Failure("document", f"the model refused: {message['refusal']}", paid=answer)
+    content = message.get("content")
+    if not answer.text and content is not None and not isinstance(content, str | list):
+        return Failure("fault", f"status {status} with an answer that is not text", status=status, paid=answer)
+    if not answer.text and (message.get("tool_calls") or message.get("function_call")):
+        return Failure("empty", "a call of a tool in place of an answer", paid=answer)
+    if not answer.text and (message.get("reasoning_content") or message.get("reasoning")) and not answer.is_cut:
+        return Failure("empty", "an empty answer (reasoning only)", paid=answer)
+    return answer
+
+
+def _text(content: Any) -> str:
+    """The text of a message's content, which may be a list of parts, with half surrogate pairs repaired."""
+    if isinstance(content, list):
+        parts = [
+            part if isinstance(part, str) else part.get("text") if isinstance(part, dict) else None for part in content
+        ]
+        content = "".join(part for part in parts if isinstance(part, str))
+    if not isinstance(content, str):
+        return ""
+    return content.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _json(body: bytes) -> Any:
+    """The JSON value at the start of a body; None where there is none. One bad byte, and what follows the value, do not spoil
+    a reply that is paid for. Not orjson, which refuses half a surrogate pair: an answer may end in one."""
+    text = body.decode("utf-8-sig", "replace").lstrip()
+    try:
+        value, _ = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return None
+    return value
+
+
+def _from_stream(body: bytes) -> dict[str, Any] | None:
+    """One completion from the events of a stream that nobody ordered."""
+    content, finish = "", None
+    data: dict[str, Any] = {}
+    for line in body.decode("utf-8", "replace").splitlines():
+        event = _json(line[5:].encode()) if line.startswith("data:") else None
+        if not isinstance(event, dict):
+            continue
+        data = {**data, **{k: v for k, v in event.items() if v is not None}}
+        choice = _first(event.get("choices")) or {}
+        content += _text(_mapping(choice.get("delta") or choice.get("message")).get("content"))
+        finish = choice.get("finish_reason") or finish
+    if not data:
+        return None
+    return {**data, "choices": [{"message": {"content": content}, "finish_reason": finish}]}
 
 
 def _first(choices: Any) -> dict[str, Any] | None:
-    return choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else None
+    """The choice with the lowest index, wherever it is in the list."""
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        return None
+    given = [c for c in choices if isinstance(c, dict)]
+    return min(given, key=lambda c: c["index"] if isinstance(c.get("index"), int) else 0)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _count(usage: Mapping[str, Any], key: str) -> int:
     value = usage.get(key)
-    return value if isinstance(value, int) else 0
+    return value if isinstance(value, int) and 0 <= value <= _LARGEST_COUNT else 0
 
 
-def _error_of(body: bytes) -> tuple[str, set[str]]:
+def _error_of(data: Any, body: bytes) -> tuple[str, set[str]]:
     """(message on one line, its code and type) of an error body in any of the usual forms."""
-    try:
-        data: Any = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return " ".join(body.decode("utf-8", "replace").split()), set()
+    if data is None:
+        text = body.decode("utf-8", "replace")
+        return " ".join((re.sub(r"<[^>]*>", " ", text) if text.lstrip()[:1] == "<" else text[:100_000]).split()), set()
+    if isinstance(data, list) and data:
+        data = data[0]
     error = data.get("error", data) if isinstance(data, dict) else data
     if not isinstance(error, dict):
         return " ".join(str(error).split()), set()
     message = next((error[key] for key in ("message", "detail", "msg") if error.get(key)), "")
-    return " ".join(str(message).split()), {str(error[key]) for key in ("code", "type") if error.get(key)}
+    codes = {str(error[key]) for key in ("code", "type", "status") if isinstance(error.get(key), str | int)}
+    return " ".join(str(message).split()), codes

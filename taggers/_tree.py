@@ -11,7 +11,7 @@ import difflib
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from importlib import resources
@@ -21,12 +21,25 @@ from typing import Any
 import yaml
 
 from tagcorpus.errors import ConfigError
+from tagcorpus.taggers._llm_reply import spoken
 
 TEXT, CHOICES = "{text}", "{choices}"
 CUT_MARK = "\n[...]\n"
 """Stands between head and tail of a document that was cut to the budget."""
 
+HARMLESS = (
+    "The town library opens at nine in the morning and closes at six in the evening. On Saturdays children listen to stories "
+    "in the reading room, and on Sundays the doors stay shut."
+)
+"""The document of a question that no filter, guard or limit could mind: it shows whether an endpoint answers at all."""
 _EDGES = re.compile(r"^[\W_]+|[\W_]+$")
+_FENCE = re.compile(r"^```\w*\s*|```\s*$")
+_DENIES = re.compile(
+    r"\b(?:not|no|nor|neither|never|none|cannot|hardly|barely|without|rather|instead|unlikely|whether|if|maybe|perhaps|unsure|or|"
+    r"either|except|but)\b|n['\u2019]t\b|\?",
+    re.IGNORECASE,
+)
+"""Words that take back, or leave open, what a sentence names."""
 _INNER = re.compile(r"[\s\-_]+")
 
 
@@ -34,6 +47,54 @@ def normalise(answer: str) -> str:
     """A model's answer as a choice name: no surrounding space, quotes, markdown emphasis or punctuation; lower case;
     inner white space and hyphens as one underscore. Example: ' **"Specific datasets."** ' -> specific_datasets."""
     return _INNER.sub("_", _EDGES.sub("", answer)).lower()
+
+
+def named_choice(said: str, choices: Collection[str]) -> str:
+    """The choice that an answer names, or the normalised answer where it does not name exactly one.
+
+    Understood are the bare choice, JSON, code fences, and sentences that begin or end with the choice, name no other, and deny
+    and doubt nothing.
+
+    Example  '{"label": "books"}' -> books; 'The answer is: books.' -> books; 'I do not think it is books' -> off the menu
+    """
+    whole = normalise(said)
+    if whole in choices:
+        return whole
+    fenced = _FENCE.sub("", said).strip()
+    if fenced[:1] in "{[" and fenced:
+        values = {normalise(value) for value in _strings(fenced)} & set(choices)
+        return values.pop() if len(values) == 1 else whole
+    names = sorted(choices, key=len, reverse=True)
+    pattern = "|".join(r"[\s_-]+".join(re.escape(word) for word in name.split("_")) for name in names)
+    mentions = list(re.finditer(rf"(?<![\w-])(?:{pattern})(?![\w-])", fenced, re.IGNORECASE))
+    named = {normalise(mention[0]) for mention in mentions}
+    if len(named) != 1:
+        return whole
+    around = re.sub(rf"(?<![\w-])(?:{pattern})(?![\w-])", " ", fenced, flags=re.IGNORECASE)
+    before, after = fenced[: mentions[0].start()], fenced[mentions[-1].end() :]
+    is_last = re.fullmatch(r"[\s\"'`*_.!)\]]*", after) is not None
+    is_first = re.fullmatch(r"[\s\"'`*_(\[]*", before) is not None and re.match(
+        r"[\"'`*_)\]]*\s*(?:[.,:;!(\n\u2013\u2014-]|because\b|since\b|as\b)", fenced[mentions[0].end() :]
+    )
+    return named.pop() if (is_last or is_first) and not _DENIES.search(around) else whole
+
+
+def _strings(text: str) -> list[str]:
+    """Every string that is a value in a JSON text; none where it is not JSON."""
+    try:
+        waiting = [json.loads(text)]
+    except (ValueError, RecursionError):
+        return []
+    strings = []
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            strings.append(value)
+        elif isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+    return strings
 
 
 @dataclass(frozen=True)
@@ -133,8 +194,16 @@ class Walk:
             return None
         return self.tree.by_name[self.stage].messages(self.text)
 
+    def harmless(self) -> list[dict[str, str]]:
+        """The question of the stage being asked, about a document that nobody could refuse."""
+        return self.tree.by_name[self.stage].messages(HARMLESS)
+
     def accepts(self, raw: str) -> bool:
-        """Whether this is one of the choices of the stage being asked."""
+        """Whether this is nothing but a choice of the stage being asked."""
+        return self._folded(normalise(spoken(raw))) in self.tree.by_name[self.stage].choices
+
+    def names_choice(self, raw: str) -> bool:
+        """Whether exactly one choice of the stage being asked is named."""
         return self._choice(raw) in self.tree.by_name[self.stage].choices
 
     def answered(self, raw: str) -> Walk:
@@ -156,7 +225,12 @@ class Walk:
         return replace(self, error=reason)
 
     def _choice(self, raw: str) -> str:
-        answer = normalise(raw)
+        """The choice that an answer names, or the answer as it would be named."""
+        choices = self.tree.by_name[self.stage].choices
+        known = {*choices, *(answer for answer, target in self.tree.folds.items() if target in choices)}
+        return self._folded(named_choice(spoken(raw), known))
+
+    def _folded(self, answer: str) -> str:
         return answer if answer in self.tree.by_name[self.stage].choices else self.tree.folds.get(answer, answer)
 
     @property

@@ -42,6 +42,8 @@ class Domain(Parameters):
     max_attempts     openai: of one call
     timeout_seconds  openai: of one attempt
     backoff_seconds  openai: pause before the second attempt at a call when the server names none; doubled for each further one
+    patience         openai: seconds without any answer after which a run gives up on a busy or absent server
+    rpm, tpm         openai: requests, and tokens of prompts (estimated), a minute; 0 = no limit of ours
     llm_cache        path of the cache of answers; "" = in the user's cache folder, none = no cache
 
     ConfigError when the tree, the URL or a number is wrong; `tag` raises LLMError when the endpoint
@@ -57,6 +59,9 @@ class Domain(Parameters):
     max_attempts: int = 6
     timeout_seconds: float = 60.0
     backoff_seconds: float = 0.5
+    patience: float = 600.0
+    rpm: int = 0
+    tpm: int = 0
     llm_cache: str = ""
 
     version: ClassVar[str] = "1"
@@ -84,7 +89,15 @@ class Domain(Parameters):
     )
 
     def __post_init__(self) -> None:
-        for name, least in (("concurrency", 1), ("max_requests", 0), ("max_attempts", 1), ("backoff_seconds", 0)):
+        for name, least in (
+            ("concurrency", 1),
+            ("max_requests", 0),
+            ("max_attempts", 1),
+            ("backoff_seconds", 0),
+            ("patience", 0),
+            ("rpm", 0),
+            ("tpm", 0),
+        ):
             if getattr(self, name) < least:
                 raise ConfigError(f"domain: {name} must be at least {least}, got {getattr(self, name)!r}")
         if not self.timeout_seconds > 0:
@@ -100,7 +113,8 @@ class Domain(Parameters):
             self.__dict__["base_url"] = checked_url(given)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_tree_text": self.__dict__["_tree_text"]}
+        more = {"_granted": self.__dict__["_granted"]} if "_granted" in self.__dict__ else {}
+        return {**super().__getstate__(), "_tree_text": self.__dict__["_tree_text"], **more}
 
     @cached_property
     def stage_tree(self) -> StageTree:
@@ -178,10 +192,14 @@ class Domain(Parameters):
         ]
         return pa.record_batch([pa.array(by_name[f.name], f.type) for f in self.columns], schema=self.columns)
 
-    def usage(self) -> dict[str, int]:
+    def usage(self) -> dict[str, Any]:
         """Requests sent, retries, answers from the cache and tokens of this process so far; empty when nothing was asked."""
         made = _llm.known(self._settings)
         return asdict(made.usage) if made else {}
+
+    def grant(self, requests: int) -> None:
+        """Allow so many requests from here on: what `max_requests` leaves after earlier runs. Not part of any key."""
+        self.__dict__["_granted"] = max(requests, 0)
 
     def close(self) -> None:
         """Stops calling: blocked `tag` calls raise IncompleteError, answers in flight get a few seconds to reach the cache."""
@@ -202,7 +220,10 @@ class Domain(Parameters):
             timeout_seconds=self.timeout_seconds,
             max_attempts=self.max_attempts,
             backoff_seconds=self.backoff_seconds,
-            max_requests=self.max_requests,
+            max_requests=self.__dict__.get("_granted", self.max_requests),
+            patience_seconds=self.patience,
+            rpm=self.rpm,
+            tpm=self.tpm,
             cache=cache,
         )
 
@@ -256,7 +277,7 @@ class Domain(Parameters):
 def _calls_ahead(walk: Walk, settings: Settings, cache: _llm_cache.AnswerCache) -> int:
     while (messages := walk.messages()) is not None:
         found = cache.get(_llm.answer_key(settings, _llm.request_body(settings, messages)))
-        if found is None or _llm.is_non_answer(found, walk.accepts):
+        if found is None or _llm.why_unusable(found, walk):
             return walk.tree.calls_from(walk.stage)
         walk = walk.answered(found.text)
     return 0

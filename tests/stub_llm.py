@@ -205,6 +205,9 @@ class _Connection(asyncio.Protocol):
         self.buffer += data
         end = self.buffer.find(b"\r\n\r\n")
         if end < 0:
+            if self.buffer.startswith(b"\x16"):  # TLS at a port of http: servers say 400 in plain text
+                self.transport.write(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+                self.transport.close()
             return
         lines = self.buffer[:end].decode("latin-1").split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}

@@ -17,6 +17,7 @@ from tagcorpus.taggers import _domain_fasttext
 from tagcorpus.taggers._batch import DocumentBatch
 from tagcorpus.taggers.domain import Domain
 
+SUPERSEDED = {"ps002"}  # a null answer, which counted as off the menu: it is no answer, and the document has an error
 LONG = "A document that is long enough to be asked about, number "
 
 
@@ -49,6 +50,10 @@ def test_reference_answer_scenarios(golden: Path) -> None:
         rows = tag(tagger, list(given))
         for row, (text, scenario) in zip(rows, given.items(), strict=True):
             wanted = scenario["recommended"]
+            if scenario["id"] in SUPERSEDED:
+                assert stub.stages_of(text) == ["incoherent"] * 3
+                assert (row["prediction"], row["error"]) == (None, "an empty answer")
+                continue
             assert stub.stages_of(text) == (scenario if wanted is None else wanted)["calls"]
             assert row["stage"] == stub.stages_of(text)[-1]
             if wanted is None:

@@ -78,9 +78,17 @@ def test_rows_a_tagger_raises_on_cost_their_values_only(tmp_path: Path) -> None:
 
 
 def test_every_row_of_a_batch_fails(tmp_path: Path) -> None:
+    """No row is to blame for what happens on all of them alike. Rows that fail each in its own way are."""
     setting = Setting(tmp_path, ["!raise!"] * 70, Marks())
-    assert setting.run().counts["t0"].quarantined == {"tagger:t0:ValueError": 70}
-    assert setting.column("t0", "n_bytes") == [None] * 70
+    with pytest.raises(
+        TaggerError, match="tagger 't0' fails in the same way on all 70 documents of a batch: ValueError"
+    ):
+        setting.run()
+    assert setting.nothing_is_published()
+    both = tmp_path / "both"
+    both.mkdir()
+    setting = Setting(both, ["!raise!", "!exit!"], Marks())
+    assert setting.run().counts["t0"].quarantined.total() == 2
 
 
 def test_batches_before_and_after_the_failure_stay_whole(tmp_path: Path) -> None:

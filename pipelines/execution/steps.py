@@ -144,6 +144,12 @@ class Tag(PipelineStep):
             self._probe()
         failures: list[dict[str, Any]] = []
         batches = self._tagged(item.documents, failures)
+        if len(failures) == item.documents.num_rows > 1 and len({(f["reason"], f["message"]) for f in failures}) == 1:
+            # No row is to blame for what happens on all of them alike.
+            raise TaggerError(
+                f"tagger {self.instance.name!r} fails in the same way on all {len(failures):,} documents of a batch: "
+                f"{failures[0]['reason'].rpartition(':')[2]}: {failures[0]['message']}"
+            )
         table = pa.Table.from_batches(batches, self.instance.tagger.columns).combine_chunks()
         item.attributes[self.instance.name] = table.to_batches()[0] if table.num_rows else batches[0]
         if failures:

@@ -108,10 +108,10 @@ def label(job: Job, plan: Plan, instance: Instance, choice: Choice) -> tuple[Ins
         messages.append(domain.budget(job, plan, tagger, pending, steps, _label_less(tagger, choice)))
         job.workers = job.options.workers or domain.RANGES_AT_ONCE
     try:
-        job.compute(plan, [chosen], before, threads=is_asking, around=(steps, [Whole()]))
+        with domain.asking(job, tagger):
+            job.compute(plan, [chosen], before, threads=is_asking, around=(steps, [Whole()]))
     finally:
         job.workers = workers
-        tagger.close()
     if not is_asking:
         return chosen, messages, {}
     told: Mapping[str, Any] = domain.label_counts(job, plan, chosen)

@@ -267,6 +267,15 @@ class DomainOptions(Options):
         shorthand("domain.tree", str, "A stage tree of your own (YAML).", metavar="FILE", is_path=True),
         shorthand("domain.concurrency", int, "Calls in flight.", default=64),
         shorthand(
+            "domain.patience",
+            float,
+            "Seconds without any answer after which a run gives up on a busy or absent server.",
+            metavar="SECONDS",
+            default=600,
+        ),
+        shorthand("domain.rpm", int, "Requests a minute at most (default: no limit)."),
+        shorthand("domain.tpm", int, "Tokens of prompts (estimated) a minute at most (default: no limit)."),
+        shorthand(
             "domain.llm_cache",
             str,
             "Where answers are kept (default: the user's cache folder).",

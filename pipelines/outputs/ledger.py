@@ -40,6 +40,10 @@ class Ledger:
         """Documents that an LLM was asked about, and gave no answer for."""
         self.empty_rows = 0
         """Rows of a feature table that have no value at all."""
+        self.doubts: list[str] = []
+        """Why the labels cannot be relied on, though every document has one."""
+        self.llm: dict[str, Any] = {}
+        """What this run asked of an LLM, whatever its end."""
 
     def enter(
         self,
@@ -150,7 +154,7 @@ class Ledger:
             n = self.empty_rows
             told.append(f"{n:,} row{'s' * (n != 1)} of the table {'have' if n != 1 else 'has'} no value at all")
             return 3, told
-        return 0, told
+        return (3 if self.doubts else 0), told
 
     def _files_told(self) -> str:
         files = self.without_documents
@@ -169,6 +173,7 @@ class Ledger:
             "duplicate_ids": self.duplicate_ids,
             "unlabelled": self.unlabelled,
             "without_documents": self.without_documents,
+            **({"llm": self.llm} if self.llm else {}),
             "ranges_done": sum(r["is_done"] for r in self.ranges),
             "ranges_planned": len(self.ranges),
             "notes": self.notes,

@@ -1,0 +1,115 @@
+"""How endpoints behave: one table, for the tests and for docs/domain.md.
+
+Each behaviour is what a server sends in place of an answer. `one`, `every`, `once`: what comes of it where it meets one document
+among 40 all the time, every question all the time, and the first question only.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from stub_llm import CUT_LENGTH, DROP, HANG, NOISE, Reply, answer, failure
+
+ERROR = "39 labels, 1 error"
+LABELS = "40 labels"
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """`every` is the exit code where nobody is answered."""
+
+    name: str
+    reply: Reply
+    every: int
+    one: str = ERROR
+    once: str = LABELS
+
+
+def completion(**choice: object) -> Reply:
+    """A reply with one choice as given."""
+    usage = {"prompt_tokens": 100, "completion_tokens": 3}
+    return Reply(body=json.dumps({"model": "stub-1", "choices": [{"index": 0, **choice}], "usage": usage}).encode())
+
+
+def message(content: object, finish_reason: object = "stop", **more: object) -> Reply:
+    return completion(message={"role": "assistant", "content": content, **more}, finish_reason=finish_reason)
+
+
+HUGE = (
+    b'{"choices": [{"message": {"content": "web"}, "finish_reason": "stop"}], "usage": {"prompt_tokens": %d}}' % 2**70
+)
+BEHAVIOURS = (
+    Behaviour("a lasting 500", failure(500), 4),
+    Behaviour("500, context_length_exceeded", failure(500, "too big", "context_length_exceeded"), 1, once=ERROR),
+    Behaviour("400, content_filter", failure(400, "blocked", "content_filter"), 1, once=ERROR),
+    Behaviour("400", failure(400, "cannot digest this"), 1),
+    Behaviour("401", failure(401, "bad key"), 1),
+    Behaviour("403, a firewall's page", Reply(403, b"<html><body>Request blocked</body></html>"), 1),
+    Behaviour("403, moderation", failure(403, "flagged", "moderation"), 1),
+    Behaviour("404", failure(404, "no such model"), 1),
+    Behaviour("301", Reply(301, b"", (("Location", "/login"),)), 1),
+    Behaviour("502, a web page", Reply(502, b"<html>bad gateway</html>"), 4),
+    Behaviour("503", failure(503), 4),
+    Behaviour("429", failure(429), 4),
+    Behaviour("200, an error in it", Reply(body=b'{"error": {"message": "upstream is down"}}'), 4),
+    Behaviour("200, a web page", Reply(body=b"<html>hello</html>"), 4),
+    Behaviour("200, no choices", Reply(body=b'{"choices": []}'), 4),
+    Behaviour("200, a choice without message", completion(finish_reason="stop"), 4),
+    Behaviour("200, content null with reasoning", message(None, reasoning_content="Let me see"), 1),
+    Behaviour("200, empty text", message(""), 1),
+    Behaviour("200, thoughts only", message("<think>a novel?</think>"), 1),
+    Behaviour("200, finish_reason error", message("web", "error"), 1),
+    Behaviour("200, finish_reason abort", message("web", "abort"), 1),
+    Behaviour("200, finish_reason content_filter", message("", "content_filter: violence"), 1),
+    Behaviour("200, a tool call", message(None, "tool_calls", tool_calls=[{"id": "1"}]), 1),
+    Behaviour("200, cut off", message("<think>Okay", "length"), 1),
+    Behaviour("a reply that hangs", HANG, 4),
+    Behaviour("a dropped connection", DROP, 4),
+    Behaviour("half a body", CUT_LENGTH, 4),
+    Behaviour("bytes that are not HTTP", NOISE, 4),
+    Behaviour("a body nested 200,000 deep", Reply(body=b"[" * 200_000), 4),
+    Behaviour("400, nested 200,000 deep", Reply(400, b"[" * 200_000), 1),
+)
+
+
+def odd(label: str, stop: object = "stop") -> dict[str, Reply]:
+    """Unusual ways to answer `label`, all of which are answers."""
+    body = answer(label).body
+    stream = b"".join(
+        b"data: " + json.dumps({"choices": [{"index": 0, "delta": {"content": c}}]}).encode() + b"\n\n" for c in label
+    )
+    return {
+        "finish_reason null": message(label, None),
+        "finish_reason eos_token": message(label, "eos_token"),
+        "no finish_reason": completion(message={"content": label}),
+        "at the limit": message(label, "length"),
+        "parts": message([{"type": "text", "text": label}], stop),
+        "thoughts before it": message(f"<think>Is it?\n</think>\n\n{label}", stop),
+        "special tokens behind it": message(f"{label}<|eot_id|></s>", stop),
+        "reasoning beside it": message(label, stop, reasoning_content="hm"),
+        "JSON": message(json.dumps({"answer": label}), stop),
+        "fenced JSON": message(f"```json\n{json.dumps({'label': label})}\n```", stop),
+        "a sentence": message(f"The answer is: {label}.", stop),
+        "emphasis": message(f"**{label}**", stop),
+        "trailing characters": Reply(body=body + b"\n\x00garbage"),
+        "a bad byte": Reply(body=body.replace(b"chatcmpl-stub", b"chat\xff")),
+        "a byte order mark": Reply(body=b"\xef\xbb\xbf" + body),
+        "a usage beyond 64 bits": Reply(body=HUGE.replace(b"web", label.encode())),
+        "no usage": Reply(
+            body=json.dumps({"choices": [{"message": {"content": label}, "finish_reason": "stop"}]}).encode()
+        ),
+        "choices out of order": Reply(
+            body=json.dumps(
+                {
+                    "choices": [
+                        {"index": 1, "message": {"content": "nonsense"}, "finish_reason": "stop"},
+                        {"index": 0, "message": {"content": label}, "finish_reason": "stop"},
+                    ]
+                }
+            ).encode()
+        ),
+        "an event stream": Reply(
+            body=stream + b'data: {"choices": [{"delta": {}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n'
+        ),
+    }
