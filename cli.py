@@ -191,7 +191,7 @@ def _guarded(command: Command, given: dict[str, Any]) -> None:
 
 main = DeclaredGroup(
     (),
-    "Tag corpora and model generations; lose nothing; know what the tags are worth.",
+    "Tag corpora and model generations at scale.",
     epilog="Begin with: tagcorpus run tag --input CORPUS.jsonl. Each command has a --help of its own.",
 )
 click.version_option(package_name="tagcorpus")(main)

@@ -97,11 +97,10 @@ class Keywords(TypedDict, total=False):
     """How many rows may be unusable, as a share below 1 or a count; above it exit 3 (default: the
     larger of 10 rows and 1 %)."""
     strict_text: bool
-    """Exit 2 before any work where a file has no text in its first rows (default: the file is
-    named)."""
+    """Exit 2 before the work if the first rows of any file have no text (default: name the file and
+    go on)."""
     allow_empty: bool
-    """An input without any document is no reason for exit 3, as in a nightly job that may have
-    nothing to do."""
+    """Exit 0, not 3, if the input holds no document; for jobs that may have nothing to do."""
     overwrite: bool
     """Compute anew what is there already (LLM answers stay cached)."""
     dry_run: bool

@@ -152,12 +152,12 @@ class Options:
     )
     strict_text: bool = option(
         False,
-        "Exit 2 before any work where a file has no text in its first rows (default: the file is named).",
+        "Exit 2 before the work if the first rows of any file have no text (default: name the file and go on).",
         group=INPUT,
     )
     allow_empty: bool = option(
         False,
-        "An input without any document is no reason for exit 3, as in a nightly job that may have nothing to do.",
+        "Exit 0, not 3, if the input holds no document; for jobs that may have nothing to do.",
         group=INPUT,
     )
     overwrite: bool = option(False, "Compute anew what is there already (LLM answers stay cached).", group=OUTPUT)
