@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import os
 import sys
 import typing
 from typing import Any
@@ -15,6 +17,7 @@ from tagcorpus.pipelines.options.of_commands import COMMANDS, GROUP_HELP, Comman
 from tagcorpus.pipelines.options.of_pipelines import SETTINGS
 from tagcorpus.processes import keep_stderr_writable
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -114,6 +117,28 @@ class DeclaredGroup(click.Group):
             return DeclaredGroup(words, *GROUP_HELP[words])
         return next((DeclaredCommand(c) for c in COMMANDS if c.words == words), None)
 
+    def main(self, *args: Any, **more: Any) -> Any:
+        """As click's, but for a standard output that is full, or that nobody reads to its end."""
+        try:
+            try:
+                return super().main(*args, **more)
+            finally:
+                if sys.stdout is not None:
+                    sys.stdout.flush()  # buffered text, whose errors would come after the exit code was chosen
+        except BrokenPipeError as error:
+            _drop_stdout()
+            if isinstance(error.__context__, SystemExit):
+                raise error.__context__ from None
+            raise SystemExit(1) from None
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            _drop_stdout()
+            keep_stderr_writable()
+            place = "what standard output goes to, or the disk of the output folder, is full"
+            click.echo(f"tagcorpus: {error.strerror}: {place}. Free some space, and run the command again", err=True)
+            raise SystemExit(1) from None
+
     def invoke(self, ctx: click.Context) -> Any:
         keep_stderr_writable()
         try:
@@ -128,6 +153,13 @@ class DeclaredGroup(click.Group):
         if not self.words and any(args[0] == c.pipeline for c in COMMANDS):
             ctx.fail(f"No such command {args[0]!r}. Did you mean 'run {args[0]}'?")
         return super().resolve_command(ctx, args)
+
+
+def _drop_stdout() -> None:
+    """Python flushes standard output once more when it ends; what is left of the text goes nowhere then."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
 
 
 def _positionals(command: DeclaredCommand) -> list[Option]:

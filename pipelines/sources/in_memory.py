@@ -134,7 +134,8 @@ def _arrow(given: Any) -> pa.Table | pa.Array | pa.ChunkedArray | None:
     except (pa.ArrowException, ValueError, TypeError) as error:  # an error of encoding is a ValueError
         if _is_of(given, "pandas", "DataFrame"):  # its columns one by one: a mapping names the one that is to blame
             names = [str(name) for name in given.columns]
-            return _of_columns({n: given.iloc[:, i] for i, n in enumerate(names)}, _named(given))
+            columns = [_column(n, given.iloc[:, i], _named(given)) for i, n in enumerate(names)]
+            return pa.table(columns, names=names)  # two columns may have one name
         if _is_of(given, "pandas", "Series") or _is_of(given, "pandas", "Index"):
             return None
         raise InputError(f"{_named(given)} could not be read: {error}") from error
@@ -246,7 +247,7 @@ def _of_table(table: pa.Table, kind: str, text_column: str, id_column: str) -> D
         next((v for c in names if (v := further_value(record, c)) is not None), str(row))
         for row, record in enumerate(_records(table, names))
     ]
-    is_the_same = names[:1] == ["id"] and _is_text(table.schema.field("id").type)
+    is_the_same = names[:1] == ["id"] and _is_text(_only(table, "id", kind).type)
     return Documents(texts, ids, table, not is_the_same)
 
 

@@ -1,0 +1,46 @@
+"""Odd cases of several areas: a full standard output, columns of one name in memory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+import tagcorpus
+from tagcorpus.errors import ConfigError
+
+COMMAND = [sys.executable, "-P", "-m", "tagcorpus"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+@pytest.mark.parametrize(("argument", "is_buffered"), [("--help", True), ("taggers", False)])
+def test_a_full_standard_output(argument: str, is_buffered: bool) -> None:
+    environment = {**os.environ, "PYTHONUNBUFFERED": "" if is_buffered else "1"}
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([*COMMAND, argument], stdout=full, stderr=subprocess.PIPE, env=environment, check=False)
+    assert done.returncode == 1
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith("tagcorpus: No space left on device: what standard output goes to")
+
+
+def test_a_standard_output_that_nobody_reads() -> None:
+    command = ["bash", "-c", '{ "$@"; echo $? >&2; } | true', "bash", *COMMAND, "taggers"]
+    done = subprocess.run(command, stderr=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": ""}, check=False)
+    assert done.stderr in (b"0\n", b"1\n")
+
+
+def test_two_columns_of_one_name_in_pandas() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame([["a", "bbb"]], columns=["text", "text"])
+    with pytest.raises(ConfigError, match="has 2 columns called 'text': rename or drop one"):
+        tagcorpus.tag(frame, ["length"])
+
+
+def test_two_columns_of_ids() -> None:
+    table = pa.table([["a"], ["x"], ["y"]], names=["text", "id", "id"])
+    with pytest.raises(ConfigError, match="has 2 columns called 'id': rename or drop one"):
+        tagcorpus.tag(table, ["length"])
