@@ -1,4 +1,4 @@
-"""tagcorpus: tag corpora and model generations, lose nothing, and say what the tags are worth.
+"""tagcorpus: tag corpora and model generations at scale.
 
 tag(texts_or_table, taggers)      a table of tags, in memory
 TextTagger(taggers)               the same as an object, which is built once

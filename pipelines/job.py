@@ -404,7 +404,10 @@ class Job:
         self, plan: Plan, before: Standing, pending: int, instances: Sequence[Instance], what: str
     ) -> None:
         files, ranges = len(plan.files), len(plan.ranges)
-        told = what or f"{files:,} file{'s' * (files != 1)}, {plan.rows:,} rows, {ranges:,} range{'s' * (ranges != 1)}"
+        told = (
+            what
+            or f"{files:,} file{'s' * (files != 1)}, {plan.rows:,} row{'s' * (plan.rows != 1)}, {ranges:,} range{'s' * (ranges != 1)}"
+        )
         if before.done:
             told += f"; {len(before.done):,} of {ranges * len(instances):,} parts are there already"
         if before.stale:

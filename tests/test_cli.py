@@ -213,3 +213,12 @@ def test_config_prints_what_a_run_would_use() -> None:
     shown = invoke("config", "tag", "--set", "tokens.tokenizer=gpt2").stdout
     assert "tokenizer: gpt2" in shown
     assert "shard_bytes: 67108864" in shown
+
+
+def test_one_row_is_singular(tmp_path: Path) -> None:
+    (tmp_path / "one.jsonl").write_text('{"text": "a"}\n')
+    result = invoke(
+        "run", "tag", "--input", tmp_path / "one.jsonl", "--taggers", "length", "--output", tmp_path / "out"
+    )
+    assert result.exit_code == 0
+    assert "1 file, 1 row, 1 range" in result.stderr
