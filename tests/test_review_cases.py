@@ -44,3 +44,29 @@ def test_two_columns_of_ids() -> None:
     table = pa.table([["a"], ["x"], ["y"]], names=["text", "id", "id"])
     with pytest.raises(ConfigError, match="has 2 columns called 'id': rename or drop one"):
         tagcorpus.tag(table, ["length"])
+
+
+def run_tag(folder: Path, name: str, data: bytes) -> tagcorpus.Result:
+    (folder / name).write_bytes(data)
+    return tagcorpus.run("tag", input=str(folder / name), output=str(folder / "out"), taggers=["length"], workers=1)
+
+
+@pytest.mark.parametrize("bad", [b'{"text": "\xff"}', b'{"text": "a\0"}'])
+@pytest.mark.parametrize("place", [0, 1])
+def test_an_array_whose_element_is_not_text(tmp_path: Path, bad: bytes, place: int) -> None:
+    elements = [b'{"text": "ok"}'] * 20
+    elements.insert(place, bad)
+    counts = run_tag(tmp_path, "a.json", b"[" + b",".join(elements) + b"]").counts
+    assert (counts.documents, counts.quarantined.total()) == (20, 1)
+
+
+def test_a_csv_whose_lines_end_in_carriage_returns(tmp_path: Path) -> None:
+    result = run_tag(tmp_path, "a.csv", b"id,text\r1,a\r2,b\r")
+    assert result.exit_code == 1
+    assert any("its lines end in a carriage return alone" in message for message in result.messages)
+
+
+def test_a_csv_with_a_header_alone(tmp_path: Path) -> None:
+    result = run_tag(tmp_path, "a.csv", b"id,text\r\n")
+    assert result.exit_code == 3
+    assert any("the input is empty" in message for message in result.messages)

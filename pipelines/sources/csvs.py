@@ -57,6 +57,9 @@ class CsvRecord(NamedTuple):
         return "; ".join(sentences)
 
 
+CR_ONLY = "its lines end in a carriage return alone. Convert it: tr '\\r' '\\n' < OLD > NEW"
+
+
 def header(file: InputFile, max_line_bytes: int, dialect: Dialect = Dialect()) -> tuple[list[str], int]:  # noqa: B008
     """Column names, and the offset of the first byte after the header record."""
     names, end, _ = _header(file, max_line_bytes, dialect.of(file.format))
@@ -111,7 +114,8 @@ def index(
             if row == max_rows:
                 return ranges
         if lines.broken or row > first_row or not ranges:
-            ranges.append(cut(lines.broken))
+            is_one_line = row == 0 and any("\r" in name for name in names)
+            ranges.append(cut(lines.broken or (CR_ONLY if is_one_line else "")))
         return ranges
     finally:
         stream.close()

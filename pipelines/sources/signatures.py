@@ -120,7 +120,12 @@ def _signature_of_text(head: bytes) -> Signature | None:
         return HTML if b"<html" in head.lower() else XML
     if _OBJECT.match(head):
         return JSON_LINES
-    return JSON_ARRAY if _ARRAY.match(head) else None
+    return JSON_ARRAY if begins_array(head) else None
+
+
+def begins_array(head: bytes) -> bool:
+    """Whether a file of JSON is an array. An element that is not text costs itself only, so the bytes behind it do not matter."""
+    return bool(_ARRAY.match(head.removeprefix(BOM).lstrip()))
 
 
 def mismatch(head: bytes, format_: str, compression: str = "") -> str:

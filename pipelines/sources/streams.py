@@ -161,7 +161,7 @@ def recognised(file: InputFile) -> tuple[InputFile, str]:
         finally:
             stream.close()
         problem = signatures.mismatch(head, file.format)
-    is_array = file.format == "jsonl" and signatures.signature_of(head) is signatures.JSON_ARRAY
+    is_array = file.format == "jsonl" and not problem and signatures.begins_array(head)
     return (replace(file, format="json") if is_array else file), problem
 
 
