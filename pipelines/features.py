@@ -215,8 +215,10 @@ def _mapping(job: Job) -> list[str]:
     job.display.say(f"{n} model{'s' * (n != 1)}")
     for line in job.models.told():
         job.display.say(f"  {line}")
-    if left := len(job.models.set_aside):
-        path, why = next(iter(job.models.set_aside.items()))
+    told = {file.path for file in job.set_aside}
+    if older := {path: why for path, why in job.models.set_aside.items() if path not in told}:
+        left = len(older)
+        path, why = next(iter(older.items()))
         job.display.say(f"  {left} file{'s' * (left != 1)} set aside, such as {path} ({why})")
     for note in job.models.notes:
         job.display.announce(note)

@@ -12,7 +12,7 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -99,8 +99,8 @@ class Job:
         self._open = contextlib.ExitStack()
         self._crew = self._open.enter_context(Crew())
         self.models: models.Models | None = None
-        self.set_aside: dict[str, str] = {}
-        """Path -> why, of files that were found and do not count."""
+        self.set_aside: dict[InputFile, str] = {}
+        """Files that were found and do not count, and why."""
         self.files = self._find()
         self.result_file, folder = self._output()
         self.output = Folder(folder)
@@ -156,34 +156,37 @@ class Job:
             found = inputs.find(options.input, options.glob, options.exclude, copy, **how)
         if skipped:
             self.display.say(inputs.skipped_told(skipped))
-        self.set_aside = harness.without_generations(found, self.reading)
-        found = [file for file in found if file.path not in self.set_aside]
+        found = self._without(found, harness.without_generations(found, self.reading))
         if found and isinstance(options, FeaturesOptions) and options.task:
-            self.set_aside |= tasks.other_tasks(found, options.task, self.reading)
-            found = [file for file in found if file.path not in self.set_aside]
+            found = self._without(found, tasks.other_tasks(found, options.task, self.reading))
         if not found:
             raise InputError(
-                f"no generation in the input (--input): {', '.join(self._set_aside_told())}. A generation task logs texts "
+                f"no generation in the input (--input): {'; '.join(self._set_aside_told())}. A generation task logs texts "
                 "in `resps`; `--text-column` names another column"
             )
         for told in self._set_aside_told():
             self.display.say(told)
         if self.models is not None and isinstance(options, FeaturesOptions):
-            self.models = self.models.without(self.set_aside)
+            self.models = self.models.without({file.path: reason for file, reason in self.set_aside.items()})
             notes = [] if options.task else tasks.one_task_each(self.models, self.reading)
             self.models = dataclasses.replace(self.models, notes=(*self.models.notes, *notes))
         return found
 
-    def _set_aside_told(self) -> list[str]:
-        """The files that do not count, in one line a reason."""
+    def _without(self, files: Sequence[InputFile], reasons: Mapping[str, str]) -> list[InputFile]:
+        """The files but for those that have a reason, by path, not to count."""
+        self.set_aside |= {file: reasons[file.path] for file in files if file.path in reasons}
+        return [file for file in files if file.path not in reasons]
+
+    def _set_aside_told(self, shown: int = SHOWN_FILES) -> list[str]:
+        """The files that do not count, in one line a reason; `shown`: how many of each are named."""
         by_reason: dict[str, list[str]] = {}
-        for path, reason in self.set_aside.items():
-            by_reason.setdefault(reason, []).append(path)
+        for file, reason in self.set_aside.items():
+            by_reason.setdefault(reason, []).append(file.name)
         lines = []
-        for reason, paths in by_reason.items():
-            n = len(paths)
-            shown = ", ".join(paths[:SHOWN_FILES]) + (f" and {n - SHOWN_FILES} more" if n > SHOWN_FILES else "")
-            lines.append(f"{n} file{'s' * (n != 1)} set aside ({reason}): {shown}")
+        for reason, names in by_reason.items():
+            n = len(names)
+            more = f" and {n - shown:,} more" if n > shown else ""
+            lines.append(f"{n:,} file{'s' * (n != 1)} set aside ({reason}): {', '.join(names[:shown])}{more}")
         return lines
 
     def _output(self) -> tuple[str | None, str]:
@@ -262,7 +265,8 @@ class Job:
         """A trial must not take the place of the whole, and what is gone must not stay among the results."""
         is_trial = self.options.limit is not None or self.reading.sample < 1
         found = {f.path for f in self.files}
-        set_aside = self.set_aside | (self.models.set_aside if self.models is not None else {})
+        set_aside = {file.path: reason for file, reason in self.set_aside.items()}
+        set_aside |= self.models.set_aside if self.models is not None else {}
         for planned in load_plan(self.output, skip_damaged=True):
             if planned.file.path in set_aside and planned.file.path not in found:
                 self.output.remove(plan_name(planned.file.name))
@@ -462,8 +466,8 @@ class Job:
         code, messages = self.ledger.verdict(
             self.options.max_quarantined, self.output.path("quarantine"), may_be_empty=self.options.allow_empty
         )
-        self.ledger.notes += (set_aside := self._set_aside_told())
-        messages = [*set_aside, *self._text_messages, *messages]
+        self.ledger.notes += self._set_aside_told(len(self.set_aside))
+        messages = [*self._set_aside_told(), *self._text_messages, *messages]
         instances = summary.get("instances", {})
         if statuses := {name: told["statuses"] for name, told in instances.items() if "statuses" in told}:
             more["statuses"] = statuses

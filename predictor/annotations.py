@@ -116,7 +116,7 @@ def json_of(path: Path, text: str) -> Any:
     """The document. Raises InputError where it is none."""
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{str(path)!r} is no JSON: {error}") from None
 
 
@@ -203,7 +203,7 @@ def _from_text(cell: str, kind: str) -> Any:
     if kind == "object":
         try:
             return json.loads(cell)
-        except ValueError:
+        except (ValueError, RecursionError):
             return cell
     return cell
 

@@ -24,6 +24,8 @@ from tagcorpus.pipelines.sources.harness import is_likelihood
 from tagcorpus.pipelines.sources.records import DocumentFields
 
 CASES = Path(__file__).resolve().parents[2] / "shared" / "cases" / "readers"
+PROSE = Path(__file__).resolve().parents[1] / "examples/generations/harbour/prose-1b/samples.jsonl"
+TEXTS = [json.loads(line)["text"] for line in PROSE.read_text().splitlines()]
 TIME = "2026-11-28T15-07-54.787788"
 PROMPT = {"gen_args_0": {"arg_0": "Q: 1 + 1?\nA:", "arg_1": {"until": ["\n"], "do_sample": False}}}
 CONTINUATION = {"gen_args_0": {"arg_0": "1 + 1 is", "arg_1": " 2"}, "gen_args_1": {"arg_0": "1 + 1 is", "arg_1": " 3"}}
@@ -37,7 +39,7 @@ def sample(i: int, resps: Any, **more: Any) -> dict[str, Any]:
 KINDS: dict[str, Callable[[int], dict[str, Any]]] = {
     "mc": lambda i: sample(i, [[[f"-{i}.25", "False"]], [["-0.64", "True"]]], arguments=CONTINUATION),
     "roll": lambda i: sample(i, [[f"-{i}.4716"]], arguments={"gen_args_0": {"arg_0": "a page"}}),
-    "gen": lambda i: sample(i, [[f"{i} and {i}", "2"]], arguments=PROMPT),
+    "gen": lambda i: sample(i, [[TEXTS[i], TEXTS[i + 4]]], arguments=PROMPT),
 }
 
 

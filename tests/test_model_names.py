@@ -70,6 +70,20 @@ def test_samples_go_with_the_results_of_their_time(tmp_path: Path) -> None:
     }
 
 
+def test_every_file_of_a_folder_is_of_one_model(tmp_path: Path) -> None:
+    """Copies that a filter made lie a folder below, and older samples have no results file of their time."""
+    folder = evaluated(tmp_path / "models__toy__mix-a", "toy/mix-a")
+    sample = (folder / f"samples_gen_{TIME}.jsonl").read_bytes()
+    for name in (f"filtered/filtered_samples_gen_{TIME}.jsonl", "samples_gen_2026-01-01T00-00-00.000000.jsonl"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(sample)
+    models = find([str(tmp_path)])
+    assert {m: [f.name for f in files] for m, files in models.files.items()} == {
+        "toy/mix-a": [f"toy/mix-a/samples_gen_{TIME}.jsonl"]
+    }
+    assert len(models.set_aside) == 2
+
+
 def test_a_folder_of_samples_itself(tmp_path: Path) -> None:
     assert ids(evaluated(tmp_path / "toy__mix-a", "toy/mix-a")) == ["toy/mix-a"]
 

@@ -10,9 +10,11 @@ from click.testing import CliRunner
 
 from tagcorpus.cli import main
 from tagcorpus.errors import ConfigError, InputError
+from tagcorpus.pipelines.model_table.provenance import read_provenance
 from tagcorpus.pipelines.store import query
 from tagcorpus.predictor.selection import read_selected
 from tagcorpus.predictor.store import Store
+from tagcorpus.predictor.store_batch import read_batch
 from tagcorpus.predictor.store_files import open_for_writing, write
 
 pytest.importorskip("pandas")
@@ -245,6 +247,20 @@ def test_paths_with_quotes_and_stars(folder: Path) -> None:
         write(opened.con, folder.parent / "an 'other'")
     with Store.from_existing(folder.parent / "an 'other'") as opened:
         assert opened.models() == ["a/b"]
+
+
+def test_files_that_nest_without_end_are_refused(tmp_path: Path) -> None:
+    """JSON of a stranger: an import, and the provenance beside a table."""
+    deep = "[" * 200_000
+    (tmp_path / "deep.json").write_text(deep)
+    (tmp_path / "a.csv").write_text(f'id,total_params,metadata\na/b,7,"{deep}"\n')
+    (tmp_path / "t.csv").write_text("id,char_len_mean\na/b,1\n")
+    (tmp_path / "t.provenance.json").write_text(deep)
+    with pytest.raises(InputError, match=r"deep\.json' is no JSON"):
+        read_batch(tmp_path / "deep.json")
+    with pytest.raises(InputError, match=r"field 'metadata'"):
+        read_batch(tmp_path / "a.csv")
+    assert read_provenance(str(tmp_path / "t.csv")) == "damaged"
 
 
 def test_a_selection_that_nests_without_end_is_refused(tmp_path: Path) -> None:

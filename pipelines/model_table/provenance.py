@@ -125,7 +125,7 @@ def read_provenance(table: str) -> Provenance | str:
         )
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         return "missing"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return "damaged"
 
 

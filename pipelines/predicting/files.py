@@ -89,5 +89,5 @@ def _named(document: str | bytes) -> str | None:
     try:
         found: Mapping[str, Any] = json.loads(document)
         return f"{found['protocol']} protocol, tasks {', '.join(t['task'] for t in found['tasks'])}"
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -70,7 +70,7 @@ def json_object(folder: Folder, name: str) -> dict[str, Any]:
     """An object from a file; empty where there is none, or none that is whole."""
     try:
         found = json.loads(folder.read(name) or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -40,13 +40,11 @@ class ResultsBeside:
         self._by_folder: dict[str, dict[str, str]] = {}
         self._named: dict[str, Named | None] = {}
 
-    def named(self, sample: str) -> Named | None:
-        """What the results file beside a file of samples names: that of the same time, or else the newest. None where there
-        is none that names a model."""
-        folder, _, leaf = sample.rpartition("/")
-        if folder not in self._by_folder:
-            self._by_folder[folder] = _results_in(folder)
-        by_time = self._by_folder[folder]
+    def named(self, file: str, harness_folder: str = "") -> Named | None:
+        """What the results file beside a model's file names, or the one in the harness's folder above it: that of the same
+        time, or else the newest. None where there is none that names a model."""
+        folder, _, leaf = file.rpartition("/")
+        by_time = self._in(folder) or (self._in(harness_folder) if harness_folder else {})
         match = HARNESS_FILE.fullmatch(stem(leaf))
         time = stem(leaf)[match.start("day") :] if match else ""
         path = by_time.get(time) or (by_time[max(by_time)] if by_time else None)
@@ -55,6 +53,11 @@ class ResultsBeside:
         if path not in self._named:
             self._named[path] = _named(path)
         return self._named[path]
+
+    def _in(self, folder: str) -> dict[str, str]:
+        if folder not in self._by_folder:
+            self._by_folder[folder] = _results_in(folder)
+        return self._by_folder[folder]
 
 
 def _results_in(folder: str) -> dict[str, str]:

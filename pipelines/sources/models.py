@@ -185,7 +185,11 @@ def _placed(file: InputFile, harness: Collection[str], results: ResultsBeside, n
     root = file.path[: -len(file.name)].rstrip("/")
     harness_folder = _harness_folder(file.name)
     i = harness_folder.count("/") if harness_folder in harness else None
-    named = results.named(file.path) if is_sample(file.name) else None
+    named = None
+    if i is not None:
+        named = results.named(file.path, f"{root}/{harness_folder}")
+    elif is_sample(file.name):
+        named = results.named(file.path)
     if not folders:
         if named is not None and named.is_id:
             _note(notes, named, named.name)

@@ -224,8 +224,7 @@ def _refuse_another_cut(output: Folder, files: Sequence[InputFile], shard_bytes:
                 f"{output} has {file.name} in ranges of shard_bytes={was}, and with shard_bytes={shard_bytes} everything would be "
                 f"computed anew: say --set shard_bytes={was} to go on with it, or --overwrite"
             )
-        if was == shard_bytes:
-            return  # one run cuts all its files alike
+        return  # one run cuts all its files alike
 
 
 def has_results(output: Folder, file_name: str) -> bool:
