@@ -136,3 +136,13 @@ def test_a_broken_file_is_named_with_what_is_wrong(tag: Tag) -> None:
     assert result.exit_code == 1
     assert [f["input"] for f in result.without_documents] == ["b.parquet"]
     assert "not a readable parquet file" in result.without_documents[0]["why"]
+
+
+def test_a_gap_that_nothing_explains_is_a_note(tag: Tag) -> None:
+    data = pq_bytes(5)
+    footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    result = tag({"x.parquet": data[:footer] + b"x" * 100 + data[footer:], "y.parquet": data})
+    assert (result.exit_code, result.counts.documents) == (0, 10)
+    assert result.messages == ["x.parquet has 100 bytes in front of its footer that belong to nothing; it is read"] + [
+        m for m in result.messages if "repeat an earlier id" in m
+    ]

@@ -37,28 +37,33 @@ class _Look:
 
 
 def check_text(plan: Plan, reading: Reading, *, is_strict: bool = False) -> list[str]:
-    """Sentences that name the files without text.
+    """Sentences that name the files without text, and tables with bytes that nothing explains.
 
     Raises InputError where no file has any, and with `is_strict` also where one has none; and for a table that has a text
     column twice.
     """
+    notes: list[str] = []
     looks: list[tuple[PlannedFile, Range, _Look]] = []
     for planned in plan.files:
         first = next((r for r in planned.ranges if r.rows), None)
         if first is not None:
             _refuse_twins(planned, reading)
+            if planned.file.format in TABLES and planned.file.is_local and (n := tables.gap(planned.file)):
+                notes.append(
+                    f"{planned.file.name} has {n:,} bytes in front of its footer that belong to nothing; it is read"
+                )
             looks.append((planned, first, _look(planned, first, reading, LOOK_AT_ROWS)))
     without = [(planned, look) for planned, _, look in looks if look.has_text is False]
     if not without:
-        return []
+        return notes
     if len(without) == len(looks):
         if any(_look(planned, first, reading, None).has_text is not False for planned, first, _ in looks):
-            return []  # further down in its first chunk, one has
+            return notes  # further down in its first chunk, one has
         raise InputError(f"no text found in {_told(*without[0], reading)}. {_remedy(len(without))}")
     message = f"no text found in {len(without):,} of {len(plan.files):,} files: {_listed(without, reading)}"
     if is_strict:
         raise InputError(f"{message}. {_remedy(len(without))}, leave them out with --exclude, or drop --strict-text")
-    return [message]
+    return [*notes, message]
 
 
 def _look(planned: PlannedFile, first: Range, reading: Reading, max_rows: int | None) -> _Look:
