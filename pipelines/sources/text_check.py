@@ -24,6 +24,7 @@ from tagcorpus.pipelines.sources.streams import Damaged
 LOOK_AT_ROWS = 10_000
 SHOWN_FILES = 5
 SHOWN_COLUMNS = 20
+_REMEDY = "Name the right one with --text-column"
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,10 @@ def check_text(plan: Plan, reading: Reading, *, is_strict: bool = False) -> list
     if len(without) == len(looks):
         if any(_look(planned, first, reading, None).has_text is not False for planned, first, _ in looks):
             return notes  # further down in its first chunk, one has
-        raise InputError(f"no text found in {_told(*without[0], reading)}. {_remedy(len(without))}")
+        raise InputError(f"no text found in {_told(*without[0], reading)}. {_REMEDY}")
     message = f"no text found in {len(without):,} of {len(plan.files):,} files: {_listed(without, reading)}"
     if is_strict:
-        raise InputError(f"{message}. {_remedy(len(without))}, leave them out with --exclude, or drop --strict-text")
+        raise InputError(f"{message}. {_REMEDY}, leave them out with --exclude, or drop --strict-text")
     return [*notes, message]
 
 
@@ -127,10 +128,6 @@ def _listed(without: Sequence[tuple[PlannedFile, _Look]], reading: Reading) -> s
     names = ", ".join(planned.file.name for planned, _ in without[:SHOWN_FILES])
     more = f" and {len(without) - SHOWN_FILES:,} more" if len(without) > SHOWN_FILES else ""
     return f"{names}{more} (in {_told(*without[0], reading)})"
-
-
-def _remedy(n_files: int) -> str:
-    return f"Name the right column{' of all' if n_files > 1 else ''} with --text-column"
 
 
 def _kind_of(value: Any) -> str:
