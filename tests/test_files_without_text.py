@@ -93,7 +93,7 @@ def test_a_path_that_is_not_there_shows_those_that_are(tag: Tag) -> None:
 
 
 def test_no_file_with_text_is_refused(tag: Tag) -> None:
-    with pytest.raises(InputError, match="no text found in .*a.jsonl.*Name the right one with --text-column"):
+    with pytest.raises(InputError, match=r"no text found in .*a\.jsonl.*Name the right one with --text-column"):
         tag({"a.jsonl": [{"a": 1}], "b.jsonl": [{"b": 1}]})
 
 
