@@ -358,6 +358,8 @@ class Caller:
                 if self._answered_sent_at > before or self._speaks_for_itself(outcome):
                     return outcome
                 await self._settle(call)
+                if self._speaks_for_itself(outcome):
+                    return outcome
             else:
                 await asyncio.sleep(self._backoff(call.tries))
             self.usage.retries += 1

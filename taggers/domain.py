@@ -43,7 +43,8 @@ class Domain(Parameters):
     timeout_seconds  openai: of one attempt
     backoff_seconds  openai: pause before the second attempt at a call when the server names none; doubled for each further one
     patience         openai: seconds without any answer after which a run gives up on a busy or absent server
-    rpm, tpm         openai: requests, and tokens of prompts (estimated), a minute; 0 = no limit of ours
+    rpm              openai: requests a minute; 0 = no limit of ours
+    tpm              openai: tokens of prompts (estimated) a minute; 0 = no limit of ours
     llm_cache        path of the cache of answers; "" = in the user's cache folder, none = no cache
 
     ConfigError when the tree, the URL or a number is wrong; `tag` raises LLMError when the endpoint

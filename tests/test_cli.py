@@ -84,7 +84,7 @@ def test_values_with_underscores_stay_as_they_are(gens: Path) -> None:
         (["--sample", "1.5"], "sample must be above 0 and at most 1, got 1.5"),
         (["--work", "x"], "--work goes with"),
         (["--config", "none.yaml"], "--config none.yaml"),
-        (["--text-column", "txt"], "the columns there are body, id, text. Name the right column with --text-column"),
+        (["--text-column", "txt"], "the columns there are body, id, text. Name the right one with --text-column"),
         (["--taggers", "a=length,a=tokens"], "names 'a' twice"),
         (["--set", "executor=rey"], "unknown executor 'rey' (--set executor): did you mean 'ray'?"),
     ],

@@ -207,7 +207,8 @@ def test_a_second_run_pays_nothing_and_gives_the_same_rows(tmp_path: Path) -> No
         first = domain(stub, cache)
         rows = tag(first, texts)
         assert len(stub.calls) == 20 * 5
-        assert first.usage()["shared"] == 10 * 5
+        # The first documents are asked about alone, so some of the equal ones find their answers in the cache.
+        assert first.usage()["shared"] + first.usage()["cache_hits"] == 10 * 5
         first.close()
         second = domain(stub, cache, max_requests=0)
         assert tag(second, texts) == rows

@@ -95,7 +95,7 @@ def test_a_path_that_is_not_there_shows_those_that_are(tag: Tag) -> None:
 
 
 def test_no_file_with_text_is_refused(tag: Tag) -> None:
-    with pytest.raises(InputError, match="Name the right column of all with text_column"):
+    with pytest.raises(InputError, match=r"no text found in .*a\.jsonl.*Name the right one with text_column"):
         tag({"a.jsonl": [{"a": 1}], "b.jsonl": [{"b": 1}]})
 
 
@@ -138,3 +138,13 @@ def test_a_broken_file_is_named_with_what_is_wrong(tag: Tag) -> None:
     assert result.exit_code == 1
     assert [f["input"] for f in result.without_documents] == ["b.parquet"]
     assert "its first bytes are those of plain text, not of a Parquet file" in result.without_documents[0]["why"]
+
+
+def test_a_gap_that_nothing_explains_is_a_note(tag: Tag) -> None:
+    data = pq_bytes(5)
+    footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    result = tag({"x.parquet": data[:footer] + b"x" * 100 + data[footer:], "y.parquet": data})
+    assert (result.exit_code, result.counts.documents) == (0, 10)
+    assert result.messages == ["x.parquet has 100 bytes in front of its footer that belong to nothing; it is read"] + [
+        m for m in result.messages if "repeat an earlier id" in m
+    ]

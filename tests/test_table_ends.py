@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -441,3 +443,43 @@ def test_a_part_that_is_cut_short_by_damage_is_not_computed_again(tmp_path: Path
     before = part.stat().st_mtime_ns
     assert run("tag", **options).exit_code == 1
     assert part.stat().st_mtime_ns == before
+
+
+# In a store
+
+
+def test_a_table_in_a_store_crosses_the_network_once_when_it_is_read() -> None:
+    fs = fsspec.filesystem("memory")
+    rng = random.Random(1)
+    table = pa.table(
+        {"text": [rng.randbytes(40).hex() for _ in range(20_000)], "other": [rng.random() for _ in range(20_000)]}
+    )
+    data = parquet_bytes(table, 5000, use_dictionary=False)
+    with fs.open("/ends/x.parquet", "wb") as sink:
+        sink.write(data)
+    fetched: list[int] = []
+
+    class Counting(InputFile):
+        def open(self) -> Any:
+            source: Any = super().open()
+            read = source.read
+
+            def counted(n: int = -1) -> bytes:
+                block = read(n)
+                fetched.append(len(block))
+                return bytes(block)
+
+            source.read = counted
+            return source
+
+    file = Counting("x.parquet", "memory://ends/x.parquet", "parquet", "")
+    ranges = tables.index(file, 1 << 30, DocumentFields().top_columns())
+    planned = sum(fetched)
+    fetched.clear()
+    assert read(file, ranges)[0] == table["text"].to_pylist()
+    assert sum(fetched) < 1.2 * planned < 1.2 * len(data)
+    with fs.open("/ends/x.parquet", "wb") as sink:
+        sink.write(parquet_bytes(table.slice(0, 10), 5000))
+    tables._thread.cursor = None  # this store says nothing by which an open file would be known to be an old one
+    with pytest.raises(IncompleteError):
+        read(file, ranges)

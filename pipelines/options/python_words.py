@@ -12,7 +12,9 @@ from tagcorpus.pipelines.options.declare import REQUIRED, Option, options_of
 from tagcorpus.pipelines.options.of_pipelines import OPTIONS, SETTINGS
 
 # A command stays as it is: it is for a shell.
-_COMMAND = re.compile(r"(tagcorpus [a-z][^;\n`]*)")
+_COMMAND = re.compile(
+    r"((?<![\w./-])tagcorpus (?:run|status|report|predict|store|taggers|doctor|config|check-features)\b[^;\n`]*)"
+)
 # `--set NAME.KEY` or `--set KEY` with or without a value, else a flag, with or without a placeholder in capitals, a number or a choice.
 _SPELLING = re.compile(
     r"--set ([\w-]+)(?:\.([\w.]+))?(?:=([^\s;,)]+))?|(--[a-z][a-z_-]*)(?: ([A-Z][A-Z_]+(?:\.\w+)?\b|\d[\d,]*\d|\d|[a-z_]+=[^\s,;)]+|[a-z]+\b))?"

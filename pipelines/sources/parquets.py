@@ -7,9 +7,10 @@ footer alone does not show that, so its offsets are held against the file.
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,8 +19,66 @@ import xxhash
 ROWS_PER_READ = 1024
 BYTES_PER_READ = 8 << 20
 MAGIC = b"PAR1"
+# What is fetched from a store stays in memory up to this, else in a temporary file.
+FETCHED_BYTES = 32 << 20
 # Indexes between the last column and the footer are smaller than this; two joined files meet in front of them.
 INDEX_BYTES = 16 << 20
+
+
+class FetchedFile:
+    """A file of a store. What `fetch` has brought is read from a copy: a row group's columns are read more than once, to
+    take their rows and to prove them, and cross the network once."""
+
+    closed = False
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._source = source
+        self._position = 0
+        self._places: list[tuple[int, int, int]] = []  # start and end in the file, start in the copy
+        self._copy: IO[bytes] = tempfile.SpooledTemporaryFile(FETCHED_BYTES)  # noqa: SIM115
+
+    def fetch(self, places: Sequence[tuple[int, int]]) -> None:
+        """places: (start, size) of what to bring, in the place of what was brought before"""
+        self._copy.seek(0)
+        self._copy.truncate()
+        self._places = []
+        for start, size in places:
+            self._places.append((start, start + size, self._copy.tell()))
+            self._source.seek(start)
+            left = size
+            while left > 0 and (block := self._source.read(min(left, BYTES_PER_READ))):
+                self._copy.write(block)
+                left -= len(block)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._position = (
+            offset if whence == 0 else self._source.seek(offset, 2) if whence == 2 else self._position + offset
+        )
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def read(self, n: int) -> bytes:
+        place = next((p for p in self._places if p[0] <= self._position < p[1]), None)
+        if place is None:
+            self._source.seek(self._position)
+            data = self._source.read(n)
+        else:
+            start, end, begin = place
+            self._copy.seek(begin + self._position - start)
+            data = self._copy.read(min(n, end - self._position))
+        self._position += len(data)
+        return data + self.read(n - len(data)) if data and len(data) < n else data
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._copy.close()
 
 
 class ParquetTable:
@@ -33,11 +92,11 @@ class ParquetTable:
         for g in range(self.file.metadata.num_row_groups):
             self._first_rows.append(self._first_rows[-1] + self.file.metadata.row_group(g).num_rows)
 
-    def groups(self, columns: Sequence[str], start: int = 0) -> Iterator[RowGroup]:  # noqa: ARG002
-        """From the first row group on that holds row `start`, or is empty and in front of it."""
+    def groups(self, columns: Sequence[str], start: int = 0) -> Iterator[RowGroup]:
+        """Of these top-level columns, from the first row group on that holds row `start`, or is empty and in front of it."""
         for g, first in enumerate(self._first_rows[:-1]):
             if self._first_rows[g + 1] > start or first == start:
-                yield RowGroup(self, g, first)
+                yield RowGroup(self, g, first, tuple(columns))
 
     def is_ahead(self, row: int, start: int) -> bool:
         """Whether `start` is at or after `row` in the same row group."""
@@ -100,11 +159,12 @@ class ParquetTable:
 
 @dataclass(frozen=True)
 class RowGroup:
-    """A row group; `first` is the number of its first row in the file."""
+    """A row group; `first` is the number of its first row in the file, `columns` are what is read or proved of it."""
 
     table: ParquetTable
     index: int
     first: int
+    columns: tuple[str, ...]
 
     @property
     def rows(self) -> int:
@@ -147,6 +207,8 @@ class RowGroup:
             group = self._metadata()
             selected = [group.column(c).path_in_schema for c, is_read in enumerate(names) if is_read]
         size = self.n_bytes([n for n in self.table.names if is_top(n, paths)])
+        if isinstance(self.table.source, FetchedFile):
+            self.table.source.fetch([(_start(c), c.total_compressed_size) for c in self._chunks(self.columns)])
         at_once = min(ROWS_PER_READ, max(1, BYTES_PER_READ * self.rows // max(size, 1)))
         yield from self.table.file.iter_batches(at_once, row_groups=[self.index], columns=selected, use_threads=False)
 

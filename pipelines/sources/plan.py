@@ -219,7 +219,7 @@ def _refuse_another_cut(output: Folder, files: Sequence[InputFile], shard_bytes:
             was = (opened(output.read(plan_name(file.name))) or {})["settings"]["shard_bytes"]
         except (KeyError, TypeError):
             continue  # no plan, or none of this version
-        if was != shard_bytes:
+        if was != shard_bytes and has_results(output, file.name):
             raise ConfigError(
                 f"{output} has {file.name} in ranges of shard_bytes={was}, and with shard_bytes={shard_bytes} everything would be "
                 f"computed anew: say --set shard_bytes={was} to go on with it, or --overwrite"

@@ -24,7 +24,7 @@ from tagcorpus.pipelines.sources import reader_process
 from tagcorpus.pipelines.sources.array_check import check
 from tagcorpus.pipelines.sources.arrows import ArrowTable, Batch
 from tagcorpus.pipelines.sources.inputs import InputFile
-from tagcorpus.pipelines.sources.parquets import ParquetTable, RowGroup, is_top, leaf_paths
+from tagcorpus.pipelines.sources.parquets import FetchedFile, ParquetTable, RowGroup, is_top, leaf_paths
 from tagcorpus.pipelines.sources.ranges import Range
 from tagcorpus.pipelines.sources.reader_process import ReaderCrashed
 from tagcorpus.pipelines.sources.streams import Damaged
@@ -389,4 +389,6 @@ def _opened(file: InputFile) -> Iterator[Table]:
             source: Any = stack.enter_context(pa.OSFile(file.path))
         else:
             source = stack.enter_context(file.open())
+            if file.format == "parquet" and not file.is_local:
+                source = stack.enter_context(contextlib.closing(FetchedFile(source)))
         yield ParquetTable(source) if file.format == "parquet" else ArrowTable(source)

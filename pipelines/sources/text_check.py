@@ -25,6 +25,7 @@ from tagcorpus.pipelines.sources.streams import Damaged
 LOOK_AT_ROWS = 10_000
 SHOWN_FILES = 5
 SHOWN_COLUMNS = 20
+_REMEDY = "Name the right one with --text-column"
 
 
 @dataclass(frozen=True)
@@ -38,28 +39,33 @@ class _Look:
 
 
 def check_text(plan: Plan, reading: Reading, *, is_strict: bool = False) -> list[str]:
-    """Sentences that name the files without text.
+    """Sentences that name the files without text, and tables with bytes that nothing explains.
 
     Raises InputError where no file has any, and with `is_strict` also where one has none.
     """
+    notes: list[str] = []
     looks: list[tuple[PlannedFile, Range, _Look]] = []
     for planned in plan.files:
         first = next((r for r in planned.ranges if r.rows), None)
         if first is not None:
+            if planned.file.format in TABLES and planned.file.is_local and (n := tables.gap(planned.file)):
+                notes.append(
+                    f"{planned.file.name} has {n:,} bytes in front of its footer that belong to nothing; it is read"
+                )
             looks.append((planned, first, _look(planned, first, reading, LOOK_AT_ROWS)))
     without = [(planned, look) for planned, _, look in looks if look.has_text is False]
     if not without:
-        return []
+        return notes
     if len(without) == len(looks):
         if any(_look(planned, first, reading, None).has_text is not False for planned, first, _ in looks):
-            return []  # further down in its first chunk, one has
+            return notes  # further down in its first chunk, one has
         planned, look = without[0]
         hint = csvs.delimiter_hint(planned.file.format, look.columns, reading.csv)
-        raise InputError(f"no text found in {_told(planned, look, reading)}{hint or f'. {_remedy(len(without))}'}")
+        raise InputError(f"no text found in {_told(planned, look, reading)}{hint or f'. {_REMEDY}'}")
     message = f"no text found in {len(without):,} of {len(plan.files):,} files: {_listed(without, reading)}"
     if is_strict:
-        raise InputError(f"{message}. {_remedy(len(without))}, leave them out with --exclude, or drop --strict-text")
-    return [message]
+        raise InputError(f"{message}. {_REMEDY}, leave them out with --exclude, or drop --strict-text")
+    return [*notes, message]
 
 
 def _look(planned: PlannedFile, first: Range, reading: Reading, max_rows: int | None) -> _Look:
@@ -113,10 +119,6 @@ def _listed(without: Sequence[tuple[PlannedFile, _Look]], reading: Reading) -> s
     names = ", ".join(planned.file.name for planned, _ in without[:SHOWN_FILES])
     more = f" and {len(without) - SHOWN_FILES:,} more" if len(without) > SHOWN_FILES else ""
     return f"{names}{more} (in {_told(*without[0], reading)})"
-
-
-def _remedy(n_files: int) -> str:
-    return f"Name the right column{' of all' if n_files > 1 else ''} with --text-column"
 
 
 def _kind_of(value: Any) -> str:
