@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 import threading
+import typing
 import warnings
 import weakref
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
-from tagcorpus.errors import ConfigError, speaking_of, unknown_name
+from tagcorpus.errors import ConfigError, InputTypeError, speaking_of, unknown_name
 from tagcorpus.pipelines.instances import load_free
 from tagcorpus.pipelines.options.python_words import python_words
 from tagcorpus.pipelines.options.tagger_names import instance_names
@@ -49,8 +50,9 @@ class TextTagger:
         parameters: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         given = parameters or {}
+        entries = _entries(taggers)
         with python_words(are_parameters=True):
-            names = instance_names([taggers] if isinstance(taggers, str) else list(taggers))
+            names = instance_names(entries)
             for section in sorted(set(given) - set(names)):
                 raise ConfigError(unknown_name("instance", section, names, "parameters"))
             self._set([Instance(n, t, load_free(t, dict(given.get(n, {})), n)) for n, t in names.items()])
@@ -152,9 +154,17 @@ def _joined(given: Documents, tags: list[tuple[pa.Field, pa.ChunkedArray]]) -> p
     return pa.table(list(columns), schema=pa.schema(list(fields)))
 
 
+def _entries(taggers: Sequence[str] | str) -> tuple[str, ...]:
+    """Names of taggers, one or several. Raises InputTypeError for anything else."""
+    entries = (taggers,) if isinstance(taggers, str) else tuple(taggers) if isinstance(taggers, Iterable) else (None,)
+    if not all(isinstance(entry, str) for entry in entries):
+        raise InputTypeError(f"taggers takes names, such as ['length', 'tokens'], got {taggers!r}")
+    return typing.cast(tuple[str, ...], entries)
+
+
 def _kept_tagger(taggers: Sequence[str] | str, parameters: Mapping[str, Mapping[str, Any]] | None) -> TextTagger:
     """One that an earlier call has built, if nothing has changed since: names, parameters, files that these name."""
-    names = (taggers,) if isinstance(taggers, str) else tuple(taggers)
+    names = _entries(taggers)
     files = [(path, _stamp(path)) for p in (parameters or {}).values() for path in p.values() if isinstance(path, str)]
     plugins = tuple((file.name, file.digest) for file in known_files().values())
     key = (names, json.dumps(parameters, sort_keys=True, default=repr), tuple(files), plugins)

@@ -238,3 +238,9 @@ def test_tag_names_arguments_too() -> None:
     with pytest.raises(ConfigError) as raised:
         tagcorpus.tag(["a"], ["tokens"], {"tokens": {"tokenizer": 3}})
     assert str(raised.value).startswith("parameters={'tokens': {'tokenizer': ...}} must be str")
+
+
+@pytest.mark.parametrize("taggers", [None, 3, [1], ["length", None]])
+def test_taggers_are_names(taggers: Any) -> None:
+    with pytest.raises(TypeError, match=r"^taggers takes names, such as"):
+        tagcorpus.tag(["a"], taggers)
