@@ -78,6 +78,16 @@ def option(default: Any, help: str, *, is_secret: bool = False, **more: Any) -> 
     return dataclasses.field(default=default, repr=not is_secret, metadata=metadata)
 
 
+def positional(metavar: str, default: Any = REQUIRED, **more: Any) -> Any:
+    """An argument of a command, by default a path that must be given."""
+    return option(default, "", metavar=metavar, is_positional=True, **{"is_path": True, **more})
+
+
+def as_json(help: str) -> Any:
+    """The flag --json."""
+    return option(False, help, flags=("--json",), group="Output")
+
+
 def section(cls: type[Any]) -> Any:
     """A field whose value is a mapping of options of its own, the fields of `cls`."""
     return dataclasses.field(default_factory=cls)

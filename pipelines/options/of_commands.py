@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tagcorpus.pipelines.options.declare import REQUIRED, Group, option
-from tagcorpus.pipelines.options.of_pipelines import CLUSTER, INPUT, OPTIONS, OUTPUT, RUNNING, Options
+from tagcorpus.pipelines.options.declare import REQUIRED, as_json, option, positional
+from tagcorpus.pipelines.options.of_pipelines import CLUSTER, INPUT, OPTIONS, OUTPUT, RUNNING, url_options
 
 SHORT = {
     "tag": "Add columns of taggers, and a summary of each.",
@@ -20,22 +20,6 @@ SHORT = {
     "entropy": "Next-token entropy of the corpus and of every document.",
     "features": "Generations of many models to the per-model feature table.",
 }
-
-
-def positional(metavar: str, default: Any = REQUIRED, **more: Any) -> Any:
-    """An argument of a command, by default a path that must be given."""
-    return option(default, "", metavar=metavar, is_positional=True, **{"is_path": True, **more})
-
-
-def as_json(help: str) -> Any:
-    return option(False, help, flags=("--json",), group=OUTPUT)
-
-
-STORAGE = Options.__dataclass_fields__["storage_options"].metadata["declaration"]
-
-
-def storage_options(group: Group = INPUT) -> Any:
-    return option([], STORAGE.help, metavar=STORAGE.metavar, group=group, is_secret=True)
 
 
 @dataclass(frozen=True)
@@ -53,7 +37,7 @@ class StatusOptions:
     """Say how far the runs of an output folder are: ranges done, what is running, how the last run ended."""
 
     output: str = positional("DIR")
-    storage_options: list[str] = storage_options()
+    storage_options: list[str] = url_options(INPUT)
     as_json: bool = as_json("As JSON.")
 
 
@@ -62,7 +46,7 @@ class ReportOptions:
     """Make one HTML page of an output folder: runs and losses, features, domains, entropy, models, sampled documents."""
 
     output: str = positional("DIR")
-    storage_options: list[str] = storage_options()
+    storage_options: list[str] = url_options(INPUT)
     file: str | None = option(
         None,
         "Where the page goes (default: report.html in DIR).",
@@ -248,7 +232,7 @@ class DoctorOptions:
         group=OUTPUT,
         is_path=True,
     )
-    storage_options: list[str] = storage_options(OUTPUT)
+    storage_options: list[str] = url_options(OUTPUT)
     as_json: bool = as_json("As JSON.")
     base_url: str | None = option(
         None,

@@ -16,6 +16,12 @@ RUNNING: Group = "Running"
 CLUSTER: Group = "Cluster"
 KEY_ONLY = ()
 """The flags of an option that only `--set` and `--config` know."""
+URL_OPTIONS = "For s3://, gs:// and other URLs: endpoint_url=URL, profile=NAME, anon=true; repeatable."
+
+
+def url_options(group: Group) -> Any:
+    """`--storage-options` of a command that is no pipeline."""
+    return option([], URL_OPTIONS, metavar="K=V", group=group, is_secret=True)
 
 
 @dataclass(frozen=True)
@@ -111,7 +117,7 @@ class Options:
     csv: Dialect = section(Dialect)
     storage_options: dict[str, Any] = option(
         {},
-        "For s3://, gs:// and other URLs: endpoint_url=URL, profile=NAME, anon=true; repeatable.",
+        URL_OPTIONS,
         metavar="K=V",
         group=INPUT,
         is_secret=True,
