@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import threading
-import typing
 import warnings
 import weakref
 from collections import OrderedDict
@@ -159,7 +158,7 @@ def _entries(taggers: Sequence[str] | str) -> tuple[str, ...]:
     entries = (taggers,) if isinstance(taggers, str) else tuple(taggers) if isinstance(taggers, Iterable) else (None,)
     if not all(isinstance(entry, str) for entry in entries):
         raise InputTypeError(f"taggers takes names, such as ['length', 'tokens'], got {taggers!r}")
-    return typing.cast(tuple[str, ...], entries)
+    return entries
 
 
 def _kept_tagger(taggers: Sequence[str] | str, parameters: Mapping[str, Mapping[str, Any]] | None) -> TextTagger:
