@@ -136,6 +136,8 @@ def _without_place(data: bytes, path: Path, home: Path) -> bytes:
         value = json.loads(data)
         if isinstance(value, dict) and value.get("identity"):
             data = json.dumps({**value, "identity": None}, indent=1).encode()
+    if path.name.endswith(".provenance.json"):  # releases of what happens to be installed
+        data = json.dumps({**json.loads(data), "versions": None}, indent=1).encode()
     if path.parent.match("summary/filtered") and path.name.endswith((".parquet.json", ".arrow.json")):
         data = json.dumps({**json.loads(data), "key": None}, indent=1).encode()
     return data

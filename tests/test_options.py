@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import inspect
 import re
@@ -38,7 +39,10 @@ def every_option() -> list[tuple[str, Option]]:
 def test_files_made_from_the_declarations_are_current(name: str) -> None:
     """After a change of options: python tests/derived.py"""
     written = (derived.ROOT / name).read_text(encoding="utf-8")
-    assert written == derived.formatted(name, derived.FILES[name]())
+    made = derived.FILES[name]()
+    if name.endswith(".py"):  # the layout is the formatter's, which not every installation has
+        written, made = (ast.dump(ast.parse(text)) for text in (written, made))
+    assert written == made
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda c: " ".join(c.words))
