@@ -24,7 +24,7 @@ COMPUTED = ("attributes/", "quarantine/", "tokens/", "contexts/", "filtered/", "
 # Rows that cannot be read are published with every part of their range.
 WRITTEN_AGAIN = ("filtered/", "summary/filtered/", "quarantine/")
 # Taggers whose values changed: `language` reads text with control characters, and has a column that says so.
-CHANGED = ("attributes/language/", "summary/tag", "summary/features")
+CHANGED = ("attributes/language/", "summary/tag", "summary/features", "summary/filter.")
 # What later versions add: digests of parts' footers, digests in receipts, and in the plans of some formats how they are read.
 ADDED = ("digests/", "summary/filtered/", "plan/b.csv.json", "plan/c.parquet.json", "plan/d.arrow.json")
 TRIED = [(name, *kind) for name in CASES for kind in (("complete", False), ("half", True))]
