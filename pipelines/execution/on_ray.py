@@ -37,7 +37,7 @@ from tagcorpus.pipelines.progress.beats import Beat, Pulse, set_pulse
 from tagcorpus.pipelines.sources.inputs import InputFile
 from tagcorpus.pipelines.storage import Folder
 
-PACKAGES = ("configs", "kernels", "pipelines", "taggers")
+PACKAGES = ("configs", "kernels", "pipelines", "predictor", "taggers")
 VERSIONS_THAT_MUST_AGREE = ("ray", "pyarrow", "numpy", "tiktoken", "pycld2", "fasttext-community", "datatrove")
 PREFLIGHT_SECONDS = 120
 CONNECT_SECONDS = 5.0
