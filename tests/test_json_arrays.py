@@ -158,8 +158,9 @@ def test_a_limit(tmp_path: Path, n: int) -> None:
 def test_a_change_is_noticed(tmp_path: Path) -> None:
     found = indexed(tmp_path, b'[{"text": "a"}]')
     (tmp_path / "x").write_bytes(b'[{"text": "b"}]')
-    with pytest.raises(IncompleteError, match="changed while it was being read"):
+    with pytest.raises(IncompleteError, match="changed while it was being read") as raised:
         list(RangeReader(found.file, found.ranges[0], Reading()))
+    assert raised.value.misplanned == found.file.path, "so the plan is made anew"
 
 
 @pytest.mark.e2e

@@ -11,10 +11,9 @@ from collections.abc import Iterator
 
 import xxhash
 
-from tagcorpus.errors import IncompleteError
 from tagcorpus.pipelines.sources.inputs import InputFile
 from tagcorpus.pipelines.sources.lines import Line, head_of
-from tagcorpus.pipelines.sources.ranges import Range
+from tagcorpus.pipelines.sources.ranges import Range, misplanned
 from tagcorpus.pipelines.sources.streams import BLOCK_BYTES, ByteStream, Damaged
 
 # Files with a byte order mark may have been joined.
@@ -85,7 +84,7 @@ def read(stream: ByteStream, range_: Range, max_line_bytes: int, where: str) -> 
         for _, element in scanner.feed(block):
             yield element
     if left or digest.hexdigest() != range_.digest:
-        raise IncompleteError(f"{where} changed while it was being read; run the same command again to plan it anew")
+        raise misplanned(where)
 
 
 class _Scanner:

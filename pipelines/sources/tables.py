@@ -19,13 +19,13 @@ from typing import Any
 import pyarrow as pa
 import xxhash
 
-from tagcorpus.errors import IncompleteError, TagcorpusError
+from tagcorpus.errors import TagcorpusError
 from tagcorpus.pipelines.sources import reader_process
 from tagcorpus.pipelines.sources.array_check import check
 from tagcorpus.pipelines.sources.arrows import ArrowTable, Batch
 from tagcorpus.pipelines.sources.inputs import InputFile
 from tagcorpus.pipelines.sources.parquets import FetchedFile, ParquetTable, RowGroup, is_top, leaf_paths
-from tagcorpus.pipelines.sources.ranges import Range
+from tagcorpus.pipelines.sources.ranges import Range, misplanned
 from tagcorpus.pipelines.sources.reader_process import ReaderCrashed
 from tagcorpus.pipelines.sources.streams import Damaged
 
@@ -243,13 +243,9 @@ def _read(file: InputFile, range_: Range, columns: Columns, stop: int | None) ->
                 raise
             message = _damage(error)
             if cursor.is_changed(range_):
-                raise _changed(file) from error
+                raise misplanned(file.path) from error
         raise Damaged(message) from error
     _thread.cursor = cursor
-
-
-def _changed(file: InputFile) -> IncompleteError:
-    return IncompleteError(f"{file.path} changed while it was being read; run the same command again to plan it anew")
 
 
 class _Cursor:
@@ -263,7 +259,7 @@ class _Cursor:
             self._table = self._stack.enter_context(_opened(file))
         except Exception as error:
             _damage(error)
-            raise _changed(file) from error  # it could be opened when it was planned
+            raise misplanned(file.path) from error  # it could be opened when it was planned
         self._tops = columns.tops(self._table.names)
         self._go_to(0)
 
@@ -310,7 +306,7 @@ class _Cursor:
                         self._row = -1
                         return
         if not proof.is_complete:
-            raise _changed(self._file)
+            raise misplanned(self._file.path)
         self._row = range_.end
 
     def _rows_of(self, group: Group, stop: int) -> Iterator[pa.RecordBatch]:
