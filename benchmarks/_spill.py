@@ -11,17 +11,19 @@ import argparse
 import json
 import shutil
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 
 from tagcorpus.kernels.entropy import entropy_in_memory
+from tagcorpus.pipelines.api import begin
 from tagcorpus.pipelines.counting.corpus import Corpus, intervals
 from tagcorpus.pipelines.counting.passes import Count, Merge, counted
 from tagcorpus.pipelines.entropy import _corpus, _packed
-from tagcorpus.pipelines.job import Job
 from tagcorpus.pipelines.options.load import load_options
 from tagcorpus.pipelines.options.of_pipelines import EntropyOptions
+from tagcorpus.pipelines.planning import plan_of
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.taggers._tokenizer import load
 
@@ -30,9 +32,10 @@ def opened(source: Path, output: Path, n: int) -> Corpus:
     given = {"input": [str(source)], "output": str(output), "workers": 1, "ngram": n}
     options = load_options("entropy", None, (), given)
     assert isinstance(options, EntropyOptions)
-    job = Job("entropy", options, Display(quiet=True))
+    stack = ExitStack()
+    run, inputs, engine = begin("entropy", options, Display(quiet=True), (), stack)
     tokenizer = load("p50k_base")
-    corpus, _ = _corpus(job, job.plan(), _packed(options, tokenizer), tokenizer)
+    corpus, _ = _corpus(run, inputs, plan_of(run, inputs, engine), _packed(options, tokenizer), tokenizer)
     return corpus
 
 

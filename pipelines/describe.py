@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 import textwrap
@@ -10,14 +9,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tagcorpus.pipelines import late_pandas
-from tagcorpus.pipelines.job import Result
+from tagcorpus.pipelines.api import Terminated, as_json, run_options
 from tagcorpus.pipelines.options.load import check_sections, load_options, parameters_of
 from tagcorpus.pipelines.options.of_pipelines import Options
 from tagcorpus.pipelines.options.pages import to_yaml
 from tagcorpus.pipelines.options.places import RESULT_SUFFIXES
+from tagcorpus.pipelines.pipeline import pipeline_of
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.progress.printable import printable
-from tagcorpus.pipelines.run import Terminated, as_json, run_options
+from tagcorpus.pipelines.run import Result
 
 SHOWN_GROUPS = 200
 
@@ -50,7 +50,7 @@ def _going_on(options: Options) -> str:
 def config(pipeline: str, config_file: str | None, sets: Sequence[str]) -> str:
     """The effective options of a pipeline as YAML."""
     options = load_options(pipeline, config_file, sets)
-    instances = importlib.import_module(f"tagcorpus.pipelines.{pipeline}").instances(options)
+    instances = pipeline_of(pipeline).instances(options)
     check_sections(options, instances)
     return to_yaml(options, {n: parameters_of(n, t, options.parameters.get(n, {})) for n, t in instances.items()})
 

@@ -17,14 +17,19 @@ import pyarrow.compute as pc
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import BudgetError, ConfigError, unknown_name
+from tagcorpus.pipelines.dry_run import dry_run
+from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.execution.steps import RangeEnd, Read, TaggedBatch
-from tagcorpus.pipelines.job import Job, Result
+from tagcorpus.pipelines.inputs import Inputs
 from tagcorpus.pipelines.options.of_pipelines import DomainOptions, Options
 from tagcorpus.pipelines.outputs.reading import joined
-from tagcorpus.pipelines.outputs.results import publish_main, publish_result
 from tagcorpus.pipelines.outputs.rewrite import csv_line
 from tagcorpus.pipelines.outputs.sidecars import Instance
 from tagcorpus.pipelines.outputs.summary import summarise
+from tagcorpus.pipelines.pipeline import Pipeline
+from tagcorpus.pipelines.planning import plan_of
+from tagcorpus.pipelines.result_file import publish_main, publish_result
+from tagcorpus.pipelines.run import Result, Run
 from tagcorpus.pipelines.sources.plan import Plan
 from tagcorpus.taggers import _llm
 from tagcorpus.taggers.domain import NO_CACHE, Domain
@@ -80,55 +85,55 @@ def decided(parameters: Mapping[str, Any]) -> str:
     return "openai" if is_configured else "fasttext"
 
 
-def run(job: Job, built: list[Instance]) -> Result:
+def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> Result:
     """Label, and publish predicted_domains.csv, the summary and the main result where one file was asked for."""
-    options = job.options
+    options = run.options
     assert isinstance(options, DomainOptions)
     (instance,) = built
     tagger = instance.tagger
     assert isinstance(tagger, Domain)
     is_asking = tagger.backend == "openai"
-    plan = job.plan()
+    plan = plan_of(run, inputs, engine)
     if options.dry_run:
-        return _dry_run(job, plan, instance, tagger)
+        return _dry_run(run, inputs, engine, plan, instance)
     messages: list[str] = []
-    before = job.prepare(plan, [instance])
+    before = engine.prepare(plan, [instance])
     pending = before.pending(len(plan.ranges), [instance])
-    job.display.say(f"domains by {tagger.answered_by}")
+    run.display.say(f"domains by {tagger.answered_by}")
     if is_asking and pending:
-        messages.append(budget(job, plan, tagger, pending))
-        job.workers = options.workers or RANGES_AT_ONCE
-    with asking(job, tagger):
-        job.compute(plan, [instance], before, threads=is_asking)
-    found = label_counts(job, plan, instance)
-    summary = summarise(job.output, plan, [instance], job.ledger.totals, "domain", {"domain": _told(tagger, found)})
-    with job.output.publishing(PREDICTED) as sink:
-        for block in predicted_csv(job, plan, instance, options.with_text):
+        messages.append(budget(engine, plan, tagger, pending))
+    with asking(run, tagger):
+        workers = workers_asking(options, is_asking=is_asking and bool(pending))
+        engine.compute(plan, [instance], before, workers=workers, threads=is_asking)
+    found = label_counts(run, plan, instance)
+    summary = summarise(run.output, plan, [instance], run.ledger.totals, "domain", {"domain": _told(tagger, found)})
+    with run.output.publishing(PREDICTED) as sink:
+        for block in predicted_csv(run, inputs, plan, instance, options.with_text):
             sink.write(block)
-    if job.result_file is not None and job.result_file.lower().endswith(".csv"):
-        publish_main(job, predicted_csv(job, plan, instance, options.with_text))
+    if run.result_file is not None and run.result_file.lower().endswith(".csv"):
+        publish_main(run, predicted_csv(run, inputs, plan, instance, options.with_text))
     else:
-        publish_result(job, plan, [instance], summary)
+        publish_result(run, plan, [instance], summary)
     if not is_asking:
-        return job.finish(summary)
-    messages += oddities(job, tagger, found)
-    result = job.finish(summary)
+        return run.finish(summary)
+    messages += oddities(run, tagger, found)
+    result = run.finish(summary)
     result.messages[:0] = messages
     return result
 
 
 @contextmanager
-def asking(job: Job, tagger: Domain) -> Iterator[None]:
+def asking(run: Run, tagger: Domain) -> Iterator[None]:
     """While a tagger asks: what it waits for is said. At the end, whatever it is, the ledger and the terminal have the bill."""
     try:
-        with _llm.listening(job.display.say):
+        with _llm.listening(run.display.say):
             yield
     finally:
         tagger.close()
         usage = tagger.usage()
         if usage:
-            job.ledger.llm = usage
-            job.display.say(bill(usage))
+            run.ledger.enter_labels(usage)
+            run.display.say(bill(usage))
 
 
 def bill(usage: Mapping[str, Any]) -> str:
@@ -144,14 +149,14 @@ def bill(usage: Mapping[str, Any]) -> str:
     return said + (f"; more than one model answered: {', '.join(models)}" if len(models) > 1 else "")
 
 
-def spent_before(job: Job) -> int:
+def spent_before(run: Run) -> int:
     """Requests of earlier runs on this output, back to the last one with --overwrite."""
     total = 0
-    names = sorted({n.split("/")[1] for n in job.output.files("runs") if n.endswith("/command.json")} - {job.run_name})
-    for name in [] if job.options.overwrite else reversed(names):
-        ledger = _json(job.output.read(f"runs/{name}/ledger.json"))
+    names = sorted({n.split("/")[1] for n in run.output.files("runs") if n.endswith("/command.json")} - {run.name})
+    for name in [] if run.options.overwrite else reversed(names):
+        ledger = _json(run.output.read(f"runs/{name}/ledger.json"))
         total += int(ledger.get("llm", {}).get("requests", 0))
-        if _json(job.output.read(f"runs/{name}/command.json")).get("options", {}).get("overwrite"):
+        if _json(run.output.read(f"runs/{name}/command.json")).get("options", {}).get("overwrite"):
             break
     return total
 
@@ -218,7 +223,7 @@ class Ask(PipelineStep):
 
 
 def cost_of(
-    job: Job,
+    engine: Engine,
     plan: Plan,
     tagger: Domain,
     pending: Sequence[int],
@@ -228,14 +233,14 @@ def cost_of(
     """What asking about the documents in these ranges can cost, found by reading them. `chosen`: steps that leave only
     those that are to be asked about."""
     nothing: list[frozenset[str]] = [frozenset()] * len(plan.ranges)
-    steps = [Read(plan, job.reading, nothing), *chosen, Ask(tagger, is_cache_known)]
+    steps = [Read(plan, engine.reading, nothing), *chosen, Ask(tagger, is_cache_known)]
     # The cache is on this machine only.
-    results = job.over_ranges(plan, pending, steps, "counting documents", threads=is_cache_known)
+    results = engine.over_ranges(plan, pending, steps, "counting documents", threads=is_cache_known)
     return sum((found[0] for found in results.values()), Cost())
 
 
 def budget(
-    job: Job,
+    engine: Engine,
     plan: Plan,
     tagger: Domain,
     pending: Sequence[int],
@@ -246,13 +251,13 @@ def budget(
 
     label_less  how to have fewer documents labelled, for that case
     """
-    spent = spent_before(job)
+    spent = spent_before(engine.run)
     tagger.grant(tagger.max_requests - spent)
-    cost = cost_of(job, plan, tagger, pending, chosen=chosen)
+    cost = cost_of(engine, plan, tagger, pending, chosen=chosen)
     if cost.calls + spent > tagger.max_requests:
-        cost = cost_of(job, plan, tagger, pending, is_cache_known=True, chosen=chosen)
+        cost = cost_of(engine, plan, tagger, pending, is_cache_known=True, chosen=chosen)
     told = f"{tagger.model} at {tagger.fingerprint()['base_url']}: {cost.told()}"
-    job.display.announce(told)
+    engine.run.display.announce(told)
     if cost.calls + spent > tagger.max_requests:
         earlier = f" ({spent:,} requests of earlier runs on this output count)" if spent else ""
         raise BudgetError(
@@ -262,13 +267,13 @@ def budget(
     return told
 
 
-def oddities(job: Job, tagger: Domain, found: Mapping[str, Any]) -> list[str]:
+def oddities(run: Run, tagger: Domain, found: Mapping[str, Any]) -> list[str]:
     """Say, and return, for how many documents the model gave no proper answer; those that got no label go into the ledger,
     where they count for the exit code as rows in quarantine do."""
     off_menu, errors, asked = found["off_menu"], found["errors"], found["asked"]
     told = []
     if off_menu > MOST_SHARE * asked:
-        job.ledger.doubts.append("more than half of the answers are off the menu")
+        run.ledger.doubt("more than half of the answers are off the menu")
     if off_menu > ODD_SHARE * asked:
         told.append(
             f"{off_menu:,} of {asked:,} documents asked about got an answer that is none of the choices, which counts as the "
@@ -281,9 +286,9 @@ def oddities(job: Job, tagger: Domain, found: Mapping[str, Any]) -> list[str]:
             f"{n:,} of {asked:,} documents asked about got no label (column error says why; most often: {shortened(why)}). The "
             f"same command does not ask about them again; with --overwrite it does, and about {others}"
         )
-    job.ledger.unlabelled = errors.total()
+    run.ledger.enter_labels(unlabelled=errors.total())
     for message in told:
-        job.display.announce(message)
+        run.display.announce(message)
     return told
 
 
@@ -291,21 +296,23 @@ def shortened(text: str) -> str:
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 
-def _dry_run(job: Job, plan: Plan, instance: Instance, tagger: Domain) -> Result:
+def _dry_run(run: Run, inputs: Inputs, engine: Engine, plan: Plan, instance: Instance) -> Result:
+    tagger = instance.tagger
+    assert isinstance(tagger, Domain)
     more: dict[str, Any] = {"backend": tagger.answered_by}
     if tagger.backend == "openai":
-        cost = cost_of(job, plan, tagger, range(len(plan.ranges)))
+        cost = cost_of(engine, plan, tagger, range(len(plan.ranges)))
         more |= {"documents_to_ask": cost.documents, "calls_at_most": cost.calls, "tokens_at_most": cost.tokens}
-    return job.dry_run(plan, [instance], more)
+    return dry_run(run, inputs, engine, plan, [instance], more)
 
 
-def label_counts(job: Job, plan: Plan, instance: Instance) -> dict[str, Any]:
+def label_counts(run: Run, plan: Plan, instance: Instance) -> dict[str, Any]:
     """Labels, how many of the labelled documents are English, how many documents a model was asked about, how many of these got
     an answer that is off the menu, and why others got none, over all parts; without documents that were not selected."""
     labels: Counter[str] = Counter()
     errors: Counter[str] = Counter()
     english = asked = off_menu = 0
-    for table in joined(job.output, plan.files, [instance]):
+    for table in joined(run.output, plan.files, [instance]):
         table = table.filter(pc.fill_null(pc.not_equal(table["stage"], NOT_SELECTED), True))  # noqa: PLW2901
         asked += pc.sum(pc.greater(table["n_calls"], 0)).as_py() or 0
         off_menu += pc.sum(table["is_off_menu"]).as_py() or 0
@@ -348,10 +355,18 @@ def _told(tagger: Domain, found: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-def predicted_csv(job: Job, plan: Plan, instance: Instance, with_text: bool) -> Iterator[bytes]:
+def workers_asking(options: Options, *, is_asking: bool) -> int | None:
+    """How many chunks are computed at once while an LLM is asked; None where none is."""
+    return options.workers or RANGES_AT_ONCE if is_asking else None
+
+
+def predicted_csv(run: Run, inputs: Inputs, plan: Plan, instance: Instance, with_text: bool) -> Iterator[bytes]:
     """id, language, prediction, backend (and text) of every document, in plan order; an empty prediction is an error."""
     columns = ["id", "language", "prediction", "backend", *(["text"] if with_text else [])]
     yield csv_line(columns).encode()
-    for table in joined(job.output, plan.files, [instance], job.reading if with_text else None):
+    for table in joined(run.output, plan.files, [instance], inputs.reading if with_text else None):
         rows = zip(*(table[c].to_pylist() for c in columns), strict=True)
         yield "".join(map(csv_line, rows)).encode()
+
+
+PIPELINE = Pipeline(instances, execute, lambda _: "domain")

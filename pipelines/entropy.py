@@ -29,16 +29,21 @@ from tagcorpus.pipelines.counting.passes import Count, Merge, Score, counted
 from tagcorpus.pipelines.counting.spill import RunFile
 from tagcorpus.pipelines.counting.summary import Adds, contexts_name, described, publish_contexts, summary_of
 from tagcorpus.pipelines.counting.token_budget import Budget, at_budget, is_budget_met
+from tagcorpus.pipelines.dry_run import dry_run
+from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.execution.steps import RangeReport
-from tagcorpus.pipelines.job import Job, Result
+from tagcorpus.pipelines.inputs import Inputs
 from tagcorpus.pipelines.options.of_pipelines import EntropyOptions, Options
 from tagcorpus.pipelines.outputs.digests import recording
 from tagcorpus.pipelines.outputs.duplicates import count_duplicate_ids
 from tagcorpus.pipelines.outputs.reading import Recorded, joined
-from tagcorpus.pipelines.outputs.results import publish_result
 from tagcorpus.pipelines.outputs.sidecars import Instance, claim, release, remove_leftovers
 from tagcorpus.pipelines.outputs.summary import summarise
+from tagcorpus.pipelines.pipeline import Pipeline
+from tagcorpus.pipelines.planning import plan_of
 from tagcorpus.pipelines.progress.display import Watch
+from tagcorpus.pipelines.result_file import publish_result
+from tagcorpus.pipelines.run import Result, Run
 from tagcorpus.pipelines.sealed import opened
 from tagcorpus.pipelines.sources.plan import Plan
 from tagcorpus.pipelines.sources.ranges import Counts
@@ -83,55 +88,55 @@ def instances(options: Options) -> dict[str, str]:
     return {}
 
 
-def run(job: Job, built: list[Instance]) -> Result:
+def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> Result:
     """Count, merge, score; publish summary, sidecars and figure, and the table of contexts where it is wanted."""
-    options = job.options
+    options = run.options
     assert isinstance(options, EntropyOptions)
     if built:
-        return _of_a_model(job, built)
+        return _of_a_model(run, inputs, engine, built)
     tokenizer = load(options.tokenizer, options.pattern, options.engine)
     packed = _packed(options, tokenizer)
-    plan = job.plan()
-    corpus, instance = _corpus(job, plan, packed, tokenizer)
-    text_bytes = plan.n_bytes or sum(f.size() for f in job.files)
+    plan = plan_of(run, inputs, engine)
+    corpus, instance = _corpus(run, inputs, plan, packed, tokenizer)
+    text_bytes = plan.n_bytes or sum(f.size() for f in inputs.files)
     if options.dry_run:
-        needed = check_disk(job.output, text_bytes, packed.n, options.token_cache)
-        return job.dry_run(plan, [instance], {"disk_bytes_while_running": needed})
-    job.display.say(f"{described(packed.n)}; tokens of {options.tokenizer}")
-    before = job.prepare(plan, [instance])
+        needed = check_disk(run.output, text_bytes, packed.n, options.token_cache)
+        return dry_run(run, inputs, engine, plan, [instance], {"disk_bytes_while_running": needed})
+    run.display.say(f"{described(packed.n)}; tokens of {options.tokenizer}")
+    before = engine.prepare(plan, [instance])
     pending = before.pending(len(plan.ranges), [instance])
     found = _stored(corpus, options)
     counts: dict[tuple[int, str], Counts] = dict(before.done)
     seconds: dict[int, float] = {}
     if pending or not found:
-        check_disk(job.output, text_bytes, packed.n, options.token_cache)
-        claim(job.output, [instance], is_forced=options.overwrite)
-        if job.starts_afresh:
+        check_disk(run.output, text_bytes, packed.n, options.token_cache)
+        claim(run.output, [instance], is_forced=options.overwrite)
+        if engine.starts_afresh:
             clear(corpus)
         try:
-            found = _computed(job, corpus, instance, tokenizer, pending, counts, seconds)
+            found = _computed(run, engine, corpus, instance, tokenizer, pending, counts, seconds)
         except (Exception, KeyboardInterrupt):
-            release(job.output, [instance])
+            release(run.output, [instance])
             raise
         finally:
-            job.ledger.enter(plan, [instance], counts, seconds)
+            run.ledger.enter(plan, [instance], counts, seconds)
         if isinstance(corpus.source, TokenSource):
             corpus.source.remove_leftovers()
-        remove_leftovers(job.output, plan, [instance])
+        remove_leftovers(run.output, plan, [instance])
     else:
-        job.ledger.enter(plan, [instance], counts, seconds)
+        run.ledger.enter(plan, [instance], counts, seconds)
     sampled = found.pop("token_budget", None)
     if options.token_budget is not None:
         budget = Budget(options.token_budget, options.replicates, options.seed)
         found["token_budget"] = (
-            sampled if is_budget_met(sampled, budget) else at_budget(job, corpus, budget, sample_totals)
+            sampled if is_budget_met(sampled, budget) else at_budget(engine, corpus, budget, sample_totals)
         )
-    job.ledger.duplicate_ids = count_duplicate_ids(job.output, plan, instance)
-    summary = summarise(job.output, plan, [instance], job.ledger.totals, instance.name, found)
-    publish_result(job, plan, [instance], summary)
-    messages = list(_oddities(job, found))
-    tidy(job, corpus)
-    result = job.finish(summary)
+    run.ledger.enter_duplicate_ids(count_duplicate_ids(run.output, plan, instance))
+    summary = summarise(run.output, plan, [instance], run.ledger.totals, instance.name, found)
+    publish_result(run, plan, [instance], summary)
+    messages = list(_oddities(run, found))
+    tidy(run, corpus)
+    result = run.finish(summary)
     result.messages[:0] = messages
     return result
 
@@ -145,17 +150,17 @@ def _packed(options: EntropyOptions, tokenizer: Tokenizer) -> Packing:
         raise ConfigError(f"--ngram {options.ngram} with tokenizer {options.tokenizer}: {error}") from error
 
 
-def _corpus(job: Job, plan: Plan, packed: Packing, tokenizer: Tokenizer) -> tuple[Corpus, Instance]:
-    options = job.options
+def _corpus(run: Run, inputs: Inputs, plan: Plan, packed: Packing, tokenizer: Tokenizer) -> tuple[Corpus, Instance]:
+    options = run.options
     assert isinstance(options, EntropyOptions)
     choice = TokenizerChoice(options.tokenizer, options.pattern, options.engine)
-    source = TokenSource(job.output, plan, job.reading, choice, options.token_cache)
+    source = TokenSource(run.output, plan, inputs.reading, choice, options.token_cache)
     within = Limits.within(memory_bytes(options.memory), packed.words)
     limits = Limits(
         options.chunk_positions or within.chunk_positions, options.interval_entries or within.interval_entries
     )
-    name = job.summary_name = f"entropy-{packed.n}gram"
-    corpus = Corpus(job.output, plan, job.reading, source, packed, name, limits, options.contexts)
+    name = run.summary_name
+    corpus = Corpus(run.output, plan, inputs.reading, source, packed, name, limits, options.contexts)
     # Any change anywhere in the corpus changes every value: to a reader of the parts that is another version.
     version = f"{VERSION}+{corpus.key}"
     recorded = Recorded(version, {"n": packed.n, "tokenizer": tokenizer.fingerprint}, COLUMNS)
@@ -172,7 +177,8 @@ def _stored(corpus: Corpus, options: EntropyOptions) -> dict[str, Any]:
 
 
 def _computed(
-    job: Job,
+    run: Run,
+    engine: Engine,
     corpus: Corpus,
     instance: Instance,
     tokenizer: Tokenizer,
@@ -190,11 +196,11 @@ def _computed(
         _tell(watch, report)
 
     def passes() -> dict[str, Any]:
-        runs_before = count(job, corpus)
-        adds = merge(job, corpus)
+        runs_before = count(engine, corpus)
+        adds = merge(engine, corpus)
         left = [r for r in pending if (r, instance.name) not in counts]
         score = Score(corpus, instance, len(adds), runs_before)
-        job.over_ranges_here(corpus.plan, left, [score], "scoring documents", on_done=on_done)
+        engine.over_ranges_here(corpus.plan, left, [score], "scoring documents", on_done=on_done)
         metas = [runs_of(corpus, r).meta for r in range(len(corpus.plan.ranges))]
         if corpus.with_contexts:
             publish_contexts(corpus, len(adds), tokenizer)
@@ -210,25 +216,25 @@ def _computed(
     for rank in pending:
         todo[rank] = frozenset([instance.name])
     with recording(corpus.output, corpus.plan, todo) as entries:
-        return until_sound(job, passes)
+        return until_sound(run, passes)
 
 
-def until_sound(job: Job, body: Callable[[], T]) -> T:
+def until_sound(run: Run, body: Callable[[], T]) -> T:
     """Working files that turn out to be damaged are removed by whoever finds them; the body makes what is missing."""
     for _ in range(ROUNDS - 1):
         try:
             return body()
         except DamagedError as error:
-            job.display.say(f"{error}; it is made anew")
+            run.display.say(f"{error}; it is made anew")
     return body()
 
 
-def count(job: Job, corpus: Corpus) -> list[int]:
+def count(engine: Engine, corpus: Corpus) -> list[int]:
     """The first pass, where it is missing. How many runs all ranges before each one have."""
     ranks = range(len(corpus.plan.ranges))
     missing = [r for r in ranks if counted(corpus, r) is None]
     if missing:
-        over = job.over_ranges if isinstance(corpus.source, TokenSource) else job.over_ranges_here
+        over = engine.over_ranges if isinstance(corpus.source, TokenSource) else engine.over_ranges_here
         over(corpus.plan, missing, [Count(corpus)], "counting", on_done=lambda watch, _, found: _tell(watch, found[0]))
     return [0, *np.cumsum([len(runs_of(corpus, r).runs) for r in ranks]).tolist()]
 
@@ -241,11 +247,11 @@ def runs_of(corpus: Corpus, rank: int) -> RunFile:
     return found
 
 
-def merge(job: Job, corpus: Corpus) -> list[Adds]:
+def merge(engine: Engine, corpus: Corpus) -> list[Adds]:
     """The second pass: what each interval adds to the summary."""
     files = [runs_of(corpus, r) for r in range(len(corpus.plan.ranges))]
     cuts = intervals(files, corpus.packing.bits, corpus.limits.interval_entries)
-    results = job.execute(
+    results = engine.execute(
         [Merge(corpus, cuts)],
         [[i] for i in range(len(cuts))],
         lambda i: f"interval {i} of {len(cuts)}",
@@ -256,17 +262,17 @@ def merge(job: Job, corpus: Corpus) -> list[Adds]:
     return [results[i][0] for i in range(len(cuts))]
 
 
-def sample_totals(job: Job, sample: Corpus) -> list[Adds]:
+def sample_totals(engine: Engine, sample: Corpus) -> list[Adds]:
     """The first two passes over a sample, which need no third."""
 
     def passes() -> list[Adds]:
-        count(job, sample)
-        return merge(job, sample)
+        count(engine, sample)
+        return merge(engine, sample)
 
     try:
-        return until_sound(job, passes)
+        return until_sound(engine.run, passes)
     finally:
-        tidy(job, sample)
+        tidy(engine.run, sample)
 
 
 def _tell(watch: Watch, report: RangeReport) -> None:
@@ -282,15 +288,15 @@ def clear(corpus: Corpus) -> None:
         corpus.output.remove("spill")
 
 
-def tidy(job: Job, corpus: Corpus) -> None:
+def tidy(run: Run, corpus: Corpus) -> None:
     """The same where the figures are there already, or another error is on its way: what cannot be removed is only said."""
     try:
         clear(corpus)
     except TagcorpusError as error:
-        job.display.say(f"the working files could not be cleaned up: {error}")
+        run.display.say(f"the working files could not be cleaned up: {error}")
 
 
-def _oddities(job: Job, found: dict[str, Any]) -> Iterator[str]:
+def _oddities(run: Run, found: dict[str, Any]) -> Iterator[str]:
     """What the user should know of a result that is not what it looks like, and the figure that could not be drawn."""
     n = found["n"]
     if not found["total_contexts"]:
@@ -304,25 +310,32 @@ def _oddities(job: Job, found: dict[str, Any]) -> Iterator[str]:
         from tagcorpus.pipelines.counting.figure import draw
 
         for kind in ("png", "svg"):
-            with job.output.publishing(f"summary/{job.summary_name}.{kind}") as sink:
+            with run.output.publishing(f"summary/{run.summary_name}.{kind}") as sink:
                 draw(found, sink, kind)
 
 
-def _of_a_model(job: Job, built: list[Instance]) -> Result:
+def _of_a_model(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> Result:
     """One pass, as any tagger's; the corpus' mean is over all positions of all documents."""
-    plan = job.plan()
-    if job.options.dry_run:
-        return job.dry_run(plan, built)
-    job.summary_name = built[0].name
-    job.tag(plan, built)
+    plan = plan_of(run, inputs, engine)
+    if run.options.dry_run:
+        return dry_run(run, inputs, engine, plan, built)
+    engine.tag(plan, built)
     positions, parts = 0, []
-    for table in joined(job.output, plan.files, built):
+    for table in joined(run.output, plan.files, built):
         positions += pc.sum(table["entropy_positions"]).as_py() or 0
         parts.append(pc.sum(pc.multiply(table["entropy_mean"], table["entropy_positions"])).as_py() or 0.0)
     more = {
         "weighted_mean_entropy": math.fsum(parts) / positions if positions else None,
         "total_contexts": positions,
     }
-    summary = summarise(job.output, plan, built, job.ledger.totals, built[0].name, more)
-    publish_result(job, plan, built, summary)
-    return job.finish(summary)
+    summary = summarise(run.output, plan, built, run.ledger.totals, built[0].name, more)
+    publish_result(run, plan, built, summary)
+    return run.finish(summary)
+
+
+def _summary_name(options: Options) -> str:
+    assert isinstance(options, EntropyOptions)
+    return LM_INSTANCE if options.method == "lm" else f"entropy-{options.ngram}gram"
+
+
+PIPELINE = Pipeline(instances, execute, _summary_name)

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines import domain
+from tagcorpus.pipelines.dry_run import dry_run
+from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.generations.chosen import (
     DOMAIN,
     FILTER,
@@ -29,7 +30,7 @@ from tagcorpus.pipelines.generations.chosen import (
 from tagcorpus.pipelines.generations.column import look_for
 from tagcorpus.pipelines.generations.domains import label
 from tagcorpus.pipelines.generations.kept import choose
-from tagcorpus.pipelines.job import Job, Result
+from tagcorpus.pipelines.inputs import Inputs
 from tagcorpus.pipelines.model_table.file import parquet_name, write_table
 from tagcorpus.pipelines.model_table.groups import Group, by_column, by_level, by_model, check_ids
 from tagcorpus.pipelines.model_table.instruments import Recipe, recipe_of
@@ -39,8 +40,11 @@ from tagcorpus.pipelines.model_table.union import check_ahead
 from tagcorpus.pipelines.options.of_pipelines import FeaturesOptions, Options
 from tagcorpus.pipelines.outputs.duplicates import count_duplicate_ids
 from tagcorpus.pipelines.outputs.results import is_there
-from tagcorpus.pipelines.outputs.sidecars import Instance, needed
+from tagcorpus.pipelines.outputs.sidecars import Instance
 from tagcorpus.pipelines.outputs.summary import summarise
+from tagcorpus.pipelines.pipeline import Pipeline
+from tagcorpus.pipelines.planning import plan_of
+from tagcorpus.pipelines.run import Result, Run
 from tagcorpus.pipelines.sources.plan import Plan
 from tagcorpus.pipelines.storage import Folder
 from tagcorpus.pipelines.token_ids.cache import Fill, TokenizerChoice
@@ -77,35 +81,36 @@ def instances(options: Options) -> dict[str, str]:
     return {name: tagger for tagger, name in found.instances.items()}
 
 
-def run(job: Job, built: list[Instance]) -> Result:
+def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> Result:
     """The whole chain; each step computes what is missing of it."""
-    options = job.options
+    options = run.options
     assert isinstance(options, FeaturesOptions)
     found = chosen(options)
     by_role = {i.tagger_name: i for i in built}
     labeller = by_role.pop(DOMAIN, None)
     grouping = grouping_of(options)
     tagging = [*by_role.values(), *([grouping] if grouping else [])]
-    job.reading = replace(job.reading, columns=needed(tagging))
-    _check_table(job)
-    messages = _mapping(job)
-    plan = job.plan()
-    look_further = look_for(job, plan, grouping, str(options.group_by)) if grouping is not None else None
+    _check_table(run)
+    messages = _mapping(run, inputs)
+    plan = plan_of(run, inputs, engine)
+    look_further = (
+        look_for(run, inputs.reading, plan, grouping, str(options.group_by)) if grouping is not None else None
+    )
     if options.dry_run:
-        return _dry_run(job, plan, tagging, labeller, found)
+        return _dry_run(run, inputs, engine, plan, tagging, labeller, found)
     if options.append_to is not None:  # refused now rather than when all is computed
         _check_ahead(options, {**by_role, **({DOMAIN: labeller} if labeller else {})}, found.has_entropy)
-    if job.models is not None:
-        job.output.publish(MAPPING, job.models.to_yaml().encode())
+    if inputs.models is not None:
+        run.output.publish(MAPPING, inputs.models.to_yaml().encode())
         for message in _same_content(plan):
-            job.display.announce(message)
+            run.display.announce(message)
             messages.append(message)
-    before = job.prepare(plan, tagging)
-    groups = _groups(job, plan, options) if grouping is None else []
-    fill = _fill(job, plan, groups, by_role[FILTER], options) if found.has_entropy else []
-    job.compute(plan, tagging, before, around=(fill, []), on_range=look_further)
+    before = engine.prepare(plan, tagging)
+    groups = _groups(run, inputs, plan) if grouping is None else []
+    fill = _fill(engine, plan, groups, by_role[FILTER], options) if found.has_entropy else []
+    engine.compute(plan, tagging, before, around=(fill, []), on_range=look_further)
     if grouping is not None:
-        groups = by_column(job.output, plan, grouping, "value", str(options.group_by))
+        groups = by_column(run.output, plan, grouping, "value", str(options.group_by))
         if all(g.where is not None and g.where.value is None for g in groups):
             raise ConfigError(
                 f"--group-by {options.group_by}: no document has such a column; name one of the input, or a folder's "
@@ -114,19 +119,19 @@ def run(job: Job, built: list[Instance]) -> Result:
     check_ids(groups)
     usage: dict[str, Any] = {}
     if labeller is not None:
-        choice = choose(job.output, plan, by_role[FILTER], groups, options.domain_sample, options.seed)
-        by_role[DOMAIN], more, usage = label(job, plan, labeller, choice)
+        choice = choose(run.output, plan, by_role[FILTER], groups, options.domain_sample, options.seed)
+        by_role[DOMAIN], more, usage = label(engine, plan, labeller, choice)
         messages += more
     # Models answer the same prompts: an id should be there once in a file, not once in all.
     each = (Plan((planned,)) for planned in plan.files)
-    job.ledger.duplicate_ids = sum(count_duplicate_ids(job.output, one, by_role[FILTER]) for one in each)
+    run.ledger.enter_duplicate_ids(sum(count_duplicate_ids(run.output, one, by_role[FILTER]) for one in each))
     entropy = keys = None
     if found.has_entropy:
-        entropy, keys = _entropies(job, plan, groups, by_role[FILTER], grouping, options)
-    rows = _statistics(job, plan, groups, by_role, found.absent, keys, options)
-    messages += _empty(job, rows)
+        entropy, keys = _entropies(engine, plan, groups, by_role[FILTER], grouping, options)
+    rows = _statistics(engine, plan, groups, by_role, found.absent, keys, options)
+    messages += _empty(run, inputs, rows)
     messages += _publish_table(
-        job, plan, groups, rows, recipe_of(_with_columns(by_role), options.min_kept_share, entropy)
+        run, plan, groups, rows, recipe_of(_with_columns(by_role), options.min_kept_share, entropy)
     )
     features = {
         "grouped_by": options.group_by or "model",
@@ -134,18 +139,18 @@ def run(job: Job, built: list[Instance]) -> Result:
         "groups": [_told(one) for one in rows],
     }
     every = [*tagging, *([by_role[DOMAIN]] if labeller else [])]
-    summary = summarise(job.output, plan, every, job.ledger.totals, "features", {"features": features})
+    summary = summarise(run.output, plan, every, run.ledger.totals, "features", {"features": features})
     # For the terminal; what is published does not know where it lies.
-    summary["features"]["table"] = job.result_file or f"{job.output}/{TABLE}"
-    result = job.finish(summary, **({"llm": usage} if usage else {}))
+    summary["features"]["table"] = run.result_file or f"{run.output}/{TABLE}"
+    result = run.finish(summary, **({"llm": usage} if usage else {}))
     result.messages[:0] = messages
     return result
 
 
-def _check_table(job: Job) -> None:
+def _check_table(run: Run) -> None:
     """Raise where the table would take the place of a file that no run of this pipeline has made: such as the published table,
     which cannot be made again. Ours have their provenance beside them, which is written before they are."""
-    options, path = job.options, job.result_file
+    options, path = run.options, run.result_file
     assert isinstance(options, FeaturesOptions)
     if path is None or not is_there(path) or is_there(provenance_name(path)):
         return
@@ -171,58 +176,60 @@ def _with_columns(by_role: Mapping[str, Instance]) -> dict[str, Instance]:
 
 
 def _publish_table(
-    job: Job, plan: Plan, groups: Sequence[Group], rows: Sequence[GroupStatistics], recipe: Recipe
+    run: Run, plan: Plan, groups: Sequence[Group], rows: Sequence[GroupStatistics], recipe: Recipe
 ) -> list[str]:
     """The table in the output, and where one file was asked for, there too, with the rows of `--append-to`. What the user
     should be told, and has been."""
-    options = job.options
+    options = run.options
     assert isinstance(options, FeaturesOptions)
     how: dict[str, Any] = {"is_extended": options.extended, "allow_mixed": options.allow_mixed}
     what = (rows, groups, plan, recipe, _parameters(options))
-    told = write_table(f"{job.output}/{TABLE}", *what, **how)
-    if job.result_file is not None:
-        told = write_table(job.result_file, *what, append_to=options.append_to, **how)
+    told = write_table(f"{run.output}/{TABLE}", *what, **how)
+    if run.result_file is not None:
+        told = write_table(run.result_file, *what, append_to=options.append_to, **how)
     if not options.extended:
         # That of an earlier run with --extended must not be taken for this table's; one outside the output may be another's.
-        job.output.remove(parquet_name(TABLE))
-        if job.result_file is not None and is_there(parquet_name(job.result_file)):
+        run.output.remove(parquet_name(TABLE))
+        if run.result_file is not None and is_there(parquet_name(run.result_file)):
             told.append(
-                f"{parquet_name(job.result_file)} is not of this run (--extended writes it): it may have other rows"
+                f"{parquet_name(run.result_file)} is not of this run (--extended writes it): it may have other rows"
             )
     for message in told:
-        job.display.announce(message)
+        run.display.announce(message)
     return told
 
 
-def _groups(job: Job, plan: Plan, options: FeaturesOptions) -> list[Group]:
+def _groups(run: Run, inputs: Inputs, plan: Plan) -> list[Group]:
+    options = run.options
+    assert isinstance(options, FeaturesOptions)
     if (n := level_of(options.group_by)) is not None:
         return by_level(plan, n)
-    assert job.models is not None
+    assert inputs.models is not None
     planned = {p.file.name for p in plan.files}
-    files = {m: [f.name for f in found if f.name in planned] for m, found in job.models.files.items()}
+    files = {m: [f.name for f in found if f.name in planned] for m, found in inputs.models.files.items()}
     if without := [m for m, names in files.items() if not names]:
-        job.display.announce(
+        run.display.announce(
             f"--limit {options.limit} ends before the files of {len(without)} models, such as {without[0]}"
         )
     return by_model({m: names for m, names in files.items() if names}, plan)
 
 
-def _mapping(job: Job) -> list[str]:
+def _mapping(run: Run, inputs: Inputs) -> list[str]:
     """Say which files are which model's, and what is odd about that."""
-    if job.models is None:
+    if inputs.models is None:
         return []
-    n = len(job.models.files)
-    job.display.say(f"{n} model{'s' * (n != 1)}")
-    for line in job.models.told():
-        job.display.say(f"  {line}")
-    told = {file.path for file in job.set_aside}
-    if older := {path: why for path, why in job.models.set_aside.items() if path not in told}:
+    n = len(inputs.models.files)
+    run.display.say(f"{n} model{'s' * (n != 1)}")
+    for line in inputs.models.told():
+        run.display.say(f"  {line}")
+    told = {file.path for file in inputs.set_aside}
+    if older := {path: why for path, why in inputs.models.set_aside.items() if path not in told}:
         left = len(older)
         path, why = next(iter(older.items()))
-        job.display.say(f"  {left} file{'s' * (left != 1)} set aside, such as {path} ({why})")
-    for note in job.models.notes:
-        job.display.announce(note)
-    return list(job.models.notes)
+        run.display.say(f"  {left} file{'s' * (left != 1)} set aside, such as {path} ({why})")
+    for note in inputs.models.notes:
+        run.display.announce(note)
+    return list(inputs.models.notes)
 
 
 def _same_content(plan: Plan) -> Iterator[str]:
@@ -241,12 +248,12 @@ def _tokenizer(options: FeaturesOptions) -> TokenizerChoice:
 
 
 def _fill(
-    job: Job, plan: Plan, groups: Sequence[Group], filter_: Instance, options: FeaturesOptions
+    engine: Engine, plan: Plan, groups: Sequence[Group], filter_: Instance, options: FeaturesOptions
 ) -> list[PipelineStep]:
     """Where entropies are still to be computed, the pass that tags also keeps the token ids, so that nothing is tokenised twice."""
     from tagcorpus.pipelines.generations.entropies import Pass
 
-    work = Pass(job, plan, groups, filter_, None, _tokenizer(options), options.memory)
+    work = Pass(engine, plan, groups, filter_, None, _tokenizer(options), options.memory)
     known = work.stored()
     # Groups of a column are known when all is read; a range that is computed anew changes all of them.
     lacking = [g.files for g in groups if g.id not in known] if groups else [[p.file.name for p in plan.files]]
@@ -255,7 +262,7 @@ def _fill(
 
 
 def _entropies(
-    job: Job,
+    engine: Engine,
     plan: Plan,
     groups: Sequence[Group],
     filter_: Instance,
@@ -266,7 +273,7 @@ def _entropies(
     from tagcorpus.pipelines.counting.token_budget import Budget
     from tagcorpus.pipelines.generations import entropies
 
-    work = entropies.Pass(job, plan, groups, filter_, grouping, _tokenizer(options), options.memory)
+    work = entropies.Pass(engine, plan, groups, filter_, grouping, _tokenizer(options), options.memory)
     budget = None
     if options.token_budget is not None:
         budget = Budget(options.token_budget, options.replicates, options.seed)
@@ -296,7 +303,7 @@ class Summarise(PipelineStep):
 
 
 def _statistics(
-    job: Job,
+    engine: Engine,
     plan: Plan,
     groups: Sequence[Group],
     by_role: Mapping[str, Instance],
@@ -308,36 +315,31 @@ def _statistics(
     together = [list(groups)] if any(g.where is not None for g in groups) else [[g] for g in groups]
     how = {"min_kept_share": options.min_kept_share, "absent": dict(absent), "is_extended": options.extended}
     how["entropy_keys"] = entropy_keys
-    workers = job.workers
     is_little = plan.rows <= FEW_ROWS
-    if is_little:
-        job.workers = 1
-    try:
-        results = job.execute(
-            [Summarise(job.output, plan, together, _with_columns(by_role), how)],
-            [[i] for i in range(len(together))],
-            lambda i: f"statistics of {together[i][0].id}",
-            "statistics",
-            len(together),
-            threads=is_little,  # in this process, whatever the executor
-            on_done=lambda watch, _i, _found: watch.done(1, 0, 0),
-        )
-    finally:
-        job.workers = workers
+    results = engine.execute(
+        [Summarise(engine.run.output, plan, together, _with_columns(by_role), how)],
+        [[i] for i in range(len(together))],
+        lambda i: f"statistics of {together[i][0].id}",
+        "statistics",
+        len(together),
+        workers=1 if is_little else None,
+        threads=is_little,  # in this process, whatever the executor
+        on_done=lambda watch, _i, _found: watch.done(1, 0, 0),
+    )
     return [one for i in range(len(together)) for one in results[i]]
 
 
-def _empty(job: Job, rows: Sequence[GroupStatistics]) -> list[str]:
+def _empty(run: Run, inputs: Inputs, rows: Sequence[GroupStatistics]) -> list[str]:
     """Rows that stand for nothing, which their domain shares of 0 % do not show. Of models each is too little to be used;
     of groups of a corpus some may be so."""
     empty = [(one.id, why) for one in rows if (why := _why_empty(one))]
-    if job.models is not None or len(empty) == len(rows):
-        job.ledger.empty_rows = len(empty)
+    if inputs.models is not None or len(empty) == len(rows):
+        run.ledger.enter_empty_rows(len(empty))
     told = [f"{name}: {why}" for name, why in empty[:SHOWN_EMPTY]]
     if len(empty) > SHOWN_EMPTY:
         told.append(f"and {len(empty) - SHOWN_EMPTY:,} more rows without a value")
     for message in told:
-        job.display.announce(message)
+        run.display.announce(message)
     return told
 
 
@@ -372,16 +374,33 @@ def _told(one: GroupStatistics) -> dict[str, Any]:
     }
 
 
-def _dry_run(job: Job, plan: Plan, tagging: Sequence[Instance], labeller: Instance | None, found: Chosen) -> Result:
+def _dry_run(
+    run: Run,
+    inputs: Inputs,
+    engine: Engine,
+    plan: Plan,
+    tagging: Sequence[Instance],
+    labeller: Instance | None,
+    found: Chosen,
+) -> Result:
     more: dict[str, Any] = {}
-    if job.models is not None:
-        more |= {"models": len(job.models.files), **{f"model {m}": len(f) for m, f in job.models.files.items()}}
+    if inputs.models is not None:
+        more |= {"models": len(inputs.models.files), **{f"model {m}": len(f) for m, f in inputs.models.files.items()}}
     more["backend"] = found.absent.get(DOMAIN, "")
     if labeller is not None:
         tagger = labeller.tagger
         assert isinstance(tagger, Domain)
         more["backend"] = tagger.answered_by
         if tagger.backend == "openai":
-            cost = domain.cost_of(job, plan, tagger, range(len(plan.ranges)))
+            cost = domain.cost_of(engine, plan, tagger, range(len(plan.ranges)))
             more |= {"documents_to_ask": cost.documents, "calls_at_most": cost.calls, "tokens_at_most": cost.tokens}
-    return job.dry_run(plan, tagging, more)
+    return dry_run(run, inputs, engine, plan, tagging, more)
+
+
+def _groupings(options: Options) -> list[Instance]:
+    assert isinstance(options, FeaturesOptions)
+    grouping = grouping_of(options)
+    return [grouping] if grouping else []
+
+
+PIPELINE = Pipeline(instances, execute, lambda _: "features", _groupings)

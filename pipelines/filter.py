@@ -8,7 +8,6 @@ neither. A line with several documents is kept when all of them are.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -20,14 +19,20 @@ import xxhash
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import ConfigError, IncompleteError, ReplacedError, unknown_name
-from tagcorpus.pipelines.job import Job, Result
+from tagcorpus.pipelines.dry_run import dry_run
+from tagcorpus.pipelines.execution.engine import Engine
+from tagcorpus.pipelines.inputs import Inputs
 from tagcorpus.pipelines.options.of_pipelines import FilterOptions, Options
 from tagcorpus.pipelines.outputs import rewrite, where
 from tagcorpus.pipelines.outputs.condition import Condition, references
 from tagcorpus.pipelines.outputs.duplicates import count_duplicate_ids
-from tagcorpus.pipelines.outputs.results import digest_of, measured, publish_result
+from tagcorpus.pipelines.outputs.results import digest_of, measured
 from tagcorpus.pipelines.outputs.sidecars import Instance, part_key, part_of
 from tagcorpus.pipelines.outputs.summary import summarise
+from tagcorpus.pipelines.pipeline import Pipeline
+from tagcorpus.pipelines.planning import plan_of
+from tagcorpus.pipelines.result_file import publish_result
+from tagcorpus.pipelines.run import Result, Run
 from tagcorpus.pipelines.sealed import is_sealed, opened, sealed
 from tagcorpus.pipelines.sources.documents import Reading
 from tagcorpus.pipelines.sources.plan import Plan, PlannedFile
@@ -101,37 +106,35 @@ def instances(options: Options) -> dict[str, str]:
     return {instance: instance}
 
 
-def run(job: Job, built: list[Instance]) -> Result:
+def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> Result:
     """Tag with the deciding instance, or look up what a condition needs; write kept and removed rows of every file."""
-    options = job.options
+    options = run.options
     assert isinstance(options, FilterOptions)
     if options.where is None:
         rule: Rule = _flag(built, options.keep)
-        plan = job.plan()
+        plan = plan_of(run, inputs, engine)
         if options.dry_run:
-            return job.dry_run(plan, rule.instances)
-        job.tag(plan, rule.instances)
+            return dry_run(run, inputs, engine, plan, rule.instances)
+        engine.tag(plan, rule.instances)
     else:
-        columns = where.resolve(references(options.where), where.known_columns(job.output), job.output, options)
+        columns = where.resolve(references(options.where), where.known_columns(run.output), run.output, options)
         # Nothing is computed, so nothing that is there may change: as in a dry run, the plan is not stored.
-        job.options = dataclasses.replace(options, dry_run=True)
-        plan = job.plan()
-        job.options = options
-        found, there = where.look_up(job.output, plan, job.reading, columns, options)
-        rule = condition = Condition(options.where, found, columns)
+        plan = plan_of(run, inputs, engine, is_stored=False)
+        deciding, before = where.look_up(run.output, plan, inputs.reading, columns, options)
+        rule = condition = Condition(options.where, deciding, columns)
         condition.check()
         if options.dry_run:
-            return job.dry_run(plan, rule.instances)
-        job.ledger.enter(plan, rule.instances, there.done, {})
-        job.ledger.duplicate_ids = count_duplicate_ids(job.output, plan, found[0])
-    step = Filter(job.output, plan, job.reading, rule, options.overwrite)
-    results = job.execute(
+            return dry_run(run, inputs, engine, plan, rule.instances)
+        run.ledger.enter(plan, rule.instances, before.done, {})
+        run.ledger.enter_duplicate_ids(count_duplicate_ids(run.output, plan, deciding[0]))
+    step = Filter(run.output, plan, inputs.reading, rule, options.overwrite)
+    results = engine.execute(
         [step], [[r] for r in range(len(plan.files))], lambda r: plan.files[r].file.name, "filter", plan.rows
     )
     files = [results[r][0] for r in range(len(plan.files))]
-    job.ledger.failed += [f["problem"] for f in files if "problem" in f]
+    run.ledger.fail(f["problem"] for f in files if "problem" in f)
     if n := sum(file.get("is_of_old_receipt", False) for file in files):
-        job.display.say(
+        run.display.say(
             f"filtered rows of {n:,} file{'s' * (n != 1)} are written again: an earlier version kept no digest of them"
         )
     removed: Counter[str] = Counter()
@@ -144,9 +147,9 @@ def run(job: Job, built: list[Instance]) -> Result:
         "removed": dict(removed.most_common()),
         "written": list(output_names(plan.files[0].file.name)) if len(files) == 1 else ["filtered/"],
     }
-    summary = summarise(job.output, plan, rule.instances, job.ledger.totals, "filter", {"filtered": filtered})
-    publish_result(job, plan, rule.instances, summary)
-    return job.finish(summary)
+    summary = summarise(run.output, plan, rule.instances, run.ledger.totals, "filter", {"filtered": filtered})
+    publish_result(run, plan, rule.instances, summary)
+    return run.finish(summary)
 
 
 def _flag(built: Sequence[Instance], keep: str) -> Flag:
@@ -252,3 +255,6 @@ def output_names(file_name: str) -> tuple[str, str]:
     folder, _, leaf = file_name.rpartition("/")
     base = f"filtered/{folder}/" if folder else "filtered/"
     return f"{base}filtered_{leaf}", f"{base}removed_{leaf}"
+
+
+PIPELINE = Pipeline(instances, execute, lambda _: "filter")

@@ -22,7 +22,7 @@ from typing import Any
 import xxhash
 
 from tagcorpus.errors import ConfigError, InputError
-from tagcorpus.pipelines.job import default_workers
+from tagcorpus.pipelines.execution.scheduling import default_workers
 from tagcorpus.pipelines.options.of_commands import PredictOptions
 from tagcorpus.pipelines.options.places import check_place
 from tagcorpus.pipelines.predicting import grouped

@@ -1,235 +1,125 @@
-"""The pipelines as functions of their options: what `tagcorpus run PIPELINE` and `tagcorpus.run` call."""
+"""One run of one pipeline as its output folder sees it: its name, ledger, log and progress record, and its Result."""
 
 from __future__ import annotations
 
-import importlib
+import dataclasses
 import json
 import os
-import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
-from typing import Any, Literal, Unpack, overload
+import secrets
+import shlex
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-from tagcorpus.errors import ReplacedError, TagcorpusError, is_lack_of_memory, out_of_memory, valid_values
-from tagcorpus.pipelines.instances import build
-from tagcorpus.pipelines.job import Job, Result
-from tagcorpus.pipelines.options.declare import fields_of
-from tagcorpus.pipelines.options.keywords import (
-    DomainKeywords,
-    EntropyKeywords,
-    FeaturesKeywords,
-    FilterKeywords,
-    TagKeywords,
-)
-from tagcorpus.pipelines.options.load import load_options
-from tagcorpus.pipelines.options.of_pipelines import OPTIONS, Options
-from tagcorpus.pipelines.options.python_words import python_words
-from tagcorpus.pipelines.outputs.sidecars import Instance, needed
+from tagcorpus.errors import valid_values
+from tagcorpus.pipelines import remote
+from tagcorpus.pipelines.options.of_pipelines import Options
+from tagcorpus.pipelines.outputs.ledger import Ledger
+from tagcorpus.pipelines.outputs.summary import without_values
+from tagcorpus.pipelines.place import Place
 from tagcorpus.pipelines.progress.display import Display
-from tagcorpus.pipelines.sealed import opened
-from tagcorpus.pipelines.sources.plan import forget
+from tagcorpus.pipelines.progress.heartbeat import Heartbeat, process
+from tagcorpus.pipelines.sources.ranges import Counts
 
 
-class Terminated(BaseException):
-    """SIGTERM: end cleanly, like Ctrl-C."""
+@dataclass
+class Result:
+    """What a finished run says. `exit_code` 0: all accounted for; 1: an input was broken; 3: too much in quarantine."""
+
+    pipeline: str
+    output: str
+    exit_code: int
+    counts: Counts
+    summary: dict[str, Any]
+    ledger: str
+    messages: list[str] = field(default_factory=list)
+    without_documents: list[dict[str, str]] = field(default_factory=list)
+    """The input files that gave no document: `input`, and `why`."""
 
 
-@overload
-def run(
-    pipeline: Literal["tag"],
-    *,
-    config: str | None = None,
-    sets: Sequence[str] = (),
-    display: Display | None = None,
-    **options: Unpack[TagKeywords],
-) -> Result: ...
+class Run:
+    """Everything that a run writes about itself into its output folder.
 
-
-@overload
-def run(
-    pipeline: Literal["filter"],
-    *,
-    config: str | None = None,
-    sets: Sequence[str] = (),
-    display: Display | None = None,
-    **options: Unpack[FilterKeywords],
-) -> Result: ...
-
-
-@overload
-def run(
-    pipeline: Literal["domain"],
-    *,
-    config: str | None = None,
-    sets: Sequence[str] = (),
-    display: Display | None = None,
-    **options: Unpack[DomainKeywords],
-) -> Result: ...
-
-
-@overload
-def run(
-    pipeline: Literal["entropy"],
-    *,
-    config: str | None = None,
-    sets: Sequence[str] = (),
-    display: Display | None = None,
-    **options: Unpack[EntropyKeywords],
-) -> Result: ...
-
-
-@overload
-def run(
-    pipeline: Literal["features"],
-    *,
-    config: str | None = None,
-    sets: Sequence[str] = (),
-    display: Display | None = None,
-    **options: Unpack[FeaturesKeywords],
-) -> Result: ...
-
-
-def run(
-    pipeline: str,
-    *,
-    config: str | None = None,
-    sets: Sequence[str] = (),
-    display: Display | None = None,
-    **options: Any,
-) -> Result:
-    """Run a pipeline; keyword options are the keys of `tagcorpus config PIPELINE`.
-
-    pipeline  tag, filter, domain, entropy or features
-    config    YAML file of options; sets: "KEY=VALUE" entries; both count less than a keyword
-    options   docs/options.md lists them. Parameters of a tagger are a mapping under its name (`tokens={"tokenizer":
-              "cl100k_base"}`), or under `parameters` by the name of any instance. Paths may be path objects; one value is
-              accepted where a list is meant.
-
-    Returns a Result whose exit_code is 0, 1 or 3. Raises TagcorpusError (its exit_code says which kind) in terms of these
-    keywords, and KeyboardInterrupt where the run is interrupted: published parts stay, and the same call goes on from there.
+    place         where the results go
+    name          of a run that another process began; by default a new name from the time
+    summary_name  file of the summary, without its suffix; by default the pipeline's name
     """
-    with python_words():
-        effective = load_options(pipeline, config, sets, _keys(pipeline, options), are_keywords=True)
-        return run_options(pipeline, effective, display or Display(quiet=True))
 
+    def __init__(
+        self,
+        pipeline: str,
+        options: Options,
+        display: Display,
+        place: Place,
+        *,
+        name: str | None = None,
+        summary_name: str | None = None,
+    ) -> None:
+        self.pipeline, self.options, self.display = pipeline, options, display
+        self.output, self.result_file = place.folder, place.result_file
+        self.name = name or f"{time.strftime('%Y%m%dT%H%M%S')}-{pipeline}-{secrets.token_hex(3)}"
+        self.summary_name = summary_name or pipeline
+        self.heartbeat = Heartbeat(self.output, self.name)
+        self.ledger = Ledger()
+        self._messages: list[str] = []
+        self._started = time.time()
 
-def _keys(pipeline: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Keyword arguments as values by dotted key."""
-    lists = {o.key for o in fields_of(OPTIONS[pipeline]) if o.kind == list[str]} if pipeline in OPTIONS else set()
-    keys: dict[str, Any] = {}
-    for name, value in {**options, **options.get("parameters", {})}.items():
-        if name == "parameters":
-            continue
-        if isinstance(value, Mapping):
-            keys.update({f"{name}.{k}": _plain(v) for k, v in value.items()})
-        else:
-            plain = _plain(value)
-            keys[name] = [plain] if name in lists and isinstance(plain, str) else plain
-    return keys
+    def repeat_at_the_end(self, messages: Iterable[str]) -> None:
+        """Keep messages that were said already, for the end of the run and its Result."""
+        self._messages += messages
 
+    def messages(self) -> list[str]:
+        """Those messages, so far."""
+        return list(self._messages)
 
-def _plain(value: Any) -> Any:
-    """Path objects as strings, also within a list."""
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    return os.fspath(value) if isinstance(value, os.PathLike) else value
+    def finish(self, summary: dict[str, Any], **more: Any) -> Result:
+        """Write the ledger, say the verdict, and return the Result that has both."""
+        code, verdict = self.ledger.verdict(
+            self.options.max_quarantined, self.output.path("quarantine"), may_be_empty=self.options.allow_empty
+        )
+        instances = summary.get("instances", {})
+        if statuses := {name: own["statuses"] for name, own in instances.items() if "statuses" in own}:
+            more["statuses"] = statuses
+            verdict += without_values(instances)
+        messages = [*self._messages, *verdict]
+        for message in messages:
+            self.display.say(message)
+        ledger = self.write_ledger(code, **more)
+        totals, without = self.ledger.totals, self.ledger.without_documents
+        return Result(self.pipeline, str(self.output), code, totals, summary, ledger, messages, without)
 
+    def write_command(self, inputs: Sequence[str]) -> None:
+        """command.json of the run folder: the options and the paths of the inputs. No environment variable is ever written,
+        and of storage options only the names. The progress record begins here."""
+        options = dataclasses.asdict(self.options) | {"storage_options": remote.names(self.options.storage_options)}
+        value = {
+            "command": shlex.join(["tagcorpus", *remote.command_shown(sys.argv[1:])])
+            if "tagcorpus" in os.path.basename(sys.argv[0])
+            else None,
+            "pipeline": self.pipeline,
+            "options": options,
+            "inputs": list(inputs),
+            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            **process(),
+        }
+        self.output.publish(f"runs/{self.name}/command.json", json.dumps(valid_values(value), indent=1).encode())
+        self.heartbeat.start()
 
-def run_options(
-    pipeline: str, options: Options, display: Display, make_job: Callable[[str, Options, Display], Job] | None = None
-) -> Result:
-    """Run a pipeline whose options are already put together, as a Job or what `make_job` makes of it."""
-    if options.executor == "slurm" and not options.dry_run and make_job is None:
-        from tagcorpus.pipelines.slurm.launching import launch
-
-        return launch(pipeline, options, display)
-    module = importlib.import_module(f"tagcorpus.pipelines.{pipeline}")
-    instances = build(options, module.instances(options))  # before anything is read, standard input above all
-    body: Callable[[Job, list[Instance]], Result] = module.run
-    job = (make_job or Job)(pipeline, options, display)
-    job.reading = replace(job.reading, columns=needed(instances))
-    try:
-        with _termination():
-            if not options.dry_run:
-                job.write_command()
-            job.connect()
-            return body(job, instances)
-    except (TagcorpusError, KeyboardInterrupt, Terminated, MemoryError, RuntimeError) as error:
-        if isinstance(error, ReplacedError):
-            error.args = (f"{error}{_other_run(job)}",)
-        if isinstance(error, TagcorpusError) and error.exit_code in (4, 5) and job.ledger.totals.is_broken:
-            error.exit_code = 1  # what is broken stays broken, however often the command is run
-        is_without_memory = is_lack_of_memory(error)
-        if isinstance(error, RuntimeError) and not is_without_memory:
-            raise
-        if not options.dry_run:
-            if isinstance(error, TagcorpusError):
-                _forget(job, error)
-            _last_words(job, error)
-        if is_without_memory:
-            raise out_of_memory(error) from error
-        raise
-    finally:
-        job.close()
-
-
-def _forget(job: Job, error: TagcorpusError) -> None:
-    """The plan of an input that does not fit it must not be believed again. A full disk must not hide the error."""
-    try:
-        forget(job.output, job.files, error)
-    except TagcorpusError:
-        pass
-
-
-def _other_run(job: Job) -> str:
-    """The newest other run on the output, in words: very likely the one that replaced what this run had made."""
-    others = {n.split("/")[1] for n in job.output.files("runs") if n.endswith("/command.json")} - {job.run_name}
-    if not others:
-        return ""
-    name = max(others)
-    command = (opened(job.output.read(f"runs/{name}/command.json")) or {}).get("command")
-    return f" (the newest other run there is {name}{f': {command}' if command else ''})"
-
-
-def _last_words(job: Job, error: BaseException) -> None:
-    """Ledger of a run that did not come to its end. A full disk must not hide the first error behind a second."""
-    code = 143 if isinstance(error, Terminated) else 130 if isinstance(error, KeyboardInterrupt) else 1
-    code = error.exit_code if isinstance(error, TagcorpusError) else code
-    try:
-        job.write_ledger(code, error=str(error) or type(error).__name__)
-    except TagcorpusError:
-        pass
-
-
-@contextmanager
-def _termination() -> Iterator[None]:
-    """Turn SIGTERM into an exception while the run lasts (only the main thread may)."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def terminate(_signal: int, _frame: object) -> None:
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def as_json(result: Result) -> str:
-    """The result as one JSON object, for `--json`."""
-    value = {
-        "pipeline": result.pipeline,
-        "output": result.output,
-        "exit_code": result.exit_code,
-        "counts": result.counts.to_json(),
-        "messages": result.messages,
-        "without_documents": result.without_documents,
-        "ledger": result.ledger,
-        "summary": result.summary,
-    }
-    return json.dumps(valid_values(value), indent=1)
+    def write_ledger(self, exit_code: int, **more: Any) -> str:
+        """ledger.json and log.txt of the run folder; returns the ledger's path."""
+        value = {
+            "pipeline": self.pipeline,
+            "exit_code": exit_code,
+            "seconds": round(time.time() - self._started, 3),
+            "workers": self.ledger.workers,
+            "executor": self.options.executor,
+            "summary": f"summary/{self.summary_name}.json",
+            **more,
+            **self.ledger.to_json(),
+        }
+        name = f"runs/{self.name}/ledger.json"
+        self.output.publish(name, json.dumps(valid_values(value), indent=1).encode())
+        self.output.publish(f"runs/{self.name}/log.txt", ("\n".join(self.display.log) + "\n").encode())
+        return self.output.path(name)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from tagcorpus.pipelines.job import Job, Result
+from tagcorpus.pipelines.dry_run import dry_run
+from tagcorpus.pipelines.execution.engine import Engine
+from tagcorpus.pipelines.inputs import Inputs
 from tagcorpus.pipelines.options.of_pipelines import Options, TagOptions
 from tagcorpus.pipelines.options.tagger_names import instance_names
-from tagcorpus.pipelines.outputs.results import publish_result
 from tagcorpus.pipelines.outputs.sidecars import Instance
 from tagcorpus.pipelines.outputs.summary import summarise
+from tagcorpus.pipelines.pipeline import Pipeline
+from tagcorpus.pipelines.planning import plan_of
+from tagcorpus.pipelines.result_file import publish_result
+from tagcorpus.pipelines.run import Result, Run
 
 
 def instances(options: Options) -> dict[str, str]:
@@ -16,12 +21,15 @@ def instances(options: Options) -> dict[str, str]:
     return instance_names(options.taggers)
 
 
-def run(job: Job, built: list[Instance]) -> Result:
+def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> Result:
     """Tag, summarise, and publish the main result where one file was asked for."""
-    plan = job.plan()
-    if job.options.dry_run:
-        return job.dry_run(plan, built)
-    job.tag(plan, built)
-    summary = summarise(job.output, plan, built, job.ledger.totals, "tag", reading=job.reading)
-    publish_result(job, plan, built, summary)
-    return job.finish(summary)
+    plan = plan_of(run, inputs, engine)
+    if run.options.dry_run:
+        return dry_run(run, inputs, engine, plan, built)
+    engine.tag(plan, built)
+    summary = summarise(run.output, plan, built, run.ledger.totals, "tag", reading=inputs.reading)
+    publish_result(run, plan, built, summary)
+    return run.finish(summary)
+
+
+PIPELINE = Pipeline(instances, execute, lambda _: "tag")

@@ -17,7 +17,6 @@ from click.testing import CliRunner
 from tagcorpus.cli import main
 from tagcorpus.errors import OutputError
 from tagcorpus.pipelines import entropy, storage
-from tagcorpus.pipelines.job import Job
 from tagcorpus.pipelines.progress.display import Display
 
 
@@ -105,7 +104,7 @@ def test_what_fails_while_closing_is_said_and_changes_nothing(corpus: Path, monk
     def fail() -> None:
         raise PermissionError("the folder is somebody else's")
 
-    monkeypatch.setattr("tagcorpus.pipelines.job.sweep_temporary_folders", fail)
+    monkeypatch.setattr("tagcorpus.pipelines.api.sweep_temporary_folders", fail)
     monkeypatch.setattr(storage.Folder, "sweep", lambda *_: fail())
     result = tag(corpus)
     assert (result.exit_code, result.exception) == (0, None)
@@ -113,10 +112,10 @@ def test_what_fails_while_closing_is_said_and_changes_nothing(corpus: Path, monk
 
 
 def test_an_error_of_the_run_is_not_hidden_by_cleaning_up(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: Job) -> None:
+    def fail(_: object) -> None:
         raise OSError("busy")
 
-    monkeypatch.setattr("tagcorpus.pipelines.job.sweep_temporary_folders", fail)
+    monkeypatch.setattr("tagcorpus.pipelines.api.sweep_temporary_folders", fail)
     result = tag(corpus, "--text-column", "absent")
     assert result.exit_code == 2
     assert "no text found" in result.stderr
@@ -130,6 +129,6 @@ def test_working_files_that_stay(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(entropy, "clear", fail)
     display = Display(quiet=True)
-    job: Any = SimpleNamespace(display=display)
-    entropy.tidy(job, SimpleNamespace())  # type: ignore[arg-type]
+    run: Any = SimpleNamespace(display=display)
+    entropy.tidy(run, SimpleNamespace())  # type: ignore[arg-type]
     assert "the working files could not be cleaned up: spill could not be removed" in display.log[-1]

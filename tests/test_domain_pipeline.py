@@ -26,8 +26,8 @@ from tagcorpus.cli import main
 from tagcorpus.errors import BudgetError, ConfigError, TaggerError
 from tagcorpus.pipelines import TagDocuments
 from tagcorpus.pipelines.domain import percentages
-from tagcorpus.pipelines.job import Result
 from tagcorpus.pipelines.progress.display import Display
+from tagcorpus.pipelines.run import Result
 from tagcorpus.taggers._tree import parse_tree
 
 COMMAND = Path(sysconfig.get_path("scripts")) / "tagcorpus"

@@ -7,6 +7,7 @@ import math
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ from slurm_commands import invoke
 
 import tagcorpus
 from tagcorpus.errors import ConfigError, OutputError
+from tagcorpus.pipelines.api import begin
 from tagcorpus.pipelines.counting.corpus import check_disk
 from tagcorpus.pipelines.entropy import _corpus, _packed, count, merge
-from tagcorpus.pipelines.job import Job
 from tagcorpus.pipelines.options.load import load_options
 from tagcorpus.pipelines.options.of_pipelines import EntropyOptions
+from tagcorpus.pipelines.planning import plan_of
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.storage import Folder
 from tagcorpus.taggers._tokenizer import load
@@ -271,13 +273,14 @@ def begun(path: Path, output: Path, merged: bool) -> None:
     given = {"input": [str(path)], "output": str(output), "workers": 1, **IN_PIECES}
     options = load_options("entropy", None, (), given)
     assert isinstance(options, EntropyOptions)
-    job = Job("entropy", options, Display(quiet=True))
+    stack = ExitStack()
+    run, inputs, engine = begin("entropy", options, Display(quiet=True), (), stack)
     tokenizer = load("p50k_base")
-    corpus, _ = _corpus(job, job.plan(), _packed(options, tokenizer), tokenizer)
-    count(job, corpus)
+    corpus, _ = _corpus(run, inputs, plan_of(run, inputs, engine), _packed(options, tokenizer), tokenizer)
+    count(engine, corpus)
     if merged:
-        merge(job, corpus)
-    job.close()
+        merge(engine, corpus)
+    stack.close()
 
 
 def cut_short(path: Path) -> None:

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,14 @@ from stub_llm import NEGATIVE, StubLLM, answer
 
 import tagcorpus
 from tagcorpus.errors import BudgetError, ConfigError, InputError
-from tagcorpus.pipelines.job import Job, Result
+from tagcorpus.pipelines.api import begin
 from tagcorpus.pipelines.model_table.columns import columns
 from tagcorpus.pipelines.options.load import load_options
 from tagcorpus.pipelines.options.of_pipelines import FeaturesOptions
 from tagcorpus.pipelines.outputs.sidecars import Instance
+from tagcorpus.pipelines.planning import plan_of
 from tagcorpus.pipelines.progress.display import Display
+from tagcorpus.pipelines.run import Result
 from tagcorpus.taggers import load
 
 __all__ = ["empty_corpus", "known_here"]  # fixtures
@@ -376,11 +379,11 @@ def test_an_endpoint_is_asked_about_kept_documents_only(tmp_path: Path) -> None:
         assert len(stub.calls) == asked
 
 
-def opened(output: Path) -> tuple[Job, Instance]:
+def options_of(output: Path) -> FeaturesOptions:
     given = {"input": [str(EXAMPLES)], "output": str(output), "workers": 1}
     options = load_options("features", None, (), given)
     assert isinstance(options, FeaturesOptions)
-    return Job("features", options, Display(quiet=True)), Instance("repetition", "repetition", load("repetition"))
+    return options
 
 
 def test_models_that_do_not_fit_into_memory_give_the_same_bits(done: Path, tmp_path: Path) -> None:
@@ -392,11 +395,12 @@ def test_models_that_do_not_fit_into_memory_give_the_same_bits(done: Path, tmp_p
 
     output = tmp_path / "out"
     shutil.copytree(done, output)
-    job, filter_ = opened(output)
-    plan = job.plan()
-    assert job.models is not None
-    groups = by_model({m: [f.name for f in files] for m, files in job.models.files.items()}, plan)
-    work = Pass(job, plan, groups, filter_, None, TokenizerChoice("p50k_base"), "1GB")
+    stack, filter_ = ExitStack(), Instance("repetition", "repetition", load("repetition"))
+    run, inputs, engine = begin("features", options_of(output), Display(quiet=True), (), stack)
+    plan = plan_of(run, inputs, engine)
+    assert inputs.models is not None
+    groups = by_model({m: [f.name for f in files] for m, files in inputs.models.files.items()}, plan)
+    work = Pass(engine, plan, groups, filter_, None, TokenizerChoice("p50k_base"), "1GB")
     stored = work.stored()
     assert list(stored) == MODELS
     budget = Budget(200, 5, 0)
@@ -406,7 +410,7 @@ def test_models_that_do_not_fit_into_memory_give_the_same_bits(done: Path, tmp_p
     assert {m: json.loads(json.dumps(v)) for m, v in found.items()} == stored
     assert work.stored() == stored
     assert not list((output / "spill").glob("*")) if (output / "spill").exists() else True
-    job.close()
+    stack.close()
 
 
 def test_only_what_is_asked_for(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +21,7 @@ import tagcorpus
 from tagcorpus.errors import ConfigError
 from tagcorpus.kernels.ngrams import packing
 from tagcorpus.pipelines import entropy
+from tagcorpus.pipelines.api import begin
 from tagcorpus.pipelines.counting.corpus import BASE_BYTES, Corpus, Interval
 from tagcorpus.pipelines.counting.token_budget import Budget, places
 from tagcorpus.pipelines.generations.by_value import (
@@ -37,7 +39,6 @@ from tagcorpus.pipelines.generations.entropies_by_value import Together
 from tagcorpus.pipelines.generations.kept import choose
 from tagcorpus.pipelines.generations.of_groups import _counted, _Held, value_of
 from tagcorpus.pipelines.generations.samples_by_value import draw
-from tagcorpus.pipelines.job import Job, Result
 from tagcorpus.pipelines.model_table.groups import Group, Values, Where, by_column, values_of
 from tagcorpus.pipelines.model_table.medians import median, medians_of
 from tagcorpus.pipelines.model_table.moments import Moments
@@ -46,7 +47,9 @@ from tagcorpus.pipelines.options.load import load_options
 from tagcorpus.pipelines.options.of_pipelines import FeaturesOptions
 from tagcorpus.pipelines.outputs.sidecars import Instance
 from tagcorpus.pipelines.outputs.summary import percentiles
+from tagcorpus.pipelines.planning import plan_of
 from tagcorpus.pipelines.progress.display import Display
+from tagcorpus.pipelines.run import Result
 from tagcorpus.pipelines.sources.plan import Plan
 from tagcorpus.pipelines.token_ids.cache import TokenizerChoice
 from tagcorpus.taggers import load
@@ -104,14 +107,15 @@ class Opened:
         }
         options = load_options("features", None, (), given)
         assert isinstance(options, FeaturesOptions)
-        self.job = Job("features", options, Display(quiet=True))
+        self.stack = ExitStack()
+        run, inputs, self.engine = begin("features", options, Display(quiet=True), ("meta.of",), self.stack)
+        self.output, self.reading = run.output, inputs.reading
         self.filter = Instance("repetition", "repetition", load("repetition"))
         self.grouping = Instance("group-meta.of", "document column", GroupingColumn("meta.of"))
-        self.job.reading = replace(self.job.reading, columns=("meta.of",))
-        self.plan: Plan = self.job.plan()
-        self.groups = by_column(self.job.output, self.plan, self.grouping, "value")
+        self.plan: Plan = plan_of(run, inputs, self.engine)
+        self.groups = by_column(self.output, self.plan, self.grouping, "value")
         choice = TokenizerChoice("p50k_base")
-        self.work = Pass(self.job, self.plan, self.groups, self.filter, self.grouping, choice, "1GB")
+        self.work = Pass(self.engine, self.plan, self.groups, self.filter, self.grouping, choice, "1GB")
         values = values_of(self.groups)
         assert values is not None
         self.values = values
@@ -145,14 +149,14 @@ class Opened:
 def opened(source: Path, done: Path) -> Iterator[Opened]:
     found = Opened(source, done)
     yield found
-    found.job.close()
+    found.stack.close()
 
 
 def alone(opened: Opened) -> dict[str, dict[str, Any]]:
     """What the groups' documents come to, counted group by group as a model's are."""
-    job, work = opened.job, opened.work
+    work = opened.work
     corpus = Corpus(
-        job.output, opened.plan, job.reading, work.source, packing(1, work.tokenizer.n_vocab), "", work.limits
+        opened.output, opened.plan, opened.reading, work.source, packing(1, work.tokenizer.n_vocab), "", work.limits
     )
     found = {}
     for number, group in enumerate(opened.groups):
@@ -180,16 +184,16 @@ def test_small_runs_give_the_same_bits(opened: Opened) -> None:
     found = Together(opened.work, opened.values, {}).compute(opened.groups, BUDGET)
     opened.work.memory = before
     assert {name: json.loads(json.dumps(value)) for name, value in found.items()} == alone(opened)
-    assert not opened.job.output.files("spill")
+    assert not opened.output.files("spill")
 
 
 @pytest.mark.parametrize("is_sample", [False, True])
 def test_groups_that_lie_in_several_intervals_give_the_same_bits(opened: Opened, is_sample: bool) -> None:
-    job, n = opened.job, len(opened.groups)
+    n = len(opened.groups)
     packed = packing(N, opened.work.tokenizer.n_vocab)
     source = PairSource(opened.documents, Everything(n), np.uint16)
-    corpus = Corpus(job.output, opened.plan, job.reading, source, packed, "cut", opened.work.limits)
-    entropy.count(job, corpus)
+    corpus = Corpus(opened.output, opened.plan, opened.reading, source, packed, "cut", opened.work.limits)
+    entropy.count(opened.engine, corpus)
     # Some hold whole groups, some parts of two, some nothing.
     bounds = [None, *((g << packed.bits | t) << packed.bits for g in range(n) for t in (0, 300, 1500)), None]
     cuts = [Interval(a, b) for a, b in pairwise(bounds)]
@@ -205,10 +209,10 @@ def test_groups_that_lie_in_several_intervals_give_the_same_bits(opened: Opened,
 
 @pytest.mark.parametrize("held_documents", [0, 5, 10_000])
 def test_samples_end_where_the_budget_does(opened: Opened, held_documents: int) -> None:
-    size = sizes(opened.job, opened.documents)
+    size = sizes(opened.engine, opened.documents)
     exact = int(np.median(size[1]))  # one group has exactly as many
     for budget in (BUDGET, replace(BUDGET, tokens=exact)):
-        samples = draw(opened.job, opened.documents, size, budget, held_documents=held_documents)
+        samples = draw(opened.engine, opened.documents, size, budget, held_documents=held_documents)
         for number in range(len(opened.groups)):
             held = opened.held(number)
             assert samples.wanted[number] == (len(held.ids) >= budget.tokens)
@@ -223,14 +227,12 @@ def test_samples_end_where_the_budget_does(opened: Opened, held_documents: int) 
 
 
 def test_a_sample_of_each_group_is_chosen(opened: Opened) -> None:
-    choice = choose(opened.job.output, opened.plan, opened.filter, opened.groups, 4, 0)
+    choice = choose(opened.output, opened.plan, opened.filter, opened.groups, 4, 0)
     taken: dict[int, list[int]] = {}
     for planned, k in opened.plan.ranges:
         found = choice.rows(planned, k)
         place = places(planned.file.name, found.row, found.sub, 0, 0)
-        with opened.job.output.open(
-            f"attributes/{opened.grouping.name}/{planned.file.name}/part-{k:05d}.parquet"
-        ) as part:
+        with opened.output.open(f"attributes/{opened.grouping.name}/{planned.file.name}/part-{k:05d}.parquet") as part:
             numbers = opened.values.numbers(pq.read_table(part)["value"])
         for number, p in zip(numbers[found.chosen], place[found.chosen], strict=True):
             taken.setdefault(int(number), []).append(int(p))
@@ -242,7 +244,7 @@ def test_a_sample_of_each_group_is_chosen(opened: Opened) -> None:
 @pytest.mark.parametrize("kept_rows", [0, 9, 40])
 def test_medians_in_batches(opened: Opened, kept_rows: int) -> None:
     instances = {"repetition": opened.filter, "length": Instance("length", "length", load("length"))}
-    ranges = [(RangeRows(opened.job.output, p, k, instances), opened.groups) for p, k in opened.plan.ranges]
+    ranges = [(RangeRows(opened.output, p, k, instances), opened.groups) for p, k in opened.plan.ranges]
     wanted = medians_of(ranges, instances, kept_rows=10_000)
     assert set(wanted) == {'""', '" odd\\n"', "large", "middle", "small", "(none)"}
     assert medians_of(ranges, instances, kept_rows=kept_rows) == wanted

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tagcorpus.errors import InputError
-from tagcorpus.pipelines.run import as_json, run
+from tagcorpus.pipelines.api import as_json, run
 
 Rows = list[dict[str, Any]]
 Tag = Callable[..., Any]

@@ -24,7 +24,7 @@ from slurm_commands import invoke
 import tagcorpus
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.describe import table
-from tagcorpus.pipelines.job import Result
+from tagcorpus.pipelines.run import Result
 
 FORMATS = ["jsonl", "jsonl.gz", "jsonl.zst", "csv", "csv.gz", "parquet", "arrow"]
 COMMAND = str(Path(sysconfig.get_path("scripts")) / "tagcorpus")

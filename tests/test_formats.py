@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 import tagcorpus
 from tagcorpus.cli import main
-from tagcorpus.pipelines import job
+from tagcorpus.pipelines.execution import engine
 from tagcorpus.pipelines.sources.inputs import InputFile
 from tagcorpus.pipelines.sources.records import BadRecord, DocumentFields, parse
 from tagcorpus.pipelines.sources.streams import BLOCK_BYTES, ByteStream, Damaged
@@ -90,7 +90,7 @@ def test_run_filter_writes_the_format_that_it_read(tmp_path: Path, name: str, da
 def test_smaller_ranges_are_no_advice_for_an_array(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, data: bytes, is_told: bool
 ) -> None:
-    monkeypatch.setattr(job, "WORTH_CUTTING_BYTES", 1)
+    monkeypatch.setattr(engine, "WORTH_CUTTING_BYTES", 1)
     (tmp_path / name).write_bytes(data)
     result = invoke("-i", tmp_path / name, "-o", tmp_path / "out", "--workers", 2)
     assert ("with smaller ranges" in result.stderr) == is_told

@@ -6,7 +6,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from dataclasses import replace
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,14 @@ from feature_sidecars import PARAMETERS, ROLES, instances, write_sidecars
 import tagcorpus
 from naive import keyword_counts
 from tagcorpus.errors import ConfigError
+from tagcorpus.pipelines.api import begin
 from tagcorpus.pipelines.generations import entropies
-from tagcorpus.pipelines.job import Job
 from tagcorpus.pipelines.model_table.check import report
 from tagcorpus.pipelines.model_table.columns import DOMAINS, RATIOS, columns
 from tagcorpus.pipelines.model_table.groups import by_model, entropy_name
 from tagcorpus.pipelines.options.load import load_options
 from tagcorpus.pipelines.outputs.sidecars import needed
+from tagcorpus.pipelines.planning import plan_of
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.taggers._syntax_statistics import SCHEMA, Parse, row
 from tagcorpus.taggers._syntax_trees import Constituents, Dependencies
@@ -134,24 +135,26 @@ class Tree:
             for k, v in self.options.items()
             for p, w in (v.items() if isinstance(v, dict) else [("", v)])
         }
-        job = Job("features", load_options("features", options=nested), Display(quiet=True))
         using = instances(*ROLES)
-        job.reading = replace(job.reading, columns=needed(using.values()))
+        options = load_options("features", options=nested)
+        stack = ExitStack()
+        columns = needed(using.values())
+        run, inputs, engine = begin("features", options, Display(quiet=True), columns, stack)
         try:
-            plan = job.plan()
+            plan = plan_of(run, inputs, engine)
             of = {planned.file.name: planned.file.name.rsplit("/", 1)[0] for planned in plan.files}
-            write_sidecars(job.output, plan, using, {f: self.rows[m] for f, m in of.items()}, job.reading)
+            write_sidecars(run.output, plan, using, {f: self.rows[m] for f, m in of.items()}, inputs.reading)
             groups = by_model({model: [file] for file, model in of.items()}, plan)
-            keys = entropies.keys(plan, groups, job.reading, "p50k_base", using["repetition"])
+            keys = entropies.keys(plan, groups, inputs.reading, "p50k_base", using["repetition"])
             for model, key in keys.items():
                 told: dict[str, Any] = {"mean_corpus_entropy": None, "total_contexts": 0}
                 if model != OLD:
                     folder = tree / "input/pretraining_features/generations" / model
                     told = json.loads((folder / "entropy/generation_entropy.json").read_text())
                 value = {**told, "key": key, "tokenizer": "p50k_base", "num_tokens": told["total_contexts"]}
-                job.output.publish(entropy_name(model), json.dumps(value).encode())
+                run.output.publish(entropy_name(model), json.dumps(value).encode())
         finally:
-            job.close()
+            stack.close()
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 import tagcorpus
 from tagcorpus.errors import InputError
-from tagcorpus.pipelines.job import Result
 from tagcorpus.pipelines.outputs.sidecars import part_name, standing, stored_part, write_part
+from tagcorpus.pipelines.run import Result
 from tagcorpus.pipelines.sources import harness, inputs
 from tagcorpus.pipelines.sources.documents import Reading
 from tagcorpus.pipelines.sources.harness import is_likelihood

@@ -19,8 +19,8 @@ from s3_faults import Answer, Fault, FaultyStore, broken, denied, serving, slow_
 
 from tagcorpus.errors import ConfigError, IncompleteError, InputError, OutputError, TagcorpusError
 from tagcorpus.pipelines import describe, remote
-from tagcorpus.pipelines.job import Result
-from tagcorpus.pipelines.run import run
+from tagcorpus.pipelines.api import run
+from tagcorpus.pipelines.run import Result
 from tagcorpus.pipelines.sources.ranges import Counts
 
 s3fs = pytest.importorskip("s3fs", reason="s3fs (extra [s3]) is not installed")

@@ -21,7 +21,7 @@ from profiles import one_by_default
 
 from tagcorpus.errors import ConfigError, InputError, OutputError
 from tagcorpus.pipelines import remote
-from tagcorpus.pipelines.run import run
+from tagcorpus.pipelines.api import run
 from tagcorpus.pipelines.sources import inputs
 
 SHARD = 20_000

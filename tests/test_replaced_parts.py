@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,10 +15,10 @@ from feature_sidecars import READING, instances, plan_of, write_sidecars
 
 import tagcorpus
 from tagcorpus.errors import InputError, ReplacedError
-from tagcorpus.pipelines import domain, tag
+from tagcorpus.pipelines import api, domain, tag
+from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.filter import Filter, Flag
 from tagcorpus.pipelines.generations import kept
-from tagcorpus.pipelines.job import Job, Result
 from tagcorpus.pipelines.model_table.groups import Group, Values, by_column, entropy_name
 from tagcorpus.pipelines.model_table.rows import RangeRows
 from tagcorpus.pipelines.model_table.statistics import statistics
@@ -28,7 +29,7 @@ from tagcorpus.pipelines.outputs.reading import joined
 from tagcorpus.pipelines.outputs.sidecars import part_name, part_of
 from tagcorpus.pipelines.outputs.summary import summarise
 from tagcorpus.pipelines.progress.display import Display
-from tagcorpus.pipelines.run import run_options
+from tagcorpus.pipelines.run import Result
 from tagcorpus.pipelines.sealed import sealed
 from tagcorpus.pipelines.sources.plan import Plan
 from tagcorpus.pipelines.sources.ranges import Counts
@@ -58,22 +59,18 @@ def lengths(corpus: Path) -> list[int]:
 
 
 def interrupted(corpus: Path, between: Callable[[], object], at: str = "tag", **more: Any) -> Result:
-    """A run of `tag`, in which `between` happens once when the job has done `at`."""
+    """A run of `tag`, in which `between` happens once when the engine has tagged, or once before it begins to."""
 
-    class Disturbed(Job):
+    class Disturbed(Engine):
         def tag(self, plan: Plan, instances: Any) -> None:
+            if at == "plan":
+                between()
             super().tag(plan, instances)
             if at == "tag":
                 between()
 
-        def plan(self) -> Plan:
-            found = super().plan()
-            if at == "plan":
-                between()
-            return found
-
     options = load_options("tag", None, (), options_of(corpus, **more))
-    return run_options("tag", options, Display(quiet=True), Disturbed)
+    return api.run_options("tag", options, Display(quiet=True), make_engine=Disturbed)
 
 
 def test_parts_replaced_before_the_summary(corpus: Path) -> None:
@@ -196,8 +193,8 @@ def _filter(output: Folder) -> None:
 
 
 def _labels(output: Folder) -> None:
-    job: Any = type("Job", (), {"output": output})
-    domain.label_counts(job, PLAN, USING["domain"])
+    run: Any = SimpleNamespace(output=output)
+    domain.label_counts(run, PLAN, USING["domain"])
 
 
 def _kept(output: Folder) -> None:

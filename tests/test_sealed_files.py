@@ -116,8 +116,8 @@ def test_figures_of_an_entropy_run(tmp_path: Path, change: Callable[[bytes], byt
 
 def test_the_entropy_of_a_model(tmp_path: Path) -> None:
     output, group = Folder(str(tmp_path)), Group("m", ("a",))
-    job = SimpleNamespace(output=output, starts_afresh=False)
-    work: Any = SimpleNamespace(job=job, values=None, groups=[group], keys={"m": "key"})
+    engine, run = SimpleNamespace(starts_afresh=False), SimpleNamespace(output=output)
+    work: Any = SimpleNamespace(engine=engine, run=run, values=None, groups=[group], keys={"m": "key"})
     data = sealed({"key": "key", "mean_corpus_entropy": 1.5})
     output.publish(entropy_name("m"), data)
     assert Pass.stored(work)["m"]["mean_corpus_entropy"] == 1.5

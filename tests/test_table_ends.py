@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tagcorpus.errors import IncompleteError
-from tagcorpus.pipelines.run import run
+from tagcorpus.pipelines.api import run
 from tagcorpus.pipelines.sources import reader_process, tables
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading
 from tagcorpus.pipelines.sources.inputs import InputFile

@@ -21,10 +21,10 @@ from slurm_commands import invoke
 
 import tagcorpus
 from tagcorpus.errors import ConfigError, InputError, TagcorpusError
-from tagcorpus.pipelines.job import Result
 from tagcorpus.pipelines.outputs import condition
 from tagcorpus.pipelines.outputs.reading import Recorded
 from tagcorpus.pipelines.outputs.sidecars import Instance
+from tagcorpus.pipelines.run import Result
 
 duckdb = pytest.importorskip("duckdb")
 

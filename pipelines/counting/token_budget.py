@@ -21,7 +21,7 @@ from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.counting.corpus import Corpus
 from tagcorpus.pipelines.counting.estimators import estimate, interval
 from tagcorpus.pipelines.counting.summary import Adds, mean, spectrum
-from tagcorpus.pipelines.job import Job
+from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.sources.ranges import Counts
 from tagcorpus.pipelines.token_ids.parts import TokenBatch
 
@@ -38,14 +38,16 @@ class Budget:
     seed: int
 
 
-def at_budget(job: Job, corpus: Corpus, budget: Budget, totals: Callable[[Job, Corpus], list[Adds]]) -> dict[str, Any]:
+def at_budget(
+    engine: Engine, corpus: Corpus, budget: Budget, totals: Callable[[Engine, Corpus], list[Adds]]
+) -> dict[str, Any]:
     """Every figure of every replicate, with mean and 95 % interval. Raises ConfigError where the corpus is smaller.
 
     totals  counts a corpus, and says what each piece of it adds to a summary
     """
-    n_tokens, samples = _samples(job, corpus, budget)
+    n_tokens, samples = _samples(engine, corpus, budget)
     sizes = [(s.source.n_tokens, s.source.n_documents) for s in samples if isinstance(s.source, SampledSource)]
-    return put_together(budget, n_tokens, sizes, [figures(totals(job, sample)) for sample in samples])
+    return put_together(budget, n_tokens, sizes, [figures(totals(engine, sample)) for sample in samples])
 
 
 def put_together(
@@ -76,10 +78,10 @@ def figures(adds: Sequence[Adds]) -> dict[str, Any]:
     }
 
 
-def _samples(job: Job, corpus: Corpus, budget: Budget) -> tuple[int, list[Corpus]]:
+def _samples(engine: Engine, corpus: Corpus, budget: Budget) -> tuple[int, list[Corpus]]:
     """The tokens of the corpus, and the replicates as corpora of their own."""
     ranks = range(len(corpus.plan.ranges))
-    sized = job.over_ranges_here(corpus.plan, ranks, [Size(corpus, budget)], "sizing documents")
+    sized = engine.over_ranges_here(corpus.plan, ranks, [Size(corpus, budget)], "sizing documents")
     held = sum((found[0] for found in sized.values()), np.zeros((budget.replicates, SLOTS, 2), np.int64))
     n_tokens = int(held[0, :, 0].sum())
     if n_tokens < budget.tokens:
@@ -89,7 +91,7 @@ def _samples(job: Job, corpus: Corpus, budget: Budget) -> tuple[int, list[Corpus
         )
     before = np.cumsum(held, axis=1)
     slots = [int(np.searchsorted(b[:, 0], budget.tokens, side="right")) for b in before]
-    near = job.over_ranges_here(corpus.plan, ranks, [Edge(corpus, budget, slots)], "drawing samples")
+    near = engine.over_ranges_here(corpus.plan, ranks, [Edge(corpus, budget, slots)], "drawing samples")
     samples = []
     for r, slot in enumerate(slots):
         tokens, documents = (int(v) for v in before[r, slot - 1]) if slot else (0, 0)

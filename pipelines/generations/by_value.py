@@ -26,9 +26,9 @@ from tagcorpus.pipelines.counting.passes import Merge
 from tagcorpus.pipelines.counting.spill import read_values, write_values
 from tagcorpus.pipelines.counting.summary import Adds
 from tagcorpus.pipelines.counting.token_budget import figures
+from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.generations.kept import Rows, numbered
 from tagcorpus.pipelines.generations.of_groups import adds_of, whole_figures
-from tagcorpus.pipelines.job import Job
 from tagcorpus.pipelines.model_table.groups import Values
 from tagcorpus.pipelines.model_table.medians import median
 from tagcorpus.pipelines.outputs.sidecars import Instance
@@ -166,7 +166,7 @@ class Sizes(PipelineStep):
         yield found
 
 
-def sizes(job: Job, documents: NumberedSource) -> npt.NDArray[np.int64]:
+def sizes(engine: Engine, documents: NumberedSource) -> npt.NDArray[np.int64]:
     """int64 [2, groups]: documents and tokens of each group."""
     total = np.zeros((2, documents.n), np.int64)
 
@@ -174,7 +174,7 @@ def sizes(job: Job, documents: NumberedSource) -> npt.NDArray[np.int64]:
         np.add(total, found.pop(), out=total)  # what is added need not be kept
 
     plan = documents.source.plan
-    job.over_ranges_here(plan, range(len(plan.ranges)), [Sizes(documents)], "sizing documents", on_done=add)
+    engine.over_ranges_here(plan, range(len(plan.ranges)), [Sizes(documents)], "sizing documents", on_done=add)
     return total
 
 
@@ -226,17 +226,17 @@ def figures_of(adds: Sequence[Adds], middle: float | None, is_sample: bool) -> d
     return figures(adds) if is_sample else whole_figures(adds, middle)
 
 
-def entropies(job: Job, corpus: Corpus, is_sample: bool) -> list[dict[str, Any]]:
+def entropies(engine: Engine, corpus: Corpus, is_sample: bool) -> list[dict[str, Any]]:
     """The figures of every number, of a corpus whose source is a PairSource."""
     source = corpus.source
     assert isinstance(source, PairSource)
 
     def passes() -> list[dict[str, Any]]:
-        entropy.count(job, corpus)
+        entropy.count(engine, corpus)
         files = [entropy.runs_of(corpus, r) for r in range(len(corpus.plan.ranges))]
         cuts = intervals(files, corpus.packing.bits, corpus.limits.interval_entries)
         n_entries = sum(run.n for file in files for run in file.runs)
-        results = job.execute(
+        results = engine.execute(
             [MergeNumbers(corpus, cuts, is_sample)],
             [[i] for i in range(len(cuts))],
             lambda i: f"interval {i} of {len(cuts)}",
@@ -247,9 +247,9 @@ def entropies(job: Job, corpus: Corpus, is_sample: bool) -> list[dict[str, Any]]
         return _put_together(corpus, results, source.choosing.n, is_sample)
 
     try:
-        return entropy.until_sound(job, passes)
+        return entropy.until_sound(engine.run, passes)
     finally:
-        entropy.tidy(job, corpus)
+        entropy.tidy(engine.run, corpus)
 
 
 def _put_together(corpus: Corpus, results: dict[int, list[Piece]], n: int, is_sample: bool) -> list[dict[str, Any]]:

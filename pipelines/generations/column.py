@@ -14,9 +14,9 @@ from typing import Any
 import pyarrow.compute as pc
 
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines.job import Job
 from tagcorpus.pipelines.model_table.groups import check_number
 from tagcorpus.pipelines.outputs.sidecars import Instance, part_of
+from tagcorpus.pipelines.run import Run
 from tagcorpus.pipelines.sources import csvs, tables
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading
 from tagcorpus.pipelines.sources.inputs import DELIMITED
@@ -30,20 +30,20 @@ SHOWN = 20
 DEEPEST = 3
 
 
-def look_for(job: Job, plan: Plan, grouping: Instance, column: str) -> FirstRanges:
+def look_for(run: Run, reading: Reading, plan: Plan, grouping: Instance, column: str) -> FirstRanges:
     """Look into the first rows. Where the column is not there, and it cannot come later or a name much like it is there,
     raises ConfigError; else says so. What is returned is to be called with the ranges that have been read."""
     files = [planned for planned in plan.files if planned.rows]
     names: set[str] = set()
     is_certain = len(files) <= LOOK_AT_FILES
     for planned in files[:LOOK_AT_FILES]:
-        own, is_there, is_all = _first_rows(planned, job.reading, column)
+        own, is_there, is_all = _first_rows(planned, reading, column)
         if is_there:
-            return FirstRanges(job, plan, grouping, column, is_seen=True)
+            return FirstRanges(run, plan, grouping, column, is_seen=True)
         names |= own
         is_certain &= is_all
     if not names:  # not one document: that is for others to say
-        return FirstRanges(job, plan, grouping, column, is_seen=True)
+        return FirstRanges(run, plan, grouping, column, is_seen=True)
     near = _near(column, names)
     n = min(len(files), LOOK_AT_FILES)
     where = "no document" if is_certain else f"none of the first {LOOK_AT_ROWS} rows of {n} file{'s' * (n != 1)}"
@@ -55,8 +55,8 @@ def look_for(job: Job, plan: Plan, grouping: Instance, column: str) -> FirstRang
         raise ConfigError(told)
     if near:
         raise ConfigError(f"{told}. (If {column} does come later, name a file first that has it in its first rows)")
-    job.display.announce(f"{told}. It is looked for further on; without any value the run will fail at the end")
-    return FirstRanges(job, plan, grouping, column, is_seen=False)
+    run.display.announce(f"{told}. It is looked for further on; without any value the run will fail at the end")
+    return FirstRanges(run, plan, grouping, column, is_seen=False)
 
 
 class FirstRanges:
@@ -65,8 +65,8 @@ class FirstRanges:
     Where the first has none, nor had the first rows, says so. Raises ConfigError for more values than there may be groups.
     """
 
-    def __init__(self, job: Job, plan: Plan, grouping: Instance, column: str, *, is_seen: bool) -> None:
-        self._job, self._plan, self._grouping, self._column = job, plan, grouping, column
+    def __init__(self, run: Run, plan: Plan, grouping: Instance, column: str, *, is_seen: bool) -> None:
+        self._run, self._plan, self._grouping, self._column = run, plan, grouping, column
         self._is_seen, self._left = is_seen, LOOK_AT_RANGES
         self._values: set[str] = set()
 
@@ -75,9 +75,9 @@ class FirstRanges:
             return
         self._left -= 1
         planned, k = self._plan.ranges[rank]
-        values = part_of(self._job.output, planned, k, self._grouping, ["value"])["value"]
+        values = part_of(self._run.output, planned, k, self._grouping, ["value"])["value"]
         if not self._is_seen and len(values) and values.null_count == len(values):
-            self._job.display.announce(
+            self._run.display.announce(
                 f"still no {self._column}: not one of the {len(values):,} documents in range {k} of {planned.file.name} has it; "
                 "if the name is wrong, interrupt the run (what is tagged is kept)"
             )

@@ -18,9 +18,9 @@ from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.pipelines import domain
 from tagcorpus.pipelines.domain import NOT_SELECTED
+from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.execution.steps import RangeEnd, TaggedBatch
 from tagcorpus.pipelines.generations.kept import Choice
-from tagcorpus.pipelines.job import Job
 from tagcorpus.pipelines.outputs.sidecars import Instance
 from tagcorpus.pipelines.sources.plan import Plan
 from tagcorpus.taggers._batch import DocumentBatch
@@ -90,32 +90,28 @@ def _spread(added: pa.RecordBatch, chosen: npt.NDArray[np.bool_]) -> pa.RecordBa
     return pa.record_batch(columns, schema=added.schema)
 
 
-def label(job: Job, plan: Plan, instance: Instance, choice: Choice) -> tuple[Instance, list[str], dict[str, Any]]:
+def label(engine: Engine, plan: Plan, instance: Instance, choice: Choice) -> tuple[Instance, list[str], dict[str, Any]]:
     """Label what is chosen and not labelled yet. The instance as the parts know it, messages, and what an LLM was used for.
 
     Raises what `run domain` raises; nothing is asked where it could cost more than max_requests.
     """
-    tagger = instance.tagger
+    run, tagger = engine.run, instance.tagger
     assert isinstance(tagger, Domain)
     is_asking = tagger.backend == "openai"
     chosen = replace(instance, chosen=choice.identities(plan), is_whole_enough=not choice.last)
     steps = [Choose(plan, choice)]
     messages: list[str] = []
-    before = job.prepare(plan, [chosen], what=f"domains by {tagger.answered_by}")
+    before = engine.prepare(plan, [chosen], size=f"domains by {tagger.answered_by}")
     pending = before.pending(len(plan.ranges), [chosen])
-    workers = job.workers
+    workers = domain.workers_asking(run.options, is_asking=is_asking and bool(pending))
     if is_asking and pending:
-        messages.append(domain.budget(job, plan, tagger, pending, steps, _label_less(tagger, choice)))
-        job.workers = job.options.workers or domain.RANGES_AT_ONCE
-    try:
-        with domain.asking(job, tagger):
-            job.compute(plan, [chosen], before, threads=is_asking, around=(steps, [Whole()]))
-    finally:
-        job.workers = workers
+        messages.append(domain.budget(engine, plan, tagger, pending, steps, _label_less(tagger, choice)))
+    with domain.asking(run, tagger):
+        engine.compute(plan, [chosen], before, workers=workers, threads=is_asking, around=(steps, [Whole()]))
     if not is_asking:
         return chosen, messages, {}
-    told: Mapping[str, Any] = domain.label_counts(job, plan, chosen)
-    messages += domain.oddities(job, tagger, told)
+    told: Mapping[str, Any] = domain.label_counts(run, plan, chosen)
+    messages += domain.oddities(run, tagger, told)
     return chosen, messages, tagger.usage()
 
 

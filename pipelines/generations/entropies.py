@@ -20,9 +20,9 @@ from tagcorpus.pipelines import entropy
 from tagcorpus.pipelines.counting.corpus import VERSION, Corpus, Limits, memory_bytes
 from tagcorpus.pipelines.counting.summary import summary_of
 from tagcorpus.pipelines.counting.token_budget import Budget, at_budget
+from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.generations.entropies_by_value import Together, lacks
 from tagcorpus.pipelines.generations.of_groups import Drain, GroupEntropy, KeptSource, publish, value_of
-from tagcorpus.pipelines.job import Job
 from tagcorpus.pipelines.model_table.groups import Group, entropies_name, entropy_name, escaped, values_of
 from tagcorpus.pipelines.outputs.sidecars import Instance, part_key
 from tagcorpus.pipelines.sealed import opened
@@ -86,7 +86,7 @@ class Pass:
 
     def __init__(
         self,
-        job: Job,
+        engine: Engine,
         plan: Plan,
         groups: Sequence[Group],
         filter_: Instance,
@@ -94,21 +94,21 @@ class Pass:
         tokenizer: TokenizerChoice,
         memory: str,
     ) -> None:
-        self.job, self.plan, self.groups = job, plan, groups
+        self.engine, self.run, self.plan, self.groups = engine, engine.run, plan, groups
         self.tokenizer = load(*tokenizer)
         self.packing = packing(N, self.tokenizer.n_vocab)
         self.memory = memory_bytes(memory)
         self.limits = Limits.within(self.memory, self.packing.words)
-        self.keys = keys(plan, groups, job.reading, self.tokenizer.fingerprint, filter_, grouping)
-        self.source = TokenSource(job.output, plan, job.reading, tokenizer, True)
+        self.keys = keys(plan, groups, engine.reading, self.tokenizer.fingerprint, filter_, grouping)
+        self.source = TokenSource(self.run.output, plan, engine.reading, tokenizer, True)
         self.filter = filter_
         self.values = values_of(groups)
 
     def stored(self) -> dict[str, dict[str, Any]]:
         """By group, what is published of it as it is now; nothing with --overwrite."""
-        if self.job.starts_afresh:
+        if self.engine.starts_afresh:
             return {}
-        read = self.job.output.read
+        read = self.run.output.read
         if self.values is not None:
             every = (opened(read(entropies_name(self.values.instance.name))) or {}).get("groups")
             told = every if isinstance(every, dict) else {}
@@ -120,7 +120,7 @@ class Pass:
     def unread(self, files: Iterable[str]) -> list[int]:
         """Ranks of these files whose token ids the cache does not have at all."""
         wanted = set(files)
-        there = set(self.job.output.files("tokens"))
+        there = set(self.run.output.files("tokens"))
         ranges = [(rank, planned.file.name, k) for rank, (planned, k) in enumerate(self.plan.ranges)]
         return [
             rank
@@ -136,7 +136,7 @@ class Pass:
         corpora = [self._corpus(g) for g in groups]
         own = [self.keys[g.id] for g in groups]
         step = GroupEntropy(corpora, groups, own, self.limits.chunk_positions, budget)
-        results = self.job.execute(
+        results = self.engine.execute(
             [step],
             [[i] for i in range(len(groups))],
             lambda i: f"entropy of {groups[i].id}",
@@ -154,22 +154,22 @@ class Pass:
         """Make what the cache lacks of these groups' token ids."""
         ranks = self.unread(name for files, _ in by_files(groups) for name in files)
         if len(ranks) > 1:  # else the one who needs the ids may as well make them
-            self.job.over_ranges_here(self.plan, ranks, [Drain(self.source)], "tokenising")
+            self.engine.over_ranges_here(self.plan, ranks, [Drain(self.source)], "tokenising")
 
     def _corpus(self, group: Group) -> Corpus:
         files = set(group.files)
         plan = Plan(tuple(p for p in self.plan.files if p.file.name in files))
-        own = TokenSource(self.job.output, plan, self.job.reading, self.source.choice, True)
+        own = TokenSource(self.run.output, plan, self.engine.reading, self.source.choice, True)
         name = f"features-{escaped(group.id)}"
         source = KeptSource(own, self.filter)
-        return Corpus(self.job.output, plan, self.job.reading, source, self.packing, name, self.limits)
+        return Corpus(self.run.output, plan, self.engine.reading, source, self.packing, name, self.limits)
 
     def _streamed(self, corpus: Corpus, group: Group, budget: Budget | None) -> dict[str, Any]:
         """By the passes of `run entropy`, for what does not fit into memory."""
 
         def passes() -> dict[str, Any]:
-            entropy.count(self.job, corpus)
-            adds = entropy.merge(self.job, corpus)
+            entropy.count(self.engine, corpus)
+            adds = entropy.merge(self.engine, corpus)
             metas = [entropy.runs_of(corpus, r).meta for r in range(len(corpus.plan.ranges))]
             sizes = {"num_documents": sum(m["documents"] for m in metas), "num_tokens": sum(m["tokens"] for m in metas)}
             whole = summary_of(corpus, adds, self.tokenizer)
@@ -178,11 +178,11 @@ class Pass:
             )
 
         try:
-            value = entropy.until_sound(self.job, passes)
+            value = entropy.until_sound(self.run, passes)
         finally:
-            entropy.tidy(self.job, corpus)
+            entropy.tidy(self.run, corpus)
         if budget is not None and value["num_tokens"] >= budget.tokens:
-            value["token_budget"] = at_budget(self.job, corpus, budget, entropy.sample_totals)
+            value["token_budget"] = at_budget(self.engine, corpus, budget, entropy.sample_totals)
         publish(corpus, group, value)
         return value
 
@@ -198,7 +198,7 @@ def run(work: Pass, budget: Budget | None, is_budget_wanted: bool, replicates: i
     found |= computing.compute(missing, budget)
     if budget is None and is_budget_wanted:
         least = min((f["num_tokens"] for f in found.values() if f["total_contexts"]), default=0)
-        budget = Budget(round_down(least), replicates, work.job.options.seed) if least else None
+        budget = Budget(round_down(least), replicates, work.run.options.seed) if least else None
     if budget is not None:
         found |= computing.compute([g for g in work.groups if lacks(found[g.id], budget)], budget)
     return found

@@ -48,14 +48,14 @@ class Together:
         if budget is not None:
             self._sample([g.id for g in groups if lacks(self._known[g.id], budget)], budget)
         data = sealed({"groups": self._known})
-        self._work.job.output.publish(entropies_name(self._values.instance.name), data)
+        self._work.run.output.publish(entropies_name(self._values.instance.name), data)
         return self._known
 
     def _count(self) -> None:
         """Of all groups: where one is to be counted, the others cost little more."""
         work = self._work
-        documents, tokens = sizes(work.job, self._documents)
-        found = entropies(work.job, self._corpus(Everything(self._documents.n)), False)
+        documents, tokens = sizes(work.engine, self._documents)
+        found = entropies(work.engine, self._corpus(Everything(self._documents.n)), False)
         for i, group in enumerate(work.groups):
             size = {"num_documents": int(documents[i]), "num_tokens": int(tokens[i])}
             same = {"key": work.keys[group.id], "tokenizer": work.tokenizer.fingerprint}
@@ -67,8 +67,8 @@ class Together:
         work, wanted = self._work, set(ids)
         told = [self._known[g.id] if g.id in wanted else {} for g in work.groups]
         size = np.array([[t.get(k, 0) for t in told] for k in ("num_documents", "num_tokens")], np.int64)
-        samples = draw(work.job, self._documents, size, budget)
-        found = entropies(work.job, self._corpus(samples), True)
+        samples = draw(work.engine, self._documents, size, budget)
+        found = entropies(work.engine, self._corpus(samples), True)
         for i, group in enumerate(work.groups):
             if group.id in wanted:
                 each = zip(samples.tokens[:, i].tolist(), samples.documents[:, i].tolist(), strict=True)
@@ -83,7 +83,7 @@ class Together:
         # Three ids and an offset stand for every token.
         limits = replace(within, chunk_positions=within.chunk_positions // 2)
         name = f"features-{self._values.instance.name}"
-        return Corpus(work.job.output, work.plan, work.job.reading, source, packed, name, limits)
+        return Corpus(work.run.output, work.plan, work.engine.reading, source, packed, name, limits)
 
 
 def lacks(value: Mapping[str, Any], budget: Budget) -> bool:

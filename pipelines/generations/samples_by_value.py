@@ -16,8 +16,8 @@ import xxhash
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.pipelines.counting.token_budget import Budget, places
+from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.generations.by_value import NumberedSource, Numbers
-from tagcorpus.pipelines.job import Job
 from tagcorpus.pipelines.token_ids.parts import TokenBatch
 
 HELD_DOCUMENTS = 2_000_000
@@ -130,7 +130,7 @@ class Collect(PipelineStep):
 
 
 def draw(
-    job: Job, documents: NumberedSource, sizes: I64, budget: Budget, *, held_documents: int = HELD_DOCUMENTS
+    engine: Engine, documents: NumberedSource, sizes: I64, budget: Budget, *, held_documents: int = HELD_DOCUMENTS
 ) -> Samples:
     """The samples of all groups that have as many tokens as the budget.
 
@@ -145,8 +145,8 @@ def draw(
     samples.is_all |= is_all.reshape(samples.is_all.shape)
     ahead = int(np.tile(sizes[0], budget.replicates)[search.left].sum())
     while ahead > held_documents and search.width > 0:
-        ahead = _narrow(job, documents, search)
-    _settle(job, documents, search, samples)
+        ahead = _narrow(engine, documents, search)
+    _settle(engine, documents, search, samples)
     return samples
 
 
@@ -155,7 +155,7 @@ def _enter(samples: Samples, cells: npt.NDArray[np.bool_], documents: I64, token
     samples.tokens.ravel()[cells] = tokens[cells]
 
 
-def _narrow(job: Job, documents: NumberedSource, search: _Search) -> int:
+def _narrow(engine: Engine, documents: NumberedSource, search: _Search) -> int:
     """Look closer, once through all documents. How many are still ahead."""
     n = len(search.low)
     bits = min(max(1, (COUNTED_SLOTS // n).bit_length() - 1), 16, search.width)
@@ -167,7 +167,7 @@ def _narrow(job: Job, documents: NumberedSource, search: _Search) -> int:
 
     plan = documents.source.plan
     step = Divide(documents, search, bits)
-    job.over_ranges_here(plan, range(len(plan.ranges)), [step], "drawing samples", on_done=add)
+    engine.over_ranges_here(plan, range(len(plan.ranges)), [step], "drawing samples", on_done=add)
     by_cell = held.reshape(2, n, 1 << bits)
     tokens = search.tokens[:, None] + np.cumsum(by_cell[1], axis=1)
     part = (tokens <= search.budget.tokens).sum(axis=1)  # the first in which there are too many
@@ -183,11 +183,11 @@ def _narrow(job: Job, documents: NumberedSource, search: _Search) -> int:
     return int(own[0, at, part].sum())
 
 
-def _settle(job: Job, documents: NumberedSource, search: _Search, samples: Samples) -> None:
+def _settle(engine: Engine, documents: NumberedSource, search: _Search, samples: Samples) -> None:
     """Look at every document that is left: the first that does not fit is where a sample ends."""
     plan = documents.source.plan
     ranks = range(len(plan.ranges)) if search.left.any() else ()
-    found = job.over_ranges_here(plan, ranks, [Collect(documents, search)], "drawing samples") if ranks else {}
+    found = engine.over_ranges_here(plan, ranks, [Collect(documents, search)], "drawing samples") if ranks else {}
     none = (np.zeros(0, np.int64), np.zeros(0, np.uint64), np.zeros(0, np.int64))
     pieces = [none, *(piece for pieces in found.values() for piece in pieces)]
     cell, place, size = (np.concatenate(column) for column in zip(*pieces, strict=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import tagcorpus
@@ -44,6 +44,8 @@ class Ledger:
         """Why the labels cannot be relied on, though every document has one."""
         self.llm: dict[str, Any] = {}
         """What this run asked of an LLM, whatever its end."""
+        self.workers = 1
+        """The largest number of workers that computed at once."""
 
     def enter(
         self,
@@ -70,6 +72,32 @@ class Ledger:
             when = {"seconds": round(seconds[rank], 3)} if rank in seconds else {"is_resumed": True}
             self.ranges.append({"input": planned.file.name, "range": k, "is_done": True, **read.to_json(), **when})
         self._enter_files(plan)
+
+    def note(self, *notes: str) -> None:
+        """Keep sentences about the run."""
+        self.notes += notes
+
+    def fail(self, sentences: Iterable[str]) -> None:
+        """Enter input files whose result could not be written."""
+        self.failed += sentences
+
+    def doubt(self, sentence: str) -> None:
+        """Enter a reason why the labels cannot be relied on."""
+        self.doubts.append(sentence)
+
+    def enter_labels(self, usage: dict[str, Any] | None = None, unlabelled: int | None = None) -> None:
+        """Enter what was asked of an LLM, and how many documents got no answer."""
+        self.llm = self.llm if usage is None else usage
+        self.unlabelled = self.unlabelled if unlabelled is None else unlabelled
+
+    def enter_duplicate_ids(self, n: int) -> None:
+        self.duplicate_ids = n
+
+    def enter_empty_rows(self, n: int) -> None:
+        self.empty_rows = n
+
+    def enter_workers(self, n: int) -> None:
+        self.workers = max(self.workers, n)
 
     def _enter_files(self, plan: Plan) -> None:
         of_file: dict[str, list[dict[str, Any]]] = {}

@@ -7,25 +7,15 @@ the same output folder wrote, and nobody has changed since, is replaced unasked.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO
+from collections.abc import Iterable
+from typing import BinaryIO
 
-import pyarrow as pa
-import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
 import xxhash
 
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines.outputs.reading import joined
-from tagcorpus.pipelines.outputs.sidecars import Instance
-from tagcorpus.pipelines.sources.plan import Plan
 from tagcorpus.pipelines.storage import Folder
-
-if TYPE_CHECKING:
-    from tagcorpus.pipelines.job import Job
 
 RECORD = "result.json"
 BLOCK_BYTES = 1 << 20
@@ -33,7 +23,7 @@ BLOCK_BYTES = 1 << 20
 
 def refuse_anothers(output: Folder, path: str) -> None:
     """Raise ConfigError where the file `path` is there, and is not as a run of this output folder has written it."""
-    folder, name = _split(path)
+    folder, name = folder_and_name(path)
     if not folder.exists(name):
         return
     if folder.is_local and os.path.isdir(folder.path(name)):
@@ -49,48 +39,6 @@ def refuse_anothers(output: Folder, path: str) -> None:
         f"--output {path} is there already, and is not what a run with its results in {output} has written there: name "
         "another file, move that one away, or let it be replaced with --overwrite (which computes everything anew)"
     )
-
-
-def publish_result(job: Job, plan: Plan, instances: Sequence[Instance], summary: dict[str, Any]) -> None:
-    """Publish the file that `--output` named: .json gets the summary, .csv and .parquet the joined columns."""
-    if job.result_file is None:
-        return
-    if job.result_file.lower().endswith(".json"):
-        publish_main(job, [json.dumps(summary, indent=1).encode()])
-        return
-    is_csv = job.result_file.lower().endswith(".csv")
-    tables = joined(job.output, plan.files, instances)
-    if is_csv:
-        tables = map(_without_lists, tables)
-    first = next(tables)
-    with _publishing(job) as sink, _writer(sink, first.schema, is_csv) as writer:
-        writer.write_table(first)
-        for table in tables:
-            writer.write_table(table)
-
-
-def _writer(sink: BinaryIO, schema: pa.Schema, is_csv: bool) -> Any:
-    return pacsv.CSVWriter(sink, schema) if is_csv else pq.ParquetWriter(sink, schema, compression="zstd")
-
-
-def publish_main(job: Job, blocks: Iterable[bytes]) -> None:
-    """Publish these bytes as the file that `--output` named."""
-    with _publishing(job) as sink:
-        for block in blocks:
-            sink.write(block)
-
-
-@contextlib.contextmanager
-def _publishing(job: Job) -> Iterator[BinaryIO]:
-    """`Folder.publishing` for the file that `--output` named. What is about to stand there is written down before it does: a
-    run that is killed in between leaves a file that is as before, and as an earlier record has it."""
-    assert job.result_file is not None
-    folder, name = _split(job.result_file)
-    with folder.publishing(name) as sink:
-        yield sink
-        n_bytes, digest = measured(sink)
-        record = {"file": job.result_file, "bytes": n_bytes, "digest": digest}
-        job.output.publish(f"runs/{job.run_name}/{RECORD}", json.dumps(record, indent=1).encode())
 
 
 def measured(sink: BinaryIO) -> tuple[int, str]:
@@ -117,18 +65,9 @@ def digest_of(file: BinaryIO) -> str:
     return str(found.hexdigest())
 
 
-def _without_lists(table: pa.Table) -> pa.Table:
-    """A CSV field holds no list: lists become JSON text."""
-    for i, field in enumerate(table.schema):
-        if pa.types.is_list(field.type):
-            told = [None if v is None else json.dumps(v, ensure_ascii=False) for v in table[i].to_pylist()]
-            table = table.set_column(i, field.name, pa.array(told, pa.string()))
-    return table
-
-
 def publish_file(path: str, blocks: Iterable[bytes]) -> None:
     """Publish these bytes as a file anywhere."""
-    folder, name = _split(path)
+    folder, name = folder_and_name(path)
     with folder.publishing(name) as sink:
         for block in blocks:
             sink.write(block)
@@ -136,11 +75,12 @@ def publish_file(path: str, blocks: Iterable[bytes]) -> None:
 
 def is_there(path: str) -> bool:
     """Whether a file anywhere exists."""
-    folder, name = _split(path)
+    folder, name = folder_and_name(path)
     return folder.exists(name)
 
 
-def _split(path: str) -> tuple[Folder, str]:
+def folder_and_name(path: str) -> tuple[Folder, str]:
+    """The folder that a file lies in, and the name there."""
     parent, _, name = path.rpartition("/")
     if "://" not in path:
         parent = os.path.abspath(parent or ".")

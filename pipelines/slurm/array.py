@@ -24,8 +24,8 @@ from datatrove.utils.logging import logger
 
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.execution.executors import PlanExecutor
+from tagcorpus.pipelines.execution.scheduling import chunk_name, default_workers, units_of
 from tagcorpus.pipelines.execution.steps import Publish, RangeReport
-from tagcorpus.pipelines.job import _describe, _units, default_workers
 from tagcorpus.pipelines.options.of_pipelines import Options
 from tagcorpus.pipelines.outputs.ledger import versions
 from tagcorpus.pipelines.outputs.sidecars import standing
@@ -162,11 +162,11 @@ class SlurmArray(SlurmPipelineExecutor):
         display.say(f"array task {index} on {platform.node()}: {told}")
 
         def describe(rank: int) -> str:
-            return _describe(self.plan, rank)
+            return chunk_name(self.plan, rank)
 
         executor = PlanExecutor(
             self.pipeline,
-            _units(self.plan, ranks, workers),
+            units_of(self.plan, ranks, workers),
             workers,
             describe=describe,
         )

@@ -7,8 +7,8 @@ computes nothing: it writes summary and ledger where all parts are there, and ot
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import importlib
 import json
 import os
 import shlex
@@ -22,13 +22,16 @@ from typing import Any, NoReturn
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import BudgetError, ConfigError, IncompleteError, TagcorpusError
+from tagcorpus.pipelines.api import run_options
+from tagcorpus.pipelines.execution.engine import Engine
+from tagcorpus.pipelines.inputs import Inputs
 from tagcorpus.pipelines.instances import build
-from tagcorpus.pipelines.job import Job, Result
 from tagcorpus.pipelines.options.of_pipelines import Options
 from tagcorpus.pipelines.options.places import RESULT_SUFFIXES
 from tagcorpus.pipelines.outputs.sidecars import Instance, Standing, claim
+from tagcorpus.pipelines.pipeline import pipeline_of
 from tagcorpus.pipelines.progress.display import Display
-from tagcorpus.pipelines.run import run_options
+from tagcorpus.pipelines.run import Result, Run
 from tagcorpus.pipelines.slurm.array import SlurmArray, counted
 from tagcorpus.pipelines.sources import inputs
 from tagcorpus.pipelines.sources.plan import Index, Plan
@@ -49,7 +52,7 @@ def launch(pipeline: str, options: Options, display: Display) -> Result:
     """
     _check(pipeline, options)
     try:
-        return run_options(pipeline, options, display, LaunchJob)
+        return run_options(pipeline, options, display, make_engine=LaunchEngine)
     except Submitted as submitted:
         told = submitted.told
     cancel = f"scancel {' '.join(told[k] for k in ('array_job', 'finish_job') if told[k])}"
@@ -93,7 +96,7 @@ def _check(pipeline: str, options: Options) -> None:
                 f"--executor slurm needs Slurm's {command}, which is not on the PATH here: run this on a login node of "
                 "the cluster (module load slurm?), or use --executor local"
             )
-    for instance in build(options, importlib.import_module(f"tagcorpus.pipelines.{pipeline}").instances(options)):
+    for instance in build(options, pipeline_of(pipeline).instances(options)):
         if getattr(instance.tagger, "worst_case_calls", 0):
             raise ConfigError(
                 f"{instance.name} asks an LLM endpoint, and all calls of a run go through one caller, which tasks on "
@@ -109,20 +112,22 @@ class Submitted(BaseException):
         self.told = told
 
 
-class LaunchJob(Job):
-    """A run up to the point where something is to be computed: there it is handed to Slurm, and Submitted raised."""
+class LaunchEngine(Engine):
+    """Hands what is to be computed to Slurm, and raises Submitted there."""
 
-    def __init__(self, pipeline: str, options: Options, display: Display) -> None:
-        super().__init__(pipeline, options, display)
-        self._asked_for = options
+    def __init__(self, run: Run, inputs: Inputs, stack: contextlib.ExitStack) -> None:
+        super().__init__(run, inputs, stack)
+        self._inputs = inputs
 
-    def compute(self, plan: Plan, instances: Sequence[Instance], before: Standing, **how: Any) -> None:
+    def compute(self, plan: Plan, instances: Sequence[Instance], before: Standing, **options: Any) -> None:
         if not before.pending(len(plan.ranges), instances):
-            self.over_ranges(plan, [], [], self.pipeline)
+            self.over_ranges(plan, [], [], self.run.pipeline)
         try:
-            super().compute(plan, instances, before, **how)
+            super().compute(plan, instances, before, **options)
         except Submitted:
-            claim(self.output, instances)  # given back where a run ends before its first part, which is still to come
+            claim(
+                self.run.output, instances
+            )  # given back where a run ends before its first part, which is still to come
             raise
 
     def over_ranges(
@@ -131,45 +136,45 @@ class LaunchJob(Job):
         ranks: Sequence[int],
         steps: Sequence[PipelineStep],
         title: str,  # noqa: ARG002
-        **_how: Any,
+        **_options: Any,
     ) -> NoReturn:
         raise self._submitted(plan, ranks, steps)
 
     def execute(
-        self, pipeline: Sequence[PipelineStep], units: Sequence[Sequence[int]], *arguments: Any, **how: Any
+        self, pipeline: Sequence[PipelineStep], units: Sequence[Sequence[int]], *arguments: Any, **options: Any
     ) -> dict[int, list[Any]]:
         """Only the index is made here; what else there is to do besides the ranges, the finish job does."""
         if isinstance(pipeline[0], Index):
-            return super().execute(pipeline, units, *arguments, **how)
+            return super().execute(pipeline, units, *arguments, **options)
         raise self._submitted(Plan(()), [], [])
 
     def _submitted(self, plan: Plan, ranks: Sequence[int], steps: Sequence[PipelineStep]) -> Submitted:
-        folder = f"runs/{self.run_name}/slurm"
-        array = SlurmArray(
-            steps, plan, ranks, self._asked_for, self.output, folder, job_name=f"tagcorpus-{self.pipeline}"
-        )
+        run = self.run
+        folder = f"runs/{run.name}/slurm"
+        name = f"tagcorpus-{run.pipeline}"
+        array = SlurmArray(steps, plan, ranks, run.options, run.output, folder, job_name=name)
         order = {
-            "pipeline": self.pipeline,
-            "run": self.run_name,
+            "pipeline": run.pipeline,
+            "run": run.name,
             "cwd": os.getcwd(),
             "logs": array.slurm_logs_folder,
-            "files": [dataclasses.asdict(f) for f in self.files],
-            "options": dataclasses.asdict(self._asked_for),
+            "files": [dataclasses.asdict(f) for f in self._inputs.files],
+            "options": dataclasses.asdict(run.options),
             "tagger_files": [[f.name, f.source.hex(), f.path] for f in known_files().values()],
         }
-        self.output.publish(f"{folder}/finish.json", json.dumps(order, indent=1).encode())
+        run.output.publish(f"{folder}/finish.json", json.dumps(order, indent=1).encode())
         array.submit()
         told = {
-            "output": str(self.output),
-            "run": self.run_name,
+            "output": str(run.output),
+            "run": run.name,
             "array_job": array.job_id,
             "finish_job": array.finish_id,
             "tasks": array.n_tasks,
             "ranges": len(ranks),
-            "scripts": f"{self.output}/{folder}",
+            "scripts": f"{run.output}/{folder}",
             "logs": array.slurm_logs_folder,
         }
-        self.output.publish(f"runs/{self.run_name}/slurm.json", json.dumps(told, indent=1).encode())
+        run.output.publish(f"runs/{run.name}/slurm.json", json.dumps(told, indent=1).encode())
         return Submitted(told)
 
 

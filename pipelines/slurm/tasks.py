@@ -8,13 +8,13 @@ SIGTERM and SIGUSR1 end `work` with exit code 4: what is published stays, the ra
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import dill  # type: ignore[import-untyped]
@@ -22,20 +22,23 @@ from datatrove.io import open_file
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import ConfigError, IncompleteError, TagcorpusError
+from tagcorpus.pipelines.api import Terminated, as_json, run_options
 from tagcorpus.pipelines.describe import table
+from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.execution.executors import PRECEDENCE
-from tagcorpus.pipelines.job import Job, _describe
+from tagcorpus.pipelines.execution.scheduling import chunk_name
+from tagcorpus.pipelines.inputs import Inputs
 from tagcorpus.pipelines.options.of_pipelines import OPTIONS, Options
 from tagcorpus.pipelines.outputs.digests import put
 from tagcorpus.pipelines.outputs.sidecars import Instance, Standing, standing
 from tagcorpus.pipelines.progress.display import Display
-from tagcorpus.pipelines.progress.heartbeat import Heartbeat
 from tagcorpus.pipelines.progress.printable import printable
-from tagcorpus.pipelines.run import Terminated, as_json, run_options
+from tagcorpus.pipelines.run import Run
 from tagcorpus.pipelines.slurm.array import SlurmArray
 from tagcorpus.pipelines.slurm.launching import ERRORS
 from tagcorpus.pipelines.sources.inputs import InputFile
 from tagcorpus.pipelines.sources.plan import Plan, forget
+from tagcorpus.pipelines.storage import Folder
 from tagcorpus.taggers._files import TaggerFile, add_files
 
 NAMED_RANGES = 10
@@ -101,7 +104,10 @@ def finish(folder: str) -> int:
     # As they were when the run was launched.
     add_files([TaggerFile(name, bytes.fromhex(source), path) for name, source, path in order["tagger_files"]], ())
     options = _options(order)
-    result = run_options(order["pipeline"], options, Display(), partial(FinishJob, order["run"], files, order["logs"]))
+    own = Finish(folder, order["run"], files, order["logs"])
+    result = run_options(
+        order["pipeline"], options, Display(), make_inputs=own.inputs, make_run=own.run, make_engine=own.engine
+    )
     print(printable(as_json(result) if options.json else table(result)))
     return result.exit_code
 
@@ -110,37 +116,68 @@ def _options(order: dict[str, Any]) -> Options:
     return OPTIONS[order["pipeline"]].from_json(order["options"])
 
 
-class FinishJob(Job):
-    """The run that the launcher began, under the same name and over the same files; computing is forbidden."""
+class Finish:
+    """The run that the launcher began, under the same name and over the same files; computing is forbidden.
 
-    def __init__(
-        self, run_name: str, files: list[InputFile], logs: str, pipeline: str, options: Options, display: Display
-    ) -> None:
-        self._launched_with, self.logs = files, logs
-        super().__init__(pipeline, options, display)
-        self.run_name = run_name
-        self.starts_afresh = False  # that was the launcher's
-        self.heartbeat = Heartbeat(self.output, run_name)
-        names = [n for n in self.output.files(f"runs/{run_name}/slurm/tasks") if n.endswith(".json")]
-        self.tasks = [json.loads(self.output.read(n) or b"{}") for n in names]
+    Its methods are the factories that `run_options` takes.
+    """
+
+    def __init__(self, folder: str, name: str, files: Sequence[InputFile], logs: str) -> None:
+        self.name, self.files, self.logs = name, list(files), logs
+        tasks = Folder(folder)
+        self.tasks = [json.loads(tasks.read(n) or b"{}") for n in tasks.files("tasks") if n.endswith(".json")]
         self.seconds = {int(rank): s for task in self.tasks for rank, s in task["seconds"].items()}
         noted = [item for task in self.tasks for item in task.get("digests", {}).items()]
         self.digests = {(int(rank), name): entry for rank, entries in noted for name, entry in entries.items()}
 
-    def _find(self) -> list[InputFile]:
-        return self._launched_with
+    def inputs(self, options: Options, columns: Sequence[str], display: Display, stack: contextlib.ExitStack) -> Inputs:
+        return Inputs(options, columns, display, stack, files=self.files)
 
-    def write_command(self) -> None:
-        """The launcher wrote command.json; from here on this process gives the signs of life."""
+    def run(self, *arguments: Any, **more: Any) -> FinishRun:
+        return FinishRun(*arguments, name=self.name, seconds=self.seconds, **more)
+
+    def engine(self, run: Run, inputs: Inputs, stack: contextlib.ExitStack) -> FinishEngine:
+        return FinishEngine(run, inputs, stack, self)
+
+
+class FinishRun(Run):
+    """seconds: of every rank that the array has computed."""
+
+    def __init__(self, *arguments: Any, seconds: Mapping[int, float], **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._seconds = seconds
+
+    def write_command(self, inputs: Sequence[str]) -> None:  # noqa: ARG002
+        """The launcher wrote command.json; from here on this process writes the progress record."""
         self.heartbeat.start()
 
-    def prepare(self, plan: Plan, instances: Sequence[Instance], what: str = "") -> Standing:
+    def write_ledger(self, exit_code: int, **more: Any) -> str:
+        for rank, entry in enumerate(self.ledger.ranges):
+            if rank in self._seconds and entry.pop("is_resumed", False):
+                entry["seconds"] = self._seconds[rank]
+        return super().write_ledger(exit_code, **more)
+
+
+class FinishEngine(Engine):
+    """Computes no chunk: it names those that the array has not published."""
+
+    def __init__(self, run: Run, inputs: Inputs, stack: contextlib.ExitStack, finish: Finish) -> None:
+        super().__init__(run, inputs, stack)
+        self._finish = finish
+
+    @property
+    def starts_afresh(self) -> bool:
+        """Never: the launcher has done what --overwrite asks for."""
+        return False
+
+    def prepare(self, plan: Plan, instances: Sequence[Instance], size: str = "") -> Standing:
         """With `overwrite`, only parts that the array says it has published count: others may be older."""
-        put(self.output, plan, {key: e for key, e in self.digests.items() if key[0] < len(plan.ranges)})
-        if not self.options.overwrite:
-            return super().prepare(plan, instances, what)
-        before = standing(self.output, plan, self.reading, instances)
-        return Standing({k: c for k, c in before.done.items() if k[0] in self.seconds}, before.stale)
+        output, seconds = self.run.output, self._finish.seconds
+        put(output, plan, {key: e for key, e in self._finish.digests.items() if key[0] < len(plan.ranges)})
+        if not self.run.options.overwrite:
+            return super().prepare(plan, instances, size)
+        before = standing(output, plan, self.reading, instances)
+        return Standing({k: c for k, c in before.done.items() if k[0] in seconds}, before.stale)
 
     def over_ranges(
         self,
@@ -148,26 +185,20 @@ class FinishJob(Job):
         ranks: Sequence[int],
         steps: Sequence[PipelineStep],  # noqa: ARG002
         title: str,  # noqa: ARG002
-        **_how: Any,
+        **_options: Any,
     ) -> NoReturn:
-        named = ", ".join(_describe(plan, r) for r in ranks[:NAMED_RANGES])
+        named = ", ".join(chunk_name(plan, r) for r in ranks[:NAMED_RANGES])
         more = f" and {len(ranks) - NAMED_RANGES:,} more" if len(ranks) > NAMED_RANGES else ""
-        told = f"{len(ranks):,} of {len(plan.ranges):,} ranges are missing: {named}{more}"
-        failed = sorted((t for t in self.tasks if t["exit_code"]), key=lambda t: _precedence(t["exit_code"]))
+        message = f"{len(ranks):,} of {len(plan.ranges):,} ranges are missing: {named}{more}"
+        failed = sorted((t for t in self._finish.tasks if t["exit_code"]), key=lambda t: _precedence(t["exit_code"]))
         code = 4
         if failed:
             code = failed[0]["exit_code"]
-            told += f". {len(failed)} array task{'s' * (len(failed) != 1)} failed; on {failed[0]['node']}: {failed[0]['error']}"
-        told += f". Logs are in {self.logs}"
+            message += f". {len(failed)} array task{'s' * (len(failed) != 1)} failed; on {failed[0]['node']}: {failed[0]['error']}"
+        message += f". Logs are in {self._finish.logs}"
         if code == 4:
-            told += "; the same command submits what is missing"
-        raise ERRORS.get(code, TagcorpusError)(told)
-
-    def write_ledger(self, exit_code: int, **more: Any) -> str:
-        for rank, entry in enumerate(self.ledger.ranges):
-            if rank in self.seconds and entry.pop("is_resumed", False):
-                entry["seconds"] = self.seconds[rank]
-        return super().write_ledger(exit_code, **more)
+            message += "; the same command submits what is missing"
+        raise ERRORS.get(code, TagcorpusError)(message)
 
 
 def _precedence(code: int) -> int:

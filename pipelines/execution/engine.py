@@ -1,0 +1,233 @@
+"""The engine of a run: it computes steps over chunks on this machine or on Ray, and publishes the parts that are missing."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from datatrove.pipeline.base import PipelineStep
+
+from tagcorpus.pipelines.execution.executors import PlanExecutor
+from tagcorpus.pipelines.execution.scheduling import chunk_name, default_workers, units_of
+from tagcorpus.pipelines.execution.steps import Publish, RangeReport, Read, Tag
+from tagcorpus.pipelines.execution.workers import Crew
+from tagcorpus.pipelines.inputs import Inputs
+from tagcorpus.pipelines.outputs.digests import recording
+from tagcorpus.pipelines.outputs.duplicates import count_duplicate_ids
+from tagcorpus.pipelines.outputs.sidecars import (
+    Instance,
+    Standing,
+    absent_columns,
+    changed_versions,
+    claim,
+    is_claimed,
+    release,
+    remove_leftovers,
+    standing,
+)
+from tagcorpus.pipelines.progress.display import Watch
+from tagcorpus.pipelines.run import Run
+from tagcorpus.pipelines.sources.plan import Plan
+from tagcorpus.pipelines.sources.ranges import Counts
+from tagcorpus.pipelines.token_ids.cache import known_ids
+
+if TYPE_CHECKING:
+    from tagcorpus.pipelines.execution.on_ray import Cluster
+
+# A range is the unit of work and of resuming: a larger input in fewer ranges than there are workers deserves a hint.
+WORTH_CUTTING_BYTES = 16 << 20
+RANGES_PER_WORKER = 8
+
+
+class Engine:
+    """Computes steps over the chunks of a plan for one run.
+
+    run     whose output the parts go to, and whose display and progress record say how far the work is
+    inputs  whose reader options the steps use
+    stack   ends the worker processes and leaves the Ray cluster
+    """
+
+    def __init__(self, run: Run, inputs: Inputs, stack: contextlib.ExitStack) -> None:
+        self.run, self.reading = run, inputs.reading
+        self._files = inputs.files
+        self.workers = run.options.workers or default_workers()
+        self._stack = stack
+        self._crew = stack.enter_context(Crew())
+        self._cluster: Cluster | None = None
+
+    @property
+    def starts_afresh(self) -> bool:
+        """Whether results of earlier runs are to be computed again."""
+        return self.run.options.overwrite
+
+    def connect(self) -> None:
+        """Join (or start) the Ray cluster, where that is the executor, and see that every node can do its part."""
+        options = self.run.options
+        if options.executor == "ray":
+            from tagcorpus.pipelines.execution.on_ray import Cluster
+
+            cluster = Cluster(options.ray_address, self.run.display.say, num_gpus=options.num_gpus)
+            self._cluster = self._stack.enter_context(cluster)
+            self.workers = options.workers or self._cluster.workers
+            if not options.dry_run:
+                self._cluster.preflight(self._files, self.run.output)
+
+    def execute(
+        self,
+        pipeline: Sequence[PipelineStep],
+        units: Sequence[Sequence[int]],
+        describe: Callable[[int], str],
+        title: str,
+        total_rows: int,
+        *,
+        workers: int | None = None,
+        threads: bool = False,
+        on_done: Callable[[Watch, int, list[Any]], None] = lambda _w, _r, _results: None,
+    ) -> dict[int, list[Any]]:
+        """Run a pipeline over ranks on this run's executor, with progress.
+
+        workers  how many at once, if not as many as the engine has
+        threads  workers are threads of this process, whatever the executor
+        on_done  called with the watch, a rank and its results
+        """
+        executor = PlanExecutor(
+            pipeline,
+            units,
+            workers or self.workers,
+            describe=describe,
+            threads=threads,
+            slot=self._cluster.slot if self._cluster is not None and not threads else None,
+            crew=self._crew,
+        )
+        self.run.ledger.enter_workers(executor.workers)
+        with (
+            Watch(self.run.display, title, total_rows, executor.beats, describe) as watch,
+            self.run.heartbeat.following(watch),
+        ):
+            return executor.run(lambda rank, results: on_done(watch, rank, results))
+
+    def tag(self, plan: Plan, instances: Sequence[Instance]) -> None:
+        """Compute every part that is missing or out of date, and enter all ranges into the ledger."""
+        self.compute(plan, instances, self.prepare(plan, instances))
+
+    def prepare(self, plan: Plan, instances: Sequence[Instance], size: str = "") -> Standing:
+        """See which parts of the instances are there, and say so; with `overwrite`, none counts. Nothing is removed yet.
+
+        size  said in place of the plan's size, which was said before
+        """
+        if self.run.options.overwrite:
+            before = Standing({}, 0)
+        else:
+            for instance in instances:
+                is_claimed(self.run.output, instance)
+            before = standing(self.run.output, plan, self.reading, instances)
+        self._say_standing(plan, before, len(before.pending(len(plan.ranges), instances)), instances, size)
+        return before
+
+    def compute(
+        self,
+        plan: Plan,
+        instances: Sequence[Instance],
+        before: Standing,
+        *,
+        workers: int | None = None,
+        threads: bool = False,
+        around: tuple[Sequence[PipelineStep], Sequence[PipelineStep]] = ((), ()),
+        on_range: Callable[[int], None] | None = None,
+    ) -> None:
+        """Compute and publish what `before` lacks. `around`: steps to go before and after those of the taggers; `on_range` is
+        called with each range that is done."""
+        claim(self.run.output, instances, is_forced=self.run.options.overwrite)
+        todo = before.todo(len(plan.ranges), instances)
+        pending = before.pending(len(plan.ranges), instances)
+        counts: dict[tuple[int, str], Counts] = dict(before.done)
+        seconds: dict[int, float] = {}
+        columns: set[str] = set()  # that taggers need, and some document has
+
+        def on_done(watch: Watch, rank: int, results: list[Any]) -> None:
+            report: RangeReport = results[0]
+            seconds[rank] = report.seconds
+            entries.update({(rank, name): entry for name, entry in report.digests.items()})
+            columns.update(report.columns)
+            counts.update({(rank, name): c for name, c in report.counts.items()})
+            read = next(iter(report.counts.values()))
+            quarantined: Counter[str] = Counter()
+            for c in report.counts.values():
+                quarantined |= c.quarantined  # what the reader refused stands in all of them
+            watch.done(read.lines + read.unreadable, read.text_bytes, quarantined.total())
+            if on_range is not None:
+                on_range(rank)
+
+        try:
+            if pending:
+                if threads and self._cluster is not None:
+                    self.run.display.say(
+                        "the endpoint is asked from this machine, by one caller; ray workers take no part in that"
+                    )
+                steps: list[PipelineStep] = [Read(plan, self.reading, todo)]
+                steps += known_ids(self.run.output, plan, self.reading, instances, todo)
+                steps += [*around[0], *(Tag(i) for i in instances), *around[1]]
+                steps.append(Publish(self.run.output, plan, self.reading, instances, todo))
+                with recording(self.run.output, plan, todo) as entries:
+                    self.over_ranges(
+                        plan, pending, steps, self.run.pipeline, workers=workers, threads=threads, on_done=on_done
+                    )
+        except BaseException:
+            release(self.run.output, instances)
+            raise
+        finally:
+            self.run.ledger.enter(plan, instances, counts, seconds)
+        if any(c.documents for (rank, _), c in counts.items() if rank in seconds):
+            for message in absent_columns(instances, columns):
+                self.run.ledger.note(message)
+                self.run.display.say(message)
+        remove_leftovers(self.run.output, plan, instances)
+        self.run.ledger.enter_duplicate_ids(count_duplicate_ids(self.run.output, plan, instances[0]))
+
+    def over_ranges(
+        self, plan: Plan, ranks: Sequence[int], steps: Sequence[PipelineStep], title: str, **options: Any
+    ) -> dict[int, list[Any]]:
+        """`execute` over some ranges of the plan, wherever this run's chunks are computed."""
+        return self.over_ranges_here(plan, ranks, steps, title, **options)
+
+    def over_ranges_here(
+        self, plan: Plan, ranks: Sequence[int], steps: Sequence[PipelineStep], title: str, **options: Any
+    ) -> dict[int, list[Any]]:
+        """The same, but on Slurm as part of the finish job: for what is little work beside an earlier pass."""
+        rows = sum(planned.ranges[k].rows for planned, k in (plan.ranges[r] for r in ranks))
+        units = units_of(plan, ranks, options.get("workers") or self.workers)
+        return self.execute(steps, units, lambda r: chunk_name(plan, r), title, rows, **options)
+
+    def _say_standing(
+        self, plan: Plan, before: Standing, pending: int, instances: Sequence[Instance], size: str
+    ) -> None:
+        files, ranges = len(plan.files), len(plan.ranges)
+        message = (
+            size
+            or f"{files:,} file{'s' * (files != 1)}, {plan.rows:,} row{'s' * (plan.rows != 1)}, {ranges:,} range{'s' * (ranges != 1)}"
+        )
+        if before.done:
+            message += f"; {len(before.done):,} of {ranges * len(instances):,} parts are there already"
+        if before.stale:
+            stale = "1 part is" if before.stale == 1 else f"{before.stale:,} parts are"
+            message += f"; {stale} of an earlier input or version, to be computed again"
+            if versions := changed_versions(self.run.output, instances):
+                message += f" ({', '.join(versions)})"
+            self.run.ledger.note(f"{before.stale} stale parts recomputed")
+        if before.damaged:
+            damaged = "1 part is" if before.damaged == 1 else f"{before.damaged:,} parts are"
+            message += f"; {damaged} damaged, to be computed again"
+            self.run.ledger.note(f"{before.damaged} damaged parts recomputed")
+        if before.proven:
+            message += f"; {before.proven:,} had no digest and were proven by reading them"
+        workers = min(self.workers, pending)
+        self.run.display.say(message + (f"; {workers} worker{'s' * (workers != 1)}" if pending else ""))
+        can_be_cut = any(planned.file.format != "json" for planned in plan.files)
+        if workers < self.workers and not before.done and can_be_cut and plan.n_bytes > WORTH_CUTTING_BYTES:
+            finer = max(1 << 20, 1 << (plan.n_bytes // (RANGES_PER_WORKER * self.workers)).bit_length() - 1)
+            self.run.display.say(
+                f"{self.workers} workers could be busy, and less be lost to an interruption, with smaller ranges: --set "
+                f"shard_bytes={finer}, from the start"
+            )
