@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from tagcorpus.kernels.entropy import entropy_in_memory
-from tagcorpus.pipelines.api import begin
+from tagcorpus.pipelines.conduct import begin
 from tagcorpus.pipelines.counting.corpus import Corpus, intervals
 from tagcorpus.pipelines.counting.passes import Count, Merge, counted
 from tagcorpus.pipelines.entropy import _corpus, _packed

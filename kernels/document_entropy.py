@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 from tagcorpus.kernels.arrays import check_rows, frozen, workspace
-from tagcorpus.kernels.ngrams import Packing, checked
+from tagcorpus.kernels.packing import Packing, checked
 from tagcorpus.kernels.radix import Ids
 
 U64: TypeAlias = np.ndarray[Any, np.dtype[np.uint64]]

@@ -6,7 +6,7 @@ Totals over contexts are in `kernels.totals`, figures of documents in `kernels.d
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numba import njit
@@ -14,7 +14,8 @@ from numba import njit
 from tagcorpus.kernels.arrays import check_rows, frozen, shortened, workspace
 from tagcorpus.kernels.document_entropy import document_entropies
 from tagcorpus.kernels.fixed_point import BLOCK, TABLE, UNIT_BITS, UNITS_PER_BIT, entropy_of, log2_of, term, terms_table
-from tagcorpus.kernels.ngrams import Packing, checked, fill_keys
+from tagcorpus.kernels.ngrams import fill_keys
+from tagcorpus.kernels.packing import Entropies, Packing, checked
 from tagcorpus.kernels.radix import Ids, Sorted, bucket_starts, fits_a_word, group_entries, sort_entries, write_heads
 from tagcorpus.kernels.totals import Sums, binned, counts_of_counts, exact_sums, extremes, key_histogram
 
@@ -24,19 +25,6 @@ F64: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 
 
 _ENTRIES_AT_ONCE: Final = 1 << 15  # two words each, 512 KiB
-
-
-class Entropies(NamedTuple):
-    """Contexts, ascending, and their next-token distributions in short."""
-
-    contexts: U64
-    """uint64 [m, words], packed as the entries are (`kernels.ngrams`), without the next token."""
-    counts: I64
-    """int64 [m]: positions that have the context and a token after it."""
-    distinct: I64
-    """int64 [m]: different next tokens."""
-    entropy_bits: F64
-    """float64 [m]: entropy of the next token, bits; 0.0 exactly where there is only one."""
 
 
 def conditional_entropy(keys: U64, counts: I64, packing: Packing) -> Entropies:

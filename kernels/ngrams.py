@@ -8,45 +8,20 @@ ascending and distinct wherever a function takes or returns them, counts are int
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numba import njit
 
 from tagcorpus.kernels.arrays import check_rows, frozen, shortened
 from tagcorpus.kernels.merging import merge, merge_runs
+from tagcorpus.kernels.packing import Packing, checked
 from tagcorpus.kernels.radix import Ids, Sorted, sort_entries
 
 U32: TypeAlias = np.ndarray[Any, np.dtype[np.uint32]]
 U64: TypeAlias = np.ndarray[Any, np.dtype[np.uint64]]
 I64: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 F64: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
-
-
-class Packing(NamedTuple):
-    """How entries become integers."""
-
-    n: int
-    """Context length, tokens."""
-    bits: int
-    """Of one token id."""
-    words: int
-    """64-bit words of an entry, and of a context: 1 or 2."""
-
-
-def packing(n: int, n_vocab: int) -> Packing:
-    """The packing of n tokens of context over ids below n_vocab. Raises ValueError where 128 bits do not suffice."""
-    if n < 1:
-        raise ValueError(f"the context length n must be at least 1 token, got {n}")
-    if not 1 <= n_vocab <= 2**32:
-        raise ValueError(f"n_vocab must be from 1 to 2^32, got {n_vocab}")
-    bits = max(1, (n_vocab - 1).bit_length())
-    if (n + 1) * bits > 128:
-        raise ValueError(
-            f"{n} tokens of context and the next one, {bits} bits each for a vocabulary of {n_vocab}, need "
-            f"{(n + 1) * bits} bits; an entry has at most 128: n can be at most {128 // bits - 1}"
-        )
-    return Packing(n, bits, 1 if (n + 1) * bits <= 64 else 2)
 
 
 def count_ngrams(ids: Ids, offsets: I64, packing: Packing) -> tuple[U64, I64]:
@@ -125,20 +100,6 @@ def lookup(sorted_contexts: U64, values: F64, wanted: U64) -> F64:
     return found
 
 
-def checked(ids: Ids, offsets: I64, packing: Packing) -> tuple[Ids, I64]:
-    """Both arrays read-only, fit for the kernels. Raises ValueError where these would read or write astray."""
-    if ids.dtype not in (np.uint16, np.uint32) or ids.ndim != 1:
-        raise ValueError(f"ids must be uint16 or uint32 [n_tokens], got {ids.dtype} {list(ids.shape)}")
-    if offsets.dtype != np.int64 or offsets.ndim != 1 or not len(offsets):
-        raise ValueError(f"offsets must be int64 [n_docs + 1], got {offsets.dtype} {list(offsets.shape)}")
-    if offsets[0] < 0 or offsets[-1] > len(ids) or (offsets[1:] < offsets[:-1]).any():
-        raise ValueError(f"offsets must ascend from 0 or more to at most {len(ids)}, the number of ids")
-    used = ids[offsets[0] : offsets[-1]]
-    if len(used) and int(used.max()) >> packing.bits:
-        raise ValueError(f"token id {int(used.max())} does not fit into {packing.bits} bits: n_vocab was too small")
-    return frozen(ids), frozen(offsets)
-
-
 @njit(nogil=True, cache=True)
 def _keys(rest: Any, starts: I64, start: int, stop: int, rest_bits: int, keys: U64) -> None:
     """Puts buckets and rests of at most 64 bits together."""
@@ -213,13 +174,11 @@ def _lookup(contexts: U64, values: F64, wanted: U64, found: F64) -> int:
 
 
 __all__ = [
-    "Packing",
     "checked",
     "contexts_of",
     "count_ngrams",
     "lookup",
     "merge",
     "merge_runs",
-    "packing",
     "unpack",
 ]

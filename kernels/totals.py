@@ -5,16 +5,14 @@ Everything that adds up is integers, so that figures of several pieces add to th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numba import njit
 
 from tagcorpus.kernels.arrays import frozen
 from tagcorpus.kernels.fixed_point import TABLE, UNIT_BITS, UNITS_PER_BIT
-
-if TYPE_CHECKING:
-    from tagcorpus.kernels.entropy import Entropies
+from tagcorpus.kernels.packing import Entropies
 
 U64: TypeAlias = np.ndarray[Any, np.dtype[np.uint64]]
 I64: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]

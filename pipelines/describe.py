@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tagcorpus.pipelines import late_pandas
-from tagcorpus.pipelines.api import Terminated, as_json, run_options
+from tagcorpus.pipelines.api import run_pipeline
+from tagcorpus.pipelines.conduct import Terminated, as_json
 from tagcorpus.pipelines.options.load import check_sections, load_options, parameters_of
 from tagcorpus.pipelines.options.of_pipelines import Options
 from tagcorpus.pipelines.options.pages import to_yaml
@@ -30,7 +31,7 @@ def run(pipeline: str, config_file: str | None, sets: Sequence[str], given: Mapp
     options = load_options(pipeline, config_file, sets, given)
     display = Display()
     try:
-        result = run_options(pipeline, options, display)
+        result = run_pipeline(pipeline, options, display)
     except KeyboardInterrupt:
         display.say(f"interrupted; {_going_on(options)}")
         return 130

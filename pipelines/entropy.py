@@ -53,7 +53,7 @@ from tagcorpus.taggers._base import PAPER, column, columns_from
 from tagcorpus.taggers._tokenizer import Tokenizer, load
 
 if TYPE_CHECKING:
-    from tagcorpus.kernels.ngrams import Packing
+    from tagcorpus.kernels.packing import Packing
 
 T = TypeVar("T")
 
@@ -142,7 +142,7 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
 
 
 def _packed(options: EntropyOptions, tokenizer: Tokenizer) -> Packing:
-    from tagcorpus.kernels.ngrams import packing
+    from tagcorpus.kernels.packing import packing
 
     try:
         return packing(options.ngram, tokenizer.n_vocab)

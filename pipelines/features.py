@@ -251,9 +251,9 @@ def _fill(
     engine: Engine, plan: Plan, groups: Sequence[Group], filter_: Instance, options: FeaturesOptions
 ) -> list[PipelineStep]:
     """Where entropies are still to be computed, the pass that tags also keeps the token ids, so that nothing is tokenised twice."""
-    from tagcorpus.pipelines.generations.entropies import Pass
+    from tagcorpus.pipelines.generations.entropy_work import EntropyWork
 
-    work = Pass(engine, plan, groups, filter_, None, _tokenizer(options), options.memory)
+    work = EntropyWork(engine, plan, groups, filter_, None, _tokenizer(options), options.memory)
     known = work.stored()
     # Groups of a column are known when all is read; a range that is computed anew changes all of them.
     lacking = [g.files for g in groups if g.id not in known] if groups else [[p.file.name for p in plan.files]]
@@ -271,14 +271,14 @@ def _entropies(
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Compute what is missing. What the entropies were computed with, and the key of each group's."""
     from tagcorpus.pipelines.counting.token_budget import Budget
-    from tagcorpus.pipelines.generations import entropies
+    from tagcorpus.pipelines.generations import entropies, entropy_work
 
-    work = entropies.Pass(engine, plan, groups, filter_, grouping, _tokenizer(options), options.memory)
+    work = entropy_work.EntropyWork(engine, plan, groups, filter_, grouping, _tokenizer(options), options.memory)
     budget = None
     if options.token_budget is not None:
         budget = Budget(options.token_budget, options.replicates, options.seed)
     entropies.run(work, budget, options.extended, options.replicates)
-    return {"tokenizer": work.tokenizer.fingerprint, "n": entropies.N}, work.keys
+    return {"tokenizer": work.tokenizer.fingerprint, "n": entropy_work.N}, work.keys
 
 
 class Summarise(PipelineStep):

@@ -104,7 +104,7 @@ def test_what_fails_while_closing_is_said_and_changes_nothing(corpus: Path, monk
     def fail() -> None:
         raise PermissionError("the folder is somebody else's")
 
-    monkeypatch.setattr("tagcorpus.pipelines.api.sweep_temporary_folders", fail)
+    monkeypatch.setattr("tagcorpus.pipelines.conduct.sweep_temporary_folders", fail)
     monkeypatch.setattr(storage.Folder, "sweep", lambda *_: fail())
     result = tag(corpus)
     assert (result.exit_code, result.exception) == (0, None)
@@ -115,7 +115,7 @@ def test_an_error_of_the_run_is_not_hidden_by_cleaning_up(corpus: Path, monkeypa
     def fail(_: object) -> None:
         raise OSError("busy")
 
-    monkeypatch.setattr("tagcorpus.pipelines.api.sweep_temporary_folders", fail)
+    monkeypatch.setattr("tagcorpus.pipelines.conduct.sweep_temporary_folders", fail)
     result = tag(corpus, "--text-column", "absent")
     assert result.exit_code == 2
     assert "no text found" in result.stderr

@@ -18,7 +18,7 @@ from slurm_commands import invoke
 
 import tagcorpus
 from tagcorpus.errors import ConfigError, OutputError
-from tagcorpus.pipelines.api import begin
+from tagcorpus.pipelines.conduct import begin
 from tagcorpus.pipelines.counting.corpus import check_disk
 from tagcorpus.pipelines.entropy import _corpus, _packed, count, merge
 from tagcorpus.pipelines.options.load import load_options

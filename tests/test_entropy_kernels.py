@@ -16,8 +16,8 @@ from test_ngrams import corpora, flat, integers, random_corpus
 
 import naive
 from tagcorpus.kernels import arrays, entropy, ngrams
-from tagcorpus.kernels.entropy import Entropies
-from tagcorpus.kernels.ngrams import Packing
+from tagcorpus.kernels.packing import Entropies, Packing
+from tagcorpus.kernels.packing import packing as packing_of
 from tagcorpus.pipelines.outputs.summary import ordered_keys
 from tagcorpus.taggers._tokenizer import load
 
@@ -35,7 +35,7 @@ def of(ids: Any, offsets: Any, packing: Packing) -> Entropies:
 
 def entropies_of(counts: list[int]) -> tuple[int, int, float]:
     """Count, distinct next tokens and entropy of a single context with these counts."""
-    packing = ngrams.packing(1, 2**20)
+    packing = packing_of(1, 2**20)
     found = entropy.conditional_entropy(
         np.arange(len(counts), dtype=np.uint64)[:, None], np.array(counts, np.int64), packing
     )
@@ -66,7 +66,7 @@ def test_in_memory_is_the_same_to_the_last_bit(corpus: tuple[Any, Any, Packing])
 )
 def test_in_memory_of_busy_contexts_is_the_same_to_the_last_bit(n: int, n_vocab: int, dtype: Any) -> None:
     ids, offsets = random_corpus(0, 6000, 900, dtype)
-    packing = ngrams.packing(n, n_vocab)
+    packing = packing_of(n, n_vocab)
     found = entropy.entropy_in_memory(ids, offsets, packing)
     assert_same(found, of(ids, offsets, packing))
     twin = naive.context_entropies(ids, offsets, n)
@@ -78,7 +78,7 @@ def test_in_memory_of_busy_contexts_is_the_same_to_the_last_bit(n: int, n_vocab:
 )
 def test_counts_beyond_the_table_are_counted_in_memory(n: int, counts: list[int], distinct: list[int]) -> None:
     ids, offsets = flat([[1, 2, 1, 3] * 4500, [1, 1]], np.uint16)
-    packing = ngrams.packing(n, 4)
+    packing = packing_of(n, 4)
     found = entropy.entropy_in_memory(ids, offsets, packing)
     assert_same(found, of(ids, offsets, packing))
     assert found.counts.tolist() == counts
@@ -89,7 +89,7 @@ def test_counts_beyond_the_table_are_counted_in_memory(n: int, counts: list[int]
 def test_large_buckets_have_the_entries_and_bits_of_the_twin(n: int) -> None:
     ids, offsets = random_corpus(3, 9000, 50281, np.uint16)
     ids[:4600] = np.tile([1, 2], 2300)  # a context whose next tokens are more than the table of terms has counts
-    packing = ngrams.packing(n, 1 << 15)
+    packing = packing_of(n, 1 << 15)
     ids &= (1 << 15) - 1
     keys, counts = ngrams.count_ngrams(ids, offsets, packing)
     assert list(zip(integers(keys), counts.tolist(), strict=True)) == sorted(
@@ -99,7 +99,7 @@ def test_large_buckets_have_the_entries_and_bits_of_the_twin(n: int) -> None:
 
 
 def test_keys_and_values_of_different_lengths_are_told() -> None:
-    keys, packing = np.arange(3, dtype=np.uint64)[:, None], ngrams.packing(1, 4)
+    keys, packing = np.arange(3, dtype=np.uint64)[:, None], packing_of(1, 4)
     two, pairs = np.ones(2, np.int64), np.zeros((3, 2), np.uint64)
     with pytest.raises(ValueError, match=r"one value each, got uint64 \[3, 1\] and values \[2\]"):
         entropy.conditional_entropy(keys, two, packing)
@@ -122,7 +122,7 @@ def test_a_thread_keeps_its_buffers_until_they_are_dropped() -> None:
 @pytest.mark.parametrize("n", [1, 2, 5])
 def test_pieces_in_any_order_give_the_same_bits(n: int) -> None:
     ids, offsets = random_corpus(1, 2000, 30)
-    packing = ngrams.packing(n, 2**18)
+    packing = packing_of(n, 2**18)
     runs = [ngrams.count_ngrams(ids, offsets[d : d + 2], packing) for d in range(len(offsets) - 1)]
     merged = ngrams.merge_runs(runs[::-1], packing)
     assert_same(entropy.conditional_entropy(*merged, packing), of(ids, offsets, packing))
@@ -264,7 +264,7 @@ def test_document_figures_are_those_of_the_twin(corpus: tuple[Any, Any, Packing]
 @pytest.mark.parametrize(("n", "n_vocab"), [(1, 900), (1, 2**23), (2, 900), (4, 2**18)])
 def test_document_figures_of_long_documents(n: int, n_vocab: int) -> None:
     ids, offsets = random_corpus(2, 3000, 900)
-    packing = ngrams.packing(n, n_vocab)
+    packing = packing_of(n, n_vocab)
     found = entropy.entropy_in_memory(ids, offsets, packing)
     table = {tuple(c): h for c, h in zip(unpacked(found, packing), found.entropy_bits.tolist(), strict=True)}
     figures = entropy.document_entropies(ids, offsets, packing, found.contexts, found.entropy_bits)
@@ -276,9 +276,7 @@ def test_document_figures_of_long_documents(n: int, n_vocab: int) -> None:
 def test_a_documents_mean_lies_between_its_extremes() -> None:
     ids, offsets = flat([[1] * 50 + [2]])
     contexts = np.array([[1], [2]], np.uint64)
-    mean, std, low, high, _ = entropy.document_entropies(
-        ids, offsets, ngrams.packing(1, 4), contexts, np.array([0.1, 9])
-    )
+    mean, std, low, high, _ = entropy.document_entropies(ids, offsets, packing_of(1, 4), contexts, np.array([0.1, 9]))
     assert (mean[0], std[0], low[0], high[0]) == (0.1, 0, 0.1, 0.1)
 
 
@@ -286,7 +284,7 @@ def test_a_documents_mean_lies_between_its_extremes() -> None:
 def test_a_context_that_is_not_in_the_table(n: int, given: list[list[int]], missing: str) -> None:
     ids, offsets = flat([[1, 2, 1, 2]])
     with pytest.raises(ValueError, match=missing):
-        entropy.document_entropies(ids, offsets, ngrams.packing(n, 4), np.array(given, np.uint64), np.zeros(1))
+        entropy.document_entropies(ids, offsets, packing_of(n, 4), np.array(given, np.uint64), np.zeros(1))
 
 
 def unpacked(found: Entropies, packing: Packing) -> list[list[int]]:
@@ -315,7 +313,7 @@ def test_published_values(published: dict[str, Any], corpus: str, n: int) -> Non
     expected = given["by_n"][str(n)]["token_ids"]
     ids, offsets = flat([published["ids"][d].tolist() for d in given["doc_ids"]], np.uint16)
     assert len(ids) == given["num_tokens"]
-    packing = ngrams.packing(n, published["n_vocab"])
+    packing = packing_of(n, published["n_vocab"])
     found = entropy.entropy_in_memory(ids, offsets, packing)
     assert_same(found, of(ids, offsets, packing))
     sums, bits = entropy.exact_sums(found), found.entropy_bits
@@ -342,7 +340,7 @@ def test_published_values(published: dict[str, Any], corpus: str, n: int) -> Non
 def test_published_contexts(published: dict[str, Any], corpus: str, n: int) -> None:
     given = published["corpora"][corpus]
     ids, offsets = flat([published["ids"][d].tolist() for d in given["doc_ids"]])
-    packing = ngrams.packing(n, published["n_vocab"])
+    packing = packing_of(n, published["n_vocab"])
     found = entropy.entropy_in_memory(ids, offsets, packing)
     rows = zip(unpacked(found, packing), found.counts, found.distinct, found.entropy_bits, strict=True)
     table = {tuple(context): (int(count), int(distinct), float(h)) for context, count, distinct, h in rows}

@@ -26,8 +26,8 @@ from tagcorpus.errors import (
     TaggerError,
 )
 from tagcorpus.pipelines.execution.executors import PlanExecutor
+from tagcorpus.pipelines.execution.worker_pool import WorkerPool
 from tagcorpus.pipelines.execution.worker_processes import _put_off_signals
-from tagcorpus.pipelines.execution.workers import Crew
 from tagcorpus.pipelines.progress.beats import Beat, Pulse
 
 INLINE = {"workers": 1}
@@ -140,8 +140,8 @@ def test_worker_that_dies_between_ranks_costs_nothing() -> None:
 
 
 def test_worker_that_was_found_dead_is_replaced_at_once() -> None:
-    with Crew() as crew:
-        slot: Any = crew.slot([Act({})], 1)
+    with WorkerPool() as pool:
+        slot: Any = pool.slot([Act({})], 1)
         assert slot.submit(1).result() == [10]
         (process,) = slot._pool._processes.values()
         manager = slot._pool._executor_manager_thread
@@ -152,22 +152,22 @@ def test_worker_that_was_found_dead_is_replaced_at_once() -> None:
 
 
 def test_worker_processes_stay_for_the_next_pass() -> None:
-    """With the pipeline of that pass, and whether or not a rank failed; they end with the crew."""
+    """With the pipeline of that pass, and whether or not a rank failed; they end with the pool."""
 
-    def pids(crew: Crew, *more: str) -> set[int]:
+    def pids(pool: WorkerPool, *more: str) -> set[int]:
         actions = dict(enumerate(["pid", "pid", *more]))  # the first two go to a worker each
-        how = PROCESSES | {"crew": crew}
+        how = PROCESSES | {"pool": pool}
         results = executor(actions, how, [[r] for r in range(4)]).run()
         assert [results[r] for r in (2, 3)] == [[20], [30]]
         return {results[0][0], results[1][0]}
 
-    with Crew() as crew:
-        first = pids(crew)
+    with WorkerPool() as pool:
+        first = pids(pool)
         assert len(first) == 2
-        assert pids(crew) == first
+        assert pids(pool) == first
         with pytest.raises(ConfigError):
-            pids(crew, "config")
-        assert pids(crew) == first
+            pids(pool, "config")
+        assert pids(pool) == first
     for pid in first:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
@@ -288,8 +288,8 @@ def test_a_worker_that_is_being_started_is_known_when_the_run_ends(
     monkeypatch.setattr(multiprocessing.forkserver, "read_signed", interrupted)
     before = signal.signal(number, end)
     try:
-        with Crew() as crew:
-            slot = crew.slot([Act({})], 1)
+        with WorkerPool() as pool:
+            slot = pool.slot([Act({})], 1)
             with pytest.raises(Ended):
                 slot.submit(0)
             assert signal.getsignal(number) is end

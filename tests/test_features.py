@@ -25,7 +25,7 @@ from stub_llm import NEGATIVE, StubLLM, answer
 
 import tagcorpus
 from tagcorpus.errors import BudgetError, ConfigError, InputError
-from tagcorpus.pipelines.api import begin
+from tagcorpus.pipelines.conduct import begin
 from tagcorpus.pipelines.model_table.columns import columns
 from tagcorpus.pipelines.options.load import load_options
 from tagcorpus.pipelines.options.of_pipelines import FeaturesOptions
@@ -389,7 +389,7 @@ def options_of(output: Path) -> FeaturesOptions:
 def test_models_that_do_not_fit_into_memory_give_the_same_bits(done: Path, tmp_path: Path) -> None:
     from tagcorpus.pipelines.counting.corpus import Limits
     from tagcorpus.pipelines.counting.token_budget import Budget
-    from tagcorpus.pipelines.generations.entropies import Pass
+    from tagcorpus.pipelines.generations.entropy_work import EntropyWork
     from tagcorpus.pipelines.model_table.groups import by_model
     from tagcorpus.pipelines.token_ids.cache import TokenizerChoice
 
@@ -400,7 +400,7 @@ def test_models_that_do_not_fit_into_memory_give_the_same_bits(done: Path, tmp_p
     plan = plan_of(run, inputs, engine)
     assert inputs.models is not None
     groups = by_model({m: [f.name for f in files] for m, files in inputs.models.files.items()}, plan)
-    work = Pass(engine, plan, groups, filter_, None, TokenizerChoice("p50k_base"), "1GB")
+    work = EntropyWork(engine, plan, groups, filter_, None, TokenizerChoice("p50k_base"), "1GB")
     stored = work.stored()
     assert list(stored) == MODELS
     budget = Budget(200, 5, 0)

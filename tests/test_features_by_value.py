@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 import tagcorpus
 from tagcorpus.errors import ConfigError
-from tagcorpus.kernels.ngrams import packing
+from tagcorpus.kernels.packing import packing
 from tagcorpus.pipelines import entropy
-from tagcorpus.pipelines.api import begin
+from tagcorpus.pipelines.conduct import begin
 from tagcorpus.pipelines.counting.corpus import BASE_BYTES, Corpus, Interval
 from tagcorpus.pipelines.counting.token_budget import Budget, places
 from tagcorpus.pipelines.generations.by_value import (
@@ -34,8 +34,8 @@ from tagcorpus.pipelines.generations.by_value import (
     sizes,
 )
 from tagcorpus.pipelines.generations.chosen import GroupingColumn
-from tagcorpus.pipelines.generations.entropies import Pass
 from tagcorpus.pipelines.generations.entropies_by_value import Together
+from tagcorpus.pipelines.generations.entropy_work import EntropyWork
 from tagcorpus.pipelines.generations.kept import choose
 from tagcorpus.pipelines.generations.of_groups import _counted, _Held, value_of
 from tagcorpus.pipelines.generations.samples_by_value import draw
@@ -115,7 +115,7 @@ class Opened:
         self.plan: Plan = plan_of(run, inputs, self.engine)
         self.groups = by_column(self.output, self.plan, self.grouping, "value")
         choice = TokenizerChoice("p50k_base")
-        self.work = Pass(self.engine, self.plan, self.groups, self.filter, self.grouping, choice, "1GB")
+        self.work = EntropyWork(self.engine, self.plan, self.groups, self.filter, self.grouping, choice, "1GB")
         values = values_of(self.groups)
         assert values is not None
         self.values = values

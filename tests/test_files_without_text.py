@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tagcorpus.errors import InputError
-from tagcorpus.pipelines.api import as_json, run
+from tagcorpus.pipelines.api import run
+from tagcorpus.pipelines.conduct import as_json
 
 Rows = list[dict[str, Any]]
 Tag = Callable[..., Any]

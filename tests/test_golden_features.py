@@ -18,8 +18,8 @@ from feature_sidecars import PARAMETERS, ROLES, instances, write_sidecars
 import tagcorpus
 from naive import keyword_counts
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines.api import begin
-from tagcorpus.pipelines.generations import entropies
+from tagcorpus.pipelines.conduct import begin
+from tagcorpus.pipelines.generations import entropy_work
 from tagcorpus.pipelines.model_table.check import report
 from tagcorpus.pipelines.model_table.columns import DOMAINS, RATIOS, columns
 from tagcorpus.pipelines.model_table.groups import by_model, entropy_name
@@ -145,7 +145,7 @@ class Tree:
             of = {planned.file.name: planned.file.name.rsplit("/", 1)[0] for planned in plan.files}
             write_sidecars(run.output, plan, using, {f: self.rows[m] for f, m in of.items()}, inputs.reading)
             groups = by_model({model: [file] for file, model in of.items()}, plan)
-            keys = entropies.keys(plan, groups, inputs.reading, "p50k_base", using["repetition"])
+            keys = entropy_work.keys(plan, groups, inputs.reading, "p50k_base", using["repetition"])
             for model, key in keys.items():
                 told: dict[str, Any] = {"mean_corpus_entropy": None, "total_contexts": 0}
                 if model != OLD:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 import naive
 from tagcorpus.kernels import ngrams
-from tagcorpus.kernels.ngrams import Packing
+from tagcorpus.kernels.packing import Packing
+from tagcorpus.kernels.packing import packing as packing_of
 
 VOCABULARIES = (1, 2, 3, 300, 50281, 2**18, 2**22)
 
@@ -26,7 +27,7 @@ def corpora(draw: st.DrawFn) -> tuple[Any, Any, Packing]:
     alphabet = [n_vocab - 1, *draw(st.lists(st.integers(0, n_vocab - 1), min_size=1, max_size=3))]
     documents = draw(st.lists(st.lists(st.sampled_from(alphabet), max_size=12), max_size=6))
     dtypes = [np.uint32] if n_vocab > 2**16 else [np.uint16, np.uint32]
-    return *flat(documents, draw(st.sampled_from(dtypes)), draw(st.integers(0, 2))), ngrams.packing(n, n_vocab)
+    return *flat(documents, draw(st.sampled_from(dtypes)), draw(st.integers(0, 2))), packing_of(n, n_vocab)
 
 
 def flat(documents: list[list[int]], dtype: Any = np.uint32, before: int = 0) -> tuple[Any, Any]:
@@ -85,7 +86,7 @@ def test_counts_are_those_of_the_twin(corpus: tuple[Any, Any, Packing]) -> None:
 )
 def test_counts_of_more_than_tiny_buckets(n: int, n_vocab: int, dtype: Any) -> None:
     ids, offsets = random_corpus(n, 3000, n_vocab, dtype)
-    packing = ngrams.packing(n, n_vocab)
+    packing = packing_of(n, n_vocab)
     assert rows(*ngrams.count_ngrams(ids, offsets, packing)) == expected(ids, offsets, packing)
 
 
@@ -117,7 +118,7 @@ def test_merge_adds_counts_of_equal_keys(words: int) -> None:
 
 
 def test_no_run_merges_to_no_key() -> None:
-    keys, counts = ngrams.merge_runs([], ngrams.packing(5, 2**18))
+    keys, counts = ngrams.merge_runs([], packing_of(5, 2**18))
     assert (keys.shape, counts.shape) == ((0, 2), (0,))
 
 
@@ -150,12 +151,12 @@ def test_lookup_of_what_is_not_there(wanted: list[int]) -> None:
 
 
 def test_packings() -> None:
-    assert ngrams.packing(1, 50281) == (1, 16, 1)
-    assert ngrams.packing(3, 50281) == (3, 16, 1)
-    assert ngrams.packing(4, 50281) == (4, 16, 2)
-    assert ngrams.packing(5, 2**18) == (5, 18, 2)
-    assert ngrams.packing(1, 1) == (1, 1, 1)
-    assert ngrams.packing(3, 2**32) == (3, 32, 2)
+    assert packing_of(1, 50281) == (1, 16, 1)
+    assert packing_of(3, 50281) == (3, 16, 1)
+    assert packing_of(4, 50281) == (4, 16, 2)
+    assert packing_of(5, 2**18) == (5, 18, 2)
+    assert packing_of(1, 1) == (1, 1, 1)
+    assert packing_of(3, 2**32) == (3, 32, 2)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +170,7 @@ def test_packings() -> None:
 )
 def test_packings_that_cannot_be(n: int, n_vocab: int, why: str) -> None:
     with pytest.raises(ValueError, match=why):
-        ngrams.packing(n, n_vocab)
+        packing_of(n, n_vocab)
 
 
 @pytest.mark.parametrize(
@@ -185,10 +186,10 @@ def test_packings_that_cannot_be(n: int, n_vocab: int, why: str) -> None:
 )
 def test_ids_and_offsets_that_cannot_be(ids: Any, offsets: list[int], why: str) -> None:
     with pytest.raises(ValueError, match=why):
-        ngrams.count_ngrams(ids, np.array(offsets, np.int64), ngrams.packing(1, 256))
+        ngrams.count_ngrams(ids, np.array(offsets, np.int64), packing_of(1, 256))
 
 
 def test_an_id_outside_the_documents_does_not_matter() -> None:
     ids = np.array([999, 1, 2, 999], np.uint16)
-    keys, counts = ngrams.count_ngrams(ids, np.array([1, 3]), ngrams.packing(1, 4))
+    keys, counts = ngrams.count_ngrams(ids, np.array([1, 3]), packing_of(1, 4))
     assert rows(keys, counts) == [(0b0110, 1)]

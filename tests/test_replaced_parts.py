@@ -15,7 +15,7 @@ from feature_sidecars import READING, instances, plan_of, write_sidecars
 
 import tagcorpus
 from tagcorpus.errors import InputError, ReplacedError
-from tagcorpus.pipelines import api, domain, tag
+from tagcorpus.pipelines import conduct, domain
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.filter import Filter, Flag
 from tagcorpus.pipelines.generations import kept
@@ -70,7 +70,7 @@ def interrupted(corpus: Path, between: Callable[[], object], at: str = "tag", **
                 between()
 
     options = load_options("tag", None, (), options_of(corpus, **more))
-    return api.run_options("tag", options, Display(quiet=True), make_engine=Disturbed)
+    return conduct.run_options("tag", options, Display(quiet=True), make_engine=Disturbed)
 
 
 def test_parts_replaced_before_the_summary(corpus: Path) -> None:
@@ -267,7 +267,7 @@ def test_chosen_rows_are_another_part(tmp_path: Path) -> None:
 
 def test_no_part_is_read_by_its_name_alone() -> None:
     """A reader that is added later proves keys, too."""
-    root = Path(tag.__file__).parents[1]
+    root = Path(domain.__file__).parents[1]
     trusting = [
         str(path.relative_to(root))
         for path in (root / "pipelines").rglob("*.py")

@@ -13,7 +13,7 @@ import pytest
 import tagcorpus
 from tagcorpus.errors import InputError
 from tagcorpus.pipelines import entropy
-from tagcorpus.pipelines.generations.entropies import Pass
+from tagcorpus.pipelines.generations.entropy_work import EntropyWork
 from tagcorpus.pipelines.model_table.groups import Group, entropy_name
 from tagcorpus.pipelines.model_table.provenance import Provenance, provenance_name, read_provenance, written
 from tagcorpus.pipelines.sealed import CHECKSUM, sealed
@@ -120,9 +120,9 @@ def test_the_entropy_of_a_model(tmp_path: Path) -> None:
     work: Any = SimpleNamespace(engine=engine, run=run, values=None, groups=[group], keys={"m": "key"})
     data = sealed({"key": "key", "mean_corpus_entropy": 1.5})
     output.publish(entropy_name("m"), data)
-    assert Pass.stored(work)["m"]["mean_corpus_entropy"] == 1.5
+    assert EntropyWork.stored(work)["m"]["mean_corpus_entropy"] == 1.5
     output.publish(entropy_name("m"), data.replace(b"1.5", b"1.6"))
-    assert Pass.stored(work) == {}
+    assert EntropyWork.stored(work) == {}
 
 
 def test_the_provenance_of_a_table(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import xxhash
 
 from tagcorpus.errors import ConfigError, OutputError
-from tagcorpus.kernels.ngrams import Packing
+from tagcorpus.kernels.packing import Packing
 from tagcorpus.pipelines.counting.spill import RunFile
 from tagcorpus.pipelines.outputs.sidecars import part_key
 from tagcorpus.pipelines.sources.documents import Reading

@@ -23,7 +23,6 @@ from datatrove.pipeline.base import PipelineStep
 from tagcorpus.errors import DamagedError, IncompleteError
 from tagcorpus.kernels.arrays import drop_workspaces
 from tagcorpus.kernels.entropy import (
-    Entropies,
     binned,
     conditional_entropy,
     counts_of_counts,
@@ -32,6 +31,7 @@ from tagcorpus.kernels.entropy import (
     extremes,
 )
 from tagcorpus.kernels.ngrams import contexts_of, count_ngrams, lookup, merge_runs, unpack
+from tagcorpus.kernels.packing import Entropies
 from tagcorpus.pipelines.counting.corpus import Corpus, Interval, n_positions
 from tagcorpus.pipelines.counting.spill import (
     DamagedRun,

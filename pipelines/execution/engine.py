@@ -12,7 +12,7 @@ from datatrove.pipeline.base import PipelineStep
 from tagcorpus.pipelines.execution.executors import PlanExecutor
 from tagcorpus.pipelines.execution.scheduling import chunk_name, default_workers, units_of
 from tagcorpus.pipelines.execution.steps import Publish, RangeReport, Read, Tag
-from tagcorpus.pipelines.execution.workers import Crew
+from tagcorpus.pipelines.execution.worker_pool import WorkerPool
 from tagcorpus.pipelines.inputs import Inputs
 from tagcorpus.pipelines.outputs.digests import recording
 from tagcorpus.pipelines.outputs.duplicates import count_duplicate_ids
@@ -54,7 +54,7 @@ class Engine:
         self._files = inputs.files
         self.workers = run.options.workers or default_workers()
         self._stack = stack
-        self._crew = stack.enter_context(Crew())
+        self._pool = stack.enter_context(WorkerPool())
         self._cluster: Cluster | None = None
 
     @property
@@ -99,7 +99,7 @@ class Engine:
             describe=describe,
             threads=threads,
             slot=self._cluster.slot if self._cluster is not None and not threads else None,
-            crew=self._crew,
+            pool=self._pool,
         )
         self.run.ledger.enter_workers(executor.workers)
         with (

@@ -17,7 +17,8 @@ from typing import Any
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import IncompleteError, TagcorpusError
-from tagcorpus.pipelines.execution.workers import Crew, RankFailure, Slot, WorkerDied, fold
+from tagcorpus.pipelines.execution.worker_pool import WorkerPool
+from tagcorpus.pipelines.execution.workers import RankFailure, Slot, WorkerDied, fold
 from tagcorpus.pipelines.progress.beats import Beat, Pulse, set_pulse
 
 MAX_DEATHS = 3
@@ -65,7 +66,7 @@ class PlanExecutor:
     workers   how many at once; 1 means in this process
     threads   workers are threads of this process: for pipelines that wait for a server
     slot      makes a worker somewhere else, from pipeline and number of ranks; None: processes of this machine
-    crew      those processes, where they are to stay for the next pass; None: they end with this one
+    pool      those processes, where they are to stay for the next pass; None: they end with this one
     describe  names a rank for messages
     """
 
@@ -78,7 +79,7 @@ class PlanExecutor:
         describe: Callable[[int], str],
         threads: bool = False,
         slot: Callable[[Sequence[PipelineStep], int], Slot] | None = None,
-        crew: Crew | None = None,
+        pool: WorkerPool | None = None,
     ) -> None:
         self.pipeline = list(pipeline)
         self.units = [list(u) for u in units if u]
@@ -86,7 +87,7 @@ class PlanExecutor:
         self.describe = describe
         self.deaths: dict[int, int] = {}
         self._make_slot = slot or (_ThreadSlot if threads else None)
-        self._crew = crew
+        self._pool = pool
         self._is_inline = self.workers <= 1 and not threads and slot is None
         self._slots: list[Slot] = []
         self._inline = Pulse()
@@ -123,7 +124,7 @@ class PlanExecutor:
                     done(rank, found)
         else:
             with contextlib.ExitStack() as stack:
-                make_slot = self._make_slot or (self._crew or stack.enter_context(Crew())).slot
+                make_slot = self._make_slot or (self._pool or stack.enter_context(WorkerPool())).slot
                 for _ in range(self.workers):
                     slot = make_slot(self.pipeline, self.world_size)
                     stack.push(slot.close)

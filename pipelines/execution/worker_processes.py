@@ -1,4 +1,4 @@
-"""Worker processes of this machine, one rank at a time each. A `Crew` keeps them from one pass of a run to the next."""
+"""Worker processes of this machine, one rank at a time each. A `WorkerPool` keeps them from one pass of a run to the next."""
 
 from __future__ import annotations
 

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus import errors
 from tagcorpus.errors import TagcorpusError
 from tagcorpus.pipelines.progress.beats import Beat, pulse
-from tagcorpus.processes import safe_path
-
-if TYPE_CHECKING:
-    from tagcorpus.pipelines.execution.worker_processes import ProcessSlot
 
 
 class WorkerDied(Exception):
@@ -44,31 +39,6 @@ class Slot(Protocol):
     def close(self, kind: object, *_: object) -> None:
         """An ExitStack callback: let go of the worker; kill it when there was an exception."""
         ...
-
-
-class Crew:
-    """Worker processes of this machine that stay from one pass to the next: what a worker has imported, compiled and
-    loaded, it has for the whole run. Leaving the context ends them."""
-
-    def __init__(self) -> None:
-        self._idle: list[ProcessSlot] = []
-
-    def slot(self, pipeline: Sequence[PipelineStep], world_size: int) -> Slot:
-        """A worker for one pass: one that has nothing to do, else a new one."""
-        # Only here: multiprocessing and the sockets it imports are for more than one worker.
-        with safe_path():
-            from tagcorpus.pipelines.execution.worker_processes import ProcessSlot
-
-        found = self._idle.pop() if self._idle else ProcessSlot(self._idle)
-        found.take(pickle.dumps((list(pipeline), world_size)))
-        return found
-
-    def __enter__(self) -> Crew:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        while self._idle:
-            self._idle.pop().end()
 
 
 class RankFailure(Exception):

@@ -18,8 +18,9 @@ import xxhash
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.kernels.arrays import drop_workspaces
-from tagcorpus.kernels.entropy import Entropies, conditional_entropy
+from tagcorpus.kernels.entropy import conditional_entropy
 from tagcorpus.kernels.ngrams import unpack
+from tagcorpus.kernels.packing import Entropies
 from tagcorpus.pipelines import entropy
 from tagcorpus.pipelines.counting.corpus import Corpus, Interval, intervals
 from tagcorpus.pipelines.counting.passes import Merge

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from tagcorpus.kernels.ngrams import packing
+from tagcorpus.kernels.packing import packing
 from tagcorpus.pipelines.counting.corpus import Corpus, Limits
 from tagcorpus.pipelines.counting.token_budget import Budget, is_budget_met, put_together
 from tagcorpus.pipelines.generations.by_value import (
@@ -20,18 +20,16 @@ from tagcorpus.pipelines.generations.by_value import (
     entropies,
     sizes,
 )
+from tagcorpus.pipelines.generations.entropy_work import EntropyWork
 from tagcorpus.pipelines.generations.samples_by_value import draw
 from tagcorpus.pipelines.model_table.groups import Group, Values, entropies_name
 from tagcorpus.pipelines.sealed import sealed
-
-if TYPE_CHECKING:
-    from tagcorpus.pipelines.generations.entropies import Pass
 
 
 class Together:
     """Computes the entropies of all groups of a column at once. `known`: what is there already, by group."""
 
-    def __init__(self, work: Pass, values: Values, known: Mapping[str, dict[str, Any]]) -> None:
+    def __init__(self, work: EntropyWork, values: Values, known: Mapping[str, dict[str, Any]]) -> None:
         self._work, self._values, self._known = work, values, dict(known)
         self._documents = NumberedSource(work.source, work.filter, values)
 

@@ -16,8 +16,9 @@ import numpy.typing as npt
 import xxhash
 from datatrove.pipeline.base import PipelineStep
 
-from tagcorpus.kernels.entropy import Entropies, conditional_entropy, counts_of_counts, exact_sums
+from tagcorpus.kernels.entropy import conditional_entropy, counts_of_counts, exact_sums
 from tagcorpus.kernels.ngrams import count_ngrams
+from tagcorpus.kernels.packing import Entropies
 from tagcorpus.pipelines.counting.corpus import Corpus, n_positions
 from tagcorpus.pipelines.counting.estimators import estimate
 from tagcorpus.pipelines.counting.summary import Adds, mean, spectrum

@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import BudgetError, ConfigError, IncompleteError, TagcorpusError
-from tagcorpus.pipelines.api import run_options
+from tagcorpus.pipelines.conduct import run_options
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.inputs import Inputs
 from tagcorpus.pipelines.instances import build

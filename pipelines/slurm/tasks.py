@@ -22,7 +22,7 @@ from datatrove.io import open_file
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import ConfigError, IncompleteError, TagcorpusError
-from tagcorpus.pipelines.api import Terminated, as_json, run_options
+from tagcorpus.pipelines.conduct import Terminated, as_json, run_options
 from tagcorpus.pipelines.describe import table
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.execution.executors import PRECEDENCE
