@@ -16,7 +16,7 @@ from tagcorpus.pipelines.options.of_pipelines import FeaturesOptions, Options
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.sources import harness, inputs, models, standard_input, tasks
 from tagcorpus.pipelines.sources.documents import Reading
-from tagcorpus.pipelines.sources.inputs import InputFile
+from tagcorpus.pipelines.sources.input_files import InputFile
 from tagcorpus.pipelines.sources.records import DocumentFields
 from tagcorpus.pipelines.storage import temporary_folder
 

@@ -12,7 +12,7 @@ from tagcorpus.pipelines.options.places import RESULT_SUFFIXES
 from tagcorpus.pipelines.outputs.results import refuse_anothers
 from tagcorpus.pipelines.progress.heartbeat import is_at_work
 from tagcorpus.pipelines.sources import inputs
-from tagcorpus.pipelines.sources.inputs import InputFile
+from tagcorpus.pipelines.sources.input_files import COMPRESSIONS, FORMATS, InputFile
 from tagcorpus.pipelines.sources.plan import has_results, load_plan, plan_name
 from tagcorpus.pipelines.storage import Folder
 
@@ -92,7 +92,7 @@ def default_folder(first_input: str, options: Options) -> str:
     is_glob = not os.path.exists(first_input)
     literal = next((p for p in reversed(parts) if not (is_glob and any(c in p for c in "*?["))), "corpus")
     stem = literal
-    while os.path.splitext(stem)[1].lower() in {*inputs.FORMATS, *inputs.COMPRESSIONS}:
+    while os.path.splitext(stem)[1].lower() in {*FORMATS, *COMPRESSIONS}:
         stem = os.path.splitext(stem)[0]
     if options.limit is not None:
         stem += f".limit{options.limit}"

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from tagcorpus.pipelines.outputs.sidecars import KEYS, Instance, claim, part_key, part_name, write_part
 from tagcorpus.pipelines.sources.documents import Reading
-from tagcorpus.pipelines.sources.inputs import InputFile
+from tagcorpus.pipelines.sources.input_files import InputFile
 from tagcorpus.pipelines.sources.plan import Plan, PlannedFile
 from tagcorpus.pipelines.sources.ranges import Counts, Range
 from tagcorpus.pipelines.sources.records import DocumentFields

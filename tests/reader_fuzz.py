@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import zstandard
 
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading
-from tagcorpus.pipelines.sources.inputs import InputFile
+from tagcorpus.pipelines.sources.input_files import InputFile
 from tagcorpus.pipelines.sources.plan import Index, IndexTask
 from tagcorpus.pipelines.sources.records import DocumentFields
 

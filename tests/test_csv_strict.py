@@ -17,7 +17,7 @@ from tagcorpus.pipelines.options.dialect import Dialect
 from tagcorpus.pipelines.outputs.rewrite import csv_line
 from tagcorpus.pipelines.sources import csvs
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading
-from tagcorpus.pipelines.sources.inputs import InputFile
+from tagcorpus.pipelines.sources.input_files import InputFile
 from tagcorpus.pipelines.sources.ranges import Range
 
 LIMIT = 1 << 20

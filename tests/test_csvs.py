@@ -18,7 +18,7 @@ from profiles import more
 from tagcorpus.errors import IncompleteError
 from tagcorpus.pipelines.sources import csvs
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading
-from tagcorpus.pipelines.sources.inputs import InputFile
+from tagcorpus.pipelines.sources.input_files import InputFile
 from tagcorpus.pipelines.sources.ranges import Counts, Range
 from tagcorpus.pipelines.sources.records import DocumentFields
 
@@ -260,7 +260,7 @@ def test_a_giant_line_is_not_buffered(tmp_path: Path) -> None:
         "import sys\n"
         "from tagcorpus.pipelines.sources import csvs\n"
         "from tagcorpus.pipelines.sources.documents import RangeReader, Reading\n"
-        "from tagcorpus.pipelines.sources.inputs import InputFile\n"
+        "from tagcorpus.pipelines.sources.input_files import InputFile\n"
         "file = InputFile('x', sys.argv[1], 'csv', '')\n"
         # Not ru_maxrss: that begins with the memory of the process that started this one.
         "def peak():\n"

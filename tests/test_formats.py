@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 import tagcorpus
 from tagcorpus.cli import main
 from tagcorpus.pipelines.execution import engine
-from tagcorpus.pipelines.sources.inputs import InputFile
+from tagcorpus.pipelines.sources.input_files import InputFile
 from tagcorpus.pipelines.sources.records import BadRecord, DocumentFields, parse
 from tagcorpus.pipelines.sources.streams import BLOCK_BYTES, ByteStream, Damaged
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tagcorpus.errors import IncompleteError
 from tagcorpus.pipelines.sources import json_arrays
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading
-from tagcorpus.pipelines.sources.inputs import InputFile
+from tagcorpus.pipelines.sources.input_files import InputFile
 from tagcorpus.pipelines.sources.plan import Index, Indexed, IndexTask
 from tagcorpus.pipelines.sources.streams import ByteStream
 
@@ -174,7 +174,7 @@ def test_memory_is_bounded(tmp_path: Path) -> None:
     code = (
         "import sys\n"
         "from tagcorpus.pipelines.sources.documents import RangeReader, Reading\n"
-        "from tagcorpus.pipelines.sources.inputs import InputFile\n"
+        "from tagcorpus.pipelines.sources.input_files import InputFile\n"
         "from tagcorpus.pipelines.sources.plan import Index, IndexTask\n"
         "def peak():\n"
         "    return int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\n"

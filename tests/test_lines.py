@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from tagcorpus.errors import IncompleteError
 from tagcorpus.pipelines.sources import lines
-from tagcorpus.pipelines.sources.inputs import InputFile
+from tagcorpus.pipelines.sources.input_files import InputFile
 from tagcorpus.pipelines.sources.ranges import Range
 from tagcorpus.pipelines.sources.streams import BLOCK_BYTES, ByteStream, Damaged
 

@@ -20,7 +20,7 @@ from tagcorpus.pipelines.outputs.reading import Recorded
 from tagcorpus.pipelines.outputs.sidecars import KEYS, Instance, part_key, part_name, write_part
 from tagcorpus.pipelines.sources import inputs
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading
-from tagcorpus.pipelines.sources.inputs import InputFile
+from tagcorpus.pipelines.sources.input_files import InputFile
 from tagcorpus.pipelines.sources.plan import RANGES_PER_SEGMENT, Index, Indexed, Plan, load_plan, make_plan
 from tagcorpus.pipelines.sources.ranges import Counts
 from tagcorpus.pipelines.sources.records import DocumentFields

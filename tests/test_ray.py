@@ -25,7 +25,8 @@ import tagcorpus
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.execution.on_ray import Cluster, _check_node, node_versions
 from tagcorpus.pipelines.execution.workers import WorkerDied
-from tagcorpus.pipelines.sources.inputs import InputFile, find
+from tagcorpus.pipelines.sources.input_files import InputFile
+from tagcorpus.pipelines.sources.inputs import find
 from tagcorpus.pipelines.storage import Folder
 
 LOOPBACK = "127.0.0.1"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from reader_fuzz import READINGS, SOUND, N, failure_of, read_whole
 
-from tagcorpus.pipelines.sources.inputs import InputFile
+from tagcorpus.pipelines.sources.input_files import InputFile
 
 CASES_OF_EACH = 9
 # Cases that once raised or crashed: offsets behind a text that is not UTF-8, and a place before the file.

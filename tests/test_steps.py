@@ -22,7 +22,7 @@ from tagcorpus.pipelines.execution.workers import fold
 from tagcorpus.pipelines.outputs.sidecars import Instance
 from tagcorpus.pipelines.sources import lines
 from tagcorpus.pipelines.sources.documents import Reading
-from tagcorpus.pipelines.sources.inputs import InputFile
+from tagcorpus.pipelines.sources.input_files import InputFile
 from tagcorpus.pipelines.sources.plan import Plan, PlannedFile
 from tagcorpus.pipelines.storage import Folder
 

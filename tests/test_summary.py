@@ -26,7 +26,7 @@ from tagcorpus.pipelines.outputs.summary import (
     summarise,
 )
 from tagcorpus.pipelines.sources.documents import Reading
-from tagcorpus.pipelines.sources.inputs import InputFile
+from tagcorpus.pipelines.sources.input_files import InputFile
 from tagcorpus.pipelines.sources.plan import Plan, PlannedFile
 from tagcorpus.pipelines.sources.ranges import Counts, Range
 from tagcorpus.pipelines.storage import Folder

@@ -19,7 +19,7 @@ from tagcorpus.errors import IncompleteError
 from tagcorpus.pipelines.api import run
 from tagcorpus.pipelines.sources import reader_process, tables
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading
-from tagcorpus.pipelines.sources.inputs import InputFile
+from tagcorpus.pipelines.sources.input_files import InputFile
 from tagcorpus.pipelines.sources.ranges import Counts, Range
 from tagcorpus.pipelines.sources.records import DocumentFields
 

@@ -23,7 +23,7 @@ from tagcorpus.pipelines.outputs.sidecars import Instance
 from tagcorpus.pipelines.progress.beats import Pulse, pulse, set_pulse
 from tagcorpus.pipelines.sources import lines
 from tagcorpus.pipelines.sources.documents import Reading
-from tagcorpus.pipelines.sources.inputs import InputFile
+from tagcorpus.pipelines.sources.input_files import InputFile
 from tagcorpus.pipelines.sources.plan import Plan, PlannedFile
 from tagcorpus.pipelines.sources.ranges import Counts
 from tagcorpus.pipelines.storage import Folder

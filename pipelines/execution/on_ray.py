@@ -34,7 +34,7 @@ from tagcorpus.errors import ConfigError, OutputError, TagcorpusError
 from tagcorpus.pipelines import storage
 from tagcorpus.pipelines.execution.workers import WorkerDied, fold
 from tagcorpus.pipelines.progress.beats import Beat, Pulse, set_pulse
-from tagcorpus.pipelines.sources.inputs import InputFile
+from tagcorpus.pipelines.sources.input_files import InputFile
 from tagcorpus.pipelines.storage import Folder
 
 PACKAGES = ("configs", "kernels", "pipelines", "predictor", "taggers")

@@ -19,7 +19,7 @@ from tagcorpus.pipelines.outputs.sidecars import Instance, part_of
 from tagcorpus.pipelines.run import Run
 from tagcorpus.pipelines.sources import csvs, tables
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading
-from tagcorpus.pipelines.sources.inputs import DELIMITED
+from tagcorpus.pipelines.sources.input_files import DELIMITED
 from tagcorpus.pipelines.sources.plan import TABLES, Plan, PlannedFile
 from tagcorpus.pipelines.sources.records import further_value
 

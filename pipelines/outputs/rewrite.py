@@ -22,7 +22,7 @@ from tagcorpus.pipelines.options.dialect import Dialect
 from tagcorpus.pipelines.progress.beats import pulse
 from tagcorpus.pipelines.sources import csvs, json_arrays, lines, tables
 from tagcorpus.pipelines.sources.documents import Reading, table_columns
-from tagcorpus.pipelines.sources.inputs import DELIMITED, InputFile
+from tagcorpus.pipelines.sources.input_files import DELIMITED, InputFile
 from tagcorpus.pipelines.sources.plan import PlannedFile
 from tagcorpus.pipelines.sources.ranges import Range
 from tagcorpus.pipelines.sources.streams import ByteStream, Damaged

@@ -36,7 +36,7 @@ from tagcorpus.pipelines.progress.printable import printable
 from tagcorpus.pipelines.run import Run
 from tagcorpus.pipelines.slurm.array import SlurmArray
 from tagcorpus.pipelines.slurm.launching import ERRORS
-from tagcorpus.pipelines.sources.inputs import InputFile
+from tagcorpus.pipelines.sources.input_files import InputFile
 from tagcorpus.pipelines.sources.plan import Plan, forget
 from tagcorpus.pipelines.storage import Folder
 from tagcorpus.taggers._files import TaggerFile, add_files

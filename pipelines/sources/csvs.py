@@ -24,7 +24,7 @@ import xxhash
 
 from tagcorpus.pipelines.options.dialect import Dialect
 from tagcorpus.pipelines.sources.csv_lines import CsvLines, TooLong
-from tagcorpus.pipelines.sources.inputs import DELIMITED, InputFile
+from tagcorpus.pipelines.sources.input_files import DELIMITED, InputFile
 from tagcorpus.pipelines.sources.lines import HEAD_BYTES
 from tagcorpus.pipelines.sources.ranges import Range, misplanned
 from tagcorpus.pipelines.sources.records import REASONS

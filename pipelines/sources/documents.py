@@ -18,7 +18,7 @@ from tagcorpus.errors import valid_text
 from tagcorpus.pipelines.options.dialect import Dialect
 from tagcorpus.pipelines.progress.beats import pulse
 from tagcorpus.pipelines.sources import csvs, json_arrays, lines, tables, values
-from tagcorpus.pipelines.sources.inputs import DELIMITED, InputFile
+from tagcorpus.pipelines.sources.input_files import DELIMITED, InputFile
 from tagcorpus.pipelines.sources.quarantine import Quarantine
 from tagcorpus.pipelines.sources.ranges import Counts, Range
 from tagcorpus.pipelines.sources.records import (

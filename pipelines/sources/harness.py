@@ -17,7 +17,7 @@ from typing import Any
 from tagcorpus.errors import TagcorpusError
 from tagcorpus.pipelines.sources import tables
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading
-from tagcorpus.pipelines.sources.inputs import InputFile
+from tagcorpus.pipelines.sources.input_files import InputFile
 from tagcorpus.pipelines.sources.model_files import stem, task_of
 from tagcorpus.pipelines.sources.records import BadRecord, parse
 from tagcorpus.pipelines.sources.streams import ByteStream, Damaged

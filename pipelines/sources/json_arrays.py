@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import xxhash
 
-from tagcorpus.pipelines.sources.inputs import InputFile
+from tagcorpus.pipelines.sources.input_files import InputFile
 from tagcorpus.pipelines.sources.lines import Line, head_of
 from tagcorpus.pipelines.sources.ranges import Range, misplanned
 from tagcorpus.pipelines.sources.streams import BLOCK_BYTES, ByteStream, Damaged

@@ -12,8 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from tagcorpus.errors import InputError
-from tagcorpus.pipelines.sources import inputs
-from tagcorpus.pipelines.sources.inputs import InputFile
+from tagcorpus.pipelines.sources.input_files import COMPRESSIONS, FORMATS, InputFile
 
 # The harness writes the time with dashes, as file names take no colons; seconds may have a fraction, or not.
 HARNESS_FILE = re.compile(
@@ -111,7 +110,7 @@ def _when(match: re.Match[str]) -> tuple[str, str, str]:
 
 def stem(name: str) -> str:
     """Without the suffixes of format and compression."""
-    for suffixes in (inputs.COMPRESSIONS, inputs.FORMATS):
+    for suffixes in (COMPRESSIONS, FORMATS):
         base, suffix = os.path.splitext(name)
         if suffix.lower() in suffixes:
             name = base

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from tagcorpus.errors import InputError, TagcorpusError
 from tagcorpus.pipelines import remote
-from tagcorpus.pipelines.sources.inputs import InputFile
+from tagcorpus.pipelines.sources.input_files import InputFile
 from tagcorpus.pipelines.sources.model_files import HARNESS_FILE, stem
 from tagcorpus.predictor.harness_results import ID, is_results, model_of
 

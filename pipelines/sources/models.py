@@ -21,7 +21,8 @@ import yaml
 
 from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines.sources import inputs
-from tagcorpus.pipelines.sources.inputs import IGNORED_IN_FOLDERS, InputFile
+from tagcorpus.pipelines.sources.input_files import InputFile
+from tagcorpus.pipelines.sources.inputs import IGNORED_IN_FOLDERS
 from tagcorpus.pipelines.sources.model_files import SAY_IT, Found, chosen_files, is_sample
 from tagcorpus.pipelines.sources.model_names import Named, ResultsBeside, candidates, refuse_candidates
 from tagcorpus.taggers._tree import UniqueKeyLoader

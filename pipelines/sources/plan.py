@@ -18,7 +18,7 @@ from tagcorpus.pipelines.options.dialect import Dialect
 from tagcorpus.pipelines.sealed import is_sealed, opened, sealed
 from tagcorpus.pipelines.sources import csvs, json_arrays, lines, samples, tables
 from tagcorpus.pipelines.sources.documents import Reading
-from tagcorpus.pipelines.sources.inputs import DELIMITED, TEXT_FORMATS, InputFile
+from tagcorpus.pipelines.sources.input_files import DELIMITED, TEXT_FORMATS, InputFile
 from tagcorpus.pipelines.sources.ranges import Range
 from tagcorpus.pipelines.sources.records import ID_COLUMNS, DocumentFields
 from tagcorpus.pipelines.sources.streams import recognised

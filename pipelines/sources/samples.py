@@ -14,7 +14,7 @@ from typing import Any
 import xxhash
 
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading
-from tagcorpus.pipelines.sources.inputs import InputFile
+from tagcorpus.pipelines.sources.input_files import InputFile
 from tagcorpus.pipelines.sources.ranges import Range
 from tagcorpus.pipelines.sources.records import DocumentFields, sample_id
 

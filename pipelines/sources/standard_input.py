@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from tagcorpus.errors import InputError, OutputError
 from tagcorpus.pipelines.sources import signatures
-from tagcorpus.pipelines.sources.inputs import COMPRESSIONS, TEXT_FORMATS, InputFile
+from tagcorpus.pipelines.sources.input_files import COMPRESSIONS, TEXT_FORMATS, InputFile
 from tagcorpus.pipelines.sources.streams import BLOCK_BYTES, ByteStream, Damaged
 
 _CAN_BE = (

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any, BinaryIO
 
 from tagcorpus.pipelines.sources import signatures
-from tagcorpus.pipelines.sources.inputs import InputFile
+from tagcorpus.pipelines.sources.input_files import InputFile
 
 BLOCK_BYTES = 1 << 20
 # What a decoder is fed at once. Small, because everything that one feed decompresses to stands in memory at once: a

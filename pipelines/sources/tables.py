@@ -23,7 +23,7 @@ from tagcorpus.errors import TagcorpusError
 from tagcorpus.pipelines.sources import reader_process
 from tagcorpus.pipelines.sources.array_check import check
 from tagcorpus.pipelines.sources.arrows import ArrowTable, Batch
-from tagcorpus.pipelines.sources.inputs import InputFile
+from tagcorpus.pipelines.sources.input_files import InputFile
 from tagcorpus.pipelines.sources.parquets import FetchedFile, ParquetTable, RowGroup, is_top, leaf_paths
 from tagcorpus.pipelines.sources.ranges import Range, misplanned
 from tagcorpus.pipelines.sources.reader_process import ReaderCrashed

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from tagcorpus.errors import InputError, unknown_name
 from tagcorpus.pipelines.sources.documents import Reading
 from tagcorpus.pipelines.sources.harness import is_of_samples
-from tagcorpus.pipelines.sources.inputs import InputFile
+from tagcorpus.pipelines.sources.input_files import InputFile
 from tagcorpus.pipelines.sources.model_files import stem, task_of
 from tagcorpus.pipelines.sources.models import Models
 

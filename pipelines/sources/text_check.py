@@ -15,7 +15,7 @@ from typing import Any
 from tagcorpus.errors import IncompleteError, InputError
 from tagcorpus.pipelines.sources import csvs, tables
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading
-from tagcorpus.pipelines.sources.inputs import DELIMITED
+from tagcorpus.pipelines.sources.input_files import DELIMITED
 from tagcorpus.pipelines.sources.plan import TABLES, Plan, PlannedFile
 from tagcorpus.pipelines.sources.ranges import Range
 from tagcorpus.pipelines.sources.records import BadRecord
