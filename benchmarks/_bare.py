@@ -27,7 +27,7 @@ def main() -> None:
     else:
         from gigatoken import Tokenizer
 
-        from tagcorpus.taggers._gigatoken import ranks_file
+        from tagcorpus.taggers._tokenizers.gigatoken_ids import ranks_file
 
         with tempfile.TemporaryDirectory() as work:
             path = Path(work) / "ranks.tiktoken"

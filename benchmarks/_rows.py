@@ -59,7 +59,7 @@ class Bench:
         """tiktoken's ranks where tiktoken looks for them, so that no program needs a network."""
         cache = self.work / "tiktoken"
         if not (cache / P50K_FILE).exists():
-            from tagcorpus.taggers._tokenizer import shipped_ranks
+            from tagcorpus.taggers._tokenizers.encodings import shipped_ranks
 
             cache.mkdir(parents=True, exist_ok=True)
             (cache / P50K_FILE).write_bytes(shipped_ranks())

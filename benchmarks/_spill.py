@@ -25,7 +25,7 @@ from tagcorpus.pipelines.options.load import load_options
 from tagcorpus.pipelines.options.of_pipelines import EntropyOptions
 from tagcorpus.pipelines.planning import plan_of
 from tagcorpus.pipelines.progress.display import Display
-from tagcorpus.taggers._tokenizer import load
+from tagcorpus.taggers._tokenizers.loading import load
 
 
 def opened(source: Path, output: Path, n: int) -> Corpus:

@@ -209,7 +209,7 @@ def download(names: list[str], folder: Path) -> dict[str, Path]:
 
 def n_tokens(texts: list[str]) -> int:
     """Tokens under p50k_base."""
-    from tagcorpus.taggers._tokenizer import load
+    from tagcorpus.taggers._tokenizers.loading import load
 
     tokenizer = load("p50k_base")
     return sum(len(tokenizer.encode_batch(texts[i : i + 256]).ids) for i in range(0, len(texts), 256))

@@ -48,7 +48,7 @@ def texts(paths: list[Path]) -> Iterator[str]:
 
 def tokenised(paths: list[Path], million: float) -> tuple[Any, Any]:
     """uint16 ids and offsets of about so many million tokens."""
-    from tagcorpus.taggers._tokenizer import load
+    from tagcorpus.taggers._tokenizers.loading import load
 
     tokenizer = load("p50k_base")
     pieces, offsets, batch, n_chars, n_tokens = [], [0], [], 0, 0

@@ -50,7 +50,8 @@ from tagcorpus.pipelines.sources.ranges import Counts
 from tagcorpus.pipelines.token_ids.cache import TokenizerChoice, TokenSource
 from tagcorpus.requirements import how_to_install
 from tagcorpus.taggers._base import PAPER, column, columns_from
-from tagcorpus.taggers._tokenizer import Tokenizer, load
+from tagcorpus.taggers._tokenizers.interface import Tokenizer
+from tagcorpus.taggers._tokenizers.loading import load
 
 if TYPE_CHECKING:
     from tagcorpus.kernels.packing import Packing

@@ -48,7 +48,7 @@ from tagcorpus.pipelines.run import Result, Run
 from tagcorpus.pipelines.sources.plan import Plan
 from tagcorpus.pipelines.storage import Folder
 from tagcorpus.pipelines.token_ids.cache import Fill, TokenizerChoice
-from tagcorpus.taggers._tokenizer import fingerprint
+from tagcorpus.taggers._tokenizers.loading import fingerprint
 from tagcorpus.taggers.domain import Domain
 
 TABLE = "features.csv"

@@ -16,7 +16,8 @@ import pyarrow as pa
 from tagcorpus.taggers._base import PAPER, Parameters, column, columns_from
 from tagcorpus.taggers._batch import DocumentBatch
 from tagcorpus.taggers._late_kernels import is_kernel_due
-from tagcorpus.taggers._tokenizer import Tokenizer, fingerprint, load, token_ids
+from tagcorpus.taggers._tokenizers.interface import Tokenizer, token_ids
+from tagcorpus.taggers._tokenizers.loading import fingerprint, load
 
 Ids: TypeAlias = np.ndarray[Any, np.dtype[np.uint32]]
 Offsets: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]

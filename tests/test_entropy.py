@@ -26,7 +26,7 @@ from tagcorpus.pipelines.options.of_pipelines import EntropyOptions
 from tagcorpus.pipelines.planning import plan_of
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.storage import Folder
-from tagcorpus.taggers._tokenizer import load
+from tagcorpus.taggers._tokenizers.loading import load
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 

@@ -19,7 +19,7 @@ from tagcorpus.kernels import arrays, entropy, ngrams
 from tagcorpus.kernels.packing import Entropies, Packing
 from tagcorpus.kernels.packing import packing as packing_of
 from tagcorpus.pipelines.outputs.summary import ordered_keys
-from tagcorpus.taggers._tokenizer import load
+from tagcorpus.taggers._tokenizers.loading import load
 
 
 def assert_same(a: Entropies, b: Entropies) -> None:

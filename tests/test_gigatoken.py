@@ -13,26 +13,26 @@ import numpy as np
 import pytest
 
 from tagcorpus.errors import ConfigError, TaggerError
-from tagcorpus.taggers import _gigatoken as giga
-from tagcorpus.taggers import _tokenizer as tok
 from tagcorpus.taggers import load
 from tagcorpus.taggers._batch import DocumentBatch
 from tagcorpus.taggers._memory import resident_bytes
+from tagcorpus.taggers._tokenizers import encodings, interface, loading
+from tagcorpus.taggers._tokenizers import gigatoken_ids as giga
 
-needs_gigatoken = pytest.mark.skipif(not tok._has_gigatoken(), reason="gigatoken is not installed")
+needs_gigatoken = pytest.mark.skipif(not loading._has_gigatoken(), reason="gigatoken is not installed")
 
 
-def exact(tokenizer: str = "p50k_base", pattern: str = "p50k_base") -> tok.TiktokenTokenizer:
-    found = tok.load(tokenizer, pattern, "tiktoken")
-    assert isinstance(found, tok.TiktokenTokenizer)
+def exact(tokenizer: str = "p50k_base", pattern: str = "p50k_base") -> encodings.TiktokenTokenizer:
+    found = loading.load(tokenizer, pattern, "tiktoken")
+    assert isinstance(found, encodings.TiktokenTokenizer)
     return found
 
 
-def same(one: tok.TokenIds, two: tok.TokenIds) -> bool:
+def same(one: interface.TokenIds, two: interface.TokenIds) -> bool:
     return bool(np.array_equal(one.ids, two.ids)) and bool(np.array_equal(one.offsets, two.offsets))
 
 
-def different(plain: tok.Tokenizer, fast: tok.Tokenizer, texts: list[str]) -> list[str]:
+def different(plain: interface.Tokenizer, fast: interface.Tokenizer, texts: list[str]) -> list[str]:
     """The texts whose ids differ; all of them where only the whole batch does."""
     if same(plain.encode_batch(texts), fast.encode_batch(texts)):
         return []
@@ -96,9 +96,9 @@ def test_every_code_point_of_the_first_planes_splits_as_tiktoken_does() -> None:
 
 
 @needs_gigatoken
-@pytest.mark.parametrize("name", tok.SHIPPED)
+@pytest.mark.parametrize("name", encodings.SHIPPED)
 def test_shipped_encodings_pass_the_check(name: str) -> None:
-    fast = tok.load(name, engine="gigatoken")
+    fast = loading.load(name, engine="gigatoken")
     assert isinstance(fast, giga.GigatokenTokenizer)
     assert (fast.name, fast.fingerprint, fast.n_vocab) == (name, name, exact(name).n_vocab)
     assert same(fast.encode_batch(giga.probes()), exact(name).encode_batch(giga.probes()))
@@ -108,8 +108,8 @@ def test_shipped_encodings_pass_the_check(name: str) -> None:
 @pytest.mark.parametrize("pattern", ["cl100k_base", "o200k_base"])
 def test_the_other_patterns_on_a_ranks_file(pattern: str, tmp_path: Path) -> None:
     path = tmp_path / "own.tiktoken"
-    path.write_bytes(tok.shipped_ranks())
-    fast = tok.load(str(path), pattern, "gigatoken")
+    path.write_bytes(encodings.shipped_ranks())
+    fast = loading.load(str(path), pattern, "gigatoken")
     assert isinstance(fast, giga.GigatokenTokenizer)
     texts = list(fuzzed(5_000, seed=4))
     assert different(exact(str(path), pattern), fast, texts) == []
@@ -122,7 +122,7 @@ def test_the_other_patterns_on_a_ranks_file(pattern: str, tmp_path: Path) -> Non
     ids=["none", "empty", "empties", "one", "many", "long"],
 )
 def test_batches_of_all_sizes(texts: list[str]) -> None:
-    found = tok.load("p50k_base", engine="gigatoken").encode_batch(texts)
+    found = loading.load("p50k_base", engine="gigatoken").encode_batch(texts)
     assert same(found, exact().encode_batch(texts))
     assert found.ids.dtype == np.dtype(np.uint32)
     assert found.offsets.dtype == np.dtype(np.int64)
@@ -131,9 +131,9 @@ def test_batches_of_all_sizes(texts: list[str]) -> None:
 
 @needs_gigatoken
 @pytest.mark.parametrize("engine", ["tiktoken", "gigatoken"])
-def test_lone_surrogates_are_the_callers_mistake(engine: tok.Engine) -> None:
+def test_lone_surrogates_are_the_callers_mistake(engine: loading.Engine) -> None:
     with pytest.raises(UnicodeEncodeError, match="surrogates not allowed"):
-        tok.load("p50k_base", engine=engine).encode_batch(["plain", "a \udfff b"])
+        loading.load("p50k_base", engine=engine).encode_batch(["plain", "a \udfff b"])
 
 
 @pytest.mark.e2e
@@ -143,7 +143,7 @@ def test_lone_surrogates_are_the_callers_mistake(engine: tok.Engine) -> None:
 )
 def test_long_runs_do_not_depend_on_the_engine(unit: str, length: int) -> None:
     run = unit * (length // len(unit))
-    fast = tok.load("p50k_base", engine="gigatoken")
+    fast = loading.load("p50k_base", engine="gigatoken")
     assert different(exact(), fast, [f"x{run}y", run, "short", f"x {run}"]) == []
 
 
@@ -151,12 +151,12 @@ def test_long_runs_do_not_depend_on_the_engine(unit: str, length: int) -> None:
 def test_a_blank_that_tiktoken_refuses_is_refused_by_both(tmp_path: Path) -> None:
     """Under cl100k_base's pattern no cut is known to be exact, and the row is quarantined: with either engine."""
     path = tmp_path / "own.tiktoken"
-    path.write_bytes(tok.shipped_ranks())
+    path.write_bytes(encodings.shipped_ranks())
     text = f"x{' ' * 1_500_000}y"
-    engines: list[tok.Engine] = ["tiktoken", "gigatoken"]
+    engines: list[loading.Engine] = ["tiktoken", "gigatoken"]
     for engine in engines:
         with pytest.raises(ValueError, match="stack"):
-            tok.load(str(path), "cl100k_base", engine).encode_batch(["a", text])
+            loading.load(str(path), "cl100k_base", engine).encode_batch(["a", text])
 
 
 @pytest.mark.parametrize(
@@ -164,8 +164,8 @@ def test_a_blank_that_tiktoken_refuses_is_refused_by_both(tmp_path: Path) -> Non
     [
         ("", False),
         (" " * 49_999, False),
-        (f"{'a' * 77_777}{' ' * tok.LONG_BLANK}b", True),
-        (f"{'a' * 99_999}{' ' * tok.LONG_BLANK}", True),
+        (f"{'a' * 77_777}{' ' * encodings.LONG_BLANK}b", True),
+        (f"{'a' * 99_999}{' ' * encodings.LONG_BLANK}", True),
         (f"{'a ' * 200_000}", False),
         (f"\n{'a' * 300_000}\n", False),
         ("\u3000\n" * 50_000, True),
@@ -255,7 +255,7 @@ class Wrong:
         self.after = after
         self.calls = 0
 
-    def encode_batch(self, texts: Any) -> tok.TokenIds:
+    def encode_batch(self, texts: Any) -> interface.TokenIds:
         self.calls += 1
         is_odd = self.calls > self.after
         return exact().encode_batch([text.replace(self.odd, "~") if is_odd else text for text in texts])
@@ -284,7 +284,7 @@ def test_the_check_asks_again() -> None:
 def ranks_path(tmp_path: Path) -> str:
     """A tokenizer that no other test has loaded."""
     path = tmp_path / "own.tiktoken"
-    path.write_bytes(tok.shipped_ranks())
+    path.write_bytes(encodings.shipped_ranks())
     return str(path)
 
 
@@ -304,12 +304,12 @@ TEXTS = ["Hello, world", "", "one two  three\n"]
 def test_auto_begins_with_tiktoken(monkeypatch: pytest.MonkeyPatch, ranks_path: str) -> None:
     """A broken gigatoken is not even looked at for a small job."""
     broken_gigatoken(monkeypatch, RuntimeError("no"))
-    assert same(tok.load(ranks_path).encode_batch(TEXTS), exact().encode_batch(TEXTS))
+    assert same(loading.load(ranks_path).encode_batch(TEXTS), exact().encode_batch(TEXTS))
 
 
 @needs_gigatoken
 def test_auto_goes_over_to_gigatoken(ranks_path: str, caplog: pytest.LogCaptureFixture) -> None:
-    tokenizer = tok.load(ranks_path)
+    tokenizer = loading.load(ranks_path)
     assert isinstance(tokenizer, giga.LateGigatoken)
     big = ["The quick brown fox. " * 100_000, "x"]
     for texts in (TEXTS, big, TEXTS, big, TEXTS):
@@ -322,7 +322,7 @@ def test_auto_falls_back_with_one_warning(
     monkeypatch: pytest.MonkeyPatch, ranks_path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     broken_gigatoken(monkeypatch, RuntimeError("this CPU will not do"))
-    tokenizer = tok.load(ranks_path)
+    tokenizer = loading.load(ranks_path)
     big = ["The quick brown fox. " * 150_000, "x"]
     with caplog.at_level(logging.WARNING, "tagcorpus"):
         for texts in (big, TEXTS, big):
@@ -347,7 +347,7 @@ def test_gigatoken_asked_for_must_be_installed(monkeypatch: pytest.MonkeyPatch, 
     for call in (tagger.fingerprint, lambda: tagger.tag(DocumentBatch.from_texts(TEXTS))):
         with pytest.raises(ConfigError, match=r"^engine gigatoken needs .*: use auto, or install tagcorpus again$"):
             call()
-    assert isinstance(tok.load(ranks_path), tok.TiktokenTokenizer), "auto says nothing"
+    assert isinstance(loading.load(ranks_path), encodings.TiktokenTokenizer), "auto says nothing"
 
 
 def test_an_engine_goes_with_tiktokens_own(tmp_path: Path) -> None:
@@ -376,7 +376,9 @@ def test_without_a_split_pattern_that_gigatoken_has() -> None:
     from tiktoken import Encoding
 
     ranks = {bytes([b]): b for b in range(256)}
-    odd = tok.TiktokenTokenizer("odd", "odd", Encoding("odd", pat_str=".", mergeable_ranks=ranks, special_tokens={}))
+    odd = encodings.TiktokenTokenizer(
+        "odd", "odd", Encoding("odd", pat_str=".", mergeable_ranks=ranks, special_tokens={})
+    )
     with pytest.raises(ConfigError, match="has no split pattern like that of tokenizer 'odd': use auto"):
         giga.GigatokenTokenizer(odd)
     late = giga.LateGigatoken(odd)

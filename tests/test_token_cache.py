@@ -32,7 +32,9 @@ from tagcorpus.taggers import load as load_tagger
 from tagcorpus.taggers import tagger_class
 from tagcorpus.taggers._base import Parameters, column
 from tagcorpus.taggers._batch import DocumentBatch
-from tagcorpus.taggers._tokenizer import TokenIds, load, shipped_ranks, token_ids
+from tagcorpus.taggers._tokenizers.encodings import shipped_ranks
+from tagcorpus.taggers._tokenizers.interface import TokenIds, token_ids
+from tagcorpus.taggers._tokenizers.loading import load
 
 __all__ = ["empty_corpus", "known_here"]
 P50K = TokenizerChoice("p50k_base", engine="tiktoken")

@@ -17,9 +17,9 @@ from profiles import more
 from naive import distinct_per_document
 from tagcorpus.errors import ConfigError
 from tagcorpus.kernels.tokens import count_distinct
-from tagcorpus.taggers import _tokenizer as tok
 from tagcorpus.taggers import load
 from tagcorpus.taggers._batch import DocumentBatch
+from tagcorpus.taggers._tokenizers import encodings, interface, loading
 
 SAMPLES = [
     "",
@@ -51,7 +51,7 @@ def test_golden(golden_docs: list[dict[str, Any]], tokenizer: str) -> None:
 
 def test_golden_ids(golden_docs: list[dict[str, Any]]) -> None:
     docs = [doc for doc in golden_docs if not any("\ud800" <= c <= "\udfff" for c in doc["text"])]
-    ids, offsets = tok.load("p50k_base").encode_batch([doc["text"] for doc in docs])
+    ids, offsets = loading.load("p50k_base").encode_batch([doc["text"] for doc in docs])
     for d, doc in enumerate(docs):
         first = doc["p50k_base"]["first_ids"]
         assert ids[offsets[d] : offsets[d + 1]][: len(first)].tolist() == first, doc["id"]
@@ -68,20 +68,20 @@ def test_the_shipped_ranks_are_tiktokens_own() -> None:
         asked[url.rsplit("/", 1)[1]] = expected_hash
         return {}
 
-    definitions = tok._definitions(b"")
+    definitions = encodings.definitions(b"")
     definitions.load_tiktoken_bpe = note
     for name in ("p50k_base", "r50k_base"):
         definitions.ENCODING_CONSTRUCTORS[name]()
-    ranks = tok.shipped_ranks()
+    ranks = encodings.shipped_ranks()
     assert hashlib.sha256(ranks).hexdigest() == asked["p50k_base.tiktoken"]
     older = ranks[: ranks.index(b"ICA= 50257")]
     assert hashlib.sha256(older).hexdigest() == asked["r50k_base.tiktoken"]
 
 
-@pytest.mark.parametrize("name", tok.SHIPPED)
+@pytest.mark.parametrize("name", encodings.SHIPPED)
 def test_shipped_encodings_need_no_network(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     no_network(tmp_path, monkeypatch)
-    tokenizer = tok.load(name)
+    tokenizer = loading.load(name)
     ids, offsets = tokenizer.encode_batch(SAMPLES)
     assert ids.dtype == np.uint32
     assert offsets.dtype == np.int64
@@ -91,7 +91,7 @@ def test_shipped_encodings_need_no_network(name: str, tmp_path: Path, monkeypatc
 
 
 def test_special_tokens_are_ordinary_text() -> None:
-    ids, offsets = tok.load("p50k_base").encode_batch(["<|endoftext|>"])
+    ids, offsets = loading.load("p50k_base").encode_batch(["<|endoftext|>"])
     assert ids.tolist() == [27, 91, 437, 1659, 5239, 91, 29]
     assert offsets.tolist() == [0, 7]
 
@@ -103,9 +103,9 @@ def test_whitespace_and_empty_documents() -> None:
 
 def test_ids_are_computed_once_per_batch_and_fingerprint() -> None:
     batch = DocumentBatch.from_texts(SAMPLES)
-    first = tok.token_ids(batch, tok.load("p50k_base"))
-    assert tok.token_ids(batch, tok.load("p50k_base")) is first
-    assert tok.token_ids(batch, tok.load("r50k_base")) is not first
+    first = interface.token_ids(batch, loading.load("p50k_base"))
+    assert interface.token_ids(batch, loading.load("p50k_base")) is first
+    assert interface.token_ids(batch, loading.load("r50k_base")) is not first
 
 
 # Long runs
@@ -114,15 +114,15 @@ def test_ids_are_computed_once_per_batch_and_fingerprint() -> None:
 @pytest.mark.parametrize("unit", ["a", " ", "\n", "!", "7", "中", "\x00", "ab "])
 def test_a_megabyte_of_one_thing(unit: str) -> None:
     text = unit * (1_000_000 // len(unit))
-    ids, _ = tok.load("p50k_base").encode_batch([text])
-    encoding = tok.load("p50k_base", engine="tiktoken")._encoding  # type: ignore[attr-defined]
+    ids, _ = loading.load("p50k_base").encode_batch([text])
+    encoding = loading.load("p50k_base", engine="tiktoken")._encoding  # type: ignore[attr-defined]
     assert encoding.decode(ids.tolist()) == text
 
 
 @pytest.mark.parametrize("name", ["p50k_base", "gpt2"])
 def test_a_megabyte_of_blanks_between_words_is_exact(name: str) -> None:
     """tiktoken itself refuses such a text; the pieces of a shorter blank say what its ids are."""
-    tokenizer = tok.load(name)
+    tokenizer = loading.load(name)
     blanks = 1_200_001
     found = tokenizer.encode_batch([f"one{' ' * blanks}two"]).ids.tolist()
     alone = tokenizer.encode_batch(["one", " " * (blanks - 1), " two"]).ids.tolist()
@@ -134,8 +134,8 @@ def test_a_megabyte_of_blanks_between_words_is_exact(name: str) -> None:
 @more(3)
 @given(st.text("ab1.' \n\t\r\u3000\x85\x1c\x00é's/", max_size=40))
 def test_cutting_blanks_changes_no_id(text: str) -> None:
-    tokenizer = tok.load("p50k_base")
-    parts = list(tok.cut_long_blanks(text, 2))
+    tokenizer = loading.load("p50k_base")
+    parts = list(encodings.cut_long_blanks(text, 2))
     assert "".join(parts) == text
     assert tokenizer.encode_batch(parts).ids.tolist() == tokenizer.encode_batch([text]).ids.tolist()
 
@@ -146,7 +146,7 @@ def test_cutting_blanks_changes_no_id(text: str) -> None:
 @pytest.fixture
 def ranks_file(tmp_path: Path) -> Path:
     path = tmp_path / "own.tiktoken"
-    path.write_bytes(tok.shipped_ranks())
+    path.write_bytes(encodings.shipped_ranks())
     return path
 
 
@@ -156,8 +156,8 @@ def test_a_ranks_file_gives_the_ids_of_its_encoding(ranks_file: Path) -> None:
 
 def test_the_pattern_decides_how_a_ranks_file_splits(ranks_file: Path) -> None:
     text = "year 1984"
-    gpt2 = tok.load(str(ranks_file)).encode_batch([text]).ids
-    cl100k = tok.load(str(ranks_file), "cl100k_base").encode_batch([text]).ids
+    gpt2 = loading.load(str(ranks_file)).encode_batch([text]).ids
+    cl100k = loading.load(str(ranks_file), "cl100k_base").encode_batch([text]).ids
     assert len(cl100k) > len(gpt2), "cl100k_base cuts digits into groups of three"
 
 
@@ -172,7 +172,7 @@ def test_a_file_keeps_its_identity_wherever_it_lies(ranks_file: Path, tmp_path: 
     assert with_pattern != one
     elsewhere.write_bytes(ranks_file.read_bytes()[:-20])
     assert load("tokens", {"tokenizer": str(elsewhere)}).fingerprint() != one
-    assert tok.load(str(ranks_file)).fingerprint == one["tokenizer"]
+    assert loading.load(str(ranks_file)).fingerprint == one["tokenizer"]
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_an_unusable_ranks_file(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "bad.tiktoken"
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=r"must be a tiktoken ranks file, got '.*bad\.tiktoken'"):
-        tok.load(str(path))
+        loading.load(str(path))
 
 
 # Hugging Face
@@ -213,7 +213,7 @@ def tokenizer_json(tmp_path: Path) -> Path:
 
 
 def test_a_tokenizer_json_without_special_tokens_truncation_and_padding(tokenizer_json: Path) -> None:
-    tokenizer = tok.load(str(tokenizer_json))
+    tokenizer = loading.load(str(tokenizer_json))
     ids, offsets = tokenizer.encode_batch(["the cat sat on the mat and the dog sat on the log", "", "<s>the</s>"])
     assert (ids > 1).all(), "0 and 1 are <s> and </s>"
     assert ids.dtype == np.uint32
@@ -237,7 +237,7 @@ def test_an_unusable_tokenizer_json(tmp_path: Path) -> None:
     path = tmp_path / "tokenizer.json"
     path.write_text("{}")
     with pytest.raises(ConfigError, match=r"must be a Hugging Face tokenizer\.json, got"):
-        tok.load(str(path))
+        loading.load(str(path))
 
 
 def test_without_the_package_tokenizers_one_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +245,7 @@ def test_without_the_package_tokenizers_one_command(tmp_path: Path, monkeypatch:
     path.write_text("{}")
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(ConfigError, match=r"pip install 'tokenizers>=0\.20'"):
-        tok.load(str(path))
+        loading.load(str(path))
 
 
 # Names
@@ -272,18 +272,18 @@ def test_a_file_of_another_kind(tmp_path: Path) -> None:
     path = tmp_path / "tokenizer.model"
     path.write_bytes(b"x")
     with pytest.raises(ConfigError, match=r"must be a ranks file \(\*\.tiktoken\) or a Hugging Face tokenizer\.json"):
-        tok.load(str(path))
+        loading.load(str(path))
 
 
 def test_an_encoding_out_of_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     no_network(tmp_path, monkeypatch)
-    assert tok.fingerprint("o200k_harmony") == "o200k_harmony"
+    assert loading.fingerprint("o200k_harmony") == "o200k_harmony"
     with pytest.raises(ConfigError, match=r"'o200k_harmony' could not be fetched .* TIKTOKEN_CACHE_DIR .* ranks file"):
-        tok.load("o200k_harmony")
+        loading.load("o200k_harmony")
 
 
 def test_tiktokens_own_encodings_are_left_alone() -> None:
-    tok.load("gpt2")
+    loading.load("gpt2")
     assert "gpt2" not in tiktoken.registry.ENCODINGS
     assert "gpt2" in tiktoken.list_encoding_names()
 

@@ -38,7 +38,8 @@ def fasttext() -> Finding:
 def ranks() -> Finding:
     """p50k_base out of the package, on a text whose ids are known."""
     from tagcorpus.taggers._batch import DocumentBatch
-    from tagcorpus.taggers._tokenizer import load, token_ids
+    from tagcorpus.taggers._tokenizers.interface import token_ids
+    from tagcorpus.taggers._tokenizers.loading import load
 
     ids = token_ids(DocumentBatch.from_texts(["hello world"]), load("p50k_base")).ids.tolist()
     if ids == [31373, 995]:

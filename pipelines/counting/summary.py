@@ -22,7 +22,7 @@ from tagcorpus.pipelines.counting.passes import BIN_BITS, LISTED
 from tagcorpus.pipelines.counting.spill import read_values
 from tagcorpus.pipelines.outputs.sidecars import ROW_GROUP_ROWS
 from tagcorpus.pipelines.outputs.summary import Floats, percentiles
-from tagcorpus.taggers._tokenizer import Tokenizer
+from tagcorpus.taggers._tokenizers.interface import Tokenizer
 
 SCALE = 1 << 40
 PERCENTILES = (10, 25, 50, 75, 90)

@@ -22,7 +22,7 @@ from tagcorpus.pipelines.sources.documents import Reading
 from tagcorpus.pipelines.sources.plan import Plan
 from tagcorpus.pipelines.token_ids.cache import TokenizerChoice, TokenSource
 from tagcorpus.pipelines.token_ids.parts import token_part_name
-from tagcorpus.taggers._tokenizer import load
+from tagcorpus.taggers._tokenizers.loading import load
 
 N = 1
 

@@ -34,7 +34,8 @@ from tagcorpus.pipelines.token_ids.parts import (
     tokens_folder,
 )
 from tagcorpus.taggers._batch import DocumentBatch
-from tagcorpus.taggers._tokenizer import Engine, TokenIds, Tokenizer, fingerprint, load
+from tagcorpus.taggers._tokenizers.interface import TokenIds, Tokenizer
+from tagcorpus.taggers._tokenizers.loading import Engine, fingerprint, load
 
 __all__ = ["OpenedRange", "Seed", "TokenBatch", "TokenSource", "TokenizerChoice", "known_ids", "seed"]
 

@@ -21,7 +21,8 @@ import numpy as np
 
 from tagcorpus.errors import ConfigError, TaggerError
 from tagcorpus.taggers._memory import resident_bytes
-from tagcorpus.taggers._tokenizer import LONG_BLANK, TiktokenTokenizer, TokenIds, Tokenizer, join
+from tagcorpus.taggers._tokenizers.encodings import LONG_BLANK, TiktokenTokenizer
+from tagcorpus.taggers._tokenizers.interface import TokenIds, Tokenizer, join
 
 SWITCH_AFTER_CHARS = 3_000_000
 """Importing, loading and checking gigatoken costs about as much CPU as tiktoken needs for this much text."""

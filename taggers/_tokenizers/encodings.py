@@ -1,0 +1,156 @@
+"""tiktoken's encodings and ranks files.
+
+The ranks of p50k_base ship with the package; the older r50k_base and gpt2 have the same ranks without its last 24 (runs of
+spaces), so these four names (p50k_edit is p50k_base with other special tokens) need no network.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import re
+from collections.abc import Iterator, Sequence
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tagcorpus.errors import ConfigError
+from tagcorpus.taggers._tokenizers.interface import TokenIds, join
+
+if TYPE_CHECKING:
+    from tiktoken import Encoding
+
+SHIPPED = ("gpt2", "p50k_base", "p50k_edit", "r50k_base")
+"""Encodings that need no network."""
+
+FIRST_P50K_RANK = 50257
+"""From here on p50k_base goes beyond r50k_base (50256 is `<|endoftext|>` in both)."""
+
+_WHITE_SPACE = "\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"  # Unicode's property, tiktoken's \s
+LONG_BLANK = 100_000
+"""Characters; tiktoken takes every blank up to several times this length, and may refuse a longer one."""
+
+_SCHEMES = ("r50k", "cl100k", "o200k")
+
+
+class TiktokenTokenizer:
+    """A tiktoken encoding."""
+
+    def __init__(self, name: str, fingerprint: str, encoding: Encoding) -> None:
+        self.name = name
+        self.fingerprint = fingerprint
+        self.n_vocab: int = encoding.max_token_value + 1
+        self._encoding = encoding
+
+    @property
+    def ranks(self) -> dict[bytes, int]:
+        """Token bytes -> id, without special tokens."""
+        found: dict[bytes, int] = self._encoding._mergeable_ranks
+        return found
+
+    @functools.cached_property
+    def scheme(self) -> str | None:
+        """How it splits text: like r50k_base, cl100k_base or o200k_base, or None."""
+        known = definitions(b"").ENCODING_CONSTRUCTORS
+        pattern = self._encoding._pat_str
+        return next((scheme for scheme in _SCHEMES if known[f"{scheme}_base"]()["pat_str"] == pattern), None)
+
+    def encode_batch(self, texts: Sequence[str]) -> TokenIds:
+        # One call per document: tiktoken's own batch call hands Python lists through threads and costs more CPU.
+        return join([self._encode(text) for text in texts])
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self._encoding.decode(ids, errors="replace")
+
+    def _encode(self, text: str) -> np.ndarray[Any, np.dtype[np.uint32]]:
+        try:
+            # Nothing disallowed, nothing allowed: skips the search for special tokens, which become ordinary text.
+            return self._encoding.encode_to_numpy(text, disallowed_special=())
+        except ValueError:
+            # tiktoken's regex gives up on blanks of some 600,000 characters and more (its stack is bounded).
+            parts = list(cut_long_blanks(text, LONG_BLANK)) if self.scheme == "r50k" else [text]
+            if len(parts) == 1:
+                raise
+            return np.concatenate([self._encoding.encode_to_numpy(part, disallowed_special=()) for part in parts])
+
+
+def cut_long_blanks(text: str, shortest: int) -> Iterator[str]:
+    """Parts of a text whose ids under GPT-2's split pattern, concatenated, are the text's own.
+
+    Exact because a blank of at least 2 characters between two words always splits into all but its last character,
+    and the last one, alone or with what follows; on its own, all but the last is one piece too.
+    """
+    start = 0
+    for blank in re.finditer(f"[{_WHITE_SPACE}]+", text):
+        if len(blank.group()) < shortest or blank.end() == len(text):
+            continue
+        yield text[start : blank.start()]
+        yield text[blank.start() : blank.end() - 1]
+        start = blank.end() - 1
+    yield text[start:]
+
+
+def encoding_names() -> list[str]:
+    import tiktoken
+
+    return tiktoken.list_encoding_names()
+
+
+def encoding_of(name: str) -> Encoding:
+    import tiktoken
+
+    if name in SHIPPED:
+        return tiktoken.Encoding(**definitions(shipped_ranks()).ENCODING_CONSTRUCTORS[name]())
+    try:
+        return tiktoken.get_encoding(name)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"the ranks of tokenizer {name!r} could not be fetched ({type(error).__name__}): without a network set "
+            "TIKTOKEN_CACHE_DIR to a folder that holds them, or give the path of a ranks file (*.tiktoken) as "
+            f"tokenizer and {name!r} as pattern"
+        ) from error
+
+
+def shipped_ranks() -> bytes:
+    """p50k_base.tiktoken as tiktoken would download it."""
+    import zstandard
+
+    packed = (resources.files("tagcorpus.taggers") / "_data" / "p50k_base.tiktoken.zst").read_bytes()
+    return zstandard.ZstdDecompressor().decompress(packed)
+
+
+def ranks_of(data: bytes) -> dict[bytes, int]:
+    """Token bytes -> rank, out of a ranks file. Raises ValueError where it is none."""
+    import base64
+
+    pairs = (line.split() for line in data.splitlines() if line)
+    ranks = {base64.b64decode(token, validate=True): int(rank) for token, rank in pairs}
+    if len(ranks) < 256 or len(set(ranks.values())) < len(ranks):
+        raise ValueError("a rank for each of the 256 bytes and no rank twice are the least it must have")
+    return ranks
+
+
+def definitions(data: bytes) -> Any:
+    """tiktoken's own definitions of its encodings, in a private copy of their module that loads no ranks but these.
+
+    So patterns and special tokens stay tiktoken's, and whatever else uses tiktoken in this process is untouched.
+    """
+    spec = importlib.util.find_spec("tiktoken_ext.openai_public")
+    assert spec is not None
+    assert spec.loader is not None
+    module: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def p50k(*_: str, **__: str) -> dict[bytes, int]:
+        return ranks_of(data) if data else {}
+
+    def r50k(*_: str, **__: str) -> dict[bytes, int]:
+        return {token: rank for token, rank in p50k().items() if rank < FIRST_P50K_RANK}
+
+    def by_url(url: str, **_: str) -> dict[bytes, int]:
+        return r50k() if url.endswith("/r50k_base.tiktoken") else p50k()
+
+    module.load_tiktoken_bpe = by_url
+    module.data_gym_to_mergeable_bpe_ranks = r50k
+    return module
