@@ -9,25 +9,32 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tagcorpus.errors import ConfigError, DamagedError, TagcorpusError
+from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.counting.corpus import (
     VERSION,
     Corpus,
     Limits,
     check_disk,
-    intervals,
     memory_bytes,
 )
-from tagcorpus.pipelines.counting.passes import Count, Merge, Score, counted
-from tagcorpus.pipelines.counting.spill import RunFile
-from tagcorpus.pipelines.counting.summary import Adds, contexts_name, described, publish_contexts, summary_of
+from tagcorpus.pipelines.counting.passes import Score
+from tagcorpus.pipelines.counting.phases import (
+    clear,
+    count,
+    merge,
+    runs_of,
+    sample_totals,
+    tidy,
+    until_sound,
+    watch_report,
+)
+from tagcorpus.pipelines.counting.summary import contexts_name, described, publish_contexts, summary_of
 from tagcorpus.pipelines.counting.token_budget import Budget, at_budget, is_budget_met
 from tagcorpus.pipelines.dry_run import dry_run
 from tagcorpus.pipelines.execution.engine import Engine
@@ -56,8 +63,6 @@ from tagcorpus.taggers._tokenizers.loading import load
 if TYPE_CHECKING:
     from tagcorpus.kernels.packing import Packing
 
-T = TypeVar("T")
-
 LM_INSTANCE = "entropy-lm"
 COLUMNS = columns_from(
     PAPER,
@@ -67,8 +72,6 @@ COLUMNS = columns_from(
     column("entropy_max", pa.float64(), "largest entropy at a position", "bits"),
     column("entropy_positions", pa.int64(), "positions with a full context and a next token", "positions"),
 )
-ROUNDS = 3
-"""How often damaged working files are made anew before the run gives up."""
 
 
 def instances(options: Options) -> dict[str, str]:
@@ -194,7 +197,7 @@ def _computed(
         seconds[rank] = report.seconds
         entries[rank, instance.name] = report.digests[instance.name]
         counts[rank, instance.name] = report.counts[instance.name]
-        _tell(watch, report)
+        watch_report(watch, report)
 
     def passes() -> dict[str, Any]:
         runs_before = count(engine, corpus)
@@ -218,83 +221,6 @@ def _computed(
         todo[rank] = frozenset([instance.name])
     with recording(corpus.output, corpus.plan, todo) as entries:
         return until_sound(run, passes)
-
-
-def until_sound(run: Run, body: Callable[[], T]) -> T:
-    """Working files that turn out to be damaged are removed by whoever finds them; the body makes what is missing."""
-    for _ in range(ROUNDS - 1):
-        try:
-            return body()
-        except DamagedError as error:
-            run.display.say(f"{error}; it is made anew")
-    return body()
-
-
-def count(engine: Engine, corpus: Corpus) -> list[int]:
-    """The first pass, where it is missing. How many runs all ranges before each one have."""
-    ranks = range(len(corpus.plan.ranges))
-    missing = [r for r in ranks if counted(corpus, r) is None]
-    if missing:
-        over = engine.over_ranges if isinstance(corpus.source, TokenSource) else engine.over_ranges_here
-        over(corpus.plan, missing, [Count(corpus)], "counting", on_done=lambda watch, _, found: _tell(watch, found[0]))
-    return [0, *np.cumsum([len(runs_of(corpus, r).runs) for r in ranks]).tolist()]
-
-
-def runs_of(corpus: Corpus, rank: int) -> RunFile:
-    """What the first pass has made of a range. Raises DamagedError."""
-    found = counted(corpus, rank)
-    if found is None:
-        raise DamagedError(f"{corpus.output}/{corpus.spill_name(rank)} is damaged or gone")
-    return found
-
-
-def merge(engine: Engine, corpus: Corpus) -> list[Adds]:
-    """The second pass: what each interval adds to the summary."""
-    files = [runs_of(corpus, r) for r in range(len(corpus.plan.ranges))]
-    cuts = intervals(files, corpus.packing.bits, corpus.limits.interval_entries)
-    results = engine.execute(
-        [Merge(corpus, cuts)],
-        [[i] for i in range(len(cuts))],
-        lambda i: f"interval {i} of {len(cuts)}",
-        "merging",
-        sum(run.n for file in files for run in file.runs),
-        on_done=lambda watch, _rank, found: watch.done(found[0]["n_entries"], 0, 0),
-    )
-    return [results[i][0] for i in range(len(cuts))]
-
-
-def sample_totals(engine: Engine, sample: Corpus) -> list[Adds]:
-    """The first two passes over a sample, which need no third."""
-
-    def passes() -> list[Adds]:
-        count(engine, sample)
-        return merge(engine, sample)
-
-    try:
-        return until_sound(engine.run, passes)
-    finally:
-        tidy(engine.run, sample)
-
-
-def _tell(watch: Watch, report: RangeReport) -> None:
-    (counts,) = report.counts.values()
-    watch.done(counts.lines + counts.unreadable, counts.text_bytes, counts.quarantined_rows)
-
-
-def clear(corpus: Corpus) -> None:
-    """Remove the working files."""
-    for name in ("", ".merged"):
-        corpus.output.remove(f"spill/{corpus.instance}{name}")
-    if not corpus.output.files("spill"):
-        corpus.output.remove("spill")
-
-
-def tidy(run: Run, corpus: Corpus) -> None:
-    """The same where the figures are there already, or another error is on its way: what cannot be removed is only said."""
-    try:
-        clear(corpus)
-    except TagcorpusError as error:
-        run.display.say(f"the working files could not be cleaned up: {error}")
 
 
 def _oddities(run: Run, found: dict[str, Any]) -> Iterator[str]:

@@ -16,7 +16,8 @@ from click.testing import CliRunner
 
 from tagcorpus.cli import main
 from tagcorpus.errors import OutputError
-from tagcorpus.pipelines import entropy, storage
+from tagcorpus.pipelines import storage
+from tagcorpus.pipelines.counting import phases
 from tagcorpus.pipelines.progress.display import Display
 
 
@@ -127,8 +128,8 @@ def test_working_files_that_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise OutputError("spill could not be removed: Permission denied")
 
-    monkeypatch.setattr(entropy, "clear", fail)
+    monkeypatch.setattr(phases, "clear", fail)
     display = Display(quiet=True)
     run: Any = SimpleNamespace(display=display)
-    entropy.tidy(run, SimpleNamespace())  # type: ignore[arg-type]
+    phases.tidy(run, SimpleNamespace())  # type: ignore[arg-type]
     assert "the working files could not be cleaned up: spill could not be removed" in display.log[-1]

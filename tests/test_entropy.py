@@ -20,7 +20,8 @@ import tagcorpus
 from tagcorpus.errors import ConfigError, OutputError
 from tagcorpus.pipelines.conduct import begin
 from tagcorpus.pipelines.counting.corpus import check_disk
-from tagcorpus.pipelines.entropy import _corpus, _packed, count, merge
+from tagcorpus.pipelines.counting.phases import count, merge
+from tagcorpus.pipelines.entropy import _corpus, _packed
 from tagcorpus.pipelines.options.load import load_options
 from tagcorpus.pipelines.options.of_pipelines import EntropyOptions
 from tagcorpus.pipelines.planning import plan_of

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 import tagcorpus
 from tagcorpus.errors import ConfigError
 from tagcorpus.kernels.packing import packing
-from tagcorpus.pipelines import entropy
 from tagcorpus.pipelines.conduct import begin
+from tagcorpus.pipelines.counting import phases
 from tagcorpus.pipelines.counting.corpus import BASE_BYTES, Corpus, Interval
 from tagcorpus.pipelines.counting.token_budget import Budget, places
 from tagcorpus.pipelines.generations.by_value import (
@@ -193,13 +193,13 @@ def test_groups_that_lie_in_several_intervals_give_the_same_bits(opened: Opened,
     packed = packing(N, opened.work.tokenizer.n_vocab)
     source = PairSource(opened.documents, Everything(n), np.uint16)
     corpus = Corpus(opened.output, opened.plan, opened.reading, source, packed, "cut", opened.work.limits)
-    entropy.count(opened.engine, corpus)
+    phases.count(opened.engine, corpus)
     # Some hold whole groups, some parts of two, some nothing.
     bounds = [None, *((g << packed.bits | t) << packed.bits for g in range(n) for t in (0, 300, 1500)), None]
     cuts = [Interval(a, b) for a, b in pairwise(bounds)]
     step = MergeNumbers(corpus, cuts, is_sample)
     found = _put_together(corpus, {i: list(step.run(rank=i)) for i in range(len(cuts))}, n, is_sample)
-    entropy.clear(corpus)
+    phases.clear(corpus)
     each = alone(opened)
     for group, own in zip(opened.groups, found, strict=True):
         wanted = each[group.id] | each[group.id]["estimates"]

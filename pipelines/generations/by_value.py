@@ -21,7 +21,7 @@ from tagcorpus.kernels.arrays import drop_workspaces
 from tagcorpus.kernels.entropy import conditional_entropy
 from tagcorpus.kernels.ngrams import unpack
 from tagcorpus.kernels.packing import Entropies
-from tagcorpus.pipelines import entropy
+from tagcorpus.pipelines.counting import phases
 from tagcorpus.pipelines.counting.corpus import Corpus, Interval, intervals
 from tagcorpus.pipelines.counting.passes import Merge
 from tagcorpus.pipelines.counting.spill import read_values, write_values
@@ -233,8 +233,8 @@ def entropies(engine: Engine, corpus: Corpus, is_sample: bool) -> list[dict[str,
     assert isinstance(source, PairSource)
 
     def passes() -> list[dict[str, Any]]:
-        entropy.count(engine, corpus)
-        files = [entropy.runs_of(corpus, r) for r in range(len(corpus.plan.ranges))]
+        phases.count(engine, corpus)
+        files = [phases.runs_of(corpus, r) for r in range(len(corpus.plan.ranges))]
         cuts = intervals(files, corpus.packing.bits, corpus.limits.interval_entries)
         n_entries = sum(run.n for file in files for run in file.runs)
         results = engine.execute(
@@ -248,9 +248,9 @@ def entropies(engine: Engine, corpus: Corpus, is_sample: bool) -> list[dict[str,
         return _put_together(corpus, results, source.choosing.n, is_sample)
 
     try:
-        return entropy.until_sound(engine.run, passes)
+        return phases.until_sound(engine.run, passes)
     finally:
-        entropy.tidy(engine.run, corpus)
+        phases.tidy(engine.run, corpus)
 
 
 def _put_together(corpus: Corpus, results: dict[int, list[Piece]], n: int, is_sample: bool) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 import xxhash
 
 from tagcorpus.kernels.packing import packing
-from tagcorpus.pipelines import entropy
+from tagcorpus.pipelines.counting import phases
 from tagcorpus.pipelines.counting.corpus import VERSION, Corpus, Limits, memory_bytes
 from tagcorpus.pipelines.counting.summary import summary_of
 from tagcorpus.pipelines.counting.token_budget import Budget, at_budget
@@ -158,9 +158,9 @@ class EntropyWork:
         """By the passes of `run entropy`, for what does not fit into memory."""
 
         def passes() -> dict[str, Any]:
-            entropy.count(self.engine, corpus)
-            adds = entropy.merge(self.engine, corpus)
-            metas = [entropy.runs_of(corpus, r).meta for r in range(len(corpus.plan.ranges))]
+            phases.count(self.engine, corpus)
+            adds = phases.merge(self.engine, corpus)
+            metas = [phases.runs_of(corpus, r).meta for r in range(len(corpus.plan.ranges))]
             sizes = {"num_documents": sum(m["documents"] for m in metas), "num_tokens": sum(m["tokens"] for m in metas)}
             whole = summary_of(corpus, adds, self.tokenizer)
             return value_of(
@@ -168,10 +168,10 @@ class EntropyWork:
             )
 
         try:
-            value = entropy.until_sound(self.run, passes)
+            value = phases.until_sound(self.run, passes)
         finally:
-            entropy.tidy(self.run, corpus)
+            phases.tidy(self.run, corpus)
         if budget is not None and value["num_tokens"] >= budget.tokens:
-            value["token_budget"] = at_budget(self.engine, corpus, budget, entropy.sample_totals)
+            value["token_budget"] = at_budget(self.engine, corpus, budget, phases.sample_totals)
         publish(corpus, group, value)
         return value

@@ -1,0 +1,107 @@
+"""The first two passes over a corpus, and what is done about working files that are damaged or no longer needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+
+from tagcorpus.errors import DamagedError, TagcorpusError
+from tagcorpus.pipelines.counting.corpus import Corpus, intervals
+from tagcorpus.pipelines.counting.passes import Count, Merge, counted
+from tagcorpus.pipelines.counting.spill import RunFile
+from tagcorpus.pipelines.counting.summary import Adds
+from tagcorpus.pipelines.execution.engine import Engine
+from tagcorpus.pipelines.execution.steps import RangeReport
+from tagcorpus.pipelines.progress.display import Watch
+from tagcorpus.pipelines.run import Run
+from tagcorpus.pipelines.token_ids.cache import TokenSource
+
+T = TypeVar("T")
+
+ROUNDS = 3
+"""How often damaged working files are made anew before the run gives up."""
+
+
+def until_sound(run: Run, body: Callable[[], T]) -> T:
+    """Working files that turn out to be damaged are removed by whoever finds them; the body makes what is missing."""
+    for _ in range(ROUNDS - 1):
+        try:
+            return body()
+        except DamagedError as error:
+            run.display.say(f"{error}; it is made anew")
+    return body()
+
+
+def count(engine: Engine, corpus: Corpus) -> list[int]:
+    """The first pass, where it is missing. How many runs all ranges before each one have."""
+    ranks = range(len(corpus.plan.ranges))
+    missing = [r for r in ranks if counted(corpus, r) is None]
+    if missing:
+        over = engine.over_ranges if isinstance(corpus.source, TokenSource) else engine.over_ranges_here
+        over(
+            corpus.plan,
+            missing,
+            [Count(corpus)],
+            "counting",
+            on_done=lambda watch, _, found: watch_report(watch, found[0]),
+        )
+    return [0, *np.cumsum([len(runs_of(corpus, r).runs) for r in ranks]).tolist()]
+
+
+def runs_of(corpus: Corpus, rank: int) -> RunFile:
+    """What the first pass has made of a range. Raises DamagedError."""
+    found = counted(corpus, rank)
+    if found is None:
+        raise DamagedError(f"{corpus.output}/{corpus.spill_name(rank)} is damaged or gone")
+    return found
+
+
+def merge(engine: Engine, corpus: Corpus) -> list[Adds]:
+    """The second pass: what each interval adds to the summary."""
+    files = [runs_of(corpus, r) for r in range(len(corpus.plan.ranges))]
+    cuts = intervals(files, corpus.packing.bits, corpus.limits.interval_entries)
+    results = engine.execute(
+        [Merge(corpus, cuts)],
+        [[i] for i in range(len(cuts))],
+        lambda i: f"interval {i} of {len(cuts)}",
+        "merging",
+        sum(run.n for file in files for run in file.runs),
+        on_done=lambda watch, _rank, found: watch.done(found[0]["n_entries"], 0, 0),
+    )
+    return [results[i][0] for i in range(len(cuts))]
+
+
+def sample_totals(engine: Engine, sample: Corpus) -> list[Adds]:
+    """The first two passes over a sample, which need no third."""
+
+    def passes() -> list[Adds]:
+        count(engine, sample)
+        return merge(engine, sample)
+
+    try:
+        return until_sound(engine.run, passes)
+    finally:
+        tidy(engine.run, sample)
+
+
+def watch_report(watch: Watch, report: RangeReport) -> None:
+    (counts,) = report.counts.values()
+    watch.done(counts.lines + counts.unreadable, counts.text_bytes, counts.quarantined_rows)
+
+
+def clear(corpus: Corpus) -> None:
+    """Remove the working files."""
+    for name in ("", ".merged"):
+        corpus.output.remove(f"spill/{corpus.instance}{name}")
+    if not corpus.output.files("spill"):
+        corpus.output.remove("spill")
+
+
+def tidy(run: Run, corpus: Corpus) -> None:
+    """The same where the figures are there already, or another error is on its way: what cannot be removed is only said."""
+    try:
+        clear(corpus)
+    except TagcorpusError as error:
+        run.display.say(f"the working files could not be cleaned up: {error}")
