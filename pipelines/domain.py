@@ -19,9 +19,10 @@ from datatrove.pipeline.base import PipelineStep
 from tagcorpus.errors import BudgetError, ConfigError, unknown_name
 from tagcorpus.pipelines.dry_run import dry_run
 from tagcorpus.pipelines.execution.engine import Engine
-from tagcorpus.pipelines.execution.steps import RangeEnd, Read, TaggedBatch
+from tagcorpus.pipelines.execution.steps import Read
 from tagcorpus.pipelines.inputs import Inputs
 from tagcorpus.pipelines.options.of_pipelines import DomainOptions, Options
+from tagcorpus.pipelines.outputs.batches import RangeEnd, TaggedBatch
 from tagcorpus.pipelines.outputs.reading import joined
 from tagcorpus.pipelines.outputs.rewrite import csv_line
 from tagcorpus.pipelines.outputs.sidecars import Instance

@@ -38,9 +38,9 @@ from tagcorpus.pipelines.counting.summary import contexts_name, described, publi
 from tagcorpus.pipelines.counting.token_budget import Budget, at_budget, is_budget_met
 from tagcorpus.pipelines.dry_run import dry_run
 from tagcorpus.pipelines.execution.engine import Engine
-from tagcorpus.pipelines.execution.steps import RangeReport
 from tagcorpus.pipelines.inputs import Inputs
 from tagcorpus.pipelines.options.of_pipelines import EntropyOptions, Options
+from tagcorpus.pipelines.outputs.batches import RangeReport
 from tagcorpus.pipelines.outputs.digests import recording
 from tagcorpus.pipelines.outputs.duplicates import count_duplicate_ids
 from tagcorpus.pipelines.outputs.reading import Recorded, joined

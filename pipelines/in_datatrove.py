@@ -9,9 +9,10 @@ from typing import Any
 from datatrove.data import Document
 from datatrove.pipeline.base import PipelineStep
 
-from tagcorpus.pipelines.execution.steps import Tag, TaggedBatch
+from tagcorpus.pipelines.execution.steps import Tag
 from tagcorpus.pipelines.instances import load_free
 from tagcorpus.pipelines.options.tagger_names import instance_names
+from tagcorpus.pipelines.outputs.batches import TaggedBatch
 from tagcorpus.pipelines.outputs.sidecars import Instance, needed
 from tagcorpus.pipelines.sources.documents import BATCH_ROWS
 from tagcorpus.pipelines.sources.records import further_value, repair

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 import naive
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines.execution.steps import Tag, TaggedBatch
+from tagcorpus.pipelines.execution.steps import Tag
+from tagcorpus.pipelines.outputs.batches import TaggedBatch
 from tagcorpus.pipelines.outputs.sidecars import Instance
 from tagcorpus.taggers import DocumentBatch, load
 from tagcorpus.taggers._code_detect import detect

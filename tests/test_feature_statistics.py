@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from naive import feature_row
 from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines.counting.estimators import student_t
-from tagcorpus.pipelines.model_table.columns import STEMS, columns, extended_columns
+from tagcorpus.pipelines.model_table.columns import SOURCES, STEMS, columns, extended_columns
 from tagcorpus.pipelines.model_table.groups import (
     Group,
     Where,
@@ -30,7 +30,7 @@ from tagcorpus.pipelines.model_table.groups import (
 )
 from tagcorpus.pipelines.model_table.intervals import around, t_quantile, wilson
 from tagcorpus.pipelines.model_table.moments import Moments, ratio, ratio_error, root
-from tagcorpus.pipelines.model_table.rows import KEYWORDS, SOURCES
+from tagcorpus.pipelines.model_table.rows import KEYWORDS
 from tagcorpus.pipelines.model_table.statistics import BY_RULE, GroupStatistics, statistics
 from tagcorpus.pipelines.storage import Folder
 

@@ -8,7 +8,8 @@ import pytest
 from plugin_taggers import Marks
 
 from tagcorpus.errors import ConfigError, LLMError, TagcorpusError, speaking_of
-from tagcorpus.pipelines.execution.steps import Tag, TaggedBatch
+from tagcorpus.pipelines.execution.steps import Tag
+from tagcorpus.pipelines.outputs.batches import TaggedBatch
 from tagcorpus.pipelines.outputs.sidecars import Instance
 from tagcorpus.taggers import DocumentBatch, load
 

@@ -17,8 +17,9 @@ from plugin_taggers import Broken, Marks, Waiting, Wrong
 from plugins import jsonl, quarantined
 
 from tagcorpus.errors import BudgetError, LLMError, LostRowsError, TagcorpusError, TaggerError
-from tagcorpus.pipelines.execution.steps import Publish, RangeReport, Read, Tag, TaggedBatch
+from tagcorpus.pipelines.execution.steps import Publish, Read, Tag
 from tagcorpus.pipelines.execution.workers import fold
+from tagcorpus.pipelines.outputs.batches import RangeReport, TaggedBatch
 from tagcorpus.pipelines.outputs.sidecars import Instance
 from tagcorpus.pipelines.sources import lines
 from tagcorpus.pipelines.sources.documents import Reading

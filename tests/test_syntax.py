@@ -24,7 +24,8 @@ from profiles import more
 
 import tagcorpus
 from tagcorpus.errors import ConfigError, TaggerError
-from tagcorpus.pipelines.execution.steps import Tag, TaggedBatch
+from tagcorpus.pipelines.execution.steps import Tag
+from tagcorpus.pipelines.outputs.batches import TaggedBatch
 from tagcorpus.pipelines.outputs.sidecars import Instance
 from tagcorpus.taggers import DocumentBatch, load
 from tagcorpus.taggers._syntax_models import installed, parse_groups, parser_code

@@ -43,7 +43,7 @@ from tagcorpus.pipelines.counting.spill import (
     write_runs,
     write_values,
 )
-from tagcorpus.pipelines.execution.steps import RangeReport
+from tagcorpus.pipelines.outputs.batches import RangeReport
 from tagcorpus.pipelines.outputs.sidecars import Instance, part_key, part_name, write_part
 from tagcorpus.pipelines.progress.beats import pulse
 from tagcorpus.pipelines.token_ids.cache import TokenBatch

@@ -13,7 +13,7 @@ from tagcorpus.pipelines.counting.passes import Count, Merge, counted
 from tagcorpus.pipelines.counting.spill import RunFile
 from tagcorpus.pipelines.counting.summary import Adds
 from tagcorpus.pipelines.execution.engine import Engine
-from tagcorpus.pipelines.execution.steps import RangeReport
+from tagcorpus.pipelines.outputs.batches import RangeReport
 from tagcorpus.pipelines.progress.display import Watch
 from tagcorpus.pipelines.run import Run
 from tagcorpus.pipelines.token_ids.cache import TokenSource

@@ -11,9 +11,10 @@ from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.pipelines.execution.executors import PlanExecutor
 from tagcorpus.pipelines.execution.scheduling import chunk_name, default_workers, units_of
-from tagcorpus.pipelines.execution.steps import Publish, RangeReport, Read, Tag
+from tagcorpus.pipelines.execution.steps import Publish, Read, Tag
 from tagcorpus.pipelines.execution.worker_pool import WorkerPool
 from tagcorpus.pipelines.inputs import Inputs
+from tagcorpus.pipelines.outputs.batches import RangeReport
 from tagcorpus.pipelines.outputs.digests import recording
 from tagcorpus.pipelines.outputs.duplicates import count_duplicate_ids
 from tagcorpus.pipelines.outputs.sidecars import (

@@ -17,7 +17,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from tagcorpus.pipelines.execution.steps import Tag, TaggedBatch
+from tagcorpus.pipelines.execution.steps import Tag
+from tagcorpus.pipelines.outputs.batches import TaggedBatch
 from tagcorpus.pipelines.outputs.sidecars import Instance, write_part
 from tagcorpus.pipelines.sources import tables
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading

@@ -13,7 +13,6 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -21,6 +20,7 @@ from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import TagcorpusError, TaggerError, memory_hint, speaking_of
 from tagcorpus.pipelines.execution.workers import is_fault
+from tagcorpus.pipelines.outputs.batches import RangeEnd, RangeReport, TaggedBatch, publish_quarantine
 from tagcorpus.pipelines.outputs.sidecars import Instance, part_key, part_name, quarantine_name, write_part
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading, shown
 from tagcorpus.pipelines.sources.plan import Plan
@@ -32,43 +32,6 @@ from tagcorpus.taggers._batch import DocumentBatch, stored_as
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]+\b")
 # Shows that a tagger's model loads before a batch is at stake; short enough to cost no classifier call.
 PROBE = "A short probe."
-
-
-@dataclass
-class TaggedBatch:
-    """Documents, and what each instance made of them; `failures` are rows that a tagger raised on."""
-
-    documents: DocumentBatch
-    wanted: frozenset[str]
-    attributes: dict[str, pa.RecordBatch] = field(default_factory=dict)
-    failures: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    counts: Counts = field(default_factory=Counts)
-    """The reader's own; until the next batch is asked for, what it has counted up to the end of this one."""
-
-
-@dataclass(frozen=True)
-class RangeEnd:
-    """The reader has come to the end of the range; this is what it counted and quarantined.
-
-    columns  those that taggers need besides the text and that some document has
-    """
-
-    counts: Counts
-    quarantine: Quarantine
-    columns: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True)
-class RangeReport:
-    """What a worker says of a range it has published."""
-
-    rank: int
-    counts: dict[str, Counts]
-    seconds: float
-    digests: dict[str, str] = field(default_factory=dict)
-    """By instance, the entry of its part for `outputs.digests`."""
-    columns: frozenset[str] = frozenset()
-    """As in RangeEnd."""
 
 
 class Read(PipelineStep):
@@ -279,12 +242,3 @@ class Publish(PipelineStep):
         counts = Counts.from_json(read.to_json())
         counts.quarantined.update(failures)
         return counts
-
-
-def publish_quarantine(output: Folder, name: str, entries: Quarantine) -> None:
-    """Publish the entries, or see to it that there is no such file."""
-    if len(entries):
-        with output.publishing(name) as sink:
-            entries.copy_to(sink)
-    elif output.exists(name):
-        output.remove(name)  # left by an earlier content of this range

@@ -19,8 +19,8 @@ from datatrove.pipeline.base import PipelineStep
 from tagcorpus.pipelines import domain
 from tagcorpus.pipelines.domain import NOT_SELECTED
 from tagcorpus.pipelines.execution.engine import Engine
-from tagcorpus.pipelines.execution.steps import RangeEnd, TaggedBatch
 from tagcorpus.pipelines.generations.kept import Choice
+from tagcorpus.pipelines.outputs.batches import RangeEnd, TaggedBatch
 from tagcorpus.pipelines.outputs.sidecars import Instance
 from tagcorpus.pipelines.sources.plan import Plan
 from tagcorpus.taggers._batch import DocumentBatch

@@ -176,3 +176,16 @@ def _further(stem: Stem, name: str, unit: str, low: float, high: float = _ANY) -
 def _widest(stem: Stem) -> float:
     """The largest standard deviation that values between `low` and `high` can have: two values, one at either end."""
     return (stem.high - stem.low) / (math.sqrt(2) if stem.ddof else 2)
+
+
+# The tagger that says which generations are kept.
+FILTER = "repetition"
+
+# The tagger behind a stem, and its column there.
+SOURCES: dict[str, tuple[str, str]] = {
+    "char_len": ("length", "char_len"),
+    **{name: ("tokens", name) for name in ("num_tokens", "unique_tokens", "ttr")},
+    "content_function_ratio": ("syntax", "content_function_ratio"),
+    **{s.name: ("syntax", s.name.partition("_parse_")[2]) for s in STEMS if "_parse_" in s.name},
+    "edu_classifier": ("quality", "edu_classifier"),
+}

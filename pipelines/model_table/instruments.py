@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from tagcorpus.pipelines.model_table.columns import RATIOS, STEMS, extended_columns, numeric_columns
-from tagcorpus.pipelines.model_table.rows import FILTER, SOURCES
+from tagcorpus.pipelines.model_table.columns import FILTER, RATIOS, SOURCES, STEMS, extended_columns, numeric_columns
 from tagcorpus.pipelines.outputs.sidecars import Instance
 
 # Parameters that say where something is, or how much of the whole was looked at, and not what it was measured with.

@@ -9,8 +9,9 @@ from functools import partial
 
 import numpy as np
 
+from tagcorpus.pipelines.model_table.columns import SOURCES
 from tagcorpus.pipelines.model_table.groups import Group
-from tagcorpus.pipelines.model_table.rows import SOURCES, Floats, RangeRows, Rows
+from tagcorpus.pipelines.model_table.rows import Floats, RangeRows, Rows
 from tagcorpus.pipelines.outputs.sidecars import Instance
 from tagcorpus.pipelines.outputs.summary import percentiles
 

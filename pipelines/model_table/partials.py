@@ -15,9 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tagcorpus.pipelines.domain import LEFT_OUT, NOT_SELECTED
+from tagcorpus.pipelines.model_table.columns import SOURCES
 from tagcorpus.pipelines.model_table.groups import Group
 from tagcorpus.pipelines.model_table.moments import Moments
-from tagcorpus.pipelines.model_table.rows import KEYWORDS, SOURCES, Floats, RangeRows, Rows
+from tagcorpus.pipelines.model_table.rows import KEYWORDS, Floats, RangeRows, Rows
 from tagcorpus.pipelines.outputs.sidecars import Instance
 
 Bools = npt.NDArray[np.bool_]

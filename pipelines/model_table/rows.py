@@ -16,24 +16,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tagcorpus.errors import InputError
-from tagcorpus.pipelines.model_table.columns import RATIOS, STEMS
+from tagcorpus.pipelines.model_table.columns import FILTER, RATIOS
 from tagcorpus.pipelines.model_table.groups import Group, values_of
 from tagcorpus.pipelines.outputs.sidecars import Instance, part_name, part_of
 from tagcorpus.pipelines.sources.plan import PlannedFile
 from tagcorpus.pipelines.storage import Folder
 
-FILTER = "repetition"
 # Why a row without a verdict is not kept: its tagger failed, and the row is in quarantine.
 NO_VERDICT = "no_verdict"
 
-# The tagger behind a stem, and its column there.
-SOURCES: dict[str, tuple[str, str]] = {
-    "char_len": ("length", "char_len"),
-    **{name: ("tokens", name) for name in ("num_tokens", "unique_tokens", "ttr")},
-    "content_function_ratio": ("syntax", "content_function_ratio"),
-    **{s.name: ("syntax", s.name.partition("_parse_")[2]) for s in STEMS if "_parse_" in s.name},
-    "edu_classifier": ("quality", "edu_classifier"),
-}
 # The published spelling of one differs from the tagger's.
 KEYWORDS: dict[str, str] = {
     name: name.removesuffix("_ratio").replace("instructions_", "instruction_") for name in RATIOS

@@ -14,13 +14,13 @@ from typing import Any
 
 from tagcorpus.errors import InputError
 from tagcorpus.pipelines.domain import LEFT_OUT, percentages
-from tagcorpus.pipelines.model_table.columns import DOMAINS, STEMS, Stem, extended_columns, numeric_columns
+from tagcorpus.pipelines.model_table.columns import DOMAINS, SOURCES, STEMS, Stem, extended_columns, numeric_columns
 from tagcorpus.pipelines.model_table.groups import Group, entropies_name, entropy_name, values_of
 from tagcorpus.pipelines.model_table.intervals import around, wilson
 from tagcorpus.pipelines.model_table.medians import medians_of
 from tagcorpus.pipelines.model_table.moments import Moments, ratio, ratio_error
 from tagcorpus.pipelines.model_table.partials import Partial, add_range
-from tagcorpus.pipelines.model_table.rows import KEYWORDS, SOURCES, RangeRows
+from tagcorpus.pipelines.model_table.rows import KEYWORDS, RangeRows
 from tagcorpus.pipelines.outputs.sidecars import Instance, replaced
 from tagcorpus.pipelines.sealed import opened
 from tagcorpus.pipelines.sources.plan import Plan, PlannedFile

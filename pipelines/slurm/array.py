@@ -25,8 +25,9 @@ from datatrove.utils.logging import logger
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.execution.executors import PlanExecutor
 from tagcorpus.pipelines.execution.scheduling import chunk_name, default_workers, units_of
-from tagcorpus.pipelines.execution.steps import Publish, RangeReport
+from tagcorpus.pipelines.execution.steps import Publish
 from tagcorpus.pipelines.options.of_pipelines import Options
+from tagcorpus.pipelines.outputs.batches import RangeReport
 from tagcorpus.pipelines.outputs.ledger import versions
 from tagcorpus.pipelines.outputs.sidecars import standing
 from tagcorpus.pipelines.progress.display import Display, Watch

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from tagcorpus.pipelines.sources.parquets import is_list
+from tagcorpus.pipelines.sources.values import is_list
 from tagcorpus.taggers._arrow import call
 
 

@@ -16,6 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
+from tagcorpus.pipelines.sources.values import is_list
+
 ROWS_PER_READ = 1024
 BYTES_PER_READ = 8 << 20
 MAGIC = b"PAR1"
@@ -248,12 +250,6 @@ def leaf_paths(path: str, type_: pa.DataType) -> Iterator[str]:
         yield from leaf_paths(f"{path}[*]", type_.value_type)
     else:
         yield path
-
-
-def is_list(type_: pa.DataType) -> bool:
-    of = pa.types
-    views = (of.is_list_view, of.is_large_list_view)
-    return any(is_kind(type_) for is_kind in (of.is_list, of.is_large_list, of.is_fixed_size_list, *views))
 
 
 def _is_below(leaf: str, path: str) -> bool:

@@ -13,8 +13,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from tagcorpus.pipelines.sources.parquets import is_list
-
 # What as_py raises for one value; errors of our own code are none of these.
 _FAILURES = (pa.ArrowException, ValueError, OverflowError, LookupError, OSError, TypeError)
 
@@ -89,3 +87,10 @@ def _written(column: pa.Array) -> pa.Array:
 def _has_nanoseconds(type_: pa.DataType) -> bool:
     """Whether a nested type holds times that Python can only have where pandas is installed."""
     return pa.types.is_nested(type_) and bool(re.search(r"(timestamp|time64|duration)\[ns", str(type_)))
+
+
+def is_list(type_: pa.DataType) -> bool:
+    """Whether values of this type are lists, in any of Arrow's layouts."""
+    of = pa.types
+    views = (of.is_list_view, of.is_large_list_view)
+    return any(is_kind(type_) for is_kind in (of.is_list, of.is_large_list, of.is_fixed_size_list, *views))

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from datatrove.pipeline.base import PipelineStep
 
-from tagcorpus.pipelines.execution.steps import RangeEnd, TaggedBatch, publish_quarantine
+from tagcorpus.pipelines.outputs.batches import RangeEnd, TaggedBatch, publish_quarantine
 from tagcorpus.pipelines.outputs.sidecars import Instance, quarantine_name
 from tagcorpus.pipelines.progress.beats import pulse
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading
