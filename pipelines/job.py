@@ -417,8 +417,8 @@ class Job:
         if before.stale:
             stale = "1 part is" if before.stale == 1 else f"{before.stale:,} parts are"
             told += f"; {stale} of an earlier input or version, to be computed again"
-            if versions := changed_versions(self.output, instances):
-                told += f" ({', '.join(versions)})"
+            if reasons := [*changed_versions(self.output, instances), *before.reasons]:
+                told += f" ({', '.join(reasons)})"
             self.ledger.notes.append(f"{before.stale} stale parts recomputed")
         if before.damaged:
             damaged = "1 part is" if before.damaged == 1 else f"{before.damaged:,} parts are"

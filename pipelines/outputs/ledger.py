@@ -66,6 +66,7 @@ class Ledger:
                 continue
             read = Counts.from_json(own[0].to_json())
             read.quarantined = Counter({r: n for c in own for r, n in c.quarantined.items()})
+            read.remarks = Counter({r: n for c in own for r, n in c.remarks.items()})
             self.totals.add(read)
             when = {"seconds": round(seconds[rank], 3)} if rank in seconds else {"is_resumed": True}
             self.ranges.append({"input": planned.file.name, "range": k, "is_done": True, **read.to_json(), **when})
@@ -104,6 +105,8 @@ class Ledger:
                 continue
             failed = Counter({r: n for c in own for r, n in c.quarantined.items() if r.startswith("tagger:")})
             self.totals.quarantined.update(failed)
+            for c in own:
+                self.totals.remarks.update(c.remarks)
             entry["quarantined"] = dict(sorted((failed + Counter(entry["quarantined"])).items()))
             if rank in seconds:
                 entry.pop("is_resumed", None)
@@ -125,6 +128,7 @@ class Ledger:
             told.append(
                 f"{self.duplicate_ids:,} of {totals.documents:,} documents repeat an earlier id; all of them are kept"
             )
+        told += [f"{n:,} {sentence}" for sentence, n in sorted(totals.remarks.items())]
         if rows:
             reasons = "; ".join(f"{n:,} {_in_words(r)}" for r, n in totals.quarantined.most_common())
             told.append(f"{rows:,} row{'s are' if rows != 1 else ' is'} in quarantine ({quarantine}): {reasons}")
