@@ -27,7 +27,7 @@ from tagcorpus.pipelines.options.of_pipelines import FeaturesOptions, Options
 from tagcorpus.pipelines.options.places import RESULT_SUFFIXES
 from tagcorpus.pipelines.outputs.digests import recording
 from tagcorpus.pipelines.outputs.duplicates import count_duplicate_ids
-from tagcorpus.pipelines.outputs.ledger import Ledger
+from tagcorpus.pipelines.outputs.ledger import Ledger, broken_files
 from tagcorpus.pipelines.outputs.results import refuse_anothers
 from tagcorpus.pipelines.outputs.sidecars import (
     Instance,
@@ -36,6 +36,7 @@ from tagcorpus.pipelines.outputs.sidecars import (
     changed_versions,
     claim,
     is_claimed,
+    quarantine_name,
     release,
     remove_leftovers,
     standing,
@@ -47,6 +48,7 @@ from tagcorpus.pipelines.sources import harness, inputs, models, standard_input,
 from tagcorpus.pipelines.sources.documents import Reading
 from tagcorpus.pipelines.sources.inputs import InputFile
 from tagcorpus.pipelines.sources.plan import Index, Indexed, Plan, has_results, load_plan, make_plan, plan_name
+from tagcorpus.pipelines.sources.quarantine import damage_in
 from tagcorpus.pipelines.sources.ranges import Counts
 from tagcorpus.pipelines.sources.records import DocumentFields
 from tagcorpus.pipelines.sources.text_check import check_text
@@ -111,6 +113,7 @@ class Job:
         self.run_name = f"{time.strftime('%Y%m%dT%H%M%S')}-{pipeline}-{secrets.token_hex(3)}"
         self.summary_name = pipeline
         self._text_messages: list[str] = []
+        self._broken_messages: list[str] = []
         self.starts_afresh = options.overwrite
         self.heartbeat = Heartbeat(self.output, self.run_name)
         self.ledger = Ledger()
@@ -256,9 +259,10 @@ class Job:
         )
 
     def _check_plan(self, plan: Plan) -> None:
-        """Name the files without text. Raises InputError where no text is found."""
+        """Name the files without text, and those that are broken. Raises InputError where no text is found."""
         self._text_messages = check_text(plan, self.reading, is_strict=self.options.strict_text)
-        for message in self._text_messages:
+        self._broken_messages = broken_files(plan)
+        for message in [*self._text_messages, *self._broken_messages]:
             self.display.say(message)
 
     def _respect_earlier_plan(self) -> None:
@@ -459,12 +463,16 @@ class Job:
             "output": str(self.output),
             **(more or {}),
         }
-        return Result(self.pipeline, str(self.output), 0, Counts(), {"dry_run": value}, "", self._text_messages)
+        messages = [*self._text_messages, *self._broken_messages]
+        return Result(self.pipeline, str(self.output), 0, Counts(), {"dry_run": value}, "", messages)
 
     def finish(self, summary: dict[str, Any], **more: Any) -> Result:
         """The ledger, the verdict, and the Result that says both."""
         code, messages = self.ledger.verdict(
-            self.options.max_quarantined, self.output.path("quarantine"), may_be_empty=self.options.allow_empty
+            self.options.max_quarantined,
+            self.output.path("quarantine"),
+            may_be_empty=self.options.allow_empty,
+            damage=lambda name, k: damage_in(self.output.read(quarantine_name(name, k))),
         )
         self.ledger.notes += self._set_aside_told(len(self.set_aside))
         messages = [*self._set_aside_told(), *self._text_messages, *messages]
