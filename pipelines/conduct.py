@@ -42,6 +42,7 @@ def begin(
     place = place_of(pipeline, options, inputs.files)
     run = make_run(pipeline, options, display, place, summary_name=pipeline_of(pipeline).summary_name(options))
     run.repeat_at_the_end(inputs.set_aside_lines())
+    run.ledger.note(*inputs.set_aside_lines(None))
     return run, inputs, make_engine(run, inputs, stack)
 
 

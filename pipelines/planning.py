@@ -7,6 +7,7 @@ import os
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.inputs import Inputs
+from tagcorpus.pipelines.outputs.ledger import broken_files
 from tagcorpus.pipelines.place import is_named_by
 from tagcorpus.pipelines.run import Run
 from tagcorpus.pipelines.sources.plan import Index, Indexed, Plan, has_results, load_plan, make_plan, plan_name
@@ -28,10 +29,12 @@ def plan_of(run: Run, inputs: Inputs, engine: Engine, *, is_stored: bool = True)
         return [results[r][0] for r in range(n)]
 
     def check(plan: Plan) -> None:
-        messages = check_text(plan, inputs.reading, is_strict=options.strict_text)
-        for message in messages:
+        without_text = check_text(plan, inputs.reading, is_strict=options.strict_text)
+        broken = broken_files(plan)
+        for message in [*without_text, *broken]:
             run.display.say(message)
-        run.repeat_at_the_end(messages)
+        # The verdict of a run that computes names broken files itself.
+        run.repeat_at_the_end([*without_text, *(broken if options.dry_run else [])])
 
     return make_plan(
         run.output,

@@ -17,10 +17,12 @@ from tagcorpus.errors import valid_values
 from tagcorpus.pipelines import remote
 from tagcorpus.pipelines.options.of_pipelines import Options
 from tagcorpus.pipelines.outputs.ledger import Ledger
+from tagcorpus.pipelines.outputs.sidecars import quarantine_name
 from tagcorpus.pipelines.outputs.summary import without_values
 from tagcorpus.pipelines.place import Place
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.progress.heartbeat import Heartbeat, process
+from tagcorpus.pipelines.sources.quarantine import damage_in
 from tagcorpus.pipelines.sources.ranges import Counts
 
 
@@ -77,7 +79,10 @@ class Run:
     def finish(self, summary: dict[str, Any], **more: Any) -> Result:
         """Write the ledger, say the verdict, and return the Result that has both."""
         code, verdict = self.ledger.verdict(
-            self.options.max_quarantined, self.output.path("quarantine"), may_be_empty=self.options.allow_empty
+            self.options.max_quarantined,
+            self.output.path("quarantine"),
+            may_be_empty=self.options.allow_empty,
+            damage=lambda name, k: damage_in(self.output.read(quarantine_name(name, k))),
         )
         instances = summary.get("instances", {})
         if statuses := {name: own["statuses"] for name, own in instances.items() if "statuses" in own}:

@@ -60,7 +60,9 @@ class Tagger(Protocol):
 
     A tagger that reads more of a document than its text names those document columns in `needs`, a tuple of strings (`a.b`
     works), and gets them from `batch.column(name)`: null where a document has none. One that leaves values out for reasons of its
-    own names the text columns that say why in `status_columns`; the ledger counts their values.
+    own names the text columns that say why in `status_columns`; the ledger counts their values. Two methods may be there:
+    `remarks(batch)` counts what the run is to tell besides the columns, by sentence; `outdated(batch_of_a_part)` says why a
+    part that an earlier version made with the same fingerprint is to be computed again, and is empty where it is kept.
     """
 
     @property

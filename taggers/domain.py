@@ -22,6 +22,7 @@ from tagcorpus.taggers._base import OURS, PAPER, Parameters, column, columns_fro
 from tagcorpus.taggers._batch import DocumentBatch
 from tagcorpus.taggers._llm_endpoint import OFFICIAL, Settings, checked_url, key_for
 from tagcorpus.taggers._tree import StageTree, Walk, packaged_tree, parse_tree, read_tree
+from tagcorpus.taggers.language import STRIPPED, ControlCharacters, cld2_answers, main_languages
 
 SHORT_DOCUMENT = "short_document"
 UNKNOWN = "unknown"
@@ -45,6 +46,8 @@ class Domain(Parameters):
     patience         openai: seconds without any answer after which a run gives up on a busy or absent server
     rpm              openai: requests a minute; 0 = no limit of ours
     tpm              openai: tokens of prompts (estimated) a minute; 0 = no limit of ours
+    control_characters  for the column `language`: strip = CLD2 reads text without the characters that it refuses; keep = such text is
+                     `unknown`, as in the published values
     llm_cache        path of the cache of answers; "" = in the user's cache folder, none = no cache
 
     ConfigError when the tree, the URL or a number is wrong; `tag` raises LLMError when the endpoint
@@ -64,6 +67,7 @@ class Domain(Parameters):
     rpm: int = 0
     tpm: int = 0
     llm_cache: str = ""
+    control_characters: ControlCharacters = "strip"
 
     version: ClassVar[str] = "1"
     columns: ClassVar[pa.Schema] = columns_from(
@@ -161,12 +165,14 @@ class Domain(Parameters):
         return 4 if self.backend == "openai" else 1
 
     def fingerprint(self) -> dict[str, Any]:
+        published = {"control_characters": "keep"} if self.control_characters == "keep" else {}
         if self.backend == "openai":
             return {
                 "backend": "openai",
                 "model": self.model,
                 "base_url": self.base_url,
                 "tree": self.stage_tree.digest,
+                **published,
             }
         from tagcorpus.taggers import _domain_fasttext
 
@@ -175,11 +181,26 @@ class Domain(Parameters):
             "model": _domain_fasttext.digest(),
             "threshold": self._threshold,
             "short_document": [self.stage_tree.min_chars, self.stage_tree.short_label],
+            **published,
         }
 
-    def tag(self, batch: DocumentBatch) -> pa.RecordBatch:
-        from tagcorpus.taggers.language import cld2_codes
+    def outdated(self, part: pa.RecordBatch) -> str:
+        """Why a part that version 0.1.0 made with the same fingerprint holds other values; empty where it does not. An endpoint is
+        never asked again for that: the labels are the same."""
+        if self.backend == "openai" or self.control_characters == "keep":
+            return ""
+        rows = zip(part["language"].to_pylist(), part["stage"].to_pylist(), strict=True)
+        is_unread = any(code == UNKNOWN and stage == "fasttext" for code, stage in rows)
+        return "CLD2 now reads text with control characters" if is_unread else ""
 
+    def remarks(self, batch: DocumentBatch) -> dict[str, int]:
+        """What a run is to count besides the columns."""
+        if self.control_characters == "keep":
+            return {}
+        answers = zip(batch.texts, cld2_answers(batch), strict=True)
+        return {STRIPPED: sum(a[2] == "stripped" and not self.stage_tree.is_short(text) for text, a in answers)}
+
+    def tag(self, batch: DocumentBatch) -> pa.RecordBatch:
         is_short = [self.stage_tree.is_short(text) for text in batch.texts]
         rows = [i for i, short in enumerate(is_short) if not short]
         texts = [batch.texts[i] for i in rows]
@@ -188,9 +209,8 @@ class Domain(Parameters):
         for name, values in found.items():
             for i, value in zip(rows, values, strict=True):
                 by_name[name][i] = value
-        by_name["language"] = [
-            UNKNOWN if short else code for short, (code, _) in zip(is_short, cld2_codes(batch), strict=True)
-        ]
+        codes = main_languages(batch, self.control_characters)
+        by_name["language"] = [UNKNOWN if short else code for short, code in zip(is_short, codes, strict=True)]
         return pa.record_batch([pa.array(by_name[f.name], f.type) for f in self.columns], schema=self.columns)
 
     def usage(self) -> dict[str, Any]:

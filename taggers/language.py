@@ -39,6 +39,8 @@ REFUSED = (
     *range(0x09), 0x0B, *range(0x0E, 0x20), *range(0x7F, 0xA0), *range(0xFDD0, 0xFDF0),
     *(plane + last for plane in range(0, 0x110000, 0x10000) for last in (0xFFFE, 0xFFFF)),
 )  # fmt: skip
+ControlCharacters = Literal["strip", "keep"]
+STRIPPED = "documents that CLD2 read without the characters that it refuses"
 # Those that are white space part words; the others may be anywhere, as in UTF-16 that was read as Latin-1.
 _WITHOUT_REFUSED = {c: " " if chr(c).isspace() else None for c in REFUSED}
 
@@ -47,6 +49,25 @@ def cld2_codes(batch: DocumentBatch) -> list[tuple[str, int]]:
     """CLD2's first candidate for every document: (code, percent of the text), or ("unknown", 0) where CLD2 refuses the text.
     Computed once per batch."""
     return batch.view("cld2_codes", lambda b: [_cld2(text) or ("unknown", 0) for text in b.texts])
+
+
+def cld2_answers(batch: DocumentBatch) -> list[tuple[str, int, str]]:
+    """CLD2's first candidate and `language_status` for every document: text that CLD2 refuses is asked about again without the
+    characters that it refuses. Computed once per batch."""
+    return batch.view(
+        "cld2_answers",
+        lambda b: [
+            _stripped(text) if code == "unknown" else (code, percent, "read")
+            for text, (code, percent) in zip(b.texts, cld2_codes(b), strict=True)
+        ],
+    )
+
+
+def main_languages(batch: DocumentBatch, control_characters: ControlCharacters) -> list[str]:
+    """CLD2's code for every document, for taggers with a parameter `control_characters`."""
+    if control_characters == "keep":
+        return [code for code, _ in cld2_codes(batch)]
+    return [code for code, _, _ in cld2_answers(batch)]
 
 
 def _cld2(text: str) -> tuple[str, int] | None:
@@ -80,7 +101,7 @@ class Language(Parameters):
 
     engine: Literal["cld2", "fasttext"] = "cld2"
     model: str = ""
-    control_characters: Literal["strip", "keep"] = "strip"
+    control_characters: ControlCharacters = "strip"
 
     def __post_init__(self) -> None:
         if self.model and self.engine == "cld2":
@@ -125,10 +146,7 @@ class Language(Parameters):
         return pa.record_batch([pa.array(codes, pa.string()), pa.array(scores, pa.float64())], schema=self.columns)
 
     def _tag_stripping(self, batch: DocumentBatch) -> pa.RecordBatch:
-        answers = [
-            _stripped(text) if code == "unknown" else (code, percent, "read")
-            for text, (code, percent) in zip(batch.texts, cld2_codes(batch), strict=True)
-        ]
+        answers = cld2_answers(batch)
         codes, percents, statuses = zip(*answers, strict=True) if answers else ((), (), ())
         scores = [percent / 100 for percent in percents]
         arrays = [pa.array(codes, pa.string()), pa.array(scores, pa.float64()), pa.array(statuses, pa.string())]

@@ -23,7 +23,7 @@ from tagcorpus.taggers._syntax_spacy import SpacyModels
 from tagcorpus.taggers._syntax_stanza import StanzaModels
 from tagcorpus.taggers._syntax_statistics import SCHEMA, SCHEMA_WITH_LISTS, Parse, row
 from tagcorpus.taggers._syntax_trees import MalformedParse, read_conllu, read_trees
-from tagcorpus.taggers.language import cld2_codes
+from tagcorpus.taggers.language import STRIPPED, ControlCharacters, cld2_answers, main_languages
 
 
 class DocumentTooLong(Exception):
@@ -42,6 +42,8 @@ class Syntax(Parameters):
     device     of stanza, as torch calls it; "" = a GPU where there is one
     max_chars  a longer document is not parsed: it gets nulls and a quarantine line
     max_sentence_words  of stanza: the same for a document with a longer sentence
+    control_characters  without `language`: strip = CLD2 reads text without the characters that it refuses; keep = such text is not
+               parsed, as in the published values
 
     Raises ConfigError for parameters that do not go together and, before anything is read, for a parser or model that is not there.
     """
@@ -54,6 +56,7 @@ class Syntax(Parameters):
     device: str = ""
     max_chars: int = 1_000_000
     max_sentence_words: int = 1_000
+    control_characters: ControlCharacters = "strip"
 
     version: ClassVar[str] = "2"
     extra: ClassVar[str] = "parse"
@@ -65,6 +68,8 @@ class Syntax(Parameters):
                 raise ConfigError(f"syntax.{name} must be at least 1, got {getattr(self, name)}")
         if self.language and self.languages:
             raise ConfigError("syntax.language (of all documents) and syntax.languages (only these) exclude each other")
+        if self.control_characters == "keep" and (self.language or self.backend == "parsed"):
+            raise ConfigError("syntax.control_characters=keep is about CLD2, which is not asked here: leave it out")
         for name in ("models", "language", "languages", "device"):
             is_used = self.backend == "stanza" or (self.backend == "spacy" and name != "device")
             if getattr(self, name) and not is_used:
@@ -86,6 +91,8 @@ class Syntax(Parameters):
         own = {n: getattr(self, n) for n in ("backend", "language", "languages", "lists", "max_chars")}
         if self.backend == "stanza":
             own["max_sentence_words"] = self.max_sentence_words
+        if self.control_characters == "keep":
+            own["control_characters"] = "keep"
         return own | self._instrument
 
     @cached_property
@@ -116,12 +123,34 @@ class Syntax(Parameters):
     def tag(self, batch: DocumentBatch) -> pa.RecordBatch:
         """Raises MalformedParse, DocumentTooLong, SentenceTooLong, WordTooLong, or whatever a parser does, for a document that cannot
         be parsed: its row is then quarantined. ConfigError or TaggerError for a parser that cannot work at all."""
-        asked = (self.backend, self.models, self.language, self.languages, self.max_chars, self.max_sentence_words)
-        parses = batch.view(("syntax", *asked), self._parses)
+        decisive = (
+            "backend",
+            "models",
+            "language",
+            "languages",
+            "max_chars",
+            "max_sentence_words",
+            "control_characters",
+        )
+
+        parses = batch.view(("syntax", *(getattr(self, name) for name in decisive)), self._parses)
         rows = [row(_parse_or_raise(p), self.lists) for p in parses]
         columns: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) if rows else [() for _ in self.columns]
         arrays = [pa.array(values, field.type) for values, field in zip(columns, self.columns, strict=True)]
         return pa.record_batch(arrays, schema=self.columns)
+
+    def outdated(self, part: pa.RecordBatch) -> str:
+        """Why a part that version 0.1.0 made with the same fingerprint holds other values; empty where it does not."""
+        is_unread = self._is_stripping and "unknown" in part["parser_language"].to_pylist()
+        return "CLD2 now reads text with control characters" if is_unread else ""
+
+    def remarks(self, batch: DocumentBatch) -> dict[str, int]:
+        """What a run is to count besides the columns."""
+        return {STRIPPED: sum(a[2] == "stripped" for a in cld2_answers(batch))} if self._is_stripping else {}
+
+    @property
+    def _is_stripping(self) -> bool:
+        return self.control_characters == "strip" and not self.language and self.backend != "parsed"
 
     def _parses(self, batch: DocumentBatch) -> list[Parsed]:
         if self.backend == "parsed":
@@ -139,7 +168,8 @@ class Syntax(Parameters):
         found: dict[int, Parsed] = {}
         by_language: dict[str, list[int]] = {}
         known = self._known
-        codes = [self.language] * batch.num_rows if self.language else [code for code, _ in cld2_codes(batch)]
+        is_given = bool(self.language)
+        codes = [self.language] * batch.num_rows if is_given else main_languages(batch, self.control_characters)
         for i, (text, code) in enumerate(zip(batch.texts, codes, strict=True)):
             if not text.strip():
                 found[i] = Parse()

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tagcorpus.errors import IncompleteError
-from tagcorpus.pipelines.sources import json_arrays
+from tagcorpus.pipelines.sources import json_arrays, lines
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading
 from tagcorpus.pipelines.sources.input_files import InputFile
 from tagcorpus.pipelines.sources.plan import Index, Indexed, IndexTask
@@ -83,7 +83,8 @@ def test_elements_are_those_of_a_json_parser(
 ) -> None:
     data = json.dumps(records, indent=indent, ensure_ascii=is_ascii).encode()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_arrays, "BLOCK_BYTES", block_bytes)
+        for module in (json_arrays, lines):
+            patch.setattr(module, "BLOCK_BYTES", block_bytes)
         assert [json.loads(e) for e in elements(folder, data)] == records
         assert [json.loads(e) for e in elements(folder, data + b"\n" + data + b" ")] == [*records, *records]
 
@@ -122,6 +123,10 @@ def test_lines_of_which_the_first_is_an_array_are_lines(tmp_path: Path) -> None:
         ),
         (b'[{"text": "a"},\n{"text": "b"},\n{"x": {"text": "c"}', "the array is not closed"),
         (b'[{"text": "a"},\n{"text": "b"}]\n{"text": "c"}', "something else than another array is behind the end"),
+        (b'[{"text": "a"}, {"text": "b"}]{"text": "c"}', "something else than another array is behind the end"),
+        (b'[{"text": "a"}, {"text": "b"}] garbage\n', "something else than another array is behind the end"),
+        (b'[{"text": "a"}, {"text": "b"}]\n\0\0\0\0', "something else than another array is behind the end"),
+        (b'[{"text": "a"}, {"text": "b"}]\n"c"\n', "something else than another array is behind the end"),
     ],
 )
 def test_what_breaks_off_is_broken(tmp_path: Path, data: bytes, message: str) -> None:
@@ -129,6 +134,18 @@ def test_what_breaks_off_is_broken(tmp_path: Path, data: bytes, message: str) ->
     assert texts == [(0, "a"), (1, "b")]
     assert reasons == {2: "broken_file"}
     assert message in indexed(tmp_path, data).ranges[-1].broken
+
+
+@pytest.mark.parametrize("first", ["null", "null, null", '"a { b", true', "-1.5e3, false", "null,\n" * 200 + "null"])
+def test_the_first_element_need_not_be_an_object(tmp_path: Path, first: str) -> None:
+    n = first.count(",") + 1
+    texts, reasons = documents(tmp_path, f'[{first}, {{"text": "a"}}]'.encode())
+    assert (texts, reasons) == ([(n, "a")], dict.fromkeys(range(n), "not_object"))
+
+
+def test_lines_of_lists_are_lines(tmp_path: Path) -> None:
+    for data in (b'["a", "b"]\n["c", "d"]\n', b"[1, 2]\n", b"[[1], {}]\n", b'["' + b"x" * 600 + b'"]\n'):
+        assert indexed(tmp_path, data).file.format == "jsonl"
 
 
 def test_a_compressed_array_that_breaks_off(tmp_path: Path) -> None:

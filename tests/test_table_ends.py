@@ -480,6 +480,8 @@ def test_a_table_in_a_store_crosses_the_network_once_when_it_is_read() -> None:
     assert sum(fetched) < 1.2 * planned < 1.2 * len(data)
     with fs.open("/ends/x.parquet", "wb") as sink:
         sink.write(parquet_bytes(table.slice(0, 10), 5000))
-    tables._thread.cursor = None  # this store says nothing by which an open file would be known to be an old one
+    reader_process._thread.reader = (
+        None  # this store says nothing by which an open file would be known to be an old one
+    )
     with pytest.raises(IncompleteError):
         read(file, ranges)

@@ -105,13 +105,13 @@ def test_a_checksum_tells_what_the_ranges_do_not(planner: Planner, change: Chang
     assert planner.indexed == ["b.jsonl"]
 
 
-@pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet", "a.arrow", "packed.jsonl.zst"])
 def test_the_last_chunk_of_other_formats(tmp_path: Path, name: str) -> None:
     (tmp_path / "in").mkdir()
     good_inputs(tmp_path / "in")
     own = Planner(tmp_path)
     first = own(tmp_path / "in" / name)
-    assert len(first.ranges) > 1
+    assert len(first.ranges) > 1 or name == "a.arrow"  # where it is the first range that is missing
     altered(tmp_path / "out/plan" / f"{name}.json", CHANGES["last chunk missing"], is_old=True)
     assert own(tmp_path / "in" / name) == first
     assert own.indexed == [name]
@@ -148,7 +148,7 @@ def good_inputs(root: Path) -> None:
 
 @pytest.mark.parametrize("is_old", [False, True])
 def test_plans_of_good_files_are_kept(tmp_path: Path, is_old: bool) -> None:
-    """With and without a checksum, nothing is indexed twice."""
+    """With a checksum, nothing is indexed twice; without one, only what cannot show that its last range is there."""
     (tmp_path / "in").mkdir()
     good_inputs(tmp_path / "in")
     own = Planner(tmp_path)
@@ -158,7 +158,9 @@ def test_plans_of_good_files_are_kept(tmp_path: Path, is_old: bool) -> None:
         for path in (tmp_path / "out/plan").iterdir():
             altered(path, lambda _: None, is_old=True)
     assert own() == first
-    assert own.indexed == []
+    shown = {"large", "bom", "no_newline", "blank", "empty"}
+    others = {f.file.name for f in first.files if f.file.name.removesuffix(".jsonl") not in shown}
+    assert set(own.indexed) == (others if is_old else set())
     assert {f.file.name: f.ranges for f in load_plan(own.output)} == {f.file.name: f.ranges for f in first.files}
 
 

@@ -214,8 +214,8 @@ class Engine:
         if before.stale:
             stale = "1 part is" if before.stale == 1 else f"{before.stale:,} parts are"
             message += f"; {stale} of an earlier input or version, to be computed again"
-            if versions := changed_versions(self.run.output, instances):
-                message += f" ({', '.join(versions)})"
+            if reasons := [*changed_versions(self.run.output, instances), *before.reasons]:
+                message += f" ({', '.join(reasons)})"
             self.run.ledger.note(f"{before.stale} stale parts recomputed")
         if before.damaged:
             damaged = "1 part is" if before.damaged == 1 else f"{before.damaged:,} parts are"

@@ -117,6 +117,8 @@ class Tag(PipelineStep):
         item.attributes[self.instance.name] = table.to_batches()[0] if table.num_rows else batches[0]
         if failures:
             item.failures[self.instance.name] = failures
+        if remarks := getattr(self.instance.tagger, "remarks", None):
+            item.remarks[self.instance.name] = remarks(item.documents)
         return item
 
     def _probe(self) -> None:
@@ -207,6 +209,7 @@ class Publish(PipelineStep):
         columns: dict[str, list[pa.RecordBatch]] = {n: [] for n in wanted}
         failures = {n: Quarantine() for n in wanted}
         reasons: dict[str, Counter[str]] = {n: Counter() for n in wanted}
+        remarks: dict[str, Counter[str]] = {n: Counter() for n in wanted}
         end: RangeEnd | None = None
         for item in data:
             if isinstance(item, RangeEnd):
@@ -220,9 +223,11 @@ class Publish(PipelineStep):
                 for entry in item.failures.get(name, ()):
                     failures[name].append(entry)
                     reasons[name][entry["reason"]] += 1
+                for sentence, n in item.remarks.get(name, {}).items():
+                    remarks[name][f"{sentence} ({name})"] += n
         if end is None:
             raise TaggerError(f"{where}: the steps before publishing stopped without saying that the range is complete")
-        counts = {n: self._counts(end.counts, reasons[n]) for n in wanted}
+        counts = {n: self._counts(end.counts, reasons[n], remarks[n]) for n in wanted}
         for name in wanted:
             published = sum(b.num_rows for b in columns[name])
             counts[name].check(planned.ranges[k].rows, published, where)
@@ -238,7 +243,8 @@ class Publish(PipelineStep):
             digests[name] = write_part(self.output, part, schema, columns[name], key, counts[name])
         yield RangeReport(rank, counts, time.perf_counter() - started, digests, end.columns)
 
-    def _counts(self, read: Counts, failures: Counter[str]) -> Counts:
+    def _counts(self, read: Counts, failures: Counter[str], remarks: Counter[str]) -> Counts:
         counts = Counts.from_json(read.to_json())
         counts.quarantined.update(failures)
+        counts.remarks = +remarks
         return counts

@@ -59,7 +59,9 @@ class Choose(PipelineStep):
             table = item.documents.table
             chosen = rows.next(table["row"].to_numpy(), table["sub"].to_numpy())
             some = DocumentBatch(table.filter(pa.array(chosen)))
-            yield ChosenBatch(some, item.wanted, item.attributes, item.failures, item.counts, item.documents, chosen)
+            yield ChosenBatch(
+                some, item.wanted, item.attributes, item.failures, item.counts, item.remarks, item.documents, chosen
+            )
 
 
 class Whole(PipelineStep):
@@ -77,7 +79,7 @@ class Whole(PipelineStep):
         for item in data:
             if isinstance(item, ChosenBatch) and item.whole is not None and item.chosen is not None:
                 added = {name: _spread(batch, item.chosen) for name, batch in item.attributes.items()}
-                yield TaggedBatch(item.whole, item.wanted, added, item.failures, item.counts)
+                yield TaggedBatch(item.whole, item.wanted, added, item.failures, item.counts, item.remarks)
             else:
                 yield item
 

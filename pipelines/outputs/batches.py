@@ -23,6 +23,8 @@ class TaggedBatch:
     failures: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     counts: Counts = field(default_factory=Counts)
     """The reader's own; until the next batch is asked for, what it has counted up to the end of this one."""
+    remarks: dict[str, dict[str, int]] = field(default_factory=dict)
+    """By instance, what its tagger counts besides its columns."""
 
 
 @dataclass(frozen=True)

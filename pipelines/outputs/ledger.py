@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import tagcorpus
@@ -68,6 +68,7 @@ class Ledger:
                 continue
             read = Counts.from_json(own[0].to_json())
             read.quarantined = Counter({r: n for c in own for r, n in c.quarantined.items()})
+            read.remarks = Counter({r: n for c in own for r, n in c.remarks.items()})
             self.totals.add(read)
             when = {"seconds": round(seconds[rank], 3)} if rank in seconds else {"is_resumed": True}
             self.ranges.append({"input": planned.file.name, "range": k, "is_done": True, **read.to_json(), **when})
@@ -132,19 +133,27 @@ class Ledger:
                 continue
             failed = Counter({r: n for c in own for r, n in c.quarantined.items() if r.startswith("tagger:")})
             self.totals.quarantined.update(failed)
+            for c in own:
+                self.totals.remarks.update(c.remarks)
             entry["quarantined"] = dict(sorted((failed + Counter(entry["quarantined"])).items()))
             if rank in seconds:
                 entry.pop("is_resumed", None)
                 entry["seconds"] = round(entry.get("seconds", 0) + seconds[rank], 3)
 
     def verdict(
-        self, max_quarantined: float | None, quarantine: str, *, may_be_empty: bool = False
+        self,
+        max_quarantined: float | None,
+        quarantine: str,
+        *,
+        may_be_empty: bool = False,
+        damage: Callable[[str, int], str] = lambda _input, _range: "",
     ) -> tuple[int, list[str]]:
         """Exit code of a run that came to its end, and the sentences that explain it.
 
         max_quarantined   a share of the lines below 1, a count from 1 on; None = the larger of 10 rows and 1 %
         quarantine        where the quarantine lies, for the sentence
         may_be_empty      whether an input without any document is as good as another (--allow-empty)
+        damage            why a range of an input is broken
         """
         told = []
         totals = self.totals
@@ -153,16 +162,19 @@ class Ledger:
             told.append(
                 f"{self.duplicate_ids:,} of {totals.documents:,} documents repeat an earlier id; all of them are kept"
             )
+        told += [f"{n:,} {sentence}" for sentence, n in sorted(totals.remarks.items())]
         if rows:
             reasons = "; ".join(f"{n:,} {_in_words(r)}" for r, n in totals.quarantined.most_common())
             told.append(f"{rows:,} row{'s are' if rows != 1 else ' is'} in quarantine ({quarantine}): {reasons}")
         told += self.failed
-        if self.without_documents:
-            told.append(self._files_told())
-        if totals.is_broken:
-            broken = sorted({r["input"] for r in self.ranges if r.get("quarantined", {}).get("broken_file")})
-            names = ", ".join(broken[:5]) + (" ..." if len(broken) > 5 else "")
-            told.append(f"broken input: {names}; what came before the break was taken")
+        broken = {r["input"]: r["range"] for r in self.ranges if r.get("quarantined", {}).get("broken_file")}
+        if without := [f for f in self.without_documents if f["input"] not in broken]:
+            n = len(without)
+            named = listed([f"{f['input']} ({f['why']})" for f in without], " in the ledger")
+            told.append(f"{n:,} file{'s' * (n != 1)} gave no document: {named}")
+        if broken:
+            shown = [self._broken_told(name, damage(name, k)) for name, k in list(broken.items())[:SHOWN_FILES]]
+            told.append(f"broken input: {listed(shown, ' in the ledger', len(broken))}")
             return 1, told
         if self.failed:
             return 1, told
@@ -184,11 +196,10 @@ class Ledger:
             return 3, told
         return (3 if self.doubts else 0), told
 
-    def _files_told(self) -> str:
-        files = self.without_documents
-        shown = "; ".join(f"{f['input']} ({f['why']})" for f in files[:SHOWN_FILES])
-        more = f"; {len(files) - SHOWN_FILES:,} more in the ledger" if len(files) > SHOWN_FILES else ""
-        return f"{len(files):,} file{'s' * (len(files) != 1)} gave no document: {shown}{more}"
+    def _broken_told(self, name: str, why: str) -> str:
+        reason = f" ({why})" if why else ""
+        is_lost = any(f["input"] == name for f in self.without_documents)
+        return f"{name}{reason}{'' if is_lost else '; what came before the break was taken'}"
 
     def _allowed(self, given: float | None) -> float:
         if given is None:
@@ -223,4 +234,18 @@ def _in_words(reason: str) -> str:
     if reason.startswith("tagger:"):
         _, instance, error = reason.split(":", 2)
         return f"on which {instance} raised {error}"
-    return f"{reason} ({REASONS[reason]})"
+    # Why a file is broken is told file by file.
+    return reason if reason == "broken_file" else f"{reason} ({REASONS[reason]})"
+
+
+def listed(shown: Sequence[str], where: str = "", total: int | None = None) -> str:
+    """The first SHOWN_FILES of these, and how many more there are, and where."""
+    more = (len(shown) if total is None else total) - SHOWN_FILES
+    return "; ".join(shown[:SHOWN_FILES]) + (f"; {more:,} more{where}" if more > 0 else "")
+
+
+def broken_files(plan: Plan) -> list[str]:
+    """A sentence that names the files which are known to be broken before the work."""
+    reasons = [f"{f.file.name} ({r.broken})" for f in plan.files for r in f.ranges if r.broken]
+    n = len(reasons)
+    return [f"{n:,} broken file{'s' * (n != 1)} in the input: {listed(reasons)}"] if n else []

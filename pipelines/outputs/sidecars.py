@@ -51,6 +51,7 @@ U = TypeVar("U")
 ROW_GROUP_ROWS = 65_536
 KEYS = (pa.field("row", pa.int64()), pa.field("sub", pa.int32()), pa.field("id", pa.string()))
 PART_VERSION = 1
+DAMAGED = "damaged"
 
 
 @dataclass(frozen=True)
@@ -293,36 +294,39 @@ def _stored_parts(output: Folder, names: Sequence[str]) -> list[StoredPart | Non
     return _each(output, lambda name: stored_part(output, name), names)
 
 
-def _reads_whole(output: Folder, name: str, stored: StoredPart, range_: Range, instance: Instance) -> bool:
-    """Whether a part can be read to its end, and holds what its footer says: the columns, and so many rows of its range in
-    order."""
+def _why_not_kept(output: Folder, name: str, stored: StoredPart, range_: Range, instance: Instance) -> str | None:
+    """Why a part of an earlier version is computed again: DAMAGED where it cannot be read to its end, or does not hold what its
+    footer says (the columns, and so many rows of its range in order), else what its tagger says of it. None: it is kept."""
     own = instance.tagger.columns.names
-    n_rows, last = 0, range_.first_row
+    outdated: Callable[[pa.RecordBatch], str] = getattr(instance.tagger, "outdated", lambda _batch: "")
+    n_rows, last, reason = 0, range_.first_row, ""
     try:
         with output.open(name) as file:
             part = pq.ParquetFile(file, page_checksum_verification=True)
             names = part.schema_arrow.names
             if names[: len(KEYS)] != [f.name for f in KEYS] or (own and names[len(KEYS) :] != own):
-                return False
+                return DAMAGED
             for batch in part.iter_batches(ROW_GROUP_ROWS, use_threads=False):
                 rows = np.concatenate([[last], batch["row"].to_numpy(zero_copy_only=False)])
                 if (np.diff(rows) < 0).any() or rows[-1] >= range_.first_row + range_.rows:
-                    return False
+                    return DAMAGED
                 n_rows, last = n_rows + batch.num_rows, rows[-1]
+                reason = reason or outdated(batch)
     except (OSError, pa.ArrowException, KeyError, ValueError, TypeError):
-        return False
-    return n_rows == stored.rows
+        return DAMAGED
+    return (reason or None) if n_rows == stored.rows else DAMAGED
 
 
 @dataclass(frozen=True)
 class Standing:
     """Where an output stands: what is `done` per (rank, instance), and how many parts are `stale` or damaged. `proven`: how
-    many of those done had no digest, and were read whole."""
+    many of those done had no digest, and were read whole. `reasons`: why parts are stale that have the current key."""
 
     done: dict[tuple[int, str], Counts]
     stale: int
     damaged: int = 0
     proven: int = 0
+    reasons: tuple[str, ...] = ()
 
     def todo(self, n_ranks: int, instances: Iterable[Instance]) -> list[frozenset[str]]:
         """Names of the instances still to compute, per rank."""
@@ -377,19 +381,24 @@ def standing(
             else:
                 unproven.append((rank, instance, name, stored))
 
-    def is_proven(part: tuple[int, Instance, str, StoredPart]) -> bool:
+    def why_not_kept(part: tuple[int, Instance, str, StoredPart]) -> str | None:
         rank, instance, name, stored = part
         planned, k = ranges[rank]
-        return _reads_whole(output, name, stored, planned.ranges[k], instance)
+        return _why_not_kept(output, name, stored, planned.ranges[k], instance)
 
     entries: digests.Entries = {}
-    for (rank, instance, _, stored), is_whole in zip(unproven, _each(output, is_proven, unproven), strict=True):
-        if is_whole:
+    outdated: list[str] = []
+    for (rank, instance, _, stored), reason in zip(unproven, _each(output, why_not_kept, unproven), strict=True):
+        if reason is None:
             done[rank, instance.name] = stored.counts
             entries[rank, instance.name] = f"{stored.key} {stored.digest}"
+        elif reason != DAMAGED:
+            outdated.append(f"{instance.name}: {reason}")
     with contextlib.suppress(OutputError):  # an output that cannot be written may be read all the same
         digests.put(output, plan, entries)
-    return Standing(done, len(asked) - len(current), len(current) - len(done), len(entries))
+    stale = len(asked) - len(current) + len(outdated)
+    damaged = len(asked) - len(done) - stale
+    return Standing(done, stale, damaged, len(entries), tuple(dict.fromkeys(outdated)))
 
 
 def _lacks_repeats(planned: PlannedFile, k: int, reading: Reading, documents: int) -> bool:

@@ -150,7 +150,7 @@ def delimiter_hint(format_: str, names: Iterable[str], dialect: Dialect) -> str:
         return ""
     used, others = dialect.of(format_).delimiter, {";": ";", "\t": "\\t", "|": "|", ",": ","}
     hint = next((told for c, told in others.items() if c != used and any(c in name for name in names)), "")
-    return f". The header holds {hint!r}: is it the delimiter? Say --set 'csv.delimiter={hint}'" if hint else ""
+    return f". The header holds '{hint}': is it the delimiter? Say --set 'csv.delimiter={hint}'" if hint else ""
 
 
 def _digest_of(names: list[str], dialect: Dialect) -> Any:

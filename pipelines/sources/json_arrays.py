@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import xxhash
 
 from tagcorpus.pipelines.sources.input_files import InputFile
-from tagcorpus.pipelines.sources.lines import Line, head_of
-from tagcorpus.pipelines.sources.ranges import Range, misplanned
+from tagcorpus.pipelines.sources.lines import Line, head_of, proven_blocks
+from tagcorpus.pipelines.sources.ranges import Range
 from tagcorpus.pipelines.sources.streams import BLOCK_BYTES, ByteStream, Damaged
 
 # Files with a byte order mark may have been joined.
@@ -25,8 +25,8 @@ _IN_STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 
 
 def index(file: InputFile, max_rows: int | None = None) -> list[Range] | None:
-    """The range of all elements, or of the first `max_rows`. None where the array is one line with other lines behind it: the
-    file is of lines then."""
+    """The range of all elements, or of the first `max_rows`. None where the array is one line and an object is on another line
+    behind it: the file is of lines then."""
     stream = ByteStream(file)
     scanner, digest = _Scanner(0), xxhash.xxh3_128()
     position = rows = whole = 0
@@ -57,7 +57,7 @@ def index(file: InputFile, max_rows: int | None = None) -> list[Range] | None:
     finally:
         stream.close()
     if scanner.has_more_than_arrays:
-        if newline < 0 or newline > scanner.first_end:
+        if scanner.first_end <= newline < scanner.more and scanner.is_more_an_object:
             return None
         broken = "something else than another array is behind the end of the array"
     elif not broken and scanner.depth:
@@ -69,22 +69,10 @@ def index(file: InputFile, max_rows: int | None = None) -> list[Range] | None:
 
 def read(stream: ByteStream, range_: Range, max_line_bytes: int, where: str) -> Iterator[Line]:
     """The elements of a range. Raises IncompleteError when their bytes are not those that were planned."""
-    stream.seek(0)
-    scanner, digest = _Scanner(max_line_bytes), xxhash.xxh3_128()
-    left = range_.end
-    while left > 0:
-        try:
-            block = stream.read(min(BLOCK_BYTES, left))
-        except Damaged:
-            block = b""
-        if not block:
-            break
-        digest.update(block)
-        left -= len(block)
+    scanner = _Scanner(max_line_bytes)
+    for block in proven_blocks(stream, range_, where):
         for _, element in scanner.feed(block):
             yield element
-    if left or digest.hexdigest() != range_.digest:
-        raise misplanned(where)
 
 
 class _Scanner:
@@ -92,12 +80,13 @@ class _Scanner:
 
     depth                 0: outside of an array; 1: among its elements; above: within brackets of an element
     first_end             offset of the first array's closing bracket
-    has_more_than_arrays  something else follows an array; nothing more is given
+    has_more_than_arrays  something else follows an array, at the offset `more`; nothing more is given
     """
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.depth, self.first_end, self.has_more_than_arrays = 0, -1, False
+        self.more, self.is_more_an_object = -1, False
         self._row = self._offset = 0  # of the next element; of the block
         self._is_in_string = self._is_escaped = self._has_elements = False
         self._pieces: list[bytes] = []  # of the element in progress; of a long one, its head
@@ -119,7 +108,8 @@ class _Scanner:
                 position = _BLANK.match(block, position).end()  # type: ignore[union-attr]
                 if position < n:
                     if block[position] != 0x5B:
-                        self.has_more_than_arrays = True
+                        self.has_more_than_arrays, self.more = True, self._offset + position
+                        self.is_more_an_object = block[position] == 0x7B
                         break
                     position += 1
                     begin, self._start = position, self._offset + position

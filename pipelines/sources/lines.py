@@ -108,21 +108,10 @@ def _cut(stream: ByteStream, shard_bytes: int, start: int, stop: int | None, max
 
 def read(stream: ByteStream, range_: Range, max_line_bytes: int, where: str) -> Iterator[Line]:
     """The lines of a range. Raises IncompleteError when their bytes are not those that were planned."""
-    stream.seek(range_.start)
-    digest = xxhash.xxh3_128()
     row, offset = range_.first_row, range_.start
     carry: list[bytes] = []
     carried = 0
-    left = range_.end - range_.start
-    while left > 0:
-        try:
-            block = stream.read(min(BLOCK_BYTES, left))
-        except Damaged:
-            block = b""
-        if not block:
-            break
-        digest.update(block)
-        left -= len(block)
+    for block in proven_blocks(stream, range_, where):
         parts = block.split(b"\n")
         last = parts.pop()
         for part in parts:
@@ -139,10 +128,26 @@ def read(stream: ByteStream, range_: Range, max_line_bytes: int, where: str) -> 
             carried += len(last)
             if carried > max_line_bytes:  # too long to take: counted on, but only its head is kept
                 carry = [head_of(carry)]
-    if left or digest.hexdigest() != range_.digest:
-        raise misplanned(where)
     if carried:
         yield _line(row, offset, carry, carried, b"", max_line_bytes)
+
+
+def proven_blocks(stream: ByteStream, range_: Range, where: str) -> Iterator[bytes]:
+    """The bytes of a range. Raises IncompleteError behind the last of them when they are not those that were planned."""
+    stream.seek(range_.start)
+    digest, left = xxhash.xxh3_128(), range_.end - range_.start
+    while left > 0:
+        try:
+            block = stream.read(min(BLOCK_BYTES, left))
+        except Damaged:
+            block = b""
+        if not block:
+            break
+        digest.update(block)
+        left -= len(block)
+        yield block
+    if left or digest.hexdigest() != range_.digest:
+        raise misplanned(where)
 
 
 def _line(row: int, offset: int, carry: list[bytes], carried: int, part: bytes, max_line_bytes: int) -> Line:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-import pyarrow.parquet as pq
 import xxhash
 from datatrove.pipeline.base import PipelineStep
 
@@ -255,7 +254,7 @@ def _known(output: Folder, file: InputFile, settings: dict[str, Any]) -> Planned
     if planned.file.format == "json" and file.format == "jsonl":  # recognised by its first bytes
         file = replace(file, format="json")
     is_same = replace(planned.file, path=file.path) == file  # it may be reached by another path
-    if not is_current or not is_same or not (is_sealed(data) or _fills_table(planned)):
+    if not is_current or not is_same or not (is_sealed(data) or _shows_its_end(file)):
         return None
     return replace(planned, file=file)
 
@@ -298,13 +297,10 @@ def _is_consistent(file: InputFile, ranges: Sequence[Range], identity: dict[str,
     return not is_known or any(r.broken for r in ranges) or position == (identity or {})["size"]
 
 
-def _fills_table(planned: PlannedFile) -> bool:
-    """Whether a plan without a checksum has all rows that a Parquet file says it has; True for other formats."""
-    if planned.file.format != "parquet" or any(r.broken for r in planned.ranges):
-        return True
-    with planned.file.open() as source:
-        n_rows: int = pq.read_metadata(source).num_rows
-    return n_rows == planned.rows
+def _shows_its_end(file: InputFile) -> bool:
+    """Whether a plan without a checksum, whose ranges follow one another, has no range too few: it ends where its file ends. Plans
+    of other formats are made anew, with the same ranges; so are those of files that begin as another format does."""
+    return file.format == "jsonl" and not file.compression and recognised(file) == (file, "")
 
 
 def forget(output: Folder, files: Iterable[InputFile], error: TagcorpusError) -> None:

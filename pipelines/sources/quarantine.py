@@ -54,3 +54,10 @@ class Quarantine:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         self._file.seek(0)
         return map(orjson.loads, self._file)
+
+
+def damage_in(data: bytes | None) -> str:
+    """Why a file is broken, by the lines of a range's quarantine; empty where they do not say."""
+    lines = (data or b"").splitlines()
+    entry = orjson.loads(lines[-1]) if lines else {}
+    return str(entry.get("message", "")) if entry.get("reason") == "broken_file" else ""

@@ -71,11 +71,13 @@ class Counts:
     unreadable: int = 0
     text_bytes: int = 0
     quarantined: Counter[str] = field(default_factory=Counter)
+    remarks: Counter[str] = field(default_factory=Counter)
+    """What taggers count besides their columns, by sentence."""
 
     def add(self, other: Counts) -> None:
         for f in dataclasses.fields(self):
-            if f.name == "quarantined":
-                self.quarantined.update(other.quarantined)
+            if f.name in ("quarantined", "remarks"):
+                getattr(self, f.name).update(getattr(other, f.name))
             else:
                 setattr(self, f.name, getattr(self, f.name) + getattr(other, f.name))
 
@@ -109,8 +111,12 @@ class Counts:
             raise LostRowsError(f"{where}: {self.documents} documents were read, {published} would have been published")
 
     def to_json(self) -> dict[str, Any]:
-        return {**dataclasses.asdict(self), "quarantined": dict(sorted(self.quarantined.items()))}
+        value = {**dataclasses.asdict(self), "quarantined": dict(sorted(self.quarantined.items()))}
+        del value["remarks"]
+        # Parts without remarks keep their bytes.
+        return value | ({"remarks": dict(sorted(self.remarks.items()))} if self.remarks else {})
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Counts:
-        return cls(**{**value, "quarantined": Counter(value["quarantined"])})
+        counters = {name: Counter(value.get(name, {})) for name in ("quarantined", "remarks")}
+        return cls(**{**value, **counters})

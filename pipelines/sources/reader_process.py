@@ -1,13 +1,15 @@
 """A process that reads tables for this one, so that a file on which the native reader crashes costs no more than itself.
 
 Each thread that reads a table forks one such process and keeps it; starting one costs a few milliseconds, and nothing where
-no table is read. It gives one record batch for each request, and ends when the pipe to it is closed.
+no table is read. It gives one record batch for each request, and ends when the pipe to it is closed. Files of a store
+stay with this process, which reads them for it (see lent_files).
 """
 
 from __future__ import annotations
 
 import contextlib
 import faulthandler
+import functools
 import inspect
 import os
 import pickle
@@ -15,12 +17,13 @@ import signal
 import threading
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pyarrow as pa
 
 from tagcorpus.errors import IncompleteError
+from tagcorpus.pipelines.sources.lent_files import Lender, ask_with
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -45,7 +48,7 @@ def call(function: Callable[..., Any], *arguments: Any) -> Any:
         return function(*arguments)
     reader = _reader()
     with reader.guarded():
-        reader.pipe.send((function, arguments))
+        reader.send(function, arguments)
         return reader.answer()
 
 
@@ -56,7 +59,7 @@ def stream(function: Callable[..., Iterator[pa.RecordBatch]], *arguments: Any) -
         return
     reader = _reader()
     with reader.guarded():
-        reader.pipe.send((function, arguments))
+        reader.send(function, arguments)
         while (batch := reader.answer()) is not None:
             try:
                 yield batch
@@ -82,6 +85,7 @@ class _Reader:
             _serve(self.pipe, other)
         other.close()
         self.owner = os.getpid()
+        self.lender = Lender()
         self.close = weakref.finalize(self, _end, self.pipe, self.pid, self.owner)
 
     @contextlib.contextmanager
@@ -99,6 +103,9 @@ class _Reader:
             _forget(self)
             raise
 
+    def send(self, function: Callable[..., Any], arguments: Sequence[Any]) -> None:
+        self.pipe.send((function, self.lender.lend(arguments)))
+
     def stop(self) -> None:
         """End a generator before its end; what it would still have said is of no use to anybody."""
         try:
@@ -108,13 +115,23 @@ class _Reader:
             _forget(self)
 
     def answer(self) -> Any:
-        kind = self.pipe.recv_bytes()
+        while (kind := self.pipe.recv_bytes()) == b"q":
+            self._lend()
         if kind == b"b":
             return pa.ipc.open_stream(self.pipe.recv_bytes()).read_next_batch()
         data = pickle.loads(self.pipe.recv_bytes())
         if kind == b"e":
             raise _Answered(data)
         return data
+
+    def _lend(self) -> None:
+        """Do what the process asks for: bytes of a file that only this one opens."""
+        try:
+            value = self.lender.answer(*pickle.loads(self.pipe.recv_bytes()))
+        except Exception as error:
+            _send(self.pipe, b"e", _portable(error))
+        else:
+            _send(self.pipe, b"v", pickle.dumps(value))
 
     def _death(self) -> Exception:
         _forget(self)
@@ -165,6 +182,7 @@ def _serve(parents: Connection, pipe: Connection) -> NoReturn:
     try:
         parents.close()
         _be_quiet()
+        ask_with(functools.partial(_ask, pipe))
         while True:
             function, arguments = pipe.recv()
             try:
@@ -204,6 +222,15 @@ def _send_batches(pipe: Connection, batches: Any) -> None:
         if pipe.recv_bytes() == _STOP:
             batches.close()
             return
+
+
+def _ask(pipe: Connection, *request: Any) -> Any:
+    """What the parent answers. Raises what it raises."""
+    _send(pipe, b"q", pickle.dumps(request))
+    kind, value = pipe.recv_bytes(), pickle.loads(pipe.recv_bytes())
+    if kind == b"e":
+        raise value
+    return value
 
 
 def _send(pipe: Connection, kind: bytes, data: Any) -> None:

@@ -80,7 +80,11 @@ _SKIPPABLE = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")
 _UTF16_WITHOUT_MARK = re.compile(rb"(?:[\t\n\r -~]\0){4}|(?:\0[\t\n\r -~]){4}")
 _HTML = re.compile(rb"<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE)
 _OBJECT = re.compile(rb'\{\s*(?:"(?:[^"\\]|\\.)*"\s*:|\}|"(?:[^"\\]|\\.)*$)', re.DOTALL)
-_ARRAY = re.compile(rb"\[\s*(?:\{|\]|$)")
+# Nulls or other values may stand before the first object; the first bytes may end among nulls.
+_VALUE = rb'(?:null|true|false|-?\d[\d.eE+-]*+|"(?:[^"\\]|\\.)*+")'
+_ARRAY = re.compile(
+    rb"\[\s*+(?:\]|(?:" + _VALUE + rb"\s*+,\s*+)*+\{|(?:null\s*+,\s*+)*+(?:null\s*+\]|n?u?l?l?\s*+$))", re.DOTALL
+)
 COMPRESSED = {s.compression: s for s in (GZIP, ZSTD, BZIP2, XZ)}
 _OF_FORMAT = {"parquet": (PARQUET,), "arrow": (ARROW_FILE, ARROW_STREAM)}
 

@@ -2,7 +2,7 @@
 
 A range's digest covers the stored bytes of those columns (Parquet) or their buffers (Arrow), so a rewritten file
 redoes the ranges whose content changed and no others; the footer alone would not show an edit that keeps every size. Who
-reads a range to its end proves that digest. Local files are opened in a process of their own only (see reader_process).
+reads a range to its end proves that digest. The native reader runs in a process of its own only (see reader_process).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import contextlib
 import errno
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -55,7 +55,7 @@ def index(file: InputFile, shard_bytes: int, columns: Sequence[str], max_rows: i
     """Row ranges of about `shard_bytes` of the given columns. Where the file cannot be read on, the last one is broken
     (and holds no rows when it is the footer that cannot be read)."""
     try:
-        return _ask(file, _index, file, shard_bytes, columns, max_rows)  # type: ignore[no-any-return]
+        return reader_process.call(_index, file, shard_bytes, columns, max_rows)  # type: ignore[no-any-return]
     except ReaderCrashed as error:
         return [Range(0, 0, 0, 0, xxhash.xxh3_128().hexdigest(), broken=str(error))]
 
@@ -64,7 +64,7 @@ def with_further_columns(file: InputFile, ranges: list[Range], further: Mapping[
     """The ranges with a digest of each further column: name -> the top-level columns it is read from."""
     for name, columns in further.items():
         try:
-            starts, marks = _ask(file, _marks, file, columns)
+            starts, marks = reader_process.call(_marks, file, columns)
         except ReaderCrashed:
             starts, marks = [], []  # who reads the column is told
 
@@ -82,7 +82,7 @@ def with_further_columns(file: InputFile, ranges: list[Range], further: Mapping[
 def gap(file: InputFile) -> int:
     """Bytes in front of a file's footer that nothing explains; 0 also where the file is damaged."""
     try:
-        return int(_ask(file, _gap, file))
+        return int(reader_process.call(_gap, file))
     except (ReaderCrashed, Damaged):
         return 0
 
@@ -91,7 +91,7 @@ def stored_bytes(file: InputFile, columns: Sequence[str], rows: Sequence[tuple[i
     """Bytes, as they are stored, of the columns in the row groups that hold any of these rows [first, end); 0 for a damaged
     file, of which nothing is read."""
     try:
-        return int(_ask(file, _stored_bytes, file, columns, rows))
+        return int(reader_process.call(_stored_bytes, file, columns, rows))
     except (ReaderCrashed, Damaged):
         return 0
 
@@ -105,7 +105,7 @@ def column_names(file: InputFile, *, is_deep: bool = False) -> list[str]:
 def schema(file: InputFile) -> pa.Schema:
     """The whole schema of the file. Raises Damaged."""
     try:
-        return _ask(file, _schema, file)
+        return reader_process.call(_schema, file)
     except ReaderCrashed as error:
         raise Damaged(str(error)) from None
 
@@ -117,16 +117,9 @@ def read(file: InputFile, range_: Range, columns: Columns, stop: int | None = No
     group or a stream is reached only through those before it, so the file stays open for the next range to read on.
     """
     try:
-        if file.is_local:
-            yield from reader_process.stream(_read, file, range_, columns, stop)
-        else:
-            yield from _read(file, range_, columns, stop)
+        yield from reader_process.stream(_read, file, range_, columns, stop)
     except ReaderCrashed as error:
         raise Damaged(str(error)) from None
-
-
-def _ask(file: InputFile, function: Callable[..., Any], *arguments: Any) -> Any:
-    return reader_process.call(function, *arguments) if file.is_local else function(*arguments)
 
 
 def _index(file: InputFile, shard_bytes: int, columns: Sequence[str], max_rows: int | None) -> list[Range]:

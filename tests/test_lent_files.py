@@ -1,0 +1,109 @@
+"""Tables in a store: this process reads the store, another one the table, so that a crash costs the file only."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tagcorpus.errors import IncompleteError
+from tagcorpus.pipelines.sources import reader_process, tables
+from tagcorpus.pipelines.sources.input_files import InputFile
+from tagcorpus.pipelines.sources.lent_files import LentFile
+from tagcorpus.pipelines.sources.streams import Damaged
+
+TABLE = pa.table({"text": [f"text {i}" for i in range(3000)], "n": range(3000)})
+COLUMNS = tables.Columns(("text",), ("text",))
+
+
+@pytest.fixture(autouse=True)
+def _fresh_reader() -> Iterator[None]:
+    reader_process._thread.reader = None
+    yield
+    reader_process._thread.reader = None
+
+
+def stored(name: str, data: bytes) -> InputFile:
+    with fsspec.filesystem("memory").open(f"/lent/{name}", "wb") as sink:
+        sink.write(data)
+    return InputFile(name, f"memory://lent/{name}", name.rpartition(".")[2], "")
+
+
+def of_format(format_: str) -> bytes:
+    sink = io.BytesIO()
+    if format_ == "parquet":
+        pq.write_table(TABLE, sink, row_group_size=1000)
+    else:
+        make = pa.ipc.new_file if format_ == "file" else pa.ipc.new_stream
+        with make(sink, TABLE.schema) as writer:
+            writer.write_table(TABLE, 1000)
+    return sink.getvalue()
+
+
+def texts(file: InputFile) -> list[str]:
+    ranges = tables.index(file, 1 << 14, ["text"])
+    assert not any(r.broken for r in ranges)
+    assert len(ranges) > 1
+    return [t for r in ranges for batch in tables.read(file, r, COLUMNS) for t in batch["text"].to_pylist()]
+
+
+@pytest.mark.parametrize(("name", "kind"), [("a.parquet", "parquet"), ("a.arrow", "file"), ("b.arrow", "stream")])
+def test_every_kind_of_table(name: str, kind: str) -> None:
+    assert texts(stored(name, of_format(kind))) == TABLE["text"].to_pylist()
+
+
+def _die_with(source: Any) -> None:
+    assert source.read(4)
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def test_a_crash_costs_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = stored("a.parquet", of_format("parquet"))
+    (range_,) = tables.index(file, 1 << 30, ["text"])
+    reader_process._thread.reader = None
+    with monkeypatch.context() as patch:
+        patch.setattr(tables, "ParquetTable", _die_with)
+        with pytest.raises(Damaged, match=r"^the reader crashed \(SIGSEGV\)$"):
+            list(tables.read(file, range_, COLUMNS))
+        assert tables.index(file, 1 << 30, ["text"])[0].broken == "the reader crashed (SIGSEGV)"
+    assert texts(file) == TABLE["text"].to_pylist()
+
+
+def test_what_fails_in_the_store_is_no_damage() -> None:
+    class Failing(InputFile):
+        def open(self) -> Any:
+            raise IncompleteError("the store does not answer")
+
+    file = stored("a.parquet", of_format("parquet"))
+    failing = Failing(file.name, file.path, file.format, "")
+    with pytest.raises(IncompleteError, match="the store does not answer"):
+        tables.index(failing, 1 << 30, ["text"])
+    assert texts(file), "the reader is still there"
+
+
+def _ends(file: InputFile) -> tuple[list[bytes], bool]:
+    with file.open() as source:
+        found = [source.read(4)]
+        source.seek(-4, 2)
+        found += [source.read(), source.read(1)]
+        source.seek(2)
+        source.seek(1, 1)
+        found.append(source.read(2))
+        return found, source.tell() == 5 and isinstance(file, LentFile)
+
+
+def test_reads_and_seeks() -> None:
+    file = stored("x.parquet", b"0123456789")
+    assert reader_process.call(_ends, file) == ([b"0123", b"6789", b"", b"34"], True)
+
+
+def test_local_files_are_opened_by_the_reader(tmp_path: Any) -> None:
+    (tmp_path / "x").write_bytes(b"0123456789")
+    assert reader_process.call(_ends, InputFile("x", str(tmp_path / "x"), "parquet", ""))[1] is False
