@@ -34,6 +34,8 @@ from tagcorpus.predictor.store_import import OnConflict, import_files
 
 SHOWN_PLACES = 5
 EXPLAIN = re.compile(r"\s*EXPLAIN\b(?:\s+ANALYZE\b)?(?:\s*\([^()]*\))?", re.IGNORECASE)
+PIVOT = "MULTI"
+"""DuckDB's name for a PIVOT that looks for its columns first, alone or within a SELECT."""
 UNITS = {"annotations": "fields", "results": "scores", "scores": "scores", "features": "cells"}
 
 
@@ -153,23 +155,27 @@ def _model(found: dict[str, Any], as_json: bool) -> str:
 
 
 def query(path: str, sql: str, form: str) -> str:
-    """The rows of one SELECT as an aligned table, CSV or JSON (`form`: table, csv, json). Nothing can be changed, and
-    nothing is read but the store."""
+    """The rows of one query as an aligned table, CSV or JSON (`form`: table, csv, json). Nothing can be changed, also not by
+    a query that deletes on its way (`WITH x AS (DELETE ...)`), and nothing is read but the store."""
     duckdb = duckdb_module()
     with Store.from_existing(path) as store:
         try:
             kinds = [s.type.name for s in duckdb.extract_statements(sql)]
             if kinds == ["EXPLAIN"] and (match := EXPLAIN.match(sql)):  # EXPLAIN ANALYZE runs what it explains
                 kinds = [s.type.name for s in duckdb.extract_statements(sql[match.end() :])]
-            if kinds != ["SELECT"]:
+            if kinds not in (["SELECT"], [PIVOT]):
+                given = " and ".join("PIVOT" if kind == PIVOT else kind for kind in kinds)
                 raise ConfigError(
-                    "store query: must be one SELECT (or DESCRIBE, SHOW, SUMMARIZE, EXPLAIN of one), not "
-                    f"{' and '.join(kinds) or 'nothing'}"
+                    "store query: queries only read: must be one SELECT (or FROM, WITH, PIVOT, DESCRIBE, SHOW, SUMMARIZE, "
+                    f"EXPLAIN of one), not {given or 'nothing'}"
                 )
+            store.con.execute("BEGIN TRANSACTION READ ONLY")
             result = store.con.execute(sql)
             names = [d[0] for d in result.description]
             rows = result.fetchall()
         except duckdb.Error as error:
+            if "read-only mode" in str(error):
+                raise ConfigError("store query: queries only read, and this one would change the store") from None
             raise ConfigError(f"store query: {error}") from None
     if form == "json":
         return _json([dict(zip(names, row, strict=True)) for row in rows])

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tagcorpus.errors import ConfigError
 from tagcorpus.predictor.annotations import json_of, refuse, text_of
 from tagcorpus.predictor.tasks import normalised
 
@@ -34,8 +35,11 @@ UNJUDGED = "bypass"
 # 0 is the worst of these and 1 the best; some tasks give `em` and `f1` in percent.
 SHARES = ("accuracy", "acc_norm", "mc1", "mc2")
 NOT_NEGATIVE = (*SHARES, "em", "f1", "perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte")
-ID = re.compile(r"[^\s/.~][^\s/]*(/[^\s/]+)?")
+_ID = re.compile(r"(?!\.)[\w.:@+-]+(?:/[\w.:@+-]+)*")
 _LEADERBOARD = re.compile(r"[^|]+\|(?P<task>[^|]+)\|(?P<shots>\d+)")
+NO_ID = (
+    "an id is NAME, ORG/NAME or a longer relative path, of letters, digits and _-.:@+, and not a path of one machine"
+)
 _ANOTHER_MODEL = ("revision", "peft", "delta", "subfolder", "gguf_file")
 
 
@@ -51,6 +55,14 @@ class Score:
     stderr: float | None
 
 
+def is_id(name: str) -> bool:
+    """Whether a name can be the id of a model, here and in a feature table: NAME, ORG/NAME, or a longer relative path such as
+    `models/toy/mix-a`. What leads to a place of one machine (`/home/x`, `tmp/x`, `../x`, `~/x`) is no id."""
+    parts = name.split("/")
+    is_elsewhere = parts[0] == "tmp" or any(part in (".", "..") for part in parts)
+    return _ID.fullmatch(name) is not None and not is_elsewhere
+
+
 def is_results(document: Any) -> bool:
     """Does this JSON document look like a results file?"""
     return isinstance(document, dict) and isinstance(document.get("results"), dict)
@@ -60,6 +72,8 @@ def read_results(path: str | Path, model_id: str | None = None) -> tuple[list[Sc
     """The scores of a results file, and notes on what was left out. Raises InputError naming task and field where
     the model, a number of shots or a score cannot be told."""
     path = Path(path)
+    if model_id and not is_id(model_id):
+        raise ConfigError(f"--model-id {model_id}: {NO_ID}")
     document = json_of(path, text_of(path))
     problems: list[str] = []
     notes: list[str] = []
@@ -190,6 +204,6 @@ def model_of(document: Mapping[str, Any]) -> tuple[str, str]:
     other = [k for k in _ANOTHER_MODEL if given.get(k) and (k, given[k]) != ("revision", "main")]
     if other:
         return str(name), f"field 'config.model_args': {other[0]}={given[other[0]]} is another model than {name!r}"
-    if not isinstance(name, str) or not ID.fullmatch(name):
-        return str(name), f"field 'model_name': must be organisation/name, not {name!r}"
+    if not isinstance(name, str) or not is_id(name):
+        return str(name), f"field 'model_name': must be organisation/name or another relative path, not {name!r}"
     return name, ""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tagcorpus.predictor.annotations import properties
+from tagcorpus.predictor.harness_results import is_id
 from tagcorpus.predictor.store import NORMALISED_SQL, Store
 
 SEVERITIES = ("error", "warning", "note")
@@ -185,7 +186,10 @@ def _odd_ids(store: Store) -> Iterator[Finding]:
         yield Finding(
             "warning", "ids_alike", "ids differ only in case, spaces, or __ for /", len(near), tuple(near), effect
         )
-    if odd := [m for m in models if m.count("/") != 1 or m.startswith("/") or m.endswith("/")]:
+    if deep := [m for m in models if m.count("/") > 1 and is_id(m)]:
+        effect = "grouped by organisation, which is the first part"
+        yield Finding("note", "id_is_a_path", "ids are a longer path", len(deep), tuple(deep), effect)
+    if odd := [m for m in models if m not in deep and (m.count("/") != 1 or not all(m.split("/")))]:
         effect = "grouped by organisation, each bare name is a group of its own"
         yield Finding("warning", "id_not_org_name", "ids are not organisation/name", len(odd), tuple(odd), effect)
 

@@ -211,10 +211,11 @@ def _loaded(duckdb: Any, folder: Path) -> Any:
     for name in ("schema.sql", "load.sql"):
         if not (folder / name).is_file():
             raise InputError(f"{str(folder)!r} is no DuckDB export directory: it has no {name}")
+        _check_link(folder, name)
     con = duckdb.connect(":memory:", config=SETTINGS)
     try:
         with _told(duckdb, folder):
-            _seal(con, paths=[path for path in folder.iterdir() if path.is_file()])
+            _seal(con, paths=[path for path in folder.iterdir() if path.is_file() and not _leads_out(folder, path)])
             for statement in _statements(duckdb, folder / "schema.sql"):
                 if not _is_plain_create(statement):
                     raise InputError(
@@ -231,12 +232,30 @@ def _loaded(duckdb: Any, folder: Path) -> Any:
                 name = re.split(r"[/\\]", found["file"].replace("''", "'"))[-1]
                 if not (folder / name).is_file():
                     raise InputError(f"{folder / 'load.sql'} names {name!r}, which is not in {str(folder)!r}")
+                _check_link(folder, name)
                 into = f"COPY {found['table']}{found['columns'] or ''} FROM {_quoted(str(folder / name))}"
                 con.execute(f"{into} {found['options'] or ''}")
     except BaseException:
         con.close()
         raise
     return con
+
+
+def _check_link(folder: Path, name: str) -> None:
+    """Raise InputError for a link to a file that is none of the store's."""
+    if _leads_out(folder, folder / name):
+        raise InputError(
+            f"{folder / name} is a link to {os.path.realpath(folder / name)}, which is not in the store: put a copy of the file "
+            "there if it belongs to it"
+        )
+
+
+def _leads_out(folder: Path, path: Path) -> bool:
+    """Whether a path leads to a file outside the folder. What the Hugging Face cache links lies in its `blobs`."""
+    roots = [folder.resolve()]
+    if roots[0].parent.name == "snapshots":
+        roots.append(roots[0].parent.parent / "blobs")
+    return not any(path.resolve().is_relative_to(root) for root in roots)
 
 
 def _is_plain_create(statement: str) -> bool:

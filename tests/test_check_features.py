@@ -219,7 +219,7 @@ WARNINGS = {
     "same row": (lambda d: d.rows.append(d.rows[0] | {"id": "z/z"}), "duplicate_rows", "acme/a = z/z"),
     "nothing": (lambda d: d.rows.append({"id": "z/z"}), "row_without_values", "z/z"),
     "alike": (ids("acme/a", "Acme__A"), "ids_alike", "'Acme__A' and 'acme/a'"),
-    "path": (ids("x/y/z"), "id_not_org_name", "x/y/z"),
+    "path": (ids("/x/y/z"), "id_not_org_name", "/x/y/z"),
     "unknown": (header(lambda h: h.append("ttr_middle")), "unknown_column", "ttr_middle"),
     "between": (header(lambda h: h.insert(3, "mine")), "unknown_between", None),
     "order": (header(lambda h: h.insert(1, h.pop())), "column_order", None),
@@ -229,6 +229,7 @@ WARNINGS = {
 }
 NOTES = {
     "bare": (ids("acme"), "id_without_org", "acme"),
+    "deep": (ids("models/x/y"), "id_is_a_path", "models/x/y"),
     "unsorted": (ids("z/z"), "rows_not_sorted", None),
     "extended": (header(lambda h: h.append("ttr_median")), "extended_columns", "ttr_median"),
     "gap": (cell("numbers_ratio", ""), "incomplete_models", "numbers_ratio: 1 of 4 empty"),

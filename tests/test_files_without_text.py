@@ -85,7 +85,7 @@ def test_strict_text_refuses_before_the_work(tag: Tag, tmp_path: Path) -> None:
 )
 def test_the_message_says_what_is_there(tag: Tag, name: str, value: Any, kind: str) -> None:
     with pytest.raises(
-        InputError, match=rf"'text' is there and holds {kind}, not text; the columns there are id, text"
+        InputError, match=rf"'text' is there and holds {kind} only, not text; the columns there are id, text"
     ):
         tag({name: [{"id": "1", "text": value}] * 3})
 

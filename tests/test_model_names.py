@@ -44,6 +44,8 @@ def ids(root: Path) -> list[str]:
         ("runs/2026/acme__alpha", "acme/alpha", "acme/alpha"),  # its place alone could mean two things
         ("acme/alpha/acme__alpha", "acme/alpha", "acme/alpha"),
         ("gpt2", "gpt2", "gpt2"),
+        ("models__toy__mix-a", "models/toy/mix-a", "models/toy/mix-a"),  # a folder beside the script that evaluated it
+        ("llama3__8b", "llama3:8b", "llama3:8b"),  # as ollama calls models
     ],
 )
 def test_the_results_file_names_the_model(tmp_path: Path, folder: str, name: str, expected: str) -> None:
@@ -93,7 +95,8 @@ def test_a_folder_of_samples_itself(tmp_path: Path) -> None:
     [
         ("models__toy__mix-a", None, "`__` in its name more than once", "toy/mix-a"),
         ("__tmp__toy__mix-a", None, "`__` in its name more than once", "toy/mix-a"),
-        ("models__toy__mix-a", "models/toy/mix-a", "by a path, 'models/toy/mix-a'", "toy/mix-a"),
+        ("tmp__toy__mix-a", "tmp/toy/mix-a", "by a path, 'tmp/toy/mix-a'", "toy/mix-a"),
+        ("x__toy__mix-a", "../toy/mix-a", "by a path, '../toy/mix-a'", "toy/mix-a"),
         ("__tmp__toy__mix-a", "/tmp/toy/mix-a", "by a path, '/tmp/toy/mix-a'", "toy/mix-a"),
         ("__models__mix-a", "/models/mix-a", "by a path", "models/mix-a"),
     ],
@@ -160,6 +163,7 @@ def test_features_and_scores_meet_in_the_store(tmp_path: Path) -> None:
 
     out = tmp_path / "out"
     folders = {"toy/mix-a": "models__toy__mix-a", "toy/mix__b": "toy__mix__b", "gpt2": "gpt2"}
+    folders |= {"models/toy/mix-b": "models__toy__mix-b", "llama3:8b": "llama3__8b"}
     results = [evaluated(out / f, name) / f"results_{TIME}.json" for name, f in folders.items()]
     table = tmp_path / "features.csv"
     tagcorpus.run("features", input=out, output=table, work=tmp_path / "work", taggers="length", workers=1)

@@ -267,7 +267,10 @@ def test_older_results_files(put: Callable[[str, Any], Path], document: dict[str
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"model_name": "/home/me/model"}, "field 'model_name': must be organisation/name, not '/home/me/model'"),
+        (
+            {"model_name": "/home/me/model"},
+            "field 'model_name': must be organisation/name or another relative path, not '/home/me/model'",
+        ),
         ({"model_name": None}, "--model-id"),
         ({"config": {"model_args": "pretrained=a/b,revision=step1000"}}, "revision=step1000 is another model"),
         ({"config": {"limit": 100}}, "field 'config.limit': must be null"),

@@ -76,6 +76,12 @@ PAYLOADS = [
     "explain /* x */ analyze copy (select 1) to '{out}'",
     "EXPLAIN (ANALYZE) COPY model_annotations TO '{out}'",
     "EXPLAIN ANALYZE DELETE FROM model_annotations",
+    "WITH d AS (DELETE FROM model_annotations RETURNING *) SELECT * FROM d",
+    "WITH d AS (DELETE FROM model_annotations RETURNING *) PIVOT d ON id USING count(*)",
+    "WITH d AS MATERIALIZED (UPDATE model_annotations SET total_params = 8 RETURNING *) FROM d",
+    "WITH d AS (INSERT INTO dataset_info VALUES ('c/d', 1) RETURNING *) SELECT * FROM d",
+    "EXPLAIN ANALYZE WITH d AS (DELETE FROM model_annotations RETURNING *) SELECT * FROM d",
+    "PIVOT model_annotations ON id USING count(*); DELETE FROM model_annotations",
     "EXPLAIN ANALYZE CREATE TABLE t AS SELECT * FROM read_text('{secret}')",
     "EXPORT DATABASE '{out}'",
     "SELECT content FROM read_text('{secret}')",
@@ -150,11 +156,67 @@ def test_a_variable_of_the_calling_python_is_no_table(store: Path) -> None:
         "SUMMARIZE evaluation_results",
         "SHOW TABLES",
         "FROM evaluation_results",
+        "FROM evaluation_results SELECT id WHERE metric_value > 0",
+        "TABLE evaluation_results",
+        "VALUES (1)",
+        "PIVOT evaluation_results ON metric USING avg(metric_value)",
+        "PIVOT evaluation_results ON metric IN ('accuracy') USING avg(metric_value) GROUP BY id",
+        "SELECT * FROM (PIVOT evaluation_results ON metric USING avg(metric_value))",
+        "WITH e AS (FROM evaluation_results) PIVOT e ON setting USING avg(metric_value)",
+        "UNPIVOT evaluation_results ON metric_value INTO NAME name VALUE value",
+        "EXPLAIN PIVOT evaluation_results ON metric USING avg(metric_value)",
+        "DESCRIBE SELECT 1",
+        "SHOW evaluation_results",
         "SELECT 'COPY x TO y' AS words;",
     ],
 )
-def test_ordinary_queries_run(stores: dict[str, Path], sql: str) -> None:
-    assert query(str(stores["file"]), sql, "csv")
+def test_ordinary_queries_run(store: Path, sql: str) -> None:
+    assert query(str(store), sql, "csv")
+
+
+def test_a_pivot_has_the_scores_as_columns(store: Path) -> None:
+    sql = "PIVOT evaluation_results ON metric USING first(metric_value) GROUP BY id"
+    assert query(str(store), sql, "csv") == "id,accuracy\na/b,0.5"
+
+
+@pytest.mark.parametrize(
+    ("sql", "told"),
+    [
+        (
+            "WITH d AS (DELETE FROM dataset_info RETURNING *) FROM d",
+            "queries only read, and this one would change the store",
+        ),
+        ("DELETE FROM dataset_info", "queries only read: must be one SELECT .* not DELETE"),
+        ("PIVOT dataset_info ON id USING count(*); SELECT 1", "not PIVOT and SELECT"),
+    ],
+)
+def test_a_query_that_would_change_the_store_is_refused_in_plain_words(store: Path, sql: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        query(str(store), sql, "csv")
+
+
+@pytest.mark.parametrize("name", ["model_annotations.csv", "schema.sql", "load.sql"])
+def test_a_link_that_leads_out_of_an_export_is_refused(folder: Path, name: str) -> None:
+    outside = folder.parent / "outside"
+    shutil.move(folder / name, outside)
+    (folder / name).symlink_to(outside)
+    with pytest.raises(InputError, match=r"is a link to .*outside, which is not in the store") as caught:
+        Store.from_existing(folder)
+    assert SECRET not in str(caught.value)
+
+
+def test_links_within_an_export_and_of_the_hub_s_cache_are_followed(folder: Path) -> None:
+    shutil.move(folder / "dataset_info.csv", folder / "info-2.csv")
+    (folder / "dataset_info.csv").symlink_to("info-2.csv")
+    (folder.parent / "hub/blobs").mkdir(parents=True)
+    cached = shutil.copytree(folder, folder.parent / "hub/snapshots/1f2e")
+    for i, path in enumerate(sorted(cached.iterdir())):
+        shutil.move(path, folder.parent / f"hub/blobs/{i}")
+        path.symlink_to(f"../../blobs/{i}")
+    (folder.parent / "store-link").symlink_to(folder)
+    for place in (folder, cached, folder.parent / "store-link"):
+        with Store.from_existing(place) as opened:
+            assert opened.models() == ["a/b"]
 
 
 SPOILT = [

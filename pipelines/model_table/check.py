@@ -21,6 +21,7 @@ from tagcorpus.pipelines.model_table.header import check_header
 from tagcorpus.pipelines.model_table.table import FeatureTable, Finding, Severity, read_table
 from tagcorpus.pipelines.model_table.values import check_values
 from tagcorpus.pipelines.progress.printable import printable
+from tagcorpus.predictor.harness_results import is_id
 
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 SHOWN_PLACES = 5
@@ -111,8 +112,11 @@ def _ids(table: FeatureTable) -> Iterator[Finding]:
     if bare := tuple(m for m in named if "/" not in m):
         effect = "grouped by organisation, each is a group of its own"
         yield Finding("note", "id_without_org", "ids that are a bare name, not org/name", len(bare), bare, effect)
-    if deep := tuple(m for m in named if m.count("/") > 1 or m.startswith("/") or m.endswith("/")):
-        yield Finding("warning", "id_not_org_name", "ids that are neither org/name nor a bare name", len(deep), deep)
+    if deep := tuple(m for m in named if m.count("/") > 1 and is_id(m)):
+        effect = "grouped by organisation, which is the first part"
+        yield Finding("note", "id_is_a_path", "ids that are a longer path, not org/name", len(deep), deep, effect)
+    if odd := tuple(m for m in named if m not in deep and (m.count("/") > 1 or not all(m.split("/")))):
+        yield Finding("warning", "id_not_org_name", "ids that are neither org/name nor a bare name", len(odd), odd)
     if ids != sorted(ids):
         yield Finding(
             "note",

@@ -50,13 +50,15 @@ def is_of_samples(file: InputFile, reading: Reading) -> bool:
 
 def is_likelihood(sample: Mapping[str, Any]) -> bool:
     """Whether a sample holds numbers where generations would be, and no text."""
-    leaves = [leaf for leaf in _leaves(sample.get("resps")) if leaf is not None]
-    texts = [leaf for leaf in leaves if isinstance(leaf, str)]
+    values = [leaf for leaf in leaves(sample.get("resps")) if leaf is not None]
+    texts = [leaf for leaf in values if isinstance(leaf, str)]
     numbers = [t for t in texts if _LIKELIHOOD.fullmatch(t)]
     if texts and _asks_for_text(sample.get("arguments")):
         return False
+    others = [leaf for leaf in values if not isinstance(leaf, str)]
     is_all = all(t in ("True", "False") or _LIKELIHOOD.fullmatch(t) for t in texts)
-    return is_all and bool(numbers or len(texts) < len(leaves))
+    is_all = is_all and all(isinstance(leaf, (int, float)) for leaf in others)
+    return is_all and bool(numbers or others)
 
 
 def _may_be_of_samples(file: InputFile) -> bool:
@@ -74,7 +76,7 @@ def _holds_likelihoods(file: InputFile, reading: Reading) -> bool:
             if not reading.fields.is_harness(sample):
                 return False
             is_one = is_likelihood(sample)
-            if not is_one and any(isinstance(leaf, str) for leaf in _leaves(sample.get("resps"))):
+            if not is_one and any(isinstance(leaf, str) for leaf in leaves(sample.get("resps"))):
                 return False
             has_any = has_any or is_one
     except (OSError, TagcorpusError, Damaged):
@@ -91,7 +93,8 @@ def _values(value: Any) -> Iterable[Any]:
     return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
-def _leaves(value: Any) -> Iterator[Any]:
+def leaves(value: Any) -> Iterator[Any]:
+    """What stands in the place of generations: whatever is not a list, in lists however deep."""
     waiting = [value]
     while waiting:
         last = waiting.pop()

@@ -103,7 +103,7 @@ def label_and_path(argument: str) -> tuple[str, str]:
 
 
 def _split_label(argument: str) -> tuple[str, str]:
-    match = re.fullmatch(r"([\w.\-]+(?:/[\w.\-]+)*)=(.+)", argument)
+    match = re.fullmatch(r"([\w.:@+\-]+(?:/[\w.:@+\-]+)*)=(.+)", argument)
     # `data/lang=en/*.jsonl` is a path too, where such files are.
     if match and not os.path.exists(argument) and not (_is_glob(argument) and next(glob.iglob(argument), None)):
         if not _is_plain(match[1]):

@@ -15,7 +15,7 @@ from tagcorpus.errors import InputError, TagcorpusError
 from tagcorpus.pipelines import remote
 from tagcorpus.pipelines.sources.input_files import InputFile
 from tagcorpus.pipelines.sources.model_files import HARNESS_FILE, stem
-from tagcorpus.predictor.harness_results import ID, is_results, model_of
+from tagcorpus.predictor.harness_results import is_id, is_results, model_of
 
 SHOWN_CANDIDATES = 4
 _RESULTS = re.compile(r"results_(?P<time>.+)\.json")
@@ -30,7 +30,7 @@ class Named(NamedTuple):
 
     @property
     def is_id(self) -> bool:
-        return ID.fullmatch(self.name) is not None
+        return is_id(self.name)
 
 
 class ResultsBeside:
@@ -83,7 +83,7 @@ def _named(path: str) -> Named | None:
     if not is_results(document):
         return None
     name, problem = model_of(document)
-    return Named(path, name, problem if ID.fullmatch(name) else "") if name else None
+    return Named(path, name, problem if is_id(name) else "") if name else None
 
 
 def candidates(folder_name: str) -> list[str]:
@@ -91,7 +91,7 @@ def candidates(folder_name: str) -> list[str]:
     parts = folder_name.split("__")
     split = [f"{'__'.join(parts[:i])}/{'__'.join(parts[i:])}" for i in range(1, len(parts))]
     plausible = [f"{parts[-2]}/{parts[-1]}", *split]
-    return list(dict.fromkeys(one for one in plausible if ID.fullmatch(one) and "//" not in one))[:SHOWN_CANDIDATES]
+    return list(dict.fromkeys(one for one in plausible if is_id(one)))[:SHOWN_CANDIDATES]
 
 
 def refuse_candidates(folder: str, named: Named | None) -> InputError:
@@ -100,7 +100,7 @@ def refuse_candidates(folder: str, named: Named | None) -> InputError:
     if named is not None:
         path = [part for part in named.name.split("/") if part not in ("", ".", "..", "~")]
         ids = ["/".join(path[-2:]), path[-1]] if path else []
-        ids = [one for one in dict.fromkeys(ids) if ID.fullmatch(one)]
+        ids = [one for one in dict.fromkeys(ids) if is_id(one)]
         why = f"{named.path} names the model by a path, {named.name!r}, which is not an id"
     else:
         ids = candidates(name)

@@ -25,9 +25,9 @@ from tagcorpus.pipelines.sources.input_files import InputFile
 from tagcorpus.pipelines.sources.inputs import IGNORED_IN_FOLDERS
 from tagcorpus.pipelines.sources.model_files import SAY_IT, Found, chosen_files, is_sample
 from tagcorpus.pipelines.sources.model_names import Named, ResultsBeside, candidates, refuse_candidates
+from tagcorpus.predictor.harness_results import NO_ID, is_id
 from tagcorpus.taggers._tree import UniqueKeyLoader
 
-ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?")
 HARNESS_FOLDER = re.compile(r"(?P<org>.*?)__(?P<model>.+)")
 
 
@@ -156,12 +156,8 @@ def read_models(path: str) -> list[str]:
 
 def check_id(model: str, where: str) -> None:
     """Raise InputError for what cannot be a model's id, in the table and in the names of files."""
-    parts = model.split("/")
-    if ID.fullmatch(model) is None or any(p in (".", "..") for p in parts):
-        raise InputError(
-            f"{where}: {model!r} cannot be a model's id, which is NAME or ORG/NAME of letters, digits, `_`, `-` and `.`; "
-            f"{SAY_IT}"
-        )
+    if not is_id(model):
+        raise InputError(f"{where}: {model!r} cannot be a model's id: {NO_ID}; {SAY_IT}")
 
 
 def _beside(file: str, path: str) -> str:

@@ -15,10 +15,11 @@ from typing import Any
 from tagcorpus.errors import IncompleteError, InputError
 from tagcorpus.pipelines.sources import csvs, tables
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading
+from tagcorpus.pipelines.sources.harness import leaves
 from tagcorpus.pipelines.sources.input_files import DELIMITED
 from tagcorpus.pipelines.sources.plan import TABLES, Plan, PlannedFile
 from tagcorpus.pipelines.sources.ranges import Range
-from tagcorpus.pipelines.sources.records import BadRecord
+from tagcorpus.pipelines.sources.records import BadRecord, DocumentFields
 from tagcorpus.pipelines.sources.streams import Damaged
 
 # Records of a file that has no text so far, where another has: enough to name the file, and soon read.
@@ -26,16 +27,19 @@ LOOK_AT_ROWS = 10_000
 SHOWN_FILES = 5
 SHOWN_COLUMNS = 20
 _REMEDY = "Name the right one with --text-column"
+_REMEDY_OF_SAMPLES = "Generate the samples again, or name another column with --text-column"
 
 
 @dataclass(frozen=True)
 class _Look:
     """has_text  None where not one record could be read
-    columns   names in the records; kinds: by text column, what its values are"""
+    columns   names in the records; kinds: by text column, what its values are
+    samples   whether the records are samples of the evaluation harness, whose text is in `resps`"""
 
     has_text: bool | None
     columns: tuple[str, ...] = ()
     kinds: tuple[tuple[str, str], ...] = ()
+    samples: bool = False
 
 
 def check_text(plan: Plan, reading: Reading, *, is_strict: bool = False) -> list[str]:
@@ -61,7 +65,8 @@ def check_text(plan: Plan, reading: Reading, *, is_strict: bool = False) -> list
             return notes  # further down in its first chunk, one has
         planned, look = without[0]
         hint = csvs.delimiter_hint(planned.file.format, look.columns, reading.csv)
-        raise InputError(f"no text found in {_told(planned, look, reading)}{hint or f'. {_REMEDY}'}")
+        remedy = hint or f". {_REMEDY_OF_SAMPLES if look.samples else _REMEDY}"
+        raise InputError(f"no text found in {_told(planned, look, reading)}{remedy}")
     message = f"no text found in {len(without):,} of {len(plan.files):,} files: {_listed(without, reading)}"
     if is_strict:
         raise InputError(f"{message}. {_REMEDY}, leave them out with --exclude, or drop --strict-text")
@@ -72,7 +77,7 @@ def _look(planned: PlannedFile, first: Range, reading: Reading, max_rows: int | 
     reader = RangeReader(planned.file, first, replace(reading, sample=1.0, columns=()))
     columns: dict[str, None] = {}
     kinds: Counter[tuple[str, str]] = Counter()
-    is_record = False
+    is_record = is_sample = False
     records = reader.records()
     try:
         for _, _, _, value in itertools.islice(records, max_rows):
@@ -84,7 +89,8 @@ def _look(planned: PlannedFile, first: Range, reading: Reading, max_rows: int | 
                 if reading.fields.documents(value, ""):
                     return _Look(has_text=True)
             except BadRecord:
-                kinds.update((c, _kind_of(value[c])) for c in reading.fields.text_columns() if c in value)
+                is_sample = is_sample or reading.fields.is_harness(value)
+                kinds.update(_kinds(value, reading.fields))
     except IncompleteError:
         return _Look(has_text=None)  # the run itself finds that the file changed
     finally:
@@ -104,13 +110,20 @@ def _look(planned: PlannedFile, first: Range, reading: Reading, max_rows: int | 
             columns.update(dict.fromkeys(tables.column_names(planned.file, is_deep=is_path)))
         except Damaged:
             pass
-    return _Look(False, tuple(columns), tuple(dict.fromkeys(kind for kind, _ in kinds.most_common())))
+    return _Look(False, tuple(columns), tuple(kind for kind, _ in kinds.most_common()), is_sample)
 
 
 def _told(planned: PlannedFile, look: _Look, reading: Reading) -> str:
     fields = reading.fields
-    looked_for = fields.text_column or ("resps" if fields.is_resps else "text, content or raw_content")
-    there = "; ".join(f"{column!r} is there and holds {kind}, not text" for column, kind in look.kinds)
+    is_samples = fields.is_resps or look.samples
+    looked_for = fields.text_column or ("resps" if is_samples else "text, content or raw_content")
+    by_column: dict[str, list[str]] = {}
+    for column, kind in look.kinds:
+        by_column.setdefault(column, []).append(kind)
+    there = "; ".join(
+        f"{column!r} is there and holds {' and '.join(kinds)}{' only' * (len(kinds) == 1)}, not text"
+        for column, kinds in by_column.items()
+    )
     shown = ", ".join(sorted(look.columns)[:SHOWN_COLUMNS])
     return f"{planned.file.path}: looked for {looked_for}; {f'{there}; ' if there else ''}the columns there are {shown}"
 
@@ -119,6 +132,16 @@ def _listed(without: Sequence[tuple[PlannedFile, _Look]], reading: Reading) -> s
     names = ", ".join(planned.file.name for planned, _ in without[:SHOWN_FILES])
     more = f" and {len(without) - SHOWN_FILES:,} more" if len(without) > SHOWN_FILES else ""
     return f"{names}{more} (in {_told(*without[0], reading)})"
+
+
+def _kinds(record: dict[str, Any], fields: DocumentFields) -> list[tuple[str, str]]:
+    """What the columns that texts could be in hold; of `resps`, what stands in the place of generations."""
+    if not fields.is_harness(record):
+        return [(column, _kind_of(record[column])) for column in fields.text_columns() if column in record]
+    if "resps" not in record:
+        return []
+    kinds = dict.fromkeys(_kind_of(leaf) for leaf in leaves(record["resps"]))
+    return [("resps", kind) for kind in kinds or ("empty lists",)]
 
 
 def _kind_of(value: Any) -> str:
