@@ -26,7 +26,7 @@ from tagcorpus.errors import BudgetError, IncompleteError, LLMError, TagcorpusEr
 from tagcorpus.taggers._llm_cache import AnswerCache
 from tagcorpus.taggers._llm_endpoint import Settings, build_client, key_for, lost_connection, public_url
 from tagcorpus.taggers._llm_gate import MAX_BACKOFF_SECONDS, Gate
-from tagcorpus.taggers._llm_reply import Answer, Failure, Kind, is_odd_finish, judge, shortcoming
+from tagcorpus.taggers._llm_reply import Answer, Failure, Kind, Tokens, is_odd_finish, judge, shortcoming
 
 RESUME = "the same command goes on where this run stopped"
 GRACE_SECONDS = 5.0
@@ -69,11 +69,11 @@ class Usage:
     models: dict[str, int] = field(default_factory=dict)
     """Answers by the model that the endpoint says has given them."""
 
-    def add(self, paid: Answer) -> None:
-        self.prompt_tokens += paid.prompt_tokens
-        self.cached_tokens += paid.cached_tokens
-        self.completion_tokens += paid.completion_tokens
-        self.reasoning_tokens += paid.reasoning_tokens
+    def add(self, paid: Tokens) -> None:
+        self.prompt_tokens += paid.prompt
+        self.cached_tokens += paid.cached
+        self.completion_tokens += paid.completion
+        self.reasoning_tokens += paid.reasoning
 
 
 class Conversation(Protocol):
@@ -462,12 +462,12 @@ class Caller:
             if outcome.paid is not None:
                 self.usage.unusable += 1
                 self._empty_in_a_row += 1
-                self.usage.add(outcome.paid)
+                self.usage.add(outcome.paid.usage)
             if outcome.kind == "quota":
                 self._stop(outcome)
             return outcome
-        self.usage.add(outcome)
-        self.usage.models[outcome.model] = self.usage.models.get(outcome.model, 0) + 1
+        self.usage.add(outcome.usage)
+        self.usage.models[outcome.answered_by] = self.usage.models.get(outcome.answered_by, 0) + 1
         self._answered_sent_at = max(self._answered_sent_at, call.sent_at)
         self._gate.answered()
         self._empty_in_a_row = 0

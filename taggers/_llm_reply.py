@@ -24,16 +24,24 @@ connection (TLS, a proxy) does not work."""
 
 
 @dataclass(frozen=True)
+class Tokens:
+    """What a reply cost by the endpoint's count. `cached` are those of `prompt` that the endpoint had in its prefix cache;
+    `reasoning` are those of `completion` that are not in the answer."""
+
+    prompt: int = 0
+    cached: int = 0
+    completion: int = 0
+    reasoning: int = 0
+
+
+@dataclass(frozen=True)
 class Answer:
-    """A model's answer: text as sent, why it ended, what it cost in tokens, and the model as the endpoint names it."""
+    """A model's answer: text as sent, why it ended, what it cost, and the model that gave it as the endpoint names it."""
 
     text: str
     finish_reason: str = "stop"
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    model: str = ""
-    cached_tokens: int = 0
-    reasoning_tokens: int = 0
+    usage: Tokens = Tokens()
+    answered_by: str = ""
 
     @property
     def is_cut(self) -> bool:
@@ -256,15 +264,11 @@ def _read_completion(status: int, headers: Mapping[str, str], body: bytes, now: 
             return replace(inner, reason=f"status {status} with an error in it: {inner.reason}")
         kind: Kind = "document" if codes & _DOCUMENT_CODES else "quota" if codes & _QUOTA_CODES else "fault"
         return Failure(kind, f"status {status} without an answer in it" + (f" ({said})" if said else ""), status=status)
-    usage = data.get("usage") if isinstance(data.get("usage"), dict) else {}
     answer = Answer(
         _text(message.get("content")),
         str(choice.get("finish_reason") or ""),
-        _count(usage, "prompt_tokens"),
-        _count(usage, "completion_tokens"),
+        tokens_of(data),
         str(data.get("model") or ""),
-        _count(_mapping(usage.get("prompt_tokens_details")), "cached_tokens"),
-        _count(_mapping(usage.get("completion_tokens_details")), "reasoning_tokens"),
     )
     if message.get("refusal"):
         return Failure("document", f"the model refused: {message['refusal']}", paid=answer)
@@ -330,8 +334,39 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def tokens_of(data: Mapping[str, Any]) -> Tokens:
+    """The tokens of a reply, in the spellings of OpenAI, DeepSeek, Anthropic, llama.cpp, Moonshot and xAI.
+
+    Example  {"prompt_tokens": 9, "completion_tokens": 2, "prompt_cache_hit_tokens": 4} -> Tokens(9, 4, 2, 0)
+    """
+    usage = _mapping(data.get("usage"))
+    prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+    read, written = _count(usage, "cache_read_input_tokens"), _count(usage, "cache_creation_input_tokens")
+    if not prompt:  # Anthropic counts beside `input_tokens` what was in its cache and what went there
+        prompt = _count(usage, "input_tokens") + read + written
+    completion = completion or _count(usage, "output_tokens")
+    cached = (
+        _count(_mapping(usage.get("prompt_tokens_details")), "cached_tokens")
+        or _count(_mapping(usage.get("input_tokens_details")), "cached_tokens")
+        or _count(usage, "prompt_cache_hit_tokens")
+        or read
+        or _count(usage, "cached_tokens")
+        or _count(_mapping(data.get("timings")), "cache_n")
+    )
+    reasoning = (
+        _count(_mapping(usage.get("completion_tokens_details")), "reasoning_tokens")
+        or _count(_mapping(usage.get("output_tokens_details")), "reasoning_tokens")
+        or _count(usage, "reasoning_tokens")
+    )
+    if reasoning and _count(usage, "total_tokens") == prompt + completion + reasoning:  # xAI counts reasoning apart
+        completion += reasoning
+    return Tokens(prompt, min(cached, prompt), completion, min(reasoning, completion))
+
+
 def _count(usage: Mapping[str, Any], key: str) -> int:
     value = usage.get(key)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     return value if isinstance(value, int) and 0 <= value <= _LARGEST_COUNT else 0
 
 

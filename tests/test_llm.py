@@ -24,7 +24,7 @@ from tagcorpus.errors import BudgetError, ConfigError, IncompleteError, LLMError
 from tagcorpus.taggers._llm import Caller, answer_key, caller, close_all, request_body
 from tagcorpus.taggers._llm_cache import AnswerCache, default_path
 from tagcorpus.taggers._llm_endpoint import Settings, checked_url, public_url
-from tagcorpus.taggers._llm_reply import Answer, Failure, judge
+from tagcorpus.taggers._llm_reply import Answer, Failure, Tokens, judge
 from tagcorpus.taggers._tree import HARMLESS, Walk, packaged_tree
 
 TEXT = "A document that is long enough to be asked about, number "
@@ -361,7 +361,7 @@ def test_the_budget_counts_what_was_sent() -> None:
 
 def test_cache_keeps_the_first_answer_and_counts(tmp_path: Path) -> None:
     cache = AnswerCache(tmp_path / "new" / "c.sqlite")
-    first = Answer("web", "stop", 1, 2, "m")
+    first = Answer("web", "stop", Tokens(prompt=1, completion=2), "m")
     assert cache.get(b"k") is None
     cache.put([(b"k", first), (b"k", Answer("code")), (b"l", Answer(""))])
     assert cache.get(b"k") == first
