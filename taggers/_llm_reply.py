@@ -16,11 +16,11 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
-Kind = Literal["pace", "fault", "timeout", "refusal", "document", "empty", "cut", "quota", "client"]
+Kind = Literal["pace", "fault", "timeout", "refusal", "document", "empty", "cut", "quota", "client", "form"]
 """pace: ask later (429, 503, a refused connection). fault: the server failed. timeout: no reply in time. refusal: the request
 was refused. document: refused for a reason that names the document. empty: a paid reply without an answer. cut: an answer that
 ended at the token limit before it said anything that counts. quota: no money, or no calls, left. client: our side of the
-connection (TLS, a proxy) does not work."""
+connection (TLS, a proxy) does not work. form: refused for a field of the request, which is sent otherwise from then on."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,15 @@ class Answer:
 
 @dataclass(frozen=True)
 class Failure:
-    """No answer. `retry_after_seconds` is the server's wish, when it had one. `paid` is the reply that cost tokens all the same."""
+    """No answer. `retry_after_seconds` is the server's wish, when it had one. `paid` is the reply that cost tokens all the same.
+    `param` is the field of the request that the server names as refused."""
 
     kind: Kind
     reason: str
     retry_after_seconds: float | None = None
     status: int = 0
     paid: Answer | None = None
+    param: str = ""
 
 
 _CUT = ("length", "max_tokens", "MAX_TOKENS")
@@ -154,7 +156,7 @@ def _refused(status: int, headers: Mapping[str, str], body: bytes, now: float) -
     if 300 <= status < 400:
         return Failure("refusal", f"status {status} ({_redirect(headers)})", status=status)
     data = _json(body)
-    message, codes = _error_of(data, body)
+    message, codes, param = _error_of(data, body)
     reason = f"status {status}" + (f" ({message})" if message else "")
     wish = retry_after(headers, now)
     if wish is None and status in _PACE_STATUS:
@@ -171,7 +173,7 @@ def _refused(status: int, headers: Mapping[str, str], body: bytes, now: float) -
         kind = "pace"
     elif status in _FAULT_STATUS or status >= 500:
         kind = "fault"
-    return Failure(kind, reason, wish, status)
+    return Failure(kind, reason, wish, status, param=param)
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
@@ -247,18 +249,23 @@ def _redirect(headers: Mapping[str, str]) -> str:
 
 def _read_completion(status: int, headers: Mapping[str, str], body: bytes, now: float) -> Answer | Failure:
     data = _json(body)
-    if data is None and b"data:" in body[:1000]:
+    is_stream = data is None and re.search(rb"(?m)^data:", body[:10_000]) is not None
+    if is_stream:
         data = _from_stream(body)
     if data is None:
-        shape = (
-            "no body" if not body.strip() else "a web page" if body.lstrip()[:1] == b"<" else "a body that is not JSON"
-        )
+        shape = "a body that is not JSON"
+        if is_stream:
+            shape = "an event stream that breaks off"
+        elif not body.strip():
+            shape = "no body"
+        elif body.lstrip()[:1] == b"<":
+            shape = "a web page"
         return Failure("fault", f"status {status} with {shape}", status=status)
     error = data.get("error") if isinstance(data, dict) else None
     choice = _first(data.get("choices")) if isinstance(data, dict) else None
     message = choice.get("message") if choice else None
     if choice is None or not isinstance(message, dict):
-        said, codes = _error_of(data, body) if error else ("", set[str]())
+        said, codes, _ = _error_of(data, body) if error else ("", set[str](), "")
         if numbers := [int(code) for code in codes if code.isdigit() and 400 <= int(code) < 600]:
             inner = _refused(numbers[0], headers, body, now)
             return replace(inner, reason=f"status {status} with an error in it: {inner.reason}")
@@ -306,20 +313,32 @@ def _json(body: bytes) -> Any:
 
 
 def _from_stream(body: bytes) -> dict[str, Any] | None:
-    """One completion from the events of a stream that nobody ordered."""
-    content, finish = "", None
+    """One completion from the events of a stream that nobody ordered; None where the stream breaks off before its end."""
+    content, refusal, finish, is_done = "", "", None, False
     data: dict[str, Any] = {}
-    for line in body.decode("utf-8", "replace").splitlines():
-        event = _json(line[5:].encode()) if line.startswith("data:") else None
+    message: dict[str, Any] = {}
+    for line in body.decode("utf-8-sig", "replace").splitlines():
+        if not line.startswith("data:"):
+            continue
+        is_done = is_done or line[5:].strip() == "[DONE]"
+        event = _json(line[5:].encode())
         if not isinstance(event, dict):
             continue
-        data = {**data, **{k: v for k, v in event.items() if v is not None}}
+        if event.get("error"):
+            return event
+        data |= {k: v for k, v in event.items() if v is not None}
         choice = _first(event.get("choices")) or {}
-        content += _text(_mapping(choice.get("delta") or choice.get("message")).get("content"))
+        if choice.get("index"):  # of a second answer
+            continue
+        part = _mapping(choice.get("delta") or choice.get("message"))
+        content += _text(part.get("content"))
+        refusal += str(part.get("refusal") or "")
+        message |= {k: v for k, v in part.items() if v}
         finish = choice.get("finish_reason") or finish
-    if not data:
+    if finish is None and not is_done:
         return None
-    return {**data, "choices": [{"message": {"content": content}, "finish_reason": finish}]}
+    message |= {"content": content, "refusal": refusal}
+    return {**data, "choices": [{"message": message, "finish_reason": finish}]}
 
 
 def _first(choices: Any) -> dict[str, Any] | None:
@@ -370,16 +389,17 @@ def _count(usage: Mapping[str, Any], key: str) -> int:
     return value if isinstance(value, int) and 0 <= value <= _LARGEST_COUNT else 0
 
 
-def _error_of(data: Any, body: bytes) -> tuple[str, set[str]]:
-    """(message on one line, its code and type) of an error body in any of the usual forms."""
+def _error_of(data: Any, body: bytes) -> tuple[str, set[str], str]:
+    """(message on one line, its code and type, the field it names) of an error body in any of the usual forms."""
     if data is None:
         text = body.decode("utf-8", "replace")
-        return " ".join((re.sub(r"<[^>]*>", " ", text) if text.lstrip()[:1] == "<" else text[:100_000]).split()), set()
+        plain = re.sub(r"<[^>]*>", " ", text) if text.lstrip()[:1] == "<" else text[:100_000]
+        return " ".join(plain.split()), set(), ""
     if isinstance(data, list) and data:
         data = data[0]
     error = data.get("error", data) if isinstance(data, dict) else data
     if not isinstance(error, dict):
-        return " ".join(str(error).split()), set()
+        return " ".join(str(error).split()), set(), ""
     message = next((error[key] for key in ("message", "detail", "msg") if error.get(key)), "")
     codes = {str(error[key]) for key in ("code", "type", "status") if isinstance(error.get(key), str | int)}
-    return " ".join(str(message).split()), codes
+    return " ".join(str(message).split()), codes, str(error.get("param") or "")

@@ -21,10 +21,12 @@ import pytest
 from stub_llm import CUT, CUT_LENGTH, DROP, HANG, NEGATIVE, NOISE, Call, Reply, StubLLM, answer, failure
 
 from tagcorpus.errors import BudgetError, ConfigError, IncompleteError, LLMError, OutputError, TaggerError
-from tagcorpus.taggers._llm import Caller, answer_key, caller, close_all, request_body
+from tagcorpus.taggers._llm import Caller, caller, close_all
 from tagcorpus.taggers._llm_cache import AnswerCache, default_path
-from tagcorpus.taggers._llm_endpoint import Settings, checked_url, public_url
+from tagcorpus.taggers._llm_endpoint import Settings
 from tagcorpus.taggers._llm_reply import Answer, Failure, Tokens, judge
+from tagcorpus.taggers._llm_request import answer_key, request_body
+from tagcorpus.taggers._llm_url import checked_url, public_url
 from tagcorpus.taggers._tree import HARMLESS, Walk, packaged_tree
 
 TEXT = "A document that is long enough to be asked about, number "
@@ -287,7 +289,8 @@ def test_refused_for_good(reply: Reply, error: type[Exception], message: str) ->
         asked = caller(settings(stub, concurrency=1))
         with pytest.raises(error, match=message):
             asked.finish(walks(*range(50)))
-        assert len(stub.calls) <= 6  # three tries of the question, and three of a harmless one
+        # Three tries of the question and three of a harmless one; before them, one with max_tokens where that is refused.
+        assert len(stub.calls) <= 7
         assert not asked.is_usable
         with pytest.raises(error, match=message):
             asked.finish(walks(1))
