@@ -367,6 +367,8 @@ class Caller:
             if isinstance(outcome, Answer):
                 self._is_answered = True
                 return outcome
+            if outcome.kind == "form":
+                return outcome
             if outcome.kind == "pace":
                 if await self._put_off(call, outcome):
                     return outcome
@@ -453,7 +455,8 @@ class Caller:
                 if outcome.kind == "pace":
                     self._pause(sent.sent_at, outcome)
                     continue
-                self._heed(outcome, probe)
+                if outcome.kind != "form":
+                    self._heed(outcome, probe)
                 n += 1
                 most = self.settings.max_attempts * (1 if outcome.kind in FINAL_EXIT_1 else 2)
                 if not self._is_answered:
@@ -493,6 +496,8 @@ class Caller:
                     self._room.clear()
                     await self._room.wait()
                 self._check(batch)
+            if self._is_out_of_form(call):
+                return _OTHER_FORM
             if self.usage.requests >= self.settings.max_requests:
                 raise BudgetError(
                     f"the limit of {self.settings.max_requests:,} requests (--max-requests) is reached; with a higher one "

@@ -170,14 +170,21 @@ def _client(settings: Settings, key: str) -> Client:
 
     n = settings.concurrency + 1
     limits = httpx.Limits(max_connections=n, max_keepalive_connections=n)
-    # The transport gets the headers, since the SDK's debugging log shows those that it is given.
-    headers = header_values(settings.headers)
-    transport: dict[str, Any] = {"timeout": None, "limits": limits, "follow_redirects": False, "headers": headers}
+    transport: dict[str, Any] = {"timeout": None, "limits": limits, "follow_redirects": False}
+    if headers := header_values(settings.headers):
+        replaces_key = any(name.lower() in AUTHENTICATING for name in headers)
+
+        async def sign(request: Any) -> None:
+            if replaces_key:
+                request.headers.pop("authorization", None)
+            request.headers.update(headers)
+
+        # Here and not at the SDK, whose debugging log shows the headers that it is given.
+        transport["event_hooks"] = {"request": [sign]}
     try:
         http = openai.DefaultAioHttpClient(**transport)
     except (ImportError, RuntimeError):  # installed without openai[aiohttp]
         http = openai.DefaultAsyncHttpxClient(**transport)
-    replaces_key = any(name.lower() in AUTHENTICATING for name in headers)
     url, _, query = settings.base_url.partition("?")
     client = openai.AsyncOpenAI(
         api_key=key or "none-needed",
@@ -186,7 +193,6 @@ def _client(settings: Settings, key: str) -> Client:
         timeout=None,
         http_client=http,
         default_query=dict(parse_qsl(query)),
-        default_headers={"Authorization": openai.Omit()} if replaces_key else None,
     )
     return Client(client, httpx.Response)
 

@@ -86,7 +86,7 @@ def request_body(settings: Settings, messages: Messages, changes: Sequence[Chang
     for change in changes:
         if change.field == "roles":
             body["messages"] = merged(body["messages"])
-        elif change.field in body and _as_json(body[change.field]) == change.value:
+        elif change.field in body and json.loads(change.value) == body[change.field]:
             value = body.pop(change.field)
             if change.to:
                 body.setdefault(change.to, value)

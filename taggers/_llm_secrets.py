@@ -40,7 +40,8 @@ class Secrets:
 
     @cached_property
     def _pieces(self) -> frozenset[str]:
-        return frozenset(form[i : i + LEAST].lower() for form in self._forms for i in range(len(form) - LEAST + 1))
+        pieces = (form[i : i + LEAST].lower() for form in self._forms for i in range(len(form) - LEAST + 1))
+        return frozenset(piece for piece in pieces if piece.strip() == piece)
 
     def hide(self, text: str) -> str:
         """An answer without whole values. Parts of values stay: an answer may share a word with one."""
@@ -71,12 +72,10 @@ class Secrets:
         return "".join([*kept, text[shown_from:]])
 
     def _shows(self, masked: str) -> bool:
-        ends = [part for part in re.split(r"[*.\u2026xX\u2022]{2,}|\u2026", masked) if len(part) >= _EDGE]
-        return any(
-            value.lower().startswith(end.lower()) or value.lower().endswith(end.lower())
-            for value in self.values
-            for end in ends
-        )
+        parts = (part.strip(".") for part in re.split(r"[*.\u2026xX\u2022]{2,}|\u2026", masked))
+        ends = [part.lower() for part in parts if len(part) >= _EDGE]
+        values = [value.lower() for value in self.values]
+        return any(value.startswith(end) or value.endswith(end) for value in values for end in ends)
 
 
 def _forms(value: str) -> set[str]:
