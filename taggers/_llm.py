@@ -19,14 +19,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn, Protocol, Self, TypeVar
 
-import orjson
-import xxhash
-
 from tagcorpus.errors import BudgetError, IncompleteError, LLMError, TagcorpusError, TaggerError
 from tagcorpus.taggers._llm_cache import AnswerCache
-from tagcorpus.taggers._llm_endpoint import Settings, build_client, key_for, lost_connection, public_url
+from tagcorpus.taggers._llm_endpoint import (
+    AUTHENTICATING,
+    Settings,
+    build_client,
+    header_values,
+    key_for,
+    lost_connection,
+)
 from tagcorpus.taggers._llm_gate import MAX_BACKOFF_SECONDS, Gate
-from tagcorpus.taggers._llm_reply import Answer, Failure, Kind, is_odd_finish, judge, shortcoming
+from tagcorpus.taggers._llm_reply import Answer, Failure, Kind, Tokens, is_odd_finish, judge, shortcoming
+from tagcorpus.taggers._llm_request import Requests
+from tagcorpus.taggers._llm_secrets import Secrets
+from tagcorpus.taggers._llm_url import likely_url, public_url
 
 RESUME = "the same command goes on where this run stopped"
 GRACE_SECONDS = 5.0
@@ -46,6 +53,8 @@ FINAL_EXIT_1: tuple[Kind, ...] = ("refusal", "document", "empty", "cut", "client
 TELL_SECONDS = 2.0
 """A pause as long as this is told."""
 CHARACTERS_PER_TOKEN = 4
+MOST_SAID = 4000
+"""Characters of a server's words that are looked at for secrets; fewer are shown."""
 LOOP_TURNS_PER_START = 4
 """Calls start one after the other, this many turns of the event loop apart. Without it, answers that come in together
 advance in step through the client's many awaits, leave together, and meet again: at 64 in flight and 100 ms that costs
@@ -69,11 +78,11 @@ class Usage:
     models: dict[str, int] = field(default_factory=dict)
     """Answers by the model that the endpoint says has given them."""
 
-    def add(self, paid: Answer) -> None:
-        self.prompt_tokens += paid.prompt_tokens
-        self.cached_tokens += paid.cached_tokens
-        self.completion_tokens += paid.completion_tokens
-        self.reasoning_tokens += paid.reasoning_tokens
+    def add(self, paid: Tokens) -> None:
+        self.prompt_tokens += paid.prompt
+        self.cached_tokens += paid.cached
+        self.completion_tokens += paid.completion
+        self.reasoning_tokens += paid.reasoning
 
 
 class Conversation(Protocol):
@@ -118,11 +127,13 @@ class _Batch:
 
 @dataclass
 class _Call:
-    """One question on its way: what was tried, and when."""
+    """One question on its way: what was tried, and when. `n_changes` of the request's form were known when `body` was made."""
 
     batch: _Batch
+    messages: list[dict[str, str]]
     body: dict[str, Any]
     question: Conversation
+    n_changes: int
     tries: int = 0
     sent_at: float = 0.0
     failed_at: float = float("inf")
@@ -131,14 +142,19 @@ class _Call:
     """Since when the server has been putting this call off."""
 
 
+_OTHER_FORM = Failure("form", "the endpoint wants the request in another form")
+
+
 class Caller:
     """All calls with one `Settings`. Safe to use from several threads. ConfigError when a key is needed and not set."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.usage = Usage()
-        self._key = key_for(settings.base_url)
+        key = key_for(settings.base_url, settings.headers)
+        self._secrets = Secrets.of([key, *header_values(settings.headers).values()])
         self._cache = AnswerCache(settings.cache) if settings.cache else None
+        self._requests = Requests(settings)
         self._endpoint = public_url(settings.base_url)
         self._fatal: TagcorpusError | None = None
         self._is_closed = False
@@ -156,7 +172,7 @@ class Caller:
         self._flying: dict[bytes, asyncio.Future[Answer | Failure]] = {}
         self._unsaved: list[tuple[bytes, Answer, asyncio.Future[None]]] = []
         self._saving: asyncio.Task[None] | None = None
-        self._client = build_client(settings, self._key)
+        self._client = build_client(settings, key)
         self._disk = concurrent.futures.ThreadPoolExecutor(1, "llm-cache")
         self._slots = asyncio.Semaphore(settings.concurrency)
         self._starting = asyncio.Lock()
@@ -229,9 +245,9 @@ class Caller:
         if isinstance(batch.error, TagcorpusError):
             raise batch.error
         if batch.error is not None:
-            what = self._redact(f"{type(batch.error).__name__}: {batch.error}")
+            cause = self._secrets.hide_pieces(f"{type(batch.error).__name__}: {batch.error}")
             raise TaggerError(
-                f"calling {self._endpoint} failed in a way that is no fault of a document: {what}"
+                f"calling {self._endpoint} failed in a way that is no fault of a document: {cause}"
             ) from None
         return [task.result() for task in tasks]
 
@@ -287,20 +303,27 @@ class Caller:
 
     async def _ask(self, batch: _Batch, messages: list[dict[str, str]], question: Conversation) -> Answer | Failure:
         """From the cache, from the same call already in flight, or from the endpoint."""
-        body = request_body(self.settings, messages)
-        key = answer_key(self.settings, body)
-        if stored := self._cached(key, question):
-            return stored
-        while (flying := self._flying.get(key)) is not None:
-            try:
-                outcome = await asyncio.shield(flying)
-            except _Stopped:
-                continue
-            self.usage.shared += 1
-            return outcome
+        while True:
+            body = self._requests.body(messages)
+            key = self._requests.key(body)
+            if stored := self._cached(key, question):
+                return stored
+            if (flying := self._flying.get(key)) is not None:
+                try:
+                    outcome = await asyncio.shield(flying)
+                except _Stopped:
+                    continue
+                self.usage.shared += isinstance(outcome, Answer) or outcome.kind != "form"
+            else:
+                outcome = await self._fly(key, _Call(batch, messages, body, question, len(self._requests.changes)))
+            if isinstance(outcome, Answer) or outcome.kind != "form":
+                return outcome
+
+    async def _fly(self, key: bytes, call: _Call) -> Answer | Failure:
+        """From the endpoint; whoever has the same question meanwhile waits for this call."""
         flying = self._flying[key] = self._loop.create_future()
         try:
-            outcome = await self._fetch(key, _Call(batch, body, question))
+            outcome = await self._fetch(key, call)
         except BaseException as error:
             flying.set_exception(_Stopped() if isinstance(error, asyncio.CancelledError) else error)
             flying.exception()  # marks it as seen: often nobody else waits
@@ -323,12 +346,13 @@ class Caller:
         # A call keeps its place through all its attempts: were it to queue again, an endpoint that hangs would be found out
         # only after every waiting call had hung once.
         async with self._slots:
+            if self._is_out_of_form(call):
+                return _OTHER_FORM
             # Another run may have paid for the answer while this call waited for its place.
             if stored := self._cached(key, call.question):
                 return stored
             outcome = await self._insist(call)
         if isinstance(outcome, Answer):
-            outcome = replace(outcome, text=self._redact(outcome.text))
             await self._commit(key, outcome)
         return outcome
 
@@ -343,26 +367,51 @@ class Caller:
             if isinstance(outcome, Answer):
                 self._is_answered = True
                 return outcome
+            if outcome.kind == "form":
+                return outcome
             if outcome.kind == "pace":
                 if await self._put_off(call, outcome):
                     return outcome
                 continue
+            # A refusal of one document may quote it. That of a harmless question, or of the first ones, is heeded.
+            if self._answered_sent_at == float("-inf"):
+                self._heed(outcome, call.body)
             call.later_since = None
             call.tries += 1
             if not self._is_answered:
                 self._first_refusals += 1
                 if self._first_refusals >= MAX_FIRST_REFUSALS or outcome.kind == "client":
                     self._stop(outcome)
+            if self._is_out_of_form(call):
+                self.usage.retries += 1
+                return _OTHER_FORM
             before, call.failed_at = call.failed_at, self._loop.time()
             if call.tries >= min(TRIES.get(outcome.kind, self.settings.max_attempts), self.settings.max_attempts):
                 if self._answered_sent_at > before or self._speaks_for_itself(outcome):
                     return outcome
                 await self._settle(call)
+                if self._is_out_of_form(call):
+                    self.usage.retries += 1
+                    return _OTHER_FORM
                 if self._speaks_for_itself(outcome):
                     return outcome
             else:
                 await asyncio.sleep(self._backoff(call.tries))
             self.usage.retries += 1
+
+    def _heed(self, outcome: Failure, body: dict[str, Any]) -> None:
+        change = self._requests.heed(outcome, body)
+        if change is not None:
+            remembered = (
+                f", and the next runs do so from the start ({self._requests.path})" if self._requests.path else ""
+            )
+            self._tell(
+                f"{self._endpoint} refused a request for model {self.settings.model!r} ({self._say(outcome)}): from here on "
+                f"{change.described()}{remembered}"
+            )
+
+    def _is_out_of_form(self, call: _Call) -> bool:
+        return call.n_changes < len(self._requests.changes)
 
     def _speaks_for_itself(self, outcome: Failure) -> bool:
         """Whether a failure names the document, or shows an endpoint at work that answers others: no question is spent on that."""
@@ -395,16 +444,19 @@ class Caller:
         async with self._probing:
             if self._answered_sent_at > call.failed_at:
                 return
-            probe = request_body(self.settings, call.question.harmless())
+            harmless = call.question.harmless()
             n = 0
             while True:
-                sent = _Call(call.batch, probe, call.question)
+                probe = self._requests.body(harmless)
+                sent = _Call(call.batch, harmless, probe, call.question, len(self._requests.changes))
                 outcome = await self._attempt(call.batch, probe, call.question, sent)
                 if isinstance(outcome, Answer):
                     return
                 if outcome.kind == "pace":
                     self._pause(sent.sent_at, outcome)
                     continue
+                if outcome.kind != "form":
+                    self._heed(outcome, probe)
                 n += 1
                 most = self.settings.max_attempts * (1 if outcome.kind in FINAL_EXIT_1 else 2)
                 if not self._is_answered:
@@ -413,6 +465,9 @@ class Caller:
                         MAX_FIRST_REFUSALS - self._first_refusals if outcome.kind not in FINAL_EXIT_1 else FIRST_PROBES
                     )
                     most = min(most, self.settings.max_attempts)
+                if self._is_out_of_form(sent):
+                    n = 0
+                    continue
                 if n >= most:
                     self._stop(outcome)
                 await asyncio.sleep(self._backoff(n))
@@ -441,6 +496,8 @@ class Caller:
                     self._room.clear()
                     await self._room.wait()
                 self._check(batch)
+            if self._is_out_of_form(call):
+                return _OTHER_FORM
             if self.usage.requests >= self.settings.max_requests:
                 raise BudgetError(
                     f"the limit of {self.settings.max_requests:,} requests (--max-requests) is reached; with a higher one "
@@ -457,17 +514,23 @@ class Caller:
             self._gate.in_flight -= 1
             self._room.set()
         if isinstance(outcome, Answer):
+            outcome = replace(
+                outcome,
+                text=self._secrets.hide(outcome.text),
+                finish_reason=self._secrets.hide(outcome.finish_reason),
+                answered_by=self._secrets.hide(outcome.answered_by),
+            )
             outcome = why_unusable(outcome, question) or outcome
         if isinstance(outcome, Failure):
             if outcome.paid is not None:
                 self.usage.unusable += 1
                 self._empty_in_a_row += 1
-                self.usage.add(outcome.paid)
+                self.usage.add(outcome.paid.usage)
             if outcome.kind == "quota":
                 self._stop(outcome)
             return outcome
-        self.usage.add(outcome)
-        self.usage.models[outcome.model] = self.usage.models.get(outcome.model, 0) + 1
+        self.usage.add(outcome.usage)
+        self.usage.models[outcome.answered_by] = self.usage.models.get(outcome.answered_by, 0) + 1
         self._answered_sent_at = max(self._answered_sent_at, call.sent_at)
         self._gate.answered()
         self._empty_in_a_row = 0
@@ -480,7 +543,7 @@ class Caller:
 
     def _tell(self, text: str) -> None:
         for listener in _listeners:
-            listener(self._redact(text))
+            listener(text)
 
     def _check(self, batch: _Batch) -> None:
         if (fatal := self._fatal) is not None:
@@ -541,6 +604,11 @@ class Caller:
                     done.set_exception(error)
 
     @property
+    def _key_variables(self) -> str:
+        """Where the key comes from."""
+        return ", ".join(v for name, v in self.settings.headers if name.lower() in AUTHENTICATING) or "OPENAI_API_KEY"
+
+    @property
     def _resume(self) -> str:
         return RESUME + ("; answers already paid for are in the cache" if self._cache else "")
 
@@ -570,8 +638,13 @@ class Caller:
                 f"{self._endpoint} gave no answer: {said}{asks}, and {self.settings.patience_seconds:g} seconds (--patience) are "
                 f"the most that a run waits; {self._resume}"
             )
+        other = likely_url(self.settings.base_url)
+        elsewhere = f"; many servers answer at {other}: name it with --base-url" if other else ""
         if outcome.kind not in FINAL_EXIT_1:
-            return LLMError(f"{self._endpoint} answers no question any more; the last one met {said}; {self._resume}")
+            hint = elsewhere if outcome.status == 200 else ""
+            return LLMError(
+                f"{self._endpoint} answers no question any more; the last one met {said}{hint}; {self._resume}"
+            )
         if outcome.kind == "client":
             return TaggerError(f"{self._endpoint} cannot be reached: {said}")
         if outcome.kind in ("cut", "empty"):
@@ -585,42 +658,26 @@ class Caller:
                 "that address, name it with --base-url"
             )
         advice = {
-            401: "check OPENAI_API_KEY",
-            403: "check that OPENAI_API_KEY may use this model",
-            404: f"check --base-url and that it serves the model {self.settings.model!r} (--model)",
+            401: f"check {self._key_variables}",
+            403: f"check that {self._key_variables} may use this model",
+            404: f"check --base-url and that it serves the model {self.settings.model!r} (--model){elsewhere}",
+            405: f"check --base-url{elsewhere}",
         }.get(
             outcome.status,
-            f"check that the model {self.settings.model!r} (--model) takes temperature and max_tokens (--tree)",
+            f"check that the model {self.settings.model!r} (--model) takes temperature and max_tokens (--tree): `roles` and `request` "
+            "in a stage tree change the request",
         )
         return TaggerError(f"{self._endpoint} refused the request for model {self.settings.model!r}: {said}; {advice}")
 
     def _say(self, failure: Failure) -> str:
-        said = " ".join(self._redact(failure.reason).encode("utf-8", "replace").decode().split())
+        said = self._secrets.hide_pieces(failure.reason[:MOST_SAID])
+        said = " ".join(said.encode("utf-8", "replace").decode().split())
         return said if len(said) <= 300 else said[:300] + "..."
-
-    def _redact(self, text: str) -> str:
-        # A shorter one is a placeholder such as "x" or "EMPTY", and replacing it would spoil answers.
-        return text.replace(self._key, "***") if len(self._key) >= 8 else text
 
 
 def why_unusable(answer: Answer, question: Conversation) -> Failure | None:
     """Why a reply with text is no answer to the question; None for an answer."""
     return shortcoming(answer, question.names_choice(answer.text), question.accepts(answer.text))
-
-
-def request_body(settings: Settings, messages: list[dict[str, str]]) -> dict[str, Any]:
-    """What is sent to ask this."""
-    return {
-        "model": settings.model,
-        "messages": messages,
-        "temperature": settings.temperature,
-        "max_tokens": settings.max_answer_tokens,
-    }
-
-
-def answer_key(settings: Settings, body: dict[str, Any]) -> bytes:
-    """Where the answer to a request is in the cache."""
-    return xxhash.xxh3_128_digest(orjson.dumps([public_url(settings.base_url), body]))
 
 
 _callers: dict[Settings, Caller] = {}

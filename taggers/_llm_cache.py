@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tagcorpus.errors import ConfigError, OutputError
-from tagcorpus.taggers._llm_reply import Answer
+from tagcorpus.taggers._llm_reply import Answer, Tokens
 
 SCHEMA_VERSION = 1
 BUSY_SECONDS = 60.0
@@ -63,11 +63,14 @@ class AnswerCache:
             ).fetchone()
         except sqlite3.Error as error:
             raise self._failure(error) from None
-        return Answer(*row) if row else None
+        if row is None:
+            return None
+        text, finish_reason, prompt, completion, model = row
+        return Answer(text, finish_reason, Tokens(prompt=prompt, completion=completion), model)
 
     def put(self, answers: Iterable[tuple[bytes, Answer]]) -> None:
         """Commits all of them in one transaction; the first answer to a key stays."""
-        rows = [(k, a.text, a.finish_reason, a.prompt_tokens, a.completion_tokens, a.model) for k, a in answers]
+        rows = [(k, a.text, a.finish_reason, a.usage.prompt, a.usage.completion, a.answered_by) for k, a in answers]
         try:
             with self._writer:
                 self._writer.execute("BEGIN IMMEDIATE")

@@ -1,25 +1,30 @@
 """An OpenAI-compatible endpoint: how to reach it, with which key, and the openai package's client for it.
 
-The key is read from the environment where the client is built; `Settings` never holds it.
+The key, and the values of a tree's headers, are read from the environment where the client is built; `Settings` never holds them.
 """
 
 from __future__ import annotations
 
 import os
+import socket
 import ssl
 from dataclasses import dataclass
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from tagcorpus.errors import ConfigError, TaggerError
 from tagcorpus.taggers._llm_reply import Failure
-
-OFFICIAL = "https://api.openai.com/v1"
+from tagcorpus.taggers._llm_url import is_official, public_url
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that tells one caller from another. Never holds the key."""
+    """Everything that tells one caller from another. Never holds a secret.
+
+    roles    `merged`: the instructions are sent in the user message
+    request  fields of the request beside the usual ones, each with its value as JSON; `null` leaves the field out
+    headers  by a header's name, the environment variable that has its value
+    """
 
     base_url: str
     model: str
@@ -35,6 +40,9 @@ class Settings:
     tpm: int = 0
     cache: str = ""
     """Path of the cache file; empty = none."""
+    roles: str = "system"
+    request: tuple[tuple[str, str], ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "https_proxy", "http_proxy", "all_proxy")
@@ -48,36 +56,14 @@ class Client(NamedTuple):
     reply: Any
 
 
-def public_url(url: str) -> str:
-    """A base URL without what could be a secret: user and password, query, fragment."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
+AUTHENTICATING = ("authorization", "api-key", "x-api-key", "x-goog-api-key", "ocp-apim-subscription-key")
+"""Headers in place of the key: with one of these in the tree, OPENAI_API_KEY is neither needed nor sent."""
 
 
-def checked_url(url: str) -> str:
-    """`url` without a slash at its end; ConfigError unless it is a plain http(s) address. Credentials in it would end up in
-    files, and the client sends none beside the key."""
-    try:
-        parts = urlsplit(url)
-        is_plain = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-        is_plain = is_plain and public_url(url) == url.rstrip("/")
-    except ValueError:
-        is_plain, parts = False, urlsplit("")
-    if not is_plain:
-        shown = public_url(url) if parts.hostname else "..." if "@" in url or "?" in url else url
-        raise ConfigError(
-            "the endpoint (--base-url, OPENAI_BASE_URL) must be a plain address such as http://localhost:8000/v1, without "
-            f"user, password or query (a key belongs into OPENAI_API_KEY); got {shown!r}{'' if shown == url else ' and more'}"
-        )
-    return url.rstrip("/")
-
-
-def is_official(url: str) -> bool:
-    return urlsplit(url).hostname == "api.openai.com"
-
-
-def key_for(base_url: str) -> str:
-    """The key; empty where none is set and none is needed."""
+def key_for(base_url: str, headers: tuple[tuple[str, str], ...] = ()) -> str:
+    """The key; empty where none is set and none is needed, or a header is sent in its place."""
+    if any(name.lower() in AUTHENTICATING for name, _ in headers):
+        return ""
     key = os.environ.get("OPENAI_API_KEY", "").strip()
     if not key:
         if is_official(base_url):
@@ -86,11 +72,35 @@ def key_for(base_url: str) -> str:
                 "--base-url, or use --backend fasttext"
             )
         return ""
-    if not key.isascii() or not key.isprintable() or " " in key:
-        raise ConfigError(
-            "OPENAI_API_KEY holds characters that cannot stand in an HTTP header: set it anew (its value is not shown)"
-        )
-    return key
+    if " " in key:
+        raise _unsendable("OPENAI_API_KEY")
+    return _sendable("OPENAI_API_KEY", key)
+
+
+def header_values(headers: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    """By a header's name, its value out of the environment. ConfigError names a variable that is not set."""
+    values = {}
+    for name, variable in headers:
+        value = os.environ.get(variable, "").strip()
+        if not value:
+            raise ConfigError(
+                f"{variable} is not set, and the stage tree sends it in the header {name!r}: export {variable}=..., or remove the "
+                "header from the tree (--tree)"
+            )
+        values[name] = _sendable(variable, value)
+    return values
+
+
+def _sendable(variable: str, value: str) -> str:
+    if not value.isascii() or not value.isprintable():
+        raise _unsendable(variable)
+    return value
+
+
+def _unsendable(variable: str) -> ConfigError:
+    return ConfigError(
+        f"{variable} holds characters that cannot stand in an HTTP header: set it anew (its value is not shown)"
+    )
 
 
 def build_client(settings: Settings, key: str) -> Client:
@@ -161,15 +171,46 @@ def _client(settings: Settings, key: str) -> Client:
     n = settings.concurrency + 1
     limits = httpx.Limits(max_connections=n, max_keepalive_connections=n)
     transport: dict[str, Any] = {"timeout": None, "limits": limits, "follow_redirects": False}
+    if headers := header_values(settings.headers):
+        replaces_key = any(name.lower() in AUTHENTICATING for name in headers)
+
+        async def sign(request: Any) -> None:
+            if replaces_key:
+                request.headers.pop("authorization", None)
+            request.headers.update(headers)
+
+        # Here and not at the SDK, whose debugging log shows the headers that it is given.
+        transport["event_hooks"] = {"request": [sign]}
     try:
         http = openai.DefaultAioHttpClient(**transport)
     except (ImportError, RuntimeError):  # installed without openai[aiohttp]
         http = openai.DefaultAsyncHttpxClient(**transport)
+    url, _, query = settings.base_url.partition("?")
     client = openai.AsyncOpenAI(
         api_key=key or "none-needed",
-        base_url=settings.base_url,
+        base_url=_listening(url),
         max_retries=0,
         timeout=None,
         http_client=http,
+        default_query=dict(parse_qsl(query)),
     )
     return Client(client, httpx.Response)
+
+
+def _listening(url: str) -> str:
+    """`url`, with the address in place of `localhost` where a server listens at ::1 only: many systems name 127.0.0.1 alone."""
+    parts = urlsplit(url)
+    if parts.hostname != "localhost" or parts.scheme != "http":
+        return url
+    port = parts.port or 80
+    if not _accepts("localhost", port) and _accepts("::1", port):
+        return parts._replace(netloc=f"[::1]:{port}").geturl()
+    return url
+
+
+def _accepts(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=1.0).close()
+    except OSError:
+        return False
+    return True

@@ -16,24 +16,32 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
-Kind = Literal["pace", "fault", "timeout", "refusal", "document", "empty", "cut", "quota", "client"]
+Kind = Literal["pace", "fault", "timeout", "refusal", "document", "empty", "cut", "quota", "client", "form"]
 """pace: ask later (429, 503, a refused connection). fault: the server failed. timeout: no reply in time. refusal: the request
 was refused. document: refused for a reason that names the document. empty: a paid reply without an answer. cut: an answer that
 ended at the token limit before it said anything that counts. quota: no money, or no calls, left. client: our side of the
-connection (TLS, a proxy) does not work."""
+connection (TLS, a proxy) does not work. form: refused for a field of the request, which is sent otherwise from then on."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What a reply cost by the endpoint's count. `cached` are those of `prompt` that the endpoint had in its prefix cache;
+    `reasoning` are those of `completion` that are not in the answer."""
+
+    prompt: int = 0
+    cached: int = 0
+    completion: int = 0
+    reasoning: int = 0
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A model's answer: text as sent, why it ended, what it cost in tokens, and the model as the endpoint names it."""
+    """A model's answer: text as sent, why it ended, what it cost, and the model that gave it as the endpoint names it."""
 
     text: str
     finish_reason: str = "stop"
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    model: str = ""
-    cached_tokens: int = 0
-    reasoning_tokens: int = 0
+    usage: Tokens = Tokens()
+    answered_by: str = ""
 
     @property
     def is_cut(self) -> bool:
@@ -43,13 +51,15 @@ class Answer:
 
 @dataclass(frozen=True)
 class Failure:
-    """No answer. `retry_after_seconds` is the server's wish, when it had one. `paid` is the reply that cost tokens all the same."""
+    """No answer. `retry_after_seconds` is the server's wish, when it had one. `paid` is the reply that cost tokens all the same.
+    `param` is the field of the request that the server names as refused."""
 
     kind: Kind
     reason: str
     retry_after_seconds: float | None = None
     status: int = 0
     paid: Answer | None = None
+    param: str = ""
 
 
 _CUT = ("length", "max_tokens", "MAX_TOKENS")
@@ -146,7 +156,7 @@ def _refused(status: int, headers: Mapping[str, str], body: bytes, now: float) -
     if 300 <= status < 400:
         return Failure("refusal", f"status {status} ({_redirect(headers)})", status=status)
     data = _json(body)
-    message, codes = _error_of(data, body)
+    message, codes, param = _error_of(data, body)
     reason = f"status {status}" + (f" ({message})" if message else "")
     wish = retry_after(headers, now)
     if wish is None and status in _PACE_STATUS:
@@ -163,7 +173,7 @@ def _refused(status: int, headers: Mapping[str, str], body: bytes, now: float) -
         kind = "pace"
     elif status in _FAULT_STATUS or status >= 500:
         kind = "fault"
-    return Failure(kind, reason, wish, status)
+    return Failure(kind, reason, wish, status, param=param)
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
@@ -239,32 +249,33 @@ def _redirect(headers: Mapping[str, str]) -> str:
 
 def _read_completion(status: int, headers: Mapping[str, str], body: bytes, now: float) -> Answer | Failure:
     data = _json(body)
-    if data is None and b"data:" in body[:1000]:
+    is_stream = data is None and re.search(rb"(?m)^data:", body[:10_000]) is not None
+    if is_stream:
         data = _from_stream(body)
     if data is None:
-        shape = (
-            "no body" if not body.strip() else "a web page" if body.lstrip()[:1] == b"<" else "a body that is not JSON"
-        )
+        shape = "a body that is not JSON"
+        if is_stream:
+            shape = "an event stream that breaks off"
+        elif not body.strip():
+            shape = "no body"
+        elif body.lstrip()[:1] == b"<":
+            shape = "a web page"
         return Failure("fault", f"status {status} with {shape}", status=status)
     error = data.get("error") if isinstance(data, dict) else None
     choice = _first(data.get("choices")) if isinstance(data, dict) else None
     message = choice.get("message") if choice else None
     if choice is None or not isinstance(message, dict):
-        said, codes = _error_of(data, body) if error else ("", set[str]())
+        said, codes, _ = _error_of(data, body) if error else ("", set[str](), "")
         if numbers := [int(code) for code in codes if code.isdigit() and 400 <= int(code) < 600]:
             inner = _refused(numbers[0], headers, body, now)
             return replace(inner, reason=f"status {status} with an error in it: {inner.reason}")
         kind: Kind = "document" if codes & _DOCUMENT_CODES else "quota" if codes & _QUOTA_CODES else "fault"
         return Failure(kind, f"status {status} without an answer in it" + (f" ({said})" if said else ""), status=status)
-    usage = data.get("usage") if isinstance(data.get("usage"), dict) else {}
     answer = Answer(
         _text(message.get("content")),
         str(choice.get("finish_reason") or ""),
-        _count(usage, "prompt_tokens"),
-        _count(usage, "completion_tokens"),
+        tokens_of(data),
         str(data.get("model") or ""),
-        _count(_mapping(usage.get("prompt_tokens_details")), "cached_tokens"),
-        _count(_mapping(usage.get("completion_tokens_details")), "reasoning_tokens"),
     )
     if message.get("refusal"):
         return Failure("document", f"the model refused: {message['refusal']}", paid=answer)
@@ -302,20 +313,32 @@ def _json(body: bytes) -> Any:
 
 
 def _from_stream(body: bytes) -> dict[str, Any] | None:
-    """One completion from the events of a stream that nobody ordered."""
-    content, finish = "", None
+    """One completion from the events of a stream that nobody ordered; None where the stream breaks off before its end."""
+    content, refusal, finish, is_done = "", "", None, False
     data: dict[str, Any] = {}
-    for line in body.decode("utf-8", "replace").splitlines():
-        event = _json(line[5:].encode()) if line.startswith("data:") else None
+    message: dict[str, Any] = {}
+    for line in body.decode("utf-8-sig", "replace").splitlines():
+        if not line.startswith("data:"):
+            continue
+        is_done = is_done or line[5:].strip() == "[DONE]"
+        event = _json(line[5:].encode())
         if not isinstance(event, dict):
             continue
-        data = {**data, **{k: v for k, v in event.items() if v is not None}}
+        if event.get("error"):
+            return event
+        data |= {k: v for k, v in event.items() if v is not None}
         choice = _first(event.get("choices")) or {}
-        content += _text(_mapping(choice.get("delta") or choice.get("message")).get("content"))
+        if choice.get("index"):  # of a second answer
+            continue
+        part = _mapping(choice.get("delta") or choice.get("message"))
+        content += _text(part.get("content"))
+        refusal += str(part.get("refusal") or "")
+        message |= {k: v for k, v in part.items() if v}
         finish = choice.get("finish_reason") or finish
-    if not data:
+    if finish is None and not is_done:
         return None
-    return {**data, "choices": [{"message": {"content": content}, "finish_reason": finish}]}
+    message |= {"content": content, "refusal": refusal}
+    return {**data, "choices": [{"message": message, "finish_reason": finish}]}
 
 
 def _first(choices: Any) -> dict[str, Any] | None:
@@ -330,21 +353,53 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def tokens_of(data: Mapping[str, Any]) -> Tokens:
+    """The tokens of a reply, in the spellings of OpenAI, DeepSeek, Anthropic, llama.cpp, Moonshot and xAI.
+
+    Example  {"prompt_tokens": 9, "completion_tokens": 2, "prompt_cache_hit_tokens": 4} -> Tokens(9, 4, 2, 0)
+    """
+    usage = _mapping(data.get("usage"))
+    prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+    read, written = _count(usage, "cache_read_input_tokens"), _count(usage, "cache_creation_input_tokens")
+    if not prompt:  # Anthropic counts beside `input_tokens` what was in its cache and what went there
+        prompt = _count(usage, "input_tokens") + read + written
+    completion = completion or _count(usage, "output_tokens")
+    cached = (
+        _count(_mapping(usage.get("prompt_tokens_details")), "cached_tokens")
+        or _count(_mapping(usage.get("input_tokens_details")), "cached_tokens")
+        or _count(usage, "prompt_cache_hit_tokens")
+        or read
+        or _count(usage, "cached_tokens")
+        or _count(_mapping(data.get("timings")), "cache_n")
+    )
+    reasoning = (
+        _count(_mapping(usage.get("completion_tokens_details")), "reasoning_tokens")
+        or _count(_mapping(usage.get("output_tokens_details")), "reasoning_tokens")
+        or _count(usage, "reasoning_tokens")
+    )
+    if reasoning and _count(usage, "total_tokens") == prompt + completion + reasoning:  # xAI counts reasoning apart
+        completion += reasoning
+    return Tokens(prompt, min(cached, prompt), completion, min(reasoning, completion))
+
+
 def _count(usage: Mapping[str, Any], key: str) -> int:
     value = usage.get(key)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     return value if isinstance(value, int) and 0 <= value <= _LARGEST_COUNT else 0
 
 
-def _error_of(data: Any, body: bytes) -> tuple[str, set[str]]:
-    """(message on one line, its code and type) of an error body in any of the usual forms."""
+def _error_of(data: Any, body: bytes) -> tuple[str, set[str], str]:
+    """(message on one line, its code and type, the field it names) of an error body in any of the usual forms."""
     if data is None:
         text = body.decode("utf-8", "replace")
-        return " ".join((re.sub(r"<[^>]*>", " ", text) if text.lstrip()[:1] == "<" else text[:100_000]).split()), set()
+        plain = re.sub(r"<[^>]*>", " ", text) if text.lstrip()[:1] == "<" else text[:100_000]
+        return " ".join(plain.split()), set(), ""
     if isinstance(data, list) and data:
         data = data[0]
     error = data.get("error", data) if isinstance(data, dict) else data
     if not isinstance(error, dict):
-        return " ".join(str(error).split()), set()
+        return " ".join(str(error).split()), set(), ""
     message = next((error[key] for key in ("message", "detail", "msg") if error.get(key)), "")
     codes = {str(error[key]) for key in ("code", "type", "status") if isinstance(error.get(key), str | int)}
-    return " ".join(str(message).split()), codes
+    return " ".join(str(message).split()), codes, str(error.get("param") or "")

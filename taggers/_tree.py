@@ -22,8 +22,20 @@ import yaml
 
 from tagcorpus.errors import ConfigError
 from tagcorpus.taggers._llm_reply import spoken
+from tagcorpus.taggers._llm_request import RESERVED, ROLES
 
 TEXT, CHOICES = "{text}", "{choices}"
+DOCUMENT_FIRST = "document_first"
+LAYOUTS = ("instructions_first", DOCUMENT_FIRST)
+OWN_HEADERS = (
+    "host",
+    "content-length",
+    "content-type",
+    "content-encoding",
+    "transfer-encoding",
+    "connection",
+    "accept-encoding",
+)
 CUT_MARK = "\n[...]\n"
 """Stands between head and tail of a document that was cut to the budget."""
 
@@ -107,18 +119,24 @@ class Stage:
     after: str
     choices: Mapping[str, tuple[str | None, str | None]]
     off_menu: str
+    is_document_first: bool = False
+    """The instructions are part of `after`, so that the stages of one document share what is before them."""
 
     def messages(self, text: str) -> list[dict[str, str]]:
         """The chat messages that ask this about `text`, which is pasted and never formatted."""
-        return [
-            {"role": "system", "content": self.instructions},
-            {"role": "user", "content": self.before + text + self.after},
-        ]
+        question = {"role": "user", "content": self.before + text + self.after}
+        return [question] if self.is_document_first else [{"role": "system", "content": self.instructions}, question]
+
+    @property
+    def added_chars(self) -> int:
+        """Characters of the messages beside those of the document."""
+        return sum(len(message["content"]) for message in self.messages(""))
 
 
 @dataclass(frozen=True)
 class StageTree:
-    """A checked tree. The first stage is the entry; `digest` covers the content, not comments."""
+    """A checked tree. The first stage is the entry; `digest` covers the content, not comments. `roles`, `request` (each value as JSON)
+    and `headers` (by name, the environment variable with the value) say how the endpoint is asked."""
 
     model: str
     temperature: float
@@ -129,6 +147,9 @@ class StageTree:
     folds: Mapping[str, str]
     stages: tuple[Stage, ...]
     digest: str
+    roles: str = "system"
+    request: tuple[tuple[str, str], ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
 
     @cached_property
     def by_name(self) -> dict[str, Stage]:
@@ -151,8 +172,7 @@ class StageTree:
 
     def prompt_chars(self, n_calls: int) -> int:
         """Most characters that so many questions about one document add to its own."""
-        sizes = [len(s.instructions) + len(s.before) + len(s.after) for s in self.stages]
-        return sum(sorted(sizes)[-n_calls:]) if n_calls else 0
+        return sum(sorted(s.added_chars for s in self.stages)[-n_calls:]) if n_calls else 0
 
     def is_short(self, text: object) -> bool:
         """True for what is labelled without a call: fewer than `min_chars` characters, or not a string."""
@@ -289,7 +309,20 @@ class _Wrong(Exception):
 
 
 _KEYS = {
-    "": ("model", "temperature", "max_answer_tokens", "max_text_chars", "short_document", "folds", "prompt", "stages"),
+    "": (
+        "model",
+        "temperature",
+        "max_answer_tokens",
+        "max_text_chars",
+        "roles",
+        "layout",
+        "request",
+        "headers",
+        "short_document",
+        "folds",
+        "prompt",
+        "stages",
+    ),
     "short_document": ("min_chars", "label"),
     "stage": ("name", "instructions", "choices", "off_menu"),
     "choice": ("label", "next"),
@@ -306,7 +339,13 @@ def _build(data: Any) -> StageTree:
     given = top.get("stages")
     if not isinstance(given, list) or not given:
         raise _Wrong("stages", f"must be a list of at least one stage, got {given!r}")
-    stages = tuple(_stage(item, f"stages[{i}]", prompt) for i, item in enumerate(given))
+    layout = _known(_name(top.get("layout", LAYOUTS[0]), "layout"), LAYOUTS, "layout", "layout")
+    if layout == DOCUMENT_FIRST and CHOICES in prompt.partition(TEXT)[0]:
+        raise _Wrong(
+            "prompt",
+            f"must have {CHOICES} behind {TEXT} with the layout {DOCUMENT_FIRST}: no stage would share a prefix",
+        )
+    stages = tuple(_stage(item, f"stages[{i}]", prompt, layout == DOCUMENT_FIRST) for i, item in enumerate(given))
     _check_graph(stages)
     labels = {label for stage in stages for label, _ in stage.choices.values() if label}
     short = _mapping(top.get("short_document", {}), "short_document", _KEYS["short_document"])
@@ -320,11 +359,53 @@ def _build(data: Any) -> StageTree:
         short_label=_known(_name(short.get("label"), "short_document.label"), labels, "short_document.label", "label"),
         folds=folds,
         stages=stages,
+        roles=_known(_name(top.get("roles", ROLES[0]), "roles"), ROLES, "roles", "roles"),
+        request=_request(top.get("request", {})),
+        headers=_headers(top.get("headers", {})),
         digest=hashlib.sha256(json.dumps(data, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()[:32],
     )
 
 
-def _stage(item: Any, path: str, prompt: str) -> Stage:
+def _request(given: Any) -> tuple[tuple[str, str], ...]:
+    """Fields of the request, each with its value as JSON."""
+    if not isinstance(given, dict):
+        raise _Wrong("request", f"must map fields of the request to values (null leaves a field out), got {given!r}")
+    for name, value in given.items():
+        if not isinstance(name, str) or not name:
+            raise _Wrong("request", f"must have names of fields as keys, got {name!r}")
+        if name in RESERVED:
+            raise _Wrong(f"request.{name}", "cannot be set: it decides what is asked, or what a reply looks like")
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError):
+            raise _Wrong(f"request.{name}", f"must be a value that JSON has, got {value!r}") from None
+    return tuple((name, json.dumps(value)) for name, value in given.items())
+
+
+def _headers(given: Any) -> tuple[tuple[str, str], ...]:
+    """By a header's name, the environment variable with its value."""
+    if not isinstance(given, dict):
+        raise _Wrong("headers", f"must map names of headers to names of environment variables, got {given!r}")
+    for name, variable in given.items():
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name):
+            raise _Wrong("headers", f"must have names of HTTP headers as keys, got {name!r}")
+        if name.lower() in OWN_HEADERS:
+            raise _Wrong(f"headers.{name}", "cannot be set: the client decides it")
+        if not isinstance(variable, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable):
+            shown = (
+                "something else (which is not shown: it may be a secret)"
+                if isinstance(variable, str)
+                else repr(variable)
+            )
+            raise _Wrong(
+                f"headers.{name}", f"must be the name of an environment variable that has the value, got {shown}"
+            )
+    if len({name.lower() for name in given}) < len(given):
+        raise _Wrong("headers", "must name each header once, whatever the case")
+    return tuple(given.items())
+
+
+def _stage(item: Any, path: str, prompt: str, is_document_first: bool = False) -> Stage:
     stage = _mapping(item, path, _KEYS["stage"])
     name = _name(stage.get("name"), f"{path}.name")
     given = stage.get("choices")
@@ -347,7 +428,11 @@ def _stage(item: Any, path: str, prompt: str) -> Stage:
         )
     off_menu = _known(_name(stage["off_menu"], f"{path}.off_menu"), choices, f"{path}.off_menu", "choice")
     before, after = prompt.replace(CHOICES, ", ".join(choices)).split(TEXT)
-    return Stage(name, _text(stage, "instructions", f"{path}."), before, after, choices, off_menu)
+    instructions = _text(stage, "instructions", f"{path}.")
+    if is_document_first:
+        end_of_document, _, rest = after.partition("\n\n")
+        after = "\n\n".join(part for part in (end_of_document, instructions.strip(), rest) if part)
+    return Stage(name, instructions, before, after, choices, off_menu, is_document_first)
 
 
 def _check_graph(stages: tuple[Stage, ...]) -> None:

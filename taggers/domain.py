@@ -20,7 +20,9 @@ from tagcorpus.errors import ConfigError
 from tagcorpus.taggers import _llm, _llm_cache
 from tagcorpus.taggers._base import OURS, PAPER, Parameters, column, columns_from
 from tagcorpus.taggers._batch import DocumentBatch
-from tagcorpus.taggers._llm_endpoint import OFFICIAL, Settings, checked_url, key_for
+from tagcorpus.taggers._llm_endpoint import Settings, header_values, key_for
+from tagcorpus.taggers._llm_request import Requests
+from tagcorpus.taggers._llm_url import OFFICIAL, checked_url
 from tagcorpus.taggers._tree import StageTree, Walk, packaged_tree, parse_tree, read_tree
 from tagcorpus.taggers.language import STRIPPED, ControlCharacters, cld2_answers, main_languages
 
@@ -141,9 +143,10 @@ class Domain(Parameters):
         return self.stage_tree.worst_case_calls if self.backend == "openai" else 0
 
     def check_access(self) -> None:
-        """ConfigError when the endpoint needs a key that is not set. Asks nobody."""
+        """ConfigError when the endpoint needs a key, or the tree a header, that is not set. Asks nobody."""
         if self.backend == "openai":
-            key_for(self.base_url)
+            key_for(self.base_url, self.stage_tree.headers)
+            header_values(self.stage_tree.headers)
 
     def calls_ahead(self, texts: Sequence[str]) -> list[int]:
         """Most requests that each text can still cost, given the answers in the cache; texts too short to be asked about are left out.
@@ -155,7 +158,8 @@ class Domain(Parameters):
             return [self.worst_case_calls] * len(walks)
         cache = _llm_cache.AnswerCache(settings.cache)
         try:
-            return [_calls_ahead(walk, settings, cache) for walk in walks]
+            requests = Requests(settings)
+            return [_calls_ahead(walk, requests, cache) for walk in walks]
         finally:
             cache.close()
 
@@ -246,6 +250,9 @@ class Domain(Parameters):
             rpm=self.rpm,
             tpm=self.tpm,
             cache=cache,
+            roles=self.stage_tree.roles,
+            request=self.stage_tree.request,
+            headers=self.stage_tree.headers,
         )
 
     @cached_property
@@ -295,12 +302,12 @@ class Domain(Parameters):
         }
 
 
-def _calls_ahead(walk: Walk, settings: Settings, cache: _llm_cache.AnswerCache) -> int:
+def _calls_ahead(walk: Walk, requests: Requests, cache: _llm_cache.AnswerCache) -> int:
     while (messages := walk.messages()) is not None:
-        found = cache.get(_llm.answer_key(settings, _llm.request_body(settings, messages)))
-        if found is None or _llm.why_unusable(found, walk):
+        stored = cache.get(requests.key(requests.body(messages)))
+        if stored is None or _llm.why_unusable(stored, walk):
             return walk.tree.calls_from(walk.stage)
-        walk = walk.answered(found.text)
+        walk = walk.answered(stored.text)
     return 0
 
 

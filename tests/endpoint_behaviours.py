@@ -6,8 +6,9 @@ among 40 all the time, every question all the time, and the first question only.
 
 from __future__ import annotations
 
+import gzip
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stub_llm import CUT_LENGTH, DROP, HANG, NOISE, Reply, answer, failure
 
@@ -68,9 +69,69 @@ BEHAVIOURS = (
     Behaviour("a dropped connection", DROP, 4),
     Behaviour("half a body", CUT_LENGTH, 4),
     Behaviour("bytes that are not HTTP", NOISE, 4),
+    Behaviour(
+        "200, an event stream that breaks off", Reply(body=b'data: {"choices": [{"delta": {"content": "web"}}]}\n\n'), 4
+    ),
+    Behaviour(
+        "200, an event stream with an error in it", Reply(body=b'data: {"error": {"message": "overloaded"}}\n\n'), 4
+    ),
+    Behaviour("200, not JSON", Reply(body=b"web"), 4),
+    Behaviour("200, no body", Reply(body=b""), 4),
+    Behaviour("204", Reply(204, b""), 4),
+    Behaviour("200, gzip that is none", Reply(body=b"web", headers=(("Content-Encoding", "gzip"),)), 4),
+    Behaviour("308 to another host", Reply(308, b"", (("Location", "https://login.example/"),)), 1),
+    Behaviour("405", failure(405, "method not allowed"), 1),
+    Behaviour("422", Reply(422, b'{"detail": [{"loc": ["body", "messages"], "msg": "too many"}]}'), 1),
     Behaviour("a body nested 200,000 deep", Reply(body=b"[" * 200_000), 4),
     Behaviour("400, nested 200,000 deep", Reply(400, b"[" * 200_000), 1),
 )
+
+
+def head(*lines: str, version: str = "1.1") -> bytes:
+    return "\r\n".join([f"HTTP/{version} 200 OK", "content-type: application/json", *lines, "", ""]).encode()
+
+
+def chunked(body: bytes) -> bytes:
+    half = len(body) // 2
+    return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:half], body[half:], b""))
+
+
+def as_written(label: str) -> dict[str, Reply]:
+    """Unusual ways to write an answer down in HTTP."""
+    body = answer(label).body
+    length, packed = f"content-length: {len(body)}", gzip.compress(body)
+    return {
+        "chunks": Reply(body=head("transfer-encoding: chunked") + chunked(body), fault="raw"),
+        "chunks with an extension and a trailer": Reply(
+            body=head("transfer-encoding: chunked", "trailer: x-checksum")
+            + chunked(body).replace(b"\r\n", b";a=b\r\n", 1).removesuffix(b"\r\n")
+            + b"x-checksum: 1\r\n\r\n",
+            fault="raw",
+        ),
+        "HTTP/1.0 without a length": Reply(body=head(version="1.0") + body, fault="raw close"),
+        "HTTP/1.0 with a length": Reply(body=head(length, version="1.0") + body, fault="raw close"),
+        "no length, and the connection ends": Reply(body=head("connection: close") + body, fault="raw close"),
+        "a connection for each request": Reply(body=head(length, "connection: close") + body, fault="raw close"),
+        "a connection that ends without a word": Reply(body=head(length) + body, fault="raw close"),
+        "names of headers in capitals": Reply(body=head(length).upper() + body, fault="raw"),
+        "a status without a reason": Reply(body=head(length).replace(b" OK", b"", 1) + body, fault="raw"),
+        "gzip": Reply(body=head(f"content-length: {len(packed)}", "content-encoding: gzip") + packed, fault="raw"),
+        "gzip in chunks": Reply(
+            body=head("transfer-encoding: chunked", "content-encoding: gzip") + chunked(packed), fault="raw"
+        ),
+        "no content type": Reply(
+            body=head(length).replace(b"content-type: application/json\r\n", b"") + body, fault="raw"
+        ),
+        "text/plain": replace(answer(label), headers=(("Content-Type", "text/plain"),)),
+        "cookies and a long header": replace(
+            answer(label), headers=(("Set-Cookie", "a=b; Path=/"), ("Set-Cookie", "c=d"), ("X-Trace", "t" * 6000))
+        ),
+        "a rate limit that is not reached": replace(
+            answer(label), headers=(("x-ratelimit-remaining-requests", "0"), ("x-ratelimit-reset-requests", "1s"))
+        ),
+        "201": replace(answer(label), status=201),
+        "spaces before the JSON": replace(answer(label), body=b"\n \n\n" + body),
+    }
 
 
 def odd(label: str, stop: object = "stop") -> dict[str, Reply]:
@@ -85,6 +146,22 @@ def odd(label: str, stop: object = "stop") -> dict[str, Reply]:
         "no finish_reason": completion(message={"content": label}),
         "at the limit": message(label, "length"),
         "parts": message([{"type": "text", "text": label}], stop),
+        "a newline before it": message(f"\n{label}", stop),
+        "a role in capitals": message(label, stop, role="ASSISTANT"),
+        "a role that is null": message(label, stop, role=None),
+        "fields that nobody knows": message(
+            label, stop, refusal=None, tool_calls=[], annotations=[], audio=None, x={"y": [1]}
+        ),
+        "a usage that is null": Reply(
+            body=json.dumps(
+                {"choices": [{"message": {"content": label}, "finish_reason": stop}], "usage": None}
+            ).encode()
+        ),
+        "an error that is null": Reply(
+            body=json.dumps(
+                {"error": None, "choices": [{"message": {"content": label}, "finish_reason": stop}]}
+            ).encode()
+        ),
         "thoughts before it": message(f"<think>Is it?\n</think>\n\n{label}", stop),
         "special tokens behind it": message(f"{label}<|eot_id|></s>", stop),
         "reasoning beside it": message(label, stop, reasoning_content="hm"),
@@ -109,7 +186,13 @@ def odd(label: str, stop: object = "stop") -> dict[str, Reply]:
                 }
             ).encode()
         ),
+        "an event stream with comments": Reply(
+            body=b": waiting\n\n: waiting\n\nevent: message\r\n"
+            + stream.replace(b"\n", b"\r\n")
+            + b'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}\r\n\r\n'
+            + b'data: {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 1}}\r\n\r\n'
+        ),
         "an event stream": Reply(
             body=stream + b'data: {"choices": [{"delta": {}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n'
         ),
-    }
+    } | as_written(label)

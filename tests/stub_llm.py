@@ -35,7 +35,8 @@ class Call:
 @dataclass(frozen=True)
 class Reply:
     """What goes back. `fault`: none, `hang` (never answers), `drop` (closes at once), `cut` (half of the body, then
-    closes), `cut length` (the same after a full Content-Length), `noise` (bytes that are no HTTP)."""
+    closes), `cut length` (the same after a full Content-Length), `noise` (bytes that are no HTTP), `raw` (the body is all that
+    is written), `raw close` (and then the connection ends)."""
 
     status: int = 200
     body: bytes = b""
@@ -106,8 +107,11 @@ class StubLLM:
         tree: StageTree | None = None,
         latency_seconds: float = 0.0,
         port: int = 0,
+        host: str = "127.0.0.1",
+        path: str = "/v1",
     ) -> None:
         tree = tree or packaged_tree()
+        self.host, self.path, self.query = host, path, ""
         self.reply = reply or (lambda call: answer(NEGATIVE[call.stage]))
         self.latency_seconds = latency_seconds
         self.calls: list[Call] = []
@@ -116,6 +120,8 @@ class StubLLM:
         self.most_in_flight = 0
         self._stages = {stage.instructions: stage.name for stage in tree.stages}
         self._around = {stage.name: (len(stage.before), len(stage.after)) for stage in tree.stages}
+        self._merged = {stage.name: f"{stage.instructions.rstrip()}\n\n{stage.before}" for stage in tree.stages}
+        self._endings = {stage.name: stage.after for stage in tree.stages}
         self._seen: Counter[tuple[str, str]] = Counter()
         self._port = port
         self._open: set[_Connection] = set()
@@ -124,7 +130,11 @@ class StubLLM:
 
     @property
     def base_url(self) -> str:
-        return f"http://127.0.0.1:{self._port}/v1"
+        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self._port}{self.path}"
+
+    @property
+    def port(self) -> int:
+        return self._port
 
     @property
     def calls_by_stage(self) -> Counter[str]:
@@ -151,9 +161,7 @@ class StubLLM:
         """Listens; on the same port as before, when there was one."""
 
         async def listen() -> None:
-            self._server = await self._loop.create_server(
-                lambda: _Connection(self), "127.0.0.1", self._port, backlog=512
-            )
+            self._server = await self._loop.create_server(lambda: _Connection(self), self.host, self._port, backlog=512)
             self._port = self._server.sockets[0].getsockname()[1]
 
         asyncio.run_coroutine_threadsafe(listen(), self._loop).result()
@@ -176,7 +184,12 @@ class StubLLM:
                 system = message["content"]
             else:
                 user = message["content"]
-        stage = self._stages.get(system, "")
+        if system:
+            stage = self._stages.get(system, "")
+        else:  # instructions in the user message, before the document or behind it
+            stage = next((name for name, head in self._merged.items() if user.startswith(head)), "")
+            user = user[len(self._merged[stage]) - self._around[stage][0] :] if stage else user
+            stage = stage or next((name for name, end in self._endings.items() if user.endswith(end)), "")
         before, after = self._around.get(stage, (0, 0))
         text = user[before : len(user) - after]
         call = Call(stage, text, self._seen[stage, text], headers, body)
@@ -215,7 +228,7 @@ class _Connection(asyncio.Protocol):
         if len(self.buffer) < end + 4 + length:
             return
         body, self.buffer = self.buffer[end + 4 : end + 4 + length], self.buffer[end + 4 + length :]
-        if not lines[0].startswith("POST /v1/chat/completions "):
+        if lines[0].split(" ")[:2] != ["POST", f"{self.stub.path}/chat/completions{self.stub.query}"]:
             self._write(failure(404, f"no route {lines[0]!r}"))
             return
         stub = self.stub
@@ -240,6 +253,11 @@ class _Connection(asyncio.Protocol):
         extra = "".join(f"{name}: {value}\r\n" for name, value in reply.headers)
         head = f"HTTP/1.1 {reply.status} -\r\nContent-Type: application/json\r\n{extra}"
         half = reply.body[: len(reply.body) // 2]
+        if reply.fault.startswith("raw"):
+            self.transport.write(reply.body)
+            if reply.fault == "raw close":
+                self.transport.close()
+            return
         if reply.fault == "noise":
             self.transport.write(b"\x00\x01 this is not HTTP \r\n\r\n")
             self.transport.close()

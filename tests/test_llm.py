@@ -21,10 +21,12 @@ import pytest
 from stub_llm import CUT, CUT_LENGTH, DROP, HANG, NEGATIVE, NOISE, Call, Reply, StubLLM, answer, failure
 
 from tagcorpus.errors import BudgetError, ConfigError, IncompleteError, LLMError, OutputError, TaggerError
-from tagcorpus.taggers._llm import Caller, answer_key, caller, close_all, request_body
+from tagcorpus.taggers._llm import Caller, caller, close_all
 from tagcorpus.taggers._llm_cache import AnswerCache, default_path
-from tagcorpus.taggers._llm_endpoint import Settings, checked_url, public_url
-from tagcorpus.taggers._llm_reply import Answer, Failure, judge
+from tagcorpus.taggers._llm_endpoint import Settings
+from tagcorpus.taggers._llm_reply import Answer, Failure, Tokens, judge
+from tagcorpus.taggers._llm_request import answer_key, request_body
+from tagcorpus.taggers._llm_url import checked_url, public_url
 from tagcorpus.taggers._tree import HARMLESS, Walk, packaged_tree
 
 TEXT = "A document that is long enough to be asked about, number "
@@ -287,7 +289,8 @@ def test_refused_for_good(reply: Reply, error: type[Exception], message: str) ->
         asked = caller(settings(stub, concurrency=1))
         with pytest.raises(error, match=message):
             asked.finish(walks(*range(50)))
-        assert len(stub.calls) <= 6  # three tries of the question, and three of a harmless one
+        # Three tries of the question and three of a harmless one; before them, one with max_tokens where that is refused.
+        assert len(stub.calls) <= 7
         assert not asked.is_usable
         with pytest.raises(error, match=message):
             asked.finish(walks(1))
@@ -361,7 +364,7 @@ def test_the_budget_counts_what_was_sent() -> None:
 
 def test_cache_keeps_the_first_answer_and_counts(tmp_path: Path) -> None:
     cache = AnswerCache(tmp_path / "new" / "c.sqlite")
-    first = Answer("web", "stop", 1, 2, "m")
+    first = Answer("web", "stop", Tokens(prompt=1, completion=2), "m")
     assert cache.get(b"k") is None
     cache.put([(b"k", first), (b"k", Answer("code")), (b"l", Answer(""))])
     assert cache.get(b"k") == first

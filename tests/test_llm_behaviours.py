@@ -80,6 +80,7 @@ def test_once(behaviour: Behaviour, tmp_path: Path) -> None:
     assert [walk.label for walk in done].count("unknown") == (N - 1 if behaviour.once == ERROR else N)
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("name", odd("web"))
 def test_a_healthy_but_odd_server(name: str, tmp_path: Path) -> None:
     said: list[str] = []
@@ -87,4 +88,17 @@ def test_a_healthy_but_odd_server(name: str, tmp_path: Path) -> None:
         done = asked(stub, tmp_path / "c").finish(walks())
         assert len(stub.calls) == 5 * N
     assert {(walk.label, walk.is_off_menu) for walk in done} == {("unknown", False)}
+    assert said == []
+
+
+def test_all_healthy_but_odd_servers_at_once(tmp_path: Path) -> None:
+    """Each document is answered in an odd way of its own."""
+    names = list(odd("web"))
+    said: list[str] = []
+    with StubLLM(lambda call: odd(NEGATIVE[call.stage])[names[int(call.text[-2:])]]) as stub, listening(said.append):
+        done = asked(stub, tmp_path / "c").finish([packaged_tree().start(text(i)) for i in range(len(names))])
+        assert len(stub.calls) == 5 * len(names)
+    assert [
+        name for name, walk in zip(names, done, strict=True) if (walk.label, walk.is_off_menu) != ("unknown", False)
+    ] == []
     assert said == []

@@ -30,7 +30,8 @@ def endpoint(base_url: str | None) -> Finding:
 
     Raises ConfigError for an address or a key that cannot be one.
     """
-    from tagcorpus.taggers._llm_endpoint import OFFICIAL, checked_url, key_for
+    from tagcorpus.taggers._llm_endpoint import key_for
+    from tagcorpus.taggers._llm_url import OFFICIAL, checked_url
 
     name, url = "LLM endpoint", checked_url(base_url or OFFICIAL)
     try:
