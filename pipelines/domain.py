@@ -5,24 +5,22 @@ Which of the two answers is decided here, once, before anything is read; workers
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import pyarrow.compute as pc
 from datatrove.pipeline.base import PipelineStep
 
-from tagcorpus.errors import BudgetError, ConfigError, unknown_name
+from tagcorpus.errors import ConfigError, unknown_name
+from tagcorpus.pipelines.budget import BACKEND, asking, budget, cost_of, is_by_environment
 from tagcorpus.pipelines.dry_run import dry_run
 from tagcorpus.pipelines.execution.engine import Engine
-from tagcorpus.pipelines.execution.steps import Read
+from tagcorpus.pipelines.execution.some_rows import Whole
 from tagcorpus.pipelines.inputs import Inputs
 from tagcorpus.pipelines.options.of_pipelines import DomainOptions, Options
-from tagcorpus.pipelines.outputs.batches import RangeEnd, TaggedBatch
 from tagcorpus.pipelines.outputs.reading import joined
 from tagcorpus.pipelines.outputs.rewrite import csv_line
 from tagcorpus.pipelines.outputs.sidecars import Instance
@@ -32,8 +30,9 @@ from tagcorpus.pipelines.planning import plan_of
 from tagcorpus.pipelines.result_file import publish_main, publish_result
 from tagcorpus.pipelines.run import Result, Run
 from tagcorpus.pipelines.sources.plan import Plan
-from tagcorpus.taggers import _llm
-from tagcorpus.taggers.domain import NO_CACHE, Domain
+from tagcorpus.pipelines.unlabelled import Unlabelled, with_errors, without
+from tagcorpus.taggers._llm import LONGER_CONTEXT
+from tagcorpus.taggers.domain import Domain
 
 PREDICTED = "predicted_domains.csv"
 # Of these the paper's features are percentages.
@@ -51,13 +50,13 @@ OF_AN_LLM = ("base_url", "model", "tree", "concurrency", "max_requests", "max_at
 ODD_SHARE = 0.05
 # With a larger share of answers off the menu the labels are not worth much: exit 3.
 MOST_SHARE = 0.5
-# What an estimate of tokens is made with: right for English, too low for most other scripts.
-CHARACTERS_PER_TOKEN = 4
 
 
 def instances(options: Options) -> dict[str, str]:
     """The one instance, with the backend decided in its parameters."""
     parameters = options.parameters.setdefault("domain", {})
+    if is_by_environment(parameters):
+        options.from_environment.append(BACKEND)
     parameters["backend"] = decided(parameters)
     if parameters["backend"] == "fasttext":
         refuse_what_is_of_an_llm(parameters)
@@ -99,13 +98,22 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
         return _dry_run(run, inputs, engine, plan, instance)
     messages: list[str] = []
     before = engine.prepare(plan, [instance])
+    retried = with_errors(run.output, plan, instance, before) if options.retry_errors else {}
+    steps: tuple[Sequence[PipelineStep], Sequence[PipelineStep]] = ([], [])
+    if options.retry_errors:
+        n = sum(retried.values())
+        run.display.say(f"{n:,} document{'s' * (n != 1)} without a label to be asked about again (--retry-errors)")
+        before = without(before, retried)
+        steps = ([Unlabelled(run.output, plan, inputs.reading, instance, retried)], [Whole()])
     pending = before.pending(len(plan.ranges), [instance])
     run.display.say(f"domains by {tagger.answered_by}")
+    allowance = None
     if is_asking and pending:
-        messages.append(budget(engine, plan, tagger, pending))
-    with asking(run, tagger):
-        workers = workers_asking(options, is_asking=is_asking and bool(pending))
-        engine.compute(plan, [instance], before, workers=workers, threads=is_asking)
+        allowance = budget(engine, plan, tagger, pending, steps[0])
+        messages.append(allowance.message)
+    workers = workers_asking(options, is_asking=allowance is not None)
+    with asking(run, tagger, allowance):
+        engine.compute(plan, [instance], before, workers=workers, threads=is_asking, around=steps)
     found = label_counts(run, plan, instance)
     summary = summarise(run.output, plan, [instance], run.ledger.totals, "domain", {"domain": _told(tagger, found)})
     with run.output.publishing(PREDICTED) as sink:
@@ -123,171 +131,38 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
     return result
 
 
-@contextmanager
-def asking(run: Run, tagger: Domain) -> Iterator[None]:
-    """While a tagger asks: what it waits for is said. At the end, whatever it is, the ledger and the terminal have the bill."""
-    try:
-        with _llm.listening(run.display.say):
-            yield
-    finally:
-        tagger.close()
-        usage = tagger.usage()
-        if usage:
-            run.ledger.enter_labels(usage)
-            run.display.say(bill(usage))
-
-
-def bill(usage: Mapping[str, Any]) -> str:
-    """Requests and tokens as a sentence."""
-    said = (
-        f"{usage['requests']:,} requests sent ({usage['retries']:,} retries), {usage['prompt_tokens']:,} prompt tokens "
-        f"({usage['cached_tokens']:,} of them cached by the endpoint) and {usage['completion_tokens']:,} tokens of answers "
-        f"({usage['reasoning_tokens']:,} of reasoning) by its count; {usage['cache_hits']:,} answers were here already"
-    )
-    models = sorted(name for name in usage["models"] if name)
-    if usage["unusable"]:
-        said += f"; {usage['unusable']:,} replies were no answer"
-    return said + (f"; more than one model answered: {', '.join(models)}" if len(models) > 1 else "")
-
-
-def spent_before(run: Run) -> int:
-    """Requests of earlier runs on this output, back to the last one with --overwrite."""
-    total = 0
-    names = sorted({n.split("/")[1] for n in run.output.files("runs") if n.endswith("/command.json")} - {run.name})
-    for name in [] if run.options.overwrite else reversed(names):
-        ledger = _json(run.output.read(f"runs/{name}/ledger.json"))
-        total += int(ledger.get("llm", {}).get("requests", 0))
-        if _json(run.output.read(f"runs/{name}/command.json")).get("options", {}).get("overwrite"):
-            break
-    return total
-
-
-def _json(data: bytes | None) -> dict[str, Any]:
-    """An object; empty where there is none, or none that is whole."""
-    try:
-        value = json.loads(data or b"{}")
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What asking can cost at most: documents, calls without retries, and characters sent (prompts included)."""
-
-    documents: int = 0
-    calls: int = 0
-    characters: int = 0
-
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(self.documents + other.documents, self.calls + other.calls, self.characters + other.characters)
-
-    @property
-    def tokens(self) -> int:
-        return -(-self.characters // CHARACTERS_PER_TOKEN)
-
-    def told(self) -> str:
-        tokens = f"{self.tokens / 1e6:,.1f} million" if self.tokens >= 1e6 else f"{self.tokens:,}"
-        return (
-            f"{self.documents:,} document{'s' * (self.documents != 1)} to label, at most {self.calls:,} calls, not counting retries, "
-            f"and about {tokens} tokens ({CHARACTERS_PER_TOKEN} characters each)"
-        )
-
-
-class Ask(PipelineStep):
-    """Yields what asking about the documents of a range can cost; with `is_cache_known`, less what the cache answers."""
-
-    type = "count"
-    name = "Ask"
-
-    def __init__(self, tagger: Domain, is_cache_known: bool = False) -> None:
-        super().__init__()
-        self.tagger, self.is_cache_known = tagger, is_cache_known
-
-    def run(
-        self,
-        data: Iterable[TaggedBatch | RangeEnd],
-        rank: int = 0,  # noqa: ARG002
-        world_size: int = 1,  # noqa: ARG002
-    ) -> Iterator[Cost]:
-        yield sum((self._cost(item.documents.texts) for item in data if isinstance(item, TaggedBatch)), Cost())
-
-    def _cost(self, texts: Sequence[str]) -> Cost:
-        tree = self.tagger.stage_tree
-        asked = [text for text in texts if not tree.is_short(text)]
-        worst = self.tagger.worst_case_calls
-        ahead = self.tagger.calls_ahead(asked) if self.is_cache_known else [worst] * len(asked)
-        sizes = [
-            n * min(len(text), tree.max_text_chars) + tree.prompt_chars(n) for n, text in zip(ahead, asked, strict=True)
-        ]
-        return Cost(sum(n > 0 for n in ahead), sum(ahead), sum(sizes))
-
-
-def cost_of(
-    engine: Engine,
-    plan: Plan,
-    tagger: Domain,
-    pending: Sequence[int],
-    is_cache_known: bool = False,
-    chosen: Sequence[PipelineStep] = (),
-) -> Cost:
-    """What asking about the documents in these ranges can cost, found by reading them. `chosen`: steps that leave only
-    those that are to be asked about."""
-    nothing: list[frozenset[str]] = [frozenset()] * len(plan.ranges)
-    steps = [Read(plan, engine.reading, nothing), *chosen, Ask(tagger, is_cache_known)]
-    # The cache is on this machine only.
-    results = engine.over_ranges(plan, pending, steps, "counting documents", threads=is_cache_known)
-    return sum((found[0] for found in results.values()), Cost())
-
-
-def budget(
-    engine: Engine,
-    plan: Plan,
-    tagger: Domain,
-    pending: Sequence[int],
-    chosen: Sequence[PipelineStep] = (),
-    label_less: str = "label a part with --limit N or --sample FRACTION",
-) -> str:
-    """Say what the run can cost before the first call; stop where that is more than allowed. Returns what was said.
-
-    label_less  how to have fewer documents labelled, for that case
-    """
-    spent = spent_before(engine.run)
-    tagger.grant(tagger.max_requests - spent)
-    cost = cost_of(engine, plan, tagger, pending, chosen=chosen)
-    if cost.calls + spent > tagger.max_requests:
-        cost = cost_of(engine, plan, tagger, pending, is_cache_known=True, chosen=chosen)
-    told = f"{tagger.model} at {tagger.fingerprint()['base_url']}: {cost.told()}"
-    engine.run.display.announce(told)
-    if cost.calls + spent > tagger.max_requests:
-        earlier = f" ({spent:,} requests of earlier runs on this output count)" if spent else ""
-        raise BudgetError(
-            f"{told}: more calls than --max-requests {tagger.max_requests:,}{earlier}; nothing was asked. "
-            f"Allow it with --max-requests {cost.calls + spent}, or {label_less}"
-        )
-    return told
-
-
-def oddities(run: Run, tagger: Domain, found: Mapping[str, Any]) -> list[str]:
+def oddities(run: Run, tagger: Domain, found: Mapping[str, Any], again: str = "--retry-errors") -> list[str]:
     """Say, and return, for how many documents the model gave no proper answer; those that got no label go into the ledger,
-    where they count for the exit code as rows in quarantine do."""
+    where they count for the exit code as rows in quarantine do.
+
+    again  the option with which documents without a label are asked about again
+    """
     off_menu, errors, asked = found["off_menu"], found["errors"], found["asked"]
     told = []
-    if off_menu > MOST_SHARE * asked:
-        run.ledger.doubt("more than half of the answers are off the menu")
     if off_menu > ODD_SHARE * asked:
         told.append(
             f"{off_menu:,} of {asked:,} documents asked about got an answer that is none of the choices, which counts as the "
             f"negative one (column is_off_menu): is {tagger.model} the right model for this tree?"
         )
+    allowed = run.ledger.allowed(run.options.max_quarantined) if run.options.max_quarantined is not None else 0
+    if off_menu > max(MOST_SHARE * asked, allowed):
+        run.ledger.doubt("more than half of the documents asked about are off the menu")
+        told[-1] += " More than half are off the menu: exit 3, unless --max-quarantined allows that many"
+    cut = run.ledger.llm.get("cut_prompts", 0)
+    if cut:
+        told.append(
+            f"the endpoint counted fewer prompt tokens than {cut:,} of {asked:,} documents have at least: it drops a part of long "
+            f"prompts without an error, so these labels are not of the whole document. {LONGER_CONTEXT}"
+        )
+    if cut > MOST_SHARE * asked:
+        run.ledger.doubt("the endpoint shortened more than half of the documents")
     if n := errors.total():
         why = errors.most_common(1)[0][0]
-        others = "all others too, as no answers are kept" if tagger.llm_cache == NO_CACHE else "no others"
         told.append(
             f"{n:,} of {asked:,} documents asked about got no label (column error says why; most often: {shortened(why)}). The "
-            f"same command does not ask about them again; with --overwrite it does, and about {others}"
+            f"same command does not ask about them again; with {again} it does"
         )
-    run.ledger.enter_labels(unlabelled=errors.total())
+    run.ledger.enter_unlabelled(errors.total())
     for message in told:
         run.display.announce(message)
     return told

@@ -16,6 +16,7 @@ from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines import domain
+from tagcorpus.pipelines.budget import BACKEND, cost_of, is_by_environment
 from tagcorpus.pipelines.dry_run import dry_run
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.generations.chosen import (
@@ -70,6 +71,8 @@ def instances(options: Options) -> dict[str, str]:
     parameters = options.parameters.get(DOMAIN, {})
     if DOMAIN in found.instances:
         parameters = options.parameters.setdefault(DOMAIN, parameters)
+        if is_by_environment(parameters):
+            options.from_environment.append(BACKEND)
         parameters["backend"] = backend(parameters)
         if parameters["backend"] == "fasttext":
             domain.refuse_what_is_of_an_llm(parameters)
@@ -117,10 +120,9 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
                 "level (level:1)"
             )
     check_ids(groups)
-    usage: dict[str, Any] = {}
     if labeller is not None:
         choice = choose(run.output, plan, by_role[FILTER], groups, options.domain_sample, options.seed)
-        by_role[DOMAIN], more, usage = label(engine, plan, labeller, choice)
+        by_role[DOMAIN], more = label(engine, plan, labeller, choice)
         messages += more
     # Models answer the same prompts: an id should be there once in a file, not once in all.
     each = (Plan((planned,)) for planned in plan.files)
@@ -142,7 +144,7 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
     summary = summarise(run.output, plan, every, run.ledger.totals, "features", {"features": features})
     # For the terminal; what is published does not know where it lies.
     summary["features"]["table"] = run.result_file or f"{run.output}/{TABLE}"
-    result = run.finish(summary, **({"llm": usage} if usage else {}))
+    result = run.finish(summary)
     result.messages[:0] = messages
     return result
 
@@ -392,7 +394,7 @@ def _dry_run(
         assert isinstance(tagger, Domain)
         more["backend"] = tagger.answered_by
         if tagger.backend == "openai":
-            cost = domain.cost_of(engine, plan, tagger, range(len(plan.ranges)))
+            cost = cost_of(engine, plan, tagger, range(len(plan.ranges)))
             more |= {"documents_to_ask": cost.documents, "calls_at_most": cost.calls, "tokens_at_most": cost.tokens}
     return dry_run(run, inputs, engine, plan, tagging, more)
 

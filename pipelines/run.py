@@ -107,6 +107,7 @@ class Run:
             "options": options,
             "inputs": list(inputs),
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "time": time.time(),
             **process(),
         }
         self.output.publish(f"runs/{self.name}/command.json", json.dumps(valid_values(value), indent=1).encode())

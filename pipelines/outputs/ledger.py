@@ -44,6 +44,8 @@ class Ledger:
         """Why the labels cannot be relied on, though every document has one."""
         self.llm: dict[str, Any] = {}
         """What this run asked of an LLM, whatever its end."""
+        self.llm_of_output: dict[str, Any] = {}
+        """The same of all runs on the output, this one included."""
         self.workers = 1
         """The largest number of workers that computed at once."""
 
@@ -86,10 +88,13 @@ class Ledger:
         """Enter a reason why the labels cannot be relied on."""
         self.doubts.append(sentence)
 
-    def enter_labels(self, usage: dict[str, Any] | None = None, unlabelled: int | None = None) -> None:
-        """Enter what was asked of an LLM, and how many documents got no answer."""
-        self.llm = self.llm if usage is None else usage
-        self.unlabelled = self.unlabelled if unlabelled is None else unlabelled
+    def enter_bill(self, usage: dict[str, Any], of_output: dict[str, Any]) -> None:
+        """Enter what this run, and what all runs on the output have asked of an LLM; an empty mapping changes nothing."""
+        self.llm = usage or self.llm
+        self.llm_of_output = of_output or self.llm_of_output
+
+    def enter_unlabelled(self, n: int) -> None:
+        self.unlabelled = n
 
     def enter_duplicate_ids(self, n: int) -> None:
         self.duplicate_ids = n
@@ -185,7 +190,7 @@ class Ledger:
                 else "not one document was found: the input is empty. Say --allow-empty where it may be"
             )
             return 3, told
-        allowed = self._allowed(max_quarantined)
+        allowed = self.allowed(max_quarantined)
         if rows + self.unlabelled > allowed:
             which = "quarantined rows and documents without a label are" if self.unlabelled else "that is"
             told.append(f"{which} more than the {allowed:,.0f} rows allowed (--max-quarantined)")
@@ -201,7 +206,8 @@ class Ledger:
         is_lost = any(f["input"] == name for f in self.without_documents)
         return f"{name}{reason}{'' if is_lost else '; what came before the break was taken'}"
 
-    def _allowed(self, given: float | None) -> float:
+    def allowed(self, given: float | None) -> float:
+        """Rows that may be unusable by `--max-quarantined`."""
         if given is None:
             return max(ALLOWED_ROWS, ALLOWED_SHARE * self.totals.lines)
         return given * self.totals.lines if 0 < given < 1 else given
@@ -213,6 +219,7 @@ class Ledger:
             "unlabelled": self.unlabelled,
             "without_documents": self.without_documents,
             **({"llm": self.llm} if self.llm else {}),
+            **({"llm_of_output": self.llm_of_output} if self.llm_of_output else {}),
             "ranges_done": sum(r["is_done"] for r in self.ranges),
             "ranges_planned": len(self.ranges),
             "notes": self.notes,
