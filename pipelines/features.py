@@ -15,7 +15,7 @@ from typing import Any
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines import domain
+from tagcorpus.pipelines.backend import refuse_what_is_of_an_llm
 from tagcorpus.pipelines.budget import BACKEND, cost_of, is_by_environment
 from tagcorpus.pipelines.dry_run import dry_run
 from tagcorpus.pipelines.execution.engine import Engine
@@ -75,7 +75,7 @@ def instances(options: Options) -> dict[str, str]:
             options.from_environment.append(BACKEND)
         parameters["backend"] = backend(parameters)
         if parameters["backend"] == "fasttext":
-            domain.refuse_what_is_of_an_llm(parameters)
+            refuse_what_is_of_an_llm(parameters)
     elif parameters.get("backend") in (None, "auto"):
         # Parameters of a domain tagger that is not used are refused, but not the word that there is none.
         parameters.pop("backend", None)

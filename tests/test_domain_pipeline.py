@@ -25,7 +25,7 @@ import tagcorpus
 from tagcorpus.cli import main
 from tagcorpus.errors import BudgetError, ConfigError, TaggerError
 from tagcorpus.pipelines import TagDocuments
-from tagcorpus.pipelines.domain import percentages
+from tagcorpus.pipelines.label_counts import percentages
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.run import Result
 from tagcorpus.taggers._tree import parse_tree

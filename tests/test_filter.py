@@ -23,7 +23,7 @@ from slurm_commands import invoke
 
 import tagcorpus
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines.describe import table
+from tagcorpus.pipelines.result_text import table
 from tagcorpus.pipelines.run import Result
 
 FORMATS = ["jsonl", "jsonl.gz", "jsonl.zst", "csv", "csv.gz", "parquet", "arrow"]

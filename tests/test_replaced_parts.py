@@ -194,7 +194,7 @@ def _filter(output: Folder) -> None:
 
 def _labels(output: Folder) -> None:
     run: Any = SimpleNamespace(output=output)
-    domain.label_counts(run, PLAN, USING["domain"])
+    label_counts(run, PLAN, USING["domain"])
 
 
 def _kept(output: Folder) -> None:

@@ -66,7 +66,7 @@ class Whole(PipelineStep):
                     name: self._spread(batch, item.chosen, item.before.get(name))
                     for name, batch in item.attributes.items()
                 }
-                yield TaggedBatch(item.whole, item.wanted, added, item.failures, item.counts)
+                yield TaggedBatch(item.whole, item.wanted, added, item.failures, item.counts, item.remarks)
             else:
                 yield item
 

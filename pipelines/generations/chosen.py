@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines import domain
+from tagcorpus.pipelines.backend import decided
 from tagcorpus.pipelines.options.of_pipelines import FeaturesOptions
 from tagcorpus.pipelines.options.tagger_names import instance_names
 from tagcorpus.pipelines.outputs.sidecars import Instance
@@ -99,9 +99,9 @@ def chosen(options: FeaturesOptions) -> Chosen:
 def backend(parameters: Mapping[str, Any]) -> str | None:
     """As it was named, an endpoint by its URL too; None where it was not. `auto` never means the substitute here."""
     if parameters.get("backend") in (None, "auto"):
-        is_named = parameters.get("base_url") or (parameters.get("backend") and domain.decided(parameters) == "openai")
+        is_named = parameters.get("base_url") or (parameters.get("backend") and decided(parameters) == "openai")
         return "openai" if is_named else None
-    return domain.decided(parameters)
+    return decided(parameters)
 
 
 def level_of(group_by: str | None) -> int | None:

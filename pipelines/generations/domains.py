@@ -12,12 +12,12 @@ from typing import Any
 
 from datatrove.pipeline.base import PipelineStep
 
-from tagcorpus.pipelines import domain
+from tagcorpus.pipelines.backend import workers_asking
 from tagcorpus.pipelines.budget import asking, budget
-from tagcorpus.pipelines.domain import NOT_SELECTED
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.execution.some_rows import Whole, choose
 from tagcorpus.pipelines.generations.kept import Choice
+from tagcorpus.pipelines.label_counts import NOT_SELECTED, label_counts, oddities
 from tagcorpus.pipelines.outputs.batches import RangeEnd, TaggedBatch
 from tagcorpus.pipelines.outputs.sidecars import Instance
 from tagcorpus.pipelines.sources.plan import Plan
@@ -67,14 +67,14 @@ def label(engine: Engine, plan: Plan, instance: Instance, choice: Choice) -> tup
     if is_asking and pending:
         allowance = budget(engine, plan, tagger, pending, steps, _label_less(tagger, choice))
         messages.append(allowance.message)
-    workers = domain.workers_asking(run.options, is_asking=allowance is not None)
+    workers = workers_asking(run.options, is_asking=allowance is not None)
     with asking(run, tagger, allowance):
         around = (steps, [Whole(NOT_SELECTED)])
         engine.compute(plan, [chosen], before, workers=workers, threads=is_asking, around=around)
     if not is_asking:
         return chosen, messages
-    told: Mapping[str, Any] = domain.label_counts(run, plan, chosen)
-    messages += domain.oddities(run, tagger, told, again="--overwrite")
+    told: Mapping[str, Any] = label_counts(run, plan, chosen)
+    messages += oddities(run, tagger, told, again="--overwrite")
     return chosen, messages
 
 

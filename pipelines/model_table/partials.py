@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tagcorpus.pipelines.domain import LEFT_OUT, NOT_SELECTED
+from tagcorpus.pipelines.label_counts import LEFT_OUT, NOT_SELECTED
 from tagcorpus.pipelines.model_table.columns import SOURCES
 from tagcorpus.pipelines.model_table.groups import Group
 from tagcorpus.pipelines.model_table.moments import Moments

@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Any
 
 from tagcorpus.errors import InputError
-from tagcorpus.pipelines.domain import LEFT_OUT, percentages
+from tagcorpus.pipelines.label_counts import LEFT_OUT, percentages
 from tagcorpus.pipelines.model_table.columns import DOMAINS, SOURCES, STEMS, Stem, extended_columns, numeric_columns
 from tagcorpus.pipelines.model_table.groups import Group, entropies_name, entropy_name, values_of
 from tagcorpus.pipelines.model_table.intervals import around, wilson

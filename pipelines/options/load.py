@@ -153,7 +153,7 @@ class _Values:
             if not parameters:
                 self.parameters.pop(section, None)
         if self.plain["models"] is not None:
-            from tagcorpus.pipelines.sources.models import read_models
+            from tagcorpus.pipelines.options.models_file import read_models
 
             listed = read_models(self.plain["models"])
             if self.plain["input"] and self.plain["input"] != listed:

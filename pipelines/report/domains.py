@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tagcorpus.pipelines.domain import DOMAINS, ERROR, LEFT_OUT
+from tagcorpus.pipelines.label_counts import DOMAINS, ERROR, LEFT_OUT
 from tagcorpus.pipelines.model_table.intervals import wilson
 from tagcorpus.pipelines.report.folder import Output
 from tagcorpus.pipelines.report.html import Section, chart, number, table, text

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tagcorpus.pipelines.domain import LEFT_OUT
+from tagcorpus.pipelines.label_counts import LEFT_OUT
 from tagcorpus.pipelines.model_table.intervals import around, wilson
 from tagcorpus.pipelines.report.sample import Moments
 

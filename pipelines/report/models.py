@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tagcorpus.pipelines.domain import DOMAINS, LEFT_OUT
+from tagcorpus.pipelines.label_counts import DOMAINS, LEFT_OUT
 from tagcorpus.pipelines.model_table.columns import ID, STEMS, extended_columns, numeric_columns
 from tagcorpus.pipelines.model_table.table import number
 from tagcorpus.pipelines.report.bars import Feature

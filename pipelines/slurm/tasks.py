@@ -23,7 +23,6 @@ from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import ConfigError, IncompleteError, TagcorpusError
 from tagcorpus.pipelines.conduct import Terminated, as_json, run_options
-from tagcorpus.pipelines.describe import table
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.execution.executors import PRECEDENCE
 from tagcorpus.pipelines.execution.scheduling import chunk_name
@@ -33,6 +32,7 @@ from tagcorpus.pipelines.outputs.digests import put
 from tagcorpus.pipelines.outputs.sidecars import Instance, Standing, standing
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.progress.printable import printable
+from tagcorpus.pipelines.result_text import table
 from tagcorpus.pipelines.run import Run
 from tagcorpus.pipelines.slurm.array import SlurmArray
 from tagcorpus.pipelines.slurm.launching import ERRORS

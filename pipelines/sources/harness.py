@@ -19,7 +19,7 @@ from tagcorpus.pipelines.sources import tables
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading
 from tagcorpus.pipelines.sources.input_files import InputFile
 from tagcorpus.pipelines.sources.model_files import stem, task_of
-from tagcorpus.pipelines.sources.records import BadRecord, parse
+from tagcorpus.pipelines.sources.records import BadRecord, leaves, parse
 from tagcorpus.pipelines.sources.streams import ByteStream, Damaged
 
 LIKELIHOODS = "log-likelihoods and no generation"
@@ -91,17 +91,6 @@ def _asks_for_text(arguments: Any) -> bool:
 
 def _values(value: Any) -> Iterable[Any]:
     return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-
-
-def leaves(value: Any) -> Iterator[Any]:
-    """What stands in the place of generations: whatever is not a list, in lists however deep."""
-    waiting = [value]
-    while waiting:
-        last = waiting.pop()
-        if isinstance(last, list):
-            waiting += reversed(last)
-        else:
-            yield last
 
 
 def _records(file: InputFile, reading: Reading) -> Iterator[dict[str, Any]]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from tagcorpus.errors import InputError
+from tagcorpus.pipelines.options.models_file import SAY_IT
 from tagcorpus.pipelines.sources.input_files import COMPRESSIONS, FORMATS, InputFile
 
 # The harness writes the time with dashes, as file names take no colons; seconds may have a fraction, or not.
@@ -20,7 +21,6 @@ HARNESS_FILE = re.compile(
     r"(?P<day>\d{4}-\d\d-\d\d)(?:T(?P<time>\d\d[-:]\d\d[-:]\d\d)(?:\.(?P<fraction>\d+))?)?"
 )
 FILTERED = "filtered_"
-SAY_IT = "say it with --input ORG/MODEL=PATH, or --models FILE"
 
 
 class Found(NamedTuple):

@@ -325,3 +325,14 @@ def _written(value: Any) -> str:
     if isinstance(value, BadValue):
         raise BadRecord(value.reason)
     return value.hex() if isinstance(value, bytes) else str(value)
+
+
+def leaves(value: Any) -> Iterator[Any]:
+    """The values in nested lists, in order: what is logged in the place of generations."""
+    waiting = [value]
+    while waiting:
+        last = waiting.pop()
+        if isinstance(last, list):
+            waiting += reversed(last)
+        else:
+            yield last

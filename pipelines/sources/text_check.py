@@ -15,11 +15,10 @@ from typing import Any
 from tagcorpus.errors import IncompleteError, InputError
 from tagcorpus.pipelines.sources import csvs, tables
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading
-from tagcorpus.pipelines.sources.harness import leaves
 from tagcorpus.pipelines.sources.input_files import DELIMITED
 from tagcorpus.pipelines.sources.plan import TABLES, Plan, PlannedFile
 from tagcorpus.pipelines.sources.ranges import Range
-from tagcorpus.pipelines.sources.records import BadRecord, DocumentFields
+from tagcorpus.pipelines.sources.records import BadRecord, DocumentFields, leaves
 from tagcorpus.pipelines.sources.streams import Damaged
 
 # Records of a file that has no text so far, where another has: enough to name the file, and soon read.
