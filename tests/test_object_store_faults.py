@@ -18,7 +18,7 @@ from profiles import one_by_default
 from s3_faults import Answer, Fault, FaultyStore, broken, denied, serving, slow_down
 
 from tagcorpus.errors import ConfigError, IncompleteError, InputError, OutputError, TagcorpusError
-from tagcorpus.pipelines import describe, remote
+from tagcorpus.pipelines import describe, remote, result_text
 from tagcorpus.pipelines.api import run
 from tagcorpus.pipelines.run import Result
 from tagcorpus.pipelines.sources.ranges import Counts
@@ -292,7 +292,7 @@ def test_a_dry_run_says_what_it_would_cost_and_writes_nothing(store: FaultyStore
 
 
 def table_of(told: dict[str, Any]) -> str:
-    return describe.table(Result("tag", "", 0, Counts(), {"dry_run": told}, ""))
+    return result_text.table(Result("tag", "", 0, Counts(), {"dry_run": told}, ""))
 
 
 def test_only_the_needed_columns_are_read_and_a_part_is_one_put(store: FaultyStore) -> None:

@@ -19,6 +19,7 @@ from tagcorpus.pipelines import conduct, domain
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.filter import Filter, Flag
 from tagcorpus.pipelines.generations import kept
+from tagcorpus.pipelines.label_counts import label_counts
 from tagcorpus.pipelines.model_table.groups import Group, Values, by_column, entropy_name
 from tagcorpus.pipelines.model_table.rows import RangeRows
 from tagcorpus.pipelines.model_table.statistics import statistics
