@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from tagcorpus.errors import TagcorpusError
+from tagcorpus.errors import TagcorpusError, check_address_space
 from tagcorpus.pipelines.options.declare import GROUPS, REQUIRED, Option, options_of
 from tagcorpus.pipelines.options.of_commands import COMMANDS, GROUP_HELP, Command
 from tagcorpus.pipelines.options.of_pipelines import SETTINGS
@@ -203,6 +203,7 @@ def _printable(text: object) -> str:
 def _guarded(command: Command, given: dict[str, Any]) -> None:
     """Call a command and print what it returns. Exit codes for errors: no traceback for anything that is meant for the user."""
     try:
+        check_address_space()
         if command.pipeline:
             config, sets = given.pop("config", None), given.pop("set", [])
             describe = importlib.import_module("tagcorpus.pipelines.describe")

@@ -10,9 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import tagcorpus
-from tagcorpus import errors
+from tagcorpus import cli, errors
 from tagcorpus.errors import ConfigError, OutputError
 from tagcorpus.pipelines import tag as pipeline
 from tagcorpus.pipelines.execution import worker_processes
@@ -61,6 +62,31 @@ def test_memory_that_is_refused_without_a_limit(monkeypatch: pytest.MonkeyPatch)
     )
     assert errors.is_lack_of_memory(RuntimeError("can't start new thread"))
     assert not errors.is_lack_of_memory(RuntimeError("another"))
+
+
+def test_an_address_space_in_which_nothing_can_start(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One sentence, before NumPy is imported: its BLAS would try again without end."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (400_000 * 1024, 0))
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    done = CliRunner().invoke(cli.main, ["run", "tag", "-i", str(source), "-o", str(source.parent / "out")])
+    assert (done.exit_code, done.stderr) == (
+        1,
+        "tagcorpus: there is too little memory to start; this shell limits the address space (ulimit -v 400000): raise the "
+        "limit to 8000000 or more\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("limit", "threads"), [(1_500_000 * 1024, "1"), (8 << 30, None), (resource.RLIM_INFINITY, None)]
+)
+def test_threads_of_blas_where_memory_is_limited(
+    limit: int, threads: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "")
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS")
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, 0))
+    errors.check_address_space()
+    assert os.environ.get("OPENBLAS_NUM_THREADS") == threads
 
 
 def test_shared_memory_that_cannot_be_written(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:

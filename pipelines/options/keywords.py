@@ -29,8 +29,7 @@ class SlurmKeywords(TypedDict, total=False):
     """The section `slurm`, for the executor of that name. A null is the cluster's own default."""
 
     wait: bool
-    """slurm: wait for the finish job, or exit 0 once submitted (default). More: slurm={'KEY':
-    VALUE.}"""
+    """slurm: wait for the finish job, or exit 0 once submitted (default). More: slurm.KEY=VALUE."""
     poll_seconds: float
     """While waiting: seconds between two looks at the queue."""
     partition: str | None
@@ -58,7 +57,7 @@ class Keywords(TypedDict, total=False):
     """What every pipeline that reads documents can be told."""
 
     input: Path | Sequence[Path]
-    """File, folder, glob, URL, or - for standard input. Several: one after the other, or repeat."""
+    """File, folder, glob, URL, or - for standard input. Several: a list."""
     text_column: str
     """Where the text is: a name, a.b, or messages[*].content (default text, content,
     raw_content)."""
@@ -71,16 +70,16 @@ class Keywords(TypedDict, total=False):
     seed: int
     """Seed of sample, and of whatever else is chosen by chance."""
     glob: str | Sequence[str]
-    """In folders, only paths that match; repeatable."""
+    """In folders, only paths that match; a list."""
     exclude: str | Sequence[str]
-    """In folders, no path that matches; repeatable."""
+    """In folders, no path that matches; a list."""
     resps_format: bool
     """Evaluation-harness samples: the text is resps[i][j] (also noticed by itself)."""
     input_format: str
     """Format of files whose names do not say (part-00000): jsonl, csv, tsv, parquet, arrow,
     jsonl.gz, ..."""
     storage_options: Mapping[str, Any]
-    """For s3://, gs:// and other URLs: endpoint_url=URL, profile=NAME, anon=true; repeatable."""
+    """For s3://, gs:// and other URLs: endpoint_url=URL, profile=NAME, anon=true; a mapping."""
     max_line_bytes: int
     """Longer lines go to quarantine unread."""
     shard_bytes: int
@@ -108,7 +107,7 @@ class Keywords(TypedDict, total=False):
     workers: int | None
     """Worker processes (default: the CPUs this process may use)."""
     tagger_module: Path | Sequence[Path]
-    """A tagger of your own in one file, used by the file's name; repeatable."""
+    """A tagger of your own in one file, used by the file's name; a list."""
     executor: Literal["local", "ray", "slurm"]
     """Where the work is done."""
     ray_address: str | None
@@ -199,8 +198,8 @@ class FeaturesKeywords(Keywords, total=False):
     taggers: str | Sequence[str]
     """Comma-separated."""
     task: str | Sequence[str]
-    """Only samples of this task of the evaluation harness; repeatable, several are pooled. Needed
-    where a model has several."""
+    """Only samples of this task of the evaluation harness; a list, several are pooled. Needed where
+    a model has several."""
     group_by: str | None
     """A row for each value of a document column, or each folder, not for each model."""
     domain_sample: int | None

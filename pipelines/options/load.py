@@ -57,6 +57,9 @@ def load_options(
     return values.checked(pipeline)
 
 
+SHOWN_CHARACTERS = 200
+
+
 class _Values:
     """Values of all keys while the sources are merged.
 
@@ -73,6 +76,7 @@ class _Values:
         self.plain: dict[str, Any] = {o.key: _copy(o.default) for o in self.known.values() if "." not in o.key}
         self.sections: dict[str, dict[str, Any]] = {k: {} for k in self.section_classes}
         self.parameters: dict[str, dict[str, Any]] = {k: dict(v) for k, v in cls.PARAMETERS.items()}
+        self.sources: dict[str, str] = {}  # by key, where its value comes from
 
     def merge(self, new: Any, where: str) -> None:
         """Take over what a source gives. Raises ConfigError for an unknown key and for a value of the wrong type."""
@@ -84,10 +88,10 @@ class _Values:
             elif key == "storage_options":
                 self.plain[key] = remote.merged(self.plain[key], _storage_options(value, where))
             elif key in self.section_classes:
-                self._merge_section(key, value, f"{where} ({key})")
+                self._merge_section(key, value, where)
             elif isinstance(value, dict):
                 if key in self.known:
-                    raise ConfigError(f"{where}: {key} must be {told(self.known[key].hint)}, got a mapping")
+                    _fitting(self.known[key], value, where)
                 self.parameters[key] = {**self.parameters.get(key, {}), **value}
             elif key not in self.known:
                 if key in self.parameters or key in names():
@@ -95,16 +99,18 @@ class _Values:
                 raise ConfigError(_unknown_key(str(key), [k for k in self.known if "." not in k], where))
             else:
                 self.plain[key] = _fitting(self.known[key], value, where)
+                self.sources[key] = where
 
     def _merge_section(self, section: str, new: Any, where: str) -> None:
         if not isinstance(new, dict):
-            raise ConfigError(f"{where}: must be a mapping of keys to values, got {type(new).__name__}")
+            raise ConfigError(f"{where} ({section}): must be a mapping of keys to values, got {type(new).__name__}")
         for key, value in new.items():
             option = self.known.get(f"{section}.{key}")
             if option is None:
                 known = [k.partition(".")[2] for k in self.known if k.startswith(f"{section}.")]
-                raise ConfigError(unknown_name("key", key, known, where))
+                raise ConfigError(unknown_name("key", key, known, f"{where} ({section})"))
             self.sections[section][key] = _fitting(option, value, where)
+            self.sources[option.key] = where
 
     def from_text(self, key: str, text: str, entries: Sequence[str]) -> Any:
         """The value that `--set KEY=TEXT` means."""
@@ -127,7 +133,8 @@ class _Values:
         for option in self.known.values():
             section, _, key = option.key.rpartition(".")
             value = self.sections[section].get(key, option.default) if section else self.plain[key]
-            if (refusal := option.declaration.refusal(option.key, value)) is not None:
+            place = _at(self.sources.get(option.key, option.key), option.key)
+            if (refusal := option.declaration.refusal(place, value)) is not None:
                 raise ConfigError(refusal)
         plain = self.plain
         if plain["num_gpus"] > 1 and plain["num_gpus"] % 1:
@@ -188,7 +195,33 @@ def _fitting(option: Option, value: Any, where: str) -> Any:
         return value
     if option.choices and isinstance(value, str):
         raise ConfigError(unknown_name(option.key, value, option.choices, where))
-    raise ConfigError(f"{where}: {option.key} must be {told(option.hint)}, got {value!r}")
+    hint = (
+        ". For a table or texts in memory there is tagcorpus.tag"
+        if option.key == "input" and not isinstance(value, str)
+        else ""
+    )
+    raise ConfigError(f"{_at(where, option.key)} must be {told(option.hint)}, got {_shown(value)}{hint}")
+
+
+def _at(where: str, key: str) -> str:
+    """A key with its source, where that does not name it already."""
+    if where.startswith(f"{key}."):
+        return key
+    is_named = where in (key, f"--set {key}", f"--{key.rpartition('.')[2].replace('_', '-')}")
+    return where if is_named else f"{where}: {key}"
+
+
+def _shown(value: Any) -> str:
+    """A value in a message: what is short as it is, all else by its type."""
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, list | tuple) and not all(isinstance(v, str | int | float | None) for v in value):
+        return f"a {type(value).__name__} of {', '.join(dict.fromkeys(type(v).__name__ for v in value))}"
+    if not isinstance(value, str | int | float | list | tuple | bytes | None):
+        module = type(value).__module__.partition(".")[0]
+        return f"a value of type {'' if module == 'builtins' else f'{module}.'}{type(value).__name__}"
+    text = repr(value)
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."
 
 
 def _unknown_key(key: str, known: Iterable[str], where: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import re
 import textwrap
 import typing
 from collections.abc import Iterator, Mapping
@@ -33,7 +34,7 @@ def to_yaml(options: Options, instances: Mapping[str, Mapping[str, Any]]) -> str
             owner = getattr(options, name) if name else options
             for o in under:
                 lines += textwrap.wrap(
-                    o.declaration.help, WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# "
+                    in_words_of_keys(o), WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# "
                 )
                 key = o.key.rpartition(".")[2]
                 value = getattr(owner, key)
@@ -43,6 +44,15 @@ def to_yaml(options: Options, instances: Mapping[str, Mapping[str, Any]]) -> str
     for instance, parameters in instances.items():
         lines += ["", f"# ---- Parameters of {instance}", _dumped({instance: dict(parameters)})]
     return "\n".join(lines)
+
+
+def in_words_of_keys(o: Option) -> str:
+    """An option's help for those who write a value, not flags."""
+    kind = "a mapping" if isinstance(o.default, dict) else "a list"
+    text = in_python(o.declaration.help.replace("--set ", "")).replace(
+        "Several: one after the other, or repeat.", "Several: a list."
+    )
+    return re.sub(r"\brepeatable\b", kind, text)
 
 
 def _dumped(value: Mapping[str, Any]) -> str:
@@ -136,7 +146,7 @@ def _typed_dict(name: str, base: str, cls: Any, options: tuple[Option, ...] | li
     yield from ["", f"class {name}({base}, total=False):", f'    """{cls.__doc__}"""', ""]
     for o in options:
         yield f"    {o.key}: {_annotation(o)}"
-        text = in_python(o.declaration.help).replace("\\", "\\\\").replace('"', "'")
+        text = in_words_of_keys(o).replace("\\", "\\\\").replace('"', "'")
         yield from textwrap.wrap(f'"""{text}"""', WIDTH, initial_indent="    ", subsequent_indent="    ")
     yield ""
 

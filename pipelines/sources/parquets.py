@@ -258,7 +258,12 @@ def _is_below(leaf: str, path: str) -> bool:
 
 def is_top(name: str, paths: Iterable[str]) -> bool:
     """Whether a path leads to or into the top-level column of this name."""
-    return any(path == name or re.split(r"[.\[]", path, maxsplit=1)[0] == name for path in paths)
+    return any(name in (path, top(path)) for path in paths)
+
+
+def top(path: str) -> str:
+    """The top-level column that a path leads into."""
+    return re.split(r"[.\[]", path, maxsplit=1)[0]
 
 
 def _start(column: Any) -> int:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from tagcorpus.pipelines.sources.parquets import top
 from tagcorpus.pipelines.sources.values import BadValue
 
 DEFAULT_TEXT_COLUMNS = ("text", "content", "raw_content")
@@ -75,11 +76,11 @@ class DocumentFields:
     def top_columns(self) -> list[str]:
         """Names of the top-level columns that can matter: what the digest of a table's rows covers."""
         # A column may be called `a.b` itself.
-        return list(dict.fromkeys(name for path in self.paths() for name in (path, _top(path))))
+        return list(dict.fromkeys(name for path in self.paths() for name in (path, top(path))))
 
     def further_columns(self, names: Iterable[str]) -> list[str]:
         """The top-level columns that a columnar reader must read for these document columns."""
-        return list(dict.fromkeys(name for c in names for name in (c, _top(c))))
+        return list(dict.fromkeys(name for c in names for name in (c, top(c))))
 
     def doubled(self, names: Sequence[str]) -> str:
         """The column that would give texts or ids, where several columns have its name; else empty."""
@@ -88,7 +89,7 @@ class DocumentFields:
             [self.id_column] if self.id_column else [*ID_COLUMNS],
         )
         for columns in choices:
-            first = next((name for c in columns for name in (c, _top(c)) if name in names), "")
+            first = next((name for c in columns for name in (c, top(c)) if name in names), "")
             if names.count(first) > 1:
                 return first
         return ""
@@ -213,10 +214,6 @@ class _Absent:
 _ABSENT = _Absent()
 
 
-def _top(column: str) -> str:
-    return re.split(r"[.\[]", column, maxsplit=1)[0]
-
-
 def _follow(value: Any, path: str) -> Any:
     """The value at `a.b` or the strings at `messages[*].content` joined by newlines (nulls among them left out)."""
     found = list(_walk(value, path.replace("[*]", ".*").split(".")))
@@ -231,6 +228,9 @@ def _follow(value: Any, path: str) -> Any:
         return BadValue(bad.reason)
 
 
+_ENTRY = {"key": 0, "value": 1}
+
+
 def _walk(value: Any, steps: list[str]) -> Iterator[Any]:
     if not steps:
         yield value
@@ -239,6 +239,8 @@ def _walk(value: Any, steps: list[str]) -> Iterator[Any]:
             yield from _walk(item, steps[1:])
     elif isinstance(value, dict) and steps[0] in value:
         yield from _walk(value[steps[0]], steps[1:])
+    elif isinstance(value, tuple) and steps[0] in _ENTRY:  # of a map in a table
+        yield from _walk(value[_ENTRY[steps[0]]], steps[1:])
 
 
 def sample_id(record: dict[str, Any], id_column: str) -> Any:

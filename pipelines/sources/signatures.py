@@ -142,7 +142,9 @@ def mismatch(head: bytes, format_: str, compression: str = "") -> str:
     if compression:
         return _mismatch_of_compression(head, compression, signature)
     if format_ in _OF_FORMAT:
-        if signature in _OF_FORMAT[format_] or not head:
+        if not head:
+            return _empty(_OF_FORMAT[format_][0])
+        if signature in _OF_FORMAT[format_]:
             return ""
         kind = signature or (TEXT if _is_text(head) else None)
         return _sentence(kind, _OF_FORMAT[format_][0]) if kind else ""
@@ -154,7 +156,7 @@ def mismatch(head: bytes, format_: str, compression: str = "") -> str:
 def _mismatch_of_compression(head: bytes, compression: str, signature: Signature | None) -> str:
     expected = COMPRESSED[compression]
     if not head:
-        return f"it has 0 bytes, and {expected.name} has more. {_AGAIN}"
+        return _empty(expected)
     if signature == expected:
         return ""
     # Zeros may pad the front; and a file may end within the mark, which the decoder says better.
@@ -164,6 +166,10 @@ def _mismatch_of_compression(head: bytes, compression: str, signature: Signature
         return ""
     kind = signature or (TEXT if _is_text(head) else None)
     return _sentence(kind, expected) if kind else f"its first bytes are not those of {expected.name}"
+
+
+def _empty(expected: Signature) -> str:
+    return f"it has 0 bytes, and {expected.name} has more. {_AGAIN}"
 
 
 def _sentence(kind: Signature, expected: Signature | None) -> str:

@@ -24,7 +24,7 @@ from tagcorpus.pipelines.sources import reader_process
 from tagcorpus.pipelines.sources.array_check import check
 from tagcorpus.pipelines.sources.arrows import ArrowTable, Batch
 from tagcorpus.pipelines.sources.input_files import InputFile
-from tagcorpus.pipelines.sources.parquets import FetchedFile, ParquetTable, RowGroup, is_top, leaf_paths
+from tagcorpus.pipelines.sources.parquets import FetchedFile, ParquetTable, RowGroup, leaf_paths, top
 from tagcorpus.pipelines.sources.ranges import Range, misplanned
 from tagcorpus.pipelines.sources.reader_process import ReaderCrashed
 from tagcorpus.pipelines.sources.streams import Damaged
@@ -45,10 +45,11 @@ class Columns:
     planned: tuple[str, ...]
     further: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
-    def tops(self, names: Sequence[str]) -> list[str]:
-        """Of a table's columns, those that are read or proved."""
-        proven = {n for _, columns in self.further for n in columns} | set(self.planned)
-        return [n for n in names if n in proven or is_top(n, self.paths)]
+    def tops(self) -> list[str]:
+        """Names of the top-level columns that are read or proved, be they there or not: a joined stream may have others than the
+        first."""
+        further = (n for _, columns in self.further for n in columns)
+        return list(dict.fromkeys([*self.planned, *further, *(n for path in self.paths for n in (path, top(path)))]))
 
 
 def index(file: InputFile, shard_bytes: int, columns: Sequence[str], max_rows: int | None = None) -> list[Range]:
@@ -253,7 +254,7 @@ class _Cursor:
         except Exception as error:
             _damage(error)
             raise misplanned(file.path) from error  # it could be opened when it was planned
-        self._tops = columns.tops(self._table.names)
+        self._tops = columns.tops()
         self._go_to(0)
 
     def close(self) -> None:
