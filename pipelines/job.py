@@ -50,7 +50,7 @@ from tagcorpus.pipelines.sources.plan import Index, Indexed, Plan, has_results, 
 from tagcorpus.pipelines.sources.ranges import Counts
 from tagcorpus.pipelines.sources.records import DocumentFields
 from tagcorpus.pipelines.sources.text_check import check_text
-from tagcorpus.pipelines.storage import Folder, own_suffix, sweep_temporary_folders, temporary_folder
+from tagcorpus.pipelines.storage import Folder, sweep_temporary_folders, temporary_folder
 from tagcorpus.pipelines.token_ids.cache import known_ids
 
 if TYPE_CHECKING:
@@ -101,6 +101,8 @@ class Job:
         self.models: models.Models | None = None
         self.set_aside: dict[InputFile, str] = {}
         """Files that were found and do not count, and why."""
+        self._by_choice: set[str] = set()
+        """Those of the reasons that an option of this run gives: they need no second word at the end."""
         self.files = self._find()
         self.result_file, folder = self._output()
         self.output = Folder(folder)
@@ -158,14 +160,15 @@ class Job:
             self.display.say(inputs.skipped_told(skipped))
         found = self._without(found, harness.without_generations(found, self.reading))
         if found and isinstance(options, FeaturesOptions) and options.task:
-            found = self._without(found, tasks.other_tasks(found, options.task, self.reading))
+            others = tasks.other_tasks(found, options.task, self.reading)
+            found, self._by_choice = self._without(found, others), set(others.values())
         if not found:
             raise InputError(
-                f"no generation in the input (--input): {'; '.join(self._set_aside_told())}. A generation task logs texts "
+                f"no generation in the input (--input): {'; '.join(self._set_aside_told().values())}. A generation task logs texts "
                 "in `resps`; `--text-column` names another column"
             )
-        for told in self._set_aside_told():
-            self.display.say(told)
+        for line in self._set_aside_told().values():
+            self.display.say(line)
         if self.models is not None and isinstance(options, FeaturesOptions):
             self.models = self.models.without({file.path: reason for file, reason in self.set_aside.items()})
             notes = [] if options.task else tasks.one_task_each(self.models, self.reading)
@@ -177,16 +180,16 @@ class Job:
         self.set_aside |= {file: reasons[file.path] for file in files if file.path in reasons}
         return [file for file in files if file.path not in reasons]
 
-    def _set_aside_told(self, shown: int = SHOWN_FILES) -> list[str]:
-        """The files that do not count, in one line a reason; `shown`: how many of each are named."""
+    def _set_aside_told(self, shown: int = SHOWN_FILES) -> dict[str, str]:
+        """The files that do not count, by reason in one line; `shown`: how many of each are named."""
         by_reason: dict[str, list[str]] = {}
         for file, reason in self.set_aside.items():
             by_reason.setdefault(reason, []).append(file.name)
-        lines = []
+        lines = {}
         for reason, names in by_reason.items():
             n = len(names)
             more = f" and {n - shown:,} more" if n > shown else ""
-            lines.append(f"{n:,} file{'s' * (n != 1)} set aside ({reason}): {', '.join(names[:shown])}{more}")
+            lines[reason] = f"{n:,} file{'s' * (n != 1)} set aside ({reason}): {', '.join(names[:shown])}{more}"
         return lines
 
     def _output(self) -> tuple[str | None, str]:
@@ -466,14 +469,16 @@ class Job:
         code, messages = self.ledger.verdict(
             self.options.max_quarantined, self.output.path("quarantine"), may_be_empty=self.options.allow_empty
         )
-        self.ledger.notes += self._set_aside_told(len(self.set_aside))
-        messages = [*self._set_aside_told(), *self._text_messages, *messages]
+        self.ledger.notes += self._set_aside_told(len(self.set_aside)).values()
+        set_aside = self._set_aside_told()
+        messages = [*set_aside.values(), *self._text_messages, *messages]
         instances = summary.get("instances", {})
         if statuses := {name: told["statuses"] for name, told in instances.items() if "statuses" in told}:
             more["statuses"] = statuses
             messages += without_values(instances)
         for message in messages:
-            self.display.say(message)
+            if message not in (set_aside[reason] for reason in self._by_choice):
+                self.display.say(message)
         ledger = self.write_ledger(code, **more)
         totals, without = self.ledger.totals, self.ledger.without_documents
         return Result(self.pipeline, str(self.output), code, totals, summary, ledger, messages, without)
@@ -515,10 +520,11 @@ class Job:
     def close(self) -> None:
         """Remove this run's temporary files, and those that other runs left more than a day ago. By now the ledger says how the
         run ended: what fails here is said, and changes nothing about that."""
+        suffixes = {self._crew.suffix, *([self.cluster.suffix] if self.cluster is not None else [])}
         cleaning = (
             self._open.close,
             self.heartbeat.stop,
-            lambda: self.output.sweep({own_suffix()}),
+            lambda: self.output.sweep(suffixes),
             sweep_temporary_folders,
         )
         for clean in cleaning:

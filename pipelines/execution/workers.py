@@ -12,6 +12,7 @@ from datatrove.pipeline.base import PipelineStep
 from tagcorpus import errors
 from tagcorpus.errors import TagcorpusError
 from tagcorpus.pipelines.progress.beats import Beat, pulse
+from tagcorpus.pipelines.storage import new_suffix
 from tagcorpus.processes import safe_path
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class Crew:
 
     def __init__(self) -> None:
         self._idle: list[ProcessSlot] = []
+        self.suffix = new_suffix()
+        """In the temporary names of these workers."""
 
     def slot(self, pipeline: Sequence[PipelineStep], world_size: int) -> Slot:
         """A worker for one pass: one that has nothing to do, else a new one."""
@@ -59,7 +62,7 @@ class Crew:
         with safe_path():
             from tagcorpus.pipelines.execution.worker_processes import ProcessSlot
 
-        found = self._idle.pop() if self._idle else ProcessSlot(self._idle)
+        found = self._idle.pop() if self._idle else ProcessSlot(self._idle, self.suffix)
         found.take(pickle.dumps((list(pipeline), world_size)))
         return found
 

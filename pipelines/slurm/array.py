@@ -25,13 +25,14 @@ from datatrove.utils.logging import logger
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.execution.executors import PlanExecutor
 from tagcorpus.pipelines.execution.steps import Publish, RangeReport
+from tagcorpus.pipelines.execution.workers import Crew
 from tagcorpus.pipelines.job import _describe, _units, default_workers
 from tagcorpus.pipelines.options.of_pipelines import Options
 from tagcorpus.pipelines.outputs.ledger import versions
 from tagcorpus.pipelines.outputs.sidecars import standing
 from tagcorpus.pipelines.progress.display import Display, Watch
 from tagcorpus.pipelines.sources.plan import Plan
-from tagcorpus.pipelines.storage import Folder, own_suffix
+from tagcorpus.pipelines.storage import Folder
 
 # Before the time limit, Slurm sends SIGUSR1 this early: a task ends by itself and says so.
 WARNING_SECONDS = 60
@@ -164,14 +165,16 @@ class SlurmArray(SlurmPipelineExecutor):
         def describe(rank: int) -> str:
             return _describe(self.plan, rank)
 
+        crew = Crew()
         executor = PlanExecutor(
             self.pipeline,
             _units(self.plan, ranks, workers),
             workers,
             describe=describe,
+            crew=crew,
         )
         try:
-            with Watch(display, f"task {index}", self._rows(ranks), executor.beats, describe) as watch:
+            with crew, Watch(display, f"task {index}", self._rows(ranks), executor.beats, describe) as watch:
 
                 def on_done(rank: int, found: list[Any]) -> None:
                     report: RangeReport = found[0]
@@ -185,7 +188,7 @@ class SlurmArray(SlurmPipelineExecutor):
         except BaseException:
             if executor.workers > 1:  # those that were killed could not remove their temporary files
                 with contextlib.suppress(Exception):
-                    self.output.sweep({own_suffix()})
+                    self.output.sweep({crew.suffix})
             raise
         display.say(f"array task {index}: all is published")
 
