@@ -12,7 +12,7 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -388,11 +388,15 @@ class Job:
         finally:
             self.ledger.enter(plan, instances, counts, seconds)
         if any(c.documents for (rank, _), c in counts.items() if rank in seconds):
-            for message in absent_columns(instances, columns):
-                self.ledger.notes.append(message)
-                self.display.say(message)
+            self.tell_absent(instances, columns)
         remove_leftovers(self.output, plan, instances)
         self.ledger.duplicate_ids = count_duplicate_ids(self.output, plan, instances[0])
+
+    def tell_absent(self, instances: Sequence[Instance], columns: Collection[str]) -> None:
+        """Say which document columns a parameter names and no document has; `columns`: those with any value."""
+        for message in absent_columns(instances, columns):
+            self.ledger.notes.append(message)
+            self.display.say(message)
 
     def over_ranges(
         self, plan: Plan, ranks: Sequence[int], steps: Sequence[PipelineStep], title: str, **how: Any

@@ -89,6 +89,8 @@ class SlurmArray(SlurmPipelineExecutor):
         self.finish_id = ""
         self.seconds: dict[int, float] = {}
         self.digests: dict[int, dict[str, str]] = {}
+        self.columns: set[str] = set()
+        """That taggers need, and some document of this task has."""
 
     @property
     def n_tasks(self) -> int:
@@ -180,6 +182,7 @@ class SlurmArray(SlurmPipelineExecutor):
                     report: RangeReport = found[0]
                     self.seconds[rank] = round(report.seconds, 3)
                     self.digests[rank] = report.digests
+                    self.columns.update(report.columns)
                     read = next(iter(report.counts.values()))
                     quarantined = sum(c.quarantined_rows for c in report.counts.values())
                     watch.done(read.lines + read.unreadable, read.text_bytes, quarantined)

@@ -79,6 +79,7 @@ def work(folder: str) -> int:
         "error": str(error) if error else None,
         "seconds": array.seconds,
         "digests": array.digests,
+        "columns": sorted(array.columns),
     }
     array.output.publish(note, json.dumps(value, indent=1).encode())
     if error:
@@ -141,6 +142,11 @@ class FinishJob(Job):
             return super().prepare(plan, instances, what)
         before = standing(self.output, plan, self.reading, instances)
         return Standing({k: c for k, c in before.done.items() if k[0] in self.seconds}, before.stale)
+
+    def compute(self, plan: Plan, instances: Sequence[Instance], before: Standing, **how: Any) -> None:
+        super().compute(plan, instances, before, **how)
+        if self.ledger.totals.documents and self.tasks and all("columns" in task for task in self.tasks):
+            self.tell_absent(instances, {column for task in self.tasks for column in task["columns"]})
 
     def over_ranges(
         self,
