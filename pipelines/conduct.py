@@ -20,7 +20,7 @@ from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.run import Result, Run
 from tagcorpus.pipelines.sealed import opened
 from tagcorpus.pipelines.sources.plan import forget
-from tagcorpus.pipelines.storage import own_suffix, sweep_temporary_folders
+from tagcorpus.pipelines.storage import sweep_temporary_folders
 
 
 class Terminated(BaseException):
@@ -41,8 +41,9 @@ def begin(
     inputs = make_inputs(options, columns, display, stack)
     place = place_of(pipeline, options, inputs.files)
     run = make_run(pipeline, options, display, place, summary_name=pipeline_of(pipeline).summary_name(options))
-    run.repeat_at_the_end(inputs.set_aside_lines())
-    run.ledger.note(*inputs.set_aside_lines(None))
+    lines, unasked = inputs.set_aside_lines().values(), inputs.unasked()
+    run.repeat_at_the_end(unasked, silent=[line for line in lines if line not in unasked])
+    run.ledger.note(*inputs.set_aside_lines(None).values())
     return run, inputs, make_engine(run, inputs, stack)
 
 
@@ -84,13 +85,18 @@ def run_options(
             raise out_of_memory(error) from error
         raise
     finally:
-        _clean_up(run, stack)
+        _clean_up(run, engine, stack)
 
 
-def _clean_up(run: Run, stack: ExitStack) -> None:
+def _clean_up(run: Run, engine: Engine, stack: ExitStack) -> None:
     """Remove this run's temporary files, and those that other runs left more than a day ago. The ledger already says how the
     run ended: a failure here is said and changes nothing about that."""
-    for clean in (stack.close, run.heartbeat.stop, lambda: run.output.sweep({own_suffix()}), sweep_temporary_folders):
+    for clean in (
+        stack.close,
+        run.heartbeat.stop,
+        lambda: run.output.sweep(engine.suffixes()),
+        sweep_temporary_folders,
+    ):
         try:
             clean()
         except Exception as error:

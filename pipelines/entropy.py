@@ -195,7 +195,7 @@ def _computed(
     def on_done(watch: Watch, rank: int, reports: list[Any]) -> None:
         report: RangeReport = reports[0]
         seconds[rank] = report.seconds
-        entries[rank, instance.name] = report.digests[instance.name]
+        entries.update({(rank, name): entry for name, entry in report.digests.items()})
         counts[rank, instance.name] = report.counts[instance.name]
         watch_report(watch, report)
 

@@ -56,6 +56,8 @@ class Inputs:
         self.models: models.Models | None = None
         self.set_aside: dict[InputFile, str] = {}
         """Files that exist and do not count, and why."""
+        self._by_choice: set[str] = set()
+        """The reasons that an option of this run gives: they are not repeated at the end."""
         self.files = self._discover(options, display, stack) if files is None else list(files)
 
     def _discover(self, options: Options, display: Display, stack: contextlib.ExitStack) -> list[InputFile]:
@@ -73,13 +75,14 @@ class Inputs:
             display.say(inputs.skipped_told(skipped))
         files = self._without(files, harness.without_generations(files, self.reading))
         if files and isinstance(options, FeaturesOptions) and options.task:
-            files = self._without(files, tasks.other_tasks(files, options.task, self.reading))
+            others = tasks.other_tasks(files, options.task, self.reading)
+            files, self._by_choice = self._without(files, others), set(others.values())
         if not files:
             raise InputError(
-                f"no generation in the input (--input): {'; '.join(self.set_aside_lines())}. A generation task logs texts "
+                f"no generation in the input (--input): {'; '.join(self.set_aside_lines().values())}. A generation task logs texts "
                 "in `resps`; `--text-column` names another column"
             )
-        for line in self.set_aside_lines():
+        for line in self.set_aside_lines().values():
             display.say(line)
         if self.models is not None and isinstance(options, FeaturesOptions):
             self.models = self.models.without({file.path: reason for file, reason in self.set_aside.items()})
@@ -92,16 +95,20 @@ class Inputs:
         self.set_aside |= {file: reasons[file.path] for file in files if file.path in reasons}
         return [file for file in files if file.path not in reasons]
 
-    def set_aside_lines(self, shown: int | None = SHOWN_FILES) -> list[str]:
-        """The files that do not count, a line for each reason. shown: how many of each are named; None = all."""
+    def unasked(self) -> list[str]:
+        """The lines of files that no option of this run sets aside."""
+        return [line for reason, line in self.set_aside_lines().items() if reason not in self._by_choice]
+
+    def set_aside_lines(self, shown: int | None = SHOWN_FILES) -> dict[str, str]:
+        """The files that do not count, by reason a line. shown: how many of each are named; None = all."""
         by_reason: dict[str, list[str]] = {}
         for file, reason in self.set_aside.items():
             by_reason.setdefault(reason, []).append(file.name)
-        lines = []
+        lines = {}
         for reason, names in by_reason.items():
             n = len(names)
             more = f" and {n - shown:,} more" if shown is not None and n > shown else ""
-            lines.append(f"{n:,} file{'s' * (n != 1)} set aside ({reason}): {', '.join(names[:shown])}{more}")
+            lines[reason] = f"{n:,} file{'s' * (n != 1)} set aside ({reason}): {', '.join(names[:shown])}{more}"
         return lines
 
 

@@ -66,11 +66,13 @@ class Run:
         self.heartbeat = Heartbeat(self.output, self.name)
         self.ledger = Ledger()
         self._messages: list[str] = []
+        self._silent: set[str] = set()
         self._started = time.time()
 
-    def repeat_at_the_end(self, messages: Iterable[str]) -> None:
-        """Keep messages that were said already, for the end of the run and its Result."""
-        self._messages += messages
+    def repeat_at_the_end(self, messages: Iterable[str], *, silent: Iterable[str] = ()) -> None:
+        """Keep messages that were said already, for the end of the run and its Result; `silent` ones for the Result only."""
+        self._messages += [*silent, *messages]
+        self._silent |= {*silent}
 
     def messages(self) -> list[str]:
         """Those messages, so far."""
@@ -90,7 +92,8 @@ class Run:
             verdict += without_values(instances)
         messages = [*self._messages, *verdict]
         for message in messages:
-            self.display.say(message)
+            if message not in self._silent:
+                self.display.say(message)
         ledger = self.write_ledger(code, **more)
         totals, without = self.ledger.totals, self.ledger.without_documents
         return Result(self.pipeline, str(self.output), code, totals, summary, ledger, messages, without)

@@ -248,13 +248,14 @@ def _lives(pid: int) -> bool:
     return True
 
 
-def own_suffix() -> str:
-    """The random part of every temporary name this process makes."""
-    return _SUFFIX
+def new_suffix() -> str:
+    """A random part of temporary names, for the workers of one run: runs of one process do not sweep up each other's."""
+    return secrets.token_hex(4)
 
 
 def set_suffix(suffix: str) -> None:
-    """Give a worker its run's suffix, so that the launcher can sweep up after a worker that died."""
+    """Give a worker its run's suffix, so that the launcher can sweep up after a worker that died. What the launcher itself
+    writes under a temporary name it removes itself."""
     global _SUFFIX  # noqa: PLW0603 - one suffix per process, set once when a worker starts
     _SUFFIX = suffix
 

@@ -149,7 +149,9 @@ def check_installed() -> None:
     """ConfigError with the pip command where tree-sitter or a grammar is missing."""
     wanted = {"tree-sitter", *(nodes.distribution for nodes in LANGUAGES.values())}
     if missing := sorted(wanted - grammar_versions().keys()):
-        raise ConfigError(f"the code tagger needs {', '.join(missing)}: {how_to_install('code')}")
+        n = len(missing) - 1
+        more = f" and {n} more package{'s' * (n != 1)}" if n else ""
+        raise ConfigError(f"the code tagger needs {missing[0]}{more}: {how_to_install('code')}")
 
 
 @dataclass(frozen=True)

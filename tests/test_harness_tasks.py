@@ -13,6 +13,7 @@ from click.testing import CliRunner
 import tagcorpus
 from tagcorpus.cli import main
 from tagcorpus.errors import InputError
+from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.run import Result
 
 TIME = "2026-11-28T15-07-54.787788"
@@ -63,6 +64,18 @@ def test_a_named_task_is_the_only_one(root: Path, tmp_path: Path) -> None:
     # Another task on the same output: what counted before does not any more.
     assert generations(features(root, tmp_path / "work", task="free")) == {"toy/a": 3, "toy/b": 3}
     assert len(tagcorpus.read(str(tmp_path / "work"), ["length"]).to_table()) == 6
+
+
+def test_a_file_of_another_task_is_named_once(root: Path, tmp_path: Path) -> None:
+    samples(root, "toy/c", "free")
+    display = Display(quiet=True)
+    result = features(root, tmp_path / "work", task="gsm8k", display=display)
+    assert [line for line in display.log if "toy__c" in line or "toy/c/" in line] == [
+        line for line in display.log if "3 files set aside (not of --task gsm8k): " in line
+    ]
+    assert sum("set aside (not of --task gsm8k): " in line for line in display.log) == 1
+    assert sum(m.startswith("toy/c: no row, for all of its files are set aside (not of") for m in result.messages) == 1
+    assert any("3 files set aside" in note for note in json.loads(Path(result.ledger).read_text())["notes"])
 
 
 def test_several_named_tasks_are_pooled(root: Path, tmp_path: Path) -> None:

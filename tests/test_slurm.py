@@ -172,6 +172,16 @@ def test_finish_says_why_a_task_failed(slurm: Slurm) -> None:
     assert "the same command" not in finished.err
 
 
+def test_finish_names_a_column_that_no_document_has(slurm: Slurm) -> None:
+    slurm.write("a.jsonl", ["print(1)"])
+    slurm.launch("--set", "code.column=language_name", taggers="code")
+    slurm.call_tasks(1)
+    finished = slurm.call(2)
+    assert finished.code == 0, finished.err
+    assert "no document has a value in the column 'language_name', which code.column names" in finished.err
+    assert any("'language_name'" in note for note in slurm.ledger()["notes"])
+
+
 def test_task_that_slurm_starts_again_goes_on(corpus: Slurm) -> None:
     corpus.launch("--set", "slurm.max_array=1")
     assert corpus.call(1, 0).code == 0

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tagcorpus.errors import OutputError
-from tagcorpus.pipelines.storage import STALE_SECONDS, Folder, own_suffix
+from tagcorpus.pipelines.storage import STALE_SECONDS, Folder, new_suffix
 
 NAMES = [
     "plain.txt",
@@ -124,9 +124,9 @@ def test_many_publishers_of_one_name(folder: Folder) -> None:
 def test_sweep(folder: Folder) -> None:
     root = Path(folder.root)
     folder.publish("a/kept", b"")
-    now = time.time()
+    now, own = time.time(), new_suffix()
     for name, age in {
-        f".{own_suffix()}-abc.tmp": 0,
+        f".{own}-abc.tmp": 0,
         ".0badf00d-abc.tmp": STALE_SECONDS - 3600,
         ".0badf00d-def.tmp": STALE_SECONDS + 3600,
         ".somebody.else": STALE_SECONDS + 3600,
@@ -136,7 +136,7 @@ def test_sweep(folder: Folder) -> None:
         path.write_bytes(b"half")
         os.utime(path, (now - age, now - age))
     assert folder.files() == ["a/a.tmp", "a/kept"]
-    folder.sweep({own_suffix()})
+    folder.sweep({own})
     assert everything(folder) == ["a/.0badf00d-abc.tmp", "a/.somebody.else", "a/a.tmp", "a/kept"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from datatrove.pipeline.base import PipelineStep
@@ -181,11 +181,19 @@ class Engine:
         finally:
             self.run.ledger.enter(plan, instances, counts, seconds)
         if any(c.documents for (rank, _), c in counts.items() if rank in seconds):
-            for message in absent_columns(instances, columns):
-                self.run.ledger.note(message)
-                self.run.display.say(message)
+            self.say_absent(instances, columns)
         remove_leftovers(self.run.output, plan, instances)
         self.run.ledger.enter_duplicate_ids(count_duplicate_ids(self.run.output, plan, instances[0]))
+
+    def say_absent(self, instances: Sequence[Instance], columns: Collection[str]) -> None:
+        """Say which document columns a parameter names and no document has. columns: those with any value."""
+        for message in absent_columns(instances, columns):
+            self.run.ledger.note(message)
+            self.run.display.say(message)
+
+    def suffixes(self) -> set[str]:
+        """The suffixes of temporary names that this run's workers use."""
+        return {self._pool.suffix, *([self._cluster.suffix] if self._cluster is not None else [])}
 
     def over_ranges(
         self, plan: Plan, ranks: Sequence[int], steps: Sequence[PipelineStep], title: str, **options: Any

@@ -64,7 +64,7 @@ class Cluster:
 
         self.ray: Any = ray
         self.address = address or os.environ.get("RAY_ADDRESS")
-        self.say, self.num_gpus = say, num_gpus
+        self.say, self.num_gpus, self.suffix = say, num_gpus, storage.new_suffix()
         self._patience, self._waiting_since, self._told = patience_seconds, 0.0, patience_seconds
         self._lock = threading.Lock()
         self._stage = tempfile.mkdtemp(prefix="tagcorpus-ray-")
@@ -193,7 +193,7 @@ class Cluster:
 
     def slot(self, pipeline: Sequence[PipelineStep], world_size: int) -> RaySlot:
         """A worker somewhere in the cluster for one pass: one that has nothing to do, else a new one."""
-        found = self._idle.pop() if self._idle else RaySlot(self.ray, self._idle, self._see, self.num_gpus)
+        found = self._idle.pop() if self._idle else RaySlot(self.ray, self._idle, self._see, self.num_gpus, self.suffix)
         found.take(pickle.dumps((list(pipeline), world_size)))
         return found
 
@@ -231,8 +231,11 @@ class RaySlot:
     idle  where it puts itself when a pass has ended well
     """
 
-    def __init__(self, ray: Any, idle: list[RaySlot], see: Callable[[bool], None], num_gpus: float = 0) -> None:
+    def __init__(
+        self, ray: Any, idle: list[RaySlot], see: Callable[[bool], None], num_gpus: float = 0, suffix: str = ""
+    ) -> None:
         self._ray, self._idle, self._see = ray, idle, see
+        self._suffix = suffix or storage.new_suffix()
         self._gpus = {"num_gpus": num_gpus} if num_gpus else {}
         self._beat = Beat()
         self._actor: Any = None
@@ -251,7 +254,7 @@ class RaySlot:
         self.end()
         # Two threads: one runs ranges, the other answers how far it is.
         actor = self._ray.remote(num_cpus=1, **self._gpus, max_concurrency=2, max_restarts=0)(Worker)
-        self._actor = actor.remote(storage.own_suffix())
+        self._actor = actor.remote(self._suffix)
         self._is_payload_known, self._running = False, None
         self._up = self._actor.beat.remote()
         self._asked = self._up

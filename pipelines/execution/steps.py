@@ -21,7 +21,8 @@ from datatrove.pipeline.base import PipelineStep
 from tagcorpus.errors import TagcorpusError, TaggerError, memory_hint, speaking_of
 from tagcorpus.pipelines.execution.workers import is_fault
 from tagcorpus.pipelines.outputs.batches import RangeEnd, RangeReport, TaggedBatch, publish_quarantine
-from tagcorpus.pipelines.outputs.sidecars import Instance, part_key, part_name, quarantine_name, write_part
+from tagcorpus.pipelines.outputs.digests import READER
+from tagcorpus.pipelines.outputs.sidecars import Instance, part_key, part_name, quarantine_name, reader_key, write_part
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading, shown
 from tagcorpus.pipelines.sources.plan import Plan
 from tagcorpus.pipelines.sources.quarantine import Quarantine
@@ -234,13 +235,16 @@ class Publish(PipelineStep):
         # Quarantine first: once a part is there, everything that belongs to it is there.
         publish_quarantine(self.output, quarantine_name(planned.file.name, k), end.quarantine)
         digests: dict[str, str] = {}
+        if len(end.quarantine):
+            digests[READER] = f"{reader_key(planned, k, self.reading)} {end.quarantine.digest}"
         for name in wanted:
             publish_quarantine(self.output, quarantine_name(planned.file.name, k, name), failures[name])
             identity = self.identities[name] | self.instances[name].choice_in(planned.file.name)
             key = part_key(planned, k, self.reading, identity)
             schema = self.instances[name].tagger.columns
             part = part_name(name, planned.file.name, k)
-            digests[name] = write_part(self.output, part, schema, columns[name], key, counts[name])
+            failed = failures[name].digest if len(failures[name]) else ""
+            digests[name] = write_part(self.output, part, schema, columns[name], key, counts[name], failed)
         yield RangeReport(rank, counts, time.perf_counter() - started, digests, end.columns)
 
     def _counts(self, read: Counts, failures: Counter[str], remarks: Counter[str]) -> Counts:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.pipelines.execution.workers import Slot
+from tagcorpus.pipelines.storage import new_suffix
 from tagcorpus.processes import safe_path
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ class WorkerPool:
 
     def __init__(self) -> None:
         self._idle: list[ProcessSlot] = []
+        self.suffix = new_suffix()
+        """In the temporary names of these workers."""
 
     def slot(self, pipeline: Sequence[PipelineStep], world_size: int) -> Slot:
         """A worker for one pass: one that has nothing to do, else a new one."""
@@ -28,7 +31,7 @@ class WorkerPool:
         with safe_path():
             from tagcorpus.pipelines.execution.worker_processes import ProcessSlot
 
-        slot = self._idle.pop() if self._idle else ProcessSlot(self._idle)
+        slot = self._idle.pop() if self._idle else ProcessSlot(self._idle, self.suffix)
         slot.take(pickle.dumps((list(pipeline), world_size)))
         return slot
 

@@ -31,8 +31,8 @@ LONGEST_TEMPORARY = 70  # bytes
 class ProcessSlot:
     """A worker process of its own: when it dies, exactly one rank is to be done again."""
 
-    def __init__(self, idle: list[ProcessSlot]) -> None:
-        self._idle = idle
+    def __init__(self, idle: list[ProcessSlot], suffix: str) -> None:
+        self._idle, self._suffix = idle, suffix
         self._payload = b""
         self._is_payload_known = False
         self._pool: ProcessPoolExecutor | None = None
@@ -71,7 +71,7 @@ class ProcessSlot:
         # Clean children however many threads this process runs; the fork server has the imports ready.
         context = multiprocessing.get_context("forkserver")
         _start_fork_server()
-        arguments = (self._path, storage.own_suffix(), dict(os.environ))
+        arguments = (self._path, self._suffix, dict(os.environ))
         try:
             self._pool = ProcessPoolExecutor(1, context, initializer=_start_worker, initargs=arguments)
         except (OSError, NotImplementedError) as error:

@@ -1,4 +1,6 @@
 """`digests/<instance>.json`: the key of every part, and a digest of its footer, by which a flipped bit there is noticed.
+Quarantine that belongs to a part has a digest, too: of a tagger's failures beside that of the part, of the reader's lines in
+`digests/(reader).json`.
 
 A part's footer says which rows and columns it has, what its chunk counted, and its key; its pages have checksums of their
 own. Digests lie beside the parts and not in them, so that a part's bytes depend on its content alone. An entry says
@@ -19,6 +21,8 @@ from tagcorpus.pipelines.sealed import is_sealed, opened, sealed
 from tagcorpus.pipelines.sources.plan import Plan
 from tagcorpus.pipelines.storage import Folder
 
+READER = "(reader)"
+"""In the place of an instance: what the reader put in quarantine, which parts of several instances share."""
 TAIL_BYTES = 1 << 16
 _MAGIC = b"PAR1"
 
@@ -37,9 +41,17 @@ class Digests:
 
     def of(self, file_name: str, k: int, key: str) -> str:
         """Digest of the part with this key; empty where none is known."""
+        return self._of(file_name, k, key)[0]
+
+    def of_failures(self, file_name: str, k: int, key: str) -> str:
+        """The same of the rows that its tagger failed on."""
+        return self._of(file_name, k, key)[1]
+
+    def _of(self, file_name: str, k: int, key: str) -> tuple[str, str]:
         entries = self._parts.get(file_name, [])
-        stored, _, found = entries[k].partition(" ") if k < len(entries) else ("", "", "")
-        return found if stored == key else ""
+        stored, *both = entries[k].split(" ") if k < len(entries) else ("",)
+        part, failures, *_ = (*both, "", "") if stored == key else ("", "")
+        return part, failures
 
     def put(self, changes: Mapping[tuple[str, int], str]) -> None:
         """Publish with these entries, by file and number of the part; an empty one is none. Nothing is written where nothing
@@ -56,8 +68,18 @@ class Digests:
             self._output.publish(self._name, sealed({"parts": self._parts}))
 
 
-def entry(key: str, footer: bytes) -> str:
-    return f"{key} {digest_of(footer)}"
+def entry(key: str, footer: bytes, failures: str = "") -> str:
+    """`failures`: digest of the rows that the tagger failed on, where there are any."""
+    return f"{key} {digest_of(footer)} {failures}".rstrip()
+
+
+def digest_of_file(output: Folder, name: str) -> str:
+    """xxh3-128 of a file of any size."""
+    digest = xxhash.xxh3_128()
+    with output.open(name) as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return str(digest.hexdigest())
 
 
 def digest_of(footer: bytes) -> str:
@@ -100,7 +122,8 @@ def put(output: Folder, plan: Plan, entries: Entries) -> None:
 def recording(output: Folder, plan: Plan, todo: Sequence[frozenset[str]]) -> Iterator[Entries]:
     """While the block makes the parts of `todo` (by rank, the instances), no entry speaks of them; those that it enters are
     published at its end, however it ends."""
-    put(output, plan, {(rank, instance): "" for rank, instances in enumerate(todo) for instance in instances})
+    empty = {(rank, name): "" for rank, names in enumerate(todo) if names for name in (*names, READER)}
+    put(output, plan, empty)
     entries: Entries = {}
     try:
         yield entries

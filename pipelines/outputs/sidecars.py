@@ -186,6 +186,11 @@ def part_key(planned: PlannedFile, k: int, reading: Reading, identity: dict[str,
     return xxhash.xxh3_128_hexdigest(json.dumps(parts, sort_keys=True).encode())
 
 
+def reader_key(planned: PlannedFile, k: int, reading: Reading) -> str:
+    """The key of what the reader puts in quarantine, which hangs on the columns that taggers need as well."""
+    return part_key(planned, k, reading, {"quarantine": list(reading.columns), "needs": list(reading.columns)})
+
+
 def keys_of(planned: PlannedFile, k: int, instance: Instance, reading: Reading | None = None) -> set[str]:
     """The keys with which a part counts as the instance's part of a range, read as the plan says or in another way."""
     choices = [instance.choice_in(planned.file.name), *([{}] if instance.is_whole_enough else [])]
@@ -193,11 +198,17 @@ def keys_of(planned: PlannedFile, k: int, instance: Instance, reading: Reading |
 
 
 def write_part(
-    output: Folder, name: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch], key: str, counts: Counts
+    output: Folder,
+    name: str,
+    schema: pa.Schema,
+    batches: Iterable[pa.RecordBatch],
+    key: str,
+    counts: Counts,
+    failures: str = "",
 ) -> str:
     """Build the part whole in memory and publish it. Only the footer's `tagcorpus.*` entries tell parts apart.
 
-    Returns its entry for `digests`.
+    failures  digest of the rows that the tagger failed on. Returns the part's entry for `digests`.
     """
     metadata = {"tagcorpus.counts": json.dumps(counts.to_json(), sort_keys=True), "tagcorpus.key": key}
     table = pa.Table.from_batches(batches, pa.schema([*KEYS, *schema])).combine_chunks()
@@ -211,7 +222,7 @@ def write_part(
         write_page_checksum=True,
     )
     output.publish(name, sink.getvalue())
-    return digests.entry(key, digests.footer_of(sink.getvalue()))
+    return digests.entry(key, digests.footer_of(sink.getvalue()), failures)
 
 
 def part_of(
@@ -371,10 +382,24 @@ def standing(
             continue
         current.append((rank, instance, name, stored))
     done: dict[tuple[int, str], Counts] = {}
+    entries: digests.Entries = {}
     unproven: list[tuple[int, Instance, str, StoredPart]] = []
+    failed = {} if is_onlooker else _quarantine_digests(output, ranges, current)
+    by_reader = digests.Digests(output, digests.READER) if failed else None
     for rank, instance, name, stored in current:
         planned, k = ranges[rank]
         digest = known[instance.name].of(planned.file.name, k, stored.key)
+        failures = known[instance.name].of_failures(planned.file.name, k, stored.key)
+        now = failed.get(quarantine_name(planned.file.name, k, instance.name), "")
+        if failures and now and failures != now:
+            continue
+        if digest and now and not failures:
+            entries[rank, instance.name] = f"{stored.key} {digest} {now}"
+        if by_reader is not None and (lines := failed.get(quarantine_name(planned.file.name, k))):
+            key = reader_key(planned, k, reading)
+            if by_reader.of(planned.file.name, k, key) not in ("", lines):
+                continue
+            entries[rank, digests.READER] = f"{key} {lines}"
         if stored.accounts_for(planned.ranges[k].rows) and digest in ("", stored.digest):
             if digest or is_onlooker:
                 done[rank, instance.name] = stored.counts
@@ -386,19 +411,36 @@ def standing(
         planned, k = ranges[rank]
         return _why_not_kept(output, name, stored, planned.ranges[k], instance)
 
-    entries: digests.Entries = {}
+    n_proven = 0
     outdated: list[str] = []
     for (rank, instance, _, stored), reason in zip(unproven, _each(output, why_not_kept, unproven), strict=True):
         if reason is None:
             done[rank, instance.name] = stored.counts
-            entries[rank, instance.name] = f"{stored.key} {stored.digest}"
+            n_proven += 1
+            now = failed.get(quarantine_name(*_place(ranges[rank]), instance.name), "")
+            entries[rank, instance.name] = f"{stored.key} {stored.digest} {now}".rstrip()
         elif reason != DAMAGED:
             outdated.append(f"{instance.name}: {reason}")
     with contextlib.suppress(OutputError):  # an output that cannot be written may be read all the same
         digests.put(output, plan, entries)
     stale = len(asked) - len(current) + len(outdated)
     damaged = len(asked) - len(done) - stale
-    return Standing(done, stale, damaged, len(entries), tuple(dict.fromkeys(outdated)))
+    return Standing(done, stale, damaged, n_proven, tuple(dict.fromkeys(outdated)))
+
+
+def _place(range_: tuple[PlannedFile, int]) -> tuple[str, int]:
+    return range_[0].file.name, range_[1]
+
+
+def _quarantine_digests(
+    output: Folder, ranges: Sequence[tuple[PlannedFile, int]], parts: Sequence[tuple[int, Instance, str, StoredPart]]
+) -> dict[str, str]:
+    """By name, digests of the quarantine files that belong to these parts."""
+    names: set[str] = set()
+    for rank, instance, _, stored in parts:
+        names |= _needed(*ranges[rank], instance, stored.counts)
+    ordered = sorted(names)
+    return dict(zip(ordered, _each(output, lambda name: digests.digest_of_file(output, name), ordered), strict=True))
 
 
 def _lacks_repeats(planned: PlannedFile, k: int, reading: Reading, documents: int) -> bool:

@@ -95,7 +95,10 @@ def gather(output: str, seed: int = 0) -> Told:
     sample = shrunk(sample)
     places = {p.place for bars in sample.picked.values() for bar in bars for p in bar}
     models = _feature_table(found) or by_input(found, features, sample)
-    return Told(found, columns, features, sample, excerpts(found.files, places), models, notes)
+    # Who gives options of a store, or an output in one, means the report to ask it; a plan alone says nothing of that.
+    may_fetch = not found.folder.is_local or bool(remote.in_use())
+    shown = excerpts(found.files, places, may_fetch=may_fetch)
+    return Told(found, columns, features, sample, shown, models, notes)
 
 
 def render(told: Told) -> bytes:

@@ -6,6 +6,8 @@ digest meanwhile, so that no document of a file that has changed is shown for on
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,6 +17,7 @@ from tagcorpus.errors import IncompleteError, TagcorpusError
 from tagcorpus.pipelines.report.sample import Place
 from tagcorpus.pipelines.sources import lines
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading, _stream
+from tagcorpus.pipelines.sources.input_files import InputFile
 from tagcorpus.pipelines.sources.plan import PlannedFile
 from tagcorpus.pipelines.sources.records import BadRecord, exact_id, parse, repair
 
@@ -30,8 +33,9 @@ class Excerpt:
     problem: str = ""
 
 
-def excerpts(files: Sequence[PlannedFile], places: Iterable[Place]) -> dict[Place, Excerpt]:
-    """What stands at each of these places."""
+def excerpts(files: Sequence[PlannedFile], places: Iterable[Place], *, may_fetch: bool = True) -> dict[Place, Excerpt]:
+    """What stands at each of these places. A plan may come from anyone, and with it the paths in it: of a file nothing is shown
+    whose chunk is not the one that was planned, and only regular files are opened; URLs only where the report `may_fetch`."""
     by_range: dict[tuple[int, int], list[Place]] = {}
     for place in sorted(places):
         by_range.setdefault((place.file, place.range), []).append(place)
@@ -39,6 +43,9 @@ def excerpts(files: Sequence[PlannedFile], places: Iterable[Place]) -> dict[Plac
     for (f, k), wanted in by_range.items():
         texts: dict[tuple[int, int], str] = {}
         problem = "its row is not in the input any more"
+        if refusal := _refusal(files[f].file, may_fetch=may_fetch):
+            found |= {place: Excerpt(None, 0, refusal) for place in wanted}
+            continue
         try:
             reading = replace(files[f].reading, sample=1.0)
             at = {(p.row, p.sub) for p in wanted}
@@ -53,6 +60,17 @@ def excerpts(files: Sequence[PlannedFile], places: Iterable[Place]) -> dict[Plac
             text = texts.get((place.row, place.sub))
             found[place] = Excerpt(None, 0, problem) if text is None else Excerpt(text[:EXCERPT_CHARS], len(text))
     return found
+
+
+def _refusal(file: InputFile, *, may_fetch: bool) -> str:
+    """Why a file is not opened at all; empty where it is."""
+    if not file.is_local:
+        return "" if may_fetch else f"the input is at {file.path}, which is not fetched without --storage-options"
+    try:
+        is_regular = stat.S_ISREG(os.stat(file.path).st_mode)
+    except (OSError, ValueError):
+        return ""  # reading tells why
+    return "" if is_regular else f"{file.path} is not a regular file"
 
 
 def _documents(planned: PlannedFile, k: int, reading: Reading, rows: set[int]) -> Iterator[tuple[tuple[int, int], str]]:

@@ -26,13 +26,14 @@ from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.execution.executors import PlanExecutor
 from tagcorpus.pipelines.execution.scheduling import chunk_name, default_workers, units_of
 from tagcorpus.pipelines.execution.steps import Publish
+from tagcorpus.pipelines.execution.worker_pool import WorkerPool
 from tagcorpus.pipelines.options.of_pipelines import Options
 from tagcorpus.pipelines.outputs.batches import RangeReport
 from tagcorpus.pipelines.outputs.ledger import versions
 from tagcorpus.pipelines.outputs.sidecars import standing
 from tagcorpus.pipelines.progress.display import Display, Watch
 from tagcorpus.pipelines.sources.plan import Plan
-from tagcorpus.pipelines.storage import Folder, own_suffix
+from tagcorpus.pipelines.storage import Folder
 
 # Before the time limit, Slurm sends SIGUSR1 this early: a task ends by itself and says so.
 WARNING_SECONDS = 60
@@ -89,6 +90,8 @@ class SlurmArray(SlurmPipelineExecutor):
         self.finish_id = ""
         self.seconds: dict[int, float] = {}
         self.digests: dict[int, dict[str, str]] = {}
+        self.columns: set[str] = set()
+        """That taggers need, and some document of this task has."""
 
     @property
     def n_tasks(self) -> int:
@@ -165,19 +168,22 @@ class SlurmArray(SlurmPipelineExecutor):
         def describe(rank: int) -> str:
             return chunk_name(self.plan, rank)
 
+        pool = WorkerPool()
         executor = PlanExecutor(
             self.pipeline,
             units_of(self.plan, ranks, workers),
             workers,
             describe=describe,
+            pool=pool,
         )
         try:
-            with Watch(display, f"task {index}", self._rows(ranks), executor.beats, describe) as watch:
+            with pool, Watch(display, f"task {index}", self._rows(ranks), executor.beats, describe) as watch:
 
                 def on_done(rank: int, found: list[Any]) -> None:
                     report: RangeReport = found[0]
                     self.seconds[rank] = round(report.seconds, 3)
                     self.digests[rank] = report.digests
+                    self.columns.update(report.columns)
                     read = next(iter(report.counts.values()))
                     quarantined = sum(c.quarantined_rows for c in report.counts.values())
                     watch.done(read.lines + read.unreadable, read.text_bytes, quarantined)
@@ -186,7 +192,7 @@ class SlurmArray(SlurmPipelineExecutor):
         except BaseException:
             if executor.workers > 1:  # those that were killed could not remove their temporary files
                 with contextlib.suppress(Exception):
-                    self.output.sweep({own_suffix()})
+                    self.output.sweep({pool.suffix})
             raise
         display.say(f"array task {index}: all is published")
 

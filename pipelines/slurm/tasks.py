@@ -82,6 +82,7 @@ def work(folder: str) -> int:
         "error": str(error) if error else None,
         "seconds": array.seconds,
         "digests": array.digests,
+        "columns": sorted(array.columns),
     }
     array.output.publish(note, json.dumps(value, indent=1).encode())
     if error:
@@ -178,6 +179,12 @@ class FinishEngine(Engine):
             return super().prepare(plan, instances, size)
         before = standing(output, plan, self.reading, instances)
         return Standing({k: c for k, c in before.done.items() if k[0] in seconds}, before.stale)
+
+    def compute(self, plan: Plan, instances: Sequence[Instance], before: Standing, **options: Any) -> None:
+        super().compute(plan, instances, before, **options)
+        tasks = self._finish.tasks
+        if self.run.ledger.totals.documents and tasks and all("columns" in task for task in tasks):
+            self.say_absent(instances, {column for task in tasks for column in task["columns"]})
 
     def over_ranges(
         self,

@@ -47,7 +47,7 @@ class Models:
             return self
         files = {m: tuple(f for f in found if f.path not in set_aside) for m, found in self.files.items()}
         gone = [
-            f"{m}: no row, for all of its files are set aside ({self.files[m][0].path}: {set_aside[self.files[m][0].path]})"
+            f"{m}: no row, for all of its files are set aside ({set_aside[self.files[m][0].path]})"
             for m, found in files.items()
             if not found
         ]

@@ -6,7 +6,6 @@ footer alone does not show that, so its offsets are held against the file.
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from tagcorpus.pipelines.sources.values import is_list
+from tagcorpus.pipelines.sources.values import is_list, top
 
 ROWS_PER_READ = 1024
 BYTES_PER_READ = 8 << 20
@@ -259,11 +258,6 @@ def _is_below(leaf: str, path: str) -> bool:
 def is_top(name: str, paths: Iterable[str]) -> bool:
     """Whether a path leads to or into the top-level column of this name."""
     return any(name in (path, top(path)) for path in paths)
-
-
-def top(path: str) -> str:
-    """The top-level column that a path leads into."""
-    return re.split(r"[.\[]", path, maxsplit=1)[0]
 
 
 def _start(column: Any) -> int:

@@ -16,8 +16,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from tagcorpus.pipelines.sources.parquets import top
-from tagcorpus.pipelines.sources.values import BadValue
+from tagcorpus.pipelines.sources.values import BadValue, top
 
 DEFAULT_TEXT_COLUMNS = ("text", "content", "raw_content")
 ID_COLUMNS = ("id", "doc_id")

@@ -24,10 +24,11 @@ from tagcorpus.pipelines.sources import reader_process
 from tagcorpus.pipelines.sources.array_check import check
 from tagcorpus.pipelines.sources.arrows import ArrowTable, Batch
 from tagcorpus.pipelines.sources.input_files import InputFile
-from tagcorpus.pipelines.sources.parquets import FetchedFile, ParquetTable, RowGroup, leaf_paths, top
+from tagcorpus.pipelines.sources.parquets import FetchedFile, ParquetTable, RowGroup, leaf_paths
 from tagcorpus.pipelines.sources.ranges import Range, misplanned
 from tagcorpus.pipelines.sources.reader_process import ReaderCrashed
 from tagcorpus.pipelines.sources.streams import Damaged
+from tagcorpus.pipelines.sources.values import top
 
 Table = ParquetTable | ArrowTable
 Group = RowGroup | Batch

@@ -94,3 +94,8 @@ def is_list(type_: pa.DataType) -> bool:
     of = pa.types
     views = (of.is_list_view, of.is_large_list_view)
     return any(is_kind(type_) for is_kind in (of.is_list, of.is_large_list, of.is_fixed_size_list, *views))
+
+
+def top(path: str) -> str:
+    """The top-level column that a path leads into."""
+    return re.split(r"[.\[]", path, maxsplit=1)[0]
