@@ -113,6 +113,7 @@ def _told(tagger: Domain, found: dict[str, Any]) -> dict[str, Any]:
         value["agreement_with_reference"] = dict(_domain_fasttext.FIGURES)
     else:
         value |= {"asked": found["asked"], "off_menu": found["off_menu"]}
+        value["answered_by"] = dict(sorted(found["models"].items()))
     return value
 
 

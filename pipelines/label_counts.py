@@ -29,7 +29,9 @@ MOST_SHARE = 0.5
 
 def label_counts(run: Run, plan: Plan, instance: Instance) -> dict[str, Any]:
     """Labels, how many of the labelled documents are English, how many documents a model was asked about, how many of these got
-    an answer that is off the menu, and why others got none, over all parts; without documents that were not selected."""
+    an answer that is off the menu, why others got none, and which models answered, over all parts; without documents that were not
+    selected."""
+    models: Counter[str] = Counter()
     labels: Counter[str] = Counter()
     errors: Counter[str] = Counter()
     english = asked = off_menu = 0
@@ -38,11 +40,20 @@ def label_counts(run: Run, plan: Plan, instance: Instance) -> dict[str, Any]:
         asked += pc.sum(pc.greater(table["n_calls"], 0)).as_py() or 0
         off_menu += pc.sum(table["is_off_menu"]).as_py() or 0
         errors.update(table["error"].drop_null().to_pylist())
+        if "answered_by" in table.column_names:
+            models.update(name for names in table["answered_by"].drop_null().to_pylist() for name in names.split(", "))
         for prediction, language in zip(table["prediction"].to_pylist(), table["language"].to_pylist(), strict=True):
             label = ERROR if prediction is None else prediction
             labels[label] += 1
             english += label not in LEFT_OUT and language == "en"
-    return {"labels": labels, "english": english, "asked": asked, "off_menu": off_menu, "errors": errors}
+    return {
+        "labels": labels,
+        "english": english,
+        "asked": asked,
+        "off_menu": off_menu,
+        "errors": errors,
+        "models": models,
+    }
 
 
 def percentages(labels: Mapping[str, int], english: int) -> dict[str, float | None]:
@@ -94,7 +105,17 @@ def oddities(run: Run, tagger: Domain, found: Mapping[str, Any], again: str = "-
     run.ledger.enter_unlabelled(errors.total())
     for message in told:
         run.display.announce(message)
-    return told
+    return told + _several_models(run, found["models"])
+
+
+def _several_models(run: Run, models: Counter[str]) -> list[str]:
+    """Say, and return, that the labels of an output are not all of one model."""
+    if len(models) < 2:
+        return []
+    names = ", ".join(f"{shortened(name)!r} ({n:,} documents)" for name, n in models.most_common(5))
+    message = f"more than one model answered (column answered_by): {names}{', ...' if len(models) > 5 else ''}"
+    run.display.announce(message)
+    return [message]
 
 
 def shortened(text: str) -> str:

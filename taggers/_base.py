@@ -11,10 +11,18 @@ PAPER = '"Not-Just-Scaling Laws" (arXiv 2503.03862)'
 OURS = "tagcorpus"
 
 
-def column(name: str, type_: pa.DataType, meaning: str, unit: str, source: str = "") -> pa.Field:
-    """An output column. Its meaning, its unit and the source of its definition travel with it into every Parquet file."""
+LATER = {"parts": "those of earlier versions do not have it, and its values are missing there"}
+
+
+def column(
+    name: str, type_: pa.DataType, meaning: str, unit: str, source: str = "", is_later: bool = False
+) -> pa.Field:
+    """An output column. Its meaning, its unit and the source of its definition travel with it into every Parquet file.
+
+    is_later  the tagger's version is the same without it: parts that do not have it are not computed again
+    """
     told = {"meaning": meaning, "unit": unit}
-    return pa.field(name, type_, metadata=told | {"source": source} if source else told)
+    return pa.field(name, type_, metadata=told | ({"source": source} if source else {}) | (LATER if is_later else {}))
 
 
 def columns_from(source: str, *columns: pa.Field) -> pa.Schema:

@@ -117,7 +117,7 @@ class Conversation(Protocol):
         """Whether exactly one choice is named in the text."""
         ...
 
-    def answered(self, raw: str) -> Self: ...
+    def answered(self, raw: str, model: str) -> Self: ...
 
     def failed(self, reason: str) -> Self: ...
 
@@ -284,7 +284,7 @@ class Caller:
                     self._menu_answers += conversation.names_choice(outcome.text)
                     if self._menu_answers == 1:
                         self._may_begin.set()
-                    conversation = conversation.answered(outcome.text)
+                    conversation = conversation.answered(outcome.text, outcome.answered_by)
                 else:
                     conversation = conversation.failed(self._say(outcome))
             if not self._menu_answers:

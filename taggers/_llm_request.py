@@ -14,18 +14,19 @@ import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 import xxhash
 
-from tagcorpus.taggers._llm_endpoint import Settings, public_url
+from tagcorpus.taggers._llm_endpoint import Settings
 from tagcorpus.taggers._llm_reply import Failure
+from tagcorpus.taggers._llm_url import public_url
 
 Messages = Sequence[Mapping[str, str]]
 
 SYSTEM, MERGED = "system", "merged"
-ROLES: tuple[Literal["system"], Literal["merged"]] = (SYSTEM, MERGED)
+ROLES = (SYSTEM, MERGED)
 RESERVED = ("model", "messages", "stream", "stream_options", "n")
 """Fields that a tree's `request` may not touch: they decide what is asked, and what a reply looks like."""
 LIMITS = ("max_tokens", "max_completion_tokens")

@@ -222,6 +222,8 @@ class Walk:
     is_off_menu: bool = False
     label: str | None = None
     error: str | None = None
+    answered_by: str = ""
+    """The models that answered, as the endpoint names them, with ", " between several."""
 
     def messages(self) -> list[dict[str, str]] | None:
         """What to ask next, or None at the end."""
@@ -241,8 +243,9 @@ class Walk:
         """Whether exactly one choice of the stage being asked is named."""
         return self._choice(raw) in self.tree.by_name[self.stage].choices
 
-    def answered(self, raw: str) -> Walk:
+    def answered(self, raw: str, model: str = "") -> Walk:
         """The state after the model's raw answer to `messages()`."""
+        models = self.answered_by.split(", ") if self.answered_by else []
         stage = self.tree.by_name[self.stage]
         answer = self._choice(raw)
         is_off_menu = answer not in stage.choices
@@ -253,6 +256,7 @@ class Walk:
             path=(*self.path, (self.stage, raw)),
             is_off_menu=self.is_off_menu or is_off_menu,
             label=label,
+            answered_by=", ".join(models if model in ("", *models) else [*models, model]),
         )
 
     def failed(self, reason: str) -> Walk:

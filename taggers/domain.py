@@ -72,7 +72,7 @@ class Domain(Parameters):
     control_characters: ControlCharacters = "strip"
 
     version: ClassVar[str] = "1"
-    columns: ClassVar[pa.Schema] = columns_from(
+    _columns: ClassVar[pa.Schema] = columns_from(
         PAPER,
         column("prediction", pa.string(), "domain; missing where the model cannot answer (see error)", "label"),
         column(
@@ -94,6 +94,20 @@ class Domain(Parameters):
         column("backend", pa.string(), "backend and model that answered", "backend:model", OURS),
         column("error", pa.string(), "why there is no prediction; missing when there is one", "text", OURS),
     )
+
+    _answered_by: ClassVar[pa.Field] = column(
+        "answered_by",
+        pa.string(),
+        "model that answered, as the endpoint names it; missing without an answer, and where an earlier version labelled",
+        "name",
+        OURS,
+        is_later=True,
+    )
+
+    @property
+    def columns(self) -> pa.Schema:
+        """What it adds; only an endpoint says who answered."""
+        return self._columns.append(self._answered_by) if self.backend == "openai" else self._columns
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -285,6 +299,7 @@ class Domain(Parameters):
             "is_off_menu": False,
             "backend": self.answered_by,
             "error": None,
+            "answered_by": None,
         }
         return {name: [value] * n for name, value in constant.items()}
 
@@ -298,6 +313,7 @@ class Domain(Parameters):
             "is_truncated": [walk.is_truncated for walk in walks],
             "is_off_menu": [walk.is_off_menu for walk in walks],
             "error": [walk.error for walk in walks],
+            "answered_by": [walk.answered_by or None for walk in walks],
         }
 
     def _classify(self, texts: list[str]) -> dict[str, list[Any]]:

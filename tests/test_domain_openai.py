@@ -128,6 +128,7 @@ def test_columns_and_short_documents() -> None:
             "is_off_menu": False,
             "backend": "openai:gpt-4o-mini",
             "error": None,
+            "answered_by": None,
         }
         assert rows[1]["prediction_raw"] == "unknown"
         assert stub.stages_of("x" * 49) == []

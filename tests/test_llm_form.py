@@ -21,7 +21,7 @@ from tagcorpus.taggers._llm import caller, close_all, listening
 from tagcorpus.taggers._llm_endpoint import Settings
 from tagcorpus.taggers._llm_reply import Failure, judge
 from tagcorpus.taggers._llm_request import Change, Requests, answer_key, change_for, merged, request_body
-from tagcorpus.taggers._tree import StageTree, Walk, packaged_tree
+from tagcorpus.taggers._tree import StageTree, Walk, packaged_tree, parse_tree
 from tagcorpus.taggers.domain import Domain
 
 SYSTEM = {"role": "system", "content": "Sort it."}
@@ -60,7 +60,7 @@ def settings(stub: StubLLM, cache: Path, **given: Any) -> Settings:
 def packaged(**given: Any) -> StageTree:
     """The packaged tree with more keys."""
     text = (Path(__file__).parents[1] / "configs" / "domain_tree.yaml").read_text()
-    return load(yaml.safe_load(text) | given)
+    return parse_tree(yaml.safe_dump(yaml.safe_load(text) | given, sort_keys=False), "mine.yaml")
 
 
 # What the tree says

@@ -27,6 +27,7 @@ from tagcorpus.pipelines.sealed import opened
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading
 from tagcorpus.pipelines.sources.plan import PlannedFile, load_plan
 from tagcorpus.pipelines.storage import Folder
+from tagcorpus.taggers._base import LATER
 from tagcorpus.taggers._batch import DocumentBatch
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class Kinds:
         """As `part_of`; raises InputError for a part of the other kind than those before it, and for one whose footer is not
         as it was written."""
         name = part_name(instance.name, planned.file.name, k)
-        table = read_part(folder, name, columns)
+        table = read_part(folder, name, columns, instance.later_columns)
         stored = stored_part(folder, name)
         if instance.name not in self._digests:
             self._digests[instance.name] = Digests(folder, instance.name)
@@ -170,13 +171,17 @@ class Recorded:
 
 
 def recorded(folder: Folder, instance: str, planned: PlannedFile) -> Instance:
-    """An instance as an output tells of it; column types are those of this file's first part (null where it is missing)."""
+    """An instance as an output tells of it; column types are those of this file's first part (null where it is missing).
+    A column that its first part is too old to have is there, too."""
     told = _told(folder, instance)
     name = part_name(instance, planned.file.name, 0)
     try:
         with folder.open(name) as file:
             stored = pq.read_schema(file)
             schema = pa.schema([f for f in stored if f.name not in {k.name for k in KEYS}])
+            for c in told["columns"]:
+                if c["name"] not in schema.names and LATER.keys() <= c.keys():
+                    schema = schema.append(pa.field(c["name"], pa.type_for_alias(c["type"]), metadata=LATER))
     except (OSError, pa.ArrowException):
         schema = pa.schema([(c["name"], pa.null()) for c in told["columns"]])
     tagger = Recorded(told["version"], told["parameters"], schema, tuple(told.get("needs", ())))

@@ -43,6 +43,7 @@ from tagcorpus.pipelines.sources.ranges import Counts, Range
 from tagcorpus.pipelines.sources.streams import Damaged
 from tagcorpus.pipelines.storage import Folder
 from tagcorpus.taggers import Tagger
+from tagcorpus.taggers._base import LATER
 from tagcorpus.taggers._files import TaggerFile, file_of
 
 T = TypeVar("T")
@@ -69,6 +70,11 @@ class Instance:
     def choice_in(self, file_name: str) -> dict[str, Any]:
         """What is to be added to `identity` for the parts of a file: what decides which of its rows are tagged."""
         return {"chosen": self.chosen[file_name]} if file_name in self.chosen else {}
+
+    @property
+    def later_columns(self) -> pa.Schema:
+        """Columns that its parts of earlier versions do not have, and that are missing values there."""
+        return pa.schema([f for f in self.tagger.columns if {k.encode() for k in LATER} <= (f.metadata or {}).keys()])
 
     def identity(self) -> dict[str, Any]:
         """What decides its output. `version` covers the code of a plug-in file too, so that parts of changed code are
@@ -233,7 +239,7 @@ def part_of(
     Raises InputError for a part that is not there, or is damaged, ReplacedError for one of other options or input.
     """
     name = part_name(instance.name, planned.file.name, k)
-    table = read_part(output, name, columns)
+    table = read_part(output, name, columns, instance.later_columns)
     if key_in(table) not in keys_of(planned, k, instance):
         raise replaced(output, name)
     return table
@@ -260,15 +266,22 @@ def prove(output: Folder, plan: Plan, instances: Iterable[Instance]) -> None:
             raise replaced(output, name)
 
 
-def read_part(output: Folder, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """These columns of a published part, or all, whatever its key is; its pages are held against their checksums.
+def read_part(
+    output: Folder, name: str, columns: Sequence[str] | None = None, later: pa.Schema | None = None
+) -> pa.Table:
+    """These columns of a published part, or all, whatever its key is; its pages are held against their checksums. Of `later`,
+    those that it does not have are missing values.
 
     Raises InputError for a part that is not there, or is damaged.
     """
     try:
         # Not `pq.read_table`, which imports pyarrow.dataset.
         with output.open(name) as file, pq.ParquetFile(file, pre_buffer=True, page_checksum_verification=True) as part:
-            table = part.read(columns=None if columns is None else list(columns), use_threads=False)
+            absent = [f for f in later or () if f.name not in part.schema_arrow.names]
+            names = None if columns is None else [c for c in columns if c not in {f.name for f in absent}]
+            table = part.read(columns=names, use_threads=False)
+            for field in absent:
+                table = table.append_column(field, pa.nulls(table.num_rows, field.type))
             return table if columns is None else table.select(list(columns))
     except FileNotFoundError as error:
         raise InputError(f"{output}/{name} is missing: the run is incomplete, run it again") from error
@@ -310,12 +323,13 @@ def _why_not_kept(output: Folder, name: str, stored: StoredPart, range_: Range, 
     footer says (the columns, and so many rows of its range in order), else what its tagger says of it. None: it is kept."""
     own = instance.tagger.columns.names
     outdated: Callable[[pa.RecordBatch], str] = getattr(instance.tagger, "outdated", lambda _batch: "")
+    earlier = [name for name in own if name not in instance.later_columns.names]
     n_rows, last, reason = 0, range_.first_row, ""
     try:
         with output.open(name) as file:
             part = pq.ParquetFile(file, page_checksum_verification=True)
             names = part.schema_arrow.names
-            if names[: len(KEYS)] != [f.name for f in KEYS] or (own and names[len(KEYS) :] != own):
+            if names[: len(KEYS)] != [f.name for f in KEYS] or (own and names[len(KEYS) :] not in (own, earlier)):
                 return DAMAGED
             for batch in part.iter_batches(ROW_GROUP_ROWS, use_threads=False):
                 rows = np.concatenate([[last], batch["row"].to_numpy(zero_copy_only=False)])
