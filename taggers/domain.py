@@ -22,7 +22,9 @@ from tagcorpus.taggers._base import OURS, PAPER, Parameters, column, columns_fro
 from tagcorpus.taggers._batch import DocumentBatch
 from tagcorpus.taggers._llm_endpoint import Settings, header_values, key_for
 from tagcorpus.taggers._llm_request import Requests
-from tagcorpus.taggers._llm_url import OFFICIAL, checked_url
+from tagcorpus.taggers._llm_url import OFFICIAL, checked_url, is_official
+from tagcorpus.taggers._tokenizers.interface import Tokenizer
+from tagcorpus.taggers._tokenizers.loading import of_model
 from tagcorpus.taggers._tree import StageTree, Walk, packaged_tree, parse_tree, read_tree
 from tagcorpus.taggers.language import STRIPPED, ControlCharacters, cld2_answers, main_languages
 
@@ -176,6 +178,11 @@ class Domain(Parameters):
             return [_calls_ahead(walk, requests, cache) for walk in walks]
         finally:
             cache.close()
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer | None:
+        """That of the model, where it is known for sure: an OpenAI model at OpenAI whose ranks are on this machine."""
+        return of_model(self.model) if self.backend == "openai" and is_official(self.base_url) else None
 
     @property
     def has_cache(self) -> bool:

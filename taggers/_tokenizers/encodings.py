@@ -7,10 +7,14 @@ spaces), so these four names (p50k_edit is p50k_base with other special tokens) 
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib.util
+import os
 import re
+import tempfile
 from collections.abc import Iterator, Sequence
 from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -154,3 +158,23 @@ def definitions(data: bytes) -> Any:
     module.load_tiktoken_bpe = by_url
     module.data_gym_to_mergeable_bpe_ranks = r50k
     return module
+
+
+def is_fetched(name: str) -> bool:
+    """Whether tiktoken has the ranks of an encoding in its cache, whole."""
+    folder = os.environ.get("TIKTOKEN_CACHE_DIR", os.environ.get("DATA_GYM_CACHE_DIR"))
+    folder = os.path.join(tempfile.gettempdir(), "data-gym-cache") if folder is None else folder
+    files: list[tuple[str, str | None]] = []
+
+    def note(url: str, expected_hash: str | None = None) -> dict[bytes, int]:
+        files.append((url, expected_hash))
+        return {}
+
+    module = definitions(b"")
+    module.load_tiktoken_bpe = note
+    module.ENCODING_CONSTRUCTORS[name]()
+    for url, digest in files:
+        path = Path(folder, hashlib.sha1(url.encode()).hexdigest())
+        if not folder or not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+            return False
+    return bool(files)

@@ -20,6 +20,7 @@ from tagcorpus.taggers._tokenizers.encodings import (
     definitions,
     encoding_names,
     encoding_of,
+    is_fetched,
     ranks_of,
 )
 from tagcorpus.taggers._tokenizers.hugging_face import HuggingFaceTokenizer
@@ -56,6 +57,17 @@ def load(tokenizer: str, pattern: str = "p50k_base", engine: Engine = "auto") ->
     if source.kind == "json" or engine == "tiktoken" or not _has_gigatoken():
         return _load(source)
     return _load_fast(source, engine)
+
+
+def of_model(model: str) -> Tokenizer | None:
+    """The tokenizer of one of OpenAI's models, where its ranks are on this machine; None for other names. Fetches nothing."""
+    import tiktoken
+
+    try:
+        name = tiktoken.encoding_name_for_model(model)
+    except KeyError:
+        return None
+    return load(name, engine="tiktoken") if name in SHIPPED or is_fetched(name) else None
 
 
 class _Source(NamedTuple):
