@@ -27,7 +27,7 @@ from tagcorpus.pipelines.planning import plan_of
 from tagcorpus.pipelines.result_file import publish_main, publish_result
 from tagcorpus.pipelines.run import Result, Run
 from tagcorpus.pipelines.sources.plan import Plan
-from tagcorpus.pipelines.unlabelled import Unlabelled, with_errors, without
+from tagcorpus.pipelines.unlabelled import to_retry
 from tagcorpus.taggers.domain import Domain
 
 PREDICTED = "predicted_domains.csv"
@@ -57,22 +57,19 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
         return _dry_run(run, inputs, engine, plan, instance)
     messages: list[str] = []
     before = engine.prepare(plan, [instance])
-    retried = with_errors(run.output, plan, instance, before) if options.retry_errors else {}
-    steps: tuple[Sequence[PipelineStep], Sequence[PipelineStep]] = ([], [])
+    chosen: Sequence[PipelineStep] = []
     if options.retry_errors:
-        n = sum(retried.values())
-        run.display.say(f"{n:,} document{'s' * (n != 1)} without a label to be asked about again (--retry-errors)")
-        before = without(before, retried)
-        steps = ([Unlabelled(run.output, plan, inputs.reading, instance, retried)], [Whole()])
+        before, chosen = to_retry(engine, plan, instance, before)
     pending = before.pending(len(plan.ranges), [instance])
     run.display.say(f"domains by {tagger.answered_by}")
     allowance = None
     if is_asking and pending:
-        allowance = budget(engine, plan, tagger, pending, steps[0])
+        allowance = budget(engine, plan, tagger, pending, chosen)
         messages.append(allowance.message)
     workers = workers_asking(options, is_asking=allowance is not None)
     with asking(run, tagger, allowance):
-        engine.compute(plan, [instance], before, workers=workers, threads=is_asking, around=steps)
+        around = (chosen, [Whole()])
+        engine.compute(plan, [instance], before, workers=workers, threads=is_asking, around=around)
     found = label_counts(run, plan, instance)
     summary = summarise(run.output, plan, [instance], run.ledger.totals, "domain", {"domain": _told(tagger, found)})
     with run.output.publishing(PREDICTED) as sink:

@@ -71,12 +71,9 @@ def percentages(labels: Mapping[str, int], english: int) -> dict[str, float | No
     return {**found, "pct_english": 100 * english / n if n else None}
 
 
-def oddities(run: Run, tagger: Domain, found: Mapping[str, Any], again: str = "--retry-errors") -> list[str]:
+def oddities(run: Run, tagger: Domain, found: Mapping[str, Any]) -> list[str]:
     """Say, and return, for how many documents the model gave no proper answer; those that got no label go into the ledger,
-    where they count for the exit code as rows in quarantine do.
-
-    again  the option with which documents without a label are asked about again
-    """
+    where they count for the exit code as rows in quarantine do."""
     off_menu, errors, asked = found["off_menu"], found["errors"], found["asked"]
     told = []
     if off_menu > ODD_SHARE * asked:
@@ -92,7 +89,8 @@ def oddities(run: Run, tagger: Domain, found: Mapping[str, Any], again: str = "-
     if cut:
         told.append(
             f"the endpoint counted fewer prompt tokens than {cut:,} of {asked:,} documents have at least: it drops a part of long "
-            f"prompts without an error, so these labels are not of the whole document. {LONGER_CONTEXT}"
+            f"prompts without an error, so these labels are not of the whole document. {LONGER_CONTEXT}. Then label again with "
+            "--overwrite, and with another --llm-cache if only the context has changed"
         )
     if cut > MOST_SHARE * asked:
         run.ledger.doubt("the endpoint shortened more than half of the documents")
@@ -100,7 +98,7 @@ def oddities(run: Run, tagger: Domain, found: Mapping[str, Any], again: str = "-
         why = errors.most_common(1)[0][0]
         told.append(
             f"{n:,} of {asked:,} documents asked about got no label (column error says why; most often: {shortened(why)}). The "
-            f"same command does not ask about them again; with {again} it does"
+            "same command does not ask about them again; with --retry-errors it does"
         )
     run.ledger.enter_unlabelled(errors.total())
     for message in told:

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from datatrove.pipeline.base import PipelineStep
 
+from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.execution.some_rows import choose
 from tagcorpus.pipelines.outputs.batches import RangeEnd, TaggedBatch
 from tagcorpus.pipelines.outputs.sidecars import (
@@ -25,6 +26,19 @@ from tagcorpus.pipelines.sources.plan import Plan
 from tagcorpus.pipelines.storage import Folder
 
 ERROR_COLUMN = "error"
+
+
+def to_retry(
+    engine: Engine, plan: Plan, instance: Instance, before: Standing, otherwise: PipelineStep | None = None
+) -> tuple[Standing, list[PipelineStep]]:
+    """The standing with the ranges that have documents without a label still to compute, and the step that leaves only these
+    documents of them."""
+    output = engine.run.output
+    counts = with_errors(output, plan, instance, before)
+    n = sum(counts.values())
+    engine.run.display.say(f"{n:,} document{'s' * (n != 1)} without a label to be asked about again (--retry-errors)")
+    step = Unlabelled(output, plan, engine.reading, instance, counts, otherwise)
+    return without(before, counts), [step]
 
 
 def with_errors(output: Folder, plan: Plan, instance: Instance, before: Standing) -> dict[int, int]:
@@ -46,26 +60,32 @@ def without(before: Standing, ranks: Collection[int]) -> Standing:
 
 
 class Unlabelled(PipelineStep):
-    """Leaves of ranges that have parts the documents without a label; other ranges pass whole."""
+    """Leaves of ranges that have parts the documents without a label. Other ranges pass whole, or through the step `otherwise`."""
 
     type = "choose"
     name = "Unlabelled"
 
     def __init__(
-        self, output: Folder, plan: Plan, reading: Reading, instance: Instance, ranks: Collection[int]
+        self,
+        output: Folder,
+        plan: Plan,
+        reading: Reading,
+        instance: Instance,
+        ranks: Collection[int],
+        otherwise: PipelineStep | None = None,
     ) -> None:
         super().__init__()
         self.output, self.ranges, self.reading, self.instance = output, plan.ranges, reading, instance
-        self.ranks = frozenset(ranks)
+        self.ranks, self.otherwise = frozenset(ranks), otherwise
 
     def run(
         self,
         data: Iterable[TaggedBatch | RangeEnd],
         rank: int = 0,
-        world_size: int = 1,  # noqa: ARG002
+        world_size: int = 1,
     ) -> Iterator[TaggedBatch | RangeEnd]:
         if rank not in self.ranks:
-            yield from data
+            yield from data if self.otherwise is None else self.otherwise.run(data, rank, world_size)
             return
         part, start = self._part(rank), 0
         for item in data:

@@ -18,9 +18,11 @@ from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.execution.some_rows import Whole, choose
 from tagcorpus.pipelines.generations.kept import Choice
 from tagcorpus.pipelines.label_counts import NOT_SELECTED, label_counts, oddities
+from tagcorpus.pipelines.options.of_pipelines import FeaturesOptions
 from tagcorpus.pipelines.outputs.batches import RangeEnd, TaggedBatch
 from tagcorpus.pipelines.outputs.sidecars import Instance
 from tagcorpus.pipelines.sources.plan import Plan
+from tagcorpus.pipelines.unlabelled import to_retry
 from tagcorpus.taggers.domain import Domain
 
 
@@ -59,9 +61,12 @@ def label(engine: Engine, plan: Plan, instance: Instance, choice: Choice) -> tup
     assert isinstance(tagger, Domain)
     is_asking = tagger.backend == "openai"
     chosen = replace(instance, chosen=choice.identities(plan), is_whole_enough=not choice.last)
-    steps = [Choose(plan, choice)]
+    steps: list[PipelineStep] = [Choose(plan, choice)]
     messages: list[str] = []
     before = engine.prepare(plan, [chosen], size=f"domains by {tagger.answered_by}")
+    assert isinstance(run.options, FeaturesOptions)
+    if run.options.retry_errors:
+        before, steps = to_retry(engine, plan, chosen, before, steps[0])
     pending = before.pending(len(plan.ranges), [chosen])
     allowance = None
     if is_asking and pending:
@@ -74,7 +79,7 @@ def label(engine: Engine, plan: Plan, instance: Instance, choice: Choice) -> tup
     if not is_asking:
         return chosen, messages
     told: Mapping[str, Any] = label_counts(run, plan, chosen)
-    messages += oddities(run, tagger, told, again="--overwrite")
+    messages += oddities(run, tagger, told)
     return chosen, messages
 
 
