@@ -32,7 +32,7 @@ def reply(call: Call) -> Reply:
     return Reply(body=whole.body.replace(b"stub-1", model.encode()))
 
 
-def run(stub: StubLLM, folder: Path) -> tagcorpus.pipelines.job.Result:  # type: ignore[name-defined]
+def run(stub: StubLLM, folder: Path) -> tagcorpus.pipelines.job.Result:
     source = folder / "corpus.jsonl"
     texts = [f"A document that is long enough to be asked about, number {i}" for i in range(8)]
     source.write_text("".join(json.dumps({"text": text, "meta": "m" * 600}) + "\n" for text in ["short", *texts]))
