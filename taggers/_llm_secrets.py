@@ -90,7 +90,7 @@ def _forms(value: str) -> set[str]:
     }
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         for shift in range(3):
-            text = encode(b"\0" * shift + value.encode()).decode().rstrip("=")
-            # The first characters and the last one depend on what is around the value.
-            forms.add(text[(0, 2, 3)[shift] : len(text) - 1])
+            text = encode(b"\0" * shift + value.encode()).decode()[(0, 2, 3)[shift] :]
+            # The first characters depend on what is before the value, and the last one on what is behind it, where that is more.
+            forms |= {text, text.rstrip("=")[:-1]}
     return forms

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import pickle
@@ -10,12 +11,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import yaml
 from stub_llm import NEGATIVE, Call, Reply, StubLLM, answer, failure
 from test_domain_tree import load, small
 
+import tagcorpus
 from tagcorpus.errors import ConfigError, TaggerError
 from tagcorpus.taggers._llm import caller, close_all, listening
 from tagcorpus.taggers._llm_endpoint import Settings
@@ -405,3 +408,37 @@ def test_a_wish_that_is_no_help_ends_as_a_refusal(tmp_path: Path) -> None:
         with pytest.raises(TaggerError, match="temperature is not supported"):
             caller(settings(stub, tmp_path)).finish(walks(12))
         assert len(stub.calls) <= 20
+
+
+def test_no_file_of_a_run_has_a_value_out_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_KEY", SECRET)
+    encoded = base64.b64encode(SECRET.encode()).decode()
+
+    def reply(call: Call) -> Reply:
+        if call.text.endswith("1"):
+            return failure(400, f"{SECRET} {encoded} {SECRET[:10]} {quote(SECRET, safe='')}", "content_filter")
+        said = answer(NEGATIVE[call.stage]).body.replace(b"stub-1", SECRET.encode())
+        return Reply(body=said)
+
+    tree = yaml.safe_load((Path(__file__).parents[1] / "configs" / "domain_tree.yaml").read_text())
+    (tmp_path / "tree.yaml").write_text(
+        yaml.safe_dump(tree | {"headers": {"x-api-key": "GATEWAY_KEY"}}, sort_keys=False)
+    )
+    texts = [f"A document that is long enough to be asked about, number {i}" for i in range(3)]
+    (tmp_path / "corpus.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    with StubLLM(reply) as stub:
+        domain = {"backend": "openai", "base_url": stub.base_url, "tree": str(tmp_path / "tree.yaml")}
+        domain |= {"llm_cache": str(tmp_path / "c"), "backoff_seconds": 0.001}
+        output = str(tmp_path / "out")
+        result = tagcorpus.run("domain", input=[str(tmp_path / "corpus.jsonl")], output=output, domain=domain)
+        assert {call.headers["x-api-key"] for call in stub.calls} == {SECRET}
+    close_all()
+    table = tagcorpus.read(output).to_table()
+    assert table["prediction"].to_pylist() == ["unknown", None, "unknown"]
+    assert table["error"][1].as_py() == "status 400 (*** *** *** ***)"
+    assert set(table["answered_by"].to_pylist()) == {"***", None}
+    forms = [SECRET, SECRET[:10], encoded[:16], quote(SECRET, safe="")[:12]]
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) > 8
+    for text in (*result.messages, *(path.read_bytes().decode("latin-1") for path in files)):
+        assert not any(form in text for form in forms)

@@ -250,7 +250,7 @@ def test_the_heartbeat_carries_the_bill_where_the_output_is_in_a_store(tmp_path:
     output = Folder(str(tmp_path))
     output.publish("runs/a/command.json", b"{}")
     heartbeat = Heartbeat(output, "a")
-    heartbeat.more = lambda: {"llm": {"requests": 7, "prompt_tokens": 70}}
+    heartbeat.carry(lambda: {"llm": {"requests": 7, "prompt_tokens": 70}})
     heartbeat.beat()
     assert (spent(output)["requests"], spent(output)["prompt_tokens"]) == (7, 70)
 
