@@ -5,19 +5,18 @@ Which of the two answers is decided here, once, before anything is read; workers
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import pyarrow.compute as pc
 from datatrove.pipeline.base import PipelineStep
 
-from tagcorpus.errors import BudgetError, ConfigError, unknown_name
-from tagcorpus.pipelines.execution.steps import RangeEnd, Read, TaggedBatch
+from tagcorpus.errors import ConfigError, unknown_name
+from tagcorpus.pipelines.budget import BACKEND, asking, budget, cost_of, is_by_environment
+from tagcorpus.pipelines.execution.some_rows import Whole
 from tagcorpus.pipelines.job import Job, Result
 from tagcorpus.pipelines.options.of_pipelines import DomainOptions, Options
 from tagcorpus.pipelines.outputs.reading import joined
@@ -26,8 +25,9 @@ from tagcorpus.pipelines.outputs.rewrite import csv_line
 from tagcorpus.pipelines.outputs.sidecars import Instance
 from tagcorpus.pipelines.outputs.summary import summarise
 from tagcorpus.pipelines.sources.plan import Plan
-from tagcorpus.taggers import _llm
-from tagcorpus.taggers.domain import NO_CACHE, Domain
+from tagcorpus.pipelines.unlabelled import Unlabelled, with_errors, without
+from tagcorpus.taggers._llm import LONGER_CONTEXT
+from tagcorpus.taggers.domain import Domain
 
 PREDICTED = "predicted_domains.csv"
 # Of these the paper's features are percentages.
@@ -45,13 +45,13 @@ OF_AN_LLM = ("base_url", "model", "tree", "concurrency", "max_requests", "max_at
 ODD_SHARE = 0.05
 # With a larger share of answers off the menu the labels are not worth much: exit 3.
 MOST_SHARE = 0.5
-# What an estimate of tokens is made with: right for English, too low for most other scripts.
-CHARACTERS_PER_TOKEN = 4
 
 
 def instances(options: Options) -> dict[str, str]:
     """The one instance, with the backend decided in its parameters."""
     parameters = options.parameters.setdefault("domain", {})
+    if is_by_environment(parameters):
+        options.from_environment.append(BACKEND)
     parameters["backend"] = decided(parameters)
     if parameters["backend"] == "fasttext":
         refuse_what_is_of_an_llm(parameters)
@@ -93,13 +93,22 @@ def run(job: Job, built: list[Instance]) -> Result:
         return _dry_run(job, plan, instance, tagger)
     messages: list[str] = []
     before = job.prepare(plan, [instance])
+    retried = with_errors(job, plan, instance, before) if options.retry_errors else {}
+    steps: tuple[Sequence[PipelineStep], Sequence[PipelineStep]] = ([], [])
+    if options.retry_errors:
+        n = sum(retried.values())
+        job.display.say(f"{n:,} document{'s' * (n != 1)} without a label to be asked about again (--retry-errors)")
+        before = without(before, retried)
+        steps = ([Unlabelled(job.output, plan, job.reading, instance, retried)], [Whole()])
     pending = before.pending(len(plan.ranges), [instance])
     job.display.say(f"domains by {tagger.answered_by}")
+    allowance = None
     if is_asking and pending:
-        messages.append(budget(job, plan, tagger, pending))
+        allowance = budget(job, plan, tagger, pending, steps[0])
+        messages.append(allowance.message)
         job.workers = options.workers or RANGES_AT_ONCE
-    with asking(job, tagger):
-        job.compute(plan, [instance], before, threads=is_asking)
+    with asking(job, tagger, allowance):
+        job.compute(plan, [instance], before, threads=is_asking, around=steps)
     found = label_counts(job, plan, instance)
     summary = summarise(job.output, plan, [instance], job.ledger.totals, "domain", {"domain": _told(tagger, found)})
     with job.output.publishing(PREDICTED) as sink:
@@ -117,169 +126,36 @@ def run(job: Job, built: list[Instance]) -> Result:
     return result
 
 
-@contextmanager
-def asking(job: Job, tagger: Domain) -> Iterator[None]:
-    """While a tagger asks: what it waits for is said. At the end, whatever it is, the ledger and the terminal have the bill."""
-    try:
-        with _llm.listening(job.display.say):
-            yield
-    finally:
-        tagger.close()
-        usage = tagger.usage()
-        if usage:
-            job.ledger.llm = usage
-            job.display.say(bill(usage))
-
-
-def bill(usage: Mapping[str, Any]) -> str:
-    """Requests and tokens as a sentence."""
-    said = (
-        f"{usage['requests']:,} requests sent ({usage['retries']:,} retries), {usage['prompt_tokens']:,} prompt tokens "
-        f"({usage['cached_tokens']:,} of them cached by the endpoint) and {usage['completion_tokens']:,} tokens of answers "
-        f"({usage['reasoning_tokens']:,} of reasoning) by its count; {usage['cache_hits']:,} answers were here already"
-    )
-    models = sorted(name for name in usage["models"] if name)
-    if usage["unusable"]:
-        said += f"; {usage['unusable']:,} replies were no answer"
-    return said + (f"; more than one model answered: {', '.join(models)}" if len(models) > 1 else "")
-
-
-def spent_before(job: Job) -> int:
-    """Requests of earlier runs on this output, back to the last one with --overwrite."""
-    total = 0
-    names = sorted({n.split("/")[1] for n in job.output.files("runs") if n.endswith("/command.json")} - {job.run_name})
-    for name in [] if job.options.overwrite else reversed(names):
-        ledger = _json(job.output.read(f"runs/{name}/ledger.json"))
-        total += int(ledger.get("llm", {}).get("requests", 0))
-        if _json(job.output.read(f"runs/{name}/command.json")).get("options", {}).get("overwrite"):
-            break
-    return total
-
-
-def _json(data: bytes | None) -> dict[str, Any]:
-    """An object; empty where there is none, or none that is whole."""
-    try:
-        value = json.loads(data or b"{}")
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What asking can cost at most: documents, calls without retries, and characters sent (prompts included)."""
-
-    documents: int = 0
-    calls: int = 0
-    characters: int = 0
-
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(self.documents + other.documents, self.calls + other.calls, self.characters + other.characters)
-
-    @property
-    def tokens(self) -> int:
-        return -(-self.characters // CHARACTERS_PER_TOKEN)
-
-    def told(self) -> str:
-        tokens = f"{self.tokens / 1e6:,.1f} million" if self.tokens >= 1e6 else f"{self.tokens:,}"
-        return (
-            f"{self.documents:,} document{'s' * (self.documents != 1)} to label, at most {self.calls:,} calls, not counting retries, "
-            f"and about {tokens} tokens ({CHARACTERS_PER_TOKEN} characters each)"
-        )
-
-
-class Ask(PipelineStep):
-    """Yields what asking about the documents of a range can cost; with `is_cache_known`, less what the cache answers."""
-
-    type = "count"
-    name = "Ask"
-
-    def __init__(self, tagger: Domain, is_cache_known: bool = False) -> None:
-        super().__init__()
-        self.tagger, self.is_cache_known = tagger, is_cache_known
-
-    def run(
-        self,
-        data: Iterable[TaggedBatch | RangeEnd],
-        rank: int = 0,  # noqa: ARG002
-        world_size: int = 1,  # noqa: ARG002
-    ) -> Iterator[Cost]:
-        yield sum((self._cost(item.documents.texts) for item in data if isinstance(item, TaggedBatch)), Cost())
-
-    def _cost(self, texts: Sequence[str]) -> Cost:
-        tree = self.tagger.stage_tree
-        asked = [text for text in texts if not tree.is_short(text)]
-        worst = self.tagger.worst_case_calls
-        ahead = self.tagger.calls_ahead(asked) if self.is_cache_known else [worst] * len(asked)
-        sizes = [
-            n * min(len(text), tree.max_text_chars) + tree.prompt_chars(n) for n, text in zip(ahead, asked, strict=True)
-        ]
-        return Cost(sum(n > 0 for n in ahead), sum(ahead), sum(sizes))
-
-
-def cost_of(
-    job: Job,
-    plan: Plan,
-    tagger: Domain,
-    pending: Sequence[int],
-    is_cache_known: bool = False,
-    chosen: Sequence[PipelineStep] = (),
-) -> Cost:
-    """What asking about the documents in these ranges can cost, found by reading them. `chosen`: steps that leave only
-    those that are to be asked about."""
-    nothing: list[frozenset[str]] = [frozenset()] * len(plan.ranges)
-    steps = [Read(plan, job.reading, nothing), *chosen, Ask(tagger, is_cache_known)]
-    # The cache is on this machine only.
-    results = job.over_ranges(plan, pending, steps, "counting documents", threads=is_cache_known)
-    return sum((found[0] for found in results.values()), Cost())
-
-
-def budget(
-    job: Job,
-    plan: Plan,
-    tagger: Domain,
-    pending: Sequence[int],
-    chosen: Sequence[PipelineStep] = (),
-    label_less: str = "label a part with --limit N or --sample FRACTION",
-) -> str:
-    """Say what the run can cost before the first call; stop where that is more than allowed. Returns what was said.
-
-    label_less  how to have fewer documents labelled, for that case
-    """
-    spent = spent_before(job)
-    tagger.grant(tagger.max_requests - spent)
-    cost = cost_of(job, plan, tagger, pending, chosen=chosen)
-    if cost.calls + spent > tagger.max_requests:
-        cost = cost_of(job, plan, tagger, pending, is_cache_known=True, chosen=chosen)
-    told = f"{tagger.model} at {tagger.fingerprint()['base_url']}: {cost.told()}"
-    job.display.announce(told)
-    if cost.calls + spent > tagger.max_requests:
-        earlier = f" ({spent:,} requests of earlier runs on this output count)" if spent else ""
-        raise BudgetError(
-            f"{told}: more calls than --max-requests {tagger.max_requests:,}{earlier}; nothing was asked. "
-            f"Allow it with --max-requests {cost.calls + spent}, or {label_less}"
-        )
-    return told
-
-
-def oddities(job: Job, tagger: Domain, found: Mapping[str, Any]) -> list[str]:
+def oddities(job: Job, tagger: Domain, found: Mapping[str, Any], again: str = "--retry-errors") -> list[str]:
     """Say, and return, for how many documents the model gave no proper answer; those that got no label go into the ledger,
-    where they count for the exit code as rows in quarantine do."""
+    where they count for the exit code as rows in quarantine do.
+
+    again  the option with which documents without a label are asked about again
+    """
     off_menu, errors, asked = found["off_menu"], found["errors"], found["asked"]
     told = []
-    if off_menu > MOST_SHARE * asked:
-        job.ledger.doubts.append("more than half of the answers are off the menu")
     if off_menu > ODD_SHARE * asked:
         told.append(
             f"{off_menu:,} of {asked:,} documents asked about got an answer that is none of the choices, which counts as the "
             f"negative one (column is_off_menu): is {tagger.model} the right model for this tree?"
         )
+    allowed = job.ledger.allowed(job.options.max_quarantined) if job.options.max_quarantined is not None else 0
+    if off_menu > max(MOST_SHARE * asked, allowed):
+        job.ledger.doubts.append("more than half of the documents asked about are off the menu")
+        told[-1] += " More than half are off the menu: exit 3, unless --max-quarantined allows that many"
+    cut = job.ledger.llm.get("cut_prompts", 0)
+    if cut:
+        told.append(
+            f"the endpoint counted fewer prompt tokens than {cut:,} of {asked:,} documents have at least: it drops a part of long "
+            f"prompts without an error, so these labels are not of the whole document. {LONGER_CONTEXT}"
+        )
+    if cut > MOST_SHARE * asked:
+        job.ledger.doubts.append("the endpoint shortened more than half of the documents")
     if n := errors.total():
         why = errors.most_common(1)[0][0]
-        others = "all others too, as no answers are kept" if tagger.llm_cache == NO_CACHE else "no others"
         told.append(
             f"{n:,} of {asked:,} documents asked about got no label (column error says why; most often: {shortened(why)}). The "
-            f"same command does not ask about them again; with --overwrite it does, and about {others}"
+            f"same command does not ask about them again; with {again} it does"
         )
     job.ledger.unlabelled = errors.total()
     for message in told:

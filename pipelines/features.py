@@ -17,6 +17,7 @@ from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines import domain
+from tagcorpus.pipelines.budget import BACKEND, cost_of, is_by_environment
 from tagcorpus.pipelines.generations.chosen import (
     DOMAIN,
     FILTER,
@@ -66,6 +67,8 @@ def instances(options: Options) -> dict[str, str]:
     parameters = options.parameters.get(DOMAIN, {})
     if DOMAIN in found.instances:
         parameters = options.parameters.setdefault(DOMAIN, parameters)
+        if is_by_environment(parameters):
+            options.from_environment.append(BACKEND)
         parameters["backend"] = backend(parameters)
         if parameters["backend"] == "fasttext":
             domain.refuse_what_is_of_an_llm(parameters)
@@ -112,10 +115,9 @@ def run(job: Job, built: list[Instance]) -> Result:
                 "level (level:1)"
             )
     check_ids(groups)
-    usage: dict[str, Any] = {}
     if labeller is not None:
         choice = choose(job.output, plan, by_role[FILTER], groups, options.domain_sample, options.seed)
-        by_role[DOMAIN], more, usage = label(job, plan, labeller, choice)
+        by_role[DOMAIN], more = label(job, plan, labeller, choice)
         messages += more
     # Models answer the same prompts: an id should be there once in a file, not once in all.
     each = (Plan((planned,)) for planned in plan.files)
@@ -137,7 +139,7 @@ def run(job: Job, built: list[Instance]) -> Result:
     summary = summarise(job.output, plan, every, job.ledger.totals, "features", {"features": features})
     # For the terminal; what is published does not know where it lies.
     summary["features"]["table"] = job.result_file or f"{job.output}/{TABLE}"
-    result = job.finish(summary, **({"llm": usage} if usage else {}))
+    result = job.finish(summary)
     result.messages[:0] = messages
     return result
 
@@ -382,6 +384,6 @@ def _dry_run(job: Job, plan: Plan, tagging: Sequence[Instance], labeller: Instan
         assert isinstance(tagger, Domain)
         more["backend"] = tagger.answered_by
         if tagger.backend == "openai":
-            cost = domain.cost_of(job, plan, tagger, range(len(plan.ranges)))
+            cost = cost_of(job, plan, tagger, range(len(plan.ranges)))
             more |= {"documents_to_ask": cost.documents, "calls_at_most": cost.calls, "tokens_at_most": cost.tokens}
     return job.dry_run(plan, tagging, more)

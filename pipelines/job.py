@@ -490,6 +490,7 @@ class Job:
             "options": asked,
             "inputs": [f.path for f in self.files],
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "time": time.time(),
             **process(),
         }
         self.output.publish(f"runs/{self.run_name}/command.json", json.dumps(valid_values(value), indent=1).encode())

@@ -40,8 +40,9 @@ GRACE_SECONDS = 5.0
 """How long calls in flight may still land in the cache when a run stops."""
 GROUP_SECONDS = 0.005
 """Answers wait this long for others to share a transaction; their places among the calls in flight are free meanwhile."""
-MAX_FIRST_REFUSALS = 17
-"""So many replies that refuse or fail before any document was answered end the run; a few more may be in flight by then."""
+MAX_FIRST_REFUSALS = 16
+"""So many replies that refuse or fail before any question was answered: then a harmless one decides whether the run ends. Up to
+three more may be in flight by then."""
 MAX_FIRST_DUDS = 10
 """So many first documents, all of them off the menu or empty, end the run before the money is gone."""
 FIRST_PROBES = 3
@@ -55,6 +56,13 @@ TELL_SECONDS = 2.0
 CHARACTERS_PER_TOKEN = 4
 MOST_SAID = 4000
 """Characters of a server's words that are looked at for secrets; fewer are shown."""
+LONGEST_TOKEN_BYTES = 128
+"""Of the vocabularies in use; o200k_base has tokens of that length."""
+LONGER_CONTEXT = (
+    "Serve the model with a longer context (Ollama: OLLAMA_CONTEXT_LENGTH; llama.cpp: --ctx-size; vLLM: --max-model-len), or "
+    "lower max_text_chars in a stage tree of your own (--tree)"
+)
+"""What to do about an endpoint that shortens prompts."""
 LOOP_TURNS_PER_START = 4
 """Calls start one after the other, this many turns of the event loop apart. Without it, answers that come in together
 advance in step through the client's many awaits, leave together, and meet again: at 64 in flight and 100 ms that costs
@@ -75,6 +83,8 @@ class Usage:
     completion_tokens: int = 0
     reasoning_tokens: int = 0
     unusable: int = 0
+    cut_prompts: int = 0
+    """Documents of which the endpoint read less than it was sent, by its own count of tokens."""
     models: dict[str, int] = field(default_factory=dict)
     """Answers by the model that the endpoint says has given them."""
 
@@ -89,6 +99,11 @@ class Conversation(Protocol):
     """Immutable state of one document: what to ask next, and the state after the answer."""
 
     def messages(self) -> list[dict[str, str]] | None: ...
+
+    @property
+    def n_calls(self) -> int:
+        """Questions asked so far."""
+        ...
 
     def harmless(self) -> list[dict[str, str]]:
         """The question of `messages()`, about a short document that nobody could refuse."""
@@ -140,6 +155,8 @@ class _Call:
     """When the attempt before the last one failed."""
     later_since: float | None = None
     """Since when the server has been putting this call off."""
+    is_probe: bool = False
+    """Whether this is a harmless question, which shows who is to blame."""
 
 
 _OTHER_FORM = Failure("form", "the endpoint wants the request in another form")
@@ -166,6 +183,7 @@ class Caller:
         self._first_duds = 0
         self._empty_in_a_row = 0
         self._odd_finishes: set[str] = set()
+        self._largest_prompt = 0
         self._gate = Gate(
             settings.concurrency, settings.patience_seconds, settings.backoff_seconds, settings.rpm, settings.tpm
         )
@@ -262,6 +280,7 @@ class Caller:
             while (messages := conversation.messages()) is not None:
                 outcome = await self._ask(batch, messages, conversation)
                 if isinstance(outcome, Answer):
+                    self._look_for_cut(outcome, messages, conversation)
                     self._menu_answers += conversation.names_choice(outcome.text)
                     if self._menu_answers == 1:
                         self._may_begin.set()
@@ -300,6 +319,30 @@ class Caller:
                     f"is {self.settings.model!r} the right model for this tree? Nothing more was asked"
                 )
             raise again(self._fatal)
+
+    def _look_for_cut(self, outcome: Answer, messages: list[dict[str, str]], question: Conversation) -> None:
+        """Notice a prompt that the endpoint shortened: its count is below what the document has at least.
+
+        Some healthy endpoints report nothing, or only tokens that are not in their prefix cache. So a count says nothing that is
+        too small for the question alone, that is far below the largest one, or that is of a document's later questions.
+        """
+        n = outcome.usage.prompt
+        self._largest_prompt = max(self._largest_prompt, n)
+        if question.n_calls or not n or 2 * n < self._largest_prompt:
+            return
+        least = fewest_tokens(messages)
+        if n >= least:
+            return
+        frame = fewest_tokens(question.harmless())
+        if not frame <= n < least - frame:
+            return
+        self.usage.cut_prompts += 1
+        self._count()
+        if self.usage.cut_prompts == 1:
+            self._tell(
+                f"{self._endpoint} counts {n:,} tokens in a prompt that has at least {least - frame:,}: it drops a part of long "
+                f"prompts without an error. {LONGER_CONTEXT}"
+            )
 
     async def _ask(self, batch: _Batch, messages: list[dict[str, str]], question: Conversation) -> Answer | Failure:
         """From the cache, from the same call already in flight, or from the endpoint."""
@@ -364,6 +407,9 @@ class Caller:
         """
         while True:
             outcome = await self._attempt(call.batch, call.body, call.question, call)
+            if outcome is None:
+                await self._prove(call)
+                continue
             if isinstance(outcome, Answer):
                 self._is_answered = True
                 return outcome
@@ -378,9 +424,9 @@ class Caller:
                 self._heed(outcome, call.body)
             call.later_since = None
             call.tries += 1
-            if not self._is_answered:
+            if not self._is_anybody_answered:
                 self._first_refusals += 1
-                if self._first_refusals >= MAX_FIRST_REFUSALS or outcome.kind == "client":
+                if outcome.kind == "client":
                     self._stop(outcome)
             if self._is_out_of_form(call):
                 self.usage.retries += 1
@@ -413,11 +459,22 @@ class Caller:
     def _is_out_of_form(self, call: _Call) -> bool:
         return call.n_changes < len(self._requests.changes)
 
+    @property
+    def _is_anybody_answered(self) -> bool:
+        """Whether any question was ever answered, a harmless one too: then documents may be to blame for all failures."""
+        return self._is_answered or self._answered_sent_at > float("-inf")
+
+    @property
+    def _is_unproven(self) -> bool:
+        """Whether so much failed before anybody was answered that only a harmless question may be asked."""
+        return not self._is_anybody_answered and self._first_refusals >= MAX_FIRST_REFUSALS
+
     def _speaks_for_itself(self, outcome: Failure) -> bool:
         """Whether a failure names the document, or shows an endpoint at work that answers others: no question is spent on that."""
-        if outcome.kind == "document":
-            return self._is_answered or self._answered_sent_at > 0
-        return outcome.kind in ("empty", "cut") and self._is_answered and self._empty_in_a_row < MAX_FIRST_REFUSALS
+        if not self._is_anybody_answered:
+            return False
+        is_in_doubt = outcome.kind in ("empty", "cut") and self._empty_in_a_row < MAX_FIRST_REFUSALS
+        return outcome.kind == "document" or is_in_doubt
 
     async def _put_off(self, call: _Call, outcome: Failure) -> bool:
         """The server wants to be asked later. True once that lasts longer than patience for this document, and for no other."""
@@ -442,35 +499,44 @@ class Caller:
     async def _settle(self, call: _Call) -> None:
         """Ask a harmless question, until it is answered. Raises what ends the run where it is not."""
         async with self._probing:
-            if self._answered_sent_at > call.failed_at:
+            if self._answered_sent_at <= call.failed_at:
+                await self._probe(call)
+
+    async def _prove(self, call: _Call) -> None:
+        """The same for all calls at once, where many failed before anybody was answered."""
+        async with self._probing:
+            if self._is_unproven:
+                await self._probe(call)
+
+    async def _probe(self, call: _Call) -> None:
+        harmless = call.question.harmless()
+        n = 0
+        while True:
+            body = self._requests.body(harmless)
+            probe = _Call(call.batch, harmless, body, call.question, len(self._requests.changes), is_probe=True)
+            outcome = await self._attempt(call.batch, body, call.question, probe)
+            if outcome is None or isinstance(outcome, Answer):
                 return
-            harmless = call.question.harmless()
-            n = 0
-            while True:
-                probe = self._requests.body(harmless)
-                sent = _Call(call.batch, harmless, probe, call.question, len(self._requests.changes))
-                outcome = await self._attempt(call.batch, probe, call.question, sent)
-                if isinstance(outcome, Answer):
-                    return
-                if outcome.kind == "pace":
-                    self._pause(sent.sent_at, outcome)
-                    continue
-                if outcome.kind != "form":
-                    self._heed(outcome, probe)
-                n += 1
-                most = self.settings.max_attempts * (1 if outcome.kind in FINAL_EXIT_1 else 2)
-                if not self._is_answered:
-                    self._first_refusals += 1
-                    most = (
-                        MAX_FIRST_REFUSALS - self._first_refusals if outcome.kind not in FINAL_EXIT_1 else FIRST_PROBES
-                    )
-                    most = min(most, self.settings.max_attempts)
-                if self._is_out_of_form(sent):
-                    n = 0
-                    continue
-                if n >= most:
-                    self._stop(outcome)
-                await asyncio.sleep(self._backoff(n))
+            if outcome.kind == "pace":
+                self._pause(probe.sent_at, outcome)
+                continue
+            if outcome.kind != "form":
+                self._heed(outcome, body)
+            if self._is_out_of_form(probe):
+                n = 0
+                continue
+            n += 1
+            most = self.settings.max_attempts * (1 if outcome.kind in FINAL_EXIT_1 else 2)
+            if not self._is_anybody_answered:
+                self._first_refusals += 1
+                most = min(
+                    FIRST_PROBES if outcome.kind in FINAL_EXIT_1 else self.settings.max_attempts,
+                    self.settings.max_attempts,
+                    MAX_FIRST_REFUSALS - self._first_refusals,
+                )
+            if n >= most:
+                self._stop(outcome)
+            await asyncio.sleep(self._backoff(n))
 
     def _backoff(self, n: int) -> float:
         """Seconds of the pause after the n-th failure in a row."""
@@ -484,8 +550,9 @@ class Caller:
 
     async def _attempt(
         self, batch: _Batch, body: dict[str, Any], question: Conversation, call: _Call
-    ) -> Answer | Failure:
-        """One request, when its turn has come. An answer is one to the question."""
+    ) -> Answer | Failure | None:
+        """One request, when its turn has come. An answer is one to the question. None: nothing was sent, since it has to be proven
+        first that anybody is answered."""
         tokens = sum(len(message["content"]) for message in body["messages"]) // CHARACTERS_PER_TOKEN
         async with self._starting:
             self._check(batch)
@@ -498,12 +565,15 @@ class Caller:
                 self._check(batch)
             if self._is_out_of_form(call):
                 return _OTHER_FORM
+            if self._is_unproven and not call.is_probe:
+                return None
             if self.usage.requests >= self.settings.max_requests:
                 raise BudgetError(
                     f"the limit of {self.settings.max_requests:,} requests (--max-requests) is reached; with a higher one "
                     f"{self._resume}"
                 )
             self.usage.requests += 1
+            self._count()
             call.sent_at = self._loop.time()
             self._gate.started(call.sent_at, tokens)
             for _ in range(LOOP_TURNS_PER_START):
@@ -526,11 +596,13 @@ class Caller:
                 self.usage.unusable += 1
                 self._empty_in_a_row += 1
                 self.usage.add(outcome.paid.usage)
+                self._count()
             if outcome.kind == "quota":
                 self._stop(outcome)
             return outcome
         self.usage.add(outcome.usage)
         self.usage.models[outcome.answered_by] = self.usage.models.get(outcome.answered_by, 0) + 1
+        self._count()
         self._answered_sent_at = max(self._answered_sent_at, call.sent_at)
         self._gate.answered()
         self._empty_in_a_row = 0
@@ -540,6 +612,11 @@ class Caller:
                 f"answers that end with finish_reason {outcome.finish_reason!r} count where they name exactly one choice"
             )
         return outcome
+
+    def _count(self) -> None:
+        """Hand the counts on, before a request is sent and after a reply has come: what a killed run spent is then known, too."""
+        for counter in _counters:
+            counter(self.usage)
 
     def _tell(self, text: str) -> None:
         for listener in _listeners:
@@ -680,8 +757,19 @@ def why_unusable(answer: Answer, question: Conversation) -> Failure | None:
     return shortcoming(answer, question.names_choice(answer.text), question.accepts(answer.text))
 
 
+def fewest_tokens(messages: list[dict[str, str]]) -> int:
+    """Tokens that messages have at least, whatever the tokenizer: those of chat models put no two words into one token, and no
+    more than 128 bytes.
+
+    Example  [{"content": "a bad  day"}] -> 3
+    """
+    contents = [message["content"] for message in messages]
+    return max(sum(len(c.split()) for c in contents), sum(len(c) for c in contents) // LONGEST_TOKEN_BYTES)
+
+
 _callers: dict[Settings, Caller] = {}
 _listeners: list[Callable[[str], None]] = []
+_counters: list[Callable[[Usage], None]] = []
 _lock = threading.Lock()
 
 
@@ -702,13 +790,26 @@ def known(settings: Settings) -> Caller | None:
 
 
 @contextmanager
-def listening(listener: Callable[[str], None]) -> Iterator[None]:
-    """Hands what callers of this process have to say (what they wait for) to `listener`."""
+def listening(listener: Callable[[str], None], counter: Callable[[Usage], None] | None = None) -> Iterator[None]:
+    """Hands what callers of this process have to say (what they wait for) to `listener`, and after each change their usage to
+    `counter`, which is called from the callers' threads."""
+    counters = [counter] if counter else []
     _listeners.append(listener)
+    _counters.extend(counters)
     try:
         yield
     finally:
         _listeners.remove(listener)
+        for each in counters:
+            _counters.remove(each)
+
+
+def forget(settings: Settings) -> None:
+    """Close and forget the caller of an earlier run in this process, so that its usage is not taken for that of the next."""
+    with _lock:
+        made = _callers.pop(settings, None)
+    if made is not None:
+        made.close()
 
 
 def close_all() -> None:

@@ -22,7 +22,7 @@ import yaml
 
 from tagcorpus.errors import ConfigError
 from tagcorpus.taggers._llm_reply import spoken
-from tagcorpus.taggers._llm_request import RESERVED, ROLES
+from tagcorpus.taggers._llm_request import LIMITS, RESERVED, ROLES
 
 TEXT, CHOICES = "{text}", "{choices}"
 DOCUMENT_FIRST = "document_first"
@@ -39,6 +39,9 @@ OWN_HEADERS = (
 CUT_MARK = "\n[...]\n"
 """Stands between head and tail of a document that was cut to the budget."""
 
+TEMPLATE_TOKENS = 128
+"""Of one request: role names, marks between messages, and a system text of the template's own (gpt-oss has the longest, about 70
+tokens)."""
 HARMLESS = (
     "The town library opens at nine in the morning and closes at six in the evening. On Saturdays children listen to stories "
     "in the reading room, and on Sundays the doors stay shut."
@@ -170,9 +173,26 @@ class StageTree:
         """Calls on the longest path that begins with this stage."""
         return _longest({s.name: [n for _, n in s.choices.values() if n] for s in self.stages}, stage)
 
-    def prompt_chars(self, n_calls: int) -> int:
-        """Most characters that so many questions about one document add to its own."""
-        return sum(sorted(s.added_chars for s in self.stages)[-n_calls:]) if n_calls else 0
+    def most_tokens(self, text: str, n_calls: int) -> int:
+        """Tokens that so many calls about a text have at most, prompts and answers, whatever the tokenizer.
+
+        A token of a byte-level BPE has at least one byte of UTF-8, as one of SentencePiece with byte fallback has, which may put
+        a space before the text. The chat template of the server adds `TEMPLATE_TOKENS` at most.
+        """
+        if not n_calls:
+            return 0
+        frames = [sum(len(message["content"].encode()) for message in s.messages("")) for s in self.stages]
+        kept, _ = self.cut(text)
+        added = sum(len(value.encode()) for _, value in self.request)
+        each = len(kept.encode("utf-8", "surrogatepass")) + added + TEMPLATE_TOKENS + (self.answer_limit or 0)
+        return n_calls * each + sum(sorted(frames)[-n_calls:])
+
+    @cached_property
+    def answer_limit(self) -> int | None:
+        """Tokens that an answer has at most; None where `request` takes the limit away."""
+        limits: dict[str, Any] = {"max_tokens": self.max_answer_tokens}
+        limits |= {name: json.loads(value) for name, value in self.request if name in LIMITS}
+        return max((limit for limit in limits.values() if isinstance(limit, int)), default=None)
 
     def is_short(self, text: object) -> bool:
         """True for what is labelled without a call: fewer than `min_chars` characters, or not a string."""

@@ -174,6 +174,11 @@ class Domain(Parameters):
             cache.close()
 
     @property
+    def has_cache(self) -> bool:
+        """Whether answers are kept."""
+        return self.llm_cache != NO_CACHE
+
+    @property
     def concurrent_batches(self) -> int:
         """How many batches `tag` should be given at once, each from its own thread, to keep the endpoint busy."""
         return 4 if self.backend == "openai" else 1
@@ -219,6 +224,10 @@ class Domain(Parameters):
     def grant(self, requests: int) -> None:
         """Allow so many requests from here on: what `max_requests` leaves after earlier runs. Not part of any key."""
         self.__dict__["_granted"] = max(requests, 0)
+
+    def begin(self) -> None:
+        """Count from zero: what an earlier run of this process asked is no part of `usage`."""
+        _llm.forget(self._settings)
 
     def close(self) -> None:
         """Stops calling: blocked `tag` calls raise IncompleteError, answers in flight get a few seconds to reach the cache."""

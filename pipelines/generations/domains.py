@@ -7,32 +7,21 @@ A part has a row for every document all the same. That of one that was not chose
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.pipelines import domain
+from tagcorpus.pipelines.budget import asking, budget
 from tagcorpus.pipelines.domain import NOT_SELECTED
+from tagcorpus.pipelines.execution.some_rows import Whole, choose
 from tagcorpus.pipelines.execution.steps import RangeEnd, TaggedBatch
 from tagcorpus.pipelines.generations.kept import Choice
 from tagcorpus.pipelines.job import Job
 from tagcorpus.pipelines.outputs.sidecars import Instance
 from tagcorpus.pipelines.sources.plan import Plan
-from tagcorpus.taggers._batch import DocumentBatch
 from tagcorpus.taggers.domain import Domain
-
-
-@dataclass
-class ChosenBatch(TaggedBatch):
-    """A batch without the documents that were not chosen; `whole` has all of them, `chosen` bool [rows of whole] says which."""
-
-    whole: DocumentBatch | None = None
-    chosen: npt.NDArray[np.bool_] | None = None
 
 
 class Choose(PipelineStep):
@@ -58,40 +47,11 @@ class Choose(PipelineStep):
                 continue
             table = item.documents.table
             chosen = rows.next(table["row"].to_numpy(), table["sub"].to_numpy())
-            some = DocumentBatch(table.filter(pa.array(chosen)))
-            yield ChosenBatch(some, item.wanted, item.attributes, item.failures, item.counts, item.documents, chosen)
+            yield choose(item, chosen)
 
 
-class Whole(PipelineStep):
-    """Makes of what `Choose` left and taggers added batches of all documents again."""
-
-    type = "whole"
-    name = "Whole"
-
-    def run(
-        self,
-        data: Iterable[TaggedBatch | RangeEnd],
-        rank: int = 0,  # noqa: ARG002
-        world_size: int = 1,  # noqa: ARG002
-    ) -> Iterator[TaggedBatch | RangeEnd]:
-        for item in data:
-            if isinstance(item, ChosenBatch) and item.whole is not None and item.chosen is not None:
-                added = {name: _spread(batch, item.chosen) for name, batch in item.attributes.items()}
-                yield TaggedBatch(item.whole, item.wanted, added, item.failures, item.counts)
-            else:
-                yield item
-
-
-def _spread(added: pa.RecordBatch, chosen: npt.NDArray[np.bool_]) -> pa.RecordBatch:
-    places = pa.array(np.cumsum(chosen) - 1, pa.int64(), mask=~chosen)
-    columns = [c.take(places) for c in added.columns]
-    stage = added.schema.get_field_index("stage")
-    columns[stage] = pc.if_else(pa.array(chosen), columns[stage], NOT_SELECTED)
-    return pa.record_batch(columns, schema=added.schema)
-
-
-def label(job: Job, plan: Plan, instance: Instance, choice: Choice) -> tuple[Instance, list[str], dict[str, Any]]:
-    """Label what is chosen and not labelled yet. The instance as the parts know it, messages, and what an LLM was used for.
+def label(job: Job, plan: Plan, instance: Instance, choice: Choice) -> tuple[Instance, list[str]]:
+    """Label what is chosen and not labelled yet. The instance as the parts know it, and messages.
 
     Raises what `run domain` raises; nothing is asked where it could cost more than max_requests.
     """
@@ -104,19 +64,21 @@ def label(job: Job, plan: Plan, instance: Instance, choice: Choice) -> tuple[Ins
     before = job.prepare(plan, [chosen], what=f"domains by {tagger.answered_by}")
     pending = before.pending(len(plan.ranges), [chosen])
     workers = job.workers
+    allowance = None
     if is_asking and pending:
-        messages.append(domain.budget(job, plan, tagger, pending, steps, _label_less(tagger, choice)))
+        allowance = budget(job, plan, tagger, pending, steps, _label_less(tagger, choice))
+        messages.append(allowance.message)
         job.workers = job.options.workers or domain.RANGES_AT_ONCE
     try:
-        with domain.asking(job, tagger):
-            job.compute(plan, [chosen], before, threads=is_asking, around=(steps, [Whole()]))
+        with asking(job, tagger, allowance):
+            job.compute(plan, [chosen], before, threads=is_asking, around=(steps, [Whole(NOT_SELECTED)]))
     finally:
         job.workers = workers
     if not is_asking:
-        return chosen, messages, {}
+        return chosen, messages
     told: Mapping[str, Any] = domain.label_counts(job, plan, chosen)
-    messages += domain.oddities(job, tagger, told)
-    return chosen, messages, tagger.usage()
+    messages += domain.oddities(job, tagger, told, again="--overwrite")
+    return chosen, messages
 
 
 def _label_less(tagger: Domain, choice: Choice) -> str:

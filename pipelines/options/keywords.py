@@ -156,6 +156,8 @@ class DomainKeywords(Keywords, total=False):
 
     with_text: bool
     """Add the text to predicted_domains.csv."""
+    retry_errors: bool
+    """Ask again about the documents that got no label, and about no others."""
 
 
 class EntropyKeywords(Keywords, total=False):

@@ -199,6 +199,8 @@ class Options:
     slurm: SlurmOptions = section(SlurmOptions)
     parameters: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Parameters of tagger instances, by instance name."""
+    from_environment: list[str] = field(default_factory=list)
+    """Keys of values that nobody gave, and that variables of the environment decided."""
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Options:
@@ -230,7 +232,12 @@ ENDPOINT = (
     shorthand(
         "domain.model", str, "Model name at the endpoint (default: the stage tree's, gpt-4o-mini).", metavar="NAME"
     ),
-    shorthand("domain.max_requests", int, "Stop with exit 5 before more requests than this.", default=10_000),
+    shorthand(
+        "domain.max_requests",
+        int,
+        "Stop with exit 5 before all runs on the output have sent more requests than this.",
+        default=10_000,
+    ),
 )
 
 
@@ -266,7 +273,8 @@ class DomainOptions(Options):
         shorthand(
             "domain.backend",
             Backend,
-            "auto: openai when an endpoint is configured, else the embedded fastText model.",
+            "auto: openai when an endpoint is configured, else the embedded fastText model. With more than 1,000 calls to make, "
+            "name openai, or an endpoint: a variable of the environment is not enough.",
             default="auto",
         ),
         *ENDPOINT,
@@ -293,6 +301,9 @@ class DomainOptions(Options):
     PARAMETERS = {"domain": {"backend": "auto"}}  # noqa: RUF012 - read only
 
     with_text: bool = option(False, "Add the text to predicted_domains.csv.", group=OUTPUT)
+    retry_errors: bool = option(
+        False, "Ask again about the documents that got no label, and about no others.", group=RUNNING
+    )
 
 
 @dataclass(frozen=True)

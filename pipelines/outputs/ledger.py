@@ -44,6 +44,8 @@ class Ledger:
         """Why the labels cannot be relied on, though every document has one."""
         self.llm: dict[str, Any] = {}
         """What this run asked of an LLM, whatever its end."""
+        self.llm_of_output: dict[str, Any] = {}
+        """The same of all runs on the output, this one included."""
 
     def enter(
         self,
@@ -145,7 +147,7 @@ class Ledger:
                 else "not one document was found: the input is empty. Say --allow-empty where it may be"
             )
             return 3, told
-        allowed = self._allowed(max_quarantined)
+        allowed = self.allowed(max_quarantined)
         if rows + self.unlabelled > allowed:
             which = "quarantined rows and documents without a label are" if self.unlabelled else "that is"
             told.append(f"{which} more than the {allowed:,.0f} rows allowed (--max-quarantined)")
@@ -162,7 +164,8 @@ class Ledger:
         more = f"; {len(files) - SHOWN_FILES:,} more in the ledger" if len(files) > SHOWN_FILES else ""
         return f"{len(files):,} file{'s' * (len(files) != 1)} gave no document: {shown}{more}"
 
-    def _allowed(self, given: float | None) -> float:
+    def allowed(self, given: float | None) -> float:
+        """Rows that may be unusable by `--max-quarantined`."""
         if given is None:
             return max(ALLOWED_ROWS, ALLOWED_SHARE * self.totals.lines)
         return given * self.totals.lines if 0 < given < 1 else given
@@ -174,6 +177,7 @@ class Ledger:
             "unlabelled": self.unlabelled,
             "without_documents": self.without_documents,
             **({"llm": self.llm} if self.llm else {}),
+            **({"llm_of_output": self.llm_of_output} if self.llm_of_output else {}),
             "ranges_done": sum(r["is_done"] for r in self.ranges),
             "ranges_planned": len(self.ranges),
             "notes": self.notes,

@@ -13,7 +13,7 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -94,6 +94,8 @@ class Heartbeat:
         self._since = 0.0
         self._seen: dict[int, tuple[int, float]] = {}
         self._is_written = False
+        self.more: Callable[[], dict[str, Any]] = dict
+        """What else the file is to say."""
 
     def start(self) -> None:
         self._thread.start()
@@ -127,7 +129,7 @@ class Heartbeat:
 
     def state(self) -> dict[str, Any]:
         """What the file says; without the rows between two passes over the ranges (while summaries are made, say)."""
-        found: dict[str, Any] = {"time": time.time(), **process()}
+        found: dict[str, Any] = {"time": time.time(), **process(), **self.more()}
         watch = self._watch
         if watch is None:
             return found

@@ -1,0 +1,201 @@
+"""What asking an endpoint may cost, said and limited before the first call; and what it has cost, whatever the end of the run.
+
+Tokens are bounded, not estimated: a prompt has at most one token for each byte of UTF-8, and an answer has at most what the
+stage tree allows. Calls are bounded by the longest path through the tree; retries are not part of either bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from datatrove.pipeline.base import PipelineStep
+
+from tagcorpus.errors import BudgetError, ConfigError
+from tagcorpus.pipelines.execution.steps import RangeEnd, Read, TaggedBatch
+from tagcorpus.pipelines.job import Job
+from tagcorpus.pipelines.outputs.bill import ALLOWED, Bill, add, in_words, spent
+from tagcorpus.pipelines.sources.plan import Plan
+from tagcorpus.taggers import _llm
+from tagcorpus.taggers.domain import Domain
+
+AUTO_CALLS = 1_000
+"""Calls that a run may make where only the environment names the endpoint."""
+BACKEND = "domain.backend"
+
+
+def is_by_environment(parameters: Mapping[str, Any]) -> bool:
+    """Whether neither a backend nor an endpoint is named, so that variables of the environment decide whether an LLM is asked."""
+    return parameters.get("backend", "auto") == "auto" and not parameters.get("base_url")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What asking can cost at most: documents, calls without retries, and tokens of these calls (prompts and answers)."""
+
+    documents: int = 0
+    calls: int = 0
+    tokens: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.documents + other.documents, self.calls + other.calls, self.tokens + other.tokens)
+
+    def told(self) -> str:
+        return (
+            f"{self.documents:,} document{'s' * (self.documents != 1)} to label, at most {self.calls:,} calls, not counting "
+            f"retries, and at most {self.tokens:,} tokens (one for each byte of UTF-8; English text has about a quarter)"
+        )
+
+
+class Ask(PipelineStep):
+    """Yields what asking about the documents of a range can cost; with `is_cache_known`, less what the cache answers."""
+
+    type = "count"
+    name = "Ask"
+
+    def __init__(self, tagger: Domain, is_cache_known: bool = False) -> None:
+        super().__init__()
+        self.tagger, self.is_cache_known = tagger, is_cache_known
+
+    def run(
+        self,
+        data: Iterable[TaggedBatch | RangeEnd],
+        rank: int = 0,  # noqa: ARG002
+        world_size: int = 1,  # noqa: ARG002
+    ) -> Iterator[Cost]:
+        yield sum((self._cost(item.documents.texts) for item in data if isinstance(item, TaggedBatch)), Cost())
+
+    def _cost(self, texts: Sequence[str]) -> Cost:
+        tree = self.tagger.stage_tree
+        askable = [text for text in texts if not tree.is_short(text)]
+        worst = self.tagger.worst_case_calls
+        ahead = self.tagger.calls_ahead(askable) if self.is_cache_known else [worst] * len(askable)
+        tokens = [tree.most_tokens(text, n) for n, text in zip(ahead, askable, strict=True)]
+        return Cost(sum(n > 0 for n in ahead), sum(ahead), sum(tokens))
+
+
+def cost_of(
+    job: Job,
+    plan: Plan,
+    tagger: Domain,
+    pending: Sequence[int],
+    is_cache_known: bool = False,
+    chosen: Sequence[PipelineStep] = (),
+) -> Cost:
+    """What asking about the documents in these ranges can cost, found by reading them. `chosen`: steps that leave only
+    those that are to be asked about."""
+    nothing: list[frozenset[str]] = [frozenset()] * len(plan.ranges)
+    steps = [Read(plan, job.reading, nothing), *chosen, Ask(tagger, is_cache_known)]
+    # The cache is on this machine only.
+    results = job.over_ranges(plan, pending, steps, "counting documents", threads=is_cache_known)
+    return sum((of_range[0] for of_range in results.values()), Cost())
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """What a run may spend. `message`: what was said of that. `before`: what earlier runs on the output have spent."""
+
+    cost: Cost
+    message: str
+    before: Mapping[str, Any]
+    max_requests: int
+
+
+def budget(
+    job: Job,
+    plan: Plan,
+    tagger: Domain,
+    pending: Sequence[int],
+    chosen: Sequence[PipelineStep] = (),
+    label_less: str = "label a part with --limit N or --sample FRACTION",
+) -> Allowance:
+    """Say what the run can cost before the first call. BudgetError where that is more than `max_requests` leaves; ConfigError where
+    it is much, and nobody but the environment named the endpoint.
+
+    label_less  how to have fewer documents labelled, for these cases
+    """
+    before = _before(job)
+    requests = before.get("requests", 0)
+    tagger.grant(tagger.max_requests - requests)
+    most = AUTO_CALLS if BACKEND in job.options.from_environment else None
+    if most is not None:
+        most = max(most, before.get(ALLOWED, 0))  # a run that was allowed may be resumed
+    cost = cost_of(job, plan, tagger, pending, chosen=chosen)
+    if cost.calls + requests > tagger.max_requests or (most is not None and cost.calls > most):
+        cost = cost_of(job, plan, tagger, pending, is_cache_known=True, chosen=chosen)
+    told = f"{tagger.model} at {tagger.fingerprint()['base_url']}: {cost.told()}"
+    job.display.announce(told)
+    is_over = cost.calls + requests > tagger.max_requests
+    raised = f"--max-requests {cost.calls + requests}"
+    if most is not None and cost.calls > most:
+        raise ConfigError(
+            f"{told}: that is more than {most:,} calls, and only the environment names this endpoint (OPENAI_API_KEY, "
+            f"OPENAI_BASE_URL); nothing was asked. To spend that, say --backend openai{f' {raised}' if is_over else ''}; to ask "
+            f"nobody, --backend fasttext; or {label_less}"
+        )
+    if is_over:
+        earlier = f" ({requests:,} requests of earlier runs on this output count)" if requests else ""
+        raise BudgetError(
+            f"{told}: more calls than --max-requests {tagger.max_requests:,}{earlier}; nothing was asked. "
+            f"Allow it with {raised}, or {label_less}"
+        )
+    return Allowance(cost, told, before, tagger.max_requests)
+
+
+@contextmanager
+def asking(job: Job, tagger: Domain, allowance: Allowance | None) -> Iterator[None]:
+    """While a tagger asks: what it waits for is said, and its bill is kept. At the end, whatever it is, the ledger and the terminal
+    have the bill of the run, and that of all runs on the output. `allowance`: None where nothing is left to ask."""
+    if allowance is None:
+        yield
+        if tagger.backend == "openai":
+            _close(job, {}, _before(job))
+        return
+    tagger.begin()
+    bill = Bill(job.output, job.run_name, allowance.cost.calls)
+    count: Callable[[_llm.Usage], None] = lambda usage: bill.enter(asdict(usage))  # noqa: E731
+    job.heartbeat.more = lambda: {"llm": bill.counts}
+    try:
+        with _llm.listening(job.display.say, count):
+            yield
+    except BudgetError as error:
+        raise BudgetError(_limit_reached(allowance, tagger.usage(), tagger.has_cache)) from error
+    finally:
+        tagger.close()
+        if usage := tagger.usage():
+            bill.enter(usage)
+        bill.close()
+        _close(job, bill.counts if usage else {}, allowance.before)
+
+
+def _before(job: Job) -> dict[str, Any]:
+    """What earlier runs on the output have spent; with --overwrite, none counts."""
+    return {} if job.options.overwrite else spent(job.output, job.run_name)
+
+
+def _close(job: Job, counts: dict[str, Any], before: Mapping[str, Any]) -> None:
+    """Enter the bill into the ledger, and say it."""
+    if counts:
+        job.ledger.llm = counts
+        job.display.say(in_words(counts))
+    total: dict[str, Any] = {}
+    add(total, before)
+    add(total, {**counts, "runs": 1} if counts else {})
+    if total.get("requests"):
+        job.ledger.llm_of_output = total
+    if before.get("requests"):
+        job.display.say(f"all runs on this output: {in_words(total)}")
+
+
+def _limit_reached(allowance: Allowance, usage: Mapping[str, Any], has_cache: bool) -> str:
+    before = allowance.before.get("requests", 0)
+    requests = before + usage.get("requests", 0)
+    left = max(allowance.cost.calls - sum(usage.get("models", {}).values()), 1)
+    earlier = f", {before:,} of them by earlier runs on this output" if before else ""
+    cached = "; answers already paid for are in the cache" if has_cache else ""
+    return (
+        f"the limit of {allowance.max_requests:,} requests (--max-requests) is reached{earlier}; retries count. To go on, run the "
+        f"same command with --max-requests {requests + left}{cached}"
+    )
