@@ -14,17 +14,103 @@ from stub_llm import CUT_LENGTH, DROP, HANG, NOISE, Reply, answer, failure
 
 ERROR = "39 labels, 1 error"
 LABELS = "40 labels"
+STOP = "the run stops"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A row of the table in docs/domain.md: what an endpoint does, what a run makes of it, what the same command does next."""
+
+    does: str
+    one: str
+    every: str
+    once: str
+    afterwards: str
+
+    @property
+    def row(self) -> str:
+        return f"| {self.does} | {self.one} | {self.every} | {self.once} | {self.afterwards} |"
+
+
+BLAMED = "`error`, all others have their labels"
+RETRIED = "asked again, no loss"
+KEPT = "asks nothing; `--retry-errors` asks about those with an `error`"
+RULES = {
+    "fault": Rule(
+        "500, 502, 529, 408; a dropped connection; a reply that hangs; half a body; HTML, an error, no choice or no message at "
+        "status 200; a body nested 200,000 deep",
+        BLAMED,
+        "exit 4 after at most 20 failures",
+        RETRIED,
+        f"after exit 4 goes on where the run stopped; else {KEPT}",
+    ),
+    "pace": Rule(
+        "429, 503, a refused connection",
+        "`error` after `--patience`, all others have their labels",
+        "exit 4 after `--patience` without any answer",
+        RETRIED,
+        f"after exit 4 goes on where the run stopped; else {KEPT}",
+    ),
+    "refusal": Rule(
+        "400, 401, 403 (also a firewall's page), 404, 422, a redirect",
+        BLAMED,
+        "exit 1 after at most 20 refusals, which the message quotes",
+        RETRIED,
+        f"after exit 1 goes on where the run stopped, once the cause is mended; else {KEPT}",
+    ),
+    "document": Rule(
+        "413; a code such as `context_length_exceeded` or `content_filter`, at any status; a refusal by the model",
+        BLAMED,
+        "exit 1 after at most 20 refusals; exit 3 where others were answered before",
+        "`error`",
+        KEPT,
+    ),
+    "empty": Rule(
+        "status 200 without an answer (see above)",
+        BLAMED,
+        "exit 1 after at most 20 replies",
+        RETRIED,
+        f"after exit 1 goes on where the run stopped, once the cause is mended; else {KEPT}",
+    ),
+    "quota": Rule(
+        "no money (402, `insufficient_quota`), or the calls of a day used up",
+        "exit 4 at once",
+        "exit 4 at once",
+        "exit 4 at once",
+        "goes on where the run stopped",
+    ),
+}
+
+
+def table() -> str:
+    """The rules as docs/domain.md has them."""
+    head = "| the endpoint | does it to one document, or to some | does it to every question | does it once | the same command afterwards |"
+    return "\n".join([head, "|---|---|---|---|---|", *(rule.row for rule in RULES.values())])
 
 
 @dataclass(frozen=True)
 class Behaviour:
-    """`every` is the exit code where nobody is answered."""
+    """`every` is the exit code where nobody is answered; `until` where that begins in the middle of a run, which ends by it."""
 
     name: str
     reply: Reply
     every: int
     one: str = ERROR
     once: str = LABELS
+    kind: str = ""
+
+    @property
+    def rule(self) -> str:
+        """Its row in RULES."""
+        if self.kind:
+            return self.kind
+        if self.once == ERROR:
+            return "document"
+        return "fault" if self.every == 4 else "empty" if self.reply.status == 200 else "refusal"
+
+    @property
+    def until(self) -> int:
+        return 3 if self.rule == "document" else self.every
 
 
 def completion(**choice: object) -> Reply:
@@ -51,8 +137,8 @@ BEHAVIOURS = (
     Behaviour("404", failure(404, "no such model"), 1),
     Behaviour("301", Reply(301, b"", (("Location", "/login"),)), 1),
     Behaviour("502, a web page", Reply(502, b"<html>bad gateway</html>"), 4),
-    Behaviour("503", failure(503), 4),
-    Behaviour("429", failure(429), 4),
+    Behaviour("503", failure(503), 4, kind="pace"),
+    Behaviour("429", failure(429), 4, kind="pace"),
     Behaviour("200, an error in it", Reply(body=b'{"error": {"message": "upstream is down"}}'), 4),
     Behaviour("200, a web page", Reply(body=b"<html>hello</html>"), 4),
     Behaviour("200, no choices", Reply(body=b'{"choices": []}'), 4),
@@ -84,6 +170,27 @@ BEHAVIOURS = (
     Behaviour("422", Reply(422, b'{"detail": [{"loc": ["body", "messages"], "msg": "too many"}]}'), 1),
     Behaviour("a body nested 200,000 deep", Reply(body=b"[" * 200_000), 4),
     Behaviour("400, nested 200,000 deep", Reply(400, b"[" * 200_000), 1),
+    Behaviour("408", failure(408), 4),
+    Behaviour("529, overloaded", failure(529, "overloaded"), 4),
+    Behaviour("413", failure(413, "request entity too large"), 1, once=ERROR),
+    Behaviour("400, prompt too long", failure(400, "the prompt is too long: 70000 tokens"), 1, once=ERROR),
+    Behaviour("422", failure(422, "cannot be processed"), 1),
+    Behaviour("405, a web page", Reply(405, b"<html>method not allowed</html>"), 1),
+    Behaviour("the model refuses", answer(None, refusal="I would rather not"), 1, once=ERROR),
+    Behaviour("200, no body", Reply(), 4),
+    Behaviour(
+        "200, an error with code 400 in it",
+        Reply(body=b'{"error": {"message": "bad input", "code": 400}}'),
+        1,
+        kind="refusal",
+    ),
+    Behaviour("200, content that is a number", message(3), 4),
+    Behaviour("200, finish_reason recitation", message("", "recitation"), 1),
+    Behaviour("402", failure(402, "payment required"), 4, one=STOP, once=STOP, kind="quota"),
+    Behaviour("429, no money", failure(429, "no credit", "insufficient_quota"), 4, one=STOP, once=STOP, kind="quota"),
+    Behaviour(
+        "429, calls of a day", failure(429, "Limit of requests per day reached"), 4, one=STOP, once=STOP, kind="quota"
+    ),
 )
 
 
