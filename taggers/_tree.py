@@ -130,11 +130,6 @@ class Stage:
         question = {"role": "user", "content": self.before + text + self.after}
         return [question] if self.is_document_first else [{"role": "system", "content": self.instructions}, question]
 
-    @property
-    def added_chars(self) -> int:
-        """Characters of the messages beside those of the document."""
-        return sum(len(message["content"]) for message in self.messages(""))
-
 
 @dataclass(frozen=True)
 class StageTree:

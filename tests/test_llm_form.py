@@ -134,7 +134,7 @@ def test_a_document_first_is_shared_by_all_stages() -> None:
         assert message["content"].startswith(shared + usual.instructions.strip())
         assert message["content"].endswith(usual.after.partition("\n\n")[2])
         assert stage.choices == usual.choices
-    assert tree.prompt_chars(5) == sum(len(m["content"]) - len(text) for (m,) in questions)
+    assert tree.most_tokens(text, 5) > sum(len(m["content"]) for (m,) in questions)
     assert tree.digest != packaged_tree().digest
     plain = load(small() | {"layout": "document_first"}).stages[0].messages("abc")
     assert plain == [{"role": "user", "content": "<d>abc</d> one of: junk, fine\n\nJunk?"}]

@@ -275,7 +275,7 @@ def test_a_key_in_the_environment_alone_does_not_spend_much(tmp_path: Path) -> N
         by_key = {"environment": {"OPENAI_API_KEY": "sk-1", "OPENAI_BASE_URL": stub.base_url}}
         arguments = ["--llm-cache", cache]
         write(path, [text(i) for i in range(201)])
-        stopped = run(path, output, *arguments, **by_key)  # type: ignore[arg-type]
+        stopped = run(path, output, *arguments, **by_key)
         assert stopped.exit_code == 2
         assert "201 documents to label, at most 1,005 calls, not counting retries, and at most " in stopped.stderr
         assert "only the environment names this endpoint" in stopped.stderr
@@ -283,10 +283,10 @@ def test_a_key_in_the_environment_alone_does_not_spend_much(tmp_path: Path) -> N
         assert stub.connections == 0
         assert not (output / "attributes/domain/a.jsonl").exists()
         write(path, [text(i) for i in range(200)])
-        assert run(path, output, *arguments, **by_key).exit_code == 0  # type: ignore[arg-type]
+        assert run(path, output, *arguments, **by_key).exit_code == 0
         assert len(stub.calls) == 1000
         write(path, [text(i) for i in range(201)])
-        assert run(path, output, *arguments, **by_key).exit_code == 0, "cached answers do not count"  # type: ignore[arg-type]
+        assert run(path, output, *arguments, **by_key).exit_code == 0, "cached answers do not count"
         assert len(stub.calls) == 1005
 
 
