@@ -1,7 +1,7 @@
 """What asking an endpoint may cost, said and limited before the first call; and what it has cost, whatever the end of the run.
 
-Tokens are bounded, not estimated: a prompt has at most one token for each byte of UTF-8, and an answer has at most what the
-stage tree allows. Calls are bounded by the longest path through the tree; retries are not part of either bound.
+Tokens are bounded, not estimated: they are counted where the model is OpenAI's and its ranks are on this machine; else a prompt has
+at most one token for each byte of UTF-8. An answer has at most what the stage tree allows. Calls are bounded by the longest path through the tree; retries are not part of either bound.
 """
 
 from __future__ import annotations
@@ -42,10 +42,15 @@ class Cost:
     def __add__(self, other: Cost) -> Cost:
         return Cost(self.documents + other.documents, self.calls + other.calls, self.tokens + other.tokens)
 
-    def told(self) -> str:
+    def told(self, tagger: Domain) -> str:
+        bound = "one for each byte of UTF-8; English text has about a quarter"
+        if tagger.tokenizer is not None:
+            bound = f"counted as {tagger.model} does"
+        if tagger.stage_tree.answer_limit is None:
+            bound += "; without answers, which the tree does not limit"
         return (
             f"{self.documents:,} document{'s' * (self.documents != 1)} to label, at most {self.calls:,} calls, not counting "
-            f"retries, and at most {self.tokens:,} tokens (one for each byte of UTF-8; English text has about a quarter)"
+            f"retries, and at most {self.tokens:,} tokens ({bound})"
         )
 
 
@@ -72,7 +77,7 @@ class Ask(PipelineStep):
         askable = [text for text in texts if not tree.is_short(text)]
         worst = self.tagger.worst_case_calls
         ahead = self.tagger.calls_ahead(askable) if self.is_cache_known else [worst] * len(askable)
-        tokens = [tree.most_tokens(text, n) for n, text in zip(ahead, askable, strict=True)]
+        tokens = [tree.most_tokens(text, n, self.tagger.tokenizer) for n, text in zip(ahead, askable, strict=True)]
         return Cost(sum(n > 0 for n in ahead), sum(ahead), sum(tokens))
 
 
@@ -125,7 +130,7 @@ def budget(
     cost = cost_of(job, plan, tagger, pending, chosen=chosen)
     if cost.calls + requests > tagger.max_requests or (most is not None and cost.calls > most):
         cost = cost_of(job, plan, tagger, pending, is_cache_known=True, chosen=chosen)
-    told = f"{tagger.model} at {tagger.fingerprint()['base_url']}: {cost.told()}"
+    told = f"{tagger.model} at {tagger.fingerprint()['base_url']}: {cost.told(tagger)}"
     job.display.announce(told)
     is_over = cost.calls + requests > tagger.max_requests
     raised = f"--max-requests {cost.calls + requests}"

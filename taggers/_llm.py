@@ -478,23 +478,34 @@ class Caller:
 
     async def _put_off(self, call: _Call, outcome: Failure) -> bool:
         """The server wants to be asked later. True once that lasts longer than patience for this document, and for no other."""
-        now = self._loop.time()
         call.later_since = call.sent_at if call.later_since is None else call.later_since
-        if now - call.later_since >= self.settings.patience_seconds:
-            if self._answered_sent_at > call.later_since:
-                return True
-            self._stop(outcome)
-        self._pause(call.sent_at, outcome)
+        if self._loop.time() - call.later_since >= self.settings.patience_seconds:
+            if self._answered_sent_at <= call.later_since:
+                await self._last_chance(call, outcome)
+            return True
+        if not self._pause(call.sent_at, outcome):
+            await self._last_chance(call, outcome)
         self.usage.retries += 1
         return False
 
-    def _pause(self, sent_at: float, outcome: Failure) -> None:
+    def _pause(self, sent_at: float, outcome: Failure) -> bool:
+        """False where patience is at its end."""
         wish = outcome.retry_after_seconds
         pause = self._gate.slow_down(self._loop.time(), sent_at, wish, random.uniform(0.5, 1.0))
-        if pause is None:
-            self._stop(outcome)
-        elif pause >= TELL_SECONDS:
+        if pause is None and wish is not None and wish > 0:
+            self._stop(outcome)  # the server says that a question within patience is in vain
+        if pause is not None and pause >= TELL_SECONDS:
             self._tell(f"waiting {pause:.0f} seconds for {self._endpoint}: {self._say(outcome)}")
+        return pause is not None
+
+    async def _last_chance(self, call: _Call, outcome: Failure) -> None:
+        """One harmless question at the end of patience, for all that wait. Raises what ends the run where it is not answered."""
+        async with self._probing:
+            if self._answered_sent_at <= call.sent_at:
+                body = self._requests.body(call.question.harmless())
+                probe = replace(call, body=body, is_probe=True, n_changes=len(self._requests.changes))
+                if not isinstance(await self._attempt(call.batch, body, call.question, probe), Answer):
+                    self._stop(outcome)
 
     async def _settle(self, call: _Call) -> None:
         """Ask a harmless question, until it is answered. Raises what ends the run where it is not."""
@@ -518,7 +529,8 @@ class Caller:
             if outcome is None or isinstance(outcome, Answer):
                 return
             if outcome.kind == "pace":
-                self._pause(probe.sent_at, outcome)
+                if not self._pause(probe.sent_at, outcome):
+                    self._stop(outcome)
                 continue
             if outcome.kind != "form":
                 self._heed(outcome, body)

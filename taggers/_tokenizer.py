@@ -10,8 +10,11 @@ ids beyond the batch. Whether tiktoken itself or gigatoken (_gigatoken.py) compu
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib.util
+import os
 import re
+import tempfile
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
@@ -298,6 +301,37 @@ def _encoding(name: str) -> Encoding:
             "TIKTOKEN_CACHE_DIR to a folder that holds them, or give the path of a ranks file (*.tiktoken) as "
             f"tokenizer and {name!r} as pattern"
         ) from error
+
+
+def of_model(model: str) -> Tokenizer | None:
+    """The tokenizer of one of OpenAI's models, where its ranks are on this machine; None for other names. Fetches nothing."""
+    import tiktoken
+
+    try:
+        name = tiktoken.encoding_name_for_model(model)
+    except KeyError:
+        return None
+    return load(name, engine="tiktoken") if name in SHIPPED or _is_fetched(name) else None
+
+
+def _is_fetched(name: str) -> bool:
+    """Whether tiktoken has the ranks of an encoding in its cache, whole."""
+    folder = os.environ.get("TIKTOKEN_CACHE_DIR", os.environ.get("DATA_GYM_CACHE_DIR"))
+    folder = os.path.join(tempfile.gettempdir(), "data-gym-cache") if folder is None else folder
+    files: list[tuple[str, str | None]] = []
+
+    def note(url: str, expected_hash: str | None = None) -> dict[bytes, int]:
+        files.append((url, expected_hash))
+        return {}
+
+    module = _definitions(b"")
+    module.load_tiktoken_bpe = note
+    module.ENCODING_CONSTRUCTORS[name]()
+    for url, digest in files:
+        path = Path(folder, hashlib.sha1(url.encode()).hexdigest())
+        if not folder or not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+            return False
+    return bool(files)
 
 
 def shipped_ranks() -> bytes:

@@ -11,18 +11,20 @@ import difflib
 import hashlib
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from tagcorpus.errors import ConfigError
 from tagcorpus.taggers._llm_reply import spoken
 from tagcorpus.taggers._llm_request import LIMITS, RESERVED, ROLES
+from tagcorpus.taggers._tokenizer import Tokenizer
 
 TEXT, CHOICES = "{text}", "{choices}"
 DOCUMENT_FIRST = "document_first"
@@ -39,6 +41,9 @@ OWN_HEADERS = (
 CUT_MARK = "\n[...]\n"
 """Stands between head and tail of a document that was cut to the budget."""
 
+TOKENS_PER_MESSAGE = 4
+TOKENS_PER_REQUEST = 3
+"""Of OpenAI's chat format: role and marks of a message, and the beginning of the answer."""
 TEMPLATE_TOKENS = 128
 """Of one request: role names, marks between messages, and a system text of the template's own (gpt-oss has the longest, about 70
 tokens)."""
@@ -168,19 +173,32 @@ class StageTree:
         """Calls on the longest path that begins with this stage."""
         return _longest({s.name: [n for _, n in s.choices.values() if n] for s in self.stages}, stage)
 
-    def most_tokens(self, text: str, n_calls: int) -> int:
-        """Tokens that so many calls about a text have at most, prompts and answers, whatever the tokenizer.
+    def most_tokens(self, text: str, n_calls: int, tokenizer: Tokenizer | None = None) -> int:
+        """Tokens that so many calls about a text have at most, prompts and answers, counted with the model's tokenizer at OpenAI, or
+        else whatever the tokenizer.
 
         A token of a byte-level BPE has at least one byte of UTF-8, as one of SentencePiece with byte fallback has, which may put
         a space before the text. The chat template of the server adds `TEMPLATE_TOKENS` at most.
         """
         if not n_calls:
             return 0
+        if tokenizer is not None and not self.request and self.roles == "system":
+            return self._counted_tokens(text, n_calls, tokenizer)
         frames = [sum(len(message["content"].encode()) for message in s.messages("")) for s in self.stages]
         kept, _ = self.cut(text)
         added = sum(len(value.encode()) for _, value in self.request)
         each = len(kept.encode("utf-8", "surrogatepass")) + added + TEMPLATE_TOKENS + (self.answer_limit or 0)
         return n_calls * each + sum(sorted(frames)[-n_calls:])
+
+    def _counted_tokens(self, text: str, n_calls: int, tokenizer: Tokenizer) -> int:
+        kept, _ = self.cut(text)
+        questions = [stage.messages(kept) for stage in self.stages]
+        ids = tokenizer.encode_batch([message["content"] for messages in questions for message in messages])
+        sizes: Iterator[int] = iter(np.diff(ids.offsets).tolist())
+        prompts = [
+            sum(next(sizes) + TOKENS_PER_MESSAGE for _ in messages) + TOKENS_PER_REQUEST for messages in questions
+        ]
+        return sum(sorted(prompts)[-n_calls:]) + n_calls * self.max_answer_tokens
 
     @cached_property
     def answer_limit(self) -> int | None:

@@ -22,7 +22,8 @@ from tagcorpus.taggers._base import OURS, PAPER, Parameters, column, columns_fro
 from tagcorpus.taggers._batch import DocumentBatch
 from tagcorpus.taggers._llm_endpoint import Settings, header_values, key_for
 from tagcorpus.taggers._llm_request import Requests
-from tagcorpus.taggers._llm_url import OFFICIAL, checked_url
+from tagcorpus.taggers._llm_url import OFFICIAL, checked_url, is_official
+from tagcorpus.taggers._tokenizer import Tokenizer, of_model
 from tagcorpus.taggers._tree import StageTree, Walk, packaged_tree, parse_tree, read_tree
 
 SHORT_DOCUMENT = "short_document"
@@ -172,6 +173,11 @@ class Domain(Parameters):
             return [_calls_ahead(walk, requests, cache) for walk in walks]
         finally:
             cache.close()
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer | None:
+        """That of the model, where it is known for sure: an OpenAI model at OpenAI whose ranks are on this machine."""
+        return of_model(self.model) if self.backend == "openai" and is_official(self.base_url) else None
 
     @property
     def has_cache(self) -> bool:

@@ -159,7 +159,8 @@ def test_all(behaviour: Behaviour, folder: Path) -> None:
 @pytest.mark.parametrize("behaviour", MATRIX)
 def test_once(behaviour: Behaviour, folder: Path) -> None:
     with stub(right) as server:
-        server.reply = lambda call: behaviour.reply if len(server.calls) == 20 else right(call)
+        once = [behaviour.reply]
+        server.reply = lambda call: once.pop() if len(server.calls) == 20 and once else right(call)
         endpoint = Endpoint(folder, server, behaviour)
         done = endpoint.run()
         if behaviour.one != ERROR:

@@ -470,3 +470,29 @@ def test_more_than_half_off_the_menu_is_exit_3_unless_it_is_allowed(tmp_path: Pa
         assert "More than half are off the menu: exit 3, unless --max-quarantined allows that many" in done.stderr
         assert run(path, tmp_path / "out", *arguments, "--max-quarantined", "0.9").exit_code == 0
         assert run(path, tmp_path / "out", *arguments, "--max-quarantined", "2").exit_code == 3
+
+
+def test_tokens_are_counted_where_the_tokenizer_is_known(tmp_path: Path) -> None:
+    """text-davinci-003 has the encoding whose ranks ship; nobody is asked in a dry run."""
+    path = write(tmp_path / "a.jsonl", [text(0), "\u540d\u8a5e\u306f" * 40])
+    tokens = []
+    for i, url in enumerate(("https://api.openai.com/v1", "http://127.0.0.1:1/v1")):
+        endpoint = ["--base-url", url, "--model", "text-davinci-003"]
+        done = run(path, tmp_path / str(i), *endpoint, "--dry-run", "--json")
+        tokens.append(json.loads(done.stdout)["summary"]["dry_run"]["tokens_at_most"])
+    encode = _tokenizer.load("p50k_base", engine="tiktoken").encode_batch
+    tree, exact = packaged_tree(), 0
+    for document in (text(0), "\u540d\u8a5e\u306f" * 40):
+        for stage in tree.stages:
+            contents = [message["content"] for message in stage.messages(document)]
+            exact += len(encode(contents).ids) + 2 * 4 + 3 + tree.max_answer_tokens
+    assert tokens[0] == exact < tokens[1]
+
+
+def test_no_ranks_are_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
+    assert _tokenizer.of_model("gpt-4o-mini") is None
+    assert _tokenizer.of_model("a model of ones own") is None
+    for name in ("o200k_base.tiktoken", "fb374d419588a4632f3f557e76b4b70aebbca790"):
+        (tmp_path / name).write_bytes(b"half of a download")
+    assert _tokenizer.of_model("gpt-4o-mini") is None
