@@ -6,9 +6,9 @@ at most one token for each byte of UTF-8. An answer has at most what the stage t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from datatrove.pipeline.base import PipelineStep
@@ -160,10 +160,9 @@ def asking(job: Job, tagger: Domain, allowance: Allowance | None) -> Iterator[No
         return
     tagger.begin()
     bill = Bill(job.output, job.run_name, allowance.cost.calls)
-    count: Callable[[_llm.Usage], None] = lambda usage: bill.enter(asdict(usage))  # noqa: E731
     job.heartbeat.more = lambda: {"llm": bill.counts}
     try:
-        with _llm.listening(job.display.say, count):
+        with _llm.listening(job.display.say, lambda usage: bill.enter(usage.as_json())):
             yield
     except BudgetError as error:
         raise BudgetError(_limit_reached(allowance, tagger.usage(), tagger.has_cache)) from error

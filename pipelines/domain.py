@@ -25,7 +25,7 @@ from tagcorpus.pipelines.outputs.rewrite import csv_line
 from tagcorpus.pipelines.outputs.sidecars import Instance
 from tagcorpus.pipelines.outputs.summary import summarise
 from tagcorpus.pipelines.sources.plan import Plan
-from tagcorpus.pipelines.unlabelled import Unlabelled, with_errors, without
+from tagcorpus.pipelines.unlabelled import to_retry
 from tagcorpus.taggers._llm import LONGER_CONTEXT
 from tagcorpus.taggers.domain import Domain
 
@@ -93,22 +93,18 @@ def run(job: Job, built: list[Instance]) -> Result:
         return _dry_run(job, plan, instance, tagger)
     messages: list[str] = []
     before = job.prepare(plan, [instance])
-    retried = with_errors(job, plan, instance, before) if options.retry_errors else {}
-    steps: tuple[Sequence[PipelineStep], Sequence[PipelineStep]] = ([], [])
+    chosen: Sequence[PipelineStep] = []
     if options.retry_errors:
-        n = sum(retried.values())
-        job.display.say(f"{n:,} document{'s' * (n != 1)} without a label to be asked about again (--retry-errors)")
-        before = without(before, retried)
-        steps = ([Unlabelled(job.output, plan, job.reading, instance, retried)], [Whole()])
+        before, chosen = to_retry(job, plan, instance, before)
     pending = before.pending(len(plan.ranges), [instance])
     job.display.say(f"domains by {tagger.answered_by}")
     allowance = None
     if is_asking and pending:
-        allowance = budget(job, plan, tagger, pending, steps[0])
+        allowance = budget(job, plan, tagger, pending, chosen)
         messages.append(allowance.message)
         job.workers = options.workers or RANGES_AT_ONCE
     with asking(job, tagger, allowance):
-        job.compute(plan, [instance], before, threads=is_asking, around=steps)
+        job.compute(plan, [instance], before, threads=is_asking, around=(chosen, [Whole()]))
     found = label_counts(job, plan, instance)
     summary = summarise(job.output, plan, [instance], job.ledger.totals, "domain", {"domain": _told(tagger, found)})
     with job.output.publishing(PREDICTED) as sink:
@@ -126,12 +122,9 @@ def run(job: Job, built: list[Instance]) -> Result:
     return result
 
 
-def oddities(job: Job, tagger: Domain, found: Mapping[str, Any], again: str = "--retry-errors") -> list[str]:
+def oddities(job: Job, tagger: Domain, found: Mapping[str, Any]) -> list[str]:
     """Say, and return, for how many documents the model gave no proper answer; those that got no label go into the ledger,
-    where they count for the exit code as rows in quarantine do.
-
-    again  the option with which documents without a label are asked about again
-    """
+    where they count for the exit code as rows in quarantine do."""
     off_menu, errors, asked = found["off_menu"], found["errors"], found["asked"]
     told = []
     if off_menu > ODD_SHARE * asked:
@@ -147,7 +140,8 @@ def oddities(job: Job, tagger: Domain, found: Mapping[str, Any], again: str = "-
     if cut:
         told.append(
             f"the endpoint counted fewer prompt tokens than {cut:,} of {asked:,} documents have at least: it drops a part of long "
-            f"prompts without an error, so these labels are not of the whole document. {LONGER_CONTEXT}"
+            f"prompts without an error, so these labels are not of the whole document. {LONGER_CONTEXT}. Then label again with "
+            "--overwrite, and with another --llm-cache if only the context has changed"
         )
     if cut > MOST_SHARE * asked:
         job.ledger.doubts.append("the endpoint shortened more than half of the documents")
@@ -155,7 +149,7 @@ def oddities(job: Job, tagger: Domain, found: Mapping[str, Any], again: str = "-
         why = errors.most_common(1)[0][0]
         told.append(
             f"{n:,} of {asked:,} documents asked about got no label (column error says why; most often: {shortened(why)}). The "
-            f"same command does not ask about them again; with {again} it does"
+            "same command does not ask about them again; with --retry-errors it does"
         )
     job.ledger.unlabelled = errors.total()
     for message in told:

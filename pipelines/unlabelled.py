@@ -28,6 +28,18 @@ from tagcorpus.pipelines.storage import Folder
 ERROR_COLUMN = "error"
 
 
+def to_retry(
+    job: Job, plan: Plan, instance: Instance, before: Standing, otherwise: PipelineStep | None = None
+) -> tuple[Standing, list[PipelineStep]]:
+    """The standing with the ranges that have documents without a label still to compute, and the step that leaves only these
+    documents of them."""
+    counts = with_errors(job, plan, instance, before)
+    n = sum(counts.values())
+    job.display.say(f"{n:,} document{'s' * (n != 1)} without a label to be asked about again (--retry-errors)")
+    step = Unlabelled(job.output, plan, job.reading, instance, counts, otherwise)
+    return without(before, counts), [step]
+
+
 def with_errors(job: Job, plan: Plan, instance: Instance, before: Standing) -> dict[int, int]:
     """By rank, how many documents without a label the part of a range has; only ranges that have any and are done."""
     counts = {}
@@ -47,26 +59,32 @@ def without(before: Standing, ranks: Collection[int]) -> Standing:
 
 
 class Unlabelled(PipelineStep):
-    """Leaves of ranges that have parts the documents without a label; other ranges pass whole."""
+    """Leaves of ranges that have parts the documents without a label. Other ranges pass whole, or through the step `otherwise`."""
 
     type = "choose"
     name = "Unlabelled"
 
     def __init__(
-        self, output: Folder, plan: Plan, reading: Reading, instance: Instance, ranks: Collection[int]
+        self,
+        output: Folder,
+        plan: Plan,
+        reading: Reading,
+        instance: Instance,
+        ranks: Collection[int],
+        otherwise: PipelineStep | None = None,
     ) -> None:
         super().__init__()
         self.output, self.ranges, self.reading, self.instance = output, plan.ranges, reading, instance
-        self.ranks = frozenset(ranks)
+        self.ranks, self.otherwise = frozenset(ranks), otherwise
 
     def run(
         self,
         data: Iterable[TaggedBatch | RangeEnd],
         rank: int = 0,
-        world_size: int = 1,  # noqa: ARG002
+        world_size: int = 1,
     ) -> Iterator[TaggedBatch | RangeEnd]:
         if rank not in self.ranks:
-            yield from data
+            yield from data if self.otherwise is None else self.otherwise.run(data, rank, world_size)
             return
         part, start = self._part(rank), 0
         for item in data:

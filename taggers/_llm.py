@@ -88,6 +88,10 @@ class Usage:
     models: dict[str, int] = field(default_factory=dict)
     """Answers by the model that the endpoint says has given them."""
 
+    def as_json(self) -> dict[str, Any]:
+        """The counts by name, as they are now."""
+        return {**vars(self), "models": dict(self.models)}
+
     def add(self, paid: Tokens) -> None:
         self.prompt_tokens += paid.prompt
         self.cached_tokens += paid.cached

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
@@ -225,7 +225,7 @@ class Domain(Parameters):
     def usage(self) -> dict[str, Any]:
         """Requests sent, retries, answers from the cache and tokens of this process so far; empty when nothing was asked."""
         made = _llm.known(self._settings)
-        return asdict(made.usage) if made else {}
+        return made.usage.as_json() if made else {}
 
     def grant(self, requests: int) -> None:
         """Allow so many requests from here on: what `max_requests` leaves after earlier runs. Not part of any key."""

@@ -20,7 +20,7 @@ import pytest
 import yaml
 from plugins import SCRIPT, Corpus, Ended, empty_corpus, ended, known_here, tree
 from slurm_commands import invoke
-from stub_llm import NEGATIVE, StubLLM, answer
+from stub_llm import NEGATIVE, StubLLM, answer, failure
 
 import tagcorpus
 from tagcorpus.errors import BudgetError, ConfigError, InputError
@@ -374,6 +374,24 @@ def test_an_endpoint_is_asked_about_kept_documents_only(tmp_path: Path) -> None:
         assert asked == sum(r["n_calls"] for r in table if r["is_kept"])
         features(EXAMPLES, tmp_path, domain=given)
         assert len(stub.calls) == asked
+        assert json.loads(Path(result.ledger).read_text())["llm"]["requests"] == asked
+
+
+def test_documents_without_a_label_are_asked_about_again(tmp_path: Path) -> None:
+    """As in `run domain`: only they, and of the kept documents only. Others would get another label."""
+    with StubLLM(lambda call: failure(400, "no") if " is " in call.text else answer("code")) as stub:
+        given = {"base_url": stub.base_url, "llm_cache": "none", "backoff_seconds": 0.001}
+        features(EXAMPLES, tmp_path, taggers=["domain"], domain=given)
+        before = tagcorpus.read(tmp_path, ["domain"]).to_table().to_pylist()
+        n = sum(r["error"] is not None for r in before)
+        assert 0 < n < sum(r["n_calls"] > 0 for r in before if r["n_calls"] is not None)
+        stub.calls.clear()
+        stub.reply = lambda _: answer("incoherent")
+        features(EXAMPLES, tmp_path, taggers=["domain"], domain=given, retry_errors=True)
+        assert len(stub.calls) == n
+        after = tagcorpus.read(tmp_path, ["domain"]).to_table().to_pylist()
+        for old, new in zip(before, after, strict=True):
+            assert new["prediction"] == "incoherent" if old["error"] is not None else new == old
 
 
 def opened(output: Path) -> tuple[Job, Instance]:

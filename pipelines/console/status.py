@@ -57,7 +57,7 @@ def status(output: str) -> dict[str, Any]:
     `instances`: per instance ranges done, stale and planned, rows, documents, quarantined by reason. `running`: runs
     that give signs of life, with what their last heartbeat said. `last_run`: the newest other run; its `exit_code` is
     None where it died without a word. `llm`: what all runs, back to the last one with --overwrite, have sent to an endpoint and
-    paid there. Raises InputError where `output` is no output folder, or cannot be read.
+    paid there; None where they asked nothing. Raises InputError where `output` is no output folder, or cannot be read.
     """
     try:
         return _status(Folder(output))
@@ -95,7 +95,7 @@ def _status(folder: Folder) -> dict[str, Any]:
         "instances": _instances(folder, files, [c for _, c in runs]),
         "running": running,
         "last_run": last,
-        "llm": spent(folder),
+        "llm": total if (total := spent(folder))["runs"] else None,
     }
 
 
@@ -222,7 +222,7 @@ def told(found: dict[str, Any]) -> str:
     parts += [_told_running(run) for run in found["running"]]
     if found["last_run"] is not None:
         parts.append(_told_ended(found["last_run"], is_superseded=bool(found["running"])))
-    if found["llm"].get("requests"):
+    if found["llm"] is not None:
         parts.append(f"asked of an LLM by {_n(found['llm']['runs'], 'run')}: {in_words(found['llm'])}")
     return "\n\n".join(parts)
 

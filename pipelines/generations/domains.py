@@ -19,8 +19,10 @@ from tagcorpus.pipelines.execution.some_rows import Whole, choose
 from tagcorpus.pipelines.execution.steps import RangeEnd, TaggedBatch
 from tagcorpus.pipelines.generations.kept import Choice
 from tagcorpus.pipelines.job import Job
+from tagcorpus.pipelines.options.of_pipelines import FeaturesOptions
 from tagcorpus.pipelines.outputs.sidecars import Instance
 from tagcorpus.pipelines.sources.plan import Plan
+from tagcorpus.pipelines.unlabelled import to_retry
 from tagcorpus.taggers.domain import Domain
 
 
@@ -59,9 +61,12 @@ def label(job: Job, plan: Plan, instance: Instance, choice: Choice) -> tuple[Ins
     assert isinstance(tagger, Domain)
     is_asking = tagger.backend == "openai"
     chosen = replace(instance, chosen=choice.identities(plan), is_whole_enough=not choice.last)
-    steps = [Choose(plan, choice)]
+    steps: list[PipelineStep] = [Choose(plan, choice)]
     messages: list[str] = []
     before = job.prepare(plan, [chosen], what=f"domains by {tagger.answered_by}")
+    assert isinstance(job.options, FeaturesOptions)
+    if job.options.retry_errors:
+        before, steps = to_retry(job, plan, chosen, before, steps[0])
     pending = before.pending(len(plan.ranges), [chosen])
     workers = job.workers
     allowance = None
@@ -77,7 +82,7 @@ def label(job: Job, plan: Plan, instance: Instance, choice: Choice) -> tuple[Ins
     if not is_asking:
         return chosen, messages
     told: Mapping[str, Any] = domain.label_counts(job, plan, chosen)
-    messages += domain.oddities(job, tagger, told, again="--overwrite")
+    messages += domain.oddities(job, tagger, told)
     return chosen, messages
 
 

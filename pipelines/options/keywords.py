@@ -203,6 +203,8 @@ class FeaturesKeywords(Keywords, total=False):
     where a model has several."""
     group_by: str | None
     """A row for each value of a document column, or each folder, not for each model."""
+    retry_errors: bool
+    """Ask again about the documents that got no label, and about no others."""
     domain_sample: int | None
     """Label N kept generations of each model, chosen by seed."""
     min_kept_share: float

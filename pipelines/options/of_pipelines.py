@@ -24,6 +24,11 @@ def url_options(group: Group) -> Any:
     return option([], URL_OPTIONS, metavar="K=V", group=group, is_secret=True)
 
 
+def retry_errors_option() -> Any:
+    """`--retry-errors` of a pipeline that asks an LLM."""
+    return option(False, "Ask again about the documents that got no label, and about no others.", group=RUNNING)
+
+
 @dataclass(frozen=True)
 class SlurmOptions:
     """The section `slurm`, for the executor of that name. A null is the cluster's own default."""
@@ -301,9 +306,7 @@ class DomainOptions(Options):
     PARAMETERS = {"domain": {"backend": "auto"}}  # noqa: RUF012 - read only
 
     with_text: bool = option(False, "Add the text to predicted_domains.csv.", group=OUTPUT)
-    retry_errors: bool = option(
-        False, "Ask again about the documents that got no label, and about no others.", group=RUNNING
-    )
+    retry_errors: bool = retry_errors_option()
 
 
 @dataclass(frozen=True)
@@ -407,6 +410,7 @@ class FeaturesOptions(Options):
         "A row for each value of a document column, or each folder, not for each model.",
         metavar="COLUMN|level:N",
     )
+    retry_errors: bool = retry_errors_option()
     domain_sample: int | None = option(None, "Label N kept generations of each model, chosen by --seed.", at_least=1)
     min_kept_share: float = option(
         0.5,

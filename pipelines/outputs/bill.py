@@ -7,7 +7,6 @@ seconds old. At the end of a run, whatever it is, they are in its ledger (key `l
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -42,7 +41,7 @@ class Bill:
                 self._file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
             except OSError as error:
                 raise OutputError(f"{path} cannot be written: {error.strerror}") from error
-        self.enter(dataclasses.asdict(Usage()))
+        self.enter(Usage().as_json())
 
     def enter(self, counts: Mapping[str, Any]) -> None:
         """Take these counts, as of `Usage`, in the place of the earlier ones."""
@@ -57,7 +56,7 @@ class Bill:
 
 
 def _record(counts: Mapping[str, Any]) -> bytes:
-    record = json.dumps(counts).encode()
+    record = json.dumps(counts).encode()  # not orjson: sums may go beyond 64 bits, and names hold half a surrogate pair
     if len(record) >= RECORD_BYTES:  # an endpoint that names a new model with each answer
         record = json.dumps({**counts, "models": {}}).encode()
     return record.ljust(RECORD_BYTES - 1) + b"\n"
@@ -66,7 +65,7 @@ def _record(counts: Mapping[str, Any]) -> bytes:
 def spent(output: Folder, but_for: str = "") -> dict[str, Any]:
     """What the runs on an output have spent, back to the last one with --overwrite: the counts, `runs` that asked anything, and
     the most that one of them was allowed (`allowed_calls`). `but_for`: a run that does not count."""
-    total: dict[str, Any] = {**dataclasses.asdict(Usage()), "runs": 0}  # ledgers of earlier versions have fewer counts
+    total: dict[str, Any] = {**Usage().as_json(), "runs": 0}  # ledgers of earlier versions have fewer counts
     for counts in _each(output, but_for):
         total["runs"] += counts.get("requests", 0) > 0
         add(total, counts)
