@@ -103,7 +103,7 @@ class Unlabelled(PipelineStep):
     def _part(self, rank: int) -> pa.Table:
         """The part as it is; ReplacedError where another run has made another of it meanwhile."""
         planned, k = self.ranges[rank]
-        table = read_part(self.output, self._part_name(rank))
+        table = read_part(self.output, self._part_name(rank), None, self.instance.later_columns)
         if key_in(table) not in keys_of(planned, k, self.instance, self.reading):
             raise replaced(self.output, self._part_name(rank))
         return table

@@ -72,7 +72,7 @@ def test_imports_point_one_way(path: Path) -> None:
 # The rooms of pipelines, from the ground up; what a module imports at its top lies below it, or beside it in its room.
 FLOORS = (
     "local_files", "late_pandas", "remote", "storage", "sealed", "progress", "options", "sources", "outputs", "execution", "token_ids",
-    "instances", "job", "counting",
+    "instances", "job", "budget", "unlabelled", "counting",
     "tag", "filter", "domain", "entropy", "model_table", "generations", "features", "predicting", "predict", "store", "console",
     "report", "run", "describe", "slurm", "memory", "in_datatrove",
 )  # fmt: skip

@@ -63,7 +63,7 @@ class Endpoint:
 
     def __init__(self, folder: Path, stub: StubLLM, behaviour: Behaviour | None = None) -> None:
         self.stub, self.folder, self.output = stub, folder, folder / "out"
-        self.seconds = 0.05 if behaviour is not None and behaviour.reply is HANG else 10
+        self.seconds = 0.5 if behaviour is not None and behaviour.reply is HANG else 10
         (folder / "tree.yaml").write_text(TREE)
         lines = (json.dumps({"id": str(i), "text": text(i)}) + "\n" for i in range(N))
         (folder / "a.jsonl").write_text("".join(lines))
