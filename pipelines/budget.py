@@ -1,7 +1,8 @@
 """What asking an endpoint may cost, said and limited before the first call; and what it has cost, whatever the end of the run.
 
 Tokens are bounded, not estimated: they are counted where the model is OpenAI's and its ranks are on this machine; else a prompt has
-at most one token for each byte of UTF-8. An answer has at most what the stage tree allows. Calls are bounded by the longest path through the tree; retries are not part of either bound.
+at most one token for each byte of UTF-8. An answer has at most what the stage tree allows. Calls are bounded by the longest path through
+the tree. Retries are not part of either bound.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Cost:
     def __add__(self, other: Cost) -> Cost:
         return Cost(self.documents + other.documents, self.calls + other.calls, self.tokens + other.tokens)
 
-    def told(self, tagger: Domain) -> str:
+    def described(self, tagger: Domain) -> str:
         bound = "one for each byte of UTF-8; English text has about a quarter"
         if tagger.tokenizer is not None:
             bound = f"counted as {tagger.model} does"
@@ -130,23 +131,23 @@ def budget(
     cost = cost_of(job, plan, tagger, pending, chosen=chosen)
     if cost.calls + requests > tagger.max_requests or (most is not None and cost.calls > most):
         cost = cost_of(job, plan, tagger, pending, is_cache_known=True, chosen=chosen)
-    told = f"{tagger.model} at {tagger.fingerprint()['base_url']}: {cost.told(tagger)}"
-    job.display.announce(told)
+    message = f"{tagger.model} at {tagger.fingerprint()['base_url']}: {cost.described(tagger)}"
+    job.display.announce(message)
     is_over = cost.calls + requests > tagger.max_requests
     raised = f"--max-requests {cost.calls + requests}"
     if most is not None and cost.calls > most:
         raise ConfigError(
-            f"{told}: that is more than {most:,} calls, and only the environment names this endpoint (OPENAI_API_KEY, "
+            f"{message}: that is more than {most:,} calls, and only the environment names this endpoint (OPENAI_API_KEY, "
             f"OPENAI_BASE_URL); nothing was asked. To spend that, say --backend openai{f' {raised}' if is_over else ''}; to ask "
             f"nobody, --backend fasttext; or {label_less}"
         )
     if is_over:
         earlier = f" ({requests:,} requests of earlier runs on this output count)" if requests else ""
         raise BudgetError(
-            f"{told}: more calls than --max-requests {tagger.max_requests:,}{earlier}; nothing was asked. "
+            f"{message}: more calls than --max-requests {tagger.max_requests:,}{earlier}; nothing was asked. "
             f"Allow it with {raised}, or {label_less}"
         )
-    return Allowance(cost, told, before, tagger.max_requests)
+    return Allowance(cost, message, before, tagger.max_requests)
 
 
 @contextmanager

@@ -82,14 +82,14 @@ class Endpoint:
         return done
 
     @property
-    def asked(self) -> Counter[str]:
+    def requests(self) -> Counter[str]:
         """Requests of the last run, by document; harmless questions have none of these texts."""
         return Counter(call.text for call in self.stub.calls if call.text in RIGHT)
 
     @property
     def labels(self) -> list[str | None]:
-        found = sorted(self.output.rglob("attributes/domain/**/*.parquet"))
-        rows = [row for path in found for row in pq.read_table(path).to_pylist()]
+        paths = sorted(self.output.rglob("attributes/domain/**/*.parquet"))
+        rows = [row for path in paths for row in pq.read_table(path).to_pylist()]
         assert all((row["error"] is None) != (row["prediction"] is None) for row in rows)
         return [row["prediction"] for row in rows]
 
@@ -132,11 +132,11 @@ def test_one_and_some(behaviour: Behaviour, bad: set[int], folder: Path) -> None
             return
         assert done.exit_code == 0, done.stderr
         assert endpoint.labels == expected(bad)
-        assert all(endpoint.asked[text(i)] == 1 for i in range(N) if i not in bad)
+        assert all(endpoint.requests[text(i)] == 1 for i in range(N) if i not in bad)
         assert endpoint.is_silent_next_time()
         server.reply = right
         assert endpoint.run("--retry-errors").exit_code == 0
-        assert endpoint.asked == Counter(text(i) for i in bad)
+        assert endpoint.requests == Counter(text(i) for i in bad)
         assert endpoint.labels == expected(set())
 
 
@@ -152,7 +152,7 @@ def test_all(behaviour: Behaviour, folder: Path) -> None:
         server.reply = right
         assert endpoint.run().exit_code == 0
         assert endpoint.labels == expected(set())
-        assert endpoint.asked == Counter(list(RIGHT))
+        assert endpoint.requests == Counter(list(RIGHT))
         assert endpoint.is_silent_next_time()
 
 
@@ -170,7 +170,7 @@ def test_once(behaviour: Behaviour, folder: Path) -> None:
             assert done.exit_code == 0, done.stderr
         n_wrong = sum(a != b for a, b in zip(endpoint.labels, expected(set()), strict=True))
         assert n_wrong == endpoint.labels.count(None) == (1 if behaviour.once == ERROR else 0)
-        assert all(n == 1 for n in (endpoint.asked - Counter(list(RIGHT))).values())
+        assert all(n == 1 for n in (endpoint.requests - Counter(list(RIGHT))).values())
         assert endpoint.is_silent_next_time()
 
 
@@ -190,7 +190,7 @@ def test_until_mended(behaviour: Behaviour, folder: Path) -> None:
         again = endpoint.run(*(["--retry-errors"] if behaviour.until == 3 else []))
         assert again.exit_code == 0, again.stderr
         assert endpoint.labels == expected(set())
-        assert endpoint.asked == Counter(set(RIGHT) - answered)
+        assert endpoint.requests == Counter(set(RIGHT) - answered)
         assert endpoint.is_silent_next_time()
 
 
@@ -204,7 +204,7 @@ def test_a_healthy_but_odd_endpoint(name: str, folder: Path) -> None:
         done = endpoint.run()
         assert done.exit_code == 0
         assert endpoint.labels == expected(set())
-        assert endpoint.asked == Counter(list(RIGHT))
+        assert endpoint.requests == Counter(list(RIGHT))
         said = [
             line for line in done.stderr.splitlines() if "finish_reason" in line or "menu" in line or "waiting" in line
         ]
