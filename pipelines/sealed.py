@@ -28,7 +28,7 @@ def opened(data: bytes | None) -> dict[str, Any] | None:
     """The object of a file, without its checksum; None where there is none, or none that is whole."""
     try:
         value = json.loads(data or b"null")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(value, dict) or (CHECKSUM in value and not is_sealed(data)):
         return None

@@ -23,7 +23,7 @@ from tagcorpus.pipelines.outputs.bill import in_words, spent
 from tagcorpus.pipelines.outputs.reading import Recorded, instance_folders
 from tagcorpus.pipelines.outputs.sidecars import Instance, Standing, standing
 from tagcorpus.pipelines.progress import heartbeat
-from tagcorpus.pipelines.progress.heartbeat import epoch, json_object
+from tagcorpus.pipelines.progress.heartbeat import damage_told, epoch, json_object
 from tagcorpus.pipelines.sources.documents import Reading
 from tagcorpus.pipelines.sources.plan import Plan, PlannedFile, load_plan
 from tagcorpus.pipelines.sources.ranges import Counts
@@ -47,8 +47,9 @@ def report(output: str, as_json: bool, storage_options: Sequence[str] = ()) -> s
     """What the command prints. Raises InputError where `output` is no output folder, or cannot be read; ConfigError for
     storage options (K=V) that it does not take."""
     remote.use_given(storage_options, [output])
-    found = status(output)
-    return json.dumps(found, indent=1) if as_json else told(found)
+    with damage_told(output):
+        found = status(output)
+        return json.dumps(found, indent=1) if as_json else told(found)
 
 
 def status(output: str) -> dict[str, Any]:

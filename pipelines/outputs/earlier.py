@@ -73,7 +73,7 @@ def _object(data: bytes | None) -> dict[str, Any]:
     """What is left of a file that was altered; nothing where that is no JSON."""
     try:
         value = json.loads(data or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 

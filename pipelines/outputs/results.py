@@ -53,7 +53,7 @@ def _record(data: bytes | None) -> tuple[int, str]:
     try:
         found = json.loads(data or b"")
         return found["bytes"], found["digest"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return -1, ""
 
 

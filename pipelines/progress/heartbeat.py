@@ -17,7 +17,9 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
+from tagcorpus.errors import InputError
 from tagcorpus.pipelines.progress.display import Watch
+from tagcorpus.pipelines.sealed import opened
 from tagcorpus.pipelines.storage import Folder
 
 # A run of ten documents is over before the first beat, and pays nothing.
@@ -68,11 +70,19 @@ def is_at_work(output: Folder) -> bool:
 
 def json_object(folder: Folder, name: str) -> dict[str, Any]:
     """An object from a file; empty where there is none, or none that is whole."""
+    return opened(folder.read(name)) or {}
+
+
+@contextlib.contextmanager
+def damage_told(output: str) -> Iterator[None]:
+    """Raises InputError for what reading JSON of another shape comes to: a ledger whose totals are text, say."""
     try:
-        found = json.loads(folder.read(name) or b"{}")
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        yield
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{output} has a damaged JSON file in runs/, summary/ or attributes/ ({type(error).__name__}: {error}): run its "
+            "pipeline again, which makes the file anew, or remove the folder of the run in runs/"
+        ) from error
 
 
 def epoch(started: str | None) -> float:

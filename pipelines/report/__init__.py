@@ -17,7 +17,7 @@ from tagcorpus.pipelines import remote
 from tagcorpus.pipelines.model_table.provenance import provenance_name
 from tagcorpus.pipelines.outputs.reading import Kinds, recorded
 from tagcorpus.pipelines.outputs.summary import KEPT_ROWS, Parts, columns_of
-from tagcorpus.pipelines.progress.heartbeat import json_object
+from tagcorpus.pipelines.progress.heartbeat import damage_told, json_object
 from tagcorpus.pipelines.report.bars import Feature, features_of
 from tagcorpus.pipelines.report.documents import Excerpt, excerpts
 from tagcorpus.pipelines.report.domains import domain_section
@@ -70,8 +70,9 @@ def report(output: str, file: str | None = None, seed: int = 0, storage_options:
         raise ConfigError(f"--output {file}: the report is one HTML page; name a file in .html")
     check_library()
     remote.use_given(storage_options, [output, file or ""])
-    told = gather(output, seed)
-    data = render(told)
+    with damage_told(output):
+        told = gather(output, seed)
+        data = render(told)
     folder, name = (told.output.folder, "report.html") if file is None else _place(file)
     folder.publish(name, data)
     return "\n".join([*told.notes, f"{folder.path(name)}  {size(len(data))}"])

@@ -178,7 +178,7 @@ def _shown(folder: Folder, reasons: set[str]) -> dict[str, list[tuple[str, int, 
             try:
                 entry = json.loads(line)
                 reason, row = str(entry["reason"]), int(entry["row"])
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 continue
             rows = found.setdefault(reason, [])
             if len(rows) < SHOWN_ROWS:
