@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from importlib.resources import files
 from itertools import chain, islice
 from typing import Any
@@ -385,11 +386,17 @@ def _piece_words(piece: str) -> list[str]:
     return words[bool(before) : len(words) - bool(after)]
 
 
+@cache
+def _punkt() -> Punkt:
+    """Read once a process, whatever number of taggers use it; nothing changes it."""
+    return Punkt()
+
+
 class WordNumbers:
     """Turns texts into word numbers and remembers the pieces it has seen (some 230,000 of them, about 40 MB)."""
 
     def __init__(self) -> None:
-        self._punkt = Punkt()
+        self._punkt = _punkt()
         self._pieces = _Pieces()
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -16,8 +17,26 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 profiles.load()
 
+# Before numpy is imported. Each test process would start as many threads as there are cores, which mostly wait for each other.
+for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_threads, "1")
+
 # Where the tests are started in the background, SIGINT may be ignored, and the programs that they start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that need torch are end-to-end tests: to import it and to make a model takes seconds in each process."""
+    for item in items:
+        if "torch" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.e2e)
+
+
+def pytest_collection_finish() -> None:
+    """What the test files import stays until the end: the garbage collector need not look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +67,12 @@ def published() -> Path:
     if not (SHARED / "data" / "metadata_db").is_dir():
         pytest.skip("the published store (../shared/data/metadata_db) is not on this machine")
     return SHARED / "data"
+
+
+@pytest.fixture(scope="session")
+def torch() -> Any:
+    """The module, for tests that make neural models."""
+    return pytest.importorskip("torch", reason="needs the extra [hf]")
 
 
 @pytest.fixture(scope="session")

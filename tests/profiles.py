@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import pytest
@@ -22,6 +23,16 @@ def load() -> None:
 def more(factor: int) -> settings:
     """Decorates a property of many cases: so many times the examples of the others."""
     return settings(max_examples=factor * EXAMPLES[PROFILE])
+
+
+def tries(n: int) -> int:
+    """Cases of a seeded loop, or the size of its input: all n with the profile ci, a fifth of them by hand."""
+    return n * EXAMPLES[PROFILE] // EXAMPLES["ci"]
+
+
+def chosen_by_default(cases: Iterable[Any], chosen: Collection[Any]) -> list[Any]:
+    """Cases of a costly test: the chosen ones belong to the default run, all others to the end-to-end tests."""
+    return [case if case in chosen else pytest.param(case, marks=pytest.mark.e2e) for case in cases]
 
 
 def one_by_default(*cases: Any) -> list[Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from profiles import chosen_by_default
 from writers import IDS, WRITERS, Document, documents
 
 import tagcorpus
@@ -42,7 +43,7 @@ def expected(document: Document, row: int, name: str, language: str) -> tuple[in
     return row, default_id if id_ is None else str(id_), len(text), language
 
 
-@pytest.mark.parametrize("library", WRITERS)
+@pytest.mark.parametrize("library", chosen_by_default(WRITERS, ("json", "pyarrow")))
 def test_every_writer_and_format_gives_the_same_tags(library: str, tmp_path: Path) -> None:
     module = pytest.importorskip(library, reason=f"{library} is not installed")
     corpora = {}

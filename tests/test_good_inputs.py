@@ -18,10 +18,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
+from profiles import tries
 
 import tagcorpus
 
-N_CSVS = 200
+N_CSVS = tries(200)
 TEXTS = ["A short text.", "", "Käse, «naïve» 😀", "two\nlines; and a semicolon", 'He said "no", and left.', "a\ttab"]
 Texts = dict[str, list[str]]
 

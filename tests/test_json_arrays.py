@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from profiles import more
 
 from tagcorpus.errors import IncompleteError
 from tagcorpus.pipelines.sources import json_arrays, lines
@@ -71,7 +72,7 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@more(2)
 @given(
     st.lists(st.dictionaries(st.sampled_from(["text", "id", "]"]), values, max_size=3), min_size=1, max_size=6),
     st.sampled_from([None, 1]),

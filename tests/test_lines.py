@@ -6,6 +6,7 @@ import gzip
 import io
 import itertools
 import random
+import re
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -67,7 +68,7 @@ def check_ranges(data: bytes, ranges: list[Range], shard_bytes: int) -> None:
         assert r.digest == xxhash.xxh3_128_hexdigest(part)
         assert (r.first_row, r.rows, r.broken) == (row, len(split(part)), "")
         # Of its lines, only the last may reach into the next shard: it belongs where its first byte is.
-        starts = [r.start, *(r.start + i + 1 for i, byte in enumerate(part[:-1]) if byte == ord("\n"))]
+        starts = [r.start, *(r.start + newline.end() for newline in re.finditer(b"\n", part[:-1]))]
         assert {s // shard_bytes for s in starts} <= {r.start // shard_bytes}
         row += r.rows
 

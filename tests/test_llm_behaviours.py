@@ -88,8 +88,8 @@ def test_once(behaviour: Behaviour, tmp_path: Path) -> None:
 def test_a_healthy_but_odd_server(name: str, tmp_path: Path) -> None:
     said: list[str] = []
     with StubLLM(lambda call: odd(NEGATIVE[call.stage])[name]) as stub, listening(said.append):
-        done = asked(stub, tmp_path / "c").finish(walks())
-        assert len(stub.calls) == 5 * N
+        done = asked(stub, tmp_path / "c").finish(walks()[:10])
+        assert len(stub.calls) == 5 * 10
     assert {(walk.label, walk.is_off_menu) for walk in done} == {("unknown", False)}
     assert said == []
 

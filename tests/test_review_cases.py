@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from profiles import one_by_default
 
 import tagcorpus
 from tagcorpus.errors import ConfigError
@@ -17,7 +18,7 @@ COMMAND = [sys.executable, "-P", "-m", "tagcorpus"]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
-@pytest.mark.parametrize(("argument", "is_buffered"), [("--help", True), ("taggers", False)])
+@pytest.mark.parametrize(("argument", "is_buffered"), one_by_default(("--help", True), ("taggers", False)))
 def test_a_full_standard_output(argument: str, is_buffered: bool) -> None:
     environment = {**os.environ, "PYTHONUNBUFFERED": "" if is_buffered else "1"}
     with open("/dev/full", "wb") as full:

@@ -97,9 +97,10 @@ def test_a_part_that_is_not_there(output: Folder) -> None:
 def test_row_groups_compression_and_metadata(output: Folder) -> None:
     n = 132_000
     counts = Counts(lines=n, quarantined=Counter({"z": 1, "a": 2}))
-    pieces = [batch(n).slice(i, 1000) for i in range(0, n, 1000)]
+    whole = batch(n)
+    pieces = [whole.slice(i, 1000) for i in range(0, n, 1000)]
     write_part(output, "one.parquet", SCHEMA, pieces, "key", counts)
-    write_part(output, "two.parquet", SCHEMA, [batch(n)], "key", counts)
+    write_part(output, "two.parquet", SCHEMA, [whole], "key", counts)
     data = output.read("one.parquet")
     assert data == output.read("two.parquet")
     metadata = pq.read_metadata(output.path("one.parquet"))

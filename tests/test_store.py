@@ -45,10 +45,16 @@ NUTMEG = {
 }
 
 
+@pytest.fixture(scope="module")
+def new(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("new") / "store.duckdb"
+    create(path)
+    return path
+
+
 @pytest.fixture
-def empty(tmp_path: Path) -> Path:
-    create(tmp_path / "store.duckdb")
-    return tmp_path / "store.duckdb"
+def empty(new: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(new, tmp_path))
 
 
 @pytest.fixture(scope="module")

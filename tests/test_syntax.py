@@ -466,10 +466,8 @@ def through_step(tagger: Any, texts: list[str]) -> tuple[list[dict[str, Any]], l
 
 
 @pytest.fixture(scope="session")
-def stanza_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def stanza_folder(torch: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     pytest.importorskip("stanza", reason="needs pip install 'tagcorpus[parse]'")
-    import torch
-
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # also where a test runs Stanza by itself: several threads mostly wait for each other
     yield stanza_models.train(tmp_path_factory.mktemp("stanza"))
@@ -577,6 +575,7 @@ def test_a_language_that_stanza_has_no_model_of(stanza_folder: Path, tmp_path: P
         load("syntax", {"models": str(tmp_path)}).fingerprint()
 
 
+@pytest.mark.usefixtures("torch")
 def test_stanza_without_a_network(tmp_path: Path) -> None:
     pytest.importorskip("stanza", reason="needs pip install 'tagcorpus[parse]'")
     code = "from tagcorpus.taggers import load; load('syntax').fingerprint()"

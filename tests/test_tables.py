@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
+from profiles import tries
 
 from tagcorpus.pipelines.sources import reader_process, samples, tables
 from tagcorpus.pipelines.sources.documents import RangeReader, Reading
@@ -341,7 +342,7 @@ def test_flipped_bytes_anywhere_never_raise(write: Callable[[pa.Table], InputFil
     file = write(table)
     data = Path(file.path).read_bytes()
     rng = random.Random(3)
-    for _ in range(25):
+    for _ in range(tries(50)):
         damaged = bytearray(data)
         for _ in range(rng.choice([1, 20])):
             damaged[rng.randrange(len(data))] = rng.randrange(256)
@@ -384,10 +385,10 @@ def test_the_schema_and_a_stop_before_the_end(write: Callable[[pa.Table], InputF
 
 
 def test_long_rows_are_read_a_few_at_a_time(write: Callable[[pa.Table], InputFile]) -> None:
-    file = write(pa.table({"text": [f"{i:02d}" * (1 << 19) for i in range(32)]}))
+    file = write(pa.table({"text": [f"{i:02d}" * (1 << 19) for i in range(16)]}))
     (r,) = tables.index(file, 1 << 40, ["text"])
     sizes = [b.num_rows for b in tables.read(file, r, tables.Columns(("text",), ("text",)))]
-    assert sum(sizes) == 32
+    assert sum(sizes) == 16
     assert max(sizes) <= 10
 
 

@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from types import ModuleType
 from typing import Any
 
@@ -56,7 +56,7 @@ def references(sql: str) -> list[list[str]]:
     rest = ("where_clause", "group_expressions", "having", "qualify", "modifiers", "sample")
     if tree["from_table"]["type"] != "EMPTY" or any(tree.get(part) for part in rest):
         raise ConfigError(_wrong(sql, "it must be an expression alone, without FROM, WHERE and the like"))
-    changing = _changing_functions(connection)
+    changing = _changing_functions()
     found: list[list[str]] = []
     todo: list[tuple[Any, frozenset[str]]] = [(tree["select_list"], frozenset())]
     while todo:
@@ -201,8 +201,10 @@ def _connection(duckdb: ModuleType) -> Any:
     return connection
 
 
-def _changing_functions(connection: Any) -> set[str]:
+@cache
+def _changing_functions() -> frozenset[str]:
     """Functions whose value depends on more than their arguments, and macros that call one."""
+    connection = _connection(_duckdb())
     functions = connection.execute("SELECT lower(function_name), stability FROM duckdb_functions()").fetchall()
     consistent = {name for name, stability in functions if stability == "CONSISTENT"}
     # An operator, such as +, has consistent variants beside those for times; a function's name says which one is called.
@@ -215,4 +217,4 @@ def _changing_functions(connection: Any) -> set[str]:
         "SELECT function_name, macro_definition FROM duckdb_functions() WHERE function_type = 'macro'"
     ).fetchall()
     marks = ["current_timestamp", *(f"{name}(" for name in found)]
-    return found | {n.lower() for n, text in macros if any(mark in (text or "").lower() for mark in marks)}
+    return frozenset(found) | {n.lower() for n, text in macros if any(mark in (text or "").lower() for mark in marks)}
