@@ -26,7 +26,7 @@ from tagcorpus.pipelines.job import default_workers
 from tagcorpus.pipelines.options.of_commands import PredictOptions
 from tagcorpus.pipelines.options.places import check_place
 from tagcorpus.pipelines.predicting import grouped
-from tagcorpus.pipelines.predicting.features import features_of, say_ids
+from tagcorpus.pipelines.predicting.features import features_of, refuse_unused, say_ids
 from tagcorpus.pipelines.predicting.files import RESULT_SUFFIXES, publish, refuse_anothers
 from tagcorpus.pipelines.predicting.names import check_selected, check_tasks
 from tagcorpus.pipelines.predicting.progress import Steps
@@ -87,6 +87,8 @@ def report(request: PredictOptions, display: Display | None = None) -> str:
                 say_ids(data, features, display)
             wanted = _wanted(request, task, lists, new)
             check_selected(data, wanted.selected)
+            if request.features is not None and not outcomes and not request.reproduce:
+                refuse_unused(request.features, data, wanted, request.protocol, getattr(request, "adds", ()))
             display.say(f"{task.name}: {len(data.ids)} models of {data.groups} organisations")
             steps.begin(task.name)
             outcomes.append(tables.outcome(data, protocol.run(data, wanted, workers), wanted))

@@ -1,7 +1,7 @@
 """`tagcorpus store check|show|query|import|export`: what the commands print, and their exit codes.
 
 The store itself is predictor/store*.py. This binds it with the check of feature tables (model_table), which the
-predictor's room does not know: a feature table with errors is not imported.
+predictor's room does not know: a feature table that could be misread is not imported.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tagcorpus.errors import ConfigError, InputError
-from tagcorpus.pipelines.model_table.check import check as check_table
+from tagcorpus.pipelines.model_table.joinable import faults
 from tagcorpus.pipelines.model_table.table import read_table
 from tagcorpus.pipelines.options.places import OTHER_SUFFIXES, RESULT_SUFFIXES
 from tagcorpus.pipelines.outputs.results import publish_file
@@ -194,13 +194,12 @@ def import_(
 ) -> str:
     """Bring files into the store, all or none; what became of each. Raises InputError, ConflictError."""
     for file in files:
-        if file.lower().endswith(".csv") and kind_of(Path(file), text_of(Path(file))) == "features":
-            errors = [f for f in check_table(read_table(file, "store import")) if f.severity == "error"]
-            if errors:
-                told = "; ".join(f"{f.check}: {f.found} ({f.count:,}), {', '.join(f.where[:3])}" for f in errors)
-                raise InputError(
-                    f"{file!r} is not imported as a feature table: {told} (tagcorpus check-features has more)"
-                )
+        is_table = file.lower().endswith(".csv") and kind_of(Path(file), text_of(Path(file))) == "features"
+        if is_table and (errors := faults(read_table(file, "store import"))):
+            problems = "; ".join(f"{f.check}: {f.found} ({f.count:,}), {', '.join(f.where[:3])}" for f in errors)
+            raise InputError(
+                f"{file!r} is not imported as a feature table: {problems} (tagcorpus check-features has more)"
+            )
     done = import_files(path, files, on_conflict=on_conflict, model_id=model_id, create=create)
     if as_json:
         return _json([asdict(d) for d in done])
