@@ -24,7 +24,6 @@ from tagcorpus.pipelines.model_table.table import read_table
 from tagcorpus.pipelines.options.places import OTHER_SUFFIXES, RESULT_SUFFIXES
 from tagcorpus.pipelines.outputs.results import publish_file
 from tagcorpus.pipelines.progress.printable import printable
-from tagcorpus.predictor.annotations import text_of
 from tagcorpus.predictor.store import Store
 from tagcorpus.predictor.store_batch import kind_of
 from tagcorpus.predictor.store_check import SEVERITIES, Finding
@@ -34,7 +33,7 @@ from tagcorpus.predictor.store_import import OnConflict, import_files
 
 SHOWN_PLACES = 5
 EXPLAIN = re.compile(r"\s*EXPLAIN\b(?:\s+ANALYZE\b)?(?:\s*\([^()]*\))?", re.IGNORECASE)
-UNITS = {"annotations": "fields", "results": "scores", "scores": "scores", "features": "cells"}
+UNITS = {"annotations": "fields", "features": "cells"}  # scores, of all other kinds
 
 
 def check(path: str, as_json: bool) -> tuple[str, int]:
@@ -191,19 +190,23 @@ def import_(
     model_id: str | None,
     create: bool,
     as_json: bool,
+    shots: int | None = None,
+    dry_run: bool = False,
 ) -> str:
     """Bring files into the store, all or none; what became of each. Raises InputError, ConflictError."""
     for file in files:
-        is_table = file.lower().endswith(".csv") and kind_of(Path(file), text_of(Path(file))) == "features"
+        is_table = file.lower().endswith(".csv") and Path(file).is_file() and kind_of(Path(file)) == "features"
         if is_table and (errors := faults(read_table(file, "store import"))):
             problems = "; ".join(f"{f.check}: {f.found} ({f.count:,}), {', '.join(f.where[:3])}" for f in errors)
             raise InputError(
                 f"{file!r} is not imported as a feature table: {problems} (tagcorpus check-features has more)"
             )
-    done = import_files(path, files, on_conflict=on_conflict, model_id=model_id, create=create)
+    done = import_files(
+        path, files, on_conflict=on_conflict, model_id=model_id, create=create, shots=shots, dry_run=dry_run
+    )
     if as_json:
         return _json([asdict(d) for d in done])
-    lines = []
+    lines = ["dry run: nothing is written"] if dry_run else []
     for d in done:
         counts = {
             "new": d.n_new,
@@ -212,11 +215,12 @@ def import_(
             "replaced": d.n_replaced,
             "kept": d.n_kept,
         }
-        unit = UNITS[d.kind]
+        unit = UNITS.get(d.kind, "scores")
         told = (
             ", ".join(f"{n:,} {unit[: -1 if n == 1 else None]} {what}" for what, n in counts.items() if n) or "nothing"
         )
         lines.append(f"{d.file} ({d.kind}): {told}")
+        lines += [f"  {printable(n, is_line=True)}" for n in d.preview] if dry_run else []
         lines += [f"  note: {printable(n, is_line=True)}" for n in d.notes]
         lines += [f"  {c}" for c in d.conflicts[:20]]
     return "\n".join(lines)
