@@ -193,6 +193,8 @@ class PredictOptions:
     new_model: str | None = option(
         None, "Also predict the model that this file annotates.", flags=("--for",), metavar="FILE.json", is_path=True
     )
+    decide: bool = option(False, "Instead: which of two corpora makes the better model, and how often that is right.")
+    target_size: str | None = option(None, "Parameters of the models that --decide is about, as in 1B.", metavar="S")
     figures: bool = option(False, "Also explain: SHAP, partial dependence, the paper's two findings.", group=OUTPUT)
     output: str | None = option(
         None,
