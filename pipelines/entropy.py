@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tagcorpus.errors import ConfigError
+from tagcorpus.pipelines.counting import bracket
 from tagcorpus.pipelines.counting.corpus import (
     VERSION,
     Corpus,
@@ -35,7 +36,7 @@ from tagcorpus.pipelines.counting.phases import (
     watch_report,
 )
 from tagcorpus.pipelines.counting.summary import contexts_name, described, publish_contexts, summary_of
-from tagcorpus.pipelines.counting.token_budget import Budget, at_budget, is_budget_met
+from tagcorpus.pipelines.counting.token_budget import Budget, at_budget, is_budget_met, renewed
 from tagcorpus.pipelines.dry_run import dry_run
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.inputs import Inputs
@@ -82,13 +83,15 @@ def instances(options: Options) -> dict[str, str]:
     if options.ngram < 1:
         raise ConfigError(f"--ngram must be at least 1 (tokens of context; 1 is bigram entropy), got {options.ngram}")
     memory_bytes(options.memory)
-    if options.token_budget is not None:
-        if options.token_budget < 1 or options.replicates < 1:
-            raise ConfigError(
-                f"--token-budget and --replicates must be at least 1, got {options.token_budget} and {options.replicates}"
-            )
-        if not options.token_cache:
-            raise ConfigError("--token-budget reads the token ids several times: it does not go with --no-token-cache")
+    if options.token_budget is not None and (options.token_budget < 1 or options.replicates < 1):
+        raise ConfigError(
+            f"--token-budget and --replicates must be at least 1, got {options.token_budget} and {options.replicates}"
+        )
+    several = (
+        "--token-budget" if options.token_budget is not None else "--bracket" if options.bracket is not None else ""
+    )
+    if several and not options.token_cache:
+        raise ConfigError(f"{several} reads the token ids several times: it does not go with --no-token-cache")
     return {}
 
 
@@ -129,11 +132,19 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
         remove_leftovers(run.output, plan, [instance])
     else:
         run.ledger.enter(plan, [instance], counts, seconds)
-    sampled = found.pop("token_budget", None)
+    sampled = renewed(found.pop("token_budget", None))
+    upper = found.pop("bracket", None)
     if options.token_budget is not None:
         budget = Budget(options.token_budget, options.replicates, options.seed)
         found["token_budget"] = (
             sampled if is_budget_met(sampled, budget) else at_budget(engine, corpus, budget, sample_totals)
+        )
+    if options.bracket is not None:
+        share, seed = options.bracket, options.seed
+        found["bracket"] = (
+            upper
+            if bracket.is_met(upper, share, seed)
+            else bracket.bracket(engine, corpus, share, seed, tokenizer.n_vocab)
         )
     run.ledger.enter_duplicate_ids(count_duplicate_ids(run.output, plan, instance))
     summary = summarise(run.output, plan, [instance], run.ledger.totals, instance.name, found)

@@ -25,8 +25,8 @@ from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines.execution.scheduling import default_workers
 from tagcorpus.pipelines.options.of_commands import PredictOptions
 from tagcorpus.pipelines.options.places import check_place
-from tagcorpus.pipelines.predicting import grouped
-from tagcorpus.pipelines.predicting.features import features_of, say_ids
+from tagcorpus.pipelines.predicting import deciding, grouped
+from tagcorpus.pipelines.predicting.features import features_of, refuse_unused, say_ids
 from tagcorpus.pipelines.predicting.files import RESULT_SUFFIXES, publish, refuse_anothers
 from tagcorpus.pipelines.predicting.names import check_selected, check_tasks
 from tagcorpus.pipelines.predicting.progress import Steps
@@ -62,6 +62,8 @@ def report(request: PredictOptions, display: Display | None = None) -> str:
     fit one another or the store.
     """
     display = display or Display()
+    if request.decide:
+        return deciding.report(request, display)
     _check(request)
     chosen = tasks(request.tasks, request.metric, request.merge_arithmetic)
     count = request.workers or default_workers()
@@ -87,6 +89,8 @@ def report(request: PredictOptions, display: Display | None = None) -> str:
                 say_ids(data, features, display)
             wanted = _wanted(request, task, lists, new)
             check_selected(data, wanted.selected)
+            if request.features is not None and not outcomes and not request.reproduce:
+                refuse_unused(request.features, data, wanted, request.protocol, getattr(request, "adds", ()))
             display.say(f"{task.name}: {len(data.ids)} models of {data.groups} organisations")
             steps.begin(task.name)
             outcomes.append(tables.outcome(data, protocol.run(data, wanted, workers), wanted))
@@ -124,6 +128,8 @@ def report(request: PredictOptions, display: Display | None = None) -> str:
 def _check(request: PredictOptions) -> None:
     if request.protocol not in PROTOCOLS:
         raise ConfigError(f"unknown protocol {request.protocol!r} (--protocol); known: {', '.join(PROTOCOLS)}")
+    if request.target_size is not None:
+        raise ConfigError("--target-size is of --decide; add that, or leave the size out")
     check_predictors((PUBLISHED_NAMES.get(p, p) for p in request.predictors), _protocol(request).PREDICTORS)
     check_place("output", request.output, RESULT_SUFFIXES)
     refuse_anothers(request.output)

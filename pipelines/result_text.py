@@ -124,6 +124,13 @@ def _entropies(found: Mapping[str, Any]) -> list[str]:
         f"  corrected for its size    {estimates['miller_madow']:.6f} (Miller-Madow), {estimates['chao_shen']:.6f} (Chao-Shen), "
         f"{estimates['chao_wang_jost']:.6f} (Chao-Wang-Jost); sample coverage {100 * (estimates['coverage_entries'] or 0):.1f} %",
     ]
+    upper = found.get("bracket")
+    if upper and upper["cross_entropy"] is not None:
+        error = "" if upper["standard_error"] is None else f" (standard error {upper['standard_error']:.6f})"
+        lines.append(
+            f"  bracket                   {estimates['chao_wang_jost']:.6f} to {upper['cross_entropy']:.6f}{error}: Chao-Wang-Jost, and "
+            f"Kneser-Ney on {upper['documents']:,} held-out documents"
+        )
     if budget := found.get("token_budget"):
         lines.append(
             f"  at {budget['tokens']:,} tokens ({budget['replicates']} samples, {100 * budget['of_corpus']:.1f} % of the corpus each)"

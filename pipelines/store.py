@@ -1,7 +1,7 @@
 """`tagcorpus store check|show|query|import|export`: what the commands print, and their exit codes.
 
 The store itself is predictor/store*.py. This binds it with the check of feature tables (model_table), which the
-predictor's room does not know: a feature table with errors is not imported.
+predictor's room does not know: a feature table that could be misread is not imported.
 """
 
 from __future__ import annotations
@@ -19,12 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from tagcorpus.errors import ConfigError, InputError
-from tagcorpus.pipelines.model_table.check import check as check_table
+from tagcorpus.pipelines.model_table.joinable import faults
 from tagcorpus.pipelines.model_table.table import read_table
 from tagcorpus.pipelines.options.places import OTHER_SUFFIXES, RESULT_SUFFIXES
 from tagcorpus.pipelines.outputs.results import publish_file
 from tagcorpus.pipelines.progress.printable import printable
-from tagcorpus.predictor.annotations import text_of
 from tagcorpus.predictor.store import Store
 from tagcorpus.predictor.store_batch import kind_of
 from tagcorpus.predictor.store_check import SEVERITIES, Finding
@@ -36,7 +35,7 @@ SHOWN_PLACES = 5
 EXPLAIN = re.compile(r"\s*EXPLAIN\b(?:\s+ANALYZE\b)?(?:\s*\([^()]*\))?", re.IGNORECASE)
 PIVOT = "MULTI"
 """DuckDB's name for a PIVOT that looks for its columns first, alone or within a SELECT."""
-UNITS = {"annotations": "fields", "results": "scores", "scores": "scores", "features": "cells"}
+UNITS = {"annotations": "fields", "features": "cells"}  # scores, of all other kinds
 
 
 def check(path: str, as_json: bool) -> tuple[str, int]:
@@ -197,20 +196,23 @@ def import_(
     model_id: str | None,
     create: bool,
     as_json: bool,
+    shots: int | None = None,
+    dry_run: bool = False,
 ) -> str:
     """Bring files into the store, all or none; what became of each. Raises InputError, ConflictError."""
     for file in files:
-        if file.lower().endswith(".csv") and kind_of(Path(file), text_of(Path(file))) == "features":
-            errors = [f for f in check_table(read_table(file, "store import")) if f.severity == "error"]
-            if errors:
-                told = "; ".join(f"{f.check}: {f.found} ({f.count:,}), {', '.join(f.where[:3])}" for f in errors)
-                raise InputError(
-                    f"{file!r} is not imported as a feature table: {told} (tagcorpus check-features has more)"
-                )
-    done = import_files(path, files, on_conflict=on_conflict, model_id=model_id, create=create)
+        is_table = file.lower().endswith(".csv") and Path(file).is_file() and kind_of(Path(file)) == "features"
+        if is_table and (errors := faults(read_table(file, "store import"))):
+            problems = "; ".join(f"{f.check}: {f.found} ({f.count:,}), {', '.join(f.where[:3])}" for f in errors)
+            raise InputError(
+                f"{file!r} is not imported as a feature table: {problems} (tagcorpus check-features has more)"
+            )
+    done = import_files(
+        path, files, on_conflict=on_conflict, model_id=model_id, create=create, shots=shots, dry_run=dry_run
+    )
     if as_json:
         return _json([asdict(d) for d in done])
-    lines = []
+    lines = ["dry run: nothing is written"] if dry_run else []
     for d in done:
         counts = {
             "new": d.n_new,
@@ -219,11 +221,12 @@ def import_(
             "replaced": d.n_replaced,
             "kept": d.n_kept,
         }
-        unit = UNITS[d.kind]
+        unit = UNITS.get(d.kind, "scores")
         told = (
             ", ".join(f"{n:,} {unit[: -1 if n == 1 else None]} {what}" for what, n in counts.items() if n) or "nothing"
         )
         lines.append(f"{d.file} ({d.kind}): {told}")
+        lines += [f"  {printable(n, is_line=True)}" for n in d.preview] if dry_run else []
         lines += [f"  note: {printable(n, is_line=True)}" for n in d.notes]
         lines += [f"  {c}" for c in d.conflicts[:20]]
     return "\n".join(lines)

@@ -169,6 +169,8 @@ def _value(raw: Any, rule: Mapping[str, Any], *, is_text: bool) -> Any:
     """The value in the field's type. Raises ValueError saying what it must be."""
     kind = rule["type"]
     value = _from_text(raw.strip(), kind) if is_text else raw
+    if rule["table"] == "checkpoints" and kind == "string" and isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)  # a seed is mostly a number
     if kind in ("integer", "number"):
         what = "a whole number" if kind == "integer" else "a number"
         low, above, high = rule.get("minimum"), rule.get("exclusiveMinimum"), rule.get("maximum")
@@ -188,7 +190,7 @@ def _value(raw: Any, rule: Mapping[str, Any], *, is_text: bool) -> Any:
         return json.dumps(value, sort_keys=True)
     if kind == "string" and (not isinstance(value, str) or not re.fullmatch(rule["pattern"], value)):
         shape = "organisation/name" if rule["table"] == "both" else "one word in lower case"
-        raise ValueError(shape)
+        raise ValueError(rule.get("shape", shape))
     return value
 
 

@@ -9,8 +9,8 @@ number of shots in the task's name (`harness|arc:challenge|25`) or between task 
     left out   groups of tasks (a predictor takes the mean of the tasks itself), what is not a number, and values that are
                not scores: of the metric `bypass`, and shares outside 0 to 1, such as the -1 of a failed evaluation
 
-A score is of the model that the file names (`model_of`); a local path, a revision or an adapter names no model of the
-store's, and then its id must be given.
+A score is of the model that the file names (`model_of`), at the revision that it names (checkpoints.py); a local path or an
+adapter names no model of the store's, and then its id must be given.
 """
 
 from __future__ import annotations
@@ -24,23 +24,20 @@ from typing import Any
 
 from tagcorpus.errors import ConfigError
 from tagcorpus.predictor.annotations import json_of, refuse, text_of
+from tagcorpus.predictor.checkpoints import another_model, checkpoint_of
+from tagcorpus.predictor.metrics import UNJUDGED, no_score
 from tagcorpus.predictor.tasks import normalised
 
 METRICS = {"acc": "accuracy", "pass@1": "accuracy"}
 # Filters under which a metric is the task's main one: `strict-match` is what the published scores of gsm8k are.
 MAIN_FILTERS = {"exact_match": ("none", "strict-match"), "pass@1": ("none", "create_test")}
 NOT_METRICS = {"alias", "sample_len", "sample_count", "timestamp", "samples", "name"}
-# The metric of a task that is generated and not judged; its value is always 999.
-UNJUDGED = "bypass"
-# 0 is the worst of these and 1 the best; some tasks give `em` and `f1` in percent.
-SHARES = ("accuracy", "acc_norm", "mc1", "mc2")
-NOT_NEGATIVE = (*SHARES, "em", "f1", "perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte")
 _ID = re.compile(r"(?!\.)[\w.:@+-]+(?:/[\w.:@+-]+)*")
 _LEADERBOARD = re.compile(r"[^|]+\|(?P<task>[^|]+)\|(?P<shots>\d+)")
 NO_ID = (
     "an id is NAME, ORG/NAME or a longer relative path, of letters, digits and _-.:@+, and not a path of one machine"
 )
-_ANOTHER_MODEL = ("revision", "peft", "delta", "subfolder", "gguf_file")
+_ANOTHER_MODEL = ("peft", "delta", "subfolder", "gguf_file", "revision")
 
 
 @dataclass(frozen=True)
@@ -68,9 +65,13 @@ def is_results(document: Any) -> bool:
     return isinstance(document, dict) and isinstance(document.get("results"), dict)
 
 
-def read_results(path: str | Path, model_id: str | None = None) -> tuple[list[Score], list[str]]:
-    """The scores of a results file, and notes on what was left out. Raises InputError naming task and field where
-    the model, a number of shots or a score cannot be told."""
+def read_results(
+    path: str | Path, model_id: str | None = None, fewshot: int | None = None
+) -> tuple[list[Score], list[str]]:
+    """The scores of a results file, and notes on what was left out. fewshot: examples in the prompt where the file does not say.
+
+    Raises InputError naming task and field where the model, a number of shots or a score cannot be told.
+    """
     path = Path(path)
     if model_id and not is_id(model_id):
         raise ConfigError(f"--model-id {model_id}: {NO_ID}")
@@ -80,7 +81,7 @@ def read_results(path: str | Path, model_id: str | None = None) -> tuple[list[Sc
     if not is_results(document):
         problems.append("field 'results': must be an object of tasks")
         refuse(path, problems)
-    model, problem = (model_id, "") if model_id else model_of(document)
+    model, problem = (model_id, "") if model_id else evaluated(path, document)
     if problem:
         problems.append(f"{problem}: say which with --model-id")
     scores: list[Score] = []
@@ -107,8 +108,11 @@ def read_results(path: str | Path, model_id: str | None = None) -> tuple[list[Sc
             parts = [(f"{named['shots']}-shot", found)]
         else:
             shots = _shots(document, task)
+            shots = fewshot if shots is None else shots
             if shots is None:
-                problems.append(f"task {task!r}, field 'n-shot': must say the number of examples in the prompt")
+                problems.append(
+                    f"task {task!r}, field 'n-shot': must say the number of examples in the prompt (or give --shots N)"
+                )
                 continue
             parts = [(f"{shots}-shot", found)]
         for setting, metrics in parts:
@@ -124,15 +128,6 @@ def read_results(path: str | Path, model_id: str | None = None) -> tuple[list[Sc
     ]
     refuse(path, problems)
     return scores, notes
-
-
-def no_score(metric: str, value: float) -> str:
-    """Why the value cannot be a score of the metric, which has the store's name; empty where it can."""
-    if metric.partition(",")[0] == UNJUDGED:
-        return f"the metric {UNJUDGED!r} judges nothing"
-    if metric in NOT_NEGATIVE and value < 0:
-        return f"{value:g} is below 0"
-    return f"{value:g} is not a share from 0 to 1" if metric in SHARES and value > 1 else ""
 
 
 def _metrics(
@@ -152,7 +147,7 @@ def _metrics(
         if abs(value) > sys.float_info.max:  # also integers that no float64 holds
             problems.append(f"task {task!r}, field {key!r}: must be a finite number or NaN, not {str(value)[:40]}")
             continue
-        name = _metric(metric, kept or "none")
+        name = stored_metric(metric, kept or "none")
         if why := no_score(name, value):
             notes.append(f"{task} {key}: left out, {why}")
             continue
@@ -162,7 +157,8 @@ def _metrics(
         yield name, float(value), error
 
 
-def _metric(metric: str, kept: str) -> str:
+def stored_metric(metric: str, kept: str) -> str:
+    """The store's name of a metric under the filter `kept` (`none` for none)."""
     if kept in MAIN_FILTERS.get(metric, ("none",)):
         return "accuracy" if metric == "exact_match" else METRICS.get(metric, metric)
     return f"{metric},{kept}"
@@ -192,18 +188,46 @@ def _section(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def model_of(document: Mapping[str, Any]) -> tuple[str, str]:
-    """The model that a results file names, and why that name is not an id of the hub's; empty where it is one."""
+def evaluated(path: Path, document: Mapping[str, Any]) -> tuple[str, str]:
+    """The id of what a results file is about, its revision included, and why that cannot be told; empty where it can."""
+    name, problem = model_of(document)
+    revision = revision_of(document)
+    if problem.startswith("field 'config.model_args': revision="):
+        problem = "" if is_id(name) else _no_name(name)
+    return checkpoint_of(name, revision)[0], problem or another_model(path, name, revision)
+
+
+def revision_of(document: Mapping[str, Any]) -> str | None:
+    """What `revision=` says among the model's arguments; None where nothing is said."""
+    given = _arguments(document).get("revision")
+    return None if given is None else str(given)
+
+
+def facts_of(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The row in `checkpoints` of the model that a results file names; {} where it has no seed and no revision."""
+    return checkpoint_of(model_of(document)[0], revision_of(document))[1]
+
+
+def _arguments(document: Mapping[str, Any]) -> Mapping[str, Any]:
     config = _section(document, "config")
     arguments = config.get("model_args")
-    given: Mapping[str, Any] = _section(config, "model_args")
     if isinstance(arguments, str):
-        given = dict(a.split("=", 1) for a in arguments.split(",") if "=" in a)
+        return dict(a.split("=", 1) for a in arguments.split(",") if "=" in a)
+    return _section(config, "model_args")
+
+
+def model_of(document: Mapping[str, Any]) -> tuple[str, str]:
+    """The model that a results file names, and why that name is not an id of the hub's; empty where it is one."""
+    given = _arguments(document)
     general = _section(document, "config_general")
     name = document.get("model_name") or given.get("pretrained") or general.get("model_name") or ""
     other = [k for k in _ANOTHER_MODEL if given.get(k) and (k, given[k]) != ("revision", "main")]
     if other:
         return str(name), f"field 'config.model_args': {other[0]}={given[other[0]]} is another model than {name!r}"
     if not isinstance(name, str) or not is_id(name):
-        return str(name), f"field 'model_name': must be organisation/name or another relative path, not {name!r}"
+        return str(name), _no_name(name)
     return name, ""
+
+
+def _no_name(name: Any) -> str:
+    return f"field 'model_name': must be organisation/name or another relative path, not {name!r}"

@@ -11,13 +11,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from tagcorpus.predictor import metrics
 from tagcorpus.predictor.annotations import properties
+from tagcorpus.predictor.checkpoints import TABLE
 from tagcorpus.predictor.harness_results import is_id
 from tagcorpus.predictor.store import NORMALISED_SQL, Store
 
 SEVERITIES = ("error", "warning", "note")
 # Of these 0 is the worst score there is, and 1 the best.
-SHARES = ("accuracy", "acc_norm", "em", "f1", "mc1", "mc2")
+SHARES = (*metrics.SHARES, "em", "f1")
 # Arithmetic and formal proofs really have zeros; every other benchmark's zeros are listed model by model.
 ZEROS_EXPECTED = ("arithmetic%", "fld%", "truthfulqa_gen")
 
@@ -170,10 +172,19 @@ def _orphans(store: Store) -> Iterator[Finding]:
         ("features", "model_annotations", "models have features, but no annotations"),
     ):
         if left in store.tables:
-            ids = _rows(store, f"SELECT DISTINCT id FROM {left} WHERE id NOT IN (SELECT id FROM {right}) ORDER BY id")
+            is_checkpoint = f" AND id NOT IN (SELECT id FROM {TABLE})" if TABLE in store.tables else ""
+            query = (
+                f"SELECT DISTINCT id FROM {left} WHERE id NOT IN (SELECT id FROM {right}){is_checkpoint} ORDER BY id"
+            )
+            ids = _rows(store, query)
             if ids:
                 where = tuple(i[0] for i in ids)
                 yield Finding("warning", "orphans", what, len(ids), where, "does not see them")
+    if TABLE in store.tables:
+        alone = f"SELECT id FROM {TABLE} WHERE id NOT IN (SELECT id FROM model_annotations) ORDER BY id"
+        if ids := _rows(store, alone):
+            what = "checkpoints have no annotations; only predict --decide reads them"
+            yield Finding("note", "checkpoints", what, len(ids), tuple(i[0] for i in ids))
 
 
 def _odd_ids(store: Store) -> Iterator[Finding]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tagcorpus.errors import ConfigError, IncompleteError, InputError, OutputError
+from tagcorpus.predictor.checkpoints import VERSION
 from tagcorpus.requirements import how_to_install
 
 TABLES = {
@@ -70,6 +71,14 @@ def open_existing(path: Path) -> Any:
     else:
         raise InputError(f"no store at {str(path)!r}: it must be a DuckDB export directory or a .duckdb file")
     found = tables(con)
+    if "schema_version" in found:
+        newest = con.execute("SELECT max(version) FROM schema_version").fetchone()[0]
+        if newest is not None and newest > VERSION:
+            con.close()
+            raise InputError(
+                f"{str(path)!r} has schema version {newest}, and this tagcorpus reads versions up to {VERSION}: "
+                "install a newer one"
+            )
     for table, columns in TABLES.items():
         if missing := [c for c in columns if c not in found.get(table, [])]:
             con.close()
@@ -97,10 +106,19 @@ def open_for_writing(path: Path) -> Any:
 
 def create(path: Path) -> None:
     """A new store with empty tables at `path`. Raises OutputError where something is there."""
-    duckdb = duckdb_module()
-    with duckdb.connect(":memory:", config=SEALED) as con:
-        con.execute((Path(__file__).parent / "store.sql").read_text(encoding="utf-8"))
+    with open_copy(path, is_new=True) as con:
         write(con, path)
+
+
+def open_copy(path: Path, *, is_new: bool) -> Any:
+    """A connection to a copy in memory of the store at `path`, or to an empty store. The store itself stays as it is."""
+    con = duckdb_module().connect(":memory:", config=SEALED)
+    if is_new:
+        con.execute((Path(__file__).parent / "store.sql").read_text(encoding="utf-8"))
+        return con
+    with open_existing(path) as existing:
+        _copy_tables(existing, con)
+    return con
 
 
 def tables(con: Any) -> dict[str, list[str]]:

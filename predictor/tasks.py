@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tagcorpus.errors import ConfigError, unknown_name
+from tagcorpus.predictor.metrics import METRICS
 
 # Errors: the larger, the worse the model. Everything else counts as a share of right answers.
-LOWER_IS_BETTER = frozenset({"brier_score", "perplexity"})
+LOWER_IS_BETTER = frozenset(name for name, metric in METRICS.items() if metric.is_lower_better)
 _OF_ANY_STORE = re.compile(r"(?P<benchmark>[^:]+):(?P<shots>\d+)")
 
 

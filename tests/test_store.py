@@ -278,7 +278,7 @@ def test_older_results_files(put: Callable[[str, Any], Path], document: dict[str
             "field 'model_name': must be organisation/name or another relative path, not '/home/me/model'",
         ),
         ({"model_name": None}, "--model-id"),
-        ({"config": {"model_args": "pretrained=a/b,revision=step1000"}}, "revision=step1000 is another model"),
+        ({"config": {"model_args": "pretrained=a/b,revision=step1000,peft=c/d"}}, "peft=c/d is another model"),
         ({"config": {"limit": 100}}, "field 'config.limit': must be null"),
         ({"n-shot": {}}, "task 'arc', field 'n-shot'"),
         ({"results": {"arc": {"acc,none": "0.5"}}}, "task 'arc', field 'acc,none': must be a number, not '0.5'"),

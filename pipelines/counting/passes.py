@@ -79,7 +79,7 @@ class Count(PipelineStep):
         held: list[TokenBatch] = []
         positions = 0
         for batch in batches:
-            more = n_positions(np.diff(batch.offsets), self.corpus.packing.n)
+            more = self.size(batch)
             if held and positions + more > self.corpus.limits.chunk_positions:
                 yield self._run(held, positions)
                 held, positions = [], 0
@@ -90,10 +90,17 @@ class Count(PipelineStep):
         if held:
             yield self._run(held, positions)
 
+    def size(self, batch: TokenBatch) -> int:
+        """What a batch takes of `chunk_positions`."""
+        return n_positions(np.diff(batch.offsets), self.corpus.packing.n)
+
     def _run(self, batches: list[TokenBatch], positions: int) -> Run:
         n_batches = len(batches)
-        keys, counts = count_ngrams(*_joined(batches), self.corpus.packing)
+        keys, counts = self.entries(*joined(batches))
         return Run(keys, counts, {"batches": n_batches, "positions": positions})
+
+    def entries(self, ids: npt.NDArray[Any], offsets: npt.NDArray[np.int64]) -> Counted:
+        return count_ngrams(ids, offsets, self.corpus.packing)
 
 
 def counted(corpus: Corpus, rank: int) -> RunFile | None:
@@ -119,7 +126,7 @@ class Merge(PipelineStep):
         corpus, interval = self.corpus, self.intervals[rank]
         name = corpus.merged_name(rank)
         key = [corpus.key, str(interval.low), str(interval.high), corpus.with_contexts]
-        stored = _values(corpus, rank)
+        stored = values_of_interval(corpus, rank)
         if stored is not None and stored.meta["key"] == key:
             yield stored.meta["adds"]
             return
@@ -142,7 +149,7 @@ class Merge(PipelineStep):
         own: list[npt.NDArray[np.uint64] | None] = []
         held = 0
         for file, i in self._all_runs():
-            keys, counts = _read(self.corpus, file, i, interval)
+            keys, counts = read_run(self.corpus, file, i, interval)
             pulse().done(len(counts), keys.nbytes)
             own.append(contexts_of(keys, self.corpus.packing)[0] if is_kept else None)
             if held + len(counts) > self.corpus.limits.interval_entries and merged:
@@ -159,7 +166,7 @@ class Merge(PipelineStep):
         for rank in range(len(self.corpus.plan.ranges)):
             file = counted(self.corpus, rank)
             if file is None:
-                raise _redo(self.corpus, self.corpus.spill_name(rank))
+                raise redo(self.corpus, self.corpus.spill_name(rank))
             for i in range(len(file.runs)):
                 yield file, i
 
@@ -171,7 +178,7 @@ class Merge(PipelineStep):
         again = self._all_runs() if None in (c is None and c for c in own) else None
         for contexts in own:
             if again is not None:
-                keys, _ = _read(self.corpus, *next(again), interval)
+                keys, _ = read_run(self.corpus, *next(again), interval)
                 contexts = contexts_of(keys, self.corpus.packing)[0]  # noqa: PLW2901
             assert contexts is not None
             pulse().done(0, contexts.nbytes)
@@ -209,7 +216,7 @@ class Score(PipelineStep):
         opened = corpus.source.open(rank)
         file = counted(corpus, rank)
         if file is None:
-            raise _redo(corpus, corpus.spill_name(rank))
+            raise redo(corpus, corpus.spill_name(rank))
         batches = iter(opened)
         columns: list[pa.RecordBatch] = []
         for i, run in enumerate(file.runs):
@@ -229,23 +236,23 @@ class Score(PipelineStep):
 
     def _table(self, rank: int, file: RunFile, i: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.float64]]:
         """The run's contexts, and their entropies over the whole corpus."""
-        keys, _ = _read(self.corpus, file, i, Interval(None, None))
+        keys, _ = read_run(self.corpus, file, i, Interval(None, None))
         found = []
         for interval in range(self.n_intervals):
-            values = _values(self.corpus, interval)
+            values = values_of_interval(self.corpus, interval)
             try:
                 if values is None:
                     raise DamagedRun("it is missing")
                 found.append(values.read_segment(1 + self.runs_before[rank] + i))
             except DamagedRun as error:
-                raise _redo(self.corpus, self.corpus.merged_name(interval)) from error
+                raise redo(self.corpus, self.corpus.merged_name(interval)) from error
         return contexts_of(keys, self.corpus.packing)[0], np.concatenate(found)
 
     def _scored(
         self, batches: list[TokenBatch], contexts: npt.NDArray[np.uint64], entropy_bits: npt.NDArray[np.float64]
     ) -> Iterator[pa.RecordBatch]:
         mean, std, low, high, positions = document_entropies(
-            *_joined(batches), self.corpus.packing, contexts, entropy_bits
+            *joined(batches), self.corpus.packing, contexts, entropy_bits
         )
         has_none = positions == 0
         values = [pa.array(v, mask=has_none) for v in (mean, std, low, high)]
@@ -263,7 +270,7 @@ class Score(PipelineStep):
         yield table.cast(schema)
 
 
-def _joined(batches: list[TokenBatch]) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+def joined(batches: list[TokenBatch]) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
     """Ids and offsets of several batches as of one."""
     if len(batches) == 1:
         return batches[0].ids, batches[0].offsets
@@ -272,21 +279,21 @@ def _joined(batches: list[TokenBatch]) -> tuple[npt.NDArray[Any], npt.NDArray[np
     return np.concatenate([b.ids for b in batches]), np.concatenate([np.zeros(1, np.int64), *offsets])
 
 
-def _read(corpus: Corpus, file: RunFile, i: int, interval: Interval) -> Counted:
+def read_run(corpus: Corpus, file: RunFile, i: int, interval: Interval) -> Counted:
     try:
         return file.read(i, *interval.as_keys(corpus.packing.words))
     except DamagedRun as error:
-        raise _redo(corpus, error.name) from error
+        raise redo(corpus, error.name) from error
 
 
-def _values(corpus: Corpus, interval: int) -> ValueFile | None:
+def values_of_interval(corpus: Corpus, interval: int) -> ValueFile | None:
     try:
         return read_values(corpus.output, corpus.merged_name(interval))
     except DamagedRun:
         return None
 
 
-def _redo(corpus: Corpus, name: str) -> DamagedError:
+def redo(corpus: Corpus, name: str) -> DamagedError:
     """Remove what is damaged, so that it is made anew."""
     corpus.output.remove(name)
     return DamagedError(f"{corpus.output}/{name} is damaged or gone")

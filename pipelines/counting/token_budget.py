@@ -2,12 +2,14 @@
 
 A sample is of whole documents: in an order that a seed decides and that neither ranges nor workers change, documents
 are taken as long as they fit into the budget. Several samples (replicates) say how much chance there is in a figure. They
-are drawn from the same corpus: where the budget is a large part of it they overlap, and the interval is too narrow.
+are drawn from the same corpus: where the budget is a large part of it they overlap and differ too little. Their interval is
+therefore widened (`widened_by`), to be one for another corpus of the same kind.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -54,16 +56,44 @@ def put_together(
     budget: Budget, n_tokens: int, sizes: Sequence[tuple[int, int]], found: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
     """n_tokens: of the whole; sizes and found: tokens, documents and figures of every replicate."""
-    common = [k for k in found[0] if all(isinstance(f[k], float) for f in found)]
-    intervals = {k: interval([f[k] for f in found]) for k in common}
-    return {
-        **dataclasses.asdict(budget),
-        "of_corpus": budget.tokens / n_tokens,
-        **{k: {"mean": m, "low": low, "high": high} for k, (m, low, high) in intervals.items()},
-        "samples": [
-            {"tokens": tokens, "documents": documents, **f} for (tokens, documents), f in zip(sizes, found, strict=True)
-        ],
-    }
+    samples = [
+        {"tokens": tokens, "documents": documents, **f} for (tokens, documents), f in zip(sizes, found, strict=True)
+    ]
+    of_corpus = budget.tokens / n_tokens
+    return {**dataclasses.asdict(budget), "of_corpus": of_corpus, **_intervals(samples, of_corpus), "samples": samples}
+
+
+def renewed(found: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Stored figures with the intervals of this version, which are made of the stored samples."""
+    if found is None or "widened_by" in found:
+        return found
+    samples = found["samples"]
+    kept = {k: found[k] for k in ("tokens", "replicates", "seed", "of_corpus")}
+    return {**kept, **_intervals(samples, found["of_corpus"]), "samples": samples}
+
+
+def _intervals(samples: Sequence[dict[str, Any]], of_corpus: float) -> dict[str, Any]:
+    """Of every figure that all samples have. Samples that are the whole corpus say nothing of another: no interval."""
+    widened = overlap_factor(len(samples), of_corpus)
+    told: dict[str, Any] = {"widened_by": widened}
+    for k in samples[0]:
+        if all(isinstance(s[k], float) for s in samples):
+            middle, low, high = interval([s[k] for s in samples])
+            if widened is None:
+                low = high = None
+            elif low is not None and high is not None:
+                low, high = middle + widened * (low - middle), middle + widened * (high - middle)
+            told[k] = {"mean": middle, "low": low, "high": high}
+    return told
+
+
+def overlap_factor(replicates: int, of_corpus: float) -> float | None:
+    """sqrt(1 + R f / (1 - f)): by how much the interval of R samples is wider that each take a share f of one corpus.
+
+    With v the variance of a figure among samples of unlike corpora: drawn from one corpus, the mean of R samples varies by
+    v (1 - f) / R, which is what their spread shows; from corpus to corpus by v (1 - f) / R + v f. None where f is 1.
+    """
+    return math.sqrt(1 + replicates * of_corpus / (1 - of_corpus)) if of_corpus < 1 else None
 
 
 def figures(adds: Sequence[Adds]) -> dict[str, Any]:
@@ -178,13 +208,25 @@ class Edge(PipelineStep):
 
 
 class SampledSource:
-    """Token ids of a replicate: of a corpus' documents those whose place is below a bound. In the shape of a TokenSource."""
+    """Token ids of a replicate: of a corpus' documents those whose place is below a bound. In the shape of a TokenSource.
 
-    def __init__(self, corpus: Corpus, seed: int, replicate: int, below: int, n_tokens: int, n_documents: int) -> None:
+    is_rest  instead the documents whose place is not
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        seed: int,
+        replicate: int,
+        below: int,
+        n_tokens: int,
+        n_documents: int,
+        is_rest: bool = False,
+    ) -> None:
         self.source, self.ranges = corpus.source, corpus.plan.ranges
-        self.seed, self.replicate, self.below = seed, replicate, below
+        self.seed, self.replicate, self.below, self.is_rest = seed, replicate, below, is_rest
         self.n_tokens, self.n_documents = n_tokens, n_documents
-        self.fingerprint = f"{corpus.source.fingerprint} sample {seed} {replicate} {below}"
+        self.fingerprint = f"{corpus.source.fingerprint} {'rest' if is_rest else 'sample'} {seed} {replicate} {below}"
 
     def open(self, rank: int) -> SampledRange:
         return SampledRange(self, rank)
@@ -205,4 +247,4 @@ class SampledRange(Iterator[TokenBatch]):
         batch, of = next(self._opened), self._sampled
         place = places(self._name, batch.row, batch.sub, of.seed, of.replicate)
         taken = place < np.uint64(of.below) if of.below < 1 << 64 else np.ones(len(place), bool)
-        return batch.only(taken)
+        return batch.only(~taken if of.is_rest else taken)

@@ -12,7 +12,7 @@ from tagcorpus.kernels.packing import packing
 from tagcorpus.pipelines.counting import phases
 from tagcorpus.pipelines.counting.corpus import VERSION, Corpus, Limits, memory_bytes
 from tagcorpus.pipelines.counting.summary import summary_of
-from tagcorpus.pipelines.counting.token_budget import Budget, at_budget
+from tagcorpus.pipelines.counting.token_budget import Budget, at_budget, renewed
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.generations.of_groups import Drain, GroupEntropy, KeptSource, publish, value_of
 from tagcorpus.pipelines.model_table.groups import Group, entropies_name, entropy_name, escaped, values_of
@@ -105,7 +105,9 @@ class EntropyWork:
         else:
             told = {group.id: opened(read(entropy_name(group.id))) or {} for group in self.groups}
         wanted = [g.id for g in self.groups]
-        return {id_: told[id_] for id_ in wanted if told.get(id_, {}).get("key") == self.keys[id_]}
+        current = {id_: told[id_] for id_ in wanted if told.get(id_, {}).get("key") == self.keys[id_]}
+        sampled = {id_: renewed(value["token_budget"]) for id_, value in current.items() if "token_budget" in value}
+        return {id_: {**v, "token_budget": sampled[id_]} if id_ in sampled else v for id_, v in current.items()}
 
     def unread(self, files: Iterable[str]) -> list[int]:
         """Ranks of these files whose token ids the cache does not have at all."""

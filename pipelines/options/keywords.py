@@ -182,6 +182,9 @@ class EntropyKeywords(Keywords, total=False):
     size compare."""
     replicates: int
     """Number of such samples."""
+    bracket: float | None
+    """Also an upper side: cross-entropy of this share of the documents, held out, under Kneser-Ney
+    counts of the others."""
     token_cache: bool
     """Keep token ids in <output>/tokens, for other n and other runs."""
     chunk_positions: int | None

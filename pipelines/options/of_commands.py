@@ -103,12 +103,15 @@ class StoreQueryOptions:
 
 @dataclass(frozen=True)
 class StoreImportOptions:
-    """Bring in evaluation-harness results, annotations (JSON, CSV) and feature tables: all FILEs, or none."""
+    """Bring in scores, annotations and feature tables: all FILEs, or none. A folder stands for the files below it."""
 
     path: str = positional("DB.duckdb")
     files: list[str] = positional("FILE...")
     model_id: str | None = option(
         None, "The model of results files that do not say it themselves.", metavar="ID", group=INPUT
+    )
+    shots: int | None = option(
+        None, "Examples in the prompt, of files that do not say it.", metavar="N", group=INPUT, at_least=0
     )
     on_conflict: Literal["refuse", "keep", "replace"] = option(
         "refuse",
@@ -116,6 +119,7 @@ class StoreImportOptions:
         group=OUTPUT,
     )
     create: bool = option(False, "Start an empty store where DB.duckdb is not there.", group=OUTPUT)
+    dry_run: bool = option(False, "Say what each file is and what would become of it; write nothing.", group=OUTPUT)
     as_json: bool = as_json("As JSON, with every conflict.")
 
 
@@ -189,6 +193,8 @@ class PredictOptions:
     new_model: str | None = option(
         None, "Also predict the model that this file annotates.", flags=("--for",), metavar="FILE.json", is_path=True
     )
+    decide: bool = option(False, "Instead: which of two corpora makes the better model, and how often that is right.")
+    target_size: str | None = option(None, "Parameters of the models that --decide is about, as in 1B.", metavar="S")
     figures: bool = option(False, "Also explain: SHAP, partial dependence, the paper's two findings.", group=OUTPUT)
     output: str | None = option(
         None,

@@ -342,6 +342,13 @@ class EntropyOptions(Options):
         at_least=1,
     )
     replicates: int = option(5, "Number of such samples.", at_least=1)
+    bracket: float | None = option(
+        None,
+        "Also an upper side: cross-entropy of this share of the documents, held out, under Kneser-Ney counts of the others.",
+        metavar="SHARE",
+        above=0,
+        below=1,
+    )
     token_cache: bool = option(
         True, "Keep token ids in <output>/tokens, for other n and other runs.", flags=KEY_ONLY, group=OUTPUT
     )

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from typing import Any
 
-from tagcorpus.errors import InputError
+from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines.model_table import check
+from tagcorpus.pipelines.model_table.columns import ID, columns
 from tagcorpus.pipelines.model_table.table import Finding, read_table
 from tagcorpus.pipelines.predicting.terminal import wrapped
 from tagcorpus.pipelines.progress.display import Display
+from tagcorpus.predictor import models
 from tagcorpus.predictor.data import Dataset, read_features
+from tagcorpus.predictor.evaluation import Wanted
 from tagcorpus.predictor.store import Store
 
 # Errors of a feature table that do not keep a predictor from reading it; they are told, and the run goes on.
 BEARABLE = ("missing_column", "minus_one", "out_of_range", "larger_than_its_bound", "domains_do_not_add_up")
+ABOUT_PUBLISHED = ("missing_column", "missing_empty_column", "unknown_column")
 
 
 def features_of(path: str | None, store: Store, display: Display) -> tuple[Any, list[Finding]]:
@@ -34,9 +39,31 @@ def features_of(path: str | None, store: Store, display: Display) -> tuple[Any, 
             + (f": {fatal[0].where[0]}" if fatal[0].where else "")
             + f"; `tagcorpus check-features {path}` lists everything"
         )
+    is_own = not set(table.header) & (set(columns()) - {ID})
     for f in findings:
-        display.say(wrapped(f"{f.severity} in {path}: {f.found} ({f.count:,})"))
+        # Of a table that has no published column, everything published is missing and everything there is unknown.
+        if not (is_own and f.check in ABOUT_PUBLISHED):
+            display.say(wrapped(f"{f.severity} in {path}: {f.found} ({f.count:,})"))
     return read_features(path), findings
+
+
+def refuse_unused(path: str, data: Dataset, wanted: Wanted, protocol: str, adds: Sequence[str]) -> None:
+    """Raise ConfigError where no predictor of the run uses a column of the table. adds: columns named by --adds.
+
+    The published scripts always ask for the published table, so the paper protocol takes one without using it.
+    """
+    own = set(data.generated)
+    if protocol == "paper" and own & set(columns()):
+        return
+    defaults = models.names_for(data) if protocol == "grouped" else ()
+    names = wanted.predictors or defaults
+    used = {c for n in names if n in models.MODELS for c in models.MODELS[n].columns} | set(wanted.selected or ())
+    if adds or wanted.select is not None or set(names) & {"all", "no-scale"} or own & used:
+        return
+    raise ConfigError(
+        f"--features {path}: no predictor of this run uses any of its {len(own)} columns. Name columns "
+        "(--sel-features F,F), let the data select (--select forward), or take all (--predictor all)"
+    )
 
 
 def say_ids(data: Dataset, features: Any, display: Display) -> None:

@@ -1,0 +1,335 @@
+"""Entropy from above: cross-entropy of held-out documents under Kneser-Ney counts of all others.
+
+Plug-in and Chao-Wang-Jost mostly lie below the entropy of the source. A model's cross-entropy on documents that it has not
+seen lies above it in expectation, whatever the model. Both together are a bracket.
+
+Which documents are held out is decided by a seed and what identifies each. For every order k of the model (contexts of
+0 to n tokens) one pass counts the training documents into sorted runs and one merges them interval by interval of the key
+space, where the entries of the held-out documents are looked up; a last pass puts the orders together, position by position.
+What a worker holds at a time is bounded by the limits of the run, as in passes.py.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from datatrove.pipeline.base import PipelineStep
+
+from tagcorpus.kernels import kneser_ney
+from tagcorpus.kernels.ngrams import count_ngrams
+from tagcorpus.kernels.packing import Packing, packing
+from tagcorpus.pipelines.counting.corpus import Corpus, Interval, intervals
+from tagcorpus.pipelines.counting.passes import (
+    Count,
+    Counted,
+    Merge,
+    counted,
+    joined,
+    read_run,
+    redo,
+    values_of_interval,
+)
+from tagcorpus.pipelines.counting.phases import tidy, until_sound
+from tagcorpus.pipelines.counting.spill import DamagedRun, write_values
+from tagcorpus.pipelines.counting.token_budget import SampledSource
+from tagcorpus.pipelines.execution.engine import Engine
+from tagcorpus.pipelines.token_ids.parts import TokenBatch
+
+T = TypeVar("T")
+HELD_OUT = 1 << 32
+"""Number of the random order that decides what is held out; those of a token budget's replicates begin at 0."""
+SEGMENTS = len(kneser_ney.Figures._fields)
+Z = 1.959963984540054
+
+
+class CountBefore(Count):
+    """Counts which tokens stand before which entries: n-grams with their oldest token last."""
+
+    def entries(self, ids: npt.NDArray[Any], offsets: npt.NDArray[np.int64]) -> Counted:
+        keys, _ = count_ngrams(ids, offsets, self.corpus.packing)
+        before = kneser_ney.rotated(keys, self.corpus.packing.n + 1, self.corpus.packing.bits)
+        return before, np.ones(len(before), np.int64)
+
+
+class CountHeldOut(Count):
+    """Counts the held-out documents. Runs end at the same documents for every order.
+
+    order  tokens of the longest context: at scoring, a position takes room for each order
+    """
+
+    def __init__(self, corpus: Corpus, order: int) -> None:
+        super().__init__(corpus)
+        self.order = order
+
+    def size(self, batch: TokenBatch) -> int:
+        return len(batch.ids) * (self.order + 2)
+
+
+@dataclasses.dataclass(frozen=True)
+class Level:
+    """One order of the model, with k tokens of context. seen: the training documents' counts; held: the held-out
+    documents' entries, None for k = 0."""
+
+    k: int
+    is_longest: bool
+    seen: Corpus
+    held: Corpus | None
+
+    @property
+    def uncut(self) -> int:
+        """Bits at the end of a key at which intervals must not cut: the next token, and the token before the entry. (Without
+        context all entries have the same; there the next token itself may begin an interval.)"""
+        return self.seen.packing.bits * (1 if self.is_longest or self.k == 0 else 2)
+
+    def entries(self, interval: Interval) -> Counted:
+        """Ascending entries of k + 1 tokens and their counts, of the training documents."""
+        keys, counts = Merge(self.seen, []).merged(interval, is_kept=False)[0]
+        if self.is_longest:
+            return keys, counts
+        return kneser_ney.continuations(keys, self.seen.packing)
+
+    def held_interval(self, interval: Interval) -> Interval:
+        """The same interval among keys of k + 1 tokens."""
+        by = 0 if self.is_longest else self.seen.packing.bits
+        return Interval(*(None if v is None else v >> by for v in interval_of(interval)))
+
+
+def interval_of(interval: Interval) -> tuple[int | None, int | None]:
+    return interval.low, interval.high
+
+
+class LookUp(PipelineStep):
+    """Looks up the held-out entries of one interval a rank. Yields how many seen entries there are, and how many of them have
+    a count of 1 and of 2; without context, the tokens and their counts."""
+
+    type = "merge"
+    name = "LookUp"
+
+    def __init__(self, level: Level, cuts: Sequence[Interval]) -> None:
+        super().__init__()
+        self.level, self.cuts = level, cuts
+
+    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[dict[str, Any]]:  # noqa: ARG002
+        level, interval = self.level, self.cuts[rank]
+        keys, counts = level.entries(interval)
+        adds: dict[str, Any] = {
+            "n_entries": len(counts),
+            "n_once": int((counts == 1).sum()),
+            "n_twice": int((counts == 2).sum()),
+        }
+        if level.held is None:
+            yield {**adds, "tokens": keys[:, -1].astype(np.int64), "before": counts}
+            return
+        held = level.held
+        keys = keys if held.packing.words == keys.shape[1] else np.ascontiguousarray(keys[:, -held.packing.words :])
+        with held.output.publishing(held.merged_name(rank)) as sink:
+            write_values(
+                sink,
+                self._segments(keys, counts, held, level.held_interval(interval)),
+                {"key": [held.key, level.seen.key]},
+            )
+        yield adds
+
+    def _segments(
+        self, keys: npt.NDArray[np.uint64], counts: npt.NDArray[np.int64], held: Corpus, interval: Interval
+    ) -> Iterator[npt.NDArray[np.float64]]:
+        """The figures of every run's own entries, in their order."""
+        for rank in range(len(held.plan.ranges)):
+            file = counted(held, rank)
+            if file is None:
+                raise redo(held, held.spill_name(rank))
+            for i in range(len(file.runs)):
+                wanted, _ = read_run(held, file, i, interval)
+                yield from kneser_ney.figures(keys, counts, wanted, held.packing.bits)
+
+
+class Price(PipelineStep):
+    """Yields (bits, positions) of every held-out document of a range that has a position."""
+
+    type = "score"
+    name = "Price"
+
+    def __init__(
+        self,
+        levels: Sequence[Level],
+        n_intervals: Sequence[int],
+        runs_before: Sequence[int],
+        discounts: Sequence[float],
+        unigrams: npt.NDArray[np.float64],
+    ) -> None:
+        super().__init__()
+        self.levels, self.n_intervals, self.runs_before = levels, n_intervals, runs_before
+        self.discounts, self.unigrams = discounts, unigrams
+
+    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[list[tuple[float, int]]]:  # noqa: ARG002
+        held = [level.held for level in self.levels if level.held is not None]
+        files = [counted(corpus, rank) for corpus in held]
+        batches = iter(held[-1].source.open(rank))
+        documents: list[tuple[float, int]] = []
+        for corpus, file in zip(held, files, strict=True):
+            if file is None:
+                raise redo(corpus, corpus.spill_name(rank))
+        for i, run in enumerate(files[-1].runs if files[-1] is not None else []):
+            ids, offsets = joined([next(batches) for _ in range(run.extra["batches"])])
+            documents += self._priced(ids, offsets, rank, i)
+        for _ in batches:  # the cache is published when its reader has come to its end
+            pass
+        yield documents
+
+    def _priced(
+        self, ids: npt.NDArray[Any], offsets: npt.NDArray[np.int64], rank: int, i: int
+    ) -> list[tuple[float, int]]:
+        n = self.levels[-1].k
+        sizes = np.diff(offsets)
+        starts = np.repeat(offsets[:-1], sizes)
+        at = np.arange(offsets[0], offsets[-1])
+        at = at[at - starts >= n]
+        p = self.unigrams[ids[at]]
+        for level, cuts, discount in zip(self.levels[1:], self.n_intervals[1:], self.discounts[1:], strict=True):
+            p = kneser_ney.interpolated(self._figures(level, cuts, ids, at, rank, i), discount, p)
+        bits = -np.log2(p)
+        positions = np.maximum(sizes - n, 0)
+        ends = np.cumsum(positions)
+        return [(math.fsum(bits[end - m : end]), int(m)) for end, m in zip(ends, positions, strict=True) if m]
+
+    def _figures(
+        self, level: Level, cuts: int, ids: npt.NDArray[Any], at: npt.NDArray[np.int64], rank: int, i: int
+    ) -> kneser_ney.Figures:
+        held = level.held
+        assert held is not None
+        file = counted(held, rank)
+        if file is None:
+            raise redo(held, held.spill_name(rank))
+        keys, _ = read_run(held, file, i, Interval(None, None))
+        segment = SEGMENTS * (self.runs_before[rank] + i)
+        found: list[list[npt.NDArray[np.float64]]] = []
+        for interval in range(cuts):
+            values = values_of_interval(held, interval)
+            try:
+                if values is None or values.meta["key"] != [held.key, level.seen.key]:
+                    raise DamagedRun("it is missing, or of another corpus")
+                found.append([values.read_segment(segment + s) for s in range(SEGMENTS)])
+            except DamagedRun as error:
+                raise redo(held, held.merged_name(interval)) from error
+        windows = np.stack([ids[at - j] for j in range(level.k, -1, -1)], axis=1)
+        place = kneser_ney.places(keys, kneser_ney.pack(windows, held.packing.bits, held.packing.words))
+        return kneser_ney.Figures(*(np.concatenate(f)[place] for f in zip(*found, strict=True)))
+
+
+def bracket(
+    engine: Engine,
+    corpus: Corpus,
+    share: float,
+    seed: int,
+    n_vocab: int,
+) -> dict[str, Any]:
+    """The upper side: cross-entropy in bits, its standard error over documents, and what it rests on.
+
+    share   of the documents that are held out
+    """
+    levels = _levels(corpus, share, seed, n_vocab)
+    working = [c for level in levels for c in (level.seen, level.held) if c is not None]
+    try:
+        return {"held_out": share, "seed": seed, **until_sound(engine.run, lambda: _passes(engine, levels, n_vocab))}
+    finally:
+        for one in working:
+            tidy(engine.run, one)
+
+
+def is_met(found: dict[str, Any] | None, share: float, seed: int) -> bool:
+    """Whether an earlier run's figures are those of these held-out documents."""
+    return found is not None and (found["held_out"], found["seed"]) == (share, seed)
+
+
+def _levels(corpus: Corpus, share: float, seed: int, n_vocab: int) -> list[Level]:
+    """From the shortest context to the longest."""
+    below = int(share * (1 << 64))
+    held, rest = (SampledSource(corpus, seed, HELD_OUT, below, 0, 0, is_rest) for is_rest in (False, True))
+
+    def part(source: SampledSource, packed: Packing, name: str) -> Corpus:
+        instance = f"{corpus.instance}.{name}"
+        return dataclasses.replace(corpus, source=source, packing=packed, instance=instance, with_contexts=False)
+
+    n = corpus.packing.n
+    levels = []
+    for k in range(n + 1):
+        seen = part(rest, packing(min(k + 1, n), n_vocab), f"seen{k}")
+        own = part(held, packing(k, n_vocab), f"held{k}") if k else None
+        levels.append(Level(k, k == n, seen, own))
+    return levels
+
+
+def _passes(engine: Engine, levels: Sequence[Level], n_vocab: int) -> dict[str, Any]:
+    plan = levels[0].seen.plan
+    ranks = range(len(plan.ranges))
+    n_intervals, discounts = [], []
+    before = np.zeros(n_vocab, np.int64)
+    runs_before: list[int] = []
+    for level in levels:
+        step = Count(level.seen) if level.is_longest else CountBefore(level.seen)
+        _count(engine, level.seen, step, f"counting contexts of {level.k}")
+        if level.held is not None:
+            _count(engine, level.held, CountHeldOut(level.held, levels[-1].k), "counting held-out documents")
+            runs_before = [0, *np.cumsum([len(f.runs) for f in _files(level.held)]).tolist()]
+        files = _files(level.seen)
+        cuts = intervals(files, level.uncut, level.seen.limits.interval_entries)
+        adds = engine.execute(
+            [LookUp(level, cuts)],
+            [[i] for i in range(len(cuts))],
+            lambda i, cuts=cuts: f"interval {i} of {len(cuts)}",  # type: ignore[misc]
+            "looking up held-out documents",
+            sum(run.n for file in files for run in file.runs),
+            on_done=lambda watch, _rank, found: watch.done(found[0]["n_entries"], 0, 0),
+        )
+        told = [adds[i][0] for i in range(len(cuts))]
+        n_intervals.append(len(cuts))
+        discounts.append(kneser_ney.discount(sum(a["n_once"] for a in told), sum(a["n_twice"] for a in told)))
+        for add in told if level.k == 0 else ():
+            before[add["tokens"]] += add["before"]
+    price = Price(levels, n_intervals, runs_before, discounts, kneser_ney.unigrams(before, n_vocab))
+    found = engine.over_ranges_here(plan, ranks, [price], "pricing held-out documents")
+    return {**mean_over_documents([d for r in ranks for d in found[r][0]]), "discounts": discounts}
+
+
+def _count(engine: Engine, corpus: Corpus, step: Count, title: str) -> None:
+    missing = [r for r in range(len(corpus.plan.ranges)) if counted(corpus, r) is None]
+    if missing:
+        engine.over_ranges_here(corpus.plan, missing, [step], title)
+
+
+def _files(corpus: Corpus) -> list[Any]:
+    files = [counted(corpus, r) for r in range(len(corpus.plan.ranges))]
+    for r, file in enumerate(files):
+        if file is None:
+            raise redo(corpus, corpus.spill_name(r))
+    return files
+
+
+def mean_over_documents(documents: Sequence[tuple[float, int]]) -> dict[str, Any]:
+    """Bits a position over all documents, with the standard error of a ratio of sums over documents.
+
+    documents  (bits, positions), positions at least 1
+    returns    cross_entropy None without documents; standard_error, low and high (95 %) None with fewer than two
+    """
+    d, m = len(documents), sum(positions for _, positions in documents)
+    none: dict[str, Any] = {
+        "documents": d,
+        "positions": m,
+        "cross_entropy": None,
+        "standard_error": None,
+        "low": None,
+        "high": None,
+    }
+    if not d:
+        return none
+    mean = math.fsum(bits for bits, _ in documents) / m
+    if d == 1:
+        return {**none, "cross_entropy": mean}
+    squares = math.fsum((bits - mean * positions) ** 2 for bits, positions in documents)
+    error = math.sqrt(squares * d / (d - 1)) / m
+    return {**none, "cross_entropy": mean, "standard_error": error, "low": mean - Z * error, "high": mean + Z * error}

@@ -1,0 +1,106 @@
+"""Scores of one file as they are read: checked, counted, and with everything told that is not taken.
+
+Not taken, with a note: values that cannot be scores, values that are missing. Taken, with a note: metrics that are not
+known, NaN, exact zeros. Refused: what is no number, and what has no id or no number of shots.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tagcorpus.predictor.annotations import refuse
+from tagcorpus.predictor.metrics import METRICS, no_score
+from tagcorpus.predictor.tasks import normalised
+
+Key = tuple[str, ...]
+Rows = dict[Key, dict[str, Any]]
+SHOWN = 3
+
+
+@dataclass
+class Collected:
+    """rows: by table; repeated: rows whose key is there already with other values; fills: rows that only fill gaps."""
+
+    path: Path
+    shots: int | None = None
+    rows: dict[str, Rows] = field(default_factory=dict)
+    repeated: dict[str, list[tuple[Key, dict[str, Any]]]] = field(default_factory=dict)
+    fills: dict[str, Rows] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    _notes: dict[str, list[str]] = field(default_factory=dict)
+
+    def note(self, what: str, where: str) -> None:
+        self._notes.setdefault(what, []).append(where)
+
+    def score(
+        self,
+        model: str,
+        benchmark: str,
+        shots: int | None,
+        metric: str,
+        value: Any,
+        stderr: Any = None,
+        where: str = "",
+    ) -> None:
+        """One score. shots: None where the file does not say it."""
+        place = where or f"{model}, {benchmark}, {metric}"
+        shots = self.shots if shots is None else shots
+        if not model.strip():
+            self.problems.append(f"{place}: must name a model")
+        elif value is None or value == "N/A" or (isinstance(value, str) and not value.strip()):
+            self.note("scores without a value, left out", place)
+        elif isinstance(value, bool) or not isinstance(value, int | float) or math.isinf(value):
+            self.problems.append(f"{place}: must be a finite number or NaN, not {str(value)[:40]!r}")
+        elif why := no_score(metric, float(value)):
+            self.note(f"left out: {why}", place)
+        elif shots is None:
+            self.problems.append(f"{place}: the number of examples in the prompt is not said: give --shots N")
+        else:
+            self._add(model, benchmark, shots, metric, float(value), stderr, place)
+
+    def _add(self, model: str, benchmark: str, shots: int, metric: str, value: float, stderr: Any, place: str) -> None:
+        if metric.partition(",")[0] not in METRICS:
+            self.note(f"metric {metric!r} is not known: its range and direction are not checked", place)
+        if math.isnan(value):
+            self.note("scores are NaN", place)
+        elif value == 0:
+            self.note("scores are exactly 0, as failed evaluations are", place)
+        is_error = isinstance(stderr, int | float) and not isinstance(stderr, bool) and 0 <= stderr < math.inf
+        values = {"metric_value": value, "metric_stderr": float(stderr) if is_error else None}
+        key = (model, normalised(benchmark), f"{shots}-shot", metric)
+        first = self.rows.setdefault("evaluation_results", {}).setdefault(key, values)
+        if not _is_same(first["metric_value"], value):
+            self.note("is there more than once, with different values", " ".join(key))
+            self.repeated.setdefault("evaluation_results", []).append((key, values))
+
+    def facts(self, table: str, model: str, facts: dict[str, Any]) -> None:
+        """Columns of one model's row in a table; of facts that differ in one file the second is a conflict."""
+        given = {k: v for k, v in facts.items() if v is not None}
+        if not given:
+            return
+        first = self.rows.setdefault(table, {}).setdefault((model,), given)
+        if first != given:
+            self.note("is there more than once, with different facts", model)
+            self.repeated.setdefault(table, []).append(((model,), given))
+
+    @property
+    def notes(self) -> list[str]:
+        return [_told(what, places) for what, places in self._notes.items()]
+
+    def finish(self) -> None:
+        """Raises InputError for everything that is wrong, and where there is no score."""
+        if not self.problems and not self.rows.get("evaluation_results"):
+            self.problems.append("has no score" + "".join(f"; {n}" for n in self.notes))
+        refuse(self.path, self.problems)
+
+
+def _told(what: str, places: list[str]) -> str:
+    more = f" and {len(places) - SHOWN:,} more" if len(places) > SHOWN else ""
+    return f"{what}: {'; '.join(places[:SHOWN])}{more}"
+
+
+def _is_same(a: float, b: float) -> bool:
+    return (math.isnan(a) and math.isnan(b)) or math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-15)

@@ -1,0 +1,63 @@
+"""The metrics that are known: which values can be scores, and which direction is better.
+
+A metric that is not here is stored under its own name, with a note: nobody has checked its range, and no decision is made
+by it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Metric:
+    """low, high: the least and the greatest possible value, both included.
+
+    is_continuous  also tells small models apart whose accuracy is that of guessing
+    """
+
+    low: float = 0.0
+    high: float = 1.0
+    is_lower_better: bool = False
+    is_continuous: bool = False
+
+
+_SHARE = Metric()
+_PROBABILITY = Metric(is_continuous=True)
+_LOG_PROBABILITY = Metric(-math.inf, 0.0, is_continuous=True)
+_MARGIN = Metric(-1.0, 1.0, is_continuous=True)
+_POSITIVE = Metric(0.0, math.inf)
+_COST = Metric(0.0, math.inf, is_lower_better=True, is_continuous=True)
+METRICS: dict[str, Metric] = {
+    **dict.fromkeys(("accuracy", "acc_norm", "mc1", "mc2"), _SHARE),
+    # Some tasks give these in percent.
+    **dict.fromkeys(("em", "f1"), _POSITIVE),
+    **dict.fromkeys(("perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte"), _COST),
+    "brier_score": Metric(0.0, 2.0, is_lower_better=True, is_continuous=True),
+    # OLMES and DataDecide: raw, or with log probabilities divided by length, or by those without the question.
+    **dict.fromkeys(("primary_score", "acc_raw", "acc_per_token", "acc_per_char", "acc_per_byte", "acc_uncond"), _SHARE),
+    **{f"{name}{by}": _PROBABILITY for name in ("correct_prob", "norm_correct_prob") for by in ("", "_per_token", "_per_char")},
+    **{f"margin{by}": _MARGIN for by in ("", "_per_token", "_per_char")},
+    **{f"logits_per_{unit}_corr": _LOG_PROBABILITY for unit in ("token", "char", "byte")},
+    "sum_logits_corr": _LOG_PROBABILITY,
+    # Open LLM Leaderboard.
+    **{f"{level}_level_{kind}_acc": _SHARE for level in ("prompt", "inst") for kind in ("strict", "loose")},
+}  # fmt: skip
+SHARES = tuple(name for name, metric in METRICS.items() if metric == _SHARE)
+# The metric of a task that is generated and not judged; its value is always 999.
+UNJUDGED = "bypass"
+
+
+def no_score(metric: str, value: float) -> str:
+    """Why the value cannot be a score of the metric, which has the store's name; empty where it can. NaN can."""
+    if metric.partition(",")[0] == UNJUDGED:
+        return f"the metric {UNJUDGED!r} judges nothing"
+    known = METRICS.get(metric)
+    if known is None or math.isnan(value) or known.low <= value <= known.high:
+        return ""
+    if known == _SHARE:
+        return f"{value:g} is below 0" if value < 0 else f"{value:g} is not a share from 0 to 1"
+    return (
+        f"{value:g} is {'below' if value < known.low else 'above'} {known.low if value < known.low else known.high:g}"
+    )
