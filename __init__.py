@@ -22,19 +22,19 @@ from typing import TYPE_CHECKING, Any  # noqa: E402
 
 if TYPE_CHECKING:
     from tagcorpus.errors import TagcorpusError
-    from tagcorpus.pipelines.api import run
-    from tagcorpus.pipelines.memory import TextTagger, tag
-    from tagcorpus.pipelines.outputs.reading import read
+    from tagcorpus.pipelines.attributes.read import read
+    from tagcorpus.pipelines.in_memory import TextTagger, tag
+    from tagcorpus.pipelines.run import run
 
 __version__ = "0.1.0"
 __all__ = ["TagcorpusError", "TextTagger", "__version__", "read", "run", "tag"]
 
 _HOMES = {
     "TagcorpusError": "tagcorpus.errors",
-    "TextTagger": "tagcorpus.pipelines.memory",
-    "read": "tagcorpus.pipelines.outputs.reading",
-    "run": "tagcorpus.pipelines.api",
-    "tag": "tagcorpus.pipelines.memory",
+    "TextTagger": "tagcorpus.pipelines.in_memory",
+    "read": "tagcorpus.pipelines.attributes.read",
+    "run": "tagcorpus.pipelines.run",
+    "tag": "tagcorpus.pipelines.in_memory",
 }
 
 

@@ -206,7 +206,7 @@ def _guarded(command: Command, given: dict[str, Any]) -> None:
         check_address_space()
         if command.pipeline:
             config, sets = given.pop("config", None), given.pop("set", [])
-            describe = importlib.import_module("tagcorpus.pipelines.describe")
+            describe = importlib.import_module("tagcorpus.pipelines.terminal")
             sys.exit(describe.run(command.pipeline, config, sets, given))
         module, _, function = command.calls.partition(":")
         result = getattr(importlib.import_module(module), function)(**vars(command.options(**given)))

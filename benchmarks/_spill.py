@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 
 from tagcorpus.kernels.entropy import entropy_in_memory
-from tagcorpus.pipelines.conduct import begin
 from tagcorpus.pipelines.counting.corpus import Corpus, intervals
 from tagcorpus.pipelines.counting.passes import Count, Merge, counted
+from tagcorpus.pipelines.dispatch.conduct import begin
+from tagcorpus.pipelines.dispatch.planning import plan_of
 from tagcorpus.pipelines.entropy import _corpus, _packed
 from tagcorpus.pipelines.options.load import load_options
 from tagcorpus.pipelines.options.of_pipelines import EntropyOptions
-from tagcorpus.pipelines.planning import plan_of
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.taggers._tokenizers.loading import load
 

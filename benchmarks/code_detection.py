@@ -17,8 +17,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tagcorpus.taggers._code_detect import detect
-from tagcorpus.taggers._code_languages import UNKNOWN, known_language
+from tagcorpus.taggers._code.detect import detect
+from tagcorpus.taggers._code.languages import UNKNOWN, known_language
 
 OTHERS = frozenset(
     {"awk", "bat", "clj", "cmake", "csv", "css", "diff", "el", "f", "f90", "gradle", "groovy", "hs", "html", "ini", "json", "log", "lua", "m", "m4", "md", "ml", "patch", "pas", "pl", "pm", "po", "pod", "proto", "ps1", "r", "rst", "s", "scm", "scss", "sh", "sql", "svg", "swift", "tcl", "tex", "toml", "txt", "vim", "xml", "yaml", "yml"}

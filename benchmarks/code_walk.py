@@ -21,8 +21,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tagcorpus.taggers._code_languages import LANGUAGES, grammar, known_language
-from tagcorpus.taggers._code_walk import Measures, measure_tree, parse
+from tagcorpus.taggers._code.languages import LANGUAGES, grammar, known_language
+from tagcorpus.taggers._code.walk import Measures, measure_tree, parse
 
 STEPS = 1_000_000
 

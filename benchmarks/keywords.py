@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from tagcorpus.taggers._batch import DocumentBatch
+from tagcorpus.taggers._interface.batch import DocumentBatch
 from tagcorpus.taggers.keywords import Keywords, tables
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))

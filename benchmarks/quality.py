@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from tagcorpus.taggers._batch import DocumentBatch
+from tagcorpus.taggers._interface.batch import DocumentBatch
 from tagcorpus.taggers.quality import TOKENS_PER_PASS, Quality, passes
 
 ROWS = 32

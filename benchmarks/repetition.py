@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tagcorpus.taggers._batch import DocumentBatch
+from tagcorpus.taggers._interface.batch import DocumentBatch
 from tagcorpus.taggers.repetition import Repetition
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))

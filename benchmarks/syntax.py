@@ -40,9 +40,9 @@ def cpu(work: Callable[[], Any]) -> float:
 def spacy_works(model: str, texts: list[str]) -> dict[str, Callable[[], Any]]:
     import spacy
 
-    from tagcorpus.taggers._syntax_models import parse_groups
-    from tagcorpus.taggers._syntax_spacy import _EXCLUDED, GROUP_CHARACTERS, _folder
-    from tagcorpus.taggers._syntax_statistics import Parse
+    from tagcorpus.taggers._syntax.models import parse_groups
+    from tagcorpus.taggers._syntax.spacy_parser import _EXCLUDED, GROUP_CHARACTERS, _folder
+    from tagcorpus.taggers._syntax.statistics import Parse
 
     tagger = load("syntax", {"backend": "spacy", "models": model})
     bare = spacy.load(_folder(model), exclude=list(_EXCLUDED))

@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tagcorpus.pipelines.model_table.columns import DOMAINS, columns, numeric_columns
+from tagcorpus.pipelines.feature_table.columns import DOMAINS, columns, numeric_columns
 
 SEED = 2025
 GENERATIONS = 500  # of each model

@@ -10,24 +10,24 @@ from typing import Any
 
 from datatrove.pipeline.base import PipelineStep
 
-from tagcorpus.pipelines.backend import decided, refuse_what_is_of_an_llm, workers_asking
-from tagcorpus.pipelines.budget import BACKEND, asking, budget, cost_of, is_by_environment
-from tagcorpus.pipelines.dry_run import dry_run
+from tagcorpus.pipelines.attributes.parts import Instance
+from tagcorpus.pipelines.attributes.read import joined
+from tagcorpus.pipelines.attributes.summary import summarise
+from tagcorpus.pipelines.dispatch.dry_run import dry_run
+from tagcorpus.pipelines.dispatch.pipeline import Pipeline
+from tagcorpus.pipelines.dispatch.planning import plan_of
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.execution.some_rows import Whole
-from tagcorpus.pipelines.inputs import Inputs
-from tagcorpus.pipelines.label_counts import label_counts, oddities, percentages
+from tagcorpus.pipelines.filtering.rewrite import csv_line
+from tagcorpus.pipelines.labelling.backend import decided, refuse_what_is_of_an_llm, workers_asking
+from tagcorpus.pipelines.labelling.budget import BACKEND, asking, budget, cost_of, is_by_environment
+from tagcorpus.pipelines.labelling.label_counts import label_counts, oddities, percentages
+from tagcorpus.pipelines.labelling.unlabelled import to_retry
 from tagcorpus.pipelines.options.of_pipelines import DomainOptions, Options
-from tagcorpus.pipelines.outputs.reading import joined
-from tagcorpus.pipelines.outputs.rewrite import csv_line
-from tagcorpus.pipelines.outputs.sidecars import Instance
-from tagcorpus.pipelines.outputs.summary import summarise
-from tagcorpus.pipelines.pipeline import Pipeline
-from tagcorpus.pipelines.planning import plan_of
-from tagcorpus.pipelines.result_file import publish_main, publish_result
-from tagcorpus.pipelines.run import Result, Run
-from tagcorpus.pipelines.sources.plan import Plan
-from tagcorpus.pipelines.unlabelled import to_retry
+from tagcorpus.pipelines.readers.plan import Plan
+from tagcorpus.pipelines.runs.inputs import Inputs
+from tagcorpus.pipelines.runs.result_file import publish_main, publish_result
+from tagcorpus.pipelines.runs.run import Result, Run
 from tagcorpus.taggers.domain import Domain
 
 PREDICTED = "predicted_domains.csv"
@@ -105,9 +105,9 @@ def _told(tagger: Domain, found: dict[str, Any]) -> dict[str, Any]:
         "percentages": percentages(labels, found["english"]),
     }
     if tagger.backend == "fasttext":
-        from tagcorpus.taggers import _domain_fasttext
+        from tagcorpus.taggers._models import embedded_domain
 
-        value["agreement_with_reference"] = dict(_domain_fasttext.FIGURES)
+        value["agreement_with_reference"] = dict(embedded_domain.FIGURES)
     else:
         value |= {"asked": found["asked"], "off_menu": found["off_menu"]}
         value["answered_by"] = dict(sorted(found["models"].items()))

@@ -16,6 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tagcorpus.errors import ConfigError
+from tagcorpus.pipelines.attributes.batches import RangeReport
+from tagcorpus.pipelines.attributes.digests import recording
+from tagcorpus.pipelines.attributes.duplicates import count_duplicate_ids
+from tagcorpus.pipelines.attributes.parts import Instance, claim, release, remove_leftovers
+from tagcorpus.pipelines.attributes.read import Recorded, joined
+from tagcorpus.pipelines.attributes.summary import summarise
 from tagcorpus.pipelines.counting import bracket
 from tagcorpus.pipelines.counting.corpus import (
     VERSION,
@@ -37,27 +43,21 @@ from tagcorpus.pipelines.counting.phases import (
 )
 from tagcorpus.pipelines.counting.summary import contexts_name, described, publish_contexts, summary_of
 from tagcorpus.pipelines.counting.token_budget import Budget, at_budget, is_budget_met, renewed
-from tagcorpus.pipelines.dry_run import dry_run
+from tagcorpus.pipelines.dispatch.dry_run import dry_run
+from tagcorpus.pipelines.dispatch.pipeline import Pipeline
+from tagcorpus.pipelines.dispatch.planning import plan_of
 from tagcorpus.pipelines.execution.engine import Engine
-from tagcorpus.pipelines.inputs import Inputs
+from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.options.of_pipelines import EntropyOptions, Options
-from tagcorpus.pipelines.outputs.batches import RangeReport
-from tagcorpus.pipelines.outputs.digests import recording
-from tagcorpus.pipelines.outputs.duplicates import count_duplicate_ids
-from tagcorpus.pipelines.outputs.reading import Recorded, joined
-from tagcorpus.pipelines.outputs.sidecars import Instance, claim, release, remove_leftovers
-from tagcorpus.pipelines.outputs.summary import summarise
-from tagcorpus.pipelines.pipeline import Pipeline
-from tagcorpus.pipelines.planning import plan_of
 from tagcorpus.pipelines.progress.display import Watch
-from tagcorpus.pipelines.result_file import publish_result
-from tagcorpus.pipelines.run import Result, Run
-from tagcorpus.pipelines.sealed import opened
-from tagcorpus.pipelines.sources.plan import Plan
-from tagcorpus.pipelines.sources.ranges import Counts
+from tagcorpus.pipelines.readers.plan import Plan
+from tagcorpus.pipelines.runs.inputs import Inputs
+from tagcorpus.pipelines.runs.result_file import publish_result
+from tagcorpus.pipelines.runs.run import Result, Run
+from tagcorpus.pipelines.storage.sealed import opened
 from tagcorpus.pipelines.token_ids.cache import TokenizerChoice, TokenSource
 from tagcorpus.requirements import how_to_install
-from tagcorpus.taggers._base import PAPER, column, columns_from
+from tagcorpus.taggers._interface.base import PAPER, column, columns_from
 from tagcorpus.taggers._tokenizers.interface import Tokenizer
 from tagcorpus.taggers._tokenizers.loading import load
 

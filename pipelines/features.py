@@ -1,7 +1,7 @@
 """`tagcorpus run features`: generations of many models to the per-model table, in one output folder and resumable at every step.
 
-The steps: which files are which model's (sources/models.py); taggers and filter in one pass over all documents; domains of those that the
-filter keeps (generations/domains.py); the entropy of each model's kept documents (generations/entropies.py); statistics, and the
+The steps: which files are which model's (generation_files/models.py); taggers and filter in one pass over all documents; domains of those that the
+filter keeps (group_statistics/labels.py); the entropy of each model's kept documents (group_entropy/entropies.py); statistics, and the
 table (model_table/). What each column was measured with stands in its provenance; what is not computed is empty, and says
 why. `--group-by` makes rows of folders or of a column's values instead of models.
 """
@@ -15,11 +15,22 @@ from typing import Any
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines.backend import refuse_what_is_of_an_llm
-from tagcorpus.pipelines.budget import BACKEND, cost_of, is_by_environment
-from tagcorpus.pipelines.dry_run import dry_run
+from tagcorpus.pipelines.attributes.duplicates import count_duplicate_ids
+from tagcorpus.pipelines.attributes.parts import Instance
+from tagcorpus.pipelines.attributes.results import is_there
+from tagcorpus.pipelines.attributes.summary import summarise
+from tagcorpus.pipelines.dispatch.dry_run import dry_run
+from tagcorpus.pipelines.dispatch.pipeline import Pipeline
+from tagcorpus.pipelines.dispatch.planning import plan_of
 from tagcorpus.pipelines.execution.engine import Engine
-from tagcorpus.pipelines.generations.chosen import (
+from tagcorpus.pipelines.feature_table.instruments import Recipe, recipe_of
+from tagcorpus.pipelines.feature_table.merge import check_ahead
+from tagcorpus.pipelines.feature_table.provenance import provenance_name
+from tagcorpus.pipelines.group_statistics.column import look_for
+from tagcorpus.pipelines.group_statistics.groups import Group, by_column, by_level, by_model, check_ids
+from tagcorpus.pipelines.group_statistics.kept import choose
+from tagcorpus.pipelines.group_statistics.labels import label
+from tagcorpus.pipelines.group_statistics.selection import (
     DOMAIN,
     FILTER,
     Chosen,
@@ -28,26 +39,15 @@ from tagcorpus.pipelines.generations.chosen import (
     grouping_of,
     level_of,
 )
-from tagcorpus.pipelines.generations.column import look_for
-from tagcorpus.pipelines.generations.domains import label
-from tagcorpus.pipelines.generations.kept import choose
-from tagcorpus.pipelines.inputs import Inputs
-from tagcorpus.pipelines.model_table.file import parquet_name, write_table
-from tagcorpus.pipelines.model_table.groups import Group, by_column, by_level, by_model, check_ids
-from tagcorpus.pipelines.model_table.instruments import Recipe, recipe_of
-from tagcorpus.pipelines.model_table.provenance import provenance_name
-from tagcorpus.pipelines.model_table.statistics import BY_RULE, GroupStatistics, statistics
-from tagcorpus.pipelines.model_table.union import check_ahead
+from tagcorpus.pipelines.group_statistics.statistics import BY_RULE, GroupStatistics, statistics
+from tagcorpus.pipelines.group_statistics.write import parquet_name, write_table
+from tagcorpus.pipelines.labelling.backend import refuse_what_is_of_an_llm
+from tagcorpus.pipelines.labelling.budget import BACKEND, cost_of, is_by_environment
 from tagcorpus.pipelines.options.of_pipelines import FeaturesOptions, Options
-from tagcorpus.pipelines.outputs.duplicates import count_duplicate_ids
-from tagcorpus.pipelines.outputs.results import is_there
-from tagcorpus.pipelines.outputs.sidecars import Instance
-from tagcorpus.pipelines.outputs.summary import summarise
-from tagcorpus.pipelines.pipeline import Pipeline
-from tagcorpus.pipelines.planning import plan_of
-from tagcorpus.pipelines.run import Result, Run
-from tagcorpus.pipelines.sources.plan import Plan
-from tagcorpus.pipelines.storage import Folder
+from tagcorpus.pipelines.readers.plan import Plan
+from tagcorpus.pipelines.runs.inputs import Inputs
+from tagcorpus.pipelines.runs.run import Result, Run
+from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.pipelines.token_ids.cache import Fill, TokenizerChoice
 from tagcorpus.taggers._tokenizers.loading import fingerprint
 from tagcorpus.taggers.domain import Domain
@@ -253,7 +253,7 @@ def _fill(
     engine: Engine, plan: Plan, groups: Sequence[Group], filter_: Instance, options: FeaturesOptions
 ) -> list[PipelineStep]:
     """Where entropies are still to be computed, the pass that tags also keeps the token ids, so that nothing is tokenised twice."""
-    from tagcorpus.pipelines.generations.entropy_work import EntropyWork
+    from tagcorpus.pipelines.group_entropy.entropy_work import EntropyWork
 
     work = EntropyWork(engine, plan, groups, filter_, None, _tokenizer(options), options.memory)
     known = work.stored()
@@ -273,7 +273,7 @@ def _entropies(
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Compute what is missing. What the entropies were computed with, and the key of each group's."""
     from tagcorpus.pipelines.counting.token_budget import Budget
-    from tagcorpus.pipelines.generations import entropies, entropy_work
+    from tagcorpus.pipelines.group_entropy import entropies, entropy_work
 
     work = entropy_work.EntropyWork(engine, plan, groups, filter_, grouping, _tokenizer(options), options.memory)
     budget = None

@@ -19,25 +19,25 @@ import xxhash
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import ConfigError, IncompleteError, ReplacedError, unknown_name
-from tagcorpus.pipelines.dry_run import dry_run
+from tagcorpus.pipelines.attributes.duplicates import count_duplicate_ids
+from tagcorpus.pipelines.attributes.parts import Instance, part_key, part_of
+from tagcorpus.pipelines.attributes.results import digest_of, measured
+from tagcorpus.pipelines.attributes.summary import summarise
+from tagcorpus.pipelines.dispatch.dry_run import dry_run
+from tagcorpus.pipelines.dispatch.pipeline import Pipeline
+from tagcorpus.pipelines.dispatch.planning import plan_of
 from tagcorpus.pipelines.execution.engine import Engine
-from tagcorpus.pipelines.inputs import Inputs
+from tagcorpus.pipelines.filtering import rewrite, where
+from tagcorpus.pipelines.filtering.condition import Condition, references
+from tagcorpus.pipelines.inputs.streams import Damaged
 from tagcorpus.pipelines.options.of_pipelines import FilterOptions, Options
-from tagcorpus.pipelines.outputs import rewrite, where
-from tagcorpus.pipelines.outputs.condition import Condition, references
-from tagcorpus.pipelines.outputs.duplicates import count_duplicate_ids
-from tagcorpus.pipelines.outputs.results import digest_of, measured
-from tagcorpus.pipelines.outputs.sidecars import Instance, part_key, part_of
-from tagcorpus.pipelines.outputs.summary import summarise
-from tagcorpus.pipelines.pipeline import Pipeline
-from tagcorpus.pipelines.planning import plan_of
-from tagcorpus.pipelines.result_file import publish_result
-from tagcorpus.pipelines.run import Result, Run
-from tagcorpus.pipelines.sealed import is_sealed, opened, sealed
-from tagcorpus.pipelines.sources.documents import Reading
-from tagcorpus.pipelines.sources.plan import Plan, PlannedFile
-from tagcorpus.pipelines.sources.streams import Damaged
-from tagcorpus.pipelines.storage import Folder
+from tagcorpus.pipelines.readers.plan import Plan, PlannedFile
+from tagcorpus.pipelines.readers.reader import Reading
+from tagcorpus.pipelines.runs.inputs import Inputs
+from tagcorpus.pipelines.runs.result_file import publish_result
+from tagcorpus.pipelines.runs.run import Result, Run
+from tagcorpus.pipelines.storage.folder import Folder
+from tagcorpus.pipelines.storage.sealed import is_sealed, opened, sealed
 from tagcorpus.taggers import names
 
 FILTER_VERSION = 1

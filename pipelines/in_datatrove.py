@@ -9,14 +9,14 @@ from typing import Any
 from datatrove.data import Document
 from datatrove.pipeline.base import PipelineStep
 
+from tagcorpus.pipelines.attributes.batches import TaggedBatch
+from tagcorpus.pipelines.attributes.parts import Instance, needed
 from tagcorpus.pipelines.execution.steps import Tag
-from tagcorpus.pipelines.instances import load_free
+from tagcorpus.pipelines.inputs.records import further_value, repair
 from tagcorpus.pipelines.options.tagger_names import instance_names
-from tagcorpus.pipelines.outputs.batches import TaggedBatch
-from tagcorpus.pipelines.outputs.sidecars import Instance, needed
-from tagcorpus.pipelines.sources.documents import BATCH_ROWS
-from tagcorpus.pipelines.sources.records import further_value, repair
-from tagcorpus.taggers._batch import DocumentBatch
+from tagcorpus.pipelines.readers.reader import BATCH_ROWS
+from tagcorpus.pipelines.runs.instances import load_free
+from tagcorpus.taggers._interface.batch import DocumentBatch
 
 
 class TagDocuments(PipelineStep):

@@ -1,134 +1,132 @@
-"""One run of one pipeline as its output folder sees it: its name, ledger, log and progress record, and its Result."""
+"""The pipelines as functions of their options: what `tagcorpus run PIPELINE` and `tagcorpus.run` call."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
-import secrets
-import shlex
-import sys
-import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Unpack, overload
 
-from tagcorpus.errors import valid_values
-from tagcorpus.pipelines import remote
-from tagcorpus.pipelines.options.of_pipelines import Options
-from tagcorpus.pipelines.outputs.ledger import Ledger
-from tagcorpus.pipelines.outputs.sidecars import quarantine_name
-from tagcorpus.pipelines.outputs.summary import without_values
-from tagcorpus.pipelines.place import Place
+from tagcorpus.pipelines.dispatch.conduct import run_options
+from tagcorpus.pipelines.options.declare import fields_of
+from tagcorpus.pipelines.options.keywords import (
+    DomainKeywords,
+    EntropyKeywords,
+    FeaturesKeywords,
+    FilterKeywords,
+    TagKeywords,
+)
+from tagcorpus.pipelines.options.load import load_options
+from tagcorpus.pipelines.options.of_pipelines import OPTIONS, Options
+from tagcorpus.pipelines.options.python_words import python_words
 from tagcorpus.pipelines.progress.display import Display
-from tagcorpus.pipelines.progress.heartbeat import Heartbeat, process
-from tagcorpus.pipelines.sources.quarantine import damage_in
-from tagcorpus.pipelines.sources.ranges import Counts
+from tagcorpus.pipelines.runs.run import Result
 
 
-@dataclass
-class Result:
-    """What a finished run says. `exit_code` 0: all accounted for; 1: an input was broken; 3: too much in quarantine."""
-
-    pipeline: str
-    output: str
-    exit_code: int
-    counts: Counts
-    summary: dict[str, Any]
-    ledger: str
-    messages: list[str] = field(default_factory=list)
-    without_documents: list[dict[str, str]] = field(default_factory=list)
-    """The input files that gave no document: `input`, and `why`."""
+@overload
+def run(
+    pipeline: Literal["tag"],
+    *,
+    config: str | None = None,
+    sets: Sequence[str] = (),
+    display: Display | None = None,
+    **options: Unpack[TagKeywords],
+) -> Result: ...
 
 
-class Run:
-    """Everything that a run writes about itself into its output folder.
+@overload
+def run(
+    pipeline: Literal["filter"],
+    *,
+    config: str | None = None,
+    sets: Sequence[str] = (),
+    display: Display | None = None,
+    **options: Unpack[FilterKeywords],
+) -> Result: ...
 
-    place         where the results go
-    name          of a run that another process began; by default a new name from the time
-    summary_name  file of the summary, without its suffix; by default the pipeline's name
+
+@overload
+def run(
+    pipeline: Literal["domain"],
+    *,
+    config: str | None = None,
+    sets: Sequence[str] = (),
+    display: Display | None = None,
+    **options: Unpack[DomainKeywords],
+) -> Result: ...
+
+
+@overload
+def run(
+    pipeline: Literal["entropy"],
+    *,
+    config: str | None = None,
+    sets: Sequence[str] = (),
+    display: Display | None = None,
+    **options: Unpack[EntropyKeywords],
+) -> Result: ...
+
+
+@overload
+def run(
+    pipeline: Literal["features"],
+    *,
+    config: str | None = None,
+    sets: Sequence[str] = (),
+    display: Display | None = None,
+    **options: Unpack[FeaturesKeywords],
+) -> Result: ...
+
+
+def run(
+    pipeline: str,
+    *,
+    config: str | None = None,
+    sets: Sequence[str] = (),
+    display: Display | None = None,
+    **options: Any,
+) -> Result:
+    """Run a pipeline; keyword options are the keys of `tagcorpus config PIPELINE`.
+
+    pipeline  tag, filter, domain, entropy or features
+    config    YAML file of options; sets: "KEY=VALUE" entries; both count less than a keyword
+    options   docs/options.md lists them. Parameters of a tagger are a mapping under its name (`tokens={"tokenizer":
+              "cl100k_base"}`), or under `parameters` by the name of any instance. Paths may be path objects; one value is
+              accepted where a list is meant.
+
+    Returns a Result whose exit_code is 0, 1 or 3. Raises TagcorpusError (its exit_code says which kind) in terms of these
+    keywords, and KeyboardInterrupt where the run is interrupted: published parts stay, and the same call goes on from there.
     """
+    with python_words():
+        effective = load_options(pipeline, config, sets, _keys(pipeline, options), are_keywords=True)
+        return run_pipeline(pipeline, effective, display or Display(quiet=True))
 
-    def __init__(
-        self,
-        pipeline: str,
-        options: Options,
-        display: Display,
-        place: Place,
-        *,
-        name: str | None = None,
-        summary_name: str | None = None,
-    ) -> None:
-        self.pipeline, self.options, self.display = pipeline, options, display
-        self.output, self.result_file = place.folder, place.result_file
-        self.name = name or f"{time.strftime('%Y%m%dT%H%M%S')}-{pipeline}-{secrets.token_hex(3)}"
-        self.summary_name = summary_name or pipeline
-        self.heartbeat = Heartbeat(self.output, self.name)
-        self.ledger = Ledger()
-        self._messages: list[str] = []
-        self._silent: set[str] = set()
-        self._started = time.time()
 
-    def repeat_at_the_end(self, messages: Iterable[str], *, silent: Iterable[str] = ()) -> None:
-        """Keep messages that were said already, for the end of the run and its Result; `silent` ones for the Result only."""
-        self._messages += [*silent, *messages]
-        self._silent |= {*silent}
+def _keys(pipeline: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments as values by dotted key."""
+    lists = {o.key for o in fields_of(OPTIONS[pipeline]) if o.kind == list[str]} if pipeline in OPTIONS else set()
+    keys: dict[str, Any] = {}
+    for name, value in {**options, **options.get("parameters", {})}.items():
+        if name == "parameters":
+            continue
+        if isinstance(value, Mapping):
+            keys.update({f"{name}.{k}": _plain(v) for k, v in value.items()})
+        else:
+            plain = _plain(value)
+            keys[name] = [plain] if name in lists and isinstance(plain, str) else plain
+    return keys
 
-    def messages(self) -> list[str]:
-        """Those messages, so far."""
-        return list(self._messages)
 
-    def finish(self, summary: dict[str, Any], **more: Any) -> Result:
-        """Write the ledger, say the verdict, and return the Result that has both."""
-        code, verdict = self.ledger.verdict(
-            self.options.max_quarantined,
-            self.output.path("quarantine"),
-            may_be_empty=self.options.allow_empty,
-            damage=lambda name, k: damage_in(self.output.read(quarantine_name(name, k))),
-        )
-        instances = summary.get("instances", {})
-        if statuses := {name: own["statuses"] for name, own in instances.items() if "statuses" in own}:
-            more["statuses"] = statuses
-            verdict += without_values(instances)
-        messages = [*self._messages, *verdict]
-        for message in messages:
-            if message not in self._silent:
-                self.display.say(message)
-        ledger = self.write_ledger(code, **more)
-        totals, without = self.ledger.totals, self.ledger.without_documents
-        return Result(self.pipeline, str(self.output), code, totals, summary, ledger, messages, without)
+def _plain(value: Any) -> Any:
+    """Path objects as strings, also within a list."""
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
-    def write_command(self, inputs: Sequence[str]) -> None:
-        """command.json of the run folder: the options and the paths of the inputs. No environment variable is ever written,
-        and of storage options only the names. The progress record begins here."""
-        options = dataclasses.asdict(self.options) | {"storage_options": remote.names(self.options.storage_options)}
-        value = {
-            "command": shlex.join(["tagcorpus", *remote.command_shown(sys.argv[1:])])
-            if "tagcorpus" in os.path.basename(sys.argv[0])
-            else None,
-            "pipeline": self.pipeline,
-            "options": options,
-            "inputs": list(inputs),
-            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            "time": time.time(),
-            **process(),
-        }
-        self.output.publish(f"runs/{self.name}/command.json", json.dumps(valid_values(value), indent=1).encode())
-        self.heartbeat.start()
 
-    def write_ledger(self, exit_code: int, **more: Any) -> str:
-        """ledger.json and log.txt of the run folder; returns the ledger's path."""
-        value = {
-            "pipeline": self.pipeline,
-            "exit_code": exit_code,
-            "seconds": round(time.time() - self._started, 3),
-            "workers": self.ledger.workers,
-            "executor": self.options.executor,
-            "summary": f"summary/{self.summary_name}.json",
-            **more,
-            **self.ledger.to_json(),
-        }
-        name = f"runs/{self.name}/ledger.json"
-        self.output.publish(name, json.dumps(valid_values(value), indent=1).encode())
-        self.output.publish(f"runs/{self.name}/log.txt", ("\n".join(self.display.log) + "\n").encode())
-        return self.output.path(name)
+def run_pipeline(pipeline: str, options: Options, display: Display) -> Result:
+    """Run a pipeline whose options are already put together, on the executor that they name."""
+    if options.executor == "slurm" and not options.dry_run:
+        from tagcorpus.pipelines.slurm.launching import launch
+
+        return launch(pipeline, options, display)
+    return run_options(pipeline, options, display)

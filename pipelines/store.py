@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from tagcorpus.errors import ConfigError, InputError
+from tagcorpus.pipelines.attributes.results import publish_file
+from tagcorpus.pipelines.feature_table.table import read_table
 from tagcorpus.pipelines.model_table.joinable import faults
-from tagcorpus.pipelines.model_table.table import read_table
 from tagcorpus.pipelines.options.places import OTHER_SUFFIXES, RESULT_SUFFIXES
-from tagcorpus.pipelines.outputs.results import publish_file
 from tagcorpus.pipelines.progress.printable import printable
 from tagcorpus.predictor.store import Store
 from tagcorpus.predictor.store_batch import kind_of

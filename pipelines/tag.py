@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from tagcorpus.pipelines.dry_run import dry_run
+from tagcorpus.pipelines.attributes.parts import Instance
+from tagcorpus.pipelines.attributes.summary import summarise
+from tagcorpus.pipelines.dispatch.dry_run import dry_run
+from tagcorpus.pipelines.dispatch.pipeline import Pipeline
+from tagcorpus.pipelines.dispatch.planning import plan_of
 from tagcorpus.pipelines.execution.engine import Engine
-from tagcorpus.pipelines.inputs import Inputs
 from tagcorpus.pipelines.options.of_pipelines import Options, TagOptions
 from tagcorpus.pipelines.options.tagger_names import instance_names
-from tagcorpus.pipelines.outputs.sidecars import Instance
-from tagcorpus.pipelines.outputs.summary import summarise
-from tagcorpus.pipelines.pipeline import Pipeline
-from tagcorpus.pipelines.planning import plan_of
-from tagcorpus.pipelines.result_file import publish_result
-from tagcorpus.pipelines.run import Result, Run
+from tagcorpus.pipelines.runs.inputs import Inputs
+from tagcorpus.pipelines.runs.result_file import publish_result
+from tagcorpus.pipelines.runs.run import Result, Run
 
 
 def instances(options: Options) -> dict[str, str]:

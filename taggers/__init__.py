@@ -16,16 +16,16 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tagcorpus.errors import ConfigError, speaking_of, unknown_name
-from tagcorpus.taggers import _files
-from tagcorpus.taggers._installed import entry_points
+from tagcorpus.taggers._interface import files
+from tagcorpus.taggers._interface.installed import entry_points
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
     import pyarrow as pa
 
-    from tagcorpus.taggers._base import Parameters, column
-    from tagcorpus.taggers._batch import DocumentBatch
+    from tagcorpus.taggers._interface.base import Parameters, column
+    from tagcorpus.taggers._interface.batch import DocumentBatch
 
 __all__ = [
     "ENTRY_POINT_GROUP",
@@ -86,7 +86,7 @@ class Tagger(Protocol):
 
 def names() -> list[str]:
     """Names of all known taggers, without importing any."""
-    return sorted({*own_names(), *(e.name for e in entry_points(ENTRY_POINT_GROUP)), *_files.known_files()})
+    return sorted({*own_names(), *(e.name for e in entry_points(ENTRY_POINT_GROUP)), *files.known_files()})
 
 
 def plugin_names() -> list[str]:
@@ -99,7 +99,7 @@ def add_files(paths: Iterable[str]) -> None:
 
     ConfigError for a file that is not there, cannot be run, has no TAGGER, or is called like another tagger.
     """
-    _files.add_files(map(_files.read_file, paths), {*own_names(), *plugin_names()})
+    files.add_files(map(files.read_file, paths), {*own_names(), *plugin_names()})
 
 
 def own_names() -> list[str]:
@@ -112,7 +112,7 @@ def tagger_class(name: str) -> type[Any]:
     distributions claim the name, and when a plug-in cannot be loaded."""
     if name not in names():
         raise ConfigError(unknown_name("tagger", name, names(), "--taggers"))
-    if file := _files.known_files().get(name):
+    if file := files.known_files().get(name):
         return file.load()
     claims = [e for e in entry_points(ENTRY_POINT_GROUP) if e.name == name]
     if not claims:
@@ -164,7 +164,7 @@ def load(name: str, params: Mapping[str, Any] | None = None, instance: str | Non
         if name in own_names():
             tagger: Tagger = cls(**(params or {}))
             return tagger
-        from tagcorpus.taggers._contract import built
+        from tagcorpus.taggers._interface.contract import built
 
         somebodys: Tagger = built(name, lambda: cls(**(params or {})))
         return somebodys

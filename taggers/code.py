@@ -18,11 +18,11 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from tagcorpus.errors import ConfigError, unknown_name
-from tagcorpus.taggers._base import OURS, PAPER, Parameters, column, columns_from
-from tagcorpus.taggers._batch import DocumentBatch
-from tagcorpus.taggers._code_detect import detect
-from tagcorpus.taggers._code_languages import LANGUAGES, check_installed, grammar_versions, known_language
-from tagcorpus.taggers._code_walk import Measures, ParseTimeout, ParseTooLarge, measure
+from tagcorpus.taggers._code.detect import detect
+from tagcorpus.taggers._code.languages import LANGUAGES, check_installed, grammar_versions, known_language
+from tagcorpus.taggers._code.walk import Measures, ParseTimeout, ParseTooLarge, measure
+from tagcorpus.taggers._interface.base import OURS, PAPER, Parameters, column, columns_from
+from tagcorpus.taggers._interface.batch import DocumentBatch
 
 _COLUMNS = (
     column(

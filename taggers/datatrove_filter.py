@@ -18,8 +18,8 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from tagcorpus.errors import ConfigError, TaggerError, unknown_name
-from tagcorpus.taggers._base import Parameters, column, columns_from
-from tagcorpus.taggers._batch import DocumentBatch
+from tagcorpus.taggers._interface.base import Parameters, column, columns_from
+from tagcorpus.taggers._interface.batch import DocumentBatch
 
 HOME = "datatrove.pipeline.filters"
 PASSED = "passed"

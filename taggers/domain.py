@@ -17,15 +17,16 @@ from typing import Any, ClassVar, Literal
 import pyarrow as pa
 
 from tagcorpus.errors import ConfigError
-from tagcorpus.taggers import _llm, _llm_cache
-from tagcorpus.taggers._base import OURS, PAPER, Parameters, column, columns_from
-from tagcorpus.taggers._batch import DocumentBatch
-from tagcorpus.taggers._llm_endpoint import Settings, header_values, key_for
-from tagcorpus.taggers._llm_request import Requests
-from tagcorpus.taggers._llm_url import OFFICIAL, checked_url, is_official
+from tagcorpus.taggers._interface.base import OURS, PAPER, Parameters, column, columns_from
+from tagcorpus.taggers._interface.batch import DocumentBatch
+from tagcorpus.taggers._llm import cache as _llm_cache
+from tagcorpus.taggers._llm import caller
+from tagcorpus.taggers._llm.endpoint import Settings, header_values, key_for
+from tagcorpus.taggers._llm.request import Requests
+from tagcorpus.taggers._llm.tree import StageTree, Walk, packaged_tree, parse_tree, read_tree
+from tagcorpus.taggers._llm.url import OFFICIAL, checked_url, is_official
 from tagcorpus.taggers._tokenizers.interface import Tokenizer
 from tagcorpus.taggers._tokenizers.loading import of_model
-from tagcorpus.taggers._tree import StageTree, Walk, packaged_tree, parse_tree, read_tree
 from tagcorpus.taggers.language import STRIPPED, ControlCharacters, cld2_answers, main_languages
 
 SHORT_DOCUMENT = "short_document"
@@ -149,9 +150,8 @@ class Domain(Parameters):
         """What stands in column backend: `openai:<model>` or `fasttext:<model>`."""
         if self.backend == "openai":
             return f"openai:{self.model}"
-        from tagcorpus.taggers import _domain_fasttext
 
-        return f"fasttext:{_domain_fasttext.NAME}"
+        return f"fasttext:{embedded_domain.NAME}"
 
     @property
     def worst_case_calls(self) -> int:
@@ -204,11 +204,11 @@ class Domain(Parameters):
                 "tree": self.stage_tree.digest,
                 **published,
             }
-        from tagcorpus.taggers import _domain_fasttext
+        from tagcorpus.taggers._models import embedded_domain
 
         return {
             "backend": "fasttext",
-            "model": _domain_fasttext.digest(),
+            "model": embedded_domain.digest(),
             "threshold": self._threshold,
             "short_document": [self.stage_tree.min_chars, self.stage_tree.short_label],
             **published,
@@ -245,7 +245,7 @@ class Domain(Parameters):
 
     def usage(self) -> dict[str, Any]:
         """Requests sent, retries, answers from the cache and tokens of this process so far; empty when nothing was asked."""
-        made = _llm.known(self._settings)
+        made = caller.known(self._settings)
         return made.usage.as_json() if made else {}
 
     def grant(self, requests: int) -> None:
@@ -254,11 +254,11 @@ class Domain(Parameters):
 
     def begin(self) -> None:
         """Count from zero: what an earlier run of this process asked is no part of `usage`."""
-        _llm.forget(self._settings)
+        caller.forget(self._settings)
 
     def close(self) -> None:
         """Stops calling: blocked `tag` calls raise IncompleteError, answers in flight get a few seconds to reach the cache."""
-        made = _llm.known(self._settings)
+        made = caller.known(self._settings)
         if made:
             made.close()
 
@@ -286,14 +286,14 @@ class Domain(Parameters):
         )
 
     @cached_property
-    def _caller(self) -> _llm.Caller:
-        return _llm.caller(self._settings)
+    def _caller(self) -> caller.Caller:
+        return caller.caller(self._settings)
 
     @property
     def _threshold(self) -> float:
-        from tagcorpus.taggers import _domain_fasttext
+        from tagcorpus.taggers._models import embedded_domain
 
-        return _domain_fasttext.THRESHOLD if self.threshold is None else self.threshold
+        return embedded_domain.THRESHOLD if self.threshold is None else self.threshold
 
     def _short_columns(self, n: int) -> dict[str, list[Any]]:
         """What a document below the tree's `min_chars` gets, `n` times."""
@@ -324,9 +324,9 @@ class Domain(Parameters):
         }
 
     def _classify(self, texts: list[str]) -> dict[str, list[Any]]:
-        from tagcorpus.taggers import _domain_fasttext
+        from tagcorpus.taggers._models import embedded_domain
 
-        found = _domain_fasttext.classify(texts) if texts else []
+        found = embedded_domain.classify(texts) if texts else []
         return {
             "prediction": [label if probability >= self._threshold else UNKNOWN for label, probability in found],
             "prediction_raw": [label for label, _ in found],
@@ -337,7 +337,7 @@ class Domain(Parameters):
 def _calls_ahead(walk: Walk, requests: Requests, cache: _llm_cache.AnswerCache) -> int:
     while (messages := walk.messages()) is not None:
         stored = cache.get(requests.key(requests.body(messages)))
-        if stored is None or _llm.why_unusable(stored, walk):
+        if stored is None or caller.why_unusable(stored, walk):
             return walk.tree.calls_from(walk.stage)
         walk = walk.answered(stored.text)
     return 0

@@ -20,10 +20,10 @@ import numpy as np
 import pyarrow as pa
 
 from tagcorpus.errors import ConfigError, TaggerError
-from tagcorpus.taggers import _digest
-from tagcorpus.taggers._base import Parameters, column, columns_from
-from tagcorpus.taggers._batch import DocumentBatch
-from tagcorpus.taggers._fasttext_file import check_file
+from tagcorpus.taggers._interface import digest
+from tagcorpus.taggers._interface.base import Parameters, column, columns_from
+from tagcorpus.taggers._interface.batch import DocumentBatch
+from tagcorpus.taggers._models.fasttext_file import check_file
 from tagcorpus.taggers.language import INSTALL_FASTTEXT, PREFIX
 
 _SOURCE = "the model in fasttext.model; the softmax, or sigmoid, of fastText (arXiv 1607.01759)"
@@ -77,7 +77,7 @@ class FastText(Parameters):
     @cached_property
     def _model_digest(self) -> str:
         check_file(self._path)
-        return _digest.of_file(self._path)
+        return digest.of_file(self._path)
 
     @property
     def _path(self) -> Path:

@@ -17,10 +17,10 @@ import numpy as np
 import pyarrow as pa
 
 from tagcorpus.errors import TaggerError
-from tagcorpus.taggers._arrow import call
-from tagcorpus.taggers._base import PAPER, Parameters, column, columns_from
-from tagcorpus.taggers._batch import DocumentBatch
-from tagcorpus.taggers._late_kernels import is_kernel_due
+from tagcorpus.taggers._interface.arrow import call
+from tagcorpus.taggers._interface.base import PAPER, Parameters, column, columns_from
+from tagcorpus.taggers._interface.batch import DocumentBatch
+from tagcorpus.taggers._interface.late_kernels import is_kernel_due
 
 # Columns 0 to 2 of the kernel: each word stands for \b(word)\b.
 WORDS = {

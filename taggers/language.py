@@ -19,10 +19,10 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from tagcorpus.errors import ConfigError, TaggerError
-from tagcorpus.taggers import _digest
-from tagcorpus.taggers._base import Parameters, column, columns_from
-from tagcorpus.taggers._batch import DocumentBatch
-from tagcorpus.taggers._fasttext_file import check_file
+from tagcorpus.taggers._interface import digest
+from tagcorpus.taggers._interface.base import Parameters, column, columns_from
+from tagcorpus.taggers._interface.batch import DocumentBatch
+from tagcorpus.taggers._models.fasttext_file import check_file
 
 CLD2_CHARACTERS = 10_000
 FASTTEXT_CHARACTERS = 1_000
@@ -156,7 +156,7 @@ class Language(Parameters):
         """The engine and, for fasttext, the digest of its model. Raises ConfigError for a missing model."""
         if self.engine == "cld2":
             return {"engine": self.engine}
-        return {"engine": self.engine, "model": _digest.of_bytes(_read(self._model_path))}
+        return {"engine": self.engine, "model": digest.of_bytes(_read(self._model_path))}
 
 
 def installed_model() -> Path:

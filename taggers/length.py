@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import pyarrow as pa
 
-from tagcorpus.taggers._arrow import call
-from tagcorpus.taggers._base import PAPER, Parameters, column, columns_from
-from tagcorpus.taggers._batch import DocumentBatch
+from tagcorpus.taggers._interface.arrow import call
+from tagcorpus.taggers._interface.base import PAPER, Parameters, column, columns_from
+from tagcorpus.taggers._interface.batch import DocumentBatch
 
 
 @dataclass(frozen=True)

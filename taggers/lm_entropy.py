@@ -24,9 +24,9 @@ import numpy as np
 import pyarrow as pa
 
 from tagcorpus.errors import ConfigError, TaggerError
-from tagcorpus.taggers import _huggingface as hf
-from tagcorpus.taggers._base import Parameters, column, columns_from
-from tagcorpus.taggers._batch import DocumentBatch
+from tagcorpus.taggers._interface.base import Parameters, column, columns_from
+from tagcorpus.taggers._interface.batch import DocumentBatch
+from tagcorpus.taggers._models import huggingface as hf
 
 MAX_DEFAULT_WINDOW = 1024
 """Tokens; longer windows cost memory and, in attention, time per token, and rarely change a mean."""

@@ -28,9 +28,9 @@ import numpy as np
 import pyarrow as pa
 
 from tagcorpus.errors import ConfigError
-from tagcorpus.taggers._base import PAPER, Parameters, column, columns_from
-from tagcorpus.taggers._batch import DocumentBatch
-from tagcorpus.taggers._words import WordNumbers
+from tagcorpus.taggers._interface.base import PAPER, Parameters, column, columns_from
+from tagcorpus.taggers._interface.batch import DocumentBatch
+from tagcorpus.taggers._tokenizers.words import WordNumbers
 
 PRESETS: dict[str, dict[str, float]] = {
     # What the published runs used.

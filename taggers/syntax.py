@@ -16,13 +16,13 @@ from typing import Any, ClassVar, Literal
 import pyarrow as pa
 
 from tagcorpus.errors import ConfigError, unknown_name
-from tagcorpus.taggers._base import Parameters
-from tagcorpus.taggers._batch import DocumentBatch
-from tagcorpus.taggers._syntax_models import Parsed, parser_code
-from tagcorpus.taggers._syntax_spacy import SpacyModels
-from tagcorpus.taggers._syntax_stanza import StanzaModels
-from tagcorpus.taggers._syntax_statistics import SCHEMA, SCHEMA_WITH_LISTS, Parse, row
-from tagcorpus.taggers._syntax_trees import MalformedParse, read_conllu, read_trees
+from tagcorpus.taggers._interface.base import Parameters
+from tagcorpus.taggers._interface.batch import DocumentBatch
+from tagcorpus.taggers._syntax.models import Parsed, parser_code
+from tagcorpus.taggers._syntax.spacy_parser import SpacyModels
+from tagcorpus.taggers._syntax.stanza_parser import StanzaModels
+from tagcorpus.taggers._syntax.statistics import SCHEMA, SCHEMA_WITH_LISTS, Parse, row
+from tagcorpus.taggers._syntax.trees import MalformedParse, read_conllu, read_trees
 from tagcorpus.taggers.language import STRIPPED, ControlCharacters, cld2_answers, main_languages
 
 

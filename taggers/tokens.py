@@ -13,9 +13,9 @@ from typing import Any, ClassVar, Literal, TypeAlias
 import numpy as np
 import pyarrow as pa
 
-from tagcorpus.taggers._base import PAPER, Parameters, column, columns_from
-from tagcorpus.taggers._batch import DocumentBatch
-from tagcorpus.taggers._late_kernels import is_kernel_due
+from tagcorpus.taggers._interface.base import PAPER, Parameters, column, columns_from
+from tagcorpus.taggers._interface.batch import DocumentBatch
+from tagcorpus.taggers._interface.late_kernels import is_kernel_due
 from tagcorpus.taggers._tokenizers.interface import Tokenizer, token_ids
 from tagcorpus.taggers._tokenizers.loading import fingerprint, load
 

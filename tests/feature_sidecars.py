@@ -7,13 +7,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from tagcorpus.pipelines.outputs.sidecars import KEYS, Instance, claim, part_key, part_name, write_part
-from tagcorpus.pipelines.sources.documents import Reading
-from tagcorpus.pipelines.sources.input_files import InputFile
-from tagcorpus.pipelines.sources.plan import Plan, PlannedFile
-from tagcorpus.pipelines.sources.ranges import Counts, Range
-from tagcorpus.pipelines.sources.records import DocumentFields
-from tagcorpus.pipelines.storage import Folder
+from tagcorpus.pipelines.attributes.parts import KEYS, Instance, claim, part_key, part_name, write_part
+from tagcorpus.pipelines.inputs.chunks import Counts, Range
+from tagcorpus.pipelines.inputs.input_files import InputFile
+from tagcorpus.pipelines.inputs.records import DocumentFields
+from tagcorpus.pipelines.readers.plan import Plan, PlannedFile
+from tagcorpus.pipelines.readers.reader import Reading
+from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.taggers import load
 
 READING = Reading(DocumentFields("", "", False), 1 << 20)

@@ -25,7 +25,7 @@ from old_outputs import CASES, HOME, STUB_PORT, Case, options_of, pack, replace_
 from stub_llm import Call, Reply, StubLLM
 
 import tagcorpus
-from tagcorpus.pipelines.storage import Folder
+from tagcorpus.pipelines.storage.folder import Folder
 
 
 def kill() -> None:

@@ -45,7 +45,7 @@ def nltk_word_tokenize() -> Callable[[str], list[str]]:
     from nltk.tokenize.destructive import NLTKWordTokenizer
     from nltk.tokenize.punkt import PunktLanguageVars, PunktParameters, PunktSentenceTokenizer, PunktToken
 
-    from tagcorpus.taggers._words import Punkt
+    from tagcorpus.taggers._tokenizers.words import Punkt
 
     def plain(rules: list[tuple[Any, str]]) -> list[tuple[re.Pattern[str], str]]:
         added_later = (r"\s+", r"[\u2012-\u2015]")
@@ -278,7 +278,7 @@ def document_entropies(
 
 def code_measures(tree: Any, source: bytes, nodes: Any) -> dict[str, list[Any]]:
     """Depth, type and distance to the definition of every named node, by recursion over named children; `nodes` names
-    the outer and inner types as taggers/_code_languages.py has them."""
+    the outer and inner types as taggers/_code/languages.py has them."""
     depths: list[int] = []
     found: list[Any] = []
     parents: list[str] = []

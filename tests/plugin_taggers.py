@@ -26,8 +26,8 @@ from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import BudgetError, ConfigError, LLMError, TaggerError
 from tagcorpus.pipelines.progress.beats import pulse
-from tagcorpus.taggers._base import Parameters, column
-from tagcorpus.taggers._batch import DocumentBatch
+from tagcorpus.taggers._interface.base import Parameters, column
+from tagcorpus.taggers._interface.batch import DocumentBatch
 
 FILE_EVENTS = ("open", "os.rename", "os.remove", "os.mkdir")
 

@@ -12,8 +12,8 @@ from typing import ClassVar
 
 import pyarrow as pa
 
-from tagcorpus.taggers._base import Parameters, column
-from tagcorpus.taggers._batch import DocumentBatch
+from tagcorpus.taggers._interface.base import Parameters, column
+from tagcorpus.taggers._interface.batch import DocumentBatch
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
-from tagcorpus.pipelines.sources.documents import RangeReader, Reading
-from tagcorpus.pipelines.sources.input_files import InputFile
-from tagcorpus.pipelines.sources.plan import Index, IndexTask
-from tagcorpus.pipelines.sources.records import DocumentFields
+from tagcorpus.pipelines.inputs.input_files import InputFile
+from tagcorpus.pipelines.inputs.records import DocumentFields
+from tagcorpus.pipelines.readers.plan import Index, IndexTask
+from tagcorpus.pipelines.readers.reader import RangeReader, Reading
 
 SHARD_BYTES = 1024
 N = 60

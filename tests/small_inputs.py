@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import zstandard
 from code_snippets import SNIPPETS
 
-from tagcorpus.pipelines.outputs.rewrite import csv_line
+from tagcorpus.pipelines.filtering.rewrite import csv_line
 
 SEED = 20261128
 SENTENCES = {

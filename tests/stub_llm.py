@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-from tagcorpus.taggers._tree import StageTree, packaged_tree
+from tagcorpus.taggers._llm.tree import StageTree, packaged_tree
 
 
 @dataclass(frozen=True)

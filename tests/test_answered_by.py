@@ -12,8 +12,8 @@ import pytest
 from stub_llm import NEGATIVE, Call, Reply, StubLLM, answer
 
 import tagcorpus
-from tagcorpus.taggers._llm import close_all
-from tagcorpus.taggers._tree import packaged_tree
+from tagcorpus.taggers._llm.caller import close_all
+from tagcorpus.taggers._llm.tree import packaged_tree
 from tagcorpus.taggers.domain import Domain
 
 MODELS = ("small-2026-01-01", "small-2026-02-02")
@@ -32,7 +32,7 @@ def reply(call: Call) -> Reply:
     return Reply(body=whole.body.replace(b"stub-1", model.encode()))
 
 
-def run(stub: StubLLM, folder: Path) -> tagcorpus.pipelines.run.Result:
+def run(stub: StubLLM, folder: Path) -> tagcorpus.pipelines.runs.run.Result:
     source = folder / "corpus.jsonl"
     texts = [f"A document that is long enough to be asked about, number {i}" for i in range(8)]
     source.write_text("".join(json.dumps({"text": text, "meta": "m" * 600}) + "\n" for text in ["short", *texts]))

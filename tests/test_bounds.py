@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tagcorpus.pipelines.outputs import summary
-from tagcorpus.pipelines.sources import quarantine
-from tagcorpus.pipelines.sources.quarantine import Quarantine
+from tagcorpus.pipelines.attributes import summary
+from tagcorpus.pipelines.inputs import quarantine
+from tagcorpus.pipelines.inputs.quarantine import Quarantine
 
 Columns = st.lists(
     st.lists(st.one_of(st.none(), st.sampled_from([f"v{i}" for i in range(30)])), max_size=20), max_size=8

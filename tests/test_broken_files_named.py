@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import tagcorpus
-from tagcorpus.pipelines.sources.quarantine import damage_in
-from tagcorpus.pipelines.sources.records import REASONS
+from tagcorpus.pipelines.inputs.quarantine import damage_in
+from tagcorpus.pipelines.inputs.records import REASONS
 
 LINES = b"".join(json.dumps({"text": f"text {i}"}).encode() + b"\n" for i in range(50))
 BROKEN = {

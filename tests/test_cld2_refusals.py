@@ -14,11 +14,11 @@ import pytest
 
 import tagcorpus
 from tagcorpus.errors import ConfigError
+from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.progress.display import Display
-from tagcorpus.pipelines.sources.ranges import Counts
 from tagcorpus.taggers import DocumentBatch, load
-from tagcorpus.taggers._syntax_models import Parsed
-from tagcorpus.taggers._syntax_statistics import Parse
+from tagcorpus.taggers._syntax.models import Parsed
+from tagcorpus.taggers._syntax.statistics import Parse
 
 ENGLISH = "The weather was cold this morning, but the children walked to school as they always did. " * 3
 GERMAN = "Das Wetter war heute Morgen kalt, aber die Kinder gingen wie immer zu Fuß zur Schule. " * 3

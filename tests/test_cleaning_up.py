@@ -16,9 +16,9 @@ from click.testing import CliRunner
 
 from tagcorpus.cli import main
 from tagcorpus.errors import OutputError
-from tagcorpus.pipelines import storage
 from tagcorpus.pipelines.counting import phases
 from tagcorpus.pipelines.progress.display import Display
+from tagcorpus.pipelines.storage import folder as storage
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_what_fails_while_closing_is_said_and_changes_nothing(corpus: Path, monk
     def fail() -> None:
         raise PermissionError("the folder is somebody else's")
 
-    monkeypatch.setattr("tagcorpus.pipelines.conduct.sweep_temporary_folders", fail)
+    monkeypatch.setattr("tagcorpus.pipelines.dispatch.conduct.sweep_temporary_folders", fail)
     monkeypatch.setattr(storage.Folder, "sweep", lambda *_: fail())
     result = tag(corpus)
     assert (result.exit_code, result.exception) == (0, None)
@@ -116,7 +116,7 @@ def test_an_error_of_the_run_is_not_hidden_by_cleaning_up(corpus: Path, monkeypa
     def fail(_: object) -> None:
         raise OSError("busy")
 
-    monkeypatch.setattr("tagcorpus.pipelines.conduct.sweep_temporary_folders", fail)
+    monkeypatch.setattr("tagcorpus.pipelines.dispatch.conduct.sweep_temporary_folders", fail)
     result = tag(corpus, "--text-column", "absent")
     assert result.exit_code == 2
     assert "no text found" in result.stderr

@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 
 import naive
 from tagcorpus.errors import ConfigError
+from tagcorpus.pipelines.attributes.batches import TaggedBatch
+from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.execution.steps import Tag
-from tagcorpus.pipelines.outputs.batches import TaggedBatch
-from tagcorpus.pipelines.outputs.sidecars import Instance
 from tagcorpus.taggers import DocumentBatch, load
-from tagcorpus.taggers._code_detect import detect
-from tagcorpus.taggers._code_languages import LANGUAGES, grammar, known_language
-from tagcorpus.taggers._code_walk import ParseTimeout, measure
-from tagcorpus.taggers._memory import resident_bytes
+from tagcorpus.taggers._code.detect import detect
+from tagcorpus.taggers._code.languages import LANGUAGES, grammar, known_language
+from tagcorpus.taggers._code.walk import ParseTimeout, measure
+from tagcorpus.taggers._interface.memory import resident_bytes
 from tagcorpus.taggers.code import Code, percentile
 
 STEPS = 1_000_000

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines import describe
-from tagcorpus.pipelines.console import tagger_pages
+from tagcorpus.pipelines import terminal
+from tagcorpus.pipelines.doctor import tagger_pages
 from tagcorpus.pipelines.options.load import load_options
 from tagcorpus.pipelines.options.of_pipelines import TagOptions, pipelines
 from tagcorpus.taggers import load, names, tagger_class
@@ -111,7 +111,7 @@ def test_set_takes_a_list_of_texts(text: str, found: list[str]) -> None:
 def test_what_is_wrong_and_where(tmp_path: Path, text: str, sets: list[str], told: str) -> None:
     path = file(tmp_path, text)
     with pytest.raises(ConfigError) as error:
-        describe.config("tag", path, sets)
+        terminal.config("tag", path, sets)
     assert str(error.value).startswith(told.format(path=path))
 
 
@@ -119,12 +119,12 @@ def test_a_missing_file_and_an_unknown_pipeline(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"--config .*none\.yaml: No such file or directory"):
         load_options("tag", str(tmp_path / "none.yaml"))
     with pytest.raises(ConfigError, match=r"unknown pipeline 'fitler' \(run PIPELINE\): did you mean 'filter'\?"):
-        describe.config("fitler", None, [])
+        terminal.config("fitler", None, [])
 
 
 def test_unknown_backend() -> None:
     with pytest.raises(ConfigError, match=r"unknown backend 'opena' .*: did you mean 'openai'\? Known: auto"):
-        describe.config("domain", None, ["domain.backend=opena"])
+        terminal.config("domain", None, ["domain.backend=opena"])
 
 
 @pytest.mark.parametrize("pipeline", pipelines())
@@ -142,18 +142,18 @@ def test_what_is_printed_loads_back(tmp_path: Path, pipeline: str, changed: bool
             "min_kept_share=0.25",
         ],
     }
-    printed = describe.config(pipeline, None, more[pipeline] if changed else [])
-    assert describe.config(pipeline, file(tmp_path, printed), []) == printed
+    printed = terminal.config(pipeline, None, more[pipeline] if changed else [])
+    assert terminal.config(pipeline, file(tmp_path, printed), []) == printed
     values = yaml.safe_load(printed)
     known = {f.name for f in dataclasses.fields(load_options(pipeline)) if f.name != "parameters"}
     assert known <= set(values)
     if changed:
-        assert printed != describe.config(pipeline, None, [])
+        assert printed != terminal.config(pipeline, None, [])
         assert values.get("words", {"tokenizer": "r50k_base"})["tokenizer"] == "r50k_base"
 
 
 def test_every_parameter_of_the_taggers_in_use_is_printed() -> None:
-    values = yaml.safe_load(describe.config("tag", None, []))
+    values = yaml.safe_load(terminal.config("tag", None, []))
     for name in values["taggers"]:
         assert set(values[name]) == {f.name for f in dataclasses.fields(tagger_class(name))}
 

@@ -13,12 +13,12 @@ import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tagcorpus.pipelines.filtering.rewrite import csv_line
+from tagcorpus.pipelines.formats import csv_records
+from tagcorpus.pipelines.inputs.chunks import Range
+from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.options.dialect import Dialect
-from tagcorpus.pipelines.outputs.rewrite import csv_line
-from tagcorpus.pipelines.sources import csvs
-from tagcorpus.pipelines.sources.documents import RangeReader, Reading
-from tagcorpus.pipelines.sources.input_files import InputFile
-from tagcorpus.pipelines.sources.ranges import Range
+from tagcorpus.pipelines.readers.reader import RangeReader, Reading
 
 LIMIT = 1 << 20
 CASES = Path(__file__).resolve().parents[2] / "shared/cases/readers"
@@ -45,7 +45,7 @@ class Read:
         (folder / "x").write_bytes(data)
         file = InputFile("x", str(folder / "x"), format_, "")
         reading = Reading(max_line_bytes=limit, csv=dialect or Dialect())
-        self.ranges: list[Range] = csvs.index(file, shard_bytes, limit, dialect=reading.csv)
+        self.ranges: list[Range] = csv_records.index(file, shard_bytes, limit, dialect=reading.csv)
         self.documents: list[tuple[int, str, str]] = []
         self.quarantine: dict[int, dict[str, Any]] = {}
         for range_ in self.ranges:
@@ -95,7 +95,7 @@ def test_sound_records_are_not_refused(tmp_path: Path, line: str) -> None:
     assert not result.quarantine
 
 
-@pytest.mark.parametrize("n", [csvs.STRAY_LINES - 2, csvs.STRAY_LINES - 1, csvs.STRAY_LINES])
+@pytest.mark.parametrize("n", [csv_records.STRAY_LINES - 2, csv_records.STRAY_LINES - 1, csv_records.STRAY_LINES])
 @pytest.mark.parametrize("end", ["", '99,"quoted"\n'])
 @pytest.mark.parametrize("shard_bytes", [40, 1 << 30])
 def test_a_stray_quote_is_known_by_the_records_that_it_swallowed(
@@ -103,7 +103,7 @@ def test_a_stray_quote_is_known_by_the_records_that_it_swallowed(
 ) -> None:
     lines = [f"{i},text {i}\n" for i in range(n)]
     result = Read(tmp_path, f'id,text\nx,"open\n{"".join(lines)}{end}y,last\n'.encode(), shard_bytes=shard_bytes)
-    if n < csvs.STRAY_LINES - (not end):
+    if n < csv_records.STRAY_LINES - (not end):
         # Without a quote that ends it, it may be one text up to the end of the file.
         assert result.pairs == ([("y", "last")] if end else [])
         assert result.reasons == {0: "bad_csv" if end else "unclosed_quote"}
@@ -257,7 +257,7 @@ def test_what_run_filter_writes_is_read_again(folder: Path, rows: list[tuple[str
 
 @pytest.mark.parametrize("seed", range(3))
 def test_ranges_of_any_size_give_the_same_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
-    monkeypatch.setattr(csvs, "STRAY_LINES", 3)
+    monkeypatch.setattr(csv_records, "STRAY_LINES", 3)
     random_ = random.Random(seed)
     odd = [
         '1,"x"',
@@ -288,7 +288,7 @@ def test_the_cases() -> None:
         reading = Reading(csv=dialect or Dialect())
         pairs: list[tuple[str, str]] = []
         reasons: dict[int, str] = {}
-        for range_ in csvs.index(file, 1 << 20, LIMIT, dialect=reading.csv):
+        for range_ in csv_records.index(file, 1 << 20, LIMIT, dialect=reading.csv):
             reader = RangeReader(file, range_, reading)
             for batch in reader:
                 pairs += zip(batch.table["id"].to_pylist(), batch.texts, strict=True)

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from profiles import more
 
 from tagcorpus.errors import IncompleteError
-from tagcorpus.pipelines.sources import csvs
-from tagcorpus.pipelines.sources.documents import RangeReader, Reading
-from tagcorpus.pipelines.sources.input_files import InputFile
-from tagcorpus.pipelines.sources.ranges import Counts, Range
-from tagcorpus.pipelines.sources.records import DocumentFields
+from tagcorpus.pipelines.formats import csv_records
+from tagcorpus.pipelines.inputs.chunks import Counts, Range
+from tagcorpus.pipelines.inputs.input_files import InputFile
+from tagcorpus.pipelines.inputs.records import DocumentFields
+from tagcorpus.pipelines.readers.reader import RangeReader, Reading
 
 LIMIT = 1 << 20
 
@@ -42,7 +42,7 @@ def read(
     documents: list[tuple[int, str, str]] = []
     quarantined: dict[int, str] = {}
     counts = Counts()
-    for r in ranges or csvs.index(file, shard_bytes, limit):
+    for r in ranges or csv_records.index(file, shard_bytes, limit):
         reader = RangeReader(file, r, Reading(DocumentFields(**fields), max_line_bytes=limit))
         published = 0
         for batch in reader:
@@ -80,7 +80,7 @@ def test_a_table_reads_as_python_reads_it(
     assert documents == [(i, id_, text) for i, (id_, text) in enumerate(rows)]
     expected = list(csv.DictReader(io.StringIO(data.decode(), newline="")))
     assert [(d[1], d[2]) for d in documents] == [(r["id"], r["text"]) for r in expected]
-    ranges = csvs.index(file, shard_bytes, LIMIT)
+    ranges = csv_records.index(file, shard_bytes, LIMIT)
     assert [r.end for r in ranges[:-1]] == [r.start for r in ranges[1:]]
     assert ranges[-1].end == len(data)
     assert all(r.rows > 0 for r in ranges) or not rows
@@ -138,13 +138,13 @@ def test_oddities(tmp_path: Path, end: str) -> None:
     ],
 )
 def test_headers(tmp_path: Path, head: bytes, names: list[str]) -> None:
-    assert csvs.header(write(tmp_path, head), LIMIT) == (names, len(head))
+    assert csv_records.header(write(tmp_path, head), LIMIT) == (names, len(head))
 
 
 @pytest.mark.parametrize("data", [b"", b"\n", b"text,id", b"text,id\n"])
 def test_a_file_without_records_is_one_range_without_rows(tmp_path: Path, data: bytes) -> None:
     file = write(tmp_path, data)
-    (only,) = csvs.index(file, 7, LIMIT)
+    (only,) = csv_records.index(file, 7, LIMIT)
     assert (only.start, only.end, only.rows, only.broken) == (len(data), len(data), 0, "")
     assert read(file)[0] == []
 
@@ -163,7 +163,7 @@ def test_a_quote_that_is_never_closed_costs_its_line_only(
     assert documents == [(i, str(i), f"text {i}") for i in range(1000) if i != 10]
     assert quarantined == {10: "unclosed_quote"}
     assert counts.lines == 1000
-    ranges = csvs.index(file, shard_bytes, limit)
+    ranges = csv_records.index(file, shard_bytes, limit)
     assert [r.end for r in ranges[:-1]] == [r.start for r in ranges[1:]]
     assert ranges[-1].end == len(data)
 
@@ -171,9 +171,9 @@ def test_a_quote_that_is_never_closed_costs_its_line_only(
 @pytest.mark.parametrize("end", ["", "\n"])
 def test_a_quote_that_the_last_line_opens(tmp_path: Path, end: str) -> None:
     file = write(tmp_path, b'id,text\n1,a\n2,"b' + end.encode())
-    for ranges in (csvs.index(file, 1 << 30, LIMIT), csvs.index(file, 1 << 30, LIMIT, max_rows=2)):
+    for ranges in (csv_records.index(file, 1 << 30, LIMIT), csv_records.index(file, 1 << 30, LIMIT, max_rows=2)):
         assert read(file, ranges=ranges)[:2] == ([(0, "1", "a")], {1: "unclosed_quote"})
-    (one,) = csvs.index(file, 1 << 30, LIMIT, max_rows=1)
+    (one,) = csv_records.index(file, 1 << 30, LIMIT, max_rows=1)
     assert read(file, ranges=[one])[:2] == ([(0, "1", "a")], {})
 
 
@@ -185,13 +185,13 @@ def test_a_line_that_is_too_long_after_an_unclosed_quote(tmp_path: Path) -> None
 
 
 def test_stray_quotes_are_recognised_a_bounded_number_of_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csvs, "CUTS_AT_MOST", 60)
-    clean = "".join(f"{i},text\n" for i in range(csvs.STRAY_LINES))
-    n = csvs.CUTS_AT_MOST + 3
+    monkeypatch.setattr(csv_records, "CUTS_AT_MOST", 60)
+    clean = "".join(f"{i},text\n" for i in range(csv_records.STRAY_LINES))
+    n = csv_records.CUTS_AT_MOST + 3
     file = write(tmp_path, b"id,text\n" + f'x,"stray\n{clean}'.encode() * n)
     documents, quarantined, _ = read(file)
-    assert len(csvs.index(file, 1 << 30, LIMIT)) == csvs.CUTS_AT_MOST + 1
-    assert len(documents) >= csvs.CUTS_AT_MOST * csvs.STRAY_LINES
+    assert len(csv_records.index(file, 1 << 30, LIMIT)) == csv_records.CUTS_AT_MOST + 1
+    assert len(documents) >= csv_records.CUTS_AT_MOST * csv_records.STRAY_LINES
     assert {text for _, _, text in documents} == {"text"}
     assert set(quarantined.values()) == {"unclosed_quote", "bad_csv"}
     assert read(file, 70)[:2] == (documents, quarantined)
@@ -203,7 +203,7 @@ def test_stray_quotes_are_recognised_a_bounded_number_of_times(tmp_path: Path, m
 )
 def test_a_header_that_cannot_be_read(tmp_path: Path, limit: int, problem: str, end: str) -> None:
     file = write(tmp_path, b'id,"text\n1,a\n2,b\n3,some more\n' + end.encode())
-    (only,) = csvs.index(file, 7, limit)
+    (only,) = csv_records.index(file, 7, limit)
     assert only.broken.startswith(f"the header cannot be read ({problem}: ")
     assert read(file, limit=limit)[:2] == ([], {0: "broken_file"})
 
@@ -215,8 +215,8 @@ def test_many_fields_together_are_one_record_that_is_too_long(tmp_path: Path) ->
 
 
 def test_another_header_is_another_content(tmp_path: Path) -> None:
-    before = csvs.index(write(tmp_path, b"text,note\na,b\n"), 1 << 20, LIMIT)
-    after = csvs.index(write(tmp_path, b"note,text\na,b\n"), 1 << 20, LIMIT)
+    before = csv_records.index(write(tmp_path, b"text,note\na,b\n"), 1 << 20, LIMIT)
+    after = csv_records.index(write(tmp_path, b"note,text\na,b\n"), 1 << 20, LIMIT)
     assert before[0].digest != after[0].digest
     with pytest.raises(IncompleteError, match="changed while it was being read"):
         read(write(tmp_path, b"note,text\na,b\n"), ranges=before)
@@ -224,8 +224,8 @@ def test_another_header_is_another_content(tmp_path: Path) -> None:
 
 def test_an_appended_record_leaves_the_ranges_before_the_last(tmp_path: Path) -> None:
     data = encoded([["id", "text"], *([str(i), "x\ny" * 5] for i in range(50))])
-    before = csvs.index(write(tmp_path, data), 100, LIMIT)
-    after = csvs.index(write(tmp_path, data + b"50,new\n"), 100, LIMIT)
+    before = csv_records.index(write(tmp_path, data), 100, LIMIT)
+    after = csv_records.index(write(tmp_path, data + b"50,new\n"), 100, LIMIT)
     assert len(before) > 5
     assert after[: len(before) - 1] == before[:-1]
 
@@ -233,7 +233,7 @@ def test_an_appended_record_leaves_the_ranges_before_the_last(tmp_path: Path) ->
 @pytest.mark.parametrize("limit", [1, 3, 50, 51, 1000])
 def test_a_limit_takes_the_first_records(tmp_path: Path, limit: int) -> None:
     file = write(tmp_path, encoded([["id", "text"], *([str(i), "x\ny"] for i in range(51))]))
-    documents = read(file, ranges=csvs.index(file, 60, LIMIT, max_rows=limit))[0]
+    documents = read(file, ranges=csv_records.index(file, 60, LIMIT, max_rows=limit))[0]
     assert [d[1] for d in documents] == [str(i) for i in range(min(limit, 51))]
 
 
@@ -242,7 +242,7 @@ def test_records_before_a_break_count(tmp_path: Path) -> None:
     packed = gzip.compress(data)
     for keep in (5, 40, 500, 5000, len(packed) - 1):
         file = write(tmp_path, packed[:keep], "x.csv.gz")
-        ranges = csvs.index(file, 1000, LIMIT)
+        ranges = csv_records.index(file, 1000, LIMIT)
         assert [bool(r.broken) for r in ranges] == [False] * (len(ranges) - 1) + [True]
         documents = read(file, ranges=ranges)[0]
         assert documents == [(i, str(i), f"{i * 7919:x}\n{i}") for i in range(len(documents))]
@@ -260,8 +260,8 @@ def test_a_giant_line_is_not_buffered(tmp_path: Path) -> None:
     code = (
         "import sys\n"
         "from tagcorpus.pipelines.sources import csvs\n"
-        "from tagcorpus.pipelines.sources.documents import RangeReader, Reading\n"
-        "from tagcorpus.pipelines.sources.input_files import InputFile\n"
+        "from tagcorpus.pipelines.readers.reader import RangeReader, Reading\n"
+        "from tagcorpus.pipelines.inputs.input_files import InputFile\n"
         "file = InputFile('x', sys.argv[1], 'csv', '')\n"
         # Not ru_maxrss: that begins with the memory of the process that started this one.
         "def peak():\n"

@@ -16,7 +16,7 @@ from slurm_commands import invoke
 import tagcorpus
 from tagcorpus.errors import ConfigError, TaggerError
 from tagcorpus.taggers import load
-from tagcorpus.taggers._batch import DocumentBatch
+from tagcorpus.taggers._interface.batch import DocumentBatch
 
 COMMAND = str(Path(sysconfig.get_path("scripts")) / "tagcorpus")
 LONG = "a line of text. " * 20

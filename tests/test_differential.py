@@ -18,7 +18,7 @@ import tagcorpus
 
 N = int(os.environ.get("TAGCORPUS_DIFFERENTIAL", "24"))
 SEED = 13
-READS_ARRAYS = importlib.util.find_spec("tagcorpus.pipelines.sources.json_arrays") is not None
+READS_ARRAYS = importlib.util.find_spec("tagcorpus.pipelines.formats.json_arrays") is not None
 
 # What a format cannot express, and how the document reads then. Everything else must come back as it was.
 LIMITS: dict[str, dict[str, str]] = {

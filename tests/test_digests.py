@@ -13,14 +13,15 @@ import pytest
 
 import tagcorpus
 from tagcorpus.errors import InputError
-from tagcorpus.pipelines.console import status
-from tagcorpus.pipelines.outputs import digests, sidecars
-from tagcorpus.pipelines.outputs.digests import Digests, digest_of, footer_of, read_footer, recording
-from tagcorpus.pipelines.outputs.reading import recorded
-from tagcorpus.pipelines.outputs.sidecars import Standing, part_name, standing, stored_part
-from tagcorpus.pipelines.sources.documents import Reading
-from tagcorpus.pipelines.sources.plan import Plan, load_plan
-from tagcorpus.pipelines.storage import Folder
+from tagcorpus.pipelines.attributes import digests
+from tagcorpus.pipelines.attributes import parts as sidecars
+from tagcorpus.pipelines.attributes.digests import Digests, digest_of, footer_of, read_footer, recording
+from tagcorpus.pipelines.attributes.parts import Standing, part_name, standing, stored_part
+from tagcorpus.pipelines.attributes.read import recorded
+from tagcorpus.pipelines.doctor import status
+from tagcorpus.pipelines.readers.plan import Plan, load_plan
+from tagcorpus.pipelines.readers.reader import Reading
+from tagcorpus.pipelines.storage.folder import Folder
 
 Tag = Callable[..., Any]
 

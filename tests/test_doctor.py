@@ -18,9 +18,9 @@ import pytest
 from plugins import SCRIPT, Ended
 
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines.console import reachable, selftests
-from tagcorpus.pipelines.console.doctor import Wanted, checks, report
-from tagcorpus.pipelines.console.installation import Finding, import_trial, pip
+from tagcorpus.pipelines.doctor import reachable, selftests
+from tagcorpus.pipelines.doctor.doctor import Wanted, checks, report
+from tagcorpus.pipelines.doctor.installation import Finding, import_trial, pip
 
 KEY = "sk-not-to-be-seen-1234"
 
@@ -74,7 +74,7 @@ def test_text_has_one_line_each_and_the_fix_below() -> None:
 
 
 def test_nothing_heavy_is_imported_to_begin_with() -> None:
-    code = "import sys, json, tagcorpus.pipelines.console.doctor; print(json.dumps(sorted(m.split('.')[0] for m in sys.modules)))"
+    code = "import sys, json, tagcorpus.pipelines.doctor.doctor; print(json.dumps(sorted(m.split('.')[0] for m in sys.modules)))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout
     assert not set(json.loads(out)) & {"pyarrow", "numpy", "numba", "datatrove", "packaging", "openai", "click", "yaml"}
 

@@ -15,7 +15,7 @@ from datatrove.data import Document
 import tagcorpus
 from tagcorpus.pipelines.in_datatrove import TagDocuments
 from tagcorpus.pipelines.progress.display import Display
-from tagcorpus.pipelines.storage import Folder
+from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.taggers import DocumentBatch
 
 TEXTS = ["x = 1\n", "x = 2\n", "x = 3\n"]

@@ -23,11 +23,12 @@ from profiles import more, one_by_default
 
 from naive import read_jsonl
 from tagcorpus.errors import LostRowsError
-from tagcorpus.pipelines.sources import lines, samples
-from tagcorpus.pipelines.sources.documents import BATCH_BYTES, BATCH_ROWS, RangeReader, Reading
-from tagcorpus.pipelines.sources.input_files import InputFile
-from tagcorpus.pipelines.sources.ranges import Counts, Range
-from tagcorpus.pipelines.sources.records import DocumentFields
+from tagcorpus.pipelines.formats import lines
+from tagcorpus.pipelines.inputs.chunks import Counts, Range
+from tagcorpus.pipelines.inputs.input_files import InputFile
+from tagcorpus.pipelines.inputs.records import DocumentFields
+from tagcorpus.pipelines.readers import samples
+from tagcorpus.pipelines.readers.reader import BATCH_BYTES, BATCH_ROWS, RangeReader, Reading
 
 NAME = "x.jsonl"
 
@@ -335,8 +336,8 @@ def test_a_giant_line_is_skipped_without_buffering(tmp_path: Path, suffix: str) 
     code = (
         "import sys\n"
         "from tagcorpus.pipelines.sources import lines\n"
-        "from tagcorpus.pipelines.sources.documents import RangeReader, Reading\n"
-        "from tagcorpus.pipelines.sources.input_files import InputFile\n"
+        "from tagcorpus.pipelines.readers.reader import RangeReader, Reading\n"
+        "from tagcorpus.pipelines.inputs.input_files import InputFile\n"
         f"file = InputFile('x', sys.argv[1], 'jsonl', {suffix[1:]!r})\n"
         # Not ru_maxrss: that begins with the memory of the process that started this one.
         "def peak():\n"

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagcorpus.errors import TaggerError
-from tagcorpus.taggers import _domain_fasttext as domain
+from tagcorpus.taggers._models import embedded_domain as domain
 
 EVALUATE = Path(__file__).resolve().parents[1] / "benchmarks" / "domain_model" / "evaluate.py"
 

@@ -13,8 +13,8 @@ import pytest
 from stub_llm import NEGATIVE, Call, Reply, StubLLM, answer, failure, rules
 
 from tagcorpus.errors import BudgetError, ConfigError, IncompleteError
-from tagcorpus.taggers import _domain_fasttext
-from tagcorpus.taggers._batch import DocumentBatch
+from tagcorpus.taggers._interface.batch import DocumentBatch
+from tagcorpus.taggers._models import embedded_domain
 from tagcorpus.taggers.domain import Domain
 
 SUPERSEDED = {"ps002"}  # a null answer, which counted as off the menu: it is no answer, and the document has an error
@@ -303,23 +303,23 @@ def test_the_fasttext_backend_asks_nobody() -> None:
         "Buy our new shoes online today! Free shipping on all orders. Click here to visit our website and contact us.",
     ]
     batch = DocumentBatch.from_texts(texts)
-    found = _domain_fasttext.classify(texts[1:])
+    found = embedded_domain.classify(texts[1:])
     for threshold in (None, 0.0, 1.0):
         tagger = Domain(threshold=threshold)
-        least = _domain_fasttext.THRESHOLD if threshold is None else threshold
+        least = embedded_domain.THRESHOLD if threshold is None else threshold
         rows = tagger.tag(batch).to_pylist()
         assert [row["prediction"] for row in rows[1:]] == [label if p >= least else "unknown" for label, p in found]
         assert [row["prediction_raw"] for row in rows] == [None, *(label for label, _ in found)]
         assert [row["stage"] for row in rows] == ["short_document", "fasttext", "fasttext"]
         assert rows[0]["prediction"] == "incoherent"
-        assert {row["backend"] for row in rows} == {f"fasttext:{_domain_fasttext.NAME}"}
+        assert {row["backend"] for row in rows} == {f"fasttext:{embedded_domain.NAME}"}
         assert {(row["n_calls"], row["is_off_menu"], row["is_truncated"], row["error"]) for row in rows} == {
             (0, False, False, None)
         }
         assert (tagger.worst_case_calls, tagger.concurrent_batches, tagger.usage()) == (0, 1, {})
         assert tagger.fingerprint() == {
             "backend": "fasttext",
-            "model": _domain_fasttext.digest(),
+            "model": embedded_domain.digest(),
             "threshold": least,
             "short_document": [50, "incoherent"],
         }

@@ -25,10 +25,10 @@ import tagcorpus
 from tagcorpus.cli import main
 from tagcorpus.errors import BudgetError, ConfigError, TaggerError
 from tagcorpus.pipelines import TagDocuments
-from tagcorpus.pipelines.label_counts import percentages
+from tagcorpus.pipelines.labelling.label_counts import percentages
 from tagcorpus.pipelines.progress.display import Display
-from tagcorpus.pipelines.run import Result
-from tagcorpus.taggers._tree import parse_tree
+from tagcorpus.pipelines.runs.run import Result
+from tagcorpus.taggers._llm.tree import parse_tree
 
 COMMAND = Path(sysconfig.get_path("scripts")) / "tagcorpus"
 KEY = "sk-secret-0123456789abcdef"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagcorpus.errors import ConfigError
-from tagcorpus.taggers._tree import CUT_MARK, normalise, packaged_tree, parse_tree, read_tree
+from tagcorpus.taggers._llm.tree import CUT_MARK, normalise, packaged_tree, parse_tree, read_tree
 
 
 def small() -> dict[str, Any]:

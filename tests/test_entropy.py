@@ -18,15 +18,15 @@ from slurm_commands import invoke
 
 import tagcorpus
 from tagcorpus.errors import ConfigError, OutputError
-from tagcorpus.pipelines.conduct import begin
 from tagcorpus.pipelines.counting.corpus import check_disk
 from tagcorpus.pipelines.counting.phases import count, merge
+from tagcorpus.pipelines.dispatch.conduct import begin
+from tagcorpus.pipelines.dispatch.planning import plan_of
 from tagcorpus.pipelines.entropy import _corpus, _packed
 from tagcorpus.pipelines.options.load import load_options
 from tagcorpus.pipelines.options.of_pipelines import EntropyOptions
-from tagcorpus.pipelines.planning import plan_of
 from tagcorpus.pipelines.progress.display import Display
-from tagcorpus.pipelines.storage import Folder
+from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.taggers._tokenizers.loading import load
 
 pytestmark = pytest.mark.usefixtures("undrawn")

@@ -18,7 +18,7 @@ import naive
 from tagcorpus.kernels import arrays, entropy, ngrams
 from tagcorpus.kernels.packing import Entropies, Packing
 from tagcorpus.kernels.packing import packing as packing_of
-from tagcorpus.pipelines.outputs.summary import ordered_keys
+from tagcorpus.pipelines.attributes.summary import ordered_keys
 from tagcorpus.taggers._tokenizers.loading import load
 
 

@@ -25,7 +25,7 @@ from tagcorpus.errors import (
     TagcorpusError,
     TaggerError,
 )
-from tagcorpus.pipelines.execution.executors import PlanExecutor
+from tagcorpus.pipelines.execution.executor import PlanExecutor
 from tagcorpus.pipelines.execution.worker_pool import WorkerPool
 from tagcorpus.pipelines.execution.worker_processes import _put_off_signals
 from tagcorpus.pipelines.progress.beats import Beat, Pulse

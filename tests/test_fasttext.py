@@ -19,7 +19,7 @@ import tagcorpus
 from tagcorpus.errors import ConfigError
 from tagcorpus.taggers import DocumentBatch, load
 from tagcorpus.taggers import fasttext as tagger_module
-from tagcorpus.taggers._fasttext_file import check_file
+from tagcorpus.taggers._models.fasttext_file import check_file
 from tagcorpus.taggers.fasttext import FastText, load_model
 from tagcorpus.taggers.language import load_fasttext
 from tagcorpus.testing import check_tagger

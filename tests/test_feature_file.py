@@ -15,16 +15,16 @@ import pytest
 from feature_sidecars import instances, plan_of
 
 from tagcorpus.errors import ConfigError, InputError
-from tagcorpus.pipelines.model_table.check import report
-from tagcorpus.pipelines.model_table.columns import RECIPE, columns, extended_columns, numeric_columns
-from tagcorpus.pipelines.model_table.file import write_table
-from tagcorpus.pipelines.model_table.groups import Group
-from tagcorpus.pipelines.model_table.instruments import Recipe, differences, recipe_of, substitute_for
-from tagcorpus.pipelines.model_table.provenance import Provenance, provenance_name, read_provenance
-from tagcorpus.pipelines.model_table.statistics import GroupStatistics
-from tagcorpus.pipelines.model_table.union import check_ahead
-from tagcorpus.pipelines.outputs.reading import Recorded
-from tagcorpus.pipelines.outputs.sidecars import Instance
+from tagcorpus.pipelines.attributes.parts import Instance
+from tagcorpus.pipelines.attributes.read import Recorded
+from tagcorpus.pipelines.feature_table.check import report
+from tagcorpus.pipelines.feature_table.columns import RECIPE, columns, extended_columns, numeric_columns
+from tagcorpus.pipelines.feature_table.instruments import Recipe, differences, recipe_of, substitute_for
+from tagcorpus.pipelines.feature_table.merge import check_ahead
+from tagcorpus.pipelines.feature_table.provenance import Provenance, provenance_name, read_provenance
+from tagcorpus.pipelines.group_statistics.groups import Group
+from tagcorpus.pipelines.group_statistics.statistics import GroupStatistics
+from tagcorpus.pipelines.group_statistics.write import write_table
 
 P50K = {"tokenizer": "p50k_base", "n": 1}
 

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from naive import feature_row
 from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines.counting.estimators import student_t
-from tagcorpus.pipelines.model_table.columns import SOURCES, STEMS, columns, extended_columns
-from tagcorpus.pipelines.model_table.groups import (
+from tagcorpus.pipelines.feature_table.columns import SOURCES, STEMS, columns, extended_columns
+from tagcorpus.pipelines.group_statistics.groups import (
     Group,
     Where,
     by_column,
@@ -28,11 +28,11 @@ from tagcorpus.pipelines.model_table.groups import (
     entropy_name,
     escaped,
 )
-from tagcorpus.pipelines.model_table.intervals import around, t_quantile, wilson
-from tagcorpus.pipelines.model_table.moments import Moments, ratio, ratio_error, root
-from tagcorpus.pipelines.model_table.rows import KEYWORDS
-from tagcorpus.pipelines.model_table.statistics import BY_RULE, GroupStatistics, statistics
-from tagcorpus.pipelines.storage import Folder
+from tagcorpus.pipelines.group_statistics.intervals import around, t_quantile, wilson
+from tagcorpus.pipelines.group_statistics.moments import Moments, ratio, ratio_error, root
+from tagcorpus.pipelines.group_statistics.rows import KEYWORDS
+from tagcorpus.pipelines.group_statistics.statistics import BY_RULE, GroupStatistics, statistics
+from tagcorpus.pipelines.storage.folder import Folder
 
 DDOF = {s.name: s.ddof for s in STEMS if s.ddof is not None}
 FINITE = st.one_of(st.floats(-1e100, 1e100), st.integers(-(2**20), 2**20).map(float))

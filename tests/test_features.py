@@ -25,14 +25,14 @@ from stub_llm import NEGATIVE, StubLLM, answer, failure
 
 import tagcorpus
 from tagcorpus.errors import BudgetError, ConfigError, InputError
-from tagcorpus.pipelines.conduct import begin
-from tagcorpus.pipelines.model_table.columns import columns
+from tagcorpus.pipelines.attributes.parts import Instance
+from tagcorpus.pipelines.dispatch.conduct import begin
+from tagcorpus.pipelines.dispatch.planning import plan_of
+from tagcorpus.pipelines.feature_table.columns import columns
 from tagcorpus.pipelines.options.load import load_options
 from tagcorpus.pipelines.options.of_pipelines import FeaturesOptions
-from tagcorpus.pipelines.outputs.sidecars import Instance
-from tagcorpus.pipelines.planning import plan_of
 from tagcorpus.pipelines.progress.display import Display
-from tagcorpus.pipelines.run import Result
+from tagcorpus.pipelines.runs.run import Result
 from tagcorpus.taggers import load
 
 __all__ = ["empty_corpus", "known_here"]  # fixtures
@@ -407,8 +407,8 @@ def options_of(output: Path) -> FeaturesOptions:
 def test_models_that_do_not_fit_into_memory_give_the_same_bits(done: Path, tmp_path: Path) -> None:
     from tagcorpus.pipelines.counting.corpus import Limits
     from tagcorpus.pipelines.counting.token_budget import Budget
-    from tagcorpus.pipelines.generations.entropy_work import EntropyWork
-    from tagcorpus.pipelines.model_table.groups import by_model
+    from tagcorpus.pipelines.group_entropy.entropy_work import EntropyWork
+    from tagcorpus.pipelines.group_statistics.groups import by_model
     from tagcorpus.pipelines.token_ids.cache import TokenizerChoice
 
     output = tmp_path / "out"

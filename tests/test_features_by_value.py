@@ -20,11 +20,14 @@ from hypothesis import strategies as st
 import tagcorpus
 from tagcorpus.errors import ConfigError
 from tagcorpus.kernels.packing import packing
-from tagcorpus.pipelines.conduct import begin
+from tagcorpus.pipelines.attributes.parts import Instance
+from tagcorpus.pipelines.attributes.summary import percentiles
 from tagcorpus.pipelines.counting import phases
 from tagcorpus.pipelines.counting.corpus import BASE_BYTES, Corpus, Interval
 from tagcorpus.pipelines.counting.token_budget import Budget, places
-from tagcorpus.pipelines.generations.by_value import (
+from tagcorpus.pipelines.dispatch.conduct import begin
+from tagcorpus.pipelines.dispatch.planning import plan_of
+from tagcorpus.pipelines.group_entropy.by_value import (
     Everything,
     MergeNumbers,
     N,
@@ -33,24 +36,21 @@ from tagcorpus.pipelines.generations.by_value import (
     _put_together,
     sizes,
 )
-from tagcorpus.pipelines.generations.chosen import GroupingColumn
-from tagcorpus.pipelines.generations.entropies_by_value import Together
-from tagcorpus.pipelines.generations.entropy_work import EntropyWork
-from tagcorpus.pipelines.generations.kept import choose
-from tagcorpus.pipelines.generations.of_groups import _counted, _Held, value_of
-from tagcorpus.pipelines.generations.samples_by_value import draw
-from tagcorpus.pipelines.model_table.groups import Group, Values, Where, by_column, values_of
-from tagcorpus.pipelines.model_table.medians import median, medians_of
-from tagcorpus.pipelines.model_table.moments import Moments
-from tagcorpus.pipelines.model_table.rows import RangeRows
+from tagcorpus.pipelines.group_entropy.entropies_by_value import Together
+from tagcorpus.pipelines.group_entropy.entropy_work import EntropyWork
+from tagcorpus.pipelines.group_entropy.of_groups import _counted, _Held, value_of
+from tagcorpus.pipelines.group_entropy.samples_by_value import draw
+from tagcorpus.pipelines.group_statistics.groups import Group, Values, Where, by_column, values_of
+from tagcorpus.pipelines.group_statistics.kept import choose
+from tagcorpus.pipelines.group_statistics.medians import median, medians_of
+from tagcorpus.pipelines.group_statistics.moments import Moments
+from tagcorpus.pipelines.group_statistics.rows import RangeRows
+from tagcorpus.pipelines.group_statistics.selection import GroupingColumn
 from tagcorpus.pipelines.options.load import load_options
 from tagcorpus.pipelines.options.of_pipelines import FeaturesOptions
-from tagcorpus.pipelines.outputs.sidecars import Instance
-from tagcorpus.pipelines.outputs.summary import percentiles
-from tagcorpus.pipelines.planning import plan_of
 from tagcorpus.pipelines.progress.display import Display
-from tagcorpus.pipelines.run import Result
-from tagcorpus.pipelines.sources.plan import Plan
+from tagcorpus.pipelines.readers.plan import Plan
+from tagcorpus.pipelines.runs.run import Result
 from tagcorpus.pipelines.token_ids.cache import TokenizerChoice
 from tagcorpus.taggers import load
 

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tagcorpus.errors import InputError
-from tagcorpus.pipelines.api import run
-from tagcorpus.pipelines.conduct import as_json
+from tagcorpus.pipelines.dispatch.conduct import as_json
+from tagcorpus.pipelines.run import run
 
 Rows = list[dict[str, Any]]
 Tag = Callable[..., Any]

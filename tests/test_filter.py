@@ -23,8 +23,8 @@ from slurm_commands import invoke
 
 import tagcorpus
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines.result_text import table
-from tagcorpus.pipelines.run import Result
+from tagcorpus.pipelines.runs.result_text import table
+from tagcorpus.pipelines.runs.run import Result
 
 FORMATS = ["jsonl", "jsonl.gz", "jsonl.zst", "csv", "csv.gz", "parquet", "arrow"]
 COMMAND = str(Path(sysconfig.get_path("scripts")) / "tagcorpus")
@@ -33,7 +33,7 @@ COIN = '''
 from dataclasses import dataclass
 from typing import ClassVar
 import pyarrow as pa
-from tagcorpus.taggers._base import Parameters, column
+from tagcorpus.taggers._interface.base import Parameters, column
 
 @dataclass(frozen=True)
 class Coin(Parameters):

@@ -14,13 +14,13 @@ import pytest
 
 import tagcorpus
 from tagcorpus.errors import ReplacedError
+from tagcorpus.pipelines.attributes.read import recorded
 from tagcorpus.pipelines.filter import Filter
-from tagcorpus.pipelines.outputs import rewrite
-from tagcorpus.pipelines.outputs.condition import Condition
-from tagcorpus.pipelines.outputs.reading import recorded
-from tagcorpus.pipelines.sealed import CHECKSUM, sealed
-from tagcorpus.pipelines.sources.plan import Plan, load_plan
-from tagcorpus.pipelines.storage import Folder
+from tagcorpus.pipelines.filtering import rewrite
+from tagcorpus.pipelines.filtering.condition import Condition
+from tagcorpus.pipelines.readers.plan import Plan, load_plan
+from tagcorpus.pipelines.storage.folder import Folder
+from tagcorpus.pipelines.storage.sealed import CHECKSUM, sealed
 
 pytest.importorskip("duckdb")
 A, B = "char_len < 5", "char_len >= 5"

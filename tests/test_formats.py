@@ -17,9 +17,9 @@ from click.testing import CliRunner, Result
 import tagcorpus
 from tagcorpus.cli import main
 from tagcorpus.pipelines.execution import engine
-from tagcorpus.pipelines.sources.input_files import InputFile
-from tagcorpus.pipelines.sources.records import BadRecord, DocumentFields, parse
-from tagcorpus.pipelines.sources.streams import BLOCK_BYTES, ByteStream, Damaged
+from tagcorpus.pipelines.inputs.input_files import InputFile
+from tagcorpus.pipelines.inputs.records import BadRecord, DocumentFields, parse
+from tagcorpus.pipelines.inputs.streams import BLOCK_BYTES, ByteStream, Damaged
 
 CASES = Path(__file__).resolve().parents[2] / "shared/cases/readers"
 cases = pytest.mark.skipif(not CASES.exists(), reason="the cases are not here")

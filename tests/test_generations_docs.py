@@ -11,8 +11,8 @@ import pytest
 import yaml
 from slurm_commands import invoke
 
+from tagcorpus.pipelines.generation_files.models import find
 from tagcorpus.pipelines.options.models_file import read_models
-from tagcorpus.pipelines.sources.models import find
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs/generations.md").read_text(encoding="utf-8")

@@ -14,8 +14,8 @@ import pytest
 
 from tagcorpus.errors import ConfigError, TaggerError
 from tagcorpus.taggers import load
-from tagcorpus.taggers._batch import DocumentBatch
-from tagcorpus.taggers._memory import resident_bytes
+from tagcorpus.taggers._interface.batch import DocumentBatch
+from tagcorpus.taggers._interface.memory import resident_bytes
 from tagcorpus.taggers._tokenizers import encodings, interface, loading
 from tagcorpus.taggers._tokenizers import gigatoken_ids as giga
 

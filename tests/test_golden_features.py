@@ -18,17 +18,17 @@ from feature_sidecars import PARAMETERS, ROLES, instances, write_sidecars
 import tagcorpus
 from naive import keyword_counts
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines.conduct import begin
-from tagcorpus.pipelines.generations import entropy_work
-from tagcorpus.pipelines.model_table.check import report
-from tagcorpus.pipelines.model_table.columns import DOMAINS, RATIOS, columns
-from tagcorpus.pipelines.model_table.groups import by_model, entropy_name
+from tagcorpus.pipelines.attributes.parts import needed
+from tagcorpus.pipelines.dispatch.conduct import begin
+from tagcorpus.pipelines.dispatch.planning import plan_of
+from tagcorpus.pipelines.feature_table.check import report
+from tagcorpus.pipelines.feature_table.columns import DOMAINS, RATIOS, columns
+from tagcorpus.pipelines.group_entropy import entropy_work
+from tagcorpus.pipelines.group_statistics.groups import by_model, entropy_name
 from tagcorpus.pipelines.options.load import load_options
-from tagcorpus.pipelines.outputs.sidecars import needed
-from tagcorpus.pipelines.planning import plan_of
 from tagcorpus.pipelines.progress.display import Display
-from tagcorpus.taggers._syntax_statistics import SCHEMA, Parse, row
-from tagcorpus.taggers._syntax_trees import Constituents, Dependencies
+from tagcorpus.taggers._syntax.statistics import SCHEMA, Parse, row
+from tagcorpus.taggers._syntax.trees import Constituents, Dependencies
 
 MODELS = ("acme/alpha-1b", "acme/beta-7b", "globex/gamma.2", "initech/delta-chat", "solo_model")
 # The published script takes a model's oldest file for the ratios, and so reads another text than everything else does.

@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 
 import tagcorpus
 from tagcorpus.errors import InputError
-from tagcorpus.pipelines.outputs.sidecars import part_name, standing, stored_part, write_part
-from tagcorpus.pipelines.run import Result
-from tagcorpus.pipelines.sources import harness, inputs
-from tagcorpus.pipelines.sources.documents import Reading
-from tagcorpus.pipelines.sources.harness import is_likelihood
-from tagcorpus.pipelines.sources.records import DocumentFields
+from tagcorpus.pipelines.attributes.parts import part_name, standing, stored_part, write_part
+from tagcorpus.pipelines.generation_files import harness
+from tagcorpus.pipelines.generation_files.harness import is_likelihood
+from tagcorpus.pipelines.inputs import discover
+from tagcorpus.pipelines.inputs.records import DocumentFields
+from tagcorpus.pipelines.readers.reader import Reading
+from tagcorpus.pipelines.runs.run import Result
 
 CASES = Path(__file__).resolve().parents[2] / "shared" / "cases" / "readers"
 PROSE = Path(__file__).resolve().parents[1] / "examples/generations/harbour/prose-1b/samples.jsonl"
@@ -147,7 +148,7 @@ def test_other_texts_are_generations(text: str) -> None:
 
 
 def looked_at(path: Path, **options: Any) -> bool:
-    return bool(harness.without_generations(inputs.find([str(path)]), Reading(DocumentFields(**options))))
+    return bool(harness.without_generations(discover.find([str(path)]), Reading(DocumentFields(**options))))
 
 
 LIKELIHOOD, TEXT = sample(0, [["-1.5"]]), sample(1, [["a text"]])
@@ -208,10 +209,10 @@ def test_one_null_costs_one_repeat(tmp_path: Path) -> None:
 
 def test_only_parts_that_lack_a_repeat_are_made_anew(tmp_path: Path) -> None:
     """A part of an earlier version, which lost the whole sample, is computed again; every other one is kept."""
-    from tagcorpus.pipelines.instances import build
     from tagcorpus.pipelines.options.load import load_options
-    from tagcorpus.pipelines.sources.plan import Plan, load_plan
-    from tagcorpus.pipelines.storage import Folder
+    from tagcorpus.pipelines.readers.plan import Plan, load_plan
+    from tagcorpus.pipelines.runs.instances import build
+    from tagcorpus.pipelines.storage.folder import Folder
 
     cases: dict[str, tuple[list[Any], int]] = {
         "samples": ([sample(0, [["ok", None]]), TEXT], 1),  # as it was: one document

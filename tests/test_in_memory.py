@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 
 import tagcorpus
 from tagcorpus.errors import ConfigError, InputError
-from tagcorpus.pipelines import instances, memory
+from tagcorpus.pipelines import in_memory
+from tagcorpus.pipelines.runs import instances
 from tagcorpus.taggers import add_files
 
 TEXTS = ["a", None, "ccc"]
@@ -293,7 +294,7 @@ def test_tables_without_a_text_column() -> None:
 
 @pytest.fixture(autouse=True)
 def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_kept", type(memory._kept)())
+    monkeypatch.setattr(in_memory, "_kept", type(in_memory._kept)())
 
 
 def test_taggers_are_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,7 +305,7 @@ def test_taggers_are_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
         built.append(name)
         return load(tagger, parameters, name)
 
-    monkeypatch.setattr(memory, "load_free", counted)
+    monkeypatch.setattr(in_memory, "load_free", counted)
     for _ in range(3):
         tagcorpus.tag(["a"], ["length", "tokens"])
     assert built == ["length", "tokens"]
@@ -314,7 +315,7 @@ def test_taggers_are_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert built == ["length", "tokens"] * 2
     for i in range(10):
         tagcorpus.tag(["a"], f"t{i}=length")
-    assert len(memory._kept) == memory.MOST_KEPT
+    assert len(in_memory._kept) == in_memory.MOST_KEPT
 
 
 def test_a_file_that_changed_is_read_again(tmp_path: pathlib.Path) -> None:
@@ -405,7 +406,7 @@ def test_a_child_is_not_locked_by_a_thread_of_its_parent() -> None:
     holds, may_go = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with tagger._lock, memory._keeping:
+        with tagger._lock, in_memory._keeping:
             holds.set()
             may_go.wait()
 
@@ -414,7 +415,7 @@ def test_a_child_is_not_locked_by_a_thread_of_its_parent() -> None:
     holds.wait()
     child = os.fork()
     if child == 0:
-        free = tagger._lock.acquire(blocking=False) and memory._keeping.acquire(blocking=False)
+        free = tagger._lock.acquire(blocking=False) and in_memory._keeping.acquire(blocking=False)
         os._exit(0 if free else 1)
     may_go.set()
     thread.join()

@@ -12,7 +12,7 @@ import fsspec
 import pytest
 
 from tagcorpus.errors import ConfigError, InputError
-from tagcorpus.pipelines.sources import inputs
+from tagcorpus.pipelines.inputs import discover
 
 
 def put(root: Path, *names: str) -> None:
@@ -22,7 +22,7 @@ def put(root: Path, *names: str) -> None:
 
 
 def names(*arguments: object, globs: tuple[str, ...] = (), excludes: tuple[str, ...] = ()) -> list[str]:
-    found = inputs.find([str(a) for a in arguments], globs, excludes)
+    found = discover.find([str(a) for a in arguments], globs, excludes)
     assert all(os.path.isfile(f.path) for f in found)
     return [f.name for f in found]
 
@@ -52,10 +52,10 @@ def names(*arguments: object, globs: tuple[str, ...] = (), excludes: tuple[str, 
 )
 def test_a_file_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, kind: tuple[str, str]) -> None:
     put(tmp_path, name)
-    (found,) = inputs.find([str(tmp_path / name)])
+    (found,) = discover.find([str(tmp_path / name)])
     assert (found.name, found.path, (found.format, found.compression)) == (name, str(tmp_path / name), kind)
     monkeypatch.chdir(tmp_path)
-    assert inputs.find([name]) == [found]
+    assert discover.find([name]) == [found]
     with found.open() as file:
         assert file.read() == b'{"text": "x"}\n'
     assert found.size() == 14
@@ -98,12 +98,12 @@ def test_what_a_folder_leaves_out_is_told(tmp_path: Path) -> None:
     put(tmp_path, "a.jsonl", "b.jsonl.lz4", "c.txt", "d.txt", "notes", "removed_a.jsonl", "e.json", "f.parquet.gz")
     put(tmp_path, ".hidden.jsonl", ".git/x", "old.tagcorpus/plan/a.json", "out.jsonl")
     skipped: Counter[str] = Counter()
-    found = inputs.find([str(tmp_path)], excludes=["out*"], skipped=skipped)
+    found = discover.find([str(tmp_path)], excludes=["out*"], skipped=skipped)
     assert [f.name for f in found] == ["a.jsonl"]
     told = "2 .txt, 1 *.tagcorpus, 1 .json, 1 .lz4, 1 .parquet.gz, 1 removed_*, 1 without a suffix"
-    assert inputs.skipped_told(skipped) == f"skipped in folders: {told}"
-    assert inputs.skipped_told(Counter()) == ""
-    many = inputs.skipped_told(Counter({f".s{i}": 20 - i for i in range(12)}))
+    assert discover.skipped_told(skipped) == f"skipped in folders: {told}"
+    assert discover.skipped_told(Counter()) == ""
+    many = discover.skipped_told(Counter({f".s{i}": 20 - i for i in range(12)}))
     assert many.endswith("13 .s7, 42 others")
     (tmp_path / "a.jsonl").unlink()
     with pytest.raises(InputError, match=r"let through; skipped in folders: 2 \.txt, "):
@@ -125,14 +125,14 @@ def test_the_output_inside_an_input_folder_is_no_input(
     expected = ["a.jsonl", "deep/b.jsonl", "outer/c.jsonl"]
     place = tmp_path / output
     given = [str(place), str(tmp_path / "result.csv")]
-    assert [f.name for f in inputs.find([str(tmp_path)], outputs=given)] == expected
-    assert [f.name for f in inputs.find([f"{tmp_path}/**/*.*"], outputs=given)] == expected
+    assert [f.name for f in discover.find([str(tmp_path)], outputs=given)] == expected
+    assert [f.name for f in discover.find([f"{tmp_path}/**/*.*"], outputs=given)] == expected
     monkeypatch.chdir(tmp_path)
-    assert [f.name for f in inputs.find(["."], outputs=[output, "result.csv"])] == expected
+    assert [f.name for f in discover.find(["."], outputs=[output, "result.csv"])] == expected
     # What an earlier run kept is read where it is named.
-    (kept,) = inputs.find([str(place / "filtered")], outputs=given)
+    (kept,) = discover.find([str(place / "filtered")], outputs=given)
     assert kept.name == "a.jsonl"
-    assert len(inputs.find([str(tmp_path)])) == 7
+    assert len(discover.find([str(tmp_path)])) == 7
 
 
 @pytest.mark.parametrize("output", ["", "sub/old/"])
@@ -196,7 +196,7 @@ def test_a_name_cannot_lead_out_of_the_output() -> None:
     store.pipe("/odd/names/../x.jsonl", b"{}")
     try:
         with pytest.raises(InputError, match=r"would be called '\.\./x\.jsonl'"):
-            inputs.find(["memory://odd/names/*/x.jsonl"])
+            discover.find(["memory://odd/names/*/x.jsonl"])
     finally:
         store.rm("/odd", recursive=True)
 
@@ -279,14 +279,14 @@ def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
     (tmp_path / "d" / "zfar").symlink_to(tmp_path / "far")
     (tmp_path / "d" / "loop").symlink_to(tmp_path / "d" / "loop")
     skipped: Counter[str] = Counter()
-    found = inputs.find([str(tmp_path / "d")], skipped=skipped)
+    found = discover.find([str(tmp_path / "d")], skipped=skipped)
     assert [f.name for f in found] == ["a.jsonl", "far/b.jsonl", "far/sub/c.jsonl"]
     assert skipped == {"link to a folder that is read already": 4, "without a suffix": 1}
 
 
 def test_identity_changes_with_the_file(tmp_path: Path) -> None:
     put(tmp_path, "a.jsonl")
-    (file,) = inputs.find([str(tmp_path / "a.jsonl")])
+    (file,) = discover.find([str(tmp_path / "a.jsonl")])
     before = file.identity()
     assert before == file.identity()
     assert before is not None
@@ -328,7 +328,7 @@ def test_json_files_in_folders_count_where_a_glob_says_so(tmp_path: Path) -> Non
 
 
 def formats(argument: object, input_format: str, globs: tuple[str, ...] = ()) -> dict[str, tuple[str, str]]:
-    return {f.name: (f.format, f.compression) for f in inputs.find([str(argument)], globs, input_format=input_format)}
+    return {f.name: (f.format, f.compression) for f in discover.find([str(argument)], globs, input_format=input_format)}
 
 
 def test_the_format_of_files_whose_names_do_not_say(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ import pytest
 from plugin_taggers import Marks
 
 from tagcorpus.errors import ConfigError, LLMError, TagcorpusError, speaking_of
+from tagcorpus.pipelines.attributes.batches import TaggedBatch
+from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.execution.steps import Tag
-from tagcorpus.pipelines.outputs.batches import TaggedBatch
-from tagcorpus.pipelines.outputs.sidecars import Instance
 from tagcorpus.taggers import DocumentBatch, load
 
 

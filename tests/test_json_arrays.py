@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from profiles import more
 
 from tagcorpus.errors import IncompleteError
-from tagcorpus.pipelines.sources import json_arrays, lines
-from tagcorpus.pipelines.sources.documents import RangeReader, Reading
-from tagcorpus.pipelines.sources.input_files import InputFile
-from tagcorpus.pipelines.sources.plan import Index, Indexed, IndexTask
-from tagcorpus.pipelines.sources.streams import ByteStream
+from tagcorpus.pipelines.formats import json_arrays, lines
+from tagcorpus.pipelines.inputs.input_files import InputFile
+from tagcorpus.pipelines.inputs.streams import ByteStream
+from tagcorpus.pipelines.readers.plan import Index, Indexed, IndexTask
+from tagcorpus.pipelines.readers.reader import RangeReader, Reading
 
 
 @pytest.fixture(scope="module")
@@ -191,9 +191,9 @@ def test_memory_is_bounded(tmp_path: Path) -> None:
         sink.write(b"]")
     code = (
         "import sys\n"
-        "from tagcorpus.pipelines.sources.documents import RangeReader, Reading\n"
-        "from tagcorpus.pipelines.sources.input_files import InputFile\n"
-        "from tagcorpus.pipelines.sources.plan import Index, IndexTask\n"
+        "from tagcorpus.pipelines.readers.reader import RangeReader, Reading\n"
+        "from tagcorpus.pipelines.inputs.input_files import InputFile\n"
+        "from tagcorpus.pipelines.readers.plan import Index, IndexTask\n"
         "def peak():\n"
         "    return int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\n"
         "before = peak()\n"

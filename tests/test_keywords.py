@@ -18,7 +18,7 @@ from profiles import chosen_by_default, tries
 
 from naive import KEYWORD_PATTERNS, keyword_counts
 from tagcorpus.kernels.keywords import COLON, DIGIT, OTHER, count_keywords, key_of, key_table
-from tagcorpus.taggers._batch import DocumentBatch
+from tagcorpus.taggers._interface.batch import DocumentBatch
 from tagcorpus.taggers.keywords import TAGGER, tables
 
 NAMES = list(KEYWORD_PATTERNS)

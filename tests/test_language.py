@@ -13,7 +13,7 @@ import tagcorpus
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.taggers import load
-from tagcorpus.taggers._batch import DocumentBatch
+from tagcorpus.taggers._interface.batch import DocumentBatch
 from tagcorpus.taggers.language import FASTTEXT_CHARACTERS, REFUSED, cld2_codes
 
 ENGLISH = "The river had risen during the night, and by the morning nobody could cross the old bridge any more."

@@ -6,7 +6,7 @@ import pytest
 
 from tagcorpus.errors import ConfigError
 from tagcorpus.taggers import load
-from tagcorpus.taggers._batch import DocumentBatch
+from tagcorpus.taggers._interface.batch import DocumentBatch
 
 
 def test_counts_code_points_neither_bytes_nor_graphemes() -> None:

@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from tagcorpus.errors import IncompleteError
-from tagcorpus.pipelines.sources import reader_process, tables
-from tagcorpus.pipelines.sources.input_files import InputFile
-from tagcorpus.pipelines.sources.lent_files import LentFile
-from tagcorpus.pipelines.sources.streams import Damaged
+from tagcorpus.pipelines.formats import reader_process, tables
+from tagcorpus.pipelines.formats.lent_files import LentFile
+from tagcorpus.pipelines.inputs.input_files import InputFile
+from tagcorpus.pipelines.inputs.streams import Damaged
 
 TABLE = pa.table({"text": [f"text {i}" for i in range(3000)], "n": range(3000)})
 COLUMNS = tables.Columns(("text",), ("text",))

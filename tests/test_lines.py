@@ -18,10 +18,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tagcorpus.errors import IncompleteError
-from tagcorpus.pipelines.sources import lines
-from tagcorpus.pipelines.sources.input_files import InputFile
-from tagcorpus.pipelines.sources.ranges import Range
-from tagcorpus.pipelines.sources.streams import BLOCK_BYTES, ByteStream, Damaged
+from tagcorpus.pipelines.formats import lines
+from tagcorpus.pipelines.inputs.chunks import Range
+from tagcorpus.pipelines.inputs.input_files import InputFile
+from tagcorpus.pipelines.inputs.streams import BLOCK_BYTES, ByteStream, Damaged
 
 MANY = 1 << 40
 contents = st.lists(st.sampled_from([b"a", b"bc", b"\n", b"\r\n", b"\n\n", b"0123456789" * 3, b"\0", b"\xff"])).map(

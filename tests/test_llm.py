@@ -21,13 +21,13 @@ import pytest
 from stub_llm import CUT, CUT_LENGTH, DROP, HANG, NEGATIVE, NOISE, Call, Reply, StubLLM, answer, failure
 
 from tagcorpus.errors import BudgetError, ConfigError, IncompleteError, LLMError, OutputError, TaggerError
-from tagcorpus.taggers._llm import Caller, caller, close_all
-from tagcorpus.taggers._llm_cache import AnswerCache, default_path
-from tagcorpus.taggers._llm_endpoint import Settings
-from tagcorpus.taggers._llm_reply import Answer, Failure, Tokens, judge
-from tagcorpus.taggers._llm_request import answer_key, request_body
-from tagcorpus.taggers._llm_url import checked_url, public_url
-from tagcorpus.taggers._tree import HARMLESS, Walk, packaged_tree
+from tagcorpus.taggers._llm.cache import AnswerCache, default_path
+from tagcorpus.taggers._llm.caller import Caller, caller, close_all
+from tagcorpus.taggers._llm.endpoint import Settings
+from tagcorpus.taggers._llm.reply import Answer, Failure, Tokens, judge
+from tagcorpus.taggers._llm.request import answer_key, request_body
+from tagcorpus.taggers._llm.tree import HARMLESS, Walk, packaged_tree
+from tagcorpus.taggers._llm.url import checked_url, public_url
 
 TEXT = "A document that is long enough to be asked about, number "
 KEY = "sk-test-0123456789abcdef"
@@ -406,7 +406,7 @@ def test_a_cache_that_breaks_during_the_run_ends_it(tmp_path: Path) -> None:
 
 RUN = """
 import sys
-from tagcorpus.taggers._batch import DocumentBatch
+from tagcorpus.taggers._interface.batch import DocumentBatch
 from tagcorpus.taggers.domain import Domain
 url, cache, first, last = sys.argv[1:]
 tagger = Domain(backend="openai", base_url=url, llm_cache=cache, concurrency=4)

@@ -12,9 +12,9 @@ from endpoint_behaviours import BEHAVIOURS, ERROR, Behaviour, odd
 from stub_llm import HANG, NEGATIVE, Call, Reply, StubLLM, answer
 
 from tagcorpus.errors import TagcorpusError
-from tagcorpus.taggers._llm import Caller, caller, close_all, listening
-from tagcorpus.taggers._llm_endpoint import Settings
-from tagcorpus.taggers._tree import Walk, packaged_tree
+from tagcorpus.taggers._llm.caller import Caller, caller, close_all, listening
+from tagcorpus.taggers._llm.endpoint import Settings
+from tagcorpus.taggers._llm.tree import Walk, packaged_tree
 
 N = 40
 BAD = 17

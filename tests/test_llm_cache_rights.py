@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tagcorpus.taggers._llm_cache import AnswerCache, default_path
-from tagcorpus.taggers._llm_reply import Answer
+from tagcorpus.taggers._llm.cache import AnswerCache, default_path
+from tagcorpus.taggers._llm.reply import Answer
 
 
 def rights(path: Path) -> int:

@@ -9,9 +9,9 @@ import pytest
 from stub_llm import StubLLM
 
 from tagcorpus.errors import TaggerError
-from tagcorpus.taggers._llm import caller, close_all
-from tagcorpus.taggers._llm_endpoint import CERTIFICATES, PROXIES, Settings
-from tagcorpus.taggers._tree import packaged_tree
+from tagcorpus.taggers._llm.caller import caller, close_all
+from tagcorpus.taggers._llm.endpoint import CERTIFICATES, PROXIES, Settings
+from tagcorpus.taggers._llm.tree import packaged_tree
 
 SECRET = "p4ssw0rd"
 

@@ -20,11 +20,11 @@ from test_domain_tree import load, small
 
 import tagcorpus
 from tagcorpus.errors import ConfigError, TaggerError
-from tagcorpus.taggers._llm import caller, close_all, listening
-from tagcorpus.taggers._llm_endpoint import Settings
-from tagcorpus.taggers._llm_reply import Failure, judge
-from tagcorpus.taggers._llm_request import Change, Requests, answer_key, change_for, merged, request_body
-from tagcorpus.taggers._tree import StageTree, Walk, packaged_tree, parse_tree
+from tagcorpus.taggers._llm.caller import caller, close_all, listening
+from tagcorpus.taggers._llm.endpoint import Settings
+from tagcorpus.taggers._llm.reply import Failure, judge
+from tagcorpus.taggers._llm.request import Change, Requests, answer_key, change_for, merged, request_body
+from tagcorpus.taggers._llm.tree import StageTree, Walk, packaged_tree, parse_tree
 from tagcorpus.taggers.domain import Domain
 
 SYSTEM = {"role": "system", "content": "Sort it."}

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from stub_llm import NEGATIVE, Call, Reply, StubLLM, answer, failure
 
-from tagcorpus.taggers._llm import caller, close_all, listening
-from tagcorpus.taggers._llm_endpoint import Settings
-from tagcorpus.taggers._tree import Walk, packaged_tree
+from tagcorpus.taggers._llm.caller import caller, close_all, listening
+from tagcorpus.taggers._llm.endpoint import Settings
+from tagcorpus.taggers._llm.tree import Walk, packaged_tree
 
 N = 6
 

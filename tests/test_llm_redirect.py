@@ -8,10 +8,10 @@ import pytest
 from stub_llm import NEGATIVE, Reply, StubLLM, answer
 
 from tagcorpus.errors import TaggerError
-from tagcorpus.taggers._llm import Caller, close_all
-from tagcorpus.taggers._llm_endpoint import Settings
-from tagcorpus.taggers._llm_reply import Failure, judge
-from tagcorpus.taggers._tree import packaged_tree
+from tagcorpus.taggers._llm.caller import Caller, close_all
+from tagcorpus.taggers._llm.endpoint import Settings
+from tagcorpus.taggers._llm.reply import Failure, judge
+from tagcorpus.taggers._llm.tree import packaged_tree
 
 
 @pytest.fixture(autouse=True)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tagcorpus.taggers._llm_gate import FIRST_IN_FLIGHT, Gate
-from tagcorpus.taggers._llm_reply import Failure, judge, spoken
-from tagcorpus.taggers._tree import packaged_tree
+from tagcorpus.taggers._llm.gate import FIRST_IN_FLIGHT, Gate
+from tagcorpus.taggers._llm.reply import Failure, judge, spoken
+from tagcorpus.taggers._llm.tree import packaged_tree
 
 CHOICES = packaged_tree().by_name["remaining"].choices
 

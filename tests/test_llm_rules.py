@@ -18,8 +18,8 @@ from endpoint_behaviours import BEHAVIOURS, ERROR, RULES, Behaviour, odd, table
 from stub_llm import HANG, Call, Reply, StubLLM, answer
 
 from tagcorpus.cli import main
-from tagcorpus.taggers._llm import close_all
-from tagcorpus.taggers._tree import parse_tree
+from tagcorpus.taggers._llm.caller import close_all
+from tagcorpus.taggers._llm.tree import parse_tree
 
 N = 40
 ONE, SOME = {17}, {2, 3, 11, 17, 18, 25, 33, 39}

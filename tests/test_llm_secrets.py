@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagcorpus.taggers._llm_secrets import HIDDEN, LEAST, Secrets
+from tagcorpus.taggers._llm.secrets import HIDDEN, LEAST, Secrets
 
 KEY = "sk-proj/4f+9Zq&Lm27=xTbV"
 SECRETS = Secrets.of([f"Bearer {KEY}"])

@@ -6,10 +6,10 @@ import pytest
 from stub_llm import Reply, StubLLM, failure
 
 from tagcorpus.errors import ConfigError, TagcorpusError
-from tagcorpus.taggers._llm import Caller
-from tagcorpus.taggers._llm_endpoint import Settings
-from tagcorpus.taggers._llm_url import checked_url, likely_url, public_url
-from tagcorpus.taggers._tree import packaged_tree
+from tagcorpus.taggers._llm.caller import Caller
+from tagcorpus.taggers._llm.endpoint import Settings
+from tagcorpus.taggers._llm.tree import packaged_tree
+from tagcorpus.taggers._llm.url import checked_url, likely_url, public_url
 
 DEPLOYMENT = "https://r.openai.azure.com/openai/deployments/gpt4"
 

@@ -17,8 +17,8 @@ from profiles import more
 
 from tagcorpus import testing
 from tagcorpus.errors import ConfigError, TaggerError
-from tagcorpus.taggers import _huggingface
-from tagcorpus.taggers._batch import DocumentBatch
+from tagcorpus.taggers._interface.batch import DocumentBatch
+from tagcorpus.taggers._models import huggingface
 from tagcorpus.taggers.lm_entropy import CausalEntropy, windows
 from tagcorpus.testing import check_tagger
 
@@ -289,4 +289,4 @@ def test_a_model_out_of_reach_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -
 def test_a_missing_package_has_its_install_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ConfigError, match=r"pip install 'torch>=2\.4' 'transformers>=5'"):
-        _huggingface.packages("lm_entropy")
+        huggingface.packages("lm_entropy")

@@ -10,9 +10,9 @@ import pytest
 
 import tagcorpus
 from tagcorpus.errors import InputError
+from tagcorpus.pipelines.generation_files.model_names import candidates
+from tagcorpus.pipelines.generation_files.models import Models, find
 from tagcorpus.pipelines.options.models_file import read_models
-from tagcorpus.pipelines.sources.model_names import candidates
-from tagcorpus.pipelines.sources.models import Models, find
 from tagcorpus.predictor.harness_results import read_results
 
 PROSE = Path(__file__).resolve().parents[1] / "examples/generations/harbour/prose-1b/samples.jsonl"

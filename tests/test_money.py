@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from stub_llm import NEGATIVE, Call, Reply, StubLLM, answer, failure
 
 from tagcorpus.cli import main
-from tagcorpus.pipelines.console.status import status
-from tagcorpus.pipelines.outputs.bill import FILE, Bill, spent
+from tagcorpus.pipelines.attributes.bill import FILE, Bill, spent
+from tagcorpus.pipelines.doctor.status import status
 from tagcorpus.pipelines.progress.heartbeat import Heartbeat
-from tagcorpus.pipelines.storage import Folder
+from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.taggers import _tokenizer
-from tagcorpus.taggers._llm import fewest_tokens
-from tagcorpus.taggers._tree import TEMPLATE_TOKENS, packaged_tree
+from tagcorpus.taggers._llm.caller import fewest_tokens
+from tagcorpus.taggers._llm.tree import TEMPLATE_TOKENS, packaged_tree
 
 COMMAND = Path(sysconfig.get_path("scripts")) / "tagcorpus"
 STAGES = 5

@@ -19,10 +19,12 @@ from profiles import one_by_default
 from s3_faults import Answer, Fault, FaultyStore, broken, denied, serving, slow_down
 
 from tagcorpus.errors import ConfigError, IncompleteError, InputError, OutputError, TagcorpusError
-from tagcorpus.pipelines import describe, remote, result_text
-from tagcorpus.pipelines.api import run
-from tagcorpus.pipelines.run import Result
-from tagcorpus.pipelines.sources.ranges import Counts
+from tagcorpus.pipelines import terminal
+from tagcorpus.pipelines.inputs.chunks import Counts
+from tagcorpus.pipelines.run import run
+from tagcorpus.pipelines.runs import result_text
+from tagcorpus.pipelines.runs.run import Result
+from tagcorpus.pipelines.storage import remote
 
 s3fs = pytest.importorskip("s3fs", reason="s3fs (extra [s3]) is not installed")
 SHARD = 16_000
@@ -428,7 +430,7 @@ def test_the_effective_configuration_shows_no_secret(tmp_path: Path) -> None:
     path.write_text(
         f"storage_options: {{secret: {SECRET}, endpoint_url: http://u:{SECRET}@h, client_kwargs.region_name: r}}\n"
     )
-    told = describe.config("tag", str(path), ["storage_options.anon=true"])
+    told = terminal.config("tag", str(path), ["storage_options.anon=true"])
     assert SECRET not in told
     assert "region_name: r" in told
     assert "anon: true" in told

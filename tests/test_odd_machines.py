@@ -18,7 +18,7 @@ from tagcorpus import cli, errors
 from tagcorpus.errors import ConfigError, OutputError
 from tagcorpus.pipelines import tag as pipeline
 from tagcorpus.pipelines.execution import worker_processes
-from tagcorpus.taggers import _llm_cache
+from tagcorpus.taggers._llm import cache
 
 
 @pytest.fixture
@@ -109,6 +109,6 @@ def test_a_user_without_a_home(source: Path, tmp_path: Path, monkeypatch: pytest
     assert os.path.isabs(kernels._cache_folder())
     assert not (tmp_path / "~").exists()
     with pytest.raises(ConfigError, match=r"HOME is not set, and this user has no home\. Set HOME, or --set"):
-        _llm_cache.default_path()
+        cache.default_path()
     result = tagcorpus.run("domain", input=source, output="out", domain={"backend": "fasttext"}, workers=1)
     assert result.exit_code == 0, "the embedded model has no cache of answers"

@@ -216,7 +216,7 @@ def test_parameters_of_an_instance_of_any_name(tmp_path: Path) -> None:
 
 
 def test_every_pipeline_has_its_signature() -> None:
-    overloads = typing.get_overloads(import_module("tagcorpus.pipelines.api").run)
+    overloads = typing.get_overloads(import_module("tagcorpus.pipelines.run").run)
     hints = [typing.get_type_hints(f) for f in overloads]
     assert [typing.get_args(h["pipeline"]) for h in hints] == [(name,) for name in OPTIONS]
     for hint, cls in zip(hints, OPTIONS.values(), strict=True):

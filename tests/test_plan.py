@@ -15,17 +15,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagcorpus.errors import ConfigError, InputError
-from tagcorpus.pipelines.outputs.duplicates import count_duplicate_ids
-from tagcorpus.pipelines.outputs.reading import Recorded
-from tagcorpus.pipelines.outputs.sidecars import KEYS, Instance, part_key, part_name, write_part
-from tagcorpus.pipelines.sources import inputs
-from tagcorpus.pipelines.sources.documents import RangeReader, Reading
-from tagcorpus.pipelines.sources.input_files import InputFile
-from tagcorpus.pipelines.sources.plan import RANGES_PER_SEGMENT, Index, Indexed, Plan, load_plan, make_plan
-from tagcorpus.pipelines.sources.ranges import Counts
-from tagcorpus.pipelines.sources.records import DocumentFields
-from tagcorpus.pipelines.sources.text_check import check_text
-from tagcorpus.pipelines.storage import Folder
+from tagcorpus.pipelines.attributes.duplicates import count_duplicate_ids
+from tagcorpus.pipelines.attributes.parts import KEYS, Instance, part_key, part_name, write_part
+from tagcorpus.pipelines.attributes.read import Recorded
+from tagcorpus.pipelines.inputs import discover
+from tagcorpus.pipelines.inputs.chunks import Counts
+from tagcorpus.pipelines.inputs.input_files import InputFile
+from tagcorpus.pipelines.inputs.records import DocumentFields
+from tagcorpus.pipelines.readers.plan import RANGES_PER_SEGMENT, Index, Indexed, Plan, load_plan, make_plan
+from tagcorpus.pipelines.readers.reader import RangeReader, Reading
+from tagcorpus.pipelines.readers.text_check import check_text
+from tagcorpus.pipelines.storage.folder import Folder
 
 SHARD = 1024
 
@@ -40,7 +40,7 @@ class Planner:
 
     def __call__(self, *arguments: object, limit: int | None = None, reading: Reading | None = None) -> Plan:
         self.indexed = []
-        files = inputs.find([str(a) for a in arguments or (self.root / "in",)])
+        files = discover.find([str(a) for a in arguments or (self.root / "in",)])
         return make_plan(self.output, files, reading or Reading(), SHARD, limit, self._run)
 
     def _run(self, step: Index, n: int) -> list[Indexed]:

@@ -19,7 +19,7 @@ from tagcorpus.errors import ConfigError, TaggerError
 from tagcorpus.pipelines.execution.on_ray import RaySlot, workers_at_once
 from tagcorpus.pipelines.options.load import load_options
 from tagcorpus.taggers import load
-from tagcorpus.taggers._batch import DocumentBatch
+from tagcorpus.taggers._interface.batch import DocumentBatch
 from tagcorpus.taggers.quality import Quality, passes, rounded
 from tagcorpus.testing import check_tagger
 

@@ -16,7 +16,7 @@ TAGGER = """
 from dataclasses import dataclass
 from typing import ClassVar
 import pyarrow as pa
-from tagcorpus.taggers._base import Parameters, column
+from tagcorpus.taggers._interface.base import Parameters, column
 
 @dataclass(frozen=True)
 class Fails(Parameters):

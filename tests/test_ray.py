@@ -25,9 +25,9 @@ import tagcorpus
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.execution.on_ray import Cluster, _check_node, node_versions
 from tagcorpus.pipelines.execution.workers import WorkerDied
-from tagcorpus.pipelines.sources.input_files import InputFile
-from tagcorpus.pipelines.sources.inputs import find
-from tagcorpus.pipelines.storage import Folder
+from tagcorpus.pipelines.inputs.discover import find
+from tagcorpus.pipelines.inputs.input_files import InputFile
+from tagcorpus.pipelines.storage.folder import Folder
 
 LOOPBACK = "127.0.0.1"
 # The last one keeps Ray from talking to this machine by its outer address, which a firewall may close.

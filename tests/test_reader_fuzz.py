@@ -8,7 +8,7 @@ import pytest
 from profiles import chosen_by_default
 from reader_fuzz import READINGS, SOUND, N, failure_of, read_whole
 
-from tagcorpus.pipelines.sources.input_files import InputFile
+from tagcorpus.pipelines.inputs.input_files import InputFile
 
 CASES_OF_EACH = 9
 # Cases that once raised or crashed: offsets behind a text that is not UTF-8, and a place before the file.

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tagcorpus.pipelines.sources.records import REASONS, BadRecord, DocumentFields, exact_id, parse, repair
+from tagcorpus.pipelines.inputs.records import REASONS, BadRecord, DocumentFields, exact_id, parse, repair
 
 
 def read(line: bytes | str, **fields: Any) -> list[tuple[int, str, str]] | str:
@@ -191,7 +191,7 @@ def test_deep_nesting_in_a_thread_neither_crashes_nor_leaves_the_limit_raised() 
     """In a process of its own, since what is to be excluded is a crash."""
     code = (
         "import sys, threading\n"
-        "from tagcorpus.pipelines.sources.records import parse, BadRecord\n"
+        "from tagcorpus.pipelines.inputs.records import parse, BadRecord\n"
         "line = b'{\"text\": \"t\", \"x\": ' + b'[' * 5000 + b']' * 5000 + b'}'\n"
         "found = []\n"
         "def work():\n"

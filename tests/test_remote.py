@@ -20,9 +20,9 @@ import zstandard
 from profiles import one_by_default
 
 from tagcorpus.errors import ConfigError, InputError, OutputError
-from tagcorpus.pipelines import remote
-from tagcorpus.pipelines.api import run
-from tagcorpus.pipelines.sources import inputs
+from tagcorpus.pipelines.inputs import discover
+from tagcorpus.pipelines.run import run
+from tagcorpus.pipelines.storage import remote
 
 SHARD = 12_000
 N = 250
@@ -145,11 +145,11 @@ def test_a_changed_object_redoes_its_changed_ranges(s3: Any) -> None:
 
 
 def test_globs_labels_and_messages_on_s3(stored: str) -> None:
-    found = inputs.find([f"{stored}/*.jsonl", f"x={stored}/sub/*"])
+    found = discover.find([f"{stored}/*.jsonl", f"x={stored}/sub/*"])
     assert [f.name for f in found] == ["a.jsonl", "x/b.jsonl.gz", "x/c.jsonl.zst"]
     assert all(f.path.startswith("s3://bucket/in/") for f in found)
     with pytest.raises(InputError, match="no such file or folder"):
-        inputs.find(["s3://bucket/none.jsonl"])
+        discover.find(["s3://bucket/none.jsonl"])
     with pytest.raises(ConfigError, match="remote input needs output=FOLDER"):
         run("tag", input=stored)
 

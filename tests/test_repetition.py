@@ -21,8 +21,8 @@ from profiles import more, tries
 import naive
 from tagcorpus import taggers
 from tagcorpus.errors import ConfigError
-from tagcorpus.taggers._batch import DocumentBatch
-from tagcorpus.taggers._words import Punkt, WordNumbers
+from tagcorpus.taggers._interface.batch import DocumentBatch
+from tagcorpus.taggers._tokenizers.words import Punkt, WordNumbers
 from tagcorpus.taggers.repetition import PRESETS, Repetition, duplicate_ngram_ratios, longest_run
 
 # What the rules of NLTK look at: marks, quotes, brackets, clitics, contractions, abbreviations, numbers, every kind of
@@ -452,7 +452,7 @@ def test_the_pickle_carries_parameters_only() -> None:
 def test_nltk_is_not_loaded() -> None:
     """Its release must not decide our figures, and its import costs half a second."""
     program = (
-        "import sys; from tagcorpus.taggers._batch import DocumentBatch; from tagcorpus.taggers.repetition import TAGGER;"
+        "import sys; from tagcorpus.taggers._interface.batch import DocumentBatch; from tagcorpus.taggers.repetition import TAGGER;"
         "TAGGER().tag(DocumentBatch.from_texts(['A b. C d.'])); sys.exit('nltk' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -15,26 +15,27 @@ from feature_sidecars import READING, instances, plan_of, write_sidecars
 
 import tagcorpus
 from tagcorpus.errors import InputError, ReplacedError
-from tagcorpus.pipelines import conduct, domain
+from tagcorpus.pipelines import domain
+from tagcorpus.pipelines.attributes.duplicates import count_duplicate_ids
+from tagcorpus.pipelines.attributes.parts import part_name, part_of
+from tagcorpus.pipelines.attributes.read import joined
+from tagcorpus.pipelines.attributes.summary import summarise
+from tagcorpus.pipelines.dispatch import conduct
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.filter import Filter, Flag
-from tagcorpus.pipelines.generations import kept
-from tagcorpus.pipelines.label_counts import label_counts
-from tagcorpus.pipelines.model_table.groups import Group, Values, by_column, entropy_name
-from tagcorpus.pipelines.model_table.rows import RangeRows
-from tagcorpus.pipelines.model_table.statistics import statistics
+from tagcorpus.pipelines.filtering.condition import Condition
+from tagcorpus.pipelines.group_statistics import kept
+from tagcorpus.pipelines.group_statistics.groups import Group, Values, by_column, entropy_name
+from tagcorpus.pipelines.group_statistics.rows import RangeRows
+from tagcorpus.pipelines.group_statistics.statistics import statistics
+from tagcorpus.pipelines.inputs.chunks import Counts
+from tagcorpus.pipelines.labelling.label_counts import label_counts
 from tagcorpus.pipelines.options.load import load_options
-from tagcorpus.pipelines.outputs.condition import Condition
-from tagcorpus.pipelines.outputs.duplicates import count_duplicate_ids
-from tagcorpus.pipelines.outputs.reading import joined
-from tagcorpus.pipelines.outputs.sidecars import part_name, part_of
-from tagcorpus.pipelines.outputs.summary import summarise
 from tagcorpus.pipelines.progress.display import Display
-from tagcorpus.pipelines.run import Result
-from tagcorpus.pipelines.sealed import sealed
-from tagcorpus.pipelines.sources.plan import Plan
-from tagcorpus.pipelines.sources.ranges import Counts
-from tagcorpus.pipelines.storage import Folder
+from tagcorpus.pipelines.readers.plan import Plan
+from tagcorpus.pipelines.runs.run import Result
+from tagcorpus.pipelines.storage.folder import Folder
+from tagcorpus.pipelines.storage.sealed import sealed
 
 SHARD = 1024
 ROWS = 120
@@ -122,7 +123,7 @@ def test_some_parts_replaced_while_a_run_works(corpus: Path) -> None:
 
 def test_parts_replaced_while_the_summary_is_made(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All parts were read when the other run came: the summary that is about to be published is of parts that are gone."""
-    from tagcorpus.pipelines.outputs import summary
+    from tagcorpus.pipelines.attributes import summary
 
     of_instance = summary._of_instance
 
@@ -274,4 +275,4 @@ def test_no_part_is_read_by_its_name_alone() -> None:
         for path in (root / "pipelines").rglob("*.py")
         if re.search(r"(?<!def )\bread_part\(", path.read_text(encoding="utf-8"))
     ]
-    assert sorted(trusting) == ["pipelines/outputs/reading.py", "pipelines/outputs/sidecars.py"]
+    assert sorted(trusting) == ["pipelines/attributes/read.py", "pipelines/attributes/parts.py"]

@@ -29,18 +29,18 @@ from profiles import more
 import tagcorpus
 from tagcorpus.cli import main
 from tagcorpus.errors import ConfigError, InputError
+from tagcorpus.pipelines.inputs.records import repair
+from tagcorpus.pipelines.readers.plan import load_plan
 from tagcorpus.pipelines.report import gather, render, report
-from tagcorpus.pipelines.report.documents import EXCERPT_CHARS, excerpts
-from tagcorpus.pipelines.report.domains import shares
-from tagcorpus.pipelines.report.entropy import visible
-from tagcorpus.pipelines.report.html import as_json, number, table, text
-from tagcorpus.pipelines.report.intervals import of_table
-from tagcorpus.pipelines.report.models import feature_table, is_feature_table
-from tagcorpus.pipelines.report.prediction import prediction_section
-from tagcorpus.pipelines.report.sample import PER_BAR, Place, look, priorities, shrunk
-from tagcorpus.pipelines.sources.plan import load_plan
-from tagcorpus.pipelines.sources.records import repair
-from tagcorpus.pipelines.storage import Folder
+from tagcorpus.pipelines.report.sections.documents import EXCERPT_CHARS, excerpts
+from tagcorpus.pipelines.report.sections.domains import shares
+from tagcorpus.pipelines.report.sections.entropy import visible
+from tagcorpus.pipelines.report.sections.html import as_json, number, table, text
+from tagcorpus.pipelines.report.sections.intervals import of_table
+from tagcorpus.pipelines.report.sections.models import feature_table, is_feature_table
+from tagcorpus.pipelines.report.sections.prediction import prediction_section
+from tagcorpus.pipelines.report.sections.sample import PER_BAR, Place, look, priorities, shrunk
+from tagcorpus.pipelines.storage.folder import Folder
 
 pytest.importorskip("plotly", reason="plotly is not installed: pip install 'tagcorpus[report]'")
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 import tagcorpus
-from tagcorpus.pipelines.report.documents import excerpts
-from tagcorpus.pipelines.report.sample import Place
-from tagcorpus.pipelines.sealed import opened, sealed
-from tagcorpus.pipelines.sources.plan import load_plan
-from tagcorpus.pipelines.storage import Folder
+from tagcorpus.pipelines.readers.plan import load_plan
+from tagcorpus.pipelines.report.sections.documents import excerpts
+from tagcorpus.pipelines.report.sections.sample import Place
+from tagcorpus.pipelines.storage.folder import Folder
+from tagcorpus.pipelines.storage.sealed import opened, sealed
 
 SECRET = "a word of another file"
 PLACES = [Place(0, 0, row, 0) for row in range(3)]

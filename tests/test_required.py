@@ -9,8 +9,8 @@ from code_snippets import SNIPPETS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagcorpus.taggers._code_patterns import PATTERNS
-from tagcorpus.taggers._required import required_texts
+from tagcorpus.taggers._code.patterns import PATTERNS
+from tagcorpus.taggers._interface.required import required_texts
 
 CODE = [p for patterns in PATTERNS.values() for p, _ in patterns]
 # Pieces that the patterns are made of, so that random texts match some of them.

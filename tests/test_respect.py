@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 import tagcorpus
 from tagcorpus.cli import main
-from tagcorpus.pipelines import storage
+from tagcorpus.pipelines.storage import folder
 
 
 def invoke(*arguments: object) -> Result:
@@ -131,7 +131,7 @@ def test_workers_see_the_environment_of_now(tmp_path: Path) -> None:
     write(tmp_path / "in/a.jsonl", 200)
     code = """
 import os, tagcorpus
-from tagcorpus.pipelines.execution.executors import PlanExecutor
+from tagcorpus.pipelines.execution.executor import PlanExecutor
 from datatrove.pipeline.base import PipelineStep
 import environment_step
 for value in ("first", "second"):
@@ -155,9 +155,9 @@ def test_folders_of_dead_processes_are_swept_and_of_living_ones_are_not(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    own = Path(storage.temporary_folder())
+    own = Path(folder.temporary_folder())
     left = own.with_name(own.name.replace(f"-{os.getpid()}-", f"-{dead.pid}-"))
     left.mkdir()
-    storage.sweep_temporary_folders()
+    folder.sweep_temporary_folders()
     assert own.is_dir()
     assert not left.exists()

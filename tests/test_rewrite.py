@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from profiles import more
 
-from tagcorpus.pipelines.outputs.rewrite import REASON, csv_line, with_reason
+from tagcorpus.pipelines.filtering.rewrite import REASON, csv_line, with_reason
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

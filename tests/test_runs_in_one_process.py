@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 import tagcorpus
-from tagcorpus.pipelines import conduct
+from tagcorpus.pipelines.dispatch import conduct
 from tagcorpus.pipelines.execution.worker_pool import WorkerPool
-from tagcorpus.pipelines.storage import Folder
+from tagcorpus.pipelines.storage.folder import Folder
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tagcorpus.errors import InputError
-from tagcorpus.pipelines.api import run
+from tagcorpus.pipelines.run import run
 
 HELLO = [["A model wrote this."]]
 

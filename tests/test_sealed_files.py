@@ -13,11 +13,11 @@ import pytest
 import tagcorpus
 from tagcorpus.errors import InputError
 from tagcorpus.pipelines import entropy
-from tagcorpus.pipelines.generations.entropy_work import EntropyWork
-from tagcorpus.pipelines.model_table.groups import Group, entropy_name
-from tagcorpus.pipelines.model_table.provenance import Provenance, provenance_name, read_provenance, written
-from tagcorpus.pipelines.sealed import CHECKSUM, sealed
-from tagcorpus.pipelines.storage import Folder
+from tagcorpus.pipelines.feature_table.provenance import Provenance, provenance_name, read_provenance, written
+from tagcorpus.pipelines.group_entropy.entropy_work import EntropyWork
+from tagcorpus.pipelines.group_statistics.groups import Group, entropy_name
+from tagcorpus.pipelines.storage.folder import Folder
+from tagcorpus.pipelines.storage.sealed import CHECKSUM, sealed
 
 Tag = Callable[..., Any]
 

@@ -17,7 +17,7 @@ from plugin_taggers import Marks
 
 import tagcorpus
 from tagcorpus.errors import ConfigError, InputError
-from tagcorpus.pipelines.outputs.sidecars import (
+from tagcorpus.pipelines.attributes.parts import (
     KEYS,
     Instance,
     claim,
@@ -30,11 +30,11 @@ from tagcorpus.pipelines.outputs.sidecars import (
     stored_part,
     write_part,
 )
-from tagcorpus.pipelines.sources.documents import Reading
-from tagcorpus.pipelines.sources.input_files import InputFile
-from tagcorpus.pipelines.sources.plan import Plan, PlannedFile
-from tagcorpus.pipelines.sources.ranges import Counts, Range
-from tagcorpus.pipelines.storage import Folder
+from tagcorpus.pipelines.inputs.chunks import Counts, Range
+from tagcorpus.pipelines.inputs.input_files import InputFile
+from tagcorpus.pipelines.readers.plan import Plan, PlannedFile
+from tagcorpus.pipelines.readers.reader import Reading
+from tagcorpus.pipelines.storage.folder import Folder
 
 RANGES = (Range(0, 100, 0, 3, "aa"), Range(100, 200, 3, 2, "bb"))
 PLANNED = PlannedFile(InputFile("a b.jsonl", "/data/a b.jsonl", "jsonl", ""), RANGES)

@@ -15,7 +15,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tagcorpus.pipelines.sources.signatures import HEAD_BYTES, mismatch, signature_of
+from tagcorpus.pipelines.inputs.signatures import HEAD_BYTES, mismatch, signature_of
 
 JSONL = b'{"id": "1", "text": "a"}\n{"id": "2", "text": "b"}\n'
 TABLE = pa.table({"id": ["1", "2"], "text": ["a", "b"]})

@@ -18,7 +18,7 @@ from tagcorpus.errors import IncompleteError
 from tagcorpus.kernels.delta import from_planes, to_planes
 from tagcorpus.pipelines.counting import spill
 from tagcorpus.pipelines.counting.spill import DamagedRun, Run, open_runs, read_values, write_runs, write_values
-from tagcorpus.pipelines.storage import Folder
+from tagcorpus.pipelines.storage.folder import Folder
 
 TOP = 2**64 - 1
 

@@ -16,7 +16,7 @@ import pytest
 import zstandard
 
 from tagcorpus.errors import InputError, OutputError
-from tagcorpus.pipelines.sources import inputs, standard_input
+from tagcorpus.pipelines.inputs import discover, standard_input
 
 JSONL = b'{"text": "x"}\n'
 PZSTD = b"\x50\x2a\x4d\x18\x04\0\0\0\x10\0\0\0" + zstandard.compress(JSONL)
@@ -31,7 +31,7 @@ def arrow_stream() -> bytes:
 
 def recognised(tmp_path: Path, data: bytes, input_format: str = "") -> tuple[str, str, str]:
     (tmp_path / "copy").write_bytes(data)
-    (file,) = inputs.find(["-"], stdin_copy=str(tmp_path / "copy"), input_format=input_format)
+    (file,) = discover.find(["-"], stdin_copy=str(tmp_path / "copy"), input_format=input_format)
     return file.name, file.format, file.compression
 
 
@@ -61,10 +61,10 @@ def test_it_is_recognised_by_its_content(tmp_path: Path, data: bytes, kind: tupl
 
 def test_a_label(tmp_path: Path) -> None:
     (tmp_path / "copy").write_bytes(JSONL)
-    (labelled,) = inputs.find(["model/x=-"], stdin_copy=str(tmp_path / "copy"))
+    (labelled,) = discover.find(["model/x=-"], stdin_copy=str(tmp_path / "copy"))
     assert labelled.name == "model/x/stdin"
     with pytest.raises(InputError, match="standard input"):
-        inputs.find(["-"])
+        discover.find(["-"])
 
 
 @pytest.mark.parametrize("data", [b"id,text\n1,a\n", b"\xef\xbb\xbfid,text\n"])

@@ -19,11 +19,12 @@ from hypothesis import strategies as st
 import naive
 from tagcorpus.kernels.keywords import count_keywords
 from tagcorpus.kernels.tokens import count_distinct
-from tagcorpus.pipelines.local_files import LocalFiles, local_path
-from tagcorpus.pipelines.outputs.summary import PERCENTILES, order_statistics, percentiles
-from tagcorpus.taggers import _installed, _late_kernels, keywords
-from tagcorpus.taggers._arrow import call
-from tagcorpus.taggers._batch import DocumentBatch
+from tagcorpus.pipelines.attributes.summary import PERCENTILES, order_statistics, percentiles
+from tagcorpus.pipelines.storage.local_files import LocalFiles, local_path
+from tagcorpus.taggers import keywords
+from tagcorpus.taggers._interface import installed, late_kernels
+from tagcorpus.taggers._interface.arrow import call
+from tagcorpus.taggers._interface.batch import DocumentBatch
 from tagcorpus.taggers.tokens import distinct_by_sorting
 
 SMALL_FILE = Path(__file__).parent.parent / "examples" / "gens.jsonl"
@@ -121,11 +122,11 @@ def test_a_missing_text_has_no_keywords() -> None:
 
 
 def test_when_a_kernel_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_late_kernels, "_spent_seconds", 0.0)
-    assert _late_kernels.is_kernel_due(0.0)  # Numba is imported here
+    monkeypatch.setattr(late_kernels, "_spent_seconds", 0.0)
+    assert late_kernels.is_kernel_due(0.0)  # Numba is imported here
     monkeypatch.delitem(sys.modules, "numba")
-    third = _late_kernels.NUMBA_SECONDS / 3
-    assert [_late_kernels.is_kernel_due(third * 1.01) for _ in range(4)] == [False, False, True, True]
+    third = late_kernels.NUMBA_SECONDS / 3
+    assert [late_kernels.is_kernel_due(third * 1.01) for _ in range(4)] == [False, False, True, True]
 
 
 def test_both_ways_give_the_same_columns(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +135,7 @@ def test_both_ways_give_the_same_columns(monkeypatch: pytest.MonkeyPatch) -> Non
     batch = DocumentBatch.from_texts(["What is 3.14? User: so", "", "and and AND ٣ ſo"])
     by_kernel = [Tokens().tag(batch), keywords.Keywords().tag(batch)]
     monkeypatch.delitem(sys.modules, "numba")
-    monkeypatch.setattr(_late_kernels, "_spent_seconds", 0.0)
+    monkeypatch.setattr(late_kernels, "_spent_seconds", 0.0)
     assert [Tokens().tag(batch), keywords.Keywords().tag(batch)] == by_kernel
 
 
@@ -146,7 +147,7 @@ def test_percentiles_of_few_values_are_those_of_many(values: list[float], pieces
     array = np.array([*values, -0.0, 0.0])
     ranks = list(range(len(array)))
     by_bits = order_statistics(lambda: np.array_split(array, pieces), ranks)
-    from tagcorpus.pipelines.outputs import summary
+    from tagcorpus.pipelines.attributes import summary
 
     at_once = summary._sorted_at(lambda: np.array_split(array, pieces), ranks)
     assert [math.copysign(1, v) for v in at_once] == [math.copysign(1, v) for v in by_bits]
@@ -167,7 +168,7 @@ def test_versions_are_those_of_importlib_metadata(name: str) -> None:
         expected = metadata.version(name)
     except metadata.PackageNotFoundError:
         expected = None
-    assert _installed.version(name) == expected
+    assert installed.version(name) == expected
 
 
 @pytest.fixture
@@ -183,19 +184,19 @@ def install(site: Path, folder: str, entry_points: str = "", metadata: str = "ME
 
 
 def test_an_installation_is_noticed(site: Path) -> None:
-    assert _installed.version("start.test") is None
-    assert _installed.entry_points("start.group") == ()
+    assert installed.version("start.test") is None
+    assert installed.entry_points("start.group") == ()
     install(site, "start_test-1.5.dist-info", "[start.group]\nx = a.b:C\n")
-    assert _installed.version("start.test") == "1.5"
-    assert [e.value for e in _installed.entry_points("start.group")] == ["a.b:C"]
-    assert _installed.entry_points("start") == ()
+    assert installed.version("start.test") == "1.5"
+    assert [e.value for e in installed.entry_points("start.group")] == ["a.b:C"]
+    assert installed.entry_points("start") == ()
 
 
 def test_eggs_are_left_to_importlib_metadata(site: Path) -> None:
     install(site, "start_test.egg-info", "[start.group]\nx = a.b:C\n", "PKG-INFO")
-    assert _installed.version("start-test") == "1.5"
-    assert [e.value for e in _installed.entry_points("start.group")] == ["a.b:C"]
-    assert _installed.version("no-such-package") is None
+    assert installed.version("start-test") == "1.5"
+    assert [e.value for e in installed.entry_points("start.group")] == ["a.b:C"]
+    assert installed.version("no-such-package") is None
 
 
 # Local files and Arrow's functions

@@ -17,13 +17,13 @@ from slurm_commands import invoke
 
 import tagcorpus
 from tagcorpus.errors import ConfigError, InputError
-from tagcorpus.pipelines import remote
-from tagcorpus.pipelines.console.status import report, status, told
+from tagcorpus.pipelines.doctor.status import report, status, told
 from tagcorpus.pipelines.progress import heartbeat
 from tagcorpus.pipelines.progress.beats import Beat
 from tagcorpus.pipelines.progress.display import Display, Watch
 from tagcorpus.pipelines.progress.heartbeat import Heartbeat
-from tagcorpus.pipelines.storage import Folder
+from tagcorpus.pipelines.storage import remote
+from tagcorpus.pipelines.storage.folder import Folder
 
 __all__ = ["empty_corpus", "known_here"]  # fixtures
 

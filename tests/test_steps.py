@@ -17,15 +17,15 @@ from plugin_taggers import Broken, Marks, Waiting, Wrong
 from plugins import jsonl, quarantined
 
 from tagcorpus.errors import BudgetError, LLMError, LostRowsError, TagcorpusError, TaggerError
+from tagcorpus.pipelines.attributes.batches import RangeReport, TaggedBatch
+from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.execution.steps import Publish, Read, Tag
 from tagcorpus.pipelines.execution.workers import fold
-from tagcorpus.pipelines.outputs.batches import RangeReport, TaggedBatch
-from tagcorpus.pipelines.outputs.sidecars import Instance
-from tagcorpus.pipelines.sources import lines
-from tagcorpus.pipelines.sources.documents import Reading
-from tagcorpus.pipelines.sources.input_files import InputFile
-from tagcorpus.pipelines.sources.plan import Plan, PlannedFile
-from tagcorpus.pipelines.storage import Folder
+from tagcorpus.pipelines.formats import lines
+from tagcorpus.pipelines.inputs.input_files import InputFile
+from tagcorpus.pipelines.readers.plan import Plan, PlannedFile
+from tagcorpus.pipelines.readers.reader import Reading
+from tagcorpus.pipelines.storage.folder import Folder
 
 
 class Setting:

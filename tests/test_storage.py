@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tagcorpus.errors import OutputError
-from tagcorpus.pipelines.storage import STALE_SECONDS, Folder, new_suffix
+from tagcorpus.pipelines.storage.folder import STALE_SECONDS, Folder, new_suffix
 
 NAMES = [
     "plain.txt",

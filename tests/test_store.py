@@ -23,7 +23,7 @@ from profiles import one_by_default
 from tagcorpus.cli import main
 from tagcorpus.errors import ConfigError, ConflictError, IncompleteError, InputError, OutputError, TagcorpusError
 from tagcorpus.pipelines import store as commands
-from tagcorpus.pipelines.model_table import check as check_features
+from tagcorpus.pipelines.feature_table import check as check_features
 from tagcorpus.predictor.annotations import properties, read_annotations
 from tagcorpus.predictor.harness_results import Score, read_results
 from tagcorpus.predictor.store import NORMALISED_SQL, Store

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from tagcorpus.cli import main
 from tagcorpus.errors import ConfigError, InputError
-from tagcorpus.pipelines.model_table.provenance import read_provenance
+from tagcorpus.pipelines.feature_table.provenance import read_provenance
 from tagcorpus.pipelines.store import query
 from tagcorpus.predictor.selection import read_selected
 from tagcorpus.predictor.store import Store

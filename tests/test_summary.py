@@ -16,8 +16,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tagcorpus.pipelines.outputs.sidecars import KEYS, Instance, part_key, part_name, write_part
-from tagcorpus.pipelines.outputs.summary import (
+from tagcorpus.pipelines.attributes.parts import KEYS, Instance, part_key, part_name, write_part
+from tagcorpus.pipelines.attributes.summary import (
     PERCENTILES,
     from_ordered_keys,
     order_statistics,
@@ -25,11 +25,11 @@ from tagcorpus.pipelines.outputs.summary import (
     percentiles,
     summarise,
 )
-from tagcorpus.pipelines.sources.documents import Reading
-from tagcorpus.pipelines.sources.input_files import InputFile
-from tagcorpus.pipelines.sources.plan import Plan, PlannedFile
-from tagcorpus.pipelines.sources.ranges import Counts, Range
-from tagcorpus.pipelines.storage import Folder
+from tagcorpus.pipelines.inputs.chunks import Counts, Range
+from tagcorpus.pipelines.inputs.input_files import InputFile
+from tagcorpus.pipelines.readers.plan import Plan, PlannedFile
+from tagcorpus.pipelines.readers.reader import Reading
+from tagcorpus.pipelines.storage.folder import Folder
 
 Floats = npt.NDArray[np.float64]
 finite = st.floats(allow_nan=False, allow_infinity=False)

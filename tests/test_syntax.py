@@ -24,15 +24,15 @@ from profiles import more
 
 import tagcorpus
 from tagcorpus.errors import ConfigError, TaggerError
+from tagcorpus.pipelines.attributes.batches import TaggedBatch
+from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.execution.steps import Tag
-from tagcorpus.pipelines.outputs.batches import TaggedBatch
-from tagcorpus.pipelines.outputs.sidecars import Instance
 from tagcorpus.taggers import DocumentBatch, load
-from tagcorpus.taggers._syntax_models import installed, parse_groups, parser_code
-from tagcorpus.taggers._syntax_spacy import _parsed as parsed_by_spacy
-from tagcorpus.taggers._syntax_stanza import walk
-from tagcorpus.taggers._syntax_statistics import SCHEMA, Parse, row
-from tagcorpus.taggers._syntax_trees import Constituents, Dependencies, MalformedParse, read_conllu, read_trees
+from tagcorpus.taggers._syntax.models import installed, parse_groups, parser_code
+from tagcorpus.taggers._syntax.spacy_parser import _parsed as parsed_by_spacy
+from tagcorpus.taggers._syntax.stanza_parser import walk
+from tagcorpus.taggers._syntax.statistics import SCHEMA, Parse, row
+from tagcorpus.taggers._syntax.trees import Constituents, Dependencies, MalformedParse, read_conllu, read_trees
 from tagcorpus.testing import TEXTS, check_tagger
 
 LISTS = [

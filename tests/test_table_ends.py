@@ -16,12 +16,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from tagcorpus.errors import IncompleteError
-from tagcorpus.pipelines.api import run
-from tagcorpus.pipelines.sources import reader_process, tables
-from tagcorpus.pipelines.sources.documents import RangeReader, Reading
-from tagcorpus.pipelines.sources.input_files import InputFile
-from tagcorpus.pipelines.sources.ranges import Counts, Range
-from tagcorpus.pipelines.sources.records import DocumentFields
+from tagcorpus.pipelines.formats import reader_process, tables
+from tagcorpus.pipelines.inputs.chunks import Counts, Range
+from tagcorpus.pipelines.inputs.input_files import InputFile
+from tagcorpus.pipelines.inputs.records import DocumentFields
+from tagcorpus.pipelines.readers.reader import RangeReader, Reading
+from tagcorpus.pipelines.run import run
 
 CASES = Path(__file__).resolve().parents[2] / "shared" / "cases" / "readers"
 

@@ -17,7 +17,7 @@ from slurm_commands import invoke, pretend
 
 import tagcorpus
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines.outputs.sidecars import Instance
+from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.taggers import add_files, load, tagger_class
 from tagcorpus.testing import check_tagger
 

@@ -19,10 +19,10 @@ from fasttext_models import train
 
 from tagcorpus.cli import main
 from tagcorpus.errors import ConfigError, TaggerError
-from tagcorpus.pipelines.console import selftests, tagger_pages
+from tagcorpus.pipelines.attributes.batches import TaggedBatch
+from tagcorpus.pipelines.attributes.parts import Instance
+from tagcorpus.pipelines.doctor import selftests, tagger_pages
 from tagcorpus.pipelines.execution.steps import Tag
-from tagcorpus.pipelines.outputs.batches import TaggedBatch
-from tagcorpus.pipelines.outputs.sidecars import Instance
 from tagcorpus.taggers import DocumentBatch, Parameters, column, load, names, tagger_class
 from tagcorpus.testing import TEXTS, check_tagger
 

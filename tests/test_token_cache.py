@@ -17,21 +17,21 @@ import pytest
 from plugins import Corpus, empty_corpus, jsonl, known_here, quarantined, tree
 
 from tagcorpus.errors import ConfigError, LostRowsError
+from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.execution.steps import Publish, Read, Tag
 from tagcorpus.pipelines.execution.workers import fold
-from tagcorpus.pipelines.outputs.sidecars import Instance
+from tagcorpus.pipelines.formats import lines
+from tagcorpus.pipelines.inputs.chunks import Counts
+from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.progress.beats import Pulse, pulse, set_pulse
-from tagcorpus.pipelines.sources import lines
-from tagcorpus.pipelines.sources.documents import Reading
-from tagcorpus.pipelines.sources.input_files import InputFile
-from tagcorpus.pipelines.sources.plan import Plan, PlannedFile
-from tagcorpus.pipelines.sources.ranges import Counts
-from tagcorpus.pipelines.storage import Folder
+from tagcorpus.pipelines.readers.plan import Plan, PlannedFile
+from tagcorpus.pipelines.readers.reader import Reading
+from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.pipelines.token_ids.cache import OpenedRange, TokenBatch, TokenizerChoice, TokenSource, known_ids, seed
 from tagcorpus.taggers import load as load_tagger
 from tagcorpus.taggers import tagger_class
-from tagcorpus.taggers._base import Parameters, column
-from tagcorpus.taggers._batch import DocumentBatch
+from tagcorpus.taggers._interface.base import Parameters, column
+from tagcorpus.taggers._interface.batch import DocumentBatch
 from tagcorpus.taggers._tokenizers.encodings import shipped_ranks
 from tagcorpus.taggers._tokenizers.interface import TokenIds, token_ids
 from tagcorpus.taggers._tokenizers.loading import load

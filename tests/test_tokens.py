@@ -18,7 +18,7 @@ from naive import distinct_per_document
 from tagcorpus.errors import ConfigError
 from tagcorpus.kernels.tokens import count_distinct
 from tagcorpus.taggers import load
-from tagcorpus.taggers._batch import DocumentBatch
+from tagcorpus.taggers._interface.batch import DocumentBatch
 from tagcorpus.taggers._tokenizers import encodings, interface, loading
 
 SAMPLES = [

@@ -18,8 +18,8 @@ from test_plan import Planner, planner, write  # noqa: F401 - a fixture
 
 from tagcorpus.cli import main
 from tagcorpus.errors import InputError
-from tagcorpus.pipelines.sealed import CHECKSUM, is_sealed, opened, sealed
-from tagcorpus.pipelines.sources.plan import load_plan
+from tagcorpus.pipelines.readers.plan import load_plan
+from tagcorpus.pipelines.storage.sealed import CHECKSUM, is_sealed, opened, sealed
 
 Change = Callable[[list[dict[str, Any]]], object]
 

@@ -21,10 +21,10 @@ from slurm_commands import invoke
 
 import tagcorpus
 from tagcorpus.errors import ConfigError, InputError, TagcorpusError
-from tagcorpus.pipelines.outputs import condition
-from tagcorpus.pipelines.outputs.reading import Recorded
-from tagcorpus.pipelines.outputs.sidecars import Instance
-from tagcorpus.pipelines.run import Result
+from tagcorpus.pipelines.attributes.parts import Instance
+from tagcorpus.pipelines.attributes.read import Recorded
+from tagcorpus.pipelines.filtering import condition
+from tagcorpus.pipelines.runs.run import Result
 
 duckdb = pytest.importorskip("duckdb")
 
@@ -364,7 +364,7 @@ TAGGER = '''
 from dataclasses import dataclass
 from typing import ClassVar
 import pyarrow as pa
-from tagcorpus.taggers._base import Parameters, column
+from tagcorpus.taggers._interface.base import Parameters, column
 
 @dataclass(frozen=True)
 class Aged(Parameters):

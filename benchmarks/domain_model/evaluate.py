@@ -105,7 +105,7 @@ def views(truth: Sequence[str], ours: Sequence[str], labels: Sequence[str]) -> d
 
 def held_out_views(labelled: Path) -> tuple[dict[str, dict[str, float]], list[str], list[str]]:
     """(views, reference labels, our labels) of the held-out documents, by the shipped model and threshold."""
-    from tagcorpus.taggers._domain_fasttext import LABELS, THRESHOLD, classify
+    from tagcorpus.taggers._models.embedded_domain import LABELS, THRESHOLD, classify
 
     chosen = [(text, label) for text, label, held_out in rows(labelled) if held_out]
     answers = classify([text for text, _ in chosen])
@@ -135,7 +135,7 @@ def markdown(
 
 
 def main() -> int:
-    from tagcorpus.taggers._domain_fasttext import FIGURES, LABELS, NAME, digest
+    from tagcorpus.taggers._models.embedded_domain import FIGURES, LABELS, NAME, digest
 
     parser = argparse.ArgumentParser(description="Agreement of the embedded domain classifier on held-out documents.")
     parser.add_argument("--labelled", type=Path, required=True, help="CSV text,language,prediction of the reference")

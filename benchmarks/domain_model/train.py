@@ -32,7 +32,7 @@ from evaluate import UNKNOWN, kappa, rows
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 
-from tagcorpus.taggers._domain_fasttext import LABELS, features
+from tagcorpus.taggers._models.embedded_domain import LABELS, features
 
 Array = np.ndarray[Any, Any]
 

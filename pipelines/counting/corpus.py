@@ -20,12 +20,12 @@ import xxhash
 
 from tagcorpus.errors import ConfigError, OutputError
 from tagcorpus.kernels.packing import Packing
+from tagcorpus.pipelines.attributes.parts import part_key
 from tagcorpus.pipelines.counting.spill import RunFile
-from tagcorpus.pipelines.outputs.sidecars import part_key
-from tagcorpus.pipelines.sources.documents import Reading
-from tagcorpus.pipelines.sources.plan import Plan
-from tagcorpus.pipelines.sources.ranges import Counts
-from tagcorpus.pipelines.storage import Folder
+from tagcorpus.pipelines.inputs.chunks import Counts
+from tagcorpus.pipelines.readers.plan import Plan
+from tagcorpus.pipelines.readers.reader import Reading
+from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.pipelines.token_ids.parts import TokenBatch
 
 VERSION = "1"

@@ -32,6 +32,8 @@ from tagcorpus.kernels.entropy import (
 )
 from tagcorpus.kernels.ngrams import contexts_of, count_ngrams, lookup, merge_runs, unpack
 from tagcorpus.kernels.packing import Entropies
+from tagcorpus.pipelines.attributes.batches import RangeReport
+from tagcorpus.pipelines.attributes.parts import Instance, part_key, part_name, write_part
 from tagcorpus.pipelines.counting.corpus import Corpus, Interval, n_positions
 from tagcorpus.pipelines.counting.spill import (
     DamagedRun,
@@ -43,8 +45,6 @@ from tagcorpus.pipelines.counting.spill import (
     write_runs,
     write_values,
 )
-from tagcorpus.pipelines.outputs.batches import RangeReport
-from tagcorpus.pipelines.outputs.sidecars import Instance, part_key, part_name, write_part
 from tagcorpus.pipelines.progress.beats import pulse
 from tagcorpus.pipelines.token_ids.cache import TokenBatch
 

@@ -8,14 +8,14 @@ from typing import TypeVar
 import numpy as np
 
 from tagcorpus.errors import DamagedError, TagcorpusError
+from tagcorpus.pipelines.attributes.batches import RangeReport
 from tagcorpus.pipelines.counting.corpus import Corpus, intervals
 from tagcorpus.pipelines.counting.passes import Count, Merge, counted
 from tagcorpus.pipelines.counting.spill import RunFile
 from tagcorpus.pipelines.counting.summary import Adds
 from tagcorpus.pipelines.execution.engine import Engine
-from tagcorpus.pipelines.outputs.batches import RangeReport
 from tagcorpus.pipelines.progress.display import Watch
-from tagcorpus.pipelines.run import Run
+from tagcorpus.pipelines.runs.run import Run
 from tagcorpus.pipelines.token_ids.cache import TokenSource
 
 T = TypeVar("T")

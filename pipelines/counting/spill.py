@@ -17,7 +17,7 @@ import numpy as np
 import zstandard
 
 from tagcorpus.errors import DamagedError
-from tagcorpus.pipelines.storage import Folder
+from tagcorpus.pipelines.storage.folder import Folder
 
 U64: TypeAlias = np.ndarray[Any, np.dtype[np.uint64]]
 I64: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]

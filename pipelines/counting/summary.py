@@ -16,12 +16,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tagcorpus.kernels.entropy import key_histogram
+from tagcorpus.pipelines.attributes.parts import ROW_GROUP_ROWS
+from tagcorpus.pipelines.attributes.summary import Floats, percentiles
 from tagcorpus.pipelines.counting.corpus import Corpus
 from tagcorpus.pipelines.counting.estimators import Spectrum, estimate
 from tagcorpus.pipelines.counting.passes import BIN_BITS, LISTED
 from tagcorpus.pipelines.counting.spill import read_values
-from tagcorpus.pipelines.outputs.sidecars import ROW_GROUP_ROWS
-from tagcorpus.pipelines.outputs.summary import Floats, percentiles
 from tagcorpus.taggers._tokenizers.interface import Tokenizer
 
 SCALE = 1 << 40

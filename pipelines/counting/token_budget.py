@@ -24,7 +24,7 @@ from tagcorpus.pipelines.counting.corpus import Corpus
 from tagcorpus.pipelines.counting.estimators import estimate, interval
 from tagcorpus.pipelines.counting.summary import Adds, mean, spectrum
 from tagcorpus.pipelines.execution.engine import Engine
-from tagcorpus.pipelines.sources.ranges import Counts
+from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.token_ids.parts import TokenBatch
 
 SLOTS = 1 << 12

@@ -9,15 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from datatrove.pipeline.base import PipelineStep
 
-from tagcorpus.pipelines.execution.executors import PlanExecutor
-from tagcorpus.pipelines.execution.scheduling import chunk_name, default_workers, units_of
-from tagcorpus.pipelines.execution.steps import Publish, Read, Tag
-from tagcorpus.pipelines.execution.worker_pool import WorkerPool
-from tagcorpus.pipelines.inputs import Inputs
-from tagcorpus.pipelines.outputs.batches import RangeReport
-from tagcorpus.pipelines.outputs.digests import recording
-from tagcorpus.pipelines.outputs.duplicates import count_duplicate_ids
-from tagcorpus.pipelines.outputs.sidecars import (
+from tagcorpus.pipelines.attributes.batches import RangeReport
+from tagcorpus.pipelines.attributes.digests import recording
+from tagcorpus.pipelines.attributes.duplicates import count_duplicate_ids
+from tagcorpus.pipelines.attributes.parts import (
     Instance,
     Standing,
     absent_columns,
@@ -28,10 +23,15 @@ from tagcorpus.pipelines.outputs.sidecars import (
     remove_leftovers,
     standing,
 )
+from tagcorpus.pipelines.execution.executor import PlanExecutor
+from tagcorpus.pipelines.execution.scheduling import chunk_name, default_workers, units_of
+from tagcorpus.pipelines.execution.steps import Publish, Read, Tag
+from tagcorpus.pipelines.execution.worker_pool import WorkerPool
+from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.progress.display import Watch
-from tagcorpus.pipelines.run import Run
-from tagcorpus.pipelines.sources.plan import Plan
-from tagcorpus.pipelines.sources.ranges import Counts
+from tagcorpus.pipelines.readers.plan import Plan
+from tagcorpus.pipelines.runs.inputs import Inputs
+from tagcorpus.pipelines.runs.run import Run
 from tagcorpus.pipelines.token_ids.cache import known_ids
 
 if TYPE_CHECKING:

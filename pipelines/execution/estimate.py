@@ -17,15 +17,15 @@ from typing import Any
 
 import pyarrow as pa
 
+from tagcorpus.pipelines.attributes.batches import TaggedBatch
+from tagcorpus.pipelines.attributes.parts import Instance, write_part
 from tagcorpus.pipelines.execution.steps import Tag
-from tagcorpus.pipelines.outputs.batches import TaggedBatch
-from tagcorpus.pipelines.outputs.sidecars import Instance, write_part
-from tagcorpus.pipelines.sources import tables
-from tagcorpus.pipelines.sources.documents import RangeReader, Reading
-from tagcorpus.pipelines.sources.plan import Plan, plan_name
-from tagcorpus.pipelines.sources.ranges import Counts
-from tagcorpus.pipelines.storage import Folder, temporary_folder
-from tagcorpus.taggers._batch import DocumentBatch
+from tagcorpus.pipelines.formats import tables
+from tagcorpus.pipelines.inputs.chunks import Counts
+from tagcorpus.pipelines.readers.plan import Plan, plan_name
+from tagcorpus.pipelines.readers.reader import RangeReader, Reading
+from tagcorpus.pipelines.storage.folder import Folder, temporary_folder
+from tagcorpus.taggers._interface.batch import DocumentBatch
 
 PROBE_BYTES = 2_000_000
 PROBE_SECONDS = 1.5

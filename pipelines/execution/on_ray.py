@@ -31,11 +31,11 @@ from datatrove.pipeline.base import PipelineStep
 
 import tagcorpus
 from tagcorpus.errors import ConfigError, OutputError, TagcorpusError
-from tagcorpus.pipelines import storage
 from tagcorpus.pipelines.execution.workers import WorkerDied, fold
+from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.progress.beats import Beat, Pulse, set_pulse
-from tagcorpus.pipelines.sources.input_files import InputFile
-from tagcorpus.pipelines.storage import Folder
+from tagcorpus.pipelines.storage import folder
+from tagcorpus.pipelines.storage.folder import Folder
 
 PACKAGES = ("configs", "kernels", "pipelines", "predictor", "taggers")
 VERSIONS_THAT_MUST_AGREE = ("ray", "pyarrow", "numpy", "tiktoken", "pycld2", "fasttext-community", "datatrove")
@@ -64,7 +64,7 @@ class Cluster:
 
         self.ray: Any = ray
         self.address = address or os.environ.get("RAY_ADDRESS")
-        self.say, self.num_gpus, self.suffix = say, num_gpus, storage.new_suffix()
+        self.say, self.num_gpus, self.suffix = say, num_gpus, folder.new_suffix()
         self._patience, self._waiting_since, self._told = patience_seconds, 0.0, patience_seconds
         self._lock = threading.Lock()
         self._stage = tempfile.mkdtemp(prefix="tagcorpus-ray-")
@@ -235,7 +235,7 @@ class RaySlot:
         self, ray: Any, idle: list[RaySlot], see: Callable[[bool], None], num_gpus: float = 0, suffix: str = ""
     ) -> None:
         self._ray, self._idle, self._see = ray, idle, see
-        self._suffix = suffix or storage.new_suffix()
+        self._suffix = suffix or folder.new_suffix()
         self._gpus = {"num_gpus": num_gpus} if num_gpus else {}
         self._beat = Beat()
         self._actor: Any = None
@@ -315,7 +315,7 @@ class Worker:
         self._payload = b""
         self._pipeline: Any = None
         self._pulse = Pulse()
-        storage.set_suffix(suffix)
+        folder.set_suffix(suffix)
 
     def run(self, rank: int, payload: bytes | None) -> list[Any] | BaseException:
         """payload: the pipeline, with the first rank of a pass only."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from tagcorpus.pipelines.sources.plan import Plan
+from tagcorpus.pipelines.readers.plan import Plan
 
 
 def default_workers() -> int:

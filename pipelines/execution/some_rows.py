@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datatrove.pipeline.base import PipelineStep
 
-from tagcorpus.pipelines.outputs.batches import RangeEnd, TaggedBatch
-from tagcorpus.taggers._batch import DocumentBatch
+from tagcorpus.pipelines.attributes.batches import RangeEnd, TaggedBatch
+from tagcorpus.taggers._interface.batch import DocumentBatch
 
 
 @dataclass

@@ -19,16 +19,16 @@ import pyarrow as pa
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import TagcorpusError, TaggerError, memory_hint, speaking_of
+from tagcorpus.pipelines.attributes.batches import RangeEnd, RangeReport, TaggedBatch, publish_quarantine
+from tagcorpus.pipelines.attributes.digests import READER
+from tagcorpus.pipelines.attributes.parts import Instance, part_key, part_name, quarantine_name, reader_key, write_part
 from tagcorpus.pipelines.execution.workers import is_fault
-from tagcorpus.pipelines.outputs.batches import RangeEnd, RangeReport, TaggedBatch, publish_quarantine
-from tagcorpus.pipelines.outputs.digests import READER
-from tagcorpus.pipelines.outputs.sidecars import Instance, part_key, part_name, quarantine_name, reader_key, write_part
-from tagcorpus.pipelines.sources.documents import RangeReader, Reading, shown
-from tagcorpus.pipelines.sources.plan import Plan
-from tagcorpus.pipelines.sources.quarantine import Quarantine
-from tagcorpus.pipelines.sources.ranges import Counts
-from tagcorpus.pipelines.storage import Folder
-from tagcorpus.taggers._batch import DocumentBatch, stored_as
+from tagcorpus.pipelines.inputs.chunks import Counts
+from tagcorpus.pipelines.inputs.quarantine import Quarantine
+from tagcorpus.pipelines.readers.plan import Plan
+from tagcorpus.pipelines.readers.reader import RangeReader, Reading, shown
+from tagcorpus.pipelines.storage.folder import Folder
+from tagcorpus.taggers._interface.batch import DocumentBatch, stored_as
 
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]+\b")
 # Shows that a tagger's model loads before a batch is at stake; short enough to cost no classifier call.

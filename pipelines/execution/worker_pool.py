@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.pipelines.execution.workers import Slot
-from tagcorpus.pipelines.storage import new_suffix
+from tagcorpus.pipelines.storage.folder import new_suffix
 from tagcorpus.processes import safe_path
 
 if TYPE_CHECKING:

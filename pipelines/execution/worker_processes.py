@@ -20,9 +20,10 @@ from types import FrameType
 from typing import Any
 
 from tagcorpus.errors import OutputError
-from tagcorpus.pipelines import late_pandas, storage
+from tagcorpus.pipelines.execution import late_pandas
 from tagcorpus.pipelines.execution.workers import fold
 from tagcorpus.pipelines.progress.beats import Beat, Pulse, set_pulse
+from tagcorpus.pipelines.storage import folder
 from tagcorpus.processes import keep_stderr_writable, no_semaphores, safe_path
 
 LONGEST_TEMPORARY = 70  # bytes
@@ -37,7 +38,7 @@ class ProcessSlot:
         self._is_payload_known = False
         self._pool: ProcessPoolExecutor | None = None
         try:
-            self._folder = storage.temporary_folder()
+            self._folder = folder.temporary_folder()
             self._path = os.path.join(self._folder, "pulse")
             self.restart()
         except OSError as error:
@@ -147,7 +148,7 @@ def _start_worker(pulse_path: str, suffix: str, environment: dict[str, str]) -> 
         threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
     late_pandas.postpone()
     set_pulse(Pulse(pulse_path))
-    storage.set_suffix(suffix)
+    folder.set_suffix(suffix)
 
 
 def _die_with(parent: Any) -> None:

@@ -13,13 +13,13 @@ from typing import Any
 import yaml
 
 from tagcorpus.errors import ConfigError, unknown_name
-from tagcorpus.pipelines import remote
 from tagcorpus.pipelines.options.declare import Option, fields_of
 from tagcorpus.pipelines.options.of_pipelines import OPTIONS, FeaturesOptions, Options
 from tagcorpus.pipelines.options.places import RESULT_SUFFIXES, check_place
 from tagcorpus.pipelines.options.tagger_names import tagger_of
+from tagcorpus.pipelines.storage import remote
 from tagcorpus.taggers import add_files, fits, load, names, tagger_class, told
-from tagcorpus.taggers._tree import UniqueKeyLoader
+from tagcorpus.taggers._llm.tree import UniqueKeyLoader
 
 
 def load_options(

@@ -320,7 +320,7 @@ COMMANDS = (
     Command(
         ("check-features",),
         CheckFeaturesOptions,
-        "tagcorpus.pipelines.model_table.check:report",
+        "tagcorpus.pipelines.feature_table.check:report",
         "Check a per-model feature CSV.",
     ),
     Command(("store", "check"), StoreCheckOptions, f"{STORE}:check"),
@@ -351,6 +351,6 @@ COMMANDS = (
         "Check the installation: what is broken, and how to mend it.",
     ),
     Command(
-        ("config",), ConfigOptions, "tagcorpus.pipelines.describe:config", "Print all settings of a pipeline as YAML."
+        ("config",), ConfigOptions, "tagcorpus.pipelines.terminal:config", "Print all settings of a pipeline as YAML."
     ),
 )

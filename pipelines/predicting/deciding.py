@@ -17,13 +17,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tagcorpus.errors import ConfigError, InputError
+from tagcorpus.pipelines.attributes.results import publish_file
 from tagcorpus.pipelines.options.of_commands import PredictOptions
 from tagcorpus.pipelines.options.places import check_place
-from tagcorpus.pipelines.outputs.results import publish_file
 from tagcorpus.pipelines.predicting.features import features_of
 from tagcorpus.pipelines.predicting.terminal import wrapped
 from tagcorpus.pipelines.progress.display import Display
-from tagcorpus.pipelines.storage import Folder
+from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.predictor import decided
 from tagcorpus.predictor.checkpoints import TABLE, size_in_words
 from tagcorpus.predictor.decision_runs import runs_of

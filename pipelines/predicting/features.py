@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from tagcorpus.errors import ConfigError, InputError
-from tagcorpus.pipelines.model_table import check
-from tagcorpus.pipelines.model_table.columns import ID, columns
-from tagcorpus.pipelines.model_table.table import Finding, read_table
+from tagcorpus.pipelines.feature_table import check
+from tagcorpus.pipelines.feature_table.columns import ID, columns
+from tagcorpus.pipelines.feature_table.table import Finding, read_table
 from tagcorpus.pipelines.predicting.terminal import wrapped
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.predictor import models

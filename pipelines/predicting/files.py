@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines.outputs.results import publish_file
+from tagcorpus.pipelines.attributes.results import publish_file
 from tagcorpus.pipelines.predicting.terminal import wrapped
 from tagcorpus.pipelines.progress.display import Display
-from tagcorpus.pipelines.storage import Folder
+from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.predictor.reproduction import TITLE
 from tagcorpus.predictor.tables import PREDICTION_COLUMNS
 

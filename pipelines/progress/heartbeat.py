@@ -19,8 +19,8 @@ from typing import Any
 
 from tagcorpus.errors import InputError
 from tagcorpus.pipelines.progress.display import Watch
-from tagcorpus.pipelines.sealed import opened
-from tagcorpus.pipelines.storage import Folder
+from tagcorpus.pipelines.storage.folder import Folder
+from tagcorpus.pipelines.storage.sealed import opened
 
 # A run of ten documents is over before the first beat, and pays nothing.
 FIRST_SECONDS = 1.0

@@ -13,25 +13,25 @@ from typing import Any
 
 import tagcorpus
 from tagcorpus.errors import ConfigError, TagcorpusError
-from tagcorpus.pipelines import remote
-from tagcorpus.pipelines.model_table.provenance import provenance_name
-from tagcorpus.pipelines.outputs.reading import Kinds, recorded
-from tagcorpus.pipelines.outputs.summary import KEPT_ROWS, Parts, columns_of
+from tagcorpus.pipelines.attributes.read import Kinds, recorded
+from tagcorpus.pipelines.attributes.summary import KEPT_ROWS, Parts, columns_of
+from tagcorpus.pipelines.feature_table.provenance import provenance_name
 from tagcorpus.pipelines.progress.heartbeat import damage_told, json_object
-from tagcorpus.pipelines.report.bars import Feature, features_of
-from tagcorpus.pipelines.report.documents import Excerpt, excerpts
-from tagcorpus.pipelines.report.domains import domain_section
-from tagcorpus.pipelines.report.entropy import entropy_section
-from tagcorpus.pipelines.report.features import features_section
-from tagcorpus.pipelines.report.folder import Output, read_output
-from tagcorpus.pipelines.report.html import Section, size, text
-from tagcorpus.pipelines.report.models import Models, by_input, feature_table, is_feature_table, models_section
+from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.pipelines.report.page import check_library, page
-from tagcorpus.pipelines.report.prediction import prediction_section
-from tagcorpus.pipelines.report.runs import runs_section
-from tagcorpus.pipelines.report.sample import Place, Sample, look, recounted, shrunk
-from tagcorpus.pipelines.sources.plan import Plan
-from tagcorpus.pipelines.storage import Folder
+from tagcorpus.pipelines.report.sections.bars import Feature, features_of
+from tagcorpus.pipelines.report.sections.documents import Excerpt, excerpts
+from tagcorpus.pipelines.report.sections.domains import domain_section
+from tagcorpus.pipelines.report.sections.entropy import entropy_section
+from tagcorpus.pipelines.report.sections.features import features_section
+from tagcorpus.pipelines.report.sections.folder import Output, read_output
+from tagcorpus.pipelines.report.sections.html import Section, size, text
+from tagcorpus.pipelines.report.sections.models import Models, by_input, feature_table, is_feature_table, models_section
+from tagcorpus.pipelines.report.sections.prediction import prediction_section
+from tagcorpus.pipelines.report.sections.runs import runs_section
+from tagcorpus.pipelines.report.sections.sample import Place, Sample, look, recounted, shrunk
+from tagcorpus.pipelines.storage import remote
+from tagcorpus.pipelines.storage.folder import Folder
 
 
 @dataclass

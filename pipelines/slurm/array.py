@@ -23,17 +23,17 @@ from datatrove.pipeline.base import PipelineStep
 from datatrove.utils.logging import logger
 
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines.execution.executors import PlanExecutor
+from tagcorpus.pipelines.attributes.batches import RangeReport
+from tagcorpus.pipelines.attributes.ledger import versions
+from tagcorpus.pipelines.attributes.parts import standing
+from tagcorpus.pipelines.execution.executor import PlanExecutor
 from tagcorpus.pipelines.execution.scheduling import chunk_name, default_workers, units_of
 from tagcorpus.pipelines.execution.steps import Publish
 from tagcorpus.pipelines.execution.worker_pool import WorkerPool
 from tagcorpus.pipelines.options.of_pipelines import Options
-from tagcorpus.pipelines.outputs.batches import RangeReport
-from tagcorpus.pipelines.outputs.ledger import versions
-from tagcorpus.pipelines.outputs.sidecars import standing
 from tagcorpus.pipelines.progress.display import Display, Watch
-from tagcorpus.pipelines.sources.plan import Plan
-from tagcorpus.pipelines.storage import Folder
+from tagcorpus.pipelines.readers.plan import Plan
+from tagcorpus.pipelines.storage.folder import Folder
 
 # Before the time limit, Slurm sends SIGUSR1 this early: a task ends by itself and says so.
 WARNING_SECONDS = 60

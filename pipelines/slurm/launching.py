@@ -22,22 +22,22 @@ from typing import Any, NoReturn
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import BudgetError, ConfigError, IncompleteError, TagcorpusError
-from tagcorpus.pipelines.conduct import run_options
+from tagcorpus.pipelines.attributes.parts import Instance, Standing, claim
+from tagcorpus.pipelines.dispatch.conduct import run_options
+from tagcorpus.pipelines.dispatch.pipeline import pipeline_of
 from tagcorpus.pipelines.execution.engine import Engine
-from tagcorpus.pipelines.inputs import Inputs
-from tagcorpus.pipelines.instances import build
+from tagcorpus.pipelines.inputs import discover
+from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.options.of_pipelines import Options
 from tagcorpus.pipelines.options.places import RESULT_SUFFIXES
-from tagcorpus.pipelines.outputs.sidecars import Instance, Standing, claim
-from tagcorpus.pipelines.pipeline import pipeline_of
 from tagcorpus.pipelines.progress.display import Display
-from tagcorpus.pipelines.run import Result, Run
+from tagcorpus.pipelines.readers.plan import Index, Plan
+from tagcorpus.pipelines.runs.inputs import Inputs
+from tagcorpus.pipelines.runs.instances import build
+from tagcorpus.pipelines.runs.run import Result, Run
 from tagcorpus.pipelines.slurm.array import SlurmArray, counted
-from tagcorpus.pipelines.sources import inputs
-from tagcorpus.pipelines.sources.plan import Index, Plan
-from tagcorpus.pipelines.sources.ranges import Counts
-from tagcorpus.pipelines.storage import Folder
-from tagcorpus.taggers._files import known_files
+from tagcorpus.pipelines.storage.folder import Folder
+from tagcorpus.taggers._interface.files import known_files
 
 # A shared folder may show a file some time after the job that wrote it has left the queue.
 LOOKS_FOR_LEDGER = 4
@@ -82,7 +82,7 @@ def _check(pipeline: str, options: Options) -> None:
             "`tagcorpus run tag --executor slurm` into the same --output, then run features there with --executor local or ray"
         )
     shared = "a folder that the launcher and all nodes share"
-    if any(inputs.label_and_path(a)[1] == "-" for a in options.input):
+    if any(discover.label_and_path(a)[1] == "-" for a in options.input):
         raise ConfigError(
             "--executor slurm cannot read standard input: its nodes do not see it. Save it as a file first"
         )

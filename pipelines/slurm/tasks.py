@@ -22,24 +22,24 @@ from datatrove.io import open_file
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import ConfigError, IncompleteError, TagcorpusError
-from tagcorpus.pipelines.conduct import Terminated, as_json, run_options
+from tagcorpus.pipelines.attributes.digests import put
+from tagcorpus.pipelines.attributes.parts import Instance, Standing, standing
+from tagcorpus.pipelines.dispatch.conduct import Terminated, as_json, run_options
 from tagcorpus.pipelines.execution.engine import Engine
-from tagcorpus.pipelines.execution.executors import PRECEDENCE
+from tagcorpus.pipelines.execution.executor import PRECEDENCE
 from tagcorpus.pipelines.execution.scheduling import chunk_name
-from tagcorpus.pipelines.inputs import Inputs
+from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.options.of_pipelines import OPTIONS, Options
-from tagcorpus.pipelines.outputs.digests import put
-from tagcorpus.pipelines.outputs.sidecars import Instance, Standing, standing
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.progress.printable import printable
-from tagcorpus.pipelines.result_text import table
-from tagcorpus.pipelines.run import Run
+from tagcorpus.pipelines.readers.plan import Plan, forget
+from tagcorpus.pipelines.runs.inputs import Inputs
+from tagcorpus.pipelines.runs.result_text import table
+from tagcorpus.pipelines.runs.run import Run
 from tagcorpus.pipelines.slurm.array import SlurmArray
 from tagcorpus.pipelines.slurm.launching import ERRORS
-from tagcorpus.pipelines.sources.input_files import InputFile
-from tagcorpus.pipelines.sources.plan import Plan, forget
-from tagcorpus.pipelines.storage import Folder
-from tagcorpus.taggers._files import TaggerFile, add_files
+from tagcorpus.pipelines.storage.folder import Folder
+from tagcorpus.taggers._interface.files import TaggerFile, add_files
 
 NAMED_RANGES = 10
 

@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from datatrove.pipeline.base import PipelineStep
 
-from tagcorpus.pipelines.outputs.batches import RangeEnd, TaggedBatch, publish_quarantine
-from tagcorpus.pipelines.outputs.sidecars import Instance, quarantine_name
+from tagcorpus.pipelines.attributes.batches import RangeEnd, TaggedBatch, publish_quarantine
+from tagcorpus.pipelines.attributes.parts import Instance, quarantine_name
+from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.progress.beats import pulse
-from tagcorpus.pipelines.sources.documents import RangeReader, Reading
-from tagcorpus.pipelines.sources.plan import Plan
-from tagcorpus.pipelines.sources.ranges import Counts
-from tagcorpus.pipelines.storage import Folder
+from tagcorpus.pipelines.readers.plan import Plan
+from tagcorpus.pipelines.readers.reader import RangeReader, Reading
+from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.pipelines.token_ids.parts import (
     Behind,
     PartWriter,
@@ -33,7 +33,7 @@ from tagcorpus.pipelines.token_ids.parts import (
     token_part_name,
     tokens_folder,
 )
-from tagcorpus.taggers._batch import DocumentBatch
+from tagcorpus.taggers._interface.batch import DocumentBatch
 from tagcorpus.taggers._tokenizers.interface import TokenIds, Tokenizer
 from tagcorpus.taggers._tokenizers.loading import Engine, fingerprint, load
 

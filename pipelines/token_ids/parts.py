@@ -21,11 +21,11 @@ import pyarrow as pa
 import xxhash
 
 from tagcorpus.errors import OutputError
-from tagcorpus.pipelines.outputs.sidecars import KEYS, part_key
-from tagcorpus.pipelines.sources.documents import Reading
-from tagcorpus.pipelines.sources.plan import PlannedFile
-from tagcorpus.pipelines.sources.ranges import Counts
-from tagcorpus.pipelines.storage import Folder
+from tagcorpus.pipelines.attributes.parts import KEYS, part_key
+from tagcorpus.pipelines.inputs.chunks import Counts
+from tagcorpus.pipelines.readers.plan import PlannedFile
+from tagcorpus.pipelines.readers.reader import Reading
+from tagcorpus.pipelines.storage.folder import Folder
 
 CACHE_VERSION = 1
 SPOOL_BYTES = 32 << 20

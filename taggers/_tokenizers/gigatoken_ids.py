@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from tagcorpus.errors import ConfigError, TaggerError
-from tagcorpus.taggers._memory import resident_bytes
+from tagcorpus.taggers._interface.memory import resident_bytes
 from tagcorpus.taggers._tokenizers.encodings import LONG_BLANK, TiktokenTokenizer
 from tagcorpus.taggers._tokenizers.interface import TokenIds, Tokenizer, join
 

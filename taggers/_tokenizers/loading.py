@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from tagcorpus.errors import ConfigError, unknown_name
-from tagcorpus.taggers import _digest
+from tagcorpus.taggers._interface import digest
 from tagcorpus.taggers._tokenizers.encodings import (
     SHIPPED,
     TiktokenTokenizer,
@@ -96,7 +96,7 @@ def _source(tokenizer: str, pattern: str) -> _Source:
     if kind == "ranks" and pattern not in (known_patterns := definitions(b"").ENCODING_CONSTRUCTORS):
         raise ConfigError(unknown_name("pattern", pattern, known_patterns, "a tiktoken encoding"))
     return _Source(
-        kind, tokenizer, pattern, _digest.of_bytes(_read(tokenizer)) + (f":{pattern}" if kind == "ranks" else "")
+        kind, tokenizer, pattern, digest.of_bytes(_read(tokenizer)) + (f":{pattern}" if kind == "ranks" else "")
     )
 
 

@@ -1,0 +1,117 @@
+"""What a run spends at an endpoint, on disk while it spends it; and what all runs on an output have spent.
+
+`runs/<run>/bill.json` has the counts of requests and tokens. A local file is written in place before each request and after each
+reply, so that it is right after a kill -9, too. A store takes no such writes: there the heartbeat carries the counts, a few
+seconds old. At the end of a run, whatever it is, they are in its ledger (key `llm`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tagcorpus.errors import OutputError
+from tagcorpus.pipelines.progress.heartbeat import FILE as HEARTBEAT
+from tagcorpus.pipelines.progress.heartbeat import json_object
+from tagcorpus.pipelines.storage.folder import Folder
+from tagcorpus.taggers._llm.caller import Usage
+
+FILE = "bill.json"
+KEY = "llm"
+RECORD_BYTES = 4096
+"""One page: such a write is not torn when its process is killed."""
+ALLOWED = "allowed_calls"
+RUN_TIME_CHARACTERS = len("20260101T000000")
+
+
+class Bill:
+    """The counts of one run; `allowed_calls` are the calls that its user let it make at the start."""
+
+    def __init__(self, output: Folder, run_name: str, allowed_calls: int) -> None:
+        self.counts: dict[str, Any] = {}
+        self._allowed_calls = allowed_calls
+        self._file: int | None = None
+        if output.is_local:
+            path = Path(output.path(f"runs/{run_name}/{FILE}"))
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
+            except OSError as error:
+                raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+        self.enter(Usage().as_json())
+
+    def enter(self, counts: Mapping[str, Any]) -> None:
+        """Take these counts, as of `Usage`, in the place of the earlier ones."""
+        self.counts = {**counts, ALLOWED: self._allowed_calls}
+        if self._file is not None:
+            os.pwrite(self._file, _record(self.counts), 0)
+
+    def close(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def _record(counts: Mapping[str, Any]) -> bytes:
+    record = json.dumps(counts).encode()  # not orjson: sums may go beyond 64 bits, and names hold half a surrogate pair
+    if len(record) >= RECORD_BYTES:  # an endpoint that names a new model with each answer
+        record = json.dumps({**counts, "models": {}}).encode()
+    return record.ljust(RECORD_BYTES - 1) + b"\n"
+
+
+def spent(output: Folder, but_for: str = "") -> dict[str, Any]:
+    """What the runs on an output have spent, back to the last one with --overwrite: the counts, `runs` that asked anything, and
+    the most that one of them was allowed (`allowed_calls`). `but_for`: a run that does not count."""
+    total: dict[str, Any] = {**Usage().as_json(), "runs": 0}  # ledgers of earlier versions have fewer counts
+    for counts in _each(output, but_for):
+        total["runs"] += counts.get("requests", 0) > 0
+        add(total, counts)
+    return total
+
+
+def add(total: dict[str, Any], counts: Mapping[str, Any]) -> None:
+    """Add the counts of another run to these."""
+    for name, value in counts.items():
+        if name == ALLOWED:
+            total[name] = max(total.get(name, 0), value)
+        elif isinstance(value, int):
+            total[name] = total.get(name, 0) + value
+        elif isinstance(value, dict):
+            add(total.setdefault(name, {}), value)
+
+
+def _each(output: Folder, but_for: str) -> Iterator[dict[str, Any]]:
+    """The counts of every run that asked anything, the newest first."""
+    files: dict[str, set[str]] = {}
+    for path in output.files("runs"):
+        _, run, *leaf = path.split("/")
+        files.setdefault(run, set()).add("/".join(leaf))
+    commands = {run: json_object(output, f"runs/{run}/command.json") for run in files if "command.json" in files[run]}
+    # Names have seconds only.
+    for run in sorted(commands, key=lambda n: (n[:RUN_TIME_CHARACTERS], commands[n].get("time", 0.0)), reverse=True):
+        if run == but_for:
+            continue
+        for name in (FILE, "ledger.json", HEARTBEAT):
+            value: dict[str, Any] = json_object(output, f"runs/{run}/{name}") if name in files[run] else {}
+            counts = value if name == FILE else value.get(KEY)
+            if counts and isinstance(counts, dict):
+                yield counts
+                break
+        if commands[run].get("options", {}).get("overwrite"):
+            return
+
+
+def in_words(counts: Mapping[str, Any]) -> str:
+    """Requests and tokens as a sentence."""
+    said = (
+        f"{counts['requests']:,} requests sent ({counts['retries']:,} retries), {counts['prompt_tokens']:,} prompt tokens "
+        f"({counts['cached_tokens']:,} of them cached by the endpoint) and {counts['completion_tokens']:,} tokens of answers "
+        f"({counts['reasoning_tokens']:,} of reasoning) by its count; {counts['cache_hits']:,} answers were here already"
+    )
+    if counts["unusable"]:
+        said += f"; {counts['unusable']:,} paid replies were no answer"
+    models = sorted(name for name in counts["models"] if name)
+    return said + (f"; more than one model answered: {', '.join(models)}" if len(models) > 1 else "")

@@ -1,0 +1,133 @@
+"""`digests/<instance>.json`: the key of every part, and a digest of its footer, by which a flipped bit there is noticed.
+Quarantine that belongs to a part has a digest, too: of a tagger's failures beside that of the part, of the reader's lines in
+`digests/(reader).json`.
+
+A part's footer says which rows and columns it has, what its chunk counted, and its key; its pages have checksums of their
+own. Digests lie beside the parts and not in them, so that a part's bytes depend on its content alone. An entry says
+something of a part with the same key only, and it is removed before such a part is made again. So a run may be killed at
+any moment: what has no entry (a part of an earlier version, too) is proven by one full read, and gets one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import BinaryIO
+
+import xxhash
+
+from tagcorpus.errors import TagcorpusError
+from tagcorpus.pipelines.readers.plan import Plan
+from tagcorpus.pipelines.storage.folder import Folder
+from tagcorpus.pipelines.storage.sealed import is_sealed, opened, sealed
+
+READER = "(reader)"
+"""In the place of an instance: what the reader put in quarantine, which parts of several instances share."""
+TAIL_BYTES = 1 << 16
+_MAGIC = b"PAR1"
+
+Entries = dict[tuple[int, str], str]
+"""By rank and instance, what `entry` makes of a part."""
+
+
+class Digests:
+    """What is written down of an instance's parts; of none where the file is damaged or was never written."""
+
+    def __init__(self, output: Folder, instance: str) -> None:
+        self._output, self._name = output, f"digests/{instance}.json"
+        data = output.read(self._name)
+        value = (opened(data) or {}) if is_sealed(data) else {}
+        self._parts: dict[str, list[str]] = value.get("parts", {})
+
+    def of(self, file_name: str, k: int, key: str) -> str:
+        """Digest of the part with this key; empty where none is known."""
+        return self._of(file_name, k, key)[0]
+
+    def of_failures(self, file_name: str, k: int, key: str) -> str:
+        """The same of the rows that its tagger failed on."""
+        return self._of(file_name, k, key)[1]
+
+    def _of(self, file_name: str, k: int, key: str) -> tuple[str, str]:
+        entries = self._parts.get(file_name, [])
+        stored, *both = entries[k].split(" ") if k < len(entries) else ("",)
+        part, failures, *_ = (*both, "", "") if stored == key else ("", "")
+        return part, failures
+
+    def put(self, changes: Mapping[tuple[str, int], str]) -> None:
+        """Publish with these entries, by file and number of the part; an empty one is none. Nothing is written where nothing
+        changes."""
+        has_changed = False
+        for (file_name, k), entry in changes.items():
+            entries = self._parts.get(file_name, [])
+            if (entries[k] if k < len(entries) else "") != entry:
+                has_changed = True
+                entries = self._parts.setdefault(file_name, [])
+                entries += [""] * (k + 1 - len(entries))
+                entries[k] = entry
+        if has_changed:
+            self._output.publish(self._name, sealed({"parts": self._parts}))
+
+
+def entry(key: str, footer: bytes, failures: str = "") -> str:
+    """`failures`: digest of the rows that the tagger failed on, where there are any."""
+    return f"{key} {digest_of(footer)} {failures}".rstrip()
+
+
+def digest_of_file(output: Folder, name: str) -> str:
+    """xxh3-128 of a file of any size."""
+    digest = xxhash.xxh3_128()
+    with output.open(name) as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return str(digest.hexdigest())
+
+
+def digest_of(footer: bytes) -> str:
+    return str(xxhash.xxh3_64_hexdigest(footer))
+
+
+def footer_of(tail: bytes) -> bytes:
+    """The footer at the end of a part's bytes, with its length and the mark behind it. ValueError where there is none, or
+    where it begins before these bytes."""
+    size = int.from_bytes(tail[-8:-4], "little") + 8
+    if tail[-4:] != _MAGIC or size > len(tail):
+        raise ValueError("no footer")
+    return tail[-size:]
+
+
+def read_footer(file: BinaryIO) -> bytes:
+    """The footer of an open part. Raises ValueError where there is none."""
+    n_bytes = file.seek(0, 2)
+    file.seek(max(n_bytes - TAIL_BYTES, 0))
+    tail = file.read()
+    size = int.from_bytes(tail[-8:-4], "little") + 8
+    if len(tail) < size <= n_bytes:
+        file.seek(n_bytes - size)
+        tail = file.read()
+    return footer_of(tail)
+
+
+def put(output: Folder, plan: Plan, entries: Entries) -> None:
+    """Publish these entries beside those that are there."""
+    ranges = plan.ranges
+    by_instance: dict[str, dict[tuple[str, int], str]] = {}
+    for (rank, instance), one in entries.items():
+        planned, k = ranges[rank]
+        by_instance.setdefault(instance, {})[planned.file.name, k] = one
+    for instance, changes in by_instance.items():
+        Digests(output, instance).put(changes)
+
+
+@contextlib.contextmanager
+def recording(output: Folder, plan: Plan, todo: Sequence[frozenset[str]]) -> Iterator[Entries]:
+    """While the block makes the parts of `todo` (by rank, the instances), no entry speaks of them; those that it enters are
+    published at its end, however it ends."""
+    empty = {(rank, name): "" for rank, names in enumerate(todo) if names for name in (*names, READER)}
+    put(output, plan, empty)
+    entries: Entries = {}
+    try:
+        yield entries
+    finally:
+        # What cannot be written down is proven by reading next time; a full disk must not hide the error before it.
+        with contextlib.suppress(TagcorpusError):
+            put(output, plan, entries)

@@ -1,0 +1,48 @@
+"""How many documents of a corpus have an id that an earlier one has already.
+
+Ids are compared by their 64-bit xxh3 hash (among a thousand million ids a false duplicate is expected once in forty
+runs) over as many passes as keep IDS_PER_PASS hashes in memory: each pass takes its share of the hash values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+
+from tagcorpus.pipelines.attributes.parts import Instance, part_name, part_of
+from tagcorpus.pipelines.readers.plan import Plan, PlannedFile
+from tagcorpus.pipelines.storage.folder import Folder
+
+IDS_PER_PASS = 16 << 20
+_ROWS_AT_ONCE = 1 << 16
+
+
+def count_duplicate_ids(folder: Folder, plan: Plan, instance: Instance, ids_per_pass: int = IDS_PER_PASS) -> int:
+    """Documents minus distinct ids, over all files of the plan. `instance`: one whose parts are all published."""
+    total = sum(_rows(folder, part_name(instance.name, planned.file.name, k)) for planned, k in plan.ranges)
+    passes = max(1, -(-total // ids_per_pass))
+    distinct = 0
+    for taken in range(passes):
+        each = (hashes for planned, k in plan.ranges for hashes in _hashes(folder, planned, k, instance))
+        shares = [hashes[hashes % passes == taken] for hashes in each]
+        if shares:
+            found = np.concatenate(shares)
+            found.sort()
+            distinct += int(np.count_nonzero(np.diff(found))) + (len(found) > 0)
+    return total - distinct
+
+
+def _rows(folder: Folder, name: str) -> int:
+    with folder.open(name) as file:
+        return int(pq.read_metadata(file).num_rows)
+
+
+def _hashes(folder: Folder, planned: PlannedFile, k: int, instance: Instance) -> Iterator[npt.NDArray[np.uint64]]:
+    for batch in part_of(folder, planned, k, instance, ["id"]).to_batches(_ROWS_AT_ONCE):
+        ids = batch["id"].view(pa.binary()).to_pylist()
+        yield np.fromiter(map(xxhash.xxh3_64_intdigest, ids), np.uint64, len(ids))

@@ -1,0 +1,258 @@
+"""The ledger of a run: what became of every range, what is in quarantine and why, and the exit code that deserves."""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import tagcorpus
+from tagcorpus.pipelines.attributes.parts import Instance
+from tagcorpus.pipelines.inputs.chunks import Counts
+from tagcorpus.pipelines.inputs.records import REASONS
+from tagcorpus.pipelines.readers.plan import TABLES, Plan
+from tagcorpus.taggers._interface.installed import version
+
+VERSIONS_OF = (
+    "numpy", "pyarrow", "numba", "tiktoken", "pycld2", "fasttext-community", "openai", "datatrove", "ray",
+    "torch", "transformers", "stanza", "spacy",
+)  # fmt: skip
+# Of quarantined rows, the larger of these may pass without a word from the exit code.
+ALLOWED_ROWS = 10
+ALLOWED_SHARE = 0.01
+SHOWN_FILES = 5
+
+
+class Ledger:
+    """Filled range by range; `totals` are over the whole plan, resumed ranges included."""
+
+    def __init__(self) -> None:
+        self.ranges: list[dict[str, Any]] = []
+        self.totals = Counts()
+        self.notes: list[str] = []
+        self.failed: list[str] = []
+        """Sentences about input files whose result could not be written, while those of others could."""
+        self.duplicate_ids = 0
+        self.without_documents: list[dict[str, str]] = []
+        """`input` and `why` of every file that was read to its end and gave no document."""
+        self.unlabelled = 0
+        """Documents that an LLM was asked about, and gave no answer for."""
+        self.empty_rows = 0
+        """Rows of a feature table that have no value at all."""
+        self.doubts: list[str] = []
+        """Why the labels cannot be relied on, though every document has one."""
+        self.llm: dict[str, Any] = {}
+        """What this run asked of an LLM, whatever its end."""
+        self.llm_of_output: dict[str, Any] = {}
+        """The same of all runs on the output, this one included."""
+        self.workers = 1
+        """The largest number of workers that computed at once."""
+
+    def enter(
+        self,
+        plan: Plan,
+        instances: Sequence[Instance],
+        counts: Mapping[tuple[int, str], Counts],
+        seconds: Mapping[int, float],
+    ) -> None:
+        """Enter every range of the plan. counts: by rank and instance; seconds: of the ranks computed in this run.
+
+        A later pass of the same run over the same plan adds its instances' failures and its seconds.
+        """
+        if self.ranges:
+            self._enter_again(instances, counts, seconds)
+            return
+        for rank, (planned, k) in enumerate(plan.ranges):
+            own = [counts[rank, i.name] for i in instances if (rank, i.name) in counts]
+            if len(own) < len(instances):
+                self.ranges.append({"input": planned.file.name, "range": k, "is_done": False})
+                continue
+            read = Counts.from_json(own[0].to_json())
+            read.quarantined = Counter({r: n for c in own for r, n in c.quarantined.items()})
+            read.remarks = Counter({r: n for c in own for r, n in c.remarks.items()})
+            self.totals.add(read)
+            when = {"seconds": round(seconds[rank], 3)} if rank in seconds else {"is_resumed": True}
+            self.ranges.append({"input": planned.file.name, "range": k, "is_done": True, **read.to_json(), **when})
+        self._enter_files(plan)
+
+    def note(self, *notes: str) -> None:
+        """Keep sentences about the run."""
+        self.notes += notes
+
+    def fail(self, sentences: Iterable[str]) -> None:
+        """Enter input files whose result could not be written."""
+        self.failed += sentences
+
+    def doubt(self, sentence: str) -> None:
+        """Enter a reason why the labels cannot be relied on."""
+        self.doubts.append(sentence)
+
+    def enter_bill(self, usage: dict[str, Any], of_output: dict[str, Any]) -> None:
+        """Enter what this run, and what all runs on the output have asked of an LLM; an empty mapping changes nothing."""
+        self.llm = usage or self.llm
+        self.llm_of_output = of_output or self.llm_of_output
+
+    def enter_unlabelled(self, n: int) -> None:
+        self.unlabelled = n
+
+    def enter_duplicate_ids(self, n: int) -> None:
+        self.duplicate_ids = n
+
+    def enter_empty_rows(self, n: int) -> None:
+        self.empty_rows = n
+
+    def enter_workers(self, n: int) -> None:
+        self.workers = max(self.workers, n)
+
+    def _enter_files(self, plan: Plan) -> None:
+        of_file: dict[str, list[dict[str, Any]]] = {}
+        for entry in self.ranges:
+            of_file.setdefault(entry["input"], []).append(entry)
+        for planned in plan.files:
+            entries = of_file.get(planned.file.name, [])
+            if not all(e["is_done"] for e in entries) or any(e["documents"] for e in entries):
+                continue
+            if any(e["unsampled"] or e["filter_duplicates"] for e in entries):
+                continue  # left out by choice
+            quarantined = sum((Counter(e["quarantined"]) for e in entries), Counter[str]())
+            broken = next((r.broken for r in planned.ranges if r.broken), "")
+            if quarantined:
+                why = broken or "; ".join(f"{n:,} {_in_words(r)}" for r, n in quarantined.most_common(3))
+            elif planned.rows:
+                why = "blank lines only"
+            else:
+                why = "no rows" if planned.file.format in TABLES or any(r.end for r in planned.ranges) else "0 bytes"
+            self.without_documents.append({"input": planned.file.name, "why": why})
+
+    def _enter_again(
+        self,
+        instances: Sequence[Instance],
+        counts: Mapping[tuple[int, str], Counts],
+        seconds: Mapping[int, float],
+    ) -> None:
+        for rank, entry in enumerate(self.ranges):
+            own = [counts[rank, i.name] for i in instances if (rank, i.name) in counts]
+            if not entry["is_done"] or len(own) < len(instances):
+                entry["is_done"] = False
+                continue
+            failed = Counter({r: n for c in own for r, n in c.quarantined.items() if r.startswith("tagger:")})
+            self.totals.quarantined.update(failed)
+            for c in own:
+                self.totals.remarks.update(c.remarks)
+            entry["quarantined"] = dict(sorted((failed + Counter(entry["quarantined"])).items()))
+            if rank in seconds:
+                entry.pop("is_resumed", None)
+                entry["seconds"] = round(entry.get("seconds", 0) + seconds[rank], 3)
+
+    def verdict(
+        self,
+        max_quarantined: float | None,
+        quarantine: str,
+        *,
+        may_be_empty: bool = False,
+        damage: Callable[[str, int], str] = lambda _input, _range: "",
+    ) -> tuple[int, list[str]]:
+        """Exit code of a run that came to its end, and the sentences that explain it.
+
+        max_quarantined   a share of the lines below 1, a count from 1 on; None = the larger of 10 rows and 1 %
+        quarantine        where the quarantine lies, for the sentence
+        may_be_empty      whether an input without any document is as good as another (--allow-empty)
+        damage            why a range of an input is broken
+        """
+        told = []
+        totals = self.totals
+        rows = totals.quarantined_rows
+        if self.duplicate_ids:
+            told.append(
+                f"{self.duplicate_ids:,} of {totals.documents:,} documents repeat an earlier id; all of them are kept"
+            )
+        told += [f"{n:,} {sentence}" for sentence, n in sorted(totals.remarks.items())]
+        if rows:
+            reasons = "; ".join(f"{n:,} {_in_words(r)}" for r, n in totals.quarantined.most_common())
+            told.append(f"{rows:,} row{'s are' if rows != 1 else ' is'} in quarantine ({quarantine}): {reasons}")
+        told += self.failed
+        broken = {r["input"]: r["range"] for r in self.ranges if r.get("quarantined", {}).get("broken_file")}
+        if without := [f for f in self.without_documents if f["input"] not in broken]:
+            n = len(without)
+            named = listed([f"{f['input']} ({f['why']})" for f in without], " in the ledger")
+            told.append(f"{n:,} file{'s' * (n != 1)} gave no document: {named}")
+        if broken:
+            shown = [self._broken_told(name, damage(name, k)) for name, k in list(broken.items())[:SHOWN_FILES]]
+            told.append(f"broken input: {listed(shown, ' in the ledger', len(broken))}")
+            return 1, told
+        if self.failed:
+            return 1, told
+        if not totals.documents and not totals.unsampled and not may_be_empty:
+            told.append(
+                "not one document was found: is it JSON Lines (one object a line), and is the text where it is looked for?"
+                if rows
+                else "not one document was found: the input is empty. Say --allow-empty where it may be"
+            )
+            return 3, told
+        allowed = self.allowed(max_quarantined)
+        if rows + self.unlabelled > allowed:
+            which = "quarantined rows and documents without a label are" if self.unlabelled else "that is"
+            told.append(f"{which} more than the {allowed:,.0f} rows allowed (--max-quarantined)")
+            return 3, told
+        if self.empty_rows:
+            n = self.empty_rows
+            told.append(f"{n:,} row{'s' * (n != 1)} of the table {'have' if n != 1 else 'has'} no value at all")
+            return 3, told
+        return (3 if self.doubts else 0), told
+
+    def _broken_told(self, name: str, why: str) -> str:
+        reason = f" ({why})" if why else ""
+        is_lost = any(f["input"] == name for f in self.without_documents)
+        return f"{name}{reason}{'' if is_lost else '; what came before the break was taken'}"
+
+    def allowed(self, given: float | None) -> float:
+        """Rows that may be unusable by `--max-quarantined`."""
+        if given is None:
+            return max(ALLOWED_ROWS, ALLOWED_SHARE * self.totals.lines)
+        return given * self.totals.lines if 0 < given < 1 else given
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "totals": self.totals.to_json(),
+            "duplicate_ids": self.duplicate_ids,
+            "unlabelled": self.unlabelled,
+            "without_documents": self.without_documents,
+            **({"llm": self.llm} if self.llm else {}),
+            **({"llm_of_output": self.llm_of_output} if self.llm_of_output else {}),
+            "ranges_done": sum(r["is_done"] for r in self.ranges),
+            "ranges_planned": len(self.ranges),
+            "notes": self.notes,
+            "versions": versions(),
+            "ranges": self.ranges,
+        }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides the output."""
+    found = {"tagcorpus": tagcorpus.__version__, "python": platform.python_version()}
+    for name in VERSIONS_OF:
+        if (number := version(name)) is not None:
+            found[name] = number
+    return found
+
+
+def _in_words(reason: str) -> str:
+    if reason.startswith("tagger:"):
+        _, instance, error = reason.split(":", 2)
+        return f"on which {instance} raised {error}"
+    # Why a file is broken is told file by file.
+    return reason if reason == "broken_file" else f"{reason} ({REASONS[reason]})"
+
+
+def listed(shown: Sequence[str], where: str = "", total: int | None = None) -> str:
+    """The first SHOWN_FILES of these, and how many more there are, and where."""
+    more = (len(shown) if total is None else total) - SHOWN_FILES
+    return "; ".join(shown[:SHOWN_FILES]) + (f"; {more:,} more{where}" if more > 0 else "")
+
+
+def broken_files(plan: Plan) -> list[str]:
+    """A sentence that names the files which are known to be broken before the work."""
+    reasons = [f"{f.file.name} ({r.broken})" for f in plan.files for r in f.ranges if r.broken]
+    n = len(reasons)
+    return [f"{n:,} broken file{'s' * (n != 1)} in the input: {listed(reasons)}"] if n else []

@@ -1,0 +1,584 @@
+"""Sidecar parts: one Parquet file per range and tagger instance, the only marker that a range is done.
+
+A part holds `row`, `sub`, `id` and the instance's columns. Its footer carries the key of everything that decided its
+content, and what the range counted; nothing in it depends on when, where or by how many workers it was made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import io
+import json
+import os
+import pickle
+import platform
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+
+from tagcorpus.errors import (
+    ConfigError,
+    InputError,
+    LostRowsError,
+    OutputError,
+    ReplacedError,
+    TagcorpusError,
+    speaking_of,
+)
+from tagcorpus.pipelines.attributes import digests
+from tagcorpus.pipelines.generation_files import harness
+from tagcorpus.pipelines.inputs.chunks import Counts, Range
+from tagcorpus.pipelines.inputs.streams import Damaged
+from tagcorpus.pipelines.readers.plan import TABLES, Plan, PlannedFile
+from tagcorpus.pipelines.readers.reader import RangeReader, Reading
+from tagcorpus.pipelines.storage.folder import Folder
+from tagcorpus.pipelines.storage.sealed import opened, sealed
+from tagcorpus.taggers import Tagger
+from tagcorpus.taggers._interface.base import LATER
+from tagcorpus.taggers._interface.files import TaggerFile, file_of
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+ROW_GROUP_ROWS = 65_536
+KEYS = (pa.field("row", pa.int64()), pa.field("sub", pa.int32()), pa.field("id", pa.string()))
+PART_VERSION = 1
+DAMAGED = "damaged"
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A tagger in use: `name` is the folder its parts lie in, `tagger_name` the file it comes from."""
+
+    name: str
+    tagger_name: str
+    tagger: Tagger
+    chosen: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """By a file's name, what decides which of its rows are tagged at all; empty: all rows of all files are."""
+    is_whole_enough: bool = False
+    """With `chosen`: whether parts of all rows, as another run may have published them, are as good."""
+
+    def choice_in(self, file_name: str) -> dict[str, Any]:
+        """What is to be added to `identity` for the parts of a file: what decides which of its rows are tagged."""
+        return {"chosen": self.chosen[file_name]} if file_name in self.chosen else {}
+
+    @property
+    def later_columns(self) -> pa.Schema:
+        """Columns that its parts of earlier versions do not have, and that are missing values there."""
+        return pa.schema([f for f in self.tagger.columns if {k.encode() for k in LATER} <= (f.metadata or {}).keys()])
+
+    def identity(self) -> dict[str, Any]:
+        """What decides its output. `version` covers the code of a plug-in file too, so that parts of changed code are
+        computed again; `needs` is there where the tagger reads more of a document than its text."""
+        return dict(self._identity)
+
+    @cached_property
+    def _identity(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"tagger": self.tagger_name, "version": self.tagger.version}
+        if code := file_of(self.tagger):
+            found["version"] += f", code {code.digest}"
+        with speaking_of(self.name, self.tagger_name):
+            found["parameters"] = self.tagger.fingerprint()
+        return found | ({"needs": list(needs)} if (needs := needed([self])) else {})
+
+    def __reduce__(self) -> Any:
+        """A tagger out of a plug-in file takes its file along: a worker has no other way to the code. The version goes with
+        it too, as that of some depends on what is installed."""
+        tagger = self.tagger
+        rest = (dict(self.chosen), self.is_whole_enough)
+        return _unpacked, (self.name, self.tagger_name, tagger.version, file_of(tagger), pickle.dumps(tagger), *rest)
+
+
+def _unpacked(
+    name: str,
+    tagger_name: str,
+    version: str,
+    code: TaggerFile | None,
+    pickled: bytes,
+    chosen: dict[str, Any],
+    is_whole_enough: bool,
+) -> Instance:
+    if code is not None:
+        code.load()
+    tagger: Tagger = pickle.loads(pickled)
+    if tagger.version != version:
+        raise ConfigError(
+            f"node {platform.node()} would compute {name!r} with version {tagger.version} of the tagger {tagger_name!r}, the "
+            f"launcher has {version}: results could differ; install the same packages there"
+        )
+    return Instance(name, tagger_name, tagger, chosen, is_whole_enough)
+
+
+def needed(instances: Iterable[Instance]) -> tuple[str, ...]:
+    """The document columns that these taggers read besides the text: what their `needs` name."""
+    return tuple(sorted({c for i in instances for c in getattr(i.tagger, "needs", ())}))
+
+
+def absent_columns(instances: Iterable[Instance], columns: Collection[str]) -> list[str]:
+    """A sentence for each document column that a parameter names and that is not among `columns`, those with any value.
+
+    A tagger does without its default column where no document has it, but a name that the user gave is meant.
+    """
+    messages = []
+    for instance in instances:
+        tagger: Any = instance.tagger
+        parameters = dataclasses.fields(tagger) if dataclasses.is_dataclass(tagger) else ()
+        given = {getattr(tagger, p.name): p.name for p in parameters if isinstance(getattr(tagger, p.name), str)}
+        defaults = {p.default for p in parameters if isinstance(p.default, str)}
+        messages += [
+            f"no document has a value in the column {column!r}, which {instance.name}.{given[column]} names"
+            for column in needed([instance])
+            if column in given and column not in defaults and column not in columns
+        ]
+    return messages
+
+
+@dataclass(frozen=True)
+class StoredPart:
+    """What the footer of a part says: key, what the range counted, and how many rows there are; and the footer's digest."""
+
+    key: str
+    counts: Counts
+    rows: int = 0
+    digest: str = ""
+
+    def accounts_for(self, planned_rows: int) -> bool:
+        """Whether every planned row is accounted for, and every document is there."""
+        try:
+            self.counts.check(planned_rows, self.rows, "")
+        except LostRowsError:
+            return False
+        return True
+
+
+def part_name(instance: str, file_name: str, k: int) -> str:
+    return f"attributes/{instance}/{file_name}/part-{k:05d}.parquet"
+
+
+def quarantine_name(file_name: str, k: int, instance: str = "") -> str:
+    """The reader's entries of a range; with an instance, the rows that its tagger failed on. One owner per file, so
+    that adding a tagger rewrites nobody else's lines."""
+    return f"quarantine/{file_name}/part-{k:05d}{'.' if instance else ''}{instance}.jsonl"
+
+
+def part_key(planned: PlannedFile, k: int, reading: Reading, identity: dict[str, Any]) -> str:
+    """xxh3-128 of everything that decides a part's content."""
+    r = planned.ranges[k]
+    parts = {
+        "part": PART_VERSION,
+        "input": os.fsencode(planned.file.name).decode("utf-8", "surrogateescape"),  # in any locale the same
+        "format": planned.file.format,
+        "digest": r.digest,
+        "first_row": r.first_row,
+        "rows": r.rows,
+        "start": r.start,
+        "skipped": r.skipped,
+        "broken": r.broken,
+        "reading": reading.fingerprint(),
+        "tagger": identity,
+    }
+    if needs := identity.get("needs"):
+        # A line's digest covers all of it; of a table, each column has one.
+        parts["columns"] = [(name, dict(r.columns).get(name)) for name in needs]
+    return xxhash.xxh3_128_hexdigest(json.dumps(parts, sort_keys=True).encode())
+
+
+def reader_key(planned: PlannedFile, k: int, reading: Reading) -> str:
+    """The key of what the reader puts in quarantine, which hangs on the columns that taggers need as well."""
+    return part_key(planned, k, reading, {"quarantine": list(reading.columns), "needs": list(reading.columns)})
+
+
+def keys_of(planned: PlannedFile, k: int, instance: Instance, reading: Reading | None = None) -> set[str]:
+    """The keys with which a part counts as the instance's part of a range, read as the plan says or in another way."""
+    choices = [instance.choice_in(planned.file.name), *([{}] if instance.is_whole_enough else [])]
+    return {part_key(planned, k, reading or planned.reading, instance.identity() | c) for c in choices}
+
+
+def write_part(
+    output: Folder,
+    name: str,
+    schema: pa.Schema,
+    batches: Iterable[pa.RecordBatch],
+    key: str,
+    counts: Counts,
+    failures: str = "",
+) -> str:
+    """Build the part whole in memory and publish it. Only the footer's `tagcorpus.*` entries tell parts apart.
+
+    failures  digest of the rows that the tagger failed on. Returns the part's entry for `digests`.
+    """
+    metadata = {"tagcorpus.counts": json.dumps(counts.to_json(), sort_keys=True), "tagcorpus.key": key}
+    table = pa.Table.from_batches(batches, pa.schema([*KEYS, *schema])).combine_chunks()
+    sink = io.BytesIO()
+    pq.write_table(
+        table.replace_schema_metadata(metadata),
+        sink,
+        compression="zstd",
+        compression_level=3,
+        row_group_size=ROW_GROUP_ROWS,
+        write_page_checksum=True,
+    )
+    output.publish(name, sink.getvalue())
+    return digests.entry(key, digests.footer_of(sink.getvalue()), failures)
+
+
+def part_of(
+    output: Folder, planned: PlannedFile, k: int, instance: Instance, columns: Sequence[str] | None = None
+) -> pa.Table:
+    """These columns, or all, of the part that an instance has of a range, proven by its key to be just that part.
+
+    Raises InputError for a part that is not there, or is damaged, ReplacedError for one of other options or input.
+    """
+    name = part_name(instance.name, planned.file.name, k)
+    table = read_part(output, name, columns, instance.later_columns)
+    if key_in(table) not in keys_of(planned, k, instance):
+        raise replaced(output, name)
+    return table
+
+
+def key_in(table: pa.Table) -> str:
+    """The key of the part that a table was read from; empty where it has none."""
+    return str((table.schema.metadata or {}).get(b"tagcorpus.key", b"").decode())
+
+
+def replaced(output: Folder, name: str) -> ReplacedError:
+    return ReplacedError(
+        f"{output}/{name} is of another run: its key is not that of this input with these options. Let the other run end, "
+        "then run the same command again"
+    )
+
+
+def prove(output: Folder, plan: Plan, instances: Iterable[Instance]) -> None:
+    """Raise ReplacedError where a part of the plan is not, or no longer, the one that its key says."""
+    parts = [(i, planned, k) for i in instances for planned, k in plan.ranges]
+    names = [part_name(i.name, planned.file.name, k) for i, planned, k in parts]
+    for (instance, planned, k), name, stored in zip(parts, names, _stored_parts(output, names), strict=True):
+        if stored is None or stored.key not in keys_of(planned, k, instance):
+            raise replaced(output, name)
+
+
+def read_part(
+    output: Folder, name: str, columns: Sequence[str] | None = None, later: pa.Schema | None = None
+) -> pa.Table:
+    """These columns of a published part, or all, whatever its key is; its pages are held against their checksums. Of `later`,
+    those that it does not have are missing values.
+
+    Raises InputError for a part that is not there, or is damaged.
+    """
+    try:
+        # Not `pq.read_table`, which imports pyarrow.dataset.
+        with output.open(name) as file, pq.ParquetFile(file, pre_buffer=True, page_checksum_verification=True) as part:
+            absent = [f for f in later or () if f.name not in part.schema_arrow.names]
+            names = None if columns is None else [c for c in columns if c not in {f.name for f in absent}]
+            table = part.read(columns=names, use_threads=False)
+            for field in absent:
+                table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+            return table if columns is None else table.select(list(columns))
+    except FileNotFoundError as error:
+        raise InputError(f"{output}/{name} is missing: the run is incomplete, run it again") from error
+    except (pa.ArrowException, OSError, KeyError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # of the file system; Arrow's own, for bytes that make no sense, have no number
+        raise InputError(
+            f"{output}/{name} is damaged ({error}): remove it and run the pipeline again, which makes it anew"
+        ) from error
+
+
+def stored_part(output: Folder, name: str) -> StoredPart | None:
+    """Key and counts of a published part; None where there is none, or where what lies there is no whole part."""
+    try:
+        with output.open(name) as file:
+            footer = digests.read_footer(file)
+        found = pq.read_metadata(pa.BufferReader(footer))
+        metadata = found.metadata or {}
+        counts = Counts.from_json(json.loads(metadata[b"tagcorpus.counts"]))
+        return StoredPart(metadata[b"tagcorpus.key"].decode(), counts, found.num_rows, digests.digest_of(footer))
+    except (OSError, pa.ArrowException, KeyError, ValueError, TypeError):
+        return None
+
+
+def _each(output: Folder, look: Callable[[T], U], items: Sequence[T]) -> list[U]:
+    """`look` at each of these: in a store, at many at a time."""
+    if output.is_local:
+        return list(map(look, items))
+    with ThreadPoolExecutor(32) as pool:
+        return list(pool.map(look, items))
+
+
+def _stored_parts(output: Folder, names: Sequence[str]) -> list[StoredPart | None]:
+    return _each(output, lambda name: stored_part(output, name), names)
+
+
+def _why_not_kept(output: Folder, name: str, stored: StoredPart, range_: Range, instance: Instance) -> str | None:
+    """Why a part of an earlier version is computed again: DAMAGED where it cannot be read to its end, or does not hold what its
+    footer says (the columns, and so many rows of its range in order), else what its tagger says of it. None: it is kept."""
+    own = instance.tagger.columns.names
+    outdated: Callable[[pa.RecordBatch], str] = getattr(instance.tagger, "outdated", lambda _batch: "")
+    earlier = [name for name in own if name not in instance.later_columns.names]
+    n_rows, last, reason = 0, range_.first_row, ""
+    try:
+        with output.open(name) as file:
+            part = pq.ParquetFile(file, page_checksum_verification=True)
+            names = part.schema_arrow.names
+            if names[: len(KEYS)] != [f.name for f in KEYS] or (own and names[len(KEYS) :] not in (own, earlier)):
+                return DAMAGED
+            for batch in part.iter_batches(ROW_GROUP_ROWS, use_threads=False):
+                rows = np.concatenate([[last], batch["row"].to_numpy(zero_copy_only=False)])
+                if (np.diff(rows) < 0).any() or rows[-1] >= range_.first_row + range_.rows:
+                    return DAMAGED
+                n_rows, last = n_rows + batch.num_rows, rows[-1]
+                reason = reason or outdated(batch)
+    except (OSError, pa.ArrowException, KeyError, ValueError, TypeError):
+        return DAMAGED
+    return (reason or None) if n_rows == stored.rows else DAMAGED
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where an output stands: what is `done` per (rank, instance), and how many parts are `stale` or damaged. `proven`: how
+    many of those done had no digest, and were read whole. `reasons`: why parts are stale that have the current key."""
+
+    done: dict[tuple[int, str], Counts]
+    stale: int
+    damaged: int = 0
+    proven: int = 0
+    reasons: tuple[str, ...] = ()
+
+    def todo(self, n_ranks: int, instances: Iterable[Instance]) -> list[frozenset[str]]:
+        """Names of the instances still to compute, per rank."""
+        names = [i.name for i in instances]
+        return [frozenset(n for n in names if (rank, n) not in self.done) for rank in range(n_ranks)]
+
+    def pending(self, n_ranks: int, instances: Iterable[Instance]) -> list[int]:
+        """Ranks with anything left to compute."""
+        return [rank for rank, names in enumerate(self.todo(n_ranks, instances)) if names]
+
+
+def standing(
+    output: Folder, plan: Plan, reading: Reading, instances: Iterable[Instance], *, is_onlooker: bool = False
+) -> Standing:
+    """Compare every published part of these instances with what the plan asks for.
+
+    A part counts as done with a current key, counts that add up, its quarantine beside it, and the digest that is written
+    down of it; without one it is read whole, and the digest is written down. An onlooker writes nothing, and takes parts
+    without a digest for whole.
+    """
+    ranges = plan.ranges
+    published = {i.name: set(output.files(f"attributes/{i.name}")) for i in instances}
+    asked: list[tuple[int, Instance, str]] = []
+    for instance in instances:
+        for rank, (planned, k) in enumerate(ranges):
+            name = part_name(instance.name, planned.file.name, k)
+            if name in published[instance.name]:
+                asked.append((rank, instance, name))
+    quarantined = set(output.files("quarantine")) if asked else set()
+    known = {i.name: digests.Digests(output, i.name) for i in instances if published[i.name]}
+    lacks_repeats = functools.cache(lambda rank, counted: _lacks_repeats(*ranges[rank], reading, counted))
+    current: list[tuple[int, Instance, str, StoredPart]] = []
+    for (rank, instance, name), stored in zip(asked, _stored_parts(output, [n for _, _, n in asked]), strict=True):
+        planned, k = ranges[rank]
+        if stored is None or stored.key not in keys_of(planned, k, instance, reading):
+            continue
+        if not _needed(planned, k, instance, stored.counts) <= quarantined:
+            continue
+        if stored.counts.quarantined["text_not_string"] and lacks_repeats(rank, stored.counts.documents):
+            continue
+        if _is_misread(output, planned, k, stored.counts):
+            continue
+        current.append((rank, instance, name, stored))
+    done: dict[tuple[int, str], Counts] = {}
+    entries: digests.Entries = {}
+    unproven: list[tuple[int, Instance, str, StoredPart]] = []
+    failed = {} if is_onlooker else _quarantine_digests(output, ranges, current)
+    by_reader = digests.Digests(output, digests.READER) if failed else None
+    for rank, instance, name, stored in current:
+        planned, k = ranges[rank]
+        digest = known[instance.name].of(planned.file.name, k, stored.key)
+        failures = known[instance.name].of_failures(planned.file.name, k, stored.key)
+        now = failed.get(quarantine_name(planned.file.name, k, instance.name), "")
+        if failures and now and failures != now:
+            continue
+        if digest and now and not failures:
+            entries[rank, instance.name] = f"{stored.key} {digest} {now}"
+        if by_reader is not None and (lines := failed.get(quarantine_name(planned.file.name, k))):
+            key = reader_key(planned, k, reading)
+            if by_reader.of(planned.file.name, k, key) not in ("", lines):
+                continue
+            entries[rank, digests.READER] = f"{key} {lines}"
+        if stored.accounts_for(planned.ranges[k].rows) and digest in ("", stored.digest):
+            if digest or is_onlooker:
+                done[rank, instance.name] = stored.counts
+            else:
+                unproven.append((rank, instance, name, stored))
+
+    def why_not_kept(part: tuple[int, Instance, str, StoredPart]) -> str | None:
+        rank, instance, name, stored = part
+        planned, k = ranges[rank]
+        return _why_not_kept(output, name, stored, planned.ranges[k], instance)
+
+    n_proven = 0
+    outdated: list[str] = []
+    for (rank, instance, _, stored), reason in zip(unproven, _each(output, why_not_kept, unproven), strict=True):
+        if reason is None:
+            done[rank, instance.name] = stored.counts
+            n_proven += 1
+            now = failed.get(quarantine_name(*_place(ranges[rank]), instance.name), "")
+            entries[rank, instance.name] = f"{stored.key} {stored.digest} {now}".rstrip()
+        elif reason != DAMAGED:
+            outdated.append(f"{instance.name}: {reason}")
+    with contextlib.suppress(OutputError):  # an output that cannot be written may be read all the same
+        digests.put(output, plan, entries)
+    stale = len(asked) - len(current) + len(outdated)
+    damaged = len(asked) - len(done) - stale
+    return Standing(done, stale, damaged, n_proven, tuple(dict.fromkeys(outdated)))
+
+
+def _place(range_: tuple[PlannedFile, int]) -> tuple[str, int]:
+    return range_[0].file.name, range_[1]
+
+
+def _quarantine_digests(
+    output: Folder, ranges: Sequence[tuple[PlannedFile, int]], parts: Sequence[tuple[int, Instance, str, StoredPart]]
+) -> dict[str, str]:
+    """By name, digests of the quarantine files that belong to these parts."""
+    names: set[str] = set()
+    for rank, instance, _, stored in parts:
+        names |= _needed(*ranges[rank], instance, stored.counts)
+    ordered = sorted(names)
+    return dict(zip(ordered, _each(output, lambda name: digests.digest_of_file(output, name), ordered), strict=True))
+
+
+def _lacks_repeats(planned: PlannedFile, k: int, reading: Reading, documents: int) -> bool:
+    """Whether samples of the range have repeats that are read today, and were lost with a null beside them until 0.1.0.
+
+    Only a file of samples is read for that. Where the file cannot be read the part counts as it is.
+    """
+    try:
+        if not harness.is_of_samples(planned.file, reading):
+            return False
+        reader = RangeReader(planned.file, planned.ranges[k], replace(reading, columns=()))
+        return sum(batch.num_rows for batch in reader) > documents
+    except (OSError, TagcorpusError, Damaged):
+        return False
+
+
+def _is_misread(output: Folder, planned: PlannedFile, k: int, counts: Counts) -> bool:
+    """Whether a part of a table is cut short or empty because of values that an earlier reader could not take: bytes in the
+    place of text, or one value that it took for damage. Its quarantine shows that."""
+    is_cut = counts.unreadable > 0 and not planned.ranges[k].broken
+    is_refused = not counts.documents and counts.quarantined["text_not_string"] > 0
+    if planned.file.format not in TABLES or not (is_cut or is_refused):
+        return False
+    entries = (output.read(quarantine_name(planned.file.name, k)) or b"").splitlines()
+    if is_cut and entries:
+        return b'"message":"damaged ' + planned.file.format.encode() + b" data: " in entries[-1]
+    return bool(entries) and (b": b'" in entries[0] or b': b\\"' in entries[0])
+
+
+def _needed(planned: PlannedFile, k: int, instance: Instance, counts: Counts) -> set[str]:
+    """Quarantine files that must lie beside a part with these counts."""
+    reasons = counts.quarantined
+    by_tagger = any(r.startswith("tagger:") for r in reasons)
+    by_reader = any(not r.startswith("tagger:") for r in reasons)
+    reader = {quarantine_name(planned.file.name, k)} if by_reader else set()
+    return reader | ({quarantine_name(planned.file.name, k, instance.name)} if by_tagger else set())
+
+
+def claim(output: Folder, instances: Iterable[Instance], *, is_forced: bool = False) -> None:
+    """Write down which tagger and parameters each instance name stands for in this output.
+
+    Raises ConfigError when the name already stands for other parameters, unless `is_forced`: then it stands for these
+    from now on, and parts of the others count as stale until they are replaced one by one.
+    """
+    for instance in instances:
+        if is_forced or not is_claimed(output, instance) or _is_chosen_anew(output, instance):
+            output.publish(_claim_name(instance), sealed(_claim(instance)))
+
+
+def release(output: Folder, instances: Iterable[Instance]) -> None:
+    """Give back the names of instances that came to no part at all, so that a run refused at its first call (a wrong key,
+    say) does not bind the next one to its parameters."""
+    for instance in instances:
+        if not any(n.endswith(".parquet") for n in output.files(f"attributes/{instance.name}")):
+            output.remove(_claim_name(instance))
+
+
+def is_claimed(output: Folder, instance: Instance) -> bool:
+    """Whether the name stands for this instance already. Raises ConfigError when it stands for other parameters."""
+    stored = _stored_claim(output, instance)
+    identity = json.loads(json.dumps(instance.identity()))
+    if stored is None or _is_other_version(stored, identity):
+        return False
+    if {k: stored.get(k) for k in identity} != identity:
+        raise ConfigError(
+            f"{output} already holds {instance.name!r} made by {_told(stored)}; now it is to be {_told(identity)}. "
+            f"Give it a name of its own (--taggers NAME={instance.tagger_name}, --set NAME.parameter=value), "
+            "or redo it with --overwrite"
+        )
+    return True
+
+
+def changed_versions(output: Folder, instances: Iterable[Instance]) -> list[str]:
+    """Of the instances whose tagger has another version than the one that made their parts: `language: version 1, now 2`."""
+    stored = ((i, _stored_claim(output, i)) for i in instances)
+    versions = ((i.name, claim["version"], i.identity()["version"]) for i, claim in stored if claim)
+    return [f"{name}: version {before}, now {now}" for name, before, now in versions if before != now]
+
+
+def _claim_name(instance: Instance) -> str:
+    return f"attributes/{instance.name}/tagger.json"
+
+
+def _claim(instance: Instance) -> dict[str, Any]:
+    columns = [
+        {"name": f.name, "type": str(f.type), **{k.decode(): v.decode() for k, v in (f.metadata or {}).items()}}
+        for f in instance.tagger.columns
+    ]
+    return {**instance.identity(), **({"chosen": dict(instance.chosen)} if instance.chosen else {}), "columns": columns}
+
+
+def _is_chosen_anew(output: Folder, instance: Instance) -> bool:
+    stored = _stored_claim(output, instance)
+    return bool(instance.chosen) and (stored or {}).get("chosen") != instance.chosen
+
+
+def _stored_claim(output: Folder, instance: Instance) -> dict[str, Any] | None:
+    """What the name stands for; None also where the file is damaged. Written anew then, it loses nothing: every part says
+    by itself what made it."""
+    found = opened(output.read(_claim_name(instance))) or {}
+    is_whole = {"tagger", "version"} <= found.keys() and isinstance(found.get("parameters"), dict)
+    return found if is_whole else None
+
+
+def _is_other_version(stored: dict[str, Any], identity: dict[str, Any]) -> bool:
+    """Another version of the same tagger with the same parameters, as far as both versions have them."""
+    if stored["version"] == identity["version"] or stored["tagger"] != identity["tagger"]:
+        return False
+    before, now = stored["parameters"], identity["parameters"]
+    return all(before[k] == now[k] for k in before.keys() & now.keys())
+
+
+def _told(identity: dict[str, Any]) -> str:
+    parameters = ", ".join(f"{k}={v!r}" for k, v in sorted(identity["parameters"].items()))
+    return f"{identity['tagger']}({parameters})"
+
+
+def remove_leftovers(output: Folder, plan: Plan, instances: Iterable[Instance]) -> None:
+    """Remove parts and quarantine files of planned inputs beyond their last range, as left by a file that shrank."""
+    for planned in plan.files:
+        wanted = {f"part-{k:05d}" for k in range(len(planned.ranges))}
+        folders = [f"attributes/{i.name}/{planned.file.name}" for i in instances] + [f"quarantine/{planned.file.name}"]
+        for folder in folders:
+            for name in output.files(folder):
+                leaf = name.rsplit("/", 1)[-1]
+                if name == f"{folder}/{leaf}" and leaf.startswith("part-") and leaf.split(".")[0] not in wanted:
+                    output.remove(name)

@@ -1,0 +1,215 @@
+"""Sidecars joined again: the parts of one range have the same rows in the same order, so joining is laying side by side."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tagcorpus.errors import InputError, TaggerError, unknown_name, valid_text
+from tagcorpus.pipelines.attributes.digests import Digests
+from tagcorpus.pipelines.attributes.parts import (
+    KEYS,
+    Instance,
+    key_in,
+    keys_of,
+    part_name,
+    part_of,
+    read_part,
+    stored_part,
+)
+from tagcorpus.pipelines.readers.plan import PlannedFile, load_plan
+from tagcorpus.pipelines.readers.reader import RangeReader, Reading
+from tagcorpus.pipelines.storage.folder import Folder
+from tagcorpus.pipelines.storage.sealed import opened
+from tagcorpus.taggers._interface.base import LATER
+from tagcorpus.taggers._interface.batch import DocumentBatch
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as pads
+
+
+def read(
+    output: str | os.PathLike[str], instances: Sequence[str] | str | None = None, text: bool = False
+) -> pads.Dataset:
+    """Every document of an output with the columns of these instances (default: all), as an Arrow dataset.
+
+    Columns: `input`, `row`, `sub`, `id`, then the instances' columns (as `<instance>.<column>` where two instances
+    share a name), and with `text` the document itself, read from the input again. Raises InputError when an instance
+    is unknown or some ranges are not tagged yet.
+    """
+    import pyarrow.dataset as pads  # imports pandas, where that is installed
+
+    folder = Folder(os.fspath(output))
+    if isinstance(instances, str):
+        instances = [instances]
+    known = instance_folders(folder)
+    for name in instances or ():
+        if name not in known:
+            raise InputError(unknown_name("instance", name, known, f"read({str(output)!r})"))
+    chosen = list(instances or known)
+    if not chosen:
+        raise InputError(f"{output} holds no sidecars yet")
+    tables: list[pa.Table] = []
+    kinds = Kinds()
+    for planned in load_plan(folder):
+        reading = replace(planned.reading, sample=1.0) if text else None
+        tables += joined(folder, [planned], [recorded(folder, i, planned) for i in chosen], reading, kinds)
+    return pads.dataset(pa.concat_tables(tables))
+
+
+class Kinds:
+    """For reading without a run, which knows no key: all parts of an instance are those of the plan, or all are older.
+
+    A mix of both is what a run leaves that replaces parts and has not come to its end, or two runs at once.
+    """
+
+    def __init__(self) -> None:
+        self._is_current: dict[str, bool] = {}
+        self._digests: dict[str, Digests] = {}
+
+    def part(
+        self, folder: Folder, planned: PlannedFile, k: int, instance: Instance, columns: Sequence[str]
+    ) -> pa.Table:
+        """As `part_of`; raises InputError for a part of the other kind than those before it, and for one whose footer is not
+        as it was written."""
+        name = part_name(instance.name, planned.file.name, k)
+        table = read_part(folder, name, columns, instance.later_columns)
+        stored = stored_part(folder, name)
+        if instance.name not in self._digests:
+            self._digests[instance.name] = Digests(folder, instance.name)
+        digest = self._digests[instance.name].of(planned.file.name, k, key_in(table))
+        if stored is None or digest not in ("", stored.digest):
+            raise InputError(f"{folder}/{name} is damaged: run the pipeline again, which makes it anew")
+        is_current = key_in(table) in keys_of(planned, k, instance)
+        if self._is_current.setdefault(instance.name, is_current) != is_current:
+            raise InputError(
+                f"parts of {instance.name!r} in {folder} are of several runs, {name} among them: run the pipeline again, "
+                "which makes those that are out of date anew"
+            )
+        return table
+
+
+def instance_folders(folder: Folder) -> list[str]:
+    """Names of the instances an output holds."""
+    suffix = "/tagger.json"
+    return [
+        n[len("attributes/") : -len(suffix)]
+        for n in folder.files("attributes")
+        if n.endswith(suffix) and n.count("/") == 2
+    ]
+
+
+def joined(
+    folder: Folder,
+    files: Sequence[PlannedFile],
+    instances: Sequence[Instance],
+    text_by: Reading | None = None,
+    kinds: Kinds | None = None,
+) -> Iterator[pa.Table]:
+    """One table per range, in plan order; with `text_by`, the documents are read again that way.
+
+    Raises as `range_parts`.
+    """
+    columns = {i.name: i.tagger.columns.names for i in instances}
+    seen = Counter(c for own in columns.values() for c in own)
+    for planned in files:
+        for k in range(len(planned.ranges)):
+            keys, parts = range_parts(folder, planned, k, instances, columns, kinds)
+            table = keys
+            for instance, part in parts.items():
+                for field in part.schema:
+                    name = field.name if seen[field.name] == 1 else f"{instance}.{field.name}"
+                    table = table.append_column(field.with_name(name), part[field.name])
+            if text_by is not None:
+                table = table.append_column("text", _texts(planned, k, text_by, table))
+            yield table.replace_schema_metadata(None)
+
+
+def range_parts(
+    folder: Folder,
+    planned: PlannedFile,
+    k: int,
+    instances: Sequence[Instance],
+    columns: Mapping[str, Sequence[str]],
+    kinds: Kinds | None = None,
+) -> tuple[pa.Table, dict[str, pa.Table]]:
+    """`input`, `row`, `sub`, `id` of one range, and of every instance these columns (by its name), row by row beside them.
+
+    Raises InputError where a part is missing or the parts do not have the same rows; ReplacedError, or what `kinds` raises,
+    for one that is not the part asked for.
+    """
+    keys = [f.name for f in KEYS]
+    read = kinds.part if kinds is not None else part_of
+    parts = {i.name: read(folder, planned, k, i, [*keys, *columns[i.name]]) for i in instances}
+    first = next(iter(parts.values())).select(keys)
+    if any(not p["row"].equals(first["row"]) for p in parts.values()):
+        raise InputError(f"range {k} of {planned.file.name} differs between instances {', '.join(parts)}: run again")
+    inputs = pa.array([valid_text(planned.file.name)] * first.num_rows, pa.string())
+    return first.add_column(0, "input", inputs), {name: part.select(columns[name]) for name, part in parts.items()}
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What an output holds of an instance, in the shape of the tagger that made it. It can be read, not used to tag."""
+
+    version: str
+    parameters: dict[str, Any]
+    columns: pa.Schema
+    needs: tuple[str, ...] = ()
+
+    def fingerprint(self) -> dict[str, Any]:
+        return self.parameters
+
+    def tag(self, batch: DocumentBatch) -> pa.RecordBatch:
+        raise TaggerError(f"{batch.num_rows} documents were given to the record of a tagger, which cannot tag")
+
+
+def recorded(folder: Folder, instance: str, planned: PlannedFile) -> Instance:
+    """An instance as an output tells of it; column types are those of this file's first part (null where it is missing).
+    A column that its first part is too old to have is there, too."""
+    told = _told(folder, instance)
+    name = part_name(instance, planned.file.name, 0)
+    try:
+        with folder.open(name) as file:
+            stored = pq.read_schema(file)
+            schema = pa.schema([f for f in stored if f.name not in {k.name for k in KEYS}])
+            for c in told["columns"]:
+                if c["name"] not in schema.names and LATER.keys() <= c.keys():
+                    schema = schema.append(pa.field(c["name"], pa.type_for_alias(c["type"]), metadata=LATER))
+    except (OSError, pa.ArrowException):
+        schema = pa.schema([(c["name"], pa.null()) for c in told["columns"]])
+    tagger = Recorded(told["version"], told["parameters"], schema, tuple(told.get("needs", ())))
+    return Instance(instance, told["tagger"], tagger, told.get("chosen", {}), is_whole_enough=True)
+
+
+def own_columns(folder: Folder, instance: str) -> list[str]:
+    """Names of the columns that an instance adds."""
+    return [c["name"] for c in _told(folder, instance).get("columns", [])]
+
+
+def _told(folder: Folder, instance: str) -> dict[str, Any]:
+    name = f"attributes/{instance}/tagger.json"
+    found = opened(folder.read(name))
+    if found is None:
+        raise InputError(f"{folder}/{name} is damaged: run the pipeline again, which writes it anew")
+    return found
+
+
+def _texts(planned: PlannedFile, k: int, reading: Reading, table: pa.Table) -> pa.ChunkedArray:
+    """The documents of the table's rows (a sample holds fewer than the range)."""
+    reader = RangeReader(planned.file, planned.ranges[k], reading)
+    wanted = set(zip(table["row"].to_pylist(), table["sub"].to_pylist(), strict=True))
+    found: list[str] = []
+    try:
+        for batch in reader:
+            rows, subs = batch.table["row"].to_pylist(), batch.table["sub"].to_pylist()
+            found += [t for r, s, t in zip(rows, subs, batch.texts, strict=True) if (r, s) in wanted]
+    except FileNotFoundError as error:
+        raise InputError(f"the documents of {planned.file.name} are not at {planned.file.path} any more") from error
+    return pa.chunked_array([pa.array(found, pa.large_string())])

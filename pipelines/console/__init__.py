@@ -1,1 +1,0 @@
-"""What commands print that read outputs and installations: status, doctor, the pages of taggers."""

@@ -1,0 +1,74 @@
+"""The plan of a run: its input files cut into chunks, with what an earlier run planned and no longer counts taken out."""
+
+from __future__ import annotations
+
+import os
+
+from tagcorpus.errors import ConfigError
+from tagcorpus.pipelines.attributes.ledger import broken_files
+from tagcorpus.pipelines.execution.engine import Engine
+from tagcorpus.pipelines.readers.plan import Index, Indexed, Plan, has_results, load_plan, make_plan, plan_name
+from tagcorpus.pipelines.readers.text_check import check_text
+from tagcorpus.pipelines.runs.inputs import Inputs
+from tagcorpus.pipelines.runs.place import is_named_by
+from tagcorpus.pipelines.runs.run import Run
+
+
+def plan_of(run: Run, inputs: Inputs, engine: Engine, *, is_stored: bool = True) -> Plan:
+    """Index what is not indexed yet. A dry run stores no plan, whatever `is_stored` says.
+
+    Raises InputError where no text is found, ConfigError where a trial would replace results of the whole input.
+    """
+    options = run.options
+    is_stored = is_stored and not options.dry_run
+    if is_stored:
+        _respect_earlier_plan(run, inputs)
+
+    def index(step: Index, n: int) -> list[Indexed]:
+        results = engine.execute([step], [[r] for r in range(n)], lambda r: step.tasks[r].file.path, "indexing", 0)
+        return [results[r][0] for r in range(n)]
+
+    def check(plan: Plan) -> None:
+        without_text = check_text(plan, inputs.reading, is_strict=options.strict_text)
+        broken = broken_files(plan)
+        for message in [*without_text, *broken]:
+            run.display.say(message)
+        # The verdict of a run that computes names broken files itself.
+        run.repeat_at_the_end([*without_text, *(broken if options.dry_run else [])])
+
+    return make_plan(
+        run.output,
+        inputs.files,
+        inputs.reading,
+        options.shard_bytes,
+        options.limit,
+        index,
+        is_stored=is_stored,
+        may_recut=options.overwrite,
+        check=check,
+    )
+
+
+def _respect_earlier_plan(run: Run, inputs: Inputs) -> None:
+    """A trial must not replace the results of the whole, and files that are gone must not stay among the results."""
+    options = run.options
+    is_trial = options.limit is not None or inputs.reading.sample < 1
+    paths = {f.path for f in inputs.files}
+    set_aside = {file.path: reason for file, reason in inputs.set_aside.items()}
+    set_aside |= inputs.models.set_aside if inputs.models is not None else {}
+    for planned in load_plan(run.output, skip_damaged=True):
+        file = planned.file
+        if file.path in set_aside and file.path not in paths:
+            run.output.remove(plan_name(file.name))
+            run.display.say(f"{file.name} counted in an earlier run, and is now set aside: {set_aside[file.path]}")
+            continue
+        is_taking_over = is_trial and not planned.is_trial and file.path in paths
+        if is_taking_over and not options.overwrite and has_results(run.output, file.name):
+            raise ConfigError(
+                f"{run.output} holds results of all of {file.name}; a trial (--limit, --sample) would replace "
+                "them. Give it an --output of its own, or say --overwrite"
+            )
+        is_gone = file.is_local and not os.path.exists(file.path)
+        if file.path not in paths and is_gone and is_named_by(options, file, inputs.files):
+            run.output.remove(plan_name(file.name))
+            run.display.say(f"{file.name} of an earlier run is gone: its rows no longer count among the results")

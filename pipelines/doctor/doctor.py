@@ -1,0 +1,155 @@
+"""`tagcorpus doctor`: is everything here that a run needs, and if not, what is the one line that mends it?
+
+A broken dependency is what this command is for, so nothing but the standard library is imported here, and every check
+imports what it looks at by itself. Nothing is installed, started or paid for; the only things written are a probe file
+that is removed again and the compiled kernels of the user's cache.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError
+
+from tagcorpus.errors import ConfigError, TagcorpusError, unknown_name
+from tagcorpus.pipelines.doctor import reachable, selftests
+from tagcorpus.pipelines.doctor.installation import Finding, Installation, fasttext_owners, pip, reinstall, repair
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the user asks about beside the installation itself; `ray_address` None: no cluster."""
+
+    extras: Sequence[str] = ()
+    output: str | None = None
+    base_url: str | None = None
+    llm_cache: str | None = None
+    ray_address: str | None = None
+    is_offline: bool = False
+    storage_options: Sequence[str] = ()
+
+
+def command(
+    extras: Sequence[str],
+    output: str | None,
+    base_url: str | None,
+    llm_cache: str | None,
+    ray: bool,
+    ray_address: str | None,
+    offline: bool,
+    storage_options: Sequence[str],
+    as_json: bool,
+) -> tuple[str, int]:
+    """What the command prints, and its exit code, from the values of its flags."""
+    address = cluster_address(ray, ray_address)
+    return report(Wanted(extras, output, base_url, llm_cache, address, offline, storage_options), as_json)
+
+
+def cluster_address(is_asked: bool, given: str | None) -> str | None:
+    """The cluster to look at; None where nobody asked for one."""
+    return given or os.environ.get("RAY_ADDRESS") or ("auto" if is_asked else None)
+
+
+def report(wanted: Wanted, as_json: bool) -> tuple[str, int]:
+    """What the command prints, and its exit code: 1 where something needed or asked for is broken.
+
+    Raises ConfigError for the name of an extra that does not exist, and for storage options without an output to use them on.
+    """
+    if wanted.storage_options and "://" not in (wanted.output or ""):
+        raise ConfigError("--storage-options goes with an --output that is a URL (s3://..., gs://...)")
+    findings = list(examine(wanted))
+    code = int(any(f.state == "broken" for f in findings))
+    if as_json:
+        return json.dumps({"exit_code": code, "findings": [asdict(f) for f in findings]}, indent=1), code
+    return told(findings), code
+
+
+def examine(wanted: Wanted) -> Iterator[Finding]:
+    """All checks, the most basic first. Raises ConfigError for the name of an extra that does not exist."""
+    installation = crash = None
+    try:
+        installation = Installation()
+    except PackageNotFoundError:
+        yield Finding("tagcorpus", "broken", "it runs, but is not installed", pip("install", "."))
+    except (Exception, SystemExit) as error:  # packaging tells versions apart: without it, none is compared
+        reason = f"cannot be imported, so that no version is compared: {type(error).__name__}: {error}"
+        yield Finding("packaging", "broken", reason, reinstall("packaging"))
+    if installation is not None:
+        for name in wanted.extras:
+            if name not in installation.extras:
+                raise ConfigError(unknown_name("extra", name, installation.extras, "doctor EXTRA"))
+        yield installation.python()
+        for finding, is_crash in installation.packages(wanted.ray_address is not None):
+            crash = crash or (finding.name if is_crash else None)
+            yield finding
+        yield from fasttext_owners()
+    if crash is None:
+        for name, check in checks(wanted):
+            yield _guarded(name, check)
+    else:
+        yield Finding("self-tests", "broken", f"not done: {crash} would end this process too", f"mend {crash} first")
+    if installation is not None:
+        yield from installation.optional(wanted.extras)
+
+
+def checks(wanted: Wanted) -> Iterator[tuple[str, Callable[[], Finding]]]:
+    """What is looked at beside the packages: its name, and the function that looks. That may raise anything."""
+    yield "fasttext self-test", selftests.fasttext
+    yield "tokenizer ranks", selftests.ranks
+    yield "compiled kernels", selftests.kernels
+    yield "sentence splitter", selftests.punkt
+    yield "language detector", selftests.cld2
+    yield "domain model", selftests.domain_model
+    yield "plug-in taggers", selftests.plugins
+    yield "temporary folder", selftests.temporary_folder
+    yield "LLM answer cache", lambda: selftests.llm_cache(wanted.llm_cache)
+    online: list[tuple[str, str, Callable[[], Finding]]] = []
+    if (where := wanted.output) is not None:
+        if "://" in where:
+            online.append(("output", where, lambda: _remote_output(where, wanted.storage_options)))
+        else:
+            yield "output", lambda: selftests.output(where)
+    url = wanted.base_url or os.environ.get("OPENAI_BASE_URL")
+    if url or os.environ.get("OPENAI_API_KEY"):
+        online.append(("LLM endpoint", "it", lambda: reachable.endpoint(url)))
+    if (address := wanted.ray_address) is not None:
+        online.append(("ray cluster", address, lambda: reachable.ray_cluster(address)))
+    for name, what, check in online:
+        if wanted.is_offline:
+            unseen = Finding(name, "warning", f"{what} was not looked at (--offline)", "leave --offline away")
+            yield name, lambda unseen=unseen: unseen  # type: ignore[misc]
+        else:
+            yield name, check
+
+
+def _remote_output(where: str, storage_options: Sequence[str]) -> Finding:
+    from tagcorpus.pipelines.storage import remote
+
+    remote.use_given(storage_options, [where])
+    return selftests.output(where)
+
+
+def _guarded(name: str, check: Callable[[], Finding]) -> Finding:
+    try:
+        return check()
+    except TagcorpusError as error:  # says itself what to do
+        return Finding(name, "broken", str(error))
+    except ImportError as error:
+        return Finding(name, "broken", f"{type(error).__name__}: {error}", "mend the packages above first")
+    except (Exception, SystemExit) as error:  # whatever a broken library raises is what the user wants to know
+        return Finding(name, "broken", f"{type(error).__name__}: {error}", repair())
+
+
+def told(findings: Sequence[Finding]) -> str:
+    """The findings as a person reads them, and the verdict."""
+    width = max(len(f.name) for f in findings)
+    lines = []
+    for f in findings:
+        lines.append(f"{f.state:<8} {f.name:<{width}}  {' '.join(f.found.split())}")
+        if f.fix:
+            lines.append(f"{'':<8} {'':<{width}}  -> {f.fix}")
+    broken, warnings = (sum(f.state == s for f in findings) for s in ("broken", "warning"))
+    verdict = f"{broken} broken, {warnings} warning{'s' * (warnings != 1)}" if broken or warnings else "all is well"
+    return "\n".join([*lines, "", verdict])

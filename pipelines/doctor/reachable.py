@@ -1,0 +1,120 @@
+"""What `tagcorpus doctor` asks over the network: an LLM endpoint and a Ray cluster. No paid call, nothing started.
+
+No reply of an endpoint is ever shown: it may repeat the key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+
+from tagcorpus.pipelines.doctor.installation import Finding, exit_told
+
+ENDPOINT_SECONDS = 10.0
+CONNECT_SECONDS = 5.0
+RAY_SECONDS = 60.0
+
+SEE_SERVER = "see whether the server runs, and --base-url / OPENAI_BASE_URL"
+START_RAY = "start a cluster (ray start --head), or name one with --ray-address / RAY_ADDRESS"
+
+
+def endpoint(base_url: str | None) -> Finding:
+    """Ask for the list of models, which costs nothing, through the client that a run uses.
+
+    Raises ConfigError for an address or a key that cannot be one.
+    """
+    from tagcorpus.taggers._llm.endpoint import key_for
+    from tagcorpus.taggers._llm.url import OFFICIAL, checked_url
+
+    name, url = "LLM endpoint", checked_url(base_url or OFFICIAL)
+    try:
+        found = asyncio.run(_models(url, key_for(url)))
+    except TimeoutError:
+        return Finding(name, "broken", f"{url} does not answer within {ENDPOINT_SECONDS:.0f} s", SEE_SERVER)
+    except ImportError:
+        raise
+    except Exception as error:
+        return _refusal(name, url, error)
+    shown = ", ".join(found[:4]) + (", ..." if len(found) > 4 else "")
+    return Finding(name, "ok", f"{url} answers; models: {shown or 'none listed'}")
+
+
+async def _models(url: str, key: str) -> list[str]:
+    from tagcorpus.taggers._llm.endpoint import Settings, build_client
+
+    client = build_client(Settings(base_url=url, model="", concurrency=1), key)
+    try:
+        page = await asyncio.wait_for(client.sdk.models.list(), ENDPOINT_SECONDS)
+        return [str(m.id) for m in page.data or ()]
+    finally:
+        with suppress(Exception):
+            await client.sdk.close()
+
+
+def _refusal(name: str, url: str, error: Exception) -> Finding:
+    code = getattr(error, "status_code", None)
+    if code in (401, 403):
+        return Finding(
+            name, "broken", f"{url} refuses the key (HTTP {code})", "set OPENAI_API_KEY to one that it takes"
+        )
+    if code in (404, 405, 501):
+        fix = "see --base-url: most end in /v1"
+        return Finding(name, "warning", f"{url} answers, but lists no models (HTTP {code})", fix)
+    if code is not None:
+        return Finding(name, "broken", f"{url} answers with HTTP {code}", "look at the server's log")
+    first: BaseException = error
+    while first.__cause__ is not None:
+        first = first.__cause__
+    return Finding(name, "broken", f"{url} cannot be reached ({type(first).__name__})", SEE_SERVER)
+
+
+def ray_cluster(address: str) -> Finding:
+    """Join a cluster that is there, in a process of its own (joining can hang, and cannot be undone), and compare the
+    versions on its nodes with those here."""
+    name = "ray cluster"
+    if address == "local":
+        found = "RAY_ADDRESS=local means a cluster of its own for every run: there is none to look at"
+        return Finding(name, "warning", found, START_RAY)
+    # Ray itself waits for a minute for an address that nobody listens at.
+    if (at := re.fullmatch(r"(?:ray://)?([\w.\-]+|\[[\da-fA-F:]+\]):(\d+)", address)) is not None:
+        try:
+            socket.create_connection((at[1].strip("[]"), int(at[2])), timeout=CONNECT_SECONDS).close()
+        except (OSError, OverflowError) as error:
+            return Finding(name, "broken", f"{address} cannot be reached: {error}", START_RAY)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "tagcorpus.pipelines.execution.ray_nodes", address],
+            capture_output=True,
+            cwd=tempfile.gettempdir(),
+            timeout=RAY_SECONDS,
+            text=True,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Finding(name, "broken", f"{address} does not answer within {RAY_SECONDS:.0f} s", START_RAY)
+    lines = [line for line in done.stdout.splitlines() if line.startswith('{"ray_nodes"')]
+    if not lines:
+        said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        return Finding(name, "broken", f"{address}: {said[-1] if said else exit_told(done.returncode)}", START_RAY)
+    found = json.loads(lines[-1])
+    return compared(address, found["own"], found["ray_nodes"])
+
+
+def compared(address: str, own: Mapping[str, str], nodes: Mapping[str, Mapping[str, str]]) -> Finding:
+    """Versions by package, here (`own`) and on every node."""
+    differing = []
+    for node, versions in sorted(nodes.items()):
+        others = [f"{k} {versions.get(k, 'missing')} (here {v})" for k, v in own.items() if versions.get(k) != v]
+        if others:
+            differing.append(f"{node} has {', '.join(others)}")
+    if differing:
+        return Finding("ray cluster", "broken", "; ".join(differing), "install the same versions on every node")
+    told = f"{address}: {len(nodes)} node{'s' * (len(nodes) != 1)}, same versions on all"
+    return Finding("ray cluster", "ok", told)

@@ -1,0 +1,186 @@
+"""What `tagcorpus doctor` tries out on this machine: models, kernels, folders. No network but for a remote output.
+
+Each test imports what it needs by itself, gives one Finding, and may raise what a broken library raises.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from dataclasses import MISSING, fields
+from pathlib import Path
+
+from tagcorpus.errors import TagcorpusError
+from tagcorpus.pipelines.doctor.installation import Finding, reinstall, repair
+
+PROBE = "The weather was cold this morning, but the children walked to school as they always did."
+LEAST_FREE_BYTES = 1 << 30
+
+
+def fasttext() -> Finding:
+    """Train, save, load and ask a model of two labels: it needs no model that may be missing."""
+    import fasttext
+
+    from tagcorpus.taggers.language import load_fasttext
+
+    with tempfile.TemporaryDirectory(prefix="tagcorpus-doctor-", ignore_cleanup_errors=True) as folder:
+        text, model = Path(folder, "text"), Path(folder, "model.bin")
+        text.write_text(f"__label__cold {PROBE}\n__label__warm In summer the sea is warm enough to swim.\n" * 20)
+        trained = fasttext.train_supervised(
+            str(text), dim=4, epoch=5, lr=0.1, minCount=1, bucket=0, thread=1, verbose=0
+        )
+        trained.save_model(str(model))
+        load_fasttext(model)
+    return Finding("fasttext self-test", "ok", "a small model gives the right probabilities")
+
+
+def ranks() -> Finding:
+    """p50k_base out of the package, on a text whose ids are known."""
+    from tagcorpus.taggers._interface.batch import DocumentBatch
+    from tagcorpus.taggers._tokenizers.interface import token_ids
+    from tagcorpus.taggers._tokenizers.loading import load
+
+    ids = token_ids(DocumentBatch.from_texts(["hello world"]), load("p50k_base")).ids.tolist()
+    if ids == [31373, 995]:
+        return Finding("tokenizer ranks", "ok", "p50k_base is in the package")
+    return Finding("tokenizer ranks", "broken", f"p50k_base gives {ids} for 'hello world', not [31373, 995]", repair())
+
+
+def kernels() -> Finding:
+    """A compiled kernel counts, and what is compiled can be kept."""
+    import numpy as np
+
+    from tagcorpus.kernels.tokens import count_distinct
+
+    name = "compiled kernels"
+    counted = count_distinct(np.array([7, 2, 7, 2, 2], np.uint32), np.array([0, 3, 3, 5]), 8).tolist()
+    if counted != [2, 0, 1]:
+        return Finding(name, "broken", f"a kernel counts wrongly: {counted}", reinstall("numba"))
+    folder = os.environ["NUMBA_CACHE_DIR"]
+    if not _is_writable(folder):
+        fix = "let NUMBA_CACHE_DIR name a folder that can be written, or unset it"
+        return Finding(name, "broken", f"{folder} cannot be written", fix)
+    if os.path.realpath(folder).startswith(os.path.realpath(tempfile.gettempdir()) + os.sep):
+        fix = "let XDG_CACHE_HOME name a folder that can be written and stays"
+        return Finding(name, "warning", f"kept in {folder}, which may not stay", fix)
+    return Finding(name, "ok", f"kept in {folder}")
+
+
+def punkt() -> Finding:
+    """The sentence splitter's parameters out of the package, on a text that needs them."""
+    from tagcorpus.taggers._tokenizers.words import Punkt
+
+    text = "dr. smith went home. she slept."  # it is made for lower-cased text
+    found = [text[a:b] for a, b in Punkt().sentence_spans(text)]
+    if found == ["dr. smith went home.", "she slept."]:
+        return Finding("sentence splitter", "ok", "the parameters for English are in the package")
+    return Finding("sentence splitter", "broken", f"it splits {text!r} into {found}", repair())
+
+
+def cld2() -> Finding:
+    """CLD2 knows an English sentence."""
+    from tagcorpus.taggers._interface.batch import DocumentBatch
+    from tagcorpus.taggers.language import cld2_codes
+
+    ((code, _),) = cld2_codes(DocumentBatch.from_texts([PROBE]))
+    if code == "en":
+        return Finding("language detector", "ok", "CLD2 knows English")
+    return Finding("language detector", "broken", f"CLD2 takes English for {code!r}", reinstall("pycld2"))
+
+
+def domain_model() -> Finding:
+    """The embedded domain classifier loads and answers."""
+    from tagcorpus.taggers._models import embedded_domain
+
+    ((label, probability),) = embedded_domain.classify([PROBE * 10])
+    if label in embedded_domain.LABELS and 0 < probability <= 1:
+        return Finding("domain model", "ok", f"{embedded_domain.NAME} is in the package")
+    return Finding("domain model", "broken", f"it answers {label!r} with {probability}", repair())
+
+
+def plugins() -> Finding:
+    """Every tagger of another distribution can be loaded and says its columns; those that ask for parameters are left
+    to their runs."""
+    from tagcorpus.taggers import load, plugin_names, tagger_class
+
+    name, bad = "plug-in taggers", []
+    for plugin in plugin_names():
+        try:
+            if all(f.default is not MISSING or f.default_factory is not MISSING for f in fields(tagger_class(plugin))):
+                load(plugin).columns.names  # noqa: B018
+        except TagcorpusError as error:
+            bad.append(str(error))
+        except Exception as error:  # somebody else's code
+            bad.append(f"{plugin!r}: {type(error).__name__}: {error}")
+    if bad:
+        return Finding(name, "broken", "; ".join(bad), "uninstall or repair what brings them")
+    return Finding(name, "ok", ", ".join(plugin_names()) or "none")
+
+
+def temporary_folder() -> Finding:
+    """Room for spooled input and for what is on its way to an object store."""
+    return _space("temporary folder", tempfile.gettempdir(), "let TMPDIR name a folder with more space")
+
+
+def llm_cache(path: str | None) -> Finding:
+    """The cache of paid answers can be opened, or made where it is to be. Raises OutputError where it is none."""
+    from tagcorpus.taggers._llm.cache import AnswerCache, default_path
+
+    name, file = "LLM answer cache", Path(path).absolute() if path else default_path()
+    if file.exists():
+        cache = AnswerCache(file)
+        cache.get(b"")
+        cache.close()
+        return Finding(name, "ok", f"{file} can be opened ({file.stat().st_size / 1e6:.1f} MB)")
+    folder = _existing(file.parent)
+    if not _is_writable(str(folder)):
+        return Finding(name, "broken", f"{folder} cannot be written", "name another file with --llm-cache")
+    return Finding(name, "ok", f"{file} is not there yet and can be made")
+
+
+def output(where: str) -> Finding:
+    """Publish a probe where the output is (or would be made), read it back, remove it; and look at the space."""
+    is_remote = "://" in where
+    folder = where if is_remote else str(_existing(Path(where).absolute()))
+    if not is_remote and not os.path.isdir(folder):
+        return Finding("output", "broken", f"{folder} is not a folder", "name another folder with --output")
+    from tagcorpus.pipelines.storage.folder import Folder
+
+    probe = f"tagcorpus-doctor-{os.urandom(4).hex()}"
+    try:
+        target = Folder(folder)
+        target.publish(probe, b"probe")
+        read = target.read(probe)
+        target.remove(probe)
+    except Exception as error:  # stores raise what their client libraries raise
+        fix = "see to permission, space and credentials, or name another folder with --output"
+        return Finding("output", "broken", f"{where} cannot be written: {type(error).__name__}: {error}", fix)
+    if read != b"probe":
+        return Finding("output", "broken", f"{where} does not give back what was written", "name another folder")
+    if is_remote:
+        return Finding("output", "ok", f"{where} can be written and read")
+    return _space("output", folder, "make space there, or name another folder with --output")
+
+
+def _space(name: str, folder: str, fix: str) -> Finding:
+    if not _is_writable(folder):
+        return Finding(name, "broken", f"{folder} cannot be written", fix)
+    free = shutil.disk_usage(folder).free
+    found = f"{folder} can be written, {free / 1e9:.1f} GB free"
+    return Finding(name, "ok", found) if free >= LEAST_FREE_BYTES else Finding(name, "warning", found, fix)
+
+
+def _is_writable(folder: str) -> bool:
+    """Tried, not asked: root may write anywhere but into a filesystem that is mounted read-only, or full."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"probe")
+    except OSError:
+        return False
+    return True
+
+
+def _existing(path: Path) -> Path:
+    """The path, or the nearest folder above it that is there."""
+    return next(p for p in (path, *path.parents) if p.exists())

@@ -1,0 +1,325 @@
+"""`tagcorpus status`: how far an output is, from its files alone.
+
+Which parts are done is decided as a run decides it, by each part's key; the tagger and its parameters are taken from
+`attributes/<instance>/tagger.json`, the way of reading from the plan. The input itself is not looked at: a file that
+changed since the last run is noticed by the next one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import textwrap
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from tagcorpus.errors import InputError, TagcorpusError
+from tagcorpus.pipelines.attributes.bill import in_words, spent
+from tagcorpus.pipelines.attributes.parts import Instance, Standing, standing
+from tagcorpus.pipelines.attributes.read import Recorded, instance_folders
+from tagcorpus.pipelines.inputs.chunks import Counts
+from tagcorpus.pipelines.progress import heartbeat
+from tagcorpus.pipelines.progress.heartbeat import damage_told, epoch, json_object
+from tagcorpus.pipelines.readers.plan import Plan, PlannedFile, load_plan
+from tagcorpus.pipelines.readers.reader import Reading
+from tagcorpus.pipelines.storage import remote
+from tagcorpus.pipelines.storage.folder import Folder
+
+MEANINGS = {
+    0: "done",
+    1: "failed",
+    2: "wrong usage or input",
+    3: "done, but more rows than allowed are in quarantine or without a label",
+    4: "incomplete; the same command may finish it",
+    5: "a budget was reached",
+    130: "interrupted; the same command resumes",
+    143: "terminated; the same command resumes",
+}
+# Ranges in work that are named one by one; a large cluster has hundreds.
+SHOWN_RANGES = 8
+
+
+def report(output: str, as_json: bool, storage_options: Sequence[str] = ()) -> str:
+    """What the command prints. Raises InputError where `output` is no output folder, or cannot be read; ConfigError for
+    storage options (K=V) that it does not take."""
+    remote.use_given(storage_options, [output])
+    with damage_told(output):
+        found = status(output)
+        return json.dumps(found, indent=1) if as_json else told(found)
+
+
+def status(output: str) -> dict[str, Any]:
+    """The state of an output as JSON values.
+
+    `instances`: per instance ranges done, stale and planned, rows, documents, quarantined by reason. `running`: runs
+    that give signs of life, with what their last heartbeat said. `last_run`: the newest other run; its `exit_code` is
+    None where it died without a word. `llm`: what all runs, back to the last one with --overwrite, have sent to an endpoint and
+    paid there; None where they asked nothing. Raises InputError where `output` is no output folder, or cannot be read.
+    """
+    try:
+        return _status(Folder(output))
+    except TagcorpusError:
+        raise
+    except Exception as error:
+        if "://" not in output and not isinstance(error, OSError):
+            raise
+        # Stores raise whatever their client library raises, a missing package and missing credentials among it.
+        raise InputError(f"{output} cannot be read: {type(error).__name__}: {error}") from error
+
+
+def _status(folder: Folder) -> dict[str, Any]:
+    names = _run_names(folder)
+    files = load_plan(folder, skip_damaged=True) if any(n.endswith(".json") for n in folder.files("plan")) else []
+    if not names and not files:
+        raise InputError(
+            f"{folder} is no output of tagcorpus (neither plan/ nor runs/ is there): give the folder that --output named, "
+            "or by default <first input's stem>.tagcorpus"
+        )
+    runs = [(n, json_object(folder, f"runs/{n}/command.json")) for n in sorted(names, reverse=True)]
+    running: list[dict[str, Any]] = []
+    last: dict[str, Any] | None = None
+    for name, command in runs:
+        run = _run(folder, name, command, names[name], is_newest=not running and last is None)
+        if run["is_running"]:
+            running.append(run)
+        else:
+            last = last or run
+    return {
+        "output": str(folder),
+        "files": len(files),
+        "rows": sum(f.rows for f in files),
+        "ranges": sum(len(f.ranges) for f in files),
+        "instances": _instances(folder, files, [c for _, c in runs]),
+        "running": running,
+        "last_run": last,
+        "llm": total if (total := spent(folder))["runs"] else None,
+    }
+
+
+def _run_names(folder: Folder) -> dict[str, set[str]]:
+    """The files of every run, by its name."""
+    found: dict[str, set[str]] = {}
+    for path in folder.files("runs"):
+        parts = path.split("/")
+        if len(parts) == 3:
+            found.setdefault(parts[1], set()).add(parts[2])
+    return {n: f for n, f in found.items() if "command.json" in f}
+
+
+def _run(folder: Folder, name: str, command: dict[str, Any], files: set[str], is_newest: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "run": name,
+        "pipeline": command.get("pipeline"),
+        "command": command.get("command"),
+        "started": command.get("started"),
+    }
+    if "ledger.json" in files:
+        ledger = json_object(folder, f"runs/{name}/ledger.json")
+        error = ledger.get("error")
+        if error is None and ledger.get("exit_code") in (1, 3):  # the run came to its end and said why in the log
+            error = _last_word(folder, name)
+        picked = {k: ledger.get(k) for k in ("exit_code", "seconds", "ranges_done", "ranges_planned")}
+        return {**found, "is_running": False, **picked, "error": error}
+    progress = json_object(folder, f"runs/{name}/{heartbeat.FILE}")
+    if is_newest and "slurm.json" in files and not progress:
+        notes = folder.files(f"runs/{name}/slurm/tasks")
+        failed = [t for t in (json_object(folder, n) for n in notes) if t.get("exit_code")]
+        ended = {"tasks_ended": len(notes), "tasks_failed": len(failed)}
+        slurm = {**json_object(folder, f"runs/{name}/slurm.json"), **ended}
+        error = failed[0].get("error") if failed else None
+        return {**found, "is_running": True, "slurm": slurm, "error": error, "progress": {}}
+    who = progress or command
+    at = progress.get("time") or epoch(command.get("started"))
+    if heartbeat.is_alive(who, at, time.time()):
+        return {**found, "is_running": True, "pid": who.get("pid"), "host": who.get("host"), "progress": progress}
+    return {**found, "is_running": False, "exit_code": None, "error": None, "progress": progress}
+
+
+def _last_word(folder: Folder, name: str) -> str | None:
+    lines = (folder.read(f"runs/{name}/log.txt") or b"").decode("utf-8", "replace").split("\n")
+    said = [line.partition(" ")[2] for line in lines if line]
+    return said[-1] if said else None
+
+
+def _instances(
+    folder: Folder, files: Sequence[PlannedFile], commands: Sequence[dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    groups: dict[Reading, list[PlannedFile]] = {}
+    for planned in files:
+        groups.setdefault(planned.reading, []).append(planned)
+    found = {}
+    for name in instance_folders(folder):
+        identity = json_object(folder, f"attributes/{name}/tagger.json")
+        if not {"tagger", "version", "parameters"} <= set(identity):
+            continue  # damaged: the next run writes it anew
+        needs = tuple(identity.get("needs", ()))
+        recorded = Recorded(identity["version"], identity["parameters"], pa.schema([]), needs)
+        instance = Instance(name, identity["tagger"], recorded, identity.get("chosen", {}), is_whole_enough=True)
+        stand = _standing(folder, groups, instance, commands)
+        total = Counts()
+        for counts in stand.done.values():
+            total.add(counts)
+        found[name] = {
+            "tagger": identity["tagger"],
+            "version": identity["version"],
+            "ranges_done": len(stand.done),
+            "ranges_stale": stand.stale,
+            "ranges_planned": sum(len(f.ranges) for f in files),
+            "rows": total.lines + total.unreadable,
+            "documents": total.documents,
+            "quarantined": dict(sorted(Counter(total.quarantined).items())),
+        }
+    return found
+
+
+def _standing(
+    folder: Folder, groups: dict[Reading, list[PlannedFile]], instance: Instance, commands: Sequence[dict[str, Any]]
+) -> Standing:
+    """The instance's parts under the newest sampling that fits any of them (the plan does not know of samples)."""
+    first: Standing | None = None
+    for sample, seed in _samples(commands):
+        done: dict[tuple[int, str], Counts] = {}
+        stale = offset = 0
+        for reading, files in groups.items():
+            plan = Plan(tuple(files))
+            stand = standing(
+                folder, plan, dataclasses.replace(reading, sample=sample, seed=seed), [instance], is_onlooker=True
+            )
+            done |= {(offset + rank, name): counts for (rank, name), counts in stand.done.items()}
+            stale += stand.stale
+            offset += len(plan.ranges)
+        if done or not stale:
+            return Standing(done, stale)
+        first = first or Standing(done, stale)
+    assert first is not None
+    return first
+
+
+def _samples(commands: Sequence[dict[str, Any]]) -> Iterator[tuple[float, int]]:
+    """(sample, seed) of the runs, newest first, each once, and at last everything."""
+    seen = set()
+    for command in commands:
+        options = command.get("options", {})
+        sample = options.get("sample")
+        one = (1.0, 0) if sample is None or sample >= 1 else (float(sample), int(options.get("seed", 0)))
+        if one not in seen:
+            seen.add(one)
+            yield one
+    if (1.0, 0) not in seen:
+        yield 1.0, 0
+
+
+def told(found: dict[str, Any]) -> str:
+    """The state as a person reads it."""
+    parts = [
+        f"{found['output']}: {_n(found['files'], 'file')}, {_n(found['rows'], 'row')}, {_n(found['ranges'], 'range')}"
+    ]
+    if found["instances"]:
+        parts.append(_table(found["instances"]))
+    parts += [_told_running(run) for run in found["running"]]
+    if found["last_run"] is not None:
+        parts.append(_told_ended(found["last_run"], is_superseded=bool(found["running"])))
+    if found["llm"] is not None:
+        parts.append(f"asked of an LLM by {_n(found['llm']['runs'], 'run')}: {in_words(found['llm'])}")
+    return "\n\n".join(parts)
+
+
+def _table(instances: dict[str, dict[str, Any]]) -> str:
+    rows = [["instance", "ranges done", "rows done", "documents", "quarantined", ""]]
+    for name, one in instances.items():
+        notes = []
+        if one["ranges_stale"]:
+            notes.append(f"{one['ranges_stale']:,} stale (of an earlier input or version)")
+        if one["ranges_done"] == one["ranges_planned"]:
+            notes.append("complete")
+        done = f"{one['ranges_done']:,} of {one['ranges_planned']:,}"
+        counts = [f"{n:,}" for n in (one["rows"], one["documents"], sum(one["quarantined"].values()))]
+        rows.append([name, done, *counts, ", ".join(notes)])
+    widths = [max(len(row[i]) for row in rows) for i in range(5)]
+    lines = []
+    for row in rows:
+        cells = [row[0].ljust(widths[0]), *(row[i].rjust(widths[i]) for i in range(1, 5)), row[5]]
+        lines.append("  ".join(["", *cells]).rstrip())
+    return "\n".join(lines)
+
+
+def _told_running(run: dict[str, Any]) -> str:
+    if (slurm := run.get("slurm")) is not None:
+        lines = [f"on Slurm: {run['pipeline']}, since {_when(run['started'])}, finish job {slurm.get('finish_job')}"]
+        if slurm.get("array_job"):
+            lines.append(
+                f"  array job {slurm['array_job']}: {slurm['tasks_ended']:,} of {_n(slurm['tasks'], 'task')} ended, "
+                f"{slurm['tasks_failed']:,} of them with an error"
+            )
+        return "\n".join([*lines, *([f"  {run['error']}"] if run["error"] else []), f"  logs: {slurm.get('logs')}"])
+    lines = [f"running: {run['pipeline']}, since {_when(run['started'])}, process {run['pid']} on {run['host']}"]
+    progress = run["progress"]
+    if "rows" not in progress:
+        lines.append("  between two passes over the ranges" if progress else "  starting")
+        return "\n".join(lines)
+    told = f"  {progress['doing']}: "
+    if progress["rows_total"]:
+        share = min(100.0, 100 * progress["rows"] / progress["rows_total"])
+        # Not the table's rows, which earlier runs did, too.
+        told += f"this run has done {progress['rows']:,} of its {progress['rows_total']:,} rows ({share:.0f} %), "
+        told += f"{progress['rows_per_second']:,.0f} rows/s, {progress['bytes_per_second'] / 1e6:.1f} MB/s, "
+        told += f"{progress['quarantined']:,} quarantined"
+        if progress["seconds_left"] is not None:
+            told += f", about {_duration(progress['seconds_left'])} to go"
+    else:
+        told += f"for {_duration(progress['seconds'])}"
+    lines.append(told)
+    for one in progress["ranges"][:SHOWN_RANGES]:
+        flying = f", rows {one['first_row']:,} to {one['last_row']:,} in flight" if "first_row" in one else ""
+        silent = one["silent_seconds"]
+        quiet = f", no sign of life for {_duration(silent)}" if silent >= heartbeat.DEAD_SECONDS else ""
+        lines.append(f"    {one['range']}: {one['rows']:,} rows done{flying}{quiet}")
+    if len(progress["ranges"]) > SHOWN_RANGES:
+        lines.append(f"    and {len(progress['ranges']) - SHOWN_RANGES:,} more ranges")
+    return "\n".join(lines)
+
+
+def _told_ended(run: dict[str, Any], is_superseded: bool) -> str:
+    """`is_superseded`: another run is at work, so that nothing is to be done about this one."""
+    head = f"{'last run that has ended' if is_superseded else 'last run'}: {run['pipeline']}, {_when(run['started'])}"
+    if run["exit_code"] is None:
+        progress = run["progress"]
+        seen = f"; last seen {_ago(progress['time'])} ago" if progress else ""
+        if "rows" in progress and progress["rows_total"]:
+            seen += f" at {progress['rows']:,} of {progress['rows_total']:,} rows"
+        lines = [f"{head}: died without a ledger{seen}{'' if is_superseded else '; the same command resumes'}"]
+    else:
+        ranges = f", {run['ranges_done']:,} of {run['ranges_planned']:,} ranges" if run["ranges_planned"] else ""
+        code = run["exit_code"]
+        meaning = MEANINGS.get(code, "unknown")
+        meaning = meaning.partition(";")[0] if is_superseded else meaning
+        lines = [f"{head}, {_duration(run['seconds'])}{ranges}: exit {code} ({meaning})"]
+        if run["error"]:
+            lines += textwrap.wrap(run["error"], 110, initial_indent="  ", subsequent_indent="  ")
+    if run["command"] and run["exit_code"] in (None, 4, 130, 143) and not is_superseded:
+        lines.append(f"  {run['command']}")
+    return "\n".join(lines)
+
+
+def _n(n: int, what: str) -> str:
+    return f"{n:,} {what}{'s' * (n != 1)}"
+
+
+def _when(started: str | None) -> str:
+    return (started or "?")[:19].replace("T", " ")
+
+
+def _ago(at: float) -> str:
+    return _duration(max(0.0, time.time() - at))
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} days"

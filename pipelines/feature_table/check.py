@@ -1,0 +1,193 @@
+"""`tagcorpus check-features`: is this CSV a per-model feature table, and what would a predictor choke on?
+
+Errors are what makes a predictor stop or believe something false; warnings what a person should look at; notes are facts.
+Nothing is changed, and nothing is computed anew: a wrong value inside its range is not noticed, except against another
+file (comparison.py). What the columns should be stands in columns.py.
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+
+from tagcorpus.errors import InputError
+from tagcorpus.pipelines.feature_table.beside import check_provenance, compare_provenance
+from tagcorpus.pipelines.feature_table.columns import ID, numeric_columns
+from tagcorpus.pipelines.feature_table.compare import compare
+from tagcorpus.pipelines.feature_table.header import check_header
+from tagcorpus.pipelines.feature_table.table import FeatureTable, Finding, Severity, read_table
+from tagcorpus.pipelines.feature_table.values import check_values
+from tagcorpus.pipelines.progress.printable import printable
+from tagcorpus.predictor.harness_results import is_id
+
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+SHOWN_PLACES = 5
+# Notes, since the published tables have them, too; yet linear models stop at empty cells.
+CHOKES_SOME = ("incomplete_models",)
+
+
+def report(path: str, against: str | None, as_json: bool) -> tuple[str, int]:
+    """What the command prints, and its exit code: 1 where there is an error among the findings.
+
+    Raises InputError where a file is not there, or `against` is no table to compare with.
+    """
+    table = read_table(path, "check-features FILE")
+    found = check(table)
+    if ID in table.header:
+        found += check_provenance(table)
+    if against is not None:
+        other = read_table(against, "--against")
+        found += _compared(table, other)
+    found.sort(key=lambda f: SEVERITIES.index(f.severity))  # stable: within one severity in the order of the checks
+    code = int(any(f.severity == "error" for f in found))
+    if not as_json:
+        return told(table, found, against), code
+    counts = {s: sum(f.severity == s for f in found) for s in SEVERITIES}
+    document = {
+        "file": path,
+        "against": against,
+        "exit_code": code,
+        "rows": len(table.rows),
+        "columns": len(table.header),
+        **sight(table),
+        "counts": counts,
+        "findings": [asdict(f) for f in found],
+    }
+    return json.dumps(document, indent=1, ensure_ascii=False), code
+
+
+def check(table: FeatureTable) -> list[Finding]:
+    """Everything that can be said of one table by itself, the most basic first."""
+    found = list(table.findings)
+    if table.header:
+        found += check_header(table.header)
+        if table.rows and ID in table.header:
+            found += _ids(table)
+        if table.rows:
+            found += check_values(table)
+    return found
+
+
+def _compared(table: FeatureTable, other: FeatureTable) -> Iterator[Finding]:
+    if ID not in other.header:
+        why = other.findings[0].found if other.findings else f"its header has no column {ID!r}"
+        raise InputError(f"--against: {other.path!r} is nothing to compare with: {why}")
+    if errors := tuple(f"{f.check} ({f.count:,})" for f in check(other) if f.severity == "error"):
+        found = "kinds of errors in the other file itself; check it, too"
+        yield Finding("warning", "other_has_errors", found, len(errors), errors)
+    if ID in table.header:
+        yield from compare(table, other)
+        yield from compare_provenance(table, other)
+
+
+def _ids(table: FeatureTable) -> Iterator[Finding]:
+    ids = table.texts(ID)
+    lines: dict[str, list[int]] = defaultdict(list)
+    alike: dict[str, set[str]] = defaultdict(set)
+    for model, row in zip(ids, table.rows, strict=True):
+        lines[model].append(row.line)
+        alike[model.strip().lower().replace("__", "/")].add(model)
+    if empty := tuple(f"line {n:,}" for model in lines if not model.strip() for n in lines[model]):
+        yield Finding("error", "empty_id", "rows without an id", len(empty), empty, "joined with nothing")
+    named = {model: at for model, at in lines.items() if model.strip()}
+    if twice := tuple(f"{m}: lines {', '.join(map(str, at))}" for m, at in named.items() if len(at) > 1):
+        effect = "a join makes a row of each, and one model is in training and in test"
+        yield Finding("error", "duplicate_id", "ids that are there more than once", len(twice), twice, effect)
+    if spaced := tuple(f"{m!r}" for m in named if m != m.strip() or not m.isprintable()):
+        effect = "the same model's id without them does not join"
+        yield Finding(
+            "error",
+            "id_with_spaces",
+            "ids with spaces around them or with control characters",
+            len(spaced),
+            spaced,
+            effect,
+        )
+    if near := tuple(" and ".join(map(repr, sorted(group))) for group in alike.values() if len(group) > 1):
+        found = "ids that differ only in case, spaces, or __ for /"
+        yield Finding("warning", "ids_alike", found, len(near), near, "perhaps one model that counts as two")
+    if bare := tuple(m for m in named if "/" not in m):
+        effect = "grouped by organisation, each is a group of its own"
+        yield Finding("note", "id_without_org", "ids that are a bare name, not org/name", len(bare), bare, effect)
+    if deep := tuple(m for m in named if m.count("/") > 1 and is_id(m)):
+        effect = "grouped by organisation, which is the first part"
+        yield Finding("note", "id_is_a_path", "ids that are a longer path, not org/name", len(deep), deep, effect)
+    if odd := tuple(m for m in named if m not in deep and (m.count("/") > 1 or not all(m.split("/")))):
+        yield Finding("warning", "id_not_org_name", "ids that are neither org/name nor a bare name", len(odd), odd)
+    if ids != sorted(ids):
+        yield Finding(
+            "note",
+            "rows_not_sorted",
+            "rows are not in byte order of their ids",
+            effect="seeded folds come out otherwise",
+        )
+
+
+def sight(table: FeatureTable) -> dict[str, int]:
+    """What a predictor has before it: columns with a value, and models that have a value in each of those."""
+    at = [i for i, name in enumerate(table.header) if name != ID]
+    full = [i for i in at if any(row.cells[i].strip() for row in table.rows)]
+    whole = sum(all(row.cells[i].strip() for i in full) for row in table.rows) if full else 0
+    known = numeric_columns()
+    return {
+        "columns_with_values": len(full),
+        "columns_empty_by_rule": sum(table.header[i] in known and known[table.header[i]].is_always_empty for i in at),
+        "complete_models": whole,
+    }
+
+
+def told(table: FeatureTable, findings: Sequence[Finding], against: str | None) -> str:
+    """The findings as a person reads them: by severity, with the first places, and what a predictor sees."""
+    width = max((len(f.check) for f in findings), default=0)
+    head = f"{table.path}: {_n(len(table.rows), 'row')}, {_n(len(table.header), 'column')}"
+    lines = [head + (f"; against {against}" if against is not None else "")]
+    margin = " " * (7 + 2 + width + 2 + 6 + 2)
+    for severity in SEVERITIES:
+        group = [f for f in findings if f.severity == severity]
+        if group:
+            lines.append("")
+        for f in group:
+            prefix = f"{severity:<7}  {f.check:<{width}}  {f.count:>6,}  "
+            lines += _wrapped(f.found, prefix, margin)
+            for place in f.where[:SHOWN_PLACES]:
+                lines += _wrapped(place, margin + "  ", margin + "    ")
+            if len(f.where) > SHOWN_PLACES:
+                lines.append(f"{margin}  and {len(f.where) - SHOWN_PLACES:,} more (--json has all)")
+            if f.effect:
+                lines += _wrapped(f"a predictor: {f.effect}", margin + "-> ", margin + "   ")
+    return "\n".join([*lines, "", *_verdict(table, findings)])
+
+
+def _verdict(table: FeatureTable, findings: Sequence[Finding]) -> list[str]:
+    choking = [f for f in findings if f.severity == "error"]
+    seen = sight(table)
+    lines = [", ".join(_n(sum(f.severity == s for f in findings), s) for s in SEVERITIES)]
+    lines.append(
+        f"a predictor sees {_n(len(table.rows), 'model')} and {_n(seen['columns_with_values'], 'column')} with values; "
+        f"{_n(seen['complete_models'], 'model')} {'has' if seen['complete_models'] == 1 else 'have'} a value in each of them"
+    )
+    if choking:
+        return [*lines, f"it would choke on: {_named(choking)}"]
+    # What some stop at: said with the finding, whatever its severity.
+    if troubling := [f for f in findings if f.severity == "warning" or f.check in CHOKES_SOME]:
+        return [*lines, f"no error, but some predictors stop at, or are misled by: {_named(troubling)}"]
+    return [*lines, "nothing here would make it choke"]
+
+
+def _named(findings: Sequence[Finding]) -> str:
+    return ", ".join(f"{f.check} ({f.count:,})" for f in findings)
+
+
+def _wrapped(text: str, first: str, rest: str) -> list[str]:
+    plain = printable(text, is_line=True)
+    width = max(110, len(rest) + 50)
+    return textwrap.wrap(
+        plain, width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False, break_long_words=False
+    )
+
+
+def _n(n: int, what: str) -> str:
+    return f"{n:,} {what}{'s' * (n != 1)}"

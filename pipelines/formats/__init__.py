@@ -1,0 +1,1 @@
+"""Readers of single formats: from the bytes of a chunk to its records."""

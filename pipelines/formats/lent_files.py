@@ -1,0 +1,99 @@
+"""Files of a store for the reader's process: their owner opens and reads them, and the reader asks for bytes.
+
+Clients of stores have threads and connections, which a forked process must not use. So only the native reader, which may
+crash, is in the other process, and the network stays in this one.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO, cast
+
+from tagcorpus.pipelines.inputs.input_files import InputFile
+
+Ask = Callable[..., Any]
+"""Sends a request to the owner and returns the answer; raises what the owner raises."""
+
+
+class Lender:
+    """The owner's side: `answer` does what the reader asks for."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, InputFile] = {}
+        self._open: dict[int, BinaryIO] = {}
+        self._next = 0
+
+    def lend(self, arguments: Sequence[Any]) -> list[Any]:
+        """The arguments, with stand-ins for files of a store."""
+        return [self._lent(a) if isinstance(a, InputFile) and not a.is_local else a for a in arguments]
+
+    def _lent(self, file: InputFile) -> LentFile:
+        self._files[file.path] = file
+        return LentFile(file.name, file.path, file.format, file.compression)
+
+    def answer(self, action: str, *arguments: Any) -> Any:
+        if action == "identity":
+            return self._files[arguments[0]].identity()
+        if action == "open":
+            self._next += 1
+            self._open[self._next] = file = self._files[arguments[0]].open()
+            return self._next, file.seek(0, 2)
+        number, *rest = arguments
+        if action == "close":
+            return self._open.pop(number).close()
+        offset, n = rest
+        self._open[number].seek(offset)
+        return self._open[number].read(n)
+
+
+@dataclass(frozen=True)
+class LentFile(InputFile):
+    """An input file as the reader's process has it."""
+
+    def open(self) -> BinaryIO:
+        return cast(BinaryIO, LentStream(*_ask("open", self.path)))
+
+    def identity(self) -> dict[str, Any] | None:
+        return cast("dict[str, Any] | None", _ask("identity", self.path))
+
+
+class LentStream(io.BufferedIOBase):
+    """The owner's open file number `number`, of `size` bytes."""
+
+    def __init__(self, number: int, size: int) -> None:
+        self._number, self._size, self._position = number, size, 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        n = self._size - self._position if size is None or size < 0 else size
+        data: bytes = _ask("read", self._number, self._position, n) if n > 0 else b""
+        self._position += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        self._position = offset + (0, self._position, self._size)[whence]
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        if not self.closed:
+            _ask("close", self._number)
+        super().close()
+
+
+_ask: Ask
+
+
+def ask_with(ask: Ask) -> None:
+    """What files that are lent to this process are asked for with."""
+    global _ask  # noqa: PLW0603 - of the process, which has one owner
+    _ask = ask

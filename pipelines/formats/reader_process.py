@@ -1,0 +1,247 @@
+"""A process that reads tables for this one, so that a file on which the native reader crashes costs no more than itself.
+
+Each thread that reads a table forks one such process and keeps it; starting one costs a few milliseconds, and nothing where
+no table is read. It gives one record batch for each request, and ends when the pipe to it is closed. Files of a store
+stay with this process, which reads them for it (see lent_files).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import functools
+import inspect
+import os
+import pickle
+import signal
+import threading
+import warnings
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pyarrow as pa
+
+from tagcorpus.errors import IncompleteError
+from tagcorpus.pipelines.formats.lent_files import Lender, ask_with
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+CAN_FORK = hasattr(os, "fork")
+# Signals that nobody but a program's own fault sends to it.
+_CRASHES = tuple(
+    s
+    for n in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP", "SIGSYS")
+    if (s := getattr(signal, n, None))
+)
+_MORE, _STOP = b"m", b"s"
+
+
+class ReaderCrashed(Exception):
+    """The process that read a file died on it; the text says how."""
+
+
+def call(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function of this package returns in the reader's process. Raises what it raises, and ReaderCrashed."""
+    if not CAN_FORK:
+        return function(*arguments)
+    reader = _reader()
+    with reader.guarded():
+        reader.send(function, arguments)
+        return reader.answer()
+
+
+def stream(function: Callable[..., Iterator[pa.RecordBatch]], *arguments: Any) -> Iterator[pa.RecordBatch]:
+    """The record batches that a generator function of this package gives in the reader's process. Raises as `call` does."""
+    if not CAN_FORK:
+        yield from function(*arguments)
+        return
+    reader = _reader()
+    with reader.guarded():
+        reader.send(function, arguments)
+        while (batch := reader.answer()) is not None:
+            try:
+                yield batch
+            except GeneratorExit:
+                reader.stop()
+                raise
+            reader.pipe.send_bytes(_MORE)
+
+
+class _Reader:
+    """The process, from its parent's side."""
+
+    def __init__(self) -> None:
+        # Only here: multiprocessing is for runs that read tables.
+        from multiprocessing.connection import Pipe
+
+        self.pipe, other = Pipe()
+        with warnings.catch_warnings():
+            # The child runs this module's loop and the table reader, which use no thread and no lock of the parent's.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self.pid = os.fork()
+        if not self.pid:
+            _serve(self.pipe, other)
+        other.close()
+        self.owner = os.getpid()
+        self.lender = Lender()
+        self.close = weakref.finalize(self, _end, self.pipe, self.pid, self.owner)
+
+    @contextlib.contextmanager
+    def guarded(self) -> Iterator[None]:
+        """A pipe that breaks becomes the error that tells why; a process that is in an unknown state is not used again."""
+        try:
+            yield
+        except _Answered as answer:
+            raise answer.error from None
+        except GeneratorExit:
+            raise
+        except (EOFError, ConnectionError) as error:
+            raise self._death() from error
+        except BaseException:
+            _forget(self)
+            raise
+
+    def send(self, function: Callable[..., Any], arguments: Sequence[Any]) -> None:
+        self.pipe.send((function, self.lender.lend(arguments)))
+
+    def stop(self) -> None:
+        """End a generator before its end; what it would still have said is of no use to anybody."""
+        try:
+            self.pipe.send_bytes(_STOP)
+            self.answer()
+        except (_Answered, EOFError, OSError):
+            _forget(self)
+
+    def answer(self) -> Any:
+        while (kind := self.pipe.recv_bytes()) == b"q":
+            self._lend()
+        if kind == b"b":
+            return pa.ipc.open_stream(self.pipe.recv_bytes()).read_next_batch()
+        data = pickle.loads(self.pipe.recv_bytes())
+        if kind == b"e":
+            raise _Answered(data)
+        return data
+
+    def _lend(self) -> None:
+        """Do what the process asks for: bytes of a file that only this one opens."""
+        try:
+            value = self.lender.answer(*pickle.loads(self.pipe.recv_bytes()))
+        except Exception as error:
+            _send(self.pipe, b"e", _portable(error))
+        else:
+            _send(self.pipe, b"v", pickle.dumps(value))
+
+    def _death(self) -> Exception:
+        _forget(self)
+        self.close.detach()
+        self.pipe.close()
+        status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        if -status in _CRASHES:
+            return ReaderCrashed(f"the reader crashed ({signal.Signals(-status).name})")
+        name = signal.Signals(-status).name if status < 0 else f"exit code {status}"
+        return IncompleteError(
+            f"the process that read the input was ended ({name}): out of memory? Run the same command again"
+        )
+
+
+class _Answered(Exception):
+    """Carries an error that the reader's process sent."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+
+_thread = threading.local()
+
+
+def _reader() -> _Reader:
+    reader: _Reader | None = getattr(_thread, "reader", None)
+    if reader is None or reader.owner != os.getpid() or reader.pipe.closed:
+        reader = _thread.reader = _Reader()
+    return reader
+
+
+def _forget(reader: _Reader) -> None:
+    if getattr(_thread, "reader", None) is reader:
+        _thread.reader = None
+
+
+def _end(pipe: Connection, pid: int, owner: int) -> None:
+    pipe.close()
+    if os.getpid() == owner:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def _serve(parents: Connection, pipe: Connection) -> NoReturn:
+    """Answer requests until the parent is gone."""
+    try:
+        parents.close()
+        _be_quiet()
+        ask_with(functools.partial(_ask, pipe))
+        while True:
+            function, arguments = pipe.recv()
+            try:
+                value = function(*arguments)
+                if inspect.isgenerator(value):
+                    _send_batches(pipe, value)
+                    value = None
+            except Exception as error:
+                _send(pipe, b"e", _portable(error))
+            else:
+                _send(pipe, b"v", pickle.dumps(value))
+    finally:
+        os._exit(0)  # nothing of the parent's is to be flushed, closed or removed here
+
+
+def _be_quiet() -> None:
+    """A crash is the parent's to tell: without a core file, and without a native library's last words on the terminal."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.set_wakeup_fd(-1)
+    faulthandler.disable()
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (1, 2):
+        os.dup2(null, descriptor)
+
+
+def _send_batches(pipe: Connection, batches: Any) -> None:
+    for batch in batches:
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, batch.schema) as writer:
+            writer.write_batch(batch)
+        _send(pipe, b"b", sink.getvalue())
+        if pipe.recv_bytes() == _STOP:
+            batches.close()
+            return
+
+
+def _ask(pipe: Connection, *request: Any) -> Any:
+    """What the parent answers. Raises what it raises."""
+    _send(pipe, b"q", pickle.dumps(request))
+    kind, value = pipe.recv_bytes(), pickle.loads(pipe.recv_bytes())
+    if kind == b"e":
+        raise value
+    return value
+
+
+def _send(pipe: Connection, kind: bytes, data: Any) -> None:
+    pipe.send_bytes(kind)
+    pipe.send_bytes(data)
+
+
+def _portable(error: Exception) -> bytes:
+    try:
+        data = pickle.dumps(error)
+        pickle.loads(data)
+    except Exception:
+        return pickle.dumps(RuntimeError(f"{type(error).__name__}: {error}"))
+    return data

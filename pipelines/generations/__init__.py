@@ -1,1 +1,0 @@
-"""What `run features` does besides tagging: choosing documents, groups, domains and entropies of each."""

@@ -1,0 +1,1 @@
+"""The entropy of every group, of its kept documents alone."""

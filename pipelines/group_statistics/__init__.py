@@ -1,0 +1,1 @@
+"""Groups of documents (models, levels, values of a column), and the statistics of each."""

@@ -1,0 +1,87 @@
+"""One input file: its name, its path or URL, its format and compression, and how it is opened and identified."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any, BinaryIO, cast
+
+from tagcorpus.errors import InputError
+from tagcorpus.pipelines.storage import remote
+
+FORMATS = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+}
+FORMATS |= {".feather": "arrow", ".ipc": "arrow"}
+COMPRESSIONS = {".gz": "gz", ".zst": "zst", ".bz2": "bz2", ".xz": "xz"}
+# Formats whose bytes are read in order, so that they may be compressed; .json files that hold an array are "json".
+DELIMITED = ("csv", "tsv")
+TEXT_FORMATS = ("jsonl", "json", *DELIMITED)
+# What is read ahead of a store's file that is read from front to back.
+AHEAD_BYTES = 4 << 20
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """One input file. `name` is what outputs are called by; `path` is where it lies (a local path or a URL)."""
+
+    name: str
+    path: str
+    format: str
+    compression: str
+
+    @property
+    def is_local(self) -> bool:
+        return "://" not in self.path
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Wherever the file is to be opened, the options of its store are needed.
+        return {**self.__dict__, "storage_options": remote.in_use()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        remote.use(state.pop("storage_options"))
+        self.__dict__.update(state)
+
+    def open(self) -> BinaryIO:
+        """Raises, for a file in a store (as its reads do), InputError and IncompleteError."""
+        if self.is_local:
+            return open(self.path, "rb")
+        fs, path = remote.filesystem(self.path)
+        # Of a Parquet file only some columns are wanted: what lies between them must not be read ahead.
+        ahead: dict[str, Any] = {"block_size": AHEAD_BYTES, "cache_type": "readahead"}
+        how = {"cache_type": "none"} if self.format == "parquet" else ahead
+        found = remote.asked(lambda: fs.open(path, "rb", **how), self.path, "read", InputError)
+        return cast(BinaryIO, remote.RemoteFile(found, self.path, InputError))
+
+    def size(self) -> int:
+        """Bytes as stored (compressed)."""
+        return os.stat(self.path).st_size if self.is_local else int(self._info()["size"] or 0)
+
+    def _info(self, *, is_fresh: bool = False) -> Any:
+        fs, path = remote.filesystem(self.path)
+        if is_fresh:
+            fs.invalidate_cache()
+        return remote.asked(lambda: fs.info(path), self.path, "read", InputError)
+
+    def identity(self) -> dict[str, Any] | None:
+        """What must be equal for the file to count as unchanged without reading it; None where a store offers
+        nothing better than a size. The inode change time cannot be set back, so an edit is never overlooked."""
+        if self.is_local:
+            stat = os.stat(self.path)
+            return {
+                "size": stat.st_size,
+                "mtime_ns": stat.st_mtime_ns,
+                "ctime_ns": stat.st_ctime_ns,
+                "inode": stat.st_ino,
+            }
+        info = self._info(is_fresh=True)
+        marks = {
+            k: str(info[k]) for k in ("ETag", "etag", "LastModified", "mtime", "updated", "generation") if info.get(k)
+        }
+        return {"size": info["size"], **marks} if marks else None

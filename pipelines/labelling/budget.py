@@ -1,0 +1,207 @@
+"""What asking an endpoint may cost, said and limited before the first call; and what it has cost, whatever the end of the run.
+
+Tokens are bounded, not estimated: they are counted where the model is OpenAI's and its ranks are on this machine; else a prompt has
+at most one token for each byte of UTF-8. An answer has at most what the stage tree allows. Calls are bounded by the longest path through
+the tree. Retries are not part of either bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from datatrove.pipeline.base import PipelineStep
+
+from tagcorpus.errors import BudgetError, ConfigError
+from tagcorpus.pipelines.attributes.batches import RangeEnd, TaggedBatch
+from tagcorpus.pipelines.attributes.bill import ALLOWED, Bill, add, in_words, spent
+from tagcorpus.pipelines.execution.engine import Engine
+from tagcorpus.pipelines.execution.steps import Read
+from tagcorpus.pipelines.readers.plan import Plan
+from tagcorpus.pipelines.runs.run import Run
+from tagcorpus.taggers._llm import caller
+from tagcorpus.taggers.domain import Domain
+
+AUTO_CALLS = 1_000
+"""Calls that a run may make where only the environment names the endpoint."""
+BACKEND = "domain.backend"
+
+
+def is_by_environment(parameters: Mapping[str, Any]) -> bool:
+    """Whether neither a backend nor an endpoint is named, so that variables of the environment decide whether an LLM is asked."""
+    return parameters.get("backend", "auto") == "auto" and not parameters.get("base_url")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What asking can cost at most: documents, calls without retries, and tokens of these calls (prompts and answers)."""
+
+    documents: int = 0
+    calls: int = 0
+    tokens: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.documents + other.documents, self.calls + other.calls, self.tokens + other.tokens)
+
+    def described(self, tagger: Domain) -> str:
+        bound = "one for each byte of UTF-8; English text has about a quarter"
+        if tagger.tokenizer is not None:
+            bound = f"counted as {tagger.model} does"
+        if tagger.stage_tree.answer_limit is None:
+            bound += "; without answers, which the tree does not limit"
+        return (
+            f"{self.documents:,} document{'s' * (self.documents != 1)} to label, at most {self.calls:,} calls, not counting "
+            f"retries, and at most {self.tokens:,} tokens ({bound})"
+        )
+
+
+class Ask(PipelineStep):
+    """Yields what asking about the documents of a range can cost; with `is_cache_known`, less what the cache answers."""
+
+    type = "count"
+    name = "Ask"
+
+    def __init__(self, tagger: Domain, is_cache_known: bool = False) -> None:
+        super().__init__()
+        self.tagger, self.is_cache_known = tagger, is_cache_known
+
+    def run(
+        self,
+        data: Iterable[TaggedBatch | RangeEnd],
+        rank: int = 0,  # noqa: ARG002
+        world_size: int = 1,  # noqa: ARG002
+    ) -> Iterator[Cost]:
+        yield sum((self._cost(item.documents.texts) for item in data if isinstance(item, TaggedBatch)), Cost())
+
+    def _cost(self, texts: Sequence[str]) -> Cost:
+        tree = self.tagger.stage_tree
+        askable = [text for text in texts if not tree.is_short(text)]
+        worst = self.tagger.worst_case_calls
+        ahead = self.tagger.calls_ahead(askable) if self.is_cache_known else [worst] * len(askable)
+        tokens = [tree.most_tokens(text, n, self.tagger.tokenizer) for n, text in zip(ahead, askable, strict=True)]
+        return Cost(sum(n > 0 for n in ahead), sum(ahead), sum(tokens))
+
+
+def cost_of(
+    engine: Engine,
+    plan: Plan,
+    tagger: Domain,
+    pending: Sequence[int],
+    is_cache_known: bool = False,
+    chosen: Sequence[PipelineStep] = (),
+) -> Cost:
+    """What asking about the documents in these ranges can cost, found by reading them. `chosen`: steps that leave only
+    those that are to be asked about."""
+    nothing: list[frozenset[str]] = [frozenset()] * len(plan.ranges)
+    steps = [Read(plan, engine.reading, nothing), *chosen, Ask(tagger, is_cache_known)]
+    # The cache is on this machine only.
+    results = engine.over_ranges(plan, pending, steps, "counting documents", threads=is_cache_known)
+    return sum((of_range[0] for of_range in results.values()), Cost())
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """What a run may spend. `message`: what was said of that. `before`: what earlier runs on the output have spent."""
+
+    cost: Cost
+    message: str
+    before: Mapping[str, Any]
+    max_requests: int
+
+
+def budget(
+    engine: Engine,
+    plan: Plan,
+    tagger: Domain,
+    pending: Sequence[int],
+    chosen: Sequence[PipelineStep] = (),
+    label_less: str = "label a part with --limit N or --sample FRACTION",
+) -> Allowance:
+    """Say what the run can cost before the first call. BudgetError where that is more than `max_requests` leaves; ConfigError where
+    it is much, and nobody but the environment named the endpoint.
+
+    label_less  how to have fewer documents labelled, for these cases
+    """
+    run = engine.run
+    before = _before(run)
+    requests = before.get("requests", 0)
+    tagger.grant(tagger.max_requests - requests)
+    most = AUTO_CALLS if BACKEND in run.options.from_environment else None
+    if most is not None:
+        most = max(most, before.get(ALLOWED, 0))  # a run that was allowed may be resumed
+    cost = cost_of(engine, plan, tagger, pending, chosen=chosen)
+    if cost.calls + requests > tagger.max_requests or (most is not None and cost.calls > most):
+        cost = cost_of(engine, plan, tagger, pending, is_cache_known=True, chosen=chosen)
+    message = f"{tagger.model} at {tagger.fingerprint()['base_url']}: {cost.described(tagger)}"
+    run.display.announce(message)
+    is_over = cost.calls + requests > tagger.max_requests
+    raised = f"--max-requests {cost.calls + requests}"
+    if most is not None and cost.calls > most:
+        raise ConfigError(
+            f"{message}: that is more than {most:,} calls, and only the environment names this endpoint (OPENAI_API_KEY, "
+            f"OPENAI_BASE_URL); nothing was asked. To spend that, say --backend openai{f' {raised}' if is_over else ''}; to ask "
+            f"nobody, --backend fasttext; or {label_less}"
+        )
+    if is_over:
+        earlier = f" ({requests:,} requests of earlier runs on this output count)" if requests else ""
+        raise BudgetError(
+            f"{message}: more calls than --max-requests {tagger.max_requests:,}{earlier}; nothing was asked. "
+            f"Allow it with {raised}, or {label_less}"
+        )
+    return Allowance(cost, message, before, tagger.max_requests)
+
+
+@contextmanager
+def asking(run: Run, tagger: Domain, allowance: Allowance | None) -> Iterator[None]:
+    """While a tagger asks: what it waits for is said, and its bill is kept. At the end, whatever it is, the ledger and the terminal
+    have the bill of the run, and that of all runs on the output. `allowance`: None where nothing is left to ask."""
+    if allowance is None:
+        yield
+        if tagger.backend == "openai":
+            _close(run, {}, _before(run))
+        return
+    tagger.begin()
+    bill = Bill(run.output, run.name, allowance.cost.calls)
+    run.heartbeat.carry(lambda: {"llm": bill.counts})
+    try:
+        with caller.listening(run.display.say, lambda usage: bill.enter(usage.as_json())):
+            yield
+    except BudgetError as error:
+        raise BudgetError(_limit_reached(allowance, tagger.usage(), tagger.has_cache)) from error
+    finally:
+        tagger.close()
+        if usage := tagger.usage():
+            bill.enter(usage)
+        bill.close()
+        _close(run, bill.counts if usage else {}, allowance.before)
+
+
+def _before(run: Run) -> dict[str, Any]:
+    """What earlier runs on the output have spent; with --overwrite, none counts."""
+    return {} if run.options.overwrite else spent(run.output, run.name)
+
+
+def _close(run: Run, counts: dict[str, Any], before: Mapping[str, Any]) -> None:
+    """Enter the bill into the ledger, and say it."""
+    if counts:
+        run.display.say(in_words(counts))
+    total: dict[str, Any] = {}
+    add(total, before)
+    add(total, {**counts, "runs": 1} if counts else {})
+    run.ledger.enter_bill(counts, total if total.get("requests") else {})
+    if before.get("requests"):
+        run.display.say(f"all runs on this output: {in_words(total)}")
+
+
+def _limit_reached(allowance: Allowance, usage: Mapping[str, Any], has_cache: bool) -> str:
+    before = allowance.before.get("requests", 0)
+    requests = before + usage.get("requests", 0)
+    left = max(allowance.cost.calls - sum(usage.get("models", {}).values()), 1)
+    earlier = f", {before:,} of them by earlier runs on this output" if before else ""
+    cached = "; answers already paid for are in the cache" if has_cache else ""
+    return (
+        f"the limit of {allowance.max_requests:,} requests (--max-requests) is reached{earlier}; retries count. To go on, run the "
+        f"same command with --max-requests {requests + left}{cached}"
+    )

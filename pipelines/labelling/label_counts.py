@@ -1,0 +1,120 @@
+"""Labels counted: how many of each, their shares, and how many documents got no proper answer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow.compute as pc
+
+from tagcorpus.pipelines.attributes.parts import Instance
+from tagcorpus.pipelines.attributes.read import joined
+from tagcorpus.pipelines.readers.plan import Plan
+from tagcorpus.pipelines.runs.run import Run
+from tagcorpus.taggers._llm.caller import LONGER_CONTEXT
+from tagcorpus.taggers.domain import Domain
+
+# Of these the paper's features are percentages.
+DOMAINS = ("academic", "books", "code", "reference", "specific_datasets", "web")
+ERROR = "error"
+# The stage of a document that nobody was to label (`run features` labels those that are kept).
+NOT_SELECTED = "not_selected"
+LEFT_OUT = ("unknown", "incoherent", ERROR)
+# A larger share of unusable answers than this is a reason to look at the model, so it is told.
+ODD_SHARE = 0.05
+# With a larger share of answers off the menu the labels are not worth much: exit 3.
+MOST_SHARE = 0.5
+
+
+def label_counts(run: Run, plan: Plan, instance: Instance) -> dict[str, Any]:
+    """Labels, how many of the labelled documents are English, how many documents a model was asked about, how many of these got
+    an answer that is off the menu, why others got none, and which models answered, over all parts; without documents that were not
+    selected."""
+    models: Counter[str] = Counter()
+    labels: Counter[str] = Counter()
+    errors: Counter[str] = Counter()
+    english = asked = off_menu = 0
+    for table in joined(run.output, plan.files, [instance]):
+        table = table.filter(pc.fill_null(pc.not_equal(table["stage"], NOT_SELECTED), True))  # noqa: PLW2901
+        asked += pc.sum(pc.greater(table["n_calls"], 0)).as_py() or 0
+        off_menu += pc.sum(table["is_off_menu"]).as_py() or 0
+        errors.update(table["error"].drop_null().to_pylist())
+        if "answered_by" in table.column_names:
+            models.update(name for names in table["answered_by"].drop_null().to_pylist() for name in names.split(", "))
+        for prediction, language in zip(table["prediction"].to_pylist(), table["language"].to_pylist(), strict=True):
+            label = ERROR if prediction is None else prediction
+            labels[label] += 1
+            english += label not in LEFT_OUT and language == "en"
+    return {
+        "labels": labels,
+        "english": english,
+        "asked": asked,
+        "off_menu": off_menu,
+        "errors": errors,
+        "models": models,
+    }
+
+
+def percentages(labels: Mapping[str, int], english: int) -> dict[str, float | None]:
+    """The CSV's domain_*_pct and pct_english: shares among documents whose label is not in LEFT_OUT, in percent.
+
+    labels   documents per label; `english` of those that are not left out are in English
+    returns  DOMAINS first, then further labels that a tree of the user's own may give; 0 for every domain and a missing
+             pct_english where no document remains
+    """
+    further = sorted(set(labels) - {*DOMAINS, *LEFT_OUT})
+    n = sum(labels.get(d, 0) for d in (*DOMAINS, *further))
+    found: dict[str, float | None] = {
+        f"domain_{d}_pct": 100 * labels.get(d, 0) / n if n else 0.0 for d in (*DOMAINS, *further)
+    }
+    return {**found, "pct_english": 100 * english / n if n else None}
+
+
+def oddities(run: Run, tagger: Domain, found: Mapping[str, Any]) -> list[str]:
+    """Say, and return, for how many documents the model gave no proper answer; those that got no label go into the ledger,
+    where they count for the exit code as rows in quarantine do."""
+    off_menu, errors, asked = found["off_menu"], found["errors"], found["asked"]
+    told = []
+    if off_menu > ODD_SHARE * asked:
+        told.append(
+            f"{off_menu:,} of {asked:,} documents asked about got an answer that is none of the choices, which counts as the "
+            f"negative one (column is_off_menu): is {tagger.model} the right model for this tree?"
+        )
+    allowed = run.ledger.allowed(run.options.max_quarantined) if run.options.max_quarantined is not None else 0
+    if off_menu > max(MOST_SHARE * asked, allowed):
+        run.ledger.doubt("more than half of the documents asked about are off the menu")
+        told[-1] += " More than half are off the menu: exit 3, unless --max-quarantined allows that many"
+    cut = run.ledger.llm.get("cut_prompts", 0)
+    if cut:
+        told.append(
+            f"the endpoint counted fewer prompt tokens than {cut:,} of {asked:,} documents have at least: it drops a part of long "
+            f"prompts without an error, so these labels are not of the whole document. {LONGER_CONTEXT}. Then label again with "
+            "--overwrite, and with another --llm-cache if only the context has changed"
+        )
+    if cut > MOST_SHARE * asked:
+        run.ledger.doubt("the endpoint shortened more than half of the documents")
+    if n := errors.total():
+        why = errors.most_common(1)[0][0]
+        told.append(
+            f"{n:,} of {asked:,} documents asked about got no label (column error says why; most often: {shortened(why)}). The "
+            "same command does not ask about them again; with --retry-errors it does"
+        )
+    run.ledger.enter_unlabelled(errors.total())
+    for message in told:
+        run.display.announce(message)
+    return told + _several_models(run, found["models"])
+
+
+def _several_models(run: Run, models: Counter[str]) -> list[str]:
+    """Say, and return, that the labels of an output are not all of one model."""
+    if len(models) < 2:
+        return []
+    names = ", ".join(f"{shortened(name)!r} ({n:,} documents)" for name, n in models.most_common(5))
+    message = f"more than one model answered (column answered_by): {names}{', ...' if len(models) > 5 else ''}"
+    run.display.announce(message)
+    return [message]
+
+
+def shortened(text: str) -> str:
+    return text if len(text) <= 100 else f"{text[:97]}..."

@@ -1,0 +1,386 @@
+"""The plan: which ranges every input is cut into. Made once by an index pass, kept in the output, reused while the
+input is unchanged. Ranges depend on the file and `shard_bytes` only, never on workers or executor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import xxhash
+from datatrove.pipeline.base import PipelineStep
+
+from tagcorpus.errors import ConfigError, InputError, TagcorpusError
+from tagcorpus.pipelines.formats import csv_records, json_arrays, lines, tables
+from tagcorpus.pipelines.inputs.chunks import Range
+from tagcorpus.pipelines.inputs.input_files import DELIMITED, TEXT_FORMATS, InputFile
+from tagcorpus.pipelines.inputs.records import ID_COLUMNS, DocumentFields
+from tagcorpus.pipelines.inputs.streams import recognised
+from tagcorpus.pipelines.options.dialect import Dialect
+from tagcorpus.pipelines.readers import samples
+from tagcorpus.pipelines.readers.reader import Reading
+from tagcorpus.pipelines.storage.folder import Folder
+from tagcorpus.pipelines.storage.sealed import is_sealed, opened, sealed
+
+PLAN_VERSION = 2
+# A large uncompressed file is indexed in segments of this many ranges, several at a time.
+RANGES_PER_SEGMENT = 16
+ROOMS_OF_RESULTS = ("attributes", "quarantine", "tokens")
+# Formats whose digests cover some columns only, and the version of how their plans are made.
+TABLES = ("parquet", "arrow")
+TABLES_VERSION = 2
+
+
+@dataclass(frozen=True)
+class PlannedFile:
+    """`is_trial`: only a part of the file was asked for (--limit, --sample). `reading`: how its records become documents, which
+    the keys of its parts depend on."""
+
+    file: InputFile
+    ranges: tuple[Range, ...]
+    is_trial: bool = field(default=False, compare=False)
+    reading: Reading = field(default=Reading(), compare=False)
+
+    @property
+    def rows(self) -> int:
+        return sum(r.rows for r in self.ranges)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All input files with their ranges. Rank r is the r-th range, counting through the files in order."""
+
+    files: tuple[PlannedFile, ...]
+
+    @cached_property
+    def ranges(self) -> list[tuple[PlannedFile, int]]:
+        """(file, index of the range in it) of every rank."""
+        return [(f, k) for f in self.files for k in range(len(f.ranges))]
+
+    @property
+    def rows(self) -> int:
+        return sum(f.rows for f in self.files)
+
+    @property
+    def n_bytes(self) -> int:
+        return sum(r.end - r.start for f in self.files for r in f.ranges if f.file.format in TEXT_FORMATS)
+
+
+@dataclass(frozen=True)
+class IndexTask:
+    """A whole file, or one segment [start, stop) of a large one."""
+
+    file: InputFile
+    start: int = 0
+    stop: int | None = None
+    max_rows: int | None = None
+
+
+@dataclass(frozen=True)
+class Indexed:
+    ranges: list[Range]
+    skipped: list[tuple[int, int]]
+    file: InputFile
+    """With the format that its first bytes prove."""
+
+
+class Index(PipelineStep):
+    """Cuts one file (or segment) a rank into ranges."""
+
+    type = "index"
+    name = "Index"
+
+    def __init__(self, tasks: Sequence[IndexTask], shard_bytes: int, reading: Reading) -> None:
+        super().__init__()
+        self.tasks, self.shard_bytes, self.reading = tasks, shard_bytes, reading
+
+    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[Indexed]:  # noqa: ARG002
+        task = self.tasks[rank]
+        file, reading = task.file, self.reading
+        if task.start == 0:
+            file, problem = recognised(file)
+            if problem:
+                yield Indexed([Range(0, 0, 0, 0, xxhash.xxh3_128_hexdigest(b""), broken=problem)], [], file)
+                return
+        if file.format == "json":
+            array = json_arrays.index(file, task.max_rows)
+            file = task.file if array is None else file
+        if file.format == "json":
+            ranges = array or []
+        elif file.format in ("parquet", "arrow"):
+            ranges = tables.index(file, self.shard_bytes, reading.fields.top_columns(), task.max_rows)
+            further = {c: reading.fields.further_columns([c]) for c in reading.columns}
+            ranges = tables.with_further_columns(file, ranges, further)
+        elif file.format in DELIMITED:
+            ranges = csv_records.index(file, self.shard_bytes, reading.max_line_bytes, task.max_rows, reading.csv)
+        else:
+            ranges = lines.index(file, self.shard_bytes, task.start, task.stop, task.max_rows)
+        _refuse_doubled_columns(file, ranges, reading)
+        skipped: list[tuple[int, int]] = []
+        if file.format not in DELIMITED and task.start == 0 and samples.has_filters(file, ranges, reading):
+            whole = ranges if task.stop is None else lines.index(file, self.shard_bytes)
+            skipped = samples.duplicates(file, whole, reading)
+        yield Indexed(ranges, skipped, file)
+
+
+def _refuse_doubled_columns(file: InputFile, ranges: Sequence[Range], reading: Reading) -> None:
+    if not ranges or ranges[0].broken:
+        return
+    if file.format in TABLES:
+        names = tables.schema(file).names
+    elif file.format in DELIMITED:
+        names = csv_records.header(file, reading.max_line_bytes, reading.csv)[0]
+    else:
+        return
+    if name := reading.fields.doubled(names):
+        option = "--id-column" if name == reading.fields.id_column or name in ID_COLUMNS else "--text-column"
+        raise InputError(
+            f"{file.path} has {names.count(name)} columns called {name!r}. Rename one of them, or name another column with {option}"
+        )
+
+
+RunIndex = Callable[[Index, int], list[Indexed]]
+"""Runs an Index step over that many ranks and returns what each gave, in order."""
+
+
+def make_plan(
+    output: Folder,
+    files: Sequence[InputFile],
+    reading: Reading,
+    shard_bytes: int,
+    limit: int | None,
+    run_index: RunIndex,
+    is_stored: bool = True,
+    may_recut: bool = False,
+    check: Callable[[Plan], None] = lambda _plan: None,
+) -> Plan:
+    """The plan for these files, taking over what `output` already holds for files that are unchanged. What `check` raises
+    leaves no plan behind.
+
+    ConfigError where `output` holds a plan with other `shard_bytes`, unless it `may_recut`: every part would be computed anew.
+    """
+    settings = {f.name: _settings(f, reading, shard_bytes) for f in files}
+    read_as = reading
+    if not may_recut:
+        _refuse_another_cut(output, files, shard_bytes)
+    if limit is not None:
+        plan = Plan(tuple(_limited(files, reading, shard_bytes, limit, run_index)))
+        check(plan)
+        for one in plan.files if is_stored else ():
+            _store(output, one, None, settings[one.file.name])
+        return plan
+    known = {f.name: _known(output, f, settings[f.name]) for f in files}
+    for name, planned in known.items():
+        if planned is not None and planned.file.format in TABLES and not set(reading.columns) <= _further(planned):
+            # Cut as before, with digests of more columns: the parts of other taggers keep their keys.
+            reading = replace(reading, columns=tuple(sorted({*reading.columns, *_further(planned)})))
+            known[name] = None
+    unknown = [f for f in files if known[f.name] is None]
+    # Taken before the bytes are read: a file that changes meanwhile is then planned anew next time.
+    identities = {f.name: f.identity() for f in unknown}
+    tasks = [t for f in unknown for t in _segments(f, shard_bytes)]
+    pieces: dict[str, list[Indexed]] = {}
+    if tasks:
+        for task, indexed in zip(tasks, run_index(Index(tasks, shard_bytes, reading), len(tasks)), strict=True):
+            pieces.setdefault(task.file.name, []).append(indexed)
+    planned_anew = {
+        f.name: PlannedFile(pieces[f.name][0].file, _joined(pieces[f.name]), is_trial=reading.sample < 1)
+        for f in unknown
+    }
+    known |= planned_anew
+    plan = Plan(tuple(replace(found, reading=read_as) for f in files if (found := known[f.name]) is not None))
+    check(plan)
+    for name, planned in planned_anew.items() if is_stored else ():
+        _store(output, planned, identities[name], settings[name])
+    return plan
+
+
+def _settings(file: InputFile, reading: Reading, shard_bytes: int) -> dict[str, Any]:
+    fields = reading.fields
+    return {
+        **({"tables": TABLES_VERSION} if file.format in TABLES else {}),
+        "plan": PLAN_VERSION,
+        "shard_bytes": shard_bytes,
+        "max_line_bytes": reading.max_line_bytes,
+        "text_column": fields.text_column,
+        "id_column": fields.id_column,
+        "is_resps": fields.is_resps,
+        "sample": reading.sample,
+        "seed": reading.seed,
+        **(
+            {"csv": {"version": csv_records.CSV_VERSION, **reading.csv.fingerprint()}}
+            if file.format in DELIMITED
+            else {}
+        ),
+    }
+
+
+def _refuse_another_cut(output: Folder, files: Sequence[InputFile], shard_bytes: int) -> None:
+    for file in files:
+        try:
+            was = (opened(output.read(plan_name(file.name))) or {})["settings"]["shard_bytes"]
+        except (KeyError, TypeError):
+            continue  # no plan, or none of this version
+        if was != shard_bytes and has_results(output, file.name):
+            raise ConfigError(
+                f"{output} has {file.name} in ranges of shard_bytes={was}, and with shard_bytes={shard_bytes} everything would be "
+                f"computed anew: say --set shard_bytes={was} to go on with it, or --overwrite"
+            )
+        return  # one run cuts all its files alike
+
+
+def has_results(output: Folder, file_name: str) -> bool:
+    """Whether anything came of the plan of this input: a part, quarantined rows, token ids."""
+    return any(f"/{file_name}/" in name for room in ROOMS_OF_RESULTS for name in output.files(room))
+
+
+def _further(planned: PlannedFile) -> set[str]:
+    """The further columns that a table's plan has digests of."""
+    return set.intersection(*({name for name, _ in r.columns} for r in planned.ranges)) if planned.ranges else set()
+
+
+def plan_name(file_name: str) -> str:
+    return f"plan/{file_name}.json"
+
+
+def _known(output: Folder, file: InputFile, settings: dict[str, Any]) -> PlannedFile | None:
+    data = output.read(plan_name(file.name))
+    identity = file.identity()
+    if data is None or identity is None:
+        return None
+    try:
+        planned = _planned(data)
+        stored = opened(data) or {}
+        is_current = stored["identity"] == identity and stored["settings"] == settings
+    except (ValueError, KeyError, TypeError):
+        return None  # damaged, or not a plan of this version: made anew
+    if planned.file.format == "json" and file.format == "jsonl":  # recognised by its first bytes
+        file = replace(file, format="json")
+    is_same = replace(planned.file, path=file.path) == file  # it may be reached by another path
+    if not is_current or not is_same or not (is_sealed(data) or _shows_its_end(file)):
+        return None
+    return replace(planned, file=file)
+
+
+def _planned(data: bytes | None) -> PlannedFile:
+    """A stored plan. Raises ValueError, KeyError or TypeError for one that is damaged or of another version.
+
+    A plan without a checksum, of an earlier version, must fit together and, where the plan alone can say, fill its file.
+    """
+    value = opened(data)
+    if value is None:
+        raise ValueError("not as it was written")
+    file = InputFile(value["input"], value["path"], value["format"], value["compression"])
+    ranges = tuple(Range.from_json(r) for r in value["ranges"])
+    if not is_sealed(data) and not _is_consistent(file, ranges, value["identity"]):
+        raise ValueError("ranges that do not follow one another")
+    return PlannedFile(file, ranges, value["is_trial"], _stored_reading(value["settings"]))
+
+
+def _stored_reading(settings: dict[str, Any]) -> Reading:
+    fields = DocumentFields(settings["text_column"], settings["id_column"], settings["is_resps"])
+    csv = {name: value for name, value in settings.get("csv", {}).items() if name != "version"}
+    return Reading(
+        fields, settings["max_line_bytes"], settings.get("sample", 1.0), settings.get("seed", 0), csv=Dialect(**csv)
+    )
+
+
+def _is_consistent(file: InputFile, ranges: Sequence[Range], identity: dict[str, Any] | None) -> bool:
+    """Whether the ranges follow one another from the first row on, up to the end of a file of lines."""
+    row, position = 0, ranges[0].start if ranges and file.format in DELIMITED else 0
+    for r in ranges:
+        if (r.first_row, r.start) != (row, position) or not 0 <= r.rows <= r.end - r.start:
+            return False
+        if file.format in TABLES and r.rows != r.end - r.start:
+            return False
+        if not all(r.first_row <= a < b <= r.first_row + r.rows for a, b in r.skipped):
+            return False
+        row, position = row + r.rows, r.end
+    is_known = identity is not None and file.format in ("jsonl", *DELIMITED) and not file.compression
+    return not is_known or any(r.broken for r in ranges) or position == (identity or {})["size"]
+
+
+def _shows_its_end(file: InputFile) -> bool:
+    """Whether a plan without a checksum, whose ranges follow one another, has no range too few: it ends where its file ends. Plans
+    of other formats are made anew, with the same ranges; so are those of files that begin as another format does."""
+    return file.format == "jsonl" and not file.compression and recognised(file) == (file, "")
+
+
+def forget(output: Folder, files: Iterable[InputFile], error: TagcorpusError) -> None:
+    """Remove the plan of the input that an error names as misplanned, so that the same command makes it anew."""
+    for file in files:
+        if error.misplanned and error.misplanned in (file.name, file.path):
+            output.remove(plan_name(file.name))
+
+
+def _store(output: Folder, planned: PlannedFile, identity: dict[str, Any] | None, settings: dict[str, Any]) -> None:
+    value = {
+        "input": planned.file.name,
+        "path": planned.file.path,
+        "format": planned.file.format,
+        "compression": planned.file.compression,
+        "identity": identity,
+        "settings": settings,
+        "is_trial": planned.is_trial,
+        "ranges": [r.to_json() for r in planned.ranges],
+    }
+    output.publish(plan_name(planned.file.name), sealed(value))
+
+
+def load_plan(output: Folder, *, skip_damaged: bool = False) -> list[PlannedFile]:
+    """Every planned file that an output holds, by name. Raises InputError when there is none, or when one is damaged
+    (the next run makes it anew); with `skip_damaged`, whatever can be read, be it nothing."""
+    names = [n for n in output.files("plan") if n.endswith(".json")]
+    if not names and not skip_damaged:
+        raise InputError(f"{output} holds no plan: it is not the output folder of a tagcorpus run")
+    found = []
+    for name in names:
+        try:
+            found.append(_planned(output.read(name)))
+        except (ValueError, KeyError, TypeError) as error:
+            if not skip_damaged:
+                raise InputError(
+                    f"{output}/{name} is damaged: run the pipeline again, which makes it anew from the input"
+                ) from error
+    return found
+
+
+def _segments(file: InputFile, shard_bytes: int) -> list[IndexTask]:
+    step = shard_bytes * RANGES_PER_SEGMENT
+    if file.format != "jsonl" or file.compression or file.size() <= step:
+        return [IndexTask(file)]
+    file_, problem = recognised(file)
+    if problem or file_.format != file.format:
+        return [IndexTask(file)]
+    return [IndexTask(file, s, s + step) for s in range(0, file.size(), step)]
+
+
+def _joined(pieces: list[Indexed]) -> tuple[Range, ...]:
+    ranges: list[Range] = []
+    rows = 0
+    skipped = [s for p in pieces for s in p.skipped]
+    for piece in pieces:
+        for r in piece.ranges:
+            first = rows + r.first_row
+            within = tuple(
+                (max(a, first), min(b, first + r.rows)) for a, b in skipped if a < first + r.rows and b > first
+            )
+            ranges.append(replace(r, first_row=first, skipped=within))
+        rows += sum(r.rows for r in piece.ranges)
+    return tuple(ranges)
+
+
+def _limited(
+    files: Sequence[InputFile], reading: Reading, shard_bytes: int, limit: int, run_index: RunIndex
+) -> Iterator[PlannedFile]:
+    """Only the files, and of the last one only the rows, that hold the first `limit` rows; the rest is not even read."""
+    left = limit
+    for file in files:
+        if left <= 0:
+            return
+        indexed = run_index(Index([IndexTask(file, max_rows=left)], shard_bytes, reading), 1)
+        planned = PlannedFile(indexed[0].file, _joined(indexed), is_trial=True, reading=reading)
+        left -= planned.rows
+        yield planned

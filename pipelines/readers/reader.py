@@ -1,0 +1,315 @@
+"""Read one range of any format as batches of documents, counting every row and keeping what is wrong with the rest."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import xxhash
+
+from tagcorpus.errors import valid_text
+from tagcorpus.pipelines.formats import csv_records, json_arrays, lines, tables
+from tagcorpus.pipelines.inputs import values
+from tagcorpus.pipelines.inputs.chunks import Counts, Range
+from tagcorpus.pipelines.inputs.input_files import DELIMITED, InputFile
+from tagcorpus.pipelines.inputs.quarantine import Quarantine
+from tagcorpus.pipelines.inputs.records import (
+    BadRecord,
+    DocumentFields,
+    LostRepeat,
+    exact_id,
+    further_value,
+    parse,
+    repair,
+)
+from tagcorpus.pipelines.inputs.streams import ByteStream, Damaged
+from tagcorpus.pipelines.options.dialect import Dialect
+from tagcorpus.pipelines.progress.beats import pulse
+from tagcorpus.taggers._interface.batch import DocumentBatch, stored_as
+
+BATCH_ROWS = 1024
+BATCH_BYTES = 8 << 20
+HEAD_BYTES = 200
+READER_VERSION = 2
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Everything besides a file and a range that decides which documents come out."""
+
+    fields: DocumentFields = field(default_factory=DocumentFields)
+    max_line_bytes: int = 32 << 20
+    sample: float = 1.0
+    seed: int = 0
+    columns: tuple[str, ...] = ()
+    """Further document columns, for the taggers that need them. They decide nothing about the documents themselves, so they
+    are not in the fingerprint but in the identity of those taggers."""
+    csv: Dialect = field(default_factory=Dialect)
+    """In the digests of the ranges of CSV files, so that no other file's parts depend on it."""
+
+    def fingerprint(self) -> dict[str, Any]:
+        found: dict[str, Any] = {
+            "reader": READER_VERSION,
+            "text_column": self.fields.text_column,
+            "id_column": self.fields.id_column,
+            "is_resps": self.fields.is_resps,
+            "max_line_bytes": self.max_line_bytes,
+        }
+        return found | ({"sample": self.sample, "seed": self.seed} if self.sample < 1 else {})
+
+
+# One record of any format: (row, byte offset or -1, first bytes, record or what is wrong with it; None = blank line).
+Raw = tuple[int, int, bytes, dict[str, Any] | BadRecord | None]
+
+
+class RangeReader:
+    """Iterate over it for the batches of one range; afterwards `counts` and `quarantine` are complete."""
+
+    def __init__(self, file: InputFile, range_: Range, reading: Reading) -> None:
+        self.file, self.range, self.reading = file, range_, reading
+        self.counts = Counts()
+        self.quarantine = Quarantine()
+        self._shown_name = valid_text(file.name)
+        self._sampled_below = int(reading.sample * 2**64)
+        self._skipped = deque(range_.skipped)
+
+    def __iter__(self) -> Iterator[DocumentBatch]:
+        rows: list[int] = []
+        subs: list[int] = []
+        ids: list[str] = []
+        texts: list[str] = []
+        utf8: list[str | bytes] = []
+        further: list[tuple[str | None, ...]] = []
+        size = behind = 0
+        for row, offset, head, value in self.records():
+            is_repaired = False
+            columns: tuple[str | None, ...] = ()
+            if self.reading.columns and isinstance(value, dict):
+                try:
+                    columns = tuple(further_value(value, c) for c in self.reading.columns)
+                except BadRecord as bad:
+                    value = bad  # noqa: PLW2901
+            for sub, id_, text in self._documents(row, offset, head, value):
+                data: str | bytes
+                if text.isascii():
+                    data = text
+                else:
+                    try:
+                        data = text.encode()
+                    except UnicodeEncodeError:
+                        text, is_repaired = repair(text), True  # noqa: PLW2901
+                        data = text.encode()
+                if not id_.isascii() and (whole := repair(id_)) is not id_:
+                    id_, is_repaired = whole, True  # noqa: PLW2901
+                n = len(data) + sum(len(c) for c in columns if c is not None)
+                if rows and (len(rows) >= BATCH_ROWS or size + n > BATCH_BYTES):
+                    yield self._batch(rows, subs, ids, texts, utf8, further)
+                    pulse().done(self.counts.lines - behind, size)
+                    behind = self.counts.lines
+                    rows, subs, ids, texts, utf8, further, size = [], [], [], [], [], [], 0
+                rows.append(row)
+                subs.append(sub)
+                ids.append(id_)
+                texts.append(text)
+                utf8.append(data)
+                further.append(columns)
+                size += n
+                self.counts.text_bytes += len(data)
+            self.counts.repaired += is_repaired
+        if rows:
+            yield self._batch(rows, subs, ids, texts, utf8, further)
+        pulse().done(self.counts.lines - behind, size)
+        if self.range.broken:
+            self._damage(self.range.broken)
+
+    def _batch(
+        self,
+        rows: list[int],
+        subs: list[int],
+        ids: list[str],
+        texts: list[str],
+        utf8: list[str | bytes],
+        further: list[tuple[str | None, ...]],
+    ) -> DocumentBatch:
+        pulse().batch(rows[0], rows[-1])
+        # As bytes, since they are encoded already; that they are UTF-8 is known.
+        plain = pa.array(utf8, pa.large_binary())
+        table = pa.table(
+            {
+                "row": pa.array(np.array(rows, np.int64)),
+                "sub": pa.array(np.array(subs, np.int32)),
+                "id": pa.array(ids, pa.string()),
+                "text": pa.Array.from_buffers(pa.large_string(), len(plain), plain.buffers()),
+                **{
+                    stored_as(name): pa.array([columns[i] for columns in further], pa.large_string())
+                    for i, name in enumerate(self.reading.columns)
+                },
+            }
+        )
+        return DocumentBatch(table, texts)
+
+    def _documents(
+        self, row: int, offset: int, head: bytes, value: dict[str, Any] | BadRecord | None
+    ) -> list[tuple[int, str, str]]:
+        counts = self.counts
+        counts.lines += 1
+        if value is None:
+            counts.blank += 1
+            return []
+        if self._skipped and self._is_skipped(row):
+            counts.filter_duplicates += 1
+            return []
+        if self.reading.sample < 1 and self._is_unsampled(row):
+            counts.unsampled += 1
+            return []
+        try:
+            if isinstance(value, BadRecord):
+                raise value
+            lost: list[LostRepeat] = []
+            found = self.reading.fields.documents(value, f"{self._shown_name}:{row}", lost)
+        except BadRecord as bad:
+            self._refuse(row, offset, head, bad.reason, **({"message": bad.message} if bad.message else {}))
+            return []
+        for repeat in lost:
+            self._refuse(row, offset, head, "repeat_not_string", **repeat._asdict())
+        counts.read += 1
+        counts.documents += len(found)
+        return found
+
+    def _refuse(self, row: int, offset: int, head: bytes, reason: str, **more: Any) -> None:
+        self.counts.quarantined[reason] += 1
+        place = {"offset": offset} if offset >= 0 else {}
+        self.quarantine.append({"row": row, **place, "reason": reason, **more, **shown(head)})
+
+    def _is_skipped(self, row: int) -> bool:
+        """Asked of every row in order; the intervals are in order too."""
+        while self._skipped and self._skipped[0][1] <= row:
+            self._skipped.popleft()
+        return bool(self._skipped) and self._skipped[0][0] <= row
+
+    def _is_unsampled(self, row: int) -> bool:
+        key = f"{self.reading.seed}:{self.file.name}:{row}".encode("utf-8", "surrogateescape")
+        return xxhash.xxh3_64_intdigest(key) >= self._sampled_below
+
+    def _damage(self, message: str) -> None:
+        self.counts.quarantined["broken_file"] += 1
+        row = self.range.first_row + self.counts.lines
+        self.quarantine.append({"row": row, "reason": "broken_file", "message": message})
+
+    def records(self) -> Iterator[Raw]:
+        """Every row of the range as it was found, before anything is decided about it."""
+        if self.range.broken and not self.range.rows:
+            return iter(())  # nothing can be read, perhaps because the file is of another format
+        if self.file.format in ("parquet", "arrow"):
+            return self._table_records()
+        return self._csv_records() if self.file.format in DELIMITED else self._json_records()
+
+    def _json_records(self) -> Iterator[Raw]:
+        value: dict[str, Any] | BadRecord | None
+        read = json_arrays.read if self.file.format == "json" else lines.read
+        with _stream(self.file) as stream:
+            for line in read(stream, self.range, self.reading.max_line_bytes, self.file.path):
+                if line.is_too_long:
+                    value = BadRecord("too_long")
+                elif not line.data or line.data.isspace():
+                    value = None
+                else:
+                    try:
+                        value = exact_id(line.data, parse(line.data), self.reading.fields)
+                    except BadRecord as bad:
+                        value = bad if line.data.removeprefix(lines.BOM).strip() else None
+                yield line.row, line.offset, line.data, value
+
+    def _csv_records(self) -> Iterator[Raw]:
+        names, _ = csv_records.header(self.file, self.reading.max_line_bytes, self.reading.csv)
+        value: dict[str, Any] | BadRecord | None
+        with _stream(self.file) as stream:
+            for record in csv_records.read(
+                stream, self.range, self.reading.max_line_bytes, self.file.path, self.reading.csv
+            ):
+                if record.fields is None:
+                    value = BadRecord(record.problem, record.told())
+                elif not record.fields or (len(names) > 1 and len(record.fields) == 1 and not record.fields[0].strip()):
+                    value = None
+                elif len(record.fields) != len(names):
+                    value = BadRecord("bad_csv")
+                else:
+                    value = _csv_row(names, record.fields)
+                yield record.row, record.offset, record.raw, value
+
+    def _table_records(self) -> Iterator[Raw]:
+        row = self.range.start
+        try:
+            if self.range.rows:
+                for batch in tables.read(self.file, self.range, table_columns(self.reading)):
+                    for value in values.rows(batch):
+                        yield row, -1, _head_of(value), value
+                        row += 1
+        except Damaged as error:
+            self.counts.unreadable += self.range.end - row
+            self._damage(f"damaged {self.file.format} file: {error}")
+
+
+def table_columns(reading: Reading) -> tables.Columns:
+    """What is read of a table, and what proves it."""
+    fields = reading.fields
+    further = tuple((name, tuple(fields.further_columns([name]))) for name in reading.columns)
+    return tables.Columns((*fields.paths(), *reading.columns), tuple(fields.top_columns()), further)
+
+
+def _csv_row(names: list[str], fields: list[str]) -> dict[str, Any] | BadRecord:
+    try:
+        row = {n: f if f.isascii() else f.encode("latin-1").decode() for n, f in zip(names, fields, strict=True)}
+    except UnicodeDecodeError:
+        return BadRecord("not_utf8")
+    return BadRecord("nul") if any("\0" in f for f in fields) else row
+
+
+def _head_of(value: dict[str, Any]) -> bytes:
+    """What a quarantine line would show of a table row; made only from the row's small values."""
+    return repr({k: v if not isinstance(v, str) else v[:HEAD_BYTES] for k, v in value.items()})[:HEAD_BYTES].encode(
+        "utf-8", "replace"
+    )
+
+
+def shown(head: bytes) -> dict[str, str]:
+    """The first bytes of a row for a quarantine line: as text where they are UTF-8, else as base64."""
+    head = head[:HEAD_BYTES]
+    for cut in range(4):  # a cut may fall inside a character
+        try:
+            return {"head": head[: len(head) - cut].decode("utf-8")}
+        except UnicodeDecodeError:
+            if len(head) < HEAD_BYTES:
+                break
+    return {"head_base64": base64.b64encode(head).decode()}
+
+
+_thread = threading.local()
+
+
+@contextlib.contextmanager
+def _stream(file: InputFile) -> Iterator[ByteStream]:
+    """The stream of a file; a compressed one stays open in its thread, so that the next range of the file reads on."""
+    if not file.compression:
+        stream = ByteStream(file)
+        try:
+            yield stream
+        finally:
+            stream.close()
+        return
+    kept: ByteStream | None = getattr(_thread, "stream", None)
+    # A long-lived process may meet the file again after it was written anew.
+    if kept is None or kept.file != file or kept.identity != file.identity():
+        if kept is not None:
+            kept.close()
+        kept = ByteStream(file)
+    _thread.stream = None  # a reader that fails leaves a stream in an unknown state: it is not used again
+    yield kept
+    _thread.stream = kept

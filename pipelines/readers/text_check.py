@@ -1,0 +1,153 @@
+"""Whether the input has text where it is looked for: a look into the first chunk of every file, before the work.
+
+Nothing is judged by what stands first: a file has text as soon as one record has, and a run is refused only where no file
+has any.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tagcorpus.errors import IncompleteError, InputError
+from tagcorpus.pipelines.formats import csv_records, tables
+from tagcorpus.pipelines.inputs.chunks import Range
+from tagcorpus.pipelines.inputs.input_files import DELIMITED
+from tagcorpus.pipelines.inputs.records import BadRecord, DocumentFields, leaves
+from tagcorpus.pipelines.inputs.streams import Damaged
+from tagcorpus.pipelines.readers.plan import TABLES, Plan, PlannedFile
+from tagcorpus.pipelines.readers.reader import RangeReader, Reading
+
+# Records of a file that has no text so far, where another has: enough to name the file, and soon read.
+LOOK_AT_ROWS = 10_000
+SHOWN_FILES = 5
+SHOWN_COLUMNS = 20
+_REMEDY = "Name the right one with --text-column"
+_REMEDY_OF_SAMPLES = "Generate the samples again, or name another column with --text-column"
+
+
+@dataclass(frozen=True)
+class _Look:
+    """has_text  None where not one record could be read
+    columns   names in the records; kinds: by text column, what its values are
+    samples   whether the records are samples of the evaluation harness, whose text is in `resps`"""
+
+    has_text: bool | None
+    columns: tuple[str, ...] = ()
+    kinds: tuple[tuple[str, str], ...] = ()
+    samples: bool = False
+
+
+def check_text(plan: Plan, reading: Reading, *, is_strict: bool = False) -> list[str]:
+    """Sentences that name the files without text, and tables with bytes that nothing explains.
+
+    Raises InputError where no file has any, and with `is_strict` also where one has none.
+    """
+    notes: list[str] = []
+    looks: list[tuple[PlannedFile, Range, _Look]] = []
+    for planned in plan.files:
+        first = next((r for r in planned.ranges if r.rows), None)
+        if first is not None:
+            if planned.file.format in TABLES and planned.file.is_local and (n := tables.gap(planned.file)):
+                notes.append(
+                    f"{planned.file.name} has {n:,} bytes in front of its footer that belong to nothing; it is read"
+                )
+            looks.append((planned, first, _look(planned, first, reading, LOOK_AT_ROWS)))
+    without = [(planned, look) for planned, _, look in looks if look.has_text is False]
+    if not without:
+        return notes
+    if len(without) == len(looks):
+        if any(_look(planned, first, reading, None).has_text is not False for planned, first, _ in looks):
+            return notes  # further down in its first chunk, one has
+        planned, look = without[0]
+        hint = csv_records.delimiter_hint(planned.file.format, look.columns, reading.csv)
+        remedy = hint or f". {_REMEDY_OF_SAMPLES if look.samples else _REMEDY}"
+        raise InputError(f"no text found in {_told(planned, look, reading)}{remedy}")
+    message = f"no text found in {len(without):,} of {len(plan.files):,} files: {_listed(without, reading)}"
+    if is_strict:
+        raise InputError(f"{message}. {_REMEDY}, leave them out with --exclude, or drop --strict-text")
+    return [*notes, message]
+
+
+def _look(planned: PlannedFile, first: Range, reading: Reading, max_rows: int | None) -> _Look:
+    reader = RangeReader(planned.file, first, replace(reading, sample=1.0, columns=()))
+    columns: dict[str, None] = {}
+    kinds: Counter[tuple[str, str]] = Counter()
+    is_record = is_sample = False
+    records = reader.records()
+    try:
+        for _, _, _, value in itertools.islice(records, max_rows):
+            if not isinstance(value, dict):
+                continue
+            is_record = True
+            columns.update(dict.fromkeys(value))
+            try:
+                if reading.fields.documents(value, ""):
+                    return _Look(has_text=True)
+            except BadRecord:
+                is_sample = is_sample or reading.fields.is_harness(value)
+                kinds.update(_kinds(value, reading.fields))
+    except IncompleteError:
+        return _Look(has_text=None)  # the run itself finds that the file changed
+    finally:
+        close = getattr(records, "close", None)
+        if close is not None:
+            close()
+    if not is_record:
+        # Where no record of a CSV file fits the header, it may be the header that was taken for one name.
+        if planned.file.format in DELIMITED and not planned.ranges[0].broken:
+            names = csv_records.header(planned.file, reading.max_line_bytes, reading.csv)[0]
+            if not set(names) & set(reading.fields.top_columns()):
+                return _Look(False, tuple(names))
+        return _Look(has_text=None)
+    if planned.file.format in TABLES:
+        try:
+            is_path = any(c in reading.fields.text_column for c in ".[")
+            columns.update(dict.fromkeys(tables.column_names(planned.file, is_deep=is_path)))
+        except Damaged:
+            pass
+    return _Look(False, tuple(columns), tuple(kind for kind, _ in kinds.most_common()), is_sample)
+
+
+def _told(planned: PlannedFile, look: _Look, reading: Reading) -> str:
+    fields = reading.fields
+    is_samples = fields.is_resps or look.samples
+    looked_for = fields.text_column or ("resps" if is_samples else "text, content or raw_content")
+    by_column: dict[str, list[str]] = {}
+    for column, kind in look.kinds:
+        by_column.setdefault(column, []).append(kind)
+    there = "; ".join(
+        f"{column!r} is there and holds {' and '.join(kinds)}{' only' * (len(kinds) == 1)}, not text"
+        for column, kinds in by_column.items()
+    )
+    shown = ", ".join(sorted(look.columns)[:SHOWN_COLUMNS])
+    return f"{planned.file.path}: looked for {looked_for}; {f'{there}; ' if there else ''}the columns there are {shown}"
+
+
+def _listed(without: Sequence[tuple[PlannedFile, _Look]], reading: Reading) -> str:
+    names = ", ".join(planned.file.name for planned, _ in without[:SHOWN_FILES])
+    more = f" and {len(without) - SHOWN_FILES:,} more" if len(without) > SHOWN_FILES else ""
+    return f"{names}{more} (in {_told(*without[0], reading)})"
+
+
+def _kinds(record: dict[str, Any], fields: DocumentFields) -> list[tuple[str, str]]:
+    """What the columns that texts could be in hold; of `resps`, what stands in the place of generations."""
+    if not fields.is_harness(record):
+        return [(column, _kind_of(record[column])) for column in fields.text_columns() if column in record]
+    if "resps" not in record:
+        return []
+    kinds = dict.fromkeys(_kind_of(leaf) for leaf in leaves(record["resps"]))
+    return [("resps", kind) for kind in kinds or ("empty lists",)]
+
+
+def _kind_of(value: Any) -> str:
+    """What a column with this value holds, in the plural."""
+    if value is None:
+        return "nulls"
+    if isinstance(value, bool):
+        return "booleans"
+    kinds = {list: "lists", dict: "objects", int: "numbers", float: "numbers", bytes: "bytes that are not UTF-8"}
+    return kinds.get(type(value), "values that are not text")

@@ -1,0 +1,94 @@
+"""The sampled documents of the report, read back from the input files. Text is cut to an excerpt; nothing is escaped here.
+
+A JSON Lines range is walked line by line and only the lines wanted are parsed; its bytes are checked against the plan's
+digest meanwhile, so that no document of a file that has changed is shown for one that was tagged.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+
+from tagcorpus.errors import IncompleteError, TagcorpusError
+from tagcorpus.pipelines.formats import lines
+from tagcorpus.pipelines.inputs.input_files import InputFile
+from tagcorpus.pipelines.inputs.records import BadRecord, exact_id, parse, repair
+from tagcorpus.pipelines.readers.plan import PlannedFile
+from tagcorpus.pipelines.readers.reader import RangeReader, Reading, _stream
+from tagcorpus.pipelines.report.sections.sample import Place
+
+EXCERPT_CHARS = 600
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """The beginning of a document and its whole length in characters; without text, `problem` says why there is none."""
+
+    text: str | None
+    n_chars: int = 0
+    problem: str = ""
+
+
+def excerpts(files: Sequence[PlannedFile], places: Iterable[Place], *, may_fetch: bool = True) -> dict[Place, Excerpt]:
+    """What stands at each of these places. A plan may come from anyone, and with it the paths in it: of a file nothing is shown
+    whose chunk is not the one that was planned, and only regular files are opened; URLs only where the report `may_fetch`."""
+    by_range: dict[tuple[int, int], list[Place]] = {}
+    for place in sorted(places):
+        by_range.setdefault((place.file, place.range), []).append(place)
+    found: dict[Place, Excerpt] = {}
+    for (f, k), wanted in by_range.items():
+        texts: dict[tuple[int, int], str] = {}
+        problem = "its row is not in the input any more"
+        if refusal := _refusal(files[f].file, may_fetch=may_fetch):
+            found |= {place: Excerpt(None, 0, refusal) for place in wanted}
+            continue
+        try:
+            reading = replace(files[f].reading, sample=1.0)
+            at = {(p.row, p.sub) for p in wanted}
+            texts = {key: text for key, text in _documents(files[f], k, reading, {p.row for p in wanted}) if key in at}
+        except FileNotFoundError:
+            problem = f"the input is not at {files[f].file.path} any more"
+        except IncompleteError:
+            texts, problem = {}, f"the input at {files[f].file.path} has changed since it was tagged"
+        except (TagcorpusError, OSError, pa.ArrowException, ValueError, KeyError) as error:
+            texts, problem = {}, f"the input at {files[f].file.path} cannot be read: {error}"
+        for place in wanted:
+            text = texts.get((place.row, place.sub))
+            found[place] = Excerpt(None, 0, problem) if text is None else Excerpt(text[:EXCERPT_CHARS], len(text))
+    return found
+
+
+def _refusal(file: InputFile, *, may_fetch: bool) -> str:
+    """Why a file is not opened at all; empty where it is."""
+    if not file.is_local:
+        return "" if may_fetch else f"the input is at {file.path}, which is not fetched without --storage-options"
+    try:
+        is_regular = stat.S_ISREG(os.stat(file.path).st_mode)
+    except (OSError, ValueError):
+        return ""  # reading tells why
+    return "" if is_regular else f"{file.path} is not a regular file"
+
+
+def _documents(planned: PlannedFile, k: int, reading: Reading, rows: set[int]) -> Iterator[tuple[tuple[int, int], str]]:
+    """(row, sub) and text of the documents in these rows of a range (and, of other formats than lines, in more rows)."""
+    range_ = planned.ranges[k]
+    if planned.file.format != "jsonl":
+        for batch in RangeReader(planned.file, range_, reading):
+            pairs = zip(batch.table["row"].to_pylist(), batch.table["sub"].to_pylist(), strict=True)
+            yield from zip(pairs, batch.texts, strict=True)
+        return
+    with _stream(planned.file) as stream:
+        for line in lines.read(stream, range_, reading.max_line_bytes, planned.file.path):
+            if line.row not in rows or line.is_too_long:
+                continue
+            try:
+                record = exact_id(line.data, parse(line.data), reading.fields)
+                documents = reading.fields.documents(record, "")
+            except BadRecord:
+                continue
+            for sub, _, text in documents:
+                yield (line.row, sub), repair(text)

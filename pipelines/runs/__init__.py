@@ -1,0 +1,1 @@
+"""One run: what it reads, where its results go, and what it writes about itself."""

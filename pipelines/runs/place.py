@@ -1,0 +1,101 @@
+"""Where the results of a run go: a folder, and the file that `--output` names, if it names one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tagcorpus.errors import ConfigError
+from tagcorpus.pipelines.attributes.results import refuse_anothers
+from tagcorpus.pipelines.inputs import discover
+from tagcorpus.pipelines.inputs.input_files import COMPRESSIONS, FORMATS, InputFile
+from tagcorpus.pipelines.options.of_pipelines import FeaturesOptions, Options
+from tagcorpus.pipelines.options.places import RESULT_SUFFIXES
+from tagcorpus.pipelines.progress.heartbeat import is_at_work
+from tagcorpus.pipelines.readers.plan import has_results, load_plan, plan_name
+from tagcorpus.pipelines.storage.folder import Folder
+
+
+@dataclass(frozen=True)
+class Place:
+    """result_file: for the main result; None where the folder has all of it. folder: for everything."""
+
+    result_file: str | None
+    folder: Folder
+
+
+def place_of(pipeline: str, options: Options, files: Sequence[InputFile]) -> Place:
+    """The place that the options name, or the default folder. Raises ConfigError where another's results would be lost."""
+    result_file, path = _paths(options)
+    place = Place(result_file, Folder(path))
+    if result_file is not None:
+        _check_result_file(place.folder, result_file, pipeline, options, files)
+    if options.work is None and (options.output is None or result_file is not None):
+        _check_default_folder(place, options, files)
+    return place
+
+
+def is_named_by(options: Options, file: InputFile, files: Sequence[InputFile]) -> bool:
+    """Whether an input of an earlier run is one that this run's arguments name, be it there still or not."""
+    roots = (os.path.abspath(discover.label_and_path(a)[1]).rstrip("/") for a in options.input)
+    literal = (r.split("*")[0].split("?")[0].split("[")[0].rpartition("/")[0] if "*" in r else r for r in roots)
+    return file.path in {f.path for f in files} or any(file.path.startswith(f"{r}/") for r in literal)
+
+
+def _paths(options: Options) -> tuple[str | None, str]:
+    """Result file, if one is named, and folder."""
+    output = options.output
+    is_file = output is not None and output.lower().endswith(RESULT_SUFFIXES)
+    if options.work is not None and not is_file:
+        raise ConfigError("--work goes with an --output that ends in .csv, .json or .parquet")
+    if output is not None and not is_file:
+        return None, output
+    if options.work is not None:
+        return output, options.work
+    first = discover.label_and_path(options.input[0])[1]
+    if first == "-":
+        raise ConfigError("--input - (standard input) with an --output file needs --work FOLDER")
+    if "://" in first:
+        raise ConfigError("remote input needs --output FOLDER" + (" or --work FOLDER" if output else ""))
+    if isinstance(options, FeaturesOptions):
+        first = output or options.models or first
+    return output, default_folder(first, options)
+
+
+def _check_result_file(folder: Folder, path: str, pipeline: str, options: Options, files: Sequence[InputFile]) -> None:
+    """The result must replace neither its own input nor a file that no run here has written."""
+    for file in files:
+        if path == file.path or os.path.realpath(path) == os.path.realpath(file.path):
+            raise ConfigError(f"--output {path} is an input file; the result would overwrite it. Name another file")
+    if not options.overwrite and pipeline != "features":  # feature tables have their provenance beside them
+        refuse_anothers(folder, path)
+
+
+def _check_default_folder(place: Place, options: Options, files: Sequence[InputFile]) -> None:
+    """Refuse a default folder with results of another input. A plan without results, left by a run that was refused or
+    killed, does not count; but it may be the plan of a run at work."""
+    others = (p.file for p in load_plan(place.folder, skip_damaged=True) if not is_named_by(options, p.file, files))
+    for file in others:
+        option = "--work" if place.result_file is not None else "--output"
+        if has_results(place.folder, file.name):
+            raise ConfigError(f"{place.folder} holds results of another input ({file.path}); give {option} FOLDER")
+        if is_at_work(place.folder):
+            raise ConfigError(f"{place.folder} is in use by a run of another input ({file.path}); give {option} FOLDER")
+        if not options.dry_run:
+            place.folder.remove(plan_name(file.name))
+
+
+def default_folder(first_input: str, options: Options) -> str:
+    """./<first input's stem>.tagcorpus, with limit and sample in the name so that a trial never passes for the whole."""
+    parts = [p for p in first_input.rstrip("/").split("/") if p not in ("", ".", "..")]
+    is_glob = not os.path.exists(first_input)
+    literal = next((p for p in reversed(parts) if not (is_glob and any(c in p for c in "*?["))), "corpus")
+    stem = literal
+    while os.path.splitext(stem)[1].lower() in {*FORMATS, *COMPRESSIONS}:
+        stem = os.path.splitext(stem)[0]
+    if options.limit is not None:
+        stem += f".limit{options.limit}"
+    if options.sample is not None and options.sample < 1:
+        stem += f".sample{options.sample:g}-seed{options.seed}"
+    return f"{stem}.tagcorpus"

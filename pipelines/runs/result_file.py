@@ -1,0 +1,69 @@
+"""The main result as one file, where `--output` names one: a table of all documents, or the summary."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from tagcorpus.pipelines.attributes.parts import Instance
+from tagcorpus.pipelines.attributes.read import joined
+from tagcorpus.pipelines.attributes.results import RECORD, folder_and_name, measured
+from tagcorpus.pipelines.readers.plan import Plan
+from tagcorpus.pipelines.runs.run import Run
+
+
+def publish_result(run: Run, plan: Plan, instances: Sequence[Instance], summary: dict[str, Any]) -> None:
+    """Publish the file that `--output` named: .json gets the summary, .csv and .parquet the joined columns."""
+    if run.result_file is None:
+        return
+    if run.result_file.lower().endswith(".json"):
+        publish_main(run, [json.dumps(summary, indent=1).encode()])
+        return
+    is_csv = run.result_file.lower().endswith(".csv")
+    tables = joined(run.output, plan.files, instances)
+    if is_csv:
+        tables = map(_without_lists, tables)
+    first = next(tables)
+    with _publishing(run) as sink, _writer(sink, first.schema, is_csv) as writer:
+        writer.write_table(first)
+        for table in tables:
+            writer.write_table(table)
+
+
+def _writer(sink: BinaryIO, schema: pa.Schema, is_csv: bool) -> Any:
+    return pacsv.CSVWriter(sink, schema) if is_csv else pq.ParquetWriter(sink, schema, compression="zstd")
+
+
+def publish_main(run: Run, blocks: Iterable[bytes]) -> None:
+    """Publish these bytes as the file that `--output` named."""
+    with _publishing(run) as sink:
+        for block in blocks:
+            sink.write(block)
+
+
+@contextlib.contextmanager
+def _publishing(run: Run) -> Iterator[BinaryIO]:
+    """`Folder.publishing` for the file that `--output` named. What is about to stand there is written down before it does: a
+    run that is killed in between leaves a file that is as before, and as an earlier record has it."""
+    assert run.result_file is not None
+    folder, name = folder_and_name(run.result_file)
+    with folder.publishing(name) as sink:
+        yield sink
+        n_bytes, digest = measured(sink)
+        record = {"file": run.result_file, "bytes": n_bytes, "digest": digest}
+        run.output.publish(f"runs/{run.name}/{RECORD}", json.dumps(record, indent=1).encode())
+
+
+def _without_lists(table: pa.Table) -> pa.Table:
+    """A CSV field holds no list: lists become JSON text."""
+    for i, field in enumerate(table.schema):
+        if pa.types.is_list(field.type):
+            told = [None if v is None else json.dumps(v, ensure_ascii=False) for v in table[i].to_pylist()]
+            table = table.set_column(i, field.name, pa.array(told, pa.string()))
+    return table

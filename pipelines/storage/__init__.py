@@ -1,0 +1,1 @@
+"""Folders, files and object stores: where a run reads and publishes."""

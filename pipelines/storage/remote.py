@@ -1,0 +1,407 @@
+"""Filesystems behind URLs: storage options, time-outs and retries, and what a store's errors mean to the user.
+
+Storage options count for the whole process, as environment variables do; a worker gets them with the first folder or
+input file that reaches it. Their values are never shown: messages, ledgers and logs name the options only.
+
+Nothing is retried here: s3fs, botocore and gcsfs do that, with the settings of `_defaults`. What they give up on is an
+IncompleteError (the same command goes on from there), unless the store said that trying again would not help.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import importlib
+import inspect
+import io
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import yaml
+
+from tagcorpus.errors import ConfigError, IncompleteError, InputError, OutputError, TagcorpusError, unknown_name
+from tagcorpus.pipelines.storage.local_files import PROTOCOLS, LocalFiles, local_path
+from tagcorpus.requirements import how_to_install
+
+CONNECT_SECONDS = 10
+READ_SECONDS = 20
+# botocore's retries of a request, with pauses of half a second on average, then twice that and so on: about 15 s of
+# patience. s3fs does that ROUNDS times where the store says that it is asked too often, or the connection fails; a store
+# that takes requests and never answers costs 6 minutes.
+RETRIES = 5
+ROUNDS = 3
+
+GOOGLE = ("gs", "gcs")
+EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
+# Beside what is in a filesystem's own signature.
+OF_EVERY_FILESYSTEM = ("skip_instance_cache", "use_listings_cache", "listings_expiry_time", "max_paths")
+OF_HTTP = ("headers", "auth", "cookies", "proxy", "ssl")
+INNER = ("self", "args", "loop", "asynchronous", "session", "get_client", "event_hooks", "include_builtin_handlers")
+SECRET = re.compile(
+    r"key|secret|token|password|passphrase|credential|signature|connection_string|auth|cookie|header", re.I
+)
+# gcsfs's words for ways to log in; none of them opens anything by itself.
+NO_SECRETS = ("anon", "google_default", "cloud", "cache", "browser")
+TEXTS = ("profile", "username", "project", "account_name", "endpoint_url", "region_name")
+LOGIN = re.compile(r"Credential|ProfileNotFound|SSOToken|TokenRetrieval|RefreshError|ConfigParseError|ConfigNotFound")
+LIBRARIES = (
+    "botocore",
+    "aiobotocore",
+    "aiohttp",
+    "s3fs",
+    "gcsfs",
+    "google",
+    "requests",
+    "urllib3",
+    "fsspec",
+    "asyncio",
+)
+
+T = TypeVar("T")
+_in_use: dict[str, Any] = {}
+
+
+def use(options: Mapping[str, Any]) -> None:
+    """From now on, every filesystem of this process is opened with these options."""
+    global _in_use  # noqa: PLW0603 - of the process, as the environment is
+    _in_use = dict(options)
+
+
+def in_use() -> dict[str, Any]:
+    """What `use` was given last."""
+    return _in_use
+
+
+def use_given(entries: Sequence[str], urls: Sequence[str]) -> None:
+    """`use` for `K=V` entries of a command line that looks at these URLs. Raises ConfigError for what is none, or none knows."""
+    options = parsed(entries)
+    check(options, urls)
+    use(options)
+
+
+def parsed(entries: Sequence[str]) -> dict[str, Any]:
+    """`K=V` entries as a mapping. Raises ConfigError for one without `=`."""
+    flat: dict[str, Any] = {}
+    for entry in entries:
+        name, separator, text = entry.partition("=")
+        if not separator or not name.strip():
+            # Not shown: it may be a secret.
+            raise ConfigError(
+                "--storage-options takes K=V (endpoint_url=http://..., profile=NAME); one is without its ="
+            )
+        flat[name.strip()] = scalar(name.strip(), text)
+    return nested(flat)
+
+
+def scalar(name: str, text: str) -> Any:
+    """What is typed for an option: a YAML truth value, number or null, else text; secrets and names stay as typed."""
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    is_quoted = isinstance(value, str) and text.lstrip()[:1] in ("'", '"')
+    leaf = name.rpartition(".")[2]
+    if is_quoted or (isinstance(value, bool | int | float | None) and not SECRET.search(leaf) and leaf not in TEXTS):
+        return value
+    return text
+
+
+def nested(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted names as mappings within mappings."""
+    found: dict[str, Any] = {}
+    for name, value in options.items():
+        first, separator, rest = str(name).partition(".")
+        new = nested({rest: value}) if separator else nested(value) if isinstance(value, Mapping) else value
+        found[first] = (
+            merged(found[first], new) if isinstance(found.get(first), dict) and isinstance(new, dict) else new
+        )
+    return found
+
+
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Both mappings, `above` counting where they differ, down to the last level."""
+    found = dict(below)
+    for name, value in above.items():
+        old = found.get(name)
+        found[name] = merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return found
+
+
+def _leaves(options: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", value
+
+
+def names(options: Mapping[str, Any]) -> list[str]:
+    """Dotted names: all of them that may be written down."""
+    return [name for name, _ in _leaves(options)]
+
+
+def secrets(options: Mapping[str, Any]) -> list[str]:
+    """Names of the options that look like secrets, or hold one in a URL."""
+    return [
+        name
+        for name, value in _leaves(options)
+        if (SECRET.search(name) and value not in NO_SECRETS) or re.search(r"//[^/]*@", str(value))
+    ]
+
+
+def shown(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with what looks like a secret taken out."""
+    hidden = set(secrets(options))
+    return nested({name: "(not shown)" if name in hidden else value for name, value in _leaves(options)})
+
+
+def command_shown(arguments: Sequence[str]) -> list[str]:
+    """Command-line arguments without the values of storage options."""
+    found: list[str] = []
+    for argument in arguments:
+        before = found[-1].replace("_", "-") if found else ""
+        dashed = argument.replace("_", "-")
+        is_value = before == "--storage-options" or (before == "--set" and dashed.startswith("storage-options"))
+        if is_value:
+            found.append(f"{argument.partition('=')[0]}=..." if "=" in argument else "...")
+        elif dashed.startswith(("--storage-options=", "--set=storage-options")):
+            name, value = argument.split("=", 1)
+            found.append(f"{name}={value.partition('=')[0]}=...")
+        else:
+            found.append(argument)
+    return found
+
+
+def check(options: Mapping[str, Any], urls: Sequence[str]) -> None:
+    """Raise ConfigError for an option that the filesystem of none of these URLs knows."""
+    if not options:
+        return
+    protocols = sorted({url.partition("://")[0].rpartition("::")[2] for url in urls if "://" in url})
+    if not protocols:
+        raise ConfigError(
+            f"--storage-options {', '.join(names(options))}: neither input nor output is a URL (s3://..., gs://...)"
+        )
+    known = {name for protocol in protocols for name in _accepted(_filesystem_class(protocol, f"{protocol}://"))}
+    for name in options:
+        if name not in known:
+            raise ConfigError(
+                unknown_name(f"storage option of {', '.join(protocols)}", name, known, "--storage-options")
+            )
+
+
+def refuse_on_slurm(options: Mapping[str, Any], output: str) -> None:
+    """Raise ConfigError for what cannot reach the tasks of a job array without lying on a shared disk."""
+    if found := secrets(options):
+        raise ConfigError(
+            f"--storage-options {', '.join(found)} with --executor slurm: a secret would be written to the shared folder of "
+            "the job. Set it in the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; sbatch hands it on), or "
+            "name a profile that all nodes have (AWS_PROFILE, --storage-options profile=NAME)"
+        )
+    if options and "://" in output:
+        raise ConfigError(
+            f"--storage-options {', '.join(names(options))} with --executor slurm and the output {output}: the tasks look there "
+            "for what they are to do before they know any option. Set them in the environment, which sbatch hands on: "
+            "AWS_ENDPOINT_URL, AWS_PROFILE, AWS_DEFAULT_REGION; anything else as FSSPEC_S3_<OPTION>=VALUE"
+        )
+
+
+def filesystem(url: str) -> tuple[Any, str]:
+    """The filesystem of a URL, and the path there. Raises ConfigError for options that it does not take or a login that
+    is not there, and InputError for a protocol that nothing knows or whose package is missing."""
+    chain, _, protocol = url.partition("://")[0].rpartition("::")
+    if not chain and protocol in PROTOCOLS:
+        return LocalFiles(), local_path(url)
+    cls = _filesystem_class(protocol, url)
+    accepted = _accepted(cls)
+    options = {name: value for name, value in _in_use.items() if name in accepted}
+    given = merged(_defaults(protocol), options)
+    try:
+        if chain:
+            from fsspec import url_to_fs
+
+            return url_to_fs(url, **{protocol: given})  # type: ignore[no-any-return]
+        fs, path = cls(**cls._get_kwargs_from_urls(url) | given), cls._strip_protocol(url)
+        if protocol in ("s3", "s3a"):
+            fs.retries = ROUNDS
+            fs.connect()  # nothing is asked yet, but what cannot work shows here
+    except (TypeError, ValueError, KeyError) as error:
+        told = ", ".join(names(options)) or "none given"
+        raise ConfigError(f"{url}: the storage options ({told}) do not fit together: {_said(error)}") from error
+    except Exception as error:
+        raise explain(error, url, "opened", InputError) from error
+    return fs, path
+
+
+@functools.cache
+def _filesystem_class(protocol: str, url: str) -> Any:
+    try:
+        if protocol in GOOGLE and os.environ.get("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "").lower() not in ("true", "1"):
+            # Not gcsfs's newer class: that asks over gRPC, before every request, whether a bucket is of a special kind, and
+            # where that is blocked, or the endpoint is another, each time costs a minute.
+            return importlib.import_module("gcsfs.core").GCSFileSystem
+        from fsspec import get_filesystem_class
+
+        return get_filesystem_class(protocol)
+    except (ImportError, ValueError) as error:
+        extra = EXTRAS.get(protocol)
+        how = how_to_install(extra) if extra else _said(error)
+        raise InputError(f"{url!r} cannot be opened: {how}") from error
+
+
+@functools.cache
+def _accepted(cls: Any) -> frozenset[str]:
+    """Names of the options that a filesystem takes: most take any, and complain much later or never."""
+    found = set(OF_EVERY_FILESYSTEM)
+    classes = [c for c in cls.__mro__ if "__init__" in vars(c) and c is not object]
+    protocols = (cls.protocol,) if isinstance(cls.protocol, str) else cls.protocol
+    if "s3" in protocols:
+        classes.append(importlib.import_module("aiobotocore.session").AioSession)
+    if "http" in protocols:
+        found |= set(OF_HTTP)
+    for c in classes:
+        parameters = inspect.signature(c.__init__).parameters.values()
+        found |= {p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+    return frozenset(found - set(INNER))
+
+
+def _defaults(protocol: str) -> dict[str, Any]:
+    """What ends a wait, and how often is asked again."""
+    if protocol in ("s3", "s3a"):
+        retries = {"mode": "standard", "max_attempts": RETRIES}
+        return {"config_kwargs": {"connect_timeout": CONNECT_SECONDS, "read_timeout": READ_SECONDS, "retries": retries}}
+    if protocol in (*GOOGLE, "http", "https"):
+        from aiohttp import ClientTimeout
+
+        timeout = ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=READ_SECONDS)
+        # gcsfs asks up to six times, with pauses of 1, 2, 4, 8 and 16 s; it sets no limit of its own to an answer.
+        return {"requests_timeout": timeout} if protocol in GOOGLE else {"client_kwargs": {"timeout": timeout}}
+    return {}
+
+
+def explain(error: BaseException, url: str, done: str, kind: type[InputError] | type[OutputError]) -> TagcorpusError:
+    """The error of a store as one for the user: `url` could not be `done`."""
+    if isinstance(error, TagcorpusError):
+        return error
+    chain = list(_chain(error))
+    said = _said(error)
+    start = f"{url} could not be {done}"
+    if any(LOGIN.search(type(e).__name__) for e in chain):
+        return ConfigError(f"{start}: no valid login: {said}. {_login(url)}")
+    status = next((s for e in chain if (s := _status(e))), 0)
+    if status in (401, 403) or isinstance(error, PermissionError) or said.startswith("Forbidden"):
+        return kind(f"{start}: access denied ({said}). {_login(url)}")
+    if status == 404 or isinstance(error, FileNotFoundError):
+        what = "there is no such bucket" if "NoSuchBucket" in _code(chain) or "bucket" in said else "it is not there"
+        return kind(
+            f"{start}: {what} ({said}). See to its name, and to the endpoint (AWS_ENDPOINT_URL, --storage-options endpoint_url=URL)"
+        )
+    if status in (500, 501) and kind is OutputError:
+        return OutputError(
+            f"{start}: the store failed (HTTP {status}, {said}) each time it was asked. What is published is whole"
+        )
+    if _may_pass(chain, status):
+        why = "it was written anew meanwhile" if "FileExpired" in type(error).__name__ else said
+        return IncompleteError(
+            f"{start}: {why} ({type(error).__name__}), after all retries. Published ranges are kept; the same command goes on "
+            "from there"
+        )
+    return kind(f"{start}: {said}")
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    found: BaseException | None = error
+    while found is not None and id(found) not in seen:
+        seen.add(id(found))
+        yield found
+        found = found.__cause__
+
+
+def _status(error: BaseException) -> int:
+    """The HTTP status that a library's exception carries; 0 for none."""
+    response = getattr(error, "response", None)
+    if type(error).__module__.endswith("http_exceptions"):
+        return 0  # a reply that broke off, which aiohttp calls a 400
+    if isinstance(response, dict):
+        found = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    else:
+        found = getattr(error, "status", None) or getattr(error, "code", None)
+    return found if isinstance(found, int) else 0
+
+
+def _code(chain: Sequence[BaseException]) -> str:
+    responses = (getattr(e, "response", None) for e in chain)
+    return " ".join(str(r.get("Error", {}).get("Code")) for r in responses if isinstance(r, dict))
+
+
+def _may_pass(chain: Sequence[BaseException], status: int) -> bool:
+    if status:
+        return status in (408, 409, 412, 429) or status >= 500
+    error = chain[0]
+    if isinstance(error, TimeoutError | ConnectionError):
+        return True
+    busy = (errno.EBUSY, getattr(errno, "EREMOTEIO", errno.EIO))
+    return getattr(error, "errno", None) in busy or _is_of_library(error)
+
+
+def _is_of_library(error: BaseException) -> bool:
+    return any(c.__module__.partition(".")[0] in LIBRARIES for c in type(error).__mro__)
+
+
+def _said(error: BaseException) -> str:
+    text = getattr(error, "strerror", None) or str(error)
+    return " ".join(text.split())[:300] or type(error).__name__
+
+
+def _login(url: str) -> str:
+    if url.startswith(("gs://", "gcs://")):
+        return (
+            "Log in (gcloud auth application-default login, GOOGLE_APPLICATION_CREDENTIALS), or, for a public bucket, "
+            "--storage-options token=anon"
+        )
+    return (
+        "See to the credentials (AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, --storage-options profile=NAME) "
+        "and to what they allow; for a public bucket, --storage-options anon=true"
+    )
+
+
+def asked(call: Callable[[], T], url: str, done: str, kind: type[InputError] | type[OutputError]) -> T:
+    """What the call returns. A store's error is raised as `explain` has it."""
+    try:
+        return call()
+    except Exception as error:
+        found: BaseException = error
+        # s3fs looks into the arguments of an error of the store, and some have none.
+        if isinstance(error, IndexError) and error.__context__ is not None:
+            found = error.__context__
+        if isinstance(found, OSError) or _is_of_library(found):
+            raise explain(found, url, done, kind) from found
+        raise
+
+
+class RemoteFile(io.BufferedIOBase):
+    """A file in a store, open for reading. What fails there is never taken for damage to the file."""
+
+    def __init__(self, file: Any, url: str, kind: type[InputError] | type[OutputError]) -> None:
+        self._file, self._url, self._kind = file, url, kind
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return asked(lambda: bytes(self._file.read(-1 if size is None else size)), self._url, "read", self._kind)
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return int(self._file.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()

@@ -1,0 +1,190 @@
+"""What is sent to an endpoint, where its answer is kept, and what an endpoint wants otherwise.
+
+A request is the tree's: model, messages, temperature, the limit of answer tokens, and what `request` adds or removes. An endpoint that
+refuses a field, or the role `system`, and says so, is heeded: the change holds from then on, and is remembered in a small file beside
+the answer cache, by endpoint and model. Changes are part of the body and so of the answer's key, and of no part's key.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+import xxhash
+
+from tagcorpus.taggers._llm.endpoint import Settings
+from tagcorpus.taggers._llm.reply import Failure
+from tagcorpus.taggers._llm.url import public_url
+
+Messages = Sequence[Mapping[str, str]]
+
+SYSTEM, MERGED = "system", "merged"
+ROLES = (SYSTEM, MERGED)
+RESERVED = ("model", "messages", "stream", "stream_options", "n")
+"""Fields that a tree's `request` may not touch: they decide what is asked, and what a reply looks like."""
+LIMITS = ("max_tokens", "max_completion_tokens")
+"""Of a refused limit of answer tokens the other spelling is tried. No limit is ever left out: that could cost money."""
+
+_STATUSES = (400, 422, 500, 501)
+_REFUSES = re.compile(
+    r"un(?:known|recogni[sz]ed|supported|expected)|(?:not|n't|no longer) (?:\w+ )?(?:supported?|recogni[sz]ed|permitted|allowed|accepted|valid)|"
+    r"not support|extra_forbidden|extraneous|cannot find field|not a valid|deprecated|use [\"'`]?\w+[\"'`]? instead",
+    re.IGNORECASE,
+)
+_SYSTEM_REFUSED = re.compile(
+    r"system[\"'`]? (?:role|message|prompt|instruction)s?\b.{0,60}?(?:not|n't|un) ?(?:supported|allowed|permitted|enabled|accepted)|"
+    r"developer instruction is not enabled|(?:not|n't) support (?:the )?[\"'`]?system|only (?:the )?user and assistant roles|"
+    r"roles must alternate user/assistant|(?:unknown|invalid|unsupported|unexpected) (?:message )?role:? ?[\"'`]?system|"
+    r"[\"'`]system[\"'`] is not one of|input should be [\"'`]user[\"'`]",
+    re.IGNORECASE,
+)
+_INSTEAD = re.compile(r"use [\"'`]?(\w+)[\"'`]? instead", re.IGNORECASE)
+
+
+class Change(NamedTuple):
+    """What an endpoint refused: a field with this value (as JSON), which is sent as `to`, or left out where that is empty. Of the
+    field `roles`, the value is `system` and `to` is `merged`."""
+
+    field: str
+    value: str
+    to: str = ""
+
+    def described(self) -> str:
+        if self.field == "roles":
+            return "its instructions are sent in the user message (roles: merged)"
+        return f"{self.to!r} is sent in place of {self.field!r}" if self.to else f"{self.field!r} is left out"
+
+
+def merged(messages: Messages) -> list[dict[str, str]]:
+    """The messages with those of role `system` put before the first of the others, for models that know no such role."""
+    head = [message["content"].rstrip() for message in messages if message["role"] == SYSTEM]
+    first, *others = [dict(message) for message in messages if message["role"] != SYSTEM]
+    return [{**first, "content": "\n\n".join([*head, first["content"]])}, *others]
+
+
+def request_body(settings: Settings, messages: Messages, changes: Sequence[Change] = ()) -> dict[str, Any]:
+    """What is sent to ask this.
+
+    Example  request = (("max_tokens", "null"), ("seed", "7")) -> no max_tokens, and seed 7 beside temperature
+    """
+    body: dict[str, Any] = {
+        "model": settings.model,
+        "messages": merged(messages) if settings.roles == MERGED else list(messages),
+        "temperature": settings.temperature,
+        "max_tokens": settings.max_answer_tokens,
+    }
+    for name, value in settings.request:
+        body[name] = json.loads(value)
+        if body[name] is None:
+            del body[name]
+    for change in changes:
+        if change.field == "roles":
+            body["messages"] = merged(body["messages"])
+        elif change.field in body and json.loads(change.value) == body[change.field]:
+            value = body.pop(change.field)
+            if change.to:
+                body.setdefault(change.to, value)
+    return body
+
+
+def answer_key(settings: Settings, body: dict[str, Any]) -> bytes:
+    """Where the answer to a request is in the cache. Of headers the names count, never the values."""
+    names = sorted(name.lower() for name, _ in settings.headers)
+    return xxhash.xxh3_128_digest(orjson.dumps([public_url(settings.base_url), body, *([names] if names else [])]))
+
+
+def change_for(failure: Failure, body: Mapping[str, Any]) -> Change | None:
+    """What a refusal says that this request should have otherwise; None where it says no such thing.
+
+    Example  "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+             -> Change("max_tokens", "10", "max_completion_tokens")
+    """
+    if failure.kind not in ("refusal", "fault") or failure.status not in _STATUSES:
+        return None
+    said = failure.reason
+    documents = "\n".join(message["content"] for message in body["messages"]).lower()
+    if (no_system := _SYSTEM_REFUSED.search(said)) and no_system[0].lower() not in documents:
+        is_sent = any(message["role"] == SYSTEM for message in body["messages"])
+        return Change("roles", SYSTEM, MERGED) if is_sent else None
+    refuses = _REFUSES.search(said)
+    if failure.status >= 500 or refuses is None or refuses[0].lower() in documents:
+        return None
+    fields = [name for name in body if name not in RESERVED]
+    mentions = {
+        name: m.start() for name in fields if (m := re.search(rf"(?<![\w.]){re.escape(name)}(?!\w|\.\w)", said))
+    }
+    field = failure.param if failure.param in fields else min(mentions, key=lambda name: mentions[name], default="")
+    if not field:
+        return None
+    instead = _INSTEAD.search(said)
+    to = instead[1] if instead and instead[1] != field and instead[1] not in RESERVED else ""
+    if field in LIMITS and to not in LIMITS:
+        (to,) = set(LIMITS) - {field}
+        if field == "max_completion_tokens" and to not in said:
+            return None
+    return Change(field, _as_json(body[field]), to)
+
+
+class Requests:
+    """The requests of one caller, with what its endpoint wants otherwise. What is new is remembered in `path`, where there is one."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.path = Path(f"{settings.cache}.requests.json") if settings.cache else None
+        self._name = f"{public_url(settings.base_url)} {settings.model}"
+        self.changes = _remembered(self.path).get(self._name, [])
+
+    def body(self, messages: Messages) -> dict[str, Any]:
+        """What is sent to ask this, as the endpoint wants it."""
+        return request_body(self.settings, messages, self.changes)
+
+    def key(self, body: dict[str, Any]) -> bytes:
+        return answer_key(self.settings, body)
+
+    def heed(self, failure: Failure, body: Mapping[str, Any]) -> Change | None:
+        """The change that a refusal of this body asks for, where it is a new one. It holds from here on."""
+        change = change_for(failure, body)
+        if change is None or change in self.changes:
+            return None
+        self.changes = [*self.changes, change]
+        if self.path is not None:
+            _remember(self.path, self._name, self.changes)
+        return change
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def _remembered(path: Path | None) -> dict[str, list[Change]]:
+    """By endpoint and model, what was heeded. A file that is not there, or is damaged, costs one refusal and nothing else."""
+    try:
+        data = json.loads(path.read_bytes()) if path else {}
+        return {
+            str(name): [Change(*change) for change in changes if all(isinstance(part, str) for part in change)]
+            for name, changes in data.items()
+        }
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+def _remember(path: Path, name: str, changes: list[Change]) -> None:
+    """Beside what others have remembered meanwhile. For the owner only, as the cache is; where that cannot be written, the next run
+    is refused once more."""
+    text = json.dumps(_remembered(path) | {name: changes}, indent=1, sort_keys=True)
+    with contextlib.suppress(OSError):
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise

@@ -1,0 +1,1 @@
+"""Models that taggers load: fastText files, Hugging Face models, the embedded domain model."""

@@ -1,0 +1,149 @@
+"""What the taggers that run a model of Hugging Face transformers share: packages, model and tokenizer, device, threads, digest.
+
+A model is a name on the Hugging Face hub or a local directory. Nothing here runs a model's own code (`trust_remote_code`).
+transformers is imported when a model is loaded, never before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from tagcorpus.errors import ConfigError
+from tagcorpus.requirements import how_to_install
+from tagcorpus.taggers._interface import digest
+
+_MODEL_FILES = frozenset([".json", ".safetensors", ".bin", ".model", ".txt", ".jinja"])
+
+
+class ModelParameters(Protocol):
+    """The fields that such a tagger has."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def revision(self) -> str | None: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def device(self) -> str: ...
+
+
+class Loaded(NamedTuple):
+    """The module torch, and what was loaded: the network lies on `device`, in evaluation mode."""
+
+    torch: Any
+    device: Any
+    tokenizer: Any
+    network: Any
+
+
+def load(tagger: str, auto_class: str, kind: str, parameters: ModelParameters) -> Loaded:
+    """Tokenizer and network by transformers' `auto_class`; `kind` says in words what that loads.
+
+    Raises ConfigError where packages, device or model cannot be had, and where the model's files leave some weights open:
+    transformers would draw those at random, in every worker anew, and only warn. A hub that cannot be reached is tried
+    for about a minute, by huggingface_hub; with HF_HUB_OFFLINE=1, not at all.
+    """
+    torch, transformers = packages(tagger)
+    device = _device(torch, parameters.device)
+    model, dtype = parameters.model, getattr(torch, parameters.dtype)
+    is_local = Path(model).is_dir()
+    where = {"revision": parameters.revision} if parameters.revision and not is_local else {}
+    try:
+        with _quiet(transformers):
+            tokenizer = transformers.AutoTokenizer.from_pretrained(model, **where)
+            network, report = getattr(transformers, auto_class).from_pretrained(
+                model, dtype=dtype, output_loading_info=True, **where
+            )
+    except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        if is_local:
+            raise ConfigError(
+                f"the directory {model!r} must hold a {kind} of transformers (config.json, weights, tokenizer): {reason}"
+            ) from error
+        raise ConfigError(
+            f"model {model!r} is no local directory and could not be had from the Hugging Face hub: {reason} Give a local "
+            f"directory as model (--set {tagger}.model=DIR); or, without a network, set HF_HUB_OFFLINE=1 and HF_HOME to a "
+            "cache that holds it"
+        ) from error
+    if missing := sorted(report["missing_keys"]):
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise ConfigError(
+            f"model {model!r} must be a trained {kind}; its files lack {', '.join(missing[:3])}{more}, and random weights "
+            "would take their place"
+        )
+    return Loaded(torch, device, tokenizer, network.eval().to(device))
+
+
+def packages(tagger: str) -> tuple[Any, Any]:
+    """The modules torch and transformers. Raises ConfigError where they cannot be imported."""
+    try:
+        import torch
+        import transformers
+    except ImportError as error:
+        raise ConfigError(
+            f"the tagger {tagger} needs the packages torch and transformers ({error}): {how_to_install('hf', 'torch', 'transformers')}"
+        ) from error
+    return torch, transformers
+
+
+def _device(torch: Any, name: str) -> Any:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+        return torch.device(name)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f"device must be one that torch has here, got {name!r} ({str(error).splitlines()[0]}): use auto or cpu"
+        ) from error
+
+
+@contextmanager
+def _quiet(transformers: Any) -> Iterator[None]:
+    """Every worker loads the model, and bars and reports would garble the run's own; the settings are put back."""
+    logging = transformers.utils.logging
+    had_bar, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if had_bar:
+            logging.enable_progress_bar()
+
+
+@contextmanager
+def one_thread(torch: Any, device: Any) -> Iterator[None]:
+    """One worker is one thread; whoever else uses torch in this process keeps its setting."""
+    threads = torch.get_num_threads()
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def identity(tagger: str, model: str, revision: str | None) -> dict[str, str | None]:
+    """What decides the model, for a fingerprint: a local directory by the digest of its files, a model of the hub by its
+    name and revision. ConfigError where it can be neither, so that a run learns that before it reads."""
+    path = Path(model)
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise ConfigError(
+                f"{tagger}.model={model!r} must be a directory with a model of transformers (config.json, weights, tokenizer); "
+                "there is no config.json in it"
+            )
+        files = (p for p in path.iterdir() if p.suffix in _MODEL_FILES and p.name[0] != "." and p.is_file())
+        return {"model": digest.of_files(path, files), "revision": None}
+    if model.startswith((".", "/", "~")) or model.count("/") > 1:
+        raise ConfigError(
+            f"{tagger}.model must be a local directory or the name of a model on the Hugging Face hub; there is no directory "
+            f"{model!r}"
+        )
+    return {"model": model, "revision": revision or "main"}
