@@ -2,7 +2,7 @@
 
 The steps: which files are which model's (generation_files/models.py); taggers and filter in one pass over all documents; domains of those that the
 filter keeps (group_statistics/labels.py); the entropy of each model's kept documents (group_entropy/entropies.py); statistics, and the
-table (model_table/). What each column was measured with stands in its provenance; what is not computed is empty, and says
+table (feature_table/). What each column was measured with stands in its provenance; what is not computed is empty, and says
 why. `--group-by` makes rows of folders or of a column's values instead of models.
 """
 

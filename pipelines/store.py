@@ -1,6 +1,6 @@
 """`tagcorpus store check|show|query|import|export`: what the commands print, and their exit codes.
 
-The store itself is predictor/store*.py. This binds it with the check of feature tables (model_table), which the
+The store itself is predictor/store*.py. This binds it with the check of feature tables (feature_table/), which the
 predictor's room does not know: a feature table that could be misread is not imported.
 """
 
@@ -20,8 +20,8 @@ from typing import Any
 
 from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines.attributes.results import publish_file
+from tagcorpus.pipelines.feature_table.joinable import faults
 from tagcorpus.pipelines.feature_table.table import read_table
-from tagcorpus.pipelines.model_table.joinable import faults
 from tagcorpus.pipelines.options.places import OTHER_SUFFIXES, RESULT_SUFFIXES
 from tagcorpus.pipelines.progress.printable import printable
 from tagcorpus.predictor.store import Store

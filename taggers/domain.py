@@ -150,6 +150,7 @@ class Domain(Parameters):
         """What stands in column backend: `openai:<model>` or `fasttext:<model>`."""
         if self.backend == "openai":
             return f"openai:{self.model}"
+        from tagcorpus.taggers._models import embedded_domain
 
         return f"fasttext:{embedded_domain.NAME}"
 

@@ -318,7 +318,7 @@ def code_measures(tree: Any, source: bytes, nodes: Any) -> dict[str, list[Any]]:
 
 
 def feature_row(rows: Sequence[dict[str, Any]], stems: dict[str, int], min_kept_share: str) -> dict[str, float | None]:
-    """Twin of pipelines.model_table.statistics, entropy left out.
+    """Twin of pipelines.group_statistics.statistics, entropy left out.
 
     rows   one a document: every stem and keyword by its name, is_kept, prediction, language, stage; None where missing
     stems  with a value per document, and the ddof of each

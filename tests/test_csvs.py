@@ -259,7 +259,7 @@ def test_a_giant_line_is_not_buffered(tmp_path: Path) -> None:
         sink.write(b"\n3,after\n")
     code = (
         "import sys\n"
-        "from tagcorpus.pipelines.sources import csvs\n"
+        "from tagcorpus.pipelines.formats import csv_records as csvs\n"
         "from tagcorpus.pipelines.readers.reader import RangeReader, Reading\n"
         "from tagcorpus.pipelines.inputs.input_files import InputFile\n"
         "file = InputFile('x', sys.argv[1], 'csv', '')\n"

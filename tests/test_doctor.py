@@ -361,7 +361,7 @@ def test_nodes_with_other_versions_are_named() -> None:
 TWO_NODES = """
 import json
 from ray.cluster_utils import Cluster
-from tagcorpus.pipelines.console import reachable
+from tagcorpus.pipelines.doctor import reachable
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
 try:
     cluster.add_node(num_cpus=1)

@@ -335,7 +335,7 @@ def test_a_giant_line_is_skipped_without_buffering(tmp_path: Path, suffix: str) 
             sink.close()
     code = (
         "import sys\n"
-        "from tagcorpus.pipelines.sources import lines\n"
+        "from tagcorpus.pipelines.formats import lines\n"
         "from tagcorpus.pipelines.readers.reader import RangeReader, Reading\n"
         "from tagcorpus.pipelines.inputs.input_files import InputFile\n"
         f"file = InputFile('x', sys.argv[1], 'jsonl', {suffix[1:]!r})\n"

@@ -97,7 +97,7 @@ def test_closed_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_folder_as_standard_input(tmp_path: Path) -> None:
     code = (
-        "import sys\nfrom tagcorpus.errors import InputError\nfrom tagcorpus.pipelines.sources import standard_input\n"
+        "import sys\nfrom tagcorpus.errors import InputError\nfrom tagcorpus.pipelines.inputs import standard_input\n"
         "try: standard_input.spool(sys.argv[1])\nexcept InputError as e: print(e)"
     )
     descriptor = os.open(tmp_path, os.O_RDONLY)

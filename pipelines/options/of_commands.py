@@ -310,7 +310,7 @@ GROUP_HELP = {
         "Models, their pretraining data and their scores.",
     ),
 }
-CONSOLE = "tagcorpus.pipelines.console"
+CONSOLE = "tagcorpus.pipelines.doctor"
 STORE = "tagcorpus.pipelines.store"
 COMMANDS = (
     *(Command(("run", name), options, short=SHORT[name]) for name, options in OPTIONS.items()),
