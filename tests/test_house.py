@@ -69,35 +69,6 @@ def test_imports_point_one_way(path: Path) -> None:
                 assert parts[1] in MAY_IMPORT[room_of(path)], f"{path.name} imports {name}"
 
 
-# The rooms of pipelines, from the ground up; what a module imports at its top lies below it, or beside it in its room.
-FLOORS = (
-    "local_files", "late_pandas", "remote", "storage", "sealed", "progress", "options", "sources", "outputs", "execution", "token_ids",
-    "instances", "job", "budget", "unlabelled", "counting",
-    "tag", "filter", "domain", "entropy", "model_table", "generations", "features", "predicting", "predict", "store", "console",
-    "report", "run", "describe", "slurm", "memory", "in_datatrove",
-)  # fmt: skip
-
-
-def test_every_room_of_pipelines_has_its_floor() -> None:
-    rooms = {p.stem for p in (ROOT / "pipelines").iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
-    assert rooms - {"__init__"} == set(FLOORS)
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "pipelines").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
-def test_imports_of_pipelines_point_down(path: Path) -> None:
-    own = path.relative_to(ROOT / "pipelines").with_suffix("").parts[0]
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if own == "__init__" or not isinstance(node, ast.ImportFrom) or node.module is None:
-            continue
-        names = (
-            [f"{node.module}.{a.name}" for a in node.names] if node.module == "tagcorpus.pipelines" else [node.module]
-        )
-        for name in names:
-            if name.startswith("tagcorpus.pipelines."):
-                room = name.split(".")[2]
-                assert FLOORS.index(room) <= FLOORS.index(own), f"{path.name} imports {name}"
-
-
 def test_the_command_line_starts_light() -> None:
     code = "import sys, tagcorpus.cli, json; print(json.dumps(sorted(m.split('.')[0] for m in sys.modules)))"
     loaded = set(

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from tagcorpus.errors import ConfigError, TaggerError
+from tagcorpus.taggers._interface import digest
 from tagcorpus.taggers._syntax.models import Parsed, installed, parse_groups
 from tagcorpus.taggers._syntax.statistics import Parse
 from tagcorpus.taggers._syntax.trees import Dependencies
