@@ -17,12 +17,12 @@ import numpy as np
 import pyarrow as pa
 
 from tagcorpus.errors import ConfigError, InputError, InputTypeError, unknown_name
+from tagcorpus.pipelines.sources.parquets import top
 from tagcorpus.pipelines.sources.records import (
     _ABSENT,
     DEFAULT_TEXT_COLUMNS,
     ID_COLUMNS,
     _follow,
-    _top,
     further_value,
     repair,
 )
@@ -252,12 +252,12 @@ def _of_table(table: pa.Table, kind: str, text_column: str, id_column: str) -> D
 
 
 def _has(table: pa.Table, column: str) -> bool:
-    return column in table.column_names or _top(column) in table.column_names
+    return column in table.column_names or top(column) in table.column_names
 
 
 def _records(table: pa.Table, columns: Sequence[str]) -> list[dict[str, Any]]:
     """The rows, with no more of them than these columns (`a.b` too) need."""
-    names = {n for c in columns for n in (c, _top(c))}
+    names = {n for c in columns for n in (c, top(c))}
     some = {n: table.column(i) for i, n in enumerate(table.column_names) if n in names}
     if not some:
         return [{}] * table.num_rows
