@@ -20,7 +20,20 @@ FLOORS = (
 )  # fmt: skip
 MODULES_PER_ROOM = 12
 # What these names stand for is changed by its own methods only.
-STATEFUL = {"run", "engine", "inputs", "ledger", "display", "heartbeat", "options", "plan", "pool", "cluster", "tagger", "watch"}
+STATEFUL = {
+    "run",
+    "engine",
+    "inputs",
+    "ledger",
+    "display",
+    "heartbeat",
+    "options",
+    "plan",
+    "pool",
+    "cluster",
+    "tagger",
+    "watch",
+}
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,3 +66,13 @@ def test_a_table_of_no_bytes(tmp_path: Path, name: str, kind: str) -> None:
     result = tagcorpus.run("tag", input=tmp_path / name, output=tmp_path / "out", taggers="length", workers=1)
     assert result.exit_code == 1
     assert any(f"{name} (it has 0 bytes, and {kind} has more. Download the file again)" in m for m in result.messages)
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "arrow"])
+def test_a_name_that_is_not_utf8(tmp_path: Path, suffix: str) -> None:
+    table = pa.table({"text": ["a"]})
+    pq.write_table(table, tmp_path / "x.parquet")
+    (tmp_path / "x.arrow").write_bytes(stream(table))
+    path = (tmp_path / f"x.{suffix}").rename(os.fsdecode(os.fsencode(tmp_path) + b"/\xfe." + suffix.encode()))
+    result = tagcorpus.run("tag", input=path, output=tmp_path / "out", taggers="length", workers=1)
+    assert (result.exit_code, result.counts.documents) == (0, 1)

@@ -377,7 +377,7 @@ def _opened(file: InputFile) -> Iterator[Table]:
         if file.is_local and file.format == "arrow":
             # Not mapped into memory: a file that is cut short meanwhile would end the process.
             os.stat(file.path)  # for an error that has a number
-            source: Any = stack.enter_context(pa.OSFile(file.path))
+            source: Any = stack.enter_context(pa.OSFile(os.fsencode(file.path)))  # a name need not be UTF-8
         else:
             source = stack.enter_context(file.open())
             if file.format == "parquet" and not file.is_local:

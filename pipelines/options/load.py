@@ -196,7 +196,8 @@ def _fitting(option: Option, value: Any, where: str) -> Any:
     if option.choices and isinstance(value, str):
         raise ConfigError(unknown_name(option.key, value, option.choices, where))
     hint = (
-        ". For a table or texts in memory there is tagcorpus.tag"
+    is_data = option.key == "input" and not isinstance(value, str | int | float | None)
+    hint = ". For a table or texts in memory there is tagcorpus.tag" if is_data else ""
         if option.key == "input" and not isinstance(value, str)
         else ""
     )
