@@ -322,7 +322,7 @@ def test_three_wishes_are_heeded_once_told_once_and_remembered(tmp_path: Path) -
             ("max_completion_tokens", "messages", "model")
         }
         assert [text.partition("from here on ")[2].partition(",")[0] for text in said] == [
-            "its instructions are sent in the user message (roles: merged)",
+            "the instructions are sent in the user message (roles: merged)",
             "'max_completion_tokens' is sent in place of 'max_tokens'",
             "'temperature' is left out",
         ]
@@ -427,7 +427,7 @@ def test_no_file_of_a_run_has_a_value_out_of_the_environment(tmp_path: Path, mon
     texts = [f"A document that is long enough to be asked about, number {i}" for i in range(3)]
     (tmp_path / "corpus.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     with StubLLM(reply) as stub:
-        domain = {"backend": "openai", "base_url": stub.base_url, "tree": str(tmp_path / "tree.yaml")}
+        domain: dict[str, Any] = {"backend": "openai", "base_url": stub.base_url, "tree": str(tmp_path / "tree.yaml")}
         domain |= {"llm_cache": str(tmp_path / "c"), "backoff_seconds": 0.001}
         output = str(tmp_path / "out")
         result = tagcorpus.run("domain", input=[str(tmp_path / "corpus.jsonl")], output=output, domain=domain)
