@@ -322,7 +322,7 @@ def test_three_wishes_are_heeded_once_told_once_and_remembered(tmp_path: Path) -
             ("max_completion_tokens", "messages", "model")
         }
         assert [text.partition("from here on ")[2].partition(",")[0] for text in said] == [
-            "its instructions are sent in the user message (roles: merged)",
+            "the instructions are sent in the user message (roles: merged)",
             "'max_completion_tokens' is sent in place of 'max_tokens'",
             "'temperature' is left out",
         ]

@@ -58,7 +58,7 @@ class Change(NamedTuple):
 
     def described(self) -> str:
         if self.field == "roles":
-            return "its instructions are sent in the user message (roles: merged)"
+            return "the instructions are sent in the user message (roles: merged)"
         return f"{self.to!r} is sent in place of {self.field!r}" if self.to else f"{self.field!r} is left out"
 
 
