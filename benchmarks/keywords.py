@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args()
 
-    from tagcorpus.kernels.keywords import count_keywords
+    from tagcorpus.kernels.documents.keywords import count_keywords
 
     texts = documents(
         options.path or [Path(sysconfig.get_paths()[k]) for k in ("stdlib", "purelib")], int(options.megabytes * 1e6)

@@ -59,7 +59,7 @@ def code_points() -> np.ndarray[Any, np.dtype[np.uint8]]:
     Raises TaggerError where `re` no longer holds what the kernel builds on: digits and the letters are word
     characters, the colon is none, and no character equals two letters.
     """
-    from tagcorpus.kernels.keywords import COLON, DIGIT, OTHER
+    from tagcorpus.kernels.documents.keywords import COLON, DIGIT, OTHER
 
     every = np.arange(0x110000, dtype="<u4").tobytes().decode("utf-32-le", "surrogatepass")
     codes = np.zeros(len(every), np.uint8)
@@ -79,7 +79,7 @@ def code_points() -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 def tables() -> Tables:
     """The five patterns in the kernel's form."""
-    from tagcorpus.kernels.keywords import DIGIT, KEY_LENGTH, key_of, key_table
+    from tagcorpus.kernels.documents.keywords import DIGIT, KEY_LENGTH, key_of, key_table
 
     def key(word: str) -> int:
         return key_of([LETTERS.index(letter) + 1 for letter in word.lower()])
@@ -117,7 +117,7 @@ class Keywords(Parameters):
     def _counts(self, batch: DocumentBatch, n_characters: int) -> np.ndarray[Any, np.dtype[np.int64]]:
         if not is_kernel_due(n_characters / FOUND_PER_SECOND):
             return found_by_re(batch.texts)
-        from tagcorpus.kernels.keywords import count_keywords
+        from tagcorpus.kernels.documents.keywords import count_keywords
 
         counts: np.ndarray[Any, np.dtype[np.int64]] = count_keywords(*batch.utf8, *self._tables)
         return counts

@@ -61,7 +61,7 @@ class Tokens(Parameters):
     def _distinct(self, ids: Ids, offsets: Offsets) -> Offsets:
         if not is_kernel_due(len(ids) / SORTED_PER_SECOND):
             return distinct_by_sorting(ids, offsets)
-        from tagcorpus.kernels.tokens import count_distinct
+        from tagcorpus.kernels.documents.tokens import count_distinct
 
         counts: Offsets = count_distinct(ids, offsets, self._loaded.n_vocab)
         return counts

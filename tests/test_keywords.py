@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from profiles import chosen_by_default, tries
 
 from naive import KEYWORD_PATTERNS, keyword_counts
-from tagcorpus.kernels.keywords import COLON, DIGIT, OTHER, count_keywords, key_of, key_table
+from tagcorpus.kernels.documents.keywords import COLON, DIGIT, OTHER, count_keywords, key_of, key_table
 from tagcorpus.taggers._interface.batch import DocumentBatch
 from tagcorpus.taggers.keywords import TAGGER, tables
 

@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import naive
-from tagcorpus.kernels.keywords import count_keywords
-from tagcorpus.kernels.tokens import count_distinct
+from tagcorpus.kernels.documents.keywords import count_keywords
+from tagcorpus.kernels.documents.tokens import count_distinct
 from tagcorpus.pipelines.attributes.summary import PERCENTILES, order_statistics, percentiles
 from tagcorpus.pipelines.storage.local_files import LocalFiles, local_path
 from tagcorpus.taggers import keywords

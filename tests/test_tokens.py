@@ -16,7 +16,7 @@ from profiles import more, one_by_default, tries
 
 from naive import distinct_per_document
 from tagcorpus.errors import ConfigError
-from tagcorpus.kernels.tokens import count_distinct
+from tagcorpus.kernels.documents.tokens import count_distinct
 from tagcorpus.taggers import load
 from tagcorpus.taggers._interface.batch import DocumentBatch
 from tagcorpus.taggers._tokenizers import encodings, interface, loading

@@ -51,7 +51,7 @@ def kernels() -> Finding:
     """A compiled kernel counts, and what is compiled can be kept."""
     import numpy as np
 
-    from tagcorpus.kernels.tokens import count_distinct
+    from tagcorpus.kernels.documents.tokens import count_distinct
 
     name = "compiled kernels"
     counted = count_distinct(np.array([7, 2, 7, 2, 2], np.uint32), np.array([0, 3, 3, 5]), 8).tolist()

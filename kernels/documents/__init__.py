@@ -1,0 +1,1 @@
+"""Kernels that look at one document at a time."""
