@@ -195,11 +195,8 @@ def _fitting(option: Option, value: Any, where: str) -> Any:
         return value
     if option.choices and isinstance(value, str):
         raise ConfigError(unknown_name(option.key, value, option.choices, where))
-    hint = (
-        ". For a table or texts in memory there is tagcorpus.tag"
-        if option.key == "input" and not isinstance(value, str)
-        else ""
-    )
+    is_data = option.key == "input" and not isinstance(value, str | int | float | None)
+    hint = ". For a table or texts in memory there is tagcorpus.tag" if is_data else ""
     raise ConfigError(f"{_at(where, option.key)} must be {told(option.hint)}, got {_shown(value)}{hint}")
 
 
