@@ -40,7 +40,7 @@ def opened(source: Path, output: Path, n: int) -> Corpus:
 
 
 def in_memory(corpus: Corpus) -> float:
-    batches = [b for r in range(len(corpus.plan.ranges)) for b in corpus.source.open(r)]
+    batches = [b for r in range(len(corpus.plan.chunks)) for b in corpus.source.open(r)]
     ids = np.concatenate([b.ids for b in batches])
     lengths = np.concatenate([np.diff(b.offsets) for b in batches])
     offsets = np.concatenate([[0], np.cumsum(lengths)])
@@ -53,12 +53,12 @@ def in_memory(corpus: Corpus) -> float:
 
 def spilled(corpus: Corpus) -> float:
     """With writing, reading and checking of the runs and of what is written back; reading the ids is taken off."""
-    ranks = range(len(corpus.plan.ranges))
+    ranks = range(len(corpus.plan.chunks))
     started = time.process_time()
     for r in ranks:
         for _ in corpus.source.open(r):
             pass
-    reading = time.process_time() - started
+    reader_options = time.process_time() - started
     started = time.process_time()
     count = Count(corpus)
     for r in ranks:
@@ -68,7 +68,7 @@ def spilled(corpus: Corpus) -> float:
     merge = Merge(corpus, cuts)
     for i in range(len(cuts)):
         list(merge.run(rank=i))
-    return time.process_time() - started - reading
+    return time.process_time() - started - reader_options
 
 
 def main() -> None:
@@ -80,7 +80,7 @@ def main() -> None:
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
     corpus = opened(given.source, given.work / given.source.name, given.ngram)
-    tokens = sum(len(b.ids) for r in range(len(corpus.plan.ranges)) for b in corpus.source.open(r))
+    tokens = sum(len(b.ids) for r in range(len(corpus.plan.chunks)) for b in corpus.source.open(r))
     shutil.rmtree(given.work / given.source.name / "spill", ignore_errors=True)
     if given.how == "memory":
         cpu = in_memory(corpus)

@@ -60,7 +60,7 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
     chosen: Sequence[PipelineStep] = []
     if options.retry_errors:
         before, chosen = to_retry(engine, plan, instance, before)
-    pending = before.pending(len(plan.ranges), [instance])
+    pending = before.pending(len(plan.chunks), [instance])
     run.display.say(f"domains by {tagger.answered_by}")
     allowance = None
     if is_asking and pending:
@@ -92,7 +92,7 @@ def _dry_run(run: Run, inputs: Inputs, engine: Engine, plan: Plan, instance: Ins
     assert isinstance(tagger, Domain)
     more: dict[str, Any] = {"backend": tagger.answered_by}
     if tagger.backend == "openai":
-        cost = cost_of(engine, plan, tagger, range(len(plan.ranges)))
+        cost = cost_of(engine, plan, tagger, range(len(plan.chunks)))
         more |= {"documents_to_ask": cost.documents, "calls_at_most": cost.calls, "tokens_at_most": cost.tokens}
     return dry_run(run, inputs, engine, plan, [instance], more)
 
@@ -118,7 +118,7 @@ def predicted_csv(run: Run, inputs: Inputs, plan: Plan, instance: Instance, with
     """id, language, prediction, backend (and text) of every document, in plan order; an empty prediction is an error."""
     columns = ["id", "language", "prediction", "backend", *(["text"] if with_text else [])]
     yield csv_line(columns).encode()
-    for table in joined(run.output, plan.files, [instance], inputs.reading if with_text else None):
+    for table in joined(run.output, plan.files, [instance], inputs.reader_options if with_text else None):
         rows = zip(*(table[c].to_pylist() for c in columns), strict=True)
         yield "".join(map(csv_line, rows)).encode()
 

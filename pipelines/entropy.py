@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines.attributes.batches import RangeReport
+from tagcorpus.pipelines.attributes.batches import ChunkReport
 from tagcorpus.pipelines.attributes.digests import recording
 from tagcorpus.pipelines.attributes.duplicates import count_duplicate_ids
 from tagcorpus.pipelines.attributes.parts import Instance, claim, release, remove_leftovers
@@ -111,7 +111,7 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
         return dry_run(run, inputs, engine, plan, [instance], {"disk_bytes_while_running": needed})
     run.display.say(f"{described(packed.n)}; tokens of {options.tokenizer}")
     before = engine.prepare(plan, [instance])
-    pending = before.pending(len(plan.ranges), [instance])
+    pending = before.pending(len(plan.chunks), [instance])
     found = _stored(corpus, options)
     counts: dict[tuple[int, str], Counts] = dict(before.done)
     seconds: dict[int, float] = {}
@@ -169,13 +169,13 @@ def _corpus(run: Run, inputs: Inputs, plan: Plan, packed: Packing, tokenizer: To
     options = run.options
     assert isinstance(options, EntropyOptions)
     choice = TokenizerChoice(options.tokenizer, options.pattern, options.engine)
-    source = TokenSource(run.output, plan, inputs.reading, choice, options.token_cache)
+    source = TokenSource(run.output, plan, inputs.reader_options, choice, options.token_cache)
     within = Limits.within(memory_bytes(options.memory), packed.words)
     limits = Limits(
         options.chunk_positions or within.chunk_positions, options.interval_entries or within.interval_entries
     )
     name = run.summary_name
-    corpus = Corpus(run.output, plan, inputs.reading, source, packed, name, limits, options.contexts)
+    corpus = Corpus(run.output, plan, inputs.reader_options, source, packed, name, limits, options.contexts)
     # Any change anywhere in the corpus changes every value: to a reader of the parts that is another version.
     version = f"{VERSION}+{corpus.key}"
     recorded = Recorded(version, {"n": packed.n, "tokenizer": tokenizer.fingerprint}, COLUMNS)
@@ -204,7 +204,7 @@ def _computed(
     """All three passes, and what they come to."""
 
     def on_done(watch: Watch, rank: int, reports: list[Any]) -> None:
-        report: RangeReport = reports[0]
+        report: ChunkReport = reports[0]
         seconds[rank] = report.seconds
         entries.update({(rank, name): entry for name, entry in report.digests.items()})
         counts[rank, instance.name] = report.counts[instance.name]
@@ -215,8 +215,8 @@ def _computed(
         adds = merge(engine, corpus)
         left = [r for r in pending if (r, instance.name) not in counts]
         score = Score(corpus, instance, len(adds), runs_before)
-        engine.over_ranges_here(corpus.plan, left, [score], "scoring documents", on_done=on_done)
-        metas = [runs_of(corpus, r).meta for r in range(len(corpus.plan.ranges))]
+        engine.over_chunks_here(corpus.plan, left, [score], "scoring documents", on_done=on_done)
+        metas = [runs_of(corpus, r).meta for r in range(len(corpus.plan.chunks))]
         if corpus.with_contexts:
             publish_contexts(corpus, len(adds), tokenizer)
         return {
@@ -227,7 +227,7 @@ def _computed(
             **summary_of(corpus, adds, tokenizer),
         }
 
-    todo = [frozenset[str]()] * len(corpus.plan.ranges)
+    todo = [frozenset[str]()] * len(corpus.plan.chunks)
     for rank in pending:
         todo[rank] = frozenset([instance.name])
     with recording(corpus.output, corpus.plan, todo) as entries:

@@ -97,7 +97,7 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
     messages = _mapping(run, inputs)
     plan = plan_of(run, inputs, engine)
     look_further = (
-        look_for(run, inputs.reading, plan, grouping, str(options.group_by)) if grouping is not None else None
+        look_for(run, inputs.reader_options, plan, grouping, str(options.group_by)) if grouping is not None else None
     )
     if options.dry_run:
         return _dry_run(run, inputs, engine, plan, tagging, labeller, found)
@@ -111,7 +111,7 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
     before = engine.prepare(plan, tagging)
     groups = _groups(run, inputs, plan) if grouping is None else []
     fill = _fill(engine, plan, groups, by_role[FILTER], options) if found.has_entropy else []
-    engine.compute(plan, tagging, before, around=(fill, []), on_range=look_further)
+    engine.compute(plan, tagging, before, around=(fill, []), on_chunk=look_further)
     if grouping is not None:
         groups = by_column(run.output, plan, grouping, "value", str(options.group_by))
         if all(g.where is not None and g.where.value is None for g in groups):
@@ -239,7 +239,7 @@ def _same_content(plan: Plan) -> Iterator[str]:
     seen: dict[tuple[str, ...], str] = {}
     for planned in plan.files:
         if planned.rows:
-            digests = tuple(r.digest for r in planned.ranges)
+            digests = tuple(r.digest for r in planned.chunks)
             other = seen.setdefault(digests, planned.file.name)
             if other != planned.file.name:
                 yield f"{other} and {planned.file.name} have the same content: is one a copy by mistake?"
@@ -394,7 +394,7 @@ def _dry_run(
         assert isinstance(tagger, Domain)
         more["backend"] = tagger.answered_by
         if tagger.backend == "openai":
-            cost = cost_of(engine, plan, tagger, range(len(plan.ranges)))
+            cost = cost_of(engine, plan, tagger, range(len(plan.chunks)))
             more |= {"documents_to_ask": cost.documents, "calls_at_most": cost.calls, "tokens_at_most": cost.tokens}
     return dry_run(run, inputs, engine, plan, tagging, more)
 

@@ -32,7 +32,7 @@ from tagcorpus.pipelines.filtering.condition import Condition, references
 from tagcorpus.pipelines.inputs.streams import Damaged
 from tagcorpus.pipelines.options.of_pipelines import FilterOptions, Options
 from tagcorpus.pipelines.readers.plan import Plan, PlannedFile
-from tagcorpus.pipelines.readers.reader import Reading
+from tagcorpus.pipelines.readers.reader import ReaderOptions
 from tagcorpus.pipelines.runs.inputs import Inputs
 from tagcorpus.pipelines.runs.result_file import publish_result
 from tagcorpus.pipelines.runs.run import Result, Run
@@ -120,14 +120,14 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
         columns = where.resolve(references(options.where), where.known_columns(run.output), run.output, options)
         # Nothing is computed, so nothing that is there may change: as in a dry run, the plan is not stored.
         plan = plan_of(run, inputs, engine, is_stored=False)
-        deciding, before = where.look_up(run.output, plan, inputs.reading, columns, options)
+        deciding, before = where.look_up(run.output, plan, inputs.reader_options, columns, options)
         rule = condition = Condition(options.where, deciding, columns)
         condition.check()
         if options.dry_run:
             return dry_run(run, inputs, engine, plan, rule.instances)
         run.ledger.enter(plan, rule.instances, before.done, {})
         run.ledger.enter_duplicate_ids(count_duplicate_ids(run.output, plan, deciding[0]))
-    step = Filter(run.output, plan, inputs.reading, rule, options.overwrite)
+    step = Filter(run.output, plan, inputs.reader_options, rule, options.overwrite)
     results = engine.execute(
         [step], [[r] for r in range(len(plan.files))], lambda r: plan.files[r].file.name, "filter", plan.rows
     )
@@ -172,9 +172,9 @@ class Filter(PipelineStep):
     type = "filter"
     name = "Filter"
 
-    def __init__(self, output: Folder, plan: Plan, reading: Reading, rule: Rule, is_afresh: bool) -> None:
+    def __init__(self, output: Folder, plan: Plan, reader_options: ReaderOptions, rule: Rule, is_afresh: bool) -> None:
         super().__init__()
-        self.output, self.files, self.reading = output, plan.files, reading
+        self.output, self.files, self.reader_options = output, plan.files, reader_options
         self.rule, self.is_afresh = rule, is_afresh
 
     def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[dict[str, Any]]:  # noqa: ARG002
@@ -192,7 +192,7 @@ class Filter(PipelineStep):
         try:
             with self.output.publishing(removed_name) as removed_sink, self.output.publishing(kept_name) as kept_sink:
                 verdicts = self._verdicts(planned)
-                kept, removed = rewrite.split(planned, self.reading, verdicts, kept_sink, removed_sink)
+                kept, removed = rewrite.split(planned, self.reader_options, verdicts, kept_sink, removed_sink)
                 if planned.file.identity() != identity:  # columns that no digest covers are read, too
                     raise IncompleteError(
                         f"{planned.file.path} changed while it was filtered; run the same command again"
@@ -230,7 +230,7 @@ class Filter(PipelineStep):
     def _key(self, planned: PlannedFile) -> str:
         """Of everything that decides the two files; empty where that cannot be told without reading the input."""
         identities = [i.identity() for i in self.rule.instances]
-        keys = [part_key(planned, k, self.reading, i) for i in identities for k in range(len(planned.ranges))]
+        keys = [part_key(planned, k, self.reader_options, i) for i in identities for k in range(len(planned.chunks))]
         # A table's parts only know the columns that tagging reads; these files hold all of them.
         file = planned.file.identity() if planned.file.format in ("parquet", "arrow") else {}
         if file is None:
@@ -239,13 +239,13 @@ class Filter(PipelineStep):
 
     def _verdicts(self, planned: PlannedFile) -> Iterator[dict[int, str]]:
         """Per range: row -> reason for its removal, empty where it is kept."""
-        for k in range(len(planned.ranges)):
+        for k in range(len(planned.chunks)):
             # Of a line with several documents, every failing one has its say.
             told: dict[int, dict[str, None]] = {}
             for row, reason in self.rule.judged(self.output, planned, k):
                 told.setdefault(row, {}).update({reason: None} if reason else {})
             found = {row: "; ".join(reasons) for row, reasons in told.items()}
-            for a, b in planned.ranges[k].skipped:
+            for a, b in planned.chunks[k].skipped:
                 found.update(dict.fromkeys(range(a, b), "filter_duplicate"))
             yield found
 

@@ -8,15 +8,15 @@ from typing import Any
 import pyarrow as pa
 
 from tagcorpus.pipelines.attributes.parts import KEYS, Instance, claim, part_key, part_name, write_part
-from tagcorpus.pipelines.inputs.chunks import Counts, Range
+from tagcorpus.pipelines.inputs.chunks import Chunk, Counts
 from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.inputs.records import DocumentFields
 from tagcorpus.pipelines.readers.plan import Plan, PlannedFile
-from tagcorpus.pipelines.readers.reader import Reading
+from tagcorpus.pipelines.readers.reader import ReaderOptions
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.taggers import load
 
-READING = Reading(DocumentFields("", "", False), 1 << 20)
+READING = ReaderOptions(DocumentFields("", "", False), 1 << 20)
 ROLES = ("repetition", "length", "tokens", "keywords", "syntax", "quality", "domain")
 PARAMETERS: dict[str, dict[str, Any]] = {"syntax": {"backend": "parsed"}, "tokens": {"tokenizer": "p50k_base"}}
 
@@ -32,8 +32,10 @@ def plan_of(sizes: Mapping[str, Sequence[int]]) -> Plan:
     """A plan of files (name -> rows of each range) that lie nowhere."""
     files = []
     for name, rows in sizes.items():
-        ranges = [Range(0, 1, sum(rows[:k]), n, f"{name} {k} {n}") for k, n in enumerate(rows)]
-        files.append(PlannedFile(InputFile(name, f"/nowhere/{name}", "jsonl", ""), tuple(ranges), reading=READING))
+        chunks = [Chunk(0, 1, sum(rows[:k]), n, f"{name} {k} {n}") for k, n in enumerate(rows)]
+        files.append(
+            PlannedFile(InputFile(name, f"/nowhere/{name}", "jsonl", ""), tuple(chunks), reader_options=READING)
+        )
     return Plan(tuple(files))
 
 
@@ -42,19 +44,19 @@ def write_sidecars(
     plan: Plan,
     using: Mapping[str, Instance],
     rows: Mapping[str, Mapping[str, Rows]],
-    reading: Reading = READING,
+    reader_options: ReaderOptions = READING,
 ) -> None:
     """rows: file -> role -> its rows, numbered through the file."""
     claim(output, using.values())
-    for planned, k in plan.ranges:
-        r = planned.ranges[k]
+    for planned, k in plan.chunks:
+        r = planned.chunks[k]
         for role, instance in using.items():
             found = rows[planned.file.name].get(role, {})
             numbers = [n for n in sorted(found) if r.first_row <= n < r.first_row + r.rows]
             schema = pa.schema([*KEYS, *instance.tagger.columns])
             cells = [{**dict.fromkeys(schema.names), "row": n, "sub": 0, "id": str(n), **found[n]} for n in numbers]
             batch = pa.RecordBatch.from_pylist(cells, schema=schema)
-            key = part_key(planned, k, reading, instance.identity())
+            key = part_key(planned, k, reader_options, instance.identity())
             counts = Counts(lines=r.rows, read=r.rows, documents=len(numbers))
             write_part(
                 output, part_name(instance.name, planned.file.name, k), instance.tagger.columns, [batch], key, counts

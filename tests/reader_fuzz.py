@@ -22,11 +22,11 @@ import zstandard
 from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.inputs.records import DocumentFields
 from tagcorpus.pipelines.readers.plan import Index, IndexTask
-from tagcorpus.pipelines.readers.reader import RangeReader, Reading
+from tagcorpus.pipelines.readers.reader import ChunkReader, ReaderOptions
 
 SHARD_BYTES = 1024
 N = 60
-READINGS = [Reading(), Reading(DocumentFields("doc.text")), Reading(columns=("n",))]
+READINGS = [ReaderOptions(), ReaderOptions(DocumentFields("doc.text")), ReaderOptions(columns=("n",))]
 
 
 def _table() -> pa.Table:
@@ -104,14 +104,14 @@ def mutated(data: bytes, rng: random.Random) -> bytes:
     return bytes(harmed)
 
 
-def read_whole(file: InputFile, reading: Reading) -> int:
+def read_whole(file: InputFile, reader_options: ReaderOptions) -> int:
     """Documents of a file that is planned and read as a run does it. Raises LostRowsError where a row is missing."""
-    (indexed,) = Index([IndexTask(file)], SHARD_BYTES, reading).run()
+    (indexed,) = Index([IndexTask(file)], SHARD_BYTES, reader_options).run()
     documents = 0
-    for k, range_ in enumerate(indexed.ranges):
-        reader = RangeReader(getattr(indexed, "file", file), range_, reading)
+    for k, chunk in enumerate(indexed.chunks):
+        reader = ChunkReader(getattr(indexed, "file", file), chunk, reader_options)
         published = sum(batch.num_rows for batch in reader)
-        reader.counts.check(range_.rows, published, f"range {k}")
+        reader.counts.check(chunk.rows, published, f"range {k}")
         documents += published
     return documents
 
@@ -123,13 +123,13 @@ def failure_of(name: str, seed: int, folder: Path) -> str:
     path = folder / "case"
     path.write_bytes(mutated(data, rng))
     file = InputFile("case", str(path), format_, compression)
-    reading = READINGS[rng.randrange(len(READINGS))]
+    reader_options = READINGS[rng.randrange(len(READINGS))]
     ours, theirs = os.pipe()
     pid = os.fork()
     if not pid:
         try:
             os.close(ours)
-            read_whole(file, reading)
+            read_whole(file, reader_options)
         except BaseException as error:
             os.write(theirs, f"{type(error).__name__}: {error}"[:4000].encode("utf-8", "replace"))
         finally:

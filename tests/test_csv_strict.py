@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from tagcorpus.pipelines.filtering.rewrite import csv_line
 from tagcorpus.pipelines.formats import csv_records
-from tagcorpus.pipelines.inputs.chunks import Range
+from tagcorpus.pipelines.inputs.chunks import Chunk
 from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.options.dialect import Dialect
-from tagcorpus.pipelines.readers.reader import RangeReader, Reading
+from tagcorpus.pipelines.readers.reader import ChunkReader, ReaderOptions
 
 LIMIT = 1 << 20
 CASES = Path(__file__).resolve().parents[2] / "shared/cases/readers"
@@ -44,18 +44,18 @@ class Read:
     ) -> None:
         (folder / "x").write_bytes(data)
         file = InputFile("x", str(folder / "x"), format_, "")
-        reading = Reading(max_line_bytes=limit, csv=dialect or Dialect())
-        self.ranges: list[Range] = csv_records.index(file, shard_bytes, limit, dialect=reading.csv)
+        reader_options = ReaderOptions(max_line_bytes=limit, csv=dialect or Dialect())
+        self.chunks: list[Chunk] = csv_records.index(file, shard_bytes, limit, dialect=reader_options.csv)
         self.documents: list[tuple[int, str, str]] = []
         self.quarantine: dict[int, dict[str, Any]] = {}
-        for range_ in self.ranges:
-            reader = RangeReader(file, range_, reading)
+        for chunk in self.chunks:
+            reader = ChunkReader(file, chunk, reader_options)
             n = 0
             for batch in reader:
                 n += batch.num_rows
                 columns = batch.table.select(["row", "id", "text"]).to_pydict().values()
                 self.documents += zip(*columns, strict=True)
-            reader.counts.check(range_.rows, n, "here")
+            reader.counts.check(chunk.rows, n, "here")
             self.quarantine |= {e["row"]: e for e in reader.quarantine}
 
     @property
@@ -171,8 +171,8 @@ def test_a_sound_file_keeps_its_digests(folder: Path, rows: list[tuple[str, str]
     csv.writer(sink, lineterminator=end, quoting=quoting).writerows(rows)
     head, body = f"id,text{end}".encode(), sink.getvalue().encode()
     result = Read(folder, head + body, shard_bytes=shard_bytes)
-    assert [r.digest for r in result.ranges] == [
-        digest_of(["id", "text"], (head + body)[r.start : r.end]) for r in result.ranges
+    assert [r.digest for r in result.chunks] == [
+        digest_of(["id", "text"], (head + body)[r.start : r.end]) for r in result.chunks
     ]
     assert not result.quarantine
 
@@ -183,17 +183,17 @@ def test_a_sound_file_keeps_its_digests(folder: Path, rows: list[tuple[str, str]
 def test_a_range_that_is_read_otherwise_has_another_digest(tmp_path: Path, line: bytes) -> None:
     data = b"id,text\n" + b"0,sound\n" * 10 + line
     result = Read(tmp_path, data, shard_bytes=20)
-    digests = [digest_of(["id", "text"], data[r.start : r.end]) for r in result.ranges]
-    assert [r.digest for r in result.ranges[:-1]] == digests[:-1]
-    assert result.ranges[-1].digest != digests[-1]
+    digests = [digest_of(["id", "text"], data[r.start : r.end]) for r in result.chunks]
+    assert [r.digest for r in result.chunks[:-1]] == digests[:-1]
+    assert result.chunks[-1].digest != digests[-1]
 
 
 def test_a_dialect_is_part_of_the_digest(tmp_path: Path) -> None:
     data = b"id,text\n1,a\n"
-    plain = Read(tmp_path, data).ranges[0].digest
-    others = {Read(tmp_path, data, d).ranges[0].digest for d in (Dialect(";"), Dialect(escape="\\"), Dialect(quote=""))}
+    plain = Read(tmp_path, data).chunks[0].digest
+    others = {Read(tmp_path, data, d).chunks[0].digest for d in (Dialect(";"), Dialect(escape="\\"), Dialect(quote=""))}
     assert len({plain, *others}) == 4
-    assert Read(tmp_path, data, Dialect(escape='"')).ranges[0].digest == plain
+    assert Read(tmp_path, data, Dialect(escape='"')).chunks[0].digest == plain
 
 
 # Dialects.
@@ -285,11 +285,11 @@ def test_ranges_of_any_size_give_the_same_records(tmp_path: Path, monkeypatch: p
 def test_the_cases() -> None:
     def case(name: str, dialect: Dialect | None = None) -> tuple[list[tuple[str, str]], dict[int, str]]:
         file = InputFile(name, str(CASES / name), "csv", "")
-        reading = Reading(csv=dialect or Dialect())
+        reader_options = ReaderOptions(csv=dialect or Dialect())
         pairs: list[tuple[str, str]] = []
         reasons: dict[int, str] = {}
-        for range_ in csv_records.index(file, 1 << 20, LIMIT, dialect=reading.csv):
-            reader = RangeReader(file, range_, reading)
+        for chunk in csv_records.index(file, 1 << 20, LIMIT, dialect=reader_options.csv):
+            reader = ChunkReader(file, chunk, reader_options)
             for batch in reader:
                 pairs += zip(batch.table["id"].to_pylist(), batch.texts, strict=True)
             reasons |= {e["row"]: e["reason"] for e in reader.quarantine}

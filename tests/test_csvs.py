@@ -17,10 +17,10 @@ from profiles import more
 
 from tagcorpus.errors import IncompleteError
 from tagcorpus.pipelines.formats import csv_records
-from tagcorpus.pipelines.inputs.chunks import Counts, Range
+from tagcorpus.pipelines.inputs.chunks import Chunk, Counts
 from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.inputs.records import DocumentFields
-from tagcorpus.pipelines.readers.reader import RangeReader, Reading
+from tagcorpus.pipelines.readers.reader import ChunkReader, ReaderOptions
 
 LIMIT = 1 << 20
 
@@ -36,14 +36,14 @@ def write(folder: Path, data: bytes, name: str = "x.csv") -> InputFile:
 
 
 def read(
-    file: InputFile, shard_bytes: int = 1 << 30, limit: int = LIMIT, ranges: list[Range] | None = None, **fields: Any
+    file: InputFile, shard_bytes: int = 1 << 30, limit: int = LIMIT, chunks: list[Chunk] | None = None, **fields: Any
 ) -> tuple[list[tuple[int, str, str]], dict[int, str], Counts]:
     """(row, id, text) of every document, what is in quarantine, and the counts; every range is checked."""
     documents: list[tuple[int, str, str]] = []
     quarantined: dict[int, str] = {}
     counts = Counts()
-    for r in ranges or csv_records.index(file, shard_bytes, limit):
-        reader = RangeReader(file, r, Reading(DocumentFields(**fields), max_line_bytes=limit))
+    for r in chunks or csv_records.index(file, shard_bytes, limit):
+        reader = ChunkReader(file, r, ReaderOptions(DocumentFields(**fields), max_line_bytes=limit))
         published = 0
         for batch in reader:
             documents += list(zip(*batch.table.select(["row", "id", "text"]).to_pydict().values(), strict=True))
@@ -80,10 +80,10 @@ def test_a_table_reads_as_python_reads_it(
     assert documents == [(i, id_, text) for i, (id_, text) in enumerate(rows)]
     expected = list(csv.DictReader(io.StringIO(data.decode(), newline="")))
     assert [(d[1], d[2]) for d in documents] == [(r["id"], r["text"]) for r in expected]
-    ranges = csv_records.index(file, shard_bytes, LIMIT)
-    assert [r.end for r in ranges[:-1]] == [r.start for r in ranges[1:]]
-    assert ranges[-1].end == len(data)
-    assert all(r.rows > 0 for r in ranges) or not rows
+    chunks = csv_records.index(file, shard_bytes, LIMIT)
+    assert [r.end for r in chunks[:-1]] == [r.start for r in chunks[1:]]
+    assert chunks[-1].end == len(data)
+    assert all(r.rows > 0 for r in chunks) or not rows
 
 
 @more(2)
@@ -163,18 +163,18 @@ def test_a_quote_that_is_never_closed_costs_its_line_only(
     assert documents == [(i, str(i), f"text {i}") for i in range(1000) if i != 10]
     assert quarantined == {10: "unclosed_quote"}
     assert counts.lines == 1000
-    ranges = csv_records.index(file, shard_bytes, limit)
-    assert [r.end for r in ranges[:-1]] == [r.start for r in ranges[1:]]
-    assert ranges[-1].end == len(data)
+    chunks = csv_records.index(file, shard_bytes, limit)
+    assert [r.end for r in chunks[:-1]] == [r.start for r in chunks[1:]]
+    assert chunks[-1].end == len(data)
 
 
 @pytest.mark.parametrize("end", ["", "\n"])
 def test_a_quote_that_the_last_line_opens(tmp_path: Path, end: str) -> None:
     file = write(tmp_path, b'id,text\n1,a\n2,"b' + end.encode())
-    for ranges in (csv_records.index(file, 1 << 30, LIMIT), csv_records.index(file, 1 << 30, LIMIT, max_rows=2)):
-        assert read(file, ranges=ranges)[:2] == ([(0, "1", "a")], {1: "unclosed_quote"})
+    for chunks in (csv_records.index(file, 1 << 30, LIMIT), csv_records.index(file, 1 << 30, LIMIT, max_rows=2)):
+        assert read(file, chunks=chunks)[:2] == ([(0, "1", "a")], {1: "unclosed_quote"})
     (one,) = csv_records.index(file, 1 << 30, LIMIT, max_rows=1)
-    assert read(file, ranges=[one])[:2] == ([(0, "1", "a")], {})
+    assert read(file, chunks=[one])[:2] == ([(0, "1", "a")], {})
 
 
 def test_a_line_that_is_too_long_after_an_unclosed_quote(tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ def test_another_header_is_another_content(tmp_path: Path) -> None:
     after = csv_records.index(write(tmp_path, b"note,text\na,b\n"), 1 << 20, LIMIT)
     assert before[0].digest != after[0].digest
     with pytest.raises(IncompleteError, match="changed while it was being read"):
-        read(write(tmp_path, b"note,text\na,b\n"), ranges=before)
+        read(write(tmp_path, b"note,text\na,b\n"), chunks=before)
 
 
 def test_an_appended_record_leaves_the_ranges_before_the_last(tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_an_appended_record_leaves_the_ranges_before_the_last(tmp_path: Path) ->
 @pytest.mark.parametrize("limit", [1, 3, 50, 51, 1000])
 def test_a_limit_takes_the_first_records(tmp_path: Path, limit: int) -> None:
     file = write(tmp_path, encoded([["id", "text"], *([str(i), "x\ny"] for i in range(51))]))
-    documents = read(file, ranges=csv_records.index(file, 60, LIMIT, max_rows=limit))[0]
+    documents = read(file, chunks=csv_records.index(file, 60, LIMIT, max_rows=limit))[0]
     assert [d[1] for d in documents] == [str(i) for i in range(min(limit, 51))]
 
 
@@ -242,9 +242,9 @@ def test_records_before_a_break_count(tmp_path: Path) -> None:
     packed = gzip.compress(data)
     for keep in (5, 40, 500, 5000, len(packed) - 1):
         file = write(tmp_path, packed[:keep], "x.csv.gz")
-        ranges = csv_records.index(file, 1000, LIMIT)
-        assert [bool(r.broken) for r in ranges] == [False] * (len(ranges) - 1) + [True]
-        documents = read(file, ranges=ranges)[0]
+        chunks = csv_records.index(file, 1000, LIMIT)
+        assert [bool(r.broken) for r in chunks] == [False] * (len(chunks) - 1) + [True]
+        documents = read(file, chunks=chunks)[0]
         assert documents == [(i, str(i), f"{i * 7919:x}\n{i}") for i in range(len(documents))]
     assert len(documents) > 1900
 

@@ -16,11 +16,11 @@ from tagcorpus.errors import InputError
 from tagcorpus.pipelines.attributes import digests
 from tagcorpus.pipelines.attributes import parts as sidecars
 from tagcorpus.pipelines.attributes.digests import Digests, digest_of, footer_of, read_footer, recording
-from tagcorpus.pipelines.attributes.parts import Standing, part_name, standing, stored_part
+from tagcorpus.pipelines.attributes.parts import ResumeState, part_name, resume_state, stored_part
 from tagcorpus.pipelines.attributes.read import recorded
 from tagcorpus.pipelines.doctor import status
 from tagcorpus.pipelines.readers.plan import Plan, load_plan
-from tagcorpus.pipelines.readers.reader import Reading
+from tagcorpus.pipelines.readers.reader import ReaderOptions
 from tagcorpus.pipelines.storage.folder import Folder
 
 Tag = Callable[..., Any]
@@ -59,10 +59,12 @@ def of_an_old_version(root: Path) -> None:
     (root / "out/digests").rmdir()
 
 
-def looked(root: Path, *, is_onlooker: bool = False) -> Standing:
+def looked(root: Path, *, is_onlooker: bool = False) -> ResumeState:
     output = Folder(str(root / "out"))
     (planned,) = load_plan(output)
-    return standing(output, Plan((planned,)), Reading(), [recorded(output, "length", planned)], is_onlooker=is_onlooker)
+    return resume_state(
+        output, Plan((planned,)), ReaderOptions(), [recorded(output, "length", planned)], is_onlooker=is_onlooker
+    )
 
 
 def test_a_flipped_bit_in_a_footer_makes_the_part_anew(tag: Tag, tmp_path: Path) -> None:
@@ -145,12 +147,12 @@ def test_parts_in_a_store_are_proven(tag: Tag, tmp_path: Path) -> None:
         store.publish(name, local.read(name) or b"")
     plan = Plan(tuple(load_plan(store)))
     instance = recorded(store, "length", plan.files[0])
-    assert [standing(store, plan, Reading(), [instance]).proven for _ in range(2)] == [len(plan.ranges), 0]
+    assert [resume_state(store, plan, ReaderOptions(), [instance]).proven for _ in range(2)] == [len(plan.chunks), 0]
     name = part_name("length", "a.jsonl", 0)
     whole = store.read(name) or b""
     store.publish(name, flipped(whole, len(whole) * 8 - 800))
-    now = standing(store, plan, Reading(), [instance])
-    assert (len(now.done), now.stale + now.damaged) == (len(plan.ranges) - 1, 1)
+    now = resume_state(store, plan, ReaderOptions(), [instance])
+    assert (len(now.done), now.stale + now.damaged) == (len(plan.chunks) - 1, 1)
 
 
 def test_onlookers_write_nothing(tag: Tag, tmp_path: Path) -> None:
@@ -233,7 +235,7 @@ def test_entries_go_first_and_come_last(tag: Tag, tmp_path: Path) -> None:
     tag()
     output = Folder(str(tmp_path / "out"))
     plan = Plan(tuple(load_plan(output)))
-    n = len(plan.ranges)
+    n = len(plan.chunks)
 
     def known() -> list[bool]:
         found = Digests(output, "length")
@@ -267,7 +269,7 @@ def test_a_part_made_again_with_other_bytes_is_kept(tag: Tag, tmp_path: Path) ->
         pq.write_table(pq.read_table(path), path, compression="none", write_page_checksum=True)
     before = stamps(tmp_path)
     now = looked(tmp_path)
-    assert (now.proven, now.damaged, len(now.done)) == (1, 0, len(plan.ranges))
+    assert (now.proven, now.damaged, len(now.done)) == (1, 0, len(plan.chunks))
     tag()
     assert stamps(tmp_path) == before
 

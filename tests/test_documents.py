@@ -24,11 +24,11 @@ from profiles import more, one_by_default
 from naive import read_jsonl
 from tagcorpus.errors import LostRowsError
 from tagcorpus.pipelines.formats import lines
-from tagcorpus.pipelines.inputs.chunks import Counts, Range
+from tagcorpus.pipelines.inputs.chunks import Chunk, Counts
 from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.inputs.records import DocumentFields
 from tagcorpus.pipelines.readers import samples
-from tagcorpus.pipelines.readers.reader import BATCH_BYTES, BATCH_ROWS, RangeReader, Reading
+from tagcorpus.pipelines.readers.reader import BATCH_BYTES, BATCH_ROWS, ChunkReader, ReaderOptions
 
 NAME = "x.jsonl"
 
@@ -44,14 +44,14 @@ def write(folder: Path, data: bytes, name: str = NAME) -> InputFile:
 
 
 def read(
-    file: InputFile, ranges: list[Range], reading: Reading
+    file: InputFile, chunks: list[Chunk], reader_options: ReaderOptions
 ) -> tuple[list[tuple[int, int, str, str]], dict[int, str], Counts]:
     """Documents, what is in quarantine (-1 for damage), and the counts of all ranges, each range checked."""
     documents: list[tuple[int, int, str, str]] = []
     quarantined: dict[int, str] = {}
     counts = Counts()
-    for r in ranges:
-        reader = RangeReader(file, r, reading)
+    for r in chunks:
+        reader = ChunkReader(file, r, reader_options)
         published = 0
         for batch in reader:
             assert 0 < batch.num_rows <= BATCH_ROWS
@@ -123,8 +123,8 @@ def test_reading_is_equal_to_the_naive_reader(
     data = bom + b"\n".join(found) + end
     packed = {"": data, ".gz": gzip.compress(data, 1), ".zst": zstandard.compress(data)}[suffix]
     file = write(folder, packed, NAME + suffix)
-    ranges = lines.index(file, shard_bytes)
-    documents, quarantined, counts = read(file, ranges, Reading(max_line_bytes=max_line_bytes))
+    chunks = lines.index(file, shard_bytes)
+    documents, quarantined, counts = read(file, chunks, ReaderOptions(max_line_bytes=max_line_bytes))
     expected, others = read_jsonl(data, max_line_bytes, NAME + suffix)
     # How deep a line may be nested is the interpreter's choice; that it does not vanish is ours.
     assert {r: w for r, w in quarantined.items() if w != "too_deep"} == {
@@ -146,7 +146,7 @@ def test_every_oddity_of_one_file(tmp_path: Path) -> None:
         b'{"text": "last"}',
     ]
     file = write(tmp_path, b"\n".join(rows))
-    documents, quarantined, counts = read(file, lines.index(file, 1 << 20), Reading())
+    documents, quarantined, counts = read(file, lines.index(file, 1 << 20), ReaderOptions())
     assert documents == [(0, 0, "0", "zero"), (2, 0, "2", ""), (4, 0, "x.jsonl:4", "last")]
     assert quarantined == {1: "not_utf8"}
     assert (counts.lines, counts.read, counts.blank, counts.documents) == (5, 3, 1, 3)
@@ -156,7 +156,7 @@ def test_a_quarantine_entry_shows_where_and_what(tmp_path: Path) -> None:
     rows = [b'{"text": "ok"}', "{broken é".encode() + b"x" * 300, b'{"text": "\xff"}', ("é" * 150).encode()]
     file = write(tmp_path, b"\n".join(rows))
     (r,) = lines.index(file, 1 << 20)
-    reader = RangeReader(file, r, Reading())
+    reader = ChunkReader(file, r, ReaderOptions())
     list(reader)
     json_, utf8, cut = reader.quarantine
     assert (json_["row"], json_["offset"], json_["reason"]) == (1, len(rows[0]) + 1, "not_json")
@@ -167,7 +167,7 @@ def test_a_quarantine_entry_shows_where_and_what(tmp_path: Path) -> None:
 
 def test_repaired_documents_are_counted(tmp_path: Path) -> None:
     file = write(tmp_path, b'{"text": "\\ud800"}\n{"text": "a", "id": "\\udfff"}\n{"text": "fine"}\n')
-    documents, _, counts = read(file, lines.index(file, 1 << 20), Reading())
+    documents, _, counts = read(file, lines.index(file, 1 << 20), ReaderOptions())
     assert counts.repaired == 2
     assert documents[0][3] == documents[1][2] == "\ufffd"
 
@@ -176,7 +176,7 @@ def test_repaired_documents_are_counted(tmp_path: Path) -> None:
 def test_a_batch_closes_at_its_rows(tmp_path: Path, n: int) -> None:
     file = write(tmp_path, b'{"text": "x"}\n\n' * n)
     (r,) = lines.index(file, 1 << 30)
-    sizes = [b.num_rows for b in RangeReader(file, r, Reading())]
+    sizes = [b.num_rows for b in ChunkReader(file, r, ReaderOptions())]
     assert sizes == [BATCH_ROWS] * (n // BATCH_ROWS) + [n % BATCH_ROWS] * (n % BATCH_ROWS > 0)
 
 
@@ -184,17 +184,17 @@ def test_a_batch_closes_at_its_bytes(tmp_path: Path) -> None:
     texts = ["é" * (1 << 20), "x" * (2 << 20), "é" * (2 << 20), "y", "z" * (9 << 20), "a"]  # 2, 2, 4, -, 9 MiB, -
     file = write(tmp_path, b"".join(orjson.dumps({"text": t}) + b"\n" for t in texts))
     (r,) = lines.index(file, 1 << 30)
-    assert [[len(t) for t in b.texts] for b in RangeReader(file, r, Reading())] == [
+    assert [[len(t) for t in b.texts] for b in ChunkReader(file, r, ReaderOptions())] == [
         [len(t) for t in part] for part in (texts[:3], texts[3:4], texts[4:5], texts[5:])
     ]
 
 
 def test_only_the_range_decides_where_batches_close(tmp_path: Path) -> None:
     file = write(tmp_path, b"".join(b'{"text": "%d"}\n' % i for i in range(5000)))
-    ranges = lines.index(file, 20_000)
-    assert len(ranges) > 3
-    alone = [[b.texts for b in RangeReader(file, r, Reading())] for r in reversed(ranges)]
-    assert alone[::-1] == [[b.texts for b in RangeReader(file, r, Reading())] for r in ranges]
+    chunks = lines.index(file, 20_000)
+    assert len(chunks) > 3
+    alone = [[b.texts for b in ChunkReader(file, r, ReaderOptions())] for r in reversed(chunks)]
+    assert alone[::-1] == [[b.texts for b in ChunkReader(file, r, ReaderOptions())] for r in chunks]
 
 
 def test_conservation_is_checked() -> None:
@@ -214,8 +214,8 @@ def test_rows_before_a_break_are_read_and_the_break_is_one_entry(tmp_path: Path,
     data = b"".join(orjson.dumps({"id": i, "text": f"{i * 7919:x} " * 20}) + b"\n" for i in range(6000))
     packed = gzip.compress(data, 1) if suffix == ".gz" else zstandard.compress(data)
     file = write(tmp_path, packed[: len(packed) * 2 // 3], NAME + suffix)
-    ranges = lines.index(file, 100_000)
-    documents, quarantined, counts = read(file, ranges, Reading())
+    chunks = lines.index(file, 100_000)
+    documents, quarantined, counts = read(file, chunks, ReaderOptions())
     assert len(documents) > 1000
     assert [d[2] for d in documents] == [str(i) for i in range(len(documents))]
     assert quarantined == {-1: "broken_file"}
@@ -229,10 +229,12 @@ def sample(doc_id: Any, resps: Any, filter_: str | None = None, **more: Any) -> 
     return orjson.dumps({"doc_id": doc_id, **({"filter": filter_} if filter_ else {}), "resps": resps, **more})
 
 
-def index_samples(file: InputFile, shard_bytes: int, reading: Reading) -> list[Range]:
+def index_samples(file: InputFile, shard_bytes: int, reader_options: ReaderOptions) -> list[Chunk]:
     """Ranges as the plan has them."""
-    ranges = lines.index(file, shard_bytes)
-    skipped = samples.duplicates(file, ranges, reading) if samples.has_filters(file, ranges, reading) else []
+    chunks = lines.index(file, shard_bytes)
+    skipped = (
+        samples.duplicates(file, chunks, reader_options) if samples.has_filters(file, chunks, reader_options) else []
+    )
     return [
         replace(
             r,
@@ -242,7 +244,7 @@ def index_samples(file: InputFile, shard_bytes: int, reading: Reading) -> list[R
                 if a < r.first_row + r.rows and b > r.first_row
             ),
         )
-        for r in ranges
+        for r in chunks
     ]
 
 
@@ -264,7 +266,7 @@ def test_lines_that_differ_only_in_filter_count_once(tmp_path: Path, suffix: str
     data = b"\n".join(rows)
     packed = {"": data, ".gz": gzip.compress(data, 1), ".zst": zstandard.compress(data)}[suffix]
     file = write(tmp_path, packed, NAME + suffix)
-    documents, quarantined, counts = read(file, index_samples(file, shard_bytes, Reading()), Reading())
+    documents, quarantined, counts = read(file, index_samples(file, shard_bytes, ReaderOptions()), ReaderOptions())
     assert [d[0] for d in documents] == [0, 1, 3, 4, 5, 6]
     assert counts.filter_duplicates == 3
     assert quarantined == {8: "not_json"}
@@ -273,11 +275,11 @@ def test_lines_that_differ_only_in_filter_count_once(tmp_path: Path, suffix: str
 def test_samples_without_an_id_or_with_a_text_are_not_compared(tmp_path: Path) -> None:
     rows = [b'{"filter": "a", "resps": [["yes"]]}', b'{"filter": "b", "resps": [["yes"]]}']
     file = write(tmp_path, b"\n".join(rows))
-    assert read(file, index_samples(file, 1 << 20, Reading()), Reading())[2].filter_duplicates == 0
+    assert read(file, index_samples(file, 1 << 20, ReaderOptions()), ReaderOptions())[2].filter_duplicates == 0
     rows = [sample(1, [["yes"]], f, text="t") for f in "ab"]
     file = write(tmp_path, b"\n".join(rows))
-    assert read(file, index_samples(file, 1 << 20, Reading()), Reading())[2].filter_duplicates == 0
-    told = Reading(DocumentFields(is_resps=True))
+    assert read(file, index_samples(file, 1 << 20, ReaderOptions()), ReaderOptions())[2].filter_duplicates == 0
+    told = ReaderOptions(DocumentFields(is_resps=True))
     assert read(file, index_samples(file, 1 << 20, told), told)[2].filter_duplicates == 1
 
 
@@ -289,7 +291,7 @@ def test_filter_duplicates_against_a_dictionary(
     folder: Path, drawn: list[tuple[int, str, str]], shard_bytes: int
 ) -> None:
     file = write(folder, b"\n".join(sample(i, [[resp]], f) for i, resp, f in drawn))
-    documents, _, counts = read(file, index_samples(file, shard_bytes, Reading()), Reading())
+    documents, _, counts = read(file, index_samples(file, shard_bytes, ReaderOptions()), ReaderOptions())
     first: dict[tuple[int, str], str] = {}
     kept = [row for row, (i, resp, f) in enumerate(drawn) if first.setdefault((i, resp), f) == f]
     assert [d[0] for d in documents] == kept
@@ -299,7 +301,7 @@ def test_filter_duplicates_against_a_dictionary(
 def test_deeply_nested_samples_are_no_samples(tmp_path: Path) -> None:
     deep = b'{"doc_id": 1, "filter": "a", "resps": ' + b"[" * 5000 + b"]" * 5000 + b"}"
     file = write(tmp_path, sample(1, [["a"]], "a") + b"\n" + deep)
-    _, quarantined, _ = read(file, index_samples(file, 1 << 20, Reading()), Reading())
+    _, quarantined, _ = read(file, index_samples(file, 1 << 20, ReaderOptions()), ReaderOptions())
     assert quarantined[1] in ("too_deep", "text_not_string")
 
 
@@ -308,13 +310,13 @@ def test_deeply_nested_samples_are_no_samples(tmp_path: Path) -> None:
 
 def test_a_sample_of_rows_does_not_depend_on_ranges(tmp_path: Path) -> None:
     file = write(tmp_path, b"".join(b'{"text": "%d"}\n' % i for i in range(4000)))
-    reading = Reading(sample=0.25, seed=3)
-    whole, _, counts = read(file, lines.index(file, 1 << 30), reading)
-    assert whole == read(file, lines.index(file, 500), reading)[0]
+    reader_options = ReaderOptions(sample=0.25, seed=3)
+    whole, _, counts = read(file, lines.index(file, 1 << 30), reader_options)
+    assert whole == read(file, lines.index(file, 500), reader_options)[0]
     assert 850 < len(whole) < 1150
     assert counts.unsampled == 4000 - len(whole)
-    assert whole != read(file, lines.index(file, 1 << 30), Reading(sample=0.25, seed=4))[0]
-    larger = {d[0] for d in read(file, lines.index(file, 1 << 30), Reading(sample=0.5, seed=3))[0]}
+    assert whole != read(file, lines.index(file, 1 << 30), ReaderOptions(sample=0.25, seed=4))[0]
+    larger = {d[0] for d in read(file, lines.index(file, 1 << 30), ReaderOptions(sample=0.5, seed=3))[0]}
     assert {d[0] for d in whole} <= larger
 
 

@@ -334,7 +334,7 @@ def test_groups_by_model_folder_and_column(tmp_path: Path) -> None:
         ("z", ("top",)),
     ]
     assert [g.id for g in by_level(plan, 1)] == ["b", "top"]
-    assert [(g.id, len(g.ranges(plan))) for g in by_level(plan, 2)] == [("b/x", 3), ("b/y", 1), ("top", 1)]
+    assert [(g.id, len(g.chunks(plan))) for g in by_level(plan, 2)] == [("b/x", 3), ("b/y", 1), ("top", 1)]
     with pytest.raises(ConfigError, match="level:0"):
         by_level(plan, 0)
     with pytest.raises(ConfigError, match=r"level:3: the folders of the input are at most 2 deep"):

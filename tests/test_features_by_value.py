@@ -44,7 +44,7 @@ from tagcorpus.pipelines.group_statistics.groups import Group, Values, Where, by
 from tagcorpus.pipelines.group_statistics.kept import choose
 from tagcorpus.pipelines.group_statistics.medians import median, medians_of
 from tagcorpus.pipelines.group_statistics.moments import Moments
-from tagcorpus.pipelines.group_statistics.rows import RangeRows
+from tagcorpus.pipelines.group_statistics.rows import ChunkRows
 from tagcorpus.pipelines.group_statistics.selection import GroupingColumn
 from tagcorpus.pipelines.options.load import load_options
 from tagcorpus.pipelines.options.of_pipelines import FeaturesOptions
@@ -109,7 +109,7 @@ class Opened:
         assert isinstance(options, FeaturesOptions)
         self.stack = ExitStack()
         run, inputs, self.engine = begin("features", options, Display(quiet=True), ("meta.of",), self.stack)
-        self.output, self.reading = run.output, inputs.reading
+        self.output, self.reader_options = run.output, inputs.reader_options
         self.filter = Instance("repetition", "repetition", load("repetition"))
         self.grouping = Instance("group-meta.of", "document column", GroupingColumn("meta.of"))
         self.plan: Plan = plan_of(run, inputs, self.engine)
@@ -132,7 +132,7 @@ class Opened:
         ids: list[int] = []
         offsets = [0]
         place: list[list[int]] = [[] for _ in range(BUDGET.replicates)]
-        for rank in range(len(self.plan.ranges)):
+        for rank in range(len(self.plan.chunks)):
             opened = self.documents.open(rank)
             for batch, numbers in opened:
                 for d in np.flatnonzero(numbers == number):
@@ -156,7 +156,13 @@ def alone(opened: Opened) -> dict[str, dict[str, Any]]:
     """What the groups' documents come to, counted group by group as a model's are."""
     work = opened.work
     corpus = Corpus(
-        opened.output, opened.plan, opened.reading, work.source, packing(1, work.tokenizer.n_vocab), "", work.limits
+        opened.output,
+        opened.plan,
+        opened.reader_options,
+        work.source,
+        packing(1, work.tokenizer.n_vocab),
+        "",
+        work.limits,
     )
     found = {}
     for number, group in enumerate(opened.groups):
@@ -192,7 +198,7 @@ def test_groups_that_lie_in_several_intervals_give_the_same_bits(opened: Opened,
     n = len(opened.groups)
     packed = packing(N, opened.work.tokenizer.n_vocab)
     source = PairSource(opened.documents, Everything(n), np.uint16)
-    corpus = Corpus(opened.output, opened.plan, opened.reading, source, packed, "cut", opened.work.limits)
+    corpus = Corpus(opened.output, opened.plan, opened.reader_options, source, packed, "cut", opened.work.limits)
     phases.count(opened.engine, corpus)
     # Some hold whole groups, some parts of two, some nothing.
     bounds = [None, *((g << packed.bits | t) << packed.bits for g in range(n) for t in (0, 300, 1500)), None]
@@ -229,7 +235,7 @@ def test_samples_end_where_the_budget_does(opened: Opened, held_documents: int) 
 def test_a_sample_of_each_group_is_chosen(opened: Opened) -> None:
     choice = choose(opened.output, opened.plan, opened.filter, opened.groups, 4, 0)
     taken: dict[int, list[int]] = {}
-    for planned, k in opened.plan.ranges:
+    for planned, k in opened.plan.chunks:
         found = choice.rows(planned, k)
         place = places(planned.file.name, found.row, found.sub, 0, 0)
         with opened.output.open(f"attributes/{opened.grouping.name}/{planned.file.name}/part-{k:05d}.parquet") as part:
@@ -244,10 +250,10 @@ def test_a_sample_of_each_group_is_chosen(opened: Opened) -> None:
 @pytest.mark.parametrize("kept_rows", [0, 9, 40])
 def test_medians_in_batches(opened: Opened, kept_rows: int) -> None:
     instances = {"repetition": opened.filter, "length": Instance("length", "length", load("length"))}
-    ranges = [(RangeRows(opened.output, p, k, instances), opened.groups) for p, k in opened.plan.ranges]
-    wanted = medians_of(ranges, instances, kept_rows=10_000)
+    chunks = [(ChunkRows(opened.output, p, k, instances), opened.groups) for p, k in opened.plan.chunks]
+    wanted = medians_of(chunks, instances, kept_rows=10_000)
     assert set(wanted) == {'""', '" odd\\n"', "large", "middle", "small", "(none)"}
-    assert medians_of(ranges, instances, kept_rows=kept_rows) == wanted
+    assert medians_of(chunks, instances, kept_rows=kept_rows) == wanted
 
 
 @given(st.lists(st.lists(st.one_of(st.integers(-5, 600_000), st.floats(-1e9, 1e9)), max_size=5), max_size=5))
@@ -341,5 +347,5 @@ def test_too_many_values_are_told_with_the_first_ranges(tmp_path: Path) -> None:
     path = written(tmp_path / "a.jsonl", [{"id": i, "text": "x"} for i in range(22_000)])
     with pytest.raises(ConfigError, match=r"^group_by id: more than 10,000 values"):
         features(path, tmp_path / "out", group_by="id", taggers=["length"], shard_bytes=120_000)
-    ranges = json.loads((tmp_path / "out/plan/a.jsonl.json").read_text())["ranges"]
-    assert len(list((tmp_path / "out/attributes/length").rglob("*.parquet"))) < len(ranges)
+    chunks = json.loads((tmp_path / "out/plan/a.jsonl.json").read_text())["ranges"]
+    assert len(list((tmp_path / "out/attributes/length").rglob("*.parquet"))) < len(chunks)

@@ -179,8 +179,8 @@ def test_every_row_goes_to_one_of_two_files(tmp_path: Path, kind: str) -> None:
     assert kept == [r for i, r in enumerate(rows) if i % 4 > 1]
     reasons = ["too_short", "pathological_repetition"]
     assert removed == [{**r, "filter_reason": reasons[i % 4]} for i, r in enumerate(rows) if i % 4 < 2]
-    ranges = json.loads((tmp_path / f"out/plan/a.{kind}.json").read_text())["ranges"]
-    assert len(ranges) > 1
+    chunks = json.loads((tmp_path / f"out/plan/a.{kind}.json").read_text())["ranges"]
+    assert len(chunks) > 1
 
 
 def test_lines_stay_byte_for_byte(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def step(root: Path, rule: str) -> dict[str, Any]:
     output = Folder(str(root / "out"))
     (planned,) = load_plan(output)
     condition = Condition(rule, [recorded(output, "length", planned)], {"length": ["char_len"]})
-    (found,) = Filter(output, Plan((planned,)), planned.reading, condition, False).run(rank=0)
+    (found,) = Filter(output, Plan((planned,)), planned.reader_options, condition, False).run(rank=0)
     return found
 
 
@@ -162,11 +162,11 @@ def test_two_rules_at_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     others: list[Any] = []
 
     def with_another_run(
-        planned: Any, reading: Any, verdicts: Iterator[Any], kept: BinaryIO, removed: BinaryIO
+        planned: Any, reader_options: Any, verdicts: Iterator[Any], kept: BinaryIO, removed: BinaryIO
     ) -> rewrite.Split:
         monkeypatch.setattr(rewrite, "split", split)
         others.append(step(root, B))
-        return split(planned, reading, verdicts, kept, removed)
+        return split(planned, reader_options, verdicts, kept, removed)
 
     monkeypatch.setattr(rewrite, "split", with_another_run)
     assert step(root, A)["kept"] == others[0]["kept"] == 10

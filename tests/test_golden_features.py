@@ -143,9 +143,9 @@ class Tree:
         try:
             plan = plan_of(run, inputs, engine)
             of = {planned.file.name: planned.file.name.rsplit("/", 1)[0] for planned in plan.files}
-            write_sidecars(run.output, plan, using, {f: self.rows[m] for f, m in of.items()}, inputs.reading)
+            write_sidecars(run.output, plan, using, {f: self.rows[m] for f, m in of.items()}, inputs.reader_options)
             groups = by_model({model: [file] for file, model in of.items()}, plan)
-            keys = entropy_work.keys(plan, groups, inputs.reading, "p50k_base", using["repetition"])
+            keys = entropy_work.keys(plan, groups, inputs.reader_options, "p50k_base", using["repetition"])
             for model, key in keys.items():
                 told: dict[str, Any] = {"mean_corpus_entropy": None, "total_contexts": 0}
                 if model != OLD:

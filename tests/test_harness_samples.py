@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 import tagcorpus
 from tagcorpus.errors import InputError
-from tagcorpus.pipelines.attributes.parts import part_name, standing, stored_part, write_part
+from tagcorpus.pipelines.attributes.parts import part_name, resume_state, stored_part, write_part
 from tagcorpus.pipelines.generation_files import harness
 from tagcorpus.pipelines.generation_files.harness import is_likelihood
 from tagcorpus.pipelines.inputs import discover
 from tagcorpus.pipelines.inputs.records import DocumentFields
-from tagcorpus.pipelines.readers.reader import Reading
+from tagcorpus.pipelines.readers.reader import ReaderOptions
 from tagcorpus.pipelines.runs.run import Result
 
 CASES = Path(__file__).resolve().parents[2] / "shared" / "cases" / "readers"
@@ -148,7 +148,7 @@ def test_other_texts_are_generations(text: str) -> None:
 
 
 def looked_at(path: Path, **options: Any) -> bool:
-    return bool(harness.without_generations(discover.find([str(path)]), Reading(DocumentFields(**options))))
+    return bool(harness.without_generations(discover.find([str(path)]), ReaderOptions(DocumentFields(**options))))
 
 
 LIKELIHOOD, TEXT = sample(0, [["-1.5"]]), sample(1, [["a text"]])
@@ -232,7 +232,7 @@ def test_only_parts_that_lack_a_repeat_are_made_anew(tmp_path: Path) -> None:
         old.quarantined.clear()
         old.quarantined["text_not_string"] = 1
         write_part(output, part, instance.tagger.columns, [], stored.key, old)
-        found = standing(output, Plan(tuple(load_plan(output))), Reading(), [instance])
+        found = resume_state(output, Plan(tuple(load_plan(output))), ReaderOptions(), [instance])
         assert found.stale == (name == "samples"), name
 
 

@@ -20,7 +20,7 @@ from tagcorpus.pipelines.formats import json_arrays, lines
 from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.inputs.streams import ByteStream
 from tagcorpus.pipelines.readers.plan import Index, Indexed, IndexTask
-from tagcorpus.pipelines.readers.reader import RangeReader, Reading
+from tagcorpus.pipelines.readers.reader import ChunkReader, ReaderOptions
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def indexed(folder: Path, data: bytes, compression: str = "", max_rows: int | None = None) -> Indexed:
     (folder / "x").write_bytes(data)
     file = InputFile("x.json", str(folder / "x"), "jsonl", compression)
-    (found,) = Index([IndexTask(file, max_rows=max_rows)], 1 << 20, Reading()).run()
+    (found,) = Index([IndexTask(file, max_rows=max_rows)], 1 << 20, ReaderOptions()).run()
     return found
 
 
@@ -40,7 +40,7 @@ def elements(folder: Path, data: bytes) -> list[bytes]:
     assert found.file.format == "json"
     stream = ByteStream(found.file)
     try:
-        return [line.data for r in found.ranges for line in json_arrays.read(stream, r, 1 << 20, "here")]
+        return [line.data for r in found.chunks for line in json_arrays.read(stream, r, 1 << 20, "here")]
     finally:
         stream.close()
 
@@ -52,13 +52,13 @@ def documents(
     found = indexed(folder, data, compression, how.pop("max_rows", None))
     texts: list[tuple[int, str]] = []
     reasons: dict[int, str] = {}
-    for range_ in found.ranges:
-        reader = RangeReader(found.file, range_, Reading(**how))
+    for chunk in found.chunks:
+        reader = ChunkReader(found.file, chunk, ReaderOptions(**how))
         n = 0
         for batch in reader:
             n += batch.num_rows
             texts += zip(batch.table["row"].to_pylist(), batch.texts, strict=True)
-        reader.counts.check(range_.rows, n, "here")
+        reader.counts.check(chunk.rows, n, "here")
         reasons |= {e["row"]: e["reason"] for e in reader.quarantine}
     return texts, reasons
 
@@ -134,7 +134,7 @@ def test_what_breaks_off_is_broken(tmp_path: Path, data: bytes, message: str) ->
     texts, reasons = documents(tmp_path, data)
     assert texts == [(0, "a"), (1, "b")]
     assert reasons == {2: "broken_file"}
-    assert message in indexed(tmp_path, data).ranges[-1].broken
+    assert message in indexed(tmp_path, data).chunks[-1].broken
 
 
 @pytest.mark.parametrize("first", ["null", "null, null", '"a { b", true', "-1.5e3, false", "null,\n" * 200 + "null"])
@@ -177,7 +177,7 @@ def test_a_change_is_noticed(tmp_path: Path) -> None:
     found = indexed(tmp_path, b'[{"text": "a"}]')
     (tmp_path / "x").write_bytes(b'[{"text": "b"}]')
     with pytest.raises(IncompleteError, match="changed while it was being read") as raised:
-        list(RangeReader(found.file, found.ranges[0], Reading()))
+        list(ChunkReader(found.file, found.chunks[0], ReaderOptions()))
     assert raised.value.misplanned == found.file.path, "so the plan is made anew"
 
 

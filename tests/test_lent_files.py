@@ -48,10 +48,10 @@ def of_format(format_: str) -> bytes:
 
 
 def texts(file: InputFile) -> list[str]:
-    ranges = tables.index(file, 1 << 14, ["text"])
-    assert not any(r.broken for r in ranges)
-    assert len(ranges) > 1
-    return [t for r in ranges for batch in tables.read(file, r, COLUMNS) for t in batch["text"].to_pylist()]
+    chunks = tables.index(file, 1 << 14, ["text"])
+    assert not any(r.broken for r in chunks)
+    assert len(chunks) > 1
+    return [t for r in chunks for batch in tables.read(file, r, COLUMNS) for t in batch["text"].to_pylist()]
 
 
 @pytest.mark.parametrize(("name", "kind"), [("a.parquet", "parquet"), ("a.arrow", "file"), ("b.arrow", "stream")])
@@ -66,12 +66,12 @@ def _die_with(source: Any) -> None:
 
 def test_a_crash_costs_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
     file = stored("a.parquet", of_format("parquet"))
-    (range_,) = tables.index(file, 1 << 30, ["text"])
+    (chunk,) = tables.index(file, 1 << 30, ["text"])
     reader_process._thread.reader = None
     with monkeypatch.context() as patch:
         patch.setattr(tables, "ParquetTable", _die_with)
         with pytest.raises(Damaged, match=r"^the reader crashed \(SIGSEGV\)$"):
-            list(tables.read(file, range_, COLUMNS))
+            list(tables.read(file, chunk, COLUMNS))
         assert tables.index(file, 1 << 30, ["text"])[0].broken == "the reader crashed (SIGSEGV)"
     assert texts(file) == TABLE["text"].to_pylist()
 

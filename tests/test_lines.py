@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from tagcorpus.errors import IncompleteError
 from tagcorpus.pipelines.formats import lines
-from tagcorpus.pipelines.inputs.chunks import Range
+from tagcorpus.pipelines.inputs.chunks import Chunk
 from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.inputs.streams import BLOCK_BYTES, ByteStream, Damaged
 
@@ -46,23 +46,23 @@ def split(data: bytes) -> list[bytes]:
     return found[:-1] if found[-1] == b"" else found
 
 
-def read_all(file: InputFile, ranges: list[Range], most: int = MANY) -> list[lines.Line]:
+def read_all(file: InputFile, chunks: list[Chunk], most: int = MANY) -> list[lines.Line]:
     stream = ByteStream(file)
     try:
-        return [line for r in ranges for line in lines.read(stream, r, most, file.name)]
+        return [line for r in chunks for line in lines.read(stream, r, most, file.name)]
     finally:
         stream.close()
 
 
-def check_ranges(data: bytes, ranges: list[Range], shard_bytes: int) -> None:
+def check_ranges(data: bytes, chunks: list[Chunk], shard_bytes: int) -> None:
     """Every byte in one range, borders between lines, each range in its own shard, digests and rows right."""
-    assert ranges[0].start == 0
-    assert ranges[-1].end == len(data)
+    assert chunks[0].start == 0
+    assert chunks[-1].end == len(data)
     row = 0
-    for before, after in itertools.pairwise(ranges):
+    for before, after in itertools.pairwise(chunks):
         assert before.end == after.start
         assert before.start // shard_bytes < after.start // shard_bytes
-    for r in ranges:
+    for r in chunks:
         part = data[r.start : r.end]
         assert r.start == 0 or data[r.start - 1 : r.start] == b"\n"
         assert r.digest == xxhash.xxh3_128_hexdigest(part)
@@ -82,12 +82,12 @@ def check_ranges(data: bytes, ranges: list[Range], shard_bytes: int) -> None:
 @example(b"no newline at the end", 7)
 def test_ranges_cover_every_byte_once(folder: Path, data: bytes, shard_bytes: int) -> None:
     file = write(folder, data)
-    ranges = lines.index(file, shard_bytes)
+    chunks = lines.index(file, shard_bytes)
     if data:
-        check_ranges(data, ranges, shard_bytes)
+        check_ranges(data, chunks, shard_bytes)
     else:
-        assert ranges == [Range(0, 0, 0, 0, xxhash.xxh3_128_hexdigest(b""))]
-    found = read_all(file, ranges)
+        assert chunks == [Chunk(0, 0, 0, 0, xxhash.xxh3_128_hexdigest(b""))]
+    found = read_all(file, chunks)
     assert [line.data for line in found] == split(data)
     assert [line.row for line in found] == list(range(len(split(data))))
     assert all(data[f.offset : f.offset + len(f.data)] == f.data for f in found)
@@ -98,7 +98,7 @@ def test_segments_joined_are_the_whole_index(folder: Path, data: bytes, shard_by
     file = write(folder, data)
     whole = lines.index(file, shard_bytes)
     step = per_segment * shard_bytes
-    joined: list[Range] = []
+    joined: list[Chunk] = []
     for start in range(0, max(len(data), 1), step):
         rows = sum(r.rows for r in joined)
         joined += [
@@ -117,9 +117,9 @@ def test_appending_leaves_all_ranges_but_the_last(folder: Path, data: bytes, sha
 @given(contents, shards, st.integers(1, 9))
 def test_a_limit_takes_the_first_rows(folder: Path, data: bytes, shard_bytes: int, limit: int) -> None:
     file = write(folder, data)
-    ranges = lines.index(file, shard_bytes, max_rows=limit)
-    assert [line.data for line in read_all(file, ranges)] == split(data)[:limit]
-    assert sum(r.rows for r in ranges) == min(limit, len(split(data)))
+    chunks = lines.index(file, shard_bytes, max_rows=limit)
+    assert [line.data for line in read_all(file, chunks)] == split(data)[:limit]
+    assert sum(r.rows for r in chunks) == min(limit, len(split(data)))
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
@@ -129,9 +129,9 @@ def test_lines_that_cross_blocks(tmp_path: Path, suffix: str) -> None:
     packed = {"": data, ".gz": gzip.compress(data, 1), ".zst": zstandard.compress(data)}[suffix]
     file = write(tmp_path, packed, "x.jsonl" + suffix)
     for shard_bytes in (1000, BLOCK_BYTES, 4 * BLOCK_BYTES):
-        ranges = lines.index(file, shard_bytes)
-        check_ranges(data, ranges, shard_bytes)
-        assert [line.data for line in read_all(file, ranges)] == split(data)
+        chunks = lines.index(file, shard_bytes)
+        check_ranges(data, chunks, shard_bytes)
+        assert [line.data for line in read_all(file, chunks)] == split(data)
 
 
 @pytest.mark.parametrize("at", [8, 20, BLOCK_BYTES - 3, BLOCK_BYTES, 2 * BLOCK_BYTES + 5])
@@ -157,13 +157,13 @@ def test_a_bom_is_stripped_at_the_beginning_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize("after", [b"one\nTWO\n", b"one\n", b"one\ntwo\nthree\n"])
 def test_a_file_that_changed_since_it_was_planned_is_not_read(tmp_path: Path, after: bytes) -> None:
     file = write(tmp_path, b"one\ntwo\n")
-    ranges = lines.index(file, 1 << 20)
+    chunks = lines.index(file, 1 << 20)
     write(tmp_path, after)
     if after.startswith(b"one\ntwo\n"):
-        assert [line.data for line in read_all(file, ranges)] == [b"one", b"two"]  # appended: the range still holds
+        assert [line.data for line in read_all(file, chunks)] == [b"one", b"two"]  # appended: the range still holds
     else:
         with pytest.raises(IncompleteError, match="changed while it was being read"):
-            read_all(file, ranges)
+            read_all(file, chunks)
 
 
 # Compressed streams
@@ -233,12 +233,12 @@ def test_an_empty_compressed_file_is_an_empty_file(tmp_path: Path, name: str) ->
 
 def check_broken(file: InputFile, shard_bytes: int = 5000) -> int:
     """Index and reading agree on a damaged file, and all rows are true ones. Returns how many there are."""
-    ranges = lines.index(file, shard_bytes)
-    assert [bool(r.broken) for r in ranges] == [False] * (len(ranges) - 1) + [True]
-    found = read_all(file, ranges)
+    chunks = lines.index(file, shard_bytes)
+    assert [bool(r.broken) for r in chunks] == [False] * (len(chunks) - 1) + [True]
+    found = read_all(file, chunks)
     assert [line.data for line in found] == split(TEXT)[: len(found)]
-    assert len(found) == sum(r.rows for r in ranges)
-    assert ranges == lines.index(file, shard_bytes)
+    assert len(found) == sum(r.rows for r in chunks)
+    assert chunks == lines.index(file, shard_bytes)
     return len(found)
 
 
@@ -283,10 +283,10 @@ def test_a_corrupt_byte_keeps_the_rows_before_it(tmp_path: Path, name: str) -> N
         at = rng.randrange(20, len(data) - 8)
         damaged = data[:at] + bytes([data[at] ^ (1 << rng.randrange(8))]) + data[at + 1 :]
         file = write(tmp_path, damaged, name)
-        ranges = lines.index(file, 5000)
-        found = read_all(file, ranges)
-        assert len(found) == sum(r.rows for r in ranges)
-        seen += bool(ranges[-1].broken)
+        chunks = lines.index(file, 5000)
+        found = read_all(file, chunks)
+        assert len(found) == sum(r.rows for r in chunks)
+        seen += bool(chunks[-1].broken)
     assert seen > 10
 
 

@@ -179,9 +179,9 @@ def test_range_that_kills_three_workers_fails_the_run(corpus: Corpus) -> None:
     result = corpus.run(workers=2, env={"PLUGIN_DEATHS": str(deaths)})
     assert result.code == 1
     assert deaths.read_text() == "96"
-    ranges = json.loads((corpus.out / "plan/a.jsonl.json").read_text())["ranges"]
-    (guilty,) = [k for k, r in enumerate(ranges) if r["first_row"] <= 45 < r["first_row"] + r["rows"]]
-    first, last = ranges[guilty]["first_row"], ranges[guilty]["first_row"] + ranges[guilty]["rows"] - 1
+    chunks = json.loads((corpus.out / "plan/a.jsonl.json").read_text())["ranges"]
+    (guilty,) = [k for k, r in enumerate(chunks) if r["first_row"] <= 45 < r["first_row"] + r["rows"]]
+    first, last = chunks[guilty]["first_row"], chunks[guilty]["first_row"] + chunks[guilty]["rows"] - 1
     assert f"range {guilty} of a.jsonl killed its worker 3 times (rows {first} to {last} were in flight)" in result.err
     assert "Traceback" not in result.err
     parts = stamps(corpus.out, "marks")

@@ -47,14 +47,14 @@ def is_part(name: str) -> bool:
     return name.startswith("attributes/") and name.endswith(".parquet")
 
 
-def computed_ranges(result: Result) -> set[tuple[str, int]]:
+def computed_chunks(result: Result) -> set[tuple[str, int]]:
     """Input and number of every range that a run did not only resume, by its ledger."""
     ledger = json.loads(Path(result.ledger).read_text())
     assert ledger["ranges_done"] == ledger["ranges_planned"] == len(ledger["ranges"]) > 0
     return {(r["input"], r["range"]) for r in ledger["ranges"] if not r.get("is_resumed")}
 
 
-def ranges_of(parts: set[str]) -> set[tuple[str, int]]:
+def chunks_of(parts: set[str]) -> set[tuple[str, int]]:
     """Input and number of the ranges that these parts belong to."""
     names = (p.removeprefix("attributes/").partition("/")[2] for p in parts)
     return {(n.rpartition("/")[0], int(n.rpartition("part-")[2].removesuffix(".parquet"))) for n in names}
@@ -116,7 +116,7 @@ def test_resumed(name: str, state: str, is_moved: bool, tmp_path: Path, monkeypa
     assert after.keys() - before.keys() == missing, "only what was missing is made"
     assert bool(missing) == (state == "half")
     computed = {n for n in missing if is_part(n)} | {n for n in again if n.startswith(CHANGED) and is_part(n)}
-    assert set().union(*map(computed_ranges, results)) == ranges_of(computed)
+    assert set().union(*map(computed_chunks, results)) == chunks_of(computed)
     if case.is_asking:
         assert len(calls) == answers(whole) - n_answers == answers(work) - n_answers
         assert n_answers > 0

@@ -22,8 +22,8 @@ from tagcorpus.pipelines.inputs import discover
 from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.inputs.records import DocumentFields
-from tagcorpus.pipelines.readers.plan import RANGES_PER_SEGMENT, Index, Indexed, Plan, load_plan, make_plan
-from tagcorpus.pipelines.readers.reader import RangeReader, Reading
+from tagcorpus.pipelines.readers.plan import CHUNKS_PER_SEGMENT, Index, Indexed, Plan, load_plan, make_plan
+from tagcorpus.pipelines.readers.reader import ChunkReader, ReaderOptions
 from tagcorpus.pipelines.readers.text_check import check_text
 from tagcorpus.pipelines.storage.folder import Folder
 
@@ -38,10 +38,12 @@ class Planner:
         self.output = Folder(str(root / "out"))
         self.indexed: list[str] = []
 
-    def __call__(self, *arguments: object, limit: int | None = None, reading: Reading | None = None) -> Plan:
+    def __call__(
+        self, *arguments: object, limit: int | None = None, reader_options: ReaderOptions | None = None
+    ) -> Plan:
         self.indexed = []
         files = discover.find([str(a) for a in arguments or (self.root / "in",)])
-        return make_plan(self.output, files, reading or Reading(), SHARD, limit, self._run)
+        return make_plan(self.output, files, reader_options or ReaderOptions(), SHARD, limit, self._run)
 
     def _run(self, step: Index, n: int) -> list[Indexed]:
         self.indexed += [t.file.name for t in step.tasks]
@@ -61,18 +63,18 @@ def write(path: Path, n: int, mark: str = "") -> None:
 
 
 def digests(plan: Plan) -> list[str]:
-    return [planned.ranges[k].digest for planned, k in plan.ranges]
+    return [planned.chunks[k].digest for planned, k in plan.chunks]
 
 
-def keys(plan: Plan, reading: Reading | None = None) -> list[str]:
-    return [part_key(planned, k, reading or Reading(), {}) for planned, k in plan.ranges]
+def keys(plan: Plan, reader_options: ReaderOptions | None = None) -> list[str]:
+    return [part_key(planned, k, reader_options or ReaderOptions(), {}) for planned, k in plan.chunks]
 
 
 def rows_read(plan: Plan) -> list[int]:
     return [
         r
-        for planned, k in plan.ranges
-        for b in RangeReader(planned.file, planned.ranges[k], Reading())
+        for planned, k in plan.chunks
+        for b in ChunkReader(planned.file, planned.chunks[k], ReaderOptions())
         for r in b.table["row"].to_pylist()
     ]
 
@@ -82,7 +84,7 @@ def test_an_unchanged_input_is_not_indexed_again(planner: Planner) -> None:
     assert planner.indexed == ["a.jsonl", "b.jsonl", "c.jsonl"]
     assert planner() == first
     assert planner.indexed == []
-    assert [f.ranges for f in load_plan(planner.output)] == [f.ranges for f in first.files]
+    assert [f.chunks for f in load_plan(planner.output)] == [f.chunks for f in first.files]
 
 
 def test_a_touched_file_keeps_its_digests(planner: Planner) -> None:
@@ -99,7 +101,7 @@ def test_an_edit_changes_its_own_range_only(planner: Planner) -> None:
     second = planner()
     changed = [i for i, (a, b) in enumerate(zip(keys(first), keys(second), strict=True)) if a != b]
     assert len(changed) == 1
-    assert second.ranges[changed[0]][0].file.name == "b.jsonl"
+    assert second.chunks[changed[0]][0].file.name == "b.jsonl"
 
 
 def test_appended_rows_change_the_last_range_only(planner: Planner) -> None:
@@ -107,16 +109,16 @@ def test_appended_rows_change_the_last_range_only(planner: Planner) -> None:
     with (planner.root / "in" / "a.jsonl").open("a") as file:
         file.write('{"text": "more"}\n' * 100)
     second = planner(planner.root / "in" / "a.jsonl")
-    n = len(first.ranges)
+    n = len(first.chunks)
     assert keys(second)[: n - 1] == keys(first)[:-1]
     assert second.rows == 400
 
 
 def test_a_renamed_or_other_reading_is_another_part(planner: Planner) -> None:
     plan = planner()
-    other = Reading(max_line_bytes=1000)
+    other = ReaderOptions(max_line_bytes=1000)
     assert set(keys(plan)).isdisjoint(keys(plan, other))
-    assert planner(reading=other) == plan
+    assert planner(reader_options=other) == plan
     assert len(planner.indexed) == 3
 
 
@@ -154,19 +156,19 @@ def test_a_large_file_is_indexed_in_segments(planner: Planner) -> None:
     path = planner.root / "in" / "large.jsonl"
     write(path, 5000, "a somewhat longer line")
     plan = planner(path)
-    segments = -(-path.stat().st_size // (SHARD * RANGES_PER_SEGMENT))
+    segments = -(-path.stat().st_size // (SHARD * CHUNKS_PER_SEGMENT))
     assert len(planner.indexed) == segments > 5
     assert rows_read(plan) == list(range(5000))
-    assert all(a.end == b.start for a, b in zip(plan.files[0].ranges, plan.files[0].ranges[1:], strict=False))
+    assert all(a.end == b.start for a, b in zip(plan.files[0].chunks, plan.files[0].chunks[1:], strict=False))
     files = [f.file for f in plan.files]
     planner.output.publish(part_name("length", files[0].name, 0), b"a result, without which a plan may be made anew")
     with pytest.raises(
         ConfigError,
         match=rf"shard_bytes={SHARD}, and with shard_bytes=1048576 everything .* --set shard_bytes={SHARD} ",
     ):
-        make_plan(planner.output, files, Reading(), 1 << 20, None, planner._run)
+        make_plan(planner.output, files, ReaderOptions(), 1 << 20, None, planner._run)
     assert planner(path) == plan
-    whole = make_plan(planner.output, files, Reading(), 1 << 20, None, planner._run, False, may_recut=True)
+    whole = make_plan(planner.output, files, ReaderOptions(), 1 << 20, None, planner._run, False, may_recut=True)
     assert whole.rows == plan.rows == 5000
 
 
@@ -178,8 +180,8 @@ def test_filter_duplicates_reach_across_ranges_and_segments(planner: Planner) ->
     assert len(set(planner.indexed)) == 1
     assert len(planner.indexed) > 2
     assert rows_read(plan) == list(range(400))
-    assert sum(b - a for r in plan.files[0].ranges for a, b in r.skipped) == 400
-    assert all(r.first_row <= a < b <= r.first_row + r.rows for r in plan.files[0].ranges for a, b in r.skipped)
+    assert sum(b - a for r in plan.files[0].chunks for a, b in r.skipped) == 400
+    assert all(r.first_row <= a < b <= r.first_row + r.rows for r in plan.files[0].chunks for a, b in r.skipped)
     assert planner(path) == plan
 
 
@@ -248,17 +250,17 @@ def test_the_message_names_the_columns_there(tmp_path: Path, name: str) -> None:
     planner = Planner(tmp_path)
     plan = planner(tmp_path / name)
     with pytest.raises(InputError, match=r"looked for text, content or raw_content; the columns there are body, title"):
-        check_text(plan, Reading())
+        check_text(plan, ReaderOptions())
     with pytest.raises(InputError, match=r"looked for bodi; the columns there are .*--text-column"):
-        check_text(plan, Reading(DocumentFields("bodi")))
-    check_text(plan, Reading(DocumentFields("body")))
+        check_text(plan, ReaderOptions(DocumentFields("bodi")))
+    check_text(plan, ReaderOptions(DocumentFields("body")))
 
 
 @pytest.mark.parametrize("content", ["", "\n\n", "not json\n", '{"a": 1}\n{"text": "t"}\n', '{"text": ""}\n'])
 def test_an_input_that_may_have_text_is_let_through(tmp_path: Path, content: str) -> None:
     (tmp_path / "x.jsonl").write_text(content)
     planner = Planner(tmp_path)
-    check_text(planner(tmp_path / "x.jsonl"), Reading())
+    check_text(planner(tmp_path / "x.jsonl"), ReaderOptions())
 
 
 # Duplicate ids
@@ -279,10 +281,12 @@ def test_duplicate_ids_are_counted_exactly(
     planner = Planner(root)
     plan = planner()
     instance = Instance("x", "x", Recorded("1", {}, pa.schema([])))
-    for planned, k in plan.ranges:
-        ids = [j for b in RangeReader(planned.file, planned.ranges[k], Reading()) for j in b.table["id"].to_pylist()]
+    for planned, k in plan.chunks:
+        ids = [
+            j for b in ChunkReader(planned.file, planned.chunks[k], ReaderOptions()) for j in b.table["id"].to_pylist()
+        ]
         rows = pa.record_batch([range(len(ids)), [0] * len(ids), ids], schema=pa.schema(KEYS))
-        name, key = part_name("x", planned.file.name, k), part_key(planned, k, Reading(), instance.identity())
+        name, key = part_name("x", planned.file.name, k), part_key(planned, k, ReaderOptions(), instance.identity())
         write_part(planner.output, name, pa.schema([]), [rows], key, Counts(documents=len(ids)))
     every = Counter(j for ids in files for j in ids)
     expected = sum(every.values()) - len(every)

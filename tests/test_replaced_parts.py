@@ -26,7 +26,7 @@ from tagcorpus.pipelines.filter import Filter, Flag
 from tagcorpus.pipelines.filtering.condition import Condition
 from tagcorpus.pipelines.group_statistics import kept
 from tagcorpus.pipelines.group_statistics.groups import Group, Values, by_column, entropy_name
-from tagcorpus.pipelines.group_statistics.rows import RangeRows
+from tagcorpus.pipelines.group_statistics.rows import ChunkRows
 from tagcorpus.pipelines.group_statistics.statistics import statistics
 from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.labelling.label_counts import label_counts
@@ -180,14 +180,14 @@ def rows() -> dict[str, Any]:
     }
 
 
-def every_range(read: Callable[[Any, int], object]) -> None:
-    for planned, k in PLAN.ranges:
+def every_chunk(read: Callable[[Any, int], object]) -> None:
+    for planned, k in PLAN.chunks:
         read(planned, k)
 
 
 def _condition(output: Folder) -> None:
     rule = Condition("char_len > 1", [USING["length"]], {"length": ["char_len"]})
-    every_range(lambda planned, k: list(rule.judged(output, planned, k)))
+    every_chunk(lambda planned, k: list(rule.judged(output, planned, k)))
 
 
 def _filter(output: Folder) -> None:
@@ -200,17 +200,17 @@ def _labels(output: Folder) -> None:
 
 
 def _kept(output: Folder) -> None:
-    every_range(lambda planned, k: kept.kept(output, USING["repetition"], planned, k))
+    every_chunk(lambda planned, k: kept.kept(output, USING["repetition"], planned, k))
 
 
 def _numbered(output: Folder) -> None:
     values = Values(USING["language"], "language", ("en",))
-    every_range(lambda planned, k: kept.numbered(output, USING["repetition"], values, planned, k))
+    every_chunk(lambda planned, k: kept.numbered(output, USING["repetition"], values, planned, k))
 
 
 def _rows_of(output: Folder) -> None:
     groups = by_column(output, PLAN, USING["language"], "language")
-    every_range(lambda planned, k: RangeRows(output, planned, k, USING).rows_of(groups))
+    every_chunk(lambda planned, k: ChunkRows(output, planned, k, USING).rows_of(groups))
 
 
 READERS: dict[str, tuple[str, Callable[[Folder], object]]] = {

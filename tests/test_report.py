@@ -290,8 +290,8 @@ def test_seed_and_shrinking(out: Path) -> None:
 def test_large_outputs_are_sampled_by_range(out: Path) -> None:
     found = gather(str(out))
     part = look(found.output.folder, found.output.files, found.features, 0, rows=150)
-    assert (part.ranges_of, part.is_partial) == (3, True)
-    assert len({place.file for place in part.ids()}) == part.ranges < 3
+    assert (part.chunks_of, part.is_partial) == (3, True)
+    assert len({place.file for place in part.ids()}) == part.chunks < 3
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "jsonl.gz", "csv", "parquet"])

@@ -26,17 +26,17 @@ from tagcorpus.pipelines.attributes.parts import (
     quarantine_name,
     read_part,
     remove_leftovers,
-    standing,
+    resume_state,
     stored_part,
     write_part,
 )
-from tagcorpus.pipelines.inputs.chunks import Counts, Range
+from tagcorpus.pipelines.inputs.chunks import Chunk, Counts
 from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.readers.plan import Plan, PlannedFile
-from tagcorpus.pipelines.readers.reader import Reading
+from tagcorpus.pipelines.readers.reader import ReaderOptions
 from tagcorpus.pipelines.storage.folder import Folder
 
-RANGES = (Range(0, 100, 0, 3, "aa"), Range(100, 200, 3, 2, "bb"))
+RANGES = (Chunk(0, 100, 0, 3, "aa"), Chunk(100, 200, 3, 2, "bb"))
 PLANNED = PlannedFile(InputFile("a b.jsonl", "/data/a b.jsonl", "jsonl", ""), RANGES)
 PLAN = Plan((PLANNED,))
 MARKS: Any = Marks()
@@ -61,7 +61,7 @@ def write(output: Folder, k: int, planned: PlannedFile = PLANNED, reason: str = 
     name = part_name("marks", planned.file.name, k)
     keys, numbers = batch(n).columns[:3], batch(n).column("n")
     rows = pa.record_batch([*keys, numbers, numbers.cast(pa.string())], schema=pa.schema([*KEYS, *MARKS.columns]))
-    write_part(output, name, MARKS.columns, [rows], part_key(planned, k, Reading(), INSTANCE.identity()), counts)
+    write_part(output, name, MARKS.columns, [rows], part_key(planned, k, ReaderOptions(), INSTANCE.identity()), counts)
     return name
 
 
@@ -145,44 +145,44 @@ def test_foreign_parquet_is_no_part(output: Folder, tmp_path: Path) -> None:
     ],
 )
 def test_key_depends_on_the_range(change: dict[str, object]) -> None:
-    changed = replace(PLANNED, ranges=(replace(RANGES[0], **change), RANGES[1]))  # type: ignore[arg-type]
+    changed = replace(PLANNED, chunks=(replace(RANGES[0], **change), RANGES[1]))  # type: ignore[arg-type]
     identity = INSTANCE.identity()
-    assert part_key(changed, 0, Reading(), identity) != part_key(PLANNED, 0, Reading(), identity)
-    assert part_key(changed, 1, Reading(), identity) == part_key(PLANNED, 1, Reading(), identity)
+    assert part_key(changed, 0, ReaderOptions(), identity) != part_key(PLANNED, 0, ReaderOptions(), identity)
+    assert part_key(changed, 1, ReaderOptions(), identity) == part_key(PLANNED, 1, ReaderOptions(), identity)
 
 
 def test_key_depends_on_tagger_and_reading() -> None:
     identity = INSTANCE.identity()
     keys = [
-        part_key(PLANNED, 0, Reading(), identity),
-        part_key(PLANNED, 0, Reading(), {**identity, "version": "2"}),
-        part_key(PLANNED, 0, Reading(), {**identity, "parameters": {"suffix": "z"}}),
-        part_key(PLANNED, 0, Reading(sample=0.5), identity),
-        part_key(PLANNED, 0, Reading(sample=0.5, seed=1), identity),
-        part_key(PLANNED, 0, Reading(max_line_bytes=99), identity),
+        part_key(PLANNED, 0, ReaderOptions(), identity),
+        part_key(PLANNED, 0, ReaderOptions(), {**identity, "version": "2"}),
+        part_key(PLANNED, 0, ReaderOptions(), {**identity, "parameters": {"suffix": "z"}}),
+        part_key(PLANNED, 0, ReaderOptions(sample=0.5), identity),
+        part_key(PLANNED, 0, ReaderOptions(sample=0.5, seed=1), identity),
+        part_key(PLANNED, 0, ReaderOptions(max_line_bytes=99), identity),
     ]
     assert len(set(keys)) == len(keys)
     moved = replace(PLANNED, file=replace(PLANNED.file, path="/elsewhere/a b.jsonl"))
-    assert part_key(moved, 0, Reading(), identity) == keys[0]
+    assert part_key(moved, 0, ReaderOptions(), identity) == keys[0]
 
 
 def test_standing(output: Folder) -> None:
-    assert standing(output, PLAN, Reading(), [INSTANCE]).done == {}
+    assert resume_state(output, PLAN, ReaderOptions(), [INSTANCE]).done == {}
     write(output, 0)
-    now = standing(output, PLAN, Reading(), [INSTANCE])
+    now = resume_state(output, PLAN, ReaderOptions(), [INSTANCE])
     assert (list(now.done), now.stale) == ([(0, "marks")], 0)
     assert now.todo(2, [INSTANCE]) == [frozenset(), frozenset({"marks"})]
-    write(output, 1, replace(PLANNED, ranges=(RANGES[0], replace(RANGES[1], digest="old"))))
-    now = standing(output, PLAN, Reading(), [INSTANCE])
+    write(output, 1, replace(PLANNED, chunks=(RANGES[0], replace(RANGES[1], digest="old"))))
+    now = resume_state(output, PLAN, ReaderOptions(), [INSTANCE])
     assert (list(now.done), now.stale) == ([(0, "marks")], 1)
 
 
 @pytest.mark.parametrize(("reason", "instance"), [("not_json", ""), ("tagger:marks:ValueError", "marks")])
 def test_part_without_its_quarantine_is_made_anew(output: Folder, reason: str, instance: str) -> None:
     write(output, 0, reason=reason)
-    assert standing(output, PLAN, Reading(), [INSTANCE]).done == {}
+    assert resume_state(output, PLAN, ReaderOptions(), [INSTANCE]).done == {}
     output.publish(quarantine_name("a b.jsonl", 0, instance), b"{}\n")
-    assert list(standing(output, PLAN, Reading(), [INSTANCE]).done) == [(0, "marks")]
+    assert list(resume_state(output, PLAN, ReaderOptions(), [INSTANCE]).done) == [(0, "marks")]
 
 
 def test_name_stands_for_one_tagger_and_parameters(output: Folder) -> None:

@@ -114,11 +114,11 @@ def test_environment_of_another_python(corpus: Slurm) -> None:
 
 def test_tasks_are_runs_of_neighbours_and_cover_what_is_missing(corpus: Slurm) -> None:
     corpus.launch("--set", "slurm.max_array=4")
-    ranges = len(json.loads((corpus.out / "plan/a.jsonl.json").read_text())["ranges"])
+    chunks = len(json.loads((corpus.out / "plan/a.jsonl.json").read_text())["ranges"])
     assert corpus.call(1, 0).code == 0
     first = {p.name for p in corpus.out.glob("attributes/marks/a.jsonl/*.parquet")}
     assert first == {f"part-{k:05d}.parquet" for k in range(len(first))}
-    assert 0 < len(first) < ranges
+    assert 0 < len(first) < chunks
     # What is there is not submitted again, not even by another launch while the array is running.
     launched = corpus.launch("--set", "slurm.max_array=1000", "--json")
     assert launched.json()["summary"]["slurm"]["ranges"] == corpus.n_tasks(3)

@@ -41,14 +41,14 @@ def test_done(corpus: Corpus) -> None:
     corpus.write("a.jsonl", [*rows(60), b"no json", b"", "!raise!"])
     assert corpus.invoke().code == 0
     found = asked(corpus, "--json").json()
-    ranges = json.loads((corpus.out / "plan/a.jsonl.json").read_text())["ranges"]
-    assert (found["files"], found["rows"], found["ranges"]) == (1, 63, len(ranges))
+    chunks = json.loads((corpus.out / "plan/a.jsonl.json").read_text())["ranges"]
+    assert (found["files"], found["rows"], found["ranges"]) == (1, 63, len(chunks))
     assert found["running"] == []
     assert found["last_run"]["exit_code"] == 0
     assert found["last_run"]["pipeline"] == "tag"
     marks, length = found["instances"]["marks"], found["instances"]["length"]
     for one in (marks, length):
-        assert one["ranges_done"] == one["ranges_planned"] == len(ranges) >= 3
+        assert one["ranges_done"] == one["ranges_planned"] == len(chunks) >= 3
         assert (one["rows"], one["documents"], one["ranges_stale"]) == (63, 61, 0)
     assert marks["quarantined"] == {"not_json": 1, "tagger:marks:ValueError": 1}
     assert length["quarantined"] == {"not_json": 1}
@@ -209,8 +209,8 @@ def test_an_earlier_run_beside_one_at_work(corpus: Corpus) -> None:
 
 
 def _waits_for_last(found: dict[str, Any]) -> bool:
-    ranges = found["running"][0]["progress"].get("ranges") or [{}]
-    return bool(ranges[-1].get("last_row") == 60)
+    chunks = found["running"][0]["progress"].get("ranges") or [{}]
+    return bool(chunks[-1].get("last_row") == 60)
 
 
 @pytest.mark.e2e

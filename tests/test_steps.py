@@ -17,14 +17,14 @@ from plugin_taggers import Broken, Marks, Waiting, Wrong
 from plugins import jsonl, quarantined
 
 from tagcorpus.errors import BudgetError, LLMError, LostRowsError, TagcorpusError, TaggerError
-from tagcorpus.pipelines.attributes.batches import RangeReport, TaggedBatch
+from tagcorpus.pipelines.attributes.batches import ChunkReport, TaggedBatch
 from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.execution.steps import Publish, Read, Tag
 from tagcorpus.pipelines.execution.workers import fold
 from tagcorpus.pipelines.formats import lines
 from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.readers.plan import Plan, PlannedFile
-from tagcorpus.pipelines.readers.reader import Reading
+from tagcorpus.pipelines.readers.reader import ReaderOptions
 from tagcorpus.pipelines.storage.folder import Folder
 
 
@@ -39,14 +39,14 @@ class Setting:
         self.instances = [Instance(f"t{i}", type(t).__name__, t) for i, t in enumerate(taggers)]
 
     def steps(self) -> list[Any]:
-        todo = [frozenset(i.name for i in self.instances)] * len(self.plan.ranges)
-        reading = Reading()
-        publish = Publish(Folder(str(self.out)), self.plan, reading, self.instances, todo)
-        return [Read(self.plan, reading, todo), *(Tag(i) for i in self.instances), publish]
+        todo = [frozenset(i.name for i in self.instances)] * len(self.plan.chunks)
+        reader_options = ReaderOptions()
+        publish = Publish(Folder(str(self.out)), self.plan, reader_options, self.instances, todo)
+        return [Read(self.plan, reader_options, todo), *(Tag(i) for i in self.instances), publish]
 
-    def run(self, rank: int = 0) -> RangeReport:
+    def run(self, rank: int = 0) -> ChunkReport:
         (report,) = fold(self.steps(), rank, 1)
-        assert isinstance(report, RangeReport)
+        assert isinstance(report, ChunkReport)
         return report
 
     def column(self, instance: str, name: str) -> list[object]:
@@ -144,7 +144,7 @@ def test_batches_in_flight_keep_their_order(tmp_path: Path) -> None:
 
 def lying(setting: Setting, **changes: object) -> None:
     (planned,) = setting.plan.files
-    setting.plan = Plan((replace(planned, ranges=(replace(planned.ranges[0], **changes),)),))  # type: ignore[arg-type]
+    setting.plan = Plan((replace(planned, chunks=(replace(planned.chunks[0], **changes),)),))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("rows", [2, 4])
@@ -214,7 +214,7 @@ def test_no_batch_outlives_its_range(tmp_path: Path) -> None:
                 yield item
 
     read, tag, publish = setting.steps()
-    for rank in range(len(setting.plan.ranges)):
+    for rank in range(len(setting.plan.chunks)):
         fold([read, Looks(tag.instance), publish], rank, 1)
     gc.collect()
     assert len(seen) > 10
@@ -236,9 +236,9 @@ def test_documents_of_other_instances_pass_through(tmp_path: Path) -> None:
     """Only what is still to compute is computed."""
     setting = Setting(tmp_path, ["one"], Marks(), Broken())
     todo = [frozenset({"t0"})]
-    reading = Reading()
-    publish = Publish(Folder(str(setting.out)), setting.plan, reading, setting.instances, todo)
-    fold([Read(setting.plan, reading, todo), *(Tag(i) for i in setting.instances), publish], 0, 1)
+    reader_options = ReaderOptions()
+    publish = Publish(Folder(str(setting.out)), setting.plan, reader_options, setting.instances, todo)
+    fold([Read(setting.plan, reader_options, todo), *(Tag(i) for i in setting.instances), publish], 0, 1)
     assert sorted(p.name for p in (setting.out / "attributes").iterdir()) == ["t0"]
 
 

@@ -25,10 +25,10 @@ from tagcorpus.pipelines.attributes.summary import (
     percentiles,
     summarise,
 )
-from tagcorpus.pipelines.inputs.chunks import Counts, Range
+from tagcorpus.pipelines.inputs.chunks import Chunk, Counts
 from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.readers.plan import Plan, PlannedFile
-from tagcorpus.pipelines.readers.reader import Reading
+from tagcorpus.pipelines.readers.reader import ReaderOptions
 from tagcorpus.pipelines.storage.folder import Folder
 
 Floats = npt.NDArray[np.float64]
@@ -88,18 +88,18 @@ def summary_of(root: Path, parts: list[dict[str, pa.Array]], kept_rows: int = 10
     """Publish these parts and summarise them."""
     schema = pa.schema([(name, a.type) for name, a in parts[0].items()])
     instance = Instance("x", "columns", Columns(schema))
-    ranges, first = [], 0
+    chunks, first = [], 0
     for part in parts:
         n = len(next(iter(part.values())))
-        ranges.append(Range(first, first + n, first, n, "00"))
+        chunks.append(Chunk(first, first + n, first, n, "00"))
         first += n
-    planned = PlannedFile(InputFile("a.jsonl", "a.jsonl", "jsonl", ""), tuple(ranges))
+    planned = PlannedFile(InputFile("a.jsonl", "a.jsonl", "jsonl", ""), tuple(chunks))
     output = Folder(str(root))
     for k, part in enumerate(parts):
-        n = ranges[k].rows
+        n = chunks[k].rows
         keys = [pa.array(np.arange(n)), pa.array(np.zeros(n, np.int32)), pa.array([""] * n, pa.string())]
         batch = pa.record_batch([*keys, *part.values()], schema=pa.schema([*KEYS, *schema]))
-        key = part_key(planned, k, Reading(), instance.identity())
+        key = part_key(planned, k, ReaderOptions(), instance.identity())
         write_part(output, part_name("x", "a.jsonl", k), schema, [batch], key, Counts())
     counts = Counts(lines=first, quarantined=Counter({"not_json": 2}))
     found = summarise(output, Plan((planned,)), [instance], counts, "tag", kept_rows=kept_rows)

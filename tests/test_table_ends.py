@@ -17,10 +17,10 @@ import pytest
 
 from tagcorpus.errors import IncompleteError
 from tagcorpus.pipelines.formats import reader_process, tables
-from tagcorpus.pipelines.inputs.chunks import Counts, Range
+from tagcorpus.pipelines.inputs.chunks import Chunk, Counts
 from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.inputs.records import DocumentFields
-from tagcorpus.pipelines.readers.reader import RangeReader, Reading
+from tagcorpus.pipelines.readers.reader import ChunkReader, ReaderOptions
 from tagcorpus.pipelines.run import run
 
 CASES = Path(__file__).resolve().parents[2] / "shared" / "cases" / "readers"
@@ -70,17 +70,17 @@ def written(folder: Path, data: bytes, format_: str) -> InputFile:
 Read = tuple[list[str], Counts, list[dict[str, Any]]]
 
 
-def read(file: InputFile, ranges: list[Range] | None = None, shard_bytes: int = 1 << 30, **fields: Any) -> Read:
+def read(file: InputFile, chunks: list[Chunk] | None = None, shard_bytes: int = 1 << 30, **fields: Any) -> Read:
     """(texts, counts, quarantine)"""
-    reading = Reading(DocumentFields(**fields))
+    reader_options = ReaderOptions(DocumentFields(**fields))
     found: list[str] = []
     counts = Counts()
     quarantine: list[dict[str, Any]] = []
-    for range_ in ranges or tables.index(file, shard_bytes, reading.fields.top_columns()):
-        reader = RangeReader(file, range_, reading)
+    for chunk in chunks or tables.index(file, shard_bytes, reader_options.fields.top_columns()):
+        reader = ChunkReader(file, chunk, reader_options)
         published = len(found)
         found += [text for batch in reader for text in batch.texts]
-        reader.counts.check(range_.rows, len(found) - published, "here")
+        reader.counts.check(chunk.rows, len(found) - published, "here")
         counts.add(reader.counts)
         quarantine += reader.quarantine
     return found, counts, quarantine
@@ -174,25 +174,25 @@ def test_a_gap_that_nothing_explains_is_counted_and_refuses_nothing(tmp_path: Pa
 def test_other_content_than_planned_is_refused(tmp_path: Path, kind: str, shard_bytes: int) -> None:
     format_, write = WRITERS[kind]
     file = written(tmp_path, write(texts(60, "old")), format_)
-    ranges = tables.index(file, shard_bytes, DocumentFields().top_columns())
-    assert read(file, ranges)[0] == texts(60, "old")["text"].to_pylist()
+    chunks = tables.index(file, shard_bytes, DocumentFields().top_columns())
+    assert read(file, chunks)[0] == texts(60, "old")["text"].to_pylist()
     for other in (texts(60, "new"), texts(61, "old"), texts(10, "old"), texts(0)):
         Path(file.path).write_bytes(write(other))
         with pytest.raises(IncompleteError, match="changed while it was being read; run the same command again"):
-            read(file, ranges)
+            read(file, chunks)
     Path(file.path).write_bytes(b"no table any more")
     with pytest.raises(IncompleteError, match="changed while it was being read"):
-        read(file, ranges)
+        read(file, chunks)
     Path(file.path).write_bytes(write(texts(60, "old")))
-    assert len(read(file, ranges)[0]) == 60, "the same content in a new file is what was planned"
+    assert len(read(file, chunks)[0]) == 60, "the same content in a new file is what was planned"
 
 
 @pytest.mark.parametrize("kind", WRITERS)
 def test_a_change_in_the_middle_of_a_range_is_noticed_at_its_end(tmp_path: Path, kind: str) -> None:
     format_, write = WRITERS[kind]
     file = written(tmp_path, write(texts(3000, "old")), format_)
-    (range_,) = tables.index(file, 1 << 30, DocumentFields().top_columns())
-    batches = iter(RangeReader(file, range_, Reading()))
+    (chunk,) = tables.index(file, 1 << 30, DocumentFields().top_columns())
+    batches = iter(ChunkReader(file, chunk, ReaderOptions()))
     next(batches)
     Path(file.path).write_bytes(write(texts(3000, "new")))
     with pytest.raises(IncompleteError):
@@ -203,23 +203,23 @@ def test_a_change_in_the_middle_of_a_range_is_noticed_at_its_end(tmp_path: Path,
 def test_a_column_that_nobody_reads_may_change(tmp_path: Path, kind: str) -> None:
     format_, write = WRITERS[kind]
     file = written(tmp_path, write(texts(30).append_column("n", pa.array([0] * 30))), format_)
-    ranges = tables.index(file, 1 << 30, DocumentFields().top_columns())
+    chunks = tables.index(file, 1 << 30, DocumentFields().top_columns())
     Path(file.path).write_bytes(write(texts(30).append_column("n", pa.array([1] * 30))))
-    assert len(read(file, ranges)[0]) == 30
+    assert len(read(file, chunks)[0]) == 30
 
 
 @pytest.mark.parametrize("kind", WRITERS)
 def test_further_columns_are_proved_too(tmp_path: Path, kind: str) -> None:
     format_, write = WRITERS[kind]
     file = written(tmp_path, write(texts(30).append_column("n", pa.array([0] * 30))), format_)
-    reading = Reading(columns=("n",))
-    ranges = tables.index(file, 64, reading.fields.top_columns())
-    ranges = tables.with_further_columns(file, ranges, {"n": ["n"]})
-    assert len([1 for r in ranges for _ in RangeReader(file, r, reading)]) == len(ranges)
+    reader_options = ReaderOptions(columns=("n",))
+    chunks = tables.index(file, 64, reader_options.fields.top_columns())
+    chunks = tables.with_further_columns(file, chunks, {"n": ["n"]})
+    assert len([1 for r in chunks for _ in ChunkReader(file, r, reader_options)]) == len(chunks)
     Path(file.path).write_bytes(write(texts(30).append_column("n", pa.array([1] * 30))))
     with pytest.raises(IncompleteError):
-        list(RangeReader(file, ranges[-1], reading))
-    assert len(read(file, ranges)[0]) == 30, "who does not read that column does not mind"
+        list(ChunkReader(file, chunks[-1], reader_options))
+    assert len(read(file, chunks)[0]) == 30, "who does not read that column does not mind"
 
 
 @pytest.mark.parametrize("sizes", [(0, 5), (5, 0), (0, 0, 5, 0, 5, 0, 0), (0,), (9, 0, 0, 9)])
@@ -260,9 +260,9 @@ def test_a_far_date_beside_the_text_costs_nothing(write: Callable[[pa.Table], In
     found, counts, quarantine = read(file, text_column="doc.text")
     assert found == [f"t{i}" for i in range(n)]
     assert (quarantine, counts.unreadable) == ([], 0)
-    reading = Reading(DocumentFields("doc.text"))
-    (r,) = tables.index(file, 1 << 30, reading.fields.top_columns())
-    ids = [i for b in RangeReader(file, r, reading) for i in b.table["id"].to_pylist()]
+    reader_options = ReaderOptions(DocumentFields("doc.text"))
+    (r,) = tables.index(file, 1 << 30, reader_options.fields.top_columns())
+    ids = [i for b in ChunkReader(file, r, reader_options) for i in b.table["id"].to_pylist()]
     assert ids[1500] == "15659-07-15"
 
 
@@ -270,7 +270,7 @@ def test_an_id_in_an_unknown_time_zone_is_written_in_utc(write: Callable[[pa.Tab
     ids = pa.array([0, None, 1_500_000], pa.timestamp("us", "Nowhere/City"))
     file = write(pa.table({"text": ["a", "b", "c"], "id": ids}))
     (r,) = tables.index(file, 1 << 30, DocumentFields().top_columns())
-    found = [i for b in RangeReader(file, r, Reading()) for i in b.table["id"].to_pylist()]
+    found = [i for b in ChunkReader(file, r, ReaderOptions()) for i in b.table["id"].to_pylist()]
     assert found == ["1970-01-01 00:00:00.000000Z", f"{file.name}:1", "1970-01-01 00:00:01.500000Z"]
 
 
@@ -278,7 +278,7 @@ def test_nested_nanoseconds_are_written_alike_with_and_without_pandas(write: Cal
     key = pa.StructArray.from_arrays([pa.array([1, None], pa.timestamp("ns"))], ["at"])
     file = write(pa.table({"text": ["a", "b"], "id": key}))
     (r,) = tables.index(file, 1 << 30, DocumentFields().top_columns())
-    found = [i for b in RangeReader(file, r, Reading()) for i in b.table["id"].to_pylist()]
+    found = [i for b in ChunkReader(file, r, ReaderOptions()) for i in b.table["id"].to_pylist()]
     assert found == ['{"at": "1970-01-01 00:00:00.000000001"}', '{"at": null}']
 
 
@@ -473,10 +473,10 @@ def test_a_table_in_a_store_crosses_the_network_once_when_it_is_read() -> None:
             return source
 
     file = Counting("x.parquet", "memory://ends/x.parquet", "parquet", "")
-    ranges = tables.index(file, 1 << 30, DocumentFields().top_columns())
+    chunks = tables.index(file, 1 << 30, DocumentFields().top_columns())
     planned = sum(fetched)
     fetched.clear()
-    assert read(file, ranges)[0] == table["text"].to_pylist()
+    assert read(file, chunks)[0] == table["text"].to_pylist()
     assert sum(fetched) < 1.2 * planned < 1.2 * len(data)
     with fs.open("/ends/x.parquet", "wb") as sink:
         sink.write(parquet_bytes(table.slice(0, 10), 5000))
@@ -484,4 +484,4 @@ def test_a_table_in_a_store_crosses_the_network_once_when_it_is_read() -> None:
         None  # this store says nothing by which an open file would be known to be an old one
     )
     with pytest.raises(IncompleteError):
-        read(file, ranges)
+        read(file, chunks)

@@ -19,11 +19,11 @@ import pytest
 from profiles import tries
 
 from tagcorpus.pipelines.formats import reader_process, tables
-from tagcorpus.pipelines.inputs.chunks import Counts, Range
+from tagcorpus.pipelines.inputs.chunks import Chunk, Counts
 from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.inputs.records import DocumentFields
 from tagcorpus.pipelines.readers import samples
-from tagcorpus.pipelines.readers.reader import RangeReader, Reading
+from tagcorpus.pipelines.readers.reader import ChunkReader, ReaderOptions
 
 Writer = Callable[[pa.Table, Path], None]
 N = 5000
@@ -71,15 +71,15 @@ def write(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[pa.Table]
 
 
 def read(
-    file: InputFile, shard_bytes: int = 1 << 30, ranges: list[Range] | None = None, **fields: Any
+    file: InputFile, shard_bytes: int = 1 << 30, chunks: list[Chunk] | None = None, **fields: Any
 ) -> tuple[list[tuple[int, str, str]], dict[int, str], Counts]:
     """(row, id, text) of every document, what is in quarantine, and the counts; every range is checked."""
     where = DocumentFields(**fields)
     documents: list[tuple[int, str, str]] = []
     quarantined: dict[int, str] = {}
     counts = Counts()
-    for r in ranges or tables.index(file, shard_bytes, where.top_columns()):
-        reader = RangeReader(file, r, Reading(where))
+    for r in chunks or tables.index(file, shard_bytes, where.top_columns()):
+        reader = ChunkReader(file, r, ReaderOptions(where))
         published = 0
         for batch in reader:
             documents += list(zip(*batch.table.select(["row", "id", "text"]).to_pydict().values(), strict=True))
@@ -101,14 +101,14 @@ def corpus(n: int = N) -> pa.Table:
 def test_every_row_in_one_range(write: Callable[[pa.Table], InputFile], shard_bytes: int) -> None:
     table = corpus()
     file = write(table)
-    ranges = tables.index(file, shard_bytes, DocumentFields().top_columns())
-    assert ranges[0].start == 0
-    assert ranges[-1].end == N
-    assert all(a.end == b.start for a, b in itertools.pairwise(ranges))
-    assert all((r.first_row, r.rows) == (r.start, r.end - r.start) for r in ranges)
-    assert len({r.digest for r in ranges}) == len(ranges)
-    assert len(ranges) > 3 or shard_bytes > 3000
-    documents, quarantined, _ = read(file, ranges=ranges)
+    chunks = tables.index(file, shard_bytes, DocumentFields().top_columns())
+    assert chunks[0].start == 0
+    assert chunks[-1].end == N
+    assert all(a.end == b.start for a, b in itertools.pairwise(chunks))
+    assert all((r.first_row, r.rows) == (r.start, r.end - r.start) for r in chunks)
+    assert len({r.digest for r in chunks}) == len(chunks)
+    assert len(chunks) > 3 or shard_bytes > 3000
+    documents, quarantined, _ = read(file, chunks=chunks)
     assert not quarantined
     assert documents == [
         (i, id_, text)
@@ -119,16 +119,16 @@ def test_every_row_in_one_range(write: Callable[[pa.Table], InputFile], shard_by
 @pytest.mark.parametrize("limit", [1, 699, 700, 701, 4999, 5000, 9000])
 def test_a_limit_takes_the_first_rows(write: Callable[[pa.Table], InputFile], limit: int) -> None:
     file = write(corpus())
-    ranges = tables.index(file, 20_000, DocumentFields().top_columns(), max_rows=limit)
-    assert [d[0] for d in read(file, ranges=ranges)[0]] == list(range(min(limit, N)))
+    chunks = tables.index(file, 20_000, DocumentFields().top_columns(), max_rows=limit)
+    assert [d[0] for d in read(file, chunks=chunks)[0]] == list(range(min(limit, N)))
 
 
 def test_one_huge_row_group_is_cut_by_rows(tmp_path: Path) -> None:
     pq.write_table(corpus(), tmp_path / "x.parquet", row_group_size=N)
     file = InputFile("x.parquet", str(tmp_path / "x.parquet"), "parquet", "")
-    ranges = tables.index(file, 30_000, ["text"])
-    assert len(ranges) >= 8
-    assert max(r.rows for r in ranges) - min(r.rows for r in ranges) <= 1
+    chunks = tables.index(file, 30_000, ["text"])
+    assert len(chunks) >= 8
+    assert max(r.rows for r in chunks) - min(r.rows for r in chunks) <= 1
 
 
 def test_types_and_oddities(write: Callable[[pa.Table], InputFile]) -> None:
@@ -225,9 +225,9 @@ def test_harness_samples_in_a_table(write: Callable[[pa.Table], InputFile]) -> N
     documents, quarantined, _ = read(file)
     assert [d[1:] for d in documents[:4]] == [("0:0:0", "a"), ("0:0:1", "b"), ("0:1:0", "c"), ("1", "d")]
     assert quarantined == {4: "no_text"}
-    ranges = tables.index(file, 1 << 30, DocumentFields().top_columns())
-    assert samples.has_filters(file, ranges, Reading())
-    assert samples.duplicates(file, ranges, Reading()) == [(2, 3)]
+    chunks = tables.index(file, 1 << 30, DocumentFields().top_columns())
+    assert samples.has_filters(file, chunks, ReaderOptions())
+    assert samples.duplicates(file, chunks, ReaderOptions()) == [(2, 3)]
 
 
 def test_loglikelihood_samples_stay_out(write: Callable[[pa.Table], InputFile]) -> None:
@@ -263,22 +263,22 @@ def _is_one_group(file: InputFile) -> bool:
 
 def test_ranges_in_any_order_are_the_same(write: Callable[[pa.Table], InputFile]) -> None:
     file = write(corpus())
-    ranges = tables.index(file, 9000, DocumentFields().top_columns())
-    in_order = [read(file, ranges=[r])[0] for r in ranges]
+    chunks = tables.index(file, 9000, DocumentFields().top_columns())
+    in_order = [read(file, chunks=[r])[0] for r in chunks]
     rng = random.Random(5)
     for _ in range(2):
-        order = rng.sample(range(len(ranges)), len(ranges))
-        found = {k: read(file, ranges=[ranges[k]])[0] for k in order}
-        assert [found[k] for k in range(len(ranges))] == in_order
+        order = rng.sample(range(len(chunks)), len(chunks))
+        found = {k: read(file, chunks=[chunks[k]])[0] for k in order}
+        assert [found[k] for k in range(len(chunks))] == in_order
 
 
 def test_a_table_written_anew_is_read_anew(write: Callable[[pa.Table], InputFile]) -> None:
     for n in (3000, 2000):
         table = pa.table({"text": [f"{n} {i}" for i in range(n)]})
         file = write(table)
-        ranges = tables.index(file, 5000, ["text"])
-        for r in (ranges[0], ranges[0], ranges[-1]):
-            assert [d[2] for d in read(file, ranges=[r])[0]] == table["text"].to_pylist()[r.start : r.end]
+        chunks = tables.index(file, 5000, ["text"])
+        for r in (chunks[0], chunks[0], chunks[-1]):
+            assert [d[2] for d in read(file, chunks=[r])[0]] == table["text"].to_pylist()[r.start : r.end]
 
 
 def test_neighbouring_ranges_of_a_stream_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,10 +294,10 @@ def test_neighbouring_ranges_of_a_stream_are_read_once(tmp_path: Path, monkeypat
 
     pq.write_table(corpus(), tmp_path / "x.parquet", row_group_size=N)
     file = Counting("x.parquet", str(tmp_path / "x.parquet"), "parquet", "")
-    ranges = tables.index(file, 9000, DocumentFields().top_columns())
-    assert len(ranges) > 20
+    chunks = tables.index(file, 9000, DocumentFields().top_columns())
+    assert len(chunks) > 20
     Counting.opened = 0
-    assert len(read(file, ranges=ranges)[0]) == N
+    assert len(read(file, chunks=chunks)[0]) == N
     assert Counting.opened <= 2
 
 
@@ -306,9 +306,9 @@ def test_neighbouring_ranges_of_a_stream_are_read_once(tmp_path: Path, monkeypat
 
 def check_damaged(file: InputFile, shard_bytes: int) -> tuple[int, Counts]:
     """A damaged file never raises; what is read is accounted for, and index and reading agree."""
-    ranges = tables.index(file, shard_bytes, DocumentFields().top_columns())
-    documents, _, counts = read(file, ranges=ranges)
-    assert counts.lines + counts.unreadable == sum(r.rows for r in ranges)
+    chunks = tables.index(file, shard_bytes, DocumentFields().top_columns())
+    documents, _, counts = read(file, chunks=chunks)
+    assert counts.lines + counts.unreadable == sum(r.rows for r in chunks)
     return len(documents), counts
 
 
@@ -397,7 +397,7 @@ def test_quarantine_shows_the_small_values_of_a_row(tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": [None], "id": ["abc"]}), tmp_path / "x.parquet")
     file = InputFile("x.parquet", str(tmp_path / "x.parquet"), "parquet", "")
     (r,) = tables.index(file, 1 << 30, ["text", "id"])
-    reader = RangeReader(file, r, Reading())
+    reader = ChunkReader(file, r, ReaderOptions())
     list(reader)
     (entry,) = reader.quarantine
     assert entry["row"] == 0

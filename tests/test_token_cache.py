@@ -25,9 +25,9 @@ from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.progress.beats import Pulse, pulse, set_pulse
 from tagcorpus.pipelines.readers.plan import Plan, PlannedFile
-from tagcorpus.pipelines.readers.reader import Reading
+from tagcorpus.pipelines.readers.reader import ReaderOptions
 from tagcorpus.pipelines.storage.folder import Folder
-from tagcorpus.pipelines.token_ids.cache import OpenedRange, TokenBatch, TokenizerChoice, TokenSource, known_ids, seed
+from tagcorpus.pipelines.token_ids.cache import OpenedChunk, TokenBatch, TokenizerChoice, TokenSource, known_ids, seed
 from tagcorpus.taggers import load as load_tagger
 from tagcorpus.taggers import tagger_class
 from tagcorpus.taggers._interface.base import Parameters, column
@@ -60,9 +60,9 @@ class Setting:
         self.plan = Plan((PlannedFile(file, tuple(lines.index(file, shard_bytes))),))
 
     def source(self, tokenizer: tuple[str, str, Any] = P50K, *, is_cached: bool = True) -> TokenSource:
-        return TokenSource(self.output, self.plan, Reading(), tokenizer, is_cached)
+        return TokenSource(self.output, self.plan, ReaderOptions(), tokenizer, is_cached)
 
-    def read(self, rank: int = 0, **how: Any) -> tuple[list[TokenBatch], OpenedRange]:
+    def read(self, rank: int = 0, **how: Any) -> tuple[list[TokenBatch], OpenedChunk]:
         opened = self.source(**how).open(rank)
         return list(opened), opened
 
@@ -105,8 +105,8 @@ def test_ids_out_of_the_cache_are_those_of_the_tokenizer(tmp_path: Path, output:
 
 def test_batches_are_those_of_the_reader(tmp_path: Path) -> None:
     setting = Setting(tmp_path, [f"row {i}" for i in range(2500)], shard_bytes=20_000)
-    assert len(setting.plan.ranges) > 2
-    for rank in range(len(setting.plan.ranges)):
+    assert len(setting.plan.chunks) > 2
+    for rank in range(len(setting.plan.chunks)):
         first, _ = setting.read(rank)
         again, opened = setting.read(rank)
         assert opened.is_from_cache
@@ -204,7 +204,7 @@ def test_changed_input(tmp_path: Path) -> None:
 def test_other_reading(tmp_path: Path) -> None:
     setting = Setting(tmp_path, ["one", "two"])
     setting.read()
-    source = TokenSource(setting.output, setting.plan, Reading(sample=0.5, seed=3), P50K, is_cached=True)
+    source = TokenSource(setting.output, setting.plan, ReaderOptions(sample=0.5, seed=3), P50K, is_cached=True)
     opened = source.open(0)
     batches = list(opened)
     assert not opened.is_from_cache
@@ -312,7 +312,7 @@ def test_range_that_is_not_read_to_its_end_publishes_nothing(tmp_path: Path) -> 
 def test_rows_that_are_not_accounted_for(tmp_path: Path) -> None:
     setting = Setting(tmp_path, ["one", b"bad"])
     (planned,) = setting.plan.files
-    setting.plan = Plan((replace(planned, ranges=(replace(planned.ranges[0], rows=3),)),))
+    setting.plan = Plan((replace(planned, chunks=(replace(planned.chunks[0], rows=3),)),))
     with pytest.raises(LostRowsError, match=r"range 0 of a\.jsonl: 3 rows are planned, 2 were read"):
         setting.read()
     assert setting.output.files() == []
@@ -409,13 +409,13 @@ class FirstId(Parameters):
 def tagged(setting: Setting, output: Path, *, is_wanted: bool = True) -> tuple[dict[str, bytes], list[str], int]:
     """Published parts, texts that were tokenised, and how many steps came between reading and tagging."""
     instances = [Instance("t", "firstid", FirstId())]
-    todo = [frozenset({"t"} if is_wanted else set())] * len(setting.plan.ranges)
-    reading = Reading()
-    between = known_ids(setting.output, setting.plan, reading, instances, todo)
-    steps = [Read(setting.plan, reading, todo), *pickle.loads(pickle.dumps(between))]
-    steps += [*(Tag(i) for i in instances), Publish(Folder(str(output)), setting.plan, reading, instances, todo)]
+    todo = [frozenset({"t"} if is_wanted else set())] * len(setting.plan.chunks)
+    reader_options = ReaderOptions()
+    between = known_ids(setting.output, setting.plan, reader_options, instances, todo)
+    steps = [Read(setting.plan, reader_options, todo), *pickle.loads(pickle.dumps(between))]
+    steps += [*(Tag(i) for i in instances), Publish(Folder(str(output)), setting.plan, reader_options, instances, todo)]
     TOKENIZER.texts.clear()
-    for rank in range(len(setting.plan.ranges)):
+    for rank in range(len(setting.plan.chunks)):
         fold(steps, rank, 1)
     return tree(output, "attributes", "quarantine"), [t for t in TOKENIZER.texts if t != "A short probe."], len(between)
 
@@ -423,7 +423,7 @@ def tagged(setting: Setting, output: Path, *, is_wanted: bool = True) -> tuple[d
 def test_taggers_take_ids_out_of_the_cache(tmp_path: Path) -> None:
     rows: list[object] = [*ROWS, *(f"and {i} more" for i in range(1500))]
     setting = Setting(tmp_path, rows, shard_bytes=30_000)
-    ranks = len(setting.plan.ranges)
+    ranks = len(setting.plan.chunks)
     assert ranks > 1
     plain, texts, steps = tagged(setting, tmp_path / "plain")
     assert (len(texts), steps) == (1505, 0)
@@ -491,9 +491,9 @@ def test_tag_command_gives_the_same_bytes_with_the_cache(corpus: Corpus) -> None
     file = InputFile("a.jsonl", str(path), "jsonl", "")
     plan = Plan((PlannedFile(file, tuple(lines.index(file, corpus.shard_bytes))),))
     stored = json.loads((plain / "plan/a.jsonl.json").read_text())
-    assert len(plan.ranges) == len(stored["ranges"]) > 1
-    source = TokenSource(Folder(str(corpus.out)), plan, Reading(), P50K, is_cached=True)
-    for rank in range(len(plan.ranges)):
+    assert len(plan.chunks) == len(stored["ranges"]) > 1
+    source = TokenSource(Folder(str(corpus.out)), plan, ReaderOptions(), P50K, is_cached=True)
+    for rank in range(len(plan.chunks)):
         list(source.open(rank))
     wrong = corpus.out / "tokens/p50k_base/a.jsonl/part-00001.arrow"
     wrong.write_bytes(wrong.read_bytes()[:-100])

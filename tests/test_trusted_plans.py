@@ -24,26 +24,26 @@ from tagcorpus.pipelines.storage.sealed import CHECKSUM, is_sealed, opened, seal
 Change = Callable[[list[dict[str, Any]]], object]
 
 
-def moved(ranges: list[dict[str, Any]]) -> None:
+def moved(chunks: list[dict[str, Any]]) -> None:
     """A row goes from one range to its neighbour; all of them still follow one another."""
-    ranges[0]["rows"] -= 1
-    ranges[1]["first_row"] -= 1
-    ranges[1]["rows"] += 1
+    chunks[0]["rows"] -= 1
+    chunks[1]["first_row"] -= 1
+    chunks[1]["rows"] += 1
 
 
 CHANGES: dict[str, Change] = {
-    "first chunk missing": lambda ranges: ranges.pop(0),
-    "middle chunk missing": lambda ranges: ranges.pop(1),
-    "last chunk missing": lambda ranges: ranges.pop(),
-    "a chunk twice": lambda ranges: ranges.insert(1, dict(ranges[0])),
-    "more rows": lambda ranges: ranges[1].update(rows=ranges[1]["rows"] + 1),
-    "rows shifted": lambda ranges: ranges[-1].update(first_row=0),
-    "bytes shifted": lambda ranges: ranges[1].update(start=ranges[1]["start"] + 1),
-    "negative rows": lambda ranges: ranges[0].update(rows=-1),
-    "skipped elsewhere": lambda ranges: ranges[0].update(skipped=[[10**6, 10**6 + 1]]),
+    "first chunk missing": lambda chunks: chunks.pop(0),
+    "middle chunk missing": lambda chunks: chunks.pop(1),
+    "last chunk missing": lambda chunks: chunks.pop(),
+    "a chunk twice": lambda chunks: chunks.insert(1, dict(chunks[0])),
+    "more rows": lambda chunks: chunks[1].update(rows=chunks[1]["rows"] + 1),
+    "rows shifted": lambda chunks: chunks[-1].update(first_row=0),
+    "bytes shifted": lambda chunks: chunks[1].update(start=chunks[1]["start"] + 1),
+    "negative rows": lambda chunks: chunks[0].update(rows=-1),
+    "skipped elsewhere": lambda chunks: chunks[0].update(skipped=[[10**6, 10**6 + 1]]),
 }
 UNSEEN: dict[str, Change] = {  # what only a checksum tells, or the reader
-    "another digest": lambda ranges: ranges[0].update(digest="0" * 32),
+    "another digest": lambda chunks: chunks[0].update(digest="0" * 32),
     "rows moved": moved,
 }
 
@@ -94,7 +94,7 @@ def test_an_altered_plan_is_made_anew(planner: Planner, change: Change, is_old: 
         load_plan(planner.output)
     assert planner() == first
     assert planner.indexed == ["b.jsonl"]
-    assert [f.ranges for f in load_plan(planner.output)] == [f.ranges for f in first.files]
+    assert [f.chunks for f in load_plan(planner.output)] == [f.chunks for f in first.files]
 
 
 @pytest.mark.parametrize("change", UNSEEN.values(), ids=UNSEEN.keys())
@@ -111,7 +111,7 @@ def test_the_last_chunk_of_other_formats(tmp_path: Path, name: str) -> None:
     good_inputs(tmp_path / "in")
     own = Planner(tmp_path)
     first = own(tmp_path / "in" / name)
-    assert len(first.ranges) > 1 or name == "a.arrow"  # where it is the first range that is missing
+    assert len(first.chunks) > 1 or name == "a.arrow"  # where it is the first range that is missing
     altered(tmp_path / "out/plan" / f"{name}.json", CHANGES["last chunk missing"], is_old=True)
     assert own(tmp_path / "in" / name) == first
     assert own.indexed == [name]
@@ -161,7 +161,7 @@ def test_plans_of_good_files_are_kept(tmp_path: Path, is_old: bool) -> None:
     shown = {"large", "bom", "no_newline", "blank", "empty"}
     others = {f.file.name for f in first.files if f.file.name.removesuffix(".jsonl") not in shown}
     assert set(own.indexed) == (others if is_old else set())
-    assert {f.file.name: f.ranges for f in load_plan(own.output)} == {f.file.name: f.ranges for f in first.files}
+    assert {f.file.name: f.chunks for f in load_plan(own.output)} == {f.file.name: f.chunks for f in first.files}
 
 
 @pytest.mark.parametrize("change", UNSEEN.values(), ids=UNSEEN.keys())

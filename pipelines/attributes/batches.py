@@ -28,7 +28,7 @@ class TaggedBatch:
 
 
 @dataclass(frozen=True)
-class RangeEnd:
+class ChunkEnd:
     """The reader has come to the end of the range; this is what it counted and quarantined.
 
     columns  those that taggers need besides the text and that some document has
@@ -40,7 +40,7 @@ class RangeEnd:
 
 
 @dataclass(frozen=True)
-class RangeReport:
+class ChunkReport:
     """What a worker says of a range it has published."""
 
     rank: int

@@ -109,10 +109,10 @@ def read_footer(file: BinaryIO) -> bytes:
 
 def put(output: Folder, plan: Plan, entries: Entries) -> None:
     """Publish these entries beside those that are there."""
-    ranges = plan.ranges
+    chunks = plan.chunks
     by_instance: dict[str, dict[tuple[str, int], str]] = {}
     for (rank, instance), one in entries.items():
-        planned, k = ranges[rank]
+        planned, k = chunks[rank]
         by_instance.setdefault(instance, {})[planned.file.name, k] = one
     for instance, changes in by_instance.items():
         Digests(output, instance).put(changes)

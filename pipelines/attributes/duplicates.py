@@ -24,11 +24,11 @@ _ROWS_AT_ONCE = 1 << 16
 
 def count_duplicate_ids(folder: Folder, plan: Plan, instance: Instance, ids_per_pass: int = IDS_PER_PASS) -> int:
     """Documents minus distinct ids, over all files of the plan. `instance`: one whose parts are all published."""
-    total = sum(_rows(folder, part_name(instance.name, planned.file.name, k)) for planned, k in plan.ranges)
+    total = sum(_rows(folder, part_name(instance.name, planned.file.name, k)) for planned, k in plan.chunks)
     passes = max(1, -(-total // ids_per_pass))
     distinct = 0
     for taken in range(passes):
-        each = (hashes for planned, k in plan.ranges for hashes in _hashes(folder, planned, k, instance))
+        each = (hashes for planned, k in plan.chunks for hashes in _hashes(folder, planned, k, instance))
         shares = [hashes[hashes % passes == taken] for hashes in each]
         if shares:
             found = np.concatenate(shares)

@@ -16,24 +16,24 @@ import pyarrow as pa
 import xxhash
 
 from tagcorpus.errors import TagcorpusError
-from tagcorpus.pipelines.attributes.parts import Instance, part_key, standing
+from tagcorpus.pipelines.attributes.parts import Instance, part_key, resume_state
 from tagcorpus.pipelines.attributes.read import Recorded, recorded
 from tagcorpus.pipelines.readers.plan import Plan
-from tagcorpus.pipelines.readers.reader import Reading
+from tagcorpus.pipelines.readers.reader import ReaderOptions
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.pipelines.storage.sealed import opened
 
 IDENTITY = ("tagger", "version", "parameters", "needs")
 
 
-def parts_digest(plan: Plan, reading: Reading, identity: dict[str, Any]) -> str:
+def parts_digest(plan: Plan, reader_options: ReaderOptions, identity: dict[str, Any]) -> str:
     """xxh3-128 of the keys of all parts that an instance of this identity has under this plan."""
-    keys = [part_key(planned, k, reading, identity) for planned, k in plan.ranges]
+    keys = [part_key(planned, k, reader_options, identity) for planned, k in plan.chunks]
     return str(xxhash.xxh3_128_hexdigest("".join(keys).encode()))
 
 
 def still_true(
-    output: Folder, name: str, plan: Plan, reading: Reading, without: Collection[str]
+    output: Folder, name: str, plan: Plan, reader_options: ReaderOptions, without: Collection[str]
 ) -> tuple[dict[str, dict[str, Any]], list[Instance]]:
     """What the summary `name` has of instances whose parts are there and current, but for those in `without`: their entries,
     by instance; or, where the file was altered, the instances that it names, whose entries are to be made anew."""
@@ -47,20 +47,20 @@ def still_true(
         if value is None:
             with contextlib.suppress(TagcorpusError, KeyError, IndexError):  # not one of the output's, or damaged, too
                 made = recorded(output, instance, plan.files[0])
-                if _is_current(output, plan, reading, made):
+                if _is_current(output, plan, reader_options, made):
                     damaged.append(made)
             continue
         identity = {k: entry[k] for k in IDENTITY if k in entry}
-        if entry.get("parts") != parts_digest(plan, reading, identity) or not _adds_up(entry):
+        if entry.get("parts") != parts_digest(plan, reader_options, identity) or not _adds_up(entry):
             continue
         tagger = Recorded(entry["version"], entry["parameters"], pa.schema([]), tuple(entry.get("needs", ())))
-        if _is_current(output, plan, reading, Instance(instance, entry["tagger"], tagger)):
+        if _is_current(output, plan, reader_options, Instance(instance, entry["tagger"], tagger)):
             found[instance] = entry
     return found, damaged
 
 
-def _is_current(output: Folder, plan: Plan, reading: Reading, instance: Instance) -> bool:
-    return not standing(output, plan, reading, [instance]).pending(len(plan.ranges), [instance])
+def _is_current(output: Folder, plan: Plan, reader_options: ReaderOptions, instance: Instance) -> bool:
+    return not resume_state(output, plan, reader_options, [instance]).pending(len(plan.chunks), [instance])
 
 
 def _adds_up(entry: dict[str, Any]) -> bool:

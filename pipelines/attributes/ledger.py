@@ -28,7 +28,7 @@ class Ledger:
     """Filled range by range; `totals` are over the whole plan, resumed ranges included."""
 
     def __init__(self) -> None:
-        self.ranges: list[dict[str, Any]] = []
+        self.chunks: list[dict[str, Any]] = []
         self.totals = Counts()
         self.notes: list[str] = []
         self.failed: list[str] = []
@@ -60,20 +60,20 @@ class Ledger:
 
         A later pass of the same run over the same plan adds its instances' failures and its seconds.
         """
-        if self.ranges:
+        if self.chunks:
             self._enter_again(instances, counts, seconds)
             return
-        for rank, (planned, k) in enumerate(plan.ranges):
+        for rank, (planned, k) in enumerate(plan.chunks):
             own = [counts[rank, i.name] for i in instances if (rank, i.name) in counts]
             if len(own) < len(instances):
-                self.ranges.append({"input": planned.file.name, "range": k, "is_done": False})
+                self.chunks.append({"input": planned.file.name, "range": k, "is_done": False})
                 continue
             read = Counts.from_json(own[0].to_json())
             read.quarantined = Counter({r: n for c in own for r, n in c.quarantined.items()})
             read.remarks = Counter({r: n for c in own for r, n in c.remarks.items()})
             self.totals.add(read)
             when = {"seconds": round(seconds[rank], 3)} if rank in seconds else {"is_resumed": True}
-            self.ranges.append({"input": planned.file.name, "range": k, "is_done": True, **read.to_json(), **when})
+            self.chunks.append({"input": planned.file.name, "range": k, "is_done": True, **read.to_json(), **when})
         self._enter_files(plan)
 
     def note(self, *notes: str) -> None:
@@ -107,7 +107,7 @@ class Ledger:
 
     def _enter_files(self, plan: Plan) -> None:
         of_file: dict[str, list[dict[str, Any]]] = {}
-        for entry in self.ranges:
+        for entry in self.chunks:
             of_file.setdefault(entry["input"], []).append(entry)
         for planned in plan.files:
             entries = of_file.get(planned.file.name, [])
@@ -116,13 +116,13 @@ class Ledger:
             if any(e["unsampled"] or e["filter_duplicates"] for e in entries):
                 continue  # left out by choice
             quarantined = sum((Counter(e["quarantined"]) for e in entries), Counter[str]())
-            broken = next((r.broken for r in planned.ranges if r.broken), "")
+            broken = next((r.broken for r in planned.chunks if r.broken), "")
             if quarantined:
                 why = broken or "; ".join(f"{n:,} {_in_words(r)}" for r, n in quarantined.most_common(3))
             elif planned.rows:
                 why = "blank lines only"
             else:
-                why = "no rows" if planned.file.format in TABLES or any(r.end for r in planned.ranges) else "0 bytes"
+                why = "no rows" if planned.file.format in TABLES or any(r.end for r in planned.chunks) else "0 bytes"
             self.without_documents.append({"input": planned.file.name, "why": why})
 
     def _enter_again(
@@ -131,7 +131,7 @@ class Ledger:
         counts: Mapping[tuple[int, str], Counts],
         seconds: Mapping[int, float],
     ) -> None:
-        for rank, entry in enumerate(self.ranges):
+        for rank, entry in enumerate(self.chunks):
             own = [counts[rank, i.name] for i in instances if (rank, i.name) in counts]
             if not entry["is_done"] or len(own) < len(instances):
                 entry["is_done"] = False
@@ -172,7 +172,7 @@ class Ledger:
             reasons = "; ".join(f"{n:,} {_in_words(r)}" for r, n in totals.quarantined.most_common())
             told.append(f"{rows:,} row{'s are' if rows != 1 else ' is'} in quarantine ({quarantine}): {reasons}")
         told += self.failed
-        broken = {r["input"]: r["range"] for r in self.ranges if r.get("quarantined", {}).get("broken_file")}
+        broken = {r["input"]: r["range"] for r in self.chunks if r.get("quarantined", {}).get("broken_file")}
         if without := [f for f in self.without_documents if f["input"] not in broken]:
             n = len(without)
             named = listed([f"{f['input']} ({f['why']})" for f in without], " in the ledger")
@@ -220,11 +220,11 @@ class Ledger:
             "without_documents": self.without_documents,
             **({"llm": self.llm} if self.llm else {}),
             **({"llm_of_output": self.llm_of_output} if self.llm_of_output else {}),
-            "ranges_done": sum(r["is_done"] for r in self.ranges),
-            "ranges_planned": len(self.ranges),
+            "ranges_done": sum(r["is_done"] for r in self.chunks),
+            "ranges_planned": len(self.chunks),
             "notes": self.notes,
             "versions": versions(),
-            "ranges": self.ranges,
+            "ranges": self.chunks,
         }
 
 
@@ -253,6 +253,6 @@ def listed(shown: Sequence[str], where: str = "", total: int | None = None) -> s
 
 def broken_files(plan: Plan) -> list[str]:
     """A sentence that names the files which are known to be broken before the work."""
-    reasons = [f"{f.file.name} ({r.broken})" for f in plan.files for r in f.ranges if r.broken]
+    reasons = [f"{f.file.name} ({r.broken})" for f in plan.files for r in f.chunks if r.broken]
     n = len(reasons)
     return [f"{n:,} broken file{'s' * (n != 1)} in the input: {listed(reasons)}"] if n else []

@@ -36,10 +36,10 @@ from tagcorpus.errors import (
 )
 from tagcorpus.pipelines.attributes import digests
 from tagcorpus.pipelines.generation_files import harness
-from tagcorpus.pipelines.inputs.chunks import Counts, Range
+from tagcorpus.pipelines.inputs.chunks import Chunk, Counts
 from tagcorpus.pipelines.inputs.streams import Damaged
 from tagcorpus.pipelines.readers.plan import TABLES, Plan, PlannedFile
-from tagcorpus.pipelines.readers.reader import RangeReader, Reading
+from tagcorpus.pipelines.readers.reader import ChunkReader, ReaderOptions
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.pipelines.storage.sealed import opened, sealed
 from tagcorpus.taggers import Tagger
@@ -170,9 +170,9 @@ def quarantine_name(file_name: str, k: int, instance: str = "") -> str:
     return f"quarantine/{file_name}/part-{k:05d}{'.' if instance else ''}{instance}.jsonl"
 
 
-def part_key(planned: PlannedFile, k: int, reading: Reading, identity: dict[str, Any]) -> str:
+def part_key(planned: PlannedFile, k: int, reader_options: ReaderOptions, identity: dict[str, Any]) -> str:
     """xxh3-128 of everything that decides a part's content."""
-    r = planned.ranges[k]
+    r = planned.chunks[k]
     parts = {
         "part": PART_VERSION,
         "input": os.fsencode(planned.file.name).decode("utf-8", "surrogateescape"),  # in any locale the same
@@ -183,7 +183,7 @@ def part_key(planned: PlannedFile, k: int, reading: Reading, identity: dict[str,
         "start": r.start,
         "skipped": r.skipped,
         "broken": r.broken,
-        "reading": reading.fingerprint(),
+        "reading": reader_options.fingerprint(),
         "tagger": identity,
     }
     if needs := identity.get("needs"):
@@ -192,15 +192,17 @@ def part_key(planned: PlannedFile, k: int, reading: Reading, identity: dict[str,
     return xxhash.xxh3_128_hexdigest(json.dumps(parts, sort_keys=True).encode())
 
 
-def reader_key(planned: PlannedFile, k: int, reading: Reading) -> str:
+def reader_key(planned: PlannedFile, k: int, reader_options: ReaderOptions) -> str:
     """The key of what the reader puts in quarantine, which hangs on the columns that taggers need as well."""
-    return part_key(planned, k, reading, {"quarantine": list(reading.columns), "needs": list(reading.columns)})
+    return part_key(
+        planned, k, reader_options, {"quarantine": list(reader_options.columns), "needs": list(reader_options.columns)}
+    )
 
 
-def keys_of(planned: PlannedFile, k: int, instance: Instance, reading: Reading | None = None) -> set[str]:
+def keys_of(planned: PlannedFile, k: int, instance: Instance, reader_options: ReaderOptions | None = None) -> set[str]:
     """The keys with which a part counts as the instance's part of a range, read as the plan says or in another way."""
     choices = [instance.choice_in(planned.file.name), *([{}] if instance.is_whole_enough else [])]
-    return {part_key(planned, k, reading or planned.reading, instance.identity() | c) for c in choices}
+    return {part_key(planned, k, reader_options or planned.reader_options, instance.identity() | c) for c in choices}
 
 
 def write_part(
@@ -259,7 +261,7 @@ def replaced(output: Folder, name: str) -> ReplacedError:
 
 def prove(output: Folder, plan: Plan, instances: Iterable[Instance]) -> None:
     """Raise ReplacedError where a part of the plan is not, or no longer, the one that its key says."""
-    parts = [(i, planned, k) for i in instances for planned, k in plan.ranges]
+    parts = [(i, planned, k) for i in instances for planned, k in plan.chunks]
     names = [part_name(i.name, planned.file.name, k) for i, planned, k in parts]
     for (instance, planned, k), name, stored in zip(parts, names, _stored_parts(output, names), strict=True):
         if stored is None or stored.key not in keys_of(planned, k, instance):
@@ -318,13 +320,13 @@ def _stored_parts(output: Folder, names: Sequence[str]) -> list[StoredPart | Non
     return _each(output, lambda name: stored_part(output, name), names)
 
 
-def _why_not_kept(output: Folder, name: str, stored: StoredPart, range_: Range, instance: Instance) -> str | None:
+def _why_not_kept(output: Folder, name: str, stored: StoredPart, chunk: Chunk, instance: Instance) -> str | None:
     """Why a part of an earlier version is computed again: DAMAGED where it cannot be read to its end, or does not hold what its
     footer says (the columns, and so many rows of its range in order), else what its tagger says of it. None: it is kept."""
     own = instance.tagger.columns.names
     outdated: Callable[[pa.RecordBatch], str] = getattr(instance.tagger, "outdated", lambda _batch: "")
     earlier = [name for name in own if name not in instance.later_columns.names]
-    n_rows, last, reason = 0, range_.first_row, ""
+    n_rows, last, reason = 0, chunk.first_row, ""
     try:
         with output.open(name) as file:
             part = pq.ParquetFile(file, page_checksum_verification=True)
@@ -333,7 +335,7 @@ def _why_not_kept(output: Folder, name: str, stored: StoredPart, range_: Range, 
                 return DAMAGED
             for batch in part.iter_batches(ROW_GROUP_ROWS, use_threads=False):
                 rows = np.concatenate([[last], batch["row"].to_numpy(zero_copy_only=False)])
-                if (np.diff(rows) < 0).any() or rows[-1] >= range_.first_row + range_.rows:
+                if (np.diff(rows) < 0).any() or rows[-1] >= chunk.first_row + chunk.rows:
                     return DAMAGED
                 n_rows, last = n_rows + batch.num_rows, rows[-1]
                 reason = reason or outdated(batch)
@@ -343,7 +345,7 @@ def _why_not_kept(output: Folder, name: str, stored: StoredPart, range_: Range, 
 
 
 @dataclass(frozen=True)
-class Standing:
+class ResumeState:
     """Where an output stands: what is `done` per (rank, instance), and how many parts are `stale` or damaged. `proven`: how
     many of those done had no digest, and were read whole. `reasons`: why parts are stale that have the current key."""
 
@@ -363,30 +365,35 @@ class Standing:
         return [rank for rank, names in enumerate(self.todo(n_ranks, instances)) if names]
 
 
-def standing(
-    output: Folder, plan: Plan, reading: Reading, instances: Iterable[Instance], *, is_onlooker: bool = False
-) -> Standing:
+def resume_state(
+    output: Folder,
+    plan: Plan,
+    reader_options: ReaderOptions,
+    instances: Iterable[Instance],
+    *,
+    is_onlooker: bool = False,
+) -> ResumeState:
     """Compare every published part of these instances with what the plan asks for.
 
     A part counts as done with a current key, counts that add up, its quarantine beside it, and the digest that is written
     down of it; without one it is read whole, and the digest is written down. An onlooker writes nothing, and takes parts
     without a digest for whole.
     """
-    ranges = plan.ranges
+    chunks = plan.chunks
     published = {i.name: set(output.files(f"attributes/{i.name}")) for i in instances}
     asked: list[tuple[int, Instance, str]] = []
     for instance in instances:
-        for rank, (planned, k) in enumerate(ranges):
+        for rank, (planned, k) in enumerate(chunks):
             name = part_name(instance.name, planned.file.name, k)
             if name in published[instance.name]:
                 asked.append((rank, instance, name))
     quarantined = set(output.files("quarantine")) if asked else set()
     known = {i.name: digests.Digests(output, i.name) for i in instances if published[i.name]}
-    lacks_repeats = functools.cache(lambda rank, counted: _lacks_repeats(*ranges[rank], reading, counted))
+    lacks_repeats = functools.cache(lambda rank, counted: _lacks_repeats(*chunks[rank], reader_options, counted))
     current: list[tuple[int, Instance, str, StoredPart]] = []
     for (rank, instance, name), stored in zip(asked, _stored_parts(output, [n for _, _, n in asked]), strict=True):
-        planned, k = ranges[rank]
-        if stored is None or stored.key not in keys_of(planned, k, instance, reading):
+        planned, k = chunks[rank]
+        if stored is None or stored.key not in keys_of(planned, k, instance, reader_options):
             continue
         if not _needed(planned, k, instance, stored.counts) <= quarantined:
             continue
@@ -398,10 +405,10 @@ def standing(
     done: dict[tuple[int, str], Counts] = {}
     entries: digests.Entries = {}
     unproven: list[tuple[int, Instance, str, StoredPart]] = []
-    failed = {} if is_onlooker else _quarantine_digests(output, ranges, current)
+    failed = {} if is_onlooker else _quarantine_digests(output, chunks, current)
     by_reader = digests.Digests(output, digests.READER) if failed else None
     for rank, instance, name, stored in current:
-        planned, k = ranges[rank]
+        planned, k = chunks[rank]
         digest = known[instance.name].of(planned.file.name, k, stored.key)
         failures = known[instance.name].of_failures(planned.file.name, k, stored.key)
         now = failed.get(quarantine_name(planned.file.name, k, instance.name), "")
@@ -410,11 +417,11 @@ def standing(
         if digest and now and not failures:
             entries[rank, instance.name] = f"{stored.key} {digest} {now}"
         if by_reader is not None and (lines := failed.get(quarantine_name(planned.file.name, k))):
-            key = reader_key(planned, k, reading)
+            key = reader_key(planned, k, reader_options)
             if by_reader.of(planned.file.name, k, key) not in ("", lines):
                 continue
             entries[rank, digests.READER] = f"{key} {lines}"
-        if stored.accounts_for(planned.ranges[k].rows) and digest in ("", stored.digest):
+        if stored.accounts_for(planned.chunks[k].rows) and digest in ("", stored.digest):
             if digest or is_onlooker:
                 done[rank, instance.name] = stored.counts
             else:
@@ -422,8 +429,8 @@ def standing(
 
     def why_not_kept(part: tuple[int, Instance, str, StoredPart]) -> str | None:
         rank, instance, name, stored = part
-        planned, k = ranges[rank]
-        return _why_not_kept(output, name, stored, planned.ranges[k], instance)
+        planned, k = chunks[rank]
+        return _why_not_kept(output, name, stored, planned.chunks[k], instance)
 
     n_proven = 0
     outdated: list[str] = []
@@ -431,7 +438,7 @@ def standing(
         if reason is None:
             done[rank, instance.name] = stored.counts
             n_proven += 1
-            now = failed.get(quarantine_name(*_place(ranges[rank]), instance.name), "")
+            now = failed.get(quarantine_name(*_place(chunks[rank]), instance.name), "")
             entries[rank, instance.name] = f"{stored.key} {stored.digest} {now}".rstrip()
         elif reason != DAMAGED:
             outdated.append(f"{instance.name}: {reason}")
@@ -439,33 +446,33 @@ def standing(
         digests.put(output, plan, entries)
     stale = len(asked) - len(current) + len(outdated)
     damaged = len(asked) - len(done) - stale
-    return Standing(done, stale, damaged, n_proven, tuple(dict.fromkeys(outdated)))
+    return ResumeState(done, stale, damaged, n_proven, tuple(dict.fromkeys(outdated)))
 
 
-def _place(range_: tuple[PlannedFile, int]) -> tuple[str, int]:
-    return range_[0].file.name, range_[1]
+def _place(chunk: tuple[PlannedFile, int]) -> tuple[str, int]:
+    return chunk[0].file.name, chunk[1]
 
 
 def _quarantine_digests(
-    output: Folder, ranges: Sequence[tuple[PlannedFile, int]], parts: Sequence[tuple[int, Instance, str, StoredPart]]
+    output: Folder, chunks: Sequence[tuple[PlannedFile, int]], parts: Sequence[tuple[int, Instance, str, StoredPart]]
 ) -> dict[str, str]:
     """By name, digests of the quarantine files that belong to these parts."""
     names: set[str] = set()
     for rank, instance, _, stored in parts:
-        names |= _needed(*ranges[rank], instance, stored.counts)
+        names |= _needed(*chunks[rank], instance, stored.counts)
     ordered = sorted(names)
     return dict(zip(ordered, _each(output, lambda name: digests.digest_of_file(output, name), ordered), strict=True))
 
 
-def _lacks_repeats(planned: PlannedFile, k: int, reading: Reading, documents: int) -> bool:
+def _lacks_repeats(planned: PlannedFile, k: int, reader_options: ReaderOptions, documents: int) -> bool:
     """Whether samples of the range have repeats that are read today, and were lost with a null beside them until 0.1.0.
 
     Only a file of samples is read for that. Where the file cannot be read the part counts as it is.
     """
     try:
-        if not harness.is_of_samples(planned.file, reading):
+        if not harness.is_of_samples(planned.file, reader_options):
             return False
-        reader = RangeReader(planned.file, planned.ranges[k], replace(reading, columns=()))
+        reader = ChunkReader(planned.file, planned.chunks[k], replace(reader_options, columns=()))
         return sum(batch.num_rows for batch in reader) > documents
     except (OSError, TagcorpusError, Damaged):
         return False
@@ -474,7 +481,7 @@ def _lacks_repeats(planned: PlannedFile, k: int, reading: Reading, documents: in
 def _is_misread(output: Folder, planned: PlannedFile, k: int, counts: Counts) -> bool:
     """Whether a part of a table is cut short or empty because of values that an earlier reader could not take: bytes in the
     place of text, or one value that it took for damage. Its quarantine shows that."""
-    is_cut = counts.unreadable > 0 and not planned.ranges[k].broken
+    is_cut = counts.unreadable > 0 and not planned.chunks[k].broken
     is_refused = not counts.documents and counts.quarantined["text_not_string"] > 0
     if planned.file.format not in TABLES or not (is_cut or is_refused):
         return False
@@ -575,7 +582,7 @@ def _told(identity: dict[str, Any]) -> str:
 def remove_leftovers(output: Folder, plan: Plan, instances: Iterable[Instance]) -> None:
     """Remove parts and quarantine files of planned inputs beyond their last range, as left by a file that shrank."""
     for planned in plan.files:
-        wanted = {f"part-{k:05d}" for k in range(len(planned.ranges))}
+        wanted = {f"part-{k:05d}" for k in range(len(planned.chunks))}
         folders = [f"attributes/{i.name}/{planned.file.name}" for i in instances] + [f"quarantine/{planned.file.name}"]
         for folder in folders:
             for name in output.files(folder):

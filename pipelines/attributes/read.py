@@ -24,7 +24,7 @@ from tagcorpus.pipelines.attributes.parts import (
     stored_part,
 )
 from tagcorpus.pipelines.readers.plan import PlannedFile, load_plan
-from tagcorpus.pipelines.readers.reader import RangeReader, Reading
+from tagcorpus.pipelines.readers.reader import ChunkReader, ReaderOptions
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.pipelines.storage.sealed import opened
 from tagcorpus.taggers._interface.base import LATER
@@ -58,8 +58,8 @@ def read(
     tables: list[pa.Table] = []
     kinds = Kinds()
     for planned in load_plan(folder):
-        reading = replace(planned.reading, sample=1.0) if text else None
-        tables += joined(folder, [planned], [recorded(folder, i, planned) for i in chosen], reading, kinds)
+        reader_options = replace(planned.reader_options, sample=1.0) if text else None
+        tables += joined(folder, [planned], [recorded(folder, i, planned) for i in chosen], reader_options, kinds)
     return pads.dataset(pa.concat_tables(tables))
 
 
@@ -109,7 +109,7 @@ def joined(
     folder: Folder,
     files: Sequence[PlannedFile],
     instances: Sequence[Instance],
-    text_by: Reading | None = None,
+    text_by: ReaderOptions | None = None,
     kinds: Kinds | None = None,
 ) -> Iterator[pa.Table]:
     """One table per range, in plan order; with `text_by`, the documents are read again that way.
@@ -119,8 +119,8 @@ def joined(
     columns = {i.name: i.tagger.columns.names for i in instances}
     seen = Counter(c for own in columns.values() for c in own)
     for planned in files:
-        for k in range(len(planned.ranges)):
-            keys, parts = range_parts(folder, planned, k, instances, columns, kinds)
+        for k in range(len(planned.chunks)):
+            keys, parts = chunk_parts(folder, planned, k, instances, columns, kinds)
             table = keys
             for instance, part in parts.items():
                 for field in part.schema:
@@ -131,7 +131,7 @@ def joined(
             yield table.replace_schema_metadata(None)
 
 
-def range_parts(
+def chunk_parts(
     folder: Folder,
     planned: PlannedFile,
     k: int,
@@ -201,9 +201,9 @@ def _told(folder: Folder, instance: str) -> dict[str, Any]:
     return found
 
 
-def _texts(planned: PlannedFile, k: int, reading: Reading, table: pa.Table) -> pa.ChunkedArray:
+def _texts(planned: PlannedFile, k: int, reader_options: ReaderOptions, table: pa.Table) -> pa.ChunkedArray:
     """The documents of the table's rows (a sample holds fewer than the range)."""
-    reader = RangeReader(planned.file, planned.ranges[k], reading)
+    reader = ChunkReader(planned.file, planned.chunks[k], reader_options)
     wanted = set(zip(table["row"].to_pylist(), table["sub"].to_pylist(), strict=True))
     found: list[str] = []
     try:

@@ -26,7 +26,7 @@ from tagcorpus.pipelines.attributes.earlier import parts_digest, still_true
 from tagcorpus.pipelines.attributes.parts import Instance, part_of, prove
 from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.readers.plan import Plan, PlannedFile
-from tagcorpus.pipelines.readers.reader import Reading
+from tagcorpus.pipelines.readers.reader import ReaderOptions
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.pipelines.storage.sealed import sealed
 from tagcorpus.taggers._interface.arrow import call
@@ -56,7 +56,7 @@ def summarise(
     pipeline: str,
     more: dict[str, Any] | None = None,
     kept_rows: int = KEPT_ROWS,
-    reading: Reading | None = None,
+    reader_options: ReaderOptions | None = None,
 ) -> dict[str, Any]:
     """Summary of every column of these instances, published as summary/<pipeline>.json and .csv; `more` is added.
 
@@ -70,13 +70,13 @@ def summarise(
         "instances": {i.name: _of_instance(Parts(output, plan, i, kept_rows), i) for i in instances},
     }
     whole = value
-    if reading is not None:
+    if reader_options is not None:
         for i in instances:
-            value["instances"][i.name]["parts"] = parts_digest(plan, reading, i.identity())
-        earlier, damaged = still_true(output, f"summary/{pipeline}.json", plan, reading, value["instances"])
+            value["instances"][i.name]["parts"] = parts_digest(plan, reader_options, i.identity())
+        earlier, damaged = still_true(output, f"summary/{pipeline}.json", plan, reader_options, value["instances"])
         for i in damaged:
             earlier[i.name] = _of_instance(Parts(output, plan, i, kept_rows), i)
-            earlier[i.name]["parts"] = parts_digest(plan, reading, i.identity())
+            earlier[i.name]["parts"] = parts_digest(plan, reader_options, i.identity())
         if earlier:
             whole = {**value, "of_earlier_runs": list(earlier), "instances": value["instances"] | earlier}
     # Once more, right before the summary says so: a run with other options may have replaced parts since they were read.
@@ -143,16 +143,16 @@ class Parts:
     def __init__(
         self, output: Folder, plan: Plan, instance: Instance, kept_rows: int, read_as: ReadPart = part_of
     ) -> None:
-        self.output, self.ranges, self.instance, self._read_as = output, plan.ranges, instance, read_as
+        self.output, self.chunks, self.instance, self._read_as = output, plan.chunks, instance, read_as
         self._kept: list[pa.Table] | None = None
         if plan.rows <= kept_rows:
             columns = instance.tagger.columns.names
-            self._kept = [self._read(planned, k, columns) for planned, k in self.ranges]
+            self._kept = [self._read(planned, k, columns) for planned, k in self.chunks]
 
     def column(self, name: str) -> Iterator[pa.ChunkedArray]:
         if self._kept is not None:
             return (table[name] for table in self._kept)
-        return (self._read(planned, k, [name])[name] for planned, k in self.ranges)
+        return (self._read(planned, k, [name])[name] for planned, k in self.chunks)
 
     def _read(self, planned: PlannedFile, k: int, columns: list[str]) -> pa.Table:
         return self._read_as(self.output, planned, k, self.instance, columns)

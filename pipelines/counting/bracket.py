@@ -139,7 +139,7 @@ class LookUp(PipelineStep):
         self, keys: npt.NDArray[np.uint64], counts: npt.NDArray[np.int64], held: Corpus, interval: Interval
     ) -> Iterator[npt.NDArray[np.float64]]:
         """The figures of every run's own entries, in their order."""
-        for rank in range(len(held.plan.ranges)):
+        for rank in range(len(held.plan.chunks)):
             file = counted(held, rank)
             if file is None:
                 raise redo(held, held.spill_name(rank))
@@ -266,7 +266,7 @@ def _levels(corpus: Corpus, share: float, seed: int, n_vocab: int) -> list[Level
 
 def _passes(engine: Engine, levels: Sequence[Level], n_vocab: int) -> dict[str, Any]:
     plan = levels[0].seen.plan
-    ranks = range(len(plan.ranges))
+    ranks = range(len(plan.chunks))
     n_intervals, discounts = [], []
     before = np.zeros(n_vocab, np.int64)
     runs_before: list[int] = []
@@ -292,18 +292,18 @@ def _passes(engine: Engine, levels: Sequence[Level], n_vocab: int) -> dict[str, 
         for add in told if level.k == 0 else ():
             before[add["tokens"]] += add["before"]
     price = Price(levels, n_intervals, runs_before, discounts, kneser_ney.unigrams(before, n_vocab))
-    found = engine.over_ranges_here(plan, ranks, [price], "pricing held-out documents")
+    found = engine.over_chunks_here(plan, ranks, [price], "pricing held-out documents")
     return {**mean_over_documents([d for r in ranks for d in found[r][0]]), "discounts": discounts}
 
 
 def _count(engine: Engine, corpus: Corpus, step: Count, title: str) -> None:
-    missing = [r for r in range(len(corpus.plan.ranges)) if counted(corpus, r) is None]
+    missing = [r for r in range(len(corpus.plan.chunks)) if counted(corpus, r) is None]
     if missing:
-        engine.over_ranges_here(corpus.plan, missing, [step], title)
+        engine.over_chunks_here(corpus.plan, missing, [step], title)
 
 
 def _files(corpus: Corpus) -> list[Any]:
-    files = [counted(corpus, r) for r in range(len(corpus.plan.ranges))]
+    files = [counted(corpus, r) for r in range(len(corpus.plan.chunks))]
     for r, file in enumerate(files):
         if file is None:
             raise redo(corpus, corpus.spill_name(r))

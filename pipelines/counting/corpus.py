@@ -24,7 +24,7 @@ from tagcorpus.pipelines.attributes.parts import part_key
 from tagcorpus.pipelines.counting.spill import RunFile
 from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.readers.plan import Plan
-from tagcorpus.pipelines.readers.reader import Reading
+from tagcorpus.pipelines.readers.reader import ReaderOptions
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.pipelines.token_ids.parts import TokenBatch
 
@@ -98,7 +98,7 @@ class Corpus:
 
     output: Folder
     plan: Plan
-    reading: Reading
+    reader_options: ReaderOptions
     source: Source
     packing: Packing
     instance: str
@@ -106,18 +106,18 @@ class Corpus:
     with_contexts: bool = False
 
     @cached_property
-    def range_keys(self) -> list[str]:
+    def chunk_keys(self) -> list[str]:
         """Of everything that decides the n-gram counts of a range."""
         identity = {"spill": SPILL_VERSION, "tokens": self.source.fingerprint, "n": self.packing.n}
-        return [part_key(planned, k, self.reading, identity) for planned, k in self.plan.ranges]
+        return [part_key(planned, k, self.reader_options, identity) for planned, k in self.plan.chunks]
 
     @cached_property
     def key(self) -> str:
         """Of everything that decides the entropy of a context: all ranges together."""
-        return xxhash.xxh3_128_hexdigest(json.dumps(self.range_keys).encode())
+        return xxhash.xxh3_128_hexdigest(json.dumps(self.chunk_keys).encode())
 
     def spill_name(self, rank: int) -> str:
-        planned, k = self.plan.ranges[rank]
+        planned, k = self.plan.chunks[rank]
         return f"spill/{self.instance}/{planned.file.name}/part-{k:05d}.runs"
 
     def merged_name(self, interval: int) -> str:

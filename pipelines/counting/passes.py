@@ -32,7 +32,7 @@ from tagcorpus.kernels.entropy import (
 )
 from tagcorpus.kernels.ngrams import contexts_of, count_ngrams, lookup, merge_runs, unpack
 from tagcorpus.kernels.packing import Entropies
-from tagcorpus.pipelines.attributes.batches import RangeReport
+from tagcorpus.pipelines.attributes.batches import ChunkReport
 from tagcorpus.pipelines.attributes.parts import Instance, part_key, part_name, write_part
 from tagcorpus.pipelines.counting.corpus import Corpus, Interval, n_positions
 from tagcorpus.pipelines.counting.spill import (
@@ -66,13 +66,13 @@ class Count(PipelineStep):
         super().__init__()
         self.corpus = corpus
 
-    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[RangeReport]:  # noqa: ARG002
+    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[ChunkReport]:  # noqa: ARG002
         started = time.perf_counter()
         opened = self.corpus.source.open(rank)
-        meta: dict[str, Any] = {"key": self.corpus.range_keys[rank], "tokens": 0, "documents": 0}
+        meta: dict[str, Any] = {"key": self.corpus.chunk_keys[rank], "tokens": 0, "documents": 0}
         with self.corpus.output.publishing(self.corpus.spill_name(rank)) as sink:
             write_runs(sink, self._runs(opened, meta), meta)
-        yield RangeReport(rank, {self.corpus.instance: opened.counts}, time.perf_counter() - started)
+        yield ChunkReport(rank, {self.corpus.instance: opened.counts}, time.perf_counter() - started)
 
     def _runs(self, batches: Iterator[TokenBatch], meta: dict[str, Any]) -> Iterator[Run]:
         """A run for as many batches as `chunk_positions` allows; at least one."""
@@ -109,7 +109,7 @@ def counted(corpus: Corpus, rank: int) -> RunFile | None:
         file = open_runs(corpus.output, corpus.spill_name(rank))
     except DamagedRun:
         return None
-    return file if file.meta.get("key") == corpus.range_keys[rank] else None
+    return file if file.meta.get("key") == corpus.chunk_keys[rank] else None
 
 
 class Merge(PipelineStep):
@@ -163,7 +163,7 @@ class Merge(PipelineStep):
 
     def _all_runs(self) -> Iterator[tuple[RunFile, int]]:
         """Run by run, in the order of the plan."""
-        for rank in range(len(self.corpus.plan.ranges)):
+        for rank in range(len(self.corpus.plan.chunks)):
             file = counted(self.corpus, rank)
             if file is None:
                 raise redo(self.corpus, self.corpus.spill_name(rank))
@@ -209,10 +209,10 @@ class Score(PipelineStep):
         self.corpus, self.instance, self.identity = corpus, instance, instance.identity()
         self.n_intervals, self.runs_before = n_intervals, runs_before
 
-    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[RangeReport]:  # noqa: ARG002
+    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[ChunkReport]:  # noqa: ARG002
         started = time.perf_counter()
         corpus = self.corpus
-        planned, k = corpus.plan.ranges[rank]
+        planned, k = corpus.plan.chunks[rank]
         opened = corpus.source.open(rank)
         file = counted(corpus, rank)
         if file is None:
@@ -227,12 +227,12 @@ class Score(PipelineStep):
                 f"range {k} of {planned.file.name} changed during the run: run the same command again"
             )
         published = sum(b.num_rows for b in columns)
-        opened.counts.check(planned.ranges[k].rows, published, f"range {k} of {planned.file.name}")
-        key = part_key(planned, k, corpus.reading, self.identity)
+        opened.counts.check(planned.chunks[k].rows, published, f"range {k} of {planned.file.name}")
+        key = part_key(planned, k, corpus.reader_options, self.identity)
         name = part_name(self.instance.name, planned.file.name, k)
         entry = write_part(corpus.output, name, self.instance.tagger.columns, columns, key, opened.counts)
         counts, seconds = {self.instance.name: opened.counts}, time.perf_counter() - started
-        yield RangeReport(rank, counts, seconds, {self.instance.name: entry})
+        yield ChunkReport(rank, counts, seconds, {self.instance.name: entry})
 
     def _table(self, rank: int, file: RunFile, i: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.float64]]:
         """The run's contexts, and their entropies over the whole corpus."""

@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 
 from tagcorpus.errors import DamagedError, TagcorpusError
-from tagcorpus.pipelines.attributes.batches import RangeReport
+from tagcorpus.pipelines.attributes.batches import ChunkReport
 from tagcorpus.pipelines.counting.corpus import Corpus, intervals
 from tagcorpus.pipelines.counting.passes import Count, Merge, counted
 from tagcorpus.pipelines.counting.spill import RunFile
@@ -36,10 +36,10 @@ def until_sound(run: Run, body: Callable[[], T]) -> T:
 
 def count(engine: Engine, corpus: Corpus) -> list[int]:
     """The first pass, where it is missing. How many runs all ranges before each one have."""
-    ranks = range(len(corpus.plan.ranges))
+    ranks = range(len(corpus.plan.chunks))
     missing = [r for r in ranks if counted(corpus, r) is None]
     if missing:
-        over = engine.over_ranges if isinstance(corpus.source, TokenSource) else engine.over_ranges_here
+        over = engine.over_chunks if isinstance(corpus.source, TokenSource) else engine.over_chunks_here
         over(
             corpus.plan,
             missing,
@@ -60,7 +60,7 @@ def runs_of(corpus: Corpus, rank: int) -> RunFile:
 
 def merge(engine: Engine, corpus: Corpus) -> list[Adds]:
     """The second pass: what each interval adds to the summary."""
-    files = [runs_of(corpus, r) for r in range(len(corpus.plan.ranges))]
+    files = [runs_of(corpus, r) for r in range(len(corpus.plan.chunks))]
     cuts = intervals(files, corpus.packing.bits, corpus.limits.interval_entries)
     results = engine.execute(
         [Merge(corpus, cuts)],
@@ -86,7 +86,7 @@ def sample_totals(engine: Engine, sample: Corpus) -> list[Adds]:
         tidy(engine.run, sample)
 
 
-def watch_report(watch: Watch, report: RangeReport) -> None:
+def watch_report(watch: Watch, report: ChunkReport) -> None:
     (counts,) = report.counts.values()
     watch.done(counts.lines + counts.unreadable, counts.text_bytes, counts.quarantined_rows)
 

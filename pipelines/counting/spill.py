@@ -274,7 +274,7 @@ class _Frames:
 
     def _bytes(self, start: int, end: int) -> bytes:
         try:
-            found = self._folder.read_range(self._name, start, end)
+            found = self._folder.read_chunk(self._name, start, end)
         except OSError as error:
             raise self.damage(error.strerror or str(error) or "it cannot be read") from error
         if len(found) != end - start:

@@ -110,8 +110,8 @@ def figures(adds: Sequence[Adds]) -> dict[str, Any]:
 
 def _samples(engine: Engine, corpus: Corpus, budget: Budget) -> tuple[int, list[Corpus]]:
     """The tokens of the corpus, and the replicates as corpora of their own."""
-    ranks = range(len(corpus.plan.ranges))
-    sized = engine.over_ranges_here(corpus.plan, ranks, [Size(corpus, budget)], "sizing documents")
+    ranks = range(len(corpus.plan.chunks))
+    sized = engine.over_chunks_here(corpus.plan, ranks, [Size(corpus, budget)], "sizing documents")
     held = sum((found[0] for found in sized.values()), np.zeros((budget.replicates, SLOTS, 2), np.int64))
     n_tokens = int(held[0, :, 0].sum())
     if n_tokens < budget.tokens:
@@ -121,7 +121,7 @@ def _samples(engine: Engine, corpus: Corpus, budget: Budget) -> tuple[int, list[
         )
     before = np.cumsum(held, axis=1)
     slots = [int(np.searchsorted(b[:, 0], budget.tokens, side="right")) for b in before]
-    near = engine.over_ranges_here(corpus.plan, ranks, [Edge(corpus, budget, slots)], "drawing samples")
+    near = engine.over_chunks_here(corpus.plan, ranks, [Edge(corpus, budget, slots)], "drawing samples")
     samples = []
     for r, slot in enumerate(slots):
         tokens, documents = (int(v) for v in before[r, slot - 1]) if slot else (0, 0)
@@ -171,7 +171,7 @@ class Size(PipelineStep):
         self.corpus, self.budget = corpus, budget
 
     def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[npt.NDArray[np.int64]]:  # noqa: ARG002
-        name = self.corpus.plan.ranges[rank][0].file.name
+        name = self.corpus.plan.chunks[rank][0].file.name
         held = np.zeros((self.budget.replicates, SLOTS, 2), np.int64)
         for batch in self.corpus.source.open(rank):
             sizes = np.stack([np.diff(batch.offsets), np.ones(len(batch.row), np.int64)], axis=1)
@@ -196,7 +196,7 @@ class Edge(PipelineStep):
         rank: int = 0,
         world_size: int = 1,  # noqa: ARG002
     ) -> Iterator[list[list[tuple[int, int]]]]:
-        name = self.corpus.plan.ranges[rank][0].file.name
+        name = self.corpus.plan.chunks[rank][0].file.name
         found: list[list[tuple[int, int]]] = [[] for _ in self.slots]
         for batch in self.corpus.source.open(rank):
             sizes = np.diff(batch.offsets)
@@ -223,20 +223,20 @@ class SampledSource:
         n_documents: int,
         is_rest: bool = False,
     ) -> None:
-        self.source, self.ranges = corpus.source, corpus.plan.ranges
+        self.source, self.chunks = corpus.source, corpus.plan.chunks
         self.seed, self.replicate, self.below, self.is_rest = seed, replicate, below, is_rest
         self.n_tokens, self.n_documents = n_tokens, n_documents
         self.fingerprint = f"{corpus.source.fingerprint} {'rest' if is_rest else 'sample'} {seed} {replicate} {below}"
 
-    def open(self, rank: int) -> SampledRange:
-        return SampledRange(self, rank)
+    def open(self, rank: int) -> SampledChunk:
+        return SampledChunk(self, rank)
 
 
-class SampledRange(Iterator[TokenBatch]):
+class SampledChunk(Iterator[TokenBatch]):
     """A range's batches without the documents that are not in the sample; `counts` are those of the whole range."""
 
     def __init__(self, sampled: SampledSource, rank: int) -> None:
-        self._sampled, self._name = sampled, sampled.ranges[rank][0].file.name
+        self._sampled, self._name = sampled, sampled.chunks[rank][0].file.name
         self._opened = sampled.source.open(rank)
 
     @property

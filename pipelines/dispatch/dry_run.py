@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tagcorpus.pipelines.attributes.parts import Instance, Standing, standing
+from tagcorpus.pipelines.attributes.parts import Instance, ResumeState, resume_state
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.execution.estimate import estimate
 from tagcorpus.pipelines.inputs.chunks import Counts
@@ -26,17 +26,17 @@ def dry_run(
     more: Mapping[str, Any] | None = None,
 ) -> Result:
     """The Result of a run that only looked. more: further entries of its value."""
-    before = Standing({}, 0)
+    before = ResumeState({}, 0)
     if not run.options.overwrite:
-        before = standing(run.output, plan, inputs.reading, instances, is_onlooker=True)
-    pending = before.pending(len(plan.ranges), instances)
+        before = resume_state(run.output, plan, inputs.reader_options, instances, is_onlooker=True)
+    pending = before.pending(len(plan.chunks), instances)
     is_probed = run.pipeline in PROBED and not any(getattr(i.tagger, "worst_case_calls", 0) for i in instances)
-    todo = before.todo(len(plan.ranges), instances)
-    cost = estimate(run.output, plan, inputs.reading, instances, todo, is_probed=is_probed)
+    todo = before.todo(len(plan.chunks), instances)
+    cost = estimate(run.output, plan, inputs.reader_options, instances, todo, is_probed=is_probed)
     value = {
         "files": len(plan.files),
         "rows": plan.rows,
-        "ranges": len(plan.ranges),
+        "ranges": len(plan.chunks),
         "ranges_to_compute": len(pending),
         "input_bytes": sum(f.size() for f in inputs.files),
         **cost,

@@ -29,7 +29,7 @@ def plan_of(run: Run, inputs: Inputs, engine: Engine, *, is_stored: bool = True)
         return [results[r][0] for r in range(n)]
 
     def check(plan: Plan) -> None:
-        without_text = check_text(plan, inputs.reading, is_strict=options.strict_text)
+        without_text = check_text(plan, inputs.reader_options, is_strict=options.strict_text)
         broken = broken_files(plan)
         for message in [*without_text, *broken]:
             run.display.say(message)
@@ -39,7 +39,7 @@ def plan_of(run: Run, inputs: Inputs, engine: Engine, *, is_stored: bool = True)
     return make_plan(
         run.output,
         inputs.files,
-        inputs.reading,
+        inputs.reader_options,
         options.shard_bytes,
         options.limit,
         index,
@@ -52,7 +52,7 @@ def plan_of(run: Run, inputs: Inputs, engine: Engine, *, is_stored: bool = True)
 def _respect_earlier_plan(run: Run, inputs: Inputs) -> None:
     """A trial must not replace the results of the whole, and files that are gone must not stay among the results."""
     options = run.options
-    is_trial = options.limit is not None or inputs.reading.sample < 1
+    is_trial = options.limit is not None or inputs.reader_options.sample < 1
     paths = {f.path for f in inputs.files}
     set_aside = {file.path: reason for file, reason in inputs.set_aside.items()}
     set_aside |= inputs.models.set_aside if inputs.models is not None else {}

@@ -19,13 +19,13 @@ import pyarrow as pa
 
 from tagcorpus.errors import InputError, TagcorpusError
 from tagcorpus.pipelines.attributes.bill import in_words, spent
-from tagcorpus.pipelines.attributes.parts import Instance, Standing, standing
+from tagcorpus.pipelines.attributes.parts import Instance, ResumeState, resume_state
 from tagcorpus.pipelines.attributes.read import Recorded, instance_folders
 from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.progress import heartbeat
 from tagcorpus.pipelines.progress.heartbeat import damage_told, epoch, json_object
 from tagcorpus.pipelines.readers.plan import Plan, PlannedFile, load_plan
-from tagcorpus.pipelines.readers.reader import Reading
+from tagcorpus.pipelines.readers.reader import ReaderOptions
 from tagcorpus.pipelines.storage import remote
 from tagcorpus.pipelines.storage.folder import Folder
 
@@ -40,7 +40,7 @@ MEANINGS = {
     143: "terminated; the same command resumes",
 }
 # Ranges in work that are named one by one; a large cluster has hundreds.
-SHOWN_RANGES = 8
+SHOWN_CHUNKS = 8
 
 
 def report(output: str, as_json: bool, storage_options: Sequence[str] = ()) -> str:
@@ -92,7 +92,7 @@ def _status(folder: Folder) -> dict[str, Any]:
         "output": str(folder),
         "files": len(files),
         "rows": sum(f.rows for f in files),
-        "ranges": sum(len(f.ranges) for f in files),
+        "ranges": sum(len(f.chunks) for f in files),
         "instances": _instances(folder, files, [c for _, c in runs]),
         "running": running,
         "last_run": last,
@@ -148,9 +148,9 @@ def _last_word(folder: Folder, name: str) -> str | None:
 def _instances(
     folder: Folder, files: Sequence[PlannedFile], commands: Sequence[dict[str, Any]]
 ) -> dict[str, dict[str, Any]]:
-    groups: dict[Reading, list[PlannedFile]] = {}
+    groups: dict[ReaderOptions, list[PlannedFile]] = {}
     for planned in files:
-        groups.setdefault(planned.reading, []).append(planned)
+        groups.setdefault(planned.reader_options, []).append(planned)
     found = {}
     for name in instance_folders(folder):
         identity = json_object(folder, f"attributes/{name}/tagger.json")
@@ -159,7 +159,7 @@ def _instances(
         needs = tuple(identity.get("needs", ()))
         recorded = Recorded(identity["version"], identity["parameters"], pa.schema([]), needs)
         instance = Instance(name, identity["tagger"], recorded, identity.get("chosen", {}), is_whole_enough=True)
-        stand = _standing(folder, groups, instance, commands)
+        stand = _resume_state(folder, groups, instance, commands)
         total = Counts()
         for counts in stand.done.values():
             total.add(counts)
@@ -168,7 +168,7 @@ def _instances(
             "version": identity["version"],
             "ranges_done": len(stand.done),
             "ranges_stale": stand.stale,
-            "ranges_planned": sum(len(f.ranges) for f in files),
+            "ranges_planned": sum(len(f.chunks) for f in files),
             "rows": total.lines + total.unreadable,
             "documents": total.documents,
             "quarantined": dict(sorted(Counter(total.quarantined).items())),
@@ -176,25 +176,32 @@ def _instances(
     return found
 
 
-def _standing(
-    folder: Folder, groups: dict[Reading, list[PlannedFile]], instance: Instance, commands: Sequence[dict[str, Any]]
-) -> Standing:
+def _resume_state(
+    folder: Folder,
+    groups: dict[ReaderOptions, list[PlannedFile]],
+    instance: Instance,
+    commands: Sequence[dict[str, Any]],
+) -> ResumeState:
     """The instance's parts under the newest sampling that fits any of them (the plan does not know of samples)."""
-    first: Standing | None = None
+    first: ResumeState | None = None
     for sample, seed in _samples(commands):
         done: dict[tuple[int, str], Counts] = {}
         stale = offset = 0
-        for reading, files in groups.items():
+        for reader_options, files in groups.items():
             plan = Plan(tuple(files))
-            stand = standing(
-                folder, plan, dataclasses.replace(reading, sample=sample, seed=seed), [instance], is_onlooker=True
+            stand = resume_state(
+                folder,
+                plan,
+                dataclasses.replace(reader_options, sample=sample, seed=seed),
+                [instance],
+                is_onlooker=True,
             )
             done |= {(offset + rank, name): counts for (rank, name), counts in stand.done.items()}
             stale += stand.stale
-            offset += len(plan.ranges)
+            offset += len(plan.chunks)
         if done or not stale:
-            return Standing(done, stale)
-        first = first or Standing(done, stale)
+            return ResumeState(done, stale)
+        first = first or ResumeState(done, stale)
     assert first is not None
     return first
 
@@ -273,13 +280,13 @@ def _told_running(run: dict[str, Any]) -> str:
     else:
         told += f"for {_duration(progress['seconds'])}"
     lines.append(told)
-    for one in progress["ranges"][:SHOWN_RANGES]:
+    for one in progress["ranges"][:SHOWN_CHUNKS]:
         flying = f", rows {one['first_row']:,} to {one['last_row']:,} in flight" if "first_row" in one else ""
         silent = one["silent_seconds"]
         quiet = f", no sign of life for {_duration(silent)}" if silent >= heartbeat.DEAD_SECONDS else ""
         lines.append(f"    {one['range']}: {one['rows']:,} rows done{flying}{quiet}")
-    if len(progress["ranges"]) > SHOWN_RANGES:
-        lines.append(f"    and {len(progress['ranges']) - SHOWN_RANGES:,} more ranges")
+    if len(progress["ranges"]) > SHOWN_CHUNKS:
+        lines.append(f"    and {len(progress['ranges']) - SHOWN_CHUNKS:,} more ranges")
     return "\n".join(lines)
 
 
@@ -293,11 +300,11 @@ def _told_ended(run: dict[str, Any], is_superseded: bool) -> str:
             seen += f" at {progress['rows']:,} of {progress['rows_total']:,} rows"
         lines = [f"{head}: died without a ledger{seen}{'' if is_superseded else '; the same command resumes'}"]
     else:
-        ranges = f", {run['ranges_done']:,} of {run['ranges_planned']:,} ranges" if run["ranges_planned"] else ""
+        chunks = f", {run['ranges_done']:,} of {run['ranges_planned']:,} ranges" if run["ranges_planned"] else ""
         code = run["exit_code"]
         meaning = MEANINGS.get(code, "unknown")
         meaning = meaning.partition(";")[0] if is_superseded else meaning
-        lines = [f"{head}, {_duration(run['seconds'])}{ranges}: exit {code} ({meaning})"]
+        lines = [f"{head}, {_duration(run['seconds'])}{chunks}: exit {code} ({meaning})"]
         if run["error"]:
             lines += textwrap.wrap(run["error"], 110, initial_indent="  ", subsequent_indent="  ")
     if run["command"] and run["exit_code"] in (None, 4, 130, 143) and not is_superseded:

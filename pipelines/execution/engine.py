@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from datatrove.pipeline.base import PipelineStep
 
-from tagcorpus.pipelines.attributes.batches import RangeReport
+from tagcorpus.pipelines.attributes.batches import ChunkReport
 from tagcorpus.pipelines.attributes.digests import recording
 from tagcorpus.pipelines.attributes.duplicates import count_duplicate_ids
 from tagcorpus.pipelines.attributes.parts import (
     Instance,
-    Standing,
+    ResumeState,
     absent_columns,
     changed_versions,
     claim,
     is_claimed,
     release,
     remove_leftovers,
-    standing,
+    resume_state,
 )
 from tagcorpus.pipelines.execution.executor import PlanExecutor
 from tagcorpus.pipelines.execution.scheduling import chunk_name, default_workers, units_of
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 # A range is the unit of work and of resuming: a larger input in fewer ranges than there are workers deserves a hint.
 WORTH_CUTTING_BYTES = 16 << 20
-RANGES_PER_WORKER = 8
+CHUNKS_PER_WORKER = 8
 
 
 class Engine:
@@ -51,7 +51,7 @@ class Engine:
     """
 
     def __init__(self, run: Run, inputs: Inputs, stack: contextlib.ExitStack) -> None:
-        self.run, self.reading = run, inputs.reading
+        self.run, self.reader_options = run, inputs.reader_options
         self._files = inputs.files
         self.workers = run.options.workers or default_workers()
         self._stack = stack
@@ -113,42 +113,42 @@ class Engine:
         """Compute every part that is missing or out of date, and enter all ranges into the ledger."""
         self.compute(plan, instances, self.prepare(plan, instances))
 
-    def prepare(self, plan: Plan, instances: Sequence[Instance], size: str = "") -> Standing:
+    def prepare(self, plan: Plan, instances: Sequence[Instance], size: str = "") -> ResumeState:
         """See which parts of the instances are there, and say so; with `overwrite`, none counts. Nothing is removed yet.
 
         size  said in place of the plan's size, which was said before
         """
         if self.run.options.overwrite:
-            before = Standing({}, 0)
+            before = ResumeState({}, 0)
         else:
             for instance in instances:
                 is_claimed(self.run.output, instance)
-            before = standing(self.run.output, plan, self.reading, instances)
-        self._say_standing(plan, before, len(before.pending(len(plan.ranges), instances)), instances, size)
+            before = resume_state(self.run.output, plan, self.reader_options, instances)
+        self._say_resume_state(plan, before, len(before.pending(len(plan.chunks), instances)), instances, size)
         return before
 
     def compute(
         self,
         plan: Plan,
         instances: Sequence[Instance],
-        before: Standing,
+        before: ResumeState,
         *,
         workers: int | None = None,
         threads: bool = False,
         around: tuple[Sequence[PipelineStep], Sequence[PipelineStep]] = ((), ()),
-        on_range: Callable[[int], None] | None = None,
+        on_chunk: Callable[[int], None] | None = None,
     ) -> None:
         """Compute and publish what `before` lacks. `around`: steps to go before and after those of the taggers; `on_range` is
         called with each range that is done."""
         claim(self.run.output, instances, is_forced=self.run.options.overwrite)
-        todo = before.todo(len(plan.ranges), instances)
-        pending = before.pending(len(plan.ranges), instances)
+        todo = before.todo(len(plan.chunks), instances)
+        pending = before.pending(len(plan.chunks), instances)
         counts: dict[tuple[int, str], Counts] = dict(before.done)
         seconds: dict[int, float] = {}
         columns: set[str] = set()  # that taggers need, and some document has
 
         def on_done(watch: Watch, rank: int, results: list[Any]) -> None:
-            report: RangeReport = results[0]
+            report: ChunkReport = results[0]
             seconds[rank] = report.seconds
             entries.update({(rank, name): entry for name, entry in report.digests.items()})
             columns.update(report.columns)
@@ -158,8 +158,8 @@ class Engine:
             for c in report.counts.values():
                 quarantined |= c.quarantined  # what the reader refused stands in all of them
             watch.done(read.lines + read.unreadable, read.text_bytes, quarantined.total())
-            if on_range is not None:
-                on_range(rank)
+            if on_chunk is not None:
+                on_chunk(rank)
 
         try:
             if pending:
@@ -167,12 +167,12 @@ class Engine:
                     self.run.display.say(
                         "the endpoint is asked from this machine, by one caller; ray workers take no part in that"
                     )
-                steps: list[PipelineStep] = [Read(plan, self.reading, todo)]
-                steps += known_ids(self.run.output, plan, self.reading, instances, todo)
+                steps: list[PipelineStep] = [Read(plan, self.reader_options, todo)]
+                steps += known_ids(self.run.output, plan, self.reader_options, instances, todo)
                 steps += [*around[0], *(Tag(i) for i in instances), *around[1]]
-                steps.append(Publish(self.run.output, plan, self.reading, instances, todo))
+                steps.append(Publish(self.run.output, plan, self.reader_options, instances, todo))
                 with recording(self.run.output, plan, todo) as entries:
-                    self.over_ranges(
+                    self.over_chunks(
                         plan, pending, steps, self.run.pipeline, workers=workers, threads=threads, on_done=on_done
                     )
         except BaseException:
@@ -195,30 +195,30 @@ class Engine:
         """The suffixes of temporary names that this run's workers use."""
         return {self._pool.suffix, *([self._cluster.suffix] if self._cluster is not None else [])}
 
-    def over_ranges(
+    def over_chunks(
         self, plan: Plan, ranks: Sequence[int], steps: Sequence[PipelineStep], title: str, **options: Any
     ) -> dict[int, list[Any]]:
         """`execute` over some ranges of the plan, wherever this run's chunks are computed."""
-        return self.over_ranges_here(plan, ranks, steps, title, **options)
+        return self.over_chunks_here(plan, ranks, steps, title, **options)
 
-    def over_ranges_here(
+    def over_chunks_here(
         self, plan: Plan, ranks: Sequence[int], steps: Sequence[PipelineStep], title: str, **options: Any
     ) -> dict[int, list[Any]]:
         """The same, but on Slurm as part of the finish job: for what is little work beside an earlier pass."""
-        rows = sum(planned.ranges[k].rows for planned, k in (plan.ranges[r] for r in ranks))
+        rows = sum(planned.chunks[k].rows for planned, k in (plan.chunks[r] for r in ranks))
         units = units_of(plan, ranks, options.get("workers") or self.workers)
         return self.execute(steps, units, lambda r: chunk_name(plan, r), title, rows, **options)
 
-    def _say_standing(
-        self, plan: Plan, before: Standing, pending: int, instances: Sequence[Instance], size: str
+    def _say_resume_state(
+        self, plan: Plan, before: ResumeState, pending: int, instances: Sequence[Instance], size: str
     ) -> None:
-        files, ranges = len(plan.files), len(plan.ranges)
+        files, chunks = len(plan.files), len(plan.chunks)
         message = (
             size
-            or f"{files:,} file{'s' * (files != 1)}, {plan.rows:,} row{'s' * (plan.rows != 1)}, {ranges:,} range{'s' * (ranges != 1)}"
+            or f"{files:,} file{'s' * (files != 1)}, {plan.rows:,} row{'s' * (plan.rows != 1)}, {chunks:,} range{'s' * (chunks != 1)}"
         )
         if before.done:
-            message += f"; {len(before.done):,} of {ranges * len(instances):,} parts are there already"
+            message += f"; {len(before.done):,} of {chunks * len(instances):,} parts are there already"
         if before.stale:
             stale = "1 part is" if before.stale == 1 else f"{before.stale:,} parts are"
             message += f"; {stale} of an earlier input or version, to be computed again"
@@ -235,7 +235,7 @@ class Engine:
         self.run.display.say(message + (f"; {workers} worker{'s' * (workers != 1)}" if pending else ""))
         can_be_cut = any(planned.file.format != "json" for planned in plan.files)
         if workers < self.workers and not before.done and can_be_cut and plan.n_bytes > WORTH_CUTTING_BYTES:
-            finer = max(1 << 20, 1 << (plan.n_bytes // (RANGES_PER_WORKER * self.workers)).bit_length() - 1)
+            finer = max(1 << 20, 1 << (plan.n_bytes // (CHUNKS_PER_WORKER * self.workers)).bit_length() - 1)
             self.run.display.say(
                 f"{self.workers} workers could be busy, and less be lost to an interruption, with smaller ranges: --set "
                 f"shard_bytes={finer}, from the start"

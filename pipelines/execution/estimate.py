@@ -23,7 +23,7 @@ from tagcorpus.pipelines.execution.steps import Tag
 from tagcorpus.pipelines.formats import tables
 from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.readers.plan import Plan, plan_name
-from tagcorpus.pipelines.readers.reader import RangeReader, Reading
+from tagcorpus.pipelines.readers.reader import ChunkReader, ReaderOptions
 from tagcorpus.pipelines.storage.folder import Folder, temporary_folder
 from tagcorpus.taggers._interface.batch import DocumentBatch
 
@@ -41,7 +41,7 @@ BYTES_PER_ROW = 2_000
 class Probe:
     """What was measured. `share_bytes` are the input's bytes that the probed rows stand for."""
 
-    ranges: int = 0
+    chunks: int = 0
     rows: int = 0
     text_bytes: int = 0
     share_bytes: float = 0.0
@@ -52,7 +52,7 @@ class Probe:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "ranges": self.ranges,
+            "ranges": self.chunks,
             "rows": self.rows,
             "text_bytes": self.text_bytes,
             "cpu_seconds": round(self.seconds, 3),
@@ -63,7 +63,7 @@ class Probe:
 def estimate(
     output: Folder,
     plan: Plan,
-    reading: Reading,
+    reader_options: ReaderOptions,
     instances: Sequence[Instance],
     todo: Sequence[frozenset[str]],
     *,
@@ -80,7 +80,7 @@ def estimate(
     unplanned = {f.file.name for f in plan.files if not output.exists(plan_name(f.file.name))}
     claims_and_digests = 2 * len(set().union(*todo))
     value: dict[str, Any] = {
-        "bytes_to_read": _bytes_to_read(plan, reading, pending, unplanned),
+        "bytes_to_read": _bytes_to_read(plan, reader_options, pending, unplanned),
         "objects_to_write": sum(map(len, todo)) + len(unplanned) + OF_A_RUN + claims_and_digests,
         "bytes_to_write": None,
         "cpu_hours": None,
@@ -88,7 +88,7 @@ def estimate(
     }
     if not is_probed:
         return value
-    found = _probe(plan, reading, instances, todo, pending)
+    found = _probe(plan, reader_options, instances, todo, pending)
     total = sum(_size(plan, rank, found.row_bytes) for rank in pending)
     factor = total / found.share_bytes if found.share_bytes else 0.0
     empty = sum(found.empty_parts.get(name, 0) for names in todo for name in names)
@@ -99,30 +99,34 @@ def estimate(
 
 
 def _probe(
-    plan: Plan, reading: Reading, instances: Sequence[Instance], todo: Sequence[frozenset[str]], pending: Sequence[int]
+    plan: Plan,
+    reader_options: ReaderOptions,
+    instances: Sequence[Instance],
+    todo: Sequence[frozenset[str]],
+    pending: Sequence[int],
 ) -> Probe:
     found = Probe()
     folder = temporary_folder()
     try:
         scratch = Folder(folder)
         for rank in sorted({pending[i * (len(pending) - 1) // 2] for i in range(3)} if pending else ()):
-            _probe_range(found, scratch, plan, reading, [i for i in instances if i.name in todo[rank]], rank)
+            _probe_chunk(found, scratch, plan, reader_options, [i for i in instances if i.name in todo[rank]], rank)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return found
 
 
-def _probe_range(
-    found: Probe, scratch: Folder, plan: Plan, reading: Reading, instances: Sequence[Instance], rank: int
+def _probe_chunk(
+    found: Probe, scratch: Folder, plan: Plan, reader_options: ReaderOptions, instances: Sequence[Instance], rank: int
 ) -> None:
-    planned, k = plan.ranges[rank]
-    reader = RangeReader(planned.file, planned.ranges[k], reading)
+    planned, k = plan.chunks[rank]
+    reader = ChunkReader(planned.file, planned.chunks[k], reader_options)
     started = time.process_time()
     batch = next(iter(reader), None)
     seconds = time.process_time() - started
     if batch is None or not reader.counts.lines:
         return
-    found.ranges += 1
+    found.chunks += 1
     rows = _rows_of(batch, PROBE_BYTES)
     text_bytes = sum(len(text.encode()) for text in batch.texts[:rows])
     # Rows read so far of all rows in the range: what the whole range would be, of which these rows are a part.
@@ -131,7 +135,7 @@ def _probe_range(
         found.row_bytes = max(1.0, text_bytes / lines)
         share = lines * found.row_bytes
     else:
-        share = _size(plan, rank, found.row_bytes) * min(1.0, lines / planned.ranges[k].rows)
+        share = _size(plan, rank, found.row_bytes) * min(1.0, lines / planned.chunks[k].rows)
     seconds *= rows / batch.num_rows
     for instance in instances:
         if instance.name not in found.empty_parts:
@@ -184,26 +188,26 @@ def _rows_of(batch: DocumentBatch, n_bytes: int) -> int:
 
 def _size(plan: Plan, rank: int, row_bytes: float) -> float:
     """Bytes of a range, as it is read; of a table, about those of its text."""
-    planned, k = plan.ranges[rank]
-    range_ = planned.ranges[k]
-    return range_.rows * row_bytes if planned.file.format in TABLES else range_.end - range_.start
+    planned, k = plan.chunks[rank]
+    chunk = planned.chunks[k]
+    return chunk.rows * row_bytes if planned.file.format in TABLES else chunk.end - chunk.start
 
 
-def _bytes_to_read(plan: Plan, reading: Reading, pending: Sequence[int], unplanned: set[str]) -> int:
+def _bytes_to_read(plan: Plan, reader_options: ReaderOptions, pending: Sequence[int], unplanned: set[str]) -> int:
     wanted: dict[str, list[int]] = {}
     for rank in pending:
-        planned, k = plan.ranges[rank]
+        planned, k = plan.chunks[rank]
         wanted.setdefault(planned.file.name, []).append(k)
-    columns = reading.fields.top_columns()
+    columns = reader_options.fields.top_columns()
     total = 0
     for planned in plan.files:
         file, ks = planned.file, wanted.get(planned.file.name, [])
-        rows = [(planned.ranges[k].start, planned.ranges[k].end) for k in ks]
+        rows = [(planned.chunks[k].start, planned.chunks[k].end) for k in ks]
         if file.format == "parquet":
             total += tables.stored_bytes(file, columns, rows)
             total += tables.stored_bytes(file, columns, [(0, planned.rows)]) if file.name in unplanned else 0
             continue
-        whole, planned_units = file.size(), max((r.end for r in planned.ranges), default=0)
+        whole, planned_units = file.size(), max((r.end for r in planned.chunks), default=0)
         total += whole if file.name in unplanned else 0
         if file.compression or file.format == "arrow":
             last = max((end for _, end in rows), default=0)

@@ -26,16 +26,16 @@ def default_workers() -> int:
 def units_of(plan: Plan, ranks: Sequence[int], workers: int) -> list[list[int]]:
     """Ranks one by one; those of a compressed file in as many runs of neighbours as there are workers."""
     units: list[list[int]] = []
-    ranges = plan.ranges
+    chunks = plan.chunks
     by_file: dict[str, list[int]] = {}
     for rank in ranks:
-        by_file.setdefault(ranges[rank][0].file.name, []).append(rank)
+        by_file.setdefault(chunks[rank][0].file.name, []).append(rank)
     for of_file in by_file.values():
-        step = max(1, -(-len(of_file) // workers)) if ranges[of_file[0]][0].file.compression else 1
+        step = max(1, -(-len(of_file) // workers)) if chunks[of_file[0]][0].file.compression else 1
         units += [of_file[i : i + step] for i in range(0, len(of_file), step)]
     return units
 
 
 def chunk_name(plan: Plan, rank: int) -> str:
-    planned, k = plan.ranges[rank]
+    planned, k = plan.chunks[rank]
     return f"range {k} of {planned.file.name}"

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datatrove.pipeline.base import PipelineStep
 
-from tagcorpus.pipelines.attributes.batches import RangeEnd, TaggedBatch
+from tagcorpus.pipelines.attributes.batches import ChunkEnd, TaggedBatch
 from tagcorpus.taggers._interface.batch import DocumentBatch
 
 
@@ -56,10 +56,10 @@ class Whole(PipelineStep):
 
     def run(
         self,
-        data: Iterable[TaggedBatch | RangeEnd],
+        data: Iterable[TaggedBatch | ChunkEnd],
         rank: int = 0,  # noqa: ARG002
         world_size: int = 1,  # noqa: ARG002
-    ) -> Iterator[TaggedBatch | RangeEnd]:
+    ) -> Iterator[TaggedBatch | ChunkEnd]:
         for item in data:
             if isinstance(item, ChosenBatch) and item.whole is not None and item.chosen is not None:
                 added = {

@@ -19,14 +19,14 @@ import pyarrow as pa
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import TagcorpusError, TaggerError, memory_hint, speaking_of
-from tagcorpus.pipelines.attributes.batches import RangeEnd, RangeReport, TaggedBatch, publish_quarantine
+from tagcorpus.pipelines.attributes.batches import ChunkEnd, ChunkReport, TaggedBatch, publish_quarantine
 from tagcorpus.pipelines.attributes.digests import READER
 from tagcorpus.pipelines.attributes.parts import Instance, part_key, part_name, quarantine_name, reader_key, write_part
 from tagcorpus.pipelines.execution.workers import is_fault
 from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.inputs.quarantine import Quarantine
 from tagcorpus.pipelines.readers.plan import Plan
-from tagcorpus.pipelines.readers.reader import RangeReader, Reading, shown
+from tagcorpus.pipelines.readers.reader import ChunkReader, ReaderOptions, shown
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.taggers._interface.batch import DocumentBatch, stored_as
 
@@ -41,18 +41,18 @@ class Read(PipelineStep):
     type = "read"
     name = "Read"
 
-    def __init__(self, plan: Plan, reading: Reading, todo: Sequence[frozenset[str]]) -> None:
+    def __init__(self, plan: Plan, reader_options: ReaderOptions, todo: Sequence[frozenset[str]]) -> None:
         super().__init__()
-        self.ranges, self.reading, self.todo = plan.ranges, reading, todo
+        self.chunks, self.reader_options, self.todo = plan.chunks, reader_options, todo
 
-    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[TaggedBatch | RangeEnd]:  # noqa: ARG002
-        planned, k = self.ranges[rank]
-        reader = RangeReader(planned.file, planned.ranges[k], self.reading)
-        absent = set(self.reading.columns)
+    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[TaggedBatch | ChunkEnd]:  # noqa: ARG002
+        planned, k = self.chunks[rank]
+        reader = ChunkReader(planned.file, planned.chunks[k], self.reader_options)
+        absent = set(self.reader_options.columns)
         for batch in reader:
             absent -= {c for c in absent if batch.table[stored_as(c)].null_count < batch.num_rows}
             yield TaggedBatch(batch, self.todo[rank], counts=reader.counts)
-        yield RangeEnd(reader.counts, reader.quarantine, frozenset(self.reading.columns) - absent)
+        yield ChunkEnd(reader.counts, reader.quarantine, frozenset(self.reader_options.columns) - absent)
 
 
 class Tag(PipelineStep):
@@ -71,18 +71,18 @@ class Tag(PipelineStep):
 
     def run(
         self,
-        data: Iterable[TaggedBatch | RangeEnd],
+        data: Iterable[TaggedBatch | ChunkEnd],
         rank: int = 0,  # noqa: ARG002
         world_size: int = 1,  # noqa: ARG002
-    ) -> Iterator[TaggedBatch | RangeEnd]:
+    ) -> Iterator[TaggedBatch | ChunkEnd]:
         at_once: int = getattr(self.instance.tagger, "concurrent_batches", 1)
         if at_once == 1:
             return map(self._add_aside, data)
         return self._overlapping(data, at_once)
 
-    def _overlapping(self, data: Iterable[TaggedBatch | RangeEnd], at_once: int) -> Iterator[TaggedBatch | RangeEnd]:
+    def _overlapping(self, data: Iterable[TaggedBatch | ChunkEnd], at_once: int) -> Iterator[TaggedBatch | ChunkEnd]:
         """For taggers that wait more than they compute: several batches in flight, still in order."""
-        flying: deque[Future[TaggedBatch | RangeEnd]] = deque()
+        flying: deque[Future[TaggedBatch | ChunkEnd]] = deque()
         with ThreadPoolExecutor(at_once, thread_name_prefix=self.name) as pool:
             try:
                 for item in data:
@@ -95,13 +95,13 @@ class Tag(PipelineStep):
                 for future in flying:
                     future.cancel()
 
-    def _add_aside(self, item: TaggedBatch | RangeEnd) -> TaggedBatch | RangeEnd:
+    def _add_aside(self, item: TaggedBatch | ChunkEnd) -> TaggedBatch | ChunkEnd:
         """What a tagger prints goes to stderr: stdout is for the run's result, which may be JSON."""
         with contextlib.redirect_stdout(sys.stderr):
             return self._add(item)
 
-    def _add(self, item: TaggedBatch | RangeEnd) -> TaggedBatch | RangeEnd:
-        if isinstance(item, RangeEnd) or self.instance.name not in item.wanted:
+    def _add(self, item: TaggedBatch | ChunkEnd) -> TaggedBatch | ChunkEnd:
+        if isinstance(item, ChunkEnd) or self.instance.name not in item.wanted:
             return item
         # A tagger that waits for a server loads no model, and a probe could cost a call.
         if not self._is_probed and getattr(self.instance.tagger, "concurrent_batches", 1) == 1:
@@ -188,32 +188,32 @@ class Publish(PipelineStep):
         self,
         output: Folder,
         plan: Plan,
-        reading: Reading,
+        reader_options: ReaderOptions,
         instances: Sequence[Instance],
         todo: Sequence[frozenset[str]],
     ) -> None:
         super().__init__()
-        self.output, self.ranges, self.reading, self.todo = output, plan.ranges, reading, todo
+        self.output, self.chunks, self.reader_options, self.todo = output, plan.chunks, reader_options, todo
         self.instances = {i.name: i for i in instances}
         self.identities = {i.name: i.identity() for i in instances}
 
     def run(
         self,
-        data: Iterable[TaggedBatch | RangeEnd],
+        data: Iterable[TaggedBatch | ChunkEnd],
         rank: int = 0,
         world_size: int = 1,  # noqa: ARG002
-    ) -> Iterator[RangeReport]:
+    ) -> Iterator[ChunkReport]:
         started = time.perf_counter()
-        planned, k = self.ranges[rank]
+        planned, k = self.chunks[rank]
         where = f"range {k} of {planned.file.name}"
         wanted = sorted(self.todo[rank])
         columns: dict[str, list[pa.RecordBatch]] = {n: [] for n in wanted}
         failures = {n: Quarantine() for n in wanted}
         reasons: dict[str, Counter[str]] = {n: Counter() for n in wanted}
         remarks: dict[str, Counter[str]] = {n: Counter() for n in wanted}
-        end: RangeEnd | None = None
+        end: ChunkEnd | None = None
         for item in data:
-            if isinstance(item, RangeEnd):
+            if isinstance(item, ChunkEnd):
                 end = item
                 continue
             keys = item.documents.table.select(["row", "sub", "id"]).to_batches()[0]
@@ -231,21 +231,21 @@ class Publish(PipelineStep):
         counts = {n: self._counts(end.counts, reasons[n], remarks[n]) for n in wanted}
         for name in wanted:
             published = sum(b.num_rows for b in columns[name])
-            counts[name].check(planned.ranges[k].rows, published, where)
+            counts[name].check(planned.chunks[k].rows, published, where)
         # Quarantine first: once a part is there, everything that belongs to it is there.
         publish_quarantine(self.output, quarantine_name(planned.file.name, k), end.quarantine)
         digests: dict[str, str] = {}
         if len(end.quarantine):
-            digests[READER] = f"{reader_key(planned, k, self.reading)} {end.quarantine.digest}"
+            digests[READER] = f"{reader_key(planned, k, self.reader_options)} {end.quarantine.digest}"
         for name in wanted:
             publish_quarantine(self.output, quarantine_name(planned.file.name, k, name), failures[name])
             identity = self.identities[name] | self.instances[name].choice_in(planned.file.name)
-            key = part_key(planned, k, self.reading, identity)
+            key = part_key(planned, k, self.reader_options, identity)
             schema = self.instances[name].tagger.columns
             part = part_name(name, planned.file.name, k)
             failed = failures[name].digest if len(failures[name]) else ""
             digests[name] = write_part(self.output, part, schema, columns[name], key, counts[name], failed)
-        yield RangeReport(rank, counts, time.perf_counter() - started, digests, end.columns)
+        yield ChunkReport(rank, counts, time.perf_counter() - started, digests, end.columns)
 
     def _counts(self, read: Counts, failures: Counter[str], remarks: Counter[str]) -> Counts:
         counts = Counts.from_json(read.to_json())

@@ -53,7 +53,7 @@ def files_told(files: Iterable[PlannedFile]) -> list[dict[str, Any]]:
             "name": planned.file.name,
             "path": planned.file.path,
             "rows": planned.rows,
-            "digest": digest("\n".join(r.digest for r in planned.ranges).encode()),
+            "digest": digest("\n".join(r.digest for r in planned.chunks).encode()),
         }
         for planned in files
     ]

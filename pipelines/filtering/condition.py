@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.attributes.parts import KEYS, Instance
-from tagcorpus.pipelines.attributes.read import range_parts
+from tagcorpus.pipelines.attributes.read import chunk_parts
 from tagcorpus.pipelines.readers.plan import PlannedFile
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.requirements import how_to_install
@@ -131,7 +131,7 @@ class Condition:
     def judged(self, output: Folder, planned: PlannedFile, k: int) -> Iterator[tuple[int, str]]:
         """Row, and the reason for its removal (empty where it is kept), of every document of a range."""
         duckdb = _duckdb()
-        keys, parts = range_parts(output, planned, k, self.instances, self.columns)
+        keys, parts = chunk_parts(output, planned, k, self.instances, self.columns)
         try:
             source = self._register(keys, parts)
             found = self._duck.execute(f"SELECT (\n{self.sql}\n) FROM {source}").fetchall()

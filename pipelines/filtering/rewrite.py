@@ -19,13 +19,13 @@ import pyarrow.parquet as pq
 
 from tagcorpus.errors import LostRowsError
 from tagcorpus.pipelines.formats import csv_records, json_arrays, lines, tables
-from tagcorpus.pipelines.inputs.chunks import Range
+from tagcorpus.pipelines.inputs.chunks import Chunk
 from tagcorpus.pipelines.inputs.input_files import DELIMITED, InputFile
 from tagcorpus.pipelines.inputs.streams import ByteStream, Damaged
 from tagcorpus.pipelines.options.dialect import Dialect
 from tagcorpus.pipelines.progress.beats import pulse
 from tagcorpus.pipelines.readers.plan import PlannedFile
-from tagcorpus.pipelines.readers.reader import Reading, table_columns
+from tagcorpus.pipelines.readers.reader import ReaderOptions, table_columns
 
 REASON = "filter_reason"
 ROW_GROUP_ROWS = 65_536
@@ -39,18 +39,20 @@ Split = tuple[int, Counter[str]]
 """Rows kept, and rows removed by reason."""
 
 
-def split(planned: PlannedFile, reading: Reading, verdicts: Verdicts, kept: BinaryIO, removed: BinaryIO) -> Split:
+def split(
+    planned: PlannedFile, reader_options: ReaderOptions, verdicts: Verdicts, kept: BinaryIO, removed: BinaryIO
+) -> Split:
     """Write every judged row to `kept` or `removed`; says how many.
 
     Raises LostRowsError when a judged row was not met in the file, and Damaged for a table whose footer cannot be read, or
     that is damaged in columns that tagging had no need to read.
     """
     if planned.file.format in ("parquet", "arrow"):
-        return _split_table(planned, reading, verdicts, kept, removed)
+        return _split_table(planned, reader_options, verdicts, kept, removed)
     with _compressed(kept, planned) as kept_sink, _compressed(removed, planned) as removed_sink:
         if planned.file.format in DELIMITED:
-            return _split_csv(planned, reading, verdicts, kept_sink, removed_sink)
-        return _split_lines(planned, reading, verdicts, kept_sink, removed_sink)
+            return _split_csv(planned, reader_options, verdicts, kept_sink, removed_sink)
+        return _split_lines(planned, reader_options, verdicts, kept_sink, removed_sink)
 
 
 class _Tally:
@@ -79,7 +81,7 @@ class _Tally:
 
 
 def _split_lines(
-    planned: PlannedFile, reading: Reading, verdicts: Verdicts, kept: BinaryIO, removed: BinaryIO
+    planned: PlannedFile, reader_options: ReaderOptions, verdicts: Verdicts, kept: BinaryIO, removed: BinaryIO
 ) -> Split:
     tally = _Tally(planned.file.name)
     is_array = planned.file.format == "json"
@@ -87,9 +89,9 @@ def _split_lines(
     kept_lines, removed_lines = _JsonSink(kept, is_array), _JsonSink(removed, is_array)
     stream = ByteStream(planned.file)
     try:
-        for range_, verdict in zip(planned.ranges, verdicts, strict=True):
+        for chunk, verdict in zip(planned.chunks, verdicts, strict=True):
             tally.expect(verdict)
-            for line in read(stream, range_, reading.max_line_bytes, planned.file.path):
+            for line in read(stream, chunk, reader_options.max_line_bytes, planned.file.path):
                 reason = verdict.get(line.row)
                 if reason is None:
                     continue
@@ -98,7 +100,7 @@ def _split_lines(
                     removed_lines.write(with_reason(line.data, reason))
                 else:
                     kept_lines.write(line.data)
-            pulse().done(range_.rows, range_.end - range_.start)
+            pulse().done(chunk.rows, chunk.end - chunk.start)
         kept_lines.close()
         removed_lines.close()
     finally:
@@ -131,18 +133,22 @@ def with_reason(line: bytes, reason: str) -> bytes:
     return body[:-1] + comma + f'"{REASON}": {json.dumps(reason)}'.encode() + b"}" + line[len(body) :]
 
 
-def _split_csv(planned: PlannedFile, reading: Reading, verdicts: Verdicts, kept: BinaryIO, removed: BinaryIO) -> Split:
+def _split_csv(
+    planned: PlannedFile, reader_options: ReaderOptions, verdicts: Verdicts, kept: BinaryIO, removed: BinaryIO
+) -> Split:
     tally = _Tally(planned.file.name)
-    names, _ = csv_records.header(planned.file, reading.max_line_bytes, reading.csv)
-    dialect = reading.csv.of(planned.file.format)
+    names, _ = csv_records.header(planned.file, reader_options.max_line_bytes, reader_options.csv)
+    dialect = reader_options.csv.of(planned.file.format)
     kept_rows, removed_rows = _CsvSink(kept, dialect), _CsvSink(removed, dialect)
     kept_rows.write([n.encode().decode("latin-1") for n in names])
     removed_rows.write([*(n.encode().decode("latin-1") for n in names), REASON])
     stream = ByteStream(planned.file)
     try:
-        for range_, verdict in zip(planned.ranges, verdicts, strict=True):
+        for chunk, verdict in zip(planned.chunks, verdicts, strict=True):
             tally.expect(verdict)
-            for record in csv_records.read(stream, range_, reading.max_line_bytes, planned.file.path, reading.csv):
+            for record in csv_records.read(
+                stream, chunk, reader_options.max_line_bytes, planned.file.path, reader_options.csv
+            ):
                 reason = verdict.get(record.row)
                 if reason is None or record.fields is None:
                     continue
@@ -151,7 +157,7 @@ def _split_csv(planned: PlannedFile, reading: Reading, verdicts: Verdicts, kept:
                     removed_rows.write([*record.fields, reason])
                 else:
                     kept_rows.write(record.fields)
-            pulse().done(range_.rows, range_.end - range_.start)
+            pulse().done(chunk.rows, chunk.end - chunk.start)
     finally:
         stream.close()
     return tally.result()
@@ -189,22 +195,22 @@ def _escaped(field: str, dialect: Dialect) -> str:
 
 
 def _split_table(
-    planned: PlannedFile, reading: Reading, verdicts: Verdicts, kept: BinaryIO, removed: BinaryIO
+    planned: PlannedFile, reader_options: ReaderOptions, verdicts: Verdicts, kept: BinaryIO, removed: BinaryIO
 ) -> Split:
     tally = _Tally(planned.file.name)
     schema = tables.schema(planned.file)
-    columns = tables.Columns(tuple(schema.names), table_columns(reading).planned)
+    columns = tables.Columns(tuple(schema.names), table_columns(reader_options).planned)
     with_reasons = schema.append(pa.field(REASON, pa.string()))
     with (
         _TableSink(planned.file, kept, schema) as kept_rows,
         _TableSink(planned.file, removed, with_reasons) as removed_rows,
     ):
-        for range_, verdict in zip(planned.ranges, verdicts, strict=True):
+        for chunk, verdict in zip(planned.chunks, verdicts, strict=True):
             tally.expect(verdict)
-            row = range_.start
+            row = chunk.start
             # A damaged range has verdicts for the rows before the damage only: never read past them.
-            last = max(verdict, default=range_.start - 1) + 1
-            for batch in _table_rows(planned.file, range_, columns, last):
+            last = max(verdict, default=chunk.start - 1) + 1
+            for batch in _table_rows(planned.file, chunk, columns, last):
                 if planned.file.format == "arrow" and not batch.schema.equals(schema):
                     raise Damaged("it consists of streams with different columns; convert each of them by itself")
                 reasons = [verdict.get(row + i) for i in range(batch.num_rows)]
@@ -216,16 +222,16 @@ def _split_table(
                 told = pa.array([r for r in reasons if r], pa.string())
                 removed_rows.write(pa.record_batch([*gone.columns, told], schema=with_reasons))
                 row += batch.num_rows
-            pulse().done(range_.rows, 0)
+            pulse().done(chunk.rows, 0)
     return tally.result()
 
 
-def _table_rows(file: InputFile, range_: Range, columns: tables.Columns, stop: int) -> Iterator[pa.RecordBatch]:
+def _table_rows(file: InputFile, chunk: Chunk, columns: tables.Columns, stop: int) -> Iterator[pa.RecordBatch]:
     try:
-        yield from tables.read(file, range_, columns, stop=stop)
+        yield from tables.read(file, chunk, columns, stop=stop)
     except Damaged as error:
         raise Damaged(
-            f"{file.path} is damaged among rows {range_.start} to {stop - 1}, in columns that tagging had no need to read "
+            f"{file.path} is damaged among rows {chunk.start} to {stop - 1}, in columns that tagging had no need to read "
             f"({error}): it cannot be filtered as a whole"
         ) from error
 

@@ -16,13 +16,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tagcorpus.errors import ConfigError, InputError, TagcorpusError, unknown_name
-from tagcorpus.pipelines.attributes.parts import Instance, Standing, standing
+from tagcorpus.pipelines.attributes.parts import Instance, ResumeState, resume_state
 from tagcorpus.pipelines.attributes.read import instance_folders, own_columns, recorded
 from tagcorpus.pipelines.filtering.condition import quoted
 from tagcorpus.pipelines.options.of_pipelines import OPTIONS, Options, TagOptions, pipelines
 from tagcorpus.pipelines.options.places import RESULT_SUFFIXES
 from tagcorpus.pipelines.readers.plan import Plan
-from tagcorpus.pipelines.readers.reader import Reading
+from tagcorpus.pipelines.readers.reader import ReaderOptions
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.taggers import load, names, tagger_class
 
@@ -175,24 +175,24 @@ def command(options: Options, entries: Sequence[str]) -> str:
 
 
 def look_up(
-    output: Folder, plan: Plan, reading: Reading, columns: Columns, options: Options
-) -> tuple[list[Instance], Standing]:
+    output: Folder, plan: Plan, reader_options: ReaderOptions, columns: Columns, options: Options
+) -> tuple[list[Instance], ResumeState]:
     """The instances as they are recorded, and their parts, all of which fit the plan.
 
     Raises InputError with the command to run where parts are missing, or made of other input, settings or versions.
     """
     every = [recorded(output, name, plan.files[0]) for name in columns]
     instances = [dataclasses.replace(i, chosen={}, is_whole_enough=False) for i in every]  # of all documents
-    there = standing(output, plan, reading, instances, is_onlooker=options.dry_run)
-    n_ranges = len(plan.ranges)
-    for instance, todo in zip(instances, _missing_ranges(there, n_ranges, instances), strict=True):
+    there = resume_state(output, plan, reader_options, instances, is_onlooker=options.dry_run)
+    n_chunks = len(plan.chunks)
+    for instance, todo in zip(instances, _missing_chunks(there, n_chunks, instances), strict=True):
         own = f"{instance.name}={instance.tagger_name}" if instance.name != instance.tagger_name else instance.name
         how = command(options, [own])
         if not _has_default_parameters(instance):
             how += f" (with its parameters, see {output.path(f'attributes/{instance.name}/tagger.json')})"
         if todo:
             raise InputError(
-                f"--where: {todo:,} of {n_ranges:,} ranges have no {instance.name!r} sidecar in {output} that fits the "
+                f"--where: {todo:,} of {n_chunks:,} ranges have no {instance.name!r} sidecar in {output} that fits the "
                 f"input and these options. First {how}"
             )
         current = getattr(_class(instance.tagger_name), "version", None)
@@ -204,8 +204,8 @@ def look_up(
     return instances, there
 
 
-def _missing_ranges(there: Standing, n_ranges: int, instances: Sequence[Instance]) -> list[int]:
-    return [sum((rank, i.name) not in there.done for rank in range(n_ranges)) for i in instances]
+def _missing_chunks(there: ResumeState, n_chunks: int, instances: Sequence[Instance]) -> list[int]:
+    return [sum((rank, i.name) not in there.done for rank in range(n_chunks)) for i in instances]
 
 
 def _class(tagger: str) -> type[Any] | None:

@@ -24,7 +24,7 @@ import xxhash
 
 from tagcorpus.pipelines.formats.csv_lines import CsvLines, TooLong
 from tagcorpus.pipelines.formats.lines import HEAD_BYTES
-from tagcorpus.pipelines.inputs.chunks import Range, misplanned
+from tagcorpus.pipelines.inputs.chunks import Chunk, misplanned
 from tagcorpus.pipelines.inputs.input_files import DELIMITED, InputFile
 from tagcorpus.pipelines.inputs.records import REASONS
 from tagcorpus.pipelines.inputs.streams import ByteStream
@@ -47,7 +47,7 @@ class CsvRecord(NamedTuple):
     fields: list[str] | None
     problem: str = ""
     lines: int = 1
-    ends_range: bool = False
+    ends_chunk: bool = False
 
     def told(self) -> str:
         """What its entry in quarantine says besides the reason."""
@@ -85,45 +85,45 @@ def index(
     max_line_bytes: int,
     max_rows: int | None = None,
     dialect: Dialect = Dialect(),  # noqa: B008
-) -> list[Range]:
+) -> list[Chunk]:
     """Ranges of whole records, about `shard_bytes` each. A digest covers the column names and the range's bytes. Without
     a header that can be read there is one broken range."""
     names, start, problem = _header(file, max_line_bytes, dialect.of(file.format))
     if problem:
         told = f"the header cannot be read ({problem}: {REASONS[problem]})"
-        return [Range(0, 0, 0, 0, _digest_of(names, dialect).hexdigest(), broken=told)]
+        return [Chunk(0, 0, 0, 0, _digest_of(names, dialect).hexdigest(), broken=told)]
     stream = ByteStream(file)
     try:
         lines = CsvLines(stream, start, None, max_line_bytes, dialect.of(file.format))
         lines.digest = _digest_of(names, dialect)
         records = _Records(lines, len(names), CUTS_AT_MOST)
-        ranges: list[Range] = []
+        chunks: list[Chunk] = []
         begin, first_row, row, end = start, 0, 0, start
 
-        def cut(broken: str = "") -> Range:
-            return Range(begin, end, first_row, row - first_row, records.digest(), broken=broken)
+        def cut(broken: str = "") -> Chunk:
+            return Chunk(begin, end, first_row, row - first_row, records.digest(), broken=broken)
 
         for record in records:
             if lines.broken:
                 break  # the parser gives out what it has of the record that the damage cut off
             row, end = record.row + 1, lines.position
-            if end >= (begin // shard_bytes + 1) * shard_bytes or row == max_rows or record.ends_range:
-                ranges.append(cut())
+            if end >= (begin // shard_bytes + 1) * shard_bytes or row == max_rows or record.ends_chunk:
+                chunks.append(cut())
                 begin, first_row = end, row
                 lines.digest, records.is_new = _digest_of(names, dialect), False
             if row == max_rows:
-                return ranges
-        if lines.broken or row > first_row or not ranges:
+                return chunks
+        if lines.broken or row > first_row or not chunks:
             is_one_line = row == 0 and any("\r" in name for name in names)
-            ranges.append(cut(lines.broken or (CR_ONLY if is_one_line else "")))
-        return ranges
+            chunks.append(cut(lines.broken or (CR_ONLY if is_one_line else "")))
+        return chunks
     finally:
         stream.close()
 
 
 def read(
     stream: ByteStream,
-    range_: Range,
+    chunk: Chunk,
     max_line_bytes: int,
     where: str,
     dialect: Dialect = Dialect(),  # noqa: B008
@@ -131,16 +131,16 @@ def read(
     """The records of a range. Raises IncompleteError when their bytes are not those that were planned."""
     own = dialect.of(stream.file.format)
     names = header(stream.file, max_line_bytes, dialect)[0]
-    lines = CsvLines(stream, range_.start, range_.end, max_line_bytes, own)
+    lines = CsvLines(stream, chunk.start, chunk.end, max_line_bytes, own)
     lines.digest = _digest_of(names, dialect)
-    records = _Records(lines, first_row=range_.first_row)
+    records = _Records(lines, first_row=chunk.first_row)
     for record in records:
         # Files with a byte order mark that were joined: the header of the second is no record.
         if lines.has_mark and record.fields == [n.encode().decode("latin-1") for n in names]:
             yield record._replace(fields=[])
         else:
             yield record
-    if lines.position != range_.end or records.digest() != range_.digest:
+    if lines.position != chunk.end or records.digest() != chunk.digest:
         raise misplanned(where)
 
 
@@ -207,14 +207,14 @@ class _Records:
                 self.is_new = True
             except (TooLong, csv.Error) as again:
                 problem = self._problem(again)
-        n_lines, ends_range = len(lines.taken) + lines.is_giant, False
+        n_lines, ends_chunk = len(lines.taken) + lines.is_giant, False
         if problem and not lines.broken:
-            problem, n_lines, ends_range = self._cost(problem, n_lines)
+            problem, n_lines, ends_chunk = self._cost(problem, n_lines)
             self.is_new |= problem != "too_long" and lines.has_lone_return()
         head = lines.head()
         if not lines.broken:
             lines.settle()
-        return CsvRecord(row, lines.record_start, head, fields, problem, n_lines, ends_range)
+        return CsvRecord(row, lines.record_start, head, fields, problem, n_lines, ends_chunk)
 
     def _problem(self, error: Exception) -> str:
         if isinstance(error, TooLong):

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import xxhash
 
 from tagcorpus.pipelines.formats.lines import Line, head_of, proven_blocks
-from tagcorpus.pipelines.inputs.chunks import Range
+from tagcorpus.pipelines.inputs.chunks import Chunk
 from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.inputs.streams import BLOCK_BYTES, ByteStream, Damaged
 
@@ -24,7 +24,7 @@ _TO_BRACKET = re.compile(rb'(?:[^"\[\]{}]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+', re.
 _IN_STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 
 
-def index(file: InputFile, max_rows: int | None = None) -> list[Range] | None:
+def index(file: InputFile, max_rows: int | None = None) -> list[Chunk] | None:
     """The range of all elements, or of the first `max_rows`. None where the array is one line and an object is on another line
     behind it: the file is of lines then."""
     stream = ByteStream(file)
@@ -48,7 +48,7 @@ def index(file: InputFile, max_rows: int | None = None) -> list[Range] | None:
                 rows += 1
                 if rows == max_rows:
                     digest.update(block[:cut])
-                    return [Range(0, position + cut, 0, rows, digest.hexdigest())]
+                    return [Chunk(0, position + cut, 0, rows, digest.hexdigest())]
             if cut:
                 digest.update(block[:cut])
                 whole, whole_digest = position + cut, digest.copy()
@@ -63,14 +63,14 @@ def index(file: InputFile, max_rows: int | None = None) -> list[Range] | None:
     elif not broken and scanner.depth:
         broken = f"the array is not closed: it breaks off in or behind element {rows:,}"
     if broken:
-        return [Range(0, whole, 0, rows, whole_digest.hexdigest(), broken=broken)]
-    return [Range(0, position, 0, rows, digest.hexdigest())]
+        return [Chunk(0, whole, 0, rows, whole_digest.hexdigest(), broken=broken)]
+    return [Chunk(0, position, 0, rows, digest.hexdigest())]
 
 
-def read(stream: ByteStream, range_: Range, max_line_bytes: int, where: str) -> Iterator[Line]:
+def read(stream: ByteStream, chunk: Chunk, max_line_bytes: int, where: str) -> Iterator[Line]:
     """The elements of a range. Raises IncompleteError when their bytes are not those that were planned."""
     scanner = _Scanner(max_line_bytes)
-    for block in proven_blocks(stream, range_, where):
+    for block in proven_blocks(stream, chunk, where):
         for _, element in scanner.feed(block):
             yield element
 

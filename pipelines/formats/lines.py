@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import xxhash
 
-from tagcorpus.pipelines.inputs.chunks import Range, misplanned
+from tagcorpus.pipelines.inputs.chunks import Chunk, misplanned
 from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.inputs.streams import BLOCK_BYTES, ByteStream, Damaged
 
@@ -32,7 +32,7 @@ class Line(NamedTuple):
 
 def index(
     file: InputFile, shard_bytes: int, start: int = 0, stop: int | None = None, max_rows: int | None = None
-) -> list[Range]:
+) -> list[Chunk]:
     """Ranges of the lines whose first byte lies in [start, stop). `first_row` counts from 0 at the first of them:
     whoever joins the segments of one file shifts it. `max_rows` ends the last range after that many lines."""
     stream = ByteStream(file)
@@ -43,7 +43,7 @@ def index(
         stream.close()
 
 
-def _cut(stream: ByteStream, shard_bytes: int, start: int, stop: int | None, max_rows: int | None) -> Iterator[Range]:
+def _cut(stream: ByteStream, shard_bytes: int, start: int, stop: int | None, max_rows: int | None) -> Iterator[Chunk]:
     position = stream.position
     # A segment that does not begin the file begins after the newline that ends the line running into it.
     is_inside = position == start
@@ -82,7 +82,7 @@ def _cut(stream: ByteStream, shard_bytes: int, start: int, stop: int | None, max
             if max_rows is not None and first_row + rows + count >= max_rows:
                 part = part[: _nth_newline(part, max_rows - first_row - rows) + 1]
                 digest.update(part)
-                yield Range(begin, position + len(part), first_row, max_rows - first_row, digest.hexdigest())
+                yield Chunk(begin, position + len(part), first_row, max_rows - first_row, digest.hexdigest())
                 return
             rows += count
             last_byte = part[-1]
@@ -95,23 +95,23 @@ def _cut(stream: ByteStream, shard_bytes: int, start: int, stop: int | None, max
             position += len(part)
             block = block[cut:]
             if last_byte == NEWLINE and position >= limit:
-                yield Range(begin, position, first_row, rows, digest.hexdigest())
+                yield Chunk(begin, position, first_row, rows, digest.hexdigest())
                 begin, first_row, rows, digest = position, first_row + rows, 0, xxhash.xxh3_128()
                 whole_digest = digest.copy()
                 if stop is not None and position >= stop:
                     return
     if broken:
-        yield Range(begin, whole, first_row, rows, whole_digest.hexdigest(), broken=broken)
+        yield Chunk(begin, whole, first_row, rows, whole_digest.hexdigest(), broken=broken)
     elif is_inside and (position > begin or begin == 0):
-        yield Range(begin, position, first_row, rows + (last_byte != NEWLINE), digest.hexdigest())
+        yield Chunk(begin, position, first_row, rows + (last_byte != NEWLINE), digest.hexdigest())
 
 
-def read(stream: ByteStream, range_: Range, max_line_bytes: int, where: str) -> Iterator[Line]:
+def read(stream: ByteStream, chunk: Chunk, max_line_bytes: int, where: str) -> Iterator[Line]:
     """The lines of a range. Raises IncompleteError when their bytes are not those that were planned."""
-    row, offset = range_.first_row, range_.start
+    row, offset = chunk.first_row, chunk.start
     carry: list[bytes] = []
     carried = 0
-    for block in proven_blocks(stream, range_, where):
+    for block in proven_blocks(stream, chunk, where):
         parts = block.split(b"\n")
         last = parts.pop()
         for part in parts:
@@ -132,10 +132,10 @@ def read(stream: ByteStream, range_: Range, max_line_bytes: int, where: str) -> 
         yield _line(row, offset, carry, carried, b"", max_line_bytes)
 
 
-def proven_blocks(stream: ByteStream, range_: Range, where: str) -> Iterator[bytes]:
+def proven_blocks(stream: ByteStream, chunk: Chunk, where: str) -> Iterator[bytes]:
     """The bytes of a range. Raises IncompleteError behind the last of them when they are not those that were planned."""
-    stream.seek(range_.start)
-    digest, left = xxhash.xxh3_128(), range_.end - range_.start
+    stream.seek(chunk.start)
+    digest, left = xxhash.xxh3_128(), chunk.end - chunk.start
     while left > 0:
         try:
             block = stream.read(min(BLOCK_BYTES, left))
@@ -146,7 +146,7 @@ def proven_blocks(stream: ByteStream, range_: Range, where: str) -> Iterator[byt
         digest.update(block)
         left -= len(block)
         yield block
-    if left or digest.hexdigest() != range_.digest:
+    if left or digest.hexdigest() != chunk.digest:
         raise misplanned(where)
 
 

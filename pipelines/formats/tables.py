@@ -25,7 +25,7 @@ from tagcorpus.pipelines.formats.array_check import check
 from tagcorpus.pipelines.formats.arrow_files import ArrowTable, Batch
 from tagcorpus.pipelines.formats.parquet_files import FetchedFile, ParquetTable, RowGroup, leaf_paths
 from tagcorpus.pipelines.formats.reader_process import ReaderCrashed
-from tagcorpus.pipelines.inputs.chunks import Range, misplanned
+from tagcorpus.pipelines.inputs.chunks import Chunk, misplanned
 from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.inputs.streams import Damaged
 from tagcorpus.pipelines.inputs.values import top
@@ -53,16 +53,16 @@ class Columns:
         return list(dict.fromkeys([*self.planned, *further, *(n for path in self.paths for n in (path, top(path)))]))
 
 
-def index(file: InputFile, shard_bytes: int, columns: Sequence[str], max_rows: int | None = None) -> list[Range]:
+def index(file: InputFile, shard_bytes: int, columns: Sequence[str], max_rows: int | None = None) -> list[Chunk]:
     """Row ranges of about `shard_bytes` of the given columns. Where the file cannot be read on, the last one is broken
     (and holds no rows when it is the footer that cannot be read)."""
     try:
         return reader_process.call(_index, file, shard_bytes, columns, max_rows)  # type: ignore[no-any-return]
     except ReaderCrashed as error:
-        return [Range(0, 0, 0, 0, xxhash.xxh3_128().hexdigest(), broken=str(error))]
+        return [Chunk(0, 0, 0, 0, xxhash.xxh3_128().hexdigest(), broken=str(error))]
 
 
-def with_further_columns(file: InputFile, ranges: list[Range], further: Mapping[str, Sequence[str]]) -> list[Range]:
+def with_further_columns(file: InputFile, chunks: list[Chunk], further: Mapping[str, Sequence[str]]) -> list[Chunk]:
     """The ranges with a digest of each further column: name -> the top-level columns it is read from."""
     for name, columns in further.items():
         try:
@@ -70,15 +70,15 @@ def with_further_columns(file: InputFile, ranges: list[Range], further: Mapping[
         except ReaderCrashed:
             starts, marks = [], []  # who reads the column is told
 
-        def digest(r: Range, starts: list[int] = starts, marks: list[bytes] = marks) -> str:
+        def digest(r: Chunk, starts: list[int] = starts, marks: list[bytes] = marks) -> str:
             value = xxhash.xxh3_128()
             first = max(bisect.bisect_right(starts, r.start) - 1, 0)
             for k in range(first, bisect.bisect_left(starts, r.end)):
                 value.update(marks[k] + b"%d" % (starts[k] - r.start))
             return value.hexdigest()
 
-        ranges = [replace(r, columns=(*r.columns, (name, digest(r)))) for r in ranges]
-    return ranges
+        chunks = [replace(r, columns=(*r.columns, (name, digest(r)))) for r in chunks]
+    return chunks
 
 
 def gap(file: InputFile) -> int:
@@ -112,20 +112,20 @@ def schema(file: InputFile) -> pa.Schema:
         raise Damaged(str(error)) from None
 
 
-def read(file: InputFile, range_: Range, columns: Columns, stop: int | None = None) -> Iterator[pa.RecordBatch]:
+def read(file: InputFile, chunk: Chunk, columns: Columns, stop: int | None = None) -> Iterator[pa.RecordBatch]:
     """Record batches of at most ROWS_PER_READ rows, before row `stop` where it is given.
 
     Raises Damaged where the file is, and IncompleteError where its content is not what was planned. A row inside a row
     group or a stream is reached only through those before it, so the file stays open for the next range to read on.
     """
     try:
-        yield from reader_process.stream(_read, file, range_, columns, stop)
+        yield from reader_process.stream(_read, file, chunk, columns, stop)
     except ReaderCrashed as error:
         raise Damaged(str(error)) from None
 
 
-def _index(file: InputFile, shard_bytes: int, columns: Sequence[str], max_rows: int | None) -> list[Range]:
-    ranges: list[Range] = []
+def _index(file: InputFile, shard_bytes: int, columns: Sequence[str], max_rows: int | None) -> list[Chunk]:
+    chunks: list[Chunk] = []
     row, begin, size = 0, 0, 0
     digest = xxhash.xxh3_128()
     broken = ""
@@ -140,7 +140,7 @@ def _index(file: InputFile, shard_bytes: int, columns: Sequence[str], max_rows: 
                 # busy.
                 pieces = min(max(1, n_bytes // shard_bytes), max(rows, 1))
                 if pieces > 1 and row > begin:
-                    ranges.append(Range(begin, row, begin, row - begin, digest.hexdigest()))
+                    chunks.append(Chunk(begin, row, begin, row - begin, digest.hexdigest()))
                     begin, size, digest = row, 0, xxhash.xxh3_128()
                 for piece in range(pieces):
                     digest.update(mark + b"%d/%d" % (piece, pieces))
@@ -150,17 +150,17 @@ def _index(file: InputFile, shard_bytes: int, columns: Sequence[str], max_rows: 
                     if max_rows is not None and row >= max_rows:
                         taken = max_rows - begin
                         mixed = f"{digest.hexdigest()}-{taken}"
-                        return [*ranges, Range(begin, max_rows, begin, taken, mixed, piece=place)]
+                        return [*chunks, Chunk(begin, max_rows, begin, taken, mixed, piece=place)]
                     if size >= shard_bytes or pieces > 1:
-                        ranges.append(Range(begin, row, begin, row - begin, digest.hexdigest(), piece=place))
+                        chunks.append(Chunk(begin, row, begin, row - begin, digest.hexdigest(), piece=place))
                         begin, size, digest = row, 0, xxhash.xxh3_128()
             if problem:
                 raise Damaged(problem)
     except Exception as error:
         broken = f"not a readable {file.format} file: {_damage(error)}"
-    if broken or row > begin or not ranges:
-        ranges.append(Range(begin, row, begin, row - begin, digest.hexdigest(), broken=broken))
-    return ranges
+    if broken or row > begin or not chunks:
+        chunks.append(Chunk(begin, row, begin, row - begin, digest.hexdigest(), broken=broken))
+    return chunks
 
 
 def _marks(file: InputFile, columns: Sequence[str]) -> tuple[list[int], list[bytes]]:
@@ -222,7 +222,7 @@ def _damage_told() -> Iterator[None]:
 _thread = threading.local()
 
 
-def _read(file: InputFile, range_: Range, columns: Columns, stop: int | None) -> Iterator[pa.RecordBatch]:
+def _read(file: InputFile, chunk: Chunk, columns: Columns, stop: int | None) -> Iterator[pa.RecordBatch]:
     key = (file, columns, file.identity())
     cursor: _Cursor | None = getattr(_thread, "cursor", None)
     _thread.cursor = None  # one that fails, or is not read to its end, is not used again
@@ -231,13 +231,13 @@ def _read(file: InputFile, range_: Range, columns: Columns, stop: int | None) ->
             cursor.close()
         cursor = _Cursor(file, columns, key)
     try:
-        yield from cursor.take(range_, range_.end if stop is None else stop)
+        yield from cursor.take(chunk, chunk.end if stop is None else stop)
     except BaseException as error:
         with contextlib.closing(cursor):
             if not isinstance(error, Exception):
                 raise
             message = _damage(error)
-            if cursor.is_changed(range_):
+            if cursor.is_changed(chunk):
                 raise misplanned(file.path) from error
         raise Damaged(message) from error
     _thread.cursor = cursor
@@ -274,21 +274,21 @@ class _Cursor:
         self._group, self._batches, self._batch = group, None, None
         return group
 
-    def take(self, range_: Range, stop: int) -> Iterator[pa.RecordBatch]:
+    def take(self, chunk: Chunk, stop: int) -> Iterator[pa.RecordBatch]:
         """The rows of a range before `stop`, and then the proof that the whole range is what was planned."""
-        if self._row != range_.start and not (self._group and self._table.is_ahead(self._row, range_.start)):
-            self._go_to(range_.start)
-        proof = _Proof(range_, self._columns)
-        self._row = range_.start
+        if self._row != chunk.start and not (self._group and self._table.is_ahead(self._row, chunk.start)):
+            self._go_to(chunk.start)
+        proof = _Proof(chunk, self._columns)
+        self._row = chunk.start
         group = self._group or self._next_group()
-        while group is not None and (group.first < range_.end or not (group.rows or proof.is_complete)):
-            if group.first + group.rows > range_.start or group.first == range_.start:
+        while group is not None and (group.first < chunk.end or not (group.rows or proof.is_complete)):
+            if group.first + group.rows > chunk.start or group.first == chunk.start:
                 if self._row < stop:
                     yield from self._rows_of(group, min(group.first + group.rows, stop))
                 proof.add(group)
-            if group.first + group.rows > range_.end:
+            if group.first + group.rows > chunk.end:
                 break
-            is_last = group.first + group.rows == range_.end
+            is_last = group.first + group.rows == chunk.end
             self._group = group = None
             if not (is_last and proof.is_complete):
                 try:
@@ -297,12 +297,12 @@ class _Cursor:
                     _damage(error)
                     if self._row < stop:
                         raise
-                    if stop < range_.end:  # what was asked for is read, and what follows is damaged
+                    if stop < chunk.end:  # what was asked for is read, and what follows is damaged
                         self._row = -1
                         return
         if not proof.is_complete:
             raise misplanned(self._file.path)
-        self._row = range_.end
+        self._row = chunk.end
 
     def _rows_of(self, group: Group, stop: int) -> Iterator[pa.RecordBatch]:
         if self._batches is None:
@@ -321,14 +321,14 @@ class _Cursor:
             self._row = self._first + high
             yield self._batch.slice(low, high - low)
 
-    def is_changed(self, range_: Range) -> bool:
+    def is_changed(self, chunk: Chunk) -> bool:
         """Whether the file is not what was planned, as far as that can be told of one that cannot be read."""
         if self._file.identity() != self.key[2]:
             return True
-        proof = _Proof(range_, self._columns)
+        proof = _Proof(chunk, self._columns)
         try:
-            for group in self._table.groups(self._tops, range_.start):
-                if group.first >= range_.end and (group.rows or proof.is_complete):
+            for group in self._table.groups(self._tops, chunk.start):
+                if group.first >= chunk.end and (group.rows or proof.is_complete):
                     break
                 proof.add(group)
         except Exception as error:
@@ -343,16 +343,16 @@ class _Proof:
     An empty group at the border of two ranges belongs to either of them: the one that it was planned with is tried.
     """
 
-    def __init__(self, range_: Range, columns: Columns) -> None:
-        self._range = range_
+    def __init__(self, chunk: Chunk, columns: Columns) -> None:
+        self._chunk = chunk
         self._columns = columns
         self._digests = [xxhash.xxh3_128()]
-        digests = dict(range_.columns)
+        digests = dict(chunk.columns)
         self._further = {name: xxhash.xxh3_128() for name, _ in columns.further if name in digests}
 
     def add(self, group: Group) -> None:
-        start, end = self._range.start, self._range.end
-        piece = self._range.piece if group.rows else (0, 1)
+        start, end = self._chunk.start, self._chunk.end
+        piece = self._chunk.piece if group.rows else (0, 1)
         mark = group.mark(self._columns.planned) + b"%d/%d" % piece
         for digest in self._digests:
             digest.update(mark)
@@ -364,8 +364,8 @@ class _Proof:
 
     @property
     def is_complete(self) -> bool:
-        digests = dict(self._range.columns)
-        planned = self._range.digest.partition("-")[0]
+        digests = dict(self._chunk.columns)
+        planned = self._chunk.digest.partition("-")[0]
         return any(d.hexdigest() == planned for d in self._digests) and all(
             d.hexdigest() == digests[name] for name, d in self._further.items()
         )

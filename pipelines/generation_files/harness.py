@@ -20,7 +20,7 @@ from tagcorpus.pipelines.generation_files.model_files import stem, task_of
 from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.inputs.records import BadRecord, leaves, parse
 from tagcorpus.pipelines.inputs.streams import ByteStream, Damaged
-from tagcorpus.pipelines.readers.reader import RangeReader, Reading
+from tagcorpus.pipelines.readers.reader import ChunkReader, ReaderOptions
 
 LIKELIHOODS = "log-likelihoods and no generation"
 # Records of a file of the harness that decide what it holds.
@@ -31,21 +31,21 @@ _LIKELIHOOD = re.compile(r"-\d+(?:\.\d+(?:e[+-]?\d+)?|e[+-]?\d+)|0\.0|-inf|nan")
 _SAMPLES = re.compile(r"(?:filtered_)?samples_.")
 
 
-def without_generations(files: Iterable[InputFile], reading: Reading) -> dict[str, str]:
+def without_generations(files: Iterable[InputFile], reader_options: ReaderOptions) -> dict[str, str]:
     """Path -> why, of the files that hold samples, and among them not one generation."""
-    if reading.fields.text_column and not reading.fields.is_resps:
+    if reader_options.fields.text_column and not reader_options.fields.is_resps:
         return {}
     looked_at = [file for file in files if _may_be_of_samples(file)]
     is_local = all(file.is_local for file in looked_at)
     with ThreadPoolExecutor(1 if is_local else 32) as pool:
-        verdicts = pool.map(lambda file: _holds_likelihoods(file, reading), looked_at)
+        verdicts = pool.map(lambda file: _holds_likelihoods(file, reader_options), looked_at)
         return {file.path: LIKELIHOODS for file, verdict in zip(looked_at, verdicts, strict=True) if verdict}
 
 
-def is_of_samples(file: InputFile, reading: Reading) -> bool:
+def is_of_samples(file: InputFile, reader_options: ReaderOptions) -> bool:
     """Whether the first record of the file is a sample of the harness."""
-    first = next(_records(file, reading), None)
-    return first is not None and reading.fields.is_harness(first)
+    first = next(_records(file, reader_options), None)
+    return first is not None and reader_options.fields.is_harness(first)
 
 
 def is_likelihood(sample: Mapping[str, Any]) -> bool:
@@ -68,12 +68,12 @@ def _may_be_of_samples(file: InputFile) -> bool:
     return file.format != "csv" and _SAMPLES.match(stem(file.name.rpartition("/")[2])) is not None
 
 
-def _holds_likelihoods(file: InputFile, reading: Reading) -> bool:
+def _holds_likelihoods(file: InputFile, reader_options: ReaderOptions) -> bool:
     is_named = bool(task_of(file.name))
     has_any = False
     try:
-        for sample in itertools.islice(_records(file, reading), LOOK_AT_ROWS if is_named else None):
-            if not reading.fields.is_harness(sample):
+        for sample in itertools.islice(_records(file, reader_options), LOOK_AT_ROWS if is_named else None):
+            if not reader_options.fields.is_harness(sample):
                 return False
             is_one = is_likelihood(sample)
             if not is_one and any(isinstance(leaf, str) for leaf in leaves(sample.get("resps"))):
@@ -93,17 +93,17 @@ def _values(value: Any) -> Iterable[Any]:
     return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
-def _records(file: InputFile, reading: Reading) -> Iterator[dict[str, Any]]:
+def _records(file: InputFile, reader_options: ReaderOptions) -> Iterator[dict[str, Any]]:
     """The objects of a file in order; what is not one is passed over."""
     if file.format == "jsonl":
-        for line in _lines(file, reading.max_line_bytes):
+        for line in _lines(file, reader_options.max_line_bytes):
             try:
                 yield parse(line)
             except BadRecord:
                 continue
     elif file.format in ("parquet", "arrow"):
-        for range_ in tables.index(file, 1 << 26, reading.fields.top_columns(), LOOK_AT_ROWS):
-            for _, _, _, value in RangeReader(file, range_, reading).records():
+        for chunk in tables.index(file, 1 << 26, reader_options.fields.top_columns(), LOOK_AT_ROWS):
+            for _, _, _, value in ChunkReader(file, chunk, reader_options).records():
                 if isinstance(value, dict):
                     yield value
 

@@ -10,21 +10,21 @@ from tagcorpus.pipelines.generation_files.harness import is_of_samples
 from tagcorpus.pipelines.generation_files.model_files import stem, task_of
 from tagcorpus.pipelines.generation_files.models import Models
 from tagcorpus.pipelines.inputs.input_files import InputFile
-from tagcorpus.pipelines.readers.reader import Reading
+from tagcorpus.pipelines.readers.reader import ReaderOptions
 
 # A time as people shorten it; that the file holds samples must then be seen.
 _SHORT = re.compile(r"(?:filtered_)?samples_(?P<task>.+?)(?:_\d[\dT:.-]*)?")
 SHOWN_MODELS = 3
 
 
-def tasks_of(files: Iterable[InputFile], reading: Reading) -> dict[str, str]:
+def tasks_of(files: Iterable[InputFile], reader_options: ReaderOptions) -> dict[str, str]:
     """Path -> task, of the files that hold samples and say of which task."""
-    return {file.path: task for file in files if (task := _task(file, reading))}
+    return {file.path: task for file in files if (task := _task(file, reader_options))}
 
 
-def other_tasks(files: Sequence[InputFile], names: Sequence[str], reading: Reading) -> dict[str, str]:
+def other_tasks(files: Sequence[InputFile], names: Sequence[str], reader_options: ReaderOptions) -> dict[str, str]:
     """Path -> why, of the files that do not hold samples of these tasks. Raises InputError for a task that no file has."""
-    task_by_path = tasks_of(files, reading)
+    task_by_path = tasks_of(files, reader_options)
     known = sorted(set(task_by_path.values()))
     for name in names:
         if name not in known:
@@ -34,10 +34,10 @@ def other_tasks(files: Sequence[InputFile], names: Sequence[str], reading: Readi
     }
 
 
-def one_task_each(models: Models, reading: Reading) -> list[str]:
+def one_task_each(models: Models, reader_options: ReaderOptions) -> list[str]:
     """What to say where models have samples of different tasks. Raises InputError where one model has several: prompted
     answers and free generations would be pooled in its row."""
-    task_by_path = tasks_of(models.all_files(), reading)
+    task_by_path = tasks_of(models.all_files(), reader_options)
     by_model = {
         model: sorted({task_by_path[f.path] for f in files if f.path in task_by_path})
         for model, files in models.files.items()
@@ -60,8 +60,8 @@ def one_task_each(models: Models, reading: Reading) -> list[str]:
     ]
 
 
-def _task(file: InputFile, reading: Reading) -> str:
+def _task(file: InputFile, reader_options: ReaderOptions) -> str:
     if task := task_of(file.name):
         return task
     match = _SHORT.fullmatch(stem(file.name.rpartition("/")[2]))
-    return match["task"] if match and is_of_samples(file, reading) else ""
+    return match["task"] if match and is_of_samples(file, reader_options) else ""

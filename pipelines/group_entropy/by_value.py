@@ -57,13 +57,13 @@ class NumberedSource:
         """How many groups there are."""
         return len(self.values.values)
 
-    def open(self, rank: int) -> NumberedRange:
-        planned, k = self.source.plan.ranges[rank]
+    def open(self, rank: int) -> NumberedChunk:
+        planned, k = self.source.plan.chunks[rank]
         rows = numbered(self.source.output, self.filter_, self.values, planned, k)
-        return NumberedRange(self.source.open(rank), rows, planned.file.name)
+        return NumberedChunk(self.source.open(rank), rows, planned.file.name)
 
 
-class NumberedRange(Iterator[tuple[TokenBatch, Numbers]]):
+class NumberedChunk(Iterator[tuple[TokenBatch, Numbers]]):
     """A range's batches without the documents that do not count, and int32 [n_docs]: the group of each."""
 
     def __init__(self, opened: Any, rows: Rows, file_name: str) -> None:
@@ -119,12 +119,12 @@ class PairSource:
         self.documents, self.choosing, self.dtype = documents, choosing, np.dtype(dtype)
         self.fingerprint = f"{documents.fingerprint} {choosing.fingerprint}"
 
-    def open(self, rank: int) -> PairRange:
-        return PairRange(self, self.documents.open(rank))
+    def open(self, rank: int) -> PairChunk:
+        return PairChunk(self, self.documents.open(rank))
 
 
-class PairRange(Iterator[TokenBatch]):
-    def __init__(self, source: PairSource, opened: NumberedRange) -> None:
+class PairChunk(Iterator[TokenBatch]):
+    def __init__(self, source: PairSource, opened: NumberedChunk) -> None:
         self._source, self._opened = source, opened
         self._waiting: Iterator[tuple[TokenBatch, Numbers]] = iter(())
 
@@ -175,7 +175,7 @@ def sizes(engine: Engine, documents: NumberedSource) -> npt.NDArray[np.int64]:
         np.add(total, found.pop(), out=total)  # what is added need not be kept
 
     plan = documents.source.plan
-    engine.over_ranges_here(plan, range(len(plan.ranges)), [Sizes(documents)], "sizing documents", on_done=add)
+    engine.over_chunks_here(plan, range(len(plan.chunks)), [Sizes(documents)], "sizing documents", on_done=add)
     return total
 
 
@@ -234,7 +234,7 @@ def entropies(engine: Engine, corpus: Corpus, is_sample: bool) -> list[dict[str,
 
     def passes() -> list[dict[str, Any]]:
         phases.count(engine, corpus)
-        files = [phases.runs_of(corpus, r) for r in range(len(corpus.plan.ranges))]
+        files = [phases.runs_of(corpus, r) for r in range(len(corpus.plan.chunks))]
         cuts = intervals(files, corpus.packing.bits, corpus.limits.interval_entries)
         n_entries = sum(run.n for file in files for run in file.runs)
         results = engine.execute(

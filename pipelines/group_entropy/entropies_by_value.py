@@ -81,7 +81,7 @@ class Together:
         # Three ids and an offset stand for every token.
         limits = replace(within, chunk_positions=within.chunk_positions // 2)
         name = f"features-{self._values.instance.name}"
-        return Corpus(work.run.output, work.plan, work.engine.reading, source, packed, name, limits)
+        return Corpus(work.run.output, work.plan, work.engine.reader_options, source, packed, name, limits)
 
 
 def lacks(value: Mapping[str, Any], budget: Budget) -> bool:

@@ -18,7 +18,7 @@ from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.group_entropy.of_groups import Drain, GroupEntropy, KeptSource, publish, value_of
 from tagcorpus.pipelines.group_statistics.groups import Group, entropies_name, entropy_name, escaped, values_of
 from tagcorpus.pipelines.readers.plan import Plan
-from tagcorpus.pipelines.readers.reader import Reading
+from tagcorpus.pipelines.readers.reader import ReaderOptions
 from tagcorpus.pipelines.storage.sealed import opened
 from tagcorpus.pipelines.token_ids.cache import TokenizerChoice, TokenSource
 from tagcorpus.pipelines.token_ids.parts import token_part_name
@@ -30,7 +30,7 @@ N = 1
 def keys(
     plan: Plan,
     groups: Sequence[Group],
-    reading: Reading,
+    reader_options: ReaderOptions,
     tokenizer: str,
     filter_: Instance,
     grouping: Instance | None = None,
@@ -44,13 +44,13 @@ def keys(
     identity = {"entropy": VERSION, "n": N, "tokens": tokenizer, "kept_by": filter_.identity()}
     if grouping is not None:
         identity |= {"grouped_by": grouping.identity(), "needs": list(getattr(grouping.tagger, "needs", ()))}
-    of_range = {
-        (planned.file.name, k): part_key(planned, k, reading, identity)
+    of_chunk = {
+        (planned.file.name, k): part_key(planned, k, reader_options, identity)
         for planned in plan.files
-        for k in range(len(planned.ranges))
+        for k in range(len(planned.chunks))
     }
     # Groups of a column share their files, and there may be thousands of both.
-    parts_of = {files: [of_range[p.file.name, k] for p, k in group.ranges(plan)] for files, group in by_files(groups)}
+    parts_of = {files: [of_chunk[p.file.name, k] for p, k in group.chunks(plan)] for files, group in by_files(groups)}
     parts = {files: json.dumps(keys)[1:-1] for files, keys in parts_of.items()}
     found = {}
     for group in groups:
@@ -89,8 +89,8 @@ class EntropyWork:
         self.packing = packing(N, self.tokenizer.n_vocab)
         self.memory = memory_bytes(memory)
         self.limits = Limits.within(self.memory, self.packing.words)
-        self.keys = keys(plan, groups, engine.reading, self.tokenizer.fingerprint, filter_, grouping)
-        self.source = TokenSource(self.run.output, plan, engine.reading, tokenizer, True)
+        self.keys = keys(plan, groups, engine.reader_options, self.tokenizer.fingerprint, filter_, grouping)
+        self.source = TokenSource(self.run.output, plan, engine.reader_options, tokenizer, True)
         self.filter = filter_
         self.values = values_of(groups)
 
@@ -113,10 +113,10 @@ class EntropyWork:
         """Ranks of these files whose token ids the cache does not have at all."""
         wanted = set(files)
         there = set(self.run.output.files("tokens"))
-        ranges = [(rank, planned.file.name, k) for rank, (planned, k) in enumerate(self.plan.ranges)]
+        chunks = [(rank, planned.file.name, k) for rank, (planned, k) in enumerate(self.plan.chunks)]
         return [
             rank
-            for rank, name, k in ranges
+            for rank, name, k in chunks
             if name in wanted and token_part_name(self.source.fingerprint, name, k) not in there
         ]
 
@@ -146,15 +146,15 @@ class EntropyWork:
         """Make what the cache lacks of these groups' token ids."""
         ranks = self.unread(name for files, _ in by_files(groups) for name in files)
         if len(ranks) > 1:  # else the one who needs the ids may as well make them
-            self.engine.over_ranges_here(self.plan, ranks, [Drain(self.source)], "tokenising")
+            self.engine.over_chunks_here(self.plan, ranks, [Drain(self.source)], "tokenising")
 
     def _corpus(self, group: Group) -> Corpus:
         files = set(group.files)
         plan = Plan(tuple(p for p in self.plan.files if p.file.name in files))
-        own = TokenSource(self.run.output, plan, self.engine.reading, self.source.choice, True)
+        own = TokenSource(self.run.output, plan, self.engine.reader_options, self.source.choice, True)
         name = f"features-{escaped(group.id)}"
         source = KeptSource(own, self.filter)
-        return Corpus(self.run.output, plan, self.engine.reading, source, self.packing, name, self.limits)
+        return Corpus(self.run.output, plan, self.engine.reader_options, source, self.packing, name, self.limits)
 
     def _streamed(self, corpus: Corpus, group: Group, budget: Budget | None) -> dict[str, Any]:
         """By the passes of `run entropy`, for what does not fit into memory."""
@@ -162,7 +162,7 @@ class EntropyWork:
         def passes() -> dict[str, Any]:
             phases.count(self.engine, corpus)
             adds = phases.merge(self.engine, corpus)
-            metas = [phases.runs_of(corpus, r).meta for r in range(len(corpus.plan.ranges))]
+            metas = [phases.runs_of(corpus, r).meta for r in range(len(corpus.plan.chunks))]
             sizes = {"num_documents": sum(m["documents"] for m in metas), "num_tokens": sum(m["tokens"] for m in metas)}
             whole = summary_of(corpus, adds, self.tokenizer)
             return value_of(

@@ -41,13 +41,13 @@ class KeptSource:
         told = json.dumps(filter_.identity(), sort_keys=True)
         self.fingerprint = f"{source.fingerprint} kept {xxhash.xxh3_64_hexdigest(told.encode())}"
 
-    def open(self, rank: int) -> KeptRange:
-        planned, k = self.source.plan.ranges[rank]
+    def open(self, rank: int) -> KeptChunk:
+        planned, k = self.source.plan.chunks[rank]
         rows = kept(self.source.output, self.filter_, planned, k)
-        return KeptRange(self.source.open(rank), rows)
+        return KeptChunk(self.source.open(rank), rows)
 
 
-class KeptRange(Iterator[TokenBatch]):
+class KeptChunk(Iterator[TokenBatch]):
     """A range's batches without the documents that are not kept; `counts` are those of the whole range."""
 
     def __init__(self, opened: Any, rows: Rows) -> None:
@@ -143,7 +143,7 @@ def _gathered(corpus: Corpus, most_positions: int, budget: Budget | None) -> _He
     held: list[TokenBatch] = []
     found: list[list[npt.NDArray[np.uint64]]] = [[] for _ in range(budget.replicates if budget else 0)]
     positions = 0
-    for rank, (planned, _) in enumerate(corpus.plan.ranges):
+    for rank, (planned, _) in enumerate(corpus.plan.chunks):
         for batch in corpus.source.open(rank):
             positions += n_positions(np.diff(batch.offsets), corpus.packing.n)
             if positions > most_positions:

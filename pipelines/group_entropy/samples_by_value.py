@@ -167,7 +167,7 @@ def _narrow(engine: Engine, documents: NumberedSource, search: _Search) -> int:
 
     plan = documents.source.plan
     step = Divide(documents, search, bits)
-    engine.over_ranges_here(plan, range(len(plan.ranges)), [step], "drawing samples", on_done=add)
+    engine.over_chunks_here(plan, range(len(plan.chunks)), [step], "drawing samples", on_done=add)
     by_cell = held.reshape(2, n, 1 << bits)
     tokens = search.tokens[:, None] + np.cumsum(by_cell[1], axis=1)
     part = (tokens <= search.budget.tokens).sum(axis=1)  # the first in which there are too many
@@ -186,8 +186,8 @@ def _narrow(engine: Engine, documents: NumberedSource, search: _Search) -> int:
 def _settle(engine: Engine, documents: NumberedSource, search: _Search, samples: Samples) -> None:
     """Look at every document that is left: the first that does not fit is where a sample ends."""
     plan = documents.source.plan
-    ranks = range(len(plan.ranges)) if search.left.any() else ()
-    found = engine.over_ranges_here(plan, ranks, [Collect(documents, search)], "drawing samples") if ranks else {}
+    ranks = range(len(plan.chunks)) if search.left.any() else ()
+    found = engine.over_chunks_here(plan, ranks, [Collect(documents, search)], "drawing samples") if ranks else {}
     none = (np.zeros(0, np.int64), np.zeros(0, np.uint64), np.zeros(0, np.int64))
     pieces = [none, *(piece for pieces in found.values() for piece in pieces)]
     cell, place, size = (np.concatenate(column) for column in zip(*pieces, strict=True))

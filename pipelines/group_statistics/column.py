@@ -20,30 +20,30 @@ from tagcorpus.pipelines.group_statistics.groups import check_number
 from tagcorpus.pipelines.inputs.input_files import DELIMITED
 from tagcorpus.pipelines.inputs.records import further_value
 from tagcorpus.pipelines.readers.plan import TABLES, Plan, PlannedFile
-from tagcorpus.pipelines.readers.reader import RangeReader, Reading
+from tagcorpus.pipelines.readers.reader import ChunkReader, ReaderOptions
 from tagcorpus.pipelines.runs.run import Run
 
 LOOK_AT_FILES = 20
 LOOK_AT_ROWS = 100
-LOOK_AT_RANGES = 8
+LOOK_AT_CHUNKS = 8
 SHOWN = 20
 DEEPEST = 3
 
 
-def look_for(run: Run, reading: Reading, plan: Plan, grouping: Instance, column: str) -> FirstRanges:
+def look_for(run: Run, reader_options: ReaderOptions, plan: Plan, grouping: Instance, column: str) -> FirstChunks:
     """Look into the first rows. Where the column is not there, and it cannot come later or a name much like it is there,
     raises ConfigError; else says so. What is returned is to be called with the ranges that have been read."""
     files = [planned for planned in plan.files if planned.rows]
     names: set[str] = set()
     is_certain = len(files) <= LOOK_AT_FILES
     for planned in files[:LOOK_AT_FILES]:
-        own, is_there, is_all = _first_rows(planned, reading, column)
+        own, is_there, is_all = _first_rows(planned, reader_options, column)
         if is_there:
-            return FirstRanges(run, plan, grouping, column, is_seen=True)
+            return FirstChunks(run, plan, grouping, column, is_seen=True)
         names |= own
         is_certain &= is_all
     if not names:  # not one document: that is for others to say
-        return FirstRanges(run, plan, grouping, column, is_seen=True)
+        return FirstChunks(run, plan, grouping, column, is_seen=True)
     near = _near(column, names)
     n = min(len(files), LOOK_AT_FILES)
     where = "no document" if is_certain else f"none of the first {LOOK_AT_ROWS} rows of {n} file{'s' * (n != 1)}"
@@ -56,10 +56,10 @@ def look_for(run: Run, reading: Reading, plan: Plan, grouping: Instance, column:
     if near:
         raise ConfigError(f"{told}. (If {column} does come later, name a file first that has it in its first rows)")
     run.display.announce(f"{told}. It is looked for further on; without any value the run will fail at the end")
-    return FirstRanges(run, plan, grouping, column, is_seen=False)
+    return FirstChunks(run, plan, grouping, column, is_seen=False)
 
 
-class FirstRanges:
+class FirstChunks:
     """Called with each range that has been read, it looks at the values in the first ones.
 
     Where the first has none, nor had the first rows, says so. Raises ConfigError for more values than there may be groups.
@@ -67,14 +67,14 @@ class FirstRanges:
 
     def __init__(self, run: Run, plan: Plan, grouping: Instance, column: str, *, is_seen: bool) -> None:
         self._run, self._plan, self._grouping, self._column = run, plan, grouping, column
-        self._is_seen, self._left = is_seen, LOOK_AT_RANGES
+        self._is_seen, self._left = is_seen, LOOK_AT_CHUNKS
         self._values: set[str] = set()
 
     def __call__(self, rank: int) -> None:
         if not self._left:
             return
         self._left -= 1
-        planned, k = self._plan.ranges[rank]
+        planned, k = self._plan.chunks[rank]
         values = part_of(self._run.output, planned, k, self._grouping, ["value"])["value"]
         if not self._is_seen and len(values) and values.null_count == len(values):
             self._run.display.announce(
@@ -86,10 +86,10 @@ class FirstRanges:
         check_number(self._column, len(self._values))
 
 
-def _first_rows(planned: PlannedFile, reading: Reading, column: str) -> tuple[set[str], bool, bool]:
+def _first_rows(planned: PlannedFile, reader_options: ReaderOptions, column: str) -> tuple[set[str], bool, bool]:
     """Columns of a file's first rows, whether the one that is wanted is among them, and whether no row can have others."""
-    first = next(r for r in planned.ranges if r.rows)
-    reader = RangeReader(planned.file, first, replace(reading, sample=1.0, columns=(column,)))
+    first = next(r for r in planned.chunks if r.rows)
+    reader = ChunkReader(planned.file, first, replace(reader_options, sample=1.0, columns=(column,)))
     names: set[str] = set()
     rows = 0
     for _, _, _, value in reader.records():
@@ -108,7 +108,7 @@ def _first_rows(planned: PlannedFile, reading: Reading, column: str) -> tuple[se
         is_all |= top not in columns
         names |= columns
     elif planned.file.format in DELIMITED:
-        names |= set(csv_records.header(planned.file, reading.max_line_bytes, reading.csv)[0])
+        names |= set(csv_records.header(planned.file, reader_options.max_line_bytes, reader_options.csv)[0])
         is_all = True
     return names, column in names, is_all
 

@@ -69,10 +69,10 @@ class Group:
     files: tuple[str, ...]
     where: Where | None = None
 
-    def ranges(self, plan: Plan) -> list[tuple[PlannedFile, int]]:
+    def chunks(self, plan: Plan) -> list[tuple[PlannedFile, int]]:
         """(file, index of the range in it), in plan order, so that partial results always meet in one order."""
         files = set(self.files)
-        return [(planned, k) for planned, k in plan.ranges if planned.file.name in files]
+        return [(planned, k) for planned, k in plan.chunks if planned.file.name in files]
 
 
 def by_model(models: Mapping[str, Iterable[str]], plan: Plan) -> list[Group]:
@@ -107,7 +107,7 @@ def by_column(output: Folder, plan: Plan, instance: Instance, column: str, calle
     """
     values: set[str] = set()
     has_missing = False
-    for planned, k in plan.ranges:
+    for planned, k in plan.chunks:
         found = part_of(output, planned, k, instance, [column])[column]
         values.update(pc.unique(pc.cast(found.drop_null(), pa.string())).to_pylist())
         has_missing |= found.null_count > 0

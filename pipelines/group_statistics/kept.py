@@ -125,7 +125,7 @@ def choose(
 def _places(output: Folder, plan: Plan, filter_: Instance, group: Group, seed: int) -> Iterator[npt.NDArray[np.uint64]]:
     from tagcorpus.pipelines.counting.token_budget import places
 
-    for planned, k in group.ranges(plan):
+    for planned, k in group.chunks(plan):
         found = kept(output, filter_, planned, k)
         yield places(planned.file.name, found.row, found.sub, seed, 0)[found.chosen]
 
@@ -144,7 +144,7 @@ def _last_of_each(
 
     held = (np.zeros(0, np.int32), np.zeros(0, np.uint64))
     sizes = np.zeros(len(values.values), np.int64)
-    for planned, k in plan.ranges:
+    for planned, k in plan.chunks:
         found = numbered(output, filter_, values, planned, k)
         is_in = found.chosen >= 0
         number = np.concatenate([held[0], found.chosen[is_in]])

@@ -12,7 +12,7 @@ from typing import Any
 
 from datatrove.pipeline.base import PipelineStep
 
-from tagcorpus.pipelines.attributes.batches import RangeEnd, TaggedBatch
+from tagcorpus.pipelines.attributes.batches import ChunkEnd, TaggedBatch
 from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.execution.some_rows import Whole, choose
@@ -34,17 +34,17 @@ class Choose(PipelineStep):
 
     def __init__(self, plan: Plan, choice: Choice) -> None:
         super().__init__()
-        self.ranges, self.choice = plan.ranges, choice
+        self.chunks, self.choice = plan.chunks, choice
 
     def run(
         self,
-        data: Iterable[TaggedBatch | RangeEnd],
+        data: Iterable[TaggedBatch | ChunkEnd],
         rank: int = 0,
         world_size: int = 1,  # noqa: ARG002
-    ) -> Iterator[TaggedBatch | RangeEnd]:
-        rows = self.choice.rows(*self.ranges[rank])
+    ) -> Iterator[TaggedBatch | ChunkEnd]:
+        rows = self.choice.rows(*self.chunks[rank])
         for item in data:
-            if isinstance(item, RangeEnd):
+            if isinstance(item, ChunkEnd):
                 yield item
                 continue
             table = item.documents.table
@@ -67,7 +67,7 @@ def label(engine: Engine, plan: Plan, instance: Instance, choice: Choice) -> tup
     assert isinstance(run.options, FeaturesOptions)
     if run.options.retry_errors:
         before, steps = to_retry(engine, plan, chosen, before, steps[0])
-    pending = before.pending(len(plan.ranges), [chosen])
+    pending = before.pending(len(plan.chunks), [chosen])
     allowance = None
     if is_asking and pending:
         allowance = budget(engine, plan, tagger, pending, steps, _label_less(tagger, choice))

@@ -13,11 +13,11 @@ from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.attributes.summary import percentiles
 from tagcorpus.pipelines.feature_table.columns import SOURCES
 from tagcorpus.pipelines.group_statistics.groups import Group
-from tagcorpus.pipelines.group_statistics.rows import Floats, RangeRows, Rows
+from tagcorpus.pipelines.group_statistics.rows import ChunkRows, Floats, Rows
 
 
 def medians_of(
-    ranges: Sequence[tuple[RangeRows, Sequence[Group]]], instances: Mapping[str, Instance], *, kept_rows: int
+    chunks: Sequence[tuple[ChunkRows, Sequence[Group]]], instances: Mapping[str, Instance], *, kept_rows: int
 ) -> dict[str, dict[str, float]]:
     """By group and stem, the median of the values that are kept.
 
@@ -25,10 +25,10 @@ def medians_of(
     next ones. Of a group that has more rows alone it is read four times, and never held.
     """
     found: dict[str, dict[str, float]] = {}
-    batches = list(_batches(_sizes(ranges), kept_rows))
+    batches = list(_batches(_sizes(chunks), kept_rows))
     is_little = len(batches) == 1
     for ids, is_held in batches:
-        of_batch = [([g for g in of if g.id in ids], rows) for rows, of in ranges]
+        of_batch = [([g for g in of if g.id in ids], rows) for rows, of in chunks]
         kept = [_kept_rows(rows.fresh(), of) if is_held else [] for of, rows in of_batch]
         for stem in (s for s, (role, _) in SOURCES.items() if role in instances):
             if is_held:
@@ -38,8 +38,8 @@ def medians_of(
                     for group_id, at in own:
                         if len(there := values[at][~np.isnan(values[at])]):
                             held.setdefault(group_id, []).append(there)
-                for group_id, chunks in held.items():
-                    found.setdefault(group_id, {})[stem] = median(np.concatenate(chunks))
+                for group_id, pieces in held.items():
+                    found.setdefault(group_id, {})[stem] = median(np.concatenate(pieces))
                 continue
             chunks_of = partial(_values, of_batch, stem)
             if n := sum(map(len, chunks_of())):
@@ -55,10 +55,10 @@ def median(values: Floats) -> float:
     return between if math.isfinite(between) else a * 0.5 + b * 0.5
 
 
-def _sizes(ranges: Sequence[tuple[RangeRows, Sequence[Group]]]) -> Counter[str]:
+def _sizes(chunks: Sequence[tuple[ChunkRows, Sequence[Group]]]) -> Counter[str]:
     """How many rows of each group are kept."""
     found: Counter[str] = Counter()
-    for rows, of in ranges:
+    for rows, of in chunks:
         found.update({group_id: len(at) for group_id, at in _kept_rows(rows.fresh(), of)})
     return found
 
@@ -80,19 +80,19 @@ def _batches(sizes: Mapping[str, int], kept_rows: int) -> Iterator[tuple[set[str
         yield ids, True
 
 
-def _kept_rows(rows: RangeRows, groups: Sequence[Group]) -> list[tuple[str, Rows]]:
+def _kept_rows(rows: ChunkRows, groups: Sequence[Group]) -> list[tuple[str, Rows]]:
     each = zip(groups, rows.rows_of(groups), strict=True)
     return [(group.id, own[rows.kept[own]]) for group, own in each]
 
 
-def _column(rows: RangeRows, stem: str) -> Floats:
+def _column(rows: ChunkRows, stem: str) -> Floats:
     role, column = SOURCES[stem]
     return rows.numbers(role, [column])[column]
 
 
-def _values(ranges: Sequence[tuple[Sequence[Group], RangeRows]], stem: str) -> Iterator[Floats]:
+def _values(chunks: Sequence[tuple[Sequence[Group], ChunkRows]], stem: str) -> Iterator[Floats]:
     """Of the one group that there is, range by range."""
-    for of, rows in ranges:
+    for of, rows in chunks:
         if of:
             own = rows.fresh()
             ((_, at),) = _kept_rows(own, of)

@@ -18,7 +18,7 @@ from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.feature_table.columns import SOURCES
 from tagcorpus.pipelines.group_statistics.groups import Group
 from tagcorpus.pipelines.group_statistics.moments import Moments
-from tagcorpus.pipelines.group_statistics.rows import KEYWORDS, Floats, RangeRows, Rows
+from tagcorpus.pipelines.group_statistics.rows import KEYWORDS, ChunkRows, Floats, Rows
 from tagcorpus.pipelines.labelling.label_counts import LEFT_OUT, NOT_SELECTED
 
 Bools = npt.NDArray[np.bool_]
@@ -71,8 +71,8 @@ class _Rows:
         return Moments.of_each(values[is_in], self.counts(is_in))
 
 
-def add_range(
-    rows: RangeRows,
+def add_chunk(
+    rows: ChunkRows,
     instances: Mapping[str, Instance],
     groups: Sequence[Group],
     partials: Mapping[str, Partial],
@@ -104,7 +104,7 @@ def add_range(
         _add_labels(rows, of, into)
 
 
-def _add_keywords(rows: RangeRows, of: _Rows, into: Sequence[Partial]) -> None:
+def _add_keywords(rows: ChunkRows, of: _Rows, into: Sequence[Partial]) -> None:
     """Pooled over documents that have both figures."""
     columns = rows.numbers("keywords", list(KEYWORDS.values()))
     characters = rows.numbers("length", ["char_len"])["char_len"][of.at]
@@ -116,7 +116,7 @@ def _add_keywords(rows: RangeRows, of: _Rows, into: Sequence[Partial]) -> None:
             one.add_keywords(name, found)
 
 
-def _add_labels(rows: RangeRows, of: _Rows, into: Sequence[Partial]) -> None:
+def _add_labels(rows: ChunkRows, of: _Rows, into: Sequence[Partial]) -> None:
     table, is_there = rows.texts("domain", ["prediction", "language", "stage"])
     is_in = of.kept & is_there[of.at]
     is_asked = is_in & _bools(pc.fill_null(pc.not_equal(table["stage"], NOT_SELECTED), True))[of.at]

@@ -34,7 +34,7 @@ Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.intp]
 
 
-class RangeRows:
+class ChunkRows:
     """One range of a planned file. `instances`: by role, a tagger's name as in SOURCES, `keywords`, `domain` and FILTER."""
 
     def __init__(self, output: Folder, planned: PlannedFile, k: int, instances: Mapping[str, Instance]) -> None:
@@ -46,9 +46,9 @@ class RangeRows:
         role = FILTER if FILTER in self._instances else next(iter(self._instances))
         return self._part(self._instances[role], ["is_kept"] if role == FILTER else [])
 
-    def fresh(self) -> RangeRows:
+    def fresh(self) -> ChunkRows:
         """The same range, with nothing of it in memory."""
-        return RangeRows(self._output, self._planned, self._k, self._instances)
+        return ChunkRows(self._output, self._planned, self._k, self._instances)
 
     @property
     def n(self) -> int:
@@ -115,7 +115,7 @@ class RangeRows:
     def _part(self, instance: Instance, columns: Sequence[str]) -> tuple[npt.NDArray[np.int64], pa.Table]:
         """(key of every row, these columns)."""
         table = part_of(self._output, self._planned, self._k, instance, ["row", "sub", *columns])
-        row: npt.NDArray[Any] = table["row"].to_numpy() - self._planned.ranges[self._k].first_row
+        row: npt.NDArray[Any] = table["row"].to_numpy() - self._planned.chunks[self._k].first_row
         # A range has fewer rows than 2^32, and `sub` fits 31 bits.
         return (row << 31) + table["sub"].to_numpy().astype(np.int64), table.select(columns)
 

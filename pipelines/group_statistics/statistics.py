@@ -19,8 +19,8 @@ from tagcorpus.pipelines.group_statistics.groups import Group, entropies_name, e
 from tagcorpus.pipelines.group_statistics.intervals import around, wilson
 from tagcorpus.pipelines.group_statistics.medians import medians_of
 from tagcorpus.pipelines.group_statistics.moments import Moments, ratio, ratio_error
-from tagcorpus.pipelines.group_statistics.partials import Partial, add_range
-from tagcorpus.pipelines.group_statistics.rows import KEYWORDS, RangeRows
+from tagcorpus.pipelines.group_statistics.partials import Partial, add_chunk
+from tagcorpus.pipelines.group_statistics.rows import KEYWORDS, ChunkRows
 from tagcorpus.pipelines.labelling.label_counts import LEFT_OUT, percentages
 from tagcorpus.pipelines.readers.plan import Plan, PlannedFile
 from tagcorpus.pipelines.storage.folder import Folder
@@ -74,19 +74,19 @@ def statistics(
     """
     absent = absent or {}
     partials = {group.id: Partial() for group in groups}
-    by_range: dict[tuple[str, int], tuple[PlannedFile, int, list[Group]]] = {}
+    by_chunk: dict[tuple[str, int], tuple[PlannedFile, int, list[Group]]] = {}
     of_files: dict[tuple[str, ...], list[Group]] = {}
     for group in groups:
         of_files.setdefault(group.files, []).append(group)
     for alike in of_files.values():
-        for planned, k in alike[0].ranges(plan):
-            by_range.setdefault((planned.file.name, k), (planned, k, []))[2].extend(alike)
-    for planned, k, of in by_range.values():
-        add_range(RangeRows(output, planned, k, instances), instances, of, partials)
+        for planned, k in alike[0].chunks(plan):
+            by_chunk.setdefault((planned.file.name, k), (planned, k, []))[2].extend(alike)
+    for planned, k, of in by_chunk.values():
+        add_chunk(ChunkRows(output, planned, k, instances), instances, of, partials)
     medians: dict[str, dict[str, float]] | None = None
     if is_extended:
-        ranges = [(RangeRows(output, planned, k, instances), of) for planned, k, of in by_range.values()]
-        medians = medians_of(ranges, instances, kept_rows=kept_rows)
+        chunks = [(ChunkRows(output, planned, k, instances), of) for planned, k, of in by_chunk.values()]
+        medians = medians_of(chunks, instances, kept_rows=kept_rows)
     found = []
     entropies: Mapping[str, dict[str, Any]] = {} if "entropy" in absent else _entropies(output, groups)
     for group in groups:

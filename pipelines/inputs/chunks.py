@@ -11,7 +11,7 @@ from tagcorpus.errors import IncompleteError, LostRowsError
 
 
 @dataclass(frozen=True)
-class Range:
+class Chunk:
     """A run of rows of one file, and the unit of work, of publishing and of resuming.
 
     start, end  bytes [start, end) of the decompressed stream (line formats), or rows [start, end) (tables)
@@ -34,7 +34,7 @@ class Range:
     piece: tuple[int, int] = (0, 1)
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Range:
+    def from_json(cls, value: dict[str, Any]) -> Chunk:
         pairs = {name: tuple(tuple(p) for p in value.get(name, ())) for name in ("skipped", "columns")}
         return cls(**{**value, **pairs, "piece": tuple(value.get("piece", (0, 1)))})
 

@@ -15,7 +15,7 @@ BACKENDS = ("auto", "openai", "fasttext")
 # Parameters that only the openai backend looks at; the embedded model has its own labels, and asks nobody.
 OF_AN_LLM = ("base_url", "model", "tree", "concurrency", "max_requests", "max_attempts", "timeout_seconds", "backoff_seconds", "patience", "rpm", "tpm", "llm_cache")  # fmt: skip
 # Ranges that are asked about at once: enough that the end of one does not leave the endpoint idle.
-RANGES_AT_ONCE = 4
+CHUNKS_AT_ONCE = 4
 
 
 def refuse_what_is_of_an_llm(parameters: Mapping[str, Any]) -> None:
@@ -42,4 +42,4 @@ def decided(parameters: Mapping[str, Any]) -> str:
 
 def workers_asking(options: Options, *, is_asking: bool) -> int | None:
     """How many chunks are computed at once while an LLM is asked; None where none is."""
-    return options.workers or RANGES_AT_ONCE if is_asking else None
+    return options.workers or CHUNKS_AT_ONCE if is_asking else None

@@ -15,7 +15,7 @@ from typing import Any
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import BudgetError, ConfigError
-from tagcorpus.pipelines.attributes.batches import RangeEnd, TaggedBatch
+from tagcorpus.pipelines.attributes.batches import ChunkEnd, TaggedBatch
 from tagcorpus.pipelines.attributes.bill import ALLOWED, Bill, add, in_words, spent
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.execution.steps import Read
@@ -69,7 +69,7 @@ class Ask(PipelineStep):
 
     def run(
         self,
-        data: Iterable[TaggedBatch | RangeEnd],
+        data: Iterable[TaggedBatch | ChunkEnd],
         rank: int = 0,  # noqa: ARG002
         world_size: int = 1,  # noqa: ARG002
     ) -> Iterator[Cost]:
@@ -94,11 +94,11 @@ def cost_of(
 ) -> Cost:
     """What asking about the documents in these ranges can cost, found by reading them. `chosen`: steps that leave only
     those that are to be asked about."""
-    nothing: list[frozenset[str]] = [frozenset()] * len(plan.ranges)
-    steps = [Read(plan, engine.reading, nothing), *chosen, Ask(tagger, is_cache_known)]
+    nothing: list[frozenset[str]] = [frozenset()] * len(plan.chunks)
+    steps = [Read(plan, engine.reader_options, nothing), *chosen, Ask(tagger, is_cache_known)]
     # The cache is on this machine only.
-    results = engine.over_ranges(plan, pending, steps, "counting documents", threads=is_cache_known)
-    return sum((of_range[0] for of_range in results.values()), Cost())
+    results = engine.over_chunks(plan, pending, steps, "counting documents", threads=is_cache_known)
+    return sum((of_chunk[0] for of_chunk in results.values()), Cost())
 
 
 @dataclass(frozen=True)

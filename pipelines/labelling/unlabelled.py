@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 from datatrove.pipeline.base import PipelineStep
 
-from tagcorpus.pipelines.attributes.batches import RangeEnd, TaggedBatch
+from tagcorpus.pipelines.attributes.batches import ChunkEnd, TaggedBatch
 from tagcorpus.pipelines.attributes.parts import (
     KEYS,
     Instance,
-    Standing,
+    ResumeState,
     key_in,
     keys_of,
     part_name,
@@ -22,30 +22,30 @@ from tagcorpus.pipelines.attributes.parts import (
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.execution.some_rows import choose
 from tagcorpus.pipelines.readers.plan import Plan
-from tagcorpus.pipelines.readers.reader import Reading
+from tagcorpus.pipelines.readers.reader import ReaderOptions
 from tagcorpus.pipelines.storage.folder import Folder
 
 ERROR_COLUMN = "error"
 
 
 def to_retry(
-    engine: Engine, plan: Plan, instance: Instance, before: Standing, otherwise: PipelineStep | None = None
-) -> tuple[Standing, list[PipelineStep]]:
+    engine: Engine, plan: Plan, instance: Instance, before: ResumeState, otherwise: PipelineStep | None = None
+) -> tuple[ResumeState, list[PipelineStep]]:
     """The standing with the ranges that have documents without a label still to compute, and the step that leaves only these
     documents of them."""
     output = engine.run.output
     counts = with_errors(output, plan, instance, before)
     n = sum(counts.values())
     engine.run.display.say(f"{n:,} document{'s' * (n != 1)} without a label to be asked about again (--retry-errors)")
-    step = Unlabelled(output, plan, engine.reading, instance, counts, otherwise)
+    step = Unlabelled(output, plan, engine.reader_options, instance, counts, otherwise)
     return without(before, counts), [step]
 
 
-def with_errors(output: Folder, plan: Plan, instance: Instance, before: Standing) -> dict[int, int]:
+def with_errors(output: Folder, plan: Plan, instance: Instance, before: ResumeState) -> dict[int, int]:
     """By rank, how many documents without a label the part of a range has; only ranges that have any and are done."""
     counts = {}
     for rank, name in before.done:
-        planned, k = plan.ranges[rank]
+        planned, k = plan.chunks[rank]
         if name == instance.name:
             errors = read_part(output, part_name(name, planned.file.name, k), [ERROR_COLUMN])[ERROR_COLUMN]
             if n := len(errors) - errors.null_count:
@@ -53,10 +53,10 @@ def with_errors(output: Folder, plan: Plan, instance: Instance, before: Standing
     return counts
 
 
-def without(before: Standing, ranks: Collection[int]) -> Standing:
+def without(before: ResumeState, ranks: Collection[int]) -> ResumeState:
     """The standing as if these ranges were still to be computed."""
     done = {(rank, name): counts for (rank, name), counts in before.done.items() if rank not in ranks}
-    return Standing(done, before.stale, before.damaged, before.proven)
+    return ResumeState(done, before.stale, before.damaged, before.proven)
 
 
 class Unlabelled(PipelineStep):
@@ -69,27 +69,27 @@ class Unlabelled(PipelineStep):
         self,
         output: Folder,
         plan: Plan,
-        reading: Reading,
+        reader_options: ReaderOptions,
         instance: Instance,
         ranks: Collection[int],
         otherwise: PipelineStep | None = None,
     ) -> None:
         super().__init__()
-        self.output, self.ranges, self.reading, self.instance = output, plan.ranges, reading, instance
+        self.output, self.chunks, self.reader_options, self.instance = output, plan.chunks, reader_options, instance
         self.ranks, self.otherwise = frozenset(ranks), otherwise
 
     def run(
         self,
-        data: Iterable[TaggedBatch | RangeEnd],
+        data: Iterable[TaggedBatch | ChunkEnd],
         rank: int = 0,
         world_size: int = 1,
-    ) -> Iterator[TaggedBatch | RangeEnd]:
+    ) -> Iterator[TaggedBatch | ChunkEnd]:
         if rank not in self.ranks:
             yield from data if self.otherwise is None else self.otherwise.run(data, rank, world_size)
             return
         part, start = self._part(rank), 0
         for item in data:
-            if isinstance(item, RangeEnd):
+            if isinstance(item, ChunkEnd):
                 yield item
                 continue
             n = item.documents.num_rows
@@ -103,12 +103,12 @@ class Unlabelled(PipelineStep):
 
     def _part(self, rank: int) -> pa.Table:
         """The part as it is; ReplacedError where another run has made another of it meanwhile."""
-        planned, k = self.ranges[rank]
+        planned, k = self.chunks[rank]
         table = read_part(self.output, self._part_name(rank), None, self.instance.later_columns)
-        if key_in(table) not in keys_of(planned, k, self.instance, self.reading):
+        if key_in(table) not in keys_of(planned, k, self.instance, self.reader_options):
             raise replaced(self.output, self._part_name(rank))
         return table
 
     def _part_name(self, rank: int) -> str:
-        planned, k = self.ranges[rank]
+        planned, k = self.chunks[rank]
         return part_name(self.instance.name, planned.file.name, k)

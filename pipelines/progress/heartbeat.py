@@ -151,13 +151,13 @@ class Heartbeat:
         seconds = max(now - self._since, 1e-9)
         rows = watch.rows + sum(b.rows for b in beats)
         n_bytes = watch.n_bytes + sum(b.n_bytes for b in beats)
-        ranges = []
+        chunks = []
         for beat in beats:
             count, at = self._seen.get(beat.rank, (-1, now))
             if count != beat.count:
                 count, at = self._seen[beat.rank] = (beat.count, now)
             in_flight = {"first_row": beat.first_row, "last_row": beat.last_row} if beat.first_row >= 0 else {}
-            ranges.append(
+            chunks.append(
                 {
                     "range": watch.describe(beat.rank),
                     "rows": beat.rows,
@@ -176,7 +176,7 @@ class Heartbeat:
             "rows_per_second": round(rows / seconds, 1),
             "bytes_per_second": round(n_bytes / seconds, 1),
             "seconds_left": round((watch.total_rows - rows) * seconds / rows, 1) if rows else None,
-            "ranges": ranges,
+            "ranges": chunks,
         }
 
     def _keep_beating(self) -> None:

@@ -14,19 +14,19 @@ from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import ConfigError, InputError, TagcorpusError
 from tagcorpus.pipelines.formats import csv_records, json_arrays, lines, tables
-from tagcorpus.pipelines.inputs.chunks import Range
+from tagcorpus.pipelines.inputs.chunks import Chunk
 from tagcorpus.pipelines.inputs.input_files import DELIMITED, TEXT_FORMATS, InputFile
 from tagcorpus.pipelines.inputs.records import ID_COLUMNS, DocumentFields
 from tagcorpus.pipelines.inputs.streams import recognised
 from tagcorpus.pipelines.options.dialect import Dialect
 from tagcorpus.pipelines.readers import samples
-from tagcorpus.pipelines.readers.reader import Reading
+from tagcorpus.pipelines.readers.reader import ReaderOptions
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.pipelines.storage.sealed import is_sealed, opened, sealed
 
 PLAN_VERSION = 2
 # A large uncompressed file is indexed in segments of this many ranges, several at a time.
-RANGES_PER_SEGMENT = 16
+CHUNKS_PER_SEGMENT = 16
 ROOMS_OF_RESULTS = ("attributes", "quarantine", "tokens")
 # Formats whose digests cover some columns only, and the version of how their plans are made.
 TABLES = ("parquet", "arrow")
@@ -39,13 +39,13 @@ class PlannedFile:
     the keys of its parts depend on."""
 
     file: InputFile
-    ranges: tuple[Range, ...]
+    chunks: tuple[Chunk, ...]
     is_trial: bool = field(default=False, compare=False)
-    reading: Reading = field(default=Reading(), compare=False)
+    reader_options: ReaderOptions = field(default=ReaderOptions(), compare=False)
 
     @property
     def rows(self) -> int:
-        return sum(r.rows for r in self.ranges)
+        return sum(r.rows for r in self.chunks)
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ class Plan:
     files: tuple[PlannedFile, ...]
 
     @cached_property
-    def ranges(self) -> list[tuple[PlannedFile, int]]:
+    def chunks(self) -> list[tuple[PlannedFile, int]]:
         """(file, index of the range in it) of every rank."""
-        return [(f, k) for f in self.files for k in range(len(f.ranges))]
+        return [(f, k) for f in self.files for k in range(len(f.chunks))]
 
     @property
     def rows(self) -> int:
@@ -65,7 +65,7 @@ class Plan:
 
     @property
     def n_bytes(self) -> int:
-        return sum(r.end - r.start for f in self.files for r in f.ranges if f.file.format in TEXT_FORMATS)
+        return sum(r.end - r.start for f in self.files for r in f.chunks if f.file.format in TEXT_FORMATS)
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class IndexTask:
 
 @dataclass(frozen=True)
 class Indexed:
-    ranges: list[Range]
+    chunks: list[Chunk]
     skipped: list[tuple[int, int]]
     file: InputFile
     """With the format that its first bytes prove."""
@@ -92,50 +92,52 @@ class Index(PipelineStep):
     type = "index"
     name = "Index"
 
-    def __init__(self, tasks: Sequence[IndexTask], shard_bytes: int, reading: Reading) -> None:
+    def __init__(self, tasks: Sequence[IndexTask], shard_bytes: int, reader_options: ReaderOptions) -> None:
         super().__init__()
-        self.tasks, self.shard_bytes, self.reading = tasks, shard_bytes, reading
+        self.tasks, self.shard_bytes, self.reader_options = tasks, shard_bytes, reader_options
 
     def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[Indexed]:  # noqa: ARG002
         task = self.tasks[rank]
-        file, reading = task.file, self.reading
+        file, reader_options = task.file, self.reader_options
         if task.start == 0:
             file, problem = recognised(file)
             if problem:
-                yield Indexed([Range(0, 0, 0, 0, xxhash.xxh3_128_hexdigest(b""), broken=problem)], [], file)
+                yield Indexed([Chunk(0, 0, 0, 0, xxhash.xxh3_128_hexdigest(b""), broken=problem)], [], file)
                 return
         if file.format == "json":
             array = json_arrays.index(file, task.max_rows)
             file = task.file if array is None else file
         if file.format == "json":
-            ranges = array or []
+            chunks = array or []
         elif file.format in ("parquet", "arrow"):
-            ranges = tables.index(file, self.shard_bytes, reading.fields.top_columns(), task.max_rows)
-            further = {c: reading.fields.further_columns([c]) for c in reading.columns}
-            ranges = tables.with_further_columns(file, ranges, further)
+            chunks = tables.index(file, self.shard_bytes, reader_options.fields.top_columns(), task.max_rows)
+            further = {c: reader_options.fields.further_columns([c]) for c in reader_options.columns}
+            chunks = tables.with_further_columns(file, chunks, further)
         elif file.format in DELIMITED:
-            ranges = csv_records.index(file, self.shard_bytes, reading.max_line_bytes, task.max_rows, reading.csv)
+            chunks = csv_records.index(
+                file, self.shard_bytes, reader_options.max_line_bytes, task.max_rows, reader_options.csv
+            )
         else:
-            ranges = lines.index(file, self.shard_bytes, task.start, task.stop, task.max_rows)
-        _refuse_doubled_columns(file, ranges, reading)
+            chunks = lines.index(file, self.shard_bytes, task.start, task.stop, task.max_rows)
+        _refuse_doubled_columns(file, chunks, reader_options)
         skipped: list[tuple[int, int]] = []
-        if file.format not in DELIMITED and task.start == 0 and samples.has_filters(file, ranges, reading):
-            whole = ranges if task.stop is None else lines.index(file, self.shard_bytes)
-            skipped = samples.duplicates(file, whole, reading)
-        yield Indexed(ranges, skipped, file)
+        if file.format not in DELIMITED and task.start == 0 and samples.has_filters(file, chunks, reader_options):
+            whole = chunks if task.stop is None else lines.index(file, self.shard_bytes)
+            skipped = samples.duplicates(file, whole, reader_options)
+        yield Indexed(chunks, skipped, file)
 
 
-def _refuse_doubled_columns(file: InputFile, ranges: Sequence[Range], reading: Reading) -> None:
-    if not ranges or ranges[0].broken:
+def _refuse_doubled_columns(file: InputFile, chunks: Sequence[Chunk], reader_options: ReaderOptions) -> None:
+    if not chunks or chunks[0].broken:
         return
     if file.format in TABLES:
         names = tables.schema(file).names
     elif file.format in DELIMITED:
-        names = csv_records.header(file, reading.max_line_bytes, reading.csv)[0]
+        names = csv_records.header(file, reader_options.max_line_bytes, reader_options.csv)[0]
     else:
         return
-    if name := reading.fields.doubled(names):
-        option = "--id-column" if name == reading.fields.id_column or name in ID_COLUMNS else "--text-column"
+    if name := reader_options.fields.doubled(names):
+        option = "--id-column" if name == reader_options.fields.id_column or name in ID_COLUMNS else "--text-column"
         raise InputError(
             f"{file.path} has {names.count(name)} columns called {name!r}. Rename one of them, or name another column with {option}"
         )
@@ -148,7 +150,7 @@ RunIndex = Callable[[Index, int], list[Indexed]]
 def make_plan(
     output: Folder,
     files: Sequence[InputFile],
-    reading: Reading,
+    reader_options: ReaderOptions,
     shard_bytes: int,
     limit: int | None,
     run_index: RunIndex,
@@ -161,21 +163,27 @@ def make_plan(
 
     ConfigError where `output` holds a plan with other `shard_bytes`, unless it `may_recut`: every part would be computed anew.
     """
-    settings = {f.name: _settings(f, reading, shard_bytes) for f in files}
-    read_as = reading
+    settings = {f.name: _settings(f, reader_options, shard_bytes) for f in files}
+    read_as = reader_options
     if not may_recut:
         _refuse_another_cut(output, files, shard_bytes)
     if limit is not None:
-        plan = Plan(tuple(_limited(files, reading, shard_bytes, limit, run_index)))
+        plan = Plan(tuple(_limited(files, reader_options, shard_bytes, limit, run_index)))
         check(plan)
         for one in plan.files if is_stored else ():
             _store(output, one, None, settings[one.file.name])
         return plan
     known = {f.name: _known(output, f, settings[f.name]) for f in files}
     for name, planned in known.items():
-        if planned is not None and planned.file.format in TABLES and not set(reading.columns) <= _further(planned):
+        if (
+            planned is not None
+            and planned.file.format in TABLES
+            and not set(reader_options.columns) <= _further(planned)
+        ):
             # Cut as before, with digests of more columns: the parts of other taggers keep their keys.
-            reading = replace(reading, columns=tuple(sorted({*reading.columns, *_further(planned)})))
+            reader_options = replace(
+                reader_options, columns=tuple(sorted({*reader_options.columns, *_further(planned)}))
+            )
             known[name] = None
     unknown = [f for f in files if known[f.name] is None]
     # Taken before the bytes are read: a file that changes meanwhile is then planned anew next time.
@@ -183,34 +191,34 @@ def make_plan(
     tasks = [t for f in unknown for t in _segments(f, shard_bytes)]
     pieces: dict[str, list[Indexed]] = {}
     if tasks:
-        for task, indexed in zip(tasks, run_index(Index(tasks, shard_bytes, reading), len(tasks)), strict=True):
+        for task, indexed in zip(tasks, run_index(Index(tasks, shard_bytes, reader_options), len(tasks)), strict=True):
             pieces.setdefault(task.file.name, []).append(indexed)
     planned_anew = {
-        f.name: PlannedFile(pieces[f.name][0].file, _joined(pieces[f.name]), is_trial=reading.sample < 1)
+        f.name: PlannedFile(pieces[f.name][0].file, _joined(pieces[f.name]), is_trial=reader_options.sample < 1)
         for f in unknown
     }
     known |= planned_anew
-    plan = Plan(tuple(replace(found, reading=read_as) for f in files if (found := known[f.name]) is not None))
+    plan = Plan(tuple(replace(found, reader_options=read_as) for f in files if (found := known[f.name]) is not None))
     check(plan)
     for name, planned in planned_anew.items() if is_stored else ():
         _store(output, planned, identities[name], settings[name])
     return plan
 
 
-def _settings(file: InputFile, reading: Reading, shard_bytes: int) -> dict[str, Any]:
-    fields = reading.fields
+def _settings(file: InputFile, reader_options: ReaderOptions, shard_bytes: int) -> dict[str, Any]:
+    fields = reader_options.fields
     return {
         **({"tables": TABLES_VERSION} if file.format in TABLES else {}),
         "plan": PLAN_VERSION,
         "shard_bytes": shard_bytes,
-        "max_line_bytes": reading.max_line_bytes,
+        "max_line_bytes": reader_options.max_line_bytes,
         "text_column": fields.text_column,
         "id_column": fields.id_column,
         "is_resps": fields.is_resps,
-        "sample": reading.sample,
-        "seed": reading.seed,
+        "sample": reader_options.sample,
+        "seed": reader_options.seed,
         **(
-            {"csv": {"version": csv_records.CSV_VERSION, **reading.csv.fingerprint()}}
+            {"csv": {"version": csv_records.CSV_VERSION, **reader_options.csv.fingerprint()}}
             if file.format in DELIMITED
             else {}
         ),
@@ -238,7 +246,7 @@ def has_results(output: Folder, file_name: str) -> bool:
 
 def _further(planned: PlannedFile) -> set[str]:
     """The further columns that a table's plan has digests of."""
-    return set.intersection(*({name for name, _ in r.columns} for r in planned.ranges)) if planned.ranges else set()
+    return set.intersection(*({name for name, _ in r.columns} for r in planned.chunks)) if planned.chunks else set()
 
 
 def plan_name(file_name: str) -> str:
@@ -273,24 +281,24 @@ def _planned(data: bytes | None) -> PlannedFile:
     if value is None:
         raise ValueError("not as it was written")
     file = InputFile(value["input"], value["path"], value["format"], value["compression"])
-    ranges = tuple(Range.from_json(r) for r in value["ranges"])
-    if not is_sealed(data) and not _is_consistent(file, ranges, value["identity"]):
+    chunks = tuple(Chunk.from_json(r) for r in value["ranges"])
+    if not is_sealed(data) and not _is_consistent(file, chunks, value["identity"]):
         raise ValueError("ranges that do not follow one another")
-    return PlannedFile(file, ranges, value["is_trial"], _stored_reading(value["settings"]))
+    return PlannedFile(file, chunks, value["is_trial"], _stored_reader_options(value["settings"]))
 
 
-def _stored_reading(settings: dict[str, Any]) -> Reading:
+def _stored_reader_options(settings: dict[str, Any]) -> ReaderOptions:
     fields = DocumentFields(settings["text_column"], settings["id_column"], settings["is_resps"])
     csv = {name: value for name, value in settings.get("csv", {}).items() if name != "version"}
-    return Reading(
+    return ReaderOptions(
         fields, settings["max_line_bytes"], settings.get("sample", 1.0), settings.get("seed", 0), csv=Dialect(**csv)
     )
 
 
-def _is_consistent(file: InputFile, ranges: Sequence[Range], identity: dict[str, Any] | None) -> bool:
+def _is_consistent(file: InputFile, chunks: Sequence[Chunk], identity: dict[str, Any] | None) -> bool:
     """Whether the ranges follow one another from the first row on, up to the end of a file of lines."""
-    row, position = 0, ranges[0].start if ranges and file.format in DELIMITED else 0
-    for r in ranges:
+    row, position = 0, chunks[0].start if chunks and file.format in DELIMITED else 0
+    for r in chunks:
         if (r.first_row, r.start) != (row, position) or not 0 <= r.rows <= r.end - r.start:
             return False
         if file.format in TABLES and r.rows != r.end - r.start:
@@ -299,7 +307,7 @@ def _is_consistent(file: InputFile, ranges: Sequence[Range], identity: dict[str,
             return False
         row, position = row + r.rows, r.end
     is_known = identity is not None and file.format in ("jsonl", *DELIMITED) and not file.compression
-    return not is_known or any(r.broken for r in ranges) or position == (identity or {})["size"]
+    return not is_known or any(r.broken for r in chunks) or position == (identity or {})["size"]
 
 
 def _shows_its_end(file: InputFile) -> bool:
@@ -324,7 +332,7 @@ def _store(output: Folder, planned: PlannedFile, identity: dict[str, Any] | None
         "identity": identity,
         "settings": settings,
         "is_trial": planned.is_trial,
-        "ranges": [r.to_json() for r in planned.ranges],
+        "ranges": [r.to_json() for r in planned.chunks],
     }
     output.publish(plan_name(planned.file.name), sealed(value))
 
@@ -348,7 +356,7 @@ def load_plan(output: Folder, *, skip_damaged: bool = False) -> list[PlannedFile
 
 
 def _segments(file: InputFile, shard_bytes: int) -> list[IndexTask]:
-    step = shard_bytes * RANGES_PER_SEGMENT
+    step = shard_bytes * CHUNKS_PER_SEGMENT
     if file.format != "jsonl" or file.compression or file.size() <= step:
         return [IndexTask(file)]
     file_, problem = recognised(file)
@@ -357,30 +365,30 @@ def _segments(file: InputFile, shard_bytes: int) -> list[IndexTask]:
     return [IndexTask(file, s, s + step) for s in range(0, file.size(), step)]
 
 
-def _joined(pieces: list[Indexed]) -> tuple[Range, ...]:
-    ranges: list[Range] = []
+def _joined(pieces: list[Indexed]) -> tuple[Chunk, ...]:
+    chunks: list[Chunk] = []
     rows = 0
     skipped = [s for p in pieces for s in p.skipped]
     for piece in pieces:
-        for r in piece.ranges:
+        for r in piece.chunks:
             first = rows + r.first_row
             within = tuple(
                 (max(a, first), min(b, first + r.rows)) for a, b in skipped if a < first + r.rows and b > first
             )
-            ranges.append(replace(r, first_row=first, skipped=within))
-        rows += sum(r.rows for r in piece.ranges)
-    return tuple(ranges)
+            chunks.append(replace(r, first_row=first, skipped=within))
+        rows += sum(r.rows for r in piece.chunks)
+    return tuple(chunks)
 
 
 def _limited(
-    files: Sequence[InputFile], reading: Reading, shard_bytes: int, limit: int, run_index: RunIndex
+    files: Sequence[InputFile], reader_options: ReaderOptions, shard_bytes: int, limit: int, run_index: RunIndex
 ) -> Iterator[PlannedFile]:
     """Only the files, and of the last one only the rows, that hold the first `limit` rows; the rest is not even read."""
     left = limit
     for file in files:
         if left <= 0:
             return
-        indexed = run_index(Index([IndexTask(file, max_rows=left)], shard_bytes, reading), 1)
-        planned = PlannedFile(indexed[0].file, _joined(indexed), is_trial=True, reading=reading)
+        indexed = run_index(Index([IndexTask(file, max_rows=left)], shard_bytes, reader_options), 1)
+        planned = PlannedFile(indexed[0].file, _joined(indexed), is_trial=True, reader_options=reader_options)
         left -= planned.rows
         yield planned

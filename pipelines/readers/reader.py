@@ -17,7 +17,7 @@ import xxhash
 from tagcorpus.errors import valid_text
 from tagcorpus.pipelines.formats import csv_records, json_arrays, lines, tables
 from tagcorpus.pipelines.inputs import values
-from tagcorpus.pipelines.inputs.chunks import Counts, Range
+from tagcorpus.pipelines.inputs.chunks import Chunk, Counts
 from tagcorpus.pipelines.inputs.input_files import DELIMITED, InputFile
 from tagcorpus.pipelines.inputs.quarantine import Quarantine
 from tagcorpus.pipelines.inputs.records import (
@@ -41,7 +41,7 @@ READER_VERSION = 2
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReaderOptions:
     """Everything besides a file and a range that decides which documents come out."""
 
     fields: DocumentFields = field(default_factory=DocumentFields)
@@ -69,16 +69,16 @@ class Reading:
 Raw = tuple[int, int, bytes, dict[str, Any] | BadRecord | None]
 
 
-class RangeReader:
+class ChunkReader:
     """Iterate over it for the batches of one range; afterwards `counts` and `quarantine` are complete."""
 
-    def __init__(self, file: InputFile, range_: Range, reading: Reading) -> None:
-        self.file, self.range, self.reading = file, range_, reading
+    def __init__(self, file: InputFile, chunk: Chunk, reader_options: ReaderOptions) -> None:
+        self.file, self.range, self.reader_options = file, chunk, reader_options
         self.counts = Counts()
         self.quarantine = Quarantine()
         self._shown_name = valid_text(file.name)
-        self._sampled_below = int(reading.sample * 2**64)
-        self._skipped = deque(range_.skipped)
+        self._sampled_below = int(reader_options.sample * 2**64)
+        self._skipped = deque(chunk.skipped)
 
     def __iter__(self) -> Iterator[DocumentBatch]:
         rows: list[int] = []
@@ -91,9 +91,9 @@ class RangeReader:
         for row, offset, head, value in self.records():
             is_repaired = False
             columns: tuple[str | None, ...] = ()
-            if self.reading.columns and isinstance(value, dict):
+            if self.reader_options.columns and isinstance(value, dict):
                 try:
-                    columns = tuple(further_value(value, c) for c in self.reading.columns)
+                    columns = tuple(further_value(value, c) for c in self.reader_options.columns)
                 except BadRecord as bad:
                     value = bad  # noqa: PLW2901
             for sub, id_, text in self._documents(row, offset, head, value):
@@ -149,7 +149,7 @@ class RangeReader:
                 "text": pa.Array.from_buffers(pa.large_string(), len(plain), plain.buffers()),
                 **{
                     stored_as(name): pa.array([columns[i] for columns in further], pa.large_string())
-                    for i, name in enumerate(self.reading.columns)
+                    for i, name in enumerate(self.reader_options.columns)
                 },
             }
         )
@@ -166,14 +166,14 @@ class RangeReader:
         if self._skipped and self._is_skipped(row):
             counts.filter_duplicates += 1
             return []
-        if self.reading.sample < 1 and self._is_unsampled(row):
+        if self.reader_options.sample < 1 and self._is_unsampled(row):
             counts.unsampled += 1
             return []
         try:
             if isinstance(value, BadRecord):
                 raise value
             lost: list[LostRepeat] = []
-            found = self.reading.fields.documents(value, f"{self._shown_name}:{row}", lost)
+            found = self.reader_options.fields.documents(value, f"{self._shown_name}:{row}", lost)
         except BadRecord as bad:
             self._refuse(row, offset, head, bad.reason, **({"message": bad.message} if bad.message else {}))
             return []
@@ -195,7 +195,7 @@ class RangeReader:
         return bool(self._skipped) and self._skipped[0][0] <= row
 
     def _is_unsampled(self, row: int) -> bool:
-        key = f"{self.reading.seed}:{self.file.name}:{row}".encode("utf-8", "surrogateescape")
+        key = f"{self.reader_options.seed}:{self.file.name}:{row}".encode("utf-8", "surrogateescape")
         return xxhash.xxh3_64_intdigest(key) >= self._sampled_below
 
     def _damage(self, message: str) -> None:
@@ -215,24 +215,24 @@ class RangeReader:
         value: dict[str, Any] | BadRecord | None
         read = json_arrays.read if self.file.format == "json" else lines.read
         with _stream(self.file) as stream:
-            for line in read(stream, self.range, self.reading.max_line_bytes, self.file.path):
+            for line in read(stream, self.range, self.reader_options.max_line_bytes, self.file.path):
                 if line.is_too_long:
                     value = BadRecord("too_long")
                 elif not line.data or line.data.isspace():
                     value = None
                 else:
                     try:
-                        value = exact_id(line.data, parse(line.data), self.reading.fields)
+                        value = exact_id(line.data, parse(line.data), self.reader_options.fields)
                     except BadRecord as bad:
                         value = bad if line.data.removeprefix(lines.BOM).strip() else None
                 yield line.row, line.offset, line.data, value
 
     def _csv_records(self) -> Iterator[Raw]:
-        names, _ = csv_records.header(self.file, self.reading.max_line_bytes, self.reading.csv)
+        names, _ = csv_records.header(self.file, self.reader_options.max_line_bytes, self.reader_options.csv)
         value: dict[str, Any] | BadRecord | None
         with _stream(self.file) as stream:
             for record in csv_records.read(
-                stream, self.range, self.reading.max_line_bytes, self.file.path, self.reading.csv
+                stream, self.range, self.reader_options.max_line_bytes, self.file.path, self.reader_options.csv
             ):
                 if record.fields is None:
                     value = BadRecord(record.problem, record.told())
@@ -248,7 +248,7 @@ class RangeReader:
         row = self.range.start
         try:
             if self.range.rows:
-                for batch in tables.read(self.file, self.range, table_columns(self.reading)):
+                for batch in tables.read(self.file, self.range, table_columns(self.reader_options)):
                     for value in values.rows(batch):
                         yield row, -1, _head_of(value), value
                         row += 1
@@ -257,11 +257,11 @@ class RangeReader:
             self._damage(f"damaged {self.file.format} file: {error}")
 
 
-def table_columns(reading: Reading) -> tables.Columns:
+def table_columns(reader_options: ReaderOptions) -> tables.Columns:
     """What is read of a table, and what proves it."""
-    fields = reading.fields
-    further = tuple((name, tuple(fields.further_columns([name]))) for name in reading.columns)
-    return tables.Columns((*fields.paths(), *reading.columns), tuple(fields.top_columns()), further)
+    fields = reader_options.fields
+    further = tuple((name, tuple(fields.further_columns([name]))) for name in reader_options.columns)
+    return tables.Columns((*fields.paths(), *reader_options.columns), tuple(fields.top_columns()), further)
 
 
 def _csv_row(names: list[str], fields: list[str]) -> dict[str, Any] | BadRecord:

@@ -13,27 +13,27 @@ from typing import Any
 
 import xxhash
 
-from tagcorpus.pipelines.inputs.chunks import Range
+from tagcorpus.pipelines.inputs.chunks import Chunk
 from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.inputs.records import DocumentFields, sample_id
-from tagcorpus.pipelines.readers.reader import RangeReader, Reading
+from tagcorpus.pipelines.readers.reader import ChunkReader, ReaderOptions
 
 
-def has_filters(file: InputFile, ranges: Iterable[Range], reading: Reading) -> bool:
+def has_filters(file: InputFile, chunks: Iterable[Chunk], reader_options: ReaderOptions) -> bool:
     """Whether the file's first readable record is a sample that names its filter."""
-    first = next((record for _, record in _records(file, ranges, reading)), {})
-    return reading.fields.is_harness(first) and "filter" in first
+    first = next((record for _, record in _records(file, chunks, reader_options)), {})
+    return reader_options.fields.is_harness(first) and "filter" in first
 
 
-def duplicates(file: InputFile, ranges: Iterable[Range], reading: Reading) -> list[tuple[int, int]]:
+def duplicates(file: InputFile, chunks: Iterable[Chunk], reader_options: ReaderOptions) -> list[tuple[int, int]]:
     """Row intervals [a, b) of the samples that repeat an earlier one of the file under another filter.
 
     Keeps 16 bytes and a filter's name per distinct sample.
     """
     filter_of: dict[int, str] = {}
     intervals: list[tuple[int, int]] = []
-    for row, record in _records(file, ranges, reading):
-        mark = _mark(record, reading.fields)
+    for row, record in _records(file, chunks, reader_options):
+        mark = _mark(record, reader_options.fields)
         if mark is None:
             continue
         name = str(record["filter"])
@@ -56,8 +56,10 @@ def _mark(record: dict[str, Any], fields: DocumentFields) -> int | None:
     return xxhash.xxh3_128_intdigest(key.encode())
 
 
-def _records(file: InputFile, ranges: Iterable[Range], reading: Reading) -> Iterator[tuple[int, dict[str, Any]]]:
-    for range_ in ranges:
-        for row, _, _, value in RangeReader(file, range_, reading).records():
+def _records(
+    file: InputFile, chunks: Iterable[Chunk], reader_options: ReaderOptions
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    for chunk in chunks:
+        for row, _, _, value in ChunkReader(file, chunk, reader_options).records():
             if isinstance(value, dict):
                 yield row, value

@@ -14,12 +14,12 @@ from typing import Any
 
 from tagcorpus.errors import IncompleteError, InputError
 from tagcorpus.pipelines.formats import csv_records, tables
-from tagcorpus.pipelines.inputs.chunks import Range
+from tagcorpus.pipelines.inputs.chunks import Chunk
 from tagcorpus.pipelines.inputs.input_files import DELIMITED
 from tagcorpus.pipelines.inputs.records import BadRecord, DocumentFields, leaves
 from tagcorpus.pipelines.inputs.streams import Damaged
 from tagcorpus.pipelines.readers.plan import TABLES, Plan, PlannedFile
-from tagcorpus.pipelines.readers.reader import RangeReader, Reading
+from tagcorpus.pipelines.readers.reader import ChunkReader, ReaderOptions
 
 # Records of a file that has no text so far, where another has: enough to name the file, and soon read.
 LOOK_AT_ROWS = 10_000
@@ -41,39 +41,39 @@ class _Look:
     samples: bool = False
 
 
-def check_text(plan: Plan, reading: Reading, *, is_strict: bool = False) -> list[str]:
+def check_text(plan: Plan, reader_options: ReaderOptions, *, is_strict: bool = False) -> list[str]:
     """Sentences that name the files without text, and tables with bytes that nothing explains.
 
     Raises InputError where no file has any, and with `is_strict` also where one has none.
     """
     notes: list[str] = []
-    looks: list[tuple[PlannedFile, Range, _Look]] = []
+    looks: list[tuple[PlannedFile, Chunk, _Look]] = []
     for planned in plan.files:
-        first = next((r for r in planned.ranges if r.rows), None)
+        first = next((r for r in planned.chunks if r.rows), None)
         if first is not None:
             if planned.file.format in TABLES and planned.file.is_local and (n := tables.gap(planned.file)):
                 notes.append(
                     f"{planned.file.name} has {n:,} bytes in front of its footer that belong to nothing; it is read"
                 )
-            looks.append((planned, first, _look(planned, first, reading, LOOK_AT_ROWS)))
+            looks.append((planned, first, _look(planned, first, reader_options, LOOK_AT_ROWS)))
     without = [(planned, look) for planned, _, look in looks if look.has_text is False]
     if not without:
         return notes
     if len(without) == len(looks):
-        if any(_look(planned, first, reading, None).has_text is not False for planned, first, _ in looks):
+        if any(_look(planned, first, reader_options, None).has_text is not False for planned, first, _ in looks):
             return notes  # further down in its first chunk, one has
         planned, look = without[0]
-        hint = csv_records.delimiter_hint(planned.file.format, look.columns, reading.csv)
+        hint = csv_records.delimiter_hint(planned.file.format, look.columns, reader_options.csv)
         remedy = hint or f". {_REMEDY_OF_SAMPLES if look.samples else _REMEDY}"
-        raise InputError(f"no text found in {_told(planned, look, reading)}{remedy}")
-    message = f"no text found in {len(without):,} of {len(plan.files):,} files: {_listed(without, reading)}"
+        raise InputError(f"no text found in {_told(planned, look, reader_options)}{remedy}")
+    message = f"no text found in {len(without):,} of {len(plan.files):,} files: {_listed(without, reader_options)}"
     if is_strict:
         raise InputError(f"{message}. {_REMEDY}, leave them out with --exclude, or drop --strict-text")
     return [*notes, message]
 
 
-def _look(planned: PlannedFile, first: Range, reading: Reading, max_rows: int | None) -> _Look:
-    reader = RangeReader(planned.file, first, replace(reading, sample=1.0, columns=()))
+def _look(planned: PlannedFile, first: Chunk, reader_options: ReaderOptions, max_rows: int | None) -> _Look:
+    reader = ChunkReader(planned.file, first, replace(reader_options, sample=1.0, columns=()))
     columns: dict[str, None] = {}
     kinds: Counter[tuple[str, str]] = Counter()
     is_record = is_sample = False
@@ -85,11 +85,11 @@ def _look(planned: PlannedFile, first: Range, reading: Reading, max_rows: int | 
             is_record = True
             columns.update(dict.fromkeys(value))
             try:
-                if reading.fields.documents(value, ""):
+                if reader_options.fields.documents(value, ""):
                     return _Look(has_text=True)
             except BadRecord:
-                is_sample = is_sample or reading.fields.is_harness(value)
-                kinds.update(_kinds(value, reading.fields))
+                is_sample = is_sample or reader_options.fields.is_harness(value)
+                kinds.update(_kinds(value, reader_options.fields))
     except IncompleteError:
         return _Look(has_text=None)  # the run itself finds that the file changed
     finally:
@@ -98,22 +98,22 @@ def _look(planned: PlannedFile, first: Range, reading: Reading, max_rows: int | 
             close()
     if not is_record:
         # Where no record of a CSV file fits the header, it may be the header that was taken for one name.
-        if planned.file.format in DELIMITED and not planned.ranges[0].broken:
-            names = csv_records.header(planned.file, reading.max_line_bytes, reading.csv)[0]
-            if not set(names) & set(reading.fields.top_columns()):
+        if planned.file.format in DELIMITED and not planned.chunks[0].broken:
+            names = csv_records.header(planned.file, reader_options.max_line_bytes, reader_options.csv)[0]
+            if not set(names) & set(reader_options.fields.top_columns()):
                 return _Look(False, tuple(names))
         return _Look(has_text=None)
     if planned.file.format in TABLES:
         try:
-            is_path = any(c in reading.fields.text_column for c in ".[")
+            is_path = any(c in reader_options.fields.text_column for c in ".[")
             columns.update(dict.fromkeys(tables.column_names(planned.file, is_deep=is_path)))
         except Damaged:
             pass
     return _Look(False, tuple(columns), tuple(kind for kind, _ in kinds.most_common()), is_sample)
 
 
-def _told(planned: PlannedFile, look: _Look, reading: Reading) -> str:
-    fields = reading.fields
+def _told(planned: PlannedFile, look: _Look, reader_options: ReaderOptions) -> str:
+    fields = reader_options.fields
     is_samples = fields.is_resps or look.samples
     looked_for = fields.text_column or ("resps" if is_samples else "text, content or raw_content")
     by_column: dict[str, list[str]] = {}
@@ -127,10 +127,10 @@ def _told(planned: PlannedFile, look: _Look, reading: Reading) -> str:
     return f"{planned.file.path}: looked for {looked_for}; {f'{there}; ' if there else ''}the columns there are {shown}"
 
 
-def _listed(without: Sequence[tuple[PlannedFile, _Look]], reading: Reading) -> str:
+def _listed(without: Sequence[tuple[PlannedFile, _Look]], reader_options: ReaderOptions) -> str:
     names = ", ".join(planned.file.name for planned, _ in without[:SHOWN_FILES])
     more = f" and {len(without) - SHOWN_FILES:,} more" if len(without) > SHOWN_FILES else ""
-    return f"{names}{more} (in {_told(*without[0], reading)})"
+    return f"{names}{more} (in {_told(*without[0], reader_options)})"
 
 
 def _kinds(record: dict[str, Any], fields: DocumentFields) -> list[tuple[str, str]]:

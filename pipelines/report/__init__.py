@@ -163,7 +163,7 @@ def _feature_table(output: Output) -> Models | None:
     folder = output.folder
     for name in [n for n in (*folder.files("summary"), *_top_level(folder)) if n.endswith(".csv")]:
         # Other tables can be large: a look at the header tells.
-        if is_feature_table(folder.read_range(name, 0, _HEADER_BYTES)):
+        if is_feature_table(folder.read_chunk(name, 0, _HEADER_BYTES)):
             return feature_table(name, folder.read(name) or b"", json_object(folder, provenance_name(name)))
     return None
 

@@ -17,7 +17,7 @@ from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.inputs.records import DocumentFields
 from tagcorpus.pipelines.options.of_pipelines import FeaturesOptions, Options
 from tagcorpus.pipelines.progress.display import Display
-from tagcorpus.pipelines.readers.reader import Reading
+from tagcorpus.pipelines.readers.reader import ReaderOptions
 from tagcorpus.pipelines.storage import remote
 from tagcorpus.pipelines.storage.folder import temporary_folder
 
@@ -46,7 +46,7 @@ class Inputs:
         if not options.input:
             raise ConfigError("no input: give --input PATH (a file, a folder, a glob, a URL, or - for standard input)")
         _use_storage_options(options)
-        self.reading = Reading(
+        self.reader_options = ReaderOptions(
             DocumentFields(options.text_column, options.id_column, options.resps_format),
             options.max_line_bytes,
             1.0 if options.sample is None else options.sample,
@@ -74,9 +74,9 @@ class Inputs:
             files = discover.find(options.input, options.glob, options.exclude, copy, **more)
         if skipped:
             display.say(discover.skipped_told(skipped))
-        files = self._without(files, harness.without_generations(files, self.reading))
+        files = self._without(files, harness.without_generations(files, self.reader_options))
         if files and isinstance(options, FeaturesOptions) and options.task:
-            others = tasks.other_tasks(files, options.task, self.reading)
+            others = tasks.other_tasks(files, options.task, self.reader_options)
             files, self._by_choice = self._without(files, others), set(others.values())
         if not files:
             raise InputError(
@@ -87,7 +87,7 @@ class Inputs:
             display.say(line)
         if self.models is not None and isinstance(options, FeaturesOptions):
             self.models = self.models.without({file.path: reason for file, reason in self.set_aside.items()})
-            notes = [] if options.task else tasks.one_task_each(self.models, self.reading)
+            notes = [] if options.task else tasks.one_task_each(self.models, self.reader_options)
             self.models = dataclasses.replace(self.models, notes=(*self.models.notes, *notes))
         return files
 

@@ -23,9 +23,9 @@ from datatrove.pipeline.base import PipelineStep
 from datatrove.utils.logging import logger
 
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines.attributes.batches import RangeReport
+from tagcorpus.pipelines.attributes.batches import ChunkReport
 from tagcorpus.pipelines.attributes.ledger import versions
-from tagcorpus.pipelines.attributes.parts import standing
+from tagcorpus.pipelines.attributes.parts import resume_state
 from tagcorpus.pipelines.execution.executor import PlanExecutor
 from tagcorpus.pipelines.execution.scheduling import chunk_name, default_workers, units_of
 from tagcorpus.pipelines.execution.steps import Publish
@@ -180,7 +180,7 @@ class SlurmArray(SlurmPipelineExecutor):
             with pool, Watch(display, f"task {index}", self._rows(ranks), executor.beats, describe) as watch:
 
                 def on_done(rank: int, found: list[Any]) -> None:
-                    report: RangeReport = found[0]
+                    report: ChunkReport = found[0]
                     self.seconds[rank] = round(report.seconds, 3)
                     self.digests[rank] = report.digests
                     self.columns.update(report.columns)
@@ -197,8 +197,8 @@ class SlurmArray(SlurmPipelineExecutor):
         display.say(f"array task {index}: all is published")
 
     def _rows(self, ranks: Sequence[int]) -> int:
-        ranges = self.plan.ranges
-        return sum(planned.ranges[k].rows for planned, k in (ranges[r] for r in ranks))
+        chunks = self.plan.chunks
+        return sum(planned.chunks[k].rows for planned, k in (chunks[r] for r in ranks))
 
     def _check_node(self, ranks: Sequence[int]) -> None:
         """Raise ConfigError, naming the node, where it cannot do its part."""
@@ -209,8 +209,8 @@ class SlurmArray(SlurmPipelineExecutor):
                     f"node {node} has {name} {version}, the launcher {self.versions.get(name, 'not at all')}: results "
                     "could differ; use one environment that all nodes share (slurm.env_command)"
                 )
-        ranges = self.plan.ranges
-        for file in {ranges[r][0].file for r in ranks}:
+        chunks = self.plan.chunks
+        for file in {chunks[r][0].file for r in ranks}:
             if file.is_local and not os.path.isfile(file.path):
                 raise ConfigError(
                     f"node {node} does not see the input {file.path}: it must lie in a folder that all nodes share"
@@ -222,8 +222,8 @@ class SlurmArray(SlurmPipelineExecutor):
         if not isinstance(publish, Publish):  # what it makes is no part
             return list(ranks)
         instances = list(publish.instances.values())
-        before = standing(self.output, self.plan, publish.reading, instances)
-        left = before.todo(len(self.plan.ranges), instances)
+        before = resume_state(self.output, self.plan, publish.reader_options, instances)
+        left = before.todo(len(self.plan.chunks), instances)
         return [r for r in ranks if left[r]]
 
 

@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import BudgetError, ConfigError, IncompleteError, TagcorpusError
-from tagcorpus.pipelines.attributes.parts import Instance, Standing, claim
+from tagcorpus.pipelines.attributes.parts import Instance, ResumeState, claim
 from tagcorpus.pipelines.dispatch.conduct import run_options
 from tagcorpus.pipelines.dispatch.pipeline import pipeline_of
 from tagcorpus.pipelines.execution.engine import Engine
@@ -119,9 +119,9 @@ class LaunchEngine(Engine):
         super().__init__(run, inputs, stack)
         self._inputs = inputs
 
-    def compute(self, plan: Plan, instances: Sequence[Instance], before: Standing, **options: Any) -> None:
-        if not before.pending(len(plan.ranges), instances):
-            self.over_ranges(plan, [], [], self.run.pipeline)
+    def compute(self, plan: Plan, instances: Sequence[Instance], before: ResumeState, **options: Any) -> None:
+        if not before.pending(len(plan.chunks), instances):
+            self.over_chunks(plan, [], [], self.run.pipeline)
         try:
             super().compute(plan, instances, before, **options)
         except Submitted:
@@ -130,7 +130,7 @@ class LaunchEngine(Engine):
             )  # given back where a run ends before its first part, which is still to come
             raise
 
-    def over_ranges(
+    def over_chunks(
         self,
         plan: Plan,
         ranks: Sequence[int],

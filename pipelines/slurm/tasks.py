@@ -23,7 +23,7 @@ from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import ConfigError, IncompleteError, TagcorpusError
 from tagcorpus.pipelines.attributes.digests import put
-from tagcorpus.pipelines.attributes.parts import Instance, Standing, standing
+from tagcorpus.pipelines.attributes.parts import Instance, ResumeState, resume_state
 from tagcorpus.pipelines.dispatch.conduct import Terminated, as_json, run_options
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.execution.executor import PRECEDENCE
@@ -41,7 +41,7 @@ from tagcorpus.pipelines.slurm.launching import ERRORS
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.taggers._interface.files import TaggerFile, add_files
 
-NAMED_RANGES = 10
+NAMED_CHUNKS = 10
 
 
 def main(what: str, folder: str) -> int:
@@ -64,7 +64,7 @@ def work(folder: str) -> int:
         signal.signal(number, _terminate)
     if not os.environ.get("SLURM_ARRAY_TASK_ID", "").isdigit():
         raise ConfigError("this is a task of a job array: SLURM_ARRAY_TASK_ID must be its number, from 0")
-    array: SlurmArray = dill.loads(_read(folder, "executor.pik"))
+    array = _array_in(folder)
     _enter(array.cwd)
     note = f"{array.folder}/tasks/{os.environ['SLURM_ARRAY_TASK_ID']}.json"
     array.output.remove(note)  # of an earlier try
@@ -88,6 +88,18 @@ def work(folder: str) -> int:
     if error:
         raise error
     return 0
+
+
+def _array_in(folder: str) -> SlurmArray:
+    """The array as it was launched. Raises ConfigError where another version of tagcorpus launched it."""
+    try:
+        array: SlurmArray = dill.loads(_read(folder, "executor.pik"))
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"this job array was launched by another version of tagcorpus than the one installed on node {platform.node()} "
+            f"({error}): run the same command again to launch it anew; published parts are kept"
+        ) from error
+    return array
 
 
 def _terminate(_signal: int, _frame: object) -> NoReturn:
@@ -153,7 +165,7 @@ class FinishRun(Run):
         self.heartbeat.start()
 
     def write_ledger(self, exit_code: int, **more: Any) -> str:
-        for rank, entry in enumerate(self.ledger.ranges):
+        for rank, entry in enumerate(self.ledger.chunks):
             if rank in self._seconds and entry.pop("is_resumed", False):
                 entry["seconds"] = self._seconds[rank]
         return super().write_ledger(exit_code, **more)
@@ -171,22 +183,22 @@ class FinishEngine(Engine):
         """Never: the launcher has done what --overwrite asks for."""
         return False
 
-    def prepare(self, plan: Plan, instances: Sequence[Instance], size: str = "") -> Standing:
+    def prepare(self, plan: Plan, instances: Sequence[Instance], size: str = "") -> ResumeState:
         """With `overwrite`, only parts that the array says it has published count: others may be older."""
         output, seconds = self.run.output, self._finish.seconds
-        put(output, plan, {key: e for key, e in self._finish.digests.items() if key[0] < len(plan.ranges)})
+        put(output, plan, {key: e for key, e in self._finish.digests.items() if key[0] < len(plan.chunks)})
         if not self.run.options.overwrite:
             return super().prepare(plan, instances, size)
-        before = standing(output, plan, self.reading, instances)
-        return Standing({k: c for k, c in before.done.items() if k[0] in seconds}, before.stale)
+        before = resume_state(output, plan, self.reader_options, instances)
+        return ResumeState({k: c for k, c in before.done.items() if k[0] in seconds}, before.stale)
 
-    def compute(self, plan: Plan, instances: Sequence[Instance], before: Standing, **options: Any) -> None:
+    def compute(self, plan: Plan, instances: Sequence[Instance], before: ResumeState, **options: Any) -> None:
         super().compute(plan, instances, before, **options)
         tasks = self._finish.tasks
         if self.run.ledger.totals.documents and tasks and all("columns" in task for task in tasks):
             self.say_absent(instances, {column for task in tasks for column in task["columns"]})
 
-    def over_ranges(
+    def over_chunks(
         self,
         plan: Plan,
         ranks: Sequence[int],
@@ -194,9 +206,9 @@ class FinishEngine(Engine):
         title: str,  # noqa: ARG002
         **_options: Any,
     ) -> NoReturn:
-        named = ", ".join(chunk_name(plan, r) for r in ranks[:NAMED_RANGES])
-        more = f" and {len(ranks) - NAMED_RANGES:,} more" if len(ranks) > NAMED_RANGES else ""
-        message = f"{len(ranks):,} of {len(plan.ranges):,} ranges are missing: {named}{more}"
+        named = ", ".join(chunk_name(plan, r) for r in ranks[:NAMED_CHUNKS])
+        more = f" and {len(ranks) - NAMED_CHUNKS:,} more" if len(ranks) > NAMED_CHUNKS else ""
+        message = f"{len(ranks):,} of {len(plan.chunks):,} ranges are missing: {named}{more}"
         failed = sorted((t for t in self._finish.tasks if t["exit_code"]), key=lambda t: _precedence(t["exit_code"]))
         code = 4
         if failed:

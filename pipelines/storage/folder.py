@@ -78,7 +78,7 @@ class Folder:
     def size(self, name: str) -> int:
         return int(self._asked(lambda: self.fs.size(self.path(name)), name, "read"))
 
-    def read_range(self, name: str, start: int, end: int) -> bytes:
+    def read_chunk(self, name: str, start: int, end: int) -> bytes:
         """Bytes [start, end) of a file, fewer where it ends before. Raises FileNotFoundError; otherwise as `read`."""
         return bytes(self._asked(lambda: self.fs.cat_file(self.path(name), start=start, end=end), name, "read"))
 

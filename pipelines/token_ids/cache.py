@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from datatrove.pipeline.base import PipelineStep
 
-from tagcorpus.pipelines.attributes.batches import RangeEnd, TaggedBatch, publish_quarantine
+from tagcorpus.pipelines.attributes.batches import ChunkEnd, TaggedBatch, publish_quarantine
 from tagcorpus.pipelines.attributes.parts import Instance, quarantine_name
 from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.progress.beats import pulse
 from tagcorpus.pipelines.readers.plan import Plan
-from tagcorpus.pipelines.readers.reader import RangeReader, Reading
+from tagcorpus.pipelines.readers.reader import ChunkReader, ReaderOptions
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.pipelines.token_ids.parts import (
     Behind,
@@ -37,7 +37,7 @@ from tagcorpus.taggers._interface.batch import DocumentBatch
 from tagcorpus.taggers._tokenizers.interface import TokenIds, Tokenizer
 from tagcorpus.taggers._tokenizers.loading import Engine, fingerprint, load
 
-__all__ = ["OpenedRange", "Seed", "TokenBatch", "TokenSource", "TokenizerChoice", "known_ids", "seed"]
+__all__ = ["OpenedChunk", "Seed", "TokenBatch", "TokenSource", "TokenizerChoice", "known_ids", "seed"]
 
 
 class TokenizerChoice(NamedTuple):
@@ -57,9 +57,14 @@ class TokenSource:
     """
 
     def __init__(
-        self, output: Folder, plan: Plan, reading: Reading, tokenizer: tuple[str, str, Engine], is_cached: bool
+        self,
+        output: Folder,
+        plan: Plan,
+        reader_options: ReaderOptions,
+        tokenizer: tuple[str, str, Engine],
+        is_cached: bool,
     ) -> None:
-        self.output, self.plan, self.reading, self.is_cached = output, plan, reading, is_cached
+        self.output, self.plan, self.reader_options, self.is_cached = output, plan, reader_options, is_cached
         self.choice = TokenizerChoice(*tokenizer)
         self.fingerprint = fingerprint(*self.choice)
 
@@ -70,21 +75,21 @@ class TokenSource:
     def tokenizer(self) -> Tokenizer:
         return load(*self.choice)
 
-    def open(self, rank: int) -> OpenedRange:
+    def open(self, rank: int) -> OpenedChunk:
         """The ids of a range."""
-        return OpenedRange(self, rank)
+        return OpenedChunk(self, rank)
 
     def remove_leftovers(self) -> None:
         """Remove parts of planned inputs beyond their last range, as left by a file that shrank."""
         for planned in self.plan.files:
-            wanted = {token_part_name(self.fingerprint, planned.file.name, k) for k in range(len(planned.ranges))}
+            wanted = {token_part_name(self.fingerprint, planned.file.name, k) for k in range(len(planned.chunks))}
             folder = token_part_name(self.fingerprint, planned.file.name, 0).rpartition("/")[0]
             for name in self.output.files(folder):
                 if name.rpartition("/")[0] == folder and name not in wanted:
                     self.output.remove(name)
 
 
-class OpenedRange(Iterator[TokenBatch]):
+class OpenedChunk(Iterator[TokenBatch]):
     """A range's TokenBatches in order, once.
 
     With the last of them its quarantine is published, then its part of the cache; `counts` then says what the range holds,
@@ -94,7 +99,7 @@ class OpenedRange(Iterator[TokenBatch]):
 
     def __init__(self, source: TokenSource, rank: int) -> None:
         self._source, self._rank = source, rank
-        self._planned, self._k = source.plan.ranges[rank]
+        self._planned, self._k = source.plan.chunks[rank]
         self._quarantine_name = quarantine_name(self._planned.file.name, self._k)
         self.counts = Counts()
         self.is_from_cache = False
@@ -118,7 +123,7 @@ class OpenedRange(Iterator[TokenBatch]):
     def _stored(self) -> Iterator[TokenBatch]:
         """What the cache has, which is only known to be all of it at the end."""
         source = self._source
-        part = open_part(source.output, self._planned, self._k, source.reading, source.fingerprint)
+        part = open_part(source.output, self._planned, self._k, source.reader_options, source.fingerprint)
         if part is None:
             return
         documents = rows = 0
@@ -139,13 +144,13 @@ class OpenedRange(Iterator[TokenBatch]):
     def _read(self, skipped: int) -> Iterator[TokenBatch]:
         """Tokenise the range. The first batches were given out already: they are for the cache alone."""
         source, planned, k = self._source, self._planned, self._k
-        reader = RangeReader(planned.file, planned.ranges[k], source.reading)
+        reader = ChunkReader(planned.file, planned.chunks[k], source.reader_options)
         dtype = np.dtype(np.uint16 if source.tokenizer.n_vocab <= 1 << 16 else np.uint32)
         documents = 0
         with contextlib.ExitStack() as stack:
             part: PartWriter | None = None
             if source.is_cached:
-                key = token_part_key(planned, k, source.reading, source.fingerprint)
+                key = token_part_key(planned, k, source.reader_options, source.fingerprint)
                 part = stack.enter_context(contextlib.closing(PartWriter(key, dtype)))
             for i, batch in enumerate(reader):
                 documents += batch.num_rows
@@ -163,7 +168,7 @@ class OpenedRange(Iterator[TokenBatch]):
                 part.publish(source.output, token_part_name(source.fingerprint, planned.file.name, k))
 
     def _check(self, counts: Counts, documents: int) -> None:
-        counts.check(self._planned.ranges[self._k].rows, documents, f"range {self._k} of {self._planned.file.name}")
+        counts.check(self._planned.chunks[self._k].rows, documents, f"range {self._k} of {self._planned.file.name}")
         self.counts = counts
 
 
@@ -180,23 +185,29 @@ class Seed(PipelineStep):
         self,
         output: Folder,
         plan: Plan,
-        reading: Reading,
+        reader_options: ReaderOptions,
         users: dict[str, frozenset[str]],
         todo: Sequence[frozenset[str]],
     ) -> None:
         super().__init__()
-        self.output, self.ranges, self.reading, self.users, self.todo = output, plan.ranges, reading, users, todo
+        self.output, self.chunks, self.reader_options, self.users, self.todo = (
+            output,
+            plan.chunks,
+            reader_options,
+            users,
+            todo,
+        )
 
     def run(
         self,
-        data: Iterable[TaggedBatch | RangeEnd],
+        data: Iterable[TaggedBatch | ChunkEnd],
         rank: int = 0,
         world_size: int = 1,  # noqa: ARG002
-    ) -> Iterator[TaggedBatch | RangeEnd]:
+    ) -> Iterator[TaggedBatch | ChunkEnd]:
         with contextlib.ExitStack() as stack:
             stored: dict[str, Iterator[tuple[TokenBatch, Behind]]] = {}
             for tokenizer in [t for t, names in self.users.items() if names & self.todo[rank]]:
-                part = open_part(self.output, *self.ranges[rank], self.reading, tokenizer)
+                part = open_part(self.output, *self.chunks[rank], self.reader_options, tokenizer)
                 if part is not None:
                     stored[tokenizer] = iter(stack.enter_context(contextlib.closing(part)))
             for item in data:
@@ -223,17 +234,17 @@ class Fill(PipelineStep):
 
     def run(
         self,
-        data: Iterable[TaggedBatch | RangeEnd],
+        data: Iterable[TaggedBatch | ChunkEnd],
         rank: int = 0,
         world_size: int = 1,  # noqa: ARG002
-    ) -> Iterator[TaggedBatch | RangeEnd]:
+    ) -> Iterator[TaggedBatch | ChunkEnd]:
         if rank not in self.wanted:
             yield from data
             return
         source = self.source
-        planned, k = source.plan.ranges[rank]
+        planned, k = source.plan.chunks[rank]
         dtype = np.dtype(np.uint16 if source.tokenizer.n_vocab <= 1 << 16 else np.uint32)
-        key = token_part_key(planned, k, source.reading, source.fingerprint)
+        key = token_part_key(planned, k, source.reader_options, source.fingerprint)
         with contextlib.closing(PartWriter(key, dtype)) as part:
             for item in data:
                 if isinstance(item, TaggedBatch):
@@ -258,7 +269,11 @@ def seed(batch: DocumentBatch, tokenizer: str, tokens: TokenBatch) -> bool:
 
 
 def known_ids(
-    output: Folder, plan: Plan, reading: Reading, instances: Iterable[Instance], todo: Sequence[frozenset[str]]
+    output: Folder,
+    plan: Plan,
+    reader_options: ReaderOptions,
+    instances: Iterable[Instance],
+    todo: Sequence[frozenset[str]],
 ) -> list[PipelineStep]:
     """A Seed step, where `output` has ids by a tokenizer that an instance uses (`tokenizer` in its fingerprint)."""
     users: dict[str, frozenset[str]] = {}
@@ -267,7 +282,7 @@ def known_ids(
         if isinstance(tokenizer, str):
             users[tokenizer] = users.get(tokenizer, frozenset()) | {instance.name}
     users = {tokenizer: names for tokenizer, names in users.items() if output.exists(tokens_folder(tokenizer))}
-    return [Seed(output, plan, reading, users, todo)] if users else []
+    return [Seed(output, plan, reader_options, users, todo)] if users else []
 
 
 def _tokenised(batch: DocumentBatch, tokenizer: Tokenizer, dtype: np.dtype[Any]) -> TokenBatch:

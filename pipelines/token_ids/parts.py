@@ -24,7 +24,7 @@ from tagcorpus.errors import OutputError
 from tagcorpus.pipelines.attributes.parts import KEYS, part_key
 from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.readers.plan import PlannedFile
-from tagcorpus.pipelines.readers.reader import Reading
+from tagcorpus.pipelines.readers.reader import ReaderOptions
 from tagcorpus.pipelines.storage.folder import Folder
 
 CACHE_VERSION = 1
@@ -72,8 +72,8 @@ def tokens_folder(tokenizer: str) -> str:
     return "tokens/" + re.sub(r"[^A-Za-z0-9_.-]", "-", tokenizer)
 
 
-def token_part_key(planned: PlannedFile, k: int, reading: Reading, tokenizer: str) -> str:
-    return part_key(planned, k, reading, {"tokens": tokenizer, "version": CACHE_VERSION})
+def token_part_key(planned: PlannedFile, k: int, reader_options: ReaderOptions, tokenizer: str) -> str:
+    return part_key(planned, k, reader_options, {"tokens": tokenizer, "version": CACHE_VERSION})
 
 
 class PartWriter:
@@ -175,12 +175,14 @@ class StoredTokens:
         self._file.close()
 
 
-def open_part(output: Folder, planned: PlannedFile, k: int, reading: Reading, tokenizer: str) -> StoredTokens | None:
+def open_part(
+    output: Folder, planned: PlannedFile, k: int, reader_options: ReaderOptions, tokenizer: str
+) -> StoredTokens | None:
     """The part of a range; None where there is none of this content."""
     with contextlib.ExitStack() as stack:
         try:
             file = stack.enter_context(output.open(token_part_name(tokenizer, planned.file.name, k)))
-            part = StoredTokens(file, token_part_key(planned, k, reading, tokenizer))
+            part = StoredTokens(file, token_part_key(planned, k, reader_options, tokenizer))
         except _DAMAGE:
             return None
         stack.pop_all()

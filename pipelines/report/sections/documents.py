@@ -18,7 +18,7 @@ from tagcorpus.pipelines.formats import lines
 from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.inputs.records import BadRecord, exact_id, parse, repair
 from tagcorpus.pipelines.readers.plan import PlannedFile
-from tagcorpus.pipelines.readers.reader import RangeReader, Reading, _stream
+from tagcorpus.pipelines.readers.reader import ChunkReader, ReaderOptions, _stream
 from tagcorpus.pipelines.report.sections.sample import Place
 
 EXCERPT_CHARS = 600
@@ -36,20 +36,22 @@ class Excerpt:
 def excerpts(files: Sequence[PlannedFile], places: Iterable[Place], *, may_fetch: bool = True) -> dict[Place, Excerpt]:
     """What stands at each of these places. A plan may come from anyone, and with it the paths in it: of a file nothing is shown
     whose chunk is not the one that was planned, and only regular files are opened; URLs only where the report `may_fetch`."""
-    by_range: dict[tuple[int, int], list[Place]] = {}
+    by_chunk: dict[tuple[int, int], list[Place]] = {}
     for place in sorted(places):
-        by_range.setdefault((place.file, place.range), []).append(place)
+        by_chunk.setdefault((place.file, place.range), []).append(place)
     found: dict[Place, Excerpt] = {}
-    for (f, k), wanted in by_range.items():
+    for (f, k), wanted in by_chunk.items():
         texts: dict[tuple[int, int], str] = {}
         problem = "its row is not in the input any more"
         if refusal := _refusal(files[f].file, may_fetch=may_fetch):
             found |= {place: Excerpt(None, 0, refusal) for place in wanted}
             continue
         try:
-            reading = replace(files[f].reading, sample=1.0)
+            reader_options = replace(files[f].reader_options, sample=1.0)
             at = {(p.row, p.sub) for p in wanted}
-            texts = {key: text for key, text in _documents(files[f], k, reading, {p.row for p in wanted}) if key in at}
+            texts = {
+                key: text for key, text in _documents(files[f], k, reader_options, {p.row for p in wanted}) if key in at
+            }
         except FileNotFoundError:
             problem = f"the input is not at {files[f].file.path} any more"
         except IncompleteError:
@@ -73,21 +75,23 @@ def _refusal(file: InputFile, *, may_fetch: bool) -> str:
     return "" if is_regular else f"{file.path} is not a regular file"
 
 
-def _documents(planned: PlannedFile, k: int, reading: Reading, rows: set[int]) -> Iterator[tuple[tuple[int, int], str]]:
+def _documents(
+    planned: PlannedFile, k: int, reader_options: ReaderOptions, rows: set[int]
+) -> Iterator[tuple[tuple[int, int], str]]:
     """(row, sub) and text of the documents in these rows of a range (and, of other formats than lines, in more rows)."""
-    range_ = planned.ranges[k]
+    chunk = planned.chunks[k]
     if planned.file.format != "jsonl":
-        for batch in RangeReader(planned.file, range_, reading):
+        for batch in ChunkReader(planned.file, chunk, reader_options):
             pairs = zip(batch.table["row"].to_pylist(), batch.table["sub"].to_pylist(), strict=True)
             yield from zip(pairs, batch.texts, strict=True)
         return
     with _stream(planned.file) as stream:
-        for line in lines.read(stream, range_, reading.max_line_bytes, planned.file.path):
+        for line in lines.read(stream, chunk, reader_options.max_line_bytes, planned.file.path):
             if line.row not in rows or line.is_too_long:
                 continue
             try:
-                record = exact_id(line.data, parse(line.data), reading.fields)
-                documents = reading.fields.documents(record, "")
+                record = exact_id(line.data, parse(line.data), reader_options.fields)
+                documents = reader_options.fields.documents(record, "")
             except BadRecord:
                 continue
             for sub, _, text in documents:

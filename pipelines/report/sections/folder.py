@@ -61,7 +61,7 @@ class Quarantine:
 class InputCounts:
     """Of one input: ranges, how many of them are open, rows by what became of them, and quarantined rows by reason."""
 
-    ranges: int
+    chunks: int
     open: int
     counts: Counter[str] = field(default_factory=Counter)
     quarantined: Counter[str] = field(default_factory=Counter)
@@ -93,11 +93,11 @@ class Output:
         # A run's summary tells runs of one kind apart: entropy has one for each n.
         quarantined: dict[tuple[str, str], Counter[str]] = {}
         for run in self.runs:
-            for name, ranges in _by_input(run.ledger).items():
-                found[name] = InputCounts(len(ranges), sum(not r.get("is_done") for r in ranges))
-                for told in ranges:
+            for name, chunks in _by_input(run.ledger).items():
+                found[name] = InputCounts(len(chunks), sum(not r.get("is_done") for r in chunks))
+                for told in chunks:
                     found[name].counts.update({k: told.get(k, 0) for k in _COUNTED})
-                lost = sum((Counter(r.get("quarantined", {})) for r in ranges), Counter[str]())
+                lost = sum((Counter(r.get("quarantined", {})) for r in chunks), Counter[str]())
                 quarantined[str(run.ledger.get("summary")), name] = lost
         for (_, name), lost in quarantined.items():
             found[name].quarantined |= lost  # what the reader refused stands in all of them, and counts once
@@ -173,7 +173,7 @@ def _shown(folder: Folder, reasons: set[str]) -> dict[str, list[tuple[str, int, 
     found: dict[str, list[tuple[str, int, str]]] = {}
     for name in folder.files("quarantine")[:LOOKED_AT_FILES]:
         input_name = name.removeprefix("quarantine/").rpartition("/")[0]
-        whole_lines = folder.read_range(name, 0, _HEAD_BYTES).rpartition(b"\n")[0]
+        whole_lines = folder.read_chunk(name, 0, _HEAD_BYTES).rpartition(b"\n")[0]
         for line in whole_lines.split(b"\n"):
             try:
                 entry = json.loads(line)

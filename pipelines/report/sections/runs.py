@@ -83,8 +83,8 @@ def _end(ledger: dict[str, Any]) -> str:
     if not ledger:
         return "no ledger: still running, or killed"
     code = ledger.get("exit_code")
-    ranges = f", {ledger.get('ranges_done')} of {ledger.get('ranges_planned')} ranges" if code else ""
-    return f"{MEANINGS.get(code, 'unknown') if isinstance(code, int) else 'unknown'} (exit {code}){ranges}"
+    chunks = f", {ledger.get('ranges_done')} of {ledger.get('ranges_planned')} ranges" if code else ""
+    return f"{MEANINGS.get(code, 'unknown') if isinstance(code, int) else 'unknown'} (exit {code}){chunks}"
 
 
 def _duration(seconds: float | None) -> str:
@@ -216,7 +216,7 @@ def _inputs(output: Output) -> str:
     for name in worst[:SHOWN_INPUTS]:
         told = inputs[name]
         counts = (told.counts["lines"], told.counts["documents"], told.counts["blank"], told.quarantined.total())
-        rows.append((name, *map(number, counts), f"{told.ranges - told.open} of {told.ranges}"))
+        rows.append((name, *map(number, counts), f"{told.chunks - told.open} of {told.chunks}"))
     caption = (
         "By input"
         if len(worst) <= SHOWN_INPUTS

@@ -21,7 +21,7 @@ import xxhash
 
 from tagcorpus.errors import InputError
 from tagcorpus.pipelines.attributes.parts import Instance
-from tagcorpus.pipelines.attributes.read import Kinds, range_parts, recorded
+from tagcorpus.pipelines.attributes.read import Kinds, chunk_parts, recorded
 from tagcorpus.pipelines.readers.plan import PlannedFile
 from tagcorpus.pipelines.report.sections.bars import NO_BAR, Bins, Feature
 from tagcorpus.pipelines.storage.folder import Folder
@@ -91,8 +91,8 @@ class Sample:
     moments: dict[str, dict[str, Moments]] = field(default_factory=dict)
     labels: dict[str, dict[str, npt.NDArray[np.int64]]] = field(default_factory=dict)
     documents: dict[str, int] = field(default_factory=dict)
-    ranges: int = 0
-    ranges_of: int = 0
+    chunks: int = 0
+    chunks_of: int = 0
     missing: list[str] = field(default_factory=list)
 
     def ids(self) -> dict[Place, str]:
@@ -101,20 +101,20 @@ class Sample:
 
     @property
     def is_partial(self) -> bool:
-        return self.ranges < self.ranges_of
+        return self.chunks < self.chunks_of
 
 
 def look(
     folder: Folder, files: Sequence[PlannedFile], features: Sequence[Feature], seed: int, rows: int = ROWS_LOOKED_AT
 ) -> Sample:
     """Pass over the sidecars of these features (all of one output), at most about that many rows of them."""
-    ranges = [(f, k) for f, planned in enumerate(files) for k in range(len(planned.ranges))]
-    chosen = _chosen(files, ranges, seed, rows)
+    chunks = [(f, k) for f, planned in enumerate(files) for k in range(len(planned.chunks))]
+    chosen = _chosen(files, chunks, seed, rows)
     found = Sample(
         {f.name: [[] for _ in f.counts] for f in features},
         {f.name: np.zeros(len(f.counts), np.int64) for f in features},
-        ranges=len(chosen),
-        ranges_of=len(ranges),
+        chunks=len(chosen),
+        chunks_of=len(chunks),
     )
     by_instance: dict[str, list[Feature]] = {}
     for feature in features:
@@ -126,7 +126,7 @@ def look(
             try:
                 if (f, instance) not in known:
                     known[f, instance] = recorded(folder, instance, files[f])
-                keys, parts = range_parts(
+                keys, parts = chunk_parts(
                     folder, files[f], k, [known[f, instance]], {instance: [c.column for c in own]}, kinds
                 )
             except (InputError, OSError, pa.ArrowException) as error:
@@ -167,16 +167,16 @@ def priorities(
 
 
 def _chosen(
-    files: Sequence[PlannedFile], ranges: Sequence[tuple[int, int]], seed: int, rows: int
+    files: Sequence[PlannedFile], chunks: Sequence[tuple[int, int]], seed: int, rows: int
 ) -> list[tuple[int, int]]:
     """All ranges where they hold no more rows than that, else a seeded choice of them, in plan order."""
     if sum(f.rows for f in files) <= rows:
-        return list(ranges)
-    shuffled = sorted(ranges, key=lambda r: xxhash.xxh3_64_intdigest(f"{seed}:{r[0]}:{r[1]}".encode()))
+        return list(chunks)
+    shuffled = sorted(chunks, key=lambda r: xxhash.xxh3_64_intdigest(f"{seed}:{r[0]}:{r[1]}".encode()))
     found: list[tuple[int, int]] = []
     held = 0
     for f, k in shuffled:
-        held += files[f].ranges[k].rows
+        held += files[f].chunks[k].rows
         if held > rows and found:
             break
         found.append((f, k))
