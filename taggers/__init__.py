@@ -45,7 +45,7 @@ __all__ = [
 ENTRY_POINT_GROUP = "tagcorpus.taggers"
 
 
-_HOMES = {"Parameters": "_base", "column": "_base", "DocumentBatch": "_batch"}
+_HOMES = {"Parameters": "_interface.base", "column": "_interface.base", "DocumentBatch": "_interface.batch"}
 
 
 def __getattr__(name: str) -> Any:
