@@ -11,10 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+from known_sources import sources
 
 import tagcorpus
+from tagcorpus.cli import main
 from tagcorpus.errors import ConfigError
 from tagcorpus.kernels import kneser_ney
 from tagcorpus.kernels.ngrams import count_ngrams, packing, unpack
@@ -158,7 +161,7 @@ def test_the_pipeline_is_the_twin_whatever_the_pieces(
     assert not (tmp_path / "out" / "spill").exists()
 
 
-def test_pieces_and_workers_change_no_bit_and_a_second_run_reads(corpus: Path, tmp_path: Path) -> None:
+def test_pieces_change_no_bit_and_a_second_run_reads(corpus: Path, tmp_path: Path) -> None:
     whole = run(corpus, tmp_path / "a", ngram=2, bracket=0.25)
     cut = run(
         corpus,
@@ -175,6 +178,9 @@ def test_pieces_and_workers_change_no_bit_and_a_second_run_reads(corpus: Path, t
     assert again["bracket"] == whole["bracket"]
     other = run(corpus, tmp_path / "a", ngram=2, bracket=0.25, seed=3)
     assert other["bracket"]["cross_entropy"] != whole["bracket"]["cross_entropy"]
+    page = CliRunner().invoke(main, ["report", str(tmp_path / "a")])
+    assert page.exit_code == 0, page.output
+    assert "Kneser-Ney on held-out documents (from above, standard error " in (tmp_path / "a/report.html").read_text()
     plain = run(corpus, tmp_path / "c", ngram=2)
     assert "bracket" not in plain
     assert {k: v for k, v in whole.items() if k != "bracket"} == plain
@@ -202,3 +208,18 @@ def test_the_standard_error_is_that_of_a_ratio_over_documents() -> None:
         errors.append(told["standard_error"])
     assert np.mean(errors) == pytest.approx(np.std(means), rel=0.1)
     assert mean_over_documents([(6.0, 3)])["standard_error"] is None
+
+
+# ---- sources of known entropy; benchmarks/entropy_bracket.py has more and larger ones
+
+
+@pytest.mark.parametrize(("number", "n"), [(1, 1), (2, 1), (3, 2), (4, 2)])
+def test_the_truth_lies_in_the_bracket(tmp_path: Path, number: int, n: int) -> None:
+    source = sources()[number]
+    path = source.write(tmp_path / "c.jsonl", 8_000, seed=5)
+    found = run(path, tmp_path / "out", ngram=n, bracket=0.2)
+    assert found["num_tokens"] == pytest.approx(8_000, rel=0.15)  # a word is a token
+    truth, upper = source.entropy[n], found["bracket"]
+    assert found["estimates"]["plug_in"] < truth < upper["cross_entropy"] + 2 * upper["standard_error"]
+    assert found["estimates"]["chao_wang_jost"] < truth + 0.1
+    assert upper["cross_entropy"] - found["estimates"]["chao_wang_jost"] < 0.25 * source.entropy[1] + 1.0
