@@ -52,13 +52,12 @@ def bracket(source, n: int, tokens: int, corpora: int) -> None:  # type: ignore[
                 "entropy", input=[str(path)], output=f"{folder}/out", ngram=n, bracket=0.1, workers=1
             ).summary
         estimates, upper = told["estimates"], told["bracket"]
-        rows.append(
-            (estimates["plug_in"], estimates["chao_wang_jost"], upper["cross_entropy"], upper["standard_error"])
-        )
-    plug_in, chao, upper, error = np.mean(rows, axis=0)
+        errors = upper["plug_in_standard_error"], upper["standard_error"]
+        rows.append((estimates["plug_in"], estimates["chao_wang_jost"], upper["cross_entropy"], *errors))
+    plug_in, chao, upper, _, error = np.mean(rows, axis=0)
     truth = source.entropy[n]
-    inside = sum(low <= truth <= high + 1.96 * e for low, _, high, e in rows)
-    below = sum(low <= truth for _, low, _, _ in rows)
+    inside = sum(low - 1.96 * d <= truth <= high + 1.96 * e for low, _, high, d, e in rows)
+    below = sum(low <= truth for _, low, *_ in rows)
     cells = (
         source.name,
         n,

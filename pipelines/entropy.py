@@ -70,6 +70,8 @@ def instances(options: Options) -> dict[str, str]:
     """The language model's tagger, or none: counting is no tagger's work, since every document depends on all others."""
     assert isinstance(options, EntropyOptions)
     if options.method == "lm":
+        if options.bracket is not None:
+            raise ConfigError("--bracket is of --method counts: a language model's predictions have no counts")
         return {LM_INSTANCE: "lm_entropy"}
     if options.ngram < 1:
         raise ConfigError(f"--ngram must be at least 1 (tokens of context; 1 is bigram entropy), got {options.ngram}")
@@ -132,11 +134,9 @@ def run(job: Job, built: list[Instance]) -> Result:
         )
     if options.bracket is not None:
         share, seed = options.bracket, options.seed
-        found["bracket"] = (
-            upper
-            if bracket.is_met(upper, share, seed)
-            else bracket.bracket(job, corpus, share, seed, tokenizer.n_vocab, until_sound, tidy)
-        )
+        if upper is None or not bracket.is_met(upper, share, seed):
+            upper = bracket.bracket(job, corpus, share, seed, tokenizer.n_vocab, until_sound, tidy)
+        found["bracket"] = bracket.with_lower(upper, found["estimates"]["plug_in"], found["total_contexts"])
     job.ledger.duplicate_ids = count_duplicate_ids(job.output, plan, instance)
     summary = summarise(job.output, plan, [instance], job.ledger.totals, instance.name, found)
     publish_result(job, plan, [instance], summary)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,7 +38,6 @@ from tagcorpus.pipelines.counting.token_budget import SampledSource
 from tagcorpus.pipelines.job import Job
 from tagcorpus.pipelines.token_ids.parts import TokenBatch
 
-T = TypeVar("T")
 HELD_OUT = 1 << 32
 """Number of the random order that decides what is held out; those of a token budget's replicates begin at 0."""
 SEGMENTS = len(kneser_ney.Figures._fields)
@@ -94,11 +93,7 @@ class Level:
     def held_interval(self, interval: Interval) -> Interval:
         """The same interval among keys of k + 1 tokens."""
         by = 0 if self.is_longest else self.seen.packing.bits
-        return Interval(*(None if v is None else v >> by for v in interval_of(interval)))
-
-
-def interval_of(interval: Interval) -> tuple[int | None, int | None]:
-    return interval.low, interval.high
+        return Interval(*(None if v is None else v >> by for v in (interval.low, interval.high)))
 
 
 class LookUp(PipelineStep):
@@ -235,10 +230,21 @@ def bracket(
     levels = _levels(corpus, share, seed, n_vocab)
     working = [c for level in levels for c in (level.seen, level.held) if c is not None]
     try:
-        return {"held_out": share, "seed": seed, **until_sound(job, lambda: _passes(job, levels, n_vocab))}
+        return {"held_out": share, "seed": seed, **until_sound(job, lambda: _passes(job, levels, n_vocab, tidy))}
     finally:
         for one in working:
             tidy(job, one)
+
+
+def with_lower(upper: dict[str, Any], plug_in: float | None, positions: int) -> dict[str, Any]:
+    """The bracket: the upper side, the plug-in value of the whole corpus, and about what chance there is in that.
+
+    Documents vary as much in what they cost under either model, so the standard error of the plug-in value is that of the
+    upper side, by the root of how many times as many positions it rests on. That matters where hardly any bias is left.
+    """
+    error, held = upper["standard_error"], upper["positions"]
+    lower = None if error is None or not positions else error * math.sqrt(held / positions)
+    return {**upper, "plug_in": plug_in, "plug_in_standard_error": lower}
 
 
 def is_met(found: dict[str, Any] | None, share: float, seed: int) -> bool:
@@ -264,7 +270,7 @@ def _levels(corpus: Corpus, share: float, seed: int, n_vocab: int) -> list[Level
     return levels
 
 
-def _passes(job: Job, levels: Sequence[Level], n_vocab: int) -> dict[str, Any]:
+def _passes(job: Job, levels: Sequence[Level], n_vocab: int, tidy: Callable[[Job, Corpus], None]) -> dict[str, Any]:
     plan = levels[0].seen.plan
     ranks = range(len(plan.ranges))
     n_intervals, discounts = [], []
@@ -291,6 +297,7 @@ def _passes(job: Job, levels: Sequence[Level], n_vocab: int) -> dict[str, Any]:
         discounts.append(kneser_ney.discount(sum(a["n_once"] for a in told), sum(a["n_twice"] for a in told)))
         for add in told if level.k == 0 else ():
             before[add["tokens"]] += add["before"]
+        tidy(job, level.seen)  # the largest files; only what was looked up is read again
     price = Price(levels, n_intervals, runs_before, discounts, kneser_ney.unigrams(before, n_vocab))
     found = job.over_ranges_here(plan, ranks, [price], "pricing held-out documents")
     return {**mean_over_documents([d for r in ranks for d in found[r][0]]), "discounts": discounts}
