@@ -22,7 +22,7 @@ from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.kernels import kneser_ney
 from tagcorpus.kernels.ngrams import Packing, count_ngrams, packing
-from tagcorpus.pipelines.counting.corpus import Corpus, Interval, intervals
+from tagcorpus.pipelines.counting.corpus import Corpus, Interval, Limits, intervals
 from tagcorpus.pipelines.counting.passes import (
     Count,
     Counted,
@@ -40,6 +40,8 @@ from tagcorpus.pipelines.token_ids.parts import TokenBatch
 
 HELD_OUT = 1 << 32
 """Number of the random order that decides what is held out; those of a token budget's replicates begin at 0."""
+ROOM = 3
+"""How many times as many bytes as in counting and merging an entry takes here: it is unpacked, rotated, sorted and looked up."""
 SEGMENTS = len(kneser_ney.Figures._fields)
 Z = 1.959963984540054
 
@@ -257,9 +259,13 @@ def _levels(corpus: Corpus, share: float, seed: int, n_vocab: int) -> list[Level
     below = int(share * (1 << 64))
     held, rest = (SampledSource(corpus, seed, HELD_OUT, below, 0, 0, is_rest) for is_rest in (False, True))
 
+    limits = Limits(corpus.limits.chunk_positions // ROOM or 1, corpus.limits.interval_entries // ROOM or 1)
+
     def part(source: SampledSource, packed: Packing, name: str) -> Corpus:
         instance = f"{corpus.instance}.{name}"
-        return dataclasses.replace(corpus, source=source, packing=packed, instance=instance, with_contexts=False)
+        return dataclasses.replace(
+            corpus, source=source, packing=packed, instance=instance, limits=limits, with_contexts=False
+        )
 
     n = corpus.packing.n
     levels = []
