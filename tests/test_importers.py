@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -357,6 +358,15 @@ def test_a_results_file_of_the_leaderboard_names_a_commit(put: Put) -> None:
     batch = read_batch(put("results_2024-07-01T00-00-00.json", document))
     assert list(scores(batch)) == [("nutmeg-lab/nutmeg-3b", "leaderboard_bbh_navigate", "3-shot", "acc_norm")]
     assert batch.rows["checkpoints"][("nutmeg-lab/nutmeg-3b",)]["revision"] == commit
+
+
+def test_a_model_lacks_no_seed(empty: Path, put: Put) -> None:
+    """What tells runs apart is not missing where there is one run."""
+    import_files(empty, [put("a.json", {"id": "nutmeg-lab/nutmeg-3b", "total_params": 3_012_000_000})])
+    with Store.from_existing(empty) as store:
+        told = " ".join(w for f in check(store) for w in f.where)
+    assert "dimension" in told
+    assert not {"seed", "step", "corpus", "revision"} & set(re.findall(r"[a-z_]+", told))
 
 
 # ---- PolyPythias
