@@ -49,10 +49,10 @@ class _Run:
 
 def runs_of(con: Any, task: Task) -> dict[str, Runs]:
     """By metric, those known. con: of a store with checkpoints. Raises InputError for two values of one score."""
-    found = _rows(con, task)
-    sizes = _merged({run.size for run, _, _, _ in found})
+    scores = _rows(con, task)
+    sizes = _merged({run.size for run, _, _, _ in scores})
     of_metric: dict[str, dict[_Run, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
-    for run, metric, benchmark, value in found:
+    for run, metric, benchmark, value in scores:
         one = _Run(run.corpus, sizes[run.size], run.seed, run.step)
         first = of_metric[metric][one].setdefault(benchmark, value)
         if first != value:

@@ -139,8 +139,8 @@ class LookUp(PipelineStep):
             if file is None:
                 raise redo(held, held.spill_name(rank))
             for i in range(len(file.runs)):
-                wanted, _ = read_run(held, file, i, interval)
-                yield from kneser_ney.figures(keys, counts, wanted, held.packing.bits)
+                entries, _ = read_run(held, file, i, interval)
+                yield from kneser_ney.figures(keys, counts, entries, held.packing.bits)
 
 
 class Price(PipelineStep):
@@ -202,18 +202,18 @@ class Price(PipelineStep):
             raise redo(held, held.spill_name(rank))
         keys, _ = read_run(held, file, i, Interval(None, None))
         segment = SEGMENTS * (self.runs_before[rank] + i)
-        found: list[list[npt.NDArray[np.float64]]] = []
+        segments: list[list[npt.NDArray[np.float64]]] = []
         for interval in range(cuts):
             values = values_of_interval(held, interval)
             try:
                 if values is None or values.meta["key"] != [held.key, level.seen.key]:
                     raise DamagedRun("it is missing, or of another corpus")
-                found.append([values.read_segment(segment + s) for s in range(SEGMENTS)])
+                segments.append([values.read_segment(segment + s) for s in range(SEGMENTS)])
             except DamagedRun as error:
                 raise redo(held, held.merged_name(interval)) from error
         windows = np.stack([ids[at - j] for j in range(level.k, -1, -1)], axis=1)
         place = kneser_ney.places(keys, kneser_ney.pack(windows, held.packing.bits, held.packing.words))
-        return kneser_ney.Figures(*(np.concatenate(f)[place] for f in zip(*found, strict=True)))
+        return kneser_ney.Figures(*(np.concatenate(f)[place] for f in zip(*segments, strict=True)))
 
 
 def bracket(
@@ -249,9 +249,9 @@ def with_lower(upper: dict[str, Any], plug_in: float | None, positions: int) -> 
     return {**upper, "plug_in": plug_in, "plug_in_standard_error": lower}
 
 
-def is_met(found: dict[str, Any] | None, share: float, seed: int) -> bool:
+def is_met(stored: dict[str, Any] | None, share: float, seed: int) -> bool:
     """Whether an earlier run's figures are those of these held-out documents."""
-    return found is not None and (found["held_out"], found["seed"]) == (share, seed)
+    return stored is not None and (stored["held_out"], stored["seed"]) == (share, seed)
 
 
 def _levels(corpus: Corpus, share: float, seed: int, n_vocab: int) -> list[Level]:
@@ -296,17 +296,17 @@ def _passes(job: Job, levels: Sequence[Level], n_vocab: int, tidy: Callable[[Job
             lambda i, cuts=cuts: f"interval {i} of {len(cuts)}",  # type: ignore[misc]
             "looking up held-out documents",
             sum(run.n for file in files for run in file.runs),
-            on_done=lambda watch, _rank, found: watch.done(found[0]["n_entries"], 0, 0),
+            on_done=lambda watch, _rank, reports: watch.done(reports[0]["n_entries"], 0, 0),
         )
-        told = [adds[i][0] for i in range(len(cuts))]
+        totals = [adds[i][0] for i in range(len(cuts))]
         n_intervals.append(len(cuts))
-        discounts.append(kneser_ney.discount(sum(a["n_once"] for a in told), sum(a["n_twice"] for a in told)))
-        for add in told if level.k == 0 else ():
+        discounts.append(kneser_ney.discount(sum(a["n_once"] for a in totals), sum(a["n_twice"] for a in totals)))
+        for add in totals if level.k == 0 else ():
             before[add["tokens"]] += add["before"]
         tidy(job, level.seen)  # the largest files; only what was looked up is read again
     price = Price(levels, n_intervals, runs_before, discounts, kneser_ney.unigrams(before, n_vocab))
-    found = job.over_ranges_here(plan, ranks, [price], "pricing held-out documents")
-    return {**mean_over_documents([d for r in ranks for d in found[r][0]]), "discounts": discounts}
+    priced = job.over_ranges_here(plan, ranks, [price], "pricing held-out documents")
+    return {**mean_over_documents([d for r in ranks for d in priced[r][0]]), "discounts": discounts}
 
 
 def _count(job: Job, corpus: Corpus, step: Count, title: str) -> None:
