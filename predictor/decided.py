@@ -87,7 +87,7 @@ def decide(
     if not ways:
         raise InputError(f"{task.name}: no runs at a size below {target_size:,}, and no tags of corpora (--features)")
     baseline = _baseline(ways, metric)
-    told = [_told(w, true_gaps, clear, baseline) for w in ways]
+    judged = [_judged(w, true_gaps, clear, baseline) for w in ways]
     document = {
         "task": task.name,
         "shots": task.shots,
@@ -101,7 +101,7 @@ def decide(
         "baseline": None
         if baseline is None
         else {"way": baseline.name, "metric": baseline.metric, "sizes": list(baseline.sizes)},
-        "ways": told,
+        "ways": judged,
         "floor": _floor(runs, whole, place, at, corpora),
         "ranking": _ranking(ways, corpora, truth, metric),
         "notes": [f"{m}: {n}" for m, r in by_metric.items() for n in r.notes],
@@ -160,10 +160,10 @@ def _clear(whole: decisions.Effects, at: int, gaps: Mapping[Pair, float]) -> set
     return {(a, b) for (a, b), gap in gaps.items() if abs(gap) > CLEAR * math.sqrt(errors[a] + errors[b])}
 
 
-def _told(way: Way, truth: Mapping[Pair, float], clear: set[Pair] | None, baseline: Way | None) -> dict[str, Any]:
+def _judged(way: Way, truth: Mapping[Pair, float], clear: set[Pair] | None, baseline: Way | None) -> dict[str, Any]:
     right = decisions.rights(way.gaps, truth)
     share = decisions.share(right, clear)
-    told: dict[str, Any] = {
+    judged: dict[str, Any] = {
         "way": way.name,
         "metric": way.metric,
         "sizes": list(way.sizes),
@@ -171,12 +171,12 @@ def _told(way: Way, truth: Mapping[Pair, float], clear: set[Pair] | None, baseli
         "difference": None,
     }
     if share is not None:
-        told["right"] = {k: _r(v) for k, v in asdict(share).items()}
+        judged["right"] = {k: _r(v) for k, v in asdict(share).items()}
     if share is not None and baseline is not None and way is not baseline:
         difference = decisions.difference(right, decisions.rights(baseline.gaps, truth))
         if difference is not None:
-            told["difference"] = dict(zip(("value", "low", "high"), map(_r, difference), strict=True))
-    return told
+            judged["difference"] = dict(zip(("value", "low", "high"), map(_r, difference), strict=True))
+    return judged
 
 
 def _floor(

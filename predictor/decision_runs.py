@@ -49,10 +49,10 @@ class _Run:
 
 def runs_of(con: Any, task: Task) -> dict[str, Runs]:
     """By metric, those known. con: of a store with checkpoints. Raises InputError for two values of one score."""
-    found = _rows(con, task)
-    sizes = _merged({run.size for run, _, _, _ in found})
+    scores = _rows(con, task)
+    sizes = _merged({run.size for run, _, _, _ in scores})
     of_metric: dict[str, dict[_Run, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
-    for run, metric, benchmark, value in found:
+    for run, metric, benchmark, value in scores:
         one = _Run(run.corpus, sizes[run.size], run.seed, run.step)
         first = of_metric[metric][one].setdefault(benchmark, value)
         if first != value:
@@ -64,20 +64,20 @@ def runs_of(con: Any, task: Task) -> dict[str, Runs]:
 
 
 def _rows(con: Any, task: Task) -> list[tuple[_Run, str, str, float]]:
+    every = con.execute("SELECT DISTINCT benchmark, setting, metric FROM evaluation_results").fetchall()
+    kept = [(b, s, m) for b, s, m in every if m in METRICS and task.has(normalised(b)) and shots_of(s) == task.shots]
+    names = [sorted(set(column)) for column in zip(*kept, strict=True)] or [[], [], []]
     rows = con.execute(
         f"""SELECT c.corpus, coalesce(c.total_params, m.total_params), coalesce(c.seed, c.id), c.step, e.metric, e.benchmark,
-            e.setting, e.metric_value
+            e.metric_value
         FROM {TABLE} c JOIN evaluation_results e USING (id) LEFT JOIN model_annotations m USING (id)
-        WHERE c.corpus IS NOT NULL AND coalesce(c.total_params, m.total_params) > 0 ORDER BY ALL"""
+        WHERE c.corpus IS NOT NULL AND coalesce(c.total_params, m.total_params) > 0 AND isfinite(e.metric_value)
+            AND list_contains(?, e.benchmark) AND list_contains(?, e.setting) AND list_contains(?, e.metric) ORDER BY ALL""",
+        names,
     ).fetchall()
     return [
         (_Run(corpus, size, seed, FINAL if step is None else float(step)), metric, normalised(benchmark), value)
-        for corpus, size, seed, step, metric, benchmark, setting, value in rows
-        if metric in METRICS
-        and task.has(normalised(benchmark))
-        and shots_of(setting) == task.shots
-        and value is not None
-        and math.isfinite(value)
+        for corpus, size, seed, step, metric, benchmark, value in rows
     ]
 
 

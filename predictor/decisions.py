@@ -197,8 +197,16 @@ def share(right: Mapping[tuple[int, int], float], clear: set[tuple[int, int]] | 
     if low is not None and high is not None:
         low = _all_right(len(names)) if value == 1 else max(0.0, low)
         high = 1 - _all_right(len(names)) if value == 0 else min(1.0, high)
-    told = [right[p] for p in sorted(clear & set(right))] if clear is not None else []
-    return Share(value, low, high, len(right), len(names), float(np.mean(told)) if told else None, len(told))
+    values_of_clear = [right[p] for p in sorted(clear & set(right))] if clear is not None else []
+    return Share(
+        value,
+        low,
+        high,
+        len(right),
+        len(names),
+        float(np.mean(values_of_clear)) if values_of_clear else None,
+        len(values_of_clear),
+    )
 
 
 def difference(

@@ -131,7 +131,7 @@ def read_batch(path: str | Path, model_id: str | None = None, shots: int | None 
         elif kind == "datadecide":
             datadecide.collect(into, _parquet_rows(path))
         elif kind == "leaderboard":
-            leaderboard.collect(into, _parquet_rows(path) if _is_parquet(path) else (r for _, r in table_rows(path)))
+            leaderboard.collect(into, _parquet_rows(path) if is_parquet(path) else (r for _, r in table_rows(path)))
         else:
             wide_scores.collect(into, table_rows(path))
         into.finish()
@@ -144,7 +144,7 @@ def kind_of(path: Path) -> Kind | None:
 
     Raises InputError where it cannot be read, and for a table of scores whose columns do not say shots and metric.
     """
-    if _is_parquet(path):
+    if is_parquet(path):
         return _kind_of_table(path, _columns(path))
     if path.suffix.lower() == ".csv":
         where = next(iter(csv_rows(path, text_of(path))), None)
@@ -214,7 +214,7 @@ def _document(path: Path) -> Any:
     return json_of(path, text)
 
 
-def _is_parquet(path: Path) -> bool:
+def is_parquet(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             return file.read(4) == b"PAR1"
@@ -246,7 +246,7 @@ def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
 def table_rows(path: Path) -> Iterable[tuple[str, dict[str, str]]]:
     """(where, {column: text}) of every row of a CSV or Parquet table; `model_id` is the column `id`."""
     rows: Iterable[tuple[str, dict[str, str]]]
-    if _is_parquet(path):
+    if is_parquet(path):
         rows = ((f"row {i:,}", {k: _text(v) for k, v in row.items()}) for i, row in enumerate(_parquet_rows(path)))
     else:
         rows = csv_rows(path, text_of(path))

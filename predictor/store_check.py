@@ -236,7 +236,8 @@ def _annotations(records: list[dict[str, Any]]) -> Iterator[Finding]:
 def _missing(store: Store, records: list[dict[str, Any]]) -> Iterator[Finding]:
     """Annotations that are not there, model by model; without the two scales a model is not used at all."""
     scales = ("total_params", "pretraining_summary_total_tokens_billions")
-    read = [n for n, rule in properties().items() if rule["table"] != "both" and rule["type"] != "object"]
+    tables = ("model_annotations", "dataset_info")
+    read = [n for n, rule in properties().items() if rule["table"] in tables and rule["type"] != "object"]
     empty = tuple(n for n in read if all(r.get(n) is None for r in records))
     scored = {i for (i,) in _rows(store, "SELECT DISTINCT id FROM evaluation_results")}
     missing = {r["id"]: [n for n in read if r.get(n) is None] for r in records}

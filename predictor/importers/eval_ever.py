@@ -86,5 +86,5 @@ def _shots(result: Mapping[str, Any]) -> int | None:
 
 
 def _section(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = document.get(name)
-    return found if isinstance(found, dict) else {}
+    section = document.get(name)
+    return section if isinstance(section, dict) else {}
