@@ -33,8 +33,10 @@ from tagcorpus.pipelines.predicting.progress import Steps
 from tagcorpus.pipelines.predicting.terminal import terminal
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.predictor import new_models, selection, tables
-from tagcorpus.predictor.data import Dataset, load
+from tagcorpus.predictor.data import Dataset, TaskError, load
 from tagcorpus.predictor.evaluation import Wanted, check_predictors
+from tagcorpus.predictor.makers import MAKER, NAMESPACE, group_word
+from tagcorpus.predictor.models import SCALE_ONLY
 from tagcorpus.predictor.parallel import Workers
 from tagcorpus.predictor.scores import Rule
 from tagcorpus.predictor.store import Store
@@ -87,9 +89,10 @@ def report(request: PredictOptions, display: Display | None = None) -> str:
                 say_ids(data, features, display)
             wanted = _wanted(request, task, lists, new)
             check_selected(data, wanted.selected)
-            display.say(f"{task.name}: {len(data.ids)} models of {data.groups} organisations")
+            display.say(f"{task.name}: {len(data.ids)} models of {data.groups} {group_word(data.grouped_by)}")
             steps.begin(task.name)
-            outcomes.append(tables.outcome(data, protocol.run(data, wanted, workers), wanted))
+            found = protocol.run(data, wanted, workers)
+            outcomes.append(tables.outcome(data, found, wanted, request.protocol == "grouped"))
             steps.finish()
         if not outcomes:
             raise InputError(f"--db: {request.db!r} has no task with enough models; `tagcorpus store check` says why")
@@ -104,10 +107,11 @@ def report(request: PredictOptions, display: Display | None = None) -> str:
         if request.protocol == "grouped":
             more = grouped.added(
                 outcomes,
-                request.seed,
+                _wanted(request, chosen[0], None),
                 workers,
                 display,
                 steps,
+                adds=request.adds,
                 extrapolate=request.extrapolate,
                 new=new,
                 has_figures=request.figures,
@@ -118,7 +122,7 @@ def report(request: PredictOptions, display: Display | None = None) -> str:
     predictions = tables.predictions_csv(outcomes)
     where = publish(request.features or request.db, request.output, text, predictions, page, more.files, display)
     display.say(f"-> {where}")
-    return text if request.as_json else page or terminal(told, more.terminal)
+    return text if request.as_json else page or terminal(told, more.terminal, more.first)
 
 
 def _check(request: PredictOptions) -> None:
@@ -135,6 +139,7 @@ def _check(request: PredictOptions) -> None:
         raise ConfigError("--reproduce is of the published protocol; leave out --protocol, or say --protocol paper")
     grouped.check(
         request.protocol,
+        adds=request.adds,
         extrapolate=request.extrapolate,
         new_model=request.new_model,
         has_figures=request.figures,
@@ -154,12 +159,30 @@ def _data(
     """The task's data set. Where all tasks are run, one that the store has too few models for is told and left out."""
     rule = CONFLICTS[request.protocol]
     try:
-        return load(store.con, task, features, conflicts=rule, drop_instruction_tuned=request.drop_instruction_tuned)
-    except InputError as error:
-        if may_be_absent and "at least" in str(error):
+        data = load(
+            store.con,
+            task,
+            features,
+            conflicts=rule,
+            drop_instruction_tuned=request.drop_instruction_tuned,
+            least_models=request.least_models,
+            groups=_groups(request),
+        )
+        if (data.y == data.y[0]).all():
+            raise TaskError(
+                f"{task.name}: all {len(data.ids)} models have the score {data.y[0]:g}; there is nothing to predict"
+            )
+        return data
+    except TaskError as error:
+        if may_be_absent:
             display.say(f"left out: {error}")
             return None
         raise
+
+
+def _groups(request: PredictOptions) -> str:
+    """What the folds split no group of, or, under the published protocol, what is counted."""
+    return request.groups or (MAKER if request.protocol == "grouped" else NAMESPACE)
 
 
 def _selections(request: PredictOptions) -> dict[str, tuple[str, ...]] | None:
@@ -183,6 +206,8 @@ def _wanted(
     new: new_models.NewModel | None = None,
 ) -> Wanted:
     given = tuple(PUBLISHED_NAMES.get(p, p) for p in request.predictors)
+    if request.adds and not given:
+        given = (SCALE_ONLY,)
     if new is not None:
         given = tuple(dict.fromkeys((*given, *new_models.predictors_for(new))))
     default = GROUPED_SEEDS if request.protocol == "grouped" else REPRODUCED_SEEDS if request.reproduce else 0
@@ -217,7 +242,14 @@ def _reproduction(
     otherwise = {}
     for o in outcomes:
         if o.data.noticed.conflicts:
-            data = load(store.con, o.data.task, features, drop_instruction_tuned=request.drop_instruction_tuned)
+            data = load(
+                store.con,
+                o.data.task,
+                features,
+                drop_instruction_tuned=request.drop_instruction_tuned,
+                least_models=request.least_models,
+                groups=_groups(request),
+            )
             wanted = Wanted(
                 ("scaling",),
                 _wanted(request, o.data.task, lists).selected,
