@@ -188,7 +188,7 @@ def _value(raw: Any, rule: Mapping[str, Any], *, is_text: bool) -> Any:
         return json.dumps(value, sort_keys=True)
     if kind == "string" and (not isinstance(value, str) or not re.fullmatch(rule["pattern"], value)):
         shape = "organisation/name" if rule["table"] == "both" else "one word in lower case"
-        raise ValueError(shape)
+        raise ValueError(rule.get("shape", shape))
     return value
 
 

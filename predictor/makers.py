@@ -19,6 +19,10 @@ from typing import Any
 from tagcorpus.errors import ConfigError, unknown_name
 
 MAKER, BASE, NAMESPACE = "maker", "base_model", "organisation"
+TABLE = "makers"  # of a store
+COLUMNS = "id VARCHAR PRIMARY KEY, maker VARCHAR, base_model VARCHAR"
+# Where a column to group by is looked for, in this order. A store has the first two.
+_TABLES = ("model_annotations", "dataset_info", TABLE, "checkpoints")
 _NONE: Mapping[str, str] = {}
 
 
@@ -80,11 +84,10 @@ def groups_of(con: Any, ids: Sequence[str], column: str) -> tuple[str, ...]:
     """
     if column == NAMESPACE:
         return tuple(organisation(m) for m in ids)
-    places = con.execute(
-        "SELECT column_name, table_name FROM duckdb_columns() WHERE database_name = current_database() "
-        "AND table_name IN ('model_annotations', 'dataset_info') AND column_name != 'id'"
+    found = con.execute(
+        "SELECT column_name, table_name FROM duckdb_columns() WHERE database_name = current_database() AND column_name != 'id'"
     ).fetchall()
-    tables = dict(places)
+    tables = {name: t for table in reversed(_TABLES) for name, t in found if t == table}
 
     def values(name: str) -> dict[str, Any]:
         if name not in tables:

@@ -9,6 +9,7 @@ What may be in the tables is checked elsewhere (store_check), and changed elsewh
     evaluation_results   one row a score: id, benchmark, setting, metric, metric_value, metric_stderr
     features             one row a model and column of an imported feature table; absent in published stores
     imports              one row an imported file; absent in published stores
+    makers               one row a model: id, maker, base_model (makers.py); absent in published stores
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from tagcorpus.errors import InputError
+from tagcorpus.predictor.makers import TABLE as MAKERS
 from tagcorpus.predictor.store_files import open_existing, tables
 
 if TYPE_CHECKING:
@@ -127,7 +129,7 @@ class Store:
                 f"no model {model_id!r} in {str(self.path)!r}" + (f": did you mean {near[0]!r}?" if near else "")
             )
         given: dict[str, Any] = {}
-        for table in ("model_annotations", "dataset_info"):
+        for table in (t for t in ("model_annotations", "dataset_info", MAKERS) if t in self.tables):
             found = self.con.execute(f"SELECT * FROM {table} WHERE id = ?", [model_id])
             names = [d[0] for d in found.description]
             for row in found.fetchall():

@@ -17,12 +17,14 @@ from typing import Any, Literal
 from tagcorpus.errors import InputError
 from tagcorpus.predictor.annotations import csv_rows, field_name, json_of, properties, read_annotations, refuse, text_of
 from tagcorpus.predictor.harness_results import is_results, no_score, read_results
+from tagcorpus.predictor.makers import TABLE as MAKERS
 from tagcorpus.predictor.tasks import normalised
 
 Kind = Literal["results", "annotations", "scores", "features"]
 Key = tuple[str, ...]
 # What Python's float() also takes (1_000, inf, digits of other scripts) is a mistake in a table of scores.
 _SCORE = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[nN][aA][nN]")
+ANNOTATION_TABLES = ("model_annotations", "dataset_info", MAKERS)
 SCORE_FIELDS = ("id", "benchmark", "setting", "metric", "metric_value")
 
 
@@ -57,7 +59,7 @@ def read_batch(path: str | Path, model_id: str | None = None) -> Batch:
             batch.notes.append(f"{len(zero)} scores are exactly 0, as failed evaluations are: {', '.join(zero[:5])}")
     elif kind == "annotations":
         for a in read_annotations(path):
-            for table in ("model_annotations", "dataset_info"):
+            for table in ANNOTATION_TABLES:
                 if fields := a.of(table):
                     batch.rows.setdefault(table, {})[(a.id,)] = fields
             batch.notes += a.notes

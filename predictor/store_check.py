@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from tagcorpus.predictor import siblings
 from tagcorpus.predictor.annotations import properties
 from tagcorpus.predictor.store import NORMALISED_SQL, Store
 
@@ -47,6 +48,7 @@ def check(store: Store) -> list[Finding]:
         *_zeros(store),
         *_orphans(store),
         *_odd_ids(store),
+        *_straddling(store),
         *_annotations(records),
         *_missing(store, records),
     ]
@@ -190,6 +192,14 @@ def _odd_ids(store: Store) -> Iterator[Finding]:
         yield Finding("warning", "id_not_org_name", "ids are not organisation/name", len(odd), tuple(odd), effect)
 
 
+def _straddling(store: Store) -> Iterator[Finding]:
+    """Models of different makers that share what copies share."""
+    for what, pairs in siblings.shared(store.con).items():
+        if pairs:
+            effect = siblings.EFFECT if what != "tokens" else "perhaps sees one corpus under two makers"
+            yield Finding("warning", f"shared_{what}", siblings.FOUND[what], len(pairs), tuple(pairs), effect)
+
+
 def _records(store: Store) -> list[dict[str, Any]]:
     """Both annotation tables joined, a dict a model, sorted by id; None is missing."""
     found = store.con.execute("SELECT * FROM model_annotations FULL JOIN dataset_info USING (id) ORDER BY id")
@@ -221,7 +231,8 @@ def _annotations(records: list[dict[str, Any]]) -> Iterator[Finding]:
 def _missing(store: Store, records: list[dict[str, Any]]) -> Iterator[Finding]:
     """Annotations that are not there, model by model; without the two scales a model is not used at all."""
     scales = ("total_params", "pretraining_summary_total_tokens_billions")
-    read = [n for n, rule in properties().items() if rule["table"] != "both" and rule["type"] != "object"]
+    tables = ("model_annotations", "dataset_info")
+    read = [n for n, rule in properties().items() if rule["table"] in tables and rule["type"] != "object"]
     empty = tuple(n for n in read if all(r.get(n) is None for r in records))
     scored = {i for (i,) in _rows(store, "SELECT DISTINCT id FROM evaluation_results")}
     missing = {r["id"]: [n for n in read if r.get(n) is None] for r in records}

@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from tagcorpus import __version__
 from tagcorpus.errors import ConflictError, InputError
+from tagcorpus.predictor import makers
 from tagcorpus.predictor.store_batch import Batch, Key, Kind, is_equal, read_batch
 from tagcorpus.predictor.store_files import create as create_store
 from tagcorpus.predictor.store_files import open_for_writing, tables, told_of_writing
@@ -29,14 +30,16 @@ OnConflict = Literal["refuse", "keep", "replace"]
 KEYS = {
     "model_annotations": ("id",),
     "dataset_info": ("id",),
+    makers.TABLE: ("id",),
     "evaluation_results": ("id", "benchmark", "setting", "metric"),
     "features": ("id", "feature"),
 }
-_OWN_TABLES = """
+_OWN_TABLES = f"""
 CREATE TABLE IF NOT EXISTS imports(time TIMESTAMP, file VARCHAR, digest VARCHAR, kind VARCHAR, on_conflict VARCHAR,
     n_new BIGINT, n_filled BIGINT, n_same BIGINT, n_replaced BIGINT, n_kept BIGINT, version VARCHAR);
 CREATE TABLE IF NOT EXISTS features(id VARCHAR, feature VARCHAR, value DOUBLE, PRIMARY KEY(id, feature));
 CREATE TABLE IF NOT EXISTS feature_columns(feature VARCHAR PRIMARY KEY, position BIGINT);
+CREATE TABLE IF NOT EXISTS {makers.TABLE}({makers.COLUMNS});
 """
 
 

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagcorpus.errors import ConfigError
-from tagcorpus.predictor import makers
+from tagcorpus.errors import ConfigError, InputError
+from tagcorpus.predictor import makers, store_check
 from tagcorpus.predictor.data import load
 from tagcorpus.predictor.store import Store
+from tagcorpus.predictor.store_import import import_files
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "database"
 
@@ -74,3 +75,54 @@ def test_words_for_groups() -> None:
         "organisations",
         "groups by corpus",
     ]
+
+
+def test_models_of_different_makers_that_share_what_copies_share_are_named() -> None:
+    with Store.from_existing(EXAMPLE) as store:
+        quiet = [f.check for f in store_check.check(store)]
+        a, b, c = [
+            r[0]
+            for r in store.con.execute(
+                "SELECT min(id) FROM model_annotations GROUP BY split_part(id, '/', 1) ORDER BY 1 LIMIT 3"
+            ).fetchall()
+        ]
+        store.con.execute("DELETE FROM evaluation_results WHERE id = ?", [b])
+        store.con.execute(
+            "INSERT INTO evaluation_results SELECT ?, benchmark, setting, metric, metric_value, metric_stderr "
+            "FROM evaluation_results WHERE id = ?",
+            [b, a],
+        )
+        store.con.execute("UPDATE model_annotations SET total_params = 6921720704 WHERE id IN (?, ?)", [a, c])
+        store.con.execute("UPDATE model_annotations SET total_params = 7000000000 WHERE id = ?", [b])
+        found = {f.check: f for f in store_check.check(store)}
+        assert found["shared_scores"].where[0].startswith(f"{a} and {b}: ")
+        assert found["shared_parameters"].where == (f"{a} and {c}: 6,921,720,704",)
+        assert found["shared_scores"].severity == "warning"
+        # Once a store says that they are one maker's, nothing is odd.
+        store.con.execute(f"CREATE TABLE makers({makers.COLUMNS})")
+        store.con.execute("INSERT INTO makers VALUES (?, 'one', NULL), (?, NULL, ?), (?, 'one', NULL)", [a, b, a, c])
+        found = {f.check: f for f in store_check.check(store)}
+        assert "shared_scores" not in found
+        assert "shared_parameters" not in found
+        data = load(store.con, "hellaswag", None)
+    assert "shared_scores" not in quiet
+    assert "shared_parameters" not in quiet
+    assert {o for m, o in zip(data.ids, data.organisations, strict=True) if m in (a, b, c)} == {"one"}
+
+
+def test_makers_are_imported_and_shown(tmp_path: Path) -> None:
+    path = tmp_path / "models.csv"
+    path.write_text("id,maker,base_model\nme/tune,,Qwen/Qwen2-72B\nacme/one,Acme Labs,\n")
+    db = tmp_path / "s.duckdb"
+    done = import_files(db, [path], create=True)
+    assert done[0].n_new == 2
+    with Store.from_existing(db) as store:
+        assert store.model("acme/one")["annotations"] == {"maker": "Acme Labs"}
+        assert makers.groups_of(store.con, ["me/tune", "acme/one", "acme/two"], "maker") == (
+            "Alibaba",
+            "Acme Labs",
+            "acme",
+        )
+    path.write_text("id,maker,base_model\nacme/one,Acme, a/b/c\n")
+    with pytest.raises(InputError, match="field 'base_model': must be organisation/name"):
+        import_files(db, [path])
