@@ -30,7 +30,7 @@ from tagcorpus.pipelines.predicting.features import features_of, say_ids
 from tagcorpus.pipelines.predicting.files import RESULT_SUFFIXES, publish, refuse_anothers
 from tagcorpus.pipelines.predicting.names import check_selected, check_tasks
 from tagcorpus.pipelines.predicting.progress import Steps
-from tagcorpus.pipelines.predicting.terminal import terminal
+from tagcorpus.pipelines.predicting.terminal import terminal, wrapped
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.predictor import new_models, selection, tables
 from tagcorpus.predictor.data import Dataset, TaskError, load
@@ -54,7 +54,27 @@ VERSIONS_OF = ("tagcorpus", "xgboost", "xgboost-cpu", "scikit-learn", "pandas", 
 
 def command(**options: Any) -> str:
     """What the command prints, from the values of its flags."""
-    return report(PredictOptions(**options))
+    display = Display()
+    request = PredictOptions(**options)
+    if not options.get("protocol") and not request.reproduce and (published := _published(request)):
+        display.say(
+            wrapped(
+                f"{', '.join(published)}: spelled as in the published scripts, but this is the grouped protocol; "
+                "for the published figures add --protocol paper"
+            )
+        )
+    return report(request, display)
+
+
+def _published(request: PredictOptions) -> list[str]:
+    """The options given that a command line of the published scripts has and ours need not."""
+    flags = {
+        "--merge_mmlu": request.merge_mmlu,
+        "--merge_arithmetic": request.merge_arithmetic,
+        "--test_significance": request.test_significance,
+    }
+    names = [p for p in request.predictors if p in PUBLISHED_NAMES]
+    return [*(f for f, is_given in flags.items() if is_given), *(f"--predictor_type {p}" for p in names)]
 
 
 def report(request: PredictOptions, display: Display | None = None) -> str:

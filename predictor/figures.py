@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tagcorpus.errors import ConfigError
+from tagcorpus.predictor.correlations import Correlations
 from tagcorpus.predictor.data import PARAMS, TOKENS, Dataset
 from tagcorpus.predictor.evaluation import Evaluation
 from tagcorpus.predictor.explain import Band, Contributions
@@ -342,6 +343,31 @@ def positions(found: Sequence[Positions]) -> Figure:
     )
     axes.set_title(told, loc="left", fontsize=9)
     _plain(axes, "x")
+    return figure
+
+
+def correlation(found: Correlations, title: str) -> Figure:
+    """A square a pair, its colour and number the rank correlation; empty where too few models have both."""
+    from matplotlib.figure import Figure
+
+    n = len(found.names)
+    side = 2.6 + 0.36 * n
+    figure = Figure((side + 0.6, side), layout="constrained")
+    axes = figure.add_subplot()
+    image = axes.imshow(found.values, cmap="RdBu", vmin=-1, vmax=1)
+    labels = [short(name) for name in found.names]
+    axes.set_xticks(range(n), labels, rotation=90)
+    axes.set_yticks(range(n), labels)
+    for i in range(n):
+        for j in range(n):
+            value = float(found.values[i, j])
+            if i != j and math.isfinite(value):
+                colour = "white" if abs(value) > 0.6 else "#333333"
+                axes.text(j, i, f"{100 * value:.0f}", ha="center", va="center", fontsize=6, color=colour)
+    counts = found.models[~np.eye(n, dtype=bool)]
+    models = f"{counts.min()} to {counts.max()} models a pair" if len(counts) else "one column"
+    axes.set_title(f"{title}; {models}", loc="left")
+    figure.colorbar(image, ax=axes, shrink=0.6).set_label("Spearman's rho (numbers: times 100)")
     return figure
 
 

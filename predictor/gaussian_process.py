@@ -54,9 +54,17 @@ class GaussianProcess:
         return found
 
 
-def fit(x: Matrix, y: Vector, groups: tuple[str, ...], sign: int, seed: int, exact: int = EXACT) -> GaussianProcess:
+def fit(
+    x: Matrix,
+    y: Vector,
+    groups: tuple[str, ...],
+    sign: int,
+    seed: int,
+    exact: int = EXACT,
+    hyperparameters: Vector | None = None,
+) -> GaussianProcess:
     """x: float64 [n, c], ln params and ln tokens first, NaN is missing; y float64 [n]. Groups, sign and seed have no
-    part in it. exact: the most models of an exact fit."""
+    part in it. exact: the most models of an exact fit; hyperparameters: as in NAMES, None: the most probable ones."""
     del groups, sign, seed
     standard = Standard.from_rows(x)
     z = standard.of(x)
@@ -64,7 +72,7 @@ def fit(x: Matrix, y: Vector, groups: tuple[str, ...], sign: int, seed: int, exa
     t = (y - mean) / spread
     at = far_apart(z, exact) if len(t) > exact else np.arange(len(t))
     distances = _distances(z[at], z[at])
-    values = _hyperparameters(distances, t[at])
+    values = _hyperparameters(distances, t[at]) if hyperparameters is None else hyperparameters
     inner = np.sum(_parts(values, distances), axis=0)
     noise = values[6] + _JITTER
     if len(at) == len(t):

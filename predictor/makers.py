@@ -2,7 +2,8 @@
 
 A hub namespace is whoever uploaded a model. The maker is the company or team that pretrained its weights: Meta's models are
 under facebook, meta-llama and huggyllama, and a tuned or converted model belongs to the maker of its base model. makers.csv
-says so for the 92 published base models, with a source for each row; a row `namespace/*` holds for all other models there.
+says so for the published base models (92, and one that has Brier scores only), with a source for each row; a row
+`namespace/*` holds for all other models there.
 A store's own `maker` and `base_model` annotations come first.
 """
 

@@ -118,7 +118,10 @@ def test_the_command_answers_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("noise", "chosen"), [(0.0, "log-linear"), (0.5, "law-scale + trees-scale")])
-def test_scale_only_takes_another_than_the_mean_only_where_it_is_clearly_better(noise: float, chosen: str) -> None:
+def test_scale_only_takes_another_than_the_mean_only_where_it_is_clearly_better(
+    noise: float, chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "ROUNDS", 5)
     random = np.random.default_rng(1)
     x = np.column_stack([random.uniform(18, 25, 40), random.uniform(4, 10, 40)])
     y = 0.1 * x[:, 0] + 0.02 * x[:, 1] + noise * random.normal(size=40)

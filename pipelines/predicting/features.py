@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from typing import Any
 
 from tagcorpus.errors import InputError
@@ -11,6 +12,7 @@ from tagcorpus.pipelines.model_table.table import Finding, read_table
 from tagcorpus.pipelines.predicting.terminal import wrapped
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.predictor.data import Dataset, read_features
+from tagcorpus.predictor.scores import score_columns
 from tagcorpus.predictor.store import Store
 
 # Errors of a feature table that do not keep a predictor from reading it; they are told, and the run goes on.
@@ -20,12 +22,14 @@ BEARABLE = ("missing_column", "minus_one", "out_of_range", "larger_than_its_boun
 def features_of(path: str | None, store: Store, display: Display) -> tuple[Any, list[Finding]]:
     """The feature table (of the file, else the one imported into the store, else None) and what its check found.
 
-    Raises InputError where the table would be misread.
+    Raises InputError where the table would be misread, and where it holds scores.
     """
     if path is None:
         stored = store.features()
+        _refuse_scores(f"the feature table of {str(store.path)!r}", stored.columns, store)
         return (stored.set_index("id") if len(stored) else None), []
     table = read_table(path, "--features")
+    _refuse_scores(f"--features {path}", table.header, store)
     findings = [f for f in check.check(table) if f.severity != "note"]
     fatal = [f for f in findings if f.severity == "error" and f.check not in BEARABLE]
     if fatal:
@@ -37,6 +41,15 @@ def features_of(path: str | None, store: Store, display: Display) -> tuple[Any, 
     for f in findings:
         display.say(wrapped(f"{f.severity} in {path}: {f.found} ({f.count:,})"))
     return read_features(path), findings
+
+
+def _refuse_scores(what: str, columns: Sequence[str], store: Store) -> None:
+    if scores := score_columns(store.con, columns):
+        raise InputError(
+            f"{what}: column {scores[0]!r} is a score, and a score is no feature"
+            + (f" (so are {len(scores) - 1} more)" if len(scores) > 1 else "")
+            + "; bring scores in with `tagcorpus store import`, and leave them out here"
+        )
 
 
 def say_ids(data: Dataset, features: Any, display: Display) -> None:

@@ -23,7 +23,7 @@ from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.predicting.progress import Steps
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.predictor import adds as adds_
-from tagcorpus.predictor import explain, figures, findings, grouped, grouped_summary, models, new_models
+from tagcorpus.predictor import correlations, explain, figures, findings, grouped, grouped_summary, models, new_models
 from tagcorpus.predictor.data import Dataset
 from tagcorpus.predictor.evaluation import Evaluation, Wanted
 from tagcorpus.predictor.makers import group_word
@@ -116,6 +116,7 @@ def added(
         steps.begin(f"explaining {len(outcomes)} tasks")
         display.say(steps.title)
         _explain(found, [o.data for o in outcomes], seed, workers)
+        _correlate(found, [o.data for o in outcomes])
     return found
 
 
@@ -190,6 +191,16 @@ def _explain(found: Added, sets: Sequence[Dataset], seed: int, workers: Workers)
         )
     found.document["explained"] = told
     _findings(found, sets, seed, workers)
+
+
+def _correlate(found: Added, sets: Sequence[Dataset]) -> None:
+    of_features = correlations.of_features(max(sets, key=lambda data: len(data.ids)))
+    told = {"features": of_features}
+    found.draw("correlation-features", figures.correlation, of_features, "Features")
+    if len(sets) > 1:
+        told["benchmarks"] = correlations.of_benchmarks(sets)
+        found.draw("correlation-benchmarks", figures.correlation, told["benchmarks"], "Benchmarks (higher is better)")
+    found.document["correlations"] = {kind: correlations.document(c) for kind, c in told.items()}
 
 
 def _findings(found: Added, sets: Sequence[Dataset], seed: int, workers: Workers) -> None:
