@@ -157,6 +157,10 @@ def extrapolate(data: Dataset, k: int, seed: int, predictors: Sequence[str] = ()
     ConfigError where fewer than LEAST_TRAINED models would be left to fit.
     """
     n = len(data.ids)
+    if n <= LEAST_TRAINED:
+        raise ConfigError(
+            f"--extrapolate: {data.task.name} has {n} models, and a fit to the smaller ones needs {LEAST_TRAINED}"
+        )
     if not 1 <= k <= n - LEAST_TRAINED:
         raise ConfigError(
             f"--extrapolate must be 1 to {n - LEAST_TRAINED} for {data.task.name} ({n} models, {LEAST_TRAINED} to fit), not {k}"

@@ -46,13 +46,16 @@ def summary(found: Found) -> list[dict[str, Any]]:
             if (folds, against) not in common or predictor == against:
                 continue
             mine, its = (np.array([s[folds, name] for s in sums]) for name in (predictor, against))
+            whole = ratio(mine, its, sizes)
+            if not np.isfinite(whole.of):  # no share of no error
+                continue
             by_task = [ratio(mine[i : i + 1], its[i : i + 1], sizes[i : i + 1]) for i in range(len(found))]
             told.append(
                 {
                     "folds": folds,
                     "predictor": predictor,
                     "against": against,
-                    **_over_tasks(ratio(mine, its, sizes)),
+                    **_over_tasks(whole),
                     "better_in": sum(r.of < 1 for r in by_task),
                     "of": len(by_task),
                     "models": max(len(data.ids) for data, _ in found),

@@ -72,8 +72,8 @@ def test_few_groups_give_no_interval() -> None:
     assert (nine.low, nine.high, nine.p, nine.smallest_gain) == (None, None, None, None)
     assert nine.of == pytest.approx(1)
     # A group without any model is not counted.
-    padded = [np.pad(e, ((0, 0), (0, 3))) for e in (errors, errors[:, ::-1], np.ones((1, 9)))]
-    assert ratio(*padded).groups == 9
+    mine, its, sizes = (np.pad(e, ((0, 0), (0, 3))) for e in (errors, errors[:, ::-1], np.ones((1, 9))))
+    assert ratio(mine, its, sizes).groups == 9
     ten = np.arange(1.0, 11)[None]
     assert ratio(ten, ten[:, ::-1], np.ones((1, 10))).low is not None
 

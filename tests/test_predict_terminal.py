@@ -187,7 +187,7 @@ def test_nothing_of_an_earlier_prediction_stays(tmp_path: Path) -> None:
 
 
 def test_a_published_command_line_under_the_grouped_protocol_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    line = {"db": "nowhere", "merge_arithmetic": True, "predictors": ["scaling_laws"]}
+    line: dict[str, Any] = {"db": "nowhere", "merge_arithmetic": True, "predictors": ["scaling_laws"]}
     with pytest.raises(InputError, match="nowhere"):
         command(**line)
     told = " ".join(capsys.readouterr().err.split())
@@ -232,7 +232,7 @@ def test_constant_scores_and_few_models_are_said(tmp_path: Path) -> None:
     lines = path.read_text().splitlines()
     constant = [re.sub(r"(,accuracy),[^,]*", r"\1,0.25", line) if ",hellaswag," in line else line for line in lines]
     path.write_text("\n".join(constant) + "\n")
-    request = {
+    request: dict[str, Any] = {
         "db": str(tmp_path / "db"),
         "tasks": ["hellaswag"],
         "predictors": ["scaling"],
