@@ -4,8 +4,8 @@
   whether another shuffle would agree, and falls below any level with seeds enough. It is no evidence about models.
 - `corrected`: Nadeau and Bengio 2003: differences of single test folds, with their variance raised by n_test / n_train
   for the models that training parts share. Of these two it is the one to believe, about other models of the same
-  organisations. Under random folds it says nothing about a new organisation: of simulated columns that only tell
-  organisations apart, 11 % gain significantly (benchmarks/coverage.py).
+  organisations. Under random folds it says nothing about a new organisation: in 11 % of simulated data sets, columns that
+  only tell organisations apart gain significantly (benchmarks/coverage.py).
 - `over_groups`: a ratio of errors with groups of models as the unit (intervals.py). Under grouped folds it is the one to
   believe about a new group.
 

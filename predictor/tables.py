@@ -26,8 +26,8 @@ PREDICTION_COLUMNS = (
 WHICH_IS_WHICH = (
     "p published: t-test over seeds, which shuffle the same models: small with seeds enough, no evidence about models; "
     "p corrected: Nadeau-Bengio over test folds: of these two the one to believe, but about other models of the same "
-    "organisations only, since under random folds 11 % of simulated columns that tell an organisation apart and nothing else "
-    "gain significantly; q: p adjusted over tasks (Benjamini-Hochberg)"
+    "organisations only: under random folds, in 11 % of simulated data sets, columns that only tell organisations apart gain "
+    "significantly; q: p adjusted over tasks (Benjamini-Hochberg)"
 )
 
 

@@ -181,8 +181,8 @@ def _notes(told: Mapping[str, Any], marks: Sequence[str]) -> str:
                 f"p: of the Nadeau-Bengio test over test folds{of_tasks}; the published test is in predict.json"
             )
             lines.append(
-                "random folds say nothing about a new organisation: of simulated columns that only tell organisations "
-                "apart, 11 % gain significantly by this p"
+                "random folds say nothing about a new organisation: in 11 % of simulated data sets, columns that only tell "
+                "organisations apart gain significantly by this p"
             )
     lines.append("predictors: " + "; ".join(f"{n} = {LEGEND[n]}" for n in names if n in LEGEND))
     lines += [f"[{i}] {mark}" for i, mark in enumerate(marks, 1)]
