@@ -123,15 +123,15 @@ def intervals(mine: Array, its: Array, sizes: Sequence[int], seed: int) -> dict[
 def coverage(name: str, sets: int, seed: int, sizes: Sequence[int] = SIZES, effect: float = EFFECT) -> dict[str, Any]:
     mine, its = simulated(name, sets, sizes, seed, effect)
     truth = np.log(mine.sum() / its.sum())
-    told: dict[str, Any] = {"ratio": float(np.exp(truth)), "methods": {}}
+    figures: dict[str, Any] = {"ratio": float(np.exp(truth)), "methods": {}}
     for method, (low, high) in intervals(mine, its, sizes, seed).items():
         share = float(np.mean((low <= truth) & (truth <= high)))
-        told["methods"][method] = {
+        figures["methods"][method] = {
             "coverage": share,
             "monte_carlo_error": float(np.sqrt(share * (1 - share) / sets)),
             "width": float(np.median(high - low)),
         }
-    return told
+    return figures
 
 
 def false_gains(sets: int, seed: int, sizes: Sequence[int] = SIZES) -> dict[str, dict[str, float]]:
@@ -141,7 +141,7 @@ def false_gains(sets: int, seed: int, sizes: Sequence[int] = SIZES) -> dict[str,
     """
     from tagcorpus.predictor.significance import corrected_t
 
-    told = {}
+    figures = {}
     group = np.repeat(np.arange(len(sizes)), sizes)
     for name in ("noise", "within"):
         random = np.random.default_rng(seed)
@@ -159,8 +159,8 @@ def false_gains(sets: int, seed: int, sizes: Sequence[int] = SIZES) -> dict[str,
                 count += test.p < 0.05 and test.difference > 0
         mine, its = simulated(name, sets, sizes, seed, STRONG)
         high = intervals(mine, its, sizes, seed)["predictor/intervals.py"][1]
-        told[name] = {"corrected t, random folds": count / sets, "predictor/intervals.py": float(np.mean(high < 0))}
-    return told
+        figures[name] = {"corrected t, random folds": count / sets, "predictor/intervals.py": float(np.mean(high < 0))}
+    return figures
 
 
 def main(say: Callable[[str], object] = print) -> None:
@@ -171,21 +171,21 @@ def main(say: Callable[[str], object] = print) -> None:
     parser.add_argument("--json")
     args = parser.parse_args()
     started = time.process_time()
-    told: dict[str, Any] = {
+    figures: dict[str, Any] = {
         "sets": args.sets,
         "coverage": {n: coverage(n, args.sets, args.seed, SIZES, args.effect) for n in WORLDS},
     }
-    for name, one in told["coverage"].items():
+    for name, one in figures["coverage"].items():
         say(f"{name}: true ratio {one['ratio']:.3f}")
         for method, m in one["methods"].items():
             say(f"  {method:<34} {m['coverage']:.3f} +- {m['monte_carlo_error']:.3f}  width {m['width']:.3f}")
-    told["false_gains"] = false_gains(args.sets, args.seed)
-    for name, shares in told["false_gains"].items():
+    figures["false_gains"] = false_gains(args.sets, args.seed)
+    for name, shares in figures["false_gains"].items():
         say(f"false gains, {name}: " + ", ".join(f"{k} {v:.3f}" for k, v in shares.items()))
-    told["cpu_seconds"] = time.process_time() - started
-    say(f"{args.sets:,} data sets a world, {told['cpu_seconds']:.0f} CPU seconds")
+    figures["cpu_seconds"] = time.process_time() - started
+    say(f"{args.sets:,} data sets a world, {figures['cpu_seconds']:.0f} CPU seconds")
     if args.json:
-        Path(args.json).write_text(json.dumps(told, indent=1) + "\n")
+        Path(args.json).write_text(json.dumps(figures, indent=1) + "\n")
 
 
 if __name__ == "__main__":

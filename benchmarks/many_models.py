@@ -57,15 +57,15 @@ def invented(n: int, seed: int = 0) -> Dataset:
 def seconds_of_fits(data: Dataset) -> dict[str, float]:
     """CPU seconds of one fit to four fifths of the models, by name; of `scaling` with its search."""
     train, test = grouped_folds(data.organisations, 5, 0)[0]
-    told = {}
+    figures = {}
     for name in ("scaling", *(m for m in models.names_for(data) if m != models.DEFAULT)):
         started = time.process_time()
         if name == "scaling":
             models.searched(data, SCALE, train, test, 0, True)
         else:
             models.predicted(data, name, train, test, 0)
-        told[name] = time.process_time() - started
-    return told
+        figures[name] = time.process_time() - started
+    return figures
 
 
 def process_errors(n: int) -> dict[str, float]:
@@ -74,19 +74,19 @@ def process_errors(n: int) -> dict[str, float]:
     data = invented(n, 1)
     x = columns_of(data, models.model("gaussian-process").columns)[0]
     train, test = grouped_folds(data.organisations, 5, 0)[0]
-    fits, told = {}, {}
+    fits, figures = {}, {}
     for name, limit in (("exact", n), ("approximate", gaussian_process.EXACT)):
         started = time.process_time()
         fits[name] = gaussian_process.fit(x[train], data.y[train], (), 1, 0, limit)
-        told[f"{name}, CPU seconds"] = time.process_time() - started
+        figures[f"{name}, CPU seconds"] = time.process_time() - started
     fits["same"] = gaussian_process.fit(x[train], data.y[train], (), 1, 0, n, fits["approximate"].hyperparameters)
     predicted = {name: fit.predict(x[test]) for name, fit in fits.items()}
     for name in ("exact", "approximate"):
-        told[f"{name}, error"] = 100 * float(np.abs(predicted[name] - data.y[test]).mean())
+        figures[f"{name}, error"] = 100 * float(np.abs(predicted[name] - data.y[test]).mean())
     for name, title in (("same", "same hyperparameters"), ("exact", "its own")):
         distance = predicted[name] - predicted["approximate"]
-        told[f"distance, {title}"] = 100 * float(np.sqrt((distance**2).mean()))
-    return told
+        figures[f"distance, {title}"] = 100 * float(np.sqrt((distance**2).mean()))
+    return figures
 
 
 def seconds_of_a_seed(data: Dataset) -> float:
@@ -103,24 +103,24 @@ def main(say: Callable[[str], object] = print) -> None:
     parser.add_argument("--json")
     args = parser.parse_args()
     sizes = [int(s) for s in args.sizes.split(",")]
-    told: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     with threadpool_limits(1):
         if args.only in (None, "fits"):
             for n in sizes:
-                told[f"fits, {n} models"] = fits = seconds_of_fits(invented(n))
+                figures[f"fits, {n} models"] = fits = seconds_of_fits(invented(n))
                 say(f"CPU seconds of a fit, {n} models: " + ", ".join(f"{k} {v:.2f}" for k, v in fits.items()))
         if args.only in (None, "process"):
             for n in (400, 800, 1200):
-                told[f"process, {n} models"] = errors = process_errors(n)
+                figures[f"process, {n} models"] = errors = process_errors(n)
                 say(f"Gaussian process, {n} models: " + ", ".join(f"{k} {v:.3f}" for k, v in errors.items()))
         if args.only in (None, "run"):
             for n in sizes:
-                told[f"seed, {n} models"] = seconds = seconds_of_a_seed(invented(n))
+                figures[f"seed, {n} models"] = seconds = seconds_of_a_seed(invented(n))
                 say(
                     f"CPU seconds of one seed, {n} models: {seconds:.0f}; of a task with six: {seconds / 10:.1f} minutes"
                 )
     if args.json:
-        Path(args.json).write_text(json.dumps(told, indent=1) + "\n")
+        Path(args.json).write_text(json.dumps(figures, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -74,16 +74,16 @@ def errors(data: Dataset, columns: Columns, seeds: Sequence[int], workers: Worke
         raise ConfigError(f"--adds: {data.task.name} has {data.groups} {word}, grouped folds need at least {FOLDS}")
     sets = list(dict.fromkeys([(), *((c,) for c in columns), columns]))
     jobs = [(data, added, seed) for added in sets for seed in seeds]
-    found = np.array(workers.map(_one_seed, jobs)).reshape(len(sets), len(seeds), -1)
-    return Errors(data, dict(zip(sets, found.mean(axis=1), strict=True)))
+    by_set = np.array(workers.map(_one_seed, jobs)).reshape(len(sets), len(seeds), -1)
+    return Errors(data, dict(zip(sets, by_set.mean(axis=1), strict=True)))
 
 
 def _one_seed(data: Dataset, added: Columns, seed: int) -> Vector:
     """float64 [n]: absolute errors of all models, each held out with its group."""
-    found = np.empty(len(data.ids))
+    absolute = np.empty(len(data.ids))
     for train, test in grouped_folds(data.organisations, FOLDS, seed):
-        found[test] = np.abs(_predicted(data, added, train, test, seed) - data.y[test])
-    return found
+        absolute[test] = np.abs(_predicted(data, added, train, test, seed) - data.y[test])
+    return absolute
 
 
 def _predicted(data: Dataset, added: Columns, train: Rows, test: Rows, seed: int) -> Vector:
@@ -93,58 +93,58 @@ def _predicted(data: Dataset, added: Columns, train: Rows, test: Rows, seed: int
     return np.asarray(np.mean([f.predict(x[test]) for f in fits], axis=0), dtype=np.float64)
 
 
-def document(found: Sequence[Errors], seeds: Sequence[int]) -> dict[str, Any]:
+def document(of_tasks: Sequence[Errors], seeds: Sequence[int]) -> dict[str, Any]:
     """JSON-ready. columns: those that every task has; of each the ratio over tasks and of every task (see tables.of_ratio),
     and p_holm."""
-    names = sorted({o for e in found for o in e.data.organisations})
-    member = [membership(e.data, names) for e in found]
+    names = sorted({o for e in of_tasks for o in e.data.organisations})
+    member = [membership(e.data, names) for e in of_tasks]
     sizes = np.array([m.sum(axis=1) for m in member])
-    common = [c for c in found[0].by_columns if all(c in e.by_columns for e in found)]
+    common = [c for c in of_tasks[0].by_columns if all(c in e.by_columns for e in of_tasks)]
     # Together are those of each task: the same ones, unless a column has one value only in some task.
-    every = [max(e.by_columns, key=len) for e in found]
-    sets: list[list[Columns]] = [[c] * len(found) for c in common if len(c) == 1]
+    every = [max(e.by_columns, key=len) for e in of_tasks]
+    sets: list[list[Columns]] = [[c] * len(of_tasks) for c in common if len(c) == 1]
     if any(len(c) > 1 for c in every):
         sets.append(every)
-    its = np.array([m @ e.by_columns[()] for m, e in zip(member, found, strict=True)])
-    told = []
+    its = np.array([m @ e.by_columns[()] for m, e in zip(member, of_tasks, strict=True)])
+    rows = []
     for chosen in sets:
-        mine = np.array([m @ e.by_columns[c] for m, e, c in zip(member, found, chosen, strict=True)])
+        mine = np.array([m @ e.by_columns[c] for m, e, c in zip(member, of_tasks, chosen, strict=True)])
         tasks = {
             e.data.task.name: of_ratio(ratio(mine[i : i + 1], its[i : i + 1], sizes[i : i + 1]))
-            for i, e in enumerate(found)
+            for i, e in enumerate(of_tasks)
         }
         name = chosen[0][0] if chosen is not every else TOGETHER
-        told.append(
+        rows.append(
             {"columns": list(chosen[0]), "name": name, **of_ratio(ratio(mine, its, sizes, len(sets))), "tasks": tasks}
         )
-    adjusted = holm([t["p"] for t in told]) if all(t["p"] is not None for t in told) else [None] * len(told)
-    for one, p in zip(told, adjusted, strict=True):
+    adjusted = holm([t["p"] for t in rows]) if all(t["p"] is not None for t in rows) else [None] * len(rows)
+    for one, p in zip(rows, adjusted, strict=True):
         one["p_holm"] = None if p is None else float(f"{p:.6g}")
     return {
         "learner": "mean of law and trees",
         "seeds": list(seeds),
         "level": LEVEL,
         "power": POWER,
-        "models": max(len(e.data.ids) for e in found),
+        "models": max(len(e.data.ids) for e in of_tasks),
         "organisations": len(names),
-        "grouped_by": found[0].data.grouped_by,
+        "grouped_by": of_tasks[0].data.grouped_by,
         "left_out": sorted(
-            {c for e in found for (c, *_) in (k for k in e.by_columns if len(k) == 1)} - {c[0] for c in common if c}
+            {c for e in of_tasks for (c, *_) in (k for k in e.by_columns if len(k) == 1)} - {c[0] for c in common if c}
         ),
-        "columns": told,
+        "columns": rows,
     }
 
 
-def terminal(told: Mapping[str, Any]) -> str:
+def terminal(answer: Mapping[str, Any]) -> str:
     """The document as a person reads it."""
-    groups = group_word(told["grouped_by"])
-    tasks = list(told["columns"][0]["tasks"]) if told["columns"] else []
+    groups = group_word(answer["grouped_by"])
+    tasks = list(answer["columns"][0]["tasks"]) if answer["columns"] else []
     over = tasks[0] if len(tasks) == 1 else f"geometric mean over {len(tasks)} tasks"
-    head = [f"what columns add: error with them over error without, {over}, {told['organisations']} {groups}"]
-    if told["organisations"] < LEAST_GROUPS:
-        head.append(f"no intervals: {told['organisations']} {groups}, {LEAST_GROUPS} are needed")
+    head = [f"what columns add: error with them over error without, {over}, {answer['organisations']} {groups}"]
+    if answer["organisations"] < LEAST_GROUPS:
+        head.append(f"no intervals: {answer['organisations']} {groups}, {LEAST_GROUPS} are needed")
     rows = [("column", "error", "95 % interval", "p", "p (Holm)", "could have shown")]
-    for c in told["columns"]:
+    for c in answer["columns"]:
         has_interval = c["low"] is not None
         rows.append(
             (
@@ -160,8 +160,8 @@ def terminal(told: Mapping[str, Any]) -> str:
     lines = ["  " + "  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
     notes = ["below 1: the column helps; p (Holm): adjusted for the number of rows"]
     notes.append(
-        f"could have shown: the smallest true gain found with probability {100 * told['power']:.0f} % at the adjusted level"
+        f"could have shown: the smallest true gain found with probability {100 * answer['power']:.0f} % at the adjusted level"
     )
-    if told["left_out"]:
-        notes.append(f"left out, with one value only in some task: {', '.join(told['left_out'])}")
+    if answer["left_out"]:
+        notes.append(f"left out, with one value only in some task: {', '.join(answer['left_out'])}")
     return "\n".join([*head, *lines, *notes])

@@ -77,11 +77,11 @@ def _ranks(v: Vector) -> Vector:
     """Equal values share their mean rank."""
     _, inverse, counts = np.unique(v, return_inverse=True, return_counts=True)
     ends = np.cumsum(counts)
-    found: Vector = (ends - (counts - 1) / 2)[inverse]
-    return found
+    ranks: Vector = (ends - (counts - 1) / 2)[inverse]
+    return ranks
 
 
-def document(found: Correlations) -> dict[str, Any]:
+def document(square: Correlations) -> dict[str, Any]:
     """JSON-ready: names, rows of the matrix, and of how many models; null where there are too few."""
-    rows = [[None if np.isnan(v) else round(float(v), 6) + 0.0 for v in row] for row in found.values]
-    return {"names": list(found.names), "spearman": rows, "models": found.models.tolist()}
+    rows = [[None if np.isnan(v) else round(float(v), 6) + 0.0 for v in row] for row in square.values]
+    return {"names": list(square.names), "spearman": rows, "models": square.models.tolist()}

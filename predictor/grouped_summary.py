@@ -22,25 +22,25 @@ from tagcorpus.predictor.tables import of_ratio, rounded
 DENOMINATORS = (SCALE_ONLY, "scaling", "scaling-published", "log-linear")
 WORST = 10  # models listed
 
-Found = Sequence[tuple[Dataset, Sequence[Evaluation]]]
+Runs = Sequence[tuple[Dataset, Sequence[Evaluation]]]
 
 
-def summary(found: Found) -> list[dict[str, Any]]:
+def summary(runs: Runs) -> list[dict[str, Any]]:
     """One entry for each folds, denominator and predictor that every task has, JSON-ready:
 
     folds, against, predictor, tasks: {name: {mae, ratio, low, high}} (points; ratios), and of the ratios over tasks
     geometric_mean, low, high, p, smallest_gain_percent (see intervals.py), better_in (tasks with a ratio below 1), of,
     models, organisations. low, high, p and smallest_gain_percent are null where there are too few groups for them.
     """
-    names = sorted({o for data, _ in found for o in data.organisations})
-    member = [membership(data, names) for data, _ in found]
+    names = sorted({o for data, _ in runs for o in data.organisations})
+    member = [membership(data, names) for data, _ in runs]
     sizes = np.array([m.sum(axis=1) for m in member])
     sums = [
         {(e.folds, e.predictor): m @ np.abs(e.predicted - data.y).mean(axis=0) for e in evaluations}
-        for (data, evaluations), m in zip(found, member, strict=True)
+        for (data, evaluations), m in zip(runs, member, strict=True)
     ]
     common = [k for k in sums[0] if all(k in s for s in sums)]
-    told = []
+    entries = []
     for against in DENOMINATORS:
         for folds, predictor in common:
             if (folds, against) not in common or predictor == against:
@@ -49,8 +49,8 @@ def summary(found: Found) -> list[dict[str, Any]]:
             whole = ratio(mine, its, sizes)
             if not np.isfinite(whole.of):  # no share of no error
                 continue
-            by_task = [ratio(mine[i : i + 1], its[i : i + 1], sizes[i : i + 1]) for i in range(len(found))]
-            told.append(
+            by_task = [ratio(mine[i : i + 1], its[i : i + 1], sizes[i : i + 1]) for i in range(len(runs))]
+            entries.append(
                 {
                     "folds": folds,
                     "predictor": predictor,
@@ -58,15 +58,15 @@ def summary(found: Found) -> list[dict[str, Any]]:
                     **_over_tasks(whole),
                     "better_in": sum(r.of < 1 for r in by_task),
                     "of": len(by_task),
-                    "models": max(len(data.ids) for data, _ in found),
+                    "models": max(len(data.ids) for data, _ in runs),
                     "organisations": len(names),
                     "tasks": {
                         data.task.name: {"mae": rounded(100 * m.sum() / len(data.ids)), **of_ratio(r)}
-                        for (data, _), m, r in zip(found, mine, by_task, strict=True)
+                        for (data, _), m, r in zip(runs, mine, by_task, strict=True)
                     },
                 }
             )
-    return told
+    return entries
 
 
 def membership(data: Dataset, names: Sequence[str]) -> Matrix:
@@ -78,16 +78,16 @@ def membership(data: Dataset, names: Sequence[str]) -> Matrix:
 
 
 def _over_tasks(r: Ratio) -> dict[str, Any]:
-    told = of_ratio(r)
-    return {"geometric_mean": told.pop("ratio"), **told}
+    named = of_ratio(r)
+    return {"geometric_mean": named.pop("ratio"), **named}
 
 
-def worst(found: Found, predictor: str) -> list[dict[str, Any]]:
+def worst(runs: Runs, predictor: str) -> list[dict[str, Any]]:
     """The models with the largest error under grouped folds, as a mean over tasks of a model's error over the task's mean
     error: id, organisation, times (that mean), tasks: {name: error in points, above 0 where too much was predicted}."""
     errors: dict[str, dict[str, tuple[float, float]]] = {}
     group: dict[str, str] = {}
-    for data, evaluations in found:
+    for data, evaluations in runs:
         e = next(e for e in evaluations if (e.predictor, e.folds) == (predictor, "grouped"))
         mistakes: Vector = (e.predicted - data.y).mean(axis=0)
         mean = float(np.abs(mistakes).mean()) or 1.0
@@ -106,12 +106,12 @@ def worst(found: Found, predictor: str) -> list[dict[str, Any]]:
     ]
 
 
-def terminal(told: Sequence[Mapping[str, Any]], groups: str) -> str:
+def terminal(entries: Sequence[Mapping[str, Any]], groups: str) -> str:
     """The means over tasks as a person reads them; "" where nothing is compared. groups: what the groups are called."""
-    if not told:
+    if not entries:
         return ""
-    denominator = told[0]["against"]
-    by = {(t["predictor"], t["folds"]): t for t in told if t["against"] == denominator}
+    denominator = entries[0]["against"]
+    by = {(t["predictor"], t["folds"]): t for t in entries if t["against"] == denominator}
     rows = [("predictor", "grouped folds", "", "random folds", "")]
     for predictor in dict.fromkeys(p for p, _ in by):
         cells: list[str] = []
@@ -120,7 +120,7 @@ def terminal(told: Sequence[Mapping[str, Any]], groups: str) -> str:
         rows.append((predictor, *cells))
     widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
     lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
-    first = told[0]
+    first = entries[0]
     over = f"95 % interval over {first['organisations']} {groups}"
     if first["low"] is None:
         over = f"no interval: {first['organisations']} {groups}, {LEAST_GROUPS} are needed"
@@ -133,15 +133,15 @@ def terminal(told: Sequence[Mapping[str, Any]], groups: str) -> str:
     )
 
 
-def interval(told: Mapping[str, Any]) -> str:
+def interval(entry: Mapping[str, Any]) -> str:
     """Example  " (0.81 to 0.97)", or "" where there is none."""
-    return "" if told["low"] is None else f" ({told['low']:.2f} to {told['high']:.2f})"
+    return "" if entry["low"] is None else f" ({entry['low']:.2f} to {entry['high']:.2f})"
 
 
-def worst_terminal(told: Sequence[Mapping[str, Any]], predictor: str) -> str:
+def worst_terminal(models: Sequence[Mapping[str, Any]], predictor: str) -> str:
     """A line a model, with its largest error."""
     lines = [f"worst predicted by {predictor!r}: a model's error over the mean of its tasks, and its largest error"]
-    for w in told:
+    for w in models:
         task = max(w["tasks"], key=lambda t: abs(w["tasks"][t]))
         error = w["tasks"][task]
         high = "too high" if error > 0 else "too low"

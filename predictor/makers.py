@@ -85,16 +85,16 @@ def groups_of(con: Any, ids: Sequence[str], column: str) -> tuple[str, ...]:
     """
     if column == NAMESPACE:
         return tuple(organisation(m) for m in ids)
-    found = con.execute(
+    rows = con.execute(
         "SELECT column_name, table_name FROM duckdb_columns() WHERE database_name = current_database() AND column_name != 'id'"
     ).fetchall()
-    tables = {name: t for table in reversed(_TABLES) for name, t in found if t == table}
+    tables = {name: t for table in reversed(_TABLES) for name, t in rows if t == table}
 
     def values(name: str) -> dict[str, Any]:
         if name not in tables:
             return {}
-        found = con.execute(f'SELECT id, "{name}" FROM {tables[name]} WHERE "{name}" IS NOT NULL').fetchall()
-        return dict(found)
+        rows = con.execute(f'SELECT id, "{name}" FROM {tables[name]} WHERE "{name}" IS NOT NULL').fetchall()
+        return dict(rows)
 
     if column == MAKER:
         declared, bases = values(MAKER), values(BASE)

@@ -56,14 +56,14 @@ def _tokens(con: Any, of: dict[str, str]) -> list[str]:
     rows = con.execute(
         f"SELECT {column}, list(id ORDER BY id) FROM dataset_info WHERE {column} > 0 GROUP BY 1 HAVING count(*) > 1 ORDER BY 1"
     ).fetchall()
-    told = []
+    lines = []
     for tokens, ids in rows:
         makers: dict[str, list[str]] = defaultdict(list)
         for model in (i for i in ids if i in of):
             makers[of[model]].append(model)
         if len(makers) > 1 and len(f"{tokens:g}".replace(".", "").strip("0")) >= 3:
-            told.append(f"{tokens:g} billion: " + ", ".join(f"{m} ({len(own)})" for m, own in sorted(makers.items())))
-    return told
+            lines.append(f"{tokens:g} billion: " + ", ".join(f"{m} ({len(own)})" for m, own in sorted(makers.items())))
+    return lines
 
 
 def _scores(con: Any, of: dict[str, str]) -> list[str]:
@@ -86,10 +86,10 @@ def _scores(con: Any, of: dict[str, str]) -> list[str]:
                 for b in models:
                     if a < b and of[a] != of[b]:
                         equal[a, b] += 1
-    told = []
+    pairs = []
     for (a, b), count in equal.items():
         if count >= SHARE * LEAST_SCORES:
             common = sum(1 for k, v in scores[a].items() if k in scores[b] and not v == scores[b][k] in (0, 1))
             if common >= LEAST_SCORES and count >= SHARE * common:
-                told.append((-count / common, f"{a} and {b}: {count} of {common}"))
-    return [line for _, line in sorted(told)]
+                pairs.append((-count / common, f"{a} and {b}: {count} of {common}"))
+    return [line for _, line in sorted(pairs)]
