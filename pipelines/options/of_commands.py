@@ -155,7 +155,7 @@ class PredictOptions:
     )
     metric: str | None = option(None, "Only tasks of this metric; with --task: score them by it.", metavar="NAME")
     protocol: Literal["grouped", "paper"] = option(
-        "", "grouped: folds split no organisation. paper: the published one, default with --reproduce."
+        "", "grouped: folds split no maker. paper: the published one, default with --reproduce."
     )
     predictors: Sequence[str] = option(
         [],
@@ -201,7 +201,9 @@ class PredictOptions:
     new_model: str | None = option(
         None, "Also predict the model that this file annotates.", flags=("--for",), metavar="FILE.json", is_path=True
     )
-    figures: bool = option(False, "Also explain: SHAP, partial dependence, the paper's two findings.", group=OUTPUT)
+    figures: bool = option(
+        False, "Also explain: SHAP, partial dependence, the paper's two findings, correlations.", group=OUTPUT
+    )
     output: str | None = option(
         None,
         "Folder (default ./<the features' or store's stem>.tagcorpus), or only the main result: .json, .csv (predictions), "
