@@ -90,20 +90,15 @@ def compare(
         (float(by_seed.min()), float(by_seed.max())),
         paired_t(differences.mean(axis=1)) if len(seeds) > 1 else None,
         corrected,
-        None if groups is None else over_groups(this, other, y, groups, seeds),
+        None if groups is None else over_groups(this, other, y, groups),
     )
 
 
-def over_groups(
-    this: Evaluation, other: Evaluation, y: np.ndarray[Any, Any], groups: Sequence[str], seeds: Sequence[int]
-) -> Ratio:
-    """One task's ratio of errors, over the same seeds."""
+def over_groups(this: Evaluation, other: Evaluation, y: np.ndarray[Any, Any], groups: Sequence[str]) -> Ratio:
+    """One task's ratio of errors, a mean over all seeds of the two, as in grouped_summary."""
     names = {g: i for i, g in enumerate(dict.fromkeys(groups))}
     at = [names[g] for g in groups]
-    errors = [
-        np.bincount(at, np.abs(e.predicted[[e.at(s) for s in seeds]] - y).mean(axis=0), len(names))
-        for e in (this, other)
-    ]
+    errors = [np.bincount(at, np.abs(e.predicted - y).mean(axis=0), len(names)) for e in (this, other)]
     mine, its = (e.astype(np.float64)[None] for e in errors)
     return ratio(mine, its, np.bincount(at)[None].astype(np.float64))
 

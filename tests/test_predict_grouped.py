@@ -26,6 +26,7 @@ from tagcorpus.predictor import (
     models,
     new_models,
     sigmoid_law,
+    significance,
 )
 from tagcorpus.predictor.data import PARAMS, PERCENTAGES, SCALE, TOKENS, Dataset, load
 from tagcorpus.predictor.evaluation import Evaluation, Wanted
@@ -238,6 +239,12 @@ def test_summary_is_a_geometric_mean_of_ratios_with_intervals_over_organisations
     assert mine["geometric_mean"] == pytest.approx(ratio * math.sqrt(2), rel=1e-5)  # twice the error in one of two
     assert mine["low"] is mine["high"] is mine["p"] is None  # nine groups are too few
     assert (mine["models"], mine["organisations"], mine["of"]) == (47, 9, 2)
+    # The comparison of a single task says the same as the summary.
+    pair = {e.predictor: e for e in evaluations if e.folds == "grouped"}
+    alone = significance.over_groups(pair["average"], pair["log-linear"], data.y, data.organisations)
+    assert alone.of == pytest.approx(
+        mine["tasks"]["hellaswag"]["ratio"] / 2, rel=1e-5
+    )  # the later, worse run has its name
     text = grouped_summary.terminal(found, "makers")
     assert text.startswith(
         "error over that of 'scale-only', geometric mean over 2 tasks\n(no interval: 9 makers, 10 are"
