@@ -9,6 +9,7 @@ particular model.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,7 +25,7 @@ def half_width(errors: Vector, organisations: Sequence[str], level: float = LEVE
 
     Example  errors 1, 2, 3, 4 of four organisations, level 0.6 -> 3: three fifths of the weight
     """
-    counts = {o: list(organisations).count(o) for o in set(organisations)}
+    counts = Counter(organisations)
     weights = np.array([1 / counts[o] / (len(counts) + 1) for o in organisations])
     order = np.argsort(errors, kind="stable")
     enough = np.flatnonzero(np.cumsum(weights[order]) >= level - 1e-12)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import csv
 import math
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tagcorpus.errors import ConfigError, InputError
+from tagcorpus.predictor.makers import MAKER, groups_of
 from tagcorpus.predictor.scores import Conflict, Rule, known_ids, models_of, scores_of
 from tagcorpus.predictor.tasks import Task, task
 from tagcorpus.requirements import how_to_install
@@ -39,6 +39,11 @@ CATEGORICAL = ("activation", "attention_variant", "biases", "block_type", "layer
 DATABASE = (*SCALE, *ARCHITECTURE, *PERCENTAGES, *CATEGORICAL)
 MISSING = -1.0  # the published scripts' mark of a missing number or category, which the store holds literally, too
 LEAST_MODELS = 30
+
+
+class TaskError(InputError):
+    """Nothing can be predicted in this task: too few models, or one score for all."""
+
 
 # A category that is missing: `absent` is -1 like a missing number (the published main script), `code` an ordinary
 # category named "missing" (the published selection script).
@@ -79,7 +84,7 @@ class Dataset:
     """One task, n models.
 
     ids            [n], sorted in byte order, unique
-    organisations  [n], see `organisation`: the groups that folds must not split
+    organisations  [n], the groups that folds must not split: makers, or what `grouped_by` names (makers.py)
     y              float64 [n], the score as a fraction (Brier: as it is)
     frame          pandas DataFrame [n rows], index = ids, columns in published order: SCALE, ARCHITECTURE, PERCENTAGES,
                    CATEGORICAL, then the feature table's in its order. SCALE hold natural logarithms (of parameters, of
@@ -94,6 +99,7 @@ class Dataset:
     frame: Any
     generated: tuple[str, ...]
     noticed: Noticed
+    grouped_by: str = MAKER
 
     @property
     def numeric(self) -> tuple[str, ...]:
@@ -104,16 +110,6 @@ class Dataset:
         return len(set(self.organisations))
 
 
-def organisation(model: str) -> str:
-    """Who made a model: `org` of `org/name`; of a bare name its first word, so that one maker's series is one group.
-
-    Example  "Qwen/Qwen2-72B" -> "Qwen";  "llama2_220M_nl_40_code_60" -> "llama2"
-    """
-    if "/" in model:
-        return model.split("/", 1)[0]
-    return re.split(r"[-_]", model, maxsplit=1)[0] or model
-
-
 def load(
     con: Any,
     which: Task | str,
@@ -122,11 +118,12 @@ def load(
     conflicts: Rule = "ordered",
     drop_instruction_tuned: bool = True,
     least_models: int = LEAST_MODELS,
+    groups: str = MAKER,
 ) -> Dataset:
-    """The data set of one task.
+    """The data set of one task. groups: `maker`, `organisation`, or an annotation of the store (makers.groups_of).
 
-    Raises InputError where fewer than `least_models` are left, where no id of the feature table is a model of the data
-    set, or where the table cannot be read; ConfigError for an unknown task.
+    Raises TaskError where fewer than `least_models` are left, InputError where no id of the feature table is a model of the
+    data set or the table cannot be read, ConfigError for an unknown task or column.
     """
     pandas = pandas_module()
     chosen = task(which) if isinstance(which, str) else which
@@ -137,9 +134,9 @@ def load(
     ids = sorted((m for m in scores if m in whole), key=str.encode)
     if len(ids) < least_models:
         what = f"{chosen.name} ({chosen.shots}-shot {chosen.metric})"
-        raise InputError(
-            f"{what}: {len(ids)} models have parameters, tokens and a score, at least {least_models} are needed; "
-            f"`tagcorpus store check` says which models lack what"
+        raise TaskError(
+            f"{what}: {len(ids)} models have parameters, tokens and a score, at least {least_models} are needed "
+            f"(--least-models); `tagcorpus store check` says which models lack what"
         )
     frame = pandas.DataFrame({c: [models[m][c] for m in ids] for c in DATABASE}, index=ids)
     for column in DATABASE:
@@ -178,7 +175,7 @@ def load(
         unknown_features=tuple(m for m in rows if m not in known),
     )
     y = np.array([scores[m] for m in ids], dtype=np.float64)
-    return Dataset(chosen, tuple(ids), tuple(organisation(m) for m in ids), y, frame, generated, noticed)
+    return Dataset(chosen, tuple(ids), groups_of(con, ids, groups), y, frame, generated, noticed, groups)
 
 
 def codes(data: Dataset, columns: Sequence[str], encoding: Encoding) -> np.ndarray[Any, np.dtype[np.float32]]:

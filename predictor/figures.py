@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import io
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tagcorpus.errors import ConfigError
+from tagcorpus.predictor.correlations import Correlations
 from tagcorpus.predictor.data import PARAMS, TOKENS, Dataset
 from tagcorpus.predictor.evaluation import Evaluation
 from tagcorpus.predictor.explain import Band, Contributions
 from tagcorpus.predictor.findings import BALANCE, CodeShare, Positions
+from tagcorpus.predictor.makers import group_word
 from tagcorpus.requirements import how_to_install
 
 if TYPE_CHECKING:
@@ -72,7 +75,7 @@ def ratios(told: Sequence[Mapping[str, Any]], predictor: str, against: str) -> F
     tasks = sorted(by["grouped"]["tasks"], key=lambda t: by["grouped"]["tasks"][t]["ratio"])
     figure = Figure((6.4, 1.3 + 0.3 * (len(tasks) + 2)), layout="constrained")
     axes = figure.add_subplot()
-    rows = [*tasks, "geometric mean"]
+    rows = [*tasks, "geometric mean"] if len(tasks) > 1 else tasks  # the mean of one is that one
     places = {t: i + (0.6 if t == "geometric mean" else 0) for i, t in enumerate(rows)}
     for folds, colour, shift, mark in (("grouped", BLUE, -0.14, "o"), ("random", GREY, 0.14, "s")):
         found = by[folds]
@@ -80,18 +83,20 @@ def ratios(told: Sequence[Mapping[str, Any]], predictor: str, against: str) -> F
         for i, t in enumerate(rows):
             v = values[t]
             weight = 2.4 if t == "geometric mean" else 1.4
-            axes.plot([v["low"], v["high"]], [places[t] + shift] * 2, color=colour, lw=weight, solid_capstyle="round")
+            if v["low"] is not None:
+                ends = [v["low"], v["high"]]
+                axes.plot(ends, [places[t] + shift] * 2, color=colour, lw=weight, solid_capstyle="round")
             label = f"{folds} folds" if i == 0 else None
             axes.plot(v["ratio"], places[t] + shift, mark, color=colour, ms=5.5 if weight > 2 else 4.5, label=label)
     axes.axvline(1, color="#444444", lw=0.9)
-    axes.axhline(len(tasks) - 0.2, color="#dddddd", lw=0.8)
+    if len(tasks) > 1:
+        axes.axhline(len(tasks) - 0.2, color="#dddddd", lw=0.8)
     axes.set_yticks([places[t] for t in rows], rows)
     axes.set_ylim(max(places.values()) + 0.6, -0.6)
     axes.set_xlabel(f"error of {predictor!r} / error of {against!r} (below 1: better)")
     first = by["grouped"]
-    axes.set_title(
-        f"{first['models']} models, {first['organisations']} organisations; bars: 95 % over organisations", loc="left"
-    )
+    bars = "no interval: too few" if first["low"] is None else "bars: 95 % over groups"
+    axes.set_title(f"{first['models']} models of {first['organisations']} groups; {bars}", loc="left")
     axes.legend(loc="lower right", frameon=True, framealpha=1, edgecolor="none")
     _plain(axes, "x")
     return figure
@@ -107,7 +112,7 @@ def scatter(found: Sequence[tuple[Dataset, Evaluation]]) -> Figure:
     for i, (data, e) in enumerate(found):
         axes = figure.add_subplot(rows, columns, i + 1)
         y, predicted = 100 * data.y, 100 * e.predicted.mean(axis=0)
-        largest = sorted(set(data.organisations), key=lambda o: (-data.organisations.count(o), o))[:3]
+        largest = _largest(data)
         for organisation, colour in (*zip(largest, (BLUE, RED, GREEN), strict=False), (None, GREY)):
             own = np.array([o == organisation if organisation else o not in largest for o in data.organisations])
             label = (organisation or "others") if i == 0 else None
@@ -122,9 +127,15 @@ def scatter(found: Sequence[tuple[Dataset, Evaluation]]) -> Figure:
         axes.set_title(f"{data.task.name}{better}\nMAE {mae:.1f}, {len(data.ids)} models", fontsize=8.5, loc="left")
         _plain(axes, "both")
     figure.supxlabel("scored, points", fontsize=9)
-    figure.supylabel(f"predicted by {found[0][1].predictor!r}, organisation held out", fontsize=9)
+    figure.supylabel(f"predicted by {found[0][1].predictor!r}, group held out", fontsize=9)
     figure.legend(loc="outside upper right", ncols=4, frameon=False, fontsize=8.5)
     return figure
+
+
+def _largest(data: Dataset) -> list[str]:
+    """The three groups of most models."""
+    counts = Counter(data.organisations)
+    return sorted(counts, key=lambda o: (-counts[o], o))[:3]
 
 
 def beeswarm(data: Dataset, found: Contributions) -> Figure:
@@ -158,7 +169,8 @@ def beeswarm(data: Dataset, found: Contributions) -> Figure:
     left.set_xlabel(f"contribution to the prediction{lower}, points")
     right.set_xlabel("mean |contribution| (95 %)")
     left.set_title(
-        f"{data.task.name}: {len(data.ids)} models of {data.groups} organisations, each held out", loc="left"
+        f"{data.task.name}: {len(data.ids)} models of {data.groups} {group_word(data.grouped_by)}, each held out",
+        loc="left",
     )
     bar = figure.colorbar(spots, ax=right, ticks=[0, 1], aspect=26, pad=0.03)
     bar.ax.set_yticklabels(["low", "high"])
@@ -188,7 +200,7 @@ def dependence(data: Dataset, found: Contributions) -> Figure:
 
     numeric = [i for i, name in enumerate(found.names) if "=" not in name][:PANELS]
     figure = Figure((2.6 * len(numeric), 2.9), layout="constrained")
-    largest = sorted(set(data.organisations), key=lambda o: (-data.organisations.count(o), o))[:3]
+    largest = _largest(data)
     for place, i in enumerate(numeric):
         axes = figure.add_subplot(1, len(numeric), place + 1)
         name = found.names[i]
@@ -213,7 +225,10 @@ def dependence(data: Dataset, found: Contributions) -> Figure:
         _plain(axes, "both")
     figure.supylabel("contribution, points" + (" (lower is better)" if data.task.is_lower_better else ""), fontsize=9)
     figure.suptitle(
-        f"{data.task.name}: {len(data.ids)} models, {data.groups} organisations", x=0.01, ha="left", fontsize=10
+        f"{data.task.name}: {len(data.ids)} models, {data.groups} {group_word(data.grouped_by)}",
+        x=0.01,
+        ha="left",
+        fontsize=10,
     )
     figure.legend(loc="outside upper right", ncols=4, frameon=False, fontsize=8.5)
     return figure
@@ -252,7 +267,7 @@ def partial(data: Dataset, predictor: str, bands: Sequence[Band]) -> Figure:
     figure.supylabel(
         "points above the left end" + (" (lower is better)" if data.task.is_lower_better else ""), fontsize=9
     )
-    title = f"{data.task.name}: partial dependence of {predictor!r}; bands: 95 % of {bands[0].draws} draws of {data.groups} organisations"
+    title = f"{data.task.name}: partial dependence of {predictor!r}; bands: 95 % of {bands[0].draws} draws of {data.groups} {group_word(data.grouped_by)}"
     figure.suptitle(title, x=0.01, ha="left", fontsize=9.5)
     return figure
 
@@ -280,7 +295,7 @@ def code_share(
     axes.axhline(0, color="#888888", lw=0.8)
     axes.set_ylabel("points above no code (up is better)")
     axes.set_title(
-        f"Share of code in pretraining; bands: 95 % of {first.draws} draws of organisations", loc="left", fontsize=9.5
+        f"Share of code in pretraining; bands: 95 % of {first.draws} draws of groups", loc="left", fontsize=9.5
     )
     axes.legend(loc="upper left", frameon=False)
     axes.tick_params(labelbottom=False)
@@ -289,7 +304,7 @@ def code_share(
     below.set_ylabel("models")
     beyond = sum(n for s, (n, _) in declared.items() if s > first.at[-1])
     below.set_xlabel("declared share of code, %" + (f"  ({beyond} models beyond the axis)" if beyond else ""))
-    told = f"{BALANCE[0]:.0f} to {BALANCE[1]:.0f} %: {seen[0]} models of {seen[1]} organisations"
+    told = f"{BALANCE[0]:.0f} to {BALANCE[1]:.0f} %: {seen[0]} models of {seen[1]} groups"
     below.text(0.99, 0.93, told, transform=below.transAxes, ha="right", va="top", fontsize=8.5)
     at = int(np.argmin(np.abs(first.at - sum(BALANCE) / 2)))
     for row, t in enumerate(tasks):
@@ -321,13 +336,38 @@ def positions(found: Sequence[Positions]) -> Figure:
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlabel("rotary above learned positions at the same scale and share of code, points (up is better)")
     p = rows[0]
-    makers = f"{p.learned[1]} organisation" + ("s" if p.learned[1] != 1 else "")
+    makers = f"{p.learned[1]} group" + ("s" if p.learned[1] != 1 else "")
     told = (
-        f"rotary: {p.rotary[0]} models of {p.rotary[1]} organisations; learned: {p.learned[0]} models of {makers}\n"
-        f"bars: 95 % of the {p.draws} of {p.drawn} draws of organisations that have both"
+        f"rotary: {p.rotary[0]} models of {p.rotary[1]} groups; learned: {p.learned[0]} models of {makers}\n"
+        f"bars: 95 % of the {p.draws} of {p.drawn} draws of groups that have both"
     )
     axes.set_title(told, loc="left", fontsize=9)
     _plain(axes, "x")
+    return figure
+
+
+def correlation(found: Correlations, title: str) -> Figure:
+    """A square a pair, its colour and number the rank correlation; empty where too few models have both."""
+    from matplotlib.figure import Figure
+
+    n = len(found.names)
+    side = 2.6 + 0.36 * n
+    figure = Figure((side + 0.6, side), layout="constrained")
+    axes = figure.add_subplot()
+    image = axes.imshow(found.values, cmap="RdBu", vmin=-1, vmax=1)
+    labels = [short(name) for name in found.names]
+    axes.set_xticks(range(n), labels, rotation=90)
+    axes.set_yticks(range(n), labels)
+    for i in range(n):
+        for j in range(n):
+            value = float(found.values[i, j])
+            if i != j and math.isfinite(value):
+                colour = "white" if abs(value) > 0.6 else "#333333"
+                axes.text(j, i, f"{100 * value:.0f}", ha="center", va="center", fontsize=6, color=colour)
+    counts = found.models[~np.eye(n, dtype=bool)]
+    models = f"{counts.min()} to {counts.max()} models a pair" if len(counts) else "one column"
+    axes.set_title(f"{title}; {models}", loc="left")
+    figure.colorbar(image, ax=axes, shrink=0.6).set_label("Spearman's rho (numbers: times 100)")
     return figure
 
 

@@ -6,6 +6,7 @@ index (a test compares them); that package is not imported, which takes a second
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,10 +43,10 @@ def grouped_folds(groups: Sequence[str], k: int, seed: int) -> list[tuple[Rows, 
 
     Raises ValueError where there are fewer than k groups.
     """
-    names = sorted(set(groups))
+    sizes = Counter(groups)
+    names = sorted(sizes)
     if len(names) < k:
         raise ValueError(f"{len(names)} groups cannot fill {k} folds")
-    sizes = {g: sum(x == g for x in groups) for g in names}
     random = np.random.RandomState(seed)
     drawn = [names[i] for i in random.permutation(len(names))]
     fold_of: dict[str, int] = {}

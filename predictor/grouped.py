@@ -1,10 +1,11 @@
-"""The honest protocol: every organisation is predicted by fits that have seen none of its models.
+"""The honest protocol: every group of models is predicted by fits that have seen none of its models.
 
-Five folds that split no organisation, drawn anew by every seed, and five random folds beside them, which show how much of
-a random fold's success is a model's own siblings in the training part. All of a training fold is used; search, selection,
-imputation and categories come from its rows alone. Which models there are is in models.py; `scaling`, which all others
-are compared with, is the published search on the two features of scale (`scaling-published`: on four fifths of the
-training part, as published). `extrapolate` predicts the largest models
+A group is a maker (makers.py) unless another column was asked for. Five folds that split no group, drawn anew by every seed,
+and five random folds beside them, which show how much of a random fold's success is a model's own siblings in the training
+part. All of a training fold is used; search, selection, imputation and the categories of models.py come from its rows alone
+(`all`, `no-scale` and `selected` number categories in alphabetical order over all models). What all others are compared
+with is `scale-only`, the best that knows parameters and tokens; `scaling` is the published search on the two, and
+`scaling-published` the same on four fifths of the training part, as published. `extrapolate` predicts the largest models
 from the smaller ones instead.
 """
 
@@ -22,6 +23,7 @@ from tagcorpus.predictor.data import PARAMS, SCALE, TOKENS, Dataset
 from tagcorpus.predictor.design import Rows, Vector
 from tagcorpus.predictor.evaluation import LEAKY, Evaluation, Folds, Wanted, check_predictors, features_of
 from tagcorpus.predictor.folds import grouped_folds, random_folds, without_share
+from tagcorpus.predictor.makers import group_word
 from tagcorpus.predictor.paper import UNUSED_SHARE
 from tagcorpus.predictor.parallel import Workers
 from tagcorpus.predictor.selection import inside
@@ -35,17 +37,18 @@ LEAST_TRAINED = 20  # models; fewer fit no curve
 
 
 def run(data: Dataset, wanted: Wanted, workers: Workers) -> list[Evaluation]:
-    """`scaling` and the wanted predictors (none named: every model that data has columns for), under grouped folds,
-    then under random ones.
+    """`scale-only` and the wanted predictors (none named: the published search and every model that data has columns for),
+    under grouped folds, then under random ones.
 
-    Raises ConfigError for an unknown predictor, and where there are fewer organisations than folds.
+    Raises ConfigError for an unknown predictor, and where there are fewer groups than folds.
     """
     if data.groups < FOLDS:
         raise ConfigError(
-            f"{data.task.name}: {data.groups} organisations, but grouped folds need at least {FOLDS}; "
+            f"{data.task.name}: {data.groups} {group_word(data.grouped_by)}, but grouped folds need at least {FOLDS}; "
             "--protocol paper does without"
         )
-    names = list(dict.fromkeys(["scaling", *(wanted.predictors or (PUBLISHED, *models.names_for(data)))]))
+    default = ("scaling", PUBLISHED, *models.names_for(data))
+    names = list(dict.fromkeys([models.SCALE_ONLY, *(wanted.predictors or default)]))
     check_predictors(names, PREDICTORS)
     if wanted.selected is not None or wanted.select is not None:
         names.append("selected")
@@ -154,6 +157,10 @@ def extrapolate(data: Dataset, k: int, seed: int, predictors: Sequence[str] = ()
     ConfigError where fewer than LEAST_TRAINED models would be left to fit.
     """
     n = len(data.ids)
+    if n <= LEAST_TRAINED:
+        raise ConfigError(
+            f"--extrapolate: {data.task.name} has {n} models, and a fit to the smaller ones needs {LEAST_TRAINED}"
+        )
     if not 1 <= k <= n - LEAST_TRAINED:
         raise ConfigError(
             f"--extrapolate must be 1 to {n - LEAST_TRAINED} for {data.task.name} ({n} models, {LEAST_TRAINED} to fit), not {k}"
@@ -161,6 +168,6 @@ def extrapolate(data: Dataset, k: int, seed: int, predictors: Sequence[str] = ()
     # Stable: rows are in the order of ids.
     order = np.lexsort((data.frame[TOKENS].to_numpy(), data.frame[PARAMS].to_numpy()))
     train, test = np.sort(order[: n - k]), order[n - k :]
-    names = list(dict.fromkeys(["scaling", *(predictors or models.names_for(data))]))
+    names = list(dict.fromkeys([models.SCALE_ONLY, *(predictors or ("scaling", *models.names_for(data)))]))
     told = _one_fold(data, Wanted(), names, train, test, seed)
     return Extrapolation(test, len(train), {name: found for name, (found, _, _) in told.items()})

@@ -20,9 +20,10 @@ from tagcorpus.errors import InputError, unknown_name
 from tagcorpus.predictor import models
 from tagcorpus.predictor.annotations import json_of, one_model, text_of
 from tagcorpus.predictor.conformal import LEVEL, coverage, half_width
-from tagcorpus.predictor.data import CATEGORICAL, DATABASE, PARAMS, SCALE, TOKENS, Dataset, organisation
+from tagcorpus.predictor.data import CATEGORICAL, DATABASE, PARAMS, SCALE, TOKENS, Dataset
 from tagcorpus.predictor.design import Matrix, columns_of
 from tagcorpus.predictor.evaluation import Evaluation
+from tagcorpus.predictor.makers import BASE, MAKER, NAMESPACE, maker, organisation
 
 FEATURES = "features"
 CLOSE = 3  # named of the nearest models
@@ -31,12 +32,19 @@ _NAMES = {PARAMS: "parameters", TOKENS: "billions of tokens"}
 
 @dataclass(frozen=True)
 class NewModel:
-    """fields: of DATABASE, what is given; features: column -> number; notes: what is allowed but worth a look."""
+    """fields: of DATABASE, what is given; features: column -> number; notes: what is allowed but worth a look. maker: see
+    makers.py."""
 
     id: str
     fields: Mapping[str, Any]
     features: Mapping[str, float]
     notes: tuple[str, ...]
+    maker: str
+
+    def group(self, column: str) -> str:
+        """Its group, where models are grouped by this column."""
+        known = {MAKER: self.maker, NAMESPACE: organisation(self.id)}
+        return known.get(column) or str(self.fields.get(column, self.id))
 
 
 @dataclass(frozen=True)
@@ -89,7 +97,12 @@ def read_new_model(path: str | Path, generated: tuple[str, ...]) -> NewModel:
     if problems:
         raise InputError(f"{str(path)!r}: " + "".join(f"\n  {p}" for p in problems))
     fields = {n: v for n, v in annotations.fields.items() if n in DATABASE}
-    return NewModel(annotations.id, fields, {k: float(v) for k, v in given.items() if v is not None}, annotations.notes)
+    features = {k: float(v) for k, v in given.items() if v is not None}
+    declared, bases = (
+        {annotations.id: str(annotations.fields[name])} if name in annotations.fields else {} for name in (MAKER, BASE)
+    )
+    own = maker(annotations.id, declared, bases)
+    return NewModel(annotations.id, fields, features, annotations.notes, own)
 
 
 def _wrong_features(given: Any, generated: tuple[str, ...]) -> list[str]:
@@ -137,6 +150,7 @@ def _predict(data: Dataset, new: NewModel, name: str, evaluations: list[Evaluati
     width = half_width(errors, data.organisations)
     least, most = (0.0, 1.0) if not data.task.is_lower_better else (0.0, math.inf)
     used = dict.fromkeys((*columns, *new.fields, *new.features))
+    own = new.group(data.grouped_by)
     return Prediction(
         data.task.name,
         name,
@@ -150,7 +164,7 @@ def _predict(data: Dataset, new: NewModel, name: str, evaluations: list[Evaluati
         tuple(c for c in columns if _value(new, c) is None),
         _nearest(data, new),
         new.id in data.ids,
-        sum(o == organisation(new.id) and m != new.id for m, o in zip(data.ids, data.organisations, strict=True)),
+        sum(o == own and m != new.id for m, o in zip(data.ids, data.organisations, strict=True)),
         len(data.ids),
         data.groups,
     )

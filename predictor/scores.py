@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tagcorpus.predictor.tasks import Task, normalised, shots_of
+from tagcorpus.predictor.tasks import PUBLISHED, Task, normalised, shots_of
+
+_WIDE = re.compile(r".+_[0-9]+-shot_[a-z0-9_]+")
 
 # Which of several scores for the same (model, benchmark, shots) counts. `ordered`: the first by setting text, then value:
 # the same whatever the order of rows. `stored`: the first row in the store, which is what the published figures rest on.
@@ -38,6 +41,14 @@ def models_of(con: Any, of_model: Sequence[str], of_data: Sequence[str], drop_in
 
 def known_ids(con: Any) -> set[str]:
     return {row[0] for row in con.execute("SELECT id FROM model_annotations").fetchall()}
+
+
+def score_columns(con: Any, columns: Sequence[str]) -> list[str]:
+    """Those of a table's columns that are named as scores are: a benchmark, a task, or `<benchmark>_<shots>-shot_<metric>`
+    as in Store.wide. A predictor must not be given them as features."""
+    rows = con.execute("SELECT DISTINCT benchmark, setting, metric FROM evaluation_results").fetchall()
+    names = {normalised(b).lower() for b, _, _ in rows} | {f"{b}_{s}_{m}".lower() for b, s, m in rows} | set(PUBLISHED)
+    return [c for c in columns if c.lower() in names or _WIDE.fullmatch(c)]
 
 
 def scores_of(con: Any, chosen: Task, models: dict[str, Any], rule: Rule) -> tuple[dict[str, float], dict[str, Any]]:

@@ -11,6 +11,7 @@ What may be in the tables is checked elsewhere (store_check), and changed elsewh
     imports              one row an imported file; absent in published stores
     checkpoints          one row a checkpoint or training run (checkpoints.py); absent in published stores
     schema_version       2; absent in published stores
+    makers               one row a model: id, maker, base_model (makers.py); absent in published stores
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from tagcorpus.errors import InputError
 from tagcorpus.predictor.checkpoints import TABLE
+from tagcorpus.predictor.makers import TABLE as MAKERS
 from tagcorpus.predictor.store_files import open_existing, tables
 
 if TYPE_CHECKING:
@@ -130,7 +132,7 @@ class Store:
                 f"no model {model_id!r} in {str(self.path)!r}" + (f": did you mean {near[0]!r}?" if near else "")
             )
         given: dict[str, Any] = {}
-        for table in (t for t in ("model_annotations", "dataset_info", TABLE) if t in self.tables):
+        for table in (t for t in ("model_annotations", "dataset_info", TABLE, MAKERS) if t in self.tables):
             found = self.con.execute(f"SELECT * FROM {table} WHERE id = ?", [model_id])
             names = [d[0] for d in found.description]
             for row in found.fetchall():

@@ -28,6 +28,7 @@ from tagcorpus.predictor.checkpoints import TABLE
 from tagcorpus.predictor.harness_results import facts_of, is_results, read_results
 from tagcorpus.predictor.importers import datadecide, eval_ever, leaderboard, olmes, wide_scores
 from tagcorpus.predictor.importers.collected import Collected, Key, Rows
+from tagcorpus.predictor.makers import TABLE as MAKERS
 from tagcorpus.predictor.metrics import METRICS, no_score
 from tagcorpus.predictor.tasks import normalised
 
@@ -59,7 +60,7 @@ SUFFIXES = (".json", ".jsonl", ".csv", ".parquet")
 _SCORE = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[nN][aA][nN]")
 SCORE_FIELDS = ("id", "benchmark", "setting", "metric", "metric_value")
 NAMED_COLUMNS = (*SCORE_FIELDS, "metric_stderr", *wide_scores.FACTS)
-ANNOTATION_TABLES = ("model_annotations", "dataset_info", TABLE)
+ANNOTATION_TABLES = ("model_annotations", "dataset_info", TABLE, MAKERS)
 
 
 @dataclass

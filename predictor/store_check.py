@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tagcorpus.predictor import metrics
+from tagcorpus.predictor import metrics, siblings
 from tagcorpus.predictor.annotations import properties
 from tagcorpus.predictor.checkpoints import TABLE
 from tagcorpus.predictor.harness_results import is_id
@@ -50,6 +50,7 @@ def check(store: Store) -> list[Finding]:
         *_zeros(store),
         *_orphans(store),
         *_odd_ids(store),
+        *_straddling(store),
         *_annotations(records),
         *_missing(store, records),
     ]
@@ -203,6 +204,14 @@ def _odd_ids(store: Store) -> Iterator[Finding]:
     if odd := [m for m in models if m not in deep and (m.count("/") != 1 or not all(m.split("/")))]:
         effect = "grouped by organisation, each bare name is a group of its own"
         yield Finding("warning", "id_not_org_name", "ids are not organisation/name", len(odd), tuple(odd), effect)
+
+
+def _straddling(store: Store) -> Iterator[Finding]:
+    """Models of different makers that share what copies share."""
+    for what, pairs in siblings.shared(store.con).items():
+        if pairs:
+            effect = siblings.EFFECT if what != "tokens" else "perhaps sees one corpus under two makers"
+            yield Finding("warning", f"shared_{what}", siblings.FOUND[what], len(pairs), tuple(pairs), effect)
 
 
 def _records(store: Store) -> list[dict[str, Any]]:

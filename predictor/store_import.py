@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from tagcorpus import __version__
 from tagcorpus.errors import ConflictError, InputError
-from tagcorpus.predictor import checkpoints
+from tagcorpus.predictor import checkpoints, makers
 from tagcorpus.predictor.importers.collected import Key, Rows
 from tagcorpus.predictor.store_batch import SUFFIXES, Batch, Kind, is_equal, kind_of, read_batch
 from tagcorpus.predictor.store_files import create as create_store
@@ -32,6 +32,7 @@ KEYS = {
     checkpoints.TABLE: ("id",),
     "model_annotations": ("id",),
     "dataset_info": ("id",),
+    makers.TABLE: ("id",),
     "evaluation_results": ("id", "benchmark", "setting", "metric"),
     "features": ("id", "feature"),
 }
@@ -43,6 +44,7 @@ CREATE TABLE IF NOT EXISTS feature_columns(feature VARCHAR PRIMARY KEY, position
 CREATE TABLE IF NOT EXISTS {checkpoints.TABLE}({checkpoints.COLUMNS});
 CREATE TABLE IF NOT EXISTS schema_version(version INTEGER PRIMARY KEY);
 INSERT OR IGNORE INTO schema_version VALUES ({checkpoints.VERSION});
+CREATE TABLE IF NOT EXISTS {makers.TABLE}({makers.COLUMNS});
 """
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 
 from tagcorpus.predictor.data import Dataset
 from tagcorpus.predictor.evaluation import Evaluation, Wanted
+from tagcorpus.predictor.intervals import Ratio
 from tagcorpus.predictor.significance import LEVEL, Comparison, benjamini_hochberg, compare
 
 PREDICTION_COLUMNS = (
@@ -23,7 +25,9 @@ PREDICTION_COLUMNS = (
 )  # fmt: skip
 WHICH_IS_WHICH = (
     "p published: t-test over seeds, which shuffle the same models: small with seeds enough, no evidence about models; "
-    "p corrected: Nadeau-Bengio over test folds: the one to believe; q: p adjusted over tasks (Benjamini-Hochberg)"
+    "p corrected: Nadeau-Bengio over test folds: of these two the one to believe, but about other models of the same "
+    "organisations only: under random folds, in 11 % of simulated data sets, columns that only tell organisations apart gain "
+    "significantly; q: p adjusted over tasks (Benjamini-Hochberg)"
 )
 
 
@@ -36,14 +40,17 @@ class Outcome:
     comparisons: tuple[Comparison, ...]
 
 
-def outcome(data: Dataset, evaluations: Sequence[Evaluation], wanted: Wanted) -> Outcome:
-    """Compared over `wanted.seeds`, or the one seed where there are no others."""
+def outcome(data: Dataset, evaluations: Sequence[Evaluation], wanted: Wanted, has_groups: bool = False) -> Outcome:
+    """Compared over `wanted.seeds`, or the one seed where there are no others. has_groups: also with groups of models as
+    the unit (`Comparison.over_groups`)."""
     first: dict[str, Evaluation] = {}
     compared = []
     for e in evaluations:
         other = first.setdefault(e.folds, e)
         if e is not other:
-            compared.append(compare(e, other, data.y, wanted.seeds or (wanted.seed,)))
+            seeds = wanted.seeds or (wanted.seed,)
+            groups = data.organisations if has_groups else None
+            compared.append(compare(e, other, data.y, seeds, groups))
     return Outcome(data, tuple(evaluations), tuple(compared))
 
 
@@ -66,8 +73,8 @@ def _adjusted(outcomes: Sequence[Outcome]) -> dict[tuple[str, str, str, str], fl
     families: dict[tuple[str, str, str], list[tuple[str, float]]] = {}
     for o in outcomes:
         for c in o.comparisons:
-            for name, test in (("published", c.paired), ("corrected", c.corrected)):
-                if test is not None:
+            for name, test in (("published", c.paired), ("corrected", c.corrected), ("over_groups", c.over_groups)):
+                if test is not None and test.p is not None:
                     families.setdefault((c.predictor, c.folds, name), []).append((o.data.task.name, test.p))
     return {
         (task, *family): q
@@ -84,6 +91,7 @@ def _of_task(o: Outcome, wanted: Wanted, adjusted: Mapping[tuple[str, str, str, 
         "metric": data.task.metric,
         "models": len(data.ids),
         "organisations": data.groups,
+        "grouped_by": data.grouped_by,
         "columns": len(data.frame.columns),
         "noticed": asdict(data.noticed),
         "evaluations": [_of_evaluation(e, data, wanted) for e in o.evaluations],
@@ -99,15 +107,15 @@ def _of_evaluation(e: Evaluation, data: Dataset, wanted: Wanted) -> dict[str, An
         "folds": e.folds,
         "features": list(e.features),
         "marks": list(e.marks),
-        "mae": _r(by_seed[e.at(wanted.seed)]),
-        "mae_sd_over_folds": _r(np.std(folds[e.at(wanted.seed)])),
-        "mae_of_folds": [_r(v) for v in folds[e.at(wanted.seed)]],
-        "mae_by_seed": {str(s): _r(v) for s, v in zip(e.seeds, by_seed, strict=True)},
+        "mae": rounded(by_seed[e.at(wanted.seed)]),
+        "mae_sd_over_folds": rounded(np.std(folds[e.at(wanted.seed)])),
+        "mae_of_folds": [rounded(v) for v in folds[e.at(wanted.seed)]],
+        "mae_by_seed": {str(s): rounded(v) for s, v in zip(e.seeds, by_seed, strict=True)},
     }
     if wanted.seeds:
         found = by_seed[[e.at(s) for s in wanted.seeds]]
-        told["mae_mean_over_seeds"] = _r(found.mean())
-        told["mae_sd_over_seeds"] = _r(np.std(found, ddof=1)) if len(found) > 1 else None
+        told["mae_mean_over_seeds"] = rounded(found.mean())
+        told["mae_sd_over_seeds"] = rounded(np.std(found, ddof=1)) if len(found) > 1 else None
     told["fits"] = {str(s): [dict(f) for f in fits] for s, fits in zip(e.seeds, e.fits, strict=True)}
     return told
 
@@ -118,16 +126,37 @@ def _of_comparison(c: Comparison, task: str, adjusted: Mapping[tuple[str, str, s
         "against": c.against,
         "folds": c.folds,
         "seeds": list(c.seeds),
-        "gain_percent": _r(c.gain_percent),
-        "gain_interval_percent": [_r(c.gain_low_percent), _r(c.gain_high_percent)],
-        "gain_of_single_seeds_percent": [_r(v) for v in c.by_seed_percent],
+        "gain_percent": rounded(c.gain_percent),
+        "gain_interval_percent": [rounded(c.gain_low_percent), rounded(c.gain_high_percent)],
+        "gain_of_single_seeds_percent": [rounded(v) for v in c.by_seed_percent],
     }
     for name, test in (("published", c.paired), ("corrected", c.corrected)):
         if test is not None:
             q = adjusted[task, c.predictor, c.folds, name]
-            told[name] = {k: v if isinstance(v, int) else _r(v) for k, v in asdict(test).items()}
+            told[name] = {k: v if isinstance(v, int) else rounded(v) for k, v in asdict(test).items()}
             told[name] |= {"p": float(f"{test.p:.6g}"), "q": float(f"{q:.6g}"), "is_significant": q <= LEVEL}
+    if c.over_groups is not None:
+        told["over_groups"] = of_ratio(c.over_groups)
+        if c.over_groups.p is not None:
+            q = adjusted[task, c.predictor, c.folds, "over_groups"]
+            told["over_groups"] |= {"q": float(f"{q:.6g}"), "is_significant": q <= LEVEL}
     return told
+
+
+def of_ratio(r: Ratio) -> dict[str, Any]:
+    """ratio, low, high, p, smallest_gain_percent, degrees; null where there is none (intervals.py)."""
+    return {
+        "ratio": _or_null(r.of),
+        "low": _or_null(r.low),
+        "high": _or_null(r.high),
+        "p": None if r.p is None else float(f"{r.p:.6g}"),
+        "smallest_gain_percent": None if r.smallest_gain is None else rounded(100 * r.smallest_gain),
+        "degrees": rounded(r.degrees),
+    }
+
+
+def _or_null(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else rounded(value)
 
 
 def predictions_csv(outcomes: Sequence[Outcome]) -> str:
@@ -146,5 +175,6 @@ def predictions_csv(outcomes: Sequence[Outcome]) -> str:
     return out.getvalue()
 
 
-def _r(value: Any) -> float:
+def rounded(value: Any) -> float:
+    """To six decimals; -0 is 0."""
     return round(float(value), 6) + 0.0
