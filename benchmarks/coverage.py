@@ -12,7 +12,7 @@ are a plane in two scale columns, plus a group's own effect, plus noise. A line 
 
 under five folds that split no group, for six seeds, as the grouped protocol does. The true ratio is that of the summed
 errors of all data sets. Printed are the share of data sets whose interval holds it, with its Monte Carlo error, and the
-median width, for the bootstrap over groups, the plain jackknife, and what predictor/intervals.py gives.
+median width, for the bootstrap over groups, the plain jackknife, and what predictor/protocols/intervals.py gives.
 
 Last come the false gains of the corrected t under three random folds, as `--protocol paper` prints it: the share of data
 sets in which four columns that tell nothing about a new group gain significantly.
@@ -31,8 +31,8 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtrit
 
-from tagcorpus.predictor.folds import grouped_folds, random_folds, without_share
-from tagcorpus.predictor.intervals import SHARED_FITS, degrees_of, log_ratio
+from tagcorpus.predictor.learners.folds import grouped_folds, random_folds, without_share
+from tagcorpus.predictor.protocols.intervals import SHARED_FITS, degrees_of, log_ratio
 
 SIZES = (22, 11, 9, 8, 5, 5, 5, 3, 3, 3, 2, 2, 2, 2, 2, *[1] * 8)
 WORLDS = ("noise", "within", "quadratic", "ridge")
@@ -116,7 +116,7 @@ def intervals(mine: Array, its: Array, sizes: Sequence[int], seed: int) -> dict[
         "bootstrap over groups": bootstrap(mine, its, np.random.default_rng(seed)),
         "jackknife, t of groups - 1": (log - plain, log + plain),
         "jackknife, t of effective groups": (log - effective, log + effective),
-        "predictor/intervals.py": (log - half, log + half),
+        "predictor/protocols/intervals.py": (log - half, log + half),
     }
 
 
@@ -135,11 +135,11 @@ def coverage(name: str, sets: int, seed: int, sizes: Sequence[int] = SIZES, effe
 
 
 def false_gains(sets: int, seed: int, sizes: Sequence[int] = SIZES) -> dict[str, dict[str, float]]:
-    """World -> share of data sets where the corrected t, and predictor/intervals.py, find a gain that is not there.
+    """World -> share of data sets where the corrected t, and predictor/protocols/intervals.py, find a gain that is not there.
 
     The corrected t is that of random folds as published: three folds, four fifths of the training part, 6 seeds.
     """
-    from tagcorpus.predictor.significance import corrected_t
+    from tagcorpus.predictor.protocols.significance import corrected_t
 
     figures = {}
     group = np.repeat(np.arange(len(sizes)), sizes)
@@ -158,8 +158,11 @@ def false_gains(sets: int, seed: int, sizes: Sequence[int] = SIZES) -> dict[str,
                 test = corrected_t(one, float(np.mean(shares)))
                 count += test.p < 0.05 and test.difference > 0
         mine, its = simulated(name, sets, sizes, seed, STRONG)
-        high = intervals(mine, its, sizes, seed)["predictor/intervals.py"][1]
-        figures[name] = {"corrected t, random folds": count / sets, "predictor/intervals.py": float(np.mean(high < 0))}
+        high = intervals(mine, its, sizes, seed)["predictor/protocols/intervals.py"][1]
+        figures[name] = {
+            "corrected t, random folds": count / sets,
+            "predictor/protocols/intervals.py": float(np.mean(high < 0)),
+        }
     return figures
 
 

@@ -21,13 +21,14 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from tagcorpus.predictor import gaussian_process, grouped, models
-from tagcorpus.predictor.data import DATABASE, PERCENTAGES, SCALE, Dataset, Noticed
-from tagcorpus.predictor.design import columns_of
-from tagcorpus.predictor.evaluation import Wanted
-from tagcorpus.predictor.folds import grouped_folds
-from tagcorpus.predictor.parallel import Workers
-from tagcorpus.predictor.tasks import task
+from tagcorpus.predictor.learners import gaussian_process, models
+from tagcorpus.predictor.learners.data import DATABASE, PERCENTAGES, SCALE, Dataset, Noticed
+from tagcorpus.predictor.learners.design import columns_of
+from tagcorpus.predictor.learners.evaluation import Wanted
+from tagcorpus.predictor.learners.folds import grouped_folds
+from tagcorpus.predictor.learners.parallel import Workers
+from tagcorpus.predictor.protocols import grouped
+from tagcorpus.predictor.records.tasks import task
 
 SIZES = (92, 500, 4500)
 GROUP_SIZES = (22, 11, 9, 8, 5, 5, 5, 3, 3, 3, 2, 2, 2, 2, 2, *[1] * 8)

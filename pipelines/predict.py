@@ -5,7 +5,7 @@
     <output>/prediction/paper-reproduction.md   with --reproduce
     <output>/prediction/figures/          under the grouped protocol (grouped.py)
 
-The protocols are predictor/paper.py and predictor/grouped.py. The same command gives the same bytes.
+The protocols are predictor/protocols/paper.py and predictor/protocols/grouped.py. The same command gives the same bytes.
 """
 
 from __future__ import annotations
@@ -32,15 +32,16 @@ from tagcorpus.pipelines.predicting.names import check_selected, check_tasks
 from tagcorpus.pipelines.predicting.progress import Steps
 from tagcorpus.pipelines.predicting.terminal import terminal, wrapped
 from tagcorpus.pipelines.progress.display import Display
-from tagcorpus.predictor import new_models, selection, tables
-from tagcorpus.predictor.data import Dataset, TaskError, load
-from tagcorpus.predictor.evaluation import Wanted, check_predictors
-from tagcorpus.predictor.makers import MAKER, NAMESPACE, group_word
-from tagcorpus.predictor.models import SCALE_ONLY
-from tagcorpus.predictor.parallel import Workers
-from tagcorpus.predictor.scores import Rule
-from tagcorpus.predictor.store import Store
-from tagcorpus.predictor.tasks import Task, tasks
+from tagcorpus.predictor.learners import selection
+from tagcorpus.predictor.learners.data import Dataset, TaskError, load
+from tagcorpus.predictor.learners.evaluation import Wanted, check_predictors
+from tagcorpus.predictor.learners.models import SCALE_ONLY
+from tagcorpus.predictor.learners.parallel import Workers
+from tagcorpus.predictor.protocols import new_models, tables
+from tagcorpus.predictor.records.makers import MAKER, NAMESPACE, group_word
+from tagcorpus.predictor.records.scores import Rule
+from tagcorpus.predictor.records.tasks import Task, tasks
+from tagcorpus.predictor.store.store import Store
 
 PROTOCOLS = ("grouped", "paper")
 # The published figures rest on the first of several scores in the store's own order; ours must not depend on an order.
@@ -175,8 +176,8 @@ def _check(request: PredictOptions) -> None:
 
 
 def _protocol(request: PredictOptions) -> Any:
-    """The module; see predictor/evaluation.py."""
-    return importlib.import_module(f"tagcorpus.predictor.{request.protocol}")
+    """The module; see predictor/learners/evaluation.py."""
+    return importlib.import_module(f"tagcorpus.predictor.protocols.{request.protocol}")
 
 
 def _data(
@@ -262,7 +263,8 @@ def _reproduction(
     workers: Workers,
 ) -> str:
     """The page, with the seed's figures once more where another rule for conflicting scores would change the data."""
-    from tagcorpus.predictor import paper, reproduction
+    from tagcorpus.predictor.explaining import reproduction
+    from tagcorpus.predictor.protocols import paper
 
     lists = _selections(request)
     otherwise = {}

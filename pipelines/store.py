@@ -24,13 +24,13 @@ from tagcorpus.pipelines.feature_table.joinable import faults
 from tagcorpus.pipelines.feature_table.table import FeatureTable, Row, read_table
 from tagcorpus.pipelines.options.places import OTHER_SUFFIXES, RESULT_SUFFIXES
 from tagcorpus.pipelines.progress.printable import printable
-from tagcorpus.predictor.checkpoints import TABLE
-from tagcorpus.predictor.store import Store
-from tagcorpus.predictor.store_batch import is_parquet, kind_of, table_rows
-from tagcorpus.predictor.store_check import SEVERITIES, Finding
-from tagcorpus.predictor.store_check import check as check_store
-from tagcorpus.predictor.store_files import duckdb_module, write
-from tagcorpus.predictor.store_import import OnConflict, import_files
+from tagcorpus.predictor.records.checkpoints import TABLE
+from tagcorpus.predictor.store.batch import is_parquet, kind_of, table_rows
+from tagcorpus.predictor.store.check import SEVERITIES, Finding
+from tagcorpus.predictor.store.check import check as check_store
+from tagcorpus.predictor.store.files import duckdb_module, write
+from tagcorpus.predictor.store.load import OnConflict, import_files
+from tagcorpus.predictor.store.store import Store
 
 SHOWN_PLACES = 5
 EXPLAIN = re.compile(r"\s*EXPLAIN\b(?:\s+ANALYZE\b)?(?:\s*\([^()]*\))?", re.IGNORECASE)

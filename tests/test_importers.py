@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 
 from tagcorpus.cli import main
 from tagcorpus.errors import ConflictError, InputError
-from tagcorpus.predictor.checkpoints import another_model, checkpoint_of, size_in_words
-from tagcorpus.predictor.store import Store
-from tagcorpus.predictor.store_batch import Batch, kind_of, read_batch
-from tagcorpus.predictor.store_check import check
-from tagcorpus.predictor.store_files import create
-from tagcorpus.predictor.store_import import import_files
+from tagcorpus.predictor.records.checkpoints import another_model, checkpoint_of, size_in_words
+from tagcorpus.predictor.store.batch import Batch, kind_of, read_batch
+from tagcorpus.predictor.store.check import check
+from tagcorpus.predictor.store.files import create
+from tagcorpus.predictor.store.load import import_files
+from tagcorpus.predictor.store.store import Store
 
 for module in ("duckdb", "pandas"):
     pytest.importorskip(module)

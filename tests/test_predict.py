@@ -25,12 +25,14 @@ from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines.options.of_commands import PredictOptions
 from tagcorpus.pipelines.predict import report
 from tagcorpus.pipelines.progress.display import Display
-from tagcorpus.predictor import boosting, data, folds, makers, paper, selection, significance, tasks
-from tagcorpus.predictor.boosting import Grid, Point
-from tagcorpus.predictor.evaluation import LEAKY, Wanted, candidates
-from tagcorpus.predictor.parallel import Workers
-from tagcorpus.predictor.scores import Conflict
-from tagcorpus.predictor.store import Store
+from tagcorpus.predictor.learners import boosting, data, folds, selection
+from tagcorpus.predictor.learners.boosting import Grid, Point
+from tagcorpus.predictor.learners.evaluation import LEAKY, Wanted, candidates
+from tagcorpus.predictor.learners.parallel import Workers
+from tagcorpus.predictor.protocols import paper, significance
+from tagcorpus.predictor.records import makers, tasks
+from tagcorpus.predictor.records.scores import Conflict
+from tagcorpus.predictor.store.store import Store
 
 for module in ("duckdb", "pandas", "sklearn", "xgboost"):
     pytest.importorskip(module)

@@ -10,13 +10,14 @@ from click.testing import CliRunner
 
 from tagcorpus.cli import main
 from tagcorpus.errors import ConfigError
-from tagcorpus.predictor import adds, linear, models, sigmoid_law
-from tagcorpus.predictor.data import PERCENTAGES, SCALE, Dataset, Noticed, load
-from tagcorpus.predictor.design import columns_of
-from tagcorpus.predictor.folds import grouped_folds
-from tagcorpus.predictor.parallel import Workers
-from tagcorpus.predictor.store import Store
-from tagcorpus.predictor.tasks import task
+from tagcorpus.predictor.learners import linear, models, sigmoid_law
+from tagcorpus.predictor.learners.data import PERCENTAGES, SCALE, Dataset, Noticed, load
+from tagcorpus.predictor.learners.design import columns_of
+from tagcorpus.predictor.learners.folds import grouped_folds
+from tagcorpus.predictor.learners.parallel import Workers
+from tagcorpus.predictor.protocols import adds
+from tagcorpus.predictor.records.tasks import task
+from tagcorpus.predictor.store.store import Store
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "database"
 FEATURES = str(EXAMPLE / "features.csv")

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagcorpus.predictor import correlations, figures
-from tagcorpus.predictor.data import load
-from tagcorpus.predictor.store import Store
+from tagcorpus.predictor.explaining import correlations, figures
+from tagcorpus.predictor.learners.data import load
+from tagcorpus.predictor.store.store import Store
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "database"
 

@@ -16,23 +16,13 @@ from profiles import one_by_default
 
 from tagcorpus.cli import main
 from tagcorpus.errors import ConfigError, InputError
-from tagcorpus.predictor import (
-    conformal,
-    design,
-    gaussian_process,
-    grouped,
-    grouped_summary,
-    linear,
-    models,
-    new_models,
-    sigmoid_law,
-    significance,
-)
-from tagcorpus.predictor.data import PARAMS, PERCENTAGES, SCALE, TOKENS, Dataset, load
-from tagcorpus.predictor.evaluation import Evaluation, Wanted
-from tagcorpus.predictor.parallel import Workers
-from tagcorpus.predictor.store import Store
-from tagcorpus.predictor.tasks import PUBLISHED
+from tagcorpus.predictor.learners import conformal, design, gaussian_process, linear, models, sigmoid_law
+from tagcorpus.predictor.learners.data import PARAMS, PERCENTAGES, SCALE, TOKENS, Dataset, load
+from tagcorpus.predictor.learners.evaluation import Evaluation, Wanted
+from tagcorpus.predictor.learners.parallel import Workers
+from tagcorpus.predictor.protocols import grouped, grouped_summary, new_models, significance
+from tagcorpus.predictor.records.tasks import PUBLISHED
+from tagcorpus.predictor.store.store import Store
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "database"
 FEATURES = str(EXAMPLE / "features.csv")

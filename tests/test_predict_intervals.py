@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagcorpus.predictor.intervals import SHARED_FITS, degrees_of, holm, log_ratio, ratio
+from tagcorpus.predictor.protocols.intervals import SHARED_FITS, degrees_of, holm, log_ratio, ratio
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
@@ -135,7 +135,7 @@ def test_intervals_hold_the_true_ratio_in_four_worlds(script: dict[str, Any]) ->
     """The large run is benchmarks/coverage.py: 0.94 to 0.98 of 2,000 data sets a world, where the bootstrap has 0.83 to 0.91."""
     for world in script["WORLDS"]:
         methods = script["coverage"](world, 200, 0)["methods"]
-        ours, before = methods["predictor/intervals.py"], methods["bootstrap over groups"]
+        ours, before = methods["predictor/protocols/intervals.py"], methods["bootstrap over groups"]
         assert 0.9 <= ours["coverage"] <= 1
         assert ours["coverage"] > before["coverage"]
         assert ours["monte_carlo_error"] < 0.022
@@ -145,4 +145,4 @@ def test_columns_of_an_organisation_gain_under_random_folds_and_not_over_groups(
     told = script["false_gains"](200, 0)
     assert told["within"]["corrected t, random folds"] > 0.06
     assert told["noise"]["corrected t, random folds"] < 0.03
-    assert told["within"]["predictor/intervals.py"] < 0.03
+    assert told["within"]["predictor/protocols/intervals.py"] < 0.03

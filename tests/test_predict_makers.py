@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagcorpus.errors import ConfigError, InputError
-from tagcorpus.predictor import makers, store_check
-from tagcorpus.predictor.data import load
-from tagcorpus.predictor.store import Store
-from tagcorpus.predictor.store_import import import_files
+from tagcorpus.predictor.learners.data import load
+from tagcorpus.predictor.records import makers
+from tagcorpus.predictor.store import check
+from tagcorpus.predictor.store.load import import_files
+from tagcorpus.predictor.store.store import Store
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "database"
 
@@ -79,7 +80,7 @@ def test_words_for_groups() -> None:
 
 def test_models_of_different_makers_that_share_what_copies_share_are_named() -> None:
     with Store.from_existing(EXAMPLE) as store:
-        quiet = [f.check for f in store_check.check(store)]
+        quiet = [f.check for f in check.check(store)]
         a, b, c = [
             r[0]
             for r in store.con.execute(
@@ -94,14 +95,14 @@ def test_models_of_different_makers_that_share_what_copies_share_are_named() -> 
         )
         store.con.execute("UPDATE model_annotations SET total_params = 6921720704 WHERE id IN (?, ?)", [a, c])
         store.con.execute("UPDATE model_annotations SET total_params = 7000000000 WHERE id = ?", [b])
-        found = {f.check: f for f in store_check.check(store)}
+        found = {f.check: f for f in check.check(store)}
         assert found["shared_scores"].where[0].startswith(f"{a} and {b}: ")
         assert found["shared_parameters"].where == (f"{a} and {c}: 6,921,720,704",)
         assert found["shared_scores"].severity == "warning"
         # Once a store says that they are one maker's, nothing is odd.
         store.con.execute(f"CREATE TABLE makers({makers.COLUMNS})")
         store.con.execute("INSERT INTO makers VALUES (?, 'one', NULL), (?, NULL, ?), (?, 'one', NULL)", [a, b, a, c])
-        found = {f.check: f for f in store_check.check(store)}
+        found = {f.check: f for f in check.check(store)}
         assert "shared_scores" not in found
         assert "shared_parameters" not in found
         data = load(store.con, "hellaswag", None)

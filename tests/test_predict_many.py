@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tagcorpus.predictor import gaussian_process
-from tagcorpus.predictor.design import Matrix, Vector
+from tagcorpus.predictor.learners import gaussian_process
+from tagcorpus.predictor.learners.design import Matrix, Vector
 
 
 def drawn(n: int) -> tuple[Matrix, Vector]:

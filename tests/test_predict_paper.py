@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from profiles import one_by_default
 
-from tagcorpus.predictor import data, paper, selection, tasks
-from tagcorpus.predictor.evaluation import Wanted
-from tagcorpus.predictor.parallel import Workers
-from tagcorpus.predictor.store import Store
+from tagcorpus.predictor.learners import data, selection
+from tagcorpus.predictor.learners.evaluation import Wanted
+from tagcorpus.predictor.learners.parallel import Workers
+from tagcorpus.predictor.protocols import paper
+from tagcorpus.predictor.records import tasks
+from tagcorpus.predictor.store.store import Store
 
 for module in ("duckdb", "pandas", "xgboost"):
     pytest.importorskip(module)

@@ -22,13 +22,14 @@ from tagcorpus.pipelines.predicting.files import publish, refuse_anothers
 from tagcorpus.pipelines.predicting.progress import Steps
 from tagcorpus.pipelines.predicting.terminal import LEGEND, WIDTH, terminal, wrapped
 from tagcorpus.pipelines.progress.display import Display
-from tagcorpus.predictor import figures, grouped, grouped_summary, paper
-from tagcorpus.predictor.evaluation import Evaluation
-from tagcorpus.predictor.parallel import Workers
-from tagcorpus.predictor.reproduction import TITLE
-from tagcorpus.predictor.significance import compare
-from tagcorpus.predictor.store import Store
-from tagcorpus.predictor.tables import PREDICTION_COLUMNS
+from tagcorpus.predictor.explaining import figures
+from tagcorpus.predictor.explaining.reproduction import TITLE
+from tagcorpus.predictor.learners.evaluation import Evaluation
+from tagcorpus.predictor.learners.parallel import Workers
+from tagcorpus.predictor.protocols import grouped, grouped_summary, paper
+from tagcorpus.predictor.protocols.significance import compare
+from tagcorpus.predictor.protocols.tables import PREDICTION_COLUMNS
+from tagcorpus.predictor.store.store import Store
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "database"
 

@@ -3,7 +3,7 @@
     <output>/decision/decide.json     shares of pairs by task and way, the floor of noise, the ranking
     <output>/decision/decisions.csv   every pair and way
 
-The ways and their intervals are predictor/decisions.py.
+The ways and their intervals are predictor/protocols/decisions.py.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from tagcorpus.pipelines.predicting.features import features_of
 from tagcorpus.pipelines.predicting.terminal import wrapped
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.storage.folder import Folder
-from tagcorpus.predictor import decided
-from tagcorpus.predictor.checkpoints import TABLE, size_in_words
-from tagcorpus.predictor.decision_runs import runs_of
-from tagcorpus.predictor.store import Store
-from tagcorpus.predictor.tasks import PUBLISHED, Task, normalised, shots_of, task, tasks
+from tagcorpus.predictor.protocols import decided
+from tagcorpus.predictor.protocols.decision_runs import runs_of
+from tagcorpus.predictor.records.checkpoints import TABLE, size_in_words
+from tagcorpus.predictor.records.tasks import PUBLISHED, Task, normalised, shots_of, task, tasks
+from tagcorpus.predictor.store.store import Store
 
 SUFFIXES = (".json", ".csv")
 NOT_READ = ("predictors", "select", "sel_features", "new_model", "extrapolate", "reproduce", "figures")

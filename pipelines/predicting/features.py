@@ -12,11 +12,11 @@ from tagcorpus.pipelines.feature_table.columns import ID, columns
 from tagcorpus.pipelines.feature_table.table import Finding, read_table
 from tagcorpus.pipelines.predicting.terminal import wrapped
 from tagcorpus.pipelines.progress.display import Display
-from tagcorpus.predictor import models
-from tagcorpus.predictor.data import Dataset, read_features
-from tagcorpus.predictor.evaluation import Wanted
-from tagcorpus.predictor.scores import score_columns
-from tagcorpus.predictor.store import Store
+from tagcorpus.predictor.learners import models
+from tagcorpus.predictor.learners.data import Dataset, read_features
+from tagcorpus.predictor.learners.evaluation import Wanted
+from tagcorpus.predictor.records.scores import score_columns
+from tagcorpus.predictor.store.store import Store
 
 # Errors of a feature table that do not keep a predictor from reading it; they are told, and the run goes on.
 BEARABLE = ("missing_column", "minus_one", "out_of_range", "larger_than_its_bound", "domains_do_not_add_up")

@@ -22,13 +22,15 @@ import numpy as np
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.predicting.progress import Steps
 from tagcorpus.pipelines.progress.display import Display
-from tagcorpus.predictor import adds as adds_
-from tagcorpus.predictor import correlations, explain, figures, findings, grouped, grouped_summary, models, new_models
-from tagcorpus.predictor.data import Dataset
-from tagcorpus.predictor.evaluation import Evaluation, Wanted
-from tagcorpus.predictor.makers import group_word
-from tagcorpus.predictor.parallel import Workers
-from tagcorpus.predictor.tables import Outcome
+from tagcorpus.predictor.explaining import correlations, explain, figures, findings
+from tagcorpus.predictor.learners import models
+from tagcorpus.predictor.learners.data import Dataset
+from tagcorpus.predictor.learners.evaluation import Evaluation, Wanted
+from tagcorpus.predictor.learners.parallel import Workers
+from tagcorpus.predictor.protocols import adds as adds_
+from tagcorpus.predictor.protocols import grouped, grouped_summary, new_models
+from tagcorpus.predictor.protocols.tables import Outcome
+from tagcorpus.predictor.records.makers import group_word
 from tagcorpus.requirements import how_to_install
 
 FIGURES = "prediction/figures"

@@ -1,6 +1,6 @@
 """What `tagcorpus predict` prints: a short answer first, then the table of predictors, what their names mean, and notes.
 
-Everything is made from the document (predictor/tables.py), which says more: the published test over seeds, for one, is in
+Everything is made from the document (predictor/protocols/tables.py), which says more: the published test over seeds, for one, is in
 predict.json only. No line is wider than WIDTH columns, but for a word that is.
 """
 
@@ -10,13 +10,13 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tagcorpus.predictor.evaluation import LEAKY
-from tagcorpus.predictor.intervals import LEAST_GROUPS
-from tagcorpus.predictor.makers import group_word
-from tagcorpus.predictor.models import DEFAULT, SCALE_ONLY
+from tagcorpus.predictor.learners.evaluation import LEAKY
+from tagcorpus.predictor.learners.models import DEFAULT, SCALE_ONLY
+from tagcorpus.predictor.protocols.intervals import LEAST_GROUPS
+from tagcorpus.predictor.records.makers import group_word
 
 WIDTH = 100
-# In the order of the table's rows; the models themselves are described in predictor/models.py.
+# In the order of the table's rows; the models themselves are described in predictor/learners/models.py.
 LEGEND = {
     SCALE_ONLY: "the best on parameters and tokens alone: the mean of law-scale and trees-scale, or one of log-linear, "
     "law-scale, trees-scale where inner folds of the training models say that it is clearly better",

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tagcorpus.predictor.annotations import refuse
-from tagcorpus.predictor.metrics import METRICS, no_score
-from tagcorpus.predictor.tasks import normalised
+from tagcorpus.predictor.records.annotations import refuse
+from tagcorpus.predictor.records.metrics import METRICS, no_score
+from tagcorpus.predictor.records.tasks import normalised
 
 Key = tuple[str, ...]
 Rows = dict[Key, dict[str, Any]]

@@ -9,7 +9,7 @@ from typing import Any
 from tagcorpus.pipelines.progress.heartbeat import json_object
 from tagcorpus.pipelines.report.sections.folder import Output
 from tagcorpus.pipelines.report.sections.html import Section, table, text
-from tagcorpus.predictor.makers import NAMESPACE, group_word
+from tagcorpus.predictor.records.makers import NAMESPACE, group_word
 
 RESULT = "prediction/predict.json"
 FIGURES = "prediction/figures"
