@@ -199,7 +199,7 @@ def test_memory_is_bounded(tmp_path: Path) -> None:
         "before = peak()\n"
         "task = IndexTask(InputFile('x', sys.argv[1], 'jsonl', ''))\n"
         "(found,) = Index([task], 1 << 30, ReaderOptions()).run()\n"
-        "print(sum(b.num_rows for b in ChunkReader(found.file, found.ranges[0], ReaderOptions())), peak() - before)\n"
+        "print(sum(b.num_rows for b in ChunkReader(found.file, found.chunks[0], ReaderOptions())), peak() - before)\n"
     )
     path = str(tmp_path / "x.json")
     done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
