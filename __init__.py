@@ -3,7 +3,7 @@
 tag(texts_or_table, taggers)      a table of tags, in memory
 TextTagger(taggers)               the same as an object, which is built once
 run(pipeline, **options)          what `tagcorpus run PIPELINE` does
-read(output, instances, text)     the sidecars of an output, joined, as an Arrow dataset
+read(output, instances, text)     the attributes of an output, joined, as an Arrow dataset
 """
 
 import os

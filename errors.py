@@ -8,7 +8,7 @@ TagcorpusError          1   failed; will fail again unchanged
   TaggerError           1   a tagger or its model cannot work at all (one bad row is no error: it is quarantined)
   ConflictError         1   a store has another value under the same key, and nothing says which wins
   LostRowsError         1   the conservation count does not add up
-  IncompleteError       4   some ranges are unpublished; the same command may finish them
+  IncompleteError       4   some chunks are unpublished; the same command may finish them
     LLMError            4   the endpoint kept failing after all retries
     DamagedError        4   a working file is damaged or gone; it was removed, so that it is made anew
     ReplacedError       4   another run on the same output has replaced what this one made
@@ -31,7 +31,7 @@ class TagcorpusError(Exception):
 
     exit_code = 1
     misplanned = ""
-    """Name or path of an input whose ranges are not what the plan says of them: the next run plans it anew."""
+    """Name or path of an input whose chunks are not what the plan says of them: the next run plans it anew."""
 
 
 class ConfigError(TagcorpusError):

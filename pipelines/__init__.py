@@ -1,4 +1,4 @@
-"""Everything that composes: inputs, plan, steps, executors, sidecars, ledger, summaries.
+"""Everything that composes: inputs, plan, steps, executors, attributes, ledger, summaries.
 
 TagDocuments   our taggers as a step of a datatrove pipeline of your own
 """

@@ -1,6 +1,6 @@
 """`tagcorpus run entropy`: the next-token entropy of every n-gram context of a corpus, exactly, in bounded memory.
 
-Three passes over ranges and intervals of the key space (counting/passes.py); what lies between them is in `spill/` until
+Three passes over chunks and intervals of the key space (counting/passes.py); what lies between them is in `spill/` until
 the run has come to its end. With `method: lm` a language model's predictions take the place of the corpus' own counts,
 and one pass is enough.
 """
@@ -98,7 +98,7 @@ def instances(options: Options) -> dict[str, str]:
 
 
 def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> Result:
-    """Count, merge, score; publish summary, sidecars and figure, and the table of contexts where it is wanted."""
+    """Count, merge, score; publish summary, attributes and figure, and the table of contexts where it is wanted."""
     options = run.options
     assert isinstance(options, EntropyOptions)
     if built:

@@ -257,7 +257,7 @@ def _fill(
 
     work = EntropyWork(engine, plan, groups, filter_, None, _tokenizer(options), options.memory)
     known = work.stored()
-    # Groups of a column are known when all is read; a range that is computed anew changes all of them.
+    # Groups of a column are known when all is read; a chunk that is computed anew changes all of them.
     lacking = [g.files for g in groups if g.id not in known] if groups else [[p.file.name for p in plan.files]]
     ranks = frozenset(work.unread(name for files in lacking for name in files))
     return [Fill(work.source, ranks)] if ranks else []

@@ -1,4 +1,4 @@
-"""`tagcorpus run filter`: the rows that a boolean sidecar column, or a condition over all of them, keeps, and the removed
+"""`tagcorpus run filter`: the rows that a boolean attribute column, or a condition over all of them, keeps, and the removed
 ones with their reason.
 
 Every row that was read goes to exactly one of the two files, in input order and in the input's own format: JSONL lines
@@ -56,7 +56,7 @@ class Rule(Protocol):
         ...
 
     def judged(self, output: Folder, planned: PlannedFile, k: int) -> Iterator[tuple[int, str]]:
-        """Row, and the reason for its removal (empty where it is kept), of every document of a range."""
+        """Row, and the reason for its removal (empty where it is kept), of every document of a chunk."""
         ...
 
 
@@ -238,7 +238,7 @@ class Filter(PipelineStep):
         return xxhash.xxh3_128_hexdigest(json.dumps([FILTER_VERSION, self.rule.fingerprint(), keys, file]).encode())
 
     def _verdicts(self, planned: PlannedFile) -> Iterator[dict[int, str]]:
-        """Per range: row -> reason for its removal, empty where it is kept."""
+        """Per chunk: row -> reason for its removal, empty where it is kept."""
         for k in range(len(planned.chunks)):
             # Of a line with several documents, every failing one has its say.
             told: dict[int, dict[str, None]] = {}

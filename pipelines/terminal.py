@@ -44,7 +44,7 @@ def run(pipeline: str, config_file: str | None, sets: Sequence[str], given: Mapp
 
 def _going_on(options: Options) -> str:
     again = "the same command without --overwrite" if options.overwrite else "the same command"
-    return f"finished ranges are kept, {again} goes on from there"
+    return f"finished chunks are kept, {again} goes on from there"
 
 
 def config(pipeline: str, config_file: str | None, sets: Sequence[str]) -> str:

@@ -61,7 +61,7 @@ class Corpus:
 
     root: Path
     taggers: str = "marks"
-    shard_bytes: int = 2000
+    chunk_bytes: int = 2000
 
     @property
     def out(self) -> Path:
@@ -77,7 +77,7 @@ class Corpus:
     def command(self, *options: str, output: Path | None = None, workers: int = 1) -> list[str]:
         return [
             SCRIPT, "run", "tag", "-i", str(self.root / "data"), "-o", str(output or self.out), "--taggers", self.taggers,
-            "--workers", str(workers), "--set", f"shard_bytes={self.shard_bytes}", *options,
+            "--workers", str(workers), "--set", f"chunk_bytes={self.chunk_bytes}", *options,
         ]  # fmt: skip
 
     def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -111,7 +111,7 @@ def read_whole(file: InputFile, reader_options: ReaderOptions) -> int:
     for k, chunk in enumerate(indexed.chunks):
         reader = ChunkReader(getattr(indexed, "file", file), chunk, reader_options)
         published = sum(batch.num_rows for batch in reader)
-        reader.counts.check(chunk.rows, published, f"range {k}")
+        reader.counts.check(chunk.rows, published, f"chunk {k}")
         documents += published
     return documents
 

@@ -76,7 +76,7 @@ def make(name: str, place: Path) -> dict[str, Entry]:
     small_inputs.write_generations(place / "models")
     with contextlib.chdir(place), language_model(name == "domain_openai"):
         for pipeline, options in OUTPUTS[name]:
-            given = {"input": ["corpus"], "output": "out", "workers": 1, "shard_bytes": 4096, **options}
+            given = {"input": ["corpus"], "output": "out", "workers": 1, "chunk_bytes": 4096, **options}
             result = tagcorpus.run(pipeline, **given)
             assert result.exit_code == 0, result.messages
     return {n: e for n, e in entries_of(place, place).items() if not n.startswith(("corpus/", "models/"))}

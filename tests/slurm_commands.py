@@ -134,7 +134,7 @@ class Slurm:
         self, *options: str, pipeline: str = "tag", taggers: str = "marks,length", output: Path | None = None
     ) -> Ended:
         own = ["--taggers", taggers] if pipeline == "tag" else []
-        fixed = ["-i", str(self.root / "data"), "-o", str(output or self.out), "--set", "shard_bytes=1500"]
+        fixed = ["-i", str(self.root / "data"), "-o", str(output or self.out), "--set", "chunk_bytes=1500"]
         return invoke("run", pipeline, *fixed, *own, *options)
 
     def local(self, pipeline: str = "tag", taggers: str = "marks,length") -> dict[str, bytes]:

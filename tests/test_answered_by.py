@@ -37,7 +37,7 @@ def run(stub: StubLLM, folder: Path) -> tagcorpus.pipelines.runs.run.Result:
     texts = [f"A document that is long enough to be asked about, number {i}" for i in range(8)]
     source.write_text("".join(json.dumps({"text": text, "meta": "m" * 600}) + "\n" for text in ["short", *texts]))
     domain = {"backend": "openai", "base_url": stub.base_url, "llm_cache": str(folder / "c")}
-    return tagcorpus.run("domain", input=[str(source)], output=str(folder / "out"), shard_bytes=1024, domain=domain)
+    return tagcorpus.run("domain", input=[str(source)], output=str(folder / "out"), chunk_bytes=1024, domain=domain)
 
 
 def test_a_walk_knows_who_answered() -> None:

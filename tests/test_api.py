@@ -34,14 +34,14 @@ def texts(n: int, mark: str = "t") -> list[str]:
 
 @pytest.fixture
 def two_files(tmp_path: Path) -> Path:
-    """60 and 40 documents, in several ranges of 1 KiB each."""
+    """60 and 40 documents, in several chunks of 1 KiB each."""
     write(tmp_path / "in/a.jsonl", texts(60))
     write(tmp_path / "in/deep/b.jsonl", texts(40, "u"), 60)
     return tmp_path / "in"
 
 
 def tag_files(path: Path, output: Path, **options: Any) -> Any:
-    return tagcorpus.run("tag", input=path, output=output, shard_bytes=1024, **{"workers": 1, **options})
+    return tagcorpus.run("tag", input=path, output=output, chunk_bytes=1024, **{"workers": 1, **options})
 
 
 def rows(output: Path, instances: list[str] | None = None, **how: Any) -> list[dict[str, Any]]:
@@ -149,7 +149,7 @@ def test_run_from_a_script_without_a_main_guard(two_files: Path, tmp_path: Path)
         "import sys, tagcorpus\n"
         "print('started', flush=True)\n"
         "result = tagcorpus.run('tag', input=sys.argv[1], output=sys.argv[2], taggers='length', workers=2,\n"
-        "                       shard_bytes=1024)\n"
+        "                       chunk_bytes=1024)\n"
         "print(result.counts.documents, __file__ == sys.argv[0])\n"
     )
     command = [sys.executable, str(script), str(two_files), str(tmp_path / "out")]
@@ -241,7 +241,7 @@ def test_read_with_quarantined_rows(tmp_path: Path) -> None:
 
 
 def test_read_refuses_what_is_not_there_or_not_whole(two_files: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no sidecars yet"):
+    with pytest.raises(InputError, match="holds no attributes yet"):
         tagcorpus.read(str(tmp_path / "none"))
     tag_files(two_files, tmp_path / "out", taggers="length,tokens")
     with pytest.raises(InputError, match=r"unknown instance 'lenght' .*: did you mean 'length'"):

@@ -149,7 +149,7 @@ def expected(corpus: Path, n: int, share: float, seed: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("n", "pieces"),
-    [(1, {}), (2, {"chunk_positions": 60, "interval_entries": 25, "shard_bytes": 2048}), (4, {"interval_entries": 40})],
+    [(1, {}), (2, {"chunk_positions": 60, "interval_entries": 25, "chunk_bytes": 2048}), (4, {"interval_entries": 40})],
 )
 def test_the_pipeline_is_the_twin_whatever_the_pieces(
     corpus: Path, tmp_path: Path, n: int, pieces: dict[str, int]
@@ -172,7 +172,7 @@ def test_pieces_change_no_bit_and_a_second_run_reads(corpus: Path, tmp_path: Pat
         bracket=0.25,
         chunk_positions=40,
         interval_entries=15,
-        shard_bytes=1024,
+        chunk_bytes=1024,
         workers=2,
     )
     assert cut["bracket"] == whole["bracket"]

@@ -42,7 +42,7 @@ def test_result_to_stdout_and_progress_to_stderr(gens: Path) -> None:
     assert result.exit_code == 0
     assert "5 documents" in result.stdout
     assert "length.char_len" in result.stdout
-    assert "1 file, 5 rows, 1 range" in result.stderr
+    assert "1 file, 5 rows, 1 chunk" in result.stderr
     assert (gens.parent / "gens.tagcorpus/attributes/length/gens.jsonl/part-00000.parquet").is_file()
 
 
@@ -76,7 +76,7 @@ def test_values_with_underscores_stay_as_they_are(gens: Path) -> None:
     [
         (["--taggers", "langth"], "unknown tagger 'langth' (--taggers): did you mean 'length'?"),
         (["--set", "tokens.tokeniser=x"], "did you mean 'tokenizer'?"),
-        (["--set", "shard_byte=1"], "did you mean 'shard_bytes'?"),
+        (["--set", "shard_byte=1"], "did you mean 'chunk_bytes'?"),
         (["--set", "length.x=1"], "length has no parameters"),
         (["--set", "nothing.x=1"], "unknown section or instance 'nothing'"),
         (["--set", "novalue"], "--set takes KEY=VALUE"),
@@ -144,8 +144,8 @@ def test_commands_are_told_whole(command: list[str]) -> None:
 
 
 def test_as_a_module(gens: Path) -> None:
-    arguments = ["run", "tag", "-i", str(gens), "-t", "length", "-o", "out", "-w", "2", "--set", "shard_bytes=1024"]
-    gens.write_bytes(gens.read_bytes() * 20)  # ranges for two workers, which import the module too
+    arguments = ["run", "tag", "-i", str(gens), "-t", "length", "-o", "out", "-w", "2", "--set", "chunk_bytes=1024"]
+    gens.write_bytes(gens.read_bytes() * 20)  # chunks for two workers, which import the module too
     done = subprocess.run([sys.executable, "-m", "tagcorpus", *arguments], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.splitlines()[0]) == (0, f"100 documents -> {gens.parent}/out"), done.stderr
     (command,) = Path("out").glob("runs/*/command.json")
@@ -212,7 +212,7 @@ def test_taggers_lists_all_and_describes_one() -> None:
 def test_config_prints_what_a_run_would_use() -> None:
     shown = invoke("config", "tag", "--set", "tokens.tokenizer=gpt2").stdout
     assert "tokenizer: gpt2" in shown
-    assert "shard_bytes: 67108864" in shown
+    assert "chunk_bytes: 67108864" in shown
 
 
 def test_one_row_is_singular(tmp_path: Path) -> None:
@@ -221,4 +221,4 @@ def test_one_row_is_singular(tmp_path: Path) -> None:
         "run", "tag", "--input", tmp_path / "one.jsonl", "--taggers", "length", "--output", tmp_path / "out"
     )
     assert result.exit_code == 0
-    assert "1 file, 1 row, 1 range" in result.stderr
+    assert "1 file, 1 row, 1 chunk" in result.stderr

@@ -38,14 +38,14 @@ class Read:
         data: bytes,
         dialect: Dialect | None = None,
         *,
-        shard_bytes: int = 1 << 30,
+        chunk_bytes: int = 1 << 30,
         limit: int = LIMIT,
         format_: str = "csv",
     ) -> None:
         (folder / "x").write_bytes(data)
         file = InputFile("x", str(folder / "x"), format_, "")
         reader_options = ReaderOptions(max_line_bytes=limit, csv=dialect or Dialect())
-        self.chunks: list[Chunk] = csv_records.index(file, shard_bytes, limit, dialect=reader_options.csv)
+        self.chunks: list[Chunk] = csv_records.index(file, chunk_bytes, limit, dialect=reader_options.csv)
         self.documents: list[tuple[int, str, str]] = []
         self.quarantine: dict[int, dict[str, Any]] = {}
         for chunk in self.chunks:
@@ -78,11 +78,11 @@ class Read:
         (b'1,"\\"a\nfoo,bar\nb\\",c"', "bad_csv"),
     ],
 )
-@pytest.mark.parametrize("shard_bytes", [5, 1 << 30])
+@pytest.mark.parametrize("chunk_bytes", [5, 1 << 30])
 def test_a_record_that_is_no_csv_is_one_row_of_quarantine(
-    tmp_path: Path, line: bytes, reason: str, shard_bytes: int
+    tmp_path: Path, line: bytes, reason: str, chunk_bytes: int
 ) -> None:
-    result = Read(tmp_path, b"id,text\n0,before\n" + line + b'\n2,"after"\n3,z\n', shard_bytes=shard_bytes)
+    result = Read(tmp_path, b"id,text\n0,before\n" + line + b'\n2,"after"\n3,z\n', chunk_bytes=chunk_bytes)
     assert result.documents == [(0, "0", "before"), (2, "2", "after"), (3, "3", "z")]
     assert result.reasons == {1: reason}
 
@@ -97,12 +97,12 @@ def test_sound_records_are_not_refused(tmp_path: Path, line: str) -> None:
 
 @pytest.mark.parametrize("n", [csv_records.STRAY_LINES - 2, csv_records.STRAY_LINES - 1, csv_records.STRAY_LINES])
 @pytest.mark.parametrize("end", ["", '99,"quoted"\n'])
-@pytest.mark.parametrize("shard_bytes", [40, 1 << 30])
+@pytest.mark.parametrize("chunk_bytes", [40, 1 << 30])
 def test_a_stray_quote_is_known_by_the_records_that_it_swallowed(
-    tmp_path: Path, n: int, end: str, shard_bytes: int
+    tmp_path: Path, n: int, end: str, chunk_bytes: int
 ) -> None:
     lines = [f"{i},text {i}\n" for i in range(n)]
-    result = Read(tmp_path, f'id,text\nx,"open\n{"".join(lines)}{end}y,last\n'.encode(), shard_bytes=shard_bytes)
+    result = Read(tmp_path, f'id,text\nx,"open\n{"".join(lines)}{end}y,last\n'.encode(), chunk_bytes=chunk_bytes)
     if n < csv_records.STRAY_LINES - (not end):
         # Without a quote that ends it, it may be one text up to the end of the file.
         assert result.pairs == ([("y", "last")] if end else [])
@@ -124,8 +124,8 @@ def test_a_cut_off_text_is_not_read_as_records(tmp_path: Path) -> None:
 
 def test_a_text_over_the_limit_costs_itself_only(tmp_path: Path) -> None:
     data = b'id,text\n1,a\n2,"' + b'some, words ""quoted""\n' * 100 + b'"\n3,"c"\n'
-    for shard_bytes in (50, 1 << 30):
-        result = Read(tmp_path, data, limit=500, shard_bytes=shard_bytes)
+    for chunk_bytes in (50, 1 << 30):
+        result = Read(tmp_path, data, limit=500, chunk_bytes=chunk_bytes)
         assert result.pairs == [("1", "a"), ("3", "c")]
         assert result.reasons == {1: "too_long"}
         assert result.quarantine[1]["head"].startswith('2,"some, words')
@@ -134,8 +134,8 @@ def test_a_text_over_the_limit_costs_itself_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_a_lone_carriage_return_is_text(tmp_path: Path, end: str) -> None:
     data = end.join(["id,text,n", "a,one\rtwo,1", '\rb,"x\ry\nz",2', "c,\r\rd,3", "d,last,4", ""]).encode()
-    for shard_bytes in (5, 1 << 30):
-        result = Read(tmp_path, data, shard_bytes=shard_bytes)
+    for chunk_bytes in (5, 1 << 30):
+        result = Read(tmp_path, data, chunk_bytes=chunk_bytes)
         assert result.pairs == [("a", "one\rtwo"), ("\rb", "x\ry\nz"), ("c", "\r\rd"), ("d", "last")]
         assert not result.quarantine
 
@@ -164,13 +164,13 @@ cells = st.text(st.sampled_from('ab,"\n\ré \\;\t'), max_size=8)
 
 @settings(max_examples=80, deadline=None, derandomize=True)
 @given(st.lists(st.tuples(cells, cells), min_size=1, max_size=12), st.sampled_from(["\n", "\r\n"]), st.integers(7, 80))
-def test_a_sound_file_keeps_its_digests(folder: Path, rows: list[tuple[str, str]], end: str, shard_bytes: int) -> None:
+def test_a_sound_file_keeps_its_digests(folder: Path, rows: list[tuple[str, str]], end: str, chunk_bytes: int) -> None:
     sink = io.StringIO()
     # The csv module leaves a carriage return unquoted where lines end in LF only: such a file is read anew.
     quoting: Any = csv.QUOTE_ALL if end == "\n" else csv.QUOTE_MINIMAL
     csv.writer(sink, lineterminator=end, quoting=quoting).writerows(rows)
     head, body = f"id,text{end}".encode(), sink.getvalue().encode()
-    result = Read(folder, head + body, shard_bytes=shard_bytes)
+    result = Read(folder, head + body, chunk_bytes=chunk_bytes)
     assert [r.digest for r in result.chunks] == [
         digest_of(["id", "text"], (head + body)[r.start : r.end]) for r in result.chunks
     ]
@@ -182,7 +182,7 @@ def test_a_sound_file_keeps_its_digests(folder: Path, rows: list[tuple[str, str]
 )
 def test_a_range_that_is_read_otherwise_has_another_digest(tmp_path: Path, line: bytes) -> None:
     data = b"id,text\n" + b"0,sound\n" * 10 + line
-    result = Read(tmp_path, data, shard_bytes=20)
+    result = Read(tmp_path, data, chunk_bytes=20)
     digests = [digest_of(["id", "text"], data[r.start : r.end]) for r in result.chunks]
     assert [r.digest for r in result.chunks[:-1]] == digests[:-1]
     assert result.chunks[-1].digest != digests[-1]
@@ -276,7 +276,7 @@ def test_ranges_of_any_size_give_the_same_records(tmp_path: Path, monkeypatch: p
         data = ("id,text\n" + "\n".join(rows)).encode()
         limit = random_.choice([60, LIMIT])
         whole = Read(tmp_path, data, limit=limit)
-        cut = Read(tmp_path, data, limit=limit, shard_bytes=random_.randrange(5, 100))
+        cut = Read(tmp_path, data, limit=limit, chunk_bytes=random_.randrange(5, 100))
         assert cut.documents == whole.documents
         assert cut.quarantine == whole.quarantine
 

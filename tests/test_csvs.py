@@ -36,13 +36,13 @@ def write(folder: Path, data: bytes, name: str = "x.csv") -> InputFile:
 
 
 def read(
-    file: InputFile, shard_bytes: int = 1 << 30, limit: int = LIMIT, chunks: list[Chunk] | None = None, **fields: Any
+    file: InputFile, chunk_bytes: int = 1 << 30, limit: int = LIMIT, chunks: list[Chunk] | None = None, **fields: Any
 ) -> tuple[list[tuple[int, str, str]], dict[int, str], Counts]:
-    """(row, id, text) of every document, what is in quarantine, and the counts; every range is checked."""
+    """(row, id, text) of every document, what is in quarantine, and the counts; every chunk is checked."""
     documents: list[tuple[int, str, str]] = []
     quarantined: dict[int, str] = {}
     counts = Counts()
-    for r in chunks or csv_records.index(file, shard_bytes, limit):
+    for r in chunks or csv_records.index(file, chunk_bytes, limit):
         reader = ChunkReader(file, r, ReaderOptions(DocumentFields(**fields), max_line_bytes=limit))
         published = 0
         for batch in reader:
@@ -71,16 +71,16 @@ cells = st.text(st.sampled_from('ab,"\n\ré 😀;\t'), max_size=8)
     st.sampled_from(["x.csv", "x.csv.gz"]),
 )
 def test_a_table_reads_as_python_reads_it(
-    folder: Path, rows: list[tuple[str, str]], end: str, shard_bytes: int, name: str
+    folder: Path, rows: list[tuple[str, str]], end: str, chunk_bytes: int, name: str
 ) -> None:
     data = encoded([["id", "text"], *(list(r) for r in rows)], end, csv.QUOTE_ALL)
     file = write(folder, gzip.compress(data, 1) if name.endswith("gz") else data, name)
-    documents, quarantined, _ = read(file, shard_bytes)
+    documents, quarantined, _ = read(file, chunk_bytes)
     assert not quarantined
     assert documents == [(i, id_, text) for i, (id_, text) in enumerate(rows)]
     expected = list(csv.DictReader(io.StringIO(data.decode(), newline="")))
     assert [(d[1], d[2]) for d in documents] == [(r["id"], r["text"]) for r in expected]
-    chunks = csv_records.index(file, shard_bytes, LIMIT)
+    chunks = csv_records.index(file, chunk_bytes, LIMIT)
     assert [r.end for r in chunks[:-1]] == [r.start for r in chunks[1:]]
     assert chunks[-1].end == len(data)
     assert all(r.rows > 0 for r in chunks) or not rows
@@ -89,11 +89,11 @@ def test_a_table_reads_as_python_reads_it(
 @more(2)
 @given(st.text(st.sampled_from('ab,"\\\n\r\0'), max_size=60), st.integers(7, 40), st.sampled_from([20, LIMIT]))
 def test_any_bytes_are_accounted_for_the_same_way_in_all_ranges(
-    folder: Path, body: str, shard_bytes: int, limit: int
+    folder: Path, body: str, chunk_bytes: int, limit: int
 ) -> None:
     file = write(folder, b"id,text\n" + body.encode())
     whole = read(file, 1 << 30, limit)
-    assert read(file, shard_bytes, limit)[:2] == whole[:2]
+    assert read(file, chunk_bytes, limit)[:2] == whole[:2]
     assert whole[2].documents + whole[2].blank + len(whole[1]) == whole[2].lines
 
 
@@ -150,20 +150,20 @@ def test_a_file_without_records_is_one_range_without_rows(tmp_path: Path, data: 
 
 
 @pytest.mark.parametrize("limit", [500, LIMIT], ids=["too long", "to the end"])
-@pytest.mark.parametrize("shard_bytes", [400, 1 << 30])
+@pytest.mark.parametrize("chunk_bytes", [400, 1 << 30])
 @pytest.mark.parametrize("name", ["x.csv", "x.csv.gz"])
 def test_a_quote_that_is_never_closed_costs_its_line_only(
-    tmp_path: Path, limit: int, shard_bytes: int, name: str
+    tmp_path: Path, limit: int, chunk_bytes: int, name: str
 ) -> None:
     lines = [f"{i},text {i}" for i in range(1000)]
     lines[10] = '10,"never closed'
     data = "\n".join(["id,text", *lines]).encode()
     file = write(tmp_path, gzip.compress(data) if name.endswith("gz") else data, name)
-    documents, quarantined, counts = read(file, shard_bytes, limit)
+    documents, quarantined, counts = read(file, chunk_bytes, limit)
     assert documents == [(i, str(i), f"text {i}") for i in range(1000) if i != 10]
     assert quarantined == {10: "unclosed_quote"}
     assert counts.lines == 1000
-    chunks = csv_records.index(file, shard_bytes, limit)
+    chunks = csv_records.index(file, chunk_bytes, limit)
     assert [r.end for r in chunks[:-1]] == [r.start for r in chunks[1:]]
     assert chunks[-1].end == len(data)
 
@@ -210,8 +210,8 @@ def test_a_header_that_cannot_be_read(tmp_path: Path, limit: int, problem: str, 
 
 def test_many_fields_together_are_one_record_that_is_too_long(tmp_path: Path) -> None:
     data = b"text,id\n" + b'"a\n",' * 200 + b"x\nfine,1\n"
-    for shard_bytes in (50, 1 << 30):
-        assert read(write(tmp_path, data), shard_bytes, limit=500)[:2] == ([(1, "1", "fine")], {0: "too_long"})
+    for chunk_bytes in (50, 1 << 30):
+        assert read(write(tmp_path, data), chunk_bytes, limit=500)[:2] == ([(1, "1", "fine")], {0: "too_long"})
 
 
 def test_another_header_is_another_content(tmp_path: Path) -> None:

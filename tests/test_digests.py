@@ -33,7 +33,7 @@ def tag(tmp_path: Path) -> Tag:
 
     def run(*taggers: str, **options: Any) -> Any:
         given = {"input": str(tmp_path / "a.jsonl"), "output": str(tmp_path / "out"), "workers": 1}
-        return tagcorpus.run("tag", **given, taggers=list(taggers or ("length",)), shard_bytes=1024, **options)  # type: ignore[call-overload]
+        return tagcorpus.run("tag", **given, taggers=list(taggers or ("length",)), chunk_bytes=1024, **options)  # type: ignore[call-overload]
 
     return run
 

@@ -21,7 +21,7 @@ class Scene:
         self.stream = io.StringIO()
         self.display = Display(self.stream)
         self.watch = Watch(
-            self.display, "tag", total_rows, lambda: self.beats, lambda r: f"range {r} of a.jsonl", lambda: self.now
+            self.display, "tag", total_rows, lambda: self.beats, lambda r: f"chunk {r} of a.jsonl", lambda: self.now
         )
 
     def look(self, now: float) -> list[str]:
@@ -56,7 +56,7 @@ def stalls(said: list[str]) -> list[str]:
 def test_stall_is_named_less_and_less_often() -> None:
     scene = Scene()
     scene.beats = [Beat(rank=4, first_row=10, last_row=29, pid=1, count=5)]
-    told = "waiting for range 4 of a.jsonl, rows 10 to 29 in flight: no sign of life for {} s"
+    told = "waiting for chunk 4 of a.jsonl, rows 10 to 29 in flight: no sign of life for {} s"
     assert stalls(scene.look(1)) == []
     assert stalls(scene.look(STALL_SECONDS)) == []
     assert stalls(scene.look(1 + STALL_SECONDS)) == [told.format(60)]
@@ -78,7 +78,7 @@ def test_one_worker_stalls_beside_a_lively_one(pids: tuple[int, int]) -> None:
     for now in range(0, 70, 5):
         lively.count += 1
         said += stalls(scene.look(now))
-    assert said == ["waiting for range 0 of a.jsonl: no sign of life for 60 s"]
+    assert said == ["waiting for chunk 0 of a.jsonl: no sign of life for 60 s"]
 
 
 def test_idle_workers_do_not_stall() -> None:

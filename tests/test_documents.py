@@ -1,4 +1,4 @@
-"""Reading ranges of JSONL: every row accounted for, whatever is wrong with it, and no more in memory than a batch."""
+"""Reading chunks of JSONL: every row accounted for, whatever is wrong with it, and no more in memory than a batch."""
 
 from __future__ import annotations
 
@@ -118,12 +118,12 @@ one_line = st.one_of(
     st.sampled_from(["", ".gz", ".zst"]),
 )
 def test_reading_is_equal_to_the_naive_reader(
-    folder: Path, found: list[bytes], end: bytes, bom: bytes, shard_bytes: int, max_line_bytes: int, suffix: str
+    folder: Path, found: list[bytes], end: bytes, bom: bytes, chunk_bytes: int, max_line_bytes: int, suffix: str
 ) -> None:
     data = bom + b"\n".join(found) + end
     packed = {"": data, ".gz": gzip.compress(data, 1), ".zst": zstandard.compress(data)}[suffix]
     file = write(folder, packed, NAME + suffix)
-    chunks = lines.index(file, shard_bytes)
+    chunks = lines.index(file, chunk_bytes)
     documents, quarantined, counts = read(file, chunks, ReaderOptions(max_line_bytes=max_line_bytes))
     expected, others = read_jsonl(data, max_line_bytes, NAME + suffix)
     # How deep a line may be nested is the interpreter's choice; that it does not vanish is ours.
@@ -229,9 +229,9 @@ def sample(doc_id: Any, resps: Any, filter_: str | None = None, **more: Any) -> 
     return orjson.dumps({"doc_id": doc_id, **({"filter": filter_} if filter_ else {}), "resps": resps, **more})
 
 
-def index_samples(file: InputFile, shard_bytes: int, reader_options: ReaderOptions) -> list[Chunk]:
+def index_samples(file: InputFile, chunk_bytes: int, reader_options: ReaderOptions) -> list[Chunk]:
     """Ranges as the plan has them."""
-    chunks = lines.index(file, shard_bytes)
+    chunks = lines.index(file, chunk_bytes)
     skipped = (
         samples.duplicates(file, chunks, reader_options) if samples.has_filters(file, chunks, reader_options) else []
     )
@@ -249,8 +249,8 @@ def index_samples(file: InputFile, shard_bytes: int, reader_options: ReaderOptio
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
-@pytest.mark.parametrize("shard_bytes", [16, 200, 1 << 20])
-def test_lines_that_differ_only_in_filter_count_once(tmp_path: Path, suffix: str, shard_bytes: int) -> None:
+@pytest.mark.parametrize("chunk_bytes", [16, 200, 1 << 20])
+def test_lines_that_differ_only_in_filter_count_once(tmp_path: Path, suffix: str, chunk_bytes: int) -> None:
     rows = [
         sample(0, [["a"]], "strict", exact_match=0.0),
         sample(1, [["b"]], "strict"),
@@ -266,7 +266,7 @@ def test_lines_that_differ_only_in_filter_count_once(tmp_path: Path, suffix: str
     data = b"\n".join(rows)
     packed = {"": data, ".gz": gzip.compress(data, 1), ".zst": zstandard.compress(data)}[suffix]
     file = write(tmp_path, packed, NAME + suffix)
-    documents, quarantined, counts = read(file, index_samples(file, shard_bytes, ReaderOptions()), ReaderOptions())
+    documents, quarantined, counts = read(file, index_samples(file, chunk_bytes, ReaderOptions()), ReaderOptions())
     assert [d[0] for d in documents] == [0, 1, 3, 4, 5, 6]
     assert counts.filter_duplicates == 3
     assert quarantined == {8: "not_json"}
@@ -288,10 +288,10 @@ def test_samples_without_an_id_or_with_a_text_are_not_compared(tmp_path: Path) -
     st.integers(16, 400),
 )
 def test_filter_duplicates_against_a_dictionary(
-    folder: Path, drawn: list[tuple[int, str, str]], shard_bytes: int
+    folder: Path, drawn: list[tuple[int, str, str]], chunk_bytes: int
 ) -> None:
     file = write(folder, b"\n".join(sample(i, [[resp]], f) for i, resp, f in drawn))
-    documents, _, counts = read(file, index_samples(file, shard_bytes, ReaderOptions()), ReaderOptions())
+    documents, _, counts = read(file, index_samples(file, chunk_bytes, ReaderOptions()), ReaderOptions())
     first: dict[tuple[int, str], str] = {}
     kept = [row for row, (i, resp, f) in enumerate(drawn) if first.setdefault((i, resp), f) == f]
     assert [d[0] for d in documents] == kept

@@ -272,9 +272,9 @@ def test_concurrency_and_workers_make_no_difference(tmp_path: Path) -> None:
         return answer("web" if call.stage == "web" and "3" in call.text else NEGATIVE[call.stage])
 
     with StubLLM(reply, latency_seconds=0.001) as stub:
-        domain(stub, path, tmp_path / "one", shard_bytes=1024, workers=1, domain={"concurrency": 1})
+        domain(stub, path, tmp_path / "one", chunk_bytes=1024, workers=1, domain={"concurrency": 1})
         assert stub.most_in_flight == 1
-        domain(stub, path, tmp_path / "many", shard_bytes=1024, workers=3, domain={"concurrency": 16})
+        domain(stub, path, tmp_path / "many", chunk_bytes=1024, workers=3, domain={"concurrency": 16})
         assert stub.most_in_flight > 3
     assert len(parts(tmp_path / "one")) > 4
     assert published(tmp_path / "one") == published(tmp_path / "many")
@@ -283,7 +283,7 @@ def test_concurrency_and_workers_make_no_difference(tmp_path: Path) -> None:
 def test_the_text_of_a_sample(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", [text(i) for i in range(60)])
     with StubLLM() as stub:
-        domain(stub, path, tmp_path / "out", sample=0.3, seed=1, with_text=True, shard_bytes=1024)
+        domain(stub, path, tmp_path / "out", sample=0.3, seed=1, with_text=True, chunk_bytes=1024)
         asked = {c.text for c in stub.calls}
     rows = predicted(tmp_path / "out/predicted_domains.csv")
     assert 5 < len(rows) < 40
@@ -317,7 +317,7 @@ def test_kill_9_pays_for_nothing_twice(tmp_path: Path) -> None:
     n, concurrency = 40, 8
     path, cache = write(tmp_path / "a.jsonl", [text(i) for i in range(n)]), tmp_path / "cache"
     arguments = ["-i", path, "-o", tmp_path / "out", "--llm-cache", cache, "--concurrency", concurrency]
-    arguments += ["--set", "shard_bytes=1024"]
+    arguments += ["--set", "chunk_bytes=1024"]
     with StubLLM(latency_seconds=0.02) as stub:
         command = [str(a) for a in [COMMAND, "run", "domain", *arguments, "--base-url", stub.base_url]]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -325,12 +325,12 @@ def test_kill_9_pays_for_nothing_twice(tmp_path: Path) -> None:
         assert process.wait() == -signal.SIGKILL
         assert len(stub.calls) < n * STAGES
         assert len(parts(tmp_path / "out")) < 4
-        result = domain(stub, path, tmp_path / "out", cache, shard_bytes=1024)
+        result = domain(stub, path, tmp_path / "out", cache, chunk_bytes=1024)
         assert result.exit_code == 0
         # Lost are the calls in flight, and answers that waited for their common transaction.
         assert n * STAGES <= len(stub.calls) <= n * STAGES + 2 * concurrency
         asked = len(stub.calls)
-        domain(stub, path, tmp_path / "undisturbed", cache, shard_bytes=1024)
+        domain(stub, path, tmp_path / "undisturbed", cache, chunk_bytes=1024)
         assert len(stub.calls) == asked
     assert published(tmp_path / "out") == published(tmp_path / "undisturbed")
 
@@ -442,16 +442,16 @@ def test_a_lasting_failure_costs_one_document(tmp_path: Path) -> None:
         return failure(500) if call.text == poison else answer(NEGATIVE[call.stage])
 
     with StubLLM(reply) as stub:
-        result = domain(stub, path, tmp_path / "out", cache, shard_bytes=1024)
+        result = domain(stub, path, tmp_path / "out", cache, chunk_bytes=1024)
         assert result.exit_code == 0
         ledger = json.loads(Path(result.ledger).read_text())
         assert ledger["ranges_done"] == ledger["ranges_planned"] == len(parts(tmp_path / "out")) > 4
         assert ledger["unlabelled"] == 1
         asked = len(stub.calls)
-        assert domain(stub, path, tmp_path / "out", cache, shard_bytes=1024).exit_code == 0
+        assert domain(stub, path, tmp_path / "out", cache, chunk_bytes=1024).exit_code == 0
         assert len(stub.calls) == asked  # an error is a result: only --overwrite asks again
         stub.reply = lambda call: answer(NEGATIVE[call.stage])
-        domain(stub, path, tmp_path / "out", cache, shard_bytes=1024, overwrite=True)
+        domain(stub, path, tmp_path / "out", cache, chunk_bytes=1024, overwrite=True)
         assert [c.text for c in stub.calls[asked:]] == [poison] * STAGES
     assert [r["prediction"] for r in predicted(tmp_path / "out/predicted_domains.csv")] == ["unknown"] * 60
 
@@ -523,7 +523,7 @@ def test_ctrl_c_during_hanging_calls(tmp_path: Path) -> None:
             [
                 *(str(a) for a in [COMMAND, "run", "domain", "-i", path, "-o", tmp_path / "out"]),
                 *("--base-url", stub.base_url, "--llm-cache", "none", "--workers", "2"),
-                *("--set", "shard_bytes=1024"),
+                *("--set", "chunk_bytes=1024"),
             ],
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -541,7 +541,7 @@ def test_ctrl_c_during_hanging_calls(tmp_path: Path) -> None:
             assert time.monotonic() < deadline
         assert not parts(tmp_path / "out")
         stub.reply = lambda call: answer(NEGATIVE[call.stage])
-        assert domain(stub, path, tmp_path / "out", shard_bytes=1024).exit_code == 0
+        assert domain(stub, path, tmp_path / "out", chunk_bytes=1024).exit_code == 0
 
 
 def test_the_key_is_nowhere(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_equals_the_reference(golden: Path, tmp_path: Path, n: int) -> None:
     docs = {d["id"]: d["text"] for d in map(json.loads, (golden / "docs.jsonl").read_text().splitlines())}
     path = write(tmp_path / "docs.jsonl", [docs[i] for i in reference["doc_ids"]])
     whole = run(path, tmp_path / "whole", ngram=n)
-    spilled = run(path, tmp_path / "cut", ngram=n, shard_bytes=50_000, chunk_positions=3000, interval_entries=2000)
+    spilled = run(path, tmp_path / "cut", ngram=n, chunk_bytes=50_000, chunk_positions=3000, interval_entries=2000)
     wanted = reference["by_n"][str(n)]["token_ids"]
     for found in (whole, spilled):
         assert found["num_unique_contexts"] == wanted["num_unique_contexts"]
@@ -109,7 +109,7 @@ def test_equals_the_reference(golden: Path, tmp_path: Path, n: int) -> None:
         for key in ("mean_corpus_entropy", "median_corpus_entropy", "weighted_mean_entropy", "max_entropy"):
             assert found[key] == pytest.approx(wanted[key], abs=1e-9), key
         assert found["distribution_percentiles"] == pytest.approx(wanted["distribution_percentiles"], abs=1e-9)
-    pieces = {"corpus"}  # the identity of ranges, which are cut otherwise
+    pieces = {"corpus"}  # the identity of chunks, which are cut otherwise
     assert {k: v for k, v in whole.items() if k not in {*pieces, "counts", "instances"}} == {
         k: v for k, v in spilled.items() if k not in {*pieces, "counts", "instances"}
     }
@@ -117,7 +117,7 @@ def test_equals_the_reference(golden: Path, tmp_path: Path, n: int) -> None:
 
 @pytest.mark.parametrize("n", [1, 2, 5])
 def test_documents_equal_the_twin(corpus: Path, tmp_path: Path, n: int) -> None:
-    run(corpus, tmp_path / "out", ngram=n, shard_bytes=1024, chunk_positions=40, interval_entries=50, contexts=True)
+    run(corpus, tmp_path / "out", ngram=n, chunk_bytes=1024, chunk_positions=40, interval_entries=50, contexts=True)
     following, contexts = naive(texts_of(corpus), n)
     entropies = {c: entropy(f) for c, f in following.items()}
     name = f"entropy-{n}gram"
@@ -141,7 +141,7 @@ def test_pieces_change_no_figure(corpus: Path, tmp_path: Path) -> None:
     wanted = run(corpus, tmp_path / "whole", ngram=2, token_budget=100, replicates=2)
     table = tagcorpus.read(str(tmp_path / "whole"), ["entropy-2gram"]).to_table()
     apart = ("corpus", "instances", "counts")  # what is said of pieces there is said of these pieces
-    for i, pieces in enumerate([{"shard_bytes": 1024, "chunk_positions": 300}, {"chunk_positions": 7}]):
+    for i, pieces in enumerate([{"chunk_bytes": 1024, "chunk_positions": 300}, {"chunk_positions": 7}]):
         found = run(corpus, tmp_path / str(i), ngram=2, token_budget=100, replicates=2, **pieces)
         assert {k: v for k, v in found.items() if k not in apart} == {k: v for k, v in wanted.items() if k not in apart}
         assert tagcorpus.read(str(tmp_path / str(i)), ["entropy-2gram"]).to_table().equals(table)
@@ -160,7 +160,7 @@ def test_several_runs_a_range_change_no_figure(tmp_path: Path) -> None:
 
 
 def test_workers_and_cache_change_no_byte(corpus: Path, tmp_path: Path) -> None:
-    options: dict[str, Any] = {"shard_bytes": 1024, "ngram": 2, "interval_entries": 60, "contexts": True}
+    options: dict[str, Any] = {"chunk_bytes": 1024, "ngram": 2, "interval_entries": 60, "contexts": True}
     run(corpus, tmp_path / "one", workers=1, **options)
     run(corpus, tmp_path / "two", workers=2, token_cache=False, **options)
     assert parts(tmp_path / "one") == parts(tmp_path / "two")
@@ -189,7 +189,7 @@ def test_a_longer_corpus_changes_every_document(tmp_path: Path) -> None:
 
 
 def test_a_token_budget(corpus: Path, tmp_path: Path) -> None:
-    found = run(corpus, tmp_path / "out", ngram=1, token_budget=200, replicates=4, shard_bytes=1024)["token_budget"]
+    found = run(corpus, tmp_path / "out", ngram=1, token_budget=200, replicates=4, chunk_bytes=1024)["token_budget"]
     assert len(found["samples"]) == 4
     for sample in found["samples"]:
         assert 200 - 40 <= sample["tokens"] <= 200  # the longest document has fewer than 40
@@ -266,7 +266,7 @@ def test_the_published_options_work(corpus: Path, tmp_path: Path, monkeypatch: p
     assert invoke("run", "entropy", "--input", str(corpus), "--ngram", "0").code == 2
 
 
-IN_PIECES: dict[str, Any] = {"shard_bytes": 1024, "ngram": 2, "interval_entries": 60}
+IN_PIECES: dict[str, Any] = {"chunk_bytes": 1024, "ngram": 2, "interval_entries": 60}
 
 
 def begun(path: Path, output: Path, merged: bool) -> None:

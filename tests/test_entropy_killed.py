@@ -39,7 +39,7 @@ def text_corpus(corpus: Corpus) -> Corpus:
 
 
 def arguments(corpus: Corpus, output: Path, workers: int = 2) -> list[str]:
-    options = {"shard_bytes": 1500, "interval_entries": 60, "max_quarantined": 100, "ngram": 2, "workers": workers}
+    options = {"chunk_bytes": 1500, "interval_entries": 60, "max_quarantined": 100, "ngram": 2, "workers": workers}
     sets = [a for k, v in options.items() for a in ("--set", f"{k}={v}")]
     return ["run", "entropy", "-i", str(corpus.root / "data"), "-o", str(output), *sets]
 
@@ -84,7 +84,7 @@ def test_killed_in_every_pass(text: Corpus) -> None:
     assert tree(killed, *ROOMS) == wanted
     assert not list(killed.rglob(".*.tmp"))
 
-    # Whoever opens a temporary file there is a worker: it dies, and another does its range again.
+    # Whoever opens a temporary file there is a worker: it dies, and another does its chunk again.
     passes = (
         "/spill/entropy-2gram/a.jsonl/.",
         "/spill/entropy-2gram.merged/.",

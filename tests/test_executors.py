@@ -38,7 +38,7 @@ everywhere = pytest.mark.parametrize("how", [INLINE, PROCESSES, THREADS], ids=["
 
 def executor(actions: dict[int, str], how: dict[str, Any], units: list[list[int]] | None = None) -> PlanExecutor:
     units = units or [[r] for r in range(6)]
-    return PlanExecutor([Act(actions)], units, describe=lambda r: f"range {r}", **how)
+    return PlanExecutor([Act(actions)], units, describe=lambda r: f"chunk {r}", **how)
 
 
 @everywhere
@@ -60,10 +60,10 @@ def test_nothing_to_do(how: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("action", "kind", "told"),
     [
-        ("!raise!", TagcorpusError, "range 1 failed: ValueError: cannot take"),
+        ("!raise!", TagcorpusError, "chunk 1 failed: ValueError: cannot take"),
         # A library that calls sys.exit(0) must not end the run as if it were done.
-        ("!exit!", TagcorpusError, "range 1 failed: SystemExit: 0"),
-        ("panic", TagcorpusError, "range 1 failed: PanicException: index out of bounds"),
+        ("!exit!", TagcorpusError, "chunk 1 failed: SystemExit: 0"),
+        ("panic", TagcorpusError, "chunk 1 failed: PanicException: index out of bounds"),
         ("!tagger!", TaggerError, "my model is gone (7)"),
         ("!budget!", BudgetError, "the budget is spent"),
         ("config", ConfigError, "cannot be so"),
@@ -121,7 +121,7 @@ def test_rank_that_kills_three_workers_is_named_with_its_rows(tmp_path: Path) ->
     deaths = tmp_path / "deaths"
     deaths.write_text("9")
     done: list[int] = []
-    with pytest.raises(TagcorpusError, match=r"range 3 killed its worker 3 times \(rows 300 to 309 were in flight\)"):
+    with pytest.raises(TagcorpusError, match=r"chunk 3 killed its worker 3 times \(rows 300 to 309 were in flight\)"):
         executor({3: f"!die!{deaths}"}, PROCESSES).run(lambda rank, _: done.append(rank))
     assert deaths.read_text() == "6"
     assert {0, 1, 2} <= set(done)

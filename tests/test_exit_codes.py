@@ -90,7 +90,7 @@ def test_none_may_be_quarantined_and_none_is(corpus: Corpus) -> None:
 
 
 def test_default_allows_one_percent_of_many(corpus: Corpus) -> None:
-    corpus.shard_bytes = 1 << 20
+    corpus.chunk_bytes = 1 << 20
     corpus.write("a.jsonl", ["x"] * 1988 + [b"bad"] * 12)
     assert corpus.invoke().code == 0
 
@@ -166,7 +166,7 @@ def test_signals_end_cleanly(corpus: Corpus, workers: int, to_group: bool, signa
     (os.killpg if to_group else os.kill)(process.pid, signal_)
     result = ended(process)  # all workers have closed stderr: none is left
     assert result.code == code
-    assert f"{word}; finished ranges are kept, the same command goes on from there" in result.err
+    assert f"{word}; finished chunks are kept, the same command goes on from there" in result.err
     assert "Traceback" not in result.err
     assert ledger_code(corpus) == code
     assert temporary(corpus.out) == []

@@ -298,7 +298,7 @@ def test_without_a_filter_everything_counts(tmp_path: Path) -> None:
 def test_rows_that_the_filter_has_not_are_refused(tmp_path: Path) -> None:
     rows = lengths("kk")
     rows["length"][2] = {"char_len": 5}
-    with pytest.raises(InputError, match="range 0 of a: the sidecar 'length' has rows that the others have not"):
+    with pytest.raises(InputError, match="chunk 0 of a: the part of 'length' has rows that the others have not"):
         row_of(tmp_path, rows, 3)
 
 

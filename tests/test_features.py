@@ -268,10 +268,10 @@ def test_groups_of_a_column_are_what_models_would_be(done: Path, tmp_path: Path)
         for m in MODELS
         for line in (EXAMPLES / m / "samples.jsonl").read_text().splitlines()
     ]
-    lines = lines[::2] + lines[1::2]  # all of them in each range
+    lines = lines[::2] + lines[1::2]  # all of them in each chunk
     (tmp_path / "all.jsonl").write_text("".join(lines))
     output = tmp_path / "out"
-    features(tmp_path / "all.jsonl", output, group_by="meta.source", extended=True, shard_bytes=2048)
+    features(tmp_path / "all.jsonl", output, group_by="meta.source", extended=True, chunk_bytes=2048)
     assert len(list(output.glob("attributes/tokens/**/*.parquet"))) > 3
     # But for the random samples, whose order is by file and row.
     at_budget = [c for c in rows(done / "features.csv")[MODELS[0]] if "at_budget" in c]
@@ -282,10 +282,10 @@ def test_groups_of_a_column_are_what_models_would_be(done: Path, tmp_path: Path)
 
     assert without(output / "features.csv") == without(done / "features.csv")
     before = stamps(output)
-    features(tmp_path / "all.jsonl", output, group_by="meta.source", extended=True, shard_bytes=2048)
+    features(tmp_path / "all.jsonl", output, group_by="meta.source", extended=True, chunk_bytes=2048)
     assert stamps(output) == before
     with pytest.raises(ConfigError, match="no document has such a column"):
-        features(tmp_path / "all.jsonl", output, group_by="nothing", shard_bytes=2048)
+        features(tmp_path / "all.jsonl", output, group_by="nothing", chunk_bytes=2048)
 
 
 def test_groups_of_a_level(tmp_path: Path) -> None:
@@ -523,7 +523,7 @@ def test_the_command_line(done: Path, tmp_path: Path) -> None:
     assert table.read_bytes() == (work / "features.csv").read_bytes() == (done / "features.csv").read_bytes()
     assert [g["id"] for g in ran.json()["summary"]["features"]["groups"]] == MODELS
     assert "3 models\n  harbour/coder-1b: " in ran.err
-    assert ran.err.count("3 files, 36 rows, 3 ranges") == 1
+    assert ran.err.count("3 files, 36 rows, 3 chunks") == 1
     assert "\ndomains by fasttext:" in ran.err
     missing = invoke("run", "features", "--input", str(tmp_path / "nowhere"), "--output", str(tmp_path / "x"))
     assert missing.code == 2

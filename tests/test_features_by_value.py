@@ -59,7 +59,7 @@ WORDS = "the cat and a dog went over hill to see what number of mice it would be
 
 
 def documents() -> Iterator[dict[str, Any]]:
-    """Groups of very unequal sizes in every range: kept and removed documents, one without a value, one with an odd one."""
+    """Groups of very unequal sizes in every chunk: kept and removed documents, one without a value, one with an odd one."""
     words = WORDS.split()
     dice = np.random.default_rng(7)
     for i in range(150):
@@ -81,7 +81,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def features(source: Path, output: Path, **options: Any) -> Result:
-    given = {"group_by": "meta.of", "taggers": ["length", "entropy"], "shard_bytes": 3000, "workers": 1, **options}
+    given = {"group_by": "meta.of", "taggers": ["length", "entropy"], "chunk_bytes": 3000, "workers": 1, **options}
     result: Result = tagcorpus.run("features", input=source, output=output, **given)
     return result
 
@@ -102,7 +102,7 @@ class Opened:
             "input": [str(source)],
             "output": str(output),
             "group_by": "meta.of",
-            "shard_bytes": 3000,
+            "chunk_bytes": 3000,
             "workers": 1,
         }
         options = load_options("features", None, (), given)
@@ -346,6 +346,6 @@ def test_a_column_that_comes_later(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_too_many_values_are_told_with_the_first_ranges(tmp_path: Path) -> None:
     path = written(tmp_path / "a.jsonl", [{"id": i, "text": "x"} for i in range(22_000)])
     with pytest.raises(ConfigError, match=r"^group_by id: more than 10,000 values"):
-        features(path, tmp_path / "out", group_by="id", taggers=["length"], shard_bytes=120_000)
+        features(path, tmp_path / "out", group_by="id", taggers=["length"], chunk_bytes=120_000)
     chunks = json.loads((tmp_path / "out/plan/a.jsonl.json").read_text())["ranges"]
     assert len(list((tmp_path / "out/attributes/length").rglob("*.parquet"))) < len(chunks)

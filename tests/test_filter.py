@@ -165,7 +165,7 @@ def test_every_row_goes_to_one_of_two_files(tmp_path: Path, kind: str) -> None:
     rows: list[dict[str, Any]] = [{"id": f"d{i}", "note": f'{i}, "x"\nä', "text": text} for i, text in enumerate(texts)]
     path = tmp_path / f"a.{kind}"
     write(path, rows)
-    result = run(path, tmp_path / "out", shard_bytes=2048)
+    result = run(path, tmp_path / "out", chunk_bytes=2048)
     assert result.exit_code == 0
     check_conservation(result)
     assert result.summary["filtered"] == {
@@ -278,7 +278,7 @@ def test_tables_keep_their_columns_and_types(tmp_path: Path, kind: str) -> None:
                 piece = table.slice(start, 40)
                 words = piece["word"].cast(pa.string()).combine_chunks().dictionary_encode()
                 sink.write_table(piece.set_column(9, "word", words))
-    result = run(path, tmp_path / "out", shard_bytes=1024, max_quarantined=100)
+    result = run(path, tmp_path / "out", chunk_bytes=1024, max_quarantined=100)
     check_conservation(result)
     assert dict(result.counts.quarantined) == {"text_not_string": 17}
     whole = arrow_or_parquet(path)
@@ -298,7 +298,7 @@ def test_tables_keep_their_columns_and_types(tmp_path: Path, kind: str) -> None:
 def test_small_ranges_do_not_make_small_row_groups(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     write(path, [{"text": prose(i)} for i in range(60)])
-    run(path, tmp_path / "out", shard_bytes=1024)
+    run(path, tmp_path / "out", chunk_bytes=1024)
     assert pq.ParquetFile(tmp_path / "out/filtered/filtered_a.parquet").num_row_groups == 1
     removed = pq.ParquetFile(tmp_path / "out/filtered/removed_a.parquet")
     assert removed.metadata.num_rows == 0
@@ -368,7 +368,7 @@ def test_limit_and_sample(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     rows = [{"id": i, "text": prose(i) if i % 2 else "short"} for i in range(200)]
     write(path, rows)
-    result = run(path, tmp_path / "limited", limit=51, shard_bytes=2048)
+    result = run(path, tmp_path / "limited", limit=51, chunk_bytes=2048)
     check_conservation(result)
     assert [r["id"] for r in read(tmp_path / "limited/filtered/filtered_a.jsonl")] == list(range(1, 51, 2))
     sampled = run(path, tmp_path / "sampled", sample=0.25, seed=3)
@@ -405,8 +405,8 @@ def test_workers_make_no_difference(tmp_path: Path, coin: str) -> None:
         write(
             tmp_path / f"in/a.{kind}", [{"id": str(i), "text": ("keep", "lose")[i % 2] + f" {i}"} for i in range(300)]
         )
-    run(tmp_path / "in", tmp_path / "one", keep=coin, shard_bytes=1024)
-    run(tmp_path / "in", tmp_path / "two", keep=coin, shard_bytes=1024, workers=2)
+    run(tmp_path / "in", tmp_path / "one", keep=coin, chunk_bytes=1024)
+    run(tmp_path / "in", tmp_path / "two", keep=coin, chunk_bytes=1024, workers=2)
     assert outputs(tmp_path / "one") == outputs(tmp_path / "two")
     assert len(outputs(tmp_path / "one")) == 6
 
@@ -452,9 +452,9 @@ def test_a_lost_or_cut_file_is_written_again(tmp_path: Path, coin: str) -> None:
 def test_a_killed_run_leaves_no_half_file(tmp_path: Path, coin: str) -> None:
     path = tmp_path / "a.jsonl.gz"
     write(path, [{"id": i, "text": ("keep", "lose")[i % 2] + f" {i} {prose(i)}"} for i in range(20_000)])
-    run(path, tmp_path / "whole", keep=coin, shard_bytes=100_000)
+    run(path, tmp_path / "whole", keep=coin, chunk_bytes=100_000)
     whole = outputs(tmp_path / "whole")
-    arguments = ["run", "filter", "-i", path, "-o", tmp_path / "out", "--keep", coin, "--set", "shard_bytes=100000"]
+    arguments = ["run", "filter", "-i", path, "-o", tmp_path / "out", "--keep", coin, "--set", "chunk_bytes=100000"]
     command = [str(a) for a in [COMMAND, *arguments, "-w", "1"]]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     folder = tmp_path / "out/filtered"
@@ -466,7 +466,7 @@ def test_a_killed_run_leaves_no_half_file(tmp_path: Path, coin: str) -> None:
         Path(name).name.startswith(".") or whole[name] == data for name, data in outputs(tmp_path / "out").items()
     )
     assert not (tmp_path / "out/summary/filtered").exists()
-    run(path, tmp_path / "out", keep=coin, shard_bytes=100_000)
+    run(path, tmp_path / "out", keep=coin, chunk_bytes=100_000)
     left = {n: data for n, data in outputs(tmp_path / "out").items() if not n.startswith(".")}
     assert left == whole
 

@@ -93,7 +93,7 @@ def test_smaller_ranges_are_no_advice_for_an_array(
     monkeypatch.setattr(engine, "WORTH_CUTTING_BYTES", 1)
     (tmp_path / name).write_bytes(data)
     result = invoke("-i", tmp_path / name, "-o", tmp_path / "out", "--workers", 2)
-    assert ("with smaller ranges" in result.stderr) == is_told
+    assert ("with smaller chunks" in result.stderr) == is_told
 
 
 def test_files_whose_names_do_not_say(tmp_path: Path) -> None:

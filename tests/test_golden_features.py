@@ -1,4 +1,4 @@
-"""The feature table against the reference's: its inputs written as our sidecars, the public command, and the expected CSV; and a
+"""The feature table against the reference's: its inputs written as our attributes, the public command, and the expected CSV; and a
 regression on the table joined with the real metadata, as a predictor would do it."""
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def parses(folder: Path) -> dict[int, dict[str, Any]]:
 
 
 def sidecars(tree: Path, model: str) -> Sidecars:
-    """What the reference knows of a model, as rows of our sidecars. It labels other generations than it tags: labels lie on
+    """What the reference knows of a model, as rows of our attributes. It labels other generations than it tags: labels lie on
     the rows that are kept and then on further rows, which have nothing else."""
     folder = tree / "input/pretraining_features/generations" / model
     kept = texts(tree, model, -1)
@@ -109,7 +109,7 @@ def oldest(tree: Path) -> Sidecars:
 
 
 class Tree:
-    """The golden tree as generations and an output that holds its sidecars already."""
+    """The golden tree as generations and an output that holds its attributes already."""
 
     def __init__(self, tree: Path, folder: Path) -> None:
         self.rows = {model: sidecars(tree, model) for model in MODELS} | {OLD: oldest(tree)}

@@ -54,14 +54,14 @@ def read_all(file: InputFile, chunks: list[Chunk], most: int = MANY) -> list[lin
         stream.close()
 
 
-def check_ranges(data: bytes, chunks: list[Chunk], shard_bytes: int) -> None:
-    """Every byte in one range, borders between lines, each range in its own shard, digests and rows right."""
+def check_ranges(data: bytes, chunks: list[Chunk], chunk_bytes: int) -> None:
+    """Every byte in one chunk, borders between lines, each chunk in its own shard, digests and rows right."""
     assert chunks[0].start == 0
     assert chunks[-1].end == len(data)
     row = 0
     for before, after in itertools.pairwise(chunks):
         assert before.end == after.start
-        assert before.start // shard_bytes < after.start // shard_bytes
+        assert before.start // chunk_bytes < after.start // chunk_bytes
     for r in chunks:
         part = data[r.start : r.end]
         assert r.start == 0 or data[r.start - 1 : r.start] == b"\n"
@@ -69,7 +69,7 @@ def check_ranges(data: bytes, chunks: list[Chunk], shard_bytes: int) -> None:
         assert (r.first_row, r.rows, r.broken) == (row, len(split(part)), "")
         # Of its lines, only the last may reach into the next shard: it belongs where its first byte is.
         starts = [r.start, *(r.start + newline.end() for newline in re.finditer(b"\n", part[:-1]))]
-        assert {s // shard_bytes for s in starts} <= {r.start // shard_bytes}
+        assert {s // chunk_bytes for s in starts} <= {r.start // chunk_bytes}
         row += r.rows
 
 
@@ -80,11 +80,11 @@ def check_ranges(data: bytes, chunks: list[Chunk], shard_bytes: int) -> None:
 @example(b"x" * 200 + b"\ny\n", 16)
 @example(b"1234567\n" * 3, 8)
 @example(b"no newline at the end", 7)
-def test_ranges_cover_every_byte_once(folder: Path, data: bytes, shard_bytes: int) -> None:
+def test_ranges_cover_every_byte_once(folder: Path, data: bytes, chunk_bytes: int) -> None:
     file = write(folder, data)
-    chunks = lines.index(file, shard_bytes)
+    chunks = lines.index(file, chunk_bytes)
     if data:
-        check_ranges(data, chunks, shard_bytes)
+        check_ranges(data, chunks, chunk_bytes)
     else:
         assert chunks == [Chunk(0, 0, 0, 0, xxhash.xxh3_128_hexdigest(b""))]
     found = read_all(file, chunks)
@@ -94,30 +94,30 @@ def test_ranges_cover_every_byte_once(folder: Path, data: bytes, shard_bytes: in
 
 
 @given(contents, shards, st.integers(1, 3))
-def test_segments_joined_are_the_whole_index(folder: Path, data: bytes, shard_bytes: int, per_segment: int) -> None:
+def test_segments_joined_are_the_whole_index(folder: Path, data: bytes, chunk_bytes: int, per_segment: int) -> None:
     file = write(folder, data)
-    whole = lines.index(file, shard_bytes)
-    step = per_segment * shard_bytes
+    whole = lines.index(file, chunk_bytes)
+    step = per_segment * chunk_bytes
     joined: list[Chunk] = []
     for start in range(0, max(len(data), 1), step):
         rows = sum(r.rows for r in joined)
         joined += [
-            replace(r, first_row=rows + r.first_row) for r in lines.index(file, shard_bytes, start, start + step)
+            replace(r, first_row=rows + r.first_row) for r in lines.index(file, chunk_bytes, start, start + step)
         ]
     assert joined == whole
 
 
 @given(contents, shards, contents)
-def test_appending_leaves_all_ranges_but_the_last(folder: Path, data: bytes, shard_bytes: int, appended: bytes) -> None:
-    before = lines.index(write(folder, data), shard_bytes)
-    after = lines.index(write(folder, data + appended), shard_bytes)
+def test_appending_leaves_all_ranges_but_the_last(folder: Path, data: bytes, chunk_bytes: int, appended: bytes) -> None:
+    before = lines.index(write(folder, data), chunk_bytes)
+    after = lines.index(write(folder, data + appended), chunk_bytes)
     assert after[: len(before) - 1] == before[:-1]
 
 
 @given(contents, shards, st.integers(1, 9))
-def test_a_limit_takes_the_first_rows(folder: Path, data: bytes, shard_bytes: int, limit: int) -> None:
+def test_a_limit_takes_the_first_rows(folder: Path, data: bytes, chunk_bytes: int, limit: int) -> None:
     file = write(folder, data)
-    chunks = lines.index(file, shard_bytes, max_rows=limit)
+    chunks = lines.index(file, chunk_bytes, max_rows=limit)
     assert [line.data for line in read_all(file, chunks)] == split(data)[:limit]
     assert sum(r.rows for r in chunks) == min(limit, len(split(data)))
 
@@ -128,9 +128,9 @@ def test_lines_that_cross_blocks(tmp_path: Path, suffix: str) -> None:
     data = b"\n".join(bytes([97 + i]) * n for i, n in enumerate(sizes))
     packed = {"": data, ".gz": gzip.compress(data, 1), ".zst": zstandard.compress(data)}[suffix]
     file = write(tmp_path, packed, "x.jsonl" + suffix)
-    for shard_bytes in (1000, BLOCK_BYTES, 4 * BLOCK_BYTES):
-        chunks = lines.index(file, shard_bytes)
-        check_ranges(data, chunks, shard_bytes)
+    for chunk_bytes in (1000, BLOCK_BYTES, 4 * BLOCK_BYTES):
+        chunks = lines.index(file, chunk_bytes)
+        check_ranges(data, chunks, chunk_bytes)
         assert [line.data for line in read_all(file, chunks)] == split(data)
 
 
@@ -160,7 +160,7 @@ def test_a_file_that_changed_since_it_was_planned_is_not_read(tmp_path: Path, af
     chunks = lines.index(file, 1 << 20)
     write(tmp_path, after)
     if after.startswith(b"one\ntwo\n"):
-        assert [line.data for line in read_all(file, chunks)] == [b"one", b"two"]  # appended: the range still holds
+        assert [line.data for line in read_all(file, chunks)] == [b"one", b"two"]  # appended: the chunk still holds
     else:
         with pytest.raises(IncompleteError, match="changed while it was being read"):
             read_all(file, chunks)
@@ -219,7 +219,7 @@ def test_compressed_is_equal_to_plain(tmp_path: Path, name: str) -> None:
     file = write(tmp_path, PACKED[name], name)
     assert lines.index(file, 5000) == plain
     assert b"\n".join(line.data for line in read_all(file, plain)) + b"\n" == TEXT
-    # Ranges in any order: going back starts the stream again.
+    # Chunks in any order: going back starts the stream again.
     backwards = [line.data for r in reversed(plain) for line in read_all(file, [r])]
     assert sorted(backwards) == sorted(split(TEXT))
 
@@ -231,14 +231,14 @@ def test_an_empty_compressed_file_is_an_empty_file(tmp_path: Path, name: str) ->
         assert (only.start, only.end, only.rows, only.broken) == (0, 0, 0, "")
 
 
-def check_broken(file: InputFile, shard_bytes: int = 5000) -> int:
+def check_broken(file: InputFile, chunk_bytes: int = 5000) -> int:
     """Index and reading agree on a damaged file, and all rows are true ones. Returns how many there are."""
-    chunks = lines.index(file, shard_bytes)
+    chunks = lines.index(file, chunk_bytes)
     assert [bool(r.broken) for r in chunks] == [False] * (len(chunks) - 1) + [True]
     found = read_all(file, chunks)
     assert [line.data for line in found] == split(TEXT)[: len(found)]
     assert len(found) == sum(r.rows for r in chunks)
-    assert chunks == lines.index(file, shard_bytes)
+    assert chunks == lines.index(file, chunk_bytes)
     return len(found)
 
 

@@ -410,7 +410,7 @@ def test_retry_errors_asks_about_documents_without_a_label_only(tmp_path: Path) 
         return failure(400, "blocked") if call.text in {text(i) for i in bad} else negative(call)
 
     with StubLLM(reply) as stub:
-        arguments = ["--base-url", stub.base_url, "--set", "shard_bytes=1024"]
+        arguments = ["--base-url", stub.base_url, "--set", "chunk_bytes=1024"]
         first = run(path, output, *arguments)
         assert first.exit_code == 0
         assert "with --retry-errors it does" in first.stderr

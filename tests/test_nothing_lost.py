@@ -97,7 +97,7 @@ def test_truncated_zst_keeps_what_came_before(corpus: Corpus) -> None:
     corpus.write("z.jsonl", ["last"])
     packed = zstandard.compress(whole)
     (corpus.root / "data/b.jsonl.zst").write_bytes(packed[: len(packed) * 2 // 3])
-    corpus.shard_bytes = 60_000
+    corpus.chunk_bytes = 60_000
     result = corpus.invoke()
     assert result.code == 1
     assert "broken input: b.jsonl.zst" in result.err
@@ -182,7 +182,7 @@ def test_range_that_kills_three_workers_fails_the_run(corpus: Corpus) -> None:
     chunks = json.loads((corpus.out / "plan/a.jsonl.json").read_text())["ranges"]
     (guilty,) = [k for k, r in enumerate(chunks) if r["first_row"] <= 45 < r["first_row"] + r["rows"]]
     first, last = chunks[guilty]["first_row"], chunks[guilty]["first_row"] + chunks[guilty]["rows"] - 1
-    assert f"range {guilty} of a.jsonl killed its worker 3 times (rows {first} to {last} were in flight)" in result.err
+    assert f"chunk {guilty} of a.jsonl killed its worker 3 times (rows {first} to {last} were in flight)" in result.err
     assert "Traceback" not in result.err
     parts = stamps(corpus.out, "marks")
     assert parts
@@ -325,7 +325,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_full_disk(corpus: Corpus, small_disk: Path, workers: int) -> None:
     rng = random.Random(3)
     corpus.write("a.jsonl", [{"id": f"{rng.getrandbits(256):x}", "text": "x" * 20} for _ in range(9000)])
-    corpus.shard_bytes = 100_000
+    corpus.chunk_bytes = 100_000
     assert corpus.invoke().code == 0
     output = small_disk / "out"
     ballast = small_disk / "ballast"
@@ -373,7 +373,7 @@ def test_read_only_output(corpus: Corpus) -> None:
 def test_progress_on_a_terminal_and_in_a_pipe(corpus: Corpus) -> None:
     corpus.write("a.jsonl", [f"{i} " + "x" * 90 for i in range(90)] + [b"bad"])
     piped = corpus.run()
-    assert piped.err.splitlines()[0] == "1 file, 91 rows, 6 ranges; 1 worker"
+    assert piped.err.splitlines()[0] == "1 file, 91 rows, 6 chunks; 1 worker"
     assert "\x1b" not in piped.err
     master, terminal = os.openpty()
     process = subprocess.Popen(

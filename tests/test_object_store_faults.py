@@ -98,7 +98,7 @@ def stored(store: FaultyStore) -> str:
 
 
 def tag(store: FaultyStore, source: str, output: str, **more: Any) -> Any:
-    given = {"taggers": ["length"], "shard_bytes": SHARD, "workers": 1, "storage_options": options(store), **more}
+    given = {"taggers": ["length"], "chunk_bytes": SHARD, "workers": 1, "storage_options": options(store), **more}
     return run("tag", input=source, output=output, **given)
 
 
@@ -251,7 +251,7 @@ def test_killed_while_it_writes(store: FaultyStore, stored: str, whole: dict[str
     store.faults.append(Fault("PUT", "part-00001.parquet", kill))
     given = [f"{k}={v}" for k, v in options(store).items() if not isinstance(v, dict)]
     arguments = ["--input", stored, "--output", output, "--taggers", "length", "--workers", "1"]
-    arguments += [a for g in given for a in ("--storage-options", g)] + ["--set", f"shard_bytes={SHARD}"]
+    arguments += [a for g in given for a in ("--storage-options", g)] + ["--set", f"chunk_bytes={SHARD}"]
     with subprocess.Popen(
         [sys.executable, "-c", KILL, "run", "tag", *arguments], stderr=subprocess.PIPE, text=True
     ) as process:
@@ -278,7 +278,7 @@ def test_a_dry_run_says_what_it_would_cost_and_writes_nothing(store: FaultyStore
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, row_group_size=300)
     client(store).pipe_file("bucket/dry/a.parquet", sink.getvalue().to_pybytes())
-    given = {"shard_bytes": 9_000, "taggers": ["length,keywords"]}
+    given = {"chunk_bytes": 9_000, "taggers": ["length,keywords"]}
     told = tag(store, "s3://bucket/dry", "s3://bucket/dry-out", dry_run=True, **given).summary["dry_run"]
     assert not store.asked("PUT")
     assert not store.asked("POST")
@@ -316,7 +316,7 @@ def test_only_the_needed_columns_are_read_and_a_part_is_one_put(store: FaultySto
     pq.write_table(table, sink, row_group_size=1000)
     size = len(sink.getvalue())
     client(store).pipe_file("bucket/wide/a.parquet", sink.getvalue().to_pybytes())
-    tag(store, "s3://bucket/wide", "s3://bucket/wide-out", shard_bytes=20_000)
+    tag(store, "s3://bucket/wide", "s3://bucket/wide-out", chunk_bytes=20_000)
     read = store.asked("GET", "/wide/a.parquet")
     # Once to plan and once to tag, and the footer of 64 KiB at every opening.
     assert sum(a.sent for a in read) < size / 4
@@ -343,7 +343,7 @@ def test_options_reach_workers_and_are_written_nowhere(
         "--workers",
         "2",
     ]
-    arguments += [a for g in given for a in ("--storage_options", g)] + ["--set", f"shard_bytes={SHARD}"]
+    arguments += [a for g in given for a in ("--storage_options", g)] + ["--set", f"chunk_bytes={SHARD}"]
     done = subprocess.run([sys.executable, "-c", KILL, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert objects(store, "bucket/secret") == whole

@@ -97,7 +97,7 @@ def test_shared_memory_that_cannot_be_written(source: Path, monkeypatch: pytest.
     monkeypatch.setattr(worker_processes, "ProcessPoolExecutor", refused)
     source.write_text(source.read_text() * 400)
     with pytest.raises(OutputError, match=r"semaphores, which cannot be made in /dev/shm .* run with workers=1"):
-        tagcorpus.run("tag", input=source, output=source.parent / "o", taggers="length", workers=2, shard_bytes=4096)
+        tagcorpus.run("tag", input=source, output=source.parent / "o", taggers="length", workers=2, chunk_bytes=4096)
 
 
 def test_a_user_without_a_home(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from tagcorpus.pipelines.runs.run import Result
 # What is expensive, and is therefore not made again.
 COMPUTED = ("attributes/", "quarantine/", "tokens/", "contexts/", "filtered/", "summary/filtered/", "summary/features/")
 # Receipts of filtered rows have digests now. Rows without are written once more, to the same bytes: nothing else proves them.
-# Rows that cannot be read are published with every part of their range.
+# Rows that cannot be read are published with every part of their chunk.
 WRITTEN_AGAIN = ("filtered/", "summary/filtered/", "quarantine/")
 # Taggers whose values changed: `language` reads text with control characters, and has a column that says so.
 CHANGED = ("attributes/language/", "summary/tag", "summary/features", "summary/filter.")
@@ -50,7 +50,7 @@ def is_part(name: str) -> bool:
 
 
 def computed_chunks(result: Result) -> set[tuple[str, int]]:
-    """Input and number of every range that a run did not only resume, by its ledger."""
+    """Input and number of every chunk that a run did not only resume, by its ledger."""
     ledger = json.loads(Path(result.ledger).read_text())
     assert ledger["ranges_done"] == ledger["ranges_planned"] == len(ledger["ranges"]) > 0
     return {(r["input"], r["range"]) for r in ledger["ranges"] if not r.get("is_resumed")}

@@ -25,6 +25,7 @@ from tagcorpus.pipelines.options.declare import REQUIRED, Declaration, Option, f
 from tagcorpus.pipelines.options.load import load_options
 from tagcorpus.pipelines.options.of_commands import COMMANDS, Command
 from tagcorpus.pipelines.options.of_pipelines import OPTIONS, SETTINGS
+from tagcorpus.pipelines.options.pages import to_yaml
 from tagcorpus.pipelines.options.python_words import in_python
 from tagcorpus.taggers import tagger_class
 
@@ -162,7 +163,7 @@ def test_sections_defaults_and_choices() -> None:
         ("--input is empty", "input is empty"),
         ("--set tokens.tokenizer must be str, got 3", "tokens={'tokenizer': ...} must be str, got 3"),
         ("say --set tokens.engine=tiktoken)", "say tokens={'engine': tiktoken})"),
-        ("--set shard_bytes=65536, from the start", "shard_bytes=65536, from the start"),
+        ("--set chunk_bytes=65536, from the start", "chunk_bytes=65536, from the start"),
         ("more calls than --max-requests 10,000; nothing", "more calls than domain={'max_requests': 10000}; nothing"),
         ("--no-llm-cache keeps none", "domain={'llm_cache': 'none'} keeps none"),
         ("unknown tagger 'x' (--taggers)", "unknown tagger 'x' (taggers)"),
@@ -170,8 +171,8 @@ def test_sections_defaults_and_choices() -> None:
         ("--text_column too", "text_column too"),
         ("see --storage-options profile=NAME)", "see storage_options={'profile': NAME})"),
         (
-            "no part: tagcorpus run tag --input a --set shard_bytes=3; then --overwrite",
-            "no part: tagcorpus run tag --input a --set shard_bytes=3; then overwrite=True",
+            "no part: tagcorpus run tag --input a --set chunk_bytes=3; then --overwrite",
+            "no part: tagcorpus run tag --input a --set chunk_bytes=3; then overwrite=True",
         ),
         (
             "name --backend openai, or --executor slurm runs",
@@ -248,3 +249,9 @@ def test_tag_names_arguments_too() -> None:
 def test_taggers_are_names(taggers: Any) -> None:
     with pytest.raises(TypeError, match=r"^taggers takes names, such as"):
         tagcorpus.tag(["a"], taggers)
+
+
+@pytest.mark.parametrize("given", [{"sets": ["shard_bytes=4096"]}, {"options": {"shard_bytes": 4096}}])
+def test_old_names_of_options_are_accepted(given: dict[str, Any]) -> None:
+    assert load_options("tag", **given).chunk_bytes == 4096
+    assert "shard_bytes" not in to_yaml(load_options("tag"), {})

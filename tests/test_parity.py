@@ -62,7 +62,7 @@ class Place:
 
     def options(self, output: str) -> dict[str, Any]:
         fixed = {"input": [str(self.corpus)], "output": str(self.root / output), "workers": 2}
-        return {**fixed, "shard_bytes": 3000, "max_quarantined": 1000, **OPTIONS[self.pipeline]}
+        return {**fixed, "chunk_bytes": 3000, "max_quarantined": 1000, **OPTIONS[self.pipeline]}
 
     def local(self, output: str, workers: int, *more: str) -> None:
         given = {**self.options(output), "workers": workers}

@@ -98,7 +98,7 @@ class Run:
         own = ["--set", f"held.folder={self.nodes.folder}"] if "held" in self.tagger else []
         return [
             SCRIPT, "run", "tag", "-i", str(self.nodes.folder / "a.jsonl"), "-o", str(self.root / output),
-            "--taggers", self.tagger, "--executor", executor, "--set", "shard_bytes=2000", *own, *options,
+            "--taggers", self.tagger, "--executor", executor, "--set", "chunk_bytes=2000", *own, *options,
         ]  # fmt: skip
 
     def start(self, output: str, executor: str, *options: str, cwd: Path | None = None) -> subprocess.Popen[str]:
@@ -289,7 +289,7 @@ def test_interrupt(run: Run, local: dict[str, bytes]) -> None:
     os.killpg(running.pid, signal.SIGINT)
     found = ended(running)
     assert found.code == 130, found.err
-    assert "interrupted; finished ranges are kept" in found.err
+    assert "interrupted; finished chunks are kept" in found.err
     gone(worker)
     assert run.run("ray", "local", "--workers", "1").code == 0
     assert tree(run.root / "ray") == local
@@ -342,7 +342,7 @@ def test_llm_calls_are_made_by_the_launcher(run: Run) -> None:
 
     with StubLLM() as stub:
         command = [SCRIPT, "run", "domain", "-i", str(run.nodes.folder / "a.jsonl"), "-o", "out", "--backend", "openai", "--executor", "ray",
-                   "--base-url", stub.base_url, "--set", "shard_bytes=2000"]  # fmt: skip
+                   "--base-url", stub.base_url, "--set", "chunk_bytes=2000"]  # fmt: skip
         found = ended(
             subprocess.Popen(
                 command,
@@ -371,7 +371,7 @@ def test_features_are_the_same_as_local(run: Run, options: tuple[str, ...]) -> N
         (run.root / "g" / model / "s.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     found = {}
     for executor in ("ray", "local"):
-        command = [SCRIPT, "run", "features", "-i", "g", "-o", executor, "--executor", executor, "--set", "shard_bytes=2000",
+        command = [SCRIPT, "run", "features", "-i", "g", "-o", executor, "--executor", executor, "--set", "chunk_bytes=2000",
                    "--extended", "--tokenizer", "p50k_base", "--backend", "fasttext", *options]  # fmt: skip
         where = {"RAY_ADDRESS": run.nodes.address} if executor == "ray" else {}
         told = ended(
@@ -518,7 +518,7 @@ def test_real_cluster_of_two_processes(tmp_path: Path) -> None:
         trees = {}
         for executor in ("ray", "local"):
             command = [SCRIPT, "run", "tag", "-i", "a.jsonl", "-o", executor, "--executor", executor,
-                       "--set", "shard_bytes=2000"]  # fmt: skip
+                       "--set", "chunk_bytes=2000"]  # fmt: skip
             found = ended(
                 subprocess.Popen(
                     [*command, *(["--ray-address", address] if executor == "ray" else [])],

@@ -46,7 +46,7 @@ def corpus(folder: Path) -> None:
 
 def tag(source: str, output: str, **options: Any) -> Any:
     return run(
-        "tag", input=source, output=output, taggers=["length"], **{"shard_bytes": SHARD, "workers": 1, **options}
+        "tag", input=source, output=output, taggers=["length"], **{"chunk_bytes": SHARD, "workers": 1, **options}
     )
 
 
@@ -217,7 +217,7 @@ def test_input_over_http(web: str, local: tuple[Path, Path], tmp_path: Path) -> 
     pytest.importorskip("aiohttp", reason="fsspec's http filesystem needs aiohttp")
     sources = [f"{web}/{n}" for n in ("a.jsonl", "d.parquet", "f.csv")] + [f"sub={web}/sub/c.jsonl.zst"]
     assert (
-        run("tag", input=sources, output=str(tmp_path), taggers=["length"], shard_bytes=SHARD, workers=1).exit_code == 0
+        run("tag", input=sources, output=str(tmp_path), taggers=["length"], chunk_bytes=SHARD, workers=1).exit_code == 0
     )
     expected = parts(local[1])
     found = {n: d for n, d in parts(tmp_path).items() if n.endswith((".parquet", ".jsonl")) and "/" in n}

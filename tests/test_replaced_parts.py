@@ -52,7 +52,7 @@ def corpus(tmp_path: Path) -> Path:
 
 def options_of(corpus: Path, **more: Any) -> dict[str, Any]:
     given = {"input": [str(corpus)], "output": str(corpus.parent / "out"), "taggers": ["length"], "workers": 1}
-    return {**given, "shard_bytes": SHARD, **more}
+    return {**given, "chunk_bytes": SHARD, **more}
 
 
 def lengths(corpus: Path) -> list[int]:

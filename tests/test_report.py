@@ -1,4 +1,4 @@
-"""`tagcorpus report`: the page's numbers are the sidecars', documents stay text, and a browser can use it."""
+"""`tagcorpus report`: the page's numbers are the attributes', documents stay text, and a browser can use it."""
 
 from __future__ import annotations
 

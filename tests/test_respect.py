@@ -46,7 +46,7 @@ def test_the_result_never_replaces_an_input(tmp_path: Path, spelling: str, monke
 @pytest.mark.parametrize("trial", [["--limit", "5"], ["--sample", "0.5"]])
 def test_a_trial_does_not_take_the_place_of_the_whole(tmp_path: Path, trial: list[str]) -> None:
     source, out = write(tmp_path / "a.jsonl"), tmp_path / "out"
-    command = ["-i", source, "-o", out, "--set", "shard_bytes=1024"]
+    command = ["-i", source, "-o", out, "--set", "chunk_bytes=1024"]
     assert invoke(*command).exit_code == 0
     before = parts(out)
     assert len(before) > 1
@@ -66,7 +66,7 @@ def test_the_whole_may_follow_a_trial(tmp_path: Path) -> None:
 
 def test_overwrite_replaces_part_by_part_and_removes_nothing_first(tmp_path: Path) -> None:
     source, out = write(tmp_path / "a.jsonl"), tmp_path / "out"
-    command = ["-i", source, "-o", out, "--set", "shard_bytes=1024"]
+    command = ["-i", source, "-o", out, "--set", "chunk_bytes=1024"]
     assert invoke(*command).exit_code == 0
     before = parts(out)
     times = {p: p.stat().st_mtime_ns for p in out.glob("attributes/**/*.parquet")}

@@ -57,7 +57,7 @@ def test_the_payloads_work(hostile: Path) -> None:
 
 
 def test_workers_of_the_command_line(hostile: Path) -> None:
-    options = ["-i", "a.jsonl", "-o", "../out", "--taggers", "length", "--workers", "2", "--set", "shard_bytes=4096"]
+    options = ["-i", "a.jsonl", "-o", "../out", "--taggers", "length", "--workers", "2", "--set", "chunk_bytes=4096"]
     assert started(hostile, "-m", "tagcorpus", "run", "tag", *options) == ""
     assert len(list((hostile.parent / "out/attributes/length").rglob("*.parquet"))) == 4
 
@@ -68,7 +68,7 @@ def test_workers_of_a_process_that_has_the_current_folder_on_its_path(hostile: P
         # What this process itself imports from a path of its own is its affair: here it has done so before.
         "tagcorpus.run('tag', input='a.jsonl', output='../before', taggers='length', workers=1)\n"
         "sys.path.insert(0, '')\n"  # as in a notebook
-        "tagcorpus.run('tag', input='a.jsonl', output='../out', taggers='length', workers=2, shard_bytes=4096)\n"
+        "tagcorpus.run('tag', input='a.jsonl', output='../out', taggers='length', workers=2, chunk_bytes=4096)\n"
         "assert sys.path[0] == ''"
     )
     assert started(hostile, "-P", "-c", code) == ""

@@ -149,7 +149,7 @@ def test_finish_names_what_is_missing_and_the_same_command_completes_it(corpus: 
             assert corpus.call(1, task).code == 0
     finished = corpus.call(2)
     assert finished.code == 4
-    assert "2 of 10 ranges are missing: range 2 of a.jsonl, range 3 of a.jsonl. Logs are in" in finished.err
+    assert "2 of 10 chunks are missing: chunk 2 of a.jsonl, chunk 3 of a.jsonl. Logs are in" in finished.err
     assert "the same command submits what is missing" in finished.err
     assert "Traceback" not in finished.err
     assert not (corpus.out / "summary").exists()
@@ -192,7 +192,7 @@ def test_task_that_slurm_starts_again_goes_on(corpus: Slurm) -> None:
     }
     again = corpus.call(1, 0, SLURM_RESTART_COUNT="1")
     assert again.code == 0
-    assert ": 1 range, 1 worker" in again.err
+    assert ": 1 chunk, 1 worker" in again.err
     assert {p: p.stat().st_mtime_ns for p in kept} == kept
     assert corpus.call(2).code == 0
     assert everything(corpus.out) == corpus.local()
@@ -260,12 +260,12 @@ def test_overwrite_computes_all_and_removes_nothing_first(corpus: Slurm) -> None
         assert launched.code == 0
         assert {p: p.stat().st_mtime_ns for p in corpus.out.rglob("*.parquet")}.keys() == before.keys()
         for task in tasks:
-            # Started again or not: older parts are no reason to skip a range.
+            # Started again or not: older parts are no reason to skip a chunk.
             assert corpus.call(job, task, SLURM_RESTART_COUNT=str(task)).code == 0
         finished = corpus.call(job + 1)
         if len(tasks) == 1:
             assert finished.code == 4
-            assert re.search(r"5 of 10 ranges are missing: range \d of", finished.err)
+            assert re.search(r"5 of 10 chunks are missing: chunk \d of", finished.err)
     assert finished.code == 0, finished.err
     assert not before.items() & {p: p.stat().st_mtime_ns for p in before}.items()
     assert everything(corpus.out) == done
@@ -278,7 +278,7 @@ def test_input_that_changes_after_the_launch(slurm: Slurm) -> None:
     slurm.write("a.jsonl", ["another"])
     finished = slurm.call(2)
     assert finished.code == 4
-    assert "1 of 1 ranges are missing" in finished.err
+    assert "1 of 1 chunks are missing" in finished.err
     assert not (slurm.out / "summary").exists()
 
 
@@ -296,7 +296,7 @@ def test_filter_by_a_condition_has_nothing_to_compute(corpus: Slurm) -> None:
 
 def test_limit_and_relative_paths(corpus: Slurm, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(corpus.root)
-    fixed = ["run", "tag", "-i", "data/a.jsonl", "--taggers", "marks", "--limit", "40", "--set", "shard_bytes=1500"]
+    fixed = ["run", "tag", "-i", "data/a.jsonl", "--taggers", "marks", "--limit", "40", "--set", "chunk_bytes=1500"]
     slurm = ["--executor", "slurm", "--set", "slurm.max_array=2", "-o", "all.csv", "--work", "out"]
     assert CliRunner().invoke(main, [*fixed, *slurm]).exit_code == 0
     (corpus.root / "data/new.jsonl").write_text("too late for this run\n")
@@ -325,7 +325,7 @@ def wait(slurm: Slurm, taggers: str = "marks") -> Any:
         output=slurm.out,
         taggers=[taggers],
         executor="slurm",
-        shard_bytes=1500,
+        chunk_bytes=1500,
         slurm={"wait": True, "poll_seconds": 0, "max_array": 2},
     )
 
@@ -361,7 +361,7 @@ def test_waiting_for_a_run_with_too_much_in_quarantine(slurm: Slurm) -> None:
 @pytest.mark.e2e
 @pytest.mark.parametrize(
     ("text", "kind", "told"),
-    [("!tagger!", TagcorpusError, "my model is gone"), ("!llm!", IncompleteError, "1 of 1 ranges are missing")],
+    [("!tagger!", TagcorpusError, "my model is gone"), ("!llm!", IncompleteError, "1 of 1 chunks are missing")],
 )
 def test_waiting_for_a_run_that_fails(slurm: Slurm, text: str, kind: type[TagcorpusError], told: str) -> None:
     slurm.write("c.jsonl", [text])

@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 def test_a_run_whose_stderr_fails(folder: Path, name: str) -> None:
     if name == "full" and not Path("/dev/full").exists():
         pytest.skip("no /dev/full on this system")
-    workers = ["--workers", "2", "--set", "shard_bytes=4096"] if name == "closed" else ["--workers", "1"]
+    workers = ["--workers", "2", "--set", "chunk_bytes=4096"] if name == "closed" else ["--workers", "1"]
     command = ["bash", "-c", f"{SHELLS[name]}", "bash", *COMMAND, *workers]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0

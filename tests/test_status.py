@@ -91,7 +91,7 @@ def test_files_that_are_read_in_different_ways(corpus: Corpus) -> None:
     a = corpus.root / "data/a.jsonl"
     for path, column in ((a, "text"), (b, "body")):
         tagcorpus.run(
-            "tag", input=path, output=corpus.out, taggers="length", text_column=column, shard_bytes=2000, workers=1
+            "tag", input=path, output=corpus.out, taggers="length", text_column=column, chunk_bytes=2000, workers=1
         )
     found = status(str(corpus.out))
     assert found["instances"]["length"]["ranges_done"] == found["ranges"] >= 6
@@ -148,7 +148,7 @@ def waiting(corpus: Corpus, workers: int) -> subprocess.Popen[str]:
 def test_running_then_killed_then_resumed(corpus: Corpus, workers: int) -> None:
     process = waiting(corpus, workers)
     try:
-        # A first beat may come before the last range is the one that everybody waits for; a later one shows it.
+        # A first beat may come before the last chunk is the one that everybody waits for; a later one shows it.
         deadline = time.monotonic() + 60
         while not _waits_for_last(found := status(str(corpus.out))):
             assert process.poll() is None
@@ -158,7 +158,7 @@ def test_running_then_killed_then_resumed(corpus: Corpus, workers: int) -> None:
         progress = run["progress"]
         assert (progress["doing"], progress["rows_total"]) == ("tag", 61)
         last = found["ranges"] - 1
-        assert {"range": f"range {last} of a.jsonl", "last_row": 60}.items() <= progress["ranges"][-1].items()
+        assert {"range": f"chunk {last} of a.jsonl", "last_row": 60}.items() <= progress["ranges"][-1].items()
         text = asked(corpus).out
         assert f"process {process.pid} on" in text
         assert "tag: this run has done " in text
@@ -257,7 +257,7 @@ def test_a_tagger_that_reads_further_columns(corpus: Corpus) -> None:
 
 def test_beat_tells_what_the_watch_sees(tmp_path: Path) -> None:
     beats = [Beat(rank=2, rows=10, n_bytes=1000, first_row=40, last_row=49, count=7), Beat()]
-    watch = Watch(Display(quiet=True), "tag", 100, lambda: beats, lambda r: f"range {r} of x")
+    watch = Watch(Display(quiet=True), "tag", 100, lambda: beats, lambda r: f"chunk {r} of x")
     watch.done(20, 2000, 1)
     found = Heartbeat(Folder(str(tmp_path)), "r1")
     found.beat()
@@ -269,7 +269,7 @@ def test_beat_tells_what_the_watch_sees(tmp_path: Path) -> None:
     assert (told["rows"], told["rows_total"], told["bytes"], told["quarantined"]) == (30, 100, 3000, 1)
     assert told["seconds_left"] == pytest.approx(told["seconds"] * 70 / 30, abs=0.5)
     (one,) = told["ranges"]
-    assert {"range": "range 2 of x", "rows": 10, "first_row": 40, "last_row": 49}.items() <= one.items()
+    assert {"range": "chunk 2 of x", "rows": 10, "first_row": 40, "last_row": 49}.items() <= one.items()
     assert "rows" not in found.state()
     found.stop()
     assert not (tmp_path / "runs/r1/progress.json").exists()

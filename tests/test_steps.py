@@ -1,4 +1,4 @@
-"""Read, Tag and Publish folded by hand: a bad row costs its own values, a bad range is never published."""
+"""Read, Tag and Publish folded by hand: a bad row costs its own values, a bad chunk is never published."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from tagcorpus.pipelines.storage.folder import Folder
 
 
 class Setting:
-    """One input of one or more ranges, and the steps over it."""
+    """One input of one or more chunks, and the steps over it."""
 
-    def __init__(self, root: Path, rows: list[object], *taggers: Any, shard_bytes: int = 1 << 20) -> None:
+    def __init__(self, root: Path, rows: list[object], *taggers: Any, chunk_bytes: int = 1 << 20) -> None:
         self.path, self.out = root / "a.jsonl", root / "out"
         self.path.write_bytes(jsonl(rows))
         file = InputFile("a.jsonl", str(self.path), "jsonl", "")
-        self.plan = Plan((PlannedFile(file, tuple(lines.index(file, shard_bytes))),))
+        self.plan = Plan((PlannedFile(file, tuple(lines.index(file, chunk_bytes))),))
         self.instances = [Instance(f"t{i}", type(t).__name__, t) for i, t in enumerate(taggers)]
 
     def steps(self) -> list[Any]:
@@ -151,7 +151,7 @@ def lying(setting: Setting, **changes: object) -> None:
 def test_range_that_gives_other_rows_than_planned_is_not_published(tmp_path: Path, rows: int) -> None:
     setting = Setting(tmp_path, ["one", "two", b"bad"], Marks())
     lying(setting, rows=rows)
-    with pytest.raises(LostRowsError, match=f"range 0 of a.jsonl: {rows} rows are planned, 3 were read"):
+    with pytest.raises(LostRowsError, match=f"chunk 0 of a.jsonl: {rows} rows are planned, 3 were read"):
         setting.run()
     assert setting.nothing_is_published()
 
@@ -176,7 +176,7 @@ def test_documents_that_get_lost_between_steps(tmp_path: Path) -> None:
     read, tag, publish = setting.steps()
     with pytest.raises(LostRowsError, match="1500 documents were read, 476 would have been published"):
         fold([read, Drops(tag.instance), publish], 0, 1)
-    with pytest.raises(TaggerError, match="without saying that the range is complete"):
+    with pytest.raises(TaggerError, match="without saying that the chunk is complete"):
         fold([read, BreaksOff(tag.instance), publish], 0, 1)
     assert setting.nothing_is_published()
 
@@ -203,7 +203,7 @@ def test_steps_pickle_small_even_after_use(tmp_path: Path) -> None:
 
 
 def test_no_batch_outlives_its_range(tmp_path: Path) -> None:
-    setting = Setting(tmp_path, [f"row {i} {'x' * 200}" for i in range(3000)], Marks(), shard_bytes=50_000)
+    setting = Setting(tmp_path, [f"row {i} {'x' * 200}" for i in range(3000)], Marks(), chunk_bytes=50_000)
     seen: list[weakref.ref[Any]] = []
 
     class Looks(Tag):

@@ -70,13 +70,13 @@ def written(folder: Path, data: bytes, format_: str) -> InputFile:
 Read = tuple[list[str], Counts, list[dict[str, Any]]]
 
 
-def read(file: InputFile, chunks: list[Chunk] | None = None, shard_bytes: int = 1 << 30, **fields: Any) -> Read:
+def read(file: InputFile, chunks: list[Chunk] | None = None, chunk_bytes: int = 1 << 30, **fields: Any) -> Read:
     """(texts, counts, quarantine)"""
     reader_options = ReaderOptions(DocumentFields(**fields))
     found: list[str] = []
     counts = Counts()
     quarantine: list[dict[str, Any]] = []
-    for chunk in chunks or tables.index(file, shard_bytes, reader_options.fields.top_columns()):
+    for chunk in chunks or tables.index(file, chunk_bytes, reader_options.fields.top_columns()):
         reader = ChunkReader(file, chunk, reader_options)
         published = len(found)
         found += [text for batch in reader for text in batch.texts]
@@ -90,11 +90,11 @@ def read(file: InputFile, chunks: list[Chunk] | None = None, shard_bytes: int = 
 
 
 @pytest.mark.parametrize("n_streams", [2, 3])
-@pytest.mark.parametrize("shard_bytes", [64, 1 << 30])
-def test_streams_that_were_joined_are_all_read(tmp_path: Path, n_streams: int, shard_bytes: int) -> None:
+@pytest.mark.parametrize("chunk_bytes", [64, 1 << 30])
+def test_streams_that_were_joined_are_all_read(tmp_path: Path, n_streams: int, chunk_bytes: int) -> None:
     parts = [texts(10 + k, f"stream{k}") for k in range(n_streams)]
     file = written(tmp_path, b"".join(map(stream_bytes, parts)), "arrow")
-    found, counts, quarantine = read(file, shard_bytes=shard_bytes)
+    found, counts, quarantine = read(file, chunk_bytes=chunk_bytes)
     assert found == [t for p in parts for t in p["text"].to_pylist()]
     assert counts.lines == sum(p.num_rows for p in parts)
     assert quarantine == []
@@ -170,11 +170,11 @@ def test_a_gap_that_nothing_explains_is_counted_and_refuses_nothing(tmp_path: Pa
 
 
 @pytest.mark.parametrize("kind", WRITERS)
-@pytest.mark.parametrize("shard_bytes", [64, 1 << 30])
-def test_other_content_than_planned_is_refused(tmp_path: Path, kind: str, shard_bytes: int) -> None:
+@pytest.mark.parametrize("chunk_bytes", [64, 1 << 30])
+def test_other_content_than_planned_is_refused(tmp_path: Path, kind: str, chunk_bytes: int) -> None:
     format_, write = WRITERS[kind]
     file = written(tmp_path, write(texts(60, "old")), format_)
-    chunks = tables.index(file, shard_bytes, DocumentFields().top_columns())
+    chunks = tables.index(file, chunk_bytes, DocumentFields().top_columns())
     assert read(file, chunks)[0] == texts(60, "old")["text"].to_pylist()
     for other in (texts(60, "new"), texts(61, "old"), texts(10, "old"), texts(0)):
         Path(file.path).write_bytes(write(other))
@@ -223,10 +223,10 @@ def test_further_columns_are_proved_too(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("sizes", [(0, 5), (5, 0), (0, 0, 5, 0, 5, 0, 0), (0,), (9, 0, 0, 9)])
-@pytest.mark.parametrize("shard_bytes", [1, 100, 1 << 30])
+@pytest.mark.parametrize("chunk_bytes", [1, 100, 1 << 30])
 @pytest.mark.parametrize("format_", ["arrow", "parquet"])
 def test_empty_batches_and_row_groups_belong_to_their_range(
-    tmp_path: Path, sizes: tuple[int, ...], shard_bytes: int, format_: str
+    tmp_path: Path, sizes: tuple[int, ...], chunk_bytes: int, format_: str
 ) -> None:
     path = tmp_path / f"x.{format_}"
     schema = texts(0).schema
@@ -235,7 +235,7 @@ def test_empty_batches_and_row_groups_belong_to_their_range(
             for batch in texts(n, str(k)).to_batches() or [pa.RecordBatch.from_pylist([], schema)]:
                 writer.write_batch(batch)
     file = InputFile(path.name, str(path), format_, "")
-    found, counts, _ = read(file, shard_bytes=shard_bytes)
+    found, counts, _ = read(file, chunk_bytes=chunk_bytes)
     assert len(found) == sum(sizes)
     assert not counts.is_broken
 

@@ -71,14 +71,14 @@ def write(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[pa.Table]
 
 
 def read(
-    file: InputFile, shard_bytes: int = 1 << 30, chunks: list[Chunk] | None = None, **fields: Any
+    file: InputFile, chunk_bytes: int = 1 << 30, chunks: list[Chunk] | None = None, **fields: Any
 ) -> tuple[list[tuple[int, str, str]], dict[int, str], Counts]:
-    """(row, id, text) of every document, what is in quarantine, and the counts; every range is checked."""
+    """(row, id, text) of every document, what is in quarantine, and the counts; every chunk is checked."""
     where = DocumentFields(**fields)
     documents: list[tuple[int, str, str]] = []
     quarantined: dict[int, str] = {}
     counts = Counts()
-    for r in chunks or tables.index(file, shard_bytes, where.top_columns()):
+    for r in chunks or tables.index(file, chunk_bytes, where.top_columns()):
         reader = ChunkReader(file, r, ReaderOptions(where))
         published = 0
         for batch in reader:
@@ -97,17 +97,17 @@ def corpus(n: int = N) -> pa.Table:
     return pa.table({"n": range(n), "text": texts, "id": [f"{i:05d}" for i in range(n)], "other": ["z" * 50] * n})
 
 
-@pytest.mark.parametrize("shard_bytes", [3000, 40_000, 1 << 30])
-def test_every_row_in_one_range(write: Callable[[pa.Table], InputFile], shard_bytes: int) -> None:
+@pytest.mark.parametrize("chunk_bytes", [3000, 40_000, 1 << 30])
+def test_every_row_in_one_range(write: Callable[[pa.Table], InputFile], chunk_bytes: int) -> None:
     table = corpus()
     file = write(table)
-    chunks = tables.index(file, shard_bytes, DocumentFields().top_columns())
+    chunks = tables.index(file, chunk_bytes, DocumentFields().top_columns())
     assert chunks[0].start == 0
     assert chunks[-1].end == N
     assert all(a.end == b.start for a, b in itertools.pairwise(chunks))
     assert all((r.first_row, r.rows) == (r.start, r.end - r.start) for r in chunks)
     assert len({r.digest for r in chunks}) == len(chunks)
-    assert len(chunks) > 3 or shard_bytes > 3000
+    assert len(chunks) > 3 or chunk_bytes > 3000
     documents, quarantined, _ = read(file, chunks=chunks)
     assert not quarantined
     assert documents == [
@@ -304,9 +304,9 @@ def test_neighbouring_ranges_of_a_stream_are_read_once(tmp_path: Path, monkeypat
 # Damage
 
 
-def check_damaged(file: InputFile, shard_bytes: int) -> tuple[int, Counts]:
+def check_damaged(file: InputFile, chunk_bytes: int) -> tuple[int, Counts]:
     """A damaged file never raises; what is read is accounted for, and index and reading agree."""
-    chunks = tables.index(file, shard_bytes, DocumentFields().top_columns())
+    chunks = tables.index(file, chunk_bytes, DocumentFields().top_columns())
     documents, _, counts = read(file, chunks=chunks)
     assert counts.lines + counts.unreadable == sum(r.rows for r in chunks)
     return len(documents), counts

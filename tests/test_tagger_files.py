@@ -65,7 +65,7 @@ def command(source: Path, file: Path, *options: str) -> subprocess.CompletedProc
     ]
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     return subprocess.run(
-        [SCRIPT, *arguments, "--set", "shard_bytes=1024", *options],
+        [SCRIPT, *arguments, "--set", "chunk_bytes=1024", *options],
         cwd=place, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
 

@@ -52,12 +52,12 @@ ROWS: list[object] = [
 class Setting:
     """One input and its plan, an output, and what comes out of a TokenSource over them."""
 
-    def __init__(self, root: Path, rows: Sequence[object], shard_bytes: int = 1 << 20, output: str = "") -> None:
+    def __init__(self, root: Path, rows: Sequence[object], chunk_bytes: int = 1 << 20, output: str = "") -> None:
         self.path, self.output = root / "a.jsonl", Folder(output or str(root / "out"))
         self.folder = root / "out/tokens/p50k_base/a.jsonl"
         self.path.write_bytes(jsonl(rows))
         file = InputFile("a.jsonl", str(self.path), "jsonl", "")
-        self.plan = Plan((PlannedFile(file, tuple(lines.index(file, shard_bytes))),))
+        self.plan = Plan((PlannedFile(file, tuple(lines.index(file, chunk_bytes))),))
 
     def source(self, tokenizer: tuple[str, str, Any] = P50K, *, is_cached: bool = True) -> TokenSource:
         return TokenSource(self.output, self.plan, ReaderOptions(), tokenizer, is_cached)
@@ -104,7 +104,7 @@ def test_ids_out_of_the_cache_are_those_of_the_tokenizer(tmp_path: Path, output:
 
 
 def test_batches_are_those_of_the_reader(tmp_path: Path) -> None:
-    setting = Setting(tmp_path, [f"row {i}" for i in range(2500)], shard_bytes=20_000)
+    setting = Setting(tmp_path, [f"row {i}" for i in range(2500)], chunk_bytes=20_000)
     assert len(setting.plan.chunks) > 2
     for rank in range(len(setting.plan.chunks)):
         first, _ = setting.read(rank)
@@ -281,7 +281,7 @@ def test_truncation_and_altered_bytes(tmp_path: Path) -> None:
 
 
 def test_part_of_another_range_in_its_place(tmp_path: Path) -> None:
-    setting = Setting(tmp_path, ["one", "two"], shard_bytes=20)
+    setting = Setting(tmp_path, ["one", "two"], chunk_bytes=20)
     for rank in range(2):
         setting.read(rank)
     part(setting).write_bytes((setting.folder / "part-00001.arrow").read_bytes())
@@ -313,7 +313,7 @@ def test_rows_that_are_not_accounted_for(tmp_path: Path) -> None:
     setting = Setting(tmp_path, ["one", b"bad"])
     (planned,) = setting.plan.files
     setting.plan = Plan((replace(planned, chunks=(replace(planned.chunks[0], rows=3),)),))
-    with pytest.raises(LostRowsError, match=r"range 0 of a\.jsonl: 3 rows are planned, 2 were read"):
+    with pytest.raises(LostRowsError, match=r"chunk 0 of a\.jsonl: 3 rows are planned, 2 were read"):
         setting.read()
     assert setting.output.files() == []
 
@@ -334,12 +334,12 @@ def test_quarantine_of_an_earlier_content_goes(tmp_path: Path) -> None:
 
 
 def test_leftovers_of_a_file_that_shrank_are_removed(tmp_path: Path) -> None:
-    setting = Setting(tmp_path, ["one", "two", "three"], shard_bytes=20)
+    setting = Setting(tmp_path, ["one", "two", "three"], chunk_bytes=20)
     for rank in range(3):
         setting.read(rank)
     other = "tokens/p50k_base/a.jsonl/b.jsonl/part-00007.arrow"  # an input of that name may be there
     setting.output.publish(other, b"")
-    shrunk = Setting(tmp_path, ["one"], shard_bytes=20)
+    shrunk = Setting(tmp_path, ["one"], chunk_bytes=20)
     shrunk.source().remove_leftovers()
     assert shrunk.output.files("tokens") == [other, "tokens/p50k_base/a.jsonl/part-00000.arrow"]
 
@@ -422,7 +422,7 @@ def tagged(setting: Setting, output: Path, *, is_wanted: bool = True) -> tuple[d
 
 def test_taggers_take_ids_out_of_the_cache(tmp_path: Path) -> None:
     rows: list[object] = [*ROWS, *(f"and {i} more" for i in range(1500))]
-    setting = Setting(tmp_path, rows, shard_bytes=30_000)
+    setting = Setting(tmp_path, rows, chunk_bytes=30_000)
     ranks = len(setting.plan.chunks)
     assert ranks > 1
     plain, texts, steps = tagged(setting, tmp_path / "plain")
@@ -453,7 +453,7 @@ def test_damaged_part_changes_no_tag(tmp_path: Path) -> None:
 
 
 def test_part_with_other_rows_is_not_used(tmp_path: Path) -> None:
-    setting = Setting(tmp_path, ["one", "two"], shard_bytes=20)
+    setting = Setting(tmp_path, ["one", "two"], chunk_bytes=20)
     right = [tagged(setting, tmp_path / "plain")[0]]
     for rank in range(2):
         setting.read(rank)
@@ -489,7 +489,7 @@ def test_tag_command_gives_the_same_bytes_with_the_cache(corpus: Corpus) -> None
     plain = corpus.root / "plain"
     assert corpus.invoke(output=plain).code == 0
     file = InputFile("a.jsonl", str(path), "jsonl", "")
-    plan = Plan((PlannedFile(file, tuple(lines.index(file, corpus.shard_bytes))),))
+    plan = Plan((PlannedFile(file, tuple(lines.index(file, corpus.chunk_bytes))),))
     stored = json.loads((plain / "plan/a.jsonl.json").read_text())
     assert len(plan.chunks) == len(stored["ranges"]) > 1
     source = TokenSource(Folder(str(corpus.out)), plan, ReaderOptions(), P50K, is_cached=True)

@@ -49,7 +49,7 @@ UNSEEN: dict[str, Change] = {  # what only a checksum tells, or the reader
 
 
 def altered(path: Path, change: Change, *, is_old: bool) -> None:
-    """Alter the ranges of a stored plan. `is_old`: as a version without checksums wrote it."""
+    """Alter the chunks of a stored plan. `is_old`: as a version without checksums wrote it."""
     value = json.loads(path.read_bytes())
     change(value["ranges"])
     if is_old:
@@ -111,7 +111,7 @@ def test_the_last_chunk_of_other_formats(tmp_path: Path, name: str) -> None:
     good_inputs(tmp_path / "in")
     own = Planner(tmp_path)
     first = own(tmp_path / "in" / name)
-    assert len(first.chunks) > 1 or name == "a.arrow"  # where it is the first range that is missing
+    assert len(first.chunks) > 1 or name == "a.arrow"  # where it is the first chunk that is missing
     altered(tmp_path / "out/plan" / f"{name}.json", CHANGES["last chunk missing"], is_old=True)
     assert own(tmp_path / "in" / name) == first
     assert own.indexed == [name]
@@ -148,7 +148,7 @@ def good_inputs(root: Path) -> None:
 
 @pytest.mark.parametrize("is_old", [False, True])
 def test_plans_of_good_files_are_kept(tmp_path: Path, is_old: bool) -> None:
-    """With a checksum, nothing is indexed twice; without one, only what cannot show that its last range is there."""
+    """With a checksum, nothing is indexed twice; without one, only what cannot show that its last chunk is there."""
     (tmp_path / "in").mkdir()
     good_inputs(tmp_path / "in")
     own = Planner(tmp_path)
@@ -172,7 +172,7 @@ def test_the_same_command_again_helps(tmp_path: Path, change: Change) -> None:
     def tag(output: str) -> int:
         out = str(tmp_path / output)
         arguments = ["run", "tag", "--input", str(tmp_path / "a.jsonl"), "--output", out, "--taggers", "length"]
-        return CliRunner().invoke(main, [*arguments, "--workers", "1", "--set", "shard_bytes=2048"]).exit_code
+        return CliRunner().invoke(main, [*arguments, "--workers", "1", "--set", "chunk_bytes=2048"]).exit_code
 
     def parts(output: str) -> dict[str, bytes]:
         folder = tmp_path / output / "attributes/length/a.jsonl"

@@ -30,7 +30,7 @@ duckdb = pytest.importorskip("duckdb")
 
 COMMAND = str(Path(sysconfig.get_path("scripts")) / "tagcorpus")
 WORDS = ["bread", "rain", "hills", "slow", "train", "north", "and", "the"]
-SMALL = {"shard_bytes": 2048}
+SMALL = {"chunk_bytes": 2048}
 
 
 def text(i: int) -> str:
@@ -170,9 +170,9 @@ def test_lines_with_several_documents(tmp_path: Path) -> None:
 
 def test_many_rows_stay_aligned(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", [{"id": str(i), "text": "x" * (i % 7)} for i in range(70_000)])
-    tag(path, tmp_path / "out", "length,other=length", shard_bytes=64 << 20)
+    tag(path, tmp_path / "out", "length,other=length", chunk_bytes=64 << 20)
     sql = "length.char_len = row % 7 AND other.char_len = row % 7 AND id = row::VARCHAR"
-    assert keep(path, tmp_path / "out", sql, shard_bytes=64 << 20).summary["filtered"] == {
+    assert keep(path, tmp_path / "out", sql, chunk_bytes=64 << 20).summary["filtered"] == {
         "keep": sql,
         "kept": 70_000,
         "removed": {},
@@ -276,7 +276,7 @@ def test_the_command_that_makes_a_column(tmp_path: Path) -> None:
     told = refusal(path, tmp_path / "out", "char_len > 1 AND ttr > 0.2")
     assert told == (
         f"where: no sidecar in {tmp_path / 'out'} holds 'ttr'. First tagcorpus run tag --input '{path}' "
-        f"--output {tmp_path / 'out'} --set shard_bytes=2048 --taggers tokens"
+        f"--output {tmp_path / 'out'} --set chunk_bytes=2048 --taggers tokens"
     )
     follow(told, tmp_path)
     told = refusal(path, tmp_path / "out", "language = 'en' AND is_kept AND ttr > 0.2 AND prediction <> 'code'")
@@ -331,7 +331,7 @@ def test_a_near_miss_of_a_column_that_is_not_computed(tmp_path: Path) -> None:
 
 def test_no_sidecars_at_all(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", docs(3))
-    assert "holds no sidecars" in refusal(path, tmp_path / "out", "row < 2")
+    assert "holds no attributes" in refusal(path, tmp_path / "out", "row < 2")
     follow(refusal(path, tmp_path / "out", "row < 2"), tmp_path)
     assert keep(path, tmp_path / "out", "row < 2").summary["filtered"]["kept"] == 2
 
@@ -342,7 +342,7 @@ def test_a_changed_input(tmp_path: Path) -> None:
     before = marks(tmp_path / "out", "plan", "attributes")
     write(path, docs(70))
     told = refusal(path, tmp_path / "out", "ttr > 0.7")
-    assert "ranges have no 'tokens' sidecar in" in told
+    assert "chunks have no part of 'tokens' in" in told
     assert marks(tmp_path / "out", "plan", "attributes") == before
     follow(told, tmp_path)
     assert sum(keep(path, tmp_path / "out", "ttr > 0.7").summary["filtered"]["removed"].values()) > 0
@@ -447,7 +447,7 @@ def test_what_is_refused_before_anything_is_looked_at(tmp_path: Path, sql: str, 
         ("wavg(char_len, row) > 1", "WHERE clause cannot contain aggregates"),
         ("read_csv('FILE') > 1", '"read_csv" is a table function'),
         ("read_text('FILE') = 'a'", '"read_text" is a table function'),
-        ("CAST(id AS INTEGER) > 5", "range 0 of a.jsonl: Conversion Error"),
+        ("CAST(id AS INTEGER) > 5", "chunk 0 of a.jsonl: Conversion Error"),
     ],
 )
 def test_what_duckdb_refuses_is_one_line(corpus: Path, sql: str, told: str) -> None:
@@ -507,7 +507,7 @@ def test_one_rule_at_a_time(corpus: Path) -> None:
 
 def test_from_the_command_line(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", docs(20))
-    tag(path, tmp_path / "out", "length,tokens", shard_bytes=64 << 20)
+    tag(path, tmp_path / "out", "length,tokens", chunk_bytes=64 << 20)
     command = ["run", "filter", "-i", str(path), "--output", str(tmp_path / "out")]
     done = invoke(*command, "--where", "ttr > 0.7")
     assert done.code == 0, done.err

@@ -29,7 +29,7 @@ class TaggedBatch:
 
 @dataclass(frozen=True)
 class ChunkEnd:
-    """The reader has come to the end of the range; this is what it counted and quarantined.
+    """The reader has come to the end of the chunk; this is what it counted and quarantined.
 
     columns  those that taggers need besides the text and that some document has
     """
@@ -41,7 +41,7 @@ class ChunkEnd:
 
 @dataclass(frozen=True)
 class ChunkReport:
-    """What a worker says of a range it has published."""
+    """What a worker says of a chunk it has published."""
 
     rank: int
     counts: dict[str, Counts]
@@ -49,7 +49,7 @@ class ChunkReport:
     digests: dict[str, str] = field(default_factory=dict)
     """By instance, the entry of its part for `outputs.digests`."""
     columns: frozenset[str] = frozenset()
-    """As in RangeEnd."""
+    """As in ChunkEnd."""
 
 
 def publish_quarantine(output: Folder, name: str, entries: Quarantine) -> None:
@@ -58,4 +58,4 @@ def publish_quarantine(output: Folder, name: str, entries: Quarantine) -> None:
         with output.publishing(name) as sink:
             entries.copy_to(sink)
     elif output.exists(name):
-        output.remove(name)  # left by an earlier content of this range
+        output.remove(name)  # left by an earlier content of this chunk

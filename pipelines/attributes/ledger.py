@@ -1,4 +1,4 @@
-"""The ledger of a run: what became of every range, what is in quarantine and why, and the exit code that deserves."""
+"""The ledger of a run: what became of every chunk, what is in quarantine and why, and the exit code that deserves."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHOWN_FILES = 5
 
 
 class Ledger:
-    """Filled range by range; `totals` are over the whole plan, resumed ranges included."""
+    """Filled chunk by chunk; `totals` are over the whole plan, resumed chunks included."""
 
     def __init__(self) -> None:
         self.chunks: list[dict[str, Any]] = []
@@ -56,7 +56,7 @@ class Ledger:
         counts: Mapping[tuple[int, str], Counts],
         seconds: Mapping[int, float],
     ) -> None:
-        """Enter every range of the plan. counts: by rank and instance; seconds: of the ranks computed in this run.
+        """Enter every chunk of the plan. counts: by rank and instance; seconds: of the ranks computed in this run.
 
         A later pass of the same run over the same plan adds its instances' failures and its seconds.
         """
@@ -158,7 +158,7 @@ class Ledger:
         max_quarantined   a share of the lines below 1, a count from 1 on; None = the larger of 10 rows and 1 %
         quarantine        where the quarantine lies, for the sentence
         may_be_empty      whether an input without any document is as good as another (--allow-empty)
-        damage            why a range of an input is broken
+        damage            why a chunk of an input is broken
         """
         told = []
         totals = self.totals

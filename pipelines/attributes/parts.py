@@ -1,7 +1,7 @@
-"""Sidecar parts: one Parquet file per range and tagger instance, the only marker that a range is done.
+"""Parts: one Parquet file per chunk and tagger instance, the only marker that a chunk is done.
 
 A part holds `row`, `sub`, `id` and the instance's columns. Its footer carries the key of everything that decided its
-content, and what the range counted; nothing in it depends on when, where or by how many workers it was made.
+content, and what the chunk counted; nothing in it depends on when, where or by how many workers it was made.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def absent_columns(instances: Iterable[Instance], columns: Collection[str]) -> l
 
 @dataclass(frozen=True)
 class StoredPart:
-    """What the footer of a part says: key, what the range counted, and how many rows there are; and the footer's digest."""
+    """What the footer of a part says: key, what the chunk counted, and how many rows there are; and the footer's digest."""
 
     key: str
     counts: Counts
@@ -165,7 +165,7 @@ def part_name(instance: str, file_name: str, k: int) -> str:
 
 
 def quarantine_name(file_name: str, k: int, instance: str = "") -> str:
-    """The reader's entries of a range; with an instance, the rows that its tagger failed on. One owner per file, so
+    """The reader's entries of a chunk; with an instance, the rows that its tagger failed on. One owner per file, so
     that adding a tagger rewrites nobody else's lines."""
     return f"quarantine/{file_name}/part-{k:05d}{'.' if instance else ''}{instance}.jsonl"
 
@@ -200,7 +200,7 @@ def reader_key(planned: PlannedFile, k: int, reader_options: ReaderOptions) -> s
 
 
 def keys_of(planned: PlannedFile, k: int, instance: Instance, reader_options: ReaderOptions | None = None) -> set[str]:
-    """The keys with which a part counts as the instance's part of a range, read as the plan says or in another way."""
+    """The keys with which a part counts as the instance's part of a chunk, read as the plan says or in another way."""
     choices = [instance.choice_in(planned.file.name), *([{}] if instance.is_whole_enough else [])]
     return {part_key(planned, k, reader_options or planned.reader_options, instance.identity() | c) for c in choices}
 
@@ -329,7 +329,7 @@ def _stored_parts(output: Folder, names: Sequence[str]) -> list[StoredPart | Non
 
 def _why_not_kept(output: Folder, name: str, stored: StoredPart, chunk: Chunk, instance: Instance) -> str | None:
     """Why a part of an earlier version is computed again: DAMAGED where it cannot be read to its end, or does not hold what its
-    footer says (the columns, and so many rows of its range in order), else what its tagger says of it. None: it is kept."""
+    footer says (the columns, and so many rows of its chunk in order), else what its tagger says of it. None: it is kept."""
     own = instance.tagger.columns.names
     outdated: Callable[[pa.RecordBatch], str] = getattr(instance.tagger, "outdated", lambda _batch: "")
     earlier = [name for name in own if name not in instance.later_columns.names]
@@ -472,7 +472,7 @@ def _quarantine_digests(
 
 
 def _lacks_repeats(planned: PlannedFile, k: int, reader_options: ReaderOptions, documents: int) -> bool:
-    """Whether samples of the range have repeats that are read today, and were lost with a null beside them until 0.1.0.
+    """Whether samples of the chunk have repeats that are read today, and were lost with a null beside them until 0.1.0.
 
     Only a file of samples is read for that. Where the file cannot be read the part counts as it is.
     """
@@ -587,7 +587,7 @@ def _told(identity: dict[str, Any]) -> str:
 
 
 def remove_leftovers(output: Folder, plan: Plan, instances: Iterable[Instance]) -> None:
-    """Remove parts and quarantine files of planned inputs beyond their last range, as left by a file that shrank."""
+    """Remove parts and quarantine files of planned inputs beyond their last chunk, as left by a file that shrank."""
     for planned in plan.files:
         wanted = {f"part-{k:05d}" for k in range(len(planned.chunks))}
         folders = [f"attributes/{i.name}/{planned.file.name}" for i in instances] + [f"quarantine/{planned.file.name}"]

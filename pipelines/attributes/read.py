@@ -1,4 +1,4 @@
-"""Sidecars joined again: the parts of one range have the same rows in the same order, so joining is laying side by side."""
+"""Attributes joined again: the parts of one chunk have the same rows in the same order, so joining is laying side by side."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def read(
 
     Columns: `input`, `row`, `sub`, `id`, then the instances' columns (as `<instance>.<column>` where two instances
     share a name), and with `text` the document itself, read from the input again. Raises InputError when an instance
-    is unknown or some ranges are not tagged yet.
+    is unknown or some chunks are not tagged yet.
     """
     import pyarrow.dataset as pads  # imports pandas, where that is installed
 
@@ -54,7 +54,7 @@ def read(
             raise InputError(unknown_name("instance", name, known, f"read({str(output)!r})"))
     chosen = list(instances or known)
     if not chosen:
-        raise InputError(f"{output} holds no sidecars yet")
+        raise InputError(f"{output} holds no attributes yet")
     tables: list[pa.Table] = []
     kinds = Kinds()
     for planned in load_plan(folder):
@@ -112,7 +112,7 @@ def joined(
     text_by: ReaderOptions | None = None,
     kinds: Kinds | None = None,
 ) -> Iterator[pa.Table]:
-    """One table per range, in plan order; with `text_by`, the documents are read again that way.
+    """One table per chunk, in plan order; with `text_by`, the documents are read again that way.
 
     Raises as `range_parts`.
     """
@@ -139,7 +139,7 @@ def chunk_parts(
     columns: Mapping[str, Sequence[str]],
     kinds: Kinds | None = None,
 ) -> tuple[pa.Table, dict[str, pa.Table]]:
-    """`input`, `row`, `sub`, `id` of one range, and of every instance these columns (by its name), row by row beside them.
+    """`input`, `row`, `sub`, `id` of one chunk, and of every instance these columns (by its name), row by row beside them.
 
     Raises InputError where a part is missing or the parts do not have the same rows; ReplacedError, or what `kinds` raises,
     for one that is not the part asked for.
@@ -149,7 +149,7 @@ def chunk_parts(
     parts = {i.name: read(folder, planned, k, i, [*keys, *columns[i.name]]) for i in instances}
     first = next(iter(parts.values())).select(keys)
     if any(not p["row"].equals(first["row"]) for p in parts.values()):
-        raise InputError(f"range {k} of {planned.file.name} differs between instances {', '.join(parts)}: run again")
+        raise InputError(f"chunk {k} of {planned.file.name} differs between instances {', '.join(parts)}: run again")
     inputs = pa.array([valid_text(planned.file.name)] * first.num_rows, pa.string())
     return first.add_column(0, "input", inputs), {name: part.select(columns[name]) for name, part in parts.items()}
 
@@ -202,7 +202,7 @@ def _told(folder: Folder, instance: str) -> dict[str, Any]:
 
 
 def _texts(planned: PlannedFile, k: int, reader_options: ReaderOptions, table: pa.Table) -> pa.ChunkedArray:
-    """The documents of the table's rows (a sample holds fewer than the range)."""
+    """The documents of the table's rows (a sample holds fewer than the chunk)."""
     reader = ChunkReader(planned.file, planned.chunks[k], reader_options)
     wanted = set(zip(table["row"].to_pylist(), table["sub"].to_pylist(), strict=True))
     found: list[str] = []

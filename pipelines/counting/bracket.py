@@ -146,7 +146,7 @@ class LookUp(PipelineStep):
 
 
 class Price(PipelineStep):
-    """Yields (bits, positions) of every held-out document of a range that has a position."""
+    """Yields (bits, positions) of every held-out document of a chunk that has a position."""
 
     type = "score"
     name = "Price"

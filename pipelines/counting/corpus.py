@@ -38,7 +38,7 @@ LEAST_MEMORY = 400_000_000
 BASE_BYTES = 300_000_000
 """Resident before the first document: interpreter, Arrow, Numba's code, a tokenizer with its caches."""
 BYTES_PER_POSITION = 36
-"""Of a range while its n-grams are counted, for each word of a key: ids, keys, and what sorting them takes."""
+"""Of a chunk while its n-grams are counted, for each word of a key: ids, keys, and what sorting them takes."""
 BYTES_PER_ENTRY = 90
 """Of an interval while its runs are merged, for each word of a key: both sides of a merge, and the contexts."""
 
@@ -73,7 +73,7 @@ class Limits:
 
 
 class OpenedTokens(Protocol):
-    """Token ids of a range: its batches in order, once, and after the last of them what the range holds."""
+    """Token ids of a chunk: its batches in order, once, and after the last of them what the chunk holds."""
 
     @property
     def counts(self) -> Counts: ...
@@ -84,7 +84,7 @@ class OpenedTokens(Protocol):
 
 
 class Source(Protocol):
-    """Where the token ids of the ranges come from."""
+    """Where the token ids of the chunks come from."""
 
     fingerprint: str
     """Equal fingerprints give equal ids."""
@@ -107,13 +107,13 @@ class Corpus:
 
     @cached_property
     def chunk_keys(self) -> list[str]:
-        """Of everything that decides the n-gram counts of a range."""
+        """Of everything that decides the n-gram counts of a chunk."""
         identity = {"spill": SPILL_VERSION, "tokens": self.source.fingerprint, "n": self.packing.n}
         return [part_key(planned, k, self.reader_options, identity) for planned, k in self.plan.chunks]
 
     @cached_property
     def key(self) -> str:
-        """Of everything that decides the entropy of a context: all ranges together."""
+        """Of everything that decides the entropy of a context: all chunks together."""
         return xxhash.xxh3_128_hexdigest(json.dumps(self.chunk_keys).encode())
 
     def spill_name(self, rank: int) -> str:

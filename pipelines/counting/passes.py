@@ -1,8 +1,8 @@
 """The three passes of an entropy run, as steps that every executor folds.
 
-Count   range -> its distinct (context, next) entries with counts, sorted, in one or more runs on disk
+Count   chunk -> its distinct (context, next) entries with counts, sorted, in one or more runs on disk
 Merge   interval of the key space -> entropy of every context in it, and for each run the entropies of its own contexts
-Score   range -> mean, std, min and max of the entropies at each document's positions, as a sidecar part
+Score   chunk -> mean, std, min and max of the entropies at each document's positions, as a part
 
 Each looks first whether its result is there already, whole and of this corpus. A run or a merged file that turns out
 to be damaged is removed, so that the same command, or the run itself, makes it anew.
@@ -57,7 +57,7 @@ Counted = tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]
 
 
 class Count(PipelineStep):
-    """Counts the n-grams of a range. Yields a RangeReport."""
+    """Counts the n-grams of a chunk. Yields a ChunkReport."""
 
     type = "count"
     name = "Count"
@@ -104,7 +104,7 @@ class Count(PipelineStep):
 
 
 def counted(corpus: Corpus, rank: int) -> RunFile | None:
-    """The runs of a range; None where they are missing, damaged, or of another input."""
+    """The runs of a chunk; None where they are missing, damaged, or of another input."""
     try:
         file = open_runs(corpus.output, corpus.spill_name(rank))
     except DamagedRun:
@@ -113,7 +113,7 @@ def counted(corpus: Corpus, rank: int) -> RunFile | None:
 
 
 class Merge(PipelineStep):
-    """Merges the runs of all ranges over one interval a rank. Yields what the interval adds to the summary."""
+    """Merges the runs of all chunks over one interval a rank. Yields what the interval adds to the summary."""
 
     type = "merge"
     name = "Merge"
@@ -199,7 +199,7 @@ class Merge(PipelineStep):
 
 
 class Score(PipelineStep):
-    """Publishes the entropy sidecar of a range. Yields a RangeReport."""
+    """Publishes the entropy part of a chunk. Yields a ChunkReport."""
 
     type = "score"
     name = "Score"
@@ -224,10 +224,10 @@ class Score(PipelineStep):
             columns += self._scored(held, *self._table(rank, file, i))
         for _ in batches:  # the reader counts, and the cache is published, when it has come to its end
             raise IncompleteError(
-                f"range {k} of {planned.file.name} changed during the run: run the same command again"
+                f"chunk {k} of {planned.file.name} changed during the run: run the same command again"
             )
         published = sum(b.num_rows for b in columns)
-        opened.counts.check(planned.chunks[k].rows, published, f"range {k} of {planned.file.name}")
+        opened.counts.check(planned.chunks[k].rows, published, f"chunk {k} of {planned.file.name}")
         key = part_key(planned, k, corpus.reader_options, self.identity)
         name = part_name(self.instance.name, planned.file.name, k)
         entry = write_part(corpus.output, name, self.instance.tagger.columns, columns, key, opened.counts)

@@ -35,7 +35,7 @@ def until_sound(run: Run, body: Callable[[], T]) -> T:
 
 
 def count(engine: Engine, corpus: Corpus) -> list[int]:
-    """The first pass, where it is missing. How many runs all ranges before each one have."""
+    """The first pass, where it is missing. How many runs all chunks before each one have."""
     ranks = range(len(corpus.plan.chunks))
     missing = [r for r in ranks if counted(corpus, r) is None]
     if missing:
@@ -51,7 +51,7 @@ def count(engine: Engine, corpus: Corpus) -> list[int]:
 
 
 def runs_of(corpus: Corpus, rank: int) -> RunFile:
-    """What the first pass has made of a range. Raises DamagedError."""
+    """What the first pass has made of a chunk. Raises DamagedError."""
     found = counted(corpus, rank)
     if found is None:
         raise DamagedError(f"{corpus.output}/{corpus.spill_name(rank)} is damaged or gone")

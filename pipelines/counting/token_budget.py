@@ -1,6 +1,6 @@
 """Entropy of random samples that come to a given number of tokens: what makes corpora of unequal size comparable.
 
-A sample is of whole documents: in an order that a seed decides and that neither ranges nor workers change, documents
+A sample is of whole documents: in an order that a seed decides and that neither chunks nor workers change, documents
 are taken as long as they fit into the budget. Several samples (replicates) say how much chance there is in a figure. They
 are drawn from the same corpus: where the budget is a large part of it they overlap and differ too little. Their interval is
 therefore widened (`widened_by`), to be one for another corpus of the same kind.
@@ -161,7 +161,7 @@ def _slots(found: Places) -> npt.NDArray[np.int64]:
 
 
 class Size(PipelineStep):
-    """Yields what a range's documents come to, per replicate and slot: int64 [replicates, SLOTS, 2], tokens and documents."""
+    """Yields what a chunk's documents come to, per replicate and slot: int64 [replicates, SLOTS, 2], tokens and documents."""
 
     type = "size"
     name = "Size"
@@ -181,7 +181,7 @@ class Size(PipelineStep):
 
 
 class Edge(PipelineStep):
-    """Yields per replicate (place, tokens) of a range's documents in the slot in which the budget runs out."""
+    """Yields per replicate (place, tokens) of a chunk's documents in the slot in which the budget runs out."""
 
     type = "edge"
     name = "Edge"
@@ -233,7 +233,7 @@ class SampledSource:
 
 
 class SampledChunk(Iterator[TokenBatch]):
-    """A range's batches without the documents that are not in the sample; `counts` are those of the whole range."""
+    """A chunk's batches without the documents that are not in the sample; `counts` are those of the whole chunk."""
 
     def __init__(self, sampled: SampledSource, rank: int) -> None:
         self._sampled, self._name = sampled, sampled.chunks[rank][0].file.name

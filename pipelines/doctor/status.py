@@ -39,7 +39,7 @@ MEANINGS = {
     130: "interrupted; the same command resumes",
     143: "terminated; the same command resumes",
 }
-# Ranges in work that are named one by one; a large cluster has hundreds.
+# Chunks in work that are named one by one; a large cluster has hundreds.
 SHOWN_CHUNKS = 8
 
 
@@ -55,7 +55,7 @@ def report(output: str, as_json: bool, storage_options: Sequence[str] = ()) -> s
 def status(output: str) -> dict[str, Any]:
     """The state of an output as JSON values.
 
-    `instances`: per instance ranges done, stale and planned, rows, documents, quarantined by reason. `running`: runs
+    `instances`: per instance chunks done, stale and planned, rows, documents, quarantined by reason. `running`: runs
     that give signs of life, with what their last heartbeat said. `last_run`: the newest other run; its `exit_code` is
     None where it died without a word. `llm`: what all runs, back to the last one with --overwrite, have sent to an endpoint and
     paid there; None where they asked nothing. Raises InputError where `output` is no output folder, or cannot be read.
@@ -223,7 +223,7 @@ def _samples(commands: Sequence[dict[str, Any]]) -> Iterator[tuple[float, int]]:
 def told(found: dict[str, Any]) -> str:
     """The state as a person reads it."""
     parts = [
-        f"{found['output']}: {_n(found['files'], 'file')}, {_n(found['rows'], 'row')}, {_n(found['ranges'], 'range')}"
+        f"{found['output']}: {_n(found['files'], 'file')}, {_n(found['rows'], 'row')}, {_n(found['ranges'], 'chunk')}"
     ]
     if found["instances"]:
         parts.append(_table(found["instances"]))
@@ -236,7 +236,7 @@ def told(found: dict[str, Any]) -> str:
 
 
 def _table(instances: dict[str, dict[str, Any]]) -> str:
-    rows = [["instance", "ranges done", "rows done", "documents", "quarantined", ""]]
+    rows = [["instance", "chunks done", "rows done", "documents", "quarantined", ""]]
     for name, one in instances.items():
         notes = []
         if one["ranges_stale"]:
@@ -266,7 +266,7 @@ def _told_running(run: dict[str, Any]) -> str:
     lines = [f"running: {run['pipeline']}, since {_when(run['started'])}, process {run['pid']} on {run['host']}"]
     progress = run["progress"]
     if "rows" not in progress:
-        lines.append("  between two passes over the ranges" if progress else "  starting")
+        lines.append("  between two passes over the chunks" if progress else "  starting")
         return "\n".join(lines)
     told = f"  {progress['doing']}: "
     if progress["rows_total"]:
@@ -286,7 +286,7 @@ def _told_running(run: dict[str, Any]) -> str:
         quiet = f", no sign of life for {_duration(silent)}" if silent >= heartbeat.DEAD_SECONDS else ""
         lines.append(f"    {one['range']}: {one['rows']:,} rows done{flying}{quiet}")
     if len(progress["ranges"]) > SHOWN_CHUNKS:
-        lines.append(f"    and {len(progress['ranges']) - SHOWN_CHUNKS:,} more ranges")
+        lines.append(f"    and {len(progress['ranges']) - SHOWN_CHUNKS:,} more chunks")
     return "\n".join(lines)
 
 
@@ -300,7 +300,7 @@ def _told_ended(run: dict[str, Any], is_superseded: bool) -> str:
             seen += f" at {progress['rows']:,} of {progress['rows_total']:,} rows"
         lines = [f"{head}: died without a ledger{seen}{'' if is_superseded else '; the same command resumes'}"]
     else:
-        chunks = f", {run['ranges_done']:,} of {run['ranges_planned']:,} ranges" if run["ranges_planned"] else ""
+        chunks = f", {run['ranges_done']:,} of {run['ranges_planned']:,} chunks" if run["ranges_planned"] else ""
         code = run["exit_code"]
         meaning = MEANINGS.get(code, "unknown")
         meaning = meaning.partition(";")[0] if is_superseded else meaning

@@ -37,7 +37,7 @@ from tagcorpus.pipelines.token_ids.cache import known_ids
 if TYPE_CHECKING:
     from tagcorpus.pipelines.execution.on_ray import Cluster
 
-# A range is the unit of work and of resuming: a larger input in fewer ranges than there are workers deserves a hint.
+# A chunk is the unit of work and of resuming: a larger input in fewer chunks than there are workers deserves a hint.
 WORTH_CUTTING_BYTES = 16 << 20
 CHUNKS_PER_WORKER = 8
 
@@ -110,7 +110,7 @@ class Engine:
             return executor.run(lambda rank, results: on_done(watch, rank, results))
 
     def tag(self, plan: Plan, instances: Sequence[Instance]) -> None:
-        """Compute every part that is missing or out of date, and enter all ranges into the ledger."""
+        """Compute every part that is missing or out of date, and enter all chunks into the ledger."""
         self.compute(plan, instances, self.prepare(plan, instances))
 
     def prepare(self, plan: Plan, instances: Sequence[Instance], size: str = "") -> ResumeState:
@@ -139,7 +139,7 @@ class Engine:
         on_chunk: Callable[[int], None] | None = None,
     ) -> None:
         """Compute and publish what `before` lacks. `around`: steps to go before and after those of the taggers; `on_range` is
-        called with each range that is done."""
+        called with each chunk that is done."""
         claim(self.run.output, instances, is_forced=self.run.options.overwrite)
         todo = before.todo(len(plan.chunks), instances)
         pending = before.pending(len(plan.chunks), instances)
@@ -198,7 +198,7 @@ class Engine:
     def over_chunks(
         self, plan: Plan, ranks: Sequence[int], steps: Sequence[PipelineStep], title: str, **options: Any
     ) -> dict[int, list[Any]]:
-        """`execute` over some ranges of the plan, wherever this run's chunks are computed."""
+        """`execute` over some chunks of the plan, wherever this run's chunks are computed."""
         return self.over_chunks_here(plan, ranks, steps, title, **options)
 
     def over_chunks_here(
@@ -215,7 +215,7 @@ class Engine:
         files, chunks = len(plan.files), len(plan.chunks)
         message = (
             size
-            or f"{files:,} file{'s' * (files != 1)}, {plan.rows:,} row{'s' * (plan.rows != 1)}, {chunks:,} range{'s' * (chunks != 1)}"
+            or f"{files:,} file{'s' * (files != 1)}, {plan.rows:,} row{'s' * (plan.rows != 1)}, {chunks:,} chunk{'s' * (chunks != 1)}"
         )
         if before.done:
             message += f"; {len(before.done):,} of {chunks * len(instances):,} parts are there already"
@@ -237,6 +237,6 @@ class Engine:
         if workers < self.workers and not before.done and can_be_cut and plan.n_bytes > WORTH_CUTTING_BYTES:
             finer = max(1 << 20, 1 << (plan.n_bytes // (CHUNKS_PER_WORKER * self.workers)).bit_length() - 1)
             self.run.display.say(
-                f"{self.workers} workers could be busy, and less be lost to an interruption, with smaller ranges: --set "
-                f"shard_bytes={finer}, from the start"
+                f"{self.workers} workers could be busy, and less be lost to an interruption, with smaller chunks: --set "
+                f"chunk_bytes={finer}, from the start"
             )

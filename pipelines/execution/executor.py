@@ -62,7 +62,7 @@ class PlanExecutor:
     Not derived from datatrove's PipelineExecutor: that class logs, keeps statistics and marks what is completed in ways that
     are not used here, and its module imports huggingface_hub, 0.25 CPU seconds of every start.
 
-    units     runs of ranks that one worker should do in a row (ranges of a compressed file: it reads on)
+    units     runs of ranks that one worker should do in a row (chunks of a compressed file: it reads on)
     workers   how many at once; 1 means in this process
     threads   workers are threads of this process: for pipelines that wait for a server
     slot      makes a worker somewhere else, from pipeline and number of ranks; None: processes of this machine
@@ -202,7 +202,7 @@ class PlanExecutor:
         )
         return TagcorpusError(
             f"{self.describe(rank)} killed its worker {MAX_DEATHS} times ({rows}): out of memory, or a crash in a native "
-            "library. Finished ranges are kept. Try fewer --workers, or look at those rows"
+            "library. Finished chunks are kept. Try fewer --workers, or look at those rows"
         )
 
     def _named(self, rank: int, error: Exception) -> TagcorpusError:

@@ -1,4 +1,4 @@
-"""Ranges on a Ray cluster: workers are actors, one CPU each, that load the pipeline once and run rank after rank.
+"""Chunks on a Ray cluster: workers are actors, one CPU each, that load the pipeline once and run rank after rank.
 
 A worker stays from one pass of a run to the next: what it has imported, compiled and loaded, it has for the whole run.
 Workers have GPUs where `num_gpus` says so. Code travels as the explicit list of this package's folders, staged in a
@@ -252,7 +252,7 @@ class RaySlot:
 
     def restart(self) -> None:
         self.end()
-        # Two threads: one runs ranges, the other answers how far it is.
+        # Two threads: one runs chunks, the other answers how far it is.
         actor = self._ray.remote(num_cpus=1, **self._gpus, max_concurrency=2, max_restarts=0)(Worker)
         self._actor = actor.remote(self._suffix)
         self._is_payload_known, self._running = False, None

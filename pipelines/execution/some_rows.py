@@ -1,4 +1,4 @@
-"""Steps around a tagger that is to see only some documents of a range, while the part has a row for every one of them."""
+"""Steps around a tagger that is to see only some documents of a chunk, while the part has a row for every one of them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The three steps every tagging pipeline is folded from: Read, Tag, Publish.
 
-A rank is a range of the plan. What flows between the steps is a batch of documents with the attributes added so far,
-and, last of all, the RangeEnd that proves the range was read to its end: without it nothing is published.
+A rank is a chunk of the plan. What flows between the steps is a batch of documents with the attributes added so far,
+and, last of all, the ChunkEnd that proves the chunk was read to its end: without it nothing is published.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ PROBE = "A short probe."
 
 
 class Read(PipelineStep):
-    """Reads the documents of a range. `todo[rank]` names the instances that are still to compute there."""
+    """Reads the documents of a chunk. `todo[rank]` names the instances that are still to compute there."""
 
     type = "read"
     name = "Read"
@@ -179,7 +179,7 @@ def _told(schema: pa.Schema) -> str:
 
 
 class Publish(PipelineStep):
-    """Collects a range and publishes its quarantine, then one part per instance. Yields a RangeReport."""
+    """Collects a chunk and publishes its quarantine, then one part per instance. Yields a ChunkReport."""
 
     type = "publish"
     name = "Publish"
@@ -205,7 +205,7 @@ class Publish(PipelineStep):
     ) -> Iterator[ChunkReport]:
         started = time.perf_counter()
         planned, k = self.chunks[rank]
-        where = f"range {k} of {planned.file.name}"
+        where = f"chunk {k} of {planned.file.name}"
         wanted = sorted(self.todo[rank])
         columns: dict[str, list[pa.RecordBatch]] = {n: [] for n in wanted}
         failures = {n: Quarantine() for n in wanted}
@@ -227,7 +227,7 @@ class Publish(PipelineStep):
                 for sentence, n in item.remarks.get(name, {}).items():
                     remarks[name][f"{sentence} ({name})"] += n
         if end is None:
-            raise TaggerError(f"{where}: the steps before publishing stopped without saying that the range is complete")
+            raise TaggerError(f"{where}: the steps before publishing stopped without saying that the chunk is complete")
         counts = {n: self._counts(end.counts, reasons[n], remarks[n]) for n in wanted}
         for name in wanted:
             published = sum(b.num_rows for b in columns[name])

@@ -47,7 +47,7 @@ def digest(data: bytes) -> str:
 
 
 def files_told(files: Iterable[PlannedFile]) -> list[dict[str, Any]]:
-    """Name, path, rows and digest of each input; the digest is of its ranges' digests, in order."""
+    """Name, path, rows and digest of each input; the digest is of its chunks' digests, in order."""
     return [
         {
             "name": planned.file.name,

@@ -1,4 +1,4 @@
-"""A condition in SQL about one document, evaluated by DuckDB over the sidecar columns of one range at a time.
+"""A condition in SQL about one document, evaluated by DuckDB over the attribute columns of one chunk at a time.
 
 It is one expression: no subquery, no aggregate, no function that answers differently from run to run, and no access to
 files. The database lives in memory, sees the columns it is given, and is locked.
@@ -129,14 +129,14 @@ class Condition:
             raise ConfigError(_wrong(self.sql, f"it must be true or false, it is {kind}"))
 
     def judged(self, output: Folder, planned: PlannedFile, k: int) -> Iterator[tuple[int, str]]:
-        """Row, and the reason for its removal (empty where it is kept), of every document of a range."""
+        """Row, and the reason for its removal (empty where it is kept), of every document of a chunk."""
         duckdb = _duckdb()
         keys, parts = chunk_parts(output, planned, k, self.instances, self.columns)
         try:
             source = self._register(keys, parts)
             found = self._duck.execute(f"SELECT (\n{self.sql}\n) FROM {source}").fetchall()
         except duckdb.Error as error:
-            where = f"range {k} of {planned.file.name}"
+            where = f"chunk {k} of {planned.file.name}"
             raise ConfigError(_wrong(self.sql, f"{where}: {_one_line(error)}")) from error
         reasons = {True: "", False: f"where: {shown(self.sql)}", None: WHERE_NULL}
         for row, (value,) in zip(keys["row"].to_pylist(), found, strict=True):

@@ -32,7 +32,7 @@ ROW_GROUP_ROWS = 65_536
 ROW_GROUP_BYTES = 64 << 20
 
 Verdicts = Iterable[dict[int, str]]
-"""Per range: row -> why it is removed; empty = kept; a row that is not there goes to neither file."""
+"""Per chunk: row -> why it is removed; empty = kept; a row that is not there goes to neither file."""
 
 
 Split = tuple[int, Counter[str]]
@@ -208,7 +208,7 @@ def _split_table(
         for chunk, verdict in zip(planned.chunks, verdicts, strict=True):
             tally.expect(verdict)
             row = chunk.start
-            # A damaged range has verdicts for the rows before the damage only: never read past them.
+            # A damaged chunk has verdicts for the rows before the damage only: never read past them.
             last = max(verdict, default=chunk.start - 1) + 1
             for batch in _table_rows(planned.file, chunk, columns, last):
                 if planned.file.format == "arrow" and not batch.schema.equals(schema):

@@ -1,4 +1,4 @@
-"""What `--where` looks at: the sidecar columns that an output holds already, by the names that a condition gives them.
+"""What `--where` looks at: the attribute columns that an output holds already, by the names that a condition gives them.
 
 Every column of every instance is known by its name where only one instance has it, and always as `instance.column`
 (or `"instance.column"`); `input`, `row`, `sub` and `id` are there too. Nothing is computed: a column that no sidecar holds, or
@@ -30,9 +30,9 @@ KEYS = ("input", "row", "sub", "id")
 # What `run filter` was told about the input, and `run tag` must be told again to come to the same plan.
 SAME_OPTIONS = (
     *("input", "output", "glob", "exclude", "text_column", "id_column", "resps_format", "limit", "sample"),
-    *("seed", "shard_bytes", "max_line_bytes"),
+    *("seed", "chunk_bytes", "max_line_bytes"),
 )
-WITHOUT_OPTION = ("shard_bytes", "max_line_bytes")
+WITHOUT_OPTION = ("chunk_bytes", "max_line_bytes")
 
 Columns = dict[str, list[str]]
 """Instance -> some of its columns."""
@@ -62,7 +62,7 @@ def resolve(named: Sequence[Sequence[str]], known: Columns, output: Folder, opti
         told = ", ".join(map(repr, missing))
         raise ConfigError(f"--where: no sidecar in {output} holds {told}. First {_commands(options, missing.values())}")
     if not found and not known:
-        raise ConfigError(f"{output} holds no sidecars, whose rows --where looks at. First {command(options, [])}")
+        raise ConfigError(f"{output} holds no attributes, whose rows --where looks at. First {command(options, [])}")
     return found or {next(iter(known)): []}
 
 
@@ -192,7 +192,7 @@ def look_up(
             how += f" (with its parameters, see {output.path(f'attributes/{instance.name}/tagger.json')})"
         if todo:
             raise InputError(
-                f"--where: {todo:,} of {n_chunks:,} ranges have no {instance.name!r} sidecar in {output} that fits the "
+                f"--where: {todo:,} of {n_chunks:,} chunks have no part of {instance.name!r} in {output} that fits the "
                 f"input and these options. First {how}"
             )
         current = getattr(_class(instance.tagger_name), "version", None)

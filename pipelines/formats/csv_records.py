@@ -9,7 +9,7 @@ lines before the header are no rows. What a bad record costs is decided as follo
    quote and a backslash made a quote text; with a quote that closes nowhere, it ends with the file.
 
 A record that passes the limit is read on, without being kept, to the line on which its quote closes; one whose first line
-alone is too long ends with that line. A stray quote ends its range: whoever reads the range meets the end within quotes, and
+alone is too long ends with that line. A stray quote ends its chunk: whoever reads the chunk meets the end within quotes, and
 need not know what comes after. So does a record that rule 2 ends before the line that proved it bad.
 """
 
@@ -30,10 +30,10 @@ from tagcorpus.pipelines.inputs.records import REASONS
 from tagcorpus.pipelines.inputs.streams import ByteStream
 from tagcorpus.pipelines.options.dialect import Dialect
 
-# Bumped when records or what they cost change. Files are then cut anew; only ranges that are `is_new` have other digests.
+# Bumped when records or what they cost change. Files are then cut anew; only chunks that are `is_new` have other digests.
 CSV_VERSION = 2
 STRAY_LINES = 10
-# How many ranges may end because of quotes.
+# How many chunks may end because of quotes.
 CUTS_AT_MOST = 500
 
 
@@ -81,13 +81,13 @@ def _header(file: InputFile, max_line_bytes: int, dialect: Dialect) -> tuple[lis
 
 def index(
     file: InputFile,
-    shard_bytes: int,
+    chunk_bytes: int,
     max_line_bytes: int,
     max_rows: int | None = None,
     dialect: Dialect = Dialect(),  # noqa: B008
 ) -> list[Chunk]:
-    """Ranges of whole records, about `shard_bytes` each. A digest covers the column names and the range's bytes. Without
-    a header that can be read there is one broken range."""
+    """Chunks of whole records, about `chunk_bytes` each. A digest covers the column names and the chunk's bytes. Without
+    a header that can be read there is one broken chunk."""
     names, start, problem = _header(file, max_line_bytes, dialect.of(file.format))
     if problem:
         told = f"the header cannot be read ({problem}: {REASONS[problem]})"
@@ -107,7 +107,7 @@ def index(
             if lines.broken:
                 break  # the parser gives out what it has of the record that the damage cut off
             row, end = record.row + 1, lines.position
-            if end >= (begin // shard_bytes + 1) * shard_bytes or row == max_rows or record.ends_chunk:
+            if end >= (begin // chunk_bytes + 1) * chunk_bytes or row == max_rows or record.ends_chunk:
                 chunks.append(cut())
                 begin, first_row = end, row
                 lines.digest, records.is_new = _digest_of(names, dialect), False
@@ -128,7 +128,7 @@ def read(
     where: str,
     dialect: Dialect = Dialect(),  # noqa: B008
 ) -> Iterator[CsvRecord]:
-    """The records of a range. Raises IncompleteError when their bytes are not those that were planned."""
+    """The records of a chunk. Raises IncompleteError when their bytes are not those that were planned."""
     own = dialect.of(stream.file.format)
     names = header(stream.file, max_line_bytes, dialect)[0]
     lines = CsvLines(stream, chunk.start, chunk.end, max_line_bytes, own)
@@ -222,7 +222,7 @@ class _Records:
         return "unclosed_quote" if self.lines.has_ended else "bad_csv"
 
     def _cost(self, problem: str, n_lines: int) -> tuple[str, int, bool]:
-        """The problem, the number of lines that a bad record costs, and whether its range must end with it. The lines after
+        """The problem, the number of lines that a bad record costs, and whether its chunk must end with it. The lines after
         it are the next to be read."""
         lines = self.lines
         if lines.is_giant or (n_lines == 1 and problem != "bad_csv"):

@@ -1,7 +1,7 @@
 """JSON arrays of objects: the elements of a file's array (or of several, one behind the other) as rows, in bounded memory.
 
-Elements are found by their brackets, so that one that is not JSON costs its own row only. A file is one range: an array shows
-only from its beginning where an element begins. A file that breaks off within an element has a broken range.
+Elements are found by their brackets, so that one that is not JSON costs its own row only. A file is one chunk: an array shows
+only from its beginning where an element begins. A file that breaks off within an element has a broken chunk.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _IN_STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 
 
 def index(file: InputFile, max_rows: int | None = None) -> list[Chunk] | None:
-    """The range of all elements, or of the first `max_rows`. None where the array is one line and an object is on another line
+    """The chunk of all elements, or of the first `max_rows`. None where the array is one line and an object is on another line
     behind it: the file is of lines then."""
     stream = ByteStream(file)
     scanner, digest = _Scanner(0), xxhash.xxh3_128()
@@ -68,7 +68,7 @@ def index(file: InputFile, max_rows: int | None = None) -> list[Chunk] | None:
 
 
 def read(stream: ByteStream, chunk: Chunk, max_line_bytes: int, where: str) -> Iterator[Line]:
-    """The elements of a range. Raises IncompleteError when their bytes are not those that were planned."""
+    """The elements of a chunk. Raises IncompleteError when their bytes are not those that were planned."""
     scanner = _Scanner(max_line_bytes)
     for block in proven_blocks(stream, chunk, where):
         for _, element in scanner.feed(block):

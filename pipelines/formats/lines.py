@@ -1,7 +1,7 @@
-"""Line formats: cut a stream of lines into ranges, and read the lines of one range.
+"""Line formats: cut a stream of lines into chunks, and read the lines of one chunk.
 
-Input is bytes split on newlines. A line belongs to the range that holds its first byte, so ranges depend on the file
-and `shard_bytes` only. Memory is bounded by a block and `max_line_bytes`, whatever the file.
+Input is bytes split on newlines. A line belongs to the chunk that holds its first byte, so chunks depend on the file
+and `chunk_bytes` only. Memory is bounded by a block and `max_line_bytes`, whatever the file.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ class Line(NamedTuple):
 
 
 def index(
-    file: InputFile, shard_bytes: int, start: int = 0, stop: int | None = None, max_rows: int | None = None
+    file: InputFile, chunk_bytes: int, start: int = 0, stop: int | None = None, max_rows: int | None = None
 ) -> list[Chunk]:
-    """Ranges of the lines whose first byte lies in [start, stop). `first_row` counts from 0 at the first of them:
-    whoever joins the segments of one file shifts it. `max_rows` ends the last range after that many lines."""
+    """Chunks of the lines whose first byte lies in [start, stop). `first_row` counts from 0 at the first of them:
+    whoever joins the segments of one file shifts it. `max_rows` ends the last chunk after that many lines."""
     stream = ByteStream(file)
     try:
         stream.seek(max(start - 1, 0))
-        return list(_cut(stream, shard_bytes, start, stop, max_rows))
+        return list(_cut(stream, chunk_bytes, start, stop, max_rows))
     finally:
         stream.close()
 
 
-def _cut(stream: ByteStream, shard_bytes: int, start: int, stop: int | None, max_rows: int | None) -> Iterator[Chunk]:
+def _cut(stream: ByteStream, chunk_bytes: int, start: int, stop: int | None, max_rows: int | None) -> Iterator[Chunk]:
     position = stream.position
     # A segment that does not begin the file begins after the newline that ends the line running into it.
     is_inside = position == start
@@ -69,10 +69,10 @@ def _cut(stream: ByteStream, shard_bytes: int, start: int, stop: int | None, max
                 if stop is not None and position >= stop:
                     return
                 continue
-            limit = (begin // shard_bytes + 1) * shard_bytes
+            limit = (begin // chunk_bytes + 1) * chunk_bytes
             if stop is not None:
                 limit = min(limit, stop)
-            # The range ends with the first line that reaches the limit, so look for newlines from limit - 1 on.
+            # The chunk ends with the first line that reaches the limit, so look for newlines from limit - 1 on.
             cut = len(block)
             if position + len(block) >= limit:
                 newline = block.find(b"\n", max(limit - 1 - position, 0))
@@ -107,7 +107,7 @@ def _cut(stream: ByteStream, shard_bytes: int, start: int, stop: int | None, max
 
 
 def read(stream: ByteStream, chunk: Chunk, max_line_bytes: int, where: str) -> Iterator[Line]:
-    """The lines of a range. Raises IncompleteError when their bytes are not those that were planned."""
+    """The lines of a chunk. Raises IncompleteError when their bytes are not those that were planned."""
     row, offset = chunk.first_row, chunk.start
     carry: list[bytes] = []
     carried = 0
@@ -133,7 +133,7 @@ def read(stream: ByteStream, chunk: Chunk, max_line_bytes: int, where: str) -> I
 
 
 def proven_blocks(stream: ByteStream, chunk: Chunk, where: str) -> Iterator[bytes]:
-    """The bytes of a range. Raises IncompleteError behind the last of them when they are not those that were planned."""
+    """The bytes of a chunk. Raises IncompleteError behind the last of them when they are not those that were planned."""
     stream.seek(chunk.start)
     digest, left = xxhash.xxh3_128(), chunk.end - chunk.start
     while left > 0:

@@ -1,8 +1,8 @@
-"""Parquet and Arrow files: cut into row ranges by their row groups or record batches, read only the columns needed.
+"""Parquet and Arrow files: cut into row chunks by their row groups or record batches, read only the columns needed.
 
-A range's digest covers the stored bytes of those columns (Parquet) or their buffers (Arrow), so a rewritten file
-redoes the ranges whose content changed and no others; the footer alone would not show an edit that keeps every size. Who
-reads a range to its end proves that digest. The native reader runs in a process of its own only (see reader_process).
+A chunk's digest covers the stored bytes of those columns (Parquet) or their buffers (Arrow), so a rewritten file
+redoes the chunks whose content changed and no others; the footer alone would not show an edit that keeps every size. Who
+reads a chunk to its end proves that digest. The native reader runs in a process of its own only (see reader_process).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _OWN_ERRORS = (TagcorpusError, TypeError, AttributeError, NameError, AssertionEr
 @dataclass(frozen=True)
 class Columns:
     """paths    what is read: `text`, `doc.text`, `messages[*].content`
-    planned  the top-level columns that a range's digest covers
+    planned  the top-level columns that a chunk's digest covers
     further  name -> the top-level columns that its digest in `Range.columns` covers"""
 
     paths: tuple[str, ...]
@@ -53,17 +53,17 @@ class Columns:
         return list(dict.fromkeys([*self.planned, *further, *(n for path in self.paths for n in (path, top(path)))]))
 
 
-def index(file: InputFile, shard_bytes: int, columns: Sequence[str], max_rows: int | None = None) -> list[Chunk]:
-    """Row ranges of about `shard_bytes` of the given columns. Where the file cannot be read on, the last one is broken
+def index(file: InputFile, chunk_bytes: int, columns: Sequence[str], max_rows: int | None = None) -> list[Chunk]:
+    """Row chunks of about `chunk_bytes` of the given columns. Where the file cannot be read on, the last one is broken
     (and holds no rows when it is the footer that cannot be read)."""
     try:
-        return reader_process.call(_index, file, shard_bytes, columns, max_rows)  # type: ignore[no-any-return]
+        return reader_process.call(_index, file, chunk_bytes, columns, max_rows)  # type: ignore[no-any-return]
     except ReaderCrashed as error:
         return [Chunk(0, 0, 0, 0, xxhash.xxh3_128().hexdigest(), broken=str(error))]
 
 
 def with_further_columns(file: InputFile, chunks: list[Chunk], further: Mapping[str, Sequence[str]]) -> list[Chunk]:
-    """The ranges with a digest of each further column: name -> the top-level columns it is read from."""
+    """The chunks with a digest of each further column: name -> the top-level columns it is read from."""
     for name, columns in further.items():
         try:
             starts, marks = reader_process.call(_marks, file, columns)
@@ -116,7 +116,7 @@ def read(file: InputFile, chunk: Chunk, columns: Columns, stop: int | None = Non
     """Record batches of at most ROWS_PER_READ rows, before row `stop` where it is given.
 
     Raises Damaged where the file is, and IncompleteError where its content is not what was planned. A row inside a row
-    group or a stream is reached only through those before it, so the file stays open for the next range to read on.
+    group or a stream is reached only through those before it, so the file stays open for the next chunk to read on.
     """
     try:
         yield from reader_process.stream(_read, file, chunk, columns, stop)
@@ -124,7 +124,7 @@ def read(file: InputFile, chunk: Chunk, columns: Columns, stop: int | None = Non
         raise Damaged(str(error)) from None
 
 
-def _index(file: InputFile, shard_bytes: int, columns: Sequence[str], max_rows: int | None) -> list[Chunk]:
+def _index(file: InputFile, chunk_bytes: int, columns: Sequence[str], max_rows: int | None) -> list[Chunk]:
     chunks: list[Chunk] = []
     row, begin, size = 0, 0, 0
     digest = xxhash.xxh3_128()
@@ -136,9 +136,9 @@ def _index(file: InputFile, shard_bytes: int, columns: Sequence[str], max_rows: 
                 raise Damaged(problem)
             for group in table.groups(columns):
                 rows, n_bytes, mark = group.rows, group.n_bytes(columns), group.mark(columns)
-                # A single group of several ranges' size is cut by rows, so that one big row group keeps all workers
+                # A single group of several chunks' size is cut by rows, so that one big row group keeps all workers
                 # busy.
-                pieces = min(max(1, n_bytes // shard_bytes), max(rows, 1))
+                pieces = min(max(1, n_bytes // chunk_bytes), max(rows, 1))
                 if pieces > 1 and row > begin:
                     chunks.append(Chunk(begin, row, begin, row - begin, digest.hexdigest()))
                     begin, size, digest = row, 0, xxhash.xxh3_128()
@@ -151,7 +151,7 @@ def _index(file: InputFile, shard_bytes: int, columns: Sequence[str], max_rows: 
                         taken = max_rows - begin
                         mixed = f"{digest.hexdigest()}-{taken}"
                         return [*chunks, Chunk(begin, max_rows, begin, taken, mixed, piece=place)]
-                    if size >= shard_bytes or pieces > 1:
+                    if size >= chunk_bytes or pieces > 1:
                         chunks.append(Chunk(begin, row, begin, row - begin, digest.hexdigest(), piece=place))
                         begin, size, digest = row, 0, xxhash.xxh3_128()
             if problem:
@@ -164,7 +164,7 @@ def _index(file: InputFile, shard_bytes: int, columns: Sequence[str], max_rows: 
 
 
 def _marks(file: InputFile, columns: Sequence[str]) -> tuple[list[int], list[bytes]]:
-    """First row and digest of every group; up to the damage where there is any, which the range itself tells."""
+    """First row and digest of every group; up to the damage where there is any, which the chunk itself tells."""
     starts: list[int] = []
     marks: list[bytes] = []
     try:
@@ -275,7 +275,7 @@ class _Cursor:
         return group
 
     def take(self, chunk: Chunk, stop: int) -> Iterator[pa.RecordBatch]:
-        """The rows of a range before `stop`, and then the proof that the whole range is what was planned."""
+        """The rows of a chunk before `stop`, and then the proof that the whole chunk is what was planned."""
         if self._row != chunk.start and not (self._group and self._table.is_ahead(self._row, chunk.start)):
             self._go_to(chunk.start)
         proof = _Proof(chunk, self._columns)
@@ -338,9 +338,9 @@ class _Cursor:
 
 
 class _Proof:
-    """Compares the groups of a range with its digests.
+    """Compares the groups of a chunk with its digests.
 
-    An empty group at the border of two ranges belongs to either of them: the one that it was planned with is tried.
+    An empty group at the border of two chunks belongs to either of them: the one that it was planned with is tried.
     """
 
     def __init__(self, chunk: Chunk, columns: Columns) -> None:

@@ -64,7 +64,7 @@ class NumberedSource:
 
 
 class NumberedChunk(Iterator[tuple[TokenBatch, Numbers]]):
-    """A range's batches without the documents that do not count, and int32 [n_docs]: the group of each."""
+    """A chunk's batches without the documents that do not count, and int32 [n_docs]: the group of each."""
 
     def __init__(self, opened: Any, rows: Rows, file_name: str) -> None:
         self._opened, self._rows, self.file_name = opened, rows, file_name
@@ -150,7 +150,7 @@ def _pairs(batch: TokenBatch, numbers: Numbers, dtype: np.dtype[Any]) -> TokenBa
 
 
 class Sizes(PipelineStep):
-    """Yields what a range's documents come to: int64 [2, groups], documents and tokens."""
+    """Yields what a chunk's documents come to: int64 [2, groups], documents and tokens."""
 
     type = "size"
     name = "Sizes"
@@ -185,7 +185,7 @@ Piece = tuple[int, dict[str, Any] | None, Adds | None, int]
 
 
 class MergeNumbers(PipelineStep):
-    """Merges the runs of all ranges over one interval a rank. Yields a Piece for each number that has contexts there."""
+    """Merges the runs of all chunks over one interval a rank. Yields a Piece for each number that has contexts there."""
 
     type = "merge"
     name = "MergeNumbers"

@@ -48,7 +48,7 @@ class KeptSource:
 
 
 class KeptChunk(Iterator[TokenBatch]):
-    """A range's batches without the documents that are not kept; `counts` are those of the whole range."""
+    """A chunk's batches without the documents that are not kept; `counts` are those of the whole chunk."""
 
     def __init__(self, opened: Any, rows: Rows) -> None:
         self._opened, self._rows = opened, rows
@@ -65,7 +65,7 @@ class KeptChunk(Iterator[TokenBatch]):
 
 
 class Drain(PipelineStep):
-    """Reads the ids of a range to their end, which puts them into the cache. Yields nothing."""
+    """Reads the ids of a chunk to their end, which puts them into the cache. Yields nothing."""
 
     type = "drain"
     name = "Drain"

@@ -90,7 +90,7 @@ class _Search:
 
 
 class Divide(PipelineStep):
-    """Counts a range's documents in each of 2^bits equal parts of what is still to be looked at. Yields, of the parts
+    """Counts a chunk's documents in each of 2^bits equal parts of what is still to be looked at. Yields, of the parts
     where there are some, int64 [3, k]: cell * 2^bits + part, documents, tokens."""
 
     type = "size"
@@ -114,7 +114,7 @@ class Divide(PipelineStep):
 
 
 class Collect(PipelineStep):
-    """Yields a range's documents that are still to be looked at: cell int64 [k], place uint64 [k], tokens int64 [k]."""
+    """Yields a chunk's documents that are still to be looked at: cell int64 [k], place uint64 [k], tokens int64 [k]."""
 
     type = "edge"
     name = "Collect"

@@ -1,7 +1,7 @@
 """Is there such a column at all? `--group-by COLUMN` is looked for before anything is computed, in the first rows of the first files.
 
 A table's schema and a CSV's header answer for their file; lines of JSON may have a column that comes later. What the
-first rows leave open is said at once, and again when the first range has been read.
+first rows leave open is said at once, and again when the first chunk has been read.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ DEEPEST = 3
 
 def look_for(run: Run, reader_options: ReaderOptions, plan: Plan, grouping: Instance, column: str) -> FirstChunks:
     """Look into the first rows. Where the column is not there, and it cannot come later or a name much like it is there,
-    raises ConfigError; else says so. What is returned is to be called with the ranges that have been read."""
+    raises ConfigError; else says so. What is returned is to be called with the chunks that have been read."""
     files = [planned for planned in plan.files if planned.rows]
     names: set[str] = set()
     is_certain = len(files) <= LOOK_AT_FILES
@@ -60,7 +60,7 @@ def look_for(run: Run, reader_options: ReaderOptions, plan: Plan, grouping: Inst
 
 
 class FirstChunks:
-    """Called with each range that has been read, it looks at the values in the first ones.
+    """Called with each chunk that has been read, it looks at the values in the first ones.
 
     Where the first has none, nor had the first rows, says so. Raises ConfigError for more values than there may be groups.
     """
@@ -78,7 +78,7 @@ class FirstChunks:
         values = part_of(self._run.output, planned, k, self._grouping, ["value"])["value"]
         if not self._is_seen and len(values) and values.null_count == len(values):
             self._run.display.announce(
-                f"still no {self._column}: not one of the {len(values):,} documents in range {k} of {planned.file.name} has it; "
+                f"still no {self._column}: not one of the {len(values):,} documents in chunk {k} of {planned.file.name} has it; "
                 "if the name is wrong, interrupt the run (what is tagged is kept)"
             )
         self._is_seen |= len(values) > 0

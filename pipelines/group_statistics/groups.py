@@ -1,6 +1,6 @@
 """What one row of a feature table stands for: a model's files, a folder of the input, or the documents with one value in a column.
 
-A group is files of the plan and, where it is not all of their rows, what a sidecar's column must say of a row. Nothing
+A group is files of the plan and, where it is not all of their rows, what a part's column must say of a row. Nothing
 is computed here, and no document is read.
 """
 
@@ -31,7 +31,7 @@ _LONGEST_NAME = 150
 
 @dataclass(frozen=True)
 class Where:
-    """Rows whose `column` in the sidecar of `instance` is `value`, as text; None: rows without one."""
+    """Rows whose `column` in the part of of `instance` is `value`, as text; None: rows without one."""
 
     instance: Instance
     column: str
@@ -40,7 +40,7 @@ class Where:
 
 @dataclass(frozen=True)
 class Values:
-    """The groups of one column, by number: group i is the rows whose `column` in the sidecar of `instance` is values[i]."""
+    """The groups of one column, by number: group i is the rows whose `column` in the part of of `instance` is values[i]."""
 
     instance: Instance
     column: str
@@ -70,7 +70,7 @@ class Group:
     where: Where | None = None
 
     def chunks(self, plan: Plan) -> list[tuple[PlannedFile, int]]:
-        """(file, index of the range in it), in plan order, so that partial results always meet in one order."""
+        """(file, index of the chunk in it), in plan order, so that partial results always meet in one order."""
         files = set(self.files)
         return [(planned, k) for planned, k in plan.chunks if planned.file.name in files]
 
@@ -100,7 +100,7 @@ def by_level(plan: Plan, level: int) -> list[Group]:
 
 
 def by_column(output: Folder, plan: Plan, instance: Instance, column: str, called: str = "") -> list[Group]:
-    """A group for each value that a sidecar's column has, sorted; rows without one are a group called (none). A value that
+    """A group for each value that a part's column has, sorted; rows without one are a group called (none). A value that
     is empty, not printable or has spaces around it is called what it is in JSON. `called`: the column, in messages.
 
     Raises ConfigError for more than MOST_GROUPS values, InputError where a part is missing.

@@ -1,4 +1,4 @@
-"""Which documents of a range count for a feature table: those that the filter keeps, and of these a sample.
+"""Which documents of a chunk count for a feature table: those that the filter keeps, and of these a sample.
 
 A sample is drawn group by group: documents have a place in a random order that the seed decides (`token_budget.places`),
 and the first N of a group's kept documents are its sample. So one number a group, the last place that is in, says all.
@@ -25,9 +25,9 @@ EVERYONE = (1 << 64) - 1
 
 
 class Rows:
-    """The rows of a range, of which some are chosen; they are asked for batch by batch, in order.
+    """The rows of a chunk, of which some are chosen; they are asked for batch by batch, in order.
 
-    row int64 [n], sub int32 [n], chosen bool [n], or what else is to be known of each row; `where` names the range in
+    row int64 [n], sub int32 [n], chosen bool [n], or what else is to be known of each row; `where` names the chunk in
     messages.
     """
 
@@ -45,10 +45,10 @@ class Rows:
 
 
 def kept(output: Folder, filter_: Instance, planned: PlannedFile, k: int) -> Rows:
-    """The rows of a range of which the filter's `is_kept` is true (a row that it failed on is not kept)."""
+    """The rows of a chunk of which the filter's `is_kept` is true (a row that it failed on is not kept)."""
     table = part_of(output, planned, k, filter_, ["row", "sub", "is_kept"])
     chosen = np.asarray(pc.fill_null(table["is_kept"], False).combine_chunks().to_numpy(zero_copy_only=False))
-    return Rows(table["row"].to_numpy(), table["sub"].to_numpy(), chosen, f"range {k} of {planned.file.name}")
+    return Rows(table["row"].to_numpy(), table["sub"].to_numpy(), chosen, f"chunk {k} of {planned.file.name}")
 
 
 def numbered(output: Folder, filter_: Instance, values: Values, planned: PlannedFile, k: int) -> Rows:
@@ -72,7 +72,7 @@ class Choice:
     last: Mapping[str, int] = field(default_factory=dict)
 
     def rows(self, planned: PlannedFile, k: int) -> Rows:
-        """The chosen rows of a range."""
+        """The chosen rows of a chunk."""
         found = kept(self.output, self.filter_, planned, k)
         if not self.last:
             return found
@@ -139,7 +139,7 @@ def _last_of_each(
     output: Folder, plan: Plan, filter_: Instance, values: Values, sample: int, seed: int
 ) -> npt.NDArray[np.uint64]:
     """uint64 [groups]: as `_last`, of the groups of a column. The first `sample` places of each group are held, and each
-    range is read once."""
+    chunk is read once."""
     from tagcorpus.pipelines.counting.token_budget import places
 
     held = (np.zeros(0, np.int32), np.zeros(0, np.uint64))

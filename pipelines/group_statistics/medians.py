@@ -91,7 +91,7 @@ def _column(rows: ChunkRows, stem: str) -> Floats:
 
 
 def _values(chunks: Sequence[tuple[Sequence[Group], ChunkRows]], stem: str) -> Iterator[Floats]:
-    """Of the one group that there is, range by range."""
+    """Of the one group that there is, chunk by chunk."""
     for of, rows in chunks:
         if of:
             own = rows.fresh()

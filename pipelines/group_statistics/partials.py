@@ -1,6 +1,6 @@
-"""What one range adds to the rows of a feature table: exact sums and counts of the documents that are kept, by group.
+"""What one chunk adds to the rows of a feature table: exact sums and counts of the documents that are kept, by group.
 
-Sums are integers (moments.py), so that ranges may be added in any order. One tagger's columns are in memory at a time.
+Sums are integers (moments.py), so that chunks may be added in any order. One tagger's columns are in memory at a time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass
 class Partial:
-    """Of some ranges: exact sums over the group's rows that are kept, and how many rows there are."""
+    """Of some chunks: exact sums over the group's rows that are kept, and how many rows there are."""
 
     rows: int = 0
     kept: int = 0
@@ -52,7 +52,7 @@ class Partial:
 class _Rows:
     """The rows of several groups, group by group.
 
-    at      [m]: positions in the range
+    at      [m]: positions in the chunk
     number  [m]: of the group, ascending
     """
 

@@ -1,6 +1,6 @@
-"""The sidecars of one range as columns of numbers, joined by (row, sub): what a feature table's statistics are made of.
+"""The attributes of one chunk as columns of numbers, joined by (row, sub): what a feature table's statistics are made of.
 
-Parts of one range have the same rows in the same order when the same run made them; nothing here relies on it. Rows that
+Parts of one chunk have the same rows in the same order when the same run made them; nothing here relies on it. Rows that
 a part does not have count as not tagged; rows that the filter's part does not have are an error.
 """
 
@@ -35,7 +35,7 @@ Rows = npt.NDArray[np.intp]
 
 
 class ChunkRows:
-    """One range of a planned file. `instances`: by role, a tagger's name as in SOURCES, `keywords`, `domain` and FILTER."""
+    """One chunk of a planned file. `instances`: by role, a tagger's name as in SOURCES, `keywords`, `domain` and FILTER."""
 
     def __init__(self, output: Folder, planned: PlannedFile, k: int, instances: Mapping[str, Instance]) -> None:
         self._output, self._planned, self._k, self._instances = output, planned, k, instances
@@ -47,7 +47,7 @@ class ChunkRows:
         return self._part(self._instances[role], ["is_kept"] if role == FILTER else [])
 
     def fresh(self) -> ChunkRows:
-        """The same range, with nothing of it in memory."""
+        """The same chunk, with nothing of it in memory."""
         return ChunkRows(self._output, self._planned, self._k, self._instances)
 
     @property
@@ -94,7 +94,7 @@ class ChunkRows:
         return {name: _floats(table[name]) for name in columns}
 
     def texts(self, role: str, columns: Sequence[str]) -> tuple[pa.Table, npt.NDArray[np.bool_]]:
-        """The columns as they are, and bool [n]: which rows the sidecar has at all."""
+        """The columns as they are, and bool [n]: which rows the part of has at all."""
         return self._joined(self._instances[role], columns)
 
     def _joined(self, instance: Instance, columns: Sequence[str]) -> tuple[pa.Table, npt.NDArray[np.bool_]]:
@@ -106,7 +106,7 @@ class ChunkRows:
         is_there = (own[np.minimum(at, len(own) - 1)] == keys) if len(own) else np.zeros(len(keys), bool)
         if int(is_there.sum()) != len(own):
             raise InputError(
-                f"range {self._k} of {self._planned.file.name}: the sidecar {instance.name!r} has rows that the others have not; "
+                f"chunk {self._k} of {self._planned.file.name}: the part of {instance.name!r} has rows that the others have not; "
                 "run the pipeline again, which makes what is out of date anew. If it says so again, a part is damaged: remove "
                 f"{self._output}/{part_name(instance.name, self._planned.file.name, self._k)} first"
             )
@@ -116,7 +116,7 @@ class ChunkRows:
         """(key of every row, these columns)."""
         table = part_of(self._output, self._planned, self._k, instance, ["row", "sub", *columns])
         row: npt.NDArray[Any] = table["row"].to_numpy() - self._planned.chunks[self._k].first_row
-        # A range has fewer rows than 2^32, and `sub` fits 31 bits.
+        # A chunk has fewer rows than 2^32, and `sub` fits 31 bits.
         return (row << 31) + table["sub"].to_numpy().astype(np.int64), table.select(columns)
 
 

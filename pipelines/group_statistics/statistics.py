@@ -1,8 +1,8 @@
-"""What the sidecars of a group's documents come to: one row of the feature table, with a reason for every cell left empty.
+"""What the attributes of a group's documents come to: one row of the feature table, with a reason for every cell left empty.
 
 Only documents that the filter keeps count. A feature with a value per document is left empty where less than a share of
-the documents that have a value was kept. Sums are exact integers (moments.py), so a row does not depend on ranges,
-workers or the other rows. Reads sidecar parts, a range and a tagger at a time, and the group's entropy file; no text.
+the documents that have a value was kept. Sums are exact integers (moments.py), so a row does not depend on chunks,
+workers or the other rows. Reads parts, a chunk and a tagger at a time, and the group's entropy file; no text.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def statistics(
     kept_rows: int = KEPT_ROWS,
     entropy_keys: Mapping[str, str] | None = None,
 ) -> list[GroupStatistics]:
-    """The row of each group, in the order given. Groups that share ranges are best asked for together: each is read once.
+    """The row of each group, in the order given. Groups that share chunks are best asked for together: each is read once.
 
     instances  by role, a tagger's name as in SOURCES, keywords, domain, and at least the filter or another one; a role that is not
                there leaves its columns empty

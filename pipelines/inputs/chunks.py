@@ -1,4 +1,4 @@
-"""What a plan consists of: ranges of rows, and what reading one of them counted."""
+"""What a plan consists of: chunks of rows, and what reading one of them counted."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def costs_a_row(reason: str) -> bool:
 
 @dataclass
 class Counts:
-    """What became of every line of a range; `check` proves that none went missing."""
+    """What became of every line of a chunk; `check` proves that none went missing."""
 
     lines: int = 0
     read: int = 0
@@ -103,7 +103,7 @@ class Counts:
         if not planned_rows == self.lines + self.unreadable == accounted:
             error = LostRowsError(
                 f"{where}: {planned_rows} rows are planned, {self.lines} were read and {accounted} are accounted for; "
-                "nothing of this range was published. Did the file change during the run? Run the same command again"
+                "nothing of this chunk was published. Did the file change during the run? Run the same command again"
             )
             error.misplanned = where.partition(" of ")[2]
             raise error

@@ -1,4 +1,4 @@
-"""The quarantine lines of one range: in memory while they are few, else in a temporary file."""
+"""The quarantine lines of one chunk: in memory while they are few, else in a temporary file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Quarantine:
     """JSON lines in the order in which they were added."""
 
     def __init__(self, entries: Iterable[dict[str, Any]] = ()) -> None:
-        # Closed when it is collected: a range that fails has nobody else who would.
+        # Closed when it is collected: a chunk that fails has nobody else who would.
         self._file: IO[bytes] = tempfile.SpooledTemporaryFile(MEMORY_BYTES)  # noqa: SIM115
         self._n = 0
         self._digest = xxhash.xxh3_128()
@@ -57,7 +57,7 @@ class Quarantine:
 
 
 def damage_in(data: bytes | None) -> str:
-    """Why a file is broken, by the lines of a range's quarantine; empty where they do not say."""
+    """Why a file is broken, by the lines of a chunk's quarantine; empty where they do not say."""
     lines = (data or b"").splitlines()
     entry = orjson.loads(lines[-1]) if lines else {}
     return str(entry.get("message", "")) if entry.get("reason") == "broken_file" else ""

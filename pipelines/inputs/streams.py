@@ -1,7 +1,7 @@
 """Decompressed bytes of a file from any offset on. Damage is reported where it is met, never swallowed.
 
 Offsets of compressed files count in the decompressed stream: going back means starting again, going forward means
-decompressing and discarding. A stream stays open between neighbouring ranges, so reading on costs nothing.
+decompressing and discarding. A stream stays open between neighbouring chunks, so reading on costs nothing.
 """
 
 from __future__ import annotations

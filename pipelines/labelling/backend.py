@@ -14,7 +14,7 @@ from tagcorpus.taggers.domain import Domain
 BACKENDS = ("auto", "openai", "fasttext")
 # Parameters that only the openai backend looks at; the embedded model has its own labels, and asks nobody.
 OF_AN_LLM = ("base_url", "model", "tree", "concurrency", "max_requests", "max_attempts", "timeout_seconds", "backoff_seconds", "patience", "rpm", "tpm", "llm_cache")  # fmt: skip
-# Ranges that are asked about at once: enough that the end of one does not leave the endpoint idle.
+# Chunks that are asked about at once: enough that the end of one does not leave the endpoint idle.
 CHUNKS_AT_ONCE = 4
 
 

@@ -58,7 +58,7 @@ class Cost:
 
 
 class Ask(PipelineStep):
-    """Yields what asking about the documents of a range can cost; with `is_cache_known`, less what the cache answers."""
+    """Yields what asking about the documents of a chunk can cost; with `is_cache_known`, less what the cache answers."""
 
     type = "count"
     name = "Ask"
@@ -92,7 +92,7 @@ def cost_of(
     is_cache_known: bool = False,
     chosen: Sequence[PipelineStep] = (),
 ) -> Cost:
-    """What asking about the documents in these ranges can cost, found by reading them. `chosen`: steps that leave only
+    """What asking about the documents in these chunks can cost, found by reading them. `chosen`: steps that leave only
     those that are to be asked about."""
     nothing: list[frozenset[str]] = [frozenset()] * len(plan.chunks)
     steps = [Read(plan, engine.reader_options, nothing), *chosen, Ask(tagger, is_cache_known)]

@@ -29,7 +29,7 @@ ERROR_COLUMN = "error"
 def to_retry(
     engine: Engine, plan: Plan, instance: Instance, before: ResumeState, otherwise: PipelineStep | None = None
 ) -> tuple[ResumeState, list[PipelineStep]]:
-    """The standing with the ranges that have documents without a label still to compute, and the step that leaves only these
+    """The standing with the chunks that have documents without a label still to compute, and the step that leaves only these
     documents of them."""
     output = engine.run.output
     counts = with_errors(engine, plan, instance, before)
@@ -40,7 +40,7 @@ def to_retry(
 
 
 def with_errors(engine: Engine, plan: Plan, instance: Instance, before: ResumeState) -> dict[int, int]:
-    """By rank, how many documents without a label the part of a range has; only ranges that have any and are done."""
+    """By rank, how many documents without a label the part of a chunk has; only chunks that have any and are done."""
     counts = {}
     for rank, name in before.done:
         planned, k = plan.chunks[rank]
@@ -53,13 +53,13 @@ def with_errors(engine: Engine, plan: Plan, instance: Instance, before: ResumeSt
 
 
 def without(before: ResumeState, ranks: Collection[int]) -> ResumeState:
-    """The standing as if these ranges were still to be computed."""
+    """The standing as if these chunks were still to be computed."""
     done = {(rank, name): counts for (rank, name), counts in before.done.items() if rank not in ranks}
     return ResumeState(done, before.stale, before.damaged, before.proven)
 
 
 class Unlabelled(PipelineStep):
-    """Leaves of ranges that have parts the documents without a label. Other ranges pass whole, or through the step `otherwise`."""
+    """Leaves of chunks that have parts the documents without a label. Other chunks pass whole, or through the step `otherwise`."""
 
     type = "choose"
     name = "Unlabelled"

@@ -82,7 +82,7 @@ class Keywords(TypedDict, total=False):
     """For s3://, gs:// and other URLs: endpoint_url=URL, profile=NAME, anon=true; a mapping."""
     max_line_bytes: int
     """Longer lines go to quarantine unread."""
-    shard_bytes: int
+    chunk_bytes: int
     """Bytes of input that are computed, published and resumed as one. Fixed for an output
     folder."""
     output: Path | None

@@ -14,7 +14,7 @@ import yaml
 
 from tagcorpus.errors import ConfigError, unknown_name
 from tagcorpus.pipelines.options.declare import Option, fields_of
-from tagcorpus.pipelines.options.of_pipelines import OPTIONS, FeaturesOptions, Options
+from tagcorpus.pipelines.options.of_pipelines import OLD_NAMES, OPTIONS, FeaturesOptions, Options
 from tagcorpus.pipelines.options.places import RESULT_SUFFIXES, check_place
 from tagcorpus.pipelines.options.tagger_names import tagger_of
 from tagcorpus.pipelines.storage import remote
@@ -82,7 +82,8 @@ class _Values:
         """Take over what a source gives. Raises ConfigError for an unknown key and for a value of the wrong type."""
         if not isinstance(new, dict):
             raise ConfigError(f"{where}: must be a mapping of keys to values, got {type(new).__name__}")
-        for key, value in new.items():
+        for name, value in new.items():
+            key: str = OLD_NAMES.get(name, name)
             if key == "parameters":
                 self.merge(value, where)
             elif key == "storage_options":
@@ -117,8 +118,8 @@ class _Values:
         first, _, rest = key.partition(".")
         if first == "storage_options" and rest:
             return remote.scalar(rest, text)
-        if key in self.known:
-            return _from_text(text, self.known[key].hint)
+        if (name := OLD_NAMES.get(key, key)) in self.known:
+            return _from_text(text, self.known[name].hint)
         if not rest or first in self.section_classes:
             return _from_text(text, None)
         try:

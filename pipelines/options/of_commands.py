@@ -34,7 +34,7 @@ class TaggersOptions:
 
 @dataclass(frozen=True)
 class StatusOptions:
-    """Say how far the runs of an output folder are: ranges done, what is running, how the last run ended."""
+    """Say how far the runs of an output folder are: chunks done, what is running, how the last run ended."""
 
     output: str = positional("DIR")
     storage_options: list[str] = url_options(INPUT)

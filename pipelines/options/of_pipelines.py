@@ -29,6 +29,10 @@ def retry_errors_option() -> Any:
     return option(False, "Ask again about the documents that got no label, and about no others.", group=RUNNING)
 
 
+OLD_NAMES = {"shard_bytes": "chunk_bytes"}
+"""Keys of earlier versions, which are still accepted: old -> new."""
+
+
 @dataclass(frozen=True)
 class SlurmOptions:
     """The section `slurm`, for the executor of that name. A null is the cluster's own default."""
@@ -130,7 +134,7 @@ class Options:
     max_line_bytes: int = option(
         32 << 20, "Longer lines go to quarantine unread.", flags=KEY_ONLY, group=INPUT, at_least=16
     )
-    shard_bytes: int = option(
+    chunk_bytes: int = option(
         64 << 20,
         "Bytes of input that are computed, published and resumed as one. Fixed for an output folder.",
         flags=KEY_ONLY,
@@ -210,6 +214,7 @@ class Options:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Options:
         """Options from `dataclasses.asdict` of them, by this version or an earlier one that has fewer."""
+        values = {OLD_NAMES.get(name, name): value for name, value in values.items()}
         sections: dict[str, Any] = {"slurm": SlurmOptions, "csv": Dialect}
         return cls(**values | {name: section_cls(**values.get(name, {})) for name, section_cls in sections.items()})
 

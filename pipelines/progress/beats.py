@@ -21,7 +21,7 @@ class Stopped(BaseException):
 
 @dataclass
 class Beat:
-    """rank: range in work, -1 for none; rows/n_bytes: done of that range; first_row..last_row: in flight;
+    """rank: chunk in work, -1 for none; rows/n_bytes: done of that chunk; first_row..last_row: in flight;
     pid: the worker; count: goes up with every sign of life."""
 
     rank: int = -1
@@ -64,7 +64,7 @@ class Pulse:
         self._is_stopped = True
 
     def start(self, rank: int) -> None:
-        """Work on range `rank` begins (-1: none)."""
+        """Work on chunk `rank` begins (-1: none)."""
         count, pid = self.beat.count, self.beat.pid
         self.beat = Beat(rank=rank, pid=pid, count=count)
         self._write()

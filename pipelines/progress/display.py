@@ -95,7 +95,7 @@ class Watch:
         self._seen: dict[int, tuple[int, float, float]] = {}
 
     def done(self, rows: int, n_bytes: int, quarantined: int) -> None:
-        """A range is finished."""
+        """A chunk is finished."""
         self.rows += rows
         self.n_bytes += n_bytes
         self.quarantined += quarantined

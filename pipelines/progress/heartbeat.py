@@ -141,7 +141,7 @@ class Heartbeat:
             self._output.publish(self._name, json.dumps(self.state(), indent=1).encode())
 
     def state(self) -> dict[str, Any]:
-        """What the file says; without the rows between two passes over the ranges (while summaries are made, say)."""
+        """What the file says; without the rows between two passes over the chunks (while summaries are made, say)."""
         found: dict[str, Any] = {"time": time.time(), **process(), **self._more()}
         watch = self._watch
         if watch is None:

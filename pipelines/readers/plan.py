@@ -1,5 +1,5 @@
-"""The plan: which ranges every input is cut into. Made once by an index pass, kept in the output, reused while the
-input is unchanged. Ranges depend on the file and `shard_bytes` only, never on workers or executor.
+"""The plan: which chunks every input is cut into. Made once by an index pass, kept in the output, reused while the
+input is unchanged. Chunks depend on the file and `chunk_bytes` only, never on workers or executor.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.pipelines.storage.sealed import is_sealed, opened, sealed
 
 PLAN_VERSION = 2
-# A large uncompressed file is indexed in segments of this many ranges, several at a time.
+# A large uncompressed file is indexed in segments of this many chunks, several at a time.
 CHUNKS_PER_SEGMENT = 16
 ROOMS_OF_RESULTS = ("attributes", "quarantine", "tokens")
 # Formats whose digests cover some columns only, and the version of how their plans are made.
@@ -50,13 +50,13 @@ class PlannedFile:
 
 @dataclass(frozen=True)
 class Plan:
-    """All input files with their ranges. Rank r is the r-th range, counting through the files in order."""
+    """All input files with their chunks. Rank r is the r-th chunk, counting through the files in order."""
 
     files: tuple[PlannedFile, ...]
 
     @cached_property
     def chunks(self) -> list[tuple[PlannedFile, int]]:
-        """(file, index of the range in it) of every rank."""
+        """(file, index of the chunk in it) of every rank."""
         return [(f, k) for f in self.files for k in range(len(f.chunks))]
 
     @property
@@ -87,14 +87,14 @@ class Indexed:
 
 
 class Index(PipelineStep):
-    """Cuts one file (or segment) a rank into ranges."""
+    """Cuts one file (or segment) a rank into chunks."""
 
     type = "index"
     name = "Index"
 
-    def __init__(self, tasks: Sequence[IndexTask], shard_bytes: int, reader_options: ReaderOptions) -> None:
+    def __init__(self, tasks: Sequence[IndexTask], chunk_bytes: int, reader_options: ReaderOptions) -> None:
         super().__init__()
-        self.tasks, self.shard_bytes, self.reader_options = tasks, shard_bytes, reader_options
+        self.tasks, self.chunk_bytes, self.reader_options = tasks, chunk_bytes, reader_options
 
     def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[Indexed]:  # noqa: ARG002
         task = self.tasks[rank]
@@ -110,19 +110,19 @@ class Index(PipelineStep):
         if file.format == "json":
             chunks = array or []
         elif file.format in ("parquet", "arrow"):
-            chunks = tables.index(file, self.shard_bytes, reader_options.fields.top_columns(), task.max_rows)
+            chunks = tables.index(file, self.chunk_bytes, reader_options.fields.top_columns(), task.max_rows)
             further = {c: reader_options.fields.further_columns([c]) for c in reader_options.columns}
             chunks = tables.with_further_columns(file, chunks, further)
         elif file.format in DELIMITED:
             chunks = csv_records.index(
-                file, self.shard_bytes, reader_options.max_line_bytes, task.max_rows, reader_options.csv
+                file, self.chunk_bytes, reader_options.max_line_bytes, task.max_rows, reader_options.csv
             )
         else:
-            chunks = lines.index(file, self.shard_bytes, task.start, task.stop, task.max_rows)
+            chunks = lines.index(file, self.chunk_bytes, task.start, task.stop, task.max_rows)
         _refuse_doubled_columns(file, chunks, reader_options)
         skipped: list[tuple[int, int]] = []
         if file.format not in DELIMITED and task.start == 0 and samples.has_filters(file, chunks, reader_options):
-            whole = chunks if task.stop is None else lines.index(file, self.shard_bytes)
+            whole = chunks if task.stop is None else lines.index(file, self.chunk_bytes)
             skipped = samples.duplicates(file, whole, reader_options)
         yield Indexed(chunks, skipped, file)
 
@@ -151,7 +151,7 @@ def make_plan(
     output: Folder,
     files: Sequence[InputFile],
     reader_options: ReaderOptions,
-    shard_bytes: int,
+    chunk_bytes: int,
     limit: int | None,
     run_index: RunIndex,
     is_stored: bool = True,
@@ -161,14 +161,14 @@ def make_plan(
     """The plan for these files, taking over what `output` already holds for files that are unchanged. What `check` raises
     leaves no plan behind.
 
-    ConfigError where `output` holds a plan with other `shard_bytes`, unless it `may_recut`: every part would be computed anew.
+    ConfigError where `output` holds a plan with other `chunk_bytes`, unless it `may_recut`: every part would be computed anew.
     """
-    settings = {f.name: _settings(f, reader_options, shard_bytes) for f in files}
+    settings = {f.name: _settings(f, reader_options, chunk_bytes) for f in files}
     read_as = reader_options
     if not may_recut:
-        _refuse_another_cut(output, files, shard_bytes)
+        _refuse_another_cut(output, files, chunk_bytes)
     if limit is not None:
-        plan = Plan(tuple(_limited(files, reader_options, shard_bytes, limit, run_index)))
+        plan = Plan(tuple(_limited(files, reader_options, chunk_bytes, limit, run_index)))
         check(plan)
         for one in plan.files if is_stored else ():
             _store(output, one, None, settings[one.file.name])
@@ -188,10 +188,10 @@ def make_plan(
     unknown = [f for f in files if known[f.name] is None]
     # Taken before the bytes are read: a file that changes meanwhile is then planned anew next time.
     identities = {f.name: f.identity() for f in unknown}
-    tasks = [t for f in unknown for t in _segments(f, shard_bytes)]
+    tasks = [t for f in unknown for t in _segments(f, chunk_bytes)]
     pieces: dict[str, list[Indexed]] = {}
     if tasks:
-        for task, indexed in zip(tasks, run_index(Index(tasks, shard_bytes, reader_options), len(tasks)), strict=True):
+        for task, indexed in zip(tasks, run_index(Index(tasks, chunk_bytes, reader_options), len(tasks)), strict=True):
             pieces.setdefault(task.file.name, []).append(indexed)
     planned_anew = {
         f.name: PlannedFile(pieces[f.name][0].file, _joined(pieces[f.name]), is_trial=reader_options.sample < 1)
@@ -205,12 +205,12 @@ def make_plan(
     return plan
 
 
-def _settings(file: InputFile, reader_options: ReaderOptions, shard_bytes: int) -> dict[str, Any]:
+def _settings(file: InputFile, reader_options: ReaderOptions, chunk_bytes: int) -> dict[str, Any]:
     fields = reader_options.fields
     return {
         **({"tables": TABLES_VERSION} if file.format in TABLES else {}),
         "plan": PLAN_VERSION,
-        "shard_bytes": shard_bytes,
+        "shard_bytes": chunk_bytes,
         "max_line_bytes": reader_options.max_line_bytes,
         "text_column": fields.text_column,
         "id_column": fields.id_column,
@@ -225,16 +225,16 @@ def _settings(file: InputFile, reader_options: ReaderOptions, shard_bytes: int) 
     }
 
 
-def _refuse_another_cut(output: Folder, files: Sequence[InputFile], shard_bytes: int) -> None:
+def _refuse_another_cut(output: Folder, files: Sequence[InputFile], chunk_bytes: int) -> None:
     for file in files:
         try:
             was = (opened(output.read(plan_name(file.name))) or {})["settings"]["shard_bytes"]
         except (KeyError, TypeError):
             continue  # no plan, or none of this version
-        if was != shard_bytes and has_results(output, file.name):
+        if was != chunk_bytes and has_results(output, file.name):
             raise ConfigError(
-                f"{output} has {file.name} in ranges of shard_bytes={was}, and with shard_bytes={shard_bytes} everything would be "
-                f"computed anew: say --set shard_bytes={was} to go on with it, or --overwrite"
+                f"{output} has {file.name} in chunks of chunk_bytes={was}, and with chunk_bytes={chunk_bytes} everything would be "
+                f"computed anew: say --set chunk_bytes={was} to go on with it, or --overwrite"
             )
         return  # one run cuts all its files alike
 
@@ -283,7 +283,7 @@ def _planned(data: bytes | None) -> PlannedFile:
     file = InputFile(value["input"], value["path"], value["format"], value["compression"])
     chunks = tuple(Chunk.from_json(r) for r in value["ranges"])
     if not is_sealed(data) and not _is_consistent(file, chunks, value["identity"]):
-        raise ValueError("ranges that do not follow one another")
+        raise ValueError("chunks that do not follow one another")
     return PlannedFile(file, chunks, value["is_trial"], _stored_reader_options(value["settings"]))
 
 
@@ -296,7 +296,7 @@ def _stored_reader_options(settings: dict[str, Any]) -> ReaderOptions:
 
 
 def _is_consistent(file: InputFile, chunks: Sequence[Chunk], identity: dict[str, Any] | None) -> bool:
-    """Whether the ranges follow one another from the first row on, up to the end of a file of lines."""
+    """Whether the chunks follow one another from the first row on, up to the end of a file of lines."""
     row, position = 0, chunks[0].start if chunks and file.format in DELIMITED else 0
     for r in chunks:
         if (r.first_row, r.start) != (row, position) or not 0 <= r.rows <= r.end - r.start:
@@ -311,8 +311,8 @@ def _is_consistent(file: InputFile, chunks: Sequence[Chunk], identity: dict[str,
 
 
 def _shows_its_end(file: InputFile) -> bool:
-    """Whether a plan without a checksum, whose ranges follow one another, has no range too few: it ends where its file ends. Plans
-    of other formats are made anew, with the same ranges; so are those of files that begin as another format does."""
+    """Whether a plan without a checksum, whose chunks follow one another, has no chunk too few: it ends where its file ends. Plans
+    of other formats are made anew, with the same chunks; so are those of files that begin as another format does."""
     return file.format == "jsonl" and not file.compression and recognised(file) == (file, "")
 
 
@@ -355,8 +355,8 @@ def load_plan(output: Folder, *, skip_damaged: bool = False) -> list[PlannedFile
     return found
 
 
-def _segments(file: InputFile, shard_bytes: int) -> list[IndexTask]:
-    step = shard_bytes * CHUNKS_PER_SEGMENT
+def _segments(file: InputFile, chunk_bytes: int) -> list[IndexTask]:
+    step = chunk_bytes * CHUNKS_PER_SEGMENT
     if file.format != "jsonl" or file.compression or file.size() <= step:
         return [IndexTask(file)]
     file_, problem = recognised(file)
@@ -381,14 +381,14 @@ def _joined(pieces: list[Indexed]) -> tuple[Chunk, ...]:
 
 
 def _limited(
-    files: Sequence[InputFile], reader_options: ReaderOptions, shard_bytes: int, limit: int, run_index: RunIndex
+    files: Sequence[InputFile], reader_options: ReaderOptions, chunk_bytes: int, limit: int, run_index: RunIndex
 ) -> Iterator[PlannedFile]:
     """Only the files, and of the last one only the rows, that hold the first `limit` rows; the rest is not even read."""
     left = limit
     for file in files:
         if left <= 0:
             return
-        indexed = run_index(Index([IndexTask(file, max_rows=left)], shard_bytes, reader_options), 1)
+        indexed = run_index(Index([IndexTask(file, max_rows=left)], chunk_bytes, reader_options), 1)
         planned = PlannedFile(indexed[0].file, _joined(indexed), is_trial=True, reader_options=reader_options)
         left -= planned.rows
         yield planned

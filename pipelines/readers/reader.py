@@ -1,4 +1,4 @@
-"""Read one range of any format as batches of documents, counting every row and keeping what is wrong with the rest."""
+"""Read one chunk of any format as batches of documents, counting every row and keeping what is wrong with the rest."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ READER_VERSION = 2
 
 @dataclass(frozen=True)
 class ReaderOptions:
-    """Everything besides a file and a range that decides which documents come out."""
+    """Everything besides a file and a chunk that decides which documents come out."""
 
     fields: DocumentFields = field(default_factory=DocumentFields)
     max_line_bytes: int = 32 << 20
@@ -52,7 +52,7 @@ class ReaderOptions:
     """Further document columns, for the taggers that need them. They decide nothing about the documents themselves, so they
     are not in the fingerprint but in the identity of those taggers."""
     csv: Dialect = field(default_factory=Dialect)
-    """In the digests of the ranges of CSV files, so that no other file's parts depend on it."""
+    """In the digests of the chunks of CSV files, so that no other file's parts depend on it."""
 
     def fingerprint(self) -> dict[str, Any]:
         found: dict[str, Any] = {
@@ -70,7 +70,7 @@ Raw = tuple[int, int, bytes, dict[str, Any] | BadRecord | None]
 
 
 class ChunkReader:
-    """Iterate over it for the batches of one range; afterwards `counts` and `quarantine` are complete."""
+    """Iterate over it for the batches of one chunk; afterwards `counts` and `quarantine` are complete."""
 
     def __init__(self, file: InputFile, chunk: Chunk, reader_options: ReaderOptions) -> None:
         self.file, self.range, self.reader_options = file, chunk, reader_options
@@ -204,7 +204,7 @@ class ChunkReader:
         self.quarantine.append({"row": row, "reason": "broken_file", "message": message})
 
     def records(self) -> Iterator[Raw]:
-        """Every row of the range as it was found, before anything is decided about it."""
+        """Every row of the chunk as it was found, before anything is decided about it."""
         if self.range.broken and not self.range.rows:
             return iter(())  # nothing can be read, perhaps because the file is of another format
         if self.file.format in ("parquet", "arrow"):
@@ -296,7 +296,7 @@ _thread = threading.local()
 
 @contextlib.contextmanager
 def _stream(file: InputFile) -> Iterator[ByteStream]:
-    """The stream of a file; a compressed one stays open in its thread, so that the next range of the file reads on."""
+    """The stream of a file; a compressed one stays open in its thread, so that the next chunk of the file reads on."""
     if not file.compression:
         stream = ByteStream(file)
         try:

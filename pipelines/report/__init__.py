@@ -125,7 +125,7 @@ def _summarised(output: Output, summary: dict[str, Any]) -> list[tuple[str, dict
 
 
 def _recomputed(output: Output, instances: Sequence[str], notes: list[str]) -> dict[str, dict[str, Any]]:
-    """Summaries of these instances' columns from the sidecars of the whole plan."""
+    """Summaries of these instances' columns from the attributes of the whole plan."""
     found = {}
     for name in instances:
         if not output.files:
@@ -134,7 +134,7 @@ def _recomputed(output: Output, instances: Sequence[str], notes: list[str]) -> d
         try:
             parts = Parts(output.folder, Plan(tuple(output.files)), instance, KEPT_ROWS, Kinds().part)
         except (TagcorpusError, OSError):
-            notes.append(f"{name} has not been computed for every range yet, and has no summary: it is left out")
+            notes.append(f"{name} has not been computed for every chunk yet, and has no summary: it is left out")
             continue
         found[name] = {
             column: stats | {k: c[k] for c in output.instances[name]["columns"] if c["name"] == column for k in ("meaning", "unit", "source") if k in c}
@@ -155,7 +155,7 @@ def _incomplete(sample: Sample) -> list[str]:
     if not sample.missing:
         return []
     more = f" (and {len(sample.missing) - 1:,} more)" if len(sample.missing) > 1 else ""
-    return [f"some sidecars are missing; figures are of the last complete run: {sample.missing[0]}{more}"]
+    return [f"some attributes are missing; figures are of the last complete run: {sample.missing[0]}{more}"]
 
 
 def _feature_table(output: Output) -> Models | None:

@@ -57,7 +57,7 @@ def _dry_run(told: Mapping[str, Any]) -> str:
             shown = "none, so that bytes to write and CPU-hours are not known"
             if value is not None:
                 shown = (
-                    f"{value['ranges']} range{'s' * (value['ranges'] != 1)} begun: {value['rows']:,} row{'s' * (value['rows'] != 1)}, {_sized(value['text_bytes'])} of text, "
+                    f"{value['ranges']} chunk{'s' * (value['ranges'] != 1)} begun: {value['rows']:,} row{'s' * (value['rows'] != 1)}, {_sized(value['text_bytes'])} of text, "
                     f"{value['cpu_seconds']:.2f} s of CPU; scaled by bytes, an estimate"
                 )
         elif value is None:

@@ -40,7 +40,7 @@ WARNING_SECONDS = 60
 
 
 class SlurmArray(SlurmPipelineExecutor):
-    """Ranges as tasks of a job array: task i does the i-th run of `tasks_per_job` neighbouring ranks.
+    """Chunks as tasks of a job array: task i does the i-th run of `tasks_per_job` neighbouring ranks.
 
     ranks   of the plan that are to be computed, in plan order
     run     what was asked for
@@ -153,7 +153,7 @@ class SlurmArray(SlurmPipelineExecutor):
         return str(super().get_launch_file_contents(sbatch_args, command))
 
     def run(self) -> None:
-        """What an array task does; `seconds` and `digests` of every range are entered as it is published. Raises TagcorpusError as a run on
+        """What an array task does; `seconds` and `digests` of every chunk are entered as it is published. Raises TagcorpusError as a run on
         one machine would."""
         index = int(os.environ["SLURM_ARRAY_TASK_ID"])
         ranks = self.ranks[index * self.tasks_per_job : (index + 1) * self.tasks_per_job]
@@ -162,7 +162,7 @@ class SlurmArray(SlurmPipelineExecutor):
             ranks = self._unpublished(ranks)
         workers = default_workers()
         display = Display()
-        told = f"{counted(len(ranks), 'range')}, {counted(min(workers, len(ranks)), 'worker')}"
+        told = f"{counted(len(ranks), 'chunk')}, {counted(min(workers, len(ranks)), 'worker')}"
         display.say(f"array task {index} on {platform.node()}: {told}")
 
         def describe(rank: int) -> str:

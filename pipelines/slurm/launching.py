@@ -1,8 +1,8 @@
 """`--executor slurm`: planned here, computed by a job array, brought to its end by one more job that depends on the array.
 
 The launcher indexes the input, sees what is missing, and submits. An array task (array.py) does a fixed share of the
-missing ranges and publishes their parts, which are the only sign that a range is done; the finish job (tasks.py)
-computes nothing: it writes summary and ledger where all parts are there, and otherwise names the ranges that are not.
+missing chunks and publishes their parts, which are the only sign that a chunk is done; the finish job (tasks.py)
+computes nothing: it writes summary and ledger where all parts are there, and otherwise names the chunks that are not.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def launch(pipeline: str, options: Options, display: Display) -> Result:
     except Submitted as submitted:
         told = submitted.told
     cancel = f"scancel {' '.join(told[k] for k in ('array_job', 'finish_job') if told[k])}"
-    array = f"array job {told['array_job']} ({counted(told['tasks'], 'task')}, {counted(told['ranges'], 'range')}) and "
+    array = f"array job {told['array_job']} ({counted(told['tasks'], 'task')}, {counted(told['ranges'], 'chunk')}) and "
     display.say(
         f"{'submitted ' + array if told['ranges'] else 'nothing is left to compute; submitted '}"
         f"finish job {told['finish_job']}, which writes the summary"
@@ -78,7 +78,7 @@ def launch(pipeline: str, options: Options, display: Display) -> Result:
 def _check(pipeline: str, options: Options) -> None:
     if pipeline == "features":
         raise ConfigError(
-            "--executor slurm computes one pass over the ranges, and features takes several: compute its taggers with "
+            "--executor slurm computes one pass over the chunks, and features takes several: compute its taggers with "
             "`tagcorpus run tag --executor slurm` into the same --output, then run features there with --executor local or ray"
         )
     shared = "a folder that the launcher and all nodes share"
@@ -143,7 +143,7 @@ class LaunchEngine(Engine):
     def execute(
         self, pipeline: Sequence[PipelineStep], units: Sequence[Sequence[int]], *arguments: Any, **options: Any
     ) -> dict[int, list[Any]]:
-        """Only the index is made here; what else there is to do besides the ranges, the finish job does."""
+        """Only the index is made here; what else there is to do besides the chunks, the finish job does."""
         if isinstance(pipeline[0], Index):
             return super().execute(pipeline, units, *arguments, **options)
         raise self._submitted(Plan(()), [], [])
@@ -190,7 +190,7 @@ def _wait(pipeline: str, told: dict[str, Any], poll_seconds: float, display: Dis
             display.say(f"slurm: {said}")
     raise IncompleteError(
         f"finish job {told['finish_job']} is gone, and wrote no ledger: cancelled, killed, or never started (sacct -j "
-        f"{told['finish_job']}; logs in {told['logs']}). Published ranges are kept; the same command goes on from there"
+        f"{told['finish_job']}; logs in {told['logs']}). Published chunks are kept; the same command goes on from there"
     )
 
 

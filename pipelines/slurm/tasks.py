@@ -1,9 +1,9 @@
 """What runs on the nodes of a Slurm cluster: `python -m tagcorpus.pipelines.slurm.tasks work|finish FOLDER`, as the
 scripts that array.py writes call it.
 
-`work` is an array task: its share of the ranges, and a note of how it ended in `tasks/`. `finish` computes nothing: it
-runs the pipeline over what is published, and ends with the ranges that are missing and the worst that a task met.
-SIGTERM and SIGUSR1 end `work` with exit code 4: what is published stays, the range in flight leaves nothing behind.
+`work` is an array task: its share of the chunks, and a note of how it ended in `tasks/`. `finish` computes nothing: it
+runs the pipeline over what is published, and ends with the chunks that are missing and the worst that a task met.
+SIGTERM and SIGUSR1 end `work` with exit code 4: what is published stays, the chunk in flight leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -208,7 +208,7 @@ class FinishEngine(Engine):
     ) -> NoReturn:
         named = ", ".join(chunk_name(plan, r) for r in ranks[:NAMED_CHUNKS])
         more = f" and {len(ranks) - NAMED_CHUNKS:,} more" if len(ranks) > NAMED_CHUNKS else ""
-        message = f"{len(ranks):,} of {len(plan.chunks):,} ranges are missing: {named}{more}"
+        message = f"{len(ranks):,} of {len(plan.chunks):,} chunks are missing: {named}{more}"
         failed = sorted((t for t in self._finish.tasks if t["exit_code"]), key=lambda t: _precedence(t["exit_code"]))
         code = 4
         if failed:

@@ -304,7 +304,7 @@ def explain(error: BaseException, url: str, done: str, kind: type[InputError] | 
     if _may_pass(chain, status):
         why = "it was written anew meanwhile" if "FileExpired" in type(error).__name__ else said
         return IncompleteError(
-            f"{start}: {why} ({type(error).__name__}), after all retries. Published ranges are kept; the same command goes on "
+            f"{start}: {why} ({type(error).__name__}), after all retries. Published chunks are kept; the same command goes on "
             "from there"
         )
     return kind(f"{start}: {said}")

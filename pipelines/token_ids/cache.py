@@ -1,6 +1,6 @@
-"""The token cache, `<output>/tokens/`: ids of every document, computed once per range and tokenizer.
+"""The token cache, `<output>/tokens/`: ids of every document, computed once per chunk and tokenizer.
 
-TokenSource gives a range's ids, out of the cache or by reading and tokenising, and fills the cache; Seed gives taggers what
+TokenSource gives a chunk's ids, out of the cache or by reading and tokenising, and fills the cache; Seed gives taggers what
 the cache has. Parts (parts.py) are keyed by everything that decides their content and checked as they are read: one
 that is outdated, cut short or altered is as good as none. So `--overwrite` neither removes nor distrusts the cache: it
 saves time and decides no result.
@@ -49,7 +49,7 @@ class TokenizerChoice(NamedTuple):
 
 
 class TokenSource:
-    """Token ids of the plan's ranges, out of the cache where it has them.
+    """Token ids of the plan's chunks, out of the cache where it has them.
 
     tokenizer  (name, pattern, engine); built where it is first needed, in every process anew
     is_cached  whether to look into the cache, and to fill it
@@ -76,11 +76,11 @@ class TokenSource:
         return load(*self.choice)
 
     def open(self, rank: int) -> OpenedChunk:
-        """The ids of a range."""
+        """The ids of a chunk."""
         return OpenedChunk(self, rank)
 
     def remove_leftovers(self) -> None:
-        """Remove parts of planned inputs beyond their last range, as left by a file that shrank."""
+        """Remove parts of planned inputs beyond their last chunk, as left by a file that shrank."""
         for planned in self.plan.files:
             wanted = {token_part_name(self.fingerprint, planned.file.name, k) for k in range(len(planned.chunks))}
             folder = token_part_name(self.fingerprint, planned.file.name, 0).rpartition("/")[0]
@@ -90,10 +90,10 @@ class TokenSource:
 
 
 class OpenedChunk(Iterator[TokenBatch]):
-    """A range's TokenBatches in order, once.
+    """A chunk's TokenBatches in order, once.
 
-    With the last of them its quarantine is published, then its part of the cache; `counts` then says what the range holds,
-    and `is_from_cache` whether no text was read. A range that is not read to its end publishes nothing. Raises
+    With the last of them its quarantine is published, then its part of the cache; `counts` then says what the chunk holds,
+    and `is_from_cache` whether no text was read. A chunk that is not read to its end publishes nothing. Raises
     LostRowsError where rows are not accounted for, OutputError where something cannot be written.
     """
 
@@ -142,7 +142,7 @@ class OpenedChunk(Iterator[TokenBatch]):
                 self.is_from_cache = True
 
     def _read(self, skipped: int) -> Iterator[TokenBatch]:
-        """Tokenise the range. The first batches were given out already: they are for the cache alone."""
+        """Tokenise the chunk. The first batches were given out already: they are for the cache alone."""
         source, planned, k = self._source, self._planned, self._k
         reader = ChunkReader(planned.file, planned.chunks[k], source.reader_options)
         dtype = np.dtype(np.uint16 if source.tokenizer.n_vocab <= 1 << 16 else np.uint32)
@@ -168,7 +168,7 @@ class OpenedChunk(Iterator[TokenBatch]):
                 part.publish(source.output, token_part_name(source.fingerprint, planned.file.name, k))
 
     def _check(self, counts: Counts, documents: int) -> None:
-        counts.check(self._planned.chunks[self._k].rows, documents, f"range {self._k} of {self._planned.file.name}")
+        counts.check(self._planned.chunks[self._k].rows, documents, f"chunk {self._k} of {self._planned.file.name}")
         self.counts = counts
 
 
@@ -220,7 +220,7 @@ class Seed(PipelineStep):
 
 
 class Fill(PipelineStep):
-    """Tokenises what is read, gives the batches their ids, and publishes ranges' parts of the cache where there are none.
+    """Tokenises what is read, gives the batches their ids, and publishes chunks' parts of the cache where there are none.
 
     wanted  ranks to do that for; the batches of others pass as they are
     """

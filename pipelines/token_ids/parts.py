@@ -1,7 +1,7 @@
-"""Parts of the token cache: the ids of one range under one tokenizer, `tokens/<tokenizer>/<input>/part-00000.arrow`.
+"""Parts of the token cache: the ids of one chunk under one tokenizer, `tokens/<tokenizer>/<input>/part-00000.arrow`.
 
-An Arrow IPC file (zstd), one record batch per batch of documents (where a batch ends is decided by the range alone, so
-batch i of a part is batch i of the reader) with `row`, `sub`, `id` and `ids`, then an empty one that carries what the range
+An Arrow IPC file (zstd), one record batch per batch of documents (where a batch ends is decided by the chunk alone, so
+batch i of a part is batch i of the reader) with `row`, `sub`, `id` and `ids`, then an empty one that carries what the chunk
 counted. The key of everything that decides the content is in the schema, a checksum of the values with every batch: Arrow
 notices files that are no longer Arrow, the checksums whatever else was altered.
 """
@@ -178,7 +178,7 @@ class StoredTokens:
 def open_part(
     output: Folder, planned: PlannedFile, k: int, reader_options: ReaderOptions, tokenizer: str
 ) -> StoredTokens | None:
-    """The part of a range; None where there is none of this content."""
+    """The part of a chunk; None where there is none of this content."""
     with contextlib.ExitStack() as stack:
         try:
             file = stack.enter_context(output.open(token_part_name(tokenizer, planned.file.name, k)))

@@ -1,6 +1,6 @@
 """The sampled documents of the report, read back from the input files. Text is cut to an excerpt; nothing is escaped here.
 
-A JSON Lines range is walked line by line and only the lines wanted are parsed; its bytes are checked against the plan's
+A JSON Lines chunk is walked line by line and only the lines wanted are parsed; its bytes are checked against the plan's
 digest meanwhile, so that no document of a file that has changed is shown for one that was tagged.
 """
 
@@ -78,7 +78,7 @@ def _refusal(file: InputFile, *, may_fetch: bool) -> str:
 def _documents(
     planned: PlannedFile, k: int, reader_options: ReaderOptions, rows: set[int]
 ) -> Iterator[tuple[tuple[int, int], str]]:
-    """(row, sub) and text of the documents in these rows of a range (and, of other formats than lines, in more rows)."""
+    """(row, sub) and text of the documents in these rows of a chunk (and, of other formats than lines, in more rows)."""
     chunk = planned.chunks[k]
     if planned.file.format != "jsonl":
         for batch in ChunkReader(planned.file, chunk, reader_options):

@@ -55,7 +55,7 @@ def features_section(
 
 
 def _detail(options: str, sample: Sample) -> str:
-    partly = f" They are of {sample.chunks:,} of {sample.chunks_of:,} ranges." if sample.is_partial else ""
+    partly = f" They are of {sample.chunks:,} of {sample.chunks_of:,} chunks." if sample.is_partial else ""
     return (
         "<div class=detail id=feature><div class=controls><label>Feature <select id=feature-choice>"
         f"{options}</select></label>"

@@ -59,7 +59,7 @@ class Quarantine:
 
 @dataclass
 class InputCounts:
-    """Of one input: ranges, how many of them are open, rows by what became of them, and quarantined rows by reason."""
+    """Of one input: chunks, how many of them are open, rows by what became of them, and quarantined rows by reason."""
 
     chunks: int
     open: int

@@ -109,7 +109,7 @@ def _instruments(provenance: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def by_input(output: Output, features: Sequence[Feature], sample: Sample) -> Models | None:
-    """One row per input; None where only some ranges were looked at, or there are too many inputs without folders."""
+    """One row per input; None where only some chunks were looked at, or there are too many inputs without folders."""
     names = sorted(sample.documents)
     if sample.is_partial or not names or len(names) > MOST_INPUTS:
         return None
@@ -139,7 +139,7 @@ def by_input(output: Output, features: Sequence[Feature], sample: Sample) -> Mod
             )
     return Models(
         "input",
-        "the sidecars",
+        "the attributes",
         columns,
         [(n, [v[i] for v in values]) for i, n in enumerate(names)],
         intervals=intervals,

@@ -83,7 +83,7 @@ def _end(ledger: dict[str, Any]) -> str:
     if not ledger:
         return "no ledger: still running, or killed"
     code = ledger.get("exit_code")
-    chunks = f", {ledger.get('ranges_done')} of {ledger.get('ranges_planned')} ranges" if code else ""
+    chunks = f", {ledger.get('ranges_done')} of {ledger.get('ranges_planned')} chunks" if code else ""
     return f"{MEANINGS.get(code, 'unknown') if isinstance(code, int) else 'unknown'} (exit {code}){chunks}"
 
 
@@ -222,5 +222,5 @@ def _inputs(output: Output) -> str:
         if len(worst) <= SHOWN_INPUTS
         else f"By input: {SHOWN_INPUTS} of {len(worst):,}, those with most in quarantine"
     )
-    header = ("Input", "Rows", "Documents", "Blank", "Quarantined", "Ranges done")
+    header = ("Input", "Rows", "Documents", "Blank", "Quarantined", "Chunks done")
     return f"<details><summary>{text(caption)}</summary>{table(caption, header, rows, (1, 2, 3, 4, 5))}</details>"

@@ -1,9 +1,9 @@
-"""One pass over the sidecars for the report: documents behind every bar, a recount of the bars, and figures by input.
+"""One pass over the attributes for the report: documents behind every bar, a recount of the bars, and figures by input.
 
 Every document has a priority, a hash of the seed and of where it stands. Of each bar the documents with the smallest
 priorities are taken (a bottom-k sample: each one of the bar's documents is as likely as any other), and because all
 features use the same priorities, they share most of their documents. So what is sampled depends on nothing but the
-sidecars and the seed. Large outputs are looked at in a seeded choice of ranges only.
+attributes and the seed. Large outputs are looked at in a seeded choice of chunks only.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from tagcorpus.pipelines.storage.folder import Folder
 PER_BAR = 3
 # Documents in the page altogether; with more, fewer are taken of each bar.
 AT_MOST = 1500
-# Larger outputs are sampled range by range.
+# Larger outputs are sampled chunk by chunk.
 ROWS_LOOKED_AT = 4_000_000
 _MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 
 
 class Place(NamedTuple):
-    """Where a document stands: file and range by their places in the plan, then row and sub."""
+    """Where a document stands: file and chunk by their places in the plan, then row and sub."""
 
     file: int
     range: int
@@ -80,7 +80,7 @@ class Sample:
     """What the pass found.
 
     picked     by feature name, per bar: the documents, smallest priority first
-    counts     by feature name: documents per bar in the ranges looked at
+    counts     by feature name: documents per bar in the chunks looked at
     moments    by input and feature name, numbers and flags
     labels     by input and feature name: documents per bar, text columns only
     missing    sentences on what could not be read
@@ -107,7 +107,7 @@ class Sample:
 def look(
     folder: Folder, files: Sequence[PlannedFile], features: Sequence[Feature], seed: int, rows: int = ROWS_LOOKED_AT
 ) -> Sample:
-    """Pass over the sidecars of these features (all of one output), at most about that many rows of them."""
+    """Pass over the attributes of these features (all of one output), at most about that many rows of them."""
     chunks = [(f, k) for f, planned in enumerate(files) for k in range(len(planned.chunks))]
     chosen = _chosen(files, chunks, seed, rows)
     found = Sample(
@@ -169,7 +169,7 @@ def priorities(
 def _chosen(
     files: Sequence[PlannedFile], chunks: Sequence[tuple[int, int]], seed: int, rows: int
 ) -> list[tuple[int, int]]:
-    """All ranges where they hold no more rows than that, else a seeded choice of them, in plan order."""
+    """All chunks where they hold no more rows than that, else a seeded choice of them, in plan order."""
     if sum(f.rows for f in files) <= rows:
         return list(chunks)
     shuffled = sorted(chunks, key=lambda r: xxhash.xxh3_64_intdigest(f"{seed}:{r[0]}:{r[1]}".encode()))
@@ -224,8 +224,8 @@ def _first_of_each_bar(bars: Bins, order: npt.NDArray[np.int64]) -> list[int]:
 
 
 def recounted(features: Iterable[Feature], sample: Sample) -> Mapping[str, bool]:
-    """By feature name: whether the sidecars say of its bars what the summary says. Nothing of features where only some
-    ranges were looked at."""
+    """By feature name: whether the attributes say of its bars what the summary says. Nothing of features where only some
+    chunks were looked at."""
     if sample.is_partial:
         return {}
     return {f.name: bool((sample.counts[f.name] == np.asarray(f.counts)).all()) for f in features}
