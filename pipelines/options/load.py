@@ -83,7 +83,7 @@ class _Values:
         if not isinstance(new, dict):
             raise ConfigError(f"{where}: must be a mapping of keys to values, got {type(new).__name__}")
         for name, value in new.items():
-            key: str = OLD_NAMES.get(name, name)
+            key = str(OLD_NAMES.get(name, name))
             if key == "parameters":
                 self.merge(value, where)
             elif key == "storage_options":
