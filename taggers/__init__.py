@@ -45,14 +45,14 @@ __all__ = [
 ENTRY_POINT_GROUP = "tagcorpus.taggers"
 
 
-_HOMES = {"Parameters": "_base", "column": "_base", "DocumentBatch": "_batch"}
+_HOMES = {"Parameters": "base", "column": "base", "DocumentBatch": "batch"}
 
 
 def __getattr__(name: str) -> Any:
     """Those that import pyarrow, once they are asked for."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(f"{__name__}._interface.{_HOMES[name]}"), name)
 
 
 class Tagger(Protocol):

@@ -23,7 +23,7 @@ from tagcorpus.pipelines.doctor.status import status
 from tagcorpus.pipelines.progress.heartbeat import Heartbeat
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.taggers import _tokenizer
-from tagcorpus.taggers._llm.caller import fewest_tokens
+from tagcorpus.taggers._llm.usage import fewest_tokens
 from tagcorpus.taggers._llm.tree import TEMPLATE_TOKENS, packaged_tree
 
 COMMAND = Path(sysconfig.get_path("scripts")) / "tagcorpus"
