@@ -166,12 +166,12 @@ def _by_context(
             for j in range(here):
                 nearby[j] = slots[places[j], words - 1]
             for j in range(here):
-                place, found = places[j], nearby[j]
-                while found != lows[j] or (words == 2 and slots[place, 0] != highs[j]) or not slots[place, words]:
+                place, key = places[j], nearby[j]
+                while key != lows[j] or (words == 2 and slots[place, 0] != highs[j]) or not slots[place, words]:
                     if not slots[place, words]:
                         return int(start + done + j)
                     place = (place + 1) & last
-                    found = slots[place, words - 1]
+                    key = slots[place, words - 1]
                 looked_up[done + j] = -values[place, words]
         _figures(looked_up[:size], d, figures)
     return -1

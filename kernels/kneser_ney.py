@@ -73,26 +73,26 @@ def continuations(keys: U64, packing: Packing) -> tuple[U64, I64]:
     return entries, np.diff(starts)
 
 
-def figures(keys: U64, counts: I64, wanted: U64, bits: int) -> Figures:
+def figures(keys: U64, counts: I64, queries: U64, bits: int) -> Figures:
     """Counts of entries that are looked up among others of the same packing.
 
-    keys     uint64 [k, words] ascending and distinct: every seen entry of every context that is asked for
+    keys     uint64 [k, words] ascending and distinct: every seen entry of every context of the queries
     counts   int64 [k]
-    wanted   uint64 [j, words], in any order
+    queries  uint64 [j, words], in any order
     """
     packing = Packing(1, bits, keys.shape[1])
     contexts, starts = contexts_of(keys, packing)
     total = np.add.reduceat(counts, starts[:-1]) if len(contexts) else np.empty(0, np.int64)
-    entry = places(keys, wanted)
-    context = places(contexts, _without_last(wanted, bits))
+    entry = places(keys, queries)
+    context = places(contexts, _without_last(queries, bits))
     return Figures(_taken(counts, entry), _taken(total, context), _taken(np.diff(starts), context))
 
 
-def places(sorted_keys: U64, wanted: U64) -> I64:
-    """Where each of some keys is among sorted ones, int64 [j]; -1 where it is not."""
-    found = np.empty(len(wanted), np.int64)
-    _places(frozen(sorted_keys), frozen(wanted), found)
-    return found
+def places(sorted_keys: U64, queries: U64) -> I64:
+    """The index of each query among sorted keys, int64 [j]; -1 where it is missing."""
+    result = np.empty(len(queries), np.int64)
+    _places(frozen(sorted_keys), frozen(queries), result)
+    return result
 
 
 def discount(n_once: int, n_twice: int) -> float:
@@ -100,11 +100,11 @@ def discount(n_once: int, n_twice: int) -> float:
     return n_once / (n_once + 2 * n_twice) if n_once else 0.5
 
 
-def interpolated(found: Figures, discount: float, shorter: F64) -> F64:
+def interpolated(figures: Figures, discount: float, shorter: F64) -> F64:
     """p of an order from p of the next shorter one, both float64 [j]."""
-    total = np.where(found.total > 0, found.total, 1.0)
-    own = np.maximum(found.own - discount, 0.0) / total
-    return np.where(found.total > 0, own + discount * found.followers / total * shorter, shorter)
+    total = np.where(figures.total > 0, figures.total, 1.0)
+    own = np.maximum(figures.own - discount, 0.0) / total
+    return np.where(figures.total > 0, own + discount * figures.followers / total * shorter, shorter)
 
 
 def unigrams(before: I64, n_vocab: int) -> F64:
@@ -132,11 +132,11 @@ def _taken(values: I64, at: I64) -> F64:
 
 
 @njit(nogil=True, cache=True)
-def _places(keys: U64, wanted: U64, found: I64) -> None:
+def _places(keys: U64, queries: U64, result: I64) -> None:
     """Binary search for each."""
     words = keys.shape[1]
-    for i in range(wanted.shape[0]):
-        high, last = wanted[i, 0], wanted[i, words - 1]
+    for i in range(queries.shape[0]):
+        high, last = queries[i, 0], queries[i, words - 1]
         low, above = 0, keys.shape[0]
         while low < above:
             middle = (low + above) // 2
@@ -145,4 +145,4 @@ def _places(keys: U64, wanted: U64, found: I64) -> None:
             else:
                 above = middle
         is_there = low < keys.shape[0] and keys[low, 0] == high and keys[low, words - 1] == last
-        found[i] = low if is_there else -1
+        result[i] = low if is_there else -1

@@ -176,7 +176,7 @@ def _scatter_pairs(ids: Ids, offsets: I64, n: int, bits: int, rest_bits: int, he
 @njit(nogil=True, cache=True)
 def _tally(rest: Any, counts: Any, starts: I64, seen: Any, bits: int) -> int:
     """As `_sort`, by one counter for every possible rest (seen, zeros), so that only distinct rests are put in order."""
-    found = np.zeros(seen.size + 1, np.int64)
+    distinct = np.zeros(seen.size + 1, np.int64)
     marks, tops = np.zeros((seen.size >> 5) + 1, np.uint64), np.zeros((seen.size >> 10) + 1, np.uint64)
     places = np.zeros(32, np.int64)
     for bit in range(32):
@@ -185,17 +185,17 @@ def _tally(rest: Any, counts: Any, starts: I64, seen: Any, bits: int) -> int:
     for b in range(starts.size - 1):
         start, end = starts[b], starts[b + 1]
         starts[b] = e
-        n_found = 0
+        n_distinct = 0
         for i in range(start, end):
             value = np.int64(rest[i])
             count = seen[value]
-            found[n_found] = value
-            n_found += int(count == 0)
+            distinct[n_distinct] = value
+            n_distinct += int(count == 0)
             seen[value] = count + np.uint32(1)
-        _order(found[:n_found], marks, tops, places)
+        _order(distinct[:n_distinct], marks, tops, places)
         before = np.int64(-1)
-        for j in range(n_found):
-            value = found[j]
+        for j in range(n_distinct):
+            value = distinct[j]
             rest[e], counts[e] = value, seen[value]
             seen[value] = 0
             n_contexts += int(value >> bits != before)
@@ -257,15 +257,15 @@ def _sort(rest: Any, counts: Any, starts: I64, rest_bits: int, bits: int, spare:
         start, end = starts[b], starts[b + 1]
         starts[b] = e + 1
         size = end - start
-        found = rest[start:end]
+        bucket = rest[start:end]
         if size <= _TINY:
-            _insert(found, 0, size)
-        elif _radix(found, 0, 8, few_heads, spare) if size < _MANY else _radix(found, 0, width, many_heads, spare):
-            found = spare[:size]
+            _insert(bucket, 0, size)
+        elif _radix(bucket, 0, 8, few_heads, spare) if size < _MANY else _radix(bucket, 0, width, many_heads, spare):
+            bucket = spare[:size]
         before = np.uint64(0)
         first = 0
         for i in range(size):
-            value = np.uint64(found[i])
+            value = np.uint64(bucket[i])
             n_contexts += int((value >> by != before >> by) | (i == 0))
             is_new = (value != before) | (i == 0)
             e += int(is_new)
@@ -283,16 +283,18 @@ def _group(rest: Any, starts: I64, rest_bits: int, bits: int, spare: Any) -> int
     by = np.uint64(bits)
     n_contexts = 0
     for b in range(starts.size - 1):
-        found = rest[starts[b] : starts[b + 1]]
-        size = found.size
+        bucket = rest[starts[b] : starts[b + 1]]
+        size = bucket.size
         if size <= _TINY:
-            _insert(found, 0, size)
+            _insert(bucket, 0, size)
         elif (
-            _radix(found, bits, 8, few_heads, spare) if size < _MANY else _radix(found, bits, width, many_heads, spare)
+            _radix(bucket, bits, 8, few_heads, spare)
+            if size < _MANY
+            else _radix(bucket, bits, width, many_heads, spare)
         ):
-            found[:] = spare[:size]
+            bucket[:] = spare[:size]
         for i in range(size):
-            n_contexts += int((i == 0) | (np.uint64(found[i]) >> by != np.uint64(found[max(i - 1, 0)]) >> by))
+            n_contexts += int((i == 0) | (np.uint64(bucket[i]) >> by != np.uint64(bucket[max(i - 1, 0)]) >> by))
     return n_contexts
 
 
@@ -369,21 +371,21 @@ def _sort_pairs(rest: U64, counts: Any, starts: I64, rest_bits: int, bits: int, 
         start, end = starts[b], starts[b + 1]
         starts[b] = e + 1
         size = end - start
-        found = rest[start:end]
+        bucket = rest[start:end]
         if size <= _TINY:
             for i in range(1, size):
-                high, low = found[i, 0], found[i, 1]
+                high, low = bucket[i, 0], bucket[i, 1]
                 j = i
-                while j > 0 and (found[j - 1, 0] > high or (found[j - 1, 0] == high and found[j - 1, 1] > low)):
-                    found[j, 0], found[j, 1] = found[j - 1, 0], found[j - 1, 1]
+                while j > 0 and (bucket[j - 1, 0] > high or (bucket[j - 1, 0] == high and bucket[j - 1, 1] > low)):
+                    bucket[j, 0], bucket[j, 1] = bucket[j - 1, 0], bucket[j - 1, 1]
                     j -= 1
-                found[j, 0], found[j, 1] = high, low
-        elif _radix_pairs(found, spare, (rest_bits + 7) // 8, heads):
-            found = spare[:size]
+                bucket[j, 0], bucket[j, 1] = high, low
+        elif _radix_pairs(bucket, spare, (rest_bits + 7) // 8, heads):
+            bucket = spare[:size]
         above = below = np.uint64(0)
         first = 0
         for i in range(size):
-            high, low = found[i, 0], found[i, 1]
+            high, low = bucket[i, 0], bucket[i, 1]
             n_contexts += int((high != above) | (low >> by != below >> by) | (i == 0))
             is_new = (high != above) | (low != below) | (i == 0)
             e += int(is_new)

@@ -51,21 +51,21 @@ class DatatroveFilter(Parameters):
     )
 
     def __post_init__(self) -> None:
-        found = self._class
-        if found.__name__ == "SamplerFilter":
+        filter_class = self._class
+        if filter_class.__name__ == "SamplerFilter":
             raise ConfigError(
                 "datatrove_filter.filter: SamplerFilter draws anew in every run, and a tag must come out the same; "
                 "use --sample FRACTION --seed S"
             )
         try:
-            inspect.signature(found).bind(**(self.arguments or {}))
+            inspect.signature(filter_class).bind(**(self.arguments or {}))
         except TypeError as error:
-            known = ", ".join(p for p in inspect.signature(found).parameters if p != "exclusion_writer")
+            known = ", ".join(p for p in inspect.signature(filter_class).parameters if p != "exclusion_writer")
             raise ConfigError(
                 f"datatrove_filter.arguments do not fit {self.filter}: {error}. It takes {known or 'none'}"
             ) from error
         try:
-            found.__new__(found)  # type: ignore[call-overload]  # here datatrove looks for packages that a filter needs
+            filter_class.__new__(filter_class)  # type: ignore[call-overload]  # here datatrove looks for packages that a filter needs
         except ImportError as error:
             raise ConfigError(_needs(self.filter, error)) from error
 
@@ -93,8 +93,8 @@ class DatatroveFilter(Parameters):
                     f"datatrove_filter.filter must be a class derived from {HOME}.base_filter:BaseFilter, and {self.filter} is not"
                 )
             raise ConfigError(unknown_name("filter", name, known, f"datatrove_filter.filter, in {module.__name__}"))
-        found: type[Any] = known[name]
-        return found
+        filter_class: type[Any] = known[name]
+        return filter_class
 
     @cached_property
     def _filter(self) -> Any:
@@ -119,10 +119,10 @@ class DatatroveFilter(Parameters):
         for start in range(0, len(documents), step):
             some = documents[start : start + step]
             try:
-                found = self._filter.filter_batch(some)
+                verdicts = self._filter.filter_batch(some)
             except ImportError as error:  # no document is to blame: a word tokeniser is missing, say
                 raise TaggerError(_needs(self.filter, error)) from error
-            for _, verdict in zip(some, found, strict=True):
+            for _, verdict in zip(some, verdicts, strict=True):
                 is_kept, reason = verdict if isinstance(verdict, tuple) else (verdict, None)
                 yield bool(is_kept), PASSED if is_kept else str(reason or self._class.__name__)
 
@@ -133,12 +133,12 @@ def _is_filter(value: Any, base: type[Any]) -> bool:
 
 def _needs(name: str, error: ImportError) -> str:
     """Datatrove's sentence names the packages and the pip command."""
-    told = " ".join(str(error).split()).removesuffix(".")
-    if "pip install" not in told and error.name:
-        told += f" (`pip install {error.name.partition('.')[0]}`)"
-    if "fasttext" in told:
-        told += ", in an environment of its own: it takes the place of the fasttext module that this package uses"
-    return f"{name} cannot work here. {told}"
+    reason = " ".join(str(error).split()).removesuffix(".")
+    if "pip install" not in reason and error.name:
+        reason += f" (`pip install {error.name.partition('.')[0]}`)"
+    if "fasttext" in reason:
+        reason += ", in an environment of its own: it takes the place of the fasttext module that this package uses"
+    return f"{name} cannot work here. {reason}"
 
 
 TAGGER = DatatroveFilter

@@ -235,9 +235,9 @@ class Domain(Parameters):
         is_short = [self.stage_tree.is_short(text) for text in batch.texts]
         rows = [i for i, short in enumerate(is_short) if not short]
         texts = [batch.texts[i] for i in rows]
-        found = self._ask(texts) if self.backend == "openai" else self._classify(texts)
+        answers = self._ask(texts) if self.backend == "openai" else self._classify(texts)
         by_name = self._short_columns(batch.num_rows)
-        for name, values in found.items():
+        for name, values in answers.items():
             for i, value in zip(rows, values, strict=True):
                 by_name[name][i] = value
         codes = main_languages(batch, self.control_characters)
@@ -327,11 +327,11 @@ class Domain(Parameters):
     def _classify(self, texts: list[str]) -> dict[str, list[Any]]:
         from tagcorpus.taggers._models import embedded_domain
 
-        found = embedded_domain.classify(texts) if texts else []
+        answers = embedded_domain.classify(texts) if texts else []
         return {
-            "prediction": [label if probability >= self._threshold else UNKNOWN for label, probability in found],
-            "prediction_raw": [label for label, _ in found],
-            "stage": ["fasttext"] * len(found),
+            "prediction": [label if probability >= self._threshold else UNKNOWN for label, probability in answers],
+            "prediction_raw": [label for label, _ in answers],
+            "stage": ["fasttext"] * len(answers),
         }
 
 

@@ -91,8 +91,8 @@ class FastText(Parameters):
 
     def tag(self, batch: DocumentBatch) -> pa.RecordBatch:
         """Raises ConfigError for a model that cannot be loaded, TaggerError for a module `fasttext` that answers wrongly."""
-        found = [self._labels(text) for text in batch.texts]
-        labels, probabilities = [names for names, _ in found], [values for _, values in found]
+        predictions = [self._labels(text) for text in batch.texts]
+        labels, probabilities = [names for names, _ in predictions], [values for _, values in predictions]
         arrays = [
             pa.array([names[0] if names else None for names in labels], pa.string()),
             pa.array([values[0] if values else None for values in probabilities], pa.float64()),
@@ -136,8 +136,8 @@ def self_test(model: Any) -> None:
         best, top = model.predict(line, k=1)
         labels, probabilities = model.predict(line, k=len(model.get_labels()))
     except ValueError as error:
-        told = str(error).partition("\n")[0]
-        raise TaggerError(f"the module fasttext cannot predict ({told}): {INSTALL_FASTTEXT}") from error
+        reason = str(error).partition("\n")[0]
+        raise TaggerError(f"the module fasttext cannot predict ({reason}): {INSTALL_FASTTEXT}") from error
     given = [float(p) for p in probabilities]
     if not all(map(math.isfinite, given)):
         raise ConfigError(
@@ -161,11 +161,11 @@ def _fits_matrix(model: Any, line: str, labels: Sequence[str], given: Sequence[f
     hidden = np.mean([model.get_input_vector(row) for row in rows], axis=0, dtype=np.float64)
     scores = model.get_output_matrix().astype(np.float64) @ hidden
     if loss == "softmax":
-        wanted = np.exp(scores - scores.max())
-        wanted /= wanted.sum()
+        expected = np.exp(scores - scores.max())
+        expected /= expected.sum()
     else:
-        wanted = 1 / (1 + np.exp(-scores))
-    by_label = dict(zip(model.get_labels(), wanted, strict=True))
+        expected = 1 / (1 + np.exp(-scores))
+    by_label = dict(zip(model.get_labels(), expected, strict=True))
     return all(abs(by_label[label] - p) <= _TOLERANCE[loss] for label, p in zip(labels, given, strict=True))
 
 

@@ -84,8 +84,8 @@ def _cld2(text: str) -> tuple[str, int] | None:
 
 def _stripped(text: str) -> tuple[str, int, str]:
     """CLD2's first candidate and `language_status`, for a text that CLD2 refuses as it is."""
-    found = _cld2(text[:CLD2_CHARACTERS].translate(_WITHOUT_REFUSED))
-    return (*found, "stripped") if found else ("unknown", 0, "refused")
+    answer = _cld2(text[:CLD2_CHARACTERS].translate(_WITHOUT_REFUSED))
+    return (*answer, "stripped") if answer else ("unknown", 0, "refused")
 
 
 @dataclass(frozen=True)
@@ -139,10 +139,10 @@ class Language(Parameters):
         if self._is_stripping:
             return self._tag_stripping(batch)
         if self.engine == "cld2":
-            found = [(code, percent / 100) for code, percent in cld2_codes(batch)]
+            answers = [(code, percent / 100) for code, percent in cld2_codes(batch)]
         else:
-            found = [_most_probable(self._model, text) for text in batch.texts]
-        codes, scores = zip(*found, strict=True) if found else ((), ())
+            answers = [_most_probable(self._model, text) for text in batch.texts]
+        codes, scores = zip(*answers, strict=True) if answers else ((), ())
         return pa.record_batch([pa.array(codes, pa.string()), pa.array(scores, pa.float64())], schema=self.columns)
 
     def _tag_stripping(self, batch: DocumentBatch) -> pa.RecordBatch:

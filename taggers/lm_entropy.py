@@ -93,15 +93,15 @@ class CausalEntropy(Parameters):
         Raises ConfigError where the model, its packages or the device cannot be had, TaggerError where the model
         gives no distribution (NaN, as float16 can).
         """
-        found = self._loaded.entropies(batch.texts, self.batch_size)
-        has = [values.size > 0 for values in found]
+        entropies = self._loaded.entropies(batch.texts, self.batch_size)
+        has = [values.size > 0 for values in entropies]
 
         def each(statistic: Any) -> pa.Array:
-            values = [float(statistic(v)) if is_there else None for v, is_there in zip(found, has, strict=True)]
+            values = [float(statistic(v)) if is_there else None for v, is_there in zip(entropies, has, strict=True)]
             return pa.array(values, pa.float64())
 
         return pa.record_batch(
-            [*map(each, (np.mean, np.std, np.min, np.max)), pa.array([v.size for v in found], pa.int64())],
+            [*map(each, (np.mean, np.std, np.min, np.max)), pa.array([v.size for v in entropies], pa.int64())],
             schema=self.columns,
         )
 
@@ -137,7 +137,7 @@ class LoadedModel:
         self._torch, self._device, self._tokenizer, self._model = hf.load(
             "lm_entropy", "AutoModelForCausalLM", "causal language model", parameters
         )
-        self._told = f"{parameters.model!r} in {parameters.dtype}"
+        self._description = f"{parameters.model!r} in {parameters.dtype}"
         self._bos: list[int] = []
         if parameters.has_bos:
             if self._tokenizer.bos_token_id is None:
@@ -160,8 +160,8 @@ class LoadedModel:
         """Entropy in bits of every position of every text, in order: float64 [max(tokens - 1, 0)] each."""
         # Ids of one text at a time: the tokenizer's batch call starts a thread per core, and one worker is one thread.
         ids = [self._ids(text) for text in texts]
-        found = [np.zeros(max(len(i) - 1, 0)) for i in ids]
-        work = [(d, w) for d, values in enumerate(found) for w in windows(values.size, self.window, self.stride)]
+        bits = [np.zeros(max(len(i) - 1, 0)) for i in ids]
+        work = [(d, w) for d, values in enumerate(bits) for w in windows(values.size, self.window, self.stride)]
         # Windows of like length together: least padding. The sort is stable, so the order is a function of the texts.
         work.sort(key=lambda item: item[1].start - item[1].end)
         at = 0
@@ -173,13 +173,13 @@ class LoadedModel:
                 rows = self._forward([self._bos + ids[d][w.start : w.end] for d, w in together])
                 for row, (d, w) in zip(rows, together, strict=True):
                     start = len(self._bos) + w.first - w.start
-                    found[d][w.first : w.end] = self._bits(row[start : start + w.end - w.first])
+                    bits[d][w.first : w.end] = self._bits(row[start : start + w.end - w.first])
                 at += len(together)
-        return found
+        return bits
 
     def _ids(self, text: str) -> list[int]:
-        found = self._tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False)
-        ids: list[int] = found["input_ids"]
+        encoding = self._tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False)
+        ids: list[int] = encoding["input_ids"]
         return ids
 
     def _forward(self, rows: list[list[int]]) -> Any:
@@ -204,7 +204,7 @@ class LoadedModel:
         bits: np.ndarray[Any, np.dtype[np.float64]] = torch.cat(parts).cpu().numpy().astype(np.float64) / math.log(2)
         if not np.isfinite(bits).all():
             raise TaggerError(
-                f"the model {self._told} gives no distribution at some position (NaN): use dtype float32 or bfloat16"
+                f"the model {self._description} gives no distribution at some position (NaN): use dtype float32 or bfloat16"
             )
         return bits
 

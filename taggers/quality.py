@@ -129,7 +129,7 @@ class LoadedClassifier:
         self._torch, self._device, self._tokenizer, self._model = hf.load(
             "quality", "AutoModelForSequenceClassification", "sequence classifier", parameters
         )
-        self._told = f"{parameters.model!r} in {parameters.dtype}"
+        self._description = f"{parameters.model!r} in {parameters.dtype}"
         self._label = _label(self._model.config, parameters)
         self._max_tokens = _max_tokens(self._tokenizer, self._model.config, parameters)
         # Without padding, or where it moves the score, documents cannot share a pass.
@@ -143,11 +143,11 @@ class LoadedClassifier:
         budget = max_tokens_per_batch or TOKENS_PER_PASS.get(self._device.type, TOKENS_PER_PASS_ELSEWHERE)
         # One text at a time: the tokenizer's batch call starts a thread per core, and one worker is one thread.
         encoded = [self._encoded(text) for text in texts]
-        found = np.full(len(texts), np.nan)
+        scores = np.full(len(texts), np.nan)
         with hf.one_thread(self._torch, self._device), self._torch.inference_mode():
             for together in passes([len(e["input_ids"]) for e in encoded], budget if self._has_padding else 1):
-                found[together] = self._forward([encoded[d] for d in together])
-        return found
+                scores[together] = self._forward([encoded[d] for d in together])
+        return scores
 
     def _is_padding_harmless(self, dtype: str) -> bool:
         """Some networks mix padding into what they read (FNet), or look for their answer at the wrong end of it."""
@@ -166,11 +166,11 @@ class LoadedClassifier:
         while True:
             cut = _END_OF_WORD.search(text, length)
             end = cut.start() if cut else len(text)
-            found: dict[str, list[int]] = dict(
+            encoding: dict[str, list[int]] = dict(
                 self._tokenizer(text[:end], truncation=True, max_length=self._max_tokens, verbose=False)
             )
-            if end == len(text) or len(found["input_ids"]) == self._max_tokens:
-                return found
+            if end == len(text) or len(encoding["input_ids"]) == self._max_tokens:
+                return encoding
             length *= 8
 
     def _forward(self, rows: list[dict[str, list[int]]]) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -186,16 +186,20 @@ class LoadedClassifier:
             scores = logits.sigmoid()[:, self._label]
         else:
             scores = logits.softmax(dim=-1)[:, self._label]
-        found: np.ndarray[Any, np.dtype[np.float64]] = scores.cpu().numpy().astype(np.float64)
-        if not np.isfinite(found).all():
-            raise TaggerError(f"the model {self._told} gives a score that is no number: use dtype float32 or bfloat16")
-        return found
+        values: np.ndarray[Any, np.dtype[np.float64]] = scores.cpu().numpy().astype(np.float64)
+        if not np.isfinite(values).all():
+            raise TaggerError(
+                f"the model {self._description} gives a score that is no number: use dtype float32 or bfloat16"
+            )
+        return values
 
 
 def rounded(scores: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Scores clipped to 0 to 5 and rounded, halves to even as Python's `round` has it; 0 for NaN."""
-    found: np.ndarray[Any, np.dtype[np.int64]] = np.rint(np.clip(np.nan_to_num(scores), 0, _MAX_SCORE)).astype(np.int64)
-    return found
+    integers: np.ndarray[Any, np.dtype[np.int64]] = np.rint(np.clip(np.nan_to_num(scores), 0, _MAX_SCORE)).astype(
+        np.int64
+    )
+    return integers
 
 
 def passes(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
@@ -231,13 +235,13 @@ def _label(config: Any, parameters: Quality) -> int | None:
 
 def _max_tokens(tokenizer: Any, config: Any, parameters: Quality) -> int:
     # A tokenizer that was not told how much the model takes says 10 to the 30.
-    told = tokenizer.model_max_length if tokenizer.model_max_length < 10**9 else None
+    limit = tokenizer.model_max_length if tokenizer.model_max_length < 10**9 else None
     positions = getattr(config.get_text_config(), "max_position_embeddings", None)
     # XLNet, whose positions have no end, says -1.
-    most = int(min(known)) if (known := [n for n in (told, positions) if n and n > 0]) else DEFAULT_MAX_TOKENS
+    most = int(min(known)) if (known := [n for n in (limit, positions) if n and n > 0]) else DEFAULT_MAX_TOKENS
     if parameters.max_tokens is None:
         # Some models keep a few of their positions for themselves.
-        return most if told else min(most, DEFAULT_MAX_TOKENS)
+        return most if limit else min(most, DEFAULT_MAX_TOKENS)
     least = int(tokenizer.num_special_tokens_to_add()) + 1
     if not least <= parameters.max_tokens <= most:
         raise ConfigError(

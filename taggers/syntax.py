@@ -93,11 +93,11 @@ class Syntax(Parameters):
             own["max_sentence_words"] = self.max_sentence_words
         if self.control_characters == "keep":
             own["control_characters"] = "keep"
-        return own | self._instrument
+        return own | self._provenance
 
     @cached_property
-    def _instrument(self) -> dict[str, Any]:
-        found = self._models.fingerprint()
+    def _provenance(self) -> dict[str, Any]:
+        fingerprint = self._models.fingerprint()
         for language in [self.language] if self.language else self._only:
             if parser_code(language, self._models.languages) is None:
                 raise ConfigError(
@@ -108,7 +108,7 @@ class Syntax(Parameters):
                         f"--set syntax.language{'s' * (not self.language)}",
                     )
                 )
-        return found
+        return fingerprint
 
     @cached_property
     def _models(self) -> StanzaModels | SpacyModels:
@@ -159,29 +159,29 @@ class Syntax(Parameters):
         kept: dict[str, Parsed] = self.__dict__.get("_kept", {})
         if all(text in kept for text in batch.texts):
             return [kept[text] for text in batch.texts]
-        found = self._parsed(batch)
-        is_bad = any(isinstance(p, Exception) for p in found)
-        self.__dict__["_kept"] = dict(zip(batch.texts, found, strict=True)) if is_bad else {}
-        return found
+        parses = self._parsed(batch)
+        is_bad = any(isinstance(p, Exception) for p in parses)
+        self.__dict__["_kept"] = dict(zip(batch.texts, parses, strict=True)) if is_bad else {}
+        return parses
 
     def _parsed(self, batch: DocumentBatch) -> list[Parsed]:
-        found: dict[int, Parsed] = {}
+        parses: dict[int, Parsed] = {}
         by_language: dict[str, list[int]] = {}
         known = self._known
         is_given = bool(self.language)
         codes = [self.language] * batch.num_rows if is_given else main_languages(batch, self.control_characters)
         for i, (text, code) in enumerate(zip(batch.texts, codes, strict=True)):
             if not text.strip():
-                found[i] = Parse()
+                parses[i] = Parse()
             elif (language := parser_code(code, known)) is None:
-                found[i] = Parse(code, status="no_model")
+                parses[i] = Parse(code, status="no_model")
             elif len(text) > self.max_chars:
-                found[i] = DocumentTooLong(f"{len(text):,} characters, more than syntax.max_chars {self.max_chars:,}")
+                parses[i] = DocumentTooLong(f"{len(text):,} characters, more than syntax.max_chars {self.max_chars:,}")
             else:
                 by_language.setdefault(language, []).append(i)
         for language, rows in sorted(by_language.items()):
-            found.update(zip(rows, self._models.parse(language, [batch.texts[i] for i in rows]), strict=True))
-        return [found[i] for i in range(batch.num_rows)]
+            parses.update(zip(rows, self._models.parse(language, [batch.texts[i] for i in rows]), strict=True))
+        return [parses[i] for i in range(batch.num_rows)]
 
     @cached_property
     def _known(self) -> set[str]:

@@ -22,9 +22,9 @@ from tagcorpus.pipelines.attributes.bill import FILE, Bill, spent
 from tagcorpus.pipelines.doctor.status import status
 from tagcorpus.pipelines.progress.heartbeat import Heartbeat
 from tagcorpus.pipelines.storage.folder import Folder
-from tagcorpus.taggers import _tokenizer
-from tagcorpus.taggers._llm.usage import fewest_tokens
 from tagcorpus.taggers._llm.tree import TEMPLATE_TOKENS, packaged_tree
+from tagcorpus.taggers._llm.usage import fewest_tokens
+from tagcorpus.taggers._tokenizers import loading
 
 COMMAND = Path(sysconfig.get_path("scripts")) / "tagcorpus"
 STAGES = 5
@@ -328,7 +328,7 @@ def test_a_run_that_was_allowed_may_be_resumed(tmp_path: Path) -> None:
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=200), st.integers(1, STAGES))
 def test_tokens_at_most_is_at_most(document: str, n_calls: int) -> None:
     """Of a tokenizer that is made for English, and so gives the most tokens for everything else."""
-    tree, encode = packaged_tree(), _tokenizer.load("p50k_base", engine="tiktoken").encode_batch
+    tree, encode = packaged_tree(), loading.load("p50k_base", engine="tiktoken").encode_batch
     contents = [message["content"] for stage in tree.stages[:n_calls] for message in stage.messages(document)]
     n_tokens = len(encode(contents).ids)
     assert n_tokens <= tree.most_tokens(document, n_calls) - n_calls * (TEMPLATE_TOKENS + tree.max_answer_tokens)
@@ -490,7 +490,7 @@ def test_tokens_are_counted_where_the_tokenizer_is_known(tmp_path: Path) -> None
         endpoint = ["--base-url", url, "--model", "text-davinci-003"]
         done = run(path, tmp_path / str(i), *endpoint, "--dry-run", "--json")
         tokens.append(json.loads(done.stdout)["summary"]["dry_run"]["tokens_at_most"])
-    encode = _tokenizer.load("p50k_base", engine="tiktoken").encode_batch
+    encode = loading.load("p50k_base", engine="tiktoken").encode_batch
     tree, exact = packaged_tree(), 0
     for document in (text(0), "\u540d\u8a5e\u306f" * 40):
         for stage in tree.stages:
@@ -501,8 +501,8 @@ def test_tokens_are_counted_where_the_tokenizer_is_known(tmp_path: Path) -> None
 
 def test_no_ranks_are_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
-    assert _tokenizer.of_model("gpt-4o-mini") is None
-    assert _tokenizer.of_model("a model of ones own") is None
+    assert loading.of_model("gpt-4o-mini") is None
+    assert loading.of_model("a model of ones own") is None
     for name in ("o200k_base.tiktoken", "fb374d419588a4632f3f557e76b4b70aebbca790"):
         (tmp_path / name).write_bytes(b"half of a download")
-    assert _tokenizer.of_model("gpt-4o-mini") is None
+    assert loading.of_model("gpt-4o-mini") is None

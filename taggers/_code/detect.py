@@ -62,8 +62,8 @@ _COMPILED = {
 def detect(text: str) -> str:
     """One of LANGUAGES, or `unknown`. ConfigError where a grammar is not installed."""
     text = text[: 4 * CHARACTERS].removeprefix("\ufeff")
-    if found := _SHEBANG.match(text):
-        return _BY_INTERPRETER.get(found[1], found[1])
+    if shebang := _SHEBANG.match(text):
+        return _BY_INTERPRETER.get(shebang[1], shebang[1])
     if _OTHER_SHEBANG.match(text):
         return UNKNOWN
     if _MARKUP.match(text):
@@ -122,7 +122,7 @@ def score(head: str, language: str) -> float:
 def _errors(head: str, language: str) -> tuple[int, int]:
     """Errors of the grammar and all its nodes, missing tokens among both."""
     try:
-        found = measure(head.encode(), language, MAX_STEPS)
+        measures = measure(head.encode(), language, MAX_STEPS)
     except ParseTimeout:
         return 2, 1
-    return found.n_errors + found.n_missing_tokens, found.n_nodes + found.n_missing_tokens
+    return measures.n_errors + measures.n_missing_tokens, measures.n_nodes + measures.n_missing_tokens

@@ -136,19 +136,19 @@ def known_language(written: str) -> str | None:
 
 def grammar_versions() -> dict[str, str]:
     """Version of tree-sitter and of every grammar that is installed; what decides a tree besides the text."""
-    found: dict[str, str] = {}
+    versions: dict[str, str] = {}
     for distribution in ("tree-sitter", *(nodes.distribution for nodes in LANGUAGES.values())):
         try:
-            found[distribution] = version(distribution)
+            versions[distribution] = version(distribution)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def check_installed() -> None:
     """ConfigError with the pip command where tree-sitter or a grammar is missing."""
-    wanted = {"tree-sitter", *(nodes.distribution for nodes in LANGUAGES.values())}
-    if missing := sorted(wanted - grammar_versions().keys()):
+    needed = {"tree-sitter", *(nodes.distribution for nodes in LANGUAGES.values())}
+    if missing := sorted(needed - grammar_versions().keys()):
         n = len(missing) - 1
         more = f" and {n} more package{'s' * (n != 1)}" if n else ""
         raise ConfigError(f"the code tagger needs {missing[0]}{more}: {how_to_install('code')}")

@@ -52,8 +52,8 @@ class DocumentBatch:
         """The value of `compute(self)`, computed once per batch and `key`. Treat the result as read-only."""
         if key not in self._views:
             self._views[key] = compute(self)
-        found: V = self._views[key]
-        return found
+        value: V = self._views[key]
+        return value
 
     @property
     def texts(self) -> list[str]:
@@ -74,8 +74,8 @@ class DocumentBatch:
             stored = stored_as(name)
             if stored not in batch.table.column_names:
                 return [None] * batch.num_rows
-            found: list[str | None] = batch.table[stored].to_pylist()
-            return found
+            values: list[str | None] = batch.table[stored].to_pylist()
+            return values
 
         return self.view(("column", name), compute)
 

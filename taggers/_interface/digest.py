@@ -18,11 +18,11 @@ def of_file(path: Path) -> str:
     """Of its bytes, read in blocks. OSError where it cannot be read."""
     import xxhash
 
-    found = xxhash.xxh3_128()
+    hasher = xxhash.xxh3_128()
     with path.open("rb") as file:
         while block := file.read(BLOCK_BYTES):
-            found.update(block)
-    return f"xxh3-128:{found.hexdigest()}"
+            hasher.update(block)
+    return f"xxh3-128:{hasher.hexdigest()}"
 
 
 def of_files(folder: Path, paths: Iterable[Path]) -> str:

@@ -52,17 +52,21 @@ class TaggerFile:
                 if not isinstance(error, (Exception, SystemExit)):
                     raise
                 line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
-                told = error.msg if isinstance(error, SyntaxError) else error
+                reason = error.msg if isinstance(error, SyntaxError) else error
                 raise ConfigError(
-                    f"{OPTION} {self.path}{line} cannot be loaded: {type(error).__name__}: {told}"
+                    f"{OPTION} {self.path}{line} cannot be loaded: {type(error).__name__}: {reason}"
                 ) from error
-        found = getattr(module, "TAGGER", None)
-        if found is None:
+        tagger = getattr(module, "TAGGER", None)
+        if tagger is None:
             raise ConfigError(f"{OPTION} {self.path} must end with TAGGER = the tagger's class, and has no TAGGER")
-        if not (isinstance(found, type) and dataclasses.is_dataclass(found) and found.__module__ == self.module_name):
-            raise ConfigError(f"{OPTION} {self.path}: TAGGER must be a dataclass that this file defines, got {found!r}")
+        if not (
+            isinstance(tagger, type) and dataclasses.is_dataclass(tagger) and tagger.__module__ == self.module_name
+        ):
+            raise ConfigError(
+                f"{OPTION} {self.path}: TAGGER must be a dataclass that this file defines, got {tagger!r}"
+            )
         _loaded[self.module_name] = self
-        return found
+        return tagger
 
 
 _loaded: dict[str, TaggerFile] = {}

@@ -212,8 +212,8 @@ def _seconds(text: str) -> float | None:
     if re.fullmatch(r"\d+(?:\.\d+)?", text):
         return float(text)
     units = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-    found = _DURATION.findall(text)
-    return sum(float(n) * units[u] for n, u in found) if found else None
+    durations = _DURATION.findall(text)
+    return sum(float(n) * units[u] for n, u in durations) if durations else None
 
 
 def _wish_in(data: Any, message: str) -> float | None:

@@ -334,8 +334,8 @@ class UniqueKeyLoader(yaml.SafeLoader):
             if name in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"{name!r} stands here twice", key.start_mark)
             seen.add(name)
-        found: dict[Any, Any] = super().construct_mapping(node, deep)
-        return found
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        return mapping
 
 
 class _Wrong(Exception):
@@ -369,10 +369,10 @@ _KEYS = {
 def _build(data: Any) -> StageTree:
     top = _mapping(data, "(top level)", _KEYS[""])
     prompt = _text(top, "prompt", "")
-    for mark, wanted in ((TEXT, "exactly once"), (CHOICES, "at most once")):
-        found = prompt.count(mark)
-        if found > 1 or (found == 0 and mark == TEXT):
-            raise _Wrong("prompt", f"must hold {mark} {wanted}, it stands there {found} times")
+    for mark, times in ((TEXT, "exactly once"), (CHOICES, "at most once")):
+        n = prompt.count(mark)
+        if n > 1 or (n == 0 and mark == TEXT):
+            raise _Wrong("prompt", f"must hold {mark} {times}, it stands there {n} times")
     given = top.get("stages")
     if not isinstance(given, list) or not given:
         raise _Wrong("stages", f"must be a list of at least one stage, got {given!r}")
@@ -542,8 +542,8 @@ def _number(mapping: Mapping[str, Any], key: str, path: str, least: int, kind: t
     value = mapping.get(key)
     allowed = (int,) if kind is int else (int, float)
     if isinstance(value, bool) or not isinstance(value, allowed) or not value >= least:
-        wanted = "a whole number" if kind is int else "a number"
-        raise _Wrong(f"{path}{key}", f"must be {wanted} of at least {least}, got {value!r}")
+        noun = "a whole number" if kind is int else "a number"
+        raise _Wrong(f"{path}{key}", f"must be {noun} of at least {least}, got {value!r}")
     return value
 
 

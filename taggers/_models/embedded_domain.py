@@ -234,20 +234,20 @@ def _verify(model: Any) -> None:
     Raises TaggerError with what to install instead."""
     line = features(_PROBE)
     try:
-        (found,) = _top(model, [_PROBE])
+        (answer,) = _top(model, [_PROBE])
         labels, shares = model.predict(line, k=len(LABELS))
     except ValueError as error:
         raise TaggerError(f"the installed fasttext cannot predict ({error}): {_REMEDY}") from error
     known = {label.removeprefix("__label__"): float(share) for label, share in zip(labels, shares, strict=True)}
     is_right = (
-        found[0] == _PROBE_RESULT[0]
-        and abs(found[1] - _PROBE_RESULT[1]) < 1e-3
+        answer[0] == _PROBE_RESULT[0]
+        and abs(answer[1] - _PROBE_RESULT[1]) < 1e-3
         and set(known) == set(LABELS)
-        and abs(known[found[0]] - found[1]) < 1e-3
+        and abs(known[answer[0]] - answer[1]) < 1e-3
         and abs(sum(known.values()) - 1) < 1e-3
     )
     if not is_right:
         raise TaggerError(
-            f"the installed fasttext gives {found[0]} {found[1]:.4f} for a text that is {_PROBE_RESULT[0]} "
+            f"the installed fasttext gives {answer[0]} {answer[1]:.4f} for a text that is {_PROBE_RESULT[0]} "
             f"{_PROBE_RESULT[1]:.4f}, so its probabilities cannot be trusted: {_REMEDY}"
         )

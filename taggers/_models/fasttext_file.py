@@ -87,20 +87,20 @@ def _matrix_end(data: mmap.mmap, at: int, is_quantised: bool) -> int:
     """Dense: int64 rows, columns, float32 values. Quantised: bool with norms, int64 rows, columns, int32 codes, a byte each,
     quantiser; with norms a byte a row, another quantiser."""
     if not is_quantised:
-        found = _read(data, "<qq", at)
-        return at + 16 + 4 * found[0] * found[1] if found else _BEYOND
-    found = _read(data, "<?qqi", at)
-    if not found:
+        header = _read(data, "<qq", at)
+        return at + 16 + 4 * header[0] * header[1] if header else _BEYOND
+    header = _read(data, "<?qqi", at)
+    if not header:
         return _BEYOND
-    has_norms, n_rows, _, n_codes = found
+    has_norms, n_rows, _, n_codes = header
     at = _quantiser_end(data, at + 21 + n_codes)
     return _quantiser_end(data, at + n_rows) if has_norms else at
 
 
 def _quantiser_end(data: mmap.mmap, at: int) -> int:
     """Four int32, of which the first is the dimension, and so many times 256 centroids of float32."""
-    found = _read(data, "<4i", at)
-    return at + 16 + 4 * _CENTROIDS * found[0] if found else _BEYOND
+    header = _read(data, "<4i", at)
+    return at + 16 + 4 * _CENTROIDS * header[0] if header else _BEYOND
 
 
 def _read(data: mmap.mmap, form: str, at: int) -> tuple[int, ...]:

@@ -38,23 +38,23 @@ def parse_groups(
 ) -> list[Parsed]:
     """Parse in groups of so many characters, or of one longer document; one that fails is halved, down to the document that
     is to blame."""
-    found: list[Parsed] = []
+    parses: list[Parsed] = []
     for group in _groups(texts, characters):
         left = [group]
         while left:
             part = left.pop()
             try:
-                found.extend(parse(part))
+                parses.extend(parse(part))
             except TagcorpusError:
                 raise
             except Exception as error:
                 if len(part) == 1:
                     # Without the frames, which hold on to what the parser made of the document.
-                    found.append(error.with_traceback(None))
+                    parses.append(error.with_traceback(None))
                 else:
                     half = len(part) // 2
                     left += [part[half:], part[:half]]
-    return found
+    return parses
 
 
 def _groups(texts: Sequence[str], characters: int) -> Iterator[Sequence[str]]:

@@ -42,14 +42,14 @@ class SpacyModels:
     def languages(self) -> Mapping[str, Path]:
         """Folder of the model of each language. ConfigError for a model that is not there, and two of one language."""
         installed("spacy")
-        found: dict[str, Path] = {}
+        folders: dict[str, Path] = {}
         for name in self.given.split(","):
             folder = _folder(name.strip())
             language = _meta(folder)["lang"]
-            if language in found:
+            if language in folders:
                 raise ConfigError(f"syntax.models={self.given!r} has two models of the language {language!r}")
-            found[language] = folder
-        return found
+            folders[language] = folder
+        return folders
 
     def fingerprint(self) -> dict[str, Any]:
         """Versions of spaCy and of the models, whose names and digests stand for them."""
@@ -112,18 +112,18 @@ def _folder(name: str) -> Path:
 
 def _meta(folder: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        meta: dict[str, Any] = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"the spaCy model {str(folder)!r} has no readable meta.json: {error}") from error
-    return found
+    return meta
 
 
 def _parsed(document: Any, language: str) -> Parse:
-    found = Dependencies()
+    dependencies = Dependencies()
     n = len(document)
     # All tokens at once: asking each for its attributes took a tenth of the parser's own time.
-    asked = ["ORTH", "POS", "TAG", "IS_SPACE", "HEAD", "SENT_START"]
-    orths, tags_universal, tags, is_space, offsets, starts = document.to_array(asked).reshape(n, len(asked)).T
+    attributes = ["ORTH", "POS", "TAG", "IS_SPACE", "HEAD", "SENT_START"]
+    orths, tags_universal, tags, is_space, offsets, starts = document.to_array(attributes).reshape(n, len(attributes)).T
     at = np.arange(n)
     is_word = is_space == 0
     heads = at + offsets.astype(np.int64)
@@ -137,9 +137,9 @@ def _parsed(document: Any, language: str) -> Parse:
     numbers = np.where(is_root, 0, (words_to - first[sentence])[heads])[is_word].tolist()
     for start, end in pairwise([*first.tolist(), len(numbers)]):
         if end > start:
-            found.add_heads(numbers[start:end])
-    named = document.vocab.strings
-    found.words = [named[k] for k in orths[is_word].tolist()]
-    found.upos = [named[k] or None for k in tags_universal[is_word].tolist()]
-    found.xpos = [named[k] or None for k in tags[is_word].tolist()]
-    return Parse(language, found)
+            dependencies.add_heads(numbers[start:end])
+    strings = document.vocab.strings
+    dependencies.words = [strings[k] for k in orths[is_word].tolist()]
+    dependencies.upos = [strings[k] or None for k in tags_universal[is_word].tolist()]
+    dependencies.xpos = [strings[k] or None for k in tags[is_word].tolist()]
+    return Parse(language, dependencies)

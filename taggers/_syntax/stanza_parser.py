@@ -71,29 +71,29 @@ class StanzaModels:
             try:
                 download_resources_json(str(self.folder))
             except Exception as error:  # of requests, of the file system
-                raise ConfigError(f"there are no Stanza models in {self.folder}; {_told_download(error)}") from error
+                raise ConfigError(f"there are no Stanza models in {self.folder}; {_download_hint(error)}") from error
         try:
-            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            resources: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise ConfigError(
                 f"syntax.models must be a folder that stanza.download(LANGUAGE, model_dir=FOLDER) filled, with a "
                 f"resources.json; got {str(self.folder)!r}: {error}"
             ) from error
-        return found
+        return resources
 
     @cached_property
     def languages(self) -> dict[str, tuple[str, dict[str, str]]]:
         """By code and alias: the code that names the folder, and the package of each processor. Of a folder, only
         languages whose tagger and dependency parser are there."""
         named = {c: r for c, r in self._resources.items() if isinstance(r, dict)}
-        found: dict[str, tuple[str, dict[str, str]]] = {}
+        by_code: dict[str, tuple[str, dict[str, str]]] = {}
         for code, resources in named.items():
             real = resources.get("alias", code)
             default = named.get(real, {}).get("packages", {}).get("default", {})
             packages = {p: default[p] for p in WANTED if p in default and self._is_there(real, p, default[p])}
             if all(p in packages for p in NEEDED):
-                found[code] = (real, packages)
-        return found
+                by_code[code] = (real, packages)
+        return by_code
 
     def _is_there(self, language: str, processor: str, package: str) -> bool:
         is_no_file = processor == "lemma" and package == "identity"
@@ -119,9 +119,9 @@ class StanzaModels:
         runs = [_longest_run(text) for text in texts]
         fitting = [text for text, n in zip(texts, runs, strict=True) if n <= MAX_RUN]
         with _one_thread(pipeline.device):
-            found = iter(parse_groups(fitting, lambda group: self._parse(pipeline, group), GROUP_CHARACTERS))
+            parses = iter(parse_groups(fitting, lambda group: self._parse(pipeline, group), GROUP_CHARACTERS))
         return [
-            next(found)
+            next(parses)
             if n <= MAX_RUN
             else WordTooLong(f"{n:,} letters, digits or marks in a row, more than {MAX_RUN:,}")
             for n in runs
@@ -172,10 +172,10 @@ class StanzaModels:
                     logging_level="ERROR",
                 )
             except Exception as error:  # of torch, pickle, requests, huggingface_hub
-                told = f"{type(error).__name__}: {str(error)[:300]}"
+                reason = f"{type(error).__name__}: {str(error)[:300]}"
                 if self.is_own:
-                    told = f"{_told_download(error)}; to leave the language out, --set syntax.languages=LIST"
-                raise TaggerError(f"Stanza's models of {code!r} in {self.folder} cannot be loaded: {told}") from error
+                    reason = f"{_download_hint(error)}; to leave the language out, --set syntax.languages=LIST"
+                raise TaggerError(f"Stanza's models of {code!r} in {self.folder} cannot be loaded: {reason}") from error
             self._pipelines[language].lang = code
         return self._pipelines[language]
 
@@ -220,7 +220,7 @@ def _one_thread(device: Any) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _told_download(error: Exception) -> str:
+def _download_hint(error: Exception) -> str:
     return (
         f"Stanza cannot download ({type(error).__name__}: {str(error)[:200]}). On a machine with a network: "
         "stanza.download('en', model_dir='FOLDER') in Python; then --set syntax.models=FOLDER"

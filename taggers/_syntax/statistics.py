@@ -32,7 +32,7 @@ class Parse:
     constituents: Constituents | None = None
     status: str = ""
 
-    def told_status(self) -> str:
+    def parse_status(self) -> str:
         """One of the values that the column parse_status documents."""
         has_words = [bool(half and half.words) for half in (self.dependencies, self.constituents)]
         if not any(has_words):
@@ -86,19 +86,19 @@ SCHEMA_WITH_LISTS = columns_from(PAPER, *_STATISTICS, *_LISTS)
 
 def row(parse: Parse, lists: bool) -> tuple[Any, ...]:
     """The values of SCHEMA, or of SCHEMA_WITH_LISTS."""
-    found = parse.dependencies or Dependencies()
+    dependencies = parse.dependencies or Dependencies()
     trees = parse.constituents or Constituents()
     values = (
-        *dependency_statistics(found.to_head, found.to_root),
+        *dependency_statistics(dependencies.to_head, dependencies.to_root),
         *constituency_statistics(trees),
-        content_function_ratio(found.upos),
+        content_function_ratio(dependencies.upos),
         parse.language,
-        parse.told_status(),
+        parse.parse_status(),
     )
     if not lists:
         return values
-    tags = found.xpos if found.words else trees.tags
-    named = (found.words or trees.words, found.upos, tags, found.to_head, found.to_root)
+    tags = dependencies.xpos if dependencies.words else trees.tags
+    named = (dependencies.words or trees.words, dependencies.upos, tags, dependencies.to_head, dependencies.to_root)
     return (*values, *(v or None for v in (*named, trees.word_depths, trees.tree_depths, trees.sentence_words)))
 
 

@@ -71,14 +71,14 @@ class Constituents:
 def read_conllu(text: str) -> Dependencies:
     """The words of CoNLL-U text; not its multiword tokens (1-2), which only name several words, nor empty nodes (5.1), which
     no word of the text is. MalformedParse with the line."""
-    found = Dependencies()
+    dependencies = Dependencies()
     heads: list[int] = []
     at_lines: list[int] = []  # of the words that have these heads
 
     def close(line: int) -> None:
         if heads:
             try:
-                found.add_heads(heads)
+                dependencies.add_heads(heads)
             except ValueError as error:
                 raise MalformedParse(f"conllu: {error}, in the sentence that ends before line {line}") from error
             if word := _word_in_a_cycle(heads):
@@ -111,11 +111,11 @@ def read_conllu(text: str) -> Dependencies:
                 )
             heads.append(int(cells[6]))
             at_lines.append(number)
-            found.words.append(cells[1])
-            found.upos.append(None if cells[3] == "_" else cells[3])
-            found.xpos.append(None if cells[4] == "_" else cells[4])
+            dependencies.words.append(cells[1])
+            dependencies.upos.append(None if cells[3] == "_" else cells[3])
+            dependencies.xpos.append(None if cells[4] == "_" else cells[4])
     close(number + 1)
-    return found
+    return dependencies
 
 
 def _word_in_a_cycle(heads: Sequence[int]) -> int:
@@ -140,14 +140,14 @@ def read_trees(text: str) -> Constituents:
     An outermost node with a label of ROOTS stands above depth 0, any other one at depth 0. Several words under one label
     are one word with spaces in it; -LRB- and -RRB- are brackets, as Stanza reads both.
     """
-    found = Constituents()
+    constituents = Constituents()
     for number, line in enumerate(_lines(text), 1):
         if line.strip():
             try:
-                found.add(*_read_tree(line))
+                constituents.add(*_read_tree(line))
             except ValueError as error:
                 raise MalformedParse(f"constituency: line {number}: {error}: {line[:80]!r}") from error
-    return found
+    return constituents
 
 
 def _read_tree(line: str) -> tuple[list[str], list[str | None], list[int]]:

@@ -50,8 +50,8 @@ class TiktokenTokenizer:
     @property
     def ranks(self) -> dict[bytes, int]:
         """Token bytes -> id, without special tokens."""
-        found: dict[bytes, int] = self._encoding._mergeable_ranks
-        return found
+        ranks: dict[bytes, int] = self._encoding._mergeable_ranks
+        return ranks
 
     @functools.cached_property
     def scheme(self) -> str | None:

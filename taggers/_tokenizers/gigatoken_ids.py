@@ -31,7 +31,7 @@ MEMORY_LIMIT_BYTES = 128 << 20
 """gigatoken remembers every distinct word; when the process has grown by this much, it starts afresh."""
 
 _BYTES_PER_CHAR = 4  # what is taken for that growth where the system does not tell
-_TOLD_IDS = 8
+_SHOWN_IDS = 8
 
 
 class GigatokenTokenizer:
@@ -55,11 +55,11 @@ class GigatokenTokenizer:
         self._start_afresh()
 
     def encode_batch(self, texts: Sequence[str]) -> TokenIds:
-        found = self._encode(texts)
+        ids = self._encode(texts)
         self._fed_chars += sum(map(len, texts))
         if self._growth_bytes() > self._limit_bytes:
             self._start_afresh()
-        return found
+        return ids
 
     def decode(self, ids: Sequence[int]) -> str:
         return self._exact.decode(ids)
@@ -156,15 +156,15 @@ def checked(exact: TiktokenTokenizer) -> GigatokenTokenizer:
 def first_difference(exact: Tokenizer, other: Tokenizer) -> str:
     """The first probe whose ids differ, with both ids, or nothing. The second round answers out of the cache."""
     texts = probes()
-    wanted = exact.encode_batch(texts)
+    expected = exact.encode_batch(texts)
     for _ in range(2):
-        found = other.encode_batch(texts)
-        if np.array_equal(found.ids, wanted.ids) and np.array_equal(found.offsets, wanted.offsets):
+        actual = other.encode_batch(texts)
+        if np.array_equal(actual.ids, expected.ids) and np.array_equal(actual.offsets, expected.offsets):
             continue
         for d, text in enumerate(texts):
-            want, got = (ids[offsets[d] : offsets[d + 1]] for ids, offsets in (wanted, found))
-            if not np.array_equal(want, got):
-                return f"{text[:40]!a} is {want[:_TOLD_IDS].tolist()}, not {got[:_TOLD_IDS].tolist()}"
+            right, other_ids = (ids[offsets[d] : offsets[d + 1]] for ids, offsets in (expected, actual))
+            if not np.array_equal(right, other_ids):
+                return f"{text[:40]!a} is {right[:_SHOWN_IDS].tolist()}, not {other_ids[:_SHOWN_IDS].tolist()}"
     return ""
 
 

@@ -149,14 +149,14 @@ class Punkt:
             flat = flat.replace(space, " ")
         candidate = None
         word_start = word_end = 0
-        for found in _CANDIDATE.finditer(text):
-            mark = found.start()
+        for match in _CANDIDATE.finditer(text):
+            mark = match.start()
             space_at = flat.rfind(" ", word_end, mark)
             # As in NLTK, a space right at word_end does not count, and marks without a space between share one word.
             next_word_start = space_at + 1 if space_at > word_end else word_start
             if candidate is not None and word_end <= next_word_start and self._is_break(text, word_start, candidate):
                 yield candidate.end(), max(candidate.end(), candidate.start(1))
-            candidate = found
+            candidate = match
             word_start, word_end = next_word_start, mark
         if candidate is not None and self._is_break(text, word_start, candidate):
             yield candidate.end(), max(candidate.end(), candidate.start(1))
@@ -186,8 +186,8 @@ class Punkt:
         for line in context.split("\n"):
             if line.isspace():
                 continue
-            for found in _PUNKT_TOKEN.finditer(line):
-                token = found[0]
+            for match in _PUNKT_TOKEN.finditer(line):
+                token = match[0]
                 if before and self._ends(before, token):
                     return True
                 before = token
@@ -298,32 +298,32 @@ def treebank_words(text: str) -> list[str]:
 
 
 # Functions rather than templates: `re` takes a template apart even where nothing matches.
-def _apart(found: re.Match[str]) -> str:
-    return f" {found[0]} "
+def _apart(match: re.Match[str]) -> str:
+    return f" {match[0]} "
 
 
-def _opening_quote(found: re.Match[str]) -> str:
-    return f"{found[1]} `` "
+def _opening_quote(match: re.Match[str]) -> str:
+    return f"{match[1]} `` "
 
 
-def _in_two(found: re.Match[str]) -> str:
-    return f"{found[1]} {found[2]}"
+def _in_two(match: re.Match[str]) -> str:
+    return f"{match[1]} {match[2]}"
 
 
-def _final_period(found: re.Match[str]) -> str:
-    return f"{found[1]} . {found[2]} "
+def _final_period(match: re.Match[str]) -> str:
+    return f"{match[1]} . {match[2]} "
 
 
-def _comma_colon(found: re.Match[str]) -> str:
-    return f" {found[1]} {found[2]}"
+def _comma_colon(match: re.Match[str]) -> str:
+    return f" {match[1]} {match[2]}"
 
 
-def _quote_before_space(found: re.Match[str]) -> str:
-    return f"{found[1]} ' "
+def _quote_before_space(match: re.Match[str]) -> str:
+    return f"{match[1]} ' "
 
 
-def _clitic(found: re.Match[str]) -> str:
-    return f"{found[1]} {found[2]} "
+def _clitic(match: re.Match[str]) -> str:
+    return f"{match[1]} {match[2]} "
 
 
 class _Pieces(dict[str, tuple[int, ...]]):
