@@ -12,8 +12,8 @@ import numpy as np
 from numba import njit
 
 from tagcorpus.kernels.arrays import check_rows, frozen, workspace
+from tagcorpus.kernels.buckets import Ids
 from tagcorpus.kernels.packing import Packing, checked
-from tagcorpus.kernels.radix import Ids
 
 U64: TypeAlias = np.ndarray[Any, np.dtype[np.uint64]]
 I64: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]

@@ -12,11 +12,12 @@ import numpy as np
 from numba import njit
 
 from tagcorpus.kernels.arrays import check_rows, frozen, shortened, workspace
+from tagcorpus.kernels.buckets import Ids, bucket_starts, fits_a_word, write_heads
 from tagcorpus.kernels.document_entropy import document_entropies
 from tagcorpus.kernels.fixed_point import BLOCK, TABLE, UNIT_BITS, UNITS_PER_BIT, entropy_of, log2_of, term, terms_table
 from tagcorpus.kernels.ngrams import fill_keys
 from tagcorpus.kernels.packing import Entropies, Packing, checked
-from tagcorpus.kernels.radix import Ids, Sorted, bucket_starts, fits_a_word, group_entries, sort_entries, write_heads
+from tagcorpus.kernels.radix import Sorted, group_entries, sort_entries
 from tagcorpus.kernels.totals import Sums, binned, counts_of_counts, exact_sums, extremes, key_histogram
 
 U64: TypeAlias = np.ndarray[Any, np.dtype[np.uint64]]

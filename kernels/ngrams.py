@@ -14,9 +14,10 @@ import numpy as np
 from numba import njit
 
 from tagcorpus.kernels.arrays import check_rows, frozen, shortened
+from tagcorpus.kernels.buckets import Ids
 from tagcorpus.kernels.merging import merge, merge_runs
 from tagcorpus.kernels.packing import Packing, checked
-from tagcorpus.kernels.radix import Ids, Sorted, sort_entries
+from tagcorpus.kernels.radix import Sorted, sort_entries
 
 U32: TypeAlias = np.ndarray[Any, np.dtype[np.uint32]]
 U64: TypeAlias = np.ndarray[Any, np.dtype[np.uint64]]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from tagcorpus.kernels.arrays import frozen
-from tagcorpus.kernels.radix import Ids
+from tagcorpus.kernels.buckets import Ids
 
 U64: TypeAlias = "np.ndarray[Any, np.dtype[np.uint64]]"
 I64: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"

@@ -23,8 +23,9 @@ from tagcorpus.taggers._llm import cache as _llm_cache
 from tagcorpus.taggers._llm import caller
 from tagcorpus.taggers._llm.endpoint import Settings, header_values, key_for
 from tagcorpus.taggers._llm.request import Requests
-from tagcorpus.taggers._llm.tree import StageTree, Walk, packaged_tree, parse_tree, read_tree
 from tagcorpus.taggers._llm.url import OFFICIAL, checked_url, is_official
+from tagcorpus.taggers._stage_tree.read import packaged_tree, parse_tree, read_tree
+from tagcorpus.taggers._stage_tree.tree import StageTree, Walk
 from tagcorpus.taggers._tokenizers.interface import Tokenizer
 from tagcorpus.taggers._tokenizers.loading import of_model
 from tagcorpus.taggers.language import STRIPPED, ControlCharacters, cld2_answers, main_languages

@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagcorpus.errors import ConfigError
-from tagcorpus.taggers._llm.tree import CUT_MARK, normalise, packaged_tree, parse_tree, read_tree
+from tagcorpus.taggers._stage_tree.choices import normalise
+from tagcorpus.taggers._stage_tree.read import packaged_tree, parse_tree, read_tree
+from tagcorpus.taggers._stage_tree.tree import CUT_MARK
 
 
 def small() -> dict[str, Any]:

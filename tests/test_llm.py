@@ -26,8 +26,9 @@ from tagcorpus.taggers._llm.caller import Caller, caller, close_all
 from tagcorpus.taggers._llm.endpoint import Settings
 from tagcorpus.taggers._llm.reply import Answer, Failure, Tokens, judge
 from tagcorpus.taggers._llm.request import answer_key, request_body
-from tagcorpus.taggers._llm.tree import HARMLESS, Walk, packaged_tree
 from tagcorpus.taggers._llm.url import checked_url, public_url
+from tagcorpus.taggers._stage_tree.read import packaged_tree
+from tagcorpus.taggers._stage_tree.tree import HARMLESS, Walk
 
 TEXT = "A document that is long enough to be asked about, number "
 KEY = "sk-test-0123456789abcdef"

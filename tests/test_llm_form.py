@@ -24,7 +24,8 @@ from tagcorpus.taggers._llm.caller import caller, close_all, listening
 from tagcorpus.taggers._llm.endpoint import Settings
 from tagcorpus.taggers._llm.reply import Failure, judge
 from tagcorpus.taggers._llm.request import Change, Requests, answer_key, change_for, merged, request_body
-from tagcorpus.taggers._llm.tree import StageTree, Walk, packaged_tree, parse_tree
+from tagcorpus.taggers._stage_tree.read import packaged_tree, parse_tree
+from tagcorpus.taggers._stage_tree.tree import StageTree, Walk
 from tagcorpus.taggers.domain import Domain
 
 SYSTEM = {"role": "system", "content": "Sort it."}

@@ -19,7 +19,7 @@ from tagcorpus.pipelines.options.places import RESULT_SUFFIXES, check_place
 from tagcorpus.pipelines.options.tagger_names import tagger_of
 from tagcorpus.pipelines.storage import remote
 from tagcorpus.taggers import add_files, fits, load, names, tagger_class, type_text
-from tagcorpus.taggers._llm.tree import UniqueKeyLoader
+from tagcorpus.taggers._interface.unique_keys import UniqueKeyLoader
 
 
 def load_options(
