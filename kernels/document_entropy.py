@@ -1,7 +1,7 @@
 """Entropy figures of every document: its positions' contexts looked up in a table of context entropies.
 
 With one token of context the table is indexed by the token. With more, there is a hash table whose slots hold the
-contexts themselves, so a comparison decides and no collision goes unnoticed.
+contexts themselves, so a comparison detects every collision.
 """
 
 from __future__ import annotations

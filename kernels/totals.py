@@ -1,6 +1,6 @@
 """Totals over contexts: exact sums of entropies, counts of counts, bins, extremes, digits for exact order statistics.
 
-Everything that adds up is integers, so that figures of several pieces add to those of the whole, in any order.
+All sums are integers, so that sums over parts of a table add to the sums over the whole, in any order.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ F64: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 
 
 class Sums(NamedTuple):
-    """Totals over contexts as integers, so that those of several pieces add to those of the whole."""
+    """Totals over contexts as integers, so that totals of parts add to those of the whole."""
 
     unweighted: int
     """Sum of H, in units of 2^-40 bit."""
@@ -101,7 +101,7 @@ def key_histogram(values: F64, shift: int, prefix: int) -> I64:
     """Histogram of one 16-bit digit of the values' order-preserving keys: one pass of four towards any order statistic.
 
     values   float64 [k], no NaN
-    shift    48, 32, 16 or 0: where the digit lies in the key
+    shift    48, 32, 16 or 0: position of the digit in the key
     prefix   only keys with key >> (shift + 16) == prefix count; 0 for shift 48
     returns  int64 [65536]
     Source   IEEE 754: the bits of non-negative numbers, with the sign bit set, order as the numbers do; those of
@@ -115,7 +115,7 @@ def key_histogram(values: F64, shift: int, prefix: int) -> I64:
 
 @njit(nogil=True, cache=True)
 def _key_digits(patterns: U64, shift: np.uint64, prefix: np.uint64, tables: I64) -> None:
-    """Two tables in turn: equal values follow each other so often that one would wait for itself."""
+    """Two tables in turn: equal values often follow each other, and one table would wait for its own last write."""
     sign = np.uint64(1 << 63)
     all_bits = np.uint64(2**64 - 1)
     for i in range(patterns.size):
@@ -125,7 +125,7 @@ def _key_digits(patterns: U64, shift: np.uint64, prefix: np.uint64, tables: I64)
 
 
 def binned(values: F64, weights: I64, width: float, n_bins: int) -> tuple[I64, I64]:
-    """How many values, and what weights, lie in each bin of a width; what is beyond the last bin is counted in it.
+    """The number of values, and the sum of their weights, in each bin of a width. The last bin also has all larger values.
 
     values   float64 [k], each at least 0
     weights  int64 [k]
@@ -147,7 +147,7 @@ def _bins(values: F64, weights: I64, width: float, sums: I64) -> None:
 
 
 def extremes(values: F64, weights: I64, most: int, *, is_largest: bool) -> I64:
-    """Places of the smallest or the largest values; of equal ones the heaviest come first, then those that stand first.
+    """Places of the smallest or the largest values; of equal ones the heaviest come first, then those with the lowest index.
 
     values   float64 [k], no NaN
     weights  int64 [k]

@@ -1,8 +1,8 @@
 """Any filter of datatrove as a tagger: its verdict and its reason as columns, and nothing is removed.
 
-A filter is a class derived from datatrove's BaseFilter. Its documents here have a text and an id, no metadata, and what
-a filter changes in a document (C4QualityFilter drops lines) is thrown away: only the verdict counts. Filters that need
-more than that (URLFilter wants an address) fail on every document, and say so.
+A filter is a class derived from datatrove's BaseFilter. It gets documents with a text and an id, without metadata. Changes that a
+filter makes to a document (C4QualityFilter drops lines) are dropped: only the verdict counts. Filters that need more (URLFilter
+needs an address) fail on every document, and say so.
 """
 
 from __future__ import annotations
@@ -71,11 +71,11 @@ class DatatroveFilter(Parameters):
 
     @property
     def version(self) -> str:
-        """With datatrove's own filters, another release of it counts as another version."""
+        """Includes datatrove's release where the filter is one of its own."""
         return f"1, datatrove {version('datatrove')}" if self._class.__module__.startswith("datatrove.") else "1"
 
     def fingerprint(self) -> dict[str, Any]:
-        """Two ways to write the same class are the same filter."""
+        """The class by module and name, however the parameter spells it, and its arguments."""
         return {"filter": f"{self._class.__module__}:{self._class.__name__}", "arguments": self.arguments or {}}
 
     @cached_property
@@ -120,7 +120,7 @@ class DatatroveFilter(Parameters):
             some = documents[start : start + step]
             try:
                 verdicts = self._filter.filter_batch(some)
-            except ImportError as error:  # no document is to blame: a word tokeniser is missing, say
+            except ImportError as error:  # no document is to blame: a package is missing, such as a word tokeniser
                 raise TaggerError(_needs(self.filter, error)) from error
             for _, verdict in zip(some, verdicts, strict=True):
                 is_kept, reason = verdict if isinstance(verdict, tuple) else (verdict, None)
@@ -132,7 +132,7 @@ def _is_filter(value: Any, base: type[Any]) -> bool:
 
 
 def _needs(name: str, error: ImportError) -> str:
-    """Datatrove's sentence names the packages and the pip command."""
+    """The message for missing packages. Datatrove's own sentence names them and the pip command."""
     reason = " ".join(str(error).split()).removesuffix(".")
     if "pip install" not in reason and error.name:
         reason += f" (`pip install {error.name.partition('.')[0]}`)"

@@ -1,9 +1,8 @@
 """fasttext: the labels that a supervised fastText model gives a document, and their probabilities.
 
-Any model will do that `fasttext supervised` made, quantised or not: language identification, quality and topic classifiers
-that people have already. Not unsupervised vectors, and no training. fastText reads one line, so line breaks become
-spaces; nothing else is changed, and a model that was trained on text prepared in another way wants the
-same preparation. `import fasttext` below is the library: imports are absolute.
+The model can be any that `fasttext supervised` made, quantised or not: language identification, quality and topic classifiers.
+Unsupervised vectors do not work, and nothing is trained here. fastText reads one line, so line breaks become spaces. The text is not
+changed otherwise: prepare it as the model's training text was. `import fasttext` below is the library, since imports are absolute.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ from tagcorpus.taggers._models.fasttext_file import check_file
 from tagcorpus.taggers.language import INSTALL_FASTTEXT, PREFIX
 
 _SOURCE = "the model in fasttext.model; the softmax, or sigmoid, of fastText (arXiv 1607.01759)"
-# What the self-test asks with: some words that a model of any language has parts of.
+# The text of the self-test: a model of any language knows parts of some of these words.
 _PROBE = "This is a test. 1234 la de und the of http e i o :"
-# fastText computes in float32, and looks its sigmoid up in a table whose steps are 1/32 wide.
+# fastText computes in float32, and reads its sigmoid from a table with steps of 1/32.
 _TOLERANCE = {"softmax": 1e-3, "ns": 0.01, "ova": 0.01}
 
 
@@ -110,12 +109,12 @@ class FastText(Parameters):
 
 
 def load_model(path: Path) -> Any:
-    """A supervised model that has shown that it answers as it should.
+    """A supervised model that has passed the self-test.
 
-    Builds of the module differ: one raises on numpy 2, another gives wrong probabilities without a word when more than one
-    label is asked for. So all labels at once must fall, agree with the best one alone, and, where that can be computed, be
-    what the model's own matrix gives. Raises ConfigError for a file that is no such model, or not all of one, which is found
-    out before it is loaded; TaggerError for a module that fails.
+    Builds of the module differ: one raises on numpy 2, another silently gives wrong probabilities for more than one label. So
+    the probabilities of all labels must fall, agree with the best label alone, and equal those of the model's own matrix where it
+    is readable. Raises ConfigError for a file that is not a whole supervised model, before it is loaded. Raises TaggerError for a
+    module that fails.
     """
     import fasttext
 
@@ -129,7 +128,7 @@ def load_model(path: Path) -> Any:
 
 
 def self_test(model: Any) -> None:
-    """Raise TaggerError where a loaded model shows that the module `fasttext` is wrong, ConfigError where the model is."""
+    """Raise TaggerError where the module `fasttext` computes wrongly, ConfigError where the model is damaged."""
     # A line without words leaves only the end of the line, which has no n-grams of words to be looked up.
     line = _PROBE if model.f.getArgs().wordNgrams == 1 else ""
     try:
@@ -151,13 +150,13 @@ def self_test(model: Any) -> None:
 
 def _fits_matrix(model: Any, line: str, labels: Sequence[str], given: Sequence[float]) -> bool:
     """Whether the probabilities are those of the output matrix times the line's mean vector, by softmax or, one against all,
-    by sigmoid. True where that cannot be told: hierarchical softmax has a tree that the module does not show, and the
-    matrices of a quantised model are not readable."""
+    by sigmoid. True where they cannot be computed: the module does not show the tree of hierarchical softmax, nor the matrices
+    of a quantised model."""
     loss = model.f.getArgs().loss.name
     rows = [row for word in [*line.split(), "</s>"] for row in model.get_subwords(word)[1] if row >= 0]
     if model.is_quantized() or loss not in _TOLERANCE or not rows:
         return True
-    # Row by row: the whole input matrix may have gigabytes.
+    # One row at a time: the whole input matrix may have gigabytes.
     hidden = np.mean([model.get_input_vector(row) for row in rows], axis=0, dtype=np.float64)
     scores = model.get_output_matrix().astype(np.float64) @ hidden
     if loss == "softmax":

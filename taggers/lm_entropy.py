@@ -1,15 +1,13 @@
 """lm_entropy: entropy of a causal language model's next-token distribution, at every position of a document.
 
-Position i is the distribution after the tokens 0..i have been seen, so that a document of k tokens has k - 1 positions
-with a real next token, as it has for n-grams of one token. A document longer than the window is read in windows that
-start every `stride` tokens; each position is taken once, from the first window that holds it, and so sees at least
-window - stride + 1 tokens wherever that many precede it. Special tokens are never part of a text; only `has_bos` puts
-the model's own first token before each window.
+Position i is the distribution after the tokens 0..i. So a document of k tokens has k - 1 positions with a next token, as it has
+for n-grams of one token. A document longer than the window is read in windows that start every `stride` tokens. Each position is
+taken once, from the first window that has it. So it sees at least window - stride + 1 tokens wherever that many precede it.
+Special tokens are never part of a text. Only `has_bos` puts the model's own first token before each window.
 
-`tagcorpus run entropy --method lm` is this tagger with a summary of the corpus. Which windows share
-a forward pass depends on the batch of documents alone, so that equal input gives equal bytes on one kind of machine;
-other company, another device or another torch moves a value in float32 by less than 1e-4 bits. The mean of a corpus
-per token is sum(entropy_mean * entropy_positions) / sum(entropy_positions).
+`tagcorpus run entropy --method lm` is this tagger with a summary of the corpus. The batch of documents alone decides which windows
+share a forward pass, so equal input gives equal bytes on one kind of machine. Another batch, another device or another torch moves a
+value in float32 by less than 1e-4 bits. The mean of a corpus per token is sum(entropy_mean * entropy_positions) / sum(entropy_positions).
 """
 
 from __future__ import annotations
@@ -32,7 +30,7 @@ MAX_DEFAULT_WINDOW = 1024
 """Tokens; longer windows cost memory and, in attention, time per token, and rarely change a mean."""
 
 LOGITS_BYTES = 256 << 20
-"""What the logits of one forward pass may take, unless a single window takes more: windows x tokens x vocabulary."""
+"""Limit of the logits of one forward pass (windows x tokens x vocabulary), unless a single window needs more."""
 
 _SOURCE = "Shannon entropy, base 2, of the softmax of the model in lm_entropy.model"
 _CHUNK_VALUES = 1 << 24  # positions x vocabulary formed at a time, so that no second copy of all logits is made
@@ -162,7 +160,7 @@ class LoadedModel:
         ids = [self._ids(text) for text in texts]
         bits = [np.zeros(max(len(i) - 1, 0)) for i in ids]
         work = [(d, w) for d, values in enumerate(bits) for w in windows(values.size, self.window, self.stride)]
-        # Windows of like length together: least padding. The sort is stable, so the order is a function of the texts.
+        # Windows of similar length share a pass: least padding. The sort is stable, so the texts alone decide the order.
         work.sort(key=lambda item: item[1].start - item[1].end)
         at = 0
         with hf.one_thread(self._torch, self._device), self._torch.inference_mode():
@@ -212,7 +210,7 @@ class LoadedModel:
 def windows(n_positions: int, window: int, stride: int) -> Iterator[Window]:
     """Windows over the tokens 0..n_positions - 1 that take every position exactly once.
 
-    The last token of a document is in none: what follows it is not part of the document.
+    The last token of a document is in none, since no token follows.
     Example  n_positions 10, window 4, stride 2: (0, 0, 4) (2, 4, 6) (4, 6, 8) (6, 8, 10)
     """
     start = first = 0

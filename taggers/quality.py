@@ -1,12 +1,13 @@
 """quality: the score that a sequence-classification model of Hugging Face transformers gives a document.
 
-By default HuggingFaceTB/fineweb-edu-classifier, whose one output is the raw score of educational value, made for 0 to 5 and
-not clipped. A model with several classes is asked for the probability of one of them. The text goes through the model's own
-tokenizer as it is (text that spells a special token is that token), and what does not fit its positions is cut off (at the end, unless the tokenizer says otherwise).
+The default is HuggingFaceTB/fineweb-edu-classifier, whose one output is the raw score of educational value, trained for 0 to 5 and
+not clipped. For a model with several classes, the score is the probability of one of them. The model's own tokenizer gets the text
+unchanged: text that spells a special token becomes that token. Tokens beyond the model's positions are cut off, at the end unless
+the tokenizer says otherwise.
 
-Documents of like length share a forward pass. Which ones do depends on the batch of documents and the device alone, so that
-equal input gives equal bytes on one kind of machine; other company, another device or another torch moves a score in
-float32 by less than 1e-4. Not here: models that bring code of their own, and ONNX Runtime, which was slower (docs/quality.md).
+Documents of similar length share a forward pass. The batch of documents and the device alone decide which ones, so equal input gives
+equal bytes on one kind of machine. Another batch, another device or another torch moves a score in float32 by less than 1e-4.
+Models with code of their own are not run. ONNX Runtime is not used, since it was slower (docs/quality.md).
 """
 
 from __future__ import annotations
@@ -30,20 +31,20 @@ KEY_COLUMNS = ("input", "row", "sub", "id", "text")
 _COLUMN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 DEFAULT_MAX_TOKENS = 512
-"""Where the tokenizer does not say how much the model takes."""
+"""Tokens read of a document where the tokenizer does not name a limit."""
 
 TOKENS_PER_PASS = {"cpu": 512}
-"""On a CPU, padding and caches that overflow soon cost more than a larger matrix product saves (docs/quality.md)."""
+"""On a CPU, padding and overflowing caches soon cost more than a larger matrix product saves (docs/quality.md)."""
 TOKENS_PER_PASS_ELSEWHERE = 32_768
 
 MAX_PADDING_SHIFT, MAX_PADDING_SHIFT_16_BIT = 1e-4, 0.1
-"""By how much a score may move when its text is padded; in 16 bits it moves a little with every change of the batch."""
+"""Largest change of a score when its text is padded. In 16 bits, every change of the batch moves a score a little."""
 
 _MAX_SCORE = 5
 _SOURCE = "the model in quality.model; fineweb-edu-classifier is of the FineWeb datasets (arXiv 2406.17557)"
-# Characters tokenised of a long text for each token that counts: several times what languages need.
+# Characters of a long text that are tokenised for each token read: several times the need of any language.
 _CHARS_PER_TOKEN = 16
-# Other white space is nothing at all to some tokenizers.
+# Some tokenizers drop other white space.
 _END_OF_WORD = re.compile(r"(?<=\S)[ \n]")
 
 
@@ -150,7 +151,7 @@ class LoadedClassifier:
         return scores
 
     def _is_padding_harmless(self, dtype: str) -> bool:
-        """Some networks mix padding into what they read (FNet), or look for their answer at the wrong end of it."""
+        """Whether padding leaves a score alone. Some networks mix padding into the text (FNet), or read their answer from it."""
         rows = [self._encoded(text) for text in ("A short text.", "A longer text, of several words. " * 3)]
         if not all(row["input_ids"] for row in rows):
             return False
@@ -159,8 +160,8 @@ class LoadedClassifier:
         return bool(abs(alone - together) <= (MAX_PADDING_SHIFT if dtype == "float32" else MAX_PADDING_SHIFT_16_BIT))
 
     def _encoded(self, text: str) -> dict[str, list[int]]:
-        """What the model takes, cut to its length. Of a long text only a beginning is tokenised, which ends with a word,
-        as a rule far behind the last token that counts: tokenizers take words one by one."""
+        """The model's input, cut to its length. Of a long text, only a beginning that ends with a word is tokenised, mostly far
+        beyond the last token read. Tokenizers take words one by one, so the tokens are the same."""
         is_beginning = self._tokenizer.truncation_side == "right"
         length = _CHARS_PER_TOKEN * self._max_tokens if is_beginning else len(text)
         while True:
@@ -203,8 +204,8 @@ def rounded(scores: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np
 
 
 def passes(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Which of the documents, of so many tokens each, share a forward pass: the longest first, at most `budget` tokens with
-    padding unless a single document has more. Documents without tokens are in none.
+    """The documents that share a forward pass, by their numbers of tokens: the longest first, at most `budget` tokens with
+    padding, unless a single document has more. Documents without tokens are in none.
 
     Example  lengths 3 0 9 4, budget 8: [2] [3, 0]
     """
@@ -217,7 +218,7 @@ def passes(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
 
 
 def _label(config: Any, parameters: Quality) -> int | None:
-    """Which of the model's outputs; None: its only one, as it is."""
+    """The number of the model's output that is the score; None: the only one, unchanged."""
     names = [str(config.id2label[i]) for i in range(config.num_labels)]
     if len(names) == 1:
         if parameters.label:
@@ -234,13 +235,13 @@ def _label(config: Any, parameters: Quality) -> int | None:
 
 
 def _max_tokens(tokenizer: Any, config: Any, parameters: Quality) -> int:
-    # A tokenizer that was not told how much the model takes says 10 to the 30.
+    # A tokenizer without a limit says 10 to the 30.
     limit = tokenizer.model_max_length if tokenizer.model_max_length < 10**9 else None
     positions = getattr(config.get_text_config(), "max_position_embeddings", None)
-    # XLNet, whose positions have no end, says -1.
+    # XLNet, whose positions are unlimited, says -1.
     most = int(min(known)) if (known := [n for n in (limit, positions) if n and n > 0]) else DEFAULT_MAX_TOKENS
     if parameters.max_tokens is None:
-        # Some models keep a few of their positions for themselves.
+        # Some models reserve a few of their positions.
         return most if limit else min(most, DEFAULT_MAX_TOKENS)
     least = int(tokenizer.num_special_tokens_to_add()) + 1
     if not least <= parameters.max_tokens <= most:

@@ -1,9 +1,9 @@
 """syntax: how far words stand from their heads, how deep sentences nest, and the share of content words, after a parser.
 
-Parsers (`backend`): Stanza, with dependency and constituency trees, the one behind the published figures; spaCy, dependency trees
-only; or none, for documents that carry their parses in the columns `conllu` and `constituency`. One parse gives all
-columns. A document in a language without a model has nulls, and `parse_status` says so. Definitions are in
-_syntax_trees.py and _syntax_statistics.py. No semantic roles, no coreference, no named entities.
+The parser (`backend`) is Stanza, spaCy or none. Stanza gives dependency and constituency trees and made the published figures.
+spaCy gives dependency trees only. With none, documents carry their parses in the columns `conllu` and `constituency`. One parse
+gives all columns. A document in a language without a model has nulls, and `parse_status` says so. Definitions are in
+_syntax/trees.py and _syntax/statistics.py. No semantic roles, no coreference, no named entities.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Syntax(Parameters):
         return ("conllu", "constituency") if self.backend == "parsed" else ()
 
     def fingerprint(self) -> dict[str, Any]:
-        """Parser, models and what else decides. ConfigError where something is missing: a run learns that before it reads."""
+        """Parser, models and the parameters that decide. ConfigError where a parser or model is missing: a run fails before it reads."""
         if self.backend == "parsed":
             return {"backend": self.backend, "lists": self.lists}
         own = {n: getattr(self, n) for n in ("backend", "language", "languages", "lists", "max_chars")}
@@ -145,7 +145,7 @@ class Syntax(Parameters):
         return "CLD2 now reads text with control characters" if is_unread else ""
 
     def remarks(self, batch: DocumentBatch) -> dict[str, int]:
-        """What a run is to count besides the columns."""
+        """Counts that a run reports besides the columns."""
         return {STRIPPED: sum(a[2] == "stripped" for a in cld2_answers(batch))} if self._is_stripping else {}
 
     @property
@@ -155,7 +155,7 @@ class Syntax(Parameters):
     def _parses(self, batch: DocumentBatch) -> list[Parsed]:
         if self.backend == "parsed":
             return list(map(_read, batch.column("conllu"), batch.column("constituency")))
-        # A batch with a bad document comes again in parts: parsed once is enough.
+        # A batch with a bad document comes again in parts. Kept parses are not computed twice.
         kept: dict[str, Parsed] = self.__dict__.get("_kept", {})
         if all(text in kept for text in batch.texts):
             return [kept[text] for text in batch.texts]

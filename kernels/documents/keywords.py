@@ -1,13 +1,13 @@
 """Counts keywords, stems before a colon and numbers in UTF-8 text, as `re` would, in one pass.
 
-The scanner knows two facts about patterns like `\\b(and|but)\\b`. Every keyword consists of word characters, so it
+The scanner uses two facts about patterns like `\\b(and|but)\\b`. Every keyword consists of word characters, so it
 matches exactly where a whole run of word characters folds to it. And a stem of `(Question:|A:)` matches exactly once
 where a colon ends it, since no stem holds a colon. So one code per character, packed into the key of the current
 run, decides everything; `\\b\\d+\\b` is a run of digit codes alone (its longer alternatives `\\d+\\.\\d+` and `\\d+%`
 never win: it matches first, at the same place).
 
-What is a word character, a digit or a letter whatever its case is not decided here: the caller hands in a table.
-The kernel counts; it does not say where the matches are.
+The caller's table decides which code points are word characters, digits or letters in either case.
+The kernel counts matches and does not give their places.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Parse one source text and measure its syntax tree in a single walk.
 
-Only named nodes count, in pre-order. A tree may be as deep as the text is long, so nothing here recurses; every name is
-looked at once, however many there are. Definitions are collected on the way and uses resolved afterwards, because a use
-may stand before its definition.
+Only named nodes count, in pre-order. A tree may be as deep as the text is long, so no function here recurses. The walk collects
+definitions and resolves uses afterwards, because a use may come before its definition.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ from typing import Any
 from tagcorpus.taggers._code.languages import Grammar, grammar
 from tagcorpus.taggers._interface.memory import resident_bytes
 
-# What tree-sitter reads at once; it asks again when it goes back further.
+# Bytes that tree-sitter reads at once.
 CHUNK_BYTES = 1 << 16
-# Asking for the memory takes half as long as a step does.
+# Steps between two looks at the memory: a look takes half as long as a step.
 STEPS_A_LOOK = 64
 
 
@@ -32,12 +31,12 @@ class ParseTooLarge(Exception):
 
 @dataclass
 class Measures:
-    """What a walk found. `depths`, `types` and `distances` have one entry a named node, and only with `lists`.
+    """The results of a walk. `depths`, `types` and `distances` have one entry a named node, and only with `lists`.
 
     max_depth, sum_depth   depths in edges from the root
-    use_distances        bytes from a definition's end to the use's start, one a resolved use, in text order
-    n_errors               named nodes that stand for what the grammar could not make out, or found missing
-    n_missing_tokens       other tokens that it found missing: a semicolon, a bracket
+    use_distances          bytes from a definition's end to the use's start, one a resolved use, in text order
+    n_errors               named nodes that the grammar marks as errors or as missing
+    n_missing_tokens       other tokens that the grammar marks as missing: a semicolon, a bracket
     """
 
     n_nodes: int = 0
@@ -57,7 +56,7 @@ def parse(source: bytes, language: Grammar, max_steps: int, max_memory: int = 0)
     """The syntax tree. A step is a hundred operations of the parser, so a limit of steps is the same on every machine.
 
     max_memory  bytes by which the process may grow meanwhile; 0 = any, and any where the system does not tell. Code takes
-                some hundred per byte of text; what confuses a grammar may take the square of its length, in few steps
+                some hundred bytes per byte of text; text that confuses a grammar may take the square of its length, in few steps
     Raises ParseTimeout after `max_steps`, ParseTooLarge beyond `max_memory`.
     """
     import tree_sitter
@@ -79,7 +78,7 @@ def parse(source: bytes, language: Grammar, max_steps: int, max_memory: int = 0)
     parser = tree_sitter.Parser(language.language)
     try:
         return parser.parse(chunk, progress_callback=is_too_much)
-    except ValueError as error:  # what tree-sitter says of a parse that was stopped
+    except ValueError as error:  # tree-sitter raises it for a parse that was stopped
         if is_too_large:
             raise ParseTooLarge(f"parsing takes more than {max_memory:,} bytes (max_parse_memory)") from error
         if steps <= max_steps:

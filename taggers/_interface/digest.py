@@ -1,4 +1,4 @@
-"""What stands for a file or a folder in a fingerprint: a digest of names and bytes, not of where they lie."""
+"""Digests of files and folders for fingerprints: of their names and bytes, not of their paths."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def of_bytes(data: bytes) -> str:
 
 
 def of_file(path: Path) -> str:
-    """Of its bytes, read in blocks. OSError where it cannot be read."""
+    """The digest of a file's bytes, read in blocks. OSError where the file cannot be read."""
     import xxhash
 
     hasher = xxhash.xxh3_128()
@@ -26,6 +26,6 @@ def of_file(path: Path) -> str:
 
 
 def of_files(folder: Path, paths: Iterable[Path]) -> str:
-    """Of the names, within the folder, and the bytes of these files, whatever their order."""
+    """The digest of the names within the folder and the bytes of these files, in any order."""
     listed = (f"{path.relative_to(folder).as_posix()}\0{of_file(path)}\n" for path in sorted(paths))
     return of_bytes("".join(listed).encode())

@@ -1,8 +1,8 @@
-"""A durable cache of paid answers: one SQLite file (WAL), shared by any number of processes at once.
+"""A durable cache of paid answers: one SQLite file (WAL) that any number of processes share.
 
-An answer is committed before it is used, so a killed run pays for nothing again. Failures are never stored. WAL with
-synchronous=NORMAL survives a killed process; a power cut may lose the last answers, never the file. It holds answers
-and token counts, neither documents nor keys. Only its owner may read it: an answer tells something of a document.
+An answer is committed before it is used, so no committed answer is paid for twice. Failures are not stored. WAL with
+synchronous=NORMAL survives a killed process. A power cut may lose the last answers, but never the file. The file has answers
+and token counts, no documents and no keys. Only its owner may read it: an answer says something about a document.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BUSY_SECONDS = 60.0
 GROUP_SECONDS = 0.005
 """Answers wait this long for others to share a transaction. Their places among the calls in flight are free meanwhile."""
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
-"""What group and others may do."""
+"""Rights of the group and of others."""
 
 _SCHEMA = """CREATE TABLE IF NOT EXISTS answers (
     key BLOB PRIMARY KEY, text TEXT NOT NULL, finish_reason TEXT NOT NULL,

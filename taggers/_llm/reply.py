@@ -1,7 +1,7 @@
-"""What an HTTP reply of a chat-completions endpoint says: an answer, or which kind of failure. Pure, no I/O.
+"""An HTTP reply of a chat-completions endpoint, read as an answer or as a kind of failure. No I/O.
 
-The kind is a first reading of one reply. Who is to blame, the document or the endpoint, is decided by evidence
-(`_llm.Caller`). Status codes and error codes are those of OpenAI's API reference; the phrases are what vLLM, llama.cpp, Groq,
+The kind comes from this one reply. `_llm.attempts` decides from more evidence whether the document or the endpoint is to
+blame. Status codes and error codes are those of OpenAI's API reference; the phrases are what vLLM, llama.cpp, Groq,
 Gemini and Azure say for the same things.
 """
 
@@ -25,7 +25,7 @@ connection (TLS, a proxy) does not work. form: refused for a field of the reques
 
 @dataclass(frozen=True)
 class Tokens:
-    """What a reply cost by the endpoint's count. `cached` are those of `prompt` that the endpoint had in its prefix cache;
+    """The tokens of a reply, by the endpoint's count. `cached` are those of `prompt` that the endpoint had in its prefix cache;
     `reasoning` are those of `completion` that are not in the answer."""
 
     prompt: int = 0
@@ -106,7 +106,7 @@ _EPOCH = 1e9
 
 
 def spoken(text: str) -> str:
-    """An answer without the thoughts before it and special tokens behind it. Thoughts that never end are all of it.
+    """An answer without the thoughts before it and special tokens behind it; empty where the thoughts never end.
 
     Example  '<think>a novel?</think> books<|eot_id|>' -> 'books'
     """
@@ -195,7 +195,7 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
 
 
 def _reset(headers: Mapping[str, str], now: float) -> float | None:
-    """Seconds until what is used up is there again, by `x-ratelimit-reset-*`; without a word on what is left, the longest."""
+    """Seconds until a used-up limit is reset, by `x-ratelimit-reset-*`; the longest where the headers do not say which is used up."""
     waits: dict[str, float] = {}
     for name in ("requests", "tokens", ""):
         end = f"-{name}" if name else ""
@@ -236,7 +236,7 @@ def _wish_in(data: Any, message: str) -> float | None:
 
 
 def _redirect(headers: Mapping[str, str]) -> str:
-    """Where a redirect points, in words, without what could be a secret: user and password, query, fragment."""
+    """The target of a redirect in words, without possible secrets: user and password, query, fragment."""
     location = headers.get("location") or ""
     try:
         parts = urlsplit(location)
@@ -302,8 +302,8 @@ def _text(content: Any) -> str:
 
 
 def _json(body: bytes) -> Any:
-    """The JSON value at the start of a body; None where there is none. One bad byte, and what follows the value, do not spoil
-    a reply that is paid for. Not orjson, which refuses half a surrogate pair: an answer may end in one."""
+    """The JSON value at the start of a body; None without one. A bad byte, or text after the value, does not spoil a reply that
+    is paid for. orjson would refuse half a surrogate pair, in which an answer may end."""
     text = body.decode("utf-8-sig", "replace").lstrip()
     try:
         value, _ = json.JSONDecoder().raw_decode(text)
@@ -313,7 +313,7 @@ def _json(body: bytes) -> Any:
 
 
 def _from_stream(body: bytes) -> dict[str, Any] | None:
-    """One completion from the events of a stream that nobody ordered; None where the stream breaks off before its end."""
+    """One completion from the events of a stream that was not requested; None where the stream breaks off."""
     content, refusal, finish, is_done = "", "", None, False
     data: dict[str, Any] = {}
     message: dict[str, Any] = {}

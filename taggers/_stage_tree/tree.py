@@ -21,19 +21,19 @@ from tagcorpus.taggers._stage_tree.choices import named_choice, normalise
 from tagcorpus.taggers._tokenizers.interface import Tokenizer
 
 CUT_MARK = "\n[...]\n"
-"""Stands between head and tail of a document that was cut to the budget."""
+"""The text between head and tail of a document that was cut to the budget."""
 
 TOKENS_PER_MESSAGE = 4
 TOKENS_PER_REQUEST = 3
-"""Of OpenAI's chat format: role and marks of a message, and the beginning of the answer."""
+"""Tokens of OpenAI's chat format: role and marks of a message, and the beginning of the answer."""
 TEMPLATE_TOKENS = 128
-"""Of one request: role names, marks between messages, and a system text of the template's own (gpt-oss has the longest, about 70
-tokens)."""
+"""Largest number of tokens that a template adds to a request: role names, marks, and a system text of its own (about 70 tokens for
+gpt-oss)."""
 HARMLESS = (
     "The town library opens at nine in the morning and closes at six in the evening. On Saturdays children listen to stories "
     "in the reading room, and on Sundays the doors stay shut."
 )
-"""The document of a question that no filter, guard or limit could mind: it shows whether an endpoint answers at all."""
+"""The document of a harmless question, which no filter, guard or limit refuses. It shows whether an endpoint answers at all."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Stage:
     choices: Mapping[str, tuple[str | None, str | None]]
     off_menu: str
     is_document_first: bool = False
-    """The instructions are part of `after`, so that the stages of one document share what is before them."""
+    """The instructions are part of `after`, so that the stages of one document share a prefix."""
 
     def messages(self, text: str) -> list[dict[str, str]]:
         """The chat messages that ask this about `text`, which is pasted and never formatted."""
@@ -93,8 +93,8 @@ class StageTree:
         return _longest({s.name: [n for _, n in s.choices.values() if n] for s in self.stages}, stage)
 
     def most_tokens(self, text: str, n_calls: int, tokenizer: Tokenizer | None = None) -> int:
-        """Tokens that so many calls about a text have at most, prompts and answers, counted with the model's tokenizer at OpenAI, or
-        else whatever the tokenizer.
+        """An upper bound of the tokens of so many calls about a text, prompts and answers. The bound holds for every tokenizer where
+        none is given.
 
         A token of a byte-level BPE has at least one byte of UTF-8, as one of SentencePiece with byte fallback has, which may put
         a space before the text. The chat template of the server adds `TEMPLATE_TOKENS` at most.
@@ -127,7 +127,7 @@ class StageTree:
         return max((limit for limit in limits.values() if isinstance(limit, int)), default=None)
 
     def is_short(self, text: object) -> bool:
-        """True for what is labelled without a call: fewer than `min_chars` characters, or not a string."""
+        """True for a text that is labelled without a call: fewer than `min_chars` characters, or not a string."""
         return not isinstance(text, str) or len(text) < self.min_chars
 
     def cut(self, text: str) -> tuple[str, bool]:
@@ -147,8 +147,8 @@ class StageTree:
 class Walk:
     """One document on its way through a tree. Immutable: `answered` and `failed` return the next state.
 
-    `stage` is the stage being asked, or the one that decided once `label` or `error` is set. `path` holds what
-    happened: (stage, raw answer) of every answered call.
+    `stage` is the stage being asked, or the one that decided once `label` or `error` is set. `path` has
+    (stage, raw answer) of every answered call.
     """
 
     tree: StageTree
@@ -163,13 +163,13 @@ class Walk:
     """The models that answered, as the endpoint names them, with ", " between several."""
 
     def messages(self) -> list[dict[str, str]] | None:
-        """What to ask next, or None at the end."""
+        """The messages of the next question, or None at the end."""
         if self.label is not None or self.error is not None:
             return None
         return self.tree.by_name[self.stage].messages(self.text)
 
     def harmless(self) -> list[dict[str, str]]:
-        """The question of the stage being asked, about a document that nobody could refuse."""
+        """The current stage's question about a harmless document."""
         return self.tree.by_name[self.stage].messages(HARMLESS)
 
     def accepts(self, raw: str) -> bool:
@@ -197,11 +197,11 @@ class Walk:
         )
 
     def failed(self, reason: str) -> Walk:
-        """The end of a document that the model will never answer for."""
+        """The state of a document that gets no answer."""
         return replace(self, error=reason)
 
     def _choice(self, raw: str) -> str:
-        """The choice that an answer names, or the answer as it would be named."""
+        """The choice that an answer names, or the normalised answer."""
         choices = self.tree.by_name[self.stage].choices
         known = {*choices, *(answer for answer, target in self.tree.folds.items() if target in choices)}
         return self._folded(named_choice(spoken(raw), known))

@@ -1,8 +1,8 @@
 """spaCy as a parser of `syntax`: dependency trees and parts of speech, no constituency trees.
 
-Its tokens, and in many models its labels, are not those of Universal Dependencies that Stanza has: figures compare only
-with figures by the same model. Runs of blanks, which spaCy counts as tokens, are no words here; what hung from
-one hangs from its head.
+spaCy's tokens, and in many models its labels, are not those of Universal Dependencies that Stanza has. So compare values only
+with those of the same model. Runs of blanks are tokens of spaCy but not words here. A word whose head is such a token gets the
+token's head.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tagcorpus.taggers._syntax.statistics import Parse
 from tagcorpus.taggers._syntax.trees import Dependencies
 
 DEFAULT = "en_core_web_sm"
-# Parsed together. More does not fit a CPU's caches: spaCy's own 1,000 documents take longer (docs/syntax.md), and memory.
+# Characters parsed together. More do not fit a CPU's caches: spaCy's own 1,000 documents take more time (docs/syntax.md) and memory.
 GROUP_CHARACTERS = 20_000
 # Components that neither parse nor tag, and take time.
 _EXCLUDED = ("ner", "lemmatizer", "textcat", "textcat_multilabel", "spancat", "entity_linker", "entity_ruler")
@@ -40,7 +40,7 @@ class SpacyModels:
 
     @cached_property
     def languages(self) -> Mapping[str, Path]:
-        """Folder of the model of each language. ConfigError for a model that is not there, and two of one language."""
+        """Folder of the model of each language. ConfigError for a missing model, and for two of one language."""
         installed("spacy")
         folders: dict[str, Path] = {}
         for name in self.given.split(","):
@@ -52,7 +52,7 @@ class SpacyModels:
         return folders
 
     def fingerprint(self) -> dict[str, Any]:
-        """Versions of spaCy and of the models, whose names and digests stand for them."""
+        """The version of spaCy, and the name, version and digest of each model."""
         models = {}
         for language, folder in sorted(self.languages.items()):
             meta = _meta(folder)
@@ -63,8 +63,8 @@ class SpacyModels:
     def parse(self, language: str, texts: Sequence[str]) -> list[Parsed]:
         """Documents of one language. TaggerError where its model cannot be loaded, ConfigError where it cannot parse."""
         model = self._model(language)
-        # A zone forgets the words it met: otherwise a model's store of strings grows with the corpus. One a batch, since
-        # each meets its words anew, which takes time.
+        # A memory zone forgets its words: otherwise the model's strings grow with the corpus. One zone a batch, since each
+        # learns its words again, which takes time.
         with model.memory_zone():
             return parse_groups(
                 texts, lambda group: [_parsed(d, model.lang) for d in model.pipe(group)], GROUP_CHARACTERS
@@ -90,7 +90,7 @@ class SpacyModels:
 
 
 def _folder(name: str) -> Path:
-    """Of a model: the folder itself, or the one inside of a package, which is called after the package's version."""
+    """The folder of a model: the named one, or the one inside of a package."""
     folder = Path(name)
     if not folder.is_dir():
         spec = importlib.util.find_spec(name) if name.isidentifier() else None
@@ -121,7 +121,7 @@ def _meta(folder: Path) -> dict[str, Any]:
 def _parsed(document: Any, language: str) -> Parse:
     dependencies = Dependencies()
     n = len(document)
-    # All tokens at once: asking each for its attributes took a tenth of the parser's own time.
+    # All tokens at once: reading the attributes token by token takes a tenth of the parser's own time.
     attributes = ["ORTH", "POS", "TAG", "IS_SPACE", "HEAD", "SENT_START"]
     orths, tags_universal, tags, is_space, offsets, starts = document.to_array(attributes).reshape(n, len(attributes)).T
     at = np.arange(n)

@@ -1,8 +1,8 @@
 """Stanza as a parser of `syntax`: its default models of each language, from a folder or by its own download.
 
-A folder is what stanza.download leaves behind: resources.json, then <language>/<processor>/<package>.pt; from there nothing is
-ever downloaded. Stanza's own folder is filled on demand, as its resources.json says, whose digest then stands for the
-models: it has their checksums.
+A given folder has the form that stanza.download makes: resources.json, then <language>/<processor>/<package>.pt. With such a folder,
+no file is downloaded. Without one, Stanza fills its own folder on demand. Then the digest of resources.json identifies the models,
+since the file has their checksums.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from tagcorpus.taggers._syntax.models import Parsed, installed, parse_groups
 from tagcorpus.taggers._syntax.statistics import Parse
 from tagcorpus.taggers._syntax.trees import Constituents, Dependencies
 
-# Parsed together: enough to fill Stanza's own batches, and some 100 MB of its objects.
+# Characters parsed together: enough to fill Stanza's own batches, and some 100 MB of its objects.
 GROUP_CHARACTERS = 200_000
 NEEDED = ("tokenize", "pos", "depparse")
-WANTED = (*NEEDED, "mwt", "lemma", "constituency")
-# Stanza looks for mail and web addresses from each character of such a run on to its end: 10,000 characters take more than a
-# second, ten times as many a hundred times as long.
+PROCESSORS = (*NEEDED, "mwt", "lemma", "constituency")
+# Stanza searches for mail and web addresses from each character of such a run to its end: 10,000 characters take more than a
+# second, and the time grows with the square of the length.
 MAX_RUN = 10_000
 _RUNS = (re.compile(r"[a-z0-9!#$%&'*+/=?^_`{|}~.-]+"), re.compile("[a-zA-Z0-9]+"))
 
 
 class SentenceTooLong(Exception):
-    """A sentence of more than max_sentence_words: parsing takes memory by the square of its length."""
+    """A sentence of more than max_sentence_words: the memory for parsing grows with the square of its length."""
 
 
 class WordTooLong(Exception):
-    """More than MAX_RUN letters, digits or marks with nothing between them: Stanza takes time by the square of their number."""
+    """More than MAX_RUN letters, digits or marks in a row: Stanza's time grows with the square of their number."""
 
 
 class StanzaModels:
-    """All that Stanza has for the languages asked for.
+    """Stanza's models, loaded by language.
 
     folder              of models; "" = Stanza's own, and download
     device              as torch calls it; "" = a GPU where there is one
@@ -83,14 +83,14 @@ class StanzaModels:
 
     @cached_property
     def languages(self) -> dict[str, tuple[str, dict[str, str]]]:
-        """By code and alias: the code that names the folder, and the package of each processor. Of a folder, only
-        languages whose tagger and dependency parser are there."""
+        """By code and alias: the code that names the folder, and the package of each processor. A given folder has only the
+        languages whose tagger and dependency parser it holds."""
         named = {c: r for c, r in self._resources.items() if isinstance(r, dict)}
         by_code: dict[str, tuple[str, dict[str, str]]] = {}
         for code, resources in named.items():
             real = resources.get("alias", code)
             default = named.get(real, {}).get("packages", {}).get("default", {})
-            packages = {p: default[p] for p in WANTED if p in default and self._is_there(real, p, default[p])}
+            packages = {p: default[p] for p in PROCESSORS if p in default and self._is_there(real, p, default[p])}
             if all(p in packages for p in NEEDED):
                 by_code[code] = (real, packages)
         return by_code
@@ -152,7 +152,7 @@ class StanzaModels:
                     dependencies.xpos.append(word.xpos)
                 if constituents is not None:
                     constituents.add(*walk(sentence.constituency))
-        except Exception as error:  # what a model makes of odd text: this document's fault, not its neighbours'
+        except Exception as error:  # a model failed on odd text: only this document is to blame
             return error
         return Parse(pipeline.lang, dependencies, constituents)
 
@@ -208,7 +208,7 @@ def walk(tree: Any) -> tuple[list[str], list[str | None], list[int]]:
 
 @contextmanager
 def _one_thread(device: Any) -> Iterator[None]:
-    """One worker is one thread; whoever else uses torch in this process keeps its setting."""
+    """Limits torch to one thread, as one worker is. Restores the setting for other users of torch in this process."""
     import torch
 
     threads = torch.get_num_threads()

@@ -1,8 +1,8 @@
 """From the words of one parse to the columns of one document.
 
 Definitions: the per-document statistics of the code published with "Not-Just-Scaling Laws" (arXiv 2503.03862). Statistics are
-over words, so that a long sentence weighs more. What a parse does not hold is None, and never 0: a document without
-words, a parser without constituency trees.
+over words, so that a long sentence weighs more. A missing value is None and never 0: a document without words,
+a parser without constituency trees.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ CONTENT = frozenset({"NOUN", "VERB", "ADJ", "ADV"})
 
 @dataclass(frozen=True)
 class Parse:
-    """One document's parse: `language` as the parser calls it, None where it was not told; either half may be missing.
+    """One document's parse: `language` is the parser's code, None where it is unknown. Either half may be missing.
 
-    status  what became of the document where there are no words; "" otherwise
+    status  why there are no words; "" where there are some
     """
 
     language: str | None = None

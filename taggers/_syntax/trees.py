@@ -1,8 +1,7 @@
-"""What syntax keeps of a parse, word by word: distances in dependency trees, depths in constituency trees; and how parses
-are read that documents carry as text.
+"""Parses word by word: distances in dependency trees, depths in constituency trees. Reads parses that documents carry as text.
 
 CoNLL-U as universaldependencies.org/format.html defines it, and bracketed trees, one a line, as Penn Treebank tools and
-Stanza write them. Nothing here recurses, so that a tree may be as deep as it likes.
+Stanza write them. No function recurses, so a tree may have any depth.
 """
 
 from __future__ import annotations
@@ -11,14 +10,14 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-# Labels of the node above the sentence, which counts for nothing. Without a label it is one, too.
+# Labels of the node above the sentence, which is not counted. A node without a label is such a node, too.
 ROOTS = frozenset({"", "ROOT", "TOP", "S1", "VROOT"})
 _TOKEN = re.compile(r"[()]|[^() \t\r]+")
 _COLUMNS = 10
 
 
 class MalformedParse(Exception):
-    """Text that is no CoNLL-U, or no tree; says in which line, and what is wrong there."""
+    """Text that is not CoNLL-U, or not a tree. The message names the line and the fault."""
 
 
 @dataclass

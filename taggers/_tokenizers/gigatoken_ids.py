@@ -1,8 +1,8 @@
-"""gigatoken in tiktoken's place: the same ids, many times faster, and trusted only after it has shown so.
+"""gigatoken in place of tiktoken: the same ids, many times faster, after a check of the ids.
 
-gigatoken is a young package, so every process compares it with tiktoken on `probes()` before a document sees it.
-What it cannot do stays with tiktoken: lone surrogates, and blanks so long that tiktoken may refuse them (a refusal is
-part of the output). Nothing here decides what a token is, and Hugging Face tokenizers are none of its business.
+gigatoken is a young package, so every process compares it with tiktoken on `probes()` before the first document.
+tiktoken still encodes lone surrogates, and blanks so long that tiktoken may refuse them (a refusal is part of the output).
+Hugging Face tokenizers are not handled here.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ SWITCH_AFTER_CHARS = 3_000_000
 """Importing, loading and checking gigatoken costs about as much CPU as tiktoken needs for this much text."""
 
 MEMORY_LIMIT_BYTES = 128 << 20
-"""gigatoken remembers every distinct word; when the process has grown by this much, it starts afresh."""
+"""gigatoken remembers every distinct word; when the process has grown by this much, it starts again."""
 
-_BYTES_PER_CHAR = 4  # what is taken for that growth where the system does not tell
+_BYTES_PER_CHAR = 4  # estimate of that growth where the system does not report it
 _SHOWN_IDS = 8
 
 
@@ -52,13 +52,13 @@ class GigatokenTokenizer:
             raise ConfigError(f"engine gigatoken has no split pattern like that of tokenizer {exact.name!r}: use auto")
         self._scheme = exact.scheme
         self._ranks = ranks_file(exact.ranks, exact.name)
-        self._start_afresh()
+        self._restart()
 
     def encode_batch(self, texts: Sequence[str]) -> TokenIds:
         ids = self._encode(texts)
         self._fed_chars += sum(map(len, texts))
         if self._growth_bytes() > self._limit_bytes:
-            self._start_afresh()
+            self._restart()
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -79,7 +79,7 @@ class GigatokenTokenizer:
         ids: np.ndarray[Any, np.dtype[np.uint32]] = self._model.encode(text)
         return ids
 
-    def _start_afresh(self) -> None:
+    def _restart(self) -> None:
         from gigatoken import Tokenizer as Model
 
         self._model: Any = None  # so that the old cache is gone before the new one grows
@@ -88,15 +88,15 @@ class GigatokenTokenizer:
             path.write_bytes(self._ranks)
             self._model = Model.from_tiktoken(path, pretokenizer=self._scheme)
         self._fed_chars = 0
-        # The whole process is measured, for want of a narrower gauge: growth elsewhere costs a needless fresh start,
-        # once for every `limit_bytes` of it.
+        # Only the memory of the whole process can be measured. Growth elsewhere costs one needless restart for every
+        # `limit_bytes`.
         self._start_bytes = resident_bytes()
 
     def _growth_bytes(self) -> int:
         now = resident_bytes()
         if now is None or self._start_bytes is None:
             return self._fed_chars * _BYTES_PER_CHAR
-        # The least since the start counts: memory that the old cache held is given back only little by little.
+        # The least since the start counts: the memory of the old cache is returned only slowly.
         self._start_bytes = min(self._start_bytes, now)
         return now - self._start_bytes
 
@@ -143,7 +143,7 @@ def checked(exact: TiktokenTokenizer) -> GigatokenTokenizer:
         difference = first_difference(exact, fast)
     except ConfigError:
         raise
-    except Exception as error:  # whatever a young package may raise is a reason not to use it
+    except Exception as error:  # any error of a young package is a reason not to use it
         difference = f"{type(error).__name__}: {error}"
     if difference:
         raise TaggerError(

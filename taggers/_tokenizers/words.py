@@ -1,7 +1,7 @@
-"""English words as NLTK 3.8.1 splits them, numbered: the same tokens as `word_tokenize(text.lower())`, found faster.
+"""English words as NLTK 3.8.1 splits them, numbered: the tokens of `word_tokenize(text.lower())`, computed faster.
 
 The published runs used NLTK 3.8.1. Later releases change the rules (3.9 around line ends, 3.10 around quotes and dashes)
-and run them on another regex engine, so calling the installed NLTK would let its version decide our figures. Hence the
+and run them on another regex engine, so the version of an installed NLTK would decide our values. Hence the
 rules are written out here, in two layers:
 
 - sentences: Punkt (punkt.py);
@@ -23,7 +23,7 @@ import numpy as np
 
 from tagcorpus.taggers._tokenizers.punkt import punkt
 
-# What may follow a sentence's last period, and still leave it the last.
+# Marks that may follow a sentence's last period.
 _CLOSERS = "])}>\"'»”’"
 
 # Marks written onto a piece: its context, where that is not simply a space. Lone surrogates cannot occur in repaired text.
@@ -148,7 +148,7 @@ def _clitic(match: re.Match[str]) -> str:
 
 
 class _Pieces(dict[str, tuple[int, ...]]):
-    """Piece with its context marks -> numbers of its words; computed when first asked for."""
+    """Piece with its context marks -> numbers of its words, computed at the first use."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -167,7 +167,7 @@ class _Pieces(dict[str, tuple[int, ...]]):
         return words
 
     def forget(self) -> None:
-        """Keep the first quarter: what came early is what is common, and its words have the lowest numbers."""
+        """Keep the first quarter: common pieces come early, and their words have the lowest numbers."""
         kept = dict(islice(self.items(), len(self) // 4))
         known = 1 + max(chain.from_iterable(kept.values()), default=-1)
         self.numbers = dict(islice(self.numbers.items(), known))
