@@ -135,7 +135,7 @@ class DeclaredGroup(click.Group):
                 raise
             _drop_stdout()
             keep_stderr_writable()
-            place = "what standard output goes to, or the disk of the output folder, is full"
+            place = "the target of standard output, or the disk of the output folder, is full"
             click.echo(f"tagcorpus: {error.strerror}: {place}. Free some space, and run the command again", err=True)
             raise SystemExit(1) from None
 

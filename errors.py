@@ -110,7 +110,7 @@ def check_address_space() -> None:
         return
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if limit < LEAST_ADDRESS_SPACE:
-        raise TagcorpusError(f"there is too little memory to start{memory_hint()}")
+        raise TagcorpusError(f"the memory does not suffice to start{memory_hint()}")
 
 
 def memory_hint() -> str:

@@ -54,7 +54,7 @@ class DatatroveFilter(Parameters):
         filter_class = self._class
         if filter_class.__name__ == "SamplerFilter":
             raise ConfigError(
-                "datatrove_filter.filter: SamplerFilter draws anew in every run, and a tag must come out the same; "
+                "datatrove_filter.filter: SamplerFilter draws anew in every run, and a tag must be the same in every run; "
                 "use --sample FRACTION --seed S"
             )
         try:

@@ -139,9 +139,7 @@ def self_test(model: Any) -> None:
         raise TaggerError(f"the module fasttext cannot predict ({reason}): {INSTALL_FASTTEXT}") from error
     given = [float(p) for p in probabilities]
     if not all(map(math.isfinite, given)):
-        raise ConfigError(
-            "fasttext.model gives probabilities that are no numbers: its training went wrong; train it anew"
-        )
+        raise ConfigError("fasttext.model gives probabilities that are not numbers: train the model again")
     is_same = not labels or (abs(float(top[0]) - given[0]) <= 1e-6 and (best[0] == labels[0] or given[0] == given[1]))
     is_falling = all(a >= b for a, b in itertools.pairwise(given))
     if not (is_same and is_falling and _fits_matrix(model, line, labels, given)):

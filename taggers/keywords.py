@@ -66,7 +66,9 @@ def code_points() -> np.ndarray[Any, np.dtype[np.uint8]]:
     for pattern, code in ((r"\w+", OTHER), (r"\d+", DIGIT)):
         for match in re.finditer(pattern, every):
             if code == DIGIT and not codes[match.start() : match.end()].all():
-                raise TaggerError(f"keywords: a digit in {match.group()!a} is no word character for this Python's re")
+                raise TaggerError(
+                    f"keywords: a digit in {match.group()!a} is not a word character for this Python's re"
+                )
             codes[match.start() : match.end()] = code
     for character in re.findall("[a-z:]", every, re.IGNORECASE):
         equal = [letter for letter in LETTERS + ":" if re.fullmatch(letter, character, re.IGNORECASE)]

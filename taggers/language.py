@@ -105,9 +105,9 @@ class Language(Parameters):
 
     def __post_init__(self) -> None:
         if self.model and self.engine == "cld2":
-            raise ConfigError(f"language.model goes with language.engine=fasttext, got {self.model!r} with cld2")
+            raise ConfigError(f"language.model needs language.engine=fasttext, got {self.model!r} with cld2")
         if self.control_characters == "keep" and self.engine != "cld2":
-            raise ConfigError(f"language.control_characters=keep goes with language.engine=cld2, got {self.engine}")
+            raise ConfigError(f"language.control_characters=keep needs language.engine=cld2, got {self.engine}")
 
     @property
     def _is_stripping(self) -> bool:

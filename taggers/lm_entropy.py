@@ -108,8 +108,8 @@ class CausalEntropy(Parameters):
         are left out: they move the last digits alone."""
         if not self.model:
             raise ConfigError(
-                "lm_entropy needs a model: --model (--set lm_entropy.model=) NAME of one on the Hugging Face hub, or the "
-                "directory it lies in"
+                "lm_entropy needs a model: --model (--set lm_entropy.model=) the NAME of one on the Hugging Face hub, or the "
+                "path of its directory"
             )
         return {
             **self._identity,
@@ -163,7 +163,7 @@ class LoadedModel:
         # Windows of similar length share a pass: least padding. The sort is stable, so the texts alone decide the order.
         work.sort(key=lambda item: item[1].start - item[1].end)
         at = 0
-        with hf.one_thread(self._torch, self._device), self._torch.inference_mode():
+        with hf.one_thread(self._device), self._torch.inference_mode():
             while at < len(work):
                 longest = work[at][1].end - work[at][1].start
                 most = LOGITS_BYTES // (4 * self._n_vocab * (longest + len(self._bos)))

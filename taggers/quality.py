@@ -145,7 +145,7 @@ class LoadedClassifier:
         # One text at a time: the tokenizer's batch call starts a thread per core, and one worker is one thread.
         encoded = [self._encoded(text) for text in texts]
         scores = np.full(len(texts), np.nan)
-        with hf.one_thread(self._torch, self._device), self._torch.inference_mode():
+        with hf.one_thread(self._device), self._torch.inference_mode():
             for together in passes([len(e["input_ids"]) for e in encoded], budget if self._has_padding else 1):
                 scores[together] = self._forward([encoded[d] for d in together])
         return scores
@@ -155,7 +155,7 @@ class LoadedClassifier:
         rows = [self._encoded(text) for text in ("A short text.", "A longer text, of several words. " * 3)]
         if not all(row["input_ids"] for row in rows):
             return False
-        with hf.one_thread(self._torch, self._device), self._torch.inference_mode():
+        with hf.one_thread(self._device), self._torch.inference_mode():
             alone, together = self._forward(rows[:1])[0], self._forward(rows)[0]
         return bool(abs(alone - together) <= (MAX_PADDING_SHIFT if dtype == "float32" else MAX_PADDING_SHIFT_16_BIT))
 
@@ -190,7 +190,7 @@ class LoadedClassifier:
         values: np.ndarray[Any, np.dtype[np.float64]] = scores.cpu().numpy().astype(np.float64)
         if not np.isfinite(values).all():
             raise TaggerError(
-                f"the model {self._description} gives a score that is no number: use dtype float32 or bfloat16"
+                f"the model {self._description} gives a score that is not a number: use dtype float32 or bfloat16"
             )
         return values
 

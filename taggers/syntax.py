@@ -69,11 +69,11 @@ class Syntax(Parameters):
         if self.language and self.languages:
             raise ConfigError("syntax.language (of all documents) and syntax.languages (only these) exclude each other")
         if self.control_characters == "keep" and (self.language or self.backend == "parsed"):
-            raise ConfigError("syntax.control_characters=keep is about CLD2, which is not asked here: leave it out")
+            raise ConfigError("syntax.control_characters=keep is about CLD2, which is not used here: leave it out")
         for name in ("models", "language", "languages", "device"):
             is_used = self.backend == "stanza" or (self.backend == "spacy" and name != "device")
             if getattr(self, name) and not is_used:
-                raise ConfigError(f"syntax.{name} means nothing to syntax.backend={self.backend}: leave it out")
+                raise ConfigError(f"syntax.{name} has no effect with syntax.backend={self.backend}: leave it out")
 
     @property
     def columns(self) -> pa.Schema:

@@ -139,7 +139,7 @@ def test_a_missing_off_menu_and_a_doubled_key_are_errors() -> None:
     del tree["stages"][0]["off_menu"]
     with pytest.raises(ConfigError, match=r"stages\[0\].off_menu: is missing"):
         load(tree)
-    with pytest.raises(ConfigError, match=r"'model' stands here twice.*line 2"):
+    with pytest.raises(ConfigError, match=r"'model' is here twice.*line 2"):
         parse_tree("model: a\nmodel: b\n", "mine.yaml")
     with pytest.raises(ConfigError, match="not valid YAML"):
         parse_tree("model: [", "mine.yaml")

@@ -226,7 +226,7 @@ def test_a_variable_that_is_not_set_is_named(monkeypatch: pytest.MonkeyPatch, tm
     with pytest.raises(ConfigError, match="AZURE_KEY is not set, and the stage tree sends it in the header 'api-key'"):
         tagger.check_access()
     monkeypatch.setenv("AZURE_KEY", f"{SECRET}\nx: y")
-    with pytest.raises(ConfigError, match="AZURE_KEY holds characters") as raised:
+    with pytest.raises(ConfigError, match="AZURE_KEY has characters") as raised:
         tagger.check_access()
     assert SECRET not in str(raised.value)
     monkeypatch.setenv("AZURE_KEY", SECRET)

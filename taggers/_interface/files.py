@@ -58,7 +58,7 @@ class TaggerFile:
                 ) from error
         tagger = getattr(module, "TAGGER", None)
         if tagger is None:
-            raise ConfigError(f"{OPTION} {self.path} must end with TAGGER = the tagger's class, and has no TAGGER")
+            raise ConfigError(f"{OPTION} {self.path} has no TAGGER: end it with TAGGER = the tagger's class")
         if not (
             isinstance(tagger, type) and dataclasses.is_dataclass(tagger) and tagger.__module__ == self.module_name
         ):

@@ -15,7 +15,7 @@ class UniqueKeyLoader(yaml.SafeLoader):
         for key, _ in node.value:
             name = self.construct_object(key, deep=True)
             if name in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{name!r} stands here twice", key.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f"{name!r} is here twice", key.start_mark)
             seen.add(name)
         mapping: dict[Any, Any] = super().construct_mapping(node, deep)
         return mapping

@@ -137,7 +137,7 @@ class Attempts:
                 self._heed(outcome, call.body)
             call.later_since = None
             call.tries += 1
-            if not self._is_anybody_answered:
+            if not self._has_answers:
                 self._first_refusals += 1
                 if outcome.kind == "client":
                     self._halt.raise_for(outcome)
@@ -173,18 +173,18 @@ class Attempts:
         return call.n_changes < len(self._requests.changes)
 
     @property
-    def _is_anybody_answered(self) -> bool:
+    def _has_answers(self) -> bool:
         """Whether any question was ever answered, even a harmless one. Then documents may be to blame for all failures."""
         return self.is_answered or self._answered_sent_at > float("-inf")
 
     @property
     def _is_unproven(self) -> bool:
         """Whether so many replies failed before the first answer that only a harmless question may be asked."""
-        return not self._is_anybody_answered and self._first_refusals >= MAX_FIRST_REFUSALS
+        return not self._has_answers and self._first_refusals >= MAX_FIRST_REFUSALS
 
     def _speaks_for_itself(self, outcome: Failure) -> bool:
         """Whether a failure needs no harmless question: it names the document, or the endpoint answers other documents."""
-        if not self._is_anybody_answered:
+        if not self._has_answers:
             return False
         is_in_doubt = outcome.kind in ("empty", "cut") and self._empty_in_a_row < MAX_FIRST_REFUSALS
         return outcome.kind == "document" or is_in_doubt
@@ -252,7 +252,7 @@ class Attempts:
                 continue
             n += 1
             most = self._settings.max_attempts * (1 if outcome.kind in FINAL_EXIT_1 else 2)
-            if not self._is_anybody_answered:
+            if not self._has_answers:
                 self._first_refusals += 1
                 most = min(
                     FIRST_PROBES if outcome.kind in FINAL_EXIT_1 else self._settings.max_attempts,

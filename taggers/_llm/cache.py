@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tagcorpus.errors import ConfigError, OutputError
-from tagcorpus.taggers._llm.reply import Answer, Tokens
+from tagcorpus.taggers._llm.reply import Answer
+from tagcorpus.taggers._llm.tokens import Tokens
 
 SCHEMA_VERSION = 1
 BUSY_SECONDS = 60.0

@@ -121,9 +121,7 @@ class Caller:
             raise batch.error
         if batch.error is not None:
             cause = self._halt.secrets.hide_pieces(f"{type(batch.error).__name__}: {batch.error}")
-            raise TaggerError(
-                f"calling {self._halt.endpoint} failed in a way that is no fault of a document: {cause}"
-            ) from None
+            raise TaggerError(f"calling {self._halt.endpoint} failed, and no document is to blame: {cause}") from None
         return [task.result() for task in tasks]
 
     async def _drive(self, batch: Batch, conversation: C) -> C:

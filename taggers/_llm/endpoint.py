@@ -99,7 +99,7 @@ def _sendable(variable: str, value: str) -> str:
 
 def _unsendable(variable: str) -> ConfigError:
     return ConfigError(
-        f"{variable} holds characters that cannot stand in an HTTP header: set it anew (its value is not shown)"
+        f"{variable} has characters that an HTTP header cannot have: set it again (its value is not shown)"
     )
 
 

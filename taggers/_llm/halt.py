@@ -118,9 +118,7 @@ class Halt:
         elsewhere = f"; many servers answer at {other}: name it with --base-url" if other else ""
         if failure.kind not in FINAL_EXIT_1:
             hint = elsewhere if failure.status == 200 else ""
-            return LLMError(
-                f"{self.endpoint} answers no question any more; the last one met {reason}{hint}; {self.resume}"
-            )
+            return LLMError(f"{self.endpoint} no longer answers; the last question met {reason}{hint}; {self.resume}")
         if failure.kind == "client":
             return TaggerError(f"{self.endpoint} cannot be reached: {reason}")
         if failure.kind in ("cut", "empty"):

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from tagcorpus.taggers._llm.reply import Tokens
+from tagcorpus.taggers._llm.tokens import Tokens
 
 LONGEST_TOKEN_BYTES = 128
 """Length of the longest token of the vocabularies in use: that of o200k_base."""

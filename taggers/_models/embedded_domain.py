@@ -17,6 +17,7 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 from tagcorpus.errors import TaggerError
+from tagcorpus.taggers._interface.digest import of_bytes
 
 NAME = "tagcorpus-domain-1"
 LABELS = ("academic", "books", "code", "incoherent", "reference", "specific_datasets", "web")
@@ -180,9 +181,7 @@ def classify(texts: list[str]) -> list[tuple[str, float]]:
 @functools.cache
 def digest() -> str:
     """xxh3-128 of the model file, in hex: part of the fingerprint of values computed with it."""
-    import xxhash
-
-    return xxhash.xxh3_128_hexdigest(_file().read_bytes())
+    return of_bytes(_file().read_bytes()).rpartition(":")[2]
 
 
 def _file() -> Traversable:

@@ -51,7 +51,7 @@ def check_file(path: Path, parameter: str = "fasttext.model") -> None:
                     )
                 if kind != _SUPERVISED:
                     raise ConfigError(
-                        f"{parameter} must be a supervised model, with labels; {str(path)!r} holds word vectors"
+                        f"{parameter} must be a supervised model, with labels; {str(path)!r} has word vectors"
                     )
                 # Dense, the output matrix is the last there is: its rows and columns, int64, then float32.
                 last = n_bytes - 16 - 4 * n_labels * dimension
@@ -64,7 +64,7 @@ def check_file(path: Path, parameter: str = "fasttext.model") -> None:
                         return
     except OSError as error:
         raise ConfigError(f"{parameter} must be a file, got {str(path)!r}: {error.strerror}") from error
-    raise ConfigError(f"{parameter} must be a whole file, {str(path)!r} is cut short or damaged: copy it once more")
+    raise ConfigError(f"{parameter} must be a whole file, {str(path)!r} is cut short or damaged: copy it again")
 
 
 def _end(data: mmap.mmap) -> int:

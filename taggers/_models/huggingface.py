@@ -65,7 +65,7 @@ def load(tagger: str, auto_class: str, kind: str, parameters: ModelParameters) -
                 f"the directory {model!r} must hold a {kind} of transformers (config.json, weights, tokenizer): {reason}"
             ) from error
         raise ConfigError(
-            f"model {model!r} is no local directory and could not be had from the Hugging Face hub: {reason} Give a local "
+            f"model {model!r} is not a local directory and could not be loaded from the Hugging Face hub: {reason} Give a local "
             f"directory as model (--set {tagger}.model=DIR); or, without a network, set HF_HUB_OFFLINE=1 and HF_HOME to a "
             "cache that holds it"
         ) from error
@@ -118,10 +118,12 @@ def _quiet(transformers: Any) -> Iterator[None]:
 
 
 @contextmanager
-def one_thread(torch: Any, device: Any) -> Iterator[None]:
+def one_thread(device: Any) -> Iterator[None]:
     """Limits torch to one thread, as one worker is. Restores the setting for other users of torch in this process."""
+    import torch
+
     threads = torch.get_num_threads()
-    if device.type == "cpu":
+    if torch.device(device).type == "cpu":
         torch.set_num_threads(1)
     try:
         yield

@@ -23,7 +23,7 @@ def normalise(answer: str) -> str:
     return _INNER.sub("_", _EDGES.sub("", answer)).lower()
 
 
-def named_choice(said: str, choices: Collection[str]) -> str:
+def named_choice(answer: str, choices: Collection[str]) -> str:
     """The choice that an answer names, or the normalised answer where it does not name exactly one.
 
     Understood are the bare choice, JSON, code fences, and sentences that begin or end with the choice, name no other, and deny
@@ -31,10 +31,10 @@ def named_choice(said: str, choices: Collection[str]) -> str:
 
     Example  '{"label": "books"}' -> books; 'The answer is: books.' -> books; 'I do not think it is books' -> off the menu
     """
-    whole = normalise(said)
+    whole = normalise(answer)
     if whole in choices:
         return whole
-    fenced = _FENCE.sub("", said).strip()
+    fenced = _FENCE.sub("", answer).strip()
     if fenced[:1] in "{[" and fenced:
         values = {normalise(value) for value in _strings(fenced)} & set(choices)
         return values.pop() if len(values) == 1 else whole

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from tagcorpus.errors import ConfigError, TaggerError
 from tagcorpus.taggers._interface import digest
+from tagcorpus.taggers._models.huggingface import one_thread
 from tagcorpus.taggers._syntax.models import Parsed, installed, parse_groups
 from tagcorpus.taggers._syntax.statistics import Parse
 from tagcorpus.taggers._syntax.trees import Constituents, Dependencies
@@ -118,7 +118,7 @@ class StanzaModels:
         pipeline = self._pipeline(language)
         runs = [_longest_run(text) for text in texts]
         fitting = [text for text, n in zip(texts, runs, strict=True) if n <= MAX_RUN]
-        with _one_thread(pipeline.device):
+        with one_thread(pipeline.device):
             parses = iter(parse_groups(fitting, lambda group: self._parse(pipeline, group), GROUP_CHARACTERS))
         return [
             next(parses)
@@ -204,20 +204,6 @@ def walk(tree: Any) -> tuple[list[str], list[str | None], list[int]]:
             tags.append(above)
             depths.append(depth)
     return words, tags, depths
-
-
-@contextmanager
-def _one_thread(device: Any) -> Iterator[None]:
-    """Limits torch to one thread, as one worker is. Restores the setting for other users of torch in this process."""
-    import torch
-
-    threads = torch.get_num_threads()
-    if str(device) == "cpu":
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _download_hint(error: Exception) -> str:

@@ -83,7 +83,7 @@ def _source(tokenizer: str, pattern: str) -> _Source:
     path = Path(tokenizer)
     kind = {".tiktoken": "ranks", ".json": "json"}.get(path.suffix, "encoding")
     if kind != "ranks" and pattern != "p50k_base":
-        raise ConfigError(f"pattern goes with a ranks file (*.tiktoken), got pattern {pattern!r} with {tokenizer!r}")
+        raise ConfigError(f"pattern needs a ranks file (*.tiktoken), got pattern {pattern!r} with {tokenizer!r}")
     if kind == "encoding":
         if tokenizer not in SHIPPED and tokenizer not in encoding_names():
             if path.exists():
@@ -130,7 +130,7 @@ def _load_fast(source: _Source, engine: Engine) -> Tokenizer:
 def _check_engine(source: _Source, engine: Engine) -> None:
     if source.kind == "json" and engine != "auto":
         raise ConfigError(
-            "engine goes with tiktoken's encodings and ranks files, "
+            "engine needs one of tiktoken's encodings or a ranks file, "
             f"got engine {engine!r} with {source.name!r}: use auto"
         )
     if engine == "gigatoken" and not _has_gigatoken():
