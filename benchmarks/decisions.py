@@ -17,8 +17,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from decision_world import SIZES, TARGET, World
 
-from tagcorpus.predictor import decided
-from tagcorpus.predictor.tasks import Task
+from tagcorpus.predictor.protocols import decided
+from tagcorpus.predictor.records.tasks import Task
 
 
 def main() -> None:

@@ -4,7 +4,7 @@
 
 Each program is a process of its own that loads the store, builds the data sets and computes one seed's table: scaling,
 and selected where --select names a file of selections. "loop" is scikit-learn's GridSearchCV around XGBRegressor, one
-thread; "ours" is predictor/paper.py with --workers processes. Both must print the same errors to the last digit. With one
+thread; "ours" is predictor/protocols/paper.py with --workers processes. Both must print the same errors to the last digit. With one
 worker CPU seconds count, with several wall seconds (those of workers are no child's that was waited for). Told are the
 ratio of the search alone, and that of the whole processes with imports and loading.
 """
@@ -30,8 +30,9 @@ Tables = list[tuple[str, Any, tuple[str, ...], Any]]
 
 def tables(args: argparse.Namespace) -> Tables:
     """(name, data set, columns, encoding) of every evaluation."""
-    from tagcorpus.predictor import data, selection, tasks
-    from tagcorpus.predictor.store import Store
+    from tagcorpus.predictor.learners import data, selection
+    from tagcorpus.predictor.records import tasks
+    from tagcorpus.predictor.store.store import Store
 
     lists = selection.read_selected(args.select) if args.select else None
     features = data.read_features(args.features)
@@ -54,7 +55,7 @@ def loop(found: Tables, _workers: Any) -> dict[str, float]:
     from sklearn.model_selection import GridSearchCV, KFold, train_test_split
     from xgboost import XGBRegressor
 
-    from tagcorpus.predictor.data import codes
+    from tagcorpus.predictor.learners.data import codes
 
     grid = {"max_depth": [2, 3, 5], "learning_rate": [0.01, 0.1, 0.3], "n_estimators": [50, 100]}
     errors = {}
@@ -72,8 +73,8 @@ def loop(found: Tables, _workers: Any) -> dict[str, float]:
 
 
 def ours(found: Tables, workers: Any) -> dict[str, float]:
-    from tagcorpus.predictor.boosting import Grid
-    from tagcorpus.predictor.paper import evaluate
+    from tagcorpus.predictor.learners.boosting import Grid
+    from tagcorpus.predictor.protocols.paper import evaluate
 
     errors = {}
     for name, data, columns, encoding in found:
@@ -96,7 +97,7 @@ def main() -> None:
     if args.program:
         import xgboost.sklearn  # noqa: F401
 
-        from tagcorpus.predictor.parallel import Workers
+        from tagcorpus.predictor.learners.parallel import Workers
 
         with Workers(args.workers if args.program == "ours" else 1) as workers:
             found = tables(args)

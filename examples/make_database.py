@@ -233,7 +233,7 @@ def write(folder: Path) -> None:
     generated = [m for m in found if m["is_instruction_tuned"] == "false"]
     rows = [{"id": m["id"], **{n: f"{v:.6g}" for n, v in features(m, draw).items()}} for m in generated]
     _csv(folder / "features.csv", columns(), rows)
-    (folder / "schema.sql").write_bytes((HERE.parent / "predictor" / "store.sql").read_bytes())
+    (folder / "schema.sql").write_bytes((HERE.parent / "predictor" / "store" / "store.sql").read_bytes())
     load = [
         f"COPY {table} FROM '{table}.csv' (FORMAT 'csv', force_not_null 'id', quote '\"', delimiter ',', header 1);\n"
         for table in ("dataset_info", "evaluation_results", "model_annotations")

@@ -100,11 +100,11 @@ def discount(n_once: int, n_twice: int) -> float:
     return n_once / (n_once + 2 * n_twice) if n_once else 0.5
 
 
-def interpolated(figures: Figures, discount: float, shorter: F64) -> F64:
+def interpolated(seen: Figures, discount: float, shorter: F64) -> F64:
     """p of an order from p of the next shorter one, both float64 [j]."""
-    total = np.where(figures.total > 0, figures.total, 1.0)
-    own = np.maximum(figures.own - discount, 0.0) / total
-    return np.where(figures.total > 0, own + discount * figures.followers / total * shorter, shorter)
+    total = np.where(seen.total > 0, seen.total, 1.0)
+    own = np.maximum(seen.own - discount, 0.0) / total
+    return np.where(seen.total > 0, own + discount * seen.followers / total * shorter, shorter)
 
 
 def unigrams(before: I64, n_vocab: int) -> F64:

@@ -79,6 +79,8 @@ def instances(options: Options) -> dict[str, str]:
     """The language model's tagger, or none: counting is no tagger's work, since every document depends on all others."""
     assert isinstance(options, EntropyOptions)
     if options.method == "lm":
+        if options.bracket is not None:
+            raise ConfigError("--bracket is of --method counts: a language model's predictions have no counts")
         return {LM_INSTANCE: "lm_entropy"}
     if options.ngram < 1:
         raise ConfigError(f"--ngram must be at least 1 (tokens of context; 1 is bigram entropy), got {options.ngram}")
@@ -141,11 +143,9 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
         )
     if options.bracket is not None:
         share, seed = options.bracket, options.seed
-        found["bracket"] = (
-            upper
-            if bracket.is_met(upper, share, seed)
-            else bracket.bracket(engine, corpus, share, seed, tokenizer.n_vocab)
-        )
+        if upper is None or not bracket.is_met(upper, share, seed):
+            upper = bracket.bracket(engine, corpus, share, seed, tokenizer.n_vocab)
+        found["bracket"] = bracket.with_lower(upper, found["estimates"]["plug_in"], found["total_contexts"])
     run.ledger.enter_duplicate_ids(count_duplicate_ids(run.output, plan, instance))
     summary = summarise(run.output, plan, [instance], run.ledger.totals, instance.name, found)
     publish_result(run, plan, [instance], summary)

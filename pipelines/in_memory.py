@@ -70,6 +70,10 @@ class TextTagger:
     def __repr__(self) -> str:
         return f"TextTagger({[f'{i.name}={i.tagger_name}' for i in self._instances]!r})"
 
+    def unlock(self) -> None:
+        """Forget a lock that another thread holds in the process which this one was forked from."""
+        self._lock = threading.RLock()
+
     def __call__(self, texts: Texts, *, text_column: str = "", id_column: str = "") -> pa.Table:
         """As `tagcorpus.tag`."""
         given = documents(texts, text_column, id_column)
@@ -193,7 +197,7 @@ def _after_fork() -> None:
     global _keeping  # noqa: PLW0603
     _keeping = threading.Lock()
     for tagger in _living:
-        tagger._lock = threading.RLock()
+        tagger.unlock()
 
 
 os.register_at_fork(after_in_child=_after_fork)

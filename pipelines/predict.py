@@ -5,7 +5,7 @@
     <output>/prediction/paper-reproduction.md   with --reproduce
     <output>/prediction/figures/          under the grouped protocol (grouped.py)
 
-The protocols are predictor/paper.py and predictor/grouped.py. The same command gives the same bytes.
+The protocols are predictor/protocols/paper.py and predictor/protocols/grouped.py. The same command gives the same bytes.
 """
 
 from __future__ import annotations
@@ -30,15 +30,18 @@ from tagcorpus.pipelines.predicting.features import features_of, refuse_unused, 
 from tagcorpus.pipelines.predicting.files import RESULT_SUFFIXES, publish, refuse_anothers
 from tagcorpus.pipelines.predicting.names import check_selected, check_tasks
 from tagcorpus.pipelines.predicting.progress import Steps
-from tagcorpus.pipelines.predicting.terminal import terminal
+from tagcorpus.pipelines.predicting.terminal import terminal, wrapped
 from tagcorpus.pipelines.progress.display import Display
-from tagcorpus.predictor import new_models, selection, tables
-from tagcorpus.predictor.data import Dataset, load
-from tagcorpus.predictor.evaluation import Wanted, check_predictors
-from tagcorpus.predictor.parallel import Workers
-from tagcorpus.predictor.scores import Rule
-from tagcorpus.predictor.store import Store
-from tagcorpus.predictor.tasks import Task, tasks
+from tagcorpus.predictor.learners import selection
+from tagcorpus.predictor.learners.data import Dataset, TaskError, load
+from tagcorpus.predictor.learners.evaluation import Wanted, check_predictors
+from tagcorpus.predictor.learners.models import SCALE_ONLY
+from tagcorpus.predictor.learners.parallel import Workers
+from tagcorpus.predictor.protocols import new_models, tables
+from tagcorpus.predictor.records.makers import MAKER, NAMESPACE, group_word
+from tagcorpus.predictor.records.scores import Rule
+from tagcorpus.predictor.records.tasks import Task, tasks
+from tagcorpus.predictor.store.store import Store
 
 PROTOCOLS = ("grouped", "paper")
 # The published figures rest on the first of several scores in the store's own order; ours must not depend on an order.
@@ -52,7 +55,27 @@ VERSIONS_OF = ("tagcorpus", "xgboost", "xgboost-cpu", "scikit-learn", "pandas", 
 
 def command(**options: Any) -> str:
     """What the command prints, from the values of its flags."""
-    return report(PredictOptions(**options))
+    display = Display()
+    request = PredictOptions(**options)
+    if not options.get("protocol") and not request.reproduce and (published := _published(request)):
+        display.say(
+            wrapped(
+                f"{', '.join(published)}: spelled as in the published scripts, but this is the grouped protocol; "
+                "for the published figures add --protocol paper"
+            )
+        )
+    return report(request, display)
+
+
+def _published(request: PredictOptions) -> list[str]:
+    """The options given that a command line of the published scripts has and ours need not."""
+    flags = {
+        "--merge_mmlu": request.merge_mmlu,
+        "--merge_arithmetic": request.merge_arithmetic,
+        "--test_significance": request.test_significance,
+    }
+    names = [p for p in request.predictors if p in PUBLISHED_NAMES]
+    return [*(f for f, is_given in flags.items() if is_given), *(f"--predictor_type {p}" for p in names)]
 
 
 def report(request: PredictOptions, display: Display | None = None) -> str:
@@ -90,10 +113,11 @@ def report(request: PredictOptions, display: Display | None = None) -> str:
             wanted = _wanted(request, task, lists, new)
             check_selected(data, wanted.selected)
             if request.features is not None and not outcomes and not request.reproduce:
-                refuse_unused(request.features, data, wanted, request.protocol, getattr(request, "adds", ()))
-            display.say(f"{task.name}: {len(data.ids)} models of {data.groups} organisations")
+                refuse_unused(request.features, data, wanted, request.protocol, request.adds)
+            display.say(f"{task.name}: {len(data.ids)} models of {data.groups} {group_word(data.grouped_by)}")
             steps.begin(task.name)
-            outcomes.append(tables.outcome(data, protocol.run(data, wanted, workers), wanted))
+            found = protocol.run(data, wanted, workers)
+            outcomes.append(tables.outcome(data, found, wanted, request.protocol == "grouped"))
             steps.finish()
         if not outcomes:
             raise InputError(f"--db: {request.db!r} has no task with enough models; `tagcorpus store check` says why")
@@ -108,10 +132,11 @@ def report(request: PredictOptions, display: Display | None = None) -> str:
         if request.protocol == "grouped":
             more = grouped.added(
                 outcomes,
-                request.seed,
+                _wanted(request, chosen[0], None),
                 workers,
                 display,
                 steps,
+                adds=request.adds,
                 extrapolate=request.extrapolate,
                 new=new,
                 has_figures=request.figures,
@@ -122,7 +147,7 @@ def report(request: PredictOptions, display: Display | None = None) -> str:
     predictions = tables.predictions_csv(outcomes)
     where = publish(request.features or request.db, request.output, text, predictions, page, more.files, display)
     display.say(f"-> {where}")
-    return text if request.as_json else page or terminal(told, more.terminal)
+    return text if request.as_json else page or terminal(told, more.terminal, more.first)
 
 
 def _check(request: PredictOptions) -> None:
@@ -141,6 +166,7 @@ def _check(request: PredictOptions) -> None:
         raise ConfigError("--reproduce is of the published protocol; leave out --protocol, or say --protocol paper")
     grouped.check(
         request.protocol,
+        adds=request.adds,
         extrapolate=request.extrapolate,
         new_model=request.new_model,
         has_figures=request.figures,
@@ -150,8 +176,8 @@ def _check(request: PredictOptions) -> None:
 
 
 def _protocol(request: PredictOptions) -> Any:
-    """The module; see predictor/evaluation.py."""
-    return importlib.import_module(f"tagcorpus.predictor.{request.protocol}")
+    """The module; see predictor/learners/evaluation.py."""
+    return importlib.import_module(f"tagcorpus.predictor.protocols.{request.protocol}")
 
 
 def _data(
@@ -160,12 +186,30 @@ def _data(
     """The task's data set. Where all tasks are run, one that the store has too few models for is told and left out."""
     rule = CONFLICTS[request.protocol]
     try:
-        return load(store.con, task, features, conflicts=rule, drop_instruction_tuned=request.drop_instruction_tuned)
-    except InputError as error:
-        if may_be_absent and "at least" in str(error):
+        data = load(
+            store.con,
+            task,
+            features,
+            conflicts=rule,
+            drop_instruction_tuned=request.drop_instruction_tuned,
+            least_models=request.least_models,
+            groups=_groups(request),
+        )
+        if (data.y == data.y[0]).all():
+            raise TaskError(
+                f"{task.name}: all {len(data.ids)} models have the score {data.y[0]:g}; there is nothing to predict"
+            )
+        return data
+    except TaskError as error:
+        if may_be_absent:
             display.say(f"left out: {error}")
             return None
         raise
+
+
+def _groups(request: PredictOptions) -> str:
+    """What the folds split no group of, or, under the published protocol, what is counted."""
+    return request.groups or (MAKER if request.protocol == "grouped" else NAMESPACE)
 
 
 def _selections(request: PredictOptions) -> dict[str, tuple[str, ...]] | None:
@@ -189,6 +233,8 @@ def _wanted(
     new: new_models.NewModel | None = None,
 ) -> Wanted:
     given = tuple(PUBLISHED_NAMES.get(p, p) for p in request.predictors)
+    if request.adds and not given:
+        given = (SCALE_ONLY,)
     if new is not None:
         given = tuple(dict.fromkeys((*given, *new_models.predictors_for(new))))
     default = GROUPED_SEEDS if request.protocol == "grouped" else REPRODUCED_SEEDS if request.reproduce else 0
@@ -217,13 +263,21 @@ def _reproduction(
     workers: Workers,
 ) -> str:
     """The page, with the seed's figures once more where another rule for conflicting scores would change the data."""
-    from tagcorpus.predictor import paper, reproduction
+    from tagcorpus.predictor.explaining import reproduction
+    from tagcorpus.predictor.protocols import paper
 
     lists = _selections(request)
     otherwise = {}
     for o in outcomes:
         if o.data.noticed.conflicts:
-            data = load(store.con, o.data.task, features, drop_instruction_tuned=request.drop_instruction_tuned)
+            data = load(
+                store.con,
+                o.data.task,
+                features,
+                drop_instruction_tuned=request.drop_instruction_tuned,
+                least_models=request.least_models,
+                groups=_groups(request),
+            )
             wanted = Wanted(
                 ("scaling",),
                 _wanted(request, o.data.task, lists).selected,

@@ -21,15 +21,16 @@ from typing import Any
 from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines.attributes.results import publish_file
 from tagcorpus.pipelines.feature_table.joinable import faults
-from tagcorpus.pipelines.feature_table.table import read_table
+from tagcorpus.pipelines.feature_table.table import FeatureTable, Row, read_table
 from tagcorpus.pipelines.options.places import OTHER_SUFFIXES, RESULT_SUFFIXES
 from tagcorpus.pipelines.progress.printable import printable
-from tagcorpus.predictor.store import Store
-from tagcorpus.predictor.store_batch import kind_of
-from tagcorpus.predictor.store_check import SEVERITIES, Finding
-from tagcorpus.predictor.store_check import check as check_store
-from tagcorpus.predictor.store_files import duckdb_module, write
-from tagcorpus.predictor.store_import import OnConflict, import_files
+from tagcorpus.predictor.records.checkpoints import TABLE
+from tagcorpus.predictor.store.batch import is_parquet, kind_of, table_rows
+from tagcorpus.predictor.store.check import SEVERITIES, Finding
+from tagcorpus.predictor.store.check import check as check_store
+from tagcorpus.predictor.store.files import duckdb_module, write
+from tagcorpus.predictor.store.load import OnConflict, import_files
+from tagcorpus.predictor.store.store import Store
 
 SHOWN_PLACES = 5
 EXPLAIN = re.compile(r"\s*EXPLAIN\b(?:\s+ANALYZE\b)?(?:\s*\([^()]*\))?", re.IGNORECASE)
@@ -101,6 +102,10 @@ def show(path: str, model: str | None, as_json: bool) -> str:
         benchmarks = store.con.execute(
             "SELECT benchmark, setting, metric, count(*) FROM evaluation_results GROUP BY ALL ORDER BY 1, 2, 3"
         ).fetchall()
+        n_checkpoints = 0
+        if TABLE in store.tables:
+            alone = f"SELECT count(*) FROM {TABLE} WHERE id NOT IN (SELECT id FROM model_annotations)"
+            n_checkpoints = store.con.execute(alone).fetchone()[0]
         imports = []
         if "imports" in store.tables:
             imports = store.con.execute("SELECT time, kind, file, digest FROM imports ORDER BY time, file").fetchall()
@@ -110,6 +115,7 @@ def show(path: str, model: str | None, as_json: bool) -> str:
             "store": path,
             "tables": counts,
             "models": models,
+            "checkpoints_without_annotations": n_checkpoints,
             "organisations": dict(sorted(groups.items())),
             "benchmarks": [dict(zip(("benchmark", "setting", "metric", "models"), b, strict=True)) for b in benchmarks],
             "imports": [dict(zip(("time", "kind", "file", "digest"), i, strict=True)) for i in imports],
@@ -118,6 +124,7 @@ def show(path: str, model: str | None, as_json: bool) -> str:
     lines = [path, ""] + [f"  {name:<22} {n:>8,} rows" for name, n in counts.items()]
     largest = ", ".join(f"{name} {n}" for name, n in sorted(groups.items(), key=lambda g: (-g[1], g[0]))[:8])
     lines += ["", f"{len(models):,} models of {len(groups):,} organisations, most of them: {largest}"]
+    lines += [f"{n_checkpoints:,} of them are checkpoints without annotations"] if n_checkpoints else []
     subtasks = [b for b in benchmarks if b[0].startswith(("mmlu_", "hendrycksTest-"))]
     lines += [
         "",
@@ -201,8 +208,8 @@ def import_(
 ) -> str:
     """Bring files into the store, all or none; what became of each. Raises InputError, ConflictError."""
     for file in files:
-        is_table = file.lower().endswith(".csv") and Path(file).is_file() and kind_of(Path(file)) == "features"
-        if is_table and (errors := faults(read_table(file, "store import"))):
+        is_table = Path(file).is_file() and kind_of(Path(file)) == "features"
+        if is_table and (errors := faults(_feature_table(file))):
             problems = "; ".join(f"{f.check}: {f.found} ({f.count:,}), {', '.join(f.where[:3])}" for f in errors)
             raise InputError(
                 f"{file!r} is not imported as a feature table: {problems} (tagcorpus check-features has more)"
@@ -230,6 +237,15 @@ def import_(
         lines += [f"  note: {printable(n, is_line=True)}" for n in d.notes]
         lines += [f"  {c}" for c in d.conflicts[:20]]
     return "\n".join(lines)
+
+
+def _feature_table(file: str) -> FeatureTable:
+    """As check-features reads it; of a Parquet table the cells as texts."""
+    if not is_parquet(Path(file)):
+        return read_table(file, "store import")
+    rows = [row for _, row in table_rows(Path(file))]
+    cells = [Row(i, list(row.values())) for i, row in enumerate(rows)]
+    return FeatureTable(file, list(rows[0]) if rows else [], cells)
 
 
 def export(path: str, output: str) -> str:

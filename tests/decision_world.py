@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tagcorpus.predictor.decision_runs import Runs
+from tagcorpus.predictor.protocols.decision_runs import Runs
 
 SIZES = (10_000_000, 30_000_000, 90_000_000, 300_000_000)
 TARGET = 1_000_000_000

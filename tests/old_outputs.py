@@ -135,8 +135,12 @@ def language_model(is_asked: bool) -> Iterator[list[Call]]:
         return
     with (Path(tempfile.gettempdir()) / "tagcorpus-test-port.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with StubLLM(reply, port=STUB_PORT) as stub:
-            yield stub.calls
+        try:
+            with StubLLM(reply, port=STUB_PORT) as stub:
+                yield stub.calls
+        finally:
+            # A process that was forked meanwhile has the file open, too: closing it would not end the lock.
+            fcntl.flock(lock, fcntl.LOCK_UN)
 
 
 def pack(folder: Path, name: str) -> None:

@@ -11,14 +11,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+from known_sources import sources
 
 import tagcorpus
+from tagcorpus.cli import main
 from tagcorpus.errors import ConfigError
 from tagcorpus.kernels import kneser_ney
 from tagcorpus.kernels.ngrams import count_ngrams, unpack
 from tagcorpus.kernels.packing import packing
+from tagcorpus.pipelines.counting import bracket
 from tagcorpus.pipelines.counting.bracket import HELD_OUT, mean_over_documents
 from tagcorpus.pipelines.counting.token_budget import places
 from tagcorpus.taggers._tokenizers.loading import load
@@ -159,7 +163,7 @@ def test_the_pipeline_is_the_twin_whatever_the_pieces(
     assert not (tmp_path / "out" / "spill").exists()
 
 
-def test_pieces_and_workers_change_no_bit_and_a_second_run_reads(corpus: Path, tmp_path: Path) -> None:
+def test_pieces_change_no_bit_and_a_second_run_reads(corpus: Path, tmp_path: Path) -> None:
     whole = run(corpus, tmp_path / "a", ngram=2, bracket=0.25)
     cut = run(
         corpus,
@@ -176,6 +180,9 @@ def test_pieces_and_workers_change_no_bit_and_a_second_run_reads(corpus: Path, t
     assert again["bracket"] == whole["bracket"]
     other = run(corpus, tmp_path / "a", ngram=2, bracket=0.25, seed=3)
     assert other["bracket"]["cross_entropy"] != whole["bracket"]["cross_entropy"]
+    page = CliRunner().invoke(main, ["report", str(tmp_path / "a")])
+    assert page.exit_code == 0, page.output
+    assert "Kneser-Ney on held-out documents (from above, standard error " in (tmp_path / "a/report.html").read_text()
     plain = run(corpus, tmp_path / "c", ngram=2)
     assert "bracket" not in plain
     assert {k: v for k, v in whole.items() if k != "bracket"} == plain
@@ -186,7 +193,10 @@ def test_a_share_that_holds_nothing_out_says_so(corpus: Path, tmp_path: Path) ->
     assert (found["documents"], found["cross_entropy"], found["standard_error"]) == (0, None, None)
 
 
-@pytest.mark.parametrize("options", [{"bracket": 0.0}, {"bracket": 1.0}, {"bracket": 0.1, "token_cache": False}])
+@pytest.mark.parametrize(
+    "options",
+    [{"bracket": 0.0}, {"bracket": 1.0}, {"bracket": 0.1, "token_cache": False}, {"bracket": 0.1, "method": "lm"}],
+)
 def test_what_does_not_go(corpus: Path, tmp_path: Path, options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="bracket"):
         run(corpus, tmp_path / "out", ngram=1, **options)
@@ -203,3 +213,54 @@ def test_the_standard_error_is_that_of_a_ratio_over_documents() -> None:
         errors.append(told["standard_error"])
     assert np.mean(errors) == pytest.approx(np.std(means), rel=0.1)
     assert mean_over_documents([(6.0, 3)])["standard_error"] is None
+
+
+# ---- sources of known entropy; benchmarks/entropy_bracket.py has more and larger ones
+
+
+@pytest.mark.parametrize(("number", "n"), [(1, 1), (2, 1), (3, 2), (4, 2)])
+def test_the_truth_lies_in_the_bracket(tmp_path: Path, number: int, n: int) -> None:
+    source = sources()[number]
+    path = source.write(tmp_path / "c.jsonl", 8_000, seed=5)
+    found = run(path, tmp_path / "out", ngram=n, bracket=0.2)
+    assert found["num_tokens"] == pytest.approx(8_000, rel=0.15)  # a word is a token
+    truth, upper = source.entropy[n], found["bracket"]
+    assert upper["plug_in"] == found["estimates"]["plug_in"]
+    assert found["estimates"]["plug_in"] < truth < upper["cross_entropy"] + 2 * upper["standard_error"]
+    assert found["estimates"]["chao_wang_jost"] < truth + 0.1
+    assert upper["cross_entropy"] - found["estimates"]["chao_wang_jost"] < 0.25 * source.entropy[1] + 1.0
+
+
+def test_working_files_that_are_damaged_are_made_anew(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A merged file that is cut short before it is read again is found out, and the run goes on to the same figures."""
+    whole = run(corpus, tmp_path / "a", ngram=2, bracket=0.25)
+    look_up, damaged = bracket.LookUp.run, list[Path]()
+
+    def then_damage(self: bracket.LookUp, data: Any = None, rank: int = 0, world_size: int = 1) -> Any:
+        yield from look_up(self, data, rank, world_size)
+        held = self.level.held
+        if held is not None and not damaged:
+            path = tmp_path / "b" / held.merged_name(rank)
+            path.write_bytes(path.read_bytes()[:-20])
+            damaged.append(path)
+
+    monkeypatch.setattr(bracket.LookUp, "run", then_damage)
+    assert run(corpus, tmp_path / "b", ngram=2, bracket=0.25)["bracket"] == whole["bracket"]
+    assert damaged
+
+
+def test_the_lower_sides_standard_error_is_that_of_plug_in_values() -> None:
+    """Documents of one topic each; unigrams, so that a plug-in value is a line of numpy."""
+    random = np.random.default_rng(0)
+    topics = random.dirichlet(np.full(30, 0.3), 5)
+    values, errors = [], []
+    for _ in range(150):
+        documents = [random.choice(30, 50, p=topics[random.integers(5)]) for _ in range(200)]
+        shares = np.bincount(np.concatenate(documents), minlength=30) / 10_000
+        cost = -np.log2(np.maximum(shares, 1e-9))
+        values.append(float((shares * cost).sum()))
+        upper = mean_over_documents([(float(cost[d].sum()), 50) for d in documents[:60]])
+        errors.append(bracket.with_lower(upper, values[-1], 10_000)["plug_in_standard_error"])
+    assert np.mean(errors) == pytest.approx(np.std(values), rel=0.15)

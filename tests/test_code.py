@@ -392,5 +392,5 @@ def test_without_the_extra() -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert "the code tagger needs tree-sitter and 13 more packages: pip install " in done.stderr
-    assert len(done.stderr) < 500
+    assert len(done.stderr.splitlines()[-1]) < 600
     assert "pip install tree-sitter==0" in done.stderr

@@ -260,7 +260,7 @@ def test_a_giant_line_is_not_buffered(tmp_path: Path) -> None:
     code = (
         "import sys\n"
         "from tagcorpus.pipelines.formats import csv_records as csvs\n"
-        "from tagcorpus.pipelines.readers.reader import RangeReader, Reading\n"
+        "from tagcorpus.pipelines.readers.reader import ChunkReader, ReaderOptions\n"
         "from tagcorpus.pipelines.inputs.input_files import InputFile\n"
         "file = InputFile('x', sys.argv[1], 'csv', '')\n"
         # Not ru_maxrss: that begins with the memory of the process that started this one.
@@ -268,7 +268,7 @@ def test_a_giant_line_is_not_buffered(tmp_path: Path) -> None:
         "    return int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\n"
         "before = peak()\n"
         "(r,) = csvs.index(file, 1 << 30, 32 << 20)\n"
-        "reader = RangeReader(file, r, Reading())\n"
+        "reader = ChunkReader(file, r, ReaderOptions())\n"
         "print(*(t for b in reader for t in b.texts), *(e['reason'] for e in reader.quarantine), "
         "peak() - before)\n"
     )

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 
 from tagcorpus.cli import main
 from tagcorpus.errors import InputError
-from tagcorpus.predictor import decided, decisions
-from tagcorpus.predictor.decision_runs import Runs, nearest_size, runs_of
-from tagcorpus.predictor.store import Store
-from tagcorpus.predictor.store_import import import_files
-from tagcorpus.predictor.tasks import Task, task
+from tagcorpus.predictor.protocols import decided, decisions
+from tagcorpus.predictor.protocols.decision_runs import Runs, nearest_size, runs_of
+from tagcorpus.predictor.records.tasks import Task, task
+from tagcorpus.predictor.store.load import import_files
+from tagcorpus.predictor.store.store import Store
 
 for module in ("duckdb", "pandas", "scipy"):
     pytest.importorskip(module)

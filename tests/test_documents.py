@@ -338,7 +338,7 @@ def test_a_giant_line_is_skipped_without_buffering(tmp_path: Path, suffix: str) 
     code = (
         "import sys\n"
         "from tagcorpus.pipelines.formats import lines\n"
-        "from tagcorpus.pipelines.readers.reader import RangeReader, Reading\n"
+        "from tagcorpus.pipelines.readers.reader import ChunkReader, ReaderOptions\n"
         "from tagcorpus.pipelines.inputs.input_files import InputFile\n"
         f"file = InputFile('x', sys.argv[1], 'jsonl', {suffix[1:]!r})\n"
         # Not ru_maxrss: that begins with the memory of the process that started this one.
@@ -347,7 +347,7 @@ def test_a_giant_line_is_skipped_without_buffering(tmp_path: Path, suffix: str) 
         "before = peak()\n"
         "found = []\n"
         "for r in lines.index(file, 64 << 20):\n"
-        "    reader = RangeReader(file, r, Reading())\n"
+        "    reader = ChunkReader(file, r, ReaderOptions())\n"
         "    found += [t for b in reader for t in b.texts] + [e['reason'] for e in reader.quarantine]\n"
         "print(*found, peak() - before)\n"
     )

@@ -102,7 +102,7 @@ def test_every_package_is_listed() -> None:
 
 def test_installed_package_is_whole() -> None:
     home = Path(tagcorpus.__file__).parent
-    data = ("configs/domain_tree.yaml", "pipelines/report/page.js", "predictor/store.sql")
+    data = ("configs/domain_tree.yaml", "pipelines/report/page.js", "predictor/store/store.sql")
     for name in ("py.typed", "taggers/_data/p50k_base.tiktoken.zst", *data):
         assert (home / name).is_file(), name
 

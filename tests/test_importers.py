@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,12 @@ from hypothesis import strategies as st
 
 from tagcorpus.cli import main
 from tagcorpus.errors import ConflictError, InputError
-from tagcorpus.predictor.checkpoints import another_model, checkpoint_of, size_in_words
-from tagcorpus.predictor.store import Store
-from tagcorpus.predictor.store_batch import Batch, kind_of, read_batch
-from tagcorpus.predictor.store_check import check
-from tagcorpus.predictor.store_files import create
-from tagcorpus.predictor.store_import import import_files
+from tagcorpus.predictor.records.checkpoints import another_model, checkpoint_of, size_in_words
+from tagcorpus.predictor.store.batch import Batch, kind_of, read_batch
+from tagcorpus.predictor.store.check import check
+from tagcorpus.predictor.store.files import create
+from tagcorpus.predictor.store.load import import_files
+from tagcorpus.predictor.store.store import Store
 
 for module in ("duckdb", "pandas"):
     pytest.importorskip(module)
@@ -273,6 +274,8 @@ def test_datadecide(empty: Path, put: Put) -> None:
     (done,) = import_files(empty, [put("train-00000-of-00004.parquet", rows)])
     assert done.n_new == 9  # scores; what is known of the checkpoints is not counted
     assert select(empty, "SELECT corpus, seed FROM checkpoints ORDER BY ALL")[0] == ("C4", "default")
+    shown = CliRunner().invoke(main, ["store", "show", str(empty)])
+    assert "3 of them are checkpoints without annotations" in shown.stdout
     with Store.from_existing(empty) as store:  # a checkpoint is no model that somebody forgot to annotate
         assert [f.check for f in check(store) if f.severity != "note"] == []
 
@@ -355,6 +358,15 @@ def test_a_results_file_of_the_leaderboard_names_a_commit(put: Put) -> None:
     batch = read_batch(put("results_2024-07-01T00-00-00.json", document))
     assert list(scores(batch)) == [("nutmeg-lab/nutmeg-3b", "leaderboard_bbh_navigate", "3-shot", "acc_norm")]
     assert batch.rows["checkpoints"][("nutmeg-lab/nutmeg-3b",)]["revision"] == commit
+
+
+def test_a_model_lacks_no_seed(empty: Path, put: Put) -> None:
+    """What tells runs apart is not missing where there is one run."""
+    import_files(empty, [put("a.json", {"id": "nutmeg-lab/nutmeg-3b", "total_params": 3_012_000_000})])
+    with Store.from_existing(empty) as store:
+        told = " ".join(w for f in check(store) for w in f.where)
+    assert "dimension" in told
+    assert not {"seed", "step", "corpus", "revision"} & set(re.findall(r"[a-z_]+", told))
 
 
 # ---- PolyPythias
@@ -478,6 +490,50 @@ def test_long_tables_know_checkpoints_and_may_be_parquet(put: Put) -> None:
 def test_features_may_be_parquet_and_call_the_id_model_id(put: Put) -> None:
     batch = read_batch(put("f.parquet", [{"model_id": "a/b", "novelty": 0.5, "empty": None}]))
     assert (batch.kind, batch.rows["features"]) == ("features", {("a/b", "novelty"): {"value": 0.5}})
+
+
+def test_a_parquet_table_of_features_is_held_to_the_same(put: Put, empty: Path) -> None:
+    path = put("f.parquet", [{"id": "a/b", "ttr_mean": 7.0}])
+    done = CliRunner().invoke(main, ["store", "import", str(empty), str(path)])
+    assert (done.exit_code, "out_of_range" in done.stderr) == (2, True)
+
+
+def test_checkpoints_survive_an_export_to_a_directory(put: Put, empty: Path, tmp_path: Path) -> None:
+    import_files(empty, [put("a.parquet", [decide_row(), decide_row(seed="small aux 2")])])
+    for source, target in (
+        (empty, "folder"),
+        (tmp_path / "folder", "again.duckdb"),
+        (tmp_path / "again.duckdb", "twice"),
+    ):
+        done = CliRunner().invoke(main, ["store", "export", str(source), str(tmp_path / target)])
+        assert done.exit_code == 0, done.output
+    for name in ("checkpoints.csv", "evaluation_results.csv", "schema_version.csv"):
+        assert (tmp_path / "folder" / name).read_bytes() == (tmp_path / "twice" / name).read_bytes()
+    assert select(tmp_path / "twice", "SELECT * FROM checkpoints ORDER BY id") == select(
+        empty, "SELECT * FROM checkpoints ORDER BY id"
+    )
+
+
+def test_datadecides_table_is_decided_as_it_is(put: Put, tmp_path: Path) -> None:
+    rows = []
+    for c, corpus in enumerate(("C4", "Falcon", "Dolma1.7", "FineWeb-Edu")):
+        for size, step in (("20M", 14584), ("150M", 37500), ("1B", 67500)):
+            for seed in ("default", "large aux 2"):
+                metrics = {
+                    "primary_metric": 0.3 + 0.01 * c,
+                    "correct_prob": 0.1 + 0.01 * c,
+                    "bits_per_byte_corr": 1.2 - 0.01 * c,
+                }
+                rows.append(decide_row(size, corpus, seed, step, metrics=json.dumps(metrics)))
+    import_files(tmp_path / "s.duckdb", [put("train.parquet", rows)], create=True)
+    options = ("--decide", "--target-size", "1B", "--task", "arc_challenge:5", "-o", str(tmp_path / "d.json"))
+    done = CliRunner().invoke(main, ["predict", "--db", str(tmp_path / "s.duckdb"), *options])
+    assert done.exit_code == 0, done.output
+    told = json.loads((tmp_path / "d.json").read_text())["tasks"][0]
+    assert told["metric"] == "primary_score"
+    assert [r["corpus"] for r in told["ranking"]] == ["FineWeb-Edu", "Dolma1.7", "Falcon", "C4"]
+    assert {w["metric"] for w in told["ways"]} == {"primary_score", "correct_prob", "bits_per_byte"}
+    assert all(w["right"]["value"] == 1 and w["right"]["low"] is None for w in told["ways"])
 
 
 # ---- the command

@@ -191,15 +191,15 @@ def test_memory_is_bounded(tmp_path: Path) -> None:
         sink.write(b"]")
     code = (
         "import sys\n"
-        "from tagcorpus.pipelines.readers.reader import RangeReader, Reading\n"
+        "from tagcorpus.pipelines.readers.reader import ChunkReader, ReaderOptions\n"
         "from tagcorpus.pipelines.inputs.input_files import InputFile\n"
         "from tagcorpus.pipelines.readers.plan import Index, IndexTask\n"
         "def peak():\n"
         "    return int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\n"
         "before = peak()\n"
         "task = IndexTask(InputFile('x', sys.argv[1], 'jsonl', ''))\n"
-        "(found,) = Index([task], 1 << 30, Reading()).run()\n"
-        "print(sum(b.num_rows for b in RangeReader(found.file, found.ranges[0], Reading())), peak() - before)\n"
+        "(found,) = Index([task], 1 << 30, ReaderOptions()).run()\n"
+        "print(sum(b.num_rows for b in ChunkReader(found.file, found.chunks[0], ReaderOptions())), peak() - before)\n"
     )
     path = str(tmp_path / "x.json")
     done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)

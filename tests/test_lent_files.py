@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import fsspec
@@ -13,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import tagcorpus
 from tagcorpus.errors import IncompleteError
 from tagcorpus.pipelines.formats import reader_process, tables
 from tagcorpus.pipelines.formats.lent_files import LentFile
@@ -107,3 +110,16 @@ def test_reads_and_seeks() -> None:
 def test_local_files_are_opened_by_the_reader(tmp_path: Any) -> None:
     (tmp_path / "x").write_bytes(b"0123456789")
     assert reader_process.call(_ends, InputFile("x", str(tmp_path / "x"), "parquet", ""))[1] is False
+
+
+def test_the_reader_lets_go_of_the_files_of_its_parent(tmp_path: Path) -> None:
+    """A lock of the program's own ends when the program closes its file, though the reader's process lives on."""
+    pq.write_table(pa.table({"text": ["a b c"]}), tmp_path / "a.parquet")
+    with (tmp_path / "lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        result = tagcorpus.run(
+            "tag", input=tmp_path / "a.parquet", output=tmp_path / "out", taggers="length", workers=1
+        )
+        assert result.counts.documents == 1
+    with (tmp_path / "lock").open("w") as again:
+        fcntl.flock(again, fcntl.LOCK_EX | fcntl.LOCK_NB)

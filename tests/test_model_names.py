@@ -13,7 +13,7 @@ from tagcorpus.errors import InputError
 from tagcorpus.pipelines.generation_files.model_names import candidates
 from tagcorpus.pipelines.generation_files.models import Models, find
 from tagcorpus.pipelines.options.models_file import read_models
-from tagcorpus.predictor.harness_results import read_results
+from tagcorpus.predictor.records.harness_results import read_results
 
 PROSE = Path(__file__).resolve().parents[1] / "examples/generations/harbour/prose-1b/samples.jsonl"
 TIME, LATER = "2026-11-28T15-07-54.787788", "2026-11-29T08-00-00.000001"
@@ -159,8 +159,8 @@ def test_folders_of_ones_own_say_the_id(tmp_path: Path) -> None:
 def test_features_and_scores_meet_in_the_store(tmp_path: Path) -> None:
     pytest.importorskip("pandas")
     pytest.importorskip("duckdb")
-    from tagcorpus.predictor.store import Store
-    from tagcorpus.predictor.store_import import import_files
+    from tagcorpus.predictor.store.load import import_files
+    from tagcorpus.predictor.store.store import Store
 
     out = tmp_path / "out"
     folders = {"toy/mix-a": "models__toy__mix-a", "toy/mix__b": "toy__mix__b", "gpt2": "gpt2"}

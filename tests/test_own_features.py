@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from tagcorpus.cli import main
-from tagcorpus.predictor.store import Store
-from tagcorpus.predictor.store_files import write
+from tagcorpus.predictor.store.files import write
+from tagcorpus.predictor.store.store import Store
 
 for module in ("duckdb", "pandas", "xgboost"):
     pytest.importorskip(module)

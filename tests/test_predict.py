@@ -25,12 +25,14 @@ from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines.options.of_commands import PredictOptions
 from tagcorpus.pipelines.predict import report
 from tagcorpus.pipelines.progress.display import Display
-from tagcorpus.predictor import boosting, data, folds, paper, selection, significance, tasks
-from tagcorpus.predictor.boosting import Grid, Point
-from tagcorpus.predictor.evaluation import LEAKY, Wanted, candidates
-from tagcorpus.predictor.parallel import Workers
-from tagcorpus.predictor.scores import Conflict
-from tagcorpus.predictor.store import Store
+from tagcorpus.predictor.learners import boosting, data, folds, selection
+from tagcorpus.predictor.learners.boosting import Grid, Point
+from tagcorpus.predictor.learners.evaluation import LEAKY, Wanted, candidates
+from tagcorpus.predictor.learners.parallel import Workers
+from tagcorpus.predictor.protocols import paper, significance
+from tagcorpus.predictor.records import makers, tasks
+from tagcorpus.predictor.records.scores import Conflict
+from tagcorpus.predictor.store.store import Store
 
 for module in ("duckdb", "pandas", "sklearn", "xgboost"):
     pytest.importorskip(module)
@@ -164,7 +166,7 @@ def test_a_feature_table_that_cannot_be_joined_is_an_error(tmp_path: Path, text:
 
 def test_organisations_and_tasks() -> None:
     models = ["Qwen/Qwen2-72B", "llama2_220M_nl_only", "llama2_460M-hf", "gpt2-xl", "-odd"]
-    assert [data.organisation(m) for m in models] == ["Qwen", "llama2", "llama2", "gpt2", "-odd"]
+    assert [makers.organisation(m) for m in models] == ["Qwen", "llama2", "llama2", "gpt2", "-odd"]
     assert [t.name for t in tasks.tasks(["mmlu", "gsm8k"])] == ["mmlu_0-shot", "mmlu_5-shot", "gsm8k"]
     assert len(tasks.tasks([])) == 13
     assert len(tasks.tasks([], "brier_score")) == 4

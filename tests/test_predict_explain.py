@@ -11,11 +11,12 @@ import pytest
 from click.testing import CliRunner
 
 from tagcorpus.cli import main
-from tagcorpus.predictor import boosting, explain, figures, findings, models
-from tagcorpus.predictor.data import PARAMS, TOKENS, Dataset, load
-from tagcorpus.predictor.design import columns_of
-from tagcorpus.predictor.folds import grouped_folds
-from tagcorpus.predictor.store import Store
+from tagcorpus.predictor.explaining import explain, figures, findings
+from tagcorpus.predictor.learners import boosting, models
+from tagcorpus.predictor.learners.data import PARAMS, TOKENS, Dataset, load
+from tagcorpus.predictor.learners.design import columns_of
+from tagcorpus.predictor.learners.folds import grouped_folds
+from tagcorpus.predictor.store.store import Store
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "database"
 FEATURES = str(EXAMPLE / "features.csv")

@@ -4,21 +4,34 @@ from __future__ import annotations
 
 import io
 import json
+import math
+import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from tagcorpus.errors import ConfigError
+from tagcorpus.errors import ConfigError, InputError
+from tagcorpus.pipelines.options.of_commands import PredictOptions
+from tagcorpus.pipelines.predict import command, report
+from tagcorpus.pipelines.predicting.features import features_of
 from tagcorpus.pipelines.predicting.files import publish, refuse_anothers
 from tagcorpus.pipelines.predicting.progress import Steps
 from tagcorpus.pipelines.predicting.terminal import LEGEND, WIDTH, terminal, wrapped
 from tagcorpus.pipelines.progress.display import Display
-from tagcorpus.predictor import grouped, paper
-from tagcorpus.predictor.parallel import Workers
-from tagcorpus.predictor.reproduction import TITLE
-from tagcorpus.predictor.tables import PREDICTION_COLUMNS
+from tagcorpus.predictor.explaining import figures
+from tagcorpus.predictor.explaining.reproduction import TITLE
+from tagcorpus.predictor.learners.evaluation import Evaluation
+from tagcorpus.predictor.learners.parallel import Workers
+from tagcorpus.predictor.protocols import grouped, grouped_summary, paper
+from tagcorpus.predictor.protocols.significance import compare
+from tagcorpus.predictor.protocols.tables import PREDICTION_COLUMNS
+from tagcorpus.predictor.store.store import Store
+
+EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "database"
 
 NOTICED: dict[str, list[str]] = {
     kind: ["org/model"] for kind in ("conflicts", "zeros", "without_score", "without_scale", "without_features")
@@ -32,7 +45,8 @@ def evaluation(predictor: str, mae: float, folds: str = "grouped", *marks: str) 
 
 def comparison(predictor: str, folds: str) -> dict[str, Any]:
     gain = {"gain_percent": -88.2, "gain_interval_percent": [-188.3, 111.8]}
-    tests = {"published": {"p": 0.123}, "corrected": {"p": 0.0059, "q": 0.0077}}
+    over_groups = {"ratio": 1.5, "low": 1.2, "high": 1.9, "p": 0.0059, "q": 0.0077}
+    tests = {"published": {"p": 0.123}, "corrected": {"p": 0.4, "q": 0.5}, "over_groups": over_groups}
     return {"predictor": predictor, "against": "scaling", "folds": folds, **gain, **tests}
 
 
@@ -42,6 +56,7 @@ def document(names: tuple[str, ...], n_tasks: int = 13) -> dict[str, Any]:
             "task": f"a_task_of_number_{i}",
             "models": 92,
             "organisations": 23,
+            "grouped_by": "maker",
             "noticed": NOTICED,
             "evaluations": [evaluation(n, 14.39, f, "a mark") for f in ("grouped", "random") for n in names],
             "comparisons": [comparison(n, f) for f in ("grouped", "random") for n in names[1:]],
@@ -52,7 +67,7 @@ def document(names: tuple[str, ...], n_tasks: int = 13) -> dict[str, Any]:
     summary = {
         "folds": "grouped",
         "predictor": "average",
-        "against": "scaling",
+        "against": "scale-only",
         "tasks": {t["task"]: {"mae": 2.0, **one} for t in tasks},
         "geometric_mean": 1.5,
         "low": 1.25,
@@ -70,7 +85,7 @@ def test_the_answer_stands_first_and_nothing_is_wider_than_a_terminal(n_tasks: i
     lines = text.splitlines()
     assert max(map(len, lines)) <= WIDTH
     assert lines[0].startswith(
-        "points of error on models of unseen organisations, mean over seeds: average against scaling"
+        "points of error on models of unseen makers, mean over seeds: average against scale-only"
     )
     assert lines[1].startswith("a_task_of_number_0")
     assert "2.00 against 4.00: 0.50 times (95 % 0.40 to 0.60)" in lines[1]
@@ -170,3 +185,100 @@ def test_nothing_of_an_earlier_prediction_stays(tmp_path: Path) -> None:
     pictures = {"prediction/figures/a.png": b"a", "prediction/figures/anli/b.png": b"b"}
     assert published(pictures) == ["other.txt", *sorted(pictures), *always]
     assert published({}) == ["other.txt", *always]
+
+
+def test_a_published_command_line_under_the_grouped_protocol_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    line: dict[str, Any] = {"db": "nowhere", "merge_arithmetic": True, "predictors": ["scaling_laws"]}
+    with pytest.raises(InputError, match="nowhere"):
+        command(**line)
+    told = " ".join(capsys.readouterr().err.split())
+    assert told.startswith(
+        "--merge_arithmetic, --predictor_type scaling_laws: spelled as in the published scripts, but this is"
+    )
+    assert told.endswith("for the published figures add --protocol paper")
+    for quiet in (
+        {"protocol": "grouped"},
+        {"protocol": "paper"},
+        {"merge_arithmetic": False, "predictors": ["scaling"]},
+    ):
+        with pytest.raises(InputError, match="nowhere"):
+            command(**{**line, **quiet})
+        assert capsys.readouterr().err == ""
+
+
+def test_a_table_of_scores_is_no_feature_table(tmp_path: Path) -> None:
+    with Store.from_existing(EXAMPLE) as store:
+        store.wide("accuracy").to_csv(tmp_path / "wide.csv", index=False)
+        told = {}
+        for name, header in (
+            ("named", "id,entropy_mean,HellaSwag"),
+            ("wide", None),
+            ("sound", "id,entropy_mean,hellaswagness"),
+        ):
+            path = tmp_path / f"{name}.csv"
+            if header:
+                path.write_text(f"{header}\nx/y,1,0.5\n")
+            try:
+                features_of(str(path), store, Display(quiet=True))
+            except InputError as error:
+                told[name] = str(error)
+    assert "column 'HellaSwag' is a score, and a score is no feature; bring scores in with" in told["named"]
+    assert "_accuracy' is a score, and a score is no feature (so are " in told["wide"]
+    assert "score" not in told.get("sound", "")
+
+
+def test_constant_scores_and_few_models_are_said(tmp_path: Path) -> None:
+    shutil.copytree(EXAMPLE, tmp_path / "db")
+    path = tmp_path / "db" / "evaluation_results.csv"
+    lines = path.read_text().splitlines()
+    constant = [re.sub(r"(,accuracy),[^,]*", r"\1,0.25", line) if ",hellaswag," in line else line for line in lines]
+    path.write_text("\n".join(constant) + "\n")
+    request: dict[str, Any] = {
+        "db": str(tmp_path / "db"),
+        "tasks": ["hellaswag"],
+        "predictors": ["scaling"],
+        "output": str(tmp_path / "o.json"),
+    }
+    for protocol in ("grouped", "paper"):
+        with pytest.raises(
+            InputError, match=r"hellaswag: all 47 models have the score 0.25; there is nothing to predict"
+        ):
+            report(PredictOptions(**{**request, "protocol": protocol}), Display(quiet=True))
+    with pytest.raises(InputError, match=r"47 models have .* at least 48 are needed \(--least-models\)"):
+        report(PredictOptions(**{**request, "least_models": 48}), Display(quiet=True))
+
+
+def test_no_error_is_no_division_by_zero() -> None:
+    fold = np.array([[0, 0, 1, 1]])
+    y = np.array([0.1, 0.2, 0.3, 0.4])
+    exact, off = (
+        Evaluation(name, "random", (), (0,), fold, y[None] + shift, (({"train_rows": 2}, {"train_rows": 2}),))
+        for name, shift in (("exact", 0.0), ("off", 0.1))
+    )
+    same = compare(exact, exact, y, (0,), ("a", "b", "c", "d"))
+    assert (same.gain_percent, same.by_seed_percent) == (0, (0, 0))
+    worse = compare(off, exact, y, (0,), ("a", "b", "c", "d"))
+    assert worse.corrected.difference == pytest.approx(-10)
+    assert worse.over_groups is not None
+    assert math.isnan(worse.over_groups.of)
+
+
+@pytest.mark.parametrize("tasks", [1, 3])
+def test_the_mean_of_one_task_is_not_drawn_again(tasks: int) -> None:
+    pytest.importorskip("matplotlib")
+    one = {"ratio": 0.9, "low": 0.8, "high": 1.0}
+    base = {"predictor": "average", "against": "scale-only", "models": 92, "organisations": 20}
+    over = {"geometric_mean": 0.9, "low": 0.8, "high": 1.0}
+    told = [{**base, **over, "folds": f, "tasks": {f"t{i}": one for i in range(tasks)}} for f in ("grouped", "random")]
+    figure = figures.ratios(told, "average", "scale-only")
+    labels = [t.get_text() for t in figure.axes[0].get_yticklabels()]
+    assert labels == [f"t{i}" for i in range(tasks)] + ["geometric mean"] * (tasks > 1)
+    for t in told:  # without intervals there are points only
+        t |= {"low": None, "high": None, "tasks": {"t0": {"ratio": 0.9, "low": None, "high": None}}}
+    assert "no interval" in figures.ratios(told, "average", "scale-only").axes[0].get_title(loc="left")
+
+
+def test_the_worst_predicted_models_are_listed_with_their_largest_error() -> None:
+    told = [{"id": "a/b", "organisation": "a", "times": 3.2, "tasks": {"x": -12.5, "y": 4.0}}]
+    text = grouped_summary.worst_terminal(told, "average")
+    assert text.splitlines()[1] == "  a/b: 3.2 times; x 12.5 points too low"

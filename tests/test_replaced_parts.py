@@ -275,4 +275,4 @@ def test_no_part_is_read_by_its_name_alone() -> None:
         for path in (root / "pipelines").rglob("*.py")
         if re.search(r"(?<!def )\bread_part\(", path.read_text(encoding="utf-8"))
     ]
-    assert sorted(trusting) == ["pipelines/attributes/read.py", "pipelines/attributes/parts.py"]
+    assert sorted(trusting) == ["pipelines/attributes/parts.py", "pipelines/attributes/read.py"]

@@ -802,7 +802,18 @@ def test_a_prediction_in_the_folder(tmp_path: Path) -> None:
     cells = re.sub(r"<[^>]*>", "|", section.body)
     assert "31 models by 7 organisations" in cells
     assert re.search(r"anli 0-shot\|+31\|+4.00\|+4.50\|", cells)
-    assert re.search(r"&lt;law&gt;\|+no organisation on both sides\|+4.50\|+–\|+−12.5 %\|+−30.0 % to \+5.0 %\|", cells)
+    assert re.search(r"&lt;law&gt;\|+no group on both sides\|+4.50\|+–\|+−12.5 %\|+−30.0 % to \+5.0 %\|", cells)
     assert re.search(r"\|scaling\|+1.12\|+0.90 to 1.38\|+0 of 1\|", cells)
     assert base64.b64encode(PNG).decode() in section.body
     assert 'alt="anli, bees"' in section.body
+    # Over makers there is another gain, and with few of them no interval.
+    task |= {"grouped_by": "maker"}
+    gain |= {"over_groups": {"ratio": 1.2, "low": None, "high": None}}
+    over_all |= {"low": None, "high": None}
+    (tmp_path / "prediction/predict.json").write_text(json.dumps(found))
+    section = prediction_section(output)  # type: ignore[arg-type]
+    assert section is not None
+    cells = re.sub(r"<[^>]*>", "|", section.body)
+    assert "31 models by 7 makers" in cells
+    assert re.search(r"\|+4.50\|+–\|+−20.0 %\|+–\|", cells)
+    assert re.search(r"\|scaling\|+1.12\|+–\|+0 of 1\|", cells)

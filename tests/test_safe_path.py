@@ -76,7 +76,7 @@ def test_workers_of_a_process_that_has_the_current_folder_on_its_path(hostile: P
 
 def test_workers_of_a_prediction(hostile: Path) -> None:
     code = (
-        "import sys, os, tagcorpus.predictor.parallel as parallel, threadpoolctl, scipy.linalg\n"
+        "import sys, os, tagcorpus.predictor.learners.parallel as parallel, threadpoolctl, scipy.linalg\n"
         "parallel.LOADED = []\n"
         "sys.path.insert(0, '')\n"
         "with parallel.Workers(2) as workers: assert workers.map(abs, [(-1,), (2,)]) == [1, 2]"

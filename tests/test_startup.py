@@ -69,7 +69,7 @@ def test_pandas_is_still_known_to_pyarrow() -> None:
     pytest.importorskip("pandas")
     code = """
 import sys
-from tagcorpus.pipelines import late_pandas
+from tagcorpus.pipelines.execution import late_pandas
 late_pandas.postpone()
 import pyarrow as pa
 assert pa.array([1, None]).null_count == 1

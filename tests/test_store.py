@@ -24,14 +24,14 @@ from tagcorpus.cli import main
 from tagcorpus.errors import ConfigError, ConflictError, IncompleteError, InputError, OutputError, TagcorpusError
 from tagcorpus.pipelines import store as commands
 from tagcorpus.pipelines.feature_table import check as check_features
-from tagcorpus.predictor.annotations import properties, read_annotations
-from tagcorpus.predictor.harness_results import Score, read_results
-from tagcorpus.predictor.store import NORMALISED_SQL, Store
-from tagcorpus.predictor.store_batch import is_equal
-from tagcorpus.predictor.store_check import check, conflicts
-from tagcorpus.predictor.store_files import create, open_existing, write
-from tagcorpus.predictor.store_import import import_files
-from tagcorpus.predictor.tasks import normalised
+from tagcorpus.predictor.records.annotations import properties, read_annotations
+from tagcorpus.predictor.records.harness_results import Score, read_results
+from tagcorpus.predictor.records.tasks import normalised
+from tagcorpus.predictor.store.batch import is_equal
+from tagcorpus.predictor.store.check import check, conflicts
+from tagcorpus.predictor.store.files import create, open_existing, write
+from tagcorpus.predictor.store.load import import_files
+from tagcorpus.predictor.store.store import NORMALISED_SQL, Store
 
 pd = pytest.importorskip("pandas")
 duckdb = pytest.importorskip("duckdb")
@@ -565,9 +565,9 @@ def test_a_feature_table_with_errors_is_not_imported(full: Path, put: Callable[[
 
 KILLED = """
 import os, signal, sys
-from tagcorpus.predictor.store_files import open_for_writing
-from tagcorpus.predictor.store_batch import read_batch
-from tagcorpus.predictor.store_import import write_batches
+from tagcorpus.predictor.store.files import open_for_writing
+from tagcorpus.predictor.store.batch import read_batch
+from tagcorpus.predictor.store.load import write_batches
 con = open_for_writing(__import__("pathlib").Path(sys.argv[1]))
 con.execute("BEGIN")
 write_batches(con, [read_batch(f) for f in sys.argv[3:]], "refuse")

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagcorpus.errors import InputError
-from tagcorpus.predictor.harness_results import Score, model_of, read_results
-from tagcorpus.predictor.metrics import no_score
-from tagcorpus.predictor.store_batch import read_batch
+from tagcorpus.predictor.records.harness_results import Score, model_of, read_results
+from tagcorpus.predictor.records.metrics import no_score
+from tagcorpus.predictor.store.batch import read_batch
 
 # As lm_eval 0.4.13 writes it for a group of two tasks, a task of three filters and a task that is not judged.
 HONEST: dict[str, Any] = {

@@ -12,10 +12,10 @@ from tagcorpus.cli import main
 from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines.feature_table.provenance import read_provenance
 from tagcorpus.pipelines.store import query
-from tagcorpus.predictor.selection import read_selected
-from tagcorpus.predictor.store import Store
-from tagcorpus.predictor.store_batch import read_batch
-from tagcorpus.predictor.store_files import open_for_writing, write
+from tagcorpus.predictor.learners.selection import read_selected
+from tagcorpus.predictor.store.batch import read_batch
+from tagcorpus.predictor.store.files import open_for_writing, write
+from tagcorpus.predictor.store.store import Store
 
 pytest.importorskip("pandas")
 duckdb = pytest.importorskip("duckdb")

@@ -234,15 +234,22 @@ def write_part(
 
 
 def part_of(
-    output: Folder, planned: PlannedFile, k: int, instance: Instance, columns: Sequence[str] | None = None
+    output: Folder,
+    planned: PlannedFile,
+    k: int,
+    instance: Instance,
+    columns: Sequence[str] | None = None,
+    reader_options: ReaderOptions | None = None,
 ) -> pa.Table:
-    """These columns, or all, of the part that an instance has of a range, proven by its key to be just that part.
+    """These columns, or all, of the part that an instance has of a chunk, proven by its key to be just that part.
+
+    reader_options  with which the documents were read, if not those of the plan
 
     Raises InputError for a part that is not there, or is damaged, ReplacedError for one of other options or input.
     """
     name = part_name(instance.name, planned.file.name, k)
     table = read_part(output, name, columns, instance.later_columns)
-    if key_in(table) not in keys_of(planned, k, instance):
+    if key_in(table) not in keys_of(planned, k, instance, reader_options):
         raise replaced(output, name)
     return table
 

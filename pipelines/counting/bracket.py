@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ from datatrove.pipeline.base import PipelineStep
 from tagcorpus.kernels import kneser_ney
 from tagcorpus.kernels.ngrams import count_ngrams
 from tagcorpus.kernels.packing import Packing, packing
-from tagcorpus.pipelines.counting.corpus import Corpus, Interval, intervals
+from tagcorpus.pipelines.counting.corpus import Corpus, Interval, Limits, intervals
 from tagcorpus.pipelines.counting.passes import (
     Count,
     Counted,
@@ -40,9 +40,10 @@ from tagcorpus.pipelines.counting.token_budget import SampledSource
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.token_ids.parts import TokenBatch
 
-T = TypeVar("T")
 HELD_OUT = 1 << 32
 """Number of the random order that decides what is held out; those of a token budget's replicates begin at 0."""
+ROOM = 3
+"""How many times as many bytes as in counting and merging an entry takes here: it is unpacked, rotated, sorted and looked up."""
 SEGMENTS = len(kneser_ney.Figures._fields)
 Z = 1.959963984540054
 
@@ -96,11 +97,7 @@ class Level:
     def held_interval(self, interval: Interval) -> Interval:
         """The same interval among keys of k + 1 tokens."""
         by = 0 if self.is_longest else self.seen.packing.bits
-        return Interval(*(None if v is None else v >> by for v in interval_of(interval)))
-
-
-def interval_of(interval: Interval) -> tuple[int | None, int | None]:
-    return interval.low, interval.high
+        return Interval(*(None if v is None else v >> by for v in (interval.low, interval.high)))
 
 
 class LookUp(PipelineStep):
@@ -144,8 +141,8 @@ class LookUp(PipelineStep):
             if file is None:
                 raise redo(held, held.spill_name(rank))
             for i in range(len(file.runs)):
-                wanted, _ = read_run(held, file, i, interval)
-                yield from kneser_ney.figures(keys, counts, wanted, held.packing.bits)
+                entries, _ = read_run(held, file, i, interval)
+                yield from kneser_ney.figures(keys, counts, entries, held.packing.bits)
 
 
 class Price(PipelineStep):
@@ -207,18 +204,18 @@ class Price(PipelineStep):
             raise redo(held, held.spill_name(rank))
         keys, _ = read_run(held, file, i, Interval(None, None))
         segment = SEGMENTS * (self.runs_before[rank] + i)
-        found: list[list[npt.NDArray[np.float64]]] = []
+        segments: list[list[npt.NDArray[np.float64]]] = []
         for interval in range(cuts):
             values = values_of_interval(held, interval)
             try:
                 if values is None or values.meta["key"] != [held.key, level.seen.key]:
                     raise DamagedRun("it is missing, or of another corpus")
-                found.append([values.read_segment(segment + s) for s in range(SEGMENTS)])
+                segments.append([values.read_segment(segment + s) for s in range(SEGMENTS)])
             except DamagedRun as error:
                 raise redo(held, held.merged_name(interval)) from error
         windows = np.stack([ids[at - j] for j in range(level.k, -1, -1)], axis=1)
         place = kneser_ney.places(keys, kneser_ney.pack(windows, held.packing.bits, held.packing.words))
-        return kneser_ney.Figures(*(np.concatenate(f)[place] for f in zip(*found, strict=True)))
+        return kneser_ney.Figures(*(np.concatenate(f)[place] for f in zip(*segments, strict=True)))
 
 
 def bracket(
@@ -241,9 +238,20 @@ def bracket(
             tidy(engine.run, one)
 
 
-def is_met(found: dict[str, Any] | None, share: float, seed: int) -> bool:
+def with_lower(upper: dict[str, Any], plug_in: float | None, positions: int) -> dict[str, Any]:
+    """The bracket: the upper side, the plug-in value of the whole corpus, and about what chance there is in that.
+
+    Documents vary as much in what they cost under either model, so the standard error of the plug-in value is that of the
+    upper side, by the root of how many times as many positions it rests on. That matters where hardly any bias is left.
+    """
+    error, held = upper["standard_error"], upper["positions"]
+    lower = None if error is None or not positions else error * math.sqrt(held / positions)
+    return {**upper, "plug_in": plug_in, "plug_in_standard_error": lower}
+
+
+def is_met(stored: dict[str, Any] | None, share: float, seed: int) -> bool:
     """Whether an earlier run's figures are those of these held-out documents."""
-    return found is not None and (found["held_out"], found["seed"]) == (share, seed)
+    return stored is not None and (stored["held_out"], stored["seed"]) == (share, seed)
 
 
 def _levels(corpus: Corpus, share: float, seed: int, n_vocab: int) -> list[Level]:
@@ -251,9 +259,13 @@ def _levels(corpus: Corpus, share: float, seed: int, n_vocab: int) -> list[Level
     below = int(share * (1 << 64))
     held, rest = (SampledSource(corpus, seed, HELD_OUT, below, 0, 0, is_rest) for is_rest in (False, True))
 
+    limits = Limits(corpus.limits.chunk_positions // ROOM or 1, corpus.limits.interval_entries // ROOM or 1)
+
     def part(source: SampledSource, packed: Packing, name: str) -> Corpus:
         instance = f"{corpus.instance}.{name}"
-        return dataclasses.replace(corpus, source=source, packing=packed, instance=instance, with_contexts=False)
+        return dataclasses.replace(
+            corpus, source=source, packing=packed, instance=instance, limits=limits, with_contexts=False
+        )
 
     n = corpus.packing.n
     levels = []
@@ -284,16 +296,17 @@ def _passes(engine: Engine, levels: Sequence[Level], n_vocab: int) -> dict[str, 
             lambda i, cuts=cuts: f"interval {i} of {len(cuts)}",  # type: ignore[misc]
             "looking up held-out documents",
             sum(run.n for file in files for run in file.runs),
-            on_done=lambda watch, _rank, found: watch.done(found[0]["n_entries"], 0, 0),
+            on_done=lambda watch, _rank, reports: watch.done(reports[0]["n_entries"], 0, 0),
         )
-        told = [adds[i][0] for i in range(len(cuts))]
+        totals = [adds[i][0] for i in range(len(cuts))]
         n_intervals.append(len(cuts))
-        discounts.append(kneser_ney.discount(sum(a["n_once"] for a in told), sum(a["n_twice"] for a in told)))
-        for add in told if level.k == 0 else ():
+        discounts.append(kneser_ney.discount(sum(a["n_once"] for a in totals), sum(a["n_twice"] for a in totals)))
+        for add in totals if level.k == 0 else ():
             before[add["tokens"]] += add["before"]
+        tidy(engine.run, level.seen)  # the largest files; only what was looked up is read again
     price = Price(levels, n_intervals, runs_before, discounts, kneser_ney.unigrams(before, n_vocab))
-    found = engine.over_chunks_here(plan, ranks, [price], "pricing held-out documents")
-    return {**mean_over_documents([d for r in ranks for d in found[r][0]]), "discounts": discounts}
+    priced = engine.over_chunks_here(plan, ranks, [price], "pricing held-out documents")
+    return {**mean_over_documents([d for r in ranks for d in priced[r][0]]), "discounts": discounts}
 
 
 def _count(engine: Engine, corpus: Corpus, step: Count, title: str) -> None:

@@ -21,7 +21,7 @@ from tagcorpus.pipelines.feature_table.header import check_header
 from tagcorpus.pipelines.feature_table.table import FeatureTable, Finding, Severity, read_table
 from tagcorpus.pipelines.feature_table.values import check_values
 from tagcorpus.pipelines.progress.printable import printable
-from tagcorpus.predictor.harness_results import is_id
+from tagcorpus.predictor.records.harness_results import is_id
 
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 SHOWN_PLACES = 5

@@ -182,6 +182,7 @@ def _serve(parents: Connection, pipe: Connection) -> NoReturn:
     try:
         parents.close()
         _be_quiet()
+        _close_all_but(pipe.fileno())
         ask_with(functools.partial(_ask, pipe))
         while True:
             function, arguments = pipe.recv()
@@ -211,6 +212,15 @@ def _be_quiet() -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (1, 2):
         os.dup2(null, descriptor)
+
+
+def _close_all_but(kept: int) -> None:
+    """Let go of the parent's other files, locks and sockets: this process outlives their use there."""
+    with contextlib.suppress(OSError):  # a system that does not list them
+        for name in os.listdir("/dev/fd"):
+            if (descriptor := int(name)) > 2 and descriptor != kept:
+                with contextlib.suppress(OSError):
+                    os.close(descriptor)
 
 
 def _send_batches(pipe: Connection, batches: Any) -> None:

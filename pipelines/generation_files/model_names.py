@@ -15,7 +15,7 @@ from tagcorpus.errors import InputError, TagcorpusError
 from tagcorpus.pipelines.generation_files.model_files import HARNESS_FILE, stem
 from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.storage import remote
-from tagcorpus.predictor.harness_results import is_id, is_results, model_of
+from tagcorpus.predictor.records.harness_results import is_id, is_results, model_of
 
 SHOWN_CANDIDATES = 4
 _RESULTS = re.compile(r"results_(?P<time>.+)\.json")

@@ -13,10 +13,8 @@ from tagcorpus.pipelines.attributes.parts import (
     KEYS,
     Instance,
     ResumeState,
-    key_in,
-    keys_of,
     part_name,
-    read_part,
+    part_of,
     replaced,
 )
 from tagcorpus.pipelines.execution.engine import Engine
@@ -34,20 +32,21 @@ def to_retry(
     """The standing with the ranges that have documents without a label still to compute, and the step that leaves only these
     documents of them."""
     output = engine.run.output
-    counts = with_errors(output, plan, instance, before)
+    counts = with_errors(engine, plan, instance, before)
     n = sum(counts.values())
     engine.run.display.say(f"{n:,} document{'s' * (n != 1)} without a label to be asked about again (--retry-errors)")
     step = Unlabelled(output, plan, engine.reader_options, instance, counts, otherwise)
     return without(before, counts), [step]
 
 
-def with_errors(output: Folder, plan: Plan, instance: Instance, before: ResumeState) -> dict[int, int]:
+def with_errors(engine: Engine, plan: Plan, instance: Instance, before: ResumeState) -> dict[int, int]:
     """By rank, how many documents without a label the part of a range has; only ranges that have any and are done."""
     counts = {}
     for rank, name in before.done:
         planned, k = plan.chunks[rank]
         if name == instance.name:
-            errors = read_part(output, part_name(name, planned.file.name, k), [ERROR_COLUMN])[ERROR_COLUMN]
+            part = part_of(engine.run.output, planned, k, instance, [ERROR_COLUMN], engine.reader_options)
+            errors = part[ERROR_COLUMN]
             if n := len(errors) - errors.null_count:
                 counts[rank] = n
     return counts
@@ -104,10 +103,7 @@ class Unlabelled(PipelineStep):
     def _part(self, rank: int) -> pa.Table:
         """The part as it is; ReplacedError where another run has made another of it meanwhile."""
         planned, k = self.chunks[rank]
-        table = read_part(self.output, self._part_name(rank), None, self.instance.later_columns)
-        if key_in(table) not in keys_of(planned, k, self.instance, self.reader_options):
-            raise replaced(self.output, self._part_name(rank))
-        return table
+        return part_of(self.output, planned, k, self.instance, None, self.reader_options)
 
     def _part_name(self, rank: int) -> str:
         planned, k = self.chunks[rank]

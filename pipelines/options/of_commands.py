@@ -159,12 +159,12 @@ class PredictOptions:
     )
     metric: str | None = option(None, "Only tasks of this metric; with --task: score them by it.", metavar="NAME")
     protocol: Literal["grouped", "paper"] = option(
-        "", "grouped: folds split no organisation. paper: the published one, default with --reproduce."
+        "", "grouped: folds split no maker. paper: the published one, default with --reproduce."
     )
     predictors: Sequence[str] = option(
         [],
-        "scaling, all, no-scale; with grouped also average, linear, log-linear, law, law-scale, trees, trees-scale, "
-        "gaussian-process, declared, generated, scaling-published (default: all that fit the data).",
+        "scaling, all, no-scale; with grouped also scale-only, average, linear, log-linear, law, law-scale, trees, "
+        "trees-scale, gaussian-process, declared, generated, scaling-published (default: all that fit the data).",
         flags=("--predictor", "--predictor-type"),
         metavar="NAME[,NAME...]",
     )
@@ -175,6 +175,18 @@ class PredictOptions:
         metavar="FILE|forward|stability",
     )
     sel_features: Sequence[str] = option([], "Selected features, by name; repeatable.", metavar="F[,F...]")
+    adds: Sequence[str] = option(
+        [],
+        "What these columns add: the same learner with and without each of them, and all; repeatable.",
+        metavar="F[,F...]|all-declared|all-generated",
+    )
+    groups: str | None = option(
+        None,
+        "Folds split no group of models by this column: maker, organisation (the namespace), or an annotation of the store "
+        "(default: maker; with paper: organisation).",
+        metavar="COLUMN",
+    )
+    least_models: int = option(30, "Fewest models of a task.", at_least=10)
     seed: int = option(42, "Seed of the folds whose figures are shown first.")
     seeds: int = option(0, "Also seeds 0 to N-1: mean, spread, tests.")
     test_significance: bool = option(False, "Short for --seeds 50.")
@@ -195,7 +207,9 @@ class PredictOptions:
     )
     decide: bool = option(False, "Instead: which of two corpora makes the better model, and how often that is right.")
     target_size: str | None = option(None, "Parameters of the models that --decide is about, as in 1B.", metavar="S")
-    figures: bool = option(False, "Also explain: SHAP, partial dependence, the paper's two findings.", group=OUTPUT)
+    figures: bool = option(
+        False, "Also explain: SHAP, partial dependence, the paper's two findings, correlations.", group=OUTPUT
+    )
     output: str | None = option(
         None,
         "Folder (default ./<the features' or store's stem>.tagcorpus), or only the main result: .json, .csv (predictions), "
@@ -216,7 +230,7 @@ class PredictOptions:
 
     def __post_init__(self) -> None:
         """Take lists with commas apart, and fill in what depends on other options."""
-        for name in ("tasks", "predictors", "sel_features"):
+        for name in ("tasks", "predictors", "sel_features", "adds"):
             parts = tuple(part for text in getattr(self, name) for part in text.split(",") if part)
             object.__setattr__(self, name, parts)
         if self.test_significance and not self.seeds:

@@ -3,7 +3,7 @@
     <output>/decision/decide.json     shares of pairs by task and way, the floor of noise, the ranking
     <output>/decision/decisions.csv   every pair and way
 
-The ways and their intervals are predictor/decisions.py.
+The ways and their intervals are predictor/protocols/decisions.py.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from tagcorpus.pipelines.predicting.features import features_of
 from tagcorpus.pipelines.predicting.terminal import wrapped
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.storage.folder import Folder
-from tagcorpus.predictor import decided
-from tagcorpus.predictor.checkpoints import TABLE, size_in_words
-from tagcorpus.predictor.decision_runs import runs_of
-from tagcorpus.predictor.store import Store
-from tagcorpus.predictor.tasks import PUBLISHED, Task, normalised, shots_of, task, tasks
+from tagcorpus.predictor.protocols import decided
+from tagcorpus.predictor.protocols.decision_runs import runs_of
+from tagcorpus.predictor.records.checkpoints import TABLE, size_in_words
+from tagcorpus.predictor.records.tasks import PUBLISHED, Task, normalised, shots_of, task, tasks
+from tagcorpus.predictor.store.store import Store
 
 SUFFIXES = (".json", ".csv")
 NOT_READ = ("predictors", "select", "sel_features", "new_model", "extrapolate", "reproduce", "figures")
@@ -137,39 +137,39 @@ def _publish(request: PredictOptions, text: str, rows: str) -> str:
     return f"{output}/decision"
 
 
-def terminal(told: Mapping[str, Any]) -> str:
+def terminal(task: Mapping[str, Any]) -> str:
     """One task as a person reads it."""
-    direction = ", lower is better" if told["is_lower_better"] else ""
+    direction = ", lower is better" if task["is_lower_better"] else ""
     lines = [
-        f"{told['task']}, {told['shots']}-shot, by {told['metric']}{direction}: {told['corpora']} corpora, "
-        f"target size {_size(told['target_size'])}"
+        f"{task['task']}, {task['shots']}-shot, by {task['metric']}{direction}: {task['corpora']} corpora, "
+        f"target size {_size(task['target_size'])}"
     ]
-    if not told["is_target_measured"]:
+    if not task["is_target_measured"]:
         lines.append("no run has the target size: the ranking cannot be checked")
     else:
         rows: list[tuple[str, ...]] = [("way", "metric", "sizes", "right", "95 %", "minus baseline", "clear")]
-        pairs = max(w["right"]["pairs"] for w in told["ways"] if w["right"])
-        rows += [_row(w, told["baseline"], pairs) for w in _shown(told) if w["right"]]
+        pairs = max(w["right"]["pairs"] for w in task["ways"] if w["right"])
+        rows += [_row(w, task["baseline"], pairs) for w in _shown(task) if w["right"]]
         widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
         lines += ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
-        if len(told["ways"]) > SHOWN_WAYS:
-            lines.append(f"the {SHOWN_WAYS} best of {len(told['ways'])} ways and the baseline; decide.json has all")
+        if len(task["ways"]) > SHOWN_WAYS:
+            lines.append(f"the {SHOWN_WAYS} best of {len(task['ways'])} ways and the baseline; decide.json has all")
         lines.append(
             f"right: share of {pairs} pairs; clear: of pairs whose scores differ by more than two errors of seeds"
         )
         lines.append("the best of many ways is better here than it will be on new corpora")
-        lines += _noise(told["floor"])
-    if told["ranking"]:
-        order = ", ".join(r["corpus"] for r in told["ranking"])
-        lines.append(f"ranking by {told['ranking'][0]['way']}, the best first: {order}")
-    return "\n".join([*lines, *told["notes"]])
+        lines += _noise(task["floor"])
+    if task["ranking"]:
+        order = ", ".join(r["corpus"] for r in task["ranking"])
+        lines.append(f"ranking by {task['ranking'][0]['way']}, the best first: {order}")
+    return "\n".join([*lines, *task["notes"]])
 
 
-def _shown(told: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _shown(task: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The baseline first, then the others by share."""
-    base = told["baseline"]
-    first = [w for w in told["ways"] if _is(w, base)]
-    others = sorted((w for w in told["ways"] if w["right"] and not _is(w, base)), key=lambda w: -w["right"]["value"])
+    base = task["baseline"]
+    first = [w for w in task["ways"] if _is(w, base)]
+    others = sorted((w for w in task["ways"] if w["right"] and not _is(w, base)), key=lambda w: -w["right"]["value"])
     return first + others[:SHOWN_WAYS]
 
 

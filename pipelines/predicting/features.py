@@ -12,10 +12,11 @@ from tagcorpus.pipelines.feature_table.columns import ID, columns
 from tagcorpus.pipelines.feature_table.table import Finding, read_table
 from tagcorpus.pipelines.predicting.terminal import wrapped
 from tagcorpus.pipelines.progress.display import Display
-from tagcorpus.predictor import models
-from tagcorpus.predictor.data import Dataset, read_features
-from tagcorpus.predictor.evaluation import Wanted
-from tagcorpus.predictor.store import Store
+from tagcorpus.predictor.learners import models
+from tagcorpus.predictor.learners.data import Dataset, read_features
+from tagcorpus.predictor.learners.evaluation import Wanted
+from tagcorpus.predictor.records.scores import score_columns
+from tagcorpus.predictor.store.store import Store
 
 # Errors of a feature table that do not keep a predictor from reading it; they are told, and the run goes on.
 BEARABLE = ("missing_column", "minus_one", "out_of_range", "larger_than_its_bound", "domains_do_not_add_up")
@@ -25,12 +26,14 @@ ABOUT_PUBLISHED = ("missing_column", "missing_empty_column", "unknown_column")
 def features_of(path: str | None, store: Store, display: Display) -> tuple[Any, list[Finding]]:
     """The feature table (of the file, else the one imported into the store, else None) and what its check found.
 
-    Raises InputError where the table would be misread.
+    Raises InputError where the table would be misread, and where it holds scores.
     """
     if path is None:
         stored = store.features()
+        _refuse_scores(f"the feature table of {str(store.path)!r}", stored.columns, store)
         return (stored.set_index("id") if len(stored) else None), []
     table = read_table(path, "--features")
+    _refuse_scores(f"--features {path}", table.header, store)
     findings = [f for f in check.check(table) if f.severity != "note"]
     fatal = [f for f in findings if f.severity == "error" and f.check not in BEARABLE]
     if fatal:
@@ -64,6 +67,15 @@ def refuse_unused(path: str, data: Dataset, wanted: Wanted, protocol: str, adds:
         f"--features {path}: no predictor of this run uses any of its {len(own)} columns. Name columns "
         "(--sel-features F,F), let the data select (--select forward), or take all (--predictor all)"
     )
+
+
+def _refuse_scores(what: str, columns: Sequence[str], store: Store) -> None:
+    if scores := score_columns(store.con, columns):
+        raise InputError(
+            f"{what}: column {scores[0]!r} is a score, and a score is no feature"
+            + (f" (so are {len(scores) - 1} more)" if len(scores) > 1 else "")
+            + "; bring scores in with `tagcorpus store import`, and leave them out here"
+        )
 
 
 def say_ids(data: Dataset, features: Any, display: Display) -> None:

@@ -12,8 +12,8 @@ from tagcorpus.pipelines.attributes.results import publish_file
 from tagcorpus.pipelines.predicting.terminal import wrapped
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.storage.folder import Folder
-from tagcorpus.predictor.reproduction import TITLE
-from tagcorpus.predictor.tables import PREDICTION_COLUMNS
+from tagcorpus.predictor.explaining.reproduction import TITLE
+from tagcorpus.predictor.protocols.tables import PREDICTION_COLUMNS
 
 RESULT = "prediction/predict.json"
 RESULT_SUFFIXES = (".json", ".csv", ".md")

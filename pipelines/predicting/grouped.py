@@ -1,8 +1,10 @@
-"""What `tagcorpus predict` adds under the grouped protocol: all tasks in one, extrapolation, a new model, pictures.
+"""What `tagcorpus predict` adds under the grouped protocol: all tasks in one, columns, extrapolation, a new model, pictures.
 
-    <output>/prediction/predict.json    also summary_over_tasks, extrapolation, new_model, explained, findings
-    <output>/prediction/figures/        ratios, predicted; with --figures code-share, positions, and of every task
-                                        beeswarm, dependence, partial; each as .png and .svg
+    <output>/prediction/predict.json    also summary_over_tasks, worst_predicted, adds, extrapolation, new_model, explained,
+                                        findings, correlations
+    <output>/prediction/figures/        ratios, predicted; with --figures code-share, positions, correlation-features,
+                                        correlation-benchmarks, and of every task beeswarm, dependence, partial; each as
+                                        .png and .svg
 
 The numbers are the predictor's; here they are asked for, named, and laid into the document.
 """
@@ -20,11 +22,15 @@ import numpy as np
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.predicting.progress import Steps
 from tagcorpus.pipelines.progress.display import Display
-from tagcorpus.predictor import explain, figures, findings, grouped, grouped_summary, models, new_models
-from tagcorpus.predictor.data import Dataset
-from tagcorpus.predictor.evaluation import Evaluation
-from tagcorpus.predictor.parallel import Workers
-from tagcorpus.predictor.tables import Outcome
+from tagcorpus.predictor.explaining import correlations, explain, figures, findings
+from tagcorpus.predictor.learners import models
+from tagcorpus.predictor.learners.data import Dataset
+from tagcorpus.predictor.learners.evaluation import Evaluation, Wanted
+from tagcorpus.predictor.learners.parallel import Workers
+from tagcorpus.predictor.protocols import adds as adds_
+from tagcorpus.predictor.protocols import grouped, grouped_summary, new_models
+from tagcorpus.predictor.protocols.tables import Outcome
+from tagcorpus.predictor.records.makers import group_word
 from tagcorpus.requirements import how_to_install
 
 FIGURES = "prediction/figures"
@@ -33,9 +39,10 @@ TOLD_COLUMNS = 20  # importances in the document
 
 @dataclass
 class Added:
-    """document: further keys of it; terminal: further text; files: path below the output folder -> bytes."""
+    """document: further keys of it; first, terminal: text above and below the table of predictors; files: path below the output folder -> bytes."""
 
     document: dict[str, Any] = field(default_factory=dict)
+    first: str = ""
     terminal: list[str] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
 
@@ -48,9 +55,16 @@ def has_matplotlib() -> bool:
     return importlib.util.find_spec("matplotlib") is not None
 
 
-def check(protocol: str, *, extrapolate: int | None, new_model: str | None, has_figures: bool) -> None:
+def check(
+    protocol: str, *, adds: Sequence[str], extrapolate: int | None, new_model: str | None, has_figures: bool
+) -> None:
     """Raises ConfigError for what the protocol or this installation does not have."""
-    given = {"--extrapolate": extrapolate is not None, "--for": new_model is not None, "--figures": has_figures}
+    given = {
+        "--adds": bool(adds),
+        "--extrapolate": extrapolate is not None,
+        "--for": new_model is not None,
+        "--figures": has_figures,
+    }
     if protocol != "grouped":
         for option in (o for o, is_given in given.items() if is_given):
             raise ConfigError(f"{option} is of the grouped protocol; leave out --protocol {protocol}")
@@ -60,20 +74,28 @@ def check(protocol: str, *, extrapolate: int | None, new_model: str | None, has_
 
 def added(
     outcomes: Sequence[Outcome],
-    seed: int,
+    wanted: Wanted,
     workers: Workers,
     display: Display,
     steps: Steps,
     *,
+    adds: Sequence[str],
     extrapolate: int | None,
     new: new_models.NewModel | None,
     has_figures: bool,
 ) -> Added:
     """Everything beside the table of evaluations. outcomes: of the grouped protocol, one a task."""
     found = Added()
-    told = grouped_summary.summary([(o.data, o.evaluations) for o in outcomes], seed)
+    seed = wanted.seed
+    pairs = [(o.data, o.evaluations) for o in outcomes]
+    told = grouped_summary.summary(pairs)
     found.document["summary_over_tasks"] = told
-    found.terminal.append(grouped_summary.terminal(told))
+    found.terminal.append(grouped_summary.terminal(told, group_word(outcomes[0].data.grouped_by)))
+    best = models.DEFAULT if any(t["predictor"] == models.DEFAULT for t in told) else models.SCALE_ONLY
+    found.document["worst_predicted"] = grouped_summary.worst(pairs, best)
+    found.terminal.append(grouped_summary.worst_terminal(found.document["worst_predicted"], best))
+    if adds:
+        _adds(found, [o.data for o in outcomes], adds, wanted.all_seeds, workers, steps)
     if extrapolate is not None:
         steps.begin("extrapolating")
         _extrapolate(found, outcomes, extrapolate, seed, workers)
@@ -87,16 +109,29 @@ def added(
         display.say(f"no pictures: they need matplotlib ({how_to_install('report', 'matplotlib')})")
         return found
     steps.begin("drawing")
-    pairs = [(o.data, e) for o in outcomes if (e := _evaluation(o)) is not None]
-    if pairs and len(pairs) == len(outcomes):
+    evaluated = [(o.data, e) for o in outcomes if (e := _evaluation(o)) is not None]
+    if evaluated and len(evaluated) == len(outcomes):
         if any(t["predictor"] == models.DEFAULT for t in told):
-            found.draw("ratios", figures.ratios, told, models.DEFAULT, "scaling")
-        found.draw("predicted", figures.scatter, pairs)
+            found.draw("ratios", figures.ratios, told, models.DEFAULT, models.SCALE_ONLY)
+        found.draw("predicted", figures.scatter, evaluated)
     if has_figures:
         steps.begin(f"explaining {len(outcomes)} tasks")
         display.say(steps.title)
         _explain(found, [o.data for o in outcomes], seed, workers)
+        _correlate(found, [o.data for o in outcomes])
     return found
+
+
+def _adds(
+    found: Added, sets: Sequence[Dataset], named: Sequence[str], seeds: Sequence[int], workers: Workers, steps: Steps
+) -> None:
+    errors = []
+    for data in sets:
+        columns = adds_.columns_named(data, named)
+        steps.begin(f"{data.task.name} with and without {len(columns)} column{'s' * (len(columns) != 1)}")
+        errors.append(adds_.errors(data, columns, seeds, workers))
+    found.document["adds"] = adds_.document(errors, seeds)
+    found.first = adds_.terminal(found.document["adds"])
 
 
 def _evaluation(o: Outcome) -> Evaluation | None:
@@ -107,8 +142,8 @@ def _extrapolate(found: Added, outcomes: Sequence[Outcome], k: int, seed: int, w
     told = []
     lines = [f"the {k} largest models predicted from the smaller ones, MAE in points"]
     names = [e.predictor for e in outcomes[0].evaluations if e.folds == "grouped"]
-    wanted = tuple(n for n in names if n == "scaling" or n in models.MODELS)
-    extrapolations = workers.map(grouped.extrapolate, [(o.data, k, seed, wanted) for o in outcomes])
+    predictors = tuple(n for n in names if n == "scaling" or n in models.MODELS)
+    extrapolations = workers.map(grouped.extrapolate, [(o.data, k, seed, predictors) for o in outcomes])
     for o, e in zip(outcomes, extrapolations, strict=True):
         maes = e.maes(o.data.y)
         told.append(
@@ -160,6 +195,16 @@ def _explain(found: Added, sets: Sequence[Dataset], seed: int, workers: Workers)
     _findings(found, sets, seed, workers)
 
 
+def _correlate(found: Added, sets: Sequence[Dataset]) -> None:
+    of_features = correlations.of_features(max(sets, key=lambda data: len(data.ids)))
+    told = {"features": of_features}
+    found.draw("correlation-features", figures.correlation, of_features, "Features")
+    if len(sets) > 1:
+        told["benchmarks"] = correlations.of_benchmarks(sets)
+        found.draw("correlation-benchmarks", figures.correlation, told["benchmarks"], "Benchmarks (higher is better)")
+    found.document["correlations"] = {kind: correlations.document(c) for kind, c in told.items()}
+
+
 def _findings(found: Added, sets: Sequence[Dataset], seed: int, workers: Workers) -> None:
     both = workers.map(findings.findings, [(data, seed) for data in sets])
     shares = {s.task: s for s, _ in both}
@@ -209,14 +254,14 @@ def _findings(found: Added, sets: Sequence[Dataset], seed: int, workers: Workers
 def _told_findings(
     groups: Mapping[str, explain.Band], places: Sequence[findings.Positions], within: tuple[int, int]
 ) -> str:
-    lines = ["findings, points above no code (95 % over organisations):"]
+    lines = ["findings, points above no code (95 % of draws of groups):"]
     for name, b in groups.items():
         cells = [f"{b.at[i]:g} %: {b.found[i]:+.1f} ({b.low[i]:+.1f} to {b.high[i]:+.1f})" for i in (4, 8, 12)]
         lines.append(f"  {name}: " + "; ".join(cells))
-    lines.append(f"  {within[0]} models of {within[1]} organisations declare 15 to 25 % code")
+    lines.append(f"  {within[0]} models of {within[1]} groups declare 15 to 25 % code")
     for p in places:
         span = f"{p.difference:+.1f} ({p.low:+.1f} to {p.high:+.1f})"
-        makers = f"{p.learned[1]} organisation{'s' * (p.learned[1] != 1)}"
+        makers = f"{p.learned[1]} group{'s' * (p.learned[1] != 1)}"
         lines.append(
             f"  rotary above learned positions, {p.task}: {span}; {p.learned[0]} models with learned ones, of {makers}"
         )

@@ -1,6 +1,6 @@
 """Names given to `tagcorpus predict` that are not there: of tasks and metrics, of selected features. What is, and the nearest.
 
-Only scores' names are looked at here; whether a task has models enough is for predictor/data.py.
+Only scores' names are looked at here; whether a task has models enough is for predictor/learners/data.py.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tagcorpus.errors import ConfigError, unknown_name
-from tagcorpus.predictor.data import Dataset
-from tagcorpus.predictor.tasks import ARITHMETIC, PUBLISHED, Task, normalised, shots_of
+from tagcorpus.predictor.learners.data import Dataset
+from tagcorpus.predictor.records.tasks import ARITHMETIC, PUBLISHED, Task, normalised, shots_of
 
 NAMED = 40  # of a list in a message
 

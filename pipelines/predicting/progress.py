@@ -1,6 +1,6 @@
 """A sign of life while `tagcorpus predict` fits: a live line on a terminal, a plain line now and then elsewhere.
 
-It counts jobs (predictor/parallel.py): under the grouped protocol one is a seed's folds, under the published one a fold.
+It counts jobs (predictor/learners/parallel.py): under the grouped protocol one is a seed's folds, under the published one a fold.
 """
 
 from __future__ import annotations

@@ -128,8 +128,8 @@ def _entropies(found: Mapping[str, Any]) -> list[str]:
     if upper and upper["cross_entropy"] is not None:
         error = "" if upper["standard_error"] is None else f" (standard error {upper['standard_error']:.6f})"
         lines.append(
-            f"  bracket                   {estimates['chao_wang_jost']:.6f} to {upper['cross_entropy']:.6f}{error}: Chao-Wang-Jost, and "
-            f"Kneser-Ney on {upper['documents']:,} held-out documents"
+            f"  bracket                   {estimates['plug_in']:.6f} to {upper['cross_entropy']:.6f}{error}: plug-in, and Kneser-Ney on "
+            f"{upper['documents']:,} held-out documents"
         )
     if budget := found.get("token_budget"):
         lines.append(

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tagcorpus.predictor.annotations import refuse
-from tagcorpus.predictor.metrics import METRICS, no_score
-from tagcorpus.predictor.tasks import normalised
+from tagcorpus.predictor.records.annotations import refuse
+from tagcorpus.predictor.records.metrics import METRICS, no_score
+from tagcorpus.predictor.records.tasks import normalised
 
 Key = tuple[str, ...]
 Rows = dict[Key, dict[str, Any]]
@@ -32,8 +32,8 @@ class Collected:
     problems: list[str] = field(default_factory=list)
     _notes: dict[str, list[str]] = field(default_factory=dict)
 
-    def note(self, what: str, where: str) -> None:
-        self._notes.setdefault(what, []).append(where)
+    def note(self, remark: str, where: str) -> None:
+        self._notes.setdefault(remark, []).append(where)
 
     def score(
         self,
@@ -88,7 +88,7 @@ class Collected:
 
     @property
     def notes(self) -> list[str]:
-        return [_told(what, places) for what, places in self._notes.items()]
+        return [_line(remark, places) for remark, places in self._notes.items()]
 
     def finish(self) -> None:
         """Raises InputError for everything that is wrong, and where there is no score."""
@@ -97,9 +97,9 @@ class Collected:
         refuse(self.path, self.problems)
 
 
-def _told(what: str, places: list[str]) -> str:
+def _line(remark: str, places: list[str]) -> str:
     more = f" and {len(places) - SHOWN:,} more" if len(places) > SHOWN else ""
-    return f"{what}: {'; '.join(places[:SHOWN])}{more}"
+    return f"{remark}: {'; '.join(places[:SHOWN])}{more}"
 
 
 def _is_same(a: float, b: float) -> bool:

@@ -14,9 +14,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tagcorpus.predictor.checkpoints import TABLE, size_in_words
 from tagcorpus.predictor.importers.collected import Collected
 from tagcorpus.predictor.importers.olmes import collect_metrics
+from tagcorpus.predictor.records.checkpoints import TABLE, size_in_words
 
 COLUMNS = ("params", "data", "task", "step", "seed", "metrics")
 SHOTS = 5

@@ -14,9 +14,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from tagcorpus.predictor.harness_results import stored_metric
 from tagcorpus.predictor.importers.collected import Collected
-from tagcorpus.predictor.metrics import METRICS, SHARES
+from tagcorpus.predictor.records.harness_results import stored_metric
+from tagcorpus.predictor.records.metrics import METRICS, SHARES
 
 _PERCENT = ("percent", "percentage", "%")
 _HARNESS = ("lm_eval", "lm-eval", "lm_evaluation_harness", "lm-evaluation-harness")
@@ -86,5 +86,5 @@ def _shots(result: Mapping[str, Any]) -> int | None:
 
 
 def _section(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = document.get(name)
-    return found if isinstance(found, dict) else {}
+    section = document.get(name)
+    return section if isinstance(section, dict) else {}

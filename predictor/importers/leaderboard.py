@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tagcorpus.predictor.checkpoints import TABLE
 from tagcorpus.predictor.importers.collected import Collected
+from tagcorpus.predictor.records.checkpoints import TABLE
 
 # The board's name -> (benchmark as its results files name it, shots, metric).
 BENCHMARKS = {

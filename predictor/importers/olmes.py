@@ -14,8 +14,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tagcorpus.predictor.checkpoints import TABLE, checkpoint_of
 from tagcorpus.predictor.importers.collected import Collected
+from tagcorpus.predictor.records.checkpoints import TABLE, checkpoint_of
 
 RENAMED = {"bits_per_byte_corr": "bits_per_byte", "primary_metric": "primary_score"}
 # About answers or prompts, not about how good a model is.

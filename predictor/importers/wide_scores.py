@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from tagcorpus.predictor.checkpoints import TABLE, checkpoint_of
 from tagcorpus.predictor.importers.collected import Collected
-from tagcorpus.predictor.metrics import SHARES
-from tagcorpus.predictor.tasks import ARITHMETIC, PUBLISHED
+from tagcorpus.predictor.records.checkpoints import TABLE, checkpoint_of
+from tagcorpus.predictor.records.metrics import SHARES
+from tagcorpus.predictor.records.tasks import ARITHMETIC, PUBLISHED
 
 _SCORE = re.compile(r"(?P<benchmark>.+)_(?P<shots>\d+)-?shot_(?P<metric>.+?)(?P<stderr>_stderr)?")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[nN][aA][nN]")

@@ -93,6 +93,10 @@ def _body(name: str, s: dict[str, Any], i: int) -> str:
         ]
     )
     rows = [(words, _bits(estimates.get(key))) for key, words in _ESTIMATES]
+    if upper := s.get("bracket"):
+        error = upper.get("standard_error")
+        words = "Kneser-Ney on held-out documents (from above" + (f", standard error {error:.3f})" if error else ")")
+        rows.append((words, _bits(upper.get("cross_entropy"))))
     label = "Share of contexts and of positions by entropy, bits"
     histogram = _histogram(s)
     bins = list(

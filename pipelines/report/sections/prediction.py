@@ -9,10 +9,11 @@ from typing import Any
 from tagcorpus.pipelines.progress.heartbeat import json_object
 from tagcorpus.pipelines.report.sections.folder import Output
 from tagcorpus.pipelines.report.sections.html import Section, table, text
+from tagcorpus.predictor.records.makers import NAMESPACE, group_word
 
 RESULT = "prediction/predict.json"
 FIGURES = "prediction/figures"
-_KINDS = {"grouped": "no organisation on both sides", "random": "random"}
+_KINDS = {"grouped": "no group on both sides", "random": "random"}
 
 
 def prediction_section(output: Output) -> Section | None:
@@ -26,9 +27,8 @@ def prediction_section(output: Output) -> Section | None:
 def _introduction(found: Mapping[str, Any]) -> str:
     tasks: Sequence[Mapping[str, Any]] = found["tasks"]
     models, organisations = max(t["models"] for t in tasks), max(t["organisations"] for t in tasks)
-    told = (
-        f"Scores of up to {models} models by {organisations} organisations, predicted by fits that have not seen them"
-    )
+    groups = group_word(tasks[0].get("grouped_by", NAMESPACE))
+    told = f"Scores of up to {models} models by {organisations} {groups}, predicted by fits that have not seen them"
     return told + f" ({found['protocol']} protocol). Errors are in percentage points, means over test folds."
 
 
@@ -39,7 +39,7 @@ def _over_tasks(found: Mapping[str, Any]) -> str:
             _KINDS.get(s["folds"], s["folds"]),
             s["against"],
             f"{s['geometric_mean']:.2f}",
-            f"{s['low']:.2f} to {s['high']:.2f}",
+            f"{s['low']:.2f} to {s['high']:.2f}" if s["low"] is not None else "–",
             f"{s['better_in']} of {s['of']}",
         )
         for s in found.get("summary_over_tasks", ())
@@ -89,7 +89,7 @@ def _evaluations(tasks: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[object
         gains = {(c["predictor"], c["folds"]): c for c in task["comparisons"]}
         for one in task["evaluations"]:
             gain = gains.get((one["predictor"], one["folds"]), {})
-            interval = gain.get("gain_interval_percent")
+            percent, interval = _gain(gain)
             marks = "".join(f" ({m})" for m in one["marks"])
             yield (
                 task["task"],
@@ -99,9 +99,18 @@ def _evaluations(tasks: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[object
                 _KINDS.get(one["folds"], one["folds"]),
                 f"{one['mae']:.2f}",
                 f"{one['mae_mean_over_seeds']:.2f}" if one.get("mae_mean_over_seeds") is not None else "–",
-                _percent(gain.get("gain_percent")),
+                _percent(percent),
                 " to ".join(map(_percent, interval)) if interval else "–",
             )
+
+
+def _gain(comparison: Mapping[str, Any]) -> tuple[float | None, list[float] | None]:
+    """In percent with its interval: over groups where there is such a comparison, which may have no interval."""
+    over_groups = comparison.get("over_groups")
+    if over_groups is None or over_groups["ratio"] is None:
+        return comparison.get("gain_percent"), comparison.get("gain_interval_percent")
+    ratio, low, high = (over_groups[k] for k in ("ratio", "low", "high"))
+    return 100 * (1 - ratio), None if low is None else [100 * (1 - high), 100 * (1 - low)]
 
 
 def _percent(value: float | None) -> str:

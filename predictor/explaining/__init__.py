@@ -1,0 +1,1 @@
+"""What predictions rest on: explanations, findings, correlations, figures, the published page."""

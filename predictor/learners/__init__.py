@@ -1,0 +1,1 @@
+"""Data sets, folds, and the predictors that learn from them."""

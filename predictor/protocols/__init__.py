@@ -1,0 +1,1 @@
+"""How predictors are compared: the published protocol, the grouped one, what columns add, decisions."""

@@ -1,0 +1,1 @@
+"""What a store holds: models, checkpoints, makers, tasks, metrics, and results of the harness."""

@@ -1,0 +1,105 @@
+"""Who made a model: the groups that folds must not split.
+
+A hub namespace is whoever uploaded a model. The maker is the company or team that pretrained its weights: Meta's models are
+under facebook, meta-llama and huggyllama, and a tuned or converted model belongs to the maker of its base model. makers.csv
+says so for the published base models (92, and one that has Brier scores only), with a source for each row; a row
+`namespace/*` holds for all other models there.
+A store's own `maker` and `base_model` annotations come first.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tagcorpus.errors import ConfigError, unknown_name
+
+MAKER, BASE, NAMESPACE = "maker", "base_model", "organisation"
+TABLE = "makers"  # of a store
+COLUMNS = "id VARCHAR PRIMARY KEY, maker VARCHAR, base_model VARCHAR"
+# Where a column to group by is looked for, in this order. A store has the first two.
+_TABLES = ("model_annotations", "dataset_info", TABLE, "checkpoints")
+_NONE: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True)
+class Made:
+    """base: the model whose weights this one began from, else ""; source: a URL that says who pretrained it."""
+
+    maker: str
+    base: str
+    source: str
+    note: str
+
+
+@cache
+def table() -> Mapping[str, Made]:
+    """makers.csv by id."""
+    with open(Path(__file__).parent / "makers.csv", encoding="utf-8", newline="") as file:
+        return {r["id"]: Made(r["maker"], r["base_model"], r["source"], r["note"]) for r in csv.DictReader(file)}
+
+
+def organisation(model: str) -> str:
+    """The namespace: `org` of `org/name`; of a bare name its first word, so that one maker's series is one group.
+
+    Example  "Qwen/Qwen2-72B" -> "Qwen";  "llama2_220M_nl_40_code_60" -> "llama2"
+    """
+    if "/" in model:
+        return model.split("/", 1)[0]
+    return re.split(r"[-_]", model, maxsplit=1)[0] or model
+
+
+def maker(model: str, declared: Mapping[str, str] = _NONE, bases: Mapping[str, str] = _NONE) -> str:
+    """declared, bases: the store's annotations `maker` and `base_model` by id. Of a model that nobody knows: its namespace.
+
+    Example  "huggyllama/llama-7b" -> "Meta";  "me/tune" with base "Qwen/Qwen2-72B" -> "Alibaba";  "acme/one" -> "acme"
+    """
+    passed = set()
+    while model not in declared and model not in table() and model in bases and model not in passed:
+        passed.add(model)
+        model = bases[model]
+    if model in declared:
+        return declared[model]
+    made = table().get(model) or table().get(f"{organisation(model)}/*")
+    return made.maker if made else organisation(model)
+
+
+def group_word(column: str) -> str:
+    """What groups by this column are called, several of them.
+
+    Example  "maker" -> "makers";  "activation" -> "groups by activation"
+    """
+    return f"{column}s" if column in (MAKER, NAMESPACE) else f"groups by {column}"
+
+
+def groups_of(con: Any, ids: Sequence[str], column: str) -> tuple[str, ...]:
+    """The group of each model by `maker`, by `organisation` (the namespace), or by any annotation of the store; a model
+    without a value is a group of its own.
+
+    con: of a store. Raises ConfigError for a column that is not there.
+    """
+    if column == NAMESPACE:
+        return tuple(organisation(m) for m in ids)
+    rows = con.execute(
+        "SELECT column_name, table_name FROM duckdb_columns() WHERE database_name = current_database() AND column_name != 'id'"
+    ).fetchall()
+    tables = {name: t for table in reversed(_TABLES) for name, t in rows if t == table}
+
+    def values(name: str) -> dict[str, Any]:
+        if name not in tables:
+            return {}
+        rows = con.execute(f'SELECT id, "{name}" FROM {tables[name]} WHERE "{name}" IS NOT NULL').fetchall()
+        return dict(rows)
+
+    if column == MAKER:
+        declared, bases = values(MAKER), values(BASE)
+        return tuple(maker(m, declared, bases) for m in ids)
+    if column not in tables:
+        raise ConfigError(unknown_name("column", column, sorted({MAKER, NAMESPACE, *tables}), "--groups"))
+    own = values(column)
+    return tuple(str(own.get(m, m)) for m in ids)

@@ -1,0 +1,1 @@
+"""The store of models and scores: its files, imports and checks."""
