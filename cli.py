@@ -1,4 +1,4 @@
-"""The command line: builds commands from their declarations, calls what they name, prints. No heavy import at module level."""
+"""The command line: builds commands from their declarations, calls their functions, prints. No heavy import at module level."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 class DeclaredCommand(click.Command):
-    """A command made from its declaration. Every flag also takes its underscore spelling (--text_column), as users of the
-    paper's scripts have it; without positional arguments, a list takes several values in a row, as a shell makes them of
-    `*.jsonl`."""
+    """A command made from its declaration. Every flag also takes the underscore spelling of the paper's scripts
+    (--text_column). In a command without positional arguments, a list takes several values in a row, as a shell makes them
+    of `*.jsonl`."""
 
     def __init__(self, declared: Command) -> None:
         settings = SETTINGS if declared.pipeline else ()
@@ -118,7 +118,7 @@ class DeclaredGroup(click.Group):
         return next((DeclaredCommand(c) for c in COMMANDS if c.words == words), None)
 
     def main(self, *args: Any, **more: Any) -> Any:
-        """As click's, but for a standard output that is full, or that nobody reads to its end."""
+        """click's `main`, which also handles a standard output that is full, or whose reader is gone."""
         try:
             try:
                 return super().main(*args, **more)
@@ -135,7 +135,7 @@ class DeclaredGroup(click.Group):
                 raise
             _drop_stdout()
             keep_stderr_writable()
-            place = "what standard output goes to, or the disk of the output folder, is full"
+            place = "the target of standard output, or the disk of the output folder, is full"
             click.echo(f"tagcorpus: {error.strerror}: {place}. Free some space, and run the command again", err=True)
             raise SystemExit(1) from None
 
@@ -143,7 +143,7 @@ class DeclaredGroup(click.Group):
         keep_stderr_writable()
         try:
             return super().invoke(ctx)
-        except click.ClickException as error:  # it quotes arguments, which a shell may have made of file names
+        except click.ClickException as error:  # the message quotes arguments, which may be file names
             vars(error).update(message=_printable(error.message))
             raise
 
@@ -156,7 +156,7 @@ class DeclaredGroup(click.Group):
 
 
 def _drop_stdout() -> None:
-    """Python flushes standard output once more when it ends; what is left of the text goes nowhere then."""
+    """Send the rest of standard output to the null device: Python flushes it once more at its end."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())
     os.close(null)
@@ -195,13 +195,13 @@ def _dashed(argument: str) -> str:
 
 
 def _printable(text: object) -> str:
-    """Text of others without anything that steers the terminal."""
+    """Foreign text without control sequences of the terminal."""
     module = importlib.import_module("tagcorpus.pipelines.progress.printable")
     return str(module.printable(text))
 
 
 def _guarded(command: Command, given: dict[str, Any]) -> None:
-    """Call a command and print what it returns. Exit codes for errors: no traceback for anything that is meant for the user."""
+    """Call a command and print its result. Errors for the user become a message and an exit code, without a traceback."""
     try:
         check_address_space()
         if command.pipeline:
@@ -211,10 +211,10 @@ def _guarded(command: Command, given: dict[str, Any]) -> None:
         module, _, function = command.calls.partition(":")
         result = getattr(importlib.import_module(module), function)(**vars(command.options(**given)))
         text, code = result if isinstance(result, tuple) else (result, 0)
-        # Data on their way to a file or a program stay as they are.
+        # Data for a file or a program stay unchanged.
         click.echo(text if command.is_data and not sys.stdout.isatty() else _printable(text))
         sys.exit(code)
-    except KeyboardInterrupt:  # while the pipelines are being imported; later they answer it themselves
+    except KeyboardInterrupt:  # during the import of the pipelines; afterwards they handle it themselves
         click.echo("interrupted", err=True)
         sys.exit(130)
     except TagcorpusError as error:

@@ -1,16 +1,16 @@
-"""The exception tree, drawn once. The command line catches the root only and exits with the class's `exit_code`.
+"""The exception tree. The command line catches the root only and exits with the class's `exit_code`.
 
 TagcorpusError          1   failed; will fail again unchanged
   ConfigError           2   wrong option, unknown name, contradictory parameters
-  InputError            2   an input that is not there, cannot be told apart, or has no text
+  InputError            2   an input that is missing, has the name of another one, or has no text
     InputTypeError      2   a Python object that is neither a table nor texts; also a TypeError
   OutputError           1   the output cannot be written (full disk, no permission)
-  TaggerError           1   a tagger or its model cannot work at all (one bad row is no error: it is quarantined)
-  ConflictError         1   a store has another value under the same key, and nothing says which wins
+  TaggerError           1   a tagger or its model cannot work at all (a single bad row is quarantined instead)
+  ConflictError         1   a store has another value under the same key, and no rule decides which one stays
   LostRowsError         1   the conservation count does not add up
-  IncompleteError       4   some chunks are unpublished; the same command may finish them
+  IncompleteError       4   some chunks have no parts yet; the same command may finish them
     LLMError            4   the endpoint kept failing after all retries
-    DamagedError        4   a working file is damaged or gone; it was removed, so that it is made anew
+    DamagedError        4   a working file is damaged or missing; it was removed, so that the next run makes it again
     ReplacedError       4   another run on the same output has replaced what this one made
   BudgetError           5   a budget the user set would be passed
 """
@@ -31,7 +31,7 @@ class TagcorpusError(Exception):
 
     exit_code = 1
     misplanned = ""
-    """Name or path of an input whose chunks are not what the plan says of them: the next run plans it anew."""
+    """Name or path of an input whose chunks differ from the plan: the next run plans the input again."""
 
 
 class ConfigError(TagcorpusError):
@@ -84,7 +84,7 @@ class BudgetError(TagcorpusError):
 
 @contextmanager
 def speaking_of(instance: str, tagger: str) -> Iterator[None]:
-    """A tagger's errors call its parameters `tagger.parameter`; who runs it knows them by the instance's name.
+    """Errors raised within name parameters by the instance (`instance.parameter`), not by the tagger.
 
     Example  dclm=fasttext: `fasttext.model must be a file` becomes `dclm.model must be a file`
     """
@@ -104,17 +104,17 @@ AMPLE_ADDRESS_SPACE = 8 << 30
 
 
 def check_address_space() -> None:
-    """To be called before NumPy is imported. Raises TagcorpusError for a limit (ulimit -v) under which nothing can start."""
+    """Call before NumPy is imported. Raises TagcorpusError for a limit (ulimit -v) under which no run can start."""
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     if limit == resource.RLIM_INFINITY or limit >= AMPLE_ADDRESS_SPACE:
         return
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if limit < LEAST_ADDRESS_SPACE:
-        raise TagcorpusError(f"there is too little memory to start{memory_hint()}")
+        raise TagcorpusError(f"the memory does not suffice to start{memory_hint()}")
 
 
 def memory_hint() -> str:
-    """What to do where memory was refused because of a limit of the shell; nothing where there is no limit."""
+    """Advice for memory that was refused because of a limit of the shell; empty without a limit."""
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     if limit == resource.RLIM_INFINITY:
         return ""
@@ -135,20 +135,20 @@ def out_of_memory(error: BaseException) -> TagcorpusError:
 def valid_text(text: str) -> str:
     """A path, or a text with paths in it, as valid text: file names are bytes, and need not be UTF-8.
 
-    Bytes that are UTF-8 come out as their characters, also where an ASCII locale made each of them a lone surrogate; others as
-    an escape. What names a file to the system is never made of the result.
+    Bytes that are UTF-8 become their characters, even where an ASCII locale made each of them a lone surrogate. Other bytes become
+    an escape. Never open a file by the result.
     Example  the file whose name is the bytes 61 FF -> a\\xff
     """
     if text.isascii():
         return text
     try:
         return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    except UnicodeEncodeError:  # a surrogate that stands for no byte
+    except UnicodeEncodeError:  # a surrogate that is not an escaped byte
         return text.encode("utf-8", "backslashreplace").decode()
 
 
 def valid_values(value: Any) -> Any:
-    """`valid_text` for all strings in a value that JSON can have, names of fields too."""
+    """`valid_text` for all strings in a JSON value, names of fields included."""
     if isinstance(value, str):
         return valid_text(value)
     if isinstance(value, dict):
@@ -157,7 +157,7 @@ def valid_values(value: Any) -> Any:
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], where: str) -> str:
-    """One sentence for a name that does not exist: what, where, the nearest known one, and all known ones."""
+    """One sentence for an unknown name: its kind, where it was given, the nearest known name, and all known names."""
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f": did you mean {near[0]!r}?" if near else "."

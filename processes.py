@@ -1,4 +1,4 @@
-"""What every Python process of this package needs: a search path without the current folder, and a stderr that cannot fail."""
+"""Guards for every Python process of this package: a search path without the current folder, and a stderr that cannot fail."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def safe_path() -> Iterator[None]:
 def path_of_workers(path: Sequence[str], chosen: Sequence[str]) -> list[str]:
     """`path` without the current folder, unless it is one of `chosen`.
 
-    The folder of the script that runs, or of this package, goes to the end: its files stand in for nobody else's.
+    The folder of the script that runs, or of this package, goes to the end, so that its files hide no other module.
     """
     try:
         here = os.path.realpath(os.curdir)
-    except FileNotFoundError:  # somebody has removed it
+    except FileNotFoundError:  # the folder was removed
         return [p for p in path if p]
     if here in map(os.path.realpath, chosen):
         return list(path)
@@ -61,7 +61,7 @@ def no_semaphores(error: Exception) -> str:
 
 
 class _Lossy(io.FileIO):
-    """A file that drops what cannot be written: its disk is full, or its reader is gone."""
+    """A file that drops text which cannot be written, because the disk is full or the reader is gone."""
 
     def write(self, data: Any) -> int:
         with contextlib.suppress(OSError):
@@ -70,10 +70,10 @@ class _Lossy(io.FileIO):
 
 
 def keep_stderr_writable() -> None:
-    """Progress and errors that nobody can read end no run: the log file of the run has them, and the exit code stands.
+    """A run goes on where stderr cannot be written: the log file of the run has the text, and the exit code does not change.
 
-    Descriptors 1 and 2 that are closed are opened on the null device. Otherwise the next file that is opened gets that number,
-    and what a library prints ends up in a result.
+    Closed descriptors 0 to 2 are opened on the null device. Otherwise the next opened file gets that number, and text that a
+    library prints ends up in a result.
     """
     for number in (0, 1, 2):
         try:
@@ -81,7 +81,7 @@ def keep_stderr_writable() -> None:
         except OSError:
             os.dup2(os.open(os.devnull, os.O_RDWR), number)
             os.set_inheritable(number, True)
-    if sys.stderr is not sys.__stderr__:  # a test, or somebody else, has put another one there
+    if sys.stderr is not sys.__stderr__:  # a test or another library has replaced it
         return
     kind = (sys.stderr.encoding, sys.stderr.errors) if sys.stderr is not None else ("utf-8", "backslashreplace")
     raw = io.BufferedWriter(_Lossy(2, "wb", closefd=False))

@@ -1,6 +1,6 @@
-"""What an extra installs, in the words of pip, as the metadata of this package has it.
+"""The pip command that installs an extra, from the metadata of this package.
 
-`pip install 'tagcorpus[sql]'` works only where an index has tagcorpus; the requirements themselves can be had everywhere.
+`pip install 'tagcorpus[sql]'` works only where an index has tagcorpus. The requirements themselves can be installed anywhere.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def how_to_install(extra: str, *packages: str) -> str:
-    """The pip command for what an extra brings and this environment lacks; for all of it where nothing is lacking.
+    """The pip command for the requirements of an extra that this environment lacks, or for all where none is missing.
 
     packages  only these of its requirements
     Example   how_to_install("sql") -> "pip install 'duckdb>=1.3'"
@@ -32,7 +32,7 @@ def how_to_install(extra: str, *packages: str) -> str:
 
 
 def requirements_of(requirements: Sequence[str], extra: str) -> list[Requirement]:
-    """Those that an extra adds to the base installation on this machine."""
+    """The requirements that an extra adds to the base installation on this machine."""
     from packaging.requirements import Requirement
 
     parsed = (Requirement(r) for r in requirements)
@@ -42,12 +42,12 @@ def requirements_of(requirements: Sequence[str], extra: str) -> list[Requirement
 
 
 def spelled(requirements: Sequence[Requirement]) -> list[str]:
-    """As pip takes them: without the marker that names the extra."""
+    """The requirements as arguments of pip, without the marker that names the extra."""
     return [f"{r.name}{'[' + ','.join(sorted(r.extras)) + ']' if r.extras else ''}{r.specifier}" for r in requirements]
 
 
 def is_installed(requirement: Requirement) -> bool:
-    """Whether a release that it allows is in this environment."""
+    """Whether an allowed release is in this environment."""
     try:
         return requirement.specifier.contains(version(requirement.name), prereleases=True)
     except PackageNotFoundError:

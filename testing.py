@@ -5,7 +5,7 @@
     def test_exclaim():
         check_tagger(Exclaim("!"))
 
-It says whether a pipeline can rely on a tagger, not whether the tagger's figures are right.
+The test says whether a pipeline can rely on a tagger. It does not check the values.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ TEXTS = (
     "z" * 5_000,
     "𝕊𝕥𝕪𝕝𝕖𝕕 ſtuff Kelvin İstanbul ı",
 )
-"""Documents that taggers stumble over: nothing, blanks, controls, every kind of script, special tokens, length."""
+"""Documents that taggers often fail on: empty, blank, control characters, many scripts, special tokens, long."""
 
 
 def check_tagger(tagger: Tagger, texts: Sequence[str] | None = None, *, tolerance: float = 0.0) -> None:
@@ -56,14 +56,14 @@ def check_tagger(tagger: Tagger, texts: Sequence[str] | None = None, *, toleranc
     row does not depend on its neighbours, nor on how the batch was sliced or stored; twice the same is the same; it leaves
     the batch alone; and its pickle is small after use and works.
 
-    A TagcorpusError comes through as it is: the tagger as a whole cannot work, whatever the text.
+    A TagcorpusError is raised unchanged: the tagger cannot work on any text.
 
-    tolerance  by how much a float may depend on the batch, for models whose sums do; 0 = not at all
+    tolerance  largest difference of a float between batches, for models whose sums depend on the batch
     """
     documents = list(TEXTS if texts is None else texts)
-    told = tagger.version
-    assert isinstance(told, str), f"version must be a text, got {told!r}"
-    assert told, "version is empty"
+    version = tagger.version
+    assert isinstance(version, str), f"version must be a text, got {version!r}"
+    assert version, "version is empty"
     _check_columns(tagger)
     before = _fingerprint(tagger)
     batch = DocumentBatch.from_texts(documents)
@@ -73,11 +73,11 @@ def check_tagger(tagger: Tagger, texts: Sequence[str] | None = None, *, toleranc
     assert _fingerprint(tagger) == before, "fingerprint() changed by use"
     _check_emptiness(tagger)
 
-    def compare(found: list[dict[str, Any]], wanted: list[dict[str, Any]], told: str) -> None:
-        for one, other in zip(found, wanted, strict=True):
+    def compare(rows: list[dict[str, Any]], expected: list[dict[str, Any]], case: str) -> None:
+        for one, other in zip(rows, expected, strict=True):
             for name in other:
                 same = _is_same(one[name], other[name], tolerance)
-                assert same, f"{told}: column {name} is {_short(one[name])}, was {_short(other[name])}"
+                assert same, f"{case}: column {name} is {_short(one[name])}, was {_short(other[name])}"
 
     compare(_rows(tagger, batch, "all texts, again"), whole, "the same batch a second time")
     backwards = DocumentBatch.from_texts(documents[::-1])
@@ -89,9 +89,9 @@ def check_tagger(tagger: Tagger, texts: Sequence[str] | None = None, *, toleranc
     for start, length in ((0, half), (half, len(documents) - half), (half, 0)):
         part = _rows(tagger, batch.slice(start, length), "a slice")
         compare(part, whole[start : start + length], f"the slice of {length} texts from {start} on")
-    pieces = [DocumentBatch.from_texts(part).table for part in (documents[:half], documents[half:])]
+    tables = [DocumentBatch.from_texts(part).table for part in (documents[:half], documents[half:])]
     compare(
-        _rows(tagger, DocumentBatch(pa.concat_tables(pieces)), "a table of two chunks"), whole, "texts in two chunks"
+        _rows(tagger, DocumentBatch(pa.concat_tables(tables)), "a table of two chunks"), whole, "texts in two chunks"
     )
     _check_pickle(tagger, documents, whole, compare)
 
@@ -104,8 +104,8 @@ def _check_columns(tagger: Tagger) -> None:
     for field in schema:
         assert field.name not in ("row", "sub", "id"), f"column {field.name} has the name of a key of the rows"
         for key in ("meaning", "unit"):
-            told = (field.metadata or {}).get(key.encode(), b"").strip()
-            assert told, f"column {field.name} has no {key} in its metadata: use tagcorpus.taggers.column"
+            text = (field.metadata or {}).get(key.encode(), b"").strip()
+            assert text, f"column {field.name} has no {key} in its metadata: use tagcorpus.taggers.column"
 
 
 def _check_emptiness(tagger: Tagger) -> None:
@@ -126,27 +126,31 @@ def _check_pickle(tagger: Tagger, documents: list[str], whole: list[dict[str, An
     compare(_rows(again, DocumentBatch.from_texts(documents), "all texts, out of a pickle"), whole, "out of its pickle")
 
 
-def _rows(tagger: Tagger, batch: DocumentBatch, told: str) -> list[dict[str, Any]]:
-    """What it makes of a batch, once that is known to have the right form."""
+def _rows(tagger: Tagger, batch: DocumentBatch, case: str) -> list[dict[str, Any]]:
+    """The rows that the tagger makes of a batch, after a check of their form."""
     try:
-        found = tagger.tag(batch)
-    except TagcorpusError:  # the tagger as a whole cannot work, whatever the text
+        record_batch = tagger.tag(batch)
+    except TagcorpusError:  # the tagger cannot work on any text
         raise
     except Exception as error:
         raised = f"{type(error).__name__}: {_short(str(error), 200)}"
-        raise AssertionError(f"{told}: tag() raised {raised}, {_blamed(tagger, batch)}") from error
-    assert isinstance(found, pa.RecordBatch), f"{told}: tag() returned {type(found).__name__}, no pyarrow.RecordBatch"
-    assert found.schema.equals(tagger.columns, check_metadata=True), (
-        f"{told}: tag() returned the columns {_told(found.schema)}, not {_told(tagger.columns)} with their metadata"
+        raise AssertionError(f"{case}: tag() raised {raised}, {_blamed(tagger, batch)}") from error
+    assert isinstance(record_batch, pa.RecordBatch), (
+        f"{case}: tag() returned {type(record_batch).__name__}, not a pyarrow.RecordBatch"
     )
-    assert found.num_rows == batch.num_rows, f"{told}: {batch.num_rows} documents gave {found.num_rows} rows"
-    found.validate(full=True)
-    rows: list[dict[str, Any]] = found.to_pylist()
+    assert record_batch.schema.equals(tagger.columns, check_metadata=True), (
+        f"{case}: tag() returned the columns {_listed(record_batch.schema)}, not {_listed(tagger.columns)} with their metadata"
+    )
+    assert record_batch.num_rows == batch.num_rows, (
+        f"{case}: {batch.num_rows} documents gave {record_batch.num_rows} rows"
+    )
+    record_batch.validate(full=True)
+    rows: list[dict[str, Any]] = record_batch.to_pylist()
     return rows
 
 
 def _blamed(tagger: Tagger, batch: DocumentBatch) -> str:
-    """On which text it raises."""
+    """The text on which the tagger raises."""
     for i, text in enumerate(batch.texts):
         try:
             tagger.tag(batch.slice(i, 1))
@@ -170,10 +174,10 @@ def _is_same(a: Any, b: Any, tolerance: float) -> bool:
     return bool(a == b)
 
 
-def _told(schema: pa.Schema) -> str:
+def _listed(schema: pa.Schema) -> str:
     return ", ".join(f"{f.name} {f.type}" for f in schema)
 
 
 def _short(value: Any, most: int = 60) -> str:
-    told = repr(value)
-    return told if len(told) <= most else f"{told[: most - 3]}..."
+    text = repr(value)
+    return text if len(text) <= most else f"{text[: most - 3]}..."

@@ -119,7 +119,7 @@ def main() -> None:
     n_nodes = 0
     for tree, source, name in trees:
         found, (depths, distances) = measure_tree(tree, source, grammar(name)), plain(tree, source, name)
-        assert (found.n_nodes, found.sum_depth, found.found_distances) == (len(depths), sum(depths), distances)
+        assert (found.n_nodes, found.sum_depth, found.use_distances) == (len(depths), sum(depths), distances)
         n_nodes += found.n_nodes
 
     def seconds(walk: Callable[[Any, bytes, str], object]) -> float:

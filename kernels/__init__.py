@@ -1,8 +1,8 @@
 """Numba kernels: numpy arrays in, numpy arrays out. No Arrow, no files, no configuration.
 
-This package runs before any kernel imports numba, so it is the place that says where compiled kernels are kept: in a
-folder of the user's cache named by the versions that made them, else in the temporary folder, never in the working
-directory or the installation.
+This package runs before any kernel imports numba, so it chooses the folder for compiled kernels: a folder of the user's cache
+whose name has the versions that compiled them, otherwise the temporary folder. The working directory and the installation are
+never used.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _cache_folder() -> str:
 
 
 os.environ.setdefault("NUMBA_CACHE_DIR", _cache_folder())
-# Kernels run on one thread each, whatever number is set; but numba cannot be imported with a number that is none.
+# Each kernel runs on one thread, whatever the variable says. But numba cannot be imported with an invalid number.
 if (
     not os.environ.get("NUMBA_NUM_THREADS", "1").strip().isdecimal()
     or int(os.environ.get("NUMBA_NUM_THREADS", "1")) < 1

@@ -1,4 +1,4 @@
-"""Views, sizes and reuse of arrays, as the kernels' wrappers need them."""
+"""Views, sizes and reuse of arrays, for the wrappers of kernels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-_KEPT_BYTES: Final = 1 << 28  # what a thread keeps of one kind at most
+_KEPT_BYTES: Final = 1 << 28  # largest buffer of one kind that a thread keeps
 _kept = threading.local()
 
 
@@ -28,16 +28,16 @@ def check_rows(words: int, keys: Any, values: Any) -> None:
 
 
 def shortened(array: Any, length: int) -> Any:
-    """The first rows of an array that nobody else holds, with the memory of the others given back."""
+    """The first rows of an array that has no other reference. The memory of the other rows is returned."""
     array.resize((length, *array.shape[1:]), refcheck=False)
     return array
 
 
 def workspace(kind: str, shape: tuple[int, ...], dtype: Any) -> Any:
-    """An array of any content, valid until this thread asks for the same kind again.
+    """An array with arbitrary content, valid until this thread asks for the same kind again.
 
-    Fresh memory costs more than the sort that fills it: the system hands out every page anew and zeroed. So a thread
-    keeps one buffer of a kind, unless it is larger than 256 MiB.
+    New memory costs more than the sort that fills it, since the system zeroes every page. So a thread keeps one buffer of a
+    kind, unless it is larger than 256 MiB.
     """
     n_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
     buffer = getattr(_kept, kind, None)
@@ -49,5 +49,5 @@ def workspace(kind: str, shape: tuple[int, ...], dtype: Any) -> Any:
 
 
 def drop_workspaces() -> None:
-    """Gives this thread's buffers back to the system, up to 256 MiB of each kind; arrays made of them keep theirs alive."""
+    """Returns this thread's buffers to the system, up to 256 MiB of each kind. Arrays that use a buffer keep it alive."""
     _kept.__dict__.clear()

@@ -1,7 +1,7 @@
-"""Sorted keys with counts as byte planes of their gaps, and back: what a general compressor then shrinks and hastens.
+"""Sorted keys with counts as byte planes of their gaps, and back. A general compressor makes the planes small.
 
 Plane b holds byte b (the lowest is byte 0) of every value, one after the other. Gaps between neighbours of a sorted
-sequence are small, so high planes are few and nearly all zero. No compression and no checksum here.
+sequence are small, so high planes are few and nearly all zero. This module neither compresses nor computes a checksum.
 """
 
 from __future__ import annotations

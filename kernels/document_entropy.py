@@ -1,7 +1,7 @@
 """Entropy figures of every document: its positions' contexts looked up in a table of context entropies.
 
 With one token of context the table is indexed by the token. With more, there is a hash table whose slots hold the
-contexts themselves, so a comparison decides and no collision goes unnoticed.
+contexts themselves, so a comparison detects every collision.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import numpy as np
 from numba import njit
 
 from tagcorpus.kernels.arrays import check_rows, frozen, workspace
+from tagcorpus.kernels.buckets import Ids
 from tagcorpus.kernels.packing import Packing, checked
-from tagcorpus.kernels.radix import Ids
 
 U64: TypeAlias = np.ndarray[Any, np.dtype[np.uint64]]
 I64: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
@@ -166,12 +166,12 @@ def _by_context(
             for j in range(here):
                 nearby[j] = slots[places[j], words - 1]
             for j in range(here):
-                place, found = places[j], nearby[j]
-                while found != lows[j] or (words == 2 and slots[place, 0] != highs[j]) or not slots[place, words]:
+                place, key = places[j], nearby[j]
+                while key != lows[j] or (words == 2 and slots[place, 0] != highs[j]) or not slots[place, words]:
                     if not slots[place, words]:
                         return int(start + done + j)
                     place = (place + 1) & last
-                    found = slots[place, words - 1]
+                    key = slots[place, words - 1]
                 looked_up[done + j] = -values[place, words]
         _figures(looked_up[:size], d, figures)
     return -1

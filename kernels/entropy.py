@@ -12,11 +12,12 @@ import numpy as np
 from numba import njit
 
 from tagcorpus.kernels.arrays import check_rows, frozen, shortened, workspace
+from tagcorpus.kernels.buckets import Ids, bucket_starts, fits_a_word, write_heads
 from tagcorpus.kernels.document_entropy import document_entropies
 from tagcorpus.kernels.fixed_point import BLOCK, TABLE, UNIT_BITS, UNITS_PER_BIT, entropy_of, log2_of, term, terms_table
 from tagcorpus.kernels.ngrams import fill_keys
 from tagcorpus.kernels.packing import Entropies, Packing, checked
-from tagcorpus.kernels.radix import Ids, Sorted, bucket_starts, fits_a_word, group_entries, sort_entries, write_heads
+from tagcorpus.kernels.radix import Sorted, group_entries, sort_entries
 from tagcorpus.kernels.totals import Sums, binned, counts_of_counts, exact_sums, extremes, key_histogram
 
 U64: TypeAlias = np.ndarray[Any, np.dtype[np.uint64]]
@@ -37,9 +38,9 @@ def conditional_entropy(keys: U64, counts: I64, packing: Packing) -> Entropies:
     Example  ids [1, 2, 1, 3], n=1 -> context 1: count 2, 2 distinct, 1.0 bit; context 2: count 1, 1 distinct, 0.0 bit
     """
     check_rows(packing.words, keys, counts)
-    found = _empty(len(keys), packing.words)
-    m = _conditional(frozen(keys), frozen(counts), packing.bits, terms_table(), *found)
-    contexts, totals, distinct, bits = found
+    arrays = _empty(len(keys), packing.words)
+    m = _conditional(frozen(keys), frozen(counts), packing.bits, terms_table(), *arrays)
+    contexts, totals, distinct, bits = arrays
     return Entropies(shortened(contexts, m), shortened(totals, m), shortened(distinct, m), shortened(bits, m))
 
 
@@ -104,19 +105,19 @@ def entropy_in_memory(ids: Ids, offsets: I64, packing: Packing) -> Entropies:
     return entropies
 
 
-def _of_sorted(found: Sorted, packing: Packing) -> Entropies:
+def _of_sorted(entries: Sorted, packing: Packing) -> Entropies:
     """Entropies from sorted entries, some buckets at a time, whose keys and counts thus stay in the cache."""
-    entropies = _empty(found.n_contexts, packing.words)
+    entropies = _empty(entries.n_contexts, packing.words)
     m = first = 0
-    starts = found.starts
+    starts = entries.starts
     while first < len(starts) - 1:
         end = max(first + 1, int(np.searchsorted(starts, starts[first] + _ENTRIES_AT_ONCE, "right")) - 1)
         keys = workspace("keys", (int(starts[end] - starts[first]), packing.words), np.uint64)
-        fill_keys(found, first, end, keys)
+        fill_keys(entries, first, end, keys)
         contexts, totals, distinct, bits = entropies
         m += _conditional(
             frozen(keys),
-            frozen(found.counts[starts[first] : starts[end]]),
+            frozen(entries.counts[starts[first] : starts[end]]),
             packing.bits,
             terms_table(),
             contexts[m:],

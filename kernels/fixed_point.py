@@ -1,9 +1,8 @@
-"""c log2 c as integers, and the entropy made of them: equal on every processor, and in whatever order terms are added.
+"""c log2 c as integers, and the entropy of their sum: equal on every processor and for every order of the terms.
 
-Two things make it so. `log2_of` uses nothing but IEEE additions, multiplications and divisions in a fixed order (no math
-library, whose last bits differ, and no fused operations). And sums run over integers: c log2 c is rounded to a multiple
-of 2^-40 once, as a function of the count alone, and integers add exactly in any order. The rounding moves an entropy by
-less than 1e-12 bit.
+`log2_of` uses only IEEE additions, multiplications and divisions in a fixed order: no math library, whose last bits differ, and no
+fused operations. Sums run over integers: c log2 c is rounded once to a multiple of 2^-40, as a function of the count alone. The
+rounding moves an entropy by less than 1e-12 bit.
 """
 
 from __future__ import annotations

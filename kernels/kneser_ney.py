@@ -2,9 +2,9 @@
 
     p_n(w | c) = max(count(c w) - D, 0) / count(c) + D * followers(c) / count(c) * p_(n-1)(w | c without its oldest token)
 
-count(c w) of the longest context is how often it occurs; of shorter ones how many different tokens stand before it. Below
-the context of no token lies the uniform distribution. A context that was not seen gives all to the next shorter one. The
-probabilities of all next tokens add up to 1, so that -log2 p has a mean of at least the entropy of the source.
+For the longest context, count(c w) is the number of occurrences. For shorter ones, it is the number of different tokens before
+them. Below the context of no token is the uniform distribution. A context that was not seen gives all its probability to the next
+shorter one. The probabilities of all next tokens add up to 1, so the mean of -log2 p is at least the entropy of the source.
 
 Source: R. Kneser, H. Ney, Improved backing-off for m-gram language modeling, ICASSP 1995; interpolated, with one discount an
 order, as in S. F. Chen, J. Goodman, Computer Speech and Language 13, 1999. Keys are those of kernels.ngrams. No files.
@@ -27,7 +27,7 @@ F64: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 
 
 class Figures(NamedTuple):
-    """Of entries that are looked up, float64 [j] each; 0 where the entry or its context was not seen."""
+    """Counts of the queried entries, float64 [j] each; 0 where the entry or its context was not seen."""
 
     own: F64
     total: F64
@@ -37,7 +37,7 @@ class Figures(NamedTuple):
 
 
 def rotated(keys: U64, n_tokens: int, bits: int) -> U64:
-    """The same tokens with the oldest one last, sorted: entries that end alike then lie side by side.
+    """The same tokens with the oldest one last, sorted, so that entries with the same end are neighbours.
 
     keys     uint64 [k, words], each n_tokens ids of `bits` bits, oldest most significant
     returns  uint64 [k, words], ascending; distinct where keys are
@@ -64,7 +64,7 @@ def ascending(keys: U64) -> U64:
 
 
 def continuations(keys: U64, packing: Packing) -> tuple[U64, I64]:
-    """How many different tokens stand before each entry.
+    """The number of different tokens before each entry.
 
     keys     uint64 [k, words], of `rotated`: an entry and, last, the token before it; ascending and distinct
     returns  (entries uint64 [m, words] ascending, counts int64 [m])
@@ -73,26 +73,26 @@ def continuations(keys: U64, packing: Packing) -> tuple[U64, I64]:
     return entries, np.diff(starts)
 
 
-def figures(keys: U64, counts: I64, entries: U64, bits: int) -> Figures:
+def figures(keys: U64, counts: I64, queries: U64, bits: int) -> Figures:
     """Counts of entries that are looked up among others of the same packing.
 
-    keys     uint64 [k, words] ascending and distinct: every seen entry of every context that is asked for
+    keys     uint64 [k, words] ascending and distinct: every seen entry of every context of the queries
     counts   int64 [k]
-    entries   uint64 [j, words], in any order
+    queries  uint64 [j, words], in any order
     """
     packing = Packing(1, bits, keys.shape[1])
     contexts, starts = contexts_of(keys, packing)
     total = np.add.reduceat(counts, starts[:-1]) if len(contexts) else np.empty(0, np.int64)
-    entry = places(keys, entries)
-    context = places(contexts, _without_last(entries, bits))
+    entry = places(keys, queries)
+    context = places(contexts, _without_last(queries, bits))
     return Figures(_taken(counts, entry), _taken(total, context), _taken(np.diff(starts), context))
 
 
-def places(sorted_keys: U64, entries: U64) -> I64:
-    """Where each of some keys is among sorted ones, int64 [j]; -1 where it is not."""
-    at = np.empty(len(entries), np.int64)
-    _places(frozen(sorted_keys), frozen(entries), at)
-    return at
+def places(sorted_keys: U64, queries: U64) -> I64:
+    """The index of each query among sorted keys, int64 [j]; -1 where it is missing."""
+    result = np.empty(len(queries), np.int64)
+    _places(frozen(sorted_keys), frozen(queries), result)
+    return result
 
 
 def discount(n_once: int, n_twice: int) -> float:
@@ -110,7 +110,7 @@ def interpolated(seen: Figures, discount: float, shorter: F64) -> F64:
 def unigrams(before: I64, n_vocab: int) -> F64:
     """p of every token without context, float64 [n_vocab].
 
-    before   int64 [n_vocab]: how many different tokens stand before each
+    before   int64 [n_vocab]: number of different tokens before each
     """
     own = Figures(*(np.broadcast_to(np.float64(v), n_vocab) for v in (0, before.sum(), np.count_nonzero(before))))
     d = discount(int((before == 1).sum()), int((before == 2).sum()))
@@ -132,11 +132,11 @@ def _taken(values: I64, at: I64) -> F64:
 
 
 @njit(nogil=True, cache=True)
-def _places(keys: U64, entries: U64, at: I64) -> None:
+def _places(keys: U64, queries: U64, result: I64) -> None:
     """Binary search for each."""
     words = keys.shape[1]
-    for i in range(entries.shape[0]):
-        high, last = entries[i, 0], entries[i, words - 1]
+    for i in range(queries.shape[0]):
+        high, last = queries[i, 0], queries[i, words - 1]
         low, above = 0, keys.shape[0]
         while low < above:
             middle = (low + above) // 2
@@ -145,4 +145,4 @@ def _places(keys: U64, entries: U64, at: I64) -> None:
             else:
                 above = middle
         is_there = low < keys.shape[0] and keys[low, 0] == high and keys[low, words - 1] == last
-        at[i] = low if is_there else -1
+        result[i] = low if is_there else -1

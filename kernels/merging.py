@@ -49,7 +49,7 @@ def merge_runs(runs: list[tuple[U64, I64]], packing: Packing) -> tuple[U64, I64]
 
 @njit(nogil=True, cache=True)
 def _merge(a_keys: U64, a_counts: I64, b_keys: U64, b_counts: I64, keys: U64, counts: I64) -> int:
-    """Fills keys and counts of one word, and returns how many there are; which run is next cannot be predicted."""
+    """Fills keys and counts of one word, and returns their number. Without branches, since the next run cannot be predicted."""
     i = j = k = 0
     while i < a_counts.size and j < b_counts.size:
         a, b = a_keys[i, 0], b_keys[j, 0]
@@ -78,7 +78,7 @@ def _merge_pairs(a_keys: U64, a_counts: I64, b_keys: U64, b_counts: I64, keys: U
 def _rest_of(
     a_keys: U64, a_counts: I64, i: int, b_keys: U64, b_counts: I64, j: int, keys: U64, counts: I64, k: int
 ) -> int:
-    """Appends what is left of one run when the other has ended."""
+    """Appends the rest of one run when the other has ended."""
     left = a_counts.size - i + b_counts.size - j
     if i < a_counts.size:
         keys[k : k + left], counts[k : k + left] = a_keys[i:], a_counts[i:]

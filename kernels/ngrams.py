@@ -14,9 +14,10 @@ import numpy as np
 from numba import njit
 
 from tagcorpus.kernels.arrays import check_rows, frozen, shortened
+from tagcorpus.kernels.buckets import Ids
 from tagcorpus.kernels.merging import merge, merge_runs
 from tagcorpus.kernels.packing import Packing, checked
-from tagcorpus.kernels.radix import Ids, Sorted, sort_entries
+from tagcorpus.kernels.radix import Sorted, sort_entries
 
 U32: TypeAlias = np.ndarray[Any, np.dtype[np.uint32]]
 U64: TypeAlias = np.ndarray[Any, np.dtype[np.uint64]]
@@ -35,16 +36,16 @@ def count_ngrams(ids: Ids, offsets: I64, packing: Packing) -> tuple[U64, I64]:
     Example  ids [1, 2, 1, 2, 1], n=1, n_vocab=4 (2 bits) -> keys [[0b0110], [0b1001]], counts [2, 2]
     """
     ids, offsets = checked(ids, offsets, packing)
-    found = sort_entries(ids, offsets, packing.n, packing.bits)
-    keys = np.empty((found.starts[-1], packing.words), np.uint64)
-    fill_keys(found, 0, len(found.starts) - 1, keys)
-    return keys, found.counts[: len(keys)].astype(np.int64)
+    entries = sort_entries(ids, offsets, packing.n, packing.bits)
+    keys = np.empty((entries.starts[-1], packing.words), np.uint64)
+    fill_keys(entries, 0, len(entries.starts) - 1, keys)
+    return keys, entries.counts[: len(keys)].astype(np.int64)
 
 
-def fill_keys(found: Sorted, first: int, end: int, keys: U64) -> None:
+def fill_keys(entries: Sorted, first: int, end: int, keys: U64) -> None:
     """Writes the distinct entries of buckets first to end - 1."""
-    kernel = _pair_keys if found.rest.ndim == 2 else _keys
-    kernel(found.rest, found.starts, first, end, found.rest_bits, keys)
+    kernel = _pair_keys if entries.rest.ndim == 2 else _keys
+    kernel(entries.rest, entries.starts, first, end, entries.rest_bits, keys)
 
 
 def contexts_of(keys: U64, packing: Packing) -> tuple[U64, I64]:
@@ -78,26 +79,26 @@ def unpack(contexts: U64, n: int, bits: int) -> U32:
     return ids
 
 
-def lookup(sorted_contexts: U64, values: F64, wanted: U64) -> F64:
+def lookup(sorted_contexts: U64, values: F64, queries: U64) -> F64:
     """The values of some contexts.
 
     sorted_contexts  uint64 [m, words], ascending and distinct
     values           float64 [m]
-    wanted           uint64 [j, words], ascending, all among sorted_contexts
+    queries          uint64 [j, words], ascending, all among sorted_contexts
     returns          float64 [j]
-    Raises ValueError if one is not there, or wanted is not ascending.
-    Source   exponential search from the last place found: Bentley and Yao, 1976
+    Raises ValueError if one is not there, or queries are not ascending.
+    Source   exponential search from the place of the last match: Bentley and Yao, 1976
     """
-    found = np.empty(len(wanted), np.float64)
+    result = np.empty(len(queries), np.float64)
     check_rows(sorted_contexts.shape[-1], sorted_contexts, values)
-    check_rows(sorted_contexts.shape[-1], wanted, found)
-    missing = _lookup(frozen(sorted_contexts), frozen(values), frozen(wanted), found)
+    check_rows(sorted_contexts.shape[-1], queries, result)
+    missing = _lookup(frozen(sorted_contexts), frozen(values), frozen(queries), result)
     if missing >= 0:
         raise ValueError(
-            f"context {wanted[missing].tolist()} (number {missing} of those looked up) is not in the table, or not in "
+            f"context {queries[missing].tolist()} (number {missing} of those looked up) is not in the table, or not in "
             "ascending order: were both computed from the same ids?"
         )
-    return found
+    return result
 
 
 @njit(nogil=True, cache=True)
@@ -146,12 +147,12 @@ def _contexts(keys: U64, bits: int, contexts: U64, starts: I64) -> int:
 
 
 @njit(nogil=True, cache=True)
-def _lookup(contexts: U64, values: F64, wanted: U64, found: F64) -> int:
-    """Fills found; returns the number of the first context that is not there, or -1."""
+def _lookup(contexts: U64, values: F64, queries: U64, result: F64) -> int:
+    """Fills result; returns the number of the first context that is not there, or -1."""
     size, words = contexts.shape
     low = 0
-    for w in range(wanted.shape[0]):
-        high, last = wanted[w, 0], wanted[w, words - 1]
+    for w in range(queries.shape[0]):
+        high, last = queries[w, 0], queries[w, words - 1]
         step = 1
         above = low
         while above < size and (
@@ -169,7 +170,7 @@ def _lookup(contexts: U64, values: F64, wanted: U64, found: F64) -> int:
                 above = middle
         if low == size or contexts[low, 0] != high or contexts[low, words - 1] != last:
             return w
-        found[w] = values[low]
+        result[w] = values[low]
     return -1
 
 

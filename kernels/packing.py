@@ -1,4 +1,4 @@
-"""How entries (a context and its next token) are packed into integers, and what counting their contexts gives."""
+"""How entries (a context and its next token) are packed into integers, and the entropies of counted contexts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from tagcorpus.kernels.arrays import frozen
-from tagcorpus.kernels.radix import Ids
+from tagcorpus.kernels.buckets import Ids
 
 U64: TypeAlias = "np.ndarray[Any, np.dtype[np.uint64]]"
 I64: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
@@ -15,12 +15,12 @@ F64: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
 
 
 class Packing(NamedTuple):
-    """How entries become integers."""
+    """The form of entries as integers."""
 
     n: int
     """Context length, tokens."""
     bits: int
-    """Of one token id."""
+    """Bits of one token id."""
     words: int
     """64-bit words of an entry, and of a context: 1 or 2."""
 
@@ -41,7 +41,7 @@ def packing(n: int, n_vocab: int) -> Packing:
 
 
 class Entropies(NamedTuple):
-    """Contexts, ascending, and their next-token distributions in short."""
+    """Contexts, ascending, with figures of their next-token distributions."""
 
     contexts: U64
     """uint64 [m, words], packed as the entries are (`Packing`), without the next token."""
@@ -54,7 +54,7 @@ class Entropies(NamedTuple):
 
 
 def checked(ids: Ids, offsets: I64, packing: Packing) -> tuple[Ids, I64]:
-    """Both arrays read-only, fit for the kernels. Raises ValueError where these would read or write astray."""
+    """Both arrays read-only, fit for the kernels. Raises ValueError where a kernel would read or write out of bounds."""
     if ids.dtype not in (np.uint16, np.uint32) or ids.ndim != 1:
         raise ValueError(f"ids must be uint16 or uint32 [n_tokens], got {ids.dtype} {list(ids.shape)}")
     if offsets.dtype != np.int64 or offsets.ndim != 1 or not len(offsets):

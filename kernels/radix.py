@@ -1,32 +1,25 @@
-"""Sorts the n-gram entries of flat token ids: first into buckets by their oldest token, then each bucket by radix.
+"""Sorts the n-gram entries of flat token ids: first into buckets (`kernels.buckets`), then each bucket by radix.
 
-An entry is n + 1 consecutive token ids of one document, packed into one integer, oldest token most significant. Its
-highest bits choose the bucket (a counting sort whose write heads follow the frequency of words, so the busy ones stay
-in the cache); only the rest of the entry is stored, in the narrowest type. Buckets mostly fit the cache and are sorted by
-a least-significant-digit radix sort of 8-bit digits, by insertion where they are tiny, and where a rest is short (one
-token of context) by a counter for each. Equal entries become one and a count before the next bucket's turn. The order is
-that of the integers, so nothing about it is left open.
+Most buckets fit the cache. A least-significant-digit radix sort of 8-bit digits sorts them. Tiny buckets are sorted by insertion.
+Where a rest is short (one token of context), a counter for each possible rest replaces the sort. Equal entries become one entry
+and a count before the next bucket's turn. The order is that of the integers.
 
-Ids are assumed to be below the vocabulary's size and offsets to be valid: `kernels.ngrams` checks both.
+`kernels.ngrams` checks that ids are below the vocabulary's size and that offsets are valid. This module does not.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numba import njit
 
 from tagcorpus.kernels.arrays import workspace
-
-Ids: TypeAlias = np.ndarray[Any, np.dtype[np.unsignedinteger[Any]]]
-U64: TypeAlias = np.ndarray[Any, np.dtype[np.uint64]]
-I64: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
+from tagcorpus.kernels.buckets import I64, U64, Ids, in_buckets
 
 _TINY: Final = 24  # entries; up to here insertion beats the 256 counters of every digit
 _MANY: Final = 1 << 12
 _DENSE_BITS: Final = 18  # a counter for every possible rest of so many bits fits the cache
-_ENTRIES_PER_BUCKET: Final = 32  # fewer than this on average, and the table of buckets costs more than it saves
 
 
 class Sorted(NamedTuple):
@@ -53,7 +46,7 @@ def sort_entries(ids: Ids, offsets: I64, n: int, bits: int) -> Sorted:
     Source   counting sort by the leading digit, then LSD radix sort: Knuth, The Art of Computer Programming 3, 5.2.5
     Example  ids [1, 2, 1, 3], n=1, bits=2 -> entries 0110, 0111, 1001 in some split into bucket and rest
     """
-    rest, starts, rest_bits = _in_buckets(ids, offsets, n, bits)
+    rest, starts, rest_bits = in_buckets(ids, offsets, n, bits)
     counts = workspace("counts", rest.shape[:1], np.uint32 if len(rest) < 2**32 else np.uint64)
     if rest.ndim == 1 and rest_bits <= _DENSE_BITS:
         n_contexts = _tally(rest, counts, starts, np.zeros(1 << rest_bits, counts.dtype), bits)
@@ -69,30 +62,8 @@ def group_entries(ids: Ids, offsets: I64, n: int, bits: int) -> tuple[np.ndarray
     Arguments as of `sort_entries`, but (n + 1) * bits less the bits of a bucket must be at most 64 (`fits_a_word`).
     returns  (rest, starts, rest_bits as in `Sorted`, but with equal entries repeated; number of contexts)
     """
-    rest, starts, rest_bits = _in_buckets(ids, offsets, n, bits)
+    rest, starts, rest_bits = in_buckets(ids, offsets, n, bits)
     return rest, starts, rest_bits, _group(rest, starts, rest_bits, bits, _spare(rest, starts))
-
-
-def fits_a_word(n_tokens: int, n: int, bits: int) -> bool:
-    """Whether the rests of so many tokens' entries have at most 64 bits."""
-    return (n + 1) * bits - _bucket_bits(n_tokens, bits) <= 64
-
-
-def _bucket_bits(n_tokens: int, bits: int) -> int:
-    return max(1, min(bits, (n_tokens // _ENTRIES_PER_BUCKET).bit_length()))
-
-
-def _in_buckets(ids: Ids, offsets: I64, n: int, bits: int) -> tuple[np.ndarray[Any, Any], I64, int]:
-    """Every entry's rest in its bucket, the buckets' starts, and the width of a rest."""
-    bucket_bits = _bucket_bits(len(ids), bits)
-    rest_bits = (n + 1) * bits - bucket_bits
-    starts = np.zeros((1 << bucket_bits) + 1, np.int64)
-    bucket_starts(ids, offsets, n, bits - bucket_bits, starts)
-    shape = (int(starts[-1]), 2) if rest_bits > 64 else (int(starts[-1]),)
-    rest = workspace("rest", shape, np.uint16 if rest_bits <= 16 else np.uint32 if rest_bits <= 32 else np.uint64)
-    kernel = _scatter_pairs if rest_bits > 64 else _scatter_wide if (n + 1) * bits > 64 else _scatter
-    kernel(ids, offsets, n, bits, rest_bits, write_heads(starts), rest)
-    return rest, starts, rest_bits
 
 
 def _spare(rest: np.ndarray[Any, Any], starts: I64) -> np.ndarray[Any, Any]:
@@ -102,81 +73,9 @@ def _spare(rest: np.ndarray[Any, Any], starts: I64) -> np.ndarray[Any, Any]:
 
 
 @njit(nogil=True, cache=True)
-def bucket_starts(ids: Ids, offsets: I64, n: int, shift: int, starts: I64) -> None:
-    """Adds up in starts (zeros, int64 [n_buckets + 1]) where each bucket begins; a token's bucket is token >> shift."""
-    for d in range(offsets.size - 1):
-        for i in range(offsets[d], offsets[d + 1] - n):
-            starts[(np.int64(ids[i]) >> shift) + 1] += 1
-    for b in range(starts.size - 1):
-        starts[b + 1] += starts[b]
-
-
-def write_heads(starts: I64) -> np.ndarray[Any, Any]:
-    """Where to write first in every bucket, in a type as narrow as may be: these heads should stay in the cache."""
-    return starts[:-1].astype(np.uint32 if starts[-1] < 2**32 else np.uint64)
-
-
-@njit(nogil=True, cache=True)
-def _scatter(ids: Ids, offsets: I64, n: int, bits: int, rest_bits: int, heads: Any, rest: Any) -> None:
-    """Writes every entry's rest to where its bucket's head points; an entry has at most 64 bits, rest_bits < 64."""
-    by, low = np.uint64(bits), np.uint64(rest_bits)
-    mask = np.uint64(2**64 - 1) >> np.uint64(64 - (n + 1) * bits)
-    rest_mask = (np.uint64(1) << low) - np.uint64(1)
-    for d in range(offsets.size - 1):
-        start, end = offsets[d], offsets[d + 1]
-        key = np.uint64(0)
-        for i in range(start, min(start + n, end)):
-            key = key << by | np.uint64(ids[i])
-        for i in range(start + n, end):
-            key = (key << by | np.uint64(ids[i])) & mask
-            bucket = np.int64(key >> low)
-            head = heads[bucket]
-            rest[head] = key & rest_mask
-            heads[bucket] = head + np.uint32(1)
-
-
-@njit(nogil=True, cache=True)
-def _scatter_wide(ids: Ids, offsets: I64, n: int, bits: int, rest_bits: int, heads: Any, rest: Any) -> None:
-    """As `_scatter`, for entries of more than 64 bits whose rest has at most 64."""
-    by = np.uint64(bits)
-    shift = np.int64(bits - ((n + 1) * bits - rest_bits))
-    rest_mask = np.uint64(2**64 - 1) >> np.uint64(64 - rest_bits)
-    for d in range(offsets.size - 1):
-        start, end = offsets[d], offsets[d + 1]
-        key = np.uint64(0)
-        for i in range(start, min(start + n, end)):
-            key = key << by | np.uint64(ids[i])
-        for i in range(start + n, end):
-            key = key << by | np.uint64(ids[i])
-            bucket = np.int64(ids[i - n]) >> shift
-            head = heads[bucket]
-            rest[head] = key & rest_mask
-            heads[bucket] = head + np.uint32(1)
-
-
-@njit(nogil=True, cache=True)
-def _scatter_pairs(ids: Ids, offsets: I64, n: int, bits: int, rest_bits: int, heads: Any, rest: U64) -> None:
-    """As `_scatter`, for a rest of more than 64 bits."""
-    by, back = np.uint64(bits), np.uint64(64 - bits)
-    shift = np.int64(bits - ((n + 1) * bits - rest_bits))
-    high_mask = np.uint64(2**64 - 1) >> np.uint64(128 - rest_bits)
-    for d in range(offsets.size - 1):
-        start, end = offsets[d], offsets[d + 1]
-        high = low = np.uint64(0)
-        for i in range(start, end):
-            high = high << by | low >> back
-            low = low << by | np.uint64(ids[i])
-            if i - start >= n:
-                bucket = np.int64(ids[i - n]) >> shift
-                head = heads[bucket]
-                rest[head, 0], rest[head, 1] = high & high_mask, low
-                heads[bucket] = head + np.uint32(1)
-
-
-@njit(nogil=True, cache=True)
 def _tally(rest: Any, counts: Any, starts: I64, seen: Any, bits: int) -> int:
     """As `_sort`, by one counter for every possible rest (seen, zeros), so that only distinct rests are put in order."""
-    found = np.zeros(seen.size + 1, np.int64)
+    distinct = np.zeros(seen.size + 1, np.int64)
     marks, tops = np.zeros((seen.size >> 5) + 1, np.uint64), np.zeros((seen.size >> 10) + 1, np.uint64)
     places = np.zeros(32, np.int64)
     for bit in range(32):
@@ -185,17 +84,17 @@ def _tally(rest: Any, counts: Any, starts: I64, seen: Any, bits: int) -> int:
     for b in range(starts.size - 1):
         start, end = starts[b], starts[b + 1]
         starts[b] = e
-        n_found = 0
+        n_distinct = 0
         for i in range(start, end):
             value = np.int64(rest[i])
             count = seen[value]
-            found[n_found] = value
-            n_found += int(count == 0)
+            distinct[n_distinct] = value
+            n_distinct += int(count == 0)
             seen[value] = count + np.uint32(1)
-        _order(found[:n_found], marks, tops, places)
+        _order(distinct[:n_distinct], marks, tops, places)
         before = np.int64(-1)
-        for j in range(n_found):
-            value = found[j]
+        for j in range(n_distinct):
+            value = distinct[j]
             rest[e], counts[e] = value, seen[value]
             seen[value] = 0
             n_contexts += int(value >> bits != before)
@@ -257,15 +156,15 @@ def _sort(rest: Any, counts: Any, starts: I64, rest_bits: int, bits: int, spare:
         start, end = starts[b], starts[b + 1]
         starts[b] = e + 1
         size = end - start
-        found = rest[start:end]
+        bucket = rest[start:end]
         if size <= _TINY:
-            _insert(found, 0, size)
-        elif _radix(found, 0, 8, few_heads, spare) if size < _MANY else _radix(found, 0, width, many_heads, spare):
-            found = spare[:size]
+            _insert(bucket, 0, size)
+        elif _radix(bucket, 0, 8, few_heads, spare) if size < _MANY else _radix(bucket, 0, width, many_heads, spare):
+            bucket = spare[:size]
         before = np.uint64(0)
         first = 0
         for i in range(size):
-            value = np.uint64(found[i])
+            value = np.uint64(bucket[i])
             n_contexts += int((value >> by != before >> by) | (i == 0))
             is_new = (value != before) | (i == 0)
             e += int(is_new)
@@ -283,16 +182,18 @@ def _group(rest: Any, starts: I64, rest_bits: int, bits: int, spare: Any) -> int
     by = np.uint64(bits)
     n_contexts = 0
     for b in range(starts.size - 1):
-        found = rest[starts[b] : starts[b + 1]]
-        size = found.size
+        bucket = rest[starts[b] : starts[b + 1]]
+        size = bucket.size
         if size <= _TINY:
-            _insert(found, 0, size)
+            _insert(bucket, 0, size)
         elif (
-            _radix(found, bits, 8, few_heads, spare) if size < _MANY else _radix(found, bits, width, many_heads, spare)
+            _radix(bucket, bits, 8, few_heads, spare)
+            if size < _MANY
+            else _radix(bucket, bits, width, many_heads, spare)
         ):
-            found[:] = spare[:size]
+            bucket[:] = spare[:size]
         for i in range(size):
-            n_contexts += int((i == 0) | (np.uint64(found[i]) >> by != np.uint64(found[max(i - 1, 0)]) >> by))
+            n_contexts += int((i == 0) | (np.uint64(bucket[i]) >> by != np.uint64(bucket[max(i - 1, 0)]) >> by))
     return n_contexts
 
 
@@ -369,21 +270,21 @@ def _sort_pairs(rest: U64, counts: Any, starts: I64, rest_bits: int, bits: int, 
         start, end = starts[b], starts[b + 1]
         starts[b] = e + 1
         size = end - start
-        found = rest[start:end]
+        bucket = rest[start:end]
         if size <= _TINY:
             for i in range(1, size):
-                high, low = found[i, 0], found[i, 1]
+                high, low = bucket[i, 0], bucket[i, 1]
                 j = i
-                while j > 0 and (found[j - 1, 0] > high or (found[j - 1, 0] == high and found[j - 1, 1] > low)):
-                    found[j, 0], found[j, 1] = found[j - 1, 0], found[j - 1, 1]
+                while j > 0 and (bucket[j - 1, 0] > high or (bucket[j - 1, 0] == high and bucket[j - 1, 1] > low)):
+                    bucket[j, 0], bucket[j, 1] = bucket[j - 1, 0], bucket[j - 1, 1]
                     j -= 1
-                found[j, 0], found[j, 1] = high, low
-        elif _radix_pairs(found, spare, (rest_bits + 7) // 8, heads):
-            found = spare[:size]
+                bucket[j, 0], bucket[j, 1] = high, low
+        elif _radix_pairs(bucket, spare, (rest_bits + 7) // 8, heads):
+            bucket = spare[:size]
         above = below = np.uint64(0)
         first = 0
         for i in range(size):
-            high, low = found[i, 0], found[i, 1]
+            high, low = bucket[i, 0], bucket[i, 1]
             n_contexts += int((high != above) | (low >> by != below >> by) | (i == 0))
             is_new = (high != above) | (low != below) | (i == 0)
             e += int(is_new)

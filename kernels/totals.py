@@ -1,6 +1,6 @@
 """Totals over contexts: exact sums of entropies, counts of counts, bins, extremes, digits for exact order statistics.
 
-Everything that adds up is integers, so that figures of several pieces add to those of the whole, in any order.
+All sums are integers, so that sums over parts of a table add to the sums over the whole, in any order.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ F64: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 
 
 class Sums(NamedTuple):
-    """Totals over contexts as integers, so that those of several pieces add to those of the whole."""
+    """Totals over contexts as integers, so that totals of parts add to those of the whole."""
 
     unweighted: int
     """Sum of H, in units of 2^-40 bit."""
@@ -89,11 +89,11 @@ def counts_of_counts(counts: I64) -> tuple[I64, I64]:
 
 @njit(nogil=True, cache=True)
 def _small_counts(counts: I64) -> I64:
-    found = np.zeros((2, TABLE), np.int64)
+    tables = np.zeros((2, TABLE), np.int64)
     for i in range(counts.size):
         if 0 <= counts[i] < TABLE:
-            found[i & 1, counts[i]] += 1
-    total: I64 = found[0] + found[1]
+            tables[i & 1, counts[i]] += 1
+    total: I64 = tables[0] + tables[1]
     return total
 
 
@@ -101,60 +101,60 @@ def key_histogram(values: F64, shift: int, prefix: int) -> I64:
     """Histogram of one 16-bit digit of the values' order-preserving keys: one pass of four towards any order statistic.
 
     values   float64 [k], no NaN
-    shift    48, 32, 16 or 0: where the digit lies in the key
+    shift    48, 32, 16 or 0: position of the digit in the key
     prefix   only keys with key >> (shift + 16) == prefix count; 0 for shift 48
     returns  int64 [65536]
     Source   IEEE 754: the bits of non-negative numbers, with the sign bit set, order as the numbers do; those of
              negative ones in reverse, so all of them are flipped
     """
-    found = np.zeros((2, 1 << 16), np.int64)
-    _key_digits(frozen(values).view(np.uint64), np.uint64(shift), np.uint64(prefix), found)
-    total: I64 = found.sum(axis=0)
+    tables = np.zeros((2, 1 << 16), np.int64)
+    _key_digits(frozen(values).view(np.uint64), np.uint64(shift), np.uint64(prefix), tables)
+    total: I64 = tables.sum(axis=0)
     return total
 
 
 @njit(nogil=True, cache=True)
-def _key_digits(patterns: U64, shift: np.uint64, prefix: np.uint64, found: I64) -> None:
-    """Two tables in turn: equal values follow each other so often that one would wait for itself."""
+def _key_digits(patterns: U64, shift: np.uint64, prefix: np.uint64, tables: I64) -> None:
+    """Two tables in turn: equal values often follow each other, and one table would wait for its own last write."""
     sign = np.uint64(1 << 63)
     all_bits = np.uint64(2**64 - 1)
     for i in range(patterns.size):
         pattern = patterns[i]
         key = (pattern ^ (all_bits if pattern & sign else sign)) >> shift
-        found[i & 1, np.int64(key & np.uint64(0xFFFF))] += int(key >> np.uint64(16) == prefix)
+        tables[i & 1, np.int64(key & np.uint64(0xFFFF))] += int(key >> np.uint64(16) == prefix)
 
 
 def binned(values: F64, weights: I64, width: float, n_bins: int) -> tuple[I64, I64]:
-    """How many values, and what weights, lie in each bin of a width; what is beyond the last bin is counted in it.
+    """The number of values, and the sum of their weights, in each bin of a width. The last bin also has all larger values.
 
     values   float64 [k], each at least 0
     weights  int64 [k]
     returns  (number int64 [n_bins], sum of weights int64 [n_bins])
     Example  [0.0, 0.3, 9.0] of weights [5, 6, 7], width 0.25, 3 bins -> [1, 1, 1], [5, 6, 7]
     """
-    found = np.zeros((2, n_bins), np.int64)
-    _bins(frozen(values), frozen(weights), width, found)
-    return found[0], found[1]
+    sums = np.zeros((2, n_bins), np.int64)
+    _bins(frozen(values), frozen(weights), width, sums)
+    return sums[0], sums[1]
 
 
 @njit(nogil=True, cache=True)
-def _bins(values: F64, weights: I64, width: float, found: I64) -> None:
-    last = found.shape[1] - 1
+def _bins(values: F64, weights: I64, width: float, sums: I64) -> None:
+    last = sums.shape[1] - 1
     for i in range(values.size):
         b = min(np.int64(values[i] / width), last)
-        found[0, b] += 1
-        found[1, b] += weights[i]
+        sums[0, b] += 1
+        sums[1, b] += weights[i]
 
 
-def extremes(values: F64, weights: I64, wanted: int, *, is_largest: bool) -> I64:
-    """Places of the smallest or the largest values; of equal ones the heaviest come first, then those that stand first.
+def extremes(values: F64, weights: I64, most: int, *, is_largest: bool) -> I64:
+    """Places of the smallest or the largest values; of equal ones the heaviest come first, then those with the lowest index.
 
     values   float64 [k], no NaN
     weights  int64 [k]
-    returns  int64 [min(k, wanted)]
+    returns  int64 [min(k, most)]
     Example  the 2 largest of [1.0, 3.0, 3.0] with weights [9, 1, 4] -> [2, 1]
     """
-    chosen = np.empty(min(wanted, len(values)), np.int64)
+    chosen = np.empty(min(most, len(values)), np.int64)
     if len(chosen):
         _extremes(frozen(values), frozen(weights), -1.0 if is_largest else 1.0, chosen)
     return chosen

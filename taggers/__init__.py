@@ -1,8 +1,8 @@
 """The central interface: a tagger turns a batch of documents into columns. One file here = one tagger.
 
 A module `taggers/<name>.py` defines the frozen dataclass of that tagger and names it `TAGGER`. Third parties register
-the same kind of class under the entry-point group `tagcorpus.taggers`, or name a file of their own (`add_files`). What such
-a class is made of can be imported from here: Parameters, column, DocumentBatch.
+the same kind of class under the entry-point group `tagcorpus.taggers`, or name a file of their own (`add_files`). Import the
+pieces of such a class from here: Parameters, column, DocumentBatch.
 """
 
 from __future__ import annotations
@@ -39,40 +39,41 @@ __all__ = [
     "names",
     "plugin_names",
     "tagger_class",
-    "told",
+    "type_text",
 ]
 
 ENTRY_POINT_GROUP = "tagcorpus.taggers"
 
 
-_HOMES = {"Parameters": "_interface.base", "column": "_interface.base", "DocumentBatch": "_interface.batch"}
+_MODULES = {"Parameters": "base", "column": "base", "DocumentBatch": "batch"}
 
 
 def __getattr__(name: str) -> Any:
-    """Those that import pyarrow, once they are asked for."""
-    if name not in _HOMES:
+    """Names whose modules import pyarrow are imported when they are first used."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(f"{__name__}._interface.{_MODULES[name]}"), name)
 
 
 class Tagger(Protocol):
-    """What a pipeline needs of a tagger. It knows nothing of files, pipelines or clusters.
+    """The members that a pipeline needs of a tagger. A tagger knows nothing of files, pipelines or clusters.
 
-    A tagger that reads more of a document than its text names those document columns in `needs`, a tuple of strings (`a.b`
-    works), and gets them from `batch.column(name)`: null where a document has none. One that leaves values out for reasons of its
-    own names the text columns that say why in `status_columns`; the ledger counts their values. Two methods may be there:
-    `remarks(batch)` counts what the run is to tell besides the columns, by sentence; `outdated(batch_of_a_part)` says why a
-    part that an earlier version made with the same fingerprint is to be computed again, and is empty where it is kept.
+    These members are optional:
+    needs            names of the document columns that the tagger reads besides the text (`a.b` works); `batch.column(name)` gives
+                     their values, null where a document has none
+    status_columns   names of the text columns that say why a value is missing; the ledger counts their values
+    remarks(batch)   counts that the run reports besides the columns, by sentence
+    outdated(part)   why a part that an earlier version made with the same fingerprint is computed again; empty where it is kept
     """
 
     @property
     def version(self) -> str:
-        """Bumped whenever output changes; parts of another version are computed again."""
+        """Raise the version whenever output changes: parts of another version are computed again."""
         ...
 
     @property
     def columns(self) -> pa.Schema:
-        """What it adds: name, type, and `meaning`, `unit` and, where there is one, `source` in the field metadata."""
+        """The columns that the tagger adds. Field metadata holds `meaning`, `unit` and, where there is one, `source`."""
         ...
 
     def tag(self, batch: DocumentBatch) -> pa.RecordBatch:
@@ -97,7 +98,7 @@ def plugin_names() -> list[str]:
 def add_files(paths: Iterable[str]) -> None:
     """Make the taggers of these files known in this process; workers get them with the instances that use them.
 
-    ConfigError for a file that is not there, cannot be run, has no TAGGER, or is called like another tagger.
+    ConfigError for a file that is missing, cannot be run, has no TAGGER, or has the name of another tagger.
     """
     files.add_files(map(files.read_file, paths), {*own_names(), *plugin_names()})
 
@@ -108,35 +109,34 @@ def own_names() -> list[str]:
 
 
 def tagger_class(name: str) -> type[Any]:
-    """The class behind a tagger name. ConfigError with the nearest known name when there is none; also when two
-    distributions claim the name, and when a plug-in cannot be loaded."""
+    """The class behind a tagger name. ConfigError with the nearest known name for an unknown one, for a name that two
+    distributions claim, and for a plug-in that cannot be loaded."""
     if name not in names():
         raise ConfigError(unknown_name("tagger", name, names(), "--taggers"))
     if file := files.known_files().get(name):
         return file.load()
     claims = [e for e in entry_points(ENTRY_POINT_GROUP) if e.name == name]
     if not claims:
-        found: type[Any] = importlib.import_module(f"{__name__}.{name}").TAGGER
-        return found
-    tellers = [_told_plugin(c) for c in claims] + ["tagcorpus itself"] * (name in own_names())
-    if len(tellers) > 1:
+        own_class: type[Any] = importlib.import_module(f"{__name__}.{name}").TAGGER
+        return own_class
+    origins = [_origin(c) for c in claims] + ["tagcorpus itself"] * (name in own_names())
+    if len(origins) > 1:
         raise ConfigError(
-            f"the tagger name {name!r} is claimed by {' and by '.join(tellers)}: whose columns would these be? Uninstall one, "
-            "or have its author rename it"
+            f"the tagger name {name!r} is claimed by {' and by '.join(origins)}. Uninstall one, or have its author rename it"
         )
     try:
         loaded = claims[0].load()
-    except (Exception, SystemExit) as error:  # whatever a module raises that somebody else wrote
+    except (Exception, SystemExit) as error:  # a foreign module may raise anything
         raise ConfigError(
-            f"the tagger {name!r} of {tellers[0]} cannot be loaded: {type(error).__name__}: {error}. Repair or uninstall "
+            f"the tagger {name!r} of {origins[0]} cannot be loaded: {type(error).__name__}: {error}. Repair or uninstall "
             "that distribution; all other taggers work"
         ) from error
     if not (isinstance(loaded, type) and dataclasses.is_dataclass(loaded)):
-        raise ConfigError(f"the tagger {name!r} of {tellers[0]} is no dataclass, which a tagger must be: {loaded!r}")
+        raise ConfigError(f"the tagger {name!r} of {origins[0]} must be a dataclass, got {loaded!r}")
     return loaded
 
 
-def _told_plugin(entry: EntryPoint) -> str:
+def _origin(entry: EntryPoint) -> str:
     distribution = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unknown distribution"
     return f"{distribution} ({entry.value})"
 
@@ -154,7 +154,7 @@ def load(name: str, params: Mapping[str, Any] | None = None, instance: str | Non
                 unknown_name("parameter", key, fields, where) if fields else f"{name} has no parameters ({where})"
             )
         if not fits(value, hints[key]):
-            raise ConfigError(f"{where} must be {told(hints[key])}, got {value!r}")
+            raise ConfigError(f"{where} must be {type_text(hints[key])}, got {value!r}")
     needed = [n for n, f in fields.items() if f.init and f.default is f.default_factory is dataclasses.MISSING]
     if missing := [n for n in needed if n not in (params or {})]:
         raise ConfigError(
@@ -166,11 +166,11 @@ def load(name: str, params: Mapping[str, Any] | None = None, instance: str | Non
             return tagger
         from tagcorpus.taggers._interface.contract import built
 
-        somebodys: Tagger = built(name, lambda: cls(**(params or {})))
-        return somebodys
+        foreign: Tagger = built(name, lambda: cls(**(params or {})))
+        return foreign
 
 
-def told(hint: Any) -> str:
+def type_text(hint: Any) -> str:
     """A field's type in words."""
     if typing.get_origin(hint) is typing.Literal:
         return " or ".join(map(repr, typing.get_args(hint)))
@@ -180,7 +180,7 @@ def told(hint: Any) -> str:
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a value read from YAML is of the type a field is declared with (an int will do for a float)."""
+    """Whether a value from YAML has the declared type of a field. A float field also takes an int."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Literal:
         return value in arguments

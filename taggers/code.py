@@ -1,9 +1,9 @@
 """code: the shape of a program's syntax tree, and how far names stand from their definitions, by tree-sitter.
 
 Thirteen languages (`LANGUAGES`). A document's language is what its `lang` column says (a name, a file extension, a path, a
-MIME type), else what _code_detect.py makes of the text; a document in another language, or in none that is recognised, has
-nulls in all columns but `code_language`. Broken code has a tree too: error_node_ratio says how broken. No types, no scopes:
-a use belongs to the last definition of the same text before it, wherever that stands.
+MIME type), otherwise the one that _code/detect.py finds. A document in another or an unknown language has nulls in all columns
+but `code_language`. Broken code has a tree, too, and `error_node_ratio` measures the damage. No types, no scopes: a use belongs
+to the last definition of the same name before it.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class Code(Parameters):
 
     @property
     def version(self) -> str:
-        """With the grammars: another release of one may give another tree."""
+        """Includes the versions of the grammars: another release may give another tree."""
         return ", ".join(["2", *(f"{name} {version}" for name, version in grammar_versions().items())])
 
     @property
@@ -111,10 +111,10 @@ class Code(Parameters):
         return (self.column,) if self.column and not self.language else ()
 
     def fingerprint(self) -> dict[str, Any]:
-        """All parameters. ConfigError where something is not installed: a run learns that before it reads anything."""
+        """All parameters. ConfigError where a package is not installed, so that a run fails before it reads."""
         check_installed()
-        found = super().fingerprint()
-        return found | {"column": ""} if self.language else found
+        parameters = super().fingerprint()
+        return parameters | {"column": ""} if self.language else parameters
 
     def tag(self, batch: DocumentBatch) -> pa.RecordBatch:
         """Raises ParseTimeout, ParseTooLarge or DocumentTooLong for a document beyond the limits: its row is then quarantined."""
@@ -123,16 +123,16 @@ class Code(Parameters):
         written = [None] * batch.num_rows if self.language else batch.column(self.column)
         for key in zip(texts, written, strict=True) if self._too_much else ():
             if failure := self._too_much.get(hash(key)):
-                # Met again in a smaller part of its batch: the others need not be parsed just to fail here once more.
+                # The document comes again in a smaller part of its batch. Failing at once saves parsing the others in vain.
                 raise failure[0](failure[1])
-        rows = [self._row(text, told) for text, told in zip(texts, written, strict=True)]
+        rows = [self._row(text, name) for text, name in zip(texts, written, strict=True)]
         columns = list(zip(*rows, strict=True)) if rows else [() for _ in self.columns]
         arrays = [pa.array(values, field.type) for values, field in zip(columns, self.columns, strict=True)]
         return pa.record_batch(arrays, schema=self.columns)
 
     @cached_property
     def _too_much(self) -> dict[int, tuple[type[Exception], str]]:
-        """Of documents whose parsing was stopped: why."""
+        """By a document's hash, the error that stopped its parsing."""
         return {}
 
     def _language(self, text: str, written: str | None) -> str:
@@ -150,34 +150,34 @@ class Code(Parameters):
         if len(source) > self.max_bytes:
             raise DocumentTooLong(f"{len(source):,} bytes, more than code.max_bytes {self.max_bytes:,}")
         try:
-            found = measure(source, language, self.max_parse_steps, self.lists, self.max_parse_memory)
+            measures = measure(source, language, self.max_parse_steps, self.lists, self.max_parse_memory)
         except (ParseTimeout, ParseTooLarge) as error:
-            failure = type(error), self._told(error)
+            failure = type(error), self._limit(error)
             self._too_much[hash((text, written))] = failure
             raise failure[0](failure[1]) from error
-        row = (language, *_statistics(found))
+        row = (language, *_statistics(measures))
         if not self.lists:
             return row
-        return (*row, found.depths, list(accumulate(found.depths, max)), found.distances, found.types)
+        return (*row, measures.depths, list(accumulate(measures.depths, max)), measures.distances, measures.types)
 
-    def _told(self, error: Exception) -> str:
+    def _limit(self, error: Exception) -> str:
         if isinstance(error, ParseTimeout):
             return f"not parsed within code.max_parse_steps {self.max_parse_steps:,}"
         return f"parsing takes more memory than code.max_parse_memory {self.max_parse_memory:,}"
 
 
-def _statistics(found: Measures) -> tuple[Any, ...]:
+def _statistics(measures: Measures) -> tuple[Any, ...]:
     """The per-document columns after code_language."""
-    distances = sorted(found.found_distances)
+    distances = sorted(measures.use_distances)
     return (
-        found.n_nodes,
-        found.max_depth,
-        found.sum_depth / found.n_nodes,
-        found.n_definitions,
-        found.n_calls,
+        measures.n_nodes,
+        measures.max_depth,
+        measures.sum_depth / measures.n_nodes,
+        measures.n_definitions,
+        measures.n_calls,
         percentile(distances, 50),
         percentile(distances, 90),
-        (found.n_errors + found.n_missing_tokens) / (found.n_nodes + found.n_missing_tokens),
+        (measures.n_errors + measures.n_missing_tokens) / (measures.n_nodes + measures.n_missing_tokens),
     )
 
 

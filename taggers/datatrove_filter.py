@@ -1,8 +1,8 @@
 """Any filter of datatrove as a tagger: its verdict and its reason as columns, and nothing is removed.
 
-A filter is a class derived from datatrove's BaseFilter. Its documents here have a text and an id, no metadata, and what
-a filter changes in a document (C4QualityFilter drops lines) is thrown away: only the verdict counts. Filters that need
-more than that (URLFilter wants an address) fail on every document, and say so.
+A filter is a class derived from datatrove's BaseFilter. It gets documents with a text and an id, without metadata. Changes that a
+filter makes to a document (C4QualityFilter drops lines) are dropped: only the verdict counts. Filters that need more (URLFilter
+needs an address) fail on every document, and say so.
 """
 
 from __future__ import annotations
@@ -51,31 +51,31 @@ class DatatroveFilter(Parameters):
     )
 
     def __post_init__(self) -> None:
-        found = self._class
-        if found.__name__ == "SamplerFilter":
+        filter_class = self._class
+        if filter_class.__name__ == "SamplerFilter":
             raise ConfigError(
-                "datatrove_filter.filter: SamplerFilter draws anew in every run, and a tag must come out the same; "
+                "datatrove_filter.filter: SamplerFilter draws anew in every run, and a tag must be the same in every run; "
                 "use --sample FRACTION --seed S"
             )
         try:
-            inspect.signature(found).bind(**(self.arguments or {}))
+            inspect.signature(filter_class).bind(**(self.arguments or {}))
         except TypeError as error:
-            known = ", ".join(p for p in inspect.signature(found).parameters if p != "exclusion_writer")
+            known = ", ".join(p for p in inspect.signature(filter_class).parameters if p != "exclusion_writer")
             raise ConfigError(
                 f"datatrove_filter.arguments do not fit {self.filter}: {error}. It takes {known or 'none'}"
             ) from error
         try:
-            found.__new__(found)  # type: ignore[call-overload]  # here datatrove looks for packages that a filter needs
+            filter_class.__new__(filter_class)  # type: ignore[call-overload]  # here datatrove looks for packages that a filter needs
         except ImportError as error:
             raise ConfigError(_needs(self.filter, error)) from error
 
     @property
     def version(self) -> str:
-        """With datatrove's own filters, another release of it counts as another version."""
+        """Includes datatrove's release where the filter is one of its own."""
         return f"1, datatrove {version('datatrove')}" if self._class.__module__.startswith("datatrove.") else "1"
 
     def fingerprint(self) -> dict[str, Any]:
-        """Two ways to write the same class are the same filter."""
+        """The class by module and name, however the parameter spells it, and its arguments."""
         return {"filter": f"{self._class.__module__}:{self._class.__name__}", "arguments": self.arguments or {}}
 
     @cached_property
@@ -93,8 +93,8 @@ class DatatroveFilter(Parameters):
                     f"datatrove_filter.filter must be a class derived from {HOME}.base_filter:BaseFilter, and {self.filter} is not"
                 )
             raise ConfigError(unknown_name("filter", name, known, f"datatrove_filter.filter, in {module.__name__}"))
-        found: type[Any] = known[name]
-        return found
+        filter_class: type[Any] = known[name]
+        return filter_class
 
     @cached_property
     def _filter(self) -> Any:
@@ -119,10 +119,10 @@ class DatatroveFilter(Parameters):
         for start in range(0, len(documents), step):
             some = documents[start : start + step]
             try:
-                found = self._filter.filter_batch(some)
-            except ImportError as error:  # no document is to blame: a word tokeniser is missing, say
+                verdicts = self._filter.filter_batch(some)
+            except ImportError as error:  # no document is to blame: a package is missing, such as a word tokeniser
                 raise TaggerError(_needs(self.filter, error)) from error
-            for _, verdict in zip(some, found, strict=True):
+            for _, verdict in zip(some, verdicts, strict=True):
                 is_kept, reason = verdict if isinstance(verdict, tuple) else (verdict, None)
                 yield bool(is_kept), PASSED if is_kept else str(reason or self._class.__name__)
 
@@ -132,13 +132,13 @@ def _is_filter(value: Any, base: type[Any]) -> bool:
 
 
 def _needs(name: str, error: ImportError) -> str:
-    """Datatrove's sentence names the packages and the pip command."""
-    told = " ".join(str(error).split()).removesuffix(".")
-    if "pip install" not in told and error.name:
-        told += f" (`pip install {error.name.partition('.')[0]}`)"
-    if "fasttext" in told:
-        told += ", in an environment of its own: it takes the place of the fasttext module that this package uses"
-    return f"{name} cannot work here. {told}"
+    """The message for missing packages. Datatrove's own sentence names them and the pip command."""
+    reason = " ".join(str(error).split()).removesuffix(".")
+    if "pip install" not in reason and error.name:
+        reason += f" (`pip install {error.name.partition('.')[0]}`)"
+    if "fasttext" in reason:
+        reason += ", in an environment of its own: it takes the place of the fasttext module that this package uses"
+    return f"{name} cannot work here. {reason}"
 
 
 TAGGER = DatatroveFilter

@@ -23,8 +23,9 @@ from tagcorpus.taggers._llm import cache as _llm_cache
 from tagcorpus.taggers._llm import caller
 from tagcorpus.taggers._llm.endpoint import Settings, header_values, key_for
 from tagcorpus.taggers._llm.request import Requests
-from tagcorpus.taggers._llm.tree import StageTree, Walk, packaged_tree, parse_tree, read_tree
 from tagcorpus.taggers._llm.url import OFFICIAL, checked_url, is_official
+from tagcorpus.taggers._stage_tree.read import packaged_tree, parse_tree, read_tree
+from tagcorpus.taggers._stage_tree.tree import StageTree, Walk
 from tagcorpus.taggers._tokenizers.interface import Tokenizer
 from tagcorpus.taggers._tokenizers.loading import of_model
 from tagcorpus.taggers.language import STRIPPED, ControlCharacters, cld2_answers, main_languages
@@ -109,7 +110,7 @@ class Domain(Parameters):
 
     @property
     def columns(self) -> pa.Schema:
-        """What it adds; only an endpoint says who answered."""
+        """The columns. Only an endpoint names the model that answered."""
         return self._columns.append(self._answered_by) if self.backend == "openai" else self._columns
 
     def __post_init__(self) -> None:
@@ -128,7 +129,7 @@ class Domain(Parameters):
             raise ConfigError(f"domain: timeout_seconds must be above 0, got {self.timeout_seconds!r}")
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise ConfigError(f"domain: threshold is a probability from 0 to 1, got {self.threshold!r}")
-        # Read once, here: a worker must not see a file that was changed meanwhile, and may not see the file at all.
+        # Read once, here: the file may change during a run, and may be missing on a worker.
         self.__dict__["_tree_text"] = read_tree(self.tree) if self.tree else ""
         _ = self.stage_tree
         if self.backend == "openai":
@@ -147,7 +148,7 @@ class Domain(Parameters):
 
     @property
     def answered_by(self) -> str:
-        """What stands in column backend: `openai:<model>` or `fasttext:<model>`."""
+        """The value of the column backend: `openai:<model>` or `fasttext:<model>`."""
         if self.backend == "openai":
             return f"openai:{self.model}"
         from tagcorpus.taggers._models import embedded_domain
@@ -160,15 +161,16 @@ class Domain(Parameters):
         return self.stage_tree.worst_case_calls if self.backend == "openai" else 0
 
     def check_access(self) -> None:
-        """ConfigError when the endpoint needs a key, or the tree a header, that is not set. Asks nobody."""
+        """ConfigError when the endpoint needs a key, or the tree a header, that is not set. Sends no request."""
         if self.backend == "openai":
             key_for(self.base_url, self.stage_tree.headers)
             header_values(self.stage_tree.headers)
 
     def calls_ahead(self, texts: Sequence[str]) -> list[int]:
-        """Most requests that each text can still cost, given the answers in the cache; texts too short to be asked about are left out.
+        """The most requests that each text can still cost, given the answers in the cache. Texts that are too short are left out.
 
-        Follows each text through the cache as far as answers are there. OutputError when the cache cannot be used."""
+        OutputError when the cache cannot be used.
+        """
         settings = self._settings
         walks = [self.stage_tree.start(text) for text in texts if not self.stage_tree.is_short(text)]
         if not settings.cache or not os.path.exists(settings.cache):
@@ -182,7 +184,7 @@ class Domain(Parameters):
 
     @cached_property
     def tokenizer(self) -> Tokenizer | None:
-        """That of the model, where it is known for sure: an OpenAI model at OpenAI whose ranks are on this machine."""
+        """The model's tokenizer, where it is certain: an OpenAI model at OpenAI whose ranks are on this machine."""
         return of_model(self.model) if self.backend == "openai" and is_official(self.base_url) else None
 
     @property
@@ -192,7 +194,7 @@ class Domain(Parameters):
 
     @property
     def concurrent_batches(self) -> int:
-        """How many batches `tag` should be given at once, each from its own thread, to keep the endpoint busy."""
+        """Number of batches for `tag` at the same time, each from its own thread, that keep the endpoint busy."""
         return 4 if self.backend == "openai" else 1
 
     def fingerprint(self) -> dict[str, Any]:
@@ -225,7 +227,7 @@ class Domain(Parameters):
         return "CLD2 now reads text with control characters" if is_unread else ""
 
     def remarks(self, batch: DocumentBatch) -> dict[str, int]:
-        """What a run is to count besides the columns."""
+        """Counts that a run reports besides the columns."""
         if self.control_characters == "keep":
             return {}
         answers = zip(batch.texts, cld2_answers(batch), strict=True)
@@ -235,9 +237,9 @@ class Domain(Parameters):
         is_short = [self.stage_tree.is_short(text) for text in batch.texts]
         rows = [i for i, short in enumerate(is_short) if not short]
         texts = [batch.texts[i] for i in rows]
-        found = self._ask(texts) if self.backend == "openai" else self._classify(texts)
+        answers = self._ask(texts) if self.backend == "openai" else self._classify(texts)
         by_name = self._short_columns(batch.num_rows)
-        for name, values in found.items():
+        for name, values in answers.items():
             for i, value in zip(rows, values, strict=True):
                 by_name[name][i] = value
         codes = main_languages(batch, self.control_characters)
@@ -254,7 +256,7 @@ class Domain(Parameters):
         self.__dict__["_granted"] = max(requests, 0)
 
     def begin(self) -> None:
-        """Count from zero: what an earlier run of this process asked is no part of `usage`."""
+        """Count from zero: the requests of an earlier run in this process are not part of `usage`."""
         caller.forget(self._settings)
 
     def close(self) -> None:
@@ -297,7 +299,7 @@ class Domain(Parameters):
         return embedded_domain.THRESHOLD if self.threshold is None else self.threshold
 
     def _short_columns(self, n: int) -> dict[str, list[Any]]:
-        """What a document below the tree's `min_chars` gets, `n` times."""
+        """The values of `n` documents below the tree's `min_chars`."""
         constant = {
             "prediction": self.stage_tree.short_label,
             "prediction_raw": None,
@@ -327,11 +329,11 @@ class Domain(Parameters):
     def _classify(self, texts: list[str]) -> dict[str, list[Any]]:
         from tagcorpus.taggers._models import embedded_domain
 
-        found = embedded_domain.classify(texts) if texts else []
+        answers = embedded_domain.classify(texts) if texts else []
         return {
-            "prediction": [label if probability >= self._threshold else UNKNOWN for label, probability in found],
-            "prediction_raw": [label for label, _ in found],
-            "stage": ["fasttext"] * len(found),
+            "prediction": [label if probability >= self._threshold else UNKNOWN for label, probability in answers],
+            "prediction_raw": [label for label, _ in answers],
+            "stage": ["fasttext"] * len(answers),
         }
 
 

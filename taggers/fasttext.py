@@ -1,9 +1,8 @@
 """fasttext: the labels that a supervised fastText model gives a document, and their probabilities.
 
-Any model will do that `fasttext supervised` made, quantised or not: language identification, quality and topic classifiers
-that people have already. Not unsupervised vectors, and no training. fastText reads one line, so line breaks become
-spaces; nothing else is changed, and a model that was trained on text prepared in another way wants the
-same preparation. `import fasttext` below is the library: imports are absolute.
+The model can be any that `fasttext supervised` made, quantised or not: language identification, quality and topic classifiers.
+Unsupervised vectors do not work, and nothing is trained here. fastText reads one line, so line breaks become spaces. The text is not
+changed otherwise: prepare it as the model's training text was. `import fasttext` below is the library, since imports are absolute.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ from tagcorpus.taggers._models.fasttext_file import check_file
 from tagcorpus.taggers.language import INSTALL_FASTTEXT, PREFIX
 
 _SOURCE = "the model in fasttext.model; the softmax, or sigmoid, of fastText (arXiv 1607.01759)"
-# What the self-test asks with: some words that a model of any language has parts of.
+# The text of the self-test: a model of any language knows parts of some of these words.
 _PROBE = "This is a test. 1234 la de und the of http e i o :"
-# fastText computes in float32, and looks its sigmoid up in a table whose steps are 1/32 wide.
+# fastText computes in float32, and reads its sigmoid from a table with steps of 1/32.
 _TOLERANCE = {"softmax": 1e-3, "ns": 0.01, "ova": 0.01}
 
 
@@ -91,8 +90,8 @@ class FastText(Parameters):
 
     def tag(self, batch: DocumentBatch) -> pa.RecordBatch:
         """Raises ConfigError for a model that cannot be loaded, TaggerError for a module `fasttext` that answers wrongly."""
-        found = [self._labels(text) for text in batch.texts]
-        labels, probabilities = [names for names, _ in found], [values for _, values in found]
+        predictions = [self._labels(text) for text in batch.texts]
+        labels, probabilities = [names for names, _ in predictions], [values for _, values in predictions]
         arrays = [
             pa.array([names[0] if names else None for names in labels], pa.string()),
             pa.array([values[0] if values else None for values in probabilities], pa.float64()),
@@ -110,12 +109,12 @@ class FastText(Parameters):
 
 
 def load_model(path: Path) -> Any:
-    """A supervised model that has shown that it answers as it should.
+    """A supervised model that has passed the self-test.
 
-    Builds of the module differ: one raises on numpy 2, another gives wrong probabilities without a word when more than one
-    label is asked for. So all labels at once must fall, agree with the best one alone, and, where that can be computed, be
-    what the model's own matrix gives. Raises ConfigError for a file that is no such model, or not all of one, which is found
-    out before it is loaded; TaggerError for a module that fails.
+    Builds of the module differ: one raises on numpy 2, another silently gives wrong probabilities for more than one label. So
+    the probabilities of all labels must fall, agree with the best label alone, and equal those of the model's own matrix where it
+    is readable. Raises ConfigError for a file that is not a whole supervised model, before it is loaded. Raises TaggerError for a
+    module that fails.
     """
     import fasttext
 
@@ -129,20 +128,18 @@ def load_model(path: Path) -> Any:
 
 
 def self_test(model: Any) -> None:
-    """Raise TaggerError where a loaded model shows that the module `fasttext` is wrong, ConfigError where the model is."""
+    """Raise TaggerError where the module `fasttext` computes wrongly, ConfigError where the model is damaged."""
     # A line without words leaves only the end of the line, which has no n-grams of words to be looked up.
     line = _PROBE if model.f.getArgs().wordNgrams == 1 else ""
     try:
         best, top = model.predict(line, k=1)
         labels, probabilities = model.predict(line, k=len(model.get_labels()))
     except ValueError as error:
-        told = str(error).partition("\n")[0]
-        raise TaggerError(f"the module fasttext cannot predict ({told}): {INSTALL_FASTTEXT}") from error
+        reason = str(error).partition("\n")[0]
+        raise TaggerError(f"the module fasttext cannot predict ({reason}): {INSTALL_FASTTEXT}") from error
     given = [float(p) for p in probabilities]
     if not all(map(math.isfinite, given)):
-        raise ConfigError(
-            "fasttext.model gives probabilities that are no numbers: its training went wrong; train it anew"
-        )
+        raise ConfigError("fasttext.model gives probabilities that are not numbers: train the model again")
     is_same = not labels or (abs(float(top[0]) - given[0]) <= 1e-6 and (best[0] == labels[0] or given[0] == given[1]))
     is_falling = all(a >= b for a, b in itertools.pairwise(given))
     if not (is_same and is_falling and _fits_matrix(model, line, labels, given)):
@@ -151,21 +148,21 @@ def self_test(model: Any) -> None:
 
 def _fits_matrix(model: Any, line: str, labels: Sequence[str], given: Sequence[float]) -> bool:
     """Whether the probabilities are those of the output matrix times the line's mean vector, by softmax or, one against all,
-    by sigmoid. True where that cannot be told: hierarchical softmax has a tree that the module does not show, and the
-    matrices of a quantised model are not readable."""
+    by sigmoid. True where they cannot be computed: the module does not show the tree of hierarchical softmax, nor the matrices
+    of a quantised model."""
     loss = model.f.getArgs().loss.name
     rows = [row for word in [*line.split(), "</s>"] for row in model.get_subwords(word)[1] if row >= 0]
     if model.is_quantized() or loss not in _TOLERANCE or not rows:
         return True
-    # Row by row: the whole input matrix may have gigabytes.
+    # One row at a time: the whole input matrix may have gigabytes.
     hidden = np.mean([model.get_input_vector(row) for row in rows], axis=0, dtype=np.float64)
     scores = model.get_output_matrix().astype(np.float64) @ hidden
     if loss == "softmax":
-        wanted = np.exp(scores - scores.max())
-        wanted /= wanted.sum()
+        expected = np.exp(scores - scores.max())
+        expected /= expected.sum()
     else:
-        wanted = 1 / (1 + np.exp(-scores))
-    by_label = dict(zip(model.get_labels(), wanted, strict=True))
+        expected = 1 / (1 + np.exp(-scores))
+    by_label = dict(zip(model.get_labels(), expected, strict=True))
     return all(abs(by_label[label] - p) <= _TOLERANCE[loss] for label, p in zip(labels, given, strict=True))
 
 

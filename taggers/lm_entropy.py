@@ -1,15 +1,13 @@
 """lm_entropy: entropy of a causal language model's next-token distribution, at every position of a document.
 
-Position i is the distribution after the tokens 0..i have been seen, so that a document of k tokens has k - 1 positions
-with a real next token, as it has for n-grams of one token. A document longer than the window is read in windows that
-start every `stride` tokens; each position is taken once, from the first window that holds it, and so sees at least
-window - stride + 1 tokens wherever that many precede it. Special tokens are never part of a text; only `has_bos` puts
-the model's own first token before each window.
+Position i is the distribution after the tokens 0..i. So a document of k tokens has k - 1 positions with a next token, as it has
+for n-grams of one token. A document longer than the window is read in windows that start every `stride` tokens. Each position is
+taken once, from the first window that has it. So it sees at least window - stride + 1 tokens wherever that many precede it.
+Special tokens are never part of a text. Only `has_bos` puts the model's own first token before each window.
 
-`tagcorpus run entropy --method lm` is this tagger with a summary of the corpus. Which windows share
-a forward pass depends on the batch of documents alone, so that equal input gives equal bytes on one kind of machine;
-other company, another device or another torch moves a value in float32 by less than 1e-4 bits. The mean of a corpus
-per token is sum(entropy_mean * entropy_positions) / sum(entropy_positions).
+`tagcorpus run entropy --method lm` is this tagger with a summary of the corpus. The batch of documents alone decides which windows
+share a forward pass, so equal input gives equal bytes on one kind of machine. Another batch, another device or another torch moves a
+value in float32 by less than 1e-4 bits. The mean of a corpus per token is sum(entropy_mean * entropy_positions) / sum(entropy_positions).
 """
 
 from __future__ import annotations
@@ -32,7 +30,7 @@ MAX_DEFAULT_WINDOW = 1024
 """Tokens; longer windows cost memory and, in attention, time per token, and rarely change a mean."""
 
 LOGITS_BYTES = 256 << 20
-"""What the logits of one forward pass may take, unless a single window takes more: windows x tokens x vocabulary."""
+"""Limit of the logits of one forward pass (windows x tokens x vocabulary), unless a single window needs more."""
 
 _SOURCE = "Shannon entropy, base 2, of the softmax of the model in lm_entropy.model"
 _CHUNK_VALUES = 1 << 24  # positions x vocabulary formed at a time, so that no second copy of all logits is made
@@ -93,15 +91,15 @@ class CausalEntropy(Parameters):
         Raises ConfigError where the model, its packages or the device cannot be had, TaggerError where the model
         gives no distribution (NaN, as float16 can).
         """
-        found = self._loaded.entropies(batch.texts, self.batch_size)
-        has = [values.size > 0 for values in found]
+        entropies = self._loaded.entropies(batch.texts, self.batch_size)
+        has = [values.size > 0 for values in entropies]
 
         def each(statistic: Any) -> pa.Array:
-            values = [float(statistic(v)) if is_there else None for v, is_there in zip(found, has, strict=True)]
+            values = [float(statistic(v)) if is_there else None for v, is_there in zip(entropies, has, strict=True)]
             return pa.array(values, pa.float64())
 
         return pa.record_batch(
-            [*map(each, (np.mean, np.std, np.min, np.max)), pa.array([v.size for v in found], pa.int64())],
+            [*map(each, (np.mean, np.std, np.min, np.max)), pa.array([v.size for v in entropies], pa.int64())],
             schema=self.columns,
         )
 
@@ -110,8 +108,8 @@ class CausalEntropy(Parameters):
         are left out: they move the last digits alone."""
         if not self.model:
             raise ConfigError(
-                "lm_entropy needs a model: --model (--set lm_entropy.model=) NAME of one on the Hugging Face hub, or the "
-                "directory it lies in"
+                "lm_entropy needs a model: --model (--set lm_entropy.model=) the NAME of one on the Hugging Face hub, or the "
+                "path of its directory"
             )
         return {
             **self._identity,
@@ -137,7 +135,7 @@ class LoadedModel:
         self._torch, self._device, self._tokenizer, self._model = hf.load(
             "lm_entropy", "AutoModelForCausalLM", "causal language model", parameters
         )
-        self._told = f"{parameters.model!r} in {parameters.dtype}"
+        self._description = f"{parameters.model!r} in {parameters.dtype}"
         self._bos: list[int] = []
         if parameters.has_bos:
             if self._tokenizer.bos_token_id is None:
@@ -160,12 +158,12 @@ class LoadedModel:
         """Entropy in bits of every position of every text, in order: float64 [max(tokens - 1, 0)] each."""
         # Ids of one text at a time: the tokenizer's batch call starts a thread per core, and one worker is one thread.
         ids = [self._ids(text) for text in texts]
-        found = [np.zeros(max(len(i) - 1, 0)) for i in ids]
-        work = [(d, w) for d, values in enumerate(found) for w in windows(values.size, self.window, self.stride)]
-        # Windows of like length together: least padding. The sort is stable, so the order is a function of the texts.
+        bits = [np.zeros(max(len(i) - 1, 0)) for i in ids]
+        work = [(d, w) for d, values in enumerate(bits) for w in windows(values.size, self.window, self.stride)]
+        # Windows of similar length share a pass: least padding. The sort is stable, so the texts alone decide the order.
         work.sort(key=lambda item: item[1].start - item[1].end)
         at = 0
-        with hf.one_thread(self._torch, self._device), self._torch.inference_mode():
+        with hf.one_thread(self._device), self._torch.inference_mode():
             while at < len(work):
                 longest = work[at][1].end - work[at][1].start
                 most = LOGITS_BYTES // (4 * self._n_vocab * (longest + len(self._bos)))
@@ -173,13 +171,13 @@ class LoadedModel:
                 rows = self._forward([self._bos + ids[d][w.start : w.end] for d, w in together])
                 for row, (d, w) in zip(rows, together, strict=True):
                     start = len(self._bos) + w.first - w.start
-                    found[d][w.first : w.end] = self._bits(row[start : start + w.end - w.first])
+                    bits[d][w.first : w.end] = self._bits(row[start : start + w.end - w.first])
                 at += len(together)
-        return found
+        return bits
 
     def _ids(self, text: str) -> list[int]:
-        found = self._tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False)
-        ids: list[int] = found["input_ids"]
+        encoding = self._tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False)
+        ids: list[int] = encoding["input_ids"]
         return ids
 
     def _forward(self, rows: list[list[int]]) -> Any:
@@ -204,7 +202,7 @@ class LoadedModel:
         bits: np.ndarray[Any, np.dtype[np.float64]] = torch.cat(parts).cpu().numpy().astype(np.float64) / math.log(2)
         if not np.isfinite(bits).all():
             raise TaggerError(
-                f"the model {self._told} gives no distribution at some position (NaN): use dtype float32 or bfloat16"
+                f"the model {self._description} gives no distribution at some position (NaN): use dtype float32 or bfloat16"
             )
         return bits
 
@@ -212,7 +210,7 @@ class LoadedModel:
 def windows(n_positions: int, window: int, stride: int) -> Iterator[Window]:
     """Windows over the tokens 0..n_positions - 1 that take every position exactly once.
 
-    The last token of a document is in none: what follows it is not part of the document.
+    The last token of a document is in none, since no token follows.
     Example  n_positions 10, window 4, stride 2: (0, 0, 4) (2, 4, 6) (4, 6, 8) (6, 8, 10)
     """
     start = first = 0

@@ -1,12 +1,13 @@
 """quality: the score that a sequence-classification model of Hugging Face transformers gives a document.
 
-By default HuggingFaceTB/fineweb-edu-classifier, whose one output is the raw score of educational value, made for 0 to 5 and
-not clipped. A model with several classes is asked for the probability of one of them. The text goes through the model's own
-tokenizer as it is (text that spells a special token is that token), and what does not fit its positions is cut off (at the end, unless the tokenizer says otherwise).
+The default is HuggingFaceTB/fineweb-edu-classifier, whose one output is the raw score of educational value, trained for 0 to 5 and
+not clipped. For a model with several classes, the score is the probability of one of them. The model's own tokenizer gets the text
+unchanged: text that spells a special token becomes that token. Tokens beyond the model's positions are cut off, at the end unless
+the tokenizer says otherwise.
 
-Documents of like length share a forward pass. Which ones do depends on the batch of documents and the device alone, so that
-equal input gives equal bytes on one kind of machine; other company, another device or another torch moves a score in
-float32 by less than 1e-4. Not here: models that bring code of their own, and ONNX Runtime, which was slower (docs/quality.md).
+Documents of similar length share a forward pass. The batch of documents and the device alone decide which ones, so equal input gives
+equal bytes on one kind of machine. Another batch, another device or another torch moves a score in float32 by less than 1e-4.
+Models with code of their own are not run. ONNX Runtime is not used, since it was slower (docs/quality.md).
 """
 
 from __future__ import annotations
@@ -30,20 +31,20 @@ KEY_COLUMNS = ("input", "row", "sub", "id", "text")
 _COLUMN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 DEFAULT_MAX_TOKENS = 512
-"""Where the tokenizer does not say how much the model takes."""
+"""Tokens read of a document where the tokenizer does not name a limit."""
 
 TOKENS_PER_PASS = {"cpu": 512}
-"""On a CPU, padding and caches that overflow soon cost more than a larger matrix product saves (docs/quality.md)."""
+"""On a CPU, padding and overflowing caches soon cost more than a larger matrix product saves (docs/quality.md)."""
 TOKENS_PER_PASS_ELSEWHERE = 32_768
 
 MAX_PADDING_SHIFT, MAX_PADDING_SHIFT_16_BIT = 1e-4, 0.1
-"""By how much a score may move when its text is padded; in 16 bits it moves a little with every change of the batch."""
+"""Largest change of a score when its text is padded. In 16 bits, every change of the batch moves a score a little."""
 
 _MAX_SCORE = 5
 _SOURCE = "the model in quality.model; fineweb-edu-classifier is of the FineWeb datasets (arXiv 2406.17557)"
-# Characters tokenised of a long text for each token that counts: several times what languages need.
+# Characters of a long text that are tokenised for each token read: several times the need of any language.
 _CHARS_PER_TOKEN = 16
-# Other white space is nothing at all to some tokenizers.
+# Some tokenizers drop other white space.
 _END_OF_WORD = re.compile(r"(?<=\S)[ \n]")
 
 
@@ -129,7 +130,7 @@ class LoadedClassifier:
         self._torch, self._device, self._tokenizer, self._model = hf.load(
             "quality", "AutoModelForSequenceClassification", "sequence classifier", parameters
         )
-        self._told = f"{parameters.model!r} in {parameters.dtype}"
+        self._description = f"{parameters.model!r} in {parameters.dtype}"
         self._label = _label(self._model.config, parameters)
         self._max_tokens = _max_tokens(self._tokenizer, self._model.config, parameters)
         # Without padding, or where it moves the score, documents cannot share a pass.
@@ -143,34 +144,34 @@ class LoadedClassifier:
         budget = max_tokens_per_batch or TOKENS_PER_PASS.get(self._device.type, TOKENS_PER_PASS_ELSEWHERE)
         # One text at a time: the tokenizer's batch call starts a thread per core, and one worker is one thread.
         encoded = [self._encoded(text) for text in texts]
-        found = np.full(len(texts), np.nan)
-        with hf.one_thread(self._torch, self._device), self._torch.inference_mode():
+        scores = np.full(len(texts), np.nan)
+        with hf.one_thread(self._device), self._torch.inference_mode():
             for together in passes([len(e["input_ids"]) for e in encoded], budget if self._has_padding else 1):
-                found[together] = self._forward([encoded[d] for d in together])
-        return found
+                scores[together] = self._forward([encoded[d] for d in together])
+        return scores
 
     def _is_padding_harmless(self, dtype: str) -> bool:
-        """Some networks mix padding into what they read (FNet), or look for their answer at the wrong end of it."""
+        """Whether padding leaves a score alone. Some networks mix padding into the text (FNet), or read their answer from it."""
         rows = [self._encoded(text) for text in ("A short text.", "A longer text, of several words. " * 3)]
         if not all(row["input_ids"] for row in rows):
             return False
-        with hf.one_thread(self._torch, self._device), self._torch.inference_mode():
+        with hf.one_thread(self._device), self._torch.inference_mode():
             alone, together = self._forward(rows[:1])[0], self._forward(rows)[0]
         return bool(abs(alone - together) <= (MAX_PADDING_SHIFT if dtype == "float32" else MAX_PADDING_SHIFT_16_BIT))
 
     def _encoded(self, text: str) -> dict[str, list[int]]:
-        """What the model takes, cut to its length. Of a long text only a beginning is tokenised, which ends with a word,
-        as a rule far behind the last token that counts: tokenizers take words one by one."""
+        """The model's input, cut to its length. Of a long text, only a beginning that ends with a word is tokenised, mostly far
+        beyond the last token read. Tokenizers take words one by one, so the tokens are the same."""
         is_beginning = self._tokenizer.truncation_side == "right"
         length = _CHARS_PER_TOKEN * self._max_tokens if is_beginning else len(text)
         while True:
             cut = _END_OF_WORD.search(text, length)
             end = cut.start() if cut else len(text)
-            found: dict[str, list[int]] = dict(
+            encoding: dict[str, list[int]] = dict(
                 self._tokenizer(text[:end], truncation=True, max_length=self._max_tokens, verbose=False)
             )
-            if end == len(text) or len(found["input_ids"]) == self._max_tokens:
-                return found
+            if end == len(text) or len(encoding["input_ids"]) == self._max_tokens:
+                return encoding
             length *= 8
 
     def _forward(self, rows: list[dict[str, list[int]]]) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -186,21 +187,25 @@ class LoadedClassifier:
             scores = logits.sigmoid()[:, self._label]
         else:
             scores = logits.softmax(dim=-1)[:, self._label]
-        found: np.ndarray[Any, np.dtype[np.float64]] = scores.cpu().numpy().astype(np.float64)
-        if not np.isfinite(found).all():
-            raise TaggerError(f"the model {self._told} gives a score that is no number: use dtype float32 or bfloat16")
-        return found
+        values: np.ndarray[Any, np.dtype[np.float64]] = scores.cpu().numpy().astype(np.float64)
+        if not np.isfinite(values).all():
+            raise TaggerError(
+                f"the model {self._description} gives a score that is not a number: use dtype float32 or bfloat16"
+            )
+        return values
 
 
 def rounded(scores: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Scores clipped to 0 to 5 and rounded, halves to even as Python's `round` has it; 0 for NaN."""
-    found: np.ndarray[Any, np.dtype[np.int64]] = np.rint(np.clip(np.nan_to_num(scores), 0, _MAX_SCORE)).astype(np.int64)
-    return found
+    integers: np.ndarray[Any, np.dtype[np.int64]] = np.rint(np.clip(np.nan_to_num(scores), 0, _MAX_SCORE)).astype(
+        np.int64
+    )
+    return integers
 
 
 def passes(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Which of the documents, of so many tokens each, share a forward pass: the longest first, at most `budget` tokens with
-    padding unless a single document has more. Documents without tokens are in none.
+    """The documents that share a forward pass, by their numbers of tokens: the longest first, at most `budget` tokens with
+    padding, unless a single document has more. Documents without tokens are in none.
 
     Example  lengths 3 0 9 4, budget 8: [2] [3, 0]
     """
@@ -213,7 +218,7 @@ def passes(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
 
 
 def _label(config: Any, parameters: Quality) -> int | None:
-    """Which of the model's outputs; None: its only one, as it is."""
+    """The number of the model's output that is the score; None: the only one, unchanged."""
     names = [str(config.id2label[i]) for i in range(config.num_labels)]
     if len(names) == 1:
         if parameters.label:
@@ -230,14 +235,14 @@ def _label(config: Any, parameters: Quality) -> int | None:
 
 
 def _max_tokens(tokenizer: Any, config: Any, parameters: Quality) -> int:
-    # A tokenizer that was not told how much the model takes says 10 to the 30.
-    told = tokenizer.model_max_length if tokenizer.model_max_length < 10**9 else None
+    # A tokenizer without a limit says 10 to the 30.
+    limit = tokenizer.model_max_length if tokenizer.model_max_length < 10**9 else None
     positions = getattr(config.get_text_config(), "max_position_embeddings", None)
-    # XLNet, whose positions have no end, says -1.
-    most = int(min(known)) if (known := [n for n in (told, positions) if n and n > 0]) else DEFAULT_MAX_TOKENS
+    # XLNet, whose positions are unlimited, says -1.
+    most = int(min(known)) if (known := [n for n in (limit, positions) if n and n > 0]) else DEFAULT_MAX_TOKENS
     if parameters.max_tokens is None:
-        # Some models keep a few of their positions for themselves.
-        return most if told else min(most, DEFAULT_MAX_TOKENS)
+        # Some models reserve a few of their positions.
+        return most if limit else min(most, DEFAULT_MAX_TOKENS)
     least = int(tokenizer.num_special_tokens_to_add()) + 1
     if not least <= parameters.max_tokens <= most:
         raise ConfigError(

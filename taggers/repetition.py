@@ -11,9 +11,9 @@ The rules, in this order (strict >, the first that applies is the reason; source
 
 A duplicate ratio is 1 - distinct / total, 0 when there is nothing to count; for n-grams it is rounded as (total - distinct) /
 total, for lines and paragraphs as written, so that every bit equals the published code's. Lines are split on line feeds, paragraphs
-on blank lines; both are stripped, empty ones dropped, and compared as written. N-grams are of lower-cased NLTK words, see
-_words.py. All figures are computed for every document, whichever rule hit, so that other thresholds can be tried on a
-finished sidecar. The tagger removes nothing.
+on blank lines; both are stripped, empty ones dropped, and compared as written. N-grams are of lower-cased NLTK words
+(_tokenizers/words.py). All figures are computed for every document, whichever rule applies, so that other thresholds can be tried
+on finished attributes. The tagger removes nothing.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tagcorpus.taggers._interface.batch import DocumentBatch
 from tagcorpus.taggers._tokenizers.words import WordNumbers
 
 PRESETS: dict[str, dict[str, float]] = {
-    # What the published runs used.
+    # The settings of the published runs.
     "strict": {"line_threshold": 0.6, "paragraph_threshold": 0.6, "ngram_threshold": 0.5, "min_length": 50},
     # The defaults of the published code.
     "lenient": {"line_threshold": 0.8, "paragraph_threshold": 0.7, "ngram_threshold": 0.6, "min_length": 200},

@@ -1,9 +1,9 @@
 """syntax: how far words stand from their heads, how deep sentences nest, and the share of content words, after a parser.
 
-Parsers (`backend`): Stanza, with dependency and constituency trees, the one behind the published figures; spaCy, dependency trees
-only; or none, for documents that carry their parses in the columns `conllu` and `constituency`. One parse gives all
-columns. A document in a language without a model has nulls, and `parse_status` says so. Definitions are in
-_syntax_trees.py and _syntax_statistics.py. No semantic roles, no coreference, no named entities.
+The parser (`backend`) is Stanza, spaCy or none. Stanza gives dependency and constituency trees and made the published figures.
+spaCy gives dependency trees only. With none, documents carry their parses in the columns `conllu` and `constituency`. One parse
+gives all columns. A document in a language without a model has nulls, and `parse_status` says so. Definitions are in
+_syntax/trees.py and _syntax/statistics.py. No semantic roles, no coreference, no named entities.
 """
 
 from __future__ import annotations
@@ -69,11 +69,11 @@ class Syntax(Parameters):
         if self.language and self.languages:
             raise ConfigError("syntax.language (of all documents) and syntax.languages (only these) exclude each other")
         if self.control_characters == "keep" and (self.language or self.backend == "parsed"):
-            raise ConfigError("syntax.control_characters=keep is about CLD2, which is not asked here: leave it out")
+            raise ConfigError("syntax.control_characters=keep is about CLD2, which is not used here: leave it out")
         for name in ("models", "language", "languages", "device"):
             is_used = self.backend == "stanza" or (self.backend == "spacy" and name != "device")
             if getattr(self, name) and not is_used:
-                raise ConfigError(f"syntax.{name} means nothing to syntax.backend={self.backend}: leave it out")
+                raise ConfigError(f"syntax.{name} has no effect with syntax.backend={self.backend}: leave it out")
 
     @property
     def columns(self) -> pa.Schema:
@@ -85,7 +85,7 @@ class Syntax(Parameters):
         return ("conllu", "constituency") if self.backend == "parsed" else ()
 
     def fingerprint(self) -> dict[str, Any]:
-        """Parser, models and what else decides. ConfigError where something is missing: a run learns that before it reads."""
+        """Parser, models and the parameters that decide. ConfigError where a parser or model is missing: a run fails before it reads."""
         if self.backend == "parsed":
             return {"backend": self.backend, "lists": self.lists}
         own = {n: getattr(self, n) for n in ("backend", "language", "languages", "lists", "max_chars")}
@@ -93,11 +93,11 @@ class Syntax(Parameters):
             own["max_sentence_words"] = self.max_sentence_words
         if self.control_characters == "keep":
             own["control_characters"] = "keep"
-        return own | self._instrument
+        return own | self._provenance
 
     @cached_property
-    def _instrument(self) -> dict[str, Any]:
-        found = self._models.fingerprint()
+    def _provenance(self) -> dict[str, Any]:
+        fingerprint = self._models.fingerprint()
         for language in [self.language] if self.language else self._only:
             if parser_code(language, self._models.languages) is None:
                 raise ConfigError(
@@ -108,7 +108,7 @@ class Syntax(Parameters):
                         f"--set syntax.language{'s' * (not self.language)}",
                     )
                 )
-        return found
+        return fingerprint
 
     @cached_property
     def _models(self) -> StanzaModels | SpacyModels:
@@ -145,7 +145,7 @@ class Syntax(Parameters):
         return "CLD2 now reads text with control characters" if is_unread else ""
 
     def remarks(self, batch: DocumentBatch) -> dict[str, int]:
-        """What a run is to count besides the columns."""
+        """Counts that a run reports besides the columns."""
         return {STRIPPED: sum(a[2] == "stripped" for a in cld2_answers(batch))} if self._is_stripping else {}
 
     @property
@@ -155,33 +155,33 @@ class Syntax(Parameters):
     def _parses(self, batch: DocumentBatch) -> list[Parsed]:
         if self.backend == "parsed":
             return list(map(_read, batch.column("conllu"), batch.column("constituency")))
-        # A batch with a bad document comes again in parts: parsed once is enough.
+        # A batch with a bad document comes again in parts. Kept parses are not computed twice.
         kept: dict[str, Parsed] = self.__dict__.get("_kept", {})
         if all(text in kept for text in batch.texts):
             return [kept[text] for text in batch.texts]
-        found = self._parsed(batch)
-        is_bad = any(isinstance(p, Exception) for p in found)
-        self.__dict__["_kept"] = dict(zip(batch.texts, found, strict=True)) if is_bad else {}
-        return found
+        parses = self._parsed(batch)
+        is_bad = any(isinstance(p, Exception) for p in parses)
+        self.__dict__["_kept"] = dict(zip(batch.texts, parses, strict=True)) if is_bad else {}
+        return parses
 
     def _parsed(self, batch: DocumentBatch) -> list[Parsed]:
-        found: dict[int, Parsed] = {}
+        parses: dict[int, Parsed] = {}
         by_language: dict[str, list[int]] = {}
         known = self._known
         is_given = bool(self.language)
         codes = [self.language] * batch.num_rows if is_given else main_languages(batch, self.control_characters)
         for i, (text, code) in enumerate(zip(batch.texts, codes, strict=True)):
             if not text.strip():
-                found[i] = Parse()
+                parses[i] = Parse()
             elif (language := parser_code(code, known)) is None:
-                found[i] = Parse(code, status="no_model")
+                parses[i] = Parse(code, status="no_model")
             elif len(text) > self.max_chars:
-                found[i] = DocumentTooLong(f"{len(text):,} characters, more than syntax.max_chars {self.max_chars:,}")
+                parses[i] = DocumentTooLong(f"{len(text):,} characters, more than syntax.max_chars {self.max_chars:,}")
             else:
                 by_language.setdefault(language, []).append(i)
         for language, rows in sorted(by_language.items()):
-            found.update(zip(rows, self._models.parse(language, [batch.texts[i] for i in rows]), strict=True))
-        return [found[i] for i in range(batch.num_rows)]
+            parses.update(zip(rows, self._models.parse(language, [batch.texts[i] for i in rows]), strict=True))
+        return [parses[i] for i in range(batch.num_rows)]
 
     @cached_property
     def _known(self) -> set[str]:

@@ -1,7 +1,7 @@
 """tokens: how many tokens a document has, how many of them are distinct, and the ratio of the two.
 
-The tokenizer decides all three; the default, p50k_base, works without a network. Special tokens are never counted:
-they are ordinary text.
+The tokenizer decides all three. The default, p50k_base, works without a network. Special tokens are treated
+as ordinary text.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Tokens(Parameters):
 
 
 def distinct_by_sorting(ids: Ids, offsets: Offsets) -> Offsets:
-    """What `kernels.tokens.count_distinct` gives, without Numba; arguments as there."""
+    """The result of `kernels.documents.tokens.count_distinct`, with the same arguments and without Numba."""
     documents = np.repeat(np.arange(len(offsets) - 1, dtype=np.uint64), np.diff(offsets))
     pairs = np.sort(documents << np.uint64(32) | ids)
     is_first = np.ones(len(pairs), bool)

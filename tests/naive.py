@@ -45,7 +45,7 @@ def nltk_word_tokenize() -> Callable[[str], list[str]]:
     from nltk.tokenize.destructive import NLTKWordTokenizer
     from nltk.tokenize.punkt import PunktLanguageVars, PunktParameters, PunktSentenceTokenizer, PunktToken
 
-    from tagcorpus.taggers._tokenizers.words import Punkt
+    from tagcorpus.taggers._tokenizers.punkt import Punkt
 
     def plain(rules: list[tuple[Any, str]]) -> list[tuple[re.Pattern[str], str]]:
         added_later = (r"\s+", r"[\u2012-\u2015]")

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-from tagcorpus.taggers._llm.tree import StageTree, packaged_tree
+from tagcorpus.taggers._stage_tree.read import packaged_tree
+from tagcorpus.taggers._stage_tree.tree import StageTree
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from stub_llm import NEGATIVE, Call, Reply, StubLLM, answer
 
 import tagcorpus
 from tagcorpus.taggers._llm.caller import close_all
-from tagcorpus.taggers._llm.tree import packaged_tree
+from tagcorpus.taggers._stage_tree.read import packaged_tree
 from tagcorpus.taggers.domain import Domain
 
 MODELS = ("small-2026-01-01", "small-2026-02-02")

@@ -53,7 +53,7 @@ def test_domain_asks_without_the_characters() -> None:
 def test_syntax_parses_what_cld2_refuses() -> None:
     assert parser_languages()[:3] == [("en", "no_words"), ("en", "no_words"), ("de", "no_words")]
     assert parser_languages(control_characters="keep")[:3] == [("en", "no_words"), *[("unknown", "no_model")] * 2]
-    with pytest.raises(ConfigError, match=r"^syntax\.control_characters=keep is about CLD2, which is not asked here"):
+    with pytest.raises(ConfigError, match=r"^syntax\.control_characters=keep is about CLD2, which is not used here"):
         load("syntax", {"control_characters": "keep", "language": "en"})
 
 

@@ -99,7 +99,7 @@ def test_the_references_distances(golden_code: list[dict[str, Any]]) -> None:
     for reference in golden_code:
         if reference["id"] not in WITHOUT_FEATURES:
             wanted = [d for d in reference["features"]["dist_to_def"] if d is not None]
-            assert measured(reference["text"], reference["lang"]).found_distances == wanted, reference["id"]
+            assert measured(reference["text"], reference["lang"]).use_distances == wanted, reference["id"]
 
 
 def test_what_the_reference_could_not_recurse_into(golden_code: list[dict[str, Any]]) -> None:
@@ -131,10 +131,10 @@ def check_walk(text: str, language: str) -> None:
         sum(found.depths),
     )
     bare = measure(text.encode(), language, STEPS)
-    assert (bare.n_nodes, bare.max_depth, bare.found_distances) == (
+    assert (bare.n_nodes, bare.max_depth, bare.use_distances) == (
         found.n_nodes,
         found.max_depth,
-        found.found_distances,
+        found.use_distances,
     )
     assert not bare.depths and not bare.types and not bare.distances  # noqa: PT018
 
@@ -164,7 +164,7 @@ def test_the_walk_on_anything(text: str, language: str) -> None:
 )
 def test_by_hand(language: str, text: str, definitions: int, calls: int, distances: list[int]) -> None:
     found = measured(text, language)
-    assert (found.n_definitions, found.n_calls, found.found_distances) == (definitions, calls, distances)
+    assert (found.n_definitions, found.n_calls, found.use_distances) == (definitions, calls, distances)
 
 
 def test_columns_of_a_document() -> None:

@@ -28,7 +28,7 @@ from tagcorpus.pipelines import TagDocuments
 from tagcorpus.pipelines.labelling.label_counts import percentages
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.runs.run import Result
-from tagcorpus.taggers._llm.tree import parse_tree
+from tagcorpus.taggers._stage_tree.read import parse_tree
 
 COMMAND = Path(sysconfig.get_path("scripts")) / "tagcorpus"
 KEY = "sk-secret-0123456789abcdef"

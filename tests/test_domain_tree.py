@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagcorpus.errors import ConfigError
-from tagcorpus.taggers._llm.tree import CUT_MARK, normalise, packaged_tree, parse_tree, read_tree
+from tagcorpus.taggers._stage_tree.choices import normalise
+from tagcorpus.taggers._stage_tree.read import packaged_tree, parse_tree, read_tree
+from tagcorpus.taggers._stage_tree.tree import CUT_MARK
 
 
 def small() -> dict[str, Any]:
@@ -137,7 +139,7 @@ def test_a_missing_off_menu_and_a_doubled_key_are_errors() -> None:
     del tree["stages"][0]["off_menu"]
     with pytest.raises(ConfigError, match=r"stages\[0\].off_menu: is missing"):
         load(tree)
-    with pytest.raises(ConfigError, match=r"'model' stands here twice.*line 2"):
+    with pytest.raises(ConfigError, match=r"'model' is here twice.*line 2"):
         parse_tree("model: a\nmodel: b\n", "mine.yaml")
     with pytest.raises(ConfigError, match="not valid YAML"):
         parse_tree("model: [", "mine.yaml")

@@ -127,7 +127,7 @@ class Lying:
         ("all", "the module fasttext gives wrong probabilities: pip install "),
         ("shuffled", "the module fasttext gives wrong probabilities: pip install "),
         ("raises", "the module fasttext cannot predict .*: pip install "),
-        ("nan", "probabilities that are no numbers"),
+        ("nan", "probabilities that are not numbers"),
     ],
 )
 def test_wrong_probabilities_are_noticed(model: Path, lie: str, message: str) -> None:

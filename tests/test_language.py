@@ -69,7 +69,7 @@ def test_codes_are_computed_once_per_batch() -> None:
 
 
 def test_a_model_without_its_engine() -> None:
-    with pytest.raises(ConfigError, match=r"language\.model goes with language\.engine=fasttext"):
+    with pytest.raises(ConfigError, match=r"language\.model needs language\.engine=fasttext"):
         load("language", {"model": "lid.176.ftz"})
 
 

@@ -14,7 +14,8 @@ from stub_llm import HANG, NEGATIVE, Call, Reply, StubLLM, answer
 from tagcorpus.errors import TagcorpusError
 from tagcorpus.taggers._llm.caller import Caller, caller, close_all, listening
 from tagcorpus.taggers._llm.endpoint import Settings
-from tagcorpus.taggers._llm.tree import Walk, packaged_tree
+from tagcorpus.taggers._stage_tree.read import packaged_tree
+from tagcorpus.taggers._stage_tree.tree import Walk
 
 N = 40
 BAD = 17

@@ -11,7 +11,7 @@ from stub_llm import StubLLM
 from tagcorpus.errors import TaggerError
 from tagcorpus.taggers._llm.caller import caller, close_all
 from tagcorpus.taggers._llm.endpoint import CERTIFICATES, PROXIES, Settings
-from tagcorpus.taggers._llm.tree import packaged_tree
+from tagcorpus.taggers._stage_tree.read import packaged_tree
 
 SECRET = "p4ssw0rd"
 

@@ -24,7 +24,8 @@ from tagcorpus.taggers._llm.caller import caller, close_all, listening
 from tagcorpus.taggers._llm.endpoint import Settings
 from tagcorpus.taggers._llm.reply import Failure, judge
 from tagcorpus.taggers._llm.request import Change, Requests, answer_key, change_for, merged, request_body
-from tagcorpus.taggers._llm.tree import StageTree, Walk, packaged_tree, parse_tree
+from tagcorpus.taggers._stage_tree.read import packaged_tree, parse_tree
+from tagcorpus.taggers._stage_tree.tree import StageTree, Walk
 from tagcorpus.taggers.domain import Domain
 
 SYSTEM = {"role": "system", "content": "Sort it."}
@@ -225,7 +226,7 @@ def test_a_variable_that_is_not_set_is_named(monkeypatch: pytest.MonkeyPatch, tm
     with pytest.raises(ConfigError, match="AZURE_KEY is not set, and the stage tree sends it in the header 'api-key'"):
         tagger.check_access()
     monkeypatch.setenv("AZURE_KEY", f"{SECRET}\nx: y")
-    with pytest.raises(ConfigError, match="AZURE_KEY holds characters") as raised:
+    with pytest.raises(ConfigError, match="AZURE_KEY has characters") as raised:
         tagger.check_access()
     assert SECRET not in str(raised.value)
     monkeypatch.setenv("AZURE_KEY", SECRET)

@@ -13,7 +13,8 @@ from stub_llm import NEGATIVE, Call, Reply, StubLLM, answer, failure
 
 from tagcorpus.taggers._llm.caller import caller, close_all, listening
 from tagcorpus.taggers._llm.endpoint import Settings
-from tagcorpus.taggers._llm.tree import Walk, packaged_tree
+from tagcorpus.taggers._stage_tree.read import packaged_tree
+from tagcorpus.taggers._stage_tree.tree import Walk
 
 N = 6
 

@@ -11,7 +11,7 @@ from tagcorpus.errors import TaggerError
 from tagcorpus.taggers._llm.caller import Caller, close_all
 from tagcorpus.taggers._llm.endpoint import Settings
 from tagcorpus.taggers._llm.reply import Failure, judge
-from tagcorpus.taggers._llm.tree import packaged_tree
+from tagcorpus.taggers._stage_tree.read import packaged_tree
 
 
 @pytest.fixture(autouse=True)

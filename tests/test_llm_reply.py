@@ -10,7 +10,7 @@ import pytest
 
 from tagcorpus.taggers._llm.gate import FIRST_IN_FLIGHT, Gate
 from tagcorpus.taggers._llm.reply import Failure, judge, spoken
-from tagcorpus.taggers._llm.tree import packaged_tree
+from tagcorpus.taggers._stage_tree.read import packaged_tree
 
 CHOICES = packaged_tree().by_name["remaining"].choices
 

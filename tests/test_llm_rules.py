@@ -19,7 +19,7 @@ from stub_llm import HANG, Call, Reply, StubLLM, answer
 
 from tagcorpus.cli import main
 from tagcorpus.taggers._llm.caller import close_all
-from tagcorpus.taggers._llm.tree import parse_tree
+from tagcorpus.taggers._stage_tree.read import parse_tree
 
 N = 40
 ONE, SOME = {17}, {2, 3, 11, 17, 18, 25, 33, 39}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tagcorpus.taggers._llm.reply import Tokens, tokens_of
+from tagcorpus.taggers._llm.tokens import Tokens, tokens_of
 
 SPELLINGS: dict[str, tuple[dict[str, Any], Tokens]] = {
     "OpenAI": (

@@ -8,8 +8,8 @@ from stub_llm import Reply, StubLLM, failure
 from tagcorpus.errors import ConfigError, TagcorpusError
 from tagcorpus.taggers._llm.caller import Caller
 from tagcorpus.taggers._llm.endpoint import Settings
-from tagcorpus.taggers._llm.tree import packaged_tree
 from tagcorpus.taggers._llm.url import checked_url, likely_url, public_url
+from tagcorpus.taggers._stage_tree.read import packaged_tree
 
 DEPLOYMENT = "https://r.openai.azure.com/openai/deployments/gpt4"
 

@@ -72,7 +72,7 @@ def test_an_address_space_in_which_nothing_can_start(source: Path, monkeypatch: 
     done = CliRunner().invoke(cli.main, ["run", "tag", "-i", str(source), "-o", str(source.parent / "out")])
     assert (done.exit_code, done.stderr) == (
         1,
-        "tagcorpus: there is too little memory to start; this shell limits the address space (ulimit -v 400000): raise the "
+        "tagcorpus: the memory does not suffice to start; this shell limits the address space (ulimit -v 400000): raise the "
         "limit to 8000000 or more\n",
     )
 

@@ -253,7 +253,7 @@ def test_equal_batches_give_equal_bytes(model: str) -> None:
 
 
 def test_a_score_that_is_no_number(torch: Any, tmp_path: Path) -> None:
-    with pytest.raises(TaggerError, match=r"gives a score that is no number: use dtype float32 or bfloat16"):
+    with pytest.raises(TaggerError, match=r"gives a score that is not a number: use dtype float32 or bfloat16"):
         scores(Quality(build(torch, tmp_path, spread=float("nan"))), ["some text"])
 
 

@@ -22,7 +22,8 @@ import naive
 from tagcorpus import taggers
 from tagcorpus.errors import ConfigError
 from tagcorpus.taggers._interface.batch import DocumentBatch
-from tagcorpus.taggers._tokenizers.words import Punkt, WordNumbers
+from tagcorpus.taggers._tokenizers.punkt import Punkt
+from tagcorpus.taggers._tokenizers.words import WordNumbers
 from tagcorpus.taggers.repetition import PRESETS, Repetition, duplicate_ngram_ratios, longest_run
 
 # What the rules of NLTK look at: marks, quotes, brackets, clitics, contractions, abbreviations, numbers, every kind of

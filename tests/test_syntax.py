@@ -398,8 +398,8 @@ def test_a_run_without_any_parse_says_so(tmp_path: Path) -> None:
         ({"backend": "corenlp"}, r"^--set syntax\.backend must be 'stanza' or 'spacy' or 'parsed', got 'corenlp'$"),
         ({"max_chars": 0}, r"^syntax\.max_chars must be at least 1, got 0$"),
         ({"language": "en", "languages": "en,de"}, "exclude each other"),
-        ({"backend": "parsed", "models": "x"}, r"^syntax\.models means nothing to syntax\.backend=parsed"),
-        ({"backend": "spacy", "device": "cuda"}, r"^syntax\.device means nothing to syntax\.backend=spacy"),
+        ({"backend": "parsed", "models": "x"}, r"^syntax\.models has no effect with syntax\.backend=parsed"),
+        ({"backend": "spacy", "device": "cuda"}, r"^syntax\.device has no effect with syntax\.backend=spacy"),
     ],
 )
 def test_what_is_wrong_with_a_parameter(parameters: dict[str, Any], message: str) -> None:

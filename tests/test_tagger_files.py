@@ -157,7 +157,7 @@ def test_it_is_listed(file: Path) -> None:
 
 
 BROKEN = [
-    ("", r"must end with TAGGER = the tagger's class, and has no TAGGER$"),
+    ("", r"has no TAGGER: end it with TAGGER = the tagger's class$"),
     ("x = (\n", r"broken\.py, line 1 cannot be loaded: SyntaxError: '\(' was never closed$"),
     ("import no_such_module\n", r"cannot be loaded: ModuleNotFoundError: No module named 'no_such_module'$"),
     ("raise SystemExit('off')\n", r"cannot be loaded: SystemExit: off$"),

@@ -184,7 +184,7 @@ class Unable(Good):
         (NoUnit(), "^column n has no unit in its metadata"),
         (Key(), "^column row has the name of a key of the rows"),
         (Plain(), "^all texts: tag\\(\\) returned the columns n double, not n double with their metadata"),
-        (NoBatch(), "^all texts: tag\\(\\) returned list, no pyarrow.RecordBatch"),
+        (NoBatch(), "^all texts: tag\\(\\) returned list, not a pyarrow.RecordBatch"),
         (Short(), "^all texts: 19 documents gave 18 rows"),
         (Neighbours(), "^'' depends on its neighbours: on its own: column n is 1.0, was 19.0"),
         (Order(), "^the texts in the opposite order: column n is "),
@@ -346,8 +346,8 @@ class Given:
         ("somebodys_module:X", "", "AttributeError: module 'somebodys_module' has no attribute 'X'"),
         ("somebodys_module:X", "1 / 0", "ZeroDivisionError: division by zero"),
         ("somebodys_module:X", "raise SystemExit('off')", "SystemExit: off"),
-        ("somebodys_module:X", "X = 3", "is no dataclass"),
-        ("somebodys_module:X", "class X: pass", "is no dataclass"),
+        ("somebodys_module:X", "X = 3", "must be a dataclass"),
+        ("somebodys_module:X", "class X: pass", "must be a dataclass"),
     ],
 )
 def test_a_broken_plugin_is_named_and_hides_nothing(

@@ -257,7 +257,7 @@ def test_without_the_package_tokenizers_one_command(tmp_path: Path, monkeypatch:
         ("p50k_bas", "p50k_base", "unknown tokenizer 'p50k_bas' .* did you mean 'p50k_base'.* Known: .*cl100k_base"),
         ("nowhere/x.tiktoken", "p50k_base", "must be a file that can be read, got 'nowhere/x.tiktoken': No such file"),
         ("nowhere/tokenizer.json", "p50k_base", "must be a file that can be read"),
-        ("p50k_base", "cl100k_base", "pattern goes with a ranks file .* got pattern 'cl100k_base' with 'p50k_base'"),
+        ("p50k_base", "cl100k_base", "pattern needs a ranks file .* got pattern 'cl100k_base' with 'p50k_base'"),
         ("x.tiktoken", "cl100k", "unknown pattern 'cl100k' .* did you mean 'cl100k_base'"),
     ],
 )

@@ -1,13 +1,13 @@
 """Counts keywords, stems before a colon and numbers in UTF-8 text, as `re` would, in one pass.
 
-The scanner knows two facts about patterns like `\\b(and|but)\\b`. Every keyword consists of word characters, so it
+The scanner uses two facts about patterns like `\\b(and|but)\\b`. Every keyword consists of word characters, so it
 matches exactly where a whole run of word characters folds to it. And a stem of `(Question:|A:)` matches exactly once
 where a colon ends it, since no stem holds a colon. So one code per character, packed into the key of the current
 run, decides everything; `\\b\\d+\\b` is a run of digit codes alone (its longer alternatives `\\d+\\.\\d+` and `\\d+%`
 never win: it matches first, at the same place).
 
-What is a word character, a digit or a letter whatever its case is not decided here: the caller hands in a table.
-The kernel counts; it does not say where the matches are.
+The caller's table decides which code points are word characters, digits or letters in either case.
+The kernel counts matches and does not give their places.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def _beyond_ascii(data: U8, i: int, codes: U8) -> tuple[np.uint8, int]:
 @njit(nogil=True, cache=True)
 def _long_numbers(data: U8, start: int, end: int, codes: U8) -> int:
     """Runs of `KEY_LENGTH` or more digits and nothing else in data[start:end], counted character by character."""
-    found, length, is_number = 0, 0, True
+    n, length, is_number = 0, 0, True
     i = start
     while i < end:
         if data[i] < 128:
@@ -97,12 +97,12 @@ def _long_numbers(data: U8, start: int, end: int, codes: U8) -> int:
         else:
             code, i = _beyond_ascii(data, i, codes)
         if code in (0, COLON):
-            found += int(is_number and length >= KEY_LENGTH)
+            n += int(is_number and length >= KEY_LENGTH)
             length, is_number = 0, True
         else:
             is_number &= code == DIGIT
             length += 1
-    return found + int(is_number and length >= KEY_LENGTH)
+    return n + int(is_number and length >= KEY_LENGTH)
 
 
 @njit(
@@ -168,10 +168,10 @@ def count_keywords(data: U8, offsets: I64, codes: U8, slots: U64, shifts: U8, st
                 n_keys += int(key != none)
             packed = none
             for k in range(n_keys):
-                found = keys[k]
-                has_long_numbers |= found & long_mask == long_number
-                slot = found % np.uint64(_SLOTS)
-                packed += np.uint64(slots[slot] == found) << np.uint64(shifts[slot])
+                run = keys[k]
+                has_long_numbers |= run & long_mask == long_number
+                slot = run % np.uint64(_SLOTS)
+                packed += np.uint64(slots[slot] == run) << np.uint64(shifts[slot])
             for column in range(5):
                 counts[d, column] += np.int64(packed >> np.uint64(column * _FIELD_BITS) & field)
         if has_long_numbers:

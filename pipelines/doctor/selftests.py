@@ -69,7 +69,7 @@ def kernels() -> Finding:
 
 def punkt() -> Finding:
     """The sentence splitter's parameters out of the package, on a text that needs them."""
-    from tagcorpus.taggers._tokenizers.words import Punkt
+    from tagcorpus.taggers._tokenizers.punkt import Punkt
 
     text = "dr. smith went home. she slept."  # it is made for lower-cased text
     found = [text[a:b] for a, b in Punkt().sentence_spans(text)]

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tagcorpus.requirements import how_to_install
-from tagcorpus.taggers import Tagger, add_files, load, names, tagger_class, told
+from tagcorpus.taggers import Tagger, add_files, load, names, tagger_class, type_text
 
 _ROW = re.compile(r"^(\w+) {2,}(\S.*(?:\n {2,}\S.*)*)", re.MULTILINE)
 
@@ -68,7 +68,7 @@ def _page(name: str) -> list[str]:
     for field in fields:
         lines.append(f"  --set {name}.{field.name}={_as_yaml(getattr(tagger, field.name))}")
         description = " ".join(described.get(field.name, "").split())
-        lines += _wrapped(f"{told(hints[field.name])}{': ' * bool(description)}{description}", " " * 6)
+        lines += _wrapped(f"{type_text(hints[field.name])}{': ' * bool(description)}{description}", " " * 6)
     return lines
 
 

@@ -18,8 +18,8 @@ from tagcorpus.pipelines.options.of_pipelines import OLD_NAMES, OPTIONS, Feature
 from tagcorpus.pipelines.options.places import RESULT_SUFFIXES, check_place
 from tagcorpus.pipelines.options.tagger_names import tagger_of
 from tagcorpus.pipelines.storage import remote
-from tagcorpus.taggers import add_files, fits, load, names, tagger_class, told
-from tagcorpus.taggers._llm.tree import UniqueKeyLoader
+from tagcorpus.taggers import add_files, fits, load, names, tagger_class, type_text
+from tagcorpus.taggers._interface.unique_keys import UniqueKeyLoader
 
 
 def load_options(
@@ -198,7 +198,7 @@ def _fitting(option: Option, value: Any, where: str) -> Any:
         raise ConfigError(unknown_name(option.key, value, option.choices, where))
     is_data = option.key == "input" and not isinstance(value, str | int | float | None)
     hint = ". For a table or texts in memory there is tagcorpus.tag" if is_data else ""
-    raise ConfigError(f"{_at(where, option.key)} must be {told(option.hint)}, got {_shown(value)}{hint}")
+    raise ConfigError(f"{_at(where, option.key)} must be {type_text(option.hint)}, got {_shown(value)}{hint}")
 
 
 def _at(where: str, key: str) -> str:

@@ -9,7 +9,7 @@ import yaml
 
 from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.predictor.records.harness_results import NO_ID, is_id
-from tagcorpus.taggers._llm.tree import UniqueKeyLoader
+from tagcorpus.taggers._interface.unique_keys import UniqueKeyLoader
 
 SAY_IT = "say it with --input ORG/MODEL=PATH, or --models FILE"
 

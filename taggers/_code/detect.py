@@ -1,11 +1,10 @@
-"""Which programming language a text is written in, or that it is in none of ours: patterns propose, the grammars decide.
+"""The programming language that a text is written in, if it is one of ours: patterns propose, the grammars decide.
 
-A shebang settles it, and so does markup, which is PHP where it has PHP's opening tag and nothing of ours where it has not; so
-does a line that only another language has. Otherwise every language has patterns with a weight (_code_patterns.py), each of
-which counts at most a few times in the beginning of the text; those with the highest sums are parsed for, and what has
-errors all over is not written in that language, however many words it shares. That is how prose ends, and code in other
-languages: `unknown`. docs/code-tagger.md has the accuracy on real files, and benchmarks/code_detection.py measures it. Needs
-the grammars.
+Three signs decide alone: a shebang, markup (PHP with PHP's opening tag, otherwise unknown), and a line that only another language
+has. Otherwise the patterns of each language (patterns.py) are counted in the beginning of the text, each a few times at most. The
+languages with the highest sums are parsed. A text with many errors is not written in that language, so prose and code in other
+languages are `unknown`. docs/code-tagger.md has the accuracy on real files; benchmarks/code_detection.py measures it. Detection
+needs the grammars.
 """
 
 from __future__ import annotations
@@ -18,27 +17,27 @@ from tagcorpus.taggers._code.walk import ParseTimeout, measure
 from tagcorpus.taggers._interface.required import required_texts
 
 CHARACTERS = 5_000
-"""What is looked at, after comments that the text begins with: those are prose."""
+"""Characters that are searched, after comments at the beginning of the text: comments are prose."""
 LEAST = 3.0
 """The sum that a language must reach."""
 LEAST_ONCE = 2.0
-"""What its patterns must reach when each counts once: one of little weight proves nothing, however often it matches."""
+"""The sum that its patterns must reach when each counts once: many matches of one light pattern prove nothing."""
 MOST_COUNTED = 4
 """How often one pattern counts."""
 CANDIDATES = 3
 MOST_ERRORS = 0.05
-"""Share of nodes that may be errors. Right texts have 0 to 0.02, others 0.05 to 0.3."""
+"""Share of nodes that may be errors. Texts in the language have 0 to 0.02, others 0.05 to 0.3."""
 MOST_ERRORS_WITH_MACROS = 0.08
-"""In C and C++, whose grammars see macros unexpanded."""
+"""The same for C and C++, whose grammars see macros unexpanded."""
 MAX_STEPS = 3_000
-"""Of the parser: some thirty times what 5,000 characters of code take."""
+"""Steps of the parser: some thirty times the need of 5,000 characters of code."""
 
 _SHEBANG = re.compile(r"\A#!.*\b(python|node|nodejs|deno|ruby|php|scala|kotlin)[\d.]*\b")
 _BY_INTERPRETER = {"node": "javascript", "nodejs": "javascript", "deno": "typescript"}
 _OTHER_SHEBANG = re.compile(r"\A#![ \t]*/")
 _MARKUP = re.compile(r"\A\s*<[!?/\w]")
 _PHP = re.compile(r"<\?(?:php\b|=)")
-# What languages without a grammar here begin lines with, of those that ours would parse: patches, Protocol Buffers,
+# Beginnings of lines in languages without a grammar here, whose texts one of our grammars would parse: patches, Protocol Buffers,
 # Objective-C, Swift, Perl, CMake, vim, Fortran, assembler, YAML.
 _OTHERS = re.compile(
     r"^(?:diff --git |--- \S.*\n\+\+\+ |@@ -\d|syntax = \"proto|#import [<\"]|@(?:interface|implementation|protocol|import) |"
@@ -48,7 +47,7 @@ _OTHERS = re.compile(
     re.MULTILINE,
 )
 _LEADING_COMMENTS = re.compile(r"\A(?:\s+|/\*.*?\*/|//(?![!/])[^\n]*\n|[rRuU]?\"\"\".*?\"\"\")+", re.DOTALL)
-# One of which is nearly a part of the other: patterns cannot tell a plain text of both.
+# Pairs of which one language is nearly a part of the other: patterns cannot tell their plain texts apart.
 _TWINS = {"javascript": "typescript", "typescript": "javascript", "c": "cpp", "cpp": "c"}
 
 _COMPILED = {
@@ -62,8 +61,8 @@ _COMPILED = {
 def detect(text: str) -> str:
     """One of LANGUAGES, or `unknown`. ConfigError where a grammar is not installed."""
     text = text[: 4 * CHARACTERS].removeprefix("\ufeff")
-    if found := _SHEBANG.match(text):
-        return _BY_INTERPRETER.get(found[1], found[1])
+    if shebang := _SHEBANG.match(text):
+        return _BY_INTERPRETER.get(shebang[1], shebang[1])
     if _OTHER_SHEBANG.match(text):
         return UNKNOWN
     if _MARKUP.match(text):
@@ -79,17 +78,17 @@ def detect(text: str) -> str:
     best, highest = UNKNOWN, 0.0
     for language in likely:
         if scores[language] <= highest:
-            continue  # errors only take away
+            continue  # errors only lower a score
         errors, nodes = _errors(head, language)
         most = MOST_ERRORS_WITH_MACROS if language in ("c", "cpp") else MOST_ERRORS
-        # One error is forgiven, as the end of the beginning may make one; between languages it counts.
+        # One error is allowed, since the cut at the end may cause one. Between languages it counts.
         if errors - 1 <= most * nodes and (value := scores[language] / (1 + errors / most / nodes)) > highest:
             best, highest = language, value
     return best
 
 
 def beginning(text: str) -> str:
-    """What is looked at: from the first thing that is no comment, to the end of a line outside comments and long strings."""
+    """The text that is searched: after the first comments, up to the end of a line outside comments and long strings."""
     body = _LEADING_COMMENTS.sub("", text) or text
     if len(body) <= CHARACTERS:
         return body
@@ -103,8 +102,8 @@ def beginning(text: str) -> str:
 
 
 def score(head: str, language: str) -> float:
-    """How much speaks for a language: the sum over its patterns of weight times matches, counted up to MOST_COUNTED; 0
-    where the patterns that match do not reach LEAST_ONCE."""
+    """The sum over a language's patterns of weight times matches, counted up to MOST_COUNTED; 0 where the patterns that match
+    do not reach LEAST_ONCE."""
     total = once = 0.0
     for pattern, required, weight in _COMPILED[language]:
         if required and not any(map(head.__contains__, required)):
@@ -120,9 +119,9 @@ def score(head: str, language: str) -> float:
 
 
 def _errors(head: str, language: str) -> tuple[int, int]:
-    """Errors of the grammar and all its nodes, missing tokens among both."""
+    """(errors, nodes) of the parse; both include missing tokens."""
     try:
-        found = measure(head.encode(), language, MAX_STEPS)
+        measures = measure(head.encode(), language, MAX_STEPS)
     except ParseTimeout:
         return 2, 1
-    return found.n_errors + found.n_missing_tokens, found.n_nodes + found.n_missing_tokens
+    return measures.n_errors + measures.n_missing_tokens, measures.n_nodes + measures.n_missing_tokens

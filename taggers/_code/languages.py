@@ -1,8 +1,8 @@
-"""Programming languages of the `code` tagger: which grammar parses each, which nodes define and call, and by which names
-people write the language in a column.
+"""Programming languages of the `code` tagger: their grammars, the nodes that define and call, and the names that people write
+in a column.
 
-The nodes are those of "Not-Just-Scaling Laws" (arXiv 2503.03862), for rust ours. Two differ because a grammar does: Kotlin's
-present one calls every name `identifier`, where the one of 2023 had `simple_identifier`.
+The nodes are those of "Not-Just-Scaling Laws" (arXiv 2503.03862); those of Rust are ours. Kotlin differs because its grammar
+has changed: names are `identifier`, and were `simple_identifier` in 2023.
 """
 
 from __future__ import annotations
@@ -135,20 +135,20 @@ def known_language(written: str) -> str | None:
 
 
 def grammar_versions() -> dict[str, str]:
-    """Version of tree-sitter and of every grammar that is installed; what decides a tree besides the text."""
-    found: dict[str, str] = {}
+    """Versions of tree-sitter and of every installed grammar, which decide a tree besides the text."""
+    versions: dict[str, str] = {}
     for distribution in ("tree-sitter", *(nodes.distribution for nodes in LANGUAGES.values())):
         try:
-            found[distribution] = version(distribution)
+            versions[distribution] = version(distribution)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def check_installed() -> None:
     """ConfigError with the pip command where tree-sitter or a grammar is missing."""
-    wanted = {"tree-sitter", *(nodes.distribution for nodes in LANGUAGES.values())}
-    if missing := sorted(wanted - grammar_versions().keys()):
+    needed = {"tree-sitter", *(nodes.distribution for nodes in LANGUAGES.values())}
+    if missing := sorted(needed - grammar_versions().keys()):
         n = len(missing) - 1
         more = f" and {n} more package{'s' * (n != 1)}" if n else ""
         raise ConfigError(f"the code tagger needs {missing[0]}{more}: {how_to_install('code')}")

@@ -1,7 +1,7 @@
-"""What only programmers of a language write: patterns with a weight, which _code_detect.py adds up.
+"""Patterns with a weight that tell programming languages apart; detect.py adds the weights up.
 
-The patterns are ours, written from the languages' grammars. A weight says how much one match speaks for the language; what several
-languages share (`import`, `static`) has little of it, or stands with each of them.
+The patterns are ours, written from the languages' grammars. A weight says how much one match speaks for the language. A text that
+several languages share (`import`, `static`) has a small weight, or is a pattern of each of them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Parse one source text and measure its syntax tree in a single walk.
 
-Only named nodes count, in pre-order. A tree may be as deep as the text is long, so nothing here recurses; every name is
-looked at once, however many there are. Definitions are collected on the way and uses resolved afterwards, because a use
-may stand before its definition.
+Only named nodes count, in pre-order. A tree may be as deep as the text is long, so no function here recurses. The walk collects
+definitions and resolves uses afterwards, because a use may come before its definition.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ from typing import Any
 from tagcorpus.taggers._code.languages import Grammar, grammar
 from tagcorpus.taggers._interface.memory import resident_bytes
 
-# What tree-sitter reads at once; it asks again when it goes back further.
+# Bytes that tree-sitter reads at once.
 CHUNK_BYTES = 1 << 16
-# Asking for the memory takes half as long as a step does.
+# Steps between two looks at the memory: a look takes half as long as a step.
 STEPS_A_LOOK = 64
 
 
@@ -32,12 +31,12 @@ class ParseTooLarge(Exception):
 
 @dataclass
 class Measures:
-    """What a walk found. `depths`, `types` and `distances` have one entry a named node, and only with `lists`.
+    """The results of a walk. `depths`, `types` and `distances` have one entry a named node, and only with `lists`.
 
     max_depth, sum_depth   depths in edges from the root
-    found_distances        bytes from a definition's end to the use's start, one a resolved use, in text order
-    n_errors               named nodes that stand for what the grammar could not make out, or found missing
-    n_missing_tokens       other tokens that it found missing: a semicolon, a bracket
+    use_distances          bytes from a definition's end to the use's start, one a resolved use, in text order
+    n_errors               named nodes that the grammar marks as errors or as missing
+    n_missing_tokens       other tokens that the grammar marks as missing: a semicolon, a bracket
     """
 
     n_nodes: int = 0
@@ -47,7 +46,7 @@ class Measures:
     n_calls: int = 0
     n_errors: int = 0
     n_missing_tokens: int = 0
-    found_distances: list[int] = field(default_factory=list)
+    use_distances: list[int] = field(default_factory=list)
     depths: array[int] = field(default_factory=lambda: array("i"))
     types: list[str] = field(default_factory=list)
     distances: list[int | None] = field(default_factory=list)
@@ -57,7 +56,7 @@ def parse(source: bytes, language: Grammar, max_steps: int, max_memory: int = 0)
     """The syntax tree. A step is a hundred operations of the parser, so a limit of steps is the same on every machine.
 
     max_memory  bytes by which the process may grow meanwhile; 0 = any, and any where the system does not tell. Code takes
-                some hundred per byte of text; what confuses a grammar may take the square of its length, in few steps
+                some hundred bytes per byte of text; text that confuses a grammar may take the square of its length, in few steps
     Raises ParseTimeout after `max_steps`, ParseTooLarge beyond `max_memory`.
     """
     import tree_sitter
@@ -79,7 +78,7 @@ def parse(source: bytes, language: Grammar, max_steps: int, max_memory: int = 0)
     parser = tree_sitter.Parser(language.language)
     try:
         return parser.parse(chunk, progress_callback=is_too_much)
-    except ValueError as error:  # what tree-sitter says of a parse that was stopped
+    except ValueError as error:  # tree-sitter raises it for a parse that was stopped
         if is_too_large:
             raise ParseTooLarge(f"parsing takes more than {max_memory:,} bytes (max_parse_memory)") from error
         if steps <= max_steps:
@@ -95,40 +94,40 @@ def measure(source: bytes, name: str, max_steps: int, lists: bool = False, max_m
 
 def measure_tree(tree: Any, source: bytes, language: Grammar, lists: bool = False) -> Measures:
     """Walk a tree once, and resolve the uses of what it defines."""
-    found = Measures()
+    measures = Measures()
     functions: dict[bytes, list[int]] = {}
     variables: dict[bytes, list[int]] = {}
     # Start, text and node of every name that may turn out to be a use.
     calls: list[tuple[int, bytes, int]] = []
     uses: list[tuple[int, bytes, int]] = []
-    _walk(tree, source, language, found, functions, variables, calls, uses, lists)
+    _walk(tree, source, language, measures, functions, variables, calls, uses, lists)
     if lists:
-        found.distances = [None] * found.n_nodes
+        measures.distances = [None] * measures.n_nodes
     resolved: list[tuple[int, int]] = []
     for occurrences, definitions in ((calls, functions), (uses, variables)):
         for start, text, node in occurrences:
             if ends := definitions.get(text):
                 resolved.append((node, start - ends[max(bisect_right(ends, start) - 1, 0)]))
     resolved.sort()
-    found.found_distances = [distance for _, distance in resolved]
+    measures.use_distances = [distance for _, distance in resolved]
     if lists:
         for node, distance in resolved:
-            found.distances[node] = distance
-    return found
+            measures.distances[node] = distance
+    return measures
 
 
 def _walk(
     tree: Any,
     source: bytes,
     language: Grammar,
-    found: Measures,
+    measures: Measures,
     functions: dict[bytes, list[int]],
     variables: dict[bytes, list[int]],
     calls: list[tuple[int, bytes, int]],
     uses: list[tuple[int, bytes, int]],
     lists: bool,
 ) -> None:
-    """Fill `found`, and the ends of definitions and the occurrences of uses by their text. The loop is the tagger's time:
+    """Fill `measures`, and the ends of definitions and the occurrences of uses by their text. The loop is the tagger's time:
     it holds its names in local variables and asks a node for no more than it must."""
     is_function, is_call, is_variable = language.functions, language.calls, language.variables
     is_use = language.uses
@@ -148,8 +147,8 @@ def _walk(
             if depth > max_depth:  # noqa: PLR1730 - calling max() takes ten times as long
                 max_depth = depth
             if lists:
-                found.depths.append(depth)
-                found.types.append(node.type)
+                measures.depths.append(depth)
+                measures.types.append(node.type)
             if kind in names:
                 pair = (parents[-1], kind)
                 start, end = node.start_byte, node.end_byte
@@ -176,9 +175,9 @@ def _walk(
             n_missing += 1
         while not goto_sibling():
             if not goto_parent():
-                found.n_nodes, found.max_depth, found.sum_depth = n_nodes, max_depth, sum_depth
-                found.n_calls, found.n_definitions, found.n_errors = len(calls), n_definitions, n_errors
-                found.n_missing_tokens = n_missing
+                measures.n_nodes, measures.max_depth, measures.sum_depth = n_nodes, max_depth, sum_depth
+                measures.n_calls, measures.n_definitions, measures.n_errors = len(calls), n_definitions, n_errors
+                measures.n_missing_tokens = n_missing
                 return
             parents.pop()
             depth -= 1

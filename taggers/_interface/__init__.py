@@ -1,1 +1,1 @@
-"""What every tagger stands on: parameters, batches, columns, required data, and the contract they keep."""
+"""The base of every tagger: parameters, batches, columns, required data, and the contract."""

@@ -1,4 +1,4 @@
-"""What every tagger shares: field descriptions, and a pickle that carries parameters but never models."""
+"""The base of every tagger: field descriptions, and a pickle that carries parameters but never models."""
 
 from __future__ import annotations
 
@@ -19,22 +19,24 @@ def column(
 ) -> pa.Field:
     """An output column. Its meaning, its unit and the source of its definition travel with it into every Parquet file.
 
-    is_later  the tagger's version is the same without it: parts that do not have it are not computed again
+    is_later  parts without the column stay current: the tagger's version did not change with it
     """
-    told = {"meaning": meaning, "unit": unit}
-    return pa.field(name, type_, metadata=told | ({"source": source} if source else {}) | (LATER if is_later else {}))
+    metadata = {"meaning": meaning, "unit": unit}
+    if source:
+        metadata["source"] = source
+    return pa.field(name, type_, metadata=metadata | (LATER if is_later else {}))
 
 
 def columns_from(source: str, *columns: pa.Field) -> pa.Schema:
-    """A tagger's columns; where one does not name its own source, `source` is it."""
-    told = {b"source": source.encode()}
-    return pa.schema([c.with_metadata({**told, **c.metadata}) for c in columns])
+    """A tagger's columns. `source` is the source of each column that does not name its own."""
+    shared = {b"source": source.encode()}
+    return pa.schema([c.with_metadata({**shared, **c.metadata}) for c in columns])
 
 
 class Parameters:
     """Mixin for a frozen dataclass whose fields are a tagger's parameters.
 
-    Models belong into a `functools.cached_property`: they are left out of the pickle and loaded once per worker.
+    Keep models in a `functools.cached_property`: the pickle leaves them out, and each worker loads them once.
     """
 
     def __getstate__(self) -> dict[str, Any]:
@@ -44,6 +46,6 @@ class Parameters:
         self.__dict__.update(state)
 
     def fingerprint(self) -> dict[str, Any]:
-        """What decides the output, as JSON values. Override where a field names a file (its digest decides, not its
-        path) or cannot change the output (an engine choice, a time-out)."""
+        """The JSON values that decide the output. Override where a field names a file, whose digest decides and not its path, or
+        cannot change the output (an engine choice, a time-out)."""
         return self.__getstate__()

@@ -1,7 +1,7 @@
 """DocumentBatch: an Arrow table of documents with memoised views, so that nothing is computed twice in a pass.
 
-It knows nothing of files: columns are `row` int64, `sub` int32, `id` string, `text` large_string, and, as large_string,
-whatever further document columns a tagger asked for by naming them in its `needs`.
+A batch knows nothing of files. Its columns are `row` int64, `sub` int32, `id` string and `text` large_string. The document columns
+that a tagger names in `needs` are there, too, as large_string.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class DocumentBatch:
         ids: Sequence[str] | None = None,
         columns: Mapping[str, Sequence[str | None]] | None = None,
     ) -> DocumentBatch:
-        """A batch of bare texts; row numbers count from 0, ids default to the row number. `columns` are further document
+        """A batch of bare texts; row numbers count from 0, ids default to the row number. `columns` are other document
         columns, by name."""
         n = len(texts)
         return cls(
@@ -52,8 +52,8 @@ class DocumentBatch:
         """The value of `compute(self)`, computed once per batch and `key`. Treat the result as read-only."""
         if key not in self._views:
             self._views[key] = compute(self)
-        found: V = self._views[key]
-        return found
+        value: V = self._views[key]
+        return value
 
     @property
     def texts(self) -> list[str]:
@@ -67,15 +67,15 @@ class DocumentBatch:
         return self.view("utf8", _utf8)
 
     def column(self, name: str) -> list[str | None]:
-        """A further document column, one value a document: text, other values as JSON, None where a document has none.
-        Only the columns in a tagger's `needs` are read; any other is None throughout."""
+        """Another document column, one value a document: text, other values as JSON, None where a document has none.
+        Only the columns in a tagger's `needs` are read. Any other has only None."""
 
         def compute(batch: DocumentBatch) -> list[str | None]:
             stored = stored_as(name)
             if stored not in batch.table.column_names:
                 return [None] * batch.num_rows
-            found: list[str | None] = batch.table[stored].to_pylist()
-            return found
+            values: list[str | None] = batch.table[stored].to_pylist()
+            return values
 
         return self.view(("column", name), compute)
 
@@ -85,7 +85,7 @@ class DocumentBatch:
 
 
 def stored_as(name: str) -> str:
-    """The table's name for a further document column, which may be called `id` or `text` itself."""
+    """The table's name for another document column, since the column itself may have the name `id` or `text`."""
     return f"@{name}"
 
 

@@ -1,6 +1,6 @@
-"""What a tagger of somebody else's must be like before a run begins with it: said at once, not in the midst of a pipeline.
+"""Checks a foreign tagger before a run, so that the run does not fail in the midst of a pipeline.
 
-`tagcorpus.testing.check_tagger` looks much closer; this is only what would end in a traceback.
+The checks cover what would end in a traceback. `tagcorpus.testing.check_tagger` checks far more.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from tagcorpus.errors import ConfigError, TagcorpusError
 
 
 def built(name: str, build: Callable[[], Any]) -> Any:
-    """The tagger that `build` makes. ConfigError where that raises, or makes what cannot be used."""
+    """The tagger that `build` makes. ConfigError where `build` raises, or its result cannot be used."""
     try:
         tagger = build()
     except TagcorpusError:
         raise
-    except Exception as error:  # whatever a class raises that somebody else wrote
+    except Exception as error:  # a foreign class may raise anything
         raise ConfigError(f"the tagger {name!r} cannot be made: {type(error).__name__}: {error}") from error
-    if wrong := _what_is_wrong(tagger):
-        raise ConfigError(f"the tagger {name!r} cannot be used: {wrong}")
+    if fault := _fault(tagger):
+        raise ConfigError(f"the tagger {name!r} cannot be used: {fault}")
     return tagger
 
 
-def _what_is_wrong(tagger: Any) -> str:
+def _fault(tagger: Any) -> str:
     import pyarrow as pa
 
     version = getattr(tagger, "version", None)
@@ -41,7 +41,7 @@ def _what_is_wrong(tagger: Any) -> str:
     try:
         json.dumps(tagger.fingerprint())
     except TagcorpusError:
-        pass  # a parameter that is still to be given: a run says so where it needs it
+        pass  # a missing parameter: the run names it where it needs it
     except Exception as error:
         return f"fingerprint() must be made of JSON values: {type(error).__name__}: {error}"
     try:

@@ -1,4 +1,4 @@
-"""What stands for a file or a folder in a fingerprint: a digest of names and bytes, not of where they lie."""
+"""Digests of files and folders for fingerprints: of their names and bytes, not of their paths."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ def of_bytes(data: bytes) -> str:
 
 
 def of_file(path: Path) -> str:
-    """Of its bytes, read in blocks. OSError where it cannot be read."""
+    """The digest of a file's bytes, read in blocks. OSError where the file cannot be read."""
     import xxhash
 
-    found = xxhash.xxh3_128()
+    hasher = xxhash.xxh3_128()
     with path.open("rb") as file:
         while block := file.read(BLOCK_BYTES):
-            found.update(block)
-    return f"xxh3-128:{found.hexdigest()}"
+            hasher.update(block)
+    return f"xxh3-128:{hasher.hexdigest()}"
 
 
 def of_files(folder: Path, paths: Iterable[Path]) -> str:
-    """Of the names, within the folder, and the bytes of these files, whatever their order."""
+    """The digest of the names within the folder and the bytes of these files, in any order."""
     listed = (f"{path.relative_to(folder).as_posix()}\0{of_file(path)}\n" for path in sorted(paths))
     return of_bytes("".join(listed).encode())

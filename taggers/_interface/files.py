@@ -1,8 +1,8 @@
-"""Taggers out of single files that a user names (`--tagger-module FILE.py`), and how their code reaches workers.
+"""Taggers from single files that a user names (`--tagger-module FILE.py`), and how their code reaches workers.
 
-The file's stem is the tagger's name, its `TAGGER` the class. It is known to this process under a module name that its content
-decides, and an instance's pickle carries the content: a worker on any machine needs no path, and a file that is edited while
-a run is going on changes nothing in that run. What the file imports besides must be installed there.
+The file's stem is the tagger's name, and its `TAGGER` is the class. The content decides the module name in this process. An
+instance's pickle carries the content, so a worker on any machine needs no path, and editing the file during a run does not change
+the run. Packages that the file imports must be installed on the workers.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class TaggerFile:
         if module is None:
             module = types.ModuleType(self.module_name)
             module.__file__ = self.path
-            sys.modules[self.module_name] = module  # dataclasses look there while the file is run
+            sys.modules[self.module_name] = module  # dataclasses look there during the execution
             try:
                 exec(compile(self.source, self.path, "exec"), module.__dict__)
             except BaseException as error:
@@ -52,17 +52,21 @@ class TaggerFile:
                 if not isinstance(error, (Exception, SystemExit)):
                     raise
                 line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
-                told = error.msg if isinstance(error, SyntaxError) else error
+                reason = error.msg if isinstance(error, SyntaxError) else error
                 raise ConfigError(
-                    f"{OPTION} {self.path}{line} cannot be loaded: {type(error).__name__}: {told}"
+                    f"{OPTION} {self.path}{line} cannot be loaded: {type(error).__name__}: {reason}"
                 ) from error
-        found = getattr(module, "TAGGER", None)
-        if found is None:
-            raise ConfigError(f"{OPTION} {self.path} must end with TAGGER = the tagger's class, and has no TAGGER")
-        if not (isinstance(found, type) and dataclasses.is_dataclass(found) and found.__module__ == self.module_name):
-            raise ConfigError(f"{OPTION} {self.path}: TAGGER must be a dataclass that this file defines, got {found!r}")
+        tagger = getattr(module, "TAGGER", None)
+        if tagger is None:
+            raise ConfigError(f"{OPTION} {self.path} has no TAGGER: end it with TAGGER = the tagger's class")
+        if not (
+            isinstance(tagger, type) and dataclasses.is_dataclass(tagger) and tagger.__module__ == self.module_name
+        ):
+            raise ConfigError(
+                f"{OPTION} {self.path}: TAGGER must be a dataclass that this file defines, got {tagger!r}"
+            )
         _loaded[self.module_name] = self
-        return found
+        return tagger
 
 
 _loaded: dict[str, TaggerFile] = {}

@@ -1,4 +1,4 @@
-"""How much memory this process has, for what can outgrow it: caches without a bound, parsers."""
+"""The memory of this process, for caches without a bound and for parsers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def resident_bytes(statm: Path = Path("/proc/self/statm")) -> int | None:
-    """Resident memory of this process, None where the system does not tell (it is no Linux)."""
+    """Resident memory of this process; None on a system other than Linux."""
     try:
         pages = statm.read_bytes().split()[1]
     except OSError:

@@ -1,7 +1,7 @@
-"""Text that every match of a regular expression must hold: looking for that first is many times faster than the expression.
+"""Text that every match of a regular expression contains. Searching it first is many times faster than the expression.
 
-`re` itself looks only for text that a match begins with. Read off the parsed expression, which the standard library makes but
-does not promise to keep: where it cannot be had, or says nothing, no text is required, and the expression has to be tried.
+`re` itself searches only for text that a match begins with. The texts come from the parsed expression, an internal part of the
+standard library. Where that part is missing, no text is required, and the expression must be tried.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ except ImportError:  # pragma: no cover - some future Python
 
 
 def required_texts(pattern: str) -> tuple[str, ...]:
-    """Texts of which every match holds one at least; empty where that cannot be told.
+    """Texts of which every match contains at least one; empty where none is known.
 
-    Nothing is required by what ignores case.
+    A part that ignores case requires no text.
     Example  r"^import \\w+|require\\(['\\"]" -> ("import ", "require(")
     """
     if _parser is None:
@@ -28,7 +28,7 @@ def required_texts(pattern: str) -> tuple[str, ...]:
 
 
 def _of_sequence(parsed: Iterable[tuple[Any, Any]]) -> tuple[str, ...]:
-    """The best of what its elements require: the one whose shortest text is longest."""
+    """The best requirement of the elements: the one whose shortest text is longest."""
     return max(_candidates(parsed), key=lambda texts: min(map(len, texts), default=0), default=())
 
 

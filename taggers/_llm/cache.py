@@ -1,12 +1,14 @@
-"""A durable cache of paid answers: one SQLite file (WAL), shared by any number of processes at once.
+"""A durable cache of paid answers: one SQLite file (WAL) that any number of processes share.
 
-An answer is committed before it is used, so a killed run pays for nothing again. Failures are never stored. WAL with
-synchronous=NORMAL survives a killed process; a power cut may lose the last answers, never the file. It holds answers
-and token counts, neither documents nor keys. Only its owner may read it: an answer tells something of a document.
+An answer is committed before it is used, so no committed answer is paid for twice. Failures are not stored. WAL with
+synchronous=NORMAL survives a killed process. A power cut may lose the last answers, but never the file. The file has answers
+and token counts, no documents and no keys. Only its owner may read it: an answer says something about a document.
 """
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import contextlib
 import os
 import sqlite3
@@ -16,12 +18,15 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tagcorpus.errors import ConfigError, OutputError
-from tagcorpus.taggers._llm.reply import Answer, Tokens
+from tagcorpus.taggers._llm.reply import Answer
+from tagcorpus.taggers._llm.tokens import Tokens
 
 SCHEMA_VERSION = 1
 BUSY_SECONDS = 60.0
+GROUP_SECONDS = 0.005
+"""Answers wait this long for others to share a transaction. Their places among the calls in flight are free meanwhile."""
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
-"""What group and others may do."""
+"""Rights of the group and of others."""
 
 _SCHEMA = """CREATE TABLE IF NOT EXISTS answers (
     key BLOB PRIMARY KEY, text TEXT NOT NULL, finish_reason TEXT NOT NULL,
@@ -102,10 +107,64 @@ class AnswerCache:
         )
 
 
+class AnswerWriter:
+    """Commits the answers of one event loop, many in a transaction, from a thread of its own."""
+
+    def __init__(self, cache: AnswerCache, loop: asyncio.AbstractEventLoop) -> None:
+        self._cache, self._loop = cache, loop
+        self._unsaved: list[tuple[bytes, Answer, asyncio.Future[None]]] = []
+        self._saving: asyncio.Task[None] | None = None
+        self._disk = concurrent.futures.ThreadPoolExecutor(1, "llm-cache")
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether answers are not on disk yet."""
+        return bool(self._unsaved) or (self._saving is not None and not self._saving.done())
+
+    async def commit(self, key: bytes, answer: Answer) -> None:
+        """Returns once the answer is on disk. Answers that come in meanwhile share the next transaction."""
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._unsaved.append((key, answer, done))
+        if self._saving is None or self._saving.done():
+            self._saving = self._loop.create_task(self._save())
+        await done
+
+    def close(self) -> None:
+        """Ends the thread, and closes the cache."""
+        self._disk.shutdown()
+        self._cache.close()
+
+    async def _save(self) -> None:
+        while self._unsaved:
+            await asyncio.sleep(GROUP_SECONDS)
+            group, self._unsaved = self._unsaved, []
+            error: Exception | None = None
+            answers = [(key, answer) for key, answer, _ in group]
+            try:
+                try:
+                    written = self._loop.run_in_executor(self._disk, self._cache.put, answers)
+                except RuntimeError:  # the interpreter is ending and takes no new work into threads
+                    self._cache.put(answers)
+                else:
+                    await written
+            except Exception as failure:
+                error = failure
+            for _, _, done in group:
+                if done.done():
+                    continue
+                if error is None:
+                    done.set_result(None)
+                else:
+                    done.set_exception(error)
+
+
 def _make_private(path: Path) -> None:
-    """Create the file for its owner only, or take the rights of others from one that is there. SQLite gives the files that it
-    adds the rights of the database. The folder is treated alike where it is this package's own or new; one that the user
-    keeps other things in is not. Rights that cannot be changed (another owner, a file system without any) stay."""
+    """Create the file for its owner only, or take the rights of others from an existing one.
+
+    SQLite gives the files that it adds the rights of the database. A folder that is new, or the package's own, becomes private,
+    too; a folder with other things of the user does not. Rights that cannot be changed (another owner, a file system without
+    rights) stay.
+    """
     is_new = not path.parent.exists()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):

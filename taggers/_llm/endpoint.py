@@ -19,7 +19,7 @@ from tagcorpus.taggers._llm.url import is_official, public_url
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that tells one caller from another. Never holds a secret.
+    """The settings that tell one caller from another. They never hold a secret.
 
     roles    `merged`: the instructions are sent in the user message
     request  fields of the request beside the usual ones, each with its value as JSON; `null` leaves the field out
@@ -99,16 +99,17 @@ def _sendable(variable: str, value: str) -> str:
 
 def _unsendable(variable: str) -> ConfigError:
     return ConfigError(
-        f"{variable} holds characters that cannot stand in an HTTP header: set it anew (its value is not shown)"
+        f"{variable} has characters that an HTTP header cannot have: set it again (its value is not shown)"
     )
 
 
 def build_client(settings: Settings, key: str) -> Client:
-    """The SDK's client without its own retries and time-outs. TaggerError, naming the variable, where the environment has a proxy
-    or a certificate that cannot be used. Through aiohttp a call costs about 0.4 ms less CPU time than
-    through httpx, which walks over all connections at every request.
+    """The SDK's client without its own retries and time-outs. TaggerError names the variable of a proxy or certificate that
+    cannot be used.
 
-    The client follows no redirect: the body of a call is a document, and only the named endpoint may see documents."""
+    A call through aiohttp costs about 0.4 ms less CPU time than one through httpx, which walks over all connections at every
+    request. The client follows no redirect: the body of a call is a document, and only the named endpoint may see documents.
+    """
     try:
         return _client(settings, key)
     except (ValueError, OSError, TypeError, ssl.SSLError) as error:
@@ -131,7 +132,7 @@ def _variables(names: tuple[str, ...]) -> str:
 
 
 def lost_connection(error: BaseException) -> Failure:
-    """What an exception of the client in place of a reply means."""
+    """The failure behind an exception that the client raised in place of a reply."""
     chain: list[BaseException] = []
     link: BaseException | None = error
     while link is not None and link not in chain:
@@ -139,7 +140,7 @@ def lost_connection(error: BaseException) -> Failure:
         link = link.__cause__ or link.__context__
     names = {type(each).__name__ for each in chain}
     cause = chain[1] if len(chain) > 1 else error
-    said = f"a broken connection ({str(cause) or type(cause).__name__})"
+    reason = f"a broken connection ({str(cause) or type(cause).__name__})"
     if names & {"ClientProxyConnectionError", "ProxyError", "ClientHttpProxyError"}:
         return Failure("client", f"the proxy cannot be used ({_variables(PROXIES) or 'of this system'})")
     tls = next((each for each in chain if isinstance(each, ssl.SSLError)), None)
@@ -154,10 +155,10 @@ def lost_connection(error: BaseException) -> Failure:
             return Failure(
                 "client", f"TLS: the certificate cannot be verified: {getattr(tls, 'verify_message', tls)} ({hint})"
             )
-        return Failure("fault", said)
+        return Failure("fault", reason)
     if any(isinstance(each, ConnectionRefusedError) for each in chain):
-        return Failure("pace", said)
-    return Failure("fault", said)
+        return Failure("pace", reason)
+    return Failure("fault", reason)
 
 
 def _client(settings: Settings, key: str) -> Client:
@@ -179,7 +180,7 @@ def _client(settings: Settings, key: str) -> Client:
                 request.headers.pop("authorization", None)
             request.headers.update(headers)
 
-        # Here and not at the SDK, whose debugging log shows the headers that it is given.
+        # Headers are added here, since the SDK's debugging log shows the headers that it gets.
         transport["event_hooks"] = {"request": [sign]}
     try:
         http = openai.DefaultAioHttpClient(**transport)

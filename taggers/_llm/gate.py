@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 FIRST_IN_FLIGHT = 4
-"""Requests in flight before anything was answered: so many are lost where the settings are wrong."""
+"""Requests in flight before the first answer: so many are lost where the settings are wrong."""
 MAX_BACKOFF_SECONDS = 60.0
 MINUTE_SECONDS = 60.0
 
@@ -49,7 +49,7 @@ class Gate:
         return self.in_flight < max(1, int(self.limit))
 
     def started(self, now: float, tokens: int) -> None:
-        """A request has started that has about this many tokens."""
+        """Note the start of a request of about this many tokens."""
         self.in_flight += 1
         spacing = max(
             MINUTE_SECONDS / self.rpm if self.rpm else 0.0, MINUTE_SECONDS * tokens / self.tpm if self.tpm else 0.0
@@ -57,7 +57,7 @@ class Gate:
         self._next_start = max(now, self._next_start) + spacing
 
     def answered(self) -> None:
-        """The server gave an answer: it is there, and a little more may be asked at once."""
+        """Note an answer: a few more requests may be in flight."""
         if not self._is_open:
             self._is_open, self.limit = True, float(self.concurrency)
         self.limit = min(float(self.concurrency), self.limit + 1 / self.limit)
@@ -65,10 +65,10 @@ class Gate:
         self._refused_in_a_row = 0
 
     def slow_down(self, now: float, sent_at: float, wish_seconds: float | None, jitter: float) -> float | None:
-        """The server wants to be asked later. Seconds of the pause that now holds for all; None where patience is at its end.
+        """Seconds that all calls pause, since the server asks to come back later; None where patience is at its end.
 
-        sent_at  when the refused request started: those of before the last slowing say nothing new
-        jitter   0.5 to 1, by which a pause of our own is shortened
+        sent_at  when the refused request started; requests from before the last pause do not halve the limit again
+        jitter   0.5 to 1; factor of a pause that the server does not name
         """
         if self.waiting_since is None:
             self.waiting_since = sent_at

@@ -1,7 +1,7 @@
-"""What an HTTP reply of a chat-completions endpoint says: an answer, or which kind of failure. Pure, no I/O.
+"""An HTTP reply of a chat-completions endpoint, read as an answer or as a kind of failure. No I/O.
 
-The kind is a first reading of one reply. Who is to blame, the document or the endpoint, is decided by evidence
-(`_llm.Caller`). Status codes and error codes are those of OpenAI's API reference; the phrases are what vLLM, llama.cpp, Groq,
+The kind comes from this one reply. `_llm.attempts` decides from more evidence whether the document or the endpoint is to
+blame. Status codes and error codes are those of OpenAI's API reference; the phrases are what vLLM, llama.cpp, Groq,
 Gemini and Azure say for the same things.
 """
 
@@ -16,6 +16,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
+from tagcorpus.taggers._llm.tokens import NO_TOKENS, Tokens, mapping_or_empty, tokens_of
+
 Kind = Literal["pace", "fault", "timeout", "refusal", "document", "empty", "cut", "quota", "client", "form"]
 """pace: ask later (429, 503, a refused connection). fault: the server failed. timeout: no reply in time. refusal: the request
 was refused. document: refused for a reason that names the document. empty: a paid reply without an answer. cut: an answer that
@@ -24,23 +26,12 @@ connection (TLS, a proxy) does not work. form: refused for a field of the reques
 
 
 @dataclass(frozen=True)
-class Tokens:
-    """What a reply cost by the endpoint's count. `cached` are those of `prompt` that the endpoint had in its prefix cache;
-    `reasoning` are those of `completion` that are not in the answer."""
-
-    prompt: int = 0
-    cached: int = 0
-    completion: int = 0
-    reasoning: int = 0
-
-
-@dataclass(frozen=True)
 class Answer:
     """A model's answer: text as sent, why it ended, what it cost, and the model that gave it as the endpoint names it."""
 
     text: str
     finish_reason: str = "stop"
-    usage: Tokens = Tokens()
+    usage: Tokens = NO_TOKENS
     answered_by: str = ""
 
     @property
@@ -100,20 +91,19 @@ _THOUGHT = re.compile(r"\s*<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL)
 _SPECIAL = re.compile(r"(?:\s*(?:<\|[^|<>]{1,40}\|>|</s>|<eos>|<end_of_turn>|<EOS_TOKEN>|\[EOS\]))+\s*$")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)")
 _IN_WORDS = re.compile(r"(?:retry|try again|wait)\D{0,30}?((?:\d+(?:\.\d+)?\s*(?:ms|h|m|s)[a-z]*\s*)+)", re.IGNORECASE)
-_LARGEST_COUNT = 2**63 - 1
 _EPOCH = 1e9
 """A reset time above this is a moment in seconds since 1970, not a duration."""
 
 
 def spoken(text: str) -> str:
-    """An answer without the thoughts before it and special tokens behind it. Thoughts that never end are all of it.
+    """An answer without the thoughts before it and special tokens behind it; empty where the thoughts never end.
 
     Example  '<think>a novel?</think> books<|eot_id|>' -> 'books'
     """
-    said = _SPECIAL.sub("", text)
-    while (thought := _THOUGHT.match(said)) is not None:
-        said = said[thought.end() :]
-    return "" if said.lstrip().startswith(("<think>", "<thinking>")) else said.strip()
+    rest = _SPECIAL.sub("", text)
+    while (thought := _THOUGHT.match(rest)) is not None:
+        rest = rest[thought.end() :]
+    return "" if rest.lstrip().startswith(("<think>", "<thinking>")) else rest.strip()
 
 
 def shortcoming(answer: Answer, names_choice: bool, is_choice: bool) -> Failure | None:
@@ -126,8 +116,8 @@ def shortcoming(answer: Answer, names_choice: bool, is_choice: bool) -> Failure 
     if answer.is_cut:
         if is_choice:
             return None
-        said = f": {answer.text!r}" if answer.text else ", before its first word"
-        return Failure("cut", f"answer cut off at the limit of answer tokens{said}", paid=answer)
+        end = f": {answer.text!r}" if answer.text else ", before its first word"
+        return Failure("cut", f"answer cut off at the limit of answer tokens{end}", paid=answer)
     if reason.lower().startswith(_BROKEN):
         if reason.lower().startswith("content_filter"):
             return Failure("empty", "the endpoint's content filter stopped the answer", paid=answer)
@@ -195,7 +185,7 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
 
 
 def _reset(headers: Mapping[str, str], now: float) -> float | None:
-    """Seconds until what is used up is there again, by `x-ratelimit-reset-*`; without a word on what is left, the longest."""
+    """Seconds until a used-up limit is reset, by `x-ratelimit-reset-*`; the longest where the headers do not say which is used up."""
     waits: dict[str, float] = {}
     for name in ("requests", "tokens", ""):
         end = f"-{name}" if name else ""
@@ -212,8 +202,8 @@ def _seconds(text: str) -> float | None:
     if re.fullmatch(r"\d+(?:\.\d+)?", text):
         return float(text)
     units = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-    found = _DURATION.findall(text)
-    return sum(float(n) * units[u] for n, u in found) if found else None
+    durations = _DURATION.findall(text)
+    return sum(float(n) * units[u] for n, u in durations) if durations else None
 
 
 def _wish_in(data: Any, message: str) -> float | None:
@@ -236,7 +226,7 @@ def _wish_in(data: Any, message: str) -> float | None:
 
 
 def _redirect(headers: Mapping[str, str]) -> str:
-    """Where a redirect points, in words, without what could be a secret: user and password, query, fragment."""
+    """The target of a redirect in words, without possible secrets: user and password, query, fragment."""
     location = headers.get("location") or ""
     try:
         parts = urlsplit(location)
@@ -265,12 +255,14 @@ def _read_completion(status: int, headers: Mapping[str, str], body: bytes, now: 
     choice = _first(data.get("choices")) if isinstance(data, dict) else None
     message = choice.get("message") if choice else None
     if choice is None or not isinstance(message, dict):
-        said, codes, _ = _error_of(data, body) if error else ("", set[str](), "")
+        detail, codes, _ = _error_of(data, body) if error else ("", set[str](), "")
         if numbers := [int(code) for code in codes if code.isdigit() and 400 <= int(code) < 600]:
             inner = _refused(numbers[0], headers, body, now)
             return replace(inner, reason=f"status {status} with an error in it: {inner.reason}")
         kind: Kind = "document" if codes & _DOCUMENT_CODES else "quota" if codes & _QUOTA_CODES else "fault"
-        return Failure(kind, f"status {status} without an answer in it" + (f" ({said})" if said else ""), status=status)
+        return Failure(
+            kind, f"status {status} without an answer in it" + (f" ({detail})" if detail else ""), status=status
+        )
     answer = Answer(
         _text(message.get("content")),
         str(choice.get("finish_reason") or ""),
@@ -302,8 +294,8 @@ def _text(content: Any) -> str:
 
 
 def _json(body: bytes) -> Any:
-    """The JSON value at the start of a body; None where there is none. One bad byte, and what follows the value, do not spoil
-    a reply that is paid for. Not orjson, which refuses half a surrogate pair: an answer may end in one."""
+    """The JSON value at the start of a body; None without one. A bad byte, or text after the value, does not spoil a reply that
+    is paid for. orjson would refuse half a surrogate pair, in which an answer may end."""
     text = body.decode("utf-8-sig", "replace").lstrip()
     try:
         value, _ = json.JSONDecoder().raw_decode(text)
@@ -313,7 +305,7 @@ def _json(body: bytes) -> Any:
 
 
 def _from_stream(body: bytes) -> dict[str, Any] | None:
-    """One completion from the events of a stream that nobody ordered; None where the stream breaks off before its end."""
+    """One completion from the events of a stream that was not requested; None where the stream breaks off."""
     content, refusal, finish, is_done = "", "", None, False
     data: dict[str, Any] = {}
     message: dict[str, Any] = {}
@@ -330,7 +322,7 @@ def _from_stream(body: bytes) -> dict[str, Any] | None:
         choice = _first(event.get("choices")) or {}
         if choice.get("index"):  # of a second answer
             continue
-        part = _mapping(choice.get("delta") or choice.get("message"))
+        part = mapping_or_empty(choice.get("delta") or choice.get("message"))
         content += _text(part.get("content"))
         refusal += str(part.get("refusal") or "")
         message |= {k: v for k, v in part.items() if v}
@@ -347,46 +339,6 @@ def _first(choices: Any) -> dict[str, Any] | None:
         return None
     given = [c for c in choices if isinstance(c, dict)]
     return min(given, key=lambda c: c["index"] if isinstance(c.get("index"), int) else 0)
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def tokens_of(data: Mapping[str, Any]) -> Tokens:
-    """The tokens of a reply, in the spellings of OpenAI, DeepSeek, Anthropic, llama.cpp, Moonshot and xAI.
-
-    Example  {"prompt_tokens": 9, "completion_tokens": 2, "prompt_cache_hit_tokens": 4} -> Tokens(9, 4, 2, 0)
-    """
-    usage = _mapping(data.get("usage"))
-    prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
-    read, written = _count(usage, "cache_read_input_tokens"), _count(usage, "cache_creation_input_tokens")
-    if not prompt:  # Anthropic counts beside `input_tokens` what was in its cache and what went there
-        prompt = _count(usage, "input_tokens") + read + written
-    completion = completion or _count(usage, "output_tokens")
-    cached = (
-        _count(_mapping(usage.get("prompt_tokens_details")), "cached_tokens")
-        or _count(_mapping(usage.get("input_tokens_details")), "cached_tokens")
-        or _count(usage, "prompt_cache_hit_tokens")
-        or read
-        or _count(usage, "cached_tokens")
-        or _count(_mapping(data.get("timings")), "cache_n")
-    )
-    reasoning = (
-        _count(_mapping(usage.get("completion_tokens_details")), "reasoning_tokens")
-        or _count(_mapping(usage.get("output_tokens_details")), "reasoning_tokens")
-        or _count(usage, "reasoning_tokens")
-    )
-    if reasoning and _count(usage, "total_tokens") == prompt + completion + reasoning:  # xAI counts reasoning apart
-        completion += reasoning
-    return Tokens(prompt, min(cached, prompt), completion, min(reasoning, completion))
-
-
-def _count(usage: Mapping[str, Any], key: str) -> int:
-    value = usage.get(key)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return value if isinstance(value, int) and 0 <= value <= _LARGEST_COUNT else 0
 
 
 def _error_of(data: Any, body: bytes) -> tuple[str, set[str], str]:

@@ -1,8 +1,8 @@
-"""What is sent to an endpoint, where its answer is kept, and what an endpoint wants otherwise.
+"""The requests to an endpoint, the keys of their answers, and the changes that an endpoint asks for.
 
-A request is the tree's: model, messages, temperature, the limit of answer tokens, and what `request` adds or removes. An endpoint that
-refuses a field, or the role `system`, and says so, is heeded: the change holds from then on, and is remembered in a small file beside
-the answer cache, by endpoint and model. Changes are part of the body and so of the answer's key, and of no part's key.
+The stage tree decides a request: model, messages, temperature, the limit of answer tokens, and the fields that `request` adds or
+removes. Where an endpoint refuses a field, or the role `system`, and says so, later requests are changed. A small file beside the
+answer cache keeps the change, by endpoint and model. Changes are part of the body and so of the answer's key, but not of a part's key.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ROLES = (SYSTEM, MERGED)
 RESERVED = ("model", "messages", "stream", "stream_options", "n")
 """Fields that a tree's `request` may not touch: they decide what is asked, and what a reply looks like."""
 LIMITS = ("max_tokens", "max_completion_tokens")
-"""Of a refused limit of answer tokens the other spelling is tried. No limit is ever left out: that could cost money."""
+"""The two spellings of the limit of answer tokens. Where one is refused, the other is tried: no limit could cost money."""
 
 _STATUSES = (400, 422, 500, 501)
 _REFUSES = re.compile(
@@ -49,8 +49,10 @@ _INSTEAD = re.compile(r"use [\"'`]?(\w+)[\"'`]? instead", re.IGNORECASE)
 
 
 class Change(NamedTuple):
-    """What an endpoint refused: a field with this value (as JSON), which is sent as `to`, or left out where that is empty. Of the
-    field `roles`, the value is `system` and `to` is `merged`."""
+    """A field and value (as JSON) that an endpoint refused. The field is sent as `to`, or left out where `to` is empty.
+
+    For the field `roles`, the value is `system` and `to` is `merged`.
+    """
 
     field: str
     value: str
@@ -70,7 +72,7 @@ def merged(messages: Messages) -> list[dict[str, str]]:
 
 
 def request_body(settings: Settings, messages: Messages, changes: Sequence[Change] = ()) -> dict[str, Any]:
-    """What is sent to ask this.
+    """The body of the request that asks these messages.
 
     Example  request = (("max_tokens", "null"), ("seed", "7")) -> no max_tokens, and seed 7 beside temperature
     """
@@ -95,45 +97,45 @@ def request_body(settings: Settings, messages: Messages, changes: Sequence[Chang
 
 
 def answer_key(settings: Settings, body: dict[str, Any]) -> bytes:
-    """Where the answer to a request is in the cache. Of headers the names count, never the values."""
+    """The key of a request's answer in the cache. Names of headers count, their values never do."""
     names = sorted(name.lower() for name, _ in settings.headers)
     return xxhash.xxh3_128_digest(orjson.dumps([public_url(settings.base_url), body, *([names] if names else [])]))
 
 
 def change_for(failure: Failure, body: Mapping[str, Any]) -> Change | None:
-    """What a refusal says that this request should have otherwise; None where it says no such thing.
+    """The change of this request that a refusal asks for; None where it asks for none.
 
     Example  "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
              -> Change("max_tokens", "10", "max_completion_tokens")
     """
     if failure.kind not in ("refusal", "fault") or failure.status not in _STATUSES:
         return None
-    said = failure.reason
+    reason = failure.reason
     documents = "\n".join(message["content"] for message in body["messages"]).lower()
-    if (no_system := _SYSTEM_REFUSED.search(said)) and no_system[0].lower() not in documents:
+    if (no_system := _SYSTEM_REFUSED.search(reason)) and no_system[0].lower() not in documents:
         is_sent = any(message["role"] == SYSTEM for message in body["messages"])
         return Change("roles", SYSTEM, MERGED) if is_sent else None
-    refuses = _REFUSES.search(said)
+    refuses = _REFUSES.search(reason)
     if failure.status >= 500 or refuses is None or refuses[0].lower() in documents:
         return None
     fields = [name for name in body if name not in RESERVED]
     mentions = {
-        name: m.start() for name in fields if (m := re.search(rf"(?<![\w.]){re.escape(name)}(?!\w|\.\w)", said))
+        name: m.start() for name in fields if (m := re.search(rf"(?<![\w.]){re.escape(name)}(?!\w|\.\w)", reason))
     }
     field = failure.param if failure.param in fields else min(mentions, key=lambda name: mentions[name], default="")
     if not field:
         return None
-    instead = _INSTEAD.search(said)
+    instead = _INSTEAD.search(reason)
     to = instead[1] if instead and instead[1] != field and instead[1] not in RESERVED else ""
     if field in LIMITS and to not in LIMITS:
         (to,) = set(LIMITS) - {field}
-        if field == "max_completion_tokens" and to not in said:
+        if field == "max_completion_tokens" and to not in reason:
             return None
     return Change(field, _as_json(body[field]), to)
 
 
 class Requests:
-    """The requests of one caller, with what its endpoint wants otherwise. What is new is remembered in `path`, where there is one."""
+    """The requests of one caller, with the changes that its endpoint asked for. `path`, where there is one, keeps new changes."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -142,14 +144,14 @@ class Requests:
         self.changes = _remembered(self.path).get(self._name, [])
 
     def body(self, messages: Messages) -> dict[str, Any]:
-        """What is sent to ask this, as the endpoint wants it."""
+        """The body of the request that asks these messages, in the form that the endpoint takes."""
         return request_body(self.settings, messages, self.changes)
 
     def key(self, body: dict[str, Any]) -> bytes:
         return answer_key(self.settings, body)
 
     def heed(self, failure: Failure, body: Mapping[str, Any]) -> Change | None:
-        """The change that a refusal of this body asks for, where it is a new one. It holds from here on."""
+        """The new change that a refusal of this body asks for, or None. Later bodies have it."""
         change = change_for(failure, body)
         if change is None or change in self.changes:
             return None
@@ -164,7 +166,7 @@ def _as_json(value: Any) -> str:
 
 
 def _remembered(path: Path | None) -> dict[str, list[Change]]:
-    """By endpoint and model, what was heeded. A file that is not there, or is damaged, costs one refusal and nothing else."""
+    """The changes by endpoint and model. A missing or damaged file costs one refusal and nothing else."""
     try:
         data = json.loads(path.read_bytes()) if path else {}
         return {
@@ -176,8 +178,7 @@ def _remembered(path: Path | None) -> dict[str, list[Change]]:
 
 
 def _remember(path: Path, name: str, changes: list[Change]) -> None:
-    """Beside what others have remembered meanwhile. For the owner only, as the cache is; where that cannot be written, the next run
-    is refused once more."""
+    """Write the changes beside those of others, readable by the owner only. Where that fails, the next run is refused once more."""
     text = json.dumps(_remembered(path) | {name: changes}, indent=1, sort_keys=True)
     with contextlib.suppress(OSError):
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)

@@ -1,4 +1,4 @@
-"""What must not be shown: values out of the environment, wherever a reply repeats them. Pure, no I/O."""
+"""Hides values of the environment wherever a reply repeats them. No I/O."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _EDGE = 3
 
 @dataclass(frozen=True)
 class Secrets:
-    """Takes these values out of texts: as they are, percent-encoded, in base64, and escaped for JSON or HTML."""
+    """Removes these values from texts: as they are, percent-encoded, in base64, and escaped for JSON or HTML."""
 
     values: frozenset[str]
 
@@ -48,7 +48,7 @@ class Secrets:
         return self._whole.sub(HIDDEN, text) if self._whole else text
 
     def hide_pieces(self, text: str) -> str:
-        """A text of an error without values, any eight characters of one, and what masked ones leave to be seen
+        """The text of an error without values, without any eight characters of one, and without the ends that masked values show
         (`sk-ab****wxyz`)."""
         if self._whole is None:
             return text

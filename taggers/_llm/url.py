@@ -1,4 +1,4 @@
-"""The address of an endpoint: what users write, and what it is taken for. Pure, no I/O."""
+"""The address of an endpoint: the forms that users write, and the base URL that they mean. No I/O."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _VERSION = re.compile(r"/(?:v\d\w*|openai)(?:/|$)")
 
 
 def public_url(url: str) -> str:
-    """A base URL without what could be a secret: user and password, query (but for Azure's api-version), fragment."""
+    """A base URL without possible secrets: user and password, query (except Azure's api-version), fragment."""
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), _kept(parts), ""))
 
@@ -69,7 +69,7 @@ def checked_url(url: str) -> str:
 
 
 def likely_url(url: str) -> str:
-    """Where an endpoint may be that does not answer at this address; empty where there is nothing to suggest."""
+    """Another address to try for an endpoint that does not answer at this one; empty without a suggestion."""
     parts = urlsplit(url)
     return (
         ""

@@ -1,9 +1,8 @@
 """The embedded domain classifier: a small quantized fastText model that stands in for the stage tree's LLM.
 
-It reads the first 4,000 characters, does not know languages other than English, and agrees with the LLM only as far as
-`FIGURES` says. The model is linear in the words and in a few measures of style, which `features` writes as tokens; how
-it is trained is told in docs/domain-model.md and done by benchmarks/domain_model/train.py, which imports `features`
-from here, so that training and inference cannot differ.
+The model reads the first 4,000 characters and knows only English. `FIGURES` has its agreement with the LLM. The model is linear in
+the words and in a few measures of style, which `features` writes as tokens. docs/domain-model.md describes the training, and
+benchmarks/domain_model/train.py does it. The script imports `features` from here, so that training and inference cannot differ.
 """
 
 from __future__ import annotations
@@ -18,12 +17,13 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 from tagcorpus.errors import TaggerError
+from tagcorpus.taggers._interface.digest import of_bytes
 
 NAME = "tagcorpus-domain-1"
 LABELS = ("academic", "books", "code", "incoherent", "reference", "specific_datasets", "web")
 
 MAX_CHARS = 4000
-"""Characters of a document that are read, in training as here: what follows rarely changes the domain, but costs time."""
+"""Characters of a document that are read, in training as here: the rest rarely changes the domain, but costs time."""
 
 THRESHOLD = 0.25
 """A label less probable than this is to be reported as `unknown`; chosen by cross-validation on the training part as the
@@ -133,7 +133,7 @@ _RATES: tuple[tuple[str, frozenset[str]], ...] = (
 def features(text: str) -> str:
     """One line of space-separated tokens for fastText.
 
-    Every distinct token of the lower-cased head (digits become 0, a line break becomes a token) stands there
+    Every distinct token of the lower-cased head (digits become 0, a line break becomes a token) is written
     1 + ln(count) times, rounded: the usual damping of frequent words. One token a style measure follows, its value in
     half-octave steps, repeated so that style keeps its weight beside more words.
     """
@@ -180,10 +180,8 @@ def classify(texts: list[str]) -> list[tuple[str, float]]:
 
 @functools.cache
 def digest() -> str:
-    """xxh3-128 of the model file, in hex: part of the identity of whatever was computed with it."""
-    import xxhash
-
-    return xxhash.xxh3_128_hexdigest(_file().read_bytes())
+    """xxh3-128 of the model file, in hex: part of the fingerprint of values computed with it."""
+    return of_bytes(_file().read_bytes()).rpartition(":")[2]
 
 
 def _file() -> Traversable:
@@ -229,25 +227,25 @@ _REMEDY = "pip uninstall -y fasttext fasttext-wheel fasttext-numpy2 && pip insta
 
 
 def _verify(model: Any) -> None:
-    """Some builds of fasttext return wrong probabilities without an error: hold this one to a known text.
+    """Check the installed fasttext with a known text: some builds silently return wrong probabilities.
 
-    Raises TaggerError with what to install instead."""
+    Raises TaggerError with the command that installs a working one."""
     line = features(_PROBE)
     try:
-        (found,) = _top(model, [_PROBE])
+        (answer,) = _top(model, [_PROBE])
         labels, shares = model.predict(line, k=len(LABELS))
     except ValueError as error:
         raise TaggerError(f"the installed fasttext cannot predict ({error}): {_REMEDY}") from error
     known = {label.removeprefix("__label__"): float(share) for label, share in zip(labels, shares, strict=True)}
     is_right = (
-        found[0] == _PROBE_RESULT[0]
-        and abs(found[1] - _PROBE_RESULT[1]) < 1e-3
+        answer[0] == _PROBE_RESULT[0]
+        and abs(answer[1] - _PROBE_RESULT[1]) < 1e-3
         and set(known) == set(LABELS)
-        and abs(known[found[0]] - found[1]) < 1e-3
+        and abs(known[answer[0]] - answer[1]) < 1e-3
         and abs(sum(known.values()) - 1) < 1e-3
     )
     if not is_right:
         raise TaggerError(
-            f"the installed fasttext gives {found[0]} {found[1]:.4f} for a text that is {_PROBE_RESULT[0]} "
+            f"the installed fasttext gives {answer[0]} {answer[1]:.4f} for a text that is {_PROBE_RESULT[0]} "
             f"{_PROBE_RESULT[1]:.4f}, so its probabilities cannot be trusted: {_REMEDY}"
         )

@@ -1,6 +1,6 @@
-"""What the taggers that run a model of Hugging Face transformers share: packages, model and tokenizer, device, threads, digest.
+"""Models of Hugging Face transformers for taggers: packages, model and tokenizer, device, threads, digest.
 
-A model is a name on the Hugging Face hub or a local directory. Nothing here runs a model's own code (`trust_remote_code`).
+A model is a name on the Hugging Face hub or a local directory. A model's own code (`trust_remote_code`) is never run.
 transformers is imported when a model is loaded, never before.
 """
 
@@ -32,7 +32,7 @@ class ModelParameters(Protocol):
 
 
 class Loaded(NamedTuple):
-    """The module torch, and what was loaded: the network lies on `device`, in evaluation mode."""
+    """The module torch, and the loaded model: the network is on `device`, in evaluation mode."""
 
     torch: Any
     device: Any
@@ -41,7 +41,7 @@ class Loaded(NamedTuple):
 
 
 def load(tagger: str, auto_class: str, kind: str, parameters: ModelParameters) -> Loaded:
-    """Tokenizer and network by transformers' `auto_class`; `kind` says in words what that loads.
+    """Tokenizer and network by transformers' `auto_class`; `kind` is its description in messages.
 
     Raises ConfigError where packages, device or model cannot be had, and where the model's files leave some weights open:
     transformers would draw those at random, in every worker anew, and only warn. A hub that cannot be reached is tried
@@ -65,7 +65,7 @@ def load(tagger: str, auto_class: str, kind: str, parameters: ModelParameters) -
                 f"the directory {model!r} must hold a {kind} of transformers (config.json, weights, tokenizer): {reason}"
             ) from error
         raise ConfigError(
-            f"model {model!r} is no local directory and could not be had from the Hugging Face hub: {reason} Give a local "
+            f"model {model!r} is not a local directory and could not be loaded from the Hugging Face hub: {reason} Give a local "
             f"directory as model (--set {tagger}.model=DIR); or, without a network, set HF_HUB_OFFLINE=1 and HF_HOME to a "
             "cache that holds it"
         ) from error
@@ -104,7 +104,7 @@ def _device(torch: Any, name: str) -> Any:
 
 @contextmanager
 def _quiet(transformers: Any) -> Iterator[None]:
-    """Every worker loads the model, and bars and reports would garble the run's own; the settings are put back."""
+    """Silences transformers: every worker loads the model, and its bars would garble the run's own. Restores the settings."""
     logging = transformers.utils.logging
     had_bar, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
@@ -118,10 +118,12 @@ def _quiet(transformers: Any) -> Iterator[None]:
 
 
 @contextmanager
-def one_thread(torch: Any, device: Any) -> Iterator[None]:
-    """One worker is one thread; whoever else uses torch in this process keeps its setting."""
+def one_thread(device: Any) -> Iterator[None]:
+    """Limits torch to one thread, as one worker is. Restores the setting for other users of torch in this process."""
+    import torch
+
     threads = torch.get_num_threads()
-    if device.type == "cpu":
+    if torch.device(device).type == "cpu":
         torch.set_num_threads(1)
     try:
         yield
@@ -130,8 +132,8 @@ def one_thread(torch: Any, device: Any) -> Iterator[None]:
 
 
 def identity(tagger: str, model: str, revision: str | None) -> dict[str, str | None]:
-    """What decides the model, for a fingerprint: a local directory by the digest of its files, a model of the hub by its
-    name and revision. ConfigError where it can be neither, so that a run learns that before it reads."""
+    """The model in a fingerprint: a local directory by the digest of its files, a model of the hub by its name and revision.
+    ConfigError where the name can be neither, so that a run fails before it reads."""
     path = Path(model)
     if path.is_dir():
         if not (path / "config.json").is_file():

@@ -1,5 +1,4 @@
-"""What the parsers of `syntax` share: which models there are for which language, their digest, and batches that one bad
-document does not spoil."""
+"""The common part of the parsers of `syntax`: versions, codes of languages, and groups that one bad document does not spoil."""
 
 from __future__ import annotations
 
@@ -11,11 +10,11 @@ from tagcorpus.errors import ConfigError, TagcorpusError
 from tagcorpus.requirements import how_to_install
 from tagcorpus.taggers._syntax.statistics import Parse
 
-# CLD2's code, and what parsers call that language.
+# CLD2's code, and the parsers' code of that language.
 _OTHER_CODES = {"iw": "he", "jw": "jv", "no": "nb", "zh": "zh-hans", "zh-Hant": "zh-hant"}
 
 Parsed = Parse | Exception
-"""A document's parse, or why it has none."""
+"""A document's parse, or the error that it met."""
 
 
 def installed(name: str) -> str:
@@ -29,32 +28,32 @@ def installed(name: str) -> str:
 
 
 def parser_code(language: str, known: Collection[str]) -> str | None:
-    """What the parser calls a language of CLD2's; None where it has no model of it."""
+    """The parser's code of a language of CLD2; None where the parser has no model of it."""
     return next((c for c in (language, _OTHER_CODES.get(language)) if c in known), None)
 
 
 def parse_groups(
     texts: Sequence[str], parse: Callable[[Sequence[str]], Sequence[Parsed]], characters: int
 ) -> list[Parsed]:
-    """Parse in groups of so many characters, or of one longer document; one that fails is halved, down to the document that
-    is to blame."""
-    found: list[Parsed] = []
+    """Parse in groups of so many characters, or of one longer document. A group that fails is halved, down to the document
+    that is to blame."""
+    parses: list[Parsed] = []
     for group in _groups(texts, characters):
         left = [group]
         while left:
             part = left.pop()
             try:
-                found.extend(parse(part))
+                parses.extend(parse(part))
             except TagcorpusError:
                 raise
             except Exception as error:
                 if len(part) == 1:
-                    # Without the frames, which hold on to what the parser made of the document.
-                    found.append(error.with_traceback(None))
+                    # Without the frames, which keep the parser's objects of the document in memory.
+                    parses.append(error.with_traceback(None))
                 else:
                     half = len(part) // 2
                     left += [part[half:], part[:half]]
-    return found
+    return parses
 
 
 def _groups(texts: Sequence[str], characters: int) -> Iterator[Sequence[str]]:

@@ -1,8 +1,8 @@
 """spaCy as a parser of `syntax`: dependency trees and parts of speech, no constituency trees.
 
-Its tokens, and in many models its labels, are not those of Universal Dependencies that Stanza has: figures compare only
-with figures by the same model. Runs of blanks, which spaCy counts as tokens, are no words here; what hung from
-one hangs from its head.
+spaCy's tokens, and in many models its labels, are not those of Universal Dependencies that Stanza has. So compare values only
+with those of the same model. Runs of blanks are tokens of spaCy but not words here. A word whose head is such a token gets the
+token's head.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tagcorpus.taggers._syntax.statistics import Parse
 from tagcorpus.taggers._syntax.trees import Dependencies
 
 DEFAULT = "en_core_web_sm"
-# Parsed together. More does not fit a CPU's caches: spaCy's own 1,000 documents take longer (docs/syntax.md), and memory.
+# Characters parsed together. More do not fit a CPU's caches: spaCy's own 1,000 documents take more time (docs/syntax.md) and memory.
 GROUP_CHARACTERS = 20_000
 # Components that neither parse nor tag, and take time.
 _EXCLUDED = ("ner", "lemmatizer", "textcat", "textcat_multilabel", "spancat", "entity_linker", "entity_ruler")
@@ -40,19 +40,19 @@ class SpacyModels:
 
     @cached_property
     def languages(self) -> Mapping[str, Path]:
-        """Folder of the model of each language. ConfigError for a model that is not there, and two of one language."""
+        """Folder of the model of each language. ConfigError for a missing model, and for two of one language."""
         installed("spacy")
-        found: dict[str, Path] = {}
+        folders: dict[str, Path] = {}
         for name in self.given.split(","):
             folder = _folder(name.strip())
             language = _meta(folder)["lang"]
-            if language in found:
+            if language in folders:
                 raise ConfigError(f"syntax.models={self.given!r} has two models of the language {language!r}")
-            found[language] = folder
-        return found
+            folders[language] = folder
+        return folders
 
     def fingerprint(self) -> dict[str, Any]:
-        """Versions of spaCy and of the models, whose names and digests stand for them."""
+        """The version of spaCy, and the name, version and digest of each model."""
         models = {}
         for language, folder in sorted(self.languages.items()):
             meta = _meta(folder)
@@ -63,8 +63,8 @@ class SpacyModels:
     def parse(self, language: str, texts: Sequence[str]) -> list[Parsed]:
         """Documents of one language. TaggerError where its model cannot be loaded, ConfigError where it cannot parse."""
         model = self._model(language)
-        # A zone forgets the words it met: otherwise a model's store of strings grows with the corpus. One a batch, since
-        # each meets its words anew, which takes time.
+        # A memory zone forgets its words: otherwise the model's strings grow with the corpus. One zone a batch, since each
+        # learns its words again, which takes time.
         with model.memory_zone():
             return parse_groups(
                 texts, lambda group: [_parsed(d, model.lang) for d in model.pipe(group)], GROUP_CHARACTERS
@@ -90,7 +90,7 @@ class SpacyModels:
 
 
 def _folder(name: str) -> Path:
-    """Of a model: the folder itself, or the one inside of a package, which is called after the package's version."""
+    """The folder of a model: the named one, or the one inside of a package."""
     folder = Path(name)
     if not folder.is_dir():
         spec = importlib.util.find_spec(name) if name.isidentifier() else None
@@ -112,18 +112,18 @@ def _folder(name: str) -> Path:
 
 def _meta(folder: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        meta: dict[str, Any] = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"the spaCy model {str(folder)!r} has no readable meta.json: {error}") from error
-    return found
+    return meta
 
 
 def _parsed(document: Any, language: str) -> Parse:
-    found = Dependencies()
+    dependencies = Dependencies()
     n = len(document)
-    # All tokens at once: asking each for its attributes took a tenth of the parser's own time.
-    asked = ["ORTH", "POS", "TAG", "IS_SPACE", "HEAD", "SENT_START"]
-    orths, tags_universal, tags, is_space, offsets, starts = document.to_array(asked).reshape(n, len(asked)).T
+    # All tokens at once: reading the attributes token by token takes a tenth of the parser's own time.
+    attributes = ["ORTH", "POS", "TAG", "IS_SPACE", "HEAD", "SENT_START"]
+    orths, tags_universal, tags, is_space, offsets, starts = document.to_array(attributes).reshape(n, len(attributes)).T
     at = np.arange(n)
     is_word = is_space == 0
     heads = at + offsets.astype(np.int64)
@@ -137,9 +137,9 @@ def _parsed(document: Any, language: str) -> Parse:
     numbers = np.where(is_root, 0, (words_to - first[sentence])[heads])[is_word].tolist()
     for start, end in pairwise([*first.tolist(), len(numbers)]):
         if end > start:
-            found.add_heads(numbers[start:end])
-    named = document.vocab.strings
-    found.words = [named[k] for k in orths[is_word].tolist()]
-    found.upos = [named[k] or None for k in tags_universal[is_word].tolist()]
-    found.xpos = [named[k] or None for k in tags[is_word].tolist()]
-    return Parse(language, found)
+            dependencies.add_heads(numbers[start:end])
+    strings = document.vocab.strings
+    dependencies.words = [strings[k] for k in orths[is_word].tolist()]
+    dependencies.upos = [strings[k] or None for k in tags_universal[is_word].tolist()]
+    dependencies.xpos = [strings[k] or None for k in tags[is_word].tolist()]
+    return Parse(language, dependencies)

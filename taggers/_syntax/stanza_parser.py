@@ -1,46 +1,46 @@
 """Stanza as a parser of `syntax`: its default models of each language, from a folder or by its own download.
 
-A folder is what stanza.download leaves behind: resources.json, then <language>/<processor>/<package>.pt; from there nothing is
-ever downloaded. Stanza's own folder is filled on demand, as its resources.json says, whose digest then stands for the
-models: it has their checksums.
+A given folder has the form that stanza.download makes: resources.json, then <language>/<processor>/<package>.pt. With such a folder,
+no file is downloaded. Without one, Stanza fills its own folder on demand. Then the digest of resources.json identifies the models,
+since the file has their checksums.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from tagcorpus.errors import ConfigError, TaggerError
 from tagcorpus.taggers._interface import digest
+from tagcorpus.taggers._models.huggingface import one_thread
 from tagcorpus.taggers._syntax.models import Parsed, installed, parse_groups
 from tagcorpus.taggers._syntax.statistics import Parse
 from tagcorpus.taggers._syntax.trees import Constituents, Dependencies
 
-# Parsed together: enough to fill Stanza's own batches, and some 100 MB of its objects.
+# Characters parsed together: enough to fill Stanza's own batches, and some 100 MB of its objects.
 GROUP_CHARACTERS = 200_000
 NEEDED = ("tokenize", "pos", "depparse")
-WANTED = (*NEEDED, "mwt", "lemma", "constituency")
-# Stanza looks for mail and web addresses from each character of such a run on to its end: 10,000 characters take more than a
-# second, ten times as many a hundred times as long.
+PROCESSORS = (*NEEDED, "mwt", "lemma", "constituency")
+# Stanza searches for mail and web addresses from each character of such a run to its end: 10,000 characters take more than a
+# second, and the time grows with the square of the length.
 MAX_RUN = 10_000
 _RUNS = (re.compile(r"[a-z0-9!#$%&'*+/=?^_`{|}~.-]+"), re.compile("[a-zA-Z0-9]+"))
 
 
 class SentenceTooLong(Exception):
-    """A sentence of more than max_sentence_words: parsing takes memory by the square of its length."""
+    """A sentence of more than max_sentence_words: the memory for parsing grows with the square of its length."""
 
 
 class WordTooLong(Exception):
-    """More than MAX_RUN letters, digits or marks with nothing between them: Stanza takes time by the square of their number."""
+    """More than MAX_RUN letters, digits or marks in a row: Stanza's time grows with the square of their number."""
 
 
 class StanzaModels:
-    """All that Stanza has for the languages asked for.
+    """Stanza's models, loaded by language.
 
     folder              of models; "" = Stanza's own, and download
     device              as torch calls it; "" = a GPU where there is one
@@ -71,29 +71,29 @@ class StanzaModels:
             try:
                 download_resources_json(str(self.folder))
             except Exception as error:  # of requests, of the file system
-                raise ConfigError(f"there are no Stanza models in {self.folder}; {_told_download(error)}") from error
+                raise ConfigError(f"there are no Stanza models in {self.folder}; {_download_hint(error)}") from error
         try:
-            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            resources: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise ConfigError(
                 f"syntax.models must be a folder that stanza.download(LANGUAGE, model_dir=FOLDER) filled, with a "
                 f"resources.json; got {str(self.folder)!r}: {error}"
             ) from error
-        return found
+        return resources
 
     @cached_property
     def languages(self) -> dict[str, tuple[str, dict[str, str]]]:
-        """By code and alias: the code that names the folder, and the package of each processor. Of a folder, only
-        languages whose tagger and dependency parser are there."""
+        """By code and alias: the code that names the folder, and the package of each processor. A given folder has only the
+        languages whose tagger and dependency parser it holds."""
         named = {c: r for c, r in self._resources.items() if isinstance(r, dict)}
-        found: dict[str, tuple[str, dict[str, str]]] = {}
+        by_code: dict[str, tuple[str, dict[str, str]]] = {}
         for code, resources in named.items():
             real = resources.get("alias", code)
             default = named.get(real, {}).get("packages", {}).get("default", {})
-            packages = {p: default[p] for p in WANTED if p in default and self._is_there(real, p, default[p])}
+            packages = {p: default[p] for p in PROCESSORS if p in default and self._is_there(real, p, default[p])}
             if all(p in packages for p in NEEDED):
-                found[code] = (real, packages)
-        return found
+                by_code[code] = (real, packages)
+        return by_code
 
     def _is_there(self, language: str, processor: str, package: str) -> bool:
         is_no_file = processor == "lemma" and package == "identity"
@@ -118,10 +118,10 @@ class StanzaModels:
         pipeline = self._pipeline(language)
         runs = [_longest_run(text) for text in texts]
         fitting = [text for text, n in zip(texts, runs, strict=True) if n <= MAX_RUN]
-        with _one_thread(pipeline.device):
-            found = iter(parse_groups(fitting, lambda group: self._parse(pipeline, group), GROUP_CHARACTERS))
+        with one_thread(pipeline.device):
+            parses = iter(parse_groups(fitting, lambda group: self._parse(pipeline, group), GROUP_CHARACTERS))
         return [
-            next(found)
+            next(parses)
             if n <= MAX_RUN
             else WordTooLong(f"{n:,} letters, digits or marks in a row, more than {MAX_RUN:,}")
             for n in runs
@@ -152,7 +152,7 @@ class StanzaModels:
                     dependencies.xpos.append(word.xpos)
                 if constituents is not None:
                     constituents.add(*walk(sentence.constituency))
-        except Exception as error:  # what a model makes of odd text: this document's fault, not its neighbours'
+        except Exception as error:  # a model failed on odd text: only this document is to blame
             return error
         return Parse(pipeline.lang, dependencies, constituents)
 
@@ -172,10 +172,10 @@ class StanzaModels:
                     logging_level="ERROR",
                 )
             except Exception as error:  # of torch, pickle, requests, huggingface_hub
-                told = f"{type(error).__name__}: {str(error)[:300]}"
+                reason = f"{type(error).__name__}: {str(error)[:300]}"
                 if self.is_own:
-                    told = f"{_told_download(error)}; to leave the language out, --set syntax.languages=LIST"
-                raise TaggerError(f"Stanza's models of {code!r} in {self.folder} cannot be loaded: {told}") from error
+                    reason = f"{_download_hint(error)}; to leave the language out, --set syntax.languages=LIST"
+                raise TaggerError(f"Stanza's models of {code!r} in {self.folder} cannot be loaded: {reason}") from error
             self._pipelines[language].lang = code
         return self._pipelines[language]
 
@@ -206,21 +206,7 @@ def walk(tree: Any) -> tuple[list[str], list[str | None], list[int]]:
     return words, tags, depths
 
 
-@contextmanager
-def _one_thread(device: Any) -> Iterator[None]:
-    """One worker is one thread; whoever else uses torch in this process keeps its setting."""
-    import torch
-
-    threads = torch.get_num_threads()
-    if str(device) == "cpu":
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _told_download(error: Exception) -> str:
+def _download_hint(error: Exception) -> str:
     return (
         f"Stanza cannot download ({type(error).__name__}: {str(error)[:200]}). On a machine with a network: "
         "stanza.download('en', model_dir='FOLDER') in Python; then --set syntax.models=FOLDER"

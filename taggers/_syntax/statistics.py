@@ -1,8 +1,8 @@
 """From the words of one parse to the columns of one document.
 
 Definitions: the per-document statistics of the code published with "Not-Just-Scaling Laws" (arXiv 2503.03862). Statistics are
-over words, so that a long sentence weighs more. What a parse does not hold is None, and never 0: a document without
-words, a parser without constituency trees.
+over words, so that a long sentence weighs more. A missing value is None and never 0: a document without words,
+a parser without constituency trees.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ CONTENT = frozenset({"NOUN", "VERB", "ADJ", "ADV"})
 
 @dataclass(frozen=True)
 class Parse:
-    """One document's parse: `language` as the parser calls it, None where it was not told; either half may be missing.
+    """One document's parse: `language` is the parser's code, None where it is unknown. Either half may be missing.
 
-    status  what became of the document where there are no words; "" otherwise
+    status  why there are no words; "" where there are some
     """
 
     language: str | None = None
@@ -32,7 +32,7 @@ class Parse:
     constituents: Constituents | None = None
     status: str = ""
 
-    def told_status(self) -> str:
+    def parse_status(self) -> str:
         """One of the values that the column parse_status documents."""
         has_words = [bool(half and half.words) for half in (self.dependencies, self.constituents)]
         if not any(has_words):
@@ -86,19 +86,19 @@ SCHEMA_WITH_LISTS = columns_from(PAPER, *_STATISTICS, *_LISTS)
 
 def row(parse: Parse, lists: bool) -> tuple[Any, ...]:
     """The values of SCHEMA, or of SCHEMA_WITH_LISTS."""
-    found = parse.dependencies or Dependencies()
+    dependencies = parse.dependencies or Dependencies()
     trees = parse.constituents or Constituents()
     values = (
-        *dependency_statistics(found.to_head, found.to_root),
+        *dependency_statistics(dependencies.to_head, dependencies.to_root),
         *constituency_statistics(trees),
-        content_function_ratio(found.upos),
+        content_function_ratio(dependencies.upos),
         parse.language,
-        parse.told_status(),
+        parse.parse_status(),
     )
     if not lists:
         return values
-    tags = found.xpos if found.words else trees.tags
-    named = (found.words or trees.words, found.upos, tags, found.to_head, found.to_root)
+    tags = dependencies.xpos if dependencies.words else trees.tags
+    named = (dependencies.words or trees.words, dependencies.upos, tags, dependencies.to_head, dependencies.to_root)
     return (*values, *(v or None for v in (*named, trees.word_depths, trees.tree_depths, trees.sentence_words)))
 
 

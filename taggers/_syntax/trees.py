@@ -1,8 +1,7 @@
-"""What syntax keeps of a parse, word by word: distances in dependency trees, depths in constituency trees; and how parses
-are read that documents carry as text.
+"""Parses word by word: distances in dependency trees, depths in constituency trees. Reads parses that documents carry as text.
 
 CoNLL-U as universaldependencies.org/format.html defines it, and bracketed trees, one a line, as Penn Treebank tools and
-Stanza write them. Nothing here recurses, so that a tree may be as deep as it likes.
+Stanza write them. No function recurses, so a tree may have any depth.
 """
 
 from __future__ import annotations
@@ -11,14 +10,14 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-# Labels of the node above the sentence, which counts for nothing. Without a label it is one, too.
+# Labels of the node above the sentence, which is not counted. A node without a label is such a node, too.
 ROOTS = frozenset({"", "ROOT", "TOP", "S1", "VROOT"})
 _TOKEN = re.compile(r"[()]|[^() \t\r]+")
 _COLUMNS = 10
 
 
 class MalformedParse(Exception):
-    """Text that is no CoNLL-U, or no tree; says in which line, and what is wrong there."""
+    """Text that is not CoNLL-U, or not a tree. The message names the line and the fault."""
 
 
 @dataclass
@@ -71,14 +70,14 @@ class Constituents:
 def read_conllu(text: str) -> Dependencies:
     """The words of CoNLL-U text; not its multiword tokens (1-2), which only name several words, nor empty nodes (5.1), which
     no word of the text is. MalformedParse with the line."""
-    found = Dependencies()
+    dependencies = Dependencies()
     heads: list[int] = []
     at_lines: list[int] = []  # of the words that have these heads
 
     def close(line: int) -> None:
         if heads:
             try:
-                found.add_heads(heads)
+                dependencies.add_heads(heads)
             except ValueError as error:
                 raise MalformedParse(f"conllu: {error}, in the sentence that ends before line {line}") from error
             if word := _word_in_a_cycle(heads):
@@ -111,11 +110,11 @@ def read_conllu(text: str) -> Dependencies:
                 )
             heads.append(int(cells[6]))
             at_lines.append(number)
-            found.words.append(cells[1])
-            found.upos.append(None if cells[3] == "_" else cells[3])
-            found.xpos.append(None if cells[4] == "_" else cells[4])
+            dependencies.words.append(cells[1])
+            dependencies.upos.append(None if cells[3] == "_" else cells[3])
+            dependencies.xpos.append(None if cells[4] == "_" else cells[4])
     close(number + 1)
-    return found
+    return dependencies
 
 
 def _word_in_a_cycle(heads: Sequence[int]) -> int:
@@ -140,14 +139,14 @@ def read_trees(text: str) -> Constituents:
     An outermost node with a label of ROOTS stands above depth 0, any other one at depth 0. Several words under one label
     are one word with spaces in it; -LRB- and -RRB- are brackets, as Stanza reads both.
     """
-    found = Constituents()
+    constituents = Constituents()
     for number, line in enumerate(_lines(text), 1):
         if line.strip():
             try:
-                found.add(*_read_tree(line))
+                constituents.add(*_read_tree(line))
             except ValueError as error:
                 raise MalformedParse(f"constituency: line {number}: {error}: {line[:80]!r}") from error
-    return found
+    return constituents
 
 
 def _read_tree(line: str) -> tuple[list[str], list[str | None], list[int]]:

@@ -29,7 +29,7 @@ SHIPPED = ("gpt2", "p50k_base", "p50k_edit", "r50k_base")
 """Encodings that need no network."""
 
 FIRST_P50K_RANK = 50257
-"""From here on p50k_base goes beyond r50k_base (50256 is `<|endoftext|>` in both)."""
+"""The first rank that p50k_base has and r50k_base lacks (50256 is `<|endoftext|>` in both)."""
 
 _WHITE_SPACE = "\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"  # Unicode's property, tiktoken's \s
 LONG_BLANK = 100_000
@@ -50,8 +50,8 @@ class TiktokenTokenizer:
     @property
     def ranks(self) -> dict[bytes, int]:
         """Token bytes -> id, without special tokens."""
-        found: dict[bytes, int] = self._encoding._mergeable_ranks
-        return found
+        ranks: dict[bytes, int] = self._encoding._mergeable_ranks
+        return ranks
 
     @functools.cached_property
     def scheme(self) -> str | None:
@@ -125,7 +125,7 @@ def shipped_ranks() -> bytes:
 
 
 def ranks_of(data: bytes) -> dict[bytes, int]:
-    """Token bytes -> rank, out of a ranks file. Raises ValueError where it is none."""
+    """Token bytes -> rank, from a ranks file. Raises ValueError for other data."""
     import base64
 
     pairs = (line.split() for line in data.splitlines() if line)
@@ -138,7 +138,7 @@ def ranks_of(data: bytes) -> dict[bytes, int]:
 def definitions(data: bytes) -> Any:
     """tiktoken's own definitions of its encodings, in a private copy of their module that loads no ranks but these.
 
-    So patterns and special tokens stay tiktoken's, and whatever else uses tiktoken in this process is untouched.
+    So patterns and special tokens stay tiktoken's, and other users of tiktoken in this process are not affected.
     """
     spec = importlib.util.find_spec("tiktoken_ext.openai_public")
     assert spec is not None

@@ -1,8 +1,8 @@
-"""gigatoken in tiktoken's place: the same ids, many times faster, and trusted only after it has shown so.
+"""gigatoken in place of tiktoken: the same ids, many times faster, after a check of the ids.
 
-gigatoken is a young package, so every process compares it with tiktoken on `probes()` before a document sees it.
-What it cannot do stays with tiktoken: lone surrogates, and blanks so long that tiktoken may refuse them (a refusal is
-part of the output). Nothing here decides what a token is, and Hugging Face tokenizers are none of its business.
+gigatoken is a young package, so every process compares it with tiktoken on `probes()` before the first document.
+tiktoken still encodes lone surrogates, and blanks so long that tiktoken may refuse them (a refusal is part of the output).
+Hugging Face tokenizers are not handled here.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ SWITCH_AFTER_CHARS = 3_000_000
 """Importing, loading and checking gigatoken costs about as much CPU as tiktoken needs for this much text."""
 
 MEMORY_LIMIT_BYTES = 128 << 20
-"""gigatoken remembers every distinct word; when the process has grown by this much, it starts afresh."""
+"""gigatoken remembers every distinct word; when the process has grown by this much, it starts again."""
 
-_BYTES_PER_CHAR = 4  # what is taken for that growth where the system does not tell
-_TOLD_IDS = 8
+_BYTES_PER_CHAR = 4  # estimate of that growth where the system does not report it
+_SHOWN_IDS = 8
 
 
 class GigatokenTokenizer:
@@ -52,14 +52,14 @@ class GigatokenTokenizer:
             raise ConfigError(f"engine gigatoken has no split pattern like that of tokenizer {exact.name!r}: use auto")
         self._scheme = exact.scheme
         self._ranks = ranks_file(exact.ranks, exact.name)
-        self._start_afresh()
+        self._restart()
 
     def encode_batch(self, texts: Sequence[str]) -> TokenIds:
-        found = self._encode(texts)
+        ids = self._encode(texts)
         self._fed_chars += sum(map(len, texts))
         if self._growth_bytes() > self._limit_bytes:
-            self._start_afresh()
-        return found
+            self._restart()
+        return ids
 
     def decode(self, ids: Sequence[int]) -> str:
         return self._exact.decode(ids)
@@ -79,7 +79,7 @@ class GigatokenTokenizer:
         ids: np.ndarray[Any, np.dtype[np.uint32]] = self._model.encode(text)
         return ids
 
-    def _start_afresh(self) -> None:
+    def _restart(self) -> None:
         from gigatoken import Tokenizer as Model
 
         self._model: Any = None  # so that the old cache is gone before the new one grows
@@ -88,15 +88,15 @@ class GigatokenTokenizer:
             path.write_bytes(self._ranks)
             self._model = Model.from_tiktoken(path, pretokenizer=self._scheme)
         self._fed_chars = 0
-        # The whole process is measured, for want of a narrower gauge: growth elsewhere costs a needless fresh start,
-        # once for every `limit_bytes` of it.
+        # Only the memory of the whole process can be measured. Growth elsewhere costs one needless restart for every
+        # `limit_bytes`.
         self._start_bytes = resident_bytes()
 
     def _growth_bytes(self) -> int:
         now = resident_bytes()
         if now is None or self._start_bytes is None:
             return self._fed_chars * _BYTES_PER_CHAR
-        # The least since the start counts: memory that the old cache held is given back only little by little.
+        # The least since the start counts: the memory of the old cache is returned only slowly.
         self._start_bytes = min(self._start_bytes, now)
         return now - self._start_bytes
 
@@ -143,7 +143,7 @@ def checked(exact: TiktokenTokenizer) -> GigatokenTokenizer:
         difference = first_difference(exact, fast)
     except ConfigError:
         raise
-    except Exception as error:  # whatever a young package may raise is a reason not to use it
+    except Exception as error:  # any error of a young package is a reason not to use it
         difference = f"{type(error).__name__}: {error}"
     if difference:
         raise TaggerError(
@@ -156,15 +156,15 @@ def checked(exact: TiktokenTokenizer) -> GigatokenTokenizer:
 def first_difference(exact: Tokenizer, other: Tokenizer) -> str:
     """The first probe whose ids differ, with both ids, or nothing. The second round answers out of the cache."""
     texts = probes()
-    wanted = exact.encode_batch(texts)
+    expected = exact.encode_batch(texts)
     for _ in range(2):
-        found = other.encode_batch(texts)
-        if np.array_equal(found.ids, wanted.ids) and np.array_equal(found.offsets, wanted.offsets):
+        actual = other.encode_batch(texts)
+        if np.array_equal(actual.ids, expected.ids) and np.array_equal(actual.offsets, expected.offsets):
             continue
         for d, text in enumerate(texts):
-            want, got = (ids[offsets[d] : offsets[d + 1]] for ids, offsets in (wanted, found))
-            if not np.array_equal(want, got):
-                return f"{text[:40]!a} is {want[:_TOLD_IDS].tolist()}, not {got[:_TOLD_IDS].tolist()}"
+            right, other_ids = (ids[offsets[d] : offsets[d + 1]] for ids, offsets in (expected, actual))
+            if not np.array_equal(right, other_ids):
+                return f"{text[:40]!a} is {right[:_SHOWN_IDS].tolist()}, not {other_ids[:_SHOWN_IDS].tolist()}"
     return ""
 
 

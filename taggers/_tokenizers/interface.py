@@ -1,4 +1,4 @@
-"""What taggers and pipelines need of a tokenizer, whichever package computes the ids."""
+"""The interface of tokenizers for taggers and pipelines, whichever package computes the ids."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ class TokenIds(NamedTuple):
 
 
 class Tokenizer(Protocol):
-    """What taggers and pipelines need of a tokenizer."""
+    """A tokenizer as taggers and pipelines use it."""
 
     name: str
-    """As the user gave it."""
+    """The name that the user gave."""
     fingerprint: str
     """Equal fingerprints give equal ids; no path is part of it."""
     n_vocab: int
-    """Every id is below it."""
+    """Every id is below this number."""
 
     def encode_batch(self, texts: Sequence[str]) -> TokenIds:
         """Ids of all texts (no lone surrogates), in order, on the calling thread alone."""
         ...
 
     def decode(self, ids: Sequence[int]) -> str:
-        """What these ids stand for; bytes that are no whole character become U+FFFD."""
+        """The text of these ids. Bytes that are not a whole character become U+FFFD."""
         ...
 
 
@@ -44,7 +44,7 @@ def token_ids(batch: DocumentBatch, tokenizer: Tokenizer) -> TokenIds:
 
 
 def join(per_document: Sequence[np.ndarray[Any, np.dtype[np.uint32]]]) -> TokenIds:
-    """One flat array out of one array per document."""
+    """One flat array from one array per document."""
     offsets = np.zeros(len(per_document) + 1, np.int64)
     np.cumsum([len(ids) for ids in per_document], out=offsets[1:])
     return TokenIds(np.concatenate([np.zeros(0, np.uint32), *per_document]), offsets)

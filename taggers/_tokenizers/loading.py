@@ -1,8 +1,8 @@
-"""From the name or the file of a tokenizer to the tokenizer.
+"""Loads a tokenizer by its name or file.
 
 Three kinds: a tiktoken encoding by name, a tiktoken ranks file with the split pattern of a named encoding, and a
-Hugging Face `tokenizer.json`. Special tokens are never produced: the text `<|endoftext|>` is ordinary text. Nothing here
-caches ids beyond the batch. Whether tiktoken itself or gigatoken computes the ids changes none of them.
+Hugging Face `tokenizer.json`. Special tokens are never produced: the text `<|endoftext|>` is ordinary text. Ids are not
+cached beyond the batch. tiktoken and gigatoken compute the same ids.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from tagcorpus.taggers._tokenizers.hugging_face import HuggingFaceTokenizer
 from tagcorpus.taggers._tokenizers.interface import Tokenizer
 
 Engine = Literal["auto", "tiktoken", "gigatoken"]
-"""Who computes the ids of tiktoken's encodings: auto is gigatoken where it is installed, exact and worth its start."""
+"""The package that computes the ids of tiktoken's encodings. auto is gigatoken where it is installed, exact and worth its start."""
 
 
 def fingerprint(tokenizer: str, pattern: str = "p50k_base", engine: Engine = "auto") -> str:
     """The fingerprint `load` would give, without building anything.
 
     An encoding's own name, or the xxh3-128 digest of a file's bytes (with the split pattern's name for ranks), so
-    that a file keeps its identity wherever it lies. Raises ConfigError as `load` does, but does not notice a file
-    that cannot be used or an encoding that cannot be had offline. The engine is no part of it, only checked.
+    that a file keeps its identity wherever it is. Raises ConfigError as `load` does, but does not notice a file
+    that cannot be used or an encoding that needs a network. The engine is checked but is not a part of the fingerprint.
     """
     source = _source(tokenizer, pattern)
     _check_engine(source, engine)
@@ -83,7 +83,7 @@ def _source(tokenizer: str, pattern: str) -> _Source:
     path = Path(tokenizer)
     kind = {".tiktoken": "ranks", ".json": "json"}.get(path.suffix, "encoding")
     if kind != "ranks" and pattern != "p50k_base":
-        raise ConfigError(f"pattern goes with a ranks file (*.tiktoken), got pattern {pattern!r} with {tokenizer!r}")
+        raise ConfigError(f"pattern needs a ranks file (*.tiktoken), got pattern {pattern!r} with {tokenizer!r}")
     if kind == "encoding":
         if tokenizer not in SHIPPED and tokenizer not in encoding_names():
             if path.exists():
@@ -130,7 +130,7 @@ def _load_fast(source: _Source, engine: Engine) -> Tokenizer:
 def _check_engine(source: _Source, engine: Engine) -> None:
     if source.kind == "json" and engine != "auto":
         raise ConfigError(
-            "engine goes with tiktoken's encodings and ranks files, "
+            "engine needs one of tiktoken's encodings or a ranks file, "
             f"got engine {engine!r} with {source.name!r}: use auto"
         )
     if engine == "gigatoken" and not _has_gigatoken():

@@ -1,0 +1,90 @@
+"""What the callers of this process have sent and spent, and who listens to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from tagcorpus.taggers._llm.tokens import Tokens
+
+LONGEST_TOKEN_BYTES = 128
+"""Length of the longest token of the vocabularies in use: that of o200k_base."""
+LONGER_CONTEXT = (
+    "Serve the model with a longer context (Ollama: OLLAMA_CONTEXT_LENGTH; llama.cpp: --ctx-size; vLLM: --max-model-len), or "
+    "lower max_text_chars in a stage tree of your own (--tree)"
+)
+"""What to do about an endpoint that shortens prompts."""
+
+
+@dataclass
+class Usage:
+    """What a caller did. `requests` were sent, retries included; `cache_hits` and `shared` answers cost nothing. The endpoint
+    counted the tokens, those of failed replies too; `unusable` replies had tokens and no answer."""
+
+    requests: int = 0
+    retries: int = 0
+    cache_hits: int = 0
+    shared: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    reasoning_tokens: int = 0
+    unusable: int = 0
+    cut_prompts: int = 0
+    """Documents of which the endpoint read less than it was sent, by its own count of tokens."""
+    models: dict[str, int] = field(default_factory=dict)
+    """Number of answers by the name of the model that the endpoint says gave them."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The counts by name, as they are now."""
+        return {**vars(self), "models": dict(self.models)}
+
+    def add(self, paid: Tokens) -> None:
+        self.prompt_tokens += paid.prompt
+        self.cached_tokens += paid.cached
+        self.completion_tokens += paid.completion
+        self.reasoning_tokens += paid.reasoning
+
+
+def fewest_tokens(messages: list[dict[str, str]]) -> int:
+    """Tokens that messages have at least, for every tokenizer of a chat model: no token spans two words or more than 128 bytes.
+
+    Example  [{"content": "a bad  day"}] -> 3
+    """
+    contents = [message["content"] for message in messages]
+    return max(sum(len(c.split()) for c in contents), sum(len(c) for c in contents) // LONGEST_TOKEN_BYTES)
+
+
+_listeners: list[Callable[[str], None]] = []
+_counters: list[Callable[[Usage], None]] = []
+
+
+@contextmanager
+def listening(listener: Callable[[str], None], counter: Callable[[Usage], None] | None = None) -> Iterator[None]:
+    """Hands the messages of this process's callers to `listener`, and after each change their usage to `counter`.
+
+    The callers' threads call both.
+    """
+    counters = [counter] if counter else []
+    _listeners.append(listener)
+    _counters.extend(counters)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
+        for each in counters:
+            _counters.remove(each)
+
+
+def announce(message: str) -> None:
+    """Tell all listeners."""
+    for listener in _listeners:
+        listener(message)
+
+
+def publish(usage: Usage) -> None:
+    """Hand the counts on, before a request is sent and after its reply: so a killed run's spending is known, too."""
+    for counter in _counters:
+        counter(usage)

@@ -1,0 +1,1 @@
+"""The stage tree of the domain classifier: its questions, its answers, and the file that holds it. Calls no endpoint."""
