@@ -67,6 +67,19 @@ def test_links_and_named_files_are_there(page: str) -> None:
         assert path.endswith("NAME.py") or (ROOT / path).exists() or (ROOT / "pipelines" / path).exists(), path
 
 
+def anchors(page: Path) -> set[str]:
+    """Names by which links reach the headings of a page: lower case, hyphens for spaces, no punctuation."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", ["README.md", *PAGES, *sorted(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))])
+def test_links_to_headings_lead_somewhere(page: str) -> None:
+    path = ROOT / page
+    for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", path.read_text(encoding="utf-8")):
+        assert anchor in anchors(path.parent / target if target else path), f"{target}#{anchor}"
+
+
 def test_commands_of_contributing_are_targets_of_the_makefile() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z\d]+):", makefile, re.MULTILINE))
