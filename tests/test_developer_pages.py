@@ -58,6 +58,12 @@ def test_the_path_of_a_document_has_at_most_eight_files_that_are_there() -> None
     assert len(sources.splitlines()) <= 2_500
 
 
+def test_rooms_of_taggers_and_predictor_are_all_there() -> None:
+    named = set(re.findall(r"`((?:taggers|predictor)/\w+/)`", section("The rooms of `taggers/` and `predictor/`")))
+    packages = [p.parent for top in ("taggers", "predictor") for p in (ROOT / top).glob("*/__init__.py")]
+    assert named == {f"{p.relative_to(ROOT)}/" for p in packages}
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_links_and_named_files_are_there(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
