@@ -56,7 +56,7 @@ def bucket_starts(ids: Ids, offsets: I64, n: int, shift: int, starts: I64) -> No
 
 
 def write_heads(starts: I64) -> np.ndarray[Any, Any]:
-    """Where to write first in every bucket, in a type as narrow as may be: these heads should stay in the cache."""
+    """The first write position of every bucket, in the narrowest type, so that the heads stay in the cache."""
     return starts[:-1].astype(np.uint32 if starts[-1] < 2**32 else np.uint64)
 
 

@@ -1,4 +1,4 @@
-"""How entries (a context and its next token) are packed into integers, and the entropies of counted contexts."""
+"""Entries (a context and its next token) packed into integers, and the entropies of counted contexts."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def _sums(counts: I64, entropy_bits: F64) -> Any:
 
 
 def counts_of_counts(counts: I64) -> tuple[I64, I64]:
-    """How many counts are 1, 2, 3, ...
+    """The number of counts that are 1, 2, 3, ...
 
     counts   int64 [k], each at least 0
     returns  (values int64 [j] ascending, multiplicity int64 [j] >= 1)

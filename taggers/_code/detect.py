@@ -23,7 +23,7 @@ LEAST = 3.0
 LEAST_ONCE = 2.0
 """The sum that its patterns must reach when each counts once: many matches of one light pattern prove nothing."""
 MOST_COUNTED = 4
-"""How often one pattern counts."""
+"""Matches of one pattern that count, at most."""
 CANDIDATES = 3
 MOST_ERRORS = 0.05
 """Share of nodes that may be errors. Texts in the language have 0 to 0.02, others 0.05 to 0.3."""

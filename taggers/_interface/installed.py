@@ -1,4 +1,4 @@
-"""Which distributions are installed and which of them bring entry points, read off their folders' names.
+"""The installed distributions and their entry points, read from the names of their folders.
 
 importlib.metadata gives the same answers. It parses every METADATA as an e-mail: 13 versions and four lists of plug-ins cost 0.1
 CPU seconds in an environment of 200 packages. Where an environment has anything but `name-version.dist-info` folders (eggs, zip

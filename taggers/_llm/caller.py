@@ -28,7 +28,7 @@ from tagcorpus.taggers._llm.usage import LONGER_CONTEXT, Usage, announce, fewest
 __all__ = ["LONGER_CONTEXT", "Caller", "Usage", "caller", "close_all", "forget", "known", "listening", "why_unusable"]
 
 GRACE_SECONDS = 5.0
-"""How long calls in flight may still reach the cache when a run stops."""
+"""Time in which calls in flight may still reach the cache when a run stops."""
 MAX_FIRST_DUDS = 10
 """So many first documents that are all off the menu or empty end the run, before the money is gone."""
 
@@ -86,7 +86,7 @@ class Caller:
             raise
 
     def close(self) -> None:
-        """Sends nothing new, gives calls in flight `GRACE_SECONDS` to land in the cache, and ends."""
+        """Sends nothing new, gives calls in flight `GRACE_SECONDS` to reach the cache, and ends."""
         with self._door:
             if not self._halt.close():
                 return
@@ -111,7 +111,7 @@ class Caller:
             batch.error = error
             raise
         finally:
-            # Calls in flight are paid for: they may land in the cache before the rest is given up.
+            # Calls in flight are paid for: they get the time to reach the cache.
             if pending := [task for task in tasks if not task.done()]:
                 await asyncio.wait(pending, timeout=GRACE_SECONDS)
             for task in tasks:

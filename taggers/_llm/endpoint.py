@@ -127,7 +127,7 @@ def build_client(settings: Settings, key: str) -> Client:
 
 
 def _variables(names: tuple[str, ...]) -> str:
-    """Which of these variables are set. Never their values: a proxy's address may hold a password."""
+    """The names of those variables that are set, never their values: a proxy's address may have a password."""
     return ", ".join(name for name in names if os.environ.get(name))
 
 

@@ -41,7 +41,7 @@ class Gate:
         self._next_start = 0.0
 
     def wait_seconds(self, now: float) -> float:
-        """How long the next request must wait for its time (not for a place)."""
+        """Seconds that the next request must wait for its time (not for a place)."""
         return max(self._resume_at, self._next_start) - now
 
     @property

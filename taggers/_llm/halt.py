@@ -1,4 +1,4 @@
-"""Why nothing more may be asked, and the messages that say so. No I/O."""
+"""The end of a caller: its reason, and the messages that the user gets. No I/O."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Halt:
     settings: Settings
     secrets: Secrets
     error: TagcorpusError | None = field(default=None, init=False)
-    """What ended the run."""
+    """The error that ended the run."""
     is_closed: bool = field(default=False, init=False)
 
     @property
@@ -85,7 +85,7 @@ class Halt:
 
     @property
     def resume(self) -> str:
-        """How to go on after an error that may pass."""
+        """Advice for going on after an error that may pass."""
         return RESUME + ("; answers already paid for are in the cache" if self.settings.cache else "")
 
     def described(self, failure: Failure) -> str:

@@ -25,7 +25,7 @@ class Secrets:
 
     @classmethod
     def of(cls, values: Iterable[str]) -> Secrets:
-        """Of whole values, and of the words in them: a server may repeat `abc` of `Bearer abc`."""
+        """The whole values and the words in them: a server may repeat `abc` of `Bearer abc`."""
         whole = [value for value in values if value]
         return cls(frozenset(part for value in whole for part in (value, *value.split()) if len(part) >= LEAST))
 

@@ -1,4 +1,4 @@
-"""What the callers of this process have sent and spent, and who listens to them."""
+"""The requests and tokens of this process's callers, and the listeners to their messages and counts."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ LONGER_CONTEXT = (
     "Serve the model with a longer context (Ollama: OLLAMA_CONTEXT_LENGTH; llama.cpp: --ctx-size; vLLM: --max-model-len), or "
     "lower max_text_chars in a stage tree of your own (--tree)"
 )
-"""What to do about an endpoint that shortens prompts."""
+"""Advice for an endpoint that shortens prompts."""
 
 
 @dataclass
 class Usage:
-    """What a caller did. `requests` were sent, retries included; `cache_hits` and `shared` answers cost nothing. The endpoint
+    """Counts of one caller. `requests` were sent, retries included; `cache_hits` and `shared` answers cost nothing. The endpoint
     counted the tokens, those of failed replies too; `unusable` replies had tokens and no answer."""
 
     requests: int = 0

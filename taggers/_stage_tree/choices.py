@@ -1,4 +1,4 @@
-"""Which choice an answer of a model names."""
+"""Finds the choice that an answer of a model names."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class StanzaModels:
 
     @cached_property
     def folder(self) -> Path:
-        """Where the models are. ConfigError where Stanza is not installed."""
+        """The folder of the models. ConfigError where Stanza is not installed."""
         installed("stanza")
         if not self.is_own:
             return Path(self.given)

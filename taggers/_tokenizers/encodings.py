@@ -55,7 +55,7 @@ class TiktokenTokenizer:
 
     @functools.cached_property
     def scheme(self) -> str | None:
-        """How it splits text: like r50k_base, cl100k_base or o200k_base, or None."""
+        """The split pattern: that of r50k_base, cl100k_base or o200k_base; None for another one."""
         known = definitions(b"").ENCODING_CONSTRUCTORS
         pattern = self._encoding._pat_str
         return next((scheme for scheme in _SCHEMES if known[f"{scheme}_base"]()["pat_str"] == pattern), None)

@@ -71,7 +71,7 @@ def of_model(model: str) -> Tokenizer | None:
 
 
 class _Source(NamedTuple):
-    """Where a tokenizer comes from; `kind` is encoding, ranks or json."""
+    """The source of a tokenizer; `kind` is encoding, ranks or json."""
 
     kind: str
     name: str

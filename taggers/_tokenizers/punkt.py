@@ -169,7 +169,7 @@ class Punkt:
         return is_end
 
     def _starts_sentence(self, token: str, kind: str) -> bool | None:
-        """What the token's spelling says about its beginning a sentence; None = nothing."""
+        """Whether the token begins a sentence by its spelling; None where the spelling does not decide."""
         if token in (";", ":", ",", ".", "!", "?"):
             return False
         seen = self.orthography.get(kind, 0)
