@@ -182,7 +182,7 @@ def test_range_that_kills_three_workers_fails_the_run(corpus: Corpus) -> None:
     chunks = json.loads((corpus.out / "plan/a.jsonl.json").read_text())["ranges"]
     (guilty,) = [k for k, r in enumerate(chunks) if r["first_row"] <= 45 < r["first_row"] + r["rows"]]
     first, last = chunks[guilty]["first_row"], chunks[guilty]["first_row"] + chunks[guilty]["rows"] - 1
-    assert f"range {guilty} of a.jsonl killed its worker 3 times (rows {first} to {last} were in flight)" in result.err
+    assert f"chunk {guilty} of a.jsonl killed its worker 3 times (rows {first} to {last} were in flight)" in result.err
     assert "Traceback" not in result.err
     parts = stamps(corpus.out, "marks")
     assert parts

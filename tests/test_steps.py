@@ -151,7 +151,7 @@ def lying(setting: Setting, **changes: object) -> None:
 def test_range_that_gives_other_rows_than_planned_is_not_published(tmp_path: Path, rows: int) -> None:
     setting = Setting(tmp_path, ["one", "two", b"bad"], Marks())
     lying(setting, rows=rows)
-    with pytest.raises(LostRowsError, match=f"range 0 of a.jsonl: {rows} rows are planned, 3 were read"):
+    with pytest.raises(LostRowsError, match=f"chunk 0 of a.jsonl: {rows} rows are planned, 3 were read"):
         setting.run()
     assert setting.nothing_is_published()
 

@@ -447,7 +447,7 @@ def test_what_is_refused_before_anything_is_looked_at(tmp_path: Path, sql: str, 
         ("wavg(char_len, row) > 1", "WHERE clause cannot contain aggregates"),
         ("read_csv('FILE') > 1", '"read_csv" is a table function'),
         ("read_text('FILE') = 'a'", '"read_text" is a table function'),
-        ("CAST(id AS INTEGER) > 5", "range 0 of a.jsonl: Conversion Error"),
+        ("CAST(id AS INTEGER) > 5", "chunk 0 of a.jsonl: Conversion Error"),
     ],
 )
 def test_what_duckdb_refuses_is_one_line(corpus: Path, sql: str, told: str) -> None:

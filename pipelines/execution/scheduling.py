@@ -38,4 +38,4 @@ def units_of(plan: Plan, ranks: Sequence[int], workers: int) -> list[list[int]]:
 
 def chunk_name(plan: Plan, rank: int) -> str:
     planned, k = plan.chunks[rank]
-    return f"range {k} of {planned.file.name}"
+    return f"chunk {k} of {planned.file.name}"
