@@ -29,7 +29,7 @@ class TaggedBatch:
 
 @dataclass(frozen=True)
 class ChunkEnd:
-    """The reader has come to the end of the range; this is what it counted and quarantined.
+    """The reader has come to the end of the chunk; this is what it counted and quarantined.
 
     columns  those that taggers need besides the text and that some document has
     """

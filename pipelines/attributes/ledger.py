@@ -1,4 +1,4 @@
-"""The ledger of a run: what became of every range, what is in quarantine and why, and the exit code that deserves."""
+"""The ledger of a run: what became of every chunk, what is in quarantine and why, and the exit code that deserves."""
 
 from __future__ import annotations
 

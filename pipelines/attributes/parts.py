@@ -1,7 +1,7 @@
-"""Sidecar parts: one Parquet file per range and tagger instance, the only marker that a range is done.
+"""Parts: one Parquet file per chunk and tagger instance, the only marker that a chunk is done.
 
 A part holds `row`, `sub`, `id` and the instance's columns. Its footer carries the key of everything that decided its
-content, and what the range counted; nothing in it depends on when, where or by how many workers it was made.
+content, and what the chunk counted; nothing in it depends on when, where or by how many workers it was made.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a run will cost, for `--dry-run`: bytes to read, objects and bytes to write, hours of CPU.
 
-Nothing is asked of an LLM and nothing is written to the output. The first, the middle and the last pending range are
+Nothing is asked of an LLM and nothing is written to the output. The first, the middle and the last pending chunk are
 begun: up to 2 MB of each one's documents, or a second and a half a tagger, are tagged, and the parts that come of it are
 built in a temporary folder. What that took is scaled to all pending ranges by their bytes (of a table, whose ranges are
 rows, by the bytes of text that a row has on average). So it is an estimate: a corpus that is not alike throughout can be
@@ -74,7 +74,7 @@ def estimate(
     todo       per range of the plan, the names of the instances still to compute
     is_probed  without it (an LLM would be asked), bytes_to_write, cpu_hours and probe are None
     Bytes to read count the planning of files that are not planned yet, of Parquet only the columns that are needed, and
-    of a compressed file all up to the last pending range. Raises what reading and tagging raise.
+    of a compressed file all up to the last pending chunk. Raises what reading and tagging raise.
     """
     pending = [rank for rank, names in enumerate(todo) if names]
     unplanned = {f.file.name for f in plan.files if not output.exists(plan_name(f.file.name))}
@@ -129,7 +129,7 @@ def _probe_chunk(
     probe.chunks += 1
     rows = _rows_of(batch, PROBE_BYTES)
     text_bytes = sum(len(text.encode()) for text in batch.texts[:rows])
-    # Rows read so far of all rows in the range: what the whole range would be, of which these rows are a part.
+    # Rows read so far of all rows in the chunk: what the whole chunk would be, of which these rows are a part.
     lines = reader.counts.lines * rows / batch.num_rows
     if planned.file.format in TABLES:
         probe.row_bytes = max(1.0, text_bytes / lines)

@@ -205,7 +205,7 @@ class Cluster:
             self._idle.pop().end()
 
     def _see(self, is_up: bool) -> None:
-        """A slot says whether its worker has started. While none has, say what the run waits for."""
+        """A worker says whether its process has started. While none has, say what the run waits for."""
         now = time.monotonic()
         with self._lock:
             if is_up or not self._waiting_since:
@@ -254,7 +254,7 @@ class RaySlot:
 
     def restart(self) -> None:
         self.end()
-        # Two threads: one runs ranges, the other answers how far it is.
+        # Two threads: one runs chunks, the other answers how far it is.
         actor = self._ray.remote(num_cpus=1, **self._gpus, max_concurrency=2, max_restarts=0)(Worker)
         self._actor = actor.remote(self._suffix)
         self._is_payload_known, self._running = False, None
