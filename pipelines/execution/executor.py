@@ -18,7 +18,7 @@ from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import IncompleteError, TagcorpusError
 from tagcorpus.pipelines.execution.worker_pool import WorkerPool
-from tagcorpus.pipelines.execution.workers import RankFailure, Slot, WorkerDied, fold
+from tagcorpus.pipelines.execution.workers import RankFailure, Worker, WorkerDied, fold
 from tagcorpus.pipelines.progress.beats import Beat, Pulse, set_pulse
 
 MAX_DEATHS = 3
@@ -78,7 +78,7 @@ class PlanExecutor:
         *,
         describe: Callable[[int], str],
         threads: bool = False,
-        slot: Callable[[Sequence[PipelineStep], int], Slot] | None = None,
+        slot: Callable[[Sequence[PipelineStep], int], Worker] | None = None,
         pool: WorkerPool | None = None,
     ) -> None:
         self.pipeline = list(pipeline)
@@ -86,10 +86,10 @@ class PlanExecutor:
         self.workers = min(workers, len(self.units)) if not threads else workers
         self.describe = describe
         self.deaths: dict[int, int] = {}
-        self._make_slot = slot or (_ThreadSlot if threads else None)
+        self._make_slot = slot or (_ThreadWorker if threads else None)
         self._pool = pool
         self._is_inline = self.workers <= 1 and not threads and slot is None
-        self._slots: list[Slot] = []
+        self._slots: list[Worker] = []
         self._inline = Pulse()
 
     @property
@@ -212,7 +212,7 @@ class PlanExecutor:
         return TagcorpusError(f"{self.describe(rank)} failed: {kind}: {text}")
 
 
-class _ThreadSlot:
+class _ThreadWorker:
     """A worker that is a thread of this process."""
 
     def __init__(self, pipeline: Sequence[PipelineStep], world_size: int) -> None:

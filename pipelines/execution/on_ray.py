@@ -70,7 +70,7 @@ class Cluster:
         self._stage = tempfile.mkdtemp(prefix="tagcorpus-ray-")
         self._is_ours = False
         self._until_exit = contextlib.ExitStack()
-        self._idle: list[RaySlot] = []
+        self._idle: list[RayWorker] = []
 
     def __enter__(self) -> Cluster:
         # Ray prints what befalls nodes to stdout, where results go.
@@ -191,10 +191,10 @@ class Cluster:
                     f"results could differ; install the same there (pip install '{name}=={mine[name]}')"
                 )
 
-    def slot(self, pipeline: Sequence[PipelineStep], world_size: int) -> RaySlot:
+    def slot(self, pipeline: Sequence[PipelineStep], world_size: int) -> RayWorker:
         """A worker somewhere in the cluster for one pass: one that has nothing to do, else a new one."""
         worker = (
-            self._idle.pop() if self._idle else RaySlot(self.ray, self._idle, self._see, self.num_gpus, self.suffix)
+            self._idle.pop() if self._idle else RayWorker(self.ray, self._idle, self._see, self.num_gpus, self.suffix)
         )
         worker.take(pickle.dumps((list(pipeline), world_size)))
         return worker
@@ -227,14 +227,14 @@ class Cluster:
         )
 
 
-class RaySlot:
+class RayWorker:
     """A worker that is an actor; when it or its node dies, a fresh one takes its place elsewhere.
 
     idle  where it puts itself when a pass has ended well
     """
 
     def __init__(
-        self, ray: Any, idle: list[RaySlot], see: Callable[[bool], None], num_gpus: float = 0, suffix: str = ""
+        self, ray: Any, idle: list[RayWorker], see: Callable[[bool], None], num_gpus: float = 0, suffix: str = ""
     ) -> None:
         self._ray, self._idle, self._see = ray, idle, see
         self._suffix = suffix or folder.new_suffix()

@@ -29,10 +29,10 @@ from tagcorpus.processes import keep_stderr_writable, no_semaphores, safe_path
 LONGEST_TEMPORARY = 70  # bytes
 
 
-class ProcessSlot:
+class ProcessWorker:
     """A worker process of its own: when it dies, exactly one rank is to be done again."""
 
-    def __init__(self, idle: list[ProcessSlot], suffix: str) -> None:
+    def __init__(self, idle: list[ProcessWorker], suffix: str) -> None:
         self._idle, self._suffix = idle, suffix
         self._payload = b""
         self._is_payload_known = False
