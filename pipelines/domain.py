@@ -70,8 +70,10 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
     with asking(run, tagger, allowance):
         around = (chosen, [Whole()])
         engine.compute(plan, [instance], before, workers=workers, threads=is_asking, around=around)
-    found = label_counts(run, plan, instance)
-    summary = summarise(run.output, plan, [instance], run.ledger.totals, "domain", {"domain": _told(tagger, found)})
+    label_totals = label_counts(run, plan, instance)
+    summary = summarise(
+        run.output, plan, [instance], run.ledger.totals, "domain", {"domain": _domain_summary(tagger, label_totals)}
+    )
     with run.output.publishing(PREDICTED) as sink:
         for block in predicted_csv(run, inputs, plan, instance, options.with_text):
             sink.write(block)
@@ -81,7 +83,7 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
         publish_result(run, plan, [instance], summary)
     if not is_asking:
         return run.finish(summary)
-    messages += oddities(run, tagger, found)
+    messages += oddities(run, tagger, label_totals)
     result = run.finish(summary)
     result.messages[:0] = messages
     return result
@@ -97,20 +99,20 @@ def _dry_run(run: Run, inputs: Inputs, engine: Engine, plan: Plan, instance: Ins
     return dry_run(run, inputs, engine, plan, [instance], more)
 
 
-def _told(tagger: Domain, found: dict[str, Any]) -> dict[str, Any]:
-    labels = found["labels"]
+def _domain_summary(tagger: Domain, label_totals: dict[str, Any]) -> dict[str, Any]:
+    labels = label_totals["labels"]
     value = {
         "backend": tagger.answered_by,
         "labels": dict(sorted(labels.items(), key=lambda item: (-item[1], item[0]))),
-        "percentages": percentages(labels, found["english"]),
+        "percentages": percentages(labels, label_totals["english"]),
     }
     if tagger.backend == "fasttext":
         from tagcorpus.taggers._models import embedded_domain
 
         value["agreement_with_reference"] = dict(embedded_domain.FIGURES)
     else:
-        value |= {"asked": found["asked"], "off_menu": found["off_menu"]}
-        value["answered_by"] = dict(sorted(found["models"].items()))
+        value |= {"asked": label_totals["asked"], "off_menu": label_totals["off_menu"]}
+        value["answered_by"] = dict(sorted(label_totals["models"].items()))
     return value
 
 

@@ -17,9 +17,10 @@ import pyarrow.compute as pc
 
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.attributes.batches import ChunkReport
+from tagcorpus.pipelines.attributes.claims import claim, release
 from tagcorpus.pipelines.attributes.digests import recording
 from tagcorpus.pipelines.attributes.duplicates import count_duplicate_ids
-from tagcorpus.pipelines.attributes.parts import Instance, claim, release, remove_leftovers
+from tagcorpus.pipelines.attributes.parts import Instance, remove_leftovers
 from tagcorpus.pipelines.attributes.read import Recorded, joined
 from tagcorpus.pipelines.attributes.summary import summarise
 from tagcorpus.pipelines.counting import bracket

@@ -241,13 +241,13 @@ class Filter(PipelineStep):
         """Per chunk: row -> reason for its removal, empty where it is kept."""
         for k in range(len(planned.chunks)):
             # Of a line with several documents, every failing one has its say.
-            told: dict[int, dict[str, None]] = {}
+            reasons_of: dict[int, dict[str, None]] = {}
             for row, reason in self.rule.judged(self.output, planned, k):
-                told.setdefault(row, {}).update({reason: None} if reason else {})
-            found = {row: "; ".join(reasons) for row, reasons in told.items()}
+                reasons_of.setdefault(row, {}).update({reason: None} if reason else {})
+            verdicts = {row: "; ".join(reasons) for row, reasons in reasons_of.items()}
             for a, b in planned.chunks[k].skipped:
-                found.update(dict.fromkeys(range(a, b), "filter_duplicate"))
-            yield found
+                verdicts.update(dict.fromkeys(range(a, b), "filter_duplicate"))
+            yield verdicts
 
 
 def output_names(file_name: str) -> tuple[str, str]:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from tagcorpus.pipelines.attributes.parts import KEYS, Instance, claim, part_key, part_name, write_part
+from tagcorpus.pipelines.attributes.claims import claim
+from tagcorpus.pipelines.attributes.parts import KEYS, Instance, part_key, part_name, write_part
 from tagcorpus.pipelines.inputs.chunks import Chunk, Counts
 from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.inputs.records import DocumentFields

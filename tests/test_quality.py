@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from profiles import more
 
 from tagcorpus.errors import ConfigError, TaggerError
-from tagcorpus.pipelines.execution.on_ray import RaySlot, workers_at_once
+from tagcorpus.pipelines.execution.on_ray import RayWorker, workers_at_once
 from tagcorpus.pipelines.options.load import load_options
 from tagcorpus.taggers import load
 from tagcorpus.taggers._interface.batch import DocumentBatch
@@ -414,7 +414,7 @@ class FakeRay:
 def test_workers_on_ray_ask_for_their_gpus(num_gpus: float, wanted: float | None) -> None:
     ray = FakeRay()
     see: Callable[[bool], None] = lambda _: None  # noqa: E731
-    slot = RaySlot(ray, [], see, num_gpus)
+    slot = RayWorker(ray, [], see, num_gpus)
     slot.restart()
     assert [(a["num_cpus"], a.get("num_gpus")) for a in ray.asked] == [(1, wanted)] * 2
 

@@ -17,10 +17,10 @@ from plugin_taggers import Marks
 
 import tagcorpus
 from tagcorpus.errors import ConfigError, InputError
+from tagcorpus.pipelines.attributes.claims import claim
 from tagcorpus.pipelines.attributes.parts import (
     KEYS,
     Instance,
-    claim,
     part_key,
     part_name,
     quarantine_name,

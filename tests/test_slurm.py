@@ -149,7 +149,7 @@ def test_finish_names_what_is_missing_and_the_same_command_completes_it(corpus: 
             assert corpus.call(1, task).code == 0
     finished = corpus.call(2)
     assert finished.code == 4
-    assert "2 of 10 chunks are missing: chunk 2 of a.jsonl, chunk 3 of a.jsonl. Logs are in" in finished.err
+    assert "2 of 10 ranges are missing: chunk 2 of a.jsonl, chunk 3 of a.jsonl. Logs are in" in finished.err
     assert "the same command submits what is missing" in finished.err
     assert "Traceback" not in finished.err
     assert not (corpus.out / "summary").exists()

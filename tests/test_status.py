@@ -17,7 +17,7 @@ from slurm_commands import invoke
 
 import tagcorpus
 from tagcorpus.errors import ConfigError, InputError
-from tagcorpus.pipelines.doctor.status import report, status, told
+from tagcorpus.pipelines.doctor.status import as_text, report, status
 from tagcorpus.pipelines.progress import heartbeat
 from tagcorpus.pipelines.progress.beats import Beat
 from tagcorpus.pipelines.progress.display import Display, Watch
@@ -82,7 +82,7 @@ def test_stale_parts_are_told_apart(corpus: Corpus) -> None:
     marks, length = found["instances"]["marks"], found["instances"]["length"]
     assert (marks["ranges_stale"], marks["ranges_done"]) == (1, marks["ranges_planned"] - 1)
     assert (length["ranges_stale"], length["ranges_done"]) == (0, length["ranges_planned"])
-    assert "1 stale (of an earlier input or version)" in told(found)
+    assert "1 stale (of an earlier input or version)" in as_text(found)
 
 
 def test_files_that_are_read_in_different_ways(corpus: Corpus) -> None:
@@ -196,13 +196,13 @@ def test_an_earlier_run_beside_one_at_work(corpus: Corpus) -> None:
     tagcorpus.run("tag", input=path, output=corpus.out, taggers="length", workers=1)
     found = status(str(corpus.out))
     found["last_run"] |= {"exit_code": 130, "command": "tagcorpus run tag -i a.jsonl"}
-    alone = told(found)
+    alone = as_text(found)
     assert "\n\nlast run: tag, " in alone
     assert "exit 130 (interrupted; the same command resumes)\n  tagcorpus run tag -i a.jsonl" in alone
     progress = {"doing": "tag", "rows": 3, "rows_total": 4, "rows_per_second": 1.0, "bytes_per_second": 1.0}
     progress |= {"quarantined": 0, "seconds_left": None, "ranges": []}
     now = {"pipeline": "tag", "started": None, "pid": 1, "host": "h", "progress": progress}
-    beside = told({**found, "running": [now]})
+    beside = as_text({**found, "running": [now]})
     assert "  tag: this run has done 3 of its 4 rows (75 %), " in beside
     assert "\n\nlast run that has ended: tag, " in beside
     assert beside.endswith("exit 130 (interrupted)")  # what resumes it is at work already

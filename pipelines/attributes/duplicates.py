@@ -31,9 +31,9 @@ def count_duplicate_ids(folder: Folder, plan: Plan, instance: Instance, ids_per_
         each = (hashes for planned, k in plan.chunks for hashes in _hashes(folder, planned, k, instance))
         shares = [hashes[hashes % passes == taken] for hashes in each]
         if shares:
-            found = np.concatenate(shares)
-            found.sort()
-            distinct += int(np.count_nonzero(np.diff(found))) + (len(found) > 0)
+            id_hashes = np.concatenate(shares)
+            id_hashes.sort()
+            distinct += int(np.count_nonzero(np.diff(id_hashes))) + (len(id_hashes) > 0)
     return total - distinct
 
 

@@ -39,7 +39,7 @@ def still_true(
     by instance; or, where the file was altered, the instances that it names, whose entries are to be made anew."""
     data = output.read(name)
     value = opened(data)
-    found: dict[str, dict[str, Any]] = {}
+    entries: dict[str, dict[str, Any]] = {}
     damaged: list[Instance] = []
     for instance, entry in sorted(_instances(_object(data) if value is None else value).items()):
         if instance in without:
@@ -55,8 +55,8 @@ def still_true(
             continue
         tagger = Recorded(entry["version"], entry["parameters"], pa.schema([]), tuple(entry.get("needs", ())))
         if _is_current(output, plan, reader_options, Instance(instance, entry["tagger"], tagger)):
-            found[instance] = entry
-    return found, damaged
+            entries[instance] = entry
+    return entries, damaged
 
 
 def _is_current(output: Folder, plan: Plan, reader_options: ReaderOptions, instance: Instance) -> bool:
@@ -79,5 +79,5 @@ def _object(data: bytes | None) -> dict[str, Any]:
 
 
 def _instances(value: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    found = value.get("instances")
-    return {k: v for k, v in found.items() if isinstance(v, dict)} if isinstance(found, dict) else {}
+    instances = value.get("instances")
+    return {k: v for k, v in instances.items() if isinstance(v, dict)} if isinstance(instances, dict) else {}

@@ -160,48 +160,48 @@ class Ledger:
         may_be_empty      whether an input without any document is as good as another (--allow-empty)
         damage            why a chunk of an input is broken
         """
-        told = []
+        lines = []
         totals = self.totals
         rows = totals.quarantined_rows
         if self.duplicate_ids:
-            told.append(
+            lines.append(
                 f"{self.duplicate_ids:,} of {totals.documents:,} documents repeat an earlier id; all of them are kept"
             )
-        told += [f"{n:,} {sentence}" for sentence, n in sorted(totals.remarks.items())]
+        lines += [f"{n:,} {sentence}" for sentence, n in sorted(totals.remarks.items())]
         if rows:
             reasons = "; ".join(f"{n:,} {_in_words(r)}" for r, n in totals.quarantined.most_common())
-            told.append(f"{rows:,} row{'s are' if rows != 1 else ' is'} in quarantine ({quarantine}): {reasons}")
-        told += self.failed
+            lines.append(f"{rows:,} row{'s are' if rows != 1 else ' is'} in quarantine ({quarantine}): {reasons}")
+        lines += self.failed
         broken = {r["input"]: r["range"] for r in self.chunks if r.get("quarantined", {}).get("broken_file")}
         if without := [f for f in self.without_documents if f["input"] not in broken]:
             n = len(without)
             named = listed([f"{f['input']} ({f['why']})" for f in without], " in the ledger")
-            told.append(f"{n:,} file{'s' * (n != 1)} gave no document: {named}")
+            lines.append(f"{n:,} file{'s' * (n != 1)} gave no document: {named}")
         if broken:
-            shown = [self._broken_told(name, damage(name, k)) for name, k in list(broken.items())[:SHOWN_FILES]]
-            told.append(f"broken input: {listed(shown, ' in the ledger', len(broken))}")
-            return 1, told
+            shown = [self._breakage(name, damage(name, k)) for name, k in list(broken.items())[:SHOWN_FILES]]
+            lines.append(f"broken input: {listed(shown, ' in the ledger', len(broken))}")
+            return 1, lines
         if self.failed:
-            return 1, told
+            return 1, lines
         if not totals.documents and not totals.unsampled and not may_be_empty:
-            told.append(
+            lines.append(
                 "not one document was found: is it JSON Lines (one object a line), and is the text where it is looked for?"
                 if rows
                 else "not one document was found: the input is empty. Say --allow-empty where it may be"
             )
-            return 3, told
+            return 3, lines
         allowed = self.allowed(max_quarantined)
         if rows + self.unlabelled > allowed:
             which = "quarantined rows and documents without a label are" if self.unlabelled else "that is"
-            told.append(f"{which} more than the {allowed:,.0f} rows allowed (--max-quarantined)")
-            return 3, told
+            lines.append(f"{which} more than the {allowed:,.0f} rows allowed (--max-quarantined)")
+            return 3, lines
         if self.empty_rows:
             n = self.empty_rows
-            told.append(f"{n:,} row{'s' * (n != 1)} of the table {'have' if n != 1 else 'has'} no value at all")
-            return 3, told
-        return (3 if self.doubts else 0), told
+            lines.append(f"{n:,} row{'s' * (n != 1)} of the table {'have' if n != 1 else 'has'} no value at all")
+            return 3, lines
+        return (3 if self.doubts else 0), lines
 
-    def _broken_told(self, name: str, why: str) -> str:
+    def _breakage(self, name: str, why: str) -> str:
         reason = f" ({why})" if why else ""
         is_lost = any(f["input"] == name for f in self.without_documents)
         return f"{name}{reason}{'' if is_lost else '; what came before the break was taken'}"
@@ -230,11 +230,11 @@ class Ledger:
 
 def versions() -> dict[str, str]:
     """Versions of what decides the output."""
-    found = {"tagcorpus": tagcorpus.__version__, "python": platform.python_version()}
+    numbers = {"tagcorpus": tagcorpus.__version__, "python": platform.python_version()}
     for name in VERSIONS_OF:
         if (number := version(name)) is not None:
-            found[name] = number
-    return found
+            numbers[name] = number
+    return numbers
 
 
 def _in_words(reason: str) -> str:

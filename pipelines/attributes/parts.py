@@ -41,7 +41,6 @@ from tagcorpus.pipelines.inputs.streams import Damaged
 from tagcorpus.pipelines.readers.plan import TABLES, Plan, PlannedFile
 from tagcorpus.pipelines.readers.reader import ChunkReader, ReaderOptions
 from tagcorpus.pipelines.storage.folder import Folder
-from tagcorpus.pipelines.storage.sealed import opened, sealed
 from tagcorpus.taggers import Tagger
 from tagcorpus.taggers._interface.base import LATER
 from tagcorpus.taggers._interface.files import TaggerFile, file_of
@@ -83,12 +82,12 @@ class Instance:
 
     @cached_property
     def _identity(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"tagger": self.tagger_name, "version": self.tagger.version}
+        identity: dict[str, Any] = {"tagger": self.tagger_name, "version": self.tagger.version}
         if code := file_of(self.tagger):
-            found["version"] += f", code {code.digest}"
+            identity["version"] += f", code {code.digest}"
         with speaking_of(self.name, self.tagger_name):
-            found["parameters"] = self.tagger.fingerprint()
-        return found | ({"needs": list(needs)} if (needs := needed([self])) else {})
+            identity["parameters"] = self.tagger.fingerprint()
+        return identity | ({"needs": list(needs)} if (needs := needed([self])) else {})
 
     def __reduce__(self) -> Any:
         """A tagger out of a plug-in file takes its file along: a worker has no other way to the code. The version goes with
@@ -307,10 +306,12 @@ def stored_part(output: Folder, name: str) -> StoredPart | None:
     try:
         with output.open(name) as file:
             footer = digests.read_footer(file)
-        found = pq.read_metadata(pa.BufferReader(footer))
-        metadata = found.metadata or {}
+        footer_metadata = pq.read_metadata(pa.BufferReader(footer))
+        metadata = footer_metadata.metadata or {}
         counts = Counts.from_json(json.loads(metadata[b"tagcorpus.counts"]))
-        return StoredPart(metadata[b"tagcorpus.key"].decode(), counts, found.num_rows, digests.digest_of(footer))
+        return StoredPart(
+            metadata[b"tagcorpus.key"].decode(), counts, footer_metadata.num_rows, digests.digest_of(footer)
+        )
     except (OSError, pa.ArrowException, KeyError, ValueError, TypeError):
         return None
 
@@ -388,17 +389,19 @@ def resume_state(
     """
     chunks = plan.chunks
     published = {i.name: set(output.files(f"attributes/{i.name}")) for i in instances}
-    asked: list[tuple[int, Instance, str]] = []
+    expected: list[tuple[int, Instance, str]] = []
     for instance in instances:
         for rank, (planned, k) in enumerate(chunks):
             name = part_name(instance.name, planned.file.name, k)
             if name in published[instance.name]:
-                asked.append((rank, instance, name))
-    quarantined = set(output.files("quarantine")) if asked else set()
+                expected.append((rank, instance, name))
+    quarantined = set(output.files("quarantine")) if expected else set()
     known = {i.name: digests.Digests(output, i.name) for i in instances if published[i.name]}
     lacks_repeats = functools.cache(lambda rank, counted: _lacks_repeats(*chunks[rank], reader_options, counted))
     current: list[tuple[int, Instance, str, StoredPart]] = []
-    for (rank, instance, name), stored in zip(asked, _stored_parts(output, [n for _, _, n in asked]), strict=True):
+    for (rank, instance, name), stored in zip(
+        expected, _stored_parts(output, [n for _, _, n in expected]), strict=True
+    ):
         planned, k = chunks[rank]
         if stored is None or stored.key not in keys_of(planned, k, instance, reader_options):
             continue
@@ -451,8 +454,8 @@ def resume_state(
             outdated.append(f"{instance.name}: {reason}")
     with contextlib.suppress(OutputError):  # an output that cannot be written may be read all the same
         digests.put(output, plan, entries)
-    stale = len(asked) - len(current) + len(outdated)
-    damaged = len(asked) - len(done) - stale
+    stale = len(expected) - len(current) + len(outdated)
+    damaged = len(expected) - len(done) - stale
     return ResumeState(done, stale, damaged, n_proven, tuple(dict.fromkeys(outdated)))
 
 
@@ -507,92 +510,13 @@ def _needed(planned: PlannedFile, k: int, instance: Instance, counts: Counts) ->
     return reader | ({quarantine_name(planned.file.name, k, instance.name)} if by_tagger else set())
 
 
-def claim(output: Folder, instances: Iterable[Instance], *, is_forced: bool = False) -> None:
-    """Write down which tagger and parameters each instance name stands for in this output.
-
-    Raises ConfigError when the name already stands for other parameters, unless `is_forced`: then it stands for these
-    from now on, and parts of the others count as stale until they are replaced one by one.
-    """
-    for instance in instances:
-        if is_forced or not is_claimed(output, instance) or _is_chosen_anew(output, instance):
-            output.publish(_claim_name(instance), sealed(_claim(instance)))
-
-
-def release(output: Folder, instances: Iterable[Instance]) -> None:
-    """Give back the names of instances that came to no part at all, so that a run refused at its first call (a wrong key,
-    say) does not bind the next one to its parameters."""
-    for instance in instances:
-        if not any(n.endswith(".parquet") for n in output.files(f"attributes/{instance.name}")):
-            output.remove(_claim_name(instance))
-
-
-def is_claimed(output: Folder, instance: Instance) -> bool:
-    """Whether the name stands for this instance already. Raises ConfigError when it stands for other parameters."""
-    stored = _stored_claim(output, instance)
-    identity = json.loads(json.dumps(instance.identity()))
-    if stored is None or _is_other_version(stored, identity):
-        return False
-    if {k: stored.get(k) for k in identity} != identity:
-        raise ConfigError(
-            f"{output} already holds {instance.name!r} made by {_told(stored)}; now it is to be {_told(identity)}. "
-            f"Give it a name of its own (--taggers NAME={instance.tagger_name}, --set NAME.parameter=value), "
-            "or redo it with --overwrite"
-        )
-    return True
-
-
-def changed_versions(output: Folder, instances: Iterable[Instance]) -> list[str]:
-    """Of the instances whose tagger has another version than the one that made their parts: `language: version 1, now 2`."""
-    stored = ((i, _stored_claim(output, i)) for i in instances)
-    versions = ((i.name, claim["version"], i.identity()["version"]) for i, claim in stored if claim)
-    return [f"{name}: version {before}, now {now}" for name, before, now in versions if before != now]
-
-
-def _claim_name(instance: Instance) -> str:
-    return f"attributes/{instance.name}/tagger.json"
-
-
-def _claim(instance: Instance) -> dict[str, Any]:
-    columns = [
-        {"name": f.name, "type": str(f.type), **{k.decode(): v.decode() for k, v in (f.metadata or {}).items()}}
-        for f in instance.tagger.columns
-    ]
-    return {**instance.identity(), **({"chosen": dict(instance.chosen)} if instance.chosen else {}), "columns": columns}
-
-
-def _is_chosen_anew(output: Folder, instance: Instance) -> bool:
-    stored = _stored_claim(output, instance)
-    return bool(instance.chosen) and (stored or {}).get("chosen") != instance.chosen
-
-
-def _stored_claim(output: Folder, instance: Instance) -> dict[str, Any] | None:
-    """What the name stands for; None also where the file is damaged. Written anew then, it loses nothing: every part says
-    by itself what made it."""
-    found = opened(output.read(_claim_name(instance))) or {}
-    is_whole = {"tagger", "version"} <= found.keys() and isinstance(found.get("parameters"), dict)
-    return found if is_whole else None
-
-
-def _is_other_version(stored: dict[str, Any], identity: dict[str, Any]) -> bool:
-    """Another version of the same tagger with the same parameters, as far as both versions have them."""
-    if stored["version"] == identity["version"] or stored["tagger"] != identity["tagger"]:
-        return False
-    before, now = stored["parameters"], identity["parameters"]
-    return all(before[k] == now[k] for k in before.keys() & now.keys())
-
-
-def _told(identity: dict[str, Any]) -> str:
-    parameters = ", ".join(f"{k}={v!r}" for k, v in sorted(identity["parameters"].items()))
-    return f"{identity['tagger']}({parameters})"
-
-
 def remove_leftovers(output: Folder, plan: Plan, instances: Iterable[Instance]) -> None:
     """Remove parts and quarantine files of planned inputs beyond their last chunk, as left by a file that shrank."""
     for planned in plan.files:
-        wanted = {f"part-{k:05d}" for k in range(len(planned.chunks))}
+        planned_parts = {f"part-{k:05d}" for k in range(len(planned.chunks))}
         folders = [f"attributes/{i.name}/{planned.file.name}" for i in instances] + [f"quarantine/{planned.file.name}"]
         for folder in folders:
             for name in output.files(folder):
                 leaf = name.rsplit("/", 1)[-1]
-                if name == f"{folder}/{leaf}" and leaf.startswith("part-") and leaf.split(".")[0] not in wanted:
+                if name == f"{folder}/{leaf}" and leaf.startswith("part-") and leaf.split(".")[0] not in planned_parts:
                     output.remove(name)

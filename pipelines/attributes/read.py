@@ -173,43 +173,43 @@ class Recorded:
 def recorded(folder: Folder, instance: str, planned: PlannedFile) -> Instance:
     """An instance as an output tells of it; column types are those of this file's first part (null where it is missing).
     A column that its first part is too old to have is there, too."""
-    told = _told(folder, instance)
+    description = _description_of(folder, instance)
     name = part_name(instance, planned.file.name, 0)
     try:
         with folder.open(name) as file:
             stored = pq.read_schema(file)
             schema = pa.schema([f for f in stored if f.name not in {k.name for k in KEYS}])
-            for c in told["columns"]:
+            for c in description["columns"]:
                 if c["name"] not in schema.names and LATER.keys() <= c.keys():
                     schema = schema.append(pa.field(c["name"], pa.type_for_alias(c["type"]), metadata=LATER))
     except (OSError, pa.ArrowException):
-        schema = pa.schema([(c["name"], pa.null()) for c in told["columns"]])
-    tagger = Recorded(told["version"], told["parameters"], schema, tuple(told.get("needs", ())))
-    return Instance(instance, told["tagger"], tagger, told.get("chosen", {}), is_whole_enough=True)
+        schema = pa.schema([(c["name"], pa.null()) for c in description["columns"]])
+    tagger = Recorded(description["version"], description["parameters"], schema, tuple(description.get("needs", ())))
+    return Instance(instance, description["tagger"], tagger, description.get("chosen", {}), is_whole_enough=True)
 
 
 def own_columns(folder: Folder, instance: str) -> list[str]:
     """Names of the columns that an instance adds."""
-    return [c["name"] for c in _told(folder, instance).get("columns", [])]
+    return [c["name"] for c in _description_of(folder, instance).get("columns", [])]
 
 
-def _told(folder: Folder, instance: str) -> dict[str, Any]:
+def _description_of(folder: Folder, instance: str) -> dict[str, Any]:
     name = f"attributes/{instance}/tagger.json"
-    found = opened(folder.read(name))
-    if found is None:
+    description = opened(folder.read(name))
+    if description is None:
         raise InputError(f"{folder}/{name} is damaged: run the pipeline again, which writes it anew")
-    return found
+    return description
 
 
 def _texts(planned: PlannedFile, k: int, reader_options: ReaderOptions, table: pa.Table) -> pa.ChunkedArray:
     """The documents of the table's rows (a sample holds fewer than the chunk)."""
     reader = ChunkReader(planned.file, planned.chunks[k], reader_options)
-    wanted = set(zip(table["row"].to_pylist(), table["sub"].to_pylist(), strict=True))
-    found: list[str] = []
+    places = set(zip(table["row"].to_pylist(), table["sub"].to_pylist(), strict=True))
+    texts: list[str] = []
     try:
         for batch in reader:
             rows, subs = batch.table["row"].to_pylist(), batch.table["sub"].to_pylist()
-            found += [t for r, s, t in zip(rows, subs, batch.texts, strict=True) if (r, s) in wanted]
+            texts += [t for r, s, t in zip(rows, subs, batch.texts, strict=True) if (r, s) in places]
     except FileNotFoundError as error:
         raise InputError(f"the documents of {planned.file.name} are not at {planned.file.path} any more") from error
-    return pa.chunked_array([pa.array(found, pa.large_string())])
+    return pa.chunked_array([pa.array(texts, pa.large_string())])

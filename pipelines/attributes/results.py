@@ -51,18 +51,18 @@ def measured(sink: BinaryIO) -> tuple[int, str]:
 def _record(data: bytes | None) -> tuple[int, str]:
     """Size and digest that a run wrote down; of no file where what lies there is not whole."""
     try:
-        found = json.loads(data or b"")
-        return found["bytes"], found["digest"]
+        record = json.loads(data or b"")
+        return record["bytes"], record["digest"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return -1, ""
 
 
 def digest_of(file: BinaryIO) -> str:
     """xxh3-128 of what a file holds from its place on."""
-    found = xxhash.xxh3_128()
+    digest = xxhash.xxh3_128()
     while block := file.read(BLOCK_BYTES):
-        found.update(block)
-    return str(found.hexdigest())
+        digest.update(block)
+    return str(digest.hexdigest())
 
 
 def publish_file(path: str, blocks: Iterable[bytes]) -> None:

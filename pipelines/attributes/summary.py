@@ -87,9 +87,9 @@ def summarise(
 
 
 def _of_instance(parts: Parts, instance: Instance) -> dict[str, Any]:
-    found = {**instance.identity(), "columns": columns_of(parts, instance)}
+    summary = {**instance.identity(), "columns": columns_of(parts, instance)}
     names: tuple[str, ...] = getattr(instance.tagger, "status_columns", ())
-    return {**found, "statuses": _statuses(parts, names)} if names else found
+    return {**summary, "statuses": _statuses(parts, names)} if names else summary
 
 
 def _statuses(parts: Parts, names: Sequence[str]) -> list[dict[str, Any]]:
@@ -108,33 +108,35 @@ def _statuses(parts: Parts, names: Sequence[str]) -> list[dict[str, Any]]:
 
 def without_values(instances: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """A sentence for every instance of a summary with a status for each document and a value for none: likely a mistake."""
-    told = []
+    messages = []
     for name, value in instances.items():
         counted = value.get("statuses", [])
-        if not counted or any(found["n"] for column, found in value["columns"].items() if column not in counted[0]):
+        if not counted or any(
+            statistics["n"] for column, statistics in value["columns"].items() if column not in counted[0]
+        ):
             continue
         reasons = [
             f"{n['documents']:,} with {', '.join(f'{k} {v}' for k, v in n.items() if k != 'documents' and v is not None)}"
             for n in counted[:5]
         ]
-        told.append(f"{name} has no value for any document: {'; '.join(reasons)}")
-    return told
+        messages.append(f"{name} has no value for any document: {'; '.join(reasons)}")
+    return messages
 
 
 def columns_of(parts: Parts, instance: Instance) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    columns: dict[str, Any] = {}
     for field in instance.tagger.columns:
         if pa.types.is_boolean(field.type):
-            found[field.name] = _of_booleans(parts.column(field.name))
+            columns[field.name] = _of_booleans(parts.column(field.name))
         elif pa.types.is_integer(field.type) or pa.types.is_floating(field.type):
-            found[field.name] = _of_numbers(lambda name=field.name: parts.column(name))  # type: ignore[misc]
+            columns[field.name] = _of_numbers(lambda name=field.name: parts.column(name))  # type: ignore[misc]
         elif pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
-            found[field.name] = _of_strings(parts.column(field.name))
+            columns[field.name] = _of_strings(parts.column(field.name))
         elif pa.types.is_list(field.type):
-            found[field.name] = _of_lists(parts.column(field.name))
+            columns[field.name] = _of_lists(parts.column(field.name))
         meaning = {k.decode(): v.decode() for k, v in (field.metadata or {}).items()}
-        found.setdefault(field.name, {}).update(meaning)
-    return found
+        columns.setdefault(field.name, {}).update(meaning)
+    return columns
 
 
 class Parts:
@@ -168,17 +170,17 @@ def _of_numbers(column: Callable[[], Iterable[pa.ChunkedArray]]) -> dict[str, An
         if len(values):
             n += len(values)
             low, high = min(low, float(values.min())), max(high, float(values.max()))
-    found: dict[str, Any] = {"n": n, "missing": missing, **({"infinite": infinite} if infinite else {})}
+    statistics: dict[str, Any] = {"n": n, "missing": missing, **({"infinite": infinite} if infinite else {})}
     if n == 0:
-        return found
+        return statistics
 
     def finite() -> Iterator[Floats]:
         return (_floats(array)[0] for array in column())
 
     mean, std = _moments(finite(), max(abs(low), abs(high)))
-    found |= {"mean": mean, "std": std, "min": low, "max": high}
-    found |= {f"p{p}": v for p, v in zip(PERCENTILES, percentiles(finite, n, PERCENTILES), strict=True)}
-    return {**found, "histogram": _histogram(finite(), n, low, high)}
+    statistics |= {"mean": mean, "std": std, "min": low, "max": high}
+    statistics |= {f"p{p}": v for p, v in zip(PERCENTILES, percentiles(finite, n, PERCENTILES), strict=True)}
+    return {**statistics, "histogram": _histogram(finite(), n, low, high)}
 
 
 def _moments(chunks: Iterable[Floats], largest: float) -> tuple[float, float | None]:
@@ -251,8 +253,8 @@ def _of_strings(column: Iterable[pa.ChunkedArray]) -> dict[str, Any]:
             kept = _commonest(seen, KEPT_DISTINCT + 1)
             lacking += kept.pop()[1]  # the commonest of those that go
             seen = Counter(dict(kept))
-    found = {"n": n, "missing": missing, "distinct": len(seen), "top": dict(_commonest(seen, TOP_VALUES))}
-    return found | ({"is_distinct_too_low": True, "top_may_lack": lacking} if lacking else {})
+    statistics = {"n": n, "missing": missing, "distinct": len(seen), "top": dict(_commonest(seen, TOP_VALUES))}
+    return statistics | ({"is_distinct_too_low": True, "top_may_lack": lacking} if lacking else {})
 
 
 def _commonest(seen: Counter[str], n: int) -> list[tuple[str, int]]:
@@ -269,28 +271,28 @@ def digit_histograms(values: Floats, shift: int, prefixes: Sequence[int]) -> lis
     """Of the keys whose bits above shift + 16 are a prefix: how often each value of the 16 bits from `shift` on occurs."""
     keys = ordered_keys(values)
     above = keys >> np.uint64(shift + 16) if shift < 48 else np.zeros(len(keys), np.uint64)
-    found = ((keys >> np.uint64(shift)) & np.uint64(0xFFFF)).astype(np.int64)
-    return [np.bincount(found if shift == 48 else found[above == np.uint64(p)], minlength=1 << 16) for p in prefixes]
+    digits = ((keys >> np.uint64(shift)) & np.uint64(0xFFFF)).astype(np.int64)
+    return [np.bincount(digits if shift == 48 else digits[above == np.uint64(p)], minlength=1 << 16) for p in prefixes]
 
 
 def percentiles(
-    chunks: Callable[[], Iterable[Floats]], n: int, wanted: Sequence[float], digits: Digits = digit_histograms
+    chunks: Callable[[], Iterable[Floats]], n: int, percents: Sequence[float], digits: Digits = digit_histograms
 ) -> list[float]:
     """Exact percentiles (linear interpolation, as numpy.percentile) of n values that are read several times.
 
     chunks  gives the values, float64 without NaN, anew at each call
     digits  counts as `digit_histograms` does, which it replaces
     """
-    positions = [(n - 1) * (p / 100) for p in wanted]
+    positions = [(n - 1) * (p / 100) for p in percents]
     ranks = sorted({r for x in positions for r in (math.floor(x), math.ceil(x))})
     at_ranks = _sorted_at(chunks, ranks) if n <= SORTED_AT_MOST else order_statistics(chunks, ranks, digits)
     values = dict(zip(ranks, at_ranks, strict=True))
-    found = []
+    results = []
     for x in positions:
         a, b, t = values[math.floor(x)], values[math.ceil(x)], x - math.floor(x)
         between = a + (b - a) * t if t < 0.5 else b - (b - a) * (1 - t)
-        found.append(between if math.isfinite(between) else a * (1 - t) + b * t)
-    return found
+        results.append(between if math.isfinite(between) else a * (1 - t) + b * t)
+    return results
 
 
 def _sorted_at(chunks: Callable[[], Iterable[Floats]], ranks: Sequence[int]) -> list[float]:
@@ -348,6 +350,6 @@ def _as_csv(instances: dict[str, Any]) -> str:
     writer = csv.writer(sink, lineterminator="\n")
     writer.writerow(["instance", "column", *names])
     for instance, value in instances.items():
-        for column, found in value["columns"].items():
-            writer.writerow([instance, column, *(found.get(n, "") for n in names)])
+        for column, statistics in value["columns"].items():
+            writer.writerow([instance, column, *(statistics.get(n, "") for n in names)])
     return sink.getvalue()

@@ -52,21 +52,21 @@ def cluster_address(is_asked: bool, given: str | None) -> str | None:
     return given or os.environ.get("RAY_ADDRESS") or ("auto" if is_asked else None)
 
 
-def report(wanted: Wanted, as_json: bool) -> tuple[str, int]:
+def report(options: Wanted, as_json: bool) -> tuple[str, int]:
     """What the command prints, and its exit code: 1 where something needed or asked for is broken.
 
     Raises ConfigError for the name of an extra that does not exist, and for storage options without an output to use them on.
     """
-    if wanted.storage_options and "://" not in (wanted.output or ""):
+    if options.storage_options and "://" not in (options.output or ""):
         raise ConfigError("--storage-options goes with an --output that is a URL (s3://..., gs://...)")
-    findings = list(examine(wanted))
+    findings = list(examine(options))
     code = int(any(f.state == "broken" for f in findings))
     if as_json:
         return json.dumps({"exit_code": code, "findings": [asdict(f) for f in findings]}, indent=1), code
-    return told(findings), code
+    return as_text(findings), code
 
 
-def examine(wanted: Wanted) -> Iterator[Finding]:
+def examine(options: Wanted) -> Iterator[Finding]:
     """All checks, the most basic first. Raises ConfigError for the name of an extra that does not exist."""
     installation = crash = None
     try:
@@ -77,24 +77,24 @@ def examine(wanted: Wanted) -> Iterator[Finding]:
         reason = f"cannot be imported, so that no version is compared: {type(error).__name__}: {error}"
         yield Finding("packaging", "broken", reason, reinstall("packaging"))
     if installation is not None:
-        for name in wanted.extras:
+        for name in options.extras:
             if name not in installation.extras:
                 raise ConfigError(unknown_name("extra", name, installation.extras, "doctor EXTRA"))
         yield installation.python()
-        for finding, is_crash in installation.packages(wanted.ray_address is not None):
+        for finding, is_crash in installation.packages(options.ray_address is not None):
             crash = crash or (finding.name if is_crash else None)
             yield finding
         yield from fasttext_owners()
     if crash is None:
-        for name, check in checks(wanted):
+        for name, check in checks(options):
             yield _guarded(name, check)
     else:
         yield Finding("self-tests", "broken", f"not done: {crash} would end this process too", f"mend {crash} first")
     if installation is not None:
-        yield from installation.optional(wanted.extras)
+        yield from installation.optional(options.extras)
 
 
-def checks(wanted: Wanted) -> Iterator[tuple[str, Callable[[], Finding]]]:
+def checks(options: Wanted) -> Iterator[tuple[str, Callable[[], Finding]]]:
     """What is looked at beside the packages: its name, and the function that looks. That may raise anything."""
     yield "fasttext self-test", selftests.fasttext
     yield "tokenizer ranks", selftests.ranks
@@ -104,21 +104,21 @@ def checks(wanted: Wanted) -> Iterator[tuple[str, Callable[[], Finding]]]:
     yield "domain model", selftests.domain_model
     yield "plug-in taggers", selftests.plugins
     yield "temporary folder", selftests.temporary_folder
-    yield "LLM answer cache", lambda: selftests.llm_cache(wanted.llm_cache)
+    yield "LLM answer cache", lambda: selftests.llm_cache(options.llm_cache)
     online: list[tuple[str, str, Callable[[], Finding]]] = []
-    if (where := wanted.output) is not None:
+    if (where := options.output) is not None:
         if "://" in where:
-            online.append(("output", where, lambda: _remote_output(where, wanted.storage_options)))
+            online.append(("output", where, lambda: _remote_output(where, options.storage_options)))
         else:
             yield "output", lambda: selftests.output(where)
-    url = wanted.base_url or os.environ.get("OPENAI_BASE_URL")
+    url = options.base_url or os.environ.get("OPENAI_BASE_URL")
     if url or os.environ.get("OPENAI_API_KEY"):
         online.append(("LLM endpoint", "it", lambda: reachable.endpoint(url)))
-    if (address := wanted.ray_address) is not None:
+    if (address := options.ray_address) is not None:
         online.append(("ray cluster", address, lambda: reachable.ray_cluster(address)))
-    for name, what, check in online:
-        if wanted.is_offline:
-            unseen = Finding(name, "warning", f"{what} was not looked at (--offline)", "leave --offline away")
+    for name, subject, check in online:
+        if options.is_offline:
+            unseen = Finding(name, "warning", f"{subject} was not looked at (--offline)", "leave --offline away")
             yield name, lambda unseen=unseen: unseen  # type: ignore[misc]
         else:
             yield name, check
@@ -142,7 +142,7 @@ def _guarded(name: str, check: Callable[[], Finding]) -> Finding:
         return Finding(name, "broken", f"{type(error).__name__}: {error}", repair())
 
 
-def told(findings: Sequence[Finding]) -> str:
+def as_text(findings: Sequence[Finding]) -> str:
     """The findings as a person reads them, and the verdict."""
     width = max(len(f.name) for f in findings)
     lines = []

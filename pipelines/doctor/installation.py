@@ -70,18 +70,20 @@ class Installation:
     def python(self) -> Finding:
         from packaging.specifiers import SpecifierSet
 
-        wanted = self.package.metadata["Requires-Python"] or ""
+        needed = self.package.metadata["Requires-Python"] or ""
         version = ".".join(map(str, sys.version_info[:3]))
-        found = f"{version} ({wanted}), {sys.executable}"
-        if SpecifierSet(wanted).contains(version):
-            return Finding("python", "ok", found)
-        return Finding("python", "broken", found, f"make a virtual environment with Python {wanted} and install there")
+        version_text = f"{version} ({needed}), {sys.executable}"
+        if SpecifierSet(needed).contains(version):
+            return Finding("python", "ok", version_text)
+        return Finding(
+            "python", "broken", version_text, f"make a virtual environment with Python {needed} and install there"
+        )
 
     def packages(self, with_ray: bool) -> list[tuple[Finding, bool]]:
         """One finding per requirement of the base installation, and whether importing it ends the interpreter."""
         needed = [r for r in self._requirements if r.marker is None or r.marker.evaluate({"extra": ""})]
         modules = {r.name: _modules(r.name) for r in needed if with_ray or r.name != RAY}
-        failures = import_trial([m for found in modules.values() for m in found])
+        failures = import_trial([m for imports in modules.values() for m in imports])
         findings = []
         for requirement in needed:
             failed = next((failures[m] for m in modules.get(requirement.name, ()) if m in failures), None)
@@ -110,15 +112,15 @@ class Installation:
             if not bad:
                 yield Finding(name, "ok", ", ".join(f"{f.name} {f.found.partition(' ')[0]}" for f in findings))
                 continue
-            told = ", ".join(f"{f.name} {f.found}" for f in bad)
+            versions = ", ".join(f"{f.name} {f.found}" for f in bad)
             if extra in named:
-                yield Finding(name, "broken", told, fix)
+                yield Finding(name, "broken", versions, fix)
             elif all(f.found == "not installed" for f in bad):
                 more = f" and {len(bad) - SHOWN_PACKAGES} more" if len(bad) > SHOWN_PACKAGES else ""
                 absent = ", ".join(f.name for f in bad[:SHOWN_PACKAGES])
                 yield Finding(name, "ok", f"optional, not installed: {absent}{more}", fix)
             else:
-                yield Finding(name, "warning", told, fix)
+                yield Finding(name, "warning", versions, fix)
 
 
 def fasttext_owners() -> Iterator[Finding]:
@@ -142,12 +144,12 @@ def reinstall(requirement: str) -> str:
 
 def repair() -> str:
     """The command that puts this package back, from where it came."""
-    told = json.loads(distribution("tagcorpus").read_text("direct_url.json") or "{}")
-    url = told.get("url", "")
+    origin = json.loads(distribution("tagcorpus").read_text("direct_url.json") or "{}")
+    url = origin.get("url", "")
     if not url:
         return reinstall("tagcorpus")
     where = url2pathname(urlsplit(url).path) if url.startswith("file:") else url
-    is_editable = told.get("dir_info", {}).get("editable", False)
+    is_editable = origin.get("dir_info", {}).get("editable", False)
     return pip("install", "--force-reinstall", "--no-deps", *(["-e"] if is_editable else []), where)
 
 
@@ -168,15 +170,15 @@ def import_trial(modules: Sequence[str]) -> dict[str, tuple[str, bool]]:
                 check=False,
             )
             out, is_whole = done.stdout, done.returncode == 0
-            end = f"importing it ends the interpreter ({exit_told(done.returncode)})"
+            end = f"importing it ends the interpreter ({exit_text(done.returncode)})"
         except subprocess.TimeoutExpired as expired:
             out, is_whole, end = expired.stdout or b"", False, f"importing it takes over {IMPORT_SECONDS:.0f} s"
         for line in out.decode("utf-8", "replace").split("\n"):
-            what, _, rest = line.partition(" ")
+            mark_word, _, rest = line.partition(" ")
             name, _, error = rest.partition(" ")
-            if what == mark + "begin":
+            if mark_word == mark + "begin":
                 begun = name
-            elif what == mark + "failed":
+            elif mark_word == mark + "failed":
                 failures[name] = f"cannot be imported: {error}", False
         if is_whole:
             break
@@ -186,7 +188,7 @@ def import_trial(modules: Sequence[str]) -> dict[str, tuple[str, bool]]:
     return failures
 
 
-def exit_told(code: int) -> str:
+def exit_text(code: int) -> str:
     """A return code of subprocess in words."""
     if code >= 0:
         return f"exit code {code}"
@@ -212,11 +214,11 @@ def _modules(name: str) -> list[str]:
 
 def _version(requirement: Any) -> Finding:
     """Whether what a requirement names is installed, and new enough."""
-    name, wanted = requirement.name, str(requirement.specifier)
+    name, needed = requirement.name, str(requirement.specifier)
     try:
         version = distribution(name).version
     except PackageNotFoundError:
         return Finding(name, "broken", "not installed", pip("install", *spelled([requirement])))
     if requirement.specifier.contains(version, prereleases=True):
-        return Finding(name, "ok", f"{version} ({wanted})" if wanted else version)
-    return Finding(name, "broken", f"{version}, needed is {wanted}", pip("install", *spelled([requirement])))
+        return Finding(name, "ok", f"{version} ({needed})" if needed else version)
+    return Finding(name, "broken", f"{version}, needed is {needed}", pip("install", *spelled([requirement])))

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 
-from tagcorpus.pipelines.doctor.installation import Finding, exit_told
+from tagcorpus.pipelines.doctor.installation import Finding, exit_text
 
 ENDPOINT_SECONDS = 10.0
 CONNECT_SECONDS = 5.0
@@ -35,14 +35,14 @@ def endpoint(base_url: str | None) -> Finding:
 
     name, url = "LLM endpoint", checked_url(base_url or OFFICIAL)
     try:
-        found = asyncio.run(_models(url, key_for(url)))
+        models = asyncio.run(_models(url, key_for(url)))
     except TimeoutError:
         return Finding(name, "broken", f"{url} does not answer within {ENDPOINT_SECONDS:.0f} s", SEE_SERVER)
     except ImportError:
         raise
     except Exception as error:
         return _refusal(name, url, error)
-    shown = ", ".join(found[:4]) + (", ..." if len(found) > 4 else "")
+    shown = ", ".join(models[:4]) + (", ..." if len(models) > 4 else "")
     return Finding(name, "ok", f"{url} answers; models: {shown or 'none listed'}")
 
 
@@ -80,8 +80,8 @@ def ray_cluster(address: str) -> Finding:
     versions on its nodes with those here."""
     name = "ray cluster"
     if address == "local":
-        found = "RAY_ADDRESS=local means a cluster of its own for every run: there is none to look at"
-        return Finding(name, "warning", found, START_RAY)
+        answer = "RAY_ADDRESS=local means a cluster of its own for every run: there is none to look at"
+        return Finding(name, "warning", answer, START_RAY)
     # Ray itself waits for a minute for an address that nobody listens at.
     if (at := re.fullmatch(r"(?:ray://)?([\w.\-]+|\[[\da-fA-F:]+\]):(\d+)", address)) is not None:
         try:
@@ -102,9 +102,9 @@ def ray_cluster(address: str) -> Finding:
     lines = [line for line in done.stdout.splitlines() if line.startswith('{"ray_nodes"')]
     if not lines:
         said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        return Finding(name, "broken", f"{address}: {said[-1] if said else exit_told(done.returncode)}", START_RAY)
-    found = json.loads(lines[-1])
-    return compared(address, found["own"], found["ray_nodes"])
+        return Finding(name, "broken", f"{address}: {said[-1] if said else exit_text(done.returncode)}", START_RAY)
+    answer = json.loads(lines[-1])
+    return compared(address, answer["own"], answer["ray_nodes"])
 
 
 def compared(address: str, own: Mapping[str, str], nodes: Mapping[str, Mapping[str, str]]) -> Finding:
@@ -116,5 +116,5 @@ def compared(address: str, own: Mapping[str, str], nodes: Mapping[str, Mapping[s
             differing.append(f"{node} has {', '.join(others)}")
     if differing:
         return Finding("ray cluster", "broken", "; ".join(differing), "install the same versions on every node")
-    told = f"{address}: {len(nodes)} node{'s' * (len(nodes) != 1)}, same versions on all"
-    return Finding("ray cluster", "ok", told)
+    message = f"{address}: {len(nodes)} node{'s' * (len(nodes) != 1)}, same versions on all"
+    return Finding("ray cluster", "ok", message)

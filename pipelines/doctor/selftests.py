@@ -72,10 +72,10 @@ def punkt() -> Finding:
     from tagcorpus.taggers._tokenizers.punkt import Punkt
 
     text = "dr. smith went home. she slept."  # it is made for lower-cased text
-    found = [text[a:b] for a, b in Punkt().sentence_spans(text)]
-    if found == ["dr. smith went home.", "she slept."]:
+    sentences = [text[a:b] for a, b in Punkt().sentence_spans(text)]
+    if sentences == ["dr. smith went home.", "she slept."]:
         return Finding("sentence splitter", "ok", "the parameters for English are in the package")
-    return Finding("sentence splitter", "broken", f"it splits {text!r} into {found}", repair())
+    return Finding("sentence splitter", "broken", f"it splits {text!r} into {sentences}", repair())
 
 
 def cld2() -> Finding:
@@ -167,8 +167,8 @@ def _space(name: str, folder: str, fix: str) -> Finding:
     if not _is_writable(folder):
         return Finding(name, "broken", f"{folder} cannot be written", fix)
     free = shutil.disk_usage(folder).free
-    found = f"{folder} can be written, {free / 1e9:.1f} GB free"
-    return Finding(name, "ok", found) if free >= LEAST_FREE_BYTES else Finding(name, "warning", found, fix)
+    message = f"{folder} can be written, {free / 1e9:.1f} GB free"
+    return Finding(name, "ok", message) if free >= LEAST_FREE_BYTES else Finding(name, "warning", message, fix)
 
 
 def _is_writable(folder: str) -> bool:

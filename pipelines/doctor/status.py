@@ -48,8 +48,8 @@ def report(output: str, as_json: bool, storage_options: Sequence[str] = ()) -> s
     storage options (K=V) that it does not take."""
     remote.use_given(storage_options, [output])
     with damage_told(output):
-        found = status(output)
-        return json.dumps(found, indent=1) if as_json else told(found)
+        value = status(output)
+        return json.dumps(value, indent=1) if as_json else as_text(value)
 
 
 def status(output: str) -> dict[str, Any]:
@@ -102,16 +102,16 @@ def _status(folder: Folder) -> dict[str, Any]:
 
 def _run_names(folder: Folder) -> dict[str, set[str]]:
     """The files of every run, by its name."""
-    found: dict[str, set[str]] = {}
+    files_by_run: dict[str, set[str]] = {}
     for path in folder.files("runs"):
         parts = path.split("/")
         if len(parts) == 3:
-            found.setdefault(parts[1], set()).add(parts[2])
-    return {n: f for n, f in found.items() if "command.json" in f}
+            files_by_run.setdefault(parts[1], set()).add(parts[2])
+    return {n: f for n, f in files_by_run.items() if "command.json" in f}
 
 
 def _run(folder: Folder, name: str, command: dict[str, Any], files: set[str], is_newest: bool) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    entry: dict[str, Any] = {
         "run": name,
         "pipeline": command.get("pipeline"),
         "command": command.get("command"),
@@ -123,7 +123,7 @@ def _run(folder: Folder, name: str, command: dict[str, Any], files: set[str], is
         if error is None and ledger.get("exit_code") in (1, 3):  # the run came to its end and said why in the log
             error = _last_word(folder, name)
         picked = {k: ledger.get(k) for k in ("exit_code", "seconds", "ranges_done", "ranges_planned")}
-        return {**found, "is_running": False, **picked, "error": error}
+        return {**entry, "is_running": False, **picked, "error": error}
     progress = json_object(folder, f"runs/{name}/{heartbeat.FILE}")
     if is_newest and "slurm.json" in files and not progress:
         notes = folder.files(f"runs/{name}/slurm/tasks")
@@ -131,12 +131,12 @@ def _run(folder: Folder, name: str, command: dict[str, Any], files: set[str], is
         ended = {"tasks_ended": len(notes), "tasks_failed": len(failed)}
         slurm = {**json_object(folder, f"runs/{name}/slurm.json"), **ended}
         error = failed[0].get("error") if failed else None
-        return {**found, "is_running": True, "slurm": slurm, "error": error, "progress": {}}
+        return {**entry, "is_running": True, "slurm": slurm, "error": error, "progress": {}}
     who = progress or command
     at = progress.get("time") or epoch(command.get("started"))
     if heartbeat.is_alive(who, at, time.time()):
-        return {**found, "is_running": True, "pid": who.get("pid"), "host": who.get("host"), "progress": progress}
-    return {**found, "is_running": False, "exit_code": None, "error": None, "progress": progress}
+        return {**entry, "is_running": True, "pid": who.get("pid"), "host": who.get("host"), "progress": progress}
+    return {**entry, "is_running": False, "exit_code": None, "error": None, "progress": progress}
 
 
 def _last_word(folder: Folder, name: str) -> str | None:
@@ -151,7 +151,7 @@ def _instances(
     groups: dict[ReaderOptions, list[PlannedFile]] = {}
     for planned in files:
         groups.setdefault(planned.reader_options, []).append(planned)
-    found = {}
+    instances_done = {}
     for name in instance_folders(folder):
         identity = json_object(folder, f"attributes/{name}/tagger.json")
         if not {"tagger", "version", "parameters"} <= set(identity):
@@ -163,7 +163,7 @@ def _instances(
         total = Counts()
         for counts in stand.done.values():
             total.add(counts)
-        found[name] = {
+        instances_done[name] = {
             "tagger": identity["tagger"],
             "version": identity["version"],
             "ranges_done": len(stand.done),
@@ -173,7 +173,7 @@ def _instances(
             "documents": total.documents,
             "quarantined": dict(sorted(Counter(total.quarantined).items())),
         }
-    return found
+    return instances_done
 
 
 def _resume_state(
@@ -220,18 +220,18 @@ def _samples(commands: Sequence[dict[str, Any]]) -> Iterator[tuple[float, int]]:
         yield 1.0, 0
 
 
-def told(found: dict[str, Any]) -> str:
+def as_text(value: dict[str, Any]) -> str:
     """The state as a person reads it."""
     parts = [
-        f"{found['output']}: {_n(found['files'], 'file')}, {_n(found['rows'], 'row')}, {_n(found['ranges'], 'chunk')}"
+        f"{value['output']}: {_n(value['files'], 'file')}, {_n(value['rows'], 'row')}, {_n(value['ranges'], 'range')}"
     ]
-    if found["instances"]:
-        parts.append(_table(found["instances"]))
-    parts += [_told_running(run) for run in found["running"]]
-    if found["last_run"] is not None:
-        parts.append(_told_ended(found["last_run"], is_superseded=bool(found["running"])))
-    if found["llm"] is not None:
-        parts.append(f"asked of an LLM by {_n(found['llm']['runs'], 'run')}: {in_words(found['llm'])}")
+    if value["instances"]:
+        parts.append(_table(value["instances"]))
+    parts += [_running_text(run) for run in value["running"]]
+    if value["last_run"] is not None:
+        parts.append(_ended_text(value["last_run"], is_superseded=bool(value["running"])))
+    if value["llm"] is not None:
+        parts.append(f"asked of an LLM by {_n(value['llm']['runs'], 'run')}: {in_words(value['llm'])}")
     return "\n\n".join(parts)
 
 
@@ -254,7 +254,7 @@ def _table(instances: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _told_running(run: dict[str, Any]) -> str:
+def _running_text(run: dict[str, Any]) -> str:
     if (slurm := run.get("slurm")) is not None:
         lines = [f"on Slurm: {run['pipeline']}, since {_when(run['started'])}, finish job {slurm.get('finish_job')}"]
         if slurm.get("array_job"):
@@ -268,18 +268,18 @@ def _told_running(run: dict[str, Any]) -> str:
     if "rows" not in progress:
         lines.append("  between two passes over the chunks" if progress else "  starting")
         return "\n".join(lines)
-    told = f"  {progress['doing']}: "
+    line = f"  {progress['doing']}: "
     if progress["rows_total"]:
         share = min(100.0, 100 * progress["rows"] / progress["rows_total"])
         # Not the table's rows, which earlier runs did, too.
-        told += f"this run has done {progress['rows']:,} of its {progress['rows_total']:,} rows ({share:.0f} %), "
-        told += f"{progress['rows_per_second']:,.0f} rows/s, {progress['bytes_per_second'] / 1e6:.1f} MB/s, "
-        told += f"{progress['quarantined']:,} quarantined"
+        line += f"this run has done {progress['rows']:,} of its {progress['rows_total']:,} rows ({share:.0f} %), "
+        line += f"{progress['rows_per_second']:,.0f} rows/s, {progress['bytes_per_second'] / 1e6:.1f} MB/s, "
+        line += f"{progress['quarantined']:,} quarantined"
         if progress["seconds_left"] is not None:
-            told += f", about {_duration(progress['seconds_left'])} to go"
+            line += f", about {_duration(progress['seconds_left'])} to go"
     else:
-        told += f"for {_duration(progress['seconds'])}"
-    lines.append(told)
+        line += f"for {_duration(progress['seconds'])}"
+    lines.append(line)
     for one in progress["ranges"][:SHOWN_CHUNKS]:
         flying = f", rows {one['first_row']:,} to {one['last_row']:,} in flight" if "first_row" in one else ""
         silent = one["silent_seconds"]
@@ -290,7 +290,7 @@ def _told_running(run: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _told_ended(run: dict[str, Any], is_superseded: bool) -> str:
+def _ended_text(run: dict[str, Any], is_superseded: bool) -> str:
     """`is_superseded`: another run is at work, so that nothing is to be done about this one."""
     head = f"{'last run that has ended' if is_superseded else 'last run'}: {run['pipeline']}, {_when(run['started'])}"
     if run["exit_code"] is None:
@@ -312,8 +312,8 @@ def _told_ended(run: dict[str, Any], is_superseded: bool) -> str:
     return "\n".join(lines)
 
 
-def _n(n: int, what: str) -> str:
-    return f"{n:,} {what}{'s' * (n != 1)}"
+def _n(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'s' * (n != 1)}"
 
 
 def _when(started: str | None) -> str:

@@ -88,13 +88,13 @@ def estimate(
     }
     if not is_probed:
         return value
-    found = _probe(plan, reader_options, instances, todo, pending)
-    total = sum(_size(plan, rank, found.row_bytes) for rank in pending)
-    factor = total / found.share_bytes if found.share_bytes else 0.0
-    empty = sum(found.empty_parts.get(name, 0) for names in todo for name in names)
-    value["bytes_to_write"] = round(found.part_bytes * factor) + empty
-    value["cpu_hours"] = found.seconds * factor / 3600
-    value["probe"] = found.to_json()
+    probe = _probe(plan, reader_options, instances, todo, pending)
+    total = sum(_size(plan, rank, probe.row_bytes) for rank in pending)
+    factor = total / probe.share_bytes if probe.share_bytes else 0.0
+    empty = sum(probe.empty_parts.get(name, 0) for names in todo for name in names)
+    value["bytes_to_write"] = round(probe.part_bytes * factor) + empty
+    value["cpu_hours"] = probe.seconds * factor / 3600
+    value["probe"] = probe.to_json()
     return value
 
 
@@ -105,19 +105,19 @@ def _probe(
     todo: Sequence[frozenset[str]],
     pending: Sequence[int],
 ) -> Probe:
-    found = Probe()
+    probe = Probe()
     folder = temporary_folder()
     try:
         scratch = Folder(folder)
         for rank in sorted({pending[i * (len(pending) - 1) // 2] for i in range(3)} if pending else ()):
-            _probe_chunk(found, scratch, plan, reader_options, [i for i in instances if i.name in todo[rank]], rank)
+            _probe_chunk(probe, scratch, plan, reader_options, [i for i in instances if i.name in todo[rank]], rank)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return found
+    return probe
 
 
 def _probe_chunk(
-    found: Probe, scratch: Folder, plan: Plan, reader_options: ReaderOptions, instances: Sequence[Instance], rank: int
+    probe: Probe, scratch: Folder, plan: Plan, reader_options: ReaderOptions, instances: Sequence[Instance], rank: int
 ) -> None:
     planned, k = plan.chunks[rank]
     reader = ChunkReader(planned.file, planned.chunks[k], reader_options)
@@ -126,40 +126,40 @@ def _probe_chunk(
     seconds = time.process_time() - started
     if batch is None or not reader.counts.lines:
         return
-    found.chunks += 1
+    probe.chunks += 1
     rows = _rows_of(batch, PROBE_BYTES)
     text_bytes = sum(len(text.encode()) for text in batch.texts[:rows])
     # Rows read so far of all rows in the chunk: what the whole chunk would be, of which these rows are a part.
     lines = reader.counts.lines * rows / batch.num_rows
     if planned.file.format in TABLES:
-        found.row_bytes = max(1.0, text_bytes / lines)
-        share = lines * found.row_bytes
+        probe.row_bytes = max(1.0, text_bytes / lines)
+        share = lines * probe.row_bytes
     else:
-        share = _size(plan, rank, found.row_bytes) * min(1.0, lines / planned.chunks[k].rows)
+        share = _size(plan, rank, probe.row_bytes) * min(1.0, lines / planned.chunks[k].rows)
     seconds *= rows / batch.num_rows
     for instance in instances:
-        if instance.name not in found.empty_parts:
-            found.empty_parts[instance.name] = _part_bytes(scratch, instance, [])
+        if instance.name not in probe.empty_parts:
+            probe.empty_parts[instance.name] = _part_bytes(scratch, instance, [])
         took, tagged, pieces = _tagged(instance, batch.slice(0, rows))
         seconds += took * rows / tagged
-        found.part_bytes += (_part_bytes(scratch, instance, pieces) - found.empty_parts[instance.name]) * rows / tagged
-    found.rows += rows
-    found.text_bytes += text_bytes
-    found.share_bytes += share
-    found.seconds += seconds
+        probe.part_bytes += (_part_bytes(scratch, instance, pieces) - probe.empty_parts[instance.name]) * rows / tagged
+    probe.rows += rows
+    probe.text_bytes += text_bytes
+    probe.share_bytes += share
+    probe.seconds += seconds
 
 
 def _tagged(instance: Instance, batch: DocumentBatch) -> tuple[float, int, list[pa.RecordBatch]]:
     """CPU seconds, rows tagged, and their columns: in ever larger pieces, until all is done or it has taken long enough."""
-    step, wanted = Tag(instance), frozenset({instance.name})
-    list(step.run([TaggedBatch(batch.slice(0, 1), wanted)]))  # loads models and compiled code, which every run does
+    step, names = Tag(instance), frozenset({instance.name})
+    list(step.run([TaggedBatch(batch.slice(0, 1), names)]))  # loads models and compiled code, which every run does
     seconds, at, rows = 0.0, 0, FIRST_ROWS
     began = time.perf_counter()
     pieces: list[pa.RecordBatch] = []
     while at < batch.num_rows and (at == 0 or time.perf_counter() - began < PROBE_SECONDS):
         piece = batch.slice(at, min(rows, batch.num_rows - at))
         started = time.process_time()
-        (item,) = step.run([TaggedBatch(piece, wanted)])
+        (item,) = step.run([TaggedBatch(piece, names)])
         seconds += time.process_time() - started
         assert isinstance(item, TaggedBatch)
         added = item.attributes[instance.name]
@@ -194,14 +194,14 @@ def _size(plan: Plan, rank: int, row_bytes: float) -> float:
 
 
 def _bytes_to_read(plan: Plan, reader_options: ReaderOptions, pending: Sequence[int], unplanned: set[str]) -> int:
-    wanted: dict[str, list[int]] = {}
+    pending_chunks: dict[str, list[int]] = {}
     for rank in pending:
         planned, k = plan.chunks[rank]
-        wanted.setdefault(planned.file.name, []).append(k)
+        pending_chunks.setdefault(planned.file.name, []).append(k)
     columns = reader_options.fields.top_columns()
     total = 0
     for planned in plan.files:
-        file, ks = planned.file, wanted.get(planned.file.name, [])
+        file, ks = planned.file, pending_chunks.get(planned.file.name, [])
         rows = [(planned.chunks[k].start, planned.chunks[k].end) for k in ks]
         if file.format == "parquet":
             total += tables.stored_bytes(file, columns, rows)

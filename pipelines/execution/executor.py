@@ -18,7 +18,7 @@ from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import IncompleteError, TagcorpusError
 from tagcorpus.pipelines.execution.worker_pool import WorkerPool
-from tagcorpus.pipelines.execution.workers import RankFailure, Slot, WorkerDied, fold
+from tagcorpus.pipelines.execution.workers import RankFailure, Worker, WorkerDied, fold
 from tagcorpus.pipelines.progress.beats import Beat, Pulse, set_pulse
 
 MAX_DEATHS = 3
@@ -78,7 +78,7 @@ class PlanExecutor:
         *,
         describe: Callable[[int], str],
         threads: bool = False,
-        slot: Callable[[Sequence[PipelineStep], int], Slot] | None = None,
+        slot: Callable[[Sequence[PipelineStep], int], Worker] | None = None,
         pool: WorkerPool | None = None,
     ) -> None:
         self.pipeline = list(pipeline)
@@ -86,10 +86,10 @@ class PlanExecutor:
         self.workers = min(workers, len(self.units)) if not threads else workers
         self.describe = describe
         self.deaths: dict[int, int] = {}
-        self._make_slot = slot or (_ThreadSlot if threads else None)
+        self._make_slot = slot or (_ThreadWorker if threads else None)
         self._pool = pool
         self._is_inline = self.workers <= 1 and not threads and slot is None
-        self._slots: list[Slot] = []
+        self._slots: list[Worker] = []
         self._inline = Pulse()
 
     @property
@@ -105,23 +105,23 @@ class PlanExecutor:
         results: dict[int, list[Any]] = {}
         failures = _Failures()
 
-        def done(rank: int, found: list[Any]) -> None:
-            results[rank] = found
+        def done(rank: int, results_of_rank: list[Any]) -> None:
+            results[rank] = results_of_rank
             failures.success()
-            on_done(rank, found)
+            on_done(rank, results_of_rank)
 
         if self._is_inline:
             self._inline = Pulse()
             set_pulse(self._inline)
             for rank in (r for unit in self.units for r in unit):
                 try:
-                    found = fold(self.pipeline, rank, self.world_size)
+                    results_of_rank = fold(self.pipeline, rank, self.world_size)
                 except (TagcorpusError, RankFailure) as error:
                     failures.add(self._named(rank, error))
                     if failures.is_final:
                         break
                 else:
-                    done(rank, found)
+                    done(rank, results_of_rank)
         else:
             with contextlib.ExitStack() as stack:
                 make_slot = self._make_slot or (self._pool or stack.enter_context(WorkerPool())).slot
@@ -179,7 +179,7 @@ class PlanExecutor:
                     continue
                 slot, rank = flying.pop(future)
                 try:
-                    found = future.result()
+                    results_of_rank = future.result()
                 except (BrokenExecutor, WorkerDied):
                     beat = self._slots[slot].beat()
                     self.deaths[rank] = self.deaths.get(rank, 0) + 1
@@ -191,7 +191,7 @@ class PlanExecutor:
                 except Exception as error:
                     failures.add(self._named(rank, error))
                 else:
-                    done(rank, found)
+                    done(rank, results_of_rank)
                 go_on(slot)
 
     def _killer(self, rank: int, beat: Beat) -> TagcorpusError:
@@ -212,7 +212,7 @@ class PlanExecutor:
         return TagcorpusError(f"{self.describe(rank)} failed: {kind}: {text}")
 
 
-class _ThreadSlot:
+class _ThreadWorker:
     """A worker that is a thread of this process."""
 
     def __init__(self, pipeline: Sequence[PipelineStep], world_size: int) -> None:

@@ -65,12 +65,12 @@ class Cluster:
         self.ray: Any = ray
         self.address = address or os.environ.get("RAY_ADDRESS")
         self.say, self.num_gpus, self.suffix = say, num_gpus, folder.new_suffix()
-        self._patience, self._waiting_since, self._told = patience_seconds, 0.0, patience_seconds
+        self._patience, self._waiting_since, self._next_notice_seconds = patience_seconds, 0.0, patience_seconds
         self._lock = threading.Lock()
         self._stage = tempfile.mkdtemp(prefix="tagcorpus-ray-")
         self._is_ours = False
         self._until_exit = contextlib.ExitStack()
-        self._idle: list[RaySlot] = []
+        self._idle: list[RayWorker] = []
 
     def __enter__(self) -> Cluster:
         # Ray prints what befalls nodes to stdout, where results go.
@@ -87,17 +87,17 @@ class Cluster:
         cpus, gpus = int(resources.get("CPU", 1)), resources.get("GPU", 0)
         self.workers = max(1, workers_at_once(cpus, gpus, self.num_gpus))
         nodes = [n for n in self.ray.nodes() if n["Alive"]]
-        told = f", {gpus:g} GPUs of which each worker takes {self.num_gpus:g}" if self.num_gpus else ""
-        self.say(f"ray: {len(nodes)} node{'s' * (len(nodes) != 1)}, {cpus} CPUs{told}")
+        gpu_note = f", {gpus:g} GPUs of which each worker takes {self.num_gpus:g}" if self.num_gpus else ""
+        self.say(f"ray: {len(nodes)} node{'s' * (len(nodes) != 1)}, {cpus} CPUs{gpu_note}")
         return self
 
     def _knock(self, address: str) -> None:
         """Raise ConfigError where nobody listens: Ray itself would wait for minutes, and sometimes for ever."""
-        found = re.fullmatch(r"(ray://)?([\w.\-]+|\[[\da-fA-F:]+\]):(\d+)", address)
-        if found is None:
+        match = re.fullmatch(r"(ray://)?([\w.\-]+|\[[\da-fA-F:]+\]):(\d+)", address)
+        if match is None:
             return
-        host, port, why = found[2].strip("[]"), int(found[3]), ""
-        if not found[1] and host in ("localhost", "127.0.0.1", "::1"):
+        host, port, why = match[2].strip("[]"), int(match[3]), ""
+        if not match[1] and host in ("localhost", "127.0.0.1", "::1"):
             # What Ray makes of it, too: the address by which other machines reach this one.
             host = self.ray.util.get_node_ip_address()
             why = f" (Ray takes {address} for {host}:{port}; a head that listens on loopback only must be started without --node-ip-address)"
@@ -111,20 +111,20 @@ class Cluster:
 
     def _connect(self) -> None:
         environment = {"py_modules": [_staged_package(self._stage)], "working_dir": _folder(self._stage, "empty")}
-        how: dict[str, Any] = {
+        arguments: dict[str, Any] = {
             "runtime_env": environment,
             "log_to_driver": False,
             "logging_level": logging.ERROR,
             "namespace": "tagcorpus",
         }
         if self.address:
-            how["address"] = self.address
+            arguments["address"] = self.address
         else:
             # A cluster of our own, on this machine's loopback only, for this run only.
             os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-            how |= {"address": "local", "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+            arguments |= {"address": "local", "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
         try:
-            self.ray.init(**how)
+            self.ray.init(**arguments)
         except Exception as error:
             if "AF_UNIX path length" in str(error):
                 raise ConfigError(
@@ -154,13 +154,13 @@ class Cluster:
         first = files[0] if files else None
         try:
             for stage in ("write", "read"):
-                asked = {
+                refs = {
                     node: check.options(scheduling_strategy=strategy(node, soft=False)).remote(
                         stage, first, output, probe, sorted(nodes), node
                     )
                     for node in nodes
                 }
-                for node, ref in asked.items():
+                for node, ref in refs.items():
                     try:
                         self._answer(ref, nodes[node])
                     except ConfigError:
@@ -174,28 +174,30 @@ class Cluster:
 
     def _answer(self, ref: Any, host: str) -> None:
         try:
-            told = self.ray.get(ref, timeout=PREFLIGHT_SECONDS)
+            answer = self.ray.get(ref, timeout=PREFLIGHT_SECONDS)
         except self.ray.exceptions.GetTimeoutError:
             raise ConfigError(
                 f"node {host} did not answer within {PREFLIGHT_SECONDS} s; is it overloaded or gone?"
             ) from None
         except self.ray.exceptions.RayError as error:
             raise ConfigError(f"node {host} cannot take part: {error}") from error
-        if told["problem"]:
-            raise ConfigError(f"node {host} cannot take part: {told['problem']}")
+        if answer["problem"]:
+            raise ConfigError(f"node {host} cannot take part: {answer['problem']}")
         mine = node_versions()
-        for name, version in told["versions"].items():
+        for name, version in answer["versions"].items():
             if version != mine[name]:
                 raise ConfigError(
                     f"node {host} has {name} {version or 'not at all'}, the launcher {mine[name]}: "
                     f"results could differ; install the same there (pip install '{name}=={mine[name]}')"
                 )
 
-    def slot(self, pipeline: Sequence[PipelineStep], world_size: int) -> RaySlot:
+    def slot(self, pipeline: Sequence[PipelineStep], world_size: int) -> RayWorker:
         """A worker somewhere in the cluster for one pass: one that has nothing to do, else a new one."""
-        found = self._idle.pop() if self._idle else RaySlot(self.ray, self._idle, self._see, self.num_gpus, self.suffix)
-        found.take(pickle.dumps((list(pipeline), world_size)))
-        return found
+        worker = (
+            self._idle.pop() if self._idle else RayWorker(self.ray, self._idle, self._see, self.num_gpus, self.suffix)
+        )
+        worker.take(pickle.dumps((list(pipeline), world_size)))
+        return worker
 
     def let_go(self) -> None:
         """End the workers that have nothing to do, and so give back their CPUs and GPUs."""
@@ -203,36 +205,36 @@ class Cluster:
             self._idle.pop().end()
 
     def _see(self, is_up: bool) -> None:
-        """A slot says whether its worker has started. While none has, say what the run waits for."""
+        """A worker says whether its process has started. While none has, say what the run waits for."""
         now = time.monotonic()
         with self._lock:
             if is_up or not self._waiting_since:
-                self._waiting_since, self._told = now, self._patience
+                self._waiting_since, self._next_notice_seconds = now, self._patience
                 return
             waited = now - self._waiting_since
-            if waited < self._told:
+            if waited < self._next_notice_seconds:
                 return
-            self._told = max(waited, 1.0) * 2
+            self._next_notice_seconds = max(waited, 1.0) * 2
         free, total = self.ray.available_resources(), self.ray.cluster_resources()
         there = " and ".join(
             f"{int(free.get(kind, 0))} of the cluster's {int(total.get(kind, 0))} {kind}s"
             for kind in (["CPU", "GPU"] if self.num_gpus else ["CPU"])
         )
-        wanted = f" and {self.num_gpus:g} GPU (num_gpus)" if self.num_gpus else ""
+        gpu_note = f" and {self.num_gpus:g} GPU (num_gpus)" if self.num_gpus else ""
         self.say(
-            f"waiting for a free CPU{wanted}: none of this run's workers could be started for {waited:.0f} s, {there} are "
+            f"waiting for a free CPU{gpu_note}: none of this run's workers could be started for {waited:.0f} s, {there} are "
             "free; other jobs hold them (ray status), or nodes are still to come"
         )
 
 
-class RaySlot:
+class RayWorker:
     """A worker that is an actor; when it or its node dies, a fresh one takes its place elsewhere.
 
     idle  where it puts itself when a pass has ended well
     """
 
     def __init__(
-        self, ray: Any, idle: list[RaySlot], see: Callable[[bool], None], num_gpus: float = 0, suffix: str = ""
+        self, ray: Any, idle: list[RayWorker], see: Callable[[bool], None], num_gpus: float = 0, suffix: str = ""
     ) -> None:
         self._ray, self._idle, self._see = ray, idle, see
         self._suffix = suffix or folder.new_suffix()
@@ -248,7 +250,7 @@ class RaySlot:
         """The next pass."""
         self._payload, self._is_payload_known = self._ray.put(payload), False
         self._beat = Beat()
-        self._asked = self._actor.beat.remote()  # an earlier answer would be of the pass before
+        self._pending = self._actor.beat.remote()  # an earlier answer would be of the pass before
 
     def restart(self) -> None:
         self.end()
@@ -257,37 +259,37 @@ class RaySlot:
         self._actor = actor.remote(self._suffix)
         self._is_payload_known, self._running = False, None
         self._up = self._actor.beat.remote()
-        self._asked = self._up
+        self._pending = self._up
 
     def submit(self, rank: int) -> Future[list[Any]]:
-        found: Future[list[Any]] = Future()
-        found.set_running_or_notify_cancel()
+        future: Future[list[Any]] = Future()
+        future.set_running_or_notify_cancel()
 
         def answer(done: Future[Any]) -> None:
             error = done.exception()
             if error is not None:
-                found.set_exception(WorkerDied(str(error)))
+                future.set_exception(WorkerDied(str(error)))
                 return
             result = done.result()
             if isinstance(result, BaseException):
-                found.set_exception(result)
+                future.set_exception(result)
             else:
-                found.set_result(result)
+                future.set_result(result)
 
         payload = None if self._is_payload_known else self._payload
-        self._is_payload_known, self._running = True, found
+        self._is_payload_known, self._running = True, future
         self._actor.run.remote(rank, payload).future().add_done_callback(answer)
-        return found
+        return future
 
     def beat(self) -> Beat:
         """The last one that arrived; another is asked for meanwhile."""
-        actor, asked = self._actor, self._asked
+        actor, ref = self._actor, self._pending
         self._see(self.is_up())
-        if self._ray.wait([asked], timeout=0)[0]:
+        if self._ray.wait([ref], timeout=0)[0]:
             with contextlib.suppress(self._ray.exceptions.RayError):
-                self._beat = self._ray.get(asked)
+                self._beat = self._ray.get(ref)
             if actor is self._actor:
-                self._asked = actor.beat.remote()
+                self._pending = actor.beat.remote()
         return self._beat
 
     def is_up(self) -> bool:
@@ -343,13 +345,13 @@ def node_versions() -> dict[str, str]:
     """Versions that must be the same on every node."""
     from importlib.metadata import PackageNotFoundError, version
 
-    found = {"python": platform.python_version(), "tagcorpus": tagcorpus.__version__}
+    versions = {"python": platform.python_version(), "tagcorpus": tagcorpus.__version__}
     for name in VERSIONS_THAT_MUST_AGREE:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
-            found[name] = ""
-    return found
+            versions[name] = ""
+    return versions
 
 
 def _check_node(

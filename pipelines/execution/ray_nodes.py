@@ -36,27 +36,27 @@ def versions_by_node(address: str) -> dict[str, Any]:
             "datatrove",
             "ray",
         ]
-        found = {"python": platform.python_version()}
+        by_node = {"python": platform.python_version()}
         for name in names:
             try:
-                found[name] = metadata.version(name)
+                by_node[name] = metadata.version(name)
             except metadata.PackageNotFoundError:
                 continue
-        return found
+        return by_node
 
     ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     # Without a CPU, so that a busy node answers too.
     task = ray.remote(num_cpus=0)(versions)
-    asked = {}
+    tasks = {}
     for node in ray.nodes():  # type: ignore[no-untyped-call]
         if node["Alive"]:
             where = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            asked[f"{node['NodeManagerAddress']}/{node['NodeID'][:8]}"] = task.options(
+            tasks[f"{node['NodeManagerAddress']}/{node['NodeID'][:8]}"] = task.options(
                 scheduling_strategy=where
             ).remote()
-    found = {name: ray.get(one, timeout=TASK_SECONDS) for name, one in asked.items()}
+    by_node = {name: ray.get(one, timeout=TASK_SECONDS) for name, one in tasks.items()}
     ray.shutdown()
-    return {"ray_nodes": found, "own": versions()}
+    return {"ray_nodes": by_node, "own": versions()}
 
 
 if __name__ == "__main__":

@@ -157,8 +157,8 @@ class Tag(PipelineStep):
             )
         if tagged.num_rows != batch.num_rows or not tagged.schema.equals(schema):
             raise TaggerError(
-                f"tagger {self.instance.name!r} must return {batch.num_rows} rows of {_told(schema)}, "
-                f"it returned {tagged.num_rows} rows of {_told(tagged.schema)}"
+                f"tagger {self.instance.name!r} must return {batch.num_rows} rows of {_columns_text(schema)}, "
+                f"it returned {tagged.num_rows} rows of {_columns_text(tagged.schema)}"
             )
         return [tagged]
 
@@ -174,7 +174,7 @@ class Tag(PipelineStep):
         return {**values, "reason": reason, "message": message, **shown(row.texts[0][:200].encode())}
 
 
-def _told(schema: pa.Schema) -> str:
+def _columns_text(schema: pa.Schema) -> str:
     return ", ".join(f"{f.name} {f.type}" for f in schema)
 
 
@@ -206,18 +206,18 @@ class Publish(PipelineStep):
         started = time.perf_counter()
         planned, k = self.chunks[rank]
         where = f"chunk {k} of {planned.file.name}"
-        wanted = sorted(self.todo[rank])
-        columns: dict[str, list[pa.RecordBatch]] = {n: [] for n in wanted}
-        failures = {n: Quarantine() for n in wanted}
-        reasons: dict[str, Counter[str]] = {n: Counter() for n in wanted}
-        remarks: dict[str, Counter[str]] = {n: Counter() for n in wanted}
+        names = sorted(self.todo[rank])
+        columns: dict[str, list[pa.RecordBatch]] = {n: [] for n in names}
+        failures = {n: Quarantine() for n in names}
+        reasons: dict[str, Counter[str]] = {n: Counter() for n in names}
+        remarks: dict[str, Counter[str]] = {n: Counter() for n in names}
         end: ChunkEnd | None = None
         for item in data:
             if isinstance(item, ChunkEnd):
                 end = item
                 continue
             keys = item.documents.table.select(["row", "sub", "id"]).to_batches()[0]
-            for name in wanted:
+            for name in names:
                 added = item.attributes[name]
                 schema = pa.schema([*keys.schema, *added.schema])
                 columns[name].append(pa.record_batch([*keys.columns, *added.columns], schema=schema))
@@ -227,9 +227,9 @@ class Publish(PipelineStep):
                 for sentence, n in item.remarks.get(name, {}).items():
                     remarks[name][f"{sentence} ({name})"] += n
         if end is None:
-            raise TaggerError(f"{where}: the steps before publishing stopped without saying that the chunk is complete")
-        counts = {n: self._counts(end.counts, reasons[n], remarks[n]) for n in wanted}
-        for name in wanted:
+            raise TaggerError(f"{where}: the steps before publishing stopped without saying that the range is complete")
+        counts = {n: self._counts(end.counts, reasons[n], remarks[n]) for n in names}
+        for name in names:
             published = sum(b.num_rows for b in columns[name])
             counts[name].check(planned.chunks[k].rows, published, where)
         # Quarantine first: once a part is there, everything that belongs to it is there.
@@ -237,7 +237,7 @@ class Publish(PipelineStep):
         digests: dict[str, str] = {}
         if len(end.quarantine):
             digests[READER] = f"{reader_key(planned, k, self.reader_options)} {end.quarantine.digest}"
-        for name in wanted:
+        for name in names:
             publish_quarantine(self.output, quarantine_name(planned.file.name, k, name), failures[name])
             identity = self.identities[name] | self.instances[name].choice_in(planned.file.name)
             key = part_key(planned, k, self.reader_options, identity)

@@ -29,10 +29,10 @@ from tagcorpus.processes import keep_stderr_writable, no_semaphores, safe_path
 LONGEST_TEMPORARY = 70  # bytes
 
 
-class ProcessSlot:
+class ProcessWorker:
     """A worker process of its own: when it dies, exactly one rank is to be done again."""
 
-    def __init__(self, idle: list[ProcessSlot], suffix: str) -> None:
+    def __init__(self, idle: list[ProcessWorker], suffix: str) -> None:
         self._idle, self._suffix = idle, suffix
         self._payload = b""
         self._is_payload_known = False
@@ -108,10 +108,10 @@ def _start_fork_server() -> None:
     """Start it, if it is not there, with SIGINT blocked for it and all its children, from their first instruction on:
     Ctrl-C reaches the whole process group, and the launcher alone decides what it means."""
     # The kernels only where this run uses them: they bring Numba.
-    wanted: list[str] = [
+    modules: list[str] = [
         m for m in ("tagcorpus.pipelines.execution.steps", "tagcorpus.pipelines.counting.passes") if m in sys.modules
     ]
-    multiprocessing.forkserver.set_forkserver_preload([__name__, *wanted])
+    multiprocessing.forkserver.set_forkserver_preload([__name__, *modules])
     with safe_path():
         # Not below: where this call starts a tracker, it unblocks SIGINT.
         multiprocessing.resource_tracker.ensure_running()

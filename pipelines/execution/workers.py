@@ -17,7 +17,7 @@ class WorkerDied(Exception):
     """The worker is gone, and with it the rank it was on; raised by a slot's future."""
 
 
-class Slot(Protocol):
+class Worker(Protocol):
     """One worker, wherever it is."""
 
     def submit(self, rank: int) -> Future[list[Any]]:

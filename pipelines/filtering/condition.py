@@ -57,7 +57,7 @@ def references(sql: str) -> list[list[str]]:
     if tree["from_table"]["type"] != "EMPTY" or any(tree.get(part) for part in rest):
         raise ConfigError(_wrong(sql, "it must be an expression alone, without FROM, WHERE and the like"))
     changing = _changing_functions()
-    found: list[list[str]] = []
+    names: list[list[str]] = []
     todo: list[tuple[Any, frozenset[str]]] = [(tree["select_list"], frozenset())]
     while todo:
         node, bound = todo.pop()
@@ -73,10 +73,10 @@ def references(sql: str) -> list[list[str]]:
                 own = {n.lower() for part in _column_references(node["lhs"]) for n in part}
                 todo.append((node["expr"], bound | own))
             elif kind == "COLUMN_REF":
-                found += [node["column_names"]] if node["column_names"][0].lower() not in bound else []
+                names += [node["column_names"]] if node["column_names"][0].lower() not in bound else []
             else:
                 todo += [(n, bound) for n in reversed(list(node.values()))]
-    return found
+    return names
 
 
 def _column_references(node: Any) -> Iterator[list[str]]:
@@ -134,12 +134,12 @@ class Condition:
         keys, parts = chunk_parts(output, planned, k, self.instances, self.columns)
         try:
             source = self._register(keys, parts)
-            found = self._duck.execute(f"SELECT (\n{self.sql}\n) FROM {source}").fetchall()
+            verdicts = self._duck.execute(f"SELECT (\n{self.sql}\n) FROM {source}").fetchall()
         except duckdb.Error as error:
             where = f"chunk {k} of {planned.file.name}"
             raise ConfigError(_wrong(self.sql, f"{where}: {_one_line(error)}")) from error
         reasons = {True: "", False: f"where: {shown(self.sql)}", None: WHERE_NULL}
-        for row, (value,) in zip(keys["row"].to_pylist(), found, strict=True):
+        for row, (value,) in zip(keys["row"].to_pylist(), verdicts, strict=True):
             yield row, reasons[value]
 
     def _register(self, keys: pa.Table, parts: Mapping[str, pa.Table]) -> str:
@@ -208,7 +208,7 @@ def _changing_functions() -> frozenset[str]:
     functions = connection.execute("SELECT lower(function_name), stability FROM duckdb_functions()").fetchall()
     consistent = {name for name, stability in functions if stability == "CONSISTENT"}
     # An operator, such as +, has consistent variants beside those for times; a function's name says which one is called.
-    found = {
+    changing = {
         name
         for name, stability in functions
         if stability not in (None, "CONSISTENT") and (name.isidentifier() or name not in consistent)
@@ -216,5 +216,7 @@ def _changing_functions() -> frozenset[str]:
     macros = connection.execute(
         "SELECT function_name, macro_definition FROM duckdb_functions() WHERE function_type = 'macro'"
     ).fetchall()
-    marks = ["current_timestamp", *(f"{name}(" for name in found)]
-    return frozenset(found) | {n.lower() for n, text in macros if any(mark in (text or "").lower() for mark in marks)}
+    marks = ["current_timestamp", *(f"{name}(" for name in changing)]
+    return frozenset(changing) | {
+        n.lower() for n, text in macros if any(mark in (text or "").lower() for mark in marks)
+    }

@@ -219,8 +219,8 @@ def _split_table(
                         tally.add(reason)
                 kept_rows.write(batch.filter(pa.array([r == "" for r in reasons], pa.bool_())))
                 gone = batch.filter(pa.array([bool(r) for r in reasons], pa.bool_()))
-                told = pa.array([r for r in reasons if r], pa.string())
-                removed_rows.write(pa.record_batch([*gone.columns, told], schema=with_reasons))
+                reason_column = pa.array([r for r in reasons if r], pa.string())
+                removed_rows.write(pa.record_batch([*gone.columns, reason_column], schema=with_reasons))
                 row += batch.num_rows
             pulse().done(chunk.rows, 0)
     return tally.result()

@@ -48,41 +48,45 @@ def resolve(named: Sequence[Sequence[str]], known: Columns, output: Folder, opti
 
     Raises ConfigError for a name that several columns have, or none; with the command that makes it where there is one.
     """
-    found: Columns = {}
+    columns_by_instance: Columns = {}
     missing: dict[str, str] = {}
     for parts in named:
         maker = _maker(parts, known)
         if maker is not None:
             missing[".".join(parts)] = maker
-        elif (owner := _owner(parts, known, output, options)) is not None and owner[1] not in found.setdefault(
-            owner[0], []
-        ):
-            found[owner[0]].append(owner[1])
+        elif (owner := _owner(parts, known, output, options)) is not None and owner[
+            1
+        ] not in columns_by_instance.setdefault(owner[0], []):
+            columns_by_instance[owner[0]].append(owner[1])
     if missing:
-        told = ", ".join(map(repr, missing))
-        raise ConfigError(f"--where: no sidecar in {output} holds {told}. First {_commands(options, missing.values())}")
-    if not found and not known:
-        raise ConfigError(f"{output} holds no attributes, whose rows --where looks at. First {command(options, [])}")
-    return found or {next(iter(known)): []}
+        quoted = ", ".join(map(repr, missing))
+        raise ConfigError(
+            f"--where: no sidecar in {output} holds {quoted}. First {_commands(options, missing.values())}"
+        )
+    if not columns_by_instance and not known:
+        raise ConfigError(f"{output} holds no sidecars, whose rows --where looks at. First {command(options, [])}")
+    return columns_by_instance or {next(iter(known)): []}
 
 
 def _owner(parts: Sequence[str], known: Columns, output: Folder, options: Options) -> tuple[str, str] | None:
     """(instance, column) of a name that is there; None for `row` and the like, which every part has."""
-    first, told = parts[0].lower(), ".".join(parts)
+    first, reference = parts[0].lower(), ".".join(parts)
     instance = next((i for i in known if i.lower() == first), None)
     if len(parts) > 1 and instance is not None:
         column = next((c for c in known[instance] if c.lower() == parts[1].lower()), None)
         if column is None:
-            raise ConfigError(unknown_name(f"column of {instance}", parts[1], known[instance], f"--where {told}"))
+            raise ConfigError(unknown_name(f"column of {instance}", parts[1], known[instance], f"--where {reference}"))
         return instance, column
     if first in KEYS:
         return None
     owners = [(i, c) for i, own in known.items() for c in own if first in (c.lower(), f"{i}.{c}".lower())]
     if len(owners) > 1:
         candidates = ", ".join(f"{quoted(i)}.{quoted(c)}" for i, c in owners)
-        raise ConfigError(f"--where: {told!r} could be {candidates} in {output}; say which")
+        raise ConfigError(f"--where: {reference!r} could be {candidates} in {output}; say which")
     if not owners and instance is not None:
-        raise ConfigError(f"--where: {told!r} is an instance; say {told}.COLUMN, one of {', '.join(known[instance])}")
+        raise ConfigError(
+            f"--where: {reference!r} is an instance; say {reference}.COLUMN, one of {', '.join(known[instance])}"
+        )
     if not owners:
         raise ConfigError(_unknown(parts, known, output, options))
     return owners[0]
@@ -90,7 +94,7 @@ def _owner(parts: Sequence[str], known: Columns, output: Folder, options: Option
 
 def _unknown(parts: Sequence[str], known: Columns, output: Folder, options: Options) -> str:
     """One sentence on a name that no column has: the nearest one, computed or not, and all that are there."""
-    told = ".".join(parts)
+    reference = ".".join(parts)
     there = [f"{i}.{c}" for i, own in known.items() for c in own]
     usual = _usual()
     absent = sorted((t for t in names() if t not in known), key=lambda t: t not in usual)
@@ -99,10 +103,10 @@ def _unknown(parts: Sequence[str], known: Columns, output: Folder, options: Opti
     full: dict[str, str] = {}
     for name in [*KEYS, *there, *makeable]:
         full.setdefault((name if len(parts) > 1 else name.rpartition(".")[2]).lower(), name)
-    near = difflib.get_close_matches(told.lower(), full, n=1, cutoff=0.6)
-    said, first = f"unknown column {told!r} (--where, in {output})", ""
-    if len(parts) == 1 and _is_compared_with(told, getattr(options, "where", None) or ""):
-        said += f": a text stands in single quotes: '{told}'."
+    near = difflib.get_close_matches(reference.lower(), full, n=1, cutoff=0.6)
+    said, first = f"unknown column {reference!r} (--where, in {output})", ""
+    if len(parts) == 1 and _is_compared_with(reference, getattr(options, "where", None) or ""):
+        said += f": a text stands in single quotes: '{reference}'."
     elif near:
         name = full[near[0]]
         said += f": did you mean {name!r}?"
@@ -139,8 +143,8 @@ def _usual() -> list[str]:
 
 def _columns_of(tagger: str) -> list[str]:
     try:
-        found: list[str] = load(tagger).columns.names
-        return found
+        columns: list[str] = load(tagger).columns.names
+        return columns
     except (TagcorpusError, ImportError):
         return []  # somebody's tagger that does not work here
 
@@ -187,19 +191,19 @@ def look_up(
     n_chunks = len(plan.chunks)
     for instance, todo in zip(instances, _missing_chunks(there, n_chunks, instances), strict=True):
         own = f"{instance.name}={instance.tagger_name}" if instance.name != instance.tagger_name else instance.name
-        how = command(options, [own])
+        remedy = command(options, [own])
         if not _has_default_parameters(instance):
-            how += f" (with its parameters, see {output.path(f'attributes/{instance.name}/tagger.json')})"
+            remedy += f" (with its parameters, see {output.path(f'attributes/{instance.name}/tagger.json')})"
         if todo:
             raise InputError(
-                f"--where: {todo:,} of {n_chunks:,} chunks have no part of {instance.name!r} in {output} that fits the "
-                f"input and these options. First {how}"
+                f"--where: {todo:,} of {n_chunks:,} ranges have no {instance.name!r} sidecar in {output} that fits the "
+                f"input and these options. First {remedy}"
             )
         current = getattr(_class(instance.tagger_name), "version", None)
         if isinstance(current, str) and current != instance.tagger.version:
             raise InputError(
                 f"--where: {instance.name!r} in {output} is of version {instance.tagger.version} of its tagger, now "
-                f"{current} is installed. First {how}"
+                f"{current} is installed. First {remedy}"
             )
     return instances, there
 

@@ -34,10 +34,10 @@ def label_counts(run: Run, plan: Plan, instance: Instance) -> dict[str, Any]:
     models: Counter[str] = Counter()
     labels: Counter[str] = Counter()
     errors: Counter[str] = Counter()
-    english = asked = off_menu = 0
+    english = n_asked = off_menu = 0
     for table in joined(run.output, plan.files, [instance]):
         table = table.filter(pc.fill_null(pc.not_equal(table["stage"], NOT_SELECTED), True))  # noqa: PLW2901
-        asked += pc.sum(pc.greater(table["n_calls"], 0)).as_py() or 0
+        n_asked += pc.sum(pc.greater(table["n_calls"], 0)).as_py() or 0
         off_menu += pc.sum(table["is_off_menu"]).as_py() or 0
         errors.update(table["error"].drop_null().to_pylist())
         if "answered_by" in table.column_names:
@@ -49,7 +49,7 @@ def label_counts(run: Run, plan: Plan, instance: Instance) -> dict[str, Any]:
     return {
         "labels": labels,
         "english": english,
-        "asked": asked,
+        "asked": n_asked,
         "off_menu": off_menu,
         "errors": errors,
         "models": models,
@@ -63,47 +63,47 @@ def percentages(labels: Mapping[str, int], english: int) -> dict[str, float | No
     returns  DOMAINS first, then further labels that a tree of the user's own may give; 0 for every domain and a missing
              pct_english where no document remains
     """
-    further = sorted(set(labels) - {*DOMAINS, *LEFT_OUT})
-    n = sum(labels.get(d, 0) for d in (*DOMAINS, *further))
-    found: dict[str, float | None] = {
-        f"domain_{d}_pct": 100 * labels.get(d, 0) / n if n else 0.0 for d in (*DOMAINS, *further)
+    own_labels = sorted(set(labels) - {*DOMAINS, *LEFT_OUT})
+    n = sum(labels.get(d, 0) for d in (*DOMAINS, *own_labels))
+    shares: dict[str, float | None] = {
+        f"domain_{d}_pct": 100 * labels.get(d, 0) / n if n else 0.0 for d in (*DOMAINS, *own_labels)
     }
-    return {**found, "pct_english": 100 * english / n if n else None}
+    return {**shares, "pct_english": 100 * english / n if n else None}
 
 
-def oddities(run: Run, tagger: Domain, found: Mapping[str, Any]) -> list[str]:
+def oddities(run: Run, tagger: Domain, counts: Mapping[str, Any]) -> list[str]:
     """Say, and return, for how many documents the model gave no proper answer; those that got no label go into the ledger,
     where they count for the exit code as rows in quarantine do."""
-    off_menu, errors, asked = found["off_menu"], found["errors"], found["asked"]
-    told = []
-    if off_menu > ODD_SHARE * asked:
-        told.append(
-            f"{off_menu:,} of {asked:,} documents asked about got an answer that is none of the choices, which counts as the "
+    off_menu, errors, n_asked = counts["off_menu"], counts["errors"], counts["asked"]
+    messages = []
+    if off_menu > ODD_SHARE * n_asked:
+        messages.append(
+            f"{off_menu:,} of {n_asked:,} documents asked about got an answer that is none of the choices, which counts as the "
             f"negative one (column is_off_menu): is {tagger.model} the right model for this tree?"
         )
     allowed = run.ledger.allowed(run.options.max_quarantined) if run.options.max_quarantined is not None else 0
-    if off_menu > max(MOST_SHARE * asked, allowed):
+    if off_menu > max(MOST_SHARE * n_asked, allowed):
         run.ledger.doubt("more than half of the documents asked about are off the menu")
-        told[-1] += " More than half are off the menu: exit 3, unless --max-quarantined allows that many"
+        messages[-1] += " More than half are off the menu: exit 3, unless --max-quarantined allows that many"
     cut = run.ledger.llm.get("cut_prompts", 0)
     if cut:
-        told.append(
-            f"the endpoint counted fewer prompt tokens than {cut:,} of {asked:,} documents have at least: it drops a part of long "
+        messages.append(
+            f"the endpoint counted fewer prompt tokens than {cut:,} of {n_asked:,} documents have at least: it drops a part of long "
             f"prompts without an error, so these labels are not of the whole document. {LONGER_CONTEXT}. Then label again with "
             "--overwrite, and with another --llm-cache if only the context has changed"
         )
-    if cut > MOST_SHARE * asked:
+    if cut > MOST_SHARE * n_asked:
         run.ledger.doubt("the endpoint shortened more than half of the documents")
     if n := errors.total():
         why = errors.most_common(1)[0][0]
-        told.append(
-            f"{n:,} of {asked:,} documents asked about got no label (column error says why; most often: {shortened(why)}). The "
+        messages.append(
+            f"{n:,} of {n_asked:,} documents asked about got no label (column error says why; most often: {shortened(why)}). The "
             "same command does not ask about them again; with --retry-errors it does"
         )
     run.ledger.enter_unlabelled(errors.total())
-    for message in told:
+    for message in messages:
         run.display.announce(message)
-    return told + _several_models(run, found["models"])
+    return messages + _several_models(run, counts["models"])
 
 
 def _several_models(run: Run, models: Counter[str]) -> list[str]:

@@ -16,7 +16,7 @@ def build(options: Options, instances: Mapping[str, str]) -> list[Instance]:
     """One Instance per name. Raises ConfigError for unknown parameters, sections that belong to nobody, a missing key, and
     taggers that ask an endpoint in a pipeline that keeps no budget."""
     check_sections(options, instances)
-    found = []
+    built = []
     for name, tagger_name in instances.items():
         parameters: dict[str, Any] = options.parameters.get(name, {})
         is_with_budget = isinstance(options, DomainOptions) or (
@@ -28,8 +28,8 @@ def build(options: Options, instances: Mapping[str, str]) -> list[Instance]:
                 tagger.check_access()  # type: ignore[attr-defined]
         else:
             tagger = load_free(tagger_name, parameters, name)
-        found.append(Instance(name, tagger_name, tagger))
-    return found
+        built.append(Instance(name, tagger_name, tagger))
+    return built
 
 
 def load_free(tagger_name: str, parameters: Mapping[str, Any], name: str) -> Tagger:

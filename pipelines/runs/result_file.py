@@ -64,6 +64,6 @@ def _without_lists(table: pa.Table) -> pa.Table:
     """A CSV field holds no list: lists become JSON text."""
     for i, field in enumerate(table.schema):
         if pa.types.is_list(field.type):
-            told = [None if v is None else json.dumps(v, ensure_ascii=False) for v in table[i].to_pylist()]
-            table = table.set_column(i, field.name, pa.array(told, pa.string()))
+            texts = [None if v is None else json.dumps(v, ensure_ascii=False) for v in table[i].to_pylist()]
+            table = table.set_column(i, field.name, pa.array(texts, pa.string()))
     return table

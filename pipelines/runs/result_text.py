@@ -14,10 +14,10 @@ SHOWN_GROUPS = 200
 def table(result: Result, result_file: str | None = None) -> str:
     """The summary as a person reads it. `result_file`: the file that the main result went to, if it did."""
     summary = result.summary
-    if told := summary.get("dry_run"):
-        return _dry_run(told)
-    if told := summary.get("slurm"):
-        return "\n".join(f"{k:<18} {v:,}" if isinstance(v, int) else f"{k:<18} {v}" for k, v in told.items())
+    if extra := summary.get("dry_run"):
+        return _dry_run(extra)
+    if extra := summary.get("slurm"):
+        return "\n".join(f"{k:<18} {v:,}" if isinstance(v, int) else f"{k:<18} {v}" for k, v in extra.items())
     n = result.counts.documents
     lines = [f"{n:,} document{'s' * (n != 1)}{_undocumented(result)} -> {result.output}"]
     if "domain" in summary:
@@ -31,8 +31,8 @@ def table(result: Result, result_file: str | None = None) -> str:
     if "weighted_mean_entropy" in summary:
         lines += _entropies(summary)
     for instance, value in summary.get("instances", {}).items():
-        for column, found in value["columns"].items():
-            lines.append(f"  {instance + '.' + column:<36} {_shown(found)}")
+        for column, statistics in value["columns"].items():
+            lines.append(f"  {instance + '.' + column:<36} {_shown(statistics)}")
     return "\n".join([*lines, *([f"  {result_file}"] if result_file else [])])
 
 
@@ -46,13 +46,13 @@ def _undocumented(result: Result) -> str:
         (counts.unsampled, "not in the sample"),
         (counts.unreadable, "behind a break in the file"),
     ]
-    told = [f"{n:,} {what}" for n, what in fates if n]
-    return f" ({', '.join(told)}, of {counts.lines + counts.unreadable:,} rows)" if told else ""
+    phrases = [f"{n:,} {fate}" for n, fate in fates if n]
+    return f" ({', '.join(phrases)}, of {counts.lines + counts.unreadable:,} rows)" if phrases else ""
 
 
-def _dry_run(told: Mapping[str, Any]) -> str:
+def _dry_run(estimate: Mapping[str, Any]) -> str:
     lines = []
-    for key, value in told.items():
+    for key, value in estimate.items():
         if key == "probe":
             shown = "none, so that bytes to write and CPU-hours are not known"
             if value is not None:
@@ -84,64 +84,64 @@ def _sized(n_bytes: float) -> str:
     return f"{n_bytes:,.0f} bytes"
 
 
-def _filtered(found: Mapping[str, Any], output: str) -> list[str]:
+def _filtered(outcome: Mapping[str, Any], output: str) -> list[str]:
     """Both counts, how many were removed for which reason, and where all those rows are."""
-    removed = found["removed"]
-    lines = [f"  kept {found['kept']:,}, removed {sum(removed.values()):,} (by {found['keep']})"]
+    removed = outcome["removed"]
+    lines = [f"  kept {outcome['kept']:,}, removed {sum(removed.values()):,} (by {outcome['keep']})"]
     lines += [f"    {n:>10,}  {reason}" for reason, n in removed.items()]
-    written = [f"{output}/{name}" for name in found["written"]]
+    written = [f"{output}/{name}" for name in outcome["written"]]
     if len(written) == 1:
         return [*lines, f"  {written[0]} (kept rows: filtered_*, removed rows: removed_*)"]
     return [*lines, f"  kept rows:    {written[0]}", f"  removed rows: {written[1]}"]
 
 
-def _features(found: Mapping[str, Any]) -> list[str]:
+def _features(outcome: Mapping[str, Any]) -> list[str]:
     """A line for each row of the table: documents, those that are kept, empty cells."""
-    groups, left = found["groups"][:SHOWN_GROUPS], len(found["groups"]) - SHOWN_GROUPS
+    groups, left = outcome["groups"][:SHOWN_GROUPS], len(outcome["groups"]) - SHOWN_GROUPS
     wide = max((len(g["id"]) for g in groups), default=0)
     rows = [
         f"  {g['id']:<{wide}}{g['counts']['generations']:>12,}{g['counts']['kept']:>10,}{g['empty']:>14}"
         for g in groups
     ]
-    absent = [f"  {role}: {why}" for role, why in found["absent"].items()]
+    absent = [f"  {role}: {why}" for role, why in outcome["absent"].items()]
     header = f"  {'id':<{wide}}{'generations':>12}{'kept':>10}{'empty cells':>14}"
     more = [f"  ... and {left:,} more"] if left > 0 else []
-    return [header, *rows, *more, *absent, f"  {found['table']}"]
+    return [header, *rows, *more, *absent, f"  {outcome['table']}"]
 
 
-def _entropies(found: Mapping[str, Any]) -> list[str]:
-    if found["weighted_mean_entropy"] is None:
+def _entropies(outcome: Mapping[str, Any]) -> list[str]:
+    if outcome["weighted_mean_entropy"] is None:
         return []
-    if "n" not in found:
-        return [f"  mean over all {found['total_contexts']:,} positions: {found['weighted_mean_entropy']:.6f} bits"]
-    estimates = found["estimates"]
+    if "n" not in outcome:
+        return [f"  mean over all {outcome['total_contexts']:,} positions: {outcome['weighted_mean_entropy']:.6f} bits"]
+    estimates = outcome["estimates"]
     lines = [
-        f"  {found['what']}",
-        f"  {found['num_tokens']:,} tokens ({found['tokenizer']}), {found['total_contexts']:,} positions, "
-        f"{found['num_unique_contexts']:,} distinct contexts",
-        f"  mean over contexts        {found['mean_corpus_entropy']:.6f} bits (median {found['median_corpus_entropy']:.6f})",
-        f"  mean over positions       {found['weighted_mean_entropy']:.6f} bits (conditional entropy, plug-in)",
+        f"  {outcome['what']}",
+        f"  {outcome['num_tokens']:,} tokens ({outcome['tokenizer']}), {outcome['total_contexts']:,} positions, "
+        f"{outcome['num_unique_contexts']:,} distinct contexts",
+        f"  mean over contexts        {outcome['mean_corpus_entropy']:.6f} bits (median {outcome['median_corpus_entropy']:.6f})",
+        f"  mean over positions       {outcome['weighted_mean_entropy']:.6f} bits (conditional entropy, plug-in)",
         f"  corrected for its size    {estimates['miller_madow']:.6f} (Miller-Madow), {estimates['chao_shen']:.6f} (Chao-Shen), "
         f"{estimates['chao_wang_jost']:.6f} (Chao-Wang-Jost); sample coverage {100 * (estimates['coverage_entries'] or 0):.1f} %",
     ]
-    upper = found.get("bracket")
+    upper = outcome.get("bracket")
     if upper and upper["cross_entropy"] is not None:
         error = "" if upper["standard_error"] is None else f" (standard error {upper['standard_error']:.6f})"
         lines.append(
             f"  bracket                   {estimates['plug_in']:.6f} to {upper['cross_entropy']:.6f}{error}: plug-in, and Kneser-Ney on "
             f"{upper['documents']:,} held-out documents"
         )
-    if budget := found.get("token_budget"):
+    if budget := outcome.get("token_budget"):
         lines.append(
             f"  at {budget['tokens']:,} tokens ({budget['replicates']} samples, {100 * budget['of_corpus']:.1f} % of the corpus each)"
         )
-        for key, told in (
+        for key, label in (
             ("mean_corpus_entropy", "mean over contexts"),
             ("weighted_mean_entropy", "mean over positions"),
         ):
             one = budget[key]
             between = "" if one["low"] is None else f" [{one['low']:.6f}, {one['high']:.6f}]"
-            lines.append(f"    {told:<24}{one['mean']:.6f}{between}")
+            lines.append(f"    {label:<24}{one['mean']:.6f}{between}")
     else:
         lines.append(
             "  (the mean over contexts grows with the corpus: compare corpora of unequal size at one --token-budget)"
@@ -149,11 +149,11 @@ def _entropies(found: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _domains(found: Mapping[str, Any]) -> list[str]:
-    labels, shares = found["labels"], found["percentages"]
-    lines = [f"  labelled by {found['backend']}"]
-    if "agreement_with_reference" in found:
-        f = found["agreement_with_reference"]
+def _domains(outcome: Mapping[str, Any]) -> list[str]:
+    labels, shares = outcome["labels"], outcome["percentages"]
+    lines = [f"  labelled by {outcome['backend']}"]
+    if "agreement_with_reference" in outcome:
+        f = outcome["agreement_with_reference"]
         lines += _wrapped(
             f"(a substitute for the LLM: on {f['n']} held-out web documents it agrees with the LLM's label with "
             f"accuracy {f['accuracy']:.2f}, macro-F1 {f['macro_f1']:.2f}, kappa {f['kappa']:.2f} [{f['kappa_low']:.2f}, {f['kappa_high']:.2f}], "
@@ -174,14 +174,14 @@ def _wrapped(text: str) -> list[str]:
     return textwrap.wrap(text, 80, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
 
 
-def _shown(found: Mapping[str, Any]) -> str:
-    missing = f", {found['missing']:,} missing" if found.get("missing") else ""
-    if "mean" in found:
-        return f"mean {found['mean']:.6g}, median {found['p50']:.6g}, {found['min']:.6g} to {found['max']:.6g}{missing}"
-    if "share_true" in found and found["share_true"] is not None:
-        return f"{found['true']:,} of {found['n']:,} ({100 * found['share_true']:.1f} %){missing}"
-    if "list_values" in found:
-        return f"{found['list_values']:,} values in {found['n']:,} lists{missing}"
-    if found.get("top"):
-        return ", ".join(f"{k} {n:,}" for k, n in list(found["top"].items())[:6]) + missing
+def _shown(statistics: Mapping[str, Any]) -> str:
+    missing = f", {statistics['missing']:,} missing" if statistics.get("missing") else ""
+    if "mean" in statistics:
+        return f"mean {statistics['mean']:.6g}, median {statistics['p50']:.6g}, {statistics['min']:.6g} to {statistics['max']:.6g}{missing}"
+    if "share_true" in statistics and statistics["share_true"] is not None:
+        return f"{statistics['true']:,} of {statistics['n']:,} ({100 * statistics['share_true']:.1f} %){missing}"
+    if "list_values" in statistics:
+        return f"{statistics['list_values']:,} values in {statistics['n']:,} lists{missing}"
+    if statistics.get("top"):
+        return ", ".join(f"{k} {n:,}" for k, n in list(statistics["top"].items())[:6]) + missing
     return f"no values{missing}"

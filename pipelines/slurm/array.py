@@ -137,19 +137,19 @@ class SlurmArray(SlurmPipelineExecutor):
 
     def get_sbatch_args(self, max_array: int = 1) -> dict[str, Any]:
         """datatrove's, without those that are not set (it would write them without a value) and with paths quoted."""
-        found = super().get_sbatch_args(max_array)
+        arguments = super().get_sbatch_args(max_array)
         return {
             k: shlex.quote(v) if k in ("output", "error") else v
-            for k, v in found.items()
+            for k, v in arguments.items()
             if v is not None and (v or k == "requeue")
         }
 
     def get_launch_file_contents(self, sbatch_args: dict[str, Any], run_script: str) -> str:
         """datatrove's script around a command of ours. `exec`: what Slurm signals is then the Python process itself."""
-        what = "finish" if run_script == "finish" else "work"
+        task = "finish" if run_script == "finish" else "work"
         python = "python" if self.env_command else shlex.quote(sys.executable)
         folder = shlex.quote(self.logging_dir.resolve_paths(""))
-        command = f"exec {python} -P -m tagcorpus.pipelines.slurm.tasks {what} {folder}"
+        command = f"exec {python} -P -m tagcorpus.pipelines.slurm.tasks {task} {folder}"
         return str(super().get_launch_file_contents(sbatch_args, command))
 
     def run(self) -> None:
@@ -162,8 +162,8 @@ class SlurmArray(SlurmPipelineExecutor):
             ranks = self._unpublished(ranks)
         workers = default_workers()
         display = Display()
-        told = f"{counted(len(ranks), 'chunk')}, {counted(min(workers, len(ranks)), 'worker')}"
-        display.say(f"array task {index} on {platform.node()}: {told}")
+        amount = f"{counted(len(ranks), 'range')}, {counted(min(workers, len(ranks)), 'worker')}"
+        display.say(f"array task {index} on {platform.node()}: {amount}")
 
         def describe(rank: int) -> str:
             return chunk_name(self.plan, rank)
@@ -179,8 +179,8 @@ class SlurmArray(SlurmPipelineExecutor):
         try:
             with pool, Watch(display, f"task {index}", self._rows(ranks), executor.beats, describe) as watch:
 
-                def on_done(rank: int, found: list[Any]) -> None:
-                    report: ChunkReport = found[0]
+                def on_done(rank: int, results: list[Any]) -> None:
+                    report: ChunkReport = results[0]
                     self.seconds[rank] = round(report.seconds, 3)
                     self.digests[rank] = report.digests
                     self.columns.update(report.columns)
@@ -229,10 +229,10 @@ class SlurmArray(SlurmPipelineExecutor):
 
 def job_id(answer: str) -> str:
     """The number in sbatch's answer, which may go on with the name of a cluster."""
-    found = re.search(r"Submitted batch job (\d+)", answer) or re.search(r"\d+", answer)
-    if found is None:
+    match = re.search(r"Submitted batch job (\d+)", answer) or re.search(r"\d+", answer)
+    if match is None:
         raise ConfigError(f"sbatch answered without a job number: {answer.strip()!r}")
-    return found[found.lastindex or 0]
+    return match[match.lastindex or 0]
 
 
 def _time(hours: float | None) -> str | None:
@@ -242,5 +242,5 @@ def _time(hours: float | None) -> str | None:
     return f"{minutes // 60:02d}:{minutes % 60:02d}:00"
 
 
-def counted(n: int, what: str) -> str:
-    return f"{n:,} {what}{'s' * (n != 1)}"
+def counted(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'s' * (n != 1)}"

@@ -22,7 +22,8 @@ from typing import Any, NoReturn
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import BudgetError, ConfigError, IncompleteError, TagcorpusError
-from tagcorpus.pipelines.attributes.parts import Instance, ResumeState, claim
+from tagcorpus.pipelines.attributes.claims import claim
+from tagcorpus.pipelines.attributes.parts import Instance, ResumeState
 from tagcorpus.pipelines.dispatch.conduct import run_options
 from tagcorpus.pipelines.dispatch.pipeline import pipeline_of
 from tagcorpus.pipelines.execution.engine import Engine
@@ -54,25 +55,25 @@ def launch(pipeline: str, options: Options, display: Display) -> Result:
     try:
         return run_options(pipeline, options, display, make_engine=LaunchEngine)
     except Submitted as submitted:
-        told = submitted.told
-    cancel = f"scancel {' '.join(told[k] for k in ('array_job', 'finish_job') if told[k])}"
-    array = f"array job {told['array_job']} ({counted(told['tasks'], 'task')}, {counted(told['ranges'], 'chunk')}) and "
+        submission = submitted.submission
+    cancel = f"scancel {' '.join(submission[k] for k in ('array_job', 'finish_job') if submission[k])}"
+    array = f"array job {submission['array_job']} ({counted(submission['tasks'], 'task')}, {counted(submission['ranges'], 'range')}) and "
     display.say(
-        f"{'submitted ' + array if told['ranges'] else 'nothing is left to compute; submitted '}"
-        f"finish job {told['finish_job']}, which writes the summary"
+        f"{'submitted ' + array if submission['ranges'] else 'nothing is left to compute; submitted '}"
+        f"finish job {submission['finish_job']}, which writes the summary"
     )
     if options.slurm.wait:
         try:
-            return _wait(pipeline, told, options.slurm.poll_seconds, display)
+            return _wait(pipeline, submission, options.slurm.poll_seconds, display)
         except KeyboardInterrupt:
             display.say(f"no longer waiting; the jobs go on, `{cancel}` ends them")
             raise
     message = (
-        f"exit 0 means submitted, not done: `tagcorpus status {shlex.quote(told['output'])}` says how far it is, "
+        f"exit 0 means submitted, not done: `tagcorpus status {shlex.quote(submission['output'])}` says how far it is, "
         f"`{cancel}` ends it, the same command then submits what is missing"
     )
     display.say(message)
-    return Result(pipeline, told["output"], 0, Counts(), {"slurm": told}, "", [message])
+    return Result(pipeline, submission["output"], 0, Counts(), {"slurm": submission}, "", [message])
 
 
 def _check(pipeline: str, options: Options) -> None:
@@ -105,11 +106,11 @@ def _check(pipeline: str, options: Options) -> None:
 
 
 class Submitted(BaseException):
-    """No error: it ends the run in this process. The rest happens on Slurm; `told` says where."""
+    """No error: it ends the run in this process. The rest happens on Slurm; `submission` says where."""
 
-    def __init__(self, told: dict[str, Any]) -> None:
-        super().__init__(f"finish job {told['finish_job']}")
-        self.told = told
+    def __init__(self, submission: dict[str, Any]) -> None:
+        super().__init__(f"finish job {submission['finish_job']}")
+        self.submission = submission
 
 
 class LaunchEngine(Engine):
@@ -164,7 +165,7 @@ class LaunchEngine(Engine):
         }
         run.output.publish(f"{folder}/finish.json", json.dumps(order, indent=1).encode())
         array.submit()
-        told = {
+        submission = {
             "output": str(run.output),
             "run": run.name,
             "array_job": array.job_id,
@@ -174,23 +175,23 @@ class LaunchEngine(Engine):
             "scripts": f"{run.output}/{folder}",
             "logs": array.slurm_logs_folder,
         }
-        run.output.publish(f"runs/{run.name}/slurm.json", json.dumps(told, indent=1).encode())
-        return Submitted(told)
+        run.output.publish(f"runs/{run.name}/slurm.json", json.dumps(submission, indent=1).encode())
+        return Submitted(submission)
 
 
-def _wait(pipeline: str, told: dict[str, Any], poll_seconds: float, display: Display) -> Result:
+def _wait(pipeline: str, submission: dict[str, Any], poll_seconds: float, display: Display) -> Result:
     """Until the run's ledger is there, or the finish job is gone without one."""
-    output = Folder(told["output"])
+    output = Folder(submission["output"])
     said = ""
-    for states in _queue([told[k] for k in ("array_job", "finish_job") if told[k]], poll_seconds):
-        if (ledger := output.read(f"runs/{told['run']}/ledger.json")) is not None:
-            return _ended(pipeline, output, told["run"], json.loads(ledger), display)
+    for states in _queue([submission[k] for k in ("array_job", "finish_job") if submission[k]], poll_seconds):
+        if (ledger := output.read(f"runs/{submission['run']}/ledger.json")) is not None:
+            return _ended(pipeline, output, submission["run"], json.loads(ledger), display)
         if states and (now := ", ".join(f"{n} {state.lower()}" for state, n in sorted(states.items()))) != said:
             said = now
             display.say(f"slurm: {said}")
     raise IncompleteError(
-        f"finish job {told['finish_job']} is gone, and wrote no ledger: cancelled, killed, or never started (sacct -j "
-        f"{told['finish_job']}; logs in {told['logs']}). Published chunks are kept; the same command goes on from there"
+        f"finish job {submission['finish_job']} is gone, and wrote no ledger: cancelled, killed, or never started (sacct -j "
+        f"{submission['finish_job']}; logs in {submission['logs']}). Published ranges are kept; the same command goes on from there"
     )
 
 
@@ -198,15 +199,15 @@ def _queue(jobs: Sequence[str], poll_seconds: float) -> Iterator[Counter[str]]:
     """Tasks by state, again and again; ends when the queue has known none of the jobs for some looks in a row."""
     without = 0
     while without < LOOKS_FOR_LEDGER:
-        asked = subprocess.run(
+        answer = subprocess.run(
             ["squeue", "--noheader", "--array", f"--jobs={','.join(jobs)}", "--format=%T"],
             check=False,
             capture_output=True,
             text=True,
         )
-        states = Counter(asked.stdout.split()) if asked.returncode == 0 else Counter[str]()
+        states = Counter(answer.stdout.split()) if answer.returncode == 0 else Counter[str]()
         # A controller that is too busy to answer says nothing about the jobs.
-        is_gone = not states and (asked.returncode == 0 or "Invalid job id" in asked.stderr)
+        is_gone = not states and (answer.returncode == 0 or "Invalid job id" in answer.stderr)
         without = without + 1 if is_gone else 0
         yield states
         if without < LOOKS_FOR_LEDGER:

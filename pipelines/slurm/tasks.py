@@ -44,9 +44,9 @@ from tagcorpus.taggers._interface.files import TaggerFile, add_files
 NAMED_CHUNKS = 10
 
 
-def main(what: str, folder: str) -> int:
+def main(task: str, folder: str) -> int:
     """The exit code of a job's process."""
-    body: Callable[[str], int] = {"work": work, "finish": finish}[what]
+    body: Callable[[str], int] = {"work": work, "finish": finish}[task]
     try:
         return body(folder)
     except TagcorpusError as error:
@@ -55,7 +55,7 @@ def main(what: str, folder: str) -> int:
     except KeyboardInterrupt:
         return 130
     except Terminated:
-        return 4 if what == "work" else 143
+        return 4 if task == "work" else 143
 
 
 def work(folder: str) -> int:
@@ -73,8 +73,8 @@ def work(folder: str) -> int:
         array.run()
     except Terminated:
         error = IncompleteError("Slurm ended it before its end (time limit, preemption or scancel)")
-    except TagcorpusError as found:
-        error = found
+    except TagcorpusError as raised:
+        error = raised
         forget(array.output, [planned.file for planned in array.plan.files], error)
     value = {
         "node": platform.node(),
