@@ -223,7 +223,7 @@ def _samples(commands: Sequence[dict[str, Any]]) -> Iterator[tuple[float, int]]:
 def as_text(value: dict[str, Any]) -> str:
     """The state as a person reads it."""
     parts = [
-        f"{value['output']}: {_n(value['files'], 'file')}, {_n(value['rows'], 'row')}, {_n(value['ranges'], 'range')}"
+        f"{value['output']}: {_n(value['files'], 'file')}, {_n(value['rows'], 'row')}, {_n(value['ranges'], 'chunk')}"
     ]
     if value["instances"]:
         parts.append(_table(value["instances"]))

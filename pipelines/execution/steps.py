@@ -227,7 +227,7 @@ class Publish(PipelineStep):
                 for sentence, n in item.remarks.get(name, {}).items():
                     remarks[name][f"{sentence} ({name})"] += n
         if end is None:
-            raise TaggerError(f"{where}: the steps before publishing stopped without saying that the range is complete")
+            raise TaggerError(f"{where}: the steps before publishing stopped without saying that the chunk is complete")
         counts = {n: self._counts(end.counts, reasons[n], remarks[n]) for n in names}
         for name in names:
             published = sum(b.num_rows for b in columns[name])

@@ -64,7 +64,7 @@ def resolve(named: Sequence[Sequence[str]], known: Columns, output: Folder, opti
             f"--where: no sidecar in {output} holds {quoted}. First {_commands(options, missing.values())}"
         )
     if not columns_by_instance and not known:
-        raise ConfigError(f"{output} holds no sidecars, whose rows --where looks at. First {command(options, [])}")
+        raise ConfigError(f"{output} holds no attributes, whose rows --where looks at. First {command(options, [])}")
     return columns_by_instance or {next(iter(known)): []}
 
 
@@ -196,7 +196,7 @@ def look_up(
             remedy += f" (with its parameters, see {output.path(f'attributes/{instance.name}/tagger.json')})"
         if todo:
             raise InputError(
-                f"--where: {todo:,} of {n_chunks:,} ranges have no {instance.name!r} sidecar in {output} that fits the "
+                f"--where: {todo:,} of {n_chunks:,} chunks have no part of {instance.name!r} in {output} that fits the "
                 f"input and these options. First {remedy}"
             )
         current = getattr(_class(instance.tagger_name), "version", None)

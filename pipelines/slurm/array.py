@@ -162,7 +162,7 @@ class SlurmArray(SlurmPipelineExecutor):
             ranks = self._unpublished(ranks)
         workers = default_workers()
         display = Display()
-        amount = f"{counted(len(ranks), 'range')}, {counted(min(workers, len(ranks)), 'worker')}"
+        amount = f"{counted(len(ranks), 'chunk')}, {counted(min(workers, len(ranks)), 'worker')}"
         display.say(f"array task {index} on {platform.node()}: {amount}")
 
         def describe(rank: int) -> str:

@@ -57,7 +57,7 @@ def launch(pipeline: str, options: Options, display: Display) -> Result:
     except Submitted as submitted:
         submission = submitted.submission
     cancel = f"scancel {' '.join(submission[k] for k in ('array_job', 'finish_job') if submission[k])}"
-    array = f"array job {submission['array_job']} ({counted(submission['tasks'], 'task')}, {counted(submission['ranges'], 'range')}) and "
+    array = f"array job {submission['array_job']} ({counted(submission['tasks'], 'task')}, {counted(submission['ranges'], 'chunk')}) and "
     display.say(
         f"{'submitted ' + array if submission['ranges'] else 'nothing is left to compute; submitted '}"
         f"finish job {submission['finish_job']}, which writes the summary"
@@ -191,7 +191,7 @@ def _wait(pipeline: str, submission: dict[str, Any], poll_seconds: float, displa
             display.say(f"slurm: {said}")
     raise IncompleteError(
         f"finish job {submission['finish_job']} is gone, and wrote no ledger: cancelled, killed, or never started (sacct -j "
-        f"{submission['finish_job']}; logs in {submission['logs']}). Published ranges are kept; the same command goes on from there"
+        f"{submission['finish_job']}; logs in {submission['logs']}). Published chunks are kept; the same command goes on from there"
     )
 
 
