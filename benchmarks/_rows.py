@@ -294,7 +294,7 @@ def ray(bench: Bench) -> list[Result]:
     found, extra, each = [], [], []
     more = ("--set", "tokens.engine=tiktoken")
     for n in RANGES:
-        cut = ("--set", f"shard_bytes={source.stat().st_size // n + 1}", *more)
+        cut = ("--set", f"chunk_bytes={source.stat().st_size // n + 1}", *more)
         runs = in_turn(
             {
                 "local": bench.tag(source, CHEAP, *cut, workers=2),

@@ -76,7 +76,7 @@ def test_values_with_underscores_stay_as_they_are(gens: Path) -> None:
     [
         (["--taggers", "langth"], "unknown tagger 'langth' (--taggers): did you mean 'length'?"),
         (["--set", "tokens.tokeniser=x"], "did you mean 'tokenizer'?"),
-        (["--set", "shard_byte=1"], "did you mean 'shard_bytes'?"),
+        (["--set", "chunk_byte=1"], "did you mean 'chunk_bytes'?"),
         (["--set", "length.x=1"], "length has no parameters"),
         (["--set", "nothing.x=1"], "unknown section or instance 'nothing'"),
         (["--set", "novalue"], "--set takes KEY=VALUE"),
@@ -212,7 +212,7 @@ def test_taggers_lists_all_and_describes_one() -> None:
 def test_config_prints_what_a_run_would_use() -> None:
     shown = invoke("config", "tag", "--set", "tokens.tokenizer=gpt2").stdout
     assert "tokenizer: gpt2" in shown
-    assert "shard_bytes: 67108864" in shown
+    assert "chunk_bytes: 67108864" in shown
 
 
 def test_one_row_is_singular(tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ def test_a_large_file_is_indexed_in_segments(planner: Planner) -> None:
     planner.output.publish(part_name("length", files[0].name, 0), b"a result, without which a plan may be made anew")
     with pytest.raises(
         ConfigError,
-        match=rf"shard_bytes={SHARD}, and with shard_bytes=1048576 everything .* --set shard_bytes={SHARD} ",
+        match=rf"chunk_bytes={SHARD}, and with chunk_bytes=1048576 everything .* --set chunk_bytes={SHARD} ",
     ):
         make_plan(planner.output, files, ReaderOptions(), 1 << 20, None, planner._run)
     assert planner(path) == plan

@@ -40,7 +40,7 @@ def plan_of(run: Run, inputs: Inputs, engine: Engine, *, is_stored: bool = True)
         run.output,
         inputs.files,
         inputs.reader_options,
-        options.shard_bytes,
+        options.chunk_bytes,
         options.limit,
         index,
         is_stored=is_stored,

@@ -238,5 +238,5 @@ class Engine:
             finer = max(1 << 20, 1 << (plan.n_bytes // (CHUNKS_PER_WORKER * self.workers)).bit_length() - 1)
             self.run.display.say(
                 f"{self.workers} workers could be busy, and less be lost to an interruption, with smaller ranges: --set "
-                f"shard_bytes={finer}, from the start"
+                f"chunk_bytes={finer}, from the start"
             )

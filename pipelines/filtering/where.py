@@ -30,9 +30,9 @@ KEYS = ("input", "row", "sub", "id")
 # What `run filter` was told about the input, and `run tag` must be told again to come to the same plan.
 SAME_OPTIONS = (
     *("input", "output", "glob", "exclude", "text_column", "id_column", "resps_format", "limit", "sample"),
-    *("seed", "shard_bytes", "max_line_bytes"),
+    *("seed", "chunk_bytes", "max_line_bytes"),
 )
-WITHOUT_OPTION = ("shard_bytes", "max_line_bytes")
+WITHOUT_OPTION = ("chunk_bytes", "max_line_bytes")
 
 Columns = dict[str, list[str]]
 """Instance -> some of its columns."""

@@ -82,9 +82,11 @@ class Keywords(TypedDict, total=False):
     """For s3://, gs:// and other URLs: endpoint_url=URL, profile=NAME, anon=true; a mapping."""
     max_line_bytes: int
     """Longer lines go to quarantine unread."""
-    shard_bytes: int
+    chunk_bytes: int
     """Bytes of input that are computed, published and resumed as one. Fixed for an output
     folder."""
+    shard_bytes: int
+    """Old name of chunk_bytes."""
     output: Path | None
     """Output folder (default ./<first input's stem>.tagcorpus). Or a file, that the main result
     goes to as well: .csv or .parquet for the table, .json for the summary."""

@@ -130,11 +130,12 @@ class Options:
     max_line_bytes: int = option(
         32 << 20, "Longer lines go to quarantine unread.", flags=KEY_ONLY, group=INPUT, at_least=16
     )
-    shard_bytes: int = option(
+    chunk_bytes: int = option(
         64 << 20,
         "Bytes of input that are computed, published and resumed as one. Fixed for an output folder.",
         flags=KEY_ONLY,
         group=INPUT,
+        old_names=("shard_bytes",),
         at_least=1024,
     )
     output: str | None = option(

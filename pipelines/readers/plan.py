@@ -233,8 +233,8 @@ def _refuse_another_cut(output: Folder, files: Sequence[InputFile], shard_bytes:
             continue  # no plan, or none of this version
         if was != shard_bytes and has_results(output, file.name):
             raise ConfigError(
-                f"{output} has {file.name} in ranges of shard_bytes={was}, and with shard_bytes={shard_bytes} everything would be "
-                f"computed anew: say --set shard_bytes={was} to go on with it, or --overwrite"
+                f"{output} has {file.name} in chunks of chunk_bytes={was}, and with chunk_bytes={shard_bytes} everything would be "
+                f"computed anew: say --set chunk_bytes={was} to go on with it, or --overwrite"
             )
         return  # one run cuts all its files alike
 
