@@ -25,7 +25,7 @@ import pyarrow as pa
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import BudgetError, ConfigError, LLMError, TaggerError
-from tagcorpus.pipelines.progress.beats import pulse
+from tagcorpus.pipelines.progress.progress_record import progress_writer
 from tagcorpus.taggers._interface.base import Parameters, column
 from tagcorpus.taggers._interface.batch import DocumentBatch
 
@@ -214,7 +214,7 @@ class Act(PipelineStep):
         self.actions = actions
 
     def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[int]:  # noqa: ARG002
-        pulse().batch(rank * 100, rank * 100 + 9)
+        progress_writer().batch(rank * 100, rank * 100 + 9)
         action = self.actions.get(rank, "")
         if action == "panic":
             raise PanicException("index out of bounds")
@@ -222,7 +222,7 @@ class Act(PipelineStep):
             raise ConfigError("cannot be so")
         if action == "forever":
             while True:
-                pulse().done(1, 1)
+                progress_writer().done(1, 1)
         if action.startswith("!die!"):
             os.environ["PLUGIN_DEATHS"] = action.removeprefix("!die!")
             action = "!die!"

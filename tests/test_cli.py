@@ -76,7 +76,7 @@ def test_values_with_underscores_stay_as_they_are(gens: Path) -> None:
     [
         (["--taggers", "langth"], "unknown tagger 'langth' (--taggers): did you mean 'length'?"),
         (["--set", "tokens.tokeniser=x"], "did you mean 'tokenizer'?"),
-        (["--set", "shard_byte=1"], "did you mean 'chunk_bytes'?"),
+        (["--set", "chunk_byte=1"], "did you mean 'chunk_bytes'?"),
         (["--set", "length.x=1"], "length has no parameters"),
         (["--set", "nothing.x=1"], "unknown section or instance 'nothing'"),
         (["--set", "novalue"], "--set takes KEY=VALUE"),

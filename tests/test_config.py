@@ -97,7 +97,7 @@ def test_set_takes_a_list_of_texts(text: str, found: list[str]) -> None:
         ("", ["sed=1"], "unknown key 'sed' (--set sed): did you mean 'seed'?"),
         ("", ["seed"], "--set takes KEY=VALUE, got 'seed'"),
         ("", ["limit=0"], "--set limit must be at least 1, got 0"),
-        ("", ["chunk_bytes=10"], "--set chunk_bytes must be at least 1024, got 10"),
+        ("", ["shard_bytes=10"], "--set chunk_bytes must be at least 1024, got 10"),
         ("", ["sample=0"], "--set sample must be above 0 and at most 1, got 0"),
         ("", ["sample=.nan"], "--set sample must be above 0 and at most 1, got nan"),
         ("", ["preset=x"], "unknown key 'preset' (--set preset): it is a parameter, given as repetition.preset"),

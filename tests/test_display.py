@@ -10,14 +10,14 @@ import termios
 
 import pytest
 
-from tagcorpus.pipelines.progress.beats import Beat
 from tagcorpus.pipelines.progress.display import PLAIN_SECONDS, STALL_SECONDS, Display, Watch
+from tagcorpus.pipelines.progress.progress_record import ProgressRecord
 
 
 class Scene:
     def __init__(self, total_rows: int = 1000) -> None:
         self.now = 0.0
-        self.beats: list[Beat] = []
+        self.beats: list[ProgressRecord] = []
         self.stream = io.StringIO()
         self.display = Display(self.stream)
         self.watch = Watch(
@@ -35,7 +35,10 @@ class Scene:
 def test_plain_lines_now_and_then() -> None:
     scene = Scene()
     scene.watch.done(200, 2_000_000, 3)
-    scene.beats = [Beat(rank=4, rows=50, n_bytes=500_000, pid=1, count=9), Beat(rank=-1, rows=7, pid=2)]
+    scene.beats = [
+        ProgressRecord(rank=4, rows=50, n_bytes=500_000, pid=1, count=9),
+        ProgressRecord(rank=-1, rows=7, pid=2),
+    ]
     assert scene.look(PLAIN_SECONDS - 1) == []
     assert scene.look(PLAIN_SECONDS) == ["tag: 250 of 1,000 rows, 25 rows/s, 0.2 MB/s, 3 quarantined, about 30 s to go"]
     assert scene.look(PLAIN_SECONDS + 1) == []
@@ -55,8 +58,8 @@ def stalls(said: list[str]) -> list[str]:
 
 def test_stall_is_named_less_and_less_often() -> None:
     scene = Scene()
-    scene.beats = [Beat(rank=4, first_row=10, last_row=29, pid=1, count=5)]
-    told = "waiting for chunk 4 of a.jsonl, rows 10 to 29 in flight: no sign of life for {} s"
+    scene.beats = [ProgressRecord(rank=4, first_row=10, last_row=29, pid=1, count=5)]
+    told = "waiting for range 4 of a.jsonl, rows 10 to 29 in flight: no sign of life for {} s"
     assert stalls(scene.look(1)) == []
     assert stalls(scene.look(STALL_SECONDS)) == []
     assert stalls(scene.look(1 + STALL_SECONDS)) == [told.format(60)]
@@ -72,7 +75,7 @@ def test_stall_is_named_less_and_less_often() -> None:
 def test_one_worker_stalls_beside_a_lively_one(pids: tuple[int, int]) -> None:
     """Threads share a process: the same pid must not hide which one stands still."""
     scene = Scene()
-    quiet, lively = (Beat(rank=r, pid=p, count=1) for r, p in zip((0, 1), pids, strict=True))
+    quiet, lively = (ProgressRecord(rank=r, pid=p, count=1) for r, p in zip((0, 1), pids, strict=True))
     scene.beats = [quiet, lively]
     said: list[str] = []
     for now in range(0, 70, 5):
@@ -83,7 +86,7 @@ def test_one_worker_stalls_beside_a_lively_one(pids: tuple[int, int]) -> None:
 
 def test_idle_workers_do_not_stall() -> None:
     scene = Scene()
-    scene.beats = [Beat(rank=-1, pid=1, count=5)]
+    scene.beats = [ProgressRecord(rank=-1, pid=1, count=5)]
     assert not any(stalls(scene.look(now)) for now in (0, 100, 1000))
 
 

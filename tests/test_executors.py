@@ -28,7 +28,7 @@ from tagcorpus.errors import (
 from tagcorpus.pipelines.execution.executor import PlanExecutor
 from tagcorpus.pipelines.execution.worker_pool import WorkerPool
 from tagcorpus.pipelines.execution.worker_processes import _put_off_signals
-from tagcorpus.pipelines.progress.beats import Beat, Pulse
+from tagcorpus.pipelines.progress.progress_record import ProgressRecord, ProgressWriter
 
 INLINE = {"workers": 1}
 PROCESSES = {"workers": 2}
@@ -207,13 +207,13 @@ def test_interrupt_kills_workers() -> None:
 
 def test_beats_say_what_is_in_flight() -> None:
     running = executor({}, INLINE)
-    seen: list[Beat] = []
+    seen: list[ProgressRecord] = []
     original = Act.run
 
     class Looks(Act):
         def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Any:
             yield from original(self, data, rank, world_size)
-            seen.append(Beat(**vars(running.beats()[0])))
+            seen.append(ProgressRecord(**vars(running.beats()[0])))
 
     running.pipeline = [Looks({})]
     running.run()
@@ -223,15 +223,15 @@ def test_beats_say_what_is_in_flight() -> None:
 
 def test_pulse_of_a_worker_that_is_gone(tmp_path: Path) -> None:
     path = tmp_path / "pulse"
-    assert Pulse.read(str(path)) == Beat()
+    assert ProgressWriter.read(str(path)) == ProgressRecord()
     path.write_bytes(b"half")
-    assert Pulse.read(str(path)) == Beat()
-    Pulse.create(str(path))
-    pulse = Pulse(str(path))
+    assert ProgressWriter.read(str(path)) == ProgressRecord()
+    ProgressWriter.create(str(path))
+    pulse = ProgressWriter(str(path))
     pulse.start(3)
     pulse.batch(5, 9)
     pulse.done(4, 100)
-    read = Pulse.read(str(path))
+    read = ProgressWriter.read(str(path))
     assert (read.rank, read.rows, read.n_bytes, read.first_row, read.last_row) == (3, 4, 100, 5, 9)
     assert read.pid == os.getpid()
 

@@ -35,7 +35,7 @@ def refusal(**options: Any) -> str:
         ({"input": "a", "output": TABLE}, "output must be str or null, got a value of type pyarrow.Table"),
         ({"input": "a", "limit": "x" * 900}, f"limit must be int or null, got '{'x' * 199}..."),
         ({"input": "a", "csv": {"quote": 1.5}}, "csv.quote must be str, got 1.5"),
-        ({"input": "a", "chunk_bytes": 5}, "chunk_bytes must be at least 1024, got 5"),
+        ({"input": "a", "shard_bytes": 5}, "chunk_bytes must be at least 1024, got 5"),
     ],
 )
 def test_messages_in_python(options: dict[str, Any], message: str) -> None:
@@ -47,7 +47,7 @@ def test_a_bound_names_the_source_of_the_value(tmp_path: Path) -> None:
     config.write_text("chunk_bytes: 5\nslurm: {max_array: 0}\n")
     given: list[tuple[dict[str, Any], str]] = [
         ({"config": str(config)}, f"{config}: chunk_bytes must be at least 1024, got 5"),
-        ({"sets": ["chunk_bytes=5"]}, "--set chunk_bytes must be at least 1024, got 5"),
+        ({"sets": ["shard_bytes=5"]}, "--set chunk_bytes must be at least 1024, got 5"),
         ({"sets": ["slurm.max_array=0"]}, "--set slurm.max_array must be at least 1, got 0"),
         ({"options": {"limit": 0}}, "--limit must be at least 1, got 0"),
         ({"config": str(config), "sets": ["chunk_bytes=2048"]}, f"{config}: slurm.max_array must be at least 1, got 0"),

@@ -19,9 +19,9 @@ import tagcorpus
 from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines.doctor.status import as_text, report, status
 from tagcorpus.pipelines.progress import heartbeat
-from tagcorpus.pipelines.progress.beats import Beat
 from tagcorpus.pipelines.progress.display import Display, Watch
 from tagcorpus.pipelines.progress.heartbeat import Heartbeat
+from tagcorpus.pipelines.progress.progress_record import ProgressRecord
 from tagcorpus.pipelines.storage import remote
 from tagcorpus.pipelines.storage.folder import Folder
 
@@ -256,8 +256,8 @@ def test_a_tagger_that_reads_further_columns(corpus: Corpus) -> None:
 
 
 def test_beat_tells_what_the_watch_sees(tmp_path: Path) -> None:
-    beats = [Beat(rank=2, rows=10, n_bytes=1000, first_row=40, last_row=49, count=7), Beat()]
-    watch = Watch(Display(quiet=True), "tag", 100, lambda: beats, lambda r: f"chunk {r} of x")
+    beats = [ProgressRecord(rank=2, rows=10, n_bytes=1000, first_row=40, last_row=49, count=7), ProgressRecord()]
+    watch = Watch(Display(quiet=True), "tag", 100, lambda: beats, lambda r: f"range {r} of x")
     watch.done(20, 2000, 1)
     found = Heartbeat(Folder(str(tmp_path)), "r1")
     found.beat()

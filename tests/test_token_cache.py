@@ -23,7 +23,7 @@ from tagcorpus.pipelines.execution.workers import fold
 from tagcorpus.pipelines.formats import lines
 from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.inputs.input_files import InputFile
-from tagcorpus.pipelines.progress.beats import Pulse, pulse, set_pulse
+from tagcorpus.pipelines.progress.progress_record import ProgressWriter, progress_writer, set_progress_writer
 from tagcorpus.pipelines.readers.plan import Plan, PlannedFile
 from tagcorpus.pipelines.readers.reader import ReaderOptions
 from tagcorpus.pipelines.storage.folder import Folder
@@ -350,14 +350,14 @@ def test_progress_is_the_same_with_and_without(tmp_path: Path, is_damaged: bool)
     setting = Setting(tmp_path, rows)
     beats: list[list[object]] = []
     for _ in range(2):
-        set_pulse(Pulse())
-        pulse().start(0)
+        set_progress_writer(ProgressWriter())
+        progress_writer().start(0)
         seen: list[object] = []
         opened = setting.source().open(0)
         for _batch in opened:
-            beat = pulse().beat
+            beat = progress_writer().record
             seen.append((beat.rows, beat.n_bytes, beat.first_row, beat.last_row))
-        beat = pulse().beat
+        beat = progress_writer().record
         beats.append([*seen, (beat.rows, beat.n_bytes)])
         if is_damaged:
             data = part(setting).read_bytes()

@@ -45,7 +45,7 @@ from tagcorpus.pipelines.counting.spill import (
     write_runs,
     write_values,
 )
-from tagcorpus.pipelines.progress.beats import pulse
+from tagcorpus.pipelines.progress.progress_record import progress_writer
 from tagcorpus.pipelines.token_ids.cache import TokenBatch
 
 LISTED = 20
@@ -150,7 +150,7 @@ class Merge(PipelineStep):
         held = 0
         for file, i in self._all_runs():
             keys, counts = read_run(self.corpus, file, i, interval)
-            pulse().done(len(counts), keys.nbytes)
+            progress_writer().done(len(counts), keys.nbytes)
             own.append(contexts_of(keys, self.corpus.packing)[0] if is_kept else None)
             if held + len(counts) > self.corpus.limits.interval_entries and merged:
                 # More than fits at once: from here on only what it comes to is kept, and contexts are read again.
@@ -181,7 +181,7 @@ class Merge(PipelineStep):
                 keys, _ = read_run(self.corpus, *next(again), interval)
                 contexts = contexts_of(keys, self.corpus.packing)[0]  # noqa: PLW2901
             assert contexts is not None
-            pulse().done(0, contexts.nbytes)
+            progress_writer().done(0, contexts.nbytes)
             yield lookup(entropies.contexts, entropies.entropy_bits, contexts)
 
     def _write_contexts(self, rank: int, entropies: Entropies) -> None:

@@ -228,6 +228,6 @@ class Engine:
         if workers < self.workers and not before.done and can_be_cut and plan.n_bytes > WORTH_CUTTING_BYTES:
             finer = max(1 << 20, 1 << (plan.n_bytes // (CHUNKS_PER_WORKER * self.workers)).bit_length() - 1)
             self.run.display.say(
-                f"{self.workers} workers could be busy, and less be lost to an interruption, with smaller chunks: --set "
+                f"{self.workers} workers could be busy, and less be lost to an interruption, with smaller ranges: --set "
                 f"chunk_bytes={finer}, from the start"
             )

@@ -18,8 +18,8 @@ from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import IncompleteError, TagcorpusError
 from tagcorpus.pipelines.execution.worker_pool import WorkerPool
-from tagcorpus.pipelines.execution.workers import RankFailure, Worker, WorkerDied, fold
-from tagcorpus.pipelines.progress.beats import Beat, Pulse, set_pulse
+from tagcorpus.pipelines.execution.workers import RankFailure, Slot, WorkerDied, fold
+from tagcorpus.pipelines.progress.progress_record import ProgressRecord, ProgressWriter, set_progress_writer
 
 MAX_DEATHS = 3
 MAX_INCOMPLETE = 3
@@ -89,16 +89,16 @@ class PlanExecutor:
         self._make_slot = slot or (_ThreadWorker if threads else None)
         self._pool = pool
         self._is_inline = self.workers <= 1 and not threads and slot is None
-        self._slots: list[Worker] = []
-        self._inline = Pulse()
+        self._slots: list[Slot] = []
+        self._inline = ProgressWriter()
 
     @property
     def world_size(self) -> int:
         return sum(len(u) for u in self.units)
 
-    def beats(self) -> list[Beat]:
+    def beats(self) -> list[ProgressRecord]:
         """The state of every worker, for progress and for noticing a stall."""
-        return [self._inline.beat, *(slot.beat() for slot in self._slots)]
+        return [self._inline.record, *(slot.beat() for slot in self._slots)]
 
     def run(self, on_done: OnDone = lambda _rank, _results: None) -> dict[int, list[Any]]:
         """Results by rank. Raises the failure that takes precedence, after the ranks in flight have ended."""
@@ -111,8 +111,8 @@ class PlanExecutor:
             on_done(rank, results_of_rank)
 
         if self._is_inline:
-            self._inline = Pulse()
-            set_pulse(self._inline)
+            self._inline = ProgressWriter()
+            set_progress_writer(self._inline)
             for rank in (r for unit in self.units for r in unit):
                 try:
                     results_of_rank = fold(self.pipeline, rank, self.world_size)
@@ -194,7 +194,7 @@ class PlanExecutor:
                     done(rank, results_of_rank)
                 go_on(slot)
 
-    def _killer(self, rank: int, beat: Beat) -> TagcorpusError:
+    def _killer(self, rank: int, beat: ProgressRecord) -> TagcorpusError:
         rows = (
             f"rows {beat.first_row} to {beat.last_row} were in flight"
             if beat.rank == rank and beat.first_row >= 0
@@ -217,19 +217,21 @@ class _ThreadWorker:
 
     def __init__(self, pipeline: Sequence[PipelineStep], world_size: int) -> None:
         self._pipeline, self._world_size = pipeline, world_size
-        self._pulse = Pulse()
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="range", initializer=set_pulse, initargs=(self._pulse,))
+        self._progress = ProgressWriter()
+        self._pool = ThreadPoolExecutor(
+            1, thread_name_prefix="range", initializer=set_progress_writer, initargs=(self._progress,)
+        )
 
     def close(self, kind: object, *_: object) -> None:
         if kind is not None:
-            self._pulse.stop()
+            self._progress.stop()
         self._pool.shutdown(wait=kind is None, cancel_futures=True)
 
     def submit(self, rank: int) -> Future[list[Any]]:
         return self._pool.submit(fold, self._pipeline, rank, self._world_size)
 
-    def beat(self) -> Beat:
-        return self._pulse.beat
+    def beat(self) -> ProgressRecord:
+        return self._progress.record
 
     def is_up(self) -> bool:
         return True

@@ -33,7 +33,7 @@ import tagcorpus
 from tagcorpus.errors import ConfigError, OutputError, TagcorpusError
 from tagcorpus.pipelines.execution.workers import WorkerDied, fold
 from tagcorpus.pipelines.inputs.input_files import InputFile
-from tagcorpus.pipelines.progress.beats import Beat, Pulse, set_pulse
+from tagcorpus.pipelines.progress.progress_record import ProgressRecord, ProgressWriter, set_progress_writer
 from tagcorpus.pipelines.storage import folder
 from tagcorpus.pipelines.storage.folder import Folder
 
@@ -239,7 +239,7 @@ class RayWorker:
         self._ray, self._idle, self._see = ray, idle, see
         self._suffix = suffix or folder.new_suffix()
         self._gpus = {"num_gpus": num_gpus} if num_gpus else {}
-        self._beat = Beat()
+        self._beat = ProgressRecord()
         self._actor: Any = None
         self._payload: Any = None
         self._is_payload_known = False
@@ -249,8 +249,8 @@ class RayWorker:
     def take(self, payload: bytes) -> None:
         """The next pass."""
         self._payload, self._is_payload_known = self._ray.put(payload), False
-        self._beat = Beat()
-        self._pending = self._actor.beat.remote()  # an earlier answer would be of the pass before
+        self._beat = ProgressRecord()
+        self._asked = self._actor.beat.remote()  # an earlier answer would be of the pass before
 
     def restart(self) -> None:
         self.end()
@@ -281,7 +281,7 @@ class RayWorker:
         self._actor.run.remote(rank, payload).future().add_done_callback(answer)
         return future
 
-    def beat(self) -> Beat:
+    def beat(self) -> ProgressRecord:
         """The last one that arrived; another is asked for meanwhile."""
         actor, ref = self._actor, self._pending
         self._see(self.is_up())
@@ -316,7 +316,7 @@ class Worker:
     def __init__(self, suffix: str) -> None:
         self._payload = b""
         self._pipeline: Any = None
-        self._pulse = Pulse()
+        self._progress = ProgressWriter()
         folder.set_suffix(suffix)
 
     def run(self, rank: int, payload: bytes | None) -> list[Any] | BaseException:
@@ -326,14 +326,14 @@ class Worker:
                 self._payload, self._pipeline = payload, None
             if self._pipeline is None:
                 self._pipeline = pickle.loads(self._payload)
-            set_pulse(self._pulse)
+            set_progress_writer(self._progress)
             pipeline, world_size = self._pipeline
             return fold(pipeline, rank, world_size)
         except Exception as error:
             return error
 
-    def beat(self) -> Beat:
-        return self._pulse.beat
+    def beat(self) -> ProgressRecord:
+        return self._progress.record
 
 
 def workers_at_once(cpus: int, gpus: float, num_gpus: float) -> int:

@@ -22,7 +22,7 @@ from typing import Any
 from tagcorpus.errors import OutputError
 from tagcorpus.pipelines.execution import late_pandas
 from tagcorpus.pipelines.execution.workers import fold
-from tagcorpus.pipelines.progress.beats import Beat, Pulse, set_pulse
+from tagcorpus.pipelines.progress.progress_record import ProgressRecord, ProgressWriter, set_progress_writer
 from tagcorpus.pipelines.storage import folder
 from tagcorpus.processes import keep_stderr_writable, no_semaphores, safe_path
 
@@ -68,7 +68,7 @@ class ProcessWorker:
     def restart(self) -> None:
         if self._pool is not None:
             self._pool.shutdown(wait=False)
-        Pulse.create(self._path)
+        ProgressWriter.create(self._path)
         # Clean children however many threads this process runs; the fork server has the imports ready.
         context = multiprocessing.get_context("forkserver")
         _start_fork_server()
@@ -94,8 +94,8 @@ class ProcessWorker:
         self._is_payload_known = True
         return future
 
-    def beat(self) -> Beat:
-        return Pulse.read(self._path)
+    def beat(self) -> ProgressRecord:
+        return ProgressWriter.read(self._path)
 
     def is_up(self) -> bool:
         return True
@@ -147,7 +147,7 @@ def _start_worker(pulse_path: str, suffix: str, environment: dict[str, str]) -> 
     if parent is not None:
         threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
     late_pandas.postpone()
-    set_pulse(Pulse(pulse_path))
+    set_progress_writer(ProgressWriter(pulse_path))
     folder.set_suffix(suffix)
 
 

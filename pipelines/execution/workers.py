@@ -10,7 +10,7 @@ from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus import errors
 from tagcorpus.errors import TagcorpusError
-from tagcorpus.pipelines.progress.beats import Beat, pulse
+from tagcorpus.pipelines.progress.progress_record import ProgressRecord, progress_writer
 
 
 class WorkerDied(Exception):
@@ -24,7 +24,7 @@ class Worker(Protocol):
         """Start a rank. The future raises what the rank raised, or WorkerDied."""
         ...
 
-    def beat(self) -> Beat:
+    def beat(self) -> ProgressRecord:
         """How far it is."""
         ...
 
@@ -51,7 +51,7 @@ def fold(pipeline: Sequence[PipelineStep], rank: int, world_size: int) -> list[A
     Raises TagcorpusError as the steps raised it, and RankFailure for everything else, a SystemExit too: both can be
     pickled, which third parties' exceptions often cannot.
     """
-    pulse().start(rank)
+    progress_writer().start(rank)
     data: Any = None
     try:
         for step in pipeline:
@@ -67,7 +67,7 @@ def fold(pipeline: Sequence[PipelineStep], rank: int, world_size: int) -> list[A
             raise
         raise RankFailure(type(error).__name__, str(error)) from error
     finally:
-        pulse().start(-1)
+        progress_writer().start(-1)
 
 
 def is_fault(error: BaseException) -> bool:

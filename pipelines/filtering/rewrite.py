@@ -23,7 +23,7 @@ from tagcorpus.pipelines.inputs.chunks import Chunk
 from tagcorpus.pipelines.inputs.input_files import DELIMITED, InputFile
 from tagcorpus.pipelines.inputs.streams import ByteStream, Damaged
 from tagcorpus.pipelines.options.dialect import Dialect
-from tagcorpus.pipelines.progress.beats import pulse
+from tagcorpus.pipelines.progress.progress_record import progress_writer
 from tagcorpus.pipelines.readers.plan import PlannedFile
 from tagcorpus.pipelines.readers.reader import ReaderOptions, table_columns
 
@@ -100,7 +100,7 @@ def _split_lines(
                     removed_lines.write(with_reason(line.data, reason))
                 else:
                     kept_lines.write(line.data)
-            pulse().done(chunk.rows, chunk.end - chunk.start)
+            progress_writer().done(chunk.rows, chunk.end - chunk.start)
         kept_lines.close()
         removed_lines.close()
     finally:
@@ -157,7 +157,7 @@ def _split_csv(
                     removed_rows.write([*record.fields, reason])
                 else:
                     kept_rows.write(record.fields)
-            pulse().done(chunk.rows, chunk.end - chunk.start)
+            progress_writer().done(chunk.rows, chunk.end - chunk.start)
     finally:
         stream.close()
     return tally.result()
@@ -222,7 +222,7 @@ def _split_table(
                 reason_column = pa.array([r for r in reasons if r], pa.string())
                 removed_rows.write(pa.record_batch([*gone.columns, reason_column], schema=with_reasons))
                 row += batch.num_rows
-            pulse().done(chunk.rows, 0)
+            progress_writer().done(chunk.rows, 0)
     return tally.result()
 
 

@@ -65,7 +65,7 @@ def _results_in(folder: str) -> dict[str, str]:
     try:
         if "://" in folder:
             fs, plain = remote.filesystem(folder)
-            entries = remote.asked(lambda: fs.ls(plain, detail=False), folder, "listed", InputError)
+            entries = remote.call_store(lambda: fs.ls(plain, detail=False), folder, "listed", InputError)
             names = [str(entry).rpartition("/")[2] for entry in entries]
         else:
             names = os.listdir(folder or "/")

@@ -56,7 +56,7 @@ class InputFile:
         # Of a Parquet file only some columns are wanted: what lies between them must not be read ahead.
         ahead: dict[str, Any] = {"block_size": AHEAD_BYTES, "cache_type": "readahead"}
         how = {"cache_type": "none"} if self.format == "parquet" else ahead
-        found = remote.asked(lambda: fs.open(path, "rb", **how), self.path, "read", InputError)
+        found = remote.call_store(lambda: fs.open(path, "rb", **how), self.path, "read", InputError)
         return cast(BinaryIO, remote.RemoteFile(found, self.path, InputError))
 
     def size(self) -> int:
@@ -67,7 +67,7 @@ class InputFile:
         fs, path = remote.filesystem(self.path)
         if is_fresh:
             fs.invalidate_cache()
-        return remote.asked(lambda: fs.info(path), self.path, "read", InputError)
+        return remote.call_store(lambda: fs.info(path), self.path, "read", InputError)
 
     def identity(self) -> dict[str, Any] | None:
         """What must be equal for the file to count as unchanged without reading it; None where a store offers

@@ -37,6 +37,7 @@ class Declaration:
     metavar    what help shows for the value; "": by the type
     is_path    a shell completes file names
     is_positional  an argument of the command, not a flag
+    old_names  keys that are accepted for the option, too
     at_least, above, at_most, below   bounds of a number; a null passes
     """
 
@@ -46,6 +47,7 @@ class Declaration:
     metavar: str = ""
     is_path: bool = False
     is_positional: bool = False
+    old_names: tuple[str, ...] = ()
     at_least: float | None = None
     above: float | None = None
     at_most: float | None = None

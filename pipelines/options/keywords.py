@@ -85,6 +85,8 @@ class Keywords(TypedDict, total=False):
     chunk_bytes: int
     """Bytes of input that are computed, published and resumed as one. Fixed for an output
     folder."""
+    shard_bytes: int
+    """Old name of chunk_bytes."""
     output: Path | None
     """Output folder (default ./<first input's stem>.tagcorpus). Or a file, that the main result
     goes to as well: .csv or .parquet for the table, .json for the summary."""

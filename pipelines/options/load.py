@@ -43,14 +43,16 @@ def load_options(
     given = options or {}
     # Plain keys first: `taggers` says whose parameters those of a section are.
     for assignment in sorted(sets, key=lambda a: "." in a.partition("=")[0]):
-        key, separator, text = assignment.partition("=")
+        name, separator, text = assignment.partition("=")
+        key = values.new_names.get(name.strip(), name)
         if not separator:
             raise ConfigError(f"--set takes KEY=VALUE, got {assignment!r}")
         if "." in key:  # it may be a parameter of theirs
             add_files(given.get("tagger_module") or values.plain["tagger_module"])
         entries = given.get("taggers") or values.plain.get("taggers") or []
         values.merge(_nested(key.strip(), values.from_text(key.strip(), text, entries)), f"--set {key}")
-    for key, value in given.items():
+    for name, value in given.items():
+        key = values.new_names.get(name, name)
         flag = f"--{key.rpartition('.')[2].replace('_', '-')}"
         values.merge(_nested(key, value), key if are_keywords else flag)
     add_files(values.plain["tagger_module"])
@@ -71,6 +73,7 @@ class _Values:
     def __init__(self, cls: type[Options]) -> None:
         self.cls = cls
         self.known = {o.key: o for o in fields_of(cls)}
+        self.new_names = {old: o.key for o in self.known.values() for old in o.declaration.old_names}
         hints = typing.get_type_hints(cls)
         self.section_classes: dict[str, Any] = {k: h for k, h in hints.items() if dataclasses.is_dataclass(h)}
         self.plain: dict[str, Any] = {o.key: _copy(o.default) for o in self.known.values() if "." not in o.key}
@@ -83,7 +86,9 @@ class _Values:
         if not isinstance(new, dict):
             raise ConfigError(f"{where}: must be a mapping of keys to values, got {type(new).__name__}")
         for name, value in new.items():
-            key = str(OLD_NAMES.get(name, name))
+            key = self.new_names.get(name, name)
+            if key != name and key in new:
+                raise ConfigError(f"{where}: {name} is the old name of {key}. Give only {key}")
             if key == "parameters":
                 self.merge(value, where)
             elif key == "storage_options":

@@ -139,6 +139,7 @@ class Options:
         "Bytes of input that are computed, published and resumed as one. Fixed for an output folder.",
         flags=KEY_ONLY,
         group=INPUT,
+        old_names=("shard_bytes",),
         at_least=1024,
     )
     output: str | None = option(

@@ -148,6 +148,9 @@ def _typed_dict(name: str, base: str, cls: Any, options: tuple[Option, ...] | li
         yield f"    {o.key}: {_annotation(o)}"
         text = in_words_of_keys(o).replace("\\", "\\\\").replace('"', "'")
         yield from textwrap.wrap(f'"""{text}"""', WIDTH, initial_indent="    ", subsequent_indent="    ")
+        for old_name in o.declaration.old_names:
+            yield f"    {old_name}: {_annotation(o)}"
+            yield f'    """Old name of {o.key}."""'
     yield ""
 
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TextIO
 
-from tagcorpus.pipelines.progress.beats import Beat
 from tagcorpus.pipelines.progress.printable import printable
+from tagcorpus.pipelines.progress.progress_record import ProgressRecord
 
 TICK_SECONDS = 0.25
 PLAIN_SECONDS = 10.0
@@ -80,7 +80,7 @@ class Watch:
         display: Display,
         title: str,
         total_rows: int,
-        beats: Callable[[], list[Beat]],
+        beats: Callable[[], list[ProgressRecord]],
         describe: Callable[[int], str],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -131,10 +131,10 @@ class Watch:
             self.display.say(self._line(beats))
         self._stalls(beats, now)
 
-    def _totals(self, beats: list[Beat]) -> tuple[int, int]:
+    def _totals(self, beats: list[ProgressRecord]) -> tuple[int, int]:
         return self.rows + sum(b.rows for b in beats), self.n_bytes + sum(b.n_bytes for b in beats)
 
-    def _line(self, beats: list[Beat]) -> str:
+    def _line(self, beats: list[ProgressRecord]) -> str:
         rows, n_bytes = self._totals(beats)
         seconds = max(self._clock() - self._started, 1e-9)
         left = f", about {(self.total_rows - rows) * seconds / rows:,.0f} s to go" if rows else ""
@@ -143,13 +143,13 @@ class Watch:
             f"{n_bytes / seconds / 1e6:.1f} MB/s, {self.quarantined:,} quarantined{left}"
         )
 
-    def _show(self, beats: list[Beat]) -> None:
+    def _show(self, beats: list[ProgressRecord]) -> None:
         rows, n_bytes = self._totals(beats)
         seconds = max(self._clock() - self._started, 1e-9)
         rate = f"{rows / seconds:,.0f} rows/s  {n_bytes / seconds / 1e6:.1f} MB/s"
         self._bar.update(self._task, completed=rows, rate=rate, quarantined=self.quarantined)
 
-    def _stalls(self, beats: list[Beat], now: float) -> None:
+    def _stalls(self, beats: list[ProgressRecord], now: float) -> None:
         for beat in beats:
             count, since, told = self._seen.get(beat.rank, (-1, now, STALL_SECONDS))
             if count != beat.count:

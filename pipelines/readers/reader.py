@@ -31,7 +31,7 @@ from tagcorpus.pipelines.inputs.records import (
 )
 from tagcorpus.pipelines.inputs.streams import ByteStream, Damaged
 from tagcorpus.pipelines.options.dialect import Dialect
-from tagcorpus.pipelines.progress.beats import pulse
+from tagcorpus.pipelines.progress.progress_record import progress_writer
 from tagcorpus.taggers._interface.batch import DocumentBatch, stored_as
 
 BATCH_ROWS = 1024
@@ -111,7 +111,7 @@ class ChunkReader:
                 n = len(data) + sum(len(c) for c in columns if c is not None)
                 if rows and (len(rows) >= BATCH_ROWS or size + n > BATCH_BYTES):
                     yield self._batch(rows, subs, ids, texts, utf8, further)
-                    pulse().done(self.counts.lines - behind, size)
+                    progress_writer().done(self.counts.lines - behind, size)
                     behind = self.counts.lines
                     rows, subs, ids, texts, utf8, further, size = [], [], [], [], [], [], 0
                 rows.append(row)
@@ -125,7 +125,7 @@ class ChunkReader:
             self.counts.repaired += is_repaired
         if rows:
             yield self._batch(rows, subs, ids, texts, utf8, further)
-        pulse().done(self.counts.lines - behind, size)
+        progress_writer().done(self.counts.lines - behind, size)
         if self.range.broken:
             self._damage(self.range.broken)
 
@@ -138,7 +138,7 @@ class ChunkReader:
         utf8: list[str | bytes],
         further: list[tuple[str | None, ...]],
     ) -> DocumentBatch:
-        pulse().batch(rows[0], rows[-1])
+        progress_writer().batch(rows[0], rows[-1])
         # As bytes, since they are encoded already; that they are UTF-8 is known.
         plain = pa.array(utf8, pa.large_binary())
         table = pa.table(

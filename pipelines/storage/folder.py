@@ -57,13 +57,13 @@ class Folder:
         return f"{self.root}/{name}" if name else self.root
 
     def exists(self, name: str = "") -> bool:
-        return bool(self._asked(lambda: self.fs.exists(self.path(name)), name, "looked for"))
+        return bool(self._call(lambda: self.fs.exists(self.path(name)), name, "looked for"))
 
     def read(self, name: str) -> bytes | None:
         """The file's bytes; None when there is no such file. Raises OutputError, or IncompleteError where a store gave no
         answer."""
         try:
-            data: bytes = self._asked(lambda: self.fs.cat_file(self.path(name)), name, "read")
+            data: bytes = self._call(lambda: self.fs.cat_file(self.path(name)), name, "read")
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
         except OSError as error:
@@ -72,25 +72,25 @@ class Folder:
 
     def open(self, name: str) -> BinaryIO:
         """Raises FileNotFoundError; otherwise as `read`."""
-        found: BinaryIO = self._asked(lambda: self.fs.open(self.path(name), "rb"), name, "read")
-        return found if self.is_local else cast(BinaryIO, remote.RemoteFile(found, self._url(name), OutputError))
+        file: BinaryIO = self._call(lambda: self.fs.open(self.path(name), "rb"), name, "read")
+        return file if self.is_local else cast(BinaryIO, remote.RemoteFile(file, self._url(name), OutputError))
 
     def size(self, name: str) -> int:
-        return int(self._asked(lambda: self.fs.size(self.path(name)), name, "read"))
+        return int(self._call(lambda: self.fs.size(self.path(name)), name, "read"))
 
     def read_chunk(self, name: str, start: int, end: int) -> bytes:
         """Bytes [start, end) of a file, fewer where it ends before. Raises FileNotFoundError; otherwise as `read`."""
-        return bytes(self._asked(lambda: self.fs.cat_file(self.path(name), start=start, end=end), name, "read"))
+        return bytes(self._call(lambda: self.fs.cat_file(self.path(name), start=start, end=end), name, "read"))
 
     def _url(self, name: str) -> str:
         return self.path(name) if self.is_local else str(self.fs.unstrip_protocol(self.path(name)))
 
-    def _asked(self, call: Callable[[], Any], name: str, done: str) -> Any:
-        """What the call gives. A store's errors are told as what they mean, except that something is not there."""
+    def _call(self, call: Callable[[], Any], name: str, done: str) -> Any:
+        """The call's result. A store's errors become errors for the user, except FileNotFoundError."""
         if self.is_local:
             return call()
         try:
-            return remote.asked(call, self._url(name), done, OutputError)
+            return remote.call_store(call, self._url(name), done, OutputError)
         except OutputError as error:
             if isinstance(error.__cause__, FileNotFoundError):
                 raise error.__cause__ from None
@@ -102,10 +102,10 @@ class Folder:
         try:
             if not self.is_local:
                 self.fs.invalidate_cache(base)
-            found = self._asked(lambda: self.fs.find(base), name, "listed")
+            paths = self._call(lambda: self.fs.find(base), name, "listed")
         except FileNotFoundError:
             return []
-        relative = (f[len(self.root) :].lstrip("/") for f in found)
+        relative = (f[len(self.root) :].lstrip("/") for f in paths)
         return sorted(f for f in relative if not f.rsplit("/", 1)[-1].startswith("."))
 
     def publish(self, name: str, data: bytes) -> None:
@@ -153,7 +153,7 @@ class Folder:
             with open(whole, "xb") as sink:
                 yield sink
             url = self._url(name)
-            remote.asked(lambda: self.fs.put_file(whole, self.path(name)), url, "written", OutputError)
+            remote.call_store(lambda: self.fs.put_file(whole, self.path(name)), url, "written", OutputError)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -161,11 +161,11 @@ class Folder:
         """Remove a file or a whole folder; nothing happens where there is none."""
         path = self.path(name)
         try:
-            if self.is_local or self._asked(lambda: self.fs.isdir(path), name, "removed"):
-                self._asked(lambda: self.fs.rm(path, recursive=True), name, "removed")
+            if self.is_local or self._call(lambda: self.fs.isdir(path), name, "removed"):
+                self._call(lambda: self.fs.rm(path, recursive=True), name, "removed")
             else:
                 # `rm` of a store takes [ and * for patterns
-                self._asked(lambda: self.fs.rm_file(path), name, "removed")
+                self._call(lambda: self.fs.rm_file(path), name, "removed")
         except FileNotFoundError:
             return
         except OSError as error:

@@ -110,23 +110,21 @@ def scalar(name: str, text: str) -> Any:
 
 def nested(options: Mapping[str, Any]) -> dict[str, Any]:
     """Dotted names as mappings within mappings."""
-    found: dict[str, Any] = {}
+    tree: dict[str, Any] = {}
     for name, value in options.items():
         first, separator, rest = str(name).partition(".")
         new = nested({rest: value}) if separator else nested(value) if isinstance(value, Mapping) else value
-        found[first] = (
-            merged(found[first], new) if isinstance(found.get(first), dict) and isinstance(new, dict) else new
-        )
-    return found
+        tree[first] = merged(tree[first], new) if isinstance(tree.get(first), dict) and isinstance(new, dict) else new
+    return tree
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Both mappings, `above` counting where they differ, down to the last level."""
-    found = dict(below)
+    result = dict(below)
     for name, value in above.items():
-        old = found.get(name)
-        found[name] = merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
-    return found
+        old = result.get(name)
+        result[name] = merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return result
 
 
 def _leaves(options: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
@@ -159,19 +157,19 @@ def shown(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def command_shown(arguments: Sequence[str]) -> list[str]:
     """Command-line arguments without the values of storage options."""
-    found: list[str] = []
+    words: list[str] = []
     for argument in arguments:
-        before = found[-1].replace("_", "-") if found else ""
+        before = words[-1].replace("_", "-") if words else ""
         dashed = argument.replace("_", "-")
         is_value = before == "--storage-options" or (before == "--set" and dashed.startswith("storage-options"))
         if is_value:
-            found.append(f"{argument.partition('=')[0]}=..." if "=" in argument else "...")
+            words.append(f"{argument.partition('=')[0]}=..." if "=" in argument else "...")
         elif dashed.startswith(("--storage-options=", "--set=storage-options")):
             name, value = argument.split("=", 1)
-            found.append(f"{name}={value.partition('=')[0]}=...")
+            words.append(f"{name}={value.partition('=')[0]}=...")
         else:
-            found.append(argument)
-    return found
+            words.append(argument)
+    return words
 
 
 def check(options: Mapping[str, Any], urls: Sequence[str]) -> None:
@@ -193,9 +191,9 @@ def check(options: Mapping[str, Any], urls: Sequence[str]) -> None:
 
 def refuse_on_slurm(options: Mapping[str, Any], output: str) -> None:
     """Raise ConfigError for what cannot reach the tasks of a job array without lying on a shared disk."""
-    if found := secrets(options):
+    if secret_names := secrets(options):
         raise ConfigError(
-            f"--storage-options {', '.join(found)} with --executor slurm: a secret would be written to the shared folder of "
+            f"--storage-options {', '.join(secret_names)} with --executor slurm: a secret would be written to the shared folder of "
             "the job. Set it in the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; sbatch hands it on), or "
             "name a profile that all nodes have (AWS_PROFILE, --storage-options profile=NAME)"
         )
@@ -227,8 +225,8 @@ def filesystem(url: str) -> tuple[Any, str]:
             fs.retries = ROUNDS
             fs.connect()  # nothing is asked yet, but what cannot work shows here
     except (TypeError, ValueError, KeyError) as error:
-        told = ", ".join(names(options)) or "none given"
-        raise ConfigError(f"{url}: the storage options ({told}) do not fit together: {_said(error)}") from error
+        given_names = ", ".join(names(options)) or "none given"
+        raise ConfigError(f"{url}: the storage options ({given_names}) do not fit together: {_said(error)}") from error
     except Exception as error:
         raise explain(error, url, "opened", InputError) from error
     return fs, path
@@ -246,24 +244,24 @@ def _filesystem_class(protocol: str, url: str) -> Any:
         return get_filesystem_class(protocol)
     except (ImportError, ValueError) as error:
         extra = EXTRAS.get(protocol)
-        how = how_to_install(extra) if extra else _said(error)
-        raise InputError(f"{url!r} cannot be opened: {how}") from error
+        reason = how_to_install(extra) if extra else _said(error)
+        raise InputError(f"{url!r} cannot be opened: {reason}") from error
 
 
 @functools.cache
 def _accepted(cls: Any) -> frozenset[str]:
     """Names of the options that a filesystem takes: most take any, and complain much later or never."""
-    found = set(OF_EVERY_FILESYSTEM)
+    accepted = set(OF_EVERY_FILESYSTEM)
     classes = [c for c in cls.__mro__ if "__init__" in vars(c) and c is not object]
     protocols = (cls.protocol,) if isinstance(cls.protocol, str) else cls.protocol
     if "s3" in protocols:
         classes.append(importlib.import_module("aiobotocore.session").AioSession)
     if "http" in protocols:
-        found |= set(OF_HTTP)
+        accepted |= set(OF_HTTP)
     for c in classes:
         parameters = inspect.signature(c.__init__).parameters.values()
-        found |= {p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
-    return frozenset(found - set(INNER))
+        accepted |= {p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+    return frozenset(accepted - set(INNER))
 
 
 def _defaults(protocol: str) -> dict[str, Any]:
@@ -293,9 +291,9 @@ def explain(error: BaseException, url: str, done: str, kind: type[InputError] | 
     if status in (401, 403) or isinstance(error, PermissionError) or said.startswith("Forbidden"):
         return kind(f"{start}: access denied ({said}). {_login(url)}")
     if status == 404 or isinstance(error, FileNotFoundError):
-        what = "there is no such bucket" if "NoSuchBucket" in _code(chain) or "bucket" in said else "it is not there"
+        reason = "there is no such bucket" if "NoSuchBucket" in _code(chain) or "bucket" in said else "it is not there"
         return kind(
-            f"{start}: {what} ({said}). See to its name, and to the endpoint (AWS_ENDPOINT_URL, --storage-options endpoint_url=URL)"
+            f"{start}: {reason} ({said}). See to its name, and to the endpoint (AWS_ENDPOINT_URL, --storage-options endpoint_url=URL)"
         )
     if status in (500, 501) and kind is OutputError:
         return OutputError(
@@ -312,11 +310,11 @@ def explain(error: BaseException, url: str, done: str, kind: type[InputError] | 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
     seen: set[int] = set()
-    found: BaseException | None = error
-    while found is not None and id(found) not in seen:
-        seen.add(id(found))
-        yield found
-        found = found.__cause__
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        yield link
+        link = link.__cause__
 
 
 def _status(error: BaseException) -> int:
@@ -325,10 +323,10 @@ def _status(error: BaseException) -> int:
     if type(error).__module__.endswith("http_exceptions"):
         return 0  # a reply that broke off, which aiohttp calls a 400
     if isinstance(response, dict):
-        found = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     else:
-        found = getattr(error, "status", None) or getattr(error, "code", None)
-    return found if isinstance(found, int) else 0
+        status = getattr(error, "status", None) or getattr(error, "code", None)
+    return status if isinstance(status, int) else 0
 
 
 def _code(chain: Sequence[BaseException]) -> str:
@@ -367,17 +365,17 @@ def _login(url: str) -> str:
     )
 
 
-def asked(call: Callable[[], T], url: str, done: str, kind: type[InputError] | type[OutputError]) -> T:
+def call_store(call: Callable[[], T], url: str, done: str, kind: type[InputError] | type[OutputError]) -> T:
     """What the call returns. A store's error is raised as `explain` has it."""
     try:
         return call()
     except Exception as error:
-        found: BaseException = error
+        cause: BaseException = error
         # s3fs looks into the arguments of an error of the store, and some have none.
         if isinstance(error, IndexError) and error.__context__ is not None:
-            found = error.__context__
-        if isinstance(found, OSError) or _is_of_library(found):
-            raise explain(found, url, done, kind) from found
+            cause = error.__context__
+        if isinstance(cause, OSError) or _is_of_library(cause):
+            raise explain(cause, url, done, kind) from cause
         raise
 
 
@@ -388,7 +386,7 @@ class RemoteFile(io.BufferedIOBase):
         self._file, self._url, self._kind = file, url, kind
 
     def read(self, size: int | None = -1, /) -> bytes:
-        return asked(lambda: bytes(self._file.read(-1 if size is None else size)), self._url, "read", self._kind)
+        return call_store(lambda: bytes(self._file.read(-1 if size is None else size)), self._url, "read", self._kind)
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
         return int(self._file.seek(offset, whence))

@@ -19,7 +19,7 @@ from datatrove.pipeline.base import PipelineStep
 from tagcorpus.pipelines.attributes.batches import ChunkEnd, TaggedBatch, publish_quarantine
 from tagcorpus.pipelines.attributes.parts import Instance, quarantine_name
 from tagcorpus.pipelines.inputs.chunks import Counts
-from tagcorpus.pipelines.progress.beats import pulse
+from tagcorpus.pipelines.progress.progress_record import progress_writer
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.pipelines.readers.reader import ChunkReader, ReaderOptions
 from tagcorpus.pipelines.storage.folder import Folder
@@ -117,7 +117,7 @@ class OpenedChunk(Iterator[TokenBatch]):
         if self.is_from_cache:
             return
         if served:
-            pulse().start(self._rank)  # from the first row again
+            progress_writer().start(self._rank)  # from the first row again
         yield from self._read(served)
 
     def _stored(self) -> Iterator[TokenBatch]:
@@ -132,12 +132,12 @@ class OpenedChunk(Iterator[TokenBatch]):
             if digest(source.output.read(self._quarantine_name) or b"") != part.quarantine:
                 return
             for batch, behind in part:
-                pulse().batch(int(batch.row[0]), int(batch.row[-1]))
+                progress_writer().batch(int(batch.row[0]), int(batch.row[-1]))
                 yield batch
-                pulse().done(*behind)
+                progress_writer().done(*behind)
                 documents, rows = documents + len(batch.row), rows + behind[0]
             if part.is_read:
-                pulse().done(part.counts.lines - rows, 0)
+                progress_writer().done(part.counts.lines - rows, 0)
                 self._check(part.counts, documents)
                 self.is_from_cache = True
 

@@ -32,7 +32,7 @@ SPOOL_BYTES = 32 << 20
 """Compressed bytes of a part that are kept in memory; beyond that they go to a local temporary file."""
 
 Ids: TypeAlias = "np.ndarray[Any, np.dtype[np.uint16 | np.uint32]]"
-# Rows and bytes of text that are done with a batch: what a Pulse is told.
+# Rows and bytes of text that are done with a batch: what a ProgressWriter is told.
 Behind: TypeAlias = tuple[int, int]
 # What reading an Arrow file that is not as it was written may raise.
 _DAMAGE = (OSError, pa.ArrowException, MemoryError, ValueError, KeyError, TypeError, OverflowError)

@@ -1,6 +1,6 @@
-"""A worker's pulse: which rows are in flight and how much is done, readable by the launcher even after a kill -9.
+"""A worker's progress record: which rows are in flight and how much is done, readable by the launcher even after a kill -9.
 
-The pulse is a few integers in a small memory-mapped file (or in plain memory when the work is done in the launcher's
+The record is a few integers in a small memory-mapped file (or in plain memory when the work is done in the launcher's
 own process), so it needs no queue, no lock and no live worker.
 """
 
@@ -20,8 +20,8 @@ class Stopped(BaseException):
 
 
 @dataclass
-class Beat:
-    """rank: chunk in work, -1 for none; rows/n_bytes: done of that chunk; first_row..last_row: in flight;
+class ProgressRecord:
+    """rank: chunk in work, -1 for none; rows/n_bytes: done of that range; first_row..last_row: in flight;
     pid: the worker; count: goes up with every sign of life."""
 
     rank: int = -1
@@ -33,11 +33,11 @@ class Beat:
     count: int = 0
 
 
-class Pulse:
+class ProgressWriter:
     """Written by one worker, read by the launcher."""
 
     def __init__(self, path: str | None = None) -> None:
-        self.beat = Beat(pid=os.getpid())
+        self.record = ProgressRecord(pid=os.getpid())
         self._map: mmap.mmap | None = None
         self._is_stopped = False
         if path is not None:
@@ -48,16 +48,16 @@ class Pulse:
     @staticmethod
     def create(path: str) -> None:
         with open(path, "wb") as file:
-            file.write(_LAYOUT.pack(*astuple(Beat())))
+            file.write(_LAYOUT.pack(*astuple(ProgressRecord())))
 
     @staticmethod
-    def read(path: str) -> Beat:
-        """The last beat; an empty one where the worker is gone or not there yet."""
+    def read(path: str) -> ProgressRecord:
+        """The last record; an empty one where the worker is gone or has not started."""
         try:
             with open(path, "rb") as file:
-                return Beat(*_LAYOUT.unpack(file.read(_LAYOUT.size)))
+                return ProgressRecord(*_LAYOUT.unpack(file.read(_LAYOUT.size)))
         except (FileNotFoundError, struct.error):
-            return Beat()
+            return ProgressRecord()
 
     def stop(self) -> None:
         """Make the next `batch` or `done` raise Stopped; called by the launcher."""
@@ -65,21 +65,21 @@ class Pulse:
 
     def start(self, rank: int) -> None:
         """Work on chunk `rank` begins (-1: none)."""
-        count, pid = self.beat.count, self.beat.pid
-        self.beat = Beat(rank=rank, pid=pid, count=count)
+        count, pid = self.record.count, self.record.pid
+        self.record = ProgressRecord(rank=rank, pid=pid, count=count)
         self._write()
 
     def batch(self, first_row: int, last_row: int) -> None:
         """Rows first_row..last_row are now in flight."""
         self._check()
-        self.beat.first_row, self.beat.last_row = first_row, last_row
+        self.record.first_row, self.record.last_row = first_row, last_row
         self._write()
 
     def done(self, rows: int, n_bytes: int) -> None:
         """That many more rows and bytes of text are behind us."""
         self._check()
-        self.beat.rows += rows
-        self.beat.n_bytes += n_bytes
+        self.record.rows += rows
+        self.record.n_bytes += n_bytes
         self._write()
 
     def _check(self) -> None:
@@ -87,21 +87,21 @@ class Pulse:
             raise Stopped
 
     def _write(self) -> None:
-        self.beat.count += 1
+        self.record.count += 1
         if self._map is not None:
-            _LAYOUT.pack_into(self._map, 0, *astuple(self.beat))
+            _LAYOUT.pack_into(self._map, 0, *astuple(self.record))
 
 
 _thread = threading.local()
 
 
-def pulse() -> Pulse:
-    """The pulse of this worker (one worker is one thread)."""
-    found: Pulse | None = getattr(_thread, "pulse", None)
-    if found is None:
-        found = _thread.pulse = Pulse()
-    return found
+def progress_writer() -> ProgressWriter:
+    """The progress writer of this worker (one worker is one thread)."""
+    writer: ProgressWriter | None = getattr(_thread, "writer", None)
+    if writer is None:
+        writer = _thread.writer = ProgressWriter()
+    return writer
 
 
-def set_pulse(pulse: Pulse) -> None:
-    _thread.pulse = pulse
+def set_progress_writer(writer: ProgressWriter) -> None:
+    _thread.writer = writer
