@@ -132,23 +132,23 @@ def test_worker_that_dies_between_ranks_costs_nothing() -> None:
 
     def kill(rank: int, _: object) -> None:
         if rank == 2:
-            for beat in running.beats():
-                if beat.pid > 0 and beat.pid != os.getpid():
-                    os.kill(beat.pid, signal.SIGKILL)
+            for record in running.progress():
+                if record.pid > 0 and record.pid != os.getpid():
+                    os.kill(record.pid, signal.SIGKILL)
 
     assert running.run(kill) == {r: [10 * r] for r in range(6)}
 
 
 def test_worker_that_was_found_dead_is_replaced_at_once() -> None:
     with WorkerPool() as pool:
-        slot: Any = pool.slot([Act({})], 1)
-        assert slot.submit(1).result() == [10]
-        (process,) = slot._pool._processes.values()
-        manager = slot._pool._executor_manager_thread
+        worker: Any = pool.worker([Act({})], 1)
+        assert worker.submit(1).result() == [10]
+        (process,) = worker._pool._processes.values()
+        manager = worker._pool._executor_manager_thread
         process.kill()
         manager.join(10)  # it has noticed
-        assert slot.submit(2).result() == [20]
-        slot.close(None)
+        assert worker.submit(2).result() == [20]
+        worker.close(None)
 
 
 def test_worker_processes_stay_for_the_next_pass() -> None:
@@ -194,7 +194,7 @@ def test_interrupt_kills_workers() -> None:
     pids: list[int] = []
 
     def interrupt(_rank: int, _: object) -> None:
-        pids.extend(b.pid for b in running.beats() if b.pid > 0 and b.pid != os.getpid())
+        pids.extend(b.pid for b in running.progress() if b.pid > 0 and b.pid != os.getpid())
         raise Enough
 
     with pytest.raises(Enough):  # would not come back while rank 0 runs
@@ -213,24 +213,24 @@ def test_beats_say_what_is_in_flight() -> None:
     class Looks(Act):
         def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Any:
             yield from original(self, data, rank, world_size)
-            seen.append(ProgressRecord(**vars(running.beats()[0])))
+            seen.append(ProgressRecord(**vars(running.progress()[0])))
 
     running.pipeline = [Looks({})]
     running.run()
     assert [(b.rank, b.first_row, b.last_row) for b in seen] == [(r, r * 100, r * 100 + 9) for r in range(6)]
-    assert running.beats()[0].rank == -1
+    assert running.progress()[0].rank == -1
 
 
-def test_pulse_of_a_worker_that_is_gone(tmp_path: Path) -> None:
-    path = tmp_path / "pulse"
+def test_progress_record_of_a_worker_that_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "record"
     assert ProgressWriter.read(str(path)) == ProgressRecord()
     path.write_bytes(b"half")
     assert ProgressWriter.read(str(path)) == ProgressRecord()
     ProgressWriter.create(str(path))
-    pulse = ProgressWriter(str(path))
-    pulse.start(3)
-    pulse.batch(5, 9)
-    pulse.done(4, 100)
+    record = ProgressWriter(str(path))
+    record.start(3)
+    record.batch(5, 9)
+    record.done(4, 100)
     read = ProgressWriter.read(str(path))
     assert (read.rank, read.rows, read.n_bytes, read.first_row, read.last_row) == (3, 4, 100, 5, 9)
     assert read.pid == os.getpid()
@@ -289,14 +289,14 @@ def test_a_worker_that_is_being_started_is_known_when_the_run_ends(
     before = signal.signal(number, end)
     try:
         with WorkerPool() as pool:
-            slot = pool.slot([Act({})], 1)
+            worker = pool.worker([Act({})], 1)
             with pytest.raises(Ended):
-                slot.submit(0)
+                worker.submit(0)
             assert signal.getsignal(number) is end
-            (worker,) = slot._pool._processes.values()  # type: ignore[attr-defined]
-            assert said[0] == worker.pid
-            slot.close(Ended)
-            assert not worker.is_alive()
+            (process,) = worker._pool._processes.values()  # type: ignore[attr-defined]
+            assert said[0] == process.pid
+            worker.close(Ended)
+            assert not process.is_alive()
     finally:
         signal.signal(number, before)
 

@@ -405,22 +405,22 @@ def joined(nodes: Nodes) -> Iterator[tuple[Cluster, list[str]]]:
 @pytest.mark.slow  # joins in this process, whose first import of ray must be here
 def test_full_cluster_is_told(joined: tuple[Cluster, list[str]]) -> None:
     cluster, said = joined
-    first = [cluster.slot([Act({})], 1) for _ in range(2)]
-    for slot in first:
-        assert slot.submit(4).result(SECONDS) == [40]
-    third = cluster.slot([Act({})], 1)
+    first = [cluster.worker([Act({})], 1) for _ in range(2)]
+    for worker in first:
+        assert worker.submit(4).result(SECONDS) == [40]
+    third = cluster.worker([Act({})], 1)
     waiting = third.submit(5)
-    third.beat()
-    third.beat()
+    third.progress()
+    third.progress()
     assert "waiting for a free CPU: none of this run's workers could be started" in said[-1]
     assert "of the cluster's 2 CPUs are free" in said[-1]
     n = len(said)
-    third.beat()  # not again at once
+    third.progress()  # not again at once
     assert len(said) == n
     first[0].end()
     assert waiting.result(SECONDS) == [50]
-    for slot in [first[1], third]:
-        slot.end()
+    for worker in [first[1], third]:
+        worker.end()
 
 
 @pytest.mark.slow  # joins in this process, whose first import of ray must be here
@@ -430,13 +430,13 @@ def test_workers_stay_for_the_next_pass(joined: tuple[Cluster, list[str]]) -> No
 
     def pid(actions: dict[int, str], rank: int) -> int:
         """What a worker of the next pass says."""
-        slot = cluster.slot([Act(actions)], 1)
+        worker = cluster.worker([Act(actions)], 1)
         try:
-            (found,) = slot.submit(rank).result(SECONDS)
+            (found,) = worker.submit(rank).result(SECONDS)
         except WorkerDied:  # as the executor does
-            slot.restart()
-            (found,) = slot.submit(rank).result(SECONDS)
-        slot.close(*ended_well)
+            worker.restart()
+            (found,) = worker.submit(rank).result(SECONDS)
+        worker.close(*ended_well)
         return int(found)
 
     first = pid({1: "pid"}, 1)
@@ -445,9 +445,9 @@ def test_workers_stay_for_the_next_pass(joined: tuple[Cluster, list[str]]) -> No
     os.kill(first, signal.SIGKILL)  # while it has nothing to do
     second = pid({1: "pid"}, 1)
     assert second != first
-    slot = cluster.slot([Act({})], 1)
-    assert slot.submit(3).result(SECONDS) == [30]
-    slot.close(KeyboardInterrupt, None, None)  # a pass that did not end well keeps nobody
+    worker = cluster.worker([Act({})], 1)
+    assert worker.submit(3).result(SECONDS) == [30]
+    worker.close(KeyboardInterrupt, None, None)  # a pass that did not end well keeps nobody
     third = pid({1: "pid"}, 1)
     assert third != second
     cluster.let_go()

@@ -15,23 +15,24 @@ from tagcorpus.taggers._interface.batch import DocumentBatch
 
 @dataclass
 class TaggedBatch:
-    """Documents, and what each instance made of them; `failures` are rows that a tagger raised on."""
+    """Documents with the columns of each instance. `failures` are the rows on which a tagger raised."""
 
     documents: DocumentBatch
-    wanted: frozenset[str]
+    instances: frozenset[str]
+    """Those that are still to compute for this chunk."""
     attributes: dict[str, pa.RecordBatch] = field(default_factory=dict)
     failures: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     counts: Counts = field(default_factory=Counts)
-    """The reader's own; until the next batch is asked for, what it has counted up to the end of this one."""
+    """The reader's counts up to the end of this batch. They change when the next batch is read."""
     remarks: dict[str, dict[str, int]] = field(default_factory=dict)
-    """By instance, what its tagger counts besides its columns."""
+    """By instance: counts that its tagger keeps besides its columns."""
 
 
 @dataclass(frozen=True)
 class ChunkEnd:
-    """The reader has come to the end of the chunk; this is what it counted and quarantined.
+    """The end of a chunk, with the reader's counts and quarantine.
 
-    columns  those that taggers need besides the text and that some document has
+    columns  columns besides the text that taggers need and at least one document has
     """
 
     counts: Counts
@@ -41,7 +42,7 @@ class ChunkEnd:
 
 @dataclass(frozen=True)
 class ChunkReport:
-    """What a worker says of a chunk it has published."""
+    """A worker's report of a chunk that it has published."""
 
     rank: int
     counts: dict[str, Counts]
@@ -53,9 +54,9 @@ class ChunkReport:
 
 
 def publish_quarantine(output: Folder, name: str, entries: Quarantine) -> None:
-    """Publish the entries, or see to it that there is no such file."""
+    """Publish the entries; without entries, remove the file of an earlier run."""
     if len(entries):
         with output.publishing(name) as sink:
             entries.copy_to(sink)
     elif output.exists(name):
-        output.remove(name)  # left by an earlier content of this chunk
+        output.remove(name)  # from earlier content of this chunk

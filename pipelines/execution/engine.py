@@ -90,12 +90,12 @@ class Engine:
             workers or self.workers,
             describe=describe,
             threads=threads,
-            slot=self._cluster.slot if self._cluster is not None and not threads else None,
+            make_worker=self._cluster.worker if self._cluster is not None and not threads else None,
             pool=self._pool,
         )
         self.run.ledger.enter_workers(executor.workers)
         with (
-            Watch(self.run.display, title, total_rows, executor.beats, describe) as watch,
+            Watch(self.run.display, title, total_rows, executor.progress, describe) as watch,
             self.run.heartbeat.following(watch),
         ):
             return executor.run(lambda rank, results: on_done(watch, rank, results))
@@ -228,6 +228,6 @@ class Engine:
         if workers < self.workers and not before.done and can_be_cut and plan.n_bytes > WORTH_CUTTING_BYTES:
             finer = max(1 << 20, 1 << (plan.n_bytes // (CHUNKS_PER_WORKER * self.workers)).bit_length() - 1)
             self.run.display.say(
-                f"{self.workers} workers could be busy, and less be lost to an interruption, with smaller ranges: --set "
+                f"{self.workers} workers could be busy, and less be lost to an interruption, with smaller chunks: --set "
                 f"chunk_bytes={finer}, from the start"
             )

@@ -140,9 +140,9 @@ def _probe_chunk(
     for instance in instances:
         if instance.name not in probe.empty_parts:
             probe.empty_parts[instance.name] = _part_bytes(scratch, instance, [])
-        took, tagged, pieces = _tagged(instance, batch.slice(0, rows))
+        took, tagged, batches = _tagged(instance, batch.slice(0, rows))
         seconds += took * rows / tagged
-        probe.part_bytes += (_part_bytes(scratch, instance, pieces) - probe.empty_parts[instance.name]) * rows / tagged
+        probe.part_bytes += (_part_bytes(scratch, instance, batches) - probe.empty_parts[instance.name]) * rows / tagged
     probe.rows += rows
     probe.text_bytes += text_bytes
     probe.share_bytes += share
@@ -150,29 +150,29 @@ def _probe_chunk(
 
 
 def _tagged(instance: Instance, batch: DocumentBatch) -> tuple[float, int, list[pa.RecordBatch]]:
-    """CPU seconds, rows tagged, and their columns: in ever larger pieces, until all is done or it has taken long enough."""
+    """CPU seconds, rows tagged, and their columns. Each slice has twice the rows of the one before, for PROBE_SECONDS in all."""
     step, names = Tag(instance), frozenset({instance.name})
     list(step.run([TaggedBatch(batch.slice(0, 1), names)]))  # loads models and compiled code, which every run does
     seconds, at, rows = 0.0, 0, FIRST_ROWS
     began = time.perf_counter()
-    pieces: list[pa.RecordBatch] = []
+    batches: list[pa.RecordBatch] = []
     while at < batch.num_rows and (at == 0 or time.perf_counter() - began < PROBE_SECONDS):
-        piece = batch.slice(at, min(rows, batch.num_rows - at))
+        some = batch.slice(at, min(rows, batch.num_rows - at))
         started = time.process_time()
-        (item,) = step.run([TaggedBatch(piece, names)])
+        (item,) = step.run([TaggedBatch(some, names)])
         seconds += time.process_time() - started
         assert isinstance(item, TaggedBatch)
         added = item.attributes[instance.name]
         keys = item.documents.table.select(["row", "sub", "id"]).to_batches()[0]
         schema = pa.schema([*keys.schema, *added.schema])
-        pieces.append(pa.record_batch([*keys.columns, *added.columns], schema=schema))
-        at += piece.num_rows
+        batches.append(pa.record_batch([*keys.columns, *added.columns], schema=schema))
+        at += some.num_rows
         rows *= 2
-    return seconds, at, pieces
+    return seconds, at, batches
 
 
-def _part_bytes(scratch: Folder, instance: Instance, pieces: list[pa.RecordBatch]) -> int:
-    write_part(scratch, "part.parquet", instance.tagger.columns, pieces, "0" * 32, Counts())
+def _part_bytes(scratch: Folder, instance: Instance, batches: list[pa.RecordBatch]) -> int:
+    write_part(scratch, "part.parquet", instance.tagger.columns, batches, "0" * 32, Counts())
     return scratch.size("part.parquet")
 
 

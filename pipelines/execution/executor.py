@@ -18,7 +18,7 @@ from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import IncompleteError, TagcorpusError
 from tagcorpus.pipelines.execution.worker_pool import WorkerPool
-from tagcorpus.pipelines.execution.workers import RankFailure, Slot, WorkerDied, fold
+from tagcorpus.pipelines.execution.workers import RankFailure, Worker, WorkerDied, fold
 from tagcorpus.pipelines.progress.progress_record import ProgressRecord, ProgressWriter, set_progress_writer
 
 MAX_DEATHS = 3
@@ -62,12 +62,12 @@ class PlanExecutor:
     Not derived from datatrove's PipelineExecutor: that class logs, keeps statistics and marks what is completed in ways that
     are not used here, and its module imports huggingface_hub, 0.25 CPU seconds of every start.
 
-    units     runs of ranks that one worker should do in a row (chunks of a compressed file: it reads on)
-    workers   how many at once; 1 means in this process
-    threads   workers are threads of this process: for pipelines that wait for a server
-    slot      makes a worker somewhere else, from pipeline and number of ranks; None: processes of this machine
-    pool      those processes, where they are to stay for the next pass; None: they end with this one
-    describe  names a rank for messages
+    units        sequences of ranks that one worker should do in a row (the chunks of a compressed file)
+    workers      number of workers; 1 means this process
+    threads      workers are threads of this process: for pipelines that wait for a server
+    make_worker  makes a worker from a pipeline and the number of ranks; None: workers are processes of this machine
+    pool         keeps the worker processes for the next pass; None: they end with this pass
+    describe     names a rank for messages
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class PlanExecutor:
         *,
         describe: Callable[[int], str],
         threads: bool = False,
-        slot: Callable[[Sequence[PipelineStep], int], Worker] | None = None,
+        make_worker: Callable[[Sequence[PipelineStep], int], Worker] | None = None,
         pool: WorkerPool | None = None,
     ) -> None:
         self.pipeline = list(pipeline)
@@ -86,19 +86,19 @@ class PlanExecutor:
         self.workers = min(workers, len(self.units)) if not threads else workers
         self.describe = describe
         self.deaths: dict[int, int] = {}
-        self._make_slot = slot or (_ThreadWorker if threads else None)
+        self._make_worker = make_worker or (_ThreadWorker if threads else None)
         self._pool = pool
-        self._is_inline = self.workers <= 1 and not threads and slot is None
-        self._slots: list[Slot] = []
+        self._is_inline = self.workers <= 1 and not threads and make_worker is None
+        self._running: list[Worker] = []
         self._inline = ProgressWriter()
 
     @property
     def world_size(self) -> int:
         return sum(len(u) for u in self.units)
 
-    def beats(self) -> list[ProgressRecord]:
-        """The state of every worker, for progress and for noticing a stall."""
-        return [self._inline.record, *(slot.beat() for slot in self._slots)]
+    def progress(self) -> list[ProgressRecord]:
+        """The progress record of every worker."""
+        return [self._inline.record, *(worker.progress() for worker in self._running)]
 
     def run(self, on_done: OnDone = lambda _rank, _results: None) -> dict[int, list[Any]]:
         """Results by rank. Raises the failure that takes precedence, after the ranks in flight have ended."""
@@ -124,80 +124,80 @@ class PlanExecutor:
                     done(rank, results_of_rank)
         else:
             with contextlib.ExitStack() as stack:
-                make_slot = self._make_slot or (self._pool or stack.enter_context(WorkerPool())).slot
+                make_worker = self._make_worker or (self._pool or stack.enter_context(WorkerPool())).worker
                 for _ in range(self.workers):
-                    slot = make_slot(self.pipeline, self.world_size)
-                    stack.push(slot.close)
-                    self._slots.append(slot)
+                    worker = make_worker(self.pipeline, self.world_size)
+                    stack.push(worker.close)
+                    self._running.append(worker)
                 self._dispatch(done, failures)
-            self._slots = []
+            self._running = []
         if failures.worst is not None:
             raise failures.worst
         return results
 
     def _dispatch(self, done: OnDone, failures: _Failures) -> None:
         waiting = deque(deque(u) for u in self.units)
-        unit_of: dict[int, deque[int]] = {}
-        flying: dict[Future[list[Any]], tuple[int, int]] = {}
-        idle: set[int] = set()
+        unit_of: dict[Worker, deque[int]] = {}
+        flying: dict[Future[list[Any]], tuple[Worker, int]] = {}
+        idle: set[Worker] = set()
 
         def stranded() -> deque[int]:
             """The ranks of a worker for which there is no place: its node is gone, or the cluster is full."""
-            for future, (slot, rank) in flying.items():
-                if not self._slots[slot].is_up():
+            for future, (worker, rank) in flying.items():
+                if not worker.is_up():
                     del flying[future]
-                    self._slots[slot].restart()
-                    idle.add(slot)
-                    return deque([rank, *unit_of.pop(slot, ())])
+                    worker.restart()
+                    idle.add(worker)
+                    return deque([rank, *unit_of.pop(worker, ())])
             return deque()
 
-        def go_on(slot: int) -> None:
+        def go_on(worker: Worker) -> None:
             if failures.is_final:
                 return
-            unit = unit_of.get(slot)
+            unit = unit_of.get(worker)
             if not unit:
-                unit = unit_of[slot] = waiting.popleft() if waiting else stranded()
+                unit = unit_of[worker] = waiting.popleft() if waiting else stranded()
             if not unit:
-                idle.add(slot)
+                idle.add(worker)
                 return
-            idle.discard(slot)
+            idle.discard(worker)
             rank = unit.popleft()
-            flying[self._slots[slot].submit(rank)] = (slot, rank)
+            flying[worker.submit(rank)] = (worker, rank)
 
-        for slot in range(self.workers):
-            go_on(slot)
+        for worker in self._running:
+            go_on(worker)
         while flying:
             # A time-out lets a pending Ctrl-C or SIGTERM reach this thread.
             finished, _ = wait(flying, timeout=0.5, return_when=FIRST_COMPLETED)
-            if failures.is_final:  # what no worker has begun is not waited for
-                for future in [f for f, (slot, _) in flying.items() if not self._slots[slot].is_up()]:
+            if failures.is_final:  # the run does not wait for ranks that no worker has begun
+                for future in [f for f, (worker, _) in flying.items() if not worker.is_up()]:
                     del flying[future]
-            for slot in [s for s in idle if self._slots[s].is_up()]:
-                go_on(slot)
+            for worker in [w for w in self._running if w in idle and w.is_up()]:
+                go_on(worker)
             for future in finished:
                 if future not in flying:  # taken back a moment ago
                     continue
-                slot, rank = flying.pop(future)
+                worker, rank = flying.pop(future)
                 try:
                     results_of_rank = future.result()
                 except (BrokenExecutor, WorkerDied):
-                    beat = self._slots[slot].beat()
+                    record = worker.progress()
                     self.deaths[rank] = self.deaths.get(rank, 0) + 1
-                    self._slots[slot].restart()
+                    worker.restart()
                     if self.deaths[rank] >= MAX_DEATHS:
-                        failures.add(self._killer(rank, beat))
+                        failures.add(self._killer(rank, record))
                     else:
-                        unit_of.setdefault(slot, deque()).appendleft(rank)
+                        unit_of.setdefault(worker, deque()).appendleft(rank)
                 except Exception as error:
                     failures.add(self._named(rank, error))
                 else:
                     done(rank, results_of_rank)
-                go_on(slot)
+                go_on(worker)
 
-    def _killer(self, rank: int, beat: ProgressRecord) -> TagcorpusError:
+    def _killer(self, rank: int, record: ProgressRecord) -> TagcorpusError:
         rows = (
-            f"rows {beat.first_row} to {beat.last_row} were in flight"
-            if beat.rank == rank and beat.first_row >= 0
+            f"rows {record.first_row} to {record.last_row} were in flight"
+            if record.rank == rank and record.first_row >= 0
             else "before it said on which rows"
         )
         return TagcorpusError(
@@ -219,7 +219,7 @@ class _ThreadWorker:
         self._pipeline, self._world_size = pipeline, world_size
         self._progress = ProgressWriter()
         self._pool = ThreadPoolExecutor(
-            1, thread_name_prefix="range", initializer=set_progress_writer, initargs=(self._progress,)
+            1, thread_name_prefix="chunk", initializer=set_progress_writer, initargs=(self._progress,)
         )
 
     def close(self, kind: object, *_: object) -> None:
@@ -230,7 +230,7 @@ class _ThreadWorker:
     def submit(self, rank: int) -> Future[list[Any]]:
         return self._pool.submit(fold, self._pipeline, rank, self._world_size)
 
-    def beat(self) -> ProgressRecord:
+    def progress(self) -> ProgressRecord:
         return self._progress.record
 
     def is_up(self) -> bool:

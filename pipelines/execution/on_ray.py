@@ -191,8 +191,8 @@ class Cluster:
                     f"results could differ; install the same there (pip install '{name}=={mine[name]}')"
                 )
 
-    def slot(self, pipeline: Sequence[PipelineStep], world_size: int) -> RayWorker:
-        """A worker somewhere in the cluster for one pass: one that has nothing to do, else a new one."""
+    def worker(self, pipeline: Sequence[PipelineStep], world_size: int) -> RayWorker:
+        """An idle worker, or a new one, in the cluster for one pass."""
         worker = (
             self._idle.pop() if self._idle else RayWorker(self.ray, self._idle, self._see, self.num_gpus, self.suffix)
         )
@@ -200,7 +200,7 @@ class Cluster:
         return worker
 
     def let_go(self) -> None:
-        """End the workers that have nothing to do, and so give back their CPUs and GPUs."""
+        """End the idle workers, which gives back their CPUs and GPUs."""
         while self._idle:
             self._idle.pop().end()
 
@@ -239,7 +239,7 @@ class RayWorker:
         self._ray, self._idle, self._see = ray, idle, see
         self._suffix = suffix or folder.new_suffix()
         self._gpus = {"num_gpus": num_gpus} if num_gpus else {}
-        self._beat = ProgressRecord()
+        self._progress = ProgressRecord()
         self._actor: Any = None
         self._payload: Any = None
         self._is_payload_known = False
@@ -249,8 +249,8 @@ class RayWorker:
     def take(self, payload: bytes) -> None:
         """The next pass."""
         self._payload, self._is_payload_known = self._ray.put(payload), False
-        self._beat = ProgressRecord()
-        self._asked = self._actor.beat.remote()  # an earlier answer would be of the pass before
+        self._progress = ProgressRecord()
+        self._pending = self._actor.progress.remote()  # an earlier answer would be of the pass before
 
     def restart(self) -> None:
         self.end()
@@ -258,7 +258,7 @@ class RayWorker:
         actor = self._ray.remote(num_cpus=1, **self._gpus, max_concurrency=2, max_restarts=0)(Worker)
         self._actor = actor.remote(self._suffix)
         self._is_payload_known, self._running = False, None
-        self._up = self._actor.beat.remote()
+        self._up = self._actor.progress.remote()
         self._pending = self._up
 
     def submit(self, rank: int) -> Future[list[Any]]:
@@ -281,16 +281,16 @@ class RayWorker:
         self._actor.run.remote(rank, payload).future().add_done_callback(answer)
         return future
 
-    def beat(self) -> ProgressRecord:
-        """The last one that arrived; another is asked for meanwhile."""
+    def progress(self) -> ProgressRecord:
+        """The newest record that has arrived. Requests the next one."""
         actor, ref = self._actor, self._pending
         self._see(self.is_up())
         if self._ray.wait([ref], timeout=0)[0]:
             with contextlib.suppress(self._ray.exceptions.RayError):
-                self._beat = self._ray.get(ref)
+                self._progress = self._ray.get(ref)
             if actor is self._actor:
-                self._pending = actor.beat.remote()
-        return self._beat
+                self._pending = actor.progress.remote()
+        return self._progress
 
     def is_up(self) -> bool:
         return bool(self._ray.wait([self._up], timeout=0)[0])
@@ -332,7 +332,7 @@ class Worker:
         except Exception as error:
             return error
 
-    def beat(self) -> ProgressRecord:
+    def progress(self) -> ProgressRecord:
         return self._progress.record
 
 

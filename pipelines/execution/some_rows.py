@@ -32,7 +32,7 @@ def choose(
     some = DocumentBatch(item.documents.table.filter(pa.array(chosen)))
     return ChosenBatch(
         some,
-        item.wanted,
+        item.instances,
         item.attributes,
         item.failures,
         item.counts,
@@ -66,7 +66,7 @@ class Whole(PipelineStep):
                     name: self._spread(batch, item.chosen, item.before.get(name))
                     for name, batch in item.attributes.items()
                 }
-                yield TaggedBatch(item.whole, item.wanted, added, item.failures, item.counts, item.remarks)
+                yield TaggedBatch(item.whole, item.instances, added, item.failures, item.counts, item.remarks)
             else:
                 yield item
 

@@ -101,7 +101,7 @@ class Tag(PipelineStep):
             return self._add(item)
 
     def _add(self, item: TaggedBatch | ChunkEnd) -> TaggedBatch | ChunkEnd:
-        if isinstance(item, ChunkEnd) or self.instance.name not in item.wanted:
+        if isinstance(item, ChunkEnd) or self.instance.name not in item.instances:
             return item
         # A tagger that waits for a server loads no model, and a probe could cost a call.
         if not self._is_probed and getattr(self.instance.tagger, "concurrent_batches", 1) == 1:
@@ -109,7 +109,7 @@ class Tag(PipelineStep):
         failures: list[dict[str, Any]] = []
         batches = self._tagged(item.documents, failures)
         if len(failures) == item.documents.num_rows > 1 and len({(f["reason"], f["message"]) for f in failures}) == 1:
-            # No row is to blame for what happens on all of them alike.
+            # One failure on all rows is the tagger's, not a row's.
             raise TaggerError(
                 f"tagger {self.instance.name!r} fails in the same way on all {len(failures):,} documents of a batch: "
                 f"{failures[0]['reason'].rpartition(':')[2]}: {failures[0]['message']}"

@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 
 
 class WorkerPool:
-    """Worker processes of this machine that stay from one pass to the next: what a worker has imported, compiled and
-    loaded, it has for the whole run. Leaving the context ends them."""
+    """Worker processes of this machine that stay from one pass to the next, with all that they have imported, compiled and
+    loaded. Leaving the context ends them."""
 
     def __init__(self) -> None:
         self._idle: list[ProcessWorker] = []
         self.suffix = new_suffix()
         """In the temporary names of these workers."""
 
-    def slot(self, pipeline: Sequence[PipelineStep], world_size: int) -> Worker:
-        """A worker for one pass: one that has nothing to do, else a new one."""
-        # Only here: multiprocessing and the sockets it imports are for more than one worker.
+    def worker(self, pipeline: Sequence[PipelineStep], world_size: int) -> Worker:
+        """An idle worker, or a new one, for one pass."""
+        # Imported late: only runs with several workers need multiprocessing and its sockets.
         with safe_path():
             from tagcorpus.pipelines.execution.worker_processes import ProcessWorker
 
-        slot = self._idle.pop() if self._idle else ProcessWorker(self._idle, self.suffix)
-        slot.take(pickle.dumps((list(pipeline), world_size)))
-        return slot
+        worker = self._idle.pop() if self._idle else ProcessWorker(self._idle, self.suffix)
+        worker.take(pickle.dumps((list(pipeline), world_size)))
+        return worker
 
     def __enter__(self) -> WorkerPool:
         return self

@@ -39,7 +39,7 @@ class ProcessWorker:
         self._pool: ProcessPoolExecutor | None = None
         try:
             self._folder = folder.temporary_folder()
-            self._path = os.path.join(self._folder, "pulse")
+            self._path = os.path.join(self._folder, "progress")
             self.restart()
         except OSError as error:
             raise OutputError(f"no temporary file could be made in {tempfile.gettempdir()}: {error}") from error
@@ -94,7 +94,7 @@ class ProcessWorker:
         self._is_payload_known = True
         return future
 
-    def beat(self) -> ProgressRecord:
+    def progress(self) -> ProgressRecord:
         return ProgressWriter.read(self._path)
 
     def is_up(self) -> bool:
@@ -137,7 +137,7 @@ def _short_temporary_folder() -> Iterator[None]:
         tempfile.tempdir = before
 
 
-def _start_worker(pulse_path: str, suffix: str, environment: dict[str, str]) -> None:
+def _start_worker(progress_path: str, suffix: str, environment: dict[str, str]) -> None:
     # The fork server was started once and keeps the environment of that moment; credentials set since then count too.
     os.environ.clear()
     os.environ.update(environment)
@@ -147,7 +147,7 @@ def _start_worker(pulse_path: str, suffix: str, environment: dict[str, str]) -> 
     if parent is not None:
         threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
     late_pandas.postpone()
-    set_progress_writer(ProgressWriter(pulse_path))
+    set_progress_writer(ProgressWriter(progress_path))
     folder.set_suffix(suffix)
 
 

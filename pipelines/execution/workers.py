@@ -14,7 +14,7 @@ from tagcorpus.pipelines.progress.progress_record import ProgressRecord, progres
 
 
 class WorkerDied(Exception):
-    """The worker is gone, and with it the rank it was on; raised by a slot's future."""
+    """The worker ended before its rank did. Raised by the future of `submit`."""
 
 
 class Worker(Protocol):
@@ -24,12 +24,12 @@ class Worker(Protocol):
         """Start a rank. The future raises what the rank raised, or WorkerDied."""
         ...
 
-    def beat(self) -> ProgressRecord:
-        """How far it is."""
+    def progress(self) -> ProgressRecord:
+        """The newest progress record of this worker."""
         ...
 
     def is_up(self) -> bool:
-        """Whether the worker has started; what was submitted to one that has not may be taken back by `restart`."""
+        """Whether the worker has started. `restart` takes ranks back from a worker that has not."""
         ...
 
     def restart(self) -> None:

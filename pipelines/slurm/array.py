@@ -177,7 +177,7 @@ class SlurmArray(SlurmPipelineExecutor):
             pool=pool,
         )
         try:
-            with pool, Watch(display, f"task {index}", self._rows(ranks), executor.beats, describe) as watch:
+            with pool, Watch(display, f"task {index}", self._rows(ranks), executor.progress, describe) as watch:
 
                 def on_done(rank: int, results: list[Any]) -> None:
                     report: ChunkReport = results[0]
