@@ -18,7 +18,7 @@ from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import IncompleteError, TagcorpusError
 from tagcorpus.pipelines.execution.worker_pool import WorkerPool
-from tagcorpus.pipelines.execution.workers import RankFailure, Slot, WorkerDied, fold
+from tagcorpus.pipelines.execution.workers import RankFailure, Worker, WorkerDied, fold
 from tagcorpus.pipelines.progress.progress_record import ProgressRecord, ProgressWriter, set_progress_writer
 
 MAX_DEATHS = 3
@@ -89,7 +89,7 @@ class PlanExecutor:
         self._make_slot = slot or (_ThreadWorker if threads else None)
         self._pool = pool
         self._is_inline = self.workers <= 1 and not threads and slot is None
-        self._slots: list[Slot] = []
+        self._slots: list[Worker] = []
         self._inline = ProgressWriter()
 
     @property
