@@ -150,11 +150,9 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
     run.ledger.enter_duplicate_ids(count_duplicate_ids(run.output, plan, instance))
     summary = summarise(run.output, plan, [instance], run.ledger.totals, instance.name, found)
     publish_result(run, plan, [instance], summary)
-    messages = list(_oddities(run, found))
+    run.repeat_at_the_end(_oddities(run, found))
     tidy(run, corpus)
-    result = run.finish(summary)
-    result.messages[:0] = messages
-    return result
+    return run.finish(summary)
 
 
 def _packed(options: EntropyOptions, tokenizer: Tokenizer) -> Packing:

@@ -15,7 +15,7 @@ import importlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -38,6 +38,7 @@ from tagcorpus.predictor.learners.evaluation import Wanted, check_predictors
 from tagcorpus.predictor.learners.models import SCALE_ONLY
 from tagcorpus.predictor.learners.parallel import Workers
 from tagcorpus.predictor.protocols import new_models, tables
+from tagcorpus.predictor.protocols.adds import columns_named
 from tagcorpus.predictor.records.makers import MAKER, NAMESPACE, group_word
 from tagcorpus.predictor.records.scores import Rule
 from tagcorpus.predictor.records.tasks import Task, tasks
@@ -57,7 +58,7 @@ def command(**options: Any) -> str:
     """What the command prints, from the values of its flags."""
     display = Display()
     request = PredictOptions(**options)
-    if not options.get("protocol") and not request.reproduce and (published := _published(request)):
+    if not str(request.protocol) and not request.reproduce and (published := _published(request)):
         display.say(
             wrapped(
                 f"{', '.join(published)}: spelled as in the published scripts, but this is the grouped protocol; "
@@ -87,6 +88,8 @@ def report(request: PredictOptions, display: Display | None = None) -> str:
     display = display or Display()
     if request.decide:
         return deciding.report(request, display)
+    if not str(request.protocol):
+        request = replace(request, protocol="paper" if request.reproduce else "grouped")
     _check(request)
     chosen = tasks(request.tasks, request.metric, request.merge_arithmetic)
     count = request.workers or default_workers()
@@ -112,6 +115,8 @@ def report(request: PredictOptions, display: Display | None = None) -> str:
                 say_ids(data, features, display)
             wanted = _wanted(request, task, lists, new)
             check_selected(data, wanted.selected)
+            if request.adds:
+                columns_named(data, request.adds)  # a wrong name ends the command before the first fit
             if request.features is not None and not outcomes and not request.reproduce:
                 refuse_unused(request.features, data, wanted, request.protocol, request.adds)
             display.say(f"{task.name}: {len(data.ids)} models of {data.groups} {group_word(data.grouped_by)}")

@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 from slurm_commands import invoke
 
 import tagcorpus
+from tagcorpus.cli import main
 from tagcorpus.errors import ConfigError, OutputError
 from tagcorpus.pipelines.counting.corpus import check_disk
 from tagcorpus.pipelines.counting.phases import count, merge
@@ -331,3 +333,20 @@ def test_damaged_working_files_are_made_anew(
         damage(file)
     run(corpus, tmp_path / "damaged", **IN_PIECES)
     assert parts(tmp_path / "damaged") == sound
+
+
+def test_a_corpus_without_contexts_says_so_on_the_terminal(tmp_path: Path) -> None:
+    write(tmp_path / "short.jsonl", ["a", "b"])
+    args = [
+        "run",
+        "entropy",
+        "--input",
+        str(tmp_path / "short.jsonl"),
+        "--output",
+        str(tmp_path / "out"),
+        "--ngram",
+        "3",
+    ]
+    done = CliRunner().invoke(main, args)
+    assert done.exit_code == 0
+    assert done.stderr.count("no entropy: not one of 2 documents has more than 3 tokens") == 1

@@ -587,3 +587,12 @@ def test_a_newer_store_is_refused(empty: Path, put: Put) -> None:
         con.execute("UPDATE schema_version SET version = 3")
     with pytest.raises(InputError, match="schema version 3"):
         Store.from_existing(empty)
+
+
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+def test_a_store_that_is_not_there_is_started_by_create_only(put: Put, tmp_path: Path, dry: tuple[str, ...]) -> None:
+    path = put("a.json", olmes(acc_raw=0.3, primary_score=0.3))
+    done = CliRunner().invoke(main, ["store", "import", str(tmp_path / "s.duckdb"), str(path), *dry])
+    assert done.exit_code == 2
+    assert "no store at" in done.stderr
+    assert "--create starts an empty one" in done.stderr

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from tagcorpus.cli import main
 from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines.options.of_commands import PredictOptions
 from tagcorpus.pipelines.predict import command, report
@@ -204,6 +206,10 @@ def test_a_published_command_line_under_the_grouped_protocol_says_so(capsys: pyt
         with pytest.raises(InputError, match="nowhere"):
             command(**{**line, **quiet})
         assert capsys.readouterr().err == ""
+    typed = CliRunner().invoke(main, ["predict", "--db_path", "nowhere", "--merge_arithmetic"])
+    assert typed.stderr.startswith("--merge_arithmetic: spelled as in the published scripts")
+    typed = CliRunner().invoke(main, ["predict", "--db_path", "nowhere", "--merge_arithmetic", "--protocol", "grouped"])
+    assert typed.stderr.startswith("tagcorpus: no store at 'nowhere'")
 
 
 def test_a_table_of_scores_is_no_feature_table(tmp_path: Path) -> None:

@@ -101,6 +101,8 @@ def import_files(
     Raises InputError for a file that is not sound, ConflictError, and OutputError for a full disk; nothing is imported then.
     """
     store = Path(store)
+    if not (create or store.exists()):
+        raise InputError(f"no store at {str(store)!r}: --create starts an empty one")
     paths, skipped = _listed(files)
     batches = [read_batch(f, model_id=model_id, shots=shots) for f in paths]
     if batches:
