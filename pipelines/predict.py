@@ -34,7 +34,7 @@ from tagcorpus.pipelines.predicting.terminal import terminal, wrapped
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.predictor.learners import selection
 from tagcorpus.predictor.learners.data import Dataset, TaskError, load
-from tagcorpus.predictor.learners.evaluation import Wanted, check_predictors
+from tagcorpus.predictor.learners.evaluation import Settings, check_predictors
 from tagcorpus.predictor.learners.models import SCALE_ONLY
 from tagcorpus.predictor.learners.parallel import Workers
 from tagcorpus.predictor.protocols import new_models, tables
@@ -110,14 +110,14 @@ def report(request: PredictOptions, display: Display | None = None) -> str:
                 continue
             if not outcomes:
                 say_ids(data, features, display)
-            wanted = _wanted(request, task, lists, new)
-            check_selected(data, wanted.selected)
+            settings = _settings(request, task, lists, new)
+            check_selected(data, settings.selected)
             if request.features is not None and not outcomes and not request.reproduce:
-                refuse_unused(request.features, data, wanted, request.protocol, request.adds)
+                refuse_unused(request.features, data, settings, request.protocol, request.adds)
             display.say(f"{task.name}: {len(data.ids)} models of {data.groups} {group_word(data.grouped_by)}")
             steps.begin(task.name)
-            found = protocol.run(data, wanted, workers)
-            outcomes.append(tables.outcome(data, found, wanted, request.protocol == "grouped"))
+            evaluations = protocol.run(data, settings, workers)
+            outcomes.append(tables.outcome(data, evaluations, settings, request.protocol == "grouped"))
             steps.finish()
         if not outcomes:
             raise InputError(f"--db: {request.db!r} has no task with enough models; `tagcorpus store check` says why")
@@ -127,12 +127,12 @@ def report(request: PredictOptions, display: Display | None = None) -> str:
             "feature_check": [asdict(f) for f in findings],
             "conflicts_rule": CONFLICTS[request.protocol],
         }
-        told = tables.document(request.protocol, _wanted(request, chosen[0], None), outcomes, origin)
+        document = tables.document(request.protocol, _settings(request, chosen[0], None), outcomes, origin)
         more = grouped.Added()
         if request.protocol == "grouped":
             more = grouped.added(
                 outcomes,
-                _wanted(request, chosen[0], None),
+                _settings(request, chosen[0], None),
                 workers,
                 display,
                 steps,
@@ -141,13 +141,13 @@ def report(request: PredictOptions, display: Display | None = None) -> str:
                 new=new,
                 has_figures=request.figures,
             )
-            told |= more.document
-        page = _reproduction(request, store, features, outcomes, told, workers) if request.reproduce else None
-    text = json.dumps(told, indent=1, ensure_ascii=False)
+            document |= more.document
+        page = _reproduction(request, store, features, outcomes, document, workers) if request.reproduce else None
+    text = json.dumps(document, indent=1, ensure_ascii=False)
     predictions = tables.predictions_csv(outcomes)
     where = publish(request.features or request.db, request.output, text, predictions, page, more.files, display)
     display.say(f"-> {where}")
-    return text if request.as_json else page or terminal(told, more.terminal, more.first)
+    return text if request.as_json else page or terminal(document, more.terminal, more.first)
 
 
 def _check(request: PredictOptions) -> None:
@@ -226,12 +226,12 @@ def _selections(request: PredictOptions) -> dict[str, tuple[str, ...]] | None:
     return selection.read_selected(beside[-1])
 
 
-def _wanted(
+def _settings(
     request: PredictOptions,
     task: Task,
     lists: Mapping[str, tuple[str, ...]] | None,
     new: new_models.NewModel | None = None,
-) -> Wanted:
+) -> Settings:
     given = tuple(PUBLISHED_NAMES.get(p, p) for p in request.predictors)
     if request.adds and not given:
         given = (SCALE_ONLY,)
@@ -242,7 +242,7 @@ def _wanted(
     selected: tuple[str, ...] | None = tuple(request.sel_features) or None
     if lists is not None:
         selected = selection.selected_for(dict(lists), task, request.select or SELECTIONS)
-    return Wanted(
+    return Settings(
         predictors=given or (("all",) if request.reproduce else ()),
         selected=selected,
         # A list from a file may come from anywhere; the published ones were selected on the test folds.
@@ -259,7 +259,7 @@ def _reproduction(
     store: Store,
     features: Any,
     outcomes: Sequence[tables.Outcome],
-    told: Mapping[str, Any],
+    document: Mapping[str, Any],
     workers: Workers,
 ) -> str:
     """The page, with the seed's figures once more where another rule for conflicting scores would change the data."""
@@ -278,18 +278,18 @@ def _reproduction(
                 least_models=request.least_models,
                 groups=_groups(request),
             )
-            wanted = Wanted(
+            settings = Settings(
                 ("scaling",),
-                _wanted(request, o.data.task, lists).selected,
+                _settings(request, o.data.task, lists).selected,
                 True,
                 None,
                 request.seed,
                 (),
                 request.hyperparam_search,
             )
-            found = paper.run(data, wanted, workers)
-            otherwise[o.data.task.name] = {e.predictor: float(100 * e.maes(data.y).mean()) for e in found}
-    return reproduction.page(told, outcomes, otherwise)
+            evaluations = paper.run(data, settings, workers)
+            otherwise[o.data.task.name] = {e.predictor: float(100 * e.maes(data.y).mean()) for e in evaluations}
+    return reproduction.page(document, outcomes, otherwise)
 
 
 def _inputs(request: PredictOptions) -> dict[str, Any]:
@@ -308,10 +308,10 @@ def _digest(path: str) -> str:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in VERSIONS_OF:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions

@@ -14,7 +14,7 @@ from tagcorpus.pipelines.predicting.terminal import wrapped
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.predictor.learners import models
 from tagcorpus.predictor.learners.data import Dataset, read_features
-from tagcorpus.predictor.learners.evaluation import Wanted
+from tagcorpus.predictor.learners.evaluation import Settings
 from tagcorpus.predictor.records.scores import score_columns
 from tagcorpus.predictor.store.store import Store
 
@@ -50,7 +50,7 @@ def features_of(path: str | None, store: Store, display: Display) -> tuple[Any, 
     return read_features(path), findings
 
 
-def refuse_unused(path: str, data: Dataset, wanted: Wanted, protocol: str, adds: Sequence[str]) -> None:
+def refuse_unused(path: str, data: Dataset, settings: Settings, protocol: str, adds: Sequence[str]) -> None:
     """Raise ConfigError where no predictor of the run uses a column of the table. adds: columns named by --adds.
 
     The published scripts always ask for the published table, so the paper protocol takes one without using it.
@@ -59,9 +59,9 @@ def refuse_unused(path: str, data: Dataset, wanted: Wanted, protocol: str, adds:
     if protocol == "paper" and own & set(columns()):
         return
     defaults = models.names_for(data) if protocol == "grouped" else ()
-    names = wanted.predictors or defaults
-    used = {c for n in names if n in models.MODELS for c in models.MODELS[n].columns} | set(wanted.selected or ())
-    if adds or wanted.select is not None or set(names) & {"all", "no-scale"} or own & used:
+    names = settings.predictors or defaults
+    used = {c for n in names if n in models.MODELS for c in models.MODELS[n].columns} | set(settings.selected or ())
+    if adds or settings.select is not None or set(names) & {"all", "no-scale"} or own & used:
         return
     raise ConfigError(
         f"--features {path}: no predictor of this run uses any of its {len(own)} columns. Name columns "
@@ -69,10 +69,10 @@ def refuse_unused(path: str, data: Dataset, wanted: Wanted, protocol: str, adds:
     )
 
 
-def _refuse_scores(what: str, columns: Sequence[str], store: Store) -> None:
+def _refuse_scores(table: str, columns: Sequence[str], store: Store) -> None:
     if scores := score_columns(store.con, columns):
         raise InputError(
-            f"{what}: column {scores[0]!r} is a score, and a score is no feature"
+            f"{table}: column {scores[0]!r} is a score, and a score is no feature"
             + (f" (so are {len(scores) - 1} more)" if len(scores) > 1 else "")
             + "; bring scores in with `tagcorpus store import`, and leave them out here"
         )
@@ -84,11 +84,11 @@ def say_ids(data: Dataset, features: Any, display: Display) -> None:
         return
     n = data.noticed
     met = len(features.index) - len(n.unused_features)
-    told = (
+    line = (
         f"feature table: {met:,} of {len(features.index):,} ids are models of {data.task.name}; "
         f"{len(n.without_features):,} models there have no row"
     )
-    display.say(wrapped(told + (f" ({', '.join(n.without_features[:5])})" if n.without_features else "")))
+    display.say(wrapped(line + (f" ({', '.join(n.without_features[:5])})" if n.without_features else "")))
     for unknown in n.unknown_features:
         near = difflib.get_close_matches(unknown, data.ids + n.without_scale, n=1, cutoff=0.8)
         display.say(f"feature table: the store has no model {unknown!r}" + (f"; is it {near[0]!r}?" if near else ""))

@@ -25,9 +25,9 @@ def refuse_anothers(target: str | None) -> None:
     if target is None or ending not in RESULT_SUFFIXES or not os.path.isfile(target):
         return
     with open(target, "rb") as file:
-        found = file.read()
+        content = file.read()
     begins = {".csv": ",".join(PREDICTION_COLUMNS), ".md": TITLE}
-    is_ours = _named(found) is not None if ending == ".json" else found.startswith(f"{begins[ending]}\n".encode())
+    is_ours = _named(content) is not None if ending == ".json" else content.startswith(f"{begins[ending]}\n".encode())
     if not is_ours:
         raise ConfigError(
             f"--output {target} is there already, and is no prediction: name another file, or move that one away"
@@ -87,7 +87,7 @@ def _say_replaced(earlier: bytes, text: str, where: str, display: Display) -> No
 def _named(document: str | bytes) -> str | None:
     """Example  "paper protocol, tasks hellaswag, gsm8k"; None for what is no such document."""
     try:
-        found: Mapping[str, Any] = json.loads(document)
-        return f"{found['protocol']} protocol, tasks {', '.join(t['task'] for t in found['tasks'])}"
+        content: Mapping[str, Any] = json.loads(document)
+        return f"{content['protocol']} protocol, tasks {', '.join(t['task'] for t in content['tasks'])}"
     except (ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -26,8 +26,8 @@ def check_tasks(con: Any, chosen: Sequence[Task]) -> None:
         if task.metric in metrics:
             continue
         if metrics:
-            told = unknown_name("metric", task.metric, metrics, "--metric")
-            raise ConfigError(f"{task.name}, {task.shots}-shot: {told}")
+            message = unknown_name("metric", task.metric, metrics, "--metric")
+            raise ConfigError(f"{task.name}, {task.shots}-shot: {message}")
         if of_benchmark:
             shots = ", ".join(f"{s}-shot" for s in sorted({s for s, _ in of_benchmark}))
             raise ConfigError(f"--task {task.name}: the store has no {task.shots}-shot scores of it; it has {shots}")

@@ -221,7 +221,7 @@ def _nearest(data: Dataset, new: NewModel) -> tuple[str, ...]:
 def document(new: NewModel, predictions: list[Prediction]) -> dict[str, Any]:
     """JSON-ready; scores are fractions, rounded to six decimals."""
 
-    def told(p: Prediction) -> dict[str, Any]:
+    def entry(p: Prediction) -> dict[str, Any]:
         return {
             "task": p.task,
             "predictor": p.predictor,
@@ -245,14 +245,14 @@ def document(new: NewModel, predictions: list[Prediction]) -> dict[str, Any]:
         "fields": dict(sorted(new.fields.items())),
         "features": features,
         "notes": list(new.notes),
-        "predictions": [told(p) for p in predictions],
+        "predictions": [entry(p) for p in predictions],
     }
 
 
-def terminal(told: Mapping[str, Any]) -> str:
+def terminal(answer: Mapping[str, Any]) -> str:
     """The document as a person reads it."""
     rows = [("task", "predictor", "score", f"{LEVEL:.0%} interval", "held", "models", "orgs")]
-    for p in told["predictions"]:
+    for p in answer["predictions"]:
         low, high = p["interval"]
         upper = "inf" if high is None else f"{100 * high:.1f}"
         held = f"{p['level_held_by_known_organisations']:.0%}"
@@ -265,27 +265,27 @@ def terminal(told: Mapping[str, Any]) -> str:
         )
         rows.append((p["task"], p["predictor"], *cells))
     widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
-    lines = [told["id"], *("  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows)]
+    lines = [answer["id"], *("  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows)]
     lines.append("points; held: share of known organisations' models that such intervals held")
-    tasks = {p["task"] for p in told["predictions"]}
+    tasks = {p["task"] for p in answer["predictions"]}
     outside: dict[str, list[str]] = {}
-    for p in told["predictions"]:
+    for p in answer["predictions"]:
         for o in p["outside"]:
             text = f"{o['field']} = {_short(o['value'])} (seen: {o['seen']})"
             outside.setdefault(text, []).append(p["task"])
     for text, where in outside.items():
         some = "" if set(where) == tasks else f" [{', '.join(dict.fromkeys(where))}]"
         lines.append(f"outside what was seen: {text}{some}")
-    if missing := dict.fromkeys(c for p in told["predictions"] for c in p["missing"]):
+    if missing := dict.fromkeys(c for p in answer["predictions"] for c in p["missing"]):
         lines.append(f"not given, as of models that do not declare them: {', '.join(missing)}")
-    first = told["predictions"][0]
+    first = answer["predictions"][0]
     lines.append(f"nearest in scale: {', '.join(first['nearest_in_scale'])}")
     if first["is_in_the_store"]:
         lines.append("this id is in the store: it was predicted from the other models")
     if first["models_of_its_organisation"]:
         n = first["models_of_its_organisation"]
         lines.append(f"{n} models of its organisation are known; the interval is for one of which none is, and so wide")
-    return "\n".join([*lines, *told["notes"]])
+    return "\n".join([*lines, *answer["notes"]])
 
 
 def _short(value: float | str) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from tagcorpus.errors import ConfigError
 from tagcorpus.predictor.learners.boosting import Grid, Matrix, Point, Rows, Vector, binned, predict, search, train
 from tagcorpus.predictor.learners.data import SCALE, Dataset, Encoding, codes
-from tagcorpus.predictor.learners.evaluation import LEAKY, PREDICTORS, Evaluation, Wanted, candidates, features_of
+from tagcorpus.predictor.learners.evaluation import LEAKY, PREDICTORS, Evaluation, Settings, candidates, features_of
 from tagcorpus.predictor.learners.folds import random_folds, without_share
 from tagcorpus.predictor.learners.parallel import Workers
 from tagcorpus.predictor.learners.selection import Selection, forward
@@ -30,28 +30,28 @@ LEAST_GAIN = 1e-4  # a fraction: 0.01 points
 STRADDLING = "random folds: models of one organisation are in training and in test"
 
 
-def run(data: Dataset, wanted: Wanted, workers: Workers) -> list[Evaluation]:
+def run(data: Dataset, settings: Settings, workers: Workers) -> list[Evaluation]:
     """Scaling first, then the baselines, then the predictors asked for, `selected` last; see evaluation.py.
 
     Selecting forward here is the published way: by the error on the outer test folds. It is marked so.
     Raises ConfigError for a predictor or feature that is not there.
     """
-    seeds, grid = wanted.all_seeds, Grid() if wanted.has_search else None
-    found = [evaluate(data, "scaling", SCALE, "absent", seeds, grid, workers)]
-    found += [baseline(data, name, seeds) for name in ("median", "log-linear")]
-    is_selected = wanted.selected is not None or wanted.select is not None
-    for name in wanted.predictors or (() if is_selected else ("all",)):
+    seeds, grid = settings.all_seeds, Grid() if settings.has_search else None
+    evaluations = [evaluate(data, "scaling", SCALE, "absent", seeds, grid, workers)]
+    evaluations += [baseline(data, name, seeds) for name in ("median", "log-linear")]
+    is_selected = settings.selected is not None or settings.select is not None
+    for name in settings.predictors or (() if is_selected else ("all",)):
         if name != "scaling":
-            found.append(evaluate(data, name, features_of(data, name), "absent", seeds, grid, workers))
-    selected, is_leaky = wanted.selected, wanted.is_leaky
-    if wanted.select == "stability":
+            evaluations.append(evaluate(data, name, features_of(data, name), "absent", seeds, grid, workers))
+    selected, is_leaky = settings.selected, settings.is_leaky
+    if settings.select == "stability":
         raise ConfigError("--select stability is not a published way; take --protocol grouped, or --select forward")
-    if wanted.select is not None:
-        selected, is_leaky = select(data, workers, has_search=wanted.has_search).features, True
+    if settings.select is not None:
+        selected, is_leaky = select(data, workers, has_search=settings.has_search).features, True
     if selected is not None:
         marks = (LEAKY,) if is_leaky else ()
-        found.append(evaluate(data, "selected", selected, "code", seeds, grid, workers, marks))
-    return found
+        evaluations.append(evaluate(data, "selected", selected, "code", seeds, grid, workers, marks))
+    return evaluations
 
 
 def select(
@@ -85,7 +85,7 @@ def baseline(data: Dataset, name: str, seeds: Sequence[int]) -> Evaluation:
     fold, predicted = _empty(data, seeds)
     fits: list[tuple[dict[str, Any], ...]] = []
     for s, seed in enumerate(seeds):
-        told = []
+        of_folds = []
         for f, (part, test) in enumerate(random_folds(len(x), FOLDS, seed)):
             rows = without_share(part, UNUSED_SHARE, seed)
             fold[s, test] = f
@@ -93,8 +93,8 @@ def baseline(data: Dataset, name: str, seeds: Sequence[int]) -> Evaluation:
                 predicted[s, test] = np.median(data.y[rows])
             else:
                 predicted[s, test] = design[test] @ np.linalg.lstsq(design[rows], data.y[rows], rcond=None)[0]
-            told.append({"train_rows": len(rows)})
-        fits.append(tuple(told))
+            of_folds.append({"train_rows": len(rows)})
+        fits.append(tuple(of_folds))
     features = () if name == "median" else SCALE
     return Evaluation(name, "random", features, tuple(seeds), fold, predicted, tuple(fits), (STRADDLING,))
 
@@ -117,8 +117,8 @@ def evaluate(
         s, f = divmod(at, FOLDS)
         fold[s, test], predicted[s, test] = f, values
         fits[s].append({**point.parameters, "rounds": point.rounds, "train_rows": n})
-    told = tuple(tuple(f) for f in fits)
-    return Evaluation(name, "random", features, tuple(seeds), fold, predicted, told, (STRADDLING, *marks))
+    of_seeds = tuple(tuple(f) for f in fits)
+    return Evaluation(name, "random", features, tuple(seeds), fold, predicted, of_seeds, (STRADDLING, *marks))
 
 
 def _fold(x: Matrix, y: Vector, seed: int, fold: int, grid: Grid | None) -> tuple[Rows, Matrix, Point, int]:

@@ -43,8 +43,8 @@ class Annotations:
 def properties() -> dict[str, dict[str, Any]]:
     """The fields of annotations.json by name."""
     schema = json.loads((Path(__file__).parent / "annotations.json").read_text(encoding="utf-8"))
-    found: dict[str, dict[str, Any]] = schema["properties"]
-    return found
+    fields: dict[str, dict[str, Any]] = schema["properties"]
+    return fields
 
 
 def read_annotations(path: str | Path) -> list[Annotations]:
@@ -53,14 +53,14 @@ def read_annotations(path: str | Path) -> list[Annotations]:
     path = Path(path)
     text = text_of(path)
     is_csv = path.suffix.lower() == ".csv"
-    found, problems = [], []
+    models, problems = [], []
     for where, row in csv_rows(path, text) if is_csv else _json_rows(path, text):
         annotations, wrong = _checked(row, is_text=is_csv)
         problems += [f"{where}: {p}" for p in wrong]
-        found.append(annotations)
-    problems += [f"{i!r} is there more than once, with different values" for i in _unlike(found)]
+        models.append(annotations)
+    problems += [f"{i!r} is there more than once, with different values" for i in _unlike(models)]
     refuse(path, problems)
-    return found
+    return models
 
 
 def one_model(row: Mapping[str, Any]) -> tuple[Annotations, list[str]]:
@@ -78,9 +78,9 @@ def refuse(path: Path, problems: list[str]) -> None:
     """InputError where there are any."""
     if problems:
         more = f"\n  and {len(problems) - SHOWN_PROBLEMS:,} more" if len(problems) > SHOWN_PROBLEMS else ""
-        told = "".join(f"\n  {p}" for p in problems[:SHOWN_PROBLEMS])
+        lines = "".join(f"\n  {p}" for p in problems[:SHOWN_PROBLEMS])
         raise InputError(
-            f"{str(path)!r}: {len(problems):,} problem{'s' * (len(problems) > 1)}, nothing is imported:{told}{more}"
+            f"{str(path)!r}: {len(problems):,} problem{'s' * (len(problems) > 1)}, nothing is imported:{lines}{more}"
         )
 
 
@@ -172,15 +172,15 @@ def _value(raw: Any, rule: Mapping[str, Any], *, is_text: bool) -> Any:
     if rule["table"] == "checkpoints" and kind == "string" and isinstance(value, int) and not isinstance(value, bool):
         value = str(value)  # a seed is mostly a number
     if kind in ("integer", "number"):
-        what = "a whole number" if kind == "integer" else "a number"
+        expected = "a whole number" if kind == "integer" else "a number"
         low, above, high = rule.get("minimum"), rule.get("exclusiveMinimum"), rule.get("maximum")
-        what += f" of at least {low}" if low is not None else f" above {above}" if above is not None else ""
-        what += f" and at most {high}" if high is not None else ""
+        expected += f" of at least {low}" if low is not None else f" above {above}" if above is not None else ""
+        expected += f" and at most {high}" if high is not None else ""
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise ValueError(what)
+            raise ValueError(expected)
         is_outside = (low is not None and value < low) or (high is not None and value > high)
         if is_outside or (above is not None and value <= above) or (kind == "integer" and value != int(value)):
-            raise ValueError(what + (" (what is not known is left out)" if value == -1 else ""))
+            raise ValueError(expected + (" (what is not known is left out)" if value == -1 else ""))
         return int(value) if kind == "integer" else float(value)
     if kind == "boolean" and not isinstance(value, bool):
         raise ValueError("true or false")
@@ -210,6 +210,6 @@ def _from_text(cell: str, kind: str) -> Any:
     return cell
 
 
-def _unlike(found: list[Annotations]) -> list[str]:
+def _unlike(models: list[Annotations]) -> list[str]:
     first: dict[str, Annotations] = {}
-    return [a.id for a in found if a.id and first.setdefault(a.id, a).fields != a.fields]
+    return [a.id for a in models if a.id and first.setdefault(a.id, a).fields != a.fields]

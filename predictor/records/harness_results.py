@@ -92,20 +92,20 @@ def read_results(
     limit = _section(document, "config").get("limit")
     if limit is not None:
         problems.append(f"field 'config.limit': must be null, for {limit} is a part of the benchmark only")
-    for task, found in results.items():
+    for task, values in results.items():
         if task in groups:
             notes.append(f"{task}: left out, a group of other tasks")
             continue
-        if not isinstance(found, dict):
-            problems.append(f"task {task!r}: must be an object of metrics, not {found!r}")
+        if not isinstance(values, dict):
+            problems.append(f"task {task!r}: must be an object of metrics, not {values!r}")
             continue
-        nested = {k: v for k, v in found.items() if re.fullmatch(r"\d+-shot", k) and isinstance(v, dict)}
+        nested = {k: v for k, v in values.items() if re.fullmatch(r"\d+-shot", k) and isinstance(v, dict)}
         named = _LEADERBOARD.fullmatch(task)
         name = normalised(named["task"] if named else task)
         if nested:
             parts = list(nested.items())
         elif named:
-            parts = [(f"{named['shots']}-shot", found)]
+            parts = [(f"{named['shots']}-shot", values)]
         else:
             shots = _shots(document, task)
             shots = fewshot if shots is None else shots
@@ -114,7 +114,7 @@ def read_results(
                     f"task {task!r}, field 'n-shot': must say the number of examples in the prompt (or give --shots N)"
                 )
                 continue
-            parts = [(f"{shots}-shot", found)]
+            parts = [(f"{shots}-shot", values)]
         for setting, metrics in parts:
             for metric, value, stderr in _metrics(task, metrics, problems, notes):
                 scores.append(Score(model, name, setting, metric, value, stderr))
@@ -131,9 +131,9 @@ def read_results(
 
 
 def _metrics(
-    task: str, found: Mapping[str, Any], problems: list[str], notes: list[str]
+    task: str, values: Mapping[str, Any], problems: list[str], notes: list[str]
 ) -> Iterator[tuple[str, float, float | None]]:
-    for key, value in found.items():
+    for key, value in values.items():
         metric, _, kept = key.partition(",")
         is_error = metric.endswith("_stderr") or key.endswith("_stderr") or metric == "stderr"
         if metric in NOT_METRICS or is_error or key.strip() != key or isinstance(value, dict):
@@ -151,7 +151,7 @@ def _metrics(
         if why := no_score(name, value):
             notes.append(f"{task} {key}: left out, {why}")
             continue
-        stderr = found.get(f"{metric}_stderr{',' + kept if kept else ''}")
+        stderr = values.get(f"{metric}_stderr{',' + kept if kept else ''}")
         is_number = isinstance(stderr, (int, float)) and not isinstance(stderr, bool)
         error = float(stderr) if is_number and stderr is not None and 0 <= stderr <= sys.float_info.max else None
         yield name, float(value), error
@@ -177,15 +177,15 @@ def _shots(document: Mapping[str, Any], task: str) -> int | None:
 
 def _groups(document: Mapping[str, Any]) -> set[str]:
     """Tasks whose score is computed from those of others; only those count the samples of each metric."""
-    counted = {t for t, found in _section(document, "results").items() if "sample_count" in (found or ())}
+    counted = {t for t, values in _section(document, "results").items() if "sample_count" in (values or ())}
     subtasks = _section(document, "group_subtasks").items()
     return counted | {g for g, tasks in subtasks if tasks} | set(_section(document, "groups"))
 
 
 def _section(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """An object of the file; empty where it has none, or something else in its place."""
-    found = document.get(name)
-    return found if isinstance(found, dict) else {}
+    section = document.get(name)
+    return section if isinstance(section, dict) else {}
 
 
 def evaluated(path: Path, document: Mapping[str, Any]) -> tuple[str, str]:

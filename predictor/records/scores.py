@@ -33,10 +33,10 @@ def models_of(con: Any, of_model: Sequence[str], of_data: Sequence[str], drop_in
     """id -> column -> value or None, of every model that is in both tables. The columns: of each of the two."""
     columns = ", ".join([*(f'm."{c}"' for c in of_model), *(f'd."{c}"' for c in of_data)])
     where = "WHERE m.is_instruction_tuned IS NOT TRUE" if drop_instruction_tuned else ""
-    found = con.execute(
+    rows = con.execute(
         f"SELECT m.id, {columns} FROM model_annotations m JOIN dataset_info d ON d.id = m.id {where}"
     ).fetchall()
-    return {row[0]: dict(zip((*of_model, *of_data), row[1:], strict=True)) for row in found}
+    return {row[0]: dict(zip((*of_model, *of_data), row[1:], strict=True)) for row in rows}
 
 
 def known_ids(con: Any) -> set[str]:
@@ -53,13 +53,13 @@ def score_columns(con: Any, columns: Sequence[str]) -> list[str]:
 
 def scores_of(con: Any, chosen: Task, models: dict[str, Any], rule: Rule) -> tuple[dict[str, float], dict[str, Any]]:
     """Of every model with at least one sub-score the mean of those present, and what was noticed about them."""
-    found = con.execute(
+    stored = con.execute(
         "SELECT id, benchmark, setting, metric_value FROM evaluation_results WHERE metric = ? ORDER BY rowid",
         [chosen.metric],
     ).fetchall()
     values: dict[tuple[str, str], list[tuple[str, float]]] = defaultdict(list)
     not_a_number = []
-    for model, raw, setting, value in found:
+    for model, raw, setting, value in stored:
         benchmark = normalised(raw)
         if model not in models or not chosen.has(benchmark) or shots_of(setting) != chosen.shots:
             continue

@@ -66,12 +66,12 @@ def open_existing(path: Path) -> Any:
     if path.is_dir():
         con = _loaded(duckdb, path)
     elif path.is_file():
-        with _told(duckdb, path):
+        with read_errors(duckdb, path):
             con = duckdb.connect(str(path), read_only=True, config=SEALED)
     else:
         raise InputError(f"no store at {str(path)!r}: it must be a DuckDB export directory or a .duckdb file")
-    found = tables(con)
-    if "schema_version" in found:
+    schema = tables(con)
+    if "schema_version" in schema:
         newest = con.execute("SELECT max(version) FROM schema_version").fetchone()[0]
         if newest is not None and newest > VERSION:
             con.close()
@@ -80,12 +80,12 @@ def open_existing(path: Path) -> Any:
                 "install a newer one"
             )
     for table, columns in TABLES.items():
-        if missing := [c for c in columns if c not in found.get(table, [])]:
+        if missing := [c for c in columns if c not in schema.get(table, [])]:
             con.close()
-            what = (
-                f"its table {table!r} has no column {missing[0]!r}" if table in found else f"it has no table {table!r}"
+            problem = (
+                f"its table {table!r} has no column {missing[0]!r}" if table in schema else f"it has no table {table!r}"
             )
-            raise InputError(f"{str(path)!r} is no store: {what}. It has: {', '.join(found) or 'no tables'}")
+            raise InputError(f"{str(path)!r} is no store: {problem}. It has: {', '.join(schema) or 'no tables'}")
     return con
 
 
@@ -100,7 +100,7 @@ def open_for_writing(path: Path) -> Any:
     if not path.is_file():
         raise InputError(f"no store at {str(path)!r}: --create starts an empty one")
     open_existing(path).close()  # that it is a store is checked before it is opened for writing
-    with _told(duckdb, path):
+    with read_errors(duckdb, path):
         return duckdb.connect(str(path), config=SEALED)
 
 
@@ -123,13 +123,13 @@ def open_copy(path: Path, *, is_new: bool) -> Any:
 
 def tables(con: Any) -> dict[str, list[str]]:
     """Columns by table, both in their order in the store."""
-    found: dict[str, list[str]] = {}
+    by_table: dict[str, list[str]] = {}
     for table, column in con.execute(
         "SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal "
         "AND database_name = current_database() AND schema_name = 'main' ORDER BY table_oid, column_index"
     ).fetchall():
-        found.setdefault(table, []).append(column)
-    return found
+        by_table.setdefault(table, []).append(column)
+    return by_table
 
 
 def write(con: Any, path: Path) -> None:
@@ -139,7 +139,7 @@ def write(con: Any, path: Path) -> None:
         raise OutputError(f"{str(path)!r} is there already, and a store is never written over: give another name")
     temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}"
     try:
-        with told_of_writing(path):
+        with write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             _write_as(con, path, temporary)
             _sync(temporary)
@@ -232,7 +232,7 @@ def _loaded(duckdb: Any, folder: Path) -> Any:
         _check_link(folder, name)
     con = duckdb.connect(":memory:", config=SETTINGS)
     try:
-        with _told(duckdb, folder):
+        with read_errors(duckdb, folder):
             _seal(con, paths=[path for path in folder.iterdir() if path.is_file() and not _leads_out(folder, path)])
             for statement in _statements(duckdb, folder / "schema.sql"):
                 if not _is_plain_create(statement):
@@ -242,17 +242,17 @@ def _loaded(duckdb: Any, folder: Path) -> Any:
                     )
                 con.execute(statement)
             for statement in _statements(duckdb, folder / "load.sql"):
-                found = _COPY.fullmatch(statement)
-                if not found:
+                match = _COPY.fullmatch(statement)
+                if not match:
                     raise InputError(
                         f"{folder / 'load.sql'}: only COPY ... FROM is run, not: {statement.strip()[:80]!r}"
                     )
-                name = re.split(r"[/\\]", found["file"].replace("''", "'"))[-1]
+                name = re.split(r"[/\\]", match["file"].replace("''", "'"))[-1]
                 if not (folder / name).is_file():
                     raise InputError(f"{folder / 'load.sql'} names {name!r}, which is not in {str(folder)!r}")
                 _check_link(folder, name)
-                into = f"COPY {found['table']}{found['columns'] or ''} FROM {_quoted(str(folder / name))}"
-                con.execute(f"{into} {found['options'] or ''}")
+                into = f"COPY {match['table']}{match['columns'] or ''} FROM {_quoted(str(folder / name))}"
+                con.execute(f"{into} {match['options'] or ''}")
     except BaseException:
         con.close()
         raise
@@ -293,7 +293,7 @@ def _statements(duckdb: Any, path: Path) -> Iterator[str]:
 
 
 @contextmanager
-def _told(duckdb: Any, path: Path) -> Iterator[None]:
+def read_errors(duckdb: Any, path: Path) -> Iterator[None]:
     """DuckDB's errors as ours."""
     try:
         yield
@@ -309,7 +309,7 @@ def _told(duckdb: Any, path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def told_of_writing(path: Path) -> Iterator[None]:
+def write_errors(path: Path) -> Iterator[None]:
     """What DuckDB or the system raises while `path` is written, a full disk above all, as OutputError."""
     duckdb = duckdb_module()
     try:

@@ -25,7 +25,7 @@ from tagcorpus.predictor.records import checkpoints, makers
 from tagcorpus.predictor.records.tasks import normalised
 from tagcorpus.predictor.store.batch import SUFFIXES, Batch, Kind, is_equal, kind_of, read_batch
 from tagcorpus.predictor.store.files import create as create_store
-from tagcorpus.predictor.store.files import open_copy, open_for_writing, tables, told_of_writing
+from tagcorpus.predictor.store.files import open_copy, open_for_writing, tables, write_errors
 
 OnConflict = Literal["refuse", "keep", "replace"]
 KEYS = {
@@ -112,7 +112,7 @@ def import_files(
         create_store(store)
     con = open_for_writing(store)
     try:
-        with told_of_writing(store):
+        with write_errors(store):
             con.execute("BEGIN")
             done = write_batches(con, batches, on_conflict)
             con.execute("COMMIT")
@@ -168,12 +168,12 @@ def write_batches(con: Any, batches: Sequence[Batch], on_conflict: OnConflict) -
         done.append(result)
     conflicts = [c for d in done for c in d.conflicts]
     if conflicts and on_conflict == "refuse":
-        told = "".join(f"\n  {c}" for c in conflicts[:20]) + (
+        lines = "".join(f"\n  {c}" for c in conflicts[:20]) + (
             f"\n  and {len(conflicts) - 20:,} more" if len(conflicts) > 20 else ""
         )
         raise ConflictError(
             f"{len(conflicts):,} value{'s' * (len(conflicts) > 1)} differ from what is stored; nothing is imported. "
-            f"--on-conflict keep leaves the stored ones, replace takes the new ones:{told}"
+            f"--on-conflict keep leaves the stored ones, replace takes the new ones:{lines}"
         )
     stored.write()
     _insert(con, "feature_columns", ("feature", "position"), list(known.items())[n_known:])
@@ -207,11 +207,11 @@ class _Stored:
             columns = self.columns[table]
             at = [columns.index(k) for k in KEYS[table]]
             self.con.register("ids_of_the_import", pa.table({"id": pa.array(self.ids, pa.string())}))
-            found = self.con.execute(
+            rows = self.con.execute(
                 f'SELECT * FROM "{table}" t WHERE t.id IN (SELECT id FROM ids_of_the_import) ORDER BY rowid'
             ).fetchall()
             self.con.unregister("ids_of_the_import")
-            self.rows[table] = {tuple(r[i] for i in at): dict(zip(columns, r, strict=True)) for r in found}
+            self.rows[table] = {tuple(r[i] for i in at): dict(zip(columns, r, strict=True)) for r in rows}
             if table == "evaluation_results":
                 self.other_names = {(i, normalised(b), s, m): (i, b, s, m) for i, b, s, m in sorted(self.rows[table])}
         return self.rows[table]
@@ -276,12 +276,12 @@ class _Stored:
 def _check_key(con: Any, table: str, keys: Sequence[str]) -> None:
     """Raise InputError for a table that may hold two rows under one key, as one made outside may: none of them could be told to
     be the one to replace."""
-    found = con.execute(
+    constraints = con.execute(
         "SELECT constraint_column_names FROM duckdb_constraints() WHERE database_name = current_database() "
         "AND table_name = ? AND constraint_type IN ('PRIMARY KEY', 'UNIQUE')",
         [table],
     ).fetchall()
-    if not any(set(names) == set(keys) for (names,) in found):
+    if not any(set(names) == set(keys) for (names,) in constraints):
         raise InputError(
             f"the store's table {table!r} has no primary key ({', '.join(keys)}), and nothing can be imported into it: start a "
             "store with --create, and import this one's rows there as CSV"

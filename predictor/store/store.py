@@ -88,12 +88,12 @@ class Store:
         annotated   also every column of `annotations()`: only of models that have them, as an inner join gives
         Scores are as they are stored: both names of a benchmark, NaN and exact zeros included (`check` lists them).
         """
-        wanted = None if metric is None else [metric] if isinstance(metric, str) else list(metric)
+        metrics = None if metric is None else [metric] if isinstance(metric, str) else list(metric)
         joined = "JOIN model_annotations USING (id) JOIN dataset_info USING (id)" if annotated else ""
         frame: pd.DataFrame = self.con.execute(
             f"SELECT * FROM evaluation_results {joined} WHERE $metrics IS NULL OR list_contains($metrics, metric) "
             "ORDER BY id, benchmark, setting, metric",
-            {"metrics": wanted},
+            {"metrics": metrics},
         ).df()
         return frame
 
@@ -133,9 +133,9 @@ class Store:
             )
         given: dict[str, Any] = {}
         for table in (t for t in ("model_annotations", "dataset_info", TABLE, MAKERS) if t in self.tables):
-            found = self.con.execute(f"SELECT * FROM {table} WHERE id = ?", [model_id])
-            names = [d[0] for d in found.description]
-            for row in found.fetchall():
+            cursor = self.con.execute(f"SELECT * FROM {table} WHERE id = ?", [model_id])
+            names = [d[0] for d in cursor.description]
+            for row in cursor.fetchall():
                 given |= {n: v for n, v in zip(names, row, strict=True) if v is not None and n != "id"}
         scores = self.con.execute(
             "SELECT benchmark, setting, metric, metric_value, metric_stderr FROM evaluation_results WHERE id = ? "
