@@ -295,7 +295,7 @@ def test_the_published_selection_finds_the_planted_column_and_is_marked() -> Non
     assert found[-1].features[2] == "planted"
     assert LEAKY in found[-1].marks
     assert all(LEAKY not in e.marks for e in found[:-1])
-    with pytest.raises(ConfigError, match="stability is not a published way"):
+    with pytest.raises(ConfigError, match="stability is not part of the published protocol"):
         paper.run(whole, Settings(select="stability"), Workers(1))
 
 

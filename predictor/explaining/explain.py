@@ -1,11 +1,11 @@
-"""What moves a prediction: contributions of columns (SHAP) and partial dependence, with what is uncertain about them.
+"""Explanations of predictions: contributions of columns (SHAP) and partial dependence, with confidence intervals.
 
 - `contributions`: exact Shapley values of the trees (TreeSHAP, Lundberg et al. 2020, as XGBoost computes it) on all columns of
   the data set. A model's values come from fits that have not seen its organisation, averaged over several draws of folds.
 - `partial_dependence` (Friedman 2001): the mean prediction over the models with one column set to each value in turn, and
-  the same after refitting to organisations drawn with replacement: its spread is how sure the curve is.
+  the same after refitting to organisations drawn with replacement. The spread of these curves is the band.
 
-Neither says what a column causes: models of one maker share all of their columns.
+Neither shows a cause: models of one maker share all of their columns.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class Contributions:
 
 @dataclass(frozen=True)
 class Band:
-    """at: float64 [g], values of the column; found, low, high: float64 [g], points above the value at at[0]. draws: refits
-    behind low and high."""
+    """at: float64 [g], values of the column; curve, low, high: float64 [g], points above the value at at[0]. draws: number
+    of refits behind low and high."""
 
     column: str
     at: Vector
@@ -74,7 +74,8 @@ def contributions(data: Dataset, seed: int, folds: int = 5) -> Contributions:
 def partial_dependence(
     data: Dataset, name: str, grids: Mapping[str, Vector], seed: int, draws: int = DRAWS
 ) -> list[Band]:
-    """Of a model of models.py in numeric columns of its own, by the same refits. grids: column -> values, ascending."""
+    """Bands of the model `name` (models.py) for numeric columns of its own, all from the same refits. grids: column ->
+    values, ascending."""
     columns = models.model(name).columns
 
     def curves(rows: Rows, draw: int) -> list[Vector]:
@@ -88,7 +89,8 @@ def partial_dependence(
 
 
 def grids_of(data: Dataset, name: str) -> dict[str, Vector]:
-    """For each numeric column of a model GRID values over the range seen; shares of more than WIDEST % are too rare."""
+    """GRID values for each numeric column of a model, from its least to its greatest value. Shares stop at WIDEST %, since
+    larger ones are rare."""
     grids = {}
     for column in models.model(name).columns:
         seen = data.frame[column].dropna()

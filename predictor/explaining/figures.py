@@ -1,8 +1,8 @@
-"""The predictor's pictures, drawn from numbers that are ready: as PNG and SVG, equal bytes for equal numbers.
+"""The predictor's pictures as PNG and SVG, with equal bytes for equal numbers.
 
-`drawn(what)` gives both files' bytes of a matplotlib figure that one of the functions here made. Nothing of the user's
-matplotlib settings, the time or the system's fonts gets in. Points are percentage points; where lower scores are better
-the axis says so. Missing values are not drawn and their number is said.
+`drawn(make)` returns the bytes of both files of a matplotlib figure that a function of this module makes. The bytes do not
+depend on the user's matplotlib settings, the time or the system's fonts. Points are percentage points. Where lower scores
+are better the axis says so. Missing values are not drawn, and the title or label gives their number.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def short(name: str) -> str:
 
 
 def ratios(summaries: Sequence[Mapping[str, Any]], predictor: str, against: str) -> Figure:
-    """A task a row: the predictor's error over that of `against`, grouped and random folds. told: of grouped_summary."""
+    """A task a row: the predictor's error over that of `against`, grouped and random folds. summaries: of grouped_summary."""
     from matplotlib.figure import Figure
 
     by = {t["folds"]: t for t in summaries if t["predictor"] == predictor and t["against"] == against}
@@ -103,7 +103,7 @@ def ratios(summaries: Sequence[Mapping[str, Any]], predictor: str, against: str)
 
 
 def scatter(evaluated: Sequence[tuple[Dataset, Evaluation]]) -> Figure:
-    """A task a panel: what was predicted by fits that knew no model of the organisation, against what was scored."""
+    """A task a panel: predicted score against true score. No fit has seen a model of the predicted organisation."""
     from matplotlib.figure import Figure
 
     columns = min(4, len(evaluated))
@@ -322,7 +322,7 @@ def code_share(
 
 
 def positions(differences: Sequence[Positions]) -> Figure:
-    """A task a row: how far rotary positions stand above learned ones."""
+    """A task a row: points by which rotary positions score above learned ones."""
     from matplotlib.figure import Figure
 
     rows = sorted(differences, key=lambda p: -p.difference)

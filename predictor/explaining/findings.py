@@ -4,8 +4,8 @@
 2. Models with rotary positions score higher than models with learned ones.
 
 Both are partial dependences of trees that are monotone in scale, on ln params, ln tokens, the declared share of code and
-one column for each kind of positions. `supports` says how many models and organisations a statement rests on: a band
-knows only organisations that are there, and one maker's habits cannot be told from one maker.
+one column for each kind of positions. `supports` counts the models and organisations behind a statement. A band covers
+only the organisations of the data set, and a maker's habits cannot be separated from the maker.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class CodeShare:
 
 @dataclass(frozen=True)
 class Positions:
-    """How many points rotary positions stand above learned ones (up is better), with its 95 % interval over those of
-    `drawn` draws of organisations that have models of both kinds, `draws`; NaN without any."""
+    """Points by which rotary positions score above learned ones (up is better). The 95 % interval is over the `draws` of
+    `drawn` draws of organisations that have models of both kinds; NaN without any."""
 
     task: str
     difference: float

@@ -1,6 +1,6 @@
-"""The page docs/paper-reproduction.md: the published protocol's figures on all tasks, and in words what they show.
+"""The page docs/paper-reproduction.md: the published protocol's figures on all tasks, and sentences about them.
 
-Every sentence with a number is made from the numbers of the run; whoever runs it on other data gets other sentences.
+Every sentence with a number is made from the numbers of the run, so other data give other sentences.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ TITLE = "# The published figures, reproduced"
 
 
 def page(document: Mapping[str, Any], outcomes: Sequence[Outcome], otherwise: Mapping[str, Mapping[str, float]]) -> str:
-    """Markdown. told: tables.document of the same outcomes, with the predictors scaling, all and selected; otherwise: the
-    seed's figures of the tasks where another rule for conflicting scores changes the data, task -> predictor -> MAE."""
+    """Markdown. document: tables.document of the same outcomes, with the predictors scaling, all and selected; otherwise:
+    the seed's figures of tasks where another rule for conflicting scores changes the data, task -> predictor -> MAE."""
     rows = [_row(task) for task in document["tasks"]]
     seeds = f"{document['seeds'][0]}-{document['seeds'][-1]}"
     return "\n".join(

@@ -1,9 +1,9 @@
-"""What columns add: the same learner with and without them, on models of groups that no fit has seen.
+"""The gain from added columns: the same learner with and without them, on models of groups that no fit has seen.
 
-The learner is the mean of the saturating law and of trees that are monotone in scale (models.py), which without further
-columns is the mean of `law-scale` and `trees-scale`. Each column is added alone, and all of them together. The ratio is the
-error with them over the error without, so below 1 they help. Its p is adjusted for the number of these tests by Holm's
-method, and the smallest gain that the data could have shown is that of the smallest level among them.
+The learner is the mean of the saturating law and of trees that are monotone in scale (models.py). Without added columns it
+is the mean of `law-scale` and `trees-scale`. Each column is added alone, and all of them together. The ratio is the error
+with the columns over the error without, so below 1 they help. Holm's method adjusts p for the number of these tests. The
+smallest gain that the data could have shown is computed at the strictest of Holm's levels.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ class Errors:
 
 def columns_named(data: Dataset, named: Sequence[str]) -> Columns:
     """The columns that `named` stands for in this data set: names, `all-declared` (the six shares of pretraining data),
-    `all-generated` (the feature table). Those of an `all-` that cannot be told from one another are left out.
+    `all-generated` (the feature table). An `all-` leaves out its columns with one value only.
 
-    Raises ConfigError for a column that is not there, has one value only, or is one of scale.
+    Raises ConfigError for a column that is missing, has one value only, or is one of scale.
     """
     usable = candidates(data)
     chosen: dict[str, None] = {}

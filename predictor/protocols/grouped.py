@@ -1,12 +1,13 @@
-"""The honest protocol: every group of models is predicted by fits that have seen none of its models.
+"""The grouped protocol: every group of models is predicted by fits that have seen none of its models.
 
-A group is a maker (makers.py) unless another column was asked for. Five folds that split no group, drawn anew by every seed,
-and five random folds beside them, which show how much of a random fold's success is a model's own siblings in the training
-part. All of a training fold is used; search, selection, imputation and the categories of models.py come from its rows alone
-(`all`, `no-scale` and `selected` number categories in alphabetical order over all models). What all others are compared
-with is `scale-only`, the best that knows parameters and tokens; `scaling` is the published search on the two, and
-`scaling-published` the same on four fifths of the training part, as published. `extrapolate` predicts the largest models
-from the smaller ones instead.
+A group is a maker (makers.py) unless `--groups` names another column. Every seed draws five folds that split no group, and
+five random folds. The difference shows how much a random fold gains from models of the same group in its training part.
+Fits use the whole training fold. Search, selection, imputation and the categories of models.py come from its rows alone.
+(`all`, `no-scale` and `selected` number categories in alphabetical order over all models.)
+
+All others are compared with `scale-only`, the best predictor from parameters and tokens. `scaling` is the published search
+on the two, and `scaling-published` the same on four fifths of the training part, as published. `extrapolate` predicts the
+largest models from the smaller ones instead.
 """
 
 from __future__ import annotations
@@ -37,15 +38,15 @@ LEAST_TRAINED = 20  # models; fewer fit no curve
 
 
 def run(data: Dataset, settings: Settings, workers: Workers) -> list[Evaluation]:
-    """`scale-only` and the wanted predictors (none named: the published search and every model that data has columns for),
-    under grouped folds, then under random ones.
+    """`scale-only` and the named predictors, under grouped folds, then under random ones. Without names: the published
+    search, and every model whose columns the data set has.
 
     Raises ConfigError for an unknown predictor, and where there are fewer groups than folds.
     """
     if data.groups < FOLDS:
         raise ConfigError(
             f"{data.task.name}: {data.groups} {group_word(data.grouped_by)}, but grouped folds need at least {FOLDS}; "
-            "--protocol paper does without"
+            "take --protocol paper"
         )
     default = ("scaling", PUBLISHED, *models.names_for(data))
     names = list(dict.fromkeys([models.SCALE_ONLY, *(settings.predictors or default)]))
@@ -74,7 +75,7 @@ def run(data: Dataset, settings: Settings, workers: Workers) -> list[Evaluation]
 
 @dataclass(frozen=True)
 class _OneSeed:
-    """fold: int64 [n]; by predictor: predicted float64 [n], what was chosen in each fold, the first fold's columns."""
+    """fold: int64 [n]; by predictor: predicted float64 [n], the choices in each fold, the first fold's columns."""
 
     fold: Rows
     predicted: dict[str, Vector]
@@ -106,10 +107,10 @@ _Fitted = tuple[Vector, dict[str, Any], tuple[str, ...]]
 def _one_fold(
     data: Dataset, settings: Settings, names: Sequence[str], train: Rows, test: Rows, seed: int
 ) -> dict[str, _Fitted]:
-    """Predictor -> (scores of the test rows, what the fit chose, its columns)."""
+    """Predictor -> (scores of the test rows, the fit's choices, its columns)."""
     fits: dict[str, _Fitted] = {}
     for name in names:
-        # Its members come before it in models.MODELS, so they are mostly there already.
+        # The members of `average` come before it in models.MODELS, so they are mostly fitted already.
         if name == models.DEFAULT and set(models.MEMBERS) <= set(fits):
             members = [fits[m] for m in models.MEMBERS]
             chosen = {k: v for _, c, _ in members for k, v in c.items()}
@@ -153,8 +154,8 @@ class Extrapolation:
 def extrapolate(data: Dataset, k: int, seed: int, predictors: Sequence[str] = ()) -> Extrapolation:
     """The k models of most parameters (of equals: most tokens, then by id), predicted by fits to all smaller ones.
 
-    Their organisations' smaller models are in the training part: this asks for a larger size, not for a new maker. Raises
-    ConfigError where fewer than LEAST_TRAINED models would be left to fit.
+    Smaller models of the same organisations are in the training part: the test is of a larger size, not of a new maker.
+    Raises ConfigError where fewer than LEAST_TRAINED models would be left to fit.
     """
     n = len(data.ids)
     if n <= LEAST_TRAINED:

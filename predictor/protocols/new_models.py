@@ -1,9 +1,9 @@
-"""Scores to expect of a model that the store need not know, from its annotations, and whether it lies outside what was seen.
+"""Predicted scores of one model from its annotations, and the fields whose values are outside those of the data set.
 
-The file is a JSON object: `id`, fields of annotations.json (total_params and pretraining_summary_total_tokens_billions must
-be given), and, if measured, `features`: the columns of a row of the feature table. The default predictor uses parameters,
-tokens and the share of code; with features there is a second prediction by `generated`, with its own interval. Intervals
-are conformal by organisation (conformal.py).
+The model need not be in the store. Its file is a JSON object: `id`, fields of annotations.json (total_params and
+pretraining_summary_total_tokens_billions must be given), and optionally `features`, the columns of a row of the feature
+table. The default predictor is `average` (models.py). With features, `generated` gives a second prediction with its own
+interval. Intervals are conformal by organisation (conformal.py).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _NAMES = {PARAMS: "parameters", TOKENS: "billions of tokens"}
 
 @dataclass(frozen=True)
 class NewModel:
-    """fields: of DATABASE, what is given; features: column -> number; notes: what is allowed but worth a look. maker: see
+    """fields: the given fields of DATABASE; features: column -> number; notes: allowed values to check. maker: see
     makers.py."""
 
     id: str
@@ -49,7 +49,7 @@ class NewModel:
 
 @dataclass(frozen=True)
 class Outside:
-    """A field whose value no model of the data set comes up to. seen: the range, or the categories."""
+    """A field whose value is outside those of the data set. seen: least and greatest value, or the categories."""
 
     field: str
     value: float | str
@@ -58,8 +58,9 @@ class Outside:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Of one task by one predictor, fractions. low to high holds a new organisation's model with probability `level`;
-    held: the share it held among those that are known. members: the average's parts. nearest: ids next in scale."""
+    """One task's score by one predictor, as fractions. A model of a new organisation is within low to high with probability
+    `level`. held: the share of known models that are within such intervals. members: predictions of the average's members.
+    nearest: ids of the models next in scale."""
 
     task: str
     predictor: str
@@ -91,7 +92,7 @@ def read_new_model(path: str | Path, generated: tuple[str, ...]) -> NewModel:
     problems += _wrong_features(given, generated)
     for name in SCALE:
         if name not in annotations.fields and not any(f"'{name}'" in p for p in problems):
-            problems.append(f"field {name!r}: must be given, no prediction is made without it")
+            problems.append(f"field {name!r}: must be given, every prediction needs it")
         elif not annotations.fields.get(name, 1) > 0:
             problems.append(f"field {name!r}: must be above 0, not {annotations.fields[name]!r}")
     if problems:

@@ -1,9 +1,9 @@
-"""The published protocol of *Not-Just-Scaling Laws* (arXiv 2503.03862), as its scripts compute it, waste and all.
+"""The published protocol of *Not-Just-Scaling Laws* (arXiv 2503.03862), exactly as its scripts compute it.
 
-Three random folds; of each training part 20 % is split off and never used; on the rest three inner folds choose from a
-grid of 18 settings, ties to the first; one fit with the chosen one predicts the test fold. Reported is the mean of the
-three folds' mean absolute errors. Models of one organisation stand on both sides of a fold: these figures say how well
-one interpolates among known series of models, not how well one predicts a new maker's. grouped.py asks that.
+The scripts draw three random folds. They split 20 % off each training part and never use it. On the rest, three inner
+folds choose from a grid of 18 settings, ties to the first, and one fit with that setting predicts the test fold. The
+reported figure is the mean of the three folds' mean absolute errors. Models of one organisation are in training and in test.
+So the figures measure interpolation among known series of models. grouped.py measures predictions of a new maker's models.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ STRADDLING = "random folds: models of one organisation are in training and in te
 
 
 def run(data: Dataset, settings: Settings, workers: Workers) -> list[Evaluation]:
-    """Scaling first, then the baselines, then the predictors asked for, `selected` last; see evaluation.py.
+    """Scaling first, then the baselines, then the named predictors, `selected` last; see evaluation.py.
 
-    Selecting forward here is the published way: by the error on the outer test folds. It is marked so.
-    Raises ConfigError for a predictor or feature that is not there.
+    Forward selection is the published one, by the error on the outer test folds, and its evaluation is marked as leaky.
+    Raises ConfigError for an unknown predictor or feature.
     """
     seeds, grid = settings.all_seeds, Grid() if settings.has_search else None
     evaluations = [evaluate(data, "scaling", SCALE, "absent", seeds, grid, workers)]
@@ -45,7 +45,9 @@ def run(data: Dataset, settings: Settings, workers: Workers) -> list[Evaluation]
             evaluations.append(evaluate(data, name, features_of(data, name), "absent", seeds, grid, workers))
     selected, is_leaky = settings.selected, settings.is_leaky
     if settings.select == "stability":
-        raise ConfigError("--select stability is not a published way; take --protocol grouped, or --select forward")
+        raise ConfigError(
+            "--select stability is not part of the published protocol; take --protocol grouped, or --select forward"
+        )
     if settings.select is not None:
         selected, is_leaky = select(data, workers, has_search=settings.has_search).features, True
     if selected is not None:

@@ -1,7 +1,7 @@
-"""What a prediction is told as: one JSON document, and a CSV of every model's predictions.
+"""The results of a prediction: one JSON document, and a CSV of every model's predictions.
 
 Errors are in percentage points (fractions times 100), rounded to six decimals, so that the same figures give the same
-bytes. No path, time or host is in the document but what the caller puts into `origin`.
+bytes. The document has no path, time or host, except those that the caller puts into `origin`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ WHICH_IS_WHICH = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """One task: its data, what the protocol found, and each predictor against the first one under its kind of folds."""
+    """One task: its data, the protocol's evaluations, and each predictor against the first one under its kind of folds."""
 
     data: Dataset
     evaluations: tuple[Evaluation, ...]
@@ -41,8 +41,8 @@ class Outcome:
 
 
 def outcome(data: Dataset, evaluations: Sequence[Evaluation], settings: Settings, has_groups: bool = False) -> Outcome:
-    """Compared over `wanted.seeds`, or the one seed where there are no others. has_groups: also with groups of models as
-    the unit (`Comparison.over_groups`)."""
+    """The comparisons over `settings.seeds`, or over the one seed where there are no others. has_groups: also with groups
+    of models as the unit (`Comparison.over_groups`)."""
     first: dict[str, Evaluation] = {}
     compared = []
     for e in evaluations:
@@ -162,7 +162,7 @@ def _or_null(value: float | None) -> float | None:
 
 
 def predictions_csv(outcomes: Sequence[Outcome]) -> str:
-    """One row a task, predictor, seed and model: the fold it was tested in, its score and what was predicted (fractions)."""
+    """One row a task, predictor, seed and model: its test fold, its score and the predicted score (fractions)."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(PREDICTION_COLUMNS)
