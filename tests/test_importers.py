@@ -135,7 +135,7 @@ def test_an_older_one_has_its_metric_in_the_description(put: Put) -> None:
     document["schema_version"] = "0.2.1"
     path = put("a.json", document)
     with pytest.raises(
-        InputError, match=r"IFEval, accuracy: the number of examples in the prompt is not said: give --shots"
+        InputError, match=r"IFEval, accuracy: the number of examples in the prompt is missing: give --shots"
     ):
         read_batch(path)
     assert list(scores(read_batch(path, shots=0))) == [("nutmeg-lab/nutmeg-3b", "IFEval", "0-shot", "accuracy")]

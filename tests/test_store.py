@@ -502,7 +502,7 @@ def test_nan_and_zero_are_kept_and_told(empty: Path, put: Callable[[str, Any], P
         ("a.csv", "id,benchmark,setting,metric,metric_value\na/b,x,5-shot,accuracy,-inf\n", "finite number or nan, not '-inf'"),
         ("a.csv", "id,benchmark,setting,metric,metric_value\na/b,x,5-shot,accuracy,1_0\n", "finite number or nan, not '1_0'"),
         ("a.csv", "id,benchmark,setting,metric,metric_value\na/b,x,5-shot,accuracy,\n", "must not be empty"),
-        ("a.json", "{", "is no JSON"),
+        ("a.json", "{", "is not JSON"),
         ("a.json", '{"id": "a/b", "x": 1}', "no such field"),
     ],
 )  # fmt: skip

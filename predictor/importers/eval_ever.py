@@ -1,11 +1,11 @@
 """Every Eval Ever: one JSON object is one model's scores from any harness or leaderboard (schema versions 0.2 and 0.3).
 
     model      model_info.id
-    benchmark  evaluation_name; what stands behind its last `/` is the filter of lm-evaluation-harness, if that ran
+    benchmark  evaluation_name; with lm-evaluation-harness, the text after the last `/` is the filter
     metric     metric_config.metric_id, metric_name, or the first word of evaluation_description
     shots      num_fewshot or n_shot in generation_config.additional_details
     unit       metric_config.metric_unit, else max_score 100 for a share: percent is divided by 100
-Levels are no numbers, and -1 is unknown where metric_config.has_unknown_level says so.
+Levels are not numbers, and -1 is unknown where metric_config.has_unknown_level says so.
 """
 
 from __future__ import annotations

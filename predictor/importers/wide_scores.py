@@ -24,7 +24,7 @@ def is_one(header: Iterable[str]) -> bool:
 
 
 def scores_in_disguise(header: Iterable[str]) -> list[str]:
-    """Columns of what would be a feature table that are called like benchmarks."""
+    """Columns of a supposed feature table that are named like benchmarks."""
     plain = {t.name for t in PUBLISHED.values()} | {b for t in PUBLISHED.values() for b in t.benchmarks if "*" not in b}
     known = plain | {"mmlu", "arc", "xnli", "anli", "bbh", "gpqa", "ifeval", "math", ARITHMETIC.name}
     return [name for name in header if re.sub(r"[\s-]+", "_", name.strip().lower()) in known]

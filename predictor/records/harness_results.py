@@ -1,16 +1,16 @@
 """Scores from the results files of lm-evaluation-harness, in the store's terms.
 
-Read are its present files (`"acc,none"`, `n-shot`), those before 0.4 (`"acc"`, `config.num_fewshot`), and those with the
+It reads present files (`"acc,none"`, `n-shot`), files from before 0.4 (`"acc"`, `config.num_fewshot`), and files with the
 number of shots in the task's name (`harness|arc:challenge|25`) or between task and metrics (`{"5-shot": {...}}`).
 
     setting    `<n>-shot`, n from the task's name, `n-shot`, `configs.<task>.num_fewshot` or `config.num_fewshot`
     metric     acc -> accuracy; exact_match with the filter none or strict-match -> accuracy; pass@1 -> accuracy;
                others keep their name; with another filter than none: `exact_match,flexible-extract`
-    left out   groups of tasks (a predictor takes the mean of the tasks itself), what is not a number, and values that are
-               not scores: of the metric `bypass`, and shares outside 0 to 1, such as the -1 of a failed evaluation
+    left out   groups of tasks (a predictor takes the mean of the tasks itself), values that are not numbers, and values
+               that are not scores: of the metric `bypass`, and shares outside 0 to 1, such as the -1 of a failed evaluation
 
-A score is of the model that the file names (`model_of`), at the revision that it names (checkpoints.py); a local path or an
-adapter names no model of the store's, and then its id must be given.
+A score belongs to the model and revision that the file names (`model_of`, checkpoints.py). Where the file names a local path
+or an adapter, the caller must give the model's id.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tagcorpus.predictor.records.metrics import UNJUDGED, no_score
 from tagcorpus.predictor.records.tasks import normalised
 
 METRICS = {"acc": "accuracy", "pass@1": "accuracy"}
-# Filters under which a metric is the task's main one: `strict-match` is what the published scores of gsm8k are.
+# Filters under which a metric is the task's main one. The published scores of gsm8k are under `strict-match`.
 MAIN_FILTERS = {"exact_match": ("none", "strict-match"), "pass@1": ("none", "create_test")}
 NOT_METRICS = {"alias", "sample_len", "sample_count", "timestamp", "samples", "name"}
 _ID = re.compile(r"(?!\.)[\w.:@+-]+(?:/[\w.:@+-]+)*")
@@ -42,7 +42,7 @@ _ANOTHER_MODEL = ("peft", "delta", "subfolder", "gguf_file", "revision")
 
 @dataclass(frozen=True)
 class Score:
-    """One row of evaluation_results. `value` may be NaN where the file says so; `stderr` None where it has none."""
+    """One row of evaluation_results. `value` is NaN where the file says so; `stderr` is None where the file has none."""
 
     id: str
     benchmark: str
@@ -54,23 +54,22 @@ class Score:
 
 def is_id(name: str) -> bool:
     """Whether a name can be the id of a model, here and in a feature table: NAME, ORG/NAME, or a longer relative path such as
-    `models/toy/mix-a`. What leads to a place of one machine (`/home/x`, `tmp/x`, `../x`, `~/x`) is no id."""
+    `models/toy/mix-a`. A path of one machine (`/home/x`, `tmp/x`, `../x`, `~/x`) is not an id."""
     parts = name.split("/")
     is_elsewhere = parts[0] == "tmp" or any(part in (".", "..") for part in parts)
     return _ID.fullmatch(name) is not None and not is_elsewhere
 
 
 def is_results(document: Any) -> bool:
-    """Does this JSON document look like a results file?"""
+    """Whether this JSON document looks like a results file."""
     return isinstance(document, dict) and isinstance(document.get("results"), dict)
 
 
 def read_results(
     path: str | Path, model_id: str | None = None, fewshot: int | None = None
 ) -> tuple[list[Score], list[str]]:
-    """The scores of a results file, and notes on what was left out. fewshot: examples in the prompt where the file does not say.
-
-    Raises InputError naming task and field where the model, a number of shots or a score cannot be told.
+    """The scores of a results file, and notes on the values left out. fewshot: examples in the prompt where the file does not
+    say. Raises InputError naming task and field where the model, a number of shots or a score is missing or wrong.
     """
     path = Path(path)
     if model_id and not is_id(model_id):
@@ -158,7 +157,7 @@ def _metrics(
 
 
 def stored_metric(metric: str, kept: str) -> str:
-    """The store's name of a metric under the filter `kept` (`none` for none)."""
+    """The store's name of a metric under the filter `kept`; `none` means no filter."""
     if kept in MAIN_FILTERS.get(metric, ("none",)):
         return "accuracy" if metric == "exact_match" else METRICS.get(metric, metric)
     return f"{metric},{kept}"
@@ -176,7 +175,7 @@ def _shots(document: Mapping[str, Any], task: str) -> int | None:
 
 
 def _groups(document: Mapping[str, Any]) -> set[str]:
-    """Tasks whose score is computed from those of others; only those count the samples of each metric."""
+    """Groups: tasks whose score is computed from those of other tasks. Only groups count the samples of each metric."""
     counted = {t for t, values in _section(document, "results").items() if "sample_count" in (values or ())}
     subtasks = _section(document, "group_subtasks").items()
     return counted | {g for g, tasks in subtasks if tasks} | set(_section(document, "groups"))
@@ -189,7 +188,7 @@ def _section(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def evaluated(path: Path, document: Mapping[str, Any]) -> tuple[str, str]:
-    """The id of what a results file is about, its revision included, and why that cannot be told; empty where it can."""
+    """The id of the evaluated model, revision included, and the reason why the file does not give one; empty where it does."""
     name, problem = model_of(document)
     revision = revision_of(document)
     if problem.startswith("field 'config.model_args': revision="):
@@ -198,7 +197,7 @@ def evaluated(path: Path, document: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def revision_of(document: Mapping[str, Any]) -> str | None:
-    """What `revision=` says among the model's arguments; None where nothing is said."""
+    """The `revision=` among the model's arguments; None without one."""
     given = _arguments(document).get("revision")
     return None if given is None else str(given)
 
@@ -217,7 +216,7 @@ def _arguments(document: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def model_of(document: Mapping[str, Any]) -> tuple[str, str]:
-    """The model that a results file names, and why that name is not an id of the hub's; empty where it is one."""
+    """The model that a results file names, and the reason why that name is not an id; empty where it is one."""
     given = _arguments(document)
     general = _section(document, "config_general")
     name = document.get("model_name") or given.get("pretrained") or general.get("model_name") or ""

@@ -1,7 +1,7 @@
-"""The benchmarks a predictor is asked for: which scores make one, at how many shots, by which metric.
+"""Tasks that a predictor can predict: the benchmarks behind each, the number of shots and the metric.
 
-The thirteen of *Not-Just-Scaling Laws* (arXiv 2503.03862), `arithmetic` beside them, and any benchmark of a store by its
-own name and shots. No scores here: data.py reads them.
+They are the thirteen of *Not-Just-Scaling Laws* (arXiv 2503.03862), `arithmetic`, and any benchmark of a store by its own
+name and shots. scores.py reads the scores.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _OF_ANY_STORE = re.compile(r"(?P<benchmark>[^:]+):(?P<shots>\d+)")
 class Task:
     """One score a model: the plain mean of its sub-scores that are there.
 
-    benchmarks  normalised names (see `normalised`); one that ends in `*` stands for every name that begins so
+    benchmarks  normalised names (see `normalised`); one that ends in `*` means every name with that beginning
     shots       examples in the prompt
     metric      as the store spells it
     """
@@ -91,9 +91,10 @@ def task(name: str) -> Task:
 
 
 def tasks(names: Sequence[str], metric: str | None = None, with_arithmetic: bool = False) -> list[Task]:
-    """The tasks asked for, in the order given; without names all published ones that are scored by `metric` (None: all).
+    """The tasks of these names, in their order; without names all published ones that are scored by `metric` (None: all).
 
-    `mmlu` is both its shots. With names and a metric the tasks are scored by that metric. Raises ConfigError for an unknown name.
+    `mmlu` means both of its numbers of shots. With names and a metric the tasks are scored by that metric. Raises
+    ConfigError for an unknown name.
     """
     if names:
         each = [name for n in names for name in ([f"mmlu_{k}-shot" for k in (0, 5)] if n == "mmlu" else [n])]
