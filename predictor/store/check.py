@@ -1,7 +1,7 @@
-"""What is wrong or doubtful in a store: orphans, two values for one score, NaN, exact zeros, -1, missing annotations.
+"""Checks of a store: orphans, two values for one score, NaN, exact zeros, -1, missing annotations.
 
-Errors are what makes a predictor stop or believe something false; warnings what a person should look at; notes are
-facts. Nothing is changed. Whether a zero is a failed evaluation is not known here: zeros are only counted and named.
+An error makes a predictor stop or learn something false. A warning needs a person's look. A note is a fact. The checks
+change nothing. They count and name zeros, but cannot say whether a zero is a failed evaluation.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tagcorpus.predictor.records.harness_results import is_id
 from tagcorpus.predictor.store.store import NORMALISED_SQL, Store
 
 SEVERITIES = ("error", "warning", "note")
-# Of these 0 is the worst score there is, and 1 the best.
+# Metrics whose worst score is 0 and whose best is 1.
 SHARES = (*metrics.SHARES, "em", "f1")
 # Arithmetic and formal proofs really have zeros; every other benchmark's zeros are listed model by model.
 ZEROS_EXPECTED = ("arithmetic%", "fld%", "truthfulqa_gen")
@@ -26,11 +26,11 @@ ZEROS_EXPECTED = ("arithmetic%", "fld%", "truthfulqa_gen")
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to know about a store.
+    """One result of a check.
 
-    count    of scores, models or cells it concerns
+    count    number of scores, models or cells
     where    each of them
-    effect   what a predictor makes of it; "" where it makes nothing of it
+    effect   the consequence for a predictor; "" without one
     """
 
     severity: Literal["error", "warning", "note"]
@@ -42,7 +42,7 @@ class Finding:
 
 
 def check(store: Store) -> list[Finding]:
-    """Everything there is to say, the most severe first. Without findings the store is sound."""
+    """All findings, the most severe first. A sound store has none."""
     records = _records(store)
     findings = [
         *_conflicts(store),
@@ -63,8 +63,8 @@ def _rows(store: Store, query: str) -> list[tuple[Any, ...]]:
 
 
 def conflicts(store: Store) -> list[tuple[str, str, str, str, float, float]]:
-    """(id, benchmark, setting, metric, lowest, highest value) of every score that is there under two names of its
-    benchmark, also where both values are the same; the farthest apart first."""
+    """(id, benchmark, setting, metric, lowest, highest value) of every score that is stored under both names of its
+    benchmark, equal values included; the largest difference first."""
     name = NORMALISED_SQL.format("benchmark")
     return [
         (i, b, s, m, low, high)
@@ -91,7 +91,7 @@ def _conflicts(store: Store) -> Iterator[Finding]:
                 f"up to {points} apart ({len(of):,} pairs in all)",
                 len(differ),
                 tuple(f"{i}, {b} {s}: {low:.4f} and {high:.4f}" for i, b, s, _, low, high in differ),
-                "which of the two it takes may hang on the order of the rows",
+                "may take either of the two, depending on the order of the rows",
             )
         if len(differ) < len(of):
             same = [p for p in of if p[4] == p[5]]
@@ -122,7 +122,7 @@ def _not_scores(store: Store) -> Iterator[Finding]:
         yield Finding(
             "error",
             "no_share",
-            "scores that are shares lie outside 0 to 1",
+            "scores that are shares are outside 0 to 1",
             len(outside),
             tuple(r[0] for r in outside),
             "takes percent for shares",
@@ -130,7 +130,7 @@ def _not_scores(store: Store) -> Iterator[Finding]:
 
 
 def _zeros(store: Store) -> Iterator[Finding]:
-    """Exact zeros by benchmark, the most first; in one note those of benchmarks where they are to be expected."""
+    """Exact zeros by benchmark, the most first. Benchmarks where zeros are common share one note."""
     name = NORMALISED_SQL.format("benchmark")
     shares = ", ".join(f"'{m}'" for m in SHARES)
     usable = (
@@ -157,7 +157,7 @@ def _zeros(store: Store) -> Iterator[Finding]:
             f"of the base models with both scales {n_used:,} of {of_used:,}",
             n,
             tuple(ids),
-            "learns failed evaluations as scores, if that is what they are",
+            "learns zeros of failed evaluations as scores",
         )
     if total:
         yield Finding("note", "zeros", "scores are exactly 0 where that is common", total, tuple(where))
@@ -207,7 +207,7 @@ def _odd_ids(store: Store) -> Iterator[Finding]:
 
 
 def _straddling(store: Store) -> Iterator[Finding]:
-    """Models of different makers that share what copies share."""
+    """Models of different makers that are perhaps copies (siblings.py)."""
     for kind, pairs in siblings.shared(store.con).items():
         if pairs:
             effect = siblings.EFFECT if kind != "tokens" else "perhaps sees one corpus under two makers"
@@ -228,8 +228,8 @@ def _annotations(records: list[dict[str, Any]]) -> Iterator[Finding]:
             continue
         given = [(r["id"], r[name]) for r in records if r.get(name) is not None]
         if sentinel := tuple(i for i, value in given if value == -1):
-            finding = f"models have -1 for {name}, which is no value"
-            effect = "takes it for a number, unless told that -1 is missing"
+            finding = f"models have -1 for {name}, which is not a value"
+            effect = "takes it for a number, unless it treats -1 as missing"
             yield Finding("warning", "sentinel", finding, len(sentinel), sentinel, effect)
         low, above = rule.get("minimum", -math.inf), rule.get("exclusiveMinimum", -math.inf)
         high = rule.get("maximum", math.inf)
@@ -243,7 +243,7 @@ def _annotations(records: list[dict[str, Any]]) -> Iterator[Finding]:
 
 
 def _missing(store: Store, records: list[dict[str, Any]]) -> Iterator[Finding]:
-    """Annotations that are not there, model by model; without the two scales a model is not used at all."""
+    """Missing annotations, model by model. No predictor uses a model without parameters or tokens."""
     scales = ("total_params", "pretraining_summary_total_tokens_billions")
     tables = ("model_annotations", "dataset_info")
     read = [n for n, rule in properties().items() if rule["table"] in tables and rule["type"] != "object"]
@@ -258,4 +258,4 @@ def _missing(store: Store, records: list[dict[str, Any]]) -> Iterator[Finding]:
     if where := tuple(f"{i}: {', '.join(names)}" for i, names in some.items() if names):
         yield Finding("note", "missing_annotations", "models lack annotations", len(where), where)
     if empty and records:
-        yield Finding("note", "empty_columns", "columns hold nothing", len(empty), empty)
+        yield Finding("note", "empty_columns", "columns are empty", len(empty), empty)
