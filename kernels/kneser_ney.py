@@ -1,10 +1,11 @@
-"""Interpolated Kneser-Ney: how likely a next token is, by counts of its context and of all shorter ones.
+"""Interpolated Kneser-Ney: the probability of a next token, by counts of its context and of all shorter ones.
 
     p_n(w | c) = max(count(c w) - D, 0) / count(c) + D * followers(c) / count(c) * p_(n-1)(w | c without its oldest token)
 
-count(c w) of the longest context is how often it occurs; of shorter ones how many different tokens stand before it. Below
-the context of no token lies the uniform distribution. A context that was not seen gives all to the next shorter one. The
-probabilities of all next tokens add up to 1, so that -log2 p has a mean of at least the entropy of the source.
+For the longest context, count(c w) is the number of occurrences of c w; for shorter ones, the number of different tokens
+before c w. The context of no token is interpolated with the uniform distribution. A context that was not seen leaves all
+probability to the next shorter one. The probabilities of all next tokens add up to 1, so that -log2 p has a mean of at
+least the entropy of the source.
 
 Source: R. Kneser, H. Ney, Improved backing-off for m-gram language modeling, ICASSP 1995; interpolated, with one discount an
 order, as in S. F. Chen, J. Goodman, Computer Speech and Language 13, 1999. Keys are those of kernels.ngrams. No files.
@@ -27,7 +28,7 @@ F64: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 
 
 class Figures(NamedTuple):
-    """Of entries that are looked up, float64 [j] each; 0 where the entry or its context was not seen."""
+    """Figures of the entries that are looked up, float64 [j] each; 0 where the entry or its context was not seen."""
 
     own: F64
     total: F64
@@ -37,7 +38,7 @@ class Figures(NamedTuple):
 
 
 def rotated(keys: U64, n_tokens: int, bits: int) -> U64:
-    """The same tokens with the oldest one last, sorted: entries that end alike then lie side by side.
+    """The same tokens with the oldest one last, sorted. Equal entries with different oldest tokens are then neighbours.
 
     keys     uint64 [k, words], each n_tokens ids of `bits` bits, oldest most significant
     returns  uint64 [k, words], ascending; distinct where keys are
@@ -64,7 +65,7 @@ def ascending(keys: U64) -> U64:
 
 
 def continuations(keys: U64, packing: Packing) -> tuple[U64, I64]:
-    """How many different tokens stand before each entry.
+    """The number of different tokens before each entry.
 
     keys     uint64 [k, words], of `rotated`: an entry and, last, the token before it; ascending and distinct
     returns  (entries uint64 [m, words] ascending, counts int64 [m])
@@ -76,9 +77,9 @@ def continuations(keys: U64, packing: Packing) -> tuple[U64, I64]:
 def figures(keys: U64, counts: I64, entries: U64, bits: int) -> Figures:
     """Counts of entries that are looked up among others of the same packing.
 
-    keys     uint64 [k, words] ascending and distinct: every seen entry of every context that is asked for
+    keys     uint64 [k, words] ascending and distinct: every seen entry of every context among `entries`
     counts   int64 [k]
-    entries   uint64 [j, words], in any order
+    entries  uint64 [j, words], in any order
     """
     packing = Packing(1, bits, keys.shape[1])
     contexts, starts = contexts_of(keys, packing)
@@ -89,7 +90,7 @@ def figures(keys: U64, counts: I64, entries: U64, bits: int) -> Figures:
 
 
 def places(sorted_keys: U64, entries: U64) -> I64:
-    """Where each of some keys is among sorted ones, int64 [j]; -1 where it is not."""
+    """The index of each entry among sorted keys, int64 [j]; -1 for a missing one."""
     at = np.empty(len(entries), np.int64)
     _places(frozen(sorted_keys), frozen(entries), at)
     return at
@@ -110,7 +111,7 @@ def interpolated(seen: Figures, discount: float, shorter: F64) -> F64:
 def unigrams(before: I64, n_vocab: int) -> F64:
     """p of every token without context, float64 [n_vocab].
 
-    before   int64 [n_vocab]: how many different tokens stand before each
+    before   int64 [n_vocab]: the number of different tokens before each
     """
     own = Figures(*(np.broadcast_to(np.float64(v), n_vocab) for v in (0, before.sum(), np.count_nonzero(before))))
     d = discount(int((before == 1).sum()), int((before == 2).sum()))
@@ -125,7 +126,7 @@ def _without_last(keys: U64, bits: int) -> U64:
 
 
 def _taken(values: I64, at: I64) -> F64:
-    """The values at some places, 0 where the place is -1."""
+    """The values at the indices `at`, 0 where the index is -1."""
     if not len(values):
         return np.zeros(len(at))
     return np.where(at >= 0, values[at], 0).astype(np.float64)
@@ -133,7 +134,7 @@ def _taken(values: I64, at: I64) -> F64:
 
 @njit(nogil=True, cache=True)
 def _places(keys: U64, entries: U64, at: I64) -> None:
-    """Binary search for each."""
+    """Binary search for each entry."""
     words = keys.shape[1]
     for i in range(entries.shape[0]):
         high, last = entries[i, 0], entries[i, words - 1]

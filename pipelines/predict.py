@@ -1,9 +1,9 @@
-"""`tagcorpus predict`: checks the feature table, runs a protocol of the predictor over tasks, publishes what it found.
+"""`tagcorpus predict`: checks the feature table, runs a protocol of the predictor over tasks, and publishes the results.
 
-    <output>/prediction/predict.json         everything: figures, folds' settings, tests, what was noticed in the data
-    <output>/prediction/predictions.csv      every model's predictions with the fold it was tested in
+    <output>/prediction/predict.json            all figures, folds' settings, tests, and facts noticed in the data
+    <output>/prediction/predictions.csv         every model's predictions with its test fold
     <output>/prediction/paper-reproduction.md   with --reproduce
-    <output>/prediction/figures/          under the grouped protocol (grouped.py)
+    <output>/prediction/figures/                under the grouped protocol (predicting/grouped.py)
 
 The protocols are predictor/protocols/paper.py and predictor/protocols/grouped.py. The same command gives the same bytes.
 """
@@ -44,17 +44,17 @@ from tagcorpus.predictor.records.tasks import Task, tasks
 from tagcorpus.predictor.store.store import Store
 
 PROTOCOLS = ("grouped", "paper")
-# The published figures rest on the first of several scores in the store's own order; ours must not depend on an order.
+# The published figures use the first of several scores in the store's order. The grouped figures must not depend on an order.
 CONFLICTS: dict[str, Rule] = {"paper": "stored", "grouped": "ordered"}
 PUBLISHED_NAMES = {"scaling_laws": "scaling", "non_scaling_laws": "no-scale", "no_scale": "no-scale"}
 SELECTIONS = "forward_generation_results*.csv"
 REPRODUCED_SEEDS = 6
-GROUPED_SEEDS = 5  # one draw of 23 organisations into folds says too little
+GROUPED_SEEDS = 5  # figures differ between draws of so few groups into folds
 VERSIONS_OF = ("tagcorpus", "xgboost", "xgboost-cpu", "scikit-learn", "pandas", "numpy", "duckdb")
 
 
 def command(**options: Any) -> str:
-    """What the command prints, from the values of its flags."""
+    """The text that the command prints, from the values of its flags."""
     display = Display()
     request = PredictOptions(**options)
     if not options.get("protocol") and not request.reproduce and (published := _published(request)):
@@ -68,7 +68,7 @@ def command(**options: Any) -> str:
 
 
 def _published(request: PredictOptions) -> list[str]:
-    """The options given that a command line of the published scripts has and ours need not."""
+    """The given options that only a command line of the published scripts needs."""
     flags = {
         "--merge_mmlu": request.merge_mmlu,
         "--merge_arithmetic": request.merge_arithmetic,
@@ -79,10 +79,10 @@ def _published(request: PredictOptions) -> list[str]:
 
 
 def report(request: PredictOptions, display: Display | None = None) -> str:
-    """Run it, publish the files, and give what the command prints.
+    """Run the prediction, publish the files, and return the text to print.
 
-    Raises InputError where a file cannot be read or has no model in common with the store, ConfigError where options do not
-    fit one another or the store.
+    Raises InputError for a file that cannot be read or has no model in common with the store, and ConfigError for options
+    that do not fit one another or the store.
     """
     display = display or Display()
     if request.decide:
@@ -176,14 +176,14 @@ def _check(request: PredictOptions) -> None:
 
 
 def _protocol(request: PredictOptions) -> Any:
-    """The module; see predictor/learners/evaluation.py."""
+    """The protocol's module; see predictor/learners/evaluation.py."""
     return importlib.import_module(f"tagcorpus.predictor.protocols.{request.protocol}")
 
 
 def _data(
     store: Store, task: Task, features: Any, request: PredictOptions, may_be_absent: bool, display: Display
 ) -> Dataset | None:
-    """The task's data set. Where all tasks are run, one that the store has too few models for is told and left out."""
+    """The task's data set. may_be_absent: a task with too few models is left out with a message, and the result is None."""
     rule = CONFLICTS[request.protocol]
     try:
         data = load(
@@ -208,7 +208,7 @@ def _data(
 
 
 def _groups(request: PredictOptions) -> str:
-    """What the folds split no group of, or, under the published protocol, what is counted."""
+    """The column to group models by. Under the published protocol groups are only counted."""
     return request.groups or (MAKER if request.protocol == "grouped" else NAMESPACE)
 
 
@@ -262,7 +262,7 @@ def _reproduction(
     document: Mapping[str, Any],
     workers: Workers,
 ) -> str:
-    """The page, with the seed's figures once more where another rule for conflicting scores would change the data."""
+    """The page, with the seed's figures computed again where the other rule for conflicting scores changes the data."""
     from tagcorpus.predictor.explaining import reproduction
     from tagcorpus.predictor.protocols import paper
 
@@ -293,7 +293,7 @@ def _reproduction(
 
 
 def _inputs(request: PredictOptions) -> dict[str, Any]:
-    """Digests by name without folder, so that another machine's run of the same data says the same."""
+    """Digests by file name without folder, so that runs on the same data are equal on all machines."""
     of_store = sorted(glob.glob(os.path.join(glob.escape(request.db), "*.csv"))) or [request.db]
     given: dict[str, list[str | None]] = {"db": [*of_store], "features": [request.features], "select": [request.select]}
     return {

@@ -384,7 +384,7 @@ def test_polypythias_in_one_folder(empty: Path, put: Put, tmp_path: Path) -> Non
     put("evals/README.json", "[]")
     done = import_files(empty, [tmp_path / "evals"])
     assert [d.kind for d in done] == ["results"] * 3
-    assert done[0].notes[0].startswith("1 files of folders are not files that a store takes, left out: ")
+    assert done[0].notes[0].startswith("1 files of folders are left out, because a store does not take them: ")
     assert select(empty, "SELECT id, model, revision, seed, step FROM checkpoints ORDER BY id") == [
         ("EleutherAI/pythia-14m-seed3@step1000", "EleutherAI/pythia-14m", "step1000", "3", 1000),
         ("EleutherAI/pythia-14m-seed3@step2000", "EleutherAI/pythia-14m", "step2000", "3", 2000),
@@ -542,7 +542,9 @@ def test_datadecides_table_is_decided_as_it_is(put: Put, tmp_path: Path) -> None
 def test_what_is_not_understood_is_told_what_is(put: Put, empty: Path) -> None:
     path = put("x.json", {"nothing": 1})
     assert kind_of(path) is None
-    with pytest.raises(InputError, match=r"is not a file that a store takes. It takes:\n  results .*\n  every-eval-ever"):
+    with pytest.raises(
+        InputError, match=r"is not a file that a store takes. It takes:\n  results .*\n  every-eval-ever"
+    ):
         import_files(empty, [path])
 
 

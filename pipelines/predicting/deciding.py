@@ -1,4 +1,4 @@
-"""`tagcorpus predict --decide`: which of two corpora makes the better model at the target size, and how often that is right.
+"""`tagcorpus predict --decide`: decide which of two corpora makes the better model at a target size, and check past decisions.
 
     <output>/decision/decide.json     shares of pairs by task and way, the floor of noise, the ranking
     <output>/decision/decisions.csv   every pair and way
@@ -36,7 +36,7 @@ SHOWN_WAYS = 12
 
 
 def report(request: PredictOptions, display: Display) -> str:
-    """Decide, publish the files, and give what the command prints. Raises ConfigError and InputError."""
+    """Decide, publish the files, and return the text to print. Raises ConfigError and InputError."""
     target = _check(request)
     with Store.from_existing(request.db) as store:
         if TABLE not in store.tables:
@@ -79,7 +79,7 @@ def _check(request: PredictOptions) -> int:
 
 
 def _tags(path: str | None, store: Store, display: Display) -> dict[str, list[float]]:
-    """Corpus -> features: of a table whose ids are corpora. The store's feature table is used where it has such ids."""
+    """Corpus -> features, from a table whose ids are corpora: that of `path`, or the store's where it has such ids."""
     table, _ = features_of(path, store, display)
     if table is None:
         return {}
@@ -94,7 +94,7 @@ def _tags(path: str | None, store: Store, display: Display) -> dict[str, list[fl
 
 
 def _tasks(con: Any, metric: str | None) -> list[Task]:
-    """Every task that runs with a corpus have scores of."""
+    """Every task with scores of runs that name a corpus."""
     query = (
         "SELECT DISTINCT benchmark, setting FROM checkpoints JOIN evaluation_results USING (id) WHERE corpus IS NOT NULL "
         "AND ($metric IS NULL OR metric = $metric) ORDER BY ALL"
@@ -138,7 +138,7 @@ def _publish(request: PredictOptions, text: str, rows: str) -> str:
 
 
 def terminal(task: Mapping[str, Any]) -> str:
-    """One task as a person reads it."""
+    """One task as text."""
     direction = ", lower is better" if task["is_lower_better"] else ""
     lines = [
         f"{task['task']}, {task['shots']}-shot, by {task['metric']}{direction}: {task['corpora']} corpora, "

@@ -1,4 +1,4 @@
-"""The feature table of `tagcorpus predict`: checked before it is joined, and told how well it joins."""
+"""The feature table of `tagcorpus predict`: its check before the join, and messages about the join."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from tagcorpus.predictor.learners.evaluation import Settings
 from tagcorpus.predictor.records.scores import score_columns
 from tagcorpus.predictor.store.store import Store
 
-# Errors of a feature table that do not keep a predictor from reading it; they are told, and the run goes on.
+# Errors of a feature table that a predictor can read nevertheless. The run prints them and goes on.
 BEARABLE = ("missing_column", "minus_one", "out_of_range", "larger_than_its_bound", "domains_do_not_add_up")
 ABOUT_PUBLISHED = ("missing_column", "missing_empty_column", "unknown_column")
 
 
 def features_of(path: str | None, store: Store, display: Display) -> tuple[Any, list[Finding]]:
-    """The feature table (of the file, else the one imported into the store, else None) and what its check found.
+    """The feature table (of the file, else the one imported into the store, else None) and the findings of its check.
 
-    Raises InputError where the table would be misread, and where it holds scores.
+    Raises InputError for a table that would be misread, and for one with scores.
     """
     if path is None:
         stored = store.features()
@@ -44,7 +44,7 @@ def features_of(path: str | None, store: Store, display: Display) -> tuple[Any, 
         )
     is_own = not set(table.header) & (set(columns()) - {ID})
     for f in findings:
-        # Of a table that has no published column, everything published is missing and everything there is unknown.
+        # A table without any published column is the user's own: missing and unknown columns are no findings.
         if not (is_own and f.check in ABOUT_PUBLISHED):
             display.say(wrapped(f"{f.severity} in {path}: {f.found} ({f.count:,})"))
     return read_features(path), findings
@@ -72,14 +72,14 @@ def refuse_unused(path: str, data: Dataset, settings: Settings, protocol: str, a
 def _refuse_scores(table: str, columns: Sequence[str], store: Store) -> None:
     if scores := score_columns(store.con, columns):
         raise InputError(
-            f"{table}: column {scores[0]!r} is a score, and a score is no feature"
+            f"{table}: column {scores[0]!r} is a score, and a score is not a feature"
             + (f" (so are {len(scores) - 1} more)" if len(scores) > 1 else "")
-            + "; bring scores in with `tagcorpus store import`, and leave them out here"
+            + "; import scores with `tagcorpus store import`, and leave them out here"
         )
 
 
 def say_ids(data: Dataset, features: Any, display: Display) -> None:
-    """Which ids of the feature table met a model of the data set, and which did not."""
+    """Say how many ids of the feature table are models of the data set, and name the others."""
     if features is None:
         return
     n = data.noticed

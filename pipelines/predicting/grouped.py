@@ -1,4 +1,4 @@
-"""What `tagcorpus predict` adds under the grouped protocol: all tasks in one, columns, extrapolation, a new model, pictures.
+"""Additions of `tagcorpus predict` under the grouped protocol: summary, columns, extrapolation, a new model, pictures.
 
     <output>/prediction/predict.json    also summary_over_tasks, worst_predicted, adds, extrapolation, new_model, explained,
                                         findings, correlations
@@ -6,7 +6,7 @@
                                         correlation-benchmarks, and of every task beeswarm, dependence, partial; each as
                                         .png and .svg
 
-The numbers are the predictor's; here they are asked for, named, and laid into the document.
+predictor/ computes the numbers. This module calls it, names the numbers, and adds them to the document.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ SHOWN_COLUMNS = 20  # importances in the document
 
 @dataclass
 class Added:
-    """document: further keys of it; first, terminal: text above and below the table of predictors; files: path below the output folder -> bytes."""
+    """document: added keys; first, terminal: text above and below the table of predictors; files: path below the output
+    folder -> bytes."""
 
     document: dict[str, Any] = field(default_factory=dict)
     first: str = ""
@@ -58,7 +59,7 @@ def has_matplotlib() -> bool:
 def check(
     protocol: str, *, adds: Sequence[str], extrapolate: int | None, new_model: str | None, has_figures: bool
 ) -> None:
-    """Raises ConfigError for what the protocol or this installation does not have."""
+    """Raise ConfigError for an option that the protocol or this installation does not support."""
     given = {
         "--adds": bool(adds),
         "--extrapolate": extrapolate is not None,

@@ -1,7 +1,7 @@
-"""What `tagcorpus predict` prints: a short answer first, then the table of predictors, what their names mean, and notes.
+"""The output of `tagcorpus predict`: a short answer, the table of predictors, the meaning of their names, and notes.
 
-Everything is made from the document (predictor/protocols/tables.py), which says more: the published test over seeds, for one, is in
-predict.json only. No line is wider than WIDTH columns, but for a word that is.
+All text is made from the document (predictor/protocols/tables.py). predict.json has more, such as the published test over
+seeds. No line is wider than WIDTH columns, unless a single word is.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ KINDS = {
 
 
 def wrapped(text: str) -> str:
-    """Lines wider than WIDTH broken between words, what follows indented by four; all others as they are."""
+    """The text with lines wider than WIDTH broken between words; continued lines are indented by four spaces."""
     return "\n".join(
         line
         if len(line) <= WIDTH
@@ -57,7 +57,7 @@ def wrapped(text: str) -> str:
 
 
 def terminal(document: Mapping[str, Any], below: Sequence[str] = (), first: str = "") -> str:
-    """The document as a person reads it; first: a text above it, further: texts below the table."""
+    """The document as text; first: a text above it, below: texts below the table."""
     marks = list(dict.fromkeys(m for t in document["tasks"] for e in t["evaluations"] for m in e["marks"]))
     parts = [first, _answer(document), _table(document, marks), _notes(document, marks), *below]
     return wrapped("\n\n".join(p for p in parts if p))
@@ -102,7 +102,7 @@ def _times(ratio: float | None, low: float | None, high: float | None) -> str:
 
 
 def _gain(task: Mapping[str, Any]) -> str:
-    """Of the last predictor, which is the one asked for."""
+    """The gain of the last predictor, which is the one that the user named."""
     c = task["comparisons"][-1]
     low, high = c["gain_interval_percent"]
     marks = next(

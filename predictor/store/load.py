@@ -141,7 +141,7 @@ def _listed(files: Sequence[str | Path]) -> tuple[list[Path], list[str]]:
         paths += known
         skipped += [p for p in visible if p not in set(known)]
     more = f" and {len(skipped) - 3:,} more" if len(skipped) > 3 else ""
-    note = f"{len(skipped):,} files of folders are not files that a store takes, left out: "
+    note = f"{len(skipped):,} files of folders are left out, because a store does not take them: "
     return paths, [note + ", ".join(map(str, skipped[:3])) + more] if skipped else []
 
 
