@@ -24,10 +24,10 @@ from tagcorpus.cli import main
 from tagcorpus.errors import ConfigError, ConflictError, IncompleteError, InputError, OutputError, TagcorpusError
 from tagcorpus.pipelines import store as commands
 from tagcorpus.pipelines.feature_table import check as check_features
+from tagcorpus.predictor.importers.collected import is_equal
 from tagcorpus.predictor.records.annotations import properties, read_annotations
 from tagcorpus.predictor.records.harness_results import Score, read_results
 from tagcorpus.predictor.records.tasks import normalised
-from tagcorpus.predictor.store.batch import is_equal
 from tagcorpus.predictor.store.check import check, conflicts
 from tagcorpus.predictor.store.files import create, open_existing, write
 from tagcorpus.predictor.store.load import import_files

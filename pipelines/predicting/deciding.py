@@ -26,6 +26,7 @@ from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.predictor.protocols import decided
 from tagcorpus.predictor.protocols.decision_runs import runs_of
+from tagcorpus.predictor.protocols.tables import aligned
 from tagcorpus.predictor.records.checkpoints import TABLE, size_in_words
 from tagcorpus.predictor.records.tasks import PUBLISHED, Task, normalised, shots_of, task, tasks
 from tagcorpus.predictor.store.store import Store
@@ -150,8 +151,7 @@ def terminal(task: Mapping[str, Any]) -> str:
         rows: list[tuple[str, ...]] = [("way", "metric", "sizes", "right", "95 %", "minus baseline", "clear")]
         pairs = max(w["right"]["pairs"] for w in task["ways"] if w["right"])
         rows += [_row(w, task["baseline"], pairs) for w in _shown(task) if w["right"]]
-        widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
-        lines += ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
+        lines += aligned(rows)
         if len(task["ways"]) > SHOWN_WAYS:
             lines.append(f"the {SHOWN_WAYS} best of {len(task['ways'])} ways and the baseline; decide.json has all")
         lines.append(

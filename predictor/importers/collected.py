@@ -6,6 +6,7 @@ Refused: values that are not numbers, and values without an id or a number of sh
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,7 +73,7 @@ class Collected:
         values = {"metric_value": value, "metric_stderr": float(stderr) if is_error else None}
         key = (model, normalised(benchmark), f"{shots}-shot", metric)
         first = self.rows.setdefault("evaluation_results", {}).setdefault(key, values)
-        if not _is_same(first["metric_value"], value):
+        if not is_equal(first["metric_value"], value):
             self.note("is there more than once, with different values", " ".join(key))
             self.repeated.setdefault("evaluation_results", []).append((key, values))
 
@@ -102,5 +103,12 @@ def _line(remark: str, places: list[str]) -> str:
     return f"{remark}: {'; '.join(places[:SHOWN])}{more}"
 
 
-def _is_same(a: float, b: float) -> bool:
-    return (math.isnan(a) and math.isnan(b)) or math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-15)
+def is_equal(a: Any, b: Any) -> bool:
+    """The same value, as far as a CSV's digits and the spelling of JSON go."""
+    if isinstance(a, float) or isinstance(b, float):
+        if a is None or b is None:
+            return a is b
+        return (math.isnan(a) and math.isnan(b)) or math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-15)
+    if isinstance(a, str) and isinstance(b, str) and a[:1] == b[:1] == "{":
+        return bool(json.loads(a) == json.loads(b))
+    return bool(a == b)

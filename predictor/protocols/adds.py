@@ -24,7 +24,7 @@ from tagcorpus.predictor.learners.parallel import Workers
 from tagcorpus.predictor.protocols.grouped import FOLDS
 from tagcorpus.predictor.protocols.grouped_summary import interval, membership
 from tagcorpus.predictor.protocols.intervals import LEAST_GROUPS, LEVEL, POWER, holm, ratio
-from tagcorpus.predictor.protocols.tables import of_ratio
+from tagcorpus.predictor.protocols.tables import aligned, of_ratio
 from tagcorpus.predictor.records.makers import group_word
 
 DECLARED, GENERATED = "all-declared", "all-generated"
@@ -156,8 +156,7 @@ def terminal(answer: Mapping[str, Any]) -> str:
                 f"{c['smallest_gain_percent']:.0f} %" if has_interval else "",
             )
         )
-    widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
-    lines = ["  " + "  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
+    lines = [f"  {line}" for line in aligned(rows)]
     notes = ["below 1: the column helps; p (Holm): adjusted for the number of rows"]
     notes.append(
         f"could have shown: the smallest true gain found with probability {100 * answer['power']:.0f} % at the adjusted level"

@@ -18,7 +18,7 @@ from tagcorpus.predictor.learners.design import Matrix, Vector
 from tagcorpus.predictor.learners.evaluation import Evaluation
 from tagcorpus.predictor.learners.models import SCALE_ONLY
 from tagcorpus.predictor.protocols.intervals import LEAST_GROUPS, Ratio, ratio
-from tagcorpus.predictor.protocols.tables import of_ratio, rounded
+from tagcorpus.predictor.protocols.tables import aligned, of_ratio, rounded
 
 DENOMINATORS = (SCALE_ONLY, "scaling", "scaling-published", "log-linear")
 WORST = 10  # models listed
@@ -119,8 +119,7 @@ def terminal(entries: Sequence[Mapping[str, Any]], groups: str) -> str:
         for t in (by.get((predictor, folds)) for folds in ("grouped", "random")):
             cells += (f"{t['geometric_mean']:.2f}{interval(t)}", f"{t['better_in']}/{t['of']}") if t else ("", "")
         rows.append((predictor, *cells))
-    widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
+    lines = aligned(rows)
     first = entries[0]
     over = f"95 % interval over {first['organisations']} {groups}"
     if first["low"] is None:

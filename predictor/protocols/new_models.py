@@ -22,6 +22,7 @@ from tagcorpus.predictor.learners.conformal import LEVEL, coverage, half_width
 from tagcorpus.predictor.learners.data import CATEGORICAL, DATABASE, PARAMS, SCALE, TOKENS, Dataset
 from tagcorpus.predictor.learners.design import Matrix, columns_of
 from tagcorpus.predictor.learners.evaluation import Evaluation
+from tagcorpus.predictor.protocols.tables import aligned
 from tagcorpus.predictor.records.annotations import json_of, one_model, text_of
 from tagcorpus.predictor.records.makers import BASE, MAKER, NAMESPACE, maker, organisation
 
@@ -265,8 +266,7 @@ def terminal(answer: Mapping[str, Any]) -> str:
             str(p["organisations"]),
         )
         rows.append((p["task"], p["predictor"], *cells))
-    widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
-    lines = [answer["id"], *("  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows)]
+    lines = [answer["id"], *aligned(rows)]
     lines.append("points; held: share of known organisations' models that such intervals held")
     tasks = {p["task"] for p in answer["predictions"]}
     outside: dict[str, list[str]] = {}

@@ -177,6 +177,12 @@ def predictions_csv(outcomes: Sequence[Outcome]) -> str:
     return out.getvalue()
 
 
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The rows of a table as lines of text, cells padded to the width of their column."""
+    widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
+    return ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
+
+
 def rounded(value: Any) -> float:
     """To six decimals; -0 is 0."""
     return round(float(value), 6) + 0.0

@@ -88,7 +88,7 @@ def read_results(
     if set(results) == {"harness"}:
         results = results["harness"]
     groups = _groups(document)
-    limit = _section(document, "config").get("limit")
+    limit = section(document, "config").get("limit")
     if limit is not None:
         problems.append(f"field 'config.limit': must be null, for {limit} is a part of the benchmark only")
     for task, values in results.items():
@@ -165,9 +165,9 @@ def stored_metric(metric: str, kept: str) -> str:
 
 def _shots(document: Mapping[str, Any], task: str) -> int | None:
     for value in (
-        _section(document, "n-shot").get(task),
-        _section(_section(document, "configs"), task).get("num_fewshot"),
-        _section(document, "config").get("num_fewshot"),
+        section(document, "n-shot").get(task),
+        section(section(document, "configs"), task).get("num_fewshot"),
+        section(document, "config").get("num_fewshot"),
     ):
         if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
             return value
@@ -176,15 +176,15 @@ def _shots(document: Mapping[str, Any], task: str) -> int | None:
 
 def _groups(document: Mapping[str, Any]) -> set[str]:
     """Groups: tasks whose score is computed from those of other tasks. Only groups count the samples of each metric."""
-    counted = {t for t, values in _section(document, "results").items() if "sample_count" in (values or ())}
-    subtasks = _section(document, "group_subtasks").items()
-    return counted | {g for g, tasks in subtasks if tasks} | set(_section(document, "groups"))
+    counted = {t for t, values in section(document, "results").items() if "sample_count" in (values or ())}
+    subtasks = section(document, "group_subtasks").items()
+    return counted | {g for g, tasks in subtasks if tasks} | set(section(document, "groups"))
 
 
-def _section(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def section(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """An object of the file; empty where it has none, or something else in its place."""
-    section = document.get(name)
-    return section if isinstance(section, dict) else {}
+    value = document.get(name)
+    return value if isinstance(value, dict) else {}
 
 
 def evaluated(path: Path, document: Mapping[str, Any]) -> tuple[str, str]:
@@ -208,17 +208,17 @@ def facts_of(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _arguments(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    config = _section(document, "config")
+    config = section(document, "config")
     arguments = config.get("model_args")
     if isinstance(arguments, str):
         return dict(a.split("=", 1) for a in arguments.split(",") if "=" in a)
-    return _section(config, "model_args")
+    return section(config, "model_args")
 
 
 def model_of(document: Mapping[str, Any]) -> tuple[str, str]:
     """The model that a results file names, and the reason why that name is not an id; empty where it is one."""
     given = _arguments(document)
-    general = _section(document, "config_general")
+    general = section(document, "config_general")
     name = document.get("model_name") or given.get("pretrained") or general.get("model_name") or ""
     other = [k for k in _ANOTHER_MODEL if given.get(k) and (k, given[k]) != ("revision", "main")]
     if other:

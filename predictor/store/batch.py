@@ -6,7 +6,6 @@ The file's contents decide its kind, never its name alone. `UNDERSTOOD` lists th
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from typing import Any, Literal
 
 from tagcorpus.errors import InputError
 from tagcorpus.predictor.importers import datadecide, eval_ever, leaderboard, olmes, wide_scores
-from tagcorpus.predictor.importers.collected import Collected, Key, Rows
+from tagcorpus.predictor.importers.collected import Collected, Key, Rows, is_equal
 from tagcorpus.predictor.records.annotations import (
     csv_rows,
     field_name,
@@ -56,8 +55,6 @@ UNDERSTOOD = """
 Tables are CSV or Parquet."""
 SHOWN_ROWS, SHOWN_NAMES = 3, 8
 SUFFIXES = (".json", ".jsonl", ".csv", ".parquet")
-# What Python's float() also takes (1_000, inf, digits of other scripts) is a mistake in a table of scores.
-_SCORE = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[nN][aA][nN]")
 SCORE_FIELDS = ("id", "benchmark", "setting", "metric", "metric_value")
 NAMED_COLUMNS = (*SCORE_FIELDS, "metric_stderr", *wide_scores.FACTS)
 ANNOTATION_TABLES = ("model_annotations", "dataset_info", TABLE, MAKERS)
@@ -274,7 +271,7 @@ def _score_rows(path: Path, table: Iterable[tuple[str, Mapping[str, str]]]) -> d
             problems.append(f"{where}: field 'setting': must be like 5-shot, not {row['setting']!r}")
         for name in ("metric_value", "metric_stderr"):
             cell = row.get(name, "").strip()
-            if (cell and not _SCORE.fullmatch(cell)) or math.isinf(float(cell or 0)):
+            if (cell and not wide_scores.NUMBER.fullmatch(cell)) or math.isinf(float(cell or 0)):
                 problems.append(f"{where}: field {name!r}: must be a finite number or nan, not {cell!r}")
             else:
                 values[name] = float(cell) if cell else None
@@ -316,14 +313,3 @@ def _feature_rows(path: Path, table: Iterable[tuple[str, Mapping[str, str]]]) ->
                 rows[(model, name)] = {"value": value}
     refuse(path, problems)
     return rows, names
-
-
-def is_equal(a: Any, b: Any) -> bool:
-    """The same value, as far as a CSV's digits and the spelling of JSON go."""
-    if isinstance(a, float) or isinstance(b, float):
-        if a is None or b is None:
-            return a is b
-        return (math.isnan(a) and math.isnan(b)) or math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-15)
-    if isinstance(a, str) and isinstance(b, str) and a[:1] == b[:1] == "{":
-        return bool(json.loads(a) == json.loads(b))
-    return bool(a == b)

@@ -20,10 +20,10 @@ from typing import Any, Literal
 
 from tagcorpus import __version__
 from tagcorpus.errors import ConflictError, InputError
-from tagcorpus.predictor.importers.collected import Key, Rows
+from tagcorpus.predictor.importers.collected import Key, Rows, is_equal
 from tagcorpus.predictor.records import checkpoints, makers
 from tagcorpus.predictor.records.tasks import normalised
-from tagcorpus.predictor.store.batch import SUFFIXES, Batch, Kind, is_equal, kind_of, read_batch
+from tagcorpus.predictor.store.batch import SUFFIXES, Batch, Kind, kind_of, read_batch
 from tagcorpus.predictor.store.files import create as create_store
 from tagcorpus.predictor.store.files import open_copy, open_for_writing, tables, write_errors
 
