@@ -150,11 +150,11 @@ def test_both_encodings_and_sentinels(tmp_path: Path) -> None:
         ("id,x\nnobody,1\n", "none of its 1 ids is one of the 1 models.*nobody.*spell ids org/name"),
         ("id,x\na,1\na,2\n", "the id 'a' is there more than once"),
         ("id,x,x\na,1,2\n", "the column 'x' is there more than once"),
-        ("id,x\na,n/a\n", "a, column 'x': 'n/a' is no number"),
+        ("id,x\na,n/a\n", "a, column 'x': 'n/a' is not a number"),
         ("id,x\na\n", "the row of 'a' has 1 cells, the header 2"),
-        ("model,x\na,1\n", "no column 'id'"),
+        ("model,x\na,1\n", "column 'id' is missing"),
         ("id,num_heads\na,1\n", "column 'num_heads' is also a column of the store"),
-        ("", "no column 'id'"),
+        ("", "column 'id' is missing"),
     ],
 )
 def test_a_feature_table_that_cannot_be_joined_is_an_error(tmp_path: Path, text: str, told: str) -> None:
