@@ -49,7 +49,7 @@ Z = 1.959963984540054
 
 
 class CountBefore(Count):
-    """Counts which tokens stand before which entries: n-grams with their oldest token last."""
+    """Counts the tokens before each entry: n-grams with their oldest token last."""
 
     def entries(self, ids: npt.NDArray[Any], offsets: npt.NDArray[np.int64]) -> Counted:
         keys, _ = count_ngrams(ids, offsets, self.corpus.packing)

@@ -44,7 +44,7 @@ def features_of(path: str | None, store: Store, display: Display) -> tuple[Any, 
         )
     is_own = not set(table.header) & (set(columns()) - {ID})
     for f in findings:
-        # A table without any published column is the user's own: missing and unknown columns are no findings.
+        # A table without any published column is the user's own: missing and unknown columns are not findings.
         if not (is_own and f.check in ABOUT_PUBLISHED):
             display.say(wrapped(f"{f.severity} in {path}: {f.found} ({f.count:,})"))
     return read_features(path), findings

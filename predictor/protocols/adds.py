@@ -43,7 +43,7 @@ class Errors:
 
 
 def columns_named(data: Dataset, named: Sequence[str]) -> Columns:
-    """The columns that `named` stands for in this data set: names, `all-declared` (the six shares of pretraining data),
+    """The columns that `named` means in this data set: names, `all-declared` (the six shares of pretraining data),
     `all-generated` (the feature table). An `all-` leaves out its columns with one value only.
 
     Raises ConfigError for a column that is missing, has one value only, or is one of scale.

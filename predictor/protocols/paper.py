@@ -64,7 +64,7 @@ def select(
     among: Sequence[str] | None = None,
 ) -> Selection:
     """The published forward selection: columns are judged by the error on the outer test folds, so the error of what it
-    selects on those folds is no estimate of anything. among: candidates, all usable columns by default."""
+    selects is not an estimate of anything on those folds. among: candidates, all usable columns by default."""
     grid = Grid() if has_search else None
 
     def scored(sets: Sequence[tuple[str, ...]]) -> list[float]:

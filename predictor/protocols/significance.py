@@ -76,7 +76,7 @@ def compare(
     k = differences.shape[1]
     train_rows = np.mean([fit["train_rows"] for s in seeds for fit in this.fits[this.at(s)]])
     corrected = corrected_t(differences.ravel(), len(y) / k / float(train_rows))
-    whole = float(its.mean()) or 1.0  # of no error there is no share
+    whole = float(its.mean()) or 1.0  # an error of 0 has no share
     of_seed = its.mean(axis=1)
     by_seed = 100 * np.divide(of_seed - mine.mean(axis=1), of_seed, out=np.zeros(len(of_seed)), where=of_seed > 0)
     return Comparison(
