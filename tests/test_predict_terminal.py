@@ -171,7 +171,7 @@ def test_somebody_elses_file_is_not_replaced(tmp_path: Path, name: str, theirs: 
     path = tmp_path / name
     refuse_anothers(str(path))
     path.write_text(theirs)
-    with pytest.raises(ConfigError, match=r"is there already, and is no prediction"):
+    with pytest.raises(ConfigError, match=r"exists and is not a prediction"):
         refuse_anothers(str(path))
     path.write_text(ours)
     refuse_anothers(str(path))
@@ -228,8 +228,8 @@ def test_a_table_of_scores_is_no_feature_table(tmp_path: Path) -> None:
                 features_of(str(path), store, Display(quiet=True))
             except InputError as error:
                 told[name] = str(error)
-    assert "column 'HellaSwag' is a score, and a score is no feature; bring scores in with" in told["named"]
-    assert "_accuracy' is a score, and a score is no feature (so are " in told["wide"]
+    assert "column 'HellaSwag' is a score, and a score is not a feature; import scores with" in told["named"]
+    assert "_accuracy' is a score, and a score is not a feature (so are " in told["wide"]
     assert "score" not in told.get("sound", "")
 
 

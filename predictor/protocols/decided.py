@@ -1,4 +1,4 @@
-"""All ways to decide between corpora on one task, compared with what the target size shows, as a JSON-ready document."""
+"""All ways to decide between corpora on one task, compared with the scores at the target size, as a JSON-ready document."""
 
 from __future__ import annotations
 
