@@ -135,13 +135,16 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
         remove_leftovers(run.output, plan, [instance])
     else:
         run.ledger.enter(plan, [instance], counts, seconds)
-    sampled = renewed(found.pop("token_budget", None))
+    earlier = found.pop("token_budget", None)
+    sampled = renewed(earlier)
+    messages: list[str] = []
     upper = found.pop("bracket", None)
     if options.token_budget is not None:
         budget = Budget(options.token_budget, options.replicates, options.seed)
-        found["token_budget"] = (
-            sampled if is_budget_met(sampled, budget) else at_budget(engine, corpus, budget, sample_totals)
-        )
+        is_met = is_budget_met(sampled, budget)
+        if is_met and sampled is not earlier:
+            messages.append("token budget: stored samples are kept, and their confidence intervals are computed anew")
+        found["token_budget"] = sampled if is_met else at_budget(engine, corpus, budget, sample_totals)
     if options.bracket is not None:
         share, seed = options.bracket, options.seed
         if upper is None or not bracket.is_met(upper, share, seed):
@@ -150,11 +153,9 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
     run.ledger.enter_duplicate_ids(count_duplicate_ids(run.output, plan, instance))
     summary = summarise(run.output, plan, [instance], run.ledger.totals, instance.name, found)
     publish_result(run, plan, [instance], summary)
-    messages = list(_oddities(run, found))
+    run.repeat_at_the_end([*messages, *_oddities(run, found)])
     tidy(run, corpus)
-    result = run.finish(summary)
-    result.messages[:0] = messages
-    return result
+    return run.finish(summary)
 
 
 def _packed(options: EntropyOptions, tokenizer: Tokenizer) -> Packing:

@@ -1,9 +1,9 @@
-"""`tagcorpus predict`: checks the feature table, runs a protocol of the predictor over tasks, publishes what it found.
+"""`tagcorpus predict`: checks the feature table, runs a protocol of the predictor over tasks, and publishes the results.
 
-    <output>/prediction/predict.json         everything: figures, folds' settings, tests, what was noticed in the data
-    <output>/prediction/predictions.csv      every model's predictions with the fold it was tested in
+    <output>/prediction/predict.json            all figures, folds' settings, tests, and facts noticed in the data
+    <output>/prediction/predictions.csv         every model's predictions with its test fold
     <output>/prediction/paper-reproduction.md   with --reproduce
-    <output>/prediction/figures/          under the grouped protocol (grouped.py)
+    <output>/prediction/figures/                under the grouped protocol (predicting/grouped.py)
 
 The protocols are predictor/protocols/paper.py and predictor/protocols/grouped.py. The same command gives the same bytes.
 """
@@ -15,7 +15,7 @@ import importlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -34,30 +34,31 @@ from tagcorpus.pipelines.predicting.terminal import terminal, wrapped
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.predictor.learners import selection
 from tagcorpus.predictor.learners.data import Dataset, TaskError, load
-from tagcorpus.predictor.learners.evaluation import Wanted, check_predictors
+from tagcorpus.predictor.learners.evaluation import Settings, check_predictors
 from tagcorpus.predictor.learners.models import SCALE_ONLY
 from tagcorpus.predictor.learners.parallel import Workers
 from tagcorpus.predictor.protocols import new_models, tables
+from tagcorpus.predictor.protocols.adds import columns_named
 from tagcorpus.predictor.records.makers import MAKER, NAMESPACE, group_word
 from tagcorpus.predictor.records.scores import Rule
 from tagcorpus.predictor.records.tasks import Task, tasks
 from tagcorpus.predictor.store.store import Store
 
 PROTOCOLS = ("grouped", "paper")
-# The published figures rest on the first of several scores in the store's own order; ours must not depend on an order.
+# The published figures use the first of several scores in the store's order. The grouped figures must not depend on an order.
 CONFLICTS: dict[str, Rule] = {"paper": "stored", "grouped": "ordered"}
 PUBLISHED_NAMES = {"scaling_laws": "scaling", "non_scaling_laws": "no-scale", "no_scale": "no-scale"}
 SELECTIONS = "forward_generation_results*.csv"
 REPRODUCED_SEEDS = 6
-GROUPED_SEEDS = 5  # one draw of 23 organisations into folds says too little
+GROUPED_SEEDS = 5  # figures differ between draws of so few groups into folds
 VERSIONS_OF = ("tagcorpus", "xgboost", "xgboost-cpu", "scikit-learn", "pandas", "numpy", "duckdb")
 
 
 def command(**options: Any) -> str:
-    """What the command prints, from the values of its flags."""
+    """The text that the command prints, from the values of its flags."""
     display = Display()
     request = PredictOptions(**options)
-    if not options.get("protocol") and not request.reproduce and (published := _published(request)):
+    if not str(request.protocol) and not request.reproduce and (published := _published(request)):
         display.say(
             wrapped(
                 f"{', '.join(published)}: spelled as in the published scripts, but this is the grouped protocol; "
@@ -68,7 +69,7 @@ def command(**options: Any) -> str:
 
 
 def _published(request: PredictOptions) -> list[str]:
-    """The options given that a command line of the published scripts has and ours need not."""
+    """The given options that only a command line of the published scripts needs."""
     flags = {
         "--merge_mmlu": request.merge_mmlu,
         "--merge_arithmetic": request.merge_arithmetic,
@@ -79,14 +80,16 @@ def _published(request: PredictOptions) -> list[str]:
 
 
 def report(request: PredictOptions, display: Display | None = None) -> str:
-    """Run it, publish the files, and give what the command prints.
+    """Run the prediction, publish the files, and return the text to print.
 
-    Raises InputError where a file cannot be read or has no model in common with the store, ConfigError where options do not
-    fit one another or the store.
+    Raises InputError for a file that cannot be read or has no model in common with the store, and ConfigError for options
+    that do not fit one another or the store.
     """
     display = display or Display()
     if request.decide:
         return deciding.report(request, display)
+    if not str(request.protocol):
+        request = replace(request, protocol="paper" if request.reproduce else "grouped")
     _check(request)
     chosen = tasks(request.tasks, request.metric, request.merge_arithmetic)
     count = request.workers or default_workers()
@@ -110,14 +113,16 @@ def report(request: PredictOptions, display: Display | None = None) -> str:
                 continue
             if not outcomes:
                 say_ids(data, features, display)
-            wanted = _wanted(request, task, lists, new)
-            check_selected(data, wanted.selected)
+            settings = _settings(request, task, lists, new)
+            check_selected(data, settings.selected)
+            if request.adds:
+                columns_named(data, request.adds)  # a wrong name ends the command before the first fit
             if request.features is not None and not outcomes and not request.reproduce:
-                refuse_unused(request.features, data, wanted, request.protocol, request.adds)
+                refuse_unused(request.features, data, settings, request.protocol, request.adds)
             display.say(f"{task.name}: {len(data.ids)} models of {data.groups} {group_word(data.grouped_by)}")
             steps.begin(task.name)
-            found = protocol.run(data, wanted, workers)
-            outcomes.append(tables.outcome(data, found, wanted, request.protocol == "grouped"))
+            evaluations = protocol.run(data, settings, workers)
+            outcomes.append(tables.outcome(data, evaluations, settings, request.protocol == "grouped"))
             steps.finish()
         if not outcomes:
             raise InputError(f"--db: {request.db!r} has no task with enough models; `tagcorpus store check` says why")
@@ -127,12 +132,12 @@ def report(request: PredictOptions, display: Display | None = None) -> str:
             "feature_check": [asdict(f) for f in findings],
             "conflicts_rule": CONFLICTS[request.protocol],
         }
-        told = tables.document(request.protocol, _wanted(request, chosen[0], None), outcomes, origin)
+        document = tables.document(request.protocol, _settings(request, chosen[0], None), outcomes, origin)
         more = grouped.Added()
         if request.protocol == "grouped":
             more = grouped.added(
                 outcomes,
-                _wanted(request, chosen[0], None),
+                _settings(request, chosen[0], None),
                 workers,
                 display,
                 steps,
@@ -141,13 +146,13 @@ def report(request: PredictOptions, display: Display | None = None) -> str:
                 new=new,
                 has_figures=request.figures,
             )
-            told |= more.document
-        page = _reproduction(request, store, features, outcomes, told, workers) if request.reproduce else None
-    text = json.dumps(told, indent=1, ensure_ascii=False)
+            document |= more.document
+        page = _reproduction(request, store, features, outcomes, document, workers) if request.reproduce else None
+    text = json.dumps(document, indent=1, ensure_ascii=False)
     predictions = tables.predictions_csv(outcomes)
     where = publish(request.features or request.db, request.output, text, predictions, page, more.files, display)
     display.say(f"-> {where}")
-    return text if request.as_json else page or terminal(told, more.terminal, more.first)
+    return text if request.as_json else page or terminal(document, more.terminal, more.first)
 
 
 def _check(request: PredictOptions) -> None:
@@ -176,14 +181,14 @@ def _check(request: PredictOptions) -> None:
 
 
 def _protocol(request: PredictOptions) -> Any:
-    """The module; see predictor/learners/evaluation.py."""
+    """The protocol's module; see predictor/learners/evaluation.py."""
     return importlib.import_module(f"tagcorpus.predictor.protocols.{request.protocol}")
 
 
 def _data(
     store: Store, task: Task, features: Any, request: PredictOptions, may_be_absent: bool, display: Display
 ) -> Dataset | None:
-    """The task's data set. Where all tasks are run, one that the store has too few models for is told and left out."""
+    """The task's data set. may_be_absent: a task with too few models is left out with a message, and the result is None."""
     rule = CONFLICTS[request.protocol]
     try:
         data = load(
@@ -208,7 +213,7 @@ def _data(
 
 
 def _groups(request: PredictOptions) -> str:
-    """What the folds split no group of, or, under the published protocol, what is counted."""
+    """The column to group models by. Under the published protocol groups are only counted."""
     return request.groups or (MAKER if request.protocol == "grouped" else NAMESPACE)
 
 
@@ -226,12 +231,12 @@ def _selections(request: PredictOptions) -> dict[str, tuple[str, ...]] | None:
     return selection.read_selected(beside[-1])
 
 
-def _wanted(
+def _settings(
     request: PredictOptions,
     task: Task,
     lists: Mapping[str, tuple[str, ...]] | None,
     new: new_models.NewModel | None = None,
-) -> Wanted:
+) -> Settings:
     given = tuple(PUBLISHED_NAMES.get(p, p) for p in request.predictors)
     if request.adds and not given:
         given = (SCALE_ONLY,)
@@ -242,7 +247,7 @@ def _wanted(
     selected: tuple[str, ...] | None = tuple(request.sel_features) or None
     if lists is not None:
         selected = selection.selected_for(dict(lists), task, request.select or SELECTIONS)
-    return Wanted(
+    return Settings(
         predictors=given or (("all",) if request.reproduce else ()),
         selected=selected,
         # A list from a file may come from anywhere; the published ones were selected on the test folds.
@@ -259,10 +264,10 @@ def _reproduction(
     store: Store,
     features: Any,
     outcomes: Sequence[tables.Outcome],
-    told: Mapping[str, Any],
+    document: Mapping[str, Any],
     workers: Workers,
 ) -> str:
-    """The page, with the seed's figures once more where another rule for conflicting scores would change the data."""
+    """The page, with the seed's figures computed again where the other rule for conflicting scores changes the data."""
     from tagcorpus.predictor.explaining import reproduction
     from tagcorpus.predictor.protocols import paper
 
@@ -278,22 +283,22 @@ def _reproduction(
                 least_models=request.least_models,
                 groups=_groups(request),
             )
-            wanted = Wanted(
+            settings = Settings(
                 ("scaling",),
-                _wanted(request, o.data.task, lists).selected,
+                _settings(request, o.data.task, lists).selected,
                 True,
                 None,
                 request.seed,
                 (),
                 request.hyperparam_search,
             )
-            found = paper.run(data, wanted, workers)
-            otherwise[o.data.task.name] = {e.predictor: float(100 * e.maes(data.y).mean()) for e in found}
-    return reproduction.page(told, outcomes, otherwise)
+            evaluations = paper.run(data, settings, workers)
+            otherwise[o.data.task.name] = {e.predictor: float(100 * e.maes(data.y).mean()) for e in evaluations}
+    return reproduction.page(document, outcomes, otherwise)
 
 
 def _inputs(request: PredictOptions) -> dict[str, Any]:
-    """Digests by name without folder, so that another machine's run of the same data says the same."""
+    """Digests by file name without folder, so that runs on the same data are equal on all machines."""
     of_store = sorted(glob.glob(os.path.join(glob.escape(request.db), "*.csv"))) or [request.db]
     given: dict[str, list[str | None]] = {"db": [*of_store], "features": [request.features], "select": [request.select]}
     return {
@@ -308,10 +313,10 @@ def _digest(path: str) -> str:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in VERSIONS_OF:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions

@@ -250,7 +250,7 @@ def test_only_tags(tmp_path: Path) -> None:
         ((), "--decide needs the size"),
         (("--target-size", "large"), "must be a number of parameters"),
         (("--target-size", "1B", "--extrapolate", "3"), "does not go with --extrapolate"),
-        (("--target-size", "1B", "--task", "y:5"), "no run with a corpus has a score by 'accuracy'"),
+        (("--target-size", "1B", "--task", "y:5"), "no run with a corpus has a score by any metric"),
         (("--target-size", "1M"), "no runs at a size below 1,000,000, and no tags"),
         (("--target-size", "1B", "--features", "FEATURES"), "none of its ids is a corpus"),
     ],

@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 from slurm_commands import invoke
 
 import tagcorpus
+from tagcorpus.cli import main
 from tagcorpus.errors import ConfigError, OutputError
 from tagcorpus.pipelines.counting.corpus import check_disk
 from tagcorpus.pipelines.counting.phases import count, merge
@@ -198,6 +200,24 @@ def test_a_token_budget(corpus: Path, tmp_path: Path) -> None:
     assert other["samples"] != found["samples"]
 
 
+def test_intervals_of_an_earlier_version_are_computed_anew_once_with_a_message(corpus: Path, tmp_path: Path) -> None:
+    message = "token budget: stored samples are kept, and their confidence intervals are computed anew"
+
+    def result() -> tuple[dict[str, Any], bool]:
+        settings: dict[str, Any] = {"ngram": 1, "token_budget": 200, "replicates": 4, "workers": 1}
+        done = tagcorpus.run("entropy", input=str(corpus), output=str(tmp_path / "out"), **settings)
+        return done.summary["token_budget"], message in done.messages
+
+    first, is_said = result()
+    assert not is_said
+    (path,) = (tmp_path / "out/summary").glob("entropy*.json")
+    summary = json.loads(path.read_text())
+    del summary["token_budget"]["widened_by"], summary["checksum"]
+    path.write_text(json.dumps(summary))
+    assert result() == (first, True)
+    assert result() == (first, False)
+
+
 def test_the_whole_corpus_as_budget_is_the_corpus(corpus: Path, tmp_path: Path) -> None:
     total = run(corpus, tmp_path / "out", ngram=2)["num_tokens"]
     found = run(corpus, tmp_path / "out", ngram=2, token_budget=total, replicates=1)
@@ -331,3 +351,20 @@ def test_damaged_working_files_are_made_anew(
         damage(file)
     run(corpus, tmp_path / "damaged", **IN_PIECES)
     assert parts(tmp_path / "damaged") == sound
+
+
+def test_a_corpus_without_contexts_says_so_on_the_terminal(tmp_path: Path) -> None:
+    write(tmp_path / "short.jsonl", ["a", "b"])
+    args = [
+        "run",
+        "entropy",
+        "--input",
+        str(tmp_path / "short.jsonl"),
+        "--output",
+        str(tmp_path / "out"),
+        "--ngram",
+        "3",
+    ]
+    done = CliRunner().invoke(main, args)
+    assert done.exit_code == 0
+    assert done.stderr.count("no entropy: not one of 2 documents has more than 3 tokens") == 1

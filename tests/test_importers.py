@@ -135,7 +135,7 @@ def test_an_older_one_has_its_metric_in_the_description(put: Put) -> None:
     document["schema_version"] = "0.2.1"
     path = put("a.json", document)
     with pytest.raises(
-        InputError, match=r"IFEval, accuracy: the number of examples in the prompt is not said: give --shots"
+        InputError, match=r"IFEval, accuracy: the number of examples in the prompt is missing: give --shots"
     ):
         read_batch(path)
     assert list(scores(read_batch(path, shots=0))) == [("nutmeg-lab/nutmeg-3b", "IFEval", "0-shot", "accuracy")]
@@ -384,7 +384,7 @@ def test_polypythias_in_one_folder(empty: Path, put: Put, tmp_path: Path) -> Non
     put("evals/README.json", "[]")
     done = import_files(empty, [tmp_path / "evals"])
     assert [d.kind for d in done] == ["results"] * 3
-    assert done[0].notes[0].startswith("1 files of folders are nothing that a store takes, left out: ")
+    assert done[0].notes[0].startswith("1 files of folders are left out, because a store does not take them: ")
     assert select(empty, "SELECT id, model, revision, seed, step FROM checkpoints ORDER BY id") == [
         ("EleutherAI/pythia-14m-seed3@step1000", "EleutherAI/pythia-14m", "step1000", "3", 1000),
         ("EleutherAI/pythia-14m-seed3@step2000", "EleutherAI/pythia-14m", "step2000", "3", 2000),
@@ -462,7 +462,7 @@ def test_wide_tables_have_a_column_a_score(empty: Path, put: Put) -> None:
         ("id,hellaswag_10-shot_accuracy\na/b,51.2\nc/d,0.4\n", "percent must be divided by 100"),
         ("id,hellaswag_10-shot_accuracy,colour\na/b,0.5,1\n", "column 'colour': beside scores there are only id"),
         ("id,hellaswag_10-shot_accuracy\na/b,much\n", "must be a number, not 'much'"),
-        ("id,hellaswag,mmlu\na/b,0.5,0.4\n", "column 'hellaswag' is called like a benchmark: are these scores"),
+        ("id,hellaswag,mmlu\na/b,0.5,0.4\n", "column 'hellaswag' has the name of a benchmark"),
         ("id,step,hellaswag_10-shot_accuracy\na/b,late,0.5\n", "field 'step': must be a whole number"),
         ("name,x\na,1\n", "must have a column 'id'"),
     ],
@@ -542,7 +542,9 @@ def test_datadecides_table_is_decided_as_it_is(put: Put, tmp_path: Path) -> None
 def test_what_is_not_understood_is_told_what_is(put: Put, empty: Path) -> None:
     path = put("x.json", {"nothing": 1})
     assert kind_of(path) is None
-    with pytest.raises(InputError, match=r"is nothing that a store takes. It takes:\n  results .*\n  every-eval-ever"):
+    with pytest.raises(
+        InputError, match=r"is not a file that a store takes. It takes:\n  results .*\n  every-eval-ever"
+    ):
         import_files(empty, [path])
 
 
@@ -587,3 +589,12 @@ def test_a_newer_store_is_refused(empty: Path, put: Put) -> None:
         con.execute("UPDATE schema_version SET version = 3")
     with pytest.raises(InputError, match="schema version 3"):
         Store.from_existing(empty)
+
+
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+def test_a_store_that_is_not_there_is_started_by_create_only(put: Put, tmp_path: Path, dry: tuple[str, ...]) -> None:
+    path = put("a.json", olmes(acc_raw=0.3, primary_score=0.3))
+    done = CliRunner().invoke(main, ["store", "import", str(tmp_path / "s.duckdb"), str(path), *dry])
+    assert done.exit_code == 2
+    assert "no store at" in done.stderr
+    assert "--create starts an empty one" in done.stderr

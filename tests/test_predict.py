@@ -27,7 +27,7 @@ from tagcorpus.pipelines.predict import report
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.predictor.learners import boosting, data, folds, selection
 from tagcorpus.predictor.learners.boosting import Grid, Point
-from tagcorpus.predictor.learners.evaluation import LEAKY, Wanted, candidates
+from tagcorpus.predictor.learners.evaluation import LEAKY, Settings, candidates
 from tagcorpus.predictor.learners.parallel import Workers
 from tagcorpus.predictor.protocols import paper, significance
 from tagcorpus.predictor.records import makers, tasks
@@ -147,14 +147,14 @@ def test_both_encodings_and_sentinels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("id,x\nnobody,1\n", "none of its 1 ids is one of the 1 models.*nobody.*spelled org/name"),
+        ("id,x\nnobody,1\n", "none of its 1 ids is one of the 1 models.*nobody.*spell ids org/name"),
         ("id,x\na,1\na,2\n", "the id 'a' is there more than once"),
         ("id,x,x\na,1,2\n", "the column 'x' is there more than once"),
-        ("id,x\na,n/a\n", "a, column 'x': 'n/a' is no number"),
+        ("id,x\na,n/a\n", "a, column 'x': 'n/a' is not a number"),
         ("id,x\na\n", "the row of 'a' has 1 cells, the header 2"),
-        ("model,x\na,1\n", "no column 'id'"),
-        ("id,num_heads\na,1\n", "column 'num_heads' is one of the store's, too"),
-        ("", "no column 'id'"),
+        ("model,x\na,1\n", "column 'id' is missing"),
+        ("id,num_heads\na,1\n", "column 'num_heads' is also a column of the store"),
+        ("", "column 'id' is missing"),
     ],
 )
 def test_a_feature_table_that_cannot_be_joined_is_an_error(tmp_path: Path, text: str, told: str) -> None:
@@ -290,13 +290,13 @@ def test_selection_inside_a_training_fold_sees_nothing_else(method: Any) -> None
 def test_the_published_selection_finds_the_planted_column_and_is_marked() -> None:
     whole = planted(0)
     with Workers(1) as workers:
-        found = paper.run(whole, Wanted(select="forward", seed=0, has_search=False), workers)
+        found = paper.run(whole, Settings(select="forward", seed=0, has_search=False), workers)
     assert found[-1].predictor == "selected"
     assert found[-1].features[2] == "planted"
     assert LEAKY in found[-1].marks
     assert all(LEAKY not in e.marks for e in found[:-1])
-    with pytest.raises(ConfigError, match="stability is not a published way"):
-        paper.run(whole, Wanted(select="stability"), Workers(1))
+    with pytest.raises(ConfigError, match="stability is not part of the published protocol"):
+        paper.run(whole, Settings(select="stability"), Workers(1))
 
 
 def test_selections_are_read_from_csv_and_json(tmp_path: Path) -> None:

@@ -131,3 +131,13 @@ def test_scale_only_takes_another_than_the_mean_only_where_it_is_clearly_better(
     assert fit.predict(x[:2]).shape == (2,)
     # With too few groups for inner folds there is no choice.
     assert models.fit_scale_only(x, y, ("a", "b") * 20, 1, 0).name == "law-scale + trees-scale"
+
+
+def test_a_wrong_name_ends_the_command_before_the_first_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tagcorpus.predictor.protocols import grouped
+
+    monkeypatch.setattr(grouped, "run", lambda *_: pytest.fail("a fit"))
+    args = ["predict", "--db", str(EXAMPLE), "--features", FEATURES, "--task", "hellaswag", "--output", str(tmp_path)]
+    result = CliRunner().invoke(main, [*args, "--adds", "entropy_men", "--workers", "1"])
+    assert result.exit_code == 2
+    assert "did you mean 'entropy_mean'" in result.output

@@ -73,7 +73,7 @@ def test_partial_dependence_is_the_mean_prediction_with_the_column_set(data: Dat
     for value in grid:
         x[:, 2] = value
         means.append(fit.predict(x).mean())
-    np.testing.assert_allclose(band.found, 100 * (np.array(means) - means[0]))
+    np.testing.assert_allclose(band.curve, 100 * (np.array(means) - means[0]))
     assert band.low[0] == band.high[0] == 0
     assert band.draws == 4
     assert (band.low <= band.high).all()

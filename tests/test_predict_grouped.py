@@ -18,7 +18,7 @@ from tagcorpus.cli import main
 from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.predictor.learners import conformal, design, gaussian_process, linear, models, sigmoid_law
 from tagcorpus.predictor.learners.data import PARAMS, PERCENTAGES, SCALE, TOKENS, Dataset, load
-from tagcorpus.predictor.learners.evaluation import Evaluation, Wanted
+from tagcorpus.predictor.learners.evaluation import Evaluation, Settings
 from tagcorpus.predictor.learners.parallel import Workers
 from tagcorpus.predictor.protocols import grouped, grouped_summary, new_models, significance
 from tagcorpus.predictor.records.tasks import PUBLISHED
@@ -42,7 +42,7 @@ def brier() -> Dataset:
 
 @pytest.fixture(scope="module")
 def evaluations(data: Dataset) -> list[Evaluation]:
-    wanted = Wanted(("log-linear", *models.MEMBERS, models.DEFAULT), seed=1, has_search=False)
+    wanted = Settings(("log-linear", *models.MEMBERS, models.DEFAULT), seed=1, has_search=False)
     return grouped.run(data, wanted, Workers(1))
 
 
@@ -169,7 +169,7 @@ def test_the_scores_and_rows_of_a_test_fold_have_no_part_in_the_fit(data: Datase
     y = data.y.copy()
     y[test] = 0.123
     other = Dataset(data.task, data.ids, data.organisations, y, frame, data.generated, data.noticed)
-    wanted = Wanted(select="stability" if name == "selected" else None, has_search=False)
+    wanted = Settings(select="stability" if name == "selected" else None, has_search=False)
     mine = grouped._one_fold(data, wanted, [name], train, test[:1], 0)[name]
     its = grouped._one_fold(other, wanted, [name], train, test[:1], 0)[name]
     np.testing.assert_array_equal(mine[0], its[0])
@@ -177,8 +177,8 @@ def test_the_scores_and_rows_of_a_test_fold_have_no_part_in_the_fit(data: Datase
 
 
 def test_predictions_do_not_depend_on_seeds_beside(data: Dataset) -> None:
-    one = grouped.run(data, Wanted(("trees",), seed=3, has_search=False), Workers(1))
-    two = grouped.run(data, Wanted(("trees",), seed=0, seeds=(3,), has_search=False), Workers(1))
+    one = grouped.run(data, Settings(("trees",), seed=3, has_search=False), Workers(1))
+    two = grouped.run(data, Settings(("trees",), seed=0, seeds=(3,), has_search=False), Workers(1))
     for a, b in zip(one, two, strict=True):
         np.testing.assert_array_equal(a.predicted[a.at(3)], b.predicted[b.at(3)])
         np.testing.assert_array_equal(a.fold[a.at(3)], b.fold[b.at(3)])
@@ -186,10 +186,10 @@ def test_predictions_do_not_depend_on_seeds_beside(data: Dataset) -> None:
 
 def test_unknown_predictors_and_too_few_organisations(data: Dataset) -> None:
     with pytest.raises(ConfigError, match="did you mean 'trees'"):
-        grouped.run(data, Wanted(("treees",)), Workers(1))
+        grouped.run(data, Settings(("treees",)), Workers(1))
     alike = Dataset(data.task, data.ids, ("a", "b") * 23 + ("a",), data.y, data.frame, data.generated, data.noticed)
     with pytest.raises(ConfigError, match="2 makers, but grouped folds need at least 5"):
-        grouped.run(alike, Wanted(), Workers(1))
+        grouped.run(alike, Settings(), Workers(1))
 
 
 @pytest.mark.e2e
@@ -385,7 +385,7 @@ def test_real_data_is_better_than_the_published_search_and_hardly_than_scale_onl
     with Store.from_existing(folder / "metadata_db") as store:
         for name in ("hellaswag", "lambada", "winogrande"):
             data = load(store.con, PUBLISHED[name], None)
-            wanted = Wanted(("scaling", "log-linear", models.DEFAULT), seed=0)
+            wanted = Settings(("scaling", "log-linear", models.DEFAULT), seed=0)
             found.append((data, grouped.run(data, wanted, Workers(1))))
     told = grouped_summary.summary(found)
     mine = {t["against"]: t for t in told if (t["folds"], t["predictor"]) == ("grouped", models.DEFAULT)}

@@ -9,7 +9,7 @@ import pytest
 from profiles import one_by_default
 
 from tagcorpus.predictor.learners import data, selection
-from tagcorpus.predictor.learners.evaluation import Wanted
+from tagcorpus.predictor.learners.evaluation import Settings
 from tagcorpus.predictor.learners.parallel import Workers
 from tagcorpus.predictor.protocols import paper
 from tagcorpus.predictor.records import tasks
@@ -46,10 +46,10 @@ def loaded(published: Path) -> dict[str, data.Dataset]:
         return {t: data.load(store.con, t, features, conflicts="stored") for t in tasks.PUBLISHED}
 
 
-def wanted(published: Path, task: str, seed: int = 42, seeds: tuple[int, ...] = ()) -> Wanted:
+def wanted(published: Path, task: str, seed: int = 42, seeds: tuple[int, ...] = ()) -> Settings:
     lists = selection.read_selected(published / "forward_generation_results_303.csv")
     chosen = selection.selected_for(lists, tasks.task(task), "")
-    return Wanted(("scaling",), selected=chosen, is_leaky=True, seed=seed, seeds=seeds)
+    return Settings(("scaling",), selected=chosen, is_leaky=True, seed=seed, seeds=seeds)
 
 
 def tolerance() -> float:

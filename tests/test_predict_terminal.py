@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from tagcorpus.cli import main
 from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines.options.of_commands import PredictOptions
 from tagcorpus.pipelines.predict import command, report
@@ -169,7 +171,7 @@ def test_somebody_elses_file_is_not_replaced(tmp_path: Path, name: str, theirs: 
     path = tmp_path / name
     refuse_anothers(str(path))
     path.write_text(theirs)
-    with pytest.raises(ConfigError, match=r"is there already, and is no prediction"):
+    with pytest.raises(ConfigError, match=r"exists and is not a prediction"):
         refuse_anothers(str(path))
     path.write_text(ours)
     refuse_anothers(str(path))
@@ -204,6 +206,10 @@ def test_a_published_command_line_under_the_grouped_protocol_says_so(capsys: pyt
         with pytest.raises(InputError, match="nowhere"):
             command(**{**line, **quiet})
         assert capsys.readouterr().err == ""
+    typed = CliRunner().invoke(main, ["predict", "--db_path", "nowhere", "--merge_arithmetic"])
+    assert typed.stderr.startswith("--merge_arithmetic: spelled as in the published scripts")
+    typed = CliRunner().invoke(main, ["predict", "--db_path", "nowhere", "--merge_arithmetic", "--protocol", "grouped"])
+    assert typed.stderr.startswith("tagcorpus: no store at 'nowhere'")
 
 
 def test_a_table_of_scores_is_no_feature_table(tmp_path: Path) -> None:
@@ -222,8 +228,8 @@ def test_a_table_of_scores_is_no_feature_table(tmp_path: Path) -> None:
                 features_of(str(path), store, Display(quiet=True))
             except InputError as error:
                 told[name] = str(error)
-    assert "column 'HellaSwag' is a score, and a score is no feature; bring scores in with" in told["named"]
-    assert "_accuracy' is a score, and a score is no feature (so are " in told["wide"]
+    assert "column 'HellaSwag' is a score, and a score is not a feature; import scores with" in told["named"]
+    assert "_accuracy' is a score, and a score is not a feature (so are " in told["wide"]
     assert "score" not in told.get("sound", "")
 
 

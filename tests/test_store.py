@@ -24,10 +24,10 @@ from tagcorpus.cli import main
 from tagcorpus.errors import ConfigError, ConflictError, IncompleteError, InputError, OutputError, TagcorpusError
 from tagcorpus.pipelines import store as commands
 from tagcorpus.pipelines.feature_table import check as check_features
+from tagcorpus.predictor.importers.collected import is_equal
 from tagcorpus.predictor.records.annotations import properties, read_annotations
 from tagcorpus.predictor.records.harness_results import Score, read_results
 from tagcorpus.predictor.records.tasks import normalised
-from tagcorpus.predictor.store.batch import is_equal
 from tagcorpus.predictor.store.check import check, conflicts
 from tagcorpus.predictor.store.files import create, open_existing, write
 from tagcorpus.predictor.store.load import import_files
@@ -502,7 +502,7 @@ def test_nan_and_zero_are_kept_and_told(empty: Path, put: Callable[[str, Any], P
         ("a.csv", "id,benchmark,setting,metric,metric_value\na/b,x,5-shot,accuracy,-inf\n", "finite number or nan, not '-inf'"),
         ("a.csv", "id,benchmark,setting,metric,metric_value\na/b,x,5-shot,accuracy,1_0\n", "finite number or nan, not '1_0'"),
         ("a.csv", "id,benchmark,setting,metric,metric_value\na/b,x,5-shot,accuracy,\n", "must not be empty"),
-        ("a.json", "{", "is no JSON"),
+        ("a.json", "{", "is not JSON"),
         ("a.json", '{"id": "a/b", "x": 1}', "no such field"),
     ],
 )  # fmt: skip

@@ -318,7 +318,7 @@ def test_files_that_nest_without_end_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(f'id,total_params,metadata\na/b,7,"{deep}"\n')
     (tmp_path / "t.csv").write_text("id,char_len_mean\na/b,1\n")
     (tmp_path / "t.provenance.json").write_text(deep)
-    with pytest.raises(InputError, match=r"deep\.json' is no JSON"):
+    with pytest.raises(InputError, match=r"deep\.json' is not JSON"):
         read_batch(tmp_path / "deep.json")
     with pytest.raises(InputError, match=r"field 'metadata'"):
         read_batch(tmp_path / "a.csv")

@@ -1,12 +1,12 @@
-"""Entropy from above: cross-entropy of held-out documents under Kneser-Ney counts of all others.
+"""An upper bound of entropy: cross-entropy of held-out documents under Kneser-Ney counts of all others.
 
-Plug-in and Chao-Wang-Jost mostly lie below the entropy of the source. A model's cross-entropy on documents that it has not
-seen lies above it in expectation, whatever the model. Both together are a bracket.
+Plug-in and Chao-Wang-Jost are mostly below the entropy of the source. The cross-entropy of any model on documents that it
+has not seen is above it in expectation. Both together are a bracket.
 
-Which documents are held out is decided by a seed and what identifies each. For every order k of the model (contexts of
-0 to n tokens) one pass counts the training documents into sorted runs and one merges them interval by interval of the key
-space, where the entries of the held-out documents are looked up; a last pass puts the orders together, position by position.
-What a worker holds at a time is bounded by the limits of the run, as in passes.py.
+A seed and the identity of each document decide which documents are held out. Each order k of the model (contexts of 0 to n
+tokens) takes two passes: one counts the training documents into sorted spill files, one merges these by key range and looks
+up the entries of the held-out documents. A last pass combines the orders at every position. Limits of the run bound a
+worker's memory, as in passes.py.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.token_ids.parts import TokenBatch
 
 HELD_OUT = 1 << 32
-"""Number of the random order that decides what is held out; those of a token budget's replicates begin at 0."""
+"""Number of the random order that decides which documents are held out. A token budget's replicates have numbers from 0."""
 ROOM = 3
-"""How many times as many bytes as in counting and merging an entry takes here: it is unpacked, rotated, sorted and looked up."""
+"""Bytes of an entry here over its bytes in counting and merging: it is unpacked, rotated, sorted and looked up."""
 SEGMENTS = len(kneser_ney.Figures._fields)
 Z = 1.959963984540054
 
 
 class CountBefore(Count):
-    """Counts which tokens stand before which entries: n-grams with their oldest token last."""
+    """Counts the tokens before each entry: n-grams with their oldest token last."""
 
     def entries(self, ids: npt.NDArray[Any], offsets: npt.NDArray[np.int64]) -> Counted:
         keys, _ = count_ngrams(ids, offsets, self.corpus.packing)
@@ -58,9 +58,9 @@ class CountBefore(Count):
 
 
 class CountHeldOut(Count):
-    """Counts the held-out documents. Runs end at the same documents for every order.
+    """Counts the held-out documents. Spill files end at the same documents for every order.
 
-    order  tokens of the longest context: at scoring, a position takes room for each order
+    order  tokens of the longest context: at scoring, a position needs memory for each order
     """
 
     def __init__(self, corpus: Corpus, order: int) -> None:
@@ -83,8 +83,8 @@ class Level:
 
     @property
     def uncut(self) -> int:
-        """Bits at the end of a key at which intervals must not cut: the next token, and the token before the entry. (Without
-        context all entries have the same; there the next token itself may begin an interval.)"""
+        """Bits at the end of a key where key ranges must not cut: the next token, and the token before the entry. (Without
+        context all entries have the same context, so a key range may begin at any next token.)"""
         return self.seen.packing.bits * (1 if self.is_longest or self.k == 0 else 2)
 
     def entries(self, interval: Interval) -> Counted:
@@ -95,14 +95,14 @@ class Level:
         return kneser_ney.continuations(keys, self.seen.packing)
 
     def held_interval(self, interval: Interval) -> Interval:
-        """The same interval among keys of k + 1 tokens."""
+        """The same key range among keys of k + 1 tokens."""
         by = 0 if self.is_longest else self.seen.packing.bits
         return Interval(*(None if v is None else v >> by for v in (interval.low, interval.high)))
 
 
 class LookUp(PipelineStep):
-    """Looks up the held-out entries of one interval a rank. Yields how many seen entries there are, and how many of them have
-    a count of 1 and of 2; without context, the tokens and their counts."""
+    """Looks up the held-out entries of one key range a rank. Yields the number of seen entries and of those with a count of 1
+    and of 2; without context, also the tokens and their counts."""
 
     type = "merge"
     name = "LookUp"
@@ -135,7 +135,7 @@ class LookUp(PipelineStep):
     def _segments(
         self, keys: npt.NDArray[np.uint64], counts: npt.NDArray[np.int64], held: Corpus, interval: Interval
     ) -> Iterator[npt.NDArray[np.float64]]:
-        """The figures of every run's own entries, in their order."""
+        """The figures of every spill file's entries, in their order."""
         for rank in range(len(held.plan.chunks)):
             file = counted(held, rank)
             if file is None:
@@ -174,7 +174,7 @@ class Price(PipelineStep):
         for i, run in enumerate(files[-1].runs if files[-1] is not None else []):
             ids, offsets = joined([next(batches) for _ in range(run.extra["batches"])])
             documents += self._priced(ids, offsets, rank, i)
-        for _ in batches:  # the cache is published when its reader has come to its end
+        for _ in batches:  # a reader publishes the token cache at its end
             pass
         yield documents
 
@@ -225,9 +225,9 @@ def bracket(
     seed: int,
     n_vocab: int,
 ) -> dict[str, Any]:
-    """The upper side: cross-entropy in bits, its standard error over documents, and what it rests on.
+    """The upper side: cross-entropy in bits, its standard error over documents, and its numbers of documents and positions.
 
-    share   of the documents that are held out
+    share   of the documents to hold out
     """
     levels = _levels(corpus, share, seed, n_vocab)
     working = [c for level in levels for c in (level.seen, level.held) if c is not None]
@@ -239,10 +239,10 @@ def bracket(
 
 
 def with_lower(upper: dict[str, Any], plug_in: float | None, positions: int) -> dict[str, Any]:
-    """The bracket: the upper side, the plug-in value of the whole corpus, and about what chance there is in that.
+    """The bracket: the upper side, the plug-in value of the whole corpus, and an approximate standard error of that value.
 
-    Documents vary as much in what they cost under either model, so the standard error of the plug-in value is that of the
-    upper side, by the root of how many times as many positions it rests on. That matters where hardly any bias is left.
+    The bits of a document vary about as much under either model. So the standard error of the plug-in value is that of the
+    upper side, divided by the root of the ratio of positions. It matters where hardly any bias is left.
     """
     error, held = upper["standard_error"], upper["positions"]
     lower = None if error is None or not positions else error * math.sqrt(held / positions)
@@ -250,7 +250,7 @@ def with_lower(upper: dict[str, Any], plug_in: float | None, positions: int) -> 
 
 
 def is_met(stored: dict[str, Any] | None, share: float, seed: int) -> bool:
-    """Whether an earlier run's figures are those of these held-out documents."""
+    """Whether an earlier run's figures have the same held-out documents."""
     return stored is not None and (stored["held_out"], stored["seed"]) == (share, seed)
 
 
@@ -303,7 +303,7 @@ def _passes(engine: Engine, levels: Sequence[Level], n_vocab: int) -> dict[str, 
         discounts.append(kneser_ney.discount(sum(a["n_once"] for a in totals), sum(a["n_twice"] for a in totals)))
         for add in totals if level.k == 0 else ():
             before[add["tokens"]] += add["before"]
-        tidy(engine.run, level.seen)  # the largest files; only what was looked up is read again
+        tidy(engine.run, level.seen)  # the largest files; later passes read only the looked-up figures
     price = Price(levels, n_intervals, runs_before, discounts, kneser_ney.unigrams(before, n_vocab))
     priced = engine.over_chunks_here(plan, ranks, [price], "pricing held-out documents")
     return {**mean_over_documents([d for r in ranks for d in priced[r][0]]), "discounts": discounts}

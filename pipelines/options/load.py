@@ -14,7 +14,7 @@ import yaml
 
 from tagcorpus.errors import ConfigError, unknown_name
 from tagcorpus.pipelines.options.declare import Option, fields_of
-from tagcorpus.pipelines.options.of_pipelines import OLD_NAMES, OPTIONS, FeaturesOptions, Options
+from tagcorpus.pipelines.options.of_pipelines import OPTIONS, FeaturesOptions, Options
 from tagcorpus.pipelines.options.places import RESULT_SUFFIXES, check_place
 from tagcorpus.pipelines.options.tagger_names import tagger_of
 from tagcorpus.pipelines.storage import remote
@@ -86,7 +86,7 @@ class _Values:
         if not isinstance(new, dict):
             raise ConfigError(f"{where}: must be a mapping of keys to values, got {type(new).__name__}")
         for name, value in new.items():
-            key = self.new_names.get(name, name)
+            key = str(self.new_names.get(name, name))
             if key != name and key in new:
                 raise ConfigError(f"{where}: {name} is the old name of {key}. Give only {key}")
             if key == "parameters":
@@ -123,7 +123,7 @@ class _Values:
         first, _, rest = key.partition(".")
         if first == "storage_options" and rest:
             return remote.scalar(rest, text)
-        if (name := OLD_NAMES.get(key, key)) in self.known:
+        if (name := self.new_names.get(key, key)) in self.known:
             return _from_text(text, self.known[name].hint)
         if not rest or first in self.section_classes:
             return _from_text(text, None)

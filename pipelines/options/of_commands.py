@@ -229,14 +229,13 @@ class PredictOptions:
     )
 
     def __post_init__(self) -> None:
-        """Take lists with commas apart, and fill in what depends on other options."""
+        """Take lists with commas apart, and fill in what depends on other options (but `protocol`: predict.py tells
+        apart a protocol that was named)."""
         for name in ("tasks", "predictors", "sel_features", "adds"):
             parts = tuple(part for text in getattr(self, name) for part in text.split(",") if part)
             object.__setattr__(self, name, parts)
         if self.test_significance and not self.seeds:
             object.__setattr__(self, "seeds", 50)
-        if not str(self.protocol):
-            object.__setattr__(self, "protocol", "paper" if self.reproduce else "grouped")
 
 
 @dataclass(frozen=True)

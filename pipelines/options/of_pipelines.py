@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from tagcorpus.pipelines.options.declare import Group, Option, option, section, shorthand
+from tagcorpus.pipelines.options.declare import Group, Option, fields_of, option, section, shorthand
 from tagcorpus.pipelines.options.dialect import Dialect
 
 Backend = Literal["auto", "openai", "fasttext"]
@@ -27,10 +27,6 @@ def url_options(group: Group) -> Any:
 def retry_errors_option() -> Any:
     """`--retry-errors` of a pipeline that asks an LLM."""
     return option(False, "Ask again about the documents that got no label, and about no others.", group=RUNNING)
-
-
-OLD_NAMES = {"shard_bytes": "chunk_bytes"}
-"""Keys of earlier versions, which are still accepted: old -> new."""
 
 
 @dataclass(frozen=True)
@@ -215,7 +211,8 @@ class Options:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Options:
         """Options from `dataclasses.asdict` of them, by this version or an earlier one that has fewer."""
-        values = {OLD_NAMES.get(name, name): value for name, value in values.items()}
+        new_names = {old: o.key for o in fields_of(cls) for old in o.declaration.old_names}
+        values = {new_names.get(name, name): value for name, value in values.items()}
         sections: dict[str, Any] = {"slurm": SlurmOptions, "csv": Dialect}
         return cls(**values | {name: section_cls(**values.get(name, {})) for name, section_cls in sections.items()})
 

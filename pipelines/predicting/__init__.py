@@ -1,1 +1,1 @@
-"""What `tagcorpus predict` does besides the prediction itself: reading tables, saying how far it is, writing results."""
+"""The work of `tagcorpus predict` around the prediction: reading tables, showing progress, writing results."""

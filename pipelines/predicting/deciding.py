@@ -1,4 +1,4 @@
-"""`tagcorpus predict --decide`: which of two corpora makes the better model at the target size, and how often that is right.
+"""`tagcorpus predict --decide`: decide which of two corpora makes the better model at a target size, and check past decisions.
 
     <output>/decision/decide.json     shares of pairs by task and way, the floor of noise, the ranking
     <output>/decision/decisions.csv   every pair and way
@@ -26,6 +26,7 @@ from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.predictor.protocols import decided
 from tagcorpus.predictor.protocols.decision_runs import runs_of
+from tagcorpus.predictor.protocols.tables import aligned
 from tagcorpus.predictor.records.checkpoints import TABLE, size_in_words
 from tagcorpus.predictor.records.tasks import PUBLISHED, Task, normalised, shots_of, task, tasks
 from tagcorpus.predictor.store.store import Store
@@ -36,7 +37,7 @@ SHOWN_WAYS = 12
 
 
 def report(request: PredictOptions, display: Display) -> str:
-    """Decide, publish the files, and give what the command prints. Raises ConfigError and InputError."""
+    """Decide, publish the files, and return the text to print. Raises ConfigError and InputError."""
     target = _check(request)
     with Store.from_existing(request.db) as store:
         if TABLE not in store.tables:
@@ -79,7 +80,7 @@ def _check(request: PredictOptions) -> int:
 
 
 def _tags(path: str | None, store: Store, display: Display) -> dict[str, list[float]]:
-    """Corpus -> features: of a table whose ids are corpora. The store's feature table is used where it has such ids."""
+    """Corpus -> features, from a table whose ids are corpora: that of `path`, or the store's where it has such ids."""
     table, _ = features_of(path, store, display)
     if table is None:
         return {}
@@ -94,7 +95,7 @@ def _tags(path: str | None, store: Store, display: Display) -> dict[str, list[fl
 
 
 def _tasks(con: Any, metric: str | None) -> list[Task]:
-    """Every task that runs with a corpus have scores of."""
+    """Every task with scores of runs that name a corpus."""
     query = (
         "SELECT DISTINCT benchmark, setting FROM checkpoints JOIN evaluation_results USING (id) WHERE corpus IS NOT NULL "
         "AND ($metric IS NULL OR metric = $metric) ORDER BY ALL"
@@ -138,7 +139,7 @@ def _publish(request: PredictOptions, text: str, rows: str) -> str:
 
 
 def terminal(task: Mapping[str, Any]) -> str:
-    """One task as a person reads it."""
+    """One task as text."""
     direction = ", lower is better" if task["is_lower_better"] else ""
     lines = [
         f"{task['task']}, {task['shots']}-shot, by {task['metric']}{direction}: {task['corpora']} corpora, "
@@ -150,8 +151,7 @@ def terminal(task: Mapping[str, Any]) -> str:
         rows: list[tuple[str, ...]] = [("way", "metric", "sizes", "right", "95 %", "minus baseline", "clear")]
         pairs = max(w["right"]["pairs"] for w in task["ways"] if w["right"])
         rows += [_row(w, task["baseline"], pairs) for w in _shown(task) if w["right"]]
-        widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
-        lines += ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
+        lines += aligned(rows)
         if len(task["ways"]) > SHOWN_WAYS:
             lines.append(f"the {SHOWN_WAYS} best of {len(task['ways'])} ways and the baseline; decide.json has all")
         lines.append(

@@ -1,4 +1,4 @@
-"""The feature table of `tagcorpus predict`: checked before it is joined, and told how well it joins."""
+"""The feature table of `tagcorpus predict`: its check before the join, and messages about the join."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from tagcorpus.pipelines.predicting.terminal import wrapped
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.predictor.learners import models
 from tagcorpus.predictor.learners.data import Dataset, read_features
-from tagcorpus.predictor.learners.evaluation import Wanted
+from tagcorpus.predictor.learners.evaluation import Settings
 from tagcorpus.predictor.records.scores import score_columns
 from tagcorpus.predictor.store.store import Store
 
-# Errors of a feature table that do not keep a predictor from reading it; they are told, and the run goes on.
+# Errors of a feature table that a predictor can read nevertheless. The run prints them and goes on.
 BEARABLE = ("missing_column", "minus_one", "out_of_range", "larger_than_its_bound", "domains_do_not_add_up")
 ABOUT_PUBLISHED = ("missing_column", "missing_empty_column", "unknown_column")
 
 
 def features_of(path: str | None, store: Store, display: Display) -> tuple[Any, list[Finding]]:
-    """The feature table (of the file, else the one imported into the store, else None) and what its check found.
+    """The feature table (of the file, else the one imported into the store, else None) and the findings of its check.
 
-    Raises InputError where the table would be misread, and where it holds scores.
+    Raises InputError for a table that would be misread, and for one with scores.
     """
     if path is None:
         stored = store.features()
@@ -44,13 +44,13 @@ def features_of(path: str | None, store: Store, display: Display) -> tuple[Any, 
         )
     is_own = not set(table.header) & (set(columns()) - {ID})
     for f in findings:
-        # Of a table that has no published column, everything published is missing and everything there is unknown.
+        # A table without any published column is the user's own: missing and unknown columns are not findings.
         if not (is_own and f.check in ABOUT_PUBLISHED):
             display.say(wrapped(f"{f.severity} in {path}: {f.found} ({f.count:,})"))
     return read_features(path), findings
 
 
-def refuse_unused(path: str, data: Dataset, wanted: Wanted, protocol: str, adds: Sequence[str]) -> None:
+def refuse_unused(path: str, data: Dataset, settings: Settings, protocol: str, adds: Sequence[str]) -> None:
     """Raise ConfigError where no predictor of the run uses a column of the table. adds: columns named by --adds.
 
     The published scripts always ask for the published table, so the paper protocol takes one without using it.
@@ -59,9 +59,9 @@ def refuse_unused(path: str, data: Dataset, wanted: Wanted, protocol: str, adds:
     if protocol == "paper" and own & set(columns()):
         return
     defaults = models.names_for(data) if protocol == "grouped" else ()
-    names = wanted.predictors or defaults
-    used = {c for n in names if n in models.MODELS for c in models.MODELS[n].columns} | set(wanted.selected or ())
-    if adds or wanted.select is not None or set(names) & {"all", "no-scale"} or own & used:
+    names = settings.predictors or defaults
+    used = {c for n in names if n in models.MODELS for c in models.MODELS[n].columns} | set(settings.selected or ())
+    if adds or settings.select is not None or set(names) & {"all", "no-scale"} or own & used:
         return
     raise ConfigError(
         f"--features {path}: no predictor of this run uses any of its {len(own)} columns. Name columns "
@@ -69,26 +69,26 @@ def refuse_unused(path: str, data: Dataset, wanted: Wanted, protocol: str, adds:
     )
 
 
-def _refuse_scores(what: str, columns: Sequence[str], store: Store) -> None:
+def _refuse_scores(table: str, columns: Sequence[str], store: Store) -> None:
     if scores := score_columns(store.con, columns):
         raise InputError(
-            f"{what}: column {scores[0]!r} is a score, and a score is no feature"
+            f"{table}: column {scores[0]!r} is a score, and a score is not a feature"
             + (f" (so are {len(scores) - 1} more)" if len(scores) > 1 else "")
-            + "; bring scores in with `tagcorpus store import`, and leave them out here"
+            + "; import scores with `tagcorpus store import`, and leave them out here"
         )
 
 
 def say_ids(data: Dataset, features: Any, display: Display) -> None:
-    """Which ids of the feature table met a model of the data set, and which did not."""
+    """Say how many ids of the feature table are models of the data set, and name the others."""
     if features is None:
         return
     n = data.noticed
     met = len(features.index) - len(n.unused_features)
-    told = (
+    line = (
         f"feature table: {met:,} of {len(features.index):,} ids are models of {data.task.name}; "
         f"{len(n.without_features):,} models there have no row"
     )
-    display.say(wrapped(told + (f" ({', '.join(n.without_features[:5])})" if n.without_features else "")))
+    display.say(wrapped(line + (f" ({', '.join(n.without_features[:5])})" if n.without_features else "")))
     for unknown in n.unknown_features:
         near = difflib.get_close_matches(unknown, data.ids + n.without_scale, n=1, cutoff=0.8)
         display.say(f"feature table: the store has no model {unknown!r}" + (f"; is it {near[0]!r}?" if near else ""))

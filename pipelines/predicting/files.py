@@ -1,4 +1,4 @@
-"""Where `tagcorpus predict` puts what it found, and a word where that takes the place of an earlier, other prediction."""
+"""The files that `tagcorpus predict` writes, and a message where they replace those of another prediction."""
 
 from __future__ import annotations
 
@@ -20,18 +20,16 @@ RESULT_SUFFIXES = (".json", ".csv", ".md")
 
 
 def refuse_anothers(target: str | None) -> None:
-    """Raise ConfigError where the file `target` is there, and does not begin as what this command writes does."""
+    """Raise ConfigError where the file `target` exists and is not a result of this command."""
     ending = os.path.splitext(target or "")[1].lower()
     if target is None or ending not in RESULT_SUFFIXES or not os.path.isfile(target):
         return
     with open(target, "rb") as file:
-        found = file.read()
+        content = file.read()
     begins = {".csv": ",".join(PREDICTION_COLUMNS), ".md": TITLE}
-    is_ours = _named(found) is not None if ending == ".json" else found.startswith(f"{begins[ending]}\n".encode())
+    is_ours = _named(content) is not None if ending == ".json" else content.startswith(f"{begins[ending]}\n".encode())
     if not is_ours:
-        raise ConfigError(
-            f"--output {target} is there already, and is no prediction: name another file, or move that one away"
-        )
+        raise ConfigError(f"--output {target} exists and is not a prediction: name another file, or move that one away")
 
 
 def publish(
@@ -43,10 +41,11 @@ def publish(
     files: Mapping[str, bytes],
     display: Display,
 ) -> str:
-    """The files into the folder `target` (None: named for `source`), or only the main one as the file that it names.
+    """Write the files into the folder `target` (None: a folder named after `source`). Where `target` is the name of a file,
+    write only the main file of that kind.
 
-    files: further ones, by their path below the folder. Returns where they are. Raises ConfigError where `target` names a
-    page and there is none.
+    files: other contents by their path below the folder. Returns the path of the file or folder. Raises ConfigError where
+    `target` is a page and there is none.
     """
     first = os.path.basename(source.rstrip("/"))
     folder, ending = f"{os.path.splitext(first)[0]}.tagcorpus", ""
@@ -71,23 +70,23 @@ def publish(
         contents["prediction/paper-reproduction.md"] = page.encode()
     for path, content in contents.items():
         output.publish(path, content)
-    for path in output.files("prediction"):  # pictures of an earlier prediction are not of this one
+    for path in output.files("prediction"):  # pictures of an earlier prediction
         if path not in contents:
             output.remove(path)
     return f"{output}/prediction"
 
 
 def _say_replaced(earlier: bytes, text: str, where: str, display: Display) -> None:
-    """Said where the earlier document is of another protocol or of other tasks; one of the same is simply made anew."""
+    """Say so where the earlier document is of another protocol or of other tasks."""
     was, now = _named(earlier), _named(text)
     if was is not None and was != now:
         display.say(wrapped(f"replaced in {where}: an earlier prediction, {was}"))
 
 
 def _named(document: str | bytes) -> str | None:
-    """Example  "paper protocol, tasks hellaswag, gsm8k"; None for what is no such document."""
+    """Example  "paper protocol, tasks hellaswag, gsm8k"; None for any other document."""
     try:
-        found: Mapping[str, Any] = json.loads(document)
-        return f"{found['protocol']} protocol, tasks {', '.join(t['task'] for t in found['tasks'])}"
+        content: Mapping[str, Any] = json.loads(document)
+        return f"{content['protocol']} protocol, tasks {', '.join(t['task'] for t in content['tasks'])}"
     except (ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -1,4 +1,4 @@
-"""What `tagcorpus predict` adds under the grouped protocol: all tasks in one, columns, extrapolation, a new model, pictures.
+"""Additions of `tagcorpus predict` under the grouped protocol: summary, columns, extrapolation, a new model, pictures.
 
     <output>/prediction/predict.json    also summary_over_tasks, worst_predicted, adds, extrapolation, new_model, explained,
                                         findings, correlations
@@ -6,7 +6,7 @@
                                         correlation-benchmarks, and of every task beeswarm, dependence, partial; each as
                                         .png and .svg
 
-The numbers are the predictor's; here they are asked for, named, and laid into the document.
+predictor/ computes the numbers. This module calls it, names the numbers, and adds them to the document.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.predictor.explaining import correlations, explain, figures, findings
 from tagcorpus.predictor.learners import models
 from tagcorpus.predictor.learners.data import Dataset
-from tagcorpus.predictor.learners.evaluation import Evaluation, Wanted
+from tagcorpus.predictor.learners.evaluation import Evaluation, Settings
 from tagcorpus.predictor.learners.parallel import Workers
 from tagcorpus.predictor.protocols import adds as adds_
 from tagcorpus.predictor.protocols import grouped, grouped_summary, new_models
@@ -34,12 +34,13 @@ from tagcorpus.predictor.records.makers import group_word
 from tagcorpus.requirements import how_to_install
 
 FIGURES = "prediction/figures"
-TOLD_COLUMNS = 20  # importances in the document
+SHOWN_COLUMNS = 20  # importances in the document
 
 
 @dataclass
 class Added:
-    """document: further keys of it; first, terminal: text above and below the table of predictors; files: path below the output folder -> bytes."""
+    """document: added keys; first, terminal: text above and below the table of predictors; files: path below the output
+    folder -> bytes."""
 
     document: dict[str, Any] = field(default_factory=dict)
     first: str = ""
@@ -58,7 +59,7 @@ def has_matplotlib() -> bool:
 def check(
     protocol: str, *, adds: Sequence[str], extrapolate: int | None, new_model: str | None, has_figures: bool
 ) -> None:
-    """Raises ConfigError for what the protocol or this installation does not have."""
+    """Raise ConfigError for an option that the protocol or this installation does not support."""
     given = {
         "--adds": bool(adds),
         "--extrapolate": extrapolate is not None,
@@ -74,7 +75,7 @@ def check(
 
 def added(
     outcomes: Sequence[Outcome],
-    wanted: Wanted,
+    settings: Settings,
     workers: Workers,
     display: Display,
     steps: Steps,
@@ -85,68 +86,68 @@ def added(
     has_figures: bool,
 ) -> Added:
     """Everything beside the table of evaluations. outcomes: of the grouped protocol, one a task."""
-    found = Added()
-    seed = wanted.seed
+    result = Added()
+    seed = settings.seed
     pairs = [(o.data, o.evaluations) for o in outcomes]
-    told = grouped_summary.summary(pairs)
-    found.document["summary_over_tasks"] = told
-    found.terminal.append(grouped_summary.terminal(told, group_word(outcomes[0].data.grouped_by)))
-    best = models.DEFAULT if any(t["predictor"] == models.DEFAULT for t in told) else models.SCALE_ONLY
-    found.document["worst_predicted"] = grouped_summary.worst(pairs, best)
-    found.terminal.append(grouped_summary.worst_terminal(found.document["worst_predicted"], best))
+    summary = grouped_summary.summary(pairs)
+    result.document["summary_over_tasks"] = summary
+    result.terminal.append(grouped_summary.terminal(summary, group_word(outcomes[0].data.grouped_by)))
+    best = models.DEFAULT if any(t["predictor"] == models.DEFAULT for t in summary) else models.SCALE_ONLY
+    result.document["worst_predicted"] = grouped_summary.worst(pairs, best)
+    result.terminal.append(grouped_summary.worst_terminal(result.document["worst_predicted"], best))
     if adds:
-        _adds(found, [o.data for o in outcomes], adds, wanted.all_seeds, workers, steps)
+        _adds(result, [o.data for o in outcomes], adds, settings.all_seeds, workers, steps)
     if extrapolate is not None:
         steps.begin("extrapolating")
-        _extrapolate(found, outcomes, extrapolate, seed, workers)
+        _extrapolate(result, outcomes, extrapolate, seed, workers)
     if new is not None:
         steps.begin(f"predicting {new.id}")
         jobs = [(o.data, new, [e for e in o.evaluations if e.folds == "grouped"], seed) for o in outcomes]
         predictions = [p for several in workers.map(new_models.predict, jobs) for p in several]
-        found.document["new_model"] = new_models.document(new, predictions)
-        found.terminal.append(new_models.terminal(found.document["new_model"]))
+        result.document["new_model"] = new_models.document(new, predictions)
+        result.terminal.append(new_models.terminal(result.document["new_model"]))
     if not has_matplotlib():
         display.say(f"no pictures: they need matplotlib ({how_to_install('report', 'matplotlib')})")
-        return found
+        return result
     steps.begin("drawing")
     evaluated = [(o.data, e) for o in outcomes if (e := _evaluation(o)) is not None]
     if evaluated and len(evaluated) == len(outcomes):
-        if any(t["predictor"] == models.DEFAULT for t in told):
-            found.draw("ratios", figures.ratios, told, models.DEFAULT, models.SCALE_ONLY)
-        found.draw("predicted", figures.scatter, evaluated)
+        if any(t["predictor"] == models.DEFAULT for t in summary):
+            result.draw("ratios", figures.ratios, summary, models.DEFAULT, models.SCALE_ONLY)
+        result.draw("predicted", figures.scatter, evaluated)
     if has_figures:
         steps.begin(f"explaining {len(outcomes)} tasks")
         display.say(steps.title)
-        _explain(found, [o.data for o in outcomes], seed, workers)
-        _correlate(found, [o.data for o in outcomes])
-    return found
+        _explain(result, [o.data for o in outcomes], seed, workers)
+        _correlate(result, [o.data for o in outcomes])
+    return result
 
 
 def _adds(
-    found: Added, sets: Sequence[Dataset], named: Sequence[str], seeds: Sequence[int], workers: Workers, steps: Steps
+    result: Added, sets: Sequence[Dataset], named: Sequence[str], seeds: Sequence[int], workers: Workers, steps: Steps
 ) -> None:
     errors = []
     for data in sets:
         columns = adds_.columns_named(data, named)
         steps.begin(f"{data.task.name} with and without {len(columns)} column{'s' * (len(columns) != 1)}")
         errors.append(adds_.errors(data, columns, seeds, workers))
-    found.document["adds"] = adds_.document(errors, seeds)
-    found.first = adds_.terminal(found.document["adds"])
+    result.document["adds"] = adds_.document(errors, seeds)
+    result.first = adds_.terminal(result.document["adds"])
 
 
 def _evaluation(o: Outcome) -> Evaluation | None:
     return next((e for e in o.evaluations if (e.predictor, e.folds) == (models.DEFAULT, "grouped")), None)
 
 
-def _extrapolate(found: Added, outcomes: Sequence[Outcome], k: int, seed: int, workers: Workers) -> None:
-    told = []
+def _extrapolate(result: Added, outcomes: Sequence[Outcome], k: int, seed: int, workers: Workers) -> None:
+    entries = []
     lines = [f"the {k} largest models predicted from the smaller ones, MAE in points"]
     names = [e.predictor for e in outcomes[0].evaluations if e.folds == "grouped"]
     predictors = tuple(n for n in names if n == "scaling" or n in models.MODELS)
     extrapolations = workers.map(grouped.extrapolate, [(o.data, k, seed, predictors) for o in outcomes])
     for o, e in zip(outcomes, extrapolations, strict=True):
         maes = e.maes(o.data.y)
-        told.append(
+        entries.append(
             {
                 "task": o.data.task.name,
                 "train_models": e.train_rows,
@@ -164,8 +165,8 @@ def _extrapolate(found: Added, outcomes: Sequence[Outcome], k: int, seed: int, w
         )
         errors = ", ".join(f"{name} {100 * v:.2f}" for name, v in maes.items())
         lines.append(f"{o.data.task.name} ({e.train_rows} fitted): {errors}")
-    found.document["extrapolation"] = told
-    found.terminal.append("\n".join(lines))
+    result.document["extrapolation"] = entries
+    result.terminal.append("\n".join(lines))
 
 
 def _explained(data: Dataset, seed: int) -> tuple[explain.Contributions, list[explain.Band]]:
@@ -173,15 +174,15 @@ def _explained(data: Dataset, seed: int) -> tuple[explain.Contributions, list[ex
     return explain.contributions(data, seed), explain.partial_dependence(data, models.DEFAULT, grids, seed)
 
 
-def _explain(found: Added, sets: Sequence[Dataset], seed: int, workers: Workers) -> None:
+def _explain(result: Added, sets: Sequence[Dataset], seed: int, workers: Workers) -> None:
     explained = workers.map(_explained, [(data, seed) for data in sets])
-    told = []
+    entries = []
     for data, (contributions, bands) in zip(sets, explained, strict=True):
-        found.draw(f"beeswarm-{data.task.name}", figures.beeswarm, data, contributions)
-        found.draw(f"dependence-{data.task.name}", figures.dependence, data, contributions)
-        found.draw(f"partial-{data.task.name}", figures.partial, data, models.DEFAULT, bands)
-        importance = zip(contributions.names, contributions.importance[:TOLD_COLUMNS], strict=False)
-        told.append(
+        result.draw(f"beeswarm-{data.task.name}", figures.beeswarm, data, contributions)
+        result.draw(f"dependence-{data.task.name}", figures.dependence, data, contributions)
+        result.draw(f"partial-{data.task.name}", figures.partial, data, models.DEFAULT, bands)
+        importance = zip(contributions.names, contributions.importance[:SHOWN_COLUMNS], strict=False)
+        entries.append(
             {
                 "task": data.task.name,
                 "unit": "percentage points",
@@ -191,21 +192,23 @@ def _explain(found: Added, sets: Sequence[Dataset], seed: int, workers: Workers)
                 "partial_dependence": [_band(b) for b in bands],
             }
         )
-    found.document["explained"] = told
-    _findings(found, sets, seed, workers)
+    result.document["explained"] = entries
+    _findings(result, sets, seed, workers)
 
 
-def _correlate(found: Added, sets: Sequence[Dataset]) -> None:
+def _correlate(result: Added, sets: Sequence[Dataset]) -> None:
     of_features = correlations.of_features(max(sets, key=lambda data: len(data.ids)))
-    told = {"features": of_features}
-    found.draw("correlation-features", figures.correlation, of_features, "Features")
+    matrices = {"features": of_features}
+    result.draw("correlation-features", figures.correlation, of_features, "Features")
     if len(sets) > 1:
-        told["benchmarks"] = correlations.of_benchmarks(sets)
-        found.draw("correlation-benchmarks", figures.correlation, told["benchmarks"], "Benchmarks (higher is better)")
-    found.document["correlations"] = {kind: correlations.document(c) for kind, c in told.items()}
+        matrices["benchmarks"] = correlations.of_benchmarks(sets)
+        result.draw(
+            "correlation-benchmarks", figures.correlation, matrices["benchmarks"], "Benchmarks (higher is better)"
+        )
+    result.document["correlations"] = {kind: correlations.document(c) for kind, c in matrices.items()}
 
 
-def _findings(found: Added, sets: Sequence[Dataset], seed: int, workers: Workers) -> None:
+def _findings(result: Added, sets: Sequence[Dataset], seed: int, workers: Workers) -> None:
     both = workers.map(findings.findings, [(data, seed) for data in sets])
     shares = {s.task: s for s, _ in both}
     groups = {}
@@ -223,11 +226,11 @@ def _findings(found: Added, sets: Sequence[Dataset], seed: int, workers: Workers
     low, high = findings.BALANCE
     within = findings.supports(widest, [low <= v <= high for v in declared])
     if groups:
-        found.draw("code-share", figures.code_share, groups, list(shares.values()), support, within)
+        result.draw("code-share", figures.code_share, groups, list(shares.values()), support, within)
     places = [p for _, p in both if p is not None]
     if any(np.isfinite(p.low) for p in places):
-        found.draw("positions", figures.positions, places)
-    found.document["findings"] = {
+        result.draw("positions", figures.positions, places)
+    result.document["findings"] = {
         "code_share": {
             "groups": {name: _band(b) for name, b in groups.items()},
             "tasks": {s.task: _band(s.band) for s in shares.values()},
@@ -248,15 +251,15 @@ def _findings(found: Added, sets: Sequence[Dataset], seed: int, workers: Workers
             for p in places
         ],
     }
-    found.terminal.append(_told_findings(groups, places, within))
+    result.terminal.append(_findings_text(groups, places, within))
 
 
-def _told_findings(
+def _findings_text(
     groups: Mapping[str, explain.Band], places: Sequence[findings.Positions], within: tuple[int, int]
 ) -> str:
     lines = ["findings, points above no code (95 % of draws of groups):"]
     for name, b in groups.items():
-        cells = [f"{b.at[i]:g} %: {b.found[i]:+.1f} ({b.low[i]:+.1f} to {b.high[i]:+.1f})" for i in (4, 8, 12)]
+        cells = [f"{b.at[i]:g} %: {b.curve[i]:+.1f} ({b.low[i]:+.1f} to {b.high[i]:+.1f})" for i in (4, 8, 12)]
         lines.append(f"  {name}: " + "; ".join(cells))
     lines.append(f"  {within[0]} models of {within[1]} groups declare 15 to 25 % code")
     for p in places:
@@ -272,7 +275,7 @@ def _band(b: explain.Band) -> dict[str, Any]:
     return {
         "column": b.column,
         "at": [_r(v) for v in b.at],
-        "found": [_r(v) for v in b.found],
+        "found": [_r(v) for v in b.curve],
         "low": [_r(v) for v in b.low],
         "high": [_r(v) for v in b.high],
         "draws": b.draws,

@@ -1,6 +1,6 @@
-"""Names given to `tagcorpus predict` that are not there: of tasks and metrics, of selected features. What is, and the nearest.
+"""Checks of the names given to `tagcorpus predict`: tasks, metrics, selected features. A message gives the nearest known name.
 
-Only scores' names are looked at here; whether a task has models enough is for predictor/learners/data.py.
+These checks read only the names of scores. predictor/learners/data.py checks whether a task has enough models.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def check_tasks(con: Any, chosen: Sequence[Task]) -> None:
         if task.metric in metrics:
             continue
         if metrics:
-            told = unknown_name("metric", task.metric, metrics, "--metric")
-            raise ConfigError(f"{task.name}, {task.shots}-shot: {told}")
+            message = unknown_name("metric", task.metric, metrics, "--metric")
+            raise ConfigError(f"{task.name}, {task.shots}-shot: {message}")
         if of_benchmark:
             shots = ", ".join(f"{s}-shot" for s in sorted({s for s, _ in of_benchmark}))
             raise ConfigError(f"--task {task.name}: the store has no {task.shots}-shot scores of it; it has {shots}")
@@ -35,7 +35,7 @@ def check_tasks(con: Any, chosen: Sequence[Task]) -> None:
 
 
 def unknown_task(name: str, there: Iterable[tuple[str, int, str]]) -> str:
-    """there: (benchmark, shots, metric). Benchmarks that make up a known task are told by its name."""
+    """The message. there: (benchmark, shots, metric) of the store. Benchmarks of a known task are listed by the task's name."""
     known = (*PUBLISHED.values(), ARITHMETIC)
     names: dict[str, None] = {}
     for benchmark, shots, metric in sorted(there):
@@ -48,7 +48,7 @@ def unknown_task(name: str, there: Iterable[tuple[str, int, str]]) -> str:
 
 
 def check_selected(data: Dataset, selected: Sequence[str] | None) -> None:
-    """Raises ConfigError for a feature that the data set does not have, with the nearest."""
+    """Raise ConfigError for a feature that the data set does not have, naming the nearest."""
     columns = list(data.frame.columns)
     for name in selected or ():
         if name in columns:

@@ -1,6 +1,7 @@
-"""A sign of life while `tagcorpus predict` fits: a live line on a terminal, a plain line now and then elsewhere.
+"""Progress of `tagcorpus predict`: a live line on a terminal, elsewhere a plain line every PLAIN_SECONDS.
 
-It counts jobs (predictor/learners/parallel.py): under the grouped protocol one is a seed's folds, under the published one a fold.
+It counts jobs (predictor/learners/parallel.py). A job is a seed's folds under the grouped protocol, a fold under the
+published one.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from tagcorpus.pipelines.progress.display import PLAIN_SECONDS, Display
 
 
 class Steps:
-    """`begin(title)` says what is being done, `step(done, of)` how far it is; `finish()` says how long it took."""
+    """`begin(title)` starts a step, `step(done, of)` shows its progress, `finish()` prints its duration."""
 
     def __init__(self, display: Display, total: int, clock: Callable[[], float] = time.monotonic) -> None:
         """total: how many times `begin` and `finish` will be called."""
@@ -28,7 +29,7 @@ class Steps:
         if self.display.stream.isatty() and not self.display.is_quiet:
             from rich.console import Console
 
-            # Markup off: what is shown are names of tasks.
+            # Markup off: names of tasks are shown as they are.
             self._live = Console(file=self.display.stream, markup=False).status("reading")
             self._live.start()
         return self
@@ -44,7 +45,7 @@ class Steps:
             self._live.update(title)
 
     def step(self, done: int, of: int) -> None:
-        """done of `of` jobs of the list at work are back."""
+        """done, of: finished jobs and all jobs of the current list."""
         now = self._clock()
         line = f"{self.title}: {done} of {of} fits done, {now - self._begun:.0f} s"
         if self._live is not None:

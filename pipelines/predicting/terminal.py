@@ -1,7 +1,7 @@
-"""What `tagcorpus predict` prints: a short answer first, then the table of predictors, what their names mean, and notes.
+"""The output of `tagcorpus predict`: a short answer, the table of predictors, the meaning of their names, and notes.
 
-Everything is made from the document (predictor/protocols/tables.py), which says more: the published test over seeds, for one, is in
-predict.json only. No line is wider than WIDTH columns, but for a word that is.
+All text is made from the document (predictor/protocols/tables.py). predict.json has more, such as the published test over
+seeds. No line is wider than WIDTH columns, unless a single word is.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ KINDS = {
 
 
 def wrapped(text: str) -> str:
-    """Lines wider than WIDTH broken between words, what follows indented by four; all others as they are."""
+    """The text with lines wider than WIDTH broken between words; continued lines are indented by four spaces."""
     return "\n".join(
         line
         if len(line) <= WIDTH
@@ -56,27 +56,27 @@ def wrapped(text: str) -> str:
     )
 
 
-def terminal(told: Mapping[str, Any], further: Sequence[str] = (), first: str = "") -> str:
-    """The document as a person reads it; first: a text above it, further: texts below the table."""
-    marks = list(dict.fromkeys(m for t in told["tasks"] for e in t["evaluations"] for m in e["marks"]))
-    parts = [first, _answer(told), _table(told, marks), _notes(told, marks), *further]
+def terminal(document: Mapping[str, Any], below: Sequence[str] = (), first: str = "") -> str:
+    """The document as text; first: a text above it, below: texts below the table."""
+    marks = list(dict.fromkeys(m for t in document["tasks"] for e in t["evaluations"] for m in e["marks"]))
+    parts = [first, _answer(document), _table(document, marks), _notes(document, marks), *below]
     return wrapped("\n\n".join(p for p in parts if p))
 
 
-def _answer(told: Mapping[str, Any]) -> str:
+def _answer(document: Mapping[str, Any]) -> str:
     """A line a task; "" where nothing is compared."""
-    if told["protocol"] != "grouped":
-        return "\n".join(_gain(t) for t in told["tasks"] if t["comparisons"])
-    found = {
+    if document["protocol"] != "grouped":
+        return "\n".join(_gain(t) for t in document["tasks"] if t["comparisons"])
+    summaries = {
         s["predictor"]: s
-        for s in told["summary_over_tasks"]
+        for s in document["summary_over_tasks"]
         if s["folds"] == "grouped" and s["against"] == SCALE_ONLY and s["predictor"] != SCALE_ONLY
     }
-    if not found:
+    if not summaries:
         return ""
-    name = DEFAULT if DEFAULT in found else list(found)[-1]
-    s = found[name]
-    groups = _groups(told)
+    name = DEFAULT if DEFAULT in summaries else list(summaries)[-1]
+    s = summaries[name]
+    groups = _groups(document)
     lines = [f"points of error on models of unseen {groups}, mean over seeds: {name} against {SCALE_ONLY}"]
     width = max(len(t) for t in (*s["tasks"], "all"))
     for task, one in s["tasks"].items():
@@ -90,8 +90,8 @@ def _answer(told: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _groups(told: Mapping[str, Any]) -> str:
-    return group_word(told["tasks"][0]["grouped_by"])
+def _groups(document: Mapping[str, Any]) -> str:
+    return group_word(document["tasks"][0]["grouped_by"])
 
 
 def _times(ratio: float | None, low: float | None, high: float | None) -> str:
@@ -102,7 +102,7 @@ def _times(ratio: float | None, low: float | None, high: float | None) -> str:
 
 
 def _gain(task: Mapping[str, Any]) -> str:
-    """Of the last predictor, which is the one asked for."""
+    """The gain of the last predictor, which is the one that the user named."""
     c = task["comparisons"][-1]
     low, high = c["gain_interval_percent"]
     marks = next(
@@ -115,21 +115,21 @@ def _gain(task: Mapping[str, Any]) -> str:
     )
 
 
-def _table(told: Mapping[str, Any], marks: Sequence[str]) -> str:
+def _table(document: Mapping[str, Any], marks: Sequence[str]) -> str:
     """Rows below a line for each task and kind of folds, which keeps the table narrow."""
-    seeds = told["seeds"]
-    head = ["  predictor", f"MAE seed {told['seed']}"]
+    seeds = document["seeds"]
+    head = ["  predictor", f"MAE seed {document['seed']}"]
     if seeds:
         head += [f"seeds {seeds[0]}-{seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"]
-    if any(task["comparisons"] for task in told["tasks"]):
+    if any(task["comparisons"] for task in document["tasks"]):
         # Of one task there is nothing to adjust for.
-        head += ["gain", "95 % interval", "p"] + ["q"] * (len(told["tasks"]) > 1)
+        head += ["gain", "95 % interval", "p"] + ["q"] * (len(document["tasks"]) > 1)
     rows: list[list[str] | str] = []
-    for task in told["tasks"]:
+    for task in document["tasks"]:
         compared = {(c["predictor"], c["folds"]): c for c in task["comparisons"]}
         for folds in dict.fromkeys(e["folds"] for e in task["evaluations"]):
             rows.append(
-                f"{task['task']}, {folds} folds: {task['models']} models, {task['organisations']} {_groups(told)}"
+                f"{task['task']}, {folds} folds: {task['models']} models, {task['organisations']} {_groups(document)}"
             )
             for e in (e for e in task["evaluations"] if e["folds"] == folds):
                 signs = "".join(f" [{marks.index(m) + 1}]" for m in e["marks"])
@@ -169,13 +169,13 @@ def _compared(c: Mapping[str, Any] | None) -> list[str]:
     return [gain, f"{low:+.1f} to {high:+.1f}", f"{over_groups['p']:.2g}", f"{over_groups['q']:.2g}"]
 
 
-def _notes(told: Mapping[str, Any], marks: Sequence[str]) -> str:
-    names = dict.fromkeys(e["predictor"] for t in told["tasks"] for e in t["evaluations"])
+def _notes(document: Mapping[str, Any], marks: Sequence[str]) -> str:
+    names = dict.fromkeys(e["predictor"] for t in document["tasks"] for e in t["evaluations"])
     lines = ["MAE in percentage points, +- over folds; gain: lower mean error than the first of the same folds"]
-    if any(t["comparisons"] for t in told["tasks"]):
-        of_tasks = "; q: p adjusted over tasks (Benjamini-Hochberg)" if len(told["tasks"]) > 1 else ""
-        if told["protocol"] == "grouped":
-            lines.append(f"interval and p: over {_groups(told)}{of_tasks}; other tests are in predict.json")
+    if any(t["comparisons"] for t in document["tasks"]):
+        of_tasks = "; q: p adjusted over tasks (Benjamini-Hochberg)" if len(document["tasks"]) > 1 else ""
+        if document["protocol"] == "grouped":
+            lines.append(f"interval and p: over {_groups(document)}{of_tasks}; other tests are in predict.json")
         else:
             lines.append(
                 f"p: of the Nadeau-Bengio test over test folds{of_tasks}; the published test is in predict.json"
@@ -187,6 +187,6 @@ def _notes(told: Mapping[str, Any], marks: Sequence[str]) -> str:
     lines.append("predictors: " + "; ".join(f"{n} = {LEGEND[n]}" for n in names if n in LEGEND))
     lines += [f"[{i}] {mark}" for i, mark in enumerate(marks, 1)]
     for kind, words in KINDS.items():
-        found = [f"{t['task']} {len(t['noticed'][kind])}" for t in told["tasks"] if t["noticed"][kind]]
-        lines += [f"{words}: {', '.join(found)}"] if found else []
+        counts = [f"{t['task']} {len(t['noticed'][kind])}" for t in document["tasks"] if t["noticed"][kind]]
+        lines += [f"{words}: {', '.join(counts)}"] if counts else []
     return "\n".join(lines)

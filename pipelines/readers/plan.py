@@ -233,7 +233,7 @@ def _refuse_another_cut(output: Folder, files: Sequence[InputFile], chunk_bytes:
             continue  # no plan, or none of this version
         if was != chunk_bytes and has_results(output, file.name):
             raise ConfigError(
-                f"{output} has {file.name} in chunks of chunk_bytes={was}, and with chunk_bytes={shard_bytes} everything would be "
+                f"{output} has {file.name} in chunks of chunk_bytes={was}, and with chunk_bytes={chunk_bytes} everything would be "
                 f"computed anew: say --set chunk_bytes={was} to go on with it, or --overwrite"
             )
         return  # one run cuts all its files alike

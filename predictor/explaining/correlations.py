@@ -1,6 +1,6 @@
 """Rank correlations of features, and of benchmarks, over the models that have both.
 
-Features that go together cannot be told apart by any fit; benchmarks that go together are not as many tests as they seem.
+No fit can separate the effects of correlated features. Correlated benchmarks are fewer independent tests than their number.
 """
 
 from __future__ import annotations

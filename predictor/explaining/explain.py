@@ -1,11 +1,11 @@
-"""What moves a prediction: contributions of columns (SHAP) and partial dependence, with what is uncertain about them.
+"""Explanations of predictions: contributions of columns (SHAP) and partial dependence, with confidence intervals.
 
 - `contributions`: exact Shapley values of the trees (TreeSHAP, Lundberg et al. 2020, as XGBoost computes it) on all columns of
   the data set. A model's values come from fits that have not seen its organisation, averaged over several draws of folds.
 - `partial_dependence` (Friedman 2001): the mean prediction over the models with one column set to each value in turn, and
-  the same after refitting to organisations drawn with replacement: its spread is how sure the curve is.
+  the same after refitting to organisations drawn with replacement. The spread of these curves is the band.
 
-Neither says what a column causes: models of one maker share all of their columns.
+Neither shows a cause: models of one maker share all of their columns.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ class Contributions:
 
 @dataclass(frozen=True)
 class Band:
-    """at: float64 [g], values of the column; found, low, high: float64 [g], points above the value at at[0]. draws: refits
-    behind low and high."""
+    """at: float64 [g], values of the column; curve, low, high: float64 [g], points above the value at at[0]. draws: number
+    of refits behind low and high."""
 
     column: str
     at: Vector
-    found: Vector
+    curve: Vector
     low: Vector
     high: Vector
     draws: int
@@ -58,23 +58,24 @@ def contributions(data: Dataset, seed: int, folds: int = 5) -> Contributions:
     """Raises ValueError where there are fewer organisations than folds."""
     columns = (*SCALE, *candidates(data))
     x, names = columns_of(data, columns)
-    found = np.zeros(x.shape)
+    values = np.zeros(x.shape)
     for repeat in range(REPEATS):
         for train, test in grouped_folds(data.organisations, folds, seed + repeat):
-            found[test] += _shapley(data, x, train, test, seed + repeat) / REPEATS
-    found *= 100
+            values[test] += _shapley(data, x, train, test, seed + repeat) / REPEATS
+    values *= 100
     by_organisation, weights = _organisations(data, seed, RESAMPLED)
-    sums = by_organisation @ np.abs(found)
+    sums = by_organisation @ np.abs(values)
     drawn = (weights @ sums) / (weights @ by_organisation.sum(axis=1))[:, None]
-    importance = np.column_stack([np.abs(found).mean(axis=0), *np.percentile(drawn, [LOW, HIGH], axis=0)])
+    importance = np.column_stack([np.abs(values).mean(axis=0), *np.percentile(drawn, [LOW, HIGH], axis=0)])
     order = np.argsort(-importance[:, 0], kind="stable")
-    return Contributions(tuple(names[i] for i in order), x[:, order], found[:, order], importance[order])
+    return Contributions(tuple(names[i] for i in order), x[:, order], values[:, order], importance[order])
 
 
 def partial_dependence(
     data: Dataset, name: str, grids: Mapping[str, Vector], seed: int, draws: int = DRAWS
 ) -> list[Band]:
-    """Of a model of models.py in numeric columns of its own, by the same refits. grids: column -> values, ascending."""
+    """Bands of the model `name` (models.py) for numeric columns of its own, all from the same refits. grids: column ->
+    values, ascending."""
     columns = models.model(name).columns
 
     def curves(rows: Rows, draw: int) -> list[Vector]:
@@ -82,29 +83,30 @@ def partial_dependence(
         fit = models.fitted(data, name, rows, draw)
         return [mean_curve(fit, x, {columns.index(c): at}) for c, at in grids.items()]
 
-    found = curves(np.arange(len(data.ids), dtype=np.int64), seed)
+    means = curves(np.arange(len(data.ids), dtype=np.int64), seed)
     drawn = [curves(rows, draw) for draw, rows in draws_of(data, seed, draws)]
-    return [band(c, at, found[i], [d[i] for d in drawn]) for i, (c, at) in enumerate(grids.items())]
+    return [band(c, at, means[i], [d[i] for d in drawn]) for i, (c, at) in enumerate(grids.items())]
 
 
 def grids_of(data: Dataset, name: str) -> dict[str, Vector]:
-    """For each numeric column of a model GRID values over the range seen; shares of more than WIDEST % are too rare."""
-    found = {}
+    """GRID values for each numeric column of a model, from its least to its greatest value. Shares stop at WIDEST %, since
+    larger ones are rare."""
+    grids = {}
     for column in models.model(name).columns:
         seen = data.frame[column].dropna()
         if column in CATEGORICAL or seen.nunique() < 2:
             continue
         high = min(float(seen.max()), WIDEST) if column in PERCENTAGES else float(seen.max())
         if high > seen.min():
-            found[column] = np.linspace(float(seen.min()), high, GRID)
-    return found
+            grids[column] = np.linspace(float(seen.min()), high, GRID)
+    return grids
 
 
-def band(column: str, at: Vector, found: Vector, drawn: Sequence[Vector]) -> Band:
+def band(column: str, at: Vector, curve: Vector, drawn: Sequence[Vector]) -> Band:
     """Curves (fractions) as points above their own first value."""
     curves = np.array([100 * (c - c[0]) for c in drawn])
     low, high = np.percentile(curves, [LOW, HIGH], axis=0)
-    return Band(column, at, 100 * (found - found[0]), low, high, len(curves))
+    return Band(column, at, 100 * (curve - curve[0]), low, high, len(curves))
 
 
 def mean_curve(fit: models.Fitted, x: Matrix, settings: Mapping[int, Vector]) -> Vector:
@@ -113,8 +115,8 @@ def mean_curve(fit: models.Fitted, x: Matrix, settings: Mapping[int, Vector]) ->
     repeated = np.tile(x, (g, 1))
     for place, values in settings.items():
         repeated[:, place] = np.repeat(values, len(x))
-    found: Vector = fit.predict(repeated).reshape(g, len(x)).mean(axis=1)
-    return found
+    means: Vector = fit.predict(repeated).reshape(g, len(x)).mean(axis=1)
+    return means
 
 
 def draws_of(data: Dataset, seed: int, draws: int) -> list[tuple[int, Rows]]:
@@ -122,11 +124,11 @@ def draws_of(data: Dataset, seed: int, draws: int) -> list[tuple[int, Rows]]:
     names = sorted(set(data.organisations))
     members = {n: [i for i, o in enumerate(data.organisations) if o == n] for n in names}
     random = np.random.RandomState(seed)
-    found = []
+    samples = []
     for draw in range(draws):
         chosen = random.randint(len(names), size=len(names))
-        found.append((draw, np.array(sorted(i for c in chosen for i in members[names[c]]), dtype=np.int64)))
-    return found
+        samples.append((draw, np.array(sorted(i for c in chosen for i in members[names[c]]), dtype=np.int64)))
+    return samples
 
 
 def _organisations(data: Dataset, seed: int, draws: int) -> tuple[Matrix, Matrix]:
@@ -147,5 +149,5 @@ def _shapley(data: Dataset, x: Matrix, train: Rows, test: Rows, seed: int) -> Ma
     settings = {**models.TREES, "monotone_constraints": constraints, "seed": seed}
     booster = boosting.train(boosting.binned(narrow[train], data.y[train], missing=np.nan), settings, models.ROUNDS)
     # The last column is the mean of the training part.
-    found = booster.predict(xgboost.DMatrix(narrow[test], missing=np.nan, nthread=1), pred_contribs=True)
-    return np.asarray(found[:, :-1], dtype=np.float64)
+    values = booster.predict(xgboost.DMatrix(narrow[test], missing=np.nan, nthread=1), pred_contribs=True)
+    return np.asarray(values[:, :-1], dtype=np.float64)

@@ -1,8 +1,8 @@
-"""The predictor's pictures, drawn from numbers that are ready: as PNG and SVG, equal bytes for equal numbers.
+"""The predictor's pictures as PNG and SVG, with equal bytes for equal numbers.
 
-`drawn(what)` gives both files' bytes of a matplotlib figure that one of the functions here made. Nothing of the user's
-matplotlib settings, the time or the system's fonts gets in. Points are percentage points; where lower scores are better
-the axis says so. Missing values are not drawn and their number is said.
+`drawn(make)` returns the bytes of both files of a matplotlib figure that a function of this module makes. The bytes do not
+depend on the user's matplotlib settings, the time or the system's fonts. Points are percentage points. Where lower scores
+are better the axis says so. Missing values are not drawn, and the title or label gives their number.
 """
 
 from __future__ import annotations
@@ -67,19 +67,19 @@ def short(name: str) -> str:
     return text.replace("_pct", "").replace("_std", " (sd)").replace("_", " ").replace("=", " = ").replace("  ", " ")
 
 
-def ratios(told: Sequence[Mapping[str, Any]], predictor: str, against: str) -> Figure:
-    """A task a row: the predictor's error over that of `against`, grouped and random folds. told: of grouped_summary."""
+def ratios(summaries: Sequence[Mapping[str, Any]], predictor: str, against: str) -> Figure:
+    """A task a row: the predictor's error over that of `against`, grouped and random folds. summaries: of grouped_summary."""
     from matplotlib.figure import Figure
 
-    by = {t["folds"]: t for t in told if t["predictor"] == predictor and t["against"] == against}
+    by = {t["folds"]: t for t in summaries if t["predictor"] == predictor and t["against"] == against}
     tasks = sorted(by["grouped"]["tasks"], key=lambda t: by["grouped"]["tasks"][t]["ratio"])
     figure = Figure((6.4, 1.3 + 0.3 * (len(tasks) + 2)), layout="constrained")
     axes = figure.add_subplot()
     rows = [*tasks, "geometric mean"] if len(tasks) > 1 else tasks  # the mean of one is that one
     places = {t: i + (0.6 if t == "geometric mean" else 0) for i, t in enumerate(rows)}
     for folds, colour, shift, mark in (("grouped", BLUE, -0.14, "o"), ("random", GREY, 0.14, "s")):
-        found = by[folds]
-        values = {**found["tasks"], "geometric mean": {**found, "ratio": found["geometric_mean"]}}
+        summary = by[folds]
+        values = {**summary["tasks"], "geometric mean": {**summary, "ratio": summary["geometric_mean"]}}
         for i, t in enumerate(rows):
             v = values[t]
             weight = 2.4 if t == "geometric mean" else 1.4
@@ -102,14 +102,14 @@ def ratios(told: Sequence[Mapping[str, Any]], predictor: str, against: str) -> F
     return figure
 
 
-def scatter(found: Sequence[tuple[Dataset, Evaluation]]) -> Figure:
-    """A task a panel: what was predicted by fits that knew no model of the organisation, against what was scored."""
+def scatter(evaluated: Sequence[tuple[Dataset, Evaluation]]) -> Figure:
+    """A task a panel: predicted score against true score. No fit has seen a model of the predicted organisation."""
     from matplotlib.figure import Figure
 
-    columns = min(4, len(found))
-    rows = math.ceil(len(found) / columns)
+    columns = min(4, len(evaluated))
+    rows = math.ceil(len(evaluated) / columns)
     figure = Figure((2.45 * columns, 2.6 * rows + 0.3), layout="constrained")
-    for i, (data, e) in enumerate(found):
+    for i, (data, e) in enumerate(evaluated):
         axes = figure.add_subplot(rows, columns, i + 1)
         y, predicted = 100 * data.y, 100 * e.predicted.mean(axis=0)
         largest = _largest(data)
@@ -127,7 +127,7 @@ def scatter(found: Sequence[tuple[Dataset, Evaluation]]) -> Figure:
         axes.set_title(f"{data.task.name}{better}\nMAE {mae:.1f}, {len(data.ids)} models", fontsize=8.5, loc="left")
         _plain(axes, "both")
     figure.supxlabel("scored, points", fontsize=9)
-    figure.supylabel(f"predicted by {found[0][1].predictor!r}, group held out", fontsize=9)
+    figure.supylabel(f"predicted by {evaluated[0][1].predictor!r}, group held out", fontsize=9)
     figure.legend(loc="outside upper right", ncols=4, frameon=False, fontsize=8.5)
     return figure
 
@@ -138,30 +138,30 @@ def _largest(data: Dataset) -> list[str]:
     return sorted(counts, key=lambda o: (-counts[o], o))[:3]
 
 
-def beeswarm(data: Dataset, found: Contributions) -> Figure:
+def beeswarm(data: Dataset, contributions: Contributions) -> Figure:
     """The most important columns, a dot a model that has a value, by its contribution and coloured by the value's rank;
     right, how important a column is with its interval over organisations."""
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure
 
-    n = min(SHOWN, len(found.names))
+    n = min(SHOWN, len(contributions.names))
     figure = Figure((9.2, 1.4 + 0.36 * n), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(2.6, 1))
     colours = LinearSegmentedColormap.from_list("ranks", [BLUE, "#c9c3d0", RED])
     for row in range(n):
-        there = ~np.isnan(found.x[:, row])
-        values, x = found.values[there, row], found.x[there, row]
+        there = ~np.isnan(contributions.x[:, row])
+        values, x = contributions.values[there, row], contributions.x[there, row]
         ranks = np.searchsorted(np.unique(x), x) / max(1, len(np.unique(x)) - 1)
         spots = left.scatter(
             values, row + _swarm(values), c=ranks, cmap=colours, vmin=0, vmax=1, s=11, lw=0, rasterized=False
         )
-        mean, low, high = found.importance[row]
+        mean, low, high = contributions.importance[row]
         right.barh(row, mean, color="#d5dbe3", height=0.62)
         right.plot([low, high], [row, row], color="#444444", lw=1.2)
     labels = []
     for i in range(n):
-        missing = int(np.isnan(found.x[:, i]).sum())
-        labels.append(short(found.names[i]) + (f"  ({missing} missing)" if missing else ""))
+        missing = int(np.isnan(contributions.x[:, i]).sum())
+        labels.append(short(contributions.names[i]) + (f"  ({missing} missing)" if missing else ""))
     left.set_yticks(range(n), labels)
     left.set_ylim(n - 0.4, -0.6)
     left.axvline(0, color="#888888", lw=0.8)
@@ -194,18 +194,18 @@ def _swarm(values: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float64]
     return out
 
 
-def dependence(data: Dataset, found: Contributions) -> Figure:
+def dependence(data: Dataset, contributions: Contributions) -> Figure:
     """The most important numeric columns, value against contribution; models without a value are left out and counted."""
     from matplotlib.figure import Figure
 
-    numeric = [i for i, name in enumerate(found.names) if "=" not in name][:PANELS]
+    numeric = [i for i, name in enumerate(contributions.names) if "=" not in name][:PANELS]
     figure = Figure((2.6 * len(numeric), 2.9), layout="constrained")
     largest = _largest(data)
     for place, i in enumerate(numeric):
         axes = figure.add_subplot(1, len(numeric), place + 1)
-        name = found.names[i]
+        name = contributions.names[i]
         is_scale = name in (PARAMS, TOKENS)
-        x = np.exp(found.x[:, i]) if is_scale else found.x[:, i]
+        x = np.exp(contributions.x[:, i]) if is_scale else contributions.x[:, i]
         if name == TOKENS:
             x = x * 1e9
         there = ~np.isnan(x)
@@ -214,7 +214,7 @@ def dependence(data: Dataset, found: Contributions) -> Figure:
                 [o == organisation if organisation else o not in largest for o in data.organisations]
             )
             label = (organisation or "others") if place == 0 else None
-            axes.plot(x[own], found.values[own, i], "o", color=colour, ms=3.6, alpha=0.85, mew=0, label=label)
+            axes.plot(x[own], contributions.values[own, i], "o", color=colour, ms=3.6, alpha=0.85, mew=0, label=label)
         if is_scale or (there.any() and np.nanmin(x) > 0 and np.nanmax(x) > WIDE * np.nanmin(x)):
             axes.set_xscale("log")
         axes.axhline(0, color="#888888", lw=0.8)
@@ -249,7 +249,7 @@ def partial(data: Dataset, predictor: str, bands: Sequence[Band]) -> Figure:
         unit = 1e9 if b.column == TOKENS else 1.0
         x = np.exp(b.at) * unit if is_scale else b.at
         axes.fill_between(x, b.low, b.high, color=BLUE, alpha=0.18, lw=0)
-        axes.plot(x, b.found, color=BLUE, lw=1.8)
+        axes.plot(x, b.curve, color=BLUE, lw=1.8)
         seen = data.frame[b.column].dropna().to_numpy(np.float64)
         seen = np.exp(seen) * unit if is_scale else seen
         axes.plot(
@@ -287,7 +287,7 @@ def code_share(
     axes, below, right = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[1, 0]), figure.add_subplot(grid[:, 1])
     for (name, b), colour in zip(groups.items(), (BLUE, ORANGE), strict=False):
         axes.fill_between(b.at, b.low, b.high, color=colour, alpha=0.17, lw=0)
-        axes.plot(b.at, b.found, color=colour, lw=2, label=name)
+        axes.plot(b.at, b.curve, color=colour, lw=2, label=name)
     first = next(iter(groups.values()))
     for a in (axes, below):
         a.axvspan(*BALANCE, color="#e9e4c8", alpha=0.55, lw=0)
@@ -304,12 +304,12 @@ def code_share(
     below.set_ylabel("models")
     beyond = sum(n for s, (n, _) in declared.items() if s > first.at[-1])
     below.set_xlabel("declared share of code, %" + (f"  ({beyond} models beyond the axis)" if beyond else ""))
-    told = f"{BALANCE[0]:.0f} to {BALANCE[1]:.0f} %: {seen[0]} models of {seen[1]} groups"
-    below.text(0.99, 0.93, told, transform=below.transAxes, ha="right", va="top", fontsize=8.5)
+    note = f"{BALANCE[0]:.0f} to {BALANCE[1]:.0f} %: {seen[0]} models of {seen[1]} groups"
+    below.text(0.99, 0.93, note, transform=below.transAxes, ha="right", va="top", fontsize=8.5)
     at = int(np.argmin(np.abs(first.at - sum(BALANCE) / 2)))
     for row, t in enumerate(tasks):
         right.plot([t.band.low[at], t.band.high[at]], [row, row], color=BLUE, lw=1.5)
-        right.plot(t.band.found[at], row, "o", color=BLUE, ms=4.5)
+        right.plot(t.band.curve[at], row, "o", color=BLUE, ms=4.5)
     right.axvline(0, color="#888888", lw=0.8)
     right.set_yticks(range(len(tasks)), [t.task for t in tasks])
     right.set_ylim(len(tasks) - 0.4, -0.6)
@@ -321,11 +321,11 @@ def code_share(
     return figure
 
 
-def positions(found: Sequence[Positions]) -> Figure:
-    """A task a row: how far rotary positions stand above learned ones."""
+def positions(differences: Sequence[Positions]) -> Figure:
+    """A task a row: points by which rotary positions score above learned ones."""
     from matplotlib.figure import Figure
 
-    rows = sorted(found, key=lambda p: -p.difference)
+    rows = sorted(differences, key=lambda p: -p.difference)
     figure = Figure((6.8, 1.7 + 0.28 * len(rows)), layout="constrained")
     axes = figure.add_subplot()
     for i, p in enumerate(rows):
@@ -337,34 +337,34 @@ def positions(found: Sequence[Positions]) -> Figure:
     axes.set_xlabel("rotary above learned positions at the same scale and share of code, points (up is better)")
     p = rows[0]
     makers = f"{p.learned[1]} group" + ("s" if p.learned[1] != 1 else "")
-    told = (
+    title = (
         f"rotary: {p.rotary[0]} models of {p.rotary[1]} groups; learned: {p.learned[0]} models of {makers}\n"
         f"bars: 95 % of the {p.draws} of {p.drawn} draws of groups that have both"
     )
-    axes.set_title(told, loc="left", fontsize=9)
+    axes.set_title(title, loc="left", fontsize=9)
     _plain(axes, "x")
     return figure
 
 
-def correlation(found: Correlations, title: str) -> Figure:
+def correlation(correlations: Correlations, title: str) -> Figure:
     """A square a pair, its colour and number the rank correlation; empty where too few models have both."""
     from matplotlib.figure import Figure
 
-    n = len(found.names)
+    n = len(correlations.names)
     side = 2.6 + 0.36 * n
     figure = Figure((side + 0.6, side), layout="constrained")
     axes = figure.add_subplot()
-    image = axes.imshow(found.values, cmap="RdBu", vmin=-1, vmax=1)
-    labels = [short(name) for name in found.names]
+    image = axes.imshow(correlations.values, cmap="RdBu", vmin=-1, vmax=1)
+    labels = [short(name) for name in correlations.names]
     axes.set_xticks(range(n), labels, rotation=90)
     axes.set_yticks(range(n), labels)
     for i in range(n):
         for j in range(n):
-            value = float(found.values[i, j])
+            value = float(correlations.values[i, j])
             if i != j and math.isfinite(value):
                 colour = "white" if abs(value) > 0.6 else "#333333"
                 axes.text(j, i, f"{100 * value:.0f}", ha="center", va="center", fontsize=6, color=colour)
-    counts = found.models[~np.eye(n, dtype=bool)]
+    counts = correlations.models[~np.eye(n, dtype=bool)]
     models = f"{counts.min()} to {counts.max()} models a pair" if len(counts) else "one column"
     axes.set_title(f"{title}; {models}", loc="left")
     figure.colorbar(image, ax=axes, shrink=0.6).set_label("Spearman's rho (numbers: times 100)")

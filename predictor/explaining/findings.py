@@ -4,8 +4,8 @@
 2. Models with rotary positions score higher than models with learned ones.
 
 Both are partial dependences of trees that are monotone in scale, on ln params, ln tokens, the declared share of code and
-one column for each kind of positions. `supports` says how many models and organisations a statement rests on: a band
-knows only organisations that are there, and one maker's habits cannot be told from one maker.
+one column for each kind of positions. `supports` counts the models and organisations behind a statement. A band covers
+only the organisations of the data set, and a maker's habits cannot be separated from the maker.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class CodeShare:
 
 @dataclass(frozen=True)
 class Positions:
-    """How many points rotary positions stand above learned ones (up is better), with its 95 % interval over those of
-    `drawn` draws of organisations that have models of both kinds, `draws`; NaN without any."""
+    """Points by which rotary positions score above learned ones (up is better). The 95 % interval is over the `draws` of
+    `drawn` draws of organisations that have models of both kinds; NaN without any."""
 
     task: str
     difference: float
@@ -79,20 +79,20 @@ def findings(data: Dataset, seed: int, draws: int = DRAWS) -> tuple[CodeShare, P
     whole = np.arange(len(data.ids), dtype=np.int64)
     own = [curves(whole, seed + i) for i in range(10)]
     drawn = [curves(rows, draw) for draw, rows in draws_of(data, seed, draws)]
-    found = np.mean([c for c, _ in own], axis=0)
+    curve = np.mean([c for c, _ in own], axis=0)
     shares = CodeShare(
         data.task.name,
-        band(models.CODE, grid, found, [c for c, _ in drawn]),
+        band(models.CODE, grid, curve, [c for c, _ in drawn]),
         np.array([100 * (c - c[0]) for c, _ in drawn]),
     )
     if not is_comparable:
         return shares, None
-    told = [d for _, d in drawn if not np.isnan(d)]
-    low, high = np.percentile(told, [LOW, HIGH]) if told else (np.nan, np.nan)
+    differences = [d for _, d in drawn if not np.isnan(d)]
+    low, high = np.percentile(differences, [LOW, HIGH]) if differences else (np.nan, np.nan)
     counts = [supports(data, [v == k for v in data.frame[POSITIONS]]) for k in ("rope", "learned")]
     difference = float(np.mean([d for _, d in own]))
     return shares, Positions(
-        data.task.name, difference, float(low), float(high), len(told), draws, counts[0], counts[1]
+        data.task.name, difference, float(low), float(high), len(differences), draws, counts[0], counts[1]
     )
 
 
@@ -101,7 +101,7 @@ def together(shares: Sequence[CodeShare]) -> Band:
     first = shares[0].band
     drawn = np.mean([s.curves for s in shares], axis=0)
     low, high = np.percentile(drawn, [LOW, HIGH], axis=0)
-    return Band(first.column, first.at, np.mean([s.band.found for s in shares], axis=0), low, high, len(drawn))
+    return Band(first.column, first.at, np.mean([s.band.curve for s in shares], axis=0), low, high, len(drawn))
 
 
 def supports(data: Dataset, which: Sequence[bool]) -> tuple[int, int]:

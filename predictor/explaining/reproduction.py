@@ -1,6 +1,6 @@
-"""The page docs/paper-reproduction.md: the published protocol's figures on all tasks, and in words what they show.
+"""The page docs/paper-reproduction.md: the published protocol's figures on all tasks, and sentences about them.
 
-Every sentence with a number is made from the numbers of the run; whoever runs it on other data gets other sentences.
+Every sentence with a number is made from the numbers of the run, so other data give other sentences.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ SHOWN_ORGANISATIONS = 4
 TITLE = "# The published figures, reproduced"
 
 
-def page(told: Mapping[str, Any], outcomes: Sequence[Outcome], otherwise: Mapping[str, Mapping[str, float]]) -> str:
-    """Markdown. told: tables.document of the same outcomes, with the predictors scaling, all and selected; otherwise: the
-    seed's figures of the tasks where another rule for conflicting scores changes the data, task -> predictor -> MAE."""
-    rows = [_row(task) for task in told["tasks"]]
-    seeds = f"{told['seeds'][0]}-{told['seeds'][-1]}"
+def page(document: Mapping[str, Any], outcomes: Sequence[Outcome], otherwise: Mapping[str, Mapping[str, float]]) -> str:
+    """Markdown. document: tables.document of the same outcomes, with the predictors scaling, all and selected; otherwise:
+    the seed's figures of tasks where another rule for conflicting scores changes the data, task -> predictor -> MAE."""
+    rows = [_row(task) for task in document["tasks"]]
+    seeds = f"{document['seeds'][0]}-{document['seeds'][-1]}"
     return "\n".join(
         [
             TITLE,
@@ -31,11 +31,11 @@ def page(told: Mapping[str, Any], outcomes: Sequence[Outcome], otherwise: Mappin
             "*Not-Just-Scaling Laws* (arXiv 2503.03862), as its scripts compute it (`--protocol paper`, see",
             "[predict.md](predict.md)). Figures are mean absolute errors in percentage points, means of three test folds.",
             "",
-            f"Versions: {', '.join(f'{k} {v}' for k, v in told['versions'].items())}. Inputs, by digest:",
+            f"Versions: {', '.join(f'{k} {v}' for k, v in document['versions'].items())}. Inputs, by digest:",
             "",
-            *(f"- {kind}: `{name}` {d}" for kind, files in told["inputs"].items() for name, d in files.items()),
+            *(f"- {kind}: `{name}` {d}" for kind, files in document["inputs"].items() for name, d in files.items()),
             "",
-            f"## Seed {told['seed']}",
+            f"## Seed {document['seed']}",
             "",
             "`median` predicts the median of the training labels, `log-linear` is least squares on the logarithms of",
             "parameters and tokens, the others are boosted trees: `scaling` on those two, `all` on every column, `selected` on",
@@ -51,11 +51,11 @@ def page(told: Mapping[str, Any], outcomes: Sequence[Outcome], otherwise: Mappin
             "",
             *_seeds_table(rows),
             "",
-            f"{told['tests'][0].upper()}{told['tests'][1:]}.",
+            f"{document['tests'][0].upper()}{document['tests'][1:]}.",
             "",
             "## What this shows",
             "",
-            *(f"- {line}" for line in _shown(rows, told)),
+            *(f"- {line}" for line in _shown(rows, document)),
             "",
             "## What it does not show",
             "",
@@ -63,7 +63,7 @@ def page(told: Mapping[str, Any], outcomes: Sequence[Outcome], otherwise: Mappin
             "",
             "## What was noticed in the data",
             "",
-            *(f"- {line}" for line in _noticed(told["tasks"], otherwise, rows)),
+            *(f"- {line}" for line in _noticed(document["tasks"], otherwise, rows)),
             "",
         ]
     )
@@ -120,7 +120,7 @@ def _seeds_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return _table([*head, "p published", "p corrected", "q corrected"], body)
 
 
-def _shown(rows: Sequence[Mapping[str, Any]], told: Mapping[str, Any]) -> list[str]:
+def _shown(rows: Sequence[Mapping[str, Any]], document: Mapping[str, Any]) -> list[str]:
     gains = sorted((r["against"]["selected"]["gain_percent"], r["name"]) for r in rows)
     single = sorted((100 * (1 - r["by"]["selected"]["mae"] / r["by"]["scaling"]["mae"]), r["name"]) for r in rows)
     worse = [r["name"] for r in rows if r["against"]["all"]["gain_percent"] < 0]
@@ -128,21 +128,21 @@ def _shown(rows: Sequence[Mapping[str, Any]], told: Mapping[str, Any]) -> list[s
     published, corrected = (
         sum(r["against"]["selected"][test]["is_significant"] for r in rows) for test in ("published", "corrected")
     )
-    last = told["seeds"][-1]
+    last = document["seeds"][-1]
     ratios = [r["by"]["log-linear"]["mae"] / r["by"]["median"]["mae"] for r in rows]
     below = sum(ratio < 1 for ratio in ratios)
     return [
         f"Over seeds 0-{last} the selected features lower the error of scaling by {gains[0][0]:+.1f} % ({gains[0][1]}) to "
         f"{gains[-1][0]:+.1f} % ({gains[-1][1]}): on models from the same organisations, with features that were chosen by "
         f"the same test folds.",
-        f"At seed {told['seed']} alone it is {single[0][0]:+.1f} % ({single[0][1]}) to {single[-1][0]:+.1f} % "
+        f"At seed {document['seed']} alone it is {single[0][0]:+.1f} % ({single[0][1]}) to {single[-1][0]:+.1f} % "
         f"({single[-1][1]}): one shuffle of so few models tells little.",
         f"All columns without selection are worse than the two scale features on {len(worse)} of {n} tasks"
         + (f" ({', '.join(worse)})." if worse else "."),
         f"Of {n} gains of the selected features the published test calls {published} significant (q <= 0.05), the corrected "
         f"one {corrected}.",
         f"A median of training labels is a weak baseline, and no scaling law: log-linear has less error on {below} of {n} tasks, "
-        f"at seed {told['seed']} {100 * (1 - float(np.mean(ratios))):.0f} % less on average.",
+        f"at seed {document['seed']} {100 * (1 - float(np.mean(ratios))):.0f} % less on average.",
     ]
 
 

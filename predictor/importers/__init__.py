@@ -1,4 +1,4 @@
-"""Files of other projects as rows of the store: one module a source. What each reads is in docs/importing.md.
+"""Files of other projects as rows of the store: one module a source. docs/importing.md lists the sources.
 
-Nothing is written here (store_import), and which module reads a file is decided in store_batch by the file's contents.
+These modules write nothing (store/load.py does). store/batch.py chooses the module by the file's contents.
 """

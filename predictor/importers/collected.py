@@ -1,11 +1,12 @@
-"""Scores of one file as they are read: checked, counted, and with everything told that is not taken.
+"""Scores of one file as they are read: checked and counted, with a note on every value that is left out.
 
-Not taken, with a note: values that cannot be scores, values that are missing. Taken, with a note: metrics that are not
-known, NaN, exact zeros. Refused: what is no number, and what has no id or no number of shots.
+Left out, with a note: values that cannot be scores, missing values. Stored, with a note: unknown metrics, NaN, exact zeros.
+Refused: values that are not numbers, and values without an id or a number of shots.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,7 @@ SHOWN = 3
 
 @dataclass
 class Collected:
-    """rows: by table; repeated: rows whose key is there already with other values; fills: rows that only fill gaps."""
+    """rows: by table; repeated: rows with other values under a key of `rows`; fills: rows that only fill gaps."""
 
     path: Path
     shots: int | None = None
@@ -57,7 +58,7 @@ class Collected:
         elif why := no_score(metric, float(value)):
             self.note(f"left out: {why}", place)
         elif shots is None:
-            self.problems.append(f"{place}: the number of examples in the prompt is not said: give --shots N")
+            self.problems.append(f"{place}: the number of examples in the prompt is missing: give --shots N")
         else:
             self._add(model, benchmark, shots, metric, float(value), stderr, place)
 
@@ -72,12 +73,12 @@ class Collected:
         values = {"metric_value": value, "metric_stderr": float(stderr) if is_error else None}
         key = (model, normalised(benchmark), f"{shots}-shot", metric)
         first = self.rows.setdefault("evaluation_results", {}).setdefault(key, values)
-        if not _is_same(first["metric_value"], value):
+        if not is_equal(first["metric_value"], value):
             self.note("is there more than once, with different values", " ".join(key))
             self.repeated.setdefault("evaluation_results", []).append((key, values))
 
     def facts(self, table: str, model: str, facts: dict[str, Any]) -> None:
-        """Columns of one model's row in a table; of facts that differ in one file the second is a conflict."""
+        """Add columns of one model's row in a table. Where facts in one file differ, the second ones are a conflict."""
         given = {k: v for k, v in facts.items() if v is not None}
         if not given:
             return
@@ -91,7 +92,7 @@ class Collected:
         return [_line(remark, places) for remark, places in self._notes.items()]
 
     def finish(self) -> None:
-        """Raises InputError for everything that is wrong, and where there is no score."""
+        """Raise InputError with all problems, and where the file has no score."""
         if not self.problems and not self.rows.get("evaluation_results"):
             self.problems.append("has no score" + "".join(f"; {n}" for n in self.notes))
         refuse(self.path, self.problems)
@@ -102,5 +103,12 @@ def _line(remark: str, places: list[str]) -> str:
     return f"{remark}: {'; '.join(places[:SHOWN])}{more}"
 
 
-def _is_same(a: float, b: float) -> bool:
-    return (math.isnan(a) and math.isnan(b)) or math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-15)
+def is_equal(a: Any, b: Any) -> bool:
+    """The same value, as far as a CSV's digits and the spelling of JSON go."""
+    if isinstance(a, float) or isinstance(b, float):
+        if a is None or b is None:
+            return a is b
+        return (math.isnan(a) and math.isnan(b)) or math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-15)
+    if isinstance(a, str) and isinstance(b, str) and a[:1] == b[:1] == "{":
+        return bool(json.loads(a) == json.loads(b))
+    return bool(a == b)

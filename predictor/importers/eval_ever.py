@@ -1,11 +1,11 @@
 """Every Eval Ever: one JSON object is one model's scores from any harness or leaderboard (schema versions 0.2 and 0.3).
 
     model      model_info.id
-    benchmark  evaluation_name; what stands behind its last `/` is the filter of lm-evaluation-harness, if that ran
+    benchmark  evaluation_name; with lm-evaluation-harness, the text after the last `/` is the filter
     metric     metric_config.metric_id, metric_name, or the first word of evaluation_description
     shots      num_fewshot or n_shot in generation_config.additional_details
     unit       metric_config.metric_unit, else max_score 100 for a share: percent is divided by 100
-Levels are no numbers, and -1 is unknown where metric_config.has_unknown_level says so.
+Levels are not numbers, and -1 is unknown where metric_config.has_unknown_level says so.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tagcorpus.predictor.importers.collected import Collected
-from tagcorpus.predictor.records.harness_results import stored_metric
+from tagcorpus.predictor.records.harness_results import section, stored_metric
 from tagcorpus.predictor.records.metrics import METRICS, SHARES
 
 _PERCENT = ("percent", "percentage", "%")
@@ -29,8 +29,8 @@ def is_one(document: Any) -> bool:
 
 
 def collect(into: Collected, document: Mapping[str, Any], model_id: str | None) -> None:
-    model = model_id or str(_section(document, "model_info").get("id") or "")
-    library = str(_section(document, "eval_library").get("name") or "").lower()
+    model = model_id or str(section(document, "model_info").get("id") or "")
+    library = str(section(document, "eval_library").get("name") or "").lower()
     if model.count("/") > 1:
         into.note("ids are not organisation/name", model)
     for at, result in enumerate(document["evaluation_results"]):
@@ -38,8 +38,8 @@ def collect(into: Collected, document: Mapping[str, Any], model_id: str | None) 
         if not isinstance(result, dict) or not isinstance(result.get("evaluation_name"), str):
             into.problems.append(f"{where}: must be an object with evaluation_name")
             continue
-        config = _section(result, "metric_config")
-        details = _section(result, "score_details")
+        config = section(result, "metric_config")
+        details = section(result, "score_details")
         value = details.get("score")
         benchmark, kept = result["evaluation_name"], "none"
         if library in _HARNESS and "/" in benchmark:
@@ -52,7 +52,7 @@ def collect(into: Collected, document: Mapping[str, Any], model_id: str | None) 
         if value == -1 and config.get("has_unknown_level"):
             into.note("left out: -1 is unknown", where)
             continue
-        stderr = _section(_section(details, "uncertainty"), "standard_error").get("value")
+        stderr = section(section(details, "uncertainty"), "standard_error").get("value")
         if _is_percent(config, metric) and isinstance(value, int | float) and not isinstance(value, bool):
             into.note("given in percent, stored as a share", where)
             value = value / 100
@@ -78,13 +78,8 @@ def _is_percent(config: Mapping[str, Any], metric: str) -> bool:
 
 
 def _shots(result: Mapping[str, Any]) -> int | None:
-    details = _section(_section(result, "generation_config"), "additional_details")
+    details = section(section(result, "generation_config"), "additional_details")
     for key in ("num_fewshot", "n_shot", "num_shots", "fewshot"):
         if re.fullmatch(r"\d+", str(details.get(key, ""))):
             return int(details[key])
     return None
-
-
-def _section(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    section = document.get(name)
-    return section if isinstance(section, dict) else {}

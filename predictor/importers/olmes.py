@@ -2,10 +2,10 @@
 one (`metrics.json`, under `tasks`).
 
     model      model_config.model, its revision beside it
-    benchmark  task_config.task_core, else the task's name without what stands behind `:`; `:mc` stays, it is another task
+    benchmark  task_config.task_core, else the task's name up to the first `:`; `:mc` stays, because it is another task
     shots      task_config.num_shots
     metric     under its name, bits_per_byte_corr as bits_per_byte; `primary_score` is the accuracy that the task is judged by
-Left out and told: counts, indices, and probabilities without the question.
+Left out, with a note: counts, indices, and probabilities without the question.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tagcorpus.predictor.importers.collected import Collected
 from tagcorpus.predictor.records.checkpoints import TABLE, checkpoint_of
 
 RENAMED = {"bits_per_byte_corr": "bits_per_byte", "primary_metric": "primary_score"}
-# About answers or prompts, not about how good a model is.
+# Numbers about answers or prompts, which do not measure a model.
 _NO_METRIC = re.compile(
     r"predicted_index_.*|correct_choice|no_answer|total_prob.*|uncond_.*|num_.*|.*_(?:count|stderr)|extra_.*"
 )

@@ -15,7 +15,8 @@ from tagcorpus.predictor.records.metrics import SHARES
 from tagcorpus.predictor.records.tasks import ARITHMETIC, PUBLISHED
 
 _SCORE = re.compile(r"(?P<benchmark>.+)_(?P<shots>\d+)-?shot_(?P<metric>.+?)(?P<stderr>_stderr)?")
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[nN][aA][nN]")
+# Narrower than Python's float(): 1_000, inf and digits of other scripts are mistakes in a table of scores.
+NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[nN][aA][nN]")
 FACTS = ("model", "revision", "seed", "step", "corpus", "total_params")
 
 
@@ -24,7 +25,7 @@ def is_one(header: Iterable[str]) -> bool:
 
 
 def scores_in_disguise(header: Iterable[str]) -> list[str]:
-    """Columns of what would be a feature table that are called like benchmarks."""
+    """Columns of a supposed feature table that are named like benchmarks."""
     plain = {t.name for t in PUBLISHED.values()} | {b for t in PUBLISHED.values() for b in t.benchmarks if "*" not in b}
     known = plain | {"mmlu", "arc", "xnli", "anli", "bbh", "gpqa", "ifeval", "math", ARITHMETIC.name}
     return [name for name in header if re.sub(r"[\s-]+", "_", name.strip().lower()) in known]
@@ -43,7 +44,7 @@ def collect(into: Collected, rows: Iterable[tuple[str, Mapping[str, str]]]) -> N
         )
         return
     for name, match in columns.items():
-        values = [float(row[name]) for _, row in listed if _NUMBER.fullmatch(row[name].strip())]
+        values = [float(row[name]) for _, row in listed if NUMBER.fullmatch(row[name].strip())]
         if match["metric"] in SHARES and not match["stderr"] and any(1 < v <= 100 for v in values):
             into.problems.append(f"column {name!r}: has values up to {max(values):g}: percent must be divided by 100")
     for where, row in listed:
@@ -53,10 +54,10 @@ def collect(into: Collected, rows: Iterable[tuple[str, Mapping[str, str]]]) -> N
             if match["stderr"]:
                 continue
             cell, stderr = row[name].strip(), row.get(f"{name}_stderr", "").strip()
-            if cell and not _NUMBER.fullmatch(cell):
+            if cell and not NUMBER.fullmatch(cell):
                 into.problems.append(f"{where}: column {name!r}: must be a number, not {cell!r}")
                 continue
-            error = float(stderr) if _NUMBER.fullmatch(stderr) else None
+            error = float(stderr) if NUMBER.fullmatch(stderr) else None
             value = float(cell) if cell else None
             into.score(
                 model, match["benchmark"], int(match["shots"]), match["metric"], value, error, f"{where}, {name}"

@@ -2,10 +2,10 @@
 
 - A matrix is binned once per set of rows (QuantileDMatrix), not once per fit.
 - Fewer rounds are a prefix of more rounds: 50 trees are the first 50 of 100, so they are predicted and not fitted.
-- Rounds are asked for at XGBoost's C interface: its Python `train` costs as much again as a fit on 40 rows.
-- One thread a fit; folds run beside one another (parallel.py), so that numbers do not depend on threads.
+- Rounds go through XGBoost's C interface: on 40 rows its Python `train` takes as long again as the fit.
+- A fit uses one thread, and folds run in several processes (parallel.py). So numbers do not depend on threads.
 
-The parameters not named here are XGBoost's defaults. Source of the grid: the scripts of *Not-Just-Scaling Laws*.
+All other parameters are XGBoost's defaults. Source of the grid: the scripts of *Not-Just-Scaling Laws*.
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ def train(matrix: Any, parameters: Mapping[str, Any], rounds: int) -> Any:
 
 def predict(booster: Any, x: Matrix, rounds: int, missing: float = MISSING) -> Matrix:
     """float32 [n] by the first `rounds` trees."""
-    found: Matrix = booster.inplace_predict(x, iteration_range=(0, rounds), missing=missing)
-    return found
+    predicted: Matrix = booster.inplace_predict(x, iteration_range=(0, rounds), missing=missing)
+    return predicted
 
 
 def mean_absolute_error(y: Vector, predicted: np.ndarray[Any, Any]) -> float:
@@ -94,13 +94,13 @@ def mean_absolute_error(y: Vector, predicted: np.ndarray[Any, Any]) -> float:
 def search(x: Matrix, y: Vector, folds: Sequence[tuple[Rows, Rows]], grid: Grid) -> Point:
     """The point with the least mean of the folds' MAEs; of equals the first in the grid's order.
 
-    A point whose errors in some folds already sum to more than another's in all of them is left: none is below 0.
+    Errors are at least 0. So the search leaves a point as soon as its sum over some folds exceeds another point's whole sum.
     """
     points = grid.points
     errors = np.full((len(points), len(folds)), np.inf)
     matrices = [(binned(x[fit], y[fit]), _plain(x[held_out]), y[held_out]) for fit, held_out in folds]
     least = np.inf
-    # The slowest rates last: with few rounds they are the worst, and so the soonest left.
+    # The slowest rates come last: with few rounds they are the worst, so the search leaves them soonest.
     for learning_rate, max_depth in sorted(product(grid.learning_rates, grid.max_depths), key=lambda p: -p[0]):
         at = [points.index(Point(learning_rate, max_depth, rounds)) for rounds in grid.rounds]
         parameters = points[at[0]].parameters
@@ -123,11 +123,13 @@ def _plain(x: Matrix) -> Any:
 
 
 def _predicted(booster: Any, matrix: Any, rounds: int, n: int) -> Matrix:
-    """As `predict`, of rows that are predicted many times."""
-    how = f'{{"type": 0, "training": false, "iteration_begin": 0, "iteration_end": {rounds}, "strict_shape": false}}'
+    """The same as `predict`, for rows that are predicted many times."""
+    options = (
+        f'{{"type": 0, "training": false, "iteration_begin": 0, "iteration_end": {rounds}, "strict_shape": false}}'
+    )
     shape, dimensions, out = ctypes.c_void_p(), ctypes.c_uint64(), ctypes.POINTER(ctypes.c_float)()
     to = [ctypes.byref(value) for value in (shape, dimensions, out)]
-    _done(_library().XGBoosterPredictFromDMatrix(booster.handle, matrix.handle, how.encode(), *to))
+    _done(_library().XGBoosterPredictFromDMatrix(booster.handle, matrix.handle, options.encode(), *to))
     return np.ctypeslib.as_array(out, (n,)).copy()
 
 
@@ -138,7 +140,7 @@ def _done(status: int) -> None:
 
 @cache
 def _library() -> Any:
-    # The same shared library that the package has loaded, by its documented C interface.
+    # The shared library that the package has loaded already, through its documented C interface.
     from xgboost.libpath import find_lib_path
 
     library = ctypes.cdll.LoadLibrary(find_lib_path()[0])

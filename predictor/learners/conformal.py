@@ -1,9 +1,9 @@
-"""Intervals for a model of an organisation not seen before, from errors of organisations not seen before.
+"""Prediction intervals for a model of a new organisation.
 
-Split conformal prediction by groups: organisations, not models, are taken for exchangeable, and each counts once however
-many models it has (hierarchical conformal prediction, Lee, Barber and Willett 2023). Errors come from grouped folds, so
-no model was fitted on its own organisation. The promise is about a new organisation drawn as these were, not about a
-particular model.
+Split conformal prediction by groups (hierarchical conformal prediction, Lee, Barber and Willett 2023): organisations are
+assumed exchangeable, models are not, and each organisation counts once however many models it has. Errors come from
+grouped folds, so no model was predicted by a fit to its own organisation. The probability is for a new organisation drawn
+like these. It is not for one particular model.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def half_width(errors: Vector, organisations: Sequence[str], level: float = LEVE
 
 
 def coverage(errors: Vector, organisations: Sequence[str], level: float = LEVEL) -> float:
-    """The share of errors within half widths that the other organisations' errors give, each organisation weighing the
-    same: what the intervals held where it can be looked at."""
+    """The share of known models whose error is within the interval computed from the other organisations. Each
+    organisation weighs the same."""
     own = np.array(organisations)
     held = []
     for o in sorted(set(organisations)):

@@ -2,11 +2,11 @@
 
     load(con, task, features_csv) -> Dataset
 
-`con` is Store.con (any DuckDB connection with the three tables), `task` a Task or its name, `features_csv` a path, None,
-or what `read_features` gives of it (to read it once for many tasks). Nothing is imputed and nothing encoded here: missing is NaN in numeric columns and None in categorical ones, so
-that a protocol can do both inside its training folds. `codes` gives the two encodings of the published scripts.
-Rows are ordered by the bytes of the id, so that seeded folds come out alike everywhere. What was left out or looks
-wrong is counted in `Dataset.noticed`, never dropped in silence.
+`con` is Store.con, or any DuckDB connection with the three tables. `task` is a Task or its name. `features_csv` is a path,
+None, or a table of `read_features`, which is then read once for many tasks. This module imputes and encodes nothing, so
+that a protocol can do both inside its training folds: missing is NaN in numeric columns and None in categorical ones.
+`codes` gives the two encodings of the published scripts. Rows are sorted by the bytes of the id, so that seeded folds are
+the same on every machine. `Dataset.noticed` counts the models that are left out and the values that look wrong.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ PERCENTAGES = tuple(
 )
 CATEGORICAL = ("activation", "attention_variant", "biases", "block_type", "layer_norm_type", "positional_embeddings")
 DATABASE = (*SCALE, *ARCHITECTURE, *PERCENTAGES, *CATEGORICAL)
-MISSING = -1.0  # the published scripts' mark of a missing number or category, which the store holds literally, too
+MISSING = -1.0  # the published scripts' mark of a missing number or category; some cells of the store have it, too
 LEAST_MODELS = 30
 
 
 class TaskError(InputError):
-    """Nothing can be predicted in this task: too few models, or one score for all."""
+    """The task cannot be predicted: too few models, or the same score for all."""
 
 
 # A category that is missing: `absent` is -1 like a missing number (the published main script), `code` an ordinary
@@ -52,9 +52,9 @@ Encoding = Literal["absent", "code"]
 
 @dataclass(frozen=True)
 class Noticed:
-    """What a reader of the figures should know. Ids in byte order.
+    """Facts about the data that a reader of the figures should know. Ids are in byte order.
 
-    conflicts     several unequal scores where there should be one
+    conflicts     several unequal scores for one model and benchmark
     zeros         "id: benchmark" of scores of exactly 0: perhaps a failed evaluation. They are kept
     not_a_number  "id: benchmark" of scores that are NaN or NULL, left out; the model goes with its other sub-scores
     without_score models with scores that are all NaN, left out
@@ -62,8 +62,9 @@ class Noticed:
     sentinels     column -> cells that hold -1 and count as missing
     empty         columns without any value among these models
     constant      columns with one value only, nothing missing
-    without_features   models that the feature table has no row for
-    unused_features    its ids that are no model of this data set; `unknown_features`: nor of the store at all
+    without_features   models without a row in the feature table
+    unused_features    ids of the feature table that are not in this data set
+    unknown_features   ids of the feature table that are not in the store
     """
 
     conflicts: tuple[Conflict, ...]
@@ -133,10 +134,10 @@ def load(
     whole = {m for m, row in models.items() if all((row[c] or 0) > 0 for c in SCALE)}
     ids = sorted((m for m in scores if m in whole), key=str.encode)
     if len(ids) < least_models:
-        what = f"{chosen.name} ({chosen.shots}-shot {chosen.metric})"
+        label = f"{chosen.name} ({chosen.shots}-shot {chosen.metric})"
         raise TaskError(
-            f"{what}: {len(ids)} models have parameters, tokens and a score, at least {least_models} are needed "
-            f"(--least-models); `tagcorpus store check` says which models lack what"
+            f"{label}: {len(ids)} models have parameters, tokens and a score, at least {least_models} are needed "
+            f"(--least-models); `tagcorpus store check` lists the models that lack one"
         )
     frame = pandas.DataFrame({c: [models[m][c] for m in ids] for c in DATABASE}, index=ids)
     for column in DATABASE:
@@ -153,11 +154,11 @@ def load(
         if not set(rows) & set(ids):
             raise InputError(
                 f"the feature table: none of its {len(rows):,} ids is one of the {len(ids):,} models with a score in "
-                f"{chosen.name}: it has {_first(rows)}, the store {_first(ids)}; are ids spelled org/name in both?"
+                f"{chosen.name}. It has {_first(rows)}, the store {_first(ids)}: spell ids org/name in both"
             )
         if twice := sorted(set(generated) & set(DATABASE)):
             raise InputError(
-                f"the feature table: column {twice[0]!r} is one of the store's, too; leave it out or rename it"
+                f"the feature table: column {twice[0]!r} is also a column of the store; leave it out or rename it"
             )
         frame = frame.join(table.reindex(ids))
     numeric = [c for c in frame.columns if c not in CATEGORICAL]
@@ -180,7 +181,7 @@ def load(
 
 def codes(data: Dataset, columns: Sequence[str], encoding: Encoding) -> np.ndarray[Any, np.dtype[np.float32]]:
     """The published encoding: float32 [n, len(columns)], missing -1, categories as their number in alphabetical order over
-    all rows of the data set. (All rows: test models, too. Only their order matters to a tree, and it knows no score.)
+    all rows of the data set, test models included. (The number says nothing about a score.)
 
     Raises ConfigError for a column that is not there.
     """
@@ -201,26 +202,28 @@ def codes(data: Dataset, columns: Sequence[str], encoding: Encoding) -> np.ndarr
 
 
 def read_features(path: str | Path) -> Any:
-    """A per-model feature table: DataFrame, index = ids as they stand, float64 columns, an empty cell is NaN.
+    """A per-model feature table: DataFrame, index = ids as in the file, float64 columns, an empty cell is NaN.
 
-    Raises InputError, naming the file and the place, where it is not there, has no or doubled ids or columns, or holds a
-    cell that is no finite number.
+    Raises InputError, naming the file and the place, for a file that is missing, for missing or doubled ids or columns, and
+    for a cell that is not a finite number.
     """
     pandas = pandas_module()
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             header, *rows = [cells for cells in csv.reader(file, strict=True) if cells] or [[]]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: no readable feature table: {error}; `tagcorpus check-features` says more") from error
+        raise InputError(
+            f"{path}: not a feature table: {error}; `tagcorpus check-features` lists everything"
+        ) from error
     if ID not in header:
-        raise InputError(f"{path}: there is no column {ID!r} to join by")
+        raise InputError(f"{path}: the column {ID!r} is missing")
     if ragged := next((r for r in rows if len(r) != len(header)), None):
         raise InputError(f"{path}: the row of {ragged[0]!r} has {len(ragged)} cells, the header {len(header)}")
     at = header.index(ID)
     ids = [r[at] for r in rows]
-    for what, names in (("column", header), ("id", ids)):
+    for kind, names in (("column", header), ("id", ids)):
         if twice := next((n for n, count in Counter(names).items() if count > 1), None):
-            raise InputError(f"{path}: the {what} {twice!r} is there more than once")
+            raise InputError(f"{path}: the {kind} {twice!r} is there more than once")
     numbers = {
         column: [_number(path, m, column, r[i]) for m, r in zip(ids, rows, strict=True)]
         for i, column in enumerate(header)
@@ -247,7 +250,7 @@ def _number(path: str | Path, model: str, column: str, text: str) -> float:
     except ValueError:
         value = math.inf
     if not math.isfinite(value):
-        raise InputError(f"{path}: {model}, column {column!r}: {text!r} is no number; leave a missing value empty")
+        raise InputError(f"{path}: {model}, column {column!r}: {text!r} is not a number; leave a missing value empty")
     return value
 
 

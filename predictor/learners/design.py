@@ -1,8 +1,8 @@
-"""Columns of a data set as numbers for a fit: nothing is learned here from any row that is not given.
+"""Columns of a data set as numbers for a fit. Only the given rows decide about means, spreads and categories.
 
-`columns_of` takes a Dataset's columns apart: numeric ones as they are, categorical ones a column of 0 and 1 for each
-category that the given rows have, NaN where missing. `Standard` is what a smooth model needs beside that: means and
-spreads of the rows it was made from, with means for missing values, and an indicator for each way of being missing.
+`columns_of` keeps numeric columns as they are. A categorical column becomes a column of 0 and 1 for each category that the
+given rows have, NaN where missing. `Standard` standardises columns for smooth models by the means and spreads of its rows.
+It replaces missing values by means and adds an indicator for each pattern of missing values.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""What a protocol gives back, and what it is asked for. A protocol is a module of this room with
+"""The settings that a protocol takes, and the evaluations that it returns. A protocol is a module of `protocols/` with
 
-    run(data: Dataset, wanted: Wanted, workers: Workers) -> list[Evaluation]
+    run(data: Dataset, settings: Settings, workers: Workers) -> list[Evaluation]
 
-`paper` and `grouped` are such modules; `tagcorpus predict --protocol NAME` imports the one of that name and calls it once
-a task; its PREDICTORS are the names it can be asked for. The first evaluation it returns under a kind of folds is what the others under that kind are compared with.
+`paper` and `grouped` are such modules. `tagcorpus predict --protocol NAME` imports the module and calls `run` once a task.
+Its PREDICTORS are the names that `Settings.predictors` can have. The others under a kind of folds are compared with the
+first evaluation under that kind.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ LEAKY = "leaky: its features were selected by the error on these very test folds
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What to evaluate.
+class Settings:
+    """The evaluations that a run asks of a protocol.
 
-    predictors  of PREDICTORS, and what else the protocol knows; () leaves it to the protocol
-    selected    the features of the predictor "selected", None: there is none. `is_leaky` where test folds chose them
-    select      None, or how the protocol selects features itself: "forward", "stability"
-    seed        the seed whose figures stand first
-    seeds       further seeds, for mean, spread and tests: 0 .. N - 1
+    predictors  names of the protocol's PREDICTORS; () leaves the choice to the protocol
+    selected    the features of the predictor "selected"; None: no such predictor. `is_leaky` where test folds chose them
+    select      the protocol's own selection of features, "forward" or "stability"; None: no selection
+    seed        the seed whose figures are shown first
+    seeds       other seeds, for mean, spread and tests: 0 .. N - 1
     has_search  search the hyperparameters in inner folds, else the library's defaults
     """
 
@@ -53,13 +54,13 @@ class Evaluation:
     """One predictor on one task: every model predicted once a seed, by a fit that has not seen it.
 
     predictor  its name in tables
-    folds      what the folds are drawn by
-    features   the columns it was given; where they differ from fold to fold, those of the first one (see `fits`)
+    folds      the kind of folds
+    features   the columns of its fits; where they differ from fold to fold, those of the first fold (see `fits`)
     seeds      [s]
     fold       int [s, n], the test fold of each row of the data set
     predicted  float [s, n], fractions
-    fits       [s][k] what was chosen in each training fold: parameters, features, number of rows (`train_rows`)
-    marks      sentences that have to stand beside its figures
+    fits       [s][k] the choices in each training fold: parameters, features, number of rows (`train_rows`)
+    marks      sentences that must be printed beside its figures
     """
 
     predictor: str
@@ -83,9 +84,9 @@ class Evaluation:
 
 
 def features_of(data: Dataset, predictor: str) -> tuple[str, ...]:
-    """The columns of a predictor that is named for them. Raises ConfigError for another name.
+    """The columns of `scaling`, `all` or `no-scale`. Raises ConfigError for another name.
 
-    `no-scale` lacks dimension, num_heads and sequence_length, too, as the published one does: they stand for the size.
+    `no-scale` also lacks dimension, num_heads and sequence_length, as the published one does: they grow with the size.
     """
     columns = tuple(data.frame.columns)
     of_size = (*SCALE, "dimension", "num_heads", "sequence_length")
@@ -107,7 +108,7 @@ def check_predictors(names: Iterable[str], known: Iterable[str]) -> None:
 
 
 def candidates(data: Dataset) -> tuple[str, ...]:
-    """The columns that can be selected beside SCALE: those that tell at least two models apart."""
+    """The columns that can be selected beside SCALE: those with at least two values, missing counted as one."""
     frame = data.frame
-    told = [c for c in frame.columns if frame[c].nunique() + bool(frame[c].isna().any()) > 1]
-    return tuple(c for c in told if c not in SCALE and (c in CATEGORICAL or frame[c].notna().any()))
+    varied = [c for c in frame.columns if frame[c].nunique() + bool(frame[c].isna().any()) > 1]
+    return tuple(c for c in varied if c not in SCALE and (c in CATEGORICAL or frame[c].notna().any()))

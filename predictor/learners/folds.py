@@ -30,7 +30,7 @@ def random_folds(n: int, k: int, seed: int) -> list[tuple[Rows, Rows]]:
 
 
 def without_share(rows: Rows, share: float, seed: int) -> Rows:
-    """`rows` in a drawn order, ceil(share * n) of them left out: what train_test_split keeps for training."""
+    """`rows` in a drawn order without ceil(share * n) of them: the rows that train_test_split keeps for training."""
     n = len(rows)
     left_out = int(np.ceil(share * n))
     order: Rows = np.random.RandomState(seed).permutation(n)

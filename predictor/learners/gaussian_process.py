@@ -4,13 +4,13 @@
               + others exp(-d_o^2 / 2 l_o^2) exp(-d_s^2 / 8) + noise
 
 s are the standardised logarithms of parameters and tokens, d_p and d_t distances in each, d_s in both, d_o the root mean
-square distance in the other columns and their indicators of missing values: models that are alike in data and near in
-scale inform each other. The seven hyperparameters are the most probable ones under broad log-normal priors (Rasmussen and
-Williams 2006, ch. 5), found with exact gradients; nothing is drawn at random.
+square distance in the other columns and their indicators of missing values: models with similar data and similar scale
+inform each other. The seven hyperparameters are the most probable ones under broad log-normal priors (Rasmussen and
+Williams 2006, ch. 5), computed with exact gradients. No step is random.
 
-An exact fit takes time with the cube of the number of models. Beyond EXACT models the hyperparameters are those of EXACT
-models, picked to lie far apart, and all models inform predictions through these (subset of regressors, Quinonero-Candela and
-Rasmussen 2005). benchmarks/many_models.py measures how far that is from the exact fit.
+The time of an exact fit grows with the cube of the number of models. Beyond EXACT models the hyperparameters are those of
+EXACT models that are far apart, and all models inform predictions through these (subset of regressors, Quinonero-Candela
+and Rasmussen 2005). benchmarks/many_models.py measures the distance from the exact fit.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _BOUND = 8.0  # of a hyperparameter's logarithm
 
 @dataclass(frozen=True)
 class GaussianProcess:
-    """inputs, weights: of the models that predictions go through, all of an exact fit. hyperparameters: float64 [7], of the
-    standardised score, as in NAMES."""
+    """inputs, weights: of the models that predictions go through; an exact fit has all of them. hyperparameters: float64
+    [7], of the standardised score, as in NAMES."""
 
     standard: Standard
     inputs: Matrix
@@ -50,8 +50,8 @@ class GaussianProcess:
     def predict(self, x: Matrix) -> Vector:
         """x: float64 [n, columns], NaN is missing. Returns float64 [n]."""
         parts = _parts(self.hyperparameters, _distances(self.standard.of(x), self.inputs))
-        found: Vector = self.mean + self.spread * (sum(parts) @ self.weights)
-        return found
+        scores: Vector = self.mean + self.spread * (sum(parts) @ self.weights)
+        return scores
 
 
 def fit(
@@ -78,7 +78,7 @@ def fit(
     if len(at) == len(t):
         return GaussianProcess(standard, z, np.linalg.solve(inner + noise * np.eye(len(t)), t), mean, spread, values)
     across = np.sum(_parts(values, _distances(z[at], z)), axis=0)
-    # A larger jitter: models that lie apart can still be nearly dependent.
+    # A larger jitter: rows of models that are far apart can still be nearly dependent.
     normal = across @ across.T + noise * (inner + _JITTER * np.trace(inner) / len(at) * np.eye(len(at)))
     return GaussianProcess(standard, z[at], np.linalg.solve(normal, across @ t), mean, spread, values)
 
@@ -104,8 +104,8 @@ def _hyperparameters(distances: Distances, t: Vector) -> Vector:
         fits.append(
             minimize(_unlikelihood, start, (distances, t), "L-BFGS-B", jac=True, bounds=bounds, options=options)
         )
-    found: Vector = np.exp(min(fits, key=lambda f: float(f.fun)).x)
-    return found
+    values: Vector = np.exp(min(fits, key=lambda f: float(f.fun)).x)
+    return values
 
 
 def _distances(a: Matrix, b: Matrix) -> Distances:
@@ -120,16 +120,16 @@ def _distances(a: Matrix, b: Matrix) -> Distances:
 def _parts(v: Vector, distances: Distances) -> tuple[Matrix, Matrix, Matrix]:
     inner, params, tokens, others = distances
     near = np.exp(-params / (2 * v[2] ** 2) - tokens / (2 * v[3] ** 2))
-    alike = np.exp(-others / (2 * v[5] ** 2) - (params + tokens) / 8) if others.any() else np.zeros_like(others)
-    return v[0] * inner, v[1] * near, v[4] * alike
+    similar = np.exp(-others / (2 * v[5] ** 2) - (params + tokens) / 8) if others.any() else np.zeros_like(others)
+    return v[0] * inner, v[1] * near, v[4] * similar
 
 
 def _unlikelihood(logs: Vector, distances: Distances, t: Vector) -> tuple[float, Vector]:
     """Minus the log of likelihood times prior, and its gradient."""
     v = np.exp(logs)
     _, params, tokens, others = distances
-    linear, near, alike = _parts(v, distances)
-    covariance = linear + near + alike + (v[6] + _JITTER) * np.eye(len(t))
+    linear, near, similar = _parts(v, distances)
+    covariance = linear + near + similar + (v[6] + _JITTER) * np.eye(len(t))
     root = np.linalg.cholesky(covariance)
     inverse = np.linalg.inv(covariance)
     a = inverse @ t
@@ -141,8 +141,8 @@ def _unlikelihood(logs: Vector, distances: Distances, t: Vector) -> tuple[float,
         near,
         near * params / v[2] ** 2,
         near * tokens / v[3] ** 2,
-        alike,
-        alike * others / v[5] ** 2,
+        similar,
+        similar * others / v[5] ** 2,
         v[6] * np.eye(len(t)),
     )
     gradient = np.array([float((slope * part).sum()) for part in by_log])

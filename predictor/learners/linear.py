@@ -1,7 +1,7 @@
 """Ridge regression on engineered features: the logarithms of scale, their squares and product, and the other columns.
 
-The log-linear law is the same without penalty, squares and others. Predictions of the ridge are held within the scores it
-was fitted to, since squares run away beyond them. The penalty is chosen in inner folds that split no group.
+The log-linear law has no penalty, squares or other columns. Predictions of the ridge are clipped to the scores it was
+fitted to, because squares grow without bound beyond them. The penalty is chosen in inner folds that split no group.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class LogLinear:
     weights: Vector
 
     def predict(self, x: Matrix) -> Vector:
-        found: Vector = self.weights[0] + x[:, :N_SCALE] @ self.weights[1:]
-        return found
+        scores: Vector = self.weights[0] + x[:, :N_SCALE] @ self.weights[1:]
+        return scores
 
 
 @dataclass(frozen=True)

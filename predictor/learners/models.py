@@ -1,8 +1,8 @@
 """The models that the grouped protocol compares, each fitted to the training rows it is given and to nothing else.
 
-    name              columns            what
+    name              columns            model
     scale-only        the two of scale   the best of log-linear, law-scale, trees-scale and the mean of the last two, chosen by
-                                         inner folds of the training rows: what every other model is compared with
+                                         inner folds of the training rows; every other model is compared with it
     scaling           the two of scale   XGBoost searched as the published scripts do (grid, random inner folds)
     scaling-published the two of scale   the same on the four fifths of the training part that those scripts use
     log-linear        the two of scale   least squares
@@ -79,8 +79,8 @@ class Trees:
 
     def predict(self, x: Matrix) -> Vector:
         columns = with_compute(x)
-        found = [boosting.predict(b, columns, ROUNDS, missing=np.nan).astype(np.float64) for b in self.boosters]
-        return np.asarray(np.mean(found, axis=0), dtype=np.float64)
+        predictions = [boosting.predict(b, columns, ROUNDS, missing=np.nan).astype(np.float64) for b in self.boosters]
+        return np.asarray(np.mean(predictions, axis=0), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ def fitted(data: Dataset, name: str, rows: Rows, seed: int) -> Fitted:
 
 
 def predicted(data: Dataset, name: str, rows: Rows, test: Rows, seed: int) -> tuple[Vector, dict[str, Any]]:
-    """Scores of the test rows by a fit to `rows`, float64 [len(test)], and what the fit chose."""
+    """Scores of the test rows by a fit to `rows`, float64 [len(test)], and the fit's own choices."""
     x = columns_of(data, model(name).columns, rows)[0]
     fit = fitted(data, name, rows, seed)
     return fit.predict(x[test]), {"train_rows": len(rows), **_chosen(fit)}
@@ -212,15 +212,15 @@ def predicted(data: Dataset, name: str, rows: Rows, test: Rows, seed: int) -> tu
 def searched(
     data: Dataset, columns: Sequence[str], rows: Rows, test: Rows, seed: int, has_search: bool
 ) -> tuple[Vector, dict[str, Any]]:
-    """The same by XGBoost as published, but with all of `rows`: the grid, and random inner folds."""
+    """The same by the published search of XGBoost (grid, random inner folds), but with all of `rows`."""
     x = codes(data, columns, "absent")
     point = boosting.Point()
     if has_search:
         inner = random_folds(len(rows), INNER_FOLDS, seed)
         point = boosting.search(x[rows], data.y[rows], inner, boosting.Grid())
     booster = boosting.train(boosting.binned(x[rows], data.y[rows]), point.parameters, point.rounds)
-    found = boosting.predict(booster, x[test], point.rounds).astype(np.float64)
-    return found, {"train_rows": len(rows), **point.parameters, "rounds": point.rounds}
+    scores = boosting.predict(booster, x[test], point.rounds).astype(np.float64)
+    return scores, {"train_rows": len(rows), **point.parameters, "rounds": point.rounds}
 
 
 def _chosen(fit: Fitted) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from tagcorpus.processes import no_semaphores, safe_path
 from tagcorpus.requirements import how_to_install
 
 Answer = TypeVar("Answer")
-# What jobs need, loaded once by the server and not by each worker. None of it starts a thread when it is imported.
+# Modules that jobs need. The server loads them once, so that no worker has to. None of them starts a thread on import.
 LOADED = [
     "tagcorpus.predictor.protocols.paper",
     "tagcorpus.predictor.protocols.grouped",
@@ -26,10 +26,11 @@ LOADED = [
 
 
 class Workers:
-    """`count` processes, started at the first use and kept until the `with` block ends; 1 works in this process.
+    """A worker pool of `count` processes, started at the first use and kept until the `with` block ends. With a count of 1
+    the jobs run in this process.
 
-    Processes come from a fork server, not from this process: forking one that has threads can hang. The server loads its
-    libraries while this process reads its data.
+    Processes come from a fork server, because forking a process that has threads can hang. The server loads its libraries
+    while this process reads its data.
     """
 
     def __init__(self, count: int = 1, step: Callable[[int, int], None] | None = None) -> None:
@@ -65,17 +66,17 @@ class Workers:
         return self._listed(answers, len(jobs))
 
     def _listed(self, answers: Iterable[Answer], of: int) -> list[Answer]:
-        found = []
+        listed = []
         for answer in answers:
-            found.append(answer)
+            listed.append(answer)
             if self._step is not None:
-                self._step(len(found), of)
-        return found
+                self._step(len(listed), of)
+        return listed
 
 
 def _one_thread() -> Any:
-    """From now on, or for a `with` block, linear algebra on one thread: with more, sums are added up in another order, and
-    two processes of two threads each wait for one another."""
+    """Limit linear algebra to one thread, for good or for a `with` block. More threads add sums in another order, and two
+    processes of two threads each wait for one another."""
     try:
         import scipy.linalg  # noqa: F401  its library is limited only if it is there already
         from threadpoolctl import threadpool_limits

@@ -1,7 +1,7 @@
-"""Which features a predictor gets: forward selection by any error, and stability selection inside a training fold.
+"""Selection of a predictor's features: forward selection by any error, and stability selection inside a training fold.
 
-`forward` knows no folds: whoever calls it decides by which rows columns are judged. `inside` judges by rows of one training
-fold only, in inner folds that split no organisation; the published way, by the outer test folds, is paper.select.
+`forward` has no folds of its own: its caller decides which rows judge the columns. `inside` judges by rows of one training
+fold only, in inner folds that split no organisation. `paper.select` is the published way: the outer test folds judge.
 Stability selection: Meinshausen and Buehlmann 2010, on complementary halves as Shah and Samworth 2013 have it.
 """
 
@@ -31,7 +31,7 @@ LEAST_GAIN = 1e-3  # a fraction; below a tenth of a point an inner fold of twent
 HALVES = 20
 PER_HALF = 6
 LEAST_SHARE = 0.6
-# One plain setting: what is selected must not depend on a search that sees the same few rows.
+# One plain setting: the selected features must not depend on a search on the same few rows.
 PARAMETERS = {"learning_rate": 0.1, "max_depth": 3, "min_child_weight": 2}
 ROUNDS = 60
 
@@ -62,12 +62,12 @@ def forward(score: Score, start: Sequence[str], among: Sequence[str], least_gain
     (error,) = score([chosen])
     steps: list[Step] = []
     while left := [c for c in among if c not in chosen]:
-        found = score([(*chosen, c) for c in left])
-        best = int(np.argmin(found))
-        if error - found[best] < least_gain:
+        errors = score([(*chosen, c) for c in left])
+        best = int(np.argmin(errors))
+        if error - errors[best] < least_gain:
             break
-        steps.append(Step(left[best], error, found[best]))
-        chosen, error = (*chosen, left[best]), found[best]
+        steps.append(Step(left[best], error, errors[best]))
+        chosen, error = (*chosen, left[best]), errors[best]
     return Selection(chosen, tuple(steps))
 
 
@@ -129,11 +129,11 @@ def read_selected(path: str | Path) -> dict[str, tuple[str, ...]]:
         ) from error
     try:
         if text.lstrip().startswith("{"):
-            found = json.loads(text)
+            document = json.loads(text)
         else:
             rows = csv.DictReader(text.splitlines())
-            found = {row["task"]: ast.literal_eval(row["selected_features"]) for row in rows}
-        lists = {str(name): tuple(features) for name, features in found.items()}
+            document = {row["task"]: ast.literal_eval(row["selected_features"]) for row in rows}
+        lists = {str(name): tuple(features) for name, features in document.items()}
         if not lists or not all(isinstance(f, str) for features in lists.values() for f in features):
             raise ValueError("a task's features are not a list of names")
     except (KeyError, ValueError, SyntaxError, TypeError, AttributeError, RecursionError, MemoryError) as error:

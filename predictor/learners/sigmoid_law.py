@@ -3,8 +3,8 @@
 Benchmarks stay at chance until a model is large enough and level off near their best, which a straight line in the
 logarithms misses; a sigmoid of one linear index is the usual remedy (sigmoidal scaling laws, e.g. Ruan et al. 2024,
 "Observational Scaling Laws"). b and c are positive by construction, so that the law is monotone in scale. Other columns
-(declared shares) move the index, under a penalty. It is fitted to pseudo-Huber loss, near to absolute error, since that
-is what predictors are judged by. Nothing is read but the rows given; missing values take their mean and an indicator.
+(declared shares) move the index, under a penalty. The loss is pseudo-Huber, which is near absolute error, because
+predictors are judged by absolute error. Only the given rows are read. Missing values take their mean and an indicator.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _BOUND = 30.0  # of the index: beyond it the sigmoid is flat in float64
 
 @dataclass(frozen=True)
 class SigmoidLaw:
-    """weights: floor, ceiling, a, ln b, ln c, then w of the standardised further columns and indicators."""
+    """weights: floor, ceiling, a, ln b, ln c, then w of the other standardised columns and indicators."""
 
     standard: Standard
     weights: Vector
@@ -40,7 +40,7 @@ class SigmoidLaw:
 
 
 def fit(x: Matrix, y: Vector, groups: tuple[str, ...], sign: int, seed: int) -> SigmoidLaw:
-    """The penalty is chosen in inner folds of these rows that split no group; without further columns there is none.
+    """The penalty is chosen in inner folds of these rows that split no group. Scale alone has no penalty to choose.
 
     x     float64 [n, c], ln params and ln tokens first, NaN is missing; y float64 [n]
     sign  1 where higher scores are better, else -1
@@ -80,7 +80,7 @@ def _law(weights: Vector, z: Matrix) -> tuple[Vector, Vector]:
 
 
 def _steepness(weights: Vector) -> Vector:
-    """b and c. A line search can ask for any logarithm of theirs."""
+    """b and c, within bounds: a line search can try any logarithm."""
     return np.exp(np.clip(weights[3 : 3 + N_SCALE], -_STEEPEST, _STEEPEST))
 
 
@@ -90,8 +90,8 @@ def _loss(
     """Loss and gradient: pseudo-Huber of the errors, a ridge penalty on w, and weak priors that hold floor and ceiling
     near the worst and best score seen (a tenth and three tenths of their distance) and the slopes near 1."""
     span = (best - worst) or 1.0
-    found, s = _law(w, z)
-    r = (found - y) / spread / WIDTH
+    scores, s = _law(w, z)
+    r = (scores - y) / spread / WIDTH
     root = np.sqrt(1 + r * r)
     by_score = r / root / spread
     by_index = by_score * (w[1] - w[0]) * s * (1 - s)

@@ -1,1 +1,1 @@
-"""How predictors are compared: the published protocol, the grouped one, what columns add, decisions."""
+"""Comparisons of predictors: the published protocol, the grouped one, the gain from added columns, decisions."""

@@ -1,9 +1,9 @@
-"""What columns add: the same learner with and without them, on models of groups that no fit has seen.
+"""The gain from added columns: the same learner with and without them, on models of groups that no fit has seen.
 
-The learner is the mean of the saturating law and of trees that are monotone in scale (models.py), which without further
-columns is the mean of `law-scale` and `trees-scale`. Each column is added alone, and all of them together. The ratio is the
-error with them over the error without, so below 1 they help. Its p is adjusted for the number of these tests by Holm's
-method, and the smallest gain that the data could have shown is that of the smallest level among them.
+The learner is the mean of the saturating law and of trees that are monotone in scale (models.py). Without added columns it
+is the mean of `law-scale` and `trees-scale`. Each column is added alone, and all of them together. The ratio is the error
+with the columns over the error without, so below 1 they help. Holm's method adjusts p for the number of these tests. The
+smallest gain that the data could have shown is computed at the strictest of Holm's levels.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tagcorpus.predictor.learners.parallel import Workers
 from tagcorpus.predictor.protocols.grouped import FOLDS
 from tagcorpus.predictor.protocols.grouped_summary import interval, membership
 from tagcorpus.predictor.protocols.intervals import LEAST_GROUPS, LEVEL, POWER, holm, ratio
-from tagcorpus.predictor.protocols.tables import of_ratio
+from tagcorpus.predictor.protocols.tables import aligned, of_ratio
 from tagcorpus.predictor.records.makers import group_word
 
 DECLARED, GENERATED = "all-declared", "all-generated"
@@ -43,10 +43,10 @@ class Errors:
 
 
 def columns_named(data: Dataset, named: Sequence[str]) -> Columns:
-    """The columns that `named` stands for in this data set: names, `all-declared` (the six shares of pretraining data),
-    `all-generated` (the feature table). Those of an `all-` that cannot be told from one another are left out.
+    """The columns that `named` means in this data set: names, `all-declared` (the six shares of pretraining data),
+    `all-generated` (the feature table). An `all-` leaves out its columns with one value only.
 
-    Raises ConfigError for a column that is not there, has one value only, or is one of scale.
+    Raises ConfigError for a column that is missing, has one value only, or is one of scale.
     """
     usable = candidates(data)
     chosen: dict[str, None] = {}
@@ -156,8 +156,7 @@ def terminal(answer: Mapping[str, Any]) -> str:
                 f"{c['smallest_gain_percent']:.0f} %" if has_interval else "",
             )
         )
-    widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
-    lines = ["  " + "  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
+    lines = [f"  {line}" for line in aligned(rows)]
     notes = ["below 1: the column helps; p (Holm): adjusted for the number of rows"]
     notes.append(
         f"could have shown: the smallest true gain found with probability {100 * answer['power']:.0f} % at the adjusted level"

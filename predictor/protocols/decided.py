@@ -1,4 +1,4 @@
-"""All ways to decide between corpora on one task, compared with what the target size shows, as a JSON-ready document."""
+"""All ways to decide between corpora on one task, compared with the scores at the target size, as a JSON-ready document."""
 
 from __future__ import annotations
 
@@ -59,9 +59,8 @@ def metric_of(by_metric: Mapping[str, Runs], task: Task, is_named: bool) -> str:
     for other in ("primary_score", "acc_per_char", "acc_raw") if not is_named else ():
         if other in by_metric:
             return other
-    raise InputError(
-        f"{task.name}, {task.shots}-shot: no run with a corpus has a score by {task.metric!r}; it has: {', '.join(by_metric) or 'none'}"
-    )
+    others = f"by {task.metric!r}; it has: {', '.join(by_metric)}" if by_metric else "by any metric"
+    raise InputError(f"{task.name}, {task.shots}-shot: no run with a corpus has a score {others}")
 
 
 def decide(

@@ -1,4 +1,4 @@
-"""Which of two corpora makes the better model at a target size? Ways to decide, and the share of pairs that they get right.
+"""Ways to decide which of two corpora makes the better model at a target size, and the share of pairs they get right.
 
     one size     order of the corpora by their mean over seeds at one small size (the baseline of DataDecide, arXiv 2504.11393)
     line         each corpus's straight line through its small sizes, over ln size, at the target
@@ -150,7 +150,7 @@ def _likelihood(z: Vector, correlations: Vector, noise: Vector) -> float:
 
 
 def tags(features: Vector, truth: Vector) -> dict[tuple[int, int], float]:
-    """(a, b) -> predicted score of a less that of b, by a ridge that has seen neither. features: float64 [corpora, tags].
+    """(a, b) -> predicted score of a minus that of b, by a ridge that has seen neither. features: float64 [corpora, tags].
 
     The penalty is the one with the least error of leaving one out among the other corpora. A tag that is missing has its mean.
     """
@@ -257,7 +257,7 @@ def repeated(runs: Runs, size: int, corpora: Sequence[str]) -> dict[tuple[int, i
 
 
 def ceiling(target: Effects, at: int) -> float | None:
-    """The share that knowledge of the true means would get right, judged by means that seeds blur: one half and
+    """The share of pairs that the true means would get right, judged by means with noise between seeds: one half plus
     arctan(signal / noise) / pi, for normal effects. None without seeds."""
     mean, noise = target.mean[at], target.noise[at] / np.maximum(target.runs[at], 1)
     there = np.isfinite(mean)

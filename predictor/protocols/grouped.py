@@ -1,12 +1,13 @@
-"""The honest protocol: every group of models is predicted by fits that have seen none of its models.
+"""The grouped protocol: every group of models is predicted by fits that have seen none of its models.
 
-A group is a maker (makers.py) unless another column was asked for. Five folds that split no group, drawn anew by every seed,
-and five random folds beside them, which show how much of a random fold's success is a model's own siblings in the training
-part. All of a training fold is used; search, selection, imputation and the categories of models.py come from its rows alone
-(`all`, `no-scale` and `selected` number categories in alphabetical order over all models). What all others are compared
-with is `scale-only`, the best that knows parameters and tokens; `scaling` is the published search on the two, and
-`scaling-published` the same on four fifths of the training part, as published. `extrapolate` predicts the largest models
-from the smaller ones instead.
+A group is a maker (makers.py) unless `--groups` names another column. Every seed draws five folds that split no group, and
+five random folds. The difference shows how much a random fold gains from models of the same group in its training part.
+Fits use the whole training fold. Search, selection, imputation and the categories of models.py come from its rows alone.
+(`all`, `no-scale` and `selected` number categories in alphabetical order over all models.)
+
+All others are compared with `scale-only`, the best predictor from parameters and tokens. `scaling` is the published search
+on the two, and `scaling-published` the same on four fifths of the training part, as published. `extrapolate` predicts the
+largest models from the smaller ones instead.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from tagcorpus.errors import ConfigError
 from tagcorpus.predictor.learners import models
 from tagcorpus.predictor.learners.data import PARAMS, SCALE, TOKENS, Dataset
 from tagcorpus.predictor.learners.design import Rows, Vector
-from tagcorpus.predictor.learners.evaluation import LEAKY, Evaluation, Folds, Wanted, check_predictors, features_of
+from tagcorpus.predictor.learners.evaluation import LEAKY, Evaluation, Folds, Settings, check_predictors, features_of
 from tagcorpus.predictor.learners.folds import grouped_folds, random_folds, without_share
 from tagcorpus.predictor.learners.parallel import Workers
 from tagcorpus.predictor.learners.selection import inside
@@ -36,36 +37,36 @@ PREDICTORS = (*SEARCHED, *models.MODELS)
 LEAST_TRAINED = 20  # models; fewer fit no curve
 
 
-def run(data: Dataset, wanted: Wanted, workers: Workers) -> list[Evaluation]:
-    """`scale-only` and the wanted predictors (none named: the published search and every model that data has columns for),
-    under grouped folds, then under random ones.
+def run(data: Dataset, settings: Settings, workers: Workers) -> list[Evaluation]:
+    """`scale-only` and the named predictors, under grouped folds, then under random ones. Without names: the published
+    search, and every model whose columns the data set has.
 
     Raises ConfigError for an unknown predictor, and where there are fewer groups than folds.
     """
     if data.groups < FOLDS:
         raise ConfigError(
             f"{data.task.name}: {data.groups} {group_word(data.grouped_by)}, but grouped folds need at least {FOLDS}; "
-            "--protocol paper does without"
+            "take --protocol paper"
         )
     default = ("scaling", PUBLISHED, *models.names_for(data))
-    names = list(dict.fromkeys([models.SCALE_ONLY, *(wanted.predictors or default)]))
+    names = list(dict.fromkeys([models.SCALE_ONLY, *(settings.predictors or default)]))
     check_predictors(names, PREDICTORS)
-    if wanted.selected is not None or wanted.select is not None:
+    if settings.selected is not None or settings.select is not None:
         names.append("selected")
-    jobs = [(data, wanted, tuple(names), kind, seed) for kind in KINDS for seed in wanted.all_seeds]
-    found = workers.map(_one_seed, jobs)
-    n = len(wanted.all_seeds)
-    by_kind = {kind: found[at * n : (at + 1) * n] for at, kind in enumerate(KINDS)}
+    jobs = [(data, settings, tuple(names), kind, seed) for kind in KINDS for seed in settings.all_seeds]
+    results = workers.map(_one_seed, jobs)
+    n = len(settings.all_seeds)
+    by_kind = {kind: results[at * n : (at + 1) * n] for at, kind in enumerate(KINDS)}
     return [
         Evaluation(
             name,
             kind,
             seeds[0].features[name],
-            wanted.all_seeds,
+            settings.all_seeds,
             np.array([s.fold for s in seeds]),
             np.array([s.predicted[name] for s in seeds]),
             tuple(tuple(s.fits[name]) for s in seeds),
-            (LEAKY,) if name == "selected" and wanted.is_leaky else (),
+            (LEAKY,) if name == "selected" and settings.is_leaky else (),
         )
         for kind, seeds in by_kind.items()
         for name in names
@@ -74,7 +75,7 @@ def run(data: Dataset, wanted: Wanted, workers: Workers) -> list[Evaluation]:
 
 @dataclass(frozen=True)
 class _OneSeed:
-    """fold: int64 [n]; by predictor: predicted float64 [n], what was chosen in each fold, the first fold's columns."""
+    """fold: int64 [n]; by predictor: predicted float64 [n], the choices in each fold, the first fold's columns."""
 
     fold: Rows
     predicted: dict[str, Vector]
@@ -88,53 +89,53 @@ def folds_of(data: Dataset, kind: Folds, seed: int) -> list[tuple[Rows, Rows]]:
     return random_folds(len(data.ids), FOLDS, seed)
 
 
-def _one_seed(data: Dataset, wanted: Wanted, names: tuple[str, ...], kind: Folds, seed: int) -> _OneSeed:
+def _one_seed(data: Dataset, settings: Settings, names: tuple[str, ...], kind: Folds, seed: int) -> _OneSeed:
     n = len(data.ids)
-    told = _OneSeed(np.empty(n, dtype=np.int64), {m: np.empty(n) for m in names}, {m: [] for m in names}, {})
+    result = _OneSeed(np.empty(n, dtype=np.int64), {m: np.empty(n) for m in names}, {m: [] for m in names}, {})
     for k, (train, test) in enumerate(folds_of(data, kind, seed)):
-        told.fold[test] = k
-        for name, (found, chosen, columns) in _one_fold(data, wanted, names, train, test, seed).items():
-            told.predicted[name][test] = found
-            told.fits[name].append(chosen)
-            told.features.setdefault(name, columns)
-    return told
+        result.fold[test] = k
+        for name, (predicted, chosen, columns) in _one_fold(data, settings, names, train, test, seed).items():
+            result.predicted[name][test] = predicted
+            result.fits[name].append(chosen)
+            result.features.setdefault(name, columns)
+    return result
 
 
-_Told = tuple[Vector, dict[str, Any], tuple[str, ...]]
+_Fitted = tuple[Vector, dict[str, Any], tuple[str, ...]]
 
 
 def _one_fold(
-    data: Dataset, wanted: Wanted, names: Sequence[str], train: Rows, test: Rows, seed: int
-) -> dict[str, _Told]:
-    """Predictor -> (scores of the test rows, what the fit chose, its columns)."""
-    told: dict[str, _Told] = {}
+    data: Dataset, settings: Settings, names: Sequence[str], train: Rows, test: Rows, seed: int
+) -> dict[str, _Fitted]:
+    """Predictor -> (scores of the test rows, the fit's choices, its columns)."""
+    fits: dict[str, _Fitted] = {}
     for name in names:
-        # Its members come before it in models.MODELS, so they are mostly there already.
-        if name == models.DEFAULT and set(models.MEMBERS) <= set(told):
-            members = [told[m] for m in models.MEMBERS]
+        # The members of `average` come before it in models.MODELS, so they are mostly fitted already.
+        if name == models.DEFAULT and set(models.MEMBERS) <= set(fits):
+            members = [fits[m] for m in models.MEMBERS]
             chosen = {k: v for _, c, _ in members for k, v in c.items()}
-            told[name] = np.mean([p for p, _, _ in members], axis=0), chosen, models.model(name).columns
+            fits[name] = np.mean([p for p, _, _ in members], axis=0), chosen, models.model(name).columns
         elif name in SEARCHED or name == "selected":
-            told[name] = _searched(data, wanted, name, train, test, seed)
+            fits[name] = _searched(data, settings, name, train, test, seed)
         else:
-            told[name] = (*models.predicted(data, name, train, test, seed), models.model(name).columns)
-    return told
+            fits[name] = (*models.predicted(data, name, train, test, seed), models.model(name).columns)
+    return fits
 
 
-def _searched(data: Dataset, wanted: Wanted, name: str, train: Rows, test: Rows, seed: int) -> _Told:
+def _searched(data: Dataset, settings: Settings, name: str, train: Rows, test: Rows, seed: int) -> _Fitted:
     chosen: dict[str, Any] = {}
     columns: tuple[str, ...] = SCALE
     if name == PUBLISHED:
         train = np.sort(without_share(train, UNUSED_SHARE, seed))
     elif name != "selected":
         columns = features_of(data, name)
-    elif wanted.select is None:
-        columns = wanted.selected or ()
+    elif settings.select is None:
+        columns = settings.selected or ()
     else:
-        columns = inside(data, train, wanted.select, seed).features
+        columns = inside(data, train, settings.select, seed).features
         chosen = {"features": list(columns)}
-    found, searched = models.searched(data, columns, train, test, seed, wanted.has_search)
-    return found, {**searched, **chosen}, columns
+    predicted, searched = models.searched(data, columns, train, test, seed, settings.has_search)
+    return predicted, {**searched, **chosen}, columns
 
 
 @dataclass(frozen=True)
@@ -153,8 +154,8 @@ class Extrapolation:
 def extrapolate(data: Dataset, k: int, seed: int, predictors: Sequence[str] = ()) -> Extrapolation:
     """The k models of most parameters (of equals: most tokens, then by id), predicted by fits to all smaller ones.
 
-    Their organisations' smaller models are in the training part: this asks for a larger size, not for a new maker. Raises
-    ConfigError where fewer than LEAST_TRAINED models would be left to fit.
+    Smaller models of the same organisations are in the training part: the test is of a larger size, not of a new maker.
+    Raises ConfigError where fewer than LEAST_TRAINED models would be left to fit.
     """
     n = len(data.ids)
     if n <= LEAST_TRAINED:
@@ -169,5 +170,5 @@ def extrapolate(data: Dataset, k: int, seed: int, predictors: Sequence[str] = ()
     order = np.lexsort((data.frame[TOKENS].to_numpy(), data.frame[PARAMS].to_numpy()))
     train, test = np.sort(order[: n - k]), order[n - k :]
     names = list(dict.fromkeys([models.SCALE_ONLY, *(predictors or ("scaling", *models.names_for(data)))]))
-    told = _one_fold(data, Wanted(), names, train, test, seed)
-    return Extrapolation(test, len(train), {name: found for name, (found, _, _) in told.items()})
+    fits = _one_fold(data, Settings(), names, train, test, seed)
+    return Extrapolation(test, len(train), {name: predicted for name, (predicted, _, _) in fits.items()})

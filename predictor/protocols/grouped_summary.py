@@ -1,8 +1,9 @@
-"""All tasks of a grouped run in one: each predictor's error over that of the scale-only ones, with intervals.
+"""A summary over all tasks of a grouped run: each predictor's error over that of the scale-only ones, with intervals.
 
-A ratio is mean absolute error over mean absolute error, over models and seeds alike; over tasks the geometric mean is taken.
-Intervals are over groups (intervals.py): a group is left out of every task at once, since tasks share their models. Random
-folds are shown beside grouped ones. Where they say something else, models of the same group were in the training part.
+A ratio is mean absolute error over mean absolute error, each over all models and seeds. Tasks are summarised by the
+geometric mean of their ratios. Intervals are over groups (intervals.py): a group is left out of every task at once, because
+tasks share their models. Random folds are shown beside grouped ones. The two differ because random folds have models of the
+same group in the training part.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from tagcorpus.predictor.learners.design import Matrix, Vector
 from tagcorpus.predictor.learners.evaluation import Evaluation
 from tagcorpus.predictor.learners.models import SCALE_ONLY
 from tagcorpus.predictor.protocols.intervals import LEAST_GROUPS, Ratio, ratio
-from tagcorpus.predictor.protocols.tables import of_ratio, rounded
+from tagcorpus.predictor.protocols.tables import aligned, of_ratio, rounded
 
 DENOMINATORS = (SCALE_ONLY, "scaling", "scaling-published", "log-linear")
 WORST = 10  # models listed
@@ -107,7 +108,7 @@ def worst(runs: Runs, predictor: str) -> list[dict[str, Any]]:
 
 
 def terminal(entries: Sequence[Mapping[str, Any]], groups: str) -> str:
-    """The means over tasks as a person reads them; "" where nothing is compared. groups: what the groups are called."""
+    """The means over tasks as a table for a terminal; "" where nothing is compared. groups: the word for the groups."""
     if not entries:
         return ""
     denominator = entries[0]["against"]
@@ -118,8 +119,7 @@ def terminal(entries: Sequence[Mapping[str, Any]], groups: str) -> str:
         for t in (by.get((predictor, folds)) for folds in ("grouped", "random")):
             cells += (f"{t['geometric_mean']:.2f}{interval(t)}", f"{t['better_in']}/{t['of']}") if t else ("", "")
         rows.append((predictor, *cells))
-    widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
+    lines = aligned(rows)
     first = entries[0]
     over = f"95 % interval over {first['organisations']} {groups}"
     if first["low"] is None:

@@ -1,12 +1,12 @@
 """Intervals and tests of a ratio of two predictors' errors, with groups of models as the unit of sampling.
 
 The ratio is a geometric mean over tasks of summed absolute errors. Its logarithm has a jackknife variance: each group is
-left out of the sums in turn. Two corrections follow, since neither the jackknife nor a bootstrap over groups covers what it
-says (benchmarks/coverage.py has the figures):
+left out of the sums in turn. Two corrections follow, because intervals of the jackknife and of a bootstrap over groups
+cover less than their level (benchmarks/coverage.py has the figures):
 
 - The jackknife takes predictions as they are, but all groups share most of their training rows. No unbiased estimate of
   that part exists for cross-validation (Bengio and Grandvalet 2004). The variance is therefore multiplied by SHARED_FITS,
-  which was calibrated in simulated worlds. Where fits hardly matter, the interval is wider than it needs be.
+  which was calibrated in simulated worlds. Where fits hardly matter, the interval is wider than necessary.
 - Groups are unequal. The t distribution has as many degrees of freedom as the effective number of groups, less one: the
   inverse sum of squared shares (Carter, Schnepel and Steigerwald 2017).
 

@@ -1,9 +1,9 @@
-"""Scores to expect of a model that the store need not know, from its annotations, and whether it lies outside what was seen.
+"""Predicted scores of one model from its annotations, and the fields whose values are outside those of the data set.
 
-The file is a JSON object: `id`, fields of annotations.json (total_params and pretraining_summary_total_tokens_billions must
-be given), and, if measured, `features`: the columns of a row of the feature table. The default predictor uses parameters,
-tokens and the share of code; with features there is a second prediction by `generated`, with its own interval. Intervals
-are conformal by organisation (conformal.py).
+The model need not be in the store. Its file is a JSON object: `id`, fields of annotations.json (total_params and
+pretraining_summary_total_tokens_billions must be given), and optionally `features`, the columns of a row of the feature
+table. The default predictor is `average` (models.py). With features, `generated` gives a second prediction with its own
+interval. Intervals are conformal by organisation (conformal.py).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from tagcorpus.predictor.learners.conformal import LEVEL, coverage, half_width
 from tagcorpus.predictor.learners.data import CATEGORICAL, DATABASE, PARAMS, SCALE, TOKENS, Dataset
 from tagcorpus.predictor.learners.design import Matrix, columns_of
 from tagcorpus.predictor.learners.evaluation import Evaluation
+from tagcorpus.predictor.protocols.tables import aligned
 from tagcorpus.predictor.records.annotations import json_of, one_model, text_of
 from tagcorpus.predictor.records.makers import BASE, MAKER, NAMESPACE, maker, organisation
 
@@ -32,7 +33,7 @@ _NAMES = {PARAMS: "parameters", TOKENS: "billions of tokens"}
 
 @dataclass(frozen=True)
 class NewModel:
-    """fields: of DATABASE, what is given; features: column -> number; notes: what is allowed but worth a look. maker: see
+    """fields: the given fields of DATABASE; features: column -> number; notes: allowed values to check. maker: see
     makers.py."""
 
     id: str
@@ -49,7 +50,7 @@ class NewModel:
 
 @dataclass(frozen=True)
 class Outside:
-    """A field whose value no model of the data set comes up to. seen: the range, or the categories."""
+    """A field whose value is outside those of the data set. seen: least and greatest value, or the categories."""
 
     field: str
     value: float | str
@@ -58,8 +59,9 @@ class Outside:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Of one task by one predictor, fractions. low to high holds a new organisation's model with probability `level`;
-    held: the share it held among those that are known. members: the average's parts. nearest: ids next in scale."""
+    """One task's score by one predictor, as fractions. A model of a new organisation is within low to high with probability
+    `level`. held: the share of known models that are within such intervals. members: predictions of the average's members.
+    nearest: ids of the models next in scale."""
 
     task: str
     predictor: str
@@ -91,7 +93,7 @@ def read_new_model(path: str | Path, generated: tuple[str, ...]) -> NewModel:
     problems += _wrong_features(given, generated)
     for name in SCALE:
         if name not in annotations.fields and not any(f"'{name}'" in p for p in problems):
-            problems.append(f"field {name!r}: must be given, no prediction is made without it")
+            problems.append(f"field {name!r}: must be given, every prediction needs it")
         elif not annotations.fields.get(name, 1) > 0:
             problems.append(f"field {name!r}: must be above 0, not {annotations.fields[name]!r}")
     if problems:
@@ -221,7 +223,7 @@ def _nearest(data: Dataset, new: NewModel) -> tuple[str, ...]:
 def document(new: NewModel, predictions: list[Prediction]) -> dict[str, Any]:
     """JSON-ready; scores are fractions, rounded to six decimals."""
 
-    def told(p: Prediction) -> dict[str, Any]:
+    def entry(p: Prediction) -> dict[str, Any]:
         return {
             "task": p.task,
             "predictor": p.predictor,
@@ -245,14 +247,14 @@ def document(new: NewModel, predictions: list[Prediction]) -> dict[str, Any]:
         "fields": dict(sorted(new.fields.items())),
         "features": features,
         "notes": list(new.notes),
-        "predictions": [told(p) for p in predictions],
+        "predictions": [entry(p) for p in predictions],
     }
 
 
-def terminal(told: Mapping[str, Any]) -> str:
+def terminal(answer: Mapping[str, Any]) -> str:
     """The document as a person reads it."""
     rows = [("task", "predictor", "score", f"{LEVEL:.0%} interval", "held", "models", "orgs")]
-    for p in told["predictions"]:
+    for p in answer["predictions"]:
         low, high = p["interval"]
         upper = "inf" if high is None else f"{100 * high:.1f}"
         held = f"{p['level_held_by_known_organisations']:.0%}"
@@ -264,28 +266,27 @@ def terminal(told: Mapping[str, Any]) -> str:
             str(p["organisations"]),
         )
         rows.append((p["task"], p["predictor"], *cells))
-    widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
-    lines = [told["id"], *("  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows)]
+    lines = [answer["id"], *aligned(rows)]
     lines.append("points; held: share of known organisations' models that such intervals held")
-    tasks = {p["task"] for p in told["predictions"]}
+    tasks = {p["task"] for p in answer["predictions"]}
     outside: dict[str, list[str]] = {}
-    for p in told["predictions"]:
+    for p in answer["predictions"]:
         for o in p["outside"]:
             text = f"{o['field']} = {_short(o['value'])} (seen: {o['seen']})"
             outside.setdefault(text, []).append(p["task"])
     for text, where in outside.items():
         some = "" if set(where) == tasks else f" [{', '.join(dict.fromkeys(where))}]"
         lines.append(f"outside what was seen: {text}{some}")
-    if missing := dict.fromkeys(c for p in told["predictions"] for c in p["missing"]):
+    if missing := dict.fromkeys(c for p in answer["predictions"] for c in p["missing"]):
         lines.append(f"not given, as of models that do not declare them: {', '.join(missing)}")
-    first = told["predictions"][0]
+    first = answer["predictions"][0]
     lines.append(f"nearest in scale: {', '.join(first['nearest_in_scale'])}")
     if first["is_in_the_store"]:
         lines.append("this id is in the store: it was predicted from the other models")
     if first["models_of_its_organisation"]:
         n = first["models_of_its_organisation"]
         lines.append(f"{n} models of its organisation are known; the interval is for one of which none is, and so wide")
-    return "\n".join([*lines, *told["notes"]])
+    return "\n".join([*lines, *answer["notes"]])
 
 
 def _short(value: float | str) -> str:

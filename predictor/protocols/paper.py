@@ -1,9 +1,9 @@
-"""The published protocol of *Not-Just-Scaling Laws* (arXiv 2503.03862), as its scripts compute it, waste and all.
+"""The published protocol of *Not-Just-Scaling Laws* (arXiv 2503.03862), exactly as its scripts compute it.
 
-Three random folds; of each training part 20 % is split off and never used; on the rest three inner folds choose from a
-grid of 18 settings, ties to the first; one fit with the chosen one predicts the test fold. Reported is the mean of the
-three folds' mean absolute errors. Models of one organisation stand on both sides of a fold: these figures say how well
-one interpolates among known series of models, not how well one predicts a new maker's. grouped.py asks that.
+The scripts draw three random folds. They split 20 % off each training part and never use it. On the rest, three inner
+folds choose from a grid of 18 settings, ties to the first, and one fit with that setting predicts the test fold. The
+reported figure is the mean of the three folds' mean absolute errors. Models of one organisation are in training and in test.
+So the figures measure interpolation among known series of models. grouped.py measures predictions of a new maker's models.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from tagcorpus.errors import ConfigError
 from tagcorpus.predictor.learners.boosting import Grid, Matrix, Point, Rows, Vector, binned, predict, search, train
 from tagcorpus.predictor.learners.data import SCALE, Dataset, Encoding, codes
-from tagcorpus.predictor.learners.evaluation import LEAKY, PREDICTORS, Evaluation, Wanted, candidates, features_of
+from tagcorpus.predictor.learners.evaluation import LEAKY, PREDICTORS, Evaluation, Settings, candidates, features_of
 from tagcorpus.predictor.learners.folds import random_folds, without_share
 from tagcorpus.predictor.learners.parallel import Workers
 from tagcorpus.predictor.learners.selection import Selection, forward
@@ -30,28 +30,30 @@ LEAST_GAIN = 1e-4  # a fraction: 0.01 points
 STRADDLING = "random folds: models of one organisation are in training and in test"
 
 
-def run(data: Dataset, wanted: Wanted, workers: Workers) -> list[Evaluation]:
-    """Scaling first, then the baselines, then the predictors asked for, `selected` last; see evaluation.py.
+def run(data: Dataset, settings: Settings, workers: Workers) -> list[Evaluation]:
+    """Scaling first, then the baselines, then the named predictors, `selected` last; see evaluation.py.
 
-    Selecting forward here is the published way: by the error on the outer test folds. It is marked so.
-    Raises ConfigError for a predictor or feature that is not there.
+    Forward selection is the published one, by the error on the outer test folds, and its evaluation is marked as leaky.
+    Raises ConfigError for an unknown predictor or feature.
     """
-    seeds, grid = wanted.all_seeds, Grid() if wanted.has_search else None
-    found = [evaluate(data, "scaling", SCALE, "absent", seeds, grid, workers)]
-    found += [baseline(data, name, seeds) for name in ("median", "log-linear")]
-    is_selected = wanted.selected is not None or wanted.select is not None
-    for name in wanted.predictors or (() if is_selected else ("all",)):
+    seeds, grid = settings.all_seeds, Grid() if settings.has_search else None
+    evaluations = [evaluate(data, "scaling", SCALE, "absent", seeds, grid, workers)]
+    evaluations += [baseline(data, name, seeds) for name in ("median", "log-linear")]
+    is_selected = settings.selected is not None or settings.select is not None
+    for name in settings.predictors or (() if is_selected else ("all",)):
         if name != "scaling":
-            found.append(evaluate(data, name, features_of(data, name), "absent", seeds, grid, workers))
-    selected, is_leaky = wanted.selected, wanted.is_leaky
-    if wanted.select == "stability":
-        raise ConfigError("--select stability is not a published way; take --protocol grouped, or --select forward")
-    if wanted.select is not None:
-        selected, is_leaky = select(data, workers, has_search=wanted.has_search).features, True
+            evaluations.append(evaluate(data, name, features_of(data, name), "absent", seeds, grid, workers))
+    selected, is_leaky = settings.selected, settings.is_leaky
+    if settings.select == "stability":
+        raise ConfigError(
+            "--select stability is not part of the published protocol; take --protocol grouped, or --select forward"
+        )
+    if settings.select is not None:
+        selected, is_leaky = select(data, workers, has_search=settings.has_search).features, True
     if selected is not None:
         marks = (LEAKY,) if is_leaky else ()
-        found.append(evaluate(data, "selected", selected, "code", seeds, grid, workers, marks))
-    return found
+        evaluations.append(evaluate(data, "selected", selected, "code", seeds, grid, workers, marks))
+    return evaluations
 
 
 def select(
@@ -62,7 +64,7 @@ def select(
     among: Sequence[str] | None = None,
 ) -> Selection:
     """The published forward selection: columns are judged by the error on the outer test folds, so the error of what it
-    selects on those folds is no estimate of anything. among: candidates, all usable columns by default."""
+    selects is not an estimate of anything on those folds. among: candidates, all usable columns by default."""
     grid = Grid() if has_search else None
 
     def scored(sets: Sequence[tuple[str, ...]]) -> list[float]:
@@ -85,7 +87,7 @@ def baseline(data: Dataset, name: str, seeds: Sequence[int]) -> Evaluation:
     fold, predicted = _empty(data, seeds)
     fits: list[tuple[dict[str, Any], ...]] = []
     for s, seed in enumerate(seeds):
-        told = []
+        of_folds = []
         for f, (part, test) in enumerate(random_folds(len(x), FOLDS, seed)):
             rows = without_share(part, UNUSED_SHARE, seed)
             fold[s, test] = f
@@ -93,8 +95,8 @@ def baseline(data: Dataset, name: str, seeds: Sequence[int]) -> Evaluation:
                 predicted[s, test] = np.median(data.y[rows])
             else:
                 predicted[s, test] = design[test] @ np.linalg.lstsq(design[rows], data.y[rows], rcond=None)[0]
-            told.append({"train_rows": len(rows)})
-        fits.append(tuple(told))
+            of_folds.append({"train_rows": len(rows)})
+        fits.append(tuple(of_folds))
     features = () if name == "median" else SCALE
     return Evaluation(name, "random", features, tuple(seeds), fold, predicted, tuple(fits), (STRADDLING,))
 
@@ -117,8 +119,8 @@ def evaluate(
         s, f = divmod(at, FOLDS)
         fold[s, test], predicted[s, test] = f, values
         fits[s].append({**point.parameters, "rounds": point.rounds, "train_rows": n})
-    told = tuple(tuple(f) for f in fits)
-    return Evaluation(name, "random", features, tuple(seeds), fold, predicted, told, (STRADDLING, *marks))
+    of_seeds = tuple(tuple(f) for f in fits)
+    return Evaluation(name, "random", features, tuple(seeds), fold, predicted, of_seeds, (STRADDLING, *marks))
 
 
 def _fold(x: Matrix, y: Vector, seed: int, fold: int, grid: Grid | None) -> tuple[Rows, Matrix, Point, int]:

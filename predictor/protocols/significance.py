@@ -1,13 +1,13 @@
-"""Is one predictor better than another? Tests of the same folds, which say different things, and their families.
+"""Tests of whether one predictor is better than another on the same folds, and families of such tests.
 
-- `paired`: the published one, a t-test of the mean errors over seeds. Its seeds shuffle the same models, so its p tells
-  whether another shuffle would agree, and falls below any level with seeds enough. It is no evidence about models.
+- `paired`: the published test, a t-test of the mean errors over seeds. Seeds shuffle the same models, so its p says only
+  whether another shuffle would agree, and enough seeds bring it below any level. It is not evidence about models.
 - `corrected`: Nadeau and Bengio 2003: differences of single test folds, with their variance raised by n_test / n_train
-  for the models that training parts share. Of these two it is the one to believe, about other models of the same
-  organisations. Under random folds it says nothing about a new organisation: in 11 % of simulated data sets, columns that
-  only tell organisations apart gain significantly (benchmarks/coverage.py).
-- `over_groups`: a ratio of errors with groups of models as the unit (intervals.py). Under grouped folds it is the one to
-  believe about a new group.
+  for the models that training parts share. It is evidence about other models of the same organisations. Under random folds
+  it says nothing about a new organisation: in 11 % of simulated data sets, columns that only identify organisations gain
+  significantly (benchmarks/coverage.py).
+- `over_groups`: a ratio of errors with groups of models as the unit (intervals.py). Under grouped folds it is evidence
+  about a new group.
 
 Families of tests (one a task) are judged by Benjamini and Hochberg 1995.
 """
@@ -76,7 +76,7 @@ def compare(
     k = differences.shape[1]
     train_rows = np.mean([fit["train_rows"] for s in seeds for fit in this.fits[this.at(s)]])
     corrected = corrected_t(differences.ravel(), len(y) / k / float(train_rows))
-    whole = float(its.mean()) or 1.0  # of no error there is no share
+    whole = float(its.mean()) or 1.0  # an error of 0 has no share
     of_seed = its.mean(axis=1)
     by_seed = 100 * np.divide(of_seed - mine.mean(axis=1), of_seed, out=np.zeros(len(of_seed)), where=of_seed > 0)
     return Comparison(

@@ -1,7 +1,7 @@
-"""What a prediction is told as: one JSON document, and a CSV of every model's predictions.
+"""The results of a prediction: one JSON document, and a CSV of every model's predictions.
 
 Errors are in percentage points (fractions times 100), rounded to six decimals, so that the same figures give the same
-bytes. No path, time or host is in the document but what the caller puts into `origin`.
+bytes. The document has no path, time or host, except those that the caller puts into `origin`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tagcorpus.predictor.learners.data import Dataset
-from tagcorpus.predictor.learners.evaluation import Evaluation, Wanted
+from tagcorpus.predictor.learners.evaluation import Evaluation, Settings
 from tagcorpus.predictor.protocols.intervals import Ratio
 from tagcorpus.predictor.protocols.significance import LEVEL, Comparison, benjamini_hochberg, compare
 
@@ -33,38 +33,40 @@ WHICH_IS_WHICH = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """One task: its data, what the protocol found, and each predictor against the first one under its kind of folds."""
+    """One task: its data, the protocol's evaluations, and each predictor against the first one under its kind of folds."""
 
     data: Dataset
     evaluations: tuple[Evaluation, ...]
     comparisons: tuple[Comparison, ...]
 
 
-def outcome(data: Dataset, evaluations: Sequence[Evaluation], wanted: Wanted, has_groups: bool = False) -> Outcome:
-    """Compared over `wanted.seeds`, or the one seed where there are no others. has_groups: also with groups of models as
-    the unit (`Comparison.over_groups`)."""
+def outcome(data: Dataset, evaluations: Sequence[Evaluation], settings: Settings, has_groups: bool = False) -> Outcome:
+    """The comparisons over `settings.seeds`, or over the one seed where there are no others. has_groups: also with groups
+    of models as the unit (`Comparison.over_groups`)."""
     first: dict[str, Evaluation] = {}
     compared = []
     for e in evaluations:
         other = first.setdefault(e.folds, e)
         if e is not other:
-            seeds = wanted.seeds or (wanted.seed,)
+            seeds = settings.seeds or (settings.seed,)
             groups = data.organisations if has_groups else None
             compared.append(compare(e, other, data.y, seeds, groups))
     return Outcome(data, tuple(evaluations), tuple(compared))
 
 
-def document(protocol: str, wanted: Wanted, outcomes: Sequence[Outcome], origin: Mapping[str, Any]) -> dict[str, Any]:
+def document(
+    protocol: str, settings: Settings, outcomes: Sequence[Outcome], origin: Mapping[str, Any]
+) -> dict[str, Any]:
     """Everything, JSON-ready; adjusted p over the tasks of one pair of predictors. origin: inputs, versions."""
     adjusted = _adjusted(outcomes)
     return {
         "protocol": protocol,
         **origin,
-        "seed": wanted.seed,
-        "seeds": list(wanted.seeds),
+        "seed": settings.seed,
+        "seeds": list(settings.seeds),
         "unit": "percentage points of mean absolute error",
         "tests": WHICH_IS_WHICH,
-        "tasks": [_of_task(o, wanted, adjusted) for o in outcomes],
+        "tasks": [_of_task(o, settings, adjusted) for o in outcomes],
     }
 
 
@@ -83,7 +85,7 @@ def _adjusted(outcomes: Sequence[Outcome]) -> dict[tuple[str, str, str, str], fl
     }
 
 
-def _of_task(o: Outcome, wanted: Wanted, adjusted: Mapping[tuple[str, str, str, str], float]) -> dict[str, Any]:
+def _of_task(o: Outcome, settings: Settings, adjusted: Mapping[tuple[str, str, str, str], float]) -> dict[str, Any]:
     data = o.data
     return {
         "task": data.task.name,
@@ -94,34 +96,34 @@ def _of_task(o: Outcome, wanted: Wanted, adjusted: Mapping[tuple[str, str, str, 
         "grouped_by": data.grouped_by,
         "columns": len(data.frame.columns),
         "noticed": asdict(data.noticed),
-        "evaluations": [_of_evaluation(e, data, wanted) for e in o.evaluations],
+        "evaluations": [_of_evaluation(e, data, settings) for e in o.evaluations],
         "comparisons": [_of_comparison(c, data.task.name, adjusted) for c in o.comparisons],
     }
 
 
-def _of_evaluation(e: Evaluation, data: Dataset, wanted: Wanted) -> dict[str, Any]:
+def _of_evaluation(e: Evaluation, data: Dataset, settings: Settings) -> dict[str, Any]:
     folds = e.maes(data.y) * 100
     by_seed = folds.mean(axis=1)
-    told: dict[str, Any] = {
+    entry: dict[str, Any] = {
         "predictor": e.predictor,
         "folds": e.folds,
         "features": list(e.features),
         "marks": list(e.marks),
-        "mae": rounded(by_seed[e.at(wanted.seed)]),
-        "mae_sd_over_folds": rounded(np.std(folds[e.at(wanted.seed)])),
-        "mae_of_folds": [rounded(v) for v in folds[e.at(wanted.seed)]],
+        "mae": rounded(by_seed[e.at(settings.seed)]),
+        "mae_sd_over_folds": rounded(np.std(folds[e.at(settings.seed)])),
+        "mae_of_folds": [rounded(v) for v in folds[e.at(settings.seed)]],
         "mae_by_seed": {str(s): rounded(v) for s, v in zip(e.seeds, by_seed, strict=True)},
     }
-    if wanted.seeds:
-        found = by_seed[[e.at(s) for s in wanted.seeds]]
-        told["mae_mean_over_seeds"] = rounded(found.mean())
-        told["mae_sd_over_seeds"] = rounded(np.std(found, ddof=1)) if len(found) > 1 else None
-    told["fits"] = {str(s): [dict(f) for f in fits] for s, fits in zip(e.seeds, e.fits, strict=True)}
-    return told
+    if settings.seeds:
+        means = by_seed[[e.at(s) for s in settings.seeds]]
+        entry["mae_mean_over_seeds"] = rounded(means.mean())
+        entry["mae_sd_over_seeds"] = rounded(np.std(means, ddof=1)) if len(means) > 1 else None
+    entry["fits"] = {str(s): [dict(f) for f in fits] for s, fits in zip(e.seeds, e.fits, strict=True)}
+    return entry
 
 
 def _of_comparison(c: Comparison, task: str, adjusted: Mapping[tuple[str, str, str, str], float]) -> dict[str, Any]:
-    told: dict[str, Any] = {
+    entry: dict[str, Any] = {
         "predictor": c.predictor,
         "against": c.against,
         "folds": c.folds,
@@ -133,14 +135,14 @@ def _of_comparison(c: Comparison, task: str, adjusted: Mapping[tuple[str, str, s
     for name, test in (("published", c.paired), ("corrected", c.corrected)):
         if test is not None:
             q = adjusted[task, c.predictor, c.folds, name]
-            told[name] = {k: v if isinstance(v, int) else rounded(v) for k, v in asdict(test).items()}
-            told[name] |= {"p": float(f"{test.p:.6g}"), "q": float(f"{q:.6g}"), "is_significant": q <= LEVEL}
+            entry[name] = {k: v if isinstance(v, int) else rounded(v) for k, v in asdict(test).items()}
+            entry[name] |= {"p": float(f"{test.p:.6g}"), "q": float(f"{q:.6g}"), "is_significant": q <= LEVEL}
     if c.over_groups is not None:
-        told["over_groups"] = of_ratio(c.over_groups)
+        entry["over_groups"] = of_ratio(c.over_groups)
         if c.over_groups.p is not None:
             q = adjusted[task, c.predictor, c.folds, "over_groups"]
-            told["over_groups"] |= {"q": float(f"{q:.6g}"), "is_significant": q <= LEVEL}
-    return told
+            entry["over_groups"] |= {"q": float(f"{q:.6g}"), "is_significant": q <= LEVEL}
+    return entry
 
 
 def of_ratio(r: Ratio) -> dict[str, Any]:
@@ -160,7 +162,7 @@ def _or_null(value: float | None) -> float | None:
 
 
 def predictions_csv(outcomes: Sequence[Outcome]) -> str:
-    """One row a task, predictor, seed and model: the fold it was tested in, its score and what was predicted (fractions)."""
+    """One row a task, predictor, seed and model: its test fold, its score and the predicted score (fractions)."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(PREDICTION_COLUMNS)
@@ -173,6 +175,12 @@ def predictions_csv(outcomes: Sequence[Outcome]) -> str:
                     row = (data.task.name, e.folds, e.predictor, seed, int(e.fold[s, i]), model, data.organisations[i])
                     writer.writerow([*row, f"{y:.8g}", f"{predicted:.8g}", f"{100 * (predicted - y):.6f}"])
     return out.getvalue()
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The rows of a table as lines of text, cells padded to the width of their column."""
+    widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
+    return ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
 
 
 def rounded(value: Any) -> float:

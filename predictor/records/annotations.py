@@ -1,8 +1,8 @@
 """Annotations of models and of their pretraining data, from JSON or CSV, checked against annotations.json.
 
-One object (or CSV row) is one model; it may hold fields of both tables. Names are also taken as the published files
-spell them: `pretraining_summary:percentage_web`, `safetensors:total`, or a nested `pretraining_summary` object. What is
-not known is null, an empty cell, or left out. Nothing is written here.
+One object (or CSV row) is one model and may have fields of both tables. The published files' spellings are accepted, too:
+`pretraining_summary:percentage_web`, `safetensors:total`, or a nested `pretraining_summary` object. An unknown value is
+null, an empty cell, or left out. This module writes nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _TRUE, _FALSE = {"true", "t", "1", "yes"}, {"false", "f", "0", "no"}
 
 @dataclass(frozen=True)
 class Annotations:
-    """Of one model. `fields`: without id, only those that are given; `notes`: what is allowed but worth a look."""
+    """One model's annotations. `fields`: the given ones, without id; `notes`: allowed values to check."""
 
     id: str
     fields: Mapping[str, Any]
@@ -43,28 +43,28 @@ class Annotations:
 def properties() -> dict[str, dict[str, Any]]:
     """The fields of annotations.json by name."""
     schema = json.loads((Path(__file__).parent / "annotations.json").read_text(encoding="utf-8"))
-    found: dict[str, dict[str, Any]] = schema["properties"]
-    return found
+    fields: dict[str, dict[str, Any]] = schema["properties"]
+    return fields
 
 
 def read_annotations(path: str | Path) -> list[Annotations]:
-    """The models of a JSON file (an object, or a list of them) or of a CSV file. Raises InputError naming every file,
-    row and field that is wrong (the first 20)."""
+    """The models of a JSON file (an object, or a list of them) or of a CSV file. Raises InputError naming the file and the
+    first 20 wrong rows and fields."""
     path = Path(path)
     text = text_of(path)
     is_csv = path.suffix.lower() == ".csv"
-    found, problems = [], []
+    models, problems = [], []
     for where, row in csv_rows(path, text) if is_csv else _json_rows(path, text):
         annotations, wrong = _checked(row, is_text=is_csv)
         problems += [f"{where}: {p}" for p in wrong]
-        found.append(annotations)
-    problems += [f"{i!r} is there more than once, with different values" for i in _unlike(found)]
+        models.append(annotations)
+    problems += [f"{i!r} is there more than once, with different values" for i in _unlike(models)]
     refuse(path, problems)
-    return found
+    return models
 
 
 def one_model(row: Mapping[str, Any]) -> tuple[Annotations, list[str]]:
-    """The annotations of one JSON object, and what is wrong with them, a sentence a field."""
+    """The annotations of one JSON object, and its problems, a sentence a field."""
     return _checked(_flat(row), is_text=False)
 
 
@@ -75,12 +75,12 @@ def field_name(name: str) -> str:
 
 
 def refuse(path: Path, problems: list[str]) -> None:
-    """InputError where there are any."""
+    """Raise InputError where there are problems."""
     if problems:
         more = f"\n  and {len(problems) - SHOWN_PROBLEMS:,} more" if len(problems) > SHOWN_PROBLEMS else ""
-        told = "".join(f"\n  {p}" for p in problems[:SHOWN_PROBLEMS])
+        lines = "".join(f"\n  {p}" for p in problems[:SHOWN_PROBLEMS])
         raise InputError(
-            f"{str(path)!r}: {len(problems):,} problem{'s' * (len(problems) > 1)}, nothing is imported:{told}{more}"
+            f"{str(path)!r}: {len(problems):,} problem{'s' * (len(problems) > 1)}, nothing is imported:{lines}{more}"
         )
 
 
@@ -109,15 +109,15 @@ def csv_rows(path: Path, text: str) -> Iterator[tuple[str, dict[str, str]]]:
                     )
                 yield f"line {reader.line_num}", dict(zip(header, cells, strict=True))
     except csv.Error as error:
-        raise InputError(f"{str(path)!r}: line {reader.line_num} is no CSV: {error}") from None
+        raise InputError(f"{str(path)!r}: line {reader.line_num} is not CSV: {error}") from None
 
 
 def json_of(path: Path, text: str) -> Any:
-    """The document. Raises InputError where it is none."""
+    """The parsed document. Raises InputError for text that is not JSON."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{str(path)!r} is no JSON: {error}") from None
+        raise InputError(f"{str(path)!r} is not JSON: {error}") from None
 
 
 def _json_rows(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -166,21 +166,21 @@ def _checked(row: Mapping[str, Any], *, is_text: bool) -> tuple[Annotations, lis
 
 
 def _value(raw: Any, rule: Mapping[str, Any], *, is_text: bool) -> Any:
-    """The value in the field's type. Raises ValueError saying what it must be."""
+    """The value in the field's type. Raises ValueError with the values that the field accepts."""
     kind = rule["type"]
     value = _from_text(raw.strip(), kind) if is_text else raw
     if rule["table"] == "checkpoints" and kind == "string" and isinstance(value, int) and not isinstance(value, bool):
         value = str(value)  # a seed is mostly a number
     if kind in ("integer", "number"):
-        what = "a whole number" if kind == "integer" else "a number"
+        expected = "a whole number" if kind == "integer" else "a number"
         low, above, high = rule.get("minimum"), rule.get("exclusiveMinimum"), rule.get("maximum")
-        what += f" of at least {low}" if low is not None else f" above {above}" if above is not None else ""
-        what += f" and at most {high}" if high is not None else ""
+        expected += f" of at least {low}" if low is not None else f" above {above}" if above is not None else ""
+        expected += f" and at most {high}" if high is not None else ""
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise ValueError(what)
+            raise ValueError(expected)
         is_outside = (low is not None and value < low) or (high is not None and value > high)
         if is_outside or (above is not None and value <= above) or (kind == "integer" and value != int(value)):
-            raise ValueError(what + (" (what is not known is left out)" if value == -1 else ""))
+            raise ValueError(expected + (" (what is not known is left out)" if value == -1 else ""))
         return int(value) if kind == "integer" else float(value)
     if kind == "boolean" and not isinstance(value, bool):
         raise ValueError("true or false")
@@ -210,6 +210,6 @@ def _from_text(cell: str, kind: str) -> Any:
     return cell
 
 
-def _unlike(found: list[Annotations]) -> list[str]:
+def _unlike(models: list[Annotations]) -> list[str]:
     first: dict[str, Annotations] = {}
-    return [a.id for a in found if a.id and first.setdefault(a.id, a).fields != a.fields]
+    return [a.id for a in models if a.id and first.setdefault(a.id, a).fields != a.fields]

@@ -1,6 +1,6 @@
-"""Which training run and step a score belongs to: the table `checkpoints` of the store, and ids made of its columns.
+"""The training run and step of a score: the table `checkpoints` of the store, and ids made of its columns.
 
-    id         what was evaluated: the model's name, and after an @ what tells the checkpoint apart from the model
+    id         the evaluated checkpoint: the model's name, and after an @ its revision, step or seed
     model      the name without seed and checkpoint: runs of one model share it
     revision   branch or commit, as the source has it
     seed       of the run, as the source names it
@@ -32,9 +32,9 @@ _FOLDERS = re.compile(r"(?:^|/)(?P<model>[^/]+-seed\d+)/(?P<revision>step\d+)(?:
 
 
 def checkpoint_of(name: str, revision: str | None) -> tuple[str, dict[str, Any]]:
-    """The id of a model at a revision, and the columns of its row; {} where there is nothing to say.
+    """The id of a model at a revision, and the columns of its row; {} without a seed and a revision.
 
-    A commit, and `main`, is the model itself.
+    A commit and `main` mean the model itself.
     Example  ("EleutherAI/pythia-14m-seed3", "step1000") ->
              ("EleutherAI/pythia-14m-seed3@step1000", model EleutherAI/pythia-14m, revision step1000, seed 3, step 1000)
     """
@@ -52,7 +52,7 @@ def checkpoint_of(name: str, revision: str | None) -> tuple[str, dict[str, Any]]
 
 
 def another_model(path: Path, name: str, revision: str | None) -> str:
-    """Why the model of a results file is not that of the folders it is in; empty where it is, and where none is named."""
+    """The reason why a results file is in the folder of another model; empty where the models agree or no folder names one."""
     folders = _FOLDERS.search(path.absolute().parent.as_posix())
     if folders is None:
         return ""
@@ -65,7 +65,7 @@ def another_model(path: Path, name: str, revision: str | None) -> str:
 
 
 def size_in_words(text: str) -> int | None:
-    """`150M` -> 150,000,000, `1.3B` -> 1,300,000,000, `7e9` -> 7,000,000,000; None for what is no size."""
+    """`150M` -> 150,000,000, `1.3B` -> 1,300,000,000, `7e9` -> 7,000,000,000; None for other text."""
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?(?:[eE][0-9]+)?)\s*([KMBT]?)\s*", text, re.IGNORECASE)
     if match is None:
         return None

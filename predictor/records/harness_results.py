@@ -1,16 +1,16 @@
 """Scores from the results files of lm-evaluation-harness, in the store's terms.
 
-Read are its present files (`"acc,none"`, `n-shot`), those before 0.4 (`"acc"`, `config.num_fewshot`), and those with the
+It reads present files (`"acc,none"`, `n-shot`), files from before 0.4 (`"acc"`, `config.num_fewshot`), and files with the
 number of shots in the task's name (`harness|arc:challenge|25`) or between task and metrics (`{"5-shot": {...}}`).
 
     setting    `<n>-shot`, n from the task's name, `n-shot`, `configs.<task>.num_fewshot` or `config.num_fewshot`
     metric     acc -> accuracy; exact_match with the filter none or strict-match -> accuracy; pass@1 -> accuracy;
                others keep their name; with another filter than none: `exact_match,flexible-extract`
-    left out   groups of tasks (a predictor takes the mean of the tasks itself), what is not a number, and values that are
-               not scores: of the metric `bypass`, and shares outside 0 to 1, such as the -1 of a failed evaluation
+    left out   groups of tasks (a predictor takes the mean of the tasks itself), values that are not numbers, and values
+               that are not scores: of the metric `bypass`, and shares outside 0 to 1, such as the -1 of a failed evaluation
 
-A score is of the model that the file names (`model_of`), at the revision that it names (checkpoints.py); a local path or an
-adapter names no model of the store's, and then its id must be given.
+A score belongs to the model and revision that the file names (`model_of`, checkpoints.py). Where the file names a local path
+or an adapter, the caller must give the model's id.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tagcorpus.predictor.records.metrics import UNJUDGED, no_score
 from tagcorpus.predictor.records.tasks import normalised
 
 METRICS = {"acc": "accuracy", "pass@1": "accuracy"}
-# Filters under which a metric is the task's main one: `strict-match` is what the published scores of gsm8k are.
+# Filters under which a metric is the task's main one. The published scores of gsm8k are under `strict-match`.
 MAIN_FILTERS = {"exact_match": ("none", "strict-match"), "pass@1": ("none", "create_test")}
 NOT_METRICS = {"alias", "sample_len", "sample_count", "timestamp", "samples", "name"}
 _ID = re.compile(r"(?!\.)[\w.:@+-]+(?:/[\w.:@+-]+)*")
@@ -42,7 +42,7 @@ _ANOTHER_MODEL = ("peft", "delta", "subfolder", "gguf_file", "revision")
 
 @dataclass(frozen=True)
 class Score:
-    """One row of evaluation_results. `value` may be NaN where the file says so; `stderr` None where it has none."""
+    """One row of evaluation_results. `value` is NaN where the file says so; `stderr` is None where the file has none."""
 
     id: str
     benchmark: str
@@ -54,23 +54,22 @@ class Score:
 
 def is_id(name: str) -> bool:
     """Whether a name can be the id of a model, here and in a feature table: NAME, ORG/NAME, or a longer relative path such as
-    `models/toy/mix-a`. What leads to a place of one machine (`/home/x`, `tmp/x`, `../x`, `~/x`) is no id."""
+    `models/toy/mix-a`. A path of one machine (`/home/x`, `tmp/x`, `../x`, `~/x`) is not an id."""
     parts = name.split("/")
     is_elsewhere = parts[0] == "tmp" or any(part in (".", "..") for part in parts)
     return _ID.fullmatch(name) is not None and not is_elsewhere
 
 
 def is_results(document: Any) -> bool:
-    """Does this JSON document look like a results file?"""
+    """Whether this JSON document looks like a results file."""
     return isinstance(document, dict) and isinstance(document.get("results"), dict)
 
 
 def read_results(
     path: str | Path, model_id: str | None = None, fewshot: int | None = None
 ) -> tuple[list[Score], list[str]]:
-    """The scores of a results file, and notes on what was left out. fewshot: examples in the prompt where the file does not say.
-
-    Raises InputError naming task and field where the model, a number of shots or a score cannot be told.
+    """The scores of a results file, and notes on the values left out. fewshot: examples in the prompt where the file does not
+    say. Raises InputError naming task and field where the model, a number of shots or a score is missing or wrong.
     """
     path = Path(path)
     if model_id and not is_id(model_id):
@@ -89,23 +88,23 @@ def read_results(
     if set(results) == {"harness"}:
         results = results["harness"]
     groups = _groups(document)
-    limit = _section(document, "config").get("limit")
+    limit = section(document, "config").get("limit")
     if limit is not None:
         problems.append(f"field 'config.limit': must be null, for {limit} is a part of the benchmark only")
-    for task, found in results.items():
+    for task, values in results.items():
         if task in groups:
             notes.append(f"{task}: left out, a group of other tasks")
             continue
-        if not isinstance(found, dict):
-            problems.append(f"task {task!r}: must be an object of metrics, not {found!r}")
+        if not isinstance(values, dict):
+            problems.append(f"task {task!r}: must be an object of metrics, not {values!r}")
             continue
-        nested = {k: v for k, v in found.items() if re.fullmatch(r"\d+-shot", k) and isinstance(v, dict)}
+        nested = {k: v for k, v in values.items() if re.fullmatch(r"\d+-shot", k) and isinstance(v, dict)}
         named = _LEADERBOARD.fullmatch(task)
         name = normalised(named["task"] if named else task)
         if nested:
             parts = list(nested.items())
         elif named:
-            parts = [(f"{named['shots']}-shot", found)]
+            parts = [(f"{named['shots']}-shot", values)]
         else:
             shots = _shots(document, task)
             shots = fewshot if shots is None else shots
@@ -114,7 +113,7 @@ def read_results(
                     f"task {task!r}, field 'n-shot': must say the number of examples in the prompt (or give --shots N)"
                 )
                 continue
-            parts = [(f"{shots}-shot", found)]
+            parts = [(f"{shots}-shot", values)]
         for setting, metrics in parts:
             for metric, value, stderr in _metrics(task, metrics, problems, notes):
                 scores.append(Score(model, name, setting, metric, value, stderr))
@@ -131,9 +130,9 @@ def read_results(
 
 
 def _metrics(
-    task: str, found: Mapping[str, Any], problems: list[str], notes: list[str]
+    task: str, values: Mapping[str, Any], problems: list[str], notes: list[str]
 ) -> Iterator[tuple[str, float, float | None]]:
-    for key, value in found.items():
+    for key, value in values.items():
         metric, _, kept = key.partition(",")
         is_error = metric.endswith("_stderr") or key.endswith("_stderr") or metric == "stderr"
         if metric in NOT_METRICS or is_error or key.strip() != key or isinstance(value, dict):
@@ -151,14 +150,14 @@ def _metrics(
         if why := no_score(name, value):
             notes.append(f"{task} {key}: left out, {why}")
             continue
-        stderr = found.get(f"{metric}_stderr{',' + kept if kept else ''}")
+        stderr = values.get(f"{metric}_stderr{',' + kept if kept else ''}")
         is_number = isinstance(stderr, (int, float)) and not isinstance(stderr, bool)
         error = float(stderr) if is_number and stderr is not None and 0 <= stderr <= sys.float_info.max else None
         yield name, float(value), error
 
 
 def stored_metric(metric: str, kept: str) -> str:
-    """The store's name of a metric under the filter `kept` (`none` for none)."""
+    """The store's name of a metric under the filter `kept`; `none` means no filter."""
     if kept in MAIN_FILTERS.get(metric, ("none",)):
         return "accuracy" if metric == "exact_match" else METRICS.get(metric, metric)
     return f"{metric},{kept}"
@@ -166,9 +165,9 @@ def stored_metric(metric: str, kept: str) -> str:
 
 def _shots(document: Mapping[str, Any], task: str) -> int | None:
     for value in (
-        _section(document, "n-shot").get(task),
-        _section(_section(document, "configs"), task).get("num_fewshot"),
-        _section(document, "config").get("num_fewshot"),
+        section(document, "n-shot").get(task),
+        section(section(document, "configs"), task).get("num_fewshot"),
+        section(document, "config").get("num_fewshot"),
     ):
         if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
             return value
@@ -176,20 +175,20 @@ def _shots(document: Mapping[str, Any], task: str) -> int | None:
 
 
 def _groups(document: Mapping[str, Any]) -> set[str]:
-    """Tasks whose score is computed from those of others; only those count the samples of each metric."""
-    counted = {t for t, found in _section(document, "results").items() if "sample_count" in (found or ())}
-    subtasks = _section(document, "group_subtasks").items()
-    return counted | {g for g, tasks in subtasks if tasks} | set(_section(document, "groups"))
+    """Groups: tasks whose score is computed from those of other tasks. Only groups count the samples of each metric."""
+    counted = {t for t, values in section(document, "results").items() if "sample_count" in (values or ())}
+    subtasks = section(document, "group_subtasks").items()
+    return counted | {g for g, tasks in subtasks if tasks} | set(section(document, "groups"))
 
 
-def _section(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def section(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """An object of the file; empty where it has none, or something else in its place."""
-    found = document.get(name)
-    return found if isinstance(found, dict) else {}
+    value = document.get(name)
+    return value if isinstance(value, dict) else {}
 
 
 def evaluated(path: Path, document: Mapping[str, Any]) -> tuple[str, str]:
-    """The id of what a results file is about, its revision included, and why that cannot be told; empty where it can."""
+    """The id of the evaluated model, revision included, and the reason why the file does not give one; empty where it does."""
     name, problem = model_of(document)
     revision = revision_of(document)
     if problem.startswith("field 'config.model_args': revision="):
@@ -198,7 +197,7 @@ def evaluated(path: Path, document: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def revision_of(document: Mapping[str, Any]) -> str | None:
-    """What `revision=` says among the model's arguments; None where nothing is said."""
+    """The `revision=` among the model's arguments; None without one."""
     given = _arguments(document).get("revision")
     return None if given is None else str(given)
 
@@ -209,17 +208,17 @@ def facts_of(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _arguments(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    config = _section(document, "config")
+    config = section(document, "config")
     arguments = config.get("model_args")
     if isinstance(arguments, str):
         return dict(a.split("=", 1) for a in arguments.split(",") if "=" in a)
-    return _section(config, "model_args")
+    return section(config, "model_args")
 
 
 def model_of(document: Mapping[str, Any]) -> tuple[str, str]:
-    """The model that a results file names, and why that name is not an id of the hub's; empty where it is one."""
+    """The model that a results file names, and the reason why that name is not an id; empty where it is one."""
     given = _arguments(document)
-    general = _section(document, "config_general")
+    general = section(document, "config_general")
     name = document.get("model_name") or given.get("pretrained") or general.get("model_name") or ""
     other = [k for k in _ANOTHER_MODEL if given.get(k) and (k, given[k]) != ("revision", "main")]
     if other:

@@ -1,9 +1,9 @@
-"""Who made a model: the groups that folds must not split.
+"""Makers of models: the groups that folds must not split.
 
-A hub namespace is whoever uploaded a model. The maker is the company or team that pretrained its weights: Meta's models are
-under facebook, meta-llama and huggyllama, and a tuned or converted model belongs to the maker of its base model. makers.csv
-says so for the published base models (92, and one that has Brier scores only), with a source for each row; a row
-`namespace/*` holds for all other models there.
+A hub namespace names the account that uploaded a model. The maker is the company or team that pretrained its weights: Meta's
+models are under facebook, meta-llama and huggyllama, and a tuned or converted model belongs to the maker of its base model.
+makers.csv lists the makers of the published base models (92, and one with Brier scores only), with a source for each row. A
+row `namespace/*` covers all other models of the namespace.
 A store's own `maker` and `base_model` annotations come first.
 """
 
@@ -22,14 +22,14 @@ from tagcorpus.errors import ConfigError, unknown_name
 MAKER, BASE, NAMESPACE = "maker", "base_model", "organisation"
 TABLE = "makers"  # of a store
 COLUMNS = "id VARCHAR PRIMARY KEY, maker VARCHAR, base_model VARCHAR"
-# Where a column to group by is looked for, in this order. A store has the first two.
+# Tables searched for a column to group by, in this order. Every store has the first two.
 _TABLES = ("model_annotations", "dataset_info", TABLE, "checkpoints")
 _NONE: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True)
 class Made:
-    """base: the model whose weights this one began from, else ""; source: a URL that says who pretrained it."""
+    """base: the model whose weights this one began from, else ""; source: a URL that names the maker."""
 
     maker: str
     base: str
@@ -55,7 +55,8 @@ def organisation(model: str) -> str:
 
 
 def maker(model: str, declared: Mapping[str, str] = _NONE, bases: Mapping[str, str] = _NONE) -> str:
-    """declared, bases: the store's annotations `maker` and `base_model` by id. Of a model that nobody knows: its namespace.
+    """The maker of a model, or its namespace where no maker is known. declared, bases: the store's annotations `maker` and
+    `base_model` by id.
 
     Example  "huggyllama/llama-7b" -> "Meta";  "me/tune" with base "Qwen/Qwen2-72B" -> "Alibaba";  "acme/one" -> "acme"
     """
@@ -70,7 +71,7 @@ def maker(model: str, declared: Mapping[str, str] = _NONE, bases: Mapping[str, s
 
 
 def group_word(column: str) -> str:
-    """What groups by this column are called, several of them.
+    """The plural word for groups by this column.
 
     Example  "maker" -> "makers";  "activation" -> "groups by activation"
     """
@@ -81,7 +82,7 @@ def groups_of(con: Any, ids: Sequence[str], column: str) -> tuple[str, ...]:
     """The group of each model by `maker`, by `organisation` (the namespace), or by any annotation of the store; a model
     without a value is a group of its own.
 
-    con: of a store. Raises ConfigError for a column that is not there.
+    con: of a store. Raises ConfigError for an unknown column.
     """
     if column == NAMESPACE:
         return tuple(organisation(m) for m in ids)

@@ -1,7 +1,6 @@
-"""The metrics that are known: which values can be scores, and which direction is better.
+"""The known metrics: the values that can be scores, and the better direction.
 
-A metric that is not here is stored under its own name, with a note: nobody has checked its range, and no decision is made
-by it.
+Any other metric is stored under its own name, with a note: its range is not checked, and no decision is made by it.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ UNJUDGED = "bypass"
 
 
 def no_score(metric: str, value: float) -> str:
-    """Why the value cannot be a score of the metric, which has the store's name; empty where it can. NaN can."""
+    """The reason why the value cannot be a score of the metric (the store's name); empty where it can. NaN can be one."""
     if metric.partition(",")[0] == UNJUDGED:
         return f"the metric {UNJUDGED!r} judges nothing"
     known = METRICS.get(metric)

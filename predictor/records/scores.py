@@ -13,8 +13,8 @@ from tagcorpus.predictor.records.tasks import PUBLISHED, Task, normalised, shots
 
 _WIDE = re.compile(r".+_[0-9]+-shot_[a-z0-9_]+")
 
-# Which of several scores for the same (model, benchmark, shots) counts. `ordered`: the first by setting text, then value:
-# the same whatever the order of rows. `stored`: the first row in the store, which is what the published figures rest on.
+# The score that counts among several for one (model, benchmark, shots). `ordered`: the first by setting text, then value, so
+# that the order of rows does not matter. `stored`: the first row in the store, as in the published figures.
 Rule = Literal["ordered", "stored"]
 Facts = dict[str, dict[str, Any]]
 
@@ -30,13 +30,13 @@ class Conflict:
 
 
 def models_of(con: Any, of_model: Sequence[str], of_data: Sequence[str], drop_instruction_tuned: bool) -> Facts:
-    """id -> column -> value or None, of every model that is in both tables. The columns: of each of the two."""
+    """id -> column -> value or None, of every model that is in both tables. of_model, of_data: columns of each table."""
     columns = ", ".join([*(f'm."{c}"' for c in of_model), *(f'd."{c}"' for c in of_data)])
     where = "WHERE m.is_instruction_tuned IS NOT TRUE" if drop_instruction_tuned else ""
-    found = con.execute(
+    rows = con.execute(
         f"SELECT m.id, {columns} FROM model_annotations m JOIN dataset_info d ON d.id = m.id {where}"
     ).fetchall()
-    return {row[0]: dict(zip((*of_model, *of_data), row[1:], strict=True)) for row in found}
+    return {row[0]: dict(zip((*of_model, *of_data), row[1:], strict=True)) for row in rows}
 
 
 def known_ids(con: Any) -> set[str]:
@@ -44,22 +44,23 @@ def known_ids(con: Any) -> set[str]:
 
 
 def score_columns(con: Any, columns: Sequence[str]) -> list[str]:
-    """Those of a table's columns that are named as scores are: a benchmark, a task, or `<benchmark>_<shots>-shot_<metric>`
-    as in Store.wide. A predictor must not be given them as features."""
+    """The columns of a table that are named like scores: a benchmark, a task, or `<benchmark>_<shots>-shot_<metric>` as in
+    Store.wide. A predictor must not have them as features."""
     rows = con.execute("SELECT DISTINCT benchmark, setting, metric FROM evaluation_results").fetchall()
     names = {normalised(b).lower() for b, _, _ in rows} | {f"{b}_{s}_{m}".lower() for b, s, m in rows} | set(PUBLISHED)
     return [c for c in columns if c.lower() in names or _WIDE.fullmatch(c)]
 
 
 def scores_of(con: Any, chosen: Task, models: dict[str, Any], rule: Rule) -> tuple[dict[str, float], dict[str, Any]]:
-    """Of every model with at least one sub-score the mean of those present, and what was noticed about them."""
-    found = con.execute(
+    """Each model's mean of its present sub-scores, and the fields of `Noticed` (data.py) about scores. A model without any
+    sub-score is left out."""
+    stored = con.execute(
         "SELECT id, benchmark, setting, metric_value FROM evaluation_results WHERE metric = ? ORDER BY rowid",
         [chosen.metric],
     ).fetchall()
     values: dict[tuple[str, str], list[tuple[str, float]]] = defaultdict(list)
     not_a_number = []
-    for model, raw, setting, value in found:
+    for model, raw, setting, value in stored:
         benchmark = normalised(raw)
         if model not in models or not chosen.has(benchmark) or shots_of(setting) != chosen.shots:
             continue

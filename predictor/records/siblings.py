@@ -1,8 +1,9 @@
-"""Models of different makers that are perhaps one: the same exact parameters, tokens, or scores.
+"""Models of different makers that are perhaps the same: equal parameters, tokens, or scores.
 
-A merge, a tune or a second upload under another name straddles folds that split no maker. Rounded numbers prove nothing, so
-parameters count only where they are not whole millions, and tokens only with three digits or more. Two models share scores
-where at least half of at least LEAST_SCORES common ones are equal to the last digit, zeros, ones and common values left out.
+A merge, a tune or a second upload under another name can be in training and in test of folds that split no maker. Rounded
+numbers prove nothing, so parameters count only where they are not whole millions, and tokens only with three digits or more.
+Two models share scores where they have at least LEAST_SCORES in common and half of these are equal to the last digit. Zeros,
+ones and common values do not count.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from tagcorpus.predictor.records.tasks import normalised
 
 LEAST_SCORES = 10
 SHARE = 0.5
-COMMON = 10  # models that have a score: more, and it is one that guessing gives
+COMMON = 10  # models with one value of a score; a value of more models is probably that of guessing
 _MILLION = 1_000_000
 EFFECT = "perhaps has a copy of a test model in the training part; `maker` and `base_model` say what is one maker's"
 FOUND = {
@@ -26,7 +27,7 @@ FOUND = {
 
 
 def shared(con: Any) -> dict[str, list[str]]:
-    """By what is shared, a line for each pair of models, or number of tokens. con: of a store."""
+    """`parameters`, `tokens`, `scores` -> a line for each pair of models or number of tokens. con: of a store."""
     ids = [
         r[0]
         for r in con.execute(
@@ -67,7 +68,7 @@ def _tokens(con: Any, of: dict[str, str]) -> list[str]:
 
 
 def _scores(con: Any, of: dict[str, str]) -> list[str]:
-    """The pairs that share most first. Both names of a benchmark are one."""
+    """Lines in the order of the share, largest first. Both names of a benchmark count as one."""
     scores: dict[str, dict[tuple[str, str, str], float]] = defaultdict(dict)
     holders: dict[tuple[tuple[str, str, str], float], set[str]] = defaultdict(set)
     for model, benchmark, setting, metric, value in con.execute(

@@ -1,7 +1,7 @@
-"""The benchmarks a predictor is asked for: which scores make one, at how many shots, by which metric.
+"""Tasks that a predictor can predict: the benchmarks behind each, the number of shots and the metric.
 
-The thirteen of *Not-Just-Scaling Laws* (arXiv 2503.03862), `arithmetic` beside them, and any benchmark of a store by its
-own name and shots. No scores here: data.py reads them.
+They are the thirteen of *Not-Just-Scaling Laws* (arXiv 2503.03862), `arithmetic`, and any benchmark of a store by its own
+name and shots. scores.py reads the scores.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _OF_ANY_STORE = re.compile(r"(?P<benchmark>[^:]+):(?P<shots>\d+)")
 class Task:
     """One score a model: the plain mean of its sub-scores that are there.
 
-    benchmarks  normalised names (see `normalised`); one that ends in `*` stands for every name that begins so
+    benchmarks  normalised names (see `normalised`); one that ends in `*` means every name with that beginning
     shots       examples in the prompt
     metric      as the store spells it
     """
@@ -73,8 +73,8 @@ def normalised(benchmark: str) -> str:
 
 def shots_of(setting: str) -> int | None:
     """Examples in the prompt, `5-shot` -> 5; None where the setting does not begin with a number."""
-    found = re.match(r"\d+", setting)
-    return int(found[0]) if found else None
+    match = re.match(r"\d+", setting)
+    return int(match[0]) if match else None
 
 
 def task(name: str) -> Task:
@@ -82,21 +82,22 @@ def task(name: str) -> Task:
     known = {**PUBLISHED, ARITHMETIC.name: ARITHMETIC}
     if name in known:
         return known[name]
-    if found := _OF_ANY_STORE.fullmatch(name):
-        benchmark, shots = normalised(found["benchmark"]), int(found["shots"])
+    if match := _OF_ANY_STORE.fullmatch(name):
+        benchmark, shots = normalised(match["benchmark"]), int(match["shots"])
         same = next((t for t in known.values() if benchmark in (t.name, *t.benchmarks) and t.shots == shots), None)
         return same or Task(name, (benchmark,), shots)
-    told = unknown_name("task", name, known, "--task")
-    raise ConfigError(f"{told}; or BENCHMARK:SHOTS for any other of the store, as in drop:3")
+    message = unknown_name("task", name, known, "--task")
+    raise ConfigError(f"{message}; or BENCHMARK:SHOTS for any other of the store, as in drop:3")
 
 
 def tasks(names: Sequence[str], metric: str | None = None, with_arithmetic: bool = False) -> list[Task]:
-    """The tasks asked for, in the order given; without names all published ones that are scored by `metric` (None: all).
+    """The tasks of these names, in their order; without names all published ones that are scored by `metric` (None: all).
 
-    `mmlu` is both its shots. With names and a metric the tasks are scored by that metric. Raises ConfigError for an unknown name.
+    `mmlu` means both of its numbers of shots. With names and a metric the tasks are scored by that metric. Raises
+    ConfigError for an unknown name.
     """
     if names:
-        each = [found for n in names for found in ([f"mmlu_{k}-shot" for k in (0, 5)] if n == "mmlu" else [n])]
+        each = [name for n in names for name in ([f"mmlu_{k}-shot" for k in (0, 5)] if n == "mmlu" else [n])]
         chosen = [task(n) for n in dict.fromkeys(each)]
         return [replace(t, metric=metric) for t in chosen] if metric else chosen
     chosen = [t for t in PUBLISHED.values() if metric in (None, t.metric)]
@@ -104,6 +105,6 @@ def tasks(names: Sequence[str], metric: str | None = None, with_arithmetic: bool
         chosen.append(ARITHMETIC)
     if not chosen:
         metrics = sorted({t.metric for t in PUBLISHED.values()})
-        told = unknown_name("metric", metric or "", metrics, "--metric")
-        raise ConfigError(f"{told}; with --task any metric of the store can be taken")
+        message = unknown_name("metric", metric or "", metrics, "--metric")
+        raise ConfigError(f"{message}; with --task any metric of the store can be taken")
     return chosen

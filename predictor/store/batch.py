@@ -1,12 +1,11 @@
-"""One file for the store: what kind it is, and its rows, checked. Nothing is written here (store_import).
+"""One file for the store: its kind, and its checked rows. load.py writes them.
 
-The kind is told from what is in the file, never from its name alone; `UNDERSTOOD` lists the kinds.
+The file's contents decide its kind, never its name alone. `UNDERSTOOD` lists the kinds.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from typing import Any, Literal
 
 from tagcorpus.errors import InputError
 from tagcorpus.predictor.importers import datadecide, eval_ever, leaderboard, olmes, wide_scores
-from tagcorpus.predictor.importers.collected import Collected, Key, Rows
+from tagcorpus.predictor.importers.collected import Collected, Key, Rows, is_equal
 from tagcorpus.predictor.records.annotations import (
     csv_rows,
     field_name,
@@ -56,8 +55,6 @@ UNDERSTOOD = """
 Tables are CSV or Parquet."""
 SHOWN_ROWS, SHOWN_NAMES = 3, 8
 SUFFIXES = (".json", ".jsonl", ".csv", ".parquet")
-# What Python's float() also takes (1_000, inf, digits of other scripts) is a mistake in a table of scores.
-_SCORE = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[nN][aA][nN]")
 SCORE_FIELDS = ("id", "benchmark", "setting", "metric", "metric_value")
 NAMED_COLUMNS = (*SCORE_FIELDS, "metric_stderr", *wide_scores.FACTS)
 ANNOTATION_TABLES = ("model_annotations", "dataset_info", TABLE, MAKERS)
@@ -65,7 +62,7 @@ ANNOTATION_TABLES = ("model_annotations", "dataset_info", TABLE, MAKERS)
 
 @dataclass
 class Batch:
-    """What one file holds. `rows`: by table and key, the values of the other columns.
+    """The contents of one file. `rows`: by table and key, the values of the other columns.
 
     repeated   rows whose key is in `rows` with other values, in the file's order: the store's rule for conflicts decides
     fills      rows that only fill gaps: rounded sizes and the like
@@ -81,7 +78,7 @@ class Batch:
     fills: dict[str, Rows] = field(default_factory=dict)
 
     def preview(self) -> list[str]:
-        """What was understood: counts, names, and the first rows."""
+        """Counts, names, and the first rows."""
         lines = []
         for table, rows in self.rows.items():
             models = {key[0] for key in rows}
@@ -101,14 +98,14 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def read_batch(path: str | Path, model_id: str | None = None, shots: int | None = None) -> Batch:
-    """One file, read and checked; its kind is told from what is in it. Raises InputError.
+    """One file, read and checked. Raises InputError.
 
-    model_id, shots   what holds where the file does not say it
+    model_id, shots   used where the file does not say it
     """
     path = Path(path)
     kind = kind_of(path)
     if kind is None:
-        raise InputError(f"{str(path)!r} is nothing that a store takes. It takes:{UNDERSTOOD}")
+        raise InputError(f"{str(path)!r} is not a file that a store takes. It takes:{UNDERSTOOD}")
     digest = "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
     batch = Batch(str(path), digest, kind, {})
     if kind == "results":
@@ -141,9 +138,9 @@ def read_batch(path: str | Path, model_id: str | None = None, shots: int | None 
 
 
 def kind_of(path: Path) -> Kind | None:
-    """What a file is, told from its contents; None where it is nothing that a store takes.
+    """The kind of a file by its contents; None for a file that a store does not take.
 
-    Raises InputError where it cannot be read, and for a table of scores whose columns do not say shots and metric.
+    Raises InputError for a file that cannot be read, and for a table of scores whose columns do not say shots and metric.
     """
     if is_parquet(path):
         return _kind_of_table(path, _columns(path))
@@ -182,8 +179,8 @@ def _kind_of_table(path: Path, header: list[str]) -> Kind:
         return "annotations"
     if disguised := wide_scores.scores_in_disguise(header):
         raise InputError(
-            f"{str(path)!r}: column {disguised[0]!r} is called like a benchmark: are these scores? Then call it "
-            f"{disguised[0]}_N-shot_METRIC; rename it if it is a feature"
+            f"{str(path)!r}: column {disguised[0]!r} has the name of a benchmark. Call it {disguised[0]}_N-shot_METRIC if it "
+            "has scores; rename it if it is a feature"
         )
     return "features"
 
@@ -207,7 +204,7 @@ def _harness(batch: Batch, path: Path, model_id: str | None, shots: int | None) 
 
 
 def _document(path: Path) -> Any:
-    """The JSON document, or a list of those of a file with one a line."""
+    """The JSON document, or a list of them for a file with one a line."""
     text = text_of(path)
     lines = [line for line in text.split("\n") if line.strip()]
     if path.suffix.lower() == ".jsonl" or (len(lines) > 1 and lines[0].rstrip().endswith("}")):
@@ -230,7 +227,7 @@ def _parquet(path: Path) -> Any:
     try:
         return pq.ParquetFile(path)
     except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{str(path)!r} is no readable Parquet: {str(error).splitlines()[0]}") from None
+        raise InputError(f"{str(path)!r} is not readable Parquet: {str(error).splitlines()[0]}") from None
 
 
 def _columns(path: Path) -> list[str]:
@@ -274,7 +271,7 @@ def _score_rows(path: Path, table: Iterable[tuple[str, Mapping[str, str]]]) -> d
             problems.append(f"{where}: field 'setting': must be like 5-shot, not {row['setting']!r}")
         for name in ("metric_value", "metric_stderr"):
             cell = row.get(name, "").strip()
-            if (cell and not _SCORE.fullmatch(cell)) or math.isinf(float(cell or 0)):
+            if (cell and not wide_scores.NUMBER.fullmatch(cell)) or math.isinf(float(cell or 0)):
                 problems.append(f"{where}: field {name!r}: must be a finite number or nan, not {cell!r}")
             else:
                 values[name] = float(cell) if cell else None
@@ -316,14 +313,3 @@ def _feature_rows(path: Path, table: Iterable[tuple[str, Mapping[str, str]]]) ->
                 rows[(model, name)] = {"value": value}
     refuse(path, problems)
     return rows, names
-
-
-def is_equal(a: Any, b: Any) -> bool:
-    """The same value, as far as a CSV's digits and the spelling of JSON go."""
-    if isinstance(a, float) or isinstance(b, float):
-        if a is None or b is None:
-            return a is b
-        return (math.isnan(a) and math.isnan(b)) or math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-15)
-    if isinstance(a, str) and isinstance(b, str) and a[:1] == b[:1] == "{":
-        return bool(json.loads(a) == json.loads(b))
-    return bool(a == b)

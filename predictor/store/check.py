@@ -1,7 +1,7 @@
-"""What is wrong or doubtful in a store: orphans, two values for one score, NaN, exact zeros, -1, missing annotations.
+"""Checks of a store: orphans, two values for one score, NaN, exact zeros, -1, missing annotations.
 
-Errors are what makes a predictor stop or believe something false; warnings what a person should look at; notes are
-facts. Nothing is changed. Whether a zero is a failed evaluation is not known here: zeros are only counted and named.
+An error makes a predictor stop or learn something false. A warning needs a person's look. A note is a fact. The checks
+change nothing. They count and name zeros, but cannot say whether a zero is a failed evaluation.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tagcorpus.predictor.records.harness_results import is_id
 from tagcorpus.predictor.store.store import NORMALISED_SQL, Store
 
 SEVERITIES = ("error", "warning", "note")
-# Of these 0 is the worst score there is, and 1 the best.
+# Metrics whose worst score is 0 and whose best is 1.
 SHARES = (*metrics.SHARES, "em", "f1")
 # Arithmetic and formal proofs really have zeros; every other benchmark's zeros are listed model by model.
 ZEROS_EXPECTED = ("arithmetic%", "fld%", "truthfulqa_gen")
@@ -26,11 +26,11 @@ ZEROS_EXPECTED = ("arithmetic%", "fld%", "truthfulqa_gen")
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to know about a store.
+    """One result of a check.
 
-    count    of scores, models or cells it concerns
+    count    number of scores, models or cells
     where    each of them
-    effect   what a predictor makes of it; "" where it makes nothing of it
+    effect   the consequence for a predictor; "" without one
     """
 
     severity: Literal["error", "warning", "note"]
@@ -42,9 +42,9 @@ class Finding:
 
 
 def check(store: Store) -> list[Finding]:
-    """Everything there is to say, the most severe first. Without findings the store is sound."""
+    """All findings, the most severe first. A sound store has none."""
     records = _records(store)
-    found = [
+    findings = [
         *_conflicts(store),
         *_not_scores(store),
         *_zeros(store),
@@ -54,7 +54,7 @@ def check(store: Store) -> list[Finding]:
         *_annotations(records),
         *_missing(store, records),
     ]
-    return sorted(found, key=lambda f: SEVERITIES.index(f.severity))
+    return sorted(findings, key=lambda f: SEVERITIES.index(f.severity))
 
 
 def _rows(store: Store, query: str) -> list[tuple[Any, ...]]:
@@ -63,8 +63,8 @@ def _rows(store: Store, query: str) -> list[tuple[Any, ...]]:
 
 
 def conflicts(store: Store) -> list[tuple[str, str, str, str, float, float]]:
-    """(id, benchmark, setting, metric, lowest, highest value) of every score that is there under two names of its
-    benchmark, also where both values are the same; the farthest apart first."""
+    """(id, benchmark, setting, metric, lowest, highest value) of every score that is stored under both names of its
+    benchmark, equal values included; the largest difference first."""
     name = NORMALISED_SQL.format("benchmark")
     return [
         (i, b, s, m, low, high)
@@ -91,7 +91,7 @@ def _conflicts(store: Store) -> Iterator[Finding]:
                 f"up to {points} apart ({len(of):,} pairs in all)",
                 len(differ),
                 tuple(f"{i}, {b} {s}: {low:.4f} and {high:.4f}" for i, b, s, _, low, high in differ),
-                "which of the two it takes may hang on the order of the rows",
+                "may take either of the two, depending on the order of the rows",
             )
         if len(differ) < len(of):
             same = [p for p in of if p[4] == p[5]]
@@ -122,7 +122,7 @@ def _not_scores(store: Store) -> Iterator[Finding]:
         yield Finding(
             "error",
             "no_share",
-            "scores that are shares lie outside 0 to 1",
+            "scores that are shares are outside 0 to 1",
             len(outside),
             tuple(r[0] for r in outside),
             "takes percent for shares",
@@ -130,7 +130,7 @@ def _not_scores(store: Store) -> Iterator[Finding]:
 
 
 def _zeros(store: Store) -> Iterator[Finding]:
-    """Exact zeros by benchmark, the most first; in one note those of benchmarks where they are to be expected."""
+    """Exact zeros by benchmark, the most first. Benchmarks where zeros are common share one note."""
     name = NORMALISED_SQL.format("benchmark")
     shares = ", ".join(f"'{m}'" for m in SHARES)
     usable = (
@@ -157,14 +157,14 @@ def _zeros(store: Store) -> Iterator[Finding]:
             f"of the base models with both scales {n_used:,} of {of_used:,}",
             n,
             tuple(ids),
-            "learns failed evaluations as scores, if that is what they are",
+            "learns zeros of failed evaluations as scores",
         )
     if total:
         yield Finding("note", "zeros", "scores are exactly 0 where that is common", total, tuple(where))
 
 
 def _orphans(store: Store) -> Iterator[Finding]:
-    for left, right, what in (
+    for left, right, finding in (
         ("evaluation_results", "model_annotations", "models have scores, but no annotations"),
         ("evaluation_results", "dataset_info", "models have scores, but nothing on their pretraining data"),
         ("dataset_info", "model_annotations", "models have pretraining data, but no annotations"),
@@ -180,20 +180,20 @@ def _orphans(store: Store) -> Iterator[Finding]:
             ids = _rows(store, query)
             if ids:
                 where = tuple(i[0] for i in ids)
-                yield Finding("warning", "orphans", what, len(ids), where, "does not see them")
+                yield Finding("warning", "orphans", finding, len(ids), where, "does not see them")
     if TABLE in store.tables:
         alone = f"SELECT id FROM {TABLE} WHERE id NOT IN (SELECT id FROM model_annotations) ORDER BY id"
         if ids := _rows(store, alone):
-            what = "checkpoints have no annotations; only predict --decide reads them"
-            yield Finding("note", "checkpoints", what, len(ids), tuple(i[0] for i in ids))
+            finding = "checkpoints have no annotations; only predict --decide reads them"
+            yield Finding("note", "checkpoints", finding, len(ids), tuple(i[0] for i in ids))
 
 
 def _odd_ids(store: Store) -> Iterator[Finding]:
     models = store.models()
-    alike: dict[str, list[str]] = {}
+    spellings: dict[str, list[str]] = {}
     for model in models:
-        alike.setdefault(model.strip().lower().replace("__", "/"), []).append(model)
-    if near := [" and ".join(group) for group in alike.values() if len(group) > 1]:
+        spellings.setdefault(model.strip().lower().replace("__", "/"), []).append(model)
+    if near := [" and ".join(group) for group in spellings.values() if len(group) > 1]:
         effect = "perhaps one model, whose scores and annotations do not meet"
         yield Finding(
             "warning", "ids_alike", "ids differ only in case, spaces, or __ for /", len(near), tuple(near), effect
@@ -207,18 +207,18 @@ def _odd_ids(store: Store) -> Iterator[Finding]:
 
 
 def _straddling(store: Store) -> Iterator[Finding]:
-    """Models of different makers that share what copies share."""
-    for what, pairs in siblings.shared(store.con).items():
+    """Models of different makers that are perhaps copies (siblings.py)."""
+    for kind, pairs in siblings.shared(store.con).items():
         if pairs:
-            effect = siblings.EFFECT if what != "tokens" else "perhaps sees one corpus under two makers"
-            yield Finding("warning", f"shared_{what}", siblings.FOUND[what], len(pairs), tuple(pairs), effect)
+            effect = siblings.EFFECT if kind != "tokens" else "perhaps sees one corpus under two makers"
+            yield Finding("warning", f"shared_{kind}", siblings.FOUND[kind], len(pairs), tuple(pairs), effect)
 
 
 def _records(store: Store) -> list[dict[str, Any]]:
     """Both annotation tables joined, a dict a model, sorted by id; None is missing."""
-    found = store.con.execute("SELECT * FROM model_annotations FULL JOIN dataset_info USING (id) ORDER BY id")
-    names = [d[0] for d in found.description]
-    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+    cursor = store.con.execute("SELECT * FROM model_annotations FULL JOIN dataset_info USING (id) ORDER BY id")
+    names = [d[0] for d in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
 def _annotations(records: list[dict[str, Any]]) -> Iterator[Finding]:
@@ -228,9 +228,9 @@ def _annotations(records: list[dict[str, Any]]) -> Iterator[Finding]:
             continue
         given = [(r["id"], r[name]) for r in records if r.get(name) is not None]
         if sentinel := tuple(i for i, value in given if value == -1):
-            found = f"models have -1 for {name}, which is no value"
-            effect = "takes it for a number, unless told that -1 is missing"
-            yield Finding("warning", "sentinel", found, len(sentinel), sentinel, effect)
+            finding = f"models have -1 for {name}, which is not a value"
+            effect = "takes it for a number, unless it treats -1 as missing"
+            yield Finding("warning", "sentinel", finding, len(sentinel), sentinel, effect)
         low, above = rule.get("minimum", -math.inf), rule.get("exclusiveMinimum", -math.inf)
         high = rule.get("maximum", math.inf)
         if wrong := tuple(f"{i}: {v:g}" for i, v in given if v != -1 and not (low <= v <= high and v > above)):
@@ -238,12 +238,12 @@ def _annotations(records: list[dict[str, Any]]) -> Iterator[Finding]:
     parts = [f"pretraining_summary_percentage_{d}" for d in ("web", "code", "books", "reference", "academic")]
     totals = [(r["id"], sum(max(r.get(p) or 0, 0) for p in parts)) for r in records]
     if over := tuple(f"{i}: {total:g}" for i, total in totals if total > 101):
-        found = "models whose shares of pretraining data add up to over 101 %"
-        yield Finding("warning", "shares_over_100", found, len(over), over)
+        finding = "models whose shares of pretraining data add up to over 101 %"
+        yield Finding("warning", "shares_over_100", finding, len(over), over)
 
 
 def _missing(store: Store, records: list[dict[str, Any]]) -> Iterator[Finding]:
-    """Annotations that are not there, model by model; without the two scales a model is not used at all."""
+    """Missing annotations, model by model. No predictor uses a model without parameters or tokens."""
     scales = ("total_params", "pretraining_summary_total_tokens_billions")
     tables = ("model_annotations", "dataset_info")
     read = [n for n, rule in properties().items() if rule["table"] in tables and rule["type"] != "object"]
@@ -251,11 +251,11 @@ def _missing(store: Store, records: list[dict[str, Any]]) -> Iterator[Finding]:
     scored = {i for (i,) in _rows(store, "SELECT DISTINCT id FROM evaluation_results")}
     missing = {r["id"]: [n for n in read if r.get(n) is None] for r in records}
     without = {i: [n for n in scales if n in m] for i, m in missing.items() if i in scored}
-    if told := tuple(f"{i}: {', '.join(names)}" for i, names in without.items() if names):
-        found = "models with scores and annotations have no parameter count or no number of pretraining tokens"
-        yield Finding("warning", "no_scale", found, len(told), told, "does not see them")
+    if where := tuple(f"{i}: {', '.join(names)}" for i, names in without.items() if names):
+        finding = "models with scores and annotations have no parameter count or no number of pretraining tokens"
+        yield Finding("warning", "no_scale", finding, len(where), where, "does not see them")
     some = {i: [n for n in m if n not in empty] for i, m in missing.items()}
-    if told := tuple(f"{i}: {', '.join(names)}" for i, names in some.items() if names):
-        yield Finding("note", "missing_annotations", "models lack annotations", len(told), told)
+    if where := tuple(f"{i}: {', '.join(names)}" for i, names in some.items() if names):
+        yield Finding("note", "missing_annotations", "models lack annotations", len(where), where)
     if empty and records:
-        yield Finding("note", "empty_columns", "columns hold nothing", len(empty), empty)
+        yield Finding("note", "empty_columns", "columns are empty", len(empty), empty)

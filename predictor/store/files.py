@@ -1,10 +1,10 @@
-"""Where a store lies: opening an export directory or a .duckdb file, and writing either.
+"""Opening a store, an export directory or a .duckdb file, and writing either.
 
-DuckDB's own IMPORT DATABASE would run whatever schema.sql and load.sql say. Here only statements that create things of
-a schema are run, none of them with a query, and of load.sql only which file goes into which table, and how: the file is
-looked for in the directory itself, whatever path stands before its name. A store may come from anyone, so no connection
-reaches a file or a network beyond the store itself, and its configuration is locked. A store is written whole under another
-name and renamed, and what is there already is never written over.
+A store may come from anyone. DuckDB's own IMPORT DATABASE would run any statement of schema.sql and load.sql. This module
+runs only CREATE statements without a query, and of load.sql only COPY of one file into one table, with its options. The file
+must be in the directory itself; the path before its name is ignored. No connection reaches a file or a network beyond the
+store, and its configuration is locked. A store is written whole under another name and renamed. An existing path is never
+written over.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ TABLES = {
     "dataset_info": ("id", "pretraining_summary_total_tokens_billions"),
     "evaluation_results": ("id", "benchmark", "setting", "metric", "metric_value"),
 }
-# Nothing is fetched over the network because a query mentions it, no variable of the calling Python is a table, and
-# credentials that lie in the user's home are not known.
+# No query can load an extension from the network, read a variable of the calling Python as a table, or use credentials from
+# the user's home.
 SETTINGS = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
@@ -40,7 +40,7 @@ SEALED = {**SETTINGS, "enable_external_access": False, "lock_configuration": Tru
 _CREATE = re.compile(
     r"\s*CREATE\s+(?:OR\s+REPLACE\s+)?(?P<kind>TABLE|SCHEMA|(?:UNIQUE\s+)?INDEX|SEQUENCE|TYPE)\b", re.IGNORECASE
 )
-# What may hold the word AS without being a query: strings, quoted names, comments.
+# Text that may have the word AS without being a query: strings, quoted names, comments.
 _QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/", re.DOTALL)
 _PARENTHESES = re.compile(r"\([^()]*\)")
 _COPY = re.compile(
@@ -61,17 +61,17 @@ def duckdb_module() -> Any:
 
 
 def open_existing(path: Path) -> Any:
-    """A connection to the store at `path` that cannot change it. Raises InputError where there is none."""
+    """A read-only connection to the store at `path`. Raises InputError for a path that is not a store."""
     duckdb = duckdb_module()
     if path.is_dir():
         con = _loaded(duckdb, path)
     elif path.is_file():
-        with _told(duckdb, path):
+        with read_errors(duckdb, path):
             con = duckdb.connect(str(path), read_only=True, config=SEALED)
     else:
         raise InputError(f"no store at {str(path)!r}: it must be a DuckDB export directory or a .duckdb file")
-    found = tables(con)
-    if "schema_version" in found:
+    schema = tables(con)
+    if "schema_version" in schema:
         newest = con.execute("SELECT max(version) FROM schema_version").fetchone()[0]
         if newest is not None and newest > VERSION:
             con.close()
@@ -80,32 +80,32 @@ def open_existing(path: Path) -> Any:
                 "install a newer one"
             )
     for table, columns in TABLES.items():
-        if missing := [c for c in columns if c not in found.get(table, [])]:
+        if missing := [c for c in columns if c not in schema.get(table, [])]:
             con.close()
-            what = (
-                f"its table {table!r} has no column {missing[0]!r}" if table in found else f"it has no table {table!r}"
+            problem = (
+                f"its table {table!r} has no column {missing[0]!r}" if table in schema else f"it has no table {table!r}"
             )
-            raise InputError(f"{str(path)!r} is no store: {what}. It has: {', '.join(found) or 'no tables'}")
+            raise InputError(f"{str(path)!r} is not a store: {problem}. It has: {', '.join(schema) or 'no tables'}")
     return con
 
 
 def open_for_writing(path: Path) -> Any:
-    """A connection that writes to the .duckdb file at `path`. Raises InputError for a directory or where none is."""
+    """A connection that writes to the .duckdb file at `path`. Raises InputError for a directory or a missing file."""
     duckdb = duckdb_module()
     if path.is_dir():
         raise InputError(
-            f"{str(path)!r} is an export directory, and those are only read: make a file of it "
+            f"{str(path)!r} is an export directory, which is read-only: make a file of it "
             f"(tagcorpus store export {path} NEW.duckdb), and import into that"
         )
     if not path.is_file():
         raise InputError(f"no store at {str(path)!r}: --create starts an empty one")
-    open_existing(path).close()  # that it is a store is checked before it is opened for writing
-    with _told(duckdb, path):
+    open_existing(path).close()  # checks that the file is a store before it is opened for writing
+    with read_errors(duckdb, path):
         return duckdb.connect(str(path), config=SEALED)
 
 
 def create(path: Path) -> None:
-    """A new store with empty tables at `path`. Raises OutputError where something is there."""
+    """Write a new store with empty tables at `path`. Raises OutputError for an existing path."""
     with open_copy(path, is_new=True) as con:
         write(con, path)
 
@@ -123,30 +123,30 @@ def open_copy(path: Path, *, is_new: bool) -> Any:
 
 def tables(con: Any) -> dict[str, list[str]]:
     """Columns by table, both in their order in the store."""
-    found: dict[str, list[str]] = {}
+    by_table: dict[str, list[str]] = {}
     for table, column in con.execute(
         "SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal "
         "AND database_name = current_database() AND schema_name = 'main' ORDER BY table_oid, column_index"
     ).fetchall():
-        found.setdefault(table, []).append(column)
-    return found
+        by_table.setdefault(table, []).append(column)
+    return by_table
 
 
 def write(con: Any, path: Path) -> None:
-    """All tables of `con` as a new store: a .duckdb file where the name says so, else an export directory, whose bytes
-    depend on the contents only. Raises OutputError where something is there already."""
+    """Write all tables of `con` as a new store: a .duckdb file for a name with that ending, else an export directory. The
+    bytes of a directory depend on the contents only. Raises OutputError for an existing path."""
     if path.exists():
-        raise OutputError(f"{str(path)!r} is there already, and a store is never written over: give another name")
+        raise OutputError(f"{str(path)!r} exists, and a store is never written over: give another name")
     temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}"
     try:
-        with told_of_writing(path):
+        with write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             _write_as(con, path, temporary)
             _sync(temporary)
             os.rename(temporary, path)
             _sync(path.parent)
     finally:
-        # DuckDB leaves its log beside a database that it could not finish. Nothing of it is there where the folder is none.
+        # DuckDB leaves its log beside a database that it could not finish. The parent may not be a folder at all.
         with suppress(OSError):
             temporary.with_name(f"{temporary.name}.wal").unlink(missing_ok=True)
             if temporary.is_dir():
@@ -156,7 +156,7 @@ def write(con: Any, path: Path) -> None:
 
 
 def _write_as(con: Any, path: Path, temporary: Path) -> None:
-    """Through a second connection: that of a store that was opened reaches no other file."""
+    """Write through a second connection, because the connection of an open store reaches no other file."""
     duckdb = duckdb_module()
     if path.suffix == ".duckdb":
         with duckdb.connect(str(temporary), config=SEALED) as target:
@@ -170,7 +170,7 @@ def _write_as(con: Any, path: Path, temporary: Path) -> None:
 
 
 def _copy_tables(con: Any, target: Any) -> None:
-    """Every table, its rows in the order in which they lie: which of two scores under one name a reader takes may hang on it."""
+    """Copy every table with its rows in stored order. A reader may take the first of two scores under one name."""
     statements = con.execute(
         "SELECT table_name, sql FROM duckdb_tables() WHERE database_name = current_database() AND schema_name = 'main' "
         "ORDER BY table_oid"
@@ -183,7 +183,7 @@ def _copy_tables(con: Any, target: Any) -> None:
 
 
 def _seal(con: Any, *, paths: Sequence[Path] = (), directories: Sequence[Path] = ()) -> None:
-    """From now on the connection reaches these paths and no others, and its configuration is locked."""
+    """Limit the connection to these paths, and lock its configuration."""
     for setting, allowed in (("allowed_paths", paths), ("allowed_directories", directories)):
         if allowed:
             con.execute(f"SET {setting} = [{', '.join(_quoted(str(path)) for path in allowed)}]")
@@ -216,7 +216,7 @@ def _write_directory(con: Any, folder: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    """To the disk: a file's contents, or a folder's names."""
+    """Flush a file's contents, or a folder's names, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -228,11 +228,11 @@ def _loaded(duckdb: Any, folder: Path) -> Any:
     """The export directory in memory."""
     for name in ("schema.sql", "load.sql"):
         if not (folder / name).is_file():
-            raise InputError(f"{str(folder)!r} is no DuckDB export directory: it has no {name}")
+            raise InputError(f"{str(folder)!r} is not a DuckDB export directory: it has no {name}")
         _check_link(folder, name)
     con = duckdb.connect(":memory:", config=SETTINGS)
     try:
-        with _told(duckdb, folder):
+        with read_errors(duckdb, folder):
             _seal(con, paths=[path for path in folder.iterdir() if path.is_file() and not _leads_out(folder, path)])
             for statement in _statements(duckdb, folder / "schema.sql"):
                 if not _is_plain_create(statement):
@@ -242,17 +242,17 @@ def _loaded(duckdb: Any, folder: Path) -> Any:
                     )
                 con.execute(statement)
             for statement in _statements(duckdb, folder / "load.sql"):
-                found = _COPY.fullmatch(statement)
-                if not found:
+                match = _COPY.fullmatch(statement)
+                if not match:
                     raise InputError(
                         f"{folder / 'load.sql'}: only COPY ... FROM is run, not: {statement.strip()[:80]!r}"
                     )
-                name = re.split(r"[/\\]", found["file"].replace("''", "'"))[-1]
+                name = re.split(r"[/\\]", match["file"].replace("''", "'"))[-1]
                 if not (folder / name).is_file():
                     raise InputError(f"{folder / 'load.sql'} names {name!r}, which is not in {str(folder)!r}")
                 _check_link(folder, name)
-                into = f"COPY {found['table']}{found['columns'] or ''} FROM {_quoted(str(folder / name))}"
-                con.execute(f"{into} {found['options'] or ''}")
+                into = f"COPY {match['table']}{match['columns'] or ''} FROM {_quoted(str(folder / name))}"
+                con.execute(f"{into} {match['options'] or ''}")
     except BaseException:
         con.close()
         raise
@@ -260,7 +260,7 @@ def _loaded(duckdb: Any, folder: Path) -> Any:
 
 
 def _check_link(folder: Path, name: str) -> None:
-    """Raise InputError for a link to a file that is none of the store's."""
+    """Raise InputError for a link to a file outside the store."""
     if _leads_out(folder, folder / name):
         raise InputError(
             f"{folder / name} is a link to {os.path.realpath(folder / name)}, which is not in the store: put a copy of the file "
@@ -269,7 +269,8 @@ def _check_link(folder: Path, name: str) -> None:
 
 
 def _leads_out(folder: Path, path: Path) -> bool:
-    """Whether a path leads to a file outside the folder. What the Hugging Face cache links lies in its `blobs`."""
+    """Whether a path leads to a file outside the folder. The Hugging Face cache links to its own `blobs`, which count as
+    inside."""
     roots = [folder.resolve()]
     if roots[0].parent.name == "snapshots":
         roots.append(roots[0].parent.parent / "blobs")
@@ -277,7 +278,7 @@ def _leads_out(folder: Path, path: Path) -> bool:
 
 
 def _is_plain_create(statement: str) -> bool:
-    """Whether the statement creates something of a schema, and not of a query's rows."""
+    """Whether the statement creates a table, type or the like without the rows of a query."""
     match = _CREATE.match(statement)
     if match is None:
         return False
@@ -293,8 +294,8 @@ def _statements(duckdb: Any, path: Path) -> Iterator[str]:
 
 
 @contextmanager
-def _told(duckdb: Any, path: Path) -> Iterator[None]:
-    """DuckDB's errors as ours."""
+def read_errors(duckdb: Any, path: Path) -> Iterator[None]:
+    """Turn DuckDB's errors while a store is opened into errors of this package."""
     try:
         yield
     except duckdb.Error as error:
@@ -309,14 +310,14 @@ def _told(duckdb: Any, path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def told_of_writing(path: Path) -> Iterator[None]:
-    """What DuckDB or the system raises while `path` is written, a full disk above all, as OutputError."""
+def write_errors(path: Path) -> Iterator[None]:
+    """Turn errors of DuckDB or the system while `path` is written, such as a full disk, into OutputError."""
     duckdb = duckdb_module()
     try:
         yield
     except (duckdb.Error, OSError) as error:
         first = getattr(error, "strerror", None) or str(error).strip().splitlines()[0]
-        raise OutputError(f"{str(path)!r} cannot be written: {first}; what was there before is unchanged") from error
+        raise OutputError(f"{str(path)!r} cannot be written: {first}; its earlier contents are unchanged") from error
 
 
 def _quoted(text: str) -> str:

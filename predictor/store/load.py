@@ -1,12 +1,12 @@
-"""Into the store: results files, annotations, tables of scores and of features; all files of a call or none of them.
+"""Importing into the store: results files, annotations, tables of scores and of features. A call imports all files or none.
 
-Everything is read and checked first. Then one transaction compares every value with what is stored and writes: what is
-new is added, what was missing (NULL) is filled in, what is the same stays. Another value under the same key is a
-conflict; unless told which wins, nothing at all is written and every conflict is named. The table `imports` says which
-file brought what, and when. A process killed at any moment leaves the store as it was before or after the transaction:
-DuckDB replays or drops its log when the file is opened next.
+All files are read and checked first. Then one transaction compares every value with the stored one and writes: new values
+are added, missing ones (NULL) are filled in, equal ones stay. Another value under the same key is a conflict. By default a
+conflict stops the import: nothing is written, and every conflict is named. The table `imports` records each file, its counts
+and the time. A process killed at any moment leaves the store as it was before or after the transaction: DuckDB replays or
+drops its log when the file is opened next.
 
-Equal are numbers that differ by less than 1e-9 of their size (a CSV may have fewer digits), and NaN and NaN. A score of
+Numbers are equal where they differ by less than 1e-9 of their size (a CSV may have fewer digits); NaN equals NaN. A score of
 a benchmark that the store has under its other name (hendrycksTest-anatomy, mmlu_anatomy) is compared with that one.
 """
 
@@ -20,12 +20,12 @@ from typing import Any, Literal
 
 from tagcorpus import __version__
 from tagcorpus.errors import ConflictError, InputError
-from tagcorpus.predictor.importers.collected import Key, Rows
+from tagcorpus.predictor.importers.collected import Key, Rows, is_equal
 from tagcorpus.predictor.records import checkpoints, makers
 from tagcorpus.predictor.records.tasks import normalised
-from tagcorpus.predictor.store.batch import SUFFIXES, Batch, Kind, is_equal, kind_of, read_batch
+from tagcorpus.predictor.store.batch import SUFFIXES, Batch, Kind, kind_of, read_batch
 from tagcorpus.predictor.store.files import create as create_store
-from tagcorpus.predictor.store.files import open_copy, open_for_writing, tables, told_of_writing
+from tagcorpus.predictor.store.files import open_copy, open_for_writing, tables, write_errors
 
 OnConflict = Literal["refuse", "keep", "replace"]
 KEYS = {
@@ -65,8 +65,8 @@ class Conflict:
 
 @dataclass
 class Imported:
-    """What became of one file. Counts are of fields of annotations, scores, or cells of features; a
-    standard error counts only where it was filled in or differs. preview: what the file was understood to hold."""
+    """The result of importing one file. Counts are of fields of annotations, scores, or cells of features. A standard error
+    counts only where it was filled in or differs. preview: counts, names and first rows of the file as it was read."""
 
     file: str
     kind: Kind
@@ -91,16 +91,18 @@ def import_files(
     shots: int | None = None,
     dry_run: bool = False,
 ) -> list[Imported]:
-    """Bring `files` into the .duckdb file `store`, in one transaction. A folder stands for all files below it.
+    """Import `files` into the .duckdb file `store`, in one transaction. A folder means all files below it.
 
     on_conflict   refuse: raise; keep: the stored value stays; replace: the file's value wins
     model_id      the model of results files that do not say it
     create        start an empty store where there is none
     shots         examples in the prompt, of files that do not say it
     dry_run       on a copy in memory: the store is only read, and need not be there with `create`
-    Raises InputError for a file that is not sound, ConflictError, and OutputError for a full disk; nothing is imported then.
+    Raises InputError for a damaged or wrong file, ConflictError, and OutputError for a full disk; nothing is imported then.
     """
     store = Path(store)
+    if not (create or store.exists()):
+        raise InputError(f"no store at {str(store)!r}: --create starts an empty one")
     paths, skipped = _listed(files)
     batches = [read_batch(f, model_id=model_id, shots=shots) for f in paths]
     if batches:
@@ -112,7 +114,7 @@ def import_files(
         create_store(store)
     con = open_for_writing(store)
     try:
-        with told_of_writing(store):
+        with write_errors(store):
             con.execute("BEGIN")
             done = write_batches(con, batches, on_conflict)
             con.execute("COMMIT")
@@ -124,7 +126,7 @@ def import_files(
 
 
 def _listed(files: Sequence[str | Path]) -> tuple[list[Path], list[str]]:
-    """The files, those of folders in byte order of their paths, and what is left out of folders."""
+    """The files, those of folders in byte order of their paths, and a note on files of folders that are left out."""
     paths: list[Path] = []
     skipped: list[Path] = []
     for given in map(Path, files):
@@ -141,7 +143,7 @@ def _listed(files: Sequence[str | Path]) -> tuple[list[Path], list[str]]:
         paths += known
         skipped += [p for p in visible if p not in set(known)]
     more = f" and {len(skipped) - 3:,} more" if len(skipped) > 3 else ""
-    note = f"{len(skipped):,} files of folders are nothing that a store takes, left out: "
+    note = f"{len(skipped):,} files of folders are left out, because a store does not take them: "
     return paths, [note + ", ".join(map(str, skipped[:3])) + more] if skipped else []
 
 
@@ -168,12 +170,12 @@ def write_batches(con: Any, batches: Sequence[Batch], on_conflict: OnConflict) -
         done.append(result)
     conflicts = [c for d in done for c in d.conflicts]
     if conflicts and on_conflict == "refuse":
-        told = "".join(f"\n  {c}" for c in conflicts[:20]) + (
+        lines = "".join(f"\n  {c}" for c in conflicts[:20]) + (
             f"\n  and {len(conflicts) - 20:,} more" if len(conflicts) > 20 else ""
         )
         raise ConflictError(
-            f"{len(conflicts):,} value{'s' * (len(conflicts) > 1)} differ from what is stored; nothing is imported. "
-            f"--on-conflict keep leaves the stored ones, replace takes the new ones:{told}"
+            f"{len(conflicts):,} value{'s' * (len(conflicts) > 1)} differ from the stored ones; nothing is imported. "
+            f"--on-conflict keep leaves the stored ones, replace takes the new ones:{lines}"
         )
     stored.write()
     _insert(con, "feature_columns", ("feature", "position"), list(known.items())[n_known:])
@@ -187,7 +189,7 @@ def write_batches(con: Any, batches: Sequence[Batch], on_conflict: OnConflict) -
 
 
 class _Stored:
-    """What the store has of the ids of an import, read once a table; changes are collected, and written together."""
+    """The store's rows of the ids of an import, read once a table. Changes are collected and written together."""
 
     def __init__(self, con: Any, batches: Sequence[Batch]) -> None:
         self.con = con
@@ -207,11 +209,11 @@ class _Stored:
             columns = self.columns[table]
             at = [columns.index(k) for k in KEYS[table]]
             self.con.register("ids_of_the_import", pa.table({"id": pa.array(self.ids, pa.string())}))
-            found = self.con.execute(
+            rows = self.con.execute(
                 f'SELECT * FROM "{table}" t WHERE t.id IN (SELECT id FROM ids_of_the_import) ORDER BY rowid'
             ).fetchall()
             self.con.unregister("ids_of_the_import")
-            self.rows[table] = {tuple(r[i] for i in at): dict(zip(columns, r, strict=True)) for r in found}
+            self.rows[table] = {tuple(r[i] for i in at): dict(zip(columns, r, strict=True)) for r in rows}
             if table == "evaluation_results":
                 self.other_names = {(i, normalised(b), s, m): (i, b, s, m) for i, b, s, m in sorted(self.rows[table])}
         return self.rows[table]
@@ -219,8 +221,8 @@ class _Stored:
     def merge(
         self, table: str, rows: Iterable[tuple[Key, dict[str, Any]]], on_conflict: OnConflict, result: Imported
     ) -> None:
-        """Compare with what is stored, and note the rows that change. A score goes under the benchmark's name that the store
-        has for this model, where it has only the other one."""
+        """Compare with the stored rows, and note the rows that change. Where the store has only the other name of the
+        benchmark for this model, the score is stored under that name."""
         if result.kind != "annotations" and table not in ("evaluation_results", "features"):
             # Facts beside the scores are not counted among these; their conflicts are.
             result = Imported(result.file, result.kind, result.digest, conflicts=result.conflicts)
@@ -260,7 +262,7 @@ class _Stored:
                     self.other_names.setdefault((key[0], normalised(key[1]), key[2], key[3]), key)
 
     def fill(self, table: str, rows: Rows, result: Imported) -> None:
-        """Only what is missing."""
+        """Add only missing values."""
         stored = self._of(table)
         for key, values in rows.items():
             gaps = {k: v for k, v in values.items() if key not in stored or stored[key][k] is None}
@@ -274,23 +276,23 @@ class _Stored:
 
 
 def _check_key(con: Any, table: str, keys: Sequence[str]) -> None:
-    """Raise InputError for a table that may hold two rows under one key, as one made outside may: none of them could be told to
-    be the one to replace."""
-    found = con.execute(
+    """Raise InputError for a table without the primary key, as one made outside may be. It may have two rows under one key,
+    and an import could not know which row to replace."""
+    constraints = con.execute(
         "SELECT constraint_column_names FROM duckdb_constraints() WHERE database_name = current_database() "
         "AND table_name = ? AND constraint_type IN ('PRIMARY KEY', 'UNIQUE')",
         [table],
     ).fetchall()
-    if not any(set(names) == set(keys) for (names,) in found):
+    if not any(set(names) == set(keys) for (names,) in constraints):
         raise InputError(
-            f"the store's table {table!r} has no primary key ({', '.join(keys)}), and nothing can be imported into it: start a "
-            "store with --create, and import this one's rows there as CSV"
+            f"the store's table {table!r} has no primary key ({', '.join(keys)}), so nothing can be imported into it: start a "
+            "store with --create, and import the rows of this one there as CSV"
         )
 
 
 def _with_its_error(row: dict[str, Any], values: dict[str, Any], on_conflict: OnConflict) -> dict[str, Any]:
-    """The values to take, where a standard error goes or stays with its score: of two evaluations never one's score with
-    the other's error. `row` loses the error of a score that is replaced."""
+    """The values to take, such that a score and its standard error come from the same evaluation. `row` loses the error of
+    a score that is replaced."""
     score = values.get("metric_value")
     if score is None or row["metric_value"] is None or is_equal(row["metric_value"], score):
         return values
@@ -301,7 +303,7 @@ def _with_its_error(row: dict[str, Any], values: dict[str, Any], on_conflict: On
 
 
 def _insert(con: Any, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Whole rows, in place of those with the same key. By way of Arrow: a statement a row takes a second for a thousand."""
+    """Write whole rows in place of those with the same key, through Arrow: one statement a row takes 1 s for 1,000 rows."""
     if not rows:
         return
     import pyarrow as pa

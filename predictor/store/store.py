@@ -1,8 +1,8 @@
-"""The store: what is known of models, their pretraining data and their scores, behind one DuckDB connection.
+"""The model store: facts of models, their pretraining data and their scores, behind one DuckDB connection.
 
-It reads a DuckDB export directory (schema.sql, load.sql, CSV files) as it is, paths of another machine in load.sql
-included, or a .duckdb file. Opening changes nothing: a directory is loaded into memory, a file is opened read-only.
-What may be in the tables is checked elsewhere (store_check), and changed elsewhere (store_import).
+It reads a .duckdb file or a DuckDB export directory (schema.sql, load.sql, CSV files), also where load.sql has paths of
+another machine. Opening changes nothing: a directory is loaded into memory, a file is opened read-only. check.py checks the
+contents, and load.py changes them.
 
     model_annotations    one row a model: id, architecture, total_params
     dataset_info         one row a model: id, pretraining tokens, shares of domains (percent)
@@ -38,7 +38,7 @@ NORMALISED_SQL = (
 
 
 class Store:
-    """Models, data sets and scores. `con` is the DuckDB connection, `path` where it came from. A context manager."""
+    """Models, data sets and scores. `con` is the DuckDB connection, `path` the store's path. A context manager."""
 
     def __init__(self, con: Any, path: Path) -> None:
         self.con = con
@@ -46,9 +46,9 @@ class Store:
 
     @classmethod
     def from_existing(cls, path: str | Path) -> Store:
-        """The store at `path`: a DuckDB export directory or a .duckdb file. Nothing there is changed.
+        """The store at `path`: a DuckDB export directory or a .duckdb file. It is not changed.
 
-        Raises InputError where it is neither, and ConfigError where DuckDB is not installed.
+        Raises InputError for any other path, and ConfigError where DuckDB is not installed.
         """
         return cls(open_existing(Path(path)), Path(path))
 
@@ -88,12 +88,12 @@ class Store:
         annotated   also every column of `annotations()`: only of models that have them, as an inner join gives
         Scores are as they are stored: both names of a benchmark, NaN and exact zeros included (`check` lists them).
         """
-        wanted = None if metric is None else [metric] if isinstance(metric, str) else list(metric)
+        metrics = None if metric is None else [metric] if isinstance(metric, str) else list(metric)
         joined = "JOIN model_annotations USING (id) JOIN dataset_info USING (id)" if annotated else ""
         frame: pd.DataFrame = self.con.execute(
             f"SELECT * FROM evaluation_results {joined} WHERE $metrics IS NULL OR list_contains($metrics, metric) "
             "ORDER BY id, benchmark, setting, metric",
-            {"metrics": wanted},
+            {"metrics": metrics},
         ).df()
         return frame
 
@@ -121,9 +121,9 @@ class Store:
         return wide.loc[sorted(wide.index, key=str.encode)].reset_index()
 
     def model(self, model_id: str) -> dict[str, Any]:
-        """What is known of one model: its annotations that are not missing, and its scores as `tidy()` has them.
+        """The present annotations of one model, its scores as in `tidy()`, and its number of features.
 
-        Raises InputError for an id that is in no table, naming the nearest that is.
+        Raises InputError for an id that is in no table, naming the nearest id.
         """
         known = self.models()
         if model_id not in known:
@@ -133,9 +133,9 @@ class Store:
             )
         given: dict[str, Any] = {}
         for table in (t for t in ("model_annotations", "dataset_info", TABLE, MAKERS) if t in self.tables):
-            found = self.con.execute(f"SELECT * FROM {table} WHERE id = ?", [model_id])
-            names = [d[0] for d in found.description]
-            for row in found.fetchall():
+            cursor = self.con.execute(f"SELECT * FROM {table} WHERE id = ?", [model_id])
+            names = [d[0] for d in cursor.description]
+            for row in cursor.fetchall():
                 given |= {n: v for n, v in zip(names, row, strict=True) if v is not None and n != "id"}
         scores = self.con.execute(
             "SELECT benchmark, setting, metric, metric_value, metric_stderr FROM evaluation_results WHERE id = ? "
