@@ -114,7 +114,7 @@ def test_several_values_in_a_row(gens: Path) -> None:
         (["tag", "-i", "gens.jsonl"], "No such command 'tag'. Did you mean 'run tag'?"),
         (["domain"], "Did you mean 'run domain'?"),
         (["run", "tags"], "No such command 'tags'"),
-        (["status", "gens.jsonl"], "is no output of tagcorpus"),
+        (["status", "gens.jsonl"], "is not an output of tagcorpus"),
         (["status", "out", "--storage-options", "anon=true"], "neither input nor output is a URL"),
         (["status", "memory://x", "--storage-options", "anonn=1"], "unknown storage option of memory 'anonn'"),
         (["report", "memory://x", "--storage-options", "x"], "--storage-options takes K=V"),

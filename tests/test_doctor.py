@@ -19,7 +19,7 @@ from plugins import SCRIPT, Ended
 
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.doctor import reachable, selftests
-from tagcorpus.pipelines.doctor.doctor import Wanted, checks, report
+from tagcorpus.pipelines.doctor.doctor import Subjects, checks, report
 from tagcorpus.pipelines.doctor.installation import Finding, import_trial, pip
 
 KEY = "sk-not-to-be-seen-1234"
@@ -64,7 +64,7 @@ def test_sound_installation() -> None:
 
 
 def test_text_has_one_line_each_and_the_fix_below() -> None:
-    text, code = report(Wanted(output="/dev/null"), as_json=False)
+    text, code = report(Subjects(output="/dev/null"), as_json=False)
     lines = text.splitlines()
     assert code == 1
     (at,) = [i for i, line in enumerate(lines) if line.startswith("broken")]
@@ -197,7 +197,7 @@ def test_pip_command_is_for_this_python() -> None:
 def test_output_that_can_be_written(tmp_path: Path, where: str) -> None:
     found = selftests.output(str(tmp_path / where))
     assert found.state in ("ok", "warning")
-    assert "GB free" in found.found
+    assert "GB free" in found.message
     assert list(tmp_path.iterdir()) == []
 
 
@@ -205,21 +205,21 @@ def test_remote_output(tmp_path: Path) -> None:
     assert selftests.output(f"memory://{tmp_path.name}/x").state == "ok"
     unknown = selftests.output("nosuchstore://x/y")
     assert unknown.state == "broken"
-    assert "nosuchstore" in unknown.found
+    assert "nosuchstore" in unknown.message
 
 
 def test_storage_options_are_used_on_the_output(tmp_path: Path) -> None:
     where = f"memory://{tmp_path.name}/x"
 
     def of_output(*storage_options: str) -> dict[str, Finding]:
-        wanted = Wanted(output=where, storage_options=storage_options)
+        wanted = Subjects(output=where, storage_options=storage_options)
         return {name: check() for name, check in checks(wanted) if name == "output"}
 
     assert of_output("use_listings_cache=false")["output"].state == "ok"
     with pytest.raises(ConfigError, match="unknown storage option of memory 'endpoint_url'"):
         of_output("endpoint_url=http://127.0.0.1:9")
     with pytest.raises(ConfigError, match="goes with an --output that is a URL"):
-        report(Wanted(output=str(tmp_path), storage_options=("anon=true",)), as_json=True)
+        report(Subjects(output=str(tmp_path), storage_options=("anon=true",)), as_json=True)
 
 
 def test_output_on_a_filesystem_that_cannot_be_written(tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ def test_output_on_a_filesystem_that_cannot_be_written(tmp_path: Path) -> None:
     finally:
         subprocess.run(["umount", tmp_path], check=True)
     assert found.state == cache.state == "broken"
-    assert "Read-only file system" in found.found
+    assert "Read-only file system" in found.message
     assert "--output" in found.fix
     assert "--llm-cache" in cache.fix
 
@@ -310,7 +310,7 @@ def test_endpoint_that_refuses(
     monkeypatch.setenv("OPENAI_API_KEY", key)
     found = reachable.endpoint(url_of(server))
     assert found.state == state
-    assert f"HTTP {code}" in found.found
+    assert f"HTTP {code}" in found.message
     assert found.fix
     assert key not in repr(found)
 
@@ -320,7 +320,7 @@ def test_endpoint_that_is_not_there(server: ThreadingHTTPServer) -> None:
     url = url_of(server)
     server.socket.close()
     found = reachable.endpoint(url)
-    assert (found.state, found.found) == ("broken", f"{url} cannot be reached (ConnectionRefusedError)")
+    assert (found.state, found.message) == ("broken", f"{url} cannot be reached (ConnectionRefusedError)")
 
 
 @pytest.mark.e2e
@@ -344,7 +344,7 @@ def _refused(address: str) -> None:
     for given in (address, f"ray://{address}"):
         found = reachable.ray_cluster(given)
         assert found.state == "broken"
-        assert "Connection refused" in found.found
+        assert "Connection refused" in found.message
         assert "ray start --head" in found.fix
 
 
@@ -355,7 +355,7 @@ def test_nodes_with_other_versions_are_named() -> None:
         "auto", own, {"a": own, "b": {**own, "ray": "2.2"}, "c": {"python": "3.11.1", "ray": "2.1"}}
     )
     assert found.state == "broken"
-    assert found.found == "b has ray 2.2 (here 2.1); c has numpy missing (here 2.0)"
+    assert found.message == "b has ray 2.2 (here 2.1); c has numpy missing (here 2.0)"
 
 
 TWO_NODES = """
@@ -366,7 +366,7 @@ cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_
 try:
     cluster.add_node(num_cpus=1)
     found = reachable.ray_cluster(cluster.address)
-    print(json.dumps([cluster.address, found.state, found.found]))
+    print(json.dumps([cluster.address, found.state, found.message]))
 finally:
     cluster.shutdown()
 """

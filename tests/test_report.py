@@ -207,7 +207,7 @@ def test_no_output(tmp_path: Path, make: str) -> None:
         (tmp_path / "x").mkdir()
     if make == "other":
         (tmp_path / "x/data.csv").write_text("id,a\n")
-    with pytest.raises(InputError, match="is no output of tagcorpus"):
+    with pytest.raises(InputError, match="is not an output of tagcorpus"):
         report(str(tmp_path / "x"))
 
 

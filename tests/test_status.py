@@ -68,7 +68,7 @@ def test_no_output(corpus: Corpus, what: str) -> None:
         (corpus.out / "plan").mkdir(parents=True)
     result = asked(corpus)
     assert result.code == 2
-    assert "is no output of tagcorpus" in result.err
+    assert "is not an output of tagcorpus" in result.err
     assert result.out == ""
 
 
@@ -231,7 +231,7 @@ def test_remote_output(corpus: Corpus) -> None:
     found = json.loads(report(output, as_json=True))
     assert found["instances"]["length"]["documents"] == 60
     assert found["last_run"]["exit_code"] == 0
-    with pytest.raises(InputError, match="is no output of tagcorpus"):
+    with pytest.raises(InputError, match="is not an output of tagcorpus"):
         status(f"memory://{corpus.root.name}/other")
 
 
@@ -257,7 +257,7 @@ def test_a_tagger_that_reads_further_columns(corpus: Corpus) -> None:
 
 def test_beat_tells_what_the_watch_sees(tmp_path: Path) -> None:
     beats = [ProgressRecord(rank=2, rows=10, n_bytes=1000, first_row=40, last_row=49, count=7), ProgressRecord()]
-    watch = Watch(Display(quiet=True), "tag", 100, lambda: beats, lambda r: f"range {r} of x")
+    watch = Watch(Display(quiet=True), "tag", 100, lambda: beats, lambda r: f"chunk {r} of x")
     watch.done(20, 2000, 1)
     found = Heartbeat(Folder(str(tmp_path)), "r1")
     found.beat()

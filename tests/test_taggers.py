@@ -364,7 +364,7 @@ def test_a_broken_plugin_is_named_and_hides_nothing(
     assert " ".join(line.split()).startswith("broken cannot be used: the tagger 'broken' of somebodys 1.0")
     finding = selftests.plugins()
     assert finding.state == "broken"
-    assert error in finding.found
+    assert error in finding.message
 
 
 @pytest.mark.parametrize(
@@ -425,7 +425,7 @@ def test_a_parameter_without_a_default_must_be_given(plugin: Callable[..., None]
         load("given", {}, "g")
     loaded: Any = load("given", {"mark": "?"})
     assert loaded.mark == "?"
-    assert (selftests.plugins().state, selftests.plugins().found) == ("ok", "given")
+    assert (selftests.plugins().state, selftests.plugins().message) == ("ok", "given")
     assert "cannot be used: given needs --set given.mark=…" in tagger_pages.taggers(None)
 
 

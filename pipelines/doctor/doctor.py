@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError
 
 from tagcorpus.errors import ConfigError, TagcorpusError, unknown_name
@@ -19,8 +19,8 @@ from tagcorpus.pipelines.doctor.installation import Finding, Installation, fastt
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What the user asks about beside the installation itself; `ray_address` None: no cluster."""
+class Subjects:
+    """Subjects of the report besides the installation. `ray_address` None: no cluster."""
 
     extras: Sequence[str] = ()
     output: str | None = None
@@ -44,16 +44,16 @@ def command(
 ) -> tuple[str, int]:
     """What the command prints, and its exit code, from the values of its flags."""
     address = cluster_address(ray, ray_address)
-    return report(Wanted(extras, output, base_url, llm_cache, address, offline, storage_options), as_json)
+    return report(Subjects(extras, output, base_url, llm_cache, address, offline, storage_options), as_json)
 
 
 def cluster_address(is_asked: bool, given: str | None) -> str | None:
-    """The cluster to look at; None where nobody asked for one."""
+    """Address of the cluster to examine; None without `--ray`, an address or RAY_ADDRESS."""
     return given or os.environ.get("RAY_ADDRESS") or ("auto" if is_asked else None)
 
 
-def report(options: Wanted, as_json: bool) -> tuple[str, int]:
-    """What the command prints, and its exit code: 1 where something needed or asked for is broken.
+def report(options: Subjects, as_json: bool) -> tuple[str, int]:
+    """What the command prints, and its exit code: 1 where something that is needed or named is broken.
 
     Raises ConfigError for the name of an extra that does not exist, and for storage options without an output to use them on.
     """
@@ -62,18 +62,18 @@ def report(options: Wanted, as_json: bool) -> tuple[str, int]:
     findings = list(examine(options))
     code = int(any(f.state == "broken" for f in findings))
     if as_json:
-        return json.dumps({"exit_code": code, "findings": [asdict(f) for f in findings]}, indent=1), code
+        return json.dumps({"exit_code": code, "findings": [f.as_json() for f in findings]}, indent=1), code
     return as_text(findings), code
 
 
-def examine(options: Wanted) -> Iterator[Finding]:
+def examine(options: Subjects) -> Iterator[Finding]:
     """All checks, the most basic first. Raises ConfigError for the name of an extra that does not exist."""
     installation = crash = None
     try:
         installation = Installation()
     except PackageNotFoundError:
         yield Finding("tagcorpus", "broken", "it runs, but is not installed", pip("install", "."))
-    except (Exception, SystemExit) as error:  # packaging tells versions apart: without it, none is compared
+    except (Exception, SystemExit) as error:  # without packaging, no version can be compared
         reason = f"cannot be imported, so that no version is compared: {type(error).__name__}: {error}"
         yield Finding("packaging", "broken", reason, reinstall("packaging"))
     if installation is not None:
@@ -94,8 +94,8 @@ def examine(options: Wanted) -> Iterator[Finding]:
         yield from installation.optional(options.extras)
 
 
-def checks(options: Wanted) -> Iterator[tuple[str, Callable[[], Finding]]]:
-    """What is looked at beside the packages: its name, and the function that looks. That may raise anything."""
+def checks(options: Subjects) -> Iterator[tuple[str, Callable[[], Finding]]]:
+    """Checks besides the packages: a name and a function, which may raise anything."""
     yield "fasttext self-test", selftests.fasttext
     yield "tokenizer ranks", selftests.ranks
     yield "compiled kernels", selftests.kernels
@@ -134,20 +134,20 @@ def _remote_output(where: str, storage_options: Sequence[str]) -> Finding:
 def _guarded(name: str, check: Callable[[], Finding]) -> Finding:
     try:
         return check()
-    except TagcorpusError as error:  # says itself what to do
+    except TagcorpusError as error:  # its message says what to do
         return Finding(name, "broken", str(error))
     except ImportError as error:
         return Finding(name, "broken", f"{type(error).__name__}: {error}", "mend the packages above first")
-    except (Exception, SystemExit) as error:  # whatever a broken library raises is what the user wants to know
+    except (Exception, SystemExit) as error:  # a broken library may raise anything, and the user needs to see it
         return Finding(name, "broken", f"{type(error).__name__}: {error}", repair())
 
 
 def as_text(findings: Sequence[Finding]) -> str:
-    """The findings as a person reads them, and the verdict."""
+    """The findings as lines of text, and the verdict."""
     width = max(len(f.name) for f in findings)
     lines = []
     for f in findings:
-        lines.append(f"{f.state:<8} {f.name:<{width}}  {' '.join(f.found.split())}")
+        lines.append(f"{f.state:<8} {f.name:<{width}}  {' '.join(f.message.split())}")
         if f.fix:
             lines.append(f"{'':<8} {'':<{width}}  -> {f.fix}")
     broken, warnings = (sum(f.state == s for f in findings) for s in ("broken", "warning"))

@@ -1,6 +1,6 @@
 """What `tagcorpus doctor` says of the installation: Python, packages and extras against the installed metadata.
 
-Every package is imported once in a process of its own, so that a crash in a native library is told too. Nothing heavy
+Every package is imported once in a process of its own, so that a crash in a native library is reported, too. Nothing heavy
 is imported here, and nothing is installed.
 """
 
@@ -27,10 +27,10 @@ from tagcorpus.requirements import is_installed, requirements_of, spelled
 State = Literal["ok", "warning", "broken"]
 
 IMPORT_SECONDS = 300.0
-# Imported only for those who ask for a cluster: it alone takes as long as half of the others.
+# Imported only where a cluster is examined: Ray alone takes as long as half of the other packages.
 RAY = "ray"
-# Says what it begins, so that a crash can be laid at the right door, and what failed. Its lines begin with a word that
-# the modules do not know, for some print things when they are imported.
+# Prints which import begins, so that a crash is assigned to the right module, and which failed. Its lines begin with a random
+# word, because some modules print text when they are imported.
 _TRIAL = """
 import importlib, sys
 mark = sys.argv[1]
@@ -39,8 +39,8 @@ for name in sys.argv[2:]:
     try:
         importlib.import_module(name)
     except BaseException as error:
-        told = " ".join(f"{type(error).__name__}: {error}".split())
-        print("\\n" + mark + "failed", name, told, flush=True)
+        message = " ".join(f"{type(error).__name__}: {error}".split())
+        print("\\n" + mark + "failed", name, message, flush=True)
 """
 
 SHOWN_PACKAGES = 4
@@ -48,12 +48,15 @@ SHOWN_PACKAGES = 4
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report: what was looked at, how it is, what was found, and what to do about it."""
+    """One line of the report: a subject, its state, a message, and what to do."""
 
     name: str
     state: State
-    found: str
+    message: str
     fix: str = ""
+
+    def as_json(self) -> dict[str, str]:
+        return {"name": self.name, "state": self.state, "found": self.message, "fix": self.fix}
 
 
 class Installation:
@@ -97,10 +100,10 @@ class Installation:
         return findings
 
     def optional(self, named: Sequence[str]) -> Iterator[Finding]:
-        """One finding per extra; broken only where it was named."""
+        """One finding per extra. An extra is broken only where the user names it."""
         for extra in self.extras:
             own = requirements_of(self.package.requires or [], extra)
-            if not own:  # a name that is kept for commands which have it
+            if not own:  # an old name that commands may still use
                 yield Finding(f"extra {extra}", "ok", "comes with the base installation")
                 continue
             findings = [_version(r) for r in own]
@@ -110,12 +113,12 @@ class Installation:
                 bad = [Finding(m, "broken", reason) for m, (reason, _) in failures.items()]
             name, fix = f"extra {extra}", pip("install", *spelled([r for r in own if not is_installed(r)] or own))
             if not bad:
-                yield Finding(name, "ok", ", ".join(f"{f.name} {f.found.partition(' ')[0]}" for f in findings))
+                yield Finding(name, "ok", ", ".join(f"{f.name} {f.message.partition(' ')[0]}" for f in findings))
                 continue
-            versions = ", ".join(f"{f.name} {f.found}" for f in bad)
+            versions = ", ".join(f"{f.name} {f.message}" for f in bad)
             if extra in named:
                 yield Finding(name, "broken", versions, fix)
-            elif all(f.found == "not installed" for f in bad):
+            elif all(f.message == "not installed" for f in bad):
                 more = f" and {len(bad) - SHOWN_PACKAGES} more" if len(bad) > SHOWN_PACKAGES else ""
                 absent = ", ".join(f.name for f in bad[:SHOWN_PACKAGES])
                 yield Finding(name, "ok", f"optional, not installed: {absent}{more}", fix)
@@ -124,7 +127,7 @@ class Installation:
 
 
 def fasttext_owners() -> Iterator[Finding]:
-    """Several distributions bring a module of this name; the last one installed wins, and most of them are wrong."""
+    """Warns of other distributions with a module `fasttext`: the last one installed wins, and most are wrong."""
     owners = sorted({o for o in packages_distributions().get("fasttext", []) if o != "fasttext-community"})
     if owners:
         fix = f"{pip('uninstall', '-y', *owners)} && {reinstall('fasttext-community==0.11.9')}"

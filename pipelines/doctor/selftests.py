@@ -1,4 +1,4 @@
-"""What `tagcorpus doctor` tries out on this machine: models, kernels, folders. No network but for a remote output.
+"""Self-tests of `tagcorpus doctor`: models, kernels, folders. Only a remote output needs the network.
 
 Each test imports what it needs by itself, gives one Finding, and may raise what a broken library raises.
 """
@@ -19,7 +19,7 @@ LEAST_FREE_BYTES = 1 << 30
 
 
 def fasttext() -> Finding:
-    """Train, save, load and ask a model of two labels: it needs no model that may be missing."""
+    """Train, save, load and use a model of two labels. No downloaded model is needed."""
     import fasttext
 
     from tagcorpus.taggers.language import load_fasttext
@@ -172,7 +172,7 @@ def _space(name: str, folder: str, fix: str) -> Finding:
 
 
 def _is_writable(folder: str) -> bool:
-    """Tried, not asked: root may write anywhere but into a filesystem that is mounted read-only, or full."""
+    """Writes a file. Permissions alone do not tell: root has all of them, and a filesystem can be full or read-only."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"probe")

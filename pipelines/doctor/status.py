@@ -44,8 +44,8 @@ SHOWN_CHUNKS = 8
 
 
 def report(output: str, as_json: bool, storage_options: Sequence[str] = ()) -> str:
-    """What the command prints. Raises InputError where `output` is no output folder, or cannot be read; ConfigError for
-    storage options (K=V) that it does not take."""
+    """What the command prints. Raises InputError where `output` is not an output folder or cannot be read, and
+    ConfigError for storage options (K=V) that its filesystem does not take."""
     remote.use_given(storage_options, [output])
     with damage_told(output):
         value = status(output)
@@ -57,8 +57,8 @@ def status(output: str) -> dict[str, Any]:
 
     `instances`: per instance chunks done, stale and planned, rows, documents, quarantined by reason. `running`: runs
     that give signs of life, with what their last heartbeat said. `last_run`: the newest other run; its `exit_code` is
-    None where it died without a word. `llm`: what all runs, back to the last one with --overwrite, have sent to an endpoint and
-    paid there; None where they asked nothing. Raises InputError where `output` is no output folder, or cannot be read.
+    None where it died without an exit code. `llm`: what all runs, back to the last one with --overwrite, have sent to an endpoint and
+    paid there; None without requests. Raises InputError where `output` is not an output folder or cannot be read.
     """
     try:
         return _status(Folder(output))
@@ -76,7 +76,7 @@ def _status(folder: Folder) -> dict[str, Any]:
     files = load_plan(folder, skip_damaged=True) if any(n.endswith(".json") for n in folder.files("plan")) else []
     if not names and not files:
         raise InputError(
-            f"{folder} is no output of tagcorpus (neither plan/ nor runs/ is there): give the folder that --output named, "
+            f"{folder} is not an output of tagcorpus (it has neither plan/ nor runs/). Give the folder that --output named, "
             "or by default <first input's stem>.tagcorpus"
         )
     runs = [(n, json_object(folder, f"runs/{n}/command.json")) for n in sorted(names, reverse=True)]

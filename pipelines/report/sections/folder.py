@@ -125,7 +125,7 @@ def _read_output(path: str) -> Output:
     names = instance_folders(folder)
     if not runs and not files and not names:
         raise InputError(
-            f"{folder} is no output of tagcorpus (neither plan/ nor runs/ is there): give the folder that --output named, "
+            f"{folder} is not an output of tagcorpus (neither plan/ nor runs/ is there): give the folder that --output named, "
             "or by default <first input's stem>.tagcorpus"
         )
     instances = {n: json_object(folder, f"attributes/{n}/tagger.json") for n in names}
