@@ -275,12 +275,12 @@ def test_the_command_that_makes_a_column(tmp_path: Path) -> None:
     tag(path, tmp_path / "out", "length")
     told = refusal(path, tmp_path / "out", "char_len > 1 AND ttr > 0.2")
     assert told == (
-        f"where: no sidecar in {tmp_path / 'out'} holds 'ttr'. First tagcorpus run tag --input '{path}' "
+        f"where: no attributes in {tmp_path / 'out'} have 'ttr'. First tagcorpus run tag --input '{path}' "
         f"--output {tmp_path / 'out'} --set chunk_bytes=2048 --taggers tokens"
     )
     follow(told, tmp_path)
     told = refusal(path, tmp_path / "out", "language = 'en' AND is_kept AND ttr > 0.2 AND prediction <> 'code'")
-    assert "holds 'language', 'is_kept', 'prediction'." in told
+    assert "have 'language', 'is_kept', 'prediction'." in told
     assert "--taggers language,repetition; then tagcorpus run domain --input" in told
     follow(told, tmp_path)
     sql = "language.language = 'en' AND is_kept AND ttr > 0.2 AND prediction <> 'code'"
@@ -305,12 +305,12 @@ def test_the_command_repeats_what_decides_the_plan(tmp_path: Path) -> None:
         ("tokns.ttr > 0.2", "did you mean 'tokens.ttr'? Known here: input, row, sub, id, "),
         ("is_kpt", "did you mean 'repetition.is_kept'? It is not computed yet. Known here: input, "),
         ("char_len > 1 AND id = en", "unknown column 'en' (where, in "),
-        ("char_len > 1 AND id = en", "): a text stands in single quotes: 'en'. Known here: input, "),
-        ("id IN ('a', \"en\")", "a text stands in single quotes: 'en'"),
+        ("char_len > 1 AND id = en", "): write a text in single quotes: 'en'. Known here: input, "),
+        ("id IN ('a', \"en\")", "write a text in single quotes: 'en'"),
         ("char_len >= row_", "did you mean 'row'?"),
         ("tokens.tr > 1", "unknown column of tokens 'tr' (where tokens.tr): did you mean 'ttr'?"),
         ("tokens IS NOT NULL", "'tokens' is an instance; say tokens.COLUMN, one of num_tokens, unique_tokens, ttr"),
-        ("repetition.is_kept", "holds 'repetition.is_kept'. First tagcorpus run tag "),
+        ("repetition.is_kept", "have 'repetition.is_kept'. First tagcorpus run tag "),
         ("nowhere.ttr > 1", "unknown column 'nowhere.ttr'"),
         ("current_date > '2000-01-01'", "unknown column 'current_date'"),
     ],
@@ -331,7 +331,7 @@ def test_a_near_miss_of_a_column_that_is_not_computed(tmp_path: Path) -> None:
 
 def test_no_sidecars_at_all(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", docs(3))
-    assert "holds no attributes" in refusal(path, tmp_path / "out", "row < 2")
+    assert "has no attributes" in refusal(path, tmp_path / "out", "row < 2")
     follow(refusal(path, tmp_path / "out", "row < 2"), tmp_path)
     assert keep(path, tmp_path / "out", "row < 2").summary["filtered"]["kept"] == 2
 
@@ -346,7 +346,7 @@ def test_a_changed_input(tmp_path: Path) -> None:
     assert marks(tmp_path / "out", "plan", "attributes") == before
     follow(told, tmp_path)
     assert sum(keep(path, tmp_path / "out", "ttr > 0.7").summary["filtered"]["removed"].values()) > 0
-    assert "'length' sidecar" in refusal(path, tmp_path / "out", "char_len > 0")
+    assert "have no part of 'length' in" in refusal(path, tmp_path / "out", "char_len > 0")
 
 
 def test_an_incomplete_run(corpus: Path, tmp_path: Path) -> None:

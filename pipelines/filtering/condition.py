@@ -28,7 +28,7 @@ from tagcorpus.requirements import how_to_install
 WHERE_NULL = "where_null"
 SHOWN_CHARACTERS = 80
 BEFORE, AFTER = "SELECT (\n", "\n)"
-# Expressions that are not about one document, and how to say so.
+# Expressions that are not about one document, and their names in messages.
 REFUSED = {
     "SUBQUERY": "a subquery",
     "STAR": "* or COLUMNS",
@@ -40,7 +40,7 @@ REFUSED = {
 def references(sql: str) -> list[list[str]]:
     """The columns that a condition names, each as its parts (`tokens.ttr` is two).
 
-    Raises ConfigError for what is no single expression about one document, and where DuckDB is not installed.
+    Raises ConfigError for anything but one expression about one document, and where DuckDB is not installed.
     """
     if not sql.strip():
         raise ConfigError("--where is empty; it takes a condition like \"language = 'en' AND ttr > 0.2\"")
@@ -66,7 +66,7 @@ def references(sql: str) -> list[list[str]]:
         elif isinstance(node, dict):
             kind = node.get("class")
             if kind in REFUSED:
-                raise ConfigError(_wrong(sql, f"{REFUSED[kind]} is not possible, it is about one document at a time"))
+                raise ConfigError(_wrong(sql, f"{REFUSED[kind]} is not possible: a condition is about one document"))
             if kind == "FUNCTION" and node["function_name"].lower() in changing:
                 raise ConfigError(_wrong(sql, f"{node['function_name']}() does not give the same in every run"))
             if kind == "LAMBDA":  # its parameters are no columns
@@ -89,10 +89,10 @@ def _column_references(node: Any) -> Iterator[list[str]]:
 
 @dataclass(frozen=True)
 class Condition:
-    """The rule of `--where`: documents of which it is true are kept.
+    """The condition of `--where`: documents for which it is true are kept.
 
     sql        one expression
-    instances  those whose columns it needs, and at least one
+    instances  owners of the columns; at least one
     columns    the columns, by instance
     """
 
@@ -107,7 +107,7 @@ class Condition:
         self.__dict__.update(state)
 
     def fingerprint(self) -> dict[str, Any]:
-        """What decides a verdict, besides the parts."""
+        """Inputs of a verdict besides the parts."""
         return {"where": self.sql, "duckdb": _duckdb().__version__}
 
     def check(self) -> None:

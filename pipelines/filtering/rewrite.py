@@ -42,9 +42,9 @@ Split = tuple[int, Counter[str]]
 def split(
     planned: PlannedFile, reader_options: ReaderOptions, verdicts: Verdicts, kept: BinaryIO, removed: BinaryIO
 ) -> Split:
-    """Write every judged row to `kept` or `removed`; says how many.
+    """Write every row with a verdict to `kept` or `removed`, and return the counts.
 
-    Raises LostRowsError when a judged row was not met in the file, and Damaged for a table whose footer cannot be read, or
+    Raises LostRowsError where a row with a verdict is not in the file, and Damaged for a table whose footer cannot be read, or
     that is damaged in columns that tagging had no need to read.
     """
     if planned.file.format in ("parquet", "arrow"):
@@ -56,7 +56,7 @@ def split(
 
 
 class _Tally:
-    """Counts rows per verdict, and notices when one was never met."""
+    """Counts rows per verdict, and raises where a row with a verdict is missing."""
 
     def __init__(self, name: str) -> None:
         self.name, self.kept, self.removed = name, 0, Counter[str]()
@@ -75,7 +75,7 @@ class _Tally:
     def result(self) -> Split:
         if self._judged != self._met:
             raise LostRowsError(
-                f"{self.name}: {self._judged} rows are judged, {self._met} were found in the file; run again"
+                f"{self.name}: {self._judged} rows have a verdict, and the file has {self._met} of them. Run again"
             )
         return self.kept, self.removed
 
@@ -164,7 +164,7 @@ def _split_csv(
 
 
 class _CsvSink:
-    """Fields are Latin-1 stand-ins for bytes, as csvs.py reads them."""
+    """Fields are Latin-1 stand-ins for bytes, as csv_records.py reads them."""
 
     def __init__(self, sink: BinaryIO, dialect: Dialect) -> None:
         self._sink, self._dialect = sink, dialect

@@ -1,8 +1,8 @@
-"""What `--where` looks at: the attribute columns that an output holds already, by the names that a condition gives them.
+"""Columns of `--where`: the names in a condition, resolved to attribute columns of an output.
 
 Every column of every instance is known by its name where only one instance has it, and always as `instance.column`
-(or `"instance.column"`); `input`, `row`, `sub` and `id` are there too. Nothing is computed: a column that no sidecar holds, or
-that was made of another state of the input, is an error that names the command which makes it.
+(or `"instance.column"`); `input`, `row`, `sub` and `id` are there too. Nothing is computed. A column
+that is missing, or made from another state of the input, is an error that names the command which makes the column.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.taggers import load, names, tagger_class
 
 KEYS = ("input", "row", "sub", "id")
-# What `run filter` was told about the input, and `run tag` must be told again to come to the same plan.
+# Options of `run filter` that `run tag` needs, too, for the same plan.
 SAME_OPTIONS = (
     *("input", "output", "glob", "exclude", "text_column", "id_column", "resps_format", "limit", "sample"),
     *("seed", "chunk_bytes", "max_line_bytes"),
@@ -39,7 +39,7 @@ Columns = dict[str, list[str]]
 
 
 def known_columns(output: Folder) -> Columns:
-    """The columns of every instance that an output holds."""
+    """The columns of every instance in an output."""
     return {i: own_columns(output, i) for i in instance_folders(output)}
 
 
@@ -61,10 +61,10 @@ def resolve(named: Sequence[Sequence[str]], known: Columns, output: Folder, opti
     if missing:
         quoted = ", ".join(map(repr, missing))
         raise ConfigError(
-            f"--where: no sidecar in {output} holds {quoted}. First {_commands(options, missing.values())}"
+            f"--where: no attributes in {output} have {quoted}. First {_commands(options, missing.values())}"
         )
     if not columns_by_instance and not known:
-        raise ConfigError(f"{output} holds no attributes, whose rows --where looks at. First {command(options, [])}")
+        raise ConfigError(f"{output} has no attributes, which --where needs. First {command(options, [])}")
     return columns_by_instance or {next(iter(known)): []}
 
 
@@ -106,7 +106,7 @@ def _unknown(parts: Sequence[str], known: Columns, output: Folder, options: Opti
     near = difflib.get_close_matches(reference.lower(), full, n=1, cutoff=0.6)
     said, first = f"unknown column {reference!r} (--where, in {output})", ""
     if len(parts) == 1 and _is_compared_with(reference, getattr(options, "where", None) or ""):
-        said += f": a text stands in single quotes: '{reference}'."
+        said += f": write a text in single quotes: '{reference}'."
     elif near:
         name = full[near[0]]
         said += f": did you mean {name!r}?"
@@ -119,13 +119,13 @@ def _unknown(parts: Sequence[str], known: Columns, output: Folder, options: Opti
 
 
 def _is_compared_with(name: str, sql: str) -> bool:
-    """Whether it stands where a value would: behind = or <>, LIKE, or within IN (...)."""
+    """Whether the name is in the place of a value: behind = or <>, LIKE, or within IN (...)."""
     before = r"(?:(?<![<>])=|<>|\bI?LIKE\b|\bIN\s*\([^()]*)"
     return re.search(rf"{before}\s*\"?{re.escape(name)}\b", sql, re.IGNORECASE) is not None
 
 
 def _maker(parts: Sequence[str], known: Columns) -> str | None:
-    """The tagger that makes a column which no sidecar holds: one that `run tag` uses by default, if any of them does."""
+    """The tagger that makes a missing column; if several do, preferably one that `run tag` uses by default."""
     first = parts[0].lower()
     if any(first in (i.lower(), *(c.lower() for c in own)) for i, own in known.items()) or first in KEYS:
         return None
