@@ -19,7 +19,7 @@ from tagcorpus.pipelines.dispatch.planning import plan_of
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.execution.some_rows import Whole
 from tagcorpus.pipelines.filtering.rewrite import csv_line
-from tagcorpus.pipelines.labelling.backend import decided, refuse_what_is_of_an_llm, workers_asking
+from tagcorpus.pipelines.labelling.backend import decided, refuse_llm_parameters, workers_asking
 from tagcorpus.pipelines.labelling.budget import BACKEND, asking, budget, cost_of, is_by_environment
 from tagcorpus.pipelines.labelling.label_counts import label_counts, oddities, percentages
 from tagcorpus.pipelines.labelling.unlabelled import to_retry
@@ -40,7 +40,7 @@ def instances(options: Options) -> dict[str, str]:
         options.from_environment.append(BACKEND)
     parameters["backend"] = decided(parameters)
     if parameters["backend"] == "fasttext":
-        refuse_what_is_of_an_llm(parameters)
+        refuse_llm_parameters(parameters)
     return {"domain": "domain"}
 
 

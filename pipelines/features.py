@@ -41,7 +41,7 @@ from tagcorpus.pipelines.group_statistics.selection import (
 )
 from tagcorpus.pipelines.group_statistics.statistics import BY_RULE, GroupStatistics, statistics
 from tagcorpus.pipelines.group_statistics.write import parquet_name, write_table
-from tagcorpus.pipelines.labelling.backend import refuse_what_is_of_an_llm
+from tagcorpus.pipelines.labelling.backend import refuse_llm_parameters
 from tagcorpus.pipelines.labelling.budget import BACKEND, cost_of, is_by_environment
 from tagcorpus.pipelines.options.of_pipelines import FeaturesOptions, Options
 from tagcorpus.pipelines.readers.plan import Plan
@@ -75,7 +75,7 @@ def instances(options: Options) -> dict[str, str]:
             options.from_environment.append(BACKEND)
         parameters["backend"] = backend(parameters)
         if parameters["backend"] == "fasttext":
-            refuse_what_is_of_an_llm(parameters)
+            refuse_llm_parameters(parameters)
     elif parameters.get("backend") in (None, "auto"):
         # Parameters of a domain tagger that is not used are refused, but not the word that there is none.
         parameters.pop("backend", None)

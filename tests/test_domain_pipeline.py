@@ -342,7 +342,7 @@ def test_the_limit_is_checked_before_the_first_call(tmp_path: Path) -> None:
         done = shell("-i", path, "-o", tmp_path / "out", *url, "--max-requests", 24)
         assert done.returncode == 5
         assert "5 documents to label, at most 25 calls, not counting retries, and at most " in done.stderr
-        assert "more calls than --max-requests 24; nothing was asked" in done.stderr
+        assert "more calls than --max-requests 24; no request was sent" in done.stderr
         assert "--max-requests 25" in done.stderr
         assert stub.connections == 0
         assert not parts(tmp_path / "out")
@@ -625,7 +625,7 @@ def test_the_limit_holds_over_all_runs_on_an_output(tmp_path: Path) -> None:
     with StubLLM() as stub:
         assert domain(stub, path, tmp_path / "out", domain={"max_requests": 25}).exit_code == 0
         write(path, [text(i) for i in range(6)])
-        told = r"\(20 requests of earlier runs on this output count\); nothing was asked.*'max_requests': 50\}"
+        told = r"\(20 requests of earlier runs on this output count\); no request was sent.*'max_requests': 50\}"
         with pytest.raises(BudgetError, match=told):
             domain(stub, path, tmp_path / "out", domain={"max_requests": 25})
         assert len(stub.calls) == 20

@@ -451,7 +451,7 @@ def test_only_what_is_asked_for(tmp_path: Path) -> None:
         ({"taggers": ["lenght"]}, "did you mean 'length'"),
         ({"append_to": "x.csv"}, "needs output="),
         ({"min_kept_share": 1.5}, "at least 0 and at most 1"),
-        ({"domain": {"backend": "fasttext", "model": "m"}}, "only an LLM would heed"),
+        ({"domain": {"backend": "fasttext", "model": "m"}}, "these are for an LLM"),
         ({"domain": {"threshold": 0.1}}, "its tagger is not in use"),
         ({"domain": {"sample": 0}}, "at least 1"),
         ({"domain": {"sample": "many"}}, "domain_sample must be"),

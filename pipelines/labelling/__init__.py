@@ -1,1 +1,1 @@
-"""Labels by an LLM or a model: what they cost, how they are asked for, and what came of it."""
+"""Labels by an LLM or a model: their cost, their requests and their counts."""

@@ -12,20 +12,20 @@ from tagcorpus.pipelines.options.of_pipelines import Options
 from tagcorpus.taggers.domain import Domain
 
 BACKENDS = ("auto", "openai", "fasttext")
-# Parameters that only the openai backend looks at; the embedded model has its own labels, and asks nobody.
-OF_AN_LLM = ("base_url", "model", "tree", "concurrency", "max_requests", "max_attempts", "timeout_seconds", "backoff_seconds", "patience", "rpm", "tpm", "llm_cache")  # fmt: skip
-# Chunks that are asked about at once: enough that the end of one does not leave the endpoint idle.
+# Parameters of the openai backend. The embedded model has its own labels and sends no requests.
+LLM_PARAMETERS = ("base_url", "model", "tree", "concurrency", "max_requests", "max_attempts", "timeout_seconds", "backoff_seconds", "patience", "rpm", "tpm", "llm_cache")  # fmt: skip
+# Chunks labelled at once: the endpoint stays busy at the end of each.
 CHUNKS_AT_ONCE = 4
 
 
-def refuse_what_is_of_an_llm(parameters: Mapping[str, Any]) -> None:
-    """Raise ConfigError where the embedded model is to heed what only an LLM would."""
+def refuse_llm_parameters(parameters: Mapping[str, Any]) -> None:
+    """Raise ConfigError where the embedded model gets a parameter of the openai backend."""
     defaults = {f.name: f.default for f in fields(Domain)}
-    if given := [n for n in OF_AN_LLM if n in parameters and parameters[n] != defaults[n]]:
+    if given := [n for n in LLM_PARAMETERS if n in parameters and parameters[n] != defaults[n]]:
         named = ", ".join(f"--{n.replace('_', '-')}" for n in given)
         raise ConfigError(
-            f"{named} ({', '.join(f'domain.{n}' for n in given)}): only an LLM would heed that, and the embedded fasttext model "
-            "was chosen. Name an endpoint (--backend openai, --base-url URL, OPENAI_BASE_URL or OPENAI_API_KEY), or leave it out"
+            f"{named} ({', '.join(f'domain.{n}' for n in given)}): these are for an LLM, and the embedded fasttext model was "
+            "chosen. Name an endpoint (--backend openai, --base-url URL, OPENAI_BASE_URL or OPENAI_API_KEY), or leave it out"
         )
 
 
@@ -41,5 +41,5 @@ def decided(parameters: Mapping[str, Any]) -> str:
 
 
 def workers_asking(options: Options, *, is_asking: bool) -> int | None:
-    """How many chunks are computed at once while an LLM is asked; None where none is."""
+    """Number of chunks labelled at once by an LLM; None without an LLM."""
     return options.workers or CHUNKS_AT_ONCE if is_asking else None

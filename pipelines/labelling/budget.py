@@ -1,4 +1,4 @@
-"""What asking an endpoint may cost, said and limited before the first call; and what it has cost, whatever the end of the run.
+"""The cost of an endpoint: bounded and limited before the first call, and billed at the end of the run.
 
 Tokens are bounded, not estimated: they are counted where the model is OpenAI's and its ranks are on this machine; else a prompt has
 at most one token for each byte of UTF-8. An answer has at most what the stage tree allows. Calls are bounded by the longest path through
@@ -30,13 +30,13 @@ BACKEND = "domain.backend"
 
 
 def is_by_environment(parameters: Mapping[str, Any]) -> bool:
-    """Whether neither a backend nor an endpoint is named, so that variables of the environment decide whether an LLM is asked."""
+    """Whether no option names a backend or an endpoint, so that the environment decides between LLM and model."""
     return parameters.get("backend", "auto") == "auto" and not parameters.get("base_url")
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What asking can cost at most: documents, calls without retries, and tokens of these calls (prompts and answers)."""
+    """Upper bound of a cost: documents, calls without retries, and tokens of these calls (prompts and answers)."""
 
     documents: int = 0
     calls: int = 0
@@ -58,7 +58,7 @@ class Cost:
 
 
 class Ask(PipelineStep):
-    """Yields what asking about the documents of a chunk can cost; with `is_cache_known`, less what the cache answers."""
+    """Yields the cost of a chunk's documents; with `is_cache_known`, without the documents in the cache."""
 
     type = "count"
     name = "Ask"
@@ -92,8 +92,8 @@ def cost_of(
     is_cache_known: bool = False,
     chosen: Sequence[PipelineStep] = (),
 ) -> Cost:
-    """What asking about the documents in these chunks can cost, found by reading them. `chosen`: steps that leave only
-    those that are to be asked about."""
+    """Cost of the documents in these chunks, which are read for that. `chosen`: steps that pass on only the documents to
+    label."""
     nothing: list[frozenset[str]] = [frozenset()] * len(plan.chunks)
     steps = [Read(plan, engine.reader_options, nothing), *chosen, Ask(tagger, is_cache_known)]
     # The cache is on this machine only.
@@ -103,7 +103,7 @@ def cost_of(
 
 @dataclass(frozen=True)
 class Allowance:
-    """What a run may spend. `message`: what was said of that. `before`: what earlier runs on the output have spent."""
+    """The spending limit of a run. `message`: the announced cost. `before`: the spending of earlier runs on the output."""
 
     cost: Cost
     message: str
@@ -141,13 +141,13 @@ def budget(
     if most is not None and cost.calls > most:
         raise ConfigError(
             f"{message}: that is more than {most:,} calls, and only the environment names this endpoint (OPENAI_API_KEY, "
-            f"OPENAI_BASE_URL); nothing was asked. To spend that, say --backend openai{f' {raised}' if is_over else ''}; to ask "
-            f"nobody, --backend fasttext; or {label_less}"
+            f"OPENAI_BASE_URL); no request was sent. To spend that, say --backend openai{f' {raised}' if is_over else ''}; to use "
+            f"no endpoint, --backend fasttext; or {label_less}"
         )
     if is_over:
         earlier = f" ({requests:,} requests of earlier runs on this output count)" if requests else ""
         raise BudgetError(
-            f"{message}: more calls than --max-requests {tagger.max_requests:,}{earlier}; nothing was asked. "
+            f"{message}: more calls than --max-requests {tagger.max_requests:,}{earlier}; no request was sent. "
             f"Allow it with {raised}, or {label_less}"
         )
     return Allowance(cost, message, before, tagger.max_requests)
@@ -179,7 +179,7 @@ def asking(run: Run, tagger: Domain, allowance: Allowance | None) -> Iterator[No
 
 
 def _before(run: Run) -> dict[str, Any]:
-    """What earlier runs on the output have spent; with --overwrite, none counts."""
+    """Spending of earlier runs on the output; with --overwrite, none counts."""
     return {} if run.options.overwrite else spent(run.output, run.name)
 
 

@@ -1,4 +1,4 @@
-"""Labels counted: how many of each, their shares, and how many documents got no proper answer."""
+"""Counts of labels, their shares, and the documents without a usable answer."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from tagcorpus.pipelines.runs.run import Run
 from tagcorpus.taggers._llm.caller import LONGER_CONTEXT
 from tagcorpus.taggers.domain import Domain
 
-# Of these the paper's features are percentages.
+# The paper's features are the percentages of these domains.
 DOMAINS = ("academic", "books", "code", "reference", "specific_datasets", "web")
 ERROR = "error"
-# The stage of a document that nobody was to label (`run features` labels those that are kept).
+# Stage of a document that was not selected for labelling (`run features` labels those that are kept).
 NOT_SELECTED = "not_selected"
 LEFT_OUT = ("unknown", "incoherent", ERROR)
-# A larger share of unusable answers than this is a reason to look at the model, so it is told.
+# From this share of unusable answers on, the run warns about the model.
 ODD_SHARE = 0.05
-# With a larger share of answers off the menu the labels are not worth much: exit 3.
+# From this share of answers off the menu on, the run ends with exit code 3.
 MOST_SHARE = 0.5
 
 
@@ -60,7 +60,7 @@ def percentages(labels: Mapping[str, int], english: int) -> dict[str, float | No
     """The CSV's domain_*_pct and pct_english: shares among documents whose label is not in LEFT_OUT, in percent.
 
     labels   documents per label; `english` of those that are not left out are in English
-    returns  DOMAINS first, then further labels that a tree of the user's own may give; 0 for every domain and a missing
+    returns  DOMAINS first, then the other labels of a stage tree that the user gives; 0 for every domain and a missing
              pct_english where no document remains
     """
     own_labels = sorted(set(labels) - {*DOMAINS, *LEFT_OUT})
@@ -107,7 +107,7 @@ def oddities(run: Run, tagger: Domain, counts: Mapping[str, Any]) -> list[str]:
 
 
 def _several_models(run: Run, models: Counter[str]) -> list[str]:
-    """Say, and return, that the labels of an output are not all of one model."""
+    """Announce and return a message where several models made the labels of an output."""
     if len(models) < 2:
         return []
     names = ", ".join(f"{shortened(name)!r} ({n:,} documents)" for name, n in models.most_common(5))

@@ -1,4 +1,4 @@
-"""`--retry-errors`: documents that an LLM gave no label are asked about again; the rows of all others stay as they are."""
+"""`--retry-errors`: label documents again to which an LLM gave no label. The rows of all other documents stay as they are."""
 
 from __future__ import annotations
 
@@ -29,8 +29,7 @@ ERROR_COLUMN = "error"
 def to_retry(
     engine: Engine, plan: Plan, instance: Instance, before: ResumeState, otherwise: PipelineStep | None = None
 ) -> tuple[ResumeState, list[PipelineStep]]:
-    """The standing with the chunks that have documents without a label still to compute, and the step that leaves only these
-    documents of them."""
+    """The resume state where chunks with unlabelled documents are pending, and the step that passes only these documents on."""
     output = engine.run.output
     counts = with_errors(engine, plan, instance, before)
     n = sum(counts.values())
@@ -53,13 +52,13 @@ def with_errors(engine: Engine, plan: Plan, instance: Instance, before: ResumeSt
 
 
 def without(before: ResumeState, ranks: Collection[int]) -> ResumeState:
-    """The standing as if these chunks were still to be computed."""
+    """The resume state with these chunks pending."""
     done = {(rank, name): counts for (rank, name), counts in before.done.items() if rank not in ranks}
     return ResumeState(done, before.stale, before.damaged, before.proven)
 
 
 class Unlabelled(PipelineStep):
-    """Leaves of chunks that have parts the documents without a label. Other chunks pass whole, or through the step `otherwise`."""
+    """Passes on the unlabelled documents of chunks that have parts. Other chunks pass whole, or through the step `otherwise`."""
 
     type = "choose"
     name = "Unlabelled"
@@ -101,7 +100,7 @@ class Unlabelled(PipelineStep):
             yield choose(item, is_unlabelled, {self.instance.name: kept})
 
     def _part(self, rank: int) -> pa.Table:
-        """The part as it is; ReplacedError where another run has made another of it meanwhile."""
+        """The current part. Raises ReplacedError where another run has replaced the part."""
         planned, k = self.chunks[rank]
         return part_of(self.output, planned, k, self.instance, None, self.reader_options)
 
