@@ -241,7 +241,7 @@ def test_read_with_quarantined_rows(tmp_path: Path) -> None:
 
 
 def test_read_refuses_what_is_not_there_or_not_whole(two_files: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no attributes yet"):
+    with pytest.raises(InputError, match="has no attributes yet"):
         tagcorpus.read(str(tmp_path / "none"))
     tag_files(two_files, tmp_path / "out", taggers="length,tokens")
     with pytest.raises(InputError, match=r"unknown instance 'lenght' .*: did you mean 'length'"):

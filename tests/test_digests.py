@@ -97,7 +97,7 @@ def test_what_is_damaged_is_said(tag: Tag, tmp_path: Path) -> None:
     at = whole.index(b'"text_bytes": ') + 14
     path.write_bytes(flipped(whole, at * 8))
     with pytest.raises(
-        InputError, match=r"part-00000\.parquet is damaged: run the pipeline again, which makes it anew"
+        InputError, match=r"part-00000\.parquet is damaged: run the pipeline again, which makes the part again"
     ):
         tagcorpus.read(str(tmp_path / "out"))
     ledger = json.loads(Path(tag().ledger).read_text())

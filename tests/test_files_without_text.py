@@ -126,7 +126,7 @@ def pq_bytes(n: int) -> bytes:
 def test_no_document_in_all_of_the_input_is_exit_3_unless_it_may_be(tag: Tag, content: bytes) -> None:
     result = tag({"x.jsonl": content})
     assert result.exit_code == 3
-    assert result.messages[-1] == "not one document was found: the input is empty. Say --allow-empty where it may be"
+    assert result.messages[-1] == "no documents in the input: it is empty. Give --allow-empty if that is intended"
     assert tag({"x.jsonl": content}, allow_empty=True).exit_code == 0
 
 

@@ -124,7 +124,7 @@ def test_no_document_at_all_is_never_a_success(tmp_path: Path, content: bytes) -
     source.write_bytes(content)
     result = invoke("-i", source, "-o", tmp_path / "out")
     assert result.exit_code == 3
-    assert "not one document was found" in result.stderr
+    assert "no documents in the input" in result.stderr
 
 
 def test_workers_see_the_environment_of_now(tmp_path: Path) -> None:

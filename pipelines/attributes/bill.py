@@ -1,4 +1,4 @@
-"""What a run spends at an endpoint, on disk while it spends it; and what all runs on an output have spent.
+"""The bill of a run: its requests and tokens at an endpoint, on disk while the run goes on; and the sum of all runs on an output.
 
 `runs/<run>/bill.json` has the counts of requests and tokens. A local file is written in place before each request and after each
 reply, so that it is right after a kill -9, too. A store takes no such writes: there the heartbeat carries the counts, a few
@@ -28,7 +28,7 @@ RUN_TIME_CHARACTERS = len("20260101T000000")
 
 
 class Bill:
-    """The counts of one run; `allowed_calls` are the calls that its user let it make at the start."""
+    """The counts of one run. `allowed_calls`: calls that the user allowed at the start."""
 
     def __init__(self, output: Folder, run_name: str, allowed_calls: int) -> None:
         self.counts: dict[str, Any] = {}
@@ -44,7 +44,7 @@ class Bill:
         self.enter(Usage().as_json())
 
     def enter(self, counts: Mapping[str, Any]) -> None:
-        """Take these counts, as of `Usage`, in the place of the earlier ones."""
+        """Replace the counts by these of `Usage`."""
         self.counts = {**counts, ALLOWED: self._allowed_calls}
         if self._file is not None:
             os.pwrite(self._file, _record(self.counts), 0)
@@ -63,8 +63,8 @@ def _record(counts: Mapping[str, Any]) -> bytes:
 
 
 def spent(output: Folder, but_for: str = "") -> dict[str, Any]:
-    """What the runs on an output have spent, back to the last one with --overwrite: the counts, `runs` that asked anything, and
-    the most that one of them was allowed (`allowed_calls`). `but_for`: a run that does not count."""
+    """Spending of the runs on an output, back to the last one with --overwrite: the counts, the number of `runs` with requests, and
+    the largest `allowed_calls`. `but_for`: a run that does not count."""
     total: dict[str, Any] = {**Usage().as_json(), "runs": 0}  # ledgers of earlier versions have fewer counts
     for counts in _each(output, but_for):
         total["runs"] += counts.get("requests", 0) > 0
@@ -84,7 +84,7 @@ def add(total: dict[str, Any], counts: Mapping[str, Any]) -> None:
 
 
 def _each(output: Folder, but_for: str) -> Iterator[dict[str, Any]]:
-    """The counts of every run that asked anything, the newest first."""
+    """The counts of every run with requests, newest first."""
     files: dict[str, set[str]] = {}
     for path in output.files("runs"):
         _, run, *leaf = path.split("/")

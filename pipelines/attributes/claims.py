@@ -13,10 +13,10 @@ from tagcorpus.pipelines.storage.sealed import opened, sealed
 
 
 def claim(output: Folder, instances: Iterable[Instance], *, is_forced: bool = False) -> None:
-    """Write down which tagger and parameters each instance name stands for in this output.
+    """Record the tagger and the parameters of each instance name in this output.
 
-    Raises ConfigError when the name already stands for other parameters, unless `is_forced`: then it stands for these
-    from now on, and parts of the others count as stale until they are replaced one by one.
+    Raises ConfigError where the name has other parameters. With `is_forced` the name gets these parameters, and parts of
+    the others are stale until the run replaces them.
     """
     for instance in instances:
         if is_forced or not is_claimed(output, instance) or _is_chosen_anew(output, instance):
@@ -24,15 +24,15 @@ def claim(output: Folder, instances: Iterable[Instance], *, is_forced: bool = Fa
 
 
 def release(output: Folder, instances: Iterable[Instance]) -> None:
-    """Give back the names of instances that came to no part at all, so that a run refused at its first call (a wrong key,
-    say) does not bind the next one to its parameters."""
+    """Remove the claims of instances without parts. A run that is refused at its first call (a wrong key, say) then
+    does not bind the next run to its parameters."""
     for instance in instances:
         if not any(n.endswith(".parquet") for n in output.files(f"attributes/{instance.name}")):
             output.remove(_claim_name(instance))
 
 
 def is_claimed(output: Folder, instance: Instance) -> bool:
-    """Whether the name stands for this instance already. Raises ConfigError when it stands for other parameters."""
+    """Whether the name has this tagger and these parameters. Raises ConfigError where the parameters differ."""
     stored = _stored_claim(output, instance)
     identity = json.loads(json.dumps(instance.identity()))
     if stored is None or _is_other_version(stored, identity):
@@ -47,7 +47,7 @@ def is_claimed(output: Folder, instance: Instance) -> bool:
 
 
 def changed_versions(output: Folder, instances: Iterable[Instance]) -> list[str]:
-    """Of the instances whose tagger has another version than the one that made their parts: `language: version 1, now 2`."""
+    """Lines like `language: version 1, now 2`, for instances whose parts were made by another version of their tagger."""
     stored = ((i, _stored_claim(output, i)) for i in instances)
     versions = ((i.name, claim["version"], i.identity()["version"]) for i, claim in stored if claim)
     return [f"{name}: version {before}, now {now}" for name, before, now in versions if before != now]
@@ -71,8 +71,8 @@ def _is_chosen_anew(output: Folder, instance: Instance) -> bool:
 
 
 def _stored_claim(output: Folder, instance: Instance) -> dict[str, Any] | None:
-    """What the name stands for; None also where the file is damaged. Written anew then, it loses nothing: every part says
-    by itself what made it."""
+    """The recorded claim; None where the file is missing or damaged. A damaged claim can be written again without loss:
+    every part has its own key."""
     claim = opened(output.read(_claim_name(instance))) or {}
     is_whole = {"tagger", "version"} <= claim.keys() and isinstance(claim.get("parameters"), dict)
     return claim if is_whole else None

@@ -22,16 +22,16 @@ from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.pipelines.storage.sealed import is_sealed, opened, sealed
 
 READER = "(reader)"
-"""In the place of an instance: what the reader put in quarantine, which parts of several instances share."""
+"""Stands for the reader in the place of an instance: the parts of several instances share its quarantine."""
 TAIL_BYTES = 1 << 16
 _MAGIC = b"PAR1"
 
 Entries = dict[tuple[int, str], str]
-"""By rank and instance, what `entry` makes of a part."""
+"""The `entry` of each part, by rank and instance."""
 
 
 class Digests:
-    """What is written down of an instance's parts; of none where the file is damaged or was never written."""
+    """The recorded digests of an instance's parts; empty where the file is damaged or missing."""
 
     def __init__(self, output: Folder, instance: str) -> None:
         self._output, self._name = output, f"digests/{instance}.json"
@@ -44,7 +44,7 @@ class Digests:
         return self._of(file_name, k, key)[0]
 
     def of_failures(self, file_name: str, k: int, key: str) -> str:
-        """The same of the rows that its tagger failed on."""
+        """Digest of the rows on which the tagger of this part failed."""
         return self._of(file_name, k, key)[1]
 
     def _of(self, file_name: str, k: int, key: str) -> tuple[str, str]:
@@ -54,8 +54,8 @@ class Digests:
         return part, failures
 
     def put(self, changes: Mapping[tuple[str, int], str]) -> None:
-        """Publish with these entries, by file and number of the part; an empty one is none. Nothing is written where nothing
-        changes."""
+        """Publish with these entries, by file and number of the part; an empty one is none. Without a change, nothing is
+        written."""
         has_changed = False
         for (file_name, k), entry in changes.items():
             entries = self._parts.get(file_name, [])
@@ -108,7 +108,7 @@ def read_footer(file: BinaryIO) -> bytes:
 
 
 def put(output: Folder, plan: Plan, entries: Entries) -> None:
-    """Publish these entries beside those that are there."""
+    """Publish these entries, and keep all others."""
     chunks = plan.chunks
     by_instance: dict[str, dict[tuple[str, int], str]] = {}
     for (rank, instance), one in entries.items():
@@ -128,6 +128,6 @@ def recording(output: Folder, plan: Plan, todo: Sequence[frozenset[str]]) -> Ite
     try:
         yield entries
     finally:
-        # What cannot be written down is proven by reading next time; a full disk must not hide the error before it.
+        # Without an entry, the next run proves the part by reading it. A full disk must not hide an earlier error.
         with contextlib.suppress(TagcorpusError):
             put(output, plan, entries)

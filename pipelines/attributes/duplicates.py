@@ -1,4 +1,4 @@
-"""How many documents of a corpus have an id that an earlier one has already.
+"""Number of documents in a corpus whose id an earlier document has.
 
 Ids are compared by their 64-bit xxh3 hash (among a thousand million ids a false duplicate is expected once in forty
 runs) over as many passes as keep IDS_PER_PASS hashes in memory: each pass takes its share of the hash values.

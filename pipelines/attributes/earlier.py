@@ -64,13 +64,13 @@ def _is_current(output: Folder, plan: Plan, reader_options: ReaderOptions, insta
 
 
 def _adds_up(entry: dict[str, Any]) -> bool:
-    """Whether all columns of an entry are of equally many documents."""
+    """Whether all columns of an entry count the same number of documents."""
     columns = entry.get("columns", {}).values()
     return len({c["n"] + c["missing"] + c.get("infinite", 0) for c in columns if "n" in c}) <= 1
 
 
 def _object(data: bytes | None) -> dict[str, Any]:
-    """What is left of a file that was altered; nothing where that is no JSON."""
+    """The JSON object of a file that was altered; empty where the file is not JSON."""
     try:
         value = json.loads(data or b"{}")
     except (ValueError, RecursionError):

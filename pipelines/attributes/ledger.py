@@ -37,15 +37,15 @@ class Ledger:
         self.without_documents: list[dict[str, str]] = []
         """`input` and `why` of every file that was read to its end and gave no document."""
         self.unlabelled = 0
-        """Documents that an LLM was asked about, and gave no answer for."""
+        """Documents for which an LLM gave no label."""
         self.empty_rows = 0
         """Rows of a feature table that have no value at all."""
         self.doubts: list[str] = []
-        """Why the labels cannot be relied on, though every document has one."""
+        """Reasons not to rely on the labels, though every document has one."""
         self.llm: dict[str, Any] = {}
-        """What this run asked of an LLM, whatever its end."""
+        """Requests and tokens of this run, however it ends."""
         self.llm_of_output: dict[str, Any] = {}
-        """The same of all runs on the output, this one included."""
+        """Requests and tokens of all runs on the output, with this one."""
         self.workers = 1
         """The largest number of workers that computed at once."""
 
@@ -89,7 +89,7 @@ class Ledger:
         self.doubts.append(sentence)
 
     def enter_bill(self, usage: dict[str, Any], of_output: dict[str, Any]) -> None:
-        """Enter what this run, and what all runs on the output have asked of an LLM; an empty mapping changes nothing."""
+        """Enter the requests and tokens of this run and of all runs on the output; an empty mapping changes nothing."""
         self.llm = usage or self.llm
         self.llm_of_output = of_output or self.llm_of_output
 
@@ -151,7 +151,7 @@ class Ledger:
         quarantine: str,
         *,
         may_be_empty: bool = False,
-        damage: Callable[[str, int], str] = lambda _input, _range: "",
+        damage: Callable[[str, int], str] = lambda _input, _chunk: "",
     ) -> tuple[int, list[str]]:
         """Exit code of a run that came to its end, and the sentences that explain it.
 
@@ -185,9 +185,9 @@ class Ledger:
             return 1, lines
         if not totals.documents and not totals.unsampled and not may_be_empty:
             lines.append(
-                "not one document was found: is it JSON Lines (one object a line), and is the text where it is looked for?"
+                "no documents in the input: is it JSON Lines (one object a line), and does --text-column name the text?"
                 if rows
-                else "not one document was found: the input is empty. Say --allow-empty where it may be"
+                else "no documents in the input: it is empty. Give --allow-empty if that is intended"
             )
             return 3, lines
         allowed = self.allowed(max_quarantined)
@@ -229,7 +229,7 @@ class Ledger:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what decides the output."""
+    """Versions of the packages that decide the output."""
     numbers = {"tagcorpus": tagcorpus.__version__, "python": platform.python_version()}
     for name in VERSIONS_OF:
         if (number := version(name)) is not None:
@@ -241,12 +241,12 @@ def _in_words(reason: str) -> str:
     if reason.startswith("tagger:"):
         _, instance, error = reason.split(":", 2)
         return f"on which {instance} raised {error}"
-    # Why a file is broken is told file by file.
+    # `_breakage` names the reason for each broken file.
     return reason if reason == "broken_file" else f"{reason} ({REASONS[reason]})"
 
 
 def listed(shown: Sequence[str], where: str = "", total: int | None = None) -> str:
-    """The first SHOWN_FILES of these, and how many more there are, and where."""
+    """The first SHOWN_FILES of these, then the number of the others and where to find them."""
     more = (len(shown) if total is None else total) - SHOWN_FILES
     return "; ".join(shown[:SHOWN_FILES]) + (f"; {more:,} more{where}" if more > 0 else "")
 

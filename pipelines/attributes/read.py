@@ -54,7 +54,7 @@ def read(
             raise InputError(unknown_name("instance", name, known, f"read({str(output)!r})"))
     chosen = list(instances or known)
     if not chosen:
-        raise InputError(f"{output} holds no attributes yet")
+        raise InputError(f"{output} has no attributes yet")
     tables: list[pa.Table] = []
     kinds = Kinds()
     for planned in load_plan(folder):
@@ -64,9 +64,9 @@ def read(
 
 
 class Kinds:
-    """For reading without a run, which knows no key: all parts of an instance are those of the plan, or all are older.
+    """Checks parts that are read without a run: all parts of an instance fit the plan, or all are older.
 
-    A mix of both is what a run leaves that replaces parts and has not come to its end, or two runs at once.
+    A run that replaces parts and is interrupted leaves a mix of both, and so do two runs at once.
     """
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class Kinds:
             self._digests[instance.name] = Digests(folder, instance.name)
         digest = self._digests[instance.name].of(planned.file.name, k, key_in(table))
         if stored is None or digest not in ("", stored.digest):
-            raise InputError(f"{folder}/{name} is damaged: run the pipeline again, which makes it anew")
+            raise InputError(f"{folder}/{name} is damaged: run the pipeline again, which makes the part again")
         is_current = key_in(table) in keys_of(planned, k, instance)
         if self._is_current.setdefault(instance.name, is_current) != is_current:
             raise InputError(
@@ -96,7 +96,7 @@ class Kinds:
 
 
 def instance_folders(folder: Folder) -> list[str]:
-    """Names of the instances an output holds."""
+    """Names of the instances in an output."""
     suffix = "/tagger.json"
     return [
         n[len("attributes/") : -len(suffix)]
@@ -114,7 +114,7 @@ def joined(
 ) -> Iterator[pa.Table]:
     """One table per chunk, in plan order; with `text_by`, the documents are read again that way.
 
-    Raises as `range_parts`.
+    Raises as `chunk_parts`.
     """
     columns = {i.name: i.tagger.columns.names for i in instances}
     seen = Counter(c for own in columns.values() for c in own)
@@ -142,7 +142,7 @@ def chunk_parts(
     """`input`, `row`, `sub`, `id` of one chunk, and of every instance these columns (by its name), row by row beside them.
 
     Raises InputError where a part is missing or the parts do not have the same rows; ReplacedError, or what `kinds` raises,
-    for one that is not the part asked for.
+    for a part that does not fit the plan.
     """
     keys = [f.name for f in KEYS]
     read = kinds.part if kinds is not None else part_of
@@ -156,7 +156,7 @@ def chunk_parts(
 
 @dataclass(frozen=True)
 class Recorded:
-    """What an output holds of an instance, in the shape of the tagger that made it. It can be read, not used to tag."""
+    """The recorded description of an instance, in the shape of the tagger that made it. It cannot tag."""
 
     version: str
     parameters: dict[str, Any]
@@ -171,8 +171,8 @@ class Recorded:
 
 
 def recorded(folder: Folder, instance: str, planned: PlannedFile) -> Instance:
-    """An instance as an output tells of it; column types are those of this file's first part (null where it is missing).
-    A column that its first part is too old to have is there, too."""
+    """An instance as recorded in an output; column types are those of this file's first part (null where it is missing).
+    Columns that are newer than the first part are there, too."""
     description = _description_of(folder, instance)
     name = part_name(instance, planned.file.name, 0)
     try:
@@ -197,7 +197,7 @@ def _description_of(folder: Folder, instance: str) -> dict[str, Any]:
     name = f"attributes/{instance}/tagger.json"
     description = opened(folder.read(name))
     if description is None:
-        raise InputError(f"{folder}/{name} is damaged: run the pipeline again, which writes it anew")
+        raise InputError(f"{folder}/{name} is damaged: run the pipeline again, which writes the file again")
     return description
 
 

@@ -49,7 +49,7 @@ def measured(sink: BinaryIO) -> tuple[int, str]:
 
 
 def _record(data: bytes | None) -> tuple[int, str]:
-    """Size and digest that a run wrote down; of no file where what lies there is not whole."""
+    """Size and digest that a run wrote down; (-1, "") where the record is damaged."""
     try:
         record = json.loads(data or b"")
         return record["bytes"], record["digest"]
@@ -58,7 +58,7 @@ def _record(data: bytes | None) -> tuple[int, str]:
 
 
 def digest_of(file: BinaryIO) -> str:
-    """xxh3-128 of what a file holds from its place on."""
+    """xxh3-128 of a file from its current position on."""
     digest = xxhash.xxh3_128()
     while block := file.read(BLOCK_BYTES):
         digest.update(block)

@@ -1,4 +1,4 @@
-"""What the columns of an output look like: exact moments and percentiles, over the parts in plan order.
+"""Statistics of the columns of an output: exact moments and percentiles, over the parts in plan order.
 
 Percentiles come from an order-preserving mapping of float64 onto uint64 and four histograms of 16 bits each, so they
 are exact (numpy's linear interpolation) in memory that does not grow with the corpus. Moments are merged part by part
@@ -44,7 +44,7 @@ KEPT_ROWS = 4_000_000
 Floats = npt.NDArray[np.float64]
 Keys = npt.NDArray[np.uint64]
 ReadPart = Callable[[Folder, PlannedFile, int, Instance, Sequence[str]], pa.Table]
-"""How a part is read: `part_of`, or as `Kinds.part` does."""
+"""Reads a part: `part_of` or `Kinds.part`."""
 Digits = Callable[[Floats, int, Sequence[int]], list[npt.NDArray[np.int64]]]
 
 
@@ -60,8 +60,8 @@ def summarise(
 ) -> dict[str, Any]:
     """Summary of every column of these instances, published as summary/<pipeline>.json and .csv; `more` is added.
 
-    With `reading`, what is published keeps the instances of earlier runs whose parts are current; what is returned is of
-    these instances only.
+    With `reader_options`, the published summary keeps the instances of earlier runs whose parts are current. The returned
+    summary has these instances only.
     """
     value: dict[str, Any] = {
         "pipeline": pipeline,
