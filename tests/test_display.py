@@ -59,7 +59,7 @@ def stalls(said: list[str]) -> list[str]:
 def test_stall_is_named_less_and_less_often() -> None:
     scene = Scene()
     scene.beats = [ProgressRecord(rank=4, first_row=10, last_row=29, pid=1, count=5)]
-    told = "waiting for range 4 of a.jsonl, rows 10 to 29 in flight: no sign of life for {} s"
+    told = "waiting for chunk 4 of a.jsonl, rows 10 to 29 in flight: no sign of life for {} s"
     assert stalls(scene.look(1)) == []
     assert stalls(scene.look(STALL_SECONDS)) == []
     assert stalls(scene.look(1 + STALL_SECONDS)) == [told.format(60)]

@@ -1,4 +1,4 @@
-"""What a run reads: its input files, which of them count, and the options of the reader."""
+"""Inputs of a run: its files, the files set aside, and the reader options."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ SHOWN_FILES = 5
 
 
 class Inputs:
-    """The files of a run and how they are read.
+    """The input files of a run and its reader options.
 
-    columns  further columns that taggers need
-    display  says which files do not count
+    columns  columns besides the text that taggers need
+    display  names the files that are set aside
     stack    removes the copy of standard input
-    files    those that another process discovered; None = discover them here
-    Raises ConfigError for arguments that cannot be, InputError where no file is left.
+    files    files that another process discovered; None = discover them here
+    Raises ConfigError for arguments that do not fit together, and InputError where no file is left.
     """
 
     def __init__(
@@ -56,9 +56,9 @@ class Inputs:
         )
         self.models: models.Models | None = None
         self.set_aside: dict[InputFile, str] = {}
-        """Files that exist and do not count, and why."""
+        """Files that exist and do not count, with the reason."""
         self._by_choice: set[str] = set()
-        """The reasons that an option of this run gives: they are not repeated at the end."""
+        """Reasons from an option of this run, which are not repeated at the end."""
         self.files = self._discover(options, display, stack) if files is None else list(files)
 
     def _discover(self, options: Options, display: Display, stack: contextlib.ExitStack) -> list[InputFile]:
@@ -97,11 +97,11 @@ class Inputs:
         return [file for file in files if file.path not in reasons]
 
     def unasked(self) -> list[str]:
-        """The lines of files that no option of this run sets aside."""
+        """Lines on files that are set aside without an option of this run."""
         return [line for reason, line in self.set_aside_lines().items() if reason not in self._by_choice]
 
     def set_aside_lines(self, shown: int | None = SHOWN_FILES) -> dict[str, str]:
-        """The files that do not count, by reason a line. shown: how many of each are named; None = all."""
+        """A line for each reason with its files. shown: number of files named in a line; None = all."""
         by_reason: dict[str, list[str]] = {}
         for file, reason in self.set_aside.items():
             by_reason.setdefault(reason, []).append(file.name)
@@ -122,7 +122,7 @@ def _use_storage_options(options: Options) -> None:
 
 
 def _copy_of_standard_input(options: Options, stack: contextlib.ExitStack) -> str | None:
-    """A file with what standard input held, where it is an input."""
+    """A file with the bytes of standard input; None where standard input is not an input."""
     if not any(discover.label_and_path(a)[1] == "-" for a in options.input):
         return None
     if options.output is None:

@@ -42,9 +42,9 @@ WARNING_SECONDS = 60
 class SlurmArray(SlurmPipelineExecutor):
     """Chunks as tasks of a job array: task i does the i-th run of `tasks_per_job` neighbouring ranks.
 
-    ranks   of the plan that are to be computed, in plan order
-    run     what was asked for
-    folder  of scripts and pickle, in `output`
+    ranks   pending ranks of the plan, in plan order
+    run     options of the run
+    folder  folder of scripts and pickle, in `output`
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class SlurmArray(SlurmPipelineExecutor):
         return self.ranks
 
     def save_executor_as_json(self, indent: int = 4) -> None:
-        """Not written: command.json says what was asked for, and the plan alone can take a hundred megabytes so."""
+        """Writes nothing: command.json has the options, and a plan as JSON can take a hundred megabytes."""
 
     def launch_merge_stats(self) -> None:
         """datatrove adds up statistics after the array; here the finish job takes that place."""

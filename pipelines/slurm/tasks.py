@@ -59,7 +59,7 @@ def main(task: str, folder: str) -> int:
 
 
 def work(folder: str) -> int:
-    """One array task. 4 where it was told to end."""
+    """One array task. Returns 4 where a signal ended it."""
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, _terminate)
     if not os.environ.get("SLURM_ARRAY_TASK_ID", "").isdigit():

@@ -28,7 +28,7 @@ from tagcorpus.requirements import how_to_install
 CONNECT_SECONDS = 10
 READ_SECONDS = 20
 # botocore's retries of a request, with pauses of half a second on average, then twice that and so on: about 15 s of
-# patience. s3fs does that ROUNDS times where the store says that it is asked too often, or the connection fails; a store
+# patience. s3fs does that ROUNDS times where the store throttles requests, or the connection fails; a store
 # that takes requests and never answers costs 6 minutes.
 RETRIES = 5
 ROUNDS = 3
@@ -223,7 +223,7 @@ def filesystem(url: str) -> tuple[Any, str]:
         fs, path = cls(**cls._get_kwargs_from_urls(url) | given), cls._strip_protocol(url)
         if protocol in ("s3", "s3a"):
             fs.retries = ROUNDS
-            fs.connect()  # nothing is asked yet, but what cannot work shows here
+            fs.connect()  # sends no request, but raises where the login cannot work
     except (TypeError, ValueError, KeyError) as error:
         given_names = ", ".join(names(options)) or "none given"
         raise ConfigError(f"{url}: the storage options ({given_names}) do not fit together: {_said(error)}") from error
@@ -265,7 +265,7 @@ def _accepted(cls: Any) -> frozenset[str]:
 
 
 def _defaults(protocol: str) -> dict[str, Any]:
-    """What ends a wait, and how often is asked again."""
+    """Time-outs and retries of a filesystem."""
     if protocol in ("s3", "s3a"):
         retries = {"mode": "standard", "max_attempts": RETRIES}
         return {"config_kwargs": {"connect_timeout": CONNECT_SECONDS, "read_timeout": READ_SECONDS, "retries": retries}}
@@ -297,7 +297,7 @@ def explain(error: BaseException, url: str, done: str, kind: type[InputError] | 
         )
     if status in (500, 501) and kind is OutputError:
         return OutputError(
-            f"{start}: the store failed (HTTP {status}, {said}) each time it was asked. What is published is whole"
+            f"{start}: the store failed (HTTP {status}, {said}) at every attempt. All published files are whole"
         )
     if _may_pass(chain, status):
         why = "it was written anew meanwhile" if "FileExpired" in type(error).__name__ else said
