@@ -180,7 +180,9 @@ def _click_parameter(option: Option, index: int) -> click.Parameter:
         return click.Argument(
             [name], metavar=option.metavar, required=is_required, type=kind, nargs=-1 if option.is_list else 1
         )
-    shared: dict[str, Any] = {"help": option.help, "default": None, "required": option.default is REQUIRED}
+    # A default that is passed, be it None, satisfies `required` in click 8.3 and later.
+    shared: dict[str, Any] = {"help": option.help}
+    shared |= {"required": True} if option.default is REQUIRED else {"default": None}
     if option.constant is not REQUIRED or option.kind is bool:
         return click.Option([*option.flags, name], is_flag=True, **shared)
     metavar = None if option.choices else option.metavar

@@ -33,6 +33,10 @@ CHOICES = packaged_tree().by_name["remaining"].choices
         ('["books", "web"]', None),
         ("textbook", None),
         ("patent", None),
+        ("books\n\nI'm sorry if this is not right.", "books"),
+        ("| label |\n|---|\n| books |", "books"),
+        ("books\nNo, not books.", None),
+        ("It is not\nbooks", None),
     ],
 )
 def test_the_choice_that_a_text_names(said: str, label: str | None) -> None:

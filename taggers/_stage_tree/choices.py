@@ -26,8 +26,8 @@ def normalise(answer: str) -> str:
 def named_choice(answer: str, choices: Collection[str]) -> str:
     """The choice that an answer names, or the normalised answer where it does not name exactly one.
 
-    Understood are the bare choice, JSON, code fences, and sentences that begin or end with the choice, name no other, and deny
-    and doubt nothing.
+    Understood are the bare choice, alone or on a first line with other text below it, JSON, code fences, a table whose last cell is
+    the choice, and sentences that begin or end with the choice, name no other, and deny and doubt nothing.
 
     Example  '{"label": "books"}' -> books; 'The answer is: books.' -> books; 'I do not think it is books' -> off the menu
     """
@@ -46,7 +46,9 @@ def named_choice(answer: str, choices: Collection[str]) -> str:
         return whole
     around = re.sub(rf"(?<![\w-])(?:{pattern})(?![\w-])", " ", fenced, flags=re.IGNORECASE)
     before, after = fenced[: mentions[0].start()], fenced[mentions[-1].end() :]
-    is_last = re.fullmatch(r"[\s\"'`*_.!)\]]*", after) is not None
+    if len(mentions) == 1 and normalise(fenced.split("\n", 1)[0]) in choices:
+        return named.pop()  # alone on the first line: an apology or a remark below it denies nothing
+    is_last = re.fullmatch(r"[\s\"'`*_.!)\]|]*", after) is not None
     is_first = re.fullmatch(r"[\s\"'`*_(\[]*", before) is not None and re.match(
         r"[\"'`*_)\]]*\s*(?:[.,:;!(\n\u2013\u2014-]|because\b|since\b|as\b)", fenced[mentions[0].end() :]
     )
