@@ -290,7 +290,7 @@ def test_a_key_in_the_environment_alone_does_not_spend_much(tmp_path: Path) -> N
         assert stopped.exit_code == 2
         assert "201 documents to label, at most 1,005 calls, not counting retries, and at most " in stopped.stderr
         assert "only the environment names this endpoint" in stopped.stderr
-        assert "say --backend openai; to ask nobody, --backend fasttext" in stopped.stderr
+        assert "say --backend openai; to use no endpoint, --backend fasttext" in stopped.stderr
         assert stub.connections == 0
         assert not (output / "attributes/domain/a.jsonl").exists()
         write(path, [text(i) for i in range(200)])

@@ -149,7 +149,7 @@ def test_finish_names_what_is_missing_and_the_same_command_completes_it(corpus: 
             assert corpus.call(1, task).code == 0
     finished = corpus.call(2)
     assert finished.code == 4
-    assert "2 of 10 ranges are missing: chunk 2 of a.jsonl, chunk 3 of a.jsonl. Logs are in" in finished.err
+    assert "2 of 10 chunks are missing: chunk 2 of a.jsonl, chunk 3 of a.jsonl. Logs are in" in finished.err
     assert "the same command submits what is missing" in finished.err
     assert "Traceback" not in finished.err
     assert not (corpus.out / "summary").exists()
@@ -213,14 +213,14 @@ def test_task_that_is_told_to_end(slurm: Slurm, number: signal.Signals, cpus: in
     process.send_signal(number)
     done = ended(process)  # all its workers have closed stderr: none is left
     assert done.code == 4
-    assert "Slurm ended it before its end" in done.err
+    assert "Slurm ended the task before its end" in done.err
     assert "Traceback" not in done.err
     assert temporary(slurm.out) == []
     parts = {p: p.stat().st_mtime_ns for p in slurm.out.rglob("*.parquet")}
     assert parts
     finished = slurm.call(2)
     assert finished.code == 4
-    assert "Slurm ended it before its end" in finished.err
+    assert "Slurm ended the task before its end" in finished.err
     slurm.launch()
     slurm.call_tasks(3)
     assert slurm.call(4).code == 0

@@ -72,7 +72,7 @@ def work(folder: str) -> int:
     try:
         array.run()
     except Terminated:
-        error = IncompleteError("Slurm ended it before its end (time limit, preemption or scancel)")
+        error = IncompleteError("Slurm ended the task before its end (time limit, preemption or scancel)")
     except TagcorpusError as raised:
         error = raised
         forget(array.output, [planned.file for planned in array.plan.files], error)
