@@ -21,7 +21,7 @@ from datatrove.pipeline.base import PipelineStep
 from tagcorpus.errors import ConfigError, IncompleteError, ReplacedError, unknown_name
 from tagcorpus.pipelines.attributes.duplicates import count_duplicate_ids
 from tagcorpus.pipelines.attributes.parts import Instance, part_key, part_of
-from tagcorpus.pipelines.attributes.results import digest_of, measured
+from tagcorpus.pipelines.attributes.results import file_digest, measured
 from tagcorpus.pipelines.attributes.summary import summarise
 from tagcorpus.pipelines.dispatch.dry_run import dry_run
 from tagcorpus.pipelines.dispatch.pipeline import Pipeline
@@ -225,7 +225,7 @@ class Filter(PipelineStep):
         if not self.output.exists(name) or self.output.size(name) != receipt["bytes"][name]:
             return False
         with self.output.open(name) as file:
-            return digest_of(file) == str(receipt["digests"][name])
+            return file_digest(file) == str(receipt["digests"][name])
 
     def _key(self, planned: PlannedFile) -> str:
         """Of everything that decides the two files; empty where that cannot be told without reading the input."""

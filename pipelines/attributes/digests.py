@@ -17,6 +17,7 @@ from typing import BinaryIO
 import xxhash
 
 from tagcorpus.errors import TagcorpusError
+from tagcorpus.pipelines.attributes.results import file_digest
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.pipelines.storage.sealed import is_sealed, opened, sealed
@@ -75,11 +76,8 @@ def entry(key: str, footer: bytes, failures: str = "") -> str:
 
 def digest_of_file(output: Folder, name: str) -> str:
     """xxh3-128 of a file of any size."""
-    digest = xxhash.xxh3_128()
     with output.open(name) as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return str(digest.hexdigest())
+        return file_digest(file)
 
 
 def digest_of(footer: bytes) -> str:

@@ -33,7 +33,7 @@ def refuse_anothers(output: Folder, path: str) -> None:
     known = [_record(output.read(n)) for n in records]
     if candidates := {digest for size, digest in known if size == n_bytes}:
         with folder.open(name) as file:
-            if digest_of(file) in candidates:
+            if file_digest(file) in candidates:
                 return
     raise ConfigError(
         f"--output {path} is there already, and is not what a run with its results in {output} has written there: name "
@@ -45,7 +45,7 @@ def measured(sink: BinaryIO) -> tuple[int, str]:
     """Bytes and digest of what was written to a file that `Folder.publishing` is about to publish."""
     sink.flush()
     with open(sink.name, "rb") as written:
-        return os.stat(sink.name).st_size, digest_of(written)
+        return os.stat(sink.name).st_size, file_digest(written)
 
 
 def _record(data: bytes | None) -> tuple[int, str]:
@@ -57,7 +57,7 @@ def _record(data: bytes | None) -> tuple[int, str]:
         return -1, ""
 
 
-def digest_of(file: BinaryIO) -> str:
+def file_digest(file: BinaryIO) -> str:
     """xxh3-128 of a file from its current position on."""
     digest = xxhash.xxh3_128()
     while block := file.read(BLOCK_BYTES):
