@@ -115,16 +115,16 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
     run.display.say(f"{described(packed.n)}; tokens of {options.tokenizer}")
     before = engine.prepare(plan, [instance])
     pending = before.pending(len(plan.chunks), [instance])
-    found = _stored(corpus, options)
+    values = _stored(corpus, options)
     counts: dict[tuple[int, str], Counts] = dict(before.done)
     seconds: dict[int, float] = {}
-    if pending or not found:
+    if pending or not values:
         check_disk(run.output, text_bytes, packed.n, options.token_cache)
         claim(run.output, [instance], is_forced=options.overwrite)
         if engine.starts_afresh:
             clear(corpus)
         try:
-            found = _computed(run, engine, corpus, instance, tokenizer, pending, counts, seconds)
+            values = _computed(run, engine, corpus, instance, tokenizer, pending, counts, seconds)
         except (Exception, KeyboardInterrupt):
             release(run.output, [instance])
             raise
@@ -135,25 +135,25 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
         remove_leftovers(run.output, plan, [instance])
     else:
         run.ledger.enter(plan, [instance], counts, seconds)
-    earlier = found.pop("token_budget", None)
+    earlier = values.pop("token_budget", None)
     sampled = renewed(earlier)
     messages: list[str] = []
-    upper = found.pop("bracket", None)
+    upper = values.pop("bracket", None)
     if options.token_budget is not None:
         budget = Budget(options.token_budget, options.replicates, options.seed)
         is_met = is_budget_met(sampled, budget)
         if is_met and sampled is not earlier:
             messages.append("token budget: stored samples are kept, and their confidence intervals are computed anew")
-        found["token_budget"] = sampled if is_met else at_budget(engine, corpus, budget, sample_totals)
+        values["token_budget"] = sampled if is_met else at_budget(engine, corpus, budget, sample_totals)
     if options.bracket is not None:
         share, seed = options.bracket, options.seed
         if upper is None or not bracket.is_met(upper, share, seed):
             upper = bracket.bracket(engine, corpus, share, seed, tokenizer.n_vocab)
-        found["bracket"] = bracket.with_lower(upper, found["estimates"]["plug_in"], found["total_contexts"])
+        values["bracket"] = bracket.with_lower(upper, values["estimates"]["plug_in"], values["total_contexts"])
     run.ledger.enter_duplicate_ids(count_duplicate_ids(run.output, plan, instance))
-    summary = summarise(run.output, plan, [instance], run.ledger.totals, instance.name, found)
+    summary = summarise(run.output, plan, [instance], run.ledger.totals, instance.name, values)
     publish_result(run, plan, [instance], summary)
-    run.repeat_at_the_end([*messages, *_oddities(run, found)])
+    run.repeat_at_the_end([*messages, *_oddities(run, values)])
     tidy(run, corpus)
     return run.finish(summary)
 
@@ -186,11 +186,11 @@ def _corpus(run: Run, inputs: Inputs, plan: Plan, packed: Packing, tokenizer: To
 
 def _stored(corpus: Corpus, options: EntropyOptions) -> dict[str, Any]:
     """What the summary of an earlier run over the same corpus says of it; empty where that is not all that is wanted."""
-    found = opened(corpus.output.read(f"summary/{corpus.instance}.json")) or {}
-    is_whole = found.get("corpus") == corpus.key and not options.overwrite
+    summary = opened(corpus.output.read(f"summary/{corpus.instance}.json")) or {}
+    is_whole = summary.get("corpus") == corpus.key and not options.overwrite
     if options.contexts and not corpus.output.exists(contexts_name(corpus)):
         is_whole = False
-    return {k: v for k, v in found.items() if k not in ("pipeline", "counts", "instances")} if is_whole else {}
+    return {k: v for k, v in summary.items() if k not in ("pipeline", "counts", "instances")} if is_whole else {}
 
 
 def _computed(
@@ -236,12 +236,12 @@ def _computed(
         return until_sound(run, passes)
 
 
-def _oddities(run: Run, found: dict[str, Any]) -> Iterator[str]:
+def _oddities(run: Run, summary: dict[str, Any]) -> Iterator[str]:
     """What the user should know of a result that is not what it looks like, and the figure that could not be drawn."""
-    n = found["n"]
-    if not found["total_contexts"]:
+    n = summary["n"]
+    if not summary["total_contexts"]:
         yield (
-            f"no entropy: not one of {found['num_documents']:,} documents has more than {n} token{'s' * (n != 1)}, which is what "
+            f"no entropy: not one of {summary['num_documents']:,} documents has more than {n} token{'s' * (n != 1)}, which is what "
             f"a context of {n} and a next token take"
         )
     elif importlib.util.find_spec("matplotlib") is None:
@@ -251,7 +251,7 @@ def _oddities(run: Run, found: dict[str, Any]) -> Iterator[str]:
 
         for kind in ("png", "svg"):
             with run.output.publishing(f"summary/{run.summary_name}.{kind}") as sink:
-                draw(found, sink, kind)
+                draw(summary, sink, kind)
 
 
 def _of_a_model(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> Result:

@@ -42,18 +42,18 @@ UNITS = {"annotations": "fields", "features": "cells"}  # scores, of all other k
 def check(path: str, as_json: bool) -> tuple[str, int]:
     """Findings as text or JSON, and the exit code: 1 where there is an error among them."""
     with Store.from_existing(path) as store:
-        found = check_store(store)
+        findings = check_store(store)
         n_models = len(store.models())
         n_scores = store.con.execute("SELECT count(*) FROM evaluation_results").fetchone()[0]
-    code = int(any(f.severity == "error" for f in found))
-    counts = {s: sum(f.severity == s for f in found) for s in SEVERITIES}
+    code = int(any(f.severity == "error" for f in findings))
+    counts = {s: sum(f.severity == s for f in findings) for s in SEVERITIES}
     if as_json:
         document = {"store": path, "exit_code": code, "models": n_models, "scores": n_scores, "counts": counts}
-        return _json(document | {"findings": [asdict(f) for f in found]}), code
+        return _json(document | {"findings": [asdict(f) for f in findings]}), code
     lines = [f"{path}: {n_models:,} models, {n_scores:,} scores"]
     for severity in SEVERITIES:
-        group = [f for f in found if f.severity == severity]
-        lines += ["", *(line for f in group for line in _told(f))] if group else []
+        group = [f for f in findings if f.severity == severity]
+        lines += ["", *(line for f in group for line in _lines(f))] if group else []
     lines += ["", ", ".join(f"{n:,} {s}{'s' * (n != 1)}" for s, n in counts.items())]
     return "\n".join(lines), code
 
@@ -71,7 +71,7 @@ def _json(document: Any) -> str:
     return json.dumps(plain(document), indent=1, ensure_ascii=False, default=str)
 
 
-def _told(f: Finding) -> list[str]:
+def _lines(f: Finding) -> list[str]:
     margin = " " * 37
     lines = _wrapped(f.found, f"{f.severity:<7}  {f.check:<19} {f.count:>6,}  ", margin)
     for place in f.where[:SHOWN_PLACES]:
@@ -145,14 +145,14 @@ def show(path: str, model: str | None, as_json: bool) -> str:
     return "\n".join(lines)
 
 
-def _model(found: dict[str, Any], as_json: bool) -> str:
+def _model(model: dict[str, Any], as_json: bool) -> str:
     names = ("benchmark", "setting", "metric", "value", "stderr")
     if as_json:
-        scores = [dict(zip(names, s, strict=True)) for s in found["scores"]]
-        return _json(found | {"scores": scores})
-    lines = [found["id"], ""] + [f"  {n:<44} {v}" for n, v in found["annotations"].items()]
-    lines += ["", f"{len(found['scores']):,} scores, {found['n_features']:,} features"]
-    for benchmark, setting, metric, value, stderr in found["scores"]:
+        scores = [dict(zip(names, s, strict=True)) for s in model["scores"]]
+        return _json(model | {"scores": scores})
+    lines = [model["id"], ""] + [f"  {n:<44} {v}" for n, v in model["annotations"].items()]
+    lines += ["", f"{len(model['scores']):,} scores, {model['n_features']:,} features"]
+    for benchmark, setting, metric, value, stderr in model["scores"]:
         shown = "-" if value is None else f"{value:.4f}"
         lines.append(
             f"  {benchmark:<40} {setting:<8} {metric:<14} {shown:>9}" + (f" +- {stderr:.4f}" if stderr else "")
@@ -229,10 +229,10 @@ def import_(
             "kept": d.n_kept,
         }
         unit = UNITS.get(d.kind, "scores")
-        told = (
-            ", ".join(f"{n:,} {unit[: -1 if n == 1 else None]} {what}" for what, n in counts.items() if n) or "nothing"
+        changes = (
+            ", ".join(f"{n:,} {unit[: -1 if n == 1 else None]} {name}" for name, n in counts.items() if n) or "nothing"
         )
-        lines.append(f"{d.file} ({d.kind}): {told}")
+        lines.append(f"{d.file} ({d.kind}): {changes}")
         lines += [f"  {printable(n, is_line=True)}" for n in d.preview] if dry_run else []
         lines += [f"  note: {printable(n, is_line=True)}" for n in d.notes]
         lines += [f"  {c}" for c in d.conflicts[:20]]

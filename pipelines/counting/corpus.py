@@ -45,10 +45,10 @@ BYTES_PER_ENTRY = 90
 
 def memory_bytes(text: str) -> int:
     """`2GB`, `500M`, `1GiB` or a number of bytes. Raises ConfigError for anything else, and for less than a worker needs."""
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?\s*", text.lower())
-    if found is None:
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?\s*", text.lower())
+    if match is None:
         raise ConfigError(f"--memory takes a size such as 800MB, 1GB or 2GiB, got {text!r}")
-    n_bytes = int(float(found[1]) * UNITS[found[2] or ""])
+    n_bytes = int(float(match[1]) * UNITS[match[2] or ""])
     if n_bytes < LEAST_MEMORY:
         raise ConfigError(
             f"--memory {text}: a worker needs at least {LEAST_MEMORY // 10**6} MB (the default is 1GB), about half of it "

@@ -237,16 +237,16 @@ class Score(PipelineStep):
     def _table(self, rank: int, file: RunFile, i: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.float64]]:
         """The run's contexts, and their entropies over the whole corpus."""
         keys, _ = read_run(self.corpus, file, i, Interval(None, None))
-        found = []
+        segments = []
         for interval in range(self.n_intervals):
             values = values_of_interval(self.corpus, interval)
             try:
                 if values is None:
                     raise DamagedRun("it is missing")
-                found.append(values.read_segment(1 + self.runs_before[rank] + i))
+                segments.append(values.read_segment(1 + self.runs_before[rank] + i))
             except DamagedRun as error:
                 raise redo(self.corpus, self.corpus.merged_name(interval)) from error
-        return contexts_of(keys, self.corpus.packing)[0], np.concatenate(found)
+        return contexts_of(keys, self.corpus.packing)[0], np.concatenate(segments)
 
     def _scored(
         self, batches: list[TokenBatch], contexts: npt.NDArray[np.uint64], entropy_bits: npt.NDArray[np.float64]

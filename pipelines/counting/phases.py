@@ -45,17 +45,17 @@ def count(engine: Engine, corpus: Corpus) -> list[int]:
             missing,
             [Count(corpus)],
             "counting",
-            on_done=lambda watch, _, found: watch_report(watch, found[0]),
+            on_done=lambda watch, _, reports: watch_report(watch, reports[0]),
         )
     return [0, *np.cumsum([len(runs_of(corpus, r).runs) for r in ranks]).tolist()]
 
 
 def runs_of(corpus: Corpus, rank: int) -> RunFile:
     """What the first pass has made of a chunk. Raises DamagedError."""
-    found = counted(corpus, rank)
-    if found is None:
+    runs = counted(corpus, rank)
+    if runs is None:
         raise DamagedError(f"{corpus.output}/{corpus.spill_name(rank)} is damaged or gone")
-    return found
+    return runs
 
 
 def merge(engine: Engine, corpus: Corpus) -> list[Adds]:

@@ -35,7 +35,7 @@ def summary_of(corpus: Corpus, adds: Sequence[Adds], tokenizer: Tokenizer) -> di
     """The published keys and ours, of all intervals' additions."""
     total = {k: sum(a[k] for a in adds) for k in ("unweighted", "weighted", "n_contexts", "n_positions", "n_zero")}
     n_contexts, n_positions = total["n_contexts"], total["n_positions"]
-    found: dict[str, Any] = {
+    summary: dict[str, Any] = {
         "n": corpus.packing.n,
         "what": described(corpus.packing.n),
         "mean_corpus_entropy": mean(total["unweighted"], n_contexts),
@@ -48,23 +48,23 @@ def summary_of(corpus: Corpus, adds: Sequence[Adds], tokenizer: Tokenizer) -> di
         "total_contexts": n_positions,
     }
     if n_contexts:
-        found_values = percentiles(lambda: _entropies(corpus, len(adds)), n_contexts, PERCENTILES, _digits)
-        values = dict(zip(PERCENTILES, found_values, strict=True))
-        found["median_corpus_entropy"] = values[50]
-        found["distribution_percentiles"] = {f"p{p}": v for p, v in values.items() if p != 50}
-    found["top_contexts"] = _listed(adds, "top", -1, tokenizer)
-    found["bottom_contexts"] = _listed(adds, "bottom", 1, tokenizer)
-    found["max_entropy"] = found["top_contexts"][0]["entropy_bits"] if n_contexts else None
-    found["estimates"] = estimate(spectrum(adds, "entry_spectrum"), spectrum(adds, "context_spectrum"))
+        quantiles = percentiles(lambda: _entropies(corpus, len(adds)), n_contexts, PERCENTILES, _digits)
+        values = dict(zip(PERCENTILES, quantiles, strict=True))
+        summary["median_corpus_entropy"] = values[50]
+        summary["distribution_percentiles"] = {f"p{p}": v for p, v in values.items() if p != 50}
+    summary["top_contexts"] = _listed(adds, "top", -1, tokenizer)
+    summary["bottom_contexts"] = _listed(adds, "bottom", 1, tokenizer)
+    summary["max_entropy"] = summary["top_contexts"][0]["entropy_bits"] if n_contexts else None
+    summary["estimates"] = estimate(spectrum(adds, "entry_spectrum"), spectrum(adds, "context_spectrum"))
     n_bins = max((len(a["histogram_contexts"]) for a in adds), default=0)
-    found["histogram"] = {
+    summary["histogram"] = {
         "edges": [BIN_BITS * i for i in range(n_bins + 1)],
         "contexts": _added(adds, "histogram_contexts"),
         "positions": _added(adds, "histogram_positions"),
         "contexts_at_zero": total["n_zero"],
         "positions_at_zero": sum(a["n_zero_positions"] for a in adds),
     }
-    return found
+    return summary
 
 
 def described(n: int) -> str:
@@ -80,12 +80,12 @@ def mean(scaled: int, n: int) -> float | None:
 
 def spectrum(adds: Sequence[Adds], name: str) -> Spectrum:
     """How many things were seen c times, over all intervals."""
-    found: dict[int, int] = {}
+    counts: dict[int, int] = {}
     for add in adds:
         for value, n in zip(*add[name], strict=True):
-            found[value] = found.get(value, 0) + n
-    values = sorted(found)
-    return Spectrum(np.array(values, np.int64), np.array([found[v] for v in values], np.int64))
+            counts[value] = counts.get(value, 0) + n
+    values = sorted(counts)
+    return Spectrum(np.array(values, np.int64), np.array([counts[v] for v in values], np.int64))
 
 
 def _added(adds: Sequence[Adds], name: str) -> list[int]:
