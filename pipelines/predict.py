@@ -117,7 +117,9 @@ def report(request: PredictOptions, display: Display | None = None) -> str:
             check_selected(data, settings.selected)
             if request.adds:
                 columns_named(data, request.adds)  # a wrong name ends the command before the first fit
-            if request.features is not None and not outcomes and not request.reproduce:
+            # The page of --reproduce and the explanations of --figures use all columns.
+            is_used = request.reproduce or request.figures
+            if request.features is not None and not outcomes and not is_used:
                 refuse_unused(request.features, data, settings, request.protocol, request.adds)
             display.say(f"{task.name}: {len(data.ids)} models of {data.groups} {group_word(data.grouped_by)}")
             steps.begin(task.name)
