@@ -25,7 +25,7 @@ def test_a_full_standard_output(argument: str, is_buffered: bool) -> None:
         done = subprocess.run([*COMMAND, argument], stdout=full, stderr=subprocess.PIPE, env=environment, check=False)
     assert done.returncode == 1
     (line,) = done.stderr.decode().splitlines()
-    assert line.startswith("tagcorpus: No space left on device: what standard output goes to")
+    assert line.startswith("tagcorpus: No space left on device: the target of standard output")
 
 
 def test_a_standard_output_that_nobody_reads() -> None:
@@ -70,4 +70,4 @@ def test_a_csv_whose_lines_end_in_carriage_returns(tmp_path: Path) -> None:
 def test_a_csv_with_a_header_alone(tmp_path: Path) -> None:
     result = run_tag(tmp_path, "a.csv", b"id,text\r\n")
     assert result.exit_code == 3
-    assert any("the input is empty" in message for message in result.messages)
+    assert any("no documents in the input: it is empty" in message for message in result.messages)

@@ -89,7 +89,7 @@ def test_an_altered_claim_is_written_anew(tag: Tag, tmp_path: Path) -> None:
     before = path.read_bytes()
     altered(path, '"line_threshold": 0.6', '"line_threshold": 0.7')
     with pytest.raises(
-        InputError, match=r"repetition/tagger\.json is damaged: run the pipeline again, which writes it"
+        InputError, match=r"repetition/tagger\.json is damaged: run the pipeline again, which writes the file again"
     ):
         tagcorpus.read(str(tmp_path / "out"))
     assert tag("repetition").exit_code == 0
