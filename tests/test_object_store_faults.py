@@ -270,6 +270,7 @@ def test_killed_while_it_writes(store: FaultyStore, stored: str, whole: dict[str
     assert not client(store).call_s3("list_multipart_uploads", Bucket="bucket").get("Uploads")
 
 
+@pytest.mark.e2e
 def test_a_dry_run_says_what_it_would_cost_and_writes_nothing(store: FaultyStore) -> None:
     rows = 1500
     table = pa.table(
@@ -327,6 +328,7 @@ def test_only_the_needed_columns_are_read_and_a_part_is_one_put(store: FaultySto
     assert not [a for a in store.log if "uploads" in a.query]
 
 
+@pytest.mark.e2e
 def test_options_reach_workers_and_are_written_nowhere(
     store: FaultyStore, stored: str, whole: dict[str, bytes]
 ) -> None:
@@ -356,6 +358,7 @@ def test_options_reach_workers_and_are_written_nowhere(
     assert SECRET not in done.stdout + done.stderr
 
 
+@pytest.mark.e2e
 def test_a_profile(store: FaultyStore, stored: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "config").write_text(f"[profile lab]\nendpoint_url = {store.url}\nregion = us-east-1\n")
     (tmp_path / "credentials").write_text("[lab]\naws_access_key_id = a\naws_secret_access_key = b\n")

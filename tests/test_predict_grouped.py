@@ -176,6 +176,7 @@ def test_the_scores_and_rows_of_a_test_fold_have_no_part_in_the_fit(data: Datase
     assert mine[1:] == its[1:]
 
 
+@pytest.mark.e2e
 def test_predictions_do_not_depend_on_seeds_beside(data: Dataset) -> None:
     one = grouped.run(data, Settings(("trees",), seed=3, has_search=False), Workers(1))
     two = grouped.run(data, Settings(("trees",), seed=0, seeds=(3,), has_search=False), Workers(1))
