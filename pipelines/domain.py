@@ -5,10 +5,8 @@ Which of the two answers is decided here, once, before anything is read; workers
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
-
-from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.attributes.read import joined
@@ -17,12 +15,11 @@ from tagcorpus.pipelines.dispatch.dry_run import dry_run
 from tagcorpus.pipelines.dispatch.pipeline import Pipeline
 from tagcorpus.pipelines.dispatch.planning import plan_of
 from tagcorpus.pipelines.execution.engine import Engine
-from tagcorpus.pipelines.execution.some_rows import Whole
 from tagcorpus.pipelines.filtering.rewrite import csv_line
-from tagcorpus.pipelines.labelling.backend import decided, refuse_llm_parameters, workers_asking
-from tagcorpus.pipelines.labelling.budget import BACKEND, asking, budget, cost_of, is_by_environment
+from tagcorpus.pipelines.labelling.backend import settle_backend
+from tagcorpus.pipelines.labelling.budget import dry_run_entries
 from tagcorpus.pipelines.labelling.label_counts import label_counts, oddities, percentages
-from tagcorpus.pipelines.labelling.unlabelled import to_retry
+from tagcorpus.pipelines.labelling.label_documents import label_documents
 from tagcorpus.pipelines.options.of_pipelines import DomainOptions, Options
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.pipelines.runs.inputs import Inputs
@@ -35,12 +32,7 @@ PREDICTED = "predicted_domains.csv"
 
 def instances(options: Options) -> dict[str, str]:
     """The one instance, with the backend decided in its parameters."""
-    parameters = options.parameters.setdefault("domain", {})
-    if is_by_environment(parameters):
-        options.from_environment.append(BACKEND)
-    parameters["backend"] = decided(parameters)
-    if parameters["backend"] == "fasttext":
-        refuse_llm_parameters(parameters)
+    settle_backend(options)
     return {"domain": "domain"}
 
 
@@ -51,25 +43,10 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
     (instance,) = built
     tagger = instance.tagger
     assert isinstance(tagger, Domain)
-    is_asking = tagger.backend == "openai"
     plan = plan_of(run, inputs, engine)
     if options.dry_run:
-        return _dry_run(run, inputs, engine, plan, instance)
-    messages: list[str] = []
-    before = engine.prepare(plan, [instance])
-    chosen: Sequence[PipelineStep] = []
-    if options.retry_errors:
-        before, chosen = to_retry(engine, plan, instance, before)
-    pending = before.pending(len(plan.chunks), [instance])
-    run.display.say(f"domains by {tagger.answered_by}")
-    allowance = None
-    if is_asking and pending:
-        allowance = budget(engine, plan, tagger, pending, chosen)
-        messages.append(allowance.message)
-    workers = workers_asking(options, is_asking=allowance is not None)
-    with asking(run, tagger, allowance):
-        around = (chosen, [Whole()])
-        engine.compute(plan, [instance], before, workers=workers, threads=is_asking, around=around)
+        return dry_run(run, inputs, engine, plan, built, dry_run_entries(engine, plan, tagger))
+    messages = label_documents(engine, plan, instance)
     label_totals = label_counts(run, plan, instance)
     summary = summarise(
         run.output, plan, [instance], run.ledger.totals, "domain", {"domain": _domain_summary(tagger, label_totals)}
@@ -81,22 +58,12 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
         publish_main(run, predicted_csv(run, inputs, plan, instance, options.with_text))
     else:
         publish_result(run, plan, [instance], summary)
-    if not is_asking:
+    if tagger.backend != "openai":
         return run.finish(summary)
     messages += oddities(run, tagger, label_totals)
     result = run.finish(summary)
     result.messages[:0] = messages
     return result
-
-
-def _dry_run(run: Run, inputs: Inputs, engine: Engine, plan: Plan, instance: Instance) -> Result:
-    tagger = instance.tagger
-    assert isinstance(tagger, Domain)
-    more: dict[str, Any] = {"backend": tagger.answered_by}
-    if tagger.backend == "openai":
-        cost = cost_of(engine, plan, tagger, range(len(plan.chunks)))
-        more |= {"documents_to_ask": cost.documents, "calls_at_most": cost.calls, "tokens_at_most": cost.tokens}
-    return dry_run(run, inputs, engine, plan, [instance], more)
 
 
 def _domain_summary(tagger: Domain, label_totals: dict[str, Any]) -> dict[str, Any]:
@@ -125,4 +92,4 @@ def predicted_csv(run: Run, inputs: Inputs, plan: Plan, instance: Instance, with
         yield "".join(map(csv_line, rows)).encode()
 
 
-PIPELINE = Pipeline(instances, execute, lambda _: "domain")
+PIPELINE = Pipeline(instances, execute)

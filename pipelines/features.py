@@ -41,8 +41,8 @@ from tagcorpus.pipelines.group_statistics.selection import (
 )
 from tagcorpus.pipelines.group_statistics.statistics import BY_RULE, GroupStatistics, statistics
 from tagcorpus.pipelines.group_statistics.write import parquet_name, write_table
-from tagcorpus.pipelines.labelling.backend import refuse_llm_parameters
-from tagcorpus.pipelines.labelling.budget import BACKEND, cost_of, is_by_environment
+from tagcorpus.pipelines.labelling.backend import settle_backend
+from tagcorpus.pipelines.labelling.budget import dry_run_entries
 from tagcorpus.pipelines.options.of_pipelines import FeaturesOptions, Options
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.pipelines.runs.inputs import Inputs
@@ -70,12 +70,7 @@ def instances(options: Options) -> dict[str, str]:
     found = chosen(options)
     parameters = options.parameters.get(DOMAIN, {})
     if DOMAIN in found.instances:
-        parameters = options.parameters.setdefault(DOMAIN, parameters)
-        if is_by_environment(parameters):
-            options.from_environment.append(BACKEND)
-        parameters["backend"] = backend(parameters)
-        if parameters["backend"] == "fasttext":
-            refuse_llm_parameters(parameters)
+        settle_backend(options, backend)
     elif parameters.get("backend") in (None, "auto"):
         # Parameters of a domain tagger that is not used are refused, but not the word that there is none.
         parameters.pop("backend", None)
@@ -392,10 +387,7 @@ def _dry_run(
     if labeller is not None:
         tagger = labeller.tagger
         assert isinstance(tagger, Domain)
-        more["backend"] = tagger.answered_by
-        if tagger.backend == "openai":
-            cost = cost_of(engine, plan, tagger, range(len(plan.chunks)))
-            more |= {"documents_to_ask": cost.documents, "calls_at_most": cost.calls, "tokens_at_most": cost.tokens}
+        more |= dry_run_entries(engine, plan, tagger)
     return dry_run(run, inputs, engine, plan, tagging, more)
 
 
@@ -405,4 +397,4 @@ def _groupings(options: Options) -> list[Instance]:
     return [grouping] if grouping else []
 
 
-PIPELINE = Pipeline(instances, execute, lambda _: "features", _groupings)
+PIPELINE = Pipeline(instances, execute, groupings=_groupings)

@@ -257,4 +257,4 @@ def output_names(file_name: str) -> tuple[str, str]:
     return f"{base}filtered_{leaf}", f"{base}removed_{leaf}"
 
 
-PIPELINE = Pipeline(instances, execute, lambda _: "filter")
+PIPELINE = Pipeline(instances, execute)

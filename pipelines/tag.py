@@ -32,4 +32,4 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
     return run.finish(summary)
 
 
-PIPELINE = Pipeline(instances, execute, lambda _: "tag")
+PIPELINE = Pipeline(instances, execute)

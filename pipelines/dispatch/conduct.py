@@ -40,7 +40,8 @@ def begin(
     """What a run reads, writes and computes with. columns: those that taggers need; stack: ends what is begun here."""
     inputs = make_inputs(options, columns, display, stack)
     place = place_of(pipeline, options, inputs.files)
-    run = make_run(pipeline, options, display, place, summary_name=pipeline_of(pipeline).summary_name(options))
+    name_of = pipeline_of(pipeline).summary_name
+    run = make_run(pipeline, options, display, place, summary_name=name_of(options) if name_of else pipeline)
     lines, unasked = inputs.set_aside_lines().values(), inputs.unasked()
     run.repeat_at_the_end(unasked, silent=[line for line in lines if line not in unasked])
     run.ledger.note(*inputs.set_aside_lines(None).values())

@@ -23,13 +23,13 @@ class Pipeline:
 
     instances     instance name -> tagger name, checked; may complete the options' parameters
     execute       the work, with the built instances
-    summary_name  file of the summary without its suffix
+    summary_name  file of the summary without its suffix; None = the name of the pipeline
     groupings     further instances, whose columns the reader must have
     """
 
     instances: Callable[[Options], dict[str, str]]
     execute: Callable[[Run, Inputs, Engine, list[Instance]], Result]
-    summary_name: Callable[[Options], str]
+    summary_name: Callable[[Options], str] | None = None
     groupings: Callable[[Options], Sequence[Instance]] = _no_more
 
 

@@ -129,7 +129,7 @@ class Engine:
         around: tuple[Sequence[PipelineStep], Sequence[PipelineStep]] = ((), ()),
         on_chunk: Callable[[int], None] | None = None,
     ) -> None:
-        """Compute and publish what `before` lacks. `around`: steps to go before and after those of the taggers; `on_range` is
+        """Compute and publish what `before` lacks. `around`: steps to go before and after those of the taggers; `on_chunk` is
         called with each chunk that is done."""
         claim(self.run.output, instances, is_forced=self.run.options.overwrite)
         todo = before.todo(len(plan.chunks), instances)

@@ -79,9 +79,9 @@ def find(
     skipped: Counter[str] | None = None,
     input_format: str = "",
 ) -> Models:
-    """The models of these arguments (as `inputs.find` takes them), sorted by id.
+    """The models of these arguments (as `discover.find` takes them), sorted by id.
 
-    Raises InputError, as `inputs.find` does, and for files without a model, models without files, two folders of one
+    Raises InputError, as `discover.find` does, and for files without a model, models without files, two folders of one
     model, ids that differ by case only or cannot be ids, and files that are there twice.
     """
     found: list[Found] = []

@@ -6,22 +6,18 @@ A part has a row for every document all the same. That of one that was not chose
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any
 
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.pipelines.attributes.batches import ChunkEnd, TaggedBatch
 from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.execution.engine import Engine
-from tagcorpus.pipelines.execution.some_rows import Whole, choose
+from tagcorpus.pipelines.execution.some_rows import choose
 from tagcorpus.pipelines.group_statistics.kept import Choice
-from tagcorpus.pipelines.labelling.backend import workers_asking
-from tagcorpus.pipelines.labelling.budget import asking, budget
 from tagcorpus.pipelines.labelling.label_counts import NOT_SELECTED, label_counts, oddities
-from tagcorpus.pipelines.labelling.unlabelled import to_retry
-from tagcorpus.pipelines.options.of_pipelines import FeaturesOptions
+from tagcorpus.pipelines.labelling.label_documents import label_documents
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.taggers.domain import Domain
 
@@ -59,27 +55,18 @@ def label(engine: Engine, plan: Plan, instance: Instance, choice: Choice) -> tup
     """
     run, tagger = engine.run, instance.tagger
     assert isinstance(tagger, Domain)
-    is_asking = tagger.backend == "openai"
     chosen = replace(instance, chosen=choice.identities(plan), is_whole_enough=not choice.last)
-    steps: list[PipelineStep] = [Choose(plan, choice)]
-    messages: list[str] = []
-    before = engine.prepare(plan, [chosen], size=f"domains by {tagger.answered_by}")
-    assert isinstance(run.options, FeaturesOptions)
-    if run.options.retry_errors:
-        before, steps = to_retry(engine, plan, chosen, before, steps[0])
-    pending = before.pending(len(plan.chunks), [chosen])
-    allowance = None
-    if is_asking and pending:
-        allowance = budget(engine, plan, tagger, pending, steps, _label_less(tagger, choice))
-        messages.append(allowance.message)
-    workers = workers_asking(run.options, is_asking=allowance is not None)
-    with asking(run, tagger, allowance):
-        around = (steps, [Whole(NOT_SELECTED)])
-        engine.compute(plan, [chosen], before, workers=workers, threads=is_asking, around=around)
-    if not is_asking:
-        return chosen, messages
-    told: Mapping[str, Any] = label_counts(run, plan, chosen)
-    messages += oddities(run, tagger, told)
+    messages = label_documents(
+        engine,
+        plan,
+        chosen,
+        choose=Choose(plan, choice),
+        absent_stage=NOT_SELECTED,
+        is_later_pass=True,
+        label_less=_label_less(tagger, choice),
+    )
+    if tagger.backend == "openai":
+        messages += oddities(run, tagger, label_counts(run, plan, chosen))
     return chosen, messages
 
 

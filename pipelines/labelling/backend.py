@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -12,10 +12,9 @@ from tagcorpus.pipelines.options.of_pipelines import Options
 from tagcorpus.taggers.domain import Domain
 
 BACKENDS = ("auto", "openai", "fasttext")
+BACKEND = "domain.backend"
 # Parameters of the openai backend. The embedded model has its own labels and sends no requests.
 LLM_PARAMETERS = ("base_url", "model", "tree", "concurrency", "max_requests", "max_attempts", "timeout_seconds", "backoff_seconds", "patience", "rpm", "tpm", "llm_cache")  # fmt: skip
-# Chunks labelled at once: the endpoint stays busy at the end of each.
-CHUNKS_AT_ONCE = 4
 
 
 def refuse_llm_parameters(parameters: Mapping[str, Any]) -> None:
@@ -40,6 +39,12 @@ def decided(parameters: Mapping[str, Any]) -> str:
     return "openai" if is_configured else "fasttext"
 
 
-def workers_asking(options: Options, *, is_asking: bool) -> int | None:
-    """Number of chunks labelled at once by an LLM; None without an LLM."""
-    return options.workers or CHUNKS_AT_ONCE if is_asking else None
+def settle_backend(options: Options, decide: Callable[[Mapping[str, Any]], str | None] = decided) -> None:
+    """Put the backend that `decide` gives into the parameters of `domain`, and refuse parameters that do not fit it."""
+    parameters = options.parameters.setdefault("domain", {})
+    # No option names a backend or an endpoint: the environment decides between LLM and model.
+    if parameters.get("backend", "auto") == "auto" and not parameters.get("base_url"):
+        options.from_environment.append(BACKEND)
+    parameters["backend"] = decide(parameters)
+    if parameters["backend"] == "fasttext":
+        refuse_llm_parameters(parameters)

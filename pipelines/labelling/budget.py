@@ -19,6 +19,7 @@ from tagcorpus.pipelines.attributes.batches import ChunkEnd, TaggedBatch
 from tagcorpus.pipelines.attributes.bill import ALLOWED, Bill, add, in_words, spent
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.execution.steps import Read
+from tagcorpus.pipelines.labelling.backend import BACKEND
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.pipelines.runs.run import Run
 from tagcorpus.taggers._llm import caller
@@ -26,12 +27,7 @@ from tagcorpus.taggers.domain import Domain
 
 AUTO_CALLS = 1_000
 """Calls that a run may make where only the environment names the endpoint."""
-BACKEND = "domain.backend"
-
-
-def is_by_environment(parameters: Mapping[str, Any]) -> bool:
-    """Whether no option names a backend or an endpoint, so that the environment decides between LLM and model."""
-    return parameters.get("backend", "auto") == "auto" and not parameters.get("base_url")
+LABEL_LESS = "label a part with --limit N or --sample FRACTION"
 
 
 @dataclass(frozen=True)
@@ -101,6 +97,15 @@ def cost_of(
     return sum((of_chunk[0] for of_chunk in results.values()), Cost())
 
 
+def dry_run_entries(engine: Engine, plan: Plan, tagger: Domain) -> dict[str, Any]:
+    """Entries of a dry run: the backend, and of an endpoint the cost of all documents at most."""
+    entries: dict[str, Any] = {"backend": tagger.answered_by}
+    if tagger.backend == "openai":
+        cost = cost_of(engine, plan, tagger, range(len(plan.chunks)))
+        entries |= {"documents_to_ask": cost.documents, "calls_at_most": cost.calls, "tokens_at_most": cost.tokens}
+    return entries
+
+
 @dataclass(frozen=True)
 class Allowance:
     """The spending limit of a run. `message`: the announced cost. `before`: the spending of earlier runs on the output."""
@@ -117,7 +122,7 @@ def budget(
     tagger: Domain,
     pending: Sequence[int],
     chosen: Sequence[PipelineStep] = (),
-    label_less: str = "label a part with --limit N or --sample FRACTION",
+    label_less: str = LABEL_LESS,
 ) -> Allowance:
     """Say what the run can cost before the first call. BudgetError where that is more than `max_requests` leaves; ConfigError where
     it is much, and nobody but the environment named the endpoint.

@@ -46,7 +46,7 @@ class Run:
 
     place         where the results go
     name          of a run that another process began; by default a new name from the time
-    summary_name  file of the summary, without its suffix; by default the pipeline's name
+    summary_name  file of the summary, without its suffix
     """
 
     def __init__(
@@ -56,13 +56,13 @@ class Run:
         display: Display,
         place: Place,
         *,
+        summary_name: str,
         name: str | None = None,
-        summary_name: str | None = None,
     ) -> None:
         self.pipeline, self.options, self.display = pipeline, options, display
         self.output, self.result_file = place.folder, place.result_file
         self.name = name or f"{time.strftime('%Y%m%dT%H%M%S')}-{pipeline}-{secrets.token_hex(3)}"
-        self.summary_name = summary_name or pipeline
+        self.summary_name = summary_name
         self.heartbeat = Heartbeat(self.output, self.name)
         self.ledger = Ledger()
         self._messages: list[str] = []
