@@ -1,8 +1,7 @@
-"""The house rules: imports point one way, start-up stays light, packages are listed, documents tell the truth."""
+"""The house rules: start-up stays light, packages are listed, documents tell the truth. Imports: test_rooms.py."""
 
 from __future__ import annotations
 
-import ast
 import configparser
 import contextlib
 import importlib
@@ -15,58 +14,13 @@ from pathlib import Path
 
 import pytest
 from slurm_commands import invoke
+from test_rooms import TOP, modules
 
 import tagcorpus
 from tagcorpus.pipelines.options.of_pipelines import pipelines
 from tagcorpus.taggers import names
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = ("kernels", "taggers", "pipelines", "predictor", "configs")
-# Who may import whom: a room sees itself and what stands to its right.
-MAY_IMPORT = {
-    "__main__": {"cli"},
-    "cli": {"pipelines", "predictor", "taggers", "errors", "processes"},
-    "pipelines": {"pipelines", "predictor", "taggers", "kernels", "configs", "errors", "processes", "requirements"},
-    "predictor": {"predictor", "errors", "processes", "requirements"},
-    "taggers": {"taggers", "kernels", "configs", "errors", "requirements"},
-    "kernels": {"kernels"},
-    "configs": set(),
-    "errors": set(),
-    "requirements": set(),
-    "processes": set(),
-    "testing": {"taggers", "errors"},
-}
-
-
-def modules() -> list[Path]:
-    return [
-        ROOT / "__main__.py",
-        ROOT / "cli.py",
-        ROOT / "errors.py",
-        ROOT / "requirements.py",
-        ROOT / "processes.py",
-        ROOT / "testing.py",
-        *(p for room in ROOMS for p in (ROOT / room).rglob("*.py")),
-    ]
-
-
-def room_of(path: Path) -> str:
-    return path.relative_to(ROOT).with_suffix("").parts[0]
-
-
-@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
-def test_imports_point_one_way(path: Path) -> None:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        found = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-        if isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            found = [node.module or ""]
-            if node.module == "tagcorpus":
-                found = [f"tagcorpus.{a.name}" for a in node.names if not a.name.startswith("__")]
-        for name in found:
-            parts = name.split(".")
-            if parts[0] == "tagcorpus" and len(parts) > 1:
-                assert parts[1] in MAY_IMPORT[room_of(path)], f"{path.name} imports {name}"
 
 
 def test_the_command_line_starts_light() -> None:
@@ -96,7 +50,7 @@ def test_every_package_is_listed() -> None:
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     listed = set(config["options"]["packages"].split())
-    found = [p.parent.relative_to(ROOT).parts for room in ROOMS for p in (ROOT / room).rglob("__init__.py")]
+    found = [p.parent.relative_to(ROOT).parts for room in TOP for p in (ROOT / room).rglob("__init__.py")]
     assert listed == {"tagcorpus", *(".".join(("tagcorpus", *parts)) for parts in found)}
 
 
@@ -192,7 +146,12 @@ def test_install_lines_name_real_extras() -> None:
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     extras = set(config["options.extras_require"])
-    for source in [*(ROOT / "docs").glob("*.md"), ROOT / "README.md", *modules(), *(ROOT / "configs").glob("*.yaml")]:
+    for source in [
+        *(ROOT / "docs").glob("*.md"),
+        ROOT / "README.md",
+        *modules().values(),
+        *(ROOT / "configs").glob("*.yaml"),
+    ]:
         text = source.read_text(encoding="utf-8")
         for listed in re.findall(r"'\.\[([\w,]+)\]'", text):
             assert set(listed.split(",")) <= extras, f"{source.name}: {listed}"
