@@ -265,6 +265,7 @@ def test_a_dry_run_asks_and_writes_nothing(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.jsonl"]
 
 
+@pytest.mark.e2e
 def test_concurrency_and_workers_make_no_difference(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", [text(i) for i in range(60)])
 

@@ -73,6 +73,7 @@ def test_one_function_for_all_outputs(folder: Path, monkeypatch: pytest.MonkeyPa
     assert "a\\xff.jsonl:0" in Path("domain/predicted_domains.csv").read_text(encoding="utf-8")
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize(
     "locale", one_by_default({"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {"LC_ALL": "C.UTF-8"})
 )

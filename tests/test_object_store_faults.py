@@ -163,6 +163,7 @@ def whole_table(store: FaultyStore, table: str) -> dict[str, bytes]:
     return found
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize(
     ("kind", "fault", "is_late"),
     one_by_default(

@@ -78,6 +78,7 @@ def test_what_would_be_misread_is_not_imported(full: Path, tmp_path: Path, rows:
     assert told in done.stderr
 
 
+@pytest.mark.e2e
 def test_predict_takes_named_columns_of_any_table(tmp_path: Path, ids: list[str]) -> None:
     table = own(tmp_path, ids)
     output = tmp_path / "p.json"

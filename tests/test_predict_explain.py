@@ -104,6 +104,7 @@ def test_findings_say_what_they_rest_on(data: Dataset) -> None:
     assert findings.findings(without, 0, draws=1)[1] is None
 
 
+@pytest.mark.e2e
 def test_pictures_are_equal_bytes_and_leave_missing_values_out(data: Dataset, found: explain.Contributions) -> None:
     once, again = (figures.drawn(figures.beeswarm, data, found) for _ in range(2))
     assert once == again

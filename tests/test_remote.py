@@ -105,6 +105,7 @@ def fetched(s3: Any, path: str, to: Path) -> dict[str, bytes]:
     return parts(to)
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("workers", one_by_default(1, 2))
 def test_from_and_to_s3_gives_the_bytes_of_a_local_run(
     s3: Any, stored: str, local: tuple[Path, Path], tmp_path: Path, workers: int

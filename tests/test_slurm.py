@@ -330,6 +330,7 @@ def wait(slurm: Slurm, taggers: str = "marks") -> Any:
     )
 
 
+@pytest.mark.e2e
 def test_waiting_gives_what_a_local_run_gives(corpus: Slurm) -> None:
     launched = corpus.launch("--wait", "--set", "slurm.poll_seconds=0", "--set", "slurm.max_array=2")
     assert launched.code == 0, launched.err

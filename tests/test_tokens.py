@@ -119,6 +119,7 @@ def test_a_megabyte_of_one_thing(unit: str) -> None:
     assert encoding.decode(ids.tolist()) == text
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("name", one_by_default("p50k_base", "gpt2"))
 def test_a_megabyte_of_blanks_between_words_is_exact(name: str) -> None:
     """tiktoken itself refuses such a text; the pieces of a shorter blank say what its ids are."""

@@ -197,6 +197,7 @@ def test_quarantined_and_blank_lines_go_nowhere(tmp_path: Path) -> None:
 # What a run leaves as it is
 
 
+@pytest.mark.e2e
 def test_same_bytes_with_any_workers(corpus: Path, tmp_path: Path) -> None:
     found = []
     for workers in (1, 2, 4):
