@@ -63,6 +63,7 @@ def test_sound_installation() -> None:
     assert not {"output", "LLM endpoint", "ray cluster"} & set(found)
 
 
+@pytest.mark.e2e
 def test_text_has_one_line_each_and_the_fix_below() -> None:
     text, code = report(Subjects(output="/dev/null"), as_json=False)
     lines = text.splitlines()

@@ -305,6 +305,7 @@ def table_of(told: dict[str, Any]) -> str:
     return result_text.table(Result("tag", "", 0, Counts(), {"dry_run": told}, ""))
 
 
+@pytest.mark.e2e
 def test_only_the_needed_columns_are_read_and_a_part_is_one_put(store: FaultyStore) -> None:
     rows = 4000
     table = pa.table(
