@@ -22,8 +22,8 @@ from tagcorpus.pipelines.counting.passes import Count, Merge, counted
 from tagcorpus.pipelines.dispatch.conduct import begin
 from tagcorpus.pipelines.dispatch.planning import plan_of
 from tagcorpus.pipelines.entropy import _corpus, _packed
+from tagcorpus.pipelines.options.commands.entropy import EntropyOptions
 from tagcorpus.pipelines.options.load import load_options
-from tagcorpus.pipelines.options.of_pipelines import EntropyOptions
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.taggers._tokenizers.loading import load
 

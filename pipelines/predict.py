@@ -23,7 +23,7 @@ import xxhash
 
 from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines.execution.scheduling import default_workers
-from tagcorpus.pipelines.options.of_commands import PredictOptions
+from tagcorpus.pipelines.options.commands.predict import PredictOptions
 from tagcorpus.pipelines.options.places import check_place
 from tagcorpus.pipelines.predicting import deciding, grouped
 from tagcorpus.pipelines.predicting.features import features_of, refuse_unused, say_ids

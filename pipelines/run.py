@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Unpack, overload
 
 from tagcorpus.pipelines.dispatch.conduct import run_options
+from tagcorpus.pipelines.options.common import Options
 from tagcorpus.pipelines.options.declare import fields_of
 from tagcorpus.pipelines.options.keywords import (
     DomainKeywords,
@@ -16,8 +17,8 @@ from tagcorpus.pipelines.options.keywords import (
     TagKeywords,
 )
 from tagcorpus.pipelines.options.load import load_options
-from tagcorpus.pipelines.options.of_pipelines import OPTIONS, Options
 from tagcorpus.pipelines.options.python_words import python_words
+from tagcorpus.pipelines.options.tree import OPTIONS
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.runs.run import Result
 

@@ -8,7 +8,8 @@ from tagcorpus.pipelines.dispatch.dry_run import dry_run
 from tagcorpus.pipelines.dispatch.pipeline import Pipeline
 from tagcorpus.pipelines.dispatch.planning import plan_of
 from tagcorpus.pipelines.execution.engine import Engine
-from tagcorpus.pipelines.options.of_pipelines import Options, TagOptions
+from tagcorpus.pipelines.options.commands.tag import TagOptions
+from tagcorpus.pipelines.options.common import Options
 from tagcorpus.pipelines.options.tagger_names import instance_names
 from tagcorpus.pipelines.runs.inputs import Inputs
 from tagcorpus.pipelines.runs.result_file import publish_result

@@ -12,8 +12,9 @@ import yaml
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines import terminal
 from tagcorpus.pipelines.doctor import tagger_pages
+from tagcorpus.pipelines.options.commands.tag import TagOptions
 from tagcorpus.pipelines.options.load import load_options
-from tagcorpus.pipelines.options.of_pipelines import TagOptions, pipelines
+from tagcorpus.pipelines.options.tree import pipelines
 from tagcorpus.taggers import load, names, tagger_class
 
 

@@ -8,9 +8,9 @@ from typing import cast
 import pytest
 
 from tagcorpus.errors import ConfigError
+from tagcorpus.pipelines.options.commands.tag import TagOptions
 from tagcorpus.pipelines.options.dialect import Dialect
 from tagcorpus.pipelines.options.load import load_options
-from tagcorpus.pipelines.options.of_pipelines import TagOptions
 from tagcorpus.pipelines.slurm.tasks import _options
 
 

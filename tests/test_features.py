@@ -29,8 +29,8 @@ from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.dispatch.conduct import begin
 from tagcorpus.pipelines.dispatch.planning import plan_of
 from tagcorpus.pipelines.feature_table.columns import columns
+from tagcorpus.pipelines.options.commands.features import FeaturesOptions
 from tagcorpus.pipelines.options.load import load_options
-from tagcorpus.pipelines.options.of_pipelines import FeaturesOptions
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.runs.run import Result
 from tagcorpus.taggers import load

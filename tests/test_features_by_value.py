@@ -46,8 +46,8 @@ from tagcorpus.pipelines.group_statistics.medians import median, medians_of
 from tagcorpus.pipelines.group_statistics.moments import Moments
 from tagcorpus.pipelines.group_statistics.rows import ChunkRows
 from tagcorpus.pipelines.group_statistics.selection import GroupingColumn
+from tagcorpus.pipelines.options.commands.features import FeaturesOptions
 from tagcorpus.pipelines.options.load import load_options
-from tagcorpus.pipelines.options.of_pipelines import FeaturesOptions
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.pipelines.runs.run import Result

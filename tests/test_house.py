@@ -17,7 +17,7 @@ from slurm_commands import invoke
 from test_rooms import TOP, modules
 
 import tagcorpus
-from tagcorpus.pipelines.options.of_pipelines import pipelines
+from tagcorpus.pipelines.options.tree import pipelines
 from tagcorpus.taggers import names
 
 ROOT = Path(__file__).resolve().parents[1]

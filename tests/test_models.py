@@ -13,9 +13,9 @@ import yaml
 import tagcorpus
 from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines.generation_files.models import Models, find
+from tagcorpus.pipelines.options.commands.features import FeaturesOptions
 from tagcorpus.pipelines.options.load import load_options
 from tagcorpus.pipelines.options.models_file import read_models
-from tagcorpus.pipelines.options.of_pipelines import FeaturesOptions
 
 Layout = dict[str, list[str]]
 

@@ -13,8 +13,8 @@ import tagcorpus
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.options.declare import fields_of
 from tagcorpus.pipelines.options.load import load_options
-from tagcorpus.pipelines.options.of_pipelines import OPTIONS
 from tagcorpus.pipelines.options.pages import in_words_of_keys, to_yaml
+from tagcorpus.pipelines.options.tree import OPTIONS
 
 TABLE = pa.table({"text": ["a long text " * 200] * 50})
 MEMORY = "For a table or texts in memory there is tagcorpus.tag"

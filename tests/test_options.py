@@ -21,12 +21,12 @@ from hypothesis import strategies as st
 import tagcorpus
 from tagcorpus.cli import main
 from tagcorpus.errors import ConfigError
+from tagcorpus.pipelines.options.common import SETTINGS
 from tagcorpus.pipelines.options.declare import REQUIRED, Declaration, Option, fields_of, option, options_of
 from tagcorpus.pipelines.options.load import load_options
-from tagcorpus.pipelines.options.of_commands import COMMANDS, Command
-from tagcorpus.pipelines.options.of_pipelines import OPTIONS, SETTINGS
 from tagcorpus.pipelines.options.pages import to_yaml
 from tagcorpus.pipelines.options.python_words import in_python
+from tagcorpus.pipelines.options.tree import COMMANDS, OPTIONS, Command
 from tagcorpus.taggers import tagger_class
 
 WITH_FLAG = {"entropy-lm": "lm_entropy"}  # sections that are not called like their tagger

@@ -22,7 +22,7 @@ from profiles import one_by_default
 
 from tagcorpus.cli import main
 from tagcorpus.errors import ConfigError, InputError
-from tagcorpus.pipelines.options.of_commands import PredictOptions
+from tagcorpus.pipelines.options.commands.predict import PredictOptions
 from tagcorpus.pipelines.predict import report
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.predictor.learners import boosting, data, folds, selection

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 from tagcorpus.cli import main
 from tagcorpus.errors import ConfigError, InputError
-from tagcorpus.pipelines.options.of_commands import PredictOptions
+from tagcorpus.pipelines.options.commands.predict import PredictOptions
 from tagcorpus.pipelines.predict import command, report
 from tagcorpus.pipelines.predicting.features import features_of
 from tagcorpus.pipelines.predicting.files import publish, refuse_anothers

@@ -19,8 +19,10 @@ from tagcorpus.errors import ConfigError, InputError, TagcorpusError, unknown_na
 from tagcorpus.pipelines.attributes.parts import Instance, ResumeState, resume_state
 from tagcorpus.pipelines.attributes.read import instance_folders, own_columns, recorded
 from tagcorpus.pipelines.filtering.condition import quoted
-from tagcorpus.pipelines.options.of_pipelines import OPTIONS, Options, TagOptions, pipelines
+from tagcorpus.pipelines.options.commands.tag import TagOptions
+from tagcorpus.pipelines.options.common import Options
 from tagcorpus.pipelines.options.places import RESULT_SUFFIXES
+from tagcorpus.pipelines.options.tree import OPTIONS, pipelines
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.pipelines.readers.reader import ReaderOptions
 from tagcorpus.pipelines.storage.folder import Folder

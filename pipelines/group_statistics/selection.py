@@ -16,7 +16,7 @@ import pyarrow as pa
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.labelling.backend import decided
-from tagcorpus.pipelines.options.of_pipelines import FeaturesOptions
+from tagcorpus.pipelines.options.commands.features import FeaturesOptions
 from tagcorpus.pipelines.options.tagger_names import instance_names
 from tagcorpus.taggers._interface.base import Parameters, column
 from tagcorpus.taggers._interface.batch import DocumentBatch

@@ -9,7 +9,8 @@ from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.execution.some_rows import Whole
 from tagcorpus.pipelines.labelling.budget import LABEL_LESS, asking, budget
 from tagcorpus.pipelines.labelling.unlabelled import to_retry
-from tagcorpus.pipelines.options.of_pipelines import DomainOptions, FeaturesOptions
+from tagcorpus.pipelines.options.commands.domain import DomainOptions
+from tagcorpus.pipelines.options.commands.features import FeaturesOptions
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.taggers.domain import Domain
 

@@ -13,10 +13,12 @@ from typing import Any
 import yaml
 
 from tagcorpus.errors import ConfigError, unknown_name
+from tagcorpus.pipelines.options.commands.features import FeaturesOptions
+from tagcorpus.pipelines.options.common import Options
 from tagcorpus.pipelines.options.declare import Option, fields_of
-from tagcorpus.pipelines.options.of_pipelines import OPTIONS, FeaturesOptions, Options
 from tagcorpus.pipelines.options.places import RESULT_SUFFIXES, check_place
 from tagcorpus.pipelines.options.tagger_names import tagger_of
+from tagcorpus.pipelines.options.tree import OPTIONS
 from tagcorpus.pipelines.storage import remote
 from tagcorpus.taggers import add_files, fits, load, names, tagger_class, type_text
 from tagcorpus.taggers._interface.unique_keys import UniqueKeyLoader

@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 import yaml
 
+from tagcorpus.pipelines.options.common import SETTINGS, Options
 from tagcorpus.pipelines.options.declare import GROUPS, REQUIRED, Option, fields_of, options_of
-from tagcorpus.pipelines.options.of_commands import COMMANDS
-from tagcorpus.pipelines.options.of_pipelines import OPTIONS, SETTINGS, Options
 from tagcorpus.pipelines.options.python_words import in_python
+from tagcorpus.pipelines.options.tree import COMMANDS, OPTIONS
 from tagcorpus.pipelines.storage import remote
 from tagcorpus.taggers import own_names
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines.attributes.results import publish_file
-from tagcorpus.pipelines.options.of_commands import PredictOptions
+from tagcorpus.pipelines.options.commands.predict import PredictOptions
 from tagcorpus.pipelines.options.places import check_place
 from tagcorpus.pipelines.predicting.features import features_of
 from tagcorpus.pipelines.predicting.terminal import wrapped

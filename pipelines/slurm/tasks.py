@@ -29,7 +29,8 @@ from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.execution.executor import PRECEDENCE
 from tagcorpus.pipelines.execution.scheduling import chunk_name
 from tagcorpus.pipelines.inputs.input_files import InputFile
-from tagcorpus.pipelines.options.of_pipelines import OPTIONS, Options
+from tagcorpus.pipelines.options.common import Options
+from tagcorpus.pipelines.options.tree import OPTIONS
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.progress.printable import printable
 from tagcorpus.pipelines.readers.plan import Plan, forget

@@ -1,0 +1,47 @@
+"""The options of `tagcorpus run domain`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tagcorpus.pipelines.options.common import ENDPOINT, OUTPUT, Backend, Options, retry_errors_option
+from tagcorpus.pipelines.options.declare import option, shorthand
+
+
+@dataclass(frozen=True)
+class DomainOptions(Options):
+    """Label every document with its domain."""
+
+    SHORTHANDS = (
+        shorthand(
+            "domain.backend",
+            Backend,
+            "auto: openai when an endpoint is configured, else the embedded fastText model. With more than 1,000 calls to make, "
+            "name openai, or an endpoint: a variable of the environment is not enough.",
+            default="auto",
+        ),
+        *ENDPOINT,
+        shorthand("domain.tree", str, "A stage tree of your own (YAML).", metavar="FILE", is_path=True),
+        shorthand("domain.concurrency", int, "Calls in flight.", default=64),
+        shorthand(
+            "domain.patience",
+            float,
+            "Seconds without any answer after which a run gives up on a busy or absent server.",
+            metavar="SECONDS",
+            default=600,
+        ),
+        shorthand("domain.rpm", int, "Requests a minute at most (default: no limit)."),
+        shorthand("domain.tpm", int, "Tokens of prompts (estimated) a minute at most (default: no limit)."),
+        shorthand(
+            "domain.llm_cache",
+            str,
+            "Where answers are kept (default: the user's cache folder).",
+            metavar="FILE",
+            is_path=True,
+        ),
+        shorthand("domain.llm_cache", str, "Keep no answers.", constant="none", flags=("--no-llm-cache",)),
+    )
+    PARAMETERS = {"domain": {"backend": "auto"}}  # noqa: RUF012 - read only
+
+    with_text: bool = option(False, "Add the text to predicted_domains.csv.", group=OUTPUT)
+    retry_errors: bool = retry_errors_option()

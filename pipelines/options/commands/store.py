@@ -1,0 +1,67 @@
+"""The options of `tagcorpus store`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tagcorpus.pipelines.options.common import INPUT, OUTPUT
+from tagcorpus.pipelines.options.declare import as_json, option, positional
+
+
+@dataclass(frozen=True)
+class StoreCheckOptions:
+    """List orphans, conflicts, zeros, NaN, -1 and what is missing. Exit 1 where there are errors."""
+
+    path: str = positional("DB")
+    as_json: bool = as_json("As JSON, with every place.")
+
+
+@dataclass(frozen=True)
+class StoreShowOptions:
+    """Say what the store holds, or what it knows of the model ID."""
+
+    path: str = positional("DB")
+    model: str | None = positional("[ID]", None, is_path=False)
+    as_json: bool = as_json("As JSON.")
+
+
+@dataclass(frozen=True)
+class StoreQueryOptions:
+    """Print the rows of one SELECT. `DESCRIBE evaluation_results` gives columns; nothing can be changed."""
+
+    path: str = positional("DB")
+    sql: str = positional("SQL", is_path=False)
+    form: Literal["table", "csv", "json"] = option(
+        "table", "How the rows are printed.", flags=("--format",), group=OUTPUT
+    )
+
+
+@dataclass(frozen=True)
+class StoreImportOptions:
+    """Bring in scores, annotations and feature tables: all FILEs, or none. A folder stands for the files below it."""
+
+    path: str = positional("DB.duckdb")
+    files: list[str] = positional("FILE...")
+    model_id: str | None = option(
+        None, "The model of results files that do not say it themselves.", metavar="ID", group=INPUT
+    )
+    shots: int | None = option(
+        None, "Examples in the prompt, of files that do not say it.", metavar="N", group=INPUT, at_least=0
+    )
+    on_conflict: Literal["refuse", "keep", "replace"] = option(
+        "refuse",
+        "Where the store has another value: import nothing, keep the stored one, or take the new one.",
+        group=OUTPUT,
+    )
+    create: bool = option(False, "Start an empty store where DB.duckdb is not there.", group=OUTPUT)
+    dry_run: bool = option(False, "Say what each file is and what would become of it; write nothing.", group=OUTPUT)
+    as_json: bool = as_json("As JSON, with every conflict.")
+
+
+@dataclass(frozen=True)
+class StoreExportOptions:
+    """Write DB as OUT: NAME.duckdb, NAME.csv (its feature table), or an export directory. OUT must not be there."""
+
+    path: str = positional("DB")
+    output: str = positional("OUT")

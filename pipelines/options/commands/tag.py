@@ -1,0 +1,32 @@
+"""The options of `tagcorpus run tag` and `run filter`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tagcorpus.pipelines.options.common import Options
+from tagcorpus.pipelines.options.declare import option
+
+
+@dataclass(frozen=True)
+class TagOptions(Options):
+    """Add tagger columns as attributes beside the documents, with a summary of every column."""
+
+    taggers: list[str] = option(
+        ["length", "tokens", "keywords", "language", "repetition"],
+        "Comma-separated; tagcorpus taggers lists all. NAME=TAGGER gives one a name of its own.",
+        flags=("--taggers", "--feature", "-t"),
+        metavar="LIST",
+    )
+
+
+@dataclass(frozen=True)
+class FilterOptions(Options):
+    """Write kept and removed rows in the input's own format, to DIR/filtered/; removed ones say why."""
+
+    keep: str = option("repetition.is_kept", "The boolean column that decides.", metavar="INSTANCE.COLUMN")
+    where: str | None = option(
+        None,
+        "Instead: a condition over the columns that are there, \"language = 'en' AND ttr > 0.2\".",
+        metavar="SQL",
+    )

@@ -1,0 +1,124 @@
+"""The tree of commands: each with its name, its options, and the function that it calls.
+
+A command's fields are the keywords of its function, which returns the text to print, or text and exit code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tagcorpus.pipelines.options.commands.console import ConfigOptions, DoctorOptions, StatusOptions, TaggersOptions
+from tagcorpus.pipelines.options.commands.domain import DomainOptions
+from tagcorpus.pipelines.options.commands.entropy import EntropyOptions
+from tagcorpus.pipelines.options.commands.features import FeaturesOptions
+from tagcorpus.pipelines.options.commands.outputs import CheckFeaturesOptions, ReportOptions
+from tagcorpus.pipelines.options.commands.predict import PredictOptions
+from tagcorpus.pipelines.options.commands.store import (
+    StoreCheckOptions,
+    StoreExportOptions,
+    StoreImportOptions,
+    StoreQueryOptions,
+    StoreShowOptions,
+)
+from tagcorpus.pipelines.options.commands.tag import FilterOptions, TagOptions
+from tagcorpus.pipelines.options.common import Options
+
+OPTIONS: dict[str, type[Options]] = {
+    "tag": TagOptions,
+    "filter": FilterOptions,
+    "domain": DomainOptions,
+    "entropy": EntropyOptions,
+    "features": FeaturesOptions,
+}
+
+
+def pipelines() -> list[str]:
+    return list(OPTIONS)
+
+
+SHORT = {
+    "tag": "Add columns of taggers, and a summary of each.",
+    "filter": "Write kept and removed rows in the input's own format.",
+    "domain": "Label every document with its domain.",
+    "entropy": "Next-token entropy of the corpus and of every document.",
+    "features": "Generations of many models to the per-model feature table.",
+}
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command of the tree.
+
+    words    its name, with the name of its group before it
+    options  the class of its options, whose docstring says what the command does
+    calls    module:function; "" for a pipeline
+    is_data  its output is data for other programs, written as it is where standard output is no terminal
+    """
+
+    words: tuple[str, ...]
+    options: type[Any]
+    calls: str = ""
+    short: str = ""
+    is_data: bool = False
+
+    @property
+    def pipeline(self) -> str:
+        """Its name where it is a pipeline, else ""."""
+        return "" if self.calls else self.words[-1]
+
+
+GROUP_HELP = {
+    ("run",): (
+        "Read documents and run a pipeline over them.",
+        "Read documents: tag, filter, domain, entropy, features.",
+    ),
+    ("store",): (
+        "Models, their pretraining data and their scores: a DuckDB export directory, or a .duckdb file.",
+        "Models, their pretraining data and their scores.",
+    ),
+}
+CONSOLE = "tagcorpus.pipelines.doctor"
+STORE = "tagcorpus.pipelines.store"
+COMMANDS = (
+    *(Command(("run", name), options, short=SHORT[name]) for name, options in OPTIONS.items()),
+    Command(("taggers",), TaggersOptions, f"{CONSOLE}.tagger_pages:taggers", "List the taggers, or describe one."),
+    Command(("status",), StatusOptions, f"{CONSOLE}.status:report", "Say how far the runs of an output folder are."),
+    Command(("report",), ReportOptions, "tagcorpus.pipelines.report:report", "Make one HTML page of an output folder."),
+    Command(
+        ("check-features",),
+        CheckFeaturesOptions,
+        "tagcorpus.pipelines.feature_table.check:report",
+        "Check a per-model feature CSV.",
+    ),
+    Command(("store", "check"), StoreCheckOptions, f"{STORE}:check"),
+    Command(("store", "show"), StoreShowOptions, f"{STORE}:show"),
+    Command(("store", "query"), StoreQueryOptions, f"{STORE}:query", is_data=True),
+    Command(
+        ("store", "import"),
+        StoreImportOptions,
+        f"{STORE}:import_",
+        "Bring in results, annotations and feature tables.",
+    ),
+    Command(
+        ("store", "export"),
+        StoreExportOptions,
+        f"{STORE}:export",
+        "Write DB as a .duckdb file, a directory, or its features as .csv.",
+    ),
+    Command(
+        ("predict",),
+        PredictOptions,
+        "tagcorpus.pipelines.predict:command",
+        "Predict models' scores, and say how well that works.",
+    ),
+    Command(
+        ("doctor",),
+        DoctorOptions,
+        f"{CONSOLE}.doctor:command",
+        "Check the installation: what is broken, and how to mend it.",
+    ),
+    Command(
+        ("config",), ConfigOptions, "tagcorpus.pipelines.terminal:config", "Print all settings of a pipeline as YAML."
+    ),
+)
