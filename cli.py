@@ -12,8 +12,8 @@ from typing import Any
 import click
 
 from tagcorpus.errors import TagcorpusError, check_address_space
-from tagcorpus.pipelines.options.common import SETTINGS
-from tagcorpus.pipelines.options.declare import GROUPS, REQUIRED, Option, options_of
+from tagcorpus.pipelines.options.declaring.common import SETTINGS
+from tagcorpus.pipelines.options.declaring.declare import GROUPS, REQUIRED, Option, options_of
 from tagcorpus.pipelines.options.tree import COMMANDS, GROUP_HELP, Command
 from tagcorpus.processes import keep_stderr_writable
 

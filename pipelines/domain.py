@@ -21,7 +21,7 @@ from tagcorpus.pipelines.labelling.budget import dry_run_entries
 from tagcorpus.pipelines.labelling.label_counts import label_counts, oddities, percentages
 from tagcorpus.pipelines.labelling.label_documents import label_documents
 from tagcorpus.pipelines.options.commands.domain import DomainOptions
-from tagcorpus.pipelines.options.common import Options
+from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.pipelines.runs.inputs import Inputs
 from tagcorpus.pipelines.runs.result_file import publish_main, publish_result

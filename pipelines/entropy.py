@@ -50,7 +50,7 @@ from tagcorpus.pipelines.dispatch.planning import plan_of
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.options.commands.entropy import EntropyOptions
-from tagcorpus.pipelines.options.common import Options
+from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.progress.display import Watch
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.pipelines.runs.inputs import Inputs

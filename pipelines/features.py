@@ -44,7 +44,7 @@ from tagcorpus.pipelines.group_statistics.write import parquet_name, write_table
 from tagcorpus.pipelines.labelling.backend import settle_backend
 from tagcorpus.pipelines.labelling.budget import dry_run_entries
 from tagcorpus.pipelines.options.commands.features import FeaturesOptions
-from tagcorpus.pipelines.options.common import Options
+from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.pipelines.runs.inputs import Inputs
 from tagcorpus.pipelines.runs.run import Result, Run

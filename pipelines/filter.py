@@ -31,7 +31,7 @@ from tagcorpus.pipelines.filtering import rewrite, where
 from tagcorpus.pipelines.filtering.condition import Condition, references
 from tagcorpus.pipelines.inputs.streams import Damaged
 from tagcorpus.pipelines.options.commands.tag import FilterOptions
-from tagcorpus.pipelines.options.common import Options
+from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.readers.plan import Plan, PlannedFile
 from tagcorpus.pipelines.readers.reader import ReaderOptions
 from tagcorpus.pipelines.runs.inputs import Inputs

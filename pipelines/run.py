@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Unpack, overload
 
 from tagcorpus.pipelines.dispatch.conduct import run_options
-from tagcorpus.pipelines.options.common import Options
-from tagcorpus.pipelines.options.declare import fields_of
+from tagcorpus.pipelines.options.declaring.common import Options
+from tagcorpus.pipelines.options.declaring.declare import fields_of
 from tagcorpus.pipelines.options.keywords import (
     DomainKeywords,
     EntropyKeywords,

@@ -9,7 +9,7 @@ from tagcorpus.pipelines.dispatch.pipeline import Pipeline
 from tagcorpus.pipelines.dispatch.planning import plan_of
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.options.commands.tag import TagOptions
-from tagcorpus.pipelines.options.common import Options
+from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.options.tagger_names import instance_names
 from tagcorpus.pipelines.runs.inputs import Inputs
 from tagcorpus.pipelines.runs.result_file import publish_result

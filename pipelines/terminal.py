@@ -10,7 +10,7 @@ from typing import Any
 from tagcorpus.pipelines.dispatch.conduct import Terminated, as_json
 from tagcorpus.pipelines.dispatch.pipeline import pipeline_of
 from tagcorpus.pipelines.execution import late_pandas
-from tagcorpus.pipelines.options.common import Options
+from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.options.load import check_sections, load_options, parameters_of
 from tagcorpus.pipelines.options.pages import to_yaml
 from tagcorpus.pipelines.options.places import RESULT_SUFFIXES

@@ -17,7 +17,7 @@ from tagcorpus.pipelines.filtering.rewrite import csv_line
 from tagcorpus.pipelines.formats import csv_records
 from tagcorpus.pipelines.inputs.chunks import Chunk
 from tagcorpus.pipelines.inputs.input_files import InputFile
-from tagcorpus.pipelines.options.dialect import Dialect
+from tagcorpus.pipelines.options.declaring.dialect import Dialect
 from tagcorpus.pipelines.readers.reader import ChunkReader, ReaderOptions
 
 LIMIT = 1 << 20

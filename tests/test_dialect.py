@@ -9,7 +9,7 @@ import pytest
 
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.options.commands.tag import TagOptions
-from tagcorpus.pipelines.options.dialect import Dialect
+from tagcorpus.pipelines.options.declaring.dialect import Dialect
 from tagcorpus.pipelines.options.load import load_options
 from tagcorpus.pipelines.slurm.tasks import _options
 

@@ -11,7 +11,7 @@ import pytest
 
 import tagcorpus
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines.options.declare import fields_of
+from tagcorpus.pipelines.options.declaring.declare import fields_of
 from tagcorpus.pipelines.options.load import load_options
 from tagcorpus.pipelines.options.pages import in_words_of_keys, to_yaml
 from tagcorpus.pipelines.options.tree import OPTIONS

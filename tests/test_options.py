@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 import tagcorpus
 from tagcorpus.cli import main
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines.options.common import SETTINGS
-from tagcorpus.pipelines.options.declare import REQUIRED, Declaration, Option, fields_of, option, options_of
+from tagcorpus.pipelines.options.declaring.common import SETTINGS
+from tagcorpus.pipelines.options.declaring.declare import REQUIRED, Declaration, Option, fields_of, option, options_of
 from tagcorpus.pipelines.options.load import load_options
 from tagcorpus.pipelines.options.pages import to_yaml
 from tagcorpus.pipelines.options.python_words import in_python

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from tagcorpus.cli import main
-from tagcorpus.pipelines.options.declare import REQUIRED, Option, options_of
+from tagcorpus.pipelines.options.declaring.declare import REQUIRED, Option, options_of
 from tagcorpus.pipelines.options.tree import COMMANDS
 
 NEEDED = [(c.words, [o for o in options_of(c.options) if o.default is REQUIRED]) for c in COMMANDS]

@@ -12,7 +12,7 @@ from tagcorpus.errors import ReplacedError, TagcorpusError, is_lack_of_memory, o
 from tagcorpus.pipelines.attributes.parts import needed
 from tagcorpus.pipelines.dispatch.pipeline import pipeline_of
 from tagcorpus.pipelines.execution.engine import Engine
-from tagcorpus.pipelines.options.common import Options
+from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.readers.plan import forget
 from tagcorpus.pipelines.runs.inputs import Inputs

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.execution.engine import Engine
-from tagcorpus.pipelines.options.common import Options
+from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.runs.inputs import Inputs
 from tagcorpus.pipelines.runs.run import Result, Run
 

@@ -22,7 +22,7 @@ from tagcorpus.pipelines.formats import csv_records, json_arrays, lines, tables
 from tagcorpus.pipelines.inputs.chunks import Chunk
 from tagcorpus.pipelines.inputs.input_files import DELIMITED, InputFile
 from tagcorpus.pipelines.inputs.streams import ByteStream, Damaged
-from tagcorpus.pipelines.options.dialect import Dialect
+from tagcorpus.pipelines.options.declaring.dialect import Dialect
 from tagcorpus.pipelines.progress.progress_record import progress_writer
 from tagcorpus.pipelines.readers.plan import PlannedFile
 from tagcorpus.pipelines.readers.reader import ReaderOptions, table_columns

@@ -20,7 +20,7 @@ from tagcorpus.pipelines.attributes.parts import Instance, ResumeState, resume_s
 from tagcorpus.pipelines.attributes.read import instance_folders, own_columns, recorded
 from tagcorpus.pipelines.filtering.condition import quoted
 from tagcorpus.pipelines.options.commands.tag import TagOptions
-from tagcorpus.pipelines.options.common import Options
+from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.options.places import RESULT_SUFFIXES
 from tagcorpus.pipelines.options.tree import OPTIONS, pipelines
 from tagcorpus.pipelines.readers.plan import Plan

@@ -16,7 +16,7 @@ import xxhash
 from tagcorpus.pipelines.formats.lines import head_of
 from tagcorpus.pipelines.inputs.signatures import BOM
 from tagcorpus.pipelines.inputs.streams import BLOCK_BYTES, ByteStream, Damaged
-from tagcorpus.pipelines.options.dialect import Dialect
+from tagcorpus.pipelines.options.declaring.dialect import Dialect
 
 # The limit is kept by CsvLines, which sees whole records; csv's own counts single fields and is shared by all threads.
 csv.field_size_limit(min(sys.maxsize, 2**31 - 1))

@@ -28,7 +28,7 @@ from tagcorpus.pipelines.inputs.chunks import Chunk, misplanned
 from tagcorpus.pipelines.inputs.input_files import DELIMITED, InputFile
 from tagcorpus.pipelines.inputs.records import REASONS
 from tagcorpus.pipelines.inputs.streams import ByteStream
-from tagcorpus.pipelines.options.dialect import Dialect
+from tagcorpus.pipelines.options.declaring.dialect import Dialect
 
 # Bumped when records or what they cost change. Files are then cut anew; only chunks that are `is_new` have other digests.
 CSV_VERSION = 2

@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from tagcorpus.errors import ConfigError, unknown_name
-from tagcorpus.pipelines.options.common import Options
+from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.taggers.domain import Domain
 
 BACKENDS = ("auto", "openai", "fasttext")

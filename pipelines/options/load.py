@@ -14,8 +14,8 @@ import yaml
 
 from tagcorpus.errors import ConfigError, unknown_name
 from tagcorpus.pipelines.options.commands.features import FeaturesOptions
-from tagcorpus.pipelines.options.common import Options
-from tagcorpus.pipelines.options.declare import Option, fields_of
+from tagcorpus.pipelines.options.declaring.common import Options
+from tagcorpus.pipelines.options.declaring.declare import Option, fields_of
 from tagcorpus.pipelines.options.places import RESULT_SUFFIXES, check_place
 from tagcorpus.pipelines.options.tagger_names import tagger_of
 from tagcorpus.pipelines.options.tree import OPTIONS

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 import yaml
 
-from tagcorpus.pipelines.options.common import SETTINGS, Options
-from tagcorpus.pipelines.options.declare import GROUPS, REQUIRED, Option, fields_of, options_of
+from tagcorpus.pipelines.options.declaring.common import SETTINGS, Options
+from tagcorpus.pipelines.options.declaring.declare import GROUPS, REQUIRED, Option, fields_of, options_of
 from tagcorpus.pipelines.options.python_words import in_python
 from tagcorpus.pipelines.options.tree import COMMANDS, OPTIONS
 from tagcorpus.pipelines.storage import remote

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tagcorpus.errors import TagcorpusError
-from tagcorpus.pipelines.options.common import SETTINGS
-from tagcorpus.pipelines.options.declare import REQUIRED, Option, options_of
+from tagcorpus.pipelines.options.declaring.common import SETTINGS
+from tagcorpus.pipelines.options.declaring.declare import REQUIRED, Option, options_of
 from tagcorpus.pipelines.options.tree import OPTIONS
 
 # A command stays as it is: it is for a shell.

@@ -22,7 +22,7 @@ from tagcorpus.pipelines.options.commands.store import (
     StoreShowOptions,
 )
 from tagcorpus.pipelines.options.commands.tag import FilterOptions, TagOptions
-from tagcorpus.pipelines.options.common import Options
+from tagcorpus.pipelines.options.declaring.common import Options
 
 OPTIONS: dict[str, type[Options]] = {
     "tag": TagOptions,

@@ -18,7 +18,7 @@ from tagcorpus.pipelines.inputs.chunks import Chunk
 from tagcorpus.pipelines.inputs.input_files import DELIMITED, TEXT_FORMATS, InputFile
 from tagcorpus.pipelines.inputs.records import ID_COLUMNS, DocumentFields
 from tagcorpus.pipelines.inputs.streams import recognised
-from tagcorpus.pipelines.options.dialect import Dialect
+from tagcorpus.pipelines.options.declaring.dialect import Dialect
 from tagcorpus.pipelines.readers import samples
 from tagcorpus.pipelines.readers.reader import ReaderOptions
 from tagcorpus.pipelines.storage.folder import Folder

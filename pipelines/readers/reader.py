@@ -30,7 +30,7 @@ from tagcorpus.pipelines.inputs.records import (
     repair,
 )
 from tagcorpus.pipelines.inputs.streams import ByteStream, Damaged
-from tagcorpus.pipelines.options.dialect import Dialect
+from tagcorpus.pipelines.options.declaring.dialect import Dialect
 from tagcorpus.pipelines.progress.progress_record import progress_writer
 from tagcorpus.taggers._interface.batch import DocumentBatch, stored_as
 

@@ -16,7 +16,7 @@ from tagcorpus.pipelines.inputs import discover, standard_input
 from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.inputs.records import DocumentFields
 from tagcorpus.pipelines.options.commands.features import FeaturesOptions
-from tagcorpus.pipelines.options.common import Options
+from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.readers.reader import ReaderOptions
 from tagcorpus.pipelines.storage import remote

@@ -9,7 +9,7 @@ from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.options.commands.domain import DomainOptions
 from tagcorpus.pipelines.options.commands.features import FeaturesOptions
-from tagcorpus.pipelines.options.common import Options
+from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.options.load import check_sections
 from tagcorpus.taggers import Tagger, load
 

@@ -11,7 +11,7 @@ from tagcorpus.pipelines.attributes.results import refuse_anothers
 from tagcorpus.pipelines.inputs import discover
 from tagcorpus.pipelines.inputs.input_files import COMPRESSIONS, FORMATS, InputFile
 from tagcorpus.pipelines.options.commands.features import FeaturesOptions
-from tagcorpus.pipelines.options.common import Options
+from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.options.places import RESULT_SUFFIXES
 from tagcorpus.pipelines.progress.heartbeat import is_at_work
 from tagcorpus.pipelines.readers.plan import has_results, load_plan, plan_name

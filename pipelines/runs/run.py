@@ -19,7 +19,7 @@ from tagcorpus.pipelines.attributes.parts import quarantine_name
 from tagcorpus.pipelines.attributes.summary import without_values
 from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.inputs.quarantine import damage_in
-from tagcorpus.pipelines.options.common import Options
+from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.progress.heartbeat import Heartbeat, process
 from tagcorpus.pipelines.runs.place import Place

@@ -30,7 +30,7 @@ from tagcorpus.pipelines.execution.executor import PlanExecutor
 from tagcorpus.pipelines.execution.scheduling import chunk_name, default_workers, units_of
 from tagcorpus.pipelines.execution.steps import Publish
 from tagcorpus.pipelines.execution.worker_pool import WorkerPool
-from tagcorpus.pipelines.options.common import Options
+from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.progress.display import Display, Watch
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.pipelines.storage.folder import Folder

@@ -29,7 +29,7 @@ from tagcorpus.pipelines.dispatch.pipeline import pipeline_of
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.inputs import discover
 from tagcorpus.pipelines.inputs.chunks import Counts
-from tagcorpus.pipelines.options.common import Options
+from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.options.places import RESULT_SUFFIXES
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.readers.plan import Index, Plan

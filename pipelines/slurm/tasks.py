@@ -29,7 +29,7 @@ from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.execution.executor import PRECEDENCE
 from tagcorpus.pipelines.execution.scheduling import chunk_name
 from tagcorpus.pipelines.inputs.input_files import InputFile
-from tagcorpus.pipelines.options.common import Options
+from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.options.tree import OPTIONS
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.progress.printable import printable

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tagcorpus.pipelines.options.common import ENDPOINT, OUTPUT, Backend, Options, retry_errors_option
-from tagcorpus.pipelines.options.declare import option, shorthand
+from tagcorpus.pipelines.options.declaring.common import ENDPOINT, OUTPUT, Backend, Options, retry_errors_option
+from tagcorpus.pipelines.options.declaring.declare import option, shorthand
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from tagcorpus.pipelines.options.common import KEY_ONLY, OUTPUT, RUNNING, Engine, Options
-from tagcorpus.pipelines.options.declare import option, shorthand
+from tagcorpus.pipelines.options.declaring.common import KEY_ONLY, OUTPUT, RUNNING, Engine, Options
+from tagcorpus.pipelines.options.declaring.declare import option, shorthand
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tagcorpus.pipelines.options.common import (
+from tagcorpus.pipelines.options.declaring.common import (
     ENDPOINT,
     INPUT,
     KEY_ONLY,
@@ -16,7 +16,7 @@ from tagcorpus.pipelines.options.common import (
     Options,
     retry_errors_option,
 )
-from tagcorpus.pipelines.options.declare import option, shorthand
+from tagcorpus.pipelines.options.declaring.declare import option, shorthand
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tagcorpus.pipelines.options.common import INPUT, OUTPUT, url_options
-from tagcorpus.pipelines.options.declare import as_json, option, positional
+from tagcorpus.pipelines.options.declaring.common import INPUT, OUTPUT, url_options
+from tagcorpus.pipelines.options.declaring.declare import as_json, option, positional
 
 
 @dataclass(frozen=True)

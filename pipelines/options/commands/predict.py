@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tagcorpus.pipelines.options.common import INPUT, OUTPUT, RUNNING
-from tagcorpus.pipelines.options.declare import REQUIRED, as_json, option
+from tagcorpus.pipelines.options.declaring.common import INPUT, OUTPUT, RUNNING
+from tagcorpus.pipelines.options.declaring.declare import REQUIRED, as_json, option
 
 
 @dataclass(frozen=True)

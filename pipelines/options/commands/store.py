@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from tagcorpus.pipelines.options.common import INPUT, OUTPUT
-from tagcorpus.pipelines.options.declare import as_json, option, positional
+from tagcorpus.pipelines.options.declaring.common import INPUT, OUTPUT
+from tagcorpus.pipelines.options.declaring.declare import as_json, option, positional
 
 
 @dataclass(frozen=True)

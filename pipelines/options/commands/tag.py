@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tagcorpus.pipelines.options.common import Options
-from tagcorpus.pipelines.options.declare import option
+from tagcorpus.pipelines.options.declaring.common import Options
+from tagcorpus.pipelines.options.declaring.declare import option
 
 
 @dataclass(frozen=True)

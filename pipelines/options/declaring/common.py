@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from tagcorpus.pipelines.options.declare import Group, Option, fields_of, option, section, shorthand
-from tagcorpus.pipelines.options.dialect import Dialect
+from tagcorpus.pipelines.options.declaring.declare import Group, Option, fields_of, option, section, shorthand
+from tagcorpus.pipelines.options.declaring.dialect import Dialect
 
 Backend = Literal["auto", "openai", "fasttext"]
 Engine = Literal["auto", "tiktoken", "gigatoken"]

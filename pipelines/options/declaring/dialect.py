@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines.options.declare import option
+from tagcorpus.pipelines.options.declaring.declare import option
 
 _SPELLED = {"\\t": "\t", "tab": "\t", "\\0": "\0", "\\x01": "\x01", "\\x1f": "\x1f"}
 DELIMITERS = {"csv": ",", "tsv": "\t"}

@@ -1,0 +1,1 @@
+"""What a declaration is, and the options that commands share."""
