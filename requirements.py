@@ -1,6 +1,6 @@
 """The pip command that installs an extra, from the metadata of this package.
 
-`pip install 'tagcorpus[sql]'` works only where an index has tagcorpus. The requirements themselves can be installed anywhere.
+`pip install 'tagcorpus[s3]'` works only where an index has tagcorpus. The requirements themselves can be installed anywhere.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def how_to_install(extra: str, *packages: str) -> str:
     """The pip command for the requirements of an extra that this environment lacks, or for all where none is missing.
 
     packages  only these of its requirements
-    Example   how_to_install("sql") -> "pip install 'duckdb>=1.3'"
+    Example   how_to_install("s3") -> "pip install s3fs"
     """
     try:
         needed = requirements_of(requires("tagcorpus") or [], extra)

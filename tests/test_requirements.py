@@ -14,10 +14,10 @@ from tagcorpus.requirements import how_to_install, requirements_of
 
 
 def test_the_packages_of_an_extra() -> None:
-    assert how_to_install("sql") == "pip install 'duckdb>=1.3'"
+    assert how_to_install("s3") == "pip install s3fs"
     assert how_to_install("report", "plotly") == "pip install 'plotly>=6'"
     names = {Requirement(word).name for word in shlex.split(how_to_install("predict"))[2:]}
-    assert {"duckdb", "pandas", "scipy"} <= names
+    assert {"pandas", "scipy"} <= names
     assert len([n for n in names if n.startswith("xgboost")]) == 1, "the one of this system"
 
 
@@ -46,7 +46,7 @@ def test_without_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(requirements, "requires", absent)
-    assert how_to_install("sql") == "pip install '.[sql]' in a checkout of tagcorpus"
+    assert how_to_install("s3") == "pip install '.[s3]' in a checkout of tagcorpus"
 
 
 def test_every_extra_that_an_error_names() -> None:

@@ -284,7 +284,6 @@ def test_input_that_changes_after_the_launch(slurm: Slurm) -> None:
 
 @pytest.mark.e2e
 def test_filter_by_a_condition_has_nothing_to_compute(corpus: Slurm) -> None:
-    pytest.importorskip("duckdb", reason="duckdb (extra [sql]) is not installed")
     condition = ["--where", "char_len > 60"]
     for output in (corpus.out, corpus.root / "local"):
         assert corpus.command(taggers="length", output=output).code == 0

@@ -519,19 +519,6 @@ def test_from_the_command_line(tmp_path: Path) -> None:
     assert done.out == ""
 
 
-def test_without_duckdb(tmp_path: Path) -> None:
-    (tmp_path / "duckdb.py").write_text("raise ImportError('not here')")
-    done = subprocess.run(
-        [COMMAND, "run", "filter", "-i", "a.jsonl", "--where", "ttr > 0.7"],
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert done.stderr == "tagcorpus: --where needs the package duckdb: pip install 'duckdb>=1.3'\n"
-
-
 def test_input_errors_stay_what_they_are(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nowhere"):
         keep(tmp_path / "nowhere", tmp_path / "out", "row > 1")

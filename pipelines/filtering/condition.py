@@ -23,7 +23,6 @@ from tagcorpus.pipelines.attributes.parts import KEYS, Instance
 from tagcorpus.pipelines.attributes.read import chunk_parts
 from tagcorpus.pipelines.readers.plan import PlannedFile
 from tagcorpus.pipelines.storage.folder import Folder
-from tagcorpus.requirements import how_to_install
 
 WHERE_NULL = "where_null"
 SHOWN_CHARACTERS = 80
@@ -182,10 +181,8 @@ def quoted(name: str, always: bool = False) -> str:
 
 
 def _duckdb() -> ModuleType:
-    try:
-        return importlib.import_module("duckdb")
-    except ImportError as error:
-        raise ConfigError(f"--where needs the package duckdb: {how_to_install('sql')}") from error
+    """DuckDB, imported where it is first needed."""
+    return importlib.import_module("duckdb")
 
 
 def _connection(duckdb: ModuleType) -> Any:
