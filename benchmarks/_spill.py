@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from tagcorpus.kernels.entropy import entropy_in_memory
-from tagcorpus.pipelines.counting.corpus import Corpus, intervals
+from tagcorpus.pipelines.counting.corpus import Corpus, key_ranges
 from tagcorpus.pipelines.counting.passes import Count, Merge, counted
 from tagcorpus.pipelines.dispatch.conduct import begin
 from tagcorpus.pipelines.dispatch.planning import plan_of
@@ -64,7 +64,7 @@ def spilled(corpus: Corpus) -> float:
     for r in ranks:
         list(count.run(rank=r))
     files = [f for r in ranks if (f := counted(corpus, r)) is not None]
-    cuts = intervals(files, corpus.packing.bits, corpus.limits.interval_entries)
+    cuts = key_ranges(files, corpus.packing.bits, corpus.limits.interval_entries)
     merge = Merge(corpus, cuts)
     for i in range(len(cuts)):
         list(merge.run(rank=i))

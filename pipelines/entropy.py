@@ -1,6 +1,6 @@
 """`tagcorpus run entropy`: the next-token entropy of every n-gram context of a corpus, exactly, in bounded memory.
 
-Three passes over chunks and intervals of the key space (counting/passes.py); what lies between them is in `spill/` until
+Three passes over chunks and key ranges (counting/passes.py); what lies between them is in `spill/` until
 the run has come to its end. With `method: lm` a language model's predictions take the place of the corpus' own counts,
 and one pass is enough.
 """
@@ -36,8 +36,8 @@ from tagcorpus.pipelines.counting.phases import (
     clear,
     count,
     merge,
-    runs_of,
     sample_totals,
+    spill_file_of,
     tidy,
     until_sound,
     watch_report,
@@ -219,7 +219,7 @@ def _computed(
         left = [r for r in pending if (r, instance.name) not in counts]
         score = Score(corpus, instance, len(adds), runs_before)
         engine.over_chunks_here(corpus.plan, left, [score], "scoring documents", on_done=on_done)
-        metas = [runs_of(corpus, r).meta for r in range(len(corpus.plan.chunks))]
+        metas = [spill_file_of(corpus, r).meta for r in range(len(corpus.plan.chunks))]
         if corpus.with_contexts:
             publish_contexts(corpus, len(adds), tokenizer)
         return {

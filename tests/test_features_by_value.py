@@ -23,7 +23,7 @@ from tagcorpus.kernels.packing import packing
 from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.attributes.summary import percentiles
 from tagcorpus.pipelines.counting import phases
-from tagcorpus.pipelines.counting.corpus import BASE_BYTES, Corpus, Interval
+from tagcorpus.pipelines.counting.corpus import BASE_BYTES, Corpus, KeyRange
 from tagcorpus.pipelines.counting.token_budget import Budget, places
 from tagcorpus.pipelines.dispatch.conduct import begin
 from tagcorpus.pipelines.dispatch.planning import plan_of
@@ -202,7 +202,7 @@ def test_groups_that_lie_in_several_intervals_give_the_same_bits(opened: Opened,
     phases.count(opened.engine, corpus)
     # Some hold whole groups, some parts of two, some nothing.
     bounds = [None, *((g << packed.bits | t) << packed.bits for g in range(n) for t in (0, 300, 1500)), None]
-    cuts = [Interval(a, b) for a, b in pairwise(bounds)]
+    cuts = [KeyRange(a, b) for a, b in pairwise(bounds)]
     step = MergeNumbers(corpus, cuts, is_sample)
     found = _put_together(corpus, {i: list(step.run(rank=i)) for i in range(len(cuts))}, n, is_sample)
     phases.clear(corpus)
@@ -221,12 +221,12 @@ def test_samples_end_where_the_budget_does(opened: Opened, held_documents: int) 
         samples = draw(opened.engine, opened.documents, size, budget, held_documents=held_documents)
         for number in range(len(opened.groups)):
             held = opened.held(number)
-            assert samples.wanted[number] == (len(held.ids) >= budget.tokens)
+            assert samples.sampled[number] == (len(held.ids) >= budget.tokens)
             for r, place in enumerate(held.places):
                 taken = samples.is_all[r, number] | (place < samples.below[r, number])
                 tokens = np.cumsum(np.diff(held.offsets)[np.argsort(place)])
-                n = int((tokens <= budget.tokens).sum()) if samples.wanted[number] else 0
-                if samples.wanted[number]:
+                n = int((tokens <= budget.tokens).sum()) if samples.sampled[number] else 0
+                if samples.sampled[number]:
                     assert sorted(place[taken]) == sorted(place)[:n]
                 assert samples.documents[r, number] == n
                 assert samples.tokens[r, number] == (tokens[n - 1] if n else 0)

@@ -17,15 +17,22 @@ from naive import key_gaps
 from tagcorpus.errors import IncompleteError
 from tagcorpus.kernels.delta import from_planes, to_planes
 from tagcorpus.pipelines.counting import spill
-from tagcorpus.pipelines.counting.spill import DamagedRun, Run, open_runs, read_values, write_runs, write_values
+from tagcorpus.pipelines.counting.spill import (
+    DamagedSpillFile,
+    SortedCounts,
+    open_spill_file,
+    read_values,
+    write_spill_file,
+    write_values,
+)
 from tagcorpus.pipelines.storage.folder import Folder
 
 TOP = 2**64 - 1
 
 
-def run_of(entries: dict[tuple[int, ...], int], words: int, **extra: Any) -> Run:
+def run_of(entries: dict[tuple[int, ...], int], words: int, **extra: Any) -> SortedCounts:
     keys = sorted(entries)
-    return Run(
+    return SortedCounts(
         np.array(keys, np.uint64).reshape(len(keys), words), np.array([entries[k] for k in keys], np.int64), extra
     )
 
@@ -34,10 +41,10 @@ def entries_of(keys: Any, counts: Any) -> list[tuple[tuple[int, ...], int]]:
     return [(tuple(k), c) for k, c in zip(keys.tolist(), counts.tolist(), strict=True)]
 
 
-def stored(folder: Folder, runs: list[Run], meta: dict[str, Any] | None = None) -> spill.RunFile:
+def stored(folder: Folder, runs: list[SortedCounts], meta: dict[str, Any] | None = None) -> spill.SpillFile:
     with folder.publishing("a.runs") as sink:
-        write_runs(sink, runs, meta or {})
-    return open_runs(folder, "a.runs")
+        write_spill_file(sink, runs, meta or {})
+    return open_spill_file(folder, "a.runs")
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -100,11 +107,11 @@ def test_what_is_written_comes_back(
         assert entries_of(*file.read(i, None, high)) == [e for e in inside if e[0] < high]
 
 
-def many(words: int, n: int, seed: int) -> Run:
+def many(words: int, n: int, seed: int) -> SortedCounts:
     generator = np.random.default_rng(seed)
     wide = generator.integers(0, 4 * n, (n, words), np.uint64) // np.uint64(1 if words == 1 else 1000)
     keys = np.unique(wide, axis=0)
-    return Run(keys, generator.geometric(0.4, len(keys)).astype(np.int64), {"seed": seed})
+    return SortedCounts(keys, generator.geometric(0.4, len(keys)).astype(np.int64), {"seed": seed})
 
 
 @pytest.mark.parametrize("words", [1, 2])
@@ -139,7 +146,7 @@ def test_only_the_blocks_that_overlap_are_read(tmp_path: Path) -> None:
     path.write_bytes(data)
     second = int(file.runs[0].block_keys[1, 0])
     assert len(file.read(0, second + 1)[0]) == len(run.keys) - spill.BLOCK_ENTRIES - 1
-    with pytest.raises(DamagedRun):
+    with pytest.raises(DamagedSpillFile):
         file.read(0, None, second)
 
 
@@ -152,14 +159,14 @@ def test_meta_is_taken_when_the_last_run_has_come(folder: Folder) -> None:
             meta["runs"] = seed + 1
 
     with folder.publishing("a.runs") as sink:
-        write_runs(sink, runs(), meta)
-    assert open_runs(folder, "a.runs").meta == {"runs": 3}
+        write_spill_file(sink, runs(), meta)
+    assert open_spill_file(folder, "a.runs").meta == {"runs": 3}
 
 
 def test_same_runs_same_bytes() -> None:
     sinks = [io.BytesIO(), io.BytesIO()]
     for sink in sinks:
-        write_runs(sink, [many(2, 100, 1)], {"b": 1, "a": 2})
+        write_spill_file(sink, [many(2, 100, 1)], {"b": 1, "a": 2})
     assert sinks[0].getvalue() == sinks[1].getvalue()
 
 
@@ -177,16 +184,16 @@ def test_same_runs_same_bytes() -> None:
 )
 def test_what_is_no_run_is_refused(keys: list[list[int]], counts: list[int], told: str) -> None:
     with pytest.raises(ValueError, match=told):
-        write_runs(io.BytesIO(), [Run(np.array(keys, np.uint64), np.array(counts, np.int64))], {})
+        write_spill_file(io.BytesIO(), [SortedCounts(np.array(keys, np.uint64), np.array(counts, np.int64))], {})
 
 
 def test_order_counts_across_blocks_and_words_across_runs() -> None:
     keys = np.arange(spill.BLOCK_ENTRIES + 1, dtype=np.uint64)[:, None]
     keys[-1] = 5
     with pytest.raises(ValueError, match="out of order"):
-        write_runs(io.BytesIO(), [Run(keys, np.ones(len(keys), np.int64))], {})
+        write_spill_file(io.BytesIO(), [SortedCounts(keys, np.ones(len(keys), np.int64))], {})
     with pytest.raises(ValueError, match="keys must be"):
-        write_runs(io.BytesIO(), [many(1, 5, 1), many(2, 5, 1)], {})
+        write_spill_file(io.BytesIO(), [many(1, 5, 1), many(2, 5, 1)], {})
     file = stored(Folder("memory://words"), [many(2, 5, 1)])
     with pytest.raises(ValueError, match="2 numbers"):
         file.read(0, 7)
@@ -194,7 +201,7 @@ def test_order_counts_across_blocks_and_words_across_runs() -> None:
 
 def read_all(folder: Folder, name: str) -> list[object]:
     if name == "a.runs":
-        file = open_runs(folder, name)
+        file = open_spill_file(folder, name)
         return [file.meta, [(r.n, r.extra, entries_of(*file.read(i))) for i, r in enumerate(file.runs)]]
     values = read_values(folder, name)
     return [values.meta, [values.read_segment(i).tobytes() for i in range(len(values.sizes))]]
@@ -205,7 +212,7 @@ def small(tmp_path: Path) -> Folder:
     """One small file of each kind."""
     folder = Folder(str(tmp_path))
     with folder.publishing("a.runs") as sink:
-        write_runs(sink, [many(2, 30, 1), many(2, 9, 2)], {"key": "k"})
+        write_spill_file(sink, [many(2, 30, 1), many(2, 9, 2)], {"key": "k"})
     with folder.publishing("a.values") as sink:
         write_values(sink, [np.arange(9) / 3, np.zeros(0), np.ones(5)], {"key": "k"})
     return folder
@@ -217,14 +224,14 @@ def test_truncation_anywhere_is_noticed(small: Folder, name: str, tmp_path: Path
     whole = path.read_bytes()
     for size in range(len(whole)):
         path.write_bytes(whole[:size])
-        with pytest.raises(DamagedRun) as caught:
+        with pytest.raises(DamagedSpillFile) as caught:
             read_all(small, name)
         assert caught.value.name == name
     path.write_bytes(whole + b"\0")
-    with pytest.raises(DamagedRun):
+    with pytest.raises(DamagedSpillFile):
         read_all(small, name)
     path.unlink()
-    with pytest.raises(DamagedRun, match=r"is damaged \(No such file or directory\): run the same command again"):
+    with pytest.raises(DamagedSpillFile, match=r"is damaged \(No such file or directory\): run the same command again"):
         read_all(small, name)
 
 
@@ -240,13 +247,13 @@ def test_no_altered_byte_gives_other_numbers(small: Folder, name: str, tmp_path:
             path.write_bytes(data)
             try:
                 assert read_all(small, name) == right  # the first magic number is not looked at
-            except DamagedRun:
+            except DamagedSpillFile:
                 noticed += 1
     assert noticed > 1.2 * len(whole)
 
 
 def test_damage_can_be_mended_by_the_same_command() -> None:
-    assert issubclass(DamagedRun, IncompleteError)
+    assert issubclass(DamagedSpillFile, IncompleteError)
 
 
 def test_values_come_back_to_the_last_bit(folder: Folder) -> None:

@@ -23,7 +23,7 @@ from datatrove.pipeline.base import PipelineStep
 from tagcorpus.kernels import kneser_ney
 from tagcorpus.kernels.ngrams import count_ngrams
 from tagcorpus.kernels.packing import Packing, packing
-from tagcorpus.pipelines.counting.corpus import Corpus, Interval, Limits, intervals
+from tagcorpus.pipelines.counting.corpus import Corpus, KeyRange, Limits, key_ranges
 from tagcorpus.pipelines.counting.passes import (
     Count,
     Counted,
@@ -32,10 +32,10 @@ from tagcorpus.pipelines.counting.passes import (
     joined,
     read_run,
     redo,
-    values_of_interval,
+    values_of_key_range,
 )
 from tagcorpus.pipelines.counting.phases import tidy, until_sound
-from tagcorpus.pipelines.counting.spill import DamagedRun, write_values
+from tagcorpus.pipelines.counting.spill import DamagedSpillFile, write_values
 from tagcorpus.pipelines.counting.token_budget import SampledSource
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.token_ids.parts import TokenBatch
@@ -87,17 +87,17 @@ class Level:
         context all entries have the same context, so a key range may begin at any next token.)"""
         return self.seen.packing.bits * (1 if self.is_longest or self.k == 0 else 2)
 
-    def entries(self, interval: Interval) -> Counted:
+    def entries(self, key_range: KeyRange) -> Counted:
         """Ascending entries of k + 1 tokens and their counts, of the training documents."""
-        keys, counts = Merge(self.seen, []).merged(interval, is_kept=False)[0]
+        keys, counts = Merge(self.seen, []).merged(key_range, is_kept=False)[0]
         if self.is_longest:
             return keys, counts
         return kneser_ney.continuations(keys, self.seen.packing)
 
-    def held_interval(self, interval: Interval) -> Interval:
+    def held_key_range(self, key_range: KeyRange) -> KeyRange:
         """The same key range among keys of k + 1 tokens."""
         by = 0 if self.is_longest else self.seen.packing.bits
-        return Interval(*(None if v is None else v >> by for v in (interval.low, interval.high)))
+        return KeyRange(*(None if v is None else v >> by for v in (key_range.low, key_range.high)))
 
 
 class LookUp(PipelineStep):
@@ -107,13 +107,13 @@ class LookUp(PipelineStep):
     type = "merge"
     name = "LookUp"
 
-    def __init__(self, level: Level, cuts: Sequence[Interval]) -> None:
+    def __init__(self, level: Level, cuts: Sequence[KeyRange]) -> None:
         super().__init__()
         self.level, self.cuts = level, cuts
 
     def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[dict[str, Any]]:  # noqa: ARG002
-        level, interval = self.level, self.cuts[rank]
-        keys, counts = level.entries(interval)
+        level, key_range = self.level, self.cuts[rank]
+        keys, counts = level.entries(key_range)
         adds: dict[str, Any] = {
             "n_entries": len(counts),
             "n_once": int((counts == 1).sum()),
@@ -127,13 +127,13 @@ class LookUp(PipelineStep):
         with held.output.publishing(held.merged_name(rank)) as sink:
             write_values(
                 sink,
-                self._segments(keys, counts, held, level.held_interval(interval)),
+                self._segments(keys, counts, held, level.held_key_range(key_range)),
                 {"key": [held.key, level.seen.key]},
             )
         yield adds
 
     def _segments(
-        self, keys: npt.NDArray[np.uint64], counts: npt.NDArray[np.int64], held: Corpus, interval: Interval
+        self, keys: npt.NDArray[np.uint64], counts: npt.NDArray[np.int64], held: Corpus, key_range: KeyRange
     ) -> Iterator[npt.NDArray[np.float64]]:
         """The figures of every spill file's entries, in their order."""
         for rank in range(len(held.plan.chunks)):
@@ -141,7 +141,7 @@ class LookUp(PipelineStep):
             if file is None:
                 raise redo(held, held.spill_name(rank))
             for i in range(len(file.runs)):
-                entries, _ = read_run(held, file, i, interval)
+                entries, _ = read_run(held, file, i, key_range)
                 yield from kneser_ney.figures(keys, counts, entries, held.packing.bits)
 
 
@@ -154,13 +154,13 @@ class Price(PipelineStep):
     def __init__(
         self,
         levels: Sequence[Level],
-        n_intervals: Sequence[int],
+        n_key_ranges: Sequence[int],
         runs_before: Sequence[int],
         discounts: Sequence[float],
         unigrams: npt.NDArray[np.float64],
     ) -> None:
         super().__init__()
-        self.levels, self.n_intervals, self.runs_before = levels, n_intervals, runs_before
+        self.levels, self.n_key_ranges, self.runs_before = levels, n_key_ranges, runs_before
         self.discounts, self.unigrams = discounts, unigrams
 
     def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[list[tuple[float, int]]]:  # noqa: ARG002
@@ -187,7 +187,7 @@ class Price(PipelineStep):
         at = np.arange(offsets[0], offsets[-1])
         at = at[at - starts >= n]
         p = self.unigrams[ids[at]]
-        for level, cuts, discount in zip(self.levels[1:], self.n_intervals[1:], self.discounts[1:], strict=True):
+        for level, cuts, discount in zip(self.levels[1:], self.n_key_ranges[1:], self.discounts[1:], strict=True):
             p = kneser_ney.interpolated(self._figures(level, cuts, ids, at, rank, i), discount, p)
         bits = -np.log2(p)
         positions = np.maximum(sizes - n, 0)
@@ -202,17 +202,17 @@ class Price(PipelineStep):
         file = counted(held, rank)
         if file is None:
             raise redo(held, held.spill_name(rank))
-        keys, _ = read_run(held, file, i, Interval(None, None))
+        keys, _ = read_run(held, file, i, KeyRange(None, None))
         segment = SEGMENTS * (self.runs_before[rank] + i)
         segments: list[list[npt.NDArray[np.float64]]] = []
-        for interval in range(cuts):
-            values = values_of_interval(held, interval)
+        for key_range in range(cuts):
+            values = values_of_key_range(held, key_range)
             try:
                 if values is None or values.meta["key"] != [held.key, level.seen.key]:
-                    raise DamagedRun("it is missing, or of another corpus")
+                    raise DamagedSpillFile("it is missing, or of another corpus")
                 segments.append([values.read_segment(segment + s) for s in range(SEGMENTS)])
-            except DamagedRun as error:
-                raise redo(held, held.merged_name(interval)) from error
+            except DamagedSpillFile as error:
+                raise redo(held, held.merged_name(key_range)) from error
         windows = np.stack([ids[at - j] for j in range(level.k, -1, -1)], axis=1)
         place = kneser_ney.places(keys, kneser_ney.pack(windows, held.packing.bits, held.packing.words))
         return kneser_ney.Figures(*(np.concatenate(f)[place] for f in zip(*segments, strict=True)))
@@ -279,7 +279,7 @@ def _levels(corpus: Corpus, share: float, seed: int, n_vocab: int) -> list[Level
 def _passes(engine: Engine, levels: Sequence[Level], n_vocab: int) -> dict[str, Any]:
     plan = levels[0].seen.plan
     ranks = range(len(plan.chunks))
-    n_intervals, discounts = [], []
+    n_key_ranges, discounts = [], []
     before = np.zeros(n_vocab, np.int64)
     runs_before: list[int] = []
     for level in levels:
@@ -289,22 +289,22 @@ def _passes(engine: Engine, levels: Sequence[Level], n_vocab: int) -> dict[str, 
             _count(engine, level.held, CountHeldOut(level.held, levels[-1].k), "counting held-out documents")
             runs_before = [0, *np.cumsum([len(f.runs) for f in _files(level.held)]).tolist()]
         files = _files(level.seen)
-        cuts = intervals(files, level.uncut, level.seen.limits.interval_entries)
+        cuts = key_ranges(files, level.uncut, level.seen.limits.interval_entries)
         adds = engine.execute(
             [LookUp(level, cuts)],
             [[i] for i in range(len(cuts))],
-            lambda i, cuts=cuts: f"interval {i} of {len(cuts)}",  # type: ignore[misc]
+            lambda i, cuts=cuts: f"key range {i} of {len(cuts)}",  # type: ignore[misc]
             "looking up held-out documents",
             sum(run.n for file in files for run in file.runs),
             on_done=lambda watch, _rank, reports: watch.done(reports[0]["n_entries"], 0, 0),
         )
         totals = [adds[i][0] for i in range(len(cuts))]
-        n_intervals.append(len(cuts))
+        n_key_ranges.append(len(cuts))
         discounts.append(kneser_ney.discount(sum(a["n_once"] for a in totals), sum(a["n_twice"] for a in totals)))
         for add in totals if level.k == 0 else ():
             before[add["tokens"]] += add["before"]
         tidy(engine.run, level.seen)  # the largest files; later passes read only the looked-up figures
-    price = Price(levels, n_intervals, runs_before, discounts, kneser_ney.unigrams(before, n_vocab))
+    price = Price(levels, n_key_ranges, runs_before, discounts, kneser_ney.unigrams(before, n_vocab))
     priced = engine.over_chunks_here(plan, ranks, [price], "pricing held-out documents")
     return {**mean_over_documents([d for r in ranks for d in priced[r][0]]), "discounts": discounts}
 

@@ -1,4 +1,4 @@
-"""What an entropy run works on and within: the corpus and its identity, the limits that memory sets, the intervals.
+"""What an entropy run works on and within: the corpus and its identity, the limits that memory sets, the key ranges.
 
 Nothing here changes a result: limits decide into how many pieces the work is cut, never what comes out.
 """
@@ -21,7 +21,7 @@ import xxhash
 from tagcorpus.errors import ConfigError, OutputError
 from tagcorpus.kernels.packing import Packing
 from tagcorpus.pipelines.attributes.parts import part_key
-from tagcorpus.pipelines.counting.spill import RunFile
+from tagcorpus.pipelines.counting.spill import SpillFile
 from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.pipelines.readers.reader import ReaderOptions
@@ -40,7 +40,7 @@ BASE_BYTES = 300_000_000
 BYTES_PER_POSITION = 36
 """Of a chunk while its n-grams are counted, for each word of a key: ids, keys, and what sorting them takes."""
 BYTES_PER_ENTRY = 90
-"""Of an interval while its runs are merged, for each word of a key: both sides of a merge, and the contexts."""
+"""Of a key range while its runs are merged, for each word of a key: both sides of a merge, and the contexts."""
 
 
 def memory_bytes(text: str) -> int:
@@ -120,15 +120,15 @@ class Corpus:
         planned, k = self.plan.chunks[rank]
         return f"spill/{self.instance}/{planned.file.name}/part-{k:05d}.runs"
 
-    def merged_name(self, interval: int) -> str:
-        return f"spill/{self.instance}.merged/part-{interval:05d}.values"
+    def merged_name(self, key_range: int) -> str:
+        return f"spill/{self.instance}.merged/part-{key_range:05d}.values"
 
-    def contexts_name(self, interval: int) -> str:
-        return f"spill/{self.instance}.merged/part-{interval:05d}.parquet"
+    def contexts_name(self, key_range: int) -> str:
+        return f"spill/{self.instance}.merged/part-{key_range:05d}.parquet"
 
 
 @dataclass(frozen=True)
-class Interval:
+class KeyRange:
     """Entries whose key k has low <= k < high; None: open. Both are the first key of a context."""
 
     low: int | None
@@ -142,14 +142,14 @@ class Interval:
         ]
 
 
-def intervals(files: Iterable[RunFile], bits: int, entries_at_once: int) -> list[Interval]:
+def key_ranges(files: Iterable[SpillFile], bits: int, entries_at_once: int) -> list[KeyRange]:
     """The key space cut so that about `entries_at_once` entries of all runs lie in each piece, and no context is cut.
 
     It depends on the runs' contents alone, block by block, and not on the order of the files.
     """
     blocks = [(run.block_keys, run.block_entries) for file in files for run in file.runs]
     if not blocks:
-        return [Interval(None, None)]
+        return [KeyRange(None, None)]
     keys = np.concatenate([k for k, _ in blocks])
     sizes = np.concatenate([n for _, n in blocks])
     order = np.lexsort((sizes, *reversed(keys.T)))
@@ -162,7 +162,7 @@ def intervals(files: Iterable[RunFile], bits: int, entries_at_once: int) -> list
                 bounds.append(start)
                 held = 0
         held += int(sizes[i])
-    return [Interval(a, b) for a, b in pairwise([None, *bounds, None])]
+    return [KeyRange(a, b) for a, b in pairwise([None, *bounds, None])]
 
 
 def check_disk(output: Folder, text_bytes: int, n: int, is_cached: bool) -> int:

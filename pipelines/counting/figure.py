@@ -111,11 +111,11 @@ def _figure(summary: Mapping[str, Any]) -> Figure:
     height = 5.0 + table
     figure = Figure((_WIDTH, height), facecolor="white")
     figure.text(_LEFT, 1 - 0.38 / height, title(summary["n"]), fontsize=15, weight="bold")
-    told = (
+    caption = (
         f"tokenizer {'/'.join(Path(summary['tokenizer']).parts[-2:])}    {summary['num_tokens']:,} tokens    "
         f"{summary['total_contexts']:,} positions    distinct contexts: {summary['num_unique_contexts']:,}"
     )
-    figure.text(_LEFT, 1 - 0.66 / height, told, fontsize=10, color="#444444", parse_math=False)
+    figure.text(_LEFT, 1 - 0.66 / height, caption, fontsize=10, color="#444444", parse_math=False)
     low, high = (table + 0.62) / height, 1 - 1.2 / height
     left = figure.add_axes((_LEFT, low, _SPAN, high - low))
     right = figure.add_axes((_RIGHT, low, _SPAN, high - low))
@@ -123,20 +123,20 @@ def _figure(summary: Mapping[str, Any]) -> Figure:
     _mark(left, [("mean", summary["mean_corpus_entropy"], _RED), ("median", summary["median_corpus_entropy"], _GREEN)])
     _histogram(right, summary["histogram"], "positions", "each context as often as it occurs")
     _mark(right, [("weighted mean", summary["weighted_mean_entropy"], _RED)])
-    for x, name, told in (
+    for x, name, caption in (
         (_LEFT, "top_contexts", "Highest entropy"),
         (_RIGHT, "bottom_contexts", "Lowest entropy (most frequent first)"),
     ):
         axes = figure.add_axes((x, 0.0, _SPAN, table / height))
-        _table(axes, summary[name][:LISTED], told, rows)
+        _table(axes, summary[name][:LISTED], caption, rows)
     return figure
 
 
-def _histogram(axes: Axes, histogram: Mapping[str, Any], what: str, told: str) -> None:
+def _histogram(axes: Axes, histogram: Mapping[str, Any], kind: str, weighting: str) -> None:
     edges: Sequence[float] = histogram["edges"]
-    counts = list(histogram[what])
+    counts = list(histogram[kind])
     total = sum(counts)
-    zero = histogram.get(f"{what}_at_zero", 0)
+    zero = histogram.get(f"{kind}_at_zero", 0)
     counts[0] -= zero
     shares = [count / total for count in counts]
     used = max(i for i, count in enumerate(histogram["contexts"]) if count) + 1
@@ -160,7 +160,7 @@ def _histogram(axes: Axes, histogram: Mapping[str, Any], what: str, told: str) -
         axes.set_ylim(0, heights[0] * 1.1)
     axes.yaxis.set_major_formatter(_percent)
     axes.set_xlabel("entropy of the next token, bits")
-    axes.set_title(f"Share of {what}, {told}{' (log scale)' * is_log}", fontsize=10.5, loc="left")
+    axes.set_title(f"Share of {kind}, {weighting}{' (log scale)' * is_log}", fontsize=10.5, loc="left")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#e3e3e3", lw=0.6)
     axes.set_axisbelow(True)
@@ -180,14 +180,14 @@ def _mark(axes: Axes, marks: Sequence[tuple[str, float, str]]) -> None:
     axes.legend(loc="upper right", frameon=True, framealpha=1, edgecolor="none")
 
 
-def _table(axes: Axes, contexts: Sequence[Mapping[str, Any]], told: str, rows: int) -> None:
+def _table(axes: Axes, contexts: Sequence[Mapping[str, Any]], heading_text: str, rows: int) -> None:
     from matplotlib.font_manager import FontProperties
 
     axes.set_axis_off()
     axes.set_xlim(0, 1)
     axes.set_ylim(rows + 1.1, -1.5)
     mono = FontProperties(fname=str(_font_file()), size=8.5)
-    axes.text(0, -0.9, told, fontsize=10.5)
+    axes.text(0, -0.9, heading_text, fontsize=10.5)
     columns = (
         (0, "context", "left"),
         (0.71, "count", "right"),

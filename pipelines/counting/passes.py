@@ -1,7 +1,7 @@
 """The three passes of an entropy run, as steps that every executor folds.
 
 Count   chunk -> its distinct (context, next) entries with counts, sorted, in one or more runs on disk
-Merge   interval of the key space -> entropy of every context in it, and for each run the entropies of its own contexts
+Merge   key range of the key space -> entropy of every context in it, and for each run the entropies of its own contexts
 Score   chunk -> mean, std, min and max of the entropies at each document's positions, as a part
 
 Each looks first whether its result is there already, whole and of this corpus. A run or a merged file that turns out
@@ -34,15 +34,15 @@ from tagcorpus.kernels.ngrams import contexts_of, count_ngrams, lookup, merge_ru
 from tagcorpus.kernels.packing import Entropies
 from tagcorpus.pipelines.attributes.batches import ChunkReport
 from tagcorpus.pipelines.attributes.parts import Instance, part_key, part_name, write_part
-from tagcorpus.pipelines.counting.corpus import Corpus, Interval, n_positions
+from tagcorpus.pipelines.counting.corpus import Corpus, KeyRange, n_positions
 from tagcorpus.pipelines.counting.spill import (
-    DamagedRun,
-    Run,
-    RunFile,
+    DamagedSpillFile,
+    SortedCounts,
+    SpillFile,
     ValueFile,
-    open_runs,
+    open_spill_file,
     read_values,
-    write_runs,
+    write_spill_file,
     write_values,
 )
 from tagcorpus.pipelines.progress.progress_record import progress_writer
@@ -71,10 +71,10 @@ class Count(PipelineStep):
         opened = self.corpus.source.open(rank)
         meta: dict[str, Any] = {"key": self.corpus.chunk_keys[rank], "tokens": 0, "documents": 0}
         with self.corpus.output.publishing(self.corpus.spill_name(rank)) as sink:
-            write_runs(sink, self._runs(opened, meta), meta)
+            write_spill_file(sink, self._runs(opened, meta), meta)
         yield ChunkReport(rank, {self.corpus.instance: opened.counts}, time.perf_counter() - started)
 
-    def _runs(self, batches: Iterator[TokenBatch], meta: dict[str, Any]) -> Iterator[Run]:
+    def _runs(self, batches: Iterator[TokenBatch], meta: dict[str, Any]) -> Iterator[SortedCounts]:
         """A run for as many batches as `chunk_positions` allows; at least one."""
         held: list[TokenBatch] = []
         positions = 0
@@ -94,62 +94,62 @@ class Count(PipelineStep):
         """What a batch takes of `chunk_positions`."""
         return n_positions(np.diff(batch.offsets), self.corpus.packing.n)
 
-    def _run(self, batches: list[TokenBatch], positions: int) -> Run:
+    def _run(self, batches: list[TokenBatch], positions: int) -> SortedCounts:
         n_batches = len(batches)
         keys, counts = self.entries(*joined(batches))
-        return Run(keys, counts, {"batches": n_batches, "positions": positions})
+        return SortedCounts(keys, counts, {"batches": n_batches, "positions": positions})
 
     def entries(self, ids: npt.NDArray[Any], offsets: npt.NDArray[np.int64]) -> Counted:
         return count_ngrams(ids, offsets, self.corpus.packing)
 
 
-def counted(corpus: Corpus, rank: int) -> RunFile | None:
+def counted(corpus: Corpus, rank: int) -> SpillFile | None:
     """The runs of a chunk; None where they are missing, damaged, or of another input."""
     try:
-        file = open_runs(corpus.output, corpus.spill_name(rank))
-    except DamagedRun:
+        file = open_spill_file(corpus.output, corpus.spill_name(rank))
+    except DamagedSpillFile:
         return None
     return file if file.meta.get("key") == corpus.chunk_keys[rank] else None
 
 
 class Merge(PipelineStep):
-    """Merges the runs of all chunks over one interval a rank. Yields what the interval adds to the summary."""
+    """Merges the runs of all chunks over one key range a rank. Yields what the key range adds to the summary."""
 
     type = "merge"
     name = "Merge"
 
-    def __init__(self, corpus: Corpus, intervals: Sequence[Interval]) -> None:
+    def __init__(self, corpus: Corpus, key_ranges: Sequence[KeyRange]) -> None:
         super().__init__()
-        self.corpus, self.intervals = corpus, intervals
+        self.corpus, self.key_ranges = corpus, key_ranges
 
     def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[dict[str, Any]]:  # noqa: ARG002
-        corpus, interval = self.corpus, self.intervals[rank]
+        corpus, key_range = self.corpus, self.key_ranges[rank]
         name = corpus.merged_name(rank)
-        key = [corpus.key, str(interval.low), str(interval.high), corpus.with_contexts]
-        stored = values_of_interval(corpus, rank)
+        key = [corpus.key, str(key_range.low), str(key_range.high), corpus.with_contexts]
+        stored = values_of_key_range(corpus, rank)
         if stored is not None and stored.meta["key"] == key:
             yield stored.meta["adds"]
             return
         drop_workspaces()  # what counting took, where it was in this process
-        merged, own = self.merged(interval)
+        merged, own = self.merged(key_range)
         entropies = conditional_entropy(*merged, corpus.packing)
         adds = _adds(merged[1], entropies, corpus)
         if corpus.with_contexts:
             self._write_contexts(rank, entropies)
         with corpus.output.publishing(name) as sink:
-            write_values(sink, self._segments(entropies, own, interval), {"key": key, "adds": adds})
+            write_values(sink, self._segments(entropies, own, key_range), {"key": key, "adds": adds})
         yield adds
 
     def merged(
-        self, interval: Interval, *, is_kept: bool = True
+        self, key_range: KeyRange, *, is_kept: bool = True
     ) -> tuple[Counted, list[npt.NDArray[np.uint64] | None]]:
-        """All entries of the interval, and the contexts of every run (None for those that were too many to keep, and
+        """All entries of the key range, and the contexts of every run (None for those that were too many to keep, and
         without `is_kept` for all)."""
         merged: list[Counted] = []
         own: list[npt.NDArray[np.uint64] | None] = []
         held = 0
         for file, i in self._all_runs():
-            keys, counts = read_run(self.corpus, file, i, interval)
+            keys, counts = read_run(self.corpus, file, i, key_range)
             progress_writer().done(len(counts), keys.nbytes)
             own.append(contexts_of(keys, self.corpus.packing)[0] if is_kept else None)
             if held + len(counts) > self.corpus.limits.interval_entries and merged:
@@ -161,7 +161,7 @@ class Merge(PipelineStep):
             held += len(counts)
         return merge_runs(merged, self.corpus.packing), own
 
-    def _all_runs(self) -> Iterator[tuple[RunFile, int]]:
+    def _all_runs(self) -> Iterator[tuple[SpillFile, int]]:
         """Run by run, in the order of the plan."""
         for rank in range(len(self.corpus.plan.chunks)):
             file = counted(self.corpus, rank)
@@ -171,14 +171,14 @@ class Merge(PipelineStep):
                 yield file, i
 
     def _segments(
-        self, entropies: Entropies, own: Sequence[npt.NDArray[np.uint64] | None], interval: Interval
+        self, entropies: Entropies, own: Sequence[npt.NDArray[np.uint64] | None], key_range: KeyRange
     ) -> Iterator[npt.NDArray[np.float64]]:
         """The entropies of all contexts; then those of each run's own, in its own order."""
         yield entropies.entropy_bits
         again = self._all_runs() if None in (c is None and c for c in own) else None
         for contexts in own:
             if again is not None:
-                keys, _ = read_run(self.corpus, *next(again), interval)
+                keys, _ = read_run(self.corpus, *next(again), key_range)
                 contexts = contexts_of(keys, self.corpus.packing)[0]  # noqa: PLW2901
             assert contexts is not None
             progress_writer().done(0, contexts.nbytes)
@@ -204,10 +204,10 @@ class Score(PipelineStep):
     type = "score"
     name = "Score"
 
-    def __init__(self, corpus: Corpus, instance: Instance, n_intervals: int, runs_before: Sequence[int]) -> None:
+    def __init__(self, corpus: Corpus, instance: Instance, n_key_ranges: int, runs_before: Sequence[int]) -> None:
         super().__init__()
         self.corpus, self.instance, self.identity = corpus, instance, instance.identity()
-        self.n_intervals, self.runs_before = n_intervals, runs_before
+        self.n_key_ranges, self.runs_before = n_key_ranges, runs_before
 
     def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[ChunkReport]:  # noqa: ARG002
         started = time.perf_counter()
@@ -234,18 +234,18 @@ class Score(PipelineStep):
         counts, seconds = {self.instance.name: opened.counts}, time.perf_counter() - started
         yield ChunkReport(rank, counts, seconds, {self.instance.name: entry})
 
-    def _table(self, rank: int, file: RunFile, i: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.float64]]:
+    def _table(self, rank: int, file: SpillFile, i: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.float64]]:
         """The run's contexts, and their entropies over the whole corpus."""
-        keys, _ = read_run(self.corpus, file, i, Interval(None, None))
+        keys, _ = read_run(self.corpus, file, i, KeyRange(None, None))
         segments = []
-        for interval in range(self.n_intervals):
-            values = values_of_interval(self.corpus, interval)
+        for key_range in range(self.n_key_ranges):
+            values = values_of_key_range(self.corpus, key_range)
             try:
                 if values is None:
-                    raise DamagedRun("it is missing")
+                    raise DamagedSpillFile("it is missing")
                 segments.append(values.read_segment(1 + self.runs_before[rank] + i))
-            except DamagedRun as error:
-                raise redo(self.corpus, self.corpus.merged_name(interval)) from error
+            except DamagedSpillFile as error:
+                raise redo(self.corpus, self.corpus.merged_name(key_range)) from error
         return contexts_of(keys, self.corpus.packing)[0], np.concatenate(segments)
 
     def _scored(
@@ -279,17 +279,17 @@ def joined(batches: list[TokenBatch]) -> tuple[npt.NDArray[Any], npt.NDArray[np.
     return np.concatenate([b.ids for b in batches]), np.concatenate([np.zeros(1, np.int64), *offsets])
 
 
-def read_run(corpus: Corpus, file: RunFile, i: int, interval: Interval) -> Counted:
+def read_run(corpus: Corpus, file: SpillFile, i: int, key_range: KeyRange) -> Counted:
     try:
-        return file.read(i, *interval.as_keys(corpus.packing.words))
-    except DamagedRun as error:
+        return file.read(i, *key_range.as_keys(corpus.packing.words))
+    except DamagedSpillFile as error:
         raise redo(corpus, error.name) from error
 
 
-def values_of_interval(corpus: Corpus, interval: int) -> ValueFile | None:
+def values_of_key_range(corpus: Corpus, key_range: int) -> ValueFile | None:
     try:
-        return read_values(corpus.output, corpus.merged_name(interval))
-    except DamagedRun:
+        return read_values(corpus.output, corpus.merged_name(key_range))
+    except DamagedSpillFile:
         return None
 
 
@@ -300,7 +300,7 @@ def redo(corpus: Corpus, name: str) -> DamagedError:
 
 
 def _adds(entry_counts: npt.NDArray[np.int64], entropies: Entropies, corpus: Corpus) -> dict[str, Any]:
-    """What an interval adds to the summary, as JSON: integers that add up whatever the intervals, and short lists."""
+    """What a key range adds to the summary, as JSON: integers that add up whatever the key ranges, and short lists."""
     sums = exact_sums(entropies)
     bits = entropies.entropy_bits
     n_bins = int(np.ceil(corpus.packing.bits / BIN_BITS)) + 1

@@ -9,9 +9,9 @@ import numpy as np
 
 from tagcorpus.errors import DamagedError, TagcorpusError
 from tagcorpus.pipelines.attributes.batches import ChunkReport
-from tagcorpus.pipelines.counting.corpus import Corpus, intervals
+from tagcorpus.pipelines.counting.corpus import Corpus, key_ranges
 from tagcorpus.pipelines.counting.passes import Count, Merge, counted
-from tagcorpus.pipelines.counting.spill import RunFile
+from tagcorpus.pipelines.counting.spill import SpillFile
 from tagcorpus.pipelines.counting.summary import Adds
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.progress.display import Watch
@@ -47,10 +47,10 @@ def count(engine: Engine, corpus: Corpus) -> list[int]:
             "counting",
             on_done=lambda watch, _, reports: watch_report(watch, reports[0]),
         )
-    return [0, *np.cumsum([len(runs_of(corpus, r).runs) for r in ranks]).tolist()]
+    return [0, *np.cumsum([len(spill_file_of(corpus, r).runs) for r in ranks]).tolist()]
 
 
-def runs_of(corpus: Corpus, rank: int) -> RunFile:
+def spill_file_of(corpus: Corpus, rank: int) -> SpillFile:
     """What the first pass has made of a chunk. Raises DamagedError."""
     runs = counted(corpus, rank)
     if runs is None:
@@ -59,16 +59,16 @@ def runs_of(corpus: Corpus, rank: int) -> RunFile:
 
 
 def merge(engine: Engine, corpus: Corpus) -> list[Adds]:
-    """The second pass: what each interval adds to the summary."""
-    files = [runs_of(corpus, r) for r in range(len(corpus.plan.chunks))]
-    cuts = intervals(files, corpus.packing.bits, corpus.limits.interval_entries)
+    """The second pass: what each key range adds to the summary."""
+    files = [spill_file_of(corpus, r) for r in range(len(corpus.plan.chunks))]
+    cuts = key_ranges(files, corpus.packing.bits, corpus.limits.interval_entries)
     results = engine.execute(
         [Merge(corpus, cuts)],
         [[i] for i in range(len(cuts))],
-        lambda i: f"interval {i} of {len(cuts)}",
+        lambda i: f"key range {i} of {len(cuts)}",
         "merging",
         sum(run.n for file in files for run in file.runs),
-        on_done=lambda watch, _rank, found: watch.done(found[0]["n_entries"], 0, 0),
+        on_done=lambda watch, _rank, parts: watch.done(parts[0]["n_entries"], 0, 0),
     )
     return [results[i][0] for i in range(len(cuts))]
 

@@ -1,9 +1,9 @@
 """Files for what does not fit into memory: sorted runs of keys with counts, and arrays of numbers that go with them.
 
-A file is a magic number, zstd frames (each with its own checksum), a footer frame that says where they lie, and a
+A file is a magic number, zstd frames (each with its own checksum), a footer frame that says where they are, and a
 trailer of fixed size with the footer's size. A run is cut into blocks of BLOCK_ENTRIES, one frame each,
-whose first keys are in the footer: reading a key interval reads its blocks and no others. Whatever is truncated or
-altered raises DamagedRun, before it can give a wrong number. How a run is made or merged is not decided here.
+whose first keys are in the footer: reading a key range reads its blocks and no others. Whatever is truncated or
+altered raises DamagedSpillFile, before it can give a wrong number. How a run is made or merged is not decided here.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _TRAILER = struct.Struct("<QQ8s")
 _HEAD_SIZE = struct.Struct("<Q")
 
 
-class DamagedRun(DamagedError):
+class DamagedSpillFile(DamagedError):
     """A spilled file is gone, cut short or altered; `name` says which. What it was made from makes it anew."""
 
     def __init__(self, message: str, name: str = "") -> None:
@@ -44,7 +44,7 @@ class DamagedRun(DamagedError):
         self.name = name
 
 
-class Run(NamedTuple):
+class SortedCounts(NamedTuple):
     """Sorted distinct keys and their counts."""
 
     keys: U64
@@ -55,7 +55,7 @@ class Run(NamedTuple):
     """JSON values to keep with the run."""
 
 
-class StoredRun(NamedTuple):
+class StoredCounts(NamedTuple):
     """What a file's footer says of a run."""
 
     n: int
@@ -66,7 +66,7 @@ class StoredRun(NamedTuple):
     """int64 [n_blocks]."""
 
 
-def write_runs(sink: BinaryIO, runs: Iterable[Run], meta: dict[str, Any]) -> None:
+def write_spill_file(sink: BinaryIO, runs: Iterable[SortedCounts], meta: dict[str, Any]) -> None:
     """Write runs one after the other, and `meta` (JSON values) as it is once the last run has come.
 
     Raises ValueError for keys that are not strictly increasing, negative counts, and runs of unequal words.
@@ -74,7 +74,7 @@ def write_runs(sink: BinaryIO, runs: Iterable[Run], meta: dict[str, Any]) -> Non
     from tagcorpus.kernels.delta import to_planes
 
     frames = _FrameWriter(sink, _RUNS)
-    told: list[dict[str, Any]] = []
+    heads: list[dict[str, Any]] = []
     planes_of: list[tuple[int, int]] = []
     firsts: list[U64] = []
     words = 0
@@ -95,17 +95,17 @@ def write_runs(sink: BinaryIO, runs: Iterable[Run], meta: dict[str, Any]) -> Non
             planes_of.append((n_key, n_count))
             firsts.append(keys[0].copy())
             before = keys[-1]
-        told.append({"n": len(run.keys), "extra": run.extra})
+        heads.append({"n": len(run.keys), "extra": run.extra})
     tables: list[np.ndarray[Any, Any]] = [np.array(planes_of, np.uint8).ravel(), np.array(firsts, np.uint64).ravel()]
-    frames.finish({"words": words or 1, "block_entries": BLOCK_ENTRIES, "runs": told, "meta": meta}, tables)
+    frames.finish({"words": words or 1, "block_entries": BLOCK_ENTRIES, "runs": heads, "meta": meta}, tables)
 
 
-def open_runs(folder: Folder, name: str) -> RunFile:
-    """Read the footer of a file of runs. Raises DamagedRun where it is gone, cut short or altered."""
-    return RunFile(_Frames(folder, name, _RUNS))
+def open_spill_file(folder: Folder, name: str) -> SpillFile:
+    """Read the footer of a file of runs. Raises DamagedSpillFile where it is gone, cut short or altered."""
+    return SpillFile(_Frames(folder, name, _RUNS))
 
 
-class RunFile:
+class SpillFile:
     """A file of runs. It keeps nothing open between reads."""
 
     def __init__(self, frames: _Frames) -> None:
@@ -113,7 +113,7 @@ class RunFile:
         head = frames.head
         self.words: int = head["words"]
         self.meta: dict[str, Any] = head["meta"]
-        self.runs: list[StoredRun] = []
+        self.runs: list[StoredCounts] = []
         sizes = [_cut(run["n"], head["block_entries"]) for run in head["runs"]]
         n_blocks = sum(map(len, sizes))
         planes, rest = frames.tables[: 2 * n_blocks], frames.tables[2 * n_blocks :]
@@ -125,14 +125,14 @@ class RunFile:
         for run, entries in zip(head["runs"], sizes, strict=True):
             first = self._first_block[-1]
             self._first_block.append(first + len(entries))
-            self.runs.append(StoredRun(run["n"], run["extra"], firsts[first : first + len(entries)], entries))
+            self.runs.append(StoredCounts(run["n"], run["extra"], firsts[first : first + len(entries)], entries))
 
     def read(self, run_index: int, low_key: Key | None = None, high_key: Key | None = None) -> tuple[U64, I64]:
         """Entries of a run with low_key <= key < high_key; None is no bound. A key is `words` numbers, or one number
         where words is 1.
 
         returns  (keys uint64 [k, words], counts int64 [k])
-        Raises DamagedRun.
+        Raises DamagedSpillFile.
         """
         from tagcorpus.kernels.delta import from_planes
 
@@ -160,10 +160,10 @@ class RunFile:
     def _key(self, key: Key | None) -> U64 | None:
         if key is None:
             return None
-        found = np.atleast_1d(np.asarray(key, np.uint64))
-        if found.shape != (self.words,):
+        words = np.atleast_1d(np.asarray(key, np.uint64))
+        if words.shape != (self.words,):
             raise ValueError(f"a key of this file is {self.words} numbers, got {key!r}")
-        return found
+        return words
 
 
 def write_values(sink: BinaryIO, segments: Iterable[F64], meta: dict[str, Any]) -> None:
@@ -178,7 +178,7 @@ def write_values(sink: BinaryIO, segments: Iterable[F64], meta: dict[str, Any]) 
 
 
 def read_values(folder: Folder, name: str) -> ValueFile:
-    """Read the footer of a file of values. Raises DamagedRun where it is gone, cut short or altered."""
+    """Read the footer of a file of values. Raises DamagedSpillFile where it is gone, cut short or altered."""
     return ValueFile(_Frames(folder, name, _VALUES))
 
 
@@ -195,7 +195,7 @@ class ValueFile:
             raise frames.damage("its footer does not add up")
 
     def read_segment(self, i: int) -> F64:
-        """The i-th array, float64 [sizes[i]], to the last bit as it was written. Raises DamagedRun."""
+        """The i-th array, float64 [sizes[i]], to the last bit as it was written. Raises DamagedSpillFile."""
         blocks = self._blocks[i]
         values, at = np.empty(self.sizes[i], np.float64), 0
         for block in self._frames.read(int(self._first_block[i]), 8 * blocks):
@@ -219,9 +219,9 @@ class _FrameWriter:
         self._offsets.append(self._offsets[-1] + len(frame))
 
     def finish(self, head: dict[str, Any], tables: Sequence[np.ndarray[Any, Any]]) -> None:
-        told = json.dumps(head, sort_keys=True).encode()
+        text = json.dumps(head, sort_keys=True).encode()
         offsets = np.array(self._offsets, np.int64)
-        raw = b"".join([_HEAD_SIZE.pack(len(told)), told, _HEAD_SIZE.pack(len(offsets)), offsets.tobytes()])
+        raw = b"".join([_HEAD_SIZE.pack(len(text)), text, _HEAD_SIZE.pack(len(offsets)), offsets.tobytes()])
         raw += b"".join(t.tobytes() for t in tables)
         frame = self._compressor.compress(raw)
         self._sink.write(frame + _TRAILER.pack(len(frame), len(raw), self._magic))
@@ -242,19 +242,19 @@ class _Frames:
         if size < len(magic) + _TRAILER.size:
             raise self.damage(f"it has {size} bytes only")
         trailer = self._bytes(size - _TRAILER.size, size)
-        packed, unpacked, found = _TRAILER.unpack(trailer)
+        packed, unpacked, end_magic = _TRAILER.unpack(trailer)
         start = size - _TRAILER.size - packed
-        if found != magic or start < len(magic):
+        if end_magic != magic or start < len(magic):
             raise self.damage("it does not end as it should")
         raw = self._unpack(self._bytes(start, start + packed), unpacked)
         at = _HEAD_SIZE.size
-        told = raw[at : at + _HEAD_SIZE.unpack_from(raw)[0]]
-        at += len(told)
+        text = raw[at : at + _HEAD_SIZE.unpack_from(raw)[0]]
+        at += len(text)
         n_offsets = _HEAD_SIZE.unpack_from(raw, at)[0]
         at += _HEAD_SIZE.size
         self._offsets: list[int] = np.frombuffer(raw, np.int64, n_offsets, at).tolist()
         self.tables = raw[at + 8 * n_offsets :]
-        self.head: dict[str, Any] = json.loads(told)
+        self.head: dict[str, Any] = json.loads(text)
         self.n = n_offsets - 1
         if self._offsets[0] != len(magic) or self._offsets[-1] != start:
             raise self.damage("it is not as long as its footer says")
@@ -268,18 +268,20 @@ class _Frames:
         for i, size in enumerate(sizes.tolist(), first):
             yield self._unpack(data[self._offsets[i] - begin : self._offsets[i + 1] - begin], size)
 
-    def damage(self, what: str) -> DamagedRun:
+    def damage(self, reason: str) -> DamagedSpillFile:
         path = self._folder.path(self._name)
-        return DamagedRun(f"{path} is damaged ({what}): run the same command again, which makes it anew", self._name)
+        return DamagedSpillFile(
+            f"{path} is damaged ({reason}): run the same command again, which makes it anew", self._name
+        )
 
     def _bytes(self, start: int, end: int) -> bytes:
         try:
-            found = self._folder.read_chunk(self._name, start, end)
+            data = self._folder.read_chunk(self._name, start, end)
         except OSError as error:
             raise self.damage(error.strerror or str(error) or "it cannot be read") from error
-        if len(found) != end - start:
+        if len(data) != end - start:
             raise self.damage("it is cut short")
-        return found
+        return data
 
     def _unpack(self, frame: bytes | memoryview, size: int) -> bytes:
         try:

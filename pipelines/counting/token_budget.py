@@ -53,29 +53,29 @@ def at_budget(
 
 
 def put_together(
-    budget: Budget, n_tokens: int, sizes: Sequence[tuple[int, int]], found: Sequence[dict[str, Any]]
+    budget: Budget, n_tokens: int, sizes: Sequence[tuple[int, int]], figures: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
     """n_tokens: of the whole; sizes and found: tokens, documents and figures of every replicate."""
     samples = [
-        {"tokens": tokens, "documents": documents, **f} for (tokens, documents), f in zip(sizes, found, strict=True)
+        {"tokens": tokens, "documents": documents, **f} for (tokens, documents), f in zip(sizes, figures, strict=True)
     ]
     of_corpus = budget.tokens / n_tokens
     return {**dataclasses.asdict(budget), "of_corpus": of_corpus, **_intervals(samples, of_corpus), "samples": samples}
 
 
-def renewed(found: dict[str, Any] | None) -> dict[str, Any] | None:
+def renewed(stored: dict[str, Any] | None) -> dict[str, Any] | None:
     """Stored figures with the intervals of this version, which are made of the stored samples."""
-    if found is None or "widened_by" in found:
-        return found
-    samples = found["samples"]
-    kept = {k: found[k] for k in ("tokens", "replicates", "seed", "of_corpus")}
-    return {**kept, **_intervals(samples, found["of_corpus"]), "samples": samples}
+    if stored is None or "widened_by" in stored:
+        return stored
+    samples = stored["samples"]
+    kept = {k: stored[k] for k in ("tokens", "replicates", "seed", "of_corpus")}
+    return {**kept, **_intervals(samples, stored["of_corpus"]), "samples": samples}
 
 
 def _intervals(samples: Sequence[dict[str, Any]], of_corpus: float) -> dict[str, Any]:
     """Of every figure that all samples have. Samples that are the whole corpus say nothing of another: no interval."""
     widened = overlap_factor(len(samples), of_corpus)
-    told: dict[str, Any] = {"widened_by": widened}
+    figures: dict[str, Any] = {"widened_by": widened}
     for k in samples[0]:
         if all(isinstance(s[k], float) for s in samples):
             middle, low, high = interval([s[k] for s in samples])
@@ -83,8 +83,8 @@ def _intervals(samples: Sequence[dict[str, Any]], of_corpus: float) -> dict[str,
                 low = high = None
             elif low is not None and high is not None:
                 low, high = middle + widened * (low - middle), middle + widened * (high - middle)
-            told[k] = {"mean": middle, "low": low, "high": high}
-    return told
+            figures[k] = {"mean": middle, "low": low, "high": high}
+    return figures
 
 
 def overlap_factor(replicates: int, of_corpus: float) -> float | None:
@@ -112,7 +112,7 @@ def _samples(engine: Engine, corpus: Corpus, budget: Budget) -> tuple[int, list[
     """The tokens of the corpus, and the replicates as corpora of their own."""
     ranks = range(len(corpus.plan.chunks))
     sized = engine.over_chunks_here(corpus.plan, ranks, [Size(corpus, budget)], "sizing documents")
-    held = sum((found[0] for found in sized.values()), np.zeros((budget.replicates, SLOTS, 2), np.int64))
+    held = sum((counted[0] for counted in sized.values()), np.zeros((budget.replicates, SLOTS, 2), np.int64))
     n_tokens = int(held[0, :, 0].sum())
     if n_tokens < budget.tokens:
         raise ConfigError(
@@ -126,7 +126,7 @@ def _samples(engine: Engine, corpus: Corpus, budget: Budget) -> tuple[int, list[
     for r, slot in enumerate(slots):
         tokens, documents = (int(v) for v in before[r, slot - 1]) if slot else (0, 0)
         below = 1 << 64
-        for place, size in sorted(pair for found in near.values() for pair in found[0][r]):
+        for place, size in sorted(pair for counted in near.values() for pair in counted[0][r]):
             if tokens + size > budget.tokens:
                 below = place
                 break
@@ -137,9 +137,9 @@ def _samples(engine: Engine, corpus: Corpus, budget: Budget) -> tuple[int, list[
     return n_tokens, samples
 
 
-def is_budget_met(found: dict[str, Any] | None, budget: Budget) -> bool:
+def is_budget_met(stored: dict[str, Any] | None, budget: Budget) -> bool:
     """Whether an earlier run's figures are those of this budget."""
-    return found is not None and all(found[k] == v for k, v in dataclasses.asdict(budget).items())
+    return stored is not None and all(stored[k] == v for k, v in dataclasses.asdict(budget).items())
 
 
 def places(file_name: str, row: npt.NDArray[Any], sub: npt.NDArray[Any], seed: int, replicate: int) -> Places:
@@ -156,8 +156,8 @@ def _mixed(x: Places) -> Places:
     return x ^ (x >> np.uint64(31))
 
 
-def _slots(found: Places) -> npt.NDArray[np.int64]:
-    return (found >> np.uint64(64 - SLOTS.bit_length() + 1)).astype(np.int64)
+def _slots(drawn: Places) -> npt.NDArray[np.int64]:
+    return (drawn >> np.uint64(64 - SLOTS.bit_length() + 1)).astype(np.int64)
 
 
 class Size(PipelineStep):
@@ -197,14 +197,14 @@ class Edge(PipelineStep):
         world_size: int = 1,  # noqa: ARG002
     ) -> Iterator[list[list[tuple[int, int]]]]:
         name = self.corpus.plan.chunks[rank][0].file.name
-        found: list[list[tuple[int, int]]] = [[] for _ in self.slots]
+        edges: list[list[tuple[int, int]]] = [[] for _ in self.slots]
         for batch in self.corpus.source.open(rank):
             sizes = np.diff(batch.offsets)
             for r, slot in enumerate(self.slots):
                 place = places(name, batch.row, batch.sub, self.budget.seed, r)
                 there = _slots(place) == slot
-                found[r] += zip(place[there].tolist(), sizes[there].tolist(), strict=True)
-        yield found
+                edges[r] += zip(place[there].tolist(), sizes[there].tolist(), strict=True)
+        yield edges
 
 
 class SampledSource:

@@ -24,7 +24,7 @@ from tagcorpus.kernels.packing import Entropies
 from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.attributes.summary import percentiles
 from tagcorpus.pipelines.counting import phases
-from tagcorpus.pipelines.counting.corpus import Corpus, Interval, intervals
+from tagcorpus.pipelines.counting.corpus import Corpus, KeyRange, key_ranges
 from tagcorpus.pipelines.counting.passes import Merge
 from tagcorpus.pipelines.counting.spill import read_values, write_values
 from tagcorpus.pipelines.counting.summary import Adds
@@ -49,8 +49,8 @@ class NumberedSource:
 
     def __init__(self, source: TokenSource, filter_: Instance, values: Values) -> None:
         self.source, self.filter_, self.values = source, filter_, values
-        told = json.dumps([filter_.identity(), values.instance.name, values.column, values.values], sort_keys=True)
-        self.fingerprint = f"{source.fingerprint} numbered {xxhash.xxh3_64_hexdigest(told.encode())}"
+        decisions = json.dumps([filter_.identity(), values.instance.name, values.column, values.values], sort_keys=True)
+        self.fingerprint = f"{source.fingerprint} numbered {xxhash.xxh3_64_hexdigest(decisions.encode())}"
 
     @property
     def n(self) -> int:
@@ -71,8 +71,8 @@ class NumberedChunk(Iterator[tuple[TokenBatch, Numbers]]):
 
     @property
     def counts(self) -> Counts:
-        found: Counts = self._opened.counts
-        return found
+        counted: Counts = self._opened.counts
+        return counted
 
     def __next__(self) -> tuple[TokenBatch, Numbers]:
         batch: TokenBatch = next(self._opened)
@@ -133,9 +133,9 @@ class PairChunk(Iterator[TokenBatch]):
         return self._opened.counts
 
     def __next__(self) -> TokenBatch:
-        while (found := next(self._waiting, None)) is None:
+        while (chosen := next(self._waiting, None)) is None:
             self._waiting = self._source.choosing.chosen(*next(self._opened), self._opened.file_name)
-        return _pairs(*found, self._source.dtype)
+        return _pairs(*chosen, self._source.dtype)
 
 
 def _pairs(batch: TokenBatch, numbers: Numbers, dtype: np.dtype[Any]) -> TokenBatch:
@@ -160,37 +160,37 @@ class Sizes(PipelineStep):
         self.documents = documents
 
     def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[npt.NDArray[np.int64]]:  # noqa: ARG002
-        found = np.zeros((2, self.documents.n), np.int64)
+        sized = np.zeros((2, self.documents.n), np.int64)
         for batch, numbers in self.documents.open(rank):
-            np.add.at(found[0], numbers, 1)
-            np.add.at(found[1], numbers, np.diff(batch.offsets))
-        yield found
+            np.add.at(sized[0], numbers, 1)
+            np.add.at(sized[1], numbers, np.diff(batch.offsets))
+        yield sized
 
 
 def sizes(engine: Engine, documents: NumberedSource) -> npt.NDArray[np.int64]:
     """int64 [2, groups]: documents and tokens of each group."""
     total = np.zeros((2, documents.n), np.int64)
 
-    def add(_watch: object, _rank: int, found: list[Any]) -> None:
-        np.add(total, found.pop(), out=total)  # what is added need not be kept
+    def add(_watch: object, _rank: int, sized: list[Any]) -> None:
+        np.add(total, sized.pop(), out=total)  # what is added need not be kept
 
     plan = documents.source.plan
     engine.over_chunks_here(plan, range(len(plan.chunks)), [Sizes(documents)], "sizing documents", on_done=add)
     return total
 
 
-# What an interval says of a number: the figures, where it has all of its contexts; else what it adds to them, and which
-# segment of the interval's file holds the entropies.
+# What a key range says of a number: the figures, where it has all of its contexts; else what it adds to them, and which
+# segment of the key range's file holds the entropies.
 Piece = tuple[int, dict[str, Any] | None, Adds | None, int]
 
 
 class MergeNumbers(PipelineStep):
-    """Merges the runs of all chunks over one interval a rank. Yields a Piece for each number that has contexts there."""
+    """Merges the runs of all chunks over one key range a rank. Yields a Piece for each number that has contexts there."""
 
     type = "merge"
     name = "MergeNumbers"
 
-    def __init__(self, corpus: Corpus, cuts: Sequence[Interval], is_sample: bool) -> None:
+    def __init__(self, corpus: Corpus, cuts: Sequence[KeyRange], is_sample: bool) -> None:
         super().__init__()
         self.corpus, self.cuts, self.is_sample = corpus, cuts, is_sample
 
@@ -218,7 +218,7 @@ class MergeNumbers(PipelineStep):
             with corpus.output.publishing(corpus.merged_name(rank)) as sink:
                 write_values(sink, segments, {})
 
-    def _is_whole(self, number: int, cut: Interval) -> bool:
+    def _is_whole(self, number: int, cut: KeyRange) -> bool:
         shift = N * self.corpus.packing.bits
         return (cut.low is None or cut.low <= number << shift) and (cut.high is None or number + 1 << shift <= cut.high)
 
@@ -234,16 +234,16 @@ def entropies(engine: Engine, corpus: Corpus, is_sample: bool) -> list[dict[str,
 
     def passes() -> list[dict[str, Any]]:
         phases.count(engine, corpus)
-        files = [phases.runs_of(corpus, r) for r in range(len(corpus.plan.chunks))]
-        cuts = intervals(files, corpus.packing.bits, corpus.limits.interval_entries)
+        files = [phases.spill_file_of(corpus, r) for r in range(len(corpus.plan.chunks))]
+        cuts = key_ranges(files, corpus.packing.bits, corpus.limits.interval_entries)
         n_entries = sum(run.n for file in files for run in file.runs)
         results = engine.execute(
             [MergeNumbers(corpus, cuts, is_sample)],
             [[i] for i in range(len(cuts))],
-            lambda i: f"interval {i} of {len(cuts)}",
+            lambda i: f"key range {i} of {len(cuts)}",
             "merging",
             n_entries,
-            on_done=lambda watch, _i, _found: watch.done(n_entries // len(cuts), 0, 0),
+            on_done=lambda watch, _i, _merged: watch.done(n_entries // len(cuts), 0, 0),
         )
         return _put_together(corpus, results, source.choosing.n, is_sample)
 
@@ -256,23 +256,23 @@ def entropies(engine: Engine, corpus: Corpus, is_sample: bool) -> list[dict[str,
 def _put_together(corpus: Corpus, results: dict[int, list[Piece]], n: int, is_sample: bool) -> list[dict[str, Any]]:
     none: Adds = {**dict.fromkeys(("unweighted", "weighted", "n_contexts", "n_positions"), 0), "entry_spectrum": ([], []), "context_spectrum": ([], [])}  # fmt: skip
     nothing = figures_of([none], None, is_sample)
-    found = [nothing] * n
+    of_numbers = [nothing] * n
     parts: dict[int, list[tuple[int, Adds, int]]] = {}
-    for interval in sorted(results):
-        for number, whole, adds, segment in results[interval]:
+    for key_range in sorted(results):
+        for number, whole, adds, segment in results[key_range]:
             if whole is not None:
-                found[number] = whole
+                of_numbers[number] = whole
             else:
                 assert adds is not None
-                parts.setdefault(number, []).append((interval, adds, segment))
+                parts.setdefault(number, []).append((key_range, adds, segment))
     for number, pieces in parts.items():
         adds_of_all = [adds for _, adds, _ in pieces]
 
         def values(pieces: list[tuple[int, Adds, int]] = pieces) -> Iterator[npt.NDArray[np.float64]]:
-            for interval, _, segment in pieces:
-                yield read_values(corpus.output, corpus.merged_name(interval)).read_segment(segment)
+            for key_range, _, segment in pieces:
+                yield read_values(corpus.output, corpus.merged_name(key_range)).read_segment(segment)
 
         n_contexts = sum(adds["n_contexts"] for adds in adds_of_all)
         middle = None if is_sample else percentiles(values, n_contexts, (50,))[0]
-        found[number] = figures_of(adds_of_all, middle, is_sample)
-    return found
+        of_numbers[number] = figures_of(adds_of_all, middle, is_sample)
+    return of_numbers

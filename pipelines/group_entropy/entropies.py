@@ -24,16 +24,16 @@ def run(work: EntropyWork, budget: Budget | None, is_budget_wanted: bool, replic
 
     budget            as it was asked for; None with is_budget_wanted: the largest round one that every group has
     """
-    found = work.stored()
-    missing = [g for g in work.groups if g.id not in found]
-    computing = work if work.values is None else Together(work, work.values, found)
-    found |= computing.compute(missing, budget)
+    figures = work.stored()
+    missing = [g for g in work.groups if g.id not in figures]
+    computing = work if work.values is None else Together(work, work.values, figures)
+    figures |= computing.compute(missing, budget)
     if budget is None and is_budget_wanted:
-        least = min((f["num_tokens"] for f in found.values() if f["total_contexts"]), default=0)
+        least = min((f["num_tokens"] for f in figures.values() if f["total_contexts"]), default=0)
         budget = Budget(round_down(least), replicates, work.run.options.seed) if least else None
     if budget is not None:
-        found |= computing.compute([g for g in work.groups if lacks(found[g.id], budget)], budget)
-    return found
+        figures |= computing.compute([g for g in work.groups if lacks(figures[g.id], budget)], budget)
+    return figures
 
 
 def round_down(tokens: int) -> int:

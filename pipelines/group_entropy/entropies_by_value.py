@@ -53,24 +53,24 @@ class Together:
         """Of all groups: where one is to be counted, the others cost little more."""
         work = self._work
         documents, tokens = sizes(work.engine, self._documents)
-        found = entropies(work.engine, self._corpus(Everything(self._documents.n)), False)
+        figures = entropies(work.engine, self._corpus(Everything(self._documents.n)), False)
         for i, group in enumerate(work.groups):
             size = {"num_documents": int(documents[i]), "num_tokens": int(tokens[i])}
             same = {"key": work.keys[group.id], "tokenizer": work.tokenizer.fingerprint}
-            self._known[group.id] = {**same, **size, **found[i]}
+            self._known[group.id] = {**same, **size, **figures[i]}
 
     def _sample(self, ids: Sequence[str], budget: Budget) -> None:
         if not ids:
             return
-        work, wanted = self._work, set(ids)
-        told = [self._known[g.id] if g.id in wanted else {} for g in work.groups]
-        size = np.array([[t.get(k, 0) for t in told] for k in ("num_documents", "num_tokens")], np.int64)
+        work, sampled = self._work, set(ids)
+        known = [self._known[g.id] if g.id in sampled else {} for g in work.groups]
+        size = np.array([[t.get(k, 0) for t in known] for k in ("num_documents", "num_tokens")], np.int64)
         samples = draw(work.engine, self._documents, size, budget)
-        found = entropies(work.engine, self._corpus(samples), True)
+        figures = entropies(work.engine, self._corpus(samples), True)
         for i, group in enumerate(work.groups):
-            if group.id in wanted:
+            if group.id in sampled:
                 each = zip(samples.tokens[:, i].tolist(), samples.documents[:, i].tolist(), strict=True)
-                of_group = found[i :: len(work.groups)]
+                of_group = figures[i :: len(work.groups)]
                 self._known[group.id]["token_budget"] = put_together(budget, int(size[1, i]), list(each), of_group)
 
     def _corpus(self, choosing: Choosing) -> Corpus:

@@ -52,13 +52,13 @@ def keys(
     # Groups of a column share their files, and there may be thousands of both.
     parts_of = {files: [of_chunk[p.file.name, k] for p, k in group.chunks(plan)] for files, group in by_files(groups)}
     parts = {files: json.dumps(keys)[1:-1] for files, keys in parts_of.items()}
-    found = {}
+    keys_by_group = {}
     for group in groups:
-        told = parts[group.files]
+        decisions = parts[group.files]
         if group.where is not None:
-            told = ", ".join(filter(None, [json.dumps(group.where.value), told]))
-        found[group.id] = xxhash.xxh3_128_hexdigest(f"[{told}]".encode())
-    return found
+            decisions = ", ".join(filter(None, [json.dumps(group.where.value), decisions]))
+        keys_by_group[group.id] = xxhash.xxh3_128_hexdigest(f"[{decisions}]".encode())
+    return keys_by_group
 
 
 def by_files(groups: Iterable[Group]) -> Iterable[tuple[tuple[str, ...], Group]]:
@@ -101,23 +101,23 @@ class EntropyWork:
         read = self.run.output.read
         if self.values is not None:
             every = (opened(read(entropies_name(self.values.instance.name))) or {}).get("groups")
-            told = every if isinstance(every, dict) else {}
+            published = every if isinstance(every, dict) else {}
         else:
-            told = {group.id: opened(read(entropy_name(group.id))) or {} for group in self.groups}
-        wanted = [g.id for g in self.groups]
-        current = {id_: told[id_] for id_ in wanted if told.get(id_, {}).get("key") == self.keys[id_]}
+            published = {group.id: opened(read(entropy_name(group.id))) or {} for group in self.groups}
+        ids = [g.id for g in self.groups]
+        current = {id_: published[id_] for id_ in ids if published.get(id_, {}).get("key") == self.keys[id_]}
         sampled = {id_: renewed(value["token_budget"]) for id_, value in current.items() if "token_budget" in value}
         return {id_: {**v, "token_budget": sampled[id_]} if id_ in sampled else v for id_, v in current.items()}
 
     def unread(self, files: Iterable[str]) -> list[int]:
         """Ranks of these files whose token ids the cache does not have at all."""
-        wanted = set(files)
+        names = set(files)
         there = set(self.run.output.files("tokens"))
         chunks = [(rank, planned.file.name, k) for rank, (planned, k) in enumerate(self.plan.chunks)]
         return [
             rank
             for rank, name, k in chunks
-            if name in wanted and token_part_name(self.source.fingerprint, name, k) not in there
+            if name in names and token_part_name(self.source.fingerprint, name, k) not in there
         ]
 
     def compute(self, groups: Sequence[Group], budget: Budget | None = None) -> dict[str, dict[str, Any]]:
@@ -134,13 +134,13 @@ class EntropyWork:
             lambda i: f"entropy of {groups[i].id}",
             "entropy",
             sum(c.plan.rows for c in corpora),
-            on_done=lambda watch, i, _found: watch.done(corpora[i].plan.rows, 0, 0),
+            on_done=lambda watch, i, _merged: watch.done(corpora[i].plan.rows, 0, 0),
         )
-        found = {}
+        figures = {}
         for i, group in enumerate(groups):
             value = results[i][0]
-            found[group.id] = value if value is not None else self._streamed(corpora[i], group, budget)
-        return found
+            figures[group.id] = value if value is not None else self._streamed(corpora[i], group, budget)
+        return figures
 
     def tokenise(self, groups: Sequence[Group]) -> None:
         """Make what the cache lacks of these groups' token ids."""
@@ -162,7 +162,7 @@ class EntropyWork:
         def passes() -> dict[str, Any]:
             phases.count(self.engine, corpus)
             adds = phases.merge(self.engine, corpus)
-            metas = [phases.runs_of(corpus, r).meta for r in range(len(corpus.plan.chunks))]
+            metas = [phases.spill_file_of(corpus, r).meta for r in range(len(corpus.plan.chunks))]
             sizes = {"num_documents": sum(m["documents"] for m in metas), "num_tokens": sum(m["tokens"] for m in metas)}
             whole = summary_of(corpus, adds, self.tokenizer)
             return value_of(

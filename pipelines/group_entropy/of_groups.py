@@ -38,8 +38,8 @@ class KeptSource:
 
     def __init__(self, source: TokenSource, filter_: Instance) -> None:
         self.source, self.filter_ = source, filter_
-        told = json.dumps(filter_.identity(), sort_keys=True)
-        self.fingerprint = f"{source.fingerprint} kept {xxhash.xxh3_64_hexdigest(told.encode())}"
+        decisions = json.dumps(filter_.identity(), sort_keys=True)
+        self.fingerprint = f"{source.fingerprint} kept {xxhash.xxh3_64_hexdigest(decisions.encode())}"
 
     def open(self, rank: int) -> KeptChunk:
         planned, k = self.source.plan.chunks[rank]
@@ -55,8 +55,8 @@ class KeptChunk(Iterator[TokenBatch]):
 
     @property
     def counts(self) -> Counts:
-        found: Counts = self._opened.counts
-        return found
+        counted: Counts = self._opened.counts
+        return counted
 
     def __next__(self) -> TokenBatch:
         batch: TokenBatch = next(self._opened)
@@ -126,7 +126,7 @@ class _Held:
     def at(self, budget: Budget, corpus: Corpus) -> dict[str, Any]:
         """As token_budget.at_budget."""
         sizes = np.diff(self.offsets)
-        taken, found = [], []
+        taken, of_samples = [], []
         for place in self.places:
             order = np.argsort(place, kind="stable")
             n = int(np.searchsorted(np.cumsum(sizes[order]), budget.tokens, side="right"))
@@ -135,13 +135,13 @@ class _Held:
             ids = self.ids[np.repeat(chosen, sizes)]
             offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes[chosen])])
             taken.append((len(ids), n))
-            found.append(figures([_counted(ids, offsets, corpus)[0]]))
-        return put_together(budget, len(self.ids), taken, found)
+            of_samples.append(figures([_counted(ids, offsets, corpus)[0]]))
+        return put_together(budget, len(self.ids), taken, of_samples)
 
 
 def _gathered(corpus: Corpus, most_positions: int, budget: Budget | None) -> _Held | None:
     held: list[TokenBatch] = []
-    found: list[list[npt.NDArray[np.uint64]]] = [[] for _ in range(budget.replicates if budget else 0)]
+    drawn: list[list[npt.NDArray[np.uint64]]] = [[] for _ in range(budget.replicates if budget else 0)]
     positions = 0
     for rank, (planned, _) in enumerate(corpus.plan.chunks):
         for batch in corpus.source.open(rank):
@@ -149,7 +149,7 @@ def _gathered(corpus: Corpus, most_positions: int, budget: Budget | None) -> _He
             if positions > most_positions:
                 return None
             held.append(batch)
-            for r, places_ in enumerate(found):
+            for r, places_ in enumerate(drawn):
                 assert budget is not None
                 places_.append(places(planned.file.name, batch.row, batch.sub, budget.seed, r))
     starts = np.cumsum([0, *(len(b.ids) for b in held)])
@@ -158,7 +158,7 @@ def _gathered(corpus: Corpus, most_positions: int, budget: Budget | None) -> _He
     return _Held(
         np.concatenate([b.ids for b in held]) if held else np.zeros(0, np.uint32),
         np.concatenate([np.zeros(1, np.int64), *offsets]),
-        [np.concatenate([none, *p]) for p in found],
+        [np.concatenate([none, *p]) for p in drawn],
     )
 
 

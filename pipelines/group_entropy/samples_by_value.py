@@ -33,15 +33,15 @@ class Samples:
     """Every document, once for each replicate of its group that it is in: a Choosing. Cells are numbered replicate *
     groups + group.
 
-    wanted     bool [groups]: groups that are sampled
+    sampled    bool [groups]: groups that are sampled
     below      uint64 [replicates, groups]: places below this are in
     is_all     bool [replicates, groups]: all are in
     tokens     int64 [replicates, groups], and `documents`: what the samples come to
     """
 
-    def __init__(self, budget: Budget, wanted: npt.NDArray[np.bool_]) -> None:
-        self.budget, self.wanted = budget, wanted
-        self.groups = len(wanted)
+    def __init__(self, budget: Budget, sampled: npt.NDArray[np.bool_]) -> None:
+        self.budget, self.sampled = budget, sampled
+        self.groups = len(sampled)
         self.n = budget.replicates * self.groups
         shape = (budget.replicates, self.groups)
         self.below = np.zeros(shape, np.uint64)
@@ -50,13 +50,13 @@ class Samples:
 
     @property
     def fingerprint(self) -> str:
-        told = b"".join(a.tobytes() for a in (self.wanted, self.below, self.is_all))
-        return f"samples {self.budget} {xxhash.xxh3_128_hexdigest(told)}"
+        decisions = b"".join(a.tobytes() for a in (self.sampled, self.below, self.is_all))
+        return f"samples {self.budget} {xxhash.xxh3_128_hexdigest(decisions)}"
 
     def chosen(self, batch: TokenBatch, numbers: Numbers, file_name: str) -> Iterator[tuple[TokenBatch, Numbers]]:
         for r in range(self.budget.replicates):
             place = places(file_name, batch.row, batch.sub, self.budget.seed, r)
-            taken = self.wanted[numbers] & (self.is_all[r, numbers] | (place < self.below[r, numbers]))
+            taken = self.sampled[numbers] & (self.is_all[r, numbers] | (place < self.below[r, numbers]))
             yield batch.only(taken), numbers[taken] + np.int32(r * self.groups)
 
 
@@ -74,7 +74,7 @@ class _Search:
         self.low = np.zeros(samples.n, np.uint64)
         self.width = 64
         self.tokens, self.documents = np.zeros(samples.n, np.int64), np.zeros(samples.n, np.int64)
-        self.left = np.tile(samples.wanted, samples.budget.replicates)
+        self.left = np.tile(samples.sampled, samples.budget.replicates)
 
     def inside(self, batch: TokenBatch, numbers: Numbers, file_name: str) -> Iterator[tuple[I64, U64, I64]]:
         """(cell, place, tokens) of the documents in there, for each replicate."""
@@ -139,7 +139,7 @@ def draw(
     samples = Samples(budget, sizes[1] >= budget.tokens)
     search = _Search(samples)
     # A group of exactly so many tokens is its own sample.
-    is_all = np.tile(samples.wanted & (sizes[1] == budget.tokens), budget.replicates)
+    is_all = np.tile(samples.sampled & (sizes[1] == budget.tokens), budget.replicates)
     search.left &= ~is_all
     _enter(samples, is_all, *(np.tile(s, budget.replicates) for s in sizes))
     samples.is_all |= is_all.reshape(samples.is_all.shape)
@@ -161,8 +161,8 @@ def _narrow(engine: Engine, documents: NumberedSource, search: _Search) -> int:
     bits = min(max(1, (COUNTED_SLOTS // n).bit_length() - 1), 16, search.width)
     held = np.zeros((2, n << bits), np.int64)
 
-    def add(_watch: object, _rank: int, found: list[Any]) -> None:
-        at, *more = found.pop()
+    def add(_watch: object, _rank: int, divided: list[Any]) -> None:
+        at, *more = divided.pop()
         held[:, at] += more
 
     plan = documents.source.plan
@@ -187,9 +187,9 @@ def _settle(engine: Engine, documents: NumberedSource, search: _Search, samples:
     """Look at every document that is left: the first that does not fit is where a sample ends."""
     plan = documents.source.plan
     ranks = range(len(plan.chunks)) if search.left.any() else ()
-    found = engine.over_chunks_here(plan, ranks, [Collect(documents, search)], "drawing samples") if ranks else {}
+    collected = engine.over_chunks_here(plan, ranks, [Collect(documents, search)], "drawing samples") if ranks else {}
     none = (np.zeros(0, np.int64), np.zeros(0, np.uint64), np.zeros(0, np.int64))
-    pieces = [none, *(piece for pieces in found.values() for piece in pieces)]
+    pieces = [none, *(piece for pieces in collected.values() for piece in pieces)]
     cell, place, size = (np.concatenate(column) for column in zip(*pieces, strict=True))
     order = np.lexsort((place, cell))
     cell, place, size = cell[order], place[order], size[order]

@@ -82,10 +82,10 @@ class TokenSource:
     def remove_leftovers(self) -> None:
         """Remove parts of planned inputs beyond their last chunk, as left by a file that shrank."""
         for planned in self.plan.files:
-            wanted = {token_part_name(self.fingerprint, planned.file.name, k) for k in range(len(planned.chunks))}
+            names = {token_part_name(self.fingerprint, planned.file.name, k) for k in range(len(planned.chunks))}
             folder = token_part_name(self.fingerprint, planned.file.name, 0).rpartition("/")[0]
             for name in self.output.files(folder):
-                if name.rpartition("/")[0] == folder and name not in wanted:
+                if name.rpartition("/")[0] == folder and name not in names:
                     self.output.remove(name)
 
 
@@ -228,9 +228,9 @@ class Fill(PipelineStep):
     type = "fill"
     name = "Fill"
 
-    def __init__(self, source: TokenSource, wanted: frozenset[int]) -> None:
+    def __init__(self, source: TokenSource, ranks: frozenset[int]) -> None:
         super().__init__()
-        self.source, self.wanted = source, wanted
+        self.source, self.ranks = source, ranks
 
     def run(
         self,
@@ -238,7 +238,7 @@ class Fill(PipelineStep):
         rank: int = 0,
         world_size: int = 1,  # noqa: ARG002
     ) -> Iterator[TaggedBatch | ChunkEnd]:
-        if rank not in self.wanted:
+        if rank not in self.ranks:
             yield from data
             return
         source = self.source

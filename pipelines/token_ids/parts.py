@@ -91,21 +91,21 @@ class PartWriter:
         lists = pa.LargeListArray.from_arrays(pa.array(tokens.offsets), pa.array(tokens.ids))
         columns = [pa.array(tokens.row), pa.array(tokens.sub), tokens.id, lists]
         behind = (counts.lines, counts.text_bytes)
-        told = f"{behind[0] - self._behind[0]} {behind[1] - self._behind[1]}"
-        self._write(columns, {"behind": told, "checksum": _checksum(tokens, self._n, told)})
+        behind_text = f"{behind[0] - self._behind[0]} {behind[1] - self._behind[1]}"
+        self._write(columns, {"behind": behind_text, "checksum": _checksum(tokens, self._n, behind_text)})
         self._behind = behind
         self._n += 1
 
     def end(self, counts: Counts, quarantine: str) -> None:
         """quarantine: the digest of the lines that the reader put there"""
-        told = {"counts": json.dumps(counts.to_json(), sort_keys=True), "quarantine": quarantine}
+        entries = {"counts": json.dumps(counts.to_json(), sort_keys=True), "quarantine": quarantine}
         columns = [pa.array([], f.type) for f in self._schema]
-        self._write(columns, {**told, "checksum": digest(json.dumps([self._n, told]).encode())}, is_last=True)
+        self._write(columns, {**entries, "checksum": digest(json.dumps([self._n, entries]).encode())}, is_last=True)
 
-    def _write(self, columns: list[pa.Array], told: dict[str, str], *, is_last: bool = False) -> None:
+    def _write(self, columns: list[pa.Array], metadata: dict[str, str], *, is_last: bool = False) -> None:
         batch = pa.record_batch(columns, schema=self._schema)
         try:
-            self._arrow.write_batch(batch, custom_metadata={f"tagcorpus.{k}": v for k, v in told.items()})
+            self._arrow.write_batch(batch, custom_metadata={f"tagcorpus.{k}": v for k, v in metadata.items()})
             if is_last:
                 self._arrow.close()
         except OSError as error:
@@ -135,30 +135,30 @@ class StoredTokens:
         if not any(schema.equals(_schema(t)) for t in (pa.uint16(), pa.uint32())):
             raise ValueError("other columns")
         self._n = self._arrow.num_record_batches - 1
-        told = _told(self._arrow.get_batch_with_custom_metadata(self._n).custom_metadata)
-        checksum = told.pop("checksum")
+        entries = _entries(self._arrow.get_batch_with_custom_metadata(self._n).custom_metadata)
+        checksum = entries.pop("checksum")
         if (
             schema.metadata[b"tagcorpus.key"].decode() != key
-            or digest(json.dumps([self._n, told]).encode()) != checksum
+            or digest(json.dumps([self._n, entries]).encode()) != checksum
         ):
             raise ValueError("another key")
-        self.counts = Counts.from_json(json.loads(told["counts"]))
-        self.quarantine = told["quarantine"]
+        self.counts = Counts.from_json(json.loads(entries["counts"]))
+        self.quarantine = entries["quarantine"]
         self.is_read = False
 
     def __iter__(self) -> Iterator[tuple[TokenBatch, Behind]]:
         for i in range(self._n):
             try:
-                found = self._batch(i)
+                batch = self._batch(i)
             except _DAMAGE:
                 return
-            yield found
+            yield batch
         self.is_read = True
 
     def _batch(self, i: int) -> tuple[TokenBatch, Behind]:
-        found = self._arrow.get_batch_with_custom_metadata(i)
-        told = _told(found.custom_metadata)
-        batch = found.batch
+        stored = self._arrow.get_batch_with_custom_metadata(i)
+        entries = _entries(stored.custom_metadata)
+        batch = stored.batch
         batch.validate(full=True)  # nothing below reads outside a buffer
         row, sub, id_, lists = batch.columns
         if not batch.num_rows or id_.null_count or lists.null_count or any(c.offset for c in batch.columns):
@@ -166,9 +166,9 @@ class StoredTokens:
         # Raises for nulls, which are none of ours either.
         row, sub, ids, offsets = (c.to_numpy(zero_copy_only=True) for c in (row, sub, lists.values, lists.offsets))
         tokens = TokenBatch(row, sub, id_, ids, offsets)
-        if offsets[0] != 0 or offsets[-1] != len(ids) or _checksum(tokens, i, told["behind"]) != told["checksum"]:
+        if offsets[0] != 0 or offsets[-1] != len(ids) or _checksum(tokens, i, entries["behind"]) != entries["checksum"]:
             raise ValueError("not as it was written")
-        rows, n_bytes = map(int, told["behind"].split())
+        rows, n_bytes = map(int, entries["behind"].split())
         return tokens, (rows, n_bytes)
 
     def close(self) -> None:
@@ -193,7 +193,7 @@ def _schema(type_: pa.DataType) -> pa.Schema:
     return pa.schema([*KEYS, pa.field("ids", pa.large_list(type_))])
 
 
-def _told(metadata: pa.KeyValueMetadata | None) -> dict[str, str]:
+def _entries(metadata: pa.KeyValueMetadata | None) -> dict[str, str]:
     return {k.decode().removeprefix("tagcorpus."): v.decode() for k, v in (metadata or {}).items()}
 
 
