@@ -23,8 +23,8 @@ from tagcorpus.pipelines.dispatch.dry_run import dry_run
 from tagcorpus.pipelines.dispatch.pipeline import Pipeline
 from tagcorpus.pipelines.dispatch.planning import plan_of
 from tagcorpus.pipelines.execution.engine import Engine
-from tagcorpus.pipelines.feature_table.instruments import Recipe, recipe_of
 from tagcorpus.pipelines.feature_table.merge import check_ahead
+from tagcorpus.pipelines.feature_table.methods import Recipe, recipe_of
 from tagcorpus.pipelines.feature_table.provenance import provenance_name
 from tagcorpus.pipelines.group_statistics.column import look_for
 from tagcorpus.pipelines.group_statistics.groups import Group, by_column, by_level, by_model, check_ids
@@ -68,23 +68,23 @@ def instances(options: Options) -> dict[str, str]:
         raise ConfigError("--append-to FILE.csv needs --output OTHER.csv, where the united table goes")
     if options.output is not None and options.output.lower().endswith((".json", ".parquet")):
         raise ConfigError(f"--output {options.output}: the table is a CSV; name a file in .csv, or a folder")
-    found = chosen(options)
+    choice = chosen(options)
     parameters = options.parameters.get(DOMAIN, {})
-    if DOMAIN in found.instances:
+    if DOMAIN in choice.instances:
         settle_backend(options, backend)
     elif parameters.get("backend") in (None, "auto"):
         # Parameters of a domain tagger that is not used are refused, but not the word that there is none.
         parameters.pop("backend", None)
         if not parameters:
             options.parameters.pop(DOMAIN, None)
-    return {name: tagger for tagger, name in found.instances.items()}
+    return {name: tagger for tagger, name in choice.instances.items()}
 
 
 def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> Result:
     """The whole chain; each step computes what is missing of it."""
     options = run.options
     assert isinstance(options, FeaturesOptions)
-    found = chosen(options)
+    chosen_instances = chosen(options)
     by_role = {i.tagger_name: i for i in built}
     labeller = by_role.pop(DOMAIN, None)
     grouping = grouping_of(options)
@@ -96,9 +96,9 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
         look_for(run, inputs.reader_options, plan, grouping, str(options.group_by)) if grouping is not None else None
     )
     if options.dry_run:
-        return _dry_run(run, inputs, engine, plan, tagging, labeller, found)
+        return _dry_run(run, inputs, engine, plan, tagging, labeller, chosen_instances)
     if options.append_to is not None:  # refused now rather than when all is computed
-        _check_ahead(options, {**by_role, **({DOMAIN: labeller} if labeller else {})}, found.has_entropy)
+        _check_ahead(options, {**by_role, **({DOMAIN: labeller} if labeller else {})}, chosen_instances.has_entropy)
     if inputs.models is not None:
         run.output.publish(MAPPING, inputs.models.to_yaml().encode())
         for message in _same_content(plan):
@@ -106,7 +106,7 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
             messages.append(message)
     before = engine.prepare(plan, tagging)
     groups = _groups(run, inputs, plan) if grouping is None else []
-    fill = _fill(engine, plan, groups, by_role[FILTER], options) if found.has_entropy else []
+    fill = _fill(engine, plan, groups, by_role[FILTER], options) if chosen_instances.has_entropy else []
     engine.compute(plan, tagging, before, around=(fill, []), on_chunk=look_further)
     if grouping is not None:
         groups = by_column(run.output, plan, grouping, "value", str(options.group_by))
@@ -124,17 +124,17 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
     each = (Plan((planned,)) for planned in plan.files)
     run.ledger.enter_duplicate_ids(sum(count_duplicate_ids(run.output, one, by_role[FILTER]) for one in each))
     entropy = keys = None
-    if found.has_entropy:
+    if chosen_instances.has_entropy:
         entropy, keys = _entropies(engine, plan, groups, by_role[FILTER], grouping, options)
-    rows = _statistics(engine, plan, groups, by_role, found.absent, keys, options)
+    rows = _statistics(engine, plan, groups, by_role, chosen_instances.absent, keys, options)
     messages += _empty(run, inputs, rows)
     messages += _publish_table(
         run, plan, groups, rows, recipe_of(_with_columns(by_role), options.min_kept_share, entropy)
     )
     features = {
         "grouped_by": options.group_by or "model",
-        "absent": found.absent,
-        "groups": [_told(one) for one in rows],
+        "absent": chosen_instances.absent,
+        "groups": [_group_entry(one) for one in rows],
     }
     every = [*tagging, *([by_role[DOMAIN]] if labeller else [])]
     summary = summarise(run.output, plan, every, run.ledger.totals, "features", {"features": features})
@@ -180,21 +180,21 @@ def _publish_table(
     should be told, and has been."""
     options = run.options
     assert isinstance(options, FeaturesOptions)
-    how: dict[str, Any] = {"is_extended": options.extended, "allow_mixed": options.allow_mixed}
-    what = (rows, groups, plan, recipe, _parameters(options))
-    told = write_table(f"{run.output}/{TABLE}", *what, **how)
+    settings: dict[str, Any] = {"is_extended": options.extended, "allow_mixed": options.allow_mixed}
+    content = (rows, groups, plan, recipe, _parameters(options))
+    messages = write_table(f"{run.output}/{TABLE}", *content, **settings)
     if run.result_file is not None:
-        told = write_table(run.result_file, *what, append_to=options.append_to, **how)
+        messages = write_table(run.result_file, *content, append_to=options.append_to, **settings)
     if not options.extended:
         # That of an earlier run with --extended must not be taken for this table's; one outside the output may be another's.
         run.output.remove(parquet_name(TABLE))
         if run.result_file is not None and is_there(parquet_name(run.result_file)):
-            told.append(
+            messages.append(
                 f"{parquet_name(run.result_file)} is not of this run (--extended writes it): it may have other rows"
             )
-    for message in told:
+    for message in messages:
         run.display.announce(message)
-    return told
+    return messages
 
 
 def _groups(run: Run, inputs: Inputs, plan: Plan) -> list[Group]:
@@ -204,7 +204,7 @@ def _groups(run: Run, inputs: Inputs, plan: Plan) -> list[Group]:
         return by_level(plan, n)
     assert inputs.models is not None
     planned = {p.file.name for p in plan.files}
-    files = {m: [f.name for f in found if f.name in planned] for m, found in inputs.models.files.items()}
+    files = {m: [f.name for f in own if f.name in planned] for m, own in inputs.models.files.items()}
     if without := [m for m, names in files.items() if not names]:
         run.display.announce(
             f"--limit {options.limit} ends before the files of {len(without)} models, such as {without[0]}"
@@ -218,10 +218,10 @@ def _mapping(run: Run, inputs: Inputs) -> list[str]:
         return []
     n = len(inputs.models.files)
     run.display.say(f"{n} model{'s' * (n != 1)}")
-    for line in inputs.models.told():
+    for line in inputs.models.lines():
         run.display.say(f"  {line}")
-    told = {file.path for file in inputs.set_aside}
-    if older := {path: why for path, why in inputs.models.set_aside.items() if path not in told}:
+    named = {file.path for file in inputs.set_aside}
+    if older := {path: why for path, why in inputs.models.set_aside.items() if path not in named}:
         left = len(older)
         path, why = next(iter(older.items()))
         run.display.say(f"  {left} file{'s' * (left != 1)} set aside, such as {path} ({why})")
@@ -291,13 +291,13 @@ class Summarise(PipelineStep):
         plan: Plan,
         groups: Sequence[Sequence[Group]],
         by_role: Mapping[str, Instance],
-        how: Mapping[str, Any],
+        settings: Mapping[str, Any],
     ) -> None:
         super().__init__()
-        self.output, self.plan, self.groups, self.by_role, self.how = output, plan, groups, by_role, how
+        self.output, self.plan, self.groups, self.by_role, self.settings = output, plan, groups, by_role, settings
 
     def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[GroupStatistics]:  # noqa: ARG002
-        yield from statistics(self.output, self.plan, self.groups[rank], self.by_role, **self.how)
+        yield from statistics(self.output, self.plan, self.groups[rank], self.by_role, **self.settings)
 
 
 def _statistics(
@@ -311,18 +311,18 @@ def _statistics(
 ) -> list[GroupStatistics]:
     """A row for each group. Groups of whole files are a task each, those that share files one task together."""
     together = [list(groups)] if any(g.where is not None for g in groups) else [[g] for g in groups]
-    how = {"min_kept_share": options.min_kept_share, "absent": dict(absent), "is_extended": options.extended}
-    how["entropy_keys"] = entropy_keys
+    settings = {"min_kept_share": options.min_kept_share, "absent": dict(absent), "is_extended": options.extended}
+    settings["entropy_keys"] = entropy_keys
     is_little = plan.rows <= FEW_ROWS
     results = engine.execute(
-        [Summarise(engine.run.output, plan, together, _with_columns(by_role), how)],
+        [Summarise(engine.run.output, plan, together, _with_columns(by_role), settings)],
         [[i] for i in range(len(together))],
         lambda i: f"statistics of {together[i][0].id}",
         "statistics",
         len(together),
         workers=1 if is_little else None,
         threads=is_little,  # in this process, whatever the executor
-        on_done=lambda watch, _i, _found: watch.done(1, 0, 0),
+        on_done=lambda watch, _i, _rows: watch.done(1, 0, 0),
     )
     return [one for i in range(len(together)) for one in results[i]]
 
@@ -333,12 +333,12 @@ def _empty(run: Run, inputs: Inputs, rows: Sequence[GroupStatistics]) -> list[st
     empty = [(one.id, why) for one in rows if (why := _why_empty(one))]
     if inputs.models is not None or len(empty) == len(rows):
         run.ledger.enter_empty_rows(len(empty))
-    told = [f"{name}: {why}" for name, why in empty[:SHOWN_EMPTY]]
+    messages = [f"{name}: {why}" for name, why in empty[:SHOWN_EMPTY]]
     if len(empty) > SHOWN_EMPTY:
-        told.append(f"and {len(empty) - SHOWN_EMPTY:,} more rows without a value")
-    for message in told:
+        messages.append(f"and {len(empty) - SHOWN_EMPTY:,} more rows without a value")
+    for message in messages:
         run.display.announce(message)
-    return told
+    return messages
 
 
 def _why_empty(one: GroupStatistics) -> str:
@@ -356,14 +356,14 @@ def _why_empty(one: GroupStatistics) -> str:
 
 
 def _parameters(options: FeaturesOptions) -> dict[str, Any]:
-    """What decided the table besides its instruments."""
+    """What decided the table besides its methods."""
     keys = ("taggers", "group_by", "min_kept_share", "domain_sample", "token_budget", "replicates", "extended")
     more = ("text_column", "id_column", "resps_format", "limit", "sample", "seed")
     tasks = {"task": options.task} if options.task else {}
     return {k: getattr(options, k) for k in (*keys, *more)} | tasks
 
 
-def _told(one: GroupStatistics) -> dict[str, Any]:
+def _group_entry(one: GroupStatistics) -> dict[str, Any]:
     return {
         "id": one.id,
         "counts": one.counts,
@@ -379,12 +379,12 @@ def _dry_run(
     plan: Plan,
     tagging: Sequence[Instance],
     labeller: Instance | None,
-    found: Chosen,
+    chosen_instances: Chosen,
 ) -> Result:
     more: dict[str, Any] = {}
     if inputs.models is not None:
         more |= {"models": len(inputs.models.files), **{f"model {m}": len(f) for m, f in inputs.models.files.items()}}
-    more["backend"] = found.absent.get(DOMAIN, "")
+    more["backend"] = chosen_instances.absent.get(DOMAIN, "")
     if labeller is not None:
         tagger = labeller.tagger
         assert isinstance(tagger, Domain)

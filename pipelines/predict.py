@@ -15,7 +15,7 @@ import importlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -131,7 +131,7 @@ def report(request: PredictOptions, display: Display | None = None) -> str:
         origin = {
             "inputs": _inputs(request),
             "versions": _versions(),
-            "feature_check": [asdict(f) for f in findings],
+            "feature_check": [f.to_json() for f in findings],
             "conflicts_rule": CONFLICTS[request.protocol],
         }
         document = tables.document(request.protocol, _settings(request, chosen[0], None), outcomes, origin)

@@ -49,7 +49,7 @@ def check(path: str, as_json: bool) -> tuple[str, int]:
     counts = {s: sum(f.severity == s for f in findings) for s in SEVERITIES}
     if as_json:
         document = {"store": path, "exit_code": code, "models": n_models, "scores": n_scores, "counts": counts}
-        return _json(document | {"findings": [asdict(f) for f in findings]}), code
+        return _json(document | {"findings": [f.to_json() for f in findings]}), code
     lines = [f"{path}: {n_models:,} models, {n_scores:,} scores"]
     for severity in SEVERITIES:
         group = [f for f in findings if f.severity == severity]
@@ -73,7 +73,7 @@ def _json(document: Any) -> str:
 
 def _lines(f: Finding) -> list[str]:
     margin = " " * 37
-    lines = _wrapped(f.found, f"{f.severity:<7}  {f.check:<19} {f.count:>6,}  ", margin)
+    lines = _wrapped(f.message, f"{f.severity:<7}  {f.check:<19} {f.count:>6,}  ", margin)
     for place in f.where[:SHOWN_PLACES]:
         lines += _wrapped(place, margin + "  ", margin + "    ")
     if len(f.where) > SHOWN_PLACES:
@@ -210,7 +210,7 @@ def import_(
     for file in files:
         is_table = Path(file).is_file() and kind_of(Path(file)) == "features"
         if is_table and (errors := faults(_feature_table(file))):
-            problems = "; ".join(f"{f.check}: {f.found} ({f.count:,}), {', '.join(f.where[:3])}" for f in errors)
+            problems = "; ".join(f"{f.check}: {f.message} ({f.count:,}), {', '.join(f.where[:3])}" for f in errors)
             raise InputError(
                 f"{file!r} is not imported as a feature table: {problems} (tagcorpus check-features has more)"
             )

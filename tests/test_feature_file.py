@@ -19,8 +19,8 @@ from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.attributes.read import Recorded
 from tagcorpus.pipelines.feature_table.check import report
 from tagcorpus.pipelines.feature_table.columns import RECIPE, columns, extended_columns, numeric_columns
-from tagcorpus.pipelines.feature_table.instruments import Recipe, differences, recipe_of, substitute_for
 from tagcorpus.pipelines.feature_table.merge import check_ahead
+from tagcorpus.pipelines.feature_table.methods import Recipe, differences, recipe_of, substitute_for
 from tagcorpus.pipelines.feature_table.provenance import Provenance, provenance_name, read_provenance
 from tagcorpus.pipelines.group_statistics.groups import Group
 from tagcorpus.pipelines.group_statistics.statistics import GroupStatistics
@@ -39,7 +39,7 @@ def recipe(**tokenizers: str) -> Recipe:
     """`tokens`, `entropy`: their tokenizers."""
     found = recipe_of(instances("repetition", "length", "keywords"), 0.5, None)
     more = {role: {"tagger": role, "tokenizer": name} for role, name in tokenizers.items()}
-    return Recipe(found.filter, {**found.instruments, **more})
+    return Recipe(found.filter, {**found.methods, **more})
 
 
 def write(path: Path, *rows: GroupStatistics, made_by: Recipe | None = None, **how: Any) -> list[str]:

@@ -447,7 +447,7 @@ def test_only_what_is_asked_for(tmp_path: Path) -> None:
     ("options", "told"),
     [
         ({"taggers": ["code"]}, "no column of the table comes from it"),
-        ({"taggers": ["tokens", "gpt=tokens"]}, "a column has one instrument"),
+        ({"taggers": ["tokens", "gpt=tokens"]}, "a column is measured with one tagger"),
         ({"taggers": ["lenght"]}, "did you mean 'length'"),
         ({"append_to": "x.csv"}, "needs output="),
         ({"min_kept_share": 1.5}, "at least 0 and at most 1"),

@@ -824,10 +824,10 @@ def test_the_published_store(published: Path) -> None:
         assert sum(p[4] != p[5] for p in pairs) == 112
         assert round(100 * (pairs[0][5] - pairs[0][4]), 1) == 25.4
         found = check(store)
-    (humaneval,) = (f for f in found if f.check == "exact_zeros" and "humaneval" in f.found)
-    assert "32 of 91" in humaneval.found
+    (humaneval,) = (f for f in found if f.check == "exact_zeros" and "humaneval" in f.message)
+    assert "32 of 91" in humaneval.message
     assert sum(f.count for f in found if f.check == "no_number") == 226
-    crystal = [f.found for f in found if f.check == "exact_zeros" and "LLM360/CrystalCoder" in f.where]
+    crystal = [f.message for f in found if f.check == "exact_zeros" and "LLM360/CrystalCoder" in f.where]
     assert len(crystal) >= 2
 
 
@@ -846,7 +846,7 @@ def test_the_published_features_are_imported(published: Path, tmp_path: Path) ->
     commands.import_(str(tmp_path / "a.duckdb"), [str(table)], "refuse", None, False, False)
     with Store.from_existing(tmp_path / "a.duckdb") as store:
         found = store.features()
-        (orphans,) = (f for f in check(store) if f.check == "orphans" and "features" in f.found)
+        (orphans,) = (f for f in check(store) if f.check == "orphans" and "features" in f.message)
     expected = pd.read_csv(table)
     expected = expected.loc[sorted(expected.index, key=lambda i: expected["id"][i].encode())].reset_index(drop=True)
     pd.testing.assert_frame_equal(found, expected, check_dtype=False)

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 
 from tagcorpus.pipelines.feature_table.columns import ID, RECIPE
-from tagcorpus.pipelines.feature_table.instruments import Recipe, differences, role_of, substitute_for, told
+from tagcorpus.pipelines.feature_table.methods import Recipe, described, differences, role_of, substitute_for
 from tagcorpus.pipelines.feature_table.provenance import Provenance, filled, provenance_name, read_provenance
 from tagcorpus.pipelines.feature_table.table import FeatureTable, Finding
 
@@ -18,27 +18,27 @@ def check_provenance(table: FeatureTable) -> Iterator[Finding]:
     known = read_provenance(table.path)
     name = os.path.basename(provenance_name(table.path))
     if RECIPE in table.header and len(set(table.texts(RECIPE))) > 1:
-        found = f"rows were measured in different ways, by column {RECIPE!r}"
-        effect = "takes what an instrument does for what a model does"
-        yield Finding("warning", "mixed_recipes", found, len(set(table.texts(RECIPE))), (), effect)
+        message = f"rows were measured in different ways, by column {RECIPE!r}"
+        effect = "takes a difference in the measurement for a difference in the models"
+        yield Finding("warning", "mixed_recipes", message, len(set(table.texts(RECIPE))), (), effect)
     if not isinstance(known, Provenance):
         if known != "missing":
-            found = f"{name} is {known}: what this table was measured with is not known"
-            yield Finding("warning", "provenance_unfit", found)
+            message = f"{name} is {known}: what this table was measured with is not known"
+            yield Finding("warning", "provenance_unfit", message)
         return
     yield Finding("note", "provenance", f"{name} says what it was measured with", len(known.recipes))
     rows = _rows(table)
     places = []
     for i, recipe in enumerate(known.recipes):
         columns = filled(rows, [m for m in rows if known.recipe_of.get(m) == i])
-        for role, instrument in recipe.instruments.items():
+        for role, method in recipe.methods.items():
             own = [c for c in table.header if c in columns and role_of(c) == role]
-            if own and (instead := substitute_for(role, instrument)):
-                places.append(f"{len(own)} columns, {own[0]} first: {told(instrument)}, in place of {instead}")
+            if own and (instead := substitute_for(role, method)):
+                places.append(f"{len(own)} columns, {own[0]} first: {described(method)}, in place of {instead}")
     if places:
-        found = "instruments that stand in for those of the published table"
-        effect = "comparable with tables of the same instruments, and with no others"
-        yield Finding("warning", "substitutes", found, len(places), tuple(places), effect)
+        message = "columns measured with other methods than in the published table"
+        effect = "comparable only with tables measured with the same methods"
+        yield Finding("warning", "substitutes", message, len(places), tuple(places), effect)
 
 
 def compare_provenance(table: FeatureTable, against: FeatureTable) -> Iterator[Finding]:
@@ -56,7 +56,7 @@ def compare_provenance(table: FeatureTable, against: FeatureTable) -> Iterator[F
                 name = os.path.basename(against.path)
                 places |= dict.fromkeys(differences(recipe, another, name, columns_here, columns_there))
     if places:
-        effect = "takes what an instrument does for what a model does"
+        effect = "takes a difference in the measurement for a difference in the models"
         yield Finding("warning", "measured_otherwise", "the two differ in what they were measured with", len(places), tuple(places), effect)  # fmt: skip
 
 

@@ -11,7 +11,6 @@ import json
 import textwrap
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 
 from tagcorpus.errors import InputError
 from tagcorpus.pipelines.feature_table.beside import check_provenance, compare_provenance
@@ -35,17 +34,17 @@ def report(path: str, against: str | None, as_json: bool) -> tuple[str, int]:
     Raises InputError where a file is not there, or `against` is no table to compare with.
     """
     table = read_table(path, "check-features FILE")
-    found = check(table)
+    findings = check(table)
     if ID in table.header:
-        found += check_provenance(table)
+        findings += check_provenance(table)
     if against is not None:
         other = read_table(against, "--against")
-        found += _compared(table, other)
-    found.sort(key=lambda f: SEVERITIES.index(f.severity))  # stable: within one severity in the order of the checks
-    code = int(any(f.severity == "error" for f in found))
+        findings += _compared(table, other)
+    findings.sort(key=lambda f: SEVERITIES.index(f.severity))  # stable: within one severity in the order of the checks
+    code = int(any(f.severity == "error" for f in findings))
     if not as_json:
-        return told(table, found, against), code
-    counts = {s: sum(f.severity == s for f in found) for s in SEVERITIES}
+        return as_text(table, findings, against), code
+    counts = {s: sum(f.severity == s for f in findings) for s in SEVERITIES}
     document = {
         "file": path,
         "against": against,
@@ -54,30 +53,30 @@ def report(path: str, against: str | None, as_json: bool) -> tuple[str, int]:
         "columns": len(table.header),
         **sight(table),
         "counts": counts,
-        "findings": [asdict(f) for f in found],
+        "findings": [f.to_json() for f in findings],
     }
     return json.dumps(document, indent=1, ensure_ascii=False), code
 
 
 def check(table: FeatureTable) -> list[Finding]:
     """Everything that can be said of one table by itself, the most basic first."""
-    found = list(table.findings)
+    findings = list(table.findings)
     if table.header:
-        found += check_header(table.header)
+        findings += check_header(table.header)
         if table.rows and ID in table.header:
-            found += _ids(table)
+            findings += _ids(table)
         if table.rows:
-            found += check_values(table)
-    return found
+            findings += check_values(table)
+    return findings
 
 
 def _compared(table: FeatureTable, other: FeatureTable) -> Iterator[Finding]:
     if ID not in other.header:
-        why = other.findings[0].found if other.findings else f"its header has no column {ID!r}"
+        why = other.findings[0].message if other.findings else f"its header has no column {ID!r}"
         raise InputError(f"--against: {other.path!r} is nothing to compare with: {why}")
     if errors := tuple(f"{f.check} ({f.count:,})" for f in check(other) if f.severity == "error"):
-        found = "kinds of errors in the other file itself; check it, too"
-        yield Finding("warning", "other_has_errors", found, len(errors), errors)
+        message = "kinds of errors in the other file itself; check it, too"
+        yield Finding("warning", "other_has_errors", message, len(errors), errors)
     if ID in table.header:
         yield from compare(table, other)
         yield from compare_provenance(table, other)
@@ -86,10 +85,10 @@ def _compared(table: FeatureTable, other: FeatureTable) -> Iterator[Finding]:
 def _ids(table: FeatureTable) -> Iterator[Finding]:
     ids = table.texts(ID)
     lines: dict[str, list[int]] = defaultdict(list)
-    alike: dict[str, set[str]] = defaultdict(set)
+    spellings: dict[str, set[str]] = defaultdict(set)
     for model, row in zip(ids, table.rows, strict=True):
         lines[model].append(row.line)
-        alike[model.strip().lower().replace("__", "/")].add(model)
+        spellings[model.strip().lower().replace("__", "/")].add(model)
     if empty := tuple(f"line {n:,}" for model in lines if not model.strip() for n in lines[model]):
         yield Finding("error", "empty_id", "rows without an id", len(empty), empty, "joined with nothing")
     named = {model: at for model, at in lines.items() if model.strip()}
@@ -106,9 +105,9 @@ def _ids(table: FeatureTable) -> Iterator[Finding]:
             spaced,
             effect,
         )
-    if near := tuple(" and ".join(map(repr, sorted(group))) for group in alike.values() if len(group) > 1):
-        found = "ids that differ only in case, spaces, or __ for /"
-        yield Finding("warning", "ids_alike", found, len(near), near, "perhaps one model that counts as two")
+    if near := tuple(" and ".join(map(repr, sorted(group))) for group in spellings.values() if len(group) > 1):
+        message = "ids that differ only in case, spaces, or __ for /"
+        yield Finding("warning", "ids_alike", message, len(near), near, "perhaps one model that counts as two")
     if bare := tuple(m for m in named if "/" not in m):
         effect = "grouped by organisation, each is a group of its own"
         yield Finding("note", "id_without_org", "ids that are a bare name, not org/name", len(bare), bare, effect)
@@ -139,7 +138,7 @@ def sight(table: FeatureTable) -> dict[str, int]:
     }
 
 
-def told(table: FeatureTable, findings: Sequence[Finding], against: str | None) -> str:
+def as_text(table: FeatureTable, findings: Sequence[Finding], against: str | None) -> str:
     """The findings as a person reads them: by severity, with the first places, and what a predictor sees."""
     width = max((len(f.check) for f in findings), default=0)
     head = f"{table.path}: {_n(len(table.rows), 'row')}, {_n(len(table.header), 'column')}"
@@ -151,7 +150,7 @@ def told(table: FeatureTable, findings: Sequence[Finding], against: str | None) 
             lines.append("")
         for f in group:
             prefix = f"{severity:<7}  {f.check:<{width}}  {f.count:>6,}  "
-            lines += _wrapped(f.found, prefix, margin)
+            lines += _wrapped(f.message, prefix, margin)
             for place in f.where[:SHOWN_PLACES]:
                 lines += _wrapped(place, margin + "  ", margin + "    ")
             if len(f.where) > SHOWN_PLACES:
@@ -189,5 +188,5 @@ def _wrapped(text: str, first: str, rest: str) -> list[str]:
     )
 
 
-def _n(n: int, what: str) -> str:
-    return f"{n:,} {what}{'s' * (n != 1)}"
+def _n(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'s' * (n != 1)}"

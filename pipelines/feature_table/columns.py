@@ -125,28 +125,28 @@ def columns() -> list[str]:
 def extended_columns() -> dict[str, Column]:
     """What `--extended` adds after the published columns, by name and in order. Bounds of 95 % intervals of means are not
     cut at what a mean can be, so only shares have bounds here."""
-    found = [
+    added = [
         Column(name, name, "further", "generations", 0, _ANY, None, False)
         for name in ("generations", "generations_kept")
     ]
     for s in sorted(STEMS, key=lambda s: s.name):
         if s.ddof is not None:
-            found.append(_further(s, "n", "generations", 0))
-            found.append(_further(s, "median", s.unit, s.low, s.high))
-            found.append(_further(s, "se", s.unit, 0))
+            added.append(_extended(s, "n", "generations", 0))
+            added.append(_extended(s, "median", s.unit, s.low, s.high))
+            added.append(_extended(s, "se", s.unit, 0))
         elif s.name == "entropy":
-            found += [_further(s, name, unit, -_ANY if unit == "bits" else 0) for name, unit in _OF_ENTROPY.items()]
+            added += [_extended(s, name, unit, -_ANY if unit == "bits" else 0) for name, unit in _OF_ENTROPY.items()]
             continue
         elif s.name == "domain_academic_pct":
-            found.append(Column("domain_n", "domain", "further", "generations", 0, _ANY, None, False))
+            added.append(Column("domain_n", "domain", "further", "generations", 0, _ANY, None, False))
         low, high = (0.0, 100.0) if s.ddof is None else (-_ANY, _ANY)
-        found += [_further(s, name, s.unit, low, high) for name in ("low95", "high95")]
+        added += [_extended(s, name, s.unit, low, high) for name in ("low95", "high95")]
     for name in RATIOS:
-        found.append(Column(f"{name}_se", name, "further", RATIO_UNIT, 0, _ANY, None, False))
-        found += [
+        added.append(Column(f"{name}_se", name, "further", RATIO_UNIT, 0, _ANY, None, False))
+        added += [
             Column(f"{name}_{b}", name, "further", RATIO_UNIT, -_ANY, _ANY, None, False) for b in ("low95", "high95")
         ]
-    return {c.name: c for c in found}
+    return {c.name: c for c in added}
 
 
 # Corrected estimates subtract, and may leave the possible range; nothing of that size does in practice.
@@ -169,7 +169,7 @@ _OF_ENTROPY = {
 }
 
 
-def _further(stem: Stem, name: str, unit: str, low: float, high: float = _ANY) -> Column:
+def _extended(stem: Stem, name: str, unit: str, low: float, high: float = _ANY) -> Column:
     return Column(f"{stem.name}_{name}", stem.name, "further", unit, low, high, None, False)
 
 

@@ -103,10 +103,10 @@ def _values(here: _Side, there: _Side, shared: Sequence[str], columns: Sequence[
         differing.sort(key=lambda d: (-d[0], d[1], d[2]))
         models = len({d[1] for d in differing})
         worst = Counter(d[2] for d in differing).most_common(3)
-        found = f"cells of shared ids that differ beyond rounding, of {models:,} models; most in "
-        found += ", ".join(f"{column} ({n:,})" for column, n in worst)
+        message = f"cells of shared ids that differ beyond rounding, of {models:,} models; most in "
+        message += ", ".join(f"{column} ({n:,})" for column, n in worst)
         effect = "one id means two things: the files cannot be united"
-        yield Finding("error", "values_differ", found, len(differing), tuple(d[3] for d in differing), effect)
+        yield Finding("error", "values_differ", message, len(differing), tuple(d[3] for d in differing), effect)
     if gone:
         yield Finding(
             "warning", "empty_only_here", "cells of shared ids: empty here, not there", len(gone), tuple(gone)
@@ -147,9 +147,9 @@ def _new_models(here: _Side, there: _Side, columns: Sequence[str]) -> Iterator[F
             if value is not None and not 2 * low - high <= value <= 2 * high - low:
                 far.append(f"{model}: {column} is {value:.6g} here; there {low:.6g} to {high:.6g}")
     if far:
-        found = "cells of new ids that lie outside what the other file spans, by more than its width"
+        message = "cells of new ids that lie outside what the other file spans, by more than its width"
         effect = "trees answer with the nearest model they know, linear models extrapolate"
-        yield Finding("warning", "far_from_the_other", found, len(far), tuple(far), effect)
+        yield Finding("warning", "far_from_the_other", message, len(far), tuple(far), effect)
 
 
 def _rounding(mine: Sequence[str], other: Sequence[str]) -> float:

@@ -15,8 +15,8 @@ def check_header(header: Sequence[str]) -> Iterator[Finding]:
     published = columns()
     for character, name in ((";", "semicolons"), ("\t", "tabs")):
         if len(header) == 1 and character in header[0]:
-            found = f"the header is one cell with {name} in it; separate cells by commas"
-            yield Finding("error", "not_commas", found, effect="one column, and no id")
+            message = f"the header is one cell with {name} in it; separate cells by commas"
+            yield Finding("error", "not_commas", message, effect="one column, and no id")
             return
     if ID not in header:
         near = next((h for h in header if h.strip().lower() in (ID, "model", "model_id", "model_name")), None)
@@ -36,8 +36,8 @@ def check_header(header: Sequence[str]) -> Iterator[Finding]:
         effect = "one that was fitted on the published columns lacks a feature"
         yield Finding("error", "missing_column", "published columns that are not there", len(gone), gone, effect)
     if empty_anyway:
-        found = "published columns that are not there, and would be empty"
-        yield Finding("warning", "missing_empty_column", found, len(empty_anyway), empty_anyway)
+        message = "published columns that are not there, and would be empty"
+        yield Finding("warning", "missing_empty_column", message, len(empty_anyway), empty_anyway)
     if unknown:
         where = tuple(_with_hint(c, missing) for c in unknown)
         effect = "one that takes every column takes these for features, too"
@@ -45,15 +45,15 @@ def check_header(header: Sequence[str]) -> Iterator[Finding]:
             "warning", "unknown_column", "columns that are not among the published", len(where), where, effect
         )
     if ours:
-        found = "columns of `run features` after the published ones (--extended, --allow-mixed)"
+        message = "columns of `run features` after the published ones (--extended, --allow-mixed)"
         effect = "one that takes every column takes these for features, too"
-        yield Finding("note", "extended_columns", found, len(ours), tuple(ours), effect)
+        yield Finding("note", "extended_columns", message, len(ours), tuple(ours), effect)
     known = [c for c in dict.fromkeys(header) if c in published]
     if known != [c for c in published if c in known]:
         first = next(h for h, p in zip(known, (c for c in published if c in known), strict=True) if h != p)
         effect = "the order decides ties in trees, and everything where columns are taken by position"
-        found = f"the published columns are in another order, from {first!r} on"
-        yield Finding("warning", "column_order", found, effect=effect)
+        message = f"the published columns are in another order, from {first!r} on"
+        yield Finding("warning", "column_order", message, effect=effect)
     elif extra and header[len(known) :] != extra:
         yield Finding("warning", "unknown_between", "unknown columns stand between the published ones, not after them")
 

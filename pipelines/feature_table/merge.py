@@ -16,7 +16,7 @@ from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines.feature_table.check import check
 from tagcorpus.pipelines.feature_table.columns import ID, RECIPE, columns, extended_columns
 from tagcorpus.pipelines.feature_table.compare import compare
-from tagcorpus.pipelines.feature_table.instruments import Recipe, differences
+from tagcorpus.pipelines.feature_table.methods import Recipe, differences
 from tagcorpus.pipelines.feature_table.provenance import (
     Provenance,
     digest,
@@ -69,8 +69,8 @@ def read_there(path: str) -> There:
     """Raises InputError for a file that is no feature table."""
     table = read_table(path, OPTION)
     if errors := [f for f in check(table) if f.severity == "error"]:
-        told = "; ".join(f"{f.check}: {f.found}{_first(f.where)}" for f in errors[:SHOWN])
-        raise InputError(f"{OPTION} {path}: {told}. `tagcorpus check-features {path}` has all; mend it first")
+        problems = "; ".join(f"{f.check}: {f.message}{_first(f.where)}" for f in errors[:SHOWN])
+        raise InputError(f"{OPTION} {path}: {problems}. `tagcorpus check-features {path}` has all; mend it first")
     ids = table.texts(ID)
     rows = {m: dict(zip(table.header, row.cells, strict=True)) for m, row in zip(ids, table.rows, strict=True)}
     recorded = read_provenance(path)
@@ -79,7 +79,7 @@ def read_there(path: str) -> There:
 
 
 def check_ahead(path: str, recipe: Recipe, *, allow_mixed: bool) -> None:
-    """Raise what `unite` will raise of a recipe, before anything is computed: as if every column of its instruments had values."""
+    """Raise what `unite` will raise of a recipe, before anything is computed: as if every column of its methods had values."""
     there = read_there(path)
     columns_here = {c for c in (*columns(), *extended_columns()) if recipe.of(c) is not None}
     _, _, differing = _recipes(recipe, columns_here, there)
@@ -105,7 +105,7 @@ def unite(ours: Rows, path: str, *, allow_mixed: bool) -> tuple[Rows, list[str]]
             f"{len(recipes)} recipes in one table (column {RECIPE}): {'; '.join(differing) or f'as in {there.name}'}"
         )
     header = there.table.header
-    further = [c for c in header if c not in {*columns(), *extended_columns(), RECIPE}]
+    own_columns = [c for c in header if c not in {*columns(), *extended_columns(), RECIPE}]
     extended = [c for c in extended_columns() if c in ours.header or c in header]
     reasons = {
         # What stays as it is there is empty for the reasons given there.
@@ -113,16 +113,16 @@ def unite(ours: Rows, path: str, *, allow_mixed: bool) -> tuple[Rows, list[str]]
         for m in rows
     }
     known = Provenance(recipes, recipe_of, about, reasons, source["digest"])
-    return Rows([*columns(), *extended, *further, *([RECIPE] if is_mixed else [])], rows, known), messages
+    return Rows([*columns(), *extended, *own_columns, *([RECIPE] if is_mixed else [])], rows, known), messages
 
 
 def _refuse(there: There, differing: Sequence[str], allow_mixed: bool) -> bool:
     """Whether rows of different recipes come together. ConfigError where that is not allowed."""
     is_mixed = bool(differing) or RECIPE in there.table.header
     if is_mixed and not allow_mixed:
-        told = "; ".join(differing) or f"column {RECIPE} says so"
+        reasons = "; ".join(differing) or f"column {RECIPE} says so"
         raise ConfigError(
-            f"{OPTION} {there.path}: its rows were not measured as these are: {told}. Measure all of them alike, or say "
+            f"{OPTION} {there.path}: its rows were not measured as these are: {reasons}. Measure all of them alike, or say "
             "--allow-mixed to have them in one table, marked"
         )
     return is_mixed
@@ -149,12 +149,12 @@ def _recipes(mine: Recipe, here: set[str], there: There) -> tuple[list[Recipe], 
     known = there.known
     for i, recipe in enumerate(known.recipes):
         columns_there = filled(there.rows, [m for m in there.rows if known.recipe_of.get(m) == i])
-        found = list(differences(recipes[0], recipe, there.name, here, columns_there))
-        if recipe.is_recorded and not found:
+        others = list(differences(recipes[0], recipe, there.name, here, columns_there))
+        if recipe.is_recorded and not others:
             recipes[0] = recipes[0].united(recipe)
             renumbered[i] = 0
         else:
-            differing += found
+            differing += others
             renumbered[i] = len(recipes)
             recipes.append(recipe)
     return recipes, renumbered, differing
@@ -185,10 +185,10 @@ def _united(
         elif mine is not None:
             as_they_are.append(model)
         rows[model] = own
-    return (rows, recipe_of, about), list(_told(ours, there, as_they_are))
+    return (rows, recipe_of, about), list(_messages(ours, there, as_they_are))
 
 
-def _told(ours: Rows, there: There, as_they_are: list[str]) -> Iterator[str]:
+def _messages(ours: Rows, there: There, as_they_are: list[str]) -> Iterator[str]:
     shared = len([m for m in ours.rows if m in there.rows])
     yield (
         f"{len(there.rows):,} rows of {there.name} and {len(ours.rows) - shared:,} new ones; {shared:,} ids were there already"

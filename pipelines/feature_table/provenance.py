@@ -16,7 +16,7 @@ from typing import Any
 import xxhash
 
 from tagcorpus.pipelines.feature_table.columns import ID, extended_columns, numeric_columns
-from tagcorpus.pipelines.feature_table.instruments import Recipe, role_of, substitute_for, told
+from tagcorpus.pipelines.feature_table.methods import Recipe, described, role_of, substitute_for
 from tagcorpus.pipelines.readers.plan import PlannedFile
 from tagcorpus.pipelines.storage.sealed import opened, sealed
 
@@ -46,7 +46,7 @@ def digest(data: bytes) -> str:
     return f"xxh3-128:{xxhash.xxh3_128_hexdigest(data)}"
 
 
-def files_told(files: Iterable[PlannedFile]) -> list[dict[str, Any]]:
+def file_entries(files: Iterable[PlannedFile]) -> list[dict[str, Any]]:
     """Name, path, rows and digest of each input; the digest is of its chunks' digests, in order."""
     return [
         {
@@ -93,15 +93,18 @@ def written(
 
 def _columns(recipe: Recipe, header: Sequence[str]) -> dict[str, dict[str, str]]:
     """Instrument of each column, in words, and what it stands in for."""
-    found = {}
+    entries = {}
     for column in header:
-        if instrument := recipe.of(column):
-            instead = substitute_for(role_of(column), instrument)
+        if method := recipe.of(column):
+            instead = substitute_for(role_of(column), method)
             language = (
                 "language by CLD2, of the generations that have a label by " if column.startswith("pct_english") else ""
             )
-            found[column] = {"instrument": language + told(instrument), **({"in_place_of": instead} if instead else {})}
-    return found
+            entries[column] = {
+                "instrument": language + described(method),
+                **({"in_place_of": instead} if instead else {}),
+            }
+    return entries
 
 
 def read_provenance(table: str) -> Provenance | str:
@@ -119,9 +122,9 @@ def read_provenance(table: str) -> Provenance | str:
         models: dict[str, dict[str, Any]] = value["models"]
         return Provenance(
             [Recipe.from_json(r) for r in value["recipes"]],
-            {model: int(found["recipe"]) - 1 for model, found in models.items()},
-            {m: {k: v for k, v in found.items() if k not in ("recipe", "empty")} for m, found in models.items()},
-            {m: {c: reason for reason, cs in found["empty"].items() for c in cs} for m, found in models.items()},
+            {model: int(entry["recipe"]) - 1 for model, entry in models.items()},
+            {m: {k: v for k, v in entry.items() if k not in ("recipe", "empty")} for m, entry in models.items()},
+            {m: {c: reason for reason, cs in entry["empty"].items() for c in cs} for m, entry in models.items()},
         )
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         return "missing"

@@ -11,9 +11,9 @@ import io
 import math
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tagcorpus.errors import InputError
 
@@ -42,10 +42,13 @@ class Finding:
 
     severity: Severity
     check: str
-    found: str
+    message: str
     count: int = 1
     where: tuple[str, ...] = ()
     effect: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {"found" if name == "message" else name: value for name, value in asdict(self).items()}
 
 
 @dataclass(frozen=True)
@@ -126,9 +129,11 @@ def _fill(table: FeatureTable, raw: bytes) -> Iterator[Finding]:
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        what = next((f": it is {kind}" for magic, kind in _MAGIC.items() if raw.startswith(magic)), "")
+        kind_of_file = next((f": it is {kind}" for magic, kind in _MAGIC.items() if raw.startswith(magic)), "")
         line = raw.count(b"\n", 0, error.start) + 1
-        yield Finding("error", "not_utf8", f"not UTF-8 at byte {error.start:,}, line {line:,}{what}", effect="no table")
+        yield Finding(
+            "error", "not_utf8", f"not UTF-8 at byte {error.start:,}, line {line:,}{kind_of_file}", effect="no table"
+        )
         return
     if text.startswith("\ufeff"):
         text = text[1:]
@@ -155,13 +160,13 @@ def _fill(table: FeatureTable, raw: bytes) -> Iterator[Finding]:
             else:
                 table.rows.append(Row(line, cells))
     except csv.Error as error:
-        found = f"no CSV from line {start:,} on: {error} (is a quote not closed, or not doubled?)"
-        yield Finding("error", "not_csv", found, effect="readers stop, or swallow rows")
+        message = f"no CSV from line {start:,} on: {error} (is a quote not closed, or not doubled?)"
+        yield Finding("error", "not_csv", message, effect="readers stop, or swallow rows")
     if ragged:
-        found = (
+        message = (
             f"rows that have not {len(table.header):,} cells as the header has; they are left out of every other check"
         )
-        yield Finding("error", "ragged_rows", found, len(ragged), tuple(ragged), "values land in the wrong columns")
+        yield Finding("error", "ragged_rows", message, len(ragged), tuple(ragged), "values land in the wrong columns")
     if blank:
         yield Finding("note", "blank_lines", "lines without anything", len(blank), tuple(blank))
     if not table.header:

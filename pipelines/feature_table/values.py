@@ -76,9 +76,9 @@ def _readable(cells: _Cells) -> Iterator[Finding]:
                 bad[kind].append(f"{name}: {column} is {shown!r}")
             elif text != text.strip():
                 padded.append(f"{name}: {column} is {text!r}")
-    for unreadable, (check, found, effect) in _UNREADABLE.items():
+    for unreadable, (check, message, effect) in _UNREADABLE.items():
         if places := tuple(bad[unreadable]):
-            yield Finding("error", check, found, len(places), places, effect)
+            yield Finding("error", check, message, len(places), places, effect)
     if padded:
         effect = "some readers take the whole column for text"
         yield Finding("warning", "spaces_in_cells", "cells with spaces around them", len(padded), tuple(padded), effect)
@@ -101,8 +101,8 @@ def _ranges(cells: _Cells) -> Iterator[Finding]:
                 )
     if sentinels:
         effect = "a number like any other, unless -1 is declared to be missing"
-        found = "cells of exactly -1; an empty cell is what means missing"
-        yield Finding("error", "minus_one", found, len(sentinels), tuple(sentinels), effect)
+        message = "cells of exactly -1; an empty cell is what means missing"
+        yield Finding("error", "minus_one", message, len(sentinels), tuple(sentinels), effect)
     if outside:
         effect = "believes it: trees split there, linear models are pulled"
         yield Finding("error", "out_of_range", "values that cannot be", len(outside), tuple(outside), effect)
@@ -127,8 +127,8 @@ def _relations(cells: _Cells) -> Iterator[Finding]:
                 if a is not None and b is not None and a > b + SLACK * max(1.0, abs(b)):
                     wrong.append(f"{name}: {small} is {a:g}, {large} is {b:g}")
     if wrong:
-        found = "values that are larger than what bounds them; columns swapped, or of different generations?"
-        yield Finding("error", "larger_than_its_bound", found, len(wrong), tuple(wrong), "believes it")
+        message = "values that are larger than what bounds them; columns swapped, or of different generations?"
+        yield Finding("error", "larger_than_its_bound", message, len(wrong), tuple(wrong), "believes it")
 
 
 def _domains(cells: _Cells) -> Iterator[Finding]:
@@ -156,11 +156,11 @@ def _domains(cells: _Cells) -> Iterator[Finding]:
         elif total < 100 - rounding:
             short.append(f"{model}: {total:.4f}")
     if off:
-        found = f"models whose domain percentages add up to more than 100, or to less than {100 - OTHER_LABELS_PCT:g}"
-        yield Finding("error", "domains_do_not_add_up", found, len(off), tuple(off), "shares that are none")
+        message = f"models whose domain percentages add up to more than 100, or to less than {100 - OTHER_LABELS_PCT:g}"
+        yield Finding("error", "domains_do_not_add_up", message, len(off), tuple(off), "shares that are none")
     if short:
-        found = "models whose domain percentages stay a little below 100: were labels that are none of the six counted in the whole?"
-        yield Finding("warning", "domains_below_100", found, len(short), tuple(short))
+        message = "models whose domain percentages stay a little below 100: were labels that are none of the six counted in the whole?"
+        yield Finding("warning", "domains_below_100", message, len(short), tuple(short))
     if partly:
         effect = "takes an empty cell for unknown where 0 was meant"
         yield Finding(
@@ -168,11 +168,11 @@ def _domains(cells: _Cells) -> Iterator[Finding]:
         )
     if none:
         effect = "takes 0 of everything for a measurement; it is the absence of one"
-        found = "models with 0 % in all six: no generation had a domain"
-        yield Finding("warning", "domains_all_zero", found, len(none), tuple(none), effect)
+        message = "models with 0 % in all six: no generation had a domain"
+        yield Finding("warning", "domains_all_zero", message, len(none), tuple(none), effect)
     if english:
-        found = "of those, models that have pct_english_mean, which is a share of the same generations"
-        yield Finding("warning", "english_without_domain", found, len(english), tuple(english))
+        message = "of those, models that have pct_english_mean, which is a share of the same generations"
+        yield Finding("warning", "english_without_domain", message, len(english), tuple(english))
 
 
 def _deviations(cells: _Cells) -> Iterator[Finding]:
@@ -188,16 +188,16 @@ def _deviations(cells: _Cells) -> Iterator[Finding]:
                 if (m is None) != (s is None):
                     (only_std if m is None else only_mean).append(f"{name}: {stem.name}")
     if only_mean:
-        found = "means without their standard deviation (one generation only, or lost?)"
-        yield Finding("warning", "mean_without_std", found, len(only_mean), tuple(only_mean))
+        message = "means without their standard deviation (one generation only, or lost?)"
+        yield Finding("warning", "mean_without_std", message, len(only_mean), tuple(only_mean))
     if only_std:
         yield Finding(
             "warning", "std_without_mean", "standard deviations without their mean", len(only_std), tuple(only_std)
         )
     if filled:
-        found = "cells with a value where the published table is always empty: one value per model has no deviation"
+        message = "cells with a value where the published table is always empty: one value per model has no deviation"
         effect = "a feature that no published model has"
-        yield Finding("warning", "std_of_one_value", found, len(filled), tuple(filled), effect)
+        yield Finding("warning", "std_of_one_value", message, len(filled), tuple(filled), effect)
 
 
 def _columns(cells: _Cells) -> Iterator[Finding]:
@@ -231,13 +231,13 @@ def _columns(cells: _Cells) -> Iterator[Finding]:
             "warning", "constant_column", "columns with one value only", len(constant), tuple(constant), effect
         )
     if by_rule:
-        found = "columns that are always empty: one value per model has no deviation"
-        yield Finding("note", "empty_by_rule", found, len(by_rule), tuple(by_rule), useless)
+        message = "columns that are always empty: one value per model has no deviation"
+        yield Finding("note", "empty_by_rule", message, len(by_rule), tuple(by_rule), useless)
 
 
 def _rows(cells: _Cells) -> Iterator[Finding]:
     without, partial = [], 0
-    alike: dict[tuple[float | None, ...], list[str]] = defaultdict(list)
+    named_by_values: dict[tuple[float | None, ...], list[str]] = defaultdict(list)
     usable = [c for c in cells.columns if cells.present(c)]
     for i, name in enumerate(cells.names):
         values = tuple(cells.values[c][i] for c in usable)
@@ -246,8 +246,8 @@ def _rows(cells: _Cells) -> Iterator[Finding]:
         elif None in values:
             partial += 1
         if any(v is not None for v in values):
-            alike[values].append(name)
-    if same := tuple(" = ".join(names) for names in alike.values() if len(names) > 1):
+            named_by_values[values].append(name)
+    if same := tuple(" = ".join(names) for names in named_by_values.values() if len(names) > 1):
         effect = "one set of generations counts as several models, in training and in test"
         yield Finding(
             "warning", "duplicate_rows", "groups of rows with the same values throughout", len(same), same, effect
@@ -259,7 +259,7 @@ def _rows(cells: _Cells) -> Iterator[Finding]:
     if partial:
         lacking = {c: sum(v is None for v in cells.values[c]) for c in usable}
         worst = sorted((c for c in lacking if lacking[c]), key=lambda c: (-lacking[c], cells.columns.index(c)))
-        found = "models that lack some value that others have; here by column, most first"
+        message = "models that lack some value that others have; here by column, most first"
         where = tuple(f"{c}: {lacking[c]:,} of {len(cells.names):,} empty" for c in worst)
         effect = "XGBoost takes empty cells as missing; linear models and most others stop until they are filled"
-        yield Finding("note", "incomplete_models", found, partial, where, effect)
+        yield Finding("note", "incomplete_models", message, partial, where, effect)

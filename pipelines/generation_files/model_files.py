@@ -44,17 +44,17 @@ def is_sample(name: str) -> bool:
     return task_of(name) != ""
 
 
-def chosen_files(model: str, found: Sequence[Found], set_aside: dict[str, str], notes: list[str]) -> Iterator[Found]:
+def chosen_files(model: str, files: Sequence[Found], set_aside: dict[str, str], notes: list[str]) -> Iterator[Found]:
     """The model's files that count: all that were named, of the others the newest of each task of the harness, and no copy
     that a filter has made of a file that is there itself."""
-    yield from (one for one in found if one.is_named)
-    rest = [one for one in found if not one.is_named]
+    yield from (one for one in files if one.is_named)
+    rest = [one for one in files if not one.is_named]
     matches = {id(one): HARNESS_FILE.fullmatch(stem(one.rest.rpartition("/")[2])) for one in rest}
     others = [one for one in rest if matches[id(one)] is None]
     samples = [(one, m) for one in rest if (m := matches[id(one)]) is not None]
     if others and samples:
         raise InputError(
-            f"{found[0].folder.rstrip('=')} (model {model}) holds samples of the evaluation harness, {samples[0][0].rest}, and other "
+            f"{files[0].folder.rstrip('=')} (model {model}) holds samples of the evaluation harness, {samples[0][0].rest}, and other "
             f"files, {others[0].rest}: which are its generations? Leave the others out with --exclude, or {SAY_IT}"
         )
     taken = list(_originals(others, set_aside))
@@ -68,7 +68,7 @@ def chosen_files(model: str, found: Sequence[Found], set_aside: dict[str, str], 
         best = whole or [one for one, _ in last]
         if len(best) > 1:
             raise InputError(
-                f"{found[0].folder.rstrip('=')} (model {model}) holds two sets of samples of task {task} of the same time, {best[0].rest} and "
+                f"{files[0].folder.rstrip('=')} (model {model}) holds two sets of samples of task {task} of the same time, {best[0].rest} and "
                 f"{best[1].rest}: leave one out with --exclude"
             )
         taken.append(best[0])

@@ -45,17 +45,17 @@ class Models:
         """Without these files (path -> why), and with a note for each model that has no other."""
         if not any(file.path in set_aside for file in self.all_files()):
             return self
-        files = {m: tuple(f for f in found if f.path not in set_aside) for m, found in self.files.items()}
+        files = {m: tuple(f for f in own if f.path not in set_aside) for m, own in self.files.items()}
         gone = [
             f"{m}: no row, for all of its files are set aside ({set_aside[self.files[m][0].path]})"
-            for m, found in files.items()
-            if not found
+            for m, own in files.items()
+            if not own
         ]
         return Models(
-            {m: found for m, found in files.items() if found}, {**self.set_aside, **set_aside}, (*self.notes, *gone)
+            {m: own for m, own in files.items() if own}, {**self.set_aside, **set_aside}, (*self.notes, *gone)
         )
 
-    def told(self) -> list[str]:
+    def lines(self) -> list[str]:
         """One line a model."""
         lines = []
         for model, files in self.files.items():
@@ -84,7 +84,7 @@ def find(
     Raises InputError, as `discover.find` does, and for files without a model, models without files, two folders of one
     model, ids that differ by case only or cannot be ids, and files that are there twice.
     """
-    found: list[Found] = []
+    located: list[Found] = []
     notes: list[str] = []
     results = ResultsBeside()
     for argument in arguments:
@@ -95,7 +95,7 @@ def find(
         if label:
             check_id(label, f"--input {argument}")
             is_named = path == "-" or (len(files) == 1 and files[0].path in (path, os.path.abspath(path)))
-            found += [Found(label, f"{label}=", f.name[len(label) + 1 :], f, is_named) for f in files]
+            located += [Found(label, f"{label}=", f.name[len(label) + 1 :], f, is_named) for f in files]
             continue
         harness = {f for file in files if (f := _harness_folder(file.name)) and is_sample(file.name)}
         placed = [_placed(file, harness, results, notes) for file in files]
@@ -103,9 +103,9 @@ def find(
         if not globs:
             _check_empty(placed, path, excludes)
         notes += _without_organisation(placed, path)
-        found += placed
+        located += placed
     by_model: dict[str, list[Found]] = {}
-    for one in found:
+    for one in located:
         by_model.setdefault(one.model, []).append(one)
     _check_ids(by_model)
     chosen: dict[str, tuple[InputFile, ...]] = {}
@@ -191,13 +191,13 @@ def _of_harness(folders: Sequence[str], i: int, root: str, named: Named | None) 
 
 def _note(notes: list[str], named: Named, model: str) -> None:
     """Say where `store import` would not come to the same id."""
-    told = ""
+    note = ""
     if named.is_id and named.name != model:
-        told = f"{model}: {named.path} names the model {named.name}, as `store import` takes it; rows and scores meet under one id"
+        note = f"{model}: {named.path} names the model {named.name}, as `store import` takes it; rows and scores meet under one id"
     elif named.problem:
-        told = f"{model}: {named.path}: {named.problem}; `store import` needs --model-id {model} for it"
-    if told and told not in notes:
-        notes.append(told)
+        note = f"{model}: {named.path}: {named.problem}; `store import` needs --model-id {model} for it"
+    if note and note not in notes:
+        notes.append(note)
 
 
 def _check_layout(placed: Iterable[Found], path: str) -> None:
@@ -262,8 +262,8 @@ def _folders(root: str, above: str, excludes: Sequence[str]) -> Iterator[str]:
 def _check_ids(by_model: Mapping[str, Sequence[Found]]) -> None:
     """One folder a model, and ids that no filesystem and no reader of the table takes for one another."""
     seen: dict[str, str] = {}
-    for model, found in by_model.items():
-        folders = list(dict.fromkeys(one.folder for one in found))
+    for model, files in by_model.items():
+        folders = list(dict.fromkeys(one.folder for one in files))
         if len(folders) > 1:
             raise InputError(
                 f"model {model} is in two places, {folders[0]} and {folders[1]}: leave one out with --exclude, or {SAY_IT}"
@@ -271,14 +271,14 @@ def _check_ids(by_model: Mapping[str, Sequence[Found]]) -> None:
         other = seen.setdefault(unicodedata.normalize("NFKC", model).casefold(), model)
         if other != model:
             raise InputError(
-                f"models {other} ({by_model[other][0].folder}) and {model} ({found[0].folder}) differ by upper and lower case "
+                f"models {other} ({by_model[other][0].folder}) and {model} ({files[0].folder}) differ by upper and lower case "
                 f"only: if they are one, leave a folder out with --exclude; if not, give one another name: {SAY_IT}"
             )
 
 
-def _check_twice(found: Iterable[Found]) -> None:
+def _check_twice(files: Iterable[Found]) -> None:
     seen: dict[str, Found] = {}
-    for one in found:
+    for one in files:
         path = os.path.realpath(one.file.path) if one.file.is_local else one.file.path
         other = seen.setdefault(path, one)
         if other is not one:

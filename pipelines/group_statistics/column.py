@@ -47,15 +47,15 @@ def look_for(run: Run, reader_options: ReaderOptions, plan: Plan, grouping: Inst
     near = _near(column, names)
     n = min(len(files), LOOK_AT_FILES)
     where = "no document" if is_certain else f"none of the first {LOOK_AT_ROWS} rows of {n} file{'s' * (n != 1)}"
-    told = f"--group-by {column}: {where} has such a column"
-    told += f": did you mean {near}?" if near else "."
+    message = f"--group-by {column}: {where} has such a column"
+    message += f": did you mean {near}?" if near else "."
     shown = ", ".join(sorted(names)[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
-    told += f" Columns there: {shown}. A folder's level is level:1"
+    message += f" Columns there: {shown}. A folder's level is level:1"
     if is_certain:
-        raise ConfigError(told)
+        raise ConfigError(message)
     if near:
-        raise ConfigError(f"{told}. (If {column} does come later, name a file first that has it in its first rows)")
-    run.display.announce(f"{told}. It is looked for further on; without any value the run will fail at the end")
+        raise ConfigError(f"{message}. (If {column} does come later, name a file first that has it in its first rows)")
+    run.display.announce(f"{message}. It is looked for further on; without any value the run will fail at the end")
     return FirstChunks(run, plan, grouping, column, is_seen=False)
 
 

@@ -46,10 +46,10 @@ class Values:
     column: str
     values: tuple[str | None, ...]
 
-    def numbers(self, found: pa.ChunkedArray) -> npt.NDArray[np.int32]:
+    def numbers(self, column: pa.ChunkedArray) -> npt.NDArray[np.int32]:
         """int32 [rows]: the number of each row's group; -1 where it is in none of them."""
         known = pa.array(self.values, pa.string())
-        numbers = pc.index_in(pc.cast(found, pa.string()), value_set=known)
+        numbers = pc.index_in(pc.cast(column, pa.string()), value_set=known)
         return np.asarray(pc.fill_null(numbers, -1).to_numpy(), np.int32)
 
 
@@ -78,8 +78,8 @@ class Group:
 def by_model(models: Mapping[str, Iterable[str]], plan: Plan) -> list[Group]:
     """A group for each model of `models` (id -> names of files in the plan), sorted by id in byte order."""
     names = [planned.file.name for planned in plan.files]
-    found = {model: set(files) for model, files in models.items()}
-    return [Group(model, tuple(n for n in names if n in found[model])) for model in sorted(found)]
+    files_of = {model: set(files) for model, files in models.items()}
+    return [Group(model, tuple(n for n in names if n in files_of[model])) for model in sorted(files_of)]
 
 
 def by_level(plan: Plan, level: int) -> list[Group]:
@@ -92,11 +92,11 @@ def by_level(plan: Plan, level: int) -> list[Group]:
     deepest = max((planned.file.name.count("/") for planned in plan.files), default=0)
     if level > max(deepest, 1):
         raise ConfigError(f"--group-by level:{level}: the folders of the input are at most {deepest} deep")
-    found: dict[str, list[str]] = {}
+    files_of: dict[str, list[str]] = {}
     for planned in plan.files:
         folders = planned.file.name.split("/")[:-1]
-        found.setdefault("/".join(folders[:level]) or planned.file.name, []).append(planned.file.name)
-    return [Group(name, tuple(found[name])) for name in sorted(found)]
+        files_of.setdefault("/".join(folders[:level]) or planned.file.name, []).append(planned.file.name)
+    return [Group(name, tuple(files_of[name])) for name in sorted(files_of)]
 
 
 def by_column(output: Folder, plan: Plan, instance: Instance, column: str, called: str = "") -> list[Group]:
@@ -108,9 +108,9 @@ def by_column(output: Folder, plan: Plan, instance: Instance, column: str, calle
     values: set[str] = set()
     has_missing = False
     for planned, k in plan.chunks:
-        found = part_of(output, planned, k, instance, [column])[column]
-        values.update(pc.unique(pc.cast(found.drop_null(), pa.string())).to_pylist())
-        has_missing |= found.null_count > 0
+        stored = part_of(output, planned, k, instance, [column])[column]
+        values.update(pc.unique(pc.cast(stored.drop_null(), pa.string())).to_pylist())
+        has_missing |= stored.null_count > 0
         check_number(called or column, len(values))
     if has_missing and WITHOUT_VALUE in values:
         raise ConfigError(

@@ -53,9 +53,9 @@ def kept(output: Folder, filter_: Instance, planned: PlannedFile, k: int) -> Row
 
 def numbered(output: Folder, filter_: Instance, values: Values, planned: PlannedFile, k: int) -> Rows:
     """The same; `chosen` is int32 [n]: the number of each row's group among these, -1 where it is in none or not kept."""
-    found = kept(output, filter_, planned, k)
+    rows = kept(output, filter_, planned, k)
     numbers = values.numbers(part_of(output, planned, k, values.instance, [values.column])[values.column])
-    return Rows(found.row, found.sub, np.where(found.chosen, numbers, np.int32(-1)), found.where)
+    return Rows(rows.row, rows.sub, np.where(rows.chosen, numbers, np.int32(-1)), rows.where)
 
 
 @dataclass(frozen=True)
@@ -73,20 +73,20 @@ class Choice:
 
     def rows(self, planned: PlannedFile, k: int) -> Rows:
         """The chosen rows of a chunk."""
-        found = kept(self.output, self.filter_, planned, k)
+        all_rows = kept(self.output, self.filter_, planned, k)
         if not self.last:
-            return found
+            return all_rows
         from tagcorpus.pipelines.counting.token_budget import places
 
-        place = places(planned.file.name, found.row, found.sub, self.seed, 0)
+        place = places(planned.file.name, all_rows.row, all_rows.sub, self.seed, 0)
         if (values := values_of(self.groups)) is not None:
             own = numbered(self.output, self.filter_, values, planned, k)
             last = np.array([self.last[g.id] for g in self.groups], np.uint64)
             chosen = (own.chosen >= 0) & (place <= last[own.chosen])
         else:
             bounds = [np.uint64(self.last[g.id]) for g in self._of(planned.file.name)]
-            chosen = found.chosen & (place <= max(bounds)) if bounds else np.zeros(len(found.row), bool)
-        return Rows(found.row, found.sub, chosen, found.where)
+            chosen = all_rows.chosen & (place <= max(bounds)) if bounds else np.zeros(len(all_rows.row), bool)
+        return Rows(all_rows.row, all_rows.sub, chosen, all_rows.where)
 
     def _of(self, file_name: str) -> list[Group]:
         return [g for g in self.groups if file_name in g.files]
@@ -94,12 +94,12 @@ class Choice:
     def identities(self, plan: Plan) -> dict[str, Any]:
         """By file, what decides the choice; equal where as many are wanted as there are and where all are."""
         by_filter = {"kept_by": self.filter_.identity()}
-        found: dict[str, Any] = {}
+        by_file: dict[str, Any] = {}
         for planned in plan.files:
             last = {g.id: self.last.get(g.id, EVERYONE) for g in self._of(planned.file.name)}
             sampled = {"seed": self.seed, "last": _digest(last)} if set(last.values()) != {EVERYONE} else {}
-            found[planned.file.name] = by_filter | sampled
-        return found
+            by_file[planned.file.name] = by_filter | sampled
+        return by_file
 
 
 def _digest(last: Mapping[str, int]) -> str:
@@ -114,8 +114,8 @@ def choose(
         return Choice(output, filter_, groups)
     values = values_of(groups)
     if values is None:
-        found = {g.id: list(_places(output, plan, filter_, g, seed)) for g in groups}
-        last = {id_: _last(places, sample) for id_, places in found.items()}
+        places_of = {g.id: list(_places(output, plan, filter_, g, seed)) for g in groups}
+        last = {id_: _last(places, sample) for id_, places in places_of.items()}
     else:
         bounds = _last_of_each(output, plan, filter_, values, sample, seed)
         last = {g.id: int(bound) for g, bound in zip(groups, bounds, strict=True)}
@@ -126,12 +126,12 @@ def _places(output: Folder, plan: Plan, filter_: Instance, group: Group, seed: i
     from tagcorpus.pipelines.counting.token_budget import places
 
     for planned, k in group.chunks(plan):
-        found = kept(output, filter_, planned, k)
-        yield places(planned.file.name, found.row, found.sub, seed, 0)[found.chosen]
+        rows = kept(output, filter_, planned, k)
+        yield places(planned.file.name, rows.row, rows.sub, seed, 0)[rows.chosen]
 
 
-def _last(found: Sequence[npt.NDArray[np.uint64]], sample: int) -> int:
-    every = np.concatenate([np.zeros(0, np.uint64), *found])
+def _last(places: Sequence[npt.NDArray[np.uint64]], sample: int) -> int:
+    every = np.concatenate([np.zeros(0, np.uint64), *places])
     return int(np.partition(every, sample - 1)[sample - 1]) if len(every) > sample else EVERYONE
 
 
@@ -145,11 +145,11 @@ def _last_of_each(
     held = (np.zeros(0, np.int32), np.zeros(0, np.uint64))
     sizes = np.zeros(len(values.values), np.int64)
     for planned, k in plan.chunks:
-        found = numbered(output, filter_, values, planned, k)
-        is_in = found.chosen >= 0
-        number = np.concatenate([held[0], found.chosen[is_in]])
-        place = np.concatenate([held[1], places(planned.file.name, found.row, found.sub, seed, 0)[is_in]])
-        sizes += np.bincount(found.chosen[is_in], minlength=len(sizes))
+        rows = numbered(output, filter_, values, planned, k)
+        is_in = rows.chosen >= 0
+        number = np.concatenate([held[0], rows.chosen[is_in]])
+        place = np.concatenate([held[1], places(planned.file.name, rows.row, rows.sub, seed, 0)[is_in]])
+        sizes += np.bincount(rows.chosen[is_in], minlength=len(sizes))
         order = np.lexsort((place, number))
         number, place = number[order], place[order]
         starts = np.searchsorted(number, number, side="left")

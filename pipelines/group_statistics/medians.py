@@ -24,7 +24,7 @@ def medians_of(
     One column at a time is read, and held for as many groups as have `kept_rows` rows together: it is read again for the
     next ones. Of a group that has more rows alone it is read four times, and never held.
     """
-    found: dict[str, dict[str, float]] = {}
+    medians: dict[str, dict[str, float]] = {}
     batches = list(_batches(_sizes(chunks), kept_rows))
     is_little = len(batches) == 1
     for ids, is_held in batches:
@@ -39,12 +39,12 @@ def medians_of(
                         if len(there := values[at][~np.isnan(values[at])]):
                             held.setdefault(group_id, []).append(there)
                 for group_id, pieces in held.items():
-                    found.setdefault(group_id, {})[stem] = median(np.concatenate(pieces))
+                    medians.setdefault(group_id, {})[stem] = median(np.concatenate(pieces))
                 continue
             chunks_of = partial(_values, of_batch, stem)
             if n := sum(map(len, chunks_of())):
-                found.setdefault(next(iter(ids)), {})[stem] = percentiles(chunks_of, n, [50])[0]
-    return found
+                medians.setdefault(next(iter(ids)), {})[stem] = percentiles(chunks_of, n, [50])[0]
+    return medians
 
 
 def median(values: Floats) -> float:
@@ -57,10 +57,10 @@ def median(values: Floats) -> float:
 
 def _sizes(chunks: Sequence[tuple[ChunkRows, Sequence[Group]]]) -> Counter[str]:
     """How many rows of each group are kept."""
-    found: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
     for rows, of in chunks:
-        found.update({group_id: len(at) for group_id, at in _kept_rows(rows.fresh(), of)})
-    return found
+        sizes.update({group_id: len(at) for group_id, at in _kept_rows(rows.fresh(), of)})
+    return sizes
 
 
 def _batches(sizes: Mapping[str, int], kept_rows: int) -> Iterator[tuple[set[str], bool]]:

@@ -36,11 +36,11 @@ class Moments:
     @classmethod
     def of(cls, values: npt.NDArray[Any]) -> Moments:
         """values: numbers of any dtype, all finite as float64."""
-        found = cls()
+        moments = cls()
         values = values.astype(np.float64, copy=False)
         for start in range(0, len(values), _AT_ONCE):
-            found += cls._of(values[start : start + _AT_ONCE])
-        return found
+            moments += cls._of(values[start : start + _AT_ONCE])
+        return moments
 
     @classmethod
     def of_each(cls, values: npt.NDArray[Any], sizes: npt.NDArray[np.int64]) -> list[Moments]:
@@ -49,13 +49,13 @@ class Moments:
         ends = np.cumsum(sizes)
         if not 0 < len(values) < _AT_ONCE or (counts := _small_counts(values)) is None:
             return [cls.of(values[end - n : end]) for n, end in zip(sizes, ends, strict=True)]
-        found = [cls()] * len(sizes)
+        moments = [cls()] * len(sizes)
         at = np.flatnonzero(sizes)
         starts = ends[at] - sizes[at]
         totals, squares = np.add.reduceat(counts, starts), np.add.reduceat(counts * counts, starts)
         for i, n, total, square in zip(at, sizes[at].tolist(), totals.tolist(), squares.tolist(), strict=True):
-            found[i] = cls(n, total << _UNIT, square << 2 * _UNIT)
-        return found
+            moments[i] = cls(n, total << _UNIT, square << 2 * _UNIT)
+        return moments
 
     @classmethod
     def _of(cls, values: npt.NDArray[np.float64]) -> Moments:

@@ -112,8 +112,8 @@ def _add_keywords(rows: ChunkRows, of: _Rows, into: Sequence[Partial]) -> None:
         matches = columns[column][of.at]
         is_in = of.kept & ~np.isnan(matches) & ~np.isnan(characters)
         more = (of.moments(values, is_in) for values in (matches, characters, matches + characters))
-        for one, found in zip(into, zip(*more, strict=True), strict=True):
-            one.add_keywords(name, found)
+        for one, triple in zip(into, zip(*more, strict=True), strict=True):
+            one.add_keywords(name, triple)
 
 
 def _add_labels(rows: ChunkRows, of: _Rows, into: Sequence[Partial]) -> None:
@@ -123,8 +123,8 @@ def _add_labels(rows: ChunkRows, of: _Rows, into: Sequence[Partial]) -> None:
     is_labelled = is_asked & _bools(pc.is_valid(table["prediction"]))[of.at]
     is_counted = _bools(pc.invert(pc.is_in(table["prediction"], pa.array(LEFT_OUT))))[of.at]
     is_english = _bools(pc.fill_null(pc.equal(table["language"], "en"), False))[of.at]
-    told = (is_in & ~is_asked, is_asked & ~is_labelled, is_labelled & is_counted & is_english)
-    for one, not_selected, failed, english in zip(into, *map(of.counts, told), strict=True):
+    selections = (is_in & ~is_asked, is_asked & ~is_labelled, is_labelled & is_counted & is_english)
+    for one, not_selected, failed, english in zip(into, *map(of.counts, selections), strict=True):
         one.not_selected += int(not_selected)
         one.failed += int(failed)
         one.english += int(english)

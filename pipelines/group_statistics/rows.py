@@ -60,8 +60,8 @@ class ChunkRows:
         table = self._base[1]
         if "is_kept" not in table.column_names:
             return np.ones(self.n, bool)
-        found: npt.NDArray[np.bool_] = pc.fill_null(table["is_kept"], False).to_numpy()
-        return found
+        is_kept: npt.NDArray[np.bool_] = pc.fill_null(table["is_kept"], False).to_numpy()
+        return is_kept
 
     @cached_property
     def reasons(self) -> list[str]:
@@ -73,7 +73,7 @@ class ChunkRows:
 
     def rows_of(self, groups: Sequence[Group]) -> list[Rows]:
         """Which rows are each group's, by position here, ascending. Groups of one column take one look at it."""
-        found = [np.arange(self.n) if g.where is None else np.zeros(0, np.intp) for g in groups]
+        rows = [np.arange(self.n) if g.where is None else np.zeros(0, np.intp) for g in groups]
         of_column: dict[tuple[str, str], list[int]] = {}
         for i, group in enumerate(groups):
             if group.where is not None:
@@ -85,8 +85,8 @@ class ChunkRows:
             order = np.argsort(numbers, kind="stable")
             bounds = np.searchsorted(numbers[order], np.arange(len(at) + 1))
             for i, start, end in zip(at, bounds[:-1], bounds[1:], strict=True):
-                found[i] = order[start:end]
-        return found
+                rows[i] = order[start:end]
+        return rows
 
     def numbers(self, role: str, columns: Sequence[str]) -> dict[str, Floats]:
         """float64 [n] of each column; NaN where there is no finite number."""

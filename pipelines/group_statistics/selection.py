@@ -75,7 +75,9 @@ def chosen(options: FeaturesOptions) -> Chosen:
                 f"{', '.join((*ROLES, ENTROPY))}. `tagcorpus run tag` with the same --output adds any other"
             )
         if by_role.setdefault(tagger, name) != name:
-            raise ConfigError(f"--taggers: {by_role[tagger]} and {name} are both {tagger}; a column has one instrument")
+            raise ConfigError(
+                f"--taggers: {by_role[tagger]} and {name} are both {tagger}; a column is measured with one tagger"
+            )
     name = by_role.get("quality", "quality")
     if options.parameters.get(name, {}).get("score_name", "edu_classifier") != "edu_classifier":
         raise ConfigError(f"{name}.score_name: the table's column is edu_classifier, so the score keeps that name here")

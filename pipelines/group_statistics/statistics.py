@@ -78,26 +78,26 @@ def statistics(
     of_files: dict[tuple[str, ...], list[Group]] = {}
     for group in groups:
         of_files.setdefault(group.files, []).append(group)
-    for alike in of_files.values():
-        for planned, k in alike[0].chunks(plan):
-            by_chunk.setdefault((planned.file.name, k), (planned, k, []))[2].extend(alike)
+    for same_files in of_files.values():
+        for planned, k in same_files[0].chunks(plan):
+            by_chunk.setdefault((planned.file.name, k), (planned, k, []))[2].extend(same_files)
     for planned, k, of in by_chunk.values():
         add_chunk(ChunkRows(output, planned, k, instances), instances, of, partials)
     medians: dict[str, dict[str, float]] | None = None
     if is_extended:
         chunks = [(ChunkRows(output, planned, k, instances), of) for planned, k, of in by_chunk.values()]
         medians = medians_of(chunks, instances, kept_rows=kept_rows)
-    found = []
+    rows = []
     entropies: Mapping[str, dict[str, Any]] = {} if "entropy" in absent else _entropies(output, groups)
     for group in groups:
         entropy = entropies.get(group.id)
         if entropy is not None and entropy_keys is not None and entropy["key"] != entropy_keys[group.id]:
             raise replaced(output, entropy_name(group.id))
-        further = None if medians is None else medians.get(group.id, {})
-        found.append(
-            _row(group, partials[group.id], instances, entropy, Fraction(str(min_kept_share)), absent, further)
+        medians_of_group = None if medians is None else medians.get(group.id, {})
+        rows.append(
+            _row(group, partials[group.id], instances, entropy, Fraction(str(min_kept_share)), absent, medians_of_group)
         )
-    return found
+    return rows
 
 
 def _entropies(output: Folder, groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
@@ -105,18 +105,18 @@ def _entropies(output: Folder, groups: Sequence[Group]) -> dict[str, dict[str, A
     values = values_of(groups)
     if values is not None:
         every = _json(output, entropies_name(values.instance.name)) or {}
-        found: dict[str, dict[str, Any]] = every.get("groups", {})
-        return found
+        groups_of: dict[str, dict[str, Any]] = every.get("groups", {})
+        return groups_of
     each = {group.id: _json(output, entropy_name(group.id)) for group in groups}
     return {group_id: value for group_id, value in each.items() if value is not None}
 
 
 def _json(output: Folder, name: str) -> dict[str, Any] | None:
     data = output.read(name)
-    found = opened(data)
-    if data is not None and found is None:
+    value = opened(data)
+    if data is not None and value is None:
         raise InputError(f"{output}/{name} is damaged: run the pipeline again, which makes it anew")
-    return found
+    return value
 
 
 class _Cells:
@@ -134,7 +134,7 @@ class _Cells:
 
 def _row(
     group: Group,
-    found: Partial,
+    partial: Partial,
     instances: Mapping[str, Instance],
     entropy: dict[str, Any] | None,
     share: Fraction,
@@ -153,17 +153,17 @@ def _row(
             cells.put(std, None, BY_RULE)
             continue
         role = SOURCES[stem.name][0]
-        reason = _unfit(stem, found, share) if role in instances else why_absent(role)
-        moments = found.moments.get(stem.name, Moments()) if not reason else Moments()
+        reason = _unfit(stem, partial, share) if role in instances else why_absent(role)
+        moments = partial.moments.get(stem.name, Moments()) if not reason else Moments()
         cells.put(mean, moments.mean(), reason)
         cells.put(std, moments.deviation(stem.ddof), reason or "one generation with a value: no deviation with ddof 1")
         if medians is not None and not reason:
-            extended |= _further(stem, moments, medians.get(stem.name))
+            extended |= _extended(stem, moments, medians.get(stem.name))
     shares: dict[str, float | None] = {}
     reason = "no generation that passed the filter has a label" if "domain" in instances else why_absent("domain")
     # Of no generations at all the shares are 0 by definition; of generations that have no label yet they are not known.
-    if "domain" in instances and (found.labels or not (found.failed or found.not_selected)):
-        shares = percentages(found.labels, found.english)
+    if "domain" in instances and (partial.labels or not (partial.failed or partial.not_selected)):
+        shares = percentages(partial.labels, partial.english)
         reason = "no generation has a label other than unknown and incoherent"
     for name in (*(f"domain_{d}_pct" for d in DOMAINS), "pct_english"):
         cells.put(f"{name}_mean", shares.get(name), reason)
@@ -171,37 +171,37 @@ def _row(
     cells.put("entropy_mean", (entropy or {}).get("mean_corpus_entropy"), reason)
     for name in KEYWORDS:
         missing = [r for r in ("keywords", "length") if r not in instances]
-        matches, characters, _ = found.keywords.get(name, (Moments(), Moments(), Moments()))
+        matches, characters, _ = partial.keywords.get(name, (Moments(), Moments(), Moments()))
         reason = why_absent(missing[0]) if missing else "no generation that passed the filter has a character"
         cells.put(name, ratio(matches, characters, PER_CHARACTERS), reason)
     if medians is not None:
-        extended |= {"generations": found.rows, "generations_kept": found.kept}
-        extended |= _further_shares(found) if shares else {}
+        extended |= {"generations": partial.rows, "generations_kept": partial.kept}
+        extended |= _extended_shares(partial) if shares else {}
         extended |= _further_entropy(entropy or {})
-        for name, sums in found.keywords.items():
+        for name, sums in partial.keywords.items():
             error = ratio_error(*sums, scale=PER_CHARACTERS)
             extended[f"{name}_se"] = error
             extended[f"{name}_low95"], extended[f"{name}_high95"] = around(cells.values[name], error, sums[0].n)
     counts = {
-        "generations": found.rows,
-        "kept": found.kept,
-        "removed": dict(sorted(found.removed.items())),
-        "with_a_value": {s: found.tagged[s] for s in SOURCES if SOURCES[s][0] in instances},
-        "with_a_value_and_kept": {s: m.n for s, m in found.moments.items()},
-        "labels": dict(sorted(found.labels.items())),
-        "without_label": {"not_selected": found.not_selected, "failed": found.failed},
+        "generations": partial.rows,
+        "kept": partial.kept,
+        "removed": dict(sorted(partial.removed.items())),
+        "with_a_value": {s: partial.tagged[s] for s in SOURCES if SOURCES[s][0] in instances},
+        "with_a_value_and_kept": {s: m.n for s, m in partial.moments.items()},
+        "labels": dict(sorted(partial.labels.items())),
+        "without_label": {"not_selected": partial.not_selected, "failed": partial.failed},
         "entropy_tokens": (entropy or {}).get("num_tokens"),
     }
     for name in (n for n, value in extended.items() if value is None):
-        cells.reasons[name] = _why_not_further(name, cells)
+        cells.reasons[name] = _why_not_extended(name, cells)
     values = {name: None if value is None else float(value) for name, value in cells.values.items()}
-    further = {name: None if value is None else float(value) for name, value in extended.items()}
-    return GroupStatistics(group.id, values, cells.reasons, counts, further)
+    extended_values = {name: None if value is None else float(value) for name, value in extended.items()}
+    return GroupStatistics(group.id, values, cells.reasons, counts, extended_values)
 
 
-def _unfit(stem: Stem, found: Partial, share: Fraction) -> str:
+def _unfit(stem: Stem, partial: Partial, share: Fraction) -> str:
     """Why a feature with a value per document has none for the group; "" where it has."""
-    tagged, kept = found.tagged[stem.name], found.moments.get(stem.name, Moments()).n
+    tagged, kept = partial.tagged[stem.name], partial.moments.get(stem.name, Moments()).n
     if not tagged:
         return "no generation has a value"
     if kept < share * tagged:
@@ -212,16 +212,16 @@ def _unfit(stem: Stem, found: Partial, share: Fraction) -> str:
     return "" if kept else "no generation with a value passed the filter"
 
 
-def _further(stem: Stem, moments: Moments, median: float | None) -> dict[str, float | None]:
+def _extended(stem: Stem, moments: Moments, median: float | None) -> dict[str, float | None]:
     error = moments.standard_error()
     low, high = around(moments.mean(), error, moments.n)
     named = {"n": moments.n, "median": median, "se": error, "low95": low, "high95": high}
     return {f"{stem.name}_{name}": value for name, value in named.items()}
 
 
-def _further_shares(found: Partial) -> dict[str, float | None]:
-    n = sum(count for label, count in found.labels.items() if label not in LEFT_OUT)
-    counts = {f"domain_{d}_pct": found.labels[d] for d in DOMAINS} | {"pct_english": found.english}
+def _extended_shares(partial: Partial) -> dict[str, float | None]:
+    n = sum(count for label, count in partial.labels.items() if label not in LEFT_OUT)
+    counts = {f"domain_{d}_pct": partial.labels[d] for d in DOMAINS} | {"pct_english": partial.english}
     more: dict[str, float | None] = {"domain_n": n}
     for name, count in counts.items():
         low, high = wilson(count, n)
@@ -246,7 +246,7 @@ def _further_entropy(entropy: Mapping[str, Any]) -> dict[str, float | None]:
     return {f"entropy_{name}": value for name, value in more.items()}
 
 
-def _why_not_further(name: str, cells: _Cells) -> str:
+def _why_not_extended(name: str, cells: _Cells) -> str:
     """Why a column of `extended_columns` is empty: as its mean is, or for a reason of its own."""
     stem = extended_columns()[name].stem
     column = "pct_english_mean" if stem == "domain" else stem if stem in KEYWORDS else f"{stem}_mean"

@@ -17,11 +17,11 @@ import pyarrow.parquet as pq
 from tagcorpus.pipelines.attributes.ledger import versions
 from tagcorpus.pipelines.attributes.results import publish_file
 from tagcorpus.pipelines.feature_table.columns import ID, columns, extended_columns, numeric_columns
-from tagcorpus.pipelines.feature_table.instruments import Recipe, role_of, substitute_for, told
 from tagcorpus.pipelines.feature_table.merge import Rows, unite
+from tagcorpus.pipelines.feature_table.methods import Recipe, described, role_of, substitute_for
 from tagcorpus.pipelines.feature_table.provenance import (
     Provenance,
-    files_told,
+    file_entries,
     filled,
     provenance_name,
     written,
@@ -37,7 +37,7 @@ TOKENS_APART = 1.5
 
 def write_table(
     path: str,
-    found: Sequence[GroupStatistics],
+    statistics: Sequence[GroupStatistics],
     groups: Sequence[Group],
     plan: Plan,
     recipe: Recipe,
@@ -55,7 +55,7 @@ def write_table(
     Raises InputError for an `append_to` that is no table or has other values for an id; ConfigError where it was measured
     otherwise and `allow_mixed` is not set.
     """
-    table = _own(found, groups, plan, recipe, is_extended)
+    table = _own(statistics, groups, plan, recipe, is_extended)
     messages = list(_substitutes(recipe, filled(table.rows, table.rows)))
     if append_to is not None:
         table, more = unite(table, append_to, allow_mixed=allow_mixed)
@@ -86,15 +86,15 @@ def csv_bytes(table: Rows) -> bytes:
 
 
 def _own(
-    found: Sequence[GroupStatistics], groups: Sequence[Group], plan: Plan, recipe: Recipe, is_extended: bool
+    statistics: Sequence[GroupStatistics], groups: Sequence[Group], plan: Plan, recipe: Recipe, is_extended: bool
 ) -> Rows:
     by_name = {planned.file.name: planned for planned in plan.files}
     of = {group.id: group for group in groups}
-    ordered = sorted(found, key=lambda one: one.id.encode())
+    ordered = sorted(statistics, key=lambda one: one.id.encode())
     about: dict[str, dict[str, Any]] = {}
     for one in ordered:
         group = of[one.id]
-        about[one.id] = {"files": files_told(by_name[name] for name in group.files), "counts": one.counts}
+        about[one.id] = {"files": file_entries(by_name[name] for name in group.files), "counts": one.counts}
         if group.where is not None:
             about[one.id]["where"] = {group.where.column: group.where.value}
     other = {} if is_extended else dict.fromkeys(extended_columns(), "--extended was not asked for")
@@ -124,11 +124,11 @@ def _parquet(table: Rows) -> bytes:
 
 
 def _substitutes(recipe: Recipe, columns_with_values: set[str]) -> Iterator[str]:
-    for role, instrument in recipe.instruments.items():
+    for role, method in recipe.methods.items():
         own = [c for c in numeric_columns() if c in columns_with_values and role_of(c) == role]
-        if own and (instead := substitute_for(role, instrument)):
+        if own and (instead := substitute_for(role, method)):
             more = f" and {len(own) - 1} more columns" if len(own) > 1 else ""
-            yield f"{own[0]}{more}: {told(instrument)}, in place of {instead}; not comparable with the published table"
+            yield f"{own[0]}{more}: {described(method)}, in place of {instead}; not comparable with the published table"
 
 
 def _tokens_apart(known: Provenance, is_extended: bool) -> Iterator[str]:

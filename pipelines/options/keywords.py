@@ -222,7 +222,7 @@ class FeaturesKeywords(Keywords, total=False):
     append_to: Path | None
     """Unite with the rows of this table."""
     allow_mixed: bool
-    """Also rows that other instruments measured; they are marked."""
+    """Also rows that were measured with other methods; they are marked."""
     memory: str
     """Resident memory of a worker."""
     entropy_tokenizer: str

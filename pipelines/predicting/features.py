@@ -38,7 +38,7 @@ def features_of(path: str | None, store: Store, display: Display) -> tuple[Any, 
     fatal = [f for f in findings if f.severity == "error" and f.check not in BEARABLE]
     if fatal:
         raise InputError(
-            f"--features: {path}: {fatal[0].check}: {fatal[0].found}"
+            f"--features: {path}: {fatal[0].check}: {fatal[0].message}"
             + (f": {fatal[0].where[0]}" if fatal[0].where else "")
             + f"; `tagcorpus check-features {path}` lists everything"
         )
@@ -46,7 +46,7 @@ def features_of(path: str | None, store: Store, display: Display) -> tuple[Any, 
     for f in findings:
         # A table without any published column is the user's own: missing and unknown columns are not findings.
         if not (is_own and f.check in ABOUT_PUBLISHED):
-            display.say(wrapped(f"{f.severity} in {path}: {f.found} ({f.count:,})"))
+            display.say(wrapped(f"{f.severity} in {path}: {f.message} ({f.count:,})"))
     return read_features(path), findings
 
 

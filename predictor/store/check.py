@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from tagcorpus.predictor.records import metrics, siblings
@@ -35,10 +35,13 @@ class Finding:
 
     severity: Literal["error", "warning", "note"]
     check: str
-    found: str
+    message: str
     count: int
     where: tuple[str, ...] = ()
     effect: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {"found" if name == "message" else name: value for name, value in asdict(self).items()}
 
 
 def check(store: Store) -> list[Finding]:

@@ -90,7 +90,7 @@ class FeaturesOptions(Options):
     append_to: str | None = option(
         None, "Unite with the rows of this table.", metavar="FILE.csv", group=OUTPUT, is_path=True
     )
-    allow_mixed: bool = option(False, "Also rows that other instruments measured; they are marked.", group=OUTPUT)
+    allow_mixed: bool = option(False, "Also rows that were measured with other methods; they are marked.", group=OUTPUT)
     memory: str = option("1GB", "Resident memory of a worker.", metavar="SIZE", group=RUNNING)
     entropy_tokenizer: str = option("p50k_base", "As `tokenizer` of `run entropy`.", flags=KEY_ONLY)
     entropy_pattern: str = option("p50k_base", "As `pattern` of `run entropy`.", flags=KEY_ONLY)

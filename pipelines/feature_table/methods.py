@@ -1,5 +1,5 @@
-"""What each column of a feature table was measured with, which of it stands in for what the published table used, and how
-two recipes differ. No files here; provenance.py keeps recipes beside the table.
+"""The methods that measured the columns of a feature table: which of them differ from those of the published table, and how
+two recipes differ. No files here. provenance.py keeps recipes beside the table.
 
 A recipe is the filter and, by role, the tagger with its version and parameters (tokenizer, parser, backend and model,
 classifier). Values of one column compare only where the recipes say the same of it.
@@ -27,42 +27,42 @@ NOT_RECORDED = "not recorded"
 
 @dataclass(frozen=True)
 class Recipe:
-    """`filter`: thresholds and min_kept_share; `instruments`: by role. Both empty where nothing is recorded."""
+    """`filter`: thresholds and min_kept_share; `methods`: by role. Both empty where nothing is recorded."""
 
     filter: dict[str, Any] = field(default_factory=dict)
-    instruments: dict[str, dict[str, Any]] = field(default_factory=dict)
+    methods: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def is_recorded(self) -> bool:
         return bool(self.filter)
 
     def of(self, column: str) -> dict[str, Any] | None:
-        """The instrument of a column; None where it has none, or was not computed."""
-        return self.instruments.get(role_of(column))
+        """The method that measured a column; None where it has none, or was not computed."""
+        return self.methods.get(role_of(column))
 
     def united(self, other: Recipe) -> Recipe:
-        """With the instruments that only the other has; the two must not differ."""
-        return Recipe(self.filter, {**other.instruments, **self.instruments})
+        """With the methods that only the other has; the two must not differ."""
+        return Recipe(self.filter, {**other.methods, **self.methods})
 
     def to_json(self) -> dict[str, Any]:
-        return {"filter": self.filter, "instruments": self.instruments}
+        return {"filter": self.filter, "instruments": self.methods}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Recipe:
-        return cls(dict(value["filter"]), {role: dict(found) for role, found in value["instruments"].items()})
+        return cls(dict(value["filter"]), {role: dict(method) for role, method in value["instruments"].items()})
 
 
 def recipe_of(instances: Mapping[str, Instance], min_kept_share: float, entropy: Mapping[str, Any] | None) -> Recipe:
     """instances  by role; entropy  what it was computed with (`tokenizer`, a fingerprint, and `n`), None where it was not"""
-    instruments = {}
+    methods = {}
     for role, instance in sorted(instances.items()):
         identity = instance.identity()
         parameters = {k: v for k, v in identity["parameters"].items() if k not in IGNORED}
-        instruments[role] = {"tagger": identity["tagger"], "version": identity["version"], **parameters}
+        methods[role] = {"tagger": identity["tagger"], "version": identity["version"], **parameters}
     if entropy is not None:
-        instruments["entropy"] = dict(entropy)
-    kept_by = instruments.pop(FILTER, {"tagger": "none: every generation counts"})
-    recipe = Recipe({**kept_by, "min_kept_share": min_kept_share}, instruments)
+        methods["entropy"] = dict(entropy)
+    kept_by = methods.pop(FILTER, {"tagger": "none: every generation counts"})
+    recipe = Recipe({**kept_by, "min_kept_share": min_kept_share}, methods)
     # As JSON has it, so that a recipe read back equals the one written.
     return Recipe.from_json(json.loads(json.dumps(recipe.to_json())))
 
@@ -80,28 +80,28 @@ def role_of(column: str) -> str:
     return _roles().get(column, "")
 
 
-def told(instrument: Mapping[str, Any]) -> str:
-    """An instrument in words."""
-    named = {k: v for k, v in instrument.items() if k not in ("tagger", "version")}
+def described(method: Mapping[str, Any]) -> str:
+    """A method in words."""
+    named = {k: v for k, v in method.items() if k not in ("tagger", "version")}
     parameters = ", ".join(f"{k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in sorted(named.items()))
-    tagger = instrument.get("tagger", "entropy")
-    version = f" (version {instrument['version']})" if "version" in instrument else ""
+    tagger = method.get("tagger", "entropy")
+    version = f" (version {method['version']})" if "version" in method else ""
     return f"{tagger}{version}{': ' * bool(parameters)}{parameters}"
 
 
-def substitute_for(role: str, instrument: Mapping[str, Any]) -> str:
-    """What of the published table an instrument stands in for; "" where it is the same, or nobody can tell."""
-    if role == "tokens" and not _is_digest(instrument.get("tokenizer")):
+def substitute_for(role: str, method: Mapping[str, Any]) -> str:
+    """The method of the published table in whose place this one is used; "" where it is the same or not known."""
+    if role == "tokens" and not _is_digest(method.get("tokenizer")):
         return "the tokenizer of Llama 2"
-    if role == "entropy" and instrument.get("tokenizer") != PUBLISHED_ENTROPY_TOKENIZER:
+    if role == "entropy" and method.get("tokenizer") != PUBLISHED_ENTROPY_TOKENIZER:
         return f"the tokenizer {PUBLISHED_ENTROPY_TOKENIZER}"
     if role == "domain" and not (
-        instrument.get("backend") == "openai" and str(instrument.get("model")).startswith(PUBLISHED_DOMAIN_MODEL)
+        method.get("backend") == "openai" and str(method.get("model")).startswith(PUBLISHED_DOMAIN_MODEL)
     ):
         return f"{PUBLISHED_DOMAIN_MODEL} asked by the stage tree"
-    if role == "syntax" and instrument.get("backend") == "spacy":
+    if role == "syntax" and method.get("backend") == "spacy":
         return "Stanza"
-    if role == "quality" and instrument.get("model") != PUBLISHED_CLASSIFIER:
+    if role == "quality" and method.get("model") != PUBLISHED_CLASSIFIER:
         return PUBLISHED_CLASSIFIER
     return ""
 
@@ -130,7 +130,7 @@ def differences(
     if here.filter != there.filter:
         yield f"which generations count: {_differing(here.filter, there.filter, name)}"
     for role in dict.fromkeys(map(role_of, shared)):
-        mine, other = here.instruments.get(role), there.instruments.get(role)
+        mine, other = here.methods.get(role), there.methods.get(role)
         if mine != other:
             columns = [c for c in shared if role_of(c) == role]
             some = ", ".join(columns[:3]) + (f" and {len(columns) - 3} more" if len(columns) > 3 else "")
@@ -142,5 +142,5 @@ def _differing(mine: Mapping[str, Any], other: Mapping[str, Any], name: str) -> 
     return ", ".join(f"{k} is {_value(mine, k)} here and {_value(other, k)} in {name}" for k in keys)
 
 
-def _value(instrument: Mapping[str, Any], key: str) -> str:
-    return json.dumps(instrument[key]) if key in instrument else NOT_RECORDED
+def _value(method: Mapping[str, Any], key: str) -> str:
+    return json.dumps(method[key]) if key in method else NOT_RECORDED
