@@ -24,8 +24,9 @@ from tagcorpus.pipelines.options.commands.domain import DomainOptions
 from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.pipelines.runs.inputs import Inputs
+from tagcorpus.pipelines.runs.result import Result
 from tagcorpus.pipelines.runs.result_file import publish_main, publish_result
-from tagcorpus.pipelines.runs.run import Result, Run
+from tagcorpus.pipelines.runs.run import Run
 from tagcorpus.taggers.domain import Domain
 
 PREDICTED = "predicted_domains.csv"

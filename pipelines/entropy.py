@@ -54,8 +54,9 @@ from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.progress.display import Watch
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.pipelines.runs.inputs import Inputs
+from tagcorpus.pipelines.runs.result import Result
 from tagcorpus.pipelines.runs.result_file import publish_result
-from tagcorpus.pipelines.runs.run import Result, Run
+from tagcorpus.pipelines.runs.run import Run
 from tagcorpus.pipelines.storage.sealed import opened
 from tagcorpus.pipelines.token_ids.cache import TokenizerChoice, TokenSource
 from tagcorpus.requirements import how_to_install

@@ -47,7 +47,8 @@ from tagcorpus.pipelines.options.commands.features import FeaturesOptions
 from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.pipelines.runs.inputs import Inputs
-from tagcorpus.pipelines.runs.run import Result, Run
+from tagcorpus.pipelines.runs.result import Result
+from tagcorpus.pipelines.runs.run import Run
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.pipelines.token_ids.cache import Fill, TokenizerChoice
 from tagcorpus.taggers._tokenizers.loading import fingerprint

@@ -35,8 +35,9 @@ from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.readers.plan import Plan, PlannedFile
 from tagcorpus.pipelines.readers.reader import ReaderOptions
 from tagcorpus.pipelines.runs.inputs import Inputs
+from tagcorpus.pipelines.runs.result import Result
 from tagcorpus.pipelines.runs.result_file import publish_result
-from tagcorpus.pipelines.runs.run import Result, Run
+from tagcorpus.pipelines.runs.run import Run
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.pipelines.storage.sealed import is_sealed, opened, sealed
 from tagcorpus.taggers import names

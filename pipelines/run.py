@@ -20,7 +20,7 @@ from tagcorpus.pipelines.options.load import load_options
 from tagcorpus.pipelines.options.python_words import python_words
 from tagcorpus.pipelines.options.tree import OPTIONS
 from tagcorpus.pipelines.progress.display import Display
-from tagcorpus.pipelines.runs.run import Result
+from tagcorpus.pipelines.runs.result import Result
 
 
 @overload

@@ -12,8 +12,9 @@ from tagcorpus.pipelines.options.commands.tag import TagOptions
 from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.options.tagger_names import instance_names
 from tagcorpus.pipelines.runs.inputs import Inputs
+from tagcorpus.pipelines.runs.result import Result
 from tagcorpus.pipelines.runs.result_file import publish_result
-from tagcorpus.pipelines.runs.run import Result, Run
+from tagcorpus.pipelines.runs.run import Run
 
 
 def instances(options: Options) -> dict[str, str]:

@@ -27,7 +27,7 @@ from tagcorpus.errors import BudgetError, ConfigError, TaggerError
 from tagcorpus.pipelines import TagDocuments
 from tagcorpus.pipelines.labelling.label_counts import percentages
 from tagcorpus.pipelines.progress.display import Display
-from tagcorpus.pipelines.runs.run import Result
+from tagcorpus.pipelines.runs.result import Result
 from tagcorpus.taggers._stage_tree.read import parse_tree
 
 COMMAND = Path(sysconfig.get_path("scripts")) / "tagcorpus"

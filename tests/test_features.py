@@ -32,7 +32,7 @@ from tagcorpus.pipelines.feature_table.columns import columns
 from tagcorpus.pipelines.options.commands.features import FeaturesOptions
 from tagcorpus.pipelines.options.load import load_options
 from tagcorpus.pipelines.progress.display import Display
-from tagcorpus.pipelines.runs.run import Result
+from tagcorpus.pipelines.runs.result import Result
 from tagcorpus.taggers import load
 
 __all__ = ["empty_corpus", "known_here"]  # fixtures

@@ -50,7 +50,7 @@ from tagcorpus.pipelines.options.commands.features import FeaturesOptions
 from tagcorpus.pipelines.options.load import load_options
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.readers.plan import Plan
-from tagcorpus.pipelines.runs.run import Result
+from tagcorpus.pipelines.runs.result import Result
 from tagcorpus.pipelines.token_ids.cache import TokenizerChoice
 from tagcorpus.taggers import load
 

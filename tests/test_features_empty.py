@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import tagcorpus
-from tagcorpus.pipelines.runs.run import Result
+from tagcorpus.pipelines.runs.result import Result
 
 PROSE = Path(__file__).resolve().parents[1] / "examples/generations/harbour/prose-1b/samples.jsonl"
 GOOD = [json.loads(line)["text"] for line in PROSE.read_text().splitlines()]

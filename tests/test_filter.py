@@ -23,8 +23,8 @@ from slurm_commands import invoke
 
 import tagcorpus
 from tagcorpus.errors import ConfigError
+from tagcorpus.pipelines.runs.result import Result
 from tagcorpus.pipelines.runs.result_text import table
-from tagcorpus.pipelines.runs.run import Result
 
 FORMATS = ["jsonl", "jsonl.gz", "jsonl.zst", "csv", "csv.gz", "parquet", "arrow"]
 COMMAND = str(Path(sysconfig.get_path("scripts")) / "tagcorpus")

@@ -22,7 +22,7 @@ from tagcorpus.pipelines.generation_files.harness import is_likelihood
 from tagcorpus.pipelines.inputs import discover
 from tagcorpus.pipelines.inputs.records import DocumentFields
 from tagcorpus.pipelines.readers.reader import ReaderOptions
-from tagcorpus.pipelines.runs.run import Result
+from tagcorpus.pipelines.runs.result import Result
 
 CASES = Path(__file__).resolve().parents[2] / "shared" / "cases" / "readers"
 PROSE = Path(__file__).resolve().parents[1] / "examples/generations/harbour/prose-1b/samples.jsonl"

@@ -14,7 +14,7 @@ import tagcorpus
 from tagcorpus.cli import main
 from tagcorpus.errors import InputError
 from tagcorpus.pipelines.progress.display import Display
-from tagcorpus.pipelines.runs.run import Result
+from tagcorpus.pipelines.runs.result import Result
 
 TIME = "2026-11-28T15-07-54.787788"
 PROSE = Path(__file__).resolve().parents[1] / "examples/generations/harbour/prose-1b/samples.jsonl"

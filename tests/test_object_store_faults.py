@@ -23,7 +23,7 @@ from tagcorpus.pipelines import terminal
 from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.run import run
 from tagcorpus.pipelines.runs import result_text
-from tagcorpus.pipelines.runs.run import Result
+from tagcorpus.pipelines.runs.result import Result
 from tagcorpus.pipelines.storage import remote
 
 s3fs = pytest.importorskip("s3fs", reason="s3fs (extra [s3]) is not installed")

@@ -16,7 +16,7 @@ from digests import Entry, differences, entries_of, files_of
 from old_outputs import CASES, FOLDER, Case, adopt_inputs, language_model, options_of, unpack
 
 import tagcorpus
-from tagcorpus.pipelines.runs.run import Result
+from tagcorpus.pipelines.runs.result import Result
 
 # What is expensive, and is therefore not made again.
 COMPUTED = ("attributes/", "quarantine/", "tokens/", "contexts/", "filtered/", "summary/filtered/", "summary/features/")

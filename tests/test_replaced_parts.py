@@ -33,7 +33,7 @@ from tagcorpus.pipelines.labelling.label_counts import label_counts
 from tagcorpus.pipelines.options.load import load_options
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.readers.plan import Plan
-from tagcorpus.pipelines.runs.run import Result
+from tagcorpus.pipelines.runs.result import Result
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.pipelines.storage.sealed import sealed
 

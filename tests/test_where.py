@@ -24,7 +24,7 @@ from tagcorpus.errors import ConfigError, InputError, TagcorpusError
 from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.attributes.read import Recorded
 from tagcorpus.pipelines.filtering import condition
-from tagcorpus.pipelines.runs.run import Result
+from tagcorpus.pipelines.runs.result import Result
 
 duckdb = pytest.importorskip("duckdb")
 

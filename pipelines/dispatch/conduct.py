@@ -18,7 +18,8 @@ from tagcorpus.pipelines.readers.plan import forget
 from tagcorpus.pipelines.runs.inputs import Inputs
 from tagcorpus.pipelines.runs.instances import build
 from tagcorpus.pipelines.runs.place import place_of
-from tagcorpus.pipelines.runs.run import Result, Run
+from tagcorpus.pipelines.runs.result import Result
+from tagcorpus.pipelines.runs.run import Run
 from tagcorpus.pipelines.storage.folder import sweep_temporary_folders
 from tagcorpus.pipelines.storage.sealed import opened
 

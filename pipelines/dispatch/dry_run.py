@@ -11,7 +11,8 @@ from tagcorpus.pipelines.execution.estimate import estimate
 from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.pipelines.runs.inputs import Inputs
-from tagcorpus.pipelines.runs.run import Result, Run
+from tagcorpus.pipelines.runs.result import Result
+from tagcorpus.pipelines.runs.run import Run
 
 # Pipelines whose work is their taggers'; a dry run begins some of it to see what it costs.
 PROBED = ("tag", "filter", "domain", "features")

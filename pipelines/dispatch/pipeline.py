@@ -10,7 +10,8 @@ from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.runs.inputs import Inputs
-from tagcorpus.pipelines.runs.run import Result, Run
+from tagcorpus.pipelines.runs.result import Result
+from tagcorpus.pipelines.runs.run import Run
 
 
 def _no_more(_: Options) -> Sequence[Instance]:

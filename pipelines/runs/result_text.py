@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from tagcorpus.pipelines.runs.run import Result
+from tagcorpus.pipelines.runs.result import Result
 
 SHOWN_GROUPS = 200
 

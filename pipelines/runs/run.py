@@ -10,35 +10,19 @@ import shlex
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from tagcorpus.errors import valid_values
 from tagcorpus.pipelines.attributes.ledger import Ledger
 from tagcorpus.pipelines.attributes.parts import quarantine_name
 from tagcorpus.pipelines.attributes.summary import without_values
-from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.inputs.quarantine import damage_in
 from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.progress.heartbeat import Heartbeat, process
 from tagcorpus.pipelines.runs.place import Place
+from tagcorpus.pipelines.runs.result import Result
 from tagcorpus.pipelines.storage import remote
-
-
-@dataclass
-class Result:
-    """What a finished run says. `exit_code` 0: all accounted for; 1: an input was broken; 3: too much in quarantine."""
-
-    pipeline: str
-    output: str
-    exit_code: int
-    counts: Counts
-    summary: dict[str, Any]
-    ledger: str
-    messages: list[str] = field(default_factory=list)
-    without_documents: list[dict[str, str]] = field(default_factory=list)
-    """The input files that gave no document: `input`, and `why`."""
 
 
 class Run:

@@ -35,7 +35,8 @@ from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.readers.plan import Index, Plan
 from tagcorpus.pipelines.runs.inputs import Inputs
 from tagcorpus.pipelines.runs.instances import build
-from tagcorpus.pipelines.runs.run import Result, Run
+from tagcorpus.pipelines.runs.result import Result
+from tagcorpus.pipelines.runs.run import Run
 from tagcorpus.pipelines.slurm.array import SlurmArray, counted
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.taggers._interface.files import known_files
