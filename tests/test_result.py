@@ -43,7 +43,16 @@ def test_html_escapes_labels(result: Result) -> None:
 def test_table_has_the_documents_of_the_run(result: Result) -> None:
     table = result.table()
     assert table.num_rows == 53
-    assert table.column_names == ["input", "row", "sub", "id", "char_len", "language", "language_score", "language_status"]
+    assert table.column_names == [
+        "input",
+        "row",
+        "sub",
+        "id",
+        "char_len",
+        "language",
+        "language_score",
+        "language_status",
+    ]
     texts = result.table(text=True)
     assert [len(t) for t in texts["text"].to_pylist()] == table["char_len"].to_pylist()
 
@@ -59,7 +68,9 @@ def test_paths_are_of_files_that_are_there(result: Result) -> None:
 
 
 def test_a_dry_run_has_no_rows(tmp_path: Path) -> None:
-    planned = tagcorpus.run("tag", input=EXAMPLES / "gens.jsonl", output=tmp_path / "out", taggers="length", dry_run=True)
+    planned = tagcorpus.run(
+        "tag", input=EXAMPLES / "gens.jsonl", output=tmp_path / "out", taggers="length", dry_run=True
+    )
     with pytest.raises(InputError, match="^this run of tag published no rows"):
         planned.table()
     assert "attributes" not in planned.paths
