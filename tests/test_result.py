@@ -71,7 +71,7 @@ def test_a_dry_run_has_no_rows(tmp_path: Path) -> None:
     planned = tagcorpus.run(
         "tag", input=EXAMPLES / "gens.jsonl", output=tmp_path / "out", taggers="length", dry_run=True
     )
-    with pytest.raises(InputError, match="^this run of tag published no rows"):
+    with pytest.raises(InputError, match=r"^this run of tag published no rows"):
         planned.table()
     assert "attributes" not in planned.paths
 
