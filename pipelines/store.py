@@ -22,7 +22,8 @@ from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines.attributes.results import publish_file
 from tagcorpus.pipelines.feature_table.joinable import faults
 from tagcorpus.pipelines.feature_table.table import FeatureTable, Row, read_table
-from tagcorpus.pipelines.options.places import OTHER_SUFFIXES, RESULT_SUFFIXES
+from tagcorpus.pipelines.options.declaring.common import Options
+from tagcorpus.pipelines.options.places import OTHER_SUFFIXES
 from tagcorpus.pipelines.progress.printable import printable
 from tagcorpus.predictor.records.checkpoints import TABLE
 from tagcorpus.predictor.store.batch import is_parquet, kind_of, table_rows
@@ -252,7 +253,7 @@ def export(path: str, output: str) -> str:
     """The store as a .duckdb file or an export directory, or its feature table as a .csv; never over what is there."""
     if Path(output).exists():
         raise ConfigError(f"{output!r} is there already, and is never written over: give another name")
-    if output.lower().endswith((*OTHER_SUFFIXES, *RESULT_SUFFIXES)) and not output.lower().endswith(
+    if output.lower().endswith((*OTHER_SUFFIXES, *Options.RESULT_SUFFIXES)) and not output.lower().endswith(
         (".csv", ".duckdb")
     ):
         raise ConfigError(

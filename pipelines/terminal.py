@@ -13,7 +13,6 @@ from tagcorpus.pipelines.execution import late_pandas
 from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.options.load import check_sections, load_options, parameters_of
 from tagcorpus.pipelines.options.pages import to_yaml
-from tagcorpus.pipelines.options.places import RESULT_SUFFIXES
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.progress.printable import printable
 from tagcorpus.pipelines.run import run_pipeline
@@ -37,7 +36,7 @@ def run(pipeline: str, config_file: str | None, sets: Sequence[str], given: Mapp
     except Terminated:
         display.say(f"terminated; {_going_on(options)}")
         return 143
-    result_file = options.output if (options.output or "").lower().endswith(RESULT_SUFFIXES) else None
+    result_file = options.output if (options.output or "").lower().endswith(options.RESULT_SUFFIXES) else None
     print(printable(as_json(result) if options.json else table(result, result_file)), file=sys.stdout)
     return result.exit_code
 

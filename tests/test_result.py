@@ -87,8 +87,8 @@ def test_rows_of_features_are_models(tmp_path: Path) -> None:
 
 
 def test_files_of_domain_and_filter(tmp_path: Path) -> None:
-    shared = {"input": EXAMPLES / "gens.jsonl", "output": tmp_path / "out"}
-    domain = tagcorpus.run("domain", domain={"backend": "fasttext"}, **shared)
+    source, output = EXAMPLES / "gens.jsonl", tmp_path / "out"
+    domain = tagcorpus.run("domain", input=source, output=output, domain={"backend": "fasttext"})
     assert Path(domain.paths["domains"]).read_text().startswith("id,")
     assert "prediction" in domain.table().column_names
-    assert Path(tagcorpus.run("filter", **shared).paths["filtered"]).is_dir()
+    assert Path(tagcorpus.run("filter", input=source, output=output).paths["filtered"]).is_dir()

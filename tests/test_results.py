@@ -128,10 +128,10 @@ def test_a_folder_that_is_called_like_a_table() -> None:
         run("r.csv")
 
 
-@pytest.mark.parametrize("name", ["r.txt", "r.TSV", "r.xlsx", "r.jsonl", "sub/r.csv.gz", "r.html", "r.duckdb"])
+@pytest.mark.parametrize("name", ["r.txt", "r.TSV", "r.xlsx", "r.ndjson", "sub/r.csv.gz", "r.html", "r.duckdb"])
 def test_a_name_that_is_a_files_makes_no_folder(name: str) -> None:
     before = tree()
-    told = rf"^output {name}: it must be a folder, or a file in \.csv, \.json or \.parquet \({name}/ if you mean"
+    told = rf"^output {name}: it must be a folder, or a file in \.csv, \.json, \.parquet, \.jsonl, .* \({name}/ if you mean"
     with pytest.raises(ConfigError, match=told):
         run(name)
     assert tree() == before

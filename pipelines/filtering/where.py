@@ -21,7 +21,6 @@ from tagcorpus.pipelines.attributes.read import instance_folders, own_columns, r
 from tagcorpus.pipelines.filtering.condition import quoted
 from tagcorpus.pipelines.options.commands.tag import TagOptions
 from tagcorpus.pipelines.options.declaring.common import Options
-from tagcorpus.pipelines.options.places import RESULT_SUFFIXES
 from tagcorpus.pipelines.options.tree import OPTIONS, pipelines
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.pipelines.readers.reader import ReaderOptions
@@ -166,7 +165,7 @@ def command(options: Options, entries: Sequence[str]) -> str:
     words = ["tagcorpus", "run", pipeline]
     for name in SAME_OPTIONS:
         value = getattr(options, name)
-        if name == "output" and str(value).lower().endswith(RESULT_SUFFIXES):
+        if name == "output" and str(value).lower().endswith(options.RESULT_SUFFIXES):
             value = options.work  # the folder of a run whose main result goes to one file
         if value == getattr(defaults, name):
             continue

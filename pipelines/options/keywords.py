@@ -141,6 +141,9 @@ class TagKeywords(Keywords, total=False):
 
     taggers: str | Sequence[str]
     """Comma-separated; tagcorpus taggers lists all. NAME=TAGGER gives one a name of its own."""
+    with_text: bool
+    """Add the text and the input's other fields to an output that is .jsonl, .jsonl.gz, .jsonl.zst
+    or .parquet."""
 
 
 class FilterKeywords(Keywords, total=False):

@@ -16,7 +16,7 @@ from tagcorpus.errors import ConfigError, unknown_name
 from tagcorpus.pipelines.options.commands.features import FeaturesOptions
 from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.options.declaring.declare import Option, fields_of
-from tagcorpus.pipelines.options.places import RESULT_SUFFIXES, check_place
+from tagcorpus.pipelines.options.places import check_place
 from tagcorpus.pipelines.options.tagger_names import tagger_of
 from tagcorpus.pipelines.options.tree import OPTIONS
 from tagcorpus.pipelines.storage import remote
@@ -150,7 +150,7 @@ class _Values:
         if "" in plain["input"]:
             raise ConfigError("--input is empty (a shell variable that is not set?); the folder that you are in is .")
         try:
-            check_place("output", plain["output"], RESULT_SUFFIXES)
+            check_place("output", plain["output"], self.cls.RESULT_SUFFIXES)
         except ConfigError as error:
             raise (
                 ConfigError(f"{error}; the kept rows go to DIR/filtered/") if pipeline == "filter" else error

@@ -6,8 +6,6 @@ import os
 
 from tagcorpus.errors import ConfigError
 
-# Endings of an `--output` that is a file.
-RESULT_SUFFIXES = (".csv", ".json", ".parquet")
 # Endings that nobody gives a folder: who writes one expects a file of that kind.
 OTHER_SUFFIXES = (
     ".txt", ".tsv", ".tab", ".dat", ".xlsx", ".xls", ".ods", ".jsonl", ".ndjson", ".jsonlines", ".arrow", ".feather", ".pq", ".avro",

@@ -11,6 +11,7 @@ from typing import Any
 from tagcorpus.pipelines.options.commands.console import ConfigOptions, DoctorOptions, StatusOptions, TaggersOptions
 from tagcorpus.pipelines.options.commands.domain import DomainOptions
 from tagcorpus.pipelines.options.commands.entropy import EntropyOptions
+from tagcorpus.pipelines.options.commands.exporting import ExportOptions
 from tagcorpus.pipelines.options.commands.features import FeaturesOptions
 from tagcorpus.pipelines.options.commands.outputs import CheckFeaturesOptions, ReportOptions
 from tagcorpus.pipelines.options.commands.predict import PredictOptions
@@ -85,6 +86,12 @@ COMMANDS = (
     Command(("taggers",), TaggersOptions, f"{CONSOLE}.tagger_pages:taggers", "List the taggers, or describe one."),
     Command(("status",), StatusOptions, f"{CONSOLE}.status:report", "Say how far the runs of an output folder are."),
     Command(("report",), ReportOptions, "tagcorpus.pipelines.report:report", "Make one HTML page of an output folder."),
+    Command(
+        ("export",),
+        ExportOptions,
+        "tagcorpus.pipelines.exporting.export:export",
+        "Write documents with their tags for other programs.",
+    ),
     Command(
         ("check-features",),
         CheckFeaturesOptions,

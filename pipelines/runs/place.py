@@ -11,8 +11,8 @@ from tagcorpus.pipelines.attributes.results import refuse_anothers
 from tagcorpus.pipelines.inputs import discover
 from tagcorpus.pipelines.inputs.input_files import COMPRESSIONS, FORMATS, InputFile
 from tagcorpus.pipelines.options.commands.features import FeaturesOptions
-from tagcorpus.pipelines.options.declaring.common import Options
-from tagcorpus.pipelines.options.places import RESULT_SUFFIXES
+from tagcorpus.pipelines.options.commands.tag import TagOptions
+from tagcorpus.pipelines.options.declaring.common import LINES, Options
 from tagcorpus.pipelines.progress.heartbeat import is_at_work
 from tagcorpus.pipelines.readers.plan import has_results, load_plan, plan_name
 from tagcorpus.pipelines.storage.folder import Folder
@@ -47,9 +47,15 @@ def is_named_by(options: Options, file: InputFile, files: Sequence[InputFile]) -
 def _paths(options: Options) -> tuple[str | None, str]:
     """Result file, if one is named, and folder."""
     output = options.output
-    is_file = output is not None and output.lower().endswith(RESULT_SUFFIXES)
+    is_file = output is not None and output.lower().endswith(options.RESULT_SUFFIXES)
+    if isinstance(options, TagOptions) and options.with_text:
+        endings = (*LINES, ".parquet")
+        if output is None or not output.lower().endswith(endings):
+            raise ConfigError(
+                f"--with-text goes with an --output that ends in {', '.join(endings[:-1])} or {endings[-1]}"
+            )
     if options.work is not None and not is_file:
-        raise ConfigError("--work goes with an --output that ends in .csv, .json or .parquet")
+        raise ConfigError(f"--work goes with an --output that is a file ({', '.join(options.RESULT_SUFFIXES)})")
     if output is not None and not is_file:
         return None, output
     if options.work is not None:

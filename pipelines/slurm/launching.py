@@ -30,7 +30,6 @@ from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.inputs import discover
 from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.options.declaring.common import Options
-from tagcorpus.pipelines.options.places import RESULT_SUFFIXES
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.readers.plan import Index, Plan
 from tagcorpus.pipelines.runs.inputs import Inputs
@@ -90,7 +89,7 @@ def _check(pipeline: str, options: Options) -> None:
         )
     if options.output is None:
         raise ConfigError(f"--executor slurm needs --output FOLDER, {shared}")
-    if options.output.lower().endswith(RESULT_SUFFIXES) and options.work is None:
+    if options.output.lower().endswith(options.RESULT_SUFFIXES) and options.work is None:
         raise ConfigError(f"--executor slurm with an --output file needs --work FOLDER, {shared}")
     for command in ("sbatch", *(["squeue"] if options.slurm.wait else [])):
         if shutil.which(command) is None:

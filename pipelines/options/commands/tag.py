@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tagcorpus.pipelines.options.declaring.common import Options
+from tagcorpus.pipelines.options.declaring.common import LINES, OUTPUT, Options
 from tagcorpus.pipelines.options.declaring.declare import option
 
 
@@ -12,11 +12,18 @@ from tagcorpus.pipelines.options.declaring.declare import option
 class TagOptions(Options):
     """Add tagger columns as attributes beside the documents, with a summary of every column."""
 
+    RESULT_SUFFIXES = (*Options.RESULT_SUFFIXES, *LINES)
+
     taggers: list[str] = option(
         ["length", "tokens", "keywords", "language", "repetition"],
         "Comma-separated; tagcorpus taggers lists all. NAME=TAGGER gives one a name of its own.",
         flags=("--taggers", "--feature", "-t"),
         metavar="LIST",
+    )
+    with_text: bool = option(
+        False,
+        "Add the text and the input's other fields to an --output that is .jsonl, .jsonl.gz, .jsonl.zst or .parquet.",
+        group=OUTPUT,
     )
 
 

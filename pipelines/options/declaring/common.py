@@ -9,6 +9,8 @@ from tagcorpus.pipelines.options.declaring.declare import Group, Option, fields_
 from tagcorpus.pipelines.options.declaring.dialect import Dialect
 
 Backend = Literal["auto", "openai", "fasttext"]
+LINES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
+"""Endings of files with a JSON object for each document."""
 Engine = Literal["auto", "tiktoken", "gigatoken"]
 INPUT: Group = "Input"
 OUTPUT: Group = "Output"
@@ -78,6 +80,8 @@ class Options:
     """What every pipeline that reads documents can be told."""
 
     SHORTHANDS: ClassVar[tuple[Option, ...]] = ()
+    RESULT_SUFFIXES: ClassVar[tuple[str, ...]] = (".csv", ".json", ".parquet")
+    """Endings of an `--output` that is a file."""
     PARAMETERS: ClassVar[dict[str, dict[str, Any]]] = {}
     """Parameters of taggers that differ from the taggers' own defaults in this pipeline."""
 

@@ -1,0 +1,117 @@
+"""`tagcorpus export`: documents and tags of an output folder for other programs."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import os
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO
+
+import zstandard
+
+from tagcorpus.errors import ConfigError
+from tagcorpus.pipelines.attributes.results import folder_and_name
+from tagcorpus.pipelines.exporting import dolma
+from tagcorpus.pipelines.exporting.documents import TaggedFiles
+from tagcorpus.pipelines.exporting.json_lines import json_lines
+from tagcorpus.pipelines.exporting.parquet import card, write_parquet
+from tagcorpus.pipelines.options.declaring.common import LINES
+from tagcorpus.pipelines.storage import remote
+from tagcorpus.pipelines.storage.folder import Folder
+
+
+def export(
+    output: str, target: str, form: str = "", taggers: Sequence[str] = (), storage_options: Sequence[str] = ()
+) -> str:
+    """Write the documents of `output` with their tags to `target`, and return the text to print.
+
+    form  dataset or dolma for a folder; "" for a file, whose name says what it is
+    Raises ConfigError for a target that is there already or whose form is not clear, and InputError as TaggedFiles does.
+    """
+    remote.use_given(storage_options, [output, target])
+    names = [name.strip() for entry in taggers for name in entry.split(",") if name.strip()]
+    tagged = TaggedFiles(Folder(output), names)
+    kind = form or _form_of(target)
+    if kind == "dolma":
+        return _to_dolma(tagged, target)
+    if kind == "dataset":
+        folder = _new_folder(target)
+        with folder.publishing("data/train.parquet") as sink:
+            as_json = write_parquet(tagged, sink)
+        folder.publish("README.md", card(tagged, os.path.basename(target.rstrip("/"))).encode())
+        return _said(tagged, f"{target}/data/train.parquet and {target}/README.md", as_json)
+    folder, name = folder_and_name(target)
+    if folder.exists(name):
+        raise ConfigError(f"{target} is there already: name another file, or remove this one")
+    with folder.publishing(name) as sink:
+        as_json = write_documents(tagged, target, sink)
+    return _said(tagged, target, as_json)
+
+
+def write_documents(tagged: TaggedFiles, path: str, sink: BinaryIO) -> list[str]:
+    """Write the documents with their tags as the ending of `path` says; return the fields that became JSON text."""
+    if path.lower().endswith(".parquet"):
+        return write_parquet(tagged, sink)
+    with packed(sink, path) as lines:
+        for line in json_lines(tagged):
+            lines.write(line)
+    return []
+
+
+def _form_of(target: str) -> str:
+    """ "file" where the name of the target says so. Raises ConfigError for any other name."""
+    if target.lower().endswith((*LINES, ".parquet")):
+        return "file"
+    raise ConfigError(
+        f"{target} does not say its form: name a file in {', '.join(LINES)} or .parquet, or a folder with --format dataset or dolma"
+    )
+
+
+def _to_dolma(tagged: TaggedFiles, target: str) -> str:
+    """Attributes of every file under its own name, so that Dolma finds them beside `documents/`."""
+    dolma.check(tagged)
+    folder = _new_folder(target)
+    for planned in tagged.files:
+        suffix = {"gz": ".gz", "zst": ".zst"}.get(planned.file.compression, "")
+        with folder.publishing(planned.file.name) as sink, packed(sink, f".jsonl{suffix}") as lines:
+            for line in dolma.attributes(tagged, planned):
+                lines.write(line)
+    left_out = dolma.list_columns(tagged)
+    lines = [
+        f"{_n_documents(tagged):,} documents -> {target}/ ({len(tagged.files):,} file{'s' * (len(tagged.files) != 1)})"
+    ]
+    if left_out:
+        lines.append(f"left out, since a span has one number: {', '.join(left_out)}")
+    return "\n".join(lines)
+
+
+def _new_folder(target: str) -> Folder:
+    folder = Folder(target)
+    if folder.files():
+        raise ConfigError(f"{target} is there already, with files in it: name another folder")
+    return folder
+
+
+def _said(tagged: TaggedFiles, target: str, as_json: Sequence[str]) -> str:
+    lines = [f"{_n_documents(tagged):,} documents -> {target}"]
+    if as_json:
+        lines.append(f"as JSON text, since their values have no common type: {', '.join(as_json)}")
+    return "\n".join(lines)
+
+
+def _n_documents(tagged: TaggedFiles) -> int:
+    return sum(tagged.n_documents(planned) for planned in tagged.files)
+
+
+@contextlib.contextmanager
+def packed(sink: BinaryIO, path: str) -> Iterator[BinaryIO]:
+    """The sink with the compression that the name says. No time and no name goes into it, so equal rows give equal bytes."""
+    if path.lower().endswith(".gz"):
+        with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=sink, mtime=0) as packed:
+            yield packed  # type: ignore[misc]
+    elif path.lower().endswith(".zst"):
+        with zstandard.ZstdCompressor(level=3).stream_writer(sink, closefd=False) as stream:
+            yield stream
+    else:
+        yield sink
