@@ -16,7 +16,7 @@ FLOORS = (
     "storage", "options", "progress", "inputs", "formats", "readers", "generation_files", "attributes", "token_ids", "filtering", "exporting",
     "runs", "feature_table", "execution", "labelling", "dispatch", "counting", "group_statistics", "group_entropy", "predicting", "doctor",
     "report", "tag", "filter", "domain", "entropy", "features", "predict", "store", "in_memory", "in_datatrove", "slurm",
-    "run", "terminal",
+    "run", "terminal", "join",
 )  # fmt: skip
 # Who may import whom: a room sees itself and what stands to its right.
 MAY_IMPORT = {
@@ -125,7 +125,8 @@ def test_imports_of_pipelines_point_down() -> None:
 
 def test_no_room_is_crowded() -> None:
     sizes = Counter(room_of(name) for name, path in modules().items() if path.name != "__init__.py")
-    crowded = {room: n for room, n in sizes.items() if n > MODULES_PER_ROOM and room != "tagcorpus"}
+    # In taggers/ each module is one tagger, and none imports many others.
+    crowded = {r: n for r, n in sizes.items() if n > MODULES_PER_ROOM and r not in ("tagcorpus", "tagcorpus.taggers")}
     assert not crowded
 
 

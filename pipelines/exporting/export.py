@@ -78,12 +78,11 @@ def _to_dolma(tagged: TaggedFiles, target: str) -> str:
             for line in dolma.attributes(tagged, planned):
                 lines.write(line)
     left_out = dolma.list_columns(tagged)
-    lines = [
-        f"{_n_documents(tagged):,} documents -> {target}/ ({len(tagged.files):,} file{'s' * (len(tagged.files) != 1)})"
-    ]
+    n = len(tagged.files)
+    said = [f"{_n_documents(tagged):,} documents -> {target}/ ({n:,} file{'s' * (n != 1)})"]
     if left_out:
-        lines.append(f"left out, since a span has one number: {', '.join(left_out)}")
-    return "\n".join(lines)
+        said.append(f"left out, since a span has one number: {', '.join(left_out)}")
+    return "\n".join(said)
 
 
 def _new_folder(target: str) -> Folder:

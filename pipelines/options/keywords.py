@@ -122,8 +122,10 @@ class Keywords(TypedDict, total=False):
     slurm: SlurmKeywords
     code: Mapping[str, Any]
     datatrove_filter: Mapping[str, Any]
+    digest: Mapping[str, Any]
     domain: Mapping[str, Any]
     fasttext: Mapping[str, Any]
+    joined: Mapping[str, Any]
     keywords: Mapping[str, Any]
     language: Mapping[str, Any]
     length: Mapping[str, Any]

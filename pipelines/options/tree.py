@@ -11,7 +11,7 @@ from typing import Any
 from tagcorpus.pipelines.options.commands.console import ConfigOptions, DoctorOptions, StatusOptions, TaggersOptions
 from tagcorpus.pipelines.options.commands.domain import DomainOptions
 from tagcorpus.pipelines.options.commands.entropy import EntropyOptions
-from tagcorpus.pipelines.options.commands.exporting import ExportOptions
+from tagcorpus.pipelines.options.commands.exporting import ExportOptions, JoinOptions
 from tagcorpus.pipelines.options.commands.features import FeaturesOptions
 from tagcorpus.pipelines.options.commands.outputs import CheckFeaturesOptions, ReportOptions
 from tagcorpus.pipelines.options.commands.predict import PredictOptions
@@ -92,6 +92,7 @@ COMMANDS = (
         "tagcorpus.pipelines.exporting.export:export",
         "Write documents with their tags for other programs.",
     ),
+    Command(("join",), JoinOptions, "tagcorpus.pipelines.join:join", "Give new files the tags of the same documents."),
     Command(
         ("check-features",),
         CheckFeaturesOptions,

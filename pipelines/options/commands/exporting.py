@@ -1,12 +1,12 @@
-"""The options of `tagcorpus export`."""
+"""The options of `tagcorpus export` and `tagcorpus join`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-from tagcorpus.pipelines.options.declaring.common import INPUT, OUTPUT, url_options
-from tagcorpus.pipelines.options.declaring.declare import option, positional
+from tagcorpus.pipelines.options.declaring.common import INPUT, OUTPUT, RUNNING, url_options
+from tagcorpus.pipelines.options.declaring.declare import REQUIRED, option, positional
 
 
 @dataclass(frozen=True)
@@ -26,3 +26,33 @@ class ExportOptions:
         [], "Only the tags of these instances (default: all).", flags=("--taggers", "-t"), metavar="LIST", group=INPUT
     )
     storage_options: list[str] = url_options(OUTPUT)
+
+
+@dataclass(frozen=True)
+class JoinOptions:
+    """Give NEWDATA the tags that the output folder TAGS has for the same documents: after a deduplication, a reshuffle, or a cut
+    into other files. Exit 3 where no document joined."""
+
+    data: str = positional("NEWDATA")
+    tags: str = positional("TAGS")
+    output: str = option(
+        REQUIRED,
+        "The new output folder.",
+        flags=("--output", "-o"),
+        metavar="DIR",
+        group=OUTPUT,
+        is_path=True,
+    )
+    by: Literal["text", "id"] = option("text", "What tells documents apart.", group=INPUT)
+    taggers: list[str] = option(
+        [], "Only the tags of these instances (default: all).", flags=("--taggers", "-t"), metavar="LIST", group=INPUT
+    )
+    text_column: str = option("", "Where the text of NEWDATA is.", metavar="NAME", group=INPUT)
+    id_column: str = option("", "Where the id of NEWDATA is.", metavar="NAME", group=INPUT)
+    workers: int | None = option(
+        None,
+        "Worker processes (default: the CPUs this process may use).",
+        flags=("--workers", "-w"),
+        group=RUNNING,
+        at_least=1,
+    )
