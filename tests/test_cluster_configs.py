@@ -119,9 +119,25 @@ def test_kuberay_rayjob() -> None:
     assert f"--workers {cpus['ray-worker'] * group['replicas']} " in spec["entrypoint"]
 
 
+@pytest.mark.parametrize(("codes", "tries"), [((0,), 1), ((2,), 1), ((4, 0), 2), ((4, 3), 2), ((4, 4, 4, 4), 4)])
+def test_kuberay_repeats_exit_4_and_no_other(tmp_path: Path, codes: tuple[int, ...], tries: int) -> None:
+    fake = tmp_path / "tagcorpus"
+    fake.write_text(
+        f"#!/bin/bash\necho x >> {tmp_path}/log\nn=$(wc -l < {tmp_path}/log)\ncodes=({' '.join(map(str, codes))})\n"
+    )
+    fake.write_text(fake.read_text() + "exit ${codes[$((n - 1))]}\n")
+    (tmp_path / "sleep").write_text("#!/bin/bash\n")
+    for program in (fake, tmp_path / "sleep"):
+        program.chmod(0o755)
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    done = subprocess.run(shlex.split(load("kuberay_rayjob.yaml")["spec"]["entrypoint"]), env=env, check=False)
+    assert done.returncode == codes[-1]
+    assert len((tmp_path / "log").read_text().splitlines()) == tries
+
+
 def commands() -> list[str]:
     """Every `tagcorpus run` of the examples and the page."""
-    found = [load("kuberay_rayjob.yaml")["spec"]["entrypoint"]]
+    found = re.findall(r"(tagcorpus run [^;]*)", load("kuberay_rayjob.yaml")["spec"]["entrypoint"])
     for path in (FOLDER / "ray_up.yaml", FOLDER / "slurm.yaml"):
         found += re.findall(r'(tagcorpus run [^"\n]*)', path.read_text())
     blocks = re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.DOTALL)
