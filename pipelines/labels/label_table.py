@@ -1,0 +1,178 @@
+"""Labels of documents, out of an output folder or a table (CSV, TSV, JSON lines, Parquet)."""
+
+from __future__ import annotations
+
+import csv
+import math
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+import pyarrow.parquet as pq
+import xxhash
+
+from tagcorpus.errors import ConfigError, InputError, unknown_name
+from tagcorpus.pipelines.attributes.read import instance_folders, read
+from tagcorpus.pipelines.storage.folder import Folder
+
+By = Literal["id", "text"]
+# What stands in the place of a label.
+ERROR, OFF_MENU = "(error)", "(off menu)"
+LABEL_COLUMNS = ("label", "prediction", "gold", "domain")
+ID_COLUMNS = ("id", "doc_id")
+TEXT_COLUMNS = ("text", "content", "raw_content")
+TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """One document: its key, its label (or ERROR, or OFF_MENU), and its other columns."""
+
+    key: str
+    label: str
+    id: str
+    columns: dict[str, Any]
+
+
+@dataclass
+class LabelTable:
+    """Labels by key. Documents whose key is there several times are in `doubled`, with their number, and nowhere else."""
+
+    path: str
+    column: str
+    labels: dict[str, Labelled]
+    doubled: Counter[str] = field(default_factory=Counter)
+    without_key: int = 0
+
+
+def read_labels(path: str, by: By, column: str = "") -> LabelTable:
+    """The labels of an output folder (default column: domain.prediction) or of a table.
+
+    by      what tells documents apart: their id, or their text
+    column  the column with the labels; "" = the first of LABEL_COLUMNS that is there
+    Raises InputError for what is not there or cannot be read, ConfigError for a column that is not there.
+    """
+    if Path(path).is_dir() or "://" in path:
+        rows, name = _of_output(path, by, column)
+    else:
+        rows, name = _of_table(path, column)
+    table = LabelTable(path, name, {})
+    for row in rows:
+        key = _key(row, by)
+        if key is None:
+            table.without_key += 1
+            continue
+        labelled = Labelled(key, _label(row, name), str(row.get("id") or row.get("doc_id") or ""), row)
+        if key in table.doubled:
+            table.doubled[key] += 1
+        elif key in table.labels:
+            if table.labels[key].label == labelled.label:
+                continue  # a copy of the same document
+            table.doubled[key] = 2
+            del table.labels[key]
+        else:
+            table.labels[key] = labelled
+    if not table.labels:
+        raise InputError(f"{path} has no document with {'an id' if by == 'id' else 'a text'} and a label")
+    return table
+
+
+def _label(row: dict[str, Any], column: str) -> str:
+    value = row.get(column)
+    if row.get("is_off_menu") in (True, "true", "True"):
+        return OFF_MENU
+    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+        return ERROR
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def _key(row: dict[str, Any], by: By) -> str | None:
+    if by == "id":
+        value = next((row[c] for c in ID_COLUMNS if row.get(c) not in (None, "")), None)
+        return None if value is None else str(value)
+    if row.get("text_digest"):
+        return str(row["text_digest"])
+    text = next((row[c] for c in TEXT_COLUMNS if isinstance(row.get(c), str)), None)
+    return None if text is None else xxhash.xxh3_128_hexdigest(text.encode("utf-8", "surrogatepass"))
+
+
+def _of_output(path: str, by: By, column: str) -> tuple[Iterator[dict[str, Any]], str]:
+    known = instance_folders(Folder(path))
+    instance, _, name = (column or "domain.prediction").partition(".")
+    if instance not in known:
+        raise ConfigError(
+            unknown_name("instance", instance, known, f"{path}: --column {column or 'domain.prediction'}")
+        )
+    others = [i for i in known if i in ("digest", "language", "length") and i != instance]
+    has_digest = "digest" in known
+    dataset = read(path, [instance, *others], text=by == "text" and not has_digest)
+    prefix = f"{instance}.{name}"
+    chosen = prefix if prefix in dataset.schema.names else name
+    if chosen not in dataset.schema.names:
+        raise ConfigError(unknown_name("column", name, dataset.schema.names, f"{path}: --column {column}"))
+    return (row for batch in dataset.to_batches() for row in batch.to_pylist()), chosen
+
+
+def _of_table(path: str, column: str) -> tuple[Iterator[dict[str, Any]], str]:
+    if not Path(path).is_file():
+        raise InputError(f"{path!r} is not there: name an output folder, or a table ({', '.join(TABLES)})")
+    rows = _rows(path)
+    first = next(rows, None)
+    if first is None:
+        raise InputError(f"{path} has no rows")
+    names = list(first)
+    chosen = column or next((c for c in LABEL_COLUMNS if c in names), "")
+    if chosen not in names:
+        asked = (
+            f"{path}: --column {column}"
+            if column
+            else f"{path}: no column {', '.join(LABEL_COLUMNS)}; name one with --column"
+        )
+        raise ConfigError(
+            unknown_name("column", column, names, asked) if column else f"{asked}. Columns: {', '.join(names)}"
+        )
+    return _again(first, rows), chosen
+
+
+def _again(first: dict[str, Any], rest: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    yield first
+    yield from rest
+
+
+def _rows(path: str) -> Iterator[dict[str, Any]]:
+    name = path.lower()
+    try:
+        if name.endswith(".parquet"):
+            for batch in pq.ParquetFile(path).iter_batches():
+                yield from batch.to_pylist()
+        elif name.endswith(".jsonl"):
+            with open(path, "rb") as file:
+                for number, line in enumerate(file, 1):
+                    if line.strip():
+                        row = orjson.loads(line)
+                        if not isinstance(row, dict):
+                            raise InputError(f"{path}: line {number} is not a JSON object")
+                        yield row
+        elif name.endswith((".csv", ".tsv")):
+            csv.field_size_limit(sys.maxsize)
+            with open(path, encoding="utf-8-sig", newline="") as text:
+                reader = csv.reader(text, delimiter="\t" if name.endswith(".tsv") else ",", strict=True)
+                names = next(reader, [])
+                for fields in reader:
+                    if len(fields) != len(names):
+                        raise InputError(
+                            f"{path}: line {reader.line_num} has {len(fields)} cells, the header {len(names)}"
+                        )
+                    yield dict(zip(names, fields, strict=True))
+        else:
+            raise ConfigError(
+                f"{path} is not a table that can be read: name an output folder, or a file in {', '.join(TABLES)}"
+            )
+    except (ValueError, csv.Error, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error

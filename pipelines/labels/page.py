@@ -1,0 +1,193 @@
+"""What `tagcorpus agreement` prints and writes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Sequence
+from typing import Any
+
+from tagcorpus.pipelines.storage.folder import Folder
+
+SHOWN_LABELS = 24
+SHOWN_DIFFERENCES = 10
+_SHORT = 9
+
+
+def as_text(document: dict[str, Any], output: str | None) -> str:
+    """The figures, the matrix and some differences, as wide as the terminal."""
+    width = max(60, min(120, shutil.get_terminal_size().columns))
+    parts = [
+        _counts(document),
+        _overall(document),
+        _matrix(document["matrix"], width),
+        _labels(document["labels_of"]),
+        *(_within(name, groups) for name, groups in document["within"].items()),
+        _repeats(document["repeats"]),
+        _differences(document["differences"], width),
+        f"-> {output}/ (agreement.json, matrix.csv, differences.csv)" if output else "",
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _counts(document: dict[str, Any]) -> str:
+    counts = document["documents"]
+    lines = [
+        f"{document['n']:,} documents with both labels: {document['columns'][0]} against gold {document['columns'][1]}"
+    ]
+    words = {
+        "only_in_labels": "only in LABELS",
+        "only_in_gold": "only in GOLD",
+        "several_times": "left out: the same key several times with different labels",
+        "without_gold_label": "left out: no gold label",
+        "without_key": "left out: no id or text",
+    }
+    lines += [f"  {counts[name]:,} {text}" for name, text in words.items() if counts[name]]
+    return "\n".join(lines)
+
+
+def _overall(document: dict[str, Any]) -> str:
+    names = {
+        "accuracy": "accuracy",
+        "kappa": "Cohen's kappa",
+        "weighted_kappa": "weighted kappa",
+        "macro_f1": "macro-F1",
+    }
+    lines = [f"  {text:<15} {_figure(document[name])}" for name, text in names.items() if name in document]
+    commonest = document["commonest"]
+    lines.append(f"  {'baseline':<15} {commonest['accuracy']:.3f}  accuracy of always saying {commonest['label']}")
+    if without := document["without_unknown"]:
+        lines.append(
+            f"  {'published way':<15} {_figure(without['accuracy'])}  accuracy of {without['n']:,} documents, without unknown and "
+            "documents without a label"
+        )
+    return "\n".join(lines)
+
+
+def _figure(value: dict[str, Any]) -> str:
+    if value["value"] is None:
+        return "  -  "
+    interval = "" if value["low"] is None else f"  [{value['low']:.3f}, {value['high']:.3f}]"
+    return f"{value['value']:.3f}{interval}"
+
+
+def _matrix(matrix: dict[str, Any], width: int) -> str:
+    """The matrix with short names of columns; only the commonest labels where it does not fit."""
+    gold, given, counts = list(matrix["gold"]), list(matrix["given"]), matrix["counts"]
+    margin = max(len("gold"), *(min(len(g), 18) for g in gold)) + 2
+    room = max(1, (width - margin - 8) // _SHORT)
+    columns = list(range(len(given)))
+    note = ""
+    if len(columns) > room or len(gold) > SHOWN_LABELS:
+        totals = [sum(row[j] for row in counts) for j in columns]
+        columns = sorted(sorted(columns, key=lambda j: -totals[j])[:room])
+        note = f"\n  ({len(given) - len(columns)} columns are not shown; --json and matrix.csv have all)"
+    head = " " * 2 + "gold".ljust(margin) + "".join(given[j][: _SHORT - 1].rjust(_SHORT) for j in columns) + "   recall"
+    lines = [head]
+    for i, label in enumerate(gold[:SHOWN_LABELS]):
+        cells = "".join(f"{counts[i][j]:,}".rjust(_SHORT) if counts[i][j] else "·".rjust(_SHORT) for j in columns)
+        total = sum(counts[i])
+        share = f"{counts[i][i] / total:9.2f}" if total else "        -"
+        lines.append(f"  {label[:18].ljust(margin)}{cells}{share}")
+    return "\n".join(lines) + note
+
+
+def _labels(labels: dict[str, Any]) -> str:
+    margin = max(8, *(min(len(name), 24) for name in labels)) + 2
+    lines = ["  " + "label".ljust(margin) + "gold".rjust(7) + "given".rjust(7) + "   precision                recall"]
+    for name, own in list(labels.items())[:SHOWN_LABELS]:
+        figures = f"   {_figure(own['precision']):<22}   {_figure(own['recall'])}"
+        lines.append(f"  {name[:24].ljust(margin)}{own['gold']:>7,}{own['given']:>7,}{figures}")
+    return "\n".join(lines)
+
+
+def _within(name: str, groups: dict[str, Any]) -> str:
+    margin = max(len(name), *(min(len(group), 34) for group in groups)) + 2
+    lines = [
+        "  " + f"within {name}"[: margin + 6].ljust(margin) + "documents".rjust(10) + "   accuracy               kappa"
+    ]
+    for group, own in list(groups.items())[:SHOWN_LABELS]:
+        figures = f"   {_figure(own['accuracy']):<20}   {_figure(own['kappa'])}"
+        lines.append(f"  {group[:34].ljust(margin)}{own['n']:>10,}{figures}")
+    if len(groups) > SHOWN_LABELS:
+        lines.append(f"  and {len(groups) - SHOWN_LABELS:,} more (--json has all)")
+    return "\n".join(lines)
+
+
+def _repeats(repeats: dict[str, Any] | None) -> str:
+    if repeats is None:
+        return ""
+    return (
+        f"  the labeller with itself: {repeats['labellings']} labellings of {repeats['documents']:,} documents\n"
+        f"  all equal      {repeats['all_equal']:.3f}\n"
+        f"  Fleiss' kappa  {_figure(repeats['fleiss_kappa'])}"
+    )
+
+
+def _differences(differences: Sequence[dict[str, Any]], width: int) -> str:
+    if not differences:
+        return ""
+    lines = [f"  {len(differences):,} documents differ; to read:"]
+    for one in differences[:SHOWN_DIFFERENCES]:
+        head = f"  gold {one['gold']}, given {one['given']}: {one['id'] or '(no id)'}"
+        lines += [_cut(line, width) for line in (head, f"    {one['text']}") if line.strip()]
+    return "\n".join(lines)
+
+
+def _cut(line: str, width: int) -> str:
+    return line if len(line) <= width else line[: width - 3] + "..."
+
+
+def write_files(output: str, document: dict[str, Any]) -> None:
+    """agreement.json, matrix.csv, differences.csv, and matrix.png where matplotlib is installed."""
+    folder = Folder(output)
+    folder.publish("agreement.json", json.dumps(document, indent=1, ensure_ascii=False).encode())
+    matrix = document["matrix"]
+    folder.publish(
+        "matrix.csv",
+        _csv(
+            [["gold", *matrix["given"]], *([g, *row] for g, row in zip(matrix["gold"], matrix["counts"], strict=True))]
+        ),
+    )
+    rows = [[d["id"], d["gold"], d["given"], d["text"]] for d in document["differences"]]
+    folder.publish("differences.csv", _csv([["id", "gold", "given", "text"], *rows]))
+    try:
+        picture = _picture(matrix)
+    except ImportError:  # without the extra [report]
+        return
+    folder.publish("matrix.png", picture)
+
+
+def _csv(rows: Sequence[Sequence[Any]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
+
+
+def _picture(matrix: dict[str, Any]) -> bytes:
+    import numpy as np
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    counts = np.array(matrix["counts"], float)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    rows, columns = counts.shape
+    figure = Figure((2.2 + 0.62 * columns, 1.8 + 0.5 * rows), facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    axes.set_xticks(range(columns), matrix["given"], rotation=45, ha="right", fontsize=8)
+    axes.set_yticks(range(rows), matrix["gold"], fontsize=8)
+    axes.set_xlabel("label given")
+    axes.set_ylabel("gold label")
+    axes.set_title("Documents; the colour is the share of the gold label", fontsize=9)
+    for i in range(rows):
+        for j in range(columns):
+            if counts[i, j]:
+                colour = "white" if shares[i, j] > 0.55 else "#222222"
+                axes.text(j, i, f"{int(counts[i, j]):,}", ha="center", va="center", fontsize=7.5, color=colour)
+    data = io.BytesIO()
+    figure.savefig(data, format="png", dpi=150)
+    return data.getvalue()
