@@ -122,13 +122,13 @@ def test_keys_with_several_labels_are_left_out(tmp_path: Path) -> None:
 
 
 def test_errors_and_answers_off_the_menu_are_columns(tmp_path: Path) -> None:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"id": "1", "prediction": "a", "is_off_menu": False},
         {"id": "2", "prediction": None, "is_off_menu": False},
         {"id": "3", "prediction": "a", "is_off_menu": True},
         {"id": "4", "prediction": "unknown", "is_off_menu": False},
     ]
-    gold = [{"id": i, "label": "a"} for i in "1234"]
+    gold: list[dict[str, Any]] = [{"id": i, "label": "a"} for i in "1234"]
     document = json.loads(agreement(table(tmp_path / "p.jsonl", rows), table(tmp_path / "g.jsonl", gold), as_json=True))
     assert document["matrix"]["given"] == ["a", "unknown", OFF_MENU, ERROR]
     assert document["matrix"]["counts"] == [[1, 1, 1, 1], [0, 0, 0, 0]]
