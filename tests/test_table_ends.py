@@ -178,7 +178,7 @@ def test_other_content_than_planned_is_refused(tmp_path: Path, kind: str, chunk_
     assert read(file, chunks)[0] == texts(60, "old")["text"].to_pylist()
     for other in (texts(60, "new"), texts(61, "old"), texts(10, "old"), texts(0)):
         Path(file.path).write_bytes(write(other))
-        with pytest.raises(IncompleteError, match="changed while it was being read; run the same command again"):
+        with pytest.raises(IncompleteError, match="changed while it was being read. Run the same command again"):
             read(file, chunks)
     Path(file.path).write_bytes(b"no table any more")
     with pytest.raises(IncompleteError, match="changed while it was being read"):
