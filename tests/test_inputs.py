@@ -64,7 +64,9 @@ def test_a_file_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nam
 @pytest.mark.parametrize("name", ["a.txt", "a", "a.parquet.gz", "a.jsonl.lz4", "a.gz"])
 def test_an_unknown_suffix(tmp_path: Path, name: str) -> None:
     put(tmp_path, name)
-    with pytest.raises(InputError, match=r"has no known suffix \(--input\)\. Name its format .* known suffixes are \.jsonl"):
+    with pytest.raises(
+        InputError, match=r"has no known suffix \(--input\)\. Name its format .* known suffixes are \.jsonl"
+    ):
         names(tmp_path / name)
 
 

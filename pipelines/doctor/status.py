@@ -23,7 +23,7 @@ from tagcorpus.pipelines.attributes.parts import Instance, ResumeState, resume_s
 from tagcorpus.pipelines.attributes.read import Recorded, instance_folders
 from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.progress import heartbeat
-from tagcorpus.pipelines.progress.heartbeat import damage_told, epoch, json_object
+from tagcorpus.pipelines.progress.heartbeat import epoch, errors_as_damage, json_object, not_an_output
 from tagcorpus.pipelines.readers.plan import Plan, PlannedFile, load_plan
 from tagcorpus.pipelines.readers.reader import ReaderOptions
 from tagcorpus.pipelines.storage import remote
@@ -47,7 +47,7 @@ def report(output: str, as_json: bool, storage_options: Sequence[str] = ()) -> s
     """What the command prints. Raises InputError where `output` is not an output folder or cannot be read, and
     ConfigError for storage options (K=V) that its filesystem does not take."""
     remote.use_given(storage_options, [output])
-    with damage_told(output):
+    with errors_as_damage(output):
         value = status(output)
         return json.dumps(value, indent=1) if as_json else as_text(value)
 
@@ -75,10 +75,7 @@ def _status(folder: Folder) -> dict[str, Any]:
     names = _run_names(folder)
     files = load_plan(folder, skip_damaged=True) if any(n.endswith(".json") for n in folder.files("plan")) else []
     if not names and not files:
-        raise InputError(
-            f"{folder} is not an output of tagcorpus (it has neither plan/ nor runs/). Give the folder that --output named, "
-            "or by default <first input's stem>.tagcorpus"
-        )
+        raise not_an_output(folder)
     runs = [(n, json_object(folder, f"runs/{n}/command.json")) for n in sorted(names, reverse=True)]
     running: list[dict[str, Any]] = []
     last: dict[str, Any] | None = None
