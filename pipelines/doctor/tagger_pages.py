@@ -43,11 +43,7 @@ def _list() -> list[str]:
             ]
         except Exception as error:  # a broken plug-in must not hide the others
             lines += _wrapped(f"cannot be used: {' '.join(str(error).split())}", f"{known:<{wide}} ")
-    return [
-        *lines,
-        "",
-        "[...] = an extra: tagcorpus taggers NAME says what to install",
-    ]
+    return [*lines, "", *_wrapped("[...] = an extra: tagcorpus taggers NAME says what to install")]
 
 
 def _page(name: str) -> list[str]:
