@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import textwrap
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -24,6 +23,7 @@ from tagcorpus.pipelines.attributes.read import Recorded, instance_folders
 from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.progress import heartbeat
 from tagcorpus.pipelines.progress.heartbeat import epoch, errors_as_damage, json_object, not_an_output
+from tagcorpus.pipelines.progress.wrapping import wrapped
 from tagcorpus.pipelines.readers.plan import Plan, PlannedFile, load_plan
 from tagcorpus.pipelines.readers.reader import ReaderOptions
 from tagcorpus.pipelines.storage import remote
@@ -303,7 +303,7 @@ def _ended_text(run: dict[str, Any], is_superseded: bool) -> str:
         meaning = meaning.partition(";")[0] if is_superseded else meaning
         lines = [f"{head}, {_duration(run['seconds'])}{chunks}: exit {code} ({meaning})"]
         if run["error"]:
-            lines += textwrap.wrap(run["error"], 110, initial_indent="  ", subsequent_indent="  ")
+            lines += wrapped(run["error"], 110, "  ", "  ")
     if run["command"] and run["exit_code"] in (None, 4, 130, 143) and not is_superseded:
         lines.append(f"  {run['command']}")
     return "\n".join(lines)
