@@ -393,8 +393,7 @@ def test_progress_on_a_terminal_and_in_a_pipe(corpus: Corpus) -> None:
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
-    assert "91/91 rows" in plain
-    assert "rows/s" in plain
-    assert "MB/s" in plain
-    assert "1 quarantined" in plain
+    # Without the time, and perhaps below a bar (tests/test_display.py), which a run this short need not show.
+    assert re.search(r"(^|[\r\n])1 file, 91 rows, 6 chunks; 1 worker\r\n", plain)
+    assert "0 rows/s" not in plain
     assert b"90 documents" in out
