@@ -50,9 +50,9 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
         return dry_run(run, inputs, engine, plan, built, dry_run_entries(engine, plan, tagger))
     messages = label_documents(engine, plan, instance)
     label_totals = label_counts(run, plan, instance)
-    summary = summarise(
-        run.output, plan, [instance], run.ledger.totals, "domain", {"domain": _domain_summary(tagger, label_totals)}
-    )
+    domains = {"domain": _domain_summary(tagger, label_totals)}
+    with run.display.phase("summary"):
+        summary = summarise(run.output, plan, [instance], run.ledger.totals, "domain", domains)
     with run.output.publishing(PREDICTED) as sink:
         for block in predicted_csv(run, inputs, plan, instance, options.with_text):
             sink.write(block)

@@ -153,7 +153,8 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
             upper = bracket.bracket(engine, corpus, share, seed, tokenizer.n_vocab)
         values["bracket"] = bracket.with_lower(upper, values["estimates"]["plug_in"], values["total_contexts"])
     run.ledger.enter_duplicate_ids(count_duplicate_ids(run.output, plan, instance))
-    summary = summarise(run.output, plan, [instance], run.ledger.totals, instance.name, values)
+    with run.display.phase("summary"):
+        summary = summarise(run.output, plan, [instance], run.ledger.totals, instance.name, values)
     publish_result(run, plan, [instance], summary)
     run.repeat_at_the_end([*messages, *_oddities(run, values)])
     tidy(run, corpus)
@@ -270,7 +271,8 @@ def _of_a_model(run: Run, inputs: Inputs, engine: Engine, built: list[Instance])
         "weighted_mean_entropy": math.fsum(parts) / positions if positions else None,
         "total_contexts": positions,
     }
-    summary = summarise(run.output, plan, built, run.ledger.totals, built[0].name, more)
+    with run.display.phase("summary"):
+        summary = summarise(run.output, plan, built, run.ledger.totals, built[0].name, more)
     publish_result(run, plan, built, summary)
     return run.finish(summary)
 

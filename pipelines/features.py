@@ -138,7 +138,8 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
         "groups": [_group_entry(one) for one in rows],
     }
     every = [*tagging, *([by_role[DOMAIN]] if labeller else [])]
-    summary = summarise(run.output, plan, every, run.ledger.totals, "features", {"features": features})
+    with run.display.phase("summary"):
+        summary = summarise(run.output, plan, every, run.ledger.totals, "features", {"features": features})
     # For the terminal; what is published does not know where it lies.
     summary["features"]["table"] = run.result_file or f"{run.output}/{TABLE}"
     result = run.finish(summary)

@@ -149,7 +149,8 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
         "removed": dict(removed.most_common()),
         "written": list(output_names(plan.files[0].file.name)) if len(files) == 1 else ["filtered/"],
     }
-    summary = summarise(run.output, plan, rule.instances, run.ledger.totals, "filter", {"filtered": filtered})
+    with run.display.phase("summary"):
+        summary = summarise(run.output, plan, rule.instances, run.ledger.totals, "filter", {"filtered": filtered})
     publish_result(run, plan, rule.instances, summary)
     return run.finish(summary)
 

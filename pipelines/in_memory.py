@@ -83,7 +83,7 @@ class TextTagger:
     def _columns(self, given: Documents) -> list[tuple[pa.Field, pa.ChunkedArray]]:
         """What all instances give, with nulls in the rows that have no text."""
         rows = [row for row, text in enumerate(given.texts) if text is not None]
-        further = {c: given.further(c) for c in needed(self._instances)}
+        further = {c: given.values_of(c) for c in needed(self._instances)}
         present = [c for c, values in further.items() if any(v is not None for v in values)]
         for message in absent_columns(self._instances, present) if rows else ():
             warnings.warn(message, stacklevel=4)

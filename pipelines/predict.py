@@ -30,7 +30,7 @@ from tagcorpus.pipelines.predicting.features import features_of, refuse_unused, 
 from tagcorpus.pipelines.predicting.files import RESULT_SUFFIXES, publish, refuse_anothers
 from tagcorpus.pipelines.predicting.names import check_selected, check_tasks
 from tagcorpus.pipelines.predicting.progress import Steps
-from tagcorpus.pipelines.predicting.terminal import terminal, wrapped
+from tagcorpus.pipelines.predicting.terminal import brief, terminal, wrapped
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.predictor.learners import selection
 from tagcorpus.predictor.learners.data import Dataset, TaskError, load
@@ -154,7 +154,13 @@ def report(request: PredictOptions, display: Display | None = None) -> str:
     predictions = tables.predictions_csv(outcomes)
     where = publish(request.features or request.db, request.output, text, predictions, page, more.files, display)
     display.say(f"-> {where}")
-    return text if request.as_json else page or terminal(document, more.terminal, more.first)
+    if request.as_json:
+        return text
+    if page is not None:
+        return page
+    if request.verbose:
+        return terminal(document, [*more.answers, *more.notes], more.first)
+    return brief(document, more.answers, more.first)
 
 
 def _check(request: PredictOptions) -> None:

@@ -11,7 +11,6 @@ import io
 import json
 import math
 import re
-import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -25,6 +24,7 @@ from tagcorpus.pipelines.feature_table.table import FeatureTable, Row, read_tabl
 from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.options.places import OTHER_SUFFIXES
 from tagcorpus.pipelines.progress.printable import printable
+from tagcorpus.pipelines.progress.wrapping import wrapped
 from tagcorpus.predictor.records.checkpoints import TABLE
 from tagcorpus.predictor.store.batch import is_parquet, kind_of, table_rows
 from tagcorpus.predictor.store.check import SEVERITIES, Finding
@@ -83,14 +83,7 @@ def _lines(f: Finding) -> list[str]:
 
 
 def _wrapped(text: str, first: str, rest: str) -> list[str]:
-    return textwrap.wrap(
-        printable(text, is_line=True),
-        110,
-        initial_indent=first,
-        subsequent_indent=rest,
-        break_on_hyphens=False,
-        break_long_words=False,
-    )
+    return wrapped(printable(text, is_line=True), 110, first, rest)
 
 
 def show(path: str, model: str | None, as_json: bool) -> str:

@@ -29,7 +29,8 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
     if run.options.dry_run:
         return dry_run(run, inputs, engine, plan, built)
     engine.tag(plan, built)
-    summary = summarise(run.output, plan, built, run.ledger.totals, "tag", reader_options=inputs.reader_options)
+    with run.display.phase("summary"):
+        summary = summarise(run.output, plan, built, run.ledger.totals, "tag", reader_options=inputs.reader_options)
     publish_result(run, plan, built, summary)
     return run.finish(summary)
 

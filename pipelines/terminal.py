@@ -15,10 +15,9 @@ from tagcorpus.pipelines.options.load import check_sections, load_options, param
 from tagcorpus.pipelines.options.pages import to_yaml
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.progress.printable import printable
+from tagcorpus.pipelines.progress.wrapping import terminal_width
 from tagcorpus.pipelines.run import run_pipeline
 from tagcorpus.pipelines.runs.result_text import table
-
-SHOWN_GROUPS = 200
 
 
 def run(pipeline: str, config_file: str | None, sets: Sequence[str], given: Mapping[str, Any]) -> int:
@@ -37,7 +36,8 @@ def run(pipeline: str, config_file: str | None, sets: Sequence[str], given: Mapp
         display.say(f"terminated; {_going_on(options)}")
         return 143
     result_file = options.output if (options.output or "").lower().endswith(options.RESULT_SUFFIXES) else None
-    print(printable(as_json(result) if options.json else table(result, result_file)), file=sys.stdout)
+    text = as_json(result) if options.json else table(result, result_file, terminal_width(sys.stdout))
+    print(printable(text), file=sys.stdout)
     return result.exit_code
 
 

@@ -147,7 +147,7 @@ def test_as_a_module(gens: Path) -> None:
     arguments = ["run", "tag", "-i", str(gens), "-t", "length", "-o", "out", "-w", "2", "--set", "chunk_bytes=1024"]
     gens.write_bytes(gens.read_bytes() * 20)  # chunks for two workers, which import the module too
     done = subprocess.run([sys.executable, "-m", "tagcorpus", *arguments], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout.splitlines()[0]) == (0, f"100 documents -> {gens.parent}/out"), done.stderr
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "100 documents -> out"), done.stderr
     (command,) = Path("out").glob("runs/*/command.json")
     assert json.loads(command.read_text())["command"].startswith("tagcorpus run tag -i ")
     wrong = subprocess.run([sys.executable, "-m", "tagcorpus", "rum"], capture_output=True, text=True, check=False)

@@ -236,9 +236,9 @@ def test_files_and_table(tmp_path: Path) -> None:
     ]
     table = [" ".join(line.split()) for line in done.stdout.splitlines()]
     assert "labelled by openai:m-1" in table
-    assert "code 2 50.0% 100.0%" in table
-    assert "error 1 25.0%" in table
-    assert "English 100.0%" in table
+    assert f"code 2 50.0 % 100.0 % {32 * chr(9608)}" in table
+    assert f"error 1 25.0 % {16 * chr(9608)}" in table
+    assert "English 100.0 %" in table
     value = json.loads(again.stdout)
     assert value["summary"]["domain"]["labels"] == {"code": 2, "error": 1, "incoherent": 1}
     assert value["summary"]["domain"]["backend"] == backend
@@ -382,7 +382,7 @@ def test_cost_is_told_in_python_too(tmp_path: Path, capsys: pytest.CaptureFixtur
     with StubLLM(reply) as stub:
         result = domain(stub, path, tmp_path / "out")
         assert f"gpt-4o-mini at {stub.base_url}: 1 document to label, at most 5 calls" in told[0]
-        assert told[0].strip() in result.messages
+        assert told[0].strip().partition(" ")[2] in result.messages  # behind the time
         assert domain(stub, path, tmp_path / "out").messages == []  # nothing left to ask
     assert capsys.readouterr().err == ""
 

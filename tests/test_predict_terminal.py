@@ -22,11 +22,11 @@ from tagcorpus.pipelines.predict import command, report
 from tagcorpus.pipelines.predicting.features import features_of
 from tagcorpus.pipelines.predicting.files import publish, refuse_anothers
 from tagcorpus.pipelines.predicting.progress import Steps
-from tagcorpus.pipelines.predicting.terminal import LEGEND, WIDTH, terminal, wrapped
+from tagcorpus.pipelines.predicting.terminal import LEGEND, WIDTH, brief, terminal, wrapped
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.predictor.explaining import figures
 from tagcorpus.predictor.explaining.reproduction import TITLE
-from tagcorpus.predictor.learners.evaluation import Evaluation
+from tagcorpus.predictor.learners.evaluation import LEAKY, Evaluation
 from tagcorpus.predictor.learners.parallel import Workers
 from tagcorpus.predictor.protocols import grouped, grouped_summary, paper
 from tagcorpus.predictor.protocols.significance import compare
@@ -98,6 +98,37 @@ def test_the_answer_stands_first_and_nothing_is_wider_than_a_terminal(n_tasks: i
     assert all(f"{name} = {words}" in legend for name, words in LEGEND.items())
 
 
+def test_three_lines_without_verbose() -> None:
+    one, many = document(("scale-only", "average"), 1), document(("scale-only", "average"), 13)
+    last = "Add --verbose for the table of predictors, the meaning of their names, and notes."
+    assert brief(one).splitlines() == [
+        "a_task_of_number_0: 'average' is off by 2.00 points on models of unseen makers.",
+        "This is 1.50 times the error of 'scale-only' (95 % 1.25 to 1.75).",
+        last,
+    ]
+    many["summary_over_tasks"][0]["tasks"]["a_task_of_number_3"]["mae"] = 7.125
+    many["summary_over_tasks"][0] |= {"low": None, "high": None, "organisations": 9}
+    assert brief(many).startswith(
+        "'average' is off by 2.00 (a_task_of_number_0) to 7.12 points (a_task_of_number_3) on"
+    )
+    assert "9 makers: too few for an interval), lower in 13 of 13\n    tasks." in brief(many)
+    assert brief(many, ["more"], "first").startswith("first\n\n")
+    assert brief(many, ["more"], "first").endswith(f"{last}\n\nmore")
+
+
+def test_three_lines_of_the_published_protocol_name_a_leak() -> None:
+    one = document(("scaling", "all"), 1) | {"protocol": "paper"}
+    one["tasks"][0]["evaluations"] = [evaluation(n, 14.39, "random") for n in ("scaling", "all")]
+    lines = brief(one).splitlines()
+    assert lines[0] == "a_task_of_number_0: 'all' is off by 14.39 points on left-out models, random folds."
+    assert lines[1].startswith("a_task_of_number_0: 'all' gains -88.2 % on 'scaling'")
+    assert len(lines) == 3
+    one["tasks"][0]["evaluations"][1]["marks"] = [LEAKY]
+    assert brief(one).splitlines()[3] == f"'all': {LEAKY}"
+    several = document(("scaling", "all"), 3) | {"protocol": "paper"}
+    assert "It gains on 'scaling' in 0 of 3 tasks: -88.2 % " in brief(several)
+
+
 def test_every_predictor_has_a_word_in_the_legend() -> None:
     assert set(LEGEND) == {*grouped.PREDICTORS, *paper.PREDICTORS, "median", "selected"}
 
@@ -126,7 +157,7 @@ def test_signs_of_life_are_said_now_and_then() -> None:
         for done in range(1, 5):
             steps.step(done, 4)
         steps.finish()
-    assert out.getvalue().splitlines() == [
+    assert [line.partition(" ")[2] for line in out.getvalue().splitlines()] == [
         "hellaswag: 2 of 4 fits done, 11 s",
         "hellaswag: 4 of 4 fits done, 24 s",
         "hellaswag: done in 24 s (1 of 2 tasks), about 24 s to go",
@@ -151,7 +182,7 @@ def test_an_earlier_prediction_of_something_else_is_named_when_it_is_replaced(tm
     for target in ("out", "alone.json"):
         assert written("paper", "gsm8k", target) == []
         assert written("paper", "gsm8k", target) == []
-        told = " ".join(line.strip() for line in written("grouped", "gsm8k", target))
+        told = " ".join(line.partition(" ")[2].strip() for line in written("grouped", "gsm8k", target))
         assert told.startswith("replaced in ")
         assert told.endswith("an earlier prediction, paper protocol, tasks gsm8k")
         (path,) = (p for p in (tmp_path / target / "prediction/predict.json", tmp_path / target) if p.is_file())
@@ -193,7 +224,7 @@ def test_a_published_command_line_under_the_grouped_protocol_says_so(capsys: pyt
     line: dict[str, Any] = {"db": "nowhere", "merge_arithmetic": True, "predictors": ["scaling_laws"]}
     with pytest.raises(InputError, match="nowhere"):
         command(**line)
-    told = " ".join(capsys.readouterr().err.split())
+    told = " ".join(line.partition(" ")[2].strip() for line in capsys.readouterr().err.splitlines())
     assert told.startswith(
         "--merge_arithmetic, --predictor_type scaling_laws: spelled as in the published scripts, but this is"
     )
@@ -207,7 +238,7 @@ def test_a_published_command_line_under_the_grouped_protocol_says_so(capsys: pyt
             command(**{**line, **quiet})
         assert capsys.readouterr().err == ""
     typed = CliRunner().invoke(main, ["predict", "--db_path", "nowhere", "--merge_arithmetic"])
-    assert typed.stderr.startswith("--merge_arithmetic: spelled as in the published scripts")
+    assert typed.stderr.partition(" ")[2].startswith("--merge_arithmetic: spelled as in the published scripts")
     typed = CliRunner().invoke(main, ["predict", "--db_path", "nowhere", "--merge_arithmetic", "--protocol", "grouped"])
     assert typed.stderr.startswith("tagcorpus: no store at 'nowhere'")
 

@@ -186,7 +186,7 @@ def test_file_that_changes_after_planning(tmp_path: Path, change: bytes) -> None
     setting = Setting(tmp_path, ["one", "two"], Marks())
     whole = setting.path.read_bytes()
     setting.path.write_bytes(change if not change.startswith(b"more") else change + whole)
-    with pytest.raises(TagcorpusError, match=r"a.jsonl changed while it was being read; run the same command again"):
+    with pytest.raises(TagcorpusError, match=r"a.jsonl changed while it was being read. Run the same command again"):
         setting.run()
     assert setting.nothing_is_published()
 

@@ -90,7 +90,7 @@ def test_what_is_nothing_is_not_opened(data: bytes | None) -> None:
 def test_an_altered_plan_is_made_anew(planner: Planner, change: Change, is_old: bool) -> None:  # noqa: F811
     first = planner()
     altered(planner.root / "out/plan/b.jsonl.json", change, is_old=is_old)
-    with pytest.raises(InputError, match=r"plan/b\.jsonl\.json is damaged: run the pipeline again"):
+    with pytest.raises(InputError, match=r"plan/b\.jsonl\.json is damaged\. Run the pipeline again"):
         load_plan(planner.output)
     assert planner() == first
     assert planner.indexed == ["b.jsonl"]

@@ -9,13 +9,26 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError
 
 from tagcorpus.errors import ConfigError, TagcorpusError, unknown_name
 from tagcorpus.pipelines.doctor import reachable, selftests
-from tagcorpus.pipelines.doctor.installation import Finding, Installation, fasttext_owners, pip, reinstall, repair
+from tagcorpus.pipelines.doctor.installation import (
+    OPTIONAL,
+    Finding,
+    Installation,
+    fasttext_owners,
+    pip,
+    reinstall,
+    repair,
+)
+from tagcorpus.pipelines.progress.wrapping import terminal_width, wrapped
+
+# Width of lines without a terminal.
+UNLIMITED = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -144,12 +157,15 @@ def _guarded(name: str, check: Callable[[], Finding]) -> Finding:
 
 def as_text(findings: Sequence[Finding]) -> str:
     """The findings as lines of text, and the verdict."""
-    width = max(len(f.name) for f in findings)
-    lines = []
+    width = terminal_width(sys.stdout) or UNLIMITED
+    of_state, of_name = (max(map(len, texts)) for texts in ([f.state for f in findings], [f.name for f in findings]))
+    lines: list[str] = []
     for f in findings:
-        lines.append(f"{f.state:<8} {f.name:<{width}}  {' '.join(f.message.split())}")
+        first = f"{f.state:<{of_state}}  {f.name:<{of_name}}  "
+        lines += wrapped(" ".join(f.message.removeprefix(OPTIONAL).split()), width, first)
         if f.fix:
-            lines.append(f"{'':<8} {'':<{width}}  -> {f.fix}")
-    broken, warnings = (sum(f.state == s for f in findings) for s in ("broken", "warning"))
+            lines.append(f"{'':<{len(first)}}-> {f.fix}")  # on one line, to be copied
+    broken, warnings, absent = (sum(f.state == s for f in findings) for s in ("broken", "warning", "not installed"))
     verdict = f"{broken} broken, {warnings} warning{'s' * (warnings != 1)}" if broken or warnings else "all is well"
-    return "\n".join([*lines, "", verdict])
+    optional = f"; {absent} optional extra{'s' * (absent != 1)} not installed" if absent else ""
+    return "\n".join([*lines, "", verdict + optional])

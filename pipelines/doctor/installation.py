@@ -24,7 +24,9 @@ from urllib.request import url2pathname
 
 from tagcorpus.requirements import is_installed, requirements_of, spelled
 
-State = Literal["ok", "warning", "broken"]
+State = Literal["ok", "not installed", "warning", "broken"]
+# How a message begins whose state is "not installed". In JSON such a finding is "ok".
+OPTIONAL = "optional, not installed: "
 
 IMPORT_SECONDS = 300.0
 # Imported only where a cluster is examined: Ray alone takes as long as half of the other packages.
@@ -56,7 +58,8 @@ class Finding:
     fix: str = ""
 
     def as_json(self) -> dict[str, str]:
-        return {"name": self.name, "state": self.state, "found": self.message, "fix": self.fix}
+        state = "ok" if self.state == "not installed" else self.state
+        return {"name": self.name, "state": state, "found": self.message, "fix": self.fix}
 
 
 class Installation:
@@ -121,7 +124,7 @@ class Installation:
             elif all(f.message == "not installed" for f in bad):
                 more = f" and {len(bad) - SHOWN_PACKAGES} more" if len(bad) > SHOWN_PACKAGES else ""
                 absent = ", ".join(f.name for f in bad[:SHOWN_PACKAGES])
-                yield Finding(name, "ok", f"optional, not installed: {absent}{more}", fix)
+                yield Finding(name, "not installed", f"{OPTIONAL}{absent}{more}", fix)
             else:
                 yield Finding(name, "warning", versions, fix)
 

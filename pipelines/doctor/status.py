@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import textwrap
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -23,7 +22,8 @@ from tagcorpus.pipelines.attributes.parts import Instance, ResumeState, resume_s
 from tagcorpus.pipelines.attributes.read import Recorded, instance_folders
 from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.progress import heartbeat
-from tagcorpus.pipelines.progress.heartbeat import damage_told, epoch, json_object
+from tagcorpus.pipelines.progress.heartbeat import epoch, errors_as_damage, json_object, not_an_output
+from tagcorpus.pipelines.progress.wrapping import wrapped
 from tagcorpus.pipelines.readers.plan import Plan, PlannedFile, load_plan
 from tagcorpus.pipelines.readers.reader import ReaderOptions
 from tagcorpus.pipelines.storage import remote
@@ -47,7 +47,7 @@ def report(output: str, as_json: bool, storage_options: Sequence[str] = ()) -> s
     """What the command prints. Raises InputError where `output` is not an output folder or cannot be read, and
     ConfigError for storage options (K=V) that its filesystem does not take."""
     remote.use_given(storage_options, [output])
-    with damage_told(output):
+    with errors_as_damage(output):
         value = status(output)
         return json.dumps(value, indent=1) if as_json else as_text(value)
 
@@ -75,10 +75,7 @@ def _status(folder: Folder) -> dict[str, Any]:
     names = _run_names(folder)
     files = load_plan(folder, skip_damaged=True) if any(n.endswith(".json") for n in folder.files("plan")) else []
     if not names and not files:
-        raise InputError(
-            f"{folder} is not an output of tagcorpus (it has neither plan/ nor runs/). Give the folder that --output named, "
-            "or by default <first input's stem>.tagcorpus"
-        )
+        raise not_an_output(folder)
     runs = [(n, json_object(folder, f"runs/{n}/command.json")) for n in sorted(names, reverse=True)]
     running: list[dict[str, Any]] = []
     last: dict[str, Any] | None = None
@@ -306,7 +303,7 @@ def _ended_text(run: dict[str, Any], is_superseded: bool) -> str:
         meaning = meaning.partition(";")[0] if is_superseded else meaning
         lines = [f"{head}, {_duration(run['seconds'])}{chunks}: exit {code} ({meaning})"]
         if run["error"]:
-            lines += textwrap.wrap(run["error"], 110, initial_indent="  ", subsequent_indent="  ")
+            lines += wrapped(run["error"], 110, "  ", "  ")
     if run["command"] and run["exit_code"] in (None, 4, 130, 143) and not is_superseded:
         lines.append(f"  {run['command']}")
     return "\n".join(lines)

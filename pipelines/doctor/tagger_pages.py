@@ -1,4 +1,4 @@
-"""What `tagcorpus taggers` prints: all taggers with their columns, or one with meanings, units, sources and parameters.
+"""The output of `tagcorpus taggers`: all taggers with their columns, or one with meanings, units, sources and parameters.
 
 A parameter's description is its line in the table of the class docstring: the name, two spaces or more, the text, which may
 go on in lines that are indented further.
@@ -10,16 +10,17 @@ import dataclasses
 import inspect
 import json
 import re
-import shutil
 import sys
-import textwrap
 import typing
 from collections.abc import Sequence
 from typing import Any
 
+from tagcorpus.pipelines.progress.wrapping import terminal_width, wrapped
 from tagcorpus.requirements import how_to_install
 from tagcorpus.taggers import Tagger, add_files, load, names, tagger_class, type_text
 
+# Columns for a text beside its name; with fewer, the text is below the name.
+LEAST_ROOM = 36
 _ROW = re.compile(r"^(\w+) {2,}(\S.*(?:\n {2,}\S.*)*)", re.MULTILINE)
 
 
@@ -36,27 +37,26 @@ def _list() -> list[str]:
         try:
             cls, columns = tagger_class(known), ", ".join(load(known).columns.names)
             extra = f" [{cls.extra}]" if hasattr(cls, "extra") else ""
-            lines += [f"{known:<{wide}} {_first_sentence(cls)}{extra}", *_wrapped(columns, " " * (wide + 1))]
+            lines += [
+                *_wrapped(f"{_first_sentence(cls)}{extra}", f"{known:<{wide}} "),
+                *_wrapped(columns, " " * (wide + 1)),
+            ]
         except Exception as error:  # a broken plug-in must not hide the others
-            lines.append(f"{known:<{wide}} cannot be used: {' '.join(str(error).split())}")
-    return [
-        *lines,
-        "",
-        "[...] = an extra: tagcorpus taggers NAME says what to install",
-    ]
+            lines += _wrapped(f"cannot be used: {' '.join(str(error).split())}", f"{known:<{wide}} ")
+    return [*lines, "", *_wrapped("[...] = an extra: tagcorpus taggers NAME says what to install")]
 
 
 def _page(name: str) -> list[str]:
     cls = tagger_class(name)
     tagger = load(name)
-    lines = [f"{name}: {_first_sentence(cls)}", *_wrapped(f"version {tagger.version}")]
+    lines = [*_wrapped(_first_sentence(cls), f"{name}: "), *_wrapped(f"version {tagger.version}")]
     if hasattr(cls, "extra"):
-        lines.append(f"needs {how_to_install(cls.extra)}")
+        lines += _wrapped(how_to_install(cls.extra), "needs ")
     lines += ["", "columns"]
-    wide, wide_type = (max(map(len, texts)) for texts in (tagger.columns.names, map(_told_type, tagger.columns.types)))
+    wide, wide_type = (max(map(len, texts)) for texts in (tagger.columns.names, map(_type_name, tagger.columns.types)))
     for field in tagger.columns:
         meaning = f"{_metadata(field, 'meaning')} [{_metadata(field, 'unit')}]"
-        start = f"  {field.name:<{wide}}  {_told_type(field.type):<{wide_type}}  "
+        start = f"  {field.name:<{wide}}  {_type_name(field.type):<{wide_type}}  "
         lines += _wrapped(meaning, start)
     lines += ["", *_sources(tagger)]
     fields = dataclasses.fields(cls)
@@ -89,7 +89,7 @@ def _metadata(field: Any, key: str) -> str:
     return str((field.metadata or {}).get(key.encode(), b"").decode())
 
 
-def _told_type(type_: Any) -> str:
+def _type_name(type_: Any) -> str:
     return str(type_).replace("list<item: ", "list<").replace("list<element: ", "list<")
 
 
@@ -98,18 +98,14 @@ def _as_yaml(value: Any) -> str:
 
 
 def _wrapped(text: str, start: str = "") -> list[str]:
-    """Lines as wide as the terminal, all below the end of `start`; a single one where nobody looks."""
-    if not sys.stdout.isatty():
+    """Lines as wide as the terminal, below the end of `start`, or below its beginning if there is little room; one line
+    without a terminal."""
+    width = terminal_width(sys.stdout)
+    if not width:
         return [start + text]
-    width = max(shutil.get_terminal_size().columns, len(start) + 30)
-    return textwrap.wrap(
-        text,
-        width,
-        initial_indent=start,
-        subsequent_indent=" " * len(start),
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    if start.strip() and len(start) + LEAST_ROOM > width:
+        return [start.rstrip(), *wrapped(text, width, " " * 6)]
+    return wrapped(text, width, start)
 
 
 def _first_sentence(cls: type[Any]) -> str:

@@ -114,7 +114,8 @@ class Engine:
         else:
             for instance in instances:
                 is_claimed(self.run.output, instance)
-            before = resume_state(self.run.output, plan, self.reader_options, instances)
+            with self.run.display.phase("looking for finished parts"):
+                before = resume_state(self.run.output, plan, self.reader_options, instances)
         self._say_resume_state(plan, before, len(before.pending(len(plan.chunks), instances)), instances, size)
         return before
 
@@ -173,8 +174,9 @@ class Engine:
             self.run.ledger.enter(plan, instances, counts, seconds)
         if any(c.documents for (rank, _), c in counts.items() if rank in seconds):
             self.say_absent(instances, columns)
-        remove_leftovers(self.run.output, plan, instances)
-        self.run.ledger.enter_duplicate_ids(count_duplicate_ids(self.run.output, plan, instances[0]))
+        with self.run.display.phase("looking for repeated ids"):
+            remove_leftovers(self.run.output, plan, instances)
+            self.run.ledger.enter_duplicate_ids(count_duplicate_ids(self.run.output, plan, instances[0]))
 
     def say_absent(self, instances: Sequence[Instance], columns: Collection[str]) -> None:
         """Say which document columns a parameter names and no document has. columns: those with any value."""
@@ -196,9 +198,10 @@ class Engine:
         self, plan: Plan, ranks: Sequence[int], steps: Sequence[PipelineStep], title: str, **options: Any
     ) -> dict[int, list[Any]]:
         """The same, but on Slurm as part of the finish job: for what is little work beside an earlier pass."""
-        rows = sum(planned.chunks[k].rows for planned, k in (plan.chunks[r] for r in ranks))
+        rows = {r: planned.chunks[k].rows for r in ranks for planned, k in [plan.chunks[r]]}
         units = units_of(plan, ranks, options.get("workers") or self.workers)
-        return self.execute(steps, units, lambda r: chunk_name(plan, r), title, rows, **options)
+        options.setdefault("on_done", lambda watch, rank, _results: watch.done(rows[rank], 0, 0))
+        return self.execute(steps, units, lambda r: chunk_name(plan, r), title, sum(rows.values()), **options)
 
     def _say_resume_state(
         self, plan: Plan, before: ResumeState, pending: int, instances: Sequence[Instance], size: str

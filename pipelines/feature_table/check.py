@@ -8,7 +8,6 @@ file (comparison.py). What the columns should be stands in columns.py.
 from __future__ import annotations
 
 import json
-import textwrap
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
@@ -20,6 +19,7 @@ from tagcorpus.pipelines.feature_table.header import check_header
 from tagcorpus.pipelines.feature_table.table import FeatureTable, Finding, Severity, read_table
 from tagcorpus.pipelines.feature_table.values import check_values
 from tagcorpus.pipelines.progress.printable import printable
+from tagcorpus.pipelines.progress.wrapping import wrapped
 from tagcorpus.predictor.records.harness_results import is_id
 
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
@@ -182,10 +182,7 @@ def _named(findings: Sequence[Finding]) -> str:
 
 def _wrapped(text: str, first: str, rest: str) -> list[str]:
     plain = printable(text, is_line=True)
-    width = max(110, len(rest) + 50)
-    return textwrap.wrap(
-        plain, width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False, break_long_words=False
-    )
+    return wrapped(plain, max(110, len(rest) + 50), first, rest)
 
 
 def _n(n: int, noun: str) -> str:

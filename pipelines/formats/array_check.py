@@ -1,7 +1,7 @@
-"""Whether an Arrow array's offsets and indices lie inside of its buffers, so that its values can be taken out of it.
+"""Checks that the offsets and indices of an Arrow array lie inside of its buffers.
 
-Arrow's own validation ends at the first text that is not UTF-8, which is a matter of one row. What it has not looked at by
-then is looked at here.
+Arrow's own validation ends at the first text that is not UTF-8, which costs only one row. This module checks the rest of
+such an array.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def check(array: pa.Array) -> None:
 
 
 def _check_inside(array: pa.Array) -> None:
-    """Of a string array, the offsets were validated before its text."""
+    """Check nested arrays. Arrow validates the offsets of a string array before its text."""
     type_ = array.type
     if isinstance(type_, pa.BaseExtensionType):
         check(array.storage)

@@ -1,7 +1,7 @@
-"""Arrow files and streams as a sequence of record batches: their digests, their rows, and what is behind their end.
+"""Arrow files and streams as a sequence of record batches: their digests, their rows, and bytes behind their end.
 
-Streams that were joined are read one after another. What follows the end of a stream and is no stream is damage, and so is
-a file whose footer counts from another place than its beginning.
+Joined streams are read one after another. Other bytes behind a stream are damage, and so is a footer whose offsets do not
+count from the beginning of the file.
 """
 
 from __future__ import annotations
@@ -42,8 +42,7 @@ class ArrowTable:
         return pa.ipc.open_stream(self.source, options=_options())
 
     def groups(self, columns: Sequence[str], start: int = 0) -> Iterator[Batch]:
-        """From the first record batch on that holds row `start`, or is empty and in front of it, with these top-level
-        columns."""
+        """Record batches with these top-level columns, from the one with row `start` on, or from an empty one before it."""
         first = 0
         for batch in self._batches(columns):
             if first + batch.num_rows > start or first == start:
@@ -89,7 +88,7 @@ class ArrowTable:
             ) from error
 
     def misfit(self) -> tuple[str, bool]:
-        """Why the footer does not fit the file (empty where it does), and whether nothing in the file can be trusted."""
+        """Why the footer does not fit the file (empty if it fits), and whether the whole file is unusable."""
         if not self._is_file or self.is_torn:
             return "", False
         footer, blocks = self._footer()
@@ -106,8 +105,8 @@ class ArrowTable:
         return "", False
 
     def gap(self) -> int:
-        """Bytes in front of the footer that nothing explains. The mark that ends the batches is at most 8 bytes long, and
-        padding is up to 64."""
+        """Bytes before the footer that belong to nothing. The mark that ends the batches has at most 8 bytes, and padding has
+        at most 64."""
         if not self._is_file or self.is_torn:
             return 0
         footer, blocks = self._footer()
@@ -115,7 +114,7 @@ class ArrowTable:
         return gap if gap > 8 + 64 else 0
 
     def _footer(self) -> tuple[int, list[tuple[int, int, int]]]:
-        """Where the footer begins, and (offset, bytes of metadata, bytes of body) of every message that it lists."""
+        """The offset of the footer, and (offset, bytes of metadata, bytes of body) of every message that it lists."""
         self.source.seek(self._size - 10)
         length = int.from_bytes(bytes(self.source.read(4)), "little", signed=True)
         begin = self._size - 10 - length
@@ -165,7 +164,7 @@ def _selected(batch: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
 
 
 def _options(fields: Sequence[int] = ()) -> pa.ipc.IpcReadOptions:
-    """fields: those to read; all where none is given"""
+    """fields: numbers of the fields to read; empty for all"""
     return pa.ipc.IpcReadOptions(included_fields=list(fields), use_threads=False)
 
 
@@ -175,7 +174,7 @@ def _size(source: Any) -> int:
 
 
 class _Digesting:
-    """A sink that keeps nothing but the digest."""
+    """A sink that keeps only the digest."""
 
     closed = False
 
@@ -183,12 +182,12 @@ class _Digesting:
         self.write = digest.update
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Nothing to do: the sink has no buffer."""
 
 
 def _blocks(footer: bytes, field: int) -> Iterator[tuple[int, int, int]]:
-    """The blocks of one field of a footer, a FlatBuffers table: 2 is that of dictionaries, 3 that of record batches. A
-    block is offset (int64), bytes of metadata (int32, padded to 8) and bytes of body (int64)."""
+    """The blocks of one field of a footer, which is a FlatBuffers table. Field 2 has the dictionaries, field 3 the record
+    batches. A block is an offset (int64), bytes of metadata (int32, padded to 8 bytes) and bytes of body (int64)."""
     (table,) = struct.unpack_from("<I", footer, 0)
     (back,) = struct.unpack_from("<i", footer, table)
     fields = table - back

@@ -1,7 +1,7 @@
-"""Physical lines of a CSV file as the csv module takes them, with a way back to the first line of the record in progress.
+"""Physical lines of a CSV file for the csv module, with a way back to the first line of the current record.
 
-Bytes are decoded as Latin-1, which maps every byte to one character and back, so that a field with bytes that are not
-UTF-8 costs its own row only. Characters that the csv module must not act upon are replaced by stand-ins from beyond Latin-1.
+Bytes are decoded as Latin-1, which maps every byte to one character and back. So a field with bytes that are not UTF-8 costs
+only its own row. Stand-ins beyond Latin-1 replace characters that the csv module must not act upon.
 """
 
 from __future__ import annotations
@@ -18,27 +18,28 @@ from tagcorpus.pipelines.inputs.signatures import BOM
 from tagcorpus.pipelines.inputs.streams import BLOCK_BYTES, ByteStream, Damaged
 from tagcorpus.pipelines.options.declaring.dialect import Dialect
 
-# The limit is kept by CsvLines, which sees whole records; csv's own counts single fields and is shared by all threads.
+# CsvLines keeps the limit, since it sees whole records. The limit of csv counts single fields, and all threads share it.
 csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
 
 _RETURN = "\ue000"
 _LONE_RETURN = re.compile(r"\r(?!\r*\n|\r*\Z)")
-# Behind this, an escaped character: its code point, moved beyond Latin-1.
+# Added to the code point of an escaped character, to move it beyond Latin-1.
 _ESCAPED = 0xE100
 
 
 class TooLong(Exception):
-    """The record in progress has passed the limit."""
+    """The current record is longer than the limit."""
 
 
 class CsvLines:
-    """An iterator of lines for csv.reader. `position` is the end of the last line given out.
+    """An iterator of lines for csv.reader.
 
-    taken         lines of the record in progress, as bytes
+    position      end of the last line that was given out
+    taken         lines of the current record, as bytes
     escape        a character that makes the quote after it text
-    is_careful    a carriage return within a line is text
-    is_plain      neither: there are no stand-ins
-    is_giant      the last line alone passes the limit: only its head was kept, and there is no way back before it
+    is_careful    whether a carriage return within a line is text
+    is_plain      no escape and not careful, so that no stand-ins are needed
+    is_giant      the last line alone is longer than the limit; only its head is kept, and there is no way back before it
     """
 
     def __init__(
@@ -52,14 +53,14 @@ class CsvLines:
         self.taken: list[bytes] = []
         self.limit = start + max_record_bytes
         self.broken = ""
-        self.has_ended = False  # a line was wanted, and there was none
+        self.has_ended = False  # the parser asked for a line after the last one
         self.has_mark = False  # the record began with a byte order mark
         self.is_giant = False
         self.escape, self.is_careful = dialect.escape, False
         self.is_plain = not dialect.escape
         self._head = b""
         self._rest: list[bytes] = []  # whole lines of the last block, last one first
-        self._tail = b""  # what the last block holds of the line after them
+        self._tail = b""  # the beginning of the next line, from the last block
 
     def start_record(self) -> None:
         self.record_start, self.taken, self._head = self.position, [], b""
@@ -73,7 +74,7 @@ class CsvLines:
         self.is_plain = not (escape or is_careful)
 
     def go_back(self, kept: int = 0) -> None:
-        """Give out the record's lines once more, but for the first ones."""
+        """Give out the record's lines once more, except for the first `kept`."""
         again = self.taken[kept:]
         del self.taken[kept:]
         self._rest += reversed(again)
@@ -81,7 +82,7 @@ class CsvLines:
         self.has_ended = False
 
     def settle(self) -> None:
-        """Enter the record's lines into the digest: there is no way back before them."""
+        """Add the record's lines to the digest. Afterwards there is no way back before them."""
         for line in self.taken:
             self.digest.update(line)
         self.taken = []
@@ -108,7 +109,7 @@ class CsvLines:
         return line.decode("latin-1") if self.is_plain else self.disarmed(line.decode("latin-1"))
 
     def disarmed(self, text: str) -> str:
-        """The line with stand-ins for what is text in it."""
+        """The line with stand-ins for special characters that are text."""
         if self.escape and self.escape in text:
             follow = {self.escape, self.dialect.quote or self.dialect.delimiter}
             pattern = f"{re.escape(self.escape)}([{''.join(map(re.escape, follow))}])"
@@ -156,7 +157,7 @@ class CsvLines:
                 return b"".join(pieces)
 
     def _let_go(self, pieces: list[bytes]) -> None:
-        """Count what is read of a line that is too long to be kept."""
+        """Count the bytes read of a line that is too long to keep."""
         self.is_giant = True
         self._head = self._head or head_of([*self.taken, *pieces])
         self.settle()

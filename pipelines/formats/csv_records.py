@@ -1,16 +1,16 @@
-"""CSV: records may span lines, so a file is cut by walking it once with the parser that will read it.
+"""CSV records, and chunks of them. Records may span lines, so the parser that reads a file also cuts it.
 
-Parsing is strict: text behind a closing quote is an error, not a guess. Row 0 is the first record after the header; blank
-lines before the header are no rows. What a bad record costs is decided as follows.
+Parsing is strict: text behind a closing quote is an error. Row 0 is the first record after the header; blank lines before
+the header are not rows. Two rules say which lines a bad record costs:
 
-1. A quote that closes nowhere, or where text follows, may be a stray one. It is taken for one where it swallowed at least
-   STRAY_LINES lines and each of these is a record by itself. It costs its own line, and reading goes on with the next.
-2. Otherwise the record costs all the lines that it swallowed. It ends where it would end if text might follow a closing
-   quote and a backslash made a quote text; with a quote that closes nowhere, it ends with the file.
+1. A quote that is never closed, or is followed by text, may be stray. It counts as stray if it swallowed at least
+   STRAY_LINES lines and each of them is a record by itself. Then it costs only its own line.
+2. Otherwise the record costs all the lines that it swallowed. It ends where a lenient parser ends it, which allows text
+   after a closing quote and takes a quote after a backslash as text. A quote that is never closed ends with the file.
 
-A record that passes the limit is read on, without being kept, to the line on which its quote closes; one whose first line
-alone is too long ends with that line. A stray quote ends its chunk: whoever reads the chunk meets the end within quotes, and
-need not know what comes after. So does a record that rule 2 ends before the line that proved it bad.
+A record longer than the limit is read on, but not kept, to the line on which its quote closes. If its first line alone is
+too long, the record ends with that line. A chunk ends after a stray quote, so that its reader need not know the lines that
+follow. A chunk also ends after a record that rule 2 ends before the line that proved it bad.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from tagcorpus.pipelines.inputs.records import REASONS
 from tagcorpus.pipelines.inputs.streams import ByteStream
 from tagcorpus.pipelines.options.declaring.dialect import Dialect
 
-# Bumped when records or what they cost change. Files are then cut anew; only chunks that are `is_new` have other digests.
+# Raised when records or their costs change. Files are then cut anew; only chunks that are `is_new` get other digests.
 CSV_VERSION = 2
 STRAY_LINES = 10
-# How many chunks may end because of quotes.
+# Chunks of a file that may end because of quotes.
 CUTS_AT_MOST = 500
 
 
 class CsvRecord(NamedTuple):
-    """One record. `fields` is None where there is a `problem`: too_long, unclosed_quote or bad_csv. `raw`: its first
-    bytes; `lines`: how many it took."""
+    """One record. `fields` is None if there is a `problem`: too_long, unclosed_quote or bad_csv. `raw` has its first bytes,
+    and `lines` the number of its lines."""
 
     row: int
     offset: int
@@ -49,8 +49,8 @@ class CsvRecord(NamedTuple):
     lines: int = 1
     ends_chunk: bool = False
 
-    def told(self) -> str:
-        """What its entry in quarantine says besides the reason."""
+    def message(self) -> str:
+        """The details that its entry in quarantine has besides the reason."""
         sentences = [f"it takes {self.lines:,} lines of the file"] if self.lines > 1 else []
         if self.problem == "bad_csv" and b'\\"' in self.raw:
             sentences.append("for quotes that a backslash escapes, say --set 'csv.escape=\\'")
@@ -67,7 +67,7 @@ def header(file: InputFile, max_line_bytes: int, dialect: Dialect = Dialect()) -
 
 
 def _header(file: InputFile, max_line_bytes: int, dialect: Dialect) -> tuple[list[str], int, str]:
-    """Also what is wrong with the header record; there are no names then."""
+    """As `header`, and the problem of a bad header record, which gives no names."""
     stream = ByteStream(file)
     try:
         lines = CsvLines(stream, 0, None, max_line_bytes, dialect)
@@ -86,12 +86,12 @@ def index(
     max_rows: int | None = None,
     dialect: Dialect = Dialect(),  # noqa: B008
 ) -> list[Chunk]:
-    """Chunks of whole records, about `chunk_bytes` each. A digest covers the column names and the chunk's bytes. Without
-    a header that can be read there is one broken chunk."""
+    """Chunks of whole records, about `chunk_bytes` each. A digest covers the column names and the chunk's bytes. A bad
+    header gives one broken chunk."""
     names, start, problem = _header(file, max_line_bytes, dialect.of(file.format))
     if problem:
-        told = f"the header cannot be read ({problem}: {REASONS[problem]})"
-        return [Chunk(0, 0, 0, 0, _digest_of(names, dialect).hexdigest(), broken=told)]
+        message = f"the header cannot be read ({problem}: {REASONS[problem]})"
+        return [Chunk(0, 0, 0, 0, _digest_of(names, dialect).hexdigest(), broken=message)]
     stream = ByteStream(file)
     try:
         lines = CsvLines(stream, start, None, max_line_bytes, dialect.of(file.format))
@@ -105,7 +105,7 @@ def index(
 
         for record in records:
             if lines.broken:
-                break  # the parser gives out what it has of the record that the damage cut off
+                break  # the damage cut this record off
             row, end = record.row + 1, lines.position
             if end >= (begin // chunk_bytes + 1) * chunk_bytes or row == max_rows or record.ends_chunk:
                 chunks.append(cut())
@@ -135,7 +135,7 @@ def read(
     lines.digest = _digest_of(names, dialect)
     records = _Records(lines, first_row=chunk.first_row)
     for record in records:
-        # Files with a byte order mark that were joined: the header of the second is no record.
+        # The header of a second file, with a byte order mark, that was joined to the first is not a record.
         if lines.has_mark and record.fields == [n.encode().decode("latin-1") for n in names]:
             yield record._replace(fields=[])
         else:
@@ -145,11 +145,11 @@ def read(
 
 
 def delimiter_hint(format_: str, names: Iterable[str], dialect: Dialect) -> str:
-    """What to say of the columns of a CSV file in which no text is found: that the header holds another delimiter."""
+    """For a CSV file without a text column: the other delimiter that its header holds, and the setting; else empty."""
     if format_ not in DELIMITED:
         return ""
     used, others = dialect.of(format_).delimiter, {";": ";", "\t": "\\t", "|": "|", ",": ","}
-    hint = next((told for c, told in others.items() if c != used and any(c in name for name in names)), "")
+    hint = next((name_of for c, name_of in others.items() if c != used and any(c in name for name in names)), "")
     return f". The header holds '{hint}': is it the delimiter? Say --set 'csv.delimiter={hint}'" if hint else ""
 
 
@@ -161,10 +161,10 @@ def _digest_of(names: list[str], dialect: Dialect) -> Any:
 
 
 class _Records:
-    """Records one after another. `is_new`: among them is one that version 1 read otherwise.
+    """Records one after another. `is_new`: version 1 read one of them otherwise.
 
-    n_columns   of the header; fewer than 2: no line proves to be a record by itself
-    n_cuts      how many records may end before a line that was looked at
+    n_columns   columns of the header; with fewer than 2, no line can be proved to be a record by itself
+    n_cuts      records that may end before a line that was already parsed
     """
 
     def __init__(self, lines: CsvLines, n_columns: int = 0, n_cuts: int = 0, first_row: int = 0) -> None:
@@ -174,7 +174,7 @@ class _Records:
         self._is_record = _record_of(n_columns, lines.dialect)
 
     def digest(self) -> str:
-        """Of the bytes since the lines' digest began."""
+        """The digest of the bytes since the last cut."""
         return str(self.lines.digest.hexdigest()) + ("-strict" if self.is_new else "")
 
     def __iter__(self) -> Iterator[CsvRecord]:
@@ -197,7 +197,7 @@ class _Records:
             yield CsvRecord(row, lines.record_start, head, fields, "", len(taken))
 
     def _after(self, error: Exception, row: int) -> CsvRecord:
-        """The record that strict parsing stopped in."""
+        """The record in which strict parsing stopped."""
         lines, fields, problem = self.lines, None, self._problem(error)
         if problem == "bad_csv" and lines.has_lone_return():
             lines.go_back()
@@ -222,8 +222,8 @@ class _Records:
         return "unclosed_quote" if self.lines.has_ended else "bad_csv"
 
     def _cost(self, problem: str, n_lines: int) -> tuple[str, int, bool]:
-        """The problem, the number of lines that a bad record costs, and whether its chunk must end with it. The lines after
-        it are the next to be read."""
+        """The problem, the number of lines that a bad record costs, and whether its chunk must end with it. Reading goes on
+        with the line after the record."""
         lines = self.lines
         if lines.is_giant or (n_lines == 1 and problem != "bad_csv"):
             return problem, n_lines, False
@@ -247,7 +247,7 @@ class _Records:
         return self._skip(n_lines) if problem == "too_long" else (problem, n_lines, False)
 
     def _lenient_end(self, n_lines: int) -> int:
-        """Take the lines of a bad record as far as lenient parsing does. Its fields are of no use."""
+        """Take the lines of a bad record up to the end that lenient parsing finds, and return their number."""
         lines = self.lines
         escapes = [lines.dialect.escape]
         if not lines.dialect.escape and any(b'\\"' in line for line in lines.taken):
@@ -269,7 +269,7 @@ class _Records:
         return n_lines
 
     def _skip(self, n_lines: int) -> tuple[str, int, bool]:
-        """Pass over the rest of a record that has passed the limit, up to the line on which its quote closes."""
+        """Pass over the rest of a record that is too long, up to the line on which its quote closes."""
         lines = self.lines
         lines.read_as(lines.dialect.escape, is_careful=True)
         line = lines.disarmed(lines.taken[-1].decode("latin-1"))
@@ -299,20 +299,20 @@ def _reader(lines: Iterator[str], dialect: Dialect, is_strict: bool) -> Any:
 
 
 def _stays_open(line: str, dialect: Dialect) -> bool:
-    """Whether a record that is inside quotes before this line is so after it."""
-    is_more_wanted = False
+    """Whether a record that is inside quotes before this line is still inside quotes after it."""
+    needs_more = False
 
     def given() -> Iterator[str]:
-        nonlocal is_more_wanted
+        nonlocal needs_more
         yield dialect.quote + line
-        is_more_wanted = True
+        needs_more = True
 
     next(_reader(given(), dialect, False))
-    return is_more_wanted
+    return needs_more
 
 
 def _record_of(n_columns: int, dialect: Dialect) -> Any:
-    """A function that says whether a line is a record of so many fields, with every quote in its place."""
+    """A function that tests whether a line is a record of `n_columns` fields, with every quote in its place."""
     if n_columns < 2 or not dialect.quote:
         return None
     quote, delimiter, escape = (re.escape(c) for c in (dialect.quote, dialect.delimiter, dialect.escape))

@@ -1,7 +1,7 @@
-"""JSON arrays of objects: the elements of a file's array (or of several, one behind the other) as rows, in bounded memory.
+"""JSON arrays of objects: the elements of an array, or of several one after another, as rows, in bounded memory.
 
-Elements are found by their brackets, so that one that is not JSON costs its own row only. A file is one chunk: an array shows
-only from its beginning where an element begins. A file that breaks off within an element has a broken chunk.
+Brackets show where elements end, so an element that is not JSON costs only its own row. A file is one chunk, since elements
+can be told apart only from the beginning of the array. A file that breaks off within an element has a broken chunk.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _IN_STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 
 
 def index(file: InputFile, max_rows: int | None = None) -> list[Chunk] | None:
-    """The chunk of all elements, or of the first `max_rows`. None where the array is one line and an object is on another line
-    behind it: the file is of lines then."""
+    """The chunk of all elements, or of the first `max_rows`. None if the array is one line and an object is on a later
+    line: then the file is JSON lines."""
     stream = ByteStream(file)
     scanner, digest = _Scanner(0), xxhash.xxh3_128()
     position = rows = whole = 0
@@ -76,21 +76,21 @@ def read(stream: ByteStream, chunk: Chunk, max_line_bytes: int, where: str) -> I
 
 
 class _Scanner:
-    """Takes a file block by block, and gives its elements with the place behind each in the block.
+    """Takes a file block by block, and gives each element with the position after it in the block.
 
-    depth                 0: outside of an array; 1: among its elements; above: within brackets of an element
+    depth                 0: outside of an array; 1: between its elements; above: within brackets of an element
     first_end             offset of the first array's closing bracket
-    has_more_than_arrays  something else follows an array, at the offset `more`; nothing more is given
+    has_more_than_arrays  something that is not an array follows, at the offset `more`; no more elements are given
     """
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.depth, self.first_end, self.has_more_than_arrays = 0, -1, False
         self.more, self.is_more_an_object = -1, False
-        self._row = self._offset = 0  # of the next element; of the block
+        self._row = self._offset = 0  # row of the next element; offset of the block
         self._is_in_string = self._is_escaped = self._has_elements = False
-        self._pieces: list[bytes] = []  # of the element in progress; of a long one, its head
-        self._size = self._start = 0  # its bytes so far, and where it begins
+        self._pieces: list[bytes] = []  # bytes of the current element; only the head of a long one
+        self._size = self._start = 0  # size of the current element so far, and its offset
         self._is_blank = True
 
     def feed(self, block: bytes) -> Iterator[tuple[int, Line]]:
@@ -146,7 +146,7 @@ class _Scanner:
         self._size += len(piece)
         self._is_blank = self._is_blank and not piece.strip()
         self._pieces.append(piece)
-        if self._size > self.max_bytes:  # only its head is kept
+        if self._size > self.max_bytes:  # only the head is kept
             self._pieces = [head_of(self._pieces)]
 
     def _element(self) -> Line:

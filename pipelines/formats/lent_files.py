@@ -1,7 +1,7 @@
-"""Files of a store for the reader's process: their owner opens and reads them, and the reader asks for bytes.
+"""Files of an object store for the reader process. Their owner opens and reads them; the reader process asks for bytes.
 
-Clients of stores have threads and connections, which a forked process must not use. So only the native reader, which may
-crash, is in the other process, and the network stays in this one.
+Clients of object stores have threads and connections, which a forked process must not use. So the network stays in the
+owner's process, and only the native reader, which may crash, is in the other.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any, BinaryIO, cast
 from tagcorpus.pipelines.inputs.input_files import InputFile
 
 Ask = Callable[..., Any]
-"""Sends a request to the owner and returns the answer; raises what the owner raises."""
+"""Sends a request to the owner and returns the answer, or raises the owner's error."""
 
 
 class Lender:
-    """The owner's side: `answer` does what the reader asks for."""
+    """The owner's side: `answer` serves the requests of the reader process."""
 
     def __init__(self) -> None:
         self._files: dict[str, InputFile] = {}
@@ -26,7 +26,7 @@ class Lender:
         self._next = 0
 
     def lend(self, arguments: Sequence[Any]) -> list[Any]:
-        """The arguments, with stand-ins for files of a store."""
+        """The arguments, with stand-ins for files of an object store."""
         return [self._lent(a) if isinstance(a, InputFile) and not a.is_local else a for a in arguments]
 
     def _lent(self, file: InputFile) -> LentFile:
@@ -50,7 +50,7 @@ class Lender:
 
 @dataclass(frozen=True)
 class LentFile(InputFile):
-    """An input file as the reader's process has it."""
+    """An input file as the reader process sees it."""
 
     def open(self) -> BinaryIO:
         return cast(BinaryIO, LentStream(*_ask("open", self.path)))
@@ -94,6 +94,6 @@ _ask: Ask
 
 
 def ask_with(ask: Ask) -> None:
-    """What files that are lent to this process are asked for with."""
-    global _ask  # noqa: PLW0603 - of the process, which has one owner
+    """Set the function that asks this process's owner for bytes of lent files."""
+    global _ask  # noqa: PLW0603 - a process has one owner
     _ask = ask

@@ -22,7 +22,7 @@ HEAD_BYTES = 256
 
 
 class Line(NamedTuple):
-    """One line without its newline. `is_too_long`: only the first bytes of it are kept."""
+    """One line without its newline. `is_too_long`: `data` has only its first bytes."""
 
     row: int
     offset: int
@@ -33,8 +33,8 @@ class Line(NamedTuple):
 def index(
     file: InputFile, chunk_bytes: int, start: int = 0, stop: int | None = None, max_rows: int | None = None
 ) -> list[Chunk]:
-    """Chunks of the lines whose first byte lies in [start, stop). `first_row` counts from 0 at the first of them:
-    whoever joins the segments of one file shifts it. `max_rows` ends the last chunk after that many lines."""
+    """Chunks of the lines whose first byte lies in [start, stop). `first_row` counts from the first of these lines; the
+    plan shifts it when it joins the segments of a file. `max_rows` ends the last chunk after that many lines."""
     stream = ByteStream(file)
     try:
         stream.seek(max(start - 1, 0))
@@ -45,11 +45,11 @@ def index(
 
 def _cut(stream: ByteStream, chunk_bytes: int, start: int, stop: int | None, max_rows: int | None) -> Iterator[Chunk]:
     position = stream.position
-    # A segment that does not begin the file begins after the newline that ends the line running into it.
+    # A segment in the middle of a file begins after the end of the line that runs into it.
     is_inside = position == start
     begin, first_row, rows, last_byte = position, 0, 0, NEWLINE
     digest = xxhash.xxh3_128()
-    whole, whole_digest = position, digest.copy()  # as of the last newline: where a broken stream is cut
+    whole, whole_digest = position, digest.copy()  # up to the last newline, where a broken stream is cut
     broken = ""
     while True:
         try:
@@ -126,14 +126,14 @@ def read(stream: ByteStream, chunk: Chunk, max_line_bytes: int, where: str) -> I
         if last:
             carry.append(last)
             carried += len(last)
-            if carried > max_line_bytes:  # too long to take: counted on, but only its head is kept
+            if carried > max_line_bytes:  # only the head of such a line is kept
                 carry = [head_of(carry)]
     if carried:
         yield _line(row, offset, carry, carried, b"", max_line_bytes)
 
 
 def proven_blocks(stream: ByteStream, chunk: Chunk, where: str) -> Iterator[bytes]:
-    """The bytes of a chunk. Raises IncompleteError behind the last of them when they are not those that were planned."""
+    """The bytes of a chunk. Raises IncompleteError after the last of them if they are not those that were planned."""
     stream.seek(chunk.start)
     digest, left = xxhash.xxh3_128(), chunk.end - chunk.start
     while left > 0:
@@ -161,7 +161,7 @@ def _line(row: int, offset: int, carry: list[bytes], carried: int, part: bytes, 
 
 
 def head_of(pieces: list[bytes]) -> bytes:
-    """The first HEAD_BYTES of the pieces together, which are not put together for it."""
+    """The first HEAD_BYTES of the joined pieces, without joining all of them."""
     return b"".join(piece[:HEAD_BYTES] for piece in pieces)[:HEAD_BYTES]
 
 

@@ -1,7 +1,7 @@
-"""Parquet files as a sequence of row groups: their digests, their rows, and whether the footer fits the file.
+"""Parquet files as a sequence of row groups: their digests, their rows, and checks that the footer fits the file.
 
 A joined file (`cat a.parquet b.parquet`) has the footer of its last member, whose offsets count from the wrong place. The
-footer alone does not show that, so its offsets are held against the file.
+footer alone does not show that, so its offsets are compared with the file.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from tagcorpus.pipelines.inputs.values import is_list, top
 ROWS_PER_READ = 1024
 BYTES_PER_READ = 8 << 20
 MAGIC = b"PAR1"
-# What is fetched from a store stays in memory up to this, else in a temporary file.
+# Bytes fetched from an object store stay in memory up to this size, and are in a temporary file above it.
 FETCHED_BYTES = 32 << 20
-# Indexes between the last column and the footer are smaller than this; two joined files meet in front of them.
+# Indexes between the last column and the footer are smaller than this. Two joined files meet before them.
 INDEX_BYTES = 16 << 20
 
 
 class FetchedFile:
-    """A file of a store. What `fetch` has brought is read from a copy: a row group's columns are read more than once, to
-    take their rows and to prove them, and cross the network once."""
+    """A file of an object store that keeps a copy of the last `fetch`. The columns of a row group are read twice, for their
+    rows and for their digest, and cross the network once."""
 
     closed = False
 
@@ -39,7 +39,7 @@ class FetchedFile:
         self._copy: IO[bytes] = tempfile.SpooledTemporaryFile(FETCHED_BYTES)  # noqa: SIM115
 
     def fetch(self, places: Sequence[tuple[int, int]]) -> None:
-        """places: (start, size) of what to bring, in the place of what was brought before"""
+        """Bring the bytes at these places, (start, size) each, and forget the earlier ones."""
         self._copy.seek(0)
         self._copy.truncate()
         self._places = []
@@ -94,7 +94,7 @@ class ParquetTable:
             self._first_rows.append(self._first_rows[-1] + self.file.metadata.row_group(g).num_rows)
 
     def groups(self, columns: Sequence[str], start: int = 0) -> Iterator[RowGroup]:
-        """Of these top-level columns, from the first row group on that holds row `start`, or is empty and in front of it."""
+        """Row groups with these top-level columns, from the one with row `start` on, or from an empty one before it."""
         for g, first in enumerate(self._first_rows[:-1]):
             if self._first_rows[g + 1] > start or first == start:
                 yield RowGroup(self, g, first, tuple(columns))
@@ -104,7 +104,7 @@ class ParquetTable:
         return start >= row and not any(row < first <= start for first in self._first_rows)
 
     def misfit(self) -> tuple[str, bool]:
-        """Why the footer does not fit the file (empty where it does), and whether nothing in the file can be trusted."""
+        """Why the footer does not fit the file (empty if it fits), and whether the whole file is unusable."""
         footer = self._footer()
         if self._bytes(0, 4) != MAGIC:
             return (
@@ -126,7 +126,7 @@ class ParquetTable:
         return problem, False
 
     def gap(self) -> int:
-        """Bytes in front of the footer that nothing explains."""
+        """Bytes before the footer that belong to nothing."""
         end = 4
         for column in self._columns():
             if column.has_column_index or column.has_offset_index or column.bloom_filter_offset:
@@ -136,7 +136,7 @@ class ParquetTable:
         return max(self._footer() - end, 0)
 
     def _footer(self) -> int:
-        """Where the footer begins."""
+        """The offset of the footer."""
         self.source.seek(0, 2)
         size = int(self.source.tell())
         return size - 8 - int.from_bytes(self._bytes(size - 8, 4), "little")
@@ -160,7 +160,7 @@ class ParquetTable:
 
 @dataclass(frozen=True)
 class RowGroup:
-    """A row group; `first` is the number of its first row in the file, `columns` are what is read or proved of it."""
+    """A row group. `first` is the number of its first row in the file; `columns` are those that are read or checked."""
 
     table: ParquetTable
     index: int
@@ -172,7 +172,7 @@ class RowGroup:
         return int(self._metadata().num_rows)
 
     def n_bytes(self, columns: Sequence[str]) -> int:
-        """Bytes of these top-level columns, without compression."""
+        """Uncompressed bytes of these top-level columns."""
         return sum(int(c.total_uncompressed_size) for c in self._chunks(columns))
 
     def stored_bytes(self, columns: Sequence[str]) -> int:
@@ -180,7 +180,7 @@ class RowGroup:
         return sum(int(c.total_compressed_size) for c in self._chunks(columns))
 
     def mark(self, columns: Sequence[str]) -> bytes:
-        """The digest of what these top-level columns are stored as."""
+        """The digest of the stored bytes of these top-level columns."""
         digest = xxhash.xxh3_128()
         source = self.table.source
         for column in self._chunks(columns):
@@ -200,7 +200,7 @@ class RowGroup:
         return digest.digest()
 
     def batches(self, paths: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """The rows, with what lies at these paths of the columns."""
+        """The rows, with the values at these paths."""
         names = leaves(self.table.schema, paths)
         if len(names) != self.table.file.metadata.num_columns:
             selected = [n for n in self.table.names if is_top(n, paths)]
@@ -226,7 +226,7 @@ class RowGroup:
 
 
 def leaves(schema: pa.Schema, paths: Sequence[str]) -> list[bool]:
-    """Of every leaf of the schema, in the order of the file's columns: whether it lies at one of the paths.
+    """For every leaf of the schema, in the order of the file's columns, whether it lies at one of the paths.
 
     Example  {"a": struct<b, c: list<d>>} and ["a.c[*].d"] -> [False, True]
     """
@@ -236,7 +236,7 @@ def leaves(schema: pa.Schema, paths: Sequence[str]) -> list[bool]:
 
 
 def leaf_paths(path: str, type_: pa.DataType) -> Iterator[str]:
-    """The paths of a column's leaves, written as those of --text-column are."""
+    """The paths of a column's leaves, in the notation of --text-column."""
     if isinstance(type_, pa.BaseExtensionType):
         yield from leaf_paths(path, type_.storage_type)
     elif pa.types.is_struct(type_):

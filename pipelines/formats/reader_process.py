@@ -1,8 +1,8 @@
-"""A process that reads tables for this one, so that a file on which the native reader crashes costs no more than itself.
+"""The reader process, which reads tables for a worker. A file that crashes the native reader costs only itself.
 
-Each thread that reads a table forks one such process and keeps it; starting one costs a few milliseconds, and nothing where
-no table is read. It gives one record batch for each request, and ends when the pipe to it is closed. Files of a store
-stay with this process, which reads them for it (see lent_files).
+Each thread that reads a table forks one reader process and keeps it, which takes a few milliseconds. A reader process gives
+one record batch for each request, and ends when its pipe is closed. Its owner reads files of an object store for it (see
+lent_files).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 CAN_FORK = hasattr(os, "fork")
-# Signals that nobody but a program's own fault sends to it.
+# Signals that a process gets only by its own fault.
 _CRASHES = tuple(
     s
     for n in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP", "SIGSYS")
@@ -39,11 +39,11 @@ _MORE, _STOP = b"m", b"s"
 
 
 class ReaderCrashed(Exception):
-    """The process that read a file died on it; the text says how."""
+    """The reader process died while it read a file; the text names the signal."""
 
 
 def call(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What a function of this package returns in the reader's process. Raises what it raises, and ReaderCrashed."""
+    """Call a function of this package in the reader process. Raises its errors, and ReaderCrashed."""
     if not CAN_FORK:
         return function(*arguments)
     reader = _reader()
@@ -53,7 +53,7 @@ def call(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def stream(function: Callable[..., Iterator[pa.RecordBatch]], *arguments: Any) -> Iterator[pa.RecordBatch]:
-    """The record batches that a generator function of this package gives in the reader's process. Raises as `call` does."""
+    """The record batches of a generator function that runs in the reader process. Raises as `call` does."""
     if not CAN_FORK:
         yield from function(*arguments)
         return
@@ -70,15 +70,15 @@ def stream(function: Callable[..., Iterator[pa.RecordBatch]], *arguments: Any) -
 
 
 class _Reader:
-    """The process, from its parent's side."""
+    """The reader process, as its parent sees it."""
 
     def __init__(self) -> None:
-        # Only here: multiprocessing is for runs that read tables.
+        # Imported here, since only runs that read tables need multiprocessing.
         from multiprocessing.connection import Pipe
 
         self.pipe, other = Pipe()
         with warnings.catch_warnings():
-            # The child runs this module's loop and the table reader, which use no thread and no lock of the parent's.
+            # The child runs only `_serve` and the table reader, which use none of the parent's threads and locks.
             warnings.simplefilter("ignore", DeprecationWarning)
             self.pid = os.fork()
         if not self.pid:
@@ -90,7 +90,7 @@ class _Reader:
 
     @contextlib.contextmanager
     def guarded(self) -> Iterator[None]:
-        """A pipe that breaks becomes the error that tells why; a process that is in an unknown state is not used again."""
+        """Turn a broken pipe into the error that names the cause, and never use a process in an unknown state again."""
         try:
             yield
         except _Answered as answer:
@@ -107,7 +107,7 @@ class _Reader:
         self.pipe.send((function, self.lender.lend(arguments)))
 
     def stop(self) -> None:
-        """End a generator before its end; what it would still have said is of no use to anybody."""
+        """End a generator early, and drop its last answer."""
         try:
             self.pipe.send_bytes(_STOP)
             self.answer()
@@ -125,7 +125,7 @@ class _Reader:
         return data
 
     def _lend(self) -> None:
-        """Do what the process asks for: bytes of a file that only this one opens."""
+        """Serve a request of the reader process for bytes of a file that only its owner opens."""
         try:
             value = self.lender.answer(*pickle.loads(self.pipe.recv_bytes()))
         except Exception as error:
@@ -142,12 +142,12 @@ class _Reader:
             return ReaderCrashed(f"the reader crashed ({signal.Signals(-status).name})")
         name = signal.Signals(-status).name if status < 0 else f"exit code {status}"
         return IncompleteError(
-            f"the process that read the input was ended ({name}): out of memory? Run the same command again"
+            f"the process that read the input was ended ({name}), perhaps for lack of memory. Run the same command again"
         )
 
 
 class _Answered(Exception):
-    """Carries an error that the reader's process sent."""
+    """Carries an error that the reader process sent."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__()
@@ -196,11 +196,11 @@ def _serve(parents: Connection, pipe: Connection) -> NoReturn:
             else:
                 _send(pipe, b"v", pickle.dumps(value))
     finally:
-        os._exit(0)  # nothing of the parent's is to be flushed, closed or removed here
+        os._exit(0)  # without flushing, closing or removing anything of the parent's
 
 
 def _be_quiet() -> None:
-    """A crash is the parent's to tell: without a core file, and without a native library's last words on the terminal."""
+    """Crash without a core file and without messages of native libraries; the parent reports a crash."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.set_wakeup_fd(-1)
@@ -215,7 +215,7 @@ def _be_quiet() -> None:
 
 
 def _close_all_but(kept: int) -> None:
-    """Let go of the parent's other files, locks and sockets: this process outlives their use there."""
+    """Close the parent's other files, locks and sockets, which this process would keep open."""
     with contextlib.suppress(OSError):  # a system that does not list them
         for name in os.listdir("/dev/fd"):
             if (descriptor := int(name)) > 2 and descriptor != kept:
@@ -235,7 +235,7 @@ def _send_batches(pipe: Connection, batches: Any) -> None:
 
 
 def _ask(pipe: Connection, *request: Any) -> Any:
-    """What the parent answers. Raises what it raises."""
+    """The parent's answer to a request. Raises the parent's error."""
     _send(pipe, b"q", pickle.dumps(request))
     kind, value = pipe.recv_bytes(), pickle.loads(pipe.recv_bytes())
     if kind == b"e":

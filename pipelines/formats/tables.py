@@ -1,8 +1,8 @@
-"""Parquet and Arrow files: cut into row chunks by their row groups or record batches, read only the columns needed.
+"""Parquet and Arrow files: cut into chunks of rows by their row groups or record batches; only needed columns are read.
 
-A chunk's digest covers the stored bytes of those columns (Parquet) or their buffers (Arrow), so a rewritten file
-redoes the chunks whose content changed and no others; the footer alone would not show an edit that keeps every size. Who
-reads a chunk to its end proves that digest. The native reader runs in a process of its own only (see reader_process).
+A chunk's digest covers the stored bytes of these columns (Parquet) or their buffers (Arrow). So only the chunks whose content
+changed are computed again; the footer alone would not show an edit that keeps every size. Reading a chunk to its end checks
+the digest. The native reader runs only in a process of its own (see reader_process).
 """
 
 from __future__ import annotations
@@ -32,43 +32,42 @@ from tagcorpus.pipelines.inputs.values import top
 
 Table = ParquetTable | ArrowTable
 Group = RowGroup | Batch
-# Errors that say something about this program, and not about the file.
+# Errors of this program, not of the file.
 _OWN_ERRORS = (TagcorpusError, TypeError, AttributeError, NameError, AssertionError)
 
 
 @dataclass(frozen=True)
 class Columns:
-    """paths    what is read: `text`, `doc.text`, `messages[*].content`
-    planned  the top-level columns that a chunk's digest covers
-    further  name -> the top-level columns that its digest in `Range.columns` covers"""
+    """paths     paths that are read: `text`, `doc.text`, `messages[*].content`
+    planned   the top-level columns that a chunk's digest covers
+    optional  name -> the top-level columns that its digest in `Chunk.columns` covers"""
 
     paths: tuple[str, ...]
     planned: tuple[str, ...]
-    further: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    optional: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     def tops(self) -> list[str]:
-        """Names of the top-level columns that are read or proved, be they there or not: a joined stream may have others than the
-        first."""
-        further = (n for _, columns in self.further for n in columns)
-        return list(dict.fromkeys([*self.planned, *further, *(n for path in self.paths for n in (path, top(path)))]))
+        """Top-level columns that are read or checked. The file may lack some: joined streams may have different columns."""
+        optional = (n for _, columns in self.optional for n in columns)
+        return list(dict.fromkeys([*self.planned, *optional, *(n for path in self.paths for n in (path, top(path)))]))
 
 
 def index(file: InputFile, chunk_bytes: int, columns: Sequence[str], max_rows: int | None = None) -> list[Chunk]:
-    """Row chunks of about `chunk_bytes` of the given columns. Where the file cannot be read on, the last one is broken
-    (and holds no rows when it is the footer that cannot be read)."""
+    """Chunks of rows with about `chunk_bytes` in the given columns. The last chunk of a damaged file is broken; a damaged
+    footer leaves one broken chunk without rows."""
     try:
         return reader_process.call(_index, file, chunk_bytes, columns, max_rows)  # type: ignore[no-any-return]
     except ReaderCrashed as error:
         return [Chunk(0, 0, 0, 0, xxhash.xxh3_128().hexdigest(), broken=str(error))]
 
 
-def with_further_columns(file: InputFile, chunks: list[Chunk], further: Mapping[str, Sequence[str]]) -> list[Chunk]:
+def with_further_columns(file: InputFile, chunks: list[Chunk], optional: Mapping[str, Sequence[str]]) -> list[Chunk]:
     """The chunks with a digest of each further column: name -> the top-level columns it is read from."""
-    for name, columns in further.items():
+    for name, columns in optional.items():
         try:
             starts, marks = reader_process.call(_marks, file, columns)
         except ReaderCrashed:
-            starts, marks = [], []  # who reads the column is told
+            starts, marks = [], []  # the reader of the column reports the crash
 
         def digest(r: Chunk, starts: list[int] = starts, marks: list[bytes] = marks) -> str:
             value = xxhash.xxh3_128()
@@ -82,7 +81,7 @@ def with_further_columns(file: InputFile, chunks: list[Chunk], further: Mapping[
 
 
 def gap(file: InputFile) -> int:
-    """Bytes in front of a file's footer that nothing explains; 0 also where the file is damaged."""
+    """Bytes before a file's footer that belong to nothing; 0 for a damaged file."""
     try:
         return int(reader_process.call(_gap, file))
     except (ReaderCrashed, Damaged):
@@ -90,8 +89,7 @@ def gap(file: InputFile) -> int:
 
 
 def stored_bytes(file: InputFile, columns: Sequence[str], rows: Sequence[tuple[int, int]]) -> int:
-    """Bytes, as they are stored, of the columns in the row groups that hold any of these rows [first, end); 0 for a damaged
-    file, of which nothing is read."""
+    """Stored bytes of the columns in the row groups that hold any of these rows [first, end); 0 for a damaged file."""
     try:
         return int(reader_process.call(_stored_bytes, file, columns, rows))
     except (ReaderCrashed, Damaged):
@@ -113,10 +111,10 @@ def schema(file: InputFile) -> pa.Schema:
 
 
 def read(file: InputFile, chunk: Chunk, columns: Columns, stop: int | None = None) -> Iterator[pa.RecordBatch]:
-    """Record batches of at most ROWS_PER_READ rows, before row `stop` where it is given.
+    """Record batches of at most ROWS_PER_READ rows, before row `stop` if it is given.
 
-    Raises Damaged where the file is, and IncompleteError where its content is not what was planned. A row inside a row
-    group or a stream is reached only through those before it, so the file stays open for the next chunk to read on.
+    Raises Damaged for a damaged file, and IncompleteError if the content is not that of the plan. Rows inside a row group
+    or a stream are reached only through the rows before them, so the file stays open for the next chunk.
     """
     try:
         yield from reader_process.stream(_read, file, chunk, columns, stop)
@@ -136,8 +134,7 @@ def _index(file: InputFile, chunk_bytes: int, columns: Sequence[str], max_rows: 
                 raise Damaged(problem)
             for group in table.groups(columns):
                 rows, n_bytes, mark = group.rows, group.n_bytes(columns), group.mark(columns)
-                # A single group of several chunks' size is cut by rows, so that one big row group keeps all workers
-                # busy.
+                # A group larger than a chunk is cut by rows, so that one big row group keeps all workers busy.
                 pieces = min(max(1, n_bytes // chunk_bytes), max(rows, 1))
                 if pieces > 1 and row > begin:
                     chunks.append(Chunk(begin, row, begin, row - begin, digest.hexdigest()))
@@ -164,7 +161,7 @@ def _index(file: InputFile, chunk_bytes: int, columns: Sequence[str], max_rows: 
 
 
 def _marks(file: InputFile, columns: Sequence[str]) -> tuple[list[int], list[bytes]]:
-    """First row and digest of every group; up to the damage where there is any, which the chunk itself tells."""
+    """First row and digest of every group, up to the damage if there is any; the chunk itself records the damage."""
     starts: list[int] = []
     marks: list[bytes] = []
     try:
@@ -179,12 +176,12 @@ def _marks(file: InputFile, columns: Sequence[str]) -> tuple[list[int], list[byt
 
 
 def _gap(file: InputFile) -> int:
-    with _damage_told(), _opened(file) as table:
+    with _errors_as_damage(), _opened(file) as table:
         return table.gap()
 
 
 def _stored_bytes(file: InputFile, columns: Sequence[str], rows: Sequence[tuple[int, int]]) -> int:
-    with _damage_told(), _opened(file) as table:
+    with _errors_as_damage(), _opened(file) as table:
         return sum(
             group.stored_bytes(columns)
             for group in table.groups(columns)
@@ -193,24 +190,24 @@ def _stored_bytes(file: InputFile, columns: Sequence[str], rows: Sequence[tuple[
 
 
 def _schema(file: InputFile) -> pa.Schema:
-    with _damage_told(), _opened(file) as table:
+    with _errors_as_damage(), _opened(file) as table:
         return table.schema
 
 
 def _damage(error: Exception) -> str:
-    """What an error says about the file's content; raises the error where it says nothing about that. One with a number
-    comes from the operating system or the store, and may not come again."""
+    """The message of an error about the file's content. Other errors are raised: errors of this program, and errors with a
+    number, which come from the operating system or the object store and may not come again."""
     is_of_system = isinstance(error, OSError) and error.errno not in (
         None,
         errno.EINVAL,
-    )  # EINVAL: a place before the file
+    )  # EINVAL: an offset before the file
     if isinstance(error, _OWN_ERRORS) or is_of_system:
         raise error
     return str(error)
 
 
 @contextlib.contextmanager
-def _damage_told() -> Iterator[None]:
+def _errors_as_damage() -> Iterator[None]:
     try:
         yield
     except Damaged:
@@ -225,7 +222,7 @@ _thread = threading.local()
 def _read(file: InputFile, chunk: Chunk, columns: Columns, stop: int | None) -> Iterator[pa.RecordBatch]:
     key = (file, columns, file.identity())
     cursor: _Cursor | None = getattr(_thread, "cursor", None)
-    _thread.cursor = None  # one that fails, or is not read to its end, is not used again
+    _thread.cursor = None  # a cursor that fails, or is not read to its end, is not used again
     if cursor is None or cursor.key != key:
         if cursor is not None:
             cursor.close()
@@ -244,7 +241,7 @@ def _read(file: InputFile, chunk: Chunk, columns: Columns, stop: int | None) -> 
 
 
 class _Cursor:
-    """A place in a table from which reading goes forward."""
+    """A position in a table from which reading goes forward."""
 
     def __init__(self, file: InputFile, columns: Columns, key: Any) -> None:
         self.key = key
@@ -254,7 +251,7 @@ class _Cursor:
             self._table = self._stack.enter_context(_opened(file))
         except Exception as error:
             _damage(error)
-            raise misplanned(file.path) from error  # it could be opened when it was planned
+            raise misplanned(file.path) from error  # the file could be opened when it was planned
         self._tops = columns.tops()
         self._go_to(0)
 
@@ -264,10 +261,10 @@ class _Cursor:
     def _go_to(self, row: int) -> None:
         self._groups: Iterator[Group] = iter(self._table.groups(self._tops, row))
         self._row = row
-        self._group: Group | None = None  # in work, and how far it is read:
+        self._group: Group | None = None  # the current group, and its batches that are not yet read
         self._batches: Iterator[pa.RecordBatch] | None = None
         self._batch: pa.RecordBatch | None = None
-        self._first = 0  # row of that batch
+        self._first = 0  # first row of the current batch
 
     def _next_group(self) -> Group | None:
         group: Group | None = next(self._groups, None)
@@ -275,7 +272,7 @@ class _Cursor:
         return group
 
     def take(self, chunk: Chunk, stop: int) -> Iterator[pa.RecordBatch]:
-        """The rows of a chunk before `stop`, and then the proof that the whole chunk is what was planned."""
+        """The rows of a chunk before `stop`; then checks that the whole chunk is that of the plan."""
         if self._row != chunk.start and not (self._group and self._table.is_ahead(self._row, chunk.start)):
             self._go_to(chunk.start)
         proof = _Proof(chunk, self._columns)
@@ -297,7 +294,7 @@ class _Cursor:
                     _damage(error)
                     if self._row < stop:
                         raise
-                    if stop < chunk.end:  # what was asked for is read, and what follows is damaged
+                    if stop < chunk.end:  # all rows before `stop` are read, and the damage is behind them
                         self._row = -1
                         return
         if not proof.is_complete:
@@ -322,7 +319,7 @@ class _Cursor:
             yield self._batch.slice(low, high - low)
 
     def is_changed(self, chunk: Chunk) -> bool:
-        """Whether the file is not what was planned, as far as that can be told of one that cannot be read."""
+        """Whether the file is not that of the plan, as far as a damaged file can show it."""
         if self._file.identity() != self.key[2]:
             return True
         proof = _Proof(chunk, self._columns)
@@ -340,7 +337,7 @@ class _Cursor:
 class _Proof:
     """Compares the groups of a chunk with its digests.
 
-    An empty group at the border of two chunks belongs to either of them: the one that it was planned with is tried.
+    An empty group at the border of two chunks belongs to one of them; both possibilities are tried.
     """
 
     def __init__(self, chunk: Chunk, columns: Columns) -> None:
@@ -348,7 +345,7 @@ class _Proof:
         self._columns = columns
         self._digests = [xxhash.xxh3_128()]
         digests = dict(chunk.columns)
-        self._further = {name: xxhash.xxh3_128() for name, _ in columns.further if name in digests}
+        self._optional = {name: xxhash.xxh3_128() for name, _ in columns.optional if name in digests}
 
     def add(self, group: Group) -> None:
         start, end = self._chunk.start, self._chunk.end
@@ -358,16 +355,16 @@ class _Proof:
             digest.update(mark)
         if not group.rows and group.first == start:
             self._digests.append(xxhash.xxh3_128())
-        for name, columns in self._columns.further:
-            if name in self._further and group.first < end and (group.rows or group.first > start):
-                self._further[name].update(group.mark(columns) + b"%d" % (group.first - start))
+        for name, columns in self._columns.optional:
+            if name in self._optional and group.first < end and (group.rows or group.first > start):
+                self._optional[name].update(group.mark(columns) + b"%d" % (group.first - start))
 
     @property
     def is_complete(self) -> bool:
         digests = dict(self._chunk.columns)
         planned = self._chunk.digest.partition("-")[0]
         return any(d.hexdigest() == planned for d in self._digests) and all(
-            d.hexdigest() == digests[name] for name, d in self._further.items()
+            d.hexdigest() == digests[name] for name, d in self._optional.items()
         )
 
 
@@ -375,9 +372,9 @@ class _Proof:
 def _opened(file: InputFile) -> Iterator[Table]:
     with contextlib.ExitStack() as stack:
         if file.is_local and file.format == "arrow":
-            # Not mapped into memory: a file that is cut short meanwhile would end the process.
-            os.stat(file.path)  # for an error that has a number
-            source: Any = stack.enter_context(pa.OSFile(os.fsencode(file.path)))  # a name need not be UTF-8
+            # Not mapped into memory, since a file that is cut short meanwhile would then end the process.
+            os.stat(file.path)  # raises an error with a number
+            source: Any = stack.enter_context(pa.OSFile(os.fsencode(file.path)))  # file names need not be UTF-8
         else:
             source = stack.enter_context(file.open())
             if file.format == "parquet" and not file.is_local:

@@ -1,1 +1,1 @@
-"""Input files: which there are, what kind of bytes they hold, and the records and chunks they are cut into."""
+"""Input files, the kinds of bytes in them, and the chunks and records that they are cut into."""

@@ -1,4 +1,4 @@
-"""What a plan consists of: chunks of rows, and what reading one of them counted."""
+"""Chunks of rows, which a plan consists of, and the counts of reading one chunk."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from tagcorpus.errors import IncompleteError, LostRowsError
 
 @dataclass(frozen=True)
 class Chunk:
-    """A run of rows of one file, and the unit of work, of publishing and of resuming.
+    """Consecutive rows of one file: the unit of work, of publishing and of resuming.
 
     start, end  bytes [start, end) of the decompressed stream (line formats), or rows [start, end) (tables)
-    first_row   0-based number of its first row in the file; rows: how many
-    digest      xxh3-128 of what the rows are read from
+    first_row   0-based number of its first row in the file
+    rows        number of its rows
+    digest      xxh3-128 of the bytes or columns that the rows are read from
     skipped     row intervals [a, b) that repeat earlier samples under another `filter`
-    broken      why the file breaks off at `end`; empty where it does not
-    columns     (name, digest) of further columns of a table; `digest` covers only what every tagger reads
-    piece       (k, n): of a table's row group that is cut into n pieces, this is piece k
+    broken      why the file breaks off at `end`; empty if it does not
+    columns     (name, digest) of further columns of a table; `digest` covers only the columns that every tagger reads
+    piece       (k, n): piece k of a table's row group that is cut into n pieces
     """
 
     start: int
@@ -46,20 +47,20 @@ class Chunk:
 
 
 def misplanned(path: str) -> IncompleteError:
-    """The error of a reader whose bytes are not those of the plan: the file changes, or the plan is wrong."""
-    error = IncompleteError(f"{path} changed while it was being read; run the same command again to plan it anew")
+    """The error of a reader whose bytes are not those of the plan: the file changed, or the plan is wrong."""
+    error = IncompleteError(f"{path} changed while it was being read. Run the same command again, which plans it anew")
     error.misplanned = path
     return error
 
 
 def costs_a_row(reason: str) -> bool:
-    """Whether a row that is in quarantine for this reason gave no document."""
+    """Whether a row that was quarantined for this reason gave no document."""
     return reason not in ("broken_file", "repeat_not_string") and not reason.startswith("tagger:")
 
 
 @dataclass
 class Counts:
-    """What became of every line of a chunk; `check` proves that none went missing."""
+    """Counts of the lines of a chunk, by outcome. `check` proves that no line is missing."""
 
     lines: int = 0
     read: int = 0
@@ -72,7 +73,7 @@ class Counts:
     text_bytes: int = 0
     quarantined: Counter[str] = field(default_factory=Counter)
     remarks: Counter[str] = field(default_factory=Counter)
-    """What taggers count besides their columns, by sentence."""
+    """Counts that taggers report besides their columns, by sentence."""
 
     def add(self, other: Counts) -> None:
         for f in dataclasses.fields(self):
@@ -83,7 +84,7 @@ class Counts:
 
     @property
     def quarantined_rows(self) -> int:
-        """Rows in quarantine: unreadable records, damage, and rows a tagger failed on."""
+        """Rows in quarantine: unreadable records, damage, and rows on which a tagger failed."""
         return sum(self.quarantined.values())
 
     @property

@@ -1,9 +1,9 @@
 """From `--input` arguments to a list of files: folders, globs, URLs; names by which outputs are called.
 
-A file's name is its path relative to the root of the argument that brought it (a file's folder, a folder itself, a
-glob's literal part), with `LABEL/` in front where the argument was `LABEL=PATH`. Two files of one name are refused, and
-names that would lead out of a folder. A folder brings what has a known suffix, and never what runs put into it; links to
-folders are followed where they lead out of it. With `input_format`, names that do not say their format count as well.
+A file's name is its path relative to the root of its argument: a file's folder, a folder itself, or a glob's literal
+part. The name begins with `LABEL/` if the argument was `LABEL=PATH`. Two files of one name are refused, and so are names
+that lead out of the output folder. A folder gives its files with a known suffix, except those that runs wrote into it.
+Links to folders outside of it are followed. With `input_format`, files without a known suffix count as well.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from tagcorpus.pipelines.inputs.standard_input import recognised
 from tagcorpus.pipelines.storage import remote
 from tagcorpus.pipelines.storage.local_files import LocalFiles, local_path
 
-SUFFIXES_TOLD = f"{', '.join(FORMATS)}; text formats also with {', '.join(COMPRESSIONS)}"
+KNOWN_SUFFIXES = f"{', '.join(FORMATS)}; text formats also with {', '.join(COMPRESSIONS)}"
 IGNORED_IN_FOLDERS = ("results_*", "removed_*", "*.tagcorpus")
-# What a run puts into its output folder.
+# Names that a run writes in its output folder.
 ROOMS = (
     "plan",
     "attributes",
@@ -38,7 +38,7 @@ ROOMS = (
     "features.csv",
     "features.parquet",
 )
-KINDS_TOLD = 8
+SHOWN_KINDS = 8
 
 
 def find(
@@ -53,15 +53,16 @@ def find(
 ) -> list[InputFile]:
     """All input files, in the order of the arguments and by name within one.
 
-    `globs`/`excludes` filter the relative paths found in folders; `stdin_copy` is the local file that holds what `-`
-    brought; `outputs` are the files and folders that this run writes, which are no input where they lie in an input
-    folder; `skipped` counts, by kind, what folders hold and was left out (see `skipped_told`); `input_format`, a suffix without
-    its dot, is that of files whose names do not say. Raises InputError for what is not there, cannot be read, matches
-    nothing, or collides; ConfigError for an unknown format.
+    globs, excludes  filters of the relative paths in folders
+    stdin_copy       local file with a copy of standard input, the file of `-`
+    outputs          files and folders that this run writes; they are not input, even in an input folder
+    skipped          counts the files in folders that are left out, by kind (see `skipped_line`)
+    input_format     format of files without a known suffix, as a suffix without its dot
+    Raises InputError for a path that is missing, unreadable, matches nothing, or collides; ConfigError for an unknown format.
     """
     names = Names(input_format)
     skipped = Counter() if skipped is None else skipped
-    found: list[InputFile] = []
+    inputs: list[InputFile] = []
     for argument in arguments:
         label, path = _split_label(argument)
         if path == "-":
@@ -70,11 +71,11 @@ def find(
             files = [recognised(stdin_copy, names.given)]
         else:
             files = list(_expand(path, globs, excludes, outputs, skipped, names))
-        found += [InputFile(f"{label}/{f.name}" if label else f.name, f.path, f.format, f.compression) for f in files]
+        inputs += [InputFile(f"{label}/{f.name}" if label else f.name, f.path, f.format, f.compression) for f in files]
     seen: dict[str, str] = {}
-    for file in found:
+    for file in inputs:
         if not _is_plain(file.name):
-            raise InputError(f"{file.path} (--input) would be called {file.name!r}: name it without `..`")
+            raise InputError(f"{file.path} (--input) would be called {file.name!r}. Name it without `..`")
         if file.is_local:
             _check_readable(file.path)
         if file.name in seen:
@@ -83,28 +84,28 @@ def find(
                 "tell them apart with --input LABEL=PATH"
             )
         seen[file.name] = file.path
-    return found
+    return inputs
 
 
-def skipped_told(skipped: Counter[str]) -> str:
-    """What `find` left out, in one line, the commonest first; empty where it left out nothing."""
+def skipped_line(skipped: Counter[str]) -> str:
+    """The kinds of files that `find` left out, in one line, the commonest first; empty if there are none."""
     if not skipped:
         return ""
     kinds = sorted(skipped.items(), key=lambda kind: (-kind[1], kind[0]))
-    told = [f"{n:,} {kind}" for kind, n in kinds[:KINDS_TOLD]]
-    if more := sum(n for _, n in kinds[KINDS_TOLD:]):
-        told.append(f"{more:,} others")
-    return "skipped in folders: " + ", ".join(told)
+    phrases = [f"{n:,} {kind}" for kind, n in kinds[:SHOWN_KINDS]]
+    if more := sum(n for _, n in kinds[SHOWN_KINDS:]):
+        phrases.append(f"{more:,} others")
+    return "skipped in folders: " + ", ".join(phrases)
 
 
 def label_and_path(argument: str) -> tuple[str, str]:
-    """`LABEL=PATH` apart; the label is empty where there is none. Raises InputError for a label that leads elsewhere."""
+    """The label and the path of `LABEL=PATH`; the label is empty if there is none. Raises InputError for a label with `..`."""
     return _split_label(argument)
 
 
 def _split_label(argument: str) -> tuple[str, str]:
     match = re.fullmatch(r"([\w.:@+\-]+(?:/[\w.:@+\-]+)*)=(.+)", argument)
-    # `data/lang=en/*.jsonl` is a path too, where such files are.
+    # `data/lang=en/*.jsonl` is a path if such files exist.
     if match and not os.path.exists(argument) and not (_is_glob(argument) and next(glob.iglob(argument), None)):
         if not _is_plain(match[1]):
             raise InputError(
@@ -134,12 +135,12 @@ def _check_regular(path: str) -> None:
         return
     kind = "a named pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
     raise InputError(
-        f"{path} (--input) is {kind}, and a file is read more than once. Read it as standard input: --input - < {path}"
+        f"{path} (--input) is {kind}, and a run reads its files more than once. Read it as standard input: --input - < {path}"
     )
 
 
 class Names:
-    """What the names of files say of their formats; `given` is for those that do not say."""
+    """Formats of files by their names; `given` is the format of names without a known suffix."""
 
     def __init__(self, input_format: str = "") -> None:
         self.given = _kind(f"x.{input_format.removeprefix('.')}") if input_format else None
@@ -150,7 +151,7 @@ class Names:
             )
 
     def kind(self, name: str) -> tuple[str, str] | None:
-        """(format, compression) of a file that was named, or that a glob matches."""
+        """(format, compression) of a file that was named or that a glob matches."""
         if (kind := _kind(name)) is not None or self.given is None:
             return kind
         compression = COMPRESSIONS.get(os.path.splitext(name.lower())[1], "")
@@ -159,11 +160,11 @@ class Names:
         return (self.given[0], compression) if self.given[0] in TEXT_FORMATS else None
 
     def is_silent(self, name: str) -> bool:
-        """Whether a name in a folder has a number for a suffix, or none (part-00000), and is read as `given`."""
+        """Whether a file in a folder is read as `given`: its name has no suffix (part-00000), or a number as suffix."""
         stem, suffix = os.path.splitext(name.lower())
         if suffix in COMPRESSIONS:
             suffix = os.path.splitext(stem)[1]
-        # Hadoop's and Spark's own files (_SUCCESS) begin so.
+        # Names of Hadoop's and Spark's own files (_SUCCESS) begin with an underscore.
         return self.given is not None and not name.startswith("_") and (not suffix or suffix[1:].isdigit())
 
 
@@ -191,7 +192,7 @@ def _expand(
             if not paths:
                 raise InputError(f"no file matches {path!r} (--input)")
             return [_named(p[len(root) :].lstrip("/"), url(p), names) for p in paths]
-        # First, because who may read an object may not always list what lies beside it.
+        # Before `isdir`: permission to read an object does not always include permission to list its folder.
         if not is_local and names.kind(plain) and fs.isfile(plain):
             return [_named(plain.rsplit("/", 1)[-1], url(plain), names)]
         if fs.isdir(plain):
@@ -210,13 +211,13 @@ def _expand(
             if not kept:
                 raise InputError(
                     f"no input file in {path!r} (--input): {len(relative)} files there, none of them with a known suffix "
-                    f"({SUFFIXES_TOLD}; .json only with one of these, or a --glob that ends in .json) that --glob and --exclude "
-                    f"let through{'; ' if skipped else ''}{skipped_told(skipped)}"
+                    f"({KNOWN_SUFFIXES}; .json only with one of these, or a --glob that ends in .json) that --glob and --exclude "
+                    f"let through{'; ' if skipped else ''}{skipped_line(skipped)}"
                 )
             for r in kept if is_local else ():
                 if not os.path.exists(f"{root}/{r}"):
                     raise InputError(
-                        f"{root}/{r} (--input) is no file: a link that leads nowhere? --exclude leaves it out"
+                        f"{root}/{r} (--input) is not a file. Is it a link that leads nowhere? Leave it out with --exclude"
                     )
             return [_named(r, url(f"{root}/{r}"), names) for r in kept]
         if not fs.exists(plain):
@@ -236,7 +237,7 @@ def _expand(
 
 
 def _filesystem(path: str) -> tuple[Any, str]:
-    if os.path.exists(path):  # even where the name looks like a URL
+    if os.path.exists(path):  # even if the name looks like a URL
         return LocalFiles(), os.path.abspath(path)
     if "://" in path:
         return remote.filesystem(path)
@@ -248,7 +249,7 @@ def _is_glob(path: str) -> bool:
 
 
 def _literal_part(path: str, is_local: bool) -> str:
-    """The folders before the first pattern. A folder that is there, as `data[1]`, is meant itself."""
+    """The folders before the first pattern. An existing folder whose name looks like a pattern (`data[1]`) is not a pattern."""
     parts = path.split("/")
     literal = 0
     while literal < len(parts) - 1:
@@ -259,7 +260,7 @@ def _literal_part(path: str, is_local: bool) -> str:
 
 
 def _files_below(root: str, skipped: Counter[str]) -> Iterator[str]:
-    """Relative paths of what is not hidden, also behind links to folders, but of no folder twice."""
+    """Relative paths of files that are not hidden. Links to folders are followed, and no folder is read twice."""
     top = os.path.realpath(root or "/")
     below_top = f"{top.rstrip('/')}/"
     seen = {top}
@@ -284,8 +285,8 @@ def _files_below(root: str, skipped: Counter[str]) -> Iterator[str]:
 
 
 def _written_below(root: str, outputs: Sequence[str], fs: Any) -> set[str]:
-    """What this run writes below `root`, as relative paths."""
-    found = set()
+    """Relative paths of the files and folders below `root` that this run writes."""
+    paths = set()
     is_local = isinstance(fs, LocalFiles)
     for output in outputs:
         if not is_local and "://" not in output:
@@ -295,14 +296,14 @@ def _written_below(root: str, outputs: Sequence[str], fs: Any) -> set[str]:
         else:
             place, above = fs._strip_protocol(output), root
         if place == above:
-            found |= set(ROOMS)
+            paths |= set(ROOMS)
         elif place.startswith(f"{above.rstrip('/')}/"):
-            found.add(place[len(above.rstrip("/")) + 1 :])
-    return found
+            paths.add(place[len(above.rstrip("/")) + 1 :])
+    return paths
 
 
 def _outputs_among(relative: Sequence[str]) -> set[str]:
-    """Output folders of earlier runs: those that hold both plan/ and attributes/. Of the folder itself, its rooms."""
+    """Output folders of earlier runs, which hold both plan/ and attributes/; if the folder itself is one, its ROOMS."""
     with_plan, with_attributes = (
         {f"/{r}"[: f"/{r}".index(f"/{room}/")] for r in relative if f"/{room}/" in f"/{r}"}
         for room in ("plan", "attributes")
@@ -318,7 +319,7 @@ def _is_below(relative: str, folders: set[str]) -> bool:
 def _why_not(
     relative: str, written: set[str], globs: Sequence[str], excludes: Sequence[str], names: Names
 ) -> str | None:
-    """The kind of file that is left out here; empty where nobody would miss it, None where it counts."""
+    """The kind of a file that is left out; empty if nobody would miss the file, None if the file is input."""
     parts = relative.split("/")
     name = parts[-1].lower()
     if any(p.startswith(".") for p in parts):
@@ -334,7 +335,7 @@ def _why_not(
             return pattern
     if names.is_silent(parts[-1]) or (names.given is not None and globs and _kind(name) is None):
         return None
-    # A folder may hold a config.json beside its samples: such a one counts only when it is named.
+    # A folder may hold a config.json beside its samples, so .json files count only if a glob names them.
     is_named = any(g.lower().endswith(".json") and fnmatch.fnmatch(relative, g) for g in globs)
     if _kind(name) is None or (name.endswith(".json") and not is_named):
         stem, suffix = os.path.splitext(name)
@@ -357,6 +358,6 @@ def _named(name: str, path: str, names: Names) -> InputFile:
     kind = names.kind(name)
     if kind is None:
         raise InputError(
-            f"{path!r} has no known suffix (--input): known are {SUFFIXES_TOLD}. Name its format with --input-format"
+            f"{path!r} has no known suffix (--input). Name its format with --input-format; known suffixes are {KNOWN_SUFFIXES}"
         )
     return InputFile(name, os.path.abspath(path) if "://" not in path else path, *kind)

@@ -23,13 +23,13 @@ COMPRESSIONS = {".gz": "gz", ".zst": "zst", ".bz2": "bz2", ".xz": "xz"}
 # Formats whose bytes are read in order, so that they may be compressed; .json files that hold an array are "json".
 DELIMITED = ("csv", "tsv")
 TEXT_FORMATS = ("jsonl", "json", *DELIMITED)
-# What is read ahead of a store's file that is read from front to back.
+# Bytes that are read ahead in a file of an object store that is read from front to back.
 AHEAD_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
 class InputFile:
-    """One input file. `name` is what outputs are called by; `path` is where it lies (a local path or a URL)."""
+    """One input file. Outputs are named after `name`; `path` is a local path or a URL."""
 
     name: str
     path: str
@@ -41,7 +41,7 @@ class InputFile:
         return "://" not in self.path
 
     def __getstate__(self) -> dict[str, Any]:
-        # Wherever the file is to be opened, the options of its store are needed.
+        # Another process needs the options of the object store to open the file.
         return {**self.__dict__, "storage_options": remote.in_use()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -49,15 +49,15 @@ class InputFile:
         self.__dict__.update(state)
 
     def open(self) -> BinaryIO:
-        """Raises, for a file in a store (as its reads do), InputError and IncompleteError."""
+        """Opening and reading a file of an object store raise InputError and IncompleteError."""
         if self.is_local:
             return open(self.path, "rb")
         fs, path = remote.filesystem(self.path)
-        # Of a Parquet file only some columns are wanted: what lies between them must not be read ahead.
+        # Only some columns of a Parquet file are read, so nothing is read ahead.
         ahead: dict[str, Any] = {"block_size": AHEAD_BYTES, "cache_type": "readahead"}
-        how = {"cache_type": "none"} if self.format == "parquet" else ahead
-        found = remote.call_store(lambda: fs.open(path, "rb", **how), self.path, "read", InputError)
-        return cast(BinaryIO, remote.RemoteFile(found, self.path, InputError))
+        caching = {"cache_type": "none"} if self.format == "parquet" else ahead
+        file = remote.call_store(lambda: fs.open(path, "rb", **caching), self.path, "read", InputError)
+        return cast(BinaryIO, remote.RemoteFile(file, self.path, InputError))
 
     def size(self) -> int:
         """Bytes as stored (compressed)."""
@@ -70,8 +70,8 @@ class InputFile:
         return remote.call_store(lambda: fs.info(path), self.path, "read", InputError)
 
     def identity(self) -> dict[str, Any] | None:
-        """What must be equal for the file to count as unchanged without reading it; None where a store offers
-        nothing better than a size. The inode change time cannot be set back, so an edit is never overlooked."""
+        """Values that are equal as long as the file is unchanged; None if an object store has nothing better than a size.
+        The inode change time of a local file cannot be set back, so an edit is never overlooked."""
         if self.is_local:
             stat = os.stat(self.path)
             return {

@@ -19,7 +19,7 @@ class Quarantine:
     """JSON lines in the order in which they were added."""
 
     def __init__(self, entries: Iterable[dict[str, Any]] = ()) -> None:
-        # Closed when it is collected: a chunk that fails has nobody else who would.
+        # Closed when it is collected, since nobody closes the quarantine of a chunk that fails.
         self._file: IO[bytes] = tempfile.SpooledTemporaryFile(MEMORY_BYTES)  # noqa: SIM115
         self._n = 0
         self._digest = xxhash.xxh3_128()
@@ -35,7 +35,7 @@ class Quarantine:
             self._file.write(line)
         except OSError as error:
             raise OutputError(
-                f"quarantined rows could not be kept in {tempfile.gettempdir()} ({error.strerror or error}): free some space, or "
+                f"quarantined rows could not be kept in {tempfile.gettempdir()} ({error.strerror or error}). Free some space, or "
                 "name another folder in TMPDIR"
             ) from error
 
@@ -57,7 +57,7 @@ class Quarantine:
 
 
 def damage_in(data: bytes | None) -> str:
-    """Why a file is broken, by the lines of a chunk's quarantine; empty where they do not say."""
+    """Why a file is broken, from the quarantine lines of a chunk; empty if they do not say."""
     lines = (data or b"").splitlines()
     entry = orjson.loads(lines[-1]) if lines else {}
     return str(entry.get("message", "")) if entry.get("reason") == "broken_file" else ""

@@ -1,7 +1,7 @@
-"""From one record to its documents: where the text is, what the id is, and what is wrong with the record.
+"""From one record to its documents, with their texts and ids, or to the reason why the record is bad.
 
-Understands plain records (a text column, also `a.b` and `messages[*].content`) and evaluation-harness samples (the
-text is `resps[request][repeat]`). A record that yields no document says why by raising BadRecord with one of REASONS.
+Records are plain (a text column, also `a.b` and `messages[*].content`) or samples of the evaluation harness (texts are
+`resps[request][repeat]`). A record without a document raises BadRecord with one of REASONS.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _DEEP = 10_000
 
 
 class BadRecord(Exception):
-    """A record that goes to quarantine; `reason` is one of REASONS, `message` what more there is to say of this one."""
+    """A record that goes to quarantine. `reason` is one of REASONS; `message` adds details of this record."""
 
     def __init__(self, reason: str, message: str = "") -> None:
         super().__init__(reason)
@@ -48,7 +48,7 @@ class BadRecord(Exception):
 
 
 class LostRepeat(NamedTuple):
-    """One of a sample's repeats that is not a text: its `sub`, and its place, such as `resps[0][1]`."""
+    """A repeat of a sample that is not a text: its `sub`, and its place, such as `resps[0][1]`."""
 
     sub: int
     place: str
@@ -56,25 +56,25 @@ class LostRepeat(NamedTuple):
 
 @dataclass(frozen=True)
 class DocumentFields:
-    """Where a record keeps its text and id. Empty `text_column` = the first of DEFAULT_TEXT_COLUMNS that is there."""
+    """Columns of the text and the id of a record. Without `text_column`, the first of DEFAULT_TEXT_COLUMNS in the record."""
 
     text_column: str = ""
     id_column: str = ""
     is_resps: bool = False
 
     def text_columns(self) -> list[str]:
-        """Where the text may be, first choice first."""
+        """Columns that may hold the text, first choice first."""
         return [self.text_column] if self.text_column else [*DEFAULT_TEXT_COLUMNS]
 
     def paths(self) -> list[str]:
-        """Of a table, what can matter: columns, and paths into columns."""
+        """Columns of a table, and paths into columns, that documents may come from."""
         ids = [self.id_column] if self.id_column else [*ID_COLUMNS]
         resps = ["resps", "doc_id", "filter"] if self.is_resps or not self.text_column else []
         return list(dict.fromkeys([*self.text_columns(), *ids, *resps]))
 
     def top_columns(self) -> list[str]:
-        """Names of the top-level columns that can matter: what the digest of a table's rows covers."""
-        # A column may be called `a.b` itself.
+        """Top-level columns that documents may come from; the digest of a table's rows covers them."""
+        # The name of a column may be `a.b`.
         return list(dict.fromkeys(name for path in self.paths() for name in (path, top(path))))
 
     def further_columns(self, names: Iterable[str]) -> list[str]:
@@ -82,7 +82,7 @@ class DocumentFields:
         return list(dict.fromkeys(name for c in names for name in (c, top(c))))
 
     def doubled(self, names: Sequence[str]) -> str:
-        """The column that would give texts or ids, where several columns have its name; else empty."""
+        """The name of the text or id column if several columns have that name; else empty."""
         choices = (
             [self.text_column] if self.text_column else [*DEFAULT_TEXT_COLUMNS],
             [self.id_column] if self.id_column else [*ID_COLUMNS],
@@ -100,7 +100,7 @@ class DocumentFields:
         Raises BadRecord where there is no document."""
         if not self.text_column and not self.is_resps:
             text = record.get("text")
-            if isinstance(text, str):  # by far the commonest
+            if isinstance(text, str):  # the commonest case
                 return [(0, self._id(record, fallback_id), text)]
         if self.is_harness(record):
             return _samples(record, self.id_column, fallback_id, lost)
@@ -115,7 +115,7 @@ class DocumentFields:
         return [(0, self._id(record, fallback_id), text if isinstance(text, str) else _as_text(text))]
 
     def is_harness(self, record: dict[str, Any]) -> bool:
-        """Whether the text is in `resps`: said so, or `resps` is there and no text column is."""
+        """Whether the text is in `resps`: by option, or because the record has `resps` and no text column."""
         if self.is_resps or self.text_column:
             return self.is_resps
         return "resps" in record and not any(c in record for c in DEFAULT_TEXT_COLUMNS)
@@ -131,8 +131,8 @@ class DocumentFields:
 
 
 def parse(line: bytes) -> dict[str, Any]:
-    """The JSON object of one line. Fast first; what the fast parser refuses gets strict UTF-8 and the standard
-    library's parser, which takes lone surrogates, NaN and deep nesting. Raises BadRecord."""
+    """The JSON object of one line. Lines that the fast parser refuses go to the standard library's parser, which takes lone
+    surrogates, NaN and deep nesting. Raises BadRecord."""
     try:
         record = orjson.loads(line)
     except orjson.JSONDecodeError:
@@ -143,8 +143,8 @@ def parse(line: bytes) -> dict[str, Any]:
 
 
 def exact_id(line: bytes, record: dict[str, Any], fields: DocumentFields) -> dict[str, Any]:
-    """The record again with integers kept exact where the id may be one beyond 64 bits, which the fast parser turns
-    into a float."""
+    """The record with an exact id. The fast parser makes floats of integers beyond 64 bits, so such a record is parsed
+    again."""
     if not fields.id_column and isinstance(record.get("id"), (str, int)):
         return record
     for name in (fields.id_column,) if fields.id_column else ID_COLUMNS:
@@ -172,7 +172,7 @@ def _parse_slowly(line: bytes) -> Any:
         raise BadRecord("not_utf8") from None
     if "\0" in text:
         raise BadRecord("nul")
-    text = text.removeprefix("\ufeff")  # of a file that others were joined to
+    text = text.removeprefix("\ufeff")  # files with a byte order mark may have been joined
     try:
         try:
             return json.loads(text, parse_int=_integer)
@@ -188,8 +188,8 @@ _raising_the_limit = threading.Lock()
 
 
 def _parse_deep(text: str) -> Any:
-    """With a higher recursion limit, which is the interpreter's (so one thread at a time) and which Python 3.12 and
-    later do not apply to this parser: there the depth it takes is fixed."""
+    """Parse with a higher recursion limit. The limit is that of the interpreter, so one thread at a time changes it.
+    Python 3.12 and later do not apply it to this parser, whose depth is fixed there."""
     with _raising_the_limit:
         limit = sys.getrecursionlimit()
         try:
@@ -207,18 +207,18 @@ def _integer(digits: str) -> int | float:
 
 
 class _Absent:
-    """Distinguishes a missing column from one that holds null."""
+    """Tells a missing column from a column that holds null."""
 
 
 _ABSENT = _Absent()
 
 
 def _follow(value: Any, path: str) -> Any:
-    """The value at `a.b` or the strings at `messages[*].content` joined by newlines (nulls among them left out)."""
-    found = list(_walk(value, path.replace("[*]", ".*").split(".")))
+    """The value at `a.b`, or the strings at `messages[*].content` joined by newlines, without nulls."""
+    matches = list(_walk(value, path.replace("[*]", ".*").split(".")))
     if "[*]" not in path:
-        return found[0] if found else _ABSENT
-    strings = [f for f in found if f is not None]
+        return matches[0] if matches else _ABSENT
+    strings = [match for match in matches if match is not None]
     if not strings:
         return _ABSENT
     try:
@@ -243,13 +243,13 @@ def _walk(value: Any, steps: list[str]) -> Iterator[Any]:
 
 
 def sample_id(record: dict[str, Any], id_column: str) -> Any:
-    """The id of an evaluation-harness sample's document; None where it has none."""
+    """The id of the document of an evaluation-harness sample; None if there is none."""
     return record.get(id_column) if id_column else record.get("doc_id", record.get("id"))
 
 
 def further_value(record: dict[str, Any], column: str) -> str | None:
-    """What a record has in a further column (`a.b` too): text as it is, other values as JSON, None where it has none.
-    Raises BadRecord for what cannot be had."""
+    """The value of a further column (`a.b` too): text as it is, other values as JSON, None if the column is missing.
+    Raises BadRecord for a value that cannot be read."""
     value = record[column] if column in record else _follow(record, column)
     if value is None or value is _ABSENT:
         return None
@@ -296,7 +296,7 @@ def _samples(
 
 
 def _as_text(value: Any) -> str:
-    """Bytes are text where they are UTF-8. Raises BadRecord for all else."""
+    """Bytes as text. Raises BadRecord for bytes that are not UTF-8 and for all other values."""
     if isinstance(value, BadValue):
         raise BadRecord(value.reason)
     if not isinstance(value, bytes):
@@ -308,8 +308,8 @@ def _as_text(value: Any) -> str:
 
 
 def _as_id(value: Any) -> str:
-    """Strings as they are (`0012` stays), numbers, lists and objects as JSON, what only tables have (dates, decimals,
-    UUIDs, bytes) as it is written. Raises BadRecord for what is nested too deeply."""
+    """Strings as they are (`0012` stays); numbers, lists and objects as JSON; other values of tables (dates, decimals,
+    UUIDs, bytes) by `str` or in hexadecimal. Raises BadRecord for deep nesting."""
     if isinstance(value, str):
         return value
     if isinstance(value, BadValue):
@@ -329,7 +329,7 @@ def _written(value: Any) -> str:
 
 
 def leaves(value: Any) -> Iterator[Any]:
-    """The values in nested lists, in order: what is logged in the place of generations."""
+    """The values in nested lists, in order."""
     waiting = [value]
     while waiting:
         last = waiting.pop()

@@ -1,7 +1,7 @@
-"""What the first bytes of a file say it is, and what to do when that is not what its name says.
+"""The kind of a file by its first bytes, and a remedy if its name says another kind.
 
-Nothing is guessed from the content of sound text: only marks that no record begins with count. `mismatch` gives the sentence
-for a file that cannot be read by its name; it opens no file, so that every reader can use it.
+Only marks that no record begins with count; the content of sound text proves nothing. `mismatch` gives the sentence for a
+file that cannot be read as its name says. It opens no file, so that every reader can use it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ BOM = b"\xef\xbb\xbf"
 
 @dataclass(frozen=True)
 class Signature:
-    """A kind of file. `format` and `compression` are as in InputFile, where tagcorpus reads the kind."""
+    """A kind of file. `format` and `compression` are those of InputFile if tagcorpus reads the kind."""
 
     name: str
     format: str = ""
@@ -90,7 +90,7 @@ _OF_FORMAT = {"parquet": (PARQUET,), "arrow": (ARROW_FILE, ARROW_STREAM)}
 
 
 def signature_of(head: bytes) -> Signature | None:
-    """The kind of file that begins so (HEAD_BYTES suffice); None where the bytes do not say, as those of CSV."""
+    """The kind of a file that begins with these bytes (HEAD_BYTES suffice); None if they prove nothing, as those of CSV."""
     if not head:
         return None
     is_text = _is_text(head)
@@ -128,15 +128,15 @@ def _signature_of_text(head: bytes) -> Signature | None:
 
 
 def begins_array(head: bytes) -> bool:
-    """Whether a file of JSON is an array. An element that is not text costs itself only, so the bytes behind it do not matter."""
+    """Whether a file of JSON is an array. An element that is not an object costs only itself."""
     return bool(_ARRAY.match(head.removeprefix(BOM).lstrip()))
 
 
 def mismatch(head: bytes, format_: str, compression: str = "") -> str:
-    """Why a file with these first bytes cannot be read as `format_`, and what to do; empty where they fit, or do not say.
+    """Why a file with these first bytes cannot be read as `format_`, and what to do; empty if they fit or prove nothing.
 
-    head         of the file as it is stored, where there is a compression: what comes out of it is a question of its own
-    compression  "" also for the bytes that came out of a decoder
+    head         the first bytes as they are stored; with an empty `compression`, also the first bytes from a decoder
+    compression  the compression of the stored bytes
     """
     signature = signature_of(head)
     if compression:
@@ -159,7 +159,7 @@ def _mismatch_of_compression(head: bytes, compression: str, signature: Signature
         return _empty(expected)
     if signature == expected:
         return ""
-    # Zeros may pad the front; and a file may end within the mark, which the decoder says better.
+    # Zeros may pad the front. A file that ends within the mark is an error of the decoder, which names it better.
     mark = {"gz": b"\x1f\x8b", "zst": b"\x28\xb5\x2f\xfd", "bz2": b"BZh", "xz": b"\xfd7zXZ\0"}[compression]
     begin = head.lstrip(b"\0") if compression in ("gz", "xz") else head
     if begin and (begin.startswith(mark) or mark.startswith(begin)):

@@ -1,4 +1,4 @@
-"""Standard input as an input file: copied to a local file, since chunks are read more than once, and recognised by its bytes."""
+"""Standard input as an input file: copied to a local file, since a run reads chunks more than once; recognised by its bytes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CAN_BE = (
 
 
 def spool(path: str) -> None:
-    """Copy standard input to a local file. Raises InputError where it cannot be read, OutputError where the copy has no room."""
+    """Copy standard input to a local file. Raises InputError if it cannot be read, OutputError if the copy has no room."""
     if sys.stdin is None:
         raise InputError(
             "standard input (--input -) is closed. Give it a file or a pipe: tagcorpus ... --input - < FILE"
@@ -44,12 +44,12 @@ def _blocks() -> Iterator[bytes]:
 
 
 def recognised(path: str, given: tuple[str, str] | None) -> InputFile:
-    """The copy at `path` as the input `stdin`: read as `given` (format and compression), else as its first bytes say."""
+    """The copy at `path` as the input `stdin`, with the format and compression of `given`, else those of its first bytes."""
     with open(path, "rb") as file:
         signature = signatures.signature_of(file.read(signatures.HEAD_BYTES))
     compression = signature.compression if signature else ""
     if given is not None:
-        # Compressed or not is never in doubt.
+        # The first bytes prove a compression, whatever the format.
         return InputFile("stdin", path, given[0], compression if given[0] in TEXT_FORMATS else "")
     if signature and signature.format in ("parquet", "arrow"):
         return InputFile("stdin", path, signature.format, "")
@@ -64,7 +64,7 @@ def recognised(path: str, given: tuple[str, str] | None) -> InputFile:
 
 
 def _first_text(file: InputFile) -> bytes:
-    """The first bytes that are not blank; empty where there are none."""
+    """The first bytes that are not blank; empty if there are none."""
     stream = ByteStream(file)
     try:
         block = stream.read(1 << 16).removeprefix(signatures.BOM)
@@ -72,6 +72,6 @@ def _first_text(file: InputFile) -> bytes:
             block = stream.read(1 << 16)
         return block.lstrip()[: signatures.HEAD_BYTES]
     except Damaged:
-        return b""  # told where it is read
+        return b""  # the reader reports the damage
     finally:
         stream.close()

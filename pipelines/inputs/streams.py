@@ -1,7 +1,7 @@
-"""Decompressed bytes of a file from any offset on. Damage is reported where it is met, never swallowed.
+"""Decompressed bytes of a file from any offset on. Damage is raised where it begins.
 
-Offsets of compressed files count in the decompressed stream: going back means starting again, going forward means
-decompressing and discarding. A stream stays open between neighbouring chunks, so reading on costs nothing.
+Offsets of compressed files count in the decompressed stream. Going back starts the stream again; going forward decompresses
+and discards. A stream stays open between neighbouring chunks, so that reading on costs nothing.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from tagcorpus.pipelines.inputs import signatures
 from tagcorpus.pipelines.inputs.input_files import InputFile
 
 BLOCK_BYTES = 1 << 20
-# What a decoder is fed at once. Small, because everything that one feed decompresses to stands in memory at once: a
-# kilobyte of well compressed zstd is 32 MiB of text, and feeding so little costs a tenth more than feeding 32 KiB.
+# Compressed bytes that a decoder takes at once. All that one feed decompresses to is in memory at once: a kilobyte of well
+# compressed zstd is 32 MiB of text. Feeds of a kilobyte cost a tenth more time than feeds of 32 KiB.
 FEED_BYTES = 1 << 10
 
 
 class Damaged(Exception):
-    """The compressed stream breaks off or is corrupt from here on."""
+    """The file breaks off or is corrupt from here on."""
 
 
 class ByteStream:
@@ -56,28 +56,28 @@ class ByteStream:
                 break
 
     def read(self, n: int) -> bytes:
-        """Raises Damaged when the stream breaks before a single byte could be given."""
+        """Raises Damaged if the stream breaks before the first of these bytes."""
         if self._chunks is None:
             data = self._raw.read(n)
             self.position += len(data)
             return data
         parts: list[bytes] = []
-        wanted = n
-        while wanted > 0:
+        left = n
+        while left > 0:
             if not self._rest:
                 try:
                     self._rest = memoryview(next(self._chunks, b""))
                 except Damaged as error:
                     if not parts:
                         raise
-                    self._chunks = _raising(error)  # first what came before the break, then the break
+                    self._chunks = _raising(error)  # the next read raises
                     break
                 if not self._rest:
                     break
-            part = bytes(self._rest[:wanted])
+            part = bytes(self._rest[:left])
             self._rest = self._rest[len(part) :]
             parts.append(part)
-            wanted -= len(part)
+            left -= len(part)
         data = b"".join(parts)
         self.position += len(data)
         return data
@@ -91,7 +91,7 @@ def _raising(error: Damaged) -> Iterator[bytes]:
 def _inflate(raw: BinaryIO, compression: str) -> Iterator[bytes]:
     make = _DECODERS[compression]
     decoder: Any = None
-    read = begin = 0  # compressed bytes taken so far, and where the frame in work begins
+    read = begin = 0  # compressed bytes taken so far, and the start of the current frame
     while block := raw.read(BLOCK_BYTES):
         for i in range(0, len(block), FEED_BYTES):
             feed = block[i : i + FEED_BYTES]
@@ -117,7 +117,7 @@ def _inflate(raw: BinaryIO, compression: str) -> Iterator[bytes]:
 
 
 def _decompressed(decoder: Any, feed: bytes) -> Iterator[bytes]:
-    """What the decoder makes of a feed: of bz2 and xz a block at a time, since a kilobyte of these may hold a gigabyte."""
+    """The bytes that a feed decompresses to. Those of bz2 and xz come in blocks, since a kilobyte may hold a gigabyte."""
     if not isinstance(decoder, _BOUNDED):
         if out := decoder.decompress(feed):
             yield out
@@ -131,8 +131,8 @@ def _decompressed(decoder: Any, feed: bytes) -> Iterator[bytes]:
 
 
 def _rescued(raw: BinaryIO, decoder: Any, begin: int, bad: int, feed: bytes) -> Iterator[bytes]:
-    """What the feed at offset `bad`, on which a decoder failed, holds before the damage: a decoder that fails gives
-    nothing, so the frame is decoded again, and its last feed byte by byte."""
+    """The decompressed bytes before the damage in the feed at offset `bad`. A decoder that fails gives nothing, so the
+    frame is decoded again, and its last feed byte by byte."""
     raw.seek(begin)
     while begin < bad:
         n = min(FEED_BYTES, bad - begin)
@@ -147,8 +147,8 @@ def _rescued(raw: BinaryIO, decoder: Any, begin: int, bad: int, feed: bytes) -> 
 
 
 def recognised(file: InputFile) -> tuple[InputFile, str]:
-    """The file with the format that its first bytes prove (a JSON array in a file of JSON), and why it cannot be read as its
-    name says; empty where it can."""
+    """The file with the format that its first bytes prove (a JSON array in a file of JSON), and the reason why it cannot be
+    read as its name says; empty if it can."""
     with file.open() as raw:
         head = raw.read(signatures.HEAD_BYTES)
     problem = signatures.mismatch(head, file.format, file.compression)
@@ -157,7 +157,7 @@ def recognised(file: InputFile) -> tuple[InputFile, str]:
         try:
             head = stream.read(signatures.HEAD_BYTES)
         except Damaged:
-            head = b""  # told where it is read
+            head = b""  # the reader reports the damage
         finally:
             stream.close()
         problem = signatures.mismatch(head, file.format)

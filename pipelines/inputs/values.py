@@ -1,7 +1,7 @@
 """From Arrow columns to the Python values of their rows.
 
-A value that Python cannot have (a date of the year 15659, a time zone that is not known, nanoseconds) is written as text
-where Arrow can write it. Any other that fails stands as a BadValue in its row: it costs that row, where it is needed.
+Values without a Python type (a date of the year 15659, an unknown time zone, nanoseconds) become text if Arrow can write
+them. Any other value that fails becomes a BadValue. It costs its row if a document needs the value.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 
 import pyarrow as pa
 
-# What as_py raises for one value; errors of our own code are none of these.
+# Errors that as_py raises for one value; errors of our own code are of other classes.
 _FAILURES = (pa.ArrowException, ValueError, OverflowError, LookupError, OSError, TypeError)
 
 
 @dataclass(frozen=True)
 class BadValue:
-    """In the place of a value that cannot be had; `reason` is one of records.REASONS."""
+    """A placeholder for a value that cannot be read; `reason` is one of records.REASONS."""
 
     reason: str
 
@@ -80,12 +80,12 @@ def _written(column: pa.Array) -> pa.Array:
     except pa.ArrowInvalid:
         if not pa.types.is_timestamp(type_) or type_.tz is None:
             raise
-        # Of a zone that is not known here, the stored time is still known: it is in UTC.
+        # The stored time of an unknown zone is in UTC.
         return column.cast(pa.timestamp(type_.unit, "UTC")).cast(pa.string())
 
 
 def _has_nanoseconds(type_: pa.DataType) -> bool:
-    """Whether a nested type holds times that Python can only have where pandas is installed."""
+    """Whether a nested type holds times for which as_py needs pandas."""
     return pa.types.is_nested(type_) and bool(re.search(r"(timestamp|time64|duration)\[ns", str(type_)))
 
 

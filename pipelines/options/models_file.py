@@ -1,4 +1,4 @@
-"""The file of `--models`: which paths hold the generations of which model."""
+"""The file of `--models`: the paths of each model's generations."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ SAY_IT = "say it with --input ORG/MODEL=PATH, or --models FILE"
 
 
 def read_models(path: str) -> list[str]:
-    """A models file (YAML: id -> a path or several, each a file, a folder, a glob or a URL; relative ones to the file's
-    folder) as the arguments `ID=PATH`. Raises ConfigError."""
+    """The arguments `ID=PATH` of a models file. Raises ConfigError.
+
+    The file is YAML: id -> a path or several. A path is a file, a folder, a glob or a URL; relative paths start at the
+    folder of the models file.
+    """
     try:
         with open(path, encoding="utf-8") as file:
             value = yaml.load(file, UniqueKeyLoader)  # a SafeLoader
@@ -28,7 +31,7 @@ def read_models(path: str) -> list[str]:
         raise ConfigError(
             f"--models {path}: must be a mapping of ids to paths, `org/model: folder` a line, got {_kind(value)}"
         )
-    found: list[str] = []
+    arguments: list[str] = []
     for model, paths in value.items():
         listed = [paths] if isinstance(paths, str) else paths
         if not isinstance(model, str) or not isinstance(listed, list) or not all(isinstance(p, str) for p in listed):
@@ -42,12 +45,12 @@ def read_models(path: str) -> list[str]:
             check_id(model, f"--models {path}")
         except InputError as error:
             raise ConfigError(str(error)) from error
-        found += [f"{model}={_beside(path, p)}" for p in listed]
-    return found
+        arguments += [f"{model}={_beside(path, p)}" for p in listed]
+    return arguments
 
 
 def check_id(model: str, where: str) -> None:
-    """Raise InputError for what cannot be a model's id, in the table and in the names of files."""
+    """Raise InputError for a name that cannot be a model's id in the table and in the names of files."""
     if not is_id(model):
         raise InputError(f"{where}: {model!r} cannot be a model's id: {NO_ID}; {SAY_IT}")
 

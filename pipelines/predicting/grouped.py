@@ -39,12 +39,16 @@ SHOWN_COLUMNS = 20  # importances in the document
 
 @dataclass
 class Added:
-    """document: added keys; first, terminal: text above and below the table of predictors; files: path below the output
-    folder -> bytes."""
+    """document  added keys
+    first     text above the answer
+    answers   texts of options that ask for more, such as --for
+    notes     texts that only --verbose prints
+    files     path below the output folder -> bytes"""
 
     document: dict[str, Any] = field(default_factory=dict)
     first: str = ""
-    terminal: list[str] = field(default_factory=list)
+    answers: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
 
     def draw(self, name: str, make: Callable[..., Any], *arguments: Any) -> None:
@@ -91,10 +95,10 @@ def added(
     pairs = [(o.data, o.evaluations) for o in outcomes]
     summary = grouped_summary.summary(pairs)
     result.document["summary_over_tasks"] = summary
-    result.terminal.append(grouped_summary.terminal(summary, group_word(outcomes[0].data.grouped_by)))
+    result.notes.append(grouped_summary.terminal(summary, group_word(outcomes[0].data.grouped_by)))
     best = models.DEFAULT if any(t["predictor"] == models.DEFAULT for t in summary) else models.SCALE_ONLY
     result.document["worst_predicted"] = grouped_summary.worst(pairs, best)
-    result.terminal.append(grouped_summary.worst_terminal(result.document["worst_predicted"], best))
+    result.notes.append(grouped_summary.worst_terminal(result.document["worst_predicted"], best))
     if adds:
         _adds(result, [o.data for o in outcomes], adds, settings.all_seeds, workers, steps)
     if extrapolate is not None:
@@ -105,7 +109,7 @@ def added(
         jobs = [(o.data, new, [e for e in o.evaluations if e.folds == "grouped"], seed) for o in outcomes]
         predictions = [p for several in workers.map(new_models.predict, jobs) for p in several]
         result.document["new_model"] = new_models.document(new, predictions)
-        result.terminal.append(new_models.terminal(result.document["new_model"]))
+        result.answers.append(new_models.terminal(result.document["new_model"]))
     if not has_matplotlib():
         display.say(f"no pictures: they need matplotlib ({how_to_install('report', 'matplotlib')})")
         return result
@@ -166,7 +170,7 @@ def _extrapolate(result: Added, outcomes: Sequence[Outcome], k: int, seed: int, 
         errors = ", ".join(f"{name} {100 * v:.2f}" for name, v in maes.items())
         lines.append(f"{o.data.task.name} ({e.train_rows} fitted): {errors}")
     result.document["extrapolation"] = entries
-    result.terminal.append("\n".join(lines))
+    result.answers.append("\n".join(lines))
 
 
 def _explained(data: Dataset, seed: int) -> tuple[explain.Contributions, list[explain.Band]]:
@@ -251,7 +255,7 @@ def _findings(result: Added, sets: Sequence[Dataset], seed: int, workers: Worker
             for p in places
         ],
     }
-    result.terminal.append(_findings_text(groups, places, within))
+    result.answers.append(_findings_text(groups, places, within))
 
 
 def _findings_text(

@@ -1,4 +1,4 @@
-"""The output of `tagcorpus predict`: a short answer, the table of predictors, the meaning of their names, and notes.
+"""The output of `tagcorpus predict`: an answer of three lines; with --verbose the table of predictors, their names, and notes.
 
 All text is made from the document (predictor/protocols/tables.py). predict.json has more, such as the published test over
 seeds. No line is wider than WIDTH columns, unless a single word is.
@@ -6,10 +6,10 @@ seeds. No line is wider than WIDTH columns, unless a single word is.
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tagcorpus.pipelines.progress import wrapping
 from tagcorpus.predictor.learners.evaluation import LEAKY
 from tagcorpus.predictor.learners.models import DEFAULT, SCALE_ONLY
 from tagcorpus.predictor.protocols.intervals import LEAST_GROUPS
@@ -49,11 +49,65 @@ KINDS = {
 def wrapped(text: str) -> str:
     """The text with lines wider than WIDTH broken between words; continued lines are indented by four spaces."""
     return "\n".join(
-        line
-        if len(line) <= WIDTH
-        else textwrap.fill(line, WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+        line if len(line) <= WIDTH else "\n".join(wrapping.wrapped(line, WIDTH, "", "    "))
         for line in text.split("\n")
     )
+
+
+def brief(document: Mapping[str, Any], answers: Sequence[str] = (), first: str = "") -> str:
+    """The answer in three lines. first: a text above it; answers: texts below it, of options that ask for more."""
+    leaky = dict.fromkeys(e["predictor"] for t in document["tasks"] for e in t["evaluations"] if LEAKY in e["marks"])
+    lines = [
+        *_short_answer(document),
+        "Add --verbose for the table of predictors, the meaning of their names, and notes.",
+        *(f"{', '.join(map(repr, leaky))}: {LEAKY}" for _ in [0] if leaky),
+    ]
+    return wrapped("\n\n".join(text for text in (first, "\n".join(lines), *answers) if text))
+
+
+def _short_answer(document: Mapping[str, Any]) -> list[str]:
+    """Two lines: the error of the best known predictor, and how it compares with size alone."""
+    tasks = document["tasks"]
+    summary = _compared_summary(document)
+    if summary is not None:
+        groups = _groups(document)
+        errors = {task: one["mae"] for task, one in summary["tasks"].items()}
+        ratio = summary["geometric_mean"]
+        line = f"This is {ratio:.2f} times the error of {SCALE_ONLY!r}" if ratio else f"{SCALE_ONLY!r} has no error"
+        if summary["low"] is None:
+            line += f" ({summary['organisations']} {groups}: too few for an interval)"
+        else:
+            line += f" (95 % {summary['low']:.2f} to {summary['high']:.2f})"
+        if len(errors) > 1:
+            line += f", lower in {summary['better_in']} of {summary['of']} tasks"
+        return [_errors(summary["predictor"], errors, f"models of unseen {groups}"), f"{line}."]
+    compared = {t["task"]: t["comparisons"][-1] for t in tasks if t["comparisons"]}
+    last = next(iter(compared.values()), None) or tasks[0]["evaluations"][0]
+    errors = {}
+    for t in tasks:
+        for e in t["evaluations"]:
+            if (e["predictor"], e["folds"]) == (last["predictor"], last["folds"]):
+                errors[t["task"]] = e["mae_mean_over_seeds"] if document["seeds"] else e["mae"]
+    lines = [_errors(last["predictor"], errors, f"left-out models, {last['folds']} folds")]
+    if len(compared) == 1:
+        return [*lines, *(_gain(t) for t in tasks if t["comparisons"])]
+    if compared:
+        gains = {task: c["gain_percent"] for task, c in compared.items()}
+        low, high = min(gains, key=gains.__getitem__), max(gains, key=gains.__getitem__)
+        lines.append(
+            f"It gains on {last['against']!r} in {sum(g > 0 for g in gains.values())} of {len(gains)} tasks: "
+            f"{gains[low]:+.1f} % ({low}) to {gains[high]:+.1f} % ({high})."
+        )
+    return lines
+
+
+def _errors(predictor: str, errors: Mapping[str, float], models: str) -> str:
+    """Example  "hellaswag: 'average' is off by 2.50 points on models of unseen makers."."""
+    if len(errors) == 1:
+        ((task, error),) = errors.items()
+        return f"{task}: {predictor!r} is off by {error:.2f} points on {models}."
+    low, high = min(errors, key=errors.__getitem__), max(errors, key=errors.__getitem__)
+    return f"{predictor!r} is off by {errors[low]:.2f} ({low}) to {errors[high]:.2f} points ({high}) on {models}."
 
 
 def terminal(document: Mapping[str, Any], below: Sequence[str] = (), first: str = "") -> str:
@@ -67,17 +121,11 @@ def _answer(document: Mapping[str, Any]) -> str:
     """A line a task; "" where nothing is compared."""
     if document["protocol"] != "grouped":
         return "\n".join(_gain(t) for t in document["tasks"] if t["comparisons"])
-    summaries = {
-        s["predictor"]: s
-        for s in document["summary_over_tasks"]
-        if s["folds"] == "grouped" and s["against"] == SCALE_ONLY and s["predictor"] != SCALE_ONLY
-    }
-    if not summaries:
+    s = _compared_summary(document)
+    if s is None:
         return ""
-    name = DEFAULT if DEFAULT in summaries else list(summaries)[-1]
-    s = summaries[name]
     groups = _groups(document)
-    lines = [f"points of error on models of unseen {groups}, mean over seeds: {name} against {SCALE_ONLY}"]
+    lines = [f"points of error on models of unseen {groups}, mean over seeds: {s['predictor']} against {SCALE_ONLY}"]
     width = max(len(t) for t in (*s["tasks"], "all"))
     for task, one in s["tasks"].items():
         errors = f"{one['mae']:.2f} against {one['mae'] / one['ratio']:.2f}" if one["ratio"] else f"{one['mae']:.2f}"
@@ -88,6 +136,18 @@ def _answer(document: Mapping[str, Any]) -> str:
     if s["low"] is None:
         lines.append(f"no intervals: {s['organisations']} {groups}, {LEAST_GROUPS} are needed")
     return "\n".join(lines)
+
+
+def _compared_summary(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The summary over tasks of `average`, or else of the last predictor, against `scale-only`; None without one."""
+    if document["protocol"] != "grouped":
+        return None
+    summaries = {
+        s["predictor"]: s
+        for s in document["summary_over_tasks"]
+        if s["folds"] == "grouped" and s["against"] == SCALE_ONLY and s["predictor"] != SCALE_ONLY
+    }
+    return summaries.get(DEFAULT) or next(reversed(summaries.values()), None)
 
 
 def _groups(document: Mapping[str, Any]) -> str:

@@ -1,1 +1,1 @@
-"""How far a run is, for those who wait: progress records of the workers, the line on the terminal, the heartbeat on disk."""
+"""How far a run is: progress records of workers, the line on the terminal, and the heartbeat on disk."""

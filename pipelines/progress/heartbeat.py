@@ -1,8 +1,8 @@
-"""A run's sign of life on disk: `runs/<run>/progress.json`, written anew every few seconds and removed at the end.
+"""The heartbeat of a run on disk: `runs/<run>/progress.json`, written every few seconds and removed at the end.
 
-Whoever looks at the output, from whatever machine, can tell by it how far a run is and whether it still lives. A run
-that ends says so in its ledger; one that was killed leaves the file behind, and after `DEAD_SECONDS` it counts as dead.
-Nothing in a run depends on the file: where it cannot be written, the run goes on.
+The file says, on every machine that sees the output, how far a run is and whether it is alive. A run that ends writes its
+ledger. A run that was killed leaves the heartbeat behind, and counts as dead after `DEAD_SECONDS`. If the file cannot be
+written, the run goes on.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tagcorpus.pipelines.progress.display import Watch
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.pipelines.storage.sealed import opened
 
-# A run of ten documents is over before the first beat, and pays nothing.
+# A run of ten documents ends before its first heartbeat.
 FIRST_SECONDS = 1.0
 BEAT_SECONDS = 5.0
 DEAD_SECONDS = 60.0
@@ -30,7 +30,7 @@ FILE = "progress.json"
 
 
 def process() -> dict[str, Any]:
-    """This process, as others on the same host and in the same container can look for it."""
+    """This process, as others on the same host and in the same container can find it."""
     try:
         namespace = os.stat("/proc/self/ns/pid").st_ino
     except OSError:
@@ -38,16 +38,16 @@ def process() -> dict[str, Any]:
     return {"pid": os.getpid(), "host": platform.node(), "pid_namespace": namespace}
 
 
-def is_alive(told: dict[str, Any], at: float, now: float) -> bool:
-    """Whether a process that last gave a sign of life `at` still lives: not when that is too long ago, nor when it
-    should be among the processes here and is not."""
+def is_alive(heartbeat: dict[str, Any], at: float, now: float) -> bool:
+    """Whether the process of a heartbeat written `at` is alive. It is dead after DEAD_SECONDS, or if it belongs to this
+    host and is not among its processes."""
     if now - at > DEAD_SECONDS:
         return False
     own = process()
-    if any(told.get(k) != own[k] for k in ("host", "pid_namespace")):
+    if any(heartbeat.get(k) != own[k] for k in ("host", "pid_namespace")):
         return True
     try:
-        os.kill(told["pid"], 0)
+        os.kill(heartbeat["pid"], 0)
     except ProcessLookupError:
         return False
     except PermissionError:  # another user's
@@ -68,25 +68,33 @@ def is_at_work(output: Folder) -> bool:
     return False
 
 
+def not_an_output(folder: Folder) -> InputError:
+    """The error for a folder without plan/ and runs/."""
+    return InputError(
+        f"{folder} is not an output of tagcorpus (it has neither plan/ nor runs/). Give the folder that --output named, "
+        "or by default <first input's stem>.tagcorpus"
+    )
+
+
 def json_object(folder: Folder, name: str) -> dict[str, Any]:
-    """An object from a file; empty where there is none, or none that is whole."""
+    """The JSON object of a file; empty if the file is missing or damaged."""
     return opened(folder.read(name)) or {}
 
 
 @contextlib.contextmanager
-def damage_told(output: str) -> Iterator[None]:
-    """Raises InputError for what reading JSON of another shape comes to: a ledger whose totals are text, say."""
+def errors_as_damage(output: str) -> Iterator[None]:
+    """Raise InputError for errors of reading JSON files of an unexpected shape, such as a ledger whose totals are text."""
     try:
         yield
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"{output} has a damaged JSON file in runs/, summary/ or attributes/ ({type(error).__name__}: {error}): run its "
-            "pipeline again, which makes the file anew, or remove the folder of the run in runs/"
+            f"{output} has a damaged JSON file in runs/, summary/ or attributes/ ({type(error).__name__}: {error}). Run "
+            "its pipeline again, which makes the file anew, or remove the folder of the run in runs/"
         ) from error
 
 
 def epoch(started: str | None) -> float:
-    """Seconds since the epoch of the time that command.json has."""
+    """The start time in command.json, as seconds since the epoch."""
     try:
         return datetime.fromisoformat(started or "").timestamp()
     except ValueError:
@@ -94,7 +102,7 @@ def epoch(started: str | None) -> float:
 
 
 class Heartbeat:
-    """Writes the file from a thread of its own, from `start` to `stop`; `following` says what there is to tell."""
+    """Writes the heartbeat in its own thread, from `start` to `stop`; `following` names the watch that it describes."""
 
     def __init__(self, output: Folder, run_name: str) -> None:
         self._output, self._name = output, f"runs/{run_name}/{FILE}"
@@ -107,26 +115,25 @@ class Heartbeat:
         self._more: Callable[[], dict[str, Any]] = dict
 
     def carry(self, more: Callable[[], dict[str, Any]]) -> None:
-        """From now on the file also holds what `more` returns."""
+        """From now on, also write the entries that `more` returns."""
         self._more = more
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
-        """No beat comes after this, and the file is gone. Harmless where it was never started."""
+        """End the thread and remove the file. Harmless if the heartbeat was never started."""
         self._stop.set()
         if self._thread.ident is not None:
-            self._thread.join(
-                timeout=2 * BEAT_SECONDS
-            )  # a store that does not answer must not keep the run from ending
+            # With a limit, so that an object store that does not answer cannot keep the run from ending.
+            self._thread.join(timeout=2 * BEAT_SECONDS)
         if self._is_written:
             with contextlib.suppress(Exception):
                 self._output.remove(self._name)
 
     @contextlib.contextmanager
     def following(self, watch: Watch) -> Iterator[None]:
-        """While the block lasts, beats tell what this watch sees."""
+        """Inside of the block, heartbeats describe this watch."""
         self._since, self._seen, self._watch = time.monotonic(), {}, watch
         try:
             yield
@@ -136,37 +143,37 @@ class Heartbeat:
     def beat(self) -> None:
         """Write the file now."""
         self._is_written = True
-        # Not only OutputError: stores raise what they like, and an onlooker's convenience must not end a run.
+        # Clients of object stores raise errors of any class, and a heartbeat must not end a run.
         with contextlib.suppress(Exception):
             self._output.publish(self._name, json.dumps(self.state(), indent=1).encode())
 
     def state(self) -> dict[str, Any]:
-        """What the file says; without the rows between two passes over the chunks (while summaries are made, say)."""
-        found: dict[str, Any] = {"time": time.time(), **process(), **self._more()}
+        """The content of the file; without rows between two passes over the chunks, such as during summaries."""
+        state: dict[str, Any] = {"time": time.time(), **process(), **self._more()}
         watch = self._watch
         if watch is None:
-            return found
-        beats = [b for b in watch.beats() if b.rank >= 0]
+            return state
+        records = [r for r in watch.records() if r.rank >= 0]
         now = time.monotonic()
         seconds = max(now - self._since, 1e-9)
-        rows = watch.rows + sum(b.rows for b in beats)
-        n_bytes = watch.n_bytes + sum(b.n_bytes for b in beats)
+        rows = watch.rows + sum(r.rows for r in records)
+        n_bytes = watch.n_bytes + sum(r.n_bytes for r in records)
         chunks = []
-        for beat in beats:
-            count, at = self._seen.get(beat.rank, (-1, now))
-            if count != beat.count:
-                count, at = self._seen[beat.rank] = (beat.count, now)
-            in_flight = {"first_row": beat.first_row, "last_row": beat.last_row} if beat.first_row >= 0 else {}
+        for record in records:
+            count, at = self._seen.get(record.rank, (-1, now))
+            if count != record.count:
+                count, at = self._seen[record.rank] = (record.count, now)
+            in_flight = {"first_row": record.first_row, "last_row": record.last_row} if record.first_row >= 0 else {}
             chunks.append(
                 {
-                    "range": watch.describe(beat.rank),
-                    "rows": beat.rows,
+                    "range": watch.describe(record.rank),
+                    "rows": record.rows,
                     **in_flight,
                     "silent_seconds": round(now - at, 1),
                 }
             )
         return {
-            **found,
+            **state,
             "doing": watch.title,
             "rows": rows,
             "rows_total": watch.total_rows,

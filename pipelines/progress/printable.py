@@ -1,7 +1,7 @@
-"""Text of others made harmless for a terminal: names of files, columns, models and labels, and what a server says.
+"""Text of others made harmless for a terminal: names of files, columns, models and labels, and messages of servers.
 
-Such text may hold what a terminal obeys: escape sequences that hide or forge lines, and marks that turn the direction of
-writing. Whatever is printed or logged goes through here, once, where it is printed; files and JSON values stay as they are.
+Such text may hold escape sequences that hide or forge lines, and marks that change the direction of writing. All printed or
+logged text passes through this module once, where it is printed. Files and JSON values stay as they are.
 """
 
 from __future__ import annotations

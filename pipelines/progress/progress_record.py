@@ -1,7 +1,7 @@
-"""A worker's progress record: which rows are in flight and how much is done, readable by the launcher even after a kill -9.
+"""A worker's progress record: its rows in flight and its finished rows. The launcher can read it even after a kill -9.
 
-The record is a few integers in a small memory-mapped file (or in plain memory when the work is done in the launcher's
-own process), so it needs no queue, no lock and no live worker.
+The record is a few integers in a small memory-mapped file, or in plain memory if the launcher itself does the work. So it
+needs no queue, no lock and no live worker.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ _LAYOUT = struct.Struct("<7q")
 
 
 class Stopped(BaseException):
-    """Raised in a thread whose run has ended, at its next sign of life."""
+    """Raised in a thread whose run has ended, when it next writes its progress."""
 
 
 @dataclass
 class ProgressRecord:
-    """rank: chunk in work, -1 for none; rows/n_bytes: done of that range; first_row..last_row: in flight;
-    pid: the worker; count: goes up with every sign of life."""
+    """rank                 the chunk in work; -1 for none
+    rows, n_bytes        finished rows of this chunk, and bytes of their text
+    first_row, last_row  rows in flight
+    pid                  the worker
+    count                number of writes so far"""
 
     rank: int = -1
     rows: int = 0
@@ -52,7 +55,7 @@ class ProgressWriter:
 
     @staticmethod
     def read(path: str) -> ProgressRecord:
-        """The last record; an empty one where the worker is gone or has not started."""
+        """The last record; an empty one if the worker is gone or has not started."""
         try:
             with open(path, "rb") as file:
                 return ProgressRecord(*_LAYOUT.unpack(file.read(_LAYOUT.size)))
@@ -60,7 +63,7 @@ class ProgressWriter:
             return ProgressRecord()
 
     def stop(self) -> None:
-        """Make the next `batch` or `done` raise Stopped; called by the launcher."""
+        """Make the next `batch` or `done` raise Stopped. The launcher calls this."""
         self._is_stopped = True
 
     def start(self, rank: int) -> None:
@@ -76,7 +79,7 @@ class ProgressWriter:
         self._write()
 
     def done(self, rows: int, n_bytes: int) -> None:
-        """That many more rows and bytes of text are behind us."""
+        """So many more rows and bytes of text are finished."""
         self._check()
         self.record.rows += rows
         self.record.n_bytes += n_bytes

@@ -1,8 +1,8 @@
-"""Documents that are in memory already: what `tagcorpus.tag` takes, as rows with an id and a text.
+"""Documents in memory: the arguments of `tagcorpus.tag` as rows with an id and a text.
 
-A table is whatever exports Arrow, and a mapping of columns; text and id are looked for as in files. A sequence of strings is
-texts. Nothing else is guessed at: a generator, a set or a single string is refused, as iterating over it would give plausible
-rows of the wrong things.
+A table is an object that exports Arrow, or a mapping of columns. Its text and id are looked for as in files. A sequence of
+strings is a sequence of texts. Everything else is refused: the items of a generator, a set or a single string are often not
+documents.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tagcorpus.pipelines.inputs.values import rows as rows_of
 from tagcorpus.pipelines.inputs.values import top
 
 TAKEN = "tag takes a table with a column of texts, a mapping of columns, or a sequence of texts"
-# What to pass instead of objects that are often tried; by name of the type, or of one that it is derived from.
+# What to pass instead of objects that people often try, by the name of their type or of one of its base classes.
 INSTEAD = {
     "str": "for one text, pass [text]; for a file, use tagcorpus.run('tag', input=PATH)",
     "bytes": "decode it, and pass [text]",
@@ -66,30 +66,30 @@ Texts = Sequence[str | None] | ArrowStream | ArrowArray | Mapping[str, Any] | np
 
 @dataclass(frozen=True)
 class Documents:
-    """Rows in order: each has an id, and a text or None. `table` is what they came in, if it was a table."""
+    """Rows in order, each with an id, and a text or None. `table` is the table that they came in, if any."""
 
     texts: list[str | None]
     ids: list[str]
     table: pa.Table | None = None
     is_id_column_kept: bool = True
-    """False where `ids` say all that the table's column `id` says."""
+    """False if `ids` has the same values as the table's column `id`."""
 
     def others(self) -> Iterator[tuple[pa.Field, pa.ChunkedArray]]:
-        """The table's columns, but for one that is `ids` already."""
+        """The table's columns, without one that is equal to `ids`."""
         if self.table is None:
             return
         for field, column in zip(self.table.schema, self.table.columns, strict=True):
             if self.is_id_column_kept or field.name != "id":
                 yield field, column
 
-    def further(self, column: str) -> list[str | None]:
-        """A document column besides the text (`a.b` too); None in all rows where there is none."""
+    def values_of(self, column: str) -> list[str | None]:
+        """A document column besides the text (`a.b` too); None in all rows if the column is missing."""
         records = _records(self.table, [column]) if self.table is not None else None
         return [further_value(r, column) for r in records] if records is not None else [None] * len(self.texts)
 
 
 def documents(given: Any, text_column: str = "", id_column: str = "") -> Documents:
-    """Raises InputTypeError (a TypeError) for what is neither table nor texts, ConfigError for a column that is not there."""
+    """Raises InputTypeError (a TypeError) unless `given` is a table or texts, and ConfigError for a missing column."""
     table = _table(given)
     if table is not None:
         return _of_table(table, _named(given), text_column, id_column)
@@ -101,7 +101,7 @@ def documents(given: Any, text_column: str = "", id_column: str = "") -> Documen
 
 
 def _table(given: Any) -> pa.Table | None:
-    """None where it is no table."""
+    """`given` as an Arrow table; None if it is not a table."""
     if isinstance(given, Mapping):
         return _of_columns(given, _named(given))
     arrow = _arrow(given)
@@ -115,7 +115,7 @@ def _table(given: Any) -> pa.Table | None:
 
 
 def _arrow(given: Any) -> pa.Table | pa.Array | pa.ChunkedArray | None:
-    """What exports Arrow, as pyarrow has it; None for anything else, and for what pandas holds but Arrow cannot."""
+    """An object that exports Arrow, as an object of pyarrow; None for others, and for pandas columns that Arrow cannot hold."""
     if isinstance(given, pa.Table | pa.Array | pa.ChunkedArray):
         return given
     if isinstance(given, pa.RecordBatch):
@@ -132,7 +132,7 @@ def _arrow(given: Any) -> pa.Table | pa.Array | pa.ChunkedArray | None:
         if _is_of(given, "pandas", "Series") or _is_of(given, "pandas", "Index"):
             return pa.array(given, from_pandas=True)
     except (pa.ArrowException, ValueError, TypeError) as error:  # an error of encoding is a ValueError
-        if _is_of(given, "pandas", "DataFrame"):  # its columns one by one: a mapping names the one that is to blame
+        if _is_of(given, "pandas", "DataFrame"):  # column by column, so that the error names the column
             names = [str(name) for name in given.columns]
             columns = [_column(n, given.iloc[:, i], _named(given)) for i, n in enumerate(names)]
             return pa.table(columns, names=names)  # two columns may have one name
@@ -143,7 +143,7 @@ def _arrow(given: Any) -> pa.Table | pa.Array | pa.ChunkedArray | None:
 
 
 def _is_of(given: Any, package: str, name: str) -> bool:
-    """Whether it is an instance of a class of a package that need not be installed."""
+    """Whether `given` is an instance of this class of a package that may be missing."""
     return any(c.__name__ == name and c.__module__.partition(".")[0] == package for c in type(given).__mro__)
 
 
@@ -174,17 +174,17 @@ def _sequence(given: Any) -> list[str | None]:
 def _text(value: Any, row: int, is_column: bool) -> str | None:
     if isinstance(value, str):
         return repair(value)
-    # Missing, in the words of pandas, whose columns of objects numpy has, too.
+    # Missing values of pandas; numpy has its columns of objects, too.
     if value is None or (is_column and (type(value).__name__ == "NAType" or _is_nan(value))):
         return None
-    more = ""
+    remedy = ""
     if isinstance(value, Mapping):
-        more = ": pass a mapping of columns, such as {'text': [...]}, or pyarrow.Table.from_pylist(...)"
+        remedy = ": pass a mapping of columns, such as {'text': [...]}, or pyarrow.Table.from_pylist(...)"
     elif isinstance(value, bytes):
-        more = ": decode it"
+        remedy = ": decode it"
     elif _is_nan(value):
-        more = " (nan): pass None where a text is missing"
-    raise InputTypeError(f"{TAKEN}; row {row} is not a string or None but {_named(value)}{more}")
+        remedy = " (nan): pass None for a missing text"
+    raise InputTypeError(f"{TAKEN}; row {row} is not a string or None but {_named(value)}{remedy}")
 
 
 def _is_nan(value: Any) -> bool:
@@ -225,7 +225,7 @@ def _column(name: str, values: Any, kind: str) -> pa.Array | pa.ChunkedArray:
         return arrow
     if not is_plain and not _is_of(values, "pandas", "Series"):
         raise InputTypeError(f"{TAKEN}; it got {kind} whose {name!r} is {_named(values)} and not a column")
-    # nan is a missing text in a column of objects, and a number in one of numbers.
+    # nan is a missing text in a column of objects, and a number in a column of numbers.
     is_of_objects = str(getattr(values, "dtype", "")) == "object"
     listed = values.tolist() if hasattr(values, "tolist") else list(values)
     try:
@@ -234,7 +234,7 @@ def _column(name: str, values: Any, kind: str) -> pa.Array | pa.ChunkedArray:
         return pa.array([repair(v) if isinstance(v, str) else v for v in listed], from_pandas=is_of_objects)
     except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
         raise InputTypeError(
-            f"column {name!r} of {kind} is not of one type: {error}. Leave it out, or mend it"
+            f"column {name!r} of {kind} is not of one type: {error}. Leave it out or repair it"
         ) from error
 
 
@@ -256,7 +256,7 @@ def _has(table: pa.Table, column: str) -> bool:
 
 
 def _records(table: pa.Table, columns: Sequence[str]) -> list[dict[str, Any]]:
-    """The rows, with no more of them than these columns (`a.b` too) need."""
+    """The rows, with only the top-level columns that these columns (`a.b` too) need."""
     names = {n for c in columns for n in (c, top(c))}
     some = {n: table.column(i) for i, n in enumerate(table.column_names) if n in names}
     if not some:
@@ -265,12 +265,12 @@ def _records(table: pa.Table, columns: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _default_texts(table: pa.Table, kind: str) -> list[str | None]:
-    """Of the first of the usual columns; where that is null, of the next."""
+    """Texts of the first of DEFAULT_TEXT_COLUMNS; for nulls, those of the next."""
     names = [c for c in DEFAULT_TEXT_COLUMNS if c in table.column_names]
     if not names:
         raise ConfigError(
             f"no column {', '.join(DEFAULT_TEXT_COLUMNS[:-1])} or {DEFAULT_TEXT_COLUMNS[-1]} in {kind}, which has "
-            f"{_listed(table.column_names)}: name the one that holds the texts, text_column=..."
+            f"{_listed(table.column_names)}. Name the column of the texts with text_column=..."
         )
     columns = [_texts_of(_only(table, c, kind), f"column {c!r}") for c in names[:1]]
     for name in names[1:]:
@@ -295,7 +295,7 @@ def _named_texts(table: pa.Table, kind: str, name: str) -> list[str | None]:
 
 def _only(table: pa.Table, name: str, kind: str) -> pa.ChunkedArray:
     if table.column_names.count(name) > 1:
-        raise ConfigError(f"{kind} has {table.column_names.count(name)} columns called {name!r}: rename or drop one")
+        raise ConfigError(f"{kind} has {table.column_names.count(name)} columns called {name!r}. Rename or drop one")
     return table[name]
 
 
@@ -306,7 +306,7 @@ def _listed(names: Sequence[str], most: int = 20) -> str:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    """Text, bytes that may be UTF-8, or nothing but nulls."""
+    """Whether a column of this type has text, bytes that may be UTF-8, or only nulls."""
     if isinstance(kind, pa.BaseExtensionType):
         return _is_text(kind.storage_type)
     if pa.types.is_dictionary(kind):
@@ -325,11 +325,11 @@ def _is_text(kind: pa.DataType) -> bool:
 
 def _texts_of(column: pa.Array | pa.ChunkedArray, where: str) -> list[str | None]:
     """The texts of an Arrow column. Raises InputTypeError for another type, InputError for bytes that are not UTF-8."""
-    if column.null_count == len(column):  # whatever the type: pandas calls a column of missing texts one of numbers
+    if column.null_count == len(column):  # of any type, since pandas makes numbers of a column of missing texts
         return [None] * len(column)
     if not _is_text(column.type):
         raise InputTypeError(
-            f"{where} holds {column.type}, not text: cast it, or name another column with text_column=..."
+            f"{where} holds {column.type}, not text. Cast it, or name another column with text_column=..."
         )
     chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
     data = pa.chunked_array([_bytes(c) for c in chunks], pa.large_binary())
@@ -346,7 +346,7 @@ def _texts_of(column: pa.Array | pa.ChunkedArray, where: str) -> list[str | None
 
 
 def _bytes(column: pa.Array) -> pa.Array:
-    """The UTF-8 of an Arrow column of texts, whatever it is wrapped in."""
+    """The UTF-8 bytes of an Arrow column of texts, without extension types and dictionaries."""
     if isinstance(column, pa.ExtensionArray):
         return _bytes(column.storage)
     if isinstance(column, pa.DictionaryArray):

@@ -1,5 +1,5 @@
-"""The plan: which chunks every input is cut into. Made once by an index pass, kept in the output, reused while the
-input is unchanged. Chunks depend on the file and `chunk_bytes` only, never on workers or executor.
+"""The plan: the chunks of every input file. An index pass makes the plan once. The output keeps it, and later runs use it while
+the input is unchanged. Chunks depend only on the file and `chunk_bytes`, not on workers or executor.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ PLAN_VERSION = 2
 # A large uncompressed file is indexed in segments of this many chunks, several at a time.
 CHUNKS_PER_SEGMENT = 16
 ROOMS_OF_RESULTS = ("attributes", "quarantine", "tokens")
-# Formats whose digests cover some columns only, and the version of how their plans are made.
+# Formats whose digests cover only some columns, and the version of their plans.
 TABLES = ("parquet", "arrow")
 TABLES_VERSION = 2
 
 
 @dataclass(frozen=True)
 class PlannedFile:
-    """`is_trial`: only a part of the file was asked for (--limit, --sample). `reading`: how its records become documents, which
-    the keys of its parts depend on."""
+    """`is_trial`: the run uses only some rows of the file (--limit, --sample). `reader_options`: options that the keys of its
+    parts depend on."""
 
     file: InputFile
     chunks: tuple[Chunk, ...]
@@ -50,13 +50,13 @@ class PlannedFile:
 
 @dataclass(frozen=True)
 class Plan:
-    """All input files with their chunks. Rank r is the r-th chunk, counting through the files in order."""
+    """All input files with their chunks. Rank r is the r-th chunk of all files in order."""
 
     files: tuple[PlannedFile, ...]
 
     @cached_property
     def chunks(self) -> list[tuple[PlannedFile, int]]:
-        """(file, index of the chunk in it) of every rank."""
+        """(file, index of the chunk in the file) of every rank."""
         return [(f, k) for f in self.files for k in range(len(f.chunks))]
 
     @property
@@ -83,11 +83,11 @@ class Indexed:
     chunks: list[Chunk]
     skipped: list[tuple[int, int]]
     file: InputFile
-    """With the format that its first bytes prove."""
+    """The file, with the format that its first bytes prove."""
 
 
 class Index(PipelineStep):
-    """Cuts one file (or segment) a rank into chunks."""
+    """Cuts one file (or segment) per rank into chunks."""
 
     type = "index"
     name = "Index"
@@ -111,8 +111,8 @@ class Index(PipelineStep):
             chunks = array or []
         elif file.format in ("parquet", "arrow"):
             chunks = tables.index(file, self.chunk_bytes, reader_options.fields.top_columns(), task.max_rows)
-            further = {c: reader_options.fields.further_columns([c]) for c in reader_options.columns}
-            chunks = tables.with_further_columns(file, chunks, further)
+            optional = {c: reader_options.fields.further_columns([c]) for c in reader_options.columns}
+            chunks = tables.with_further_columns(file, chunks, optional)
         elif file.format in DELIMITED:
             chunks = csv_records.index(
                 file, self.chunk_bytes, reader_options.max_line_bytes, task.max_rows, reader_options.csv
@@ -144,7 +144,7 @@ def _refuse_doubled_columns(file: InputFile, chunks: Sequence[Chunk], reader_opt
 
 
 RunIndex = Callable[[Index, int], list[Indexed]]
-"""Runs an Index step over that many ranks and returns what each gave, in order."""
+"""Runs an Index step over that many ranks and returns the result of each, in order."""
 
 
 def make_plan(
@@ -158,10 +158,10 @@ def make_plan(
     may_recut: bool = False,
     check: Callable[[Plan], None] = lambda _plan: None,
 ) -> Plan:
-    """The plan for these files, taking over what `output` already holds for files that are unchanged. What `check` raises
-    leaves no plan behind.
+    """The plan for these files. Plans of unchanged files are taken from `output`. If `check` raises, no plan is stored.
 
-    ConfigError where `output` holds a plan with other `chunk_bytes`, unless it `may_recut`: every part would be computed anew.
+    Raises ConfigError if `output` has a plan with other `chunk_bytes`, since every part would be computed again; with
+    `may_recut`, the files are cut anew.
     """
     settings = {f.name: _settings(f, reader_options, chunk_bytes) for f in files}
     read_as = reader_options
@@ -178,15 +178,15 @@ def make_plan(
         if (
             planned is not None
             and planned.file.format in TABLES
-            and not set(reader_options.columns) <= _further(planned)
+            and not set(reader_options.columns) <= _planned_columns(planned)
         ):
-            # Cut as before, with digests of more columns: the parts of other taggers keep their keys.
+            # The table is cut as before, with digests of more columns, so the parts of other taggers keep their keys.
             reader_options = replace(
-                reader_options, columns=tuple(sorted({*reader_options.columns, *_further(planned)}))
+                reader_options, columns=tuple(sorted({*reader_options.columns, *_planned_columns(planned)}))
             )
             known[name] = None
     unknown = [f for f in files if known[f.name] is None]
-    # Taken before the bytes are read: a file that changes meanwhile is then planned anew next time.
+    # Taken before the bytes are read, so that the next run plans a file anew if it changes meanwhile.
     identities = {f.name: f.identity() for f in unknown}
     tasks = [t for f in unknown for t in _segments(f, chunk_bytes)]
     pieces: dict[str, list[Indexed]] = {}
@@ -198,7 +198,9 @@ def make_plan(
         for f in unknown
     }
     known |= planned_anew
-    plan = Plan(tuple(replace(found, reader_options=read_as) for f in files if (found := known[f.name]) is not None))
+    plan = Plan(
+        tuple(replace(planned, reader_options=read_as) for f in files if (planned := known[f.name]) is not None)
+    )
     check(plan)
     for name, planned in planned_anew.items() if is_stored else ():
         _store(output, planned, identities[name], settings[name])
@@ -233,19 +235,19 @@ def _refuse_another_cut(output: Folder, files: Sequence[InputFile], chunk_bytes:
             continue  # no plan, or none of this version
         if was != chunk_bytes and has_results(output, file.name):
             raise ConfigError(
-                f"{output} has {file.name} in chunks of chunk_bytes={was}, and with chunk_bytes={chunk_bytes} everything would be "
-                f"computed anew: say --set chunk_bytes={was} to go on with it, or --overwrite"
+                f"{output} has {file.name} in chunks of chunk_bytes={was}, and chunk_bytes={chunk_bytes} would compute everything "
+                f"again. Say --set chunk_bytes={was} to go on, or --overwrite"
             )
-        return  # one run cuts all its files alike
+        return  # one run cuts all its files with one chunk_bytes
 
 
 def has_results(output: Folder, file_name: str) -> bool:
-    """Whether anything came of the plan of this input: a part, quarantined rows, token ids."""
+    """Whether `output` has results of this input: a part, quarantined rows, or token ids."""
     return any(f"/{file_name}/" in name for room in ROOMS_OF_RESULTS for name in output.files(room))
 
 
-def _further(planned: PlannedFile) -> set[str]:
-    """The further columns that a table's plan has digests of."""
+def _planned_columns(planned: PlannedFile) -> set[str]:
+    """The further columns whose digests a table's plan has."""
     return set.intersection(*({name for name, _ in r.columns} for r in planned.chunks)) if planned.chunks else set()
 
 
@@ -263,19 +265,19 @@ def _known(output: Folder, file: InputFile, settings: dict[str, Any]) -> Planned
         stored = opened(data) or {}
         is_current = stored["identity"] == identity and stored["settings"] == settings
     except (ValueError, KeyError, TypeError):
-        return None  # damaged, or not a plan of this version: made anew
+        return None  # damaged or of another version, so it is made anew
     if planned.file.format == "json" and file.format == "jsonl":  # recognised by its first bytes
         file = replace(file, format="json")
-    is_same = replace(planned.file, path=file.path) == file  # it may be reached by another path
+    is_same = replace(planned.file, path=file.path) == file  # its path may have changed
     if not is_current or not is_same or not (is_sealed(data) or _shows_its_end(file)):
         return None
     return replace(planned, file=file)
 
 
 def _planned(data: bytes | None) -> PlannedFile:
-    """A stored plan. Raises ValueError, KeyError or TypeError for one that is damaged or of another version.
+    """A stored plan. Raises ValueError, KeyError or TypeError if it is damaged or of another version.
 
-    A plan without a checksum, of an earlier version, must fit together and, where the plan alone can say, fill its file.
+    Earlier versions wrote no checksum. The chunks of such a plan must follow one another and fill the file.
     """
     value = opened(data)
     if value is None:
@@ -311,13 +313,13 @@ def _is_consistent(file: InputFile, chunks: Sequence[Chunk], identity: dict[str,
 
 
 def _shows_its_end(file: InputFile) -> bool:
-    """Whether a plan without a checksum, whose chunks follow one another, has no chunk too few: it ends where its file ends. Plans
-    of other formats are made anew, with the same chunks; so are those of files that begin as another format does."""
+    """Whether a plan without a checksum ends where its file ends, so that no chunk is missing. Plans of other formats are
+    made anew, with the same chunks, and so are plans of files that begin as another format."""
     return file.format == "jsonl" and not file.compression and recognised(file) == (file, "")
 
 
 def forget(output: Folder, files: Iterable[InputFile], error: TagcorpusError) -> None:
-    """Remove the plan of the input that an error names as misplanned, so that the same command makes it anew."""
+    """Remove the plan of the input that an error names as misplanned, so that the next run makes it anew."""
     for file in files:
         if error.misplanned and error.misplanned in (file.name, file.path):
             output.remove(plan_name(file.name))
@@ -338,21 +340,21 @@ def _store(output: Folder, planned: PlannedFile, identity: dict[str, Any] | None
 
 
 def load_plan(output: Folder, *, skip_damaged: bool = False) -> list[PlannedFile]:
-    """Every planned file that an output holds, by name. Raises InputError when there is none, or when one is damaged
-    (the next run makes it anew); with `skip_damaged`, whatever can be read, be it nothing."""
+    """Every planned file of an output, by name. Raises InputError if there is none, or one is damaged (the next run makes it
+    anew). With `skip_damaged`, only the plans that can be read, perhaps none."""
     names = [n for n in output.files("plan") if n.endswith(".json")]
     if not names and not skip_damaged:
-        raise InputError(f"{output} holds no plan: it is not the output folder of a tagcorpus run")
-    found = []
+        raise InputError(f"{output} has no plan. It is not the output folder of a tagcorpus run")
+    files = []
     for name in names:
         try:
-            found.append(_planned(output.read(name)))
+            files.append(_planned(output.read(name)))
         except (ValueError, KeyError, TypeError) as error:
             if not skip_damaged:
                 raise InputError(
-                    f"{output}/{name} is damaged: run the pipeline again, which makes it anew from the input"
+                    f"{output}/{name} is damaged. Run the pipeline again, which makes it anew from the input"
                 ) from error
-    return found
+    return files
 
 
 def _segments(file: InputFile, chunk_bytes: int) -> list[IndexTask]:
@@ -383,7 +385,7 @@ def _joined(pieces: list[Indexed]) -> tuple[Chunk, ...]:
 def _limited(
     files: Sequence[InputFile], reader_options: ReaderOptions, chunk_bytes: int, limit: int, run_index: RunIndex
 ) -> Iterator[PlannedFile]:
-    """Only the files, and of the last one only the rows, that hold the first `limit` rows; the rest is not even read."""
+    """The files with the first `limit` rows, and only these rows of the last one; the rest is not read."""
     left = limit
     for file in files:
         if left <= 0:

@@ -1,4 +1,4 @@
-"""Read one chunk of any format as batches of documents, counting every row and keeping what is wrong with the rest."""
+"""Read one chunk of any format as batches of documents. Every row is counted, and bad rows are quarantined."""
 
 from __future__ import annotations
 
@@ -42,35 +42,35 @@ READER_VERSION = 2
 
 @dataclass(frozen=True)
 class ReaderOptions:
-    """Everything besides a file and a chunk that decides which documents come out."""
+    """The options that decide which documents a chunk of a file gives."""
 
     fields: DocumentFields = field(default_factory=DocumentFields)
     max_line_bytes: int = 32 << 20
     sample: float = 1.0
     seed: int = 0
     columns: tuple[str, ...] = ()
-    """Further document columns, for the taggers that need them. They decide nothing about the documents themselves, so they
-    are not in the fingerprint but in the identity of those taggers."""
+    """Further document columns, for the taggers that need them. They do not change the documents, so they are not in the
+    fingerprint, but in the identity of these taggers."""
     csv: Dialect = field(default_factory=Dialect)
-    """In the digests of the chunks of CSV files, so that no other file's parts depend on it."""
+    """Part of the chunk digests of CSV files, so that the parts of other files do not depend on it."""
 
     def fingerprint(self) -> dict[str, Any]:
-        found: dict[str, Any] = {
+        values: dict[str, Any] = {
             "reader": READER_VERSION,
             "text_column": self.fields.text_column,
             "id_column": self.fields.id_column,
             "is_resps": self.fields.is_resps,
             "max_line_bytes": self.max_line_bytes,
         }
-        return found | ({"sample": self.sample, "seed": self.seed} if self.sample < 1 else {})
+        return values | ({"sample": self.sample, "seed": self.seed} if self.sample < 1 else {})
 
 
-# One record of any format: (row, byte offset or -1, first bytes, record or what is wrong with it; None = blank line).
+# One record of any format: (row, byte offset or -1, first bytes, record or its problem; None = blank line).
 Raw = tuple[int, int, bytes, dict[str, Any] | BadRecord | None]
 
 
 class ChunkReader:
-    """Iterate over it for the batches of one chunk; afterwards `counts` and `quarantine` are complete."""
+    """An iterable of the batches of one chunk. After the last batch, `counts` and `quarantine` are complete."""
 
     def __init__(self, file: InputFile, chunk: Chunk, reader_options: ReaderOptions) -> None:
         self.file, self.range, self.reader_options = file, chunk, reader_options
@@ -86,14 +86,14 @@ class ChunkReader:
         ids: list[str] = []
         texts: list[str] = []
         utf8: list[str | bytes] = []
-        further: list[tuple[str | None, ...]] = []
+        columns: list[tuple[str | None, ...]] = []
         size = behind = 0
         for row, offset, head, value in self.records():
             is_repaired = False
-            columns: tuple[str | None, ...] = ()
+            cells: tuple[str | None, ...] = ()
             if self.reader_options.columns and isinstance(value, dict):
                 try:
-                    columns = tuple(further_value(value, c) for c in self.reader_options.columns)
+                    cells = tuple(further_value(value, c) for c in self.reader_options.columns)
                 except BadRecord as bad:
                     value = bad  # noqa: PLW2901
             for sub, id_, text in self._documents(row, offset, head, value):
@@ -108,23 +108,23 @@ class ChunkReader:
                         data = text.encode()
                 if not id_.isascii() and (whole := repair(id_)) is not id_:
                     id_, is_repaired = whole, True  # noqa: PLW2901
-                n = len(data) + sum(len(c) for c in columns if c is not None)
+                n = len(data) + sum(len(cell) for cell in cells if cell is not None)
                 if rows and (len(rows) >= BATCH_ROWS or size + n > BATCH_BYTES):
-                    yield self._batch(rows, subs, ids, texts, utf8, further)
+                    yield self._batch(rows, subs, ids, texts, utf8, columns)
                     progress_writer().done(self.counts.lines - behind, size)
                     behind = self.counts.lines
-                    rows, subs, ids, texts, utf8, further, size = [], [], [], [], [], [], 0
+                    rows, subs, ids, texts, utf8, columns, size = [], [], [], [], [], [], 0
                 rows.append(row)
                 subs.append(sub)
                 ids.append(id_)
                 texts.append(text)
                 utf8.append(data)
-                further.append(columns)
+                columns.append(cells)
                 size += n
                 self.counts.text_bytes += len(data)
             self.counts.repaired += is_repaired
         if rows:
-            yield self._batch(rows, subs, ids, texts, utf8, further)
+            yield self._batch(rows, subs, ids, texts, utf8, columns)
         progress_writer().done(self.counts.lines - behind, size)
         if self.range.broken:
             self._damage(self.range.broken)
@@ -136,10 +136,10 @@ class ChunkReader:
         ids: list[str],
         texts: list[str],
         utf8: list[str | bytes],
-        further: list[tuple[str | None, ...]],
+        columns: list[tuple[str | None, ...]],
     ) -> DocumentBatch:
         progress_writer().batch(rows[0], rows[-1])
-        # As bytes, since they are encoded already; that they are UTF-8 is known.
+        # The texts are encoded already, so they are known to be UTF-8.
         plain = pa.array(utf8, pa.large_binary())
         table = pa.table(
             {
@@ -148,7 +148,7 @@ class ChunkReader:
                 "id": pa.array(ids, pa.string()),
                 "text": pa.Array.from_buffers(pa.large_string(), len(plain), plain.buffers()),
                 **{
-                    stored_as(name): pa.array([columns[i] for columns in further], pa.large_string())
+                    stored_as(name): pa.array([cells[i] for cells in columns], pa.large_string())
                     for i, name in enumerate(self.reader_options.columns)
                 },
             }
@@ -173,15 +173,15 @@ class ChunkReader:
             if isinstance(value, BadRecord):
                 raise value
             lost: list[LostRepeat] = []
-            found = self.reader_options.fields.documents(value, f"{self._shown_name}:{row}", lost)
+            documents = self.reader_options.fields.documents(value, f"{self._shown_name}:{row}", lost)
         except BadRecord as bad:
             self._refuse(row, offset, head, bad.reason, **({"message": bad.message} if bad.message else {}))
             return []
         for repeat in lost:
             self._refuse(row, offset, head, "repeat_not_string", **repeat._asdict())
         counts.read += 1
-        counts.documents += len(found)
-        return found
+        counts.documents += len(documents)
+        return documents
 
     def _refuse(self, row: int, offset: int, head: bytes, reason: str, **more: Any) -> None:
         self.counts.quarantined[reason] += 1
@@ -189,7 +189,7 @@ class ChunkReader:
         self.quarantine.append({"row": row, **place, "reason": reason, **more, **shown(head)})
 
     def _is_skipped(self, row: int) -> bool:
-        """Asked of every row in order; the intervals are in order too."""
+        """Called for every row in order; the intervals are in order, too."""
         while self._skipped and self._skipped[0][1] <= row:
             self._skipped.popleft()
         return bool(self._skipped) and self._skipped[0][0] <= row
@@ -204,9 +204,9 @@ class ChunkReader:
         self.quarantine.append({"row": row, "reason": "broken_file", "message": message})
 
     def records(self) -> Iterator[Raw]:
-        """Every row of the chunk as it was found, before anything is decided about it."""
+        """Every row of the chunk as it is in the file."""
         if self.range.broken and not self.range.rows:
-            return iter(())  # nothing can be read, perhaps because the file is of another format
+            return iter(())  # the file may be of another format
         if self.file.format in ("parquet", "arrow"):
             return self._table_records()
         return self._csv_records() if self.file.format in DELIMITED else self._json_records()
@@ -235,7 +235,7 @@ class ChunkReader:
                 stream, self.range, self.reader_options.max_line_bytes, self.file.path, self.reader_options.csv
             ):
                 if record.fields is None:
-                    value = BadRecord(record.problem, record.told())
+                    value = BadRecord(record.problem, record.message())
                 elif not record.fields or (len(names) > 1 and len(record.fields) == 1 and not record.fields[0].strip()):
                     value = None
                 elif len(record.fields) != len(names):
@@ -258,10 +258,10 @@ class ChunkReader:
 
 
 def table_columns(reader_options: ReaderOptions) -> tables.Columns:
-    """What is read of a table, and what proves it."""
+    """The columns of a table that are read, and those that its digests cover."""
     fields = reader_options.fields
-    further = tuple((name, tuple(fields.further_columns([name]))) for name in reader_options.columns)
-    return tables.Columns((*fields.paths(), *reader_options.columns), tuple(fields.top_columns()), further)
+    optional = tuple((name, tuple(fields.further_columns([name]))) for name in reader_options.columns)
+    return tables.Columns((*fields.paths(), *reader_options.columns), tuple(fields.top_columns()), optional)
 
 
 def _csv_row(names: list[str], fields: list[str]) -> dict[str, Any] | BadRecord:
@@ -273,14 +273,14 @@ def _csv_row(names: list[str], fields: list[str]) -> dict[str, Any] | BadRecord:
 
 
 def _head_of(value: dict[str, Any]) -> bytes:
-    """What a quarantine line would show of a table row; made only from the row's small values."""
+    """The first bytes of a table row for its quarantine line; long texts are cut before they are written."""
     return repr({k: v if not isinstance(v, str) else v[:HEAD_BYTES] for k, v in value.items()})[:HEAD_BYTES].encode(
         "utf-8", "replace"
     )
 
 
 def shown(head: bytes) -> dict[str, str]:
-    """The first bytes of a row for a quarantine line: as text where they are UTF-8, else as base64."""
+    """The first bytes of a row for a quarantine line: as text if they are UTF-8, else as base64."""
     head = head[:HEAD_BYTES]
     for cut in range(4):  # a cut may fall inside a character
         try:
@@ -296,7 +296,7 @@ _thread = threading.local()
 
 @contextlib.contextmanager
 def _stream(file: InputFile) -> Iterator[ByteStream]:
-    """The stream of a file; a compressed one stays open in its thread, so that the next chunk of the file reads on."""
+    """The stream of a file. A compressed one stays open in its thread, so that the next chunk reads on."""
     if not file.compression:
         stream = ByteStream(file)
         try:
@@ -305,11 +305,11 @@ def _stream(file: InputFile) -> Iterator[ByteStream]:
             stream.close()
         return
     kept: ByteStream | None = getattr(_thread, "stream", None)
-    # A long-lived process may meet the file again after it was written anew.
+    # A long-lived process may read the file again after it was written anew.
     if kept is None or kept.file != file or kept.identity != file.identity():
         if kept is not None:
             kept.close()
         kept = ByteStream(file)
-    _thread.stream = None  # a reader that fails leaves a stream in an unknown state: it is not used again
+    _thread.stream = None  # a reader that fails leaves the stream in an unknown state
     yield kept
     _thread.stream = kept

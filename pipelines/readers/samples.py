@@ -1,8 +1,7 @@
-"""Evaluation-harness samples that repeat: with several filters a harness writes every sample once per filter.
+"""Repeated samples of the evaluation harness, which writes every sample once per filter.
 
-Lines of one file that have the same document id and the same `resps` under different filters hold the same
-generations, so all but the first count as duplicates. Lines under one filter are never compared with each other, and
-without a document id nothing is.
+Lines of one file with the same document id and the same `resps` under different filters have the same generations. All but
+the first count as duplicates. Lines under one filter, and lines without a document id, are not compared.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ def has_filters(file: InputFile, chunks: Iterable[Chunk], reader_options: Reader
 
 
 def duplicates(file: InputFile, chunks: Iterable[Chunk], reader_options: ReaderOptions) -> list[tuple[int, int]]:
-    """Row intervals [a, b) of the samples that repeat an earlier one of the file under another filter.
+    """Row intervals [a, b) of samples that repeat an earlier one of the file under another filter.
 
-    Keeps 16 bytes and a filter's name per distinct sample.
+    Needs memory for 16 bytes and a filter's name per distinct sample.
     """
     filter_of: dict[int, str] = {}
     intervals: list[tuple[int, int]] = []

@@ -1,7 +1,6 @@
-"""Whether the input has text where it is looked for: a look into the first chunk of every file, before the work.
+"""Checks, before a run, that the input has text: looks into the first chunk of every file.
 
-Nothing is judged by what stands first: a file has text as soon as one record has, and a run is refused only where no file
-has any.
+A file has text if one of its records has text. A run is refused only if no file has text.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from tagcorpus.pipelines.inputs.streams import Damaged
 from tagcorpus.pipelines.readers.plan import TABLES, Plan, PlannedFile
 from tagcorpus.pipelines.readers.reader import ChunkReader, ReaderOptions
 
-# Records of a file that has no text so far, where another has: enough to name the file, and soon read.
+# Records of a file that are searched for text at first. If all files lack text there, their first chunks are searched.
 LOOK_AT_ROWS = 10_000
 SHOWN_FILES = 5
 SHOWN_COLUMNS = 20
@@ -31,8 +30,9 @@ _REMEDY_OF_SAMPLES = "Generate the samples again, or name another column with --
 
 @dataclass(frozen=True)
 class _Look:
-    """has_text  None where not one record could be read
-    columns   names in the records; kinds: by text column, what its values are
+    """has_text  None if no record could be read
+    columns   names in the records
+    kinds     (text column, kind of its values)
     samples   whether the records are samples of the evaluation harness, whose text is in `resps`"""
 
     has_text: bool | None
@@ -42,9 +42,9 @@ class _Look:
 
 
 def check_text(plan: Plan, reader_options: ReaderOptions, *, is_strict: bool = False) -> list[str]:
-    """Sentences that name the files without text, and tables with bytes that nothing explains.
+    """Sentences about files without text, and about tables with unexplained bytes.
 
-    Raises InputError where no file has any, and with `is_strict` also where one has none.
+    Raises InputError if no file has text; with `is_strict`, also if one file has none.
     """
     notes: list[str] = []
     looks: list[tuple[PlannedFile, Chunk, _Look]] = []
@@ -61,11 +61,11 @@ def check_text(plan: Plan, reader_options: ReaderOptions, *, is_strict: bool = F
         return notes
     if len(without) == len(looks):
         if any(_look(planned, first, reader_options, None).has_text is not False for planned, first, _ in looks):
-            return notes  # further down in its first chunk, one has
+            return notes  # a file has text further down in its first chunk
         planned, look = without[0]
         hint = csv_records.delimiter_hint(planned.file.format, look.columns, reader_options.csv)
         remedy = hint or f". {_REMEDY_OF_SAMPLES if look.samples else _REMEDY}"
-        raise InputError(f"no text found in {_told(planned, look, reader_options)}{remedy}")
+        raise InputError(f"no text found in {_described(planned, look, reader_options)}{remedy}")
     message = f"no text found in {len(without):,} of {len(plan.files):,} files: {_listed(without, reader_options)}"
     if is_strict:
         raise InputError(f"{message}. {_REMEDY}, leave them out with --exclude, or drop --strict-text")
@@ -91,13 +91,13 @@ def _look(planned: PlannedFile, first: Chunk, reader_options: ReaderOptions, max
                 is_sample = is_sample or reader_options.fields.is_harness(value)
                 kinds.update(_kinds(value, reader_options.fields))
     except IncompleteError:
-        return _Look(has_text=None)  # the run itself finds that the file changed
+        return _Look(has_text=None)  # the run itself reports that the file changed
     finally:
         close = getattr(records, "close", None)
         if close is not None:
             close()
     if not is_record:
-        # Where no record of a CSV file fits the header, it may be the header that was taken for one name.
+        # If no record of a CSV file fits the header, a wrong delimiter may have made the header one name.
         if planned.file.format in DELIMITED and not planned.chunks[0].broken:
             names = csv_records.header(planned.file, reader_options.max_line_bytes, reader_options.csv)[0]
             if not set(names) & set(reader_options.fields.top_columns()):
@@ -112,7 +112,7 @@ def _look(planned: PlannedFile, first: Chunk, reader_options: ReaderOptions, max
     return _Look(False, tuple(columns), tuple(kind for kind, _ in kinds.most_common()), is_sample)
 
 
-def _told(planned: PlannedFile, look: _Look, reader_options: ReaderOptions) -> str:
+def _described(planned: PlannedFile, look: _Look, reader_options: ReaderOptions) -> str:
     fields = reader_options.fields
     is_samples = fields.is_resps or look.samples
     looked_for = fields.text_column or ("resps" if is_samples else "text, content or raw_content")
@@ -130,11 +130,11 @@ def _told(planned: PlannedFile, look: _Look, reader_options: ReaderOptions) -> s
 def _listed(without: Sequence[tuple[PlannedFile, _Look]], reader_options: ReaderOptions) -> str:
     names = ", ".join(planned.file.name for planned, _ in without[:SHOWN_FILES])
     more = f" and {len(without) - SHOWN_FILES:,} more" if len(without) > SHOWN_FILES else ""
-    return f"{names}{more} (in {_told(*without[0], reader_options)})"
+    return f"{names}{more} (in {_described(*without[0], reader_options)})"
 
 
 def _kinds(record: dict[str, Any], fields: DocumentFields) -> list[tuple[str, str]]:
-    """What the columns that texts could be in hold; of `resps`, what stands in the place of generations."""
+    """(column, kind of its values) for the columns that could hold texts; for `resps`, the kinds of its leaves."""
     if not fields.is_harness(record):
         return [(column, _kind_of(record[column])) for column in fields.text_columns() if column in record]
     if "resps" not in record:
@@ -144,7 +144,7 @@ def _kinds(record: dict[str, Any], fields: DocumentFields) -> list[tuple[str, st
 
 
 def _kind_of(value: Any) -> str:
-    """What a column with this value holds, in the plural."""
+    """The kind of a value, in the plural."""
     if value is None:
         return "nulls"
     if isinstance(value, bool):

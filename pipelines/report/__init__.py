@@ -16,7 +16,7 @@ from tagcorpus.errors import ConfigError, TagcorpusError
 from tagcorpus.pipelines.attributes.read import Kinds, recorded
 from tagcorpus.pipelines.attributes.summary import KEPT_ROWS, Parts, columns_of
 from tagcorpus.pipelines.feature_table.provenance import provenance_name
-from tagcorpus.pipelines.progress.heartbeat import damage_told, json_object
+from tagcorpus.pipelines.progress.heartbeat import errors_as_damage, json_object
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.pipelines.report.page import check_library, page
 from tagcorpus.pipelines.report.sections.bars import Feature, features_of
@@ -70,7 +70,7 @@ def report(output: str, file: str | None = None, seed: int = 0, storage_options:
         raise ConfigError(f"--output {file}: the report is one HTML page; name a file in .html")
     check_library()
     remote.use_given(storage_options, [output, file or ""])
-    with damage_told(output):
+    with errors_as_damage(output):
         told = gather(output, seed)
         data = render(told)
     folder, name = (told.output.folder, "report.html") if file is None else _place(file)

@@ -74,7 +74,7 @@ class Inputs:
         else:
             files = discover.find(options.input, options.glob, options.exclude, copy, **more)
         if skipped:
-            display.say(discover.skipped_told(skipped))
+            display.say(discover.skipped_line(skipped))
         files = self._without(files, harness.without_generations(files, self.reader_options))
         if files and isinstance(options, FeaturesOptions) and options.task:
             others = tasks.other_tasks(files, options.task, self.reader_options)

@@ -1,39 +1,66 @@
-"""The summary of a finished run as a person reads it."""
+"""The summary of a finished run as a person reads it: tables that fit the terminal, with paths from the current folder."""
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Mapping
+import io
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tagcorpus.pipelines.progress.amounts import size
+from tagcorpus.pipelines.progress.wrapping import NARROWEST, wrapped
 from tagcorpus.pipelines.runs.result import Result
 
 SHOWN_GROUPS = 200
+SHOWN_VALUES = 6
+# Without a terminal, lines are as long as their content, and bars are as long as in a terminal of this width.
+NATURAL_WIDTH = 1000
+PLAIN_WIDTH = 80
+LONGEST_BAR = 40
 
 
-def table(result: Result, result_file: str | None = None) -> str:
-    """The summary as a person reads it. `result_file`: the file that the main result went to, if it did."""
+def table(result: Result, result_file: str | None = None, width: int | None = None) -> str:
+    """The summary as text.
+
+    result_file  the file that has the main result, if there is one
+    width        columns of the terminal; None or 0 if there is none
+    """
+    width = width or None
     summary = result.summary
     if extra := summary.get("dry_run"):
         return _dry_run(extra)
     if extra := summary.get("slurm"):
         return "\n".join(f"{k:<18} {v:,}" if isinstance(v, int) else f"{k:<18} {v}" for k, v in extra.items())
     n = result.counts.documents
-    lines = [f"{n:,} document{'s' * (n != 1)}{_undocumented(result)} -> {result.output}"]
+    output = shown_path(result.output)
+    lines = [f"{n:,} document{'s' * (n != 1)}{_undocumented(result)} -> {output}"]
+    if width:
+        lines = wrapped(lines[0], width, "", "  ")
     if "domain" in summary:
-        return "\n".join(
-            [*lines, *_domains(summary["domain"]), f"  {result_file or result.output + '/predicted_domains.csv'}"]
-        )
+        lines += [
+            *_domains(summary["domain"], width),
+            f"  {shown_path(result_file or output + '/predicted_domains.csv')}",
+        ]
+        return "\n".join(lines)
     if "features" in summary:
-        return "\n".join([*lines, *_features(summary["features"])])
+        return "\n".join([*lines, *_features(summary["features"], width)])
     if "filtered" in summary:
-        lines += _filtered(summary["filtered"], result.output)
+        lines += _filtered(summary["filtered"], output)
     if "weighted_mean_entropy" in summary:
-        lines += _entropies(summary)
-    for instance, value in summary.get("instances", {}).items():
-        for column, statistics in value["columns"].items():
-            lines.append(f"  {instance + '.' + column:<36} {_shown(statistics)}")
-    return "\n".join([*lines, *([f"  {result_file}"] if result_file else [])])
+        lines += _entropies(summary, width)
+    lines += _columns(summary.get("instances", {}), width)
+    return "\n".join([*lines, *([f"  {shown_path(result_file)}"] if result_file else [])])
+
+
+def shown_path(path: str) -> str:
+    """The path from the current folder, if the file is in it."""
+    if "://" in path or not os.path.isabs(path):
+        return path
+    try:
+        relative = os.path.relpath(path)
+    except OSError:  # the current folder is gone
+        return path
+    return path if relative.split(os.sep, 1)[0] == os.pardir else relative
 
 
 def _undocumented(result: Result) -> str:
@@ -57,13 +84,13 @@ def _dry_run(estimate: Mapping[str, Any]) -> str:
             shown = "none, so that bytes to write and CPU-hours are not known"
             if value is not None:
                 shown = (
-                    f"{value['ranges']} chunk{'s' * (value['ranges'] != 1)} begun: {value['rows']:,} row{'s' * (value['rows'] != 1)}, {_sized(value['text_bytes'])} of text, "
+                    f"{value['ranges']} chunk{'s' * (value['ranges'] != 1)} begun: {value['rows']:,} row{'s' * (value['rows'] != 1)}, {size(value['text_bytes'])} of text, "
                     f"{value['cpu_seconds']:.2f} s of CPU; scaled by bytes, an estimate"
                 )
         elif value is None:
             shown = "not known"
         elif "bytes" in key:
-            shown = _sized(value)
+            shown = size(value)
         elif key == "cpu_hours":
             seconds = value * 3600
             short = f"{value:.2g} ({seconds:,.0f} s)" if seconds >= 1 else "under 1 s"
@@ -76,16 +103,92 @@ def _dry_run(estimate: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _sized(n_bytes: float) -> str:
-    """Bytes in the unit that leaves one to three digits before the point."""
-    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if n_bytes >= size:
-            return f"{n_bytes / size:,.1f} {unit}"
-    return f"{n_bytes:,.0f} bytes"
+def _grid(
+    header: Sequence[str], rows: Sequence[Sequence[str]], width: int | None, left: Sequence[int] = (0,)
+) -> list[str]:
+    """Lines of a table, indented by two spaces. A long name takes several lines; numbers stay whole.
+
+    left  columns that are aligned to the left
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=any(header))
+    for i, name in enumerate(header):
+        is_name = i == 0
+        grid.add_column(
+            Text(name),
+            justify="left" if i in left else "right",
+            overflow="fold",
+            no_wrap=not is_name,
+            min_width=None if is_name else max(len(name), *(len(row[i]) for row in rows)),
+        )
+    for row in rows:
+        grid.add_row(*(Text(cell) for cell in row))
+    sink = io.StringIO()
+    Console(file=sink, width=(width or NATURAL_WIDTH) - 2, color_system=None, legacy_windows=False).print(grid)
+    return [f"  {line.rstrip()}" for line in sink.getvalue().rstrip("\n").split("\n")]
+
+
+def _number(value: float) -> str:
+    """Four significant digits, and whole numbers below a billion in full."""
+    if value == int(value) and abs(value) < 1e9:
+        return f"{value:,.0f}"
+    if 1000 <= abs(value) < 1e9:
+        return f"{value:,.0f}"
+    return f"{value:#.4g}"
+
+
+def _columns(instances: Mapping[str, Any], width: int | None) -> list[str]:
+    """A table of the numeric columns, and a line for each other column."""
+    numbers: dict[str, Mapping[str, Any]] = {}
+    others: dict[str, str] = {}
+    for instance, value in instances.items():
+        for column, statistics in value["columns"].items():
+            if "mean" in statistics:
+                numbers[f"{instance}.{column}"] = statistics
+            else:
+                others[f"{instance}.{column}"] = _values(statistics)
+    lines = []
+    if numbers:
+        has_missing = any(s.get("missing") for s in numbers.values())
+        rows = [
+            [
+                name,
+                *(_number(s[key]) for key in ("mean", "p50", "min", "max")),
+                *([f"{s['missing']:,}"] if has_missing else []),
+            ]
+            for name, s in numbers.items()
+        ]
+        header = ["column", "mean", "median", "min", "max", *(["missing"] if has_missing else [])]
+        lines += ["", *_grid(header, rows, width)]
+    if others:
+        lines.append("")
+        widest = max(map(len, others))
+        for name, text in others.items():
+            first = f"  {name:<{widest}}  "
+            lines += wrapped(text, width, first) if width and width >= len(first) + NARROWEST else [first + text]
+    return lines
+
+
+def _values(statistics: Mapping[str, Any]) -> str:
+    """The values of a column without numbers."""
+    missing = f", {statistics['missing']:,} missing" if statistics.get("missing") else ""
+    if statistics.get("share_true") is not None:
+        share = 100 * statistics["share_true"]
+        return f"true for {statistics['true']:,} of {statistics['n']:,} ({share:.1f} %){missing}"
+    if "list_values" in statistics:
+        return f"{statistics['list_values']:,} values in {statistics['n']:,} lists{missing}"
+    if top := statistics.get("top"):
+        names = ", ".join(f"{value} {n:,}" for value, n in list(top.items())[:SHOWN_VALUES])
+        left = statistics.get("distinct", len(top)) - SHOWN_VALUES
+        return f"{names}{f', and {left:,} more' if left > 0 else ''}{missing}"
+    return f"no values{missing}"
 
 
 def _filtered(outcome: Mapping[str, Any], output: str) -> list[str]:
-    """Both counts, how many were removed for which reason, and where all those rows are."""
+    """Both counts, removed rows by reason, and the files with the rows."""
     removed = outcome["removed"]
     lines = [f"  kept {outcome['kept']:,}, removed {sum(removed.values()):,} (by {outcome['keep']})"]
     lines += [f"    {n:>10,}  {reason}" for reason, n in removed.items()]
@@ -95,93 +198,87 @@ def _filtered(outcome: Mapping[str, Any], output: str) -> list[str]:
     return [*lines, f"  kept rows:    {written[0]}", f"  removed rows: {written[1]}"]
 
 
-def _features(outcome: Mapping[str, Any]) -> list[str]:
+def _features(outcome: Mapping[str, Any], width: int | None) -> list[str]:
     """A line for each row of the table: documents, those that are kept, empty cells."""
     groups, left = outcome["groups"][:SHOWN_GROUPS], len(outcome["groups"]) - SHOWN_GROUPS
-    wide = max((len(g["id"]) for g in groups), default=0)
-    rows = [
-        f"  {g['id']:<{wide}}{g['counts']['generations']:>12,}{g['counts']['kept']:>10,}{g['empty']:>14}"
-        for g in groups
-    ]
-    absent = [f"  {role}: {why}" for role, why in outcome["absent"].items()]
-    header = f"  {'id':<{wide}}{'generations':>12}{'kept':>10}{'empty cells':>14}"
-    more = [f"  ... and {left:,} more"] if left > 0 else []
-    return [header, *rows, *more, *absent, f"  {outcome['table']}"]
+    rows = [[g["id"], f"{g['counts']['generations']:,}", f"{g['counts']['kept']:,}", f"{g['empty']:,}"] for g in groups]
+    lines = _grid(["id", "generations", "kept", "empty cells"], rows, width) if rows else []
+    lines += [f"  ... and {left:,} more"] if left > 0 else []
+    for role, reason in outcome["absent"].items():
+        lines += wrapped(f"{role}: {reason}", width, "  ", "    ") if width else [f"  {role}: {reason}"]
+    return [*lines, f"  {shown_path(outcome['table'])}"]
 
 
-def _entropies(outcome: Mapping[str, Any]) -> list[str]:
+def _entropies(outcome: Mapping[str, Any], width: int | None) -> list[str]:
     if outcome["weighted_mean_entropy"] is None:
         return []
     if "n" not in outcome:
-        return [f"  mean over all {outcome['total_contexts']:,} positions: {outcome['weighted_mean_entropy']:.6f} bits"]
+        mean = _number(outcome["weighted_mean_entropy"])
+        return [f"  mean over all {outcome['total_contexts']:,} positions: {mean} bits"]
     estimates = outcome["estimates"]
-    lines = [
-        f"  {outcome['what']}",
-        f"  {outcome['num_tokens']:,} tokens ({outcome['tokenizer']}), {outcome['total_contexts']:,} positions, "
-        f"{outcome['num_unique_contexts']:,} distinct contexts",
-        f"  mean over contexts        {outcome['mean_corpus_entropy']:.6f} bits (median {outcome['median_corpus_entropy']:.6f})",
-        f"  mean over positions       {outcome['weighted_mean_entropy']:.6f} bits (conditional entropy, plug-in)",
-        f"  corrected for its size    {estimates['miller_madow']:.6f} (Miller-Madow), {estimates['chao_shen']:.6f} (Chao-Shen), "
-        f"{estimates['chao_wang_jost']:.6f} (Chao-Wang-Jost); sample coverage {100 * (estimates['coverage_entries'] or 0):.1f} %",
+    size_of_corpus = (
+        f"{outcome['num_tokens']:,} tokens ({outcome['tokenizer']}), {outcome['total_contexts']:,} positions, "
+        f"{outcome['num_unique_contexts']:,} distinct contexts"
+    )
+    lines = [line for text in (outcome["what"], size_of_corpus) for line in wrapped(text, width or NATURAL_WIDTH, "  ")]
+    rows = [
+        ["mean over contexts", _number(outcome["mean_corpus_entropy"]), ""],
+        ["median over contexts", _number(outcome["median_corpus_entropy"]), ""],
+        ["mean over positions", _number(outcome["weighted_mean_entropy"]), "conditional entropy, plug-in"],
+        ["  Miller-Madow", _number(estimates["miller_madow"]), "corrected for the corpus' size"],
+        ["  Chao-Shen", _number(estimates["chao_shen"]), "corrected for the corpus' size"],
+        ["  Chao-Wang-Jost", _number(estimates["chao_wang_jost"]), "corrected for the corpus' size"],
     ]
     upper = outcome.get("bracket")
     if upper and upper["cross_entropy"] is not None:
-        error = "" if upper["standard_error"] is None else f" (standard error {upper['standard_error']:.6f})"
-        lines.append(
-            f"  bracket                   {estimates['plug_in']:.6f} to {upper['cross_entropy']:.6f}{error}: plug-in, and Kneser-Ney on "
-            f"{upper['documents']:,} held-out documents"
+        error = "" if upper["standard_error"] is None else f", standard error {_number(upper['standard_error'])}"
+        rows.append(
+            [
+                "  Kneser-Ney",
+                _number(upper["cross_entropy"]),
+                f"upper end, {upper['documents']:,} held-out documents{error}",
+            ]
         )
+    lines += ["", *_grid(["entropy", "bits", ""], rows, width, (0, 2))]
+    lines.append(f"  sample coverage {100 * (estimates['coverage_entries'] or 0):.1f} %")
     if budget := outcome.get("token_budget"):
-        lines.append(
-            f"  at {budget['tokens']:,} tokens ({budget['replicates']} samples, {100 * budget['of_corpus']:.1f} % of the corpus each)"
-        )
-        for key, label in (
+        share = f"{100 * budget['of_corpus']:.1f} % of the corpus each"
+        rows = []
+        for key, name in (
             ("mean_corpus_entropy", "mean over contexts"),
             ("weighted_mean_entropy", "mean over positions"),
         ):
             one = budget[key]
-            between = "" if one["low"] is None else f" [{one['low']:.6f}, {one['high']:.6f}]"
-            lines.append(f"    {label:<24}{one['mean']:.6f}{between}")
-    else:
-        lines.append(
-            "  (the mean over contexts grows with the corpus: compare corpora of unequal size at one --token-budget)"
-        )
-    return lines
+            interval = "" if one["low"] is None else f"[{_number(one['low'])}, {_number(one['high'])}]"
+            rows.append([name, _number(one["mean"]), interval])
+        header = [f"at {budget['tokens']:,} tokens ({budget['replicates']} samples, {share})", "bits", ""]
+        return [*lines, "", *_grid(header, rows, width, (0, 2))]
+    advice = "(the mean over contexts grows with the corpus: compare corpora of unequal size at one --token-budget)"
+    return [*lines, *wrapped(advice, width or NATURAL_WIDTH, "  ", "  ")]
 
 
-def _domains(outcome: Mapping[str, Any]) -> list[str]:
+def _domains(outcome: Mapping[str, Any], width: int | None) -> list[str]:
+    """The labels with bars of their shares."""
     labels, shares = outcome["labels"], outcome["percentages"]
     lines = [f"  labelled by {outcome['backend']}"]
     if "agreement_with_reference" in outcome:
         f = outcome["agreement_with_reference"]
-        lines += _wrapped(
+        text = (
             f"(a substitute for the LLM: on {f['n']} held-out web documents it agrees with the LLM's label with "
             f"accuracy {f['accuracy']:.2f}, macro-F1 {f['macro_f1']:.2f}, kappa {f['kappa']:.2f} [{f['kappa_low']:.2f}, {f['kappa_high']:.2f}], "
             f"coverage {f['coverage']:.2f}; always saying the commonest label: {f['majority_accuracy']:.2f})"
         )
+        lines += wrapped(text, width or PLAIN_WIDTH, "  ", "  ")
     total = sum(labels.values())
-    lines.append(f"  {'label':<20}{'documents':>10}{'share':>9}{'domain %':>10}")
+    names = max(map(len, labels), default=0)
+    room = min(LONGEST_BAR, (width or PLAIN_WIDTH) - max(names, len("label")) - 38)
+    most = max(labels.values(), default=0)
+    rows = []
     for label, n in labels.items():
         share = shares.get(f"domain_{label}_pct")
-        lines.append(f"  {label:<20}{n:>10,}{100 * n / total:>8.1f}%{'' if share is None else f'{share:>9.1f}%'}")
-    english = shares["pct_english"]
-    if english is not None:
-        lines.append(f"  {'English':<20}{'':>19}{english:>9.1f}%")
+        bar = "█" * max(round(room * n / most), 1) if room > 0 and n else ""
+        rows.append([label, f"{n:,}", f"{100 * n / total:.1f} %", "" if share is None else f"{share:.1f} %", bar])
+    if shares["pct_english"] is not None:
+        rows.append(["English", "", "", f"{shares['pct_english']:.1f} %", ""])
+    lines += _grid(["label", "documents", "share", "domain %", ""], rows, width, (0, 4)) if rows else []
     return [*lines, "  (domain %: without unknown, incoherent and errors)"]
-
-
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, 80, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
-
-
-def _shown(statistics: Mapping[str, Any]) -> str:
-    missing = f", {statistics['missing']:,} missing" if statistics.get("missing") else ""
-    if "mean" in statistics:
-        return f"mean {statistics['mean']:.6g}, median {statistics['p50']:.6g}, {statistics['min']:.6g} to {statistics['max']:.6g}{missing}"
-    if "share_true" in statistics and statistics["share_true"] is not None:
-        return f"{statistics['true']:,} of {statistics['n']:,} ({100 * statistics['share_true']:.1f} %){missing}"
-    if "list_values" in statistics:
-        return f"{statistics['list_values']:,} values in {statistics['n']:,} lists{missing}"
-    if statistics.get("top"):
-        return ", ".join(f"{k} {n:,}" for k, n in list(statistics["top"].items())[:6]) + missing
-    return f"no values{missing}"

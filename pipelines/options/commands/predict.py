@@ -98,6 +98,9 @@ class PredictOptions:
         group=OUTPUT,
         is_path=True,
     )
+    verbose: bool = option(
+        False, "Also print the table of predictors, the meaning of their names, and notes.", group=OUTPUT
+    )
     as_json: bool = as_json("As JSON.")
     workers: int | None = option(
         None,

@@ -14,7 +14,7 @@ from typing import Any
 
 from tagcorpus.errors import InputError, OutputError
 from tagcorpus.pipelines.attributes.read import instance_folders
-from tagcorpus.pipelines.progress.heartbeat import json_object
+from tagcorpus.pipelines.progress.heartbeat import json_object, not_an_output
 from tagcorpus.pipelines.readers.plan import PlannedFile, load_plan
 from tagcorpus.pipelines.storage.folder import Folder
 
@@ -124,10 +124,7 @@ def _read_output(path: str) -> Output:
     runs = _runs(folder)
     names = instance_folders(folder)
     if not runs and not files and not names:
-        raise InputError(
-            f"{folder} is not an output of tagcorpus (neither plan/ nor runs/ is there): give the folder that --output named, "
-            "or by default <first input's stem>.tagcorpus"
-        )
+        raise not_an_output(folder)
     instances = {n: json_object(folder, f"attributes/{n}/tagger.json") for n in names}
     instances = {n: told for n, told in instances.items() if {"tagger", "columns"} <= set(told)}
     output = Output(folder, folder.root.rsplit("/", 1)[-1], files, runs, instances)

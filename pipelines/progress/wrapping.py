@@ -1,0 +1,32 @@
+"""Text in lines of a given width, and the width of a terminal. Words stay whole, so that a path can be copied."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from typing import TextIO
+
+NARROWEST = 20
+
+
+def wrapped(text: str, width: int, first: str = "", rest: str | None = None) -> list[str]:
+    """Lines of at most `width` characters; `first` begins the first line, `rest` (default: as many spaces) the others.
+
+    Text that has less than NARROWEST characters beside `rest` is not wrapped.
+    """
+    rest = " " * len(first) if rest is None else rest
+    if width < len(rest) + NARROWEST or not text.strip():
+        return [first + text]
+    return textwrap.wrap(
+        text, width, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def terminal_width(stream: TextIO | None) -> int | None:
+    """The columns of the terminal that the stream is; None if it is no terminal, 0 if the terminal does not say."""
+    try:
+        if stream is None or not stream.isatty():
+            return None
+        return os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        return 0
