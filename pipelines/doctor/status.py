@@ -23,7 +23,7 @@ from tagcorpus.pipelines.attributes.parts import Instance, ResumeState, resume_s
 from tagcorpus.pipelines.attributes.read import Recorded, instance_folders
 from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.progress import heartbeat
-from tagcorpus.pipelines.progress.heartbeat import damage_told, epoch, json_object
+from tagcorpus.pipelines.progress.heartbeat import damage_refused, epoch, json_object
 from tagcorpus.pipelines.readers.plan import Plan, PlannedFile, load_plan
 from tagcorpus.pipelines.readers.reader import ReaderOptions
 from tagcorpus.pipelines.storage import remote
@@ -47,7 +47,7 @@ def report(output: str, as_json: bool, storage_options: Sequence[str] = ()) -> s
     """What the command prints. Raises InputError where `output` is not an output folder or cannot be read, and
     ConfigError for storage options (K=V) that its filesystem does not take."""
     remote.use_given(storage_options, [output])
-    with damage_told(output):
+    with damage_refused(output):
         value = status(output)
         return json.dumps(value, indent=1) if as_json else as_text(value)
 

@@ -74,7 +74,7 @@ def json_object(folder: Folder, name: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def damage_told(output: str) -> Iterator[None]:
+def damage_refused(output: str) -> Iterator[None]:
     """Raises InputError for what reading JSON of another shape comes to: a ledger whose totals are text, say."""
     try:
         yield
