@@ -99,7 +99,20 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(home / "in/solo.jsonl", PROSE[:1], "s-")  # of one document there is no standard deviation
     output = home / "<b>out.tagcorpus"
     tagcorpus.run("tag", input=home / "in", output=output, taggers=TAGGERS, workers=1)
-    tagcorpus.run("domain", input=home / "in", output=output, domain={"backend": "fasttext"}, workers=1)
+    command = [
+        "tagcorpus",
+        "run",
+        "domain",
+        "--input",
+        str(home / "in"),
+        "--output",
+        str(output),
+        "--backend",
+        "fasttext",
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", command)  # what a run writes down as its command
+        tagcorpus.run("domain", input=home / "in", output=output, domain={"backend": "fasttext"}, workers=1)
     (output / "summary/entropy-1gram.json").write_text(json.dumps(ENTROPY))
     return output
 
@@ -536,7 +549,7 @@ def test_without_plotly(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def driver() -> Iterator[Any]:
+def browser() -> Iterator[Any]:
     selenium = pytest.importorskip(
         "selenium", reason="selenium is not installed: the page is not looked at in a browser"
     )
@@ -567,16 +580,16 @@ def driver() -> Iterator[Any]:
 
 
 @pytest.fixture
-def opened(driver: Any, out: Path, page: str) -> Any:
+def opened(browser: Any, out: Path, page: str) -> Any:
     """The page, charts drawn, light, with the logs of before gone."""
     assert page
-    driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    emulate(driver, "light")
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    emulate(browser, "light")
     for kind in ("browser", "performance"):
-        driver.get_log(kind)
-    driver.get((out / "report.html").as_uri())
-    until(driver, "return document.documentElement.dataset.charts === 'ready'")
-    return driver
+        browser.get_log(kind)
+    browser.get((out / "report.html").as_uri())
+    until(browser, "return document.documentElement.dataset.charts === 'ready'")
+    return browser
 
 
 def emulate(driver: Any, scheme: str) -> None:
@@ -765,6 +778,24 @@ def test_browser_on_a_phone(opened: Any) -> None:
     wide = """return [...document.querySelectorAll('main *')].filter(e => !e.closest('.scroll, .chart, .unseen, pre')
       && e.getBoundingClientRect().right > 376).map(e => e.outerHTML.slice(0, 80))"""
     assert opened.execute_script(wide) == []
+
+
+@pytest.mark.parametrize("width", [420, 768, 1300])
+def test_browser_fits_every_width(opened: Any, width: int) -> None:
+    """Only boxes of tables scroll sideways, with every fold open; a shell line breaks instead."""
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    opened.execute_script("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    over = """return [...document.querySelectorAll('body, body *')].filter(e => !e.closest('.scroll, .chart, .unseen, .skip')
+      && e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display !== 'inline'
+      && getComputedStyle(e).textOverflow !== 'ellipsis').map(e => e.outerHTML.slice(0, 80))"""
+    assert opened.execute_script(over) == []
+
+
+def test_browser_copies_a_shell_line(opened: Any) -> None:
+    assert opened.execute_script("return document.querySelector('.copy').textContent") == "Copy"
+    press(opened, ".copy", "\n")
+    until(opened, "return document.querySelector('.copy').textContent === 'Copied'")
 
 
 def test_browser_names_and_tables_for_screen_readers(opened: Any) -> None:

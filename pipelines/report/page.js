@@ -231,7 +231,7 @@
       bar = bars.reduce((best, k) => (f.counts[k] > f.counts[best] ? k : best), bars[0] ?? 0);
       $("feature-choice").value = String(i);
       document.querySelectorAll("[data-feature]").forEach((b) => b.setAttribute("aria-current", String(b.dataset.feature === String(i))));
-      $("feature-meaning").textContent = `${f.instance}.${f.column}: ${f.meaning || "no description"}${f.unit ? ` (${f.unit})` : ""}.`;
+      $("feature-meaning").textContent = `${f.instance}.${f.column}${f.unit ? ` (${f.unit})` : ""}: ${f.meaning || "no description"}.`;
       const names = { n: "n", missing: "missing", infinite: "infinite", mean: "mean", std: "standard deviation", min: "min", p1: "p1", p5: "p5", p25: "p25", p50: "median", p75: "p75", p95: "p95", p99: "p99", max: "max", true: "true", distinct: "different values" };
       $("feature-stats").replaceChildren(make("dl", { class: "stats" }, ...Object.entries(names).filter(([k]) => f.stats[k] != null).map(([k, name]) => make("div", {}, make("dt", {}, name), make("dd", {}, number(f.stats[k]))))));
       const caption = `Distribution of ${f.instance}.${f.column}: ${count(f.stats.n, "document")} in ${count(bars.length, "bar")}`;
@@ -373,7 +373,7 @@
           hovertemplate: "%{text}<br>%{x:.4~g}, %{y:.4~g}<extra></extra>",
         };
       }).filter((t) => t.x.length);
-      const axis = (c, isLog) => title(label(c.unit ? `${c.name} (${c.unit})` : c.name), { type: isLog ? "log" : "linear", zeroline: false });
+      const axis = (c, isLog) => title(label(c.unit && c.unit !== c.name ? `${c.name} (${c.unit})` : c.name), { type: isLog ? "log" : "linear", zeroline: false });
       return {
         traces,
         layout: { showlegend: largest.length > 0, legend: LEGEND, margin: { t: largest.length ? 44 : 12 }, xaxis: axis(names[0], $("scatter-logx").checked), yaxis: axis(names[1], $("scatter-logy").checked) },
@@ -411,7 +411,7 @@
           text: order.map((r) => `${label(r.id)}: ${number(r.value)}${r.low == null ? "" : ` (${number(r.low)} to ${number(r.high)})`}`), hovertemplate: "%{text}<extra></extra>",
         }],
         layout: {
-          height: rankingHeight(order), xaxis: title(isPhone ? "" : label(c.unit ? `${c.name} (${c.unit})` : c.name), { zeroline: false, side: "top" }),
+          height: rankingHeight(order), xaxis: title(isPhone ? "" : label(c.unit && c.unit !== c.name ? `${c.name} (${c.unit})` : c.name), { zeroline: false, side: "top" }),
           yaxis: { type: "category", range: [order.length - 0.4, -0.6], ticksuffix: "  ", tickmode: "array", tickvals: names, ticktext: order.map((r) => shortened(label(r.id), isPhone ? 18 : 44)), tickfont: { size: 12 } },
         },
       };

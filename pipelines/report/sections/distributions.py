@@ -133,7 +133,6 @@ def _value_rows(features: Sequence[Feature]) -> Iterator[Sequence[object]]:
 
 
 def _name(feature: Feature) -> Cell:
+    column = text(feature.column).replace("_", "_<wbr>")
     unit = f" · {feature.unit}" if feature.unit else ""
-    return Cell(
-        f"<span class=column>{text(feature.column)}</span><span class=dim>{text(feature.instance + unit)}</span>"
-    )
+    return Cell(f"<span class=column>{column}</span><span class=dim>{text(feature.instance + unit)}</span>")

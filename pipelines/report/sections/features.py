@@ -1,4 +1,4 @@
-"""The report's section on one column at a time: a large chart, and documents behind its bars.
+"""The report's section on documents: a large chart of one column, and documents behind its bars.
 
 The page's script draws the chart, its table and the documents from the data of this section.
 """
@@ -40,7 +40,7 @@ def features_section(contents: Contents) -> Section | None:
     )
     problems = sorted({e.problem for e in excerpts.values() if e.problem})[:SHOWN_PROBLEMS]
     notes = "".join(f"<p class=note>Some sampled documents cannot be shown: {text(p)}.</p>" for p in problems)
-    return Section("features", "One column and its documents", notes + _detail(options, sample), data)
+    return Section("features", "Documents", notes + _detail(options, sample), data)
 
 
 def _detail(options: str, sample: Sample) -> str:

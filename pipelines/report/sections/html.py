@@ -168,8 +168,8 @@ def _interval(interval: tuple[float, float] | None) -> str:
 def shell(command: str) -> str:
     """A command with a button that copies it. The button copies the visible text, so that nothing hidden gets into a shell."""
     return (
-        f'<div class="shell"><pre><code>{text(in_lines(command))}</code></pre>'
-        '<button type="button" class="copy" hidden>Copy</button></div>'
+        '<div class="shell"><button type="button" class="copy" hidden>Copy</button>'
+        f"<pre><code>{text(in_lines(command))}</code></pre></div>"
     )
 
 
@@ -186,7 +186,7 @@ def in_lines(command: str) -> str:
         if word.startswith("-") and len(word) > 1:
             lines.append([])
         lines[-1].append(shlex.quote(word))
-    return " \\\n    ".join(" ".join(line) for line in lines if line)
+    return " \\\n  ".join(" ".join(line) for line in lines if line)
 
 
 def chart(id_: str, label: str, alternative: str, css: str = "") -> str:
