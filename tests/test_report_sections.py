@@ -15,27 +15,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tagcorpus.pipelines.doctor.wording import counted, duration
 from tagcorpus.pipelines.report import SECTIONS
 from tagcorpus.pipelines.report.contents.bars import features_of
 from tagcorpus.pipelines.report.contents.contents import Contents
 from tagcorpus.pipelines.report.contents.folder import RecordedRun
 from tagcorpus.pipelines.report.sections.distributions import distributions_section
-from tagcorpus.pipelines.report.sections.html import Bar, Section, bars, counted, in_lines, number, shell
+from tagcorpus.pipelines.report.sections.html import Bar, Section, bars, in_lines, number, shell
 from tagcorpus.pipelines.report.sections.runs import OPEN_RUNS, _runs
 
 ROOT = Path(__file__).resolve().parents[1]
 VALUES = np.random.default_rng(3).gamma(2.0, 100.0, 500)
 
 
-def plain(markup: str) -> str:
-    return " ".join(html.unescape(re.sub(r"<wbr>", "", markup).replace("<", " <")).split())
+def stripped(markup: str) -> str:
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", markup.replace("<wbr>", ""))).split())
 
 
 def cells(markup: str) -> list[list[str]]:
     """The rows of the tables in some HTML."""
     rows = re.findall(r"<tr>(.*?)</tr>", markup, re.DOTALL)
-    strip = lambda cell: " ".join(html.unescape(re.sub(r"<[^>]+>", " ", cell.replace("<wbr>", ""))).split())  # noqa: E731
-    return [[strip(c) for c in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL)] for row in rows]
+    return [[stripped(c) for c in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL)] for row in rows]
 
 
 def summary_of(values: np.ndarray) -> dict[str, Any]:
@@ -243,6 +243,7 @@ def test_many_runs_are_folded() -> None:
     assert "1 document<" in markup
 
 
-def test_counted() -> None:
+def test_counts_durations_and_numbers() -> None:
     assert [counted(n, "row") for n in (0, 1, 2000)] == ["0 rows", "1 row", "2,000 rows"]
+    assert [duration(s) for s in (0.04, 59.6, 600, 9000, 200_000)] == ["0.0 s", "60 s", "10 min", "2.5 h", "2.3 days"]
     assert [number(v, 3) for v in (0.123456, 1234.5, -0.5, 7)] == ["0.123", "1,234", "−0.5", "7"]

@@ -1,7 +1,7 @@
-"""What `tagcorpus taggers` prints: all taggers with their columns, or one with meanings, units, sources and parameters.
+"""The text of `tagcorpus taggers`: all taggers with their columns, or one with meanings, units, sources and parameters.
 
-A parameter's description is its line in the table of the class docstring: the name, two spaces or more, the text, which may
-go on in lines that are indented further.
+The description of a parameter is in the table of the class docstring: the name, two spaces or more, and the text, which may
+continue in indented lines.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ROW = re.compile(r"^(\w+) {2,}(\S.*(?:\n {2,}\S.*)*)", re.MULTILINE)
 
 
 def taggers(name: str | None, tagger_module: Sequence[str] = ()) -> str:
-    """All taggers, those in the files `tagger_module` among them, or the page of one. ConfigError for one that is unknown or cannot be loaded."""
+    """All taggers, with those in the files `tagger_module`, or the page of one. Raises ConfigError for an unknown or broken tagger."""
     add_files(tagger_module)
     return "\n".join(_list() if name is None else _page(name))
 
@@ -42,7 +42,7 @@ def _list() -> list[str]:
     return [
         *lines,
         "",
-        "[...] = an extra: tagcorpus taggers NAME says what to install",
+        "[...] = an extra: tagcorpus taggers NAME shows the command that installs it",
     ]
 
 
@@ -53,10 +53,10 @@ def _page(name: str) -> list[str]:
     if hasattr(cls, "extra"):
         lines.append(f"needs {how_to_install(cls.extra)}")
     lines += ["", "columns"]
-    wide, wide_type = (max(map(len, texts)) for texts in (tagger.columns.names, map(_told_type, tagger.columns.types)))
+    wide, wide_type = (max(map(len, texts)) for texts in (tagger.columns.names, map(_type_name, tagger.columns.types)))
     for field in tagger.columns:
         meaning = f"{_metadata(field, 'meaning')} [{_metadata(field, 'unit')}]"
-        start = f"  {field.name:<{wide}}  {_told_type(field.type):<{wide_type}}  "
+        start = f"  {field.name:<{wide}}  {_type_name(field.type):<{wide_type}}  "
         lines += _wrapped(meaning, start)
     lines += ["", *_sources(tagger)]
     fields = dataclasses.fields(cls)
@@ -73,7 +73,7 @@ def _page(name: str) -> list[str]:
 
 
 def _sources(tagger: Tagger) -> list[str]:
-    """The sources of all columns; where there are several, whose each is."""
+    """The sources of all columns. Several sources are followed by their columns."""
     by_source: dict[str, list[str]] = {}
     for field in tagger.columns:
         by_source.setdefault(_metadata(field, "source"), []).append(field.name)
@@ -89,7 +89,7 @@ def _metadata(field: Any, key: str) -> str:
     return str((field.metadata or {}).get(key.encode(), b"").decode())
 
 
-def _told_type(type_: Any) -> str:
+def _type_name(type_: Any) -> str:
     return str(type_).replace("list<item: ", "list<").replace("list<element: ", "list<")
 
 
@@ -98,7 +98,7 @@ def _as_yaml(value: Any) -> str:
 
 
 def _wrapped(text: str, start: str = "") -> list[str]:
-    """Lines as wide as the terminal, all below the end of `start`; a single one where nobody looks."""
+    """Lines as wide as the terminal, indented by `start`; one line if the output is not a terminal."""
     if not sys.stdout.isatty():
         return [start + text]
     width = max(shutil.get_terminal_size().columns, len(start) + 30)

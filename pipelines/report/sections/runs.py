@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from tagcorpus.pipelines.doctor.status import MEANINGS
+from tagcorpus.pipelines.doctor.wording import MEANINGS, counted, duration
 from tagcorpus.pipelines.inputs.chunks import costs_a_row
 from tagcorpus.pipelines.inputs.records import REASONS
 from tagcorpus.pipelines.report.contents.contents import Contents
@@ -14,7 +14,6 @@ from tagcorpus.pipelines.report.contents.folder import Output, Quarantine, Recor
 from tagcorpus.pipelines.report.sections.html import (
     Cell,
     Section,
-    counted,
     figures,
     number,
     percent,
@@ -88,7 +87,7 @@ def _run(run: RecordedRun) -> str:
         totals = ledger.get("totals", {})
         remarks.append(counted(totals.get("documents", 0), "document"))
         remarks.append(f"{sum(totals.get('quarantined', {}).values()):,} quarantined")
-        remarks += [_duration(ledger.get("seconds")), _place(ledger)]
+        remarks += [duration(ledger.get("seconds") or 0.0), _place(ledger)]
     command = run.command.get("command")
     return (
         f"<article class=run><h4>{text(run.pipeline)} <span class=dim>{text(_when(run))}</span></h4>"
@@ -109,17 +108,9 @@ def _end(ledger: dict[str, Any]) -> str:
     return f"{MEANINGS.get(code, 'unknown') if isinstance(code, int) else 'unknown'} (exit {code}){chunks}"
 
 
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return "–"
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
 def _place(ledger: dict[str, Any]) -> str:
     workers = ledger.get("workers")
-    return f"{ledger.get('executor')}, {workers} worker{'s' * (workers != 1)}" if ledger else "–"
+    return f"{ledger.get('executor')}, {workers} worker{'s' * (workers != 1)}"
 
 
 def _versions(runs: list[RecordedRun]) -> str:
