@@ -152,6 +152,9 @@ def test_notes_and_nothing() -> None:
     assert body({"x": {"c": summary_of(VALUES)}}, ("part <1> is missing",)).startswith(
         "<p class=note>part &lt;1&gt; is missing.</p>"
     )
+    assert (
+        body({}, ("no part is whole",)) == "<p class=note>no part is whole.</p>"
+    )  # a note is shown without columns, too
     assert distributions_section(contents_of({})) is None
 
 

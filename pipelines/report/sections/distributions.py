@@ -15,6 +15,10 @@ from tagcorpus.pipelines.report.sections.html import Cell, Section, number, perc
 _WIDTH, _HEIGHT = 150, 34
 # Values of a text column that its picture shows.
 SHOWN_VALUES = 3
+_LEGEND = (
+    "Heights grow with the square root of the number of documents, so that rare values are visible. "
+    "Select a column to see its documents."
+)
 # These instances have sections of their own, so their pictures come last.
 _LAST = ("domain", "entropy")
 _PERCENTILES = {
@@ -25,7 +29,7 @@ _PERCENTILES = {
 
 def distributions_section(contents: Contents) -> Section | None:
     features = contents.features
-    if not features:
+    if not features and not contents.notes:
         return None
     notes = "".join(f"<p class=note>{text(note)}.</p>" for note in contents.notes)
     body = notes + _pictures(features) + _percentiles(features) + _values(features)
@@ -35,11 +39,8 @@ def distributions_section(contents: Contents) -> Section | None:
 def _pictures(features: Sequence[Feature]) -> str:
     cards = "".join(_card(f, i) for i, f in _in_order(features) if not _is_constant(f))
     constant = ", ".join(f"<code>{text(f.name)}</code> {text(_only_value(f))}" for f in features if _is_constant(f))
-    return (
-        "<p>Heights grow with the square root of the number of documents, so that rare values are visible. "
-        "Select a column to see its documents.</p>"
-        f"<ul class=cards>{cards}</ul>"
-        + (f"<p class=constant>Columns with one value only: {constant}.</p>" if constant else "")
+    return (f"<p>{_LEGEND}</p><ul class=cards>{cards}</ul>" if cards else "") + (
+        f"<p class=constant>Columns with one value only: {constant}.</p>" if constant else ""
     )
 
 
