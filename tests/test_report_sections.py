@@ -21,7 +21,7 @@ from tagcorpus.pipelines.report.contents.bars import features_of
 from tagcorpus.pipelines.report.contents.contents import Contents
 from tagcorpus.pipelines.report.contents.folder import RecordedRun
 from tagcorpus.pipelines.report.sections.distributions import distributions_section
-from tagcorpus.pipelines.report.sections.html import Bar, Section, bars, in_lines, number, shell
+from tagcorpus.pipelines.report.sections.html import Bar, Section, bars, in_lines, number, percent, shell
 from tagcorpus.pipelines.report.sections.runs import OPEN_RUNS, _runs
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -249,4 +249,5 @@ def test_many_runs_are_folded() -> None:
 def test_counts_durations_and_numbers() -> None:
     assert [counted(n, "row") for n in (0, 1, 2000)] == ["0 rows", "1 row", "2,000 rows"]
     assert [duration(s) for s in (0.04, 59.6, 600, 9000, 200_000)] == ["0.0 s", "60 s", "10 min", "2.5 h", "2.3 days"]
+    assert [percent(v) for v in (None, 0, 0.0004, 0.0005, 1)] == ["–", "0.0 %", "under 0.1 %", "0.1 %", "100.0 %"]
     assert [number(v, 3) for v in (0.123456, 1234.5, -0.5, 7)] == ["0.123", "1,234", "−0.5", "7"]
