@@ -118,7 +118,7 @@ def test_several_values_in_a_row(gens: Path) -> None:
         (["status", "out", "--storage-options", "anon=true"], "neither input nor output is a URL"),
         (["status", "memory://x", "--storage-options", "anonn=1"], "unknown storage option of memory 'anonn'"),
         (["report", "memory://x", "--storage-options", "x"], "--storage-options takes K=V"),
-        (["doctor", "--storage-options", "anon=true"], "--storage-options goes with an --output that is a URL"),
+        (["doctor", "--storage-options", "anon=true"], "--storage-options needs an --output that is a URL"),
         (["run", "tag", "-i", "gens.jsonl", "-o", "a.txt"], "--output a.txt: it must be a folder, or a file in .csv"),
     ],
 )

@@ -100,7 +100,7 @@ def test_package_that_ends_the_interpreter(tmp_path: Path) -> None:
     result = doctor("--json", path=tmp_path)
     found = findings(result)
     assert result.code == 1
-    assert found["numba"]["found"] == "importing it ends the interpreter (SIGSEGV)"
+    assert found["numba"]["found"] == "its import ends the interpreter (SIGSEGV)"
     assert "numba would end this process too" in found["self-tests"]["found"]
     assert found["zstandard"]["state"] == "ok"
 
@@ -111,7 +111,7 @@ def test_every_import_is_tried_whatever_the_others_do(tmp_path: Path, monkeypatc
     (tmp_path / "shouts.py").write_text("print('>json\\nfailed json no'); raise ValueError('a\\nb')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     assert import_trial(["ends_it", "leaves", "json", "shouts", "ends_it"]) == {
-        "ends_it": ("importing it ends the interpreter (exit code 3)", True),
+        "ends_it": ("its import ends the interpreter (exit code 3)", True),
         "leaves": ("cannot be imported: SystemExit:", False),
         "shouts": ("cannot be imported: ValueError: a b", False),
     }
@@ -145,7 +145,7 @@ def faults(tmp_path_factory: pytest.TempPathFactory, caches: Path) -> dict[str, 
 def test_package_that_is_too_old(faults: dict[str, dict[str, str]]) -> None:
     old = faults["orjson"]
     assert old["state"] == "broken"
-    assert old["found"].startswith("1.0, needed is >=3")
+    assert old["found"].startswith("1.0, but >=3")
     assert "-m pip install 'orjson>=" in old["fix"]
 
 
@@ -219,7 +219,7 @@ def test_storage_options_are_used_on_the_output(tmp_path: Path) -> None:
     assert of_output("use_listings_cache=false")["output"].state == "ok"
     with pytest.raises(ConfigError, match="unknown storage option of memory 'endpoint_url'"):
         of_output("endpoint_url=http://127.0.0.1:9")
-    with pytest.raises(ConfigError, match="goes with an --output that is a URL"):
+    with pytest.raises(ConfigError, match="needs an --output that is a URL"):
         report(Subjects(output=str(tmp_path), storage_options=("anon=true",)), as_json=True)
 
 

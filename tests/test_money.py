@@ -108,7 +108,7 @@ def test_the_bill_is_told_whatever_the_end(end: int, tmp_path: Path) -> None:
         1,
     )
     assert ledger["llm"]["prompt_tokens"] == 100 * sum(ledger["llm"]["models"].values())
-    assert f"asked of an LLM by 1 run: {n} requests sent (" in shown(output)
+    assert f"LLM requests of 1 run: {n} requests sent (" in shown(output)
 
 
 def test_the_bill_has_every_kind_of_token_and_paid_replies_that_were_no_answer(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_the_bill_is_summed_over_runs_and_begins_anew_with_overwrite(tmp_path: P
         assert "all runs on this output: 15 requests sent" in nothing.stderr
         assert ("llm" in ledgers(output)[-1], ledgers(output)[-1]["llm_of_output"]["runs"]) == (False, 2)
         assert status(str(output))["llm"]["requests"] == len(stub.calls) == 15
-        assert "by 2 runs: 15 requests sent" in shown(output)
+        assert "of 2 runs: 15 requests sent" in shown(output)
         anew = run(path, output, *arguments, "--overwrite")
         assert "0 requests sent" in anew.stderr
         assert "all runs" not in anew.stderr
@@ -214,7 +214,7 @@ def test_kill_9_at_every_step_of_a_conversation(n: int, tmp_path: Path) -> None:
         assert not list(output.glob("runs/*/ledger.json"))
         total = status(str(output))["llm"]
         assert (total["requests"], total["prompt_tokens"]) == (n, 100 * (n - 1)) == (len(stub.calls), 100 * (n - 1))
-        assert f"by 1 run: {n} requests sent" in shown(output)
+        assert f"of 1 run: {n} requests sent" in shown(output)
         stub.reply = negative
         few = run(path, output, "--base-url", stub.base_url, "--llm-cache", cache, "--max-requests", STAGES)
         assert few.exit_code == 5  # the killed run's requests count

@@ -31,15 +31,16 @@ from tagcorpus.cli import main
 from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines.inputs.records import repair
 from tagcorpus.pipelines.readers.plan import load_plan
-from tagcorpus.pipelines.report import gather, render, report
-from tagcorpus.pipelines.report.sections.documents import EXCERPT_CHARS, excerpts
+from tagcorpus.pipelines.report import render, report
+from tagcorpus.pipelines.report.contents.contents import gather
+from tagcorpus.pipelines.report.contents.documents import EXCERPT_CHARS, excerpts
+from tagcorpus.pipelines.report.contents.intervals import of_table
+from tagcorpus.pipelines.report.contents.sample import PER_BAR, Place, look, priorities, shrunk
+from tagcorpus.pipelines.report.contents.tables import feature_table, is_feature_table
 from tagcorpus.pipelines.report.sections.domains import shares
 from tagcorpus.pipelines.report.sections.entropy import visible
 from tagcorpus.pipelines.report.sections.html import as_json, number, table, text
-from tagcorpus.pipelines.report.sections.intervals import of_table
-from tagcorpus.pipelines.report.sections.models import feature_table, is_feature_table
 from tagcorpus.pipelines.report.sections.prediction import prediction_section
-from tagcorpus.pipelines.report.sections.sample import PER_BAR, Place, look, priorities, shrunk
 from tagcorpus.pipelines.storage.folder import Folder
 
 pytest.importorskip("plotly", reason="plotly is not installed: pip install 'tagcorpus[report]'")
@@ -98,7 +99,20 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(home / "in/solo.jsonl", PROSE[:1], "s-")  # of one document there is no standard deviation
     output = home / "<b>out.tagcorpus"
     tagcorpus.run("tag", input=home / "in", output=output, taggers=TAGGERS, workers=1)
-    tagcorpus.run("domain", input=home / "in", output=output, domain={"backend": "fasttext"}, workers=1)
+    command = [
+        "tagcorpus",
+        "run",
+        "domain",
+        "--input",
+        str(home / "in"),
+        "--output",
+        str(output),
+        "--backend",
+        "fasttext",
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", command)  # what a run writes down as its command
+        tagcorpus.run("domain", input=home / "in", output=output, domain={"backend": "fasttext"}, workers=1)
     (output / "summary/entropy-1gram.json").write_text(json.dumps(ENTROPY))
     return output
 
@@ -155,11 +169,11 @@ def test_inputs_are_rows(out: Path, page: str) -> None:
 
 
 def test_losses(page: str) -> None:
-    plain = html.unescape(re.sub(r"<[^>]+>", " ", page[page.index('id="runs"') : page.index('id="models"')]))
+    plain = html.unescape(re.sub(r"<[^>]+>", " ", page[page.index('<section id="runs"') : page.index("<footer>")]))
     assert re.search(r"310\s+documents|documents\s+310", plain)
     assert re.search(r"not_json\s+not JSON\s+1", plain)
     assert re.search(r"no_text .*?\s1\s", plain)
-    assert re.search(r"not_utf8 .*?\s1\s+.*base64: /w==", plain)
+    assert re.search(r"not_utf8 .*?\s1\s+.*\\xff", plain)
     assert "no json </script>" in plain
     assert re.search(r"in quarantine\s+3\s", plain)
     assert re.search(r"all rows\s+314\s+100.0 %", plain)
@@ -183,7 +197,7 @@ def test_what_was_used_and_how_many(tmp_path: Path) -> None:
     source = write(tmp_path / "a.jsonl", words(5, 1))
     tagcorpus.run("tag", input=source, output=tmp_path / "out", taggers=["length"], workers=2)
     page = render(gather(str(tmp_path / "out"))).decode()
-    assert "5 rows of 1 file, 1 tagger; last run " in page
+    assert "5 documents from 5 rows of 1 file, 1 tagger; last run " in page
     assert "local, 1 worker<" in page
     (tmp_path / "two.jsonl").write_bytes(source.read_bytes())
     given = [str(source), str(tmp_path / "two.jsonl")]
@@ -214,7 +228,7 @@ def test_no_output(tmp_path: Path, make: str) -> None:
 def test_a_page_is_called_html(out: Path, tmp_path: Path) -> None:
     """`--output table.csv` must not cost the table."""
     (tmp_path / "t.csv").write_text("id\n")
-    with pytest.raises(ConfigError, match=r"name a file in \.html"):
+    with pytest.raises(ConfigError, match=r"Name a file that ends in \.html"):
         report(str(out), str(tmp_path / "t.csv"))
     assert (tmp_path / "t.csv").read_text() == "id\n"
 
@@ -358,7 +372,7 @@ def test_feature_table() -> None:
     assert [c["name"] for c in found.columns] == ["entropy_mean", "num_tokens_mean", "question_words_ratio"]
     assert found.rows == [("org/a", [1.5, None, 300.0]), ("<b>", [2.5, 10.0, 20.0])]
     assert found.reasons["org/a"] == {"num_tokens_mean": "too few kept"}
-    assert found.instruments == [("p50k_base (in place of Llama-2)", "num_tokens_mean", "all")]
+    assert found.provenance == [("p50k_base (in place of Llama-2)", "num_tokens_mean", "all")]
 
 
 @pytest.mark.parametrize("head", [b"", b"id,language\n1,en\n", b"name,entropy_mean\n", b"\xff\xfe", b"id\n"])
@@ -392,10 +406,10 @@ def test_output_of_features(tmp_path: Path) -> None:
     report(str(tmp_path / "out"))
     page = (tmp_path / "out/report.html").read_text()
     models = data_of(page)["models"]
-    assert (models["what"], models["ids"]) == ("model", ["org/a", "<b>"])
+    assert (models["kind"], models["ids"]) == ("model", ["org/a", "<b>"])
     assert models["scatter"][0] != models["scatter"][1] or len(models["columns"]) == 1
     plain = " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
-    assert "What the filter kept, by model" in plain
+    assert "Documents that the filter kept, by model" in plain
     assert "org/a 20 15 75.0 % 5 too_short 7" in plain
     assert "syntax: <no>" in plain
     assert "org/a 30 0.250 0.500 – 50.0 % –" in plain  # entropy
@@ -535,7 +549,7 @@ def test_without_plotly(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def driver() -> Iterator[Any]:
+def browser() -> Iterator[Any]:
     selenium = pytest.importorskip(
         "selenium", reason="selenium is not installed: the page is not looked at in a browser"
     )
@@ -566,16 +580,16 @@ def driver() -> Iterator[Any]:
 
 
 @pytest.fixture
-def opened(driver: Any, out: Path, page: str) -> Any:
+def opened(browser: Any, out: Path, page: str) -> Any:
     """The page, charts drawn, light, with the logs of before gone."""
     assert page
-    driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    emulate(driver, "light")
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    emulate(browser, "light")
     for kind in ("browser", "performance"):
-        driver.get_log(kind)
-    driver.get((out / "report.html").as_uri())
-    until(driver, "return document.documentElement.dataset.charts === 'ready'")
-    return driver
+        browser.get_log(kind)
+    browser.get((out / "report.html").as_uri())
+    until(browser, "return document.documentElement.dataset.charts === 'ready'")
+    return browser
 
 
 def emulate(driver: Any, scheme: str) -> None:
@@ -602,7 +616,7 @@ def ids_shown(driver: Any) -> list[str]:
 
 
 def test_browser_renders(opened: Any) -> None:
-    for chart in ("domains-0", "entropy-0", "scatter-chart", "feature-chart"):
+    for chart in ("entropy-0", "scatter-chart", "feature-chart"):
         opened.execute_script(f"document.getElementById('{chart}').scrollIntoView()")
         until(opened, f"return document.querySelectorAll('#{chart} svg.main-svg').length > 0")
     assert opened.execute_script("return document.querySelectorAll('#feature-chart .point').length") >= 10
@@ -641,7 +655,7 @@ def test_browser_documents_stay_text(opened: Any) -> None:
 def test_browser_sorts_and_filters(opened: Any) -> None:
     press(opened, "#models-filter", "BELL")
     assert ids_shown(opened) == ["bell/<two>.jsonl"]
-    assert opened.execute_script("return document.getElementById('models-told').textContent").startswith(
+    assert opened.execute_script("return document.getElementById('models-line').textContent").startswith(
         "1 of 3 inputs"
     )
     opened.execute_script(
@@ -679,7 +693,7 @@ def test_browser_keyboard(opened: Any) -> None:
 
     press(opened, "body", Keys.TAB)
     assert opened.execute_script("return document.activeElement.className") == "skip"
-    told = "return document.getElementById('feature-bar-told').textContent"
+    told = "return document.getElementById('feature-bar-label').textContent"
     before = opened.execute_script(told)
     press(opened, "#feature-bar", Keys.ARROW_RIGHT)
     after = opened.execute_script(told)
@@ -706,13 +720,13 @@ def test_browser_click_on_a_bar(opened: Any) -> None:
         "const b = document.getElementById('feature-bar'); b.value = b.max; b.dispatchEvent(new Event('input'))"
     )
     opened.execute_script("document.getElementById('feature-chart').scrollIntoView({block: 'center'})")
-    told = opened.execute_script("return document.getElementById('feature-bar-told').textContent")
+    told = opened.execute_script("return document.getElementById('feature-bar-label').textContent")
 
     def has_changed(driver: Any) -> bool:
         drag = driver.find_element(By.CSS_SELECTOR, "#feature-chart .nsewdrag")
         left, low = 10 - drag.size["width"] // 2, drag.size["height"] // 2 - 3
         ActionChains(driver).move_to_element_with_offset(drag, left, low).click().perform()
-        now = driver.execute_script("return document.getElementById('feature-bar-told').textContent")
+        now = driver.execute_script("return document.getElementById('feature-bar-label').textContent")
         return bool(now != told)
 
     WebDriverWait(opened, 60).until(has_changed)
@@ -733,12 +747,13 @@ def test_browser_prints_light(opened: Any) -> None:
 
 def test_browser_dark_and_light(opened: Any) -> None:
     background = "return getComputedStyle(document.body).backgroundColor"
-    pressed = "return document.getElementById('theme').getAttribute('aria-pressed')"
+    offered = "return document.getElementById('theme').textContent"
     light = opened.execute_script(background)
+    assert opened.execute_script(offered) == "Dark theme"
     press(opened, "#theme", "\n")
     dark = opened.execute_script(background)
     assert light != dark
-    assert opened.execute_script(pressed) == "true"
+    assert opened.execute_script(offered) == "Light theme"
     press(opened, "#theme", "\n")
     assert opened.execute_script(background) == light
     opened.execute_script("localStorage.clear()")
@@ -763,6 +778,24 @@ def test_browser_on_a_phone(opened: Any) -> None:
     wide = """return [...document.querySelectorAll('main *')].filter(e => !e.closest('.scroll, .chart, .unseen, pre')
       && e.getBoundingClientRect().right > 376).map(e => e.outerHTML.slice(0, 80))"""
     assert opened.execute_script(wide) == []
+
+
+@pytest.mark.parametrize("width", [420, 768, 1300])
+def test_browser_fits_every_width(opened: Any, width: int) -> None:
+    """Only boxes of tables scroll sideways, with every fold open; a shell line breaks instead."""
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    opened.execute_script("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    over = """return [...document.querySelectorAll('body, body *')].filter(e => !e.closest('.scroll, .chart, .unseen, .skip')
+      && e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display !== 'inline'
+      && getComputedStyle(e).textOverflow !== 'ellipsis').map(e => e.outerHTML.slice(0, 80))"""
+    assert opened.execute_script(over) == []
+
+
+def test_browser_copies_a_shell_line(opened: Any) -> None:
+    assert opened.execute_script("return document.querySelector('.copy').textContent") == "Copy"
+    press(opened, ".copy", "\n")
+    until(opened, "return document.querySelector('.copy').textContent === 'Copied'")
 
 
 def test_browser_names_and_tables_for_screen_readers(opened: Any) -> None:
@@ -794,10 +827,10 @@ def test_a_prediction_in_the_folder(tmp_path: Path) -> None:
     (tmp_path / "prediction/figures/anli").mkdir(parents=True)
     (tmp_path / "prediction/figures/anli/bees.png").write_bytes(PNG)
     found = {"protocol": "grouped", "tasks": [task], "summary_over_tasks": [over_all]}
-    output = SimpleNamespace(folder=Folder(str(tmp_path)))
-    assert prediction_section(output) is None  # type: ignore[arg-type]
+    contents = SimpleNamespace(output=SimpleNamespace(folder=Folder(str(tmp_path))))
+    assert prediction_section(contents) is None  # type: ignore[arg-type]
     (tmp_path / "prediction/predict.json").write_text(json.dumps(found))
-    section = prediction_section(output)  # type: ignore[arg-type]
+    section = prediction_section(contents)  # type: ignore[arg-type]
     assert section is not None
     cells = re.sub(r"<[^>]*>", "|", section.body)
     assert "31 models by 7 organisations" in cells
@@ -811,7 +844,7 @@ def test_a_prediction_in_the_folder(tmp_path: Path) -> None:
     gain |= {"over_groups": {"ratio": 1.2, "low": None, "high": None}}
     over_all |= {"low": None, "high": None}
     (tmp_path / "prediction/predict.json").write_text(json.dumps(found))
-    section = prediction_section(output)  # type: ignore[arg-type]
+    section = prediction_section(contents)  # type: ignore[arg-type]
     assert section is not None
     cells = re.sub(r"<[^>]*>", "|", section.body)
     assert "31 models by 7 makers" in cells

@@ -11,8 +11,8 @@ import pytest
 
 import tagcorpus
 from tagcorpus.pipelines.readers.plan import load_plan
-from tagcorpus.pipelines.report.sections.documents import excerpts
-from tagcorpus.pipelines.report.sections.sample import Place
+from tagcorpus.pipelines.report.contents.documents import excerpts
+from tagcorpus.pipelines.report.contents.sample import Place
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.pipelines.storage.sealed import opened, sealed
 

@@ -1,1 +1,1 @@
-"""What the machine has and can do: installation, self-tests, reachable services; and the status of outputs."""
+"""State of the machine and of outputs: installation, self-tests, reachable services; `status`; pages of taggers."""

@@ -1,8 +1,8 @@
-"""`tagcorpus doctor`: is everything here that a run needs, and if not, what is the one line that mends it?
+"""`tagcorpus doctor`: checks everything that a run needs, and prints the command that repairs it.
 
-A broken dependency is what this command is for, so nothing but the standard library is imported here, and every check
-imports what it looks at by itself. Nothing is installed, started or paid for; the only things written are a probe file
-that is removed again and the compiled kernels of the user's cache.
+The command must work with broken dependencies. So this module imports only the standard library, and every check imports the
+package that it examines. The command installs, starts and pays for nothing. It writes a probe file, which it removes, and
+compiled kernels in the user's cache.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ UNLIMITED = 1 << 20
 
 @dataclass(frozen=True)
 class Subjects:
-    """Subjects of the report besides the installation. `ray_address` None: no cluster."""
+    """What to check besides the installation. `ray_address` None: no cluster."""
 
     extras: Sequence[str] = ()
     output: str | None = None
@@ -55,23 +55,23 @@ def command(
     storage_options: Sequence[str],
     as_json: bool,
 ) -> tuple[str, int]:
-    """What the command prints, and its exit code, from the values of its flags."""
+    """Text and exit code of the command, from the values of its flags."""
     address = cluster_address(ray, ray_address)
     return report(Subjects(extras, output, base_url, llm_cache, address, offline, storage_options), as_json)
 
 
-def cluster_address(is_asked: bool, given: str | None) -> str | None:
+def cluster_address(is_named: bool, address: str | None) -> str | None:
     """Address of the cluster to examine; None without `--ray`, an address or RAY_ADDRESS."""
-    return given or os.environ.get("RAY_ADDRESS") or ("auto" if is_asked else None)
+    return address or os.environ.get("RAY_ADDRESS") or ("auto" if is_named else None)
 
 
 def report(options: Subjects, as_json: bool) -> tuple[str, int]:
-    """What the command prints, and its exit code: 1 where something that is needed or named is broken.
+    """Text and exit code of the command: 1 if anything that is needed or named is broken.
 
-    Raises ConfigError for the name of an extra that does not exist, and for storage options without an output to use them on.
+    Raises ConfigError for an unknown extra, and for storage options without a remote output.
     """
     if options.storage_options and "://" not in (options.output or ""):
-        raise ConfigError("--storage-options goes with an --output that is a URL (s3://..., gs://...)")
+        raise ConfigError("--storage-options needs an --output that is a URL (s3://..., gs://...)")
     findings = list(examine(options))
     code = int(any(f.state == "broken" for f in findings))
     if as_json:
@@ -80,14 +80,14 @@ def report(options: Subjects, as_json: bool) -> tuple[str, int]:
 
 
 def examine(options: Subjects) -> Iterator[Finding]:
-    """All checks, the most basic first. Raises ConfigError for the name of an extra that does not exist."""
+    """All checks, the most basic first. Raises ConfigError for an unknown extra."""
     installation = crash = None
     try:
         installation = Installation()
     except PackageNotFoundError:
         yield Finding("tagcorpus", "broken", "it runs, but is not installed", pip("install", "."))
     except (Exception, SystemExit) as error:  # without packaging, no version can be compared
-        reason = f"cannot be imported, so that no version is compared: {type(error).__name__}: {error}"
+        reason = f"cannot be imported, so no version is compared: {type(error).__name__}: {error}"
         yield Finding("packaging", "broken", reason, reinstall("packaging"))
     if installation is not None:
         for name in options.extras:
@@ -102,13 +102,13 @@ def examine(options: Subjects) -> Iterator[Finding]:
         for name, check in checks(options):
             yield _guarded(name, check)
     else:
-        yield Finding("self-tests", "broken", f"not done: {crash} would end this process too", f"mend {crash} first")
+        yield Finding("self-tests", "broken", f"not done: {crash} would end this process too", f"repair {crash} first")
     if installation is not None:
         yield from installation.optional(options.extras)
 
 
 def checks(options: Subjects) -> Iterator[tuple[str, Callable[[], Finding]]]:
-    """Checks besides the packages: a name and a function, which may raise anything."""
+    """Checks besides the packages: (name, function). A function may raise any error."""
     yield "fasttext self-test", selftests.fasttext
     yield "tokenizer ranks", selftests.ranks
     yield "compiled kernels", selftests.kernels
@@ -119,11 +119,11 @@ def checks(options: Subjects) -> Iterator[tuple[str, Callable[[], Finding]]]:
     yield "temporary folder", selftests.temporary_folder
     yield "LLM answer cache", lambda: selftests.llm_cache(options.llm_cache)
     online: list[tuple[str, str, Callable[[], Finding]]] = []
-    if (where := options.output) is not None:
-        if "://" in where:
-            online.append(("output", where, lambda: _remote_output(where, options.storage_options)))
+    if (folder := options.output) is not None:
+        if "://" in folder:
+            online.append(("output", folder, lambda: _remote_output(folder, options.storage_options)))
         else:
-            yield "output", lambda: selftests.output(where)
+            yield "output", lambda: selftests.output(folder)
     url = options.base_url or os.environ.get("OPENAI_BASE_URL")
     if url or os.environ.get("OPENAI_API_KEY"):
         online.append(("LLM endpoint", "it", lambda: reachable.endpoint(url)))
@@ -131,17 +131,17 @@ def checks(options: Subjects) -> Iterator[tuple[str, Callable[[], Finding]]]:
         online.append(("ray cluster", address, lambda: reachable.ray_cluster(address)))
     for name, subject, check in online:
         if options.is_offline:
-            unseen = Finding(name, "warning", f"{subject} was not looked at (--offline)", "leave --offline away")
+            unseen = Finding(name, "warning", f"{subject} was not checked (--offline)", "leave out --offline")
             yield name, lambda unseen=unseen: unseen  # type: ignore[misc]
         else:
             yield name, check
 
 
-def _remote_output(where: str, storage_options: Sequence[str]) -> Finding:
+def _remote_output(folder: str, storage_options: Sequence[str]) -> Finding:
     from tagcorpus.pipelines.storage import remote
 
-    remote.use_given(storage_options, [where])
-    return selftests.output(where)
+    remote.use_given(storage_options, [folder])
+    return selftests.output(folder)
 
 
 def _guarded(name: str, check: Callable[[], Finding]) -> Finding:
@@ -150,8 +150,8 @@ def _guarded(name: str, check: Callable[[], Finding]) -> Finding:
     except TagcorpusError as error:  # its message says what to do
         return Finding(name, "broken", str(error))
     except ImportError as error:
-        return Finding(name, "broken", f"{type(error).__name__}: {error}", "mend the packages above first")
-    except (Exception, SystemExit) as error:  # a broken library may raise anything, and the user needs to see it
+        return Finding(name, "broken", f"{type(error).__name__}: {error}", "repair the packages above first")
+    except (Exception, SystemExit) as error:  # a broken library may raise any error, and the user needs to see it
         return Finding(name, "broken", f"{type(error).__name__}: {error}", repair())
 
 

@@ -1,7 +1,7 @@
-"""What `tagcorpus doctor` says of the installation: Python, packages and extras against the installed metadata.
+"""Checks of the installation: Python, packages and extras are compared with the installed metadata.
 
-Every package is imported once in a process of its own, so that a crash in a native library is reported, too. Nothing heavy
-is imported here, and nothing is installed.
+All packages are imported in another process, so that a crash in a native library is reported, too. This module imports nothing
+heavy, and installs nothing.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ State = Literal["ok", "not installed", "warning", "broken"]
 OPTIONAL = "optional, not installed: "
 
 IMPORT_SECONDS = 300.0
-# Imported only where a cluster is examined: Ray alone takes as long as half of the other packages.
+# Ray is imported only to examine a cluster: it takes as long as half of the other packages.
 RAY = "ray"
-# Prints which import begins, so that a crash is assigned to the right module, and which failed. Its lines begin with a random
-# word, because some modules print text when they are imported.
+# Prints the name of each module before its import, so that a crash is assigned to the right module, and the imports that fail.
+# Its lines begin with a random word, because some modules print text when they are imported.
 _TRIAL = """
 import importlib, sys
 mark = sys.argv[1]
@@ -50,7 +50,7 @@ SHOWN_PACKAGES = 4
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report: a subject, its state, a message, and what to do."""
+    """One line of the report: a subject, its state, a message, and a command that repairs it."""
 
     name: str
     state: State
@@ -63,8 +63,8 @@ class Finding:
 
 
 class Installation:
-    """The installed distribution `tagcorpus` and what it asks for. Raises PackageNotFoundError where it is not installed,
-    and whatever `packaging` raises where that is broken."""
+    """The installed distribution `tagcorpus` and its requirements. Raises PackageNotFoundError if it is not installed, and any
+    error of a broken `packaging`."""
 
     def __init__(self) -> None:
         from packaging.requirements import Requirement
@@ -86,7 +86,7 @@ class Installation:
         )
 
     def packages(self, with_ray: bool) -> list[tuple[Finding, bool]]:
-        """One finding per requirement of the base installation, and whether importing it ends the interpreter."""
+        """A finding for each requirement of the base installation, and whether its import ends the interpreter."""
         needed = [r for r in self._requirements if r.marker is None or r.marker.evaluate({"extra": ""})]
         modules = {r.name: _modules(r.name) for r in needed if with_ray or r.name != RAY}
         failures = import_trial([m for imports in modules.values() for m in imports])
@@ -103,7 +103,7 @@ class Installation:
         return findings
 
     def optional(self, named: Sequence[str]) -> Iterator[Finding]:
-        """One finding per extra. An extra is broken only where the user names it."""
+        """A finding for each extra. Only an extra that the user names can be broken."""
         for extra in self.extras:
             own = requirements_of(self.package.requires or [], extra)
             if not own:  # an old name that commands may still use
@@ -130,7 +130,7 @@ class Installation:
 
 
 def fasttext_owners() -> Iterator[Finding]:
-    """Warns of other distributions with a module `fasttext`: the last one installed wins, and most are wrong."""
+    """A warning of other distributions with a module `fasttext`. Python imports the last one installed, and most are wrong."""
     owners = sorted({o for o in packages_distributions().get("fasttext", []) if o != "fasttext-community"})
     if owners:
         fix = f"{pip('uninstall', '-y', *owners)} && {reinstall('fasttext-community==0.11.9')}"
@@ -138,7 +138,7 @@ def fasttext_owners() -> Iterator[Finding]:
 
 
 def pip(*arguments: str) -> str:
-    """The pip command for exactly this Python."""
+    """The pip command for this Python."""
     on_path = shutil.which("python")
     is_here = on_path is not None and Path(on_path).absolute().parent == Path(sys.executable).absolute().parent
     return shlex.join(["python" if is_here else sys.executable, "-m", "pip", *arguments])
@@ -149,25 +149,25 @@ def reinstall(requirement: str) -> str:
 
 
 def repair() -> str:
-    """The command that puts this package back, from where it came."""
+    """The command that installs this package again, from its source."""
     origin = json.loads(distribution("tagcorpus").read_text("direct_url.json") or "{}")
     url = origin.get("url", "")
     if not url:
         return reinstall("tagcorpus")
-    where = url2pathname(urlsplit(url).path) if url.startswith("file:") else url
+    source = url2pathname(urlsplit(url).path) if url.startswith("file:") else url
     is_editable = origin.get("dir_info", {}).get("editable", False)
-    return pip("install", "--force-reinstall", "--no-deps", *(["-e"] if is_editable else []), where)
+    return pip("install", "--force-reinstall", "--no-deps", *(["-e"] if is_editable else []), source)
 
 
 def import_trial(modules: Sequence[str]) -> dict[str, tuple[str, bool]]:
-    """Modules that cannot be imported: why, and whether the interpreter ended over it."""
+    """Modules that cannot be imported: the reason, and whether the import ended the interpreter."""
     failures: dict[str, tuple[str, bool]] = {}
     left = list(modules)
     mark = secrets.token_hex(8)
     while left:
         begun = ""
         try:
-            # From the temporary folder and with -P: what lies in the working directory is no package.
+            # The temporary folder and -P: a file in the working directory must not count as a package.
             done = subprocess.run(
                 [sys.executable, "-P", "-c", _TRIAL, mark, *left],
                 capture_output=True,
@@ -176,9 +176,9 @@ def import_trial(modules: Sequence[str]) -> dict[str, tuple[str, bool]]:
                 check=False,
             )
             out, is_whole = done.stdout, done.returncode == 0
-            end = f"importing it ends the interpreter ({exit_text(done.returncode)})"
+            end = f"its import ends the interpreter ({exit_text(done.returncode)})"
         except subprocess.TimeoutExpired as expired:
-            out, is_whole, end = expired.stdout or b"", False, f"importing it takes over {IMPORT_SECONDS:.0f} s"
+            out, is_whole, end = expired.stdout or b"", False, f"its import takes over {IMPORT_SECONDS:.0f} s"
         for line in out.decode("utf-8", "replace").split("\n"):
             mark_word, _, rest = line.partition(" ")
             name, _, error = rest.partition(" ")
@@ -205,7 +205,7 @@ def exit_text(code: int) -> str:
 
 
 def _modules(name: str) -> list[str]:
-    """The modules that a distribution brings; of many, the one that is called like it."""
+    """The modules of a distribution. If one of them has its name, only that one."""
     try:
         files = distribution(name).files or []
     except PackageNotFoundError:
@@ -219,7 +219,7 @@ def _modules(name: str) -> list[str]:
 
 
 def _version(requirement: Any) -> Finding:
-    """Whether what a requirement names is installed, and new enough."""
+    """Whether a requirement is installed, in a version that it allows."""
     name, needed = requirement.name, str(requirement.specifier)
     try:
         version = distribution(name).version
@@ -227,4 +227,4 @@ def _version(requirement: Any) -> Finding:
         return Finding(name, "broken", "not installed", pip("install", *spelled([requirement])))
     if requirement.specifier.contains(version, prereleases=True):
         return Finding(name, "ok", f"{version} ({needed})" if needed else version)
-    return Finding(name, "broken", f"{version}, needed is {needed}", pip("install", *spelled([requirement])))
+    return Finding(name, "broken", f"{version}, but {needed} is needed", pip("install", *spelled([requirement])))

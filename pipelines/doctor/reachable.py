@@ -1,6 +1,6 @@
-"""What `tagcorpus doctor` asks over the network: an LLM endpoint and a Ray cluster. No paid call, nothing started.
+"""Checks over the network: an LLM endpoint and a Ray cluster. They make no paid call, and start nothing.
 
-No reply of an endpoint is ever shown: it may repeat the key.
+No reply of an endpoint is shown, because it may repeat the key.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ ENDPOINT_SECONDS = 10.0
 CONNECT_SECONDS = 5.0
 RAY_SECONDS = 60.0
 
-SEE_SERVER = "see whether the server runs, and --base-url / OPENAI_BASE_URL"
+SEE_SERVER = "check that the server runs, and check --base-url / OPENAI_BASE_URL"
 START_RAY = "start a cluster (ray start --head), or name one with --ray-address / RAY_ADDRESS"
 
 
 def endpoint(base_url: str | None) -> Finding:
-    """Ask for the list of models, which costs nothing, through the client that a run uses.
+    """Ask for the list of models, which is free, through the client of a run.
 
-    Raises ConfigError for an address or a key that cannot be one.
+    Raises ConfigError for an address or a key that cannot be valid.
     """
     from tagcorpus.taggers._llm.endpoint import key_for
     from tagcorpus.taggers._llm.url import OFFICIAL, checked_url
@@ -61,11 +61,9 @@ async def _models(url: str, key: str) -> list[str]:
 def _refusal(name: str, url: str, error: Exception) -> Finding:
     code = getattr(error, "status_code", None)
     if code in (401, 403):
-        return Finding(
-            name, "broken", f"{url} refuses the key (HTTP {code})", "set OPENAI_API_KEY to one that it takes"
-        )
+        return Finding(name, "broken", f"{url} refuses the key (HTTP {code})", "set OPENAI_API_KEY to a valid key")
     if code in (404, 405, 501):
-        fix = "see --base-url: most end in /v1"
+        fix = "check --base-url: most end in /v1"
         return Finding(name, "warning", f"{url} answers, but lists no models (HTTP {code})", fix)
     if code is not None:
         return Finding(name, "broken", f"{url} answers with HTTP {code}", "look at the server's log")
@@ -76,13 +74,13 @@ def _refusal(name: str, url: str, error: Exception) -> Finding:
 
 
 def ray_cluster(address: str) -> Finding:
-    """Join a cluster that is there, in a process of its own (joining can hang, and cannot be undone), and compare the
-    versions on its nodes with those here."""
+    """Join a running cluster, and compare the versions on its nodes with the versions here. This happens in another process,
+    because joining can hang, and cannot be undone."""
     name = "ray cluster"
     if address == "local":
-        answer = "RAY_ADDRESS=local means a cluster of its own for every run: there is none to look at"
-        return Finding(name, "warning", answer, START_RAY)
-    # Ray itself waits for a minute for an address that nobody listens at.
+        message = "RAY_ADDRESS=local starts a new cluster for every run, so no cluster is checked"
+        return Finding(name, "warning", message, START_RAY)
+    # Ray waits for a minute if nothing listens at the address.
     if (at := re.fullmatch(r"(?:ray://)?([\w.\-]+|\[[\da-fA-F:]+\]):(\d+)", address)) is not None:
         try:
             socket.create_connection((at[1].strip("[]"), int(at[2])), timeout=CONNECT_SECONDS).close()
@@ -101,14 +99,14 @@ def ray_cluster(address: str) -> Finding:
         return Finding(name, "broken", f"{address} does not answer within {RAY_SECONDS:.0f} s", START_RAY)
     lines = [line for line in done.stdout.splitlines() if line.startswith('{"ray_nodes"')]
     if not lines:
-        said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        return Finding(name, "broken", f"{address}: {said[-1] if said else exit_text(done.returncode)}", START_RAY)
+        errors = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        return Finding(name, "broken", f"{address}: {errors[-1] if errors else exit_text(done.returncode)}", START_RAY)
     answer = json.loads(lines[-1])
     return compared(address, answer["own"], answer["ray_nodes"])
 
 
 def compared(address: str, own: Mapping[str, str], nodes: Mapping[str, Mapping[str, str]]) -> Finding:
-    """Versions by package, here (`own`) and on every node."""
+    """Compare versions by package, here (`own`) and on every node."""
     differing = []
     for node, versions in sorted(nodes.items()):
         others = [f"{k} {versions.get(k, 'missing')} (here {v})" for k, v in own.items() if versions.get(k) != v]

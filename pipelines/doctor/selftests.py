@@ -1,6 +1,6 @@
 """Self-tests of `tagcorpus doctor`: models, kernels, folders. Only a remote output needs the network.
 
-Each test imports what it needs by itself, gives one Finding, and may raise what a broken library raises.
+Each test imports the packages that it needs, returns one Finding, and may raise any error of a broken library.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def fasttext() -> Finding:
 
 
 def ranks() -> Finding:
-    """p50k_base out of the package, on a text whose ids are known."""
+    """Read p50k_base from the package, and compare the ids of a text with the right ids."""
     from tagcorpus.taggers._interface.batch import DocumentBatch
     from tagcorpus.taggers._tokenizers.interface import token_ids
     from tagcorpus.taggers._tokenizers.loading import load
@@ -48,7 +48,7 @@ def ranks() -> Finding:
 
 
 def kernels() -> Finding:
-    """A compiled kernel counts, and what is compiled can be kept."""
+    """Run a compiled kernel, and check that the cache of kernels can be written."""
     import numpy as np
 
     from tagcorpus.kernels.documents.tokens import count_distinct
@@ -56,22 +56,22 @@ def kernels() -> Finding:
     name = "compiled kernels"
     counted = count_distinct(np.array([7, 2, 7, 2, 2], np.uint32), np.array([0, 3, 3, 5]), 8).tolist()
     if counted != [2, 0, 1]:
-        return Finding(name, "broken", f"a kernel counts wrongly: {counted}", reinstall("numba"))
+        return Finding(name, "broken", f"a kernel gives a wrong count: {counted}", reinstall("numba"))
     folder = os.environ["NUMBA_CACHE_DIR"]
     if not _is_writable(folder):
-        fix = "let NUMBA_CACHE_DIR name a folder that can be written, or unset it"
+        fix = "set NUMBA_CACHE_DIR to a folder that can be written, or unset it"
         return Finding(name, "broken", f"{folder} cannot be written", fix)
     if os.path.realpath(folder).startswith(os.path.realpath(tempfile.gettempdir()) + os.sep):
-        fix = "let XDG_CACHE_HOME name a folder that can be written and stays"
-        return Finding(name, "warning", f"kept in {folder}, which may not stay", fix)
+        fix = "set XDG_CACHE_HOME to a permanent folder that can be written"
+        return Finding(name, "warning", f"kept in {folder}, which may be deleted", fix)
     return Finding(name, "ok", f"kept in {folder}")
 
 
 def punkt() -> Finding:
-    """The sentence splitter's parameters out of the package, on a text that needs them."""
+    """Read the sentence splitter's parameters from the package, and split a text that needs them."""
     from tagcorpus.taggers._tokenizers.punkt import Punkt
 
-    text = "dr. smith went home. she slept."  # it is made for lower-cased text
+    text = "dr. smith went home. she slept."  # the parameters are for lower-cased text
     sentences = [text[a:b] for a, b in Punkt().sentence_spans(text)]
     if sentences == ["dr. smith went home.", "she slept."]:
         return Finding("sentence splitter", "ok", "the parameters for English are in the package")
@@ -79,7 +79,7 @@ def punkt() -> Finding:
 
 
 def cld2() -> Finding:
-    """CLD2 knows an English sentence."""
+    """Detect the language of an English sentence with CLD2."""
     from tagcorpus.taggers._interface.batch import DocumentBatch
     from tagcorpus.taggers.language import cld2_codes
 
@@ -90,7 +90,7 @@ def cld2() -> Finding:
 
 
 def domain_model() -> Finding:
-    """The embedded domain classifier loads and answers."""
+    """Load the embedded domain classifier, and classify a text."""
     from tagcorpus.taggers._models import embedded_domain
 
     ((label, probability),) = embedded_domain.classify([PROBE * 10])
@@ -100,8 +100,7 @@ def domain_model() -> Finding:
 
 
 def plugins() -> Finding:
-    """Every tagger of another distribution can be loaded and says its columns; those that ask for parameters are left
-    to their runs."""
+    """Load every tagger of other distributions, and read its columns. Taggers that need parameters are not loaded."""
     from tagcorpus.taggers import load, plugin_names, tagger_class
 
     name, bad = "plug-in taggers", []
@@ -114,17 +113,17 @@ def plugins() -> Finding:
         except Exception as error:  # somebody else's code
             bad.append(f"{plugin!r}: {type(error).__name__}: {error}")
     if bad:
-        return Finding(name, "broken", "; ".join(bad), "uninstall or repair what brings them")
+        return Finding(name, "broken", "; ".join(bad), "uninstall or repair the packages that bring them")
     return Finding(name, "ok", ", ".join(plugin_names()) or "none")
 
 
 def temporary_folder() -> Finding:
-    """Room for spooled input and for what is on its way to an object store."""
-    return _space("temporary folder", tempfile.gettempdir(), "let TMPDIR name a folder with more space")
+    """Space for spooled input, and for files before they go to an object store."""
+    return _space("temporary folder", tempfile.gettempdir(), "set TMPDIR to a folder with more space")
 
 
 def llm_cache(path: str | None) -> Finding:
-    """The cache of paid answers can be opened, or made where it is to be. Raises OutputError where it is none."""
+    """Open the cache of paid answers, or check that it can be made. Raises OutputError if the file is not a cache."""
     from tagcorpus.taggers._llm.cache import AnswerCache, default_path
 
     name, file = "LLM answer cache", Path(path).absolute() if path else default_path()
@@ -136,13 +135,13 @@ def llm_cache(path: str | None) -> Finding:
     folder = _existing(file.parent)
     if not _is_writable(str(folder)):
         return Finding(name, "broken", f"{folder} cannot be written", "name another file with --llm-cache")
-    return Finding(name, "ok", f"{file} is not there yet and can be made")
+    return Finding(name, "ok", f"{file} does not exist yet, and can be made")
 
 
-def output(where: str) -> Finding:
-    """Publish a probe where the output is (or would be made), read it back, remove it; and look at the space."""
-    is_remote = "://" in where
-    folder = where if is_remote else str(_existing(Path(where).absolute()))
+def output(path: str) -> Finding:
+    """Publish a probe in the output folder (or the nearest folder that exists), read it, remove it, and check the space."""
+    is_remote = "://" in path
+    folder = path if is_remote else str(_existing(Path(path).absolute()))
     if not is_remote and not os.path.isdir(folder):
         return Finding("output", "broken", f"{folder} is not a folder", "name another folder with --output")
     from tagcorpus.pipelines.storage.folder import Folder
@@ -153,14 +152,14 @@ def output(where: str) -> Finding:
         target.publish(probe, b"probe")
         read = target.read(probe)
         target.remove(probe)
-    except Exception as error:  # stores raise what their client libraries raise
-        fix = "see to permission, space and credentials, or name another folder with --output"
-        return Finding("output", "broken", f"{where} cannot be written: {type(error).__name__}: {error}", fix)
+    except Exception as error:  # a store raises any error of its client library
+        fix = "check permission, space and credentials, or name another folder with --output"
+        return Finding("output", "broken", f"{path} cannot be written: {type(error).__name__}: {error}", fix)
     if read != b"probe":
-        return Finding("output", "broken", f"{where} does not give back what was written", "name another folder")
+        return Finding("output", "broken", f"{path} does not return the written bytes", "name another folder")
     if is_remote:
-        return Finding("output", "ok", f"{where} can be written and read")
-    return _space("output", folder, "make space there, or name another folder with --output")
+        return Finding("output", "ok", f"{path} can be written and read")
+    return _space("output", folder, "free some space, or name another folder with --output")
 
 
 def _space(name: str, folder: str, fix: str) -> Finding:
@@ -172,7 +171,7 @@ def _space(name: str, folder: str, fix: str) -> Finding:
 
 
 def _is_writable(folder: str) -> bool:
-    """Writes a file. Permissions alone do not tell: root has all of them, and a filesystem can be full or read-only."""
+    """Write a file. Permissions are not enough: root has all of them, and a filesystem can be full or read-only."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"probe")
@@ -182,5 +181,5 @@ def _is_writable(folder: str) -> bool:
 
 
 def _existing(path: Path) -> Path:
-    """The path, or the nearest folder above it that is there."""
+    """The path, or the nearest folder above it that exists."""
     return next(p for p in (path, *path.parents) if p.exists())

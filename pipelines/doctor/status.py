@@ -1,8 +1,8 @@
-"""`tagcorpus status`: how far an output is, from its files alone.
+"""`tagcorpus status`: the resume state of an output, from its files alone.
 
-Which parts are done is decided as a run decides it, by each part's key; the tagger and its parameters are taken from
-`attributes/<instance>/tagger.json`, the way of reading from the plan. The input itself is not looked at: a file that
-changed since the last run is noticed by the next one.
+A part is done if its key is the current key, as in a run. The tagger and its parameters come from
+`attributes/<instance>/tagger.json`, and the reader options from the plan. `status` does not read the input, so only the next
+run sees that an input file has changed.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from tagcorpus.errors import InputError, TagcorpusError
 from tagcorpus.pipelines.attributes.bill import in_words, spent
 from tagcorpus.pipelines.attributes.parts import Instance, ResumeState, resume_state
 from tagcorpus.pipelines.attributes.read import Recorded, instance_folders
+from tagcorpus.pipelines.doctor.wording import MEANINGS, counted, duration
 from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.progress import heartbeat
 from tagcorpus.pipelines.progress.heartbeat import epoch, errors_as_damage, json_object, not_an_output
@@ -29,23 +30,13 @@ from tagcorpus.pipelines.readers.reader import ReaderOptions
 from tagcorpus.pipelines.storage import remote
 from tagcorpus.pipelines.storage.folder import Folder
 
-MEANINGS = {
-    0: "done",
-    1: "failed",
-    2: "wrong usage or input",
-    3: "done, but more rows than allowed are in quarantine or without a label",
-    4: "incomplete; the same command may finish it",
-    5: "a budget was reached",
-    130: "interrupted; the same command resumes",
-    143: "terminated; the same command resumes",
-}
-# Chunks in work that are named one by one; a large cluster has hundreds.
+# Chunks in work that are listed; a large cluster has hundreds.
 SHOWN_CHUNKS = 8
 
 
 def report(output: str, as_json: bool, storage_options: Sequence[str] = ()) -> str:
-    """What the command prints. Raises InputError where `output` is not an output folder or cannot be read, and
-    ConfigError for storage options (K=V) that its filesystem does not take."""
+    """The text that the command prints. Raises InputError if `output` is not an output folder or cannot be read, and
+    ConfigError for storage options (K=V) that its filesystem does not accept."""
     remote.use_given(storage_options, [output])
     with errors_as_damage(output):
         value = status(output)
@@ -55,10 +46,11 @@ def report(output: str, as_json: bool, storage_options: Sequence[str] = ()) -> s
 def status(output: str) -> dict[str, Any]:
     """The state of an output as JSON values.
 
-    `instances`: per instance chunks done, stale and planned, rows, documents, quarantined by reason. `running`: runs
-    that give signs of life, with what their last heartbeat said. `last_run`: the newest other run; its `exit_code` is
-    None where it died without an exit code. `llm`: what all runs, back to the last one with --overwrite, have sent to an endpoint and
-    paid there; None without requests. Raises InputError where `output` is not an output folder or cannot be read.
+    instances  per instance: chunks done, stale and planned, rows, documents, quarantined by reason
+    running    runs with a recent heartbeat, and their progress records
+    last_run   the newest other run; its `exit_code` is None if it died without an exit code
+    llm        requests and costs of all runs since the last one with --overwrite; None without requests
+    Raises InputError if `output` is not an output folder or cannot be read.
     """
     try:
         return _status(Folder(output))
@@ -67,7 +59,7 @@ def status(output: str) -> dict[str, Any]:
     except Exception as error:
         if "://" not in output and not isinstance(error, OSError):
             raise
-        # Stores raise whatever their client library raises, a missing package and missing credentials among it.
+        # A store raises any error of its client library, for a missing package or missing credentials, too.
         raise InputError(f"{output} cannot be read: {type(error).__name__}: {error}") from error
 
 
@@ -98,7 +90,7 @@ def _status(folder: Folder) -> dict[str, Any]:
 
 
 def _run_names(folder: Folder) -> dict[str, set[str]]:
-    """The files of every run, by its name."""
+    """The files of every run, by the name of the run."""
     files_by_run: dict[str, set[str]] = {}
     for path in folder.files("runs"):
         parts = path.split("/")
@@ -117,7 +109,7 @@ def _run(folder: Folder, name: str, command: dict[str, Any], files: set[str], is
     if "ledger.json" in files:
         ledger = json_object(folder, f"runs/{name}/ledger.json")
         error = ledger.get("error")
-        if error is None and ledger.get("exit_code") in (1, 3):  # the run came to its end and said why in the log
+        if error is None and ledger.get("exit_code") in (1, 3):  # the run ended, and its log has the reason
             error = _last_word(folder, name)
         picked = {k: ledger.get(k) for k in ("exit_code", "seconds", "ranges_done", "ranges_planned")}
         return {**entry, "is_running": False, **picked, "error": error}
@@ -179,7 +171,7 @@ def _resume_state(
     instance: Instance,
     commands: Sequence[dict[str, Any]],
 ) -> ResumeState:
-    """The instance's parts under the newest sampling that fits any of them (the plan does not know of samples)."""
+    """The instance's parts under the newest sampling that fits any of them (the plan has no sampling)."""
     first: ResumeState | None = None
     for sample, seed in _samples(commands):
         done: dict[tuple[int, str], Counts] = {}
@@ -204,7 +196,7 @@ def _resume_state(
 
 
 def _samples(commands: Sequence[dict[str, Any]]) -> Iterator[tuple[float, int]]:
-    """(sample, seed) of the runs, newest first, each once, and at last everything."""
+    """(sample, seed) of the runs, newest first, each once; the last is the whole input."""
     seen = set()
     for command in commands:
         options = command.get("options", {})
@@ -218,9 +210,9 @@ def _samples(commands: Sequence[dict[str, Any]]) -> Iterator[tuple[float, int]]:
 
 
 def as_text(value: dict[str, Any]) -> str:
-    """The state as a person reads it."""
+    """The state as text."""
     parts = [
-        f"{value['output']}: {_n(value['files'], 'file')}, {_n(value['rows'], 'row')}, {_n(value['ranges'], 'chunk')}"
+        f"{value['output']}: {counted(value['files'], 'file')}, {counted(value['rows'], 'row')}, {counted(value['ranges'], 'chunk')}"
     ]
     if value["instances"]:
         parts.append(_table(value["instances"]))
@@ -228,7 +220,7 @@ def as_text(value: dict[str, Any]) -> str:
     if value["last_run"] is not None:
         parts.append(_ended_text(value["last_run"], is_superseded=bool(value["running"])))
     if value["llm"] is not None:
-        parts.append(f"asked of an LLM by {_n(value['llm']['runs'], 'run')}: {in_words(value['llm'])}")
+        parts.append(f"LLM requests of {counted(value['llm']['runs'], 'run')}: {in_words(value['llm'])}")
     return "\n\n".join(parts)
 
 
@@ -256,7 +248,7 @@ def _running_text(run: dict[str, Any]) -> str:
         lines = [f"on Slurm: {run['pipeline']}, since {_when(run['started'])}, finish job {slurm.get('finish_job')}"]
         if slurm.get("array_job"):
             lines.append(
-                f"  array job {slurm['array_job']}: {slurm['tasks_ended']:,} of {_n(slurm['tasks'], 'task')} ended, "
+                f"  array job {slurm['array_job']}: {slurm['tasks_ended']:,} of {counted(slurm['tasks'], 'task')} ended, "
                 f"{slurm['tasks_failed']:,} of them with an error"
             )
         return "\n".join([*lines, *([f"  {run['error']}"] if run["error"] else []), f"  logs: {slurm.get('logs')}"])
@@ -268,19 +260,19 @@ def _running_text(run: dict[str, Any]) -> str:
     line = f"  {progress['doing']}: "
     if progress["rows_total"]:
         share = min(100.0, 100 * progress["rows"] / progress["rows_total"])
-        # Not the table's rows, which earlier runs did, too.
+        # The table's rows include those of earlier runs.
         line += f"this run has done {progress['rows']:,} of its {progress['rows_total']:,} rows ({share:.0f} %), "
         line += f"{progress['rows_per_second']:,.0f} rows/s, {progress['bytes_per_second'] / 1e6:.1f} MB/s, "
         line += f"{progress['quarantined']:,} quarantined"
         if progress["seconds_left"] is not None:
-            line += f", about {_duration(progress['seconds_left'])} to go"
+            line += f", about {duration(progress['seconds_left'])} to go"
     else:
-        line += f"for {_duration(progress['seconds'])}"
+        line += f"for {duration(progress['seconds'])}"
     lines.append(line)
     for one in progress["ranges"][:SHOWN_CHUNKS]:
         flying = f", rows {one['first_row']:,} to {one['last_row']:,} in flight" if "first_row" in one else ""
         silent = one["silent_seconds"]
-        quiet = f", no sign of life for {_duration(silent)}" if silent >= heartbeat.DEAD_SECONDS else ""
+        quiet = f", no sign of life for {duration(silent)}" if silent >= heartbeat.DEAD_SECONDS else ""
         lines.append(f"    {one['range']}: {one['rows']:,} rows done{flying}{quiet}")
     if len(progress["ranges"]) > SHOWN_CHUNKS:
         lines.append(f"    and {len(progress['ranges']) - SHOWN_CHUNKS:,} more chunks")
@@ -288,7 +280,7 @@ def _running_text(run: dict[str, Any]) -> str:
 
 
 def _ended_text(run: dict[str, Any], is_superseded: bool) -> str:
-    """`is_superseded`: another run is at work, so that nothing is to be done about this one."""
+    """`is_superseded`: another run is going on, so that the user need not start this one again."""
     head = f"{'last run that has ended' if is_superseded else 'last run'}: {run['pipeline']}, {_when(run['started'])}"
     if run["exit_code"] is None:
         progress = run["progress"]
@@ -301,7 +293,7 @@ def _ended_text(run: dict[str, Any], is_superseded: bool) -> str:
         code = run["exit_code"]
         meaning = MEANINGS.get(code, "unknown")
         meaning = meaning.partition(";")[0] if is_superseded else meaning
-        lines = [f"{head}, {_duration(run['seconds'])}{chunks}: exit {code} ({meaning})"]
+        lines = [f"{head}, {duration(run['seconds'])}{chunks}: exit {code} ({meaning})"]
         if run["error"]:
             lines += wrapped(run["error"], 110, "  ", "  ")
     if run["command"] and run["exit_code"] in (None, 4, 130, 143) and not is_superseded:
@@ -309,21 +301,9 @@ def _ended_text(run: dict[str, Any], is_superseded: bool) -> str:
     return "\n".join(lines)
 
 
-def _n(n: int, noun: str) -> str:
-    return f"{n:,} {noun}{'s' * (n != 1)}"
-
-
 def _when(started: str | None) -> str:
     return (started or "?")[:19].replace("T", " ")
 
 
 def _ago(at: float) -> str:
-    return _duration(max(0.0, time.time() - at))
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    if seconds < 7200:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} days"
+    return duration(max(0.0, time.time() - at))

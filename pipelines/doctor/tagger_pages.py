@@ -1,7 +1,7 @@
-"""The output of `tagcorpus taggers`: all taggers with their columns, or one with meanings, units, sources and parameters.
+"""The text of `tagcorpus taggers`: all taggers with their columns, or one with meanings, units, sources and parameters.
 
-A parameter's description is its line in the table of the class docstring: the name, two spaces or more, the text, which may
-go on in lines that are indented further.
+The description of a parameter is in the table of the class docstring: the name, two spaces or more, and the text, which may
+continue in indented lines.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ROW = re.compile(r"^(\w+) {2,}(\S.*(?:\n {2,}\S.*)*)", re.MULTILINE)
 
 
 def taggers(name: str | None, tagger_module: Sequence[str] = ()) -> str:
-    """All taggers, those in the files `tagger_module` among them, or the page of one. ConfigError for one that is unknown or cannot be loaded."""
+    """All taggers, with those in the files `tagger_module`, or the page of one. Raises ConfigError for an unknown or broken tagger."""
     add_files(tagger_module)
     return "\n".join(_list() if name is None else _page(name))
 
@@ -43,7 +43,7 @@ def _list() -> list[str]:
             ]
         except Exception as error:  # a broken plug-in must not hide the others
             lines += _wrapped(f"cannot be used: {' '.join(str(error).split())}", f"{known:<{wide}} ")
-    return [*lines, "", *_wrapped("[...] = an extra: tagcorpus taggers NAME says what to install")]
+    return [*lines, "", *_wrapped("[...] = an extra: tagcorpus taggers NAME shows the command that installs it")]
 
 
 def _page(name: str) -> list[str]:
@@ -73,7 +73,7 @@ def _page(name: str) -> list[str]:
 
 
 def _sources(tagger: Tagger) -> list[str]:
-    """The sources of all columns; where there are several, whose each is."""
+    """The sources of all columns. Several sources are followed by their columns."""
     by_source: dict[str, list[str]] = {}
     for field in tagger.columns:
         by_source.setdefault(_metadata(field, "source"), []).append(field.name)

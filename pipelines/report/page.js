@@ -1,5 +1,5 @@
 "use strict";
-/* The report's page: theme, charts, the sortable table, the documents behind a bar. Everything that comes from outside
+/* The report's page: theme, copy buttons, charts, the sortable table, the documents behind a bar. Every value from outside
    goes into the page as text (textContent), never as markup. */
 (() => {
   const $ = (id) => document.getElementById(id);
@@ -24,9 +24,9 @@
     if (size < 1e-4) return value.toExponential(2).replace("-", "−");
     return value.toPrecision(4).replace(/\.?0+$/, "").replace("-", "−");
   };
-  const count = (n, what) => `${n.toLocaleString("en")} ${what}${n === 1 ? "" : "s"}`;
+  const count = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
   const shortened = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
-  // What plotly is given as text it may read as markup (<b>, <br>, entities): these become other characters there.
+  // Plotly reads some text as markup (<b>, <br>, entities). These characters become others in its labels.
   const label = (text) =>
     shortened(String(text), 60).replace(/[<>&]/g, (c) => ({ "<": "‹", ">": "›", "&": "＆" })[c]).replace(/[\u0000-\u001f]/g, "·");
 
@@ -102,7 +102,8 @@
     const set = () => {
       const isDark = chosen ? chosen === "dark" : system.matches;
       root.dataset.theme = isDark ? "dark" : "light";
-      button.setAttribute("aria-pressed", String(isDark));
+      button.textContent = isDark ? "Light theme" : "Dark theme"; // the theme that a click brings
+      button.hidden = false;
       drawAll();
     };
     button.addEventListener("click", () => {
@@ -125,21 +126,25 @@
     set();
   };
 
-  const domains = (found) => found.forEach((one, i) => chart(`domains-${i}`, () => {
-    const shown = one.labels.filter((d) => d.pct != null).reverse();
-    return {
-      traces: [{
-        type: "bar", orientation: "h", y: shown.map((d) => label(d.label)), x: shown.map((d) => d.pct),
-        marker: { color: css("--main"), opacity: 0.55 },
-        error_x: { type: "data", symmetric: false, array: shown.map((d) => d.high - d.pct), arrayminus: shown.map((d) => d.pct - d.low), color: css("--ink"), thickness: 1.5, width: 6 },
-        customdata: shown.map((d) => `${count(d.n, "document")}, ${d.low.toFixed(1)} to ${d.high.toFixed(1)} %`),
-        hovertemplate: "%{y}: %{x:.1f} %<br>%{customdata}<extra></extra>",
-      }],
-      layout: { xaxis: { rangemode: "tozero", ticksuffix: " %" }, yaxis: { type: "category", ticksuffix: "  ", showgrid: false }, bargap: 0.35 },
-    };
-  }));
+  // The clipboard is there on https and in files only, so that on plain http the text is selected and copied by command.
+  const copy = async (code) => {
+    try {
+      await navigator.clipboard.writeText(code.textContent);
+      return "Copied";
+    } catch {
+      getSelection().selectAllChildren(code);
+      return document.execCommand("copy") ? "Copied" : "Selected";
+    }
+  };
+  const copyButtons = () => document.querySelectorAll(".shell .copy").forEach((button) => {
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      button.textContent = await copy(button.parentElement.querySelector("code"));
+      setTimeout(() => { button.textContent = "Copy"; }, 2000);
+    });
+  });
 
-  const entropy = (found) => found.forEach((one, i) => chart(`entropy-${i}`, () => {
+  const entropy = (histograms) => histograms.forEach((one, i) => chart(`entropy-${i}`, () => {
     const last = Math.max(one.contexts.findLastIndex((n) => n), one.positions.findLastIndex((n) => n)) + 1;
     const line = (name, counts, color, dash) => {
       const all = counts.reduce((a, b) => a + b, 0) || 1;
@@ -189,11 +194,11 @@
     };
     const showDocuments = () => {
       const f = all[now];
-      const found = f.documents[bar] || [];
+      const picked = f.documents[bar] || [];
       const box = $("documents");
       box.replaceChildren();
-      if (!found.length) box.append(make("p", {}, f.counts[bar] ? "None of this bar's documents are in the sample." : "No documents here."));
-      for (const [at, value] of found) {
+      if (!picked.length) box.append(make("p", {}, f.counts[bar] ? "None of this bar's documents are in the sample." : "No documents here."));
+      for (const [at, value] of picked) {
         const d = documents[at];
         const shown = typeof value === "number" ? number(value) : String(value);
         const where = make("p", { class: "where" }, make("b", {}, make("bdi", {}, d.id)), ` · ${f.column} ${shown} · `, make("bdi", {}, d.input), `, row ${d.row.toLocaleString("en")}${d.sub ? `, document ${d.sub} of it` : ""}`);
@@ -211,9 +216,9 @@
       const f = all[now];
       const n = f.counts[bar] || 0;
       const share = f.stats.n ? (100 * n) / f.stats.n : 0;
-      const told = `${barName(f, bar)}${f.labels.length || !f.unit ? "" : ` ${f.unit}`}: ${count(n, "document")} (${share < 0.1 && n ? "under 0.1" : share.toFixed(1)} %)`;
-      $("feature-bar-told").textContent = told;
-      $("feature-bar").setAttribute("aria-valuetext", told);
+      const line = `${barName(f, bar)}${f.labels.length || !f.unit ? "" : ` ${f.unit}`}: ${count(n, "document")} (${share < 0.1 && n ? "under 0.1" : share.toFixed(1)} %)`;
+      $("feature-bar-label").textContent = line;
+      $("feature-bar").setAttribute("aria-valuetext", line);
       const at = filled(f).indexOf(bar);
       if (at >= 0) $("feature-bar").value = at;
       showDocuments();
@@ -226,7 +231,7 @@
       bar = bars.reduce((best, k) => (f.counts[k] > f.counts[best] ? k : best), bars[0] ?? 0);
       $("feature-choice").value = String(i);
       document.querySelectorAll("[data-feature]").forEach((b) => b.setAttribute("aria-current", String(b.dataset.feature === String(i))));
-      $("feature-meaning").textContent = `${f.instance}.${f.column}: ${f.meaning || "no description"}${f.unit ? ` (${f.unit})` : ""}.`;
+      $("feature-meaning").textContent = `${f.instance}.${f.column}${f.unit ? ` (${f.unit})` : ""}: ${f.meaning || "no description"}.`;
       const names = { n: "n", missing: "missing", infinite: "infinite", mean: "mean", std: "standard deviation", min: "min", p1: "p1", p5: "p5", p25: "p25", p50: "median", p75: "p75", p95: "p95", p99: "p99", max: "max", true: "true", distinct: "different values" };
       $("feature-stats").replaceChildren(make("dl", { class: "stats" }, ...Object.entries(names).filter(([k]) => f.stats[k] != null).map(([k, name]) => make("div", {}, make("dt", {}, name), make("dd", {}, number(f.stats[k]))))));
       const caption = `Distribution of ${f.instance}.${f.column}: ${count(f.stats.n, "document")} in ${count(bars.length, "bar")}`;
@@ -251,16 +256,16 @@
     show(Math.max(all.findIndex((f) => isNumber(f) && f.column === "num_tokens"), all.findIndex((f) => isNumber(f) && f.column === "char_len"), 0));
   };
 
-  const models = ({ what, columns, ids, rows, reasons, intervals, first, scatter: axes }) => {
+  const models = ({ kind, columns, ids, rows, reasons, intervals, first, scatter: axes }) => {
     let shown = first.slice();
     let sorted = { column: -1, isDown: false };
     const passing = () => {
-      const wanted = $("models-filter").value.trim().toLowerCase();
+      const part = $("models-filter").value.trim().toLowerCase();
       const where = $("models-where").value;
       const limit = $("models-value").valueAsNumber;
       const isLeast = $("models-is").value === "ge";
       return ids.map((_, i) => i).filter((i) => {
-        if (wanted && !ids[i].toLowerCase().includes(wanted)) return false;
+        if (part && !ids[i].toLowerCase().includes(part)) return false;
         if (where === "" || Number.isNaN(limit)) return true;
         const value = rows[i][Number(where)];
         return value != null && (isLeast ? value >= limit : value <= limit);
@@ -270,7 +275,7 @@
       const { column, isDown } = sorted;
       if (column < 0) return (isDown ? -1 : 1) * (ids[a] < ids[b] ? -1 : ids[a] > ids[b] ? 1 : 0);
       const [x, y] = [rows[a][column], rows[b][column]];
-      if (x == null || y == null) return (x == null) - (y == null) || a - b; // what is missing stays at the end
+      if (x == null || y == null) return (x == null) - (y == null) || a - b; // missing values stay at the end
       return (isDown ? y - x : x - y) || a - b;
     };
     const sort = (column) => {
@@ -287,17 +292,17 @@
         return make("th", { scope: "col", class: column < 0 ? null : "n", "aria-sort": isIt ? (sorted.isDown ? "descending" : "ascending") : "none" }, button);
       };
       const cells = shown.map((c) => cell(c, columns[c].name, [columns[c].meaning, columns[c].unit].filter(Boolean).join(", ")));
-      $("models-table").tHead.replaceChildren(make("tr", {}, cell(-1, what, null), ...cells));
+      $("models-table").tHead.replaceChildren(make("tr", {}, cell(-1, kind, null), ...cells));
     };
     const body = () => {
-      const found = passing().sort(byColumn);
-      $("models-table").tBodies[0].replaceChildren(...found.map((i) => make("tr", {}, make("th", { scope: "row" }, make("bdi", {}, ids[i])), ...shown.map((c) => {
+      const order = passing().sort(byColumn);
+      $("models-table").tBodies[0].replaceChildren(...order.map((i) => make("tr", {}, make("th", { scope: "row" }, make("bdi", {}, ids[i])), ...shown.map((c) => {
         const value = rows[i][c];
         if (value != null) return make("td", { class: "n" }, number(value));
         const why = (reasons[ids[i]] || {})[columns[c].name];
         return make("td", { class: "n missing", title: why || "missing" }, make("span", { "aria-hidden": "true" }, "–"), make("span", { class: "unseen" }, why ? `missing: ${why}` : "missing"));
       }))));
-      $("models-told").textContent = `${found.length.toLocaleString("en")} of ${count(ids.length, what)}, ${shown.length} of ${count(columns.length, "column")}`;
+      $("models-line").textContent = `${order.length.toLocaleString("en")} of ${count(ids.length, kind)}, ${shown.length} of ${count(columns.length, "column")}`;
       showRanking();
       showScatter();
     };
@@ -333,14 +338,14 @@
     };
     const ranks = (values) => {
       const order = values.map((_, i) => i).sort((a, b) => values[a] - values[b]);
-      const found = new Array(values.length);
+      const ranked = new Array(values.length);
       for (let i = 0; i < order.length;) {
         let j = i;
         while (j + 1 < order.length && values[order[j + 1]] === values[order[i]]) j += 1;
-        for (let k = i; k <= j; k += 1) found[order[k]] = (i + j) / 2;
+        for (let k = i; k <= j; k += 1) ranked[order[k]] = (i + j) / 2;
         i = j + 1;
       }
-      return found;
+      return ranked;
     };
     const correlation = (xs, ys) => {
       const mean = (v) => v.reduce((a, b) => a + b, 0) / v.length;
@@ -351,7 +356,7 @@
     };
     const group = (id) => (id.includes("/") ? id.split("/")[0] : "");
     const scatter = () => {
-      const found = pairs();
+      const points = pairs();
       const names = [columns[Number($("scatter-x").value)], columns[Number($("scatter-y").value)]];
       const sizes = new Map();
       ids.forEach((id) => sizes.set(group(id), (sizes.get(group(id)) || 0) + 1));
@@ -360,15 +365,15 @@
       const palette = isDark ? ["#56b4e9", "#f0a030", "#3ccba4", "#e79fc9", "#f0e442"] : ["#0072b2", "#c04f00", "#00795c", "#b05088", "#8a6d00"];
       const symbols = ["circle", "diamond", "square", "triangle-up", "cross"];
       const traces = [...largest, null].map((g, k) => {
-        const own = found.filter((p) => (g === null ? !largest.includes(group(ids[p.i])) : group(ids[p.i]) === g));
+        const own = points.filter((p) => (g === null ? !largest.includes(group(ids[p.i])) : group(ids[p.i]) === g));
         return {
-          type: "scatter", mode: "markers", name: g === null ? (largest.length ? "others" : `${what}s`) : label(g),
+          type: "scatter", mode: "markers", name: g === null ? (largest.length ? "others" : `${kind}s`) : label(g),
           x: own.map((p) => p.x), y: own.map((p) => p.y), text: own.map((p) => label(ids[p.i])),
           marker: { size: 9, opacity: 0.85, color: g === null ? (largest.length ? css("--dim") : css("--main")) : palette[k], symbol: g === null ? (largest.length ? "circle-open" : "circle") : symbols[k], line: { width: g === null && largest.length ? 1.5 : 0 } },
           hovertemplate: "%{text}<br>%{x:.4~g}, %{y:.4~g}<extra></extra>",
         };
       }).filter((t) => t.x.length);
-      const axis = (c, isLog) => title(label(c.unit ? `${c.name} (${c.unit})` : c.name), { type: isLog ? "log" : "linear", zeroline: false });
+      const axis = (c, isLog) => title(label(c.unit && c.unit !== c.name ? `${c.name} (${c.unit})` : c.name), { type: isLog ? "log" : "linear", zeroline: false });
       return {
         traces,
         layout: { showlegend: largest.length > 0, legend: LEGEND, margin: { t: largest.length ? 44 : 12 }, xaxis: axis(names[0], $("scatter-logx").checked), yaxis: axis(names[1], $("scatter-logy").checked) },
@@ -376,14 +381,14 @@
     };
     const showScatter = () => {
       if (!has) return;
-      const found = pairs();
+      const points = pairs();
       const [x, y] = [columns[Number($("scatter-x").value)].name, columns[Number($("scatter-y").value)].name];
-      const rho = found.length > 2 ? correlation(ranks(found.map((p) => p.x)), ranks(found.map((p) => p.y))) : null;
-      const left = passing().length - found.length;
-      const told = `${count(found.length, what)} with both values${left ? `, ${left} without` : ""}${rho == null ? "" : `; Spearman's rank correlation ${rho.toFixed(2).replace("-", "−")}`}. The filter above counts here, too.`;
-      $("scatter-told").textContent = told;
-      $("scatter-chart").setAttribute("aria-label", `${y} against ${x}: ${told}`);
-      $("scatter-table").replaceChildren(table(`${y} against ${x}`, [what, x, y], found.map((p) => [ids[p.i], number(p.x), number(p.y)])));
+      const rho = points.length > 2 ? correlation(ranks(points.map((p) => p.x)), ranks(points.map((p) => p.y))) : null;
+      const left = passing().length - points.length;
+      const line = `${count(points.length, kind)} with both values${left ? `, ${left} without` : ""}${rho == null ? "" : `; Spearman's rank correlation ${rho.toFixed(2).replace("-", "−")}`}. The filter above counts here, too.`;
+      $("scatter-line").textContent = line;
+      $("scatter-chart").setAttribute("aria-label", `${y} against ${x}: ${line}`);
+      $("scatter-table").replaceChildren(table(`${y} against ${x}`, [kind, x, y], points.map((p) => [ids[p.i], number(p.x), number(p.y)])));
       draw("scatter-chart");
     };
 
@@ -393,33 +398,33 @@
       return passing().filter((i) => rows[i][c] != null).sort((a, b) => rows[b][c] - rows[a][c] || a - b)
         .map((i) => ({ id: ids[i], value: rows[i][c], low: own[i] ? own[i][0] : null, high: own[i] ? own[i][1] : null }));
     };
-    const rankingHeight = (found) => 80 + 19 * Math.max(found.length, 2);
+    const rankingHeight = (order) => 80 + 19 * Math.max(order.length, 2);
     const ranking = () => {
       const c = columns[Number($("ranking-column").value)];
-      const found = ranked();
-      const names = found.map((r, k) => `${label(r.id)}${"\u200b".repeat(k)}`);
+      const order = ranked();
+      const names = order.map((r, k) => `${label(r.id)}${"\u200b".repeat(k)}`);
       const isPhone = innerWidth < 640;
       return {
         traces: [{
-          type: "scatter", mode: "markers", y: names, x: found.map((r) => r.value), marker: { size: 8, color: css("--main") },
-          error_x: { type: "data", symmetric: false, array: found.map((r) => (r.high == null ? 0 : r.high - r.value)), arrayminus: found.map((r) => (r.low == null ? 0 : r.value - r.low)), color: css("--main"), thickness: 1.3, width: 0 },
-          text: found.map((r) => `${label(r.id)}: ${number(r.value)}${r.low == null ? "" : ` (${number(r.low)} to ${number(r.high)})`}`), hovertemplate: "%{text}<extra></extra>",
+          type: "scatter", mode: "markers", y: names, x: order.map((r) => r.value), marker: { size: 8, color: css("--main") },
+          error_x: { type: "data", symmetric: false, array: order.map((r) => (r.high == null ? 0 : r.high - r.value)), arrayminus: order.map((r) => (r.low == null ? 0 : r.value - r.low)), color: css("--main"), thickness: 1.3, width: 0 },
+          text: order.map((r) => `${label(r.id)}: ${number(r.value)}${r.low == null ? "" : ` (${number(r.low)} to ${number(r.high)})`}`), hovertemplate: "%{text}<extra></extra>",
         }],
         layout: {
-          height: rankingHeight(found), xaxis: title(isPhone ? "" : label(c.unit ? `${c.name} (${c.unit})` : c.name), { zeroline: false, side: "top" }),
-          yaxis: { type: "category", range: [found.length - 0.4, -0.6], ticksuffix: "  ", tickmode: "array", tickvals: names, ticktext: found.map((r) => shortened(label(r.id), isPhone ? 18 : 44)), tickfont: { size: 12 } },
+          height: rankingHeight(order), xaxis: title(isPhone ? "" : label(c.unit && c.unit !== c.name ? `${c.name} (${c.unit})` : c.name), { zeroline: false, side: "top" }),
+          yaxis: { type: "category", range: [order.length - 0.4, -0.6], ticksuffix: "  ", tickmode: "array", tickvals: names, ticktext: order.map((r) => shortened(label(r.id), isPhone ? 18 : 44)), tickfont: { size: 12 } },
         },
       };
     };
     const showRanking = () => {
       if (!has) return;
       const c = Number($("ranking-column").value);
-      const found = ranked();
-      const told = `${columns[c].name} of ${count(found.length, what)}, highest first${found.some((r) => r.low != null) ? ", with 95 % intervals" : ""}`;
-      $("ranking-chart").setAttribute("aria-label", told);
-      $("ranking-chart").nextElementSibling.textContent = `${told}. The filter above counts here, too.`;
-      $("ranking-chart").style.height = `${rankingHeight(found)}px`;
-      $("ranking-table").replaceChildren(table(told, [what, columns[c].name, "from", "to"], found.map((r) => [r.id, number(r.value), number(r.low), number(r.high)])));
+      const order = ranked();
+      const line = `${columns[c].name} of ${count(order.length, kind)}, highest first${order.some((r) => r.low != null) ? ", with 95 % intervals" : ""}`;
+      $("ranking-chart").setAttribute("aria-label", line);
+      $("ranking-chart").nextElementSibling.textContent = `${line}. The filter above counts here, too.`;
+      $("ranking-chart").style.height = `${rankingHeight(order)}px`;
+      $("ranking-table").replaceChildren(table(line, [kind, columns[c].name, "from", "to"], order.map((r) => [r.id, number(r.value), number(r.low), number(r.high)])));
       draw("ranking-chart");
     };
 
@@ -433,7 +438,7 @@
       for (const id of ["scatter-x", "scatter-y", "scatter-logx", "scatter-logy"]) $(id).addEventListener("change", showScatter);
       $("ranking-column").value = String(axes[0]);
       $("ranking-column").addEventListener("change", showRanking);
-      $("ranking-chart").setAttribute("tabindex", "0"); // it scrolls
+      $("ranking-chart").setAttribute("tabindex", "0"); // because it scrolls
       chart("ranking-chart", ranking);
       chart("scatter-chart", scatter);
     }
@@ -444,15 +449,15 @@
   };
 
   theme();
-  if (data.domains) domains(data.domains);
+  copyButtons();
   if (data.entropy) entropy(data.entropy);
   if (data.features) features(data.features);
   if (data.models) models(data.models);
   const begin = () => unpack().catch((error) => {
-    document.querySelectorAll(".chart").forEach((c) => c.replaceChildren("The charts cannot be drawn in this browser; the tables below them say the same."));
+    document.querySelectorAll(".chart").forEach((c) => c.replaceChildren("This browser cannot draw the charts. The tables below have the same numbers."));
     root.dataset.charts = `failed: ${error}`;
   });
-  // Plotly takes longer to start than all the rest: the page is shown, and answers, before that.
+  // Plotly starts slowly, so it starts after the page is shown.
   if (charts.size) setTimeout(() => requestAnimationFrame(() => setTimeout(begin, 0)), 0);
   else root.dataset.charts = "ready";
 })();

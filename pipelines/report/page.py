@@ -1,8 +1,8 @@
-"""The page around the report's sections: style, script, data and the plotting library in one file that asks for nothing.
+"""The page around the report's sections: style, script, data and the plotting library in one file that loads nothing.
 
-A Content-Security-Policy in the page lets only the scripts run whose digests stand in it, and no request leave it: even a
-document that got through as markup could neither run nor call anybody. The library (plotly.js, from the installed plotly
-package) goes in deflated, which makes it 2 MB instead of 5; the page unpacks it after it is shown.
+A Content-Security-Policy allows only the scripts whose digests are in it, and no request. So a document that got into the page
+as markup could neither run nor send anything. The library (plotly.js, from the installed package plotly) is deflated, which
+makes it 2 MB instead of 5. The page unpacks it after it is shown.
 """
 
 from __future__ import annotations
@@ -22,10 +22,13 @@ from tagcorpus.requirements import how_to_install
 _SIZE = "(size of page)"
 
 
-def page(title: str, told: str, sections: Sequence[Section], versions: dict[str, Any]) -> bytes:
-    """The whole file. Equal arguments give equal bytes with one version of plotly and zlib.
+def page(title: str, introduction: str, sections: Sequence[Section], versions: dict[str, Any]) -> bytes:
+    """The whole file. Equal arguments give equal bytes with equal versions of plotly and zlib.
 
-    Raises ConfigError where plotly is not installed.
+    introduction  HTML below the title
+    versions      programs that made the page
+
+    Raises ConfigError if plotly is not installed.
     """
     library, library_digest = _library()
     script = _asset("page.js")
@@ -49,13 +52,13 @@ def page(title: str, told: str, sections: Sequence[Section], versions: dict[str,
         '<link rel="icon" href="data:,">'
         f"<style>{_asset('page.css')}</style></head><body>"
         '<a class="skip" href="#content">To the content</a>'
-        f'<header><div class="wide"><h1>{text(title)}</h1><p>{told}</p>'
-        '<button type="button" id="theme" aria-pressed="false">Dark</button></div></header>'
+        f'<header><div class="wide"><h1>{text(title)}</h1><p>{introduction}</p>'
+        '<button type="button" id="theme" hidden>Dark theme</button></div></header>'
         f'<nav aria-label="Sections"><ul class="wide">{links}</ul></nav>'
         f'<main id="content" class="wide">'
-        '<noscript><p class="note">Charts, sorting and sampled documents need JavaScript; it stays in this page.</p></noscript>'
+        '<noscript><p class="note">Charts, sorting and sampled documents need JavaScript. The script is in this page, and loads nothing.</p></noscript>'
         f"{body}</main>"
-        f'<footer><div class="wide"><p>Made by {text(made)}. {_SIZE}, charts and documents included; nothing is loaded from elsewhere.</p></div></footer>'
+        f'<footer><div class="wide"><p>Made by {text(made)}. {_SIZE}, with its charts and documents. It loads nothing.</p></div></footer>'
         f'<script type="application/json" id="data">{data}</script>'
         f'<script type="application/octet-stream" id="library">{library}</script>'
         f"<script>{script}</script></body></html>\n"
@@ -64,16 +67,16 @@ def page(title: str, told: str, sections: Sequence[Section], versions: dict[str,
 
 
 def check_library() -> None:
-    """Raises ConfigError where plotly is not installed."""
+    """Raises ConfigError if plotly is not installed."""
     try:
-        import plotly.offline  # noqa: F401 - is it there?
+        import plotly.offline  # noqa: F401 - only to see whether it is installed
     except ImportError as error:
         raise ConfigError(f"the report needs plotly for its charts: {how_to_install('report', 'plotly')}") from error
 
 
 @cache
 def _library() -> tuple[str, str]:
-    """plotly.js, deflated and in base64, and the digest that lets it run."""
+    """plotly.js, deflated and in base64, and the digest for the page's policy."""
     check_library()
     import plotly.offline
 

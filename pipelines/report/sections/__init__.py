@@ -1,1 +1,1 @@
-"""The sections of the report, and what they draw with."""
+"""The sections of the report, a module for each, and the pieces of HTML that they share."""

@@ -1,6 +1,6 @@
-"""The report's section on domains: shares with 95 % intervals (Wilson's), and what was left out of them.
+"""The report's section on domains: shares with 95 % confidence intervals (Wilson's), and the labels that are left out.
 
-The intervals cover the chance of which documents were drawn, and not that a model labels some of them wrongly.
+The intervals are for the choice of documents. They do not include wrong labels.
 """
 
 from __future__ import annotations
@@ -9,74 +9,72 @@ from typing import Any
 
 from tagcorpus.pipelines.group_statistics.intervals import wilson
 from tagcorpus.pipelines.labelling.label_counts import DOMAINS, ERROR, LEFT_OUT
-from tagcorpus.pipelines.report.sections.folder import Output
-from tagcorpus.pipelines.report.sections.html import Section, chart, number, table, text
+from tagcorpus.pipelines.report.contents.contents import Contents
+from tagcorpus.pipelines.report.contents.folder import Output
+from tagcorpus.pipelines.report.sections.html import Bar, Section, bars, number, text
 
 
 def shares(labels: dict[str, int], errors: int, not_asked: int) -> dict[str, Any]:
-    """Of each label that counts: documents, share and interval in percent; and of what is left out, documents only.
+    """Documents, percentage and interval of each label that counts, and the documents of the labels that are left out.
 
-    labels   documents per label, as in the summary of the column `prediction`; besides, `errors` documents have none
-             because the model gave none, and `not_asked` because they were not to be labelled
+    labels      documents per label, as in the summary of the column `prediction`
+    errors      more documents without a label, because the model gave none
+    not_asked   documents that were not to be labelled
     """
-    further = sorted(set(labels) - {*DOMAINS, *LEFT_OUT})
-    n = sum(labels.get(d, 0) for d in (*DOMAINS, *further))
-    found: list[dict[str, Any]] = []
-    for label in (*DOMAINS, *further):
+    others = sorted(set(labels) - {*DOMAINS, *LEFT_OUT})
+    n = sum(labels.get(d, 0) for d in (*DOMAINS, *others))
+    rows: list[dict[str, Any]] = []
+    for label in (*DOMAINS, *others):
         k = labels.get(label, 0)
         low, high = wilson(k, n)
-        found.append({"label": label, "n": k, "pct": 100 * k / n if n else None, "low": low, "high": high})
-    found.sort(key=lambda d: -d["n"])
+        rows.append({"label": label, "n": k, "pct": 100 * k / n if n else None, "low": low, "high": high})
+    rows.sort(key=lambda d: -d["n"])
     left_out = {label: labels.get(label, 0) for label in LEFT_OUT}
     left_out[ERROR] += errors
     left_out["without a label"] = not_asked
-    return {"n": n, "labels": found, "left_out": {k: v for k, v in left_out.items() if v}}
+    return {"n": n, "labels": rows, "left_out": {k: v for k, v in left_out.items() if v}}
 
 
-def domain_section(output: Output, columns: dict[str, dict[str, Any]]) -> Section | None:
-    """columns: summaries of columns by instance."""
-    bodies, data = [], []
-    for instance, told in output.instances.items():
-        prediction = columns.get(instance, {}).get("prediction", {})
-        if told["tagger"] != "domain" or not prediction.get("n", 0) + prediction.get("missing", 0):
+def domains_section(contents: Contents) -> Section | None:
+    body = ""
+    for instance, identity in contents.output.instances.items():
+        columns = contents.columns.get(instance, {})
+        prediction = columns.get("prediction", {})
+        if identity["tagger"] != "domain" or not prediction.get("n", 0) + prediction.get("missing", 0):
             continue
-        missing, errors = prediction.get("missing", 0), columns[instance].get("error", {}).get("n", 0)
-        found = shares(prediction.get("top", {}), errors, max(missing - errors, 0))
-        data.append(found)
-        bodies.append(_body(output, instance, found, columns[instance], len(data) - 1))
-    return Section("domains", "Domains", "".join(bodies), data) if data else None
+        missing, errors = prediction.get("missing", 0), columns.get("error", {}).get("n", 0)
+        own = shares(prediction.get("top", {}), errors, max(missing - errors, 0))
+        backend = ", ".join(columns.get("backend", {}).get("top", {})) or "an unknown backend"
+        body += _body(contents.output, instance, own, backend)
+    return Section("domains", "Domains", body) if body else None
 
 
-def _body(output: Output, instance: str, found: dict[str, Any], columns: dict[str, Any], i: int) -> str:
-    backend = ", ".join(columns.get("backend", {}).get("top", {})) or "an unknown backend"
+def _body(output: Output, instance: str, own: dict[str, Any], backend: str) -> str:
     rows = [
-        (d["label"], number(d["n"]), _pct(d["pct"]), f"{_pct(d['low'])} to {_pct(d['high'])}") for d in found["labels"]
+        Bar(d["label"], d["pct"], None if d["low"] is None else (d["low"], d["high"]), [number(d["n"])])
+        for d in own["labels"]
     ]
-    label = f"Share of each domain among {found['n']:,} documents, with 95 % intervals"
-    left = ", ".join(f"{n:,} {label}" for label, n in found["left_out"].items())
+    caption = f"Share of each domain among {own['n']:,} documents, with 95 % confidence intervals"
+    left = ", ".join(f"{n:,} {label}" for label, n in own["left_out"].items())
     head = f"<h3>{text(instance)}</h3>" if instance != "domain" else ""
     return (
-        f"{head}<p>Labelled by {text(backend)}.{_substitute(output, instance, backend)} "
-        f"{f'Left out of the shares: {text(left)}. ' if left else ''}"
-        "The intervals (Wilson) are for the choice of documents; wrong labels are not in them.</p>"
-        + chart(f"domains-{i}", label, table(label, ("Domain", "Documents", "Share", "95 % interval"), rows, (1, 2, 3)))
+        f"{head}<p>{text(caption)}. Labels are by {text(backend)}.{_agreement(output, instance, backend)}"
+        f"{f' The shares leave out {text(left)}.' if left else ''}"
+        " The intervals (Wilson) are for the choice of documents, and do not include wrong labels.</p>"
+        + bars(caption, ("Domain", "Share", "n"), rows)
     )
 
 
-def _pct(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1f} %"
-
-
-def _substitute(output: Output, instance: str, backend: str) -> str:
-    """What the embedded model is worth, as far as a summary says."""
+def _agreement(output: Output, instance: str, backend: str) -> str:
+    """The agreement of the embedded model with an LLM, if a summary has it."""
     if not backend.startswith("fasttext:"):
         return ""
-    told = [s["domain"] for s in output.summaries.values() if "domain" in s and instance in s.get("instances", {})]
-    agreement = told[-1].get("agreement_with_reference") if told else None
+    own = [s["domain"] for s in output.summaries.values() if "domain" in s and instance in s.get("instances", {})]
+    agreement = own[-1].get("agreement_with_reference") if own else None
     if not agreement:
-        return " It stands in for an LLM."
+        return " This model is a substitute for an LLM."
     return (
-        f" It stands in for an LLM: on {agreement['n']:,} held-out web documents it agreed with the LLM's label in "
-        f"{_pct(100 * agreement['accuracy'])} (kappa {agreement['kappa']:.2f}); the commonest label alone would in "
-        f"{_pct(100 * agreement['majority_accuracy'])}."
+        f" This model is a substitute for an LLM. On {agreement['n']:,} held-out web documents it agreed with the LLM's label in "
+        f"{100 * agreement['accuracy']:.1f} % (kappa {agreement['kappa']:.2f}); the commonest label alone agrees in "
+        f"{100 * agreement['majority_accuracy']:.1f} %."
     )

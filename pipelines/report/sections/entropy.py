@@ -1,4 +1,4 @@
-"""The report's section on corpus entropy: the figures of every n, the two distributions, and the contexts at both ends."""
+"""The report's section on corpus entropy: for each n the figures, two distributions, and the contexts at both ends."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from tagcorpus.pipelines.progress.heartbeat import json_object
-from tagcorpus.pipelines.report.sections.folder import Output
+from tagcorpus.pipelines.report.contents.contents import Contents
+from tagcorpus.pipelines.report.contents.folder import Output
 from tagcorpus.pipelines.report.sections.html import Cell, Section, chart, figures, number, percent, table, text
 
 LISTED = 10
@@ -20,24 +21,26 @@ _ESTIMATES = (
 )
 
 
-def entropy_section(output: Output) -> Section | None:
-    found = [(n, s) for n, s in sorted(output.summaries.items()) if "mean_corpus_entropy" in s]
+def entropy_section(contents: Contents) -> Section | None:
+    output = contents.output
+    summaries = [(n, s) for n, s in sorted(output.summaries.items()) if "mean_corpus_entropy" in s]
     by_model = _by_model(output)
-    if not found and not by_model:
+    if not summaries and not by_model:
         return None
-    data = [_histogram(s) for _, s in found]
-    bodies = [_body(name, s, i) for i, (name, s) in enumerate(found)]
+    data = [_histogram(s) for _, s in summaries]
+    bodies = [_body(name, s, i) for i, (name, s) in enumerate(summaries)]
     return Section("entropy", "Entropy", "".join(bodies) + by_model, data)
 
 
 def visible(context: str) -> str:
-    """A context as it can be read: spaces as open boxes, line breaks and controls as escapes."""
-    told = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in context.replace("\\", "\\\\"))
-    return told.replace(" ", "\u2423")
+    """A context with visible white space: spaces as open boxes, line breaks and control characters as escapes."""
+    escaped = context.replace("\\", "\\\\")
+    printable = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in escaped)
+    return printable.replace(" ", "\u2423")
 
 
 def _by_model(output: Output) -> str:
-    """Of a run of `features`: the figures of every row of its table."""
+    """The figures that `run features` measured, for every row of its table."""
     rows = []
     for model, s in _entropies(output):
         if "mean_corpus_entropy" not in s:
@@ -52,19 +55,19 @@ def _by_model(output: Output) -> str:
     header = ("Model", "Tokens", "Mean over contexts, bits", "Mean over positions, bits", "Chao-Shen, bits", "Sample coverage", "Mean over contexts at an equal token budget")  # fmt: skip
     return (
         "<h3>Bigram entropy by model</h3><p>The mean over contexts grows with the number of tokens: models with unequal "
-        "amounts of text compare at an equal budget only.</p>"
+        "amounts of text can be compared only at an equal budget.</p>"
         + table("Bigram entropy by model", header, rows, range(1, 7))
     )
 
 
 def _entropies(output: Output) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Those of models, a file each, and those of the groups of a column, in one file."""
+    """The entropies of models (a file for each), and of the groups of a column (one file)."""
     for name in output.folder.files("summary/features"):
-        found = json_object(output.folder, name)
+        value = json_object(output.folder, name)
         if name.endswith(_OF_MODEL):
-            yield unquote(name.removeprefix("summary/features/").removesuffix(_OF_MODEL)), found
+            yield unquote(name.removeprefix("summary/features/").removesuffix(_OF_MODEL)), value
         elif name.endswith(_OF_COLUMN):
-            yield from found.get("groups", {}).items()
+            yield from value.get("groups", {}).items()
 
 
 def _at_budget(budget: dict[str, Any]) -> str:
@@ -79,36 +82,42 @@ def _histogram(summary: dict[str, Any]) -> dict[str, Any]:
 
 
 def _body(name: str, s: dict[str, Any], i: int) -> str:
-    estimates = s.get("estimates", {})
+    estimates, title = s.get("estimates", {}), str(s.get("what", name))
     large = figures(
         [
-            (_bits(s["mean_corpus_entropy"]), "mean over contexts", f"{s['num_unique_contexts']:,} distinct contexts"),
-            (_bits(s["weighted_mean_entropy"]), "mean over positions", f"{s['total_contexts']:,} positions"),
             (
-                _bits(s["median_corpus_entropy"]),
-                "median over contexts",
-                f"{s['num_zero_entropy_contexts']:,} have one next token only",
+                _bits(s["mean_corpus_entropy"]) + " bits",
+                "mean over contexts",
+                f"{s['num_unique_contexts']:,} distinct contexts",
             ),
-            (percent(estimates.get("coverage_entries")), "sample coverage", "how much of what follows was seen"),
+            (_bits(s["weighted_mean_entropy"]) + " bits", "mean over positions", f"{s['total_contexts']:,} positions"),
+            (
+                _bits(s["median_corpus_entropy"]) + " bits",
+                "median over contexts",
+                f"{s['num_zero_entropy_contexts']:,} have only one next token",
+            ),
+            (percent(estimates.get("coverage_entries")), "sample coverage", "share of next tokens already seen"),
         ]
     )
     rows = [(words, _bits(estimates.get(key))) for key, words in _ESTIMATES]
     if upper := s.get("bracket"):
         error = upper.get("standard_error")
-        words = "Kneser-Ney on held-out documents (from above" + (f", standard error {error:.3f})" if error else ")")
+        words = "Kneser-Ney on held-out documents (an upper bound" + (
+            f", standard error {error:.3f})" if error else ")"
+        )
         rows.append((words, _bits(upper.get("cross_entropy"))))
     label = "Share of contexts and of positions by entropy, bits"
     histogram = _histogram(s)
     bins = list(
         zip(histogram["edges"], histogram["edges"][1:], histogram["contexts"], histogram["positions"], strict=False)
     )
-    told = [(f"{a:g} to {b:g}", number(c), number(p)) for a, b, c, p in bins if c or p]
+    by_bin = [(f"{a:g} to {b:g}", number(c), number(p)) for a, b, c, p in bins if c or p]
     return (
-        f"<h3>{text(str(s.get('what', name))[:1].upper() + str(s.get('what', name))[1:])}</h3>"
+        f"<h3>{text(title[:1].upper() + title[1:])}</h3>"
         f"<p>{s.get('num_tokens', 0):,} tokens ({text(s.get('tokenizer', '?'))}) of {s.get('num_documents', 0):,} documents. "
-        "The mean over contexts grows with the corpus: corpora of unequal size compare at one token budget.</p>"
+        "The mean over contexts grows with the corpus: compare corpora of unequal size at an equal token budget.</p>"
         + large
-        + chart(f"entropy-{i}", label, table(label, ("Bits", "Contexts", "Positions"), told, (1, 2)))
+        + chart(f"entropy-{i}", label, table(label, ("Bits", "Contexts", "Positions"), by_bin, (1, 2)))
         + "<details><summary>Estimates corrected for the sample's size</summary>"
         + table("Conditional entropy by estimator", ("Estimator", "Bits"), rows, (1,))
         + "</details><details><summary>Contexts with the highest and the lowest entropy</summary>"
@@ -132,4 +141,4 @@ def _contexts(caption: str, contexts: list[dict[str, Any]]) -> str:
         )
         for c in contexts[:LISTED]
     ]
-    return table(caption, ("Context", "Times", "Different next tokens", "Bits"), rows, (1, 2, 3), is_shown=True)
+    return table(caption, ("Context", "Count", "Different next tokens", "Bits"), rows, (1, 2, 3), is_shown=True)

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tagcorpus.pipelines.progress.heartbeat import json_object
-from tagcorpus.pipelines.report.sections.folder import Output
+from tagcorpus.pipelines.report.contents.contents import Contents
+from tagcorpus.pipelines.report.contents.folder import Output
 from tagcorpus.pipelines.report.sections.html import Section, table, text
 from tagcorpus.predictor.records.makers import NAMESPACE, group_word
 
@@ -16,23 +17,27 @@ FIGURES = "prediction/figures"
 _KINDS = {"grouped": "no group on both sides", "random": "random"}
 
 
-def prediction_section(output: Output) -> Section | None:
-    found = json_object(output.folder, RESULT)
-    if not found.get("tasks"):
+def prediction_section(contents: Contents) -> Section | None:
+    output = contents.output
+    result = json_object(output.folder, RESULT)
+    if not result.get("tasks"):
         return None
-    told = f"<p>{text(_introduction(found))}</p>"
-    return Section("prediction", "Prediction", told + _over_tasks(found) + _errors(found) + _pictures(output))
+    introduction = f"<p>{text(_introduction(result))}</p>"
+    body = introduction + _over_tasks(result) + _errors(result) + _pictures(output)
+    return Section("prediction", "Prediction", body)
 
 
-def _introduction(found: Mapping[str, Any]) -> str:
-    tasks: Sequence[Mapping[str, Any]] = found["tasks"]
+def _introduction(result: Mapping[str, Any]) -> str:
+    tasks: Sequence[Mapping[str, Any]] = result["tasks"]
     models, organisations = max(t["models"] for t in tasks), max(t["organisations"] for t in tasks)
     groups = group_word(tasks[0].get("grouped_by", NAMESPACE))
-    told = f"Scores of up to {models} models by {organisations} {groups}, predicted by fits that have not seen them"
-    return told + f" ({found['protocol']} protocol). Errors are in percentage points, means over test folds."
+    return (
+        f"Scores of up to {models} models by {organisations} {groups}, predicted by fits that have not seen them "
+        f"({result['protocol']} protocol). Errors are in percentage points, means over test folds."
+    )
 
 
-def _over_tasks(found: Mapping[str, Any]) -> str:
+def _over_tasks(result: Mapping[str, Any]) -> str:
     rows = [
         (
             s["predictor"],
@@ -42,18 +47,18 @@ def _over_tasks(found: Mapping[str, Any]) -> str:
             f"{s['low']:.2f} to {s['high']:.2f}" if s["low"] is not None else "–",
             f"{s['better_in']} of {s['of']}",
         )
-        for s in found.get("summary_over_tasks", ())
+        for s in result.get("summary_over_tasks", ())
     ]
     if not rows:
         return ""
     header = ("Predictor", "Folds", "Against", "Error, as a ratio", "95 % interval", "Tasks where it is lower")
-    title = "Error against that of predictors that know the size only, geometric mean over tasks"
+    title = "Ratio to the error of predictors that know only the size, geometric mean over tasks"
     return f"<h3>Over all tasks</h3><p>{title}.</p>" + table(title, header, rows, range(3, 6))
 
 
-def _errors(found: Mapping[str, Any]) -> str:
-    tasks: Sequence[Mapping[str, Any]] = found["tasks"]
-    told = "<h3>By task</h3>"
+def _errors(result: Mapping[str, Any]) -> str:
+    tasks: Sequence[Mapping[str, Any]] = result["tasks"]
+    body = "<h3>By task</h3>"
     for kind in dict.fromkeys(e["folds"] for t in tasks for e in t["evaluations"]):
         maes = [{e["predictor"]: e["mae"] for e in t["evaluations"] if e["folds"] == kind} for t in tasks]
         predictors = list(dict.fromkeys(p for m in maes for p in m))
@@ -66,8 +71,8 @@ def _errors(found: Mapping[str, Any]) -> str:
             )
             for t, m in zip(tasks, maes, strict=True)
         ]
-        told += f"<p>{text(title)}.</p>"
-        told += table(title, ("Task", "Models", *predictors), rows, range(1, len(predictors) + 2))
+        body += f"<p>{text(title)}.</p>"
+        body += table(title, ("Task", "Models", *predictors), rows, range(1, len(predictors) + 2))
     title = "Every predictor, with its gain over the first"
     header = (
         "Task",
@@ -81,7 +86,7 @@ def _errors(found: Mapping[str, Any]) -> str:
         "95 % interval of the gain",
     )
     shown = table(title, header, list(_evaluations(tasks)), (1, 2, 5, 6, 7, 8))
-    return told + f"<details><summary>{title}</summary>{shown}</details>"
+    return body + f"<details><summary>{title}</summary>{shown}</details>"
 
 
 def _evaluations(tasks: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[object]]:
@@ -105,7 +110,7 @@ def _evaluations(tasks: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[object
 
 
 def _gain(comparison: Mapping[str, Any]) -> tuple[float | None, list[float] | None]:
-    """In percent with its interval: over groups where there is such a comparison, which may have no interval."""
+    """The gain in percent and its interval, over groups if the comparison has them. Few groups have no interval."""
     over_groups = comparison.get("over_groups")
     if over_groups is None or over_groups["ratio"] is None:
         return comparison.get("gain_percent"), comparison.get("gain_interval_percent")
@@ -118,7 +123,7 @@ def _percent(value: float | None) -> str:
 
 
 def _pictures(output: Output) -> str:
-    """PNGs, as they are: what scripts a picture might hold is not run."""
+    """The PNG files of the prediction. An SVG could have scripts, so none is shown."""
     shown = []
     for name in sorted(n for n in output.folder.files(FIGURES) if n.endswith(".png")):
         title = name.removeprefix(f"{FIGURES}/").removesuffix(".png").replace("/", ", ").replace("_", " ")

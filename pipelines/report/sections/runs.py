@@ -1,4 +1,4 @@
-"""The report's first section: what was run, what became of every line, what is in quarantine and why."""
+"""The report's last section: unusable rows and their reasons, what became of every row, and the runs with their commands."""
 
 from __future__ import annotations
 
@@ -6,33 +6,54 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from tagcorpus.pipelines.doctor.status import MEANINGS
+from tagcorpus.pipelines.doctor.wording import MEANINGS, counted, duration
 from tagcorpus.pipelines.inputs.chunks import costs_a_row
 from tagcorpus.pipelines.inputs.records import REASONS
-from tagcorpus.pipelines.report.sections.folder import Output, Quarantine, RunTold, quarantine
-from tagcorpus.pipelines.report.sections.html import Cell, Section, figures, number, percent, size, table, text
+from tagcorpus.pipelines.report.contents.contents import Contents
+from tagcorpus.pipelines.report.contents.folder import Output, Quarantine, RecordedRun, quarantine
+from tagcorpus.pipelines.report.sections.html import (
+    Cell,
+    Section,
+    figures,
+    number,
+    percent,
+    shell,
+    size,
+    table,
+    text,
+)
 
 SHOWN_RUNS = 40
+# The other runs are folded.
+OPEN_RUNS = 8
 SHOWN_INPUTS = 100
 _FATES = (
     ("read", "gave documents"),
     ("blank", "blank"),
     ("filter_duplicates", "the same sample under another filter"),
-    ("unsampled", "not in the sample asked for"),
+    ("unsampled", "not in the sample (--sample)"),
     ("unreadable", "behind a break in the file"),
 )
 
 
-def runs_section(output: Output) -> Section:
-    lost = quarantine(output)
-    body = [_figures(output, lost), _runs(output.runs)]
+def runs_section(contents: Contents) -> Section:
+    output = contents.output
+    quarantined = quarantine(output)
+    body = [_figures(output, quarantined)]
     if output.inputs:
-        body.append(_accounted(output.totals(), lost))
-    body.append(_quarantine(lost))
+        body.append(_accounted(output.totals(), quarantined))
+    body.append(_quarantine(quarantined))
     body += [*_filtered(output), *_models(output)]
     if len(output.inputs) > 1:
         body.append(_inputs(output))
-    return Section("runs", "Runs and losses", "".join(body))
+    body.append(_runs(output.runs))
+    return Section("runs", "Runs and unusable rows", "".join(body))
+
+
+def unusable_rows(output: Output) -> int:
+    """Rows in quarantine, and rows that could not be read."""
+    rows = sum(counts.quarantined.total() for counts in output.inputs.values())
+    return rows + output.totals()["unreadable"]
 
 
 def _figures(output: Output, quarantined: list[Quarantine]) -> str:
@@ -41,42 +62,42 @@ def _figures(output: Output, quarantined: list[Quarantine]) -> str:
     lost = sum(q.rows for q in quarantined) + totals["unreadable"]
     return figures(
         [
-            (
-                f"{totals['documents']:,}",
-                "documents",
-                f"{size(totals['text_bytes'])} of text",
-            ),
-            (f"{len(output.files):,}", "input files", f"{output.rows:,} rows"),
-            (f"{lost:,}", "rows lost", percent(lost / rows) if rows else ""),
+            (f"{totals['documents']:,}", "documents", f"{size(totals['text_bytes'])} of text"),
+            (f"{len(output.files):,}", "input files", counted(output.rows, "row")),
+            (f"{lost:,}", "unusable rows", percent(lost / rows) if rows else ""),
             (f"{len(output.runs):,}", "runs", ""),
         ]
     )
 
 
-def _runs(runs: list[RunTold]) -> str:
-    rows = [
-        (
-            Cell(f"<b>{text(run.pipeline)}</b> <span class=dim>{text(_when(run))}</span>{_command(run)}"),
-            Cell(f"<span class=whole>{text(_end(run.ledger))}</span>"),
-            number(run.ledger.get("totals", {}).get("documents")),
-            number(sum(run.ledger.get("totals", {}).get("quarantined", {}).values()) if run.ledger else None),
-            _duration(run.ledger.get("seconds")),
-            Cell(f"<span class=whole>{text(_place(run.ledger))}</span>"),
-        )
-        for run in reversed(runs[-SHOWN_RUNS:])
-    ]
+def _runs(runs: list[RecordedRun]) -> str:
+    newest = list(reversed(runs[-SHOWN_RUNS:]))
     caption = "Runs, newest first" if len(runs) <= SHOWN_RUNS else f"The newest {SHOWN_RUNS} of {len(runs):,} runs"
-    header = ("Run", "How it ended", "Documents", "Quarantined", "Time", "Where")
-    return f"<h3>{caption}</h3>" + table(caption, header, rows, (2, 3, 4)) + _versions(runs)
+    earlier = "".join(map(_run, newest[OPEN_RUNS:]))
+    if earlier:
+        earlier = f"<details><summary>{counted(len(newest) - OPEN_RUNS, 'earlier run')}</summary>{earlier}</details>"
+    return f"<h3>{caption}</h3>{''.join(map(_run, newest[:OPEN_RUNS]))}{earlier}{_versions(runs)}"
 
 
-def _when(run: RunTold) -> str:
-    return str(run.command.get("started") or run.name)[:16].replace("T", " ")
-
-
-def _command(run: RunTold) -> str:
+def _run(run: RecordedRun) -> str:
+    """One run, with its command."""
+    ledger = run.ledger
+    remarks = [_end(ledger)]
+    if ledger:
+        totals = ledger.get("totals", {})
+        remarks.append(counted(totals.get("documents", 0), "document"))
+        remarks.append(f"{sum(totals.get('quarantined', {}).values()):,} quarantined")
+        remarks += [duration(ledger.get("seconds") or 0.0), _place(ledger)]
     command = run.command.get("command")
-    return f"<code class=command>{text(command)}</code>" if command else ""
+    return (
+        f"<article class=run><h4>{text(run.pipeline)} <span class=dim>{text(_when(run))}</span></h4>"
+        f"<p class=dim>{''.join(f'<span>{text(remark)}</span>' for remark in remarks)}</p>"
+        f"{shell(command) if command else ''}</article>"
+    )
+
+
+def _when(run: RecordedRun) -> str:
+    return str(run.command.get("started") or run.name)[:16].replace("T", " ")
 
 
 def _end(ledger: dict[str, Any]) -> str:
@@ -87,27 +108,19 @@ def _end(ledger: dict[str, Any]) -> str:
     return f"{MEANINGS.get(code, 'unknown') if isinstance(code, int) else 'unknown'} (exit {code}){chunks}"
 
 
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return "–"
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
 def _place(ledger: dict[str, Any]) -> str:
     workers = ledger.get("workers")
-    return f"{ledger.get('executor')}, {workers} worker{'s' * (workers != 1)}" if ledger else "–"
+    return f"{ledger.get('executor')}, {workers} worker{'s' * (workers != 1)}"
 
 
-def _versions(runs: list[RunTold]) -> str:
-    """Of the newest run that says so; what an earlier one had instead is said beside it."""
-    told = [run.ledger["versions"] for run in runs if run.ledger.get("versions")]
-    if not told:
+def _versions(runs: list[RecordedRun]) -> str:
+    """Versions of the newest run that has them, and other versions of earlier runs."""
+    versions = [run.ledger["versions"] for run in runs if run.ledger.get("versions")]
+    if not versions:
         return ""
     rows = []
-    for name, version in told[-1].items():
-        others = sorted({t[name] for t in told if name in t} - {version})
+    for name, version in versions[-1].items():
+        others = sorted({own[name] for own in versions if name in own} - {version})
         rows.append((name, version, ", ".join(others) or "–"))
     return (
         "<details><summary>Versions</summary>"
@@ -118,25 +131,23 @@ def _versions(runs: list[RunTold]) -> str:
 
 def _accounted(totals: Counter[str], quarantined: list[Quarantine]) -> str:
     rows = totals["lines"] + totals["unreadable"]
-    # A row that gave documents all the same, or that is missing behind a break, was counted already.
+    # Rows that gave documents all the same, and rows behind a break, are in another line already.
     by_reader = sum(q.rows for q in quarantined if costs_a_row(q.reason))
     fates = [(words, totals[key]) for key, words in _FATES]
     fates.insert(1, ("in quarantine", by_reader))
-    told = [(words, f"{n:,}", percent(n / rows) if rows else "–") for words, n in fates if n]
+    lines = [(words, f"{n:,}", percent(n / rows) if rows else "–") for words, n in fates if n]
     accounted = sum(n for _, n in fates)
-    told.append(("all rows", f"{rows:,}", percent(accounted / rows) if rows else "–"))
-    more = (
-        f"<p>{totals['repaired']:,} rows held lone surrogates, which were replaced.</p>" if totals["repaired"] else ""
-    )
+    lines.append(("all rows", f"{rows:,}", percent(accounted / rows) if rows else "–"))
+    more = f"<p>{totals['repaired']:,} rows had lone surrogates, which were replaced.</p>" if totals["repaired"] else ""
     caption = "What became of every row"
-    return f"<h3>{caption}</h3>" + table(caption, ("Rows", "Number", "Share"), told, (1, 2)) + more
+    return f"<h3>{caption}</h3>" + table(caption, ("Rows", "Number", "Share"), lines, (1, 2)) + more
 
 
-def _quarantine(found: list[Quarantine]) -> str:
-    if not found:
-        return "<h3>Quarantine</h3><p>Empty: every row could be used.</p>"
+def _quarantine(quarantined: list[Quarantine]) -> str:
+    if not quarantined:
+        return "<h3>Quarantine</h3><p>Empty: every row is usable.</p>"
     rows = []
-    for entry in found:
+    for entry in quarantined:
         shown = "".join(
             f"<li><span class=dim>{text(name)}, row {row:,}</span> <code><bdi>{text(head)}</bdi></code></li>"
             for name, row, head in entry.shown
@@ -163,19 +174,19 @@ def _filtered(output: Output) -> Iterator[str]:
             continue
         total = filtered["kept"] + sum(filtered["removed"].values())
         rows = [("kept", filtered["kept"]), *(filtered["removed"].items())]
-        told = [(what, f"{n:,}", percent(n / total) if total else "–") for what, n in rows]
+        lines = [(reason, f"{n:,}", percent(n / total) if total else "–") for reason, n in rows]
         caption = f"Filter: {filtered['keep']}"
-        yield f"<h3>{text(caption)}</h3>" + table(caption, ("Rows", "Number", "Share"), told, (1, 2))
+        yield f"<h3>{text(caption)}</h3>" + table(caption, ("Rows", "Number", "Share"), lines, (1, 2))
 
 
 def _models(output: Output) -> Iterator[str]:
-    """Of a run of `features`: what the filter left of each model's generations."""
+    """The documents of each model that the filter kept in `run features`."""
     for summary in output.summaries.values():
-        told = summary.get("features")
-        if not isinstance(told, dict) or not told.get("groups"):
+        result = summary.get("features")
+        if not isinstance(result, dict) or not result.get("groups"):
             continue
         rows = []
-        for one in told["groups"]:
+        for one in result["groups"]:
             counts = one["counts"]
             n, kept = counts["generations"], counts["kept"]
             removed = ", ".join(f"{k:,} {reason}" for reason, k in counts["removed"].items())
@@ -189,16 +200,10 @@ def _models(output: Output) -> Iterator[str]:
                     number(one["empty"]),
                 )
             )
-        caption = f"What the filter kept, by {told.get('grouped_by', 'model')}"
-        header = (
-            str(told.get("grouped_by", "model")).capitalize(),
-            "Documents",
-            "Kept",
-            "Share",
-            "Removed",
-            "Empty cells",
-        )
-        absent = "".join(f"<li>{text(what)}: {text(why)}</li>" for what, why in told.get("absent", {}).items())
+        group = str(result.get("grouped_by", "model"))
+        caption = f"Documents that the filter kept, by {group}"
+        header = (group.capitalize(), "Documents", "Kept", "Share", "Removed", "Empty cells")
+        absent = "".join(f"<li>{text(name)}: {text(why)}</li>" for name, why in result.get("absent", {}).items())
         yield (
             f"<h3>{text(caption)}</h3>"
             + table(caption, header, rows, (1, 2, 3, 5))
@@ -207,16 +212,16 @@ def _models(output: Output) -> Iterator[str]:
 
 
 def _inputs(output: Output) -> str:
-    """Those with most in quarantine come first."""
+    """A table of inputs; those with most rows in quarantine come first."""
     inputs = output.inputs
     worst = sorted(
         inputs, key=lambda n: (-inputs[n].quarantined.total() - inputs[n].counts["unreadable"], -inputs[n].open, n)
     )
     rows = []
     for name in worst[:SHOWN_INPUTS]:
-        told = inputs[name]
-        counts = (told.counts["lines"], told.counts["documents"], told.counts["blank"], told.quarantined.total())
-        rows.append((name, *map(number, counts), f"{told.chunks - told.open} of {told.chunks}"))
+        own = inputs[name]
+        counts = (own.counts["lines"], own.counts["documents"], own.counts["blank"], own.quarantined.total())
+        rows.append((name, *map(number, counts), f"{own.chunks - own.open} of {own.chunks}"))
     caption = (
         "By input"
         if len(worst) <= SHOWN_INPUTS

@@ -1,9 +1,9 @@
 """One pass over the attributes for the report: documents behind every bar, a recount of the bars, and figures by input.
 
-Every document has a priority, a hash of the seed and of where it stands. Of each bar the documents with the smallest
-priorities are taken (a bottom-k sample: each one of the bar's documents is as likely as any other), and because all
-features use the same priorities, they share most of their documents. So what is sampled depends on nothing but the
-attributes and the seed. Large outputs are looked at in a seeded choice of chunks only.
+Every document has a priority: a hash of the seed and of its place. The sample of a bar is its documents with the smallest
+priorities (a bottom-k sample), so that each document of a bar is equally likely. All features use the same priorities, and so
+share most of their documents. The sample depends only on the attributes and the seed. Of a large output, the pass reads a
+seeded choice of chunks.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from tagcorpus.errors import InputError
 from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.attributes.read import Kinds, chunk_parts, recorded
 from tagcorpus.pipelines.readers.plan import PlannedFile
-from tagcorpus.pipelines.report.sections.bars import NO_BAR, Bins, Feature
+from tagcorpus.pipelines.report.contents.bars import NO_BAR, Bins, Feature
 from tagcorpus.pipelines.storage.folder import Folder
 
 PER_BAR = 3
-# Documents in the page altogether; with more, fewer are taken of each bar.
+# Documents in the whole page. If the bars have more, each bar gets fewer.
 AT_MOST = 1500
-# Larger outputs are sampled chunk by chunk.
-ROWS_LOOKED_AT = 4_000_000
+# Rows that the pass reads; of a larger output, it reads some chunks only.
+MOST_ROWS = 4_000_000
 _MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 
 
 class Place(NamedTuple):
-    """Where a document stands: file and chunk by their places in the plan, then row and sub."""
+    """A document's place: file and chunk by their positions in the plan, then row and sub."""
 
     file: int
     range: int
@@ -44,7 +44,7 @@ class Place(NamedTuple):
 
 
 class Picked(NamedTuple):
-    """A document behind a bar: its priority (which orders them), where it stands, its id and the feature's value."""
+    """A document behind a bar: its priority (which orders them), place and id, and the feature's value."""
 
     priority: int
     place: Place
@@ -54,7 +54,7 @@ class Picked(NamedTuple):
 
 @dataclass
 class Moments:
-    """Mean and sum of squared deviations, merged as Chan et al. (1979) do. For flags `mean` is the share of true."""
+    """Mean and sum of squared deviations, merged as in Chan et al. (1979). For flags, `mean` is the share of true."""
 
     n: int = 0
     mean: float = 0.0
@@ -77,13 +77,13 @@ class Moments:
 
 @dataclass
 class Sample:
-    """What the pass found.
+    """Results of the pass.
 
     picked     by feature name, per bar: the documents, smallest priority first
-    counts     by feature name: documents per bar in the chunks looked at
+    counts     by feature name: documents per bar in the chunks that were read
     moments    by input and feature name, numbers and flags
     labels     by input and feature name: documents per bar, text columns only
-    missing    sentences on what could not be read
+    missing    messages on parts that could not be read
     """
 
     picked: dict[str, list[list[Picked]]]
@@ -96,7 +96,7 @@ class Sample:
     missing: list[str] = field(default_factory=list)
 
     def ids(self) -> dict[Place, str]:
-        """Of every document picked."""
+        """The ids of all picked documents."""
         return {p.place: p.id for bars in self.picked.values() for bar in bars for p in bar}
 
     @property
@@ -105,12 +105,12 @@ class Sample:
 
 
 def look(
-    folder: Folder, files: Sequence[PlannedFile], features: Sequence[Feature], seed: int, rows: int = ROWS_LOOKED_AT
+    folder: Folder, files: Sequence[PlannedFile], features: Sequence[Feature], seed: int, rows: int = MOST_ROWS
 ) -> Sample:
-    """Pass over the attributes of these features (all of one output), at most about that many rows of them."""
+    """Pass over the attributes of these features of one output. `rows`: about the number of rows to read at most."""
     chunks = [(f, k) for f, planned in enumerate(files) for k in range(len(planned.chunks))]
     chosen = _chosen(files, chunks, seed, rows)
-    found = Sample(
+    sample = Sample(
         {f.name: [[] for _ in f.counts] for f in features},
         {f.name: np.zeros(len(f.counts), np.int64) for f in features},
         chunks=len(chosen),
@@ -130,18 +130,18 @@ def look(
                     folder, files[f], k, [known[f, instance]], {instance: [c.column for c in own]}, kinds
                 )
             except (InputError, OSError, pa.ArrowException) as error:
-                found.missing.append(str(error))
+                sample.missing.append(str(error))
                 continue
             if not counted:
                 name = files[f].file.name
-                found.documents[name] = found.documents.get(name, 0) + keys.num_rows
+                sample.documents[name] = sample.documents.get(name, 0) + keys.num_rows
                 counted = True
-            _look_at(found, keys, parts[instance], own, (f, k), seed)
-    return found
+            _add(sample, keys, parts[instance], own, (f, k), seed)
+    return sample
 
 
 def shrunk(sample: Sample, at_most: int = AT_MOST) -> Sample:
-    """With fewer documents of each bar, until there are no more than `at_most`; then of the fullest bars only."""
+    """The sample with fewer documents of each bar, until it has no more than `at_most`; then with the smallest priorities only."""
     for per_bar in range(PER_BAR, 0, -1):
         sample.picked = {name: [bar[:per_bar] for bar in bars] for name, bars in sample.picked.items()}
         places = {p.place: p.priority for bars in sample.picked.values() for bar in bars for p in bar}
@@ -157,7 +157,7 @@ def shrunk(sample: Sample, at_most: int = AT_MOST) -> Sample:
 def priorities(
     seed: int, input_name: str, rows: npt.NDArray[np.int64], subs: npt.NDArray[np.int32]
 ) -> npt.NDArray[np.uint64]:
-    """uint64 [n]: a hash of each document's place (splitmix64 of its row and sub, started by seed and input)."""
+    """uint64 [n]: a hash of each document's place (splitmix64 of row and sub, started by seed and input)."""
     start = np.uint64(xxhash.xxh3_64_intdigest(f"{seed}:{input_name}".encode("utf-8", "surrogateescape")))
     with np.errstate(over="ignore"):
         x = (rows.astype(np.uint64) << np.uint64(20)) + subs.astype(np.uint64) + start
@@ -169,23 +169,24 @@ def priorities(
 def _chosen(
     files: Sequence[PlannedFile], chunks: Sequence[tuple[int, int]], seed: int, rows: int
 ) -> list[tuple[int, int]]:
-    """All chunks where they hold no more rows than that, else a seeded choice of them, in plan order."""
+    """All chunks if they have at most this many rows, else a seeded choice of them, in plan order."""
     if sum(f.rows for f in files) <= rows:
         return list(chunks)
     shuffled = sorted(chunks, key=lambda r: xxhash.xxh3_64_intdigest(f"{seed}:{r[0]}:{r[1]}".encode()))
-    found: list[tuple[int, int]] = []
-    held = 0
+    chosen: list[tuple[int, int]] = []
+    total = 0
     for f, k in shuffled:
-        held += files[f].chunks[k].rows
-        if held > rows and found:
+        total += files[f].chunks[k].rows
+        if total > rows and chosen:
             break
-        found.append((f, k))
-    return sorted(found)
+        chosen.append((f, k))
+    return sorted(chosen)
 
 
-def _look_at(
-    found: Sample, keys: pa.Table, part: pa.Table, features: Iterable[Feature], at: tuple[int, int], seed: int
+def _add(
+    sample: Sample, keys: pa.Table, part: pa.Table, features: Iterable[Feature], at: tuple[int, int], seed: int
 ) -> None:
+    """Add one part to the sample. at: file and chunk."""
     if not keys.num_rows:
         return
     name = keys["input"][0].as_py()
@@ -196,16 +197,16 @@ def _look_at(
         column = part[feature.column]
         bars = feature.bars_of(column)
         counts = np.bincount(bars, minlength=NO_BAR + 1)[: len(feature.counts)]
-        found.counts[feature.name] += counts
+        sample.counts[feature.name] += counts
         if feature.kind == "label":
-            seen = found.labels.setdefault(name, {})
+            seen = sample.labels.setdefault(name, {})
             seen[feature.name] = seen.get(feature.name, 0) + counts
         else:
             values = column.drop_null().to_numpy().astype(np.float64)
-            found.moments.setdefault(name, {}).setdefault(feature.name, Moments()).add(values[np.isfinite(values)])
+            sample.moments.setdefault(name, {}).setdefault(feature.name, Moments()).add(values[np.isfinite(values)])
         for i in _first_of_each_bar(bars, order):
-            bar = found.picked[feature.name][bars[i]]
-            # Ids and values are fetched for those only that stand a chance.
+            bar = sample.picked[feature.name][bars[i]]
+            # Ids and values are slow to fetch, so only of documents that come into the sample.
             if len(bar) < PER_BAR or int(priority[i]) < bar[-1].priority:
                 place = Place(*at, int(rows[i]), int(subs[i]))
                 bar.append(Picked(int(priority[i]), place, str(keys["id"][i].as_py()), column[i].as_py()))
@@ -224,8 +225,7 @@ def _first_of_each_bar(bars: Bins, order: npt.NDArray[np.int64]) -> list[int]:
 
 
 def recounted(features: Iterable[Feature], sample: Sample) -> Mapping[str, bool]:
-    """By feature name: whether the attributes say of its bars what the summary says. Nothing of features where only some
-    chunks were looked at."""
+    """By feature name: whether the bars of the attributes equal those of the summary. Empty if only some chunks were read."""
     if sample.is_partial:
         return {}
     return {f.name: bool((sample.counts[f.name] == np.asarray(f.counts)).all()) for f in features}

@@ -1,8 +1,8 @@
-"""Features as bars: of every column its summary, the bars of its distribution, and in which bar a value falls.
+"""Features as bars: a column with its summary, the bars of its distribution, and the bar of each value.
 
-A number's bars are the summary's 50 equal bins, or one for every whole number where an integer column has fewer than
-50 of them (with equal bins there, bars and gaps would alternate). A flag has two bars, a text column one for each of
-its commonest values and one for all others. Values that are missing or infinite are in no bar.
+A number has the summary's 50 equal bins as bars. An integer column with fewer than 50 different whole numbers has a bar for
+each of them: with equal bins, bars and gaps would alternate. A flag has two bars. A text column has a bar for each of its
+commonest values, and one for all others. Missing and infinite values are in no bar.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Feature:
     """A column with its bars.
 
     stats    the summary's values: n, missing, mean, ..., or distinct, or share_true
-    edges    of a number's bars, one more than counts; of a column of few whole numbers, the numbers themselves
-    labels   of a text column's or flag's bars; with `has_rest` the last bar is that of all other values
+    edges    edges of a number's bars, one more than counts; for a column of few whole numbers, the numbers themselves
+    labels   labels of a text column's or flag's bars; with `has_rest` the last bar is that of all other values
     counts   documents in each bar
     """
 
@@ -49,12 +49,12 @@ class Feature:
         return f"{self.instance}.{self.column}"
 
     def bars_of(self, column: pa.ChunkedArray) -> Bins:
-        """The bar of every value, NO_BAR where it has none."""
+        """The bar of every value; NO_BAR for a value in no bar."""
         if self.kind == "label":
             return self._label_bars(column)
         if self.kind == "flag":
-            found = pc.if_else(column, 0, 1).fill_null(NO_BAR)
-            return np.asarray(found.to_numpy(), np.uint8)
+            bars = pc.if_else(column, 0, 1).fill_null(NO_BAR)
+            return np.asarray(bars.to_numpy(), np.uint8)
         values = column.to_numpy().astype(np.float64)
         is_number = np.isfinite(values)
         edges = np.asarray(self.edges)
@@ -74,13 +74,12 @@ class Feature:
 
 
 def features_of(summary: Mapping[str, Any], types: Mapping[str, str], instance: str) -> Iterator[Feature]:
-    """The features in one instance's part of a summary file.
+    """The features in one instance's part of a summary file, without columns of lists and columns without a value.
 
     types   the columns' Arrow types by name, as tagger.json has them
-    Columns of lists have no bars, and columns without any value neither: both are left out.
     """
     for column, stats in summary.items():
-        told = (instance, column)
+        name = (instance, column)
         source = f"; source: {stats['source']}" if "source" in stats else ""
         text = (f"{stats.get('meaning', '')}{source}", str(stats.get("unit", "")))
         plain = {k: v for k, v in stats.items() if k not in ("histogram", "top", "meaning", "unit", "source")}
@@ -90,13 +89,13 @@ def features_of(summary: Mapping[str, Any], types: Mapping[str, str], instance: 
                 whole = range(int(stats["min"]), int(stats["max"]) + 1)
                 at = np.searchsorted(edges, whole, side="right") - 1
                 yield Feature(
-                    *told, "whole", *text, plain, tuple(map(float, whole)), (), tuple(counts[min(i, len(counts) - 1)] for i in at)
+                    *name, "whole", *text, plain, tuple(map(float, whole)), (), tuple(counts[min(i, len(counts) - 1)] for i in at)
                 )  # fmt: skip
             else:
-                yield Feature(*told, "number", *text, plain, tuple(edges), (), tuple(counts))
+                yield Feature(*name, "number", *text, plain, tuple(edges), (), tuple(counts))
         elif "share_true" in stats and stats["n"]:
             yield Feature(
-                *told, "flag", *text, plain, (), ("true", "false"), (stats["true"], stats["n"] - stats["true"])
+                *name, "flag", *text, plain, (), ("true", "false"), (stats["true"], stats["n"] - stats["true"])
             )
         elif stats.get("top"):
             named = list(stats["top"].items())[:LABEL_BARS]
@@ -104,4 +103,4 @@ def features_of(summary: Mapping[str, Any], types: Mapping[str, str], instance: 
             if rest:
                 named.append((OTHERS, rest))
             labels, counts = zip(*named, strict=True)
-            yield Feature(*told, "label", *text, plain, (), labels, counts, rest > 0)
+            yield Feature(*name, "label", *text, plain, (), labels, counts, rest > 0)

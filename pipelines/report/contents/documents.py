@@ -1,7 +1,7 @@
-"""The sampled documents of the report, read back from the input files. Text is cut to an excerpt; nothing is escaped here.
+"""The sampled documents of the report, read again from the input files. Text is cut to an excerpt; nothing is escaped here.
 
-A JSON Lines chunk is walked line by line and only the lines wanted are parsed; its bytes are checked against the plan's
-digest meanwhile, so that no document of a file that has changed is shown for one that was tagged.
+Of a JSON Lines chunk, only the lines of sampled documents are parsed. The chunk's bytes are compared with the plan's digest, so
+that the page never shows a document of a changed file.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.inputs.records import BadRecord, exact_id, parse, repair
 from tagcorpus.pipelines.readers.plan import PlannedFile
 from tagcorpus.pipelines.readers.reader import ChunkReader, ReaderOptions, _stream
-from tagcorpus.pipelines.report.sections.sample import Place
+from tagcorpus.pipelines.report.contents.sample import Place
 
 EXCERPT_CHARS = 600
 
@@ -34,51 +34,50 @@ class Excerpt:
 
 
 def excerpts(files: Sequence[PlannedFile], places: Iterable[Place], *, may_fetch: bool = True) -> dict[Place, Excerpt]:
-    """What stands at each of these places. A plan may come from anyone, and with it the paths in it: of a file nothing is shown
-    whose chunk is not the one that was planned, and only regular files are opened; URLs only where the report `may_fetch`."""
+    """The excerpt of each place. A plan may come from a stranger, and so may its paths. Therefore a chunk must have the planned
+    digest, only regular files are opened, and URLs are fetched only with `may_fetch`."""
     by_chunk: dict[tuple[int, int], list[Place]] = {}
     for place in sorted(places):
         by_chunk.setdefault((place.file, place.range), []).append(place)
-    found: dict[Place, Excerpt] = {}
-    for (f, k), wanted in by_chunk.items():
+    by_place: dict[Place, Excerpt] = {}
+    for (f, k), in_chunk in by_chunk.items():
         texts: dict[tuple[int, int], str] = {}
         problem = "its row is not in the input any more"
         if refusal := _refusal(files[f].file, may_fetch=may_fetch):
-            found |= {place: Excerpt(None, 0, refusal) for place in wanted}
+            by_place |= {place: Excerpt(None, 0, refusal) for place in in_chunk}
             continue
         try:
             reader_options = replace(files[f].reader_options, sample=1.0)
-            at = {(p.row, p.sub) for p in wanted}
-            texts = {
-                key: text for key, text in _documents(files[f], k, reader_options, {p.row for p in wanted}) if key in at
-            }
+            keys = {(p.row, p.sub) for p in in_chunk}
+            documents = _documents(files[f], k, reader_options, {p.row for p in in_chunk})
+            texts = {key: text for key, text in documents if key in keys}
         except FileNotFoundError:
             problem = f"the input is not at {files[f].file.path} any more"
         except IncompleteError:
             texts, problem = {}, f"the input at {files[f].file.path} has changed since it was tagged"
         except (TagcorpusError, OSError, pa.ArrowException, ValueError, KeyError) as error:
             texts, problem = {}, f"the input at {files[f].file.path} cannot be read: {error}"
-        for place in wanted:
+        for place in in_chunk:
             text = texts.get((place.row, place.sub))
-            found[place] = Excerpt(None, 0, problem) if text is None else Excerpt(text[:EXCERPT_CHARS], len(text))
-    return found
+            by_place[place] = Excerpt(None, 0, problem) if text is None else Excerpt(text[:EXCERPT_CHARS], len(text))
+    return by_place
 
 
 def _refusal(file: InputFile, *, may_fetch: bool) -> str:
-    """Why a file is not opened at all; empty where it is."""
+    """The reason not to open a file; empty for a file that may be opened."""
     if not file.is_local:
         return "" if may_fetch else f"the input is at {file.path}, which is not fetched without --storage-options"
     try:
         is_regular = stat.S_ISREG(os.stat(file.path).st_mode)
     except (OSError, ValueError):
-        return ""  # reading tells why
+        return ""  # the error of reading has the reason
     return "" if is_regular else f"{file.path} is not a regular file"
 
 
 def _documents(
     planned: PlannedFile, k: int, reader_options: ReaderOptions, rows: set[int]
 ) -> Iterator[tuple[tuple[int, int], str]]:
-    """(row, sub) and text of the documents in these rows of a chunk (and, of other formats than lines, in more rows)."""
+    """(row, sub) and text of the documents in these rows of a chunk. Formats other than JSON Lines give all rows."""
     chunk = planned.chunks[k]
     if planned.file.format != "jsonl":
         for batch in ChunkReader(planned.file, chunk, reader_options):
