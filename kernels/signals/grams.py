@@ -38,10 +38,10 @@ def _mixed(key: np.uint64) -> np.uint64:
 
 @njit(nogil=True, cache=True)
 def _are_equal(characters: U32, a: int, b: int, length: int) -> bool:
-    for i in range(length):
-        if characters[a + i] != characters[b + i]:
-            return False
-    return True
+    i = 0
+    while i < length and characters[a + i] == characters[b + i]:
+        i += 1
+    return i == length
 
 
 @njit(

@@ -90,10 +90,10 @@ def _phrases_in(points: U32, start: int, end: int, phrases: Any) -> int:
 def _has_text(points: U32, start: int, end: int, text: str) -> bool:
     if end - start < len(text):
         return False
-    for k in range(len(text)):
-        if points[start + k] != ord(text[k]):
-            return False
-    return True
+    k = 0
+    while k < len(text) and points[start + k] == ord(text[k]):
+        k += 1
+    return k == len(text)
 
 
 @njit(nogil=True, cache=True)
@@ -262,7 +262,7 @@ def count_readability(points: U32, flags: U16, lower: U32, counts: I64) -> None:
             continue
         start, syllables, was_vowel = i, 0, False
         while i < n and (
-            flags[points[i]] & ALNUM or points[i] in (39, 0x2019) and i + 1 < n and flags[points[i + 1]] & ALNUM != 0
+            flags[points[i]] & ALNUM or (points[i] in (39, 0x2019) and i + 1 < n and flags[points[i + 1]] & ALNUM != 0)
         ):
             is_vowel = _is_vowel(lower[points[i]])
             syllables += is_vowel and not was_vowel

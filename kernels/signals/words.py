@@ -86,7 +86,7 @@ def split_words(points: U32, flags: U16) -> tuple[U32, I64]:
         )
         if flag & WORD or is_clitic:
             while stop < n and (
-                flags[points[stop]] & WORD or (stop > i + 1 or not is_clitic) and _is_joint(points, stop, flags)
+                flags[points[stop]] & WORD or ((stop > i + 1 or not is_clitic) and _is_joint(points, stop, flags))
             ):
                 stop += 1
         elif point in (45, 46):

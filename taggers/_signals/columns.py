@@ -71,7 +71,7 @@ def _rps_top(n: int) -> Signal:
     return Signal(
         f"rps_doc_frac_chars_top_{n}gram",
         f"characters of the most frequent {n}-gram of normalised words times its occurrences; 0 where none repeats",
-        SHARE,
+        "share",
         RPV2,
         lambda c: _quotient(
             c[f"normal_top_{n}"] * c[f"normal_top_{n}_times"] * (c[f"normal_top_{n}_times"] > 1), c["normal_characters"]
