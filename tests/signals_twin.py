@@ -19,35 +19,70 @@ POLICIES = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "
 
 def own_words(text: str) -> list[str]:
     """Our words, by the rule in kernels/signals/words.py."""
+    return [word for piece in text.split() for word in words_of_piece(piece)]
 
-    def is_word(character: str) -> bool:
-        return re.match(r"\w", character) is not None
 
-    def is_joint(i: int) -> bool:
-        before, after = text[i - 1], text[i + 1 : i + 2]
-        if re.match(r"\d", before) and re.match(r"\d", after):
-            return text[i] in ".,:"
-        return text[i] == "." and before.isalpha() and after.isalpha() and (before.isupper() or not after.isupper())
+def words_of_piece(piece: str) -> list[str]:
+    before: list[str] = []
+    after: list[str] = []
+    while piece:
+        if match := re.match(r"\.\.+|\.$", piece):
+            mark = match[0]
+        elif piece[0] != "." and not piece[0].isalnum() and piece[0] not in "-+/\\@~|^":
+            mark = piece[0]
+        else:
+            break
+        before.append(mark)
+        piece = piece[len(mark) :]
+    while piece:
+        if match := re.search(r"\.\.+$|^\.$", piece):
+            mark = match[0]
+        elif piece[-1] == ".":
+            is_abbreviation = piece[-2].isupper() or (piece[-2].isalpha() and piece[-3:-2] == ".")
+            mark = "" if is_abbreviation else "."
+        else:
+            mark = "" if piece[-1].isalnum() or piece[-1] in "-+/\\@~|^=$%" else piece[-1]
+        if not mark:
+            break
+        after.insert(0, mark)
+        piece = piece[: -len(mark)]
+    return [*before, *inner_words(piece, "://" in "".join([*before, piece, *after])), *joined_periods(after)]
 
-    words: list[str] = []
-    i = 0
-    while i < len(text):
-        stop = i + 1
-        is_clitic = text[i] in "'’" and i > 0 and is_word(text[i - 1]) and text[i + 1 : i + 2].isalpha()
-        if text[i].isspace():
-            i = stop
-            continue
-        if is_word(text[i]) or is_clitic:
-            if is_clitic:
-                stop += 1
-            while stop < len(text) and (is_word(text[stop]) or is_joint(stop)):
-                stop += 1
-        elif text[i] in ".-":
-            while text[stop : stop + 1] == text[i]:
-                stop += 1
-        words.append(text[i:stop])
-        i = stop
-    return words
+
+def joined_periods(marks: list[str]) -> list[str]:
+    """Periods that came off one after the other are one word where nothing was between them."""
+    result: list[str] = []
+    for mark in marks:
+        if result and mark[0] == "." and result[-1][0] == ".":
+            result[-1] += mark
+        else:
+            result.append(mark)
+    return result
+
+
+def inner_words(piece: str, is_address: bool) -> list[str]:
+    if not piece or is_address:
+        return [piece] if piece else []
+    words, start, i = [], 0, 1
+    while i < len(piece):
+        mark = re.match(r"-+|\.+|.", piece[i:], re.DOTALL)[0]  # type: ignore[index]
+        left, right = piece[i - 1], piece[i + len(mark) : i + len(mark) + 1]
+        is_split = right and not mark[0].isalnum() and {
+            "-": right.isalpha(), "~": right.isalpha(), "–": right.isalpha(), "—": right.isalpha(),
+            ",": left.isalpha() and right.isalpha(),
+            ".": len(mark) > 1 or (left.isalpha() and not left.isupper() and right.isupper()),
+            "…": True,
+            **dict.fromkeys(":<>=/", left.isalnum() and right.isalpha()),
+        }.get(mark[0], False)  # fmt: skip
+        if is_split:
+            words += [piece[start:i], mark]
+            start = i + len(mark)
+            i = start
+        elif mark in "'’" and 1 < len(piece) - i < 4 and piece[i + 1].isalpha() and piece[-1].isalpha():
+            words.append(piece[start:i])
+            start = i
+        i += 1
+    return [*words, piece[start:]]
 
 
 def share(top: float, bottom: float) -> float:

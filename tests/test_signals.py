@@ -77,12 +77,23 @@ def test_grams_of_few_words_equal_the_twin(words: list[str]) -> None:
     check(" ".join(words))
 
 
-def test_own_words() -> None:
-    assert words_of("It's 3.5 km, e.g. 1,000--or 'so'... U.S.A. end.Next x.y") == [
-        *("It", "'s", "3.5", "km", ",", "e.g", ".", "1,000", "--", "or", "'", "so", "'", "...", "U.S.A", "."),
-        *("end", ".", "Next", "x.y"),
-    ]
-    assert words_of("don’t #tag [x]") == ["don", "’t", "#", "tag", "[", "x", "]"]
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("It's 3.5 km, e.g. 1,000--or 'so'...", "It 's 3.5 km , e.g. 1,000 -- or ' so ' ..."),
+        ("U.S.A. end.Next x.y (a/b) c=d", "U.S.A. end . Next x.y ( a / b ) c = d"),
+        ("don’t #tag [x] well-known -1 5% $5", "don ’t # tag [ x ] well - known -1 5% $ 5"),
+        ("<https://a.b/c=d>, me@a.org", "< https://a.b/c=d > , me@a.org"),
+        (". .. ! a.", ". .. ! a ."),
+    ],
+)
+def test_own_words(text: str, words: str) -> None:
+    assert words_of(text) == words.split()
+
+
+@given(st.text(alphabet="aB1.-,'’:/=…!$ _é", max_size=20))
+def test_own_words_equal_the_twin(text: str) -> None:
+    assert words_of(text) == signals_twin.own_words(text)
 
 
 def own_tokenizer() -> Any:

@@ -52,13 +52,14 @@ PHRASES: Final = (
 _MAX_WORD = 1000
 _MIN_WORDS = 3
 _CITATIONS = ("edit]", "citation needed]")
+_SOUGHT = (*_CITATIONS, *PHRASES)
 _PHRASES = types.Array(types.uint32, 2, "C", readonly=True)
 
 
 def phrase_table() -> U32:
-    """uint32 [n_phrases, longest]: the code points of PHRASES, zeros behind them."""
-    table = np.zeros((len(PHRASES), max(map(len, PHRASES))), np.uint32)
-    for row, phrase in zip(table, PHRASES, strict=True):
+    """uint32 [n_phrases, longest]: the code points of citation marks and PHRASES, zeros behind them."""
+    table = np.zeros((len(_SOUGHT), max(map(len, _SOUGHT))), np.uint32)
+    for row, phrase in zip(table, _SOUGHT, strict=True):
         row[: len(phrase)] = list(map(ord, phrase))
     return table
 
@@ -75,38 +76,31 @@ def _begins(points: U32, start: int, end: int, phrase: Any) -> bool:
 
 @njit(nogil=True, cache=True)
 def _phrases_in(points: U32, start: int, end: int, phrases: Any) -> int:
-    """Bit k: [start, end), in lower case, has phrase k."""
+    """Bit k: [start, end), in lower case, has the phrase of row k + 2."""
     seen = 0
     for i in range(start, end):
         point = points[i]
         if point in (108, 106, 116, 112, 99, 117):  # first letters of the phrases
-            for k in range(phrases.shape[0]):
+            for k in range(2, phrases.shape[0]):
                 if phrases[k, 0] == point and _begins(points, i, end, phrases[k]):
-                    seen |= 1 << k
+                    seen |= 1 << (k - 2)
     return seen
 
 
 @njit(nogil=True, cache=True)
-def _has_text(points: U32, start: int, end: int, text: str) -> bool:
-    if end - start < len(text):
-        return False
-    k = 0
-    while k < len(text) and points[start + k] == ord(text[k]):
-        k += 1
-    return k == len(text)
-
-
-@njit(nogil=True, cache=True)
-def _citation_end(points: U32, start: int, end: int, flags: U16) -> int:
+def _citation_end(points: U32, start: int, end: int, flags: U16, phrases: Any) -> int:
     """The end of a citation mark such as [12] whose bracket is at start; start where there is none."""
     i = start + 1
     while i < end and flags[points[i]] & DIGIT:
         i += 1
     if i < end and points[i] == 93:
         return i + 1
-    for text in _CITATIONS:
-        if _has_text(points, start + 1, end, text):
-            return start + 1 + len(text)
+    for k in (0, 1):
+        if _begins(points, start + 1, end, phrases[k]):
+            i = start + 1
+            while points[i] != 93:
+                i += 1
+            return i + 1
     return start
 
 
@@ -179,7 +173,7 @@ def count_c4(points: U32, flags: U16, lower: U32, phrases: Any, counts: I64, spa
         i = a
         while i < b:
             if points[i] == 91:
-                end = _citation_end(points, i, b, flags)
+                end = _citation_end(points, i, b, flags, phrases)
                 if end > i:
                     i = end
                     continue

@@ -8,8 +8,8 @@ import numpy as np
 from numba import njit, types
 
 from tagcorpus.kernels.signals.points import (
+    ALNUM,
     ALPHA,
-    DIGIT,
     FLAGS,
     I64,
     NOT_UPPER,
@@ -33,6 +33,10 @@ RAW_NAMES: Final = (
 """Names of the places of `count_raw_words`."""
 
 _APOSTROPHES = (39, 0x2019)
+_HYPHENS = (45, 126, 0x2013, 0x2014)
+_PARTING = (58, 60, 62, 61, 47)  # : < > = /
+_INNER = (45, 43, 47, 92, 64, 126, 124, 94)  # - + / \ @ ~ | ^
+_NOT_LAST = (61, 36, 37)  # = $ %
 _WORDS = types.Tuple((types.Array(types.uint32, 1, "C"), types.Array(types.int64, 1, "C")))
 _STOP_WORDS = tuple(
     int.from_bytes(word.encode(), "big") for word in ("the", "be", "to", "of", "and", "that", "have", "with")
@@ -40,63 +44,134 @@ _STOP_WORDS = tuple(
 
 
 @njit(nogil=True, cache=True)
-def _is_joint(points: U32, i: int, flags: U16) -> bool:
-    """Whether a period, comma or colon at i, after a word character, is inside a word."""
-    if i + 1 >= points.size:
+def _leading(points: U32, a: int, b: int, flags: U16) -> int:
+    """The end of the mark that comes off the front of the piece [a, b); a where none does."""
+    point = points[a]
+    if point == 46:
+        stop = _run_end(points, a, b)
+        return stop if stop > a + 1 or stop == b else a
+    return a if flags[point] & ALNUM or point in _INNER else a + 1
+
+
+@njit(nogil=True, cache=True)
+def _trailing(points: U32, a: int, b: int, flags: U16) -> int:
+    """The start of the mark that comes off the end of the piece [a, b); b where none does."""
+    point = points[b - 1]
+    if point != 46:
+        return b if flags[point] & ALNUM or point in _INNER or point in _NOT_LAST else b - 1
+    start = b - 1
+    while start > a and points[start - 1] == 46:
+        start -= 1
+    if b - start > 1 or start == a:
+        return start
+    before = flags[points[start - 1]]
+    is_abbreviation = before & UPPER != 0 or (before & ALPHA != 0 and start - 2 >= a and points[start - 2] == 46)
+    return b if is_abbreviation else start
+
+
+@njit(nogil=True, cache=True)
+def _run_end(points: U32, i: int, b: int) -> int:
+    """The end of the run of equal characters that begins at i."""
+    stop = i + 1
+    while stop < b and points[stop] == points[i]:
+        stop += 1
+    return stop
+
+
+@njit(nogil=True, cache=True)
+def _infix_end(points: U32, i: int, b: int, flags: U16) -> int:
+    """The end of the mark at i, inside a piece that ends at b, if the mark parts words; i where it does not."""
+    point = points[i]
+    if flags[point] & ALNUM:
+        return i
+    stop = _run_end(points, i, b) if point in (45, 46) else i + 1
+    if stop >= b:
+        return i
+    before, after = flags[points[i - 1]], flags[points[stop]]
+    is_letter = after & ALPHA != 0
+    if point in _HYPHENS:
+        return stop if is_letter else i
+    if point in _PARTING:
+        return stop if before & ALNUM and is_letter else i
+    if point == 44:
+        return stop if before & ALPHA and is_letter else i
+    if point == 46:
+        return stop if stop > i + 1 or (before & ALPHA and not before & UPPER and after & UPPER) else i
+    return stop if point == 0x2026 else i
+
+
+@njit(nogil=True, cache=True)
+def _is_clitic(points: U32, i: int, b: int, flags: U16) -> bool:
+    """Whether an apostrophe at i and the one or two letters to the end b are a word."""
+    if points[i] not in _APOSTROPHES or not 1 < b - i < 4:
         return False
-    before, after = flags[points[i - 1]], flags[points[i + 1]]
-    if before & DIGIT and after & DIGIT:
-        return points[i] in (44, 46, 58)
-    return (
-        points[i] == 46 and before & ALPHA != 0 and after & ALPHA != 0 and (before & UPPER != 0 or after & UPPER == 0)
-    )
+    return flags[points[i + 1]] & ALPHA != 0 and flags[points[b - 1]] & ALPHA != 0
 
 
 @njit(_WORDS(POINTS, FLAGS), nogil=True, cache=True)
 def split_words(points: U32, flags: U16) -> tuple[U32, I64]:
-    """Our own words.
+    """Our own words, near those of spaCy's English rules, without lists of exceptions.
 
-    A word is a run of word characters; a period, comma or colon between digits and a period within a name belong to it. An
-    apostrophe after a word begins the next one where a letter follows. Of other characters, a run of periods or hyphens is a
-    word, and each other one is a word by itself.
+    Of a whitespace-separated piece, marks come off both ends, one at a time; periods in a row are one word. Letters and digits
+    stay, and so do `- + / \\ @ ~ | ^`, at the end also `= $ %`, and the period of an abbreviation (after a capital, or after a
+    letter that follows a period). In what is left, a hyphen, dash or tilde before a letter is a word, and so are `: < > = /`
+    between a letter or digit and a letter, a comma between letters, a period between a small letter and a capital, periods in
+    a row, and an ellipsis. An apostrophe with the last one or two letters is a word. An address with :// stays whole.
 
     points   uint32 [n]            code points of one document
     flags    uint16 [0x110000]     properties of every code point
     returns  (characters uint32 [k]          of all words, concatenated
               starts     int64 [n_words + 1] word w is characters[starts[w]:starts[w + 1]])
-    Example  "It's 3.5 km..." -> It 's 3.5 km ...
+    Example  "(It's 3.5 km...)" -> ( It 's 3.5 km ... )
     """
     n = points.size
     characters = np.empty(n, np.uint32)
     starts = np.zeros(n + 1, np.int64)
     n_words, size, i = 0, 0, 0
     while i < n:
-        point = points[i]
-        flag = flags[point]
-        if flag & SPACE:
+        if flags[points[i]] & SPACE:
             i += 1
             continue
-        stop = i + 1
-        is_clitic = (
-            point in _APOSTROPHES
-            and stop < n
-            and flags[points[stop]] & ALPHA != 0
-            and i > 0
-            and flags[points[i - 1]] & WORD != 0
-        )
-        if flag & WORD or is_clitic:
-            while stop < n and (
-                flags[points[stop]] & WORD or ((stop > i + 1 or not is_clitic) and _is_joint(points, stop, flags))
-            ):
-                stop += 1
-        elif point in (45, 46):
-            while stop < n and points[stop] == point:
-                stop += 1
-        characters[size : size + stop - i] = points[i:stop]
-        size += stop - i
-        n_words += 1
-        starts[n_words] = size
-        i = stop
+        b = i
+        is_address = False
+        while b < n and not flags[points[b]] & SPACE:
+            characters[size] = points[b]
+            size += 1
+            is_address |= points[b] == 58 and b + 2 < n and points[b + 1] == 47 and points[b + 2] == 47
+            b += 1
+        offset = size - b  # of a place in `characters` from that in `points`
+        while i < b:
+            stop = _leading(points, i, b, flags)
+            if stop == i:
+                break
+            i = stop
+            n_words += 1
+            starts[n_words] = i + offset
+        e = b
+        while e > i:
+            start = _trailing(points, i, e, flags)
+            if start == e:
+                break
+            e = start
+        k = i + 1
+        while k < e and not is_address:
+            stop = _infix_end(points, k, e, flags)
+            if stop > k:
+                n_words += 2
+                starts[n_words - 1], starts[n_words] = k + offset, stop + offset
+                k = stop
+            elif _is_clitic(points, k, e, flags):
+                n_words += 1
+                starts[n_words] = k + offset
+            k += 1
+        if i < e:
+            n_words += 1
+            starts[n_words] = e + offset
+        while e < b:
+            e = _run_end(points, e, b) if points[e] == 46 else e + 1
+            n_words += 1
+            starts[n_words] = e + offset
+        i = b
     return characters[:size].copy(), starts[: n_words + 1].copy()
 
 
