@@ -38,7 +38,8 @@ def words_of_piece(piece: str) -> list[str]:
         if match := re.search(r"\.\.+$|^\.$", piece):
             mark = match[0]
         elif piece[-1] == ".":
-            is_abbreviation = piece[-2].isupper() or (piece[-2].isalpha() and piece[-3:-2] == ".")
+            is_capital = piece[-2].isupper() and not piece[-3:-2].isupper()
+            is_abbreviation = is_capital or (piece[-2].isalpha() and not piece[-2].isupper() and piece[-3:-2] == ".")
             mark = "" if is_abbreviation else "."
         else:
             mark = "" if piece[-1].isalnum() or piece[-1] in "-+/\\@~|^=$%" else piece[-1]
@@ -74,7 +75,7 @@ def inner_words(piece: str, is_address: bool) -> list[str]:
             "…": True,
             **dict.fromkeys(":<>=/", left.isalnum() and right.isalpha()),
         }.get(mark[0], False)  # fmt: skip
-        if is_split:
+        if is_split or (mark[0] in "-+*^" and re.match(r"\d", left) and re.match(r"\d", right)):
             words += [piece[start:i], mark]
             start = i + len(mark)
             i = start

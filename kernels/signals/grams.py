@@ -100,8 +100,7 @@ def count_grams(ids: Any, starts: I64, longest: int, tops: I64, times: I64, repe
     repeated     int64 [6]  receives the characters of the words of repeated 5- to 10-grams, each counted once
     """
     n_words = ids.size
-    grams = np.empty(n_words, np.int32)
-    grams[:] = ids
+    grams = ids.copy()
     keys = np.empty(n_words, np.uint64)
     counts = np.empty(n_words, np.int32)
     firsts = np.empty(n_words, np.int32)
@@ -112,7 +111,7 @@ def count_grams(ids: Any, starts: I64, longest: int, tops: I64, times: I64, repe
         if total <= 0:
             break
         if n > 2:
-            table[:] = -1
+            table.fill(-1)
         n_distinct = 0
         for i in range(total):
             key = np.uint64(grams[i]) << np.uint64(32) | np.uint64(ids[i + n - 1])
@@ -180,7 +179,7 @@ def count_greedy(characters: U32, starts: I64, repeated: I64) -> None:
     mask = table.size - 1
     for n in range(5, 11):
         if n > 5:
-            table[:] = -1
+            table.fill(-1)
         w = 0
         while w + n <= n_words:
             start, length = starts[w], starts[w + n] - starts[w]

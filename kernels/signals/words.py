@@ -10,6 +10,7 @@ from numba import njit, types
 from tagcorpus.kernels.signals.points import (
     ALNUM,
     ALPHA,
+    DIGIT,
     FLAGS,
     I64,
     NOT_UPPER,
@@ -34,6 +35,7 @@ RAW_NAMES: Final = (
 
 _APOSTROPHES = (39, 0x2019)
 _HYPHENS = (45, 126, 0x2013, 0x2014)
+_SIGNS = (45, 43, 42, 94)  # - + * ^
 _PARTING = (58, 60, 62, 61, 47)  # : < > = /
 _INNER = (45, 43, 47, 92, 64, 126, 124, 94)  # - + / \ @ ~ | ^
 _NOT_LAST = (61, 36, 37)  # = $ %
@@ -65,8 +67,10 @@ def _trailing(points: U32, a: int, b: int, flags: U16) -> int:
     if b - start > 1 or start == a:
         return start
     before = flags[points[start - 1]]
-    is_abbreviation = before & UPPER != 0 or (before & ALPHA != 0 and start - 2 >= a and points[start - 2] == 46)
-    return b if is_abbreviation else start
+    earlier = points[start - 2] if start - 2 >= a else np.uint32(32)
+    if before & UPPER:
+        return start if flags[earlier] & UPPER else b
+    return b if before & ALPHA and earlier == 46 else start
 
 
 @njit(nogil=True, cache=True)
@@ -89,6 +93,8 @@ def _infix_end(points: U32, i: int, b: int, flags: U16) -> int:
         return i
     before, after = flags[points[i - 1]], flags[points[stop]]
     is_letter = after & ALPHA != 0
+    if point in _SIGNS and before & DIGIT and after & DIGIT:
+        return stop
     if point in _HYPHENS:
         return stop if is_letter else i
     if point in _PARTING:
@@ -113,9 +119,9 @@ def split_words(points: U32, flags: U16) -> tuple[U32, I64]:
     """Our own words, near those of spaCy's English rules, without lists of exceptions.
 
     Of a whitespace-separated piece, marks come off both ends, one at a time; periods in a row are one word. Letters and digits
-    stay, and so do `- + / \\ @ ~ | ^`, at the end also `= $ %`, and the period of an abbreviation (after a capital, or after a
-    letter that follows a period). In what is left, a hyphen, dash or tilde before a letter is a word, and so are `: < > = /`
-    between a letter or digit and a letter, a comma between letters, a period between a small letter and a capital, periods in
+    stay, and so do `- + / \\ @ ~ | ^`, at the end also `= $ %`, and the period of an abbreviation (after a single capital, or
+    after a letter that follows a period). In what is left, a hyphen, dash or tilde before a letter is a word, and so are `: < > = /`
+    between a letter or digit and a letter, `- + * ^` between digits, a comma between letters, a period between a small letter and a capital, periods in
     a row, and an ellipsis. An apostrophe with the last one or two letters is a word. An address with :// stays whole.
 
     points   uint32 [n]            code points of one document
