@@ -13,12 +13,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gzip
+import json
 import random
 import resource
 import sys
+import sysconfig
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import numpy
 
 from tagcorpus.taggers import DocumentBatch
 from tagcorpus.taggers.signals import Signals
@@ -29,33 +34,70 @@ from datatrove.data import Document
 from datatrove.pipeline.filters import GopherQualityFilter, GopherRepetitionFilter
 from signals_cases import conditions, published, random_document, verdicts_of
 
-ROOTS = ("/usr/share/doc", "/usr/share/man", "/usr/share/perl", "/usr/lib/python3", sys.prefix)
+ROOTS = (
+    *("/usr/share/doc", "/usr/share/man", "/usr/share/perl", "/usr/lib/python3"),
+    *(sysconfig.get_paths()["stdlib"], str(Path(numpy.__file__).parents[1])),
+)
 SUFFIXES = frozenset(
-    ("", *[".py", ".txt", ".md", ".rst", ".html", ".xml", ".json", ".c", ".h", ".js", ".css", ".tex", ".yaml", ".pm"])
+    (
+        "",
+        *[
+            ".py",
+            ".txt",
+            ".md",
+            ".rst",
+            ".html",
+            ".xml",
+            ".json",
+            ".c",
+            ".h",
+            ".js",
+            ".css",
+            ".tex",
+            ".yaml",
+            ".pm",
+            ".gz",
+            ".jsonl",
+        ],
+    )
 )
 MOST_CHARACTERS = 5_000
 BATCH = 500
 
 
 def real_documents(n: int) -> list[str]:
-    """The beginnings of n text files of this machine, chosen by a seed."""
+    """The beginnings of n texts of this machine, chosen by a seed: files, man pages, and the documents of JSONL files."""
+    here = Path(__file__).resolve().parents[1]
     generator = random.Random(1)
-    folders = [
-        Path(__file__).resolve().parents[1] / "examples",
-        Path(__file__).resolve().parents[2] / "shared" / "golden",
-    ]
-    paths = sorted(p for r in (*map(Path, ROOTS), *folders) if r.is_dir() for p in r.rglob("*") if p.suffix in SUFFIXES)
+    folders = [here / "examples", *(p / "shared" / "golden" for p in here.parents[:3])]
+    paths = sorted(
+        {p for r in (*map(Path, ROOTS), *folders) if r.is_dir() for p in r.rglob("*") if p.suffix in SUFFIXES}
+    )
     generator.shuffle(paths)
     texts: dict[str, None] = {}
     for path in paths:
         with contextlib.suppress(OSError, UnicodeDecodeError):
             if path.is_file() and 100 < path.stat().st_size < 5_000_000:
-                text = path.read_text("utf-8")
-                if "\0" not in text:
-                    texts[text[:MOST_CHARACTERS]] = None
-        if len(texts) == n:
+                for text in documents_of(path):
+                    if "\0" not in text and len(text) > 100:
+                        texts[text[:MOST_CHARACTERS]] = None
+        if len(texts) >= n:
             break
-    return list(texts)
+    return list(texts)[:n]
+
+
+def documents_of(path: Path) -> Iterator[str]:
+    """The file's text, or the texts of a JSONL file."""
+    data = path.read_bytes()
+    text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8")
+    if path.suffix != ".jsonl":
+        yield text
+        return
+    for line in text.splitlines()[:200]:
+        with contextlib.suppress(ValueError):
+            value = json.loads(line)
+            if isinstance(value, dict) and isinstance(value.get("text"), str):
+                yield value["text"]
 
 
 def compare(batches: Iterator[list[str]]) -> int:
