@@ -174,7 +174,7 @@ def verdicts_of(tagger: Signals, texts: list[str]) -> dict[str, list[bool]]:
     """Per filter, the verdicts from our columns."""
     columns = pa.Table.from_batches([tagger.tag(DocumentBatch.from_texts(texts))])  # noqa: F841 - DuckDB reads it
     sql = ", ".join(f"({condition})" for condition in conditions().values())
-    rows = duckdb.sql(f"SELECT {sql} FROM columns").fetchall()
+    rows = duckdb.connect().execute(f"SELECT {sql} FROM columns").fetchall()
     return {name: [row[i] for row in rows] for i, name in enumerate(conditions())}
 
 

@@ -18,8 +18,10 @@ from tagcorpus.taggers.signals import Signals
 
 PROSE = "The river was quick and the house that we have with brown walls is over the mountain number {}. "
 DOCUMENTS = {
-    "prose": "".join(
-        PROSE.format(i) + f"In year {i} of the old calendar they went back to it alone.\n" for i in range(8)
+    "prose": (
+        "The ferry left before sunrise, and only three people were on deck. One of them had a map of the islands.\n"
+        "She wanted to see the lighthouse that her grandfather built with his own hands. Fog covered most of it.\n"
+        "Nobody could say when the next boat would be there! So they walked along the shore until the lamps were lit.\n"
     ),
     "short": "The house.",
     "hashes": "".join(PROSE.format(i) + "# # #\n" for i in range(5)),

@@ -19,6 +19,7 @@ REPEATS: Final = (5, 6, 7, 8, 9, 10)
 _GOLD = 0x9E3779B97F4A7C15
 _BASE = 0x5851F42D4C957F2D
 _IDS = types.Array(types.int32, 1, "C", readonly=True)
+_NUMBERS = types.Tuple((types.Array(types.int32, 1, "C"), types.int64))  # type: ignore[no-untyped-call]
 
 
 @njit(nogil=True, cache=True)
@@ -44,11 +45,7 @@ def _are_equal(characters: U32, a: int, b: int, length: int) -> bool:
     return i == length
 
 
-@njit(
-    types.Tuple((types.Array(types.int32, 1, "C"), types.int64))(POINTS, PLACES),
-    nogil=True,
-    cache=True,
-)
+@njit(_NUMBERS(POINTS, PLACES), nogil=True, cache=True)
 def number_words(characters: U32, starts: I64) -> tuple[I32, int]:
     """Numbers of the words, by first occurrence, and how many distinct ones there are.
 

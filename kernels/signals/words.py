@@ -39,7 +39,7 @@ _SIGNS = (45, 43, 42, 94)  # - + * ^
 _PARTING = (58, 60, 62, 61, 47)  # : < > = /
 _INNER = (45, 43, 47, 92, 64, 126, 124, 94)  # - + / \ @ ~ | ^
 _NOT_LAST = (61, 36, 37)  # = $ %
-_WORDS = types.Tuple((types.Array(types.uint32, 1, "C"), types.Array(types.int64, 1, "C")))
+_WORDS = types.Tuple((types.Array(types.uint32, 1, "C"), types.Array(types.int64, 1, "C")))  # type: ignore[no-untyped-call]
 _STOP_WORDS = tuple(
     int.from_bytes(word.encode(), "big") for word in ("the", "be", "to", "of", "and", "that", "have", "with")
 )
@@ -111,7 +111,7 @@ def _is_clitic(points: U32, i: int, b: int, flags: U16) -> bool:
     """Whether an apostrophe at i and the one or two letters to the end b are a word."""
     if points[i] not in _APOSTROPHES or not 1 < b - i < 4:
         return False
-    return flags[points[i + 1]] & ALPHA != 0 and flags[points[b - 1]] & ALPHA != 0
+    return bool(flags[points[i + 1]] & flags[points[b - 1]] & ALPHA)
 
 
 @njit(_WORDS(POINTS, FLAGS), nogil=True, cache=True)

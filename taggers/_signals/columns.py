@@ -40,7 +40,8 @@ class Signal(NamedTuple):
 
 def total(counts: Columns, names: str) -> Array:
     """The sum of the counts of the names, which `+` parts."""
-    return np.sum([counts[name] for name in names.split("+")], axis=0)
+    result: Array = np.sum([counts[name] for name in names.split("+")], axis=0)
+    return result
 
 
 def _count(name: str, meaning: str, unit: str, source: str, key: str = "") -> Signal:
