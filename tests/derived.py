@@ -25,7 +25,9 @@ def signals_page() -> str:
     _, end, after = rest.partition("<!-- end of columns -->\n")
     lines = ["| column | type | what | unit | source |", "|---|---|---|---|---|"]
     for field in Signals.columns:
-        meaning, unit, source = (field.metadata[key].decode().replace("|", "\\|") for key in (b"meaning", b"unit", b"source"))
+        meaning, unit, source = (
+            field.metadata[key].decode().replace("|", "\\|") for key in (b"meaning", b"unit", b"source")
+        )
         lines.append(f"| `{field.name}` | {field.type} | {meaning} | {unit} | {source} |")
     return before + begin + "".join(f"{line}\n" for line in lines) + end + after
 
