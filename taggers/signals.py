@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from tagcorpus.errors import ConfigError, TaggerError
+from tagcorpus.requirements import how_to_install
 from tagcorpus.taggers._interface.base import Parameters, column, columns_from
 from tagcorpus.taggers._interface.batch import DocumentBatch
 from tagcorpus.taggers._signals.columns import SIGNALS
@@ -49,7 +50,7 @@ class Signals(Parameters):
                 version("spacy")
             except PackageNotFoundError as error:
                 raise ConfigError(
-                    'signals.words=datatrove needs spaCy, which is not installed here: pip install "tagcorpus[parse]"'
+                    f"signals.words=datatrove needs spaCy, which is not installed: {how_to_install('parse', 'spacy')}"
                 ) from error
 
     @property

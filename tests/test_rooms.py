@@ -125,7 +125,8 @@ def test_imports_of_pipelines_point_down() -> None:
 
 def test_no_room_is_crowded() -> None:
     sizes = Counter(room_of(name) for name, path in modules().items() if path.name != "__init__.py")
-    crowded = {room: n for room, n in sizes.items() if n > MODULES_PER_ROOM and room != "tagcorpus"}
+    open_rooms = ("tagcorpus", "tagcorpus.taggers")  # a tagger is one module of the second
+    crowded = {room: n for room, n in sizes.items() if n > MODULES_PER_ROOM and room not in open_rooms}
     assert not crowded
 
 

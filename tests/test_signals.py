@@ -7,6 +7,7 @@ import itertools
 import random
 import re
 import sys
+from importlib.metadata import PackageNotFoundError
 from typing import Any
 
 import numpy as np
@@ -234,6 +235,15 @@ def test_parameters() -> None:
         taggers.load("signals", {"words": "nltk"})
     with pytest.raises(dataclasses.FrozenInstanceError):
         SIGNAL_TAGGER.words = "datatrove"  # type: ignore[misc]
+
+
+def test_without_spacy_the_message_has_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("tagcorpus.taggers.signals.version", missing)
+    with pytest.raises(ConfigError, match=r"words=datatrove needs spaCy, which is not installed: pip install"):
+        Signals("datatrove")
 
 
 def test_every_column_has_a_definition_and_a_source() -> None:
