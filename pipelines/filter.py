@@ -1,5 +1,5 @@
-"""`tagcorpus run filter`: the rows that a boolean attribute column, or a condition over all of them, keeps, and the removed
-ones with their reason.
+"""`tagcorpus run filter`: the rows that a boolean attribute column, a condition over all columns or a published filter keeps,
+and the removed ones with their reason.
 
 Every row that was read goes to exactly one of the two files, in input order and in the input's own format: JSONL lines
 byte for byte (a removed one gains a `filter_reason`), tables with all their columns. Blank and quarantined rows go to
@@ -27,8 +27,9 @@ from tagcorpus.pipelines.dispatch.dry_run import dry_run
 from tagcorpus.pipelines.dispatch.pipeline import Pipeline
 from tagcorpus.pipelines.dispatch.planning import plan_of
 from tagcorpus.pipelines.execution.engine import Engine
-from tagcorpus.pipelines.filtering import rewrite, where
+from tagcorpus.pipelines.filtering import presets, rewrite, where
 from tagcorpus.pipelines.filtering.condition import Condition, references
+from tagcorpus.pipelines.filtering.presets import PresetRule
 from tagcorpus.pipelines.inputs.streams import Damaged
 from tagcorpus.pipelines.options.commands.tag import FilterOptions
 from tagcorpus.pipelines.options.declaring.common import Options
@@ -86,8 +87,13 @@ class Flag:
 
 
 def instances(options: Options) -> dict[str, str]:
-    """The one instance whose column decides; none where a condition over what is there decides."""
+    """The one instance whose columns decide; none where a condition over what is there decides."""
     assert isinstance(options, FilterOptions)
+    if options.preset is not None:
+        other = "--where" if options.where is not None else f"--keep {options.keep}"
+        if other != f"--keep {FilterOptions.keep}":
+            raise ConfigError(f"--preset {options.preset} and {other} are two rules; give one of them")
+        return {presets.TAGGER: presets.TAGGER}
     if options.where is not None:
         if options.keep != FilterOptions.keep:
             raise ConfigError(f"--keep {options.keep} and --where are two rules; give one of them")
@@ -109,11 +115,11 @@ def instances(options: Options) -> dict[str, str]:
 
 
 def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> Result:
-    """Tag with the deciding instance, or look up what a condition needs; write kept and removed rows of every file."""
+    """Tag with the deciding instance, or look up the columns of a condition; write kept and removed rows of every file."""
     options = run.options
     assert isinstance(options, FilterOptions)
     if options.where is None:
-        rule: Rule = _flag(built, options.keep)
+        rule: Rule = _flag(built, options.keep) if options.preset is None else PresetRule(options.preset, *built)
         plan = plan_of(run, inputs, engine)
         if options.dry_run:
             return dry_run(run, inputs, engine, plan, rule.instances)
@@ -142,7 +148,7 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
     removed: Counter[str] = Counter()
     for file in files:
         removed.update(file["removed"])
-    by = options.keep if options.where is None else " ".join(options.where.split())
+    by = options.preset or (options.keep if options.where is None else " ".join(options.where.split()))
     filtered = {
         "keep": by,
         "kept": sum(f["kept"] for f in files),

@@ -1,7 +1,8 @@
-"""Files of the repository that are made from the declarations of options. `python tests/derived.py` writes them again.
+"""Files of the repository that are made from declarations. `python tests/derived.py` writes them again.
 
 docs/options.md                  tables of all options
 pipelines/options/keywords.py    keyword arguments of `tagcorpus.run`
+docs/signals.md                  the table of columns
 """
 
 from __future__ import annotations
@@ -12,11 +13,29 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tagcorpus.pipelines.options.pages import keywords_module, options_page
+from tagcorpus.taggers.signals import Signals
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def signals_page() -> str:
+    """docs/signals.md with its table made anew from the columns of the tagger."""
+    page = (ROOT / "docs/signals.md").read_text(encoding="utf-8")
+    before, begin, rest = page.partition("<!-- columns: python tests/derived.py -->\n")
+    _, end, after = rest.partition("<!-- end of columns -->\n")
+    lines = ["| column | type | what | unit | source |", "|---|---|---|---|---|"]
+    for field in Signals.columns:
+        meaning, unit, source = (
+            field.metadata[key].decode().replace("|", "\\|") for key in (b"meaning", b"unit", b"source")
+        )
+        lines.append(f"| `{field.name}` | {field.type} | {meaning} | {unit} | {source} |")
+    return before + begin + "".join(f"{line}\n" for line in lines) + end + after
+
+
 FILES: dict[str, Callable[[], str]] = {
     "docs/options.md": options_page,
     "pipelines/options/keywords.py": keywords_module,
+    "docs/signals.md": signals_page,
 }
 
 

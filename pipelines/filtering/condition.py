@@ -129,17 +129,22 @@ class Condition:
 
     def judged(self, output: Folder, planned: PlannedFile, k: int) -> Iterator[tuple[int, str]]:
         """Row, and the reason for its removal (empty where it is kept), of every document of a chunk."""
+        reasons = {True: "", False: f"where: {shown(self.sql)}", None: WHERE_NULL}
+        for row, value in self.values(output, planned, k, self.sql):
+            yield row, reasons[value]
+
+    def values(self, output: Folder, planned: PlannedFile, k: int, expression: str) -> Iterator[tuple[int, Any]]:
+        """Row, and the value of an expression over the condition's columns, of every document of a chunk."""
         duckdb = _duckdb()
         keys, parts = chunk_parts(output, planned, k, self.instances, self.columns)
         try:
             source = self._register(keys, parts)
-            verdicts = self._duck.execute(f"SELECT (\n{self.sql}\n) FROM {source}").fetchall()
+            values = self._duck.execute(f"SELECT (\n{expression}\n) FROM {source}").fetchall()
         except duckdb.Error as error:
             where = f"chunk {k} of {planned.file.name}"
             raise ConfigError(_wrong(self.sql, f"{where}: {_one_line(error)}")) from error
-        reasons = {True: "", False: f"where: {shown(self.sql)}", None: WHERE_NULL}
-        for row, (value,) in zip(keys["row"].to_pylist(), verdicts, strict=True):
-            yield row, reasons[value]
+        for row, (value,) in zip(keys["row"].to_pylist(), values, strict=True):
+            yield row, value
 
     def _register(self, keys: pa.Table, parts: Mapping[str, pa.Table]) -> str:
         """A FROM clause: the instances side by side, each under its name, and the keys, where `"instance.column"`

@@ -132,6 +132,7 @@ class Keywords(TypedDict, total=False):
     lm_entropy: Mapping[str, Any]
     quality: Mapping[str, Any]
     repetition: Mapping[str, Any]
+    signals: Mapping[str, Any]
     syntax: Mapping[str, Any]
     tokens: Mapping[str, Any]
     parameters: Mapping[str, Mapping[str, Any]]
@@ -155,6 +156,9 @@ class FilterKeywords(Keywords, total=False):
     """The boolean column that decides."""
     where: str | None
     """Instead: a condition over the columns that are there, 'language = 'en' AND ttr > 0.2'."""
+    preset: Literal["gopher", "c4-verdict", "fineweb", "redpajama"] | None
+    """Instead: a published filter over the columns of the tagger signals, which are computed where
+    they are missing."""
 
 
 class DomainKeywords(Keywords, total=False):

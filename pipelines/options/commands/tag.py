@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from tagcorpus.pipelines.options.declaring.common import LINES, OUTPUT, Options
 from tagcorpus.pipelines.options.declaring.declare import option
@@ -36,4 +37,8 @@ class FilterOptions(Options):
         None,
         "Instead: a condition over the columns that are there, \"language = 'en' AND ttr > 0.2\".",
         metavar="SQL",
+    )
+    preset: Literal["gopher", "c4-verdict", "fineweb", "redpajama"] | None = option(
+        None,
+        "Instead: a published filter over the columns of the tagger signals, which are computed where they are missing.",
     )

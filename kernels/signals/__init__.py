@@ -1,0 +1,1 @@
+"""Kernels of the tagger `signals`: integers about one document, from its code points and its words."""
