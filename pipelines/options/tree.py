@@ -22,6 +22,7 @@ from tagcorpus.pipelines.options.commands.store import (
     StoreShowOptions,
 )
 from tagcorpus.pipelines.options.commands.tag import FilterOptions, TagOptions
+from tagcorpus.pipelines.options.commands.tokenize import TokenizeOptions
 from tagcorpus.pipelines.options.declaring.common import Options
 
 OPTIONS: dict[str, type[Options]] = {
@@ -30,6 +31,7 @@ OPTIONS: dict[str, type[Options]] = {
     "domain": DomainOptions,
     "entropy": EntropyOptions,
     "features": FeaturesOptions,
+    "tokenize": TokenizeOptions,
 }
 
 
@@ -43,6 +45,7 @@ SHORT = {
     "domain": "Label every document with its domain.",
     "entropy": "Next-token entropy of the corpus and of every document.",
     "features": "Generations of many models to the per-model feature table.",
+    "tokenize": "Token files for training, by group, with a held-out side.",
 }
 
 
@@ -71,7 +74,7 @@ class Command:
 GROUP_HELP = {
     ("run",): (
         "Read documents and run a pipeline over them.",
-        "Read documents: tag, filter, domain, entropy, features.",
+        "Read documents: tag, filter, domain, entropy, features, tokenize.",
     ),
     ("store",): (
         "Models, their pretraining data and their scores: a DuckDB export directory, or a .duckdb file.",
