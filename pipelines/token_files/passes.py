@@ -80,7 +80,7 @@ def _check(work: Work, pieces: Sequence[Piece], files: Sequence[TokenFile], sett
 
 
 class Seen(PipelineStep):
-    """Looks up hashes of held-out n-grams in the training documents of a chunk. Yields which of them it saw."""
+    """Looks up hashes of held-out n-grams in the training documents of a chunk. Yields which of them it saw, as bits."""
 
     type = "overlap"
     name = "Seen"
@@ -89,7 +89,7 @@ class Seen(PipelineStep):
         super().__init__()
         self.work, self.hashes = work, hashes
 
-    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[npt.NDArray[np.bool_]]:  # noqa: ARG002
+    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[npt.NDArray[np.uint8]]:  # noqa: ARG002
         work, name = self.work, self.work.piece_name(rank)
         look_up = overlap.LookUp(self.hashes)
         for segment in _piece(work, rank).segments:

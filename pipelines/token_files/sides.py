@@ -72,7 +72,9 @@ class Sorting:
     def identity(self) -> dict[str, Any]:
         """As JSON, everything besides the documents that decides where they go."""
         columns = {"group": self.group, "cluster": self.cluster}
-        named = {role: [c.instance.identity(), c.column] for role, c in columns.items() if c is not None}
+        named: dict[str, Any] = {
+            role: [c.instance.identity(), c.column] for role, c in columns.items() if c is not None
+        }
         condition = self.condition
         if condition is not None:
             identities = [i.identity() for i in condition.instances]
