@@ -96,7 +96,8 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
     manifest = None if engine.starts_afresh else current(run.output, key, with_texts=options.held_out_texts)
     if manifest is None:
         claim(run.output, [work.instance], is_forced=True)
-        manifest = until_sound(run, lambda: write(engine, work, settings, key, is_afresh=engine.starts_afresh))
+        more = {"is_afresh": engine.starts_afresh, "with_texts": options.held_out_texts}
+        manifest = until_sound(run, lambda: write(engine, work, settings, key, **more))
     remove_leftovers(run.output, plan, [work.instance])
     summary = summarise(
         run.output, plan, [work.instance], run.ledger.totals, "tokenize", {"token_files": figures(manifest)}

@@ -148,12 +148,12 @@ def publish(output: Folder, manifest: dict[str, Any]) -> None:
     output.publish(MANIFEST, sealed(manifest, allow_nan=False))
 
 
-def make_room(output: Folder, settings: dict[str, Any], files: Sequence[TokenFile], texts: Sequence[str]) -> None:
+def make_room(output: Folder, settings: dict[str, Any], files: Sequence[TokenFile]) -> None:
     """Remove the manifest, and token files and receipts that are not of this layout. Write down the settings."""
     output.remove(MANIFEST)
     output.publish(SETTINGS, sealed(settings))
-    names = {f.prefix + s for f in files for s in SUFFIXES} | set(texts)
-    receipts = {receipt_name(f.prefix) for f in files} | {receipt_name(t) for t in texts}
+    names = {f.prefix + s for f in files for s in SUFFIXES}
+    receipts = {receipt_name(f.prefix) for f in files}
     for folder, own in ((FOLDER, names), (f"summary/{FOLDER}", receipts)):
         for name in output.files(folder):
             if name not in own:

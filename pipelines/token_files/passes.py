@@ -21,19 +21,23 @@ from tagcorpus.pipelines.token_files import overlap
 from tagcorpus.pipelines.token_files.layout import TokenFile, layout
 from tagcorpus.pipelines.token_files.pieces import Piece, read_block
 from tagcorpus.pipelines.token_files.sides import TRAIN
+from tagcorpus.pipelines.token_files.texts import write_texts
 from tagcorpus.pipelines.token_files.work import INSTANCE, Sort, Work
 from tagcorpus.pipelines.token_files.writing import Concatenate
 
 
-def write(engine: Engine, work: Work, settings: dict[str, Any], key: str, *, is_afresh: bool) -> dict[str, Any]:
+def write(
+    engine: Engine, work: Work, settings: dict[str, Any], key: str, *, is_afresh: bool, with_texts: bool
+) -> dict[str, Any]:
     """All passes; the manifest, which is published. Raises DamagedError where a piece turns out to be damaged."""
     pieces = sort(engine, work)
     files = layout(work, pieces, settings["file_bytes"])
     _check(work, pieces, files, settings)
     figures = overlap_of(engine, work, pieces) if work.sorting.share else None
-    manifests.make_room(work.output, settings, files, [])
+    manifests.make_room(work.output, settings, files)
     entries = concatenate(engine, work, files, is_afresh=is_afresh)
-    value = manifests.manifest_of(work, settings, key, pieces, files, entries, figures, {})
+    texts = write_texts(engine, work, pieces) if with_texts else {}
+    value = manifests.manifest_of(work, settings, key, pieces, files, entries, figures, texts)
     manifests.publish(work.output, value)
     return value
 
