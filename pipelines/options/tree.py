@@ -22,6 +22,7 @@ from tagcorpus.pipelines.options.commands.store import (
     StoreShowOptions,
 )
 from tagcorpus.pipelines.options.commands.tag import FilterOptions, TagOptions
+from tagcorpus.pipelines.options.commands.tasks import TasksOptions
 from tagcorpus.pipelines.options.commands.tokenize import TokenizeOptions
 from tagcorpus.pipelines.options.declaring.common import Options
 
@@ -114,6 +115,12 @@ COMMANDS = (
         PredictOptions,
         "tagcorpus.pipelines.predict:command",
         "Predict models' scores, and say how well that works.",
+    ),
+    Command(
+        ("tasks",),
+        TasksOptions,
+        "tagcorpus.pipelines.lm_eval_tasks:write",
+        "Write tasks for lm_eval: free text, held-out loss.",
     ),
     Command(
         ("doctor",),
