@@ -47,7 +47,7 @@ WORDS = [
     "in",
     "hills",
 ]
-SMALL = {"chunk_bytes": 3000, "workers": 1}
+SMALL: dict[str, Any] = {"chunk_bytes": 3000, "workers": 1}
 EOS = 50256
 
 

@@ -33,7 +33,7 @@ def _begin(name: str) -> str:
             '--metadata \'{"first": "<s>"}\''
         )
     tokenizer = AutoTokenizer.from_pretrained(name)
-    if tokenizer("").input_ids:
+    if tokenizer.bos_token_id is not None and tokenizer("").input_ids[:1] == [tokenizer.bos_token_id]:
         return ""
     begin = tokenizer.bos_token or tokenizer.eos_token
     if not begin:
