@@ -17,7 +17,7 @@ from datatrove.pipeline.tokens.megatron_tokenizer import MegatronTokenizedFile
 from hypothesis import given
 from hypothesis import strategies as st
 from plugins import SCRIPT, Corpus, Ended, empty_corpus, ended, known_here, tree
-from slurm_commands import invoke
+from slurm_commands import invoke, pretend
 
 import tagcorpus
 from tagcorpus.errors import ConfigError
@@ -412,3 +412,31 @@ def test_killed_at_each_publish_point(corpus: Corpus) -> None:
     assert last.code == 0, last.err
     assert tree(output, *rooms[:-1]) == tree(undisturbed, *rooms[:-1])
     assert (output / "token_files.json").read_bytes() == (undisturbed / "token_files.json").read_bytes()
+
+
+# Executors
+
+
+@pytest.mark.e2e
+def test_slurm_gives_the_bytes_of_a_local_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slurm = pretend(tmp_path, monkeypatch)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/a.jsonl").write_text("".join(json.dumps(d) + "\n" for d in documents()))
+    options = ["--group-by", "source", "--held-out", "0.3"]
+    local = slurm.command(*options, pipeline="tokenize", output=tmp_path / "local")
+    assert local.code == 0, local.err
+    assert slurm.launch(*options, pipeline="tokenize").code == 0
+    slurm.call_tasks(1)
+    done = slurm.call(2)
+    assert done.code == 0, done.err
+    assert tree(slurm.out, "token_files") == tree(tmp_path / "local", "token_files")
+    assert (slurm.out / "token_files.json").read_bytes() == (tmp_path / "local/token_files.json").read_bytes()
+
+
+@pytest.mark.slow
+def test_ray_gives_the_bytes_of_a_local_run(corpus_file: Path, tmp_path: Path) -> None:
+    for executor in ("local", "ray"):
+        run(corpus_file, tmp_path / executor, group_by="source", held_out=0.3, executor=executor, workers=2)
+    assert tree(tmp_path / "ray", "token_files") == tree(tmp_path / "local", "token_files")
+    manifests = [(tmp_path / e / "token_files.json").read_bytes() for e in ("local", "ray")]
+    assert manifests[0] == manifests[1]
