@@ -15,7 +15,7 @@ TOP = ("kernels", "taggers", "pipelines", "predictor", "configs")
 FLOORS = (
     "storage", "options", "progress", "inputs", "formats", "readers", "generation_files", "attributes", "token_ids", "filtering",
     "runs", "feature_table", "execution", "labelling", "dispatch", "counting", "group_statistics", "group_entropy", "token_files", "predicting", "doctor",
-    "report", "tag", "filter", "domain", "entropy", "features", "tokenize", "lm_eval_tasks", "predict", "store", "in_memory", "in_datatrove", "slurm",
+    "report", "tag", "filter", "domain", "entropy", "features", "tokenize", "predict", "store", "in_memory", "in_datatrove", "slurm",
     "run", "terminal",
 )  # fmt: skip
 # Who may import whom: a room sees itself and what stands to its right.

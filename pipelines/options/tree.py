@@ -119,7 +119,7 @@ COMMANDS = (
     Command(
         ("tasks",),
         TasksOptions,
-        "tagcorpus.pipelines.lm_eval_tasks:write",
+        "tagcorpus.pipelines.token_files.lm_eval_tasks:write",
         "Write tasks for lm_eval: free text, held-out loss.",
     ),
     Command(
