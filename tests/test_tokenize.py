@@ -420,8 +420,9 @@ def test_killed_at_each_publish_point(corpus: Corpus) -> None:
 @pytest.mark.e2e
 def test_slurm_gives_the_bytes_of_a_local_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     slurm = pretend(tmp_path, monkeypatch)
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")
     (tmp_path / "data").mkdir()
-    (tmp_path / "data/a.jsonl").write_text("".join(json.dumps(d) + "\n" for d in documents()))
+    (tmp_path / "data/a.jsonl").write_text("".join(json.dumps(d) + "\n" for d in documents()[:40]))
     options = ["--group-by", "source", "--held-out", "0.3"]
     local = slurm.command(*options, pipeline="tokenize", output=tmp_path / "local")
     assert local.code == 0, local.err
