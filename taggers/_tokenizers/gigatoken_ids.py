@@ -1,7 +1,7 @@
 """gigatoken in place of tiktoken and tokenizers: the same ids, many times faster, after a check of the ids.
 
 gigatoken is a young package, so every process compares it with the exact tokenizer on `probes()` before the first document.
-For a tokenizer.json, the first batch is compared, too: such files differ more than tiktoken's encodings.
+For a tokenizer.json, the beginnings of some documents are compared, too: such files differ more than tiktoken's encodings.
 The exact tokenizer still encodes lone surrogates, and blanks so long that tiktoken may refuse them (a refusal is part of the
 output).
 """
@@ -32,6 +32,9 @@ from tagcorpus.taggers._tokenizers.interface import TokenIds, Tokenizer, join
 
 SWITCH_AFTER_CHARS = 3_000_000
 """Importing, loading and checking gigatoken costs about as much CPU as tiktoken needs for this much text."""
+
+COMPARED_TEXTS, COMPARED_CHARS_OF_TEXT = 200, 5_000
+"""Of the batch at which a tokenizer.json changes to gigatoken: comparing all of it costs seconds."""
 
 MEMORY_LIMIT_BYTES = 128 << 20
 """gigatoken remembers every distinct word; when the process has grown by this much, it starts again."""
@@ -175,8 +178,8 @@ class LateGigatoken:
 
 
 def checked_json(exact: HuggingFaceTokenizer, texts: Sequence[str]) -> GigatokenJson | None:
-    """gigatoken for this tokenizer.json, after it has given the ids of the package tokenizers for every probe and for these
-    texts; None for a kind of tokenizer that it does not have. Raises TaggerError where it gives other ids."""
+    """gigatoken for this tokenizer.json, after it has given the ids of the package tokenizers for every probe and for the
+    beginnings of these texts; None for a kind of tokenizer that it does not have. Raises TaggerError where it gives other ids."""
     try:
         fast = GigatokenJson(exact)
     except BaseException as error:
@@ -184,7 +187,8 @@ def checked_json(exact: HuggingFaceTokenizer, texts: Sequence[str]) -> Gigatoken
             raise
         return None
     try:
-        difference = first_difference(exact, fast, [*special_texts(exact.data), *texts])
+        starts = [text[:COMPARED_CHARS_OF_TEXT] for text in texts[:COMPARED_TEXTS]]
+        difference = first_difference(exact, fast, [*special_texts(exact.data), *starts])
     except BaseException as error:
         if not is_refusal(error):
             raise
