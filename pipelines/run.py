@@ -15,6 +15,7 @@ from tagcorpus.pipelines.options.keywords import (
     FeaturesKeywords,
     FilterKeywords,
     TagKeywords,
+    TokenizeKeywords,
 )
 from tagcorpus.pipelines.options.load import load_options
 from tagcorpus.pipelines.options.python_words import python_words
@@ -78,6 +79,17 @@ def run(
 ) -> Result: ...
 
 
+@overload
+def run(
+    pipeline: Literal["tokenize"],
+    *,
+    config: str | None = None,
+    sets: Sequence[str] = (),
+    display: Display | None = None,
+    **options: Unpack[TokenizeKeywords],
+) -> Result: ...
+
+
 def run(
     pipeline: str,
     *,
@@ -88,7 +100,7 @@ def run(
 ) -> Result:
     """Run a pipeline; keyword options are the keys of `tagcorpus config PIPELINE`.
 
-    pipeline  tag, filter, domain, entropy or features
+    pipeline  tag, filter, domain, entropy, features or tokenize
     config    YAML file of options; sets: "KEY=VALUE" entries; both count less than a keyword
     options   docs/options.md lists them. Parameters of a tagger are a mapping under its name (`tokens={"tokenizer":
               "cl100k_base"}`), or under `parameters` by the name of any instance. Paths may be path objects; one value is

@@ -14,8 +14,9 @@ TOP = ("kernels", "taggers", "pipelines", "predictor", "configs")
 # The rooms of pipelines, from the ground up. What a module imports lies below it, or beside it in its room.
 FLOORS = (
     "storage", "options", "progress", "inputs", "formats", "readers", "generation_files", "attributes", "token_ids", "filtering", "exporting",
-    "runs", "feature_table", "execution", "labelling", "dispatch", "counting", "group_statistics", "group_entropy", "labels", "predicting", "doctor",
-    "report", "tag", "filter", "domain", "entropy", "features", "predict", "store", "in_memory", "in_datatrove", "slurm",
+    "runs", "feature_table", "execution", "labelling", "dispatch", "counting", "group_statistics", "group_entropy", "labels", "token_files",
+    "predicting", "doctor",
+    "report", "tag", "filter", "domain", "entropy", "features", "tokenize", "predict", "store", "in_memory", "in_datatrove", "slurm",
     "run", "terminal", "join",
 )  # fmt: skip
 # Who may import whom: a room sees itself and what stands to its right.

@@ -145,10 +145,10 @@ def is_budget_met(stored: dict[str, Any] | None, budget: Budget) -> bool:
 def places(file_name: str, row: npt.NDArray[Any], sub: npt.NDArray[Any], seed: int, replicate: int) -> Places:
     """Where each document stands in the random order of a replicate: uint64 [n], a mix of what identifies it."""
     of_file = np.uint64(xxhash.xxh3_64_intdigest(f"{seed}:{replicate}:{file_name}".encode()))
-    return _mixed(_mixed(row.astype(np.uint64) ^ of_file) + sub.astype(np.uint64))
+    return mixed(mixed(row.astype(np.uint64) ^ of_file) + sub.astype(np.uint64))
 
 
-def _mixed(x: Places) -> Places:
+def mixed(x: Places) -> Places:
     """The finaliser of splitmix64 (Steele, Lea and Flood 2014): every bit of the input turns half of the output."""
     x = x + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

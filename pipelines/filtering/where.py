@@ -137,6 +137,12 @@ def _maker(parts: Sequence[str], known: Columns) -> str | None:
     return min(makers, key=lambda t: (t not in usual, t in pipelines()), default=None)
 
 
+def command_for(name: str, known: Columns, options: Options) -> str | None:
+    """The command that makes a column that is not there; None where no tagger does."""
+    maker = _maker(name.split("."), known)
+    return None if maker is None else _commands(options, [maker])
+
+
 def _usual() -> list[str]:
     """The taggers that `run tag` uses by default."""
     return TagOptions().taggers
@@ -180,9 +186,14 @@ def command(options: Options, entries: Sequence[str]) -> str:
 
 
 def look_up(
-    output: Folder, plan: Plan, reader_options: ReaderOptions, columns: Columns, options: Options
+    output: Folder,
+    plan: Plan,
+    reader_options: ReaderOptions,
+    columns: Columns,
+    options: Options,
+    option: str = "--where",
 ) -> tuple[list[Instance], ResumeState]:
-    """The instances as they are recorded, and their parts, all of which fit the plan.
+    """The instances as they are recorded, and their parts, all of which fit the plan. option: for messages.
 
     Raises InputError with the command to run where parts are missing, or made of other input, settings or versions.
     """
@@ -197,13 +208,13 @@ def look_up(
             remedy += f" (with its parameters, see {output.path(f'attributes/{instance.name}/tagger.json')})"
         if todo:
             raise InputError(
-                f"--where: {todo:,} of {n_chunks:,} chunks have no part of {instance.name!r} in {output} that fits the "
+                f"{option}: {todo:,} of {n_chunks:,} chunks have no part of {instance.name!r} in {output} that fits the "
                 f"input and these options. First {remedy}"
             )
         current = getattr(_class(instance.tagger_name), "version", None)
         if isinstance(current, str) and current != instance.tagger.version:
             raise InputError(
-                f"--where: {instance.name!r} in {output} is of version {instance.tagger.version} of its tagger, now "
+                f"{option}: {instance.name!r} in {output} is of version {instance.tagger.version} of its tagger, now "
                 f"{current} is installed. First {remedy}"
             )
     return instances, there

@@ -30,8 +30,10 @@ SHOWN = 20
 DEEPEST = 3
 
 
-def look_for(run: Run, reader_options: ReaderOptions, plan: Plan, grouping: Instance, column: str) -> FirstChunks:
-    """Look into the first rows. Where the column is not there, and it cannot come later or a name much like it is there,
+def look_for(
+    run: Run, reader_options: ReaderOptions, plan: Plan, grouping: Instance, column: str, option: str = "--group-by"
+) -> FirstChunks:
+    """Look into the first rows. option: for messages. Where the column is not there, and it cannot come later or a name much like it is there,
     raises ConfigError; else says so. What is returned is to be called with the chunks that have been read."""
     files = [planned for planned in plan.files if planned.rows]
     names: set[str] = set()
@@ -47,7 +49,7 @@ def look_for(run: Run, reader_options: ReaderOptions, plan: Plan, grouping: Inst
     near = _near(column, names)
     n = min(len(files), LOOK_AT_FILES)
     where = "no document" if is_certain else f"none of the first {LOOK_AT_ROWS} rows of {n} file{'s' * (n != 1)}"
-    message = f"--group-by {column}: {where} has such a column"
+    message = f"{option} {column}: {where} has such a column"
     message += f": did you mean {near}?" if near else "."
     shown = ", ".join(sorted(names)[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
     message += f" Columns there: {shown}. A folder's level is level:1"
@@ -67,7 +69,7 @@ class FirstChunks:
 
     def __init__(self, run: Run, plan: Plan, grouping: Instance, column: str, *, is_seen: bool) -> None:
         self._run, self._plan, self._grouping, self._column = run, plan, grouping, column
-        self._is_seen, self._left = is_seen, LOOK_AT_CHUNKS
+        self.is_seen, self._left = is_seen, LOOK_AT_CHUNKS
         self._values: set[str] = set()
 
     def __call__(self, rank: int) -> None:
@@ -76,12 +78,12 @@ class FirstChunks:
         self._left -= 1
         planned, k = self._plan.chunks[rank]
         values = part_of(self._run.output, planned, k, self._grouping, ["value"])["value"]
-        if not self._is_seen and len(values) and values.null_count == len(values):
+        if not self.is_seen and len(values) and values.null_count == len(values):
             self._run.display.announce(
                 f"still no {self._column}: not one of the {len(values):,} documents in chunk {k} of {planned.file.name} has it; "
                 "if the name is wrong, interrupt the run (what is tagged is kept)"
             )
-        self._is_seen |= len(values) > 0
+        self.is_seen |= len(values) > 0
         self._values.update(pc.unique(values.drop_null()).to_pylist())
         check_number(self._column, len(self._values))
 

@@ -117,11 +117,11 @@ def by_column(output: Folder, plan: Plan, instance: Instance, column: str, calle
             f"--group-by {called or column}: {WITHOUT_VALUE} is a value of it, and stands for rows without one"
         )
     files = tuple(planned.file.name for planned in plan.files)
-    groups = [Group(_as_id(value), files, Where(instance, column, value)) for value in sorted(values)]
+    groups = [Group(as_id(value), files, Where(instance, column, value)) for value in sorted(values)]
     return groups + [Group(WITHOUT_VALUE, files, Where(instance, column, None))] * has_missing
 
 
-def _as_id(value: str) -> str:
+def as_id(value: str) -> str:
     """A value as the id of its group: as it is, or as JSON where a table could not have it for an id."""
     return value if _is_id(value) else json.dumps(value)
 

@@ -119,5 +119,10 @@ def grouping_of(options: FeaturesOptions) -> Instance | None:
     """What gives every document its group's name, where `--group-by` names a column."""
     if options.group_by is None or level_of(options.group_by) is not None:
         return None
-    name = re.sub(r"[^A-Za-z0-9_.-]", "-", options.group_by)
-    return Instance(f"group-{name}", "document column", GroupingColumn(options.group_by))
+    return grouping_column(options.group_by)
+
+
+def grouping_column(column: str) -> Instance:
+    """The instance that gives every document its value in a document column."""
+    name = re.sub(r"[^A-Za-z0-9_.-]", "-", column)
+    return Instance(f"group-{name}", "document column", GroupingColumn(column))

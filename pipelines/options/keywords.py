@@ -240,3 +240,30 @@ class FeaturesKeywords(Keywords, total=False):
     """As `pattern` of `run entropy`."""
     entropy_engine: Literal["auto", "tiktoken", "gigatoken"]
     """As `engine` of `run entropy`."""
+
+
+class TokenizeKeywords(Keywords, total=False):
+    """Write token files for training (Megatron's .bin and .idx) by group, with a held-out side, to DIR/token_files/."""
+
+    tokenizer: str
+    """A tiktoken encoding, a ranks file (*.tiktoken), or a Hugging Face tokenizer.json."""
+    pattern: str
+    """As `pattern` of `run entropy`."""
+    engine: Literal["auto", "tiktoken", "gigatoken"]
+    """As `engine` of `run entropy`."""
+    eos: str | None
+    """The token after each document (default: the tokenizer's own, by tokenizer_config.json or its
+    special tokens)."""
+    group_by: str | None
+    """Files for each value of an attribute column, a document column, or each folder."""
+    where: str | None
+    """Only documents for which this condition over attribute columns is true."""
+    held_out: float | None
+    """Hold out about this share of the documents, by a hash of the normalised text and seed."""
+    held_out_by: str | None
+    """Hold out all documents of a cluster together: the attribute or document column with its
+    id."""
+    held_out_texts: bool
+    """Also the held-out documents as JSONL, for bits per byte."""
+    file_bytes: int
+    """Bytes of a .bin at most; a longer document has a file of its own."""

@@ -24,6 +24,8 @@ from tagcorpus.pipelines.options.commands.store import (
     StoreShowOptions,
 )
 from tagcorpus.pipelines.options.commands.tag import FilterOptions, TagOptions
+from tagcorpus.pipelines.options.commands.tasks import TasksOptions
+from tagcorpus.pipelines.options.commands.tokenize import TokenizeOptions
 from tagcorpus.pipelines.options.declaring.common import Options
 
 OPTIONS: dict[str, type[Options]] = {
@@ -32,6 +34,7 @@ OPTIONS: dict[str, type[Options]] = {
     "domain": DomainOptions,
     "entropy": EntropyOptions,
     "features": FeaturesOptions,
+    "tokenize": TokenizeOptions,
 }
 
 
@@ -45,6 +48,7 @@ SHORT = {
     "domain": "Label every document with its domain.",
     "entropy": "Next-token entropy of the corpus and of every document.",
     "features": "Generations of many models to the per-model feature table.",
+    "tokenize": "Token files for training, by group, with a held-out side.",
 }
 
 
@@ -73,7 +77,7 @@ class Command:
 GROUP_HELP = {
     ("run",): (
         "Read documents and run a pipeline over them.",
-        "Read documents: tag, filter, domain, entropy, features.",
+        "Read documents: tag, filter, domain, entropy, features, tokenize.",
     ),
     ("store",): (
         "Models, their pretraining data and their scores: a DuckDB export directory, or a .duckdb file.",
@@ -126,6 +130,12 @@ COMMANDS = (
         PredictOptions,
         "tagcorpus.pipelines.predict:command",
         "Predict models' scores, and say how well that works.",
+    ),
+    Command(
+        ("tasks",),
+        TasksOptions,
+        "tagcorpus.pipelines.token_files.lm_eval_tasks:write",
+        "Write tasks for lm_eval: free text, held-out loss.",
     ),
     Command(
         ("doctor",),

@@ -48,6 +48,8 @@ def table(result: Result, result_file: str | None = None, width: int | None = No
         lines += _filtered(summary["filtered"], output)
     if "weighted_mean_entropy" in summary:
         lines += _entropies(summary, width)
+    if "token_files" in summary:
+        return "\n".join([*lines, *_token_files(summary["token_files"], output)])
     lines += _columns(summary.get("instances", {}), width)
     return "\n".join([*lines, *([f"  {shown_path(result_file)}"] if result_file else [])])
 
@@ -185,6 +187,31 @@ def _values(statistics: Mapping[str, Any]) -> str:
         left = statistics.get("distinct", len(top)) - SHOWN_VALUES
         return f"{names}{f', and {left:,} more' if left > 0 else ''}{missing}"
     return f"no values{missing}"
+
+
+def _token_files(outcome: Mapping[str, Any], output: str) -> list[str]:
+    """A line for each group and side with its documents and tokens; the overlap of both sides; the manifest."""
+    lines = [
+        f"  tokens of {outcome['tokenizer']['name']} as {outcome['dtype']}, each document with {outcome['eos']['token']} "
+        f"(id {outcome['eos']['id']}) at its end"
+    ]
+    rows = [(group, side, v) for group, sides in outcome["groups"].items() for side, v in sides.items()]
+    wide = max((len(group) for group, _, _ in rows), default=0)
+    lines += [
+        f"  {group:<{wide}}  {side:<8}{v['documents']:>12,} document{'s' if v['documents'] != 1 else ' '}{v['tokens']:>16,} tokens"
+        for group, side, v in rows[:SHOWN_GROUPS]
+    ]
+    if len(rows) > SHOWN_GROUPS:
+        lines.append(f"  ... and {len(rows) - SHOWN_GROUPS:,} more")
+    if n := outcome["documents"]["left_out"]:
+        lines.append(f"  {n:,} document{'s are' if n != 1 else ' is'} left out by --where")
+    overlap = outcome["overlap"]
+    if overlap and overlap["share"] is not None:
+        error = "" if overlap["is_exact"] else f" (a sample; standard error {100 * overlap['standard_error']:.2g})"
+        lines.append(
+            f"  {100 * overlap['share']:.2f} %{error} of the distinct held-out {overlap['ngram']}-grams occur in training documents"
+        )
+    return [*lines, f"  {output}/{outcome['manifest']}"]
 
 
 def _filtered(outcome: Mapping[str, Any], output: str) -> list[str]:

@@ -79,6 +79,13 @@ class TokenSource:
         """The ids of a chunk."""
         return OpenedChunk(self, rank)
 
+    def has(self, rank: int) -> bool:
+        """Whether the cache has the ids of a chunk, as far as the end of their part says."""
+        part = open_part(self.output, *self.plan.chunks[rank], self.reader_options, self.fingerprint)
+        if part is not None:
+            part.close()
+        return part is not None
+
     def remove_leftovers(self) -> None:
         """Remove parts of planned inputs beyond their last chunk, as left by a file that shrank."""
         for planned in self.plan.files:

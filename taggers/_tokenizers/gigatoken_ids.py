@@ -1,16 +1,21 @@
-"""gigatoken in place of tiktoken: the same ids, many times faster, after a check of the ids.
+"""gigatoken in place of tiktoken and tokenizers: the same ids, many times faster, after a check of the ids.
 
-gigatoken is a young package, so every process compares it with tiktoken on `probes()` before the first document.
-tiktoken still encodes lone surrogates, and blanks so long that tiktoken may refuse them (a refusal is part of the output).
-Hugging Face tokenizers are not handled here.
+gigatoken is a young package, so every process compares it with the exact tokenizer on `probes()` before the first document.
+For a tokenizer.json, the beginnings of some documents are compared, too: such files differ more than tiktoken's encodings.
+The exact tokenizer still encodes lone surrogates, and blanks so long that tiktoken may refuse them (a refusal is part of the
+output).
 """
 
 from __future__ import annotations
 
 import base64
+import functools
+import json
 import logging
 import random
+import sys
 import tempfile
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice, product
 from pathlib import Path
@@ -22,10 +27,14 @@ import numpy as np
 from tagcorpus.errors import ConfigError, TaggerError
 from tagcorpus.taggers._interface.memory import resident_bytes
 from tagcorpus.taggers._tokenizers.encodings import LONG_BLANK, TiktokenTokenizer
+from tagcorpus.taggers._tokenizers.hugging_face import HuggingFaceTokenizer
 from tagcorpus.taggers._tokenizers.interface import TokenIds, Tokenizer, join
 
 SWITCH_AFTER_CHARS = 3_000_000
 """Importing, loading and checking gigatoken costs about as much CPU as tiktoken needs for this much text."""
+
+COMPARED_TEXTS, COMPARED_CHARS_OF_TEXT = 200, 5_000
+"""Of the batch at which a tokenizer.json changes to gigatoken: comparing all of it costs seconds."""
 
 MEMORY_LIMIT_BYTES = 128 << 20
 """gigatoken remembers every distinct word; when the process has grown by this much, it starts again."""
@@ -54,6 +63,14 @@ class GigatokenTokenizer:
         self._ranks = ranks_file(exact.ranks, exact.name)
         self._restart()
 
+    def _new_model(self) -> Any:
+        from gigatoken import Tokenizer as Model
+
+        with tempfile.TemporaryDirectory(prefix="tagcorpus-", ignore_cleanup_errors=True) as folder:
+            path = Path(folder) / "ranks.tiktoken"
+            path.write_bytes(self._ranks)
+            return Model.from_tiktoken(path, pretokenizer=self._scheme)
+
     def encode_batch(self, texts: Sequence[str]) -> TokenIds:
         ids = self._encode(texts)
         self._fed_chars += sum(map(len, texts))
@@ -66,7 +83,7 @@ class GigatokenTokenizer:
 
     def _encode(self, texts: Sequence[str]) -> TokenIds:
         try:
-            if any(has_long_blank(text) for text in texts):
+            if any(self._is_for_exact(text) for text in texts):
                 return join([self._encode_one(text) for text in texts])
             rows = self._model.encode_batch(list(texts), parallel=False).layout
         except TypeError:  # a lone surrogate
@@ -74,19 +91,18 @@ class GigatokenTokenizer:
         return TokenIds(np.asarray(rows.content.data, np.uint32), np.asarray(rows.offsets.data, np.int64))
 
     def _encode_one(self, text: str) -> np.ndarray[Any, np.dtype[np.uint32]]:
-        if has_long_blank(text):
+        if self._is_for_exact(text):
             return self._exact.encode_batch([text]).ids
         ids: np.ndarray[Any, np.dtype[np.uint32]] = self._model.encode(text)
         return ids
 
-    def _restart(self) -> None:
-        from gigatoken import Tokenizer as Model
+    def _is_for_exact(self, text: str) -> bool:
+        """Whether the exact tokenizer encodes a text."""
+        return has_long_blank(text)
 
+    def _restart(self) -> None:
         self._model: Any = None  # so that the old cache is gone before the new one grows
-        with tempfile.TemporaryDirectory(prefix="tagcorpus-", ignore_cleanup_errors=True) as folder:
-            path = Path(folder) / "ranks.tiktoken"
-            path.write_bytes(self._ranks)
-            self._model = Model.from_tiktoken(path, pretokenizer=self._scheme)
+        self._model = self._new_model()
         self._fed_chars = 0
         # Only the memory of the whole process can be measured. Growth elsewhere costs one needless restart for every
         # `limit_bytes`.
@@ -101,10 +117,37 @@ class GigatokenTokenizer:
         return now - self._start_bytes
 
 
-class LateGigatoken:
-    """tiktoken until enough text has come to make gigatoken worth its start, and after that only if the check holds."""
+class GigatokenJson(GigatokenTokenizer):
+    """A tokenizer.json whose ids gigatoken computes. Not checked: see `checked_json`. Raises whatever gigatoken does.
 
-    def __init__(self, exact: TiktokenTokenizer) -> None:
+    Both packages know Unicode by tables of different years, and so can split a text differently. Texts with a character
+    whose category has changed since 2002 go to the exact tokenizer.
+    """
+
+    def __init__(self, exact: HuggingFaceTokenizer, limit_bytes: int = MEMORY_LIMIT_BYTES) -> None:
+        self.name = exact.name
+        self.fingerprint = exact.fingerprint
+        self.n_vocab = exact.n_vocab
+        self._exact: Any = exact
+        self._limit_bytes = limit_bytes
+        self._data = without_special_tokens(exact.data)
+        self._restart()
+
+    def _is_for_exact(self, text: str) -> bool:
+        if text.isascii():
+            return False
+        return not _settled()[np.frombuffer(text.encode("utf-32-le"), np.uint32)].all()
+
+    def _new_model(self) -> Any:
+        from gigatoken import Tokenizer as Model
+
+        return Model.from_json(self._data)
+
+
+class LateGigatoken:
+    """The exact tokenizer until enough text has come to make gigatoken worth its start, and after that only if the check holds."""
+
+    def __init__(self, exact: TiktokenTokenizer | HuggingFaceTokenizer) -> None:
         self.name = exact.name
         self.fingerprint = exact.fingerprint
         self.n_vocab = exact.n_vocab
@@ -117,20 +160,80 @@ class LateGigatoken:
             self._seen_chars += sum(map(len, texts))
             if self._seen_chars <= SWITCH_AFTER_CHARS:
                 return self._exact.encode_batch(texts)
-            self._chosen = self._choose()
+            self._chosen = self._choose(texts)
         return self._chosen.encode_batch(texts)
 
     def decode(self, ids: Sequence[int]) -> str:
         return self._exact.decode(ids)
 
-    def _choose(self) -> Tokenizer:
-        if self._exact.scheme is None:
-            return self._exact
+    def _choose(self, texts: Sequence[str]) -> Tokenizer:
         try:
-            return checked(self._exact)
+            if isinstance(self._exact, HuggingFaceTokenizer):
+                return checked_json(self._exact, texts) or self._exact
+            return self._exact if self._exact.scheme is None else checked(self._exact)
         except (ConfigError, TaggerError) as error:
-            logging.getLogger("tagcorpus").warning("warning: %s; tiktoken does the work, more slowly", error)
+            package = "tokenizers" if isinstance(self._exact, HuggingFaceTokenizer) else "tiktoken"
+            logging.getLogger("tagcorpus").warning("warning: %s; %s does the work, more slowly", error, package)
             return self._exact
+
+
+def checked_json(exact: HuggingFaceTokenizer, texts: Sequence[str]) -> GigatokenJson | None:
+    """gigatoken for this tokenizer.json, after it has given the ids of the package tokenizers for every probe and for the
+    beginnings of these texts; None for a kind of tokenizer that it does not have. Raises TaggerError where it gives other ids."""
+    try:
+        fast = GigatokenJson(exact)
+    except BaseException as error:
+        if not is_refusal(error):
+            raise
+        return None
+    try:
+        starts = [text[:COMPARED_CHARS_OF_TEXT] for text in texts[:COMPARED_TEXTS]]
+        difference = first_difference(exact, fast, [*special_texts(exact.data), *starts])
+    except BaseException as error:
+        if not is_refusal(error):
+            raise
+        difference = f"{type(error).__name__}: {error}"
+    if difference:
+        raise TaggerError(
+            f"gigatoken fails the check against the package tokenizers for tokenizer {exact.name!r} ({difference})"
+        )
+    return fast
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether a young package failed, a panic of its Rust code included, and nobody is stopping this process."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
+
+
+def is_settled(character: str) -> bool:
+    """Whether every Unicode table since version 3.2 (2002) has this character in the same class for a split pattern.
+
+    Letters, digits, marks and spaces must have their category since then. Other characters may be younger: before that, they
+    were no letters either. A character that this Python does not know may be anything.
+    """
+    now, then = unicodedata.category(character), unicodedata.ucd_3_2_0.category(character)
+    if now == "Cn":
+        return False
+    return now == then or (then == "Cn" and now[0] in "PSC")
+
+
+@functools.cache
+def _settled() -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """By code point."""
+    return np.array([is_settled(chr(code)) for code in range(sys.maxunicode + 1)])
+
+
+def without_special_tokens(data: bytes) -> bytes:
+    """A tokenizer.json that makes no special token of a text: gigatoken has no option for that."""
+    value = json.loads(data)
+    value["added_tokens"] = [t for t in value.get("added_tokens") or [] if not t.get("special")]
+    return json.dumps(value | {"truncation": None, "padding": None, "post_processor": None}).encode()
+
+
+def special_texts(data: bytes) -> list[str]:
+    """Texts with the special tokens of a tokenizer.json in them."""
+    tokens = [str(t.get("content", "")) for t in json.loads(data).get("added_tokens") or []][:300]
+    return [text for t in tokens for text in (t, f"a{t}b", f" {t}\n{t}")]
 
 
 def checked(exact: TiktokenTokenizer) -> GigatokenTokenizer:
@@ -153,9 +256,9 @@ def checked(exact: TiktokenTokenizer) -> GigatokenTokenizer:
     return fast
 
 
-def first_difference(exact: Tokenizer, other: Tokenizer) -> str:
-    """The first probe whose ids differ, with both ids, or nothing. The second round answers out of the cache."""
-    texts = probes()
+def first_difference(exact: Tokenizer, other: Tokenizer, more: Sequence[str] = ()) -> str:
+    """The first probe, or text of `more`, whose ids differ, with both ids, or nothing. The second round answers out of the cache."""
+    texts = [*probes(), *more]
     expected = exact.encode_batch(texts)
     for _ in range(2):
         actual = other.encode_batch(texts)

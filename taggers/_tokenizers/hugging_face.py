@@ -23,6 +23,7 @@ class HuggingFaceTokenizer:
             ) from error
         self.name = name
         self.fingerprint = fingerprint
+        self.data = data
         try:
             self._model = Model.from_str(data.decode())
         except Exception as error:  # the package raises bare Exception

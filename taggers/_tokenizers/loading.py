@@ -2,7 +2,7 @@
 
 Three kinds: a tiktoken encoding by name, a tiktoken ranks file with the split pattern of a named encoding, and a
 Hugging Face `tokenizer.json`. Special tokens are never produced: the text `<|endoftext|>` is ordinary text. Ids are not
-cached beyond the batch. tiktoken and gigatoken compute the same ids.
+cached beyond the batch. tiktoken, tokenizers and gigatoken compute the same ids.
 """
 
 from __future__ import annotations
@@ -48,13 +48,14 @@ def load(tokenizer: str, pattern: str = "p50k_base", engine: Engine = "auto") ->
     tokenizer  name of a tiktoken encoding, path of a ranks file (*.tiktoken) or of a Hugging Face tokenizer (*.json)
     pattern    for a ranks file: name of the tiktoken encoding whose split pattern goes with it
     engine     gigatoken: from the first text on, or an error; auto: after the first 3 million characters, if its ids
-               are tiktoken's (else one warning), and silently not at all where it is not installed
+               are the same (else one warning), and silently not at all where it is not installed or does not have that
+               kind of tokenizer
     Raises ConfigError for an unknown name, a missing or unusable file, a missing package, an encoding out of reach,
     TaggerError for a gigatoken that gives other ids.
     """
     source = _source(tokenizer, pattern)
     _check_engine(source, engine)
-    if source.kind == "json" or engine == "tiktoken" or not _has_gigatoken():
+    if engine == "tiktoken" or not _has_gigatoken():
         return _load(source)
     return _load_fast(source, engine)
 
@@ -123,8 +124,11 @@ def _load_fast(source: _Source, engine: Engine) -> Tokenizer:
     from tagcorpus.taggers._tokenizers.gigatoken_ids import LateGigatoken, checked
 
     exact = _load(source)
-    assert isinstance(exact, TiktokenTokenizer)
-    return checked(exact) if engine == "gigatoken" else LateGigatoken(exact)
+    assert isinstance(exact, (TiktokenTokenizer, HuggingFaceTokenizer))
+    if engine == "gigatoken":
+        assert isinstance(exact, TiktokenTokenizer)
+        return checked(exact)
+    return LateGigatoken(exact)
 
 
 def _check_engine(source: _Source, engine: Engine) -> None:
