@@ -12,7 +12,7 @@ from tagcorpus.pipelines.options.commands.console import ConfigOptions, DoctorOp
 from tagcorpus.pipelines.options.commands.domain import DomainOptions
 from tagcorpus.pipelines.options.commands.entropy import EntropyOptions
 from tagcorpus.pipelines.options.commands.features import FeaturesOptions
-from tagcorpus.pipelines.options.commands.outputs import CheckFeaturesOptions, ReportOptions
+from tagcorpus.pipelines.options.commands.outputs import AuditOptions, CheckFeaturesOptions, ReportOptions
 from tagcorpus.pipelines.options.commands.predict import PredictOptions
 from tagcorpus.pipelines.options.commands.store import (
     StoreCheckOptions,
@@ -85,6 +85,12 @@ COMMANDS = (
     Command(("taggers",), TaggersOptions, f"{CONSOLE}.tagger_pages:taggers", "List the taggers, or describe one."),
     Command(("status",), StatusOptions, f"{CONSOLE}.status:report", "Say how far the runs of an output folder are."),
     Command(("report",), ReportOptions, "tagcorpus.pipelines.report:report", "Make one HTML page of an output folder."),
+    Command(
+        ("audit",),
+        AuditOptions,
+        "tagcorpus.pipelines.audit.command:audit",
+        "Say what a column depends on besides the documents' quality.",
+    ),
     Command(
         ("check-features",),
         CheckFeaturesOptions,
