@@ -117,9 +117,8 @@ def _agreement(agreement: Mapping[str, Any]) -> str:
                     f"{within['kendall']:.3f}",
                 ]
             )
-    return text_table(
-        [f"agreement with {shortened(agreement['with'], 30)}", "documents", "Spearman", "95 %", "Kendall"], rows
-    )
+    title = f"agreement with {shortened(agreement['with'], 60)}"
+    return f"{title}\n" + text_table(["", "documents", "Spearman", "95 %", "Kendall"], rows)
 
 
 def _notes(audit: Mapping[str, Any], where: str) -> str:

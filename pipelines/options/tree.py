@@ -12,7 +12,12 @@ from tagcorpus.pipelines.options.commands.console import ConfigOptions, DoctorOp
 from tagcorpus.pipelines.options.commands.domain import DomainOptions
 from tagcorpus.pipelines.options.commands.entropy import EntropyOptions
 from tagcorpus.pipelines.options.commands.features import FeaturesOptions
-from tagcorpus.pipelines.options.commands.outputs import AuditOptions, CheckFeaturesOptions, ReportOptions
+from tagcorpus.pipelines.options.commands.outputs import (
+    AuditOptions,
+    CheckFeaturesOptions,
+    CompareOptions,
+    ReportOptions,
+)
 from tagcorpus.pipelines.options.commands.predict import PredictOptions
 from tagcorpus.pipelines.options.commands.store import (
     StoreCheckOptions,
@@ -90,6 +95,12 @@ COMMANDS = (
         AuditOptions,
         "tagcorpus.pipelines.audit.command:audit",
         "Say what a column depends on besides the documents' quality.",
+    ),
+    Command(
+        ("compare",),
+        CompareOptions,
+        "tagcorpus.pipelines.comparing.command:compare",
+        "Say how the documents of two outputs differ.",
     ),
     Command(
         ("check-features",),

@@ -64,6 +64,19 @@ class AuditOptions:
 
 
 @dataclass(frozen=True)
+class CompareOptions:
+    """Say how the documents of two outputs differ, column by column, from their attributes."""
+
+    a: str = positional("A")
+    b: str = positional("B")
+    floor: float = option(
+        0.05, "Smallest effect that counts: delta, distance in standard deviations, share moved.", at_least=0
+    )
+    as_json: bool = as_json("As JSON.")
+    storage_options: list[str] = url_options(INPUT)
+
+
+@dataclass(frozen=True)
 class CheckFeaturesOptions:
     """Check a per-model feature CSV, and say what a predictor would choke on. Exit 1 where there are errors."""
 
