@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,12 +19,13 @@ from tagcorpus.pipelines.distributions.binning import Sample, bins_of
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def differing(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
+def differing(a: np.ndarray, b: np.ndarray) -> dict[str, Any]:
     sample = Sample(len(a) + len(b))
     random = np.random.default_rng(0)
     sample.add(np.concatenate([a, b]), random)
     bins = bins_of(sample)
-    return difference(*(np.bincount(bins.of(x), minlength=len(bins)) for x in (a, b)), bins, random)
+    counts = [np.bincount(bins.of(x), minlength=len(bins)) for x in (a, b)]
+    return difference(counts[0], counts[1], bins, random)
 
 
 def test_a_shift_is_found_with_its_size() -> None:
