@@ -82,9 +82,9 @@ def _numeric(a: Attributes, b: Attributes, column: AttributeColumn, other: Attri
         counts.append(histogram)
     if not (counts[0].sum() and counts[1].sum()):
         return None
-    one = difference(counts[0], counts[1], bins, np.random.default_rng(0))
-    size = max(abs(one["delta"]), one["wasserstein_by_sd"] or 0.0)
-    return {"kind": "numeric", "n": [int(c.sum()) for c in counts], "size": size, **one}
+    effect = difference(counts[0], counts[1], bins, np.random.default_rng(0))
+    size = max(abs(effect["delta"]), effect["wasserstein_by_sd"] or 0.0)
+    return {"kind": "numeric", "n": [int(c.sum()) for c in counts], "size": size, **effect}
 
 
 def _categories(a: Attributes, b: Attributes, column: AttributeColumn, other: AttributeColumn) -> dict[str, Any] | None:
