@@ -14,7 +14,12 @@ from tagcorpus.pipelines.options.commands.entropy import EntropyOptions
 from tagcorpus.pipelines.options.commands.exporting import ExportOptions, JoinOptions
 from tagcorpus.pipelines.options.commands.features import FeaturesOptions
 from tagcorpus.pipelines.options.commands.labels import AgreementOptions
-from tagcorpus.pipelines.options.commands.outputs import CheckFeaturesOptions, ReportOptions
+from tagcorpus.pipelines.options.commands.outputs import (
+    AuditOptions,
+    CheckFeaturesOptions,
+    CompareOptions,
+    ReportOptions,
+)
 from tagcorpus.pipelines.options.commands.predict import PredictOptions
 from tagcorpus.pipelines.options.commands.store import (
     StoreCheckOptions,
@@ -103,6 +108,18 @@ COMMANDS = (
         AgreementOptions,
         "tagcorpus.pipelines.labels.agreement:agreement",
         "How right labels are, with intervals.",
+    ),
+    Command(
+        ("audit",),
+        AuditOptions,
+        "tagcorpus.pipelines.audit.command:audit",
+        "Say what a column depends on besides the documents' quality.",
+    ),
+    Command(
+        ("compare",),
+        CompareOptions,
+        "tagcorpus.pipelines.comparing.command:compare",
+        "Say how the documents of two outputs differ.",
     ),
     Command(
         ("check-features",),

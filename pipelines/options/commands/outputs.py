@@ -1,11 +1,21 @@
-"""The options of `tagcorpus report` and `check-features`."""
+"""The options of `tagcorpus report`, `audit`, `compare` and `check-features`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from tagcorpus.pipelines.options.declaring.common import INPUT, OUTPUT, url_options
-from tagcorpus.pipelines.options.declaring.declare import as_json, option, positional
+from tagcorpus.pipelines.options.declaring.declare import REQUIRED, as_json, option, positional
+
+
+def cluster_option() -> Any:
+    """`--cluster` of commands with intervals over documents."""
+    return option(
+        None,
+        "Intervals over clusters of documents, not over documents: a column, or input for files.",
+        metavar="COLUMN|input",
+    )
 
 
 @dataclass(frozen=True)
@@ -23,6 +33,47 @@ class ReportOptions:
         is_path=True,
     )
     seed: int = option(0, "Seed of the choice of sampled documents.")
+
+
+@dataclass(frozen=True)
+class AuditOptions:
+    """Say what a numeric column of an output depends on: source, language, length, domain. Writes DIR/audit/COLUMN.json."""
+
+    output: str = positional("DIR")
+    column: str = option(REQUIRED, "The column to audit, as instance.column.", metavar="COLUMN", group=INPUT)
+    by: list[str] = option(
+        [],
+        "Also group by this: a column, input (each file), or level:N (folders); repeatable.",
+        metavar="COLUMN|level:N",
+    )
+    against: str | None = option(None, "Rank agreement with this numeric column.", metavar="COLUMN")
+    gold: str | None = option(
+        None,
+        "Rank agreement with a table of gold labels: id, or input and row, and a column of numbers (.csv, .jsonl, .parquet).",
+        metavar="FILE",
+        group=INPUT,
+        is_path=True,
+    )
+    cluster: str | None = cluster_option()
+    top: str = option("10%", "The share of documents with the highest values that is looked at.", metavar="N%")
+    floor: float = option(
+        0.05, "Smallest difference, in standard deviations, that a verdict speaks of.", metavar="SD", at_least=0
+    )
+    as_json: bool = as_json("As JSON.")
+    storage_options: list[str] = url_options(INPUT)
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """Say how the documents of two outputs differ, column by column, from their attributes."""
+
+    a: str = positional("A")
+    b: str = positional("B")
+    floor: float = option(
+        0.05, "Smallest effect that counts: delta, distance in standard deviations, share moved.", at_least=0
+    )
+    as_json: bool = as_json("As JSON.")
+    storage_options: list[str] = url_options(INPUT)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""`tagcorpus compare`: how two sets of documents differ, column by column, from attributes alone."""

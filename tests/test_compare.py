@@ -1,0 +1,89 @@
+"""`tagcorpus compare`: effects against numpy and scipy, null splits, and the command on small outputs."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from slurm_commands import invoke
+
+from tagcorpus.pipelines.comparing.differences import difference
+from tagcorpus.pipelines.distributions import effects
+from tagcorpus.pipelines.distributions.binning import Sample, bins_of
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def differing(a: np.ndarray, b: np.ndarray) -> dict[str, Any]:
+    sample = Sample(len(a) + len(b))
+    random = np.random.default_rng(0)
+    sample.add(np.concatenate([a, b]), random)
+    bins = bins_of(sample)
+    counts = [np.bincount(bins.of(x), minlength=len(bins)) for x in (a, b)]
+    return difference(counts[0], counts[1], bins, random)
+
+
+def test_a_shift_is_found_with_its_size() -> None:
+    random = np.random.default_rng(1)
+    a, b = random.standard_normal(4_000) + 0.5, random.standard_normal(4_000)
+    found = differing(a, b)
+    assert found["p"] < 1e-6
+    assert found["wasserstein_by_sd"] == pytest.approx(0.5, abs=0.06)
+    assert found["delta_interval"][0] < found["delta"] < found["delta_interval"][1]
+    assert found["delta"] == pytest.approx(0.276, abs=0.03)  # 2 Phi(0.5 / sqrt 2) - 1
+
+
+def test_a_change_of_spread_alone_is_found() -> None:
+    random = np.random.default_rng(2)
+    found = differing(random.standard_normal(4_000) * 1.3, random.standard_normal(4_000))
+    assert abs(found["delta"]) < 0.05
+    assert found["p"] < 1e-6
+
+
+def test_jensen_shannon_is_that_of_scipy() -> None:
+    distance = pytest.importorskip("scipy.spatial.distance")
+    p, q = np.array([3.0, 0.0, 7.0]), np.array([1.0, 4.0, 5.0])
+    assert effects.jensen_shannon(p, q) == pytest.approx(distance.jensenshannon(p, q, 2) ** 2)
+    assert effects.share_moved(p, q) == pytest.approx(0.4)
+
+
+def output(folder: Path, name: str, texts: list[str], *options: str) -> str:
+    path = folder / f"{name}.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    done = invoke("run", "tag", "--input", str(path), "--output", str(folder / name), *options)
+    assert done.code == 0, done.err
+    return str(folder / name)
+
+
+def test_command(tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    a = output(tmp_path, "a", ["x" * int(n) for n in random.integers(10, 60, 200)], "--taggers", "length")
+    b = output(tmp_path, "b", ["x" * int(n) for n in random.integers(30, 80, 200)], "--taggers", "length")
+    document = json.loads(invoke("compare", a, b, "--json").out)
+    column = document["columns"]["length.char_len"]
+    lengths = [[len(json.loads(line)["text"]) for line in (tmp_path / f"{n}.jsonl").open()] for n in "ab"]
+    naive = np.sign(np.array(lengths[0])[:, None] - np.array(lengths[1])).mean()
+    assert (column["delta"], column["differs"]) == (pytest.approx(naive), True)
+    same = json.loads(invoke("compare", a, a, "--json").out)["columns"]["length.char_len"]
+    assert (same["delta"], same["differs"]) == (pytest.approx(0, abs=1e-12), False)
+
+
+def test_outputs_without_a_shared_column(tmp_path: Path) -> None:
+    a = output(tmp_path, "a", ["x"], "--taggers", "length")
+    b = output(tmp_path, "b", ["x"], "--taggers", "repetition")
+    done = invoke("compare", a, b)
+    assert (done.code, "share no column" in done.err) == (2, True)
+
+
+def test_commands_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs/compare.md").read_text(encoding="utf-8")
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    for line in re.findall(r"^\$ (.*)$", page, re.MULTILINE):
+        done = invoke(*shlex.split(line)[1:])
+        assert done.code in (0, 3), done.err
