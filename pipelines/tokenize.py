@@ -23,8 +23,9 @@ from tagcorpus.pipelines.group_statistics.selection import grouping_column, leve
 from tagcorpus.pipelines.options.commands.tokenize import TokenizeOptions
 from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.runs.inputs import Inputs
+from tagcorpus.pipelines.runs.result import Result
 from tagcorpus.pipelines.runs.result_file import publish_result
-from tagcorpus.pipelines.runs.run import Result, Run
+from tagcorpus.pipelines.runs.run import Run
 from tagcorpus.pipelines.token_files.manifest import (
     DECIDING,
     check_settings,

@@ -16,8 +16,8 @@ from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.progress import wrapping
 from tagcorpus.pipelines.progress.amounts import duration, size
 from tagcorpus.pipelines.progress.wrapping import wrapped
+from tagcorpus.pipelines.runs.result import Result
 from tagcorpus.pipelines.runs.result_text import _number, shown_path, table
-from tagcorpus.pipelines.runs.run import Result
 
 LONG = "a_tagger_with_a_name.of_a_column_that_is_longer_than_any_terminal_is_wide_in_this_world"
 

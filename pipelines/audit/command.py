@@ -16,7 +16,7 @@ from tagcorpus.pipelines.distributions.attribute_columns import AttributeColumn,
 from tagcorpus.pipelines.distributions.blocks import FEW_CLUSTERS, Blocks
 from tagcorpus.pipelines.distributions.grouping import Grouping, named, source_of
 from tagcorpus.pipelines.group_statistics.groups import escaped
-from tagcorpus.pipelines.progress.heartbeat import damage_told
+from tagcorpus.pipelines.progress.heartbeat import errors_as_damage
 from tagcorpus.pipelines.storage import remote
 from tagcorpus.pipelines.storage.sealed import sealed
 
@@ -49,7 +49,7 @@ def audit(
     """
     share = share_of(top)
     remote.use_given(storage_options, [output, gold or ""])
-    with damage_told(output):
+    with errors_as_damage(output):
         document, attributes = audited(output, column, by, against, gold, cluster, share, floor)
     name = f"audit/{escaped(document['column'])}.json"
     attributes.folder.publish(name, sealed(document, allow_nan=False))

@@ -15,7 +15,7 @@ from tagcorpus.pipelines.distributions import effects
 from tagcorpus.pipelines.distributions.attribute_columns import AttributeColumn, Attributes, random_numbers, texts
 from tagcorpus.pipelines.distributions.binning import Sample, bins_of
 from tagcorpus.pipelines.distributions.text_table import percent, shortened, text_table
-from tagcorpus.pipelines.progress.heartbeat import damage_told
+from tagcorpus.pipelines.progress.heartbeat import errors_as_damage
 from tagcorpus.pipelines.storage import remote
 
 MOST_VALUES = 10_000
@@ -25,7 +25,7 @@ DISCOVERY_RATE = 0.05
 def compare(a: str, b: str, floor: float = 0.05, as_json: bool = False, storage_options: Sequence[str] = ()) -> str:
     """What the command prints. Raises InputError where an output cannot be used, or the outputs share no column."""
     remote.use_given(storage_options, [a, b])
-    with damage_told(a):
+    with errors_as_damage(a):
         document = compared(Attributes(a), Attributes(b), floor)
     return json.dumps(document, indent=1) if as_json else _as_text(document)
 
