@@ -43,10 +43,6 @@ class Joined(Parameters):
 
     version: ClassVar[str] = "1"
 
-    def __post_init__(self) -> None:
-        if not (self.index and Path(self.index, "index.json").is_file()):
-            raise ConfigError("joined takes the index of an output: use `tagcorpus join NEWDATA TAGS`")
-
     @property
     def columns(self) -> pa.Schema:
         if not self.instance:
@@ -101,7 +97,10 @@ class Joined(Parameters):
 
     @cached_property
     def _description(self) -> dict[str, Any]:
-        description: dict[str, Any] = json.loads(Path(self.index, "index.json").read_text(encoding="utf-8"))
+        try:
+            description: dict[str, Any] = json.loads(Path(self.index, "index.json").read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError("joined takes the index of an output: use `tagcorpus join NEWDATA TAGS`") from error
         return description
 
     @cached_property

@@ -182,7 +182,7 @@ def test_pieces_change_no_bit_and_a_second_run_reads(corpus: Path, tmp_path: Pat
     assert other["bracket"]["cross_entropy"] != whole["bracket"]["cross_entropy"]
     page = CliRunner().invoke(main, ["report", str(tmp_path / "a")])
     assert page.exit_code == 0, page.output
-    assert "Kneser-Ney on held-out documents (from above, standard error " in (tmp_path / "a/report.html").read_text()
+    assert "Kneser-Ney on held-out documents (an upper bound" in (tmp_path / "a/report.html").read_text()
     plain = run(corpus, tmp_path / "c", ngram=2)
     assert "bracket" not in plain
     assert {k: v for k, v in whole.items() if k != "bracket"} == plain

@@ -142,6 +142,7 @@ def test_what_is_printed_loads_back(tmp_path: Path, pipeline: str, changed: bool
             "tokens.tokenizer=r50k_base",
             "min_kept_share=0.25",
         ],
+        "tokenize": ["held_out=0.1", "eos=<|endoftext|>"],
     }
     printed = terminal.config(pipeline, None, more[pipeline] if changed else [])
     assert terminal.config(pipeline, file(tmp_path, printed), []) == printed

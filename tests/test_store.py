@@ -774,7 +774,7 @@ def test_docs_of_the_store_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     page = (ROOT / "docs" / "store.md").read_text()
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
-    files = re.findall(r"`(\w+\.json)`\)?:\n\n```json\n(.*?)```", page, re.DOTALL)
+    files = re.findall(r"<!-- file: (\w+\.json) -->\n```json\n(.*?)```", page, re.DOTALL)
     assert [name for name, _ in files] == ["nutmeg.json", "results_nutmeg.json"]
     for name, text in files:
         (tmp_path / name).write_text(text)

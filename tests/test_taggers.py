@@ -44,14 +44,14 @@ def name(request: pytest.FixtureRequest) -> str:
     return found
 
 
-# Taggers that need a model which only their own tests make.
-ELSEWHERE = {"lm_entropy": "test_lm_entropy.py", "quality": "test_quality.py"}
+# Taggers that need a model or an index which only their own tests make.
+ELSEWHERE = {"lm_entropy": "test_lm_entropy.py", "quality": "test_quality.py", "joined": "test_join.py"}
 
 
 @pytest.fixture
 def tagger(name: str, needed: dict[str, dict[str, Any]]) -> Any:
     if name in ELSEWHERE:
-        pytest.skip(f"it needs a model: {ELSEWHERE[name]}")
+        pytest.skip(f"it needs a file: {ELSEWHERE[name]}")
     return load(name, needed.get(name))
 
 
@@ -228,7 +228,7 @@ def test_the_example_of_a_page(page: str, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     told = (ROOT / "docs" / page).read_text(encoding="utf-8")
     (documents,) = re.findall(r"```json\n(.*?)```", told, re.DOTALL)
-    (command,) = re.findall(r"^tagcorpus (run tag --input .* --output .*)$", told, re.MULTILINE)
+    (command,) = re.findall(r"^(?:\$ )?tagcorpus (run tag --input .* --output .*)$", told, re.MULTILINE)
     table = re.search(r"\n\n((?:\|.*\n)+)", told[told.index(documents) :])
     assert table is not None
     names_told, _, *rows_told = [[c.strip() for c in line.strip("|").split("|")] for line in table[1].splitlines()]
