@@ -132,7 +132,7 @@ def test_holm_steps_down_and_keeps_the_order(p: list[float]) -> None:
 
 
 def test_intervals_hold_the_true_ratio_in_four_worlds(script: dict[str, Any]) -> None:
-    """The large run is benchmarks/coverage.py: 0.94 to 0.98 of 2,000 data sets a world, where the bootstrap has 0.83 to 0.91."""
+    """The large run is benchmarks/group_intervals.py: 0.94 to 0.98 of 2,000 data sets a world, where the bootstrap has 0.83 to 0.91."""
     for world in script["WORLDS"]:
         methods = script["coverage"](world, 200, 0)["methods"]
         ours, before = methods["predictor/protocols/intervals.py"], methods["bootstrap over groups"]

@@ -13,7 +13,7 @@ from tagcorpus.pipelines.options.commands.domain import DomainOptions
 from tagcorpus.pipelines.options.commands.entropy import EntropyOptions
 from tagcorpus.pipelines.options.commands.exporting import ExportOptions, JoinOptions
 from tagcorpus.pipelines.options.commands.features import FeaturesOptions
-from tagcorpus.pipelines.options.commands.labels import AgreementOptions
+from tagcorpus.pipelines.options.commands.labels import AgreementOptions, SharesOptions
 from tagcorpus.pipelines.options.commands.outputs import (
     AuditOptions,
     CheckFeaturesOptions,
@@ -108,6 +108,12 @@ COMMANDS = (
         AgreementOptions,
         "tagcorpus.pipelines.labels.agreement:agreement",
         "How right labels are, with intervals.",
+    ),
+    Command(
+        ("shares",),
+        SharesOptions,
+        "tagcorpus.pipelines.labels.shares:shares",
+        "Which share of a corpus has each label, with intervals.",
     ),
     Command(
         ("audit",),

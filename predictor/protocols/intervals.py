@@ -2,7 +2,7 @@
 
 The ratio is a geometric mean over tasks of summed absolute errors. Its logarithm has a jackknife variance: each group is
 left out of the sums in turn. Two corrections follow, because intervals of the jackknife and of a bootstrap over groups
-cover less than their level (benchmarks/coverage.py has the figures):
+cover less than their level (benchmarks/group_intervals.py has the figures):
 
 - The jackknife takes predictions as they are, but all groups share most of their training rows. No unbiased estimate of
   that part exists for cross-validation (Bengio and Grandvalet 2004). The variance is therefore multiplied by SHARED_FITS,

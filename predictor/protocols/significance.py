@@ -5,7 +5,7 @@
 - `corrected`: Nadeau and Bengio 2003: differences of single test folds, with their variance raised by n_test / n_train
   for the models that training parts share. It is evidence about other models of the same organisations. Under random folds
   it says nothing about a new organisation: in 11 % of simulated data sets, columns that only identify organisations gain
-  significantly (benchmarks/coverage.py).
+  significantly (benchmarks/group_intervals.py).
 - `over_groups`: a ratio of errors with groups of models as the unit (intervals.py). Under grouped folds it is evidence
   about a new group.
 

@@ -1,4 +1,4 @@
-"""The options of `tagcorpus agreement`."""
+"""The options of `tagcorpus agreement` and `tagcorpus shares`."""
 
 from __future__ import annotations
 
@@ -46,4 +46,33 @@ class AgreementOptions:
         is_path=True,
     )
     seed: int = option(0, "Seed of the intervals.")
+    as_json: bool = as_json("As JSON.")
+
+
+@dataclass(frozen=True)
+class SharesOptions:
+    """Say which share of a corpus has each label, with intervals: LABELS has a student's labels of all documents, AUDIT an LLM's labels
+    of a simple random sample of them. Both as for agreement."""
+
+    labels: str = positional("LABELS")
+    audit: str | None = positional("[AUDIT]", None)
+    by: Literal["id", "text"] = option("id", "What tells documents apart.", group=INPUT)
+    column: str = option("", "Labels of LABELS, as for agreement.", metavar="NAME", group=INPUT)
+    audit_column: str = option("", "Labels of AUDIT, in the same way.", metavar="NAME", group=INPUT)
+    width: float | None = option(
+        None,
+        "Also the audit documents needed for intervals of this width, in percentage points.",
+        metavar="POINTS",
+        above=0,
+    )
+    draw: int | None = option(None, "Instead: draw N documents for the audit, into --output.", at_least=1)
+    output: str | None = option(
+        None,
+        "The file for --draw: id and text.",
+        flags=("--output", "-o"),
+        metavar="FILE.csv",
+        group=OUTPUT,
+        is_path=True,
+    )
+    seed: int = option(0, "Seed of --draw.")
     as_json: bool = as_json("As JSON.")

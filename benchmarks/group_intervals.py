@@ -1,6 +1,6 @@
 """How often intervals over groups hold the true ratio of two predictors' errors, in four worlds where it is known.
 
-    python benchmarks/coverage.py [--sets 2000] [--seed 0] [--json FILE]
+    python benchmarks/group_intervals.py [--sets 2000] [--seed 0] [--json FILE]
 
 A data set has 92 models of 23 groups, with the sizes of the published organisations (22, 11, 9, 8, 5, 5, 5, ...). Scores
 are a plane in two scale columns, plus a group's own effect, plus noise. A line on the two scale columns is compared with

@@ -1,6 +1,6 @@
 """MB of text per CPU second: `run tokenize` against datatrove's tokenizers and the package tokenizers, run in turn.
 
-    python benchmarks/tokenize.py CORPUS.jsonl TOKENIZER.json [ROUNDS]
+    python benchmarks/token_files.py CORPUS.jsonl TOKENIZER.json [ROUNDS]
 
 Each contender is a process of its own with one worker, and its user and system time counts from start to end, imports
 included. The tokenizer needs an end-of-text token (`<|endoftext|>`).

@@ -1,0 +1,146 @@
+"""`tagcorpus shares`: each label's share in a corpus, from a student's labels and an LLM's labels of a random audit sample."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from tagcorpus.errors import ConfigError, InputError
+from tagcorpus.pipelines.attributes.results import folder_and_name
+from tagcorpus.pipelines.labels.label_table import By, LabelTable, read_labels
+from tagcorpus.pipelines.labels.share_intervals import (
+    Counts,
+    calls_for,
+    calls_for_llm_only,
+    llm_only,
+    prediction_powered,
+)
+
+
+def shares(
+    labels: str,
+    audit: str | None = None,
+    by: By = "id",
+    column: str = "",
+    audit_column: str = "",
+    width: float | None = None,
+    draw: int | None = None,
+    output: str | None = None,
+    seed: int = 0,
+    as_json: bool = False,
+) -> str:
+    """Return the text to print: shares with intervals, or where the audit sample that was drawn is.
+
+    labels  the student's labels of all documents; audit: the LLM's labels of a simple random sample of them
+    width   in percentage points: also the number of audit documents for intervals of this width
+    draw    instead: draw so many documents for the audit into the file `output`
+    Raises ConfigError for options that do not fit, InputError for tables that cannot be read or an audit outside the corpus.
+    """
+    student = read_labels(labels, by, column)
+    if draw is not None:
+        if audit is not None or width is not None or output is None:
+            raise ConfigError("--draw N takes LABELS and --output FILE.csv, and no AUDIT and no --width")
+        return _draw(student, by, draw, output, seed)
+    if audit is None:
+        raise ConfigError("name the audit's labels: tagcorpus shares LABELS AUDIT; or draw a sample with --draw N")
+    given = read_labels(audit, by, audit_column)
+    counts = _counts(student, given)
+    document: dict[str, Any] = {
+        "documents": len(student.labels),
+        "audited": len(given.labels),
+        "several_times": len(student.doubled.keys() | given.doubled.keys()),
+        "shares": {label: _entry(own, width) for label, own in counts.items()},
+    }
+    if width is not None:
+        document["width_points"] = width
+        document["calls"] = max(entry["calls"] for entry in document["shares"].values())
+        document["calls_llm_only"] = max(entry["calls_llm_only"] for entry in document["shares"].values())
+    return json.dumps(document, indent=1, ensure_ascii=False) if as_json else _as_text(document)
+
+
+def _draw(student: LabelTable, by: By, n: int, output: str, seed: int) -> str:
+    """Write a simple random sample: each document has the same chance, whatever its label."""
+    keys = sorted(student.labels)
+    if n > len(keys):
+        raise ConfigError(f"--draw {n:,}: {student.path} has only {len(keys):,} documents")
+    chosen = sorted(np.random.default_rng(seed).choice(len(keys), n, replace=False).tolist())
+    rows = [student.labels[keys[i]] for i in chosen]
+    has_text = any(isinstance(row.columns.get("text"), str) for row in rows)
+    if by == "text" and not has_text:
+        raise ConfigError(f"{student.path} has no texts to write: draw --by id, or name a table that has them")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["id", "text"] if has_text else ["id"])
+    writer.writerows([row.id, row.columns.get("text", "")] if has_text else [row.id] for row in rows)
+    folder, name = folder_and_name(output)
+    if folder.exists(name):
+        raise ConfigError(f"{output} is there already: name another file")
+    folder.publish(name, text.getvalue().encode())
+    return f"{n:,} of {len(keys):,} documents, drawn with seed {seed} -> {output}"
+
+
+def _counts(student: LabelTable, audit: LabelTable) -> dict[str, Counts]:
+    """By label, the largest share first."""
+    outside = [key for key in audit.labels if key not in student.labels and key not in student.doubled]
+    if outside:
+        raise InputError(
+            f"{len(outside):,} of {len(audit.labels):,} documents of {audit.path} have no label in {student.path}: the audit is a "
+            "sample of the corpus, so label all of the corpus"
+        )
+    pairs = Counter((student.labels[k].label, own.label) for k, own in audit.labels.items() if k in student.labels)
+    if not pairs:
+        raise InputError(f"{student.path} and {audit.path} share no document")
+    all_given = Counter(own.label for own in student.labels.values())
+    n = sum(pairs.values())
+    counts = {}
+    for label in {*all_given, *(given for _, given in pairs)}:
+        both = pairs[label, label]
+        student_only = sum(c for (f, y), c in pairs.items() if f == label != y)
+        other = sum(c for (f, y), c in pairs.items() if y == label != f)
+        counts[label] = Counts(
+            len(student.labels), all_given[label], both, student_only, other, n - both - student_only - other
+        )
+    return dict(sorted(counts.items(), key=lambda item: (-prediction_powered(item[1]).share, item[0])))
+
+
+def _entry(counts: Counts, width: float | None) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "student": counts.student / counts.documents,
+        **vars(prediction_powered(counts)),
+        "llm_only": vars(llm_only(counts)),
+    }
+    if width is not None:
+        entry |= {
+            "calls": calls_for(width / 100, counts),
+            "calls_llm_only": calls_for_llm_only(width / 100, counts),
+        }
+    return entry
+
+
+def _as_text(document: dict[str, Any]) -> str:
+    lines = [f"{document['documents']:,} documents labelled by the student, {document['audited']:,} of them audited"]
+    if document["several_times"]:
+        lines.append(f"  {document['several_times']:,} left out: the same key several times with different labels")
+    margin = max(5, *(min(len(label), 24) for label in document["shares"])) + 2
+    lines += ["", "  " + "label".ljust(margin) + "student".rjust(8) + "   share   95 % interval      audit alone"]
+    for label, own in document["shares"].items():
+        alone = own["llm_only"]
+        lines.append(
+            f"  {label[:24].ljust(margin)}{100 * own['student']:7.2f}%{100 * own['share']:7.2f}%  {_interval(own)}   {_interval(alone)}"
+        )
+    if "calls" in document:
+        lines += [
+            "",
+            f"  for intervals of at most {document['width_points']:g} points: {document['calls']:,} audited documents, or "
+            f"{document['calls_llm_only']:,} without the student",
+        ]
+    return "\n".join(lines)
+
+
+def _interval(share: dict[str, float]) -> str:
+    return f"{100 * share['low']:6.2f} to {100 * share['high']:5.2f}%"
