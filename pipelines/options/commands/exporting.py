@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from tagcorpus.pipelines.options.declaring.common import INPUT, OUTPUT, RUNNING, url_options
+from tagcorpus.pipelines.options.declaring.common import INPUT, OUTPUT, url_options, workers_option
 from tagcorpus.pipelines.options.declaring.declare import REQUIRED, option, positional
 
 
@@ -49,10 +49,4 @@ class JoinOptions:
     )
     text_column: str = option("", "Where the text of NEWDATA is.", metavar="NAME", group=INPUT)
     id_column: str = option("", "Where the id of NEWDATA is.", metavar="NAME", group=INPUT)
-    workers: int | None = option(
-        None,
-        "Worker processes (default: the CPUs this process may use).",
-        flags=("--workers", "-w"),
-        group=RUNNING,
-        at_least=1,
-    )
+    workers: int | None = workers_option()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tagcorpus.pipelines.options.declaring.common import INPUT, OUTPUT, RUNNING
+from tagcorpus.pipelines.options.declaring.common import INPUT, OUTPUT, workers_option
 from tagcorpus.pipelines.options.declaring.declare import REQUIRED, as_json, option
 
 
@@ -102,13 +102,7 @@ class PredictOptions:
         False, "Also print the table of predictors, the meaning of their names, and notes.", group=OUTPUT
     )
     as_json: bool = as_json("As JSON.")
-    workers: int | None = option(
-        None,
-        "Worker processes (default: the CPUs this process may use).",
-        flags=("--workers", "-w"),
-        group=RUNNING,
-        at_least=1,
-    )
+    workers: int | None = workers_option()
 
     def __post_init__(self) -> None:
         """Take lists with commas apart, and fill in what depends on other options (but `protocol`: predict.py tells

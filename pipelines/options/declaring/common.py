@@ -26,6 +26,17 @@ def url_options(group: Group) -> Any:
     return option([], URL_OPTIONS, metavar="K=V", group=group, is_secret=True)
 
 
+def workers_option() -> Any:
+    """`--workers` of a command that has worker processes."""
+    return option(
+        None,
+        "Worker processes (default: the CPUs this process may use).",
+        flags=("--workers", "-w"),
+        group=RUNNING,
+        at_least=1,
+    )
+
+
 def retry_errors_option() -> Any:
     """`--retry-errors` of a pipeline that asks an LLM."""
     return option(False, "Ask again about the documents that got no label, and about no others.", group=RUNNING)
@@ -178,13 +189,7 @@ class Options:
     )
     overwrite: bool = option(False, "Compute anew what is there already (LLM answers stay cached).", group=OUTPUT)
     dry_run: bool = option(False, "Plan, sizes and cost; nothing is written.", group=RUNNING)
-    workers: int | None = option(
-        None,
-        "Worker processes (default: the CPUs this process may use).",
-        flags=("--workers", "-w"),
-        group=RUNNING,
-        at_least=1,
-    )
+    workers: int | None = workers_option()
     tagger_module: list[str] = option(
         [],
         "A tagger of your own in one file, used by the file's name; repeatable.",
