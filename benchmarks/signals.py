@@ -28,7 +28,6 @@ import numpy
 from tagcorpus.taggers import DocumentBatch
 from tagcorpus.taggers.signals import Signals
 
-sys.path.pop(0)  # this folder: its coverage.py would hide the package that Numba looks for
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from datatrove.data import Document
 from datatrove.pipeline.filters import GopherQualityFilter, GopherRepetitionFilter

@@ -19,7 +19,7 @@ BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
 @pytest.fixture(scope="module")
 def script() -> dict[str, Any]:
-    return runpy.run_path(str(BENCHMARKS / "coverage.py"))
+    return runpy.run_path(str(BENCHMARKS / "group_intervals.py"))
 
 
 def naive(mine: list[list[float]], its: list[list[float]]) -> tuple[float, float]:
