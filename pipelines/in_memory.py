@@ -83,15 +83,15 @@ class TextTagger:
     def _columns(self, given: Documents) -> list[tuple[pa.Field, pa.ChunkedArray]]:
         """What all instances give, with nulls in the rows that have no text."""
         rows = [row for row, text in enumerate(given.texts) if text is not None]
-        further = {c: given.values_of(c) for c in needed(self._instances)}
-        present = [c for c, values in further.items() if any(v is not None for v in values)]
+        columns_of = {c: given.values_of(c) for c in needed(self._instances)}
+        present = [c for c, values in columns_of.items() if any(v is not None for v in values)]
         for message in absent_columns(self._instances, present) if rows else ():
             warnings.warn(message, stacklevel=4)
         batches = [
             DocumentBatch.from_texts(
                 [given.texts[r] or "" for r in some],
                 [given.ids[r] for r in some],
-                {c: [values[r] for r in some] for c, values in further.items()},
+                {c: [values[r] for r in some] for c, values in columns_of.items()},
             )
             for some in (rows[i : i + BATCH_ROWS] for i in range(0, len(rows), BATCH_ROWS))
         ]

@@ -233,8 +233,8 @@ def _quantiles(result: Tallies, counts: Numbers) -> dict[str, float]:
 def _shown_bins(result: Tallies) -> Sequence[int]:
     """First bins of at most SHOWN_BINS wide bins of equal width between the 1st and 99th percentile, with one on each side."""
     low, high = (effects.quantile(result.counts, result.bins, q) for q in (0.01, 0.99))
-    wanted = np.linspace(low, high, SHOWN_BINS - 1)
-    first = np.unique(np.append(0, np.searchsorted(result.bins.edges, wanted, "left")))
+    edges = np.linspace(low, high, SHOWN_BINS - 1)
+    first = np.unique(np.append(0, np.searchsorted(result.bins.edges, edges, "left")))
     return [int(i) for i in first[first < len(result.bins)]]
 
 

@@ -129,13 +129,13 @@ def _of_table(path: str, column: str) -> tuple[Iterator[dict[str, Any]], str]:
     names = list(first)
     chosen = column or next((c for c in LABEL_COLUMNS if c in names), "")
     if chosen not in names:
-        asked = (
+        place = (
             f"{path}: --column {column}"
             if column
             else f"{path}: no column {', '.join(LABEL_COLUMNS)}; name one with --column"
         )
         raise ConfigError(
-            unknown_name("column", column, names, asked) if column else f"{asked}. Columns: {', '.join(names)}"
+            unknown_name("column", column, names, place) if column else f"{place}. Columns: {', '.join(names)}"
         )
     return _again(first, rows), chosen
 

@@ -77,7 +77,12 @@ def options_page() -> str:
     for command in COMMANDS:
         own = [o for o in options_of(command.options) if (o.key, o.flags) not in common or not command.pipeline]
         positionals = [o.metavar for o in own if o.declaration.is_positional]
-        lines += ["", f"## {' '.join(['tagcorpus', *command.words, *positionals])}", "", inspect.cleandoc(command.options.__doc__ or "")]
+        lines += [
+            "",
+            f"## {' '.join(['tagcorpus', *command.words, *positionals])}",
+            "",
+            inspect.cleandoc(command.options.__doc__ or ""),
+        ]
         if rows := [o for o in own if not o.declaration.is_positional]:
             lines += ["", *_table(rows, with_keys=bool(command.pipeline))]
     return "\n".join(lines) + "\n"

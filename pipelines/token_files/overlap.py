@@ -35,10 +35,10 @@ def hashes_of(ids: npt.NDArray[Any], lengths: npt.NDArray[np.int32]) -> Hashes:
     four = mixed(two[:-2] * np.uint64(3) + two[2:])
     eight = mixed(four[:-4] * np.uint64(3) + four[4:])
     last = len(ids) - N + 1
-    found = mixed(eight[:last] * np.uint64(9) + four[8 : 8 + last] * np.uint64(3) + one[12 : 12 + last])
+    hashes = mixed(eight[:last] * np.uint64(9) + four[8 : 8 + last] * np.uint64(3) + one[12 : 12 + last])
     ends = np.cumsum(lengths, dtype=np.int64) - 1  # of each document, where its EOS is
     is_within = np.arange(last) + N <= np.repeat(ends, lengths)[:last]
-    return found[is_within]
+    return hashes[is_within]
 
 
 def in_blocks(ids: npt.NDArray[Any], lengths: npt.NDArray[np.int32]) -> Iterable[Hashes]:
