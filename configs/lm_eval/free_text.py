@@ -11,7 +11,7 @@ def dataset(n: int = 1000, seed: int = 0, first: str | None = None, **of_model: 
     The begin is the begin-of-text token as text (else the end-of-text token) where the tokenizer adds none, and nothing where
     it does. The seed is PyTorch's, set after the harness has set its own.
     """
-    from datasets import Dataset  # type: ignore[import-untyped]
+    from datasets import Dataset
 
     if first is None:
         first = _begin(str(of_model.get("tokenizer") or of_model.get("pretrained") or ""))
