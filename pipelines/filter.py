@@ -1,4 +1,5 @@
-"""`tagcorpus run filter`: the rows that a boolean attribute column, a condition over all columns or a published filter keeps,
+"""`tagcorpus run filter`: the rows that a boolean attribute column, a condition over all columns, a published filter or a
+number of the best documents keeps,
 and the removed ones with their reason.
 
 Every row that was read goes to exactly one of the two files, in input order and in the input's own format: JSONL lines
@@ -28,6 +29,7 @@ from tagcorpus.pipelines.dispatch.pipeline import Pipeline
 from tagcorpus.pipelines.dispatch.planning import plan_of
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.filtering import presets, rewrite, where
+from tagcorpus.pipelines.filtering.choosing import check_choice, choice, is_choice
 from tagcorpus.pipelines.filtering.condition import Condition, references
 from tagcorpus.pipelines.filtering.presets import PresetRule
 from tagcorpus.pipelines.inputs.streams import Damaged
@@ -44,6 +46,7 @@ from tagcorpus.pipelines.storage.sealed import is_sealed, opened, sealed
 from tagcorpus.taggers import names
 
 FILTER_VERSION = 1
+MANIFEST = "filtered/manifest.json"
 
 
 class Rule(Protocol):
@@ -89,6 +92,9 @@ class Flag:
 def instances(options: Options) -> dict[str, str]:
     """The one instance whose columns decide; none where a condition over what is there decides."""
     assert isinstance(options, FilterOptions)
+    if is_choice(options):
+        check_choice(options)
+        return {}
     if options.preset is not None:
         other = "--where" if options.where is not None else f"--keep {options.keep}"
         if other != f"--keep {FilterOptions.keep}":
@@ -118,8 +124,18 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
     """Tag with the deciding instance, or look up the columns of a condition; write kept and removed rows of every file."""
     options = run.options
     assert isinstance(options, FilterOptions)
-    if options.where is None:
-        rule: Rule = _flag(built, options.keep) if options.preset is None else PresetRule(options.preset, *built)
+    manifest: dict[str, Any] | None = None
+    if is_choice(options):
+        plan = plan_of(run, inputs, engine, is_stored=False)
+        chosen, before = choice(run.output, plan, inputs.reader_options, options)
+        if options.dry_run:
+            return dry_run(run, inputs, engine, plan, chosen.instances)
+        run.ledger.enter(plan, chosen.instances, before.done, {})
+        rule: Rule
+        with run.display.phase("finding thresholds"):
+            rule, manifest = chosen.find(run.output, plan)
+    elif options.where is None:
+        rule = _flag(built, options.keep) if options.preset is None else PresetRule(options.preset, *built)
         plan = plan_of(run, inputs, engine)
         if options.dry_run:
             return dry_run(run, inputs, engine, plan, rule.instances)
@@ -148,13 +164,15 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
     removed: Counter[str] = Counter()
     for file in files:
         removed.update(file["removed"])
-    by = options.preset or (options.keep if options.where is None else " ".join(options.where.split()))
+    by = str(rule) if manifest else options.preset or " ".join((options.where or options.keep).split())
     filtered = {
         "keep": by,
         "kept": sum(f["kept"] for f in files),
         "removed": dict(removed.most_common()),
         "written": list(output_names(plan.files[0].file.name)) if len(files) == 1 else ["filtered/"],
     }
+    if manifest is not None:
+        run.output.publish(MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False).encode())
     with run.display.phase("summary"):
         summary = summarise(run.output, plan, rule.instances, run.ledger.totals, "filter", {"filtered": filtered})
     publish_result(run, plan, rule.instances, summary)

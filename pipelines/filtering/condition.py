@@ -65,7 +65,12 @@ def references(sql: str) -> list[list[str]]:
         elif isinstance(node, dict):
             kind = node.get("class")
             if kind in REFUSED:
-                raise ConfigError(_wrong(sql, f"{REFUSED[kind]} is not possible: a condition is about one document"))
+                raise ConfigError(
+                    _wrong(
+                        sql,
+                        f"{REFUSED[kind]} is not possible: a condition is about one document. For the best of all, use --top or --tokens",
+                    )
+                )
             if kind == "FUNCTION" and node["function_name"].lower() in changing:
                 raise ConfigError(_wrong(sql, f"{node['function_name']}() does not give the same in every run"))
             if kind == "LAMBDA":  # its parameters are no columns

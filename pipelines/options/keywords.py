@@ -159,6 +159,19 @@ class FilterKeywords(Keywords, total=False):
     preset: Literal["gopher", "c4-verdict", "fineweb", "redpajama"] | None
     """Instead: a published filter over the columns of the tagger signals, which are computed where
     they are missing."""
+    top: str | None
+    """Instead: the share (10%) or number of documents with the highest values of by."""
+    by: str | None
+    """top, tokens: the numeric column."""
+    draw: str | None
+    """Instead: a random share or number of documents, chosen by seed."""
+    weight: str | None
+    """draw: count documents by this column."""
+    tokens_at_most: int | None
+    """Instead of a share: documents, best first by by or drawn, until they have N tokens
+    (tokens.num_tokens)."""
+    within: str | None
+    """top, draw, tokens: so much of each value of this column."""
 
 
 class DomainKeywords(Keywords, total=False):

@@ -42,3 +42,21 @@ class FilterOptions(Options):
         None,
         "Instead: a published filter over the columns of the tagger signals, which are computed where they are missing.",
     )
+    top: str | None = option(
+        None, "Instead: the share (10%) or number of documents with the highest values of --by.", metavar="10%|N"
+    )
+    by: str | None = option(None, "top, tokens: the numeric column.", metavar="INSTANCE.COLUMN")
+    draw: str | None = option(
+        None, "Instead: a random share or number of documents, chosen by --seed.", metavar="10%|N"
+    )
+    weight: str | None = option(None, "draw: count documents by this column.", metavar="INSTANCE.COLUMN")
+    tokens_at_most: int | None = option(
+        None,
+        "Instead of a share: documents, best first by --by or drawn, until they have N tokens (tokens.num_tokens).",
+        flags=("--tokens",),
+        metavar="N",
+        at_least=1,
+    )
+    within: str | None = option(
+        None, "top, draw, tokens: so much of each value of this column.", metavar="INSTANCE.COLUMN"
+    )
