@@ -120,6 +120,7 @@ class Keywords(TypedDict, total=False):
 
     csv: CsvKeywords
     slurm: SlurmKeywords
+    annotate: Mapping[str, Any]
     code: Mapping[str, Any]
     datatrove_filter: Mapping[str, Any]
     digest: Mapping[str, Any]
@@ -166,6 +167,17 @@ class DomainKeywords(Keywords, total=False):
 
     with_text: bool
     """Add the text to predicted_domains.csv."""
+    retry_errors: bool
+    """Ask again about the documents that got no label, and about no others."""
+
+
+class AnnotateKeywords(Keywords, total=False):
+    """Ask an LLM for the properties of every document that a schema declares."""
+
+    show: int
+    """Print the prompts of the first N documents, and stop."""
+    ask: bool
+    """With show: also ask about these documents, and print the answers."""
     retry_errors: bool
     """Ask again about the documents that got no label, and about no others."""
 

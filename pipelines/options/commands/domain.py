@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tagcorpus.pipelines.options.declaring.common import ENDPOINT, OUTPUT, Backend, Options, retry_errors_option
+from tagcorpus.pipelines.options.declaring.common import (
+    ENDPOINT,
+    OUTPUT,
+    Backend,
+    Options,
+    calling_options,
+    retry_errors_option,
+)
 from tagcorpus.pipelines.options.declaring.declare import option, shorthand
 
 
@@ -22,24 +29,7 @@ class DomainOptions(Options):
         ),
         *ENDPOINT,
         shorthand("domain.tree", str, "A stage tree of your own (YAML).", metavar="FILE", is_path=True),
-        shorthand("domain.concurrency", int, "Calls in flight.", default=64),
-        shorthand(
-            "domain.patience",
-            float,
-            "Seconds without any answer after which a run gives up on a busy or absent server.",
-            metavar="SECONDS",
-            default=600,
-        ),
-        shorthand("domain.rpm", int, "Requests a minute at most (default: no limit)."),
-        shorthand("domain.tpm", int, "Tokens of prompts (estimated) a minute at most (default: no limit)."),
-        shorthand(
-            "domain.llm_cache",
-            str,
-            "Where answers are kept (default: the user's cache folder).",
-            metavar="FILE",
-            is_path=True,
-        ),
-        shorthand("domain.llm_cache", str, "Keep no answers.", constant="none", flags=("--no-llm-cache",)),
+        *calling_options("domain"),
     )
     PARAMETERS = {"domain": {"backend": "auto"}}  # noqa: RUF012 - read only
 

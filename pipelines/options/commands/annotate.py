@@ -1,0 +1,36 @@
+"""The options of `tagcorpus run annotate`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tagcorpus.pipelines.options.declaring.common import Options, calling_options, endpoint_options, retry_errors_option
+from tagcorpus.pipelines.options.declaring.declare import option, shorthand
+
+
+@dataclass(frozen=True)
+class AnnotateOptions(Options):
+    """Ask an LLM for the properties of every document that a schema declares."""
+
+    SHORTHANDS = (
+        shorthand(
+            "annotate.schema",
+            str,
+            "The properties: a YAML file, a JSON Schema, or the name of a packaged schema.",
+            metavar="FILE-or-NAME",
+            is_path=True,
+        ),
+        shorthand(
+            "annotate.prompt", str, "A user message of your own, with {text} in it.", metavar="FILE", is_path=True
+        ),
+        *endpoint_options("annotate", "the schema's, gpt-4o-mini"),
+        *calling_options("annotate"),
+    )
+
+    show: int = option(0, "Print the prompts of the first N documents, and stop.", metavar="N", at_least=0)
+    ask: bool = option(False, "With --show: also ask about these documents, and print the answers.")
+    retry_errors: bool = retry_errors_option()
+
+    def __post_init__(self) -> None:
+        if self.show:  # nothing is written
+            object.__setattr__(self, "dry_run", True)
