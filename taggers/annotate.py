@@ -16,9 +16,9 @@ import pyarrow as pa
 from tagcorpus.taggers._annotation.properties import RULES_OF, Property
 from tagcorpus.taggers._annotation.read import parse_schema, read_schema, read_text
 from tagcorpus.taggers._annotation.schema import Inquiry, Schema
+from tagcorpus.taggers._asking.endpoint_tagger import EndpointTagger
 from tagcorpus.taggers._interface.base import OURS, column, columns_from
 from tagcorpus.taggers._interface.batch import DocumentBatch
-from tagcorpus.taggers._llm.endpoint_tagger import EndpointTagger
 
 _UNITS = {
     "enum": "label",

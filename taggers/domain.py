@@ -15,9 +15,9 @@ from typing import Any, ClassVar, Literal
 import pyarrow as pa
 
 from tagcorpus.errors import ConfigError
+from tagcorpus.taggers._asking.endpoint_tagger import EndpointTagger
 from tagcorpus.taggers._interface.base import OURS, PAPER, column, columns_from
 from tagcorpus.taggers._interface.batch import DocumentBatch
-from tagcorpus.taggers._llm.endpoint_tagger import EndpointTagger
 from tagcorpus.taggers._stage_tree.read import packaged_tree, parse_tree, read_tree
 from tagcorpus.taggers._stage_tree.tree import StageTree, Walk
 from tagcorpus.taggers.language import STRIPPED, ControlCharacters, cld2_answers, main_languages

@@ -22,8 +22,8 @@ from tagcorpus.pipelines.execution.steps import Read
 from tagcorpus.pipelines.labelling.backend import BACKEND
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.pipelines.runs.run import Run
+from tagcorpus.taggers._asking.endpoint_tagger import EndpointTagger
 from tagcorpus.taggers._llm import caller
-from tagcorpus.taggers._llm.endpoint_tagger import EndpointTagger
 
 AUTO_CALLS = 1_000
 """Calls that a run may make where only the environment names the endpoint."""

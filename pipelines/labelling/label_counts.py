@@ -12,8 +12,8 @@ from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.attributes.read import joined
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.pipelines.runs.run import Run
+from tagcorpus.taggers._asking.endpoint_tagger import EndpointTagger
 from tagcorpus.taggers._llm.caller import LONGER_CONTEXT
-from tagcorpus.taggers._llm.endpoint_tagger import EndpointTagger
 
 # The paper's features are the percentages of these domains.
 DOMAINS = ("academic", "books", "code", "reference", "specific_datasets", "web")

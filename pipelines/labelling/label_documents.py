@@ -13,7 +13,7 @@ from tagcorpus.pipelines.options.commands.annotate import AnnotateOptions
 from tagcorpus.pipelines.options.commands.domain import DomainOptions
 from tagcorpus.pipelines.options.commands.features import FeaturesOptions
 from tagcorpus.pipelines.readers.plan import Plan
-from tagcorpus.taggers._llm.endpoint_tagger import EndpointTagger
+from tagcorpus.taggers._asking.endpoint_tagger import EndpointTagger
 
 # Chunks labelled at once by an LLM: the endpoint stays busy at the end of each.
 CHUNKS_AT_ONCE = 4

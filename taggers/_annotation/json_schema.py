@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tagcorpus.taggers._llm.file_checks import Wrong, mapping_of
+from tagcorpus.taggers._asking.file_checks import Wrong, mapping_of
 
 _TOP = ("$schema", "$id", "title", "description", "type", "properties", "required", "additionalProperties")
 _OF_ANY = ("type", "title", "description", "enum", "const", "default")

@@ -13,8 +13,7 @@ from typing import Any
 import yaml
 
 from tagcorpus.errors import ConfigError
-from tagcorpus.taggers._interface.unique_keys import UniqueKeyLoader
-from tagcorpus.taggers._llm.file_checks import (
+from tagcorpus.taggers._asking.file_checks import (
     Wrong,
     header_variables,
     known_name,
@@ -23,6 +22,7 @@ from tagcorpus.taggers._llm.file_checks import (
     request_fields,
     text_of,
 )
+from tagcorpus.taggers._interface.unique_keys import UniqueKeyLoader
 from tagcorpus.taggers._llm.request import ROLES
 from tagcorpus.taggers._stage_tree.choices import normalise
 from tagcorpus.taggers._stage_tree.tree import Stage, StageTree
