@@ -22,8 +22,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-    Path(__file__).resolve().parents[1] / "tests"
-)  # beside this file, tokenize.py hides a module of Python
 from stub_llm import Call, Reply, StubLLM, answer
 
 from tagcorpus.taggers.annotate import Annotate

@@ -45,7 +45,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 # Taggers that need a model which only their own tests make.
-ELSEWHERE = {"lm_entropy": "test_lm_entropy.py", "quality": "test_quality.py"}
+ELSEWHERE = {"annotate": "test_annotate.py", "lm_entropy": "test_lm_entropy.py", "quality": "test_quality.py"}
 
 
 @pytest.fixture

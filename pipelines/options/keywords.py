@@ -162,15 +162,6 @@ class FilterKeywords(Keywords, total=False):
     they are missing."""
 
 
-class DomainKeywords(Keywords, total=False):
-    """Label every document with its domain."""
-
-    with_text: bool
-    """Add the text to predicted_domains.csv."""
-    retry_errors: bool
-    """Ask again about the documents that got no label, and about no others."""
-
-
 class AnnotateKeywords(Keywords, total=False):
     """Ask an LLM for the properties of every document that a schema declares."""
 
@@ -178,6 +169,15 @@ class AnnotateKeywords(Keywords, total=False):
     """Print the prompts of the first N documents, and stop."""
     ask: bool
     """With show: also ask about these documents, and print the answers."""
+    retry_errors: bool
+    """Ask again about the documents that got no label, and about no others."""
+
+
+class DomainKeywords(Keywords, total=False):
+    """Label every document with its domain."""
+
+    with_text: bool
+    """Add the text to predicted_domains.csv."""
     retry_errors: bool
     """Ask again about the documents that got no label, and about no others."""
 

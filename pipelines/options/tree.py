@@ -37,8 +37,8 @@ from tagcorpus.pipelines.options.declaring.common import Options
 OPTIONS: dict[str, type[Options]] = {
     "tag": TagOptions,
     "filter": FilterOptions,
-    "domain": DomainOptions,
     "annotate": AnnotateOptions,
+    "domain": DomainOptions,
     "entropy": EntropyOptions,
     "features": FeaturesOptions,
     "tokenize": TokenizeOptions,
