@@ -22,7 +22,7 @@ from tagcorpus.pipelines.execution.steps import Read
 from tagcorpus.pipelines.labelling.budget import dry_run_entries
 from tagcorpus.pipelines.labelling.label_counts import oddities
 from tagcorpus.pipelines.labelling.label_documents import label_documents
-from tagcorpus.pipelines.options.commands.annotate import AnnotateOptions
+from tagcorpus.pipelines.options.commands.domain import AnnotateOptions
 from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.pipelines.runs.inputs import Inputs

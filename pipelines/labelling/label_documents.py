@@ -9,8 +9,7 @@ from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.execution.some_rows import Whole
 from tagcorpus.pipelines.labelling.budget import LABEL_LESS, asking, budget
 from tagcorpus.pipelines.labelling.unlabelled import to_retry
-from tagcorpus.pipelines.options.commands.annotate import AnnotateOptions
-from tagcorpus.pipelines.options.commands.domain import DomainOptions
+from tagcorpus.pipelines.options.commands.domain import AnnotateOptions, DomainOptions
 from tagcorpus.pipelines.options.commands.features import FeaturesOptions
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.taggers._asking.endpoint_tagger import EndpointTagger

@@ -8,9 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tagcorpus.pipelines.options.commands.annotate import AnnotateOptions
 from tagcorpus.pipelines.options.commands.console import ConfigOptions, DoctorOptions, StatusOptions, TaggersOptions
-from tagcorpus.pipelines.options.commands.domain import DomainOptions
+from tagcorpus.pipelines.options.commands.domain import AnnotateOptions, DomainOptions
 from tagcorpus.pipelines.options.commands.entropy import EntropyOptions
 from tagcorpus.pipelines.options.commands.exporting import ExportOptions, JoinOptions
 from tagcorpus.pipelines.options.commands.features import FeaturesOptions

@@ -1,4 +1,4 @@
-"""The options of `tagcorpus run domain`."""
+"""The options of `tagcorpus run domain` and `run annotate`, which ask an endpoint."""
 
 from __future__ import annotations
 
@@ -35,3 +35,31 @@ class DomainOptions(Options):
 
     with_text: bool = option(False, "Add the text to predicted_domains.csv.", group=OUTPUT)
     retry_errors: bool = retry_errors_option()
+
+
+@dataclass(frozen=True)
+class AnnotateOptions(Options):
+    """Ask an LLM for the properties of every document that a schema declares."""
+
+    SHORTHANDS = (
+        shorthand(
+            "annotate.schema",
+            str,
+            "The properties: a YAML file, a JSON Schema, or the name of a packaged schema.",
+            metavar="FILE-or-NAME",
+            is_path=True,
+        ),
+        shorthand(
+            "annotate.prompt", str, "A user message of your own, with {text} in it.", metavar="FILE", is_path=True
+        ),
+        *endpoint_options("annotate", "the schema's, gpt-4o-mini"),
+        *calling_options("annotate"),
+    )
+
+    show: int = option(0, "Print the prompts of the first N documents, and stop.", metavar="N", at_least=0)
+    ask: bool = option(False, "With --show: also ask about these documents, and print the answers.")
+    retry_errors: bool = retry_errors_option()
+
+    def __post_init__(self) -> None:
+        if self.show:  # nothing is written
+            object.__setattr__(self, "dry_run", True)
