@@ -10,6 +10,7 @@ from tagcorpus.pipelines.options.declaring.common import (
     Backend,
     Options,
     calling_options,
+    endpoint_options,
     retry_errors_option,
 )
 from tagcorpus.pipelines.options.declaring.declare import option, shorthand
