@@ -10,6 +10,7 @@ from tagcorpus.pipelines.dispatch.conduct import run_options
 from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.options.declaring.declare import fields_of
 from tagcorpus.pipelines.options.keywords import (
+    AnnotateKeywords,
     DomainKeywords,
     EntropyKeywords,
     FeaturesKeywords,
@@ -59,6 +60,17 @@ def run(
 
 @overload
 def run(
+    pipeline: Literal["annotate"],
+    *,
+    config: str | None = None,
+    sets: Sequence[str] = (),
+    display: Display | None = None,
+    **options: Unpack[AnnotateKeywords],
+) -> Result: ...
+
+
+@overload
+def run(
     pipeline: Literal["entropy"],
     *,
     config: str | None = None,
@@ -100,7 +112,7 @@ def run(
 ) -> Result:
     """Run a pipeline; keyword options are the keys of `tagcorpus config PIPELINE`.
 
-    pipeline  tag, filter, domain, entropy, features or tokenize
+    pipeline  tag, filter, domain, annotate, entropy, features or tokenize
     config    YAML file of options; sets: "KEY=VALUE" entries; both count less than a keyword
     options   docs/options.md lists them. Parameters of a tagger are a mapping under its name (`tokens={"tokenizer":
               "cl100k_base"}`), or under `parameters` by the name of any instance. Paths may be path objects; one value is

@@ -8,8 +8,6 @@ too short get the tree's label for them without a call.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal
@@ -17,26 +15,19 @@ from typing import Any, ClassVar, Literal
 import pyarrow as pa
 
 from tagcorpus.errors import ConfigError
-from tagcorpus.taggers._interface.base import OURS, PAPER, Parameters, column, columns_from
+from tagcorpus.taggers._asking.endpoint_tagger import EndpointTagger
+from tagcorpus.taggers._interface.base import OURS, PAPER, column, columns_from
 from tagcorpus.taggers._interface.batch import DocumentBatch
-from tagcorpus.taggers._llm import cache as _llm_cache
-from tagcorpus.taggers._llm import caller
-from tagcorpus.taggers._llm.endpoint import Settings, header_values, key_for
-from tagcorpus.taggers._llm.request import Requests
-from tagcorpus.taggers._llm.url import OFFICIAL, checked_url, is_official
 from tagcorpus.taggers._stage_tree.read import packaged_tree, parse_tree, read_tree
 from tagcorpus.taggers._stage_tree.tree import StageTree, Walk
-from tagcorpus.taggers._tokenizers.interface import Tokenizer
-from tagcorpus.taggers._tokenizers.loading import of_model
 from tagcorpus.taggers.language import STRIPPED, ControlCharacters, cld2_answers, main_languages
 
 SHORT_DOCUMENT = "short_document"
 UNKNOWN = "unknown"
-NO_CACHE = "none"
 
 
 @dataclass(frozen=True)
-class Domain(Parameters):
+class Domain(EndpointTagger):
     """Domain label, by an LLM's stage tree or the embedded model.
 
     backend          openai: any endpoint of that protocol; fasttext: the embedded model
@@ -114,28 +105,14 @@ class Domain(Parameters):
         return self._columns.append(self._answered_by) if self.backend == "openai" else self._columns
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("concurrency", 1),
-            ("max_requests", 0),
-            ("max_attempts", 1),
-            ("backoff_seconds", 0),
-            ("patience", 0),
-            ("rpm", 0),
-            ("tpm", 0),
-        ):
-            if getattr(self, name) < least:
-                raise ConfigError(f"domain: {name} must be at least {least}, got {getattr(self, name)!r}")
-        if not self.timeout_seconds > 0:
-            raise ConfigError(f"domain: timeout_seconds must be above 0, got {self.timeout_seconds!r}")
+        self.check_numbers("domain")
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise ConfigError(f"domain: threshold is a probability from 0 to 1, got {self.threshold!r}")
         # Read once, here: the file may change during a run, and may be missing on a worker.
         self.__dict__["_tree_text"] = read_tree(self.tree) if self.tree else ""
         _ = self.stage_tree
         if self.backend == "openai":
-            self.__dict__["model"] = self.model or self.stage_tree.model
-            given = self.base_url or os.environ.get("OPENAI_BASE_URL") or OFFICIAL
-            self.__dict__["base_url"] = checked_url(given)
+            self.settle_endpoint()
 
     def __getstate__(self) -> dict[str, Any]:
         more = {"_granted": self.__dict__["_granted"]} if "_granted" in self.__dict__ else {}
@@ -150,52 +127,30 @@ class Domain(Parameters):
     def answered_by(self) -> str:
         """The value of the column backend: `openai:<model>` or `fasttext:<model>`."""
         if self.backend == "openai":
-            return f"openai:{self.model}"
+            return super().answered_by
         from tagcorpus.taggers._models import embedded_domain
 
         return f"fasttext:{embedded_domain.NAME}"
 
     @property
+    def questions(self) -> StageTree:
+        return self.stage_tree
+
+    @property
+    def is_asking(self) -> bool:
+        return self.backend == "openai"
+
+    @property
+    def subject(self) -> str:
+        return f"domains by {self.answered_by}"
+
+    def calls_at_most(self, text: str) -> int:  # noqa: ARG002 - the same for each
+        return self.worst_case_calls
+
+    @property
     def worst_case_calls(self) -> int:
         """Most calls one document can cost, retries not counted."""
         return self.stage_tree.worst_case_calls if self.backend == "openai" else 0
-
-    def check_access(self) -> None:
-        """ConfigError when the endpoint needs a key, or the tree a header, that is not set. Sends no request."""
-        if self.backend == "openai":
-            key_for(self.base_url, self.stage_tree.headers)
-            header_values(self.stage_tree.headers)
-
-    def calls_ahead(self, texts: Sequence[str]) -> list[int]:
-        """The most requests that each text can still cost, given the answers in the cache. Texts that are too short are left out.
-
-        OutputError when the cache cannot be used.
-        """
-        settings = self._settings
-        walks = [self.stage_tree.start(text) for text in texts if not self.stage_tree.is_short(text)]
-        if not settings.cache or not os.path.exists(settings.cache):
-            return [self.worst_case_calls] * len(walks)
-        cache = _llm_cache.AnswerCache(settings.cache)
-        try:
-            requests = Requests(settings)
-            return [_calls_ahead(walk, requests, cache) for walk in walks]
-        finally:
-            cache.close()
-
-    @cached_property
-    def tokenizer(self) -> Tokenizer | None:
-        """The model's tokenizer, where it is certain: an OpenAI model at OpenAI whose ranks are on this machine."""
-        return of_model(self.model) if self.backend == "openai" and is_official(self.base_url) else None
-
-    @property
-    def has_cache(self) -> bool:
-        """Whether answers are kept."""
-        return self.llm_cache != NO_CACHE
-
-    @property
-    def concurrent_batches(self) -> int:
-        """Number of batches for `tag` at the same time, each from its own thread, that keep the endpoint busy."""
-        return 4 if self.backend == "openai" else 1
 
     def fingerprint(self) -> dict[str, Any]:
         published = {"control_characters": "keep"} if self.control_characters == "keep" else {}
@@ -246,52 +201,6 @@ class Domain(Parameters):
         by_name["language"] = [UNKNOWN if short else code for short, code in zip(is_short, codes, strict=True)]
         return pa.record_batch([pa.array(by_name[f.name], f.type) for f in self.columns], schema=self.columns)
 
-    def usage(self) -> dict[str, Any]:
-        """Requests sent, retries, answers from the cache and tokens of this process so far; empty when nothing was asked."""
-        made = caller.known(self._settings)
-        return made.usage.as_json() if made else {}
-
-    def grant(self, requests: int) -> None:
-        """Allow so many requests from here on: what `max_requests` leaves after earlier runs. Not part of any key."""
-        self.__dict__["_granted"] = max(requests, 0)
-
-    def begin(self) -> None:
-        """Count from zero: the requests of an earlier run in this process are not part of `usage`."""
-        caller.forget(self._settings)
-
-    def close(self) -> None:
-        """Stops calling: blocked `tag` calls raise IncompleteError, answers in flight get a few seconds to reach the cache."""
-        made = caller.known(self._settings)
-        if made:
-            made.close()
-
-    @property
-    def _settings(self) -> Settings:
-        has_cache = self.llm_cache != NO_CACHE and self.backend == "openai"
-        cache = (self.llm_cache or str(_llm_cache.default_path())) if has_cache else ""
-        return Settings(
-            base_url=self.base_url,
-            model=self.model,
-            temperature=self.stage_tree.temperature,
-            max_answer_tokens=self.stage_tree.max_answer_tokens,
-            concurrency=self.concurrency,
-            timeout_seconds=self.timeout_seconds,
-            max_attempts=self.max_attempts,
-            backoff_seconds=self.backoff_seconds,
-            max_requests=self.__dict__.get("_granted", self.max_requests),
-            patience_seconds=self.patience,
-            rpm=self.rpm,
-            tpm=self.tpm,
-            cache=cache,
-            roles=self.stage_tree.roles,
-            request=self.stage_tree.request,
-            headers=self.stage_tree.headers,
-        )
-
-    @cached_property
-    def _caller(self) -> caller.Caller:
-        return caller.caller(self._settings)
-
     @property
     def _threshold(self) -> float:
         from tagcorpus.taggers._models import embedded_domain
@@ -335,15 +244,6 @@ class Domain(Parameters):
             "prediction_raw": [label for label, _ in answers],
             "stage": ["fasttext"] * len(answers),
         }
-
-
-def _calls_ahead(walk: Walk, requests: Requests, cache: _llm_cache.AnswerCache) -> int:
-    while (messages := walk.messages()) is not None:
-        stored = cache.get(requests.key(requests.body(messages)))
-        if stored is None or caller.why_unusable(stored, walk):
-            return walk.tree.calls_from(walk.stage)
-        walk = walk.answered(stored.text)
-    return 0
 
 
 TAGGER = Domain

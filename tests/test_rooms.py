@@ -16,7 +16,7 @@ FLOORS = (
     "storage", "options", "progress", "inputs", "formats", "readers", "generation_files", "attributes", "distributions", "token_ids",
     "filtering", "exporting", "runs", "feature_table", "execution", "labelling", "dispatch", "counting", "group_statistics",
     "group_entropy", "labels", "token_files", "predicting", "doctor", "audit", "comparing",
-    "report", "tag", "filter", "domain", "entropy", "features", "tokenize", "predict", "store", "in_memory", "in_datatrove", "slurm",
+    "report", "tag", "filter", "domain", "annotate", "entropy", "features", "tokenize", "predict", "store", "in_memory", "in_datatrove", "slurm",
     "run", "terminal", "join",
 )  # fmt: skip
 # Who may import whom: a room sees itself and what stands to its right.

@@ -44,8 +44,13 @@ def name(request: pytest.FixtureRequest) -> str:
     return found
 
 
-# Taggers that need a model or an index which only their own tests make.
-ELSEWHERE = {"lm_entropy": "test_lm_entropy.py", "quality": "test_quality.py", "joined": "test_join.py"}
+# Taggers that need a model, a schema or an index which only their own tests make.
+ELSEWHERE = {
+    "annotate": "test_annotate.py",
+    "joined": "test_join.py",
+    "lm_entropy": "test_lm_entropy.py",
+    "quality": "test_quality.py",
+}
 
 
 @pytest.fixture

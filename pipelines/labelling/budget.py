@@ -22,8 +22,8 @@ from tagcorpus.pipelines.execution.steps import Read
 from tagcorpus.pipelines.labelling.backend import BACKEND
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.pipelines.runs.run import Run
+from tagcorpus.taggers._asking.endpoint_tagger import EndpointTagger
 from tagcorpus.taggers._llm import caller
-from tagcorpus.taggers.domain import Domain
 
 AUTO_CALLS = 1_000
 """Calls that a run may make where only the environment names the endpoint."""
@@ -41,11 +41,11 @@ class Cost:
     def __add__(self, other: Cost) -> Cost:
         return Cost(self.documents + other.documents, self.calls + other.calls, self.tokens + other.tokens)
 
-    def described(self, tagger: Domain) -> str:
+    def described(self, tagger: EndpointTagger) -> str:
         bound = "one for each byte of UTF-8; English text has about a quarter"
         if tagger.tokenizer is not None:
             bound = f"counted as {tagger.model} does"
-        if tagger.stage_tree.answer_limit is None:
+        if tagger.questions.answer_limit is None:
             bound += "; without answers, which the tree does not limit"
         return (
             f"{self.documents:,} document{'s' * (self.documents != 1)} to label, at most {self.calls:,} calls, not counting "
@@ -59,7 +59,7 @@ class Ask(PipelineStep):
     type = "count"
     name = "Ask"
 
-    def __init__(self, tagger: Domain, is_cache_known: bool = False) -> None:
+    def __init__(self, tagger: EndpointTagger, is_cache_known: bool = False) -> None:
         super().__init__()
         self.tagger, self.is_cache_known = tagger, is_cache_known
 
@@ -72,18 +72,18 @@ class Ask(PipelineStep):
         yield sum((self._cost(item.documents.texts) for item in data if isinstance(item, TaggedBatch)), Cost())
 
     def _cost(self, texts: Sequence[str]) -> Cost:
-        tree = self.tagger.stage_tree
-        askable = [text for text in texts if not tree.is_short(text)]
-        worst = self.tagger.worst_case_calls
-        ahead = self.tagger.calls_ahead(askable) if self.is_cache_known else [worst] * len(askable)
-        tokens = [tree.most_tokens(text, n, self.tagger.tokenizer) for n, text in zip(ahead, askable, strict=True)]
+        questions = self.tagger.questions
+        askable = [text for text in texts if not questions.is_short(text)]
+        most = self.tagger.calls_at_most
+        ahead = self.tagger.calls_ahead(askable) if self.is_cache_known else [most(text) for text in askable]
+        tokens = [questions.most_tokens(text, n, self.tagger.tokenizer) for n, text in zip(ahead, askable, strict=True)]
         return Cost(sum(n > 0 for n in ahead), sum(ahead), sum(tokens))
 
 
 def cost_of(
     engine: Engine,
     plan: Plan,
-    tagger: Domain,
+    tagger: EndpointTagger,
     pending: Sequence[int],
     is_cache_known: bool = False,
     chosen: Sequence[PipelineStep] = (),
@@ -97,10 +97,10 @@ def cost_of(
     return sum((of_chunk[0] for of_chunk in results.values()), Cost())
 
 
-def dry_run_entries(engine: Engine, plan: Plan, tagger: Domain) -> dict[str, Any]:
+def dry_run_entries(engine: Engine, plan: Plan, tagger: EndpointTagger) -> dict[str, Any]:
     """Entries of a dry run: the backend, and of an endpoint the cost of all documents at most."""
     entries: dict[str, Any] = {"backend": tagger.answered_by}
-    if tagger.backend == "openai":
+    if tagger.is_asking:
         cost = cost_of(engine, plan, tagger, range(len(plan.chunks)))
         entries |= {"documents_to_ask": cost.documents, "calls_at_most": cost.calls, "tokens_at_most": cost.tokens}
     return entries
@@ -119,7 +119,7 @@ class Allowance:
 def budget(
     engine: Engine,
     plan: Plan,
-    tagger: Domain,
+    tagger: EndpointTagger,
     pending: Sequence[int],
     chosen: Sequence[PipelineStep] = (),
     label_less: str = LABEL_LESS,
@@ -159,12 +159,12 @@ def budget(
 
 
 @contextmanager
-def asking(run: Run, tagger: Domain, allowance: Allowance | None) -> Iterator[None]:
+def asking(run: Run, tagger: EndpointTagger, allowance: Allowance | None) -> Iterator[None]:
     """While a tagger asks: what it waits for is said, and its bill is kept. At the end, whatever it is, the ledger and the terminal
     have the bill of the run, and that of all runs on the output. `allowance`: None where nothing is left to ask."""
     if allowance is None:
         yield
-        if tagger.backend == "openai":
+        if tagger.is_asking:
             _close(run, {}, _before(run))
         return
     tagger.begin()

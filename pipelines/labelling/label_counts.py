@@ -12,8 +12,8 @@ from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.attributes.read import joined
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.pipelines.runs.run import Run
+from tagcorpus.taggers._asking.endpoint_tagger import EndpointTagger
 from tagcorpus.taggers._llm.caller import LONGER_CONTEXT
-from tagcorpus.taggers.domain import Domain
 
 # The paper's features are the percentages of these domains.
 DOMAINS = ("academic", "books", "code", "reference", "specific_datasets", "web")
@@ -71,7 +71,7 @@ def percentages(labels: Mapping[str, int], english: int) -> dict[str, float | No
     return {**shares, "pct_english": 100 * english / n if n else None}
 
 
-def oddities(run: Run, tagger: Domain, counts: Mapping[str, Any]) -> list[str]:
+def oddities(run: Run, tagger: EndpointTagger, counts: Mapping[str, Any]) -> list[str]:
     """Say, and return, for how many documents the model gave no proper answer; those that got no label go into the ledger,
     where they count for the exit code as rows in quarantine do."""
     off_menu, errors, n_asked = counts["off_menu"], counts["errors"], counts["asked"]

@@ -9,10 +9,10 @@ from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.execution.some_rows import Whole
 from tagcorpus.pipelines.labelling.budget import LABEL_LESS, asking, budget
 from tagcorpus.pipelines.labelling.unlabelled import to_retry
-from tagcorpus.pipelines.options.commands.domain import DomainOptions
+from tagcorpus.pipelines.options.commands.domain import AnnotateOptions, DomainOptions
 from tagcorpus.pipelines.options.commands.features import FeaturesOptions
 from tagcorpus.pipelines.readers.plan import Plan
-from tagcorpus.taggers.domain import Domain
+from tagcorpus.taggers._asking.endpoint_tagger import EndpointTagger
 
 # Chunks labelled at once by an LLM: the endpoint stays busy at the end of each.
 CHUNKS_AT_ONCE = 4
@@ -38,10 +38,10 @@ def label_documents(
     `budget` does, before the first request.
     """
     run, tagger = engine.run, instance.tagger
-    assert isinstance(tagger, Domain)
-    assert isinstance(run.options, DomainOptions | FeaturesOptions)
-    answerer = f"domains by {tagger.answered_by}"
-    is_asking = tagger.backend == "openai"
+    assert isinstance(tagger, EndpointTagger)
+    assert isinstance(run.options, DomainOptions | FeaturesOptions | AnnotateOptions)
+    answerer = tagger.subject
+    is_asking = tagger.is_asking
     steps = [choose] if choose is not None else []
     before = engine.prepare(plan, [instance], size=answerer if is_later_pass else "")
     if run.options.retry_errors:

@@ -120,6 +120,7 @@ class Keywords(TypedDict, total=False):
 
     csv: CsvKeywords
     slurm: SlurmKeywords
+    annotate: Mapping[str, Any]
     code: Mapping[str, Any]
     datatrove_filter: Mapping[str, Any]
     digest: Mapping[str, Any]
@@ -172,6 +173,17 @@ class FilterKeywords(Keywords, total=False):
     (tokens.num_tokens)."""
     within: str | None
     """top, draw, tokens: so much of each value of this column."""
+
+
+class AnnotateKeywords(Keywords, total=False):
+    """Ask an LLM for the properties of every document that a schema declares."""
+
+    show: int
+    """Print the prompts of the first N documents, and stop."""
+    ask: bool
+    """With show: also ask about these documents, and print the answers."""
+    retry_errors: bool
+    """Ask again about the documents that got no label, and about no others."""
 
 
 class DomainKeywords(Keywords, total=False):

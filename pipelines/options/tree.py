@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tagcorpus.pipelines.options.commands.console import ConfigOptions, DoctorOptions, StatusOptions, TaggersOptions
-from tagcorpus.pipelines.options.commands.domain import DomainOptions
+from tagcorpus.pipelines.options.commands.domain import AnnotateOptions, DomainOptions
 from tagcorpus.pipelines.options.commands.entropy import EntropyOptions
 from tagcorpus.pipelines.options.commands.exporting import ExportOptions, JoinOptions
 from tagcorpus.pipelines.options.commands.features import FeaturesOptions
@@ -36,6 +36,7 @@ from tagcorpus.pipelines.options.declaring.common import Options
 OPTIONS: dict[str, type[Options]] = {
     "tag": TagOptions,
     "filter": FilterOptions,
+    "annotate": AnnotateOptions,
     "domain": DomainOptions,
     "entropy": EntropyOptions,
     "features": FeaturesOptions,
@@ -51,6 +52,7 @@ SHORT = {
     "tag": "Add columns of taggers, and a summary of each.",
     "filter": "Write kept and removed rows in the input's own format.",
     "domain": "Label every document with its domain.",
+    "annotate": "Ask an LLM for properties of every document.",
     "entropy": "Next-token entropy of the corpus and of every document.",
     "features": "Generations of many models to the per-model feature table.",
     "tokenize": "Token files for training, by group, with a held-out side.",
@@ -82,7 +84,7 @@ class Command:
 GROUP_HELP = {
     ("run",): (
         "Read documents and run a pipeline over them.",
-        "Read documents: tag, filter, domain, entropy, features, tokenize.",
+        "Read documents: tag, filter, domain, annotate, entropy, features, tokenize.",
     ),
     ("store",): (
         "Models, their pretraining data and their scores: a DuckDB export directory, or a .duckdb file.",

@@ -29,6 +29,7 @@ PHASES = {
     "tag": ("tagging", "rows"),
     "features": ("tagging", "rows"),
     "domain": ("labelling", "rows"),
+    "annotate": ("labelling", "rows"),
     "entropy-lm": ("predicting tokens", "rows"),
     "filter": ("writing rows", "rows"),
     "merging": ("merging", "entries"),

@@ -7,7 +7,7 @@ from typing import Any
 
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.attributes.parts import Instance
-from tagcorpus.pipelines.options.commands.domain import DomainOptions
+from tagcorpus.pipelines.options.commands.domain import AnnotateOptions, DomainOptions
 from tagcorpus.pipelines.options.commands.features import FeaturesOptions
 from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.options.load import check_sections
@@ -21,7 +21,7 @@ def build(options: Options, instances: Mapping[str, str]) -> list[Instance]:
     built = []
     for name, tagger_name in instances.items():
         parameters: dict[str, Any] = options.parameters.get(name, {})
-        is_with_budget = isinstance(options, DomainOptions) or (
+        is_with_budget = isinstance(options, DomainOptions | AnnotateOptions) or (
             isinstance(options, FeaturesOptions) and tagger_name == "domain"
         )
         if is_with_budget:
@@ -38,6 +38,11 @@ def load_free(tagger_name: str, parameters: Mapping[str, Any], name: str) -> Tag
     """`taggers.load`, but ConfigError for one that asks an endpoint: every worker would have a budget of its own."""
     tagger = load(tagger_name, parameters, name)
     if getattr(tagger, "worst_case_calls", 0):
+        if tagger_name == "annotate":
+            raise ConfigError(
+                f"{name} asks an LLM endpoint, and all calls of a run go through one caller with one budget: use `tagcorpus run "
+                "annotate` (tagcorpus.run('annotate', ...) in Python)"
+            )
         raise ConfigError(
             f"{name} asks an LLM endpoint, and all calls of a run go through one caller with one budget: use `tagcorpus run "
             f"domain` (tagcorpus.run('domain', ...) in Python), or the embedded model (--set {name}.backend=fasttext)"

@@ -28,7 +28,7 @@ def table(result: Result, result_file: str | None = None, width: int | None = No
     width = width or None
     summary = result.summary
     if extra := summary.get("dry_run"):
-        return _dry_run(extra)
+        return "\n\n".join([*extra.get("shown", []), _dry_run({k: v for k, v in extra.items() if k != "shown"})])
     if extra := summary.get("slurm"):
         return "\n".join(f"{k:<18} {v:,}" if isinstance(v, int) else f"{k:<18} {v}" for k, v in extra.items())
     n = result.counts.documents

@@ -53,6 +53,15 @@ class Conversation(Protocol):
         """Whether exactly one choice is named in the text."""
         ...
 
+    def flaw(self, raw: str) -> str:
+        """Why the text, although it is whole, is not an answer and must be asked for again; empty for an answer."""
+        ...
+
+    @property
+    def calls_left(self) -> int:
+        """The most questions that are still to ask."""
+        ...
+
     def answered(self, raw: str, model: str) -> Self: ...
 
     def failed(self, reason: str) -> Self: ...
@@ -364,4 +373,7 @@ class Attempts:
 
 def why_unusable(answer: Answer, question: Conversation) -> Failure | None:
     """Why a reply with text is no answer to the question; None for an answer."""
-    return shortcoming(answer, question.names_choice(answer.text), question.accepts(answer.text))
+    problem = shortcoming(answer, question.names_choice(answer.text), question.accepts(answer.text))
+    if problem is None and (flaw := question.flaw(answer.text)):
+        return Failure("empty", flaw, paid=answer)
+    return problem

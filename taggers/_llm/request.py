@@ -48,6 +48,11 @@ _SYSTEM_REFUSED = re.compile(
 _INSTEAD = re.compile(r"use [\"'`]?(\w+)[\"'`]? instead", re.IGNORECASE)
 
 
+RESPONSE_FORMAT = "response_format"
+"""The field that constrains an answer. A refused kind of constraint is left out whatever its schema."""
+_NAMES_FORMAT = re.compile(r"response[ _-]?format|json[ _-]?schema|structured output|guided|grammar", re.IGNORECASE)
+
+
 class Change(NamedTuple):
     """A field and value (as JSON) that an endpoint refused. The field is sent as `to`, or left out where `to` is empty.
 
@@ -89,7 +94,7 @@ def request_body(settings: Settings, messages: Messages, changes: Sequence[Chang
     for change in changes:
         if change.field == "roles":
             body["messages"] = merged(body["messages"])
-        elif change.field in body and json.loads(change.value) == body[change.field]:
+        elif change.field in body and json.loads(change.value) == _essence(change.field, body[change.field]):
             value = body.pop(change.field)
             if change.to:
                 body.setdefault(change.to, value)
@@ -115,6 +120,9 @@ def change_for(failure: Failure, body: Mapping[str, Any]) -> Change | None:
     if (no_system := _SYSTEM_REFUSED.search(reason)) and no_system[0].lower() not in documents:
         is_sent = any(message["role"] == SYSTEM for message in body["messages"])
         return Change("roles", SYSTEM, MERGED) if is_sent else None
+    constraint = _NAMES_FORMAT.search(reason) if RESPONSE_FORMAT in body else None
+    if constraint and (failure.status < 500 or failure.status == 501) and constraint[0].lower() not in documents:
+        return Change(RESPONSE_FORMAT, _as_json(_essence(RESPONSE_FORMAT, body[RESPONSE_FORMAT])))
     refuses = _REFUSES.search(reason)
     if failure.status >= 500 or refuses is None or refuses[0].lower() in documents:
         return None
@@ -131,7 +139,7 @@ def change_for(failure: Failure, body: Mapping[str, Any]) -> Change | None:
         (to,) = set(LIMITS) - {field}
         if field == "max_completion_tokens" and to not in reason:
             return None
-    return Change(field, _as_json(body[field]), to)
+    return Change(field, _as_json(_essence(field, body[field])), to)
 
 
 class Requests:
@@ -159,6 +167,11 @@ class Requests:
         if self.path is not None:
             _remember(self.path, self._name, self.changes)
         return change
+
+
+def _essence(field: str, value: Any) -> Any:
+    """The part of a field's value that a refusal is about: of a response format, its kind."""
+    return {"type": value.get("type")} if field == RESPONSE_FORMAT and isinstance(value, dict) else value
 
 
 def _as_json(value: Any) -> str:

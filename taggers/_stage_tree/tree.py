@@ -180,6 +180,15 @@ class Walk:
         """Whether exactly one choice of the stage being asked is named."""
         return self._choice(raw) in self.tree.by_name[self.stage].choices
 
+    def flaw(self, raw: str) -> str:  # noqa: ARG002
+        """Nothing: an answer off the menu counts as a choice."""
+        return ""
+
+    @property
+    def calls_left(self) -> int:
+        """The most questions that are still to ask."""
+        return 0 if self.messages() is None else self.tree.calls_from(self.stage)
+
     def answered(self, raw: str, model: str = "") -> Walk:
         """The state after the model's raw answer to `messages()`."""
         models = self.answered_by.split(", ") if self.answered_by else []

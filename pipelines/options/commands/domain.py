@@ -1,10 +1,18 @@
-"""The options of `tagcorpus run domain`."""
+"""The options of `tagcorpus run domain` and `run annotate`, which ask an endpoint."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tagcorpus.pipelines.options.declaring.common import ENDPOINT, OUTPUT, Backend, Options, retry_errors_option
+from tagcorpus.pipelines.options.declaring.common import (
+    ENDPOINT,
+    OUTPUT,
+    Backend,
+    Options,
+    calling_options,
+    endpoint_options,
+    retry_errors_option,
+)
 from tagcorpus.pipelines.options.declaring.declare import option, shorthand
 
 
@@ -22,26 +30,37 @@ class DomainOptions(Options):
         ),
         *ENDPOINT,
         shorthand("domain.tree", str, "A stage tree of your own (YAML).", metavar="FILE", is_path=True),
-        shorthand("domain.concurrency", int, "Calls in flight.", default=64),
-        shorthand(
-            "domain.patience",
-            float,
-            "Seconds without any answer after which a run gives up on a busy or absent server.",
-            metavar="SECONDS",
-            default=600,
-        ),
-        shorthand("domain.rpm", int, "Requests a minute at most (default: no limit)."),
-        shorthand("domain.tpm", int, "Tokens of prompts (estimated) a minute at most (default: no limit)."),
-        shorthand(
-            "domain.llm_cache",
-            str,
-            "Where answers are kept (default: the user's cache folder).",
-            metavar="FILE",
-            is_path=True,
-        ),
-        shorthand("domain.llm_cache", str, "Keep no answers.", constant="none", flags=("--no-llm-cache",)),
+        *calling_options("domain"),
     )
     PARAMETERS = {"domain": {"backend": "auto"}}  # noqa: RUF012 - read only
 
     with_text: bool = option(False, "Add the text to predicted_domains.csv.", group=OUTPUT)
     retry_errors: bool = retry_errors_option()
+
+
+@dataclass(frozen=True)
+class AnnotateOptions(Options):
+    """Ask an LLM for the properties of every document that a schema declares."""
+
+    SHORTHANDS = (
+        shorthand(
+            "annotate.schema",
+            str,
+            "The properties: a YAML file, a JSON Schema, or the name of a packaged schema.",
+            metavar="FILE-or-NAME",
+            is_path=True,
+        ),
+        shorthand(
+            "annotate.prompt", str, "A user message of your own, with {text} in it.", metavar="FILE", is_path=True
+        ),
+        *endpoint_options("annotate", "the schema's, gpt-4o-mini"),
+        *calling_options("annotate"),
+    )
+
+    show: int = option(0, "Print the prompts of the first N documents, and stop.", metavar="N", at_least=0)
+    ask: bool = option(False, "With --show: also ask about these documents, and print the answers.")
+    retry_errors: bool = retry_errors_option()
+
+    def __post_init__(self) -> None:
+        if self.show:  # nothing is written
+            object.__setattr__(self, "dry_run", True)

@@ -244,15 +244,44 @@ SETTINGS = (
     ),
 )
 """Flags of every pipeline that say where further options are."""
-ENDPOINT = (
-    shorthand("domain.base_url", str, "OpenAI-compatible endpoint (else OPENAI_BASE_URL).", metavar="URL"),
-    shorthand(
-        "domain.model", str, "Model name at the endpoint (default: the stage tree's, gpt-4o-mini).", metavar="NAME"
-    ),
-    shorthand(
-        "domain.max_requests",
-        int,
-        "Stop with exit 5 before all runs on the output have sent more requests than this.",
-        default=10_000,
-    ),
-)
+
+
+def endpoint_options(section: str, default_model: str) -> tuple[Option, ...]:
+    """The shorthands of a tagger that say which endpoint is asked, and how often at most."""
+    return (
+        shorthand(f"{section}.base_url", str, "OpenAI-compatible endpoint (else OPENAI_BASE_URL).", metavar="URL"),
+        shorthand(f"{section}.model", str, f"Model name at the endpoint (default: {default_model}).", metavar="NAME"),
+        shorthand(
+            f"{section}.max_requests",
+            int,
+            "Stop with exit 5 before all runs on the output have sent more requests than this.",
+            default=10_000,
+        ),
+    )
+
+
+def calling_options(section: str) -> tuple[Option, ...]:
+    """The shorthands of a tagger that say how an endpoint is called, and where answers are kept."""
+    return (
+        shorthand(f"{section}.concurrency", int, "Calls in flight.", default=64),
+        shorthand(
+            f"{section}.patience",
+            float,
+            "Seconds without any answer after which a run gives up on a busy or absent server.",
+            metavar="SECONDS",
+            default=600,
+        ),
+        shorthand(f"{section}.rpm", int, "Requests a minute at most (default: no limit)."),
+        shorthand(f"{section}.tpm", int, "Tokens of prompts (estimated) a minute at most (default: no limit)."),
+        shorthand(
+            f"{section}.llm_cache",
+            str,
+            "Where answers are kept (default: the user's cache folder).",
+            metavar="FILE",
+            is_path=True,
+        ),
+        shorthand(f"{section}.llm_cache", str, "Keep no answers.", constant="none", flags=("--no-llm-cache",)),
+    )
+
+
+ENDPOINT = endpoint_options("domain", "the stage tree's, gpt-4o-mini")

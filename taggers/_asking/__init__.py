@@ -1,0 +1,1 @@
+"""What files of questions and taggers that ask them have in common: checks, parameters, spending."""
