@@ -49,23 +49,23 @@ def run(
 
 @overload
 def run(
-    pipeline: Literal["domain"],
-    *,
-    config: str | None = None,
-    sets: Sequence[str] = (),
-    display: Display | None = None,
-    **options: Unpack[DomainKeywords],
-) -> Result: ...
-
-
-@overload
-def run(
     pipeline: Literal["annotate"],
     *,
     config: str | None = None,
     sets: Sequence[str] = (),
     display: Display | None = None,
     **options: Unpack[AnnotateKeywords],
+) -> Result: ...
+
+
+@overload
+def run(
+    pipeline: Literal["domain"],
+    *,
+    config: str | None = None,
+    sets: Sequence[str] = (),
+    display: Display | None = None,
+    **options: Unpack[DomainKeywords],
 ) -> Result: ...
 
 

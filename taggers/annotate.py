@@ -34,7 +34,7 @@ _UNITS = {
 class Annotate(EndpointTagger):
     """Properties of a document that an LLM answers.
 
-    schema           path of a schema, or the name of a packaged one
+    schema           path of a schema, or the name of a packaged one; run annotate has no default
     prompt           path of a user message with {text}; "" = the schema's
     model            model name; "" = the schema's
     base_url         endpoint; "" = OPENAI_BASE_URL where the tagger is built, else OpenAI's own
@@ -50,7 +50,7 @@ class Annotate(EndpointTagger):
 
     ConfigError when the schema, the URL or a number is wrong; `tag` raises what the tagger domain raises."""
 
-    schema: str
+    schema: str = "educational_value"
     prompt: str = ""
     model: str = ""
     base_url: str = ""

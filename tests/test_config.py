@@ -143,8 +143,10 @@ def test_what_is_printed_loads_back(tmp_path: Path, pipeline: str, changed: bool
             "min_kept_share=0.25",
         ],
         "tokenize": ["held_out=0.1", "eos=<|endoftext|>"],
+        "annotate": ["annotate.concurrency=3"],
     }
-    printed = terminal.config(pipeline, None, more[pipeline] if changed else [])
+    needed = ["annotate.schema=code_quality"] if pipeline == "annotate" else []
+    printed = terminal.config(pipeline, None, [*needed, *(more[pipeline] if changed else [])])
     assert terminal.config(pipeline, file(tmp_path, printed), []) == printed
     values = yaml.safe_load(printed)
     known = {
@@ -152,7 +154,7 @@ def test_what_is_printed_loads_back(tmp_path: Path, pipeline: str, changed: bool
     }
     assert known <= set(values)
     if changed:
-        assert printed != terminal.config(pipeline, None, [])
+        assert printed != terminal.config(pipeline, None, needed)
         assert values.get("words", {"tokenizer": "r50k_base"})["tokenizer"] == "r50k_base"
 
 

@@ -66,7 +66,8 @@ def _page(name: str) -> list[str]:
     described = dict(_ROW.findall(inspect.getdoc(cls) or ""))
     hints = typing.get_type_hints(cls)
     for field in fields:
-        lines.append(f"  --set {name}.{field.name}={_as_yaml(getattr(tagger, field.name))}")
+        value = getattr(tagger, field.name) if field.default is dataclasses.MISSING else field.default
+        lines.append(f"  --set {name}.{field.name}={_as_yaml(value)}")
         description = " ".join(described.get(field.name, "").split())
         lines += _wrapped(f"{type_text(hints[field.name])}{': ' * bool(description)}{description}", " " * 6)
     return lines
