@@ -18,7 +18,7 @@ def how_to_install(extra: str, *packages: str) -> str:
     """The pip command for the requirements of an extra that this environment lacks, or for all where none is missing.
 
     packages  only these of its requirements
-    Example   how_to_install("s3") -> "pip install s3fs"
+    Example   how_to_install("s3") -> "pip install 's3fs>=2024.2'"
     """
     try:
         needed = requirements_of(requires("tagcorpus") or [], extra)

@@ -14,7 +14,7 @@ from tagcorpus.requirements import how_to_install, requirements_of
 
 
 def test_the_packages_of_an_extra() -> None:
-    assert how_to_install("s3") == "pip install s3fs"
+    assert how_to_install("s3") == "pip install 's3fs>=2024.2'"
     assert how_to_install("report", "plotly") == "pip install 'plotly>=6'"
     names = {Requirement(word).name for word in shlex.split(how_to_install("predict"))[2:]}
     assert {"pandas", "scipy"} <= names
