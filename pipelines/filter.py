@@ -46,7 +46,7 @@ from tagcorpus.pipelines.storage.sealed import is_sealed, opened, sealed
 from tagcorpus.taggers import names
 
 FILTER_VERSION = 1
-MANIFEST = "filtered/manifest.json"
+MANIFEST = "summary/kept.json"  # not beside the filtered rows, which may be the input of a later run
 
 
 class Rule(Protocol):

@@ -104,7 +104,7 @@ def run(folder: Path, *options: str) -> dict[str, Any]:
         *options,
     )
     assert done.code == 0, done.err
-    manifest: dict[str, Any] = json.loads((folder / "out/filtered/manifest.json").read_text())
+    manifest: dict[str, Any] = json.loads((folder / "out/summary/kept.json").read_text())
     return manifest
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -93,6 +92,8 @@ class Result:
 
     def _repr_html_(self) -> str:
         """The counts and a line for each column, for notebooks."""
+        import html
+
         rows = [
             (f"{name}.{column}", own)
             for name, instance in self.summary.get("instances", {}).items()
@@ -121,6 +122,8 @@ def _feature_table(folder: Folder) -> pa.Table:
 
 
 def _html_row(name: str, own: dict[str, Any]) -> str:
+    import html
+
     numbers = [_figure(own.get(key)) for key in ("mean", "p50", "min", "max")]
     commonest = ", ".join(f"{value} {count:,}" for value, count in list(own.get("top", {}).items())[:3])
     cells = [name, f"{own.get('n', 0):,}", f"{own.get('missing', 0):,}", *numbers, commonest]

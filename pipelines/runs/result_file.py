@@ -14,9 +14,6 @@ import pyarrow.parquet as pq
 from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.attributes.read import joined
 from tagcorpus.pipelines.attributes.results import RECORD, folder_and_name, measured
-from tagcorpus.pipelines.exporting.documents import TaggedFiles
-from tagcorpus.pipelines.exporting.export import packed, write_documents
-from tagcorpus.pipelines.exporting.json_lines import dumped
 from tagcorpus.pipelines.options.commands.tag import TagOptions
 from tagcorpus.pipelines.options.declaring.common import LINES
 from tagcorpus.pipelines.readers.plan import Plan
@@ -28,6 +25,9 @@ def publish_result(run: Run, plan: Plan, instances: Sequence[Instance], summary:
     if run.result_file is None:
         return
     if isinstance(run.options, TagOptions) and run.options.with_text:
+        from tagcorpus.pipelines.exporting.documents import TaggedFiles
+        from tagcorpus.pipelines.exporting.export import write_documents
+
         tagged = TaggedFiles(run.output, [i.name for i in instances], plan.files)
         with _publishing(run) as sink:
             as_json = write_documents(tagged, run.result_file, sink)
@@ -35,6 +35,9 @@ def publish_result(run: Run, plan: Plan, instances: Sequence[Instance], summary:
             run.display.say(f"{run.result_file}: fields without a common type are JSON text: {', '.join(as_json)}")
         return
     if run.result_file.lower().endswith(LINES):
+        from tagcorpus.pipelines.exporting.export import packed
+        from tagcorpus.pipelines.exporting.json_lines import dumped
+
         with _publishing(run) as sink, packed(sink, run.result_file) as lines:
             for table in joined(run.output, plan.files, instances):
                 lines.write(b"".join(dumped(row) + b"\n" for row in table.to_pylist()))
