@@ -122,9 +122,11 @@ def _agreement(agreement: Mapping[str, Any]) -> str:
 
 
 def _notes(audit: Mapping[str, Any], where: str) -> str:
+    n = audit["intervals"]["groups_together"]
+    together = f" that holds for all {n:,} groups together" if n else ""
     notes = [
         f"intervals: jackknife {audit['intervals']['over']}; a verdict needs {audit['floor']:g} sd, and an interval without "
-        f"zero that holds for all {audit['intervals']['groups_together']:,} groups together",
+        f"zero{together}",
         *audit["notes"],
     ]
     return "\n".join([*(wrapped(n, "") for n in notes), where])
