@@ -2,18 +2,20 @@
 
 The model can be any that `fasttext supervised` made, quantised or not: language identification, quality and topic classifiers.
 Unsupervised vectors do not work, and nothing is trained here. fastText reads one line, so line breaks become spaces. The text is not
-changed otherwise: prepare it as the model's training text was. `import fasttext` below is the library, since imports are absolute.
+changed otherwise: prepare it as the model's training text was. Models of 64 MiB and more stay in their file, mapped into memory and
+shared by all workers; probabilities then differ from the library's by less than 1e-6. `import fasttext` below is the library, since
+imports are absolute.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +30,8 @@ from tagcorpus.taggers.language import INSTALL_FASTTEXT, PREFIX
 _SOURCE = "the model in fasttext.model; the softmax, or sigmoid, of fastText (arXiv 1607.01759)"
 # The text of the self-test: a model of any language knows parts of some of these words.
 _PROBE = "This is a test. 1234 la de und the of http e i o :"
+MAPPED_BYTES = 64 << 20
+"""Size from which a model stays in its file, shared by all processes. Starting Numba takes longer than reading a smaller one."""
 # fastText computes in float32, and reads its sigmoid from a table with steps of 1/32.
 _TOLERANCE = {"softmax": 1e-3, "ns": 0.01, "ova": 0.01}
 
@@ -85,12 +89,12 @@ class FastText(Parameters):
         return Path(self.model)
 
     @cached_property
-    def _model(self) -> Any:
-        return load_model(self._path)
+    def _model(self) -> Predict:
+        return load_predict(self._path)
 
     def tag(self, batch: DocumentBatch) -> pa.RecordBatch:
         """Raises ConfigError for a model that cannot be loaded, TaggerError for a module `fasttext` that answers wrongly."""
-        predictions = [self._labels(text) for text in batch.texts]
+        predictions = self._predictions(batch.texts)
         labels, probabilities = [names for names, _ in predictions], [values for _, values in predictions]
         arrays = [
             pa.array([names[0] if names else None for names in labels], pa.string()),
@@ -100,12 +104,38 @@ class FastText(Parameters):
         ]
         return pa.record_batch(arrays, schema=self.columns)
 
-    def _labels(self, text: str) -> tuple[list[str], list[float]]:
-        line = (text[: self.max_chars] if self.max_chars else text).replace("\n", " ")
-        names, probabilities = self._model.predict(line, k=self.k, threshold=self.threshold)
+    def _predictions(self, texts: Sequence[str]) -> list[tuple[list[str], list[float]]]:
+        lines = [text[: self.max_chars] if self.max_chars else text for text in texts]
+        given = self._model(lines, self.k, self.threshold)
         # Rounding takes fastText's probabilities slightly above 1.
-        clamped = [min(max(float(p), 0.0), 1.0) for p in probabilities]
-        return [name.removeprefix(self.prefix) for name in names], clamped
+        return [
+            ([name.removeprefix(self.prefix) for name in names], [min(max(p, 0.0), 1.0) for p in probabilities])
+            for names, probabilities in given
+        ]
+
+
+Predict: TypeAlias = Callable[[Sequence[str], int, float], list[tuple[list[str], list[float]]]]
+"""(texts, k, threshold) -> of each text at most k labels, the most probable first, and their probabilities."""
+
+
+def load_predict(path: Path) -> Predict:
+    """The model in a file: by the library, which reads the file into each process, or mapped into memory where it is large.
+
+    Both give the same labels, and probabilities within 1e-6. Raises as `load_model`.
+    """
+    check_file(path)
+    if path.stat().st_size >= MAPPED_BYTES:
+        # Here, since Numba takes its time to start.
+        from tagcorpus.taggers._models.mapped_fasttext import MappedModel
+
+        return MappedModel(path).predict
+    model = load_model(path)
+
+    def predict(texts: Sequence[str], k: int, threshold: float) -> list[tuple[list[str], list[float]]]:
+        answers = [model.predict(text.replace("\n", " "), k=k, threshold=threshold) for text in texts]
+        return [(list(names), [float(p) for p in probabilities]) for names, probabilities in answers]
+
+    return predict
 
 
 def load_model(path: Path) -> Any:

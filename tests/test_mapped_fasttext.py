@@ -1,0 +1,125 @@
+"""Models that stay in their file give what the library gives. End to end, since the kernels take ten seconds to compile."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fasttext_models import WORDS, train
+
+from tagcorpus.errors import ConfigError
+from tagcorpus.taggers import fasttext as tagger_module
+from tagcorpus.taggers.fasttext import FastText, load_model, load_predict
+from tagcorpus.testing import check_tagger
+
+pytestmark = pytest.mark.e2e
+
+KINDS: dict[str, dict[str, Any]] = {
+    "words": {"loss": "softmax"},
+    "tree": {"loss": "hs", "minCount": 2},
+    "n-grams": {"loss": "ns", "wordNgrams": 3},
+    "parts": {"loss": "ova", "minn": 2, "maxn": 4},
+    "all": {"loss": "softmax", "wordNgrams": 2, "minn": 1, "maxn": 3, "dim": 5},
+}
+WORDS_TO_DRAW = [
+    *" ".join(WORDS.values()).split(),
+    "w7",
+    "</s>",
+    "__label__en",
+    "__label__x",
+    "\x00",
+    "\x0b",
+    "\n",
+    "漢字",
+    "𝒳",
+    "<",
+    ">",
+]
+
+
+def random_texts(n: int) -> list[str]:
+    """Known words, unknown ones, and any characters at all."""
+    chance = random.Random(11)
+    any_characters = [
+        "".join(
+            chr(chance.choice([chance.randrange(128), chance.randrange(0x2000)])) for _ in range(chance.randrange(30))
+        )
+        for _ in range(n)
+    ]
+    return [" ".join(chance.choices(WORDS_TO_DRAW, k=chance.randrange(12))) for _ in range(n)] + any_characters
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Of each kind a dense model, and quantised ones, the last of them pruned with norms."""
+    import fasttext
+
+    folder = tmp_path_factory.mktemp("mapped")
+    paths = {}
+    for kind, how in KINDS.items():
+        paths[kind] = train(folder, f"{kind}.bin", **how)
+        if kind in ("words", "tree"):  # too few rows for centroids
+            continue
+        for name, settings in {"coded": {}, "pruned": {"cutoff": 300, "qnorm": True}}.items():
+            model = fasttext.load_model(str(paths[kind]))
+            model.quantize(input=str(folder / "train.txt"), retrain=False, **settings)
+            paths[f"{kind}, {name}"] = folder / f"{kind}-{name}.ftz"
+            model.save_model(str(paths[f"{kind}, {name}"]))
+    return paths
+
+
+@pytest.fixture(autouse=True)
+def all_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tagger_module, "MAPPED_BYTES", 0)
+
+
+@pytest.mark.parametrize(
+    "kind", [*KINDS, *(f"{kind}, {how}" for kind in ("n-grams", "parts", "all") for how in ("coded", "pruned"))]
+)
+@pytest.mark.parametrize(("k", "threshold"), [(1, 0.0), (2, 0.3), (4, 0.0), (3, 1.0)])
+def test_the_same_as_the_library(models: dict[str, Path], kind: str, k: int, threshold: float) -> None:
+    library, texts = load_model(models[kind]), random_texts(400)
+    for text, (labels, values) in zip(texts, load_predict(models[kind])(texts, k, threshold), strict=True):
+        names, probabilities = library.predict(text.replace("\n", " "), k=k, threshold=threshold)
+        assert labels == list(names)
+        assert values == pytest.approx(list(probabilities), abs=1e-6)
+
+
+def test_as_a_tagger(models: dict[str, Path]) -> None:
+    check_tagger(FastText(str(models["all"]), k=3), ["the weather", "", "das\nwetter", "x" * 300])
+
+
+def test_all_labels_in_their_order(models: dict[str, Path]) -> None:
+    """Equal probabilities, too, stand as the library has them."""
+    library, mapped = load_model(models["words"]), load_predict(models["words"])
+    for text in ("", "unknown", *WORDS.values()):
+        assert mapped([text], 9, -1.0)[0][0] == list(library.predict(text, k=9, threshold=-1.0)[0])
+
+
+@pytest.mark.parametrize("kind", ["words", "all, pruned"])
+def test_damaged_counts_are_refused_or_harmless(models: dict[str, Path], tmp_path: Path, kind: str) -> None:
+    """No number of the file's beginning leads out of the file: it is refused, or every probability is a share."""
+    whole = models[kind].read_bytes()
+    refused = 0
+    for at in range(8, 92, 4):
+        for value in (-1, 0, 1, 3, 1 << 30):
+            path = tmp_path / "damaged"
+            path.write_bytes(whole[:at] + value.to_bytes(4, "little", signed=True) + whole[at + 4 :])
+            try:
+                answers = load_predict(path)(["the weather was cold", ""], 2, 0.0)
+            except ConfigError:
+                refused += 1
+                continue
+            assert all(0 <= p <= 1.001 for _, probabilities in answers for p in probabilities)
+    assert refused > 20
+
+
+def test_numbers_that_are_none(models: dict[str, Path], tmp_path: Path) -> None:
+    path = tmp_path / "nan.bin"
+    data = models["words"].read_bytes()
+    path.write_bytes(data[:-4] + np.float32("nan").tobytes())
+    with pytest.raises(ConfigError, match="that are not numbers"):
+        load_predict(path)(["the weather was cold"], 3, 0.0)
