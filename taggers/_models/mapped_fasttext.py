@@ -81,6 +81,8 @@ class MappedModel:
         self._kind = _LOSSES[loss]
         most = 0 if version == _BEFORE_PARTS_OF_WORDS else most
         self._settings = np.array([word_ngrams, max(buckets, 1), least, most])
+        if not 0 <= n_entries <= len(data) // 10:  # an entry's least bytes
+            raise ValueError(n_entries)
         starts, lengths, kinds, at = kernel.entries(data, _BEGIN.size, n_entries)
         if (
             n_entries != self._n_words + n_labels
