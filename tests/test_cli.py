@@ -212,7 +212,7 @@ def test_taggers_lists_all_and_describes_one() -> None:
 def test_config_prints_what_a_run_would_use() -> None:
     shown = invoke("config", "tag", "--set", "tokens.tokenizer=gpt2").stdout
     assert "tokenizer: gpt2" in shown
-    assert "chunk_bytes: 67108864" in shown
+    assert "chunk_bytes: null" in shown
 
 
 def test_one_row_is_singular(tmp_path: Path) -> None:

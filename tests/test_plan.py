@@ -22,7 +22,15 @@ from tagcorpus.pipelines.inputs import discover
 from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.inputs.records import DocumentFields
-from tagcorpus.pipelines.readers.plan import CHUNKS_PER_SEGMENT, Index, Indexed, Plan, load_plan, make_plan
+from tagcorpus.pipelines.readers.plan import (
+    CHUNKS_PER_SEGMENT,
+    Index,
+    Indexed,
+    Plan,
+    chunk_bytes_for,
+    load_plan,
+    make_plan,
+)
 from tagcorpus.pipelines.readers.reader import ChunkReader, ReaderOptions
 from tagcorpus.pipelines.readers.text_check import check_text
 from tagcorpus.pipelines.storage.folder import Folder
@@ -292,3 +300,32 @@ def test_duplicate_ids_are_counted_exactly(
     expected = sum(every.values()) - len(every)
     assert count_duplicate_ids(planner.output, plan, instance, ids_per_pass) == expected
     assert count_duplicate_ids(planner.output, plan, instance) == expected
+
+
+def test_chunks_by_the_size_of_the_input() -> None:
+    """Within a factor of two: 32 chunks of a small input (of 4 MiB or more), 64 MiB each of a usual one, 16,384 of a large one."""
+    mib, tib = 1 << 20, 1 << 40
+    assert [chunk_bytes_for(size) for size in (0, 50 * mib, 1000 * mib)] == [4 * mib, 4 * mib, 32 * mib]
+    assert {chunk_bytes_for(size) for size in (1100 * mib, 100 * 1024 * mib, tib)} == {64 * mib}
+    assert chunk_bytes_for(tib + 1) == 128 * mib
+    assert 10 * 10**12 / chunk_bytes_for(10 * 10**12) < 16_384
+
+
+@given(st.integers(0, 1 << 60))
+def test_chunks_grow_with_the_input(size: int) -> None:
+    chunk = chunk_bytes_for(size)
+    assert chunk & (chunk - 1) == 0
+    assert chunk <= chunk_bytes_for(size + 1)
+    assert size / chunk <= 16_384
+
+
+def test_the_first_runs_chunks_stay(planner: Planner) -> None:
+    """Whatever is added: another size would compute everything again."""
+    before = planner()
+    write(planner.root / "in" / "d.jsonl", 30_000, "a much larger file, whose size asks for no other chunks now")
+    files = discover.find([str(planner.root / "in")])
+    after = make_plan(planner.output, files, ReaderOptions(), None, None, planner._run)
+    assert after.files[:3] == before.files
+    assert len(after.files[3].chunks) > 1000
+    anew = make_plan(planner.output, files, ReaderOptions(), None, None, planner._run, False, may_recut=True)
+    assert [len(f.chunks) for f in anew.files] == [1, 1, 1, 1]

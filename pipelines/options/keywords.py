@@ -82,10 +82,10 @@ class Keywords(TypedDict, total=False):
     """For s3://, gs:// and other URLs: endpoint_url=URL, profile=NAME, anon=true; a mapping."""
     max_line_bytes: int
     """Longer lines go to quarantine unread."""
-    chunk_bytes: int
-    """Bytes of input that are computed, published and resumed as one. Fixed for an output
-    folder."""
-    shard_bytes: int
+    chunk_bytes: int | None
+    """Bytes of input that are computed, published and resumed as one; null: by the size of the
+    input, and as it was in an output folder that is there already."""
+    shard_bytes: int | None
     """Old name of chunk_bytes."""
     output: Path | None
     """Output folder (default ./<first input's stem>.tagcorpus). Or a file, that the main result

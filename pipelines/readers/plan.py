@@ -143,6 +143,10 @@ def _refuse_doubled_columns(file: InputFile, chunks: Sequence[Chunk], reader_opt
         )
 
 
+USUAL_CHUNK_BYTES = 64 << 20
+CHUNKS_OF_SMALL_INPUT, CHUNKS_OF_LARGE_INPUT = 32, 16_384
+_POWERS = [1 << power for power in range(22, 63)]  # 4 MiB and more
+
 RunIndex = Callable[[Index, int], list[Indexed]]
 """Runs an Index step over that many ranks and returns the result of each, in order."""
 
@@ -151,7 +155,7 @@ def make_plan(
     output: Folder,
     files: Sequence[InputFile],
     reader_options: ReaderOptions,
-    chunk_bytes: int,
+    chunk_bytes: int | None,
     limit: int | None,
     run_index: RunIndex,
     is_stored: bool = True,
@@ -160,9 +164,14 @@ def make_plan(
 ) -> Plan:
     """The plan for these files. Plans of unchanged files are taken from `output`. If `check` raises, no plan is stored.
 
+    Without `chunk_bytes`, chunks are as large as those that `output` has, or as the size of all files asks for.
+
     Raises ConfigError if `output` has a plan with other `chunk_bytes`, since every part would be computed again; with
     `may_recut`, the files are cut anew.
     """
+    if chunk_bytes is None:
+        recorded = None if may_recut else _recorded_chunk_bytes(output)
+        chunk_bytes = recorded or chunk_bytes_for(sum(f.size() for f in files))
     settings = {f.name: _settings(f, reader_options, chunk_bytes) for f in files}
     read_as = reader_options
     if not may_recut:
@@ -227,12 +236,34 @@ def _settings(file: InputFile, reader_options: ReaderOptions, chunk_bytes: int) 
     }
 
 
+def chunk_bytes_for(total: int) -> int:
+    """Bytes of a chunk for an input of `total` bytes: a power of two.
+
+    A small input has up to 32 chunks of 4 MiB or more, so that several workers are busy. A large one has at most 16,384, since each
+    chunk costs a part of every tagger. From 1 GiB to 1 TiB a chunk has 64 MiB, which a tagger of average speed needs ten seconds for.
+    """
+    smallest = next(size for size in _POWERS if size * CHUNKS_OF_SMALL_INPUT >= total)
+    largest = next(size for size in _POWERS if size * CHUNKS_OF_LARGE_INPUT >= total)
+    return max(min(smallest, USUAL_CHUNK_BYTES), largest)
+
+
+def _chunk_bytes_of(output: Folder, plan: str) -> int | None:
+    try:
+        return int((opened(output.read(plan)) or {})["settings"]["shard_bytes"])
+    except (KeyError, TypeError, ValueError):
+        return None  # no plan, or none of this version
+
+
+def _recorded_chunk_bytes(output: Folder) -> int | None:
+    """Of the first plan that the output has, whichever file it is of: one run cuts all its files alike."""
+    return next((size for name in output.files("plan") if (size := _chunk_bytes_of(output, name))), None)
+
+
 def _refuse_another_cut(output: Folder, files: Sequence[InputFile], chunk_bytes: int) -> None:
     for file in files:
-        try:
-            was = (opened(output.read(plan_name(file.name))) or {})["settings"]["shard_bytes"]
-        except (KeyError, TypeError):
-            continue  # no plan, or none of this version
+        was = _chunk_bytes_of(output, plan_name(file.name))
+        if was is None:
+            continue
         if was != chunk_bytes and has_results(output, file.name):
             raise ConfigError(
                 f"{output} has {file.name} in chunks of chunk_bytes={was}, and chunk_bytes={chunk_bytes} would compute everything "

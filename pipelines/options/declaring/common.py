@@ -145,9 +145,10 @@ class Options:
     max_line_bytes: int = option(
         32 << 20, "Longer lines go to quarantine unread.", flags=KEY_ONLY, group=INPUT, at_least=16
     )
-    chunk_bytes: int = option(
-        64 << 20,
-        "Bytes of input that are computed, published and resumed as one. Fixed for an output folder.",
+    chunk_bytes: int | None = option(
+        None,
+        "Bytes of input that are computed, published and resumed as one; null: by the size of the input, and as it was in an "
+        "output folder that is there already.",
         flags=KEY_ONLY,
         group=INPUT,
         old_names=("shard_bytes",),
