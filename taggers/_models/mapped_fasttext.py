@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tagcorpus.errors import ConfigError
-from tagcorpus.kernels import fasttext as kernel
+from tagcorpus.kernels.documents import fasttext as kernel
 
 _BEGIN = struct.Struct("<2i 12i d 3i 2q")
 _LOSSES = {1: kernel.TREE, 2: kernel.SIGMOIDS, 3: kernel.SOFTMAX, 4: kernel.SIGMOIDS}
