@@ -312,6 +312,8 @@ def _as_id(value: Any) -> str:
     UUIDs, bytes) by `str` or in hexadecimal. Raises BadRecord for deep nesting."""
     if isinstance(value, str):
         return value
+    if type(value) is int:  # the most frequent, and ten times faster than json
+        return str(value)
     if isinstance(value, BadValue):
         raise BadRecord(value.reason)
     if not isinstance(value, (bool, int, float, list, dict)):
