@@ -47,9 +47,8 @@ class Commits:
         pinned = []
         for argument in arguments:
             path = label_and_path(argument)[1]
-            if hub.is_on_hub(path):
-                argument = argument.removesuffix(path) + self._pinned(hub.address_of(path))
-            pinned.append(argument)
+            at_commit = self._pinned(hub.address_of(path)) if hub.is_on_hub(path) else path
+            pinned.append(argument.removesuffix(path) + at_commit)
         return pinned
 
     def named(self, files: Sequence[InputFile]) -> list[InputFile]:
