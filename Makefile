@@ -3,7 +3,7 @@
 
 BIN = .venv/bin
 
-.PHONY: install test e2e slow style format types derived record ci
+.PHONY: install test e2e slow style format types derived record docs ci
 
 install:
 	python3 -m venv .venv
@@ -39,6 +39,12 @@ derived:
 
 record:
 	$(BIN)/python tests/record.py
+
+# Builds the pages into site/. Long sentences are listed and do not fail the target; a misspelt word and a broken link do.
+docs:
+	$(BIN)/codespell
+	-$(BIN)/python tests/prose.py
+	$(BIN)/mkdocs build --strict
 
 ci:
 	bash .ci/run

@@ -323,6 +323,7 @@ def test_what_is_wrong_with_conllu(conllu: str, message: str) -> None:
         ("(ROOT (S ((N w))))", "a node without a label"),
         ("(ROOT (S (N w) w))", "a word beside a node under the same label"),
         ("(ROOT (S w w (N w)))", "a node beside a word under the same label"),
+        (r"(ROOT (S (N \()))", "a node beside a word under the same label"),
         ("(" * 100_000, "a node without a label"),
     ],
 )
@@ -330,6 +331,11 @@ def test_what_is_wrong_with_a_tree(tree: str, message: str) -> None:
     with pytest.raises(MalformedParse, match=message) as error:
         parsed(None, f"(ROOT (N w))\n{tree}")
     assert len(str(error.value)) < 250
+
+
+def test_words_below_every_child_of_the_root_count() -> None:
+    trees = read_trees("(ROOT (S (N a)) (S (N -LRB-) (X (N c-RRB-))))")
+    assert (trees.words, trees.word_depths, trees.num_sentences) == (["a", "(", "c)"], [2, 2, 3], 1)
 
 
 # What is missing is missing

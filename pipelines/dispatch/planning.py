@@ -7,6 +7,7 @@ import os
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.attributes.ledger import broken_files
 from tagcorpus.pipelines.execution.engine import Engine
+from tagcorpus.pipelines.inputs.commits import is_superseded, planned_commits
 from tagcorpus.pipelines.readers.plan import Index, Indexed, Plan, has_results, load_plan, make_plan, plan_name
 from tagcorpus.pipelines.readers.text_check import check_text
 from tagcorpus.pipelines.runs.inputs import Inputs
@@ -54,6 +55,8 @@ def _respect_earlier_plan(run: Run, inputs: Inputs) -> None:
     options = run.options
     is_trial = options.limit is not None or inputs.reader_options.sample < 1
     paths = {f.path for f in inputs.files}
+    names = {f.name for f in inputs.files}
+    commits = planned_commits(inputs.files)
     set_aside = {file.path: reason for file, reason in inputs.set_aside.items()}
     set_aside |= inputs.models.set_aside if inputs.models is not None else {}
     for planned in load_plan(run.output, skip_damaged=True):
@@ -61,6 +64,12 @@ def _respect_earlier_plan(run: Run, inputs: Inputs) -> None:
         if file.path in set_aside and file.path not in paths:
             run.output.remove(plan_name(file.name))
             run.display.say(f"{file.name} counted in an earlier run, and is now set aside: {set_aside[file.path]}")
+            continue
+        if file.name not in names and is_superseded(file, commits):  # an output reads a branch at one commit
+            run.output.remove(plan_name(file.name))
+            run.display.say(
+                f"{file.name} is of another commit of {file.revision}: its rows no longer count among the results"
+            )
             continue
         is_taking_over = is_trial and not planned.is_trial and file.path in paths
         if is_taking_over and not options.overwrite and has_results(run.output, file.name):

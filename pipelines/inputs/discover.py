@@ -20,7 +20,7 @@ from typing import Any
 from tagcorpus.errors import ConfigError, InputError, TagcorpusError
 from tagcorpus.pipelines.inputs.input_files import COMPRESSIONS, FORMATS, TEXT_FORMATS, InputFile
 from tagcorpus.pipelines.inputs.standard_input import recognised
-from tagcorpus.pipelines.storage import remote
+from tagcorpus.pipelines.storage import hub, remote
 from tagcorpus.pipelines.storage.local_files import LocalFiles, local_path
 
 KNOWN_SUFFIXES = f"{', '.join(FORMATS)}; text formats also with {', '.join(COMPRESSIONS)}"
@@ -220,7 +220,9 @@ def _expand(
                         f"{root}/{r} (--input) is not a file. Is it a link that leads nowhere? Leave it out with --exclude"
                     )
             return [_named(r, url(f"{root}/{r}"), names) for r in kept]
-        if not fs.exists(plain):
+        if hub.is_on_hub(path):
+            fs.info(plain)  # raises what `exists` hides: no access, no answer
+        elif not fs.exists(plain):
             raise InputError(f"no such file or folder: {path!r} (--input)")
     except TagcorpusError:
         raise

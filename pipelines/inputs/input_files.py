@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO, cast
 
 from tagcorpus.errors import InputError
-from tagcorpus.pipelines.storage import remote
+from tagcorpus.pipelines.storage import hub, remote
 
 FORMATS = {
     ".jsonl": "jsonl",
@@ -29,12 +29,14 @@ AHEAD_BYTES = 4 << 20
 
 @dataclass(frozen=True)
 class InputFile:
-    """One input file. Outputs are named after `name`; `path` is a local path or a URL."""
+    """One input file. Outputs are named after `name`; `path` is a local path or a URL. `revision`: the branch or tag that the commit in
+    a path on the Hub was pinned from."""
 
     name: str
     path: str
     format: str
     compression: str
+    revision: str = field(default="", compare=False)
 
     @property
     def is_local(self) -> bool:
@@ -56,7 +58,10 @@ class InputFile:
         # Only some columns of a Parquet file are read, so nothing is read ahead.
         ahead: dict[str, Any] = {"block_size": AHEAD_BYTES, "cache_type": "readahead"}
         caching = {"cache_type": "none"} if self.format == "parquet" else ahead
-        file = remote.call_store(lambda: fs.open(path, "rb", **caching), self.path, "read", InputError)
+        if hub.is_on_hub(self.path):
+            file = remote.call_store(lambda: hub.opened(fs, path, **caching), self.path, "read", InputError)
+        else:
+            file = remote.call_store(lambda: fs.open(path, "rb", **caching), self.path, "read", InputError)
         return cast(BinaryIO, remote.RemoteFile(file, self.path, InputError))
 
     def size(self) -> int:
@@ -65,7 +70,8 @@ class InputFile:
 
     def _info(self, *, is_fresh: bool = False) -> Any:
         fs, path = remote.filesystem(self.path)
-        if is_fresh:
+        # A commit never changes, and a listing of its folder is one request per 1,000 files.
+        if is_fresh and not hub.is_pinned(self.path):
             fs.invalidate_cache()
         return remote.call_store(lambda: fs.info(path), self.path, "read", InputError)
 
@@ -82,6 +88,8 @@ class InputFile:
             }
         info = self._info(is_fresh=True)
         marks = {
-            k: str(info[k]) for k in ("ETag", "etag", "LastModified", "mtime", "updated", "generation") if info.get(k)
+            k: str(info[k])
+            for k in ("ETag", "etag", "LastModified", "mtime", "updated", "generation", "blob_id")
+            if info.get(k)
         }
         return {"size": info["size"], **marks} if marks else None

@@ -21,6 +21,7 @@ from tagcorpus.pipelines.inputs.streams import recognised
 from tagcorpus.pipelines.options.declaring.dialect import Dialect
 from tagcorpus.pipelines.readers import samples
 from tagcorpus.pipelines.readers.reader import ReaderOptions
+from tagcorpus.pipelines.storage import hub
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.pipelines.storage.sealed import is_sealed, opened, sealed
 
@@ -183,6 +184,8 @@ def make_plan(
             _store(output, one, None, settings[one.file.name])
         return plan
     known = {f.name: _known(output, f, settings[f.name]) for f in files}
+    moved = {f.name for f in files if (planned := known[f.name]) is not None and _is_of_another_commit(planned.file, f)}
+    known |= {f.name: _at(planned, f) for f in files if (planned := known[f.name]) is not None}
     for name, planned in known.items():
         if (
             planned is not None
@@ -213,7 +216,20 @@ def make_plan(
     check(plan)
     for name, planned in planned_anew.items() if is_stored else ():
         _store(output, planned, identities[name], settings[name])
+    for file in files if is_stored else ():
+        if file.name in moved and (unchanged := known[file.name]) is not None and file.name not in planned_anew:
+            _store(output, unchanged, file.identity(), settings[file.name])
     return plan
+
+
+def _is_of_another_commit(planned: InputFile, file: InputFile) -> bool:
+    """Whether an unchanged file of the Hub is read at another commit than the plan says."""
+    return hub.is_on_hub(file.path) and (planned.path, planned.revision) != (file.path, file.revision)
+
+
+def _at(planned: PlannedFile, file: InputFile) -> PlannedFile:
+    """A stored plan with the path at which the file is now."""
+    return replace(planned, file=replace(planned.file, path=file.path, revision=file.revision))
 
 
 def _settings(file: InputFile, reader_options: ReaderOptions, chunk_bytes: int) -> dict[str, Any]:
@@ -302,7 +318,7 @@ def _known(output: Folder, file: InputFile, settings: dict[str, Any]) -> Planned
     is_same = replace(planned.file, path=file.path) == file  # its path may have changed
     if not is_current or not is_same or not (is_sealed(data) or _shows_its_end(file)):
         return None
-    return replace(planned, file=file)
+    return planned
 
 
 def _planned(data: bytes | None) -> PlannedFile:
@@ -313,7 +329,7 @@ def _planned(data: bytes | None) -> PlannedFile:
     value = opened(data)
     if value is None:
         raise ValueError("not as it was written")
-    file = InputFile(value["input"], value["path"], value["format"], value["compression"])
+    file = InputFile(value["input"], value["path"], value["format"], value["compression"], value.get("revision", ""))
     chunks = tuple(Chunk.from_json(r) for r in value["ranges"])
     if not is_sealed(data) and not _is_consistent(file, chunks, value["identity"]):
         raise ValueError("chunks that do not follow one another")
@@ -360,6 +376,7 @@ def _store(output: Folder, planned: PlannedFile, identity: dict[str, Any] | None
     value = {
         "input": planned.file.name,
         "path": planned.file.path,
+        **({"revision": planned.file.revision} if planned.file.revision else {}),
         "format": planned.file.format,
         "compression": planned.file.compression,
         "identity": identity,

@@ -13,14 +13,16 @@ from typing import Any
 from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines.generation_files import harness, models, tasks
 from tagcorpus.pipelines.inputs import discover, standard_input
+from tagcorpus.pipelines.inputs.commits import Commits, planned_commits
 from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.inputs.records import DocumentFields
 from tagcorpus.pipelines.options.commands.features import FeaturesOptions
 from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.progress.display import Display
+from tagcorpus.pipelines.readers.plan import load_plan
 from tagcorpus.pipelines.readers.reader import ReaderOptions
-from tagcorpus.pipelines.storage import remote
-from tagcorpus.pipelines.storage.folder import temporary_folder
+from tagcorpus.pipelines.storage import hub, remote
+from tagcorpus.pipelines.storage.folder import Folder, temporary_folder
 
 SHOWN_FILES = 5
 
@@ -67,12 +69,17 @@ class Inputs:
         skipped: Counter[str] = Counter()
         copy = _copy_of_standard_input(options, stack)
         outputs = [p for p in (options.output, options.work) if p]
+        commits = Commits(_planned_commits(options))
+        arguments = commits.pinned(options.input)
         more: dict[str, Any] = {"outputs": outputs, "skipped": skipped, "input_format": options.input_format}
         if isinstance(options, FeaturesOptions) and options.group_by is None:
-            self.models = models.find(options.input, options.glob, options.exclude, copy, **more)
+            self.models = models.find(arguments, options.glob, options.exclude, copy, **more)
             files = self.models.all_files()
         else:
-            files = discover.find(options.input, options.glob, options.exclude, copy, **more)
+            files = discover.find(arguments, options.glob, options.exclude, copy, **more)
+        files = commits.named(files)
+        for note in commits.notes:
+            display.say(note)
         if skipped:
             display.say(discover.skipped_line(skipped))
         files = self._without(files, harness.without_generations(files, self.reader_options))
@@ -112,6 +119,15 @@ class Inputs:
             more = f" and {n - shown:,} more" if shown is not None and n > shown else ""
             lines[reason] = f"{n:,} file{'s' * (n != 1)} set aside ({reason}): {', '.join(names[:shown])}{more}"
         return lines
+
+
+def _planned_commits(options: Options) -> dict[tuple[str, str], str]:
+    """Commits of the plan that this run goes on with. --overwrite begins anew."""
+    folder = options.work or options.output
+    is_on_hub = any(hub.is_on_hub(discover.label_and_path(a)[1]) for a in options.input)
+    if not is_on_hub or folder is None or options.overwrite:
+        return {}
+    return planned_commits(planned.file for planned in load_plan(Folder(folder), skip_damaged=True))
 
 
 def _use_storage_options(options: Options) -> None:

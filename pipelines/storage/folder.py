@@ -21,8 +21,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, cast
 
-from tagcorpus.errors import OutputError
-from tagcorpus.pipelines.storage import remote
+from tagcorpus.errors import ConfigError, OutputError
+from tagcorpus.pipelines.storage import hub, remote
 from tagcorpus.pipelines.storage.local_files import LocalFiles
 
 STALE_SECONDS = 86_400
@@ -33,6 +33,8 @@ class Folder:
     """A folder on any fsspec filesystem. Paths given to its methods are relative, with forward slashes."""
 
     def __init__(self, url: str) -> None:
+        if hub.is_on_hub(url):
+            raise ConfigError(f"{url}: tagcorpus only reads from the Hub. Name a local folder or an object store")
         self.fs: Any
         self.fs, path = remote.filesystem(url) if "://" in url else (LocalFiles(), os.path.abspath(url))
         self.is_local = isinstance(self.fs, LocalFiles)

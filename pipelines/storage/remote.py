@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 import yaml
 
 from tagcorpus.errors import ConfigError, IncompleteError, InputError, OutputError, TagcorpusError, unknown_name
+from tagcorpus.pipelines.storage import hub
 from tagcorpus.pipelines.storage.local_files import PROTOCOLS, LocalFiles, local_path
 from tagcorpus.requirements import how_to_install
 
@@ -55,6 +56,11 @@ LIBRARIES = (
     "google",
     "requests",
     "urllib3",
+    "huggingface_hub",
+    "httpx",
+    "httpx2",
+    "httpcore",
+    "httpcore2",
     "fsspec",
     "asyncio",
 )
@@ -288,6 +294,8 @@ def explain(error: BaseException, url: str, done: str, kind: type[InputError] | 
     if any(LOGIN.search(type(e).__name__) for e in chain):
         return ConfigError(f"{start}: no valid login: {said}. {_login(url)}")
     status = next((s for e in chain if (s := _status(e))), 0)
+    if hub.is_on_hub(url) and (of_hub := hub.explain(chain, status, url, done, kind)) is not None:
+        return of_hub
     if status in (401, 403) or isinstance(error, PermissionError) or said.startswith("Forbidden"):
         return kind(f"{start}: access denied ({said}). {_login(url)}")
     if status == 404 or isinstance(error, FileNotFoundError):
@@ -325,7 +333,9 @@ def _status(error: BaseException) -> int:
     if isinstance(response, dict):
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     else:
-        status = getattr(error, "status", None) or getattr(error, "code", None)
+        status = (
+            getattr(error, "status", None) or getattr(error, "code", None) or getattr(response, "status_code", None)
+        )
     return status if isinstance(status, int) else 0
 
 
