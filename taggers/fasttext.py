@@ -16,12 +16,23 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from tagcorpus.errors import ConfigError, TaggerError
 from tagcorpus.taggers._interface import digest
 from tagcorpus.taggers._interface.base import Parameters, column, columns_from
 from tagcorpus.taggers._interface.batch import DocumentBatch
+from tagcorpus.taggers._interface.windows import (
+    BEGIN,
+    Windows,
+    added_parameter,
+    bytes_read,
+    mean_by_label,
+    names_of,
+    spans,
+    with_windows,
+)
 from tagcorpus.taggers._models.fasttext_file import check_file
 from tagcorpus.taggers.language import INSTALL_FASTTEXT, PREFIX
 
@@ -41,6 +52,8 @@ class FastText(Parameters):
     threshold  labels with a smaller probability are left out; where none is left, a document gets nulls and empty lists
     max_chars  only the first so many characters are read; 0 = all
     prefix     what labels begin with in the model, and not here
+    windows    with max_chars: places of longer documents that are read, each of max_chars characters; the probabilities of a label
+               are averaged
 
     Raises ConfigError for a parameter out of range and, before any document is read, for a file that is missing, cut short or no
     supervised model.
@@ -51,9 +64,10 @@ class FastText(Parameters):
     threshold: float = 0.0
     max_chars: int = 0
     prefix: str = PREFIX
+    windows: Windows = BEGIN
 
     version: ClassVar[str] = "1"
-    columns: ClassVar[pa.Schema] = columns_from(
+    _columns: ClassVar[pa.Schema] = columns_from(
         _SOURCE,
         column("label", pa.string(), "most probable label; null where none reaches the threshold", "label"),
         column("probability", pa.float64(), "probability of that label", "share of 1"),
@@ -61,7 +75,16 @@ class FastText(Parameters):
         column("probabilities", pa.list_(pa.float64()), "their probabilities", "share of 1"),
     )
 
+    @property
+    def columns(self) -> pa.Schema:
+        return with_windows(self._columns, self.windows, "mean of probabilities", self._columns.names)
+
     def __post_init__(self) -> None:
+        if self.windows != BEGIN and not self.max_chars:
+            raise ConfigError(
+                f"fasttext.windows={self.windows} needs fasttext.max_chars, the length of a window; with max_chars 0, "
+                "documents are read whole"
+            )
         if self.k < 1:
             raise ConfigError(f"fasttext.k must be at least 1, got {self.k}")
         if not 0 <= self.threshold <= 1:
@@ -71,7 +94,8 @@ class FastText(Parameters):
 
     def fingerprint(self) -> dict[str, Any]:
         """The parameters, with the digest of the model in the place of its path. Raises ConfigError where it is missing."""
-        return super().fingerprint() | {"model": self._model_digest}
+        parameters = {k: v for k, v in super().fingerprint().items() if k != "windows"}
+        return parameters | {"model": self._model_digest} | added_parameter(self.windows)
 
     @cached_property
     def _model_digest(self) -> str:
@@ -100,9 +124,22 @@ class FastText(Parameters):
         ]
         return pa.record_batch(arrays, schema=self.columns)
 
+    def bytes_read(self, batch: DocumentBatch) -> npt.NDArray[np.int64]:
+        """Bytes of each document that are within the windows."""
+        return bytes_read(batch, self.max_chars, names_of(self.windows)) if self.max_chars else np.diff(batch.utf8[1])
+
     def _labels(self, text: str) -> tuple[list[str], list[float]]:
-        line = (text[: self.max_chars] if self.max_chars else text).replace("\n", " ")
-        names, probabilities = self._model.predict(line, k=self.k, threshold=self.threshold)
+        size = self.max_chars or len(text)
+        pieces = [text[start:stop] for start, stop in spans(len(text), size, names_of(self.windows))]
+        if len(pieces) == 1:
+            return self._predicted(pieces[0], self.k, self.threshold)
+        every = [self._predicted(piece, len(self._model.get_labels()), 0.0) for piece in pieces]
+        means = mean_by_label([dict(zip(*one, strict=True)) for one in every])
+        kept = [(name, p) for name, p in means if p >= self.threshold][: self.k]
+        return [name for name, _ in kept], [p for _, p in kept]
+
+    def _predicted(self, text: str, k: int, threshold: float) -> tuple[list[str], list[float]]:
+        names, probabilities = self._model.predict(text.replace("\n", " "), k=k, threshold=threshold)
         # Rounding takes fastText's probabilities slightly above 1.
         clamped = [min(max(float(p), 0.0), 1.0) for p in probabilities]
         return [name.removeprefix(self.prefix) for name in names], clamped

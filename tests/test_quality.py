@@ -292,7 +292,7 @@ def test_long_texts_keep_their_beginning(quality: Quality, parts: list[str]) -> 
     """Of 64 tokens, 1,024 characters are tokenised at first."""
     text = "".join(parts) * 3
     loaded = quality._loaded
-    assert loaded._encoded(text) == dict(loaded._tokenizer(text, truncation=True))
+    assert loaded.inputs(text).inputs[0] == dict(loaded._tokenizer(text, truncation=True))
 
 
 # Identity
