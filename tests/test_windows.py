@@ -6,7 +6,7 @@ import itertools
 import json
 import random
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pytest
@@ -19,13 +19,13 @@ from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.attributes.unread import Unread, hints, unread_of
 from tagcorpus.pipelines.runs.result_text import table
 from tagcorpus.taggers import DocumentBatch, load
-from tagcorpus.taggers._interface.windows import bytes_read, mean_by_label, spans, united
+from tagcorpus.taggers._interface.windows import Windows, bytes_read, mean_by_label, spans, united
 from tagcorpus.taggers._models import embedded_domain
 from tagcorpus.taggers.domain import Domain
 from tagcorpus.taggers.fasttext import FastText
 
-ALL = "begin,middle,end"
-CHOICES = ["begin", "begin,end", ALL]
+ALL: Final = "begin,middle,end"
+CHOICES: list[Windows] = ["begin", "begin,end", ALL]
 WEB = "Order online today and get free shipping! Our shop has the best products and a sale every day. Contact us. "
 STUDY = (
     "Our results show that the estimator is consistent; we study the analysis of data between groups (Kessler, 2009). "
@@ -51,7 +51,7 @@ def naive_window(n: int, size: int, position: str) -> list[int]:
 
 
 @given(st.integers(0, 60), st.integers(1, 25), st.sampled_from(CHOICES))
-def test_spans_of_a_naive_twin(n: int, size: int, windows: str) -> None:
+def test_spans_of_a_naive_twin(n: int, size: int, windows: Windows) -> None:
     names = windows.split(",")
     places = [list(range(a, b)) for a, b in spans(n, size, names)]
     assert places == ([list(range(n))] if n <= size else [naive_window(n, size, w) for w in names])
@@ -64,7 +64,7 @@ def test_spans_of_a_naive_twin(n: int, size: int, windows: str) -> None:
 
 
 @given(st.lists(st.text(max_size=30), max_size=5), st.integers(1, 12), st.sampled_from(CHOICES))
-def test_bytes_read_of_a_naive_twin(texts: list[str], size: int, windows: str) -> None:
+def test_bytes_read_of_a_naive_twin(texts: list[str], size: int, windows: Windows) -> None:
     texts = [t.encode("utf-8", "replace").decode() for t in texts]
     read = bytes_read(DocumentBatch.from_texts(texts), size, windows.split(","))
     for text, n in zip(texts, read.tolist(), strict=True):
@@ -84,7 +84,7 @@ def test_the_mean_keeps_the_first_order_of_equal_labels() -> None:
 
 
 @pytest.mark.parametrize("windows", CHOICES[1:])
-def test_probabilities_are_the_mean_of_the_windows(model: str, windows: str) -> None:
+def test_probabilities_are_the_mean_of_the_windows(model: str, windows: Windows) -> None:
     chance = random.Random(3)
     texts = [" ".join(chance.choices([*WORDS[a].split(), *WORDS[b].split()], k=n)) for a in WORDS for b in WORDS for n in (3, 9, 40)]  # fmt: skip
     one = FastText(model, k=3, max_chars=40)

@@ -248,7 +248,12 @@ def _filtered(outcome: Mapping[str, Any], output: str) -> list[str]:
     removed = outcome["removed"]
     lines = [f"  kept {outcome['kept']:,}, removed {sum(removed.values()):,} (by {outcome['keep']})"]
     lines += [f"    {n:>10,}  {reason}" for reason, n in removed.items()]
-    written = [f"{output}/{name}" for name in outcome["written"]]
+    names = outcome["written"]
+    if content := outcome.get("content"):
+        # Removed rows may be in a folder elsewhere.
+        places = {n: f"{output}/{n}" if n.startswith("filtered/") else shown_path(n) for n in names}
+        return [*lines, *(f"  {content[n]}: {places[n]}" for n in names)]
+    written = [f"{output}/{name}" for name in names]
     if len(written) == 1:
         return [*lines, f"  {written[0]} (kept rows: filtered_*, removed rows: removed_*)"]
     return [*lines, f"  kept rows:    {written[0]}", f"  removed rows: {written[1]}"]
