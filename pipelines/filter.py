@@ -4,7 +4,8 @@ and the removed ones with their reason.
 
 Every row that was read goes to exactly one of the two files, in input order and in the input's own format: JSONL lines
 byte for byte (a removed one gains a `filter_reason`), tables with all their columns. Blank and quarantined rows go to
-neither. A line with several documents is kept when all of them are.
+neither. A line with several documents is kept when all of them are. `--removed` puts the removed rows elsewhere or nowhere, and
+`--ids` writes a list of rows in the place of copies (filtering/forms.py).
 """
 
 from __future__ import annotations
@@ -160,6 +161,8 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
     results = engine.execute(
         [step], [[r] for r in range(len(plan.files))], lambda r: plan.files[r].file.name, "filter", plan.rows
     )
+    if form.place is not None:
+        form.place.sweep(engine.suffixes())  # of workers that died
     files = [results[r][0] for r in range(len(plan.files))]
     run.ledger.fail(f["problem"] for f in files if "problem" in f)
     if n := sum(file.get("is_of_old_receipt", False) for file in files):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
+import shutil
 import signal
 import subprocess
+import sys
 import sysconfig
 from pathlib import Path
 from typing import Any
@@ -17,8 +20,15 @@ from slurm_commands import invoke
 
 import tagcorpus
 from tagcorpus.errors import ConfigError
+from tagcorpus.pipelines.attributes.read import recorded
+from tagcorpus.pipelines.filter import Filter
+from tagcorpus.pipelines.filtering.condition import Condition, references
+from tagcorpus.pipelines.filtering.forms import Form, form_of
 from tagcorpus.pipelines.filtering.row_list import SCHEMA
+from tagcorpus.pipelines.options.commands.tag import FilterOptions
+from tagcorpus.pipelines.readers.plan import Plan, load_plan
 from tagcorpus.pipelines.runs.result_text import table
+from tagcorpus.pipelines.storage.folder import Folder
 
 COMMAND = str(Path(sysconfig.get_path("scripts")) / "tagcorpus")
 KINDS = ["jsonl", "jsonl.gz", "csv", "parquet", "arrow"]
@@ -39,8 +49,6 @@ def write(path: Path, kind: str) -> Path:
         path.write_text("id,text\n" + "".join(f"{r['id']},{r['text']}\n" for r in ROWS))
     else:
         lines = "".join(json.dumps(r) + "\n" for r in ROWS).encode()
-        import gzip
-
         path.write_bytes(gzip.compress(lines, mtime=0) if kind.endswith("gz") else lines)
     return path
 
@@ -57,14 +65,23 @@ def tagged(root: Path, *kinds: str) -> Path:
     return root
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("duckdb")
-    return tagged(tmp_path, "jsonl")
+    return tagged(tmp_path_factory.mktemp("tagged"), "jsonl")
+
+
+@pytest.fixture
+def root(whole: Path, tmp_path: Path) -> Path:
+    """A tagged corpus."""
+    shutil.copytree(whole, tmp_path / "root", copy_function=shutil.copy2)
+    return tmp_path / "root"
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    """Every published file."""
+    paths = (p for p in sorted(folder.rglob("*")) if p.is_file() and not p.name.endswith(".tmp"))
+    return {str(p.relative_to(folder)): p.read_bytes() for p in paths}
 
 
 def entries(path: Path) -> list[dict[str, Any]]:
@@ -95,34 +112,49 @@ def expected(name: str) -> list[dict[str, Any]]:
 
 def test_the_same_removed_rows_in_another_folder(tmp_path: Path) -> None:
     pytest.importorskip("duckdb")
-    root = tagged(tmp_path, *KINDS)
-    run(root, **WHERE)
+    root, rule = tagged(tmp_path, *KINDS), "char_len > 20"
+    counts = [(v["kept"], v["removed"]) for v in steps(root, rule, Form())]
+    assert counts == [(20, {REASON: 10})] * len(KINDS)
     beside = tree(root / "out/filtered")
-    assert len(beside) == 2 * len(KINDS)
-    result = run(root, **WHERE, removed=str(root / "gone"))
-    assert tree(root / "gone") == {n: d for n, d in beside.items() if n.startswith("removed_")}
-    assert tree(root / "out/filtered") == {n: d for n, d in beside.items() if n.startswith("filtered_")}
-    filtered = result.summary["filtered"]
-    assert filtered["kept"] + sum(filtered["removed"].values()) == result.counts.read == 30 * len(KINDS)
-    assert f"removed rows: {root / 'gone'}/" in table(result)
-    nowhere = run(root, **WHERE, removed=False)
-    assert tree(root / "out/filtered") == {n: d for n, d in beside.items() if n.startswith("filtered_")}
-    assert nowhere.summary["filtered"]["removed"] == filtered["removed"]
-    run(root, **WHERE)
+    kept = {n: d for n, d in beside.items() if n.startswith("filtered_")}
+    removed = {n: d for n, d in beside.items() if n.startswith("removed_")}
+    assert len(kept) == len(removed) == len(KINDS)
+    values = steps(root, rule, Form(place=Folder(str(root / "gone"))))
+    assert [(v["kept"], v["removed"]) for v in values] == counts
+    assert (tree(root / "out/filtered"), tree(root / "gone")) == (kept, removed)
+    assert [(v["kept"], v["removed"]) for v in steps(root, rule, Form(removed=False))] == counts
+    assert tree(root / "out/filtered") == kept
+    steps(root, rule, Form())
     assert tree(root / "out/filtered") == beside
 
 
-@pytest.mark.parametrize("form", ["jsonl", "parquet"])
-def test_a_list_instead_of_copies(root: Path, form: str) -> None:
-    run(root, **WHERE)
-    result = run(root, **WHERE, ids=form)
-    assert list(tree(root / "out/filtered")) == [f"ids_a.jsonl.{form}"]
-    assert entries(root / f"out/filtered/ids_a.jsonl.{form}") == expected("a.jsonl")
+def test_many_files_in_another_folder(root: Path) -> None:
+    shutil.copytree(root / "in", root / "more/b")
+    inputs = [str(root / "in/a.jsonl"), str(root / "more")]
+    run(root, "tag", input=inputs, taggers=["length"])
+    result = run(root, **WHERE, input=inputs, removed=str(root / "gone"))
+    assert list(tree(root / "gone")) == ["b/removed_a.jsonl", "removed_a.jsonl"]
+    filtered = result.summary["filtered"]
+    assert filtered["kept"] + sum(filtered["removed"].values()) == result.counts.read == 60
+    assert filtered["content"] == {"filtered/": "kept rows", f"{root}/gone/": "removed rows"}
+    assert f"removed rows: {root}/gone/" in table(result)
+
+
+def test_a_list_instead_of_copies(root: Path) -> None:
+    result = run(root, **WHERE, ids="jsonl")
+    assert list(tree(root / "out/filtered")) == ["ids_a.jsonl.jsonl"]
+    assert entries(root / "out/filtered/ids_a.jsonl.jsonl") == expected("a.jsonl")
     assert result.summary["filtered"]["kept"] == 20
     assert result.summary["filtered"]["removed"] == {REASON: 10}
-    assert f"list of rows: {os.path.relpath(root)}" in table(result) or f"list of rows: {root}" in table(result)
-    run(root, **WHERE, ids=form, removed="false")
-    assert entries(root / f"out/filtered/ids_a.jsonl.{form}") == [e for e in expected("a.jsonl") if e["is_kept"]]
+    assert f"list of rows: {root}/out/filtered/ids_a.jsonl.jsonl" in table(result)
+
+
+@pytest.mark.parametrize("removed", [True, False])
+def test_a_list_as_a_table(root: Path, removed: bool) -> None:
+    value = step(root, "char_len > 20", Form(ids="parquet", removed=removed))
+    assert (value["kept"], value["removed"]) == (20, {REASON: 10})
+    listed = entries(root / "out/filtered/ids_a.jsonl.parquet")
+    assert listed == [e for e in expected("a.jsonl") if e["is_kept"] or removed]
 
 
 def test_a_list_has_every_document_and_every_repeat(tmp_path: Path) -> None:
@@ -135,9 +167,9 @@ def test_a_list_has_every_document_and_every_repeat(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in/samples_x.jsonl").write_text("".join(json.dumps(s) + "\n" for s in samples))
     run(tmp_path, "tag", taggers=["length"])
-    copies = run(tmp_path, **WHERE).summary["filtered"]
-    result = run(tmp_path, **WHERE, ids="jsonl").summary["filtered"]
-    assert {k: result[k] for k in ("kept", "removed")} == {k: copies[k] for k in ("kept", "removed")}
+    copies = step(tmp_path, "char_len > 20", Form())
+    value = step(tmp_path, "char_len > 20", Form(ids="jsonl"))
+    assert (value["kept"], value["removed"]) == (copies["kept"], copies["removed"])
     (path,) = (tmp_path / "out/filtered").iterdir()
     places = [(e["row"], e["sub"], e["is_kept"], e["reason"]) for e in entries(path)]
     assert places == [
@@ -152,10 +184,10 @@ def test_a_list_has_every_document_and_every_repeat(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "rule",
     [
-        {"keep": "repetition.is_kept"},
-        {"preset": "gopher"},
+        pytest.param({"keep": "repetition.is_kept"}, marks=pytest.mark.e2e),
+        pytest.param({"preset": "gopher"}, marks=pytest.mark.e2e),
         {"top": "30%", "by": "length.char_len"},
-        {"draw": "7"},
+        pytest.param({"draw": "7"}, marks=pytest.mark.e2e),
     ],
     ids=["keep", "preset", "top", "draw"],
 )
@@ -174,6 +206,7 @@ def test_every_rule_has_every_form(root: Path, rule: dict[str, Any]) -> None:
     assert entries(out / "filtered_a.jsonl") == kept
 
 
+@pytest.mark.e2e
 def test_tokens_with_a_list(root: Path) -> None:
     run(root, "tag", taggers=["tokens"], tokens={"tokenizer": "p50k_base"})
     result = run(root, tokens_at_most=60, ids="parquet").summary["filtered"]
@@ -188,78 +221,89 @@ class Killed(BaseException):
     """As if the process were gone: nothing of ours runs after it."""
 
 
-FORMS: list[dict[str, Any]] = [{"ids": "jsonl"}, {"ids": "parquet"}, {"removed": False}, {"removed": "gone"}]
+def step(root: Path, rule: str, form: Form) -> dict[str, Any]:
+    """What `run filter --where` does with its one file."""
+    (value,) = steps(root, rule, form)
+    return value
 
 
-@pytest.mark.parametrize("form", FORMS, ids=["jsonl", "parquet", "false", "folder"])
-def test_killed_at_each_file(root: Path, monkeypatch: pytest.MonkeyPatch, form: dict[str, Any]) -> None:
-    """Another rule of the same form before, a kill before the n-th file, the same command again: the same bytes."""
-    monkeypatch.chdir(root)
-    other = {"where": "char_len <= 20"}
-    run(root, **WHERE, **form)
-    folders = [
-        root / "out/filtered",
-        root / "out/summary/filtered",
-        *([root / "gone"] if "gone" in form.values() else []),
-    ]
+def steps(root: Path, rule: str, form: Form) -> list[dict[str, Any]]:
+    """The same with all files."""
+    output = Folder(str(root / "out"))
+    plan = Plan(tuple(load_plan(output)))
+    condition = Condition(rule, [recorded(output, "length", plan.files[0])], {"length": ["char_len"]})
+    filtering = Filter(output, plan, plan.files[0].reader_options, condition, False, form)
+    return [value for rank in range(len(plan.files)) for value in filtering.run(rank=rank)]
+
+
+@pytest.mark.parametrize(
+    "name", ["parquet", "folder", *(pytest.param(n, marks=pytest.mark.e2e) for n in ("jsonl", "false"))]
+)
+def test_killed_at_each_file(root: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Another rule of the same form, a kill before the n-th file, the same rule again: the bytes of an undisturbed run."""
+    form = {
+        "jsonl": Form(ids="jsonl"),
+        "parquet": Form(ids="parquet"),
+        "false": Form(removed=False),
+        "folder": Form(place=Folder(str(root / "gone"))),
+    }[name]
+    a, b = "char_len > 20", "char_len <= 20"
+    step(root, a, form)
+    folders = [root / "out/filtered", root / "gone"]
     undisturbed = [tree(f) for f in folders]
+    n_files = 3 if name == "folder" else 2
     replace = os.replace
-    for n in range(4):
-        run(root, **other, **form)
+    for n in range(n_files):
+        step(root, b, form)
+        assert [tree(f) for f in folders] != undisturbed
         done: list[str] = []
 
         def dying(source: str, target: str, n: int = n, done: list[str] = done) -> None:
-            if "filtered" in target or "gone" in target:
-                if len(done) == n:
-                    raise Killed
-                done.append(target)
+            if len(done) == n:
+                raise Killed
+            done.append(target)
             replace(source, target)
 
         with monkeypatch.context() as patched:
             patched.setattr(os, "replace", dying)
-            try:
-                run(root, **WHERE, **form)
-                is_killed = False
-            except Killed:
-                is_killed = True
-        result = run(root, **WHERE, **form)
-        assert result.exit_code == 0
-        if n == 0 or not is_killed:
-            assert tree(folders[0]) == undisturbed[0]
-        assert [tree(f) for f in (folders[0], *folders[2:])] == [undisturbed[0], *undisturbed[2:]]
-        if not is_killed:
-            break
-    assert not is_killed
-    assert n >= 2
+            with pytest.raises(Killed):
+                step(root, a, form)
+        assert [Path(t).name for t in done[:1]] == ["a.jsonl.json"][:n]
+        value = step(root, a, form)
+        assert (value["kept"], value["removed"]) == (20, {REASON: 10})
+        assert [tree(f) for f in folders] == undisturbed
     before = {p: p.stat().st_ino for f in folders for p in f.rglob("*")}
-    run(root, **WHERE, **form)
+    step(root, a, form)
     assert {p: p.stat().st_ino for f in folders for p in f.rglob("*")} == before, "nothing is written again"
 
 
 def test_files_of_another_form_are_removed(root: Path) -> None:
-    run(root, **WHERE)
-    run(root, where="char_len <= 20", ids="parquet")
+    gone = Form(place=Folder(str(root / "gone")))
+    step(root, "char_len > 20", Form())
+    step(root, "char_len <= 20", Form(ids="parquet"))
     assert list(tree(root / "out/filtered")) == ["ids_a.jsonl.parquet"]
-    run(root, **WHERE, removed=str(root / "gone"))
-    gone = tree(root / "gone")
-    run(root, **WHERE, ids="jsonl")
-    assert tree(root / "gone") == gone, "nothing outside the output is removed"
-    run(root, where="char_len <= 20", removed=str(root / "gone"))
-    assert tree(root / "gone") != gone
+    step(root, "char_len > 20", gone)
+    before = tree(root / "gone")
+    step(root, "char_len > 20", Form(ids="jsonl"))
+    assert tree(root / "gone") == before, "nothing outside the output is removed"
+    step(root, "char_len <= 20", gone)
+    assert tree(root / "gone") != before
 
 
 def test_nobody_elses_file_is_replaced(root: Path) -> None:
-    (root / "gone").mkdir()
-    (root / "gone/removed_a.jsonl").write_text("mine")
+    path = root / "gone/removed_a.jsonl"
+    path.parent.mkdir()
+    path.write_text("mine")
     for more in ({}, {"overwrite": True}):
-        with pytest.raises(ConfigError, match="no filter of .* wrote it"):
+        with pytest.raises(ConfigError, match=r"no filter of .* wrote it"):
             run(root, **WHERE, removed=str(root / "gone"), **more)
-    assert (root / "gone/removed_a.jsonl").read_text() == "mine"
-    (root / "gone/removed_a.jsonl").unlink()
-    run(root, **WHERE, removed=str(root / "gone"))
-    (root / "gone/removed_a.jsonl").write_text("changed")
+    assert path.read_text() == "mine"
+    path.unlink()
+    gone = Form(place=Folder(str(root / "gone")))
+    step(root, "char_len > 20", gone)
+    path.write_text("changed")
     with pytest.raises(ConfigError, match="name another folder, or move that file away"):
-        run(root, **WHERE, removed=str(root / "gone"))
+        step(root, "char_len > 20", gone)
 
 
 # Options
@@ -279,18 +323,24 @@ def test_options_that_do_not_go_together(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "a.jsonl", "jsonl")
-    result = invoke(["run", "filter", "--input", "a.jsonl", "--output", "out", *arguments])
-    assert result.exit_code == 2
-    assert sentence in result.output
+    result = invoke("run", "filter", "--input", "a.jsonl", "--output", "out", *arguments)
+    assert result.code == 2
+    assert sentence in result.err
     assert not (tmp_path / "out/attributes").exists()
 
 
-@pytest.mark.parametrize("value", [True, "true", "TRUE"])
-def test_true_is_the_default(root: Path, value: bool | str) -> None:
-    run(root, **WHERE)
-    before = {p: p.stat().st_ino for p in (root / "out/filtered").iterdir()}
-    run(root, **WHERE, removed=value)
-    assert {p: p.stat().st_ino for p in (root / "out/filtered").iterdir()} == before
+def test_true_and_false_as_text() -> None:
+    assert [form_of(FilterOptions(removed=v)) for v in (True, "true", "TRUE")] == [Form()] * 3
+    assert [form_of(FilterOptions(removed=v)) for v in (False, "false")] == [Form(removed=False)] * 2
+    assert Form().fingerprint() == []
+
+
+def checked(root: Path, condition: str) -> None:
+    """What a run does before it looks at any part."""
+    references(condition)
+    output = Folder(str(root / "out"))
+    (planned,) = load_plan(output)
+    Condition(condition, [recorded(output, "length", planned)], {"length": ["char_len"]}).check()
 
 
 @pytest.mark.parametrize(
@@ -307,11 +357,8 @@ def test_true_is_the_default(root: Path, value: bool | str) -> None:
 )
 def test_conditions_over_many_documents_name_the_way(root: Path, condition: str) -> None:
     """Windows and aggregates are not about one document. The sentence names the options that are."""
-    with pytest.raises(ConfigError) as raised:
-        run(root, where=condition)
-    assert "--top" in str(raised.value)
-    assert "--within" in str(raised.value)
-    assert not (root / "out/filtered").exists()
+    with pytest.raises(ConfigError, match="use --top or --tokens, and --within for those of each group"):
+        checked(root, condition)
 
 
 @pytest.mark.e2e
@@ -351,10 +398,12 @@ def test_killed_with_minus_nine(root: Path, arguments: list[str]) -> None:
         for folder in ("out/filtered", "out/summary/filtered", "gone"):
             for path in (root / folder).glob("*"):
                 path.unlink()
-        import sys
-
         killed = subprocess.run(
-            [sys.executable, "-c", code, *command], cwd=root, env={**os.environ, "DIE_AT": str(n)}, capture_output=True
+            [sys.executable, "-c", code, *command],
+            cwd=root,
+            env={**os.environ, "DIE_AT": str(n)},
+            capture_output=True,
+            check=False,
         )
         assert killed.returncode == -signal.SIGKILL, killed.stderr
         assert (tree(root / "out/filtered"), tree(root / "gone")) != undisturbed
