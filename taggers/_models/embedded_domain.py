@@ -178,11 +178,15 @@ def classify(texts: list[str], windows: Sequence[str] = (BEGIN,)) -> list[tuple[
     is longer than MAX_CHARS, the probabilities are averaged over the windows.
 
     Raises TaggerError when the model is missing or the installed fasttext computes wrong probabilities."""
-    answers = _top(_model(), texts)
-    for i, text in enumerate(texts):
-        if len(text) > MAX_CHARS and len(windows) > 1:
-            answers[i] = _top_of_windows(_model(), [text[a:b] for a, b in spans(len(text), MAX_CHARS, windows)])
-    return answers
+    if len(windows) == 1:
+        return _top(_model(), texts)
+    answers = iter(_top(_model(), [text for text in texts if len(text) <= MAX_CHARS]))
+    return [
+        next(answers)
+        if len(text) <= MAX_CHARS
+        else _top_of_windows(_model(), [text[a:b] for a, b in spans(len(text), MAX_CHARS, windows)])
+        for text in texts
+    ]
 
 
 @functools.cache
