@@ -33,7 +33,7 @@ from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.filtering import presets, rewrite, where
 from tagcorpus.pipelines.filtering.choosing import check_choice, choice, is_choice
 from tagcorpus.pipelines.filtering.condition import Condition, references
-from tagcorpus.pipelines.filtering.forms import FOLDER, Form, Target, form_of
+from tagcorpus.pipelines.filtering.forms import FOLDER, Form, Target, check_place, form_of
 from tagcorpus.pipelines.filtering.presets import PresetRule
 from tagcorpus.pipelines.filtering.row_list import write_list
 from tagcorpus.pipelines.inputs.streams import Damaged
@@ -130,6 +130,7 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
     options = run.options
     assert isinstance(options, FilterOptions)
     form = form_of(options)
+    check_place(form, run.output)
     manifest: dict[str, Any] | None = None
     if is_choice(options):
         plan = plan_of(run, inputs, engine, is_stored=False)

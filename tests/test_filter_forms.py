@@ -316,6 +316,7 @@ def test_nobody_elses_file_is_replaced(root: Path) -> None:
         (["--ids", "jsonl", "--removed", "gone"], "--ids writes no copies"),
         (["--removed", ""], "--removed takes true, false or a folder"),
         (["--removed", "a.jsonl"], "--removed a.jsonl is a file"),
+        (["--removed", "out/filtered"], "out/filtered is in the output folder"),
     ],
 )
 def test_options_that_do_not_go_together(

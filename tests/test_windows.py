@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 import numpy as np
@@ -20,11 +22,13 @@ from tagcorpus.pipelines.attributes.unread import Unread, hints, unread_of
 from tagcorpus.pipelines.runs.result_text import table
 from tagcorpus.taggers import DocumentBatch, load
 from tagcorpus.taggers._interface.windows import Windows, bytes_read, mean_by_label, spans, united
-from tagcorpus.taggers._models import embedded_domain
+from tagcorpus.taggers._models import embedded_domain, model_inputs
+from tagcorpus.taggers._models.model_inputs import InputCutter
 from tagcorpus.taggers.domain import Domain
 from tagcorpus.taggers.fasttext import FastText
 
 ALL: Final = "begin,middle,end"
+ALL_NAMES = ("begin", "middle", "end")
 CHOICES: list[Windows] = ["begin", "begin,end", ALL]
 WEB = "Order online today and get free shipping! Our shop has the best products and a sale every day. Contact us. "
 STUDY = (
@@ -242,3 +246,81 @@ def test_taggers_that_read_everything_say_so(model: str) -> None:
     assert unread_of(load("length", {}), batch) is None
     assert unread_of(FastText(model), batch) == Unread()
     assert unread_of(FastText(model, max_chars=9), batch) == Unread(1, 9000, 8991)
+
+
+# Inputs of a model
+
+
+class Encoding(dict[str, list[int]]):
+    """What a tokenizer of transformers returns: `encodings` only if it is a fast one."""
+
+    def __init__(self, ids: list[int], offsets: list[tuple[int, int]], is_cut: bool, is_fast: bool) -> None:
+        super().__init__(input_ids=ids, attention_mask=[1] * len(ids))
+        self.encodings = [SimpleNamespace(offsets=offsets, overflowing=[1] * is_cut)] if is_fast else None
+
+
+class Words:
+    """A tokenizer of words: [0] before a text and [1, 1] behind it, and a word's number is its length."""
+
+    truncation_side = "right"
+
+    def __init__(self, is_fast: bool) -> None:
+        self.is_fast = is_fast
+
+    def __call__(
+        self,
+        text: str,
+        add_special_tokens: bool = True,
+        truncation: bool = False,
+        max_length: int = 0,
+        verbose: bool = True,
+    ) -> Encoding:
+        assert not (truncation and verbose)
+        words = list(re.finditer(r"\S+", text))
+        room = max_length - 3 if truncation else len(words)
+        ids, offsets = [len(w[0]) for w in words[:room]], [w.span() for w in words[:room]]
+        if add_special_tokens:
+            ids, offsets = [0, *ids, 1, 1], [(0, 0), *offsets, (0, 0), (0, 0)]
+        return Encoding(ids, offsets, len(words) > room, self.is_fast)
+
+
+@given(
+    st.lists(st.sampled_from(["a", "bb", "ccc", "dddd", " ", "\n"]), max_size=60).map(" ".join),
+    st.integers(4, 9),
+    st.sampled_from(CHOICES),
+    st.booleans(),
+)
+def test_inputs_of_a_naive_twin(text: str, max_tokens: int, windows: Windows, is_fast: bool) -> None:
+    tokenizer = Words(is_fast)
+    names = tuple(windows.split(","))
+    made = InputCutter(tokenizer, max_tokens, names, "a model").of(text)
+    words = text.split()
+    size = max_tokens - 3
+    places = [naive_window(len(words), size, w) for w in names] if len(words) > size else [list(range(len(words)))]
+    assert [row["input_ids"] for row in made.inputs] == [[0, *(len(words[i]) for i in p), 1, 1] for p in places]
+    assert all(row["attention_mask"] == [1] * len(row["input_ids"]) for row in made.inputs)
+    assert (made.spans is None) == (len(words) <= size)
+    if made.spans is not None and is_fast:
+        assert [text[a:b].split() for a, b in made.spans] == [[words[i] for i in p] for p in places]
+    if made.spans is not None:
+        assert all(0 <= a < b <= len(text) for a, b in made.spans)
+
+
+@pytest.mark.parametrize("is_fast", [True, False])
+def test_a_long_text_is_tokenised_in_part(monkeypatch: pytest.MonkeyPatch, is_fast: bool) -> None:
+    text = "one two three " * 500
+    whole = InputCutter(Words(is_fast), 8, ALL_NAMES, "a model").of(text)
+    monkeypatch.setattr(model_inputs, "_BLOCK_CHARS", 64)
+    assert [r["input_ids"] for r in InputCutter(Words(is_fast), 8, ALL_NAMES, "a model").of(text).inputs] == [
+        r["input_ids"] for r in whole.inputs
+    ]
+    # Spaces behind the last token that fits are no further text.
+    assert InputCutter(Words(is_fast), 8, ALL_NAMES, "a model").of("a b c d e" + " " * 900).spans is None
+
+
+def test_receipts_are_no_input(tmp_path: Path) -> None:
+    write(tmp_path / "a.jsonl", [STUDY * 100])
+    for _ in range(2):
+        result = tagcorpus.run("tag", input=tmp_path, output=tmp_path, taggers=["domain"], workers=1)
+        assert result.counts.lines == 1
+    assert (tmp_path / "unread/domain/a.jsonl/part-00000.json").exists()

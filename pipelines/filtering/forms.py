@@ -85,6 +85,15 @@ def form_of(options: FilterOptions) -> Form:
     return Form(place=place)
 
 
+def check_place(form: Form, output: Folder) -> None:
+    """Raise ConfigError for a folder of removed rows within the output folder, whose names have meanings."""
+    if form.place is not None and f"{form.place}/".startswith(f"{output}/"):
+        raise ConfigError(
+            f"--removed {form.place} is in the output folder; name a folder outside, or leave --removed out: the removed rows then "
+            f"go to {output.path(FOLDER)}"
+        )
+
+
 def output_names(file_name: str) -> tuple[str, str]:
     """Names of the kept and the removed rows of an input."""
     return _beside(file_name, "filtered_"), _beside(file_name, "removed_")
