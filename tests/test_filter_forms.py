@@ -237,7 +237,7 @@ def steps(root: Path, rule: str, form: Form) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    "name", ["parquet", "folder", *(pytest.param(n, marks=pytest.mark.e2e) for n in ("jsonl", "false"))]
+    "name", ["folder", *(pytest.param(n, marks=pytest.mark.e2e) for n in ("jsonl", "parquet", "false"))]
 )
 def test_killed_at_each_file(root: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Another rule of the same form, a kill before the n-th file, the same rule again: the bytes of an undisturbed run."""

@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 import tagcorpus
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.attributes.unread import Unread, hints, unread_of
+from tagcorpus.pipelines.audit.window import window_of
+from tagcorpus.pipelines.distributions.attribute_columns import Attributes
 from tagcorpus.pipelines.runs.result_text import table
 from tagcorpus.taggers import DocumentBatch, load
 from tagcorpus.taggers._interface.windows import Windows, bytes_read, mean_by_label, spans, united
@@ -219,6 +221,30 @@ def test_the_summary_counts_what_was_not_read(tmp_path: Path) -> None:
     again = tagcorpus.run("tag", **options, workers=1, chunk_bytes=8000)
     assert "read_in_part" not in again.summary["instances"]["domain"]
     assert [p for p in (tmp_path / "out/unread").rglob("*") if p.is_file()] == []
+
+
+@pytest.mark.parametrize("windows", CHOICES)
+def test_the_audit_counts_the_same(tmp_path: Path, model: str, windows: Windows) -> None:
+    """From lengths alone, the audit finds the documents and the text that the run saw unread."""
+    write(tmp_path / "a.jsonl", ["the weather " * n for n in (1, 2, 3, 5, 7, 9, 20, 40)])
+    result = tagcorpus.run(
+        "tag",
+        input=tmp_path / "a.jsonl",
+        output=tmp_path / "out",
+        taggers=["length", "fasttext"],
+        fasttext={"model": model, "max_chars": 36, "windows": windows},
+        workers=1,
+    )
+    attributes = Attributes(str(tmp_path / "out"))
+    window, reason = window_of(attributes, attributes.column("fasttext.probability", "--column"))
+    assert window is not None, reason
+    for rows in attributes.stream([window.by]):
+        window.add(rows)
+    counted = window.to_json()
+    part = result.summary["instances"]["fasttext"]["read_in_part"]
+    assert counted["unit"] == "characters"
+    assert counted["in_part"] == part["documents_in_part"]
+    assert counted["share_unread"] == part["share_of_bytes_unread"]
 
 
 def test_a_changed_receipt_counts_nothing(tmp_path: Path) -> None:
