@@ -4,16 +4,18 @@ and the removed ones with their reason.
 
 Every row that was read goes to exactly one of the two files, in input order and in the input's own format: JSONL lines
 byte for byte (a removed one gains a `filter_reason`), tables with all their columns. Blank and quarantined rows go to
-neither. A line with several documents is kept when all of them are.
+neither. A line with several documents is kept when all of them are. `--removed` puts the removed rows elsewhere or nowhere, and
+`--ids` writes a list of rows in the place of copies (filtering/forms.py).
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import pyarrow as pa
 import xxhash
@@ -31,7 +33,9 @@ from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.filtering import presets, rewrite, where
 from tagcorpus.pipelines.filtering.choosing import check_choice, choice, is_choice
 from tagcorpus.pipelines.filtering.condition import Condition, references
+from tagcorpus.pipelines.filtering.forms import FOLDER, Form, Target, check_place, form_of
 from tagcorpus.pipelines.filtering.presets import PresetRule
+from tagcorpus.pipelines.filtering.row_list import write_list
 from tagcorpus.pipelines.inputs.streams import Damaged
 from tagcorpus.pipelines.options.commands.tag import FilterOptions
 from tagcorpus.pipelines.options.declaring.common import Options
@@ -92,6 +96,7 @@ class Flag:
 def instances(options: Options) -> dict[str, str]:
     """The one instance whose columns decide; none where a condition over what is there decides."""
     assert isinstance(options, FilterOptions)
+    form_of(options)
     if is_choice(options):
         check_choice(options)
         return {}
@@ -124,6 +129,8 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
     """Tag with the deciding instance, or look up the columns of a condition; write kept and removed rows of every file."""
     options = run.options
     assert isinstance(options, FilterOptions)
+    form = form_of(options)
+    check_place(form, run.output)
     manifest: dict[str, Any] | None = None
     if is_choice(options):
         plan = plan_of(run, inputs, engine, is_stored=False)
@@ -151,10 +158,12 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
             return dry_run(run, inputs, engine, plan, rule.instances)
         run.ledger.enter(plan, rule.instances, before.done, {})
         run.ledger.enter_duplicate_ids(count_duplicate_ids(run.output, plan, deciding[0]))
-    step = Filter(run.output, plan, inputs.reader_options, rule, options.overwrite)
+    step = Filter(run.output, plan, inputs.reader_options, rule, options.overwrite, form)
     results = engine.execute(
         [step], [[r] for r in range(len(plan.files))], lambda r: plan.files[r].file.name, "filter", plan.rows
     )
+    if form.place is not None:
+        form.place.sweep(engine.suffixes())  # of workers that died
     files = [results[r][0] for r in range(len(plan.files))]
     run.ledger.fail(f["problem"] for f in files if "problem" in f)
     if n := sum(file.get("is_of_old_receipt", False) for file in files):
@@ -169,7 +178,7 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
         "keep": by,
         "kept": sum(f["kept"] for f in files),
         "removed": dict(removed.most_common()),
-        "written": list(output_names(plan.files[0].file.name)) if len(files) == 1 else ["filtered/"],
+        **form.written(run.output, [planned.file.name for planned in plan.files]),
     }
     if manifest is not None:
         run.output.publish(MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False).encode())
@@ -199,45 +208,63 @@ class Filter(PipelineStep):
     type = "filter"
     name = "Filter"
 
-    def __init__(self, output: Folder, plan: Plan, reader_options: ReaderOptions, rule: Rule, is_afresh: bool) -> None:
+    def __init__(
+        self,
+        output: Folder,
+        plan: Plan,
+        reader_options: ReaderOptions,
+        rule: Rule,
+        is_afresh: bool,
+        form: Form = Form(),  # noqa: B008 - frozen
+    ) -> None:
         super().__init__()
         self.output, self.files, self.reader_options = output, plan.files, reader_options
-        self.rule, self.is_afresh = rule, is_afresh
+        self.rule, self.is_afresh, self.form = rule, is_afresh, form
 
     def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[dict[str, Any]]:  # noqa: ARG002
         planned = self.files[rank]
         receipt = f"summary/filtered/{planned.file.name}.json"
-        kept_name, removed_name = output_names(planned.file.name)
+        kept_to = self.form.kept(self.output, planned.file.name)
+        removed_to = self.form.gone(self.output, planned.file.name)
+        targets = [t for t in (kept_to, removed_to) if t is not None]
         key = self._key(planned)
-        data = None if self.is_afresh else self.output.read(receipt)
+        data = self.output.read(receipt)
         stored = opened(data) or {}
-        is_current = bool(key) and stored.get("key") == key
-        if is_current and is_sealed(data) and all(self._is_whole(name, stored) for name in stored["bytes"]):
+        is_current = not self.is_afresh and bool(key) and stored.get("key") == key
+        if is_current and is_sealed(data) and all(self._is_whole(t, stored) for t in targets):
             yield stored
             return
+        elsewhere = self._elsewhere(targets, stored if is_sealed(data) else {})
         identity = planned.file.identity()
         try:
-            with self.output.publishing(removed_name) as removed_sink, self.output.publishing(kept_name) as kept_sink:
-                verdicts = self._verdicts(planned)
-                kept, removed = rewrite.split(planned, self.reader_options, verdicts, kept_sink, removed_sink)
+            with contextlib.ExitStack() as stack:
+                # The last that is entered is published first.
+                sinks = {t.label: stack.enter_context(t.folder.publishing(t.name)) for t in reversed(targets)}
+                removed_sink = None if removed_to is None else sinks[removed_to.label]
+                kept, removed = self._write(planned, sinks[kept_to.label], removed_sink)
                 if planned.file.identity() != identity:  # columns that no digest covers are read, too
                     raise IncompleteError(
                         f"{planned.file.path} changed while it was filtered; run the same command again"
                     )
-                written = {kept_name: measured(kept_sink), removed_name: measured(removed_sink)}
+                written = {t.label: measured(sinks[t.label]) for t in targets}
                 value = {
                     "key": key,
                     "kept": kept,
                     "removed": dict(sorted(removed.items())),
                     "bytes": {name: n_bytes for name, (n_bytes, _) in written.items()},
                     "digests": {name: digest for name, (_, digest) in written.items()},
+                    **({"elsewhere": elsewhere} if elsewhere else {}),
                 }
+                # Files of another form that an earlier filter of this output left here.
+                for name in stored.get("bytes", {}).keys() - written.keys():
+                    if name.startswith(f"{FOLDER}/"):
+                        self.output.remove(name)
                 # The receipt goes first: from now on it fits no earlier files, and these once they are there.
                 self.output.publish(receipt, sealed(value))
         except Damaged as error:
-            for name in (receipt, kept_name, removed_name):  # of an earlier content
-                if self.output.exists(name):
-                    self.output.remove(name)
+            for target in [Target(self.output, receipt, receipt), *targets]:  # of an earlier content
+                if target.folder.exists(target.name):
+                    target.folder.remove(target.name)
             yield {"kept": 0, "removed": {}, "problem": f"{planned.file.name} was not filtered: {error}"}
             return
         if self.output.read(receipt) != sealed(value):
@@ -247,12 +274,42 @@ class Filter(PipelineStep):
             )
         yield {**value, "is_of_old_receipt": is_current and not is_sealed(data)}
 
-    def _is_whole(self, name: str, receipt: dict[str, Any]) -> bool:
+    def _write(self, planned: PlannedFile, kept: BinaryIO, removed: BinaryIO | None) -> rewrite.Split:
+        verdicts = self._verdicts(planned)
+        if self.form.ids is None:
+            return rewrite.split(planned, self.reader_options, verdicts, kept, removed)
+        instance, only_kept = self.rule.instances[0], not self.form.removed
+        return write_list(self.output, planned, instance, verdicts, kept, self.form.ids, only_kept)
+
+    def _is_whole(self, target: Target, receipt: dict[str, Any]) -> bool:
         """Whether a filtered file is as its receipt says, to the last byte."""
-        if not self.output.exists(name) or self.output.size(name) != receipt["bytes"][name]:
+        if not target.folder.exists(target.name) or target.folder.size(target.name) != receipt["bytes"][target.label]:
             return False
-        with self.output.open(name) as file:
-            return file_digest(file) == str(receipt["digests"][name])
+        return _digest(target) == str(receipt["digests"][target.label])
+
+    def _elsewhere(self, targets: Sequence[Target], stored: dict[str, Any]) -> dict[str, list[str]]:
+        """By label, the digests that files of earlier filters outside the output may have. A run may be killed when its receipt is
+        there, and its files are not yet: such a file is still that of the receipt before.
+
+        Raises ConfigError for a file that is about to be replaced, and that no filter of this output wrote.
+        """
+        known: dict[str, list[str]] = {label: list(digests) for label, digests in stored.get("elsewhere", {}).items()}
+        for label, digest in stored.get("digests", {}).items():
+            if not label.startswith(f"{FOLDER}/"):
+                known[label] = [*known.get(label, []), digest]
+        for target in targets:
+            if target.folder is self.output:
+                continue
+            digests = known.pop(target.label, [])
+            if not target.folder.exists(target.name):
+                continue
+            if (digest := _digest(target)) not in digests:
+                raise ConfigError(
+                    f"{target.label} (--removed) is there already, and no filter of {self.output} wrote it: name another "
+                    "folder, or move that file away"
+                )
+            known[target.label] = [digest]
+        return known
 
     def _key(self, planned: PlannedFile) -> str:
         """Of everything that decides the two files; empty where that cannot be told without reading the input."""
@@ -262,7 +319,8 @@ class Filter(PipelineStep):
         file = planned.file.identity() if planned.file.format in ("parquet", "arrow") else {}
         if file is None:
             return ""
-        return xxhash.xxh3_128_hexdigest(json.dumps([FILTER_VERSION, self.rule.fingerprint(), keys, file]).encode())
+        parts = [FILTER_VERSION, self.rule.fingerprint(), keys, file, *self.form.fingerprint()]
+        return xxhash.xxh3_128_hexdigest(json.dumps(parts).encode())
 
     def _verdicts(self, planned: PlannedFile) -> Iterator[dict[int, str]]:
         """Per chunk: row -> reason for its removal, empty where it is kept."""
@@ -277,11 +335,9 @@ class Filter(PipelineStep):
             yield verdicts
 
 
-def output_names(file_name: str) -> tuple[str, str]:
-    """Names of the kept and the removed rows of an input."""
-    folder, _, leaf = file_name.rpartition("/")
-    base = f"filtered/{folder}/" if folder else "filtered/"
-    return f"{base}filtered_{leaf}", f"{base}removed_{leaf}"
+def _digest(target: Target) -> str:
+    with target.folder.open(target.name) as file:
+        return file_digest(file)
 
 
 PIPELINE = Pipeline(instances, execute)

@@ -63,6 +63,8 @@ class Tagger(Protocol):
                      their values, null where a document has none
     status_columns   names of the text columns that say why a value is missing; the ledger counts their values
     remarks(batch)   counts that the run reports besides the columns, by sentence
+    bytes_read(batch)  bytes of UTF-8 of each document that decide its values, for a tagger that reads windows of long documents; the
+                     run's summary says how much was left unread. None: the tagger does not say
     outdated(part)   why a part that an earlier version made with the same fingerprint is computed again; empty where it is kept
     """
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from tagcorpus.taggers._annotation.properties import RULES_OF, Property
@@ -19,6 +21,7 @@ from tagcorpus.taggers._annotation.schema import Inquiry, Schema
 from tagcorpus.taggers._asking.endpoint_tagger import EndpointTagger
 from tagcorpus.taggers._interface.base import OURS, column, columns_from
 from tagcorpus.taggers._interface.batch import DocumentBatch
+from tagcorpus.taggers._interface.windows import bytes_read
 
 _UNITS = {
     "enum": "label",
@@ -130,6 +133,10 @@ class Annotate(EndpointTagger):
             for name in names:
                 by_name[name][i] = values[name]
         return pa.record_batch([pa.array(by_name[f.name], f.type) for f in self.columns], schema=self.columns)
+
+    def bytes_read(self, batch: DocumentBatch) -> npt.NDArray[np.int64]:
+        """Bytes of each document that the windows show to the model."""
+        return bytes_read(batch, self.questions.max_text_chars, self.questions.windows)
 
     def inquire(self, texts: Sequence[str]) -> list[Inquiry]:
         """The inquiries about these texts, each carried to its end."""

@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from tagcorpus.errors import ConfigError
 from tagcorpus.taggers._asking.endpoint_tagger import EndpointTagger
 from tagcorpus.taggers._interface.base import OURS, PAPER, column, columns_from
 from tagcorpus.taggers._interface.batch import DocumentBatch
+from tagcorpus.taggers._interface.windows import BEGIN, Windows, added_parameter, bytes_read, names_of, with_windows
 from tagcorpus.taggers._stage_tree.read import packaged_tree, parse_tree, read_tree
 from tagcorpus.taggers._stage_tree.tree import StageTree, Walk
 from tagcorpus.taggers.language import STRIPPED, ControlCharacters, cld2_answers, main_languages
@@ -35,6 +38,8 @@ class Domain(EndpointTagger):
     base_url         openai: endpoint; "" = OPENAI_BASE_URL where the tagger is built, else OpenAI's own
     tree             path of a stage tree; "" = the packaged one
     threshold        fasttext: less sure than this is `unknown`; null = the model's own threshold
+    windows          fasttext: places of documents longer than 4,000 characters that are read, each of that length; the
+                     probabilities of a label are averaged
     concurrency      openai: calls in flight; this and what follows do not change the output
     max_requests     openai: no more than so many calls in a run, retries included
     max_attempts     openai: of one call
@@ -65,6 +70,7 @@ class Domain(EndpointTagger):
     tpm: int = 0
     llm_cache: str = ""
     control_characters: ControlCharacters = "strip"
+    windows: Windows = BEGIN
 
     version: ClassVar[str] = "1"
     _columns: ClassVar[pa.Schema] = columns_from(
@@ -102,12 +108,18 @@ class Domain(EndpointTagger):
     @property
     def columns(self) -> pa.Schema:
         """The columns. Only an endpoint names the model that answered."""
-        return self._columns.append(self._answered_by) if self.backend == "openai" else self._columns
+        if self.backend == "openai":
+            return self._columns.append(self._answered_by)
+        return with_windows(self._columns, self.windows, "mean of probabilities", ["prediction", "prediction_raw"])
 
     def __post_init__(self) -> None:
         self.check_numbers("domain")
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise ConfigError(f"domain: threshold is a probability from 0 to 1, got {self.threshold!r}")
+        if self.backend == "openai" and self.windows != BEGIN:
+            raise ConfigError(
+                f"domain.windows={self.windows} is for the backend fasttext; a stage tree shows the model head and tail of a document"
+            )
         # Read once, here: the file may change during a run, and may be missing on a worker.
         self.__dict__["_tree_text"] = read_tree(self.tree) if self.tree else ""
         _ = self.stage_tree
@@ -170,6 +182,7 @@ class Domain(EndpointTagger):
             "threshold": self._threshold,
             "short_document": [self.stage_tree.min_chars, self.stage_tree.short_label],
             **published,
+            **added_parameter(self.windows),
         }
 
     def outdated(self, part: pa.RecordBatch) -> str:
@@ -187,6 +200,14 @@ class Domain(EndpointTagger):
             return {}
         answers = zip(batch.texts, cld2_answers(batch), strict=True)
         return {STRIPPED: sum(a[2] == "stripped" and not self.stage_tree.is_short(text) for text, a in answers)}
+
+    def bytes_read(self, batch: DocumentBatch) -> npt.NDArray[np.int64] | None:
+        """Bytes of each document that the embedded model reads; None for an endpoint, whose rows have `is_truncated`."""
+        from tagcorpus.taggers._models import embedded_domain
+
+        if self.backend == "openai":
+            return None
+        return bytes_read(batch, embedded_domain.MAX_CHARS, names_of(self.windows))
 
     def tag(self, batch: DocumentBatch) -> pa.RecordBatch:
         is_short = [self.stage_tree.is_short(text) for text in batch.texts]
@@ -238,7 +259,7 @@ class Domain(EndpointTagger):
     def _classify(self, texts: list[str]) -> dict[str, list[Any]]:
         from tagcorpus.taggers._models import embedded_domain
 
-        answers = embedded_domain.classify(texts) if texts else []
+        answers = embedded_domain.classify(texts, names_of(self.windows)) if texts else []
         return {
             "prediction": [label if probability >= self._threshold else UNKNOWN for label, probability in answers],
             "prediction_raw": [label for label, _ in answers],

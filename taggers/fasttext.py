@@ -18,12 +18,23 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from tagcorpus.errors import ConfigError, TaggerError
 from tagcorpus.taggers._interface import digest
 from tagcorpus.taggers._interface.base import Parameters, column, columns_from
 from tagcorpus.taggers._interface.batch import DocumentBatch
+from tagcorpus.taggers._interface.windows import (
+    BEGIN,
+    Windows,
+    added_parameter,
+    bytes_read,
+    mean_by_label,
+    names_of,
+    spans,
+    with_windows,
+)
 from tagcorpus.taggers._models.fasttext_file import check_file
 from tagcorpus.taggers.language import INSTALL_FASTTEXT, PREFIX
 
@@ -45,6 +56,8 @@ class FastText(Parameters):
     threshold  labels with a smaller probability are left out; where none is left, a document gets nulls and empty lists
     max_chars  only the first so many characters are read; 0 = all
     prefix     what labels begin with in the model, and not here
+    windows    with max_chars: places of longer documents that are read, each of max_chars characters; the probabilities of a label
+               are averaged
 
     Raises ConfigError for a parameter out of range and, before any document is read, for a file that is missing, cut short or no
     supervised model.
@@ -55,9 +68,10 @@ class FastText(Parameters):
     threshold: float = 0.0
     max_chars: int = 0
     prefix: str = PREFIX
+    windows: Windows = BEGIN
 
     version: ClassVar[str] = "1"
-    columns: ClassVar[pa.Schema] = columns_from(
+    _columns: ClassVar[pa.Schema] = columns_from(
         _SOURCE,
         column("label", pa.string(), "most probable label; null where none reaches the threshold", "label"),
         column("probability", pa.float64(), "probability of that label", "share of 1"),
@@ -65,7 +79,16 @@ class FastText(Parameters):
         column("probabilities", pa.list_(pa.float64()), "their probabilities", "share of 1"),
     )
 
+    @property
+    def columns(self) -> pa.Schema:
+        return with_windows(self._columns, self.windows, "mean of probabilities", self._columns.names)
+
     def __post_init__(self) -> None:
+        if self.windows != BEGIN and not self.max_chars:
+            raise ConfigError(
+                f"fasttext.windows={self.windows} needs fasttext.max_chars, the length of a window; with max_chars 0, "
+                "documents are read whole"
+            )
         if self.k < 1:
             raise ConfigError(f"fasttext.k must be at least 1, got {self.k}")
         if not 0 <= self.threshold <= 1:
@@ -75,7 +98,8 @@ class FastText(Parameters):
 
     def fingerprint(self) -> dict[str, Any]:
         """The parameters, with the digest of the model in the place of its path. Raises ConfigError where it is missing."""
-        return super().fingerprint() | {"model": self._model_digest}
+        parameters = {k: v for k, v in super().fingerprint().items() if k != "windows"}
+        return parameters | {"model": self._model_digest} | added_parameter(self.windows)
 
     @cached_property
     def _model_digest(self) -> str:
@@ -105,8 +129,26 @@ class FastText(Parameters):
         return pa.record_batch(arrays, schema=self.columns)
 
     def _predictions(self, texts: Sequence[str]) -> list[tuple[list[str], list[float]]]:
-        lines = [text[: self.max_chars] if self.max_chars else text for text in texts]
-        given = self._model(lines, self.k, self.threshold)
+        pieces = [self._pieces(text) for text in texts]
+        whole = iter(self._given([p[0] for p in pieces if len(p) == 1], self.k, self.threshold))
+        parts = iter(self._given([piece for p in pieces if len(p) > 1 for piece in p], ALL_LABELS, 0.0))
+        return [next(whole) if len(p) == 1 else self._mean([next(parts) for _ in p]) for p in pieces]
+
+    def _pieces(self, text: str) -> list[str]:
+        size = self.max_chars or len(text)
+        return [text[start:stop] for start, stop in spans(len(text), size, names_of(self.windows))]
+
+    def _mean(self, answers: Sequence[tuple[list[str], list[float]]]) -> tuple[list[str], list[float]]:
+        means = mean_by_label([dict(zip(*one, strict=True)) for one in answers])
+        kept = [(name, p) for name, p in means if p >= self.threshold][: self.k]
+        return [name for name, _ in kept], [p for _, p in kept]
+
+    def bytes_read(self, batch: DocumentBatch) -> npt.NDArray[np.int64]:
+        """Bytes of each document that are within the windows."""
+        return bytes_read(batch, self.max_chars, names_of(self.windows)) if self.max_chars else np.diff(batch.utf8[1])
+
+    def _given(self, texts: Sequence[str], k: int, threshold: float) -> list[tuple[list[str], list[float]]]:
+        given = self._model(texts, k, threshold)
         # Rounding takes fastText's probabilities slightly above 1.
         return [
             ([name.removeprefix(self.prefix) for name in names], [min(max(p, 0.0), 1.0) for p in probabilities])
@@ -116,6 +158,7 @@ class FastText(Parameters):
 
 Predict: TypeAlias = Callable[[Sequence[str], int, float], list[tuple[list[str], list[float]]]]
 """(texts, k, threshold) -> of each text at most k labels, the most probable first, and their probabilities."""
+ALL_LABELS = -1  # as k
 
 
 def load_predict(path: Path) -> Predict:

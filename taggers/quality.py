@@ -19,12 +19,22 @@ from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from tagcorpus.errors import ConfigError, TaggerError
 from tagcorpus.taggers._interface.base import Parameters, column, columns_from
 from tagcorpus.taggers._interface.batch import DocumentBatch
+from tagcorpus.taggers._interface.windows import (
+    BEGIN,
+    Windows,
+    added_parameter,
+    bytes_of_spans,
+    names_of,
+    with_windows,
+)
 from tagcorpus.taggers._models import huggingface as hf
+from tagcorpus.taggers._models.model_inputs import InputCutter, ModelInputs
 
 DEFAULT_SCORE_NAME = "edu_classifier"
 KEY_COLUMNS = ("input", "row", "sub", "id", "text")
@@ -42,10 +52,6 @@ MAX_PADDING_SHIFT, MAX_PADDING_SHIFT_16_BIT = 1e-4, 0.1
 
 _MAX_SCORE = 5
 _SOURCE = "the model in quality.model; fineweb-edu-classifier is of the FineWeb datasets (arXiv 2406.17557)"
-# Characters of a long text that are tokenised for each token read: several times the need of any language.
-_CHARS_PER_TOKEN = 16
-# Some tokenizers drop other white space.
-_END_OF_WORD = re.compile(r"(?<=\S)[ \n]")
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,7 @@ class Quality(Parameters):
     dtype                 of weights and activations; scores are formed in float32
     device                a torch device; auto: cuda where there is one, else cpu
     score_name            name of the score's column; the rounded one is called <score_name>_int
+    windows               places of longer documents that are read, each of max_tokens; the score is the mean of theirs
     """
 
     model: str = "HuggingFaceTB/fineweb-edu-classifier"
@@ -70,6 +77,7 @@ class Quality(Parameters):
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     device: str = "auto"
     score_name: str = DEFAULT_SCORE_NAME
+    windows: Windows = BEGIN
 
     extra: ClassVar[str] = "hf"
     version: ClassVar[str] = "2"
@@ -77,11 +85,12 @@ class Quality(Parameters):
     @property
     def columns(self) -> pa.Schema:
         name = self.score_name
-        return columns_from(
+        schema = columns_from(
             _SOURCE,
             column(name, pa.float64(), "the model's raw output, or the probability of the class", "score"),
             column(f"{name}_int", pa.int64(), "the same, clipped to 0 to 5 and rounded, halves to even", "score"),
         )
+        return with_windows(schema, self.windows, "mean of scores", schema.names)
 
     def __post_init__(self) -> None:
         if not _COLUMN_NAME.fullmatch(self.score_name):
@@ -99,7 +108,14 @@ class Quality(Parameters):
         """Local models by the digest of their files, models of the hub by name and revision. Device and batch size
         are left out: they move the last digits alone."""
         named = {} if self.score_name == DEFAULT_SCORE_NAME else {"score_name": self.score_name}
-        return {**self._identity, "label": self.label, "max_tokens": self.max_tokens, "dtype": self.dtype, **named}
+        return {
+            **self._identity,
+            "label": self.label,
+            "max_tokens": self.max_tokens,
+            "dtype": self.dtype,
+            **named,
+            **added_parameter(self.windows),
+        }
 
     def tag(self, batch: DocumentBatch) -> pa.RecordBatch:
         """Empty text has the score that the model gives it, or null where the tokenizer makes no token of it.
@@ -107,12 +123,20 @@ class Quality(Parameters):
         Raises ConfigError where model, packages, device or class cannot be had, TaggerError where a score is no number
         (as float16 can make it).
         """
-        scores = self._loaded.scores(batch.texts, self.max_tokens_per_batch)
+        scores = self._loaded.scores(self._inputs(batch), self.max_tokens_per_batch)
         is_none = np.isnan(scores)
         return pa.record_batch(
             [pa.array(scores, pa.float64(), mask=is_none), pa.array(rounded(scores), pa.int64(), mask=is_none)],
             schema=self.columns,
         )
+
+    def bytes_read(self, batch: DocumentBatch) -> npt.NDArray[np.int64]:
+        """Bytes of each document that the tokens in the windows come from."""
+        return bytes_of_spans(batch, (document.spans for document in self._inputs(batch)))
+
+    def _inputs(self, batch: DocumentBatch) -> list[ModelInputs]:
+        # One text at a time: the tokenizer's batch call starts a thread per core, and one worker is one thread.
+        return batch.view(self, lambda b: [self._loaded.inputs(text) for text in b.texts])
 
     @cached_property
     def _identity(self) -> dict[str, str | None]:
@@ -133,46 +157,39 @@ class LoadedClassifier:
         self._description = f"{parameters.model!r} in {parameters.dtype}"
         self._label = _label(self._model.config, parameters)
         self._max_tokens = _max_tokens(self._tokenizer, self._model.config, parameters)
+        self._cutter = InputCutter(self._tokenizer, self._max_tokens, names_of(parameters.windows), self._description)
         # Without padding, or where it moves the score, documents cannot share a pass.
         self._has_padding = None not in (self._tokenizer.pad_token_id, self._model.config.pad_token_id)
         self._has_padding = self._has_padding and self._is_padding_harmless(parameters.dtype)
 
+    def inputs(self, text: str) -> ModelInputs:
+        """The inputs of the model for a text."""
+        return self._cutter.of(text)
+
     def scores(
-        self, texts: list[str], max_tokens_per_batch: int | None = None
+        self, documents: Sequence[ModelInputs], max_tokens_per_batch: int | None = None
     ) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Score of every text, in order: float64 [texts]; NaN for a text without tokens."""
+        """Score of every document, in order: float64 [documents], the mean of its windows; NaN for a text without tokens."""
         budget = max_tokens_per_batch or TOKENS_PER_PASS.get(self._device.type, TOKENS_PER_PASS_ELSEWHERE)
-        # One text at a time: the tokenizer's batch call starts a thread per core, and one worker is one thread.
-        encoded = [self._encoded(text) for text in texts]
-        scores = np.full(len(texts), np.nan)
+        encoded = [row for document in documents for row in document.inputs]
+        scores = np.full(len(encoded), np.nan)
         with hf.one_thread(self._device), self._torch.inference_mode():
             for together in passes([len(e["input_ids"]) for e in encoded], budget if self._has_padding else 1):
                 scores[together] = self._forward([encoded[d] for d in together])
-        return scores
+        n_windows = np.array([len(document.inputs) for document in documents], np.int64)
+        means: np.ndarray[Any, np.dtype[np.float64]] = (
+            np.add.reduceat(scores, np.cumsum(n_windows) - n_windows) / n_windows
+        )
+        return means
 
     def _is_padding_harmless(self, dtype: str) -> bool:
         """Whether padding leaves a score alone. Some networks mix padding into the text (FNet), or read their answer from it."""
-        rows = [self._encoded(text) for text in ("A short text.", "A longer text, of several words. " * 3)]
+        rows = [self._cutter.begin(text)[0] for text in ("A short text.", "A longer text, of several words. " * 3)]
         if not all(row["input_ids"] for row in rows):
             return False
         with hf.one_thread(self._device), self._torch.inference_mode():
             alone, together = self._forward(rows[:1])[0], self._forward(rows)[0]
         return bool(abs(alone - together) <= (MAX_PADDING_SHIFT if dtype == "float32" else MAX_PADDING_SHIFT_16_BIT))
-
-    def _encoded(self, text: str) -> dict[str, list[int]]:
-        """The model's input, cut to its length. Of a long text, only a beginning that ends with a word is tokenised, mostly far
-        beyond the last token read. Tokenizers take words one by one, so the tokens are the same."""
-        is_beginning = self._tokenizer.truncation_side == "right"
-        length = _CHARS_PER_TOKEN * self._max_tokens if is_beginning else len(text)
-        while True:
-            cut = _END_OF_WORD.search(text, length)
-            end = cut.start() if cut else len(text)
-            encoding: dict[str, list[int]] = dict(
-                self._tokenizer(text[:end], truncation=True, max_length=self._max_tokens, verbose=False)
-            )
-            if end == len(text) or len(encoding["input_ids"]) == self._max_tokens:
-                return encoding
-            length *= 8
 
     def _forward(self, rows: list[dict[str, list[int]]]) -> np.ndarray[Any, np.dtype[np.float64]]:
         if len(rows) == 1:

@@ -6,6 +6,7 @@ import json
 import pickle
 import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from tagcorpus.pipelines.execution.on_ray import RayWorker, workers_at_once
 from tagcorpus.pipelines.options.load import load_options
 from tagcorpus.taggers import load
 from tagcorpus.taggers._interface.batch import DocumentBatch
+from tagcorpus.taggers._interface.windows import Windows
+from tagcorpus.taggers._models import model_inputs
 from tagcorpus.taggers.quality import Quality, passes, rounded
 from tagcorpus.testing import check_tagger
 
@@ -292,7 +295,7 @@ def test_long_texts_keep_their_beginning(quality: Quality, parts: list[str]) -> 
     """Of 64 tokens, 1,024 characters are tokenised at first."""
     text = "".join(parts) * 3
     loaded = quality._loaded
-    assert loaded._encoded(text) == dict(loaded._tokenizer(text, truncation=True))
+    assert loaded.inputs(text).inputs[0] == dict(loaded._tokenizer(text, truncation=True))
 
 
 # Identity
@@ -432,3 +435,95 @@ def test_gpus_are_a_key_of_the_config() -> None:
     for bad, told in (("-1", "at least 0"), ("1.5", "whole number"), ("two", "must be")):
         with pytest.raises(ConfigError, match=f"num_gpus.*{told}"):
             load_options("tag", sets=[f"num_gpus={bad}"])
+
+
+# Windows of long documents
+
+ALL: Windows = "begin,middle,end"
+WORDS = ["the", "fox", "quick", "brown", "a", "x", "日", ",", "é"]
+
+
+@cache
+def loaded_tokenizer(model: str) -> Any:
+    import transformers
+
+    return transformers.AutoTokenizer.from_pretrained(model)
+
+
+def windows_of(model: str, text: str, windows: str) -> list[list[int]]:
+    """By definition: the ids of the whole text, cut, each window between the tokenizer's special tokens."""
+    tokenizer = loaded_tokenizer(model)
+    ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    size = POSITIONS - 2
+    if len(ids) <= size:
+        return [tokenizer(text)["input_ids"]]
+    starts = {"begin": 0, "middle": (len(ids) - size) // 2, "end": len(ids) - size}
+    middle = [ids[starts[w] : starts[w] + size] for w in windows.split(",")]
+    return [[tokenizer.cls_token_id, *m, tokenizer.sep_token_id] for m in middle]
+
+
+@pytest.fixture(scope="module")
+def long_reader(model: str) -> Quality:
+    return Quality(model, windows=ALL)
+
+
+@given(st.lists(st.sampled_from(WORDS), max_size=150).map(" ".join))
+@more(15)
+def test_windows_of_a_naive_twin(model: str, long_reader: Quality, quality: Quality, text: str) -> None:
+    inputs = long_reader._loaded.inputs(text)
+    ids = [row["input_ids"] for row in inputs.inputs]
+    assert ids == windows_of(model, text, ALL)
+    assert all(len({*map(len, row.values())}) == 1 for row in inputs.inputs)
+    begin = quality._loaded.inputs(text)
+    assert inputs.inputs[0] == begin.inputs[0]
+    assert (inputs.spans is None) == (begin.spans is None) == (len(ids) == 1)
+    # The characters that are said to be read give the tokens that are read.
+    for row, (a, b) in zip(ids if inputs.spans else [], inputs.spans or [], strict=True):
+        assert long_reader._loaded._tokenizer(text[a:b])["input_ids"] == row
+
+
+def test_the_score_is_the_mean_of_the_windows(model: str, long_reader: Quality, quality: Quality) -> None:
+    texts = ["the fox " * 30, "a quick brown fox " * 20 + "! " * 90, "the " * 62, "", "fox " * 63]
+    values = scores(long_reader, texts)
+    for text, value in zip(texts, values, strict=True):
+        rows = windows_of(model, text, ALL)
+        tokenizer = quality._loaded._tokenizer
+        # A token of these texts is a word.
+        pieces = [tokenizer.decode(row[1:-1]) for row in rows]
+        assert value == pytest.approx(np.mean([s for s in scores(quality, pieces) if s is not None]), abs=1e-4)
+    short = [t for t in texts if len(t.split()) <= 62]
+    assert scores(long_reader, short) == scores(quality, short)
+    assert scores(long_reader, texts)[1] != scores(quality, texts)[1]
+
+
+def test_bytes_that_are_read(long_reader: Quality, quality: Quality) -> None:
+    texts = ["fox " * 62 + " \n" * 9, "日 " * 63, "fox " * 500, "x"]
+    batch = DocumentBatch.from_texts(texts)
+    sizes = [len(t.encode()) for t in texts]
+    assert quality.bytes_read(batch).tolist() == [sizes[0], 62 * 4 - 1, 62 * 4 - 1, 1]
+    # Of 63 tokens, three windows have all: they overlap, and only the space behind the last word is not within one.
+    assert long_reader.bytes_read(batch).tolist() == [sizes[0], sizes[1] - 1, 3 * (62 * 4 - 1), 1]
+
+
+def test_windows_of_a_large_text_in_blocks(long_reader: Quality, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "the fox, quick \n brown a x é " * 40
+    whole = long_reader._loaded.inputs(text)
+    monkeypatch.setattr(model_inputs, "_BLOCK_CHARS", 100)
+    assert long_reader._loaded.inputs(text) == whole
+
+
+def test_windows_are_in_fingerprint_and_metadata(quality: Quality, long_reader: Quality) -> None:
+    assert long_reader.fingerprint() == {**quality.fingerprint(), "windows": ALL}
+    for field in long_reader.columns:
+        assert field.metadata[b"windows"] == b"begin, middle, end"
+        assert field.metadata[b"aggregation"] == b"mean of scores"
+    assert all(b"windows" not in f.metadata for f in quality.columns)
+
+
+def test_a_tokenizer_that_drops_the_probe() -> None:
+    class Odd:
+        def __call__(self, _: str, add_special_tokens: bool = True) -> dict[str, list[int]]:
+            return {"input_ids": [1, 9, 2, 9, 3] if add_special_tokens else [9, 9]}
+
+    with pytest.raises(ConfigError, match="only windows=begin is possible"):
+        model_inputs.InputCutter(Odd(), 64, ("begin", "end"), "a model")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from tagcorpus.pipelines.attributes.unread import Unread
 from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.inputs.quarantine import Quarantine
 from tagcorpus.pipelines.storage.folder import Folder
@@ -26,6 +27,8 @@ class TaggedBatch:
     """The reader's counts up to the end of this batch. They change when the next batch is read."""
     remarks: dict[str, dict[str, int]] = field(default_factory=dict)
     """By instance: counts that its tagger keeps besides its columns."""
+    unread: dict[str, Unread] = field(default_factory=dict)
+    """By instance: what its tagger did not read of these documents."""
 
 
 @dataclass(frozen=True)

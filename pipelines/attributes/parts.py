@@ -169,6 +169,11 @@ def quarantine_name(file_name: str, k: int, instance: str = "") -> str:
     return f"quarantine/{file_name}/part-{k:05d}{'.' if instance else ''}{instance}.jsonl"
 
 
+def unread_name(instance: str, file_name: str, k: int) -> str:
+    """The receipt of what a part's tagger did not read."""
+    return f"unread/{instance}/{file_name}/part-{k:05d}.json"
+
+
 def part_key(planned: PlannedFile, k: int, reader_options: ReaderOptions, identity: dict[str, Any]) -> str:
     """xxh3-128 of everything that decides a part's content."""
     r = planned.chunks[k]
@@ -511,10 +516,11 @@ def _needed(planned: PlannedFile, k: int, instance: Instance, counts: Counts) ->
 
 
 def remove_leftovers(output: Folder, plan: Plan, instances: Iterable[Instance]) -> None:
-    """Remove parts and quarantine files of planned inputs beyond their last chunk, as left by a file that shrank."""
+    """Remove parts, receipts of what was not read, and quarantine files of planned inputs beyond their last chunk, as left by a file that shrank."""
     for planned in plan.files:
         planned_parts = {f"part-{k:05d}" for k in range(len(planned.chunks))}
-        folders = [f"attributes/{i.name}/{planned.file.name}" for i in instances] + [f"quarantine/{planned.file.name}"]
+        folders = [f"{room}/{i.name}/{planned.file.name}" for room in ("attributes", "unread") for i in instances]
+        folders.append(f"quarantine/{planned.file.name}")
         for folder in folders:
             for name in output.files(folder):
                 leaf = name.rsplit("/", 1)[-1]

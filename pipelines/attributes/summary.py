@@ -24,6 +24,7 @@ import pyarrow as pa
 
 from tagcorpus.pipelines.attributes.earlier import parts_digest, still_true
 from tagcorpus.pipelines.attributes.parts import Instance, part_of, prove
+from tagcorpus.pipelines.attributes.unread import described, unread_in
 from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.readers.plan import Plan, PlannedFile
 from tagcorpus.pipelines.readers.reader import ReaderOptions
@@ -67,7 +68,7 @@ def summarise(
         "pipeline": pipeline,
         "counts": totals.to_json(),
         **(more or {}),
-        "instances": {i.name: _of_instance(Parts(output, plan, i, kept_rows), i) for i in instances},
+        "instances": {i.name: _of_instance(Parts(output, plan, i, kept_rows), i, totals) for i in instances},
     }
     whole = value
     if reader_options is not None:
@@ -75,7 +76,7 @@ def summarise(
             value["instances"][i.name]["parts"] = parts_digest(plan, reader_options, i.identity())
         earlier, damaged = still_true(output, f"summary/{pipeline}.json", plan, reader_options, value["instances"])
         for i in damaged:
-            earlier[i.name] = _of_instance(Parts(output, plan, i, kept_rows), i)
+            earlier[i.name] = _of_instance(Parts(output, plan, i, kept_rows), i, totals)
             earlier[i.name]["parts"] = parts_digest(plan, reader_options, i.identity())
         if earlier:
             whole = {**value, "of_earlier_runs": list(earlier), "instances": value["instances"] | earlier}
@@ -86,8 +87,11 @@ def summarise(
     return value
 
 
-def _of_instance(parts: Parts, instance: Instance) -> dict[str, Any]:
+def _of_instance(parts: Parts, instance: Instance, totals: Counts) -> dict[str, Any]:
     summary = {**instance.identity(), "columns": columns_of(parts, instance)}
+    unread = unread_in(parts.output, parts.plan, instance)
+    if unread.documents:
+        summary["read_in_part"] = described(unread, totals.documents, totals.text_bytes, instance)
     names: tuple[str, ...] = getattr(instance.tagger, "status_columns", ())
     return {**summary, "statuses": _statuses(parts, names)} if names else summary
 
@@ -145,7 +149,8 @@ class Parts:
     def __init__(
         self, output: Folder, plan: Plan, instance: Instance, kept_rows: int, read_as: ReadPart = part_of
     ) -> None:
-        self.output, self.chunks, self.instance, self._read_as = output, plan.chunks, instance, read_as
+        self.output, self.plan, self.instance, self._read_as = output, plan, instance, read_as
+        self.chunks = plan.chunks
         self._kept: list[pa.Table] | None = None
         if plan.rows <= kept_rows:
             columns = instance.tagger.columns.names

@@ -77,14 +77,24 @@ def window_of(attributes: Attributes, column: AttributeColumn) -> tuple[Window |
 
 
 def _declared(attributes: Attributes, column: AttributeColumn) -> tuple[float, str]:
-    """Size and unit: from the column's metadata (`window`, such as "4000 characters"), or from parameters of the tagger."""
-    declared = re.match(r"(\d+) (tokens|characters)", attributes.meaning(column).get("window", ""))
+    """Size and unit of what is read of a document: from the column's metadata (`window`, such as "4000 characters"), or from
+    parameters of the tagger, times the number of `windows`."""
+    meaning = attributes.meaning(column)
+    declared = re.match(r"(\d+) (tokens|characters)", meaning.get("window", ""))
     if declared:
         return float(declared[1]), declared[2]
+    size, unit = _of_parameters(attributes, column)
+    return size * (1 + meaning.get("windows", "").count(",")), unit
+
+
+def _of_parameters(attributes: Attributes, column: AttributeColumn) -> tuple[float, str]:
+    """Size and unit of one window."""
     instance = attributes.instances[column.instance]
     parameters = instance.tagger.fingerprint()
     if parameters.get("max_tokens"):
         return float(parameters["max_tokens"]), "tokens"
+    if instance.tagger_name == "fasttext" and parameters.get("max_chars"):
+        return float(parameters["max_chars"]), "characters"
     if instance.tagger_name == "quality":
         from tagcorpus.taggers.quality import DEFAULT_MAX_TOKENS
 

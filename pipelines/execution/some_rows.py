@@ -37,6 +37,7 @@ def choose(
         item.failures,
         item.counts,
         item.remarks,
+        item.unread,
         whole=item.documents,
         chosen=chosen,
         before=before or {},
@@ -66,7 +67,9 @@ class Whole(PipelineStep):
                     name: self._spread(batch, item.chosen, item.before.get(name))
                     for name, batch in item.attributes.items()
                 }
-                yield TaggedBatch(item.whole, item.instances, added, item.failures, item.counts, item.remarks)
+                yield TaggedBatch(
+                    item.whole, item.instances, added, item.failures, item.counts, item.remarks, item.unread
+                )
             else:
                 yield item
 

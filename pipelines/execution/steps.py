@@ -21,7 +21,16 @@ from datatrove.pipeline.base import PipelineStep
 from tagcorpus.errors import TagcorpusError, TaggerError, memory_hint, speaking_of
 from tagcorpus.pipelines.attributes.batches import ChunkEnd, ChunkReport, TaggedBatch, publish_quarantine
 from tagcorpus.pipelines.attributes.digests import READER
-from tagcorpus.pipelines.attributes.parts import Instance, part_key, part_name, quarantine_name, reader_key, write_part
+from tagcorpus.pipelines.attributes.parts import (
+    Instance,
+    part_key,
+    part_name,
+    quarantine_name,
+    reader_key,
+    unread_name,
+    write_part,
+)
+from tagcorpus.pipelines.attributes.unread import Unread, publish_unread, unread_of
 from tagcorpus.pipelines.execution.workers import is_fault
 from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.inputs.quarantine import Quarantine
@@ -107,7 +116,8 @@ class Tag(PipelineStep):
         if not self._is_probed and getattr(self.instance.tagger, "concurrent_batches", 1) == 1:
             self._probe()
         failures: list[dict[str, Any]] = []
-        batches = self._tagged(item.documents, failures)
+        unread = item.unread.setdefault(self.instance.name, Unread())
+        batches = self._tagged(item.documents, failures, unread)
         if len(failures) == item.documents.num_rows > 1 and len({(f["reason"], f["message"]) for f in failures}) == 1:
             # One failure on all rows is the tagger's, not a row's.
             raise TaggerError(
@@ -135,7 +145,7 @@ class Tag(PipelineStep):
             ) from error
         self._is_probed = True
 
-    def _tagged(self, batch: DocumentBatch, failures: list[dict[str, Any]]) -> list[pa.RecordBatch]:
+    def _tagged(self, batch: DocumentBatch, failures: list[dict[str, Any]], unread: Unread) -> list[pa.RecordBatch]:
         """The batch's columns, halving it around rows that make the tagger raise."""
         schema = self.instance.tagger.columns
         try:
@@ -147,8 +157,8 @@ class Tag(PipelineStep):
                 raise
             if batch.num_rows > 1:
                 half = batch.num_rows // 2
-                first = self._tagged(batch.slice(0, half), failures)
-                return first + self._tagged(batch.slice(half, batch.num_rows - half), failures)
+                first = self._tagged(batch.slice(0, half), failures, unread)
+                return first + self._tagged(batch.slice(half, batch.num_rows - half), failures, unread)
             failures.append(self._failure(batch, error))
             return [pa.record_batch([pa.nulls(batch.num_rows, f.type) for f in schema], schema=schema)]
         if not isinstance(tagged, pa.RecordBatch):
@@ -160,6 +170,8 @@ class Tag(PipelineStep):
                 f"tagger {self.instance.name!r} must return {batch.num_rows} rows of {_columns_text(schema)}, "
                 f"it returned {tagged.num_rows} rows of {_columns_text(tagged.schema)}"
             )
+        if left := unread_of(self.instance.tagger, batch):
+            unread.add(left)
         return [tagged]
 
     def _tag(self, batch: DocumentBatch) -> pa.RecordBatch:
@@ -211,6 +223,7 @@ class Publish(PipelineStep):
         failures = {n: Quarantine() for n in names}
         reasons: dict[str, Counter[str]] = {n: Counter() for n in names}
         remarks: dict[str, Counter[str]] = {n: Counter() for n in names}
+        unread = {n: Unread() for n in names}
         end: ChunkEnd | None = None
         for item in data:
             if isinstance(item, ChunkEnd):
@@ -226,6 +239,8 @@ class Publish(PipelineStep):
                     reasons[name][entry["reason"]] += 1
                 for sentence, n in item.remarks.get(name, {}).items():
                     remarks[name][f"{sentence} ({name})"] += n
+                if name in item.unread:
+                    unread[name].add(item.unread[name])
         if end is None:
             raise TaggerError(f"{where}: the steps before publishing stopped without saying that the chunk is complete")
         counts = {n: self._counts(end.counts, reasons[n], remarks[n]) for n in names}
@@ -242,6 +257,8 @@ class Publish(PipelineStep):
             identity = self.identities[name] | self.instances[name].choice_in(planned.file.name)
             key = part_key(planned, k, self.reader_options, identity)
             schema = self.instances[name].tagger.columns
+            if hasattr(self.instances[name].tagger, "bytes_read"):
+                publish_unread(self.output, unread_name(name, planned.file.name, k), key, unread[name])
             part = part_name(name, planned.file.name, k)
             failed = failures[name].digest if len(failures[name]) else ""
             digests[name] = write_part(self.output, part, schema, columns[name], key, counts[name], failed)

@@ -34,6 +34,11 @@ REFUSED = {
     "PARAMETER": "a parameter (? or $)",
     "WINDOW": "a window function",
 }
+ONE_DOCUMENT = "a condition is about one document. For the best of all, use --top or --tokens, and --within for those of each group"
+# DuckDB's words for an aggregate, and for clauses behind the expression.
+_OVER_MANY = re.compile(
+    r"cannot contain aggregates|near \"(?:GROUP|HAVING|QUALIFY|WINDOW|ORDER|LIMIT)\"", re.IGNORECASE
+)
 
 
 def references(sql: str) -> list[list[str]]:
@@ -48,7 +53,7 @@ def references(sql: str) -> list[list[str]]:
     parsed = json.loads(serialized)
     if parsed["error"]:
         at_end = int(parsed.get("position") or 0) >= len(f"{BEFORE}{sql}".encode())
-        raise ConfigError(_wrong(sql, "it ends too early" if at_end else parsed["error_message"]))
+        raise ConfigError(_wrong(sql, "it ends too early" if at_end else _reason(parsed["error_message"])))
     tree = parsed["statements"][0]["node"]
     if len(parsed["statements"]) > 1 or tree["type"] != "SELECT_NODE" or len(tree["select_list"]) != 1:
         raise ConfigError(_wrong(sql, "it must be one expression"))
@@ -65,12 +70,7 @@ def references(sql: str) -> list[list[str]]:
         elif isinstance(node, dict):
             kind = node.get("class")
             if kind in REFUSED:
-                raise ConfigError(
-                    _wrong(
-                        sql,
-                        f"{REFUSED[kind]} is not possible: a condition is about one document. For the best of all, use --top or --tokens",
-                    )
-                )
+                raise ConfigError(_wrong(sql, f"{REFUSED[kind]} is not possible: {ONE_DOCUMENT}"))
             if kind == "FUNCTION" and node["function_name"].lower() in changing:
                 raise ConfigError(_wrong(sql, f"{node['function_name']}() does not give the same in every run"))
             if kind == "LAMBDA":  # its parameters are no columns
@@ -128,7 +128,7 @@ class Condition:
             self._duck.execute(f"EXPLAIN SELECT 1 FROM {source} WHERE (\n{self.sql}\n)").fetchall()
             [(_, kind, *_)] = self._duck.execute(f"DESCRIBE SELECT (\n{self.sql}\n) FROM {source}").fetchall()
         except duckdb.Error as error:
-            raise ConfigError(_wrong(self.sql, _one_line(error))) from error
+            raise ConfigError(_wrong(self.sql, _reason(_one_line(error)))) from error
         if kind != "BOOLEAN":
             raise ConfigError(_wrong(self.sql, f"it must be true or false, it is {kind}"))
 
@@ -177,6 +177,11 @@ def shown(sql: str) -> str:
 
 def _wrong(sql: str, why: str) -> str:
     return f"--where {shown(sql)!r}: {why}"
+
+
+def _reason(message: str) -> str:
+    """DuckDB's message; of an expression over many documents, with the way to choose among them."""
+    return f"{message}: {ONE_DOCUMENT}" if _OVER_MANY.search(message) else message
 
 
 def _one_line(error: Exception) -> str:

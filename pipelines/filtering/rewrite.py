@@ -12,7 +12,7 @@ import lzma
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -35,21 +35,24 @@ Verdicts = Iterable[dict[int, str]]
 """Per chunk: row -> why it is removed; empty = kept; a row that is not there goes to neither file."""
 
 
+TableKind = Literal["parquet", "file", "stream"]
 Split = tuple[int, Counter[str]]
 """Rows kept, and rows removed by reason."""
 
 
 def split(
-    planned: PlannedFile, reader_options: ReaderOptions, verdicts: Verdicts, kept: BinaryIO, removed: BinaryIO
+    planned: PlannedFile, reader_options: ReaderOptions, verdicts: Verdicts, kept: BinaryIO, removed: BinaryIO | None
 ) -> Split:
-    """Write every row with a verdict to `kept` or `removed`, and return the counts.
+    """Write every row with a verdict to `kept` or `removed` (None: nowhere), and return the counts.
 
     Raises LostRowsError where a row with a verdict is not in the file, and Damaged for a table whose footer cannot be read, or
     that is damaged in columns that tagging had no need to read.
     """
     if planned.file.format in ("parquet", "arrow"):
         return _split_table(planned, reader_options, verdicts, kept, removed)
-    with _compressed(kept, planned) as kept_sink, _compressed(removed, planned) as removed_sink:
+    with contextlib.ExitStack() as stack:
+        kept_sink = stack.enter_context(_compressed(kept, planned))
+        removed_sink = None if removed is None else stack.enter_context(_compressed(removed, planned))
         if planned.file.format in DELIMITED:
             return _split_csv(planned, reader_options, verdicts, kept_sink, removed_sink)
         return _split_lines(planned, reader_options, verdicts, kept_sink, removed_sink)
@@ -81,12 +84,12 @@ class _Tally:
 
 
 def _split_lines(
-    planned: PlannedFile, reader_options: ReaderOptions, verdicts: Verdicts, kept: BinaryIO, removed: BinaryIO
+    planned: PlannedFile, reader_options: ReaderOptions, verdicts: Verdicts, kept: BinaryIO, removed: BinaryIO | None
 ) -> Split:
     tally = _Tally(planned.file.name)
     is_array = planned.file.format == "json"
     read = json_arrays.read if is_array else lines.read
-    kept_lines, removed_lines = _JsonSink(kept, is_array), _JsonSink(removed, is_array)
+    kept_lines, removed_lines = _JsonSink(kept, is_array), None if removed is None else _JsonSink(removed, is_array)
     stream = ByteStream(planned.file)
     try:
         for chunk, verdict in zip(planned.chunks, verdicts, strict=True):
@@ -96,13 +99,14 @@ def _split_lines(
                 if reason is None:
                     continue
                 tally.add(reason)
-                if reason:
-                    removed_lines.write(with_reason(line.data, reason))
-                else:
+                if not reason:
                     kept_lines.write(line.data)
+                elif removed_lines is not None:
+                    removed_lines.write(with_reason(line.data, reason))
             progress_writer().done(chunk.rows, chunk.end - chunk.start)
         kept_lines.close()
-        removed_lines.close()
+        if removed_lines is not None:
+            removed_lines.close()
     finally:
         stream.close()
     return tally.result()
@@ -134,14 +138,16 @@ def with_reason(line: bytes, reason: str) -> bytes:
 
 
 def _split_csv(
-    planned: PlannedFile, reader_options: ReaderOptions, verdicts: Verdicts, kept: BinaryIO, removed: BinaryIO
+    planned: PlannedFile, reader_options: ReaderOptions, verdicts: Verdicts, kept: BinaryIO, removed: BinaryIO | None
 ) -> Split:
     tally = _Tally(planned.file.name)
     names, _ = csv_records.header(planned.file, reader_options.max_line_bytes, reader_options.csv)
     dialect = reader_options.csv.of(planned.file.format)
-    kept_rows, removed_rows = _CsvSink(kept, dialect), _CsvSink(removed, dialect)
-    kept_rows.write([n.encode().decode("latin-1") for n in names])
-    removed_rows.write([*(n.encode().decode("latin-1") for n in names), REASON])
+    kept_rows, removed_rows = _CsvSink(kept, dialect), None if removed is None else _CsvSink(removed, dialect)
+    header = [n.encode().decode("latin-1") for n in names]
+    kept_rows.write(header)
+    if removed_rows is not None:
+        removed_rows.write([*header, REASON])
     stream = ByteStream(planned.file)
     try:
         for chunk, verdict in zip(planned.chunks, verdicts, strict=True):
@@ -153,10 +159,10 @@ def _split_csv(
                 if reason is None or record.fields is None:
                     continue
                 tally.add(reason)
-                if reason:
-                    removed_rows.write([*record.fields, reason])
-                else:
+                if not reason:
                     kept_rows.write(record.fields)
+                elif removed_rows is not None:
+                    removed_rows.write([*record.fields, reason])
             progress_writer().done(chunk.rows, chunk.end - chunk.start)
     finally:
         stream.close()
@@ -195,16 +201,16 @@ def _escaped(field: str, dialect: Dialect) -> str:
 
 
 def _split_table(
-    planned: PlannedFile, reader_options: ReaderOptions, verdicts: Verdicts, kept: BinaryIO, removed: BinaryIO
+    planned: PlannedFile, reader_options: ReaderOptions, verdicts: Verdicts, kept: BinaryIO, removed: BinaryIO | None
 ) -> Split:
     tally = _Tally(planned.file.name)
     schema = tables.schema(planned.file)
     columns = tables.Columns(tuple(schema.names), table_columns(reader_options).planned)
     with_reasons = schema.append(pa.field(REASON, pa.string()))
-    with (
-        _TableSink(planned.file, kept, schema) as kept_rows,
-        _TableSink(planned.file, removed, with_reasons) as removed_rows,
-    ):
+    kind = _kind_of(planned.file)
+    with contextlib.ExitStack() as stack:
+        kept_rows = stack.enter_context(TableSink(kept, schema, kind))
+        removed_rows = None if removed is None else stack.enter_context(TableSink(removed, with_reasons, kind))
         for chunk, verdict in zip(planned.chunks, verdicts, strict=True):
             tally.expect(verdict)
             row = chunk.start
@@ -218,9 +224,10 @@ def _split_table(
                     if reason is not None:
                         tally.add(reason)
                 kept_rows.write(batch.filter(pa.array([r == "" for r in reasons], pa.bool_())))
-                gone = batch.filter(pa.array([bool(r) for r in reasons], pa.bool_()))
-                reason_column = pa.array([r for r in reasons if r], pa.string())
-                removed_rows.write(pa.record_batch([*gone.columns, reason_column], schema=with_reasons))
+                if removed_rows is not None:
+                    gone = batch.filter(pa.array([bool(r) for r in reasons], pa.bool_()))
+                    reason_column = pa.array([r for r in reasons if r], pa.string())
+                    removed_rows.write(pa.record_batch([*gone.columns, reason_column], schema=with_reasons))
                 row += batch.num_rows
             progress_writer().done(chunk.rows, 0)
     return tally.result()
@@ -236,18 +243,18 @@ def _table_rows(file: InputFile, chunk: Chunk, columns: tables.Columns, stop: in
         ) from error
 
 
-class _TableSink:
-    """Parquet, an Arrow file or an Arrow stream, as the input is. Row groups of ROW_GROUP_ROWS or about ROW_GROUP_BYTES,
+class TableSink:
+    """Parquet, an Arrow file or an Arrow stream. Row groups of Parquet of ROW_GROUP_ROWS or about ROW_GROUP_BYTES,
     whichever comes first."""
 
-    def __init__(self, file: InputFile, sink: BinaryIO, schema: pa.Schema) -> None:
+    def __init__(self, sink: BinaryIO, schema: pa.Schema, kind: TableKind) -> None:
         self._schema = schema
-        self._is_parquet = file.format == "parquet"
+        self._is_parquet = kind == "parquet"
         if self._is_parquet:
             self._writer: Any = pq.ParquetWriter(sink, schema, compression="zstd")
         else:
             # Only a stream may bring new dictionaries half-way.
-            self._writer = (pa.ipc.new_stream if _is_arrow_stream(file) else pa.ipc.new_file)(sink, schema)
+            self._writer = (pa.ipc.new_stream if kind == "stream" else pa.ipc.new_file)(sink, schema)
         self._waiting: list[pa.RecordBatch] = []
         self._rows = self._bytes = 0
 
@@ -276,7 +283,7 @@ class _TableSink:
             self._writer.write_table(pa.Table.from_batches(self._waiting, self._schema), ROW_GROUP_ROWS)
         self._waiting, self._rows, self._bytes = [], 0, 0
 
-    def __enter__(self) -> _TableSink:
+    def __enter__(self) -> TableSink:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
@@ -285,9 +292,11 @@ class _TableSink:
         self._writer.close()
 
 
-def _is_arrow_stream(file: InputFile) -> bool:
+def _kind_of(file: InputFile) -> TableKind:
+    if file.format == "parquet":
+        return "parquet"
     with file.open() as source:
-        return source.read(6) != b"ARROW1"
+        return "file" if source.read(6) == b"ARROW1" else "stream"
 
 
 _OPENERS: dict[str, Any] = {"bz2": bz2.BZ2File, "xz": lzma.LZMAFile}

@@ -31,6 +31,7 @@ ROOMS = (
     "attributes",
     "digests",
     "quarantine",
+    "unread",
     "filtered",
     "summary",
     "runs",

@@ -173,6 +173,12 @@ class FilterKeywords(Keywords, total=False):
     (tokens.num_tokens)."""
     within: str | None
     """top, draw, tokens: so much of each value of this column."""
+    removed: str | None
+    """Where the removed rows go: true, beside the kept ones; false, nowhere, they are only counted;
+    or a folder."""
+    ids: Literal["jsonl", "parquet"] | None
+    """Instead of copies: a list of all rows in filtered/, with file, row, id and reason; of the
+    kept ones with removed false."""
 
 
 class AnnotateKeywords(Keywords, total=False):

@@ -39,6 +39,7 @@ def table(result: Result, result_file: str | None = None, width: int | None = No
     if "domain" in summary:
         lines += [
             *_domains(summary["domain"], width),
+            *_read_in_part(summary.get("instances", {}), width),
             f"  {shown_path(result_file or output + '/predicted_domains.csv')}",
         ]
         return "\n".join(lines)
@@ -51,6 +52,7 @@ def table(result: Result, result_file: str | None = None, width: int | None = No
     if "token_files" in summary:
         return "\n".join([*lines, *_token_files(summary["token_files"], output)])
     lines += _columns(summary.get("instances", {}), width)
+    lines += _read_in_part(summary.get("instances", {}), width)
     return "\n".join([*lines, *([f"  {shown_path(result_file)}"] if result_file else [])])
 
 
@@ -187,6 +189,20 @@ def _columns(instances: Mapping[str, Any], width: int | None) -> list[str]:
     return lines
 
 
+def _read_in_part(instances: Mapping[str, Any], width: int | None) -> list[str]:
+    """A line for each instance whose tagger read only windows of some documents."""
+    lines = []
+    for name, value in instances.items():
+        if part := value.get("read_in_part"):
+            n = part["documents_in_part"]
+            said = (
+                f"{name} read {n:,} document{'s' * (n != 1)} in part ({100 * part['share_of_documents']:.1f} %), and left "
+                f"{100 * part['share_of_bytes_unread']:.1f} % of all bytes unread"
+            )
+            lines += wrapped(said, width, "  ") if width else [f"  {said}"]
+    return ["", *lines] if lines else []
+
+
 def _values(statistics: Mapping[str, Any]) -> str:
     """The values of a column without numbers."""
     missing = f", {statistics['missing']:,} missing" if statistics.get("missing") else ""
@@ -232,7 +248,12 @@ def _filtered(outcome: Mapping[str, Any], output: str) -> list[str]:
     removed = outcome["removed"]
     lines = [f"  kept {outcome['kept']:,}, removed {sum(removed.values()):,} (by {outcome['keep']})"]
     lines += [f"    {n:>10,}  {reason}" for reason, n in removed.items()]
-    written = [f"{output}/{name}" for name in outcome["written"]]
+    names = outcome["written"]
+    if content := outcome.get("content"):
+        # Removed rows may be in a folder elsewhere.
+        places = {n: f"{output}/{n}" if n.startswith("filtered/") else shown_path(n) for n in names}
+        return [*lines, *(f"  {content[n]}: {places[n]}" for n in names)]
+    written = [f"{output}/{name}" for name in names]
     if len(written) == 1:
         return [*lines, f"  {written[0]} (kept rows: filtered_*, removed rows: removed_*)"]
     return [*lines, f"  kept rows:    {written[0]}", f"  removed rows: {written[1]}"]

@@ -16,6 +16,7 @@ from tagcorpus.errors import valid_values
 from tagcorpus.pipelines.attributes.ledger import Ledger
 from tagcorpus.pipelines.attributes.parts import quarantine_name
 from tagcorpus.pipelines.attributes.summary import without_values
+from tagcorpus.pipelines.attributes.unread import hints
 from tagcorpus.pipelines.inputs.quarantine import damage_in
 from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.progress.display import Display
@@ -74,7 +75,7 @@ class Run:
         if statuses := {name: own["statuses"] for name, own in instances.items() if "statuses" in own}:
             more["statuses"] = statuses
             verdict += without_values(instances)
-        messages = [*self._messages, *verdict]
+        messages = [*self._messages, *hints(instances.items()), *verdict]
         for message in messages:
             if message not in self._silent:
                 self.display.say(message)

@@ -1,1 +1,1 @@
-"""The properties of a document that `annotate` asks for: schema, questions, answers, windows."""
+"""The properties of a document that `annotate` asks for: schema, questions, answers."""

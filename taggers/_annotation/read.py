@@ -15,7 +15,7 @@ import yaml
 from tagcorpus.errors import ConfigError, unknown_name
 from tagcorpus.taggers._annotation.json_schema import is_json_schema, translated
 from tagcorpus.taggers._annotation.properties import KINDS, MAX_TEXT_CHARS, RULES_OF, Flaw, Property
-from tagcorpus.taggers._annotation.schema import BEGIN, POSITIONS, Schema
+from tagcorpus.taggers._annotation.schema import Schema
 from tagcorpus.taggers._asking.file_checks import (
     Wrong,
     header_variables,
@@ -26,6 +26,7 @@ from tagcorpus.taggers._asking.file_checks import (
     text_of,
 )
 from tagcorpus.taggers._interface.unique_keys import UniqueKeyLoader
+from tagcorpus.taggers._interface.windows import BEGIN, POSITIONS
 from tagcorpus.taggers._llm.request import ROLES
 
 TEXT, PROPERTIES = "{text}", "{properties}"

@@ -12,12 +12,10 @@ import numpy as np
 
 from tagcorpus.taggers._annotation.answers import is_bare, values_in
 from tagcorpus.taggers._annotation.properties import Flaw, Property
+from tagcorpus.taggers._interface.windows import spans, united
 from tagcorpus.taggers._llm.request import LIMITS, RESPONSE_FORMAT
 from tagcorpus.taggers._stage_tree.tree import HARMLESS, TEMPLATE_TOKENS, TOKENS_PER_MESSAGE, TOKENS_PER_REQUEST
 from tagcorpus.taggers._tokenizers.interface import Tokenizer
-
-BEGIN, MIDDLE, END = "begin", "middle", "end"
-POSITIONS = (BEGIN, MIDDLE, END)
 
 
 @dataclass(frozen=True)
@@ -83,11 +81,7 @@ class Schema:
 
     def spans(self, n: int) -> list[tuple[int, int]]:
         """Begin and end of each window of a text of `n` characters: the whole text, where it fits into one."""
-        size = self.max_text_chars
-        if n <= size:
-            return [(0, n)]
-        starts = {BEGIN: 0, MIDDLE: (n - size) // 2, END: n - size}
-        return [(starts[position], starts[position] + size) for position in self.windows]
+        return spans(n, self.max_text_chars, self.windows)
 
     def texts(self, text: str) -> tuple[str, ...]:
         """The windows of a text."""
@@ -95,11 +89,7 @@ class Schema:
 
     def start(self, text: str) -> Inquiry:
         """An inquiry before its first question."""
-        covered = end = 0
-        for start, stop in sorted(self.spans(len(text))):
-            covered += max(stop - max(start, end), 0)
-            end = max(end, stop)
-        return Inquiry(self, self.texts(text), covered < len(text))
+        return Inquiry(self, self.texts(text), united(self.spans(len(text))) != [(0, len(text))])
 
     def most_tokens(self, text: str, n_calls: int, tokenizer: Tokenizer | None = None) -> int:
         """An upper bound of the tokens of so many calls about a text, prompts and answers. Without a tokenizer, one token for each

@@ -12,12 +12,14 @@ import math
 import re
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Any
 
 from tagcorpus.errors import TaggerError
 from tagcorpus.taggers._interface.digest import of_bytes
+from tagcorpus.taggers._interface.windows import BEGIN, mean_by_label, spans
 
 NAME = "tagcorpus-domain-1"
 LABELS = ("academic", "books", "code", "incoherent", "reference", "specific_datasets", "web")
@@ -171,11 +173,20 @@ def _style(head: str, counts: Counter[str], total: int) -> list[tuple[str, float
     ]
 
 
-def classify(texts: list[str]) -> list[tuple[str, float]]:
-    """(most probable of LABELS, its probability within [0, 1]) of every text; any string will do, also an empty one.
+def classify(texts: list[str], windows: Sequence[str] = (BEGIN,)) -> list[tuple[str, float]]:
+    """(most probable of LABELS, its probability within [0, 1]) of every text; any string will do, also an empty one. Of a text that
+    is longer than MAX_CHARS, the probabilities are averaged over the windows.
 
     Raises TaggerError when the model is missing or the installed fasttext computes wrong probabilities."""
-    return _top(_model(), texts)
+    if len(windows) == 1:
+        return _top(_model(), texts)
+    answers = iter(_top(_model(), [text for text in texts if len(text) <= MAX_CHARS]))
+    return [
+        next(answers)
+        if len(text) <= MAX_CHARS
+        else _top_of_windows(_model(), [text[a:b] for a, b in spans(len(text), MAX_CHARS, windows)])
+        for text in texts
+    ]
 
 
 @functools.cache
@@ -197,6 +208,16 @@ def _top(model: Any, texts: list[str]) -> list[tuple[str, float]]:
         (label[0].removeprefix("__label__"), min(1.0, max(0.0, float(share[0]))))
         for label, share in zip(labels, probabilities, strict=True)
     ]
+
+
+def _top_of_windows(model: Any, windows: list[str]) -> tuple[str, float]:
+    labels, probabilities = model.predict([features(window) for window in windows], k=len(LABELS))
+    return mean_by_label(
+        [
+            {label.removeprefix("__label__"): min(1.0, max(0.0, float(p))) for label, p in zip(*one, strict=True)}
+            for one in zip(labels, probabilities, strict=True)
+        ]
+    )[0]
 
 
 _LOADING = threading.Lock()

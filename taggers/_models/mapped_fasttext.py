@@ -119,7 +119,7 @@ class MappedModel:
         self._tree = _tree(counts) if self._kind == kernel.TREE else np.zeros((2, 1), np.int32)
 
     def predict(self, texts: Sequence[str], k: int = 1, threshold: float = 0.0) -> list[tuple[list[str], list[float]]]:
-        """Of every text the k most probable labels, falling, and their probabilities; line breaks are spaces.
+        """Of every text the k most probable labels (-1: all), falling, and their probabilities; line breaks are spaces.
 
         Raises ConfigError where a probability is no number.
         """
@@ -131,9 +131,8 @@ class MappedModel:
         scores = self._output.scores(self._input.means(rows, ends))
         if not np.isfinite(scores).all():
             raise ConfigError("fasttext.model gives probabilities that are not numbers: train the model again")
-        labels, values, counts = kernel.best_labels(
-            scores, ends, self._kind, self._tree, min(k, len(self.labels)), threshold
-        )
+        n_best = min(k, len(self.labels)) if k >= 0 else len(self.labels)
+        labels, values, counts = kernel.best_labels(scores, ends, self._kind, self._tree, n_best, threshold)
         return [
             ([self.labels[label] for label in labels[i, :n]], values[i, :n].tolist())
             for i, n in enumerate(counts.tolist())

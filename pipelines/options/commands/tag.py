@@ -60,3 +60,12 @@ class FilterOptions(Options):
     within: str | None = option(
         None, "top, draw, tokens: so much of each value of this column.", metavar="INSTANCE.COLUMN"
     )
+    removed: str | bool = option(
+        True,
+        "Where the removed rows go: true, beside the kept ones; false, nowhere, they are only counted; or a folder.",
+        metavar="true|false|DIR",
+    )
+    ids: Literal["jsonl", "parquet"] | None = option(
+        None,
+        "Instead of copies: a list of all rows in filtered/, with file, row, id and reason; of the kept ones with --removed false.",
+    )
