@@ -7,6 +7,7 @@ import argparse
 import numpy as np
 
 from tagcorpus.pipelines.comparing import differences
+from tagcorpus.pipelines.comparing.counts import Numbers
 from tagcorpus.pipelines.distributions import effects
 from tagcorpus.pipelines.distributions.binning import Sample, bins_of
 
@@ -27,8 +28,8 @@ def discoveries(shift: float, random: np.random.Generator) -> list[bool]:
         sample = Sample(2 * ROWS)
         sample.add(np.concatenate([a, b]), random)
         bins = bins_of(sample)
-        counts = [np.bincount(bins.of(x), minlength=len(bins)) for x in (a, b)]
-        one = differences.difference(counts[0], counts[1], bins, random)
+        counts = np.stack([np.bincount(bins.of(x), minlength=len(bins)) for x in (a, b)])
+        one = differences.of_numbers(Numbers(bins, counts, np.zeros(1, np.int64), None), False, random)
         p_values.append(one["p"])
         sizes.append(max(abs(one["delta"]), one["wasserstein_by_sd"]))
     return [q <= 0.05 and size >= FLOOR for q, size in zip(effects.adjusted(p_values), sizes, strict=True)]
