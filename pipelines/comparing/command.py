@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tagcorpus.errors import ConfigError, InputError
-from tagcorpus.pipelines.comparing.counts import MOST_VALUES, counted
+from tagcorpus.pipelines.comparing.counts import MOST_VALUES, Counted, counted
 from tagcorpus.pipelines.comparing.differences import of_categories, of_numbers
 from tagcorpus.pipelines.comparing.printed import as_text
 from tagcorpus.pipelines.comparing.sides import Sides
@@ -69,28 +69,11 @@ def compared(sides: Sides, names: Sequence[str], cluster: str | None, floor: flo
     skipped += [
         f"{label}: more than {MOST_VALUES:,} values" for label, one in tables.categories.items() if one.has_too_many
     ]
-    is_paired = sides.are_of_one_output
-    columns: dict[str, dict[str, Any]] = {}
-    for column in shared:
-        random, label = np.random.default_rng(0), column.label
-        if label in tables.numbers:
-            numbers = tables.numbers[label]
-            effect = of_numbers(numbers, is_paired, random)
-            size = max(abs(effect["delta"]), effect["wasserstein_by_sd"] or 0.0)
-            n = numbers.counts.sum(axis=1)
-            columns[label] = {"kind": "numeric", "n": n.tolist(), "size": size, **effect}
-        elif label in tables.categories and not tables.categories[label].has_too_many:
-            categories, counts = tables.categories[label].sorted
-            effect = of_categories(categories, counts, bool(cluster), is_paired, random)
-            n = counts.sum(axis=(1, 2))
-            columns[label] = {"kind": "categories", "n": n.tolist(), "size": effect["share_moved"], **effect}
-        elif label not in tables.categories:
-            skipped.append(f"{label}: no values on one side")
+    skipped += [f"{c.label}: no values on one side" for c in shared if not tables.has(c.label)]
+    columns = judged(tables, sides.are_of_one_output, floor)
     if not columns:
         raise InputError(f"no column can be compared: {'; '.join(skipped)}")
-    for one, q in zip(columns.values(), effects.adjusted([c["p"] for c in columns.values()]), strict=True):
-        one["q"] = q
-        one["differs"] = q <= DISCOVERY_RATE and one["size"] >= floor
+    order = [c.label for c in shared]
     a, b = sides.names
     return {
         "compare": VERSION,
@@ -101,9 +84,29 @@ def compared(sides: Sides, names: Sequence[str], cluster: str | None, floor: flo
         "floor": floor,
         "discovery_rate": DISCOVERY_RATE,
         "intervals": _intervals(sides, cluster, tables.n_blocks),
-        "columns": columns,
+        "columns": {label: columns[label] for label in order if label in columns},
         "skipped": skipped,
     }
+
+
+def judged(tables: Counted, is_paired: bool, floor: float) -> dict[str, dict[str, Any]]:
+    """Effects of all columns, and which of them differ."""
+    columns: dict[str, dict[str, Any]] = {}
+    for label, numbers in tables.numbers.items():
+        effect = of_numbers(numbers, is_paired, np.random.default_rng(0))
+        size = max(abs(effect["delta"]), effect["wasserstein_by_sd"] or 0.0)
+        columns[label] = {"kind": "numeric", "n": numbers.counts.sum(axis=1).tolist(), "size": size, **effect}
+    for label, categories in tables.categories.items():
+        if categories.has_too_many:
+            continue
+        names, counts = categories.sorted
+        effect = of_categories(names, counts, tables.n_blocks > 0, is_paired, np.random.default_rng(0))
+        n = counts.sum(axis=(1, 2)).tolist()
+        columns[label] = {"kind": "categories", "n": n, "size": effect["share_moved"], **effect}
+    for one, q in zip(columns.values(), effects.adjusted([c["p"] for c in columns.values()]), strict=True):
+        one["q"] = q
+        one["differs"] = q <= DISCOVERY_RATE and one["size"] >= floor
+    return columns
 
 
 def _named(

@@ -92,6 +92,9 @@ class Counted:
     documents: tuple[int, int]
     n_blocks: int
 
+    def has(self, label: str) -> bool:
+        return label in self.numbers or label in self.categories
+
 
 def counted(sides: Sides, columns: Sequence[AttributeColumn], cluster: str | None) -> Counted:
     """Read all columns twice, those with categories once."""
@@ -113,12 +116,15 @@ def counted(sides: Sides, columns: Sequence[AttributeColumn], cluster: str | Non
         for label, one in categories.items():
             codes, values = texts(rows.values[label])
             one.add(side, values, _chosen(codes, taken), block)
-    numbers = {label: _empty(sample, bool(cluster)) for label, sample in samples.items() if sample.n}
+    numbers = {label: empty(sample, bool(cluster)) for label, sample in samples.items() if sample.n}
     for side, rows, taken in sides.stream([c for c in numeric if c.label in numbers], in_clusters):
         block = _chosen(clusters[side % len(clusters)].of(rows), taken) if clusters else None
         for column in numeric:
             if column.label in numbers:
-                _add(numbers[column.label], side, _numbers(rows, column, taken), block)
+                values = _numbers(rows, column, taken)
+                is_finite = np.isfinite(values)
+                places = numbers[column.label].bins.of(values[is_finite])
+                add(numbers[column.label], side, places, None if block is None else block[is_finite])
     return Counted(
         {label: n for label, n in numbers.items() if n.counts.any(axis=1).all()},
         {label: c for label, c in categories.items() if c.counts.any(axis=(1, 2)).all() or c.has_too_many},
@@ -136,7 +142,8 @@ def _numbers(rows: Rows, column: AttributeColumn, taken: Taken | None) -> npt.ND
     return values if taken is None else values[taken]
 
 
-def _empty(sample: Sample, has_clusters: bool) -> Numbers:
+def empty(sample: Sample, has_clusters: bool) -> Numbers:
+    """Histograms without counts, in bins for a sample with at least one value."""
     bins = bins_of(sample)
     coarser = merged(np.bincount(bins.of(sample.values), minlength=len(bins)), CLUSTER_BINS)
     first = np.searchsorted(coarser, np.arange(coarser.max() + 1))
@@ -144,12 +151,10 @@ def _empty(sample: Sample, has_clusters: bool) -> Numbers:
     return Numbers(bins, np.zeros((2, len(bins)), np.int64), first, blocks)
 
 
-def _add(numbers: Numbers, side: int, values: npt.NDArray[np.float64], block: Counts | None) -> None:
-    is_finite = np.isfinite(values)
-    places = numbers.bins.of(values[is_finite])
+def add(numbers: Numbers, side: int, places: Counts, block: Counts | None) -> None:
+    """Add rows by the places of their bins; block: of each row."""
     numbers.counts[side] += np.bincount(places, minlength=len(numbers.bins))
     if numbers.blocks is not None and block is not None:
         size = len(numbers.first)
-        coarser = np.searchsorted(numbers.first, places, "right") - 1
-        cells = block[is_finite] * size + coarser
+        cells = block * size + np.searchsorted(numbers.first, places, "right") - 1
         numbers.blocks[side] += np.bincount(cells, minlength=BLOCKS * size).reshape(BLOCKS, size)
