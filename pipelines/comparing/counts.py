@@ -121,9 +121,9 @@ def counted(sides: Sides, columns: Sequence[AttributeColumn], cluster: str | Non
         block = _chosen(clusters[side % len(clusters)].of(rows), taken) if clusters else None
         for column in numeric:
             if column.label in numbers:
-                values = _numbers(rows, column, taken)
-                is_finite = np.isfinite(values)
-                places = numbers[column.label].bins.of(values[is_finite])
+                own = _numbers(rows, column, taken)
+                is_finite = np.isfinite(own)
+                places = numbers[column.label].bins.of(own[is_finite])
                 add(numbers[column.label], side, places, None if block is None else block[is_finite])
     return Counted(
         {label: n for label, n in numbers.items() if n.counts.any(axis=1).all()},
