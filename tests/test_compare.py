@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from slurm_commands import invoke
 
-from tagcorpus.pipelines.comparing.differences import difference
+from tagcorpus.pipelines.comparing.counts import Numbers
+from tagcorpus.pipelines.comparing.differences import of_numbers
 from tagcorpus.pipelines.distributions import effects
 from tagcorpus.pipelines.distributions.binning import Sample, bins_of
 
@@ -24,8 +25,8 @@ def differing(a: np.ndarray, b: np.ndarray) -> dict[str, Any]:
     random = np.random.default_rng(0)
     sample.add(np.concatenate([a, b]), random)
     bins = bins_of(sample)
-    counts = [np.bincount(bins.of(x), minlength=len(bins)) for x in (a, b)]
-    return difference(counts[0], counts[1], bins, random)
+    counts = np.stack([np.bincount(bins.of(x), minlength=len(bins)) for x in (a, b)])
+    return of_numbers(Numbers(bins, counts, np.zeros(1, np.int64), None), False, random)
 
 
 def test_a_shift_is_found_with_its_size() -> None:
@@ -87,3 +88,32 @@ def test_commands_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     for line in re.findall(r"^\$ (.*)$", page, re.MULTILINE):
         done = invoke(*shlex.split(line)[1:])
         assert done.code in (0, 3), done.err
+
+
+def test_groups_of_one_output(tmp_path: Path) -> None:
+    texts = ["word " * n for n in range(2, 42)] + ["das Wort und der Satz " * n for n in range(2, 42)]
+    both = output(tmp_path, "both", texts, "--taggers", "length,language")
+    names = ["--group", "language.language=de", "--columns", "char_len"]
+    document = json.loads(invoke("compare", both, *names, "--json").out)
+    assert (document["a"], document["b"]) == ("language.language=de", "all but language.language=de")
+    assert list(document["columns"]) == ["length.char_len"]
+    assert (tmp_path / "both/compare/language.language%3Dde.json").exists()
+    one = invoke("compare", both, "--group", "language.language=de", "--group", "language.language=xx")
+    assert (one.code, "no document" in one.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "compare needs two outputs"),
+        (["--group", "length.char_len"], "write COLUMN=VALUE"),
+        (["--group", "length.char_len=1", "--group", "length.char_len=1"], "both groups are the same"),
+        (["--group", "length.char_len=1", "--columns", "char_len"], "it makes the groups"),
+        (["--group", "length.chars=1"], "unknown column"),
+    ],
+)
+def test_refusals(tmp_path: Path, options: list[str], message: str) -> None:
+    a = output(tmp_path, "a", ["x", "xx"], "--taggers", "length")
+    done = invoke("compare", a, *options)
+    assert done.code == 2
+    assert message in done.err

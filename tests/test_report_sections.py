@@ -64,7 +64,9 @@ def body(summaries: dict[str, dict[str, Any]], notes: tuple[str, ...] = ()) -> s
 
 def test_order_of_the_page() -> None:
     names = [make.__name__.removesuffix("_section") for make in SECTIONS]
-    assert names == ["distributions", "features", "domains", "entropy", "models", "prediction", "runs"]
+    assert names == [
+        "distributions", "features", "domains", "agreement", "audit", "comparison", "entropy", "models", "prediction", "runs",
+    ]  # fmt: skip
 
 
 def test_percentiles_are_those_of_the_values() -> None:

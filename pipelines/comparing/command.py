@@ -1,132 +1,139 @@
-"""`tagcorpus compare`: the numeric columns that two outputs share, and the shares of their text columns."""
+"""`tagcorpus compare`: the columns that two sets of documents share, and compare/<B>.json in the output of A."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter
+import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from tagcorpus.errors import InputError
-from tagcorpus.pipelines.comparing.differences import difference
+from tagcorpus.errors import ConfigError, InputError
+from tagcorpus.pipelines.comparing.counts import MOST_VALUES, Counted, counted
+from tagcorpus.pipelines.comparing.differences import of_categories, of_numbers
+from tagcorpus.pipelines.comparing.printed import as_text
+from tagcorpus.pipelines.comparing.sides import Sides
 from tagcorpus.pipelines.distributions import effects
-from tagcorpus.pipelines.distributions.attribute_columns import AttributeColumn, Attributes, random_numbers, texts
-from tagcorpus.pipelines.distributions.binning import Sample, bins_of
-from tagcorpus.pipelines.distributions.text_table import percent, shortened, text_table
+from tagcorpus.pipelines.distributions.attribute_columns import AttributeColumn, Attributes
+from tagcorpus.pipelines.distributions.blocks import FEW_CLUSTERS, Blocks
+from tagcorpus.pipelines.group_statistics.groups import escaped
 from tagcorpus.pipelines.progress.heartbeat import errors_as_damage
 from tagcorpus.pipelines.storage import remote
+from tagcorpus.pipelines.storage.sealed import sealed
 
-MOST_VALUES = 10_000
+VERSION = 2
 DISCOVERY_RATE = 0.05
 
 
-def compare(a: str, b: str, floor: float = 0.05, as_json: bool = False, storage_options: Sequence[str] = ()) -> str:
-    """What the command prints. Raises InputError where an output cannot be used, or the outputs share no column."""
-    remote.use_given(storage_options, [a, b])
+def compare(
+    a: str,
+    b: str | None = None,
+    groups: Sequence[str] = (),
+    columns: Sequence[str] = (),
+    cluster: str | None = None,
+    floor: float = 0.05,
+    as_json: bool = False,
+    storage_options: Sequence[str] = (),
+) -> str:
+    """What the command prints; the document is published as compare/<B>.json in the output of A.
+
+    Raises InputError where an output cannot be used, or the sides share no column; ConfigError for options that do not fit.
+    """
+    paths = [a] if b is None else [a, b]
+    remote.use_given(storage_options, paths)
     with errors_as_damage(a):
-        document = compared(Attributes(a), Attributes(b), floor)
-    return json.dumps(document, indent=1) if as_json else _as_text(document)
+        sides = Sides([Attributes(path) for path in paths], groups)
+        document = compared(sides, columns, cluster, floor)
+    other = ",".join(groups) if sides.are_of_one_output else os.path.basename(str(sides.of(1).folder).rstrip("/"))
+    name = f"compare/{escaped(other)}.json"
+    folder = sides.of(0).folder
+    folder.publish(name, sealed(document, allow_nan=False))
+    return json.dumps(document, indent=1) if as_json else as_text(document, folder.path(name))
 
 
-def compared(a: Attributes, b: Attributes, floor: float) -> dict[str, Any]:
-    """Every column that both outputs have of the same tagger, version and parameters."""
-    others = {c.label: c for c in b.columns}
-    columns: dict[str, dict[str, Any]] = {}
-    skipped: list[str] = []
-    for column in a.columns:
-        other = others.get(column.label)
-        if other is None:
-            continue
-        if a.description(column) != b.description(other):
-            skipped.append(f"{column.label}: measured with other parameters or another version in each output")
-        elif column.is_numeric and other.is_numeric:
-            one = _numeric(a, b, column, other)
-            columns |= {column.label: one} if one else {}
-        elif column.is_text and other.is_text:
-            one = _categories(a, b, column, other)
-            columns |= {column.label: one} if one else {}
-            skipped += [] if one else [f"{column.label}: no values, or more than {MOST_VALUES:,}"]
+def compared(sides: Sides, names: Sequence[str], cluster: str | None, floor: float) -> dict[str, Any]:
+    """The document of a comparison: every column that both sides have, or the named ones."""
+    shared, skipped = sides.shared_columns()
+    if names:
+        shared, skipped = _named(sides, names, shared, skipped), []
+    if not shared:
+        a, b = sides.names
+        raise InputError(f"{a} and {b} share no column that can be compared: tag both with the same taggers")
+    tables = counted(sides, shared, cluster)
+    for name, n in zip(sides.names, tables.documents, strict=True):
+        if not n:
+            raise InputError(
+                f"{name}: there is no document of this kind; `tagcorpus report` shows the values of a column"
+            )
+    skipped += [
+        f"{label}: more than {MOST_VALUES:,} values" for label, one in tables.categories.items() if one.has_too_many
+    ]
+    skipped += [f"{c.label}: no values on one side" for c in shared if not tables.has(c.label)]
+    columns = judged(tables, sides.are_of_one_output, floor)
     if not columns:
-        raise InputError(
-            f"{a.folder} and {b.folder} share no column that can be compared: tag both with the same taggers"
-        )
-    for one, q in zip(columns.values(), effects.adjusted([c["p"] for c in columns.values()]), strict=True):
-        one["q"] = q
-        one["differs"] = q <= DISCOVERY_RATE and one["size"] >= floor
+        raise InputError(f"no column can be compared: {'; '.join(skipped)}")
+    order = [c.label for c in shared]
+    a, b = sides.names
     return {
-        "compare": 1,
-        "a": str(a.folder),
-        "b": str(b.folder),
+        "compare": VERSION,
+        "a": a,
+        "b": b,
+        "documents": list(tables.documents),
+        "outputs": [str(one.folder) for one in sides.outputs],
         "floor": floor,
-        "columns": columns,
+        "discovery_rate": DISCOVERY_RATE,
+        "intervals": _intervals(sides, cluster, tables.n_blocks),
+        "columns": {label: columns[label] for label in order if label in columns},
         "skipped": skipped,
     }
 
 
-def _numeric(a: Attributes, b: Attributes, column: AttributeColumn, other: AttributeColumn) -> dict[str, Any] | None:
-    pooled = Sample(a.plan.rows + b.plan.rows)
-    for attributes, one in ((a, column), (b, other)):
-        for rows in attributes.stream([one]):
-            pooled.add(rows.numbers(one), random_numbers(rows, 0))
-    if not pooled.n:
-        return None
-    bins = bins_of(pooled)
-    counts = []
-    for attributes, one in ((a, column), (b, other)):
-        histogram = np.zeros(len(bins), np.int64)
-        for rows in attributes.stream([one]):
-            values = rows.numbers(one)
-            histogram += np.bincount(bins.of(values[np.isfinite(values)]), minlength=len(bins))
-        counts.append(histogram)
-    if not (counts[0].sum() and counts[1].sum()):
-        return None
-    effect = difference(counts[0], counts[1], bins, np.random.default_rng(0))
-    size = max(abs(effect["delta"]), effect["wasserstein_by_sd"] or 0.0)
-    return {"kind": "numeric", "n": [int(c.sum()) for c in counts], "size": size, **effect}
+def judged(tables: Counted, is_paired: bool, floor: float) -> dict[str, dict[str, Any]]:
+    """Effects of all columns, and which of them differ."""
+    columns: dict[str, dict[str, Any]] = {}
+    for label, numbers in tables.numbers.items():
+        effect = of_numbers(numbers, is_paired, np.random.default_rng(0))
+        size = max(abs(effect["delta"]), effect["wasserstein_by_sd"] or 0.0)
+        columns[label] = {"kind": "numeric", "n": numbers.counts.sum(axis=1).tolist(), "size": size, **effect}
+    for label, categories in tables.categories.items():
+        if categories.has_too_many:
+            continue
+        names, counts = categories.sorted
+        effect = of_categories(names, counts, tables.n_blocks > 0, is_paired, np.random.default_rng(0))
+        n = counts.sum(axis=(1, 2)).tolist()
+        columns[label] = {"kind": "categories", "n": n, "size": effect["share_moved"], **effect}
+    for one, q in zip(columns.values(), effects.adjusted([c["p"] for c in columns.values()]), strict=True):
+        one["q"] = q
+        one["differs"] = q <= DISCOVERY_RATE and one["size"] >= floor
+    return columns
 
 
-def _categories(a: Attributes, b: Attributes, column: AttributeColumn, other: AttributeColumn) -> dict[str, Any] | None:
-    sides: list[Counter[str]] = []
-    for attributes, one in ((a, column), (b, other)):
-        side: Counter[str] = Counter()
-        for rows in attributes.stream([one]):
-            codes, values = texts(rows.values[one.label])
-            for value, n in zip(values, np.bincount(codes, minlength=len(values)), strict=True):
-                if value is not None:
-                    side[value] += int(n)
-            if len(side) > MOST_VALUES:
-                return None
-        sides.append(side)
-    if not all(sides):
-        return None
-    names = sorted(sides[0].keys() | sides[1].keys())
-    x, y = (np.array([side[name] for name in names], np.int64) for side in sides)
-    p, q = x.astype(np.float64), y.astype(np.float64)
-    moved = float(effects.share_moved(p, q))
-    order = np.argsort(-np.abs(p / p.sum() - q / q.sum()), kind="stable")
+def _named(
+    sides: Sides, names: Sequence[str], shared: Sequence[AttributeColumn], skipped: Sequence[str]
+) -> list[AttributeColumn]:
+    """The columns of `--columns`, each once. Raises ConfigError for a column that cannot be compared."""
+    chosen: dict[str, AttributeColumn] = {}
+    for name in (part.strip() for text in names for part in text.split(",") if part.strip()):
+        column = sides.of(0).column(name, "--columns")
+        if column not in shared:
+            reasons = [line for line in skipped if line.startswith(f"{column.label}: ")]
+            reason = (
+                reasons[0]
+                if reasons
+                else f"{column.label}: not on both sides as numbers or text, or it makes the groups"
+            )
+            raise ConfigError(f"--columns {name} cannot be compared: {reason}")
+        chosen[column.label] = column
+    return list(chosen.values())
+
+
+def _intervals(sides: Sides, cluster: str | None, n_blocks: int) -> dict[str, Any]:
+    over = Blocks(sides.of(0), cluster).described(n_blocks) if cluster else "over documents"
     return {
-        "kind": "categories",
-        "n": [int(x.sum()), int(y.sum())],
-        "size": moved,
-        "jensen_shannon": float(effects.jensen_shannon(p, q)),
-        "share_moved": moved,
-        "shares": [{"name": names[i], "a": p[i] / p.sum(), "b": q[i] / q.sum()} for i in order],
-        "p": effects.chi_square_p(*effects.homogeneity(x, y)),
+        "level": 0.95,
+        "method": "bootstrap of clusters" if cluster else "multinomial bootstrap of documents",
+        "over": over,
+        "cluster": cluster,
+        "has_few_clusters": bool(cluster) and n_blocks < FEW_CLUSTERS,
     }
-
-
-def _as_text(document: dict[str, Any]) -> str:
-    rows, shares = [], []
-    for name, c in document["columns"].items():
-        is_numeric = c["kind"] == "numeric"
-        effect = f"{round(c['delta'], 3) + 0.0:+.3f}" if is_numeric else ""
-        distance = f"{c['wasserstein_by_sd'] or 0:.3f}" if is_numeric else f"{c['jensen_shannon']:.3f} bit"
-        rows.append([shortened(name, 34), effect, distance, f"{c['q']:.2g}", "differs" if c["differs"] else ""])
-        if c["differs"] and not is_numeric:
-            top = [f"  {shortened(s['name'], 30)}: {percent(s['a'])}, {percent(s['b'])}" for s in c["shares"][:5]]
-            shares.append("\n".join([f"{name}: share in A, in B", *top]))
-    table = text_table(["column", "delta", "distance", "q", ""], rows)
-    notes = f"delta above 0: A is higher. differs: q up to {DISCOVERY_RATE}, and {document['floor']:g} or more"
-    return "\n\n".join([table, *shares, "\n".join([notes, *document["skipped"]])])

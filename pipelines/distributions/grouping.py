@@ -44,7 +44,7 @@ class Grouping:
         """The first pass. Raises ConfigError for more than MOST_VALUES values of a grouping that was asked for."""
         if self.too_many:
             return
-        codes, labels = self._local(rows)
+        codes, labels = self.local(rows)
         for label, n in zip(labels, np.bincount(codes, minlength=len(labels)), strict=True):
             self.counts[label] += int(n)
         if len(self.counts) > MOST_VALUES:
@@ -68,12 +68,13 @@ class Grouping:
 
     def codes(self, rows: Rows) -> Codes:
         """The group of each row."""
-        codes, labels = self._local(rows)
+        codes, labels = self.local(rows)
         others = self._numbers.get(OTHERS, 0)
         table = np.array([self._numbers.get(label, others) for label in labels], np.int64)
         return table[codes]
 
-    def _local(self, rows: Rows) -> tuple[Codes, list[str]]:
+    def local(self, rows: Rows) -> tuple[Codes, list[str]]:
+        """For each row, the place of its value in a list of the chunk's values; and the list."""
         if self.kind in ("file", "folder"):
             name = valid_text(rows.planned.file.name)
             folders = name.split("/")[:-1]
@@ -109,9 +110,9 @@ def source_of(attributes: Attributes) -> Grouping:
     return Grouping("source", "file")
 
 
-def named(attributes: Attributes, name: str) -> Grouping:
+def named(attributes: Attributes, name: str, flag: str = "--by") -> Grouping:
     """The grouping of `--by NAME`: `input`, `level:N`, or a column. Raises ConfigError for a name that is none of these."""
-    option = f"--by {name}"
+    option = f"{flag} {name}"
     if name == "input":
         return Grouping("input", "file", option=option)
     if name.startswith("level:"):
@@ -119,7 +120,7 @@ def named(attributes: Attributes, name: str) -> Grouping:
         if not level.isdecimal() or int(level) < 1:
             raise ConfigError(f"{option}: the level counts folders from the input's root and must be at least 1")
         return Grouping(name, "folder", level=int(level), option=option)
-    column = attributes.column(name, "--by")
+    column = attributes.column(name, flag)
     if not (column.is_numeric or column.is_text):
         raise ConfigError(f"{option}: the column must hold text or numbers, it holds {column.type}")
     return Grouping(column.label, "column", column, option=option)

@@ -19,6 +19,9 @@ from tagcorpus.pipelines.doctor.wording import counted
 from tagcorpus.pipelines.progress.heartbeat import errors_as_damage
 from tagcorpus.pipelines.report.contents.contents import Contents, gather
 from tagcorpus.pipelines.report.page import check_library, page
+from tagcorpus.pipelines.report.sections.agreement import agreement_section
+from tagcorpus.pipelines.report.sections.audit import audit_section
+from tagcorpus.pipelines.report.sections.comparison import comparison_section
 from tagcorpus.pipelines.report.sections.distributions import distributions_section
 from tagcorpus.pipelines.report.sections.domains import domains_section
 from tagcorpus.pipelines.report.sections.entropy import entropy_section
@@ -35,6 +38,9 @@ SECTIONS: tuple[Callable[[Contents], Section | None], ...] = (
     distributions_section,
     features_section,
     domains_section,
+    agreement_section,
+    audit_section,
+    comparison_section,
     entropy_section,
     models_section,
     prediction_section,

@@ -65,10 +65,21 @@ class AuditOptions:
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """Say how the documents of two outputs differ, column by column, from their attributes."""
+    """Say how two sets of documents differ, column by column, from attributes: outputs A and B, or groups of A. Writes A/compare/."""
 
     a: str = positional("A")
-    b: str = positional("B")
+    b: str | None = positional("[B]", None)
+    groups: list[str] = option(
+        [],
+        "Without B: compare this group of A with a second one, or with all other documents: a column, input (file), or level:N.",
+        flags=("--group",),
+        metavar="COLUMN=VALUE",
+        group=INPUT,
+    )
+    columns: list[str] = option(
+        [], "Compare these columns only; comma-separated or repeatable.", metavar="COLUMNS", group=INPUT
+    )
+    cluster: str | None = cluster_option()
     floor: float = option(
         0.05, "Smallest effect that counts: delta, distance in standard deviations, share moved.", at_least=0
     )

@@ -13,12 +13,20 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from tagcorpus.pipelines.inputs.records import repair
+from tagcorpus.pipelines.progress.heartbeat import json_object
+from tagcorpus.pipelines.storage.folder import Folder
 
 # Control characters are shown as Unicode's symbols for them, so that an escape sequence in a file name is visible.
 _VISIBLE = {i: 0x2400 + i for i in range(32) if chr(i) not in "\n\t"} | {0x7F: 0x2421}
 
 # Longer commands have a line for each option.
 SHORT_COMMAND = 60
+
+
+def documents_in(folder: Folder, under: str) -> list[tuple[str, dict[str, Any]]]:
+    """Names and contents of the JSON files below a folder of the output, by name; damaged ones are left out."""
+    names = sorted(n for n in folder.files(under) if n.endswith(".json"))
+    return [(n, document) for n in names if (document := json_object(folder, n))]
 
 
 class Section(NamedTuple):

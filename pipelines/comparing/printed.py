@@ -1,0 +1,55 @@
+"""The text that `tagcorpus compare` prints, at most 80 columns wide, from the document in its JSON alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tagcorpus.pipelines.distributions.text_table import percent, shortened, text_table, wrapped
+
+SHOWN_SHARES = 5
+NAME_WIDTH = 30
+
+
+def as_text(document: Mapping[str, Any], where: str) -> str:
+    """The table of columns, then the shares of categories that differ."""
+    differing = {name: c for name, c in document["columns"].items() if c["differs"]}
+    head = f"A: {document['a']}\nB: {document['b']}\n{len(differing):,} of {len(document['columns']):,} columns differ"
+    rows = [_row(name, c) for name, c in document["columns"].items()]
+    table = text_table(["column", "delta", "distance", "95 %", "q", ""], rows)
+    shares = [_shares(name, c) for name, c in differing.items() if c["kind"] == "categories"]
+    return "\n\n".join([head, table, *shares, _notes(document, where)])
+
+
+def _row(name: str, column: Mapping[str, Any]) -> list[str]:
+    if column["kind"] == "numeric":
+        delta, distance = f"{round(column['delta'], 3) + 0.0:+.3f}", f"{column['wasserstein_by_sd'] or 0:.3f} sd"
+        interval = _interval(column["delta_interval"], "+.2f")
+    else:
+        delta, distance = "", f"{column['jensen_shannon']:.3f} bit"
+        interval = _interval(column["jensen_shannon_interval"], ".3f")
+    mark = "differs" if column["differs"] else ""
+    return [shortened(name, NAME_WIDTH), delta, distance, interval, f"{column['q']:.2g}", mark]
+
+
+def _interval(interval: list[float] | None, form: str) -> str:
+    return "" if interval is None else f"{interval[0] + 0.0:{form}} to {interval[1] + 0.0:{form}}"
+
+
+def _shares(name: str, column: Mapping[str, Any]) -> str:
+    top = [
+        f"  {shortened(s['name'], NAME_WIDTH)}: {percent(s['a'])}, {percent(s['b'])}"
+        for s in column["shares"][:SHOWN_SHARES]
+    ]
+    return "\n".join([f"{name}: share in A, in B", *top])
+
+
+def _notes(document: Mapping[str, Any], where: str) -> str:
+    intervals = document["intervals"]
+    notes = [
+        f"delta above 0: A is higher. The interval is that of delta, or of the distance of categories, {intervals['over']}. "
+        f"differs: q up to {document['discovery_rate']:g}, and an effect of {document['floor']:g} or more",
+    ]
+    if intervals["has_few_clusters"]:
+        notes.append("there are too few clusters for intervals and q to be relied on")
+    return "\n".join([*(wrapped(n, "") for n in notes), *(wrapped(s, "") for s in document["skipped"]), where])

@@ -1,0 +1,130 @@
+"""The two sides of a comparison: two outputs, or two groups of one output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tagcorpus.errors import ConfigError
+from tagcorpus.pipelines.distributions.attribute_columns import AttributeColumn, Attributes, Rows
+from tagcorpus.pipelines.distributions.grouping import Grouping, named
+
+OPTION = "--group"
+Taken = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Group:
+    """The documents of one value of a grouping."""
+
+    grouping: Grouping
+    value: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.grouping.name}={self.value}"
+
+    def has(self, rows: Rows) -> Taken:
+        """Which rows are in the group."""
+        codes, labels = self.grouping.local(rows)
+        return np.array([label == self.value for label in labels], bool)[codes]
+
+
+class Sides:
+    """A and B. One output with one group: B is all other documents of the output.
+
+    Raises ConfigError for groups that do not fit the outputs.
+    """
+
+    def __init__(self, outputs: Sequence[Attributes], groups: Sequence[str] = ()) -> None:
+        self.outputs = tuple(outputs)
+        if len(self.outputs) == 2 and groups:
+            raise ConfigError(f"{OPTION} {groups[0]}: groups are of one output; name one output, or leave {OPTION} out")
+        if len(self.outputs) == 1 and len(groups) not in (1, 2):
+            raise ConfigError(
+                f"compare needs two outputs, or one output and one or two groups: {OPTION} COLUMN=VALUE; got {len(groups)} groups"
+            )
+        self.groups = tuple(_group(self.outputs[0], text) for text in groups)
+        if len(self.groups) == 2 and self.groups[0].name == self.groups[1].name:
+            raise ConfigError(f"{OPTION} {groups[1]}: both groups are the same")
+
+    @property
+    def are_of_one_output(self) -> bool:
+        return len(self.outputs) == 1
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """What each side is called."""
+        if self.are_of_one_output:
+            first = self.groups[0].name
+            return first, self.groups[1].name if len(self.groups) == 2 else f"all but {first}"
+        a, b = (str(one.folder) for one in self.outputs)
+        return a, b
+
+    @property
+    def rows(self) -> int:
+        """Rows of the plans, at least as many as there are documents."""
+        return sum(one.plan.rows for one in self.outputs)
+
+    def of(self, side: int) -> Attributes:
+        """The output that has the documents of a side."""
+        return self.outputs[-1 if side else 0]
+
+    def shared_columns(self) -> tuple[list[AttributeColumn], list[str]]:
+        """The columns that both sides have of the same tagger, version and parameters; and a line for each that differs.
+
+        The columns that make the groups are not compared.
+        """
+        a, b = self.of(0), self.of(1)
+        others = {c.label: c for c in b.columns}
+        of_groups = {g.grouping.column for g in self.groups}
+        columns, skipped = [], []
+        for column in a.columns:
+            other = others.get(column.label)
+            if other is None or column in of_groups:
+                continue
+            if a.description(column) != b.description(other):
+                skipped.append(f"{column.label}: measured with other parameters or another version in each output")
+            elif (column.is_numeric and other.is_numeric) or (column.is_text and other.is_text):
+                columns.append(column)
+        return columns, skipped
+
+    def stream(
+        self, columns: Sequence[AttributeColumn], more: Sequence[AttributeColumn] = ()
+    ) -> Iterator[tuple[int, Rows, Taken | None]]:
+        """Rows of every chunk by side: side, rows, and which of them belong to the side (None: all).
+
+        columns, more  as `shared_columns` gives them; a column in both is read once
+        """
+        labels = {c.label for c in (*columns, *more)}
+        for i, output in enumerate(self.outputs):
+            own = [c for c in output.columns if c.label in labels]
+            for rows in output.stream([*own, *self._by]):
+                for side, taken in self.taken(i, rows):
+                    yield side, rows, taken
+
+    def taken(self, output: int, rows: Rows) -> Iterator[tuple[int, Taken | None]]:
+        """Each side that has documents among the rows of an output, and which."""
+        if not self.are_of_one_output:
+            yield output, None
+            return
+        masks = [group.has(rows) for group in self.groups]
+        if len(masks) == 1:
+            masks.append(~masks[0])
+        for side, taken in enumerate(masks):
+            if taken.any():
+                yield side, taken
+
+    @property
+    def _by(self) -> list[AttributeColumn]:
+        return [g.grouping.column for g in self.groups if g.grouping.column is not None]
+
+
+def _group(attributes: Attributes, text: str) -> Group:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise ConfigError(f"{OPTION} {text}: write COLUMN=VALUE, such as language.language=en")
+    return Group(named(attributes, name, OPTION), value)

@@ -1,0 +1,76 @@
+"""The report's section on comparisons in the folder (`tagcorpus compare`): every column, and shares of categories that differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tagcorpus.pipelines.report.contents.contents import Contents
+from tagcorpus.pipelines.report.sections.html import Section, documents_in, number, percent, table, text
+
+LEAST_VERSION, MOST_SHARES = 2, 20
+
+
+def comparison_section(contents: Contents) -> Section | None:
+    comparisons = [
+        d for _, d in documents_in(contents.output.folder, "compare") if d.get("compare", 0) >= LEAST_VERSION
+    ]
+    if not comparisons:
+        return None
+    return Section("comparison", "Comparisons", "".join(_comparison(d) for d in comparisons))
+
+
+def _comparison(document: Mapping[str, Any]) -> str:
+    columns = document["columns"]
+    order = sorted(columns, key=lambda name: (not columns[name]["differs"], -columns[name]["size"]))
+    differing = [name for name in order if columns[name]["differs"]]
+    a, b = document["documents"]
+    introduction = (
+        f"A: {document['a']} ({a:,} documents). B: {document['b']} ({b:,} documents). "
+        f"{len(differing):,} of {len(columns):,} columns differ: q is at most {document['discovery_rate']:g}, "
+        f"and the effect at least {document['floor']:g}. Above 0, delta says that A is higher. Intervals are {document['intervals']['over']}."
+    )
+    title = "Columns, the largest differences first"
+    header = ("Column", "Delta", "95 % interval", "Distance", "95 % interval", "q", "Verdict")
+    body = table(title, header, [_row(name, columns[name]) for name in order], range(1, 6), css="tall frozen")
+    body += "".join(_shares(name, columns[name]) for name in differing if columns[name]["kind"] == "categories")
+    notes = "".join(f'<p class="dim">{text(line)}</p>' for line in document["skipped"])
+    return f"<h3>{text(document['a'])} and {text(document['b'])}</h3><p>{text(introduction)}</p>{body}{notes}"
+
+
+def _row(name: str, column: Mapping[str, Any]) -> Sequence[object]:
+    verdict = "differs" if column["differs"] else ""
+    if column["kind"] == "numeric":
+        distance, unit = column["wasserstein_by_sd"], "sd"
+        scale = distance / column["wasserstein"] if distance and column["wasserstein"] else 0.0
+        interval = [v * scale for v in column["wasserstein_interval"] or ()]
+        delta = (_signed(column["delta"]), _range(column["delta_interval"]))
+    else:
+        distance, unit, interval = column["jensen_shannon"], "bit", column["jensen_shannon_interval"] or ()
+        delta = ("", "")
+    return (
+        name,
+        *delta,
+        f"{distance or 0:.3f} {unit}",
+        " to ".join(f"{v:.3f}" for v in interval),
+        number(column["q"], 2),
+        verdict,
+    )
+
+
+def _shares(name: str, column: Mapping[str, Any]) -> str:
+    title = f"{name}: share in A and in B, the largest differences first"
+    rows = [
+        (s["name"], percent(s["a"]), percent(s["b"]), f"{100 * (s['a'] - s['b']):+.1f}".replace("-", "−"))
+        for s in column["shares"][:MOST_SHARES]
+    ]
+    shown = table(title, ("Value", "A", "B", "Difference in points"), rows, range(1, 4))
+    return f"<details><summary>{text(title)}</summary>{shown}</details>"
+
+
+def _signed(value: float) -> str:
+    return f"{value + 0.0:+.3f}".replace("-", "−")
+
+
+def _range(interval: Sequence[float] | None) -> str:
+    return "–" if interval is None else " to ".join(f"{v + 0.0:+.2f}".replace("-", "−") for v in interval)
