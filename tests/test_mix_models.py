@@ -1,0 +1,52 @@
+"""The Gaussian process of mixes: gradient, closed forms against refits without a mix."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("scipy")
+
+from tagcorpus.pipelines.mix_models import gaussian_process as gp
+
+MIXES, SOURCES = 24, 3
+
+
+def swarm() -> tuple[gp.Array, gp.Array]:
+    generator = np.random.default_rng(0)
+    shares = generator.dirichlet([0.5] * SOURCES, MIXES)
+    loss = 3 - np.sqrt(shares[:, 0]) + 0.02 * generator.normal(size=MIXES)
+    return np.sqrt(shares), (loss - loss.mean()) / loss.std()
+
+
+def test_gradient_is_that_of_the_cost() -> None:
+    x, y = swarm()
+    center = np.zeros(3 + SOURCES)
+    theta = np.linspace(-0.8, 0.6, 3 + SOURCES)
+    gradient = gp._cost(theta, x, y, center)[1]
+    for i, step in enumerate(1e-5 * np.eye(len(theta))):
+        slope = (gp._cost(theta + step, x, y, center)[0] - gp._cost(theta - step, x, y, center)[0]) / 2e-5
+        assert gradient[i] == pytest.approx(slope, rel=1e-4, abs=1e-5)
+
+
+def test_left_out_and_without_each_equal_refits() -> None:
+    x, y = swarm()
+    whole = gp.fitted(x, y)
+    residuals, deviations = whole.left_out()
+    elsewhere = np.sqrt(np.array([[0.2, 0.3, 0.5], [1.0, 0.0, 0.0]]))
+    means = whole.predict_without_each(elsewhere)
+    for i in range(MIXES):
+        others = np.arange(MIXES) != i
+        refit = gp.Surface(x[others], y[others], whole.theta)
+        mean, deviation = refit.predict(x[i : i + 1])
+        assert residuals[i] == pytest.approx(y[i] - mean[0], abs=1e-7)
+        assert deviations[i] == pytest.approx(deviation[0], abs=1e-7)
+        np.testing.assert_allclose(means[:, i], refit.predict(elsewhere)[0], atol=1e-7)
+
+
+def test_new_mixes_are_ranked() -> None:
+    x, y = swarm()
+    share = np.array([0.05, 0.3, 0.6, 0.9])
+    mixes = np.stack([share, (1 - share) / 2, (1 - share) / 2], axis=1)
+    means = gp.fitted(x, y).predict(np.sqrt(mixes))[0]
+    assert (np.diff(means) < 0).all()
