@@ -22,10 +22,13 @@ def swarm() -> tuple[gp.Array, gp.Array]:
 def test_gradient_is_that_of_the_cost() -> None:
     x, y = swarm()
     center = np.zeros(3 + SOURCES)
+    repeats = np.arange(MIXES) % 3 + 1.0
     theta = np.linspace(-0.8, 0.6, 3 + SOURCES)
-    gradient = gp._cost(theta, x, y, center)[1]
+    gradient = gp._cost(theta, x, y, repeats, center)[1]
     for i, step in enumerate(1e-5 * np.eye(len(theta))):
-        slope = (gp._cost(theta + step, x, y, center)[0] - gp._cost(theta - step, x, y, center)[0]) / 2e-5
+        slope = (
+            gp._cost(theta + step, x, y, repeats, center)[0] - gp._cost(theta - step, x, y, repeats, center)[0]
+        ) / 2e-5
         assert gradient[i] == pytest.approx(slope, rel=1e-4, abs=1e-5)
 
 
@@ -37,7 +40,7 @@ def test_left_out_and_without_each_equal_refits() -> None:
     means = whole.predict_without_each(elsewhere)
     for i in range(MIXES):
         others = np.arange(MIXES) != i
-        refit = gp.Surface(x[others], y[others], whole.theta)
+        refit = gp.Surface(x[others], y[others], whole.theta, whole.repeats[others])
         mean, deviation = refit.predict(x[i : i + 1])
         assert residuals[i] == pytest.approx(y[i] - mean[0], abs=1e-7)
         assert deviations[i] == pytest.approx(deviation[0], abs=1e-7)

@@ -1,7 +1,7 @@
-"""Our model of a mix: a Gaussian process on square roots of shares, for the logarithm of an outcome.
+"""Our model of a mix: a Gaussian process on roots of shares, for the logarithm of an outcome.
 
 The mean is a constant, and the kernel is the sum of a linear part, a smooth part (squared exponential, a length scale for each
-column) and noise. A square root stretches small shares: the first per cent of a source changes its loss most. The
+column) and noise. A root stretches small shares: the first per cent of a source changes its loss most. The
 hyperparameters maximise the marginal likelihood times a weak prior, with analytic gradients, so 512 mixes and 17 sources take under a CPU second on one thread.
 Formulas: Rasmussen and Williams, Gaussian Processes for Machine Learning, 2.2, 5.4.1 and 5.4.2.
 """
@@ -30,16 +30,18 @@ class Surface:
     x       float64 [mixes, columns]
     y       float64 [mixes]
     theta   float64 [3 + columns]   logarithms: variances of noise, smooth and linear part, then length scales
+    repeats float64 [mixes]   runs that y is the mean of: the noise of y is that of one run divided by them
     """
 
     x: Array
     y: Array
     theta: Array
+    repeats: Array
 
     @cached_property
     def inverse(self) -> Array:
         """The inverse of the kernel matrix, float64 [mixes, mixes]."""
-        return _inverse(_kernel(self.theta, self.x, self.x)[0] + np.exp(self.theta[0]) * np.eye(len(self.x)))[0]
+        return _inverse(_kernel(self.theta, self.x, self.x)[0] + np.diag(np.exp(self.theta[0]) / self.repeats))[0]
 
     @cached_property
     def weights(self) -> Array:
@@ -68,21 +70,25 @@ class Surface:
         return means
 
 
-def fitted(x: Array, y: Array, steps: int = STEPS) -> Surface:
-    """The process whose hyperparameters maximise the posterior, by L-BFGS from fixed starting values."""
+def fitted(x: Array, y: Array, repeats: Array | None = None, steps: int = STEPS) -> Surface:
+    """The process whose hyperparameters maximise the posterior, by L-BFGS from fixed starting values.
+
+    repeats  runs that each y is the mean of; None: one each
+    """
     from scipy.optimize import minimize
 
+    repeats = np.ones(len(y)) if repeats is None else np.asarray(repeats, dtype=np.float64)
     start = np.array([NOISE, SMOOTH, LINEAR, *[LENGTH] * x.shape[1]])
     least = minimize(
         _cost,
         start,
-        args=(x, y, start),
+        args=(x, y, repeats, start),
         jac=True,
         method="L-BFGS-B",
         bounds=[(-LARGEST, LARGEST)] * len(start),
         options={"maxiter": steps},
     )
-    return Surface(x, y, least.x)
+    return Surface(x, y, least.x, repeats)
 
 
 def _kernel(theta: Array, a: Array, b: Array) -> tuple[Array, Array, Array]:
@@ -106,12 +112,12 @@ def _inverse(matrix: Array) -> tuple[Array, float]:
     return lower + np.tril(inverse, -1).T, 2 * float(np.log(np.diag(factor)).sum())
 
 
-def _cost(theta: Array, x: Array, y: Array, center: Array) -> tuple[float, Array]:
+def _cost(theta: Array, x: Array, y: Array, repeats: Array, center: Array) -> tuple[float, Array]:
     """Minus the logarithm of the posterior, and its gradient."""
     kernel, smooth, linear = _kernel(theta, x, x)
-    noise = np.exp(theta[0])
+    noise = np.exp(theta[0]) / repeats
     try:
-        inverse, log_determinant = _inverse(kernel + noise * np.eye(len(x)))
+        inverse, log_determinant = _inverse(kernel + np.diag(noise))
     except np.linalg.LinAlgError:
         return 1e10, np.zeros_like(theta)
     weights = inverse @ y
@@ -121,7 +127,7 @@ def _cost(theta: Array, x: Array, y: Array, center: Array) -> tuple[float, Array
     spread = 2 * (by_smooth.sum(axis=1) @ (x * x)) - 2 * (x * (by_smooth @ x)).sum(axis=0)
     gradient = 0.5 * np.array(
         [
-            noise * np.trace(outer),
+            noise @ np.diag(outer),
             by_smooth.sum(),
             (outer * linear).sum(),
             *(spread / np.exp(2 * theta[3:])),
