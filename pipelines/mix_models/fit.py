@@ -48,7 +48,7 @@ def fit(
     workers: int | None = None,
 ) -> str:
     """Compare the models, publish the files, and return the text to print. Arguments: MixFitOptions."""
-    _check_packages()
+    check_packages()
     check_place("output", output)
     if column and statistics is None:
         raise ConfigError("--column names columns of --statistics CSV; name that file, too")
@@ -107,7 +107,7 @@ def fit(
     return json.dumps(shown, indent=1, ensure_ascii=False) if as_json else page.as_text(document)
 
 
-def _check_packages() -> None:
+def check_packages() -> None:
     try:
         import lightgbm  # noqa: F401
         import scipy  # noqa: F401

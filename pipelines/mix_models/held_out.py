@@ -60,6 +60,7 @@ def predict(name: str, columns: Columns, outcome: Array, repeats: Array, split: 
     known = columns.at(split.train)
     if split.hidden is not None and known.shares.shape[1]:
         known.shares[:, split.hidden] = 0  # a copy: `at` takes rows by index
+        known.shares[:] /= known.shares.sum(axis=1, keepdims=True)
     model = REGRESSORS[name](known, outcome[split.train], repeats[split.train])
     tested = columns.at(split.test)
     means = model.predict(tested)

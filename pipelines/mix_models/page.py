@@ -8,6 +8,9 @@ from typing import Any
 from tagcorpus.pipelines.mix_models.held_out import ABSENT, PRESENT
 from tagcorpus.predictor.protocols.tables import aligned
 
+# Laws that are linear in shares can err without bound on a source that they never saw.
+LARGE = 100
+
 
 def as_text(document: Mapping[str, Any]) -> str:
     folds, sources = document["on_folds"], document["sources_left_out"]
@@ -58,8 +61,9 @@ def _table(
 
 
 def _figure(figure: Sequence[float], sign: str = "") -> str:
-    value, low, high = figure
-    return f"{value:{sign}.4f} ({low:{sign}.4f} to {high:{sign}.4f})"
+    form = f"{sign}.4f" if max(abs(v) for v in figure) < LARGE else f"{sign}.2g"
+    value, low, high = (format(v, form) for v in figure)
+    return f"{value} ({low} to {high})"
 
 
 def _seeds(seeds: Mapping[str, Any]) -> str:

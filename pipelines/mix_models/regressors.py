@@ -167,7 +167,11 @@ def fit_log_linear(columns: Columns, outcome: Array, repeats: Array) -> LogLinea
             )
         )
     best = min(fits, key=lambda f: float(f.cost)).x
-    return LogLinear(float(best[0]), Linear(float(best[1]), best[2:]))
+    # Shares add up to 1, so a constant can move from all weights to the exponent. A source that no mix held counts as average.
+    sources = columns.shares.shape[1]
+    level = float(best[2 : 2 + sources].mean()) if sources else 0.0
+    best[2 : 2 + sources] -= level
+    return LogLinear(float(best[0]), Linear(float(best[1]) + level, best[2:]))
 
 
 def fit_lightgbm(columns: Columns, outcome: Array, repeats: Array) -> Trees:

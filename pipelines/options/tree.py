@@ -14,7 +14,7 @@ from tagcorpus.pipelines.options.commands.entropy import EntropyOptions
 from tagcorpus.pipelines.options.commands.exporting import ExportOptions, JoinOptions
 from tagcorpus.pipelines.options.commands.features import FeaturesOptions
 from tagcorpus.pipelines.options.commands.labels import AgreementOptions, SharesOptions
-from tagcorpus.pipelines.options.commands.mix_models import MixFitOptions
+from tagcorpus.pipelines.options.commands.mix_models import MixFitOptions, MixProposeOptions
 from tagcorpus.pipelines.options.commands.outputs import (
     AuditOptions,
     CheckFeaturesOptions,
@@ -165,6 +165,12 @@ COMMANDS = (
         MixFitOptions,
         "tagcorpus.pipelines.mix_models.fit:fit",
         "Predict outcomes of mixes from their shares, and say how well that works.",
+    ),
+    Command(
+        ("mix", "propose"),
+        MixProposeOptions,
+        "tagcorpus.pipelines.mix_models.propose:propose",
+        "Propose shares with a low predicted outcome, before training.",
     ),
     Command(
         ("tasks",),
