@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tagcorpus.pipelines.mix_models import ranking
-from tagcorpus.pipelines.mix_models.new_mixes import interval
+from tagcorpus.pipelines.mix_models.new_mixes import interval, own_reach
 from tagcorpus.pipelines.mix_models.regressors import OURS, REGRESSORS, Columns, Linear, fit_linear
 from tagcorpus.pipelines.mix_models.swarm import Swarm, read_mixes, read_swarm
 from tagcorpus.predictor.protocols.tables import aligned
@@ -86,7 +86,7 @@ def main() -> None:
                 predicted = model.predict(columns(new))
                 correlations[size].setdefault(title, []).append(ranking.rank_correlation(predicted, own, weights))
             if size == "1m":
-                low, high = interval(models[OURS][0], new)
+                low, high = interval(models[OURS][0], new, own_reach(known, train.values[:, o], ones))
                 covered.append((low <= own) & (own <= high))
     for size, by_model in correlations.items():
         print(

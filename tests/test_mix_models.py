@@ -32,21 +32,6 @@ def test_gradient_is_that_of_the_cost() -> None:
         assert gradient[i] == pytest.approx(slope, rel=1e-4, abs=1e-5)
 
 
-def test_left_out_and_without_each_equal_refits() -> None:
-    x, y = swarm()
-    whole = gp.fitted(x, y)
-    residuals, deviations = whole.left_out()
-    elsewhere = np.sqrt(np.array([[0.2, 0.3, 0.5], [1.0, 0.0, 0.0]]))
-    means = whole.predict_without_each(elsewhere)
-    for i in range(MIXES):
-        others = np.arange(MIXES) != i
-        refit = gp.Surface(x[others], y[others], whole.theta, whole.repeats[others])
-        mean, deviation = refit.predict(x[i : i + 1])
-        assert residuals[i] == pytest.approx(y[i] - mean[0], abs=1e-7)
-        assert deviations[i] == pytest.approx(deviation[0], abs=1e-7)
-        np.testing.assert_allclose(means[:, i], refit.predict(elsewhere)[0], atol=1e-7)
-
-
 def test_new_mixes_are_ranked() -> None:
     x, y = swarm()
     share = np.array([0.05, 0.3, 0.6, 0.9])

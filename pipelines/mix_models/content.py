@@ -6,7 +6,7 @@ the mean over its sources, weighted by their shares of tokens.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,18 +59,7 @@ def read_content(path: str, chosen: Sequence[str]) -> Content:
     key = next((name for name in IDS if name in header), None)
     if key is None:
         raise InputError(f"--statistics: {path!r} has no column source; each row needs the name of its source")
-    known = [name for name in header if name not in IDS]
-    for name in chosen:
-        if name not in known:
-            raise ConfigError(unknown_name("column", name, known, "--column"))
-    columns = tuple(dict.fromkeys(chosen)) or tuple(known)
-    if not 0 < len(columns) <= MOST:
-        raise ConfigError(
-            f"--statistics: {len(columns)} columns are more than {len(rows)} sources can tell apart; "
-            f"name at most {MOST} with --column, before you look at the outcomes"
-            if columns
-            else f"--statistics: {path!r} has no column beside {key!r}"
-        )
+    columns = _chosen([name for name in header if name not in IDS], chosen, len(rows))
     values = np.empty((len(rows), len(columns)))
     for i, (where, row) in enumerate(rows):
         for j, column in enumerate(columns):
@@ -82,3 +71,32 @@ def read_content(path: str, chosen: Sequence[str]) -> Content:
     if twice := sorted({s for s in sources if sources.count(s) > 1}):
         raise InputError(f"--statistics: {path!r} has the source {twice[0]!r} more than once")
     return Content(tuple(sources), columns, values)
+
+
+def content_of(statistics: Mapping[str, Mapping[str, float]], chosen: Sequence[str]) -> Content:
+    """Columns of the statistics in manifests of mixes."""
+    if not statistics or not any(statistics.values()):
+        raise ConfigError("--column: the mixes have no tag statistics; name a table with --statistics CSV")
+    columns = _chosen(sorted({c for one in statistics.values() for c in one}), chosen, len(statistics))
+    for source, one in statistics.items():
+        for column in columns:
+            if column not in one:
+                raise InputError(f"--column {column}: the source {source!r} has no value")
+    values = np.array([[one[c] for c in columns] for one in statistics.values()])
+    return Content(tuple(statistics), columns, values)
+
+
+def _chosen(known: Sequence[str], chosen: Sequence[str], sources: int) -> tuple[str, ...]:
+    """The named columns, or all. Raises ConfigError for an unknown one, for more than MOST, and for none."""
+    for name in chosen:
+        if name not in known:
+            raise ConfigError(unknown_name("column", name, known, "--column"))
+    columns = tuple(dict.fromkeys(chosen)) or tuple(known)
+    if len(columns) > MOST:
+        raise ConfigError(
+            f"{len(columns)} columns are more than {sources} sources can tell apart; name at most {MOST} with --column, "
+            "before you look at the outcomes"
+        )
+    if not columns:
+        raise ConfigError("--statistics: the table has no column beside the names of the sources")
+    return columns

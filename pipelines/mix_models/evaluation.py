@@ -10,11 +10,13 @@ import numpy as np
 
 from tagcorpus.pipelines.mix_models import ranking
 from tagcorpus.pipelines.mix_models.held_out import Predicted, Split, folds, predict, without_source
+from tagcorpus.pipelines.mix_models.new_mixes import reach
 from tagcorpus.pipelines.mix_models.regressors import OURS, Columns
 from tagcorpus.pipelines.mix_models.swarm import Swarm
 from tagcorpus.predictor.learners.parallel import Workers
 
 Array = np.ndarray[Any, Any]
+BOTH = f"{OURS}, both"
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ def contenders(shares: Array, content: Array, models: Sequence[str]) -> list[Con
     listed = [Contender(name, name, Columns(shares, nothing)) for name in models]
     if content.shape[1]:
         listed.append(Contender(f"{OURS}, content", OURS, Columns(nothing, content)))
-        listed.append(Contender(f"{OURS}, both", OURS, Columns(shares, content)))
+        listed.append(Contender(BOTH, OURS, Columns(shares, content)))
     return listed
 
 
@@ -52,15 +54,21 @@ def predictions(
     return dict(zip(keys, workers.map(predict, jobs), strict=True))
 
 
-def over_folds(swarm: Swarm, listed: Sequence[Contender], seed: int, workers: Workers) -> dict[str, Any]:
-    """Rank correlation, pair decisions and errors of every model, and ours less each other one, on the same folds."""
+def over_folds(
+    swarm: Swarm, listed: Sequence[Contender], seed: int, workers: Workers
+) -> tuple[dict[str, Any], dict[str, list[float]]]:
+    """Rank correlation, pair decisions and errors of every model, and ours less each other one, on the same folds.
+
+    Returns also, for each contender of ours, the reach of its intervals for each outcome (new_mixes.py).
+    """
     splits = folds(len(swarm.ids), seed)
     predicted = predictions(swarm, listed, splits, workers, has_interval=True)
     weights = ranking.draws(len(swarm.ids), seed)
     correlations: dict[str, list[Array]] = {}
     pairs: dict[str, list[Array]] = {}
     by_outcome: list[dict[str, Any]] = []
-    covered: dict[str, list[float]] = {}
+    covered: dict[str, list[Array]] = {}
+    reaches: dict[str, list[float]] = {}
     for o, name in enumerate(swarm.outcomes):
         has_value = swarm.repeats[:, o] > 0
         own, drawn = swarm.values[has_value, o], weights[:, has_value]
@@ -77,11 +85,14 @@ def over_folds(swarm: Swarm, listed: Sequence[Contender], seed: int, workers: Wo
                 "rmse": _rounded(np.sqrt(np.mean((means[has_value] - own) ** 2))),
             }
             if c.model == OURS:
-                is_inside = (low[has_value] <= own) & (own <= high[has_value])
-                covered.setdefault(c.title, []).append(float(is_inside.mean()))
-                one["models"][c.title]["coverage"] = _rounded(is_inside.mean())
+                covered.setdefault(c.title, []).append(
+                    np.where(has_value, (low <= swarm.values[:, o]) & (swarm.values[:, o] <= high), np.nan)
+                )
+                errors = [p.errors for s in range(len(splits)) if (p := predicted.get((c.title, o, s))) is not None]
+                reaches.setdefault(c.title, []).append(reach(np.concatenate([e for e in errors if e is not None])))
+                one["models"][c.title]["coverage"] = _rounded(np.nanmean(covered[c.title][-1]))
         by_outcome.append(one)
-    return {
+    document = {
         "folds": len(splits),
         "outcomes": by_outcome,
         "mean": {
@@ -99,8 +110,19 @@ def over_folds(swarm: Swarm, listed: Sequence[Contender], seed: int, workers: Wo
             for title in correlations
             if title != OURS
         },
-        "coverage": {title: _rounded(np.mean(values)) for title, values in covered.items()},
+        "coverage": {title: _coverage(np.array(values)) for title, values in covered.items()},
     }
+    return document, reaches
+
+
+def _coverage(is_inside: Array) -> list[float]:
+    """The share of mixes within their intervals, as a mean over outcomes, and its Monte Carlo error.
+
+    is_inside  float64 [outcomes, mixes], NaN where a mix has no outcome. Outcomes share their mixes, so the error is that of a
+               mean over mixes.
+    """
+    by_mix = np.nanmean(is_inside, axis=0)
+    return [_rounded(by_mix.mean()), _rounded(by_mix.std() / np.sqrt(len(by_mix)))]
 
 
 def _whole(
@@ -118,26 +140,22 @@ def _whole(
     return whole[0], whole[1], whole[2]
 
 
-def over_sources(swarm: Swarm, listed: Sequence[Contender], seed: int, workers: Workers) -> dict[str, Any] | None:
+def over_sources(
+    swarm: Swarm, listed: Sequence[Contender], permuted: Sequence[Array], seed: int, workers: Workers
+) -> dict[str, Any] | None:
     """Each source held out: rank correlation within the mixes that have it, and the error as a share of the mean's.
 
     Both are means over outcomes, and then over sources; the intervals are a bootstrap over sources. None where fewer than two
     sources can be held out.
+
+    permuted  content of the mixes with the statistics under the names of other sources; ours is fitted to each of them
     """
     splits = {j: split for j in range(len(swarm.sources)) if (split := without_source(swarm.shares, j)) is not None}
     if len(splits) < 2:
         return None
-    predicted = predictions(swarm, listed, list(splits.values()), workers, has_interval=False)
-    correlations = {c.title: np.full((len(splits), len(swarm.outcomes)), np.nan) for c in listed}
-    errors = {c.title: np.full((len(splits), len(swarm.outcomes)), np.nan) for c in listed}
-    for (title, o, s), one in predicted.items():
-        rows = list(splits.values())[s].test
-        rows = rows[swarm.repeats[rows, o] > 0]
-        own = swarm.values[rows, o]
-        correlations[title][s, o] = ranking.rank_correlation(one.means, own, np.ones((1, len(rows))))[0]
-        errors[title][s, o] = np.abs(one.means - own).mean()
+    correlations, errors = _left_out(swarm, listed, list(splits.values()), workers)
     weights = ranking.draws(len(splits), seed)
-    by_model = {}
+    by_model: dict[str, Any] = {}
     relative = {t: np.nanmean(e / errors["mean"], axis=1) for t, e in errors.items()}
     ranked = {t: np.nanmean(c, axis=1) for t, c in correlations.items()}
     for title in correlations:
@@ -145,14 +163,19 @@ def over_sources(swarm: Swarm, listed: Sequence[Contender], seed: int, workers: 
             "rank_correlation": ranking.figure(_means(ranked[title], weights)).to_json(),
             "error": ranking.figure(_means(relative[title], weights)).to_json(),
         }
-    return {
+    document: dict[str, Any] = {
         "sources": [
             {
                 "source": swarm.sources[j],
                 "trained_on": len(split.train),
                 "tested_on": len(split.test),
                 "models": {
-                    t: {"rank_correlation": _rounded(ranked[t][s]), "error": _rounded(relative[t][s])} for t in ranked
+                    t: {
+                        "rank_correlation": _rounded(ranked[t][s]),
+                        "error": _rounded(relative[t][s]),
+                        "errors": [_rounded(e) for e in errors[t][s]],
+                    }
+                    for t in ranked
                 },
             }
             for s, (j, split) in enumerate(splits.items())
@@ -168,6 +191,32 @@ def over_sources(swarm: Swarm, listed: Sequence[Contender], seed: int, workers: 
             if t != OURS
         },
     }
+    if permuted:
+        others = [Contender(f"{BOTH} {i}", OURS, Columns(swarm.shares, one)) for i, one in enumerate(permuted)]
+        by_permutation = _left_out(swarm, others, list(splits.values()), workers)[1]
+        means = [float(np.nanmean(e / errors["mean"], axis=1).mean()) for e in by_permutation.values()]
+        as_good = sum(m <= by_model[BOTH]["error"][0] for m in means)
+        document["permutations"] = {
+            "count": len(means),
+            "mean_error": _rounded(np.mean(means)),
+            "p": _rounded((1 + as_good) / (1 + len(means))),
+        }
+    return document
+
+
+def _left_out(
+    swarm: Swarm, listed: Sequence[Contender], splits: Sequence[Split], workers: Workers
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Rank correlations and mean absolute errors on the tested mixes, by contender, float64 [splits, outcomes] each."""
+    correlations = {c.title: np.full((len(splits), len(swarm.outcomes)), np.nan) for c in listed}
+    errors = {c.title: np.full((len(splits), len(swarm.outcomes)), np.nan) for c in listed}
+    for (title, o, s), one in predictions(swarm, listed, splits, workers, has_interval=False).items():
+        rows = splits[s].test
+        rows = rows[swarm.repeats[rows, o] > 0]
+        own = swarm.values[rows, o]
+        correlations[title][s, o] = ranking.rank_correlation(one.means, own, np.ones((1, len(rows))))[0]
+        errors[title][s, o] = np.abs(one.means - own).mean()
+    return correlations, errors
 
 
 def _means(values: Array, weights: Array) -> Array:

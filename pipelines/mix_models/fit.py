@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +20,7 @@ from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines.attributes.results import file_digest
 from tagcorpus.pipelines.execution.scheduling import default_workers
 from tagcorpus.pipelines.mix_models import evaluation, page
-from tagcorpus.pipelines.mix_models.content import Content, read_content
+from tagcorpus.pipelines.mix_models.content import Content, content_of, read_content
 from tagcorpus.pipelines.mix_models.new_mixes import interval
 from tagcorpus.pipelines.mix_models.regressors import OURS, REGRESSORS, Columns, Process, fit_process
 from tagcorpus.pipelines.mix_models.swarm import LEAST_MIXES, MANIFEST, Mixes, Swarm, read_mixes, read_swarm
@@ -42,6 +43,7 @@ def fit(
     outcome: Sequence[str] = (),
     statistics: str | None = None,
     column: Sequence[str] = (),
+    permutations: int = 19,
     seed: int = 0,
     output: str | None = None,
     as_json: bool = False,
@@ -50,11 +52,12 @@ def fit(
     """Compare the models, publish the files, and return the text to print. Arguments: MixFitOptions."""
     check_packages()
     check_place("output", output)
-    if column and statistics is None:
-        raise ConfigError("--column names columns of --statistics CSV; name that file, too")
     display = Display()
+    mixes = read_mixes(shares, id_column)
     content = read_content(statistics, column) if statistics else None
-    swarm = read_swarm(read_mixes(shares, id_column), outcomes, outcome, display.say, id_column, shares)
+    if content is None and column:
+        content = content_of(mixes.statistics, column)
+    swarm = read_swarm(mixes, outcomes, outcome, display.say, id_column, shares)
     if len(swarm.ids) < LEAST_MIXES:
         raise InputError(
             f"{len(swarm.ids)} mixes with different shares are joined; a fit needs at least {LEAST_MIXES} of them"
@@ -64,9 +67,9 @@ def fit(
     listed = evaluation.contenders(swarm.shares, of_mixes, list(REGRESSORS))
     with Workers(workers or default_workers()) as pool:
         display.say(f"{len(swarm.ids):,} mixes of {len(swarm.sources)} sources, {len(swarm.outcomes)} outcomes: folds")
-        folds = evaluation.over_folds(swarm, listed, seed, pool)
+        folds, reaches = evaluation.over_folds(swarm, listed, seed, pool)
         display.say("each source left out")
-        sources = evaluation.over_sources(swarm, listed, seed, pool)
+        sources = evaluation.over_sources(swarm, listed, _permuted(swarm, content, permutations, seed), seed, pool)
         whole = Columns(swarm.shares, of_mixes)
         processes = pool.map(
             fit_process,
@@ -76,6 +79,7 @@ def fit(
                 if (has_value := np.flatnonzero(swarm.repeats[:, o])) is not None
             ],
         )
+    distances = reaches[evaluation.BOTH if content else OURS]
     document = {
         "format": FORMAT,
         "seed": seed,
@@ -95,12 +99,12 @@ def fit(
         },
         "on_folds": folds,
         "sources_left_out": sources,
-        "model": _model(swarm, content, processes),
+        "model": _model(swarm, content, processes, distances),
     }
     folder = Folder(output or "mix-fit")
     folder.publish(RESULT, json.dumps(document, ensure_ascii=False).encode() + b"\n")
     if new is not None:
-        folder.publish(PREDICTIONS, _predictions(new[0], new[1], swarm.outcomes, processes).encode())
+        folder.publish(PREDICTIONS, _predictions(new[0], new[1], swarm.outcomes, processes, distances).encode())
         display.say(f"-> {folder}/{PREDICTIONS}")
     display.say(f"-> {folder}/{RESULT}")
     shown = {key: value for key, value in document.items() if key != "model"}
@@ -114,6 +118,14 @@ def check_packages() -> None:
         import threadpoolctl  # noqa: F401
     except ImportError as error:
         raise ConfigError(f"mix fit needs {error.name}: {how_to_install('mix')}") from None
+
+
+def _permuted(swarm: Swarm, content: Content | None, count: int, seed: int) -> list[Array]:
+    """The content of the mixes, if the statistics were those of other sources."""
+    if content is None:
+        return []
+    generator = np.random.default_rng(seed)
+    return [content.permuted(generator).of_mixes(swarm.sources, swarm.shares) for _ in range(count)]
 
 
 def _new_columns(mixes: Mixes, swarm: Swarm, content: Content | None, path: str) -> tuple[Mixes, Columns]:
@@ -131,19 +143,26 @@ def _new_columns(mixes: Mixes, swarm: Swarm, content: Content | None, path: str)
     return mixes, Columns(shares, own)
 
 
-def _predictions(mixes: Mixes, columns: Columns, outcomes: Sequence[str], processes: Sequence[Process]) -> str:
+def _predictions(
+    mixes: Mixes, columns: Columns, outcomes: Sequence[str], processes: Sequence[Process], distances: Sequence[float]
+) -> str:
     """One row for each mix and outcome."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["mix", "outcome", "predicted", "low", "high"])
-    by_outcome = [(process.predict(columns), *interval(process, columns)) for process in processes]
+    by_outcome = [
+        (process.predict(columns), *interval(process, columns, d))
+        for process, d in zip(processes, distances, strict=True)
+    ]
     for i, name in enumerate(mixes.ids):
         for o, outcome in enumerate(outcomes):
             writer.writerow([name, outcome, *(f"{values[i]:.6g}" for values in by_outcome[o])])
     return out.getvalue()
 
 
-def _model(swarm: Swarm, content: Content | None, processes: Sequence[Process]) -> dict[str, Any]:
+def _model(
+    swarm: Swarm, content: Content | None, processes: Sequence[Process], distances: Sequence[float]
+) -> dict[str, Any]:
     """What a fitted process is made of: the mixes, and the hyperparameters for each outcome."""
     return {
         "name": OURS,
@@ -166,8 +185,9 @@ def _model(swarm: Swarm, content: Content | None, processes: Sequence[Process]) 
                 "middle": p.middle,
                 "width": p.width,
                 "is_log": p.is_log,
+                "reach": d if math.isfinite(d) else None,
             }
-            for p in processes
+            for p, d in zip(processes, distances, strict=True)
         ],
     }
 

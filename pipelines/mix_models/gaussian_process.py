@@ -70,21 +70,6 @@ class Surface:
         variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
         return float(means[0] - means[1]), float(np.sqrt(max(variance, 0.0)))
 
-    def left_out(self) -> tuple[Array, Array]:
-        """Residual and standard deviation of each mix, predicted from all others (equation 5.12)."""
-        diagonal = np.diag(self.inverse)
-        return self.weights / diagonal, np.sqrt(1 / diagonal)
-
-    def predict_without_each(self, x: Array) -> Array:
-        """The means at X of the processes that lack one mix each, float64 [rows of x, mixes].
-
-        Without mix i, the weights are alpha - K^-1[:, i] alpha_i / K^-1[i, i].
-        """
-        cross = _kernel(self.theta, x, self.x)[0]
-        ratio = self.weights / np.diag(self.inverse)
-        means: Array = (cross @ self.weights)[:, None] - (cross @ self.inverse) * ratio
-        return means
-
 
 def fitted(x: Array, y: Array, repeats: Array | None = None, steps: int = STEPS) -> Surface:
     """The process whose hyperparameters maximise the posterior, by L-BFGS from fixed starting values.

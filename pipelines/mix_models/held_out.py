@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from tagcorpus.pipelines.mix_models.new_mixes import interval
+from tagcorpus.pipelines.mix_models.new_mixes import FOLDS, interval, own_reach, ratios
 from tagcorpus.pipelines.mix_models.regressors import OURS, REGRESSORS, Columns, Process
 
 Array = np.ndarray[Any, Any]
-FOLDS = 10
 # A mix lacks a source below ABSENT, and has the source from PRESENT on. Mixes between the two are on neither side.
 ABSENT, PRESENT = 0.001, 0.05
 LEAST_TRAINING, LEAST_TESTED = 20, 5
@@ -35,11 +34,16 @@ class Split:
 
 @dataclass(frozen=True)
 class Predicted:
-    """What one model says of the tested rows of a split; low and high are those of `interval`, for ours only."""
+    """What one model says of the tested rows of a split.
+
+    low, high  ends of `interval`, by folds among the training rows; for ours only
+    errors     those of `ratios`; for ours only
+    """
 
     means: Array
     low: Array | None = None
     high: Array | None = None
+    errors: Array | None = None
 
 
 def folds(mixes: int, seed: int, count: int = FOLDS) -> list[Split]:
@@ -65,5 +69,6 @@ def predict(name: str, columns: Columns, outcome: Array, repeats: Array, split: 
     tested = columns.at(split.test)
     means = model.predict(tested)
     if has_interval and name == OURS and isinstance(model, Process):
-        return Predicted(means, *interval(model, tested))
+        distance = own_reach(known, outcome[split.train], repeats[split.train])
+        return Predicted(means, *interval(model, tested, distance), ratios(model, tested, outcome[split.test]))
     return Predicted(means)

@@ -24,8 +24,8 @@ def as_text(document: Mapping[str, Any]) -> str:
         ),
         "",
         *(
-            f"90 % intervals of {title} hold {100 * share:.1f} % of held-out mixes"
-            for title, share in folds["coverage"].items()
+            f"90 % intervals of {title} hold {100 * share:.1f} % of held-out mixes (Monte Carlo error {100 * error:.1f})"
+            for title, (share, error) in folds["coverage"].items()
         ),
         _seeds(document["seeds"]),
         "",
@@ -45,6 +45,12 @@ def as_text(document: Mapping[str, Any]) -> str:
         ),
         f"{n} sources: an interval rests on {n} values, and each fit knows {n - 1} of the sources",
     ]
+    if "permutations" in sources:
+        permutations = sources["permutations"]
+        lines.append(
+            f"with the statistics of other sources, gp, both has an error of {permutations['mean_error']:.4f} (mean of "
+            f"{permutations['count']} permutations): p = {permutations['p']:.2f} that the right ones do not matter"
+        )
     if sources["not_held_out"]:
         lines.append(f"not held out, for want of mixes: {', '.join(sources['not_held_out'])}")
     return "\n".join(lines)

@@ -60,8 +60,9 @@ def propose(
         if name not in outcomes:
             raise ConfigError(unknown_name("outcome", name, outcomes, "--outcome"))
     chosen = list(dict.fromkeys(outcome)) or outcomes
-    processes, content = _processes(document)
+    processes, distances, content = _processes(document)
     picked = [processes[outcomes.index(name)] for name in chosen]
+    reaches = [distances[outcomes.index(name)] for name in chosen]
     tried = np.array(document["model"]["shares"])
     available = _tokens(tokens, sources, display) if tokens else None
     if (budget is not None or kl) and available is None:
@@ -100,7 +101,7 @@ def propose(
         "kl_from_natural_nats": round(objective.divergence(shares), 6),
         "nearest_tried_mix": round(float(0.5 * np.abs(tried - shares).sum(axis=1).min()), 6),
         "never_tried": [name for j, name in enumerate(sources) if shares[j] > 2 * tried[:, j].max()],
-        "expected": _expected(objective, chosen, shares, others),
+        "expected": _expected(objective, chosen, reaches, shares, others),
         "caution": CAUTION,
     }
     where = output or str(path.parent / PROPOSAL)
@@ -118,8 +119,8 @@ def _read(path: Path) -> dict[str, Any]:
     return document
 
 
-def _processes(document: Mapping[str, Any]) -> tuple[list[Process], Content | None]:
-    """The processes of a fit, one for each outcome, as they were."""
+def _processes(document: Mapping[str, Any]) -> tuple[list[Process], list[float], Content | None]:
+    """The processes of a fit, one for each outcome, as they were; the reach of their intervals; and the content of sources."""
     model = document["model"]
     own = model["content"]
     content = Content(tuple(own["sources"]), tuple(own["columns"]), np.array(own["values"])) if own else None
@@ -140,7 +141,8 @@ def _processes(document: Mapping[str, Any]) -> tuple[list[Process], Content | No
             repeats[rows, o].astype(np.float64),
         )
         processes.append(Process(surface, process.center, process.scale, middle, width, process.is_log))
-    return processes, content
+    distances = [math.inf if one["reach"] is None else float(one["reach"]) for one in model["processes"]]
+    return processes, distances, content
 
 
 def _tokens(path: str, sources: Sequence[str], display: Display) -> Array:
@@ -205,13 +207,13 @@ def _best(values: Array, sign: int) -> int | None:
 
 
 def _expected(
-    objective: Objective, outcomes: Sequence[str], shares: Array, others: Mapping[str, Array]
+    objective: Objective, outcomes: Sequence[str], reaches: Sequence[float], shares: Array, others: Mapping[str, Array]
 ) -> list[dict[str, Any]]:
     """For each outcome what the process expects of the proposal, and how likely the proposal is better than other mixes."""
     listed = []
-    for name, process in zip(outcomes, objective.processes, strict=True):
+    for name, process, distance in zip(outcomes, objective.processes, reaches, strict=True):
         columns = objective.columns(shares[None, :])
-        low, high = interval(process, columns)
+        low, high = interval(process, columns, distance)
         one: dict[str, Any] = {
             "outcome": name,
             "predicted": _significant(process.predict(columns)[0]),

@@ -167,9 +167,10 @@ def fit_log_linear(columns: Columns, outcome: Array, repeats: Array) -> LogLinea
             )
         )
     best = min(fits, key=lambda f: float(f.cost)).x
-    # Shares add up to 1, so a constant can move from all weights to the exponent. A source that no mix held counts as average.
+    # Shares add up to 1, so a constant can move from all weights to the exponent. A source that no mix held
+    # counts as the middle one.
     sources = columns.shares.shape[1]
-    level = float(best[2 : 2 + sources].mean()) if sources else 0.0
+    level = float(np.median(best[2 : 2 + sources])) if sources else 0.0
     best[2 : 2 + sources] -= level
     return LogLinear(float(best[0]), Linear(float(best[1]) + level, best[2:]))
 

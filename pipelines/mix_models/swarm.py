@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ import numpy as np
 
 from tagcorpus.errors import ConfigError, InputError, unknown_name
 from tagcorpus.pipelines.feature_table.table import decimals, kind_of, number
-from tagcorpus.predictor.records.annotations import csv_rows, json_of, text_of
+from tagcorpus.pipelines.storage.sealed import opened
+from tagcorpus.predictor.records.annotations import csv_rows, text_of
 
 Array = np.ndarray[Any, Any]
 # Columns that name a run, the first of a table counts: olmix's two, that of `mix swarm`, RegMix's, pandas' index.
@@ -34,12 +35,14 @@ LEAST_MIXES = 10
 class Mixes:
     """Mixes by id.
 
-    shares   float64 [mixes, sources], rows add up to 1
+    shares      float64 [mixes, sources], rows add up to 1
+    statistics  source -> column -> mean, of manifests with tag statistics
     """
 
     ids: tuple[str, ...]
     sources: tuple[str, ...]
     shares: Array
+    statistics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -110,32 +113,36 @@ def _normalised(path: str, names: Sequence[str], shares: Array, unit: float) -> 
 
 
 def _of_manifests(files: Sequence[tuple[str, Path]]) -> Mixes:
-    groups: list[dict[str, float]] = []
+    """Shares as they are in the mixes, and the tag statistics of their groups."""
+    shares: list[dict[str, float]] = []
+    statistics: dict[str, dict[str, float]] = {}
     for _, path in files:
-        document = json_of(path, text_of(path))
-        groups.append(dict(_shares_of(path, document)))
-    sources = tuple(sorted({name for one in groups for name in one}))
-    shares = np.array([[one.get(name, 0.0) for name in sources] for one in groups])
+        own = {}
+        for name, group in _groups_of(path):
+            own[name] = float(group["share"])
+            means = group.get("statistics") or {}
+            columns = {c: float(one["mean"]) for c, one in means.items() if one.get("mean") is not None}
+            if statistics.setdefault(name, columns) != columns:
+                raise InputError(f"{str(path)!r}: the tag statistics of {name!r} differ from those in another mix")
+        shares.append(own)
+    sources = tuple(sorted({name for one in shares for name in one}))
+    table = np.array([[one.get(name, 0.0) for name in sources] for one in shares])
     names = [str(path) for _, path in files]
-    return Mixes(
-        _distinct("the folder of mixes", [n for n, _ in files]), sources, _normalised(names[0], names, shares, 1e-12)
-    )
+    ids = _distinct("the folder of mixes", [n for n, _ in files])
+    return Mixes(ids, sources, _normalised(names[0], names, table, 1e-12), statistics)
 
 
-def _shares_of(path: Path, document: Any) -> Iterator[tuple[str, float]]:
-    """Group and realised share of a manifest of `mix make`."""
-    groups = document.get("groups") if isinstance(document, dict) else None
-    if isinstance(groups, Mapping):
-        groups = [{"group": name, **(one if isinstance(one, Mapping) else {})} for name, one in groups.items()]
-    if not isinstance(groups, list) or not groups:
-        raise InputError(f"{str(path)!r} is not a manifest of tagcorpus mix make: it has no groups")
-    for one in groups:
-        name, share = (one.get("group"), one.get("realised_share")) if isinstance(one, Mapping) else (None, None)
-        if not isinstance(name, str) or isinstance(share, bool) or not isinstance(share, int | float):
-            raise InputError(f"{str(path)!r}: a group has no name or no realised_share; make the mix again")
-        if not 0 <= share <= 1:
-            raise InputError(f"{str(path)!r}: group {name!r}: {share!r} is not a share between 0 and 1")
-        yield name, float(share)
+def _groups_of(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The groups of a manifest of `mix make`, each with its share. Raises InputError for any other file."""
+    document = opened(path.read_bytes())
+    groups = document.get("groups") if document else None
+    if not isinstance(groups, Mapping) or not groups:
+        raise InputError(f"{str(path)!r} is not a whole manifest of tagcorpus mix make; make the mix again")
+    for name, group in groups.items():
+        share = group.get("share") if isinstance(group, Mapping) else None
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+            raise InputError(f"{str(path)!r}: the share of group {name!r} is {share!r}, not between 0 and 1")
+        yield name, group
 
 
 def read_swarm(

@@ -45,7 +45,10 @@ class MixFitOptions:
         is_path=True,
     )
     column: Sequence[str] = option(
-        [], "A column of --statistics, at most five; repeatable (default: all).", metavar="NAME"
+        [], "A column of --statistics (default: all), or a tag of the mixes; at most five; repeatable.", metavar="NAME"
+    )
+    permutations: int = option(
+        19, "Fits with the statistics of other sources, to test whether the right ones matter.", at_least=0
     )
     seed: int = option(0, "Decides the folds, the draws and the permutations.", at_least=0)
     output: str | None = option(
