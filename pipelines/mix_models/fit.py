@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import io
 import json
 import math
@@ -99,7 +100,7 @@ def fit(
         },
         "on_folds": folds,
         "sources_left_out": sources,
-        "model": _model(swarm, content, processes, distances),
+        "model": model_of(swarm, content, processes, distances),
     }
     folder = Folder(output or "mix-fit")
     folder.publish(RESULT, json.dumps(document, ensure_ascii=False).encode() + b"\n")
@@ -112,12 +113,10 @@ def fit(
 
 
 def check_packages() -> None:
-    try:
-        import lightgbm  # noqa: F401
-        import scipy  # noqa: F401
-        import threadpoolctl  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(f"mix fit needs {error.name}: {how_to_install('mix')}") from None
+    """Raise ConfigError where the extra is not installed. Nothing is imported: bad input is refused at once."""
+    for name in ("lightgbm", "scipy", "sklearn", "threadpoolctl"):
+        if importlib.util.find_spec(name) is None:
+            raise ConfigError(f"mix fit needs {name}: {how_to_install('mix')}")
 
 
 def _permuted(swarm: Swarm, content: Content | None, count: int, seed: int) -> list[Array]:
@@ -160,7 +159,7 @@ def _predictions(
     return out.getvalue()
 
 
-def _model(
+def model_of(
     swarm: Swarm, content: Content | None, processes: Sequence[Process], distances: Sequence[float]
 ) -> dict[str, Any]:
     """What a fitted process is made of: the mixes, and the hyperparameters for each outcome."""

@@ -52,6 +52,8 @@ def propose(
 ) -> str:
     """Search, write the proposal down, and return the text to print. Arguments: MixProposeOptions."""
     check_packages()
+    if output is not None and not output.lower().endswith(".json"):
+        raise ConfigError(f"--output {output}: the proposal is a file in .json")
     display = Display()
     path = Path(fit) / RESULT if os.path.isdir(fit) else Path(fit)
     document = _read(path)
@@ -242,8 +244,6 @@ def _significant(value: Any) -> float | None:
 
 def _publish(where: str, proposal: Mapping[str, Any]) -> None:
     """Write the file once. Raises ConfigError where another proposal is there."""
-    if not where.lower().endswith(".json"):
-        raise ConfigError(f"--output {where}: the proposal is a file in .json")
     if is_there(where):
         path = Path(where)
         earlier = json_of(path, text_of(path))

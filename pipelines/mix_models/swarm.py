@@ -266,4 +266,4 @@ def _distinct(path: str, ids: Sequence[str]) -> tuple[str, ...]:
 def _say_unjoined(ids: Sequence[str], there: str, elsewhere: str, say: Callable[[str], None]) -> None:
     if ids:
         names = ", ".join(repr(i) for i in ids[:SHOWN]) + (", ..." if len(ids) > SHOWN else "")
-        say(f"{len(ids):,} ids of {there!r} are not in {elsewhere!r} and are left out: {names}")
+        say(f"ids of {there!r} that are not in {elsewhere!r} are left out, {len(ids):,} in all: {names}")
