@@ -2,6 +2,7 @@
 
     python benchmarks/mix_sources.py --work DIR [--mixes 240] [--again 24] [--kilobytes 400] [--seed 0]
     tagcorpus mix fit DIR/shares.csv DIR/outcomes.csv --statistics DIR/statistics.csv --output DIR/fit
+    python benchmarks/mix_sources.py --work DIR --report      # sources left out: their own loss, and the losses of others
 
 Twelve kinds of text come from Debian's packages and from the packages of this Python. A mix draws documents of each source up to
 its share of the bytes. Its model is interpolated Kneser-Ney over bytes, counted by our kernels. The outcomes are bits per byte on
@@ -15,6 +16,7 @@ import argparse
 import csv
 import gzip
 import hashlib
+import json
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -27,6 +29,7 @@ from tagcorpus.kernels import kneser_ney
 from tagcorpus.kernels.entropy import entropy_in_memory
 from tagcorpus.kernels.ngrams import count_ngrams
 from tagcorpus.kernels.packing import packing
+from tagcorpus.pipelines.mix_models import ranking
 
 Array = np.ndarray[Any, Any]
 PACKAGES = str(Path(np.__file__).parents[1])  # where packages are installed
@@ -189,6 +192,24 @@ def statistics(work: Path) -> None:
             writer.writerow([name, *(f"{v:.6g}" for v in row)])
 
 
+def report(work: Path) -> None:
+    """Errors with each source left out, as a share of the mean's error: on the loss of the source itself, and on the others."""
+    document = json.loads((work / "fit" / "fit.json").read_text())
+    left_out = document["sources_left_out"]["sources"]
+    own = [document["outcomes"].index(f"bits_{one['source']}") for one in left_out]
+    weights = ranking.draws(len(left_out), seed=0)
+    for title in left_out[0]["models"]:
+        errors, mean = (np.array([one["models"][t]["errors"] for one in left_out]) for t in (title, "mean"))
+        relative = errors / mean
+        itself = relative[np.arange(len(own)), own]
+        others = (relative.sum(axis=1) - itself) / (relative.shape[1] - 1)
+        figures = [ranking.figure(weights @ v / weights.sum(axis=1)).to_json() for v in (itself, others)]
+        print(
+            title,
+            *(f"{n}: {v:.3f} ({a:.3f} to {b:.3f})" for n, (v, a, b) in zip(("own", "others"), figures, strict=True)),
+        )
+
+
 def rows_of(shares: Array, again: int) -> Iterator[tuple[str, Array, int]]:
     """(run, shares, seed): every mix once, and the first `again` mixes once more with other documents."""
     for i, row in enumerate(shares):
@@ -205,7 +226,11 @@ def main() -> None:
     parser.add_argument("--kilobytes", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--report", action="store_true", help="only print figures of the fit in WORK/fit")
     given = parser.parse_args()
+    if given.report:
+        report(given.work)
+        return
     given.work.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     _prepare(given.kilobytes * 1000)

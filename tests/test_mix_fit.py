@@ -40,7 +40,7 @@ def test_olmix_tables_are_read_unchanged(tmp_path: Path) -> None:
     mixes = read_mixes(shares)
     assert mixes.sources == ("dclm", "wikipedia")
     assert mixes.ids == ("r1", "r2")
-    np.testing.assert_allclose(mixes.shares, [[0.25, 0.75], [1, 0]])
+    np.testing.assert_allclose(mixes.shares, [[0.25, 0.75], [1.0, 0.0]])
     swarm, lines = read(mixes, losses)
     assert swarm.outcomes == ("arc_bpb",)
     assert swarm.ids == (("r2",), ("r1",))
@@ -132,7 +132,7 @@ def test_manifests_of_mixes_with_their_statistics(tmp_path: Path) -> None:
     mixes = read_mixes(str(tmp_path))
     assert mixes.ids == ("mix-0", "mix-1")
     assert mixes.sources == ("code", "web")
-    np.testing.assert_allclose(mixes.shares, [[0.75, 0.25], [0, 1]])
+    np.testing.assert_allclose(mixes.shares, [[0.75, 0.25], [0.0, 1.0]])
     content = content_of(mixes.statistics, ["length.char_len"])
     np.testing.assert_allclose(content.of_mixes(mixes.sources, mixes.shares), [[0.5], [0.5]])
     text = (tmp_path / "mix-0" / "mix.json").read_text()
@@ -174,8 +174,8 @@ def test_ranks_and_pairs_equal_plain_versions_on_the_repeated_sample(rows: list[
     assert decided == pytest.approx(np.mean(right) if right else 0.5)
     correlation = ranking.rank_correlation(predicted, outcome, weights[None, :])[0]
     if len(set(long_predicted)) > 1 and len(set(long_outcome)) > 1:
-        ranks = [[np.sum(v < x) + np.sum(v == x) / 2 for x in v] for v in (long_predicted, long_outcome)]
-        assert correlation == pytest.approx(np.corrcoef(*ranks)[0, 1], abs=1e-9)
+        ranks = [np.array([(v < x).sum() + (v == x).sum() / 2 for x in v]) for v in (long_predicted, long_outcome)]
+        assert correlation == pytest.approx(np.corrcoef(np.stack(ranks))[0, 1], abs=1e-9)
     else:
         assert correlation == 0
 

@@ -48,8 +48,8 @@ def as_text(document: Mapping[str, Any]) -> str:
     if "permutations" in sources:
         permutations = sources["permutations"]
         lines.append(
-            f"with the statistics of other sources, gp, both has an error of {permutations['mean_error']:.4f} (mean of "
-            f"{permutations['count']} permutations): p = {permutations['p']:.2f} that the right ones do not matter"
+            f"with the statistics of other sources, the error of gp, both is {permutations['mean_error']:.3f} (mean of "
+            f"{permutations['count']} permutations; p = {permutations['p']:.2f})"
         )
     if sources["not_held_out"]:
         lines.append(f"not held out, for want of mixes: {', '.join(sources['not_held_out'])}")
@@ -67,7 +67,7 @@ def _table(
 
 
 def _figure(figure: Sequence[float], sign: str = "") -> str:
-    form = f"{sign}.4f" if max(abs(v) for v in figure) < LARGE else f"{sign}.2g"
+    form = f"{sign}.3f" if max(abs(v) for v in figure) < LARGE else f"{sign}.2g"
     value, low, high = (format(v, form) for v in figure)
     return f"{value} ({low} to {high})"
 
@@ -75,5 +75,9 @@ def _figure(figure: Sequence[float], sign: str = "") -> str:
 def _seeds(seeds: Mapping[str, Any]) -> str:
     if not seeds:
         return "no mix has two seeds: the noise between seeds, the floor of every error, is unknown"
-    texts = [f"{name} {s['deviation']:.4g} ({s['freedom']} degrees of freedom)" for name, s in seeds.items()]
-    return f"standard deviation between seeds of one mix, the floor of every error: {', '.join(texts)}"
+    deviations = [s["deviation"] for s in seeds.values()]
+    degrees = min(s["freedom"] for s in seeds.values())
+    texts = f"{min(deviations):.3g}" + (f" to {max(deviations):.3g}" if len(deviations) > 1 else "")
+    return (
+        f"standard deviation between seeds of one mix, the floor of every error: {texts} ({degrees} degrees of freedom)"
+    )

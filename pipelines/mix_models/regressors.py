@@ -138,14 +138,16 @@ def fit_log_linear(columns: Columns, outcome: Array, repeats: Array) -> LogLinea
     """The least Huber loss of several starts: for each floor, a linear fit to the logarithm of what is above the floor."""
     from scipy.optimize import least_squares
 
-    x = columns.together
+    sources = columns.shares.shape[1]
+    is_known = columns.together.std(axis=0) > 0  # nothing is learnt of a source that no mix has
+    x = columns.together[:, is_known]
     least, root = float(outcome.min()), np.sqrt(repeats)
     spread = float(outcome.max()) - least
     lowest = 0.0 if least > 0 else -np.inf
     fits = []
     for fraction in FLOORS:
         floor = fraction * least if least > 0 else least - (1.01 - fraction) * spread
-        start = fit_linear(columns, np.log(np.maximum(outcome - floor, 1e-9)), repeats)
+        start = fit_linear(Columns(x, x[:, :0]), np.log(np.maximum(outcome - floor, 1e-9)), repeats)
 
         def misses(theta: Array) -> Array:
             raised = np.exp(np.minimum(theta[1] + x @ theta[2:], 50))
@@ -167,12 +169,14 @@ def fit_log_linear(columns: Columns, outcome: Array, repeats: Array) -> LogLinea
             )
         )
     best = min(fits, key=lambda f: float(f.cost)).x
-    # Shares add up to 1, so a constant can move from all weights to the exponent. A source that no mix held
-    # counts as the middle one.
-    sources = columns.shares.shape[1]
-    level = float(np.median(best[2 : 2 + sources])) if sources else 0.0
-    best[2 : 2 + sources] -= level
-    return LogLinear(float(best[0]), Linear(float(best[1]) + level, best[2:]))
+    weights = np.zeros(len(is_known))
+    weights[is_known] = best[2:]
+    # Shares add up to 1, so a constant can move from all weights to the exponent. A source that no mix held counts as the
+    # middle one.
+    own = weights[:sources][is_known[:sources]]
+    level = float(np.median(own)) if len(own) else 0.0
+    weights[:sources] = np.where(is_known[:sources], weights[:sources] - level, 0.0)
+    return LogLinear(float(best[0]), Linear(float(best[1]) + level, weights))
 
 
 def fit_lightgbm(columns: Columns, outcome: Array, repeats: Array) -> Trees:
