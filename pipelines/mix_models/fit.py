@@ -58,7 +58,10 @@ def fit(
     content = read_content(statistics, column) if statistics else None
     if content is None and column:
         content = content_of(mixes.statistics, column)
-    swarm = read_swarm(mixes, outcomes, outcome, display.say, id_column, shares)
+    notes: list[str] = []
+    swarm = read_swarm(mixes, outcomes, outcome, notes.append, id_column, shares)
+    for note in notes:
+        display.say(note)
     if len(swarm.ids) < LEAST_MIXES:
         raise InputError(
             f"{len(swarm.ids)} mixes with different shares are joined; a fit needs at least {LEAST_MIXES} of them"
@@ -89,6 +92,7 @@ def fit(
             for name, path in (("shares", shares), ("outcomes", outcomes), ("statistics", statistics))
             if path
         },
+        "notes": notes,
         "mixes": len(swarm.ids),
         "runs": int(sum(len(i) for i in swarm.ids)),
         "sources": list(swarm.sources),

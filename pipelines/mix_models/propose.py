@@ -70,6 +70,10 @@ def propose(
     if (budget is not None or kl) and available is None:
         raise ConfigError(f"--{'budget' if budget is not None else 'kl'} needs the tokens of each source: --tokens CSV")
     caps = _caps(sources, at_most, available, budget, epochs)
+    if content is None:
+        caps = np.where(tried.any(axis=0), caps, 0.0)  # shares alone say nothing of a source that no mix held
+        if caps.sum() < 1 - 1e-12:
+            raise ConfigError("--at-most: the sources that the mixes of the fit held may not fill a mix; raise a bound")
     natural = tried.mean(axis=0) if available is None else available / available.sum()
     objective = Objective(picked, sources, content, -1 if is_highest else 1, kl, natural)
     shares = lowest(objective, tried, caps, seed)
@@ -100,7 +104,7 @@ def propose(
         "epochs": {n: round(float(s * budget / t), 4) for n, s, t in zip(sources, shares, available, strict=True) if s}
         if available is not None and budget is not None
         else None,
-        "kl_from_natural_nats": round(objective.divergence(shares), 6),
+        "kl_from_natural_nats": _significant(objective.divergence(shares)),
         "nearest_tried_mix": round(float(0.5 * np.abs(tried - shares).sum(axis=1).min()), 6),
         "never_tried": [name for j, name in enumerate(sources) if shares[j] > 2 * tried[:, j].max()],
         "expected": _expected(objective, chosen, reaches, shares, others),

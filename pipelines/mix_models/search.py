@@ -49,7 +49,7 @@ class Objective:
     def divergence(self, shares: Array) -> float:
         """Kullback-Leibler, nats."""
         there = shares > 0
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore"):  # infinite where the natural mix lacks a source
             return float((shares[there] * np.log(shares[there] / self.natural[there])).sum())
 
     def slope(self, roots: Array) -> Array:
