@@ -213,6 +213,11 @@ def test_messages_of_the_command(tmp_path: Path) -> None:
     result = invoke("mix", "fit", shares, losses, "-o", str(tmp_path / "fit"))
     assert result.code == 2
     assert "2 mixes with different shares are joined; a fit needs at least 10" in result.out + result.err
+    many = file(tmp_path, "m.csv", "run,a,b\n" + "".join(f"r{i},{i / 20},{1 - i / 20}\n" for i in range(12)))
+    few = file(tmp_path, "f.csv", "run,loss\n" + "".join(f"r{i},{i if i < 4 else 'nan'}\n" for i in range(12)))
+    result = invoke("mix", "fit", many, few, "-o", str(tmp_path / "fit"))
+    assert result.code == 2
+    assert "loss: only 4 mixes have this outcome" in result.err
     result = invoke("mix", "fit", shares, losses, "--column", "length.char_len", "-o", str(tmp_path / "fit"))
     assert result.code == 2
     assert "the mixes have no tag statistics" in result.out + result.err

@@ -121,7 +121,7 @@ def _coverage(is_inside: Array) -> list[float]:
     is_inside  float64 [outcomes, mixes], NaN where a mix has no outcome. Outcomes share their mixes, so the error is that of a
                mean over mixes.
     """
-    by_mix = np.nanmean(is_inside, axis=0)
+    by_mix = np.nanmean(is_inside[:, ~np.isnan(is_inside).all(axis=0)], axis=0)
     return [_rounded(by_mix.mean()), _rounded(by_mix.std() / np.sqrt(len(by_mix)))]
 
 

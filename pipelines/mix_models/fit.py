@@ -66,6 +66,12 @@ def fit(
         raise InputError(
             f"{len(swarm.ids)} mixes with different shares are joined; a fit needs at least {LEAST_MIXES} of them"
         )
+    for o, name in enumerate(swarm.outcomes):
+        if (n := int((swarm.repeats[:, o] > 0).sum())) < LEAST_MIXES:
+            raise InputError(
+                f"{name}: only {n} mixes have this outcome, and a fit needs at least {LEAST_MIXES}; name other columns "
+                "with --outcome"
+            )
     of_mixes = content.of_mixes(swarm.sources, swarm.shares) if content else np.empty((len(swarm.ids), 0))
     new = _new_columns(read_mixes(new_mixes, id_column), swarm, content, new_mixes or "") if new_mixes else None
     listed = evaluation.contenders(swarm.shares, of_mixes, list(REGRESSORS))
