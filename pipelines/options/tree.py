@@ -14,6 +14,7 @@ from tagcorpus.pipelines.options.commands.entropy import EntropyOptions
 from tagcorpus.pipelines.options.commands.exporting import ExportOptions, JoinOptions
 from tagcorpus.pipelines.options.commands.features import FeaturesOptions
 from tagcorpus.pipelines.options.commands.labels import AgreementOptions, SharesOptions
+from tagcorpus.pipelines.options.commands.mix_models import MixFitOptions, MixProposeOptions
 from tagcorpus.pipelines.options.commands.outputs import (
     AuditOptions,
     CheckFeaturesOptions,
@@ -29,8 +30,7 @@ from tagcorpus.pipelines.options.commands.store import (
     StoreShowOptions,
 )
 from tagcorpus.pipelines.options.commands.tag import FilterOptions, TagOptions
-from tagcorpus.pipelines.options.commands.tasks import TasksOptions
-from tagcorpus.pipelines.options.commands.tokenize import TokenizeOptions
+from tagcorpus.pipelines.options.commands.tokenize import TasksOptions, TokenizeOptions
 from tagcorpus.pipelines.options.declaring.common import Options
 
 OPTIONS: dict[str, type[Options]] = {
@@ -91,6 +91,10 @@ GROUP_HELP = {
         "Models, their pretraining data and their scores.",
     ),
 }
+GROUP_HELP[("mix",)] = (
+    "Mixes of sources: their shares, and what they do.",
+    "Mixes of sources: their shares, and what they do.",
+)
 CONSOLE = "tagcorpus.pipelines.doctor"
 STORE = "tagcorpus.pipelines.store"
 COMMANDS = (
@@ -155,6 +159,18 @@ COMMANDS = (
         PredictOptions,
         "tagcorpus.pipelines.predict:command",
         "Predict models' scores, and say how well that works.",
+    ),
+    Command(
+        ("mix", "fit"),
+        MixFitOptions,
+        "tagcorpus.pipelines.mix_models.fit:fit",
+        "Predict outcomes of mixes from their shares, and say how well that works.",
+    ),
+    Command(
+        ("mix", "propose"),
+        MixProposeOptions,
+        "tagcorpus.pipelines.mix_models.propose:propose",
+        "Propose shares with a low predicted outcome, before training.",
     ),
     Command(
         ("tasks",),

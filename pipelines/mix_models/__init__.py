@@ -1,0 +1,1 @@
+"""Models of what a mix does: outcomes of mixes from their shares."""

@@ -1,0 +1,93 @@
+"""The options of `tagcorpus mix fit` and `tagcorpus mix propose`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tagcorpus.pipelines.options.declaring.common import INPUT, OUTPUT, workers_option
+from tagcorpus.pipelines.options.declaring.declare import as_json, option, positional
+
+
+@dataclass(frozen=True)
+class MixFitOptions:
+    """Predict outcomes of mixes from their shares, and say how well that works.
+
+    SHARES is a CSV with an id and a share for each source, or a folder of mixes. OUTCOMES is a CSV with an id and a column for
+    each outcome. RegMix's pairs of CSVs and olmix's ratios.csv and metrics.csv are read as they are.
+    """
+
+    shares: str = positional("SHARES")
+    outcomes: str = positional("OUTCOMES")
+    new_mixes: str | None = option(
+        None,
+        "Also predict the mixes of this file, in a form of SHARES.",
+        flags=("--for",),
+        metavar="FILE",
+        group=INPUT,
+        is_path=True,
+    )
+    id_column: str | None = option(
+        None,
+        "The column of ids (default: run, run_id, mix, id, index or name).",
+        flags=("--id",),
+        metavar="COLUMN",
+        group=INPUT,
+    )
+    outcome: Sequence[str] = option(
+        [], "A column of OUTCOMES to predict; repeatable (default: all columns of numbers).", metavar="COLUMN"
+    )
+    statistics: str | None = option(
+        None,
+        "Statistics of each source, weighted by tokens: a CSV with the column source.",
+        metavar="CSV",
+        group=INPUT,
+        is_path=True,
+    )
+    column: Sequence[str] = option(
+        [], "A column of --statistics (default: all), or a tag of the mixes; at most five; repeatable.", metavar="NAME"
+    )
+    permutations: int = option(
+        19, "Fits with the statistics of other sources, to test whether the right ones matter.", at_least=0
+    )
+    seed: int = option(0, "Decides the folds, the draws and the permutations.", at_least=0)
+    output: str | None = option(
+        None, "Folder (default ./mix-fit).", flags=("--output", "-o"), metavar="DIR", group=OUTPUT, is_path=True
+    )
+    as_json: bool = as_json("As JSON.")
+    workers: int | None = workers_option()
+
+
+@dataclass(frozen=True)
+class MixProposeOptions:
+    """Propose the shares with the lowest predicted outcome within bounds. FIT is the folder of a mix fit.
+
+    The proposal is written down, with what it expects, before anybody trains on it.
+    """
+
+    fit: str = positional("FIT")
+    outcome: Sequence[str] = option([], "An outcome of the fit; repeatable (default: the mean of all).", metavar="NAME")
+    is_highest: bool = option(False, "Outcomes are scores: propose the highest.", flags=("--highest",))
+    at_most: Sequence[str] = option([], "Largest share of a source; repeatable.", metavar="SOURCE=X")
+    tokens: str | None = option(
+        None,
+        "Tokens of each source: a CSV with the columns source and tokens.",
+        metavar="CSV",
+        group=INPUT,
+        is_path=True,
+    )
+    budget: float | None = option(None, "Tokens of the training run.", metavar="TOKENS", above=0)
+    epochs: float = option(4.0, "Times that a source may be repeated within --budget.", above=0)
+    kl: float = option(
+        0.0, "Weight of the Kullback-Leibler divergence from the natural mix (that of --tokens), in nats.", at_least=0
+    )
+    seed: int = option(0, "Decides the starting points of the search.", at_least=0)
+    output: str | None = option(
+        None,
+        "File (default FIT/proposal.json).",
+        flags=("--output", "-o"),
+        metavar="FILE.json",
+        group=OUTPUT,
+        is_path=True,
+    )
+    as_json: bool = as_json("As JSON.")
