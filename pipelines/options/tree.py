@@ -14,6 +14,7 @@ from tagcorpus.pipelines.options.commands.entropy import EntropyOptions
 from tagcorpus.pipelines.options.commands.exporting import ExportOptions, JoinOptions
 from tagcorpus.pipelines.options.commands.features import FeaturesOptions
 from tagcorpus.pipelines.options.commands.labels import AgreementOptions, SharesOptions
+from tagcorpus.pipelines.options.commands.mix import MixMakeOptions, MixSwarmOptions
 from tagcorpus.pipelines.options.commands.outputs import (
     AuditOptions,
     CheckFeaturesOptions,
@@ -90,6 +91,10 @@ GROUP_HELP = {
         "Models, their pretraining data and their scores: a DuckDB export directory, or a .duckdb file.",
         "Models, their pretraining data and their scores.",
     ),
+    ("mix",): (
+        "Mixes of token files for training: shares of tokens, budgets and epochs, written down and checked.",
+        "Mix token files by shares of tokens.",
+    ),
 }
 CONSOLE = "tagcorpus.pipelines.doctor"
 STORE = "tagcorpus.pipelines.store"
@@ -149,6 +154,18 @@ COMMANDS = (
         StoreExportOptions,
         f"{STORE}:export",
         "Write DB as a .duckdb file, a directory, or its features as .csv.",
+    ),
+    Command(
+        ("mix", "make"),
+        MixMakeOptions,
+        "tagcorpus.pipelines.mixes.make:make",
+        "Mix groups of token files by weights or temperature.",
+    ),
+    Command(
+        ("mix", "swarm"),
+        MixSwarmOptions,
+        "tagcorpus.pipelines.mixes.swarm:swarm",
+        "Draw mixes for proxy models around the shares of tokens.",
     ),
     Command(
         ("predict",),
