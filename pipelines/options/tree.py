@@ -30,8 +30,7 @@ from tagcorpus.pipelines.options.commands.store import (
     StoreShowOptions,
 )
 from tagcorpus.pipelines.options.commands.tag import FilterOptions, TagOptions
-from tagcorpus.pipelines.options.commands.tasks import TasksOptions
-from tagcorpus.pipelines.options.commands.tokenize import TokenizeOptions
+from tagcorpus.pipelines.options.commands.tokenize import TasksOptions, TokenizeOptions
 from tagcorpus.pipelines.options.declaring.common import Options
 
 OPTIONS: dict[str, type[Options]] = {

@@ -1,11 +1,11 @@
-"""The options of `tagcorpus run tokenize`."""
+"""The options of `tagcorpus run tokenize`, and of `tagcorpus tasks`, which reads its output."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tagcorpus.pipelines.options.declaring.common import KEY_ONLY, OUTPUT, Engine, Options
-from tagcorpus.pipelines.options.declaring.declare import option
+from tagcorpus.pipelines.options.declaring.common import INPUT, KEY_ONLY, OUTPUT, Engine, Options
+from tagcorpus.pipelines.options.declaring.declare import option, positional
 
 
 @dataclass(frozen=True)
@@ -51,4 +51,18 @@ class TokenizeOptions(Options):
         flags=KEY_ONLY,
         group=OUTPUT,
         at_least=2,
+    )
+
+
+@dataclass(frozen=True)
+class TasksOptions:
+    """Write tasks for lm_eval to DIR: generate_only, and bits per byte of held-out documents for each group."""
+
+    folder: str = positional("DIR")
+    token_files: str | None = option(
+        None,
+        "Output of run tokenize --held-out-texts: a task held_out_GROUP for each group.",
+        metavar="OUTPUT",
+        group=INPUT,
+        is_path=True,
     )
