@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
@@ -33,7 +34,7 @@ def _made(options: MixMakeOptions) -> str:
     whole = weights.integer_weights(shares)
     if small := next((g for g, w in whole.items() if not w), None):
         raise ConfigError(f"group {small!r} has less than one part in {weights.TOTAL:,} of all weights: leave it out")
-    limit = weights.limit(whole, known, options.epochs)
+    limit = weights.limit(shares, known, options.epochs)
     if options.tokens is None:
         n = limit.windows
         if not n:
@@ -41,7 +42,7 @@ def _made(options: MixMakeOptions) -> str:
     else:
         n = windows_of(options.tokens, length)
         if n > limit.windows:
-            asked = -(-whole[limit.group] * n // weights.TOTAL)
+            asked = math.ceil(shares[limit.group] / sum(shares.values()) * n)
             raise too_large(sources.groups[limit.group], asked, limit.windows, length, options.epochs)
     check_windows(n, length)
     means, notes = means_of({s.folder.root: s.folder for s in sources.groups.values()}.values(), sources)

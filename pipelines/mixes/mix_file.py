@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
@@ -75,6 +76,11 @@ def mix_of(
     length = settings["sequence_length"]
     chosen = [sources.groups[name] for name in weights]
     order = Order(list(weights), [s.windows(length) for s in chosen], list(weights.values()), windows, settings["seed"])
+    for source, n in zip(chosen, order.counts(), strict=True):
+        if n > Fraction(str(settings["epochs"])) * source.windows(length):
+            raise ConfigError(
+                f"group {source.name!r} would be read {n / source.windows(length)} times: lower --tokens by one window"
+            )
     groups = {
         s.name: _group(folder, s, weights[s.name], n, windows, length)
         for s, n in zip(chosen, order.counts(), strict=True)

@@ -85,7 +85,7 @@ def _written(options: MixSwarmOptions) -> str:
         write(mix, with_trainers=False)
     output.publish(TABLE, data)
     n_refused = sum(refused.values())
-    draws = f"{n_refused:,} of {n_refused + options.n:,} draws needed more than {options.epochs:g} epochs of a group"
+    draws = f"{n_refused:,} of {n_refused + options.n:,} draws needed more than --epochs {options.epochs:g} allows"
     counts = ", ".join(f"{group} {n:,}" for group, n in refused.most_common(5))
     head = f"{options.n:,} mixes of {n_windows:,} windows of {options.sequence_length:,} tokens -> {output}"
     return "\n".join([head, f"{draws}{f' ({counts})' if counts else ''}; {TABLE} has the shares", *notes])
@@ -109,7 +109,7 @@ def _drawn(
             continue
         chosen = {g: Fraction(float(s)) for g, s in zip(known, shares, strict=True) if s > 0}
         whole = {g: w for g, w in weights.integer_weights(chosen).items() if w}
-        limit = weights.limit(whole, known, options.epochs)
+        limit = weights.limit({g: chosen[g] for g in whole}, known, options.epochs)
         if n_windows <= limit.windows:
             return whole
         refused[limit.group] += 1

@@ -22,9 +22,9 @@ def of_groups(folder: Folder) -> tuple[dict[str, Means], list[str]]:
 
     The second value names instances that are left out, and why: some of their parts are missing or damaged.
     """
+    if not folder.exists(f"attributes/{INSTANCE}/tagger.json"):
+        return {}, [f"no tag statistics of {folder}, which has no attributes/{INSTANCE}"]
     attributes = Attributes(str(folder))
-    if INSTANCE not in attributes.instances:
-        return {}, [f"{folder}: attributes/{INSTANCE} is missing, so the mix has no tag statistics of this output"]
     by_group: dict[str, Means] = {}
     left_out = []
     for instance, one in attributes.instances.items():

@@ -134,7 +134,12 @@ class Limit(NamedTuple):
     group: str
 
 
-def limit(weights: Mapping[str, int], windows: Mapping[str, int], epochs: float) -> Limit:
-    """For integer weights. windows: that each group has."""
+def limit(weights: Mapping[str, Fraction], windows: Mapping[str, int], epochs: float) -> Limit:
+    """For exact weights. windows: that each group has.
+
+    The order of a mix has the floor or the ceiling of share * windows for each group. So the limit is exact, although
+    integer weights differ from exact ones by up to one part in TOTAL: `mix_of` checks the counts.
+    """
     cap = Fraction(str(epochs))
-    return min(Limit(int(cap * windows[g]) * TOTAL // weights[g], g) for g in weights)
+    total = sum(weights.values())
+    return min(Limit(int(int(cap * windows[g]) * total / w), g) for g, w in weights.items())
