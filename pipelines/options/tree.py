@@ -14,7 +14,7 @@ from tagcorpus.pipelines.options.commands.entropy import EntropyOptions
 from tagcorpus.pipelines.options.commands.exporting import ExportOptions, JoinOptions
 from tagcorpus.pipelines.options.commands.features import FeaturesOptions
 from tagcorpus.pipelines.options.commands.labels import AgreementOptions, SharesOptions
-from tagcorpus.pipelines.options.commands.mix import MixMakeOptions, MixSwarmOptions
+from tagcorpus.pipelines.options.commands.mix import MixMakeOptions, MixSwarmOptions, TrainOptions
 from tagcorpus.pipelines.options.commands.outputs import (
     AuditOptions,
     CheckFeaturesOptions,
@@ -166,6 +166,7 @@ COMMANDS = (
         "tagcorpus.pipelines.mixes.swarm:swarm",
         "Draw mixes for proxy models around the shares of tokens.",
     ),
+    Command(("train",), TrainOptions, "tagcorpus.pipelines.training.train:train", "Train a small Llama on a mix."),
     Command(
         ("predict",),
         PredictOptions,

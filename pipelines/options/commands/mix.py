@@ -1,10 +1,11 @@
-"""The options of `tagcorpus mix make` and `tagcorpus mix swarm`."""
+"""The options of `tagcorpus mix make`, `tagcorpus mix swarm`, and `tagcorpus train`, which reads their output."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-from tagcorpus.pipelines.options.declaring.common import OUTPUT
+from tagcorpus.pipelines.options.declaring.common import OUTPUT, RUNNING
 from tagcorpus.pipelines.options.declaring.declare import REQUIRED, option, positional
 
 TOKEN_FILES = "[LABEL=]TOKENS..."
@@ -69,3 +70,31 @@ class MixSwarmOptions:
     epochs: float = epochs_option()
     sequence_length: int = sequence_option()
     seed: int = option(0, "Decides the shares, and the order of the windows.", at_least=0)
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Train a Llama model on a mix with the Trainer of transformers, and write it as a folder of the model hub to DIR.
+
+    First, the command prints steps, tokens, operations and memory. The same command continues a killed run.
+    """
+
+    mix: str = positional("MIX")
+    output: str = output_option("Folder of the model; its last two names are the model's id.")
+    model: str = option(
+        REQUIRED,
+        "llama-toy, llama-14m, 60m, 150m, 530m, 1b, paper-220m, 460m, 1b, or a YAML file.",
+        metavar="NAME-or-FILE",
+    )
+    batch: int | None = option(None, "Sequences a step, on all processes together (default: the model's).", at_least=1)
+    learning_rate: float | None = option(None, "Peak of the learning rate (default: the model's).", above=0, below=10)
+    warmup: int | None = option(None, "Steps of warm-up (default: the model's).", at_least=0)
+    seed: int = option(0, "Decides the first weights.", at_least=0, below=1 << 32)
+    checkpoint_every: int | None = option(
+        None, "Steps between two checkpoints (default: a tenth of all).", group=RUNNING, at_least=1
+    )
+    executor: Literal["local", "ray"] = option(
+        "local", "local: this process, or those of torchrun. ray: workers of Ray Train.", group=RUNNING
+    )
+    workers: int = option(1, "ray: training processes, each with a GPU where there are any.", group=RUNNING, at_least=1)
+    dry_run: bool = option(False, "Print the plan and stop.", group=RUNNING)
