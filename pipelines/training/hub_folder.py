@@ -116,7 +116,7 @@ def training_losses(history: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         {
             "step": entry["step"],
             "loss": entry["loss"],
-            "groups": {k.removeprefix(GROUP_LOSS): v for k, v in entry.items() if k.startswith(GROUP_LOSS)},
+            "groups": {k.removeprefix(GROUP_LOSS): entry[k] for k in sorted(entry) if k.startswith(GROUP_LOSS)},
         }
         for entry in history
         if "loss" in entry

@@ -36,7 +36,7 @@ def train(plan: TrainingPlan, workers: int, say: Callable[[str], None]) -> None:
 
 
 def _in_worker(settings: dict[str, Any]) -> None:
-    from tagcorpus.pipelines.training.train import train_here
+    from tagcorpus.pipelines.training.in_process import train_here
 
     os.chdir(settings["folder"])
     train_here(settings["plan"], print)

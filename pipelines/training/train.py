@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import importlib
 import os
-import shutil
-from collections.abc import Callable
 from typing import Any
 
 from tagcorpus.errors import ConfigError, TagcorpusError
 from tagcorpus.pipelines.mixes.make import check
-from tagcorpus.pipelines.mixes.mix_file import Mix, read_mix
+from tagcorpus.pipelines.mixes.mix_file import read_mix
 from tagcorpus.pipelines.mixes.sources import prove
 from tagcorpus.pipelines.options.commands.mix import TrainOptions
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.pipelines.storage.sealed import opened, sealed
 from tagcorpus.pipelines.training import checkpoints, hub_folder
+from tagcorpus.pipelines.training.in_process import RUN, train_here
 from tagcorpus.pipelines.training.training_plan import TrainingPlan, lines, plan_of, sequences_at_once
 from tagcorpus.pipelines.training.windows import files_of_mix
 from tagcorpus.requirements import how_to_install
-
-RUN = "run.json"
-FINAL = "final"
 
 
 def train(**options: Any) -> str:
@@ -104,44 +100,6 @@ def _check_same(output: Folder, stored: dict[str, Any] | None, plan: TrainingPla
                 f"{key}: {output} has a run with {key} {shown}, and this one has {plan.model if key == 'model' else value}. Name "
                 "another --output"
             )
-
-
-def train_here(plan: TrainingPlan, say: Callable[[str], None]) -> None:
-    """Train in this process, with the others of its launcher. The first one writes the model's folder."""
-    from tagcorpus.pipelines.training import held_out, trainer
-    from tagcorpus.pipelines.training.windows import Windows
-
-    mix = read_mix(plan.mix_path)
-    assert plan.config.vocabulary is not None
-    windows = Windows(mix, plan.steps * plan.config.batch, plan.config.vocabulary)
-    own = trainer.trainer_of(plan, windows, say)
-    checkpoint = checkpoints.latest(plan.output)
-    if checkpoint is not None:
-        say(f"continues from {checkpoint}")
-    own.train(resume_from_checkpoint=checkpoint)
-    figures = held_out.losses(own, mix, sequences_at_once(plan, own.accelerator.num_processes), plan.config.vocabulary)
-    final = f"{checkpoints.folder_of(plan.output)}/{FINAL}"
-    own.model.config.use_cache = True  # the Trainer switches it off
-    own.save_model(final)
-    if own.is_world_process_zero():
-        _publish(plan, mix, final, own.state.log_history, figures)
-
-
-def _publish(plan: TrainingPlan, mix: Mix, final: str, history: Any, figures: dict[str, Any]) -> None:
-    output = Folder(plan.output)
-    losses = {"training": hub_folder.training_losses(history), "held_out": figures}
-    names = hub_folder.publish(output, final, plan, mix, losses)
-    files = checkpoints.digests(output, names)
-    result = {"steps": plan.steps, "tokens": plan.tokens, "held_out": figures, "files": files}
-    value = {"identity": plan.identity(), "model": plan.model, "result": {**result, "versions": _versions()}}
-    output.publish(RUN, sealed(value, allow_nan=False))
-    shutil.rmtree(checkpoints.folder_of(plan.output), ignore_errors=True)
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    return {name: version(name) for name in ("tagcorpus", "torch", "transformers", "accelerate")}
 
 
 def _told(output: Folder, plan: TrainingPlan, figures: dict[str, Any]) -> str:

@@ -48,10 +48,10 @@ class TrainingPlan:
 
     def identity(self) -> dict[str, Any]:
         """By key, what decides the weights."""
-        config = {k: v for k, v in asdict(self.config).items() if k != "device_batch"}
+        batch = {"batch": self.config.batch, "learning_rate": self.config.learning_rate, "warmup": self.config.warmup}
+        config = {k: v for k, v in asdict(self.config).items() if k not in batch and k != "device_batch"}
         digest = xxhash.xxh3_128_hexdigest(json.dumps(config, sort_keys=True).encode())
-        own = {"batch": self.config.batch, "learning_rate": self.config.learning_rate, "warmup": self.config.warmup}
-        return {"mix": self.mix_key, "model": digest, "steps": self.steps, "seed": self.seed, **own}
+        return {"mix": self.mix_key, "model": digest, "seed": self.seed, **batch, "steps": self.steps}
 
 
 def plan_of(options: TrainOptions, mix: Mix) -> TrainingPlan:
@@ -98,17 +98,18 @@ def lines(plan: TrainingPlan, mix: Mix, devices: int) -> list[str]:
     epochs = ", ".join(f"{name} {g['epochs'] * n_windows / plan.windows:.2f}" for name, g in mix.groups.items())
     rest = plan.windows - n_windows
     unused = f"; windows at the end that fill no batch: {rest:,}" if rest else ""
-    return [
-        f"model        {plan.model}: {config.parameters:,} parameters, {own:,} without embeddings",
-        f"tokens       {plan.tokens:,} in {plan.steps:,} steps{unused}",
-        f"batch        {config.batch:,} sequences of {plan.sequence_length:,} tokens, {batch_tokens:,} tokens a step, on "
+    rows = {
+        "model": f"{plan.model}, {config.parameters:,} parameters, {own:,} without embeddings",
+        "tokens": f"{plan.tokens:,} in {plan.steps:,} steps{unused}",
+        "batch": f"{config.batch:,} sequences of {plan.sequence_length:,} tokens, {batch_tokens:,} tokens a step, on "
         f"{devices:,} process{'es' * (devices != 1)}",
-        f"per parameter  {plan.tokens / config.parameters:.3g} tokens ({plan.tokens / own:.3g} without embeddings)",
-        f"epochs       {epochs}",
-        f"operations   {6 * config.multiplied_parameters * plan.tokens:.3g} FLOPs (6 x parameters x tokens)",
-        f"memory       about {size(memory_bytes(plan, devices))} a process",
-        f"checkpoints  every {plan.checkpoint_every:,} steps",
-    ]
+        "per parameter": f"{plan.tokens / config.parameters:.3g} tokens ({plan.tokens / own:.3g} without embeddings)",
+        "epochs": epochs,
+        "operations": f"{6 * config.multiplied_parameters * plan.tokens:.3g} FLOPs (6 x parameters x tokens)",
+        "memory": f"about {size(memory_bytes(plan, devices))} a process",
+        "checkpoints": f"every {plan.checkpoint_every:,} steps",
+    }
+    return [f"{label:<14} {text}" for label, text in rows.items()]
 
 
 def sequences_at_once(plan: TrainingPlan, devices: int) -> int:
