@@ -39,8 +39,12 @@ def _trained(options: TrainOptions) -> str:
     output = Folder(options.output)
     if not output.is_local:
         raise ConfigError(f"--output {options.output}: training needs a local folder")
-    stored = opened(output.read(RUN))
-    _check_same(output, stored, plan)
+    data = output.read(RUN)
+    stored = opened(data)
+    if stored is None and (data is not None or output.exists("config.json")):
+        raise ConfigError(f"{output} has files that are not of a run of train: name another --output")
+    if stored is not None:
+        _check_same(output, stored, plan)
     if (
         stored is not None
         and (result := stored["result"])
@@ -86,12 +90,8 @@ def _require() -> None:
             raise ConfigError(f"train needs {package}: {how_to_install('train')}") from None
 
 
-def _check_same(output: Folder, stored: dict[str, Any] | None, plan: TrainingPlan) -> None:
-    """Raise ConfigError where the output has the run of another plan, or something else."""
-    if stored is None:
-        if output.exists("config.json") or output.exists(RUN):
-            raise ConfigError(f"{output} has files that are not of a run of train: name another --output")
-        return
+def _check_same(output: Folder, stored: dict[str, Any], plan: TrainingPlan) -> None:
+    """Raise ConfigError where the output has the run of another plan."""
     for key, value in plan.identity().items():
         before = stored["identity"].get(key)
         if before != value:
