@@ -15,6 +15,7 @@ from tagcorpus.pipelines.options.commands.exporting import ExportOptions, JoinOp
 from tagcorpus.pipelines.options.commands.features import FeaturesOptions
 from tagcorpus.pipelines.options.commands.labels import AgreementOptions, SharesOptions
 from tagcorpus.pipelines.options.commands.mix_models import MixFitOptions, MixProposeOptions
+from tagcorpus.pipelines.options.commands.mix import MixMakeOptions, MixSwarmOptions, TrainOptions
 from tagcorpus.pipelines.options.commands.outputs import (
     AuditOptions,
     CheckFeaturesOptions,
@@ -90,11 +91,11 @@ GROUP_HELP = {
         "Models, their pretraining data and their scores: a DuckDB export directory, or a .duckdb file.",
         "Models, their pretraining data and their scores.",
     ),
+    ("mix",): (
+        "Mixes of token files for training: shares of tokens, budgets and epochs; and what a mix does to a model.",
+        "Mixes of token files, and what they do.",
+    ),
 }
-GROUP_HELP[("mix",)] = (
-    "Mixes of sources: their shares, and what they do.",
-    "Mixes of sources: their shares, and what they do.",
-)
 CONSOLE = "tagcorpus.pipelines.doctor"
 STORE = "tagcorpus.pipelines.store"
 COMMANDS = (
@@ -154,6 +155,19 @@ COMMANDS = (
         f"{STORE}:export",
         "Write DB as a .duckdb file, a directory, or its features as .csv.",
     ),
+    Command(
+        ("mix", "make"),
+        MixMakeOptions,
+        "tagcorpus.pipelines.mixes.make:make",
+        "Mix groups of token files by weights or temperature.",
+    ),
+    Command(
+        ("mix", "swarm"),
+        MixSwarmOptions,
+        "tagcorpus.pipelines.mixes.swarm:swarm",
+        "Draw mixes for proxy models around the shares of tokens.",
+    ),
+    Command(("train",), TrainOptions, "tagcorpus.pipelines.training.train:train", "Train a small Llama on a mix."),
     Command(
         ("predict",),
         PredictOptions,

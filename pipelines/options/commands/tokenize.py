@@ -1,4 +1,4 @@
-"""The options of `tagcorpus run tokenize` and `tagcorpus tasks`."""
+"""The options of `tagcorpus run tokenize`, and of `tagcorpus tasks`, which reads its output."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Kernels for the order of a mix."""

@@ -1,0 +1,151 @@
+"""`tagcorpus mix make`: one mix, from weights or a temperature."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+from tagcorpus.errors import ConfigError
+from tagcorpus.pipelines.mixes import for_trainers, tag_means, weights
+from tagcorpus.pipelines.mixes.mix_file import Mix, mix_of, publish, refuse_another
+from tagcorpus.pipelines.mixes.sources import Source, Sources, read_sources
+from tagcorpus.pipelines.options.commands.mix import MixMakeOptions
+from tagcorpus.pipelines.options.declaring.declare import fields_of
+from tagcorpus.pipelines.storage.folder import Folder
+
+
+def make(**options: Any) -> str:
+    """Write the mix. The text to print."""
+    return _made(MixMakeOptions(**options))
+
+
+def _made(options: MixMakeOptions) -> str:
+    check(options)
+    ways = [w for w in (options.weight, options.weights, options.temperature) if w]
+    if len(ways) > 1:
+        raise ConfigError("--weight, --weights and --temperature exclude each other: give one of them")
+    sources = read_sources(options.token_files)
+    length = options.sequence_length
+    known = {name: s.windows(length) for name, s in sources.groups.items()}
+    shares = _weights(options, sources, known)
+    whole = weights.integer_weights(shares)
+    if small := next((g for g, w in whole.items() if not w), None):
+        raise ConfigError(f"group {small!r} has less than one part in {weights.TOTAL:,} of all weights: leave it out")
+    limit = weights.limit(shares, known, options.epochs)
+    if options.tokens is None:
+        n = limit.windows
+        if not n:
+            raise too_large(sources.groups[limit.group], 1, 0, length, options.epochs)
+    else:
+        n = windows_of(options.tokens, length)
+        if n > limit.windows:
+            asked = math.ceil(shares[limit.group] / sum(shares.values()) * n)
+            raise too_large(sources.groups[limit.group], asked, limit.windows, length, options.epochs)
+    check_windows(n, length)
+    means, notes = means_of({s.folder.root: s.folder for s in sources.groups.values()}.values(), sources)
+    mix = mix_of(Folder(options.output), sources, whole, n, settings_of(options), means)
+    refuse_another(mix.folder, mix)
+    write(mix, with_trainers=True)
+    left_out = [name for name in sources.groups if name not in whole]
+    notes += [f"not in the mix: {', '.join(left_out)}"] if left_out else []
+    return "\n".join([*table(mix), *notes])
+
+
+def check(options: Any) -> None:
+    """Raise ConfigError for a number out of bounds, or an output that is a file."""
+    for one in fields_of(type(options)):
+        name = one.flags[0] if one.flags else one.metavar
+        if refusal := one.declaration.refusal(name, getattr(options, one.key)):
+            raise ConfigError(refusal)
+    if os.path.isfile(options.output):
+        raise ConfigError(f"--output {options.output} is a file: name a folder")
+
+
+def _weights(options: MixMakeOptions, sources: Sources, known: Mapping[str, int]) -> dict[str, Fraction]:
+    if options.weight:
+        chosen = weights.from_flags(options.weight, list(known))
+    elif options.weights:
+        chosen = weights.from_file(options.weights, list(known))
+    else:
+        if not any(known.values()):
+            raise ConfigError(f"no group has a window of {options.sequence_length:,} tokens for training")
+        return weights.by_temperature(known, options.temperature or 1.0)
+    for name in chosen:
+        if not sources.groups[name].tokens:
+            raise ConfigError(f"group {name!r} is empty: {sources.groups[name].folder} has no training token of it")
+    return chosen
+
+
+def windows_of(tokens: str, length: int) -> int:
+    """Windows of a budget, rounded down. Raises ConfigError where there is none."""
+    n = weights.token_count(tokens, "--tokens") // length
+    if not n:
+        raise ConfigError(f"--tokens {tokens} is less than one window of --sequence-length {length:,}")
+    return n
+
+
+def check_windows(n: int, length: int) -> None:
+    if n >= weights.MOST_WINDOWS:
+        raise ConfigError(
+            f"{n:,} windows of {length:,} tokens are more than a mix can have ({weights.MOST_WINDOWS:,}): raise "
+            "--sequence-length, or lower --tokens"
+        )
+
+
+def too_large(source: Source, asked: int, largest: int, length: int, epochs: float) -> ConfigError:
+    """The refusal of a budget beyond the cap on epochs. asked: windows of the group that the budget needs."""
+    return ConfigError(
+        f"group {source.name!r} has {source.tokens:,} tokens, and the mix needs {asked * length:,} of it, more than --epochs "
+        f"{epochs:g} allows. The largest budget that fits is --tokens {largest * length}"
+    )
+
+
+def settings_of(options: Any) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in ("sequence_length", "seed", "epochs")}
+
+
+def means_of(folders: Any, sources: Sources) -> tuple[dict[str, tag_means.Means], list[str]]:
+    """By group of the mix, its tag means; and sentences on what is missing."""
+    means: dict[str, tag_means.Means] = {}
+    notes: list[str] = []
+    for folder in folders:
+        by_group, more = tag_means.of_groups(folder)
+        notes += more
+        own = [s for s in sources.groups.values() if s.folder.root == folder.root]
+        means |= {s.name: by_group[s.group] for s in own if s.group in by_group}
+    return means, notes
+
+
+def write(mix: Mix, *, with_trainers: bool) -> None:
+    """Publish the files of a mix, the manifest last."""
+    if with_trainers:
+        mix.folder.publish(for_trainers.MEGATRON, for_trainers.megatron(mix).encode())
+        mix.folder.publish(for_trainers.OLMO_CORE, for_trainers.olmo_core(mix).encode())
+    publish(mix)
+
+
+def table(mix: Mix) -> list[str]:
+    """Groups with asked and realised shares."""
+    value = mix.value
+    head = f"{value['windows']:,} windows of {value['sequence_length']:,} tokens, {value['tokens']:,} tokens"
+    rows: list[Sequence[str]] = [("group", "asked", "share", "epochs", "tokens", "of tokens")]
+    rows += [
+        (
+            name,
+            f"{g['asked_share']:.4f}",
+            f"{g['share']:.4f}",
+            f"{g['epochs']:.2f}",
+            f"{g['tokens']:,}",
+            f"{g['tokens_available']:,}",
+        )
+        for name, g in mix.groups.items()
+    ]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
+        for row in rows
+    ]
+    return [f"{head} -> {mix.folder}", *lines]
