@@ -28,8 +28,7 @@ def parsed(text: str) -> Price:
         numbers = []
     if len(numbers) not in (2, 3) or not all(math.isfinite(n) and n >= 0 for n in numbers):
         raise ConfigError(f"--price {text!r} is not a price. The form is {FORM}")
-    prompt, completion, *cached = numbers
-    return Price(prompt, completion, *(cached or [prompt]), GIVEN)
+    return Price(numbers[0], numbers[1], numbers[2] if len(numbers) == 3 else numbers[0], GIVEN)
 
 
 @cache

@@ -12,8 +12,9 @@ import numpy as np
 
 from tagcorpus.taggers._annotation.answers import is_bare, values_in
 from tagcorpus.taggers._annotation.properties import Flaw, Property
+from tagcorpus.taggers._llm.price import TEMPLATE_TOKENS
 from tagcorpus.taggers._llm.request import LIMITS, RESPONSE_FORMAT
-from tagcorpus.taggers._stage_tree.tree import HARMLESS, TEMPLATE_TOKENS, TOKENS_PER_MESSAGE, TOKENS_PER_REQUEST
+from tagcorpus.taggers._stage_tree.tree import HARMLESS, TOKENS_PER_MESSAGE, TOKENS_PER_REQUEST
 from tagcorpus.taggers._tokenizers.interface import Tokenizer
 
 BEGIN, MIDDLE, END = "begin", "middle", "end"
@@ -89,7 +90,7 @@ class Schema:
         starts = {BEGIN: 0, MIDDLE: (n - size) // 2, END: n - size}
         return [(starts[position], starts[position] + size) for position in self.windows]
 
-    def texts(self, text: str) -> tuple[str, ...]:
+    def shown(self, text: str) -> tuple[str, ...]:
         """The windows of a text."""
         return tuple(text[start:end] for start, end in self.spans(len(text)))
 
@@ -99,7 +100,7 @@ class Schema:
         for start, stop in sorted(self.spans(len(text))):
             covered += max(stop - max(start, end), 0)
             end = max(end, stop)
-        return Inquiry(self, self.texts(text), covered < len(text))
+        return Inquiry(self, self.shown(text), covered < len(text))
 
     def most_tokens(self, text: str, n_calls: int, tokenizer: Tokenizer | None = None) -> int:
         """An upper bound of the tokens of so many calls about a text, prompts and answers. Without a tokenizer, one token for each
@@ -107,7 +108,7 @@ class Schema:
         if not n_calls:
             return 0
         added = sum(len(value.encode()) for _, value in self.request) + (self.answer_limit or 0)
-        prompts = [self._prompt_tokens(self.messages(window), tokenizer) for window in self.texts(text)]
+        prompts = [self._prompt_tokens(self.messages(window), tokenizer) for window in self.shown(text)]
         return sum(sorted(prompts)[-n_calls:]) + n_calls * added
 
     def _prompt_tokens(self, messages: Sequence[dict[str, str]], tokenizer: Tokenizer | None) -> int:
@@ -164,6 +165,12 @@ class Inquiry:
 
     def failed(self, reason: str) -> Inquiry:
         return replace(self, error=reason)
+
+    @property
+    def stage(self) -> str:
+        """The window that is asked about next."""
+        positions = self.schema.windows if len(self.windows) > 1 else (BEGIN,)
+        return positions[min(len(self.answers), len(positions) - 1)]
 
     @property
     def n_calls(self) -> int:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tagcorpus.taggers._llm.tokens import Tokens
+from tagcorpus.taggers._llm.usage import Usage
 
 PER_MILLION = 1e-6
+TEMPLATE_TOKENS = 128
+"""Largest number of tokens that a template adds to a request: role names, marks, and a system text of its own (about 70 tokens for
+gpt-oss)."""
+ROUNDING_USD = 1e-12
+"""Differences of sums of money below this come from floating point."""
 
 
 class Price(NamedTuple):
@@ -43,3 +50,39 @@ class Grant:
     requests: int
     usd: float | None = None
     price: Price | None = None
+
+
+class Purse:
+    """The money of one caller. Before a request is sent, the most that it can cost is set aside; its reply replaces that sum by the
+    money for its tokens. A killed run's bill so has the requests in flight at their most, and the limit is never passed.
+
+    limit  None without one
+    """
+
+    def __init__(self, price: Price, limit: float | None, usage: Usage) -> None:
+        self.price, self.limit, self.usage = price, limit, usage
+        usage.usd = usage.usd or 0.0
+
+    @property
+    def spent(self) -> float:
+        """Money for the replies, and what is set aside."""
+        return self.usage.usd or 0.0
+
+    def most(self, body: Mapping[str, Any], answer_limits: tuple[str, ...]) -> float:
+        """The most that a request can cost: a token for each byte, the template, and the longest answer."""
+        prompt = (
+            sum(len(str(m["content"]).encode("utf-8", "surrogatepass")) for m in body["messages"]) + TEMPLATE_TOKENS
+        )
+        fields = {name: value for name, value in body.items() if name not in ("model", "messages")}
+        limit = max((body[name] for name in answer_limits if isinstance(body.get(name), int)), default=0)
+        return self.price.usd(Tokens(prompt=prompt + len(json.dumps(fields)), completion=limit))
+
+    def affords(self, most: float) -> bool:
+        return self.limit is None or self.spent + most <= self.limit + ROUNDING_USD
+
+    def set_aside(self, most: float) -> None:
+        self.usage.usd = self.spent + most
+
+    def settle(self, most: float, cost: float) -> None:
+        """Put the cost of a reply in the place of the sum that was set aside."""
+        self.usage.usd = max(self.spent - most + cost, 0.0)
