@@ -2,7 +2,8 @@
 
 The cost of a document is regressed on its sizes in the sample. The line gives the total, and the sample's residuals correct the line's
 bias (the generalised regression estimator of survey sampling; Särndal, Swensson and Wretman 1992). The variance has the residuals
-divided by 1 - leverage, so that a few long documents do not look certain.
+divided by 1 - leverage, so that a few long documents do not look certain. Where the sample lacks the longest documents, the variance
+grows by the second moment of the line over all documents as a multiple of that over the sample.
 """
 
 from __future__ import annotations
@@ -42,27 +43,38 @@ class Forecast:
         return self.half_width / self.total if self.total else 0.0
 
 
-def forecasts(costs: Floats, sizes: Floats, totals: Floats, population: int) -> list[Forecast]:
+def moments_of(sizes: Floats) -> Floats:
+    """The sums over documents of the products of their sizes, with a size 1 before the others: float64 [1 + sizes, 1 + sizes]. The
+    first row has the number of documents and the sums of sizes."""
+    matrix = np.column_stack([np.ones(len(sizes)), sizes])
+    return matrix.T @ matrix
+
+
+def forecasts(costs: Floats, sizes: Floats, moments: Floats) -> list[Forecast]:
     """The total of each kind of cost over all documents.
 
-    costs   float64 [n, kinds] of the sampled documents
-    sizes   float64 [n, sizes] of the sampled documents
-    totals  float64 [sizes], the sums over all documents
+    costs    float64 [n, kinds] of the sampled documents
+    sizes    float64 [n, sizes] of the sampled documents
+    moments  `moments_of` all documents
     """
-    n = len(costs)
-    usable = (sizes > 0).sum(0) >= LEAST_WITH_SIZE
-    matrix = np.column_stack([np.ones(n), sizes[:, usable]])
-    means = np.array([1.0, *(totals[usable] / population)])
+    n, population = len(costs), moments[0, 0]
+    usable = [0, *(1 + np.flatnonzero((sizes > 0).sum(0) >= LEAST_WITH_SIZE))]
+    matrix = np.column_stack([np.ones(n), sizes])[:, usable]
     scale = np.maximum(matrix.max(0), 1.0)
-    matrix, means = matrix / scale, means / scale
+    matrix, moments = matrix / scale, moments[np.ix_(usable, usable)] / np.outer(scale, scale) / population
+    means = moments[0] * scale[0]
     inverse = np.linalg.pinv(matrix.T @ matrix)
     weights = matrix @ inverse @ means  # of each sampled document in the mean over all; they sum to 1
     leverage = np.minimum(np.einsum("ij,jk,ik->i", matrix, inverse, matrix), MOST_LEVERAGE)
-    residuals = (costs - matrix @ (inverse @ (matrix.T @ costs))) / (1 - leverage)[:, None]
+    lines = inverse @ (matrix.T @ costs)
+    residuals = (costs - matrix @ lines) / (1 - leverage)[:, None]
+    moment = np.einsum("ik,ij,jk->k", lines, matrix.T @ matrix / n, lines)
+    growth = np.einsum("ik,ij,jk->k", lines, moments, lines) / np.where(moment > 0, moment, 1.0)
     degrees = max(n - int(np.linalg.matrix_rank(matrix)), 1)
     quantile = t_quantile(degrees)
     unseen = 1 - n / population
-    half_widths = quantile * np.sqrt(np.maximum(weights**2 @ residuals**2 * unseen, 0.0)) * population
+    variances = (weights**2 @ residuals**2) * np.maximum(growth, 1.0) * max(unseen, 0.0)
+    half_widths = quantile * np.sqrt(variances) * population
     return [
         Forecast(float(total), float(half))
         for total, half in zip(population * (weights @ costs), half_widths, strict=True)

@@ -23,7 +23,7 @@ from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.execution.steps import Read
 from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.labelling.budget import allowance, asking, cost_of_texts
-from tagcorpus.pipelines.labelling.forecast import Floats, Forecast, forecasts
+from tagcorpus.pipelines.labelling.forecast import Floats, Forecast, forecasts, moments_of
 from tagcorpus.pipelines.labelling.money import price_for
 from tagcorpus.pipelines.labelling.prices import FORM
 from tagcorpus.pipelines.options.commands.domain import AskingOptions
@@ -105,10 +105,9 @@ class Measure(PipelineStep):
 
 
 class Population(NamedTuple):
-    """All different documents that are asked about: their number, their sums of sizes, and the sample with its sizes."""
+    """All different documents that are asked about: the moments of their sizes, and the sample with its sizes."""
 
-    documents: int
-    totals: Floats
+    moments: Floats
     sample: list[str]
     sizes: Floats
 
@@ -126,7 +125,7 @@ def population(engine: Engine, plan: Plan, tagger: EndpointTagger, n: int) -> Po
     sizes = np.concatenate([c.sizes for c in chunks])[first]
     texts = dict(pair for c in chunks for pair in c.candidates)
     chosen = [int(key) for key in hashes[:n] if int(key) in texts]
-    return Population(len(hashes), sizes.sum(0), [texts[key] for key in chosen], sizes[: len(chosen)])
+    return Population(moments_of(sizes), [texts[key] for key in chosen], sizes[: len(chosen)])
 
 
 def pilot(run: Run, engine: Engine, plan: Plan, tagger: EndpointTagger) -> Result:
@@ -176,9 +175,9 @@ def forecast_of(
     whole = costs.sum(0)
     money = [0.0 if price is None else price.usd(_tokens(row)) for row in whole.tolist()]
     kinds = np.column_stack([whole, *costs, np.array(money)])
-    of_all = forecasts(kinds, documents.sizes, documents.totals, documents.documents)
+    of_all = forecasts(kinds, documents.sizes, documents.moments)
     value: dict[str, Any] = {
-        "documents": documents.documents,
+        "documents": int(documents.moments[0, 0]),
         "labelled": len(receipts),
         **{name: _interval(each) for name, each in zip(KINDS, of_all, strict=False)},
         "stages": {},
