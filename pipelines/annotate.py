@@ -19,9 +19,11 @@ from tagcorpus.pipelines.dispatch.pipeline import Pipeline
 from tagcorpus.pipelines.dispatch.planning import plan_of
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.execution.steps import Read
+from tagcorpus.pipelines.labelling.backend import note_endpoint
 from tagcorpus.pipelines.labelling.budget import dry_run_entries
 from tagcorpus.pipelines.labelling.label_counts import oddities
 from tagcorpus.pipelines.labelling.label_documents import label_documents
+from tagcorpus.pipelines.labelling.pilot import pilot
 from tagcorpus.pipelines.options.commands.domain import AnnotateOptions
 from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.readers.plan import Plan
@@ -48,6 +50,7 @@ def instances(options: Options) -> dict[str, str]:
             raise ConfigError(f"--schema is missing: name a file, or a packaged schema ({', '.join(preset_names())})")
         options.parameters[parse_schema(read_schema(schema), schema).name] = parameters
     (name,) = options.parameters
+    note_endpoint(options, options.parameters[name])
     return {name: TAGGER}
 
 
@@ -63,6 +66,8 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
         shown = _shown(engine, plan, tagger, options) if options.show else []
         entries = dry_run_entries(engine, plan, tagger) | ({"shown": shown} if shown else {})
         return dry_run(run, inputs, engine, plan, built, entries)
+    if options.pilot:
+        return pilot(run, engine, plan, tagger)
     messages = label_documents(engine, plan, instance)
     counts = _answer_counts(run, plan, instance)
     totals = {"asked": counts["asked"], "errors": counts["errors"].total(), "answered_by": dict(sorted(counts["models"].items()))}  # fmt: skip
@@ -130,7 +135,7 @@ def _shown(engine: Engine, plan: Plan, tagger: Annotate, options: AnnotateOption
             tagger.close()
     shown = []
     for i, (text, inquiry) in enumerate(zip(texts[: options.show], inquiries, strict=False), 1):
-        windows = schema.texts(text)
+        windows = schema.shown(text)
         for j, window in enumerate(windows):
             place = f", window {j + 1} of {len(windows)}" if len(windows) > 1 else ""
             lines = [f"--- document {i}{place}"]

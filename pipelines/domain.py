@@ -20,6 +20,7 @@ from tagcorpus.pipelines.labelling.backend import settle_backend
 from tagcorpus.pipelines.labelling.budget import dry_run_entries
 from tagcorpus.pipelines.labelling.label_counts import label_counts, oddities, percentages
 from tagcorpus.pipelines.labelling.label_documents import label_documents
+from tagcorpus.pipelines.labelling.pilot import pilot
 from tagcorpus.pipelines.options.commands.domain import DomainOptions
 from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.readers.plan import Plan
@@ -48,6 +49,8 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
     plan = plan_of(run, inputs, engine)
     if options.dry_run:
         return dry_run(run, inputs, engine, plan, built, dry_run_entries(engine, plan, tagger))
+    if options.pilot:
+        return pilot(run, engine, plan, tagger)
     messages = label_documents(engine, plan, instance)
     label_totals = label_counts(run, plan, instance)
     domains = {"domain": _domain_summary(tagger, label_totals)}

@@ -8,6 +8,7 @@ seconds old. At the end of a run, whatever it is, they are in its ledger (key `l
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,21 +19,23 @@ from tagcorpus.pipelines.progress.heartbeat import FILE as HEARTBEAT
 from tagcorpus.pipelines.progress.heartbeat import json_object
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.taggers._llm.caller import Usage
+from tagcorpus.taggers._llm.price import Price
 
 FILE = "bill.json"
 KEY = "llm"
 RECORD_BYTES = 4096
 """One page: such a write is not torn when its process is killed."""
 ALLOWED = "allowed_calls"
+USD, PRICE = "usd", "price"
 RUN_TIME_CHARACTERS = len("20260101T000000")
 
 
 class Bill:
-    """The counts of one run. `allowed_calls`: calls that the user allowed at the start."""
+    """The counts of one run. `allowed_calls`: calls that the user allowed at the start. `price`: of its tokens, where it is known."""
 
-    def __init__(self, output: Folder, run_name: str, allowed_calls: int) -> None:
+    def __init__(self, output: Folder, run_name: str, allowed_calls: int, price: Price | None = None) -> None:
         self.counts: dict[str, Any] = {}
-        self._allowed_calls = allowed_calls
+        self._more: dict[str, Any] = {ALLOWED: allowed_calls} | ({PRICE: price.described()} if price else {})
         self._file: int | None = None
         if output.is_local:
             path = Path(output.path(f"runs/{run_name}/{FILE}"))
@@ -45,7 +48,7 @@ class Bill:
 
     def enter(self, counts: Mapping[str, Any]) -> None:
         """Replace the counts by these of `Usage`."""
-        self.counts = {**counts, ALLOWED: self._allowed_calls}
+        self.counts = {**counts, **self._more}
         if self._file is not None:
             os.pwrite(self._file, _record(self.counts), 0)
 
@@ -62,13 +65,13 @@ def _record(counts: Mapping[str, Any]) -> bytes:
     return record.ljust(RECORD_BYTES - 1) + b"\n"
 
 
-def spent(output: Folder, but_for: str = "") -> dict[str, Any]:
+def spent(output: Folder, but_for: str = "", price: Price | None = None) -> dict[str, Any]:
     """Spending of the runs on an output, back to the last one with --overwrite: the counts, the number of `runs` with requests, and
-    the largest `allowed_calls`. `but_for`: a run that does not count."""
+    the largest `allowed_calls`. `but_for`: a run that does not count. `price`: of the tokens of runs that knew none."""
     total: dict[str, Any] = {**Usage().as_json(), "runs": 0}  # ledgers of earlier versions have fewer counts
     for counts in _each(output, but_for):
         total["runs"] += counts.get("requests", 0) > 0
-        add(total, counts)
+        add(total, counts if price is None or USD in counts else {**counts, USD: price.usd_of(counts)})
     return total
 
 
@@ -77,8 +80,10 @@ def add(total: dict[str, Any], counts: Mapping[str, Any]) -> None:
     for name, value in counts.items():
         if name == ALLOWED:
             total[name] = max(total.get(name, 0), value)
-        elif isinstance(value, int):
+        elif isinstance(value, int | float):
             total[name] = total.get(name, 0) + value
+        elif isinstance(value, str):
+            total.setdefault(name, value)
         elif isinstance(value, dict):
             add(total.setdefault(name, {}), value)
 
@@ -113,5 +118,18 @@ def in_words(counts: Mapping[str, Any]) -> str:
     )
     if counts["unusable"]:
         said += f"; {counts['unusable']:,} paid replies were no answer"
+    if USD in counts:
+        price = f" ({counts[PRICE]})" if PRICE in counts else ""
+        said += f"; {dollars(counts[USD])}{price}"
     models = sorted(name for name in counts["models"] if name)
     return said + (f"; more than one model answered: {', '.join(models)}" if len(models) > 1 else "")
+
+
+def dollars(usd: float) -> str:
+    """An amount of money in words, with two digits that count below one dollar.
+
+    Example  0.00123 -> 0.0012 USD, 1234.5 -> 1,234.50 USD
+    """
+    if usd >= 1 or usd <= 0:
+        return f"{usd:,.2f} USD"
+    return f"{float(f'{usd:.2g}'):.{max(2, 1 - math.floor(math.log10(usd)))}f} USD"

@@ -13,6 +13,7 @@ from tagcorpus.taggers.domain import Domain
 
 BACKENDS = ("auto", "openai", "fasttext")
 BACKEND = "domain.backend"
+BASE_URL = "annotate.base_url"
 # Parameters of the openai backend. The embedded model has its own labels and sends no requests.
 LLM_PARAMETERS = ("base_url", "model", "tree", "concurrency", "max_requests", "max_attempts", "timeout_seconds", "backoff_seconds", "patience", "rpm", "tpm", "llm_cache")  # fmt: skip
 
@@ -37,6 +38,12 @@ def decided(parameters: Mapping[str, Any]) -> str:
         return str(given)
     is_configured = parameters.get("base_url") or os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_KEY")
     return "openai" if is_configured else "fasttext"
+
+
+def note_endpoint(options: Options, parameters: Mapping[str, Any]) -> None:
+    """Note that only the environment names the endpoint of `annotate`, where this is so."""
+    if not parameters.get("base_url"):
+        options.from_environment.append(BASE_URL)
 
 
 def settle_backend(options: Options, decide: Callable[[Mapping[str, Any]], str | None] = decided) -> None:

@@ -184,21 +184,37 @@ class FilterKeywords(Keywords, total=False):
 class AnnotateKeywords(Keywords, total=False):
     """Ask an LLM for the properties of every document that a schema declares."""
 
+    price: str | None
+    """USD per million tokens of prompts, answers and cached prompts (default: the list price of the
+    model at OpenAI)."""
+    budget_usd: float | None
+    """Stop with exit 5 before all runs on the output have cost more than this; in place of
+    domain={'max_requests': ...}."""
+    pilot: int
+    """Label N random documents, say what all documents will cost, and stop."""
+    retry_errors: bool
+    """Ask again about the documents that got no label, and about no others."""
     show: int
     """Print the prompts of the first N documents, and stop."""
     ask: bool
     """With show: also ask about these documents, and print the answers."""
-    retry_errors: bool
-    """Ask again about the documents that got no label, and about no others."""
 
 
 class DomainKeywords(Keywords, total=False):
     """Label every document with its domain."""
 
-    with_text: bool
-    """Add the text to predicted_domains.csv."""
+    price: str | None
+    """USD per million tokens of prompts, answers and cached prompts (default: the list price of the
+    model at OpenAI)."""
+    budget_usd: float | None
+    """Stop with exit 5 before all runs on the output have cost more than this; in place of
+    domain={'max_requests': ...}."""
+    pilot: int
+    """Label N random documents, say what all documents will cost, and stop."""
     retry_errors: bool
     """Ask again about the documents that got no label, and about no others."""
+    with_text: bool
+    """Add the text to predicted_domains.csv."""
 
 
 class EntropyKeywords(Keywords, total=False):

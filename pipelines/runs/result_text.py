@@ -29,6 +29,8 @@ def table(result: Result, result_file: str | None = None, width: int | None = No
     summary = result.summary
     if extra := summary.get("dry_run"):
         return "\n\n".join([*extra.get("shown", []), _dry_run({k: v for k, v in extra.items() if k != "shown"})])
+    if extra := summary.get("pilot"):
+        return "\n".join(extra["shown"])
     if extra := summary.get("slurm"):
         return "\n".join(f"{k:<18} {v:,}" if isinstance(v, int) else f"{k:<18} {v}" for k, v in extra.items())
     n = result.counts.documents

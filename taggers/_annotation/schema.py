@@ -13,8 +13,9 @@ import numpy as np
 from tagcorpus.taggers._annotation.answers import is_bare, values_in
 from tagcorpus.taggers._annotation.properties import Flaw, Property
 from tagcorpus.taggers._interface.windows import spans, united
+from tagcorpus.taggers._llm.price import TEMPLATE_TOKENS
 from tagcorpus.taggers._llm.request import LIMITS, RESPONSE_FORMAT
-from tagcorpus.taggers._stage_tree.tree import HARMLESS, TEMPLATE_TOKENS, TOKENS_PER_MESSAGE, TOKENS_PER_REQUEST
+from tagcorpus.taggers._stage_tree.tree import HARMLESS, TOKENS_PER_MESSAGE, TOKENS_PER_REQUEST
 from tagcorpus.taggers._tokenizers.interface import Tokenizer
 
 
@@ -83,13 +84,13 @@ class Schema:
         """Begin and end of each window of a text of `n` characters: the whole text, where it fits into one."""
         return spans(n, self.max_text_chars, self.windows)
 
-    def texts(self, text: str) -> tuple[str, ...]:
+    def shown(self, text: str) -> tuple[str, ...]:
         """The windows of a text."""
         return tuple(text[start:end] for start, end in self.spans(len(text)))
 
     def start(self, text: str) -> Inquiry:
         """An inquiry before its first question."""
-        return Inquiry(self, self.texts(text), united(self.spans(len(text))) != [(0, len(text))])
+        return Inquiry(self, self.shown(text), united(self.spans(len(text))) != [(0, len(text))])
 
     def most_tokens(self, text: str, n_calls: int, tokenizer: Tokenizer | None = None) -> int:
         """An upper bound of the tokens of so many calls about a text, prompts and answers. Without a tokenizer, one token for each
@@ -97,7 +98,7 @@ class Schema:
         if not n_calls:
             return 0
         added = sum(len(value.encode()) for _, value in self.request) + (self.answer_limit or 0)
-        prompts = [self._prompt_tokens(self.messages(window), tokenizer) for window in self.texts(text)]
+        prompts = [self._prompt_tokens(self.messages(window), tokenizer) for window in self.shown(text)]
         return sum(sorted(prompts)[-n_calls:]) + n_calls * added
 
     def _prompt_tokens(self, messages: Sequence[dict[str, str]], tokenizer: Tokenizer | None) -> int:
@@ -154,6 +155,12 @@ class Inquiry:
 
     def failed(self, reason: str) -> Inquiry:
         return replace(self, error=reason)
+
+    @property
+    def stage(self) -> str:
+        """The window that is asked about next."""
+        positions = self.schema.windows if len(self.windows) > 1 else (BEGIN,)
+        return positions[min(len(self.answers), len(positions) - 1)]
 
     @property
     def n_calls(self) -> int:

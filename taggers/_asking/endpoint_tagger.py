@@ -12,7 +12,9 @@ from tagcorpus.taggers._interface.base import Parameters
 from tagcorpus.taggers._llm import cache as _llm_cache
 from tagcorpus.taggers._llm import caller
 from tagcorpus.taggers._llm.attempts import Conversation
+from tagcorpus.taggers._llm.caller import Receipt
 from tagcorpus.taggers._llm.endpoint import Settings, header_values, key_for
+from tagcorpus.taggers._llm.price import Grant
 from tagcorpus.taggers._llm.request import Requests
 from tagcorpus.taggers._llm.url import OFFICIAL, checked_url, is_official
 from tagcorpus.taggers._tokenizers.interface import Tokenizer
@@ -51,6 +53,10 @@ class Questions(Protocol):
 
     def is_short(self, text: object) -> bool:
         """Whether the text is not asked about."""
+        ...
+
+    def shown(self, text: str) -> tuple[str, ...]:
+        """The pieces of a text that are sent."""
         ...
 
     def start(self, text: str) -> Conversation:
@@ -136,6 +142,13 @@ class EndpointTagger(Parameters):
         finally:
             cache.close()
 
+    def receipts(self, texts: Sequence[str]) -> list[list[Receipt]]:
+        """Ask about these texts, and give the tokens of each answered question."""
+        asked = self._caller
+        asked.keep_receipts()
+        asked.finish([self.questions.start(text) for text in texts])
+        return [asked.receipts(self.questions.start(text)) for text in texts]
+
     @cached_property
     def tokenizer(self) -> Tokenizer | None:
         """The model's tokenizer, where it is certain: an OpenAI model at OpenAI whose ranks are on this machine."""
@@ -156,9 +169,9 @@ class EndpointTagger(Parameters):
         made = caller.known(self._settings)
         return made.usage.as_json() if made else {}
 
-    def grant(self, requests: int) -> None:
-        """Allow so many requests from here on: what `max_requests` leaves after earlier runs. Not part of any key."""
-        self.__dict__["_granted"] = max(requests, 0)
+    def grant(self, grant: Grant) -> None:
+        """Allow so many requests and so much money from here on: what is left after earlier runs. Not part of any key."""
+        self.__dict__["_granted"] = grant
 
     def begin(self) -> None:
         """Count from zero: the requests of an earlier run in this process are not part of `usage`."""
@@ -175,6 +188,7 @@ class EndpointTagger(Parameters):
         has_cache = self.has_cache and self.is_asking
         cache = (self.llm_cache or str(_llm_cache.default_path())) if has_cache else ""
         questions = self.questions
+        granted: Grant = self.__dict__.get("_granted") or Grant(self.max_requests)
         return Settings(
             base_url=self.base_url,
             model=self.model,
@@ -184,7 +198,7 @@ class EndpointTagger(Parameters):
             timeout_seconds=self.timeout_seconds,
             max_attempts=self.max_attempts,
             backoff_seconds=self.backoff_seconds,
-            max_requests=self.__dict__.get("_granted", self.max_requests),
+            max_requests=max(granted.requests, 0),
             patience_seconds=self.patience,
             rpm=self.rpm,
             tpm=self.tpm,
@@ -192,6 +206,8 @@ class EndpointTagger(Parameters):
             roles=questions.roles,
             request=questions.request,
             headers=questions.headers,
+            price=granted.price,
+            budget_usd=granted.usd,
         )
 
     @cached_property

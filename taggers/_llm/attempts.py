@@ -12,8 +12,9 @@ from tagcorpus.errors import BudgetError
 from tagcorpus.taggers._llm.endpoint import Client, Settings, lost_connection
 from tagcorpus.taggers._llm.gate import MAX_BACKOFF_SECONDS, Gate
 from tagcorpus.taggers._llm.halt import FINAL_EXIT_1, Batch, Halt
+from tagcorpus.taggers._llm.price import Purse
 from tagcorpus.taggers._llm.reply import Answer, Failure, Kind, is_odd_finish, judge, shortcoming
-from tagcorpus.taggers._llm.request import Requests
+from tagcorpus.taggers._llm.request import LIMITS, Requests
 from tagcorpus.taggers._llm.usage import Usage, announce, publish
 
 MAX_FIRST_REFUSALS = 16
@@ -35,6 +36,11 @@ class Conversation(Protocol):
     """Immutable state of one document: what to ask next, and the state after the answer."""
 
     def messages(self) -> list[dict[str, str]] | None: ...
+
+    @property
+    def stage(self) -> str:
+        """The name of the question to ask next."""
+        ...
 
     @property
     def n_calls(self) -> int:
@@ -82,6 +88,8 @@ class Call:
     """When the attempt before the last one failed."""
     later_since: float | None = None
     """The time since which the server puts this call off."""
+    most_usd: float = 0.0
+    """Money that is set aside for the attempt in flight."""
     is_probe: bool = False
     """Whether the call is a harmless question, which shows who is to blame."""
 
@@ -103,6 +111,7 @@ class Attempts:
     ) -> None:
         self._settings, self._client, self._requests = settings, client, requests
         self._usage, self._halt, self._loop = usage, halt, loop
+        self._purse = Purse(settings.price, settings.budget_usd, usage) if settings.price else None
         self.is_answered = False
         """Whether a document's question was answered, by the endpoint or the cache."""
         self._answered_sent_at = float("-inf")
@@ -280,6 +289,7 @@ class Attempts:
     async def _attempt(self, call: Call) -> Answer | Failure | None:
         """One request, when its turn has come. None: it was not sent, since a harmless question must be answered first."""
         async with self._starting:
+            await self._wait_for_money(call)
             await self._wait_for_turn(call.batch)
             if self.is_out_of_form(call):
                 return OTHER_FORM
@@ -291,6 +301,9 @@ class Attempts:
         finally:
             self._gate.in_flight -= 1
             self._room.set()
+        if self._purse is not None:
+            self._purse.settle(call.most_usd, self._cost(outcome, call.most_usd, self._purse))
+            publish(self._usage)
         if isinstance(outcome, Answer):
             answer = self._without_secrets(outcome)
             outcome = why_unusable(answer, call.question) or answer
@@ -299,6 +312,29 @@ class Attempts:
         else:
             self._note_failure(outcome)
         return outcome
+
+    def _cost(self, outcome: Answer | Failure, most: float, purse: Purse) -> float:
+        """Money for a reply: that of its tokens, and nothing for a refusal. A reply that names no tokens, and a request whose reply was
+        lost, count at their most."""
+        paid = outcome if isinstance(outcome, Answer) else outcome.paid
+        if paid is not None and paid.usage.prompt:
+            return purse.price.usd(paid.usage)
+        is_refused = isinstance(outcome, Failure) and (outcome.status >= 300 or outcome.kind in ("pace", "client"))
+        return 0.0 if is_refused else most
+
+    async def _wait_for_money(self, call: Call) -> None:
+        """Wait for replies where the money that they leave may suffice. Raises BudgetError where it does not."""
+        if self._purse is None:
+            return
+        call.most_usd = self._purse.most(call.body, LIMITS)
+        while not self._purse.affords(call.most_usd):
+            self._halt.check(call.batch)
+            if not self._gate.in_flight:
+                raise BudgetError(
+                    f"the money (--budget-usd) is spent but for less than a request can cost; with more {self._halt.resume}"
+                )
+            self._room.clear()
+            await self._room.wait()
 
     async def _wait_for_turn(self, batch: Batch) -> None:
         self._halt.check(batch)
@@ -318,6 +354,8 @@ class Attempts:
                 f"{self._halt.resume}"
             )
         self._usage.requests += 1
+        if self._purse is not None:
+            self._purse.set_aside(call.most_usd)
         publish(self._usage)
         call.sent_at = self._loop.time()
         characters = sum(len(message["content"]) for message in call.body["messages"])

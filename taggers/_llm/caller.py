@@ -13,7 +13,7 @@ import concurrent.futures
 import os
 import threading
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from tagcorpus.errors import TagcorpusError, TaggerError
 from tagcorpus.taggers._llm.attempts import OTHER_FORM, Attempts, Call, Conversation, why_unusable
@@ -23,6 +23,7 @@ from tagcorpus.taggers._llm.halt import Batch, Halt, Stopped
 from tagcorpus.taggers._llm.reply import Answer, Failure
 from tagcorpus.taggers._llm.request import Requests
 from tagcorpus.taggers._llm.secrets import Secrets
+from tagcorpus.taggers._llm.tokens import Tokens
 from tagcorpus.taggers._llm.usage import LONGER_CONTEXT, Usage, announce, fewest_tokens, listening, publish
 
 __all__ = ["LONGER_CONTEXT", "Caller", "Usage", "caller", "close_all", "forget", "known", "listening", "why_unusable"]
@@ -33,6 +34,15 @@ MAX_FIRST_DUDS = 10
 """So many first documents that are all off the menu or empty end the run, before the money is gone."""
 
 C = TypeVar("C", bound=Conversation)
+
+
+class Receipt(NamedTuple):
+    """The tokens of the answer to one question. `is_paid`: this process has paid for it; else the answer was in the cache, which does
+    not know which prompt tokens the endpoint had cached."""
+
+    stage: str
+    tokens: Tokens
+    is_paid: bool
 
 
 class Caller:
@@ -56,6 +66,7 @@ class Caller:
         self._conversing = 0
         self._may_begin = asyncio.Event()
         self._largest_prompt = 0
+        self._paid: dict[bytes, Answer] | None = None
         self._flying: dict[bytes, asyncio.Future[Answer | Failure]] = {}
         self._places = asyncio.Semaphore(settings.concurrency)
         self._thread = threading.Thread(target=self._loop.run_forever, name="llm-caller", daemon=True)
@@ -84,6 +95,23 @@ class Caller:
         except BaseException:  # an interrupt of this thread
             running.cancel()
             raise
+
+    def keep_receipts(self) -> None:
+        """Remember the tokens of every answer from here on."""
+        self._paid = {}
+
+    def receipts(self, conversation: Conversation) -> list[Receipt]:
+        """The receipts of a conversation that `finish` has carried to its end, from its first question on."""
+        receipts = []
+        while (messages := conversation.messages()) is not None:
+            key = self._requests.key(self._requests.body(messages))
+            paid = (self._paid or {}).get(key)
+            answer = paid or (self._cache.get(key) if self._cache else None)
+            if answer is None or why_unusable(answer, conversation):
+                break
+            receipts.append(Receipt(conversation.stage, answer.usage, paid is not None))
+            conversation = conversation.answered(answer.text, answer.answered_by)
+        return receipts
 
     def close(self) -> None:
         """Sends nothing new, gives calls in flight `GRACE_SECONDS` to reach the cache, and ends."""
@@ -251,6 +279,8 @@ class Caller:
             outcome = await self._attempts.insist(call)
         if isinstance(outcome, Answer) and self._writer:
             await self._writer.commit(key, outcome)
+        if isinstance(outcome, Answer) and self._paid is not None:
+            self._paid[key] = outcome
         return outcome
 
     async def _wind_down(self) -> None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 from tagcorpus.errors import ConfigError, TaggerError
+from tagcorpus.taggers._llm.price import Price
 from tagcorpus.taggers._llm.reply import Failure
 from tagcorpus.taggers._llm.url import is_official, public_url
 
@@ -43,6 +44,9 @@ class Settings:
     roles: str = "system"
     request: tuple[tuple[str, str], ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
+    price: Price | None = None
+    budget_usd: float | None = None
+    """Money that may be spent; None without a limit."""
 
 
 PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "https_proxy", "http_proxy", "all_proxy")

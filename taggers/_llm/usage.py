@@ -36,10 +36,15 @@ class Usage:
     """Documents of which the endpoint read less than it was sent, by its own count of tokens."""
     models: dict[str, int] = field(default_factory=dict)
     """Number of answers by the name of the model that the endpoint says gave them."""
+    usd: float | None = None
+    """Money for these tokens, and for requests without a reply what they cost at most; None where the price is unknown."""
 
     def as_json(self) -> dict[str, Any]:
         """The counts by name, as they are now."""
-        return {**vars(self), "models": dict(self.models)}
+        counts = {**vars(self), "models": dict(self.models)}
+        if self.usd is None:
+            del counts["usd"]
+        return counts
 
     def add(self, paid: Tokens) -> None:
         self.prompt_tokens += paid.prompt

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from tagcorpus.taggers._llm.price import TEMPLATE_TOKENS
 from tagcorpus.taggers._llm.reply import spoken
 from tagcorpus.taggers._llm.request import LIMITS
 from tagcorpus.taggers._stage_tree.choices import named_choice, normalise
@@ -26,9 +27,6 @@ CUT_MARK = "\n[...]\n"
 TOKENS_PER_MESSAGE = 4
 TOKENS_PER_REQUEST = 3
 """Tokens of OpenAI's chat format: role and marks of a message, and the beginning of the answer."""
-TEMPLATE_TOKENS = 128
-"""Largest number of tokens that a template adds to a request: role names, marks, and a system text of its own (about 70 tokens for
-gpt-oss)."""
 HARMLESS = (
     "The town library opens at nine in the morning and closes at six in the evening. On Saturdays children listen to stories "
     "in the reading room, and on Sundays the doors stay shut."
@@ -129,6 +127,10 @@ class StageTree:
     def is_short(self, text: object) -> bool:
         """True for a text that is labelled without a call: fewer than `min_chars` characters, or not a string."""
         return not isinstance(text, str) or len(text) < self.min_chars
+
+    def shown(self, text: str) -> tuple[str, ...]:
+        """The text as it is sent."""
+        return (self.cut(text)[0],)
 
     def cut(self, text: str) -> tuple[str, bool]:
         """(text within `max_text_chars`, whether it was cut). Head and tail stay, with a mark between."""

@@ -17,7 +17,29 @@ from tagcorpus.pipelines.options.declaring.declare import option, shorthand
 
 
 @dataclass(frozen=True)
-class DomainOptions(Options):
+class AskingOptions(Options):
+    """Options of the pipelines that ask an endpoint about documents: money, and the same questions once more."""
+
+    price: str | None = option(
+        None,
+        "USD per million tokens of prompts, answers and cached prompts (default: the list price of the model at OpenAI).",
+        flags=("--price",),
+        metavar="IN,OUT[,CACHED]",
+    )
+    budget_usd: float | None = option(
+        None,
+        "Stop with exit 5 before all runs on the output have cost more than this; in place of --max-requests.",
+        metavar="USD",
+        at_least=0,
+    )
+    pilot: int = option(
+        0, "Label N random documents, say what all documents will cost, and stop.", metavar="N", at_least=0
+    )
+    retry_errors: bool = retry_errors_option()
+
+
+@dataclass(frozen=True)
+class DomainOptions(AskingOptions):
     """Label every document with its domain."""
 
     SHORTHANDS = (
@@ -35,11 +57,10 @@ class DomainOptions(Options):
     PARAMETERS = {"domain": {"backend": "auto"}}  # noqa: RUF012 - read only
 
     with_text: bool = option(False, "Add the text to predicted_domains.csv.", group=OUTPUT)
-    retry_errors: bool = retry_errors_option()
 
 
 @dataclass(frozen=True)
-class AnnotateOptions(Options):
+class AnnotateOptions(AskingOptions):
     """Ask an LLM for the properties of every document that a schema declares."""
 
     SHORTHANDS = (
@@ -59,7 +80,6 @@ class AnnotateOptions(Options):
 
     show: int = option(0, "Print the prompts of the first N documents, and stop.", metavar="N", at_least=0)
     ask: bool = option(False, "With --show: also ask about these documents, and print the answers.")
-    retry_errors: bool = retry_errors_option()
 
     def __post_init__(self) -> None:
         if self.show:  # nothing is written

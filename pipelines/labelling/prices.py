@@ -1,0 +1,57 @@
+"""The price of a model's tokens: given by the user, or from the dated file of list prices. An unknown price is never 0."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import yaml
+
+from tagcorpus.errors import ConfigError
+from tagcorpus.taggers._llm.price import Price
+from tagcorpus.taggers._llm.url import is_official
+
+GIVEN = "--price"
+FORM = "--price IN,OUT or IN,OUT,CACHED, in US dollars per million tokens, such as --price 0.15,0.60,0.075"
+
+
+def parsed(text: str) -> Price:
+    """The price that a user gives. Without a price of cached tokens they cost as much as others.
+
+    Example  "0.15,0.6" -> Price(0.15, 0.6, 0.15, "--price")
+    """
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (2, 3) or not all(math.isfinite(n) and n >= 0 for n in numbers):
+        raise ConfigError(f"--price {text!r} is not a price. The form is {FORM}")
+    return Price(numbers[0], numbers[1], numbers[2] if len(numbers) == 3 else numbers[0], GIVEN)
+
+
+@cache
+def list_prices() -> dict[str, Any]:
+    """The packaged list prices by model."""
+    text = resources.files("tagcorpus.configs").joinpath("prices.yaml").read_text(encoding="utf-8")
+    return dict(yaml.safe_load(text))
+
+
+def price_of(model: str, base_url: str, given: str = "") -> Price | None:
+    """The price that holds for a model at an endpoint; None where nobody knows it."""
+    if given:
+        return parsed(given)
+    entry = list_prices().get(model) if is_official(base_url) else None
+    if entry is None:
+        return None
+    source = f"list price of {model} of {entry['date']}, check it"
+    return Price(entry["input"], entry["output"], entry["cached"], source)
+
+
+def price_needed(model: str, base_url: str, given: str, purpose: str) -> Price:
+    """The same. Raises ConfigError where the price is unknown and `purpose` needs it."""
+    price = price_of(model, base_url, given)
+    if price is None:
+        raise ConfigError(f"{purpose} needs a price, and none is known for {model!r} at {base_url}: say {FORM}")
+    return price
