@@ -20,8 +20,9 @@ from tagcorpus.pipelines.attributes.batches import ChunkReport
 from tagcorpus.pipelines.attributes.claims import claim, release
 from tagcorpus.pipelines.attributes.digests import recording
 from tagcorpus.pipelines.attributes.duplicates import count_duplicate_ids
-from tagcorpus.pipelines.attributes.parts import Instance, remove_leftovers
+from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.attributes.read import Recorded, joined
+from tagcorpus.pipelines.attributes.resuming import remove_leftovers
 from tagcorpus.pipelines.attributes.summary import summarise
 from tagcorpus.pipelines.counting import bracket
 from tagcorpus.pipelines.counting.corpus import (

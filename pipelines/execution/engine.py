@@ -13,7 +13,8 @@ from tagcorpus.pipelines.attributes.batches import ChunkReport
 from tagcorpus.pipelines.attributes.claims import changed_versions, claim, is_claimed, release
 from tagcorpus.pipelines.attributes.digests import recording
 from tagcorpus.pipelines.attributes.duplicates import count_duplicate_ids
-from tagcorpus.pipelines.attributes.parts import Instance, ResumeState, absent_columns, remove_leftovers, resume_state
+from tagcorpus.pipelines.attributes.parts import Instance, absent_columns
+from tagcorpus.pipelines.attributes.resuming import ResumeState, remove_leftovers, resume_state
 from tagcorpus.pipelines.execution.executor import PlanExecutor
 from tagcorpus.pipelines.execution.scheduling import chunk_name, default_workers, units_of
 from tagcorpus.pipelines.execution.steps import Publish, Read, Tag
