@@ -19,9 +19,9 @@ from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.attributes.batches import ChunkReport
 from tagcorpus.pipelines.attributes.claims import claim, release
 from tagcorpus.pipelines.attributes.digests import recording
-from tagcorpus.pipelines.attributes.duplicates import count_duplicate_ids
-from tagcorpus.pipelines.attributes.parts import Instance, remove_leftovers
+from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.attributes.read import Recorded, joined
+from tagcorpus.pipelines.attributes.resuming import remove_leftovers
 from tagcorpus.pipelines.attributes.summary import summarise
 from tagcorpus.pipelines.counting import bracket
 from tagcorpus.pipelines.counting.corpus import (
@@ -53,6 +53,7 @@ from tagcorpus.pipelines.options.commands.entropy import EntropyOptions
 from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.progress.display import Watch
 from tagcorpus.pipelines.readers.plan import Plan
+from tagcorpus.pipelines.runs.duplicates import count_duplicate_ids
 from tagcorpus.pipelines.runs.inputs import Inputs
 from tagcorpus.pipelines.runs.result import Result
 from tagcorpus.pipelines.runs.result_file import publish_result

@@ -1,4 +1,4 @@
-"""`tagcorpus run features`: generations of many models to the per-model table, in one output folder and resumable at every step.
+"""`tagcorpus run features`: generations of many models to the feature table, in one output folder and resumable at every step.
 
 The steps: which files are which model's (generation_files/models.py); taggers and filter in one pass over all documents; domains of those that the
 filter keeps (group_statistics/labels.py); the entropy of each model's kept documents (group_entropy/entropies.py); statistics, and the
@@ -15,7 +15,6 @@ from typing import Any
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines.attributes.duplicates import count_duplicate_ids
 from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.attributes.results import is_there
 from tagcorpus.pipelines.attributes.summary import summarise
@@ -39,26 +38,24 @@ from tagcorpus.pipelines.group_statistics.selection import (
     grouping_of,
     level_of,
 )
-from tagcorpus.pipelines.group_statistics.statistics import BY_RULE, GroupStatistics, statistics
+from tagcorpus.pipelines.group_statistics.statistics import GroupStatistics
+from tagcorpus.pipelines.group_statistics.summarising import name_empty_rows, rows_of
 from tagcorpus.pipelines.group_statistics.write import parquet_name, write_table
 from tagcorpus.pipelines.labelling.backend import settle_backend
 from tagcorpus.pipelines.labelling.budget import dry_run_entries
 from tagcorpus.pipelines.options.commands.features import FeaturesOptions
 from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.readers.plan import Plan
+from tagcorpus.pipelines.runs.duplicates import count_duplicate_ids
 from tagcorpus.pipelines.runs.inputs import Inputs
 from tagcorpus.pipelines.runs.result import Result
 from tagcorpus.pipelines.runs.run import Run
-from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.pipelines.token_ids.cache import Fill, TokenizerChoice
 from tagcorpus.taggers._tokenizers.loading import fingerprint
 from tagcorpus.taggers.domain import Domain
 
 TABLE = "features.csv"
 MAPPING = "plan/models.yaml"
-# Statistics of so many rows are there before a worker process would have started.
-FEW_ROWS = 200_000
-SHOWN_EMPTY = 20
 
 
 def instances(options: Options) -> dict[str, str]:
@@ -127,8 +124,8 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
     entropy = keys = None
     if chosen_instances.has_entropy:
         entropy, keys = _entropies(engine, plan, groups, by_role[FILTER], grouping, options)
-    rows = _statistics(engine, plan, groups, by_role, chosen_instances.absent, keys, options)
-    messages += _empty(run, inputs, rows)
+    rows = rows_of(engine, plan, groups, _with_columns(by_role), chosen_instances.absent, keys, options)
+    messages += name_empty_rows(run, inputs, rows)
     messages += _publish_table(
         run, plan, groups, rows, recipe_of(_with_columns(by_role), options.min_kept_share, entropy)
     )
@@ -279,82 +276,6 @@ def _entropies(
         budget = Budget(options.token_budget, options.replicates, options.seed)
     entropies.run(work, budget, options.extended, options.replicates)
     return {"tokenizer": work.tokenizer.fingerprint, "n": entropy_work.N}, work.keys
-
-
-class Summarise(PipelineStep):
-    """Yields the statistics of some groups a rank."""
-
-    type = "statistics"
-    name = "Summarise"
-
-    def __init__(
-        self,
-        output: Folder,
-        plan: Plan,
-        groups: Sequence[Sequence[Group]],
-        by_role: Mapping[str, Instance],
-        settings: Mapping[str, Any],
-    ) -> None:
-        super().__init__()
-        self.output, self.plan, self.groups, self.by_role, self.settings = output, plan, groups, by_role, settings
-
-    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[GroupStatistics]:  # noqa: ARG002
-        yield from statistics(self.output, self.plan, self.groups[rank], self.by_role, **self.settings)
-
-
-def _statistics(
-    engine: Engine,
-    plan: Plan,
-    groups: Sequence[Group],
-    by_role: Mapping[str, Instance],
-    absent: Mapping[str, str],
-    entropy_keys: Mapping[str, str] | None,
-    options: FeaturesOptions,
-) -> list[GroupStatistics]:
-    """A row for each group. Groups of whole files are a task each, those that share files one task together."""
-    together = [list(groups)] if any(g.where is not None for g in groups) else [[g] for g in groups]
-    settings = {"min_kept_share": options.min_kept_share, "absent": dict(absent), "is_extended": options.extended}
-    settings["entropy_keys"] = entropy_keys
-    is_little = plan.rows <= FEW_ROWS
-    results = engine.execute(
-        [Summarise(engine.run.output, plan, together, _with_columns(by_role), settings)],
-        [[i] for i in range(len(together))],
-        lambda i: f"statistics of {together[i][0].id}",
-        "statistics",
-        len(together),
-        workers=1 if is_little else None,
-        threads=is_little,  # in this process, whatever the executor
-        on_done=lambda watch, _i, _rows: watch.done(1, 0, 0),
-    )
-    return [one for i in range(len(together)) for one in results[i]]
-
-
-def _empty(run: Run, inputs: Inputs, rows: Sequence[GroupStatistics]) -> list[str]:
-    """Rows that stand for nothing, which their domain shares of 0 % do not show. Of models each is too little to be used;
-    of groups of a corpus some may be so."""
-    empty = [(one.id, why) for one in rows if (why := _why_empty(one))]
-    if inputs.models is not None or len(empty) == len(rows):
-        run.ledger.enter_empty_rows(len(empty))
-    messages = [f"{name}: {why}" for name, why in empty[:SHOWN_EMPTY]]
-    if len(empty) > SHOWN_EMPTY:
-        messages.append(f"and {len(empty) - SHOWN_EMPTY:,} more rows without a value")
-    for message in messages:
-        run.display.announce(message)
-    return messages
-
-
-def _why_empty(one: GroupStatistics) -> str:
-    """Why a row has no value at all; empty where it has one, or where nothing but the filter was asked for."""
-    n, kept = one.counts["generations"], one.counts["kept"]
-    if not n:
-        return "not one generation was found in its files; see the quarantine, or leave the model out (--exclude)"
-    removed = "; ".join(f"{count:,} {reason}" for reason, count in one.counts["removed"].items())
-    share = f"no value at all: {kept:,} of {n:,} kept" + (f" (removed: {removed})" if removed else "")
-    if not kept:
-        return share
-    reasons = [why for why in one.reasons.values() if why != BY_RULE and not why.startswith("not computed")]
-    has_value = any(value is not None for value in one.values.values())
-    return "" if has_value or not reasons else f"{share}; {reasons[0]}"
 
 
 def _parameters(options: FeaturesOptions) -> dict[str, Any]:

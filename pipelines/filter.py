@@ -22,7 +22,6 @@ import xxhash
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import ConfigError, IncompleteError, ReplacedError, unknown_name
-from tagcorpus.pipelines.attributes.duplicates import count_duplicate_ids
 from tagcorpus.pipelines.attributes.parts import Instance, part_key, part_of
 from tagcorpus.pipelines.attributes.results import file_digest, measured
 from tagcorpus.pipelines.attributes.summary import summarise
@@ -41,6 +40,7 @@ from tagcorpus.pipelines.options.commands.tag import FilterOptions
 from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.readers.plan import Plan, PlannedFile
 from tagcorpus.pipelines.readers.reader import ReaderOptions
+from tagcorpus.pipelines.runs.duplicates import count_duplicate_ids
 from tagcorpus.pipelines.runs.inputs import Inputs
 from tagcorpus.pipelines.runs.result import Result
 from tagcorpus.pipelines.runs.result_file import publish_result

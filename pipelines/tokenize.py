@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.attributes.claims import claim
-from tagcorpus.pipelines.attributes.parts import Instance, remove_leftovers
+from tagcorpus.pipelines.attributes.parts import Instance
+from tagcorpus.pipelines.attributes.resuming import remove_leftovers
 from tagcorpus.pipelines.attributes.summary import summarise
 from tagcorpus.pipelines.counting.phases import until_sound
 from tagcorpus.pipelines.dispatch.dry_run import dry_run

@@ -16,8 +16,9 @@ from tagcorpus.errors import InputError
 from tagcorpus.pipelines.attributes import digests
 from tagcorpus.pipelines.attributes import parts as sidecars
 from tagcorpus.pipelines.attributes.digests import Digests, digest_of, footer_of, read_footer, recording
-from tagcorpus.pipelines.attributes.parts import ResumeState, part_name, resume_state, stored_part
+from tagcorpus.pipelines.attributes.parts import part_name, stored_part
 from tagcorpus.pipelines.attributes.read import recorded
+from tagcorpus.pipelines.attributes.resuming import ResumeState, resume_state
 from tagcorpus.pipelines.doctor import status
 from tagcorpus.pipelines.readers.plan import Plan, load_plan
 from tagcorpus.pipelines.readers.reader import ReaderOptions

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from naive import feature_row
 from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines.counting.estimators import student_t
+from tagcorpus.pipelines.counting.intervals import around, t_quantile, wilson
 from tagcorpus.pipelines.feature_table.columns import SOURCES, STEMS, columns, extended_columns
 from tagcorpus.pipelines.group_statistics.groups import (
     Group,
@@ -28,7 +29,6 @@ from tagcorpus.pipelines.group_statistics.groups import (
     entropy_name,
     escaped,
 )
-from tagcorpus.pipelines.group_statistics.intervals import around, t_quantile, wilson
 from tagcorpus.pipelines.group_statistics.moments import Moments, ratio, ratio_error, root
 from tagcorpus.pipelines.group_statistics.rows import KEYWORDS
 from tagcorpus.pipelines.group_statistics.statistics import BY_RULE, GroupStatistics, statistics

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 import tagcorpus
 from tagcorpus.errors import InputError
-from tagcorpus.pipelines.attributes.parts import part_name, resume_state, stored_part, write_part
+from tagcorpus.pipelines.attributes.parts import part_name, stored_part, write_part
+from tagcorpus.pipelines.attributes.resuming import resume_state
 from tagcorpus.pipelines.generation_files import harness
 from tagcorpus.pipelines.generation_files.harness import is_likelihood
 from tagcorpus.pipelines.inputs import discover

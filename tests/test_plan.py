@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagcorpus.errors import ConfigError, InputError
-from tagcorpus.pipelines.attributes.duplicates import count_duplicate_ids
 from tagcorpus.pipelines.attributes.parts import KEYS, Instance, part_key, part_name, write_part
 from tagcorpus.pipelines.attributes.read import Recorded
 from tagcorpus.pipelines.inputs import discover
@@ -33,6 +32,7 @@ from tagcorpus.pipelines.readers.plan import (
 )
 from tagcorpus.pipelines.readers.reader import ChunkReader, ReaderOptions
 from tagcorpus.pipelines.readers.text_check import check_text
+from tagcorpus.pipelines.runs.duplicates import count_duplicate_ids
 from tagcorpus.pipelines.storage.folder import Folder
 
 SHARD = 1024

@@ -16,7 +16,6 @@ from feature_sidecars import READING, instances, plan_of, write_sidecars
 import tagcorpus
 from tagcorpus.errors import InputError, ReplacedError
 from tagcorpus.pipelines import domain
-from tagcorpus.pipelines.attributes.duplicates import count_duplicate_ids
 from tagcorpus.pipelines.attributes.parts import part_name, part_of
 from tagcorpus.pipelines.attributes.read import joined
 from tagcorpus.pipelines.attributes.summary import summarise
@@ -33,6 +32,7 @@ from tagcorpus.pipelines.labelling.label_counts import label_counts
 from tagcorpus.pipelines.options.load import load_options
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.readers.plan import Plan
+from tagcorpus.pipelines.runs.duplicates import count_duplicate_ids
 from tagcorpus.pipelines.runs.result import Result
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.pipelines.storage.sealed import sealed

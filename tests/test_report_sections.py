@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagcorpus.pipelines.doctor.wording import counted, duration
+from tagcorpus.pipelines.doctor.wording import counted
 from tagcorpus.pipelines.report import SECTIONS
 from tagcorpus.pipelines.report.contents.bars import features_of
 from tagcorpus.pipelines.report.contents.contents import Contents
@@ -248,8 +248,7 @@ def test_many_runs_are_folded() -> None:
     assert "1 document<" in markup
 
 
-def test_counts_durations_and_numbers() -> None:
+def test_counts_and_numbers() -> None:
     assert [counted(n, "row") for n in (0, 1, 2000)] == ["0 rows", "1 row", "2,000 rows"]
-    assert [duration(s) for s in (0.04, 59.6, 600, 9000, 200_000)] == ["0.0 s", "60 s", "10 min", "2.5 h", "2.3 days"]
     assert [percent(v) for v in (None, 0, 0.0004, 0.0005, 1)] == ["–", "0.0 %", "under 0.1 %", "0.1 %", "100.0 %"]
     assert [number(v, 3) for v in (0.123456, 1234.5, -0.5, 7)] == ["0.123", "1,234", "−0.5", "7"]

@@ -123,7 +123,16 @@ def test_paths_are_relative_to_the_current_folder(tmp_path: Path, monkeypatch: p
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.4, "0 s"), (119, "119 s"), (120, "2 min"), (8100, "2 h 15 min"), (200_000, "2 days 7 h")],
+    [
+        (0.04, "0.0 s"),
+        (0.4, "0.4 s"),
+        (9.96, "10 s"),
+        (59.6, "60 s"),
+        (119, "119 s"),
+        (120, "2 min"),
+        (8100, "2 h 15 min"),
+        (200_000, "2 days 7 h"),
+    ],
 )
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text

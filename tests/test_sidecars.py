@@ -25,11 +25,10 @@ from tagcorpus.pipelines.attributes.parts import (
     part_name,
     quarantine_name,
     read_part,
-    remove_leftovers,
-    resume_state,
     stored_part,
     write_part,
 )
+from tagcorpus.pipelines.attributes.resuming import remove_leftovers, resume_state
 from tagcorpus.pipelines.inputs.chunks import Chunk, Counts
 from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.readers.plan import Plan, PlannedFile

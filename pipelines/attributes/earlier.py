@@ -16,8 +16,9 @@ import pyarrow as pa
 import xxhash
 
 from tagcorpus.errors import TagcorpusError
-from tagcorpus.pipelines.attributes.parts import Instance, part_key, resume_state
+from tagcorpus.pipelines.attributes.parts import Instance, part_key
 from tagcorpus.pipelines.attributes.read import Recorded, recorded
+from tagcorpus.pipelines.attributes.resuming import resume_state
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.pipelines.readers.reader import ReaderOptions
 from tagcorpus.pipelines.storage.folder import Folder

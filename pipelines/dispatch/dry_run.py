@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tagcorpus.pipelines.attributes.parts import Instance, ResumeState, resume_state
+from tagcorpus.pipelines.attributes.parts import Instance
+from tagcorpus.pipelines.attributes.resuming import ResumeState, resume_state
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.execution.estimate import estimate
 from tagcorpus.pipelines.inputs.chunks import Counts

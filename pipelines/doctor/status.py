@@ -18,11 +18,13 @@ import pyarrow as pa
 
 from tagcorpus.errors import InputError, TagcorpusError
 from tagcorpus.pipelines.attributes.bill import in_words, spent
-from tagcorpus.pipelines.attributes.parts import Instance, ResumeState, resume_state
+from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.attributes.read import Recorded, instance_folders
-from tagcorpus.pipelines.doctor.wording import MEANINGS, counted, duration
+from tagcorpus.pipelines.attributes.resuming import ResumeState, resume_state
+from tagcorpus.pipelines.doctor.wording import MEANINGS, counted
 from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.progress import heartbeat
+from tagcorpus.pipelines.progress.amounts import duration
 from tagcorpus.pipelines.progress.heartbeat import epoch, errors_as_damage, json_object, not_an_output
 from tagcorpus.pipelines.progress.wrapping import wrapped
 from tagcorpus.pipelines.readers.plan import Plan, PlannedFile, load_plan

@@ -12,8 +12,8 @@ from datatrove.pipeline.base import PipelineStep
 from tagcorpus.pipelines.attributes.batches import ChunkReport
 from tagcorpus.pipelines.attributes.claims import changed_versions, claim, is_claimed, release
 from tagcorpus.pipelines.attributes.digests import recording
-from tagcorpus.pipelines.attributes.duplicates import count_duplicate_ids
-from tagcorpus.pipelines.attributes.parts import Instance, ResumeState, absent_columns, remove_leftovers, resume_state
+from tagcorpus.pipelines.attributes.parts import Instance, absent_columns
+from tagcorpus.pipelines.attributes.resuming import ResumeState, remove_leftovers, resume_state
 from tagcorpus.pipelines.execution.executor import PlanExecutor
 from tagcorpus.pipelines.execution.scheduling import chunk_name, default_workers, units_of
 from tagcorpus.pipelines.execution.steps import Publish, Read, Tag
@@ -21,6 +21,7 @@ from tagcorpus.pipelines.execution.worker_pool import WorkerPool
 from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.progress.display import Watch
 from tagcorpus.pipelines.readers.plan import Plan
+from tagcorpus.pipelines.runs.duplicates import count_duplicate_ids
 from tagcorpus.pipelines.runs.inputs import Inputs
 from tagcorpus.pipelines.runs.run import Run
 from tagcorpus.pipelines.token_ids.cache import known_ids

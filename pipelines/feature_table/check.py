@@ -1,4 +1,4 @@
-"""`tagcorpus check-features`: is this CSV a per-model feature table, and what would a predictor choke on?
+"""`tagcorpus check-features`: is this CSV a feature table, and what would a predictor choke on?
 
 Errors are what makes a predictor stop or believe something false; warnings what a person should look at; notes are facts.
 Nothing is changed, and nothing is computed anew: a wrong value inside its range is not noticed, except against another

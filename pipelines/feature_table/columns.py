@@ -1,4 +1,4 @@
-"""The columns of the per-model feature table: names, order, unit, range, and which standard deviation a `_std` is.
+"""The columns of the feature table: names, order, unit, range, and which standard deviation a `_std` is.
 
 The one place that knows them; whoever writes, reads or checks such a table asks here. The definitions are those of the
 table published with *Not-Just-Scaling Laws* (arXiv 2503.03862), spelled as there. No values and no files here.

@@ -1,4 +1,4 @@
-"""Compare two per-model feature tables: ids, columns, and the values of the ids they share.
+"""Compare two feature tables: ids, columns, and the values of the ids they share.
 
 Values are compared as written: two cells are equal where one is the other rounded to the decimals that its column has in
 the coarser file, or where they differ by no more than a relative 1e-9. Which of the two is right is not decided here.

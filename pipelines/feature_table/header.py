@@ -1,4 +1,4 @@
-"""The header of a per-model feature table against the published columns: missing, unknown, twice, in another order."""
+"""The header of a feature table against the published columns: missing, unknown, twice, in another order."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def written(
 
 
 def _columns(recipe: Recipe, header: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Instrument of each column, in words, and what it stands in for."""
+    """What each column was measured with, in words, and the published measure that it replaces."""
     entries = {}
     for column in header:
         if method := recipe.of(column):

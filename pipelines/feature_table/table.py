@@ -1,4 +1,4 @@
-"""Read a per-model feature table (CSV) as it lies there: nothing is repaired, every oddity becomes a finding.
+"""Read a feature table (CSV) as it lies there: nothing is repaired, every oddity becomes a finding.
 
 Rows and cells keep their text, so that what is told names what the file says. What the columns should be is not known
 here (columns.py), nor what the values mean (check.py). Standard library only.

@@ -1,4 +1,4 @@
-"""The cells of a per-model feature table: are they numbers, can they be, and do they fit together?
+"""The cells of a feature table: are they numbers, can they be, and do they fit together?
 
 Every check looks at columns that columns.py knows; further columns must be numeric, and are not judged otherwise. Those
 of `--extended` must be possible, but may be empty or constant.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines.attributes.parts import ResumeState
+from tagcorpus.pipelines.attributes.resuming import ResumeState
 from tagcorpus.pipelines.filtering import where
 from tagcorpus.pipelines.filtering.best import TOKENS, Amount, Best
 from tagcorpus.pipelines.options.commands.tag import FilterOptions

@@ -16,8 +16,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tagcorpus.errors import ConfigError, InputError, TagcorpusError, unknown_name
-from tagcorpus.pipelines.attributes.parts import Instance, ResumeState, resume_state
+from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.attributes.read import instance_folders, own_columns, recorded
+from tagcorpus.pipelines.attributes.resuming import ResumeState, resume_state
 from tagcorpus.pipelines.filtering.condition import quoted
 from tagcorpus.pipelines.options.commands.tag import TagOptions
 from tagcorpus.pipelines.options.declaring.common import Options

@@ -14,9 +14,9 @@ from typing import Any
 
 from tagcorpus.errors import InputError
 from tagcorpus.pipelines.attributes.parts import Instance, replaced
+from tagcorpus.pipelines.counting.intervals import around, wilson
 from tagcorpus.pipelines.feature_table.columns import DOMAINS, SOURCES, STEMS, Stem, extended_columns, numeric_columns
 from tagcorpus.pipelines.group_statistics.groups import Group, entropies_name, entropy_name, values_of
-from tagcorpus.pipelines.group_statistics.intervals import around, wilson
 from tagcorpus.pipelines.group_statistics.medians import medians_of
 from tagcorpus.pipelines.group_statistics.moments import Moments, ratio, ratio_error
 from tagcorpus.pipelines.group_statistics.partials import Partial, add_chunk

@@ -9,14 +9,8 @@ import pyarrow as pa
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.pipelines.attributes.batches import ChunkEnd, TaggedBatch
-from tagcorpus.pipelines.attributes.parts import (
-    KEYS,
-    Instance,
-    ResumeState,
-    part_name,
-    part_of,
-    replaced,
-)
+from tagcorpus.pipelines.attributes.parts import KEYS, Instance, part_name, part_of, replaced
+from tagcorpus.pipelines.attributes.resuming import ResumeState
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.execution.some_rows import choose
 from tagcorpus.pipelines.readers.plan import Plan

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tagcorpus.pipelines.group_statistics.intervals import wilson
+from tagcorpus.pipelines.counting.intervals import wilson
 
 F64 = npt.NDArray[np.float64]
 DRAWS = 2000

@@ -12,10 +12,12 @@ def size(n_bytes: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds below two minutes, else minutes, hours and minutes, or days and hours.
+    """Seconds below two minutes, with a decimal below ten; else minutes, hours and minutes, or days and hours.
 
     Example  8_100 -> "2 h 15 min"
     """
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
     if seconds < 119.5:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

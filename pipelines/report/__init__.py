@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 import tagcorpus
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.doctor.wording import counted
+from tagcorpus.pipelines.progress.amounts import size
 from tagcorpus.pipelines.progress.heartbeat import errors_as_damage
 from tagcorpus.pipelines.report.contents.contents import Contents, gather
 from tagcorpus.pipelines.report.page import check_library, page
@@ -26,7 +27,7 @@ from tagcorpus.pipelines.report.sections.distributions import distributions_sect
 from tagcorpus.pipelines.report.sections.domains import domains_section
 from tagcorpus.pipelines.report.sections.entropy import entropy_section
 from tagcorpus.pipelines.report.sections.features import features_section
-from tagcorpus.pipelines.report.sections.html import Section, size, text
+from tagcorpus.pipelines.report.sections.html import Section, text
 from tagcorpus.pipelines.report.sections.models import models_section
 from tagcorpus.pipelines.report.sections.prediction import prediction_section
 from tagcorpus.pipelines.report.sections.runs import runs_section, unusable_rows

@@ -16,7 +16,8 @@ from importlib.resources import files
 from typing import Any
 
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines.report.sections.html import Section, as_json, size, text
+from tagcorpus.pipelines.progress.amounts import size
+from tagcorpus.pipelines.report.sections.html import Section, as_json, text
 from tagcorpus.requirements import how_to_install
 
 _SIZE = "(size of page)"

@@ -25,7 +25,7 @@ from datatrove.utils.logging import logger
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.attributes.batches import ChunkReport
 from tagcorpus.pipelines.attributes.ledger import versions
-from tagcorpus.pipelines.attributes.parts import resume_state
+from tagcorpus.pipelines.attributes.resuming import resume_state
 from tagcorpus.pipelines.execution.executor import PlanExecutor
 from tagcorpus.pipelines.execution.scheduling import chunk_name, default_workers, units_of
 from tagcorpus.pipelines.execution.steps import Publish

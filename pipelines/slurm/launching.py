@@ -23,7 +23,8 @@ from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import BudgetError, ConfigError, IncompleteError, TagcorpusError
 from tagcorpus.pipelines.attributes.claims import claim
-from tagcorpus.pipelines.attributes.parts import Instance, ResumeState
+from tagcorpus.pipelines.attributes.parts import Instance
+from tagcorpus.pipelines.attributes.resuming import ResumeState
 from tagcorpus.pipelines.dispatch.conduct import run_options
 from tagcorpus.pipelines.dispatch.pipeline import pipeline_of
 from tagcorpus.pipelines.execution.engine import Engine

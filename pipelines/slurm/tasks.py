@@ -23,7 +23,8 @@ from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import ConfigError, IncompleteError, TagcorpusError
 from tagcorpus.pipelines.attributes.digests import put
-from tagcorpus.pipelines.attributes.parts import Instance, ResumeState, resume_state
+from tagcorpus.pipelines.attributes.parts import Instance
+from tagcorpus.pipelines.attributes.resuming import ResumeState, resume_state
 from tagcorpus.pipelines.dispatch.conduct import Terminated, as_json, run_options
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.execution.executor import PRECEDENCE

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tagcorpus.pipelines.group_statistics.intervals import around, wilson
+from tagcorpus.pipelines.counting.intervals import around, wilson
 from tagcorpus.pipelines.labelling.label_counts import LEFT_OUT
 from tagcorpus.pipelines.report.contents.sample import Moments
 

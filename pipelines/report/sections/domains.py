@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tagcorpus.pipelines.group_statistics.intervals import wilson
+from tagcorpus.pipelines.counting.intervals import wilson
 from tagcorpus.pipelines.labelling.label_counts import DOMAINS, ERROR, LEFT_OUT
 from tagcorpus.pipelines.report.contents.contents import Contents
 from tagcorpus.pipelines.report.contents.folder import Output

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from tagcorpus.pipelines.doctor.wording import MEANINGS, counted, duration
+from tagcorpus.pipelines.doctor.wording import MEANINGS, counted
 from tagcorpus.pipelines.inputs.chunks import costs_a_row
 from tagcorpus.pipelines.inputs.records import REASONS
+from tagcorpus.pipelines.progress.amounts import duration, size
 from tagcorpus.pipelines.report.contents.contents import Contents
 from tagcorpus.pipelines.report.contents.folder import Output, Quarantine, RecordedRun, quarantine
 from tagcorpus.pipelines.report.sections.html import (
@@ -18,7 +19,6 @@ from tagcorpus.pipelines.report.sections.html import (
     number,
     percent,
     shell,
-    size,
     table,
     text,
 )

@@ -1,4 +1,4 @@
-"""95 % intervals of the feature table: of means by Student's t, of shares by Wilson's score."""
+"""95 % confidence intervals: of means by Student's t, of shares by Wilson's score."""
 
 from __future__ import annotations
 
