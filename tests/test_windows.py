@@ -21,6 +21,7 @@ from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.attributes.unread import Unread, hints, unread_of
 from tagcorpus.pipelines.audit.window import window_of
 from tagcorpus.pipelines.distributions.attribute_columns import Attributes
+from tagcorpus.pipelines.report.contents.contents import gather
 from tagcorpus.pipelines.runs.result_text import table
 from tagcorpus.taggers import DocumentBatch, load
 from tagcorpus.taggers._interface.windows import Windows, bytes_read, mean_by_label, spans, united
@@ -210,6 +211,9 @@ def test_the_summary_counts_what_was_not_read(tmp_path: Path) -> None:
     assert f"domain read 2 documents in part (50.0 %), and left {share} of all bytes unread" in table(result)
     (hint,) = [m for m in result.messages if "unread" in m]
     assert "--set domain.windows=begin,middle,end" in hint
+    assert gather(str(tmp_path / "out")).notes == [
+        f"domain read 2 documents in part (50.0 %), and left {share} of all bytes unread"
+    ]
     # One chunk again, the others resumed: the receipts add up to the same.
     parts = sorted((tmp_path / "out/attributes/domain/a.jsonl").iterdir())
     assert len(parts) > 2

@@ -7,7 +7,7 @@ part, whose bytes depend on its columns alone. A part without a receipt was read
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,8 +67,8 @@ def unread_in(output: Folder, plan: Plan, instance: Instance) -> Unread:
         name = unread_name(instance.name, planned.file.name, k)
         data = output.read(name) if name in published else None
         value = (opened(data) or {}) if is_sealed(data) else {}
-        if value.pop("key", None) in keys_of(planned, k, instance):
-            total.add(Unread(**value))
+        if value.get("key") in keys_of(planned, k, instance):
+            total.add(Unread(**{f.name: value[f.name] for f in dataclasses.fields(Unread)}))
     return total
 
 
@@ -83,6 +83,15 @@ def described(unread: Unread, documents: int, text_bytes: int, instance: Instanc
         "bytes_unread": unread.bytes_unread,
         "share_of_bytes_unread": unread.bytes_unread / text_bytes if text_bytes else None,
     }
+
+
+def in_words(name: str, part: Mapping[str, Any]) -> str:
+    """A sentence on the entry of an instance in a summary."""
+    n = part["documents_in_part"]
+    return (
+        f"{name} read {n:,} document{'s' * (n != 1)} in part ({100 * part['share_of_documents']:.1f} %), and left "
+        f"{100 * part['share_of_bytes_unread']:.1f} % of all bytes unread"
+    )
 
 
 def hints(instances: Iterable[tuple[str, dict[str, Any]]]) -> list[str]:

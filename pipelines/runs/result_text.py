@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tagcorpus.pipelines.attributes.unread import in_words
 from tagcorpus.pipelines.progress.amounts import size
 from tagcorpus.pipelines.progress.wrapping import NARROWEST, wrapped
 from tagcorpus.pipelines.runs.result import Result
@@ -196,11 +197,7 @@ def _read_in_part(instances: Mapping[str, Any], width: int | None) -> list[str]:
     lines = []
     for name, value in instances.items():
         if part := value.get("read_in_part"):
-            n = part["documents_in_part"]
-            said = (
-                f"{name} read {n:,} document{'s' * (n != 1)} in part ({100 * part['share_of_documents']:.1f} %), and left "
-                f"{100 * part['share_of_bytes_unread']:.1f} % of all bytes unread"
-            )
+            said = in_words(name, part)
             lines += wrapped(said, width, "  ") if width else [f"  {said}"]
     return ["", *lines] if lines else []
 

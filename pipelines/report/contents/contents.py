@@ -9,6 +9,7 @@ from typing import Any
 from tagcorpus.errors import TagcorpusError
 from tagcorpus.pipelines.attributes.read import Kinds, recorded
 from tagcorpus.pipelines.attributes.summary import KEPT_ROWS, Parts, columns_of
+from tagcorpus.pipelines.attributes.unread import in_words
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.pipelines.report.contents.bars import Feature, features_of
 from tagcorpus.pipelines.report.contents.documents import Excerpt, excerpts
@@ -27,7 +28,7 @@ class Contents:
     features   the columns that have bars
     sample     documents behind the bars, and the excerpts of their texts
     models     the feature table, or a table of inputs
-    notes      messages on attributes that are missing
+    notes      messages on attributes that are missing, and on documents that were read in part
     """
 
     output: Output
@@ -42,8 +43,9 @@ class Contents:
 def gather(path: str, seed: int = 0) -> Contents:
     """Read everything that the page needs. Raises InputError if `path` is not an output folder."""
     output = read_output(path)
-    columns = {i: stats for summary in output.summaries.values() for i, stats in _summarised(output, summary)}
-    notes: list[str] = []
+    current = {i: stats for summary in output.summaries.values() for i, stats in _summarised(output, summary)}
+    columns = {i: stats["columns"] for i, stats in current.items()}
+    notes = [in_words(i, stats["read_in_part"]) for i, stats in current.items() if "read_in_part" in stats]
     missing = [i for i in output.instances if i not in columns]
     columns |= _recomputed(output, missing, notes)
     features = _features(output, columns)
@@ -64,12 +66,12 @@ def gather(path: str, seed: int = 0) -> Contents:
 
 
 def _summarised(output: Output, summary: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """Columns by instance, for the instances whose attributes still have the version and parameters of the summary."""
+    """The entries of the instances whose attributes still have the version and parameters of the summary."""
     current = []
     for name, stats in summary.get("instances", {}).items():
         own = output.instances.get(name)
         if own and all(stats.get(k) == own.get(k) for k in ("tagger", "version", "parameters")):
-            current.append((name, stats["columns"]))
+            current.append((name, stats))
     return current
 
 
