@@ -94,9 +94,19 @@ def test_groups_of_one_output(tmp_path: Path) -> None:
     texts = ["word " * n for n in range(2, 42)] + ["das Wort und der Satz " * n for n in range(2, 42)]
     both = output(tmp_path, "both", texts, "--taggers", "length,language")
     names = ["--group", "language.language=de", "--columns", "char_len"]
+    shown = invoke("compare", both, *names).out
+    assert re.search(r"length.char_len, more in A: \d+ to \d+ .*\n  row \d\d: das Wort und der Satz", shown)
     document = json.loads(invoke("compare", both, *names, "--json").out)
     assert (document["a"], document["b"]) == ("language.language=de", "all but language.language=de")
     assert list(document["columns"]) == ["length.char_len"]
+    for excess in document["columns"]["length.char_len"]["excess"]:
+        for one in excess["documents"]:
+            assert (len(texts[one["row"]]), one["text"]) == (one["value"], texts[one["row"]][:600])
+            assert excess["low"] <= one["value"] <= excess["high"]
+            assert (one["row"] < 40) == (excess["more_in"] == "b")
+    (tmp_path / "both.jsonl").write_text("")
+    gone = json.loads(invoke("compare", both, *names, "--json").out)["columns"]["length.char_len"]["excess"][0]
+    assert (gone["documents"][0]["text"], "changed" in gone["documents"][0]["problem"]) == (None, True)
     assert (tmp_path / "both/compare/language.language%3Dde.json").exists()
     one = invoke("compare", both, "--group", "language.language=de", "--group", "language.language=xx")
     assert (one.code, "no document" in one.err) == (2, True)

@@ -30,12 +30,12 @@ import tagcorpus
 from tagcorpus.cli import main
 from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines.inputs.records import repair
+from tagcorpus.pipelines.readers.excerpts import EXCERPT_CHARS, Place, excerpts
 from tagcorpus.pipelines.readers.plan import load_plan
 from tagcorpus.pipelines.report import render, report
 from tagcorpus.pipelines.report.contents.contents import gather
-from tagcorpus.pipelines.report.contents.documents import EXCERPT_CHARS, excerpts
 from tagcorpus.pipelines.report.contents.intervals import of_table
-from tagcorpus.pipelines.report.contents.sample import PER_BAR, Place, look, priorities, shrunk
+from tagcorpus.pipelines.report.contents.sample import PER_BAR, look, priorities, shrunk
 from tagcorpus.pipelines.report.contents.tables import feature_table, is_feature_table
 from tagcorpus.pipelines.report.sections.domains import shares
 from tagcorpus.pipelines.report.sections.entropy import visible

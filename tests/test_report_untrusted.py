@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 import tagcorpus
+from tagcorpus.pipelines.readers.excerpts import Place, excerpts
 from tagcorpus.pipelines.readers.plan import load_plan
-from tagcorpus.pipelines.report.contents.documents import excerpts
-from tagcorpus.pipelines.report.contents.sample import Place
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.pipelines.storage.sealed import opened, sealed
 

@@ -12,6 +12,7 @@ import numpy as np
 from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines.comparing.counts import MOST_VALUES, Counted, counted
 from tagcorpus.pipelines.comparing.differences import of_categories, of_numbers
+from tagcorpus.pipelines.comparing.documents import documents_of
 from tagcorpus.pipelines.comparing.printed import as_text
 from tagcorpus.pipelines.comparing.sides import Sides
 from tagcorpus.pipelines.distributions import effects
@@ -33,6 +34,7 @@ def compare(
     columns: Sequence[str] = (),
     cluster: str | None = None,
     floor: float = 0.05,
+    documents: int = 2,
     as_json: bool = False,
     storage_options: Sequence[str] = (),
 ) -> str:
@@ -44,7 +46,7 @@ def compare(
     remote.use_given(storage_options, paths)
     with errors_as_damage(a):
         sides = Sides([Attributes(path) for path in paths], groups)
-        document = compared(sides, columns, cluster, floor)
+        document = compared(sides, columns, cluster, floor, documents)
     other = ",".join(groups) if sides.are_of_one_output else os.path.basename(str(sides.of(1).folder).rstrip("/"))
     name = f"compare/{escaped(other)}.json"
     folder = sides.of(0).folder
@@ -52,7 +54,7 @@ def compare(
     return json.dumps(document, indent=1) if as_json else as_text(document, folder.path(name))
 
 
-def compared(sides: Sides, names: Sequence[str], cluster: str | None, floor: float) -> dict[str, Any]:
+def compared(sides: Sides, names: Sequence[str], cluster: str | None, floor: float, n_documents: int) -> dict[str, Any]:
     """The document of a comparison: every column that both sides have, or the named ones."""
     shared, skipped = sides.shared_columns()
     if names:
@@ -74,6 +76,12 @@ def compared(sides: Sides, names: Sequence[str], cluster: str | None, floor: flo
     if not columns:
         raise InputError(f"no column can be compared: {'; '.join(skipped)}")
     order = [c.label for c in shared]
+    differing = {c.label: c for c in shared if columns.get(c.label, {}).get("differs")}
+    # Storage options, or an output in a store, say that inputs may be fetched; a plan from elsewhere does not.
+    may_fetch = bool(remote.in_use()) or not all(one.folder.is_local for one in sides.outputs)
+    if n_documents:
+        for label, excesses in documents_of(sides, tables, differing, n_documents, may_fetch=may_fetch).items():
+            columns[label]["excess"] = excesses
     a, b = sides.names
     return {
         "compare": VERSION,

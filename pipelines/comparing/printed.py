@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tagcorpus.pipelines.distributions.text_table import percent, shortened, text_table, wrapped
+from tagcorpus.pipelines.distributions.text_table import WIDTH, percent, shortened, text_table, wrapped
 
 SHOWN_SHARES = 5
+# The terminal shows documents of so many columns, the most different ones; the JSON of all.
+SHOWN_COLUMNS = 3
 NAME_WIDTH = 30
 
 
@@ -18,7 +20,22 @@ def as_text(document: Mapping[str, Any], where: str) -> str:
     rows = [_row(name, c) for name, c in document["columns"].items()]
     table = text_table(["column", "delta", "distance", "95 %", "q", ""], rows)
     shares = [_shares(name, c) for name, c in differing.items() if c["kind"] == "categories"]
-    return "\n\n".join([head, table, *shares, _notes(document, where)])
+    order = sorted(differing, key=lambda name: -differing[name]["size"])[:SHOWN_COLUMNS]
+    documents = [_documents(name, e) for name in order for e in differing[name].get("excess", ()) if e["documents"]]
+    return "\n\n".join([head, table, *shares, *documents, _notes(document, where)])
+
+
+def _documents(name: str, excess: Mapping[str, Any]) -> str:
+    """Documents that have what one side has more of, in a line each."""
+    values = excess["value"] if "value" in excess else f"{excess['low']:.4g} to {excess['high']:.4g}"
+    head = f"{shortened(name, NAME_WIDTH)}, more in {excess['more_in'].upper()}: {shortened(values, NAME_WIDTH)}"
+    lines = [f"{head} ({percent(excess['a'])} of A, {percent(excess['b'])} of B)"]
+    for one in excess["documents"]:
+        text = " ".join((one["text"] or f"({one['problem']})").split())
+        name_of = shortened(one["id"] or f"row {one['row']}", NAME_WIDTH)
+        line = f"  {name_of}: {text}"
+        lines.append(line if len(line) <= WIDTH else f"{line[: WIDTH - 3]}...")
+    return "\n".join(lines)
 
 
 def _row(name: str, column: Mapping[str, Any]) -> list[str]:

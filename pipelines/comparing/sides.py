@@ -102,7 +102,7 @@ class Sides:
         labels = {c.label for c in (*columns, *more)}
         for i, output in enumerate(self.outputs):
             own = [c for c in output.columns if c.label in labels]
-            for rows in output.stream([*own, *self._by]):
+            for rows in output.stream([*own, *self.by]):
                 for side, taken in self.taken(i, rows):
                     yield side, rows, taken
 
@@ -119,7 +119,8 @@ class Sides:
                 yield side, taken
 
     @property
-    def _by(self) -> list[AttributeColumn]:
+    def by(self) -> list[AttributeColumn]:
+        """The columns that make the groups."""
         return [g.grouping.column for g in self.groups if g.grouping.column is not None]
 
 

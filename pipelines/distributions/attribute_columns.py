@@ -118,8 +118,10 @@ class Attributes:
         field = self.instances[column.instance].tagger.columns.field(column.name)
         return {k.decode(): v.decode() for k, v in (field.metadata or {}).items()}
 
-    def stream(self, columns: Sequence[AttributeColumn], *, ids: bool = False) -> Iterator[Rows]:
-        """The rows of every chunk that has any, in plan order; with `ids`, their ids too.
+    def stream(
+        self, columns: Sequence[AttributeColumn], *, ids: bool = False, ranks: Sequence[int] | None = None
+    ) -> Iterator[Rows]:
+        """The rows of every chunk that has any, in plan order; with `ids`, their ids too. `ranks`: these chunks, in this order.
 
         Raises InputError where a part is missing or damaged, or the parts of a chunk do not have the same rows.
         """
@@ -129,7 +131,8 @@ class Attributes:
             if column.name not in names:
                 names.append(column.name)
         kinds = Kinds()
-        for rank, (planned, k) in enumerate(self.plan.chunks):
+        for rank in range(len(self.plan.chunks)) if ranks is None else ranks:
+            planned, k = self.plan.chunks[rank]
             values: dict[str, pa.ChunkedArray] = {}
             first: pa.Table | None = None
             for i, names in by_instance.items():

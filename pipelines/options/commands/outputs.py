@@ -83,6 +83,7 @@ class CompareOptions:
     floor: float = option(
         0.05, "Smallest effect that counts: delta, distance in standard deviations, share moved.", at_least=0
     )
+    documents: int = option(2, "Documents that show each difference, of each side.", at_least=0, group=OUTPUT)
     as_json: bool = as_json("As JSON.")
     storage_options: list[str] = url_options(INPUT)
 

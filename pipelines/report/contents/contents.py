@@ -10,11 +10,11 @@ from tagcorpus.errors import TagcorpusError
 from tagcorpus.pipelines.attributes.read import Kinds, recorded
 from tagcorpus.pipelines.attributes.summary import KEPT_ROWS, Parts, columns_of
 from tagcorpus.pipelines.attributes.unread import in_words
+from tagcorpus.pipelines.readers.excerpts import Excerpt, Place, excerpts
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.pipelines.report.contents.bars import Feature, features_of
-from tagcorpus.pipelines.report.contents.documents import Excerpt, excerpts
 from tagcorpus.pipelines.report.contents.folder import Output, read_output
-from tagcorpus.pipelines.report.contents.sample import Place, Sample, look, recounted, shrunk
+from tagcorpus.pipelines.report.contents.sample import Sample, look, recounted, shrunk
 from tagcorpus.pipelines.report.contents.tables import Models, by_input, feature_table_of
 from tagcorpus.pipelines.storage import remote
 

@@ -22,6 +22,7 @@ import xxhash
 from tagcorpus.errors import InputError
 from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.attributes.read import Kinds, chunk_parts, recorded
+from tagcorpus.pipelines.readers.excerpts import Place
 from tagcorpus.pipelines.readers.plan import PlannedFile
 from tagcorpus.pipelines.report.contents.bars import NO_BAR, Bins, Feature
 from tagcorpus.pipelines.storage.folder import Folder
@@ -32,15 +33,6 @@ AT_MOST = 1500
 # Rows that the pass reads; of a larger output, it reads some chunks only.
 MOST_ROWS = 4_000_000
 _MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
-
-
-class Place(NamedTuple):
-    """A document's place: file and chunk by their positions in the plan, then row and sub."""
-
-    file: int
-    range: int
-    row: int
-    sub: int
 
 
 class Picked(NamedTuple):

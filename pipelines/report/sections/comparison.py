@@ -1,4 +1,4 @@
-"""The report's section on comparisons in the folder (`tagcorpus compare`): every column, and shares of categories that differ."""
+"""The report's section on comparisons in the folder (`tagcorpus compare`): columns, shares, documents."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ def _comparison(document: Mapping[str, Any]) -> str:
     header = ("Column", "Delta", "95 % interval", "Distance", "95 % interval", "q", "Verdict")
     body = table(title, header, [_row(name, columns[name]) for name in order], range(1, 6), css="tall frozen")
     body += "".join(_shares(name, columns[name]) for name in differing if columns[name]["kind"] == "categories")
+    body += "".join(_documents(name, columns[name]["excess"]) for name in differing if columns[name].get("excess"))
     notes = "".join(f'<p class="dim">{text(line)}</p>' for line in document["skipped"])
     return f"<h3>{text(document['a'])} and {text(document['b'])}</h3><p>{text(introduction)}</p>{body}{notes}"
 
@@ -46,7 +47,7 @@ def _row(name: str, column: Mapping[str, Any]) -> Sequence[object]:
         interval = [v * scale for v in column["wasserstein_interval"] or ()]
         delta = (_signed(column["delta"]), _range(column["delta_interval"]))
     else:
-        distance, unit, interval = column["jensen_shannon"], "bit", column["jensen_shannon_interval"] or ()
+        distance, unit, interval = column["jensen_shannon"], "bit", list(column["jensen_shannon_interval"] or ())
         delta = ("", "")
     return (
         name,
@@ -66,6 +67,21 @@ def _shares(name: str, column: Mapping[str, Any]) -> str:
     ]
     shown = table(title, ("Value", "A", "B", "Difference in points"), rows, range(1, 4))
     return f"<details><summary>{text(title)}</summary>{shown}</details>"
+
+
+def _documents(name: str, excesses: Sequence[Mapping[str, Any]]) -> str:
+    """Documents that show a difference, side by side."""
+    title = f"{name}: documents with the values that are most in excess in A, and in B"
+    rows = []
+    for excess in excesses:
+        values = excess["value"] if "value" in excess else f"{number(excess['low'])} to {number(excess['high'])}"
+        for one in excess["documents"]:
+            shown = one["text"] if one["text"] is not None else f"({one['problem']})"
+            shares = f"{percent(excess['a'])}, {percent(excess['b'])}"
+            where = one["id"] or f"row {one['row']}"
+            rows.append((where, excess["more_in"].upper(), values, shares, one["value"], shown))
+    header = ("Document", "More in", "Values", "Share of A, of B", "Own value", "Beginning")
+    return f"<details><summary>{text(title)}</summary>{table(title, header, rows)}</details>"
 
 
 def _signed(value: float) -> str:

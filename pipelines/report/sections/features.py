@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tagcorpus.pipelines.readers.excerpts import Excerpt, Place
 from tagcorpus.pipelines.readers.plan import PlannedFile
 from tagcorpus.pipelines.report.contents.bars import Feature
 from tagcorpus.pipelines.report.contents.contents import Contents
-from tagcorpus.pipelines.report.contents.documents import Excerpt
-from tagcorpus.pipelines.report.contents.sample import Place, Sample
+from tagcorpus.pipelines.report.contents.sample import Sample
 from tagcorpus.pipelines.report.sections.html import Section, chart, text
 
 VALUE_CHARS = 80

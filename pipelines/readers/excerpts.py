@@ -1,7 +1,7 @@
-"""The sampled documents of the report, read again from the input files. Text is cut to an excerpt; nothing is escaped here.
+"""Documents read again from the input files, by their places. Text is cut to an excerpt; nothing is escaped here.
 
 Of a JSON Lines chunk, only the lines of sampled documents are parsed. The chunk's bytes are compared with the plan's digest, so
-that the page never shows a document of a changed file.
+that no document of a changed file is shown.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -19,9 +20,17 @@ from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.inputs.records import BadRecord, exact_id, parse, repair
 from tagcorpus.pipelines.readers.plan import PlannedFile
 from tagcorpus.pipelines.readers.reader import ChunkReader, ReaderOptions, _stream
-from tagcorpus.pipelines.report.contents.sample import Place
 
 EXCERPT_CHARS = 600
+
+
+class Place(NamedTuple):
+    """A document's place: file and chunk by their positions in the plan, then row and sub."""
+
+    file: int
+    range: int
+    row: int
+    sub: int
 
 
 @dataclass(frozen=True)
