@@ -22,7 +22,7 @@ from tagcorpus.pipelines.attributes.bill import FILE, Bill, spent
 from tagcorpus.pipelines.doctor.status import status
 from tagcorpus.pipelines.progress.heartbeat import Heartbeat
 from tagcorpus.pipelines.storage.folder import Folder
-from tagcorpus.taggers._llm.price import TEMPLATE_TOKENS
+from tagcorpus.taggers._llm.tokens import TEMPLATE_TOKENS
 from tagcorpus.taggers._llm.usage import fewest_tokens
 from tagcorpus.taggers._stage_tree.read import packaged_tree
 from tagcorpus.taggers._tokenizers import loading

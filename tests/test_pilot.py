@@ -18,9 +18,8 @@ from tagcorpus.pipelines.attributes.bill import dollars
 from tagcorpus.pipelines.labelling.forecast import forecasts, moments_of, t_quantile
 from tagcorpus.pipelines.labelling.pilot import hash_of, sizes_of
 from tagcorpus.pipelines.labelling.prices import parsed
-from tagcorpus.taggers._llm.price import TEMPLATE_TOKENS, Purse
-from tagcorpus.taggers._llm.tokens import Tokens
-from tagcorpus.taggers._llm.usage import Usage
+from tagcorpus.taggers._llm.tokens import TEMPLATE_TOKENS, Tokens
+from tagcorpus.taggers._llm.usage import Purse, Usage
 
 PRICE = "1,4,0.5"
 IN, OUT, CACHED = 1e-6, 4e-6, 0.5e-6
@@ -110,30 +109,34 @@ def bills(output: Path) -> list[dict[str, Any]]:
 # The pilot
 
 
-def test_the_pilot_holds_the_bill_and_its_labels_are_reused(annotate: Callable[..., Any], tmp_path: Path) -> None:
-    documents = texts(300)
+@pytest.mark.parametrize("chunk_bytes", [1 << 20, pytest.param(4096, marks=pytest.mark.e2e)])
+def test_the_pilot_holds_the_bill_and_its_labels_are_reused(
+    chunk_bytes: int, annotate: Callable[..., Any], tmp_path: Path
+) -> None:
+    documents = texts(200)
     path = write(tmp_path / "a.jsonl", [*documents, documents[0], "   "])
     with StubLLM(labels) as stub:
-        done = annotate(stub, path, "--pilot", 60, "--price", PRICE, "--json", "--set", "chunk_bytes=4096")
+        done = annotate(stub, path, "--pilot", 60, "--price", PRICE, "--json", "--set", f"chunk_bytes={chunk_bytes}")
         assert done.exit_code == 0, done.stderr
         value = json.loads(done.stdout)["summary"]["pilot"]
         assert len(stub.calls) == value["labelled"] == 60
         assert (
-            value["documents"] == value["calls"]["total"] == 300
+            value["documents"] == value["calls"]["total"] == 200
         )  # a repeated text is paid for once, a blank one never
-        annotate(stub, path, "--price", PRICE, "--set", "chunk_bytes=4096")
-        assert len(stub.calls) == 300
+        annotate(stub, path, "--price", PRICE, "--set", f"chunk_bytes={chunk_bytes}")
+        assert len(stub.calls) == 200
     whole = sum(counted(call.body) for call in stub.calls)
-    truth = (whole - 300 * 10) * IN + 300 * 10 * CACHED + 300 * 6 * OUT
+    truth = (whole - 200 * 10) * IN + 200 * 10 * CACHED + 200 * 6 * OUT
     assert sum(bill["usd"] for bill in bills(tmp_path / "out")) == pytest.approx(truth)
     assert value["prompt_tokens"]["low"] <= whole <= value["prompt_tokens"]["high"]
-    assert value["cached_tokens"]["total"] == 3000
-    assert value["completion_tokens"]["total"] == 1800
+    assert value["cached_tokens"]["total"] == 2000
+    assert value["completion_tokens"]["total"] == 1200
     assert value["usd"]["low"] <= truth <= value["usd"]["high"]
     assert value["usd"]["half_width_share"] < 0.02
     assert value["usd"]["total"] == pytest.approx(truth, rel=0.02)
 
 
+@pytest.mark.e2e
 def test_the_pilot_tells_stages_and_asks_for_an_unknown_price(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", texts(90))
     command = ["run", "domain", "-i", path, "-o", tmp_path / "out", "--llm-cache", tmp_path / "c.sqlite"]
@@ -172,6 +175,7 @@ def test_what_cannot_be_forecast_sends_nothing(
     assert words in done.stderr
 
 
+@pytest.mark.e2e
 def test_a_pilot_of_everything_is_exact(annotate: Callable[..., Any], tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", texts(31))
     with StubLLM(labels) as stub:
@@ -181,6 +185,7 @@ def test_a_pilot_of_everything_is_exact(annotate: Callable[..., Any], tmp_path: 
     assert (money["low"], money["high"]) == (pytest.approx(truth), pytest.approx(truth))
 
 
+@pytest.mark.e2e
 def test_failed_replies_that_are_paid_are_part_of_the_forecast(annotate: Callable[..., Any], tmp_path: Path) -> None:
     """Each question is answered at the second attempt, and both are paid."""
     path = write(tmp_path / "a.jsonl", texts(60))
@@ -200,12 +205,12 @@ def test_the_interval_covers_and_a_size_that_explains_all_gives_no_width() -> No
     cost = 50 + 2 * sizes[:, 0] + 0.3 * sizes[:, 0] * generator.standard_normal(20_000)
     moments = moments_of(sizes)
     covered, shares = 0, []
-    for _ in range(400):
+    for _ in range(250):
         drawn = generator.choice(20_000, 200, replace=False)
         (of,) = forecasts(cost[drawn, None], sizes[drawn], moments)
         covered += of.low <= cost.sum() <= of.high
         shares.append(of.share)
-    assert 0.92 <= covered / 400 <= 0.98
+    assert 0.92 <= covered / 250 <= 0.98
     assert np.median(shares) == pytest.approx(1.96 * 0.15 * 1.3 / 200**0.5, rel=0.4)
     (exact,) = forecasts(3 + 2 * sizes[:50], sizes[:50], moments)
     assert exact.total == pytest.approx(60_000 + 2 * sizes.sum())
@@ -247,6 +252,7 @@ def test_the_budget_is_kept_over_restarts_and_raising_it_goes_on(annotate: Calla
     assert dollars(total) in invoke("status", tmp_path / "out").stdout
 
 
+@pytest.mark.e2e
 def test_money_replaces_the_number_of_requests(annotate: Callable[..., Any], tmp_path: Path) -> None:
     """More calls than --max-requests allows by default are no error; a number that the user gives stays a limit."""
     path = write(tmp_path / "a.jsonl", texts(40))
@@ -256,6 +262,7 @@ def test_money_replaces_the_number_of_requests(annotate: Callable[..., Any], tmp
         assert annotate(stub, path, "--price", PRICE, "--budget-usd", 1).exit_code == 0
 
 
+@pytest.mark.e2e
 def test_a_reply_without_counts_costs_what_it_could(annotate: Callable[..., Any], tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", texts(40))
     with StubLLM(lambda _: reply_with('{"kind": "code"}', 0, 0)) as stub:

@@ -8,8 +8,7 @@ import pytest
 
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.labelling.prices import list_prices, parsed, price_needed, price_of
-from tagcorpus.taggers._llm.price import Price
-from tagcorpus.taggers._llm.tokens import Tokens
+from tagcorpus.taggers._llm.tokens import Price, Tokens
 from tagcorpus.taggers._llm.url import OFFICIAL
 
 

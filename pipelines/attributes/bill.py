@@ -19,7 +19,7 @@ from tagcorpus.pipelines.progress.heartbeat import FILE as HEARTBEAT
 from tagcorpus.pipelines.progress.heartbeat import json_object
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.taggers._llm.caller import Usage
-from tagcorpus.taggers._llm.price import Price
+from tagcorpus.taggers._llm.tokens import Price
 
 FILE = "bill.json"
 KEY = "llm"

@@ -26,8 +26,7 @@ from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.pipelines.runs.run import Run
 from tagcorpus.taggers._asking.endpoint_tagger import EndpointTagger
 from tagcorpus.taggers._llm import caller
-from tagcorpus.taggers._llm.price import Grant, Price
-from tagcorpus.taggers._llm.tokens import Tokens
+from tagcorpus.taggers._llm.tokens import Grant, Price, Tokens
 
 AUTO_CALLS = 1_000
 """Calls that a run may make where only the environment names the endpoint."""

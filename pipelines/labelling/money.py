@@ -7,7 +7,7 @@ from tagcorpus.pipelines.labelling.prices import price_needed, price_of
 from tagcorpus.pipelines.options.commands.domain import AskingOptions
 from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.taggers._asking.endpoint_tagger import EndpointTagger
-from tagcorpus.taggers._llm.price import Grant, Price
+from tagcorpus.taggers._llm.tokens import Grant, Price
 
 UNLIMITED = 10**15
 """Requests of a run that only its money limits."""

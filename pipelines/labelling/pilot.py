@@ -32,8 +32,7 @@ from tagcorpus.pipelines.runs.result import Result
 from tagcorpus.pipelines.runs.run import Run
 from tagcorpus.taggers._asking.endpoint_tagger import EndpointTagger
 from tagcorpus.taggers._llm.caller import Receipt
-from tagcorpus.taggers._llm.price import Price
-from tagcorpus.taggers._llm.tokens import Tokens
+from tagcorpus.taggers._llm.tokens import Price, Tokens
 from tagcorpus.taggers._tokenizers.interface import Tokenizer
 
 SEED = 19

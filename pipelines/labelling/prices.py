@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from tagcorpus.errors import ConfigError
-from tagcorpus.taggers._llm.price import Price
+from tagcorpus.taggers._llm.tokens import Price
 from tagcorpus.taggers._llm.url import is_official
 
 GIVEN = "--price"

@@ -13,8 +13,8 @@ import numpy as np
 from tagcorpus.taggers._annotation.answers import is_bare, values_in
 from tagcorpus.taggers._annotation.properties import Flaw, Property
 from tagcorpus.taggers._interface.windows import BEGIN, spans, united
-from tagcorpus.taggers._llm.price import TEMPLATE_TOKENS
 from tagcorpus.taggers._llm.request import LIMITS, RESPONSE_FORMAT
+from tagcorpus.taggers._llm.tokens import TEMPLATE_TOKENS
 from tagcorpus.taggers._stage_tree.tree import HARMLESS, TOKENS_PER_MESSAGE, TOKENS_PER_REQUEST
 from tagcorpus.taggers._tokenizers.interface import Tokenizer
 

@@ -14,8 +14,8 @@ from tagcorpus.taggers._llm import caller
 from tagcorpus.taggers._llm.attempts import Conversation
 from tagcorpus.taggers._llm.caller import Receipt
 from tagcorpus.taggers._llm.endpoint import Settings, header_values, key_for
-from tagcorpus.taggers._llm.price import Grant
 from tagcorpus.taggers._llm.request import Requests
+from tagcorpus.taggers._llm.tokens import Grant
 from tagcorpus.taggers._llm.url import OFFICIAL, checked_url, is_official
 from tagcorpus.taggers._tokenizers.interface import Tokenizer
 from tagcorpus.taggers._tokenizers.loading import of_model

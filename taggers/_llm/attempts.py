@@ -12,10 +12,9 @@ from tagcorpus.errors import BudgetError
 from tagcorpus.taggers._llm.endpoint import Client, Settings, lost_connection
 from tagcorpus.taggers._llm.gate import MAX_BACKOFF_SECONDS, Gate
 from tagcorpus.taggers._llm.halt import FINAL_EXIT_1, Batch, Halt
-from tagcorpus.taggers._llm.price import Purse
 from tagcorpus.taggers._llm.reply import Answer, Failure, Kind, is_odd_finish, judge, shortcoming
 from tagcorpus.taggers._llm.request import LIMITS, Requests
-from tagcorpus.taggers._llm.usage import Usage, announce, publish
+from tagcorpus.taggers._llm.usage import Purse, Usage, announce, publish
 
 MAX_FIRST_REFUSALS = 16
 """Replies that refuse or fail before any question was answered. At this number a harmless question decides whether the run ends.

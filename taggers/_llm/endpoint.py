@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 from tagcorpus.errors import ConfigError, TaggerError
-from tagcorpus.taggers._llm.price import Price
 from tagcorpus.taggers._llm.reply import Failure
+from tagcorpus.taggers._llm.tokens import Price
 from tagcorpus.taggers._llm.url import is_official, public_url
 
 

@@ -1,12 +1,16 @@
-"""The tokens of a reply, as different endpoints count them."""
+"""The tokens of a reply, as different endpoints count them, and their price."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 _LARGEST_COUNT = 2**63 - 1
+PER_MILLION = 1e-6
+TEMPLATE_TOKENS = 128
+"""Largest number of tokens that a template adds to a request: role names, marks, and a system text of its own (about 70 tokens for
+gpt-oss)."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,40 @@ class Tokens:
 
 
 NO_TOKENS = Tokens()
+
+
+class Price(NamedTuple):
+    """US dollars per million tokens: of prompts, of answers, and of those prompt tokens that the endpoint had in its prefix cache.
+    `source` says where the price comes from."""
+
+    prompt: float
+    completion: float
+    cached: float
+    source: str = ""
+
+    def usd(self, tokens: Tokens) -> float:
+        """The money for these tokens."""
+        fresh = tokens.prompt - tokens.cached
+        paid = fresh * self.prompt + tokens.cached * self.cached + tokens.completion * self.completion
+        return paid * PER_MILLION
+
+    def usd_of(self, counts: Mapping[str, Any]) -> float:
+        """The money for the tokens in the counts of a bill."""
+        names = ("prompt_tokens", "cached_tokens", "completion_tokens")
+        return self.usd(Tokens(*(counts.get(name, 0) for name in names)))
+
+    def described(self) -> str:
+        cached = f", cached {self.cached:g}" if self.cached != self.prompt else ""
+        return f"{self.prompt:g} in, {self.completion:g} out{cached} USD per million tokens: {self.source}"
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A run's limits: the requests and the money that are left to spend. `usd`: None without a limit of money."""
+
+    requests: int
+    usd: float | None = None
+    price: Price | None = None
 
 
 def mapping_or_empty(value: Any) -> Mapping[str, Any]:

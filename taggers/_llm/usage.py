@@ -1,13 +1,14 @@
-"""The requests and tokens of this process's callers, and the listeners to their messages and counts."""
+"""The requests, tokens and money of this process's callers, and the listeners to their messages and counts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from tagcorpus.taggers._llm.tokens import Tokens
+from tagcorpus.taggers._llm.tokens import TEMPLATE_TOKENS, Price, Tokens
 
 LONGEST_TOKEN_BYTES = 128
 """Length of the longest token of the vocabularies in use: that of o200k_base."""
@@ -16,6 +17,8 @@ LONGER_CONTEXT = (
     "lower max_text_chars in a stage tree of your own (--tree)"
 )
 """Advice for an endpoint that shortens prompts."""
+ROUNDING_USD = 1e-12
+"""Differences of sums of money below this come from floating point."""
 
 
 @dataclass
@@ -51,6 +54,42 @@ class Usage:
         self.cached_tokens += paid.cached
         self.completion_tokens += paid.completion
         self.reasoning_tokens += paid.reasoning
+
+
+class Purse:
+    """The money of one caller. Before a request is sent, the most that it can cost is set aside; its reply replaces that sum by the
+    money for its tokens. A killed run's bill so has the requests in flight at their most, and the limit is never passed.
+
+    limit  None without one
+    """
+
+    def __init__(self, price: Price, limit: float | None, usage: Usage) -> None:
+        self.price, self.limit, self.usage = price, limit, usage
+        usage.usd = usage.usd or 0.0
+
+    @property
+    def spent(self) -> float:
+        """Money for the replies, and what is set aside."""
+        return self.usage.usd or 0.0
+
+    def most(self, body: Mapping[str, Any], answer_limits: tuple[str, ...]) -> float:
+        """The most that a request can cost: a token for each byte, the template, and the longest answer."""
+        prompt = (
+            sum(len(str(m["content"]).encode("utf-8", "surrogatepass")) for m in body["messages"]) + TEMPLATE_TOKENS
+        )
+        fields = {name: value for name, value in body.items() if name not in ("model", "messages")}
+        limit = max((body[name] for name in answer_limits if isinstance(body.get(name), int)), default=0)
+        return self.price.usd(Tokens(prompt=prompt + len(json.dumps(fields)), completion=limit))
+
+    def affords(self, most: float) -> bool:
+        return self.limit is None or self.spent + most <= self.limit + ROUNDING_USD
+
+    def set_aside(self, most: float) -> None:
+        self.usage.usd = self.spent + most
+
+    def settle(self, most: float, cost: float) -> None:
+        """Put the cost of a reply in the place of the sum that was set aside."""
+        self.usage.usd = max(self.spent - most + cost, 0.0)
 
 
 def fewest_tokens(messages: list[dict[str, str]]) -> int:

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from tagcorpus.taggers._llm.price import TEMPLATE_TOKENS
 from tagcorpus.taggers._llm.reply import spoken
 from tagcorpus.taggers._llm.request import LIMITS
+from tagcorpus.taggers._llm.tokens import TEMPLATE_TOKENS
 from tagcorpus.taggers._stage_tree.choices import named_choice, normalise
 from tagcorpus.taggers._tokenizers.interface import Tokenizer
 
