@@ -2,7 +2,8 @@
 
 The model can be any that `fasttext supervised` made, quantised or not: language identification, quality and topic classifiers.
 Unsupervised vectors do not work, and nothing is trained here. fastText reads one line, so line breaks become spaces. The text is not
-changed otherwise: prepare it as the model's training text was. `import fasttext` below is the library, since imports are absolute.
+changed otherwise: prepare it as the model's training text was. A student of `tagcorpus distil` says how its texts are prepared.
+`import fasttext` below is the library, since imports are absolute.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from tagcorpus.taggers._interface import digest
 from tagcorpus.taggers._interface.base import Parameters, column, columns_from
 from tagcorpus.taggers._interface.batch import DocumentBatch
 from tagcorpus.taggers._models.fasttext_file import check_file
+from tagcorpus.taggers._models.student import Student, is_student, student_at
 from tagcorpus.taggers.language import INSTALL_FASTTEXT, PREFIX
 
 _SOURCE = "the model in fasttext.model; the softmax, or sigmoid, of fastText (arXiv 1607.01759)"
@@ -36,7 +38,7 @@ _TOLERANCE = {"softmax": 1e-3, "ns": 0.01, "ova": 0.01}
 class FastText(Parameters):
     """Labels and probabilities of any supervised fastText model.
 
-    model      path of the .bin or .ftz file
+    model      path of the .bin or .ftz file, or of a folder that `tagcorpus distil` wrote
     k          so many labels at most, the most probable first
     threshold  labels with a smaller probability are left out; where none is left, a document gets nulls and empty lists
     max_chars  only the first so many characters are read; 0 = all
@@ -71,7 +73,12 @@ class FastText(Parameters):
 
     def fingerprint(self) -> dict[str, Any]:
         """The parameters, with the digest of the model in the place of its path. Raises ConfigError where it is missing."""
-        return super().fingerprint() | {"model": self._model_digest}
+        return super().fingerprint() | {"model": self._student.identity if self._student else self._model_digest}
+
+    @cached_property
+    def _student(self) -> Student | None:
+        """The student whose folder or model file the path is; None for a model from elsewhere."""
+        return student_at(self.model, "fasttext.model") if is_student(self.model) else None
 
     @cached_property
     def _model_digest(self) -> str:
@@ -86,7 +93,7 @@ class FastText(Parameters):
 
     @cached_property
     def _model(self) -> Any:
-        return load_model(self._path)
+        return load_student(self._student) if self._student else load_model(self._path)
 
     def tag(self, batch: DocumentBatch) -> pa.RecordBatch:
         """Raises ConfigError for a model that cannot be loaded, TaggerError for a module `fasttext` that answers wrongly."""
@@ -101,11 +108,20 @@ class FastText(Parameters):
         return pa.record_batch(arrays, schema=self.columns)
 
     def _labels(self, text: str) -> tuple[list[str], list[float]]:
+        if self._student:
+            (ranked,) = self._student.ranked(self._model, [text[: self.max_chars] if self.max_chars else text], self.k)
+            kept = [(label, share) for label, share in ranked if share >= self.threshold]
+            return [label for label, _ in kept], [share for _, share in kept]
         line = (text[: self.max_chars] if self.max_chars else text).replace("\n", " ")
         names, probabilities = self._model.predict(line, k=self.k, threshold=self.threshold)
         # Rounding takes fastText's probabilities slightly above 1.
         clamped = [min(max(float(p), 0.0), 1.0) for p in probabilities]
         return [name.removeprefix(self.prefix) for name in names], clamped
+
+
+def load_student(student: Student) -> Any:
+    """Its model, with the method `predict` of fastText's."""
+    return student.head() if student.encoder else load_model(student.path)
 
 
 def load_model(path: Path) -> Any:

@@ -13,6 +13,7 @@ from tagcorpus.pipelines.group_statistics.intervals import wilson
 F64 = npt.NDArray[np.float64]
 BINS = 10
 RANGE = (0.05, 20.0)
+STEPS = 40
 
 
 def softmax(scores: F64) -> F64:
@@ -22,7 +23,6 @@ def softmax(scores: F64) -> F64:
 
 def temperature_of(scores: F64, places: npt.NDArray[np.int64]) -> float:
     """The temperature whose softmax(scores / temperature) gives the labels the highest likelihood. places: the label of each row."""
-    from scipy.optimize import minimize_scalar
 
     def loss(log_temperature: float) -> float:
         scaled = scores / np.exp(log_temperature)
@@ -30,7 +30,12 @@ def temperature_of(scores: F64, places: npt.NDArray[np.int64]) -> float:
         totals = np.log(np.exp(scaled - peak).sum(axis=1)) + peak[:, 0]
         return float(np.mean(totals - scaled[np.arange(len(places)), places]))
 
-    return float(np.exp(minimize_scalar(loss, bounds=tuple(np.log(RANGE)), method="bounded").x))
+    # The loss has one minimum: it is convex in 1 / temperature.
+    low, high = np.log(RANGE)
+    for _ in range(STEPS):
+        first, second = low + (high - low) / 3, high - (high - low) / 3
+        low, high = (low, second) if loss(first) <= loss(second) else (first, high)
+    return float(np.exp((low + high) / 2))
 
 
 def reliability(probabilities: F64, is_right: npt.NDArray[np.bool_]) -> dict[str, Any]:

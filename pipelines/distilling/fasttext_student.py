@@ -16,6 +16,7 @@ import numpy.typing as npt
 import xxhash
 
 from tagcorpus.errors import InputError
+from tagcorpus.pipelines.distilling.word_space import save
 from tagcorpus.pipelines.labels.label_table import Labelled
 from tagcorpus.taggers._models.student import LINE, PREFIX, prepared
 
@@ -23,8 +24,6 @@ F64 = npt.NDArray[np.float64]
 MAX_CHARS = 4000
 BUCKETS = 100_000
 MOST_COPIES = 20
-FEWEST_ROWS = 256
-"""fastText quantises no matrix with fewer rows."""
 LEAST = 1e-9
 
 
@@ -54,6 +53,7 @@ class FastTextStudent:
 
     preparation = LINE
     max_chars = MAX_CHARS
+    encoder = None
 
     def __init__(self, labels: Sequence[str], names: Sequence[str], seed: int) -> None:
         self.labels, self.names, self.seed = list(labels), list(names), seed
@@ -71,18 +71,18 @@ class FastTextStudent:
         model = self._trained(settings, train)
         return None if model is None else self._scores(model, others)
 
-    def write(self, settings: Settings, train: Sequence[Labelled], temperature: float, path: Path) -> bool:
+    def prepare(self, documents: Sequence[Labelled]) -> None:
+        """Nothing is needed before training."""
+
+    def write(
+        self, settings: Settings, train: Sequence[Labelled], temperature: float, path: Path, is_quantised: bool
+    ) -> bool:
         """Write the model, whose probabilities have the temperature in them. Returns whether the file is quantised."""
         model = self._trained(settings, train)
         if model is None:
             raise InputError("fastText diverges on these texts: use another --seed, or --student words")
-        inputs = model.get_input_matrix()
-        model.set_matrices(inputs, (model.get_output_matrix() / temperature).astype(np.float32))
-        is_quantised = len(inputs) >= FEWEST_ROWS
-        if is_quantised:
-            model.quantize(qnorm=True, dsub=2, cutoff=0, retrain=False, thread=1)
-        model.save_model(str(path))
-        return is_quantised
+        model.set_matrices(model.get_input_matrix(), (model.get_output_matrix() / temperature).astype(np.float32))
+        return save(model, path, is_quantised)
 
     def _trained(self, settings: Settings, train: Sequence[Labelled]) -> Any:
         from fasttext import train_supervised

@@ -144,7 +144,7 @@ def fit(
     return space, weights, intercept[order] - power * np.log(prior)
 
 
-def write(linear: Linear, labels: Sequence[str], output: Path, work: Path, seed: int) -> bool:
+def write(linear: Linear, labels: Sequence[str], output: Path, work: Path, seed: int, is_quantised: bool) -> bool:
     """A fastText model whose input rows are `linear.table` and whose output matrix is the identity. Returns whether the file is
     quantised. work: a folder for the vocabulary."""
     import fasttext
@@ -179,8 +179,13 @@ def write(linear: Linear, labels: Sequence[str], output: Path, work: Path, seed:
     for i, name in enumerate(model.get_labels()):
         outputs[i, list(labels).index(name.removeprefix("__label__"))] = 1
     model.set_matrices(table, outputs)
-    is_quantised = len(words) >= FEWEST_ROWS
+    return save(model, output, is_quantised)
+
+
+def save(model: Any, path: Path, is_quantised: bool) -> bool:
+    """Save a fastText model. Returns whether the file is quantised, which needs FEWEST_ROWS words."""
+    is_quantised = is_quantised and len(model.get_words(on_unicode_error="replace")) >= FEWEST_ROWS
     if is_quantised:
         model.quantize(qnorm=True, dsub=2, cutoff=0, retrain=False, thread=1)
-    model.save_model(str(output))
+    model.save_model(str(path))
     return is_quantised

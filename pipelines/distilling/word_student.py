@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tagcorpus.pipelines.distilling.encoder import Encoder
 from tagcorpus.pipelines.distilling.word_space import Document, Linear, fit, write
 from tagcorpus.pipelines.labels.label_table import Labelled
 from tagcorpus.taggers._models.embedded_domain import MAX_CHARS
+from tagcorpus.taggers._models.sentence_encoder import Encoder
 from tagcorpus.taggers._models.student import FEATURES, prepared
 
 F64 = npt.NDArray[np.float64]
@@ -60,12 +60,14 @@ class WordStudent:
         space, weights, bias = self._fitted(settings, train)
         return np.asarray(space.points([self._document(d) for d in others]) @ weights + bias)
 
-    def write(self, settings: Settings, train: Sequence[Labelled], temperature: float, path: Path) -> bool:
+    def write(
+        self, settings: Settings, train: Sequence[Labelled], temperature: float, path: Path, is_quantised: bool
+    ) -> bool:
         """Write the model, whose probabilities have the temperature in them. Returns whether the file is quantised."""
         space, weights, bias = self._fitted(settings, train)
         with TemporaryDirectory() as folder:
             linear = Linear(space.tokens, space.rows_of(weights, bias) / temperature)
-            return write(linear, self.names, path, Path(folder), self.seed)
+            return write(linear, self.names, path, Path(folder), self.seed, is_quantised)
 
     def _fitted(self, settings: Settings, train: Sequence[Labelled]) -> tuple[Any, F64, F64]:
         """The priors move the bias only, so a fit serves all values of `balance`."""
@@ -92,7 +94,7 @@ class WordStudent:
             self._tokens[document.key] = line.split()
         return Document(self._tokens[document.key], document.label, 1.0)
 
-    def learn_words(self, documents: Sequence[Labelled]) -> None:
+    def prepare(self, documents: Sequence[Labelled]) -> None:
         """Let the encoder read the words of these documents, and those of its own vocabulary, once."""
         for document in documents:
             self._document(document)
@@ -102,4 +104,4 @@ class WordStudent:
         assert self.encoder is not None
         general = self.encoder.words()
         known = {t for tokens in self._tokens.values() for t in tokens if not t.startswith("§")}
-        return general, self.encoder.vectors(sorted({*general, *known}))
+        return general, self.encoder.word_vectors(sorted({*general, *known}))

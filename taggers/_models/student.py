@@ -1,23 +1,26 @@
 """A student of `tagcorpus distil`: a folder with the model file and student.json.
 
 student.json says how a text is prepared for the model, and what the labels of the model are called. Without it, a model whose texts
-were prepared in another way than the tagger's would answer, and answer wrongly.
+were prepared in another way than the tagger's would answer, and answer wrongly. Files are told apart by their digests, not by their
+names.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from tagcorpus.errors import ConfigError
 from tagcorpus.taggers._interface.digest import of_file
 
-MODEL, DESCRIPTION = "model.ftz", "student.json"
-LINE, FEATURES = "line", "features"
-"""Preparations: the text as one line; the tokens of `embedded_domain.features`."""
+DESCRIPTION = "student.json"
+LINE, FEATURES, TEXT = "line", "features", "text"
+"""Preparations: the text as one line; the tokens of `embedded_domain.features`; the text as it is, for an encoder."""
+FILES = {"model.ftz", "model.bin", "head.npy"}
 PREFIX = "__label__"
 
 
@@ -27,84 +30,105 @@ class Student:
 
     path         of the model file
     labels       name in the model -> label
-    preparation  LINE or FEATURES
+    preparation  LINE, FEATURES or TEXT
     max_chars    characters of a text that are read
     digest       of the model file
+    encoder      {"folder", "digest"} of the sentence encoder that TEXT needs; else empty
     figures      agreement on documents held out
     """
 
-    path: str
+    path: Path
     name: str
     labels: dict[str, str]
     preparation: str
     max_chars: int
     digest: str
+    encoder: dict[str, str] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
 
-    def lines(self, texts: list[str]) -> list[str]:
-        return [prepared(text, self.preparation, self.max_chars) for text in texts]
-
-    def classify(self, model: Any, texts: list[str]) -> list[tuple[str, float]]:
-        """(most probable label, its probability) of every text, by the loaded model."""
+    def ranked(self, model: Any, texts: list[str], k: int = 1) -> list[list[tuple[str, float]]]:
+        """The k most probable labels of every text with their probabilities, by the loaded model."""
         if not texts:
             return []
-        names, shares = model.predict(self.lines(texts), k=1)
+        names, shares = model.predict([prepared(t, self.preparation, self.max_chars) for t in texts], k=k)
         return [
-            (self.labels[name[0].removeprefix(PREFIX)], min(1.0, max(0.0, float(share[0]))))
-            for name, share in zip(names, shares, strict=True)
+            # Sums of rounded exponentials can leave the interval by a hair.
+            [
+                (self.labels[name.removeprefix(PREFIX)], min(1.0, max(0.0, float(share))))
+                for name, share in zip(own, values, strict=True)
+            ]
+            for own, values in zip(names, shares, strict=True)
         ]
 
-    @cached_property
+    @property
     def identity(self) -> list[Any]:
         """What decides the answers, for fingerprints."""
-        return [self.digest, self.preparation, self.max_chars, sorted(self.labels.items())]
+        return [self.digest, self.preparation, self.max_chars, sorted(self.labels.items()), self.encoder.get("digest")]
+
+    def head(self) -> Any:
+        """The linear head over its encoder. Raises ConfigError where the encoder is another than at distilling."""
+        from tagcorpus.taggers._models.sentence_encoder import Encoder, Head
+
+        encoder = Encoder(self.encoder["folder"])
+        if encoder.digest != self.encoder["digest"]:
+            raise ConfigError(
+                f"the encoder in {self.encoder['folder']!r} is not the one of {self.path.parent / DESCRIPTION}: "
+                "put the right one there, or distil again"
+            )
+        return Head(encoder, np.load(self.path, allow_pickle=False), list(self.labels))
 
 
 def prepared(text: str, preparation: str, max_chars: int) -> str:
-    """The line that the model reads."""
+    """What the model reads."""
     if preparation == FEATURES:
         from tagcorpus.taggers._models.embedded_domain import features
 
         return features(text[:max_chars])
-    return text[:max_chars].replace("\n", " ")
+    # fastText takes no surrogates.
+    clean = text[:max_chars].encode("utf-8", "replace").decode("utf-8")
+    return clean if preparation == TEXT else clean.replace("\n", " ")
 
 
-def student_beside(model: Path) -> Student | None:
-    """The student whose model file this is; None where no student.json is beside the file."""
-    return student_at(model) if (model.parent / DESCRIPTION).is_file() else None
+def is_student(place: str) -> bool:
+    """Whether the place is a folder with student.json, or a file beside one."""
+    path = Path(place)
+    return bool(place) and ((path if path.is_dir() else path.parent) / DESCRIPTION).is_file()
 
 
-def student_at(place: str | Path, parameter: str = "domain.model") -> Student:
-    """The student in a folder, or of the model file in it.
+def student_at(place: str, parameter: str) -> Student:
+    """The student in a folder, or of a model file in it.
 
-    Raises ConfigError where there is none, or the model file is another than student.json describes."""
+    parameter  what names the place, for messages
+    Raises ConfigError where there is none, or where the model file is another than student.json describes.
+    """
     folder = Path(place) if Path(place).is_dir() else Path(place).parent
-    model = folder / MODEL
+    description = folder / DESCRIPTION
     if not Path(place).exists():
-        raise ConfigError(f"{parameter}: {str(place)!r} is not there. Name a folder that `tagcorpus distil` wrote")
+        raise ConfigError(f"{parameter}: {place!r} is not there. Name a folder that `tagcorpus distil` wrote")
     try:
-        value = json.loads((folder / DESCRIPTION).read_bytes())
+        value = json.loads(description.read_bytes())
         student = Student(
-            str(model),
+            folder / str(value["file"]),
             str(value["name"]),
-            dict(value["labels"]),
+            {str(name): str(label) for name, label in value["labels"].items()},
             str(value["preparation"]),
             int(value["max_chars"]),
-            str(value["model"]),
+            str(value["digest"]),
+            {str(key): str(v) for key, v in value["encoder"].items()},
             dict(value["figures"]),
         )
     except OSError:
         raise ConfigError(
             f"{parameter}: {str(folder)!r} has no {DESCRIPTION}. Name a folder that `tagcorpus distil` wrote"
         ) from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{parameter}: {description} is damaged ({error!r}). Run `tagcorpus distil` again") from None
+    if student.preparation not in (LINE, FEATURES, TEXT) or student.path.name not in FILES or "/" in value["file"]:
+        raise ConfigError(f"{parameter}: {description} has a file or a preparation that this version does not know")
+    if not student.path.is_file() or of_file(student.path) != student.digest:
         raise ConfigError(
-            f"{parameter}: {folder / DESCRIPTION} is damaged ({error!r}). Run `tagcorpus distil` again"
-        ) from None
-    if student.preparation not in (LINE, FEATURES):
-        raise ConfigError(f"{parameter}: {folder / DESCRIPTION} has an unknown preparation {student.preparation!r}")
-    if not model.is_file() or of_file(model) != student.digest:
-        raise ConfigError(
-            f"{parameter}: {model} is not the file that {DESCRIPTION} describes. Copy the whole folder again"
+            f"{parameter}: {student.path} is not the file that {DESCRIPTION} describes. Copy the whole folder again"
         )
+    if (student.preparation == TEXT) != (student.encoder.keys() >= {"folder", "digest"}):
+        raise ConfigError(f"{parameter}: {description} is damaged (encoder). Run `tagcorpus distil` again")
     return student
