@@ -78,10 +78,8 @@ def _domain_summary(tagger: Domain, label_totals: dict[str, Any]) -> dict[str, A
         "labels": dict(sorted(labels.items(), key=lambda item: (-item[1], item[0]))),
         "percentages": percentages(labels, label_totals["english"]),
     }
-    if tagger.backend == "fasttext":
-        from tagcorpus.taggers._models import embedded_domain
-
-        value["agreement_with_reference"] = dict(embedded_domain.FIGURES)
+    if tagger.backend != "openai":
+        value["agreement_with_reference"] = tagger.figures
     else:
         value |= {"asked": label_totals["asked"], "off_menu": label_totals["off_menu"]}
         value["answered_by"] = dict(sorted(label_totals["models"].items()))

@@ -1,8 +1,8 @@
 """domain: which kind of source a document comes from (web, reference, books, academic, code, ...).
 
-Two backends. `openai` asks a model the questions of a stage tree (configs/domain_tree.yaml, or the user's own) through any
+Three backends. `openai` asks a model the questions of a stage tree (configs/domain_tree.yaml, or the user's own) through any
 OpenAI-compatible endpoint; the definitions are those of arXiv 2503.03862. `fasttext` is the small model that ships
-with the package. Which one answered is decided where the tagger is built and stands in every row. Documents that are
+with the package; a folder of `tagcorpus distil` is a student of your own. Which one answered is decided where the tagger is built and stands in every row. Documents that are
 too short get the tree's label for them without a call.
 """
 
@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,25 +22,28 @@ from tagcorpus.taggers._asking.endpoint_tagger import EndpointTagger
 from tagcorpus.taggers._interface.base import OURS, PAPER, column, columns_from
 from tagcorpus.taggers._interface.batch import DocumentBatch
 from tagcorpus.taggers._interface.windows import BEGIN, Windows, added_parameter, bytes_read, names_of, with_windows
+from tagcorpus.taggers._models.student import Student, student_at
 from tagcorpus.taggers._stage_tree.read import packaged_tree, parse_tree, read_tree
 from tagcorpus.taggers._stage_tree.tree import StageTree, Walk
 from tagcorpus.taggers.language import STRIPPED, ControlCharacters, cld2_answers, main_languages
 
 SHORT_DOCUMENT = "short_document"
 UNKNOWN = "unknown"
+BACKENDS = ("openai", "fasttext")
 
 
 @dataclass(frozen=True)
 class Domain(EndpointTagger):
     """Domain label, by an LLM's stage tree or the embedded model.
 
-    backend          openai: any endpoint of that protocol; fasttext: the embedded model
+    backend          openai: any endpoint of that protocol; fasttext: the embedded model; or the folder of a student that
+                     `tagcorpus distil` wrote
     model            openai: model name; "" = the tree's
     base_url         openai: endpoint; "" = OPENAI_BASE_URL where the tagger is built, else OpenAI's own
     tree             path of a stage tree; "" = the packaged one
-    threshold        fasttext: less sure than this is `unknown`; null = the model's own threshold
-    windows          fasttext: places of documents longer than 4,000 characters that are read, each of that length; the
-                     probabilities of a label are averaged
+    threshold        fasttext: less sure than this is `unknown`; null = the model's own threshold (a student: none)
+    windows          not openai: places of documents longer than the model reads (4,000 characters), each of that length;
+                     the probabilities of a label are averaged
     concurrency      openai: calls in flight; this and what follows do not change the output
     max_requests     openai: no more than so many calls in a run, retries included
     max_attempts     openai: of one call
@@ -55,7 +59,7 @@ class Domain(EndpointTagger):
     ConfigError when the tree, the URL or a number is wrong; `tag` raises LLMError when the endpoint
     keeps failing, BudgetError at `max_requests`, TaggerError when the endpoint refuses the key or the model."""
 
-    backend: Literal["openai", "fasttext"] = "fasttext"
+    backend: str = "fasttext"
     model: str = ""
     base_url: str = ""
     tree: str = ""
@@ -125,6 +129,8 @@ class Domain(EndpointTagger):
         _ = self.stage_tree
         if self.backend == "openai":
             self.settle_endpoint()
+        elif self.backend != "fasttext":
+            _ = self._student
 
     def __getstate__(self) -> dict[str, Any]:
         more = {"_granted": self.__dict__["_granted"]} if "_granted" in self.__dict__ else {}
@@ -135,11 +141,43 @@ class Domain(EndpointTagger):
         """The tree in use."""
         return parse_tree(self.__dict__["_tree_text"], self.tree) if self.tree else packaged_tree()
 
+    @cached_property
+    def _student(self) -> Student | None:
+        """The student whose folder the backend is. Raises ConfigError where it is neither a backend nor a student."""
+        if self.backend in BACKENDS:
+            return None
+        if not Path(self.backend).is_dir():
+            raise ConfigError(
+                f"domain: backend is {' or '.join(BACKENDS)}, or the folder of a student of `tagcorpus distil`; {self.backend!r} "
+                "is not there"
+            )
+        return student_at(self.backend, "domain.backend")
+
+    @cached_property
+    def _student_model(self) -> Any:
+        from tagcorpus.taggers.fasttext import load_student
+
+        assert self._student is not None
+        return load_student(self._student)
+
+    @property
+    def _library(self) -> str:
+        return "encoder" if self._student and self._student.encoder else "fasttext"
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """Agreement of the embedded model or the student with the LLM's labels."""
+        from tagcorpus.taggers._models import embedded_domain
+
+        return dict(self._student.figures if self._student else embedded_domain.FIGURES)
+
     @property
     def answered_by(self) -> str:
         """The value of the column backend: `openai:<model>` or `fasttext:<model>`."""
         if self.backend == "openai":
             return super().answered_by
+        if self._student:
+            return f"{self._library}:{self._student.name}"
         from tagcorpus.taggers._models import embedded_domain
 
         return f"fasttext:{embedded_domain.NAME}"
@@ -178,7 +216,7 @@ class Domain(EndpointTagger):
 
         return {
             "backend": "fasttext",
-            "model": embedded_domain.digest(),
+            "model": self._student.identity if self._student else embedded_domain.digest(),
             "threshold": self._threshold,
             "short_document": [self.stage_tree.min_chars, self.stage_tree.short_label],
             **published,
@@ -207,7 +245,8 @@ class Domain(EndpointTagger):
 
         if self.backend == "openai":
             return None
-        return bytes_read(batch, embedded_domain.MAX_CHARS, names_of(self.windows))
+        size = self._student.max_chars if self._student else embedded_domain.MAX_CHARS
+        return bytes_read(batch, size, names_of(self.windows))
 
     def tag(self, batch: DocumentBatch) -> pa.RecordBatch:
         is_short = [self.stage_tree.is_short(text) for text in batch.texts]
@@ -226,7 +265,8 @@ class Domain(EndpointTagger):
     def _threshold(self) -> float:
         from tagcorpus.taggers._models import embedded_domain
 
-        return embedded_domain.THRESHOLD if self.threshold is None else self.threshold
+        usual = 0.0 if self._student else embedded_domain.THRESHOLD
+        return usual if self.threshold is None else self.threshold
 
     def _short_columns(self, n: int) -> dict[str, list[Any]]:
         """The values of `n` documents below the tree's `min_chars`."""
@@ -259,11 +299,15 @@ class Domain(EndpointTagger):
     def _classify(self, texts: list[str]) -> dict[str, list[Any]]:
         from tagcorpus.taggers._models import embedded_domain
 
-        answers = embedded_domain.classify(texts, names_of(self.windows)) if texts else []
+        windows = names_of(self.windows)
+        if self._student:
+            answers = self._student.best(self._student_model, texts, windows)
+        else:
+            answers = embedded_domain.classify(texts, windows) if texts else []
         return {
             "prediction": [label if probability >= self._threshold else UNKNOWN for label, probability in answers],
             "prediction_raw": [label for label, _ in answers],
-            "stage": ["fasttext"] * len(answers),
+            "stage": [self._library] * len(answers),
         }
 
 

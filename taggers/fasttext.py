@@ -2,9 +2,9 @@
 
 The model can be any that `fasttext supervised` made, quantised or not: language identification, quality and topic classifiers.
 Unsupervised vectors do not work, and nothing is trained here. fastText reads one line, so line breaks become spaces. The text is not
-changed otherwise: prepare it as the model's training text was. Models of 64 MiB and more stay in their file, mapped into memory and
-shared by all workers; probabilities then differ from the library's by less than 1e-6. `import fasttext` below is the library, since
-imports are absolute.
+changed otherwise: prepare it as the model's training text was. A student of `tagcorpus distil` says how its texts are prepared. Models of
+64 MiB and more stay in their file, mapped into memory and shared by all workers; probabilities then differ from the library's by less
+than 1e-6. `import fasttext` below is the library, since imports are absolute.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from tagcorpus.taggers._interface.windows import (
     with_windows,
 )
 from tagcorpus.taggers._models.fasttext_file import check_file
+from tagcorpus.taggers._models.student import Student, is_student, student_at
 from tagcorpus.taggers.language import INSTALL_FASTTEXT, PREFIX
 
 _SOURCE = "the model in fasttext.model; the softmax, or sigmoid, of fastText (arXiv 1607.01759)"
@@ -51,7 +52,7 @@ _TOLERANCE = {"softmax": 1e-3, "ns": 0.01, "ova": 0.01}
 class FastText(Parameters):
     """Labels and probabilities of any supervised fastText model.
 
-    model      path of the .bin or .ftz file
+    model      path of the .bin or .ftz file, or of a folder that `tagcorpus distil` wrote
     k          so many labels at most, the most probable first
     threshold  labels with a smaller probability are left out; where none is left, a document gets nulls and empty lists
     max_chars  only the first so many characters are read; 0 = all
@@ -99,7 +100,13 @@ class FastText(Parameters):
     def fingerprint(self) -> dict[str, Any]:
         """The parameters, with the digest of the model in the place of its path. Raises ConfigError where it is missing."""
         parameters = {k: v for k, v in super().fingerprint().items() if k != "windows"}
-        return parameters | {"model": self._model_digest} | added_parameter(self.windows)
+        model = self._student.identity if self._student else self._model_digest
+        return parameters | {"model": model} | added_parameter(self.windows)
+
+    @cached_property
+    def _student(self) -> Student | None:
+        """The student whose folder or model file the path is; None for a model from elsewhere."""
+        return student_at(self.model, "fasttext.model") if is_student(self.model) else None
 
     @cached_property
     def _model_digest(self) -> str:
@@ -114,7 +121,7 @@ class FastText(Parameters):
 
     @cached_property
     def _model(self) -> Predict:
-        return load_predict(self._path)
+        return predict_of_student(self._student) if self._student else load_predict(self._path)
 
     def tag(self, batch: DocumentBatch) -> pa.RecordBatch:
         """Raises ConfigError for a model that cannot be loaded, TaggerError for a module `fasttext` that answers wrongly."""
@@ -134,8 +141,14 @@ class FastText(Parameters):
         parts = iter(self._given([piece for p in pieces if len(p) > 1 for piece in p], ALL_LABELS, 0.0))
         return [next(whole) if len(p) == 1 else self._mean([next(parts) for _ in p]) for p in pieces]
 
+    @property
+    def _window_chars(self) -> int:
+        """Characters of a window; 0: the whole text."""
+        read = self._student.max_chars if self._student else 0
+        return min(self.max_chars or read, read or self.max_chars)
+
     def _pieces(self, text: str) -> list[str]:
-        size = self.max_chars or len(text)
+        size = self._window_chars or len(text)
         return [text[start:stop] for start, stop in spans(len(text), size, names_of(self.windows))]
 
     def _mean(self, answers: Sequence[tuple[list[str], list[float]]]) -> tuple[list[str], list[float]]:
@@ -145,7 +158,8 @@ class FastText(Parameters):
 
     def bytes_read(self, batch: DocumentBatch) -> npt.NDArray[np.int64]:
         """Bytes of each document that are within the windows."""
-        return bytes_read(batch, self.max_chars, names_of(self.windows)) if self.max_chars else np.diff(batch.utf8[1])
+        size = self._window_chars
+        return bytes_read(batch, size, names_of(self.windows)) if size else np.diff(batch.utf8[1])
 
     def _given(self, texts: Sequence[str], k: int, threshold: float) -> list[tuple[list[str], list[float]]]:
         given = self._model(texts, k, threshold)
@@ -179,6 +193,23 @@ def load_predict(path: Path) -> Predict:
         return [(list(names), [float(p) for p in probabilities]) for names, probabilities in answers]
 
     return predict
+
+
+def predict_of_student(student: Student) -> Predict:
+    """The same of a student, whose texts it prepares itself."""
+    model = load_student(student)
+
+    def predict(texts: Sequence[str], k: int, threshold: float) -> list[tuple[list[str], list[float]]]:
+        ranked = student.ranked(model, list(texts), len(student.labels) if k == ALL_LABELS else k)
+        kept = [[(label, share) for label, share in one if share >= threshold] for one in ranked]
+        return [([label for label, _ in one], [share for _, share in one]) for one in kept]
+
+    return predict
+
+
+def load_student(student: Student) -> Any:
+    """Its model, with the method `predict` of fastText's."""
+    return student.head() if student.encoder else load_model(student.path)
 
 
 def load_model(path: Path) -> Any:

@@ -15,7 +15,7 @@ TOP = ("kernels", "taggers", "pipelines", "predictor", "configs")
 FLOORS = (
     "storage", "options", "progress", "inputs", "formats", "readers", "generation_files", "attributes", "distributions", "token_ids",
     "filtering", "exporting", "runs", "feature_table", "execution", "labelling", "dispatch", "counting", "group_statistics",
-    "group_entropy", "labels", "token_files", "mixes", "training", "mix_models", "predicting", "doctor", "audit", "comparing",
+    "group_entropy", "labels", "distilling", "token_files", "mixes", "training", "mix_models", "predicting", "doctor", "audit", "comparing",
     "report", "tag", "filter", "domain", "annotate", "entropy", "features", "tokenize", "predict", "store", "in_memory", "in_datatrove", "slurm",
     "run", "terminal", "join",
 )  # fmt: skip

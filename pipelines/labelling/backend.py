@@ -30,9 +30,9 @@ def refuse_llm_parameters(parameters: Mapping[str, Any]) -> None:
 
 
 def decided(parameters: Mapping[str, Any]) -> str:
-    """The backend: as given, or by whether an endpoint is configured."""
+    """The backend: as given (a name, or a student's folder), or by whether an endpoint is configured."""
     given = parameters.get("backend", "auto")
-    if given not in BACKENDS:
+    if given not in BACKENDS and not os.path.isdir(str(given)):
         raise ConfigError(unknown_name("backend", str(given), BACKENDS, "--backend, domain.backend"))
     if given != "auto":
         return str(given)
@@ -53,5 +53,5 @@ def settle_backend(options: Options, decide: Callable[[Mapping[str, Any]], str |
     if parameters.get("backend", "auto") == "auto" and not parameters.get("base_url"):
         options.from_environment.append(BACKEND)
     parameters["backend"] = decide(parameters)
-    if parameters["backend"] == "fasttext":
+    if parameters["backend"] != "openai":
         refuse_llm_parameters(parameters)

@@ -154,7 +154,7 @@ def _summary(matrix: mx.Matrix, ordinal: bool, seed: int) -> dict[str, Any]:
 
 def _within(pairs: Sequence[Pair], name: str, ordinal: bool, seed: int) -> dict[str, Any]:
     """The figures within each group: the largest first, or the shortest texts first."""
-    names, is_ordered = _groups(pairs, name)
+    names, is_ordered = groups_of(pairs, name)
     groups: dict[str, list[tuple[str, str]]] = {group: [] for group in sorted(set(names))}
     for group, pair in zip(names, pairs, strict=True):
         groups[group].append(pair.labels)
@@ -169,7 +169,7 @@ def _within(pairs: Sequence[Pair], name: str, ordinal: bool, seed: int) -> dict[
     return figures
 
 
-def _groups(pairs: Sequence[Pair], name: str) -> tuple[list[str], bool]:
+def groups_of(pairs: Sequence[Pair], name: str) -> tuple[list[str], bool]:
     """The group of each document, and whether groups have an order of their own."""
     columns = set().union(*(p.gold.columns.keys() | p.given.columns.keys() for p in pairs))
     lengths = [_length(p) for p in pairs]

@@ -49,15 +49,16 @@ class LabelTable:
     without_key: int = 0
 
 
-def read_labels(path: str, by: By, column: str = "") -> LabelTable:
+def read_labels(path: str, by: By, column: str = "", with_text: bool = False) -> LabelTable:
     """The labels of an output folder (default column: domain.prediction) or of a table.
 
     by      what tells documents apart: their id, or their text
     column  the column with the labels; "" = the first of LABEL_COLUMNS that is there
+    with_text  read the texts of an output folder's documents from its input again
     Raises InputError for what is not there or cannot be read, ConfigError for a column that is not there.
     """
     if Path(path).is_dir() or "://" in path:
-        rows, name = _of_output(path, by, column)
+        rows, name = _of_output(path, by, column, with_text)
     else:
         rows, name = _of_table(path, column)
     table = LabelTable(path, name, {})
@@ -102,7 +103,7 @@ def _key(row: dict[str, Any], by: By) -> str | None:
     return None if text is None else xxhash.xxh3_128_hexdigest(text.encode("utf-8", "surrogatepass"))
 
 
-def _of_output(path: str, by: By, column: str) -> tuple[Iterator[dict[str, Any]], str]:
+def _of_output(path: str, by: By, column: str, with_text: bool) -> tuple[Iterator[dict[str, Any]], str]:
     known = instance_folders(Folder(path))
     instance, _, name = (column or "domain.prediction").partition(".")
     if instance not in known:
@@ -111,7 +112,7 @@ def _of_output(path: str, by: By, column: str) -> tuple[Iterator[dict[str, Any]]
         )
     others = [i for i in known if i in ("digest", "language", "length") and i != instance]
     has_digest = "digest" in known
-    dataset = read(path, [instance, *others], text=by == "text" and not has_digest)
+    dataset = read(path, [instance, *others], text=with_text or (by == "text" and not has_digest))
     prefix = f"{instance}.{name}"
     chosen = prefix if prefix in dataset.schema.names else name
     if chosen not in dataset.schema.names:

@@ -13,7 +13,7 @@ from tagcorpus.pipelines.options.commands.domain import AnnotateOptions, DomainO
 from tagcorpus.pipelines.options.commands.entropy import EntropyOptions
 from tagcorpus.pipelines.options.commands.exporting import ExportOptions, JoinOptions
 from tagcorpus.pipelines.options.commands.features import FeaturesOptions
-from tagcorpus.pipelines.options.commands.labels import AgreementOptions, SharesOptions
+from tagcorpus.pipelines.options.commands.labels import AgreementOptions, DistilOptions, SharesOptions
 from tagcorpus.pipelines.options.commands.mix import MixMakeOptions, MixSwarmOptions, TrainOptions
 from tagcorpus.pipelines.options.commands.mix_models import MixFitOptions, MixProposeOptions
 from tagcorpus.pipelines.options.commands.outputs import (
@@ -121,6 +121,12 @@ COMMANDS = (
         SharesOptions,
         "tagcorpus.pipelines.labels.shares:shares",
         "Which share of a corpus has each label, with intervals.",
+    ),
+    Command(
+        ("distil",),
+        DistilOptions,
+        "tagcorpus.pipelines.distilling.command:distil",
+        "Train a small model on an LLM's labels, and judge it.",
     ),
     Command(
         ("audit",),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tagcorpus.pipelines.options.declaring.common import (
+    BACKENDS,
     ENDPOINT,
     OUTPUT,
-    Backend,
     Options,
     calling_options,
     endpoint_options,
@@ -45,10 +45,12 @@ class DomainOptions(AskingOptions):
     SHORTHANDS = (
         shorthand(
             "domain.backend",
-            Backend,
-            "auto: openai when an endpoint is configured, else the embedded fastText model. With more than 1,000 calls to make, "
+            str,
+            "auto: openai when an endpoint is configured, else the embedded fastText model. DIR: a student that `tagcorpus distil` "
+            "wrote. With more than 1,000 calls to make, "
             "name openai, or an endpoint: a variable of the environment is not enough.",
             default="auto",
+            metavar=BACKENDS,
         ),
         *ENDPOINT,
         shorthand("domain.tree", str, "A stage tree of your own (YAML).", metavar="FILE", is_path=True),

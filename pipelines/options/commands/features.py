@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tagcorpus.pipelines.options.declaring.common import (
+    BACKENDS,
     ENDPOINT,
     INPUT,
     KEY_ONLY,
     OUTPUT,
     RUNNING,
-    Backend,
     Engine,
     Options,
     retry_errors_option,
@@ -26,8 +26,10 @@ class FeaturesOptions(Options):
     SHORTHANDS = (
         shorthand(
             "domain.backend",
-            Backend,
-            "Backend of the domains, which are left empty without one; fasttext: the embedded model, a substitute.",
+            str,
+            "Backend of the domains, which are left empty without one; fasttext: the embedded model, a substitute; DIR: a student "
+            "that `tagcorpus distil` wrote.",
+            metavar=BACKENDS,
         ),
         shorthand(
             "tokens.tokenizer",

@@ -1,4 +1,4 @@
-"""The options of `tagcorpus agreement` and `tagcorpus shares`."""
+"""The options of `tagcorpus agreement`, `tagcorpus shares` and `tagcorpus distil`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tagcorpus.pipelines.options.declaring.common import INPUT, OUTPUT
-from tagcorpus.pipelines.options.declaring.declare import as_json, option, positional
+from tagcorpus.pipelines.options.declaring.declare import REQUIRED, as_json, option, positional
 
 
 @dataclass(frozen=True)
@@ -75,4 +75,48 @@ class SharesOptions:
         is_path=True,
     )
     seed: int = option(0, "Seed of --draw.")
+    as_json: bool = as_json("As JSON.")
+
+
+@dataclass(frozen=True)
+class DistilOptions:
+    """Train a student, a small model that gives the labels of an LLM. LABELS are output folders of run domain or run annotate, or CSV,
+    TSV, JSON-lines or Parquet tables with texts and labels. Exit 3: the student does not agree enough, and is not saved."""
+
+    labels: list[str] = positional("LABELS...")
+    output: str = option(
+        REQUIRED,
+        "Folder for the student: model, student.json, README.md, figures.json, reliability.csv and .png.",
+        flags=("--output", "-o"),
+        metavar="DIR",
+        group=OUTPUT,
+        is_path=True,
+    )
+    column: str = option("", "The labels, as for agreement.", metavar="NAME", group=INPUT)
+    held_out: str | None = option(
+        None,
+        "Labelled texts that judge the student, in place of a random share of LABELS. None of them is learnt.",
+        metavar="PATH",
+        group=INPUT,
+        is_path=True,
+    )
+    held_out_share: float = option(0.2, "Share of each label that is held out.", group=INPUT, above=0, below=1)
+    min_label: int = option(10, "A label with fewer documents to learn from is not learnt.", group=INPUT, at_least=2)
+    student: Literal["fasttext", "words", "encoder"] = option(
+        "fasttext",
+        "fasttext: trained by fastText; words: logistic regression over words and style; encoder: over an encoder's vectors.",
+    )
+    encoder: str = option(
+        "",
+        "Folder of a sentence encoder (extra hf), for words (its vectors of words) and for encoder.",
+        metavar="DIR",
+        is_path=True,
+    )
+    trials: int = option(8, "Settings to try by cross-validation.", at_least=1)
+    min_kappa: float = option(0.4, "Least kappa of all held-out documents.", at_most=1)
+    min_group_kappa: float = option(0.2, "Least kappa within each group by language, length and --within.", at_most=1)
+    min_group: int = option(50, "Held-out documents of a group from which it is judged.", at_least=2)
+    within: list[str] = option([], "Also judge the groups of this column; repeatable.", metavar="COLUMN")
+    save_anyway: bool = option(False, "Save the student even if it does not agree enough.", group=OUTPUT)
+    seed: int = option(0, "Seed of the split, the search and the training.", at_least=0)
     as_json: bool = as_json("As JSON.")

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from tagcorpus.pipelines.options.declaring.declare import Group, Option, fields_of, option, section, shorthand
 from tagcorpus.pipelines.options.declaring.dialect import Dialect
 
-Backend = Literal["auto", "openai", "fasttext"]
+BACKENDS = "auto|openai|fasttext|DIR"
 LINES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
 """Endings of files with a JSON object for each document."""
 Engine = Literal["auto", "tiktoken", "gigatoken"]

@@ -66,15 +66,15 @@ def _body(output: Output, instance: str, own: dict[str, Any], backend: str) -> s
 
 
 def _agreement(output: Output, instance: str, backend: str) -> str:
-    """The agreement of the embedded model with an LLM, if a summary has it."""
-    if not backend.startswith("fasttext:"):
+    """The agreement of the embedded model, or of a student, with an LLM, if a summary has it."""
+    if not backend.startswith(("fasttext:", "encoder:")):
         return ""
     own = [s["domain"] for s in output.summaries.values() if "domain" in s and instance in s.get("instances", {})]
     agreement = own[-1].get("agreement_with_reference") if own else None
     if not agreement:
         return " This model is a substitute for an LLM."
     return (
-        f" This model is a substitute for an LLM. On {agreement['n']:,} held-out web documents it agreed with the LLM's label in "
+        f" This model is a substitute for an LLM. On {agreement['n']:,} held-out documents it agreed with the LLM's label in "
         f"{100 * agreement['accuracy']:.1f} % (kappa {agreement['kappa']:.2f}); the commonest label alone agrees in "
         f"{100 * agreement['majority_accuracy']:.1f} %."
     )
