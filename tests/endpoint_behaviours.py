@@ -42,21 +42,21 @@ RULES = {
         BLAMED,
         "exit 4 after at most 20 failures",
         RETRIED,
-        f"after exit 4 goes on where the run stopped; else {KEPT}",
+        f"after exit 4 continues where the run stopped; else {KEPT}",
     ),
     "pace": Rule(
         "429, 503, a refused connection",
         "`error` after `--patience`, all others have their labels",
         "exit 4 after `--patience` without any answer",
         RETRIED,
-        f"after exit 4 goes on where the run stopped; else {KEPT}",
+        f"after exit 4 continues where the run stopped; else {KEPT}",
     ),
     "refusal": Rule(
         "400, 401, 403 (also a firewall's page), 404, 422, a redirect",
         BLAMED,
         "exit 1 after at most 20 refusals, which the message quotes",
         RETRIED,
-        f"after exit 1 goes on where the run stopped, once the cause is mended; else {KEPT}",
+        f"after exit 1 continues where the run stopped, once the cause is removed; else {KEPT}",
     ),
     "document": Rule(
         "413; a code such as `context_length_exceeded` or `content_filter`, at any status; a refusal by the model",
@@ -70,21 +70,21 @@ RULES = {
         BLAMED,
         "exit 1 after at most 20 replies",
         RETRIED,
-        f"after exit 1 goes on where the run stopped, once the cause is mended; else {KEPT}",
+        f"after exit 1 continues where the run stopped, once the cause is removed; else {KEPT}",
     ),
     "quota": Rule(
         "no money (402, `insufficient_quota`), or the calls of a day used up",
         "exit 4 at once",
         "exit 4 at once",
         "exit 4 at once",
-        "goes on where the run stopped",
+        "continues where the run stopped",
     ),
 }
 
 
 def table() -> str:
     """The rules as docs/domain.md has them."""
-    head = "| the endpoint | does it to one document, or to some | does it to every question | does it once | the same command afterwards |"
+    head = "| the endpoint's reply | to one document, or to some | to every question | once | the same command afterwards |"
     return "\n".join([head, "|---|---|---|---|---|", *(rule.row for rule in RULES.values())])
 
 

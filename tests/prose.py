@@ -1,6 +1,6 @@
 """The style of the pages: `python tests/prose.py` lists sentences that are too long, and phrases that readers stumble over.
 
-Code, tables and links' targets do not count. The rules are those of CONTRIBUTING.md.
+Code and links' targets do not count. Tables count for phrases, not for length. The rules are those of CONTRIBUTING.md.
 """
 
 from __future__ import annotations
@@ -27,13 +27,36 @@ PHRASES = {
     r"\bof such an?\b": "name the thing first",
     r"\bsimply\b|\bobviously\b|\bof course\b": "leave out",
     r"\bworld.class\b|\bblazing": "no boast",
+    r"\bsidecars?\b": '"attributes"',
+    r"\binstruments?\b": '"measured with" or "provenance"',
+    r"\b(is|are|was|were|be) told\b": '"print", "name" or "say", with a subject',
+    r"\bwanted\b|\bwants\b": '"need" or "require"',
+    r"\bfurther(?! reading\b)": '"other" or "more"',
+    r"\balike\b": '"equal" or "similar"',
+    r"\bwhatever\b|\bwhoever\b": "name who or what",
+    r"\bmended?\b": '"repair"',
+    r"\bgo(es)? (with|together)\b": '"correlate" or "belong to"',
 }
+# Names that begin a sentence in lower case.
+LOWER_CASE = (
+    "tagcorpus",
+    "datatrove",
+    "gigatoken",
+    "tiktoken",
+    "fasttext",
+    "spaCy",
+    "lm_eval",
+    "pyarrow",
+    "pandas",
+    "numpy",
+)
 GENERATED = ("options.md", "paper-reproduction.md")
 
 
 def pages() -> list[Path]:
     docs = sorted(p for p in (ROOT / "docs").glob("*.md") if p.name not in GENERATED)
-    return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *docs]
+    others = ("README.md", "CONTRIBUTING.md", "benchmarks/README.md", "benchmarks/RESULTS.md")
+    return [*(ROOT / name for name in others), *docs]
 
 
 def paragraphs(text: str) -> Iterator[tuple[int, str]]:
@@ -60,22 +83,43 @@ def paragraphs(text: str) -> Iterator[tuple[int, str]]:
             lines.append(re.sub(r"^([-*]|\d+\.) ", "", stripped))
 
 
+def table_rows(text: str) -> Iterator[tuple[int, str]]:
+    """(line, text) of each row of a table."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.startswith("|"):
+            yield number, line
+
+
+def plain(text: str) -> str:
+    """The text without code and links' targets."""
+    return re.sub(r"\]\([^)]*\)", "]", re.sub(r"`[^`]*`", "CODE", text))
+
+
 def sentences(paragraph: str) -> list[str]:
-    """The sentences, with code and links' targets taken out."""
-    plain = re.sub(r"\]\([^)]*\)", "]", re.sub(r"`[^`]*`", "CODE", paragraph))
-    return re.split(r"(?<=[.?!:;])\s+(?=[A-Z\"*\[(])", plain)
+    return re.split(r"(?<=[.?!])\)?\s+(?=[\w\"*\[(])|(?<=[:;])\s+(?=[A-Z\"*\[(])", plain(paragraph))
+
+
+def phrases(text: str) -> Iterator[str]:
+    for pattern, instead in PHRASES.items():
+        if match := re.search(pattern, text, re.IGNORECASE):
+            yield f"{match[0]!r}, write {instead}: {text[:90]}"
 
 
 def complaints(path: Path) -> Iterator[str]:
     """What to mend in a page, a line each."""
-    for line, paragraph in paragraphs(path.read_text(encoding="utf-8")):
+    text = path.read_text(encoding="utf-8")
+    lines = text.splitlines()
+    for line, paragraph in paragraphs(text):
+        place = f"{path.name}:{line}"
+        if re.match(r"[a-z]", lines[line - 1]) and not paragraph.startswith(LOWER_CASE):
+            yield f"{place}: begin a paragraph with its subject: {paragraph[:90]}"
         for sentence in sentences(paragraph):
             n = len(re.findall(r"[\w'-]+", sentence))
             if n > WORDS_AT_MOST:
-                yield f"{path.name}:{line}: {n} words: {sentence[:90]}"
-            for pattern, instead in PHRASES.items():
-                if match := re.search(pattern, sentence, re.IGNORECASE):
-                    yield f"{path.name}:{line}: {match[0]!r}, write {instead}: {sentence[:90]}"
+                yield f"{place}: {n} words: {sentence[:90]}"
+            yield from (f"{place}: {phrase}" for phrase in phrases(sentence))
+    for line, row in table_rows(text):
+        yield from (f"{path.name}:{line}: {phrase}" for phrase in phrases(plain(row)))
 
 
 if __name__ == "__main__":
