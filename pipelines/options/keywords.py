@@ -178,7 +178,7 @@ class FilterKeywords(Keywords, total=False):
     or a folder."""
     ids: Literal["jsonl", "parquet"] | None
     """Instead of copies: a list of all rows in filtered/, with file, row, id and reason; of the
-    kept ones with removed false."""
+    kept ones with removed='false'."""
 
 
 class AnnotateKeywords(Keywords, total=False):
