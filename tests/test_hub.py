@@ -235,6 +235,23 @@ def test_a_hub_out_of_reach_and_offline_mode(hub: Hub, tmp_path: Path, monkeypat
         tag(hub, f"{DATASET}/data", tmp_path / "new", storage_options={"endpoint": "http://127.0.0.1:9"})
 
 
+def test_every_request_has_a_time_limit(hub: Hub) -> None:
+    from huggingface_hub import get_session
+
+    remote.use({"endpoint": hub.url})
+    for _ in range(2):
+        remote.filesystem(f"hf://datasets/{DATASET}")
+    limits = []
+    for timeout in (None, 3):
+        request = get_session().build_request("GET", hub.url, timeout=timeout)
+        for hook in get_session().event_hooks["request"]:
+            hook(request)
+        limits.append(request.extensions["timeout"])
+    assert limits[0] == {"connect": 10, "read": 20, "write": 20, "pool": 20}
+    assert limits[1] == dict.fromkeys(limits[0], 3)
+    assert len(get_session().event_hooks["request"]) == 2  # huggingface_hub's own, and the limit
+
+
 def test_the_hub_is_no_place_for_output() -> None:
     with pytest.raises(ConfigError, match="only reads from the Hub"):
         Folder(f"hf://datasets/{DATASET}/tags")

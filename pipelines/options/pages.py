@@ -81,7 +81,7 @@ def options_page() -> str:
             "",
             f"## {' '.join(['tagcorpus', *command.words, *positionals])}",
             "",
-            inspect.cleandoc(command.options.__doc__ or ""),
+            _as_text(inspect.cleandoc(command.options.__doc__ or "")),
         ]
         if rows := [o for o in own if not o.declaration.is_positional]:
             lines += ["", *_table(rows, with_keys=bool(command.pipeline))]
@@ -97,8 +97,13 @@ def _table(options: list[Option], *, with_keys: bool) -> list[str]:
         flags = f"{flags[:-1]}{value}`" if flags else ""
         is_setting = o in SETTINGS
         keys = [f"`{o.key}`" if not is_setting else ""] * with_keys
-        rows.append([flags, *keys, _default(o), o.declaration.help])
+        rows.append([flags, *keys, _default(o), _as_text(o.declaration.help)])
     return ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+
+
+def _as_text(text: str) -> str:
+    """Markdown would take `<org>` for a tag, and leave it out."""
+    return text.replace("<", "&lt;")
 
 
 def _default(o: Option) -> str:

@@ -68,6 +68,25 @@ def is_pinned(url: str) -> bool:
     return is_on_hub(url) and address_of(url).is_pinned
 
 
+def limit_waiting(connect_seconds: float, read_seconds: float) -> None:
+    """Give a time limit to requests of this process that have none: huggingface_hub sets none for listings."""
+    from huggingface_hub import get_session
+
+    client = get_session()  # another one after a connection that failed
+    if not any(isinstance(hook, _Limit) for hook in client.event_hooks["request"]):
+        limit = _Limit({"connect": connect_seconds, "read": read_seconds, "write": read_seconds, "pool": read_seconds})
+        client.event_hooks = {**client.event_hooks, "request": [*client.event_hooks["request"], limit]}
+
+
+@dataclass(frozen=True)
+class _Limit:
+    seconds: dict[str, float]
+
+    def __call__(self, request: Any) -> None:
+        given = request.extensions.get("timeout") or {}
+        request.extensions["timeout"] = {k: s if given.get(k) is None else given[k] for k, s in self.seconds.items()}
+
+
 def opened(fs: Any, path: str, block_size: int | None = None, cache_type: str = "readahead") -> Any:
     """A file of the Hub, open for reading. `fs` is an HfFileSystem."""
     return _proven_file()(fs, path, mode="rb", block_size=block_size or fs.block_size, cache_type=cache_type)

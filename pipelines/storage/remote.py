@@ -227,6 +227,8 @@ def filesystem(url: str) -> tuple[Any, str]:
 
             return url_to_fs(url, **{protocol: given})  # type: ignore[no-any-return]
         fs, path = cls(**cls._get_kwargs_from_urls(url) | given), cls._strip_protocol(url)
+        if hub.is_on_hub(url):
+            hub.limit_waiting(CONNECT_SECONDS, READ_SECONDS)
         if protocol in ("s3", "s3a"):
             fs.retries = ROUNDS
             fs.connect()  # sends no request, but raises where the login cannot work
