@@ -16,8 +16,8 @@ WORDS_AT_MOST = 32
 PHRASES = {
     r"\bat hand\b": "say where the thing is",
     r"\bnone of (it|them|these)\b is\b": "say what is not",
-    r"\bis no (?!longer\b)": '"is not a ..."',
-    r"\bare no (?!longer\b)": '"are not ..."',
+    r"(?<!there )\bis no (?!longer\b)": '"is not a ..."',
+    r"(?<!there )\bare no (?!longer\b)": '"are not ..."',
     r"\bstands? (in|for|below|above|beside|under)\b": '"is"',
     r"\blies? (in|below|above|beside|under)\b": '"is"',
     r"\bone's\b": "name the owner",
