@@ -310,6 +310,20 @@ def test_a_loss_that_is_not_a_number_names_step_and_documents(
     assert not (tmp_path / "nan/model.safetensors").exists()
 
 
+def test_too_little_memory_names_the_way_out(
+    mix: Path, torch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("transformers")
+    from tagcorpus.pipelines.training import trainer
+
+    def full(*_: Any) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(trainer, "sequence_losses", full)
+    result = invoke(*command(mix, tmp_path / "full"))
+    assert (result.code, "a file with a device_batch below 4" in result.err) == (1, True), result.err
+
+
 # Launchers
 
 
