@@ -205,6 +205,14 @@ def test_the_same_command_writes_the_same_bytes_and_another_mix_is_refused(token
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
+def test_a_mix_of_other_token_files_is_refused(tmp_path: Path) -> None:
+    for vocabulary, name in ((100, "one"), (90, "other")):
+        write_tokens(tmp_path / name, {"a": [300]}, vocabulary=vocabulary, tokenizer={"name": "t", "fingerprint": "t"})
+    assert make(tmp_path / "one", "-o", tmp_path / "mix")[0] == 0
+    code, _, err = make(tmp_path / "other", "-o", tmp_path / "mix")
+    assert (code, "already has a mix of other token files with these shares" in err) == (2, True), err
+
+
 def test_weights_from_files(tokens: Path, tmp_path: Path) -> None:
     (tmp_path / "w.yaml").write_text("web: 0.8\ncode: 1/5\n")
     (tmp_path / "w.csv").write_text("group,weight\nweb,4\ncode,1\n")
@@ -341,6 +349,8 @@ def test_a_swarm_is_seeded_and_keeps_the_cap(tokens: Path, tmp_path: Path) -> No
     refused = int(result.out.splitlines()[1].split(" of ")[0])
     assert refused > 0  # code has enough for half of a mix
     assert f"{refused} of {refused + 8} draws needed more than --epochs 1 allows (code {refused})" in result.out
+    assert invoke("mix", "swarm", "9", *arguments[1:], "-o", str(tmp_path / "b")).code == 0
+    assert (tmp_path / "b/swarm.csv").read_text().startswith(table)
     result = invoke("mix", "swarm", *arguments, "--seed", "6", "-o", str(tmp_path / "a"))
     assert (result.code, "already has" in result.err) == (2, True)
     assert (tmp_path / "a/swarm.csv").read_text() == table
