@@ -205,6 +205,14 @@ def test_the_same_command_writes_the_same_bytes_and_another_mix_is_refused(token
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
+def test_a_mix_of_other_token_files_is_refused(tmp_path: Path) -> None:
+    for vocabulary, name in ((100, "one"), (90, "other")):
+        write_tokens(tmp_path / name, {"a": [300]}, vocabulary=vocabulary, tokenizer={"name": "t", "fingerprint": "t"})
+    assert make(tmp_path / "one", "-o", tmp_path / "mix")[0] == 0
+    code, _, err = make(tmp_path / "other", "-o", tmp_path / "mix")
+    assert (code, "already has a mix of other token files with these shares" in err) == (2, True), err
+
+
 def test_weights_from_files(tokens: Path, tmp_path: Path) -> None:
     (tmp_path / "w.yaml").write_text("web: 0.8\ncode: 1/5\n")
     (tmp_path / "w.csv").write_text("group,weight\nweb,4\ncode,1\n")
@@ -299,6 +307,7 @@ def test_an_empty_group_is_named(tmp_path: Path) -> None:
 # Tag statistics
 
 
+@pytest.mark.e2e
 def test_statistics_are_means_over_tokens(tmp_path: Path) -> None:
     lines = [{"text": "a b c d e f", "s": "x"}, {"text": "aa", "s": "x"}, {"text": "aaaa bb", "s": "y"}] * 4
     (tmp_path / "docs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -310,8 +319,11 @@ def test_statistics_are_means_over_tokens(tmp_path: Path) -> None:
     assert notes == []
     assert means["x"]["length.char_len"] == {"mean": pytest.approx((11 * 7 + 2 * 2) / 9), "coverage": 1.0}
     assert means["y"]["length.char_len"]["mean"] == 7
-    of_mix = tag_means.of_mix({"x": 0.25, "y": 0.75}, means)
-    assert of_mix["length.char_len"]["mean"] == pytest.approx(0.25 * 9 + 0.75 * 7)
+
+
+def test_statistics_of_a_mix_weigh_its_groups() -> None:
+    means = {"x": {"a": {"mean": 4.0, "coverage": 1.0}}, "y": {"a": {"mean": 8.0, "coverage": 1.0}}}
+    assert tag_means.of_mix({"x": 0.25, "y": 0.75}, means) == {"a": {"mean": 7.0, "coverage": 1.0}}
     half = tag_means.of_mix({"x": 0.5, "y": 0.5}, {"x": {"a": {"mean": 4.0, "coverage": 0.5}}})
     assert half == {"a": {"mean": 4.0, "coverage": 0.25}}
 
@@ -320,23 +332,25 @@ def test_statistics_are_means_over_tokens(tmp_path: Path) -> None:
 
 
 def test_a_swarm_is_seeded_and_keeps_the_cap(tokens: Path, tmp_path: Path) -> None:
-    arguments = ["25", str(tokens), "--seed", "5", "--tokens", "400", "--sequence-length", "10", "--epochs", "1"]
+    arguments = ["8", str(tokens), "--seed", "9", "--tokens", "400", "--sequence-length", "10", "--epochs", "1"]
     result = invoke("mix", "swarm", *arguments, "-o", str(tmp_path / "a"))
     assert result.code == 0
     assert invoke("mix", "swarm", *arguments, "-o", str(tmp_path / "b")).code == 0
     table = (tmp_path / "a/swarm.csv").read_text()
     assert table == (tmp_path / "b/swarm.csv").read_text()
     rows = list(csv.DictReader(table.splitlines()))
-    assert [r["mix"] for r in rows] == [f"mix-{i:04d}" for i in range(25)]
+    assert [r["mix"] for r in rows] == [f"mix-{i:04d}" for i in range(8)]
     for row in rows:
         mix = read_mix(str(tmp_path / "a" / row["mix"]))
         assert all(g["epochs"] <= 1 for g in mix.groups.values())
         assert {g: float(row[g]) for g in mix.groups} == mix.shares
         assert sum(mix.shares.values()) == pytest.approx(1)
-    assert len({r["web"] for r in rows}) > 3
+    assert len({r["web"] for r in rows}) > 2
     refused = int(result.out.splitlines()[1].split(" of ")[0])
     assert refused > 0  # code has enough for half of a mix
-    assert f"{refused} of {refused + 25} draws needed more than --epochs 1 allows (code {refused})" in result.out
+    assert f"{refused} of {refused + 8} draws needed more than --epochs 1 allows (code {refused})" in result.out
+    assert invoke("mix", "swarm", "9", *arguments[1:], "-o", str(tmp_path / "b")).code == 0
+    assert (tmp_path / "b/swarm.csv").read_text().startswith(table)
     result = invoke("mix", "swarm", *arguments, "--seed", "6", "-o", str(tmp_path / "a"))
     assert (result.code, "already has" in result.err) == (2, True)
     assert (tmp_path / "a/swarm.csv").read_text() == table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import subprocess
 import sysconfig
@@ -47,5 +48,10 @@ def test_from_text_to_scores(tmp_path: Path) -> None:
     assert bits["code"]["code"] < bits["prose"]["code"]
     assert bits["prose"]["prose"] < bits["code"]["prose"]
     assert "acme/more-code" in done.stdout
+    for model, of_group in bits.items():  # as lm_eval computes them, document by document
+        (path_of_results,) = (tmp_path / f"results/acme__more-{model}").glob("results_*.json")
+        results = json.loads(path_of_results.read_text())["results"]
+        own = {group: results[f"held_out_{group}"]["bits_per_byte,none"] for group in of_group}
+        assert own == pytest.approx(of_group, rel=0.01)
     features = list(csv.DictReader((tmp_path / "features.csv").read_text().splitlines()))
     assert sorted(r["id"] for r in features) == ["acme/more-code", "acme/more-prose"]

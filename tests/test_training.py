@@ -16,9 +16,9 @@ import pytest
 from slurm_commands import invoke
 from token_outputs import write_tokens
 
-from tagcorpus.errors import TagcorpusError
+from tagcorpus.errors import ConfigError, TagcorpusError
 from tagcorpus.pipelines.mixes.mix_file import Mix, read_mix
-from tagcorpus.pipelines.training import model_config
+from tagcorpus.pipelines.training import hub_folder, model_config
 from tagcorpus.pipelines.training.windows import Windows, check_ids
 from tagcorpus.taggers._interface import digest
 
@@ -129,6 +129,24 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(mix: Path, tmp_path: Path)
 def test_refusals(mix: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
     result = invoke("train", str(mix), "-o", str(tmp_path / "out"), *arguments, "--dry-run")
     assert (result.code, message in result.err) == (2, True), result.err
+
+
+def test_a_missing_package_is_named(mix: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    result = invoke("train", str(mix), "-o", str(tmp_path / "out"), *TRAIN)
+    assert (result.code, "train needs torch: pip install" in result.err) == (2, True), result.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_tokenizer_that_is_gone_or_changed_is_named(mix: Path, tmp_path: Path) -> None:
+    own = read_mix(str(mix))
+    path = tmp_path / "tokenizer.json"
+    own.value["tokenizer"]["name"] = str(path)
+    with pytest.raises(ConfigError, match=r"tokenizer: .* is not there"):
+        hub_folder.check_tokenizer(own)
+    path.write_text("{}")
+    with pytest.raises(ConfigError, match=r"tokenizer: .* has changed"):
+        hub_folder.check_tokenizer(own)
 
 
 def test_a_vocabulary_that_is_too_small_is_named(mix: Path, tmp_path: Path) -> None:
@@ -268,6 +286,20 @@ def test_a_finished_run_is_done_and_another_is_refused(trained: Path, mix: Path)
     assert {p.name: p.read_bytes() for p in trained.iterdir()} == before
 
 
+def test_another_mix_and_changed_token_files_are_refused(trained: Path, tmp_path: Path) -> None:
+    tokenizer = a_tokenizer(tmp_path / "tokenizer")
+    tokens = write_tokens(tmp_path / "tokens", {"web": [2000]}, tokenizer=tokenizer)
+    arguments = ["--tokens", str(80 * LENGTH), "--sequence-length", str(LENGTH)]
+    assert invoke("mix", "make", str(tokens), "-o", str(tmp_path / "mix"), *arguments).code == 0
+    result = invoke(*command(tmp_path / "mix", trained))
+    assert (result.code, "mix: " in result.err) == (2, True), result.err
+    path = tokens / "token_files/web/train-00000.bin"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x01")
+    result = invoke(*command(tmp_path / "mix", tmp_path / "out"))
+    assert (result.code, "train-00000.bin has changed since its manifest" in result.err) == (2, True), result.err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_killed_run_continues_to_the_same_bytes(trained: Path, mix: Path, tmp_path: Path) -> None:
     output = tmp_path / "acme" / "toy"
     killed = subprocess.run([sys.executable, "-c", KILLED, *command(mix, output)], check=False, capture_output=True)
@@ -308,6 +340,20 @@ def test_a_loss_that_is_not_a_number_names_step_and_documents(
     numbers = sorted({p.number for i in range(4) for p in windows.documents(i) if p.group == "code"})
     assert f"group 'code' (token_files/code/train-00000): {', '.join(map(str, numbers))}" in result.err
     assert not (tmp_path / "nan/model.safetensors").exists()
+
+
+def test_too_little_memory_names_the_way_out(
+    mix: Path, torch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("transformers")
+    from tagcorpus.pipelines.training import trainer
+
+    def full(*_: Any) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(trainer, "sequence_losses", full)
+    result = invoke(*command(mix, tmp_path / "full"))
+    assert (result.code, "a file with a device_batch below 4" in result.err) == (1, True), result.err
 
 
 # Launchers

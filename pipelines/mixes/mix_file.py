@@ -143,6 +143,10 @@ def refuse_another(folder: Folder, mix: Mix) -> None:
         return
     for key in ("tokenizer", "eos", "sequence_length", "seed", "windows", "groups"):
         before, now = stored.get(key), mix.value[key]
+        if key == "groups" and _shown(before) == _shown(now):
+            raise ConfigError(
+                f"{folder} already has a mix of other token files with these shares: name another --output"
+            )
         if before != now:
             names = [f"{key} {_shown(v)}" for v in (before, now)]
             raise ConfigError(

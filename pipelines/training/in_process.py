@@ -7,6 +7,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
+from tagcorpus.errors import TagcorpusError
 from tagcorpus.pipelines.mixes.mix_file import Mix, read_mix
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.pipelines.storage.sealed import sealed
@@ -29,7 +30,14 @@ def train_here(plan: TrainingPlan, say: Callable[[str], None]) -> None:
     checkpoint = checkpoints.latest(plan.output)
     if checkpoint is not None:
         say(f"continues from {checkpoint}")
-    own.train(resume_from_checkpoint=checkpoint)
+    try:
+        own.train(resume_from_checkpoint=checkpoint)
+    except trainer.OutOfMemory as error:
+        at_once = own.args.per_device_train_batch_size
+        raise TagcorpusError(
+            f"the device has too little memory for {at_once:,} sequences at once: give --model a file with a device_batch below "
+            f"{at_once:,}. The batch stays the same"
+        ) from error
     figures = held_out.losses(own, mix, sequences_at_once(plan, own.accelerator.num_processes), plan.config.vocabulary)
     final = f"{checkpoints.folder_of(plan.output)}/{FINAL}"
     own.model.config.use_cache = True  # the Trainer switches it off

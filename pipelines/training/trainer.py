@@ -23,6 +23,7 @@ from tagcorpus.pipelines.training.training_plan import TrainingPlan, sequences_a
 from tagcorpus.pipelines.training.windows import Windows
 
 SHOWN_DOCUMENTS = 20
+OutOfMemory = torch.OutOfMemoryError
 
 
 class MixTrainer(Trainer):

@@ -63,7 +63,7 @@ class MixSwarmOptions:
     swarm.csv with all shares. Draws that need more than --epochs are drawn again.
     """
 
-    n: int = positional("N", is_path=False)
+    n: int = positional("N", is_path=False, at_least=1)
     token_files: list[str] = positional(TOKEN_FILES)
     output: str = output_option("Folder of the mixes.")
     tokens: str = option(REQUIRED, "Tokens of each mix, such as 300000, 20M or 1.5B.", metavar="N")
