@@ -4,7 +4,7 @@
 
 DIR has RegMix's CSVs (train_mixture_1m.csv, train_pile_loss_1m.csv, test_mixture_SIZE.csv, test_pile_loss_SIZE.csv). The models are
 those of `mix fit`, and ridge on shares and their square roots. The figures are Spearman's correlation as the mean over losses, and
-paired bootstrap differences over mixes; then the coverage of 90 % intervals on the test mixes of 1M.
+paired bootstrap differences over mixes; then the coverage of 90 % intervals, on folds of the 512 mixes and on the test mixes of 1M.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from tagcorpus.pipelines.mix_models import ranking
+from tagcorpus.pipelines.mix_models.held_out import folds, predict
 from tagcorpus.pipelines.mix_models.new_mixes import interval, own_reach
 from tagcorpus.pipelines.mix_models.regressors import OURS, REGRESSORS, Columns, Linear, fit_linear
 from tagcorpus.pipelines.mix_models.swarm import Swarm, read_mixes, read_swarm
@@ -60,7 +61,7 @@ def ridge(columns: Columns, outcome: Array) -> Linear:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--sizes", nargs="+", default=["1m", "60m"])
+    parser.add_argument("--sizes", nargs="*", default=["1m", "60m"])
     parser.add_argument("--outcomes", type=int, default=13)
     given = parser.parse_args()
     train = read(given.data, "train", "1m")
@@ -69,8 +70,12 @@ def main() -> None:
     known, ones = Columns(train.shares, empty), np.ones(len(train.shares))
     correlations: dict[str, dict[str, list[Array]]] = {size: {} for size in tests}
     covered: list[Array] = []
+    on_folds: list[Array] = []
     for o, name in enumerate(train.outcomes[: given.outcomes]):
         print(f"fit {name}", flush=True)
+        on_folds.append(inside_on_folds(known, train.values[:, o]))
+        if not tests:
+            continue
         models: dict[str, Any] = {
             title: (fit(known, train.values[:, o], ones), lambda c: c)
             for title, fit in REGRESSORS.items()
@@ -99,14 +104,27 @@ def main() -> None:
             cells = ["" if title == OURS else shown(ours - mean), f"{min(v[0] for v in values):.4f}"]
             rows.append([title, shown(mean), *cells])
         print("\n".join(aligned(rows)))
-    if covered:
-        shares = np.array(covered).mean(axis=1)
-        # Losses share their mixes: the error of the mean is that of a mean over mixes.
-        by_mix = np.array(covered).mean(axis=0)
-        print(
-            f"\n90 % intervals hold {100 * shares.mean():.1f} % of test mixes of 1M, Monte Carlo error "
-            f"{100 * by_mix.std() / np.sqrt(len(by_mix)):.1f} (losses {100 * shares.min():.1f} to {100 * shares.max():.1f})"
-        )
+    print()
+    for where, inside in (("mixes of 1M on folds", on_folds), ("test mixes of 1M", covered)):
+        if inside:
+            shares, by_mix = np.array(inside).mean(axis=1), np.array(inside).mean(axis=0)
+            # Losses share their mixes: the error of the mean over losses is that of a mean over mixes.
+            print(
+                f"90 % intervals hold {100 * shares.mean():.1f} % of {where}, Monte Carlo error "
+                f"{100 * by_mix.std() / np.sqrt(len(by_mix)):.1f} (losses {100 * shares.min():.1f} to {100 * shares.max():.1f})"
+            )
+
+
+def inside_on_folds(columns: Columns, outcome: Array) -> Array:
+    """Whether each mix is in the interval of the fit that held it out, bool [mixes]."""
+    inside = np.zeros(len(outcome), bool)
+    ones = np.ones(len(outcome))
+    for split in folds(len(outcome), seed=0):
+        ends = predict(OURS, columns, outcome, ones, split, has_interval=True).ends
+        assert ends is not None
+        low, high = ends
+        inside[split.test] = (low <= outcome[split.test]) & (outcome[split.test] <= high)
+    return inside
 
 
 def shown(values: Array) -> str:

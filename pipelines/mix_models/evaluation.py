@@ -21,20 +21,24 @@ BOTH = f"{OURS}, both"
 
 @dataclass(frozen=True)
 class Contender:
-    """A model and the columns it is given."""
+    """A model and the columns it is given.
+
+    has_interval  the coverage of its intervals is measured, which takes new_mixes.FOLDS more fits for each of its fits
+    """
 
     title: str
     model: str
     columns: Columns
+    has_interval: bool = False
 
 
 def contenders(shares: Array, content: Array, models: Sequence[str]) -> list[Contender]:
     """Every model on the shares; ours also on content alone and on both, where there is content."""
     nothing = np.empty((len(shares), 0))
-    listed = [Contender(name, name, Columns(shares, nothing)) for name in models]
+    listed = [Contender(name, name, Columns(shares, nothing), name == OURS) for name in models]
     if content.shape[1]:
         listed.append(Contender(f"{OURS}, content", OURS, Columns(nothing, content)))
-        listed.append(Contender(BOTH, OURS, Columns(shares, content)))
+        listed.append(Contender(BOTH, OURS, Columns(shares, content), True))
     return listed
 
 
@@ -50,7 +54,8 @@ def predictions(
                 there = Split(split.train[has_value[split.train]], split.test[has_value[split.test]], split.hidden)
                 if len(there.train) and len(there.test):
                     keys.append((c.title, o, s))
-                    jobs.append((c.model, c.columns, swarm.values[:, o], swarm.repeats[:, o], there, has_interval))
+                    is_measured = has_interval and c.has_interval
+                    jobs.append((c.model, c.columns, swarm.values[:, o], swarm.repeats[:, o], there, is_measured))
     return dict(zip(keys, workers.map(predict, jobs), strict=True))
 
 
@@ -84,7 +89,7 @@ def over_folds(
                 "pairs": ranking.figure(decided).to_json(),
                 "rmse": _rounded(np.sqrt(np.mean((means[has_value] - own) ** 2))),
             }
-            if c.model == OURS:
+            if c.has_interval:
                 covered.setdefault(c.title, []).append(
                     np.where(has_value, (low <= swarm.values[:, o]) & (swarm.values[:, o] <= high), np.nan)
                 )
@@ -135,8 +140,8 @@ def _whole(
             one = predicted[title, o, s]
             rows = split.test[swarm.repeats[split.test, o] > 0]
             whole[0, rows] = one.means
-            if one.low is not None and one.high is not None:
-                whole[1, rows], whole[2, rows] = one.low, one.high
+            if one.ends is not None:
+                whole[1:, rows] = one.ends
     return whole[0], whole[1], whole[2]
 
 

@@ -36,13 +36,12 @@ class Split:
 class Predicted:
     """What one model says of the tested rows of a split.
 
-    low, high  ends of `interval`, by folds among the training rows; for ours only
-    errors     those of `ratios`; for ours only
+    ends    lower and upper ends of `interval`, by folds among the training rows; for ours only
+    errors  those of `ratios`; for ours only
     """
 
     means: Array
-    low: Array | None = None
-    high: Array | None = None
+    ends: tuple[Array, Array] | None = None
     errors: Array | None = None
 
 
@@ -70,5 +69,5 @@ def predict(name: str, columns: Columns, outcome: Array, repeats: Array, split: 
     means = model.predict(tested)
     if has_interval and name == OURS and isinstance(model, Process):
         distance = own_reach(known, outcome[split.train], repeats[split.train])
-        return Predicted(means, *interval(model, tested, distance), ratios(model, tested, outcome[split.test]))
+        return Predicted(means, interval(model, tested, distance), ratios(model, tested, outcome[split.test]))
     return Predicted(means)

@@ -28,6 +28,7 @@ from tagcorpus.pipelines.mix_models.new_mixes import LEVEL, interval
 from tagcorpus.pipelines.mix_models.regressors import Columns, Process
 from tagcorpus.pipelines.mix_models.search import Objective, lowest
 from tagcorpus.pipelines.progress.display import Display
+from tagcorpus.predictor.learners.parallel import Workers
 from tagcorpus.predictor.protocols.tables import aligned
 from tagcorpus.predictor.records.annotations import csv_rows, json_of, text_of
 
@@ -76,7 +77,8 @@ def propose(
             raise ConfigError("--at-most: the sources that the mixes of the fit held may not fill a mix; raise a bound")
     natural = tried.mean(axis=0) if available is None else available / available.sum()
     objective = Objective(picked, sources, content, -1 if is_highest else 1, kl, natural)
-    shares = lowest(objective, tried, caps, seed)
+    one_thread = Workers()  # more threads add in another order, and the search could end elsewhere
+    shares = one_thread.map(lowest, [(objective, tried, caps, seed)])[0]
     values = np.array([[math.nan if v is None else v for v in row] for row in document["model"]["values"]])
     best = _best(values[:, [outcomes.index(n) for n in chosen]], objective.sign)
     others = {"natural mix" if available is not None else "mean of the tried mixes": natural}
