@@ -14,6 +14,7 @@ from slurm_commands import invoke
 
 from tagcorpus.pipelines.comparing.counts import Numbers
 from tagcorpus.pipelines.comparing.differences import of_numbers
+from tagcorpus.pipelines.comparing.token_entropy import Sampled
 from tagcorpus.pipelines.distributions import effects
 from tagcorpus.pipelines.distributions.binning import Sample, bins_of
 
@@ -95,7 +96,7 @@ def test_groups_of_one_output(tmp_path: Path) -> None:
     both = output(tmp_path, "both", texts, "--taggers", "length,language")
     names = ["--group", "language.language=de", "--columns", "char_len"]
     shown = invoke("compare", both, *names).out
-    assert re.search(r"length.char_len, more in A: \d+ to \d+ .*\n  row \d\d: das Wort und der Satz", shown)
+    assert re.search(r"length.char_len, more in A: \d+ to \d+ .*\n  both.jsonl:\d\d: das Wort und der Satz", shown)
     document = json.loads(invoke("compare", both, *names, "--json").out)
     assert (document["a"], document["b"]) == ("language.language=de", "all but language.language=de")
     assert list(document["columns"]) == ["length.char_len"]
@@ -127,3 +128,33 @@ def test_refusals(tmp_path: Path, options: list[str], message: str) -> None:
     done = invoke("compare", a, *options)
     assert done.code == 2
     assert message in done.err
+
+
+@pytest.mark.e2e
+def test_entropy_at_one_budget(tmp_path: Path) -> None:
+    random = np.random.default_rng(4)
+    words = np.array([f"w{i}" for i in range(100)])
+
+    def texts(n_words: int) -> list[str]:
+        return [" ".join(random.choice(words[:n_words], 60)) for _ in range(120)]
+
+    a, b, c = (
+        output(tmp_path, name, texts(n), "--taggers", "length") for name, n in (("a", 100), ("b", 100), ("c", 20))
+    )
+    assert json.loads(invoke("compare", a, b, "--json").out)["entropy"] is None
+    for path in (a, b, c):
+        assert invoke("run", "entropy", "--input", f"{path}.jsonl", "--output", path).code == 0
+    same = json.loads(invoke("compare", a, b, "--json").out)["entropy"]
+    less = json.loads(invoke("compare", a, c, "--json").out)["entropy"]
+    low, high = same["chao_wang_jost"]["interval"]
+    assert (same["token_budget"] >= 1_000, low < 0 < high) == (True, True)
+    assert less["chao_wang_jost"]["interval"][0] > 0.5
+    assert "next-token entropy in bits" in invoke("compare", a, c).out
+
+
+def test_figures_of_a_sample_are_those_of_all_pairs() -> None:
+    sample = Sampled()
+    for ids in ([1, 2, 1, 3], [2, 1, 2]):
+        sample.add(np.array(ids))
+    # Pairs in 6 tokens: 12, 21, 13 and 21: after 1 there are 2 and 3, after 2 always 1.
+    assert sample.figures(6)["plug_in"] == pytest.approx(0.5)

@@ -15,6 +15,7 @@ from tagcorpus.pipelines.comparing.differences import of_categories, of_numbers
 from tagcorpus.pipelines.comparing.documents import documents_of
 from tagcorpus.pipelines.comparing.printed import as_text
 from tagcorpus.pipelines.comparing.sides import Sides
+from tagcorpus.pipelines.comparing.token_entropy import entropy_of
 from tagcorpus.pipelines.distributions import effects
 from tagcorpus.pipelines.distributions.attribute_columns import AttributeColumn, Attributes
 from tagcorpus.pipelines.distributions.blocks import FEW_CLUSTERS, Blocks
@@ -59,7 +60,8 @@ def compared(sides: Sides, names: Sequence[str], cluster: str | None, floor: flo
     shared, skipped = sides.shared_columns()
     if names:
         shared, skipped = _named(sides, names, shared, skipped), []
-    if not shared:
+    entropy = None if names else entropy_of(sides, cluster)
+    if not shared and entropy is None:
         a, b = sides.names
         raise InputError(f"{a} and {b} share no column that can be compared: tag both with the same taggers")
     tables = counted(sides, shared, cluster)
@@ -73,7 +75,7 @@ def compared(sides: Sides, names: Sequence[str], cluster: str | None, floor: flo
     ]
     skipped += [f"{c.label}: no values on one side" for c in shared if not tables.has(c.label)]
     columns = judged(tables, sides.are_of_one_output, floor)
-    if not columns:
+    if not columns and entropy is None:
         raise InputError(f"no column can be compared: {'; '.join(skipped)}")
     order = [c.label for c in shared]
     differing = {c.label: c for c in shared if columns.get(c.label, {}).get("differs")}
@@ -93,6 +95,7 @@ def compared(sides: Sides, names: Sequence[str], cluster: str | None, floor: flo
         "discovery_rate": DISCOVERY_RATE,
         "intervals": _intervals(sides, cluster, tables.n_blocks),
         "columns": {label: columns[label] for label in order if label in columns},
+        "entropy": entropy,
         "skipped": skipped,
     }
 

@@ -117,7 +117,7 @@ def counted(sides: Sides, columns: Sequence[AttributeColumn], cluster: str | Non
             codes, values = texts(rows.values[label])
             one.add(side, values, _chosen(codes, taken), block)
     numbers = {label: empty(sample, bool(cluster)) for label, sample in samples.items() if sample.n}
-    for side, rows, taken in sides.stream([c for c in numeric if c.label in numbers], in_clusters):
+    for side, rows, taken in sides.stream([c for c in numeric if c.label in numbers], in_clusters) if numbers else ():
         block = _chosen(clusters[side % len(clusters)].of(rows), taken) if clusters else None
         for column in numeric:
             if column.label in numbers:

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
-import xxhash
 
 from tagcorpus.pipelines.comparing.counts import Counted
 from tagcorpus.pipelines.comparing.sides import Sides
@@ -111,12 +110,11 @@ def _excesses(tables: Counted, column: AttributeColumn) -> list[Excess]:
 
 def _pick(sides: Sides, i: int, output: Attributes, excesses: list[Excess], n: int) -> None:
     """Add documents of one output to its excesses."""
-    order = sorted(range(len(output.plan.chunks)), key=lambda rank: xxhash.xxh3_64_intdigest(b"%d" % rank))
     file_numbers = {planned.file.name: f for f, planned in enumerate(output.plan.files)}
     columns = {e.column.label: e.column for e in excesses}
     own = [c for c in output.columns if c.label in columns]
     n_rows = n_chunks = 0
-    for rows in output.stream([*own, *sides.by], ids=True, ranks=order) if own else ():
+    for rows in output.stream([*own, *sides.by], ids=True, ranks=output.order) if own else ():
         random = random_numbers(rows, 5).random(rows.n)
         for side, taken in sides.taken(i, rows):
             for excess in (e for e in excesses if e.side == side):

@@ -18,11 +18,22 @@ def as_text(document: Mapping[str, Any], where: str) -> str:
     differing = {name: c for name, c in document["columns"].items() if c["differs"]}
     head = f"A: {document['a']}\nB: {document['b']}\n{len(differing):,} of {len(document['columns']):,} columns differ"
     rows = [_row(name, c) for name, c in document["columns"].items()]
-    table = text_table(["column", "delta", "distance", "95 %", "q", ""], rows)
+    tables = [text_table(["column", "delta", "distance", "95 %", "q", ""], rows)] if rows else []
     shares = [_shares(name, c) for name, c in differing.items() if c["kind"] == "categories"]
     order = sorted(differing, key=lambda name: -differing[name]["size"])[:SHOWN_COLUMNS]
     documents = [_documents(name, e) for name in order for e in differing[name].get("excess", ()) if e["documents"]]
-    return "\n\n".join([head, table, *shares, *documents, _notes(document, where)])
+    entropy = [_entropy(document["entropy"])] if document["entropy"] else []
+    return "\n\n".join([head, *tables, *entropy, *shares, *documents, _notes(document, where)])
+
+
+def _entropy(entropy: Mapping[str, Any]) -> str:
+    """Entropies of both sides in bits."""
+    head = f"next-token entropy in bits, at {entropy['token_budget']:,} tokens"
+    rows = [
+        [f"  {word}", f"{e['a']:.3f}", f"{e['b']:.3f}", f"{e['difference']:+.3f}", _interval(e["interval"], "+.2f")]
+        for word, e in (("plug-in", entropy["plug_in"]), ("Chao-Wang-Jost", entropy["chao_wang_jost"]))
+    ]
+    return text_table([head, "A", "B", "A - B", "95 %"], rows)
 
 
 def _documents(name: str, excess: Mapping[str, Any]) -> str:
@@ -31,7 +42,7 @@ def _documents(name: str, excess: Mapping[str, Any]) -> str:
     head = f"{shortened(name, NAME_WIDTH)}, more in {excess['more_in'].upper()}: {shortened(values, NAME_WIDTH)}"
     lines = [f"{head} ({percent(excess['a'])} of A, {percent(excess['b'])} of B)"]
     for one in excess["documents"]:
-        text = " ".join((one["text"] or f"({one['problem']})").split())
+        text = " ".join((one["text"] if one["text"] is not None else f"({one['problem']})").split())
         name_of = shortened(one["id"] or f"row {one['row']}", NAME_WIDTH)
         line = f"  {name_of}: {text}"
         lines.append(line if len(line) <= WIDTH else f"{line[: WIDTH - 3]}...")

@@ -101,7 +101,7 @@ class Sides:
         """
         labels = {c.label for c in (*columns, *more)}
         for i, output in enumerate(self.outputs):
-            own = [c for c in output.columns if c.label in labels]
+            own = [c for c in output.columns if c.label in labels] or output.columns[:1]
             for rows in output.stream([*own, *self.by]):
                 for side, taken in self.taken(i, rows):
                     yield side, rows, taken

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import xxhash
 
 from tagcorpus.errors import ConfigError, InputError, unknown_name
 from tagcorpus.pipelines.attributes.parts import Instance
@@ -81,6 +82,11 @@ class Attributes:
     def columns(self) -> list[AttributeColumn]:
         """All columns, by instance and then in the order of the tagger."""
         return [AttributeColumn(i, f.name, f.type) for i, one in self.instances.items() for f in one.tagger.columns]
+
+    @property
+    def order(self) -> list[int]:
+        """The chunks in an order by chance, which is the same in every run."""
+        return sorted(range(len(self.plan.chunks)), key=lambda rank: xxhash.xxh3_64_intdigest(b"%d" % rank))
 
     def column(self, name: str, option: str) -> AttributeColumn:
         """The column `instance.column`, or the only one that is called so. `option`: where the name was given.

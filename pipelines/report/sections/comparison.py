@@ -34,6 +34,7 @@ def _comparison(document: Mapping[str, Any]) -> str:
     header = ("Column", "Delta", "95 % interval", "Distance", "95 % interval", "q", "Verdict")
     body = table(title, header, [_row(name, columns[name]) for name in order], range(1, 6), css="tall frozen")
     body += "".join(_shares(name, columns[name]) for name in differing if columns[name]["kind"] == "categories")
+    body += _entropy(document.get("entropy"))
     body += "".join(_documents(name, columns[name]["excess"]) for name in differing if columns[name].get("excess"))
     notes = "".join(f'<p class="dim">{text(line)}</p>' for line in document["skipped"])
     return f"<h3>{text(document['a'])} and {text(document['b'])}</h3><p>{text(introduction)}</p>{body}{notes}"
@@ -67,6 +68,19 @@ def _shares(name: str, column: Mapping[str, Any]) -> str:
     ]
     shown = table(title, ("Value", "A", "B", "Difference in points"), rows, range(1, 4))
     return f"<details><summary>{text(title)}</summary>{shown}</details>"
+
+
+def _entropy(entropy: Mapping[str, Any] | None) -> str:
+    if not entropy:
+        return ""
+    title = f"Entropy of the next token in bits, at {entropy['token_budget']:,} tokens ({entropy['tokenizer']})"
+    rows = [
+        (word, number(e["a"]), number(e["b"]), _signed(e["difference"]), _range(e["interval"]))
+        for word, e in (("plug-in", entropy["plug_in"]), ("Chao-Wang-Jost", entropy["chao_wang_jost"]))
+    ]
+    return f"<p>{text(title)}.</p>" + table(
+        title, ("Estimator", "A", "B", "A minus B", "95 % interval"), rows, range(1, 5)
+    )
 
 
 def _documents(name: str, excesses: Sequence[Mapping[str, Any]]) -> str:
