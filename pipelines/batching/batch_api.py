@@ -16,7 +16,7 @@ from tagcorpus.taggers._llm.reply import Answer, Failure, judge
 
 WINDOW = "24h"
 MARK = "tagcorpus"
-"""Key of a batch's metadata that has the digest of its questions: so a batch is recognised whose id was lost."""
+"""Key of a batch's metadata that has the mark of its file: so a batch is recognised whose id was lost."""
 T = TypeVar("T")
 MAX_PAUSE_SECONDS = 60.0
 
@@ -46,19 +46,19 @@ class BatchApi:
     def upload(self, name: str, data: bytes) -> str:
         return str(self._call(lambda: self._sdk.files.create(file=(name, data), purpose="batch")).id)
 
-    def create(self, file_id: str, digest: str) -> Batch:
+    def create(self, file_id: str, mark: str) -> Batch:
         """The batch of this file; where an earlier attempt has made it already, that one."""
 
         async def make() -> Any:
-            return await self._search(digest) or await self._sdk.batches.create(
-                input_file_id=file_id, endpoint=ENDPOINT, completion_window=WINDOW, metadata={MARK: digest}
+            return await self._search(mark) or await self._sdk.batches.create(
+                input_file_id=file_id, endpoint=ENDPOINT, completion_window=WINDOW, metadata={MARK: mark}
             )
 
         return _batch(self._call(make))
 
-    def search(self, digest: str) -> Batch | None:
-        """The batch of a file with this digest, if there is one that has not failed."""
-        found = self._call(lambda: self._search(digest))
+    def search(self, mark: str) -> Batch | None:
+        """The batch of a file with this mark, if there is one that has not failed."""
+        found = self._call(lambda: self._search(mark))
         return None if found is None else _batch(found)
 
     def look_up(self, batch_id: str) -> Batch:
@@ -67,9 +67,9 @@ class BatchApi:
     def download(self, file_id: str) -> bytes:
         return bytes(self._call(lambda: self._sdk.files.content(file_id)).content)
 
-    async def _search(self, digest: str) -> Any:
+    async def _search(self, mark: str) -> Any:
         async for batch in self._sdk.batches.list(limit=100):
-            if (batch.metadata or {}).get(MARK) == digest and batch.status not in ("failed", "cancelled", "cancelling"):
+            if (batch.metadata or {}).get(MARK) == mark and batch.status not in ("failed", "cancelled", "cancelling"):
                 return batch
         return None
 

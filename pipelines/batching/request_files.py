@@ -7,6 +7,7 @@ without the documents.
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -35,13 +36,14 @@ BYTES_PER_TOKEN = 3
 
 @dataclass
 class BatchFile:
-    """One file of questions. `most_usd` is the money that was set aside for it by the run `run`; `failed` has the ids of questions
+    """One file of questions. `mark` is random, and in the metadata of its batch. `most_usd` is the money that was set aside for it by the run `run`; `failed` has the ids of questions
     that were answered by a failure. `status` is new, sent or done."""
 
     name: str
     lines: int
     tokens: int
     digest: str
+    mark: str = field(default_factory=lambda: secrets.token_hex(16))
     most_usd: float = 0.0
     run: str = ""
     file_id: str = ""

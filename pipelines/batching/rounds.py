@@ -1,6 +1,6 @@
 """`--batch`: rounds of files of questions, until every question has an answer in the cache or a document to blame.
 
-What a killed run left is finished first: its batches are looked up, by id or by the digest in their metadata. Then the next question about
+What a killed run left is finished first: its batches are looked up, by id or by the mark in their metadata. Then the next question about
 each document goes into files, so a stage tree takes as many rounds as it has stages. A question that failed in two files while others
 were answered has its document to blame. The pipeline's usual pass then makes the parts from the cache.
 """
@@ -15,7 +15,7 @@ from dataclasses import replace
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import BudgetError, ConfigError, IncompleteError, LLMError
-from tagcorpus.pipelines.batching.batch_api import Batch, BatchApi
+from tagcorpus.pipelines.batching.batch_api import WINDOW, Batch, BatchApi
 from tagcorpus.pipelines.batching.request_files import (
     PLACE,
     BatchFile,
@@ -61,6 +61,10 @@ class Rounds:
         Raises IncompleteError where files wait for their results, LLMError where a round brings nothing, BudgetError where money
         or requests end.
         """
+        if (n := self._tagger.worst_case_calls) > 1:
+            self._run.display.announce(
+                f"--batch: up to {n} rounds, one for each question about a document; each can take {WINDOW}"
+            )
         files = [file for file in batch_files(self._run.output) if self._is_kept(file)]
         for file in files:
             if file.status == "done" and not self._may_retry:
@@ -92,13 +96,15 @@ class Rounds:
     def _is_kept(self, file: BatchFile) -> bool:
         """Whether a file goes on. One that was never sent is written anew, with what is still to ask."""
         if file.status == "new" and self._mode == SEND:
-            batch = self._api.search(file.digest)
+            batch = self._api.search(file.mark)
             if batch is not None:
                 file.batch_id, file.status = batch.id, "sent"
                 file.save(self._run.output)
                 return True
         has_results = self._run.output.exists(file.results)
         if file.status == "new" and not has_results and self._mode == SEND:
+            if file.run:
+                self._unbook(file)
             self._run.output.remove(file.requests)
             self._run.output.remove(f"{PLACE}/{file.name}.json")
             return False
@@ -172,7 +178,9 @@ class Rounds:
         if purse is not None:
             purse.set_aside(file.most_usd)
         publish(usage)
-        file.batch_id = self._api.create(file.file_id, file.digest).id
+        # Saved after the bill: a run that is killed between the two has too large a bill, and never too small a one.
+        file.save(output)
+        file.batch_id = self._api.create(file.file_id, file.mark).id
         file.status = "sent"
         file.save(output)
         self._run.display.say(f"batch {file.batch_id} has {file.lines:,} questions ({file.requests})")
@@ -190,15 +198,21 @@ class Rounds:
         waiting.insert(0, file)
 
     def _unbook(self, file: BatchFile) -> None:
-        self._caller.usage.requests -= file.lines
+        """Take a batch that was not begun out of the bill."""
+        if self._is_booked(file):
+            self._caller.usage.requests -= file.lines
         self._settle(file, 0.0)
+        file.run = ""
+
+    def _is_booked(self, file: BatchFile) -> bool:
+        """Whether the bill of this run, or of an earlier one that counts, has the batch."""
+        return file.run == self._run.name or not self._run.options.overwrite
 
     def _settle(self, file: BatchFile, cost: float) -> None:
         """Put the cost of a batch in the place of what was set aside for it, by this run or by an earlier one that counts."""
         purse = self._caller.purse
         if purse is not None:
-            counts = file.run == self._run.name or not self._run.options.overwrite
-            purse.settle(file.most_usd if counts else 0.0, cost)
+            purse.settle(file.most_usd if self._is_booked(file) else 0.0, cost)
         publish(self._caller.usage)
 
     def _take(self, file: BatchFile, batch: Batch) -> None:

@@ -110,6 +110,11 @@ class EndpointTagger(Parameters):
         """Most calls that this document can cost, retries not counted."""
         raise NotImplementedError
 
+    @property
+    def worst_case_calls(self) -> int:
+        """Most calls one document can cost, retries not counted."""
+        raise NotImplementedError
+
     def check_numbers(self, name: str) -> None:
         """ConfigError where a number is too small."""
         for parameter, least in LEAST.items():
