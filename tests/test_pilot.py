@@ -165,6 +165,7 @@ def test_the_pilot_tells_stages_and_asks_for_an_unknown_price(tmp_path: Path) ->
         (["--pilot", "40", "--max-requests", "10"], "take a smaller --pilot"),
     ],
 )
+@pytest.mark.e2e
 def test_what_cannot_be_forecast_sends_nothing(
     arguments: list[str], words: str, annotate: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -289,6 +290,7 @@ def test_a_killed_run_has_the_requests_in_flight_at_their_most() -> None:
 # Without any call
 
 
+@pytest.mark.e2e
 def test_a_dry_run_prints_money_at_most(annotate: Callable[..., Any], tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", texts(20))
     with StubLLM(labels) as stub:
@@ -302,6 +304,7 @@ def test_a_dry_run_prints_money_at_most(annotate: Callable[..., Any], tmp_path: 
     assert "usd_at_most        not known" in unknown.stdout
 
 
+@pytest.mark.e2e
 def test_more_than_a_thousand_calls_need_a_named_endpoint(tmp_path: Path) -> None:
     """As in run domain: a variable of the environment is no consent."""
     schema = tmp_path / "one.yaml"

@@ -130,6 +130,6 @@ def dollars(usd: float) -> str:
 
     Example  0.00123 -> 0.0012 USD, 1234.5 -> 1,234.50 USD
     """
-    if usd >= 1 or usd <= 0:
-        return f"{usd:,.2f} USD"
+    if usd >= 1 or usd < 1e-9:
+        return f"{max(usd, 0):,.2f} USD"
     return f"{float(f'{usd:.2g}'):.{max(2, 1 - math.floor(math.log10(usd)))}f} USD"

@@ -5,11 +5,12 @@ from __future__ import annotations
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.pipelines.attributes.parts import Instance
+from tagcorpus.pipelines.batching.rounds import Rounds
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.execution.some_rows import Whole
 from tagcorpus.pipelines.labelling.budget import LABEL_LESS, asking, budget
 from tagcorpus.pipelines.labelling.unlabelled import to_retry
-from tagcorpus.pipelines.options.commands.domain import AnnotateOptions, DomainOptions
+from tagcorpus.pipelines.options.commands.domain import AnnotateOptions, AskingOptions, DomainOptions
 from tagcorpus.pipelines.options.commands.features import FeaturesOptions
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.taggers._asking.endpoint_tagger import EndpointTagger
@@ -54,6 +55,10 @@ def label_documents(
         allowance = budget(engine, plan, tagger, pending, steps, label_less)
         workers = run.options.workers or CHUNKS_AT_ONCE
     with asking(run, tagger, allowance):
+        batch = run.options.batch if isinstance(run.options, AskingOptions) and allowance is not None else None
+        if batch is not None and isinstance(run.options, AskingOptions):
+            rounds = Rounds(engine, tagger, batch, run.options.batch_tokens, may_retry=run.options.retry_errors)
+            rounds.complete(plan, pending, steps)
         around = (steps, [Whole(absent_stage)])
         engine.compute(plan, [instance], before, workers=workers, threads=is_asking, around=around)
     return [allowance.message] if allowance is not None else []

@@ -15,8 +15,9 @@ UNLIMITED = 10**15
 
 def price_for(options: Options, tagger: EndpointTagger) -> Price | None:
     """The price of the tagger's tokens; None where it is unknown."""
-    given = options.price if isinstance(options, AskingOptions) else None
-    return price_of(tagger.model, tagger.base_url, given or "")
+    if not isinstance(options, AskingOptions):
+        return price_of(tagger.model, tagger.base_url)
+    return price_of(tagger.model, tagger.base_url, options.price or "", is_batch=options.batch is not None)
 
 
 def limits_of(options: Options, tagger: EndpointTagger) -> Grant:
@@ -26,7 +27,8 @@ def limits_of(options: Options, tagger: EndpointTagger) -> Grant:
     """
     if not isinstance(options, AskingOptions) or options.budget_usd is None:
         return Grant(tagger.max_requests, None, price_for(options, tagger))
-    price = price_needed(tagger.model, tagger.base_url, options.price or "", "--budget-usd")
+    is_batch = options.batch is not None
+    price = price_needed(tagger.model, tagger.base_url, options.price or "", "--budget-usd", is_batch=is_batch)
     if tagger.questions.answer_limit is None:
         raise ConfigError(
             "--budget-usd needs a limit of answer tokens, and `request` takes it away: give max_tokens or max_completion_tokens there"

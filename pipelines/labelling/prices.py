@@ -14,6 +14,8 @@ from tagcorpus.taggers._llm.tokens import Price
 from tagcorpus.taggers._llm.url import is_official
 
 GIVEN = "--price"
+BATCH_SHARE = 0.5
+"""Price of a batch at OpenAI as a share of the list price."""
 FORM = "--price IN,OUT or IN,OUT,CACHED, in US dollars per million tokens, such as --price 0.15,0.60,0.075"
 
 
@@ -38,20 +40,27 @@ def list_prices() -> dict[str, Any]:
     return dict(yaml.safe_load(text))
 
 
-def price_of(model: str, base_url: str, given: str = "") -> Price | None:
-    """The price that holds for a model at an endpoint; None where nobody knows it."""
+def price_of(model: str, base_url: str, given: str = "", *, is_batch: bool = False) -> Price | None:
+    """The price that holds for a model at an endpoint; None where nobody knows it. The list price of a batch is half of the other."""
     if given:
         return parsed(given)
     entry = list_prices().get(model) if is_official(base_url) else None
     if entry is None:
         return None
     source = f"list price of {model} of {entry['date']}, check it"
+    if is_batch:  # cached tokens have no further discount
+        return Price(
+            BATCH_SHARE * entry["input"],
+            BATCH_SHARE * entry["output"],
+            BATCH_SHARE * entry["input"],
+            f"half the {source}",
+        )
     return Price(entry["input"], entry["output"], entry["cached"], source)
 
 
-def price_needed(model: str, base_url: str, given: str, purpose: str) -> Price:
+def price_needed(model: str, base_url: str, given: str, purpose: str, *, is_batch: bool = False) -> Price:
     """The same. Raises ConfigError where the price is unknown and `purpose` needs it."""
-    price = price_of(model, base_url, given)
+    price = price_of(model, base_url, given, is_batch=is_batch)
     if price is None:
         raise ConfigError(f"{purpose} needs a price, and none is known for {model!r} at {base_url}: say {FORM}")
     return price

@@ -192,6 +192,12 @@ class AnnotateKeywords(Keywords, total=False):
     domain={'max_requests': ...}."""
     pilot: int
     """Label N random documents, say what all documents will cost, and stop."""
+    batch: Literal["send", "files"] | None
+    """Ask in batches: send uses OpenAI's Batch API and waits; files writes OUTPUT/batches/ for vllm
+    run-batch, and reads results there."""
+    batch_tokens: int
+    """Tokens of prompts in batches at once; your organisation's limit is on the endpoint's page of
+    limits."""
     retry_errors: bool
     """Ask again about the documents that got no label, and about no others."""
     show: int
@@ -211,6 +217,12 @@ class DomainKeywords(Keywords, total=False):
     domain={'max_requests': ...}."""
     pilot: int
     """Label N random documents, say what all documents will cost, and stop."""
+    batch: Literal["send", "files"] | None
+    """Ask in batches: send uses OpenAI's Batch API and waits; files writes OUTPUT/batches/ for vllm
+    run-batch, and reads results there."""
+    batch_tokens: int
+    """Tokens of prompts in batches at once; your organisation's limit is on the endpoint's page of
+    limits."""
     retry_errors: bool
     """Ask again about the documents that got no label, and about no others."""
     with_text: bool

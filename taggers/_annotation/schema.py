@@ -88,6 +88,10 @@ class Schema:
         """The windows of a text."""
         return tuple(text[start:end] for start, end in self.spans(len(text)))
 
+    def at(self, stage: str) -> Inquiry:  # noqa: ARG002 - all windows have the same question
+        """An inquiry without a document."""
+        return Inquiry(self, ("",), False)
+
     def start(self, text: str) -> Inquiry:
         """An inquiry before its first question."""
         return Inquiry(self, self.shown(text), united(self.spans(len(text))) != [(0, len(text))])

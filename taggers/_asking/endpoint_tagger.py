@@ -12,7 +12,7 @@ from tagcorpus.taggers._interface.base import Parameters
 from tagcorpus.taggers._llm import cache as _llm_cache
 from tagcorpus.taggers._llm import caller
 from tagcorpus.taggers._llm.attempts import Conversation
-from tagcorpus.taggers._llm.caller import Receipt
+from tagcorpus.taggers._llm.caller import Receipt, next_question
 from tagcorpus.taggers._llm.endpoint import Settings, header_values, key_for
 from tagcorpus.taggers._llm.request import Requests
 from tagcorpus.taggers._llm.tokens import Grant
@@ -57,6 +57,10 @@ class Questions(Protocol):
 
     def shown(self, text: str) -> tuple[str, ...]:
         """The pieces of a text that are sent."""
+        ...
+
+    def at(self, stage: str) -> Conversation:
+        """A conversation without a document that asks this stage next, to judge an answer."""
         ...
 
     def start(self, text: str) -> Conversation:
@@ -106,6 +110,11 @@ class EndpointTagger(Parameters):
         """Most calls that this document can cost, retries not counted."""
         raise NotImplementedError
 
+    @property
+    def worst_case_calls(self) -> int:
+        """Most calls one document can cost, retries not counted."""
+        raise NotImplementedError
+
     def check_numbers(self, name: str) -> None:
         """ConfigError where a number is too small."""
         for parameter, least in LEAST.items():
@@ -138,7 +147,8 @@ class EndpointTagger(Parameters):
         cache = _llm_cache.AnswerCache(settings.cache)
         try:
             requests = Requests(settings)
-            return [_calls_ahead(self.questions.start(text), requests, cache) for text in askable]
+            ahead = [next_question(self.questions.start(text), requests, cache) for text in askable]
+            return [0 if question is None else question.conversation.calls_left for question in ahead]
         finally:
             cache.close()
 
@@ -153,6 +163,11 @@ class EndpointTagger(Parameters):
     def tokenizer(self) -> Tokenizer | None:
         """The model's tokenizer, where it is certain: an OpenAI model at OpenAI whose ranks are on this machine."""
         return of_model(self.model) if self.is_asking and is_official(self.base_url) else None
+
+    @property
+    def asked(self) -> caller.Caller:
+        """The caller of this process."""
+        return self._caller
 
     @property
     def has_cache(self) -> bool:
@@ -213,12 +228,3 @@ class EndpointTagger(Parameters):
     @cached_property
     def _caller(self) -> caller.Caller:
         return caller.caller(self._settings)
-
-
-def _calls_ahead(conversation: Conversation, requests: Requests, cache: _llm_cache.AnswerCache) -> int:
-    while (messages := conversation.messages()) is not None:
-        stored = cache.get(requests.key(requests.body(messages)))
-        if stored is None or caller.why_unusable(stored, conversation):
-            return conversation.calls_left
-        conversation = conversation.answered(stored.text, stored.answered_by)
-    return 0

@@ -110,7 +110,7 @@ class Attempts:
     ) -> None:
         self._settings, self._client, self._requests = settings, client, requests
         self._usage, self._halt, self._loop = usage, halt, loop
-        self._purse = Purse(settings.price, settings.budget_usd, usage) if settings.price else None
+        self.purse = Purse(settings.price, settings.budget_usd, usage) if settings.price else None
         self.is_answered = False
         """Whether a document's question was answered, by the endpoint or the cache."""
         self._answered_sent_at = float("-inf")
@@ -300,8 +300,8 @@ class Attempts:
         finally:
             self._gate.in_flight -= 1
             self._room.set()
-        if self._purse is not None:
-            self._purse.settle(call.most_usd, self._cost(outcome, call.most_usd, self._purse))
+        if self.purse is not None:
+            self.purse.settle(call.most_usd, self._cost(outcome, call.most_usd, self.purse))
             publish(self._usage)
         if isinstance(outcome, Answer):
             answer = self._without_secrets(outcome)
@@ -323,10 +323,10 @@ class Attempts:
 
     async def _wait_for_money(self, call: Call) -> None:
         """Wait for replies where the money that they leave may suffice. Raises BudgetError where it does not."""
-        if self._purse is None:
+        if self.purse is None:
             return
-        call.most_usd = self._purse.most(call.body, LIMITS)
-        while not self._purse.affords(call.most_usd):
+        call.most_usd = self.purse.most(call.body, LIMITS)
+        while not self.purse.affords(call.most_usd):
             self._halt.check(call.batch)
             if not self._gate.in_flight:
                 raise BudgetError(
@@ -353,8 +353,8 @@ class Attempts:
                 f"{self._halt.resume}"
             )
         self._usage.requests += 1
-        if self._purse is not None:
-            self._purse.set_aside(call.most_usd)
+        if self.purse is not None:
+            self.purse.set_aside(call.most_usd)
         publish(self._usage)
         call.sent_at = self._loop.time()
         characters = sum(len(message["content"]) for message in call.body["messages"])

@@ -12,8 +12,8 @@ import atexit
 import concurrent.futures
 import os
 import threading
-from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from tagcorpus.errors import TagcorpusError, TaggerError
 from tagcorpus.taggers._llm.attempts import OTHER_FORM, Attempts, Call, Conversation, why_unusable
@@ -24,7 +24,7 @@ from tagcorpus.taggers._llm.reply import Answer, Failure
 from tagcorpus.taggers._llm.request import Requests
 from tagcorpus.taggers._llm.secrets import Secrets
 from tagcorpus.taggers._llm.tokens import Tokens
-from tagcorpus.taggers._llm.usage import LONGER_CONTEXT, Usage, announce, fewest_tokens, listening, publish
+from tagcorpus.taggers._llm.usage import LONGER_CONTEXT, Purse, Usage, announce, fewest_tokens, listening, publish
 
 __all__ = ["LONGER_CONTEXT", "Caller", "Usage", "caller", "close_all", "forget", "known", "listening", "why_unusable"]
 
@@ -34,6 +34,15 @@ MAX_FIRST_DUDS = 10
 """So many first documents that are all off the menu or empty end the run, before the money is gone."""
 
 C = TypeVar("C", bound=Conversation)
+T = TypeVar("T")
+
+
+class Question(NamedTuple):
+    """A question without an answer in the cache: the key of the answer, and the body of the request."""
+
+    conversation: Conversation
+    key: bytes
+    body: dict[str, Any]
 
 
 class Receipt(NamedTuple):
@@ -67,6 +76,7 @@ class Caller:
         self._may_begin = asyncio.Event()
         self._largest_prompt = 0
         self._paid: dict[bytes, Answer] | None = None
+        self._blamed: Mapping[bytes, Failure] = {}
         self._flying: dict[bytes, asyncio.Future[Answer | Failure]] = {}
         self._places = asyncio.Semaphore(settings.concurrency)
         self._thread = threading.Thread(target=self._loop.run_forever, name="llm-caller", daemon=True)
@@ -95,6 +105,43 @@ class Caller:
         except BaseException:  # an interrupt of this thread
             running.cancel()
             raise
+
+    @property
+    def sdk(self) -> Any:
+        """The client of the openai package; its calls belong into `wait`."""
+        return self._client.sdk
+
+    @property
+    def halt(self) -> Halt:
+        """The endpoint's name in messages, and how reasons are told without secrets."""
+        return self._halt
+
+    @property
+    def purse(self) -> Purse | None:
+        return self._attempts.purse
+
+    def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """The result of a coroutine that runs where the calls do."""
+        running = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        try:
+            return running.result()
+        except BaseException:
+            running.cancel()
+            raise
+
+    def next_question(self, conversation: Conversation) -> Question | None:
+        """The first question of a conversation that has no answer in the cache; None where it can be finished without a call."""
+        assert self._cache is not None
+        return next_question(conversation, self._requests, self._cache)
+
+    def keep(self, answers: Iterable[tuple[bytes, Answer]]) -> None:
+        """Put answers that came another way into the cache. Nothing may be in flight."""
+        assert self._cache is not None
+        self._cache.put(answers)
+
+    def blame(self, failures: Mapping[bytes, Failure]) -> None:
+        """These questions failed for reasons of their documents: they are not asked, and their documents get the reason."""
+        self._blamed = failures
 
     def keep_receipts(self) -> None:
         """Remember the tokens of every answer from here on."""
@@ -233,6 +280,8 @@ class Caller:
             key = self._requests.key(body)
             if stored := self._cached(key, question):
                 return stored
+            if blamed := self._blamed.get(key):
+                return blamed
             if (flying := self._flying.get(key)) is not None:
                 try:
                     outcome = await asyncio.shield(flying)
@@ -292,6 +341,18 @@ class Caller:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
         await self._client.sdk.close()
+
+
+def next_question(conversation: Conversation, requests: Requests, cache: AnswerCache) -> Question | None:
+    """The first question of a conversation without a usable answer in the cache."""
+    while (messages := conversation.messages()) is not None:
+        body = requests.body(messages)
+        key = requests.key(body)
+        stored = cache.get(key)
+        if stored is None or why_unusable(stored, conversation):
+            return Question(conversation, key, body)
+        conversation = conversation.answered(stored.text, stored.answered_by)
+    return None
 
 
 _callers: dict[Settings, Caller] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -81,6 +82,11 @@ class Purse:
         limit = max((body[name] for name in answer_limits if isinstance(body.get(name), int)), default=0)
         return self.price.usd(Tokens(prompt=prompt + len(json.dumps(fields)), completion=limit))
 
+    @property
+    def left(self) -> float:
+        """Money that is neither spent nor set aside."""
+        return math.inf if self.limit is None else self.limit - self.spent
+
     def affords(self, most: float) -> bool:
         return self.limit is None or self.spent + most <= self.limit + ROUNDING_USD
 
@@ -89,7 +95,7 @@ class Purse:
 
     def settle(self, most: float, cost: float) -> None:
         """Put the cost of a reply in the place of the sum that was set aside."""
-        self.usage.usd = max(self.spent - most + cost, 0.0)
+        self.usage.usd = self.spent - most + cost
 
 
 def fewest_tokens(messages: list[dict[str, str]]) -> int:

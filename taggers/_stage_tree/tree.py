@@ -139,6 +139,10 @@ class StageTree:
         tail = self.max_text_chars // 2
         return text[: self.max_text_chars - tail] + CUT_MARK + text[len(text) - tail :], True
 
+    def at(self, stage: str) -> Walk:
+        """A walk without a document that asks this stage next."""
+        return Walk(self, "", False, stage if stage in self.by_name else self.stages[0].name)
+
     def start(self, text: str) -> Walk:
         """A walk at the first stage. `text` is cut to the budget."""
         kept, is_truncated = self.cut(text)

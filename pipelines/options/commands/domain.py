@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from tagcorpus.pipelines.options.declaring.common import (
     BACKENDS,
@@ -34,6 +35,17 @@ class AskingOptions(Options):
     )
     pilot: int = option(
         0, "Label N random documents, say what all documents will cost, and stop.", metavar="N", at_least=0
+    )
+    batch: Literal["send", "files"] | None = option(
+        None,
+        "Ask in batches: send uses OpenAI's Batch API and waits; files writes OUTPUT/batches/ for vllm run-batch, and reads "
+        "results there.",
+    )
+    batch_tokens: int = option(
+        2_000_000,
+        "Tokens of prompts in batches at once; your organisation's limit is on the endpoint's page of limits.",
+        metavar="N",
+        at_least=1,
     )
     retry_errors: bool = retry_errors_option()
 

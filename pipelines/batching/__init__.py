@@ -1,0 +1,1 @@
+"""Questions sent by files: the Batch API of OpenAI, and `vllm run-batch`."""
