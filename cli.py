@@ -115,7 +115,7 @@ class DeclaredGroup(click.Group):
         words = (*self.words, cmd_name)
         if words in GROUP_HELP:
             return DeclaredGroup(words, *GROUP_HELP[words])
-        return next((DeclaredCommand(c) for c in COMMANDS if c.words == words), None)
+        return next((DeclaredCommand(c) for c in COMMANDS if words in (c.words, (*c.words[:-1], c.alias))), None)
 
     def main(self, *args: Any, **more: Any) -> Any:
         """click's `main`, which also handles a standard output that is full, or whose reader is gone."""

@@ -194,6 +194,7 @@ def _save(folder: Folder, path: Path, description: dict[str, Any], document: dic
         "kappa": overall["kappa"]["value"],
         "kappa_low": overall["kappa"]["low"],
         "kappa_high": overall["kappa"]["high"],
+        "coverage": 1.0,  # a student gives every document a label
         "majority_accuracy": document["baseline"]["accuracy"],
     }
     folder.publish(DESCRIPTION, (json.dumps(description, indent=1, ensure_ascii=False) + "\n").encode())

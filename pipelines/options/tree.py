@@ -68,6 +68,7 @@ class Command:
     options  the class of its options, whose docstring says what the command does
     calls    module:function; "" for a pipeline
     is_data  its output is data for other programs, written as it is where standard output is no terminal
+    alias    another spelling of the last word; not listed
     """
 
     words: tuple[str, ...]
@@ -75,6 +76,7 @@ class Command:
     calls: str = ""
     short: str = ""
     is_data: bool = False
+    alias: str = ""
 
     @property
     def pipeline(self) -> str:
@@ -127,6 +129,7 @@ COMMANDS = (
         DistilOptions,
         "tagcorpus.pipelines.distilling.command:distil",
         "Train a small model on an LLM's labels, and judge it.",
+        alias="distill",
     ),
     Command(
         ("audit",),
