@@ -14,13 +14,8 @@ TOP = ("kernels", "taggers", "pipelines", "predictor", "configs")
 # The rooms of pipelines, from the ground up. What a module imports lies below it, or beside it in its room.
 FLOORS = (
     "storage", "options", "progress", "inputs", "formats", "readers", "generation_files", "attributes", "distributions", "token_ids",
-<<<<<<< HEAD
-    "filtering", "exporting", "runs", "feature_table", "execution", "labelling", "dispatch", "counting", "group_statistics",
-    "group_entropy", "labels", "distilling", "token_files", "mixes", "training", "mix_models", "predicting", "doctor", "audit", "comparing",
-=======
     "filtering", "exporting", "runs", "feature_table", "execution", "batching", "labelling", "dispatch", "counting", "group_statistics",
-    "group_entropy", "labels", "token_files", "predicting", "doctor", "audit", "comparing",
->>>>>>> price
+    "group_entropy", "labels", "distilling", "token_files", "mixes", "training", "mix_models", "predicting", "doctor", "audit", "comparing",
     "report", "tag", "filter", "domain", "annotate", "entropy", "features", "tokenize", "predict", "store", "in_memory", "in_datatrove", "slurm",
     "run", "terminal", "join",
 )  # fmt: skip
