@@ -11,7 +11,6 @@ from typing import Any
 from tagcorpus.pipelines.options.commands.console import ConfigOptions, DoctorOptions, StatusOptions, TaggersOptions
 from tagcorpus.pipelines.options.commands.domain import AnnotateOptions, DomainOptions
 from tagcorpus.pipelines.options.commands.entropy import EntropyOptions
-from tagcorpus.pipelines.options.commands.exporting import ExportOptions, JoinOptions
 from tagcorpus.pipelines.options.commands.features import FeaturesOptions
 from tagcorpus.pipelines.options.commands.labels import AgreementOptions, DistilOptions, SharesOptions
 from tagcorpus.pipelines.options.commands.mix import MixMakeOptions, MixSwarmOptions, TrainOptions
@@ -20,6 +19,8 @@ from tagcorpus.pipelines.options.commands.outputs import (
     AuditOptions,
     CheckFeaturesOptions,
     CompareOptions,
+    ExportOptions,
+    JoinOptions,
     ReportOptions,
 )
 from tagcorpus.pipelines.options.commands.predict import PredictOptions
