@@ -5,8 +5,8 @@ interval of a new mix is the prediction of the whole fit, plus and minus the con
 expected there. So an interval is wide where mixes are sparse. Source: Vovk, Cross-conformal predictors, 2015; ratios as in Lei
 et al., Distribution-free predictive inference for regression, 2018, 5.2.
 
-Refits matter: closed forms of leave-one-out keep the hyperparameters of the whole fit, and their 90 % intervals held 86 % of the
-mixes of benchmarks/mix_sources.py. Cross-conformal intervals have no exact guarantee, so `mix fit` measures the coverage.
+Refits matter: closed forms of leave-one-out keep the hyperparameters of the whole fit, so their errors are too small and their
+intervals too narrow. Cross-conformal intervals have no exact guarantee, so `mix fit` measures the coverage.
 """
 
 from __future__ import annotations
