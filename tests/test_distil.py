@@ -316,5 +316,6 @@ def test_students_say_what_they_need(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="sorce"):
         distil([labels], str(tmp_path / "out"), within=["sorce"], trials=1)
 
+
 def test_distill_is_the_same_command() -> None:
     assert invoke("distill", "--help").out.replace("distill ", "distil ") == invoke("distil", "--help").out
