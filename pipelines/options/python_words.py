@@ -51,7 +51,7 @@ def in_python(message: str, *, are_parameters: bool = False) -> str:
         if placeholder and "=" in placeholder:
             name, _, value = placeholder.partition("=")
             return f"{option.key}={{{name!r}: {value}}}" if option.is_list else f"{option.key} {placeholder}"
-        if placeholder in (option.choices or option.metavar.split("|")):
+        if placeholder and placeholder.islower() and placeholder in (*option.choices, *option.metavar.split("|")):
             placeholder = repr(placeholder)
         elif placeholder and placeholder.islower():  # the sentence goes on
             word, placeholder = f" {placeholder}", None
