@@ -65,7 +65,7 @@ def test_every_exception_has_its_exit_code_in_readme() -> None:
     (codes,) = re.findall(r"^Exit codes: .*?\n\n", readme, re.MULTILINE | re.DOTALL)
     for value in vars(errors).values():
         if isinstance(value, type) and issubclass(value, errors.TagcorpusError):
-            assert re.search(rf"[:;\s]\s*{value.exit_code} [a-z]", codes), value
+            assert re.search(rf"[:;\s]\s*{value.exit_code}\s[a-z]", codes), value
 
 
 @pytest.mark.parametrize("name", names())
