@@ -117,6 +117,21 @@ class DeclaredGroup(click.Group):
             return DeclaredGroup(words, *GROUP_HELP[words])
         return next((DeclaredCommand(c) for c in COMMANDS if words in (c.words, (*c.words[:-1], c.alias))), None)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """As click does, without making the commands, whose options need not be known."""
+        declared = {c.words[: len(self.words) + 1]: c for c in COMMANDS}
+        rows = []
+        for name in self.list_commands(ctx):
+            words = (*self.words, name)
+            short = GROUP_HELP[words][1] if words in GROUP_HELP else declared[words].short
+            if not short:
+                command = self.get_command(ctx, name)
+                assert command is not None
+                short = command.get_short_help_str(formatter.width - 6 - max(map(len, self.list_commands(ctx))))
+            rows.append((name, short))
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
     def main(self, *args: Any, **more: Any) -> Any:
         """click's `main`, which also handles a standard output that is full, or whose reader is gone."""
         try:

@@ -1,49 +1,55 @@
 """The tree of commands: each with its name, its options, and the function that it calls.
 
-A command's fields are the keywords of its function, which returns the text to print, or text and exit code.
+A command's fields are the keywords of its function, which returns the text to print, or text and exit code. Options and functions are
+named here, and imported when a command needs them.
 """
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tagcorpus.pipelines.options.commands.console import ConfigOptions, DoctorOptions, StatusOptions, TaggersOptions
-from tagcorpus.pipelines.options.commands.domain import AnnotateOptions, DomainOptions
-from tagcorpus.pipelines.options.commands.entropy import EntropyOptions
-from tagcorpus.pipelines.options.commands.features import FeaturesOptions
-from tagcorpus.pipelines.options.commands.labels import AgreementOptions, DistilOptions, SharesOptions
-from tagcorpus.pipelines.options.commands.mix import MixMakeOptions, MixSwarmOptions, TrainOptions
-from tagcorpus.pipelines.options.commands.mix_models import MixFitOptions, MixProposeOptions
-from tagcorpus.pipelines.options.commands.outputs import (
-    AuditOptions,
-    CheckFeaturesOptions,
-    CompareOptions,
-    ExportOptions,
-    JoinOptions,
-    ReportOptions,
-)
-from tagcorpus.pipelines.options.commands.predict import PredictOptions
-from tagcorpus.pipelines.options.commands.store import (
-    StoreCheckOptions,
-    StoreExportOptions,
-    StoreImportOptions,
-    StoreQueryOptions,
-    StoreShowOptions,
-)
-from tagcorpus.pipelines.options.commands.tag import FilterOptions, TagOptions
-from tagcorpus.pipelines.options.commands.tokenize import TasksOptions, TokenizeOptions
 from tagcorpus.pipelines.options.declaring.common import Options
 
-OPTIONS: dict[str, type[Options]] = {
-    "tag": TagOptions,
-    "filter": FilterOptions,
-    "annotate": AnnotateOptions,
-    "domain": DomainOptions,
-    "entropy": EntropyOptions,
-    "features": FeaturesOptions,
-    "tokenize": TokenizeOptions,
-}
+_COMMANDS = "tagcorpus.pipelines.options.commands"
+
+
+def _options_at(place: str) -> type[Any]:
+    """The class at module:Class, a module of `commands`."""
+    module, _, name = place.partition(":")
+    options: type[Any] = getattr(importlib.import_module(f"{_COMMANDS}.{module}"), name)
+    return options
+
+
+class OptionClasses(Mapping[str, type[Options]]):
+    """Pipeline -> the class of its options, which is imported on demand."""
+
+    def __init__(self, places: Mapping[str, str]) -> None:
+        self.places = places
+
+    def __getitem__(self, pipeline: str) -> type[Options]:
+        return _options_at(self.places[pipeline])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.places)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+
+OPTIONS = OptionClasses(
+    {
+        "tag": "tag:TagOptions",
+        "filter": "tag:FilterOptions",
+        "annotate": "domain:AnnotateOptions",
+        "domain": "domain:DomainOptions",
+        "entropy": "entropy:EntropyOptions",
+        "features": "features:FeaturesOptions",
+        "tokenize": "tokenize:TokenizeOptions",
+    }
+)
 
 
 def pipelines() -> list[str]:
@@ -66,18 +72,23 @@ class Command:
     """One command of the tree.
 
     words    its name, with the name of its group before it
-    options  the class of its options, whose docstring says what the command does
+    place    module:Class of its options, whose docstring says what the command does
     calls    module:function; "" for a pipeline
     is_data  its output is data for other programs, written as it is where standard output is no terminal
     alias    another spelling of the last word; not listed
     """
 
     words: tuple[str, ...]
-    options: type[Any]
+    place: str
     calls: str = ""
     short: str = ""
     is_data: bool = False
     alias: str = ""
+
+    @property
+    def options(self) -> type[Any]:
+        """The class of its options."""
+        return _options_at(self.place)
 
     @property
     def pipeline(self) -> str:
@@ -102,113 +113,135 @@ GROUP_HELP = {
 CONSOLE = "tagcorpus.pipelines.doctor"
 STORE = "tagcorpus.pipelines.store"
 COMMANDS = (
-    *(Command(("run", name), options, short=SHORT[name]) for name, options in OPTIONS.items()),
-    Command(("taggers",), TaggersOptions, f"{CONSOLE}.tagger_pages:taggers", "List the taggers, or describe one."),
-    Command(("status",), StatusOptions, f"{CONSOLE}.status:report", "Say how far the runs of an output folder are."),
-    Command(("report",), ReportOptions, "tagcorpus.pipelines.report:report", "Make one HTML page of an output folder."),
+    *(Command(("run", name), place, short=SHORT[name]) for name, place in OPTIONS.places.items()),
+    Command(
+        ("taggers",), "console:TaggersOptions", f"{CONSOLE}.tagger_pages:taggers", "List the taggers, or describe one."
+    ),
+    Command(
+        ("status",),
+        "console:StatusOptions",
+        f"{CONSOLE}.status:report",
+        "Say how far the runs of an output folder are.",
+    ),
+    Command(
+        ("report",),
+        "outputs:ReportOptions",
+        "tagcorpus.pipelines.report:report",
+        "Make one HTML page of an output folder.",
+    ),
     Command(
         ("export",),
-        ExportOptions,
+        "outputs:ExportOptions",
         "tagcorpus.pipelines.exporting.export:export",
         "Write documents with their tags for other programs.",
     ),
-    Command(("join",), JoinOptions, "tagcorpus.pipelines.join:join", "Give new files the tags of the same documents."),
+    Command(
+        ("join",),
+        "outputs:JoinOptions",
+        "tagcorpus.pipelines.join:join",
+        "Give new files the tags of the same documents.",
+    ),
     Command(
         ("agreement",),
-        AgreementOptions,
+        "labels:AgreementOptions",
         "tagcorpus.pipelines.labels.agreement:agreement",
         "How right labels are, with intervals.",
     ),
     Command(
         ("shares",),
-        SharesOptions,
+        "labels:SharesOptions",
         "tagcorpus.pipelines.labels.shares:shares",
         "Which share of a corpus has each label, with intervals.",
     ),
     Command(
         ("distil",),
-        DistilOptions,
+        "labels:DistilOptions",
         "tagcorpus.pipelines.distilling.command:distil",
         "Train a small model on an LLM's labels, and judge it.",
         alias="distill",
     ),
     Command(
         ("audit",),
-        AuditOptions,
+        "outputs:AuditOptions",
         "tagcorpus.pipelines.audit.command:audit",
         "Say what a column depends on besides the documents' quality.",
     ),
     Command(
         ("compare",),
-        CompareOptions,
+        "outputs:CompareOptions",
         "tagcorpus.pipelines.comparing.command:compare",
         "Say how the documents of two outputs differ.",
     ),
     Command(
         ("check-features",),
-        CheckFeaturesOptions,
+        "outputs:CheckFeaturesOptions",
         "tagcorpus.pipelines.feature_table.check:report",
         "Check a per-model feature CSV.",
     ),
-    Command(("store", "check"), StoreCheckOptions, f"{STORE}:check"),
-    Command(("store", "show"), StoreShowOptions, f"{STORE}:show"),
-    Command(("store", "query"), StoreQueryOptions, f"{STORE}:query", is_data=True),
+    Command(("store", "check"), "store:StoreCheckOptions", f"{STORE}:check"),
+    Command(("store", "show"), "store:StoreShowOptions", f"{STORE}:show"),
+    Command(("store", "query"), "store:StoreQueryOptions", f"{STORE}:query", is_data=True),
     Command(
         ("store", "import"),
-        StoreImportOptions,
+        "store:StoreImportOptions",
         f"{STORE}:import_",
         "Bring in results, annotations and feature tables.",
     ),
     Command(
         ("store", "export"),
-        StoreExportOptions,
+        "store:StoreExportOptions",
         f"{STORE}:export",
         "Write DB as a .duckdb file, a directory, or its features as .csv.",
     ),
     Command(
         ("mix", "make"),
-        MixMakeOptions,
+        "mix:MixMakeOptions",
         "tagcorpus.pipelines.mixes.make:make",
         "Mix groups of token files by weights or temperature.",
     ),
     Command(
         ("mix", "swarm"),
-        MixSwarmOptions,
+        "mix:MixSwarmOptions",
         "tagcorpus.pipelines.mixes.swarm:swarm",
         "Draw mixes for proxy models around the shares of tokens.",
     ),
-    Command(("train",), TrainOptions, "tagcorpus.pipelines.training.train:train", "Train a small Llama on a mix."),
+    Command(
+        ("train",), "mix:TrainOptions", "tagcorpus.pipelines.training.train:train", "Train a small Llama on a mix."
+    ),
     Command(
         ("predict",),
-        PredictOptions,
+        "predict:PredictOptions",
         "tagcorpus.pipelines.predict:command",
         "Predict models' scores, and say how well that works.",
     ),
     Command(
         ("mix", "fit"),
-        MixFitOptions,
+        "mix_models:MixFitOptions",
         "tagcorpus.pipelines.mix_models.fit:fit",
         "Predict outcomes of mixes from their shares, and say how well that works.",
     ),
     Command(
         ("mix", "propose"),
-        MixProposeOptions,
+        "mix_models:MixProposeOptions",
         "tagcorpus.pipelines.mix_models.propose:propose",
         "Propose shares with a low predicted outcome, before training.",
     ),
     Command(
         ("tasks",),
-        TasksOptions,
+        "tokenize:TasksOptions",
         "tagcorpus.pipelines.token_files.lm_eval_tasks:write",
         "Write tasks for lm_eval: free text, held-out loss.",
     ),
     Command(
         ("doctor",),
-        DoctorOptions,
+        "console:DoctorOptions",
         f"{CONSOLE}.doctor:command",
         "Check the installation: what is broken, and how to mend it.",
     ),
     Command(
-        ("config",), ConfigOptions, "tagcorpus.pipelines.terminal:config", "Print all settings of a pipeline as YAML."
+        ("config",),
+        "console:ConfigOptions",
+        "tagcorpus.pipelines.terminal:config",
+        "Print all settings of a pipeline as YAML.",
     ),
 )
