@@ -130,8 +130,6 @@ def pilot(run: Run, engine: Engine, plan: Plan, tagger: EndpointTagger) -> Resul
     """Label the sample, and return the Result with the forecast for all documents. Raises what a run raises."""
     options = run.options
     assert isinstance(options, AskingOptions)
-    if not tagger.is_asking:
-        raise ConfigError("--pilot is for an LLM: the embedded model costs nothing")
     if not tagger.has_cache:
         raise ConfigError("--pilot keeps its labels in the cache of answers: leave out --no-llm-cache")
     if options.pilot < LEAST:
