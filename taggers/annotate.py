@@ -7,7 +7,7 @@ misses the schema is asked for again. Long documents are asked about at several 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from tagcorpus.errors import ConfigError
+from tagcorpus.taggers._annotation.probabilities import has_likelihood
 from tagcorpus.taggers._annotation.properties import RULES_OF, Property
 from tagcorpus.taggers._annotation.read import parse_schema, read_schema, read_text
 from tagcorpus.taggers._annotation.schema import Inquiry, Schema
@@ -23,6 +25,8 @@ from tagcorpus.taggers._interface.base import OURS, column, columns_from
 from tagcorpus.taggers._interface.batch import DocumentBatch
 from tagcorpus.taggers._interface.windows import bytes_read
 
+PROBABILITY, MARGIN = "_probability", "_margin"
+OWN = ("n_calls", "is_truncated", "answered_by", "error")
 _UNITS = {
     "enum": "label",
     "ordinal": "score",
@@ -39,6 +43,7 @@ class Annotate(EndpointTagger):
 
     schema           path of a schema, or the name of a packaged one; run annotate has no default
     prompt           path of a user message with {text}; "" = the schema's
+    probabilities    whether enum, ordinal and boolean properties have columns `_probability` and `_margin`
     model            model name; "" = the schema's
     base_url         endpoint; "" = OPENAI_BASE_URL where the tagger is built, else OpenAI's own
     concurrency      calls in flight; this and what follows do not change the output
@@ -55,6 +60,7 @@ class Annotate(EndpointTagger):
 
     schema: str = "educational_value"
     prompt: str = ""
+    probabilities: bool = False
     model: str = ""
     base_url: str = ""
     concurrency: int = 64
@@ -77,6 +83,9 @@ class Annotate(EndpointTagger):
             read_text(self.prompt, "--prompt") if self.prompt else None,
         )
         self.settle_endpoint()
+        names = [*(p.name for p in self.questions.properties), *OWN]
+        if self.probabilities and (taken := {n + e for n in names for e in (PROBABILITY, MARGIN)} & {*names}):
+            raise ConfigError(f"annotate: probabilities needs the column {min(taken)}, and a property has this name")
 
     def __getstate__(self) -> dict[str, Any]:
         names = [name for name in ("_texts", "_granted") if name in self.__dict__]
@@ -86,7 +95,8 @@ class Annotate(EndpointTagger):
     def questions(self) -> Schema:
         """The schema in use."""
         text, prompt = self.__dict__["_texts"]
-        return parse_schema(text, self.schema, prompt)
+        schema = parse_schema(text, self.schema, prompt)
+        return replace(schema, has_probabilities=True) if self.probabilities else schema
 
     @property
     def subject(self) -> str:
@@ -106,6 +116,7 @@ class Annotate(EndpointTagger):
         return columns_from(
             OURS,
             *(_column(p, self.questions.windows) for p in self.questions.properties),
+            *(c for p in self.questions.properties if self.probabilities and has_likelihood(p) for c in _likely(p)),
             column("n_calls", pa.int64(), "questions asked, answers from the cache included", "calls"),
             column("is_truncated", pa.bool_(), "the windows do not have the whole document", "flag"),
             column("answered_by", pa.string(), "model that answered, as the endpoint names it", "name"),
@@ -113,7 +124,8 @@ class Annotate(EndpointTagger):
         )
 
     def fingerprint(self) -> dict[str, Any]:
-        return {"model": self.model, "base_url": self.base_url, "schema": self.questions.digest}
+        more = {"probabilities": True} if self.probabilities else {}
+        return {"model": self.model, "base_url": self.base_url, "schema": self.questions.digest, **more}
 
     def tag(self, batch: DocumentBatch) -> pa.RecordBatch:
         rows = [i for i, text in enumerate(batch.texts) if not self.questions.is_short(text)]
@@ -130,6 +142,9 @@ class Annotate(EndpointTagger):
                 "answered_by": ", ".join(inquiry.models) or None,
                 "error": inquiry.error,
             }
+            for name, likelihood in inquiry.likelihoods().items() if self.probabilities else ():
+                values[name + PROBABILITY] = likelihood.probability if likelihood else None
+                values[name + MARGIN] = likelihood.margin if likelihood else None
             for name in names:
                 by_name[name][i] = values[name]
         return pa.record_batch([pa.array(by_name[f.name], f.type) for f in self.columns], schema=self.columns)
@@ -141,6 +156,14 @@ class Annotate(EndpointTagger):
     def inquire(self, texts: Sequence[str]) -> list[Inquiry]:
         """The inquiries about these texts, each carried to its end."""
         return self._caller.finish([self.questions.start(text) for text in texts]) if texts else []
+
+
+def _likely(each: Property) -> tuple[pa.Field, pa.Field]:
+    """The columns of the probability of a property's value."""
+    return (
+        column(each.name + PROBABILITY, pa.float64(), f"probability of {each.name} by the model's own tokens", "share"),
+        column(each.name + MARGIN, pa.float64(), f"probability of {each.name} less that of the second value", "share"),
+    )
 
 
 def _column(each: Property, windows: Sequence[str]) -> pa.Field:

@@ -89,7 +89,7 @@ def test_a_batch_labels_everything_and_a_synchronous_run_asks_nothing(folder: Fo
         folder.run(stub.base_url, "--overwrite")
         assert (len(stub.batches), len(stub.single)) == (1, 1)
     assert [row["kind"] for row in folder.rows()] == ["news"] * N
-    bill = folder.bills()[0]
+    bill = max(folder.bills(), key=lambda each: int(each["requests"]))
     assert (bill["requests"], bill["prompt_tokens"], bill["completion_tokens"]) == (N + 1, 20 * (N + 1), 3 * (N + 1))
     assert bill["usd"] == pytest.approx((N + 1) * (20 * 1e-6 + 3 * 2e-6))
 

@@ -226,7 +226,7 @@ def test_quantiles_of_t(degrees: int, quantile: float) -> None:
 def test_sizes_are_bytes_of_three_kinds() -> None:
     assert sizes_of(("ab 1", "\u00e9!")) == [2, 3, 2]  # two bytes of an e with an accent
     assert sizes_of(()) == [0, 0, 0]
-    assert hash_of(("a", "b")) != hash_of(("ab",))
+    assert len({hash_of(("a", "b"), 0), hash_of(("ab",), 0), hash_of(("ab",), 1)}) == 3
 
 
 # Money that stops a run
@@ -330,7 +330,7 @@ def test_more_than_a_thousand_calls_need_a_named_endpoint(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("usd", "words"), [(0, "0.00 USD"), (0.00123, "0.0012 USD"), (0.5, "0.50 USD"), (0.01, "0.010 USD"), (1234.5, "1,234.50 USD")]
+    ("usd", "words"), [(0, "0.00 USD"), (0.001234, "0.00123 USD"), (0.5, "0.500 USD"), (0.01, "0.0100 USD"), (1234.5, "1,234.50 USD")]
 )  # fmt: skip
 def test_amounts_of_money(usd: float, words: str) -> None:
     assert dollars(usd) == words

@@ -7,7 +7,9 @@ import datetime
 import pytest
 
 from tagcorpus.errors import ConfigError
+from tagcorpus.pipelines.labelling.backend import settle_backend
 from tagcorpus.pipelines.labelling.prices import list_prices, parsed, price_needed, price_of
+from tagcorpus.pipelines.options.commands.domain import DomainOptions
 from tagcorpus.taggers._llm.tokens import Price, Tokens
 from tagcorpus.taggers._llm.url import OFFICIAL
 
@@ -24,6 +26,14 @@ def test_money_of_tokens() -> None:
 def test_what_is_no_price_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="IN,OUT"):
         parsed(text)
+
+
+@pytest.mark.parametrize("name", ["price", "budget_usd", "pilot", "batch"])
+def test_the_embedded_model_takes_no_option_about_money(name: str) -> None:
+    value = {"price": "1,2", "budget_usd": 1.0, "pilot": 50, "batch": "send"}[name]
+    with pytest.raises(ConfigError, match=f"--{name.replace('_', '-')}: for an LLM"):
+        settle_backend(DomainOptions(parameters={"domain": {"backend": "fasttext"}}, **{name: value}))  # type: ignore[arg-type]
+    settle_backend(DomainOptions(parameters={"domain": {"backend": "fasttext"}}))
 
 
 def test_list_prices_hold_at_openai_only_and_are_dated() -> None:

@@ -126,10 +126,10 @@ def in_words(counts: Mapping[str, Any]) -> str:
 
 
 def dollars(usd: float) -> str:
-    """An amount of money in words, with two digits that count below one dollar.
+    """An amount of money in words, with three digits that count below one dollar.
 
-    Example  0.00123 -> 0.0012 USD, 1234.5 -> 1,234.50 USD
+    Example  0.001234 -> 0.00123 USD, 1234.5 -> 1,234.50 USD
     """
     if usd >= 1 or usd < 1e-9:
         return f"{max(usd, 0):,.2f} USD"
-    return f"{float(f'{usd:.2g}'):.{max(2, 1 - math.floor(math.log10(usd)))}f} USD"
+    return f"{float(f'{usd:.3g}'):.{2 - math.floor(math.log10(usd))}f} USD"

@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from tagcorpus.errors import ConfigError, unknown_name
+from tagcorpus.pipelines.options.commands.domain import AskingOptions
 from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.taggers.domain import Domain
 
@@ -26,6 +27,17 @@ def refuse_llm_parameters(parameters: Mapping[str, Any]) -> None:
         raise ConfigError(
             f"{named} ({', '.join(f'domain.{n}' for n in given)}): these are for an LLM, and the embedded fasttext model was "
             "chosen. Name an endpoint (--backend openai, --base-url URL, OPENAI_BASE_URL or OPENAI_API_KEY), or leave it out"
+        )
+
+
+def refuse_money(options: Options) -> None:
+    """Raise ConfigError where the embedded model, which costs nothing, gets an option about money or batches."""
+    names = ("price", "budget_usd", "pilot", "batch") if isinstance(options, AskingOptions) else ()
+    if given := [name for name in names if getattr(options, name)]:
+        named = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise ConfigError(
+            f"{named}: for an LLM, and the embedded fasttext model, which costs nothing, was chosen. Name an endpoint (--backend openai, "
+            "--base-url URL, OPENAI_BASE_URL or OPENAI_API_KEY), or leave it out"
         )
 
 
@@ -55,3 +67,4 @@ def settle_backend(options: Options, decide: Callable[[Mapping[str, Any]], str |
     parameters["backend"] = decide(parameters)
     if parameters["backend"] != "openai":
         refuse_llm_parameters(parameters)
+        refuse_money(options)

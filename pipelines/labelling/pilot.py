@@ -35,7 +35,6 @@ from tagcorpus.taggers._llm.caller import Receipt
 from tagcorpus.taggers._llm.tokens import Price, Tokens
 from tagcorpus.taggers._tokenizers.interface import Tokenizer
 
-SEED = 19
 LEAST = 30
 """Documents of a pilot at least: with fewer, no interval can be trusted."""
 SPARE = 2
@@ -68,8 +67,8 @@ def sizes_of(pieces: Iterable[str], tokenizer: Tokenizer | None = None) -> list[
     return [float(count) for count in counts]
 
 
-def hash_of(pieces: Iterable[str]) -> int:
-    return xxhash.xxh3_64_intdigest("\0".join(pieces).encode("utf-8", "surrogatepass"), SEED)
+def hash_of(pieces: Iterable[str], seed: int) -> int:
+    return xxhash.xxh3_64_intdigest("\0".join(pieces).encode("utf-8", "surrogatepass"), seed)
 
 
 class Measure(PipelineStep):
@@ -78,9 +77,9 @@ class Measure(PipelineStep):
     type = "count"
     name = "Measure"
 
-    def __init__(self, tagger: EndpointTagger, threshold: int) -> None:
+    def __init__(self, tagger: EndpointTagger, threshold: int, seed: int) -> None:
         super().__init__()
-        self.tagger, self.threshold = tagger, threshold
+        self.tagger, self.threshold, self.seed = tagger, threshold, seed
 
     def run(
         self,
@@ -95,7 +94,7 @@ class Measure(PipelineStep):
                 if questions.is_short(text):
                     continue
                 pieces = questions.shown(text)
-                hashes.append(key := hash_of(pieces))
+                hashes.append(key := hash_of(pieces, self.seed))
                 sizes.append([float(len(pieces)), *sizes_of(pieces, tokenizer)])
                 if key < self.threshold:
                     candidates.append((key, text))
@@ -115,7 +114,7 @@ def population(engine: Engine, plan: Plan, tagger: EndpointTagger, n: int) -> Po
     """Read the input once, and draw `n` of its documents."""
     threshold = min(2**64 * (SPARE * n + MARGIN) // max(plan.rows, 1), 2**64)
     nothing: list[frozenset[str]] = [frozenset()] * len(plan.chunks)
-    steps = [Read(plan, engine.reader_options, nothing), Measure(tagger, threshold)]
+    steps = [Read(plan, engine.reader_options, nothing), Measure(tagger, threshold, engine.run.options.seed)]
     results = engine.over_chunks(plan, range(len(plan.chunks)), steps, "measuring documents")
     chunks: list[Sizes] = [of_chunk[0] for _, of_chunk in sorted(results.items())]
     if not chunks or not sum(len(c.hashes) for c in chunks):
@@ -131,8 +130,6 @@ def pilot(run: Run, engine: Engine, plan: Plan, tagger: EndpointTagger) -> Resul
     """Label the sample, and return the Result with the forecast for all documents. Raises what a run raises."""
     options = run.options
     assert isinstance(options, AskingOptions)
-    if not tagger.is_asking:
-        raise ConfigError("--pilot is for an LLM: the embedded model costs nothing")
     if not tagger.has_cache:
         raise ConfigError("--pilot keeps its labels in the cache of answers: leave out --no-llm-cache")
     if options.pilot < LEAST:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tagcorpus.taggers._annotation.answers import is_bare, values_in
+from tagcorpus.taggers._annotation.probabilities import MOST_ALTERNATIVES, Likelihood, has_likelihood, likelihood
 from tagcorpus.taggers._annotation.properties import Flaw, Property
 from tagcorpus.taggers._interface.windows import BEGIN, spans, united
 from tagcorpus.taggers._llm.request import LIMITS, RESPONSE_FORMAT
@@ -40,13 +41,19 @@ class Schema:
     roles: str = "system"
     own_request: tuple[tuple[str, str], ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
+    has_probabilities: bool = False
+    """Whether the endpoint is asked for the log probabilities of answers."""
 
     @cached_property
     def request(self) -> tuple[tuple[str, str], ...]:
         """Fields of the request: the constraint of the answer, and what the schema adds or takes away."""
         if any(name == RESPONSE_FORMAT for name, _ in self.own_request):
-            return self.own_request
-        return ((RESPONSE_FORMAT, json.dumps(self.response_format)), *self.own_request)
+            return (*self._logprobs, *self.own_request)
+        return ((RESPONSE_FORMAT, json.dumps(self.response_format)), *self._logprobs, *self.own_request)
+
+    @property
+    def _logprobs(self) -> tuple[tuple[str, str], ...]:
+        return (("logprobs", "true"), ("top_logprobs", str(MOST_ALTERNATIVES))) if self.has_probabilities else ()
 
     @cached_property
     def response_format(self) -> dict[str, Any]:
@@ -130,6 +137,7 @@ class Inquiry:
     answers: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     error: str | None = None
+    logprobs: tuple[str, ...] = ()
 
     def messages(self) -> list[dict[str, str]] | None:
         """The messages of the next question, or None at the end."""
@@ -153,9 +161,9 @@ class Inquiry:
             return f"an answer that misses the schema ({flaw}): {raw[:200]!r}"
         return ""
 
-    def answered(self, raw: str, model: str = "") -> Inquiry:
+    def answered(self, raw: str, model: str = "", logprobs: str = "") -> Inquiry:
         models = self.models if model in ("", *self.models) else (*self.models, model)
-        return replace(self, answers=(*self.answers, raw), models=models)
+        return replace(self, answers=(*self.answers, raw), models=models, logprobs=(*self.logprobs, logprobs))
 
     def failed(self, reason: str) -> Inquiry:
         return replace(self, error=reason)
@@ -174,6 +182,13 @@ class Inquiry:
     @property
     def calls_left(self) -> int:
         return 0 if self.error is not None else len(self.windows) - len(self.answers)
+
+    def likelihoods(self) -> dict[str, Likelihood | None]:
+        """The likelihood of each chosen value; None where the endpoint names no probabilities, and of several windows, which have no
+        common one."""
+        is_single = self.error is None and len(self.answers) == 1
+        chosen = [p for p in self.schema.properties if has_likelihood(p)]
+        return {p.name: likelihood(self.answers[0], self.logprobs[0], p) if is_single else None for p in chosen}
 
     def values(self) -> dict[str, Any]:
         """The value of each property; no values where a window got no answer."""

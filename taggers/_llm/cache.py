@@ -45,6 +45,10 @@ def default_path() -> Path:
     return Path(root) / "tagcorpus" / "llm.sqlite"
 
 
+_LOGPROBS = "CREATE TABLE IF NOT EXISTS logprobs (key BLOB PRIMARY KEY, tokens TEXT NOT NULL) WITHOUT ROWID"
+"""A table that only caches of answers with log probabilities have."""
+
+
 class AnswerCache:
     """Answers by key. `get` and `put` may run in two different threads, each always in the same one.
 
@@ -71,15 +75,29 @@ class AnswerCache:
         if row is None:
             return None
         text, finish_reason, prompt, completion, model = row
-        return Answer(text, finish_reason, Tokens(prompt=prompt, completion=completion), model)
+        return Answer(text, finish_reason, Tokens(prompt=prompt, completion=completion), model, self._logprobs(key))
+
+    def _logprobs(self, key: bytes) -> str:
+        try:
+            row = self._reader.execute("SELECT tokens FROM logprobs WHERE key = ?", (key,)).fetchone()
+        except sqlite3.Error as error:
+            if "no such table" in str(error):
+                return ""
+            raise self._failure(error) from None
+        return str(row[0]) if row else ""
 
     def put(self, answers: Iterable[tuple[bytes, Answer]]) -> None:
         """Commits all of them in one transaction; the first answer to a key stays."""
+        answers = list(answers)
         rows = [(k, a.text, a.finish_reason, a.usage.prompt, a.usage.completion, a.answered_by) for k, a in answers]
+        logprobs = [(k, a.logprobs) for k, a in answers if a.logprobs]
         try:
             with self._writer:
                 self._writer.execute("BEGIN IMMEDIATE")
                 self._writer.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?)", rows)
+                if logprobs:
+                    self._writer.execute(_LOGPROBS)
+                    self._writer.executemany("INSERT OR IGNORE INTO logprobs VALUES (?, ?)", logprobs)
         except sqlite3.Error as error:
             raise self._failure(error) from None
 

@@ -214,7 +214,7 @@ class Caller:
                     self._menu_answers += conversation.names_choice(outcome.text)
                     if self._menu_answers == 1:
                         self._may_begin.set()
-                    conversation = conversation.answered(outcome.text, outcome.answered_by)
+                    conversation = conversation.answered(outcome.text, outcome.answered_by, outcome.logprobs)
                 else:
                     conversation = conversation.failed(self._halt.described(outcome))
             if not self._menu_answers:

@@ -27,12 +27,16 @@ connection (TLS, a proxy) does not work. form: refused for a field of the reques
 
 @dataclass(frozen=True)
 class Answer:
-    """A model's answer: text as sent, why it ended, what it cost, and the model that gave it as the endpoint names it."""
+    """A model's answer: text as sent, why it ended, what it cost, and the model that gave it as the endpoint names it.
+
+    logprobs  where they were asked for: JSON of [token, log probability, [[alternative, log probability], ...]] for each token
+    """
 
     text: str
     finish_reason: str = "stop"
     usage: Tokens = NO_TOKENS
     answered_by: str = ""
+    logprobs: str = ""
 
     @property
     def is_cut(self) -> bool:
@@ -268,6 +272,7 @@ def _read_completion(status: int, headers: Mapping[str, str], body: bytes, now: 
         str(choice.get("finish_reason") or ""),
         tokens_of(data),
         str(data.get("model") or ""),
+        _logprobs(choice.get("logprobs")),
     )
     if message.get("refusal"):
         return Failure("document", f"the model refused: {message['refusal']}", paid=answer)
@@ -279,6 +284,21 @@ def _read_completion(status: int, headers: Mapping[str, str], body: bytes, now: 
     if not answer.text and (message.get("reasoning_content") or message.get("reasoning")) and not answer.is_cut:
         return Failure("empty", "an empty answer (reasoning only)", paid=answer)
     return answer
+
+
+def _logprobs(given: Any) -> str:
+    """The log probabilities of an answer in our form; empty where a token has none."""
+    content = mapping_or_empty(given).get("content")
+    if not isinstance(content, list) or not content:
+        return ""
+    try:
+        tokens = [
+            [str(t["token"]), float(t["logprob"]), [[str(a["token"]), float(a["logprob"])] for a in t["top_logprobs"]]]
+            for t in content
+        ]
+        return json.dumps(tokens, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except (TypeError, KeyError, ValueError):
+        return ""
 
 
 def _text(content: Any) -> str:

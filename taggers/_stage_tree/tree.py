@@ -195,7 +195,7 @@ class Walk:
         """The most questions that are still to ask."""
         return 0 if self.messages() is None else self.tree.calls_from(self.stage)
 
-    def answered(self, raw: str, model: str = "") -> Walk:
+    def answered(self, raw: str, model: str = "", logprobs: str = "") -> Walk:  # noqa: ARG002 - of a label's word only
         """The state after the model's raw answer to `messages()`."""
         models = self.answered_by.split(", ") if self.answered_by else []
         stage = self.tree.by_name[self.stage]
