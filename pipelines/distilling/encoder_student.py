@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tagcorpus.pipelines.distilling.word_student import Settings
 from tagcorpus.pipelines.labels.label_table import Labelled
 from tagcorpus.taggers._models.sentence_encoder import Encoder
 from tagcorpus.taggers._models.student import TEXT, prepared
@@ -20,14 +21,7 @@ F64 = npt.NDArray[np.float64]
 MAX_CHARS = 4000
 
 
-@dataclass(frozen=True)
-class Settings:
-    """penalty: scikit-learn's C; balance: 0 = labels as frequent as in training, 1 = equal priors."""
-
-    penalty: float = 10.0
-    balance: float = 0.35
-
-
+USUAL = Settings(penalty=10.0)
 GRID = [Settings(penalty, balance) for penalty, balance in product((3.0, 10.0, 30.0), (0.0, 0.35, 0.65, 1.0))]
 
 
@@ -43,7 +37,7 @@ class EncoderStudent:
 
     def candidates(self, n: int) -> list[Settings]:
         """The usual settings, and the others of the grid until there are n."""
-        return [Settings(), *(s for s in GRID if s != Settings())][:n]
+        return [USUAL, *(s for s in GRID if s != USUAL)][:n]
 
     def describe(self, settings: Settings) -> dict[str, Any]:
         return asdict(settings) | {"encoder": self.encoder.name}
