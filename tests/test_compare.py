@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from slurm_commands import invoke
 
+from tagcorpus.pipelines.comparing import documents
 from tagcorpus.pipelines.comparing.counts import Numbers
 from tagcorpus.pipelines.comparing.differences import of_numbers
 from tagcorpus.pipelines.comparing.token_entropy import Sampled
@@ -113,6 +114,11 @@ def test_groups_of_one_output(tmp_path: Path) -> None:
     assert (one.code, "no document" in one.err) == (2, True)
 
 
+@pytest.fixture(scope="module")
+def two_documents(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return output(tmp_path_factory.mktemp("two"), "a", ["x", "xx"], "--taggers", "length")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -123,9 +129,8 @@ def test_groups_of_one_output(tmp_path: Path) -> None:
         (["--group", "length.chars=1"], "unknown column"),
     ],
 )
-def test_refusals(tmp_path: Path, options: list[str], message: str) -> None:
-    a = output(tmp_path, "a", ["x", "xx"], "--taggers", "length")
-    done = invoke("compare", a, *options)
+def test_refusals(two_documents: str, options: list[str], message: str) -> None:
+    done = invoke("compare", two_documents, *options)
     assert done.code == 2
     assert message in done.err
 
@@ -158,3 +163,16 @@ def test_figures_of_a_sample_are_those_of_all_pairs() -> None:
         sample.add(np.array(ids))
     # Pairs in 6 tokens: 12, 21, 13 and 21: after 1 there are 2 and 3, after 2 always 1.
     assert sample.figures(6)["plug_in"] == pytest.approx(0.5)
+
+
+def test_documents_of_a_file_among_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(documents, "MOST_CHUNKS", 1)  # of B, the first chunk by chance is enough
+    (tmp_path / "in").mkdir()
+    for i in range(6):
+        rows = [{"text": ("long " * 40 if i == 3 else "short ") + str(j)} for j in range(20 if i == 3 else 1)]
+        (tmp_path / f"in/{i}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    out = str(tmp_path / "out")
+    assert invoke("run", "tag", "--input", str(tmp_path / "in"), "--output", out, "--taggers", "length").code == 0
+    document = json.loads(invoke("compare", out, "--group", "input=3.jsonl", "--json").out)
+    in_a, in_b = document["columns"]["length.char_len"]["excess"]
+    assert [d["text"][:5] for d in in_a["documents"] + in_b["documents"]] == ["long ", "long ", "short"]

@@ -63,6 +63,7 @@ def test_comparison(contents: Contents) -> None:
         "A: input=short.jsonl (60 documents). B: all but input=short.jsonl (60 documents). 1 of 1 columns differ"
         in shown
     )
+    assert re.search(r"More in B: \d+ to \d+ 0\.0 % of A, \d+\.0 % of B \S+: \d+ some word some word", shown)
     assert re.search(r"length\.char_len −1\.000 −1\.00 to −1\.00 \S+ sd", shown)
 
 

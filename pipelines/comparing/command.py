@@ -51,7 +51,7 @@ def compare(
     other = ",".join(groups) if sides.are_of_one_output else os.path.basename(str(sides.of(1).folder).rstrip("/"))
     name = f"compare/{escaped(other)}.json"
     folder = sides.of(0).folder
-    folder.publish(name, sealed(document, allow_nan=False))
+    folder.publish(name, sealed(document))
     return json.dumps(document, indent=1) if as_json else as_text(document, folder.path(name))
 
 

@@ -23,7 +23,7 @@ from tagcorpus.pipelines.distributions.binning import merged
 from tagcorpus.pipelines.readers.excerpts import Place, excerpts
 
 RANGES = 8
-# Chunks are read until so many rows or chunks of an output are.
+# Chunks are read until each side has so many rows, or so many chunks with rows.
 MOST_ROWS, MOST_CHUNKS = 200_000, 64
 Picked = tuple[float, Place, str | None, Any]
 
@@ -113,24 +113,24 @@ def _pick(sides: Sides, i: int, output: Attributes, excesses: list[Excess], n: i
     file_numbers = {planned.file.name: f for f, planned in enumerate(output.plan.files)}
     columns = {e.column.label: e.column for e in excesses}
     own = [c for c in output.columns if c.label in columns]
-    n_rows = n_chunks = 0
-    for rows in output.stream([*own, *sides.by], ids=True, ranks=output.order) if own else ():
+    seen_rows, seen_chunks = [0, 0], [0, 0]
+
+    def is_full(side: int) -> bool:
+        return seen_rows[side] >= MOST_ROWS or seen_chunks[side] >= MOST_CHUNKS
+
+    for rows, of_sides in sides.by_chance(i, own, is_full, ids=True) if own else ():
         random = random_numbers(rows, 5).random(rows.n)
-        for side, taken in sides.taken(i, rows):
+        for side, taken in of_sides:
+            seen_rows[side] += rows.n if taken is None else int(taken.sum())
+            seen_chunks[side] += 1
             for excess in (e for e in excesses if e.side == side):
                 places = excess.places(rows, taken)
                 for at in places[np.argsort(random[places], kind="stable")][:n]:
-                    place = Place(
-                        file_numbers[rows.planned.file.name],
-                        rows.k,
-                        *(int(rows.keys[k][at].as_py()) for k in ("row", "sub")),
-                    )
+                    row, sub, id_ = (rows.keys[k][at].as_py() for k in ("row", "sub", "id"))
+                    place = Place(file_numbers[rows.planned.file.name], rows.k, int(row), int(sub))
                     value = _plain(rows.values[excess.column.label][at].as_py())
-                    excess.picked.append((float(random[at]), place, rows.keys["id"][at].as_py(), value))
+                    excess.picked.append((float(random[at]), place, id_, value))
                 excess.picked = heapq.nsmallest(n, excess.picked, key=lambda p: p[:2])
-        n_rows, n_chunks = n_rows + rows.n, n_chunks + 1
-        if n_rows >= MOST_ROWS or n_chunks >= MOST_CHUNKS:
-            break
 
 
 def _plain(value: Any) -> Any:

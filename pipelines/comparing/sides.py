@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,8 @@ from tagcorpus.pipelines.distributions.attribute_columns import AttributeColumn,
 from tagcorpus.pipelines.distributions.grouping import Grouping, named
 
 OPTION = "--group"
+# Chunks that are read for documents and token ids.
+MOST_CHUNKS = 256
 Taken = npt.NDArray[np.bool_]
 
 
@@ -117,6 +119,35 @@ class Sides:
         for side, taken in enumerate(masks):
             if taken.any():
                 yield side, taken
+
+    def by_chance(
+        self, i: int, columns: Sequence[AttributeColumn], is_full: Callable[[int], bool], *, ids: bool = False
+    ) -> Iterator[tuple[Rows, list[tuple[int, Taken | None]]]]:
+        """Rows of an output with the sides that have documents among them, from at most MOST_CHUNKS chunks in an order by chance.
+
+        is_full  whether a side needs no more documents; a chunk that can have only documents of such sides is not read
+        """
+
+        def ranks() -> Iterator[int]:
+            n = 0
+            for rank in self.outputs[i].order:
+                if n < MOST_CHUNKS and not all(is_full(side) for side in self._possible(i, rank)):
+                    n += 1
+                    yield rank
+
+        for rows in self.outputs[i].stream([*columns, *self.by], ids=ids, ranks=ranks()):
+            yield rows, list(self.taken(i, rows))
+
+    def _possible(self, output: int, rank: int) -> list[int]:
+        """The sides that can have documents in a chunk."""
+        if not self.are_of_one_output:
+            return [output]
+        name = self.outputs[0].plan.chunks[rank][0].file.name
+        labels = [group.grouping.of_file(name) for group in self.groups]
+        is_in = [None if label is None else label == g.value for label, g in zip(labels, self.groups, strict=True)]
+        if len(is_in) == 1:
+            is_in.append(None if is_in[0] is None else not is_in[0])
+        return [side for side, one in enumerate(is_in) if one is not False]
 
     @property
     def by(self) -> list[AttributeColumn]:

@@ -73,16 +73,17 @@ def _read(
 ) -> None:
     """Add documents of one output, from chunks in an order by chance, until all samples of its sides are full."""
     blocks = Blocks(output, cluster)
-    own = (0, 1) if sides.are_of_one_output else (i,)
-    columns = [*sides.by, *blocks.columns] or output.columns[:1]
-    for rows in output.stream(columns, ranks=output.order):
-        if all(sample.n >= MOST_TOKENS for side in own for sample in samples[side]):
-            return
+    columns = blocks.columns or output.columns[:1]
+
+    def is_full(side: int) -> bool:
+        return all(sample.n >= MOST_TOKENS for sample in samples[side])
+
+    for rows, of_sides in sides.by_chance(i, columns, is_full):
         ids, offsets = _ids(output, rows, tokenizer)
         if not len(offsets):
             continue
         sample_of = blocks.of(rows, 7) % SAMPLES
-        for side, taken in sides.taken(i, rows):
+        for side, taken in of_sides:
             chosen = np.arange(rows.n) if taken is None else np.flatnonzero(taken)
             for d in random_numbers(rows, 8).permutation(chosen):
                 sample = samples[side][sample_of[d]]

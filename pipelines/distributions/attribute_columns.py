@@ -5,7 +5,7 @@ A part is as large as its chunk, so memory does not grow with the corpus. Every 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,7 +125,7 @@ class Attributes:
         return {k.decode(): v.decode() for k, v in (field.metadata or {}).items()}
 
     def stream(
-        self, columns: Sequence[AttributeColumn], *, ids: bool = False, ranks: Sequence[int] | None = None
+        self, columns: Sequence[AttributeColumn], *, ids: bool = False, ranks: Iterable[int] | None = None
     ) -> Iterator[Rows]:
         """The rows of every chunk that has any, in plan order; with `ids`, their ids too. `ranks`: these chunks, in this order.
 

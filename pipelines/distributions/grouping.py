@@ -73,12 +73,17 @@ class Grouping:
         table = np.array([self._numbers.get(label, others) for label in labels], np.int64)
         return table[codes]
 
+    def of_file(self, name: str) -> str | None:
+        """The group of all documents of a file; None where each document has its own."""
+        if self.kind not in ("file", "folder"):
+            return None
+        name = valid_text(name)
+        return name if self.kind == "file" else "/".join(name.split("/")[:-1][: self.level]) or name
+
     def local(self, rows: Rows) -> tuple[Codes, list[str]]:
         """For each row, the place of its value in a list of the chunk's values; and the list."""
-        if self.kind in ("file", "folder"):
-            name = valid_text(rows.planned.file.name)
-            folders = name.split("/")[:-1]
-            label = name if self.kind == "file" else "/".join(folders[: self.level]) or name
+        label = self.of_file(rows.planned.file.name)
+        if label is not None:
             return np.zeros(rows.n, np.int64), [label]
         assert self.column is not None
         if self.kind == "column":

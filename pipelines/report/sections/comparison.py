@@ -86,16 +86,17 @@ def _entropy(entropy: Mapping[str, Any] | None) -> str:
 def _documents(name: str, excesses: Sequence[Mapping[str, Any]]) -> str:
     """Documents that show a difference, side by side."""
     title = f"{name}: documents with the values that are most in excess in A, and in B"
-    rows = []
+    body = ""
     for excess in excesses:
         values = excess["value"] if "value" in excess else f"{number(excess['low'])} to {number(excess['high'])}"
+        shares = f"{percent(excess['a'])} of A, {percent(excess['b'])} of B"
+        body += f"<h4>More in {excess['more_in'].upper()}: {text(values)} <span class=dim>{text(shares)}</span></h4>"
         for one in excess["documents"]:
+            value = one["value"] if isinstance(one["value"], str) else number(one["value"])
             shown = one["text"] if one["text"] is not None else f"({one['problem']})"
-            shares = f"{percent(excess['a'])}, {percent(excess['b'])}"
-            where = one["id"] or f"row {one['row']}"
-            rows.append((where, excess["more_in"].upper(), values, shares, one["value"], shown))
-    header = ("Document", "More in", "Values", "Share of A, of B", "Own value", "Beginning")
-    return f"<details><summary>{text(title)}</summary>{table(title, header, rows)}</details>"
+            body += f'<p class="dim">{text(one["id"] or "row " + str(one["row"]))}: {text(value)}</p>'
+            body += f'<pre class="excerpt">{text(shown)}</pre>'
+    return f"<details><summary>{text(title)}</summary>{body}</details>"
 
 
 def _signed(value: float) -> str:
