@@ -7,9 +7,11 @@ import importlib
 import os
 import sys
 import typing
+from collections.abc import Sequence
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from tagcorpus.errors import TagcorpusError, check_address_space
 from tagcorpus.pipelines.options.declaring.common import SETTINGS
@@ -19,6 +21,19 @@ from tagcorpus.processes import keep_stderr_writable
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class NameOrPath(click.ParamType):
+    """A name of a list, or a path. Shells complete both."""
+
+    name = "text"
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = names
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
+        named = [CompletionItem(name) for name in self.names if name.startswith(incomplete)]
+        return named or [CompletionItem(incomplete, type="file")]
 
 
 class DeclaredCommand(click.Command):
@@ -186,7 +201,10 @@ def _click_parameter(option: Option, index: int) -> click.Parameter:
     declaration = option.declaration
     name = f"{option.parameter}_{index}"  # two flags may set one key
     kind: Any = click.Choice(option.choices) if option.choices else option.kind
-    if declaration.is_path:
+    names = [word for word in declaration.metavar.split("|") if word.islower()]
+    if names and kind is str and not option.choices:
+        kind = NameOrPath(names)
+    elif declaration.is_path:
         kind = click.Path()
     elif option.is_list or typing.get_origin(kind) is not None:
         kind = str

@@ -163,8 +163,9 @@ def test_completion_knows_commands_options_and_files() -> None:
         return [(c.type, c.value) for c in complete.get_completions(list(words), incomplete)]
 
     assert completed("run", incomplete="do") == [("plain", "domain")]
-    assert completed("run", "domain", incomplete="--ba") == [("plain", "--base-url"), ("plain", "--backend")][::-1]
+    assert completed("run", "domain", incomplete="--base") == [("plain", "--base-url")]
     assert completed("run", "domain", "--backend", incomplete="f") == [("plain", "fasttext")]
+    assert completed("run", "domain", "--backend", incomplete="st") == [("file", "st")]
     assert completed("run", "tag", "--input", incomplete="ge") == [("file", "ge")]
 
 
