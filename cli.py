@@ -23,7 +23,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-class NameOrPath(click.ParamType):
+class NameOrPath(click.types.StringParamType):
     """A name of a list, or a path. Shells complete both."""
 
     name = "text"
