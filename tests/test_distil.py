@@ -240,6 +240,7 @@ def test_each_label_is_split_alike() -> None:
     assert sorted(d.label for d in held_out) == ["x"] * 16 + ["y"] * 4
 
 
+@pytest.mark.e2e
 def test_texts_of_the_held_out_table_are_never_learnt(tmp_path: Path) -> None:
     lines = rows(200)
     gold = [{**line, "text": line["text"].upper()} for line in lines[:60]]
@@ -272,6 +273,7 @@ def test_calibration_error_by_its_definition(answers: list[tuple[float, bool]]) 
     assert sum(b["n"] for b in table["bins"]) == len(answers)
 
 
+@pytest.mark.e2e
 def test_the_written_file_gives_the_scores_of_the_regression(tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     from tagcorpus.pipelines.distilling.word_student import Settings, WordStudent
