@@ -113,16 +113,3 @@ def test_datatrove_pipeline(folder: Path, monkeypatch: pytest.MonkeyPatch) -> No
     table = pq.read_table(folder / "tagged")
     assert table["id"].to_pylist() == ["a"]
     assert set(table["metadata"][0].as_py()) >= {"gpt2.ttr", "language.language"}
-
-
-@pytest.mark.parametrize("command", [c for c in CONSOLE if c.startswith("tagcorpus run filter")])
-def test_commands(folder: Path, command: str) -> None:
-    if "--where" in command:
-        pytest.importorskip("duckdb")
-    told = run(command, folder)
-    kept, removed = map(int, re.search(r"kept (\d+), removed (\d+)", told).groups())  # type: ignore[union-attr]
-    assert kept > 0
-    assert removed > 0
-    assert kept + removed == 53
-    kept_lines = (folder / "gens.tagcorpus/filtered/filtered_gens.jsonl").read_bytes().splitlines()
-    assert len(kept_lines) == kept
