@@ -10,6 +10,7 @@ from tagcorpus.predictor.protocols.tables import aligned
 
 # Laws that are linear in shares can err without bound on a source that they never saw.
 LARGE = 100
+WIDE = 0.05  # from here on, the third decimal of an interval says nothing
 
 
 def as_text(document: Mapping[str, Any]) -> str:
@@ -22,6 +23,7 @@ def as_text(document: Mapping[str, Any]) -> str:
         *_table(
             folds["mean"], folds["ours_less"], ("rank_correlation", "pairs"), ("rank correlation", "pairs in order")
         ),
+        "in brackets: 95 % intervals; gp less this: a paired difference of rank correlations",
         "",
         *(
             f"90 % intervals of {title} hold {100 * share:.1f} % of held-out mixes (Monte Carlo error {100 * error:.1f})"
@@ -59,7 +61,7 @@ def as_text(document: Mapping[str, Any]) -> str:
 def _table(
     models: Mapping[str, Any], ours_less: Mapping[str, Any], kinds: Sequence[str], titles: Sequence[str]
 ) -> list[str]:
-    rows = [["model", *(f"{t} (95 %)" for t in titles), f"gp less this, {titles[0]}"]]
+    rows = [["model", *titles, "gp less this"]]
     for title, figures in models.items():
         difference = _figure(ours_less[title][kinds[0]], "+") if title in ours_less else ""
         rows.append([title, *(_figure(figures[kind]) for kind in kinds), difference])
@@ -67,9 +69,11 @@ def _table(
 
 
 def _figure(figure: Sequence[float], sign: str = "") -> str:
-    form = f"{sign}.3f" if max(abs(v) for v in figure) < LARGE else f"{sign}.2g"
-    value, low, high = (format(v, form) for v in figure)
-    return f"{value} ({low} to {high})"
+    value, low, high = figure
+    if max(abs(v) for v in figure) >= LARGE:
+        return f"{value:{sign}.2g} ({low:.2g} to {high:.2g})"
+    decimals = 2 if high - low >= WIDE else 3
+    return f"{value:{sign}.3f} ({low:.{decimals}f} to {high:.{decimals}f})"
 
 
 def _seeds(seeds: Mapping[str, Any]) -> str:
