@@ -65,8 +65,8 @@ def distil(
     names = sorted({d.label for d in train})
     if len(names) < 2 or len(train) < FEWEST_TRAINING:
         raise InputError(
-            f"{', '.join(labels)}: {len(train):,} documents and {len(names)} labels are left to learn from, and it takes "
-            f"{FEWEST_TRAINING} and 2. Label more documents, or lower --min-label ({min_label})"
+            f"{', '.join(labels)}: a student needs {FEWEST_TRAINING} documents and 2 labels to learn from, and {len(train):,} with "
+            f"{len(names)} are left. Label more documents, or lower --min-label ({min_label})"
         )
     _check_columns(within, judges)
     codes = [f"l{i}" for i in range(len(names))]
