@@ -198,6 +198,18 @@ def test_nothing_in_common(tmp_path: Path) -> None:
         agreement(first, second)
 
 
+def test_labels_of_another_spelling_are_named(tmp_path: Path) -> None:
+    rows = [{"id": n, "label": label} for n, label in enumerate(["web", "code", "web", "unknown"])]
+    given = table(tmp_path / "given.jsonl", rows)
+    gold = table(tmp_path / "gold.jsonl", [{**row, "label": row["label"].title()} for row in rows[:3]] + rows[3:])
+    page = agreement(given, gold)
+    assert "labels only in LABELS: code, web\n  labels only in GOLD: Code, Web\n" in page
+    assert "count as two labels" in page
+    assert "labels only in" not in agreement(given, given)
+    # A rare label that one side alone uses is not another spelling.
+    assert "labels only in" not in agreement(given, table(tmp_path / "some.jsonl", rows[1:2] + rows[3:]))
+
+
 def test_an_output_folder_against_a_table(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     texts = [

@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 import xxhash
 
 from tagcorpus.errors import InputError
-from tagcorpus.pipelines.labels.agreement import UNKNOWN
-from tagcorpus.pipelines.labels.label_table import ERROR, OFF_MENU, TEXT_COLUMNS, Labelled, read_labels
+from tagcorpus.pipelines.labels.label_table import ERROR, OFF_MENU, TEXT_COLUMNS, UNKNOWN, Labelled, read_labels
 from tagcorpus.taggers._interface.batch import DocumentBatch
 from tagcorpus.taggers.language import main_languages
 

@@ -13,11 +13,9 @@ import numpy as np
 
 from tagcorpus.errors import ConfigError, InputError, unknown_name
 from tagcorpus.pipelines.labels import matrix as mx
-from tagcorpus.pipelines.labels.label_table import ERROR, OFF_MENU, By, Labelled, LabelTable, read_labels
+from tagcorpus.pipelines.labels.label_table import NO_LABELS, UNKNOWN, By, Labelled, LabelTable, read_labels
 from tagcorpus.pipelines.labels.page import as_text, write_files
 
-UNKNOWN = "unknown"
-NO_LABELS = (OFF_MENU, ERROR)
 LENGTH = "length"
 LENGTH_GROUPS = 4
 SHOWN_DIFFERENCES = 20

@@ -22,6 +22,8 @@ from tagcorpus.pipelines.storage.folder import Folder
 By = Literal["id", "text"]
 # What stands in the place of a label.
 ERROR, OFF_MENU = "(error)", "(off menu)"
+NO_LABELS = (OFF_MENU, ERROR)
+UNKNOWN = "unknown"
 LABEL_COLUMNS = ("label", "prediction", "gold", "domain")
 ID_COLUMNS = ("id", "doc_id")
 TEXT_COLUMNS = ("text", "content", "raw_content")

@@ -9,10 +9,12 @@ import shutil
 from collections.abc import Sequence
 from typing import Any
 
+from tagcorpus.pipelines.labels.label_table import NO_LABELS, UNKNOWN
 from tagcorpus.pipelines.storage.folder import Folder
 
 SHOWN_LABELS = 24
 SHOWN_DIFFERENCES = 10
+_LISTED = 4
 _SHORT = 9
 
 
@@ -45,7 +47,22 @@ def _counts(document: dict[str, Any]) -> str:
         "without_key": "left out: no id or text",
     }
     lines += [f"  {counts[name]:,} {text}" for name, text in words.items() if counts[name]]
+    lines += _unshared_labels(document["labels_of"])
     return "\n".join(lines)
+
+
+def _unshared_labels(labels_of: dict[str, Any]) -> list[str]:
+    """Labels of one side each, which are often one label in two spellings and then count as disagreements."""
+    labels = {k: v for k, v in labels_of.items() if k not in (*NO_LABELS, UNKNOWN)}
+    only_given = [label for label, figures in labels.items() if not figures["gold"]]
+    only_gold = [label for label, figures in labels.items() if not figures["given"]]
+    if not only_given or not only_gold:
+        return []
+    return [
+        f"  labels only in LABELS: {', '.join(only_given[:_LISTED])}{' ...' if len(only_given) > _LISTED else ''}",
+        f"  labels only in GOLD: {', '.join(only_gold[:_LISTED])}{' ...' if len(only_gold) > _LISTED else ''}",
+        "  Two spellings of a label, such as 'Web' and 'web', count as two labels.",
+    ]
 
 
 def _overall(document: dict[str, Any]) -> str:

@@ -324,7 +324,7 @@ def _domains(outcome: Mapping[str, Any], width: int | None) -> list[str]:
     if "agreement_with_reference" in outcome:
         f = outcome["agreement_with_reference"]
         text = (
-            f"(a substitute for the LLM: on {f['n']} held-out web documents it agrees with the LLM's label with "
+            f"(a substitute for the LLM: on {f['n']} held-out documents it agrees with the LLM's label with "
             f"accuracy {f['accuracy']:.2f}, macro-F1 {f['macro_f1']:.2f}, kappa {f['kappa']:.2f} [{f['kappa_low']:.2f}, {f['kappa_high']:.2f}], "
             f"coverage {f['coverage']:.2f}; always saying the commonest label: {f['majority_accuracy']:.2f})"
         )
