@@ -82,7 +82,8 @@ def _models(models: Mapping[str, Any], ours_less: Mapping[str, Any], caption: st
 def _figure(figure: Sequence[float] | None) -> tuple[str, str]:
     if not figure:
         return "", ""
-    value, low, high = (number(v, 3) for v in figure)
+    # Laws that are linear in shares can err without bound.
+    value, low, high = (f"{v:.3f}".replace("-", "−") if abs(v) < 100 else number(v, 2) for v in figure)
     return value, f"{low} to {high}"
 
 
