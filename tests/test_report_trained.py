@@ -94,8 +94,8 @@ def test_losses_of_a_model(tmp_path: Path) -> None:
     shown = sections(tmp_path / "x")
     assert list(shown) == ["losses"]
     body = stripped(shown["losses"])
-    assert "all groups 100.0 % 21 12 – – –" in body
-    assert "<b>web 100.0 % 20 11 10 2.5 120" in body
+    assert "all groups 100.0 % 21.000 12.000 – – –" in body
+    assert "<b>web 100.0 % 20.000 11.000 10.000 2.500 120" in body
     assert "<b>web" not in shown["losses"]
     assert shown["losses"].count("<path") == 2
 
@@ -105,7 +105,7 @@ def test_models_side_by_side(tmp_path: Path) -> None:
     model(tmp_path / "acme/b", 30.0, bits=3.25)
     body = stripped(sections(tmp_path)["losses"])
     assert "Held-out loss of every model, in bits per byte" in body
-    assert "acme/a 2.5 acme/b 3.25" in body
+    assert "acme/a 2.500 acme/b 3.250" in body
     assert "Toy models do not rank mixes" in body
 
 
@@ -114,7 +114,7 @@ def test_models_without_bits_are_compared_in_nats(tmp_path: Path) -> None:
     model(tmp_path / "b", 30.0, bits=3.25, parameters=20_000_000)
     body = stripped(sections(tmp_path)["losses"])
     assert "in nats a token" in body
-    assert "a 10 b 15" in body
+    assert "a 10.000 b 15.000" in body
     assert "Toy models" not in body
 
 

@@ -28,7 +28,8 @@ def picture(caption: str, curves: Mapping[str, Curve]) -> str:
     points = [point for curve in shown.values() for point in curve]
     if len(points) < 2:
         return ""
-    left, right = min(x for x, _ in points), max(x for x, _ in points)
+    steps = [curves[name][i][0] for name in shown for i in (0, -1)]
+    left, right = min(steps), max(steps)
     low, high = min(y for _, y in points), max(y for _, y in points)
 
     def at(x: float, y: float) -> str:

@@ -33,7 +33,7 @@ def _mix(mix: Mapping[str, Any]) -> str:
         [
             (f"{mix['tokens']:,}", "tokens", f"{mix['windows']:,} windows of {mix['sequence_length']:,}"),
             (f"{len(groups):,}", "groups", ""),
-            (f"{groups[most]['epochs']:.2f}", "epochs at most", f"{most}; allowed {mix['epochs_allowed']:g}"),
+            (f"{groups[most]['epochs']:.3f}", "epochs at most", f"{most}; allowed {mix['epochs_allowed']:g}"),
             (number(mix["seed"]), "seed", f"tokenizer {mix['tokenizer']['name'].rsplit('/', 1)[-1]}"),
         ]
     )
@@ -54,7 +54,7 @@ def _mix(mix: Mapping[str, Any]) -> str:
         )
         for name, group in sorted(groups.items(), key=lambda item: -item[1]["share"])
     ]
-    header = ("Group", "Share", "Asked", "Windows more than asked", "Tokens", "Tokens there", "Documents there", "Epochs",
+    header = ("Group", "Share", "Asked", "Off by, windows", "Tokens", "Tokens there", "Documents there", "Epochs",
               "Held-out tokens")  # fmt: skip
     return top + bars("Shares of tokens", header, rows) + _tags(mix)
 
@@ -91,7 +91,7 @@ def _swarm(mixes: Mapping[str, Mapping[str, Any]]) -> str:
             100 * statistics.mean(own),
             None,
             (*(percent(value) for value in (min(own), statistics.median(own), max(own))), sum(s > 0 for s in own),
-             f"{epochs[group]:.2f}"),
+             f"{epochs[group]:.3f}"),
         )
         for group, own in shares.items()
     ]  # fmt: skip

@@ -12,6 +12,8 @@ from tagcorpus.pipelines.report.sections.html import Section, figures, number, p
 
 MOST_IN_FULL = 4
 ALL = "all groups"
+# Parameters below which rankings of mixes are doubtful (docs/mixes.md).
+DOUBTFUL = 15e6
 
 
 def losses_section(contents: Contents) -> Section | None:
@@ -57,6 +59,10 @@ def _groups(model: Model) -> list[str]:
     return sorted(names, key=lambda name: (-shares.get(name, 0), name))
 
 
+def nats(loss: float | None) -> str:
+    return "–" if loss is None else f"{loss:.3f}"
+
+
 def _shares(model: Model) -> dict[str, float]:
     shares: dict[str, float] = (model.annotation.get("metadata") or {}).get("shares") or {}
     return shares
@@ -72,8 +78,9 @@ def _by_group(model: Model, curves: Mapping[str, Sequence[tuple[float, float]]])
             (
                 group,
                 percent(1.0 if group == ALL else _shares(model).get(group)),
-                *(number(sum(own) / len(own), 4) if own else "–" for own in ends),
-                *(number(held_out.get(key), 4) for key in ("loss", "bits_per_byte", "tokens")),
+                *(nats(sum(own) / len(own) if own else None) for own in ends),
+                *(nats(held_out.get(key)) for key in ("loss", "bits_per_byte")),
+                number(held_out.get("tokens")),
             )
         )
     title = "Losses by group, in nats a token"
@@ -94,13 +101,13 @@ def _side_by_side(models: Mapping[str, Model]) -> str:
     if any(entry.get(key) is None for entry in every):
         key, unit = "loss", "nats a token"
     rows = [
-        (name, *(number(model.losses["held_out"].get(group, {}).get(key), 4) for group in groups))
+        (name, *(nats(model.losses["held_out"].get(group, {}).get(key)) for group in groups))
         for name, model in models.items()
     ]
     title = f"Held-out loss of every model, in {unit}"
     caution = "<p>Toy models do not rank mixes: rankings below about 15M parameters are doubtful.</p>"
-    smallest = min((model.annotation.get("total_params") or 0) for model in models.values())
+    sizes = [size for model in models.values() if (size := model.annotation.get("total_params"))]
     return (
-        f"<h3>{title}</h3>{caution if smallest < 15e6 else ''}"
+        f"<h3>{title}</h3>{caution if sizes and min(sizes) < DOUBTFUL else ''}"
         + table(title, ("Model", *groups), rows, range(1, len(groups) + 1), css="tall frozen")
     )  # fmt: skip
