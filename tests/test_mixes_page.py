@@ -15,7 +15,7 @@ from test_docs import DOCS, blocks
 
 @pytest.mark.slow
 def test_from_text_to_scores(tmp_path: Path) -> None:
-    for package in ("torch", "transformers", "accelerate", "lm_eval"):
+    for package in ("torch", "transformers", "accelerate", "lm_eval", "plotly"):
         pytest.importorskip(package)
     script = []
     for kind, code, comment in blocks(DOCS["mixes.md"]):
@@ -23,7 +23,7 @@ def test_from_text_to_scores(tmp_path: Path) -> None:
             (tmp_path / comment.removeprefix("file: ")).write_text(code)
         if kind == "sh" and "test_mixes_page.py" in comment:
             script.append(code)
-    assert len(script) == 3
+    assert len(script) == 4
     path = f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"
     environment = {
         **os.environ,
@@ -53,5 +53,7 @@ def test_from_text_to_scores(tmp_path: Path) -> None:
         results = json.loads(path_of_results.read_text())["results"]
         own = {group: results[f"held_out_{group}"]["bits_per_byte,none"] for group in of_group}
         assert own == pytest.approx(of_group, rel=0.01)
+    page = (tmp_path / "models/report.html").read_text()
+    assert all(f'<th scope="row">acme/more-{model}</th>' in page for model in bits)
     features = list(csv.DictReader((tmp_path / "features.csv").read_text().splitlines()))
     assert sorted(r["id"] for r in features) == ["acme/more-code", "acme/more-prose"]

@@ -19,6 +19,10 @@ from tagcorpus.pipelines.doctor.wording import counted
 from tagcorpus.pipelines.progress.amounts import size
 from tagcorpus.pipelines.progress.heartbeat import errors_as_damage
 from tagcorpus.pipelines.report.contents.contents import Contents, gather
+from tagcorpus.pipelines.report.contents.trained import Trained
+from tagcorpus.pipelines.report.mixing.fitted import fit_section
+from tagcorpus.pipelines.report.mixing.mix_shares import mixes_section
+from tagcorpus.pipelines.report.mixing.model_losses import losses_section
 from tagcorpus.pipelines.report.page import check_library, page
 from tagcorpus.pipelines.report.sections.agreement import agreement_section
 from tagcorpus.pipelines.report.sections.audit import audit_section
@@ -45,6 +49,9 @@ SECTIONS: tuple[Callable[[Contents], Section | None], ...] = (
     entropy_section,
     models_section,
     prediction_section,
+    mixes_section,
+    losses_section,
+    fit_section,
     runs_section,
 )
 
@@ -77,6 +84,8 @@ def render(contents: Contents) -> bytes:
 def _introduction(contents: Contents) -> str:
     """The line below the title, as HTML."""
     output = contents.output
+    if not output.is_of_pipeline:
+        return text(_of_trained(output.trained))
     rows = f"{counted(output.rows, 'row')} of {counted(len(output.files), 'file')}"
     line = (
         f"{counted(output.totals()['documents'], 'document')} from {rows}, {counted(len(output.instances), 'tagger')}"
@@ -86,6 +95,14 @@ def _introduction(contents: Contents) -> str:
     unusable = unusable_rows(output)
     link = f' <a href="#runs">{counted(unusable, "row")} could not be used.</a>' if unusable else ""
     return f"{text(line)}.{link}"
+
+
+def _of_trained(trained: Trained) -> str:
+    numbers = ((len(trained.mixes), "mix"), (len(trained.models), "trained model"), (len(trained.fits), "fit"))
+    line = ", ".join(f"{n:,} mixes" if noun == "mix" and n != 1 else counted(n, noun) for n, noun in numbers if n)
+    if trained.damaged:
+        line += f"{'; ' if line else ''}damaged and left out: {', '.join(trained.damaged)}"
+    return f"{line}."
 
 
 def _place(file: str) -> tuple[Folder, str]:

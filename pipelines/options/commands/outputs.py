@@ -20,7 +20,8 @@ def cluster_option() -> Any:
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """Make one HTML page of an output folder: runs and losses, features, domains, entropy, models, sampled documents."""
+    """Make one HTML page of an output folder: runs and lost rows, features, domains, entropy, models, sampled documents; or of
+    the folder of a mix, a swarm, a trained model or a fit."""
 
     output: str = positional("DIR")
     storage_options: list[str] = url_options(INPUT)

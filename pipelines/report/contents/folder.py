@@ -17,6 +17,7 @@ from tagcorpus.errors import InputError, OutputError
 from tagcorpus.pipelines.attributes.read import instance_folders
 from tagcorpus.pipelines.progress.heartbeat import json_object, not_an_output
 from tagcorpus.pipelines.readers.plan import PlannedFile, load_plan
+from tagcorpus.pipelines.report.contents.trained import Trained, read_trained
 from tagcorpus.pipelines.storage.folder import Folder
 
 # Quarantined rows shown for each reason, and the number of quarantine files that are read for them at most.
@@ -70,7 +71,8 @@ class InputCounts:
 
 @dataclass
 class Output:
-    """An output folder. `instances`: tagger.json by instance. `summaries`: by file name below summary/, the newest run's last."""
+    """An output folder. `instances`: tagger.json by instance. `summaries`: by file name below summary/, the newest run's last.
+    `trained`: mixes, models and fits."""
 
     folder: Folder
     name: str
@@ -78,6 +80,12 @@ class Output:
     runs: list[RecordedRun]
     instances: dict[str, dict[str, Any]]
     summaries: dict[str, dict[str, Any]] = field(default_factory=dict)
+    trained: Trained = field(default_factory=Trained)
+
+    @property
+    def is_of_pipeline(self) -> bool:
+        """Whether a pipeline wrote the folder, not only `mix`, `train` or `mix fit`."""
+        return bool(self.runs or self.files or self.instances)
 
     @property
     def rows(self) -> int:
@@ -124,11 +132,12 @@ def _read_output(path: str) -> Output:
     files = load_plan(folder, skip_damaged=True)
     runs = _runs(folder)
     names = instance_folders(folder)
-    if not runs and not files and not names:
+    trained = read_trained(folder, is_output=bool(runs or files or names))
+    if not runs and not files and not names and not trained:
         raise not_an_output(folder)
     instances = {n: json_object(folder, f"attributes/{n}/tagger.json") for n in names}
     instances = {n: identity for n, identity in instances.items() if {"tagger", "columns"} <= set(identity)}
-    output = Output(folder, folder.root.rsplit("/", 1)[-1], files, runs, instances)
+    output = Output(folder, folder.root.rsplit("/", 1)[-1], files, runs, instances, trained=trained)
     output.summaries = _summaries(output)
     return output
 

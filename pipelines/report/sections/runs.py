@@ -36,8 +36,10 @@ _FATES = (
 )
 
 
-def runs_section(contents: Contents) -> Section:
+def runs_section(contents: Contents) -> Section | None:
     output = contents.output
+    if not output.is_of_pipeline:
+        return None
     quarantined = quarantine(output)
     body = [_figures(output, quarantined)]
     if output.inputs:

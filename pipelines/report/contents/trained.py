@@ -1,0 +1,77 @@
+"""Mixes, trained models and a fit in a folder: what `mix make`, `mix swarm`, `train`, `mix fit` and `mix propose` wrote.
+
+They are in the folder itself, or in folders up to two levels below, as in a swarm or a folder of models. Damaged files are left
+out, and `damaged` names them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tagcorpus.pipelines.progress.heartbeat import json_object
+from tagcorpus.pipelines.storage.folder import Folder
+
+Document = dict[str, Any]
+MIX, LOSSES, FIT = "mix.json", "losses.json", "fit.json"
+DEPTH = 2
+
+
+@dataclass(frozen=True)
+class Model:
+    """A folder of `train`: losses, the record of the run, annotations."""
+
+    losses: Document
+    run: Document
+    annotation: Document
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Mixes, models and fits by the path below the folder, "" for the folder itself. proposals: by the path of their fit."""
+
+    mixes: Mapping[str, Document] = field(default_factory=dict)
+    models: Mapping[str, Model] = field(default_factory=dict)
+    fits: Mapping[str, Document] = field(default_factory=dict)
+    proposals: Mapping[str, Document] = field(default_factory=dict)
+    damaged: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.mixes or self.models or self.fits or self.damaged)
+
+
+def read_trained(folder: Folder, is_output: bool) -> Trained:
+    """is_output: the folder is the output of a pipeline, so only the folder itself is looked at, not the folders below."""
+    if is_output:
+        names = [name for name in (MIX, LOSSES, FIT) if folder.exists(name)]
+    else:
+        names = [name for name in folder.files() if name.count("/") <= DEPTH]
+    damaged: list[str] = []
+
+    def whole(file: str, is_right: Callable[[Document], bool]) -> dict[str, Document]:
+        documents = {}
+        for name in names:
+            place, _, last = name.rpartition("/")
+            if last != file:
+                continue
+            document = json_object(folder, name)
+            if is_right(document):
+                documents[place] = document
+            else:
+                damaged.append(name)
+        return documents
+
+    losses = whole(LOSSES, lambda d: "training" in d and "held_out" in d)
+    fits = whole(FIT, lambda d: "on_folds" in d)
+    return Trained(
+        whole(MIX, lambda d: "groups" in d),
+        {at: Model(d, *(json_object(folder, _in(at, n)) for n in ("run.json", "annotation.json"))) for at, d in losses.items()},
+        fits,
+        {at: proposal for at in fits if (proposal := json_object(folder, _in(at, "proposal.json"))).get("shares")},
+        tuple(damaged),
+    )  # fmt: skip
+
+
+def _in(place: str, name: str) -> str:
+    return f"{place}/{name}" if place else name
