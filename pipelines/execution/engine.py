@@ -65,6 +65,8 @@ class Engine:
             self._cluster = self._stack.enter_context(cluster)
             self.workers = options.workers or self._cluster.workers
             if not options.dry_run:
+                # At most so many have anything to do while the input is planned. Nobody waits here for their processes.
+                self._cluster.start_workers(min(self.workers, len(self._files)))
                 self._cluster.preflight(self._files, self.run.output)
 
     def execute(

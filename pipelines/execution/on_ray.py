@@ -10,6 +10,7 @@ to the output, and runs the same versions.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import os
 import pickle
@@ -31,6 +32,7 @@ from datatrove.pipeline.base import PipelineStep
 
 import tagcorpus
 from tagcorpus.errors import ConfigError, OutputError, TagcorpusError
+from tagcorpus.pipelines.execution import late_pandas
 from tagcorpus.pipelines.execution.workers import WorkerDied, fold
 from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.progress.progress_record import ProgressRecord, ProgressWriter, set_progress_writer
@@ -191,11 +193,17 @@ class Cluster:
                     f"results could differ; install the same there (pip install '{name}=={mine[name]}')"
                 )
 
+    def start_workers(self, n: int) -> None:
+        """Start workers before a pass needs them. Their processes come up while the launcher goes on."""
+        self._idle += [self._new_worker() for _ in range(n - len(self._idle))]
+
+    def _new_worker(self) -> RayWorker:
+        return RayWorker(self.ray, self._idle, self._see, self.num_gpus, self.suffix)
+
     def worker(self, pipeline: Sequence[PipelineStep], world_size: int) -> RayWorker:
         """An idle worker, or a new one, in the cluster for one pass."""
-        worker = (
-            self._idle.pop() if self._idle else RayWorker(self.ray, self._idle, self._see, self.num_gpus, self.suffix)
-        )
+        # First those that were started first: they are up, or will be first.
+        worker = self._idle.pop(0) if self._idle else self._new_worker()
         worker.take(pickle.dumps((list(pipeline), world_size)))
         return worker
 
@@ -318,6 +326,9 @@ class Worker:
         self._pipeline: Any = None
         self._progress = ProgressWriter()
         folder.set_suffix(suffix)
+        # What every pass over documents needs. The process loads it while the launcher checks the nodes and plans.
+        late_pandas.postpone()
+        importlib.import_module("tagcorpus.pipelines.execution.steps")
 
     def run(self, rank: int, payload: bytes | None) -> list[Any] | BaseException:
         """payload: the pipeline, with the first rank of a pass only."""
