@@ -145,9 +145,11 @@ class Cluster:
         shutil.rmtree(self._stage, ignore_errors=True)
         self._until_exit.close()
 
-    def preflight(self, files: Sequence[InputFile], output: Folder) -> None:
-        """Raise ConfigError, naming the node, unless every node can do its part."""
+    def preflight(self, files: Sequence[InputFile], output: Folder, workers: int = 0) -> None:
+        """Raise ConfigError, naming the node, unless every node can do its part. Meanwhile, start workers."""
         nodes = {n["NodeID"]: n["NodeManagerHostname"] for n in self.ray.nodes() if n["Alive"]}
+        # Ray gives the process of a node's check to a worker, as soon as the check has ended.
+        self.start_workers(workers - len(nodes))
         if output.is_local and len(nodes) > 1:
             self.say("the output is a local path: it must be the same shared folder on every node")
         probe = f"runs/.probe-{secrets.token_hex(4)}"
@@ -173,6 +175,7 @@ class Cluster:
         finally:
             with contextlib.suppress(Exception):
                 output.remove(probe)
+        self.start_workers(workers)
 
     def _answer(self, ref: Any, host: str) -> None:
         try:
@@ -194,7 +197,7 @@ class Cluster:
                 )
 
     def start_workers(self, n: int) -> None:
-        """Start workers before a pass needs them. Their processes come up while the launcher goes on."""
+        """Have `n` workers before a pass needs them. Their processes come up while the launcher goes on."""
         self._idle += [self._new_worker() for _ in range(n - len(self._idle))]
 
     def _new_worker(self) -> RayWorker:
