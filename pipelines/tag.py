@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tagcorpus.pipelines.attributes.parts import Instance
-from tagcorpus.pipelines.attributes.summary import summarise
+from tagcorpus.pipelines.attributes.summary import spread_columns, summarise
 from tagcorpus.pipelines.dispatch.dry_run import dry_run
 from tagcorpus.pipelines.dispatch.pipeline import Pipeline
 from tagcorpus.pipelines.dispatch.planning import plan_of
@@ -29,8 +29,11 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
     if run.options.dry_run:
         return dry_run(run, inputs, engine, plan, built)
     engine.tag(plan, built)
+    columns = spread_columns(engine.each, run.output, plan, built)
     with run.display.phase("summary"):
-        summary = summarise(run.output, plan, built, run.ledger.totals, "tag", reader_options=inputs.reader_options)
+        summary = summarise(
+            run.output, plan, built, run.ledger.totals, "tag", reader_options=inputs.reader_options, columns=columns
+        )
     publish_result(run, plan, built, summary)
     return run.finish(summary)
 

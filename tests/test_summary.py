@@ -16,6 +16,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+import tagcorpus
+from tagcorpus.pipelines.attributes import summary
 from tagcorpus.pipelines.attributes.parts import KEYS, Instance, part_key, part_name, write_part
 from tagcorpus.pipelines.attributes.summary import (
     PERCENTILES,
@@ -25,6 +27,7 @@ from tagcorpus.pipelines.attributes.summary import (
     percentiles,
     summarise,
 )
+from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.inputs.chunks import Chunk, Counts
 from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.readers.plan import Plan, PlannedFile
@@ -210,3 +213,27 @@ def test_csv(tmp_path: Path) -> None:
     assert v.startswith("x,v,2,0,,1.5,0.7071067811865476,1.0,2.0,1.01,")
     assert text.startswith("x,text,2,0,,")
     assert text.endswith(",2")
+
+
+def test_columns_that_workers_summarise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The summary of a run does not depend on who summarised which column, and workers summarise those of large runs."""
+    lines = b"".join(json.dumps({"text": f"it is not {'a word ' * (i % 7)}{i}"}).encode() + b"\n" for i in range(90))
+    (tmp_path / "a.jsonl").write_bytes(lines)
+    titles: list[str] = []
+    each = Engine.each
+
+    def noted(engine: Engine, functions: Any, title: str) -> list[Any]:
+        titles.extend(title for _ in functions)
+        return each(engine, functions, title)
+
+    monkeypatch.setattr(Engine, "each", noted)
+    options = {"input": str(tmp_path / "a.jsonl"), "taggers": ["length", "keywords", "language"], "workers": 1}
+    tagcorpus.run("tag", output=str(tmp_path / "alone"), **options)
+    assert titles == []
+    monkeypatch.setattr(summary, "SPREAD_ROWS", 90)
+    tagcorpus.run("tag", output=str(tmp_path / "spread"), **options)
+    assert titles == ["summary"] * 14
+    for name in ("tag.json", "tag.csv"):
+        assert (tmp_path / "spread" / "summary" / name).read_bytes() == (
+            tmp_path / "alone" / "summary" / name
+        ).read_bytes()

@@ -16,7 +16,7 @@ from tagcorpus.pipelines.attributes.parts import Instance, absent_columns
 from tagcorpus.pipelines.attributes.resuming import ResumeState, remove_leftovers, resume_state
 from tagcorpus.pipelines.execution.executor import PlanExecutor
 from tagcorpus.pipelines.execution.scheduling import chunk_name, default_workers, units_of
-from tagcorpus.pipelines.execution.steps import Publish, Read, Tag
+from tagcorpus.pipelines.execution.steps import Call, Publish, Read, Tag
 from tagcorpus.pipelines.execution.worker_pool import WorkerPool
 from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.progress.display import Watch
@@ -65,7 +65,8 @@ class Engine:
             self._cluster = self._stack.enter_context(cluster)
             self.workers = options.workers or self._cluster.workers
             if not options.dry_run:
-                self._cluster.preflight(self._files, self.run.output)
+                # No more workers are sure to be needed: a file has at least one chunk.
+                self._cluster.preflight(self._files, self.run.output, workers=min(self.workers, len(self._files)))
 
     def execute(
         self,
@@ -100,6 +101,12 @@ class Engine:
             self.run.heartbeat.following(watch),
         ):
             return executor.run(lambda rank, results: on_done(watch, rank, results))
+
+    def each(self, functions: Sequence[Callable[[], Any]], title: str) -> list[Any]:
+        """The results of functions that can be pickled, called by this run's workers."""
+        units = [[r] for r in range(len(functions))]
+        results = self.execute([Call(functions)], units, lambda _rank: title, title, 0)
+        return [results[r][0] for r in range(len(functions))]
 
     def tag(self, plan: Plan, instances: Sequence[Instance]) -> None:
         """Compute every part that is missing or out of date, and enter all chunks into the ledger."""

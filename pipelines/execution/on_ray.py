@@ -10,6 +10,7 @@ to the output, and runs the same versions.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import os
 import pickle
@@ -31,6 +32,7 @@ from datatrove.pipeline.base import PipelineStep
 
 import tagcorpus
 from tagcorpus.errors import ConfigError, OutputError, TagcorpusError
+from tagcorpus.pipelines.execution import late_pandas
 from tagcorpus.pipelines.execution.workers import WorkerDied, fold
 from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.progress.progress_record import ProgressRecord, ProgressWriter, set_progress_writer
@@ -143,9 +145,11 @@ class Cluster:
         shutil.rmtree(self._stage, ignore_errors=True)
         self._until_exit.close()
 
-    def preflight(self, files: Sequence[InputFile], output: Folder) -> None:
-        """Raise ConfigError, naming the node, unless every node can do its part."""
+    def preflight(self, files: Sequence[InputFile], output: Folder, workers: int = 0) -> None:
+        """Raise ConfigError, naming the node, unless every node can do its part. Meanwhile, start workers."""
         nodes = {n["NodeID"]: n["NodeManagerHostname"] for n in self.ray.nodes() if n["Alive"]}
+        # Ray gives the process of a node's check to a worker, as soon as the check has ended.
+        self.start_workers(workers - len(nodes))
         if output.is_local and len(nodes) > 1:
             self.say("the output is a local path: it must be the same shared folder on every node")
         probe = f"runs/.probe-{secrets.token_hex(4)}"
@@ -171,6 +175,7 @@ class Cluster:
         finally:
             with contextlib.suppress(Exception):
                 output.remove(probe)
+        self.start_workers(workers)
 
     def _answer(self, ref: Any, host: str) -> None:
         try:
@@ -191,11 +196,17 @@ class Cluster:
                     f"results could differ; install the same there (pip install '{name}=={mine[name]}')"
                 )
 
+    def start_workers(self, n: int) -> None:
+        """Have `n` workers before a pass needs them. Their processes come up while the launcher goes on."""
+        self._idle += [self._new_worker() for _ in range(n - len(self._idle))]
+
+    def _new_worker(self) -> RayWorker:
+        return RayWorker(self.ray, self._idle, self._see, self.num_gpus, self.suffix)
+
     def worker(self, pipeline: Sequence[PipelineStep], world_size: int) -> RayWorker:
         """An idle worker, or a new one, in the cluster for one pass."""
-        worker = (
-            self._idle.pop() if self._idle else RayWorker(self.ray, self._idle, self._see, self.num_gpus, self.suffix)
-        )
+        # First those that were started first: they are up, or will be first.
+        worker = self._idle.pop(0) if self._idle else self._new_worker()
         worker.take(pickle.dumps((list(pipeline), world_size)))
         return worker
 
@@ -318,6 +329,9 @@ class Worker:
         self._pipeline: Any = None
         self._progress = ProgressWriter()
         folder.set_suffix(suffix)
+        # What every pass over documents needs. The process loads it while the launcher checks the nodes and plans.
+        late_pandas.postpone()
+        importlib.import_module("tagcorpus.pipelines.execution.steps")
 
     def run(self, rank: int, payload: bytes | None) -> list[Any] | BaseException:
         """payload: the pipeline, with the first rank of a pass only."""

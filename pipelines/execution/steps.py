@@ -11,7 +11,7 @@ import re
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -269,3 +269,17 @@ class Publish(PipelineStep):
         counts.quarantined.update(failures)
         counts.remarks = +remarks
         return counts
+
+
+class Call(PipelineStep):
+    """Calls one function per rank."""
+
+    type = "call"
+    name = "Call"
+
+    def __init__(self, functions: Sequence[Callable[[], Any]]) -> None:
+        super().__init__()
+        self.functions = list(functions)
+
+    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[Any]:  # noqa: ARG002
+        yield self.functions[rank]()
