@@ -47,7 +47,7 @@ def summary(**changed: Any) -> dict[str, Any]:
 
 def drawn(of: dict[str, Any], kind: Literal["png", "svg"]) -> bytes:
     sink = io.BytesIO()
-    draw(of, sink, kind)
+    draw(of, {kind: sink})
     return sink.getvalue()
 
 
@@ -66,7 +66,7 @@ def test_equal_summaries_give_equal_bytes(kind: Literal["png", "svg"], start: by
 
     first = drawn(summary(), kind)
     with matplotlib.rc_context({"font.size": 20, "svg.hashsalt": "mine", "axes.facecolor": "red"}):
-        draw(summary(), tmp_path / "out", kind)
+        draw(summary(), {kind: tmp_path / "out"})
         assert matplotlib.rcParams["font.size"] == 20
         assert matplotlib.rcParams["axes.facecolor"] == "red"
     assert first.startswith(start)
@@ -131,7 +131,7 @@ def test_svg_holds_any_context() -> None:
 
 def test_no_contexts_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one context"):
-        draw(summary(num_unique_contexts=0), io.BytesIO(), "png")
+        draw(summary(num_unique_contexts=0), {"png": io.BytesIO()})
 
 
 # Text that can be read
