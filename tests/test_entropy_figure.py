@@ -129,6 +129,13 @@ def test_svg_holds_any_context() -> None:
     ElementTree.fromstring(drawn(summary(top_contexts=nasty), "svg"))
 
 
+def test_both_formats_of_one_figure_have_the_bytes_of_figures_of_their_own() -> None:
+    sinks: dict[Literal["png", "svg"], io.BytesIO] = {"png": io.BytesIO(), "svg": io.BytesIO()}
+    draw(summary(), sinks)
+    assert sinks["png"].getvalue() == drawn(summary(), "png")
+    assert sinks["svg"].getvalue() == drawn(summary(), "svg")
+
+
 def test_no_contexts_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one context"):
         draw(summary(num_unique_contexts=0), {"png": io.BytesIO()})
