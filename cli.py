@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import importlib
 import os
 import sys
@@ -20,6 +21,8 @@ from tagcorpus.pipelines.options.tree import COMMANDS, GROUP_HELP, Command
 from tagcorpus.processes import keep_stderr_writable
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+COLLECTED_AFTER = 10_000
+"""New objects between two searches for garbage. Python's 700 makes hundreds of searches during the imports alone."""
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -237,6 +240,7 @@ def _printable(text: object) -> str:
 
 def _guarded(command: Command, given: dict[str, Any]) -> None:
     """Call a command and print its result. Errors for the user become a message and an exit code, without a traceback."""
+    gc.set_threshold(COLLECTED_AFTER, 10, 10)
     try:
         check_address_space()
         if command.pipeline:

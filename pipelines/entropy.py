@@ -253,9 +253,9 @@ def _oddities(run: Run, summary: dict[str, Any]) -> Iterator[str]:
     else:
         from tagcorpus.pipelines.counting.figure import draw
 
-        for kind in ("png", "svg"):
-            with run.output.publishing(f"summary/{run.summary_name}.{kind}") as sink:
-                draw(summary, sink, kind)
+        name = f"summary/{run.summary_name}"
+        with run.output.publishing(f"{name}.png") as png, run.output.publishing(f"{name}.svg") as svg:
+            draw(summary, {"png": png, "svg": svg})
 
 
 def _of_a_model(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> Result:

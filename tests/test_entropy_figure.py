@@ -47,7 +47,7 @@ def summary(**changed: Any) -> dict[str, Any]:
 
 def drawn(of: dict[str, Any], kind: Literal["png", "svg"]) -> bytes:
     sink = io.BytesIO()
-    draw(of, sink, kind)
+    draw(of, {kind: sink})
     return sink.getvalue()
 
 
@@ -66,7 +66,7 @@ def test_equal_summaries_give_equal_bytes(kind: Literal["png", "svg"], start: by
 
     first = drawn(summary(), kind)
     with matplotlib.rc_context({"font.size": 20, "svg.hashsalt": "mine", "axes.facecolor": "red"}):
-        draw(summary(), tmp_path / "out", kind)
+        draw(summary(), {kind: tmp_path / "out"})
         assert matplotlib.rcParams["font.size"] == 20
         assert matplotlib.rcParams["axes.facecolor"] == "red"
     assert first.startswith(start)
@@ -129,9 +129,16 @@ def test_svg_holds_any_context() -> None:
     ElementTree.fromstring(drawn(summary(top_contexts=nasty), "svg"))
 
 
+def test_both_formats_of_one_figure_have_the_bytes_of_figures_of_their_own() -> None:
+    sinks: dict[Literal["png", "svg"], io.BytesIO] = {"png": io.BytesIO(), "svg": io.BytesIO()}
+    draw(summary(), sinks)
+    assert sinks["png"].getvalue() == drawn(summary(), "png")
+    assert sinks["svg"].getvalue() == drawn(summary(), "svg")
+
+
 def test_no_contexts_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one context"):
-        draw(summary(num_unique_contexts=0), io.BytesIO(), "png")
+        draw(summary(num_unique_contexts=0), {"png": io.BytesIO()})
 
 
 # Text that can be read

@@ -37,14 +37,14 @@ _SPACE = "\u2423"
 _NAMED = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\\": "\\\\"}
 
 
-def draw(summary: Mapping[str, Any], sink: str | Path | IO[bytes], format: Literal["png", "svg"]) -> None:
-    """Draw an entropy summary into a file.
+def draw(summary: Mapping[str, Any], sinks: Mapping[Literal["png", "svg"], str | Path | IO[bytes]]) -> None:
+    """Draw an entropy summary once, into a file of each format.
 
     summary  n, tokenizer, mean_corpus_entropy, median_corpus_entropy, weighted_mean_entropy (bits),
              num_unique_contexts, total_contexts, num_tokens; histogram: edges [b + 1] in bits, contexts [b] and
              positions [b], and if given contexts_at_zero and positions_at_zero, which get a bar of their own;
              top_contexts and bottom_contexts: ids, text, count, distinct_next, entropy_bits each
-    sink     path, or a file open for binary writing
+    sinks    by format, a path, or a file open for binary writing
     Raises ConfigError without matplotlib, ValueError for a summary without contexts.
     """
     try:
@@ -57,8 +57,9 @@ def draw(summary: Mapping[str, Any], sink: str | Path | IO[bytes], format: Liter
         matplotlib.rcdefaults()  # back to the user's settings when the block is left
         matplotlib.rcParams.update({"svg.hashsalt": "tagcorpus", "svg.fonttype": "path", "font.size": 9})
         figure = _figure(summary)
-        metadata = {"Software": None} if format == "png" else {"Date": None, "Creator": None}
-        figure.savefig(sink, format=format, dpi=150, metadata=metadata)
+        for form, sink in sinks.items():
+            metadata = {"Software": None} if form == "png" else {"Date": None, "Creator": None}
+            figure.savefig(sink, format=form, dpi=150, metadata=metadata)
 
 
 def visible(text: str) -> str:

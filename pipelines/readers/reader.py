@@ -70,10 +70,16 @@ Raw = tuple[int, int, bytes, dict[str, Any] | BadRecord | None]
 
 
 class ChunkReader:
-    """An iterable of the batches of one chunk. After the last batch, `counts` and `quarantine` are complete."""
+    """An iterable of the batches of one chunk. After the last batch, `counts` and `quarantine` are complete.
 
-    def __init__(self, file: InputFile, chunk: Chunk, reader_options: ReaderOptions) -> None:
+    has_text_column  without it, the texts are in `texts` only, and `table` has no column `text`
+    """
+
+    def __init__(
+        self, file: InputFile, chunk: Chunk, reader_options: ReaderOptions, *, has_text_column: bool = True
+    ) -> None:
         self.file, self.range, self.reader_options = file, chunk, reader_options
+        self._has_text_column = has_text_column
         self.counts = Counts()
         self.quarantine = Quarantine()
         self._shown_name = valid_text(file.name)
@@ -108,7 +114,9 @@ class ChunkReader:
                         data = text.encode()
                 if not id_.isascii() and (whole := repair(id_)) is not id_:
                     id_, is_repaired = whole, True  # noqa: PLW2901
-                n = len(data) + sum(len(cell) for cell in cells if cell is not None)
+                n = len(data)
+                if cells:
+                    n += sum(len(cell) for cell in cells if cell is not None)
                 if rows and (len(rows) >= BATCH_ROWS or size + n > BATCH_BYTES):
                     yield self._batch(rows, subs, ids, texts, utf8, columns)
                     progress_writer().done(self.counts.lines - behind, size)
@@ -118,7 +126,8 @@ class ChunkReader:
                 subs.append(sub)
                 ids.append(id_)
                 texts.append(text)
-                utf8.append(data)
+                if self._has_text_column:
+                    utf8.append(data)
                 columns.append(cells)
                 size += n
                 self.counts.text_bytes += len(data)
@@ -139,21 +148,18 @@ class ChunkReader:
         columns: list[tuple[str | None, ...]],
     ) -> DocumentBatch:
         progress_writer().batch(rows[0], rows[-1])
-        # The texts are encoded already, so they are known to be UTF-8.
-        plain = pa.array(utf8, pa.large_binary())
-        table = pa.table(
-            {
-                "row": pa.array(np.array(rows, np.int64)),
-                "sub": pa.array(np.array(subs, np.int32)),
-                "id": pa.array(ids, pa.string()),
-                "text": pa.Array.from_buffers(pa.large_string(), len(plain), plain.buffers()),
-                **{
-                    stored_as(name): pa.array([cells[i] for cells in columns], pa.large_string())
-                    for i, name in enumerate(self.reader_options.columns)
-                },
-            }
-        )
-        return DocumentBatch(table, texts)
+        table = {
+            "row": pa.array(np.array(rows, np.int64)),
+            "sub": pa.array(np.array(subs, np.int32)),
+            "id": pa.array(ids, pa.string()),
+        }
+        if self._has_text_column:
+            # The texts are encoded already, so they are known to be UTF-8.
+            plain = pa.array(utf8, pa.large_binary())
+            table["text"] = pa.Array.from_buffers(pa.large_string(), len(plain), plain.buffers())
+        for i, name in enumerate(self.reader_options.columns):
+            table[stored_as(name)] = pa.array([cells[i] for cells in columns], pa.large_string())
+        return DocumentBatch(pa.table(table), texts)
 
     def _documents(
         self, row: int, offset: int, head: bytes, value: dict[str, Any] | BadRecord | None

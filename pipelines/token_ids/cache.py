@@ -151,7 +151,7 @@ class OpenedChunk(Iterator[TokenBatch]):
     def _read(self, skipped: int) -> Iterator[TokenBatch]:
         """Tokenise the chunk. The first batches were given out already: they are for the cache alone."""
         source, planned, k = self._source, self._planned, self._k
-        reader = ChunkReader(planned.file, planned.chunks[k], source.reader_options)
+        reader = ChunkReader(planned.file, planned.chunks[k], source.reader_options, has_text_column=False)
         dtype = np.dtype(np.uint16 if source.tokenizer.n_vocab <= 1 << 16 else np.uint32)
         documents = 0
         with contextlib.ExitStack() as stack:
