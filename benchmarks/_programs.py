@@ -14,6 +14,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def counters(source: Path, output: Path) -> Result:
     for record in records(source):
         ids = encoding.encode_ordinary(record["text"])
         documents.append((record["id"], ids))
-        for context, token in zip(ids, ids[1:], strict=False):
+        for context, token in pairwise(ids):
             following[context][token] += 1
     entropies = {}
     for context, counts in following.items():
@@ -273,6 +274,79 @@ def duckdb_ids(source: Path, _: Path) -> Result:
     from entropy_kernel import columns, in_duckdb
 
     return counted(source, lambda ids, offsets: in_duckdb(columns(ids, offsets, 1), 1, 1))
+
+
+# ---- quality signals of programs that take long to install
+
+
+def scored(source: Path, output: Path, score: Callable[[str], Any]) -> Result:
+    """What `score` gives for each document, as JSONL."""
+    output.mkdir(parents=True)
+    with (output / "scores.jsonl").open("w") as sink:
+        for record in records(source):
+            sink.write(json.dumps({"id": record["id"], "scores": score(record["text"])}, default=str) + "\n")
+    return {}
+
+
+@program
+def nemo(source: Path, output: Path) -> Result:
+    """29 scores of NeMo Curator's heuristics, without its executor."""
+    from nemo_curator.stages.text.filters.heuristic import string
+    from nemo_curator.stages.text.filters.heuristic.repetition import repetition
+
+    names = (
+        "BoilerPlateString Bullets CommonEnglishWords Ellipsis LongWord MeanWordLength NonAlphaNumeric Numbers Parentheses "
+        "PornographicUrls Punctuation SymbolsToWords Urls WhiteSpace WordCount WordsWithoutAlphabets"
+    )
+    repeated = ("Lines", "Paragraphs", "LinesByChar", "ParagraphsByChar")
+    filters = [getattr(string, f"{name}Filter")() for name in names.split()]
+    filters += [getattr(repetition, f"Repeated{name}Filter")() for name in repeated]
+    filters += [repetition.RepeatingTopNGramsFilter(n) for n in (2, 3, 4)]
+    filters += [repetition.RepeatingDuplicateNGramsFilter(n) for n in range(5, 11)]
+    return scored(source, output, lambda text: [f.score_document(text) for f in filters])
+
+
+@program
+def data_juicer(source: Path, output: Path) -> Result:
+    """The statistics of data-juicer's eight filters that need no model and no word list, without its executor."""
+    from importlib import import_module
+
+    names = (
+        "alphanumeric average_line_length character_repetition maximum_line_length special_characters text_length "
+        "word_repetition words_num"
+    )
+    operators = []
+    for name in names.split():
+        module = import_module(f"data_juicer.ops.filter.{name}_filter")
+        operators.append(getattr(module, "".join(word.title() for word in name.split("_")) + "Filter")())
+
+    def score(text: str) -> Any:
+        samples = {"text": [text], "__dj__stats__": [{}]}
+        for operator in operators:
+            samples = operator.compute_stats_batched(samples)
+        return samples["__dj__stats__"][0]
+
+    return scored(source, output, score)
+
+
+@program
+def textdescriptives(source: Path, output: Path) -> Result:
+    """TextDescriptives' readability and quality on a blank English pipeline with a rule-based sentencizer."""
+    import spacy
+    import textdescriptives  # noqa: F401 -- registers its components
+
+    nlp = spacy.blank("en")
+    nlp.max_length = 10**9
+    nlp.add_pipe("sentencizer")
+    nlp.add_pipe("textdescriptives/readability")
+    ranges = {"top_ngram_range": (2, 4), "duplicate_n_gram_fraction_range": (5, 10)}
+    nlp.add_pipe("textdescriptives/quality", config=ranges)
+
+    def score(text: str) -> Any:
+        document = nlp(text)
+        return {"readability": document._.readability, "quality": str(document._.quality)}
+
+    return scored(source, output, score)
 
 
 if __name__ == "__main__":

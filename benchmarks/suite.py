@@ -11,6 +11,7 @@ that both sides compute the same, and measures them in turn. It prints a table, 
 from __future__ import annotations
 
 import argparse
+import gzip
 import importlib.metadata
 import json
 import os
@@ -35,6 +36,12 @@ DEFAULT = "default"
 PEERS = {
     DEFAULT: "datatrove==0.10.1 polars==2.1.0 duckdb==2.0.1 tiktoken==0.14.0 tokenizers==0.23.3 spacy==3.8.18 "
     "numpy==2.4.6 pyarrow==26.0.1 orjson==3.13.0 nltk==3.10.4",
+    # Dolma's own pins: without them pip tries hundreds of releases.
+    "dolma": "dolma==1.2.1 boto3==1.28.17 aiobotocore==2.5.4 fsspec==2023.6.0",
+    "nemo": "nemo-curator==1.4.0",
+    # data-juicer installs its last three by itself when it first needs them.
+    "data-juicer": "py-data-juicer==1.6.1 aiohttp==3.14.5 ray==2.60.0 msgpack==1.2.4",
+    "textdescriptives": "textdescriptives==2.8.4",
 }
 OURS = ("tagcorpus", "gigatoken", "numba", "numpy", "pyarrow", "tiktoken")
 Command = Callable[[Path], Program]
@@ -90,6 +97,26 @@ class Suite:
         out = self.work / "out"
         return lambda source: Program([python, HERE / "_programs.py", name, source, out], out, env)
 
+    def dolma(self) -> Command:
+        """Dolma's length and splitting of text. Its tokenizers come from a hub, so it does not tokenise."""
+        program = self.environment("dolma").with_name("dolma")
+        out, kept = (
+            self.work / "out",
+            ("--work_dir.input", self.work / "out-in", "--work_dir.output", self.work / "out-out"),
+        )
+        taggers = ("--taggers", "char_length_v1", "olmo_pretokenizer_v1", "--experiment", "bench")
+
+        def command(source: Path) -> Program:
+            documents = self.work / "dolma" / source.name / "documents"  # Dolma wants this name
+            if not documents.exists():
+                documents.parent.mkdir(parents=True)
+                documents.symlink_to(source)
+            paths = ("--documents", f"{documents}/*.gz", "--destination", out)
+            options = ("--processes", "1", "--ignore_existing")
+            return Program([program, "tag", *paths, *taggers, *options, *kept], out)
+
+        return command
+
     def tagcorpus(self, pipeline: str, *options: str | Path, workers: int = 1) -> Command:
         out = self.work / "out"
         command = [sys.executable, "-m", "tagcorpus", "run", pipeline, "--json", "--output", out, *options]
@@ -110,7 +137,7 @@ class Suite:
         for name, command in commands.items():  # compiled kernels and page caches are warm from here on
             command(sources[-1 if name in row.ours else 0])()
         runs = in_turn({f"{k} {i}": c(s) for k, c in commands.items() for i, s in enumerate(sources)}, self.rounds)
-        results = {k: json.loads(runs[f"{k} {len(sources) - 1}"][0].out) for k in commands}
+        results = {k: result_of(runs[f"{k} {len(sources) - 1}"][0]) for k in commands}
         sums = {k: row.check(v) if row.check and k in row.ours else v.get("check") for k, v in results.items()}
         self.load += [u.load for used in runs.values() for u in used]
         seconds = {k: [[cost(u, row.wall) for u in runs[f"{k} {i}"]] for i in range(len(sources))] for k in commands}
@@ -134,8 +161,12 @@ class Suite:
 def cost(used: Used, wall: bool) -> float:
     if wall:
         return used.wall
-    part = json.loads(used.out).get("cpu")
-    return used.cpu if part is None else float(part)
+    return float(result_of(used).get("cpu", used.cpu))
+
+
+def result_of(used: Used) -> dict[str, Any]:
+    """What the program printed; Dolma prints no JSON."""
+    return json.loads(used.out) if used.out.startswith("{") else {}
 
 
 def spread(values: list[float]) -> list[float] | None:
@@ -164,7 +195,11 @@ def rows(suite: Suite) -> dict[str, Row]:
     expressions = {k: suite.program(f"{k.lower()}_characters") for k in ("Polars", "DuckDB")}
     searches = {k: suite.program(f"{k.lower()}_keywords") for k in ("Polars", "DuckDB")}
     group_by = {k: suite.program(f"{k.lower()}_ids") for k in ("Polars", "DuckDB")}
-    return {
+    names = {"nemo": "NeMo Curator", "data-juicer": "data-juicer", "textdescriptives": "TextDescriptives"}
+    filters = {"Gopher filters": suite.program("datatrove_gopher")}
+    filters |= {names[p]: suite.program(p.replace("-", "_"), p) for p in suite.peers if p in names}
+    dolma = {"Dolma": suite.dolma()} if "dolma" in suite.peers else {}
+    every = {
         "tags": Row(
             "length, tokens, keywords",
             {"run tag": suite.tag(three), "with tiktoken": suite.tag(three, *tiktoken)},
@@ -181,9 +216,9 @@ def rows(suite: Suite) -> dict[str, Row]:
         "parquet": Row("characters, Parquet", characters, expressions, "parquet", check=n_characters),
         "keywords": Row("characters and keywords, Parquet", keywords, searches, "parquet", check=n_characters),
         "signals": Row(
-            "quality signals, datatrove",
+            "quality signals",
             {"signals": suite.tag("signals")},
-            {"Gopher filters": suite.program("datatrove_gopher")},
+            filters,
             part=0.1,
         ),
         "entropy": Row(
@@ -226,7 +261,14 @@ def rows(suite: Suite) -> dict[str, Row]:
             "ten",
             sizes=1,
         ),
+        "dolma": Row(
+            "length, tokens, gzipped JSONL",
+            {"run tag": suite.tag("length,tokens"), "with tiktoken": suite.tag("length,tokens", *tiktoken)},
+            dolma,
+            "gz",
+        ),
     }
+    return {name: row for name, row in every.items() if row.peers}
 
 
 def prepare(suite: Suite, corpus: Path | None, megabytes: float) -> dict[str, Any]:
@@ -258,6 +300,10 @@ def prepare(suite: Suite, corpus: Path | None, megabytes: float) -> dict[str, An
         (target / "ten").mkdir()
         with jsonl[0].open("rb") as source:
             (target / "ten" / "ten.jsonl").write_bytes(b"".join(source.readline() for _ in range(10)))
+    if "dolma" in suite.peers and not (target / "gz").exists():
+        (target / "gz").mkdir()
+        for path in jsonl:
+            (target / "gz" / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes(), 5))
     everything = suite.folder("jsonl", len(jsonl))
     if not (suite.work / "ids").exists():
         command = [sys.executable, HERE / "_programs.py", "save_ids", everything, suite.work / "ids"]
