@@ -20,7 +20,7 @@ def agreement(difference: float | None) -> str:
     """Whether both sides computed the same total."""
     if difference is None:
         return ""
-    return "equal" if difference < 1e-6 else f"{100 * difference:.2g} % off"
+    return "equal" if difference < 1e-6 else f"{100 * difference:.1g} %"
 
 
 def _cells(r: Result) -> tuple[str, ...]:
@@ -28,14 +28,14 @@ def _cells(r: Result) -> tuple[str, ...]:
 
 
 def table(results: list[Result]) -> str:
-    lines = [f"{HEAD[0]:<32}{HEAD[1]:<20}{HEAD[2]:<20}{HEAD[3]}"]
+    lines = [f"{HEAD[0]:<31}{HEAD[1]:<21}{HEAD[2]:<21}{HEAD[3]}"]
     title = ""
     for r in results:
         if r["row"] != title:
             title = r["row"]
             lines.append(f"{title} ({r['megabytes']} MB)")
         name, per_mb, whole, same = _cells(r)
-        lines.append(f"  {name:<30}{per_mb:<20}{whole:<20}{same}".rstrip())
+        lines.append(f"  {name:<29}{per_mb:<21}{whole:<21}{same}".rstrip())
     return "\n".join(lines)
 
 
@@ -65,6 +65,7 @@ def picture(results: list[Result], path: Path) -> bool:
     axes.set_yticks(range(len(shown)), [f"{r['row']}: {r['programs']}" for r, _ in shown], fontsize=8)
     axes.invert_yaxis()
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.axvline(1, color="black", linewidth=0.8)
     axes.margins(x=0.12)
     axes.set_xlabel(

@@ -203,7 +203,7 @@ def rows(suite: Suite) -> dict[str, Row]:
         "tags": Row(
             "length, tokens, keywords",
             {"run tag": suite.tag(three), "with tiktoken": suite.tag(three, *tiktoken)},
-            {"four plain passes": suite.program("passes")},
+            {"plain passes": suite.program("passes")},
             check=n_tokens,
         ),
         "datatrove": Row(
@@ -227,7 +227,7 @@ def rows(suite: Suite) -> dict[str, Row]:
                 "run entropy": suite.tagcorpus("entropy", "--ngram", "1"),
                 "with tiktoken": suite.tagcorpus("entropy", "--ngram", "1", "--set", "engine=tiktoken"),
             },
-            {"plain Counters": suite.program("counters")},
+            {"Counters": suite.program("counters")},
             check=lambda r: float(r["summary"]["mean_corpus_entropy"]),
         ),
         "counting": Row(
