@@ -1,4 +1,4 @@
-"""The table, in plain text and Markdown, and the picture."""
+"""The table of suite.py at 80 columns, the same in Markdown, and a picture."""
 
 from __future__ import annotations
 
@@ -6,33 +6,47 @@ from pathlib import Path
 from typing import Any
 
 Result = dict[str, Any]
+HEAD = ("seconds of A / seconds of B", "per MB", "whole command", "results")
 
 
-def _cells(r: Result) -> list[str]:
-    goal = "" if r["goal"] is None else f"{'<=' if r['goal_is'] == 'at most' else '>='} {r['goal']:g}"
-    spread = " to ".join(f"{v:.3g}" for v in r["range"])
-    load = " to ".join(f"{v:.1f}" for v in r.get("load", []))
-    verdict = {None: "", True: "yes", False: "no"}[r["reached"]]
-    return [r["row"], r["what"], f"{r['ratio']:.3g}", spread, goal, verdict, str(r["rounds"]), load]
+def ratio(values: list[float] | None) -> str:
+    """Median, with the smallest and the largest round."""
+    if not values:
+        return ""
+    return "{} ({} to {})".format(*(f"{v:.2g}" if v < 10 else f"{v:.0f}" for v in values))
 
 
-HEAD = ["row", "what", "median", "rounds' range", "goal", "reached", "rounds", "load"]
+def agreement(difference: float | None) -> str:
+    """Whether both sides computed the same total."""
+    if difference is None:
+        return ""
+    return "equal" if difference < 1e-6 else f"{100 * difference:.1g} %"
+
+
+def _cells(r: Result) -> tuple[str, ...]:
+    return r["programs"], ratio(r["per_mb"]), ratio(r["whole"]), agreement(r["difference"])
 
 
 def table(results: list[Result]) -> str:
-    rows = [HEAD, *map(_cells, results)]
-    widths = [max(len(row[k]) for row in rows) for k in range(len(HEAD))]
-    return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+    lines = [f"{HEAD[0]:<31}{HEAD[1]:<21}{HEAD[2]:<21}{HEAD[3]}"]
+    title = ""
+    for r in results:
+        if r["row"] != title:
+            title = r["row"]
+            lines.append(f"{title} ({r['megabytes']} MB)")
+        name, per_mb, whole, same = _cells(r)
+        lines.append(f"  {name:<29}{per_mb:<21}{whole:<21}{same}".rstrip())
+    return "\n".join(lines)
 
 
-def markdown(results: list[Result], about: dict[str, Any]) -> str:
-    lines = [f"- {key}: {value}" for key, value in about.items()]
-    rows = [HEAD, ["---"] * len(HEAD), *map(_cells, results)]
-    return "\n".join([*lines, "", *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
+def markdown(results: list[Result], about: dict[str, str]) -> str:
+    rows = [("work", *HEAD), ("---",) * 5, *((r["row"], *_cells(r)) for r in results)]
+    conditions = [f"- {name}: {value}" for name, value in about.items()]
+    return "\n".join([*conditions, "", *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
 
 
 def picture(results: list[Result], path: Path) -> bool:
-    """Bars of what was reached as a share of its goal (1 = the goal, longer is better). False without matplotlib."""
+    """Bars of the ratios on a logarithmic scale, with the range of the rounds. False without matplotlib."""
     try:
         import matplotlib as mpl
     except ImportError:
@@ -40,21 +54,23 @@ def picture(results: list[Result], path: Path) -> bool:
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    rows = [r for r in results if r["goal"] is not None and r["rounds"]]
-    if not rows:
-        return False
-    share = [(r["goal"] / r["ratio"] if r["goal_is"] == "at most" else r["ratio"] / r["goal"]) for r in rows]
-    figure, axes = plt.subplots(figsize=(10, 0.34 * len(rows) + 1.2))
-    colours = ["#4477aa" if r["reached"] else "#cc6677" for r in rows]
-    names = [f"{r['row']}. {r['what']}" for r in rows]
-    bars = axes.barh(range(len(rows)), share, color=colours)
-    axes.bar_label(bars, [f" {r['ratio']:.3g} (goal {_cells(r)[4]})" for r in rows], fontsize=7)
-    axes.set_yticks(range(len(rows)), names, fontsize=7)
+    shown = [(r, r["per_mb"] or r["whole"]) for r in results if r["per_mb"] or r["whole"]]
+    figure, axes = plt.subplots(figsize=(9, 0.36 * len(shown) + 1.4))
+    for place, (_, (middle, low, high)) in enumerate(shown):
+        axes.barh(place, middle - 1, left=1, color="#4477aa" if middle >= 1 else "#cc6677")
+        axes.plot([low, high], [place, place], color="black", linewidth=1)
+        axes.annotate(
+            f"{middle:.2g}", (max(high, 1), place), (4, 0), textcoords="offset points", va="center", fontsize=8
+        )
+    axes.set_yticks(range(len(shown)), [f"{r['row']}: {r['programs']}" for r, _ in shown], fontsize=8)
     axes.invert_yaxis()
-    axes.axvline(1, color="black", linewidth=1)
     axes.set_xscale("log")
-    axes.margins(x=0.25)
-    axes.set_xlabel("share of the goal (log scale): right of the line is better than asked")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.axvline(1, color="black", linewidth=0.8)
+    axes.margins(x=0.12)
+    axes.set_xlabel(
+        "seconds of the other program, divided by those of tagcorpus\n(per MB; start-up and ready ids: whole)"
+    )
     figure.tight_layout()
     figure.savefig(path, dpi=130)
     plt.close(figure)

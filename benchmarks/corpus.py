@@ -25,6 +25,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -55,8 +56,10 @@ shorewall-doc lilypond-doc-html asymptote-doc lintian
 """
 
 SHARDS = 32
+QUICK_SHARDS = 12
 LONGEST = 100_000
 SHORTEST = 200
+QUICK = {".py", ".pyi", ".pyx", ".c", ".h", ".cpp", ".hpp", ".md", ".rst", ".txt", ".html"}
 COMMON_LINE = 20  # documents of one package
 DOWNLOADS_AT_ONCE = 20
 
@@ -216,16 +219,45 @@ def n_tokens(texts: list[str]) -> int:
 
 
 def write(folder: Path, shard: int, rows: list[Document]) -> int:
-    """One shard in the three formats; returns its tokens."""
+    """One shard in the formats that have a folder; returns its tokens."""
     name = f"part-{shard:05d}"
     records = [{"id": r.digest.hex()[:16], "text": r.text, "source": r.source} for r in rows]
     lines = b"".join(json.dumps(r, ensure_ascii=False).encode() + b"\n" for r in records)
     (folder / "jsonl" / f"{name}.jsonl").write_bytes(lines)
-    (folder / "zst" / f"{name}.jsonl.zst").write_bytes(zstandard.ZstdCompressor(level=3).compress(lines))
+    if (folder / "zst").exists():
+        (folder / "zst" / f"{name}.jsonl.zst").write_bytes(zstandard.ZstdCompressor(level=3).compress(lines))
     table = pa.Table.from_pylist(records, schema=pa.schema([(k, pa.string()) for k in ("id", "text", "source")]))
     path = folder / "parquet" / f"{name}.parquet"
     pq.write_table(table, path, compression="zstd", row_group_size=1000, use_dictionary=["source"])
     return n_tokens([r.text for r in rows])
+
+
+def quick(folder: Path, megabytes: float) -> None:
+    """Distinct source and text files of this Python and its packages, by random but fixed order of their paths: JSONL and
+    Parquet in QUICK_SHARDS shards. Another machine has other packages and gets another corpus."""
+    roots = {Path(p) for k, p in sysconfig.get_paths().items() if k in ("stdlib", "purelib", "platlib")}
+    roots |= {Path(p) for p in sys.path if p.endswith("site-packages")}
+    paths = {p for r in roots for p in r.rglob("*") if p.suffix in QUICK and p.is_file() and not p.is_symlink()}
+    rows: dict[bytes, Document] = {}
+    left = megabytes * 1e6
+    for path in sorted(paths, key=lambda p: hashlib.sha256(str(Path(*p.parts[-4:])).encode()).digest()):
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+        for piece in pieces(text.replace("\0", "")):
+            digest = xxhash.xxh3_128_digest(" ".join(piece.casefold().split()).encode())
+            if len(piece) >= SHORTEST and digest not in rows:
+                rows[digest] = Document(digest, piece, str(Path(*path.parts[-3:])))
+                left -= len(piece.encode())
+        if left < 0:
+            break
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
+    for name in ("jsonl", "parquet"):
+        (temporary / name).mkdir(parents=True)
+    for shard in range(QUICK_SHARDS):
+        write(temporary, shard, sorted(rows.values())[shard::QUICK_SHARDS])
+    temporary.rename(folder)
 
 
 def main() -> None:

@@ -28,8 +28,6 @@ from typing import Any
 
 import numpy as np
 
-from tagcorpus.kernels import entropy, ngrams
-
 N_VOCAB = 50281
 
 
@@ -126,10 +124,13 @@ def seconds(work: Callable[[], Any]) -> tuple[float, float]:
 
 
 def kernels(ids: Any, offsets: Any, n: int) -> dict[str, Callable[[], Any]]:
-    packing = ngrams.packing(n, N_VOCAB)
+    from tagcorpus.kernels import entropy, ngrams
+    from tagcorpus.kernels.packing import packing
+
+    packed = packing(n, N_VOCAB)
     return {
-        "memory": lambda: entropy.entropy_in_memory(ids, offsets, packing),
-        "counted": lambda: entropy.conditional_entropy(*ngrams.count_ngrams(ids, offsets, packing), packing),
+        "memory": lambda: entropy.entropy_in_memory(ids, offsets, packed),
+        "counted": lambda: entropy.conditional_entropy(*ngrams.count_ngrams(ids, offsets, packed), packed),
     }
 
 
