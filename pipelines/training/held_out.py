@@ -59,13 +59,12 @@ def _own(batches: list[Any], accelerator: Any) -> Iterator[tuple[Any, float]]:
         yield batches[min(own, len(batches) - 1)], float(own < len(batches))
 
 
-@torch.no_grad()
 def _summed(model: Any, ids: npt.NDArray[np.int64], accelerator: Any) -> torch.Tensor:
     """Sum of the losses of all targets, and their number."""
     tensor = torch.from_numpy(ids).to(accelerator.device)
-    with accelerator.autocast():
+    with torch.no_grad(), accelerator.autocast():
         logits = model(input_ids=tensor[:, :-1]).logits.float()
-    nats = cross_entropy(logits.transpose(1, 2), tensor[:, 1:], reduction="sum")
+        nats = cross_entropy(logits.transpose(1, 2), tensor[:, 1:], reduction="sum")
     return torch.tensor([float(nats), tensor[:, 1:].numel()], dtype=torch.float64)
 
 
