@@ -65,7 +65,8 @@ def body(summaries: dict[str, dict[str, Any]], notes: tuple[str, ...] = ()) -> s
 def test_order_of_the_page() -> None:
     names = [make.__name__.removesuffix("_section") for make in SECTIONS]
     assert names == [
-        "distributions", "features", "domains", "agreement", "audit", "comparison", "entropy", "models", "prediction", "runs",
+        "distributions", "features", "domains", "agreement", "audit", "comparison", "entropy", "models", "prediction",
+        "mixes", "losses", "fit", "runs",
     ]  # fmt: skip
 
 
