@@ -94,8 +94,9 @@ def own_caches(caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def undrawn() -> Iterator[None]:
     """Entropy runs write what they would draw instead of the figure: drawing takes most of a small run's seconds."""
 
-    def write(summary: dict[str, Any], sink: IO[bytes], kind: str) -> None:
-        sink.write(json.dumps([kind, summary], sort_keys=True).encode())
+    def write(summary: dict[str, Any], sinks: dict[str, IO[bytes]]) -> None:
+        for kind, sink in sinks.items():
+            sink.write(json.dumps([kind, summary], sort_keys=True).encode())
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tagcorpus.pipelines.counting.figure.draw", write)
