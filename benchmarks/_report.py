@@ -13,7 +13,7 @@ def ratio(values: list[float] | None) -> str:
     """Median, with the smallest and the largest round."""
     if not values:
         return ""
-    return "{} ({} to {})".format(*(f"{v:.2g}" if v < 10 else f"{v:.0f}" for v in values))
+    return "{} ({} to {})".format(*(f"{v:.0f}" if v >= 10 else f"{v:.{1 if v < 0.1 else 2}g}" for v in values))
 
 
 def agreement(difference: float | None) -> str:

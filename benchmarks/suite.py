@@ -1,6 +1,6 @@
 """tagcorpus beside other programs: one command, one table, one picture, about ten minutes.
 
-    python benchmarks/suite.py [--work DIR] [--corpus DIR] [--megabytes 30] [--rounds 3] [--peers NAME,...] [--rows NAME,...]
+    python benchmarks/suite.py [--work DIR] [--corpus DIR] [--megabytes 20] [--rounds 3] [--peers NAME,...] [--rows NAME,...]
 
 Run with the Python that has tagcorpus. The command installs pinned releases of the other programs into environments of their own
 below --work (default: a temporary folder), makes a corpus of this Python's source files (or takes one that corpus.py made), checks
@@ -347,7 +347,7 @@ def main() -> None:
     parser.add_argument(
         "--corpus", type=Path, help="a folder that corpus.py made (default: this Python's source files)"
     )
-    parser.add_argument("--megabytes", type=float, default=30, help="of JSONL")
+    parser.add_argument("--megabytes", type=float, default=20, help="of JSONL")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peers", default="", help=f"also: {', '.join(p for p in PEERS if p != DEFAULT)}")
     parser.add_argument("--rows", default="", help="some rows only, by name")
