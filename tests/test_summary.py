@@ -227,7 +227,11 @@ def test_columns_that_workers_summarise(tmp_path: Path, monkeypatch: pytest.Monk
         return each(engine, functions, title)
 
     monkeypatch.setattr(Engine, "each", noted)
-    options = {"input": str(tmp_path / "a.jsonl"), "taggers": ["length", "keywords", "language"], "workers": 1}
+    options: dict[str, Any] = {
+        "input": str(tmp_path / "a.jsonl"),
+        "taggers": ["length", "keywords", "language"],
+        "workers": 1,
+    }
     tagcorpus.run("tag", output=str(tmp_path / "alone"), **options)
     assert titles == []
     monkeypatch.setattr(summary, "SPREAD_ROWS", 90)
