@@ -195,7 +195,7 @@ def test_default_folder_of_another_input_is_not_taken(gens: Path) -> None:
 def test_dry_run_writes_nothing(gens: Path) -> None:
     result = invoke("run", "tag", "--input", gens, "--dry-run")
     assert result.exit_code == 0
-    assert "ranges_to_compute" in result.stdout
+    assert "chunks_to_compute" in result.stdout
     assert not (gens.parent / "gens.tagcorpus").exists()
 
 

@@ -384,7 +384,8 @@ def test_features_are_the_same_as_local(run: Run, options: tuple[str, ...]) -> N
                 env={**os.environ, **where},
             )
         )
-        assert told.code == 0, told.err
+        # The filter removes all texts of acme/beta, whose row has then no value.
+        assert told.code == (0 if options else 3), told.err
         found[executor] = {
             **tree(run.root / executor, "attributes", "tokens", "summary/features"),
             **{p.name: p.read_bytes() for p in (run.root / executor).glob("features*")},

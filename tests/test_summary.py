@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
+import pickle
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -27,11 +29,13 @@ from tagcorpus.pipelines.attributes.summary import (
     percentiles,
     summarise,
 )
+from tagcorpus.pipelines.execution import engine
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.inputs.chunks import Chunk, Counts
 from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.readers.plan import Plan, PlannedFile
 from tagcorpus.pipelines.readers.reader import ReaderOptions
+from tagcorpus.pipelines.runs.duplicates import passes_over_ids
 from tagcorpus.pipelines.storage.folder import Folder
 
 Floats = npt.NDArray[np.float64]
@@ -215,24 +219,33 @@ def test_csv(tmp_path: Path) -> None:
     assert text.endswith(",2")
 
 
-def test_columns_that_workers_summarise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The summary of a run does not depend on who summarised which column, and workers summarise those of large runs."""
-    lines = b"".join(json.dumps({"text": f"it is not {'a word ' * (i % 7)}{i}"}).encode() + b"\n" for i in range(90))
+def test_what_workers_do_after_the_tags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers summarise the columns of large runs and count their repeated ids. Summary and ledger are those of one process."""
+    lines = b"".join(
+        json.dumps({"id": f"{i % 80}", "text": f"it is not {'a word ' * (i % 7)}{i}"}).encode() + b"\n"
+        for i in range(90)
+    )
     (tmp_path / "a.jsonl").write_bytes(lines)
     titles: list[str] = []
     each = Engine.each
 
-    def noted(engine: Engine, functions: Any, title: str) -> list[Any]:
+    def noted(self: Engine, functions: Any, title: str) -> list[Any]:
         titles.extend(title for _ in functions)
-        return each(engine, functions, title)
+        return each(self, pickle.loads(pickle.dumps(functions)), title)
 
     monkeypatch.setattr(Engine, "each", noted)
-    options = {"input": str(tmp_path / "a.jsonl"), "taggers": ["length", "keywords", "language"], "workers": 1}
-    tagcorpus.run("tag", output=str(tmp_path / "alone"), **options)
+    options: dict[str, Any] = {
+        "input": str(tmp_path / "a.jsonl"),
+        "taggers": ["length", "keywords", "language"],
+        "workers": 1,
+    }
+    alone = tagcorpus.run("tag", output=str(tmp_path / "alone"), **options)
     assert titles == []
     monkeypatch.setattr(summary, "SPREAD_ROWS", 90)
-    tagcorpus.run("tag", output=str(tmp_path / "spread"), **options)
-    assert titles == ["summary"] * 14
+    monkeypatch.setattr(engine, "passes_over_ids", functools.partial(passes_over_ids, ids_per_pass=40))
+    spread = tagcorpus.run("tag", output=str(tmp_path / "spread"), **options)
+    assert titles == ["looking for repeated ids"] * 3 + ["summary"] * 14
+    assert [json.loads(Path(run.ledger).read_bytes())["duplicate_ids"] for run in (alone, spread)] == [10, 10]
     for name in ("tag.json", "tag.csv"):
         assert (tmp_path / "spread" / "summary" / name).read_bytes() == (
             tmp_path / "alone" / "summary" / name

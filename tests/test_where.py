@@ -301,11 +301,11 @@ def test_the_command_repeats_what_decides_the_plan(tmp_path: Path) -> None:
     ("sql", "told"),
     [
         ("ttr > 0.2", "where: 'ttr' could be gpt2.ttr, tokens.ttr in "),
-        ("chr_len > 1", "unknown column 'chr_len' (where, in "),
+        ("chr_len > 1", "unknown column 'chr_len' (in "),
         ("chr_len > 1", "did you mean 'length.char_len'?"),
         ("tokns.ttr > 0.2", "did you mean 'tokens.ttr'? Known here: input, row, sub, id, "),
         ("is_kpt", "did you mean 'repetition.is_kept'? It is not computed yet. Known here: input, "),
-        ("char_len > 1 AND id = en", "unknown column 'en' (where, in "),
+        ("char_len > 1 AND id = en", "unknown column 'en' (in "),
         ("char_len > 1 AND id = en", "): write a text in single quotes: 'en'. Known here: input, "),
         ("id IN ('a', \"en\")", "write a text in single quotes: 'en'"),
         ("char_len >= row_", "did you mean 'row'?"),

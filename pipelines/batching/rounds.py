@@ -78,7 +78,9 @@ class Rounds:
             if not questions:
                 break
             n = sum(file.lines for file in questions)
-            self._run.display.announce(f"{n:,} questions in {len(questions):,} files of {self._run.output.path(PLACE)}")
+            self._run.display.announce(
+                f"{n:,} question{'s' * (n != 1)} in {len(questions):,} file{'s' * (len(questions) != 1)} of {self._run.output.path(PLACE)}"
+            )
             before = self._progress()
             self._drive(questions)
             if self._progress() == before:
@@ -240,7 +242,7 @@ class Rounds:
         if absent:
             model, path = self._caller.settings.model, self._run.output.path
             raise IncompleteError(
-                f"{len(absent):,} files of questions wait for their results; the same command reads them. For the first one: "
+                f"no results yet for {len(absent):,} file{'s' * (len(absent) != 1)} of questions; the same command reads them. For the first: "
                 f"vllm run-batch -i {path(absent[0].requests)} -o {path(absent[0].results)} --model {model}"
             )
 

@@ -38,8 +38,8 @@ def dry_run(
     value = {
         "files": len(plan.files),
         "rows": plan.rows,
-        "ranges": len(plan.chunks),
-        "ranges_to_compute": len(pending),
+        "chunks": len(plan.chunks),
+        "chunks_to_compute": len(pending),
         "input_bytes": sum(f.size() for f in inputs.files),
         **cost,
         "instances": [i.name for i in instances],

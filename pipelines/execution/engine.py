@@ -21,7 +21,7 @@ from tagcorpus.pipelines.execution.worker_pool import WorkerPool
 from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.progress.display import Watch
 from tagcorpus.pipelines.readers.plan import Plan
-from tagcorpus.pipelines.runs.duplicates import count_duplicate_ids
+from tagcorpus.pipelines.runs.duplicates import passes_over_ids
 from tagcorpus.pipelines.runs.inputs import Inputs
 from tagcorpus.pipelines.runs.run import Run
 from tagcorpus.pipelines.token_ids.cache import known_ids
@@ -184,7 +184,10 @@ class Engine:
             self.say_absent(instances, columns)
         with self.run.display.phase("looking for repeated ids"):
             remove_leftovers(self.run.output, plan, instances)
-            self.run.ledger.enter_duplicate_ids(count_duplicate_ids(self.run.output, plan, instances[0]))
+            documents, passes = passes_over_ids(self.run.output, plan, instances[0])
+            distinct = [passes[0]()] if len(passes) == 1 else []
+        distinct = distinct or self.each(passes, "looking for repeated ids")
+        self.run.ledger.enter_duplicate_ids(documents - sum(distinct))
 
     def say_absent(self, instances: Sequence[Instance], columns: Collection[str]) -> None:
         """Say which document columns a parameter names and no document has. columns: those with any value."""

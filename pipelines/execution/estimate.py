@@ -52,7 +52,7 @@ class Probe:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "ranges": self.chunks,
+            "chunks": self.chunks,
             "rows": self.rows,
             "text_bytes": self.text_bytes,
             "cpu_seconds": round(self.seconds, 3),

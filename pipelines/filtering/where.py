@@ -28,6 +28,7 @@ from tagcorpus.pipelines.readers.reader import ReaderOptions
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.taggers import load, names, tagger_class
 
+MOST_LISTED = 40
 KEYS = ("input", "row", "sub", "id")
 # Options of `run filter` that `run tag` needs, too, for the same plan.
 SAME_OPTIONS = (
@@ -84,11 +85,9 @@ def _owner(parts: Sequence[str], known: Columns, output: Folder, options: Option
     owners = [(i, c) for i, own in known.items() for c in own if first in (c.lower(), f"{i}.{c}".lower())]
     if len(owners) > 1:
         candidates = ", ".join(f"{quoted(i)}.{quoted(c)}" for i, c in owners)
-        raise ConfigError(f"--where: {reference!r} could be {candidates} in {output}; say which")
+        raise ConfigError(f"{reference!r} could be {candidates} in {output}; say which")
     if not owners and instance is not None:
-        raise ConfigError(
-            f"--where: {reference!r} is an instance; say {reference}.COLUMN, one of {', '.join(known[instance])}"
-        )
+        raise ConfigError(f"{reference!r} is an instance; say {reference}.COLUMN, one of {', '.join(known[instance])}")
     if not owners:
         raise ConfigError(_unknown(parts, known, output, options))
     return owners[0]
@@ -106,7 +105,7 @@ def _unknown(parts: Sequence[str], known: Columns, output: Folder, options: Opti
     for name in [*KEYS, *there, *makeable]:
         full.setdefault((name if len(parts) > 1 else name.rpartition(".")[2]).lower(), name)
     near = difflib.get_close_matches(reference.lower(), full, n=1, cutoff=0.6)
-    said, first = f"unknown column {reference!r} (--where, in {output})", ""
+    said, first = f"unknown column {reference!r} (in {output})", ""
     if len(parts) == 1 and _is_compared_with(reference, getattr(options, "where", None) or ""):
         said += f": write a text in single quotes: '{reference}'."
     elif near:
@@ -116,8 +115,9 @@ def _unknown(parts: Sequence[str], known: Columns, output: Folder, options: Opti
             said += " It is not computed yet."
             first = f". First {_commands(options, [name.partition('.')[0]])}"
     else:
-        said += "."
-    return f"{said} Known here: {', '.join([*KEYS, *there])}; all that there can be: tagcorpus taggers{first}"
+        said += ". Fields of the documents are no columns: `run tag --with-text --output FILE.parquet` puts text, fields and tags into one file for DuckDB."
+    columns = there if len(there) <= MOST_LISTED else [f"{instance}.*" for instance in known]
+    return f"{said} Known here: {', '.join([*KEYS, *columns])}; all that there can be: tagcorpus taggers{first}"
 
 
 def _is_compared_with(name: str, sql: str) -> bool:

@@ -45,7 +45,8 @@ def decided(parameters: Mapping[str, Any]) -> str:
     """The backend: as given (a name, or a student's folder), or by whether an endpoint is configured."""
     given = parameters.get("backend", "auto")
     if given not in BACKENDS and not os.path.isdir(str(given)):
-        raise ConfigError(unknown_name("backend", str(given), BACKENDS, "--backend, domain.backend"))
+        known = (*BACKENDS, "the folder of a student (tagcorpus distil)")
+        raise ConfigError(unknown_name("backend", str(given), known, "--backend, domain.backend"))
     if given != "auto":
         return str(given)
     is_configured = parameters.get("base_url") or os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_KEY")

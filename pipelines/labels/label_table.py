@@ -88,7 +88,7 @@ def _label(row: dict[str, Any], column: str) -> str:
     value = row.get(column)
     if row.get("is_off_menu") in (True, "true", "True"):
         return OFF_MENU
-    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+    if value is None or value in ("", "NaN", "nan") or (isinstance(value, float) and math.isnan(value)):
         return ERROR
     if isinstance(value, float) and value.is_integer():
         return str(int(value))

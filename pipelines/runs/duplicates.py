@@ -6,7 +6,8 @@ runs) over as many passes as keep IDS_PER_PASS hashes in memory: each pass takes
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -24,17 +25,27 @@ _ROWS_AT_ONCE = 1 << 16
 
 def count_duplicate_ids(folder: Folder, plan: Plan, instance: Instance, ids_per_pass: int = IDS_PER_PASS) -> int:
     """Documents minus distinct ids, over all files of the plan. `instance`: one whose parts are all published."""
+    total, passes = passes_over_ids(folder, plan, instance, ids_per_pass)
+    return total - sum(count() for count in passes)
+
+
+def passes_over_ids(
+    folder: Folder, plan: Plan, instance: Instance, ids_per_pass: int = IDS_PER_PASS
+) -> tuple[int, list[Callable[[], int]]]:
+    """The number of documents, and the passes, each of which counts the distinct ids of its share. Workers can call them."""
     total = sum(_rows(folder, part_name(instance.name, planned.file.name, k)) for planned, k in plan.chunks)
     passes = max(1, -(-total // ids_per_pass))
-    distinct = 0
-    for taken in range(passes):
-        each = (hashes for planned, k in plan.chunks for hashes in _hashes(folder, planned, k, instance))
-        shares = [hashes[hashes % passes == taken] for hashes in each]
-        if shares:
-            id_hashes = np.concatenate(shares)
-            id_hashes.sort()
-            distinct += int(np.count_nonzero(np.diff(id_hashes))) + (len(id_hashes) > 0)
-    return total - distinct
+    return total, [functools.partial(_distinct, folder, plan, instance, taken, passes) for taken in range(passes)]
+
+
+def _distinct(folder: Folder, plan: Plan, instance: Instance, taken: int, passes: int) -> int:
+    each = (hashes for planned, k in plan.chunks for hashes in _hashes(folder, planned, k, instance))
+    shares = [hashes[hashes % passes == taken] for hashes in each]
+    if not shares:
+        return 0
+    id_hashes = np.concatenate(shares)
+    id_hashes.sort()
+    return int(np.count_nonzero(np.diff(id_hashes))) + (len(id_hashes) > 0)
 
 
 def _rows(folder: Folder, name: str) -> int:

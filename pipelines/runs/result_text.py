@@ -49,7 +49,9 @@ def table(result: Result, result_file: str | None = None, width: int | None = No
     if "features" in summary:
         return "\n".join([*lines, *_features(summary["features"], width)])
     if "filtered" in summary:
-        lines += _filtered(summary["filtered"], output)
+        # Columns of all documents would look like those of the kept ones.
+        lines += [*_filtered(summary["filtered"], output), *_read_in_part(summary.get("instances", {}), width)]
+        return "\n".join([*lines, *([f"  {shown_path(result_file)}"] if result_file else [])])
     if "weighted_mean_entropy" in summary:
         lines += _entropies(summary, width)
     if "token_files" in summary:
@@ -91,7 +93,7 @@ def _dry_run(estimate: Mapping[str, Any]) -> str:
             shown = "none, so that bytes to write and CPU-hours are not known"
             if value is not None:
                 shown = (
-                    f"{value['ranges']} chunk{'s' * (value['ranges'] != 1)} begun: {value['rows']:,} row{'s' * (value['rows'] != 1)}, {size(value['text_bytes'])} of text, "
+                    f"{value['chunks']} chunk{'s' * (value['chunks'] != 1)} begun: {value['rows']:,} row{'s' * (value['rows'] != 1)}, {size(value['text_bytes'])} of text, "
                     f"{value['cpu_seconds']:.2f} s of CPU; scaled by bytes, an estimate"
                 )
         elif value is None:
