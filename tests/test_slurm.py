@@ -309,7 +309,7 @@ def test_limit_and_relative_paths(corpus: Slurm, monkeypatch: pytest.MonkeyPatch
 def test_dry_run_submits_nothing(corpus: Slurm) -> None:
     done = corpus.launch("--dry-run", "--json")
     assert done.code == 0
-    assert done.json()["summary"]["dry_run"]["ranges_to_compute"] > 3
+    assert done.json()["summary"]["dry_run"]["chunks_to_compute"] > 3
     assert list(corpus.jobs.iterdir()) == []
     assert not corpus.out.exists()
 

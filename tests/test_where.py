@@ -237,7 +237,7 @@ def test_dry_run_writes_nothing(corpus: Path, tmp_path: Path) -> None:
     tag(corpus / "in", tmp_path / "out")
     before = marks(tmp_path / "out", ".")
     result = keep(corpus / "in", tmp_path / "out", "ttr > 0.7", dry_run=True)
-    assert result.summary["dry_run"]["ranges_to_compute"] == 0
+    assert result.summary["dry_run"]["chunks_to_compute"] == 0
     assert marks(tmp_path / "out", ".") == before
 
 
@@ -300,7 +300,7 @@ def test_the_command_repeats_what_decides_the_plan(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("sql", "told"),
     [
-        ("ttr > 0.2", "where: 'ttr' could be gpt2.ttr, tokens.ttr in "),
+        ("ttr > 0.2", "'ttr' could be gpt2.ttr, tokens.ttr in "),
         ("chr_len > 1", "unknown column 'chr_len' (in "),
         ("chr_len > 1", "did you mean 'length.char_len'?"),
         ("tokns.ttr > 0.2", "did you mean 'tokens.ttr'? Known here: input, row, sub, id, "),
