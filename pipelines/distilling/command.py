@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -59,6 +60,10 @@ def distil(
     if folder.files() and not folder.exists(DESCRIPTION):
         raise ConfigError(f"--output {output} has other files: name a new folder, or that of an earlier student")
     examples = read_examples(labels, column, seed)
+    if math.isnan(min_kappa) or math.isnan(min_group_kappa):  # no kappa is below NaN: the gate would stand open
+        raise ConfigError("--min-kappa and --min-group-kappa must be numbers, got nan")
+    if not 0 < held_out_share < 1:
+        raise ConfigError(f"--held-out-share must be above 0 and below 1, got {held_out_share:g}")
     train, judges = _sides(examples, held_out, column, held_out_share, seed)
     not_learnt = training.rare(train, min_label)
     train = [d for d in train if d.label not in not_learnt]

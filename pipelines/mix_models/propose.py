@@ -55,6 +55,12 @@ def propose(
     check_packages()
     if output is not None and not output.lower().endswith(".json"):
         raise ConfigError(f"--output {output}: the proposal is a file in .json")
+    if not 0 <= kl < math.inf:  # below 0, the search would flee the natural mix
+        raise ConfigError(f"--kl must be 0 or a number above, got {kl:g}")
+    if not 0 < epochs < math.inf:
+        raise ConfigError(f"--epochs must be a number above 0, got {epochs:g}")
+    if budget is not None and not 0 < budget < math.inf:
+        raise ConfigError(f"--budget must be a number of tokens above 0, got {budget:g}")
     display = Display()
     path = Path(fit) / RESULT if os.path.isdir(fit) else Path(fit)
     document = _read(path)
