@@ -201,7 +201,7 @@ def test_nothing_in_common(tmp_path: Path) -> None:
 def test_labels_of_another_spelling_are_named(tmp_path: Path) -> None:
     rows = [{"id": n, "label": label} for n, label in enumerate(["web", "code", "web", "unknown"])]
     given = table(tmp_path / "given.jsonl", rows)
-    gold = table(tmp_path / "gold.jsonl", [{**row, "label": row["label"].title()} for row in rows[:3]] + rows[3:])
+    gold = table(tmp_path / "gold.jsonl", [{**row, "label": str(row["label"]).title()} for row in rows[:3]] + rows[3:])
     page = agreement(given, gold)
     assert "labels only in LABELS: code, web\n  labels only in GOLD: Code, Web\n" in page
     assert "count as two labels" in page
