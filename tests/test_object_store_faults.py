@@ -288,7 +288,7 @@ def test_a_dry_run_says_what_it_would_cost_and_writes_nothing(store: FaultyStore
     text = sum(metadata.row_group(g).column(0).total_compressed_size for g in range(metadata.num_row_groups))
     assert told["input_bytes"] == len(sink.getvalue())
     assert told["bytes_to_read"] == 2 * text  # to plan and to tag
-    assert told["probe"]["ranges"] == 3
+    assert told["probe"]["chunks"] == 3
     assert told["cpu_hours"] > 0
     assert "MB" in table_of(told) or "kB" in table_of(told)
     tag(store, "s3://bucket/dry", "s3://bucket/dry-out", **given)
