@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import io
 import os
 import signal
+import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -123,3 +126,28 @@ def test_the_reader_lets_go_of_the_files_of_its_parent(tmp_path: Path) -> None:
         assert result.counts.documents == 1
     with (tmp_path / "lock").open("w") as again:
         fcntl.flock(again, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _read_after_collecting(path: str) -> bytes:
+    files = [open(path, "rb") for _ in range(100)]  # noqa: SIM115 - of any number that a file of the parent may have
+    gc.collect()
+    return b"".join(file.read() for file in files)
+
+
+def test_garbage_of_the_parent_closes_no_file_of_the_reader(tmp_path: Path) -> None:
+    """Files in reference cycles, which wait for the garbage collection when the reader process is forked."""
+    path = tmp_path / "a"
+    path.write_bytes(b"text")
+    gc.disable()
+    try:
+        for _ in range(20):
+            cycle: list[Any] = [open(path, "rb")]  # noqa: SIM115 - nobody closes it
+            cycle.append(cycle)
+            del cycle
+        with ThreadPoolExecutor(1) as pool:  # a thread of its own forks a reader
+            assert pool.submit(reader_process.call, _read_after_collecting, str(path)).result() == b"text" * 100
+    finally:
+        gc.enable()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()

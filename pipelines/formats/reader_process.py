@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import functools
+import gc
 import inspect
 import os
 import pickle
@@ -179,6 +180,8 @@ def _end(pipe: Connection, pid: int, owner: int) -> None:
 
 def _serve(parents: Connection, pipe: Connection) -> NoReturn:
     """Answer requests until the parent is gone."""
+    # Else the parent's garbage is collected here, and its files close descriptors that this process has opened since.
+    gc.freeze()
     try:
         parents.close()
         _be_quiet()
