@@ -85,7 +85,7 @@ def splits(path: str, n: int, floor: float) -> None:
         ("documents", False), ("files", True), ("files", False), ("documents", True), ("planted", False), ("planted", True)
     ):  # fmt: skip
         random = np.random.default_rng(3)
-        wrong = found = 0
+        wrong = with_length = 0
         for _ in range(n):
             draw = random.random(table.n_files)[table.file] if design == "files" else random.random(len(lengths))
             # With this slope, delta of the length is about SHIFT.
@@ -93,9 +93,9 @@ def splits(path: str, n: int, floor: float) -> None:
             columns = judged(table.counted(is_a, has_clusters), True, floor)
             differing = [name for name, c in columns.items() if c["differs"]]
             wrong += bool(differing)
-            found += LENGTH in differing
+            with_length += LENGTH in differing
         is_planted = design == "planted"
-        result = f"length is among the findings of {found}" if is_planted else f"a false discovery in {wrong}"
+        result = f"length is among the findings of {with_length}" if is_planted else f"a false discovery in {wrong}"
         print(f"{design:10} {'with' if has_clusters else 'without'} clusters: {result} of {n}", flush=True)
 
 

@@ -180,8 +180,8 @@ def load_predict(path: Path) -> Predict:
 
     Both give the same labels, and probabilities within 1e-6. Raises as `load_model`.
     """
-    check_file(path)
-    if path.stat().st_size >= MAPPED_BYTES:
+    if path.is_file() and path.stat().st_size >= MAPPED_BYTES:
+        check_file(path)
         # Here, since Numba takes its time to start.
         from tagcorpus.taggers._models.mapped_fasttext import MappedModel
 

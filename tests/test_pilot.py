@@ -143,9 +143,9 @@ def test_the_pilot_tells_stages_and_asks_for_an_unknown_price(tmp_path: Path) ->
     with StubLLM(walks) as stub:
         done = invoke(*command, "--base-url", stub.base_url, "--pilot", 40)
     assert done.exit_code == 0, done.stderr
-    asked = {call.text for call in stub.calls}
-    assert len(asked) == 40
-    share = sum(len(text) % 2 for text in asked) / 40
+    sent = {call.text for call in stub.calls}
+    assert len(sent) == 40
+    share = sum(len(text) % 2 for text in sent) / 40
     stage = re.search(r"academic: (\d+) calls", done.stdout)
     assert stage is not None
     assert int(stage[1]) == pytest.approx(90 * share, abs=12)

@@ -19,7 +19,7 @@ I64: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 F32: TypeAlias = np.ndarray[Any, np.dtype[np.float32]]
 
 types: Any = numba_types
-WORD, LABEL = 0, 1
+LABEL = 1  # a kind of entry
 SOFTMAX, SIGMOIDS, TREE = 0, 1, 2
 """What makes probabilities of scores: softmax over the labels, a sigmoid for each, or a binary tree of them."""
 

@@ -58,8 +58,8 @@ class BatchApi:
 
     def search(self, mark: str) -> Batch | None:
         """The batch of a file with this mark, if there is one that has not failed."""
-        found = self._call(lambda: self._search(mark))
-        return None if found is None else _batch(found)
+        batch = self._call(lambda: self._search(mark))
+        return None if batch is None else _batch(batch)
 
     def look_up(self, batch_id: str) -> Batch:
         return _batch(self._call(lambda: self._sdk.batches.retrieve(batch_id)))

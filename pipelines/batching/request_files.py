@@ -174,10 +174,10 @@ class WriteQuestions(PipelineStep):
         rank: int = 0,  # noqa: ARG002
         world_size: int = 1,  # noqa: ARG002
     ) -> Iterator[int]:
-        questions, asked, n = self.tagger.questions, self.tagger.asked, 0
+        questions, llm_caller, n = self.tagger.questions, self.tagger.llm_caller, 0
         for item in data:
             for text in item.documents.texts if isinstance(item, TaggedBatch) else ():
-                question = None if questions.is_short(text) else asked.next_question(questions.start(text))
+                question = None if questions.is_short(text) else llm_caller.next_question(questions.start(text))
                 if question is not None and question.key.hex() not in self.settled:
                     self.writer.add(question)
                     n += 1

@@ -50,7 +50,7 @@ class Rounds:
             raise ConfigError("--batch keeps answers in the cache of answers: leave out --no-llm-cache")
         self._run, self._engine, self._tagger = engine.run, engine, tagger
         self._mode, self._most_tokens, self._may_retry = mode, most_tokens, may_retry
-        self._caller = tagger.asked
+        self._caller = tagger.llm_caller
         self._api = BatchApi(self._caller)
         self._failures: dict[str, list[str]] = {}
         self._n_answers = 0

@@ -42,8 +42,8 @@ def _made(options: MixMakeOptions) -> str:
     else:
         n = windows_of(options.tokens, length)
         if n > limit.windows:
-            asked = math.ceil(shares[limit.group] / sum(shares.values()) * n)
-            raise too_large(sources.groups[limit.group], asked, limit.windows, length, options.epochs)
+            needed = math.ceil(shares[limit.group] / sum(shares.values()) * n)
+            raise too_large(sources.groups[limit.group], needed, limit.windows, length, options.epochs)
     check_windows(n, length)
     means, notes = means_of({s.folder.root: s.folder for s in sources.groups.values()}.values(), sources)
     mix = mix_of(Folder(options.output), sources, whole, n, settings_of(options), means)
@@ -95,10 +95,10 @@ def check_windows(n: int, length: int) -> None:
         )
 
 
-def too_large(source: Source, asked: int, largest: int, length: int, epochs: float) -> ConfigError:
-    """The refusal of a budget beyond the cap on epochs. asked: windows of the group that the budget needs."""
+def too_large(source: Source, needed: int, largest: int, length: int, epochs: float) -> ConfigError:
+    """The refusal of a budget beyond the cap on epochs. needed: windows of the group."""
     return ConfigError(
-        f"group {source.name!r} has {source.tokens:,} tokens, and the mix needs {asked * length:,} of it, more than --epochs "
+        f"group {source.name!r} has {source.tokens:,} tokens, and the mix needs {needed * length:,} of it, more than --epochs "
         f"{epochs:g} allows. The largest budget that fits is --tokens {largest * length}"
     )
 

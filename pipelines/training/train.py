@@ -50,7 +50,7 @@ def _trained(options: TrainOptions) -> str:
         and (result := stored["result"])
         and checkpoints.digests(output, result["files"]) == result["files"]
     ):
-        return _told(output, plan, result["held_out"]) if is_first else ""
+        return _as_text(output, plan, result["held_out"]) if is_first else ""
     _require()
     hub_folder.check_tokenizer(mix)
     say = Display().say if is_first else _silent
@@ -75,7 +75,7 @@ def _trained(options: TrainOptions) -> str:
     stored = opened(output.read(RUN))
     if stored is None or stored["result"] is None:
         raise TagcorpusError(f"{output} has no result of the training: see the messages above")
-    return _told(output, plan, stored["result"]["held_out"])
+    return _as_text(output, plan, stored["result"]["held_out"])
 
 
 def _silent(_: str) -> None:
@@ -102,7 +102,7 @@ def _check_same(output: Folder, stored: dict[str, Any], plan: TrainingPlan) -> N
             )
 
 
-def _told(output: Folder, plan: TrainingPlan, figures: dict[str, Any]) -> str:
+def _as_text(output: Folder, plan: TrainingPlan, figures: dict[str, Any]) -> str:
     head = f"{hub_folder.model_id(plan.output)}: {plan.tokens:,} tokens in {plan.steps:,} steps -> {output}"
     rows = []
     for name, own in figures.items():

@@ -154,10 +154,9 @@ class EndpointTagger(Parameters):
 
     def receipts(self, texts: Sequence[str]) -> list[list[Receipt]]:
         """Ask about these texts, and give the tokens of each answered question."""
-        asked = self._caller
-        asked.keep_receipts()
-        asked.finish([self.questions.start(text) for text in texts])
-        return [asked.receipts(self.questions.start(text)) for text in texts]
+        self._caller.keep_receipts()
+        self._caller.finish([self.questions.start(text) for text in texts])
+        return [self._caller.receipts(self.questions.start(text)) for text in texts]
 
     @cached_property
     def tokenizer(self) -> Tokenizer | None:
@@ -165,7 +164,7 @@ class EndpointTagger(Parameters):
         return of_model(self.model) if self.is_asking and is_official(self.base_url) else None
 
     @property
-    def asked(self) -> caller.Caller:
+    def llm_caller(self) -> caller.Caller:
         """The caller of this process."""
         return self._caller
 
