@@ -17,6 +17,7 @@ from tagcorpus.kernels.document_entropy import document_entropies
 from tagcorpus.kernels.fixed_point import BLOCK, TABLE, UNIT_BITS, UNITS_PER_BIT, entropy_of, log2_of, term, terms_table
 from tagcorpus.kernels.ngrams import fill_keys
 from tagcorpus.kernels.packing import Entropies, Packing, checked
+from tagcorpus.kernels.prefetch import prefetch
 from tagcorpus.kernels.radix import Sorted, group_entries, sort_entries
 from tagcorpus.kernels.totals import Sums, binned, counts_of_counts, exact_sums, extremes, key_histogram
 
@@ -143,6 +144,7 @@ def _follow(ids: Ids, offsets: I64, heads: Any, followers: Ids) -> None:
             head = heads[ids[i - np.uint64(1)]]
             followers[head] = ids[i]
             heads[ids[i - np.uint64(1)]] = head + np.uint32(1)
+            prefetch(followers, head)
 
 
 @njit(nogil=True, cache=True)
