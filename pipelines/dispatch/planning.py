@@ -14,7 +14,6 @@ from tagcorpus.pipelines.runs.inputs import Inputs
 from tagcorpus.pipelines.runs.place import is_named_by
 from tagcorpus.pipelines.runs.run import Run
 
-
 SOON_BYTES = 512 << 20
 """Of local files of lines: half a second of two threads. A compressed byte counts for four."""
 

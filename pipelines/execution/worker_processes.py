@@ -102,7 +102,9 @@ _worker: dict[str, Any] = {}
 def _start_fork_server() -> None:
     """Start it, if it is not there."""
     # The kernels only where this run uses them: they bring Numba.
-    modules = [m for m in ("tagcorpus.pipelines.execution.steps", "tagcorpus.pipelines.counting.passes") if m in sys.modules]
+    modules = [
+        m for m in ("tagcorpus.pipelines.execution.steps", "tagcorpus.pipelines.counting.passes") if m in sys.modules
+    ]
     start_fork_server([__name__, *modules])
 
 
