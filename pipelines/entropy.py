@@ -31,6 +31,7 @@ from tagcorpus.pipelines.counting.corpus import (
     check_disk,
     memory_bytes,
 )
+from tagcorpus.pipelines.counting.figure import EarlyFigure
 from tagcorpus.pipelines.counting.passes import Score
 from tagcorpus.pipelines.counting.phases import (
     clear,
@@ -119,6 +120,7 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
     before = engine.prepare(plan, [instance])
     pending = before.pending(len(plan.chunks), [instance])
     values = _stored(corpus, options)
+    figure = EarlyFigure(is_early=engine.workers > 1 and (bool(pending) or not values))
     counts: dict[tuple[int, str], Counts] = dict(before.done)
     seconds: dict[int, float] = {}
     if pending or not values:
@@ -127,8 +129,9 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
         if engine.starts_afresh:
             clear(corpus)
         try:
-            values = _computed(run, engine, corpus, instance, tokenizer, pending, counts, seconds)
+            values = _computed(run, engine, corpus, instance, tokenizer, pending, counts, seconds, figure)
         except (Exception, KeyboardInterrupt):
+            figure.close()
             release(run.output, [instance])
             raise
         finally:
@@ -157,7 +160,8 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
     with run.display.phase("summary"):
         summary = summarise(run.output, plan, [instance], run.ledger.totals, instance.name, values)
     publish_result(run, plan, [instance], summary)
-    run.repeat_at_the_end([*messages, *_oddities(run, values)])
+    run.repeat_at_the_end([*messages, *_oddities(run, values, figure)])
+    figure.close()
     tidy(run, corpus)
     return run.finish(summary)
 
@@ -206,6 +210,7 @@ def _computed(
     pending: Sequence[int],
     counts: dict[tuple[int, str], Counts],
     seconds: dict[int, float],
+    figure: EarlyFigure,
 ) -> dict[str, Any]:
     """All three passes, and what they come to."""
 
@@ -220,18 +225,20 @@ def _computed(
         runs_before = count(engine, corpus)
         adds = merge(engine, corpus)
         left = [r for r in pending if (r, instance.name) not in counts]
-        score = Score(corpus, instance, len(adds), runs_before)
-        engine.over_chunks_here(corpus.plan, left, [score], "scoring documents", on_done=on_done)
         metas = [spill_file_of(corpus, r).meta for r in range(len(corpus.plan.chunks))]
-        if corpus.with_contexts:
-            publish_contexts(corpus, len(adds), tokenizer)
-        return {
+        values = {
             "corpus": corpus.key,
             "tokenizer": tokenizer.name,
             "num_documents": sum(m["documents"] for m in metas),
             "num_tokens": sum(m["tokens"] for m in metas),
             **summary_of(corpus, adds, tokenizer),
         }
+        figure.begin(values)
+        score = Score(corpus, instance, len(adds), runs_before)
+        engine.over_chunks_here(corpus.plan, left, [score], "scoring documents", on_done=on_done)
+        if corpus.with_contexts:
+            publish_contexts(corpus, len(adds), tokenizer)
+        return values
 
     todo = [frozenset[str]()] * len(corpus.plan.chunks)
     for rank in pending:
@@ -240,7 +247,7 @@ def _computed(
         return until_sound(run, passes)
 
 
-def _oddities(run: Run, summary: dict[str, Any]) -> Iterator[str]:
+def _oddities(run: Run, summary: dict[str, Any], figure: EarlyFigure) -> Iterator[str]:
     """What the user should know of a result that is not what it looks like, and the figure that could not be drawn."""
     n = summary["n"]
     if not summary["total_contexts"]:
@@ -251,11 +258,8 @@ def _oddities(run: Run, summary: dict[str, Any]) -> Iterator[str]:
     elif importlib.util.find_spec("matplotlib") is None:
         yield f"no figure: it needs matplotlib ({how_to_install('report', 'matplotlib')})"
     else:
-        from tagcorpus.pipelines.counting.figure import draw
-
-        name = f"summary/{run.summary_name}"
-        with run.output.publishing(f"{name}.png") as png, run.output.publishing(f"{name}.svg") as svg:
-            draw(summary, {"png": png, "svg": svg})
+        for form, data in figure.files(summary).items():
+            run.output.publish(f"summary/{run.summary_name}.{form}", data)
 
 
 def _of_a_model(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> Result:

@@ -79,6 +79,7 @@ def code_points() -> np.ndarray[Any, np.dtype[np.uint8]]:
     return codes
 
 
+@cache
 def tables() -> Tables:
     """The five patterns in the kernel's form."""
     from tagcorpus.kernels.documents.keywords import DIGIT, KEY_LENGTH, key_of, key_table
@@ -109,6 +110,12 @@ class Keywords(Parameters):
     @cached_property
     def _tables(self) -> Tables:
         return tables()
+
+    def warm_up(self) -> None:
+        """Load the kernel and its tables before any text has come."""
+        import tagcorpus.kernels.documents.keywords  # noqa: F401
+
+        self.tag(DocumentBatch.from_texts(["Some words."]))
 
     def tag(self, batch: DocumentBatch) -> pa.RecordBatch:
         characters = np.asarray(call("coalesce", call("utf8_length", batch.table["text"]), 0), np.int64)

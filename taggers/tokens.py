@@ -17,7 +17,7 @@ from tagcorpus.taggers._interface.base import PAPER, Parameters, column, columns
 from tagcorpus.taggers._interface.batch import DocumentBatch
 from tagcorpus.taggers._interface.late_kernels import is_kernel_due
 from tagcorpus.taggers._tokenizers.interface import Tokenizer, token_ids
-from tagcorpus.taggers._tokenizers.loading import fingerprint, load
+from tagcorpus.taggers._tokenizers.loading import fingerprint, load, load_early
 
 Ids: TypeAlias = np.ndarray[Any, np.dtype[np.uint32]]
 Offsets: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
@@ -49,6 +49,13 @@ class Tokens(Parameters):
     @cached_property
     def _loaded(self) -> Tokenizer:
         return load(self.tokenizer, self.pattern, self.engine)
+
+    def warm_up(self) -> None:
+        """Load the fast engine and the kernel before any text has come."""
+        import tagcorpus.kernels.documents.tokens  # noqa: F401
+
+        load_early(self.tokenizer, self.pattern, self.engine)
+        self.tag(DocumentBatch.from_texts(["Some words."]))
 
     def tag(self, batch: DocumentBatch) -> pa.RecordBatch:
         """Raises ConfigError where the tokenizer cannot be had, TaggerError where its engine gives other ids."""

@@ -50,13 +50,13 @@ class InputFile:
         remote.use(state.pop("storage_options"))
         self.__dict__.update(state)
 
-    def open(self) -> BinaryIO:
-        """Opening and reading a file of an object store raise InputError and IncompleteError."""
+    def open(self, ahead_bytes: int = AHEAD_BYTES) -> BinaryIO:
+        """ahead_bytes: read ahead from an object store; 0 for a look at the first bytes. Opening and reading a file of an object store raise InputError and IncompleteError."""
         if self.is_local:
             return open(self.path, "rb")
         fs, path = remote.filesystem(self.path)
         # Only some columns of a Parquet file are read, so nothing is read ahead.
-        ahead: dict[str, Any] = {"block_size": AHEAD_BYTES, "cache_type": "readahead"}
+        ahead: dict[str, Any] = {"block_size": ahead_bytes, "cache_type": "readahead"}
         caching = {"cache_type": "none"} if self.format == "parquet" else ahead
         if hub.is_on_hub(self.path):
             file = remote.call_store(lambda: hub.opened(fs, path, **caching), self.path, "read", InputError)

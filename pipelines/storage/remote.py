@@ -396,12 +396,20 @@ class RemoteFile(io.BufferedIOBase):
 
     def __init__(self, file: Any, url: str, kind: type[InputError] | type[OutputError]) -> None:
         self._file, self._url, self._kind = file, url, kind
+        self._end: int | None = None
 
     def read(self, size: int | None = -1, /) -> bytes:
+        if self._end is not None and (size is None or size < 0 or self.tell() + size > self._end):
+            self.read_up_to(self._file.size)
         return call_store(lambda: bytes(self._file.read(-1 if size is None else size)), self._url, "read", self._kind)
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
         return int(self._file.seek(offset, whence))
+
+    def read_up_to(self, end: int) -> None:
+        """Read ahead nothing from `end` on. Bytes behind it can be read all the same."""
+        if hasattr(getattr(self._file, "cache", None), "size"):
+            self._end = self._file.cache.size = min(self._file.size, end)
 
     def tell(self) -> int:
         return int(self._file.tell())
