@@ -1,8 +1,7 @@
 """Puts the n-gram entries of flat token ids into buckets by their oldest token: the first step of `kernels.radix`.
 
 An entry is n + 1 consecutive token ids of one document, packed into one integer, oldest token most significant. Its highest bits
-choose the bucket. A bucket stores only the rest of the entry, in the narrowest type. The write heads of the counting sort follow
-the frequency of words, so the busy ones stay in the cache.
+choose the bucket. A bucket stores only the rest of the entry, in the narrowest type.
 
 `kernels.ngrams` checks that ids are below the vocabulary's size and that offsets are valid. This module does not.
 """
@@ -24,11 +23,6 @@ I64: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 _ENTRIES_PER_BUCKET: Final = 32  # fewer than this on average, and the table of buckets costs more than it saves
 
 
-def fits_a_word(n_tokens: int, n: int, bits: int) -> bool:
-    """Whether the rests of so many tokens' entries have at most 64 bits."""
-    return (n + 1) * bits - _bucket_bits(n_tokens, bits) <= 64
-
-
 def _bucket_bits(n_tokens: int, bits: int) -> int:
     return max(1, min(bits, (n_tokens // _ENTRIES_PER_BUCKET).bit_length()))
 
@@ -38,7 +32,7 @@ def in_buckets(ids: Ids, offsets: I64, n: int, bits: int) -> tuple[np.ndarray[An
     bucket_bits = _bucket_bits(len(ids), bits)
     rest_bits = (n + 1) * bits - bucket_bits
     starts = np.zeros((1 << bucket_bits) + 1, np.int64)
-    bucket_starts(ids, offsets, n, bits - bucket_bits, starts)
+    _bucket_starts(ids, offsets, n, bits - bucket_bits, starts)
     shape = (int(starts[-1]), 2) if rest_bits > 64 else (int(starts[-1]),)
     rest = workspace("rest", shape, np.uint16 if rest_bits <= 16 else np.uint32 if rest_bits <= 32 else np.uint64)
     kernel = _scatter_pairs if rest_bits > 64 else _scatter_wide if (n + 1) * bits > 64 else _scatter
@@ -47,7 +41,7 @@ def in_buckets(ids: Ids, offsets: I64, n: int, bits: int) -> tuple[np.ndarray[An
 
 
 @njit(nogil=True, cache=True)
-def bucket_starts(ids: Ids, offsets: I64, n: int, shift: int, starts: I64) -> None:
+def _bucket_starts(ids: Ids, offsets: I64, n: int, shift: int, starts: I64) -> None:
     """Adds up in starts (zeros, int64 [n_buckets + 1]) where each bucket begins; a token's bucket is token >> shift."""
     for d in range(offsets.size - 1):
         for i in range(offsets[d], offsets[d + 1] - n):

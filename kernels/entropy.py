@@ -170,7 +170,7 @@ def _of_grouped(
     """
     by, above, mask = np.uint64(bits), np.uint64((n - 1) * bits), np.uint64(2**bits - 1)
     words = contexts.shape[1]
-    m = np.uint64(0)
+    m: Any = np.uint64(0)
     for oldest in range(starts.size - 1):
         i, stop = np.uint64(starts[oldest]), np.uint64(starts[oldest + 1])
         while i < stop:
@@ -202,7 +202,7 @@ def _of_grouped(
             distinct[m] = n_distinct
             entropy_bits[m] = entropy_of(total, whole, units, logarithms) if n_distinct > 1 else 0.0
             m += np.uint64(1)
-    return m
+    return int(m)
 
 
 __all__ = [

@@ -1,8 +1,7 @@
-"""Sorts the n-gram entries of flat token ids: first into buckets (`kernels.buckets`), then each bucket by radix.
+"""Sorts the n-gram entries of flat token ids. Equal entries become one entry and a count. The order is that of the integers.
 
-Most buckets fit the cache. A least-significant-digit radix sort of 8-bit digits sorts them. Tiny buckets are sorted by insertion.
-Where a rest is short (one token of context), a counter for each possible rest replaces the sort. Equal entries become one entry
-and a count before the next bucket's turn. The order is that of the integers.
+`kernels.by_token` sorts nearly always. It does not suit long contexts, nor few tokens of a large vocabulary. These entries are
+put into buckets (`kernels.buckets`), and each bucket is sorted by 8-bit digits, or by insertion if it is tiny.
 
 `kernels.ngrams` checks that ids are below the vocabulary's size and that offsets are valid. This module does not.
 """
@@ -67,14 +66,16 @@ def _spare(rest: np.ndarray[Any, Any], starts: I64) -> np.ndarray[Any, Any]:
 def _distinct(rest: Any, counts: Any, starts: I64, bits: int) -> int:
     """Moves the distinct rests of sorted buckets up to those before, with their counts; returns the number of contexts."""
     by = np.uint64(bits)
-    e = np.uint64(0)
+    e: Any = np.uint64(0)
+    first: Any
     n_contexts = 0
     for b in range(starts.size - 1):
         start, end = np.uint64(starts[b]), np.uint64(starts[b + 1])
         starts[b] = e
         if start == end:
             continue
-        before, first = np.uint64(rest[start]), start
+        before = np.uint64(rest[start])
+        first = start
         n_contexts += 1
         for i in range(start, end):
             value = np.uint64(rest[i])
