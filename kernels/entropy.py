@@ -12,8 +12,7 @@ import numpy as np
 from numba import njit
 
 from tagcorpus.kernels.arrays import check_rows, frozen, shortened, workspace
-from tagcorpus.kernels.buckets import Ids
-from tagcorpus.kernels.by_token import by_token, is_by_token
+from tagcorpus.kernels.buckets import Ids, by_token, is_by_token
 from tagcorpus.kernels.document_entropy import document_entropies
 from tagcorpus.kernels.fixed_point import (
     TABLE,

@@ -1,6 +1,6 @@
 """Sorts the n-gram entries of flat token ids. Equal entries become one entry and a count. The order is that of the integers.
 
-`kernels.by_token` sorts nearly always. It does not suit long contexts, nor few tokens of a large vocabulary. These entries are
+`buckets.by_token` sorts nearly always. It does not suit long contexts, nor few tokens of a large vocabulary. These entries are
 put into buckets (`kernels.buckets`), and each bucket is sorted by 8-bit digits, or by insertion if it is tiny.
 
 `kernels.ngrams` checks that ids are below the vocabulary's size and that offsets are valid. This module does not.
@@ -14,8 +14,7 @@ import numpy as np
 from numba import njit
 
 from tagcorpus.kernels.arrays import workspace
-from tagcorpus.kernels.buckets import I64, U64, Ids, in_buckets
-from tagcorpus.kernels.by_token import by_token, is_by_token
+from tagcorpus.kernels.buckets import I64, U64, Ids, by_token, in_buckets, is_by_token
 
 _TINY: Final = 24  # entries; up to here insertion beats the 256 counters of every digit
 _MANY: Final = 1 << 12

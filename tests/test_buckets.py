@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_ngrams import flat
 
-from tagcorpus.kernels.by_token import by_token, is_by_token
+from tagcorpus.kernels.arrays import prefetch
+from tagcorpus.kernels.buckets import by_token, is_by_token
 from tagcorpus.kernels.packing import Packing, packing
-from tagcorpus.kernels.prefetch import prefetch
 from tagcorpus.kernels.radix import sort_entries
 
 
