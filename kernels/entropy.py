@@ -12,8 +12,7 @@ import numpy as np
 from numba import njit
 
 from tagcorpus.kernels.arrays import check_rows, frozen, shortened, workspace
-from tagcorpus.kernels.buckets import Ids
-from tagcorpus.kernels.by_token import by_token, is_by_token
+from tagcorpus.kernels.buckets import Ids, by_token, is_by_token
 from tagcorpus.kernels.document_entropy import document_entropies
 from tagcorpus.kernels.fixed_point import (
     TABLE,
@@ -170,7 +169,7 @@ def _of_grouped(
     """
     by, above, mask = np.uint64(bits), np.uint64((n - 1) * bits), np.uint64(2**bits - 1)
     words = contexts.shape[1]
-    m = np.uint64(0)
+    m: Any = np.uint64(0)
     for oldest in range(starts.size - 1):
         i, stop = np.uint64(starts[oldest]), np.uint64(starts[oldest + 1])
         while i < stop:
@@ -202,7 +201,7 @@ def _of_grouped(
             distinct[m] = n_distinct
             entropy_bits[m] = entropy_of(total, whole, units, logarithms) if n_distinct > 1 else 0.0
             m += np.uint64(1)
-    return m
+    return int(m)
 
 
 __all__ = [

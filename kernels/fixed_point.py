@@ -22,7 +22,6 @@ UNIT_BITS: Final = 40
 
 UNITS_PER_BIT: Final = 1 << UNIT_BITS
 TABLE: Final = 4096  # counts below have their terms in a table; a term there is below 2^56 units
-BLOCK: Final = 64  # so many of them fit an int64
 _TWO_OVER_LN2: Final = 2.8853900817779268147
 _SQRT2: Final = 1.4142135623730951
 
@@ -84,7 +83,7 @@ def logarithms_table() -> Any:
 _LOGARITHMS = types.Array(types.float64, 1, "C", readonly=True)
 
 
-@njit(types.float64(types.int64, types.int64, types.int64, _LOGARITHMS), nogil=True, cache=True)  # type: ignore[no-untyped-call]
+@njit(types.float64(types.int64, types.int64, types.int64, _LOGARITHMS), nogil=True, cache=True)
 def entropy_of(total: Any, whole: Any, units: Any, logarithms: Any) -> float:
     """log2 N - (sum c log2 c) / N, from the sum's whole part and units, and `logarithms_table`; never negative."""
     terms = np.float64(whole) + np.float64(units) / UNITS_PER_BIT

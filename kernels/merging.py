@@ -49,29 +49,40 @@ def merge_runs(runs: list[tuple[U64, I64]], packing: Packing) -> tuple[U64, I64]
 
 @njit(nogil=True, cache=True)
 def _merge(a_keys: U64, a_counts: I64, b_keys: U64, b_counts: I64, keys: U64, counts: I64) -> int:
-    """Fills keys and counts of one word, and returns their number. Without branches, since the next run cannot be predicted."""
-    i = j = k = 0
-    while i < a_counts.size and j < b_counts.size:
-        a, b = a_keys[i, 0], b_keys[j, 0]
-        from_a, from_b = int(a <= b), int(b <= a)
-        keys[k, 0] = min(a, b)
-        counts[k] = a_counts[i] * from_a + b_counts[j] * from_b
-        i, j, k = i + from_a, j + from_b, k + 1
-    return _rest_of(a_keys, a_counts, i, b_keys, b_counts, j, keys, counts, k)
+    """Fills keys and counts of one word, and returns their number.
+
+    The next run cannot be predicted, so nothing branches on it: the later of both keys goes to the next place, where it is
+    overwritten. A shift by 63 bits takes the count of a out of the sum where the keys differ.
+    """
+    i = j = k = np.uint64(0)
+    one, all_bits = np.uint64(1), np.uint64(63)
+    while i < np.uint64(a_counts.size) and j < np.uint64(b_counts.size):
+        a, b, count = a_keys[i, 0], b_keys[j, 0], np.uint64(a_counts[i])
+        is_a_later, is_b_later = np.uint64(b < a), np.uint64(a < b)
+        keys[k + is_a_later, 0] = a
+        keys[k + is_b_later, 0] = b
+        counts[k + is_a_later] = count
+        counts[k + is_b_later] = np.uint64(b_counts[j]) + (count >> (is_a_later | is_b_later) * all_bits)
+        i, j, k = i + one - is_a_later, j + one - is_b_later, k + one
+    return _rest_of(a_keys, a_counts, int(i), b_keys, b_counts, int(j), keys, counts, int(k))
 
 
 @njit(nogil=True, cache=True)
 def _merge_pairs(a_keys: U64, a_counts: I64, b_keys: U64, b_counts: I64, keys: U64, counts: I64) -> int:
     """As `_merge`, for keys of two words."""
-    i = j = k = 0
-    while i < a_counts.size and j < b_counts.size:
+    i = j = k = np.uint64(0)
+    one, all_bits = np.uint64(1), np.uint64(63)
+    while i < np.uint64(a_counts.size) and j < np.uint64(b_counts.size):
         a, b, c, d = a_keys[i, 0], a_keys[i, 1], b_keys[j, 0], b_keys[j, 1]
-        from_a = int((a < c) | ((a == c) & (b <= d)))
-        from_b = int((c < a) | ((a == c) & (d <= b)))
-        keys[k, 0], keys[k, 1] = (a, b) if from_a == 1 else (c, d)
-        counts[k] = a_counts[i] * from_a + b_counts[j] * from_b
-        i, j, k = i + from_a, j + from_b, k + 1
-    return _rest_of(a_keys, a_counts, i, b_keys, b_counts, j, keys, counts, k)
+        count = np.uint64(a_counts[i])
+        is_a_later = np.uint64((c < a) | ((a == c) & (d < b)))
+        is_b_later = np.uint64((a < c) | ((a == c) & (b < d)))
+        keys[k + is_a_later, 0], keys[k + is_a_later, 1] = a, b
+        keys[k + is_b_later, 0], keys[k + is_b_later, 1] = c, d
+        counts[k + is_a_later] = count
+        counts[k + is_b_later] = np.uint64(b_counts[j]) + (count >> (is_a_later | is_b_later) * all_bits)
+        i, j, k = i + one - is_a_later, j + one - is_b_later, k + one
+    return _rest_of(a_keys, a_counts, int(i), b_keys, b_counts, int(j), keys, counts, int(k))
 
 
 @njit(nogil=True, cache=True)
