@@ -134,7 +134,18 @@ def main() -> None:
     shutil.rmtree(output, ignore_errors=True)
     endpoint = f"endpoint_url=http://127.0.0.1:{store.server_port}"
     access = [a for pair in (endpoint, "key=a", "secret=b") for a in ("--storage-options", pair)]
-    command = [sys.executable, "-m", "tagcorpus", "run", "tag", "--taggers", TAGGERS, "--input", "s3://corpus/", "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "tagcorpus",
+        "run",
+        "tag",
+        "--taggers",
+        TAGGERS,
+        "--input",
+        "s3://corpus/",
+        "--json",
+    ]
     command += ["--output", output, "--workers", str(options.workers), *access]
     rows = {}
     for name in ("plan and tag", "tag"):
