@@ -38,7 +38,7 @@ from tagcorpus.pipelines.counting.phases import (
     count,
     merge,
     sample_totals,
-    spill_file_of,
+    spill_files,
     tidy,
     until_sound,
     watch_report,
@@ -225,7 +225,7 @@ def _computed(
         runs_before = count(engine, corpus)
         adds = merge(engine, corpus)
         left = [r for r in pending if (r, instance.name) not in counts]
-        metas = [spill_file_of(corpus, r).meta for r in range(len(corpus.plan.chunks))]
+        metas = [file.meta for file in spill_files(corpus)]
         values = {
             "corpus": corpus.key,
             "tokenizer": tokenizer.name,
