@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import gc
 import importlib
@@ -241,6 +242,7 @@ def _printable(text: object) -> str:
 def _guarded(command: Command, given: dict[str, Any]) -> None:
     """Call a command and print its result. Errors for the user become a message and an exit code, without a traceback."""
     gc.set_threshold(COLLECTED_AFTER, 10, 10)
+    atexit.register(gc.freeze)  # the process ends, so Python need not search all its objects for garbage
     try:
         check_address_space()
         if command.pipeline:

@@ -86,15 +86,28 @@ def start_fork_server(modules: Sequence[str], environment: Mapping[str, str] | N
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def is_fork_server_there() -> bool:
+    """Whether this process has a fork server, be it of a program that uses this package."""
+    import multiprocessing.forkserver
+
+    # The module has no public name for it.
+    return getattr(multiprocessing.forkserver._forkserver, "_forkserver_pid", None) is not None
+
+
 def end_fork_server() -> None:
-    """End a fork server that has made no worker. A server that still imports would keep the standard output open."""
+    """End the fork server and wait for its end; it has no workers any more. Whoever needs one later starts another.
+
+    The signal, since a server that still imports would keep the standard output open for as long.
+    """
     import multiprocessing.forkserver
     import signal
 
-    # The module has no public name for it. Whoever needs a server later starts another.
-    if pid := getattr(multiprocessing.forkserver._forkserver, "_forkserver_pid", None):
+    if is_fork_server_there():
+        server = multiprocessing.forkserver._forkserver
         with contextlib.suppress(OSError):
-            os.kill(pid, signal.SIGTERM)
+            os.kill(server._forkserver_pid, signal.SIGTERM)  # type: ignore[attr-defined]
+        with contextlib.suppress(OSError):
+            server._stop()  # type: ignore[attr-defined]
 
 
 @contextlib.contextmanager

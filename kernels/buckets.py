@@ -15,6 +15,7 @@ import numpy as np
 from numba import njit
 
 from tagcorpus.kernels.arrays import workspace
+from tagcorpus.kernels.prefetch import prefetch
 
 Ids: TypeAlias = np.ndarray[Any, np.dtype[np.unsignedinteger[Any]]]
 U64: TypeAlias = np.ndarray[Any, np.dtype[np.uint64]]
@@ -77,6 +78,7 @@ def _scatter(ids: Ids, offsets: I64, n: int, bits: int, rest_bits: int, heads: A
             head = heads[bucket]
             rest[head] = key & rest_mask
             heads[bucket] = head + np.uint32(1)
+            prefetch(rest, head)
 
 
 @njit(nogil=True, cache=True)
@@ -96,6 +98,7 @@ def _scatter_wide(ids: Ids, offsets: I64, n: int, bits: int, rest_bits: int, hea
             head = heads[bucket]
             rest[head] = key & rest_mask
             heads[bucket] = head + np.uint32(1)
+            prefetch(rest, head)
 
 
 @njit(nogil=True, cache=True)
@@ -115,3 +118,4 @@ def _scatter_pairs(ids: Ids, offsets: I64, n: int, bits: int, rest_bits: int, he
                 head = heads[bucket]
                 rest[head, 0], rest[head, 1] = high & high_mask, low
                 heads[bucket] = head + np.uint32(1)
+                prefetch(rest, head)

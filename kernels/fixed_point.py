@@ -11,7 +11,7 @@ import functools
 from typing import Any, Final, TypeAlias
 
 import numpy as np
-from numba import njit
+from numba import njit, types
 
 from tagcorpus.kernels.arrays import frozen
 
@@ -75,8 +75,18 @@ def terms_table() -> Any:
     return frozen(_make_table())
 
 
-@njit("float64(int64, int64, int64)", nogil=True, cache=True)
-def entropy_of(total: Any, whole: Any, units: Any) -> float:
-    """log2 N - (sum c log2 c) / N, from the sum's whole part and units; never negative."""
+@functools.cache
+def logarithms_table() -> Any:
+    """float64 [4096]: `log2_of` of every count, 0 for 0."""
+    return frozen(np.array([0.0, *(log2_of(count) for count in range(1, TABLE))]))
+
+
+_LOGARITHMS = types.Array(types.float64, 1, "C", readonly=True)
+
+
+@njit(types.float64(types.int64, types.int64, types.int64, _LOGARITHMS), nogil=True, cache=True)  # type: ignore[no-untyped-call]
+def entropy_of(total: Any, whole: Any, units: Any, logarithms: Any) -> float:
+    """log2 N - (sum c log2 c) / N, from the sum's whole part and units, and `logarithms_table`; never negative."""
     terms = np.float64(whole) + np.float64(units) / UNITS_PER_BIT
-    return max(log2_of(total) - terms / np.float64(total), 0.0)
+    log2 = logarithms[total] if 0 <= total < TABLE else log2_of(total)
+    return max(log2 - terms / np.float64(total), 0.0)

@@ -17,7 +17,6 @@ import numpy as np
 import pyarrow as pa
 
 from tagcorpus.errors import TaggerError
-from tagcorpus.taggers._interface.arrow import call
 from tagcorpus.taggers._interface.base import PAPER, Parameters, column, columns_from
 from tagcorpus.taggers._interface.batch import DocumentBatch
 from tagcorpus.taggers._interface.late_kernels import is_kernel_due
@@ -118,7 +117,7 @@ class Keywords(Parameters):
         self.tag(DocumentBatch.from_texts(["Some words."]))
 
     def tag(self, batch: DocumentBatch) -> pa.RecordBatch:
-        characters = np.asarray(call("coalesce", call("utf8_length", batch.table["text"]), 0), np.int64)
+        characters = batch.char_lengths
         counts = self._counts(batch, int(characters.sum()))
         ratios = 100_000 * counts / np.maximum(characters, 1)[:, None]
         return pa.record_batch([*map(pa.array, counts.T), *map(pa.array, ratios.T)], schema=self.columns)

@@ -99,6 +99,25 @@ def test_all_labels_in_their_order(models: dict[str, Path]) -> None:
         assert mapped([text], 9, -1.0)[0][0] == list(library.predict(text, k=9, threshold=-1.0)[0])
 
 
+def test_the_last_bit_decides_between_labels_of_a_tree(tmp_path: Path) -> None:
+    """Forty labels: with probabilities that differ in the last bit, two labels of some texts change places."""
+    import fasttext
+
+    chance = random.Random(5)
+    lines = [f"__label__{i % 40} {' '.join(chance.choices(WORDS_TO_DRAW[:30], k=6))}" for i in range(800)]
+    (tmp_path / "train.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    library = fasttext.train_supervised(
+        str(tmp_path / "train.txt"), loss="hs", dim=8, bucket=0, thread=1, epoch=2, verbose=0, seed=1
+    )
+    library.save_model(str(tmp_path / "tree.bin"))
+    texts = random_texts(1000)
+    answers = load_predict(tmp_path / "tree.bin")(texts, -1, 0.0)
+    for text, (labels, values) in zip(texts, answers, strict=True):
+        names, probabilities = library.predict(text.replace("\n", " "), k=-1)
+        assert labels == list(names)
+        assert values == pytest.approx(list(probabilities), abs=1e-8)
+
+
 @pytest.mark.parametrize("kind", ["words", "all, pruned"])
 def test_damaged_counts_are_refused_or_harmless(models: dict[str, Path], tmp_path: Path, kind: str) -> None:
     """No number of the file's beginning leads out of the file: it is refused, or every probability is a share."""

@@ -364,6 +364,12 @@ def coded_scores_of(
 
 
 @njit(nogil=True, cache=True)
+def _exp(x: np.float32) -> np.float32:
+    """In float32, where the library does so: of nearly equal labels the last bit decides which comes first. Its softmax is in float64."""
+    return np.float32(np.exp(np.float32(x)))
+
+
+@njit(nogil=True, cache=True)
 def _log(value: Any) -> np.float32:
     """As fastText keeps probabilities: no logarithm of zero."""
     return np.float32(np.log(np.float64(value) + 1e-5))
@@ -429,7 +435,7 @@ def _tree_best(scores: F32, tree: I32, lowest: np.float32, k: int, values: F32, 
         if tree[0, node] < 0:
             n = _add(values, labels, n, k, value, node)
             continue
-        right = np.float32(1.0 / (1.0 + np.exp(np.float64(-scores[node - n_labels]))))
+        right = np.float32(1) / (np.float32(1) + _exp(-scores[node - n_labels]))
         nodes[waiting], so_far[waiting] = tree[1, node], value + _log(right)
         nodes[waiting + 1], so_far[waiting + 1] = tree[0, node], value + _log(np.float32(1) - right)
         waiting += 2
@@ -448,7 +454,7 @@ def best_labels(scores: F32, ends: I64, kind: int, tree: I32, k: int, threshold:
     steps = np.empty(_SIGMOID_STEPS + 1, np.float32)
     for i in range(_SIGMOID_STEPS + 1):
         x = np.float32(np.float32(i * 2 * _SIGMOID_END) / _SIGMOID_STEPS - _SIGMOID_END)
-        steps[i] = np.float32(1.0 / (1.0 + np.exp(np.float64(-x))))
+        steps[i] = np.float32(1.0 / (1.0 + np.float64(_exp(-x))))
     lowest = np.float32(threshold)
     for document in range(n_documents):
         if ends[document] == ends[document + 1]:
@@ -483,6 +489,6 @@ def best_labels(scores: F32, ends: I64, kind: int, tree: I32, k: int, threshold:
         for left in range(n, 1, -1):
             _pop(values[document], labels[document], left)
         for i in range(n):
-            values[document, i] = np.exp(values[document, i])
+            values[document, i] = _exp(values[document, i])
         counts[document] = n
     return labels, values, counts

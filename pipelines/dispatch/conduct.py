@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
-from tagcorpus.errors import ReplacedError, TagcorpusError, is_lack_of_memory, out_of_memory, valid_values
+from tagcorpus.errors import ConfigError, ReplacedError, TagcorpusError, is_lack_of_memory, out_of_memory, valid_values
 from tagcorpus.pipelines.attributes.parts import needed
 from tagcorpus.pipelines.dispatch.pipeline import pipeline_of
 from tagcorpus.pipelines.execution.engine import Engine
@@ -82,7 +82,8 @@ def run_options(
         if not options.dry_run:
             if isinstance(error, TagcorpusError):
                 _forget(run, inputs, error)
-            _last_words(run, error)
+            if not _is_withdrawn(run, error):
+                _last_words(run, error)
         if is_without_memory:
             raise out_of_memory(error) from error
         raise
@@ -120,6 +121,15 @@ def _other_run(run: Run) -> str:
     name = max(others)
     command = (opened(run.output.read(f"runs/{name}/command.json")) or {}).get("command")
     return f" (the newest other run there is {name}{f': {command}' if command else ''})"
+
+
+def _is_withdrawn(run: Run, error: BaseException) -> bool:
+    """Whether the run was refused (exit 2) before it did anything, so that nothing of it is left in the output."""
+    if not isinstance(error, TagcorpusError) or error.exit_code != ConfigError.exit_code:
+        return False
+    with suppress(Exception):  # the error that refused the run is the one to show
+        return run.withdraw()
+    return False
 
 
 def _last_words(run: Run, error: BaseException) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 
 from tagcorpus.pipelines.execution.scheduling import default_workers
 from tagcorpus.pipelines.options.declaring.common import Options
-from tagcorpus.processes import end_fork_server, start_fork_server
+from tagcorpus.processes import end_fork_server, is_fork_server_there, start_fork_server
 
 LEAST_BYTES = 16 << 20
 """Of the input. For less text, no tagger starts Numba or gigatoken in each of two workers."""
@@ -31,8 +31,11 @@ PIPELINES = ("tag", "entropy")
 
 @contextlib.contextmanager
 def early_workers(pipeline: str, options: Options) -> Iterator[None]:
-    """Start the fork server now, if the run is sure to be large and to compute here; end it with the block."""
-    if pipeline not in PIPELINES or not is_large(options):
+    """Start the fork server now, if the run is sure to be large and to compute here; end it with the block.
+
+    A fork server that is there already, of the program that calls us, is used as it is and not ended.
+    """
+    if pipeline not in PIPELINES or not is_large(options) or is_fork_server_there():
         yield
         return
     names = ("taggers", "parameters", "tokenizer", "pattern", "engine", "method")

@@ -29,6 +29,7 @@ from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.taggers import load, names, tagger_class
 
 MOST_LISTED = 40
+SHOWN_VALUES = 8
 KEYS = ("input", "row", "sub", "id")
 # Options of `run filter` that `run tag` needs, too, for the same plan.
 SAME_OPTIONS = (
@@ -219,6 +220,20 @@ def look_up(
                 f"{current} is installed. First {remedy}"
             )
     return instances, there
+
+
+def values_there(summary: Mapping[str, Any], columns: Columns) -> list[str]:
+    """For a condition that keeps nothing, a sentence on the values of each text column in it. summary: of the run."""
+    sentences = []
+    for instance, own in columns.items():
+        summaries = summary["instances"][instance]["columns"]
+        for column in own:
+            values = list(summaries.get(column, {}).get("top", ()))
+            if values:
+                listed = ", ".join(repr(value) for value in values[:SHOWN_VALUES])
+                more = " and others" if summaries[column].get("distinct", 0) > min(len(values), SHOWN_VALUES) else ""
+                sentences.append(f"no document is kept: the values of {instance}.{column} are {listed}{more}")
+    return sentences
 
 
 def _missing_chunks(there: ResumeState, n_chunks: int, instances: Sequence[Instance]) -> list[int]:
