@@ -25,6 +25,8 @@ DELIMITED = ("csv", "tsv")
 TEXT_FORMATS = ("jsonl", "json", *DELIMITED)
 # Bytes that are read ahead in a file of an object store that is read from front to back.
 AHEAD_BYTES = 4 << 20
+LOOK_BYTES = 1 << 12
+"""The same for a look at the first bytes or records. With 0, a file over HTTP could not be read twice."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class InputFile:
         self.__dict__.update(state)
 
     def open(self, ahead_bytes: int = AHEAD_BYTES) -> BinaryIO:
-        """ahead_bytes: read ahead from an object store; 0 for a look at the first bytes. Opening and reading a file of an object store raise InputError and IncompleteError."""
+        """ahead_bytes: read ahead from an object store, `LOOK_BYTES` for a look. Opening and reading a file of an object store raise InputError and IncompleteError."""
         if self.is_local:
             return open(self.path, "rb")
         fs, path = remote.filesystem(self.path)

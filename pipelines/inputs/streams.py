@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any, BinaryIO
 
 from tagcorpus.pipelines.inputs import signatures
-from tagcorpus.pipelines.inputs.input_files import AHEAD_BYTES, InputFile
+from tagcorpus.pipelines.inputs.input_files import AHEAD_BYTES, LOOK_BYTES, InputFile
 from tagcorpus.pipelines.storage.remote import RemoteFile
 
 BLOCK_BYTES = 1 << 20
@@ -155,11 +155,11 @@ def _rescued(raw: BinaryIO, decoder: Any, begin: int, bad: int, feed: bytes) -> 
 def recognised(file: InputFile) -> tuple[InputFile, str]:
     """The file with the format that its first bytes prove (a JSON array in a file of JSON), and the reason why it cannot be
     read as its name says; empty if it can."""
-    with file.open(0) as raw:
+    with file.open(LOOK_BYTES) as raw:
         head = raw.read(signatures.HEAD_BYTES)
     problem = signatures.mismatch(head, file.format, file.compression)
     if file.compression and not problem:
-        stream = ByteStream(file, 0)
+        stream = ByteStream(file, LOOK_BYTES)
         try:
             head = stream.read(signatures.HEAD_BYTES)
         except Damaged:
