@@ -209,9 +209,9 @@ def test_a_limit_does_not_read_the_rest(planner: Planner, monkeypatch: pytest.Mo
     opened: list[str] = []
     open_ = InputFile.open
 
-    def recorded(file: InputFile, *ahead_bytes: int) -> BinaryIO:
+    def recorded(file: InputFile) -> BinaryIO:
         opened.append(file.name)
-        return open_(file, *ahead_bytes)
+        return open_(file)
 
     monkeypatch.setattr(InputFile, "open", recorded)
     files = [f"{planner.root}/in/a.jsonl", f"{planner.root}/in/b.jsonl"]

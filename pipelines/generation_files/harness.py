@@ -17,7 +17,7 @@ from typing import Any
 from tagcorpus.errors import TagcorpusError
 from tagcorpus.pipelines.formats import tables
 from tagcorpus.pipelines.generation_files.model_files import stem, task_of
-from tagcorpus.pipelines.inputs.input_files import LOOK_BYTES, InputFile
+from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.inputs.records import BadRecord, leaves, parse
 from tagcorpus.pipelines.inputs.streams import ByteStream, Damaged
 from tagcorpus.pipelines.readers.reader import ChunkReader, ReaderOptions
@@ -110,7 +110,7 @@ def _records(file: InputFile, reader_options: ReaderOptions) -> Iterator[dict[st
 
 def _lines(file: InputFile, max_line_bytes: int) -> Iterator[bytes]:
     """The lines of a file up to the first that is too long."""
-    stream = ByteStream(file, LOOK_BYTES)
+    stream = ByteStream(file, is_look=True)
     try:
         rest = b""
         while block := stream.read(max(BLOCK_BYTES, len(rest))):

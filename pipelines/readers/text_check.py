@@ -14,7 +14,7 @@ from typing import Any
 from tagcorpus.errors import IncompleteError, InputError
 from tagcorpus.pipelines.formats import csv_records, tables
 from tagcorpus.pipelines.inputs.chunks import Chunk
-from tagcorpus.pipelines.inputs.input_files import AHEAD_BYTES, DELIMITED, LOOK_BYTES
+from tagcorpus.pipelines.inputs.input_files import DELIMITED
 from tagcorpus.pipelines.inputs.records import BadRecord, DocumentFields, leaves
 from tagcorpus.pipelines.inputs.streams import Damaged
 from tagcorpus.pipelines.readers.plan import TABLES, Plan, PlannedFile
@@ -80,7 +80,7 @@ def _look(planned: PlannedFile, first: Chunk, reader_options: ReaderOptions, max
         planned.file,
         first,
         replace(reader_options, sample=1.0, columns=()),
-        ahead_bytes=AHEAD_BYTES if max_rows is None else LOOK_BYTES,
+        is_look=max_rows is not None,
     )
     columns: dict[str, None] = {}
     kinds: Counter[tuple[str, str]] = Counter()
