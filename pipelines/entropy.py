@@ -22,7 +22,7 @@ from tagcorpus.pipelines.attributes.digests import recording
 from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.attributes.read import Recorded, joined
 from tagcorpus.pipelines.attributes.resuming import remove_leftovers
-from tagcorpus.pipelines.attributes.summary import summarise
+from tagcorpus.pipelines.attributes.summary import spread_columns, summarise
 from tagcorpus.pipelines.counting import bracket
 from tagcorpus.pipelines.counting.corpus import (
     VERSION,
@@ -38,7 +38,7 @@ from tagcorpus.pipelines.counting.phases import (
     count,
     merge,
     sample_totals,
-    spill_file_of,
+    spill_files,
     tidy,
     until_sound,
     watch_report,
@@ -54,7 +54,6 @@ from tagcorpus.pipelines.options.commands.entropy import EntropyOptions
 from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.progress.display import Watch
 from tagcorpus.pipelines.readers.plan import Plan
-from tagcorpus.pipelines.runs.duplicates import count_duplicate_ids
 from tagcorpus.pipelines.runs.inputs import Inputs
 from tagcorpus.pipelines.runs.result import Result
 from tagcorpus.pipelines.runs.result_file import publish_result
@@ -156,9 +155,10 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
         if upper is None or not bracket.is_met(upper, share, seed):
             upper = bracket.bracket(engine, corpus, share, seed, tokenizer.n_vocab)
         values["bracket"] = bracket.with_lower(upper, values["estimates"]["plug_in"], values["total_contexts"])
-    run.ledger.enter_duplicate_ids(count_duplicate_ids(run.output, plan, instance))
+    engine.look_for_repeated_ids(plan, instance)
+    columns = spread_columns(engine.each, run.output, plan, [instance])
     with run.display.phase("summary"):
-        summary = summarise(run.output, plan, [instance], run.ledger.totals, instance.name, values)
+        summary = summarise(run.output, plan, [instance], run.ledger.totals, instance.name, values, columns=columns)
     publish_result(run, plan, [instance], summary)
     run.repeat_at_the_end([*messages, *_oddities(run, values, figure)])
     figure.close()
@@ -225,7 +225,7 @@ def _computed(
         runs_before = count(engine, corpus)
         adds = merge(engine, corpus)
         left = [r for r in pending if (r, instance.name) not in counts]
-        metas = [spill_file_of(corpus, r).meta for r in range(len(corpus.plan.chunks))]
+        metas = [file.meta for file in spill_files(corpus)]
         values = {
             "corpus": corpus.key,
             "tokenizer": tokenizer.name,

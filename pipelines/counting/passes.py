@@ -33,7 +33,7 @@ from tagcorpus.kernels.entropy import (
 from tagcorpus.kernels.ngrams import contexts_of, count_ngrams, lookup, merge_runs, unpack
 from tagcorpus.kernels.packing import Entropies
 from tagcorpus.pipelines.attributes.batches import ChunkReport
-from tagcorpus.pipelines.attributes.parts import Instance, part_key, part_name, write_part
+from tagcorpus.pipelines.attributes.parts import Instance, each, part_key, part_name, write_part
 from tagcorpus.pipelines.counting.corpus import Corpus, KeyRange, n_positions
 from tagcorpus.pipelines.counting.spill import (
     DamagedSpillFile,
@@ -46,6 +46,7 @@ from tagcorpus.pipelines.counting.spill import (
     write_values,
 )
 from tagcorpus.pipelines.progress.progress_record import progress_writer
+from tagcorpus.pipelines.storage.remote import ahead
 from tagcorpus.pipelines.token_ids.cache import TokenBatch
 
 LISTED = 20
@@ -148,8 +149,7 @@ class Merge(PipelineStep):
         merged: list[Counted] = []
         own: list[npt.NDArray[np.uint64] | None] = []
         held = 0
-        for file, i in self._all_runs():
-            keys, counts = read_run(self.corpus, file, i, key_range)
+        for keys, counts in self._all_runs(key_range):
             progress_writer().done(len(counts), keys.nbytes)
             own.append(contexts_of(keys, self.corpus.packing)[0] if is_kept else None)
             if held + len(counts) > self.corpus.limits.interval_entries and merged:
@@ -161,24 +161,31 @@ class Merge(PipelineStep):
             held += len(counts)
         return merge_runs(merged, self.corpus.packing), own
 
-    def _all_runs(self) -> Iterator[tuple[SpillFile, int]]:
-        """Run by run, in the order of the plan."""
-        for rank in range(len(self.corpus.plan.chunks)):
+    def _all_runs(self, key_range: KeyRange) -> Iterator[Counted]:
+        """The entries of each run, in the order of the plan."""
+
+        def read(run: tuple[SpillFile, int]) -> Counted:
+            return read_run(self.corpus, *run, key_range)
+
+        def opened(rank: int) -> SpillFile:
             file = counted(self.corpus, rank)
             if file is None:
                 raise redo(self.corpus, self.corpus.spill_name(rank))
-            for i in range(len(file.runs)):
-                yield file, i
+            return file
+
+        is_local = self.corpus.output.is_local
+        files = ahead(opened, range(len(self.corpus.plan.chunks)), is_local=is_local)
+        return ahead(read, ((file, i) for file in files for i in range(len(file.runs))), is_local=is_local)
 
     def _segments(
         self, entropies: Entropies, own: Sequence[npt.NDArray[np.uint64] | None], key_range: KeyRange
     ) -> Iterator[npt.NDArray[np.float64]]:
         """The entropies of all contexts; then those of each run's own, in its own order."""
         yield entropies.entropy_bits
-        again = self._all_runs() if None in (c is None and c for c in own) else None
+        again = self._all_runs(key_range) if None in (c is None and c for c in own) else None
         for contexts in own:
             if again is not None:
-                keys, _ = read_run(self.corpus, *next(again), key_range)
+                keys, _ = next(again)
                 contexts = contexts_of(keys, self.corpus.packing)[0]  # noqa: PLW2901
             assert contexts is not None
             progress_writer().done(0, contexts.nbytes)
@@ -237,15 +244,17 @@ class Score(PipelineStep):
     def _table(self, rank: int, file: SpillFile, i: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.float64]]:
         """The run's contexts, and their entropies over the whole corpus."""
         keys, _ = read_run(self.corpus, file, i, KeyRange(None, None))
-        segments = []
-        for key_range in range(self.n_key_ranges):
+
+        def segment(key_range: int) -> npt.NDArray[np.float64]:
             values = values_of_key_range(self.corpus, key_range)
             try:
                 if values is None:
                     raise DamagedSpillFile("it is missing")
-                segments.append(values.read_segment(1 + self.runs_before[rank] + i))
+                return values.read_segment(1 + self.runs_before[rank] + i)
             except DamagedSpillFile as error:
                 raise redo(self.corpus, self.corpus.merged_name(key_range)) from error
+
+        segments = each(self.corpus.output, segment, range(self.n_key_ranges))
         return contexts_of(keys, self.corpus.packing)[0], np.concatenate(segments)
 
     def _scored(

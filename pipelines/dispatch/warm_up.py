@@ -26,9 +26,10 @@ def warm_up(shared: dict[str, Any]) -> None:
     late_pandas.postpone()
     if shared["pipeline"] == "tag":
         for name, tagger_name in instance_names(shared["taggers"]).items():
-            tagger = load(tagger_name, shared["parameters"].get(name, {}), name)
-            if hasattr(tagger, "warm_up"):
-                tagger.warm_up()
+            with contextlib.suppress(Exception):
+                tagger = load(tagger_name, shared["parameters"].get(name, {}), name)
+                if hasattr(tagger, "warm_up"):
+                    tagger.warm_up()
     elif shared["method"] != "lm":
         for module in COUNTING:
             importlib.import_module(module)

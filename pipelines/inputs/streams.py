@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any, BinaryIO
 
 from tagcorpus.pipelines.inputs import signatures
-from tagcorpus.pipelines.inputs.input_files import AHEAD_BYTES, InputFile
+from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.storage.remote import RemoteFile
 
 BLOCK_BYTES = 1 << 20
@@ -30,13 +30,13 @@ class Damaged(Exception):
 class ByteStream:
     """Sequential reading with forward seeks. `read(n)` gives n bytes, fewer only at the end."""
 
-    def __init__(self, file: InputFile, ahead_bytes: int = AHEAD_BYTES) -> None:
-        self.file, self._ahead_bytes = file, ahead_bytes
+    def __init__(self, file: InputFile, *, is_look: bool = False) -> None:
+        self.file, self._is_look = file, is_look
         self._open()
 
     def _open(self) -> None:
         self.identity = self.file.identity() if self.file.compression else None
-        self._raw = self.file.open(self._ahead_bytes)
+        self._raw = self.file.look() if self._is_look else self.file.open()
         self.position = 0
         self._rest = memoryview(b"")
         self._chunks = _inflate(self._raw, self.file.compression) if self.file.compression else None
@@ -155,11 +155,11 @@ def _rescued(raw: BinaryIO, decoder: Any, begin: int, bad: int, feed: bytes) -> 
 def recognised(file: InputFile) -> tuple[InputFile, str]:
     """The file with the format that its first bytes prove (a JSON array in a file of JSON), and the reason why it cannot be
     read as its name says; empty if it can."""
-    with file.open(0) as raw:
+    with file.look() as raw:
         head = raw.read(signatures.HEAD_BYTES)
     problem = signatures.mismatch(head, file.format, file.compression)
     if file.compression and not problem:
-        stream = ByteStream(file, 0)
+        stream = ByteStream(file, is_look=True)
         try:
             head = stream.read(signatures.HEAD_BYTES)
         except Damaged:

@@ -74,13 +74,20 @@ class ChunkReader:
     """An iterable of the batches of one chunk. After the last batch, `counts` and `quarantine` are complete.
 
     has_text_column  without it, the texts are in `texts` only, and `table` has no column `text`
+    is_look          only the first records will be read
     """
 
     def __init__(
-        self, file: InputFile, chunk: Chunk, reader_options: ReaderOptions, *, has_text_column: bool = True
+        self,
+        file: InputFile,
+        chunk: Chunk,
+        reader_options: ReaderOptions,
+        *,
+        has_text_column: bool = True,
+        is_look: bool = False,
     ) -> None:
         self.file, self.range, self.reader_options = file, chunk, reader_options
-        self._has_text_column = has_text_column
+        self._has_text_column, self._is_look = has_text_column, is_look
         self.counts = Counts()
         self.quarantine = Quarantine()
         self._shown_name = valid_text(file.name)
@@ -219,7 +226,7 @@ class ChunkReader:
     def _json_records(self) -> Iterator[Raw]:
         value: dict[str, Any] | BadRecord | None
         read = json_arrays.read if self.file.format == "json" else lines.read
-        with _stream(self.file) as stream:
+        with _stream(self.file, is_look=self._is_look) as stream:
             for line in read(stream, self.range, self.reader_options.max_line_bytes, self.file.path):
                 if line.is_too_long:
                     value = BadRecord("too_long")
@@ -235,7 +242,7 @@ class ChunkReader:
     def _csv_records(self) -> Iterator[Raw]:
         names, _ = csv_records.header(self.file, self.reader_options.max_line_bytes, self.reader_options.csv)
         value: dict[str, Any] | BadRecord | None
-        with _stream(self.file) as stream:
+        with _stream(self.file, is_look=self._is_look) as stream:
             for record in csv_records.read(
                 stream, self.range, self.reader_options.max_line_bytes, self.file.path, self.reader_options.csv
             ):
@@ -312,10 +319,10 @@ _thread = threading.local()
 
 
 @contextlib.contextmanager
-def _stream(file: InputFile) -> Iterator[ByteStream]:
+def _stream(file: InputFile, *, is_look: bool = False) -> Iterator[ByteStream]:
     """The stream of a file. A compressed one stays open in its thread, so that the next chunk reads on."""
     if not file.compression:
-        stream = ByteStream(file)
+        stream = ByteStream(file, is_look=is_look)
         try:
             yield stream
         finally:

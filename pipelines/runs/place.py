@@ -13,7 +13,7 @@ from tagcorpus.pipelines.inputs.input_files import COMPRESSIONS, FORMATS, InputF
 from tagcorpus.pipelines.options.commands.features import FeaturesOptions
 from tagcorpus.pipelines.options.commands.tag import TagOptions
 from tagcorpus.pipelines.options.declaring.common import LINES, Options
-from tagcorpus.pipelines.progress.heartbeat import is_at_work
+from tagcorpus.pipelines.progress.heartbeat import at_work
 from tagcorpus.pipelines.readers.plan import has_results, load_plan, plan_name
 from tagcorpus.pipelines.storage.folder import Folder
 
@@ -87,7 +87,7 @@ def _check_default_folder(place: Place, options: Options, files: Sequence[InputF
         option = "--work" if place.result_file is not None else "--output"
         if has_results(place.folder, file.name):
             raise ConfigError(f"{place.folder} holds results of another input ({file.path}); give {option} FOLDER")
-        if is_at_work(place.folder):
+        if any(at_work(place.folder)):
             raise ConfigError(f"{place.folder} is in use by a run of another input ({file.path}); give {option} FOLDER")
         if not options.dry_run:
             place.folder.remove(plan_name(file.name))

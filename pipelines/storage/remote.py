@@ -16,7 +16,8 @@ import inspect
 import io
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import yaml
@@ -66,6 +67,7 @@ LIBRARIES = (
 )
 
 T = TypeVar("T")
+U = TypeVar("U")
 _in_use: dict[str, Any] = {}
 
 
@@ -389,6 +391,29 @@ def call_store(call: Callable[[], T], url: str, done: str, kind: type[InputError
         if isinstance(cause, OSError) or _is_of_library(cause):
             raise explain(cause, url, done, kind) from cause
         raise
+
+
+REQUESTS_AT_ONCE = 32
+
+
+def ahead(look: Callable[[T], U], items: Iterable[T], *, is_local: bool) -> Iterator[U]:
+    """`look` at each of these, in order: in a store, at the next ones meanwhile."""
+    if is_local:
+        yield from map(look, items)
+        return
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+        begun: deque[Future[U]] = deque()
+        try:
+            for item in items:
+                begun.append(pool.submit(look, item))
+                if len(begun) == REQUESTS_AT_ONCE:
+                    yield begun.popleft().result()
+            while begun:
+                yield begun.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 class RemoteFile(io.BufferedIOBase):
