@@ -222,7 +222,7 @@ def look_up(
     return instances, there
 
 
-def values_there(summary: Mapping[str, Any], columns: Columns) -> list[str]:
+def values_there(summary: Mapping[str, Any], columns: Mapping[str, Sequence[str]]) -> list[str]:
     """For a condition that keeps nothing, a sentence on the values of each text column in it. summary: of the run."""
     sentences = []
     for instance, own in columns.items():

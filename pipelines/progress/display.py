@@ -35,6 +35,7 @@ PHASES = {
     "merging": ("merging", "entries"),
     "looking up held-out documents": ("looking up held-out documents", "entries"),
     "statistics": ("statistics", "groups"),
+    "trying settings": ("trying settings", "settings"),
 }
 
 _NOWHERE: TextIO = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - in place of a stderr that a process lacks
