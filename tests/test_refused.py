@@ -37,6 +37,7 @@ def test_a_new_folder_is_gone(tmp_path: Path, words: tuple[str, ...]) -> None:
     pipeline, *options = words
     done = invoke("run", pipeline, "-i", documents(tmp_path), "-o", str(tmp_path / "out"), "--workers", "1", *options)
     assert done.code == 2
+    assert "no attributes" not in done.err or "--by: no attributes" in done.err
     assert [p.name for p in tmp_path.iterdir()] == ["in.jsonl"]
 
 
