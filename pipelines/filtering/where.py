@@ -118,7 +118,7 @@ def _unknown(parts: Sequence[str], known: Columns, output: Folder, options: Opti
             said += " It is not computed yet."
             first = f". First {_commands(options, [name.partition('.')[0]])}"
     else:
-        said += ". Fields of the documents are no columns: `run tag --with-text --output FILE.parquet` puts text, fields and tags into one file for DuckDB."
+        said += ". Fields of the documents are not columns: `run tag --with-text --output FILE.parquet` puts text, fields and tags into one file for DuckDB."
     columns = there if len(there) <= MOST_LISTED else [f"{instance}.*" for instance in known]
     return f"{said} Known here: {', '.join([*KEYS, *columns])}; all that there can be: tagcorpus taggers{first}"
 
