@@ -107,6 +107,7 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
     )
     publish_result(run, plan, [work.instance], summary)
     run.output.remove(f"spill/{INSTANCE}")
+    run.output.remove_empty("spill")
     messages = list(empty_sides(manifest))
     for message in messages:
         run.display.announce(message)

@@ -37,6 +37,7 @@ def test_a_new_folder_is_gone(tmp_path: Path, words: tuple[str, ...]) -> None:
     pipeline, *options = words
     done = invoke("run", pipeline, "-i", documents(tmp_path), "-o", str(tmp_path / "out"), "--workers", "1", *options)
     assert done.code == 2
+    assert "no attributes" not in done.err or "--by: no attributes" in done.err
     assert [p.name for p in tmp_path.iterdir()] == ["in.jsonl"]
 
 
@@ -74,3 +75,14 @@ def test_a_run_with_a_bill_or_of_another_process_stays(tmp_path: Path) -> None:
         run.heartbeat.stop()
     assert begun(tmp_path / "c").withdraw()
     assert not (tmp_path / "c").exists()
+
+
+def test_outputs_among_inputs_are_announced_once(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    words = ("run", "tag", "-i", documents(tmp_path / "in"), "--taggers", "length", "--workers", "1", "-o")
+    first, again, elsewhere = (invoke(*words, str(tmp_path / name)) for name in ("in", "in", "out"))
+    assert (first.code, again.code, elsewhere.code) == (0, 0, 0)
+    assert (
+        f"{tmp_path / 'in'} has input files in it, and the folders attributes, plan, runs and summary go" in first.err
+    )
+    assert "has input files in it" not in again.err + elsewhere.err

@@ -17,7 +17,7 @@ from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.readers.plan import forget
 from tagcorpus.pipelines.runs.inputs import Inputs
 from tagcorpus.pipelines.runs.instances import build
-from tagcorpus.pipelines.runs.place import place_of
+from tagcorpus.pipelines.runs.place import among_inputs, place_of
 from tagcorpus.pipelines.runs.result import Result
 from tagcorpus.pipelines.runs.run import Run
 from tagcorpus.pipelines.storage.folder import sweep_temporary_folders
@@ -41,6 +41,8 @@ def begin(
     """What a run reads, writes and computes with. columns: those that taggers need; stack: ends what is begun here."""
     inputs = make_inputs(options, columns, display, stack)
     place = place_of(pipeline, options, inputs.files)
+    if note := among_inputs(place, inputs.files):
+        display.say(note)
     name_of = pipeline_of(pipeline).summary_name
     run = make_run(pipeline, options, display, place, summary_name=name_of(options) if name_of else pipeline)
     lines, unasked = inputs.set_aside_lines().values(), inputs.unasked()

@@ -47,8 +47,10 @@ def known_columns(output: Folder) -> Columns:
     return {i: own_columns(output, i) for i in instance_folders(output)}
 
 
-def resolve(named: Sequence[Sequence[str]], known: Columns, output: Folder, options: Options) -> Columns:
-    """The columns that a condition needs, by instance: at least one instance, whose rows are then looked at.
+def resolve(
+    named: Sequence[Sequence[str]], known: Columns, output: Folder, options: Options, option: str = "--where"
+) -> Columns:
+    """The columns that a condition needs, by instance: at least one instance, whose rows are then looked at. option: for messages.
 
     Raises ConfigError for a name that several columns have, or none; with the command that makes it where there is one.
     """
@@ -65,10 +67,10 @@ def resolve(named: Sequence[Sequence[str]], known: Columns, output: Folder, opti
     if missing:
         quoted = ", ".join(map(repr, missing))
         raise ConfigError(
-            f"--where: no attributes in {output} have {quoted}. First {_commands(options, missing.values())}"
+            f"{option}: no attributes in {output} have {quoted}. First {_commands(options, missing.values())}"
         )
     if not columns_by_instance and not known:
-        raise ConfigError(f"{output} has no attributes, which --where needs. First {command(options, [])}")
+        raise ConfigError(f"{output} has no attributes, which {option} needs. First {command(options, [])}")
     return columns_by_instance or {next(iter(known)): []}
 
 
@@ -116,7 +118,7 @@ def _unknown(parts: Sequence[str], known: Columns, output: Folder, options: Opti
             said += " It is not computed yet."
             first = f". First {_commands(options, [name.partition('.')[0]])}"
     else:
-        said += ". Fields of the documents are no columns: `run tag --with-text --output FILE.parquet` puts text, fields and tags into one file for DuckDB."
+        said += ". Fields of the documents are not columns: `run tag --with-text --output FILE.parquet` puts text, fields and tags into one file for DuckDB."
     columns = there if len(there) <= MOST_LISTED else [f"{instance}.*" for instance in known]
     return f"{said} Known here: {', '.join([*KEYS, *columns])}; all that there can be: tagcorpus taggers{first}"
 
@@ -222,7 +224,7 @@ def look_up(
     return instances, there
 
 
-def values_there(summary: Mapping[str, Any], columns: Columns) -> list[str]:
+def values_there(summary: Mapping[str, Any], columns: Mapping[str, Sequence[str]]) -> list[str]:
     """For a condition that keeps nothing, a sentence on the values of each text column in it. summary: of the run."""
     sentences = []
     for instance, own in columns.items():

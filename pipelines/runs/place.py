@@ -37,6 +37,19 @@ def place_of(pipeline: str, options: Options, files: Sequence[InputFile]) -> Pla
     return place
 
 
+def among_inputs(place: Place, files: Sequence[InputFile]) -> str:
+    """A sentence if the first run of an output folder writes among its input files; else empty."""
+    if not place.folder.is_local or place.folder.exists("plan"):
+        return ""
+    roots = tuple(f"{root}/" for root in {place.folder.root, os.path.realpath(place.folder.root)})
+    if not any(file.is_local and file.path.startswith(roots) for file in files):
+        return ""
+    return (
+        f"{place.folder} has input files in it, and the folders attributes, plan, runs and summary go beside them. Later runs skip "
+        "these folders; to keep them apart, give another --output"
+    )
+
+
 def is_named_by(options: Options, file: InputFile, files: Sequence[InputFile]) -> bool:
     """Whether an input of an earlier run is one that this run's arguments name, be it there still or not."""
     roots = (os.path.abspath(discover.label_and_path(a)[1]).rstrip("/") for a in options.input)

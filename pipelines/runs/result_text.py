@@ -9,7 +9,7 @@ from typing import Any
 
 from tagcorpus.pipelines.attributes.unread import in_words
 from tagcorpus.pipelines.progress.amounts import size
-from tagcorpus.pipelines.progress.wrapping import NARROWEST, wrapped
+from tagcorpus.pipelines.progress.wrapping import NARROWEST, fitted, wrapped
 from tagcorpus.pipelines.runs.result import Result
 
 SHOWN_GROUPS = 200
@@ -31,7 +31,8 @@ def table(result: Result, result_file: str | None = None, width: int | None = No
     if extra := summary.get("dry_run"):
         return "\n\n".join([*extra.get("shown", []), _dry_run({k: v for k, v in extra.items() if k != "shown"})])
     if extra := summary.get("pilot"):
-        return "\n".join(extra["shown"])
+        text = "\n".join(extra["shown"])
+        return fitted(text, width) if width else text
     if extra := summary.get("slurm"):
         return "\n".join(f"{k:<18} {v:,}" if isinstance(v, int) else f"{k:<18} {v}" for k, v in extra.items())
     n = result.counts.documents
