@@ -13,7 +13,7 @@ from tagcorpus.pipelines.mixes import for_trainers, tag_means, weights
 from tagcorpus.pipelines.mixes.mix_file import Mix, mix_of, publish, refuse_another
 from tagcorpus.pipelines.mixes.sources import Source, Sources, read_sources
 from tagcorpus.pipelines.options.commands.mix import MixMakeOptions
-from tagcorpus.pipelines.options.declaring.declare import fields_of
+from tagcorpus.pipelines.options.declaring.declare import check_bounds
 from tagcorpus.pipelines.storage.folder import Folder
 
 
@@ -56,10 +56,7 @@ def _made(options: MixMakeOptions) -> str:
 
 def check(options: Any) -> None:
     """Raise ConfigError for a number out of bounds, or an output that is a file."""
-    for one in fields_of(type(options)):
-        name = one.flags[0] if one.flags else one.metavar
-        if refusal := one.declaration.refusal(name, getattr(options, one.key)):
-            raise ConfigError(refusal)
+    check_bounds(options)
     if os.path.isfile(options.output):
         raise ConfigError(f"--output {options.output} is a file: name a folder")
 

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from tagcorpus.errors import ConfigError
+
 
 class _Nothing:
     """The only value that is not a value: no default, no constant."""
@@ -179,6 +181,14 @@ def _options(cls: type[Any], hints: dict[str, Any]) -> Iterator[Option]:
             default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
             default = REQUIRED if default is dataclasses.MISSING else default
             yield Option(field.name, hint, default, field.metadata["declaration"])
+
+
+def check_bounds(options: Any) -> None:
+    """Raise ConfigError for a number of these options that is out of its declared bounds."""
+    for one in fields_of(type(options)):
+        name = one.flags[0] if one.flags else one.metavar
+        if refusal := one.declaration.refusal(name, getattr(options, one.key)):
+            raise ConfigError(refusal)
 
 
 def options_of(cls: type[Any]) -> list[Option]:
