@@ -123,3 +123,13 @@ def test_a_share_of_minus_zero_is_a_share_of_zero(tmp_path: Path) -> None:
     (tmp_path / "o.csv").write_text("run,loss\nr1,2\nr2,3\nr3,4\n")
     swarm = read_swarm(read_mixes(str(tmp_path / "s.csv")), str(tmp_path / "o.csv"), [], lambda _: None)
     assert swarm.ids == (("r1", "r2"), ("r3",))
+
+
+def test_groups_of_the_same_tokens_are_named(mix: Path, tmp_path: Path) -> None:
+    tokens = mix.parent / "tokens"
+    both = invoke("mix", "make", f"x={tokens}", f"y={tokens}", "-o", str(tmp_path / "both"), *MAKE)
+    assert both.code == 0, both.err
+    assert "x/a and y/a have a token file of the same content" in both.out
+    other = write_tokens(tmp_path / "other", {"a": [200], "b": [100]})
+    apart = invoke("mix", "make", f"x={tokens}", f"y={other}", "-o", str(tmp_path / "apart"), *MAKE)
+    assert (apart.code, "of the same content" in apart.out) == (0, False), apart.err

@@ -51,6 +51,10 @@ def _made(options: MixMakeOptions) -> str:
     write(mix, with_trainers=True)
     left_out = [name for name in sources.groups if name not in whole]
     notes += [f"not in the mix: {', '.join(left_out)}"] if left_out else []
+    notes += [
+        f"{' and '.join(names)} have a token file of the same content: its tokens are read once in an epoch of each group"
+        for names in same_files(mix)
+    ]
     return "\n".join([*table(mix), *notes])
 
 
@@ -122,6 +126,15 @@ def write(mix: Mix, *, with_trainers: bool) -> None:
         mix.folder.publish(for_trainers.MEGATRON, for_trainers.megatron(mix).encode())
         mix.folder.publish(for_trainers.OLMO_CORE, for_trainers.olmo_core(mix).encode())
     publish(mix)
+
+
+def same_files(mix: Mix) -> list[tuple[str, ...]]:
+    """Groups that have a training file of the same content. --epochs does not see that they read the same tokens."""
+    by_content: dict[str, list[str]] = {}
+    for name, group in mix.groups.items():
+        for digest in {file["bin"]["digest"] for file in group["files"] if file["tokens"]}:
+            by_content.setdefault(digest, []).append(name)
+    return sorted({tuple(names) for names in by_content.values() if len(names) > 1})
 
 
 def table(mix: Mix) -> list[str]:
