@@ -1,4 +1,4 @@
-"""What one option is. Declarations import the standard library only: `tagcorpus --help` reads nothing else.
+"""What one option is. Declarations import the standard library and our errors only: `tagcorpus --help` reads nothing else.
 
 A command's options are the fields of a frozen dataclass. The field gives name and type; `option(...)` gives everything else.
 The command line, the printed YAML, the checks of values, the typed signatures of Python and the tables of the docs are made
