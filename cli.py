@@ -17,7 +17,7 @@ from click.shell_completion import CompletionItem
 
 from tagcorpus.errors import TagcorpusError, check_address_space
 from tagcorpus.pipelines.options.declaring.common import SETTINGS
-from tagcorpus.pipelines.options.declaring.declare import GROUPS, REQUIRED, Option, options_of
+from tagcorpus.pipelines.options.declaring.declare import GROUPS, REQUIRED, Option, check_bounds, options_of
 from tagcorpus.pipelines.options.tree import COMMANDS, GROUP_HELP, Command
 from tagcorpus.processes import keep_stderr_writable
 
@@ -250,7 +250,9 @@ def _guarded(command: Command, given: dict[str, Any]) -> None:
             describe = importlib.import_module("tagcorpus.pipelines.terminal")
             sys.exit(describe.run(command.pipeline, config, sets, given))
         module, _, function = command.calls.partition(":")
-        result = getattr(importlib.import_module(module), function)(**vars(command.options(**given)))
+        options = command.options(**given)
+        check_bounds(options)
+        result = getattr(importlib.import_module(module), function)(**vars(options))
         text, code = result if isinstance(result, tuple) else (result, 0)
         # Data for a file or a program stay unchanged.
         click.echo(text if command.is_data and not sys.stdout.isatty() else _printable(text))
