@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import gc
 import importlib
@@ -16,7 +17,7 @@ from click.shell_completion import CompletionItem
 
 from tagcorpus.errors import TagcorpusError, check_address_space
 from tagcorpus.pipelines.options.declaring.common import SETTINGS
-from tagcorpus.pipelines.options.declaring.declare import GROUPS, REQUIRED, Option, options_of
+from tagcorpus.pipelines.options.declaring.declare import GROUPS, REQUIRED, Option, check_bounds, options_of
 from tagcorpus.pipelines.options.tree import COMMANDS, GROUP_HELP, Command
 from tagcorpus.processes import keep_stderr_writable
 
@@ -241,6 +242,7 @@ def _printable(text: object) -> str:
 def _guarded(command: Command, given: dict[str, Any]) -> None:
     """Call a command and print its result. Errors for the user become a message and an exit code, without a traceback."""
     gc.set_threshold(COLLECTED_AFTER, 10, 10)
+    atexit.register(gc.freeze)  # the process ends, so Python need not search all its objects for garbage
     try:
         check_address_space()
         if command.pipeline:
@@ -248,7 +250,9 @@ def _guarded(command: Command, given: dict[str, Any]) -> None:
             describe = importlib.import_module("tagcorpus.pipelines.terminal")
             sys.exit(describe.run(command.pipeline, config, sets, given))
         module, _, function = command.calls.partition(":")
-        result = getattr(importlib.import_module(module), function)(**vars(command.options(**given)))
+        options = command.options(**given)
+        check_bounds(options)
+        result = getattr(importlib.import_module(module), function)(**vars(options))
         text, code = result if isinstance(result, tuple) else (result, 0)
         # Data for a file or a program stay unchanged.
         click.echo(text if command.is_data and not sys.stdout.isatty() else _printable(text))

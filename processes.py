@@ -1,4 +1,5 @@
-"""Guards for every Python process of this package: a search path without the current folder, and a stderr that cannot fail."""
+"""What every Python process of this package begins with: a search path without the current folder, a stderr that cannot fail, and
+the fork server that worker processes are copies of."""
 
 from __future__ import annotations
 
@@ -6,8 +7,10 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+LONGEST_TEMPORARY = 70  # bytes
 
 
 @contextlib.contextmanager
@@ -19,14 +22,22 @@ def safe_path() -> Iterator[None]:
     that the user chose keeps a place: each one in PYTHONPATH, and, behind all others, the folder of the script that runs.
     """
     path, chosen = list(sys.path), [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
-    changed = {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(chosen)}
+    with _environment({"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(chosen)}):
+        sys.path[:] = path_of_workers(path, chosen)
+        try:
+            yield
+        finally:
+            sys.path[:] = path
+
+
+@contextlib.contextmanager
+def _environment(changed: Mapping[str, str]) -> Iterator[None]:
+    """Within the block, these variables have other values."""
     before = {name: os.environ.get(name) for name in changed}
     os.environ.update(changed)
-    sys.path[:] = path_of_workers(path, chosen)
     try:
         yield
     finally:
-        sys.path[:] = path
         for name, value in before.items():
             if value is None:
                 del os.environ[name]
@@ -50,6 +61,70 @@ def path_of_workers(path: Sequence[str], chosen: Sequence[str]) -> list[str]:
     roots = [os.path.dirname(p) for p in (script, package) if p]
     left = [p for p in path if os.path.realpath(p) != here]
     return [*left, here] if len(left) < len(path) and here in map(os.path.realpath, roots) else left
+
+
+def start_fork_server(modules: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+    """Start the fork server, if it is not there, and do not wait for it. Once it has imported `modules`, worker processes are
+    copies of it. environment: variables that only the server has.
+
+    SIGINT is blocked for it and all its children, from their first instruction on: Ctrl-C reaches the whole process group, and the
+    launcher alone decides what it means.
+    """
+    import multiprocessing.forkserver
+    import multiprocessing.resource_tracker
+    import signal
+
+    multiprocessing.forkserver.set_forkserver_preload(list(modules))
+    with safe_path():
+        # Not below: where this call starts a tracker, it unblocks SIGINT.
+        multiprocessing.resource_tracker.ensure_running()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            with _short_temporary_folder(), _environment(environment or {}):
+                multiprocessing.forkserver.ensure_running()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def is_fork_server_there() -> bool:
+    """Whether this process has a fork server, be it of a program that uses this package."""
+    import multiprocessing.forkserver
+
+    # The module has no public name for it.
+    return getattr(multiprocessing.forkserver._forkserver, "_forkserver_pid", None) is not None
+
+
+def end_fork_server() -> None:
+    """End the fork server and wait for its end; it has no workers any more. Whoever needs one later starts another.
+
+    The signal, since a server that still imports would keep the standard output open for as long.
+    """
+    import multiprocessing.forkserver
+    import signal
+
+    if is_fork_server_there():
+        server = multiprocessing.forkserver._forkserver
+        with contextlib.suppress(OSError):
+            os.kill(server._forkserver_pid, signal.SIGTERM)  # type: ignore[attr-defined]
+        with contextlib.suppress(OSError):
+            server._stop()  # type: ignore[attr-defined]
+
+
+@contextlib.contextmanager
+def _short_temporary_folder() -> Iterator[None]:
+    """The fork server listens on a socket in a temporary folder, and a socket's path has at most 107 bytes: in a longer
+    TMPDIR, as batch systems give to their jobs, it goes to /tmp."""
+    import multiprocessing.util
+    import tempfile
+
+    before = tempfile.tempdir
+    if len(os.fsencode(tempfile.gettempdir())) > LONGEST_TEMPORARY and os.access("/tmp", os.W_OK):
+        tempfile.tempdir = "/tmp"
+    try:
+        multiprocessing.util.get_temp_dir()  # which stays what it is from here on
+        yield
+    finally:
+        tempfile.tempdir = before
 
 
 def no_semaphores(error: Exception) -> str:

@@ -5,7 +5,7 @@
     ray      wall time of `run tag` with Ray / with the local executor, two workers each, 1 to 64 chunks; Ray's fixed cost and per chunk
     growth   exponent of the CPU time of `run entropy` from 8 to 32 shards, and peak memory of its largest process
     spill    rate of counting through files / in memory, by _spill.py
-    workers  wall time of `run entropy` with one worker / with two, on --shards and on 32 shards, and per MB
+    workers  wall time of `run entropy` with one worker / with two, on --shards and on up to 32 shards, and per MB
 
 `ray` and `workers` need an idle machine.
 """
@@ -94,12 +94,15 @@ def growth(work: Path, shards: list[Path], rounds: int) -> None:
 
 
 def workers(work: Path, shards: list[Path], rounds: int, few: int) -> None:
+    many = min(32, len(shards))
+    if few >= many:
+        raise SystemExit(f"--corpus has {many} shards: give a smaller --shards than that")
     for n in (1, 2):
-        runs = in_turn({f"{k} {w}": entropy(work, shards[:k], n, w) for k in (few, 32) for w in (1, 2)}, rounds)
+        runs = in_turn({f"{k} {w}": entropy(work, shards[:k], n, w) for k in (few, many) for w in (1, 2)}, rounds)
         times = {name: walls(used) for name, used in runs.items()}
-        each = [[b - a for a, b in zip(times[f"{few} {w}"], times[f"32 {w}"], strict=True)] for w in (1, 2)]
+        each = [[b - a for a, b in zip(times[f"{few} {w}"], times[f"{many} {w}"], strict=True)] for w in (1, 2)]
         show(f"one worker / two workers, per MB, n = {n}", ratios(*each))
-        show(f"one worker / two workers, 32 shards, n = {n}", ratios(times["32 1"], times["32 2"]))
+        show(f"one worker / two workers, {many} shards, n = {n}", ratios(times[f"{many} 1"], times[f"{many} 2"]))
 
 
 def spill(work: Path, shards: list[Path], rounds: int) -> None:

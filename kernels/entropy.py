@@ -12,12 +12,21 @@ import numpy as np
 from numba import njit
 
 from tagcorpus.kernels.arrays import check_rows, frozen, shortened, workspace
-from tagcorpus.kernels.buckets import Ids, bucket_starts, fits_a_word, write_heads
+from tagcorpus.kernels.buckets import Ids, by_token, is_by_token
 from tagcorpus.kernels.document_entropy import document_entropies
-from tagcorpus.kernels.fixed_point import BLOCK, TABLE, UNIT_BITS, UNITS_PER_BIT, entropy_of, log2_of, term, terms_table
+from tagcorpus.kernels.fixed_point import (
+    TABLE,
+    UNIT_BITS,
+    UNITS_PER_BIT,
+    entropy_of,
+    log2_of,
+    logarithms_table,
+    term,
+    terms_table,
+)
 from tagcorpus.kernels.ngrams import fill_keys
 from tagcorpus.kernels.packing import Entropies, Packing, checked
-from tagcorpus.kernels.radix import Sorted, group_entries, sort_entries
+from tagcorpus.kernels.radix import Sorted, sort_entries
 from tagcorpus.kernels.totals import Sums, binned, counts_of_counts, exact_sums, extremes, key_histogram
 
 U64: TypeAlias = np.ndarray[Any, np.dtype[np.uint64]]
@@ -39,14 +48,22 @@ def conditional_entropy(keys: U64, counts: I64, packing: Packing) -> Entropies:
     """
     check_rows(packing.words, keys, counts)
     arrays = _empty(len(keys), packing.words)
-    m = _conditional(frozen(keys), frozen(counts), packing.bits, terms_table(), *arrays)
+    m = _conditional(frozen(keys), frozen(counts), packing.bits, terms_table(), logarithms_table(), *arrays)
     contexts, totals, distinct, bits = arrays
     return Entropies(shortened(contexts, m), shortened(totals, m), shortened(distinct, m), shortened(bits, m))
 
 
 @njit(nogil=True, cache=True)
 def _conditional(
-    keys: U64, counts: I64, bits: int, table: I64, contexts: U64, totals: I64, distinct: I64, entropy_bits: F64
+    keys: U64,
+    counts: I64,
+    bits: int,
+    table: I64,
+    logarithms: F64,
+    contexts: U64,
+    totals: I64,
+    distinct: I64,
+    entropy_bits: F64,
 ) -> int:
     """Fills the last four arrays and returns the number of contexts."""
     words = keys.shape[1]
@@ -74,7 +91,7 @@ def _conditional(
         contexts[m, words - 1] = below | above << back
         totals[m] = total
         distinct[m] = i - first
-        entropy_bits[m] = entropy_of(total, whole, units) if i - first > 1 else 0.0
+        entropy_bits[m] = entropy_of(total, whole, units, logarithms) if i - first > 1 else 0.0
         m += 1
     return m
 
@@ -88,21 +105,15 @@ def entropy_in_memory(ids: Ids, offsets: I64, packing: Packing) -> Entropies:
     """
     ids, offsets = checked(ids, offsets, packing)
     n, bits, words = packing
-    if (1 << bits) > 4 * len(ids) + 64 or not fits_a_word(len(ids), n, bits):
+    if not is_by_token(len(ids), n, bits):
         return _of_sorted(sort_entries(ids, offsets, n, bits), packing)
-    if n == 1:
-        rest_bits = bits
-        starts = np.zeros((1 << bits) + 1, np.int64)
-        bucket_starts(ids, offsets, 1, 0, starts)
-        rest = workspace("rest", (int(starts[-1]),), ids.dtype)
-        _follow(ids, offsets, write_heads(starts), rest)
-        m = int(np.count_nonzero(np.diff(starts)))
-    else:
-        rest, starts, rest_bits, m = group_entries(ids, offsets, n, bits)
-    entropies = _empty(m, words)
-    zeros = np.zeros(1 << bits, np.uint32 if len(ids) < 2**32 else np.uint64)
-    _dense(rest, starts, rest_bits, bits, zeros, terms_table(), *entropies)
-    return entropies
+    rest, starts, _ = by_token(ids, offsets, n, bits, n - 1)
+    arrays = _empty(len(rest), words)
+    next_tokens = np.empty(1 << bits, ids.dtype)
+    counter = np.zeros(1 << bits, np.uint32 if len(ids) < 2**32 else np.uint64)
+    m = _of_grouped(rest, starts, n, bits, counter, next_tokens, terms_table(), logarithms_table(), *arrays)
+    contexts, totals, distinct, entropy_bits = arrays
+    return Entropies(shortened(contexts, m), shortened(totals, m), shortened(distinct, m), shortened(entropy_bits, m))
 
 
 def _of_sorted(entries: Sorted, packing: Packing) -> Entropies:
@@ -120,6 +131,7 @@ def _of_sorted(entries: Sorted, packing: Packing) -> Entropies:
             frozen(entries.counts[starts[first] : starts[end]]),
             packing.bits,
             terms_table(),
+            logarithms_table(),
             contexts[m:],
             totals[m:],
             distinct[m:],
@@ -136,95 +148,60 @@ def _empty(m: int, words: int) -> Entropies:
 
 
 @njit(nogil=True, cache=True)
-def _follow(ids: Ids, offsets: I64, heads: Any, followers: Ids) -> None:
-    """Writes every token that has one before it to where the head of that one points."""
-    for d in range(offsets.size - 1):
-        for i in range(np.uint64(offsets[d] + 1), np.uint64(max(offsets[d + 1], offsets[d] + 1))):
-            head = heads[ids[i - np.uint64(1)]]
-            followers[head] = ids[i]
-            heads[ids[i - np.uint64(1)]] = head + np.uint32(1)
-
-
-@njit(nogil=True, cache=True)
-def _dense(
+def _of_grouped(
     rest: Any,
     starts: I64,
-    rest_bits: int,
+    n: int,
     bits: int,
-    zeros: Any,
+    counter: Any,
+    next_tokens: Ids,
     table: I64,
+    logarithms: F64,
     contexts: U64,
     totals: I64,
     distinct: I64,
     entropy_bits: F64,
-) -> None:
-    """Entropy of every context of `group_entries`, by one counter per next token.
+) -> int:
+    """Fills the last four arrays from entries whose contexts ascend, and returns the number of contexts.
 
-    A term grows with every occurrence, so the sum is made while counting; and context m counts from m * TABLE on, so that no
-    counter is ever reset. Busier contexts, whose terms are not all in the table, and whole buckets are left to `_busy`.
+    counter      zeros [2^bits] before and after: how often a token has followed the context
+    next_tokens  [2^bits]: the different ones
     """
-    steps = table[1:] - table[:-1]
-    by, mask = np.uint64(bits), np.uint64((1 << bits) - 1)
-    up, words = np.uint64(rest_bits - bits), contexts.shape[1]
-    seen = np.zeros(1 << bits, np.int64)
-    m = i = 0
-    for bucket in range(starts.size - 1):
-        stop = starts[bucket + 1]
+    by, above, mask = np.uint64(bits), np.uint64((n - 1) * bits), np.uint64(2**bits - 1)
+    words = contexts.shape[1]
+    m: Any = np.uint64(0)
+    for oldest in range(starts.size - 1):
+        i, stop = np.uint64(starts[oldest]), np.uint64(starts[oldest + 1])
         while i < stop:
-            first, above = i, np.uint64(rest[i]) >> by
-            base = m * TABLE
-            n_seen = 0
-            whole = units = np.int64(0)
-            if rest_bits == bits:
-                i = stop  # the bucket is the context
-            while i < stop and np.uint64(rest[i]) >> by == above:
+            first, context = i, np.uint64(rest[i]) >> by
+            n_distinct = np.uint64(0)
+            while i < stop and np.uint64(rest[i]) >> by == context:
                 token = np.uint64(rest[i]) & mask
-                count = min(max(seen[token] - base, 0), TABLE - 2)
-                units += steps[count]
-                n_seen += int(count == 0)
-                seen[token] = base + count + 1
-                i += 1
-            total = i - first
-            if rest_bits == bits:
-                n_seen, whole, units = _busy(rest[first:i], None, zeros, table)
-            elif total >= TABLE:
-                n_seen, whole, units = _busy(rest[first:i], mask, zeros, table)
-            if words == 2:
-                contexts[m, 0] = np.uint64(bucket) >> np.uint64(64) - up
-            contexts[m, words - 1] = np.uint64(bucket) << up | above
+                count = counter[token]
+                next_tokens[n_distinct] = token
+                n_distinct += np.uint64(count == 0)
+                counter[token] = count + np.uint32(1)
+                i += np.uint64(1)
+            whole = units = np.int64(0)
+            for k in range(n_distinct):
+                count = np.int64(counter[next_tokens[k]])
+                counter[next_tokens[k]] = 0
+                if count < TABLE:
+                    units += table[count]
+                else:
+                    more, few = term(count)
+                    whole += more
+                    units += few
+                whole += units >> UNIT_BITS
+                units &= np.int64(UNITS_PER_BIT - 1)
+            total = np.int64(i - first)
+            contexts[m, 0] = 0
+            contexts[m, words - 1] = np.uint64(oldest) << above | context
             totals[m] = total
-            distinct[m] = n_seen
-            entropy_bits[m] = (
-                entropy_of(total, whole + (units >> UNIT_BITS), units & np.int64(UNITS_PER_BIT - 1))
-                if n_seen > 1
-                else 0.0
-            )
-            m += 1
-
-
-@njit(nogil=True, cache=True)
-def _busy(rest: Any, mask: Any, seen: Any, table: I64) -> Any:
-    """Distinct next tokens of one context and its terms, whole and units; seen is zeros before and after; no mask, nothing to mask."""
-    for value in rest:
-        seen[value if mask is None else np.uint64(value) & mask] += np.uint32(1)
-    n_seen = 0
-    whole = units = np.int64(0)
-    for start in range(0, rest.size, BLOCK):
-        for i in range(start, min(start + BLOCK, rest.size)):
-            # The first of equal next tokens takes the count and leaves 0, whose term is 0, to the others.
-            token = rest[i] if mask is None else np.uint64(rest[i]) & mask
-            count = np.int64(seen[token])
-            seen[token] = 0
-            n_seen += int(count != 0)
-            if count < TABLE:
-                units += table[count]
-            else:
-                more, few = term(count)
-                whole += more
-                units += few
-        whole += units >> UNIT_BITS
-        units &= np.int64(UNITS_PER_BIT - 1)
-    return n_seen, whole, units
+            distinct[m] = n_distinct
+            entropy_bits[m] = entropy_of(total, whole, units, logarithms) if n_distinct > 1 else 0.0
+            m += np.uint64(1)
+    return int(m)
 
 
 __all__ = [

@@ -11,7 +11,7 @@ import functools
 from typing import Any, Final, TypeAlias
 
 import numpy as np
-from numba import njit
+from numba import njit, types
 
 from tagcorpus.kernels.arrays import frozen
 
@@ -22,7 +22,6 @@ UNIT_BITS: Final = 40
 
 UNITS_PER_BIT: Final = 1 << UNIT_BITS
 TABLE: Final = 4096  # counts below have their terms in a table; a term there is below 2^56 units
-BLOCK: Final = 64  # so many of them fit an int64
 _TWO_OVER_LN2: Final = 2.8853900817779268147
 _SQRT2: Final = 1.4142135623730951
 
@@ -75,8 +74,18 @@ def terms_table() -> Any:
     return frozen(_make_table())
 
 
-@njit("float64(int64, int64, int64)", nogil=True, cache=True)
-def entropy_of(total: Any, whole: Any, units: Any) -> float:
-    """log2 N - (sum c log2 c) / N, from the sum's whole part and units; never negative."""
+@functools.cache
+def logarithms_table() -> Any:
+    """float64 [4096]: `log2_of` of every count, 0 for 0."""
+    return frozen(np.array([0.0, *(log2_of(count) for count in range(1, TABLE))]))
+
+
+_LOGARITHMS = types.Array(types.float64, 1, "C", readonly=True)
+
+
+@njit(types.float64(types.int64, types.int64, types.int64, _LOGARITHMS), nogil=True, cache=True)
+def entropy_of(total: Any, whole: Any, units: Any, logarithms: Any) -> float:
+    """log2 N - (sum c log2 c) / N, from the sum's whole part and units, and `logarithms_table`; never negative."""
     terms = np.float64(whole) + np.float64(units) / UNITS_PER_BIT
-    return max(log2_of(total) - terms / np.float64(total), 0.0)
+    log2 = logarithms[total] if 0 <= total < TABLE else log2_of(total)
+    return max(log2 - terms / np.float64(total), 0.0)

@@ -1,8 +1,7 @@
-"""Sorts the n-gram entries of flat token ids: first into buckets (`kernels.buckets`), then each bucket by radix.
+"""Sorts the n-gram entries of flat token ids. Equal entries become one entry and a count. The order is that of the integers.
 
-Most buckets fit the cache. A least-significant-digit radix sort of 8-bit digits sorts them. Tiny buckets are sorted by insertion.
-Where a rest is short (one token of context), a counter for each possible rest replaces the sort. Equal entries become one entry
-and a count before the next bucket's turn. The order is that of the integers.
+`buckets.by_token` sorts nearly always. It does not suit long contexts, nor few tokens of a large vocabulary. These entries are
+put into buckets (`kernels.buckets`), and each bucket is sorted by 8-bit digits, or by insertion if it is tiny.
 
 `kernels.ngrams` checks that ids are below the vocabulary's size and that offsets are valid. This module does not.
 """
@@ -15,11 +14,10 @@ import numpy as np
 from numba import njit
 
 from tagcorpus.kernels.arrays import workspace
-from tagcorpus.kernels.buckets import I64, U64, Ids, in_buckets
+from tagcorpus.kernels.buckets import I64, U64, Ids, by_token, in_buckets, is_by_token
 
 _TINY: Final = 24  # entries; up to here insertion beats the 256 counters of every digit
 _MANY: Final = 1 << 12
-_DENSE_BITS: Final = 18  # a counter for every possible rest of so many bits fits the cache
 
 
 class Sorted(NamedTuple):
@@ -46,24 +44,15 @@ def sort_entries(ids: Ids, offsets: I64, n: int, bits: int) -> Sorted:
     Source   counting sort by the leading digit, then LSD radix sort: Knuth, The Art of Computer Programming 3, 5.2.5
     Example  ids [1, 2, 1, 3], n=1, bits=2 -> entries 0110, 0111, 1001 in some split into bucket and rest
     """
+    if is_by_token(len(ids), n, bits):
+        rest, starts, free = by_token(ids, offsets, n, bits, n)
+        counts = workspace(free, rest.shape, np.uint32 if len(rest) < 2**32 else np.uint64)
+        return Sorted(rest, counts, starts, n * bits, _distinct(rest, counts, starts, bits))
     rest, starts, rest_bits = in_buckets(ids, offsets, n, bits)
     counts = workspace("counts", rest.shape[:1], np.uint32 if len(rest) < 2**32 else np.uint64)
-    if rest.ndim == 1 and rest_bits <= _DENSE_BITS:
-        n_contexts = _tally(rest, counts, starts, np.zeros(1 << rest_bits, counts.dtype), bits)
-    else:
-        kernel = _sort if rest.ndim == 1 else _sort_pairs
-        n_contexts = kernel(rest, counts, starts, rest_bits, bits, _spare(rest, starts))
+    kernel = _sort if rest.ndim == 1 else _sort_pairs
+    n_contexts = kernel(rest, counts, starts, rest_bits, bits, _spare(rest, starts))
     return Sorted(rest, counts, starts, rest_bits, n_contexts)
-
-
-def group_entries(ids: Ids, offsets: I64, n: int, bits: int) -> tuple[np.ndarray[Any, Any], I64, int, int]:
-    """All entries of all documents, those of a context side by side and contexts ascending; next tokens in any order.
-
-    Arguments as of `sort_entries`, but (n + 1) * bits less the bits of a bucket must be at most 64 (`fits_a_word`).
-    returns  (rest, starts, rest_bits as in `Sorted`, but with equal entries repeated; number of contexts)
-    """
-    rest, starts, rest_bits = in_buckets(ids, offsets, n, bits)
-    return rest, starts, rest_bits, _group(rest, starts, rest_bits, bits, _spare(rest, starts))
 
 
 def _spare(rest: np.ndarray[Any, Any], starts: I64) -> np.ndarray[Any, Any]:
@@ -73,64 +62,31 @@ def _spare(rest: np.ndarray[Any, Any], starts: I64) -> np.ndarray[Any, Any]:
 
 
 @njit(nogil=True, cache=True)
-def _tally(rest: Any, counts: Any, starts: I64, seen: Any, bits: int) -> int:
-    """As `_sort`, by one counter for every possible rest (seen, zeros), so that only distinct rests are put in order."""
-    distinct = np.zeros(seen.size + 1, np.int64)
-    marks, tops = np.zeros((seen.size >> 5) + 1, np.uint64), np.zeros((seen.size >> 10) + 1, np.uint64)
-    places = np.zeros(32, np.int64)
-    for bit in range(32):
-        places[_place(np.uint64(1) << np.uint64(bit))] = bit
-    e = n_contexts = 0
+def _distinct(rest: Any, counts: Any, starts: I64, bits: int) -> int:
+    """Moves the distinct rests of sorted buckets up to those before, with their counts; returns the number of contexts."""
+    by = np.uint64(bits)
+    e: Any = np.uint64(0)
+    first: Any
+    n_contexts = 0
     for b in range(starts.size - 1):
-        start, end = starts[b], starts[b + 1]
+        start, end = np.uint64(starts[b]), np.uint64(starts[b + 1])
         starts[b] = e
-        n_distinct = 0
+        if start == end:
+            continue
+        before = np.uint64(rest[start])
+        first = start
+        n_contexts += 1
         for i in range(start, end):
-            value = np.int64(rest[i])
-            count = seen[value]
-            distinct[n_distinct] = value
-            n_distinct += int(count == 0)
-            seen[value] = count + np.uint32(1)
-        _order(distinct[:n_distinct], marks, tops, places)
-        before = np.int64(-1)
-        for j in range(n_distinct):
-            value = distinct[j]
-            rest[e], counts[e] = value, seen[value]
-            seen[value] = 0
-            n_contexts += int(value >> bits != before)
-            before = value >> bits
-            e += 1
+            value = np.uint64(rest[i])
+            is_new = value != before
+            n_contexts += int(value >> by != before >> by)
+            e += np.uint64(is_new)
+            first = i if is_new else first
+            rest[e], counts[e] = value, i + np.uint64(1) - first
+            before = value
+        e += np.uint64(1)
     starts[starts.size - 1] = e
     return n_contexts
-
-
-@njit(nogil=True, cache=True)
-def _order(values: I64, marks: U64, tops: U64, places: I64) -> None:
-    """Sorts distinct values: a few by insertion, more by marking each in a bitmap, 32 bits a word, and its word in another."""
-    if values.size <= _TINY:
-        _insert(values, 0, values.size)
-        return
-    one, low = np.uint64(1), np.int64(31)
-    for value in values:
-        marks[value >> 5] |= one << np.uint64(value & low)
-        tops[value >> 10] |= one << np.uint64(value >> 5 & low)
-    k = 0
-    for t in range(tops.size):
-        top, tops[t] = tops[t], 0
-        while top:
-            word = t * 32 + places[_place(top & ~(top - one))]
-            mark, marks[word] = marks[word], 0
-            while mark:
-                values[k] = word * 32 + places[_place(mark & ~(mark - one))]
-                mark &= mark - one
-                k += 1
-            top &= top - one
-
-
-@njit(nogil=True, cache=True, inline="always")
-def _place(power: np.uint64) -> np.int64:
-    """A different number below 32 for every power of two below 2^32: the constant is a de Bruijn sequence."""
-    return np.int64(power * np.uint64(0x077CB531) >> np.uint64(27) & np.uint64(31))
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -172,28 +128,6 @@ def _sort(rest: Any, counts: Any, starts: I64, rest_bits: int, bits: int, spare:
             rest[e], counts[e] = value, i + 1 - first
             before = value
     starts[starts.size - 1] = e + 1
-    return n_contexts
-
-
-@njit(nogil=True, cache=True)
-def _group(rest: Any, starts: I64, rest_bits: int, bits: int, spare: Any) -> int:
-    """Sorts every bucket by context, and counts contexts while it is in the cache."""
-    few_heads, many_heads, width = _heads(rest_bits - bits, np.zeros(0, np.int64))
-    by = np.uint64(bits)
-    n_contexts = 0
-    for b in range(starts.size - 1):
-        bucket = rest[starts[b] : starts[b + 1]]
-        size = bucket.size
-        if size <= _TINY:
-            _insert(bucket, 0, size)
-        elif (
-            _radix(bucket, bits, 8, few_heads, spare)
-            if size < _MANY
-            else _radix(bucket, bits, width, many_heads, spare)
-        ):
-            bucket[:] = spare[:size]
-        for i in range(size):
-            n_contexts += int((i == 0) | (np.uint64(bucket[i]) >> by != np.uint64(bucket[max(i - 1, 0)]) >> by))
     return n_contexts
 
 

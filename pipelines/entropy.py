@@ -22,7 +22,7 @@ from tagcorpus.pipelines.attributes.digests import recording
 from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.attributes.read import Recorded, joined
 from tagcorpus.pipelines.attributes.resuming import remove_leftovers
-from tagcorpus.pipelines.attributes.summary import summarise
+from tagcorpus.pipelines.attributes.summary import spread_columns, summarise
 from tagcorpus.pipelines.counting import bracket
 from tagcorpus.pipelines.counting.corpus import (
     VERSION,
@@ -31,13 +31,14 @@ from tagcorpus.pipelines.counting.corpus import (
     check_disk,
     memory_bytes,
 )
+from tagcorpus.pipelines.counting.figure import EarlyFigure
 from tagcorpus.pipelines.counting.passes import Score
 from tagcorpus.pipelines.counting.phases import (
     clear,
     count,
     merge,
     sample_totals,
-    spill_file_of,
+    spill_files,
     tidy,
     until_sound,
     watch_report,
@@ -53,7 +54,6 @@ from tagcorpus.pipelines.options.commands.entropy import EntropyOptions
 from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.progress.display import Watch
 from tagcorpus.pipelines.readers.plan import Plan
-from tagcorpus.pipelines.runs.duplicates import count_duplicate_ids
 from tagcorpus.pipelines.runs.inputs import Inputs
 from tagcorpus.pipelines.runs.result import Result
 from tagcorpus.pipelines.runs.result_file import publish_result
@@ -119,6 +119,7 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
     before = engine.prepare(plan, [instance])
     pending = before.pending(len(plan.chunks), [instance])
     values = _stored(corpus, options)
+    figure = EarlyFigure(is_early=engine.workers > 1 and (bool(pending) or not values))
     counts: dict[tuple[int, str], Counts] = dict(before.done)
     seconds: dict[int, float] = {}
     if pending or not values:
@@ -127,8 +128,9 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
         if engine.starts_afresh:
             clear(corpus)
         try:
-            values = _computed(run, engine, corpus, instance, tokenizer, pending, counts, seconds)
+            values = _computed(run, engine, corpus, instance, tokenizer, pending, counts, seconds, figure)
         except (Exception, KeyboardInterrupt):
+            figure.close()
             release(run.output, [instance])
             raise
         finally:
@@ -153,11 +155,13 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
         if upper is None or not bracket.is_met(upper, share, seed):
             upper = bracket.bracket(engine, corpus, share, seed, tokenizer.n_vocab)
         values["bracket"] = bracket.with_lower(upper, values["estimates"]["plug_in"], values["total_contexts"])
-    run.ledger.enter_duplicate_ids(count_duplicate_ids(run.output, plan, instance))
+    engine.look_for_repeated_ids(plan, instance)
+    columns = spread_columns(engine.each, run.output, plan, [instance])
     with run.display.phase("summary"):
-        summary = summarise(run.output, plan, [instance], run.ledger.totals, instance.name, values)
+        summary = summarise(run.output, plan, [instance], run.ledger.totals, instance.name, values, columns=columns)
     publish_result(run, plan, [instance], summary)
-    run.repeat_at_the_end([*messages, *_oddities(run, values)])
+    run.repeat_at_the_end([*messages, *_oddities(run, values, figure)])
+    figure.close()
     tidy(run, corpus)
     return run.finish(summary)
 
@@ -206,6 +210,7 @@ def _computed(
     pending: Sequence[int],
     counts: dict[tuple[int, str], Counts],
     seconds: dict[int, float],
+    figure: EarlyFigure,
 ) -> dict[str, Any]:
     """All three passes, and what they come to."""
 
@@ -220,18 +225,20 @@ def _computed(
         runs_before = count(engine, corpus)
         adds = merge(engine, corpus)
         left = [r for r in pending if (r, instance.name) not in counts]
-        score = Score(corpus, instance, len(adds), runs_before)
-        engine.over_chunks_here(corpus.plan, left, [score], "scoring documents", on_done=on_done)
-        metas = [spill_file_of(corpus, r).meta for r in range(len(corpus.plan.chunks))]
-        if corpus.with_contexts:
-            publish_contexts(corpus, len(adds), tokenizer)
-        return {
+        metas = [file.meta for file in spill_files(corpus)]
+        values = {
             "corpus": corpus.key,
             "tokenizer": tokenizer.name,
             "num_documents": sum(m["documents"] for m in metas),
             "num_tokens": sum(m["tokens"] for m in metas),
             **summary_of(corpus, adds, tokenizer),
         }
+        figure.begin(values)
+        score = Score(corpus, instance, len(adds), runs_before)
+        engine.over_chunks_here(corpus.plan, left, [score], "scoring documents", on_done=on_done)
+        if corpus.with_contexts:
+            publish_contexts(corpus, len(adds), tokenizer)
+        return values
 
     todo = [frozenset[str]()] * len(corpus.plan.chunks)
     for rank in pending:
@@ -240,7 +247,7 @@ def _computed(
         return until_sound(run, passes)
 
 
-def _oddities(run: Run, summary: dict[str, Any]) -> Iterator[str]:
+def _oddities(run: Run, summary: dict[str, Any], figure: EarlyFigure) -> Iterator[str]:
     """What the user should know of a result that is not what it looks like, and the figure that could not be drawn."""
     n = summary["n"]
     if not summary["total_contexts"]:
@@ -251,11 +258,8 @@ def _oddities(run: Run, summary: dict[str, Any]) -> Iterator[str]:
     elif importlib.util.find_spec("matplotlib") is None:
         yield f"no figure: it needs matplotlib ({how_to_install('report', 'matplotlib')})"
     else:
-        from tagcorpus.pipelines.counting.figure import draw
-
-        name = f"summary/{run.summary_name}"
-        with run.output.publishing(f"{name}.png") as png, run.output.publishing(f"{name}.svg") as svg:
-            draw(summary, {"png": png, "svg": svg})
+        for form, data in figure.files(summary).items():
+            run.output.publish(f"summary/{run.summary_name}.{form}", data)
 
 
 def _of_a_model(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> Result:

@@ -185,6 +185,8 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
     with run.display.phase("summary"):
         summary = summarise(run.output, plan, rule.instances, run.ledger.totals, "filter", {"filtered": filtered})
     publish_result(run, plan, rule.instances, summary)
+    if isinstance(rule, Condition) and not filtered["kept"]:
+        run.repeat_at_the_end(where.values_there(summary, rule.columns))
     return run.finish(summary)
 
 

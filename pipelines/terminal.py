@@ -7,25 +7,32 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tagcorpus.pipelines.dispatch.conduct import Terminated, as_json
-from tagcorpus.pipelines.dispatch.pipeline import pipeline_of
-from tagcorpus.pipelines.execution import late_pandas
+from tagcorpus.pipelines.dispatch.early_start import early_workers
 from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.options.load import check_sections, load_options, parameters_of
 from tagcorpus.pipelines.options.pages import to_yaml
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.progress.printable import printable
 from tagcorpus.pipelines.progress.wrapping import terminal_width
-from tagcorpus.pipelines.run import run_pipeline
-from tagcorpus.pipelines.runs.result_text import table
 
 
 def run(pipeline: str, config_file: str | None, sets: Sequence[str], given: Mapping[str, Any]) -> int:
     """Run a pipeline for the command line: results to stdout, everything else to stderr. Returns the exit code."""
-    late_pandas.postpone()
     # Python processes that libraries start, such as multiprocessing's resource tracker, import nothing from this folder.
     os.environ.setdefault("PYTHONSAFEPATH", "1")
     options = load_options(pipeline, config_file, sets, given)
+    with early_workers(pipeline, options):
+        return _run(pipeline, options)
+
+
+def _run(pipeline: str, options: Options) -> int:
+    from tagcorpus.pipelines.execution import late_pandas  # which imports pyarrow, as the others do
+
+    late_pandas.postpone()
+    from tagcorpus.pipelines.dispatch.conduct import Terminated, as_json
+    from tagcorpus.pipelines.run import run_pipeline
+    from tagcorpus.pipelines.runs.result_text import table
+
     display = Display()
     try:
         result = run_pipeline(pipeline, options, display)
@@ -48,6 +55,8 @@ def _going_on(options: Options) -> str:
 
 def config(pipeline: str, config_file: str | None, sets: Sequence[str]) -> str:
     """The effective options of a pipeline as YAML."""
+    from tagcorpus.pipelines.dispatch.pipeline import pipeline_of
+
     options = load_options(pipeline, config_file, sets)
     instances = pipeline_of(pipeline).instances(options)
     check_sections(options, instances)

@@ -36,7 +36,7 @@ from tagcorpus.pipelines.token_files.manifest import (
     figures,
 )
 from tagcorpus.pipelines.token_files.passes import write
-from tagcorpus.pipelines.token_files.selection import check_values, sorting_of
+from tagcorpus.pipelines.token_files.selection import check_values, columns_of_condition, sorting_of
 from tagcorpus.pipelines.token_files.work import INSTANCE, Work
 from tagcorpus.pipelines.token_ids.cache import Fill, TokenizerChoice, TokenSource
 from tagcorpus.taggers._tokenizers.end_of_text import end_of_text
@@ -79,6 +79,7 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
     }
     if not engine.starts_afresh:
         check_settings(run.output, settings)
+    columns_of_condition(run, options)  # before anything is stored
     plan = plan_of(run, inputs, engine)
     sorting, look_further = sorting_of(run, inputs, plan, options)
     if options.dry_run:
@@ -106,6 +107,7 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
     )
     publish_result(run, plan, [work.instance], summary)
     run.output.remove(f"spill/{INSTANCE}")
+    run.output.remove_empty("spill")
     messages = list(empty_sides(manifest))
     for message in messages:
         run.display.announce(message)

@@ -17,7 +17,6 @@ import numpy as np
 import pyarrow as pa
 
 from tagcorpus.errors import TaggerError
-from tagcorpus.taggers._interface.arrow import call
 from tagcorpus.taggers._interface.base import PAPER, Parameters, column, columns_from
 from tagcorpus.taggers._interface.batch import DocumentBatch
 from tagcorpus.taggers._interface.late_kernels import is_kernel_due
@@ -79,6 +78,7 @@ def code_points() -> np.ndarray[Any, np.dtype[np.uint8]]:
     return codes
 
 
+@cache
 def tables() -> Tables:
     """The five patterns in the kernel's form."""
     from tagcorpus.kernels.documents.keywords import DIGIT, KEY_LENGTH, key_of, key_table
@@ -110,8 +110,14 @@ class Keywords(Parameters):
     def _tables(self) -> Tables:
         return tables()
 
+    def warm_up(self) -> None:
+        """Load the kernel and its tables before any text has come."""
+        import tagcorpus.kernels.documents.keywords  # noqa: F401
+
+        self.tag(DocumentBatch.from_texts(["Some words."]))
+
     def tag(self, batch: DocumentBatch) -> pa.RecordBatch:
-        characters = np.asarray(call("coalesce", call("utf8_length", batch.table["text"]), 0), np.int64)
+        characters = batch.char_lengths
         counts = self._counts(batch, int(characters.sum()))
         ratios = 100_000 * counts / np.maximum(characters, 1)[:, None]
         return pa.record_batch([*map(pa.array, counts.T), *map(pa.array, ratios.T)], schema=self.columns)

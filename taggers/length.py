@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import pyarrow as pa
 
-from tagcorpus.taggers._interface.arrow import call
 from tagcorpus.taggers._interface.base import PAPER, Parameters, column, columns_from
 from tagcorpus.taggers._interface.batch import DocumentBatch
 
@@ -22,7 +22,9 @@ class Length(Parameters):
     )
 
     def tag(self, batch: DocumentBatch) -> pa.RecordBatch:
-        char_len = call("utf8_length", batch.table["text"]).combine_chunks()
+        text = batch.table["text"]
+        is_missing = np.asarray(text.is_null()) if text.null_count else None
+        char_len = pa.array(batch.char_lengths, mask=is_missing)
         return pa.record_batch([char_len], schema=self.columns)
 
 

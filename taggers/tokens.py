@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
@@ -17,12 +18,14 @@ from tagcorpus.taggers._interface.base import PAPER, Parameters, column, columns
 from tagcorpus.taggers._interface.batch import DocumentBatch
 from tagcorpus.taggers._interface.late_kernels import is_kernel_due
 from tagcorpus.taggers._tokenizers.interface import Tokenizer, token_ids
-from tagcorpus.taggers._tokenizers.loading import fingerprint, load
+from tagcorpus.taggers._tokenizers.loading import fingerprint, load, load_early
 
 Ids: TypeAlias = np.ndarray[Any, np.dtype[np.uint32]]
 Offsets: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 
-SORTED_PER_SECOND = 40e6  # ids, by numpy
+LONG_DOCUMENT = 100
+"""Tokens of an average document from which sorting each document on its own is faster than sorting all of them at once."""
+SORTED_PER_SECOND, SORTED_PER_SECOND_IN_LONG = 40e6, 150e6  # ids, by numpy
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,13 @@ class Tokens(Parameters):
     def _loaded(self) -> Tokenizer:
         return load(self.tokenizer, self.pattern, self.engine)
 
+    def warm_up(self) -> None:
+        """Load the fast engine and the kernel before any text has come."""
+        import tagcorpus.kernels.documents.tokens  # noqa: F401
+
+        load_early(self.tokenizer, self.pattern, self.engine)
+        self.tag(DocumentBatch.from_texts(["Some words."]))
+
     def tag(self, batch: DocumentBatch) -> pa.RecordBatch:
         """Raises ConfigError where the tokenizer cannot be had, TaggerError where its engine gives other ids."""
         ids, offsets = token_ids(batch, self._loaded)
@@ -59,8 +69,9 @@ class Tokens(Parameters):
         return pa.record_batch([pa.array(total), pa.array(distinct), pa.array(ttr)], schema=self.columns)
 
     def _distinct(self, ids: Ids, offsets: Offsets) -> Offsets:
-        if not is_kernel_due(len(ids) / SORTED_PER_SECOND):
-            return distinct_by_sorting(ids, offsets)
+        is_long = len(ids) >= LONG_DOCUMENT * (len(offsets) - 1)
+        if not is_kernel_due(len(ids) / (SORTED_PER_SECOND_IN_LONG if is_long else SORTED_PER_SECOND)):
+            return distinct_one_by_one(ids, offsets) if is_long else distinct_by_sorting(ids, offsets)
         from tagcorpus.kernels.documents.tokens import count_distinct
 
         counts: Offsets = count_distinct(ids, offsets, self._loaded.n_vocab)
@@ -78,6 +89,15 @@ def distinct_by_sorting(ids: Ids, offsets: Offsets) -> Offsets:
     is_first = np.ones(len(pairs), bool)
     is_first[1:] = pairs[1:] != pairs[:-1]
     return np.bincount((pairs[is_first] >> np.uint64(32)).astype(np.int64), minlength=len(offsets) - 1)
+
+
+def distinct_one_by_one(ids: Ids, offsets: Offsets) -> Offsets:
+    """The result of `distinct_by_sorting`: faster for long documents, slower for short ones."""
+    counts = np.zeros(len(offsets) - 1, np.int64)
+    for d, (start, end) in enumerate(pairwise(offsets.tolist())):
+        own = np.sort(ids[start:end])
+        counts[d] = min(len(own), 1) + np.count_nonzero(own[1:] != own[:-1])
+    return counts
 
 
 TAGGER = Tokens

@@ -158,8 +158,8 @@ def test_command_finds_a_source(output: Path) -> None:
     [
         (["--column", "length.chars"], "did you mean 'length.char_len'?"),
         (["--column", "char_len", "--top", "200%"], "--top 200%: give a percentage"),
-        (["--column", "char_len", "--floor", "nan"], "--floor must be 0 or a number above, got nan"),
-        (["--column", "char_len", "--floor", "-1"], "--floor must be 0 or a number above, got -1"),
+        (["--column", "char_len", "--floor", "nan"], "--floor must be at least 0, got nan"),
+        (["--column", "char_len", "--floor", "-1"], "--floor must be at least 0, got -1"),
         (["--column", "char_len", "--gold", "none.csv"], "there is no such file"),
         (["--column", "char_len", "--by", "level:0"], "must be at least 1"),
         (["--column", "char_len", "--against", "length.char_len"], "name another column"),

@@ -123,8 +123,8 @@ def two_documents(tmp_path_factory: pytest.TempPathFactory) -> str:
     ("options", "message"),
     [
         ([], "compare needs two outputs"),
-        (["--group", "length.char_len=1", "--floor", "nan"], "--floor must be 0 or a number above, got nan"),
-        (["--group", "length.char_len=1", "--floor", "-1"], "--floor must be 0 or a number above, got -1"),
+        (["--group", "length.char_len=1", "--floor", "nan"], "--floor must be at least 0, got nan"),
+        (["--group", "length.char_len=1", "--floor", "-1"], "--floor must be at least 0, got -1"),
         (["--group", "length.char_len"], "write COLUMN=VALUE"),
         (["--group", "length.char_len=1", "--group", "length.char_len=1"], "both groups are the same"),
         (["--group", "length.char_len=1", "--columns", "char_len"], "it makes the groups"),

@@ -19,6 +19,7 @@ from tagcorpus.pipelines.distilling import calibration
 from tagcorpus.pipelines.distilling.command import distil
 from tagcorpus.pipelines.distilling.examples import place_of, read_examples, split, without
 from tagcorpus.pipelines.labels.label_table import Labelled
+from tagcorpus.pipelines.progress.display import Display, Watch
 from tagcorpus.taggers._interface.batch import DocumentBatch
 from tagcorpus.taggers._models.sentence_encoder import Encoder, Head
 from tagcorpus.taggers._models.student import prepared, student_at
@@ -65,12 +66,28 @@ def test_the_folder_has_a_card_with_the_figures_of_the_file(student: Path) -> No
     assert "1.000 (1.000 to 1.000)" in card
 
 
+class Listening(Display):
+    """Keeps what is said, and the titles of phases."""
+
+    def __init__(self) -> None:
+        super().__init__(quiet=True)
+        self.titles: list[str] = []
+
+    def phase(self, title: str) -> Watch:
+        self.titles.append(title)
+        return super().phase(title)
+
+
 def test_the_same_labels_and_seed_give_the_same_bytes(student: Path, tmp_path: Path) -> None:
     # Neither the order of the rows nor their number of files matters.
     lines = list(reversed(rows(240)))
     first, second = put(tmp_path / "labels.jsonl", lines[:100]), put(tmp_path / "b.jsonl", lines[100:])
-    _, code = distil([first, second], str(tmp_path / "again"), trials=1)
+    display = Listening()
+    _, code = distil([first, second], str(tmp_path / "again"), trials=1, display=display)
     assert code == 0
+    assert display.log[0].endswith(" 192 documents to learn from, 48 held out, 2 labels")
+    assert display.titles[:3] == ["reading labels", "choosing held-out documents", "reading texts"]
+    assert display.titles[-1] == "learning curve, 192 labels"
     model = json.loads((student / "student.json").read_text())["file"]
     for name in (model, "student.json", "reliability.csv"):
         assert (tmp_path / "again" / name).read_bytes() == (student / name).read_bytes(), name

@@ -181,7 +181,7 @@ def test_a_batch_closes_at_its_rows(tmp_path: Path, n: int) -> None:
 
 
 def test_a_batch_closes_at_its_bytes(tmp_path: Path) -> None:
-    texts = ["é" * (1 << 20), "x" * (2 << 20), "é" * (2 << 20), "y", "z" * (9 << 20), "a"]  # 2, 2, 4, -, 9 MiB, -
+    texts = ["é" * (1 << 19), "x" * (1 << 20), "é" * (1 << 20), "y", "z" * (5 << 20), "a"]  # 1, 1, 2, -, 5 MiB, -
     file = write(tmp_path, b"".join(orjson.dumps({"text": t}) + b"\n" for t in texts))
     (r,) = lines.index(file, 1 << 30)
     assert [[len(t) for t in b.texts] for b in ChunkReader(file, r, ReaderOptions())] == [

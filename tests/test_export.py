@@ -17,6 +17,7 @@ from slurm_commands import invoke
 import tagcorpus
 from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines.exporting.export import export
+from tagcorpus.pipelines.join import join
 
 ROWS: list[dict[str, Any]] = [
     {"id": "a", "text": "one two", "meta": {"k": 1}, "big": 2**70, "length.char_len": "own"},
@@ -153,3 +154,24 @@ def test_text_and_tags_in_the_output_file(corpus: Path, tmp_path: Path) -> None:
     done = invoke(*command, "--output", str(tmp_path / "t.csv"), "--with-text")
     assert done.code == 2
     assert "--with-text goes with an --output that ends in .jsonl" in done.err
+
+
+def test_mixed_shards_go_to_dolma_by_the_commands_of_the_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{"id": str(i), "text": f"text {i}"} for i in range(4)]
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows[:2]))
+    pq.write_table(pa.Table.from_pylist(rows[2:]), tmp_path / "in/b.parquet")
+    monkeypatch.chdir(tmp_path)
+    tagcorpus.run("tag", input="in", output="out", taggers="length", workers=1)
+    with pytest.raises(
+        ConfigError, match=r"b\.parquet is not\. First tagcorpus export .*out documents\.jsonl\.gz; then"
+    ):
+        export("out", "d", form="dolma")
+    export("out", "documents.jsonl.gz")
+    join("documents.jsonl.gz", "out", "text", output="joined.tagcorpus", workers=1)
+    export("joined.tagcorpus", "d", form="dolma")
+    with gzip.open("d/documents.jsonl.gz") as file:
+        spans = [json.loads(line)["attributes"]["length__char_len"] for line in file]
+    assert spans == [[[0, 6, 6.0]]] * 4

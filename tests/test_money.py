@@ -99,7 +99,7 @@ def test_the_bill_is_told_whatever_the_end(end: int, tmp_path: Path) -> None:
         done = run(path, output, "--base-url", stub.base_url, "--concurrency", 4, *arguments)
         assert done.exit_code == end, done.stderr
         n = len(stub.calls)
-    assert f"{n} requests sent (" in done.stderr
+    assert f"{n} request{'s' * (n != 1)} sent" in done.stderr
     (ledger,) = ledgers(output)
     assert ledger["exit_code"] == end
     assert (ledger["llm"]["requests"], ledger["llm_of_output"]["requests"], ledger["llm_of_output"]["runs"]) == (
@@ -108,7 +108,7 @@ def test_the_bill_is_told_whatever_the_end(end: int, tmp_path: Path) -> None:
         1,
     )
     assert ledger["llm"]["prompt_tokens"] == 100 * sum(ledger["llm"]["models"].values())
-    assert f"LLM requests of 1 run: {n} requests sent (" in shown(output)
+    assert f"LLM requests of 1 run: {n} request{'s' * (n != 1)} sent" in shown(output)
 
 
 def test_the_bill_has_every_kind_of_token_and_paid_replies_that_were_no_answer(tmp_path: Path) -> None:
@@ -128,8 +128,8 @@ def test_the_bill_has_every_kind_of_token_and_paid_replies_that_were_no_answer(t
     with StubLLM(reply) as stub:
         done = run(path, output, "--base-url", stub.base_url)
     sentence = (
-        "6 requests sent (1 retries), 420 prompt tokens (384 of them cached by the endpoint) and 54 tokens of answers "
-        "(48 of reasoning) by its count; 0 answers were here already; 1 paid replies were no answer"
+        "6 requests sent (1 retried): 420 prompt tokens (384 cached), 54 answer tokens (48 of reasoning); "
+        "1 paid without an answer"
     )
     assert sentence in done.stderr
     assert sentence in shown(output)
@@ -214,7 +214,7 @@ def test_kill_9_at_every_step_of_a_conversation(n: int, tmp_path: Path) -> None:
         assert not list(output.glob("runs/*/ledger.json"))
         total = status(str(output))["llm"]
         assert (total["requests"], total["prompt_tokens"]) == (n, 100 * (n - 1)) == (len(stub.calls), 100 * (n - 1))
-        assert f"of 1 run: {n} requests sent" in shown(output)
+        assert f"of 1 run: {n} request{'s' * (n != 1)} sent" in shown(output)
         stub.reply = negative
         few = run(path, output, "--base-url", stub.base_url, "--llm-cache", cache, "--max-requests", STAGES)
         assert few.exit_code == 5  # the killed run's requests count
@@ -242,7 +242,7 @@ def test_ctrl_c_tells_the_bill(tmp_path: Path) -> None:
         _, stderr = process.communicate(timeout=60)
         assert process.returncode == 130
         n = len(stub.calls)
-    assert f"{n} requests sent (" in stderr
+    assert f"{n} request{'s' * (n != 1)} sent" in stderr
     assert ledgers(output)[0]["llm"]["requests"] == status(str(output))["llm"]["requests"] == n
     assert ledgers(output)[0]["llm"]["prompt_tokens"] == 100 * n  # calls in flight may land
 

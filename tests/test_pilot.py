@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from tagcorpus.pipelines.attributes.bill import dollars
 from tagcorpus.pipelines.labelling.forecast import forecasts, moments_of, t_quantile
 from tagcorpus.pipelines.labelling.pilot import hash_of, sizes_of
 from tagcorpus.pipelines.labelling.prices import parsed
+from tagcorpus.pipelines.progress.heartbeat import process
 from tagcorpus.taggers._llm.tokens import TEMPLATE_TOKENS, Tokens
 from tagcorpus.taggers._llm.usage import Purse, Usage
 
@@ -251,6 +253,24 @@ def test_the_budget_is_kept_over_restarts_and_raising_it_goes_on(annotate: Calla
     total = sum((counted(c.body) - 10) * IN + 10 * CACHED + 6 * OUT for c in stub.calls)
     assert sum(bill["usd"] for bill in bills(tmp_path / "out")) == pytest.approx(total)
     assert dollars(total) in invoke("status", tmp_path / "out").stdout
+
+
+def test_two_runs_at_once_do_not_share_a_budget(annotate: Callable[..., Any], tmp_path: Path) -> None:
+    """Each of them would see only what was spent before it began."""
+    path = write(tmp_path / "a.jsonl", texts(3))
+    other = tmp_path / "out" / "runs" / "20260101T000000-annotate-abcdef"
+    other.mkdir(parents=True)
+    command = {"pipeline": "annotate", "time": time.time(), **process()}
+    (other / "command.json").write_text(json.dumps(command))
+    with StubLLM(labels) as stub:
+        refused = annotate(stub, path, "--price", PRICE, "--budget-usd", 1)
+        assert (refused.exit_code, stub.calls) == (4, [])
+        assert f"run {other.name} is at work" in refused.stderr
+        (other / "command.json").write_text(json.dumps({**command, "pipeline": "tag"}))
+        assert annotate(stub, path, "--price", PRICE, "--budget-usd", 1).exit_code == 0
+        (other / "command.json").write_text(json.dumps(command))
+        (other / "ledger.json").write_text("{}")
+        assert annotate(stub, path, "--price", PRICE, "--budget-usd", 1).exit_code == 0
 
 
 @pytest.mark.e2e

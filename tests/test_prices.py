@@ -19,10 +19,10 @@ def test_money_of_tokens() -> None:
     # 1,000,000 fresh + 1,000,000 cached prompt tokens + 500,000 of answers: 0.15 + 0.075 + 0.30
     assert price.usd(Tokens(prompt=2_000_000, cached=1_000_000, completion=500_000)) == pytest.approx(0.525)
     assert price.usd_of({"prompt_tokens": 2_000_000, "completion_tokens": 0}) == pytest.approx(0.30)
-    assert parsed("1,2").cached == 1
+    assert parsed("1,2").cached == parsed("1,2,1").cached == 1
 
 
-@pytest.mark.parametrize("text", ["", "1", "1,2,3,4", "a,b", "-1,2", "nan,1", "inf,1", "1;2"])
+@pytest.mark.parametrize("text", ["", "1", "1,2,3,4", "a,b", "-1,2", "nan,1", "inf,1", "1;2", "0.15,0.6,0.9"])
 def test_what_is_no_price_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="IN,OUT"):
         parsed(text)

@@ -233,7 +233,7 @@ def test_range_that_kills_three_workers(run: Run) -> None:
     run.tokens("kill", 9)
     found = run.run("ray", "ray")
     assert found.code == 1
-    assert re.search(r"range \d of a.jsonl killed its worker 3 times", found.err)
+    assert re.search(r"chunk \d of a.jsonl killed its worker 3 times", found.err)
     assert run.left("kill") == 6
 
 

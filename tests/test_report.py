@@ -152,6 +152,15 @@ def test_bars_are_the_sidecars(out: Path, page: str) -> None:
     assert (calls["kind"], calls["edges"], calls["counts"]) == ("whole", [0.0], [310])
 
 
+def test_names_on_cards_are_whole(page: str) -> None:
+    """A cut name may equal that of another column."""
+    rule = re.search(r"\.cards \.name \{([^}]*)\}", page)
+    assert rule is not None
+    assert "overflow-wrap" in rule[1]
+    assert not {"nowrap", "ellipsis"} & {*re.findall(r"[a-z-]+", rule[1])}
+    assert "<span class=name>char_<wbr>len</span>" in page
+
+
 def test_inputs_are_rows(out: Path, page: str) -> None:
     models = data_of(page)["models"]
     assert models["ids"] == ["ada/one.jsonl", "bell/<two>.jsonl", "solo.jsonl"]

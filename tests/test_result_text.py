@@ -179,3 +179,19 @@ def test_an_extra_that_is_not_installed_is_a_state_of_its_own() -> None:
 def test_a_stream_that_is_no_terminal_has_no_width() -> None:
     assert wrapping.terminal_width(io.StringIO()) is None
     assert wrapping.terminal_width(None) is None
+
+
+def test_a_model_that_is_no_better_than_the_commonest_label_is_said_to_be() -> None:
+    figures = {"n": 1200, "accuracy": 0.61, "macro_f1": 0.2, "kappa": 0.05, "kappa_low": None, "kappa_high": None}
+    figures |= {"coverage": 1.0, "majority_accuracy": 0.6}
+    domain = {"backend": "fasttext:distilled-1", "labels": {"web": 3}, "percentages": {"pct_english": None}}
+    result = Result(
+        "domain", "out", 0, Counts(documents=3), {"domain": {**domain, "agreement_with_reference": figures}}, "", [], []
+    )
+    assert "Warning" not in table(result)
+    assert "on 1,200 held-out documents" in table(result)
+    figures["majority_accuracy"] = 0.61
+    assert "Warning: always saying the commonest label agrees with the LLM at least as often." in " ".join(
+        table(result, width=80).split()
+    )
+    assert max(map(len, table(result, width=80).splitlines())) <= 80

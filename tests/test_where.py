@@ -522,3 +522,12 @@ def test_from_the_command_line(tmp_path: Path) -> None:
 def test_input_errors_stay_what_they_are(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nowhere"):
         keep(tmp_path / "nowhere", tmp_path / "out", "row > 1")
+
+
+def test_a_condition_that_keeps_nothing_names_the_values(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", docs(10))
+    tag(path, tmp_path / "out", "length,language")
+    result = keep(path, tmp_path / "out", "language = 'eng' AND char_len > 0")
+    assert result.summary["filtered"]["kept"] == 0
+    assert result.messages == ["no document is kept: the values of language.language are 'en', 'de', 'un'"]
+    assert keep(path, tmp_path / "out", "language = 'en' AND char_len > 0").messages == []

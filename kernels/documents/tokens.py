@@ -29,7 +29,7 @@ def count_distinct(ids: U32, offsets: I64, n_vocab: int) -> I64:
     Source   |set(ids)|, with the set replaced by the last document that each id was seen in
     Example  ids [7, 2, 7, 2, 2], offsets [0, 3, 3, 5] -> [2, 0, 1]
     """
-    last_seen_in = np.full(n_vocab, -1, np.int64)
+    last_seen_in = np.full(n_vocab, -1, np.int32)  # half the bytes of int64 miss the caches less often
     counts = np.zeros(offsets.size - 1, np.int64)
     for d in range(offsets.size - 1):
         distinct = 0
@@ -38,6 +38,6 @@ def count_distinct(ids: U32, offsets: I64, n_vocab: int) -> I64:
             if token >= n_vocab:
                 raise ValueError("a token id is not below n_vocab")
             distinct += int(last_seen_in[token] != d)
-            last_seen_in[token] = d
+            last_seen_in[token] = np.int32(d)
         counts[d] = distinct
     return counts

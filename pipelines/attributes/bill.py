@@ -110,19 +110,27 @@ def _each(output: Folder, but_for: str) -> Iterator[dict[str, Any]]:
 
 
 def in_words(counts: Mapping[str, Any]) -> str:
-    """Requests and tokens as a sentence."""
-    said = (
-        f"{counts['requests']:,} requests sent ({counts['retries']:,} retries), {counts['prompt_tokens']:,} prompt tokens "
-        f"({counts['cached_tokens']:,} of them cached by the endpoint) and {counts['completion_tokens']:,} tokens of answers "
-        f"({counts['reasoning_tokens']:,} of reasoning) by its count; {counts['cache_hits']:,} answers were here already"
-    )
-    if counts["unusable"]:
-        said += f"; {counts['unusable']:,} paid replies were no answer"
-    if USD in counts:
-        price = f" ({counts[PRICE]})" if PRICE in counts else ""
-        said += f"; {dollars(counts[USD])}{price}"
+    """Requests and tokens as a sentence. Amounts that are zero are left out, but for requests and tokens."""
     models = sorted(name for name in counts["models"] if name)
-    return said + (f"; more than one model answered: {', '.join(models)}" if len(models) > 1 else "")
+    price = f" ({counts[PRICE]})" if PRICE in counts else ""
+    parts = [
+        f"{_some(counts, 'requests')} sent{_aside(counts, 'retries', 'retried')}: "
+        f"{counts['prompt_tokens']:,} prompt tokens{_aside(counts, 'cached_tokens', 'cached')}, "
+        f"{counts['completion_tokens']:,} answer tokens{_aside(counts, 'reasoning_tokens', 'of reasoning')}",
+        f"{counts['cache_hits']:,} answers from the cache" if counts["cache_hits"] else "",
+        f"{counts['unusable']:,} paid without an answer" if counts["unusable"] else "",
+        f"{dollars(counts[USD])}{price}" if USD in counts else "",
+        f"more than one model answered: {', '.join(models)}" if len(models) > 1 else "",
+    ]
+    return "; ".join(part for part in parts if part)
+
+
+def _some(counts: Mapping[str, Any], name: str) -> str:
+    return f"{counts[name]:,} {name.removesuffix('s') if counts[name] == 1 else name}"
+
+
+def _aside(counts: Mapping[str, Any], name: str, words: str) -> str:
+    return f" ({counts[name]:,} {words})" if counts[name] else ""
 
 
 def dollars(usd: float) -> str:

@@ -13,7 +13,6 @@ import os
 import pickle
 import platform
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
@@ -34,6 +33,7 @@ from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.readers.plan import Plan, PlannedFile
 from tagcorpus.pipelines.readers.reader import ReaderOptions
 from tagcorpus.pipelines.storage.folder import Folder
+from tagcorpus.pipelines.storage.remote import ahead
 from tagcorpus.taggers import Tagger
 from tagcorpus.taggers._interface.base import LATER
 from tagcorpus.taggers._interface.files import TaggerFile, file_of
@@ -315,10 +315,7 @@ def stored_part(output: Folder, name: str) -> StoredPart | None:
 
 def each(output: Folder, look: Callable[[T], U], items: Sequence[T]) -> list[U]:
     """`look` at each of these: in a store, at many at a time."""
-    if output.is_local:
-        return list(map(look, items))
-    with ThreadPoolExecutor(32) as pool:
-        return list(pool.map(look, items))
+    return list(ahead(look, items, is_local=output.is_local))
 
 
 def stored_parts(output: Folder, names: Sequence[str]) -> list[StoredPart | None]:

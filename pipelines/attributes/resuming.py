@@ -222,12 +222,11 @@ def _why_not_kept(output: Folder, name: str, stored: StoredPart, chunk: Chunk, i
 def remove_leftovers(output: Folder, plan: Plan, instances: Iterable[Instance]) -> None:
     """Remove parts, receipts of what was not read, and quarantine files of planned inputs beyond their last chunk, as left by a
     file that shrank."""
-    for planned in plan.files:
+    rooms = ["quarantine", *(f"{room}/{i.name}" for room in ("attributes", "unread") for i in instances)]
+    folders = [(f"{room}/{planned.file.name}", planned) for planned in plan.files for room in rooms]
+    for (folder, planned), names in zip(folders, each(output, lambda f: output.files(f[0]), folders), strict=True):
         planned_parts = {f"part-{k:05d}" for k in range(len(planned.chunks))}
-        folders = [f"{room}/{i.name}/{planned.file.name}" for room in ("attributes", "unread") for i in instances]
-        folders.append(f"quarantine/{planned.file.name}")
-        for folder in folders:
-            for name in output.files(folder):
-                leaf = name.rsplit("/", 1)[-1]
-                if name == f"{folder}/{leaf}" and leaf.startswith("part-") and leaf.split(".")[0] not in planned_parts:
-                    output.remove(name)
+        for name in names:
+            leaf = name.rsplit("/", 1)[-1]
+            if name == f"{folder}/{leaf}" and leaf.startswith("part-") and leaf.split(".")[0] not in planned_parts:
+                output.remove(name)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from tagcorpus.errors import ConfigError
+from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines.audit import measures, verdict
 from tagcorpus.pipelines.audit.gold import Gold
 from tagcorpus.pipelines.audit.printed import as_text
@@ -80,8 +80,17 @@ def audited(
     window, no_window = window_of(attributes, score)
     groupings = _groupings(attributes, score, by)
     result = tally(attributes, score, groupings, blocks, top, other, window, table)
+    if table and not table.n_joined:
+        raise InputError(
+            f"--gold {gold}: no document of {output} is in the table; compare its ids with those of the documents"
+        )
     notes = [] if window else [f"judged in part: {no_window}"]
     notes += [f"{name}: left out, since there are too many values" for name in result.dropped]
+    if table and table.n_shared:
+        notes.append(
+            f"--gold: {table.n_shared:,} ids are those of several documents, which all have the gold value of the id; name "
+            "documents by input and row"
+        )
     n_judged = sum(measures.is_judged(t, i) for t in result.tallies for i in range(len(t.n)))
     n_used = int(result.tallies[0].sums.any(axis=(1, 2)).sum())
     if cluster and n_used < FEW_CLUSTERS:

@@ -52,6 +52,7 @@ class Gold:
             raise InputError(f"--gold {path}: a document has several rows; give one value for each document")
         self.n = len(self._keys)
         self._inputs = set() if self.by_id else set(table["input"].to_pylist())
+        self._documents = np.zeros(self.n, np.int64)  # of the output, for each gold value
         self._matches: list[tuple[Floats, Floats]] = []
         self.places: dict[int, npt.NDArray[np.int64]] = {}
         """By the chunk's place in the plan, the rows that have a gold value and a score."""
@@ -65,10 +66,21 @@ class Gold:
         else:
             return
         at = pc.fill_null(pc.index_in(keys, value_set=self._keys), -1).to_numpy(zero_copy_only=False)
+        np.add.at(self._documents, at[at >= 0], 1)
         places = np.flatnonzero((at >= 0) & np.isfinite(scores))
         if len(places):
             self._matches.append((scores[places], self._values[at[places]]))
             self.places[rows.rank] = places
+
+    @property
+    def n_joined(self) -> int:
+        """Gold values that have a document."""
+        return int((self._documents > 0).sum())
+
+    @property
+    def n_shared(self) -> int:
+        """Gold values that have several documents, which share an id."""
+        return int((self._documents > 1).sum())
 
     @property
     def pairs(self) -> tuple[Floats, Floats]:

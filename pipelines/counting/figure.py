@@ -9,9 +9,12 @@ time or the system's fonts gets in, which is also why text outside the bundled f
 from __future__ import annotations
 
 import functools
+import importlib.util
+import io
 import itertools
 import unicodedata
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
@@ -35,6 +38,43 @@ _LEFT, _RIGHT, _SPAN = 0.067, 0.567, 0.415  # shares of the width: where the two
 _BLUE, _GREY, _RED, _GREEN = "#3b75af", "#9aa5b1", "#b5402f", "#2f7d4f"
 _SPACE = "\u2423"
 _NAMED = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\\": "\\\\"}
+
+
+FORMS: tuple[Literal["png", "svg"], ...] = ("png", "svg")
+
+
+class EarlyFigure:
+    """Draws in a thread of this process while workers compute. matplotlib is imported at once, if it is installed.
+
+    is_early  False: the figure is drawn when its files are needed
+    """
+
+    def __init__(self, *, is_early: bool) -> None:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="figure")
+        self._is_early = is_early and importlib.util.find_spec("matplotlib") is not None
+        self._drawn: Future[dict[str, bytes]] | None = None
+        if self._is_early:
+            self._pool.submit(importlib.import_module, "matplotlib.figure")
+
+    def begin(self, summary: Mapping[str, Any]) -> None:
+        """The summary's figures are known; `files` needs the same ones."""
+        if self._is_early and summary["num_unique_contexts"]:
+            self._drawn = self._pool.submit(drawn, summary)
+
+    def files(self, summary: Mapping[str, Any]) -> dict[str, bytes]:
+        """The bytes of the file of each format."""
+        return drawn(summary) if self._drawn is None else self._drawn.result()
+
+    def close(self) -> None:
+        """Draw nothing more."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def drawn(summary: Mapping[str, Any]) -> dict[str, bytes]:
+    """The bytes of the file of each format."""
+    sinks = {form: io.BytesIO() for form in FORMS}
+    draw(summary, sinks)
+    return {form: sink.getvalue() for form, sink in sinks.items()}
 
 
 def draw(summary: Mapping[str, Any], sinks: Mapping[Literal["png", "svg"], str | Path | IO[bytes]]) -> None:

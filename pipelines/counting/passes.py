@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -30,10 +31,11 @@ from tagcorpus.kernels.entropy import (
     exact_sums,
     extremes,
 )
+from tagcorpus.kernels.merging import Runs, is_dense
 from tagcorpus.kernels.ngrams import contexts_of, count_ngrams, lookup, merge_runs, unpack
 from tagcorpus.kernels.packing import Entropies
 from tagcorpus.pipelines.attributes.batches import ChunkReport
-from tagcorpus.pipelines.attributes.parts import Instance, part_key, part_name, write_part
+from tagcorpus.pipelines.attributes.parts import Instance, each, part_key, part_name, write_part
 from tagcorpus.pipelines.counting.corpus import Corpus, KeyRange, n_positions
 from tagcorpus.pipelines.counting.spill import (
     DamagedSpillFile,
@@ -46,14 +48,19 @@ from tagcorpus.pipelines.counting.spill import (
     write_values,
 )
 from tagcorpus.pipelines.progress.progress_record import progress_writer
+from tagcorpus.pipelines.storage.remote import ahead
 from tagcorpus.pipelines.token_ids.cache import TokenBatch
 
 LISTED = 20
 """Contexts of the highest and of the lowest entropy that are kept by name."""
 BIN_BITS = 0.25
 """Width of a bin of the histogram."""
+RESERVED_ENTRIES = 1 << 24
+"""16 bytes each, of address space only until they are written."""
 
 Counted = tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]
+Table = tuple[npt.NDArray[np.uint64], npt.NDArray[np.float64]]
+"""Contexts, ascending, and their entropies."""
 
 
 class Count(PipelineStep):
@@ -126,18 +133,27 @@ class Merge(PipelineStep):
         corpus, key_range = self.corpus, self.key_ranges[rank]
         name = corpus.merged_name(rank)
         key = [corpus.key, str(key_range.low), str(key_range.high), corpus.with_contexts]
+        if is_dense(corpus.packing):
+            key.append("contexts")  # in the place of the runs' own entropies
         stored = values_of_key_range(corpus, rank)
         if stored is not None and stored.meta["key"] == key:
             yield stored.meta["adds"]
             return
         drop_workspaces()  # what counting took, where it was in this process
-        merged, own = self.merged(key_range)
-        entropies = conditional_entropy(*merged, corpus.packing)
-        adds = _adds(merged[1], entropies, corpus)
+        if is_dense(corpus.packing):
+            entropies, *spectrum = self._runs_of(key_range).entropies()
+            segments = iter([entropies.entropy_bits, entropies.contexts[:, 0].view(np.float64)])
+        else:
+            (keys, counts), own = self.merged(key_range)
+            entropies = conditional_entropy(keys, counts, corpus.packing)
+            del keys
+            spectrum = list(counts_of_counts(counts))
+            segments = self._segments(entropies, own, key_range)
+        adds = _adds(spectrum, entropies, corpus)
         if corpus.with_contexts:
             self._write_contexts(rank, entropies)
         with corpus.output.publishing(name) as sink:
-            write_values(sink, self._segments(entropies, own, key_range), {"key": key, "adds": adds})
+            write_values(sink, segments, {"key": key, "adds": adds})
         yield adds
 
     def merged(
@@ -148,8 +164,7 @@ class Merge(PipelineStep):
         merged: list[Counted] = []
         own: list[npt.NDArray[np.uint64] | None] = []
         held = 0
-        for file, i in self._all_runs():
-            keys, counts = read_run(self.corpus, file, i, key_range)
+        for keys, counts in self._all_runs(key_range):
             progress_writer().done(len(counts), keys.nbytes)
             own.append(contexts_of(keys, self.corpus.packing)[0] if is_kept else None)
             if held + len(counts) > self.corpus.limits.interval_entries and merged:
@@ -161,24 +176,42 @@ class Merge(PipelineStep):
             held += len(counts)
         return merge_runs(merged, self.corpus.packing), own
 
-    def _all_runs(self) -> Iterator[tuple[SpillFile, int]]:
-        """Run by run, in the order of the plan."""
-        for rank in range(len(self.corpus.plan.chunks)):
+    def _runs_of(self, key_range: KeyRange) -> Runs:
+        """All entries of a key range, of contexts of one token."""
+        most = self.corpus.limits.interval_entries
+        runs = Runs(self.corpus.packing, min(most, RESERVED_ENTRIES))
+        for keys, counts in self._all_runs(key_range):
+            progress_writer().done(len(counts), keys.nbytes)
+            if len(runs) + len(counts) > most:
+                runs.merge()
+            runs.add(keys, counts)
+        return runs
+
+    def _all_runs(self, key_range: KeyRange) -> Iterator[Counted]:
+        """The entries of each run, in the order of the plan."""
+
+        def read(run: tuple[SpillFile, int]) -> Counted:
+            return read_run(self.corpus, *run, key_range)
+
+        def opened(rank: int) -> SpillFile:
             file = counted(self.corpus, rank)
             if file is None:
                 raise redo(self.corpus, self.corpus.spill_name(rank))
-            for i in range(len(file.runs)):
-                yield file, i
+            return file
+
+        is_local = self.corpus.output.is_local
+        files = ahead(opened, range(len(self.corpus.plan.chunks)), is_local=is_local)
+        return ahead(read, ((file, i) for file in files for i in range(len(file.runs))), is_local=is_local)
 
     def _segments(
         self, entropies: Entropies, own: Sequence[npt.NDArray[np.uint64] | None], key_range: KeyRange
     ) -> Iterator[npt.NDArray[np.float64]]:
         """The entropies of all contexts; then those of each run's own, in its own order."""
         yield entropies.entropy_bits
-        again = self._all_runs() if None in (c is None and c for c in own) else None
+        again = self._all_runs(key_range) if None in (c is None and c for c in own) else None
         for contexts in own:
             if again is not None:
-                keys, _ = read_run(self.corpus, *next(again), key_range)
+                keys, _ = next(again)
                 contexts = contexts_of(keys, self.corpus.packing)[0]  # noqa: PLW2901
             assert contexts is not None
             progress_writer().done(0, contexts.nbytes)
@@ -221,7 +254,8 @@ class Score(PipelineStep):
         columns: list[pa.RecordBatch] = []
         for i, run in enumerate(file.runs):
             held = [next(batches) for _ in range(run.extra["batches"])]
-            columns += self._scored(held, *self._table(rank, file, i))
+            table = self._whole_table if is_dense(corpus.packing) else self._table(rank, file, i)
+            columns += self._scored(held, *table)
         for _ in batches:  # the reader counts, and the cache is published, when it has come to its end
             raise IncompleteError(
                 f"chunk {k} of {planned.file.name} changed during the run: run the same command again"
@@ -234,19 +268,30 @@ class Score(PipelineStep):
         counts, seconds = {self.instance.name: opened.counts}, time.perf_counter() - started
         yield ChunkReport(rank, counts, seconds, {self.instance.name: entry})
 
-    def _table(self, rank: int, file: SpillFile, i: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.float64]]:
+    @cached_property
+    def _whole_table(self) -> Table:
+        """All contexts of the corpus, of one token each, and their entropies; read once by a process."""
+        contexts, entropy_bits = (
+            np.concatenate([self._segment(k, i) for k in range(self.n_key_ranges)]) for i in (1, 0)
+        )
+        return contexts.view(np.uint64).reshape(-1, 1), entropy_bits
+
+    def _table(self, rank: int, file: SpillFile, i: int) -> Table:
         """The run's contexts, and their entropies over the whole corpus."""
         keys, _ = read_run(self.corpus, file, i, KeyRange(None, None))
-        segments = []
-        for key_range in range(self.n_key_ranges):
-            values = values_of_key_range(self.corpus, key_range)
-            try:
-                if values is None:
-                    raise DamagedSpillFile("it is missing")
-                segments.append(values.read_segment(1 + self.runs_before[rank] + i))
-            except DamagedSpillFile as error:
-                raise redo(self.corpus, self.corpus.merged_name(key_range)) from error
+        segments = each(
+            self.corpus.output, lambda k: self._segment(k, 1 + self.runs_before[rank] + i), range(self.n_key_ranges)
+        )
         return contexts_of(keys, self.corpus.packing)[0], np.concatenate(segments)
+
+    def _segment(self, key_range: int, i: int) -> npt.NDArray[np.float64]:
+        values = values_of_key_range(self.corpus, key_range)
+        try:
+            if values is None:
+                raise DamagedSpillFile("it is missing")
+            return values.read_segment(i)
+        except DamagedSpillFile as error:
+            raise redo(self.corpus, self.corpus.merged_name(key_range)) from error
 
     def _scored(
         self, batches: list[TokenBatch], contexts: npt.NDArray[np.uint64], entropy_bits: npt.NDArray[np.float64]
@@ -299,19 +344,22 @@ def redo(corpus: Corpus, name: str) -> DamagedError:
     return DamagedError(f"{corpus.output}/{name} is damaged or gone")
 
 
-def _adds(entry_counts: npt.NDArray[np.int64], entropies: Entropies, corpus: Corpus) -> dict[str, Any]:
-    """What a key range adds to the summary, as JSON: integers that add up whatever the key ranges, and short lists."""
+def _adds(entry_spectrum: Sequence[npt.NDArray[np.int64]], entropies: Entropies, corpus: Corpus) -> dict[str, Any]:
+    """What a key range adds to the summary, as JSON: integers that add up whatever the key ranges, and short lists.
+
+    entry_spectrum  counts of entries, and the number of entries with each
+    """
     sums = exact_sums(entropies)
     bits = entropies.entropy_bits
     n_bins = int(np.ceil(corpus.packing.bits / BIN_BITS)) + 1
     contexts, positions = binned(bits, entropies.counts, BIN_BITS, n_bins)
     return {
         **sums._asdict(),
-        "n_entries": len(entry_counts),
+        "n_entries": int(entry_spectrum[1].sum()),
         "n_zero_positions": int(entropies.counts[bits == 0].sum()),
         "histogram_contexts": contexts.tolist(),
         "histogram_positions": positions.tolist(),
-        "entry_spectrum": [v.tolist() for v in counts_of_counts(entry_counts)],
+        "entry_spectrum": [v.tolist() for v in entry_spectrum],
         "context_spectrum": [v.tolist() for v in counts_of_counts(entropies.counts)],
         "top": _listed(entropies, extremes(bits, entropies.counts, LISTED, is_largest=True), corpus),
         "bottom": _listed(entropies, extremes(bits, entropies.counts, LISTED, is_largest=False), corpus),

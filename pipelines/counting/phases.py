@@ -9,9 +9,10 @@ import numpy as np
 
 from tagcorpus.errors import DamagedError, TagcorpusError
 from tagcorpus.pipelines.attributes.batches import ChunkReport
+from tagcorpus.pipelines.attributes.parts import each
 from tagcorpus.pipelines.counting.corpus import Corpus, key_ranges
 from tagcorpus.pipelines.counting.passes import Count, Merge, counted
-from tagcorpus.pipelines.counting.spill import SpillFile
+from tagcorpus.pipelines.counting.spill import BLOCK_ENTRIES, SpillFile
 from tagcorpus.pipelines.counting.summary import Adds
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.progress.display import Watch
@@ -20,6 +21,8 @@ from tagcorpus.pipelines.token_ids.cache import TokenSource
 
 T = TypeVar("T")
 
+LEAST_ENTRIES = 1_000_000
+"""Of a key range that is cut for another worker. Merging them takes a tenth of a second, and every chunk reads of every key range."""
 ROUNDS = 3
 """How often damaged working files are made anew before the run gives up."""
 
@@ -37,7 +40,8 @@ def until_sound(run: Run, body: Callable[[], T]) -> T:
 def count(engine: Engine, corpus: Corpus) -> list[int]:
     """The first pass, where it is missing. How many runs all chunks before each one have."""
     ranks = range(len(corpus.plan.chunks))
-    missing = [r for r in ranks if counted(corpus, r) is None]
+    there = each(corpus.output, lambda r: counted(corpus, r) is not None, ranks)
+    missing = [r for r in ranks if not there[r]]
     if missing:
         over = engine.over_chunks if isinstance(corpus.source, TokenSource) else engine.over_chunks_here
         over(
@@ -47,7 +51,7 @@ def count(engine: Engine, corpus: Corpus) -> list[int]:
             "counting",
             on_done=lambda watch, _, reports: watch_report(watch, reports[0]),
         )
-    return [0, *np.cumsum([len(spill_file_of(corpus, r).runs) for r in ranks]).tolist()]
+    return [0, *np.cumsum([len(file.runs) for file in spill_files(corpus)]).tolist()]
 
 
 def spill_file_of(corpus: Corpus, rank: int) -> SpillFile:
@@ -58,19 +62,36 @@ def spill_file_of(corpus: Corpus, rank: int) -> SpillFile:
     return runs
 
 
+def spill_files(corpus: Corpus) -> list[SpillFile]:
+    """What the first pass has made of each chunk, in the order of the plan. Raises DamagedError."""
+    return each(corpus.output, lambda rank: spill_file_of(corpus, rank), range(len(corpus.plan.chunks)))
+
+
 def merge(engine: Engine, corpus: Corpus) -> list[Adds]:
     """The second pass: what each key range adds to the summary."""
-    files = [spill_file_of(corpus, r) for r in range(len(corpus.plan.chunks))]
-    cuts = key_ranges(files, corpus.packing.bits, corpus.limits.interval_entries)
+    files = spill_files(corpus)
+    n_entries = sum(run.n for file in files for run in file.runs)
+    at_once = entries_at_once(n_entries, corpus.limits.interval_entries, engine.workers)
+    cuts = key_ranges(files, corpus.packing.bits, at_once)
     results = engine.execute(
         [Merge(corpus, cuts)],
         [[i] for i in range(len(cuts))],
         lambda i: f"key range {i} of {len(cuts)}",
         "merging",
-        sum(run.n for file in files for run in file.runs),
+        n_entries,
         on_done=lambda watch, _rank, parts: watch.done(parts[0]["n_entries"], 0, 0),
     )
     return [results[i][0] for i in range(len(cuts))]
+
+
+def entries_at_once(n_entries: int, limit: int, workers: int) -> int:
+    """Entries of a key range: as many as the memory of a worker allows, but all workers get key ranges of one size."""
+    least = -(-n_entries // limit)
+    shared = min(workers, n_entries // LEAST_ENTRIES)
+    if shared <= 1:
+        return limit
+    # `key_ranges` ends a range within one block below the number.
+    return min(limit, -(-n_entries // (-(-least // shared) * shared)) + BLOCK_ENTRIES)
 
 
 def sample_totals(engine: Engine, sample: Corpus) -> list[Adds]:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
-from tagcorpus.errors import ReplacedError, TagcorpusError, is_lack_of_memory, out_of_memory, valid_values
+from tagcorpus.errors import ConfigError, ReplacedError, TagcorpusError, is_lack_of_memory, out_of_memory, valid_values
 from tagcorpus.pipelines.attributes.parts import needed
 from tagcorpus.pipelines.dispatch.pipeline import pipeline_of
 from tagcorpus.pipelines.execution.engine import Engine
@@ -17,7 +17,7 @@ from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.readers.plan import forget
 from tagcorpus.pipelines.runs.inputs import Inputs
 from tagcorpus.pipelines.runs.instances import build
-from tagcorpus.pipelines.runs.place import place_of
+from tagcorpus.pipelines.runs.place import among_inputs, place_of
 from tagcorpus.pipelines.runs.result import Result
 from tagcorpus.pipelines.runs.run import Run
 from tagcorpus.pipelines.storage.folder import sweep_temporary_folders
@@ -41,6 +41,8 @@ def begin(
     """What a run reads, writes and computes with. columns: those that taggers need; stack: ends what is begun here."""
     inputs = make_inputs(options, columns, display, stack)
     place = place_of(pipeline, options, inputs.files)
+    if note := among_inputs(place, inputs.files):
+        display.say(note)
     name_of = pipeline_of(pipeline).summary_name
     run = make_run(pipeline, options, display, place, summary_name=name_of(options) if name_of else pipeline)
     lines, unasked = inputs.set_aside_lines().values(), inputs.unasked()
@@ -82,7 +84,8 @@ def run_options(
         if not options.dry_run:
             if isinstance(error, TagcorpusError):
                 _forget(run, inputs, error)
-            _last_words(run, error)
+            if not _is_withdrawn(run, error):
+                _last_words(run, error)
         if is_without_memory:
             raise out_of_memory(error) from error
         raise
@@ -120,6 +123,15 @@ def _other_run(run: Run) -> str:
     name = max(others)
     command = (opened(run.output.read(f"runs/{name}/command.json")) or {}).get("command")
     return f" (the newest other run there is {name}{f': {command}' if command else ''})"
+
+
+def _is_withdrawn(run: Run, error: BaseException) -> bool:
+    """Whether the run was refused (exit 2) before it did anything, so that nothing of it is left in the output."""
+    if not isinstance(error, TagcorpusError) or error.exit_code != ConfigError.exit_code:
+        return False
+    with suppress(Exception):  # the error that refused the run is the one to show
+        return run.withdraw()
+    return False
 
 
 def _last_words(run: Run, error: BaseException) -> None:

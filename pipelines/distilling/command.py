@@ -19,6 +19,7 @@ from tagcorpus.pipelines.distilling.examples import Examples, read_examples, spl
 from tagcorpus.pipelines.distilling.gate import Gate, judged
 from tagcorpus.pipelines.labels.agreement import LENGTH, Pair
 from tagcorpus.pipelines.labels.label_table import Labelled
+from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.taggers._interface.digest import of_file
 from tagcorpus.taggers._models.sentence_encoder import Encoder
@@ -47,6 +48,7 @@ def distil(
     save_anyway: bool = False,
     seed: int = 0,
     as_json: bool = False,
+    display: Display | None = None,
 ) -> tuple[str, int]:
     """Train a student, and return the text to print and the exit code: 0 = saved, 3 = refused by the gate and not saved.
 
@@ -54,17 +56,20 @@ def distil(
     held_out  labelled texts that judge the student; none of them is learnt, and `held_out_share` is not used
     Raises ConfigError for what does not fit, InputError for tables that cannot be read or are too few.
     """
+    display = display or Display()
     folder = Folder(output)
     if not folder.is_local:
         raise ConfigError(f"--output {output}: a student is written to a local folder; copy the folder afterwards")
     if folder.files() and not folder.exists(DESCRIPTION):
         raise ConfigError(f"--output {output} has other files: name a new folder, or that of an earlier student")
-    examples = read_examples(labels, column, seed)
+    with display.phase("reading labels"):
+        examples = read_examples(labels, column, seed)
     if math.isnan(min_kappa) or math.isnan(min_group_kappa):  # no kappa is below NaN: the gate would stand open
         raise ConfigError("--min-kappa and --min-group-kappa must be numbers, got nan")
     if not 0 < held_out_share < 1:
         raise ConfigError(f"--held-out-share must be above 0 and below 1, got {held_out_share:g}")
-    train, judges = _sides(examples, held_out, column, held_out_share, seed)
+    with display.phase("choosing held-out documents"):
+        train, judges = _sides(examples, held_out, column, held_out_share, seed)
     not_learnt = training.rare(train, min_label)
     train = [d for d in train if d.label not in not_learnt]
     names = sorted({d.label for d in train})
@@ -76,11 +81,14 @@ def distil(
     _check_columns(within, judges)
     codes = [f"l{i}" for i in range(len(names))]
     kind = training.kind_of(student, encoder, names, codes, seed)
-    kind.prepare([*train, *judges])
-    choice = training.search(kind, train, names, trials, seed)
+    display.say(f"{len(train):,} documents to learn from, {len(judges):,} held out, {len(names)} labels")
+    with display.phase("reading texts"):
+        kind.prepare([*train, *judges])
+    choice = training.search(kind, train, names, trials, seed, display)
     gate = Gate(min_kappa, min_group_kappa, min_group)
     with TemporaryDirectory() as work:
-        path, same = training.written(kind, choice, train, judges, Path(work))
+        with display.phase("training the student"):
+            path, same = training.written(kind, choice, train, judges, Path(work))
         description = {
             "name": f"distilled-{of_file(path)[-8:]}",
             "file": path.name,
@@ -93,7 +101,10 @@ def distil(
         }
         (Path(work) / DESCRIPTION).write_text(json.dumps(description))
         # The file itself is judged, as the taggers load it.
-        pairs, probabilities = _answers(student_at(work, "distil"), judges)
+        with display.phase("judging by the held-out documents"):
+            pairs, probabilities = _answers(student_at(work, "distil"), judges)
+            verdict = judged(pairs, within, gate, seed)
+        curve = training.curve(kind, choice.settings, train, judges, names, seed, display)
         document: dict[str, Any] = {
             "tagcorpus": tagcorpus.__version__,
             "name": description["name"],
@@ -118,11 +129,11 @@ def distil(
             "model": {"file": path.name, "digest": description["digest"], "bytes": path.stat().st_size, "same": same},
             "gate": vars(gate),
             "baseline": _baseline(train, judges),
-            **judged(pairs, within, gate, seed),
+            **verdict,
             "calibration": calibration.reliability(
                 probabilities, np.array([p.labels[0] == p.labels[1] for p in pairs])
             ),
-            "curve": training.curve(kind, choice.settings, train, judges, names, seed),
+            "curve": curve,
         }
         document["use"] = card.use(document)
         is_saved = not document["failed"] or save_anyway

@@ -16,6 +16,7 @@ from tagcorpus.pipelines.distilling import calibration
 from tagcorpus.pipelines.distilling.examples import folds
 from tagcorpus.pipelines.distilling.gate import figures
 from tagcorpus.pipelines.labels.label_table import Labelled
+from tagcorpus.pipelines.progress.display import Display, Watch
 from tagcorpus.taggers._models.sentence_encoder import Encoder
 from tagcorpus.taggers._models.student import PREFIX
 
@@ -84,42 +85,61 @@ class Choice:
     tried: list[dict[str, Any]]
 
 
-def search(kind: Kind, train: Sequence[Labelled], labels: Sequence[str], trials: int, seed: int) -> Choice:
+def search(
+    kind: Kind, train: Sequence[Labelled], labels: Sequence[str], trials: int, seed: int, display: Display
+) -> Choice:
     """The settings with the highest kappa by cross-validation over training documents. Raises InputError where none can be used."""
     own = list(train[:SEARCHED])
     places = np.array([list(labels).index(d.label) for d in own])
     fold_of = np.array(folds(own, FOLDS))
     tried: list[dict[str, Any]] = []
     best: tuple[float, Any, F64] | None = None
-    for settings in kind.candidates(trials):
-        scores: F64 = np.zeros((len(own), len(labels)))
-        for fold in range(FOLDS):
-            inside = [d for d, f in zip(own, fold_of, strict=True) if f != fold]
-            outside = [d for d, f in zip(own, fold_of, strict=True) if f == fold]
-            answer = kind.scores(settings, inside, outside)
-            if answer is None:
-                break
-            scores[fold_of == fold] = answer
-        else:
-            given = [labels[i] for i in scores.argmax(axis=1)]
-            kappa = figures([(d.label, g) for d, g in zip(own, given, strict=True)], seed)["kappa"]["value"]
+    candidates = kind.candidates(trials)
+    with Watch(display, "trying settings", len(candidates), list, str) as watch:
+        for settings in candidates:
+            scores = _cross_validated(kind, settings, own, fold_of, len(labels))
+            kappa = None
+            if scores is not None:
+                given = [labels[i] for i in scores.argmax(axis=1)]
+                kappa = figures([(d.label, g) for d, g in zip(own, given, strict=True)], seed)["kappa"]["value"]
+                if best is None or (kappa or 0.0) > best[0]:
+                    best = (kappa or 0.0, settings, scores)
             tried.append({**kind.describe(settings), "kappa": kappa})
-            if best is None or (kappa or 0.0) > best[0]:
-                best = (kappa or 0.0, settings, scores)
-            continue
-        tried.append({**kind.describe(settings), "kappa": None})
+            watch.done(1, 0, 0)
     if best is None:
         raise InputError("fastText diverges on these texts with all settings: use another --seed, or --student words")
     return Choice(best[1], calibration.temperature_of(best[2], places), tried)
 
 
+def _cross_validated(
+    kind: Kind, settings: Any, own: Sequence[Labelled], fold_of: npt.NDArray[np.int64], n_labels: int
+) -> F64 | None:
+    """float64 [documents, labels]: the scores of each document by a student of the other folds; None where one diverges."""
+    scores: F64 = np.zeros((len(own), n_labels))
+    for fold in range(FOLDS):
+        inside = [d for d, f in zip(own, fold_of, strict=True) if f != fold]
+        outside = [d for d, f in zip(own, fold_of, strict=True) if f == fold]
+        answer = kind.scores(settings, inside, outside)
+        if answer is None:
+            return None
+        scores[fold_of == fold] = answer
+    return scores
+
+
 def curve(
-    kind: Kind, settings: Any, train: Sequence[Labelled], held_out: Sequence[Labelled], labels: Sequence[str], seed: int
+    kind: Kind,
+    settings: Any,
+    train: Sequence[Labelled],
+    held_out: Sequence[Labelled],
+    labels: Sequence[str],
+    seed: int,
+    display: Display,
 ) -> list[dict[str, Any]]:
     """Figures on the held-out documents by the number of training labels: those of CURVE, and all."""
     points = []
     for n in (*(size for size in CURVE if size < len(train)), len(train)):
-        scores = kind.scores(settings, train[:n], held_out)
+        with display.phase(f"learning curve, {n:,} labels"):
+            scores = kind.scores(settings, train[:n], held_out)
         if scores is not None:
             given = [labels[i] for i in scores.argmax(axis=1)]
             pairs = [(d.label, g) for d, g in zip(held_out, given, strict=True)]

@@ -182,9 +182,13 @@ class Engine:
             self.run.ledger.enter(plan, instances, counts, seconds)
         if any(c.documents for (rank, _), c in counts.items() if rank in seconds):
             self.say_absent(instances, columns)
+        remove_leftovers(self.run.output, plan, instances)
+        self.look_for_repeated_ids(plan, instances[0])
+
+    def look_for_repeated_ids(self, plan: Plan, instance: Instance) -> None:
+        """Enter the number of documents with an id of an earlier one into the ledger. `instance`: one with all its parts."""
         with self.run.display.phase("looking for repeated ids"):
-            remove_leftovers(self.run.output, plan, instances)
-            documents, passes = passes_over_ids(self.run.output, plan, instances[0])
+            documents, passes = passes_over_ids(self.run.output, plan, instance)
             distinct = [passes[0]()] if len(passes) == 1 else []
         distinct = distinct or self.each(passes, "looking for repeated ids")
         self.run.ledger.enter_duplicate_ids(documents - sum(distinct))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from tagcorpus.pipelines.readers.plan import Plan
+if TYPE_CHECKING:
+    from tagcorpus.pipelines.readers.plan import Plan
 
 
 def default_workers() -> int:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import multiprocessing.forkserver
-import multiprocessing.resource_tracker
-import multiprocessing.util
 import os
 import pickle
 import signal
@@ -24,9 +21,7 @@ from tagcorpus.pipelines.execution import late_pandas
 from tagcorpus.pipelines.execution.workers import fold
 from tagcorpus.pipelines.progress.progress_record import ProgressRecord, ProgressWriter, set_progress_writer
 from tagcorpus.pipelines.storage import folder
-from tagcorpus.processes import keep_stderr_writable, no_semaphores, safe_path
-
-LONGEST_TEMPORARY = 70  # bytes
+from tagcorpus.processes import keep_stderr_writable, no_semaphores, safe_path, start_fork_server
 
 
 class ProcessWorker:
@@ -105,36 +100,12 @@ _worker: dict[str, Any] = {}
 
 
 def _start_fork_server() -> None:
-    """Start it, if it is not there, with SIGINT blocked for it and all its children, from their first instruction on:
-    Ctrl-C reaches the whole process group, and the launcher alone decides what it means."""
+    """Start it, if it is not there."""
     # The kernels only where this run uses them: they bring Numba.
-    modules: list[str] = [
+    modules = [
         m for m in ("tagcorpus.pipelines.execution.steps", "tagcorpus.pipelines.counting.passes") if m in sys.modules
     ]
-    multiprocessing.forkserver.set_forkserver_preload([__name__, *modules])
-    with safe_path():
-        # Not below: where this call starts a tracker, it unblocks SIGINT.
-        multiprocessing.resource_tracker.ensure_running()
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            with _short_temporary_folder():
-                multiprocessing.forkserver.ensure_running()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextlib.contextmanager
-def _short_temporary_folder() -> Iterator[None]:
-    """The fork server listens on a socket in a temporary folder, and a socket's path has at most 107 bytes: in a longer
-    TMPDIR, as batch systems give to their jobs, it goes to /tmp."""
-    before = tempfile.tempdir
-    if len(os.fsencode(tempfile.gettempdir())) > LONGEST_TEMPORARY and os.access("/tmp", os.W_OK):
-        tempfile.tempdir = "/tmp"
-    try:
-        multiprocessing.util.get_temp_dir()  # which stays what it is from here on
-        yield
-    finally:
-        tempfile.tempdir = before
+    start_fork_server([__name__, *modules])
 
 
 def _start_worker(progress_path: str, suffix: str, environment: dict[str, str]) -> None:

@@ -12,6 +12,7 @@ span from 0 to the length of the text. Rules where Dolma's format has no place f
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,12 +24,14 @@ from tagcorpus.pipelines.readers.plan import PlannedFile
 
 def check(tagged: TaggedFiles) -> None:
     """Raise ConfigError for an input that Dolma does not read: it takes JSON lines with one document a line."""
-    for planned in tagged.files:
-        if planned.file.format != "jsonl":
-            raise ConfigError(
-                f"Dolma reads JSON lines, and {planned.file.path} is {planned.file.format}: export to .jsonl first, tag the "
-                "exported file, and export its attributes"
-            )
+    others = [planned.file for planned in tagged.files if planned.file.format != "jsonl"]
+    if others:
+        output = shlex.quote(str(tagged.output))
+        more = f" and {len(others) - 1:,} more files are" if len(others) > 1 else " is"
+        raise ConfigError(
+            f"Dolma reads JSON lines, and {others[0].path}{more} not. First tagcorpus export {output} documents.jsonl.gz; then "
+            f"tagcorpus join documents.jsonl.gz {output} --output joined.tagcorpus, and export joined.tagcorpus. No tag is computed again"
+        )
 
 
 def attributes(tagged: TaggedFiles, planned: PlannedFile) -> Iterator[bytes]:

@@ -53,22 +53,23 @@ def choice(
     """The rule without thresholds, and the parts that it looks at, which all fit the plan. Raises as `where.look_up` does."""
     known = where.known_columns(output)
 
-    def owner(name: str | None) -> tuple[str, str] | None:
+    def owner(name: str | None, option: str) -> tuple[str, str] | None:
         if name is None:
             return None
-        ((instance, columns),) = where.resolve([name.split(".", 1)], known, output, options).items()
+        ((instance, columns),) = where.resolve([name.split(".", 1)], known, output, options, option).items()
         if not columns:
             raise ConfigError(f"{name} is not an attribute column; name one as INSTANCE.COLUMN")
         return instance, columns[0]
 
-    by, within, weight = owner(options.by), owner(options.within), owner(options.weight)
-    counted = owner(".".join(TOKENS)) if options.tokens_at_most is not None else None
+    by, within = owner(options.by, "--by"), owner(options.within, "--within")
+    weight = owner(options.weight, "--weight")
+    counted = owner(".".join(TOKENS), "--tokens") if options.tokens_at_most is not None else None
     columns: dict[str, list[str]] = {}
     for place in (by, within, weight, counted):
         if place is not None:
             columns.setdefault(place[0], []).append(place[1])
     if not columns:  # a plain draw looks at the documents of any instance
-        columns = where.resolve([], known, output, options)
+        columns = where.resolve([], known, output, options, "--draw")
     option = "--top" if options.top is not None else "--draw" if options.draw is not None else "--tokens"
     instances, before = where.look_up(output, plan, reader_options, columns, options, option)
     return Best(instances, amount(options), by, within, weight, options.seed), before

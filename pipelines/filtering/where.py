@@ -29,6 +29,7 @@ from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.taggers import load, names, tagger_class
 
 MOST_LISTED = 40
+SHOWN_VALUES = 8
 KEYS = ("input", "row", "sub", "id")
 # Options of `run filter` that `run tag` needs, too, for the same plan.
 SAME_OPTIONS = (
@@ -46,8 +47,10 @@ def known_columns(output: Folder) -> Columns:
     return {i: own_columns(output, i) for i in instance_folders(output)}
 
 
-def resolve(named: Sequence[Sequence[str]], known: Columns, output: Folder, options: Options) -> Columns:
-    """The columns that a condition needs, by instance: at least one instance, whose rows are then looked at.
+def resolve(
+    named: Sequence[Sequence[str]], known: Columns, output: Folder, options: Options, option: str = "--where"
+) -> Columns:
+    """The columns that a condition needs, by instance: at least one instance, whose rows are then looked at. option: for messages.
 
     Raises ConfigError for a name that several columns have, or none; with the command that makes it where there is one.
     """
@@ -64,10 +67,10 @@ def resolve(named: Sequence[Sequence[str]], known: Columns, output: Folder, opti
     if missing:
         quoted = ", ".join(map(repr, missing))
         raise ConfigError(
-            f"--where: no attributes in {output} have {quoted}. First {_commands(options, missing.values())}"
+            f"{option}: no attributes in {output} have {quoted}. First {_commands(options, missing.values())}"
         )
     if not columns_by_instance and not known:
-        raise ConfigError(f"{output} has no attributes, which --where needs. First {command(options, [])}")
+        raise ConfigError(f"{output} has no attributes, which {option} needs. First {command(options, [])}")
     return columns_by_instance or {next(iter(known)): []}
 
 
@@ -115,7 +118,7 @@ def _unknown(parts: Sequence[str], known: Columns, output: Folder, options: Opti
             said += " It is not computed yet."
             first = f". First {_commands(options, [name.partition('.')[0]])}"
     else:
-        said += ". Fields of the documents are no columns: `run tag --with-text --output FILE.parquet` puts text, fields and tags into one file for DuckDB."
+        said += ". Fields of the documents are not columns: `run tag --with-text --output FILE.parquet` puts text, fields and tags into one file for DuckDB."
     columns = there if len(there) <= MOST_LISTED else [f"{instance}.*" for instance in known]
     return f"{said} Known here: {', '.join([*KEYS, *columns])}; all that there can be: tagcorpus taggers{first}"
 
@@ -219,6 +222,20 @@ def look_up(
                 f"{current} is installed. First {remedy}"
             )
     return instances, there
+
+
+def values_there(summary: Mapping[str, Any], columns: Mapping[str, Sequence[str]]) -> list[str]:
+    """For a condition that keeps nothing, a sentence on the values of each text column in it. summary: of the run."""
+    sentences = []
+    for instance, own in columns.items():
+        summaries = summary["instances"][instance]["columns"]
+        for column in own:
+            values = list(summaries.get(column, {}).get("top", ()))
+            if values:
+                listed = ", ".join(repr(value) for value in values[:SHOWN_VALUES])
+                more = " and others" if summaries[column].get("distinct", 0) > min(len(values), SHOWN_VALUES) else ""
+                sentences.append(f"no document is kept: the values of {instance}.{column} are {listed}{more}")
+    return sentences
 
 
 def _missing_chunks(there: ResumeState, n_chunks: int, instances: Sequence[Instance]) -> list[int]:

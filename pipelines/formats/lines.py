@@ -135,6 +135,7 @@ def read(stream: ByteStream, chunk: Chunk, max_line_bytes: int, where: str) -> I
 def proven_blocks(stream: ByteStream, chunk: Chunk, where: str) -> Iterator[bytes]:
     """The bytes of a chunk. Raises IncompleteError after the last of them if they are not those that were planned."""
     stream.seek(chunk.start)
+    stream.read_up_to(chunk.end)
     digest, left = xxhash.xxh3_128(), chunk.end - chunk.start
     while left > 0:
         try:

@@ -110,7 +110,7 @@ def _records(file: InputFile, reader_options: ReaderOptions) -> Iterator[dict[st
 
 def _lines(file: InputFile, max_line_bytes: int) -> Iterator[bytes]:
     """The lines of a file up to the first that is too long."""
-    stream = ByteStream(file)
+    stream = ByteStream(file, is_look=True)
     try:
         rest = b""
         while block := stream.read(max(BLOCK_BYTES, len(rest))):

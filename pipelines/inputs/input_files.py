@@ -25,6 +25,8 @@ DELIMITED = ("csv", "tsv")
 TEXT_FORMATS = ("jsonl", "json", *DELIMITED)
 # Bytes that are read ahead in a file of an object store that is read from front to back.
 AHEAD_BYTES = 4 << 20
+LOOK_BYTES = 1 << 12
+"""The same for a look at the first bytes or records. With 0, a file over HTTP could not be read twice."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,20 @@ class InputFile:
         remote.use(state.pop("storage_options"))
         self.__dict__.update(state)
 
+    def look(self) -> BinaryIO:
+        """`open` for a look at the first bytes."""
+        return self.open() if self.is_local else self._in_store(LOOK_BYTES)
+
     def open(self) -> BinaryIO:
         """Opening and reading a file of an object store raise InputError and IncompleteError."""
         if self.is_local:
             return open(self.path, "rb")
+        return self._in_store(AHEAD_BYTES)
+
+    def _in_store(self, ahead_bytes: int) -> BinaryIO:
         fs, path = remote.filesystem(self.path)
         # Only some columns of a Parquet file are read, so nothing is read ahead.
-        ahead: dict[str, Any] = {"block_size": AHEAD_BYTES, "cache_type": "readahead"}
+        ahead: dict[str, Any] = {"block_size": ahead_bytes, "cache_type": "readahead"}
         caching = {"cache_type": "none"} if self.format == "parquet" else ahead
         if hub.is_on_hub(self.path):
             file = remote.call_store(lambda: hub.opened(fs, path, **caching), self.path, "read", InputError)

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 from tagcorpus.pipelines.inputs import signatures
 from tagcorpus.pipelines.inputs.input_files import InputFile
+from tagcorpus.pipelines.storage.remote import RemoteFile
 
 BLOCK_BYTES = 1 << 20
 # Compressed bytes that a decoder takes at once. All that one feed decompresses to is in memory at once: a kilobyte of well
@@ -29,19 +30,24 @@ class Damaged(Exception):
 class ByteStream:
     """Sequential reading with forward seeks. `read(n)` gives n bytes, fewer only at the end."""
 
-    def __init__(self, file: InputFile) -> None:
-        self.file = file
+    def __init__(self, file: InputFile, *, is_look: bool = False) -> None:
+        self.file, self._is_look = file, is_look
         self._open()
 
     def _open(self) -> None:
         self.identity = self.file.identity() if self.file.compression else None
-        self._raw = self.file.open()
+        self._raw = self.file.look() if self._is_look else self.file.open()
         self.position = 0
         self._rest = memoryview(b"")
         self._chunks = _inflate(self._raw, self.file.compression) if self.file.compression else None
 
     def close(self) -> None:
         self._raw.close()
+
+    def read_up_to(self, end: int) -> None:
+        """Nothing behind `end` will be read: an object store need not send it."""
+        if isinstance(self._raw, RemoteFile) and self._chunks is None:
+            self._raw.read_up_to(end)
 
     def seek(self, offset: int) -> None:
         if self._chunks is None:
@@ -149,11 +155,11 @@ def _rescued(raw: BinaryIO, decoder: Any, begin: int, bad: int, feed: bytes) -> 
 def recognised(file: InputFile) -> tuple[InputFile, str]:
     """The file with the format that its first bytes prove (a JSON array in a file of JSON), and the reason why it cannot be
     read as its name says; empty if it can."""
-    with file.open() as raw:
+    with file.look() as raw:
         head = raw.read(signatures.HEAD_BYTES)
     problem = signatures.mismatch(head, file.format, file.compression)
     if file.compression and not problem:
-        stream = ByteStream(file)
+        stream = ByteStream(file, is_look=True)
         try:
             head = stream.read(signatures.HEAD_BYTES)
         except Damaged:

@@ -14,7 +14,7 @@ from typing import Any
 
 from datatrove.pipeline.base import PipelineStep
 
-from tagcorpus.errors import BudgetError, ConfigError
+from tagcorpus.errors import BudgetError, ConfigError, IncompleteError
 from tagcorpus.pipelines.attributes.batches import ChunkEnd, TaggedBatch
 from tagcorpus.pipelines.attributes.bill import ALLOWED, USD, Bill, add, dollars, in_words, spent
 from tagcorpus.pipelines.execution.engine import Engine
@@ -22,6 +22,7 @@ from tagcorpus.pipelines.execution.steps import Read
 from tagcorpus.pipelines.labelling.backend import BACKEND, BASE_URL
 from tagcorpus.pipelines.labelling.money import limits_of, price_for
 from tagcorpus.pipelines.labelling.prices import FORM
+from tagcorpus.pipelines.progress.heartbeat import at_work, json_object
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.pipelines.runs.run import Run
 from tagcorpus.taggers._asking.endpoint_tagger import EndpointTagger
@@ -30,6 +31,8 @@ from tagcorpus.taggers._llm.tokens import Grant, Price, Tokens
 
 AUTO_CALLS = 1_000
 """Calls that a run may make where only the environment names the endpoint."""
+ASKING = ("domain", "annotate", "features")
+"""Pipelines that may ask an endpoint."""
 LABEL_LESS = "label a part with --limit N or --sample FRACTION"
 
 
@@ -175,6 +178,8 @@ def allowance(run: Run, tagger: EndpointTagger, cost_by: Callable[[bool], Cost],
     cost_by  the cost, with or without the answers in the cache
     """
     limits = limits_of(run.options, tagger)
+    if limits.usd is not None:
+        _refuse_company(run)
     before = _before(run, limits.price)
     requests = before.get("requests", 0)
     usd = None if limits.usd is None else max(limits.usd - before.get(USD, 0.0), 0.0)
@@ -229,6 +234,17 @@ def asking(run: Run, tagger: EndpointTagger, allowance: Allowance | None) -> Ite
             bill.enter(usage)
         bill.close()
         _close(run, bill.counts if usage else {}, allowance.before)
+
+
+def _refuse_company(run: Run) -> None:
+    """Raise IncompleteError where another run may spend on the output meanwhile: each sees only what was spent before it began."""
+    for name in at_work(run.output):
+        command = json_object(run.output, f"runs/{name}/command.json")
+        if name != run.name and command.get("pipeline") in ASKING:
+            raise IncompleteError(
+                f"run {name} is at work in {run.output}, and both together could spend more than --budget-usd. No request was sent: run "
+                "the same command when that run has ended"
+            )
 
 
 def _before(run: Run, price: Price | None) -> dict[str, Any]:

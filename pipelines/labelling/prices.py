@@ -30,6 +30,8 @@ def parsed(text: str) -> Price:
         numbers = []
     if len(numbers) not in (2, 3) or not all(math.isfinite(n) and n >= 0 for n in numbers):
         raise ConfigError(f"--price {text!r} is not a price. The form is {FORM}")
+    if len(numbers) == 3 and numbers[2] > numbers[0]:  # every bound counts all prompt tokens at IN
+        raise ConfigError(f"--price {text!r}: CACHED ({numbers[2]:g}) is above IN ({numbers[0]:g}). The form is {FORM}")
     return Price(numbers[0], numbers[1], numbers[2] if len(numbers) == 3 else numbers[0], GIVEN)
 
 

@@ -13,7 +13,16 @@ import numpy as np
 
 from tagcorpus.errors import ConfigError, InputError, unknown_name
 from tagcorpus.pipelines.labels import matrix as mx
-from tagcorpus.pipelines.labels.label_table import NO_LABELS, UNKNOWN, By, Labelled, LabelTable, read_labels
+from tagcorpus.pipelines.labels.label_table import (
+    NO_LABELS,
+    UNKNOWN,
+    By,
+    Labelled,
+    LabelTable,
+    has_other_text,
+    length,
+    read_labels,
+)
 from tagcorpus.pipelines.labels.page import as_text, write_files
 
 LENGTH = "length"
@@ -88,6 +97,7 @@ def _joined(given: LabelTable, gold: LabelTable) -> tuple[list[Pair], dict[str, 
         "several_times": len(doubled),
         "without_gold_label": len(pairs) - len(usable),
         "without_key": given.without_key + gold.without_key,
+        "other_text": sum(has_other_text(p.gold, p.given) for p in usable),
     }
     if not usable:
         raise InputError(
@@ -182,12 +192,8 @@ def groups_of(pairs: Sequence[Pair], name: str) -> tuple[list[str], bool]:
 
 
 def _length(pair: Pair) -> int | None:
-    for own in (pair.gold.columns, pair.given.columns):
-        if own.get("char_len") not in (None, ""):
-            return int(own["char_len"])
-        if isinstance(own.get("text"), str):
-            return len(own["text"])
-    return None
+    own = length(pair.gold.columns)
+    return length(pair.given.columns) if own is None else own
 
 
 def _repeats(first: LabelTable, paths: Sequence[str], by: By, column: str, seed: int) -> dict[str, Any]:

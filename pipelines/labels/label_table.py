@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +29,9 @@ UNKNOWN = "unknown"
 LABEL_COLUMNS = ("label", "prediction", "gold", "domain")
 ID_COLUMNS = ("id", "doc_id")
 TEXT_COLUMNS = ("text", "content", "raw_content")
+_WHOLE = re.compile(r"-?[0-9]+\.0+")
+PEEKED = 1000
+"""Rows whose columns are known before the column of labels is chosen: a row of JSON lines may lack some."""
 TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 
 
@@ -42,7 +47,8 @@ class Labelled:
 
 @dataclass
 class LabelTable:
-    """Labels by key. Documents whose key is there several times are in `doubled`, with their number, and nowhere else."""
+    """Labels by key. Documents whose key is there several times, with other labels or texts, are in `doubled`, with their number,
+    and nowhere else."""
 
     path: str
     column: str
@@ -73,13 +79,18 @@ def read_labels(path: str, by: By, column: str = "", with_text: bool = False) ->
         if key in table.doubled:
             table.doubled[key] += 1
         elif key in table.labels:
-            if table.labels[key].label == labelled.label:
+            if table.labels[key].label == labelled.label and not has_other_text(table.labels[key], labelled):
                 continue  # a copy of the same document
             table.doubled[key] = 2
             del table.labels[key]
         else:
             table.labels[key] = labelled
     if not table.labels:
+        if table.doubled:
+            raise InputError(
+                f"{path} has each {by} several times, with different labels or texts (first {next(iter(table.doubled))!r}); name "
+                "documents apart, or join with --by text"
+            )
         raise InputError(f"{path} has no document with {'an id' if by == 'id' else 'a text'} and a label")
     return table
 
@@ -90,15 +101,44 @@ def _label(row: dict[str, Any], column: str) -> str:
         return OFF_MENU
     if value is None or value in ("", "NaN", "nan") or (isinstance(value, float) and math.isnan(value)):
         return ERROR
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)
+    return _spelled(value)
+
+
+def _spelled(value: Any) -> str:
+    """A value as text: numbers and booleans alike, whether a table has types or, as CSV, only text.
+
+    Example  True, "True" -> "true";  3, 3.0, "3.0" -> "3"
+    """
+    text = str(int(value) if isinstance(value, float) and value.is_integer() else value)
+    if text.lower() in ("true", "false"):
+        return text.lower()
+    return text.partition(".")[0] if _WHOLE.fullmatch(text) else text
+
+
+def has_other_text(one: Labelled, other: Labelled) -> bool:
+    """Whether two documents are known to have different texts: by digest, else by length."""
+    for known in (_text_digest, length):
+        own, its = known(one.columns), known(other.columns)
+        if own is not None and its is not None:
+            return own != its
+    return False
+
+
+def length(columns: dict[str, Any]) -> int | None:
+    """Characters of a document's text, where they are known."""
+    if columns.get("char_len") not in (None, ""):
+        return int(columns["char_len"])
+    return len(columns["text"]) if isinstance(columns.get("text"), str) else None
 
 
 def _key(row: dict[str, Any], by: By) -> str | None:
     if by == "id":
         value = next((row[c] for c in ID_COLUMNS if row.get(c) not in (None, "")), None)
         return None if value is None else str(value)
+    return _text_digest(row)
+
+
+def _text_digest(row: dict[str, Any]) -> str | None:
     if row.get("text_digest"):
         return str(row["text_digest"])
     text = next((row[c] for c in TEXT_COLUMNS if isinstance(row.get(c), str)), None)
@@ -126,10 +166,10 @@ def _of_table(path: str, column: str) -> tuple[Iterator[dict[str, Any]], str]:
     if not Path(path).is_file():
         raise InputError(f"{path!r} is not there: name an output folder, or a table ({', '.join(TABLES)})")
     rows = _rows(path)
-    first = next(rows, None)
-    if first is None:
+    first = list(islice(rows, PEEKED))
+    if not first:
         raise InputError(f"{path} has no rows")
-    names = list(first)
+    names = list(dict.fromkeys(name for row in first for name in row))
     chosen = column or next((c for c in LABEL_COLUMNS if c in names), "")
     if chosen not in names:
         place = (
@@ -140,12 +180,7 @@ def _of_table(path: str, column: str) -> tuple[Iterator[dict[str, Any]], str]:
         raise ConfigError(
             unknown_name("column", column, names, place) if column else f"{place}. Columns: {', '.join(names)}"
         )
-    return _again(first, rows), chosen
-
-
-def _again(first: dict[str, Any], rest: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    yield first
-    yield from rest
+    return chain(first, rows), chosen
 
 
 def _rows(path: str) -> Iterator[dict[str, Any]]:
@@ -167,7 +202,11 @@ def _rows(path: str) -> Iterator[dict[str, Any]]:
             with open(path, encoding="utf-8-sig", newline="") as text:
                 reader = csv.reader(text, delimiter="\t" if name.endswith(".tsv") else ",", strict=True)
                 names = next(reader, [])
+                if twice := [name for name in names if names.count(name) > 1]:
+                    raise InputError(f"{path}: the header has {twice[0]!r} more than once")
                 for fields in reader:
+                    if not fields:
+                        continue  # a blank line
                     if len(fields) != len(names):
                         raise InputError(
                             f"{path}: line {reader.line_num} has {len(fields)} cells, the header {len(names)}"

@@ -42,9 +42,10 @@ def _counts(document: dict[str, Any]) -> str:
     words = {
         "only_in_labels": "only in LABELS",
         "only_in_gold": "only in GOLD",
-        "several_times": "left out: the same key several times with different labels",
+        "several_times": "left out: the same key several times with different labels or texts",
         "without_gold_label": "left out: no gold label",
         "without_key": "left out: no id or text",
+        "other_text": "with another text in LABELS than in GOLD: are these the same documents? --by text joins by texts",
     }
     lines += [f"  {counts[name]:,} {text}" for name, text in words.items() if counts[name]]
     lines += _unshared_labels(document["labels_of"])

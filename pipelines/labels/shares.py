@@ -12,7 +12,8 @@ import numpy as np
 
 from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines.attributes.results import folder_and_name
-from tagcorpus.pipelines.labels.label_table import By, LabelTable, read_labels
+from tagcorpus.pipelines.distributions.effects import chi_square_p
+from tagcorpus.pipelines.labels.label_table import NO_LABELS, By, LabelTable, has_other_text, read_labels
 from tagcorpus.pipelines.labels.share_intervals import (
     Counts,
     calls_for,
@@ -20,6 +21,10 @@ from tagcorpus.pipelines.labels.share_intervals import (
     llm_only,
     prediction_powered,
 )
+
+LEAST_P = 1e-4
+"""Below this, an audit is said to be no random sample: one random sample in ten thousand is."""
+LEAST_EXPECTED = 5
 
 
 def shares(
@@ -51,11 +56,18 @@ def shares(
     if audit is None:
         raise ConfigError("name the audit's labels: tagcorpus shares LABELS AUDIT; or draw a sample with --draw N")
     given = read_labels(audit, by, audit_column)
-    counts = _counts(student, given)
+    without_label = sum(own.label in NO_LABELS for table in (student, given) for own in table.labels.values())
+    corpus, pairs = _labelled(student, given)
+    counts = _counts(corpus, pairs)
     document: dict[str, Any] = {
-        "documents": len(student.labels),
-        "audited": len(given.labels),
+        "documents": corpus.total(),
+        "audited": pairs.total(),
         "several_times": len(student.doubled.keys() | given.doubled.keys()),
+        "without_label": without_label,
+        "other_text": sum(
+            has_other_text(student.labels[k], own) for k, own in given.labels.items() if k in student.labels
+        ),
+        "random_p": random_p(corpus, pairs),
         "shares": {label: _entry(own, width) for label, own in counts.items()},
     }
     if width is not None:
@@ -68,6 +80,8 @@ def shares(
 def _draw(student: LabelTable, by: By, n: int, output: str, seed: int) -> str:
     """Write a simple random sample: each document has the same chance, whatever its label."""
     keys = sorted(student.labels)
+    if n < 1:
+        raise ConfigError(f"--draw {n}: draw at least one document")
     if n > len(keys):
         raise ConfigError(f"--draw {n:,}: {student.path} has only {len(keys):,} documents")
     chosen = sorted(np.random.default_rng(seed).choice(len(keys), n, replace=False).tolist())
@@ -86,27 +100,59 @@ def _draw(student: LabelTable, by: By, n: int, output: str, seed: int) -> str:
     return f"{n:,} of {len(keys):,} documents, drawn with seed {seed} -> {output}"
 
 
-def _counts(student: LabelTable, audit: LabelTable) -> dict[str, Counts]:
-    """By label, the largest share first."""
+def _labelled(student: LabelTable, audit: LabelTable) -> tuple[Counter[str], Counter[tuple[str, str]]]:
+    """The student's labels of the corpus; and of audited documents, the labels of both. Documents without a label are left out."""
     outside = [key for key in audit.labels if key not in student.labels and key not in student.doubled]
     if outside:
         raise InputError(
             f"{len(outside):,} of {len(audit.labels):,} documents of {audit.path} have no label in {student.path}: the audit is a "
             "sample of the corpus, so label all of the corpus"
         )
-    pairs = Counter((student.labels[k].label, own.label) for k, own in audit.labels.items() if k in student.labels)
+    corpus = Counter(own.label for own in student.labels.values() if own.label not in NO_LABELS)
+    both = [(student.labels[k].label, own.label) for k, own in audit.labels.items() if k in student.labels]
+    pairs = Counter(pair for pair in both if not {*pair} & {*NO_LABELS})
     if not pairs:
-        raise InputError(f"{student.path} and {audit.path} share no document")
-    all_given = Counter(own.label for own in student.labels.values())
-    n = sum(pairs.values())
+        raise InputError(f"{student.path} and {audit.path} share no document that has a label in both")
+    if not corpus.keys() & {given for _, given in pairs}:
+        labels = [", ".join(repr(x) for x in sorted(side)[:3]) for side in (corpus.keys(), {y for _, y in pairs})]
+        raise InputError(
+            f"{student.path} has the labels {labels[0]}, and {audit.path} has {labels[1]}: spell the labels alike, or name other "
+            "columns with --column and --audit-column"
+        )
+    return corpus, pairs
+
+
+def random_p(corpus: Counter[str], pairs: Counter[tuple[str, str]]) -> float:
+    """How likely a simple random sample is as far from the student's labels of the corpus as the audit is.
+
+    Pearson's chi square of the sample and the rest of the corpus, over labels. Labels with fewer than 5 expected documents in the
+    sample are one label. 1 where one label, or no rest, is left.
+    """
+    n, total = pairs.total(), corpus.total()
+    drawn: Counter[str] = Counter()
+    for (own, _), count in pairs.items():
+        drawn[own] += count
+    cells: Counter[str] = Counter()
+    sampled: Counter[str] = Counter()
+    for label, count in corpus.items():
+        name = label if count * n / total >= LEAST_EXPECTED else ""
+        cells[name] += count
+        sampled[name] += drawn[label]
+    if len(cells) < 2 or n >= total:
+        return 1.0
+    squares = sum((sampled[c] - k * n / total) ** 2 / (k * n / total) for c, k in cells.items())
+    return chi_square_p(squares / (1 - n / total), len(cells) - 1)
+
+
+def _counts(corpus: Counter[str], pairs: Counter[tuple[str, str]]) -> dict[str, Counts]:
+    """By label, the largest share first."""
+    n, documents = pairs.total(), corpus.total()
     counts = {}
-    for label in {*all_given, *(given for _, given in pairs)}:
+    for label in {*corpus, *(given for _, given in pairs)}:
         both = pairs[label, label]
         student_only = sum(c for (f, y), c in pairs.items() if f == label != y)
         other = sum(c for (f, y), c in pairs.items() if y == label != f)
-        counts[label] = Counts(
-            len(student.labels), all_given[label], both, student_only, other, n - both - student_only - other
-        )
+        counts[label] = Counts(documents, corpus[label], both, student_only, other, n - both - student_only - other)
     return dict(sorted(counts.items(), key=lambda item: (-prediction_powered(item[1]).share, item[0])))
 
 
@@ -127,7 +173,20 @@ def _entry(counts: Counts, width: float | None) -> dict[str, Any]:
 def _as_text(document: dict[str, Any]) -> str:
     lines = [f"{document['documents']:,} documents labelled by the student, {document['audited']:,} of them audited"]
     if document["several_times"]:
-        lines.append(f"  {document['several_times']:,} left out: the same key several times with different labels")
+        lines.append(
+            f"  {document['several_times']:,} left out: the same key several times with different labels or texts"
+        )
+    if document["without_label"]:
+        lines.append(f"  {document['without_label']:,} labels left out: an error, or off the menu")
+    if document["other_text"]:
+        lines.append(
+            f"  {document['other_text']:,} audited documents have another text in the corpus: is AUDIT of this corpus?"
+        )
+    if document["random_p"] < LEAST_P:
+        lines.append(
+            f"  not a simple random sample (p = {document['random_p']:.1g}): the student's labels in the audit differ from those in "
+            "the corpus, so shares and intervals are wrong. Draw the sample with --draw"
+        )
     margin = max(5, *(min(len(label), 24) for label in document["shares"])) + 2
     lines += ["", "  " + "label".ljust(margin) + "student".rjust(8) + "   share   95 % interval      audit alone"]
     for label, own in document["shares"].items():

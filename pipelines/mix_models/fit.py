@@ -28,6 +28,7 @@ from tagcorpus.pipelines.mix_models.swarm import LEAST_MIXES, MANIFEST, Mixes, S
 from tagcorpus.pipelines.options.places import check_place
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.storage.folder import Folder
+from tagcorpus.pipelines.storage.sealed import sealed
 from tagcorpus.predictor.learners.parallel import Workers
 from tagcorpus.requirements import how_to_install
 
@@ -113,7 +114,7 @@ def fit(
         "model": model_of(swarm, content, processes, distances),
     }
     folder = Folder(output or "mix-fit")
-    folder.publish(RESULT, json.dumps(document, ensure_ascii=False).encode() + b"\n")
+    folder.publish(RESULT, sealed(document, ensure_ascii=False))
     if new is not None:
         folder.publish(PREDICTIONS, _predictions(new[0], new[1], swarm.outcomes, processes, distances).encode())
         display.say(f"-> {folder}/{PREDICTIONS}")

@@ -28,6 +28,7 @@ from tagcorpus.pipelines.mix_models.new_mixes import LEVEL, interval
 from tagcorpus.pipelines.mix_models.regressors import Columns, Process
 from tagcorpus.pipelines.mix_models.search import Objective, lowest
 from tagcorpus.pipelines.progress.display import Display
+from tagcorpus.pipelines.storage.sealed import opened
 from tagcorpus.predictor.learners.parallel import Workers
 from tagcorpus.predictor.protocols.tables import aligned
 from tagcorpus.predictor.records.annotations import csv_rows, json_of, text_of
@@ -69,7 +70,10 @@ def propose(
         if name not in outcomes:
             raise ConfigError(unknown_name("outcome", name, outcomes, "--outcome"))
     chosen = list(dict.fromkeys(outcome)) or outcomes
-    processes, distances, content = _processes(document)
+    try:
+        processes, distances, content = _processes(document)
+    except (KeyError, IndexError, TypeError, ValueError, np.linalg.LinAlgError):  # fits of versions without a checksum
+        raise InputError(f"{str(path)!r} is damaged; fit again") from None
     picked = [processes[outcomes.index(name)] for name in chosen]
     reaches = [distances[outcomes.index(name)] for name in chosen]
     tried = np.array(document["model"]["shares"])
@@ -127,9 +131,9 @@ def propose(
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{str(path.parent)!r} has no {path.name}; name the folder that tagcorpus mix fit wrote")
-    document = json_of(path, text_of(path))
-    if not isinstance(document, dict) or document.get("format") != FORMAT or "model" not in document:
-        raise InputError(f"{str(path)!r} is not a fit of this version of tagcorpus mix fit; fit again")
+    document = opened(path.read_bytes())
+    if document is None or document.get("format") != FORMAT or not {"sources", "outcomes", "model"} <= document.keys():
+        raise InputError(f"{str(path)!r} is not a whole fit of this version of tagcorpus mix fit; fit again")
     return document
 
 

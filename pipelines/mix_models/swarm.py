@@ -17,7 +17,7 @@ import numpy as np
 
 from tagcorpus.errors import ConfigError, InputError, unknown_name
 from tagcorpus.pipelines.feature_table.table import decimals, kind_of, number
-from tagcorpus.pipelines.storage.sealed import opened
+from tagcorpus.pipelines.storage.sealed import is_sealed, opened
 from tagcorpus.predictor.records.annotations import csv_rows, text_of
 
 Array = np.ndarray[Any, Any]
@@ -91,7 +91,7 @@ def read_mixes(path: str, id_column: str | None = None) -> Mixes:
                 raise InputError(
                     f"{path!r}: {where}, column {source!r}: {row[source]!r} is not a share between 0 and 1"
                 )
-            shares[i, j] = share
+            shares[i, j] = share + 0.0  # -0.0 has other bytes than 0.0, and equal shares are one mix
     unit = 10.0 ** -decimals(cell for _, row in rows for cell in (row[s] for s in sources))
     names = [f"{where} ({row[key]!r})" for where, row in rows]
     return Mixes(_distinct(path, [row[key] for _, row in rows]), sources, _normalised(path, names, shares, unit))
@@ -129,13 +129,14 @@ def _of_manifests(files: Sequence[tuple[str, Path]]) -> Mixes:
     table = np.array([[one.get(name, 0.0) for name in sources] for one in shares])
     names = [str(path) for _, path in files]
     ids = _distinct("the folder of mixes", [n for n, _ in files])
-    return Mixes(ids, sources, _normalised(names[0], names, table, 1e-12), statistics)
+    return Mixes(ids, sources, _normalised("the folder of mixes", names, table, 1e-12), statistics)
 
 
 def _groups_of(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The groups of a manifest of `mix make`, each with its share. Raises InputError for any other file."""
-    document = opened(path.read_bytes())
-    groups = document.get("groups") if document else None
+    data = path.read_bytes()
+    document = opened(data)
+    groups = document.get("groups") if document and is_sealed(data) else None
     if not isinstance(groups, Mapping) or not groups:
         raise InputError(f"{str(path)!r} is not a whole manifest of tagcorpus mix make; make the mix again")
     for name, group in groups.items():

@@ -13,7 +13,7 @@ from tagcorpus.pipelines.mixes import for_trainers, tag_means, weights
 from tagcorpus.pipelines.mixes.mix_file import Mix, mix_of, publish, refuse_another
 from tagcorpus.pipelines.mixes.sources import Source, Sources, read_sources
 from tagcorpus.pipelines.options.commands.mix import MixMakeOptions
-from tagcorpus.pipelines.options.declaring.declare import fields_of
+from tagcorpus.pipelines.options.declaring.declare import check_bounds
 from tagcorpus.pipelines.storage.folder import Folder
 
 
@@ -51,15 +51,16 @@ def _made(options: MixMakeOptions) -> str:
     write(mix, with_trainers=True)
     left_out = [name for name in sources.groups if name not in whole]
     notes += [f"not in the mix: {', '.join(left_out)}"] if left_out else []
+    notes += [
+        f"{' and '.join(names)} have a token file of the same content: its tokens are read once in an epoch of each group"
+        for names in same_files(mix)
+    ]
     return "\n".join([*table(mix), *notes])
 
 
 def check(options: Any) -> None:
     """Raise ConfigError for a number out of bounds, or an output that is a file."""
-    for one in fields_of(type(options)):
-        name = one.flags[0] if one.flags else one.metavar
-        if refusal := one.declaration.refusal(name, getattr(options, one.key)):
-            raise ConfigError(refusal)
+    check_bounds(options)
     if os.path.isfile(options.output):
         raise ConfigError(f"--output {options.output} is a file: name a folder")
 
@@ -125,6 +126,15 @@ def write(mix: Mix, *, with_trainers: bool) -> None:
         mix.folder.publish(for_trainers.MEGATRON, for_trainers.megatron(mix).encode())
         mix.folder.publish(for_trainers.OLMO_CORE, for_trainers.olmo_core(mix).encode())
     publish(mix)
+
+
+def same_files(mix: Mix) -> list[tuple[str, ...]]:
+    """Groups that have a training file of the same content. --epochs does not see that they read the same tokens."""
+    by_content: dict[str, list[str]] = {}
+    for name, group in mix.groups.items():
+        for digest in {file["bin"]["digest"] for file in group["files"] if file["tokens"]}:
+            by_content.setdefault(digest, []).append(name)
+    return sorted({tuple(names) for names in by_content.values() if len(names) > 1})
 
 
 def table(mix: Mix) -> list[str]:

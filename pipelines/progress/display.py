@@ -14,7 +14,7 @@ from typing import Any, TextIO
 from tagcorpus.pipelines.progress.amounts import duration, size
 from tagcorpus.pipelines.progress.printable import printable
 from tagcorpus.pipelines.progress.progress_record import ProgressRecord
-from tagcorpus.pipelines.progress.wrapping import terminal_width, wrapped
+from tagcorpus.pipelines.progress.wrapping import fitted, terminal_width
 
 TICK_SECONDS = 0.25
 PLAIN_SECONDS = 10.0
@@ -35,6 +35,7 @@ PHASES = {
     "merging": ("merging", "entries"),
     "looking up held-out documents": ("looking up held-out documents", "entries"),
     "statistics": ("statistics", "groups"),
+    "trying settings": ("trying settings", "settings"),
 }
 
 _NOWHERE: TextIO = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - in place of a stderr that a process lacks
@@ -79,11 +80,7 @@ def _laid_out(message: str, stream: TextIO, stamp: str) -> str:
     width = terminal_width(stream)
     if width is None:
         return "\n".join(f"{stamp} {line}" for line in message.split("\n"))
-    lines: list[str] = []
-    for line in message.split("\n"):
-        margin = line[: len(line) - len(line.lstrip())]
-        lines += wrapped(line.lstrip(), width, margin, margin + "  ")
-    return "\n".join(lines)
+    return fitted(message, width)
 
 
 class Watch:

@@ -55,8 +55,8 @@ def is_alive(heartbeat: dict[str, Any], at: float, now: float) -> bool:
     return True
 
 
-def is_at_work(output: Folder) -> bool:
-    """Whether a run of this output has neither ended nor died."""
+def at_work(output: Folder) -> Iterator[str]:
+    """Names of the runs of this output that have neither ended nor died."""
     names = output.files("runs")
     for name in names:
         run, _, leaf = name.rpartition("/")
@@ -64,8 +64,7 @@ def is_at_work(output: Folder) -> bool:
             sign = json_object(output, f"{run}/{FILE}") or json_object(output, name)
             at = sign.get("time") or epoch(sign.get("started"))
             if f"{run}/slurm.json" in names or is_alive(sign, at, time.time()):
-                return True
-    return False
+                yield run.removeprefix("runs/")
 
 
 def not_an_output(folder: Folder) -> InputError:

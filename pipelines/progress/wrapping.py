@@ -22,6 +22,15 @@ def wrapped(text: str, width: int, first: str = "", rest: str | None = None) -> 
     )
 
 
+def fitted(text: str, width: int) -> str:
+    """The lines of a text, each wrapped with its own margin, and two spaces more from its second line on."""
+    lines: list[str] = []
+    for line in text.split("\n"):
+        margin = line[: len(line) - len(line.lstrip())]
+        lines += wrapped(line.lstrip(), width, margin, margin + "  ")
+    return "\n".join(lines)
+
+
 def terminal_width(stream: TextIO | None) -> int | None:
     """The columns of the terminal that the stream is; None if it is no terminal, 0 if the terminal does not say."""
     try:

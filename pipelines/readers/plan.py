@@ -23,6 +23,7 @@ from tagcorpus.pipelines.readers import samples
 from tagcorpus.pipelines.readers.reader import ReaderOptions
 from tagcorpus.pipelines.storage import hub
 from tagcorpus.pipelines.storage.folder import Folder
+from tagcorpus.pipelines.storage.remote import ahead
 from tagcorpus.pipelines.storage.sealed import is_sealed, opened, sealed
 
 PLAN_VERSION = 2
@@ -183,7 +184,9 @@ def make_plan(
         for one in plan.files if is_stored else ():
             _store(output, one, None, settings[one.file.name])
         return plan
-    known = {f.name: _known(output, f, settings[f.name]) for f in files}
+    is_local = output.is_local and all(f.is_local for f in files)
+    looks = ahead(lambda f: _known(output, f, settings[f.name]), files, is_local=is_local)
+    known = {f.name: planned for f, planned in zip(files, looks, strict=True)}
     moved = {f.name for f in files if (planned := known[f.name]) is not None and _is_of_another_commit(planned.file, f)}
     known |= {f.name: _at(planned, f) for f in files if (planned := known[f.name]) is not None}
     for name, planned in known.items():
@@ -199,7 +202,7 @@ def make_plan(
             known[name] = None
     unknown = [f for f in files if known[f.name] is None]
     # Taken before the bytes are read, so that the next run plans a file anew if it changes meanwhile.
-    identities = {f.name: f.identity() for f in unknown}
+    identities = dict(ahead(lambda f: (f.name, f.identity()), unknown, is_local=is_local))
     tasks = [t for f in unknown for t in _segments(f, chunk_bytes)]
     pieces: dict[str, list[Indexed]] = {}
     if tasks:
@@ -214,8 +217,12 @@ def make_plan(
         tuple(replace(planned, reader_options=read_as) for f in files if (planned := known[f.name]) is not None)
     )
     check(plan)
-    for name, planned in planned_anew.items() if is_stored else ():
-        _store(output, planned, identities[name], settings[name])
+
+    def store(planned: PlannedFile) -> None:
+        _store(output, planned, identities[planned.file.name], settings[planned.file.name])
+
+    if is_stored:
+        list(ahead(store, planned_anew.values(), is_local=output.is_local))
     for file in files if is_stored else ():
         if file.name in moved and (unchanged := known[file.name]) is not None and file.name not in planned_anew:
             _store(output, unchanged, file.identity(), settings[file.name])

@@ -20,7 +20,7 @@ from tagcorpus.pipelines.readers.reader import ChunkReader, ReaderOptions
 
 def has_filters(file: InputFile, chunks: Iterable[Chunk], reader_options: ReaderOptions) -> bool:
     """Whether the file's first readable record is a sample that names its filter."""
-    first = next((record for _, record in _records(file, chunks, reader_options)), {})
+    first = next((record for _, record in _records(file, chunks, reader_options, is_look=True)), {})
     return reader_options.fields.is_harness(first) and "filter" in first
 
 
@@ -56,9 +56,9 @@ def _mark(record: dict[str, Any], fields: DocumentFields) -> int | None:
 
 
 def _records(
-    file: InputFile, chunks: Iterable[Chunk], reader_options: ReaderOptions
+    file: InputFile, chunks: Iterable[Chunk], reader_options: ReaderOptions, *, is_look: bool = False
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     for chunk in chunks:
-        for row, _, _, value in ChunkReader(file, chunk, reader_options).records():
+        for row, _, _, value in ChunkReader(file, chunk, reader_options, is_look=is_look).records():
             if isinstance(value, dict):
                 yield row, value

@@ -19,6 +19,7 @@ from tagcorpus.pipelines.inputs.records import BadRecord, DocumentFields, leaves
 from tagcorpus.pipelines.inputs.streams import Damaged
 from tagcorpus.pipelines.readers.plan import TABLES, Plan, PlannedFile
 from tagcorpus.pipelines.readers.reader import ChunkReader, ReaderOptions
+from tagcorpus.pipelines.storage.remote import ahead
 
 # Records of a file that are searched for text at first. If all files lack text there, their first chunks are searched.
 LOOK_AT_ROWS = 10_000
@@ -48,14 +49,16 @@ def check_text(plan: Plan, reader_options: ReaderOptions, *, is_strict: bool = F
     """
     notes: list[str] = []
     looks: list[tuple[PlannedFile, Chunk, _Look]] = []
-    for planned in plan.files:
-        first = next((r for r in planned.chunks if r.rows), None)
-        if first is not None:
-            if planned.file.format in TABLES and planned.file.is_local and (n := tables.gap(planned.file)):
-                notes.append(
-                    f"{planned.file.name} has {n:,} bytes in front of its footer that belong to nothing; it is read"
-                )
-            looks.append((planned, first, _look(planned, first, reader_options, LOOK_AT_ROWS)))
+    firsts = [(planned, next((r for r in planned.chunks if r.rows), None)) for planned in plan.files]
+    begun = [(planned, first) for planned, first in firsts if first is not None]
+    is_local = all(planned.file.is_local for planned, _ in begun)
+    looked = ahead(lambda pair: _look(*pair, reader_options, LOOK_AT_ROWS), begun, is_local=is_local)
+    for (planned, first), look in zip(begun, looked, strict=True):
+        if planned.file.format in TABLES and planned.file.is_local and (n := tables.gap(planned.file)):
+            notes.append(
+                f"{planned.file.name} has {n:,} bytes in front of its footer that belong to nothing; it is read"
+            )
+        looks.append((planned, first, look))
     without = [(planned, look) for planned, _, look in looks if look.has_text is False]
     if not without:
         return notes
@@ -73,7 +76,12 @@ def check_text(plan: Plan, reader_options: ReaderOptions, *, is_strict: bool = F
 
 
 def _look(planned: PlannedFile, first: Chunk, reader_options: ReaderOptions, max_rows: int | None) -> _Look:
-    reader = ChunkReader(planned.file, first, replace(reader_options, sample=1.0, columns=()))
+    reader = ChunkReader(
+        planned.file,
+        first,
+        replace(reader_options, sample=1.0, columns=()),
+        is_look=max_rows is not None,
+    )
     columns: dict[str, None] = {}
     kinds: Counter[tuple[str, str]] = Counter()
     is_record = is_sample = False

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from tagcorpus.pipelines.attributes.parts import Instance, part_name, part_of
+from tagcorpus.pipelines.attributes.parts import Instance, each, part_name, part_of
 from tagcorpus.pipelines.readers.plan import Plan, PlannedFile
 from tagcorpus.pipelines.storage.folder import Folder
 
@@ -33,14 +34,17 @@ def passes_over_ids(
     folder: Folder, plan: Plan, instance: Instance, ids_per_pass: int = IDS_PER_PASS
 ) -> tuple[int, list[Callable[[], int]]]:
     """The number of documents, and the passes, each of which counts the distinct ids of its share. Workers can call them."""
-    total = sum(_rows(folder, part_name(instance.name, planned.file.name, k)) for planned, k in plan.chunks)
+    names = [part_name(instance.name, planned.file.name, k) for planned, k in plan.chunks]
+    total = sum(each(folder, lambda name: _rows(folder, name), names))
     passes = max(1, -(-total // ids_per_pass))
     return total, [functools.partial(_distinct, folder, plan, instance, taken, passes) for taken in range(passes)]
 
 
 def _distinct(folder: Folder, plan: Plan, instance: Instance, taken: int, passes: int) -> int:
-    each = (hashes for planned, k in plan.chunks for hashes in _hashes(folder, planned, k, instance))
-    shares = [hashes[hashes % passes == taken] for hashes in each]
+    def shares_of(chunk: tuple[PlannedFile, int]) -> list[npt.NDArray[np.uint64]]:
+        return [hashes[hashes % passes == taken] for hashes in _hashes(folder, *chunk, instance)]
+
+    shares = list(chain.from_iterable(each(folder, shares_of, plan.chunks)))
     if not shares:
         return 0
     id_hashes = np.concatenate(shares)

@@ -13,7 +13,7 @@ from tagcorpus.pipelines.inputs.input_files import COMPRESSIONS, FORMATS, InputF
 from tagcorpus.pipelines.options.commands.features import FeaturesOptions
 from tagcorpus.pipelines.options.commands.tag import TagOptions
 from tagcorpus.pipelines.options.declaring.common import LINES, Options
-from tagcorpus.pipelines.progress.heartbeat import is_at_work
+from tagcorpus.pipelines.progress.heartbeat import at_work
 from tagcorpus.pipelines.readers.plan import has_results, load_plan, plan_name
 from tagcorpus.pipelines.storage.folder import Folder
 
@@ -35,6 +35,19 @@ def place_of(pipeline: str, options: Options, files: Sequence[InputFile]) -> Pla
     if options.work is None and (options.output is None or result_file is not None):
         _check_default_folder(place, options, files)
     return place
+
+
+def among_inputs(place: Place, files: Sequence[InputFile]) -> str:
+    """A sentence if the first run of an output folder writes among its input files; else empty."""
+    if not place.folder.is_local or place.folder.exists("plan"):
+        return ""
+    roots = tuple(f"{root}/" for root in {place.folder.root, os.path.realpath(place.folder.root)})
+    if not any(file.is_local and file.path.startswith(roots) for file in files):
+        return ""
+    return (
+        f"{place.folder} has input files in it, and the folders attributes, plan, runs and summary go beside them. Later runs skip "
+        "these folders; to keep them apart, give another --output"
+    )
 
 
 def is_named_by(options: Options, file: InputFile, files: Sequence[InputFile]) -> bool:
@@ -87,7 +100,7 @@ def _check_default_folder(place: Place, options: Options, files: Sequence[InputF
         option = "--work" if place.result_file is not None else "--output"
         if has_results(place.folder, file.name):
             raise ConfigError(f"{place.folder} holds results of another input ({file.path}); give {option} FOLDER")
-        if is_at_work(place.folder):
+        if any(at_work(place.folder)):
             raise ConfigError(f"{place.folder} is in use by a run of another input ({file.path}); give {option} FOLDER")
         if not options.dry_run:
             place.folder.remove(plan_name(file.name))

@@ -9,7 +9,7 @@ from typing import Any
 
 from tagcorpus.pipelines.attributes.unread import in_words
 from tagcorpus.pipelines.progress.amounts import size
-from tagcorpus.pipelines.progress.wrapping import NARROWEST, wrapped
+from tagcorpus.pipelines.progress.wrapping import NARROWEST, fitted, wrapped
 from tagcorpus.pipelines.runs.result import Result
 
 SHOWN_GROUPS = 200
@@ -31,7 +31,8 @@ def table(result: Result, result_file: str | None = None, width: int | None = No
     if extra := summary.get("dry_run"):
         return "\n\n".join([*extra.get("shown", []), _dry_run({k: v for k, v in extra.items() if k != "shown"})])
     if extra := summary.get("pilot"):
-        return "\n".join(extra["shown"])
+        text = "\n".join(extra["shown"])
+        return fitted(text, width) if width else text
     if extra := summary.get("slurm"):
         return "\n".join(f"{k:<18} {v:,}" if isinstance(v, int) else f"{k:<18} {v}" for k, v in extra.items())
     n = result.counts.documents
@@ -324,13 +325,8 @@ def _domains(outcome: Mapping[str, Any], width: int | None) -> list[str]:
     labels, shares = outcome["labels"], outcome["percentages"]
     lines = [f"  labelled by {outcome['backend']}"]
     if "agreement_with_reference" in outcome:
-        f = outcome["agreement_with_reference"]
-        text = (
-            f"(a substitute for the LLM: on {f['n']} held-out documents it agrees with the LLM's label with "
-            f"accuracy {f['accuracy']:.2f}, macro-F1 {f['macro_f1']:.2f}, kappa {f['kappa']:.2f} [{f['kappa_low']:.2f}, {f['kappa_high']:.2f}], "
-            f"coverage {f['coverage']:.2f}; always saying the commonest label: {f['majority_accuracy']:.2f})"
-        )
-        lines += wrapped(text, width or PLAIN_WIDTH, "  ", "  ")
+        for text in _agreement(outcome["agreement_with_reference"]):
+            lines += wrapped(text, width or PLAIN_WIDTH, "  ", "  ")
     total = sum(labels.values())
     names = max(map(len, labels), default=0)
     room = min(LONGEST_BAR, (width or PLAIN_WIDTH) - max(names, len("label")) - 38)
@@ -344,3 +340,19 @@ def _domains(outcome: Mapping[str, Any], width: int | None) -> list[str]:
         rows.append(["English", "", "", f"{shares['pct_english']:.1f} %", ""])
     lines += _grid(["label", "documents", "share", "domain %", ""], rows, width, (0, 4)) if rows else []
     return [*lines, "  (domain %: without unknown, incoherent and errors)"]
+
+
+def _agreement(figures: Mapping[str, Any]) -> list[str]:
+    """How well a model that takes the place of an LLM agrees with it; and a warning where a constant label agrees as well."""
+    shown = {name: "-" if value is None else f"{value:.2f}" for name, value in figures.items()}
+    sentences = [
+        f"(a substitute for the LLM: on {figures['n']:,} held-out documents it agrees with the LLM's label with accuracy "
+        f"{shown['accuracy']}, macro-F1 {shown['macro_f1']}, kappa {shown['kappa']} [{shown['kappa_low']}, {shown['kappa_high']}], "
+        f"coverage {shown['coverage']}; always saying the commonest label: {shown['majority_accuracy']})"
+    ]
+    if figures["accuracy"] <= figures["majority_accuracy"]:
+        sentences.append(
+            "Warning: always saying the commonest label agrees with the LLM at least as often. Do not use these labels before "
+            "`tagcorpus agreement` shows that they fit your documents."
+        )
+    return sentences

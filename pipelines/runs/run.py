@@ -46,6 +46,8 @@ class Run:
     ) -> None:
         self.pipeline, self.options, self.display = pipeline, options, display
         self.output, self.result_file = place.folder, place.result_file
+        self._is_begun_here = name is None
+        self._is_new_folder = self.output.is_local and not self.output.exists()
         self.name = name or f"{time.strftime('%Y%m%dT%H%M%S')}-{pipeline}-{secrets.token_hex(3)}"
         self.summary_name = summary_name
         self.heartbeat = Heartbeat(self.output, self.name)
@@ -100,6 +102,21 @@ class Run:
         }
         self.output.publish(f"runs/{self.name}/command.json", json.dumps(valid_values(value), indent=1).encode())
         self.heartbeat.start()
+
+    def withdraw(self) -> bool:
+        """Remove the folder of a run that was refused before it computed anything or asked an endpoint, and the output folder if
+        this run made it and nothing else is in it. Returns whether the run was withdrawn."""
+        own = f"runs/{self.name}"
+        if not self._is_begun_here or self.ledger.chunks:
+            return False
+        self.heartbeat.stop()
+        if self.output.files(own) not in ([], [f"{own}/command.json"]):  # a bill, or scripts of jobs
+            return False
+        self.output.remove(own)
+        self.output.remove_empty("runs")
+        if self._is_new_folder:
+            self.output.remove_empty()
+        return True
 
     def write_ledger(self, exit_code: int, **more: Any) -> str:
         """ledger.json and log.txt of the run folder; returns the ledger's path."""

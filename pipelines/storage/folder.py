@@ -173,6 +173,12 @@ class Folder:
         except OSError as error:
             raise _explain(error, path, "removed") from error
 
+    def remove_empty(self, name: str = "") -> None:
+        """Remove a folder if nothing is in it. Object stores have no such folders."""
+        if self.is_local:
+            with contextlib.suppress(OSError):
+                os.rmdir(self.path(name))
+
     def sweep(self, suffixes: set[str]) -> None:
         """Remove temporary files that carry one of the suffixes, and any that are older than a day (local only)."""
         if not self.is_local:

@@ -16,7 +16,8 @@ import inspect
 import io
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import yaml
@@ -66,6 +67,7 @@ LIBRARIES = (
 )
 
 T = TypeVar("T")
+U = TypeVar("U")
 _in_use: dict[str, Any] = {}
 
 
@@ -391,17 +393,48 @@ def call_store(call: Callable[[], T], url: str, done: str, kind: type[InputError
         raise
 
 
+REQUESTS_AT_ONCE = 32
+
+
+def ahead(look: Callable[[T], U], items: Iterable[T], *, is_local: bool) -> Iterator[U]:
+    """`look` at each of these, in order: in a store, at the next ones meanwhile."""
+    if is_local:
+        yield from map(look, items)
+        return
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+        begun: deque[Future[U]] = deque()
+        try:
+            for item in items:
+                begun.append(pool.submit(look, item))
+                if len(begun) == REQUESTS_AT_ONCE:
+                    yield begun.popleft().result()
+            while begun:
+                yield begun.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
 class RemoteFile(io.BufferedIOBase):
     """A file in a store, open for reading. What fails there is never taken for damage to the file."""
 
     def __init__(self, file: Any, url: str, kind: type[InputError] | type[OutputError]) -> None:
         self._file, self._url, self._kind = file, url, kind
+        self._end: int | None = None
 
     def read(self, size: int | None = -1, /) -> bytes:
+        if self._end is not None and (size is None or size < 0 or self.tell() + size > self._end):
+            self.read_up_to(self._file.size)
         return call_store(lambda: bytes(self._file.read(-1 if size is None else size)), self._url, "read", self._kind)
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
         return int(self._file.seek(offset, whence))
+
+    def read_up_to(self, end: int) -> None:
+        """Read ahead nothing from `end` on. Bytes behind it can be read all the same."""
+        if hasattr(getattr(self._file, "cache", None), "size"):
+            self._end = self._file.cache.size = min(self._file.size, end)
 
     def tell(self) -> int:
         return int(self._file.tell())

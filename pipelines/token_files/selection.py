@@ -37,12 +37,19 @@ def sorting_of(
         cluster, _ = _column(run, inputs, plan, options, options.held_out_by, "--held-out-by")
     condition = None
     if options.where is not None:
-        columns = where.resolve(references(options.where), where.known_columns(run.output), run.output, options)
+        columns = columns_of_condition(run, options)
         deciding, _ = where.look_up(run.output, plan, inputs.reader_options, columns, options)
         condition = Condition(options.where, deciding, columns)
         condition.check()
     share = options.held_out or 0.0
     return Sorting(run.output, plan, group, level, condition, share, options.seed, cluster), look_further
+
+
+def columns_of_condition(run: Run, options: TokenizeOptions) -> where.Columns:
+    """The columns that --where names, by instance. Raises ConfigError for names that are not there."""
+    if options.where is None:
+        return {}
+    return where.resolve(references(options.where), where.known_columns(run.output), run.output, options)
 
 
 def _column(

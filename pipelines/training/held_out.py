@@ -20,13 +20,13 @@ from tagcorpus.pipelines.training.windows import TokenStream, check_ids
 
 
 def losses(trainer: Any, mix: Mix, at_once: int, vocabulary: int) -> dict[str, dict[str, Any]]:
-    """By group: `loss` in nats a token, `tokens`, and `bits_per_byte` (None without texts). Groups without held-out tokens are
-    left out."""
+    """By group: `loss` in nats a token, `tokens`, and `bits_per_byte` (None without texts). Groups without a held-out
+    target are left out."""
     model, accelerator = trainer.model_wrapped, trainer.accelerator
     model.eval()
     result = {}
     for name, group in mix.groups.items():
-        if not group["held_out"] or not group["held_out"]["tokens"]:
+        if not group["held_out"] or group["held_out"]["tokens"] < 2:  # the first token is not a target
             continue
         stream = TokenStream(mix, name, group["held_out"]["files"])
         sums = torch.zeros(2, dtype=torch.float64)

@@ -41,7 +41,7 @@ def _trained(options: TrainOptions) -> str:
         raise ConfigError(f"--output {options.output}: training needs a local folder")
     data = output.read(RUN)
     stored = opened(data)
-    if stored is None and (data is not None or output.exists("config.json")):
+    if stored is None and (data is not None or output.exists("config.json") or checkpoints.latest(options.output)):
         raise ConfigError(f"{output} has files that are not of a run of train: name another --output")
     if stored is not None:
         _check_same(output, stored, plan)

@@ -60,3 +60,13 @@ def no_score(metric: str, value: float) -> str:
     return (
         f"{value:g} is {'below' if value < known.low else 'above'} {known.low if value < known.low else known.high:g}"
     )
+
+
+def no_standard_error(metric: str, value: float) -> str:
+    """The reason why the value cannot be the standard error of a mean of the metric; empty where it can. NaN can be one.
+
+    The error of a mean of two or more values is at most half of the range of the values.
+    """
+    known = METRICS.get(metric, Metric(high=math.inf))
+    most = (known.high - known.low) / 2
+    return f"{value:g} is not from 0 to {most:g}" if value < 0 or value > most * (1 + 1e-9) else ""

@@ -28,7 +28,7 @@ from tagcorpus.predictor.records.annotations import (
 from tagcorpus.predictor.records.checkpoints import TABLE
 from tagcorpus.predictor.records.harness_results import facts_of, is_results, read_results
 from tagcorpus.predictor.records.makers import TABLE as MAKERS
-from tagcorpus.predictor.records.metrics import METRICS, no_score
+from tagcorpus.predictor.records.metrics import METRICS, no_score, no_standard_error
 from tagcorpus.predictor.records.tasks import normalised
 
 Kind = Literal[
@@ -281,6 +281,8 @@ def _score_rows(path: Path, table: Iterable[tuple[str, Mapping[str, str]]]) -> d
             )
         if why := no_score(row["metric"], values.get("metric_value") or 0):
             problems.append(f"{where}: field 'metric_value': is not a score of {row['metric']!r}: {why}")
+        if why := no_standard_error(row["metric"], values.get("metric_stderr") or 0):
+            problems.append(f"{where}: field 'metric_stderr': is not a standard error of {row['metric']!r}: {why}")
         model, facts = wide_scores.identity(into, where, row)
         into.facts(TABLE, model, facts)
         key = (model, normalised(row["benchmark"]), row["setting"], row["metric"])

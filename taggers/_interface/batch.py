@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 
+from tagcorpus.taggers._interface.arrow import call
+
 V = TypeVar("V")
 
 
@@ -56,6 +58,11 @@ class DocumentBatch:
         return value
 
     @property
+    def has_texts(self) -> bool:
+        """Whether the documents exist as Python strings, so that `texts` costs nothing."""
+        return "texts" in self._views
+
+    @property
     def texts(self) -> list[str]:
         """The documents as Python strings (Unicode code points, no lone surrogates)."""
         return self.view("texts", lambda b: b.table["text"].to_pylist())
@@ -65,6 +72,11 @@ class DocumentBatch:
         """UTF-8 of all documents, concatenated: (bytes uint8 [n_bytes], offsets int64 [n + 1]); document d is
         bytes[offsets[d]:offsets[d + 1]]. offsets[0] need not be 0. Not a copy."""
         return self.view("utf8", _utf8)
+
+    @property
+    def char_lengths(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """int64 [n]: Unicode code points of each document, 0 where the text is missing."""
+        return self.view("char_lengths", _char_lengths)
 
     def column(self, name: str) -> list[str | None]:
         """Another document column, one value a document: text, other values as JSON, None where a document has none.
@@ -87,6 +99,13 @@ class DocumentBatch:
 def stored_as(name: str) -> str:
     """The table's name for another document column, since the column itself may have the name `id` or `text`."""
     return f"@{name}"
+
+
+def _char_lengths(batch: DocumentBatch) -> np.ndarray[Any, np.dtype[np.int64]]:
+    text = batch.table["text"]
+    if batch.has_texts and not text.null_count:
+        return np.fromiter(map(len, batch.texts), np.int64, batch.num_rows)  # a str knows its length
+    return np.asarray(call("coalesce", call("utf8_length", text), 0), np.int64)
 
 
 def _utf8(batch: DocumentBatch) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

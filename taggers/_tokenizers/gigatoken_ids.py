@@ -163,6 +163,10 @@ class LateGigatoken:
             self._chosen = self._choose(texts)
         return self._chosen.encode_batch(texts)
 
+    def choose(self, texts: Sequence[str] = ()) -> None:
+        """Choose now, not after some text. A tokenizer.json is compared on these texts, too."""
+        self._chosen = self._chosen or self._choose(texts)
+
     def decode(self, ids: Sequence[int]) -> str:
         return self._exact.decode(ids)
 

@@ -60,6 +60,13 @@ def load(tokenizer: str, pattern: str = "p50k_base", engine: Engine = "auto") ->
     return _load_fast(source, engine)
 
 
+def load_early(tokenizer: str, pattern: str = "p50k_base", engine: Engine = "auto") -> None:
+    """Load a tokenizer for much text: one of tiktoken's encodings changes to gigatoken, after the check, before any text has come."""
+    loaded = load(tokenizer, pattern, engine)
+    if _source(tokenizer, pattern).kind != "json":
+        getattr(loaded, "choose", lambda: None)()
+
+
 def of_model(model: str) -> Tokenizer | None:
     """The tokenizer of one of OpenAI's models, where its ranks are on this machine; None for other names. Fetches nothing."""
     import tiktoken

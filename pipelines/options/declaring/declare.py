@@ -1,4 +1,4 @@
-"""What one option is. Declarations import the standard library only: `tagcorpus --help` reads nothing else.
+"""What one option is. Declarations import the standard library and our errors only: `tagcorpus --help` reads nothing else.
 
 A command's options are the fields of a frozen dataclass. The field gives name and type; `option(...)` gives everything else.
 The command line, the printed YAML, the checks of values, the typed signatures of Python and the tables of the docs are made
@@ -15,6 +15,8 @@ import typing
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from tagcorpus.errors import ConfigError
 
 
 class _Nothing:
@@ -179,6 +181,14 @@ def _options(cls: type[Any], hints: dict[str, Any]) -> Iterator[Option]:
             default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
             default = REQUIRED if default is dataclasses.MISSING else default
             yield Option(field.name, hint, default, field.metadata["declaration"])
+
+
+def check_bounds(options: Any) -> None:
+    """Raise ConfigError for a number of these options that is out of its declared bounds."""
+    for one in fields_of(type(options)):
+        name = one.flags[0] if one.flags else one.metavar
+        if refusal := one.declaration.refusal(name, getattr(options, one.key)):
+            raise ConfigError(refusal)
 
 
 def options_of(cls: type[Any]) -> list[Option]:

@@ -64,7 +64,7 @@ def _card(feature: Feature, i: int) -> str:
     body = _numbers(feature) if feature.kind in ("number", "whole") else _labels(feature)
     return (
         f'<li><button type=button data-feature="{i}" title="{text(feature.meaning)}">'
-        f"<span class=instance>{text(feature.instance)}</span><span class=name>{text(feature.column)}</span>{body}</button></li>"
+        f"<span class=instance>{_wrappable(feature.instance)}</span><span class=name>{_wrappable(feature.column)}</span>{body}</button></li>"
     )
 
 
@@ -133,7 +133,13 @@ def _value_rows(features: Sequence[Feature]) -> Iterator[Sequence[object]]:
             yield _name(f), f.labels[top], share, number(distinct), number(n), number(f.stats.get("missing"))
 
 
+def _wrappable(name: str) -> str:
+    """A name that may break after its underscores, so that long names stay whole and differ."""
+    return text(name).replace("_", "_<wbr>")
+
+
 def _name(feature: Feature) -> Cell:
-    column = text(feature.column).replace("_", "_<wbr>")
     unit = f" · {feature.unit}" if feature.unit else ""
-    return Cell(f"<span class=column>{column}</span><span class=dim>{text(feature.instance + unit)}</span>")
+    return Cell(
+        f"<span class=column>{_wrappable(feature.column)}</span><span class=dim>{text(feature.instance + unit)}</span>"
+    )
