@@ -104,7 +104,7 @@ def test_all_labels_in_their_order(models: dict[str, Path]) -> None:
 def test_the_end_of_a_line_where_the_rows_are_full(models: dict[str, Path]) -> None:
     """The kernel begins with room for 1,024 rows. "w7" has 7 (the word and 6 parts), an unknown letter 3, the end of the line 1."""
     model = MappedModel(models["parts"])
-    text = "w7 " + "q " * 339
+    text = "q " * 339 + "w7"
     joined = np.frombuffer((text + "</s>").encode(), np.uint8)
     rows, ends = kernel.rows_of_texts(
         *model._words, model._n_words, model._settings, *model._pruned, joined, np.array([0, len(text)])
