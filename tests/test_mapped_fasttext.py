@@ -11,7 +11,9 @@ import pytest
 from fasttext_models import WORDS, train
 
 from tagcorpus.errors import ConfigError
+from tagcorpus.kernels.documents import fasttext as kernel
 from tagcorpus.taggers import fasttext as tagger_module
+from tagcorpus.taggers._models.mapped_fasttext import MappedModel
 from tagcorpus.taggers.fasttext import FastText, load_model, load_predict
 from tagcorpus.testing import check_tagger
 
@@ -97,6 +99,20 @@ def test_all_labels_in_their_order(models: dict[str, Path]) -> None:
     library, mapped = load_model(models["words"]), load_predict(models["words"])
     for text in ("", "unknown", *WORDS.values()):
         assert mapped([text], 9, -1.0)[0][0] == list(library.predict(text, k=9, threshold=-1.0)[0])
+
+
+def test_the_end_of_a_line_where_the_rows_are_full(models: dict[str, Path]) -> None:
+    """The kernel begins with room for 1,024 rows. "w7" has 7 (the word and 6 parts), an unknown letter 3, the end of the line 1."""
+    model = MappedModel(models["parts"])
+    text = "q " * 339 + "w7"
+    joined = np.frombuffer((text + "</s>").encode(), np.uint8)
+    rows, ends = kernel.rows_of_texts(
+        *model._words, model._n_words, model._settings, *model._pruned, joined, np.array([0, len(text)])
+    )
+    assert (len(rows), ends[-1]) == (1025, 1025)
+    library = load_model(models["parts"])
+    assert rows[-1] == library.get_word_id("</s>")
+    assert model.predict([text, "das wetter"], 3)[0][1] == pytest.approx(list(library.predict(text, k=3)[1]), abs=1e-6)
 
 
 def test_the_last_bit_decides_between_labels_of_a_tree(tmp_path: Path) -> None:

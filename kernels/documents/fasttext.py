@@ -268,6 +268,7 @@ def rows_of_texts(
                 if entry < 0:
                     n_parts = first
             elif entry >= 0:
+                rows = _with_room(rows, n + 1)  # parts of words may have taken the room of the line's end
                 rows[n] = entry
                 n += 1
             if word_ngrams > 1:
