@@ -70,12 +70,13 @@ def start_fork_server(modules: Sequence[str], environment: Mapping[str, str] | N
     SIGINT is blocked for it and all its children, from their first instruction on: Ctrl-C reaches the whole process group, and the
     launcher alone decides what it means.
     """
-    import multiprocessing.forkserver
-    import multiprocessing.resource_tracker
     import signal
 
-    multiprocessing.forkserver.set_forkserver_preload(list(modules))
     with safe_path():
+        import multiprocessing.forkserver
+        import multiprocessing.resource_tracker
+
+        multiprocessing.forkserver.set_forkserver_preload(list(modules))
         # Not below: where this call starts a tracker, it unblocks SIGINT.
         multiprocessing.resource_tracker.ensure_running()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -88,10 +89,9 @@ def start_fork_server(modules: Sequence[str], environment: Mapping[str, str] | N
 
 def is_fork_server_there() -> bool:
     """Whether this process has a fork server, be it of a program that uses this package."""
-    import multiprocessing.forkserver
-
+    module = sys.modules.get("multiprocessing.forkserver")  # whoever started one has imported it
     # The module has no public name for it.
-    return getattr(multiprocessing.forkserver._forkserver, "_forkserver_pid", None) is not None
+    return module is not None and getattr(module._forkserver, "_forkserver_pid", None) is not None
 
 
 def end_fork_server() -> None:

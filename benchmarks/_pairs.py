@@ -17,6 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+# Where this is set, Python would compile our modules at every start, and installed programs' modules at none.
+INHERITED = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
 
 class Used(NamedTuple):
     """What one run used."""
@@ -50,7 +53,7 @@ class Program:
         with told.open("wb") as log:
             process = subprocess.Popen(
                 [str(c) for c in self.command],
-                env={**os.environ, **(self.env or {})},
+                env={**INHERITED, **(self.env or {})},
                 stdout=subprocess.PIPE,
                 stderr=log,
                 cwd=told.parent,

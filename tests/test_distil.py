@@ -78,12 +78,15 @@ class Listening(Display):
         return super().phase(title)
 
 
-def test_the_same_labels_and_seed_give_the_same_bytes(student: Path, tmp_path: Path) -> None:
+def test_the_same_labels_and_seed_give_the_same_bytes(
+    student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Neither the order of the rows nor their number of files matters.
     lines = list(reversed(rows(240)))
     first, second = put(tmp_path / "labels.jsonl", lines[:100]), put(tmp_path / "b.jsonl", lines[100:])
     display = Listening()
-    _, code = distil([first, second], str(tmp_path / "again"), trials=1, display=display)
+    monkeypatch.setattr("tagcorpus.pipelines.distilling.command.Display", lambda: display)
+    _, code = distil([first, second], str(tmp_path / "again"), trials=1)
     assert code == 0
     assert display.log[0].endswith(" 192 documents to learn from, 48 held out, 2 labels")
     assert display.titles[:3] == ["reading labels", "choosing held-out documents", "reading texts"]

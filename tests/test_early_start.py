@@ -18,6 +18,7 @@ from plugins import tree
 
 from tagcorpus.pipelines.counting.phases import LEAST_ENTRIES, entries_at_once
 from tagcorpus.pipelines.counting.spill import BLOCK_ENTRIES
+from tagcorpus.pipelines.dispatch import early_start
 from tagcorpus.pipelines.dispatch.early_start import LEAST_BYTES, WARM_UP, early_workers, is_large
 from tagcorpus.pipelines.dispatch.planning import SOON_BYTES, is_soon_indexed
 from tagcorpus.pipelines.inputs.input_files import InputFile
@@ -25,7 +26,6 @@ from tagcorpus.pipelines.options.commands.tag import TagOptions
 from tagcorpus.pipelines.readers.plan import Index, IndexTask
 from tagcorpus.pipelines.readers.reader import ReaderOptions
 from tagcorpus.pipelines.storage.remote import REQUESTS_AT_ONCE, ahead
-from tagcorpus.processes import is_fork_server_there
 
 
 def sparse(path: Path, n_bytes: int) -> Path:
@@ -60,9 +60,17 @@ def test_a_large_run_is_known_at_a_look(options: TagOptions, tmp_path: Path) -> 
         {"tagger_module": ["a.py"]},
     ],
 )
-def test_a_run_that_may_need_no_workers_here_starts_none_early(options: TagOptions, changed: dict[str, Any]) -> None:
+def test_a_run_that_may_need_no_workers_here_starts_none_early(
+    options: TagOptions, changed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts: list[object] = []
+    monkeypatch.setattr(early_start, "start_fork_server", lambda *arguments: starts.append(arguments))
+    monkeypatch.setattr(early_start, "end_fork_server", lambda: None)
+    monkeypatch.setattr(early_start, "is_fork_server_there", lambda: False)
+    with early_workers("tag", options):
+        assert len(starts) == 1
     with early_workers("tag", replace(options, **changed)):
-        assert not is_fork_server_there()
+        assert len(starts) == 1
 
 
 def test_a_finished_run_starts_none_early(options: TagOptions, tmp_path: Path) -> None:

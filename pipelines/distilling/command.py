@@ -48,7 +48,6 @@ def distil(
     save_anyway: bool = False,
     seed: int = 0,
     as_json: bool = False,
-    display: Display | None = None,
 ) -> tuple[str, int]:
     """Train a student, and return the text to print and the exit code: 0 = saved, 3 = refused by the gate and not saved.
 
@@ -56,7 +55,7 @@ def distil(
     held_out  labelled texts that judge the student; none of them is learnt, and `held_out_share` is not used
     Raises ConfigError for what does not fit, InputError for tables that cannot be read or are too few.
     """
-    display = display or Display()
+    display = Display()
     folder = Folder(output)
     if not folder.is_local:
         raise ConfigError(f"--output {output}: a student is written to a local folder; copy the folder afterwards")

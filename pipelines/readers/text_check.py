@@ -51,7 +51,9 @@ def check_text(plan: Plan, reader_options: ReaderOptions, *, is_strict: bool = F
     looks: list[tuple[PlannedFile, Chunk, _Look]] = []
     firsts = [(planned, next((r for r in planned.chunks if r.rows), None)) for planned in plan.files]
     begun = [(planned, first) for planned, first in firsts if first is not None]
-    is_local = all(planned.file.is_local for planned, _ in begun)
+    # A look at a table forks a reader process, which must not happen while other threads hold locks in the midst of requests.
+    in_turn = any(planned.file.format in TABLES for planned, _ in begun)
+    is_local = in_turn or all(planned.file.is_local for planned, _ in begun)
     looked = ahead(lambda pair: _look(*pair, reader_options, LOOK_AT_ROWS), begun, is_local=is_local)
     for (planned, first), look in zip(begun, looked, strict=True):
         if planned.file.format in TABLES and planned.file.is_local and (n := tables.gap(planned.file)):
