@@ -210,6 +210,22 @@ def test_words_across_the_blocks_of_a_long_document(pad: str) -> None:
     assert_equal([*texts, "1 " * 3000, " 1" * 3000])
 
 
+@compiled
+def test_words_across_passes_over_ascii_and_other_text() -> None:
+    """Long documents, in which stretches of ASCII of every length around the least one and other text follow one another."""
+    choose = random.Random(64)
+    fillers = ("so a: 1 _x", "what's because", "user:", "12345678901234", "x" * 30, " " * 40)
+    texts = []
+    for _ in range(tries(60)):
+        pieces = []
+        for _ in range(60):
+            stretch = "".join(choose.choices([*fillers, *WORDS, " ", ":", "9"], k=choose.randrange(1, 16)))
+            pieces += [nasty(choose), stretch[: choose.randrange(24, 100)], choose.choice(GLUE)]
+        texts.append("".join(pieces))
+    assert max(map(len, texts)) > 2048
+    assert_equal(texts)
+
+
 def test_documents_neither_touch_nor_need_to_start_at_zero() -> None:
     batch = DocumentBatch.from_texts(["wh", "at", "", "1", "2", "a", ":", "é", "so", "Q:"])
     whole = KEYWORDS.tag(batch)

@@ -19,6 +19,7 @@ import numpy as np
 from numba import njit, types
 
 U8: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
+U16: TypeAlias = np.ndarray[Any, np.dtype[np.uint16]]
 U64: TypeAlias = np.ndarray[Any, np.dtype[np.uint64]]
 I64: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -34,6 +35,8 @@ KEY_LENGTH: Final = 12
 
 _LONG_NUMBER = sum(DIGIT << 5 * place for place in range(KEY_LENGTH))
 _BLOCK = 2048
+_LEAST_ASCII = 32  # bytes of ASCII text that are worth a pass of their own
+_PATIENCE = 64  # bytes of other text after which to look for ASCII text again; doubled each time that there is none
 _FIELD_BITS = 12  # one counter of a block: at most _BLOCK / 2 + 3 runs end in it
 _SLOTS = 523  # a prime, fixed so that the remainder compiles to two multiplications
 
@@ -83,6 +86,104 @@ def _beyond_ascii(data: U8, i: int, codes: U8) -> tuple[np.uint8, int]:
     for j in range(i + 1, i + length):
         point = point << 6 | np.int64(data[j]) & 0x3F
     return codes[point], i + length
+
+
+@njit(nogil=True, cache=True)
+def _ascii_tables(ascii_codes: U8, slots: U64, stems: U64) -> tuple[U8, U8, U16, U8]:
+    """What `_scan_ascii` asks of a byte or two.
+
+    returns  ascii_codes uint8 [128]
+             is_word     uint8 [128]
+             lengths     uint16 [1024]  for the first two codes of a run, code << 5 | code, the lengths of the keys that begin so, as
+                                        bits. The second code of one character is 0. Bit `KEY_LENGTH` stands for all longer runs,
+                                        among which only numbers count.
+             ends_stem   uint8 [33]     whether a stem ends with this code
+    """
+    is_word = ((ascii_codes != 0) & (ascii_codes != COLON)).astype(np.uint8)
+    lengths = np.zeros(1024, np.uint16)
+    for key in slots:
+        length = 0
+        while key >> np.uint64(5 * length) != 0:
+            length += 1
+        if length:
+            start = key << np.uint64(5) if length == 1 else key >> np.uint64(5 * (length - 2))
+            lengths[start] |= np.uint16(1 << length)
+    lengths[DIGIT << 5 | DIGIT] |= np.uint16(1 << KEY_LENGTH)
+    ends_stem = np.zeros(33, np.uint8)
+    for s in range(stems.shape[0]):
+        ends_stem[stems[s, 0] & np.uint64(31)] = 1
+    return ascii_codes, is_word, lengths, ends_stem
+
+
+@njit(nogil=True, cache=True)
+def _key_of_run(run: U8, codes: U8, key: np.uint64) -> np.uint64:
+    """The key of a run in ASCII text; `key` is that of its beginning, or 0."""
+    for byte in run:
+        key = key << np.uint64(5) | np.uint64(codes[byte])
+    return key
+
+
+@njit(nogil=True, cache=True)
+def _is_stem(key: np.uint64, stems: U64) -> bool:
+    """Whether a run ends with a stem."""
+    is_stem = False
+    for s in range(stems.shape[0]):
+        is_stem |= key & stems[s, 1] == stems[s, 0]
+    return is_stem
+
+
+@njit(nogil=True, cache=True)
+def _ascii_length(text: U8) -> int:
+    """The number of bytes before the first that is not ASCII."""
+    for start in range(0, text.size, 64):
+        bits = np.uint8(0)
+        for byte in text[start : start + 64]:
+            bits |= byte
+        if bits >= 128:
+            length = start
+            while text[length] < 128:
+                length += 1
+            return length
+    return text.size
+
+
+@njit(nogil=True, cache=True)
+def _scan_ascii(
+    text: U8, key: np.uint64, keys: U64, n_keys: int, edges: I64, by_byte: tuple[U8, U8, U16, U8], stems: U64
+) -> tuple[np.uint64, int, int]:
+    """Appends the keys of the runs that end in ASCII text to keys[:n_keys], without most of those that are no keyword.
+
+    key      of the run before the text, 0 for none
+    returns  (key of the run that the text breaks off, n_keys, matches of stems)
+    """
+    codes, is_word, lengths, ends_stem = by_byte
+    n_edges, was_word = 0, np.uint8(key != 0)
+    for i in range(text.size):
+        edges[n_edges] = i
+        n_edges += int(is_word[text[i]] ^ was_word)
+        was_word = is_word[text[i]]
+    n_stems = e = 0
+    if key != 0:
+        end = edges[0] if n_edges else text.size
+        key = _key_of_run(text[:end], codes, key)
+        if n_edges == 0:
+            return key, n_keys, 0
+        keys[n_keys] = key
+        n_stems += codes[text[end]] == COLON and _is_stem(key, stems)
+        n_keys += 1
+        e = 1
+    while e + 1 < n_edges:
+        start, end = edges[e], edges[e + 1]
+        e += 2
+        first_two = np.int64(codes[text[start]]) << 5 | codes[text[start + 1]] & 31
+        is_stem_due = codes[text[end]] == COLON and ends_stem[codes[text[end - 1]]]
+        # Few runs begin like a keyword and are as long, so only their keys are computed.
+        if lengths[first_two] >> min(end - start, KEY_LENGTH) & 1 or is_stem_due:
+            keys[n_keys] = _key_of_run(text[start:end], codes, np.uint64(0))
+            n_stems += is_stem_due and _is_stem(keys[n_keys], stems)
+            n_keys += 1
+    key = _key_of_run(text[edges[e] :], codes, np.uint64(0)) if e < n_edges else np.uint64(0)
+    return key, n_keys, n_stems
 
 
 @njit(nogil=True, cache=True)
@@ -139,30 +240,40 @@ def count_keywords(data: U8, offsets: I64, codes: U8, slots: U64, shifts: U8, st
     long_mask, long_number = np.uint64(2 ** (5 * KEY_LENGTH) - 1), np.uint64(_LONG_NUMBER)
     none, five = np.uint64(0), np.uint64(5)
     ascii_codes = codes[:128].copy()
+    by_byte = _ascii_tables(ascii_codes, slots, stems)
+    edges = np.zeros(_BLOCK + 1, np.int64)  # where runs of ASCII text begin and end, in turn
     for d in range(n_docs):
         i, end = offsets[d], offsets[d + 1]
         key = none
         has_long_numbers = False
+        patience = _PATIENCE
         while i < end:
             stop = min(i + _BLOCK, end)
             n_keys = 0
             while i < stop:
-                byte = np.int64(data[i])
-                if byte < 128:
-                    code = ascii_codes[byte]
-                    i += 1
-                else:
-                    code, i = _beyond_ascii(data, i, codes)
-                if code == COLON:
-                    for s in range(stems.shape[0]):
-                        if key & stems[s, 1] == stems[s, 0]:
-                            counts[d, 3] += 1
-                            break
-                    code = np.uint8(0)
-                # No branch on where a word ends: it cannot be predicted. Every step writes, only a run's end keeps it.
-                keys[n_keys] = key
-                n_keys += int(code == 0) & int(key != none)
-                key = key << five | np.uint64(code) if code != 0 else none
+                n_ascii = _ascii_length(data[i:stop])
+                if n_ascii >= _LEAST_ASCII:
+                    key, n_keys, n_stems = _scan_ascii(data[i : i + n_ascii], key, keys, n_keys, edges, by_byte, stems)
+                    counts[d, 3] += n_stems
+                    i += n_ascii
+                    patience = _PATIENCE
+                    continue
+                next_look = min(i + patience, stop)
+                patience = min(2 * patience, _BLOCK)
+                while i < next_look:
+                    byte = np.int64(data[i])
+                    if byte < 128:
+                        code = ascii_codes[byte]
+                        i += 1
+                    else:
+                        code, i = _beyond_ascii(data, i, codes)
+                    if code == COLON:
+                        counts[d, 3] += _is_stem(key, stems)
+                        code = np.uint8(0)
+                    # No branch on where a word ends: it cannot be predicted. Every step writes, only a run's end keeps it.
+                    keys[n_keys] = key
+                    n_keys += int(code == 0) & int(key != none)
+                    key = key << five | np.uint64(code) if code != 0 else none
             if i == end:
                 keys[n_keys] = key
                 n_keys += int(key != none)
