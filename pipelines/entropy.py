@@ -86,13 +86,7 @@ def instances(options: Options) -> dict[str, str]:
         if options.bracket is not None:
             raise ConfigError("--bracket is of --method counts: a language model's predictions have no counts")
         return {LM_INSTANCE: "lm_entropy"}
-    if options.ngram < 1:
-        raise ConfigError(f"--ngram must be at least 1 (tokens of context; 1 is bigram entropy), got {options.ngram}")
     memory_bytes(options.memory)
-    if options.token_budget is not None and (options.token_budget < 1 or options.replicates < 1):
-        raise ConfigError(
-            f"--token-budget and --replicates must be at least 1, got {options.token_budget} and {options.replicates}"
-        )
     several = (
         "--token-budget" if options.token_budget is not None else "--bracket" if options.bracket is not None else ""
     )

@@ -171,8 +171,6 @@ def _check(request: PredictOptions) -> None:
     check_predictors((PUBLISHED_NAMES.get(p, p) for p in request.predictors), _protocol(request).PREDICTORS)
     check_place("output", request.output, RESULT_SUFFIXES)
     refuse_anothers(request.output)
-    if request.seeds < 0 or not 0 <= request.seed < 2**31:
-        raise ConfigError("--seed and --seeds must not be below 0")
     if request.select and request.sel_features:
         raise ConfigError("--select and --sel-features both name the selected features; give one of them")
     if request.reproduce and request.protocol != "paper":

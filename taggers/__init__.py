@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import math
 import pkgutil
 import types
 import typing
@@ -157,6 +158,8 @@ def load(name: str, params: Mapping[str, Any] | None = None, instance: str | Non
             )
         if not fits(value, hints[key]):
             raise ConfigError(f"{where} must be {type_text(hints[key])}, got {value!r}")
+        if isinstance(value, float) and math.isnan(value):
+            raise ConfigError(f"{where} must be a number, got nan")
     needed = [n for n, f in fields.items() if f.init and f.default is f.default_factory is dataclasses.MISSING]
     if missing := [n for n in needed if n not in (params or {})]:
         raise ConfigError(

@@ -49,8 +49,8 @@ def test_code_of_a_run(corpus: Corpus, rows: list[object], code: int, told: str)
     [
         (["--taggers", "langth"], "did you mean 'length'?"),
         (["--set", "marks.sufix=x"], "did you mean 'suffix'?"),
-        (["--max-quarantined", "-1"], "--max-quarantined must be at least 0, got -1"),
-        (["--max-quarantined", "nan"], "--max-quarantined must be at least 0, got nan"),
+        (["--max-quarantined", "-1"], "--max-quarantined must be at least 0, or inf, got -1"),
+        (["--max-quarantined", "nan"], "--max-quarantined must be at least 0, or inf, got nan"),
         (["--workers", "0"], "workers must be at least 1"),
         (["--no-such-option"], "No such option"),
         (["--input", "nowhere.jsonl"], "nowhere.jsonl"),

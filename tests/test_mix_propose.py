@@ -128,6 +128,17 @@ def test_repetition_limits_the_shares(fit_folder: Path) -> None:
     assert proposal["expected"][0]["against"][0]["mix"] == "natural mix"
 
 
+def test_infinite_epochs_are_no_limit(fit_folder: Path) -> None:
+    tokens = str(fit_folder / "tokens.csv")
+    result = invoke(
+        "mix", "propose", str(fit_folder), "--tokens", tokens, "--budget", "1e9", "--epochs", "inf", "--json"
+    )
+    assert result.code == 0, result.err
+    proposal = json.loads(result.out)
+    assert proposal["bounds"]["epochs"] is None
+    assert sum(proposal["shares"].values()) == pytest.approx(1, abs=1e-5)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -140,8 +151,9 @@ def test_repetition_limits_the_shares(fit_folder: Path) -> None:
         (("--tokens", "tokens.csv", "--budget", "-5"), "--budget must be above 0, got -5"),
         (("--tokens", "tokens.csv", "--kl", "nan"), "--kl must be at least 0, got nan"),
         (("--tokens", "tokens.csv", "--kl", "-1"), "--kl must be at least 0, got -1"),
-        (("--epochs", "nan"), "--epochs must be above 0, got nan"),
-        (("--epochs", "0"), "--epochs must be above 0, got 0"),
+        (("--tokens", "tokens.csv", "--kl", "inf"), "--kl must be at least 0 and finite, got inf"),
+        (("--epochs", "nan"), "--epochs must be above 0, or inf, got nan"),
+        (("--epochs", "0"), "--epochs must be above 0, or inf, got 0"),
         (("--outcome", "los"), "unknown outcome 'los' (--outcome): did you mean 'loss'"),
         (("--output", "here.txt"), "the proposal is a file in .json"),
     ],

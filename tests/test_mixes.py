@@ -222,6 +222,14 @@ def test_weights_from_files(tokens: Path, tmp_path: Path) -> None:
     assert manifests[0].replace(str(tokens).encode(), b"") == manifests[1].replace(str(tokens).encode(), b"")
 
 
+def test_an_infinite_temperature_gives_equal_shares(tokens: Path, tmp_path: Path) -> None:
+    code, _, err = make(tokens, "-o", tmp_path / "mix", "--temperature", "inf", "--epochs", "100")
+    assert code == 0, err
+    groups = json.loads((tmp_path / "mix/mix.json").read_text())["groups"]
+    assert len(groups) > 1
+    assert {g["asked_share"] for g in groups.values()} == {1 / len(groups)}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -440,7 +440,7 @@ def test_a_selection_from_a_file_is_marked_as_leaky_everywhere(tmp_path: Path) -
         (["--predictor", "al", "--protocol", "grouped"], "did you mean 'all'.*Known: all, average, .*no-scale"),
         (["--sel-features", "ttr_men"], "no feature 'ttr_men'.*--features CSV"),
         (["--features", FEATURES, "--sel-features", "ttr_men"], "no feature 'ttr_men'.*did you mean 'ttr_mean'"),
-        (["--seeds", "-1"], "must not be below 0"),
+        (["--seeds", "-1"], "--seeds must be at least 0, got -1"),
         (["--reproduce"], "--reproduce needs the published feature table"),
         (["--output", "x.md"], "a page is written with --reproduce only"),
     ],

@@ -137,9 +137,6 @@ def test_refusals(corpus: tuple[str, dict[str, str]], tmp_path: Path) -> None:
     student, _ = corpus
     with pytest.raises(ConfigError, match=r"^name the audit's labels"):
         shares(student)
-    for width in (0.0, -1.0, 101.0, float("nan")):
-        with pytest.raises(ConfigError, match=r"^--width must be above 0 and at most 100"):
-            shares(student, student, width=width)
     with pytest.raises(ConfigError, match=r"^--draw N takes LABELS and --output"):
         shares(student, draw=5)
     with pytest.raises(ConfigError, match=r"has only 2,000 documents"):

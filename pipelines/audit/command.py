@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,8 +47,6 @@ def audit(
 
     Raises InputError where the output or the gold table cannot be used, ConfigError for options that do not fit it.
     """
-    if not 0 <= floor < math.inf:  # NaN would compare as false everywhere, and no difference would count
-        raise ConfigError(f"--floor must be 0 or a number above, got {floor:g}")
     share = share_of(top)
     remote.use_given(storage_options, [output, gold or ""])
     with errors_as_damage(output):

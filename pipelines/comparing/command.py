@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -44,8 +43,6 @@ def compare(
 
     Raises InputError where an output cannot be used, or the sides share no column; ConfigError for options that do not fit.
     """
-    if not 0 <= floor < math.inf:  # NaN would compare as false everywhere, and no difference would count
-        raise ConfigError(f"--floor must be 0 or a number above, got {floor:g}")
     paths = [a] if b is None else [a, b]
     remote.use_given(storage_options, paths)
     with errors_as_damage(a):

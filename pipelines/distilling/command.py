@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -63,10 +62,6 @@ def distil(
         raise ConfigError(f"--output {output} has other files: name a new folder, or that of an earlier student")
     with display.phase("reading labels"):
         examples = read_examples(labels, column, seed)
-    if math.isnan(min_kappa) or math.isnan(min_group_kappa):  # no kappa is below NaN: the gate would stand open
-        raise ConfigError("--min-kappa and --min-group-kappa must be numbers, got nan")
-    if not 0 < held_out_share < 1:
-        raise ConfigError(f"--held-out-share must be above 0 and below 1, got {held_out_share:g}")
     with display.phase("choosing held-out documents"):
         train, judges = _sides(examples, held_out, column, held_out_share, seed)
     not_learnt = training.rare(train, min_label)

@@ -46,8 +46,6 @@ def shares(
     draw    instead: draw so many documents for the audit into the file `output`
     Raises ConfigError for options that do not fit, InputError for tables that cannot be read or an audit outside the corpus.
     """
-    if width is not None and not 0 < width <= 100:
-        raise ConfigError(f"--width must be above 0 and at most 100 percentage points, got {width:g}")
     student = read_labels(labels, by, column)
     if draw is not None:
         if audit is not None or width is not None or output is None:

@@ -56,12 +56,6 @@ def propose(
     check_packages()
     if output is not None and not output.lower().endswith(".json"):
         raise ConfigError(f"--output {output}: the proposal is a file in .json")
-    if not 0 <= kl < math.inf:  # below 0, the search would flee the natural mix
-        raise ConfigError(f"--kl must be 0 or a number above, got {kl:g}")
-    if not 0 < epochs < math.inf:
-        raise ConfigError(f"--epochs must be a number above 0, got {epochs:g}")
-    if budget is not None and not 0 < budget < math.inf:
-        raise ConfigError(f"--budget must be a number of tokens above 0, got {budget:g}")
     display = Display()
     path = Path(fit) / RESULT if os.path.isdir(fit) else Path(fit)
     document = _read(path)
@@ -108,7 +102,7 @@ def propose(
         "bounds": {
             "at_most": list(at_most),
             "budget": budget,
-            "epochs": epochs if budget is not None else None,
+            "epochs": epochs if budget is not None and math.isfinite(epochs) else None,
             "kl": kl,
         },
         "seed": seed,
@@ -196,7 +190,8 @@ def _caps(
             raise ConfigError(f"--at-most {text}: {share!r} is not a share between 0 and 1")
         caps[sources.index(name)] = min(caps[sources.index(name)], value)
     if available is not None and budget is not None:
-        largest = np.minimum(caps, epochs * available / budget)
+        # Without tokens a source has no share, even where epochs are infinite.
+        largest = np.minimum(caps, np.where(available > 0, epochs, 0) * available / budget)
         if largest.sum() < 1 <= caps.sum():
             raise ConfigError(
                 f"--budget {budget:.6g}: with {epochs:g} epochs and these bounds, the sources have tokens for "

@@ -31,7 +31,7 @@ class SlurmKeywords(TypedDict, total=False):
     wait: bool
     """slurm: wait for the finish job, or exit 0 once submitted (default). More: slurm.KEY=VALUE."""
     poll_seconds: float
-    """While waiting: seconds between two looks at the queue."""
+    """While waiting: seconds between two looks at the queue. At least 0 and below 10000."""
     partition: str | None
     """Partition of the tasks."""
     account: str | None
@@ -39,15 +39,15 @@ class SlurmKeywords(TypedDict, total=False):
     qos: str | None
     """Quality of service of the tasks."""
     hours: float | None
-    """Time limit of a task, in hours."""
+    """Time limit of a task, in hours. Above 0 and below 10000."""
     cpus_per_task: int
-    """Worker processes of a task."""
+    """Worker processes of a task. At least 1."""
     mem_per_cpu_gb: int
-    """Memory of a worker process, in GB."""
+    """Memory of a worker process, in GB. At least 1."""
     max_array: int
-    """Tasks of the array at most. A cluster's MaxArraySize is 1001 unless set."""
+    """Tasks of the array at most. A cluster's MaxArraySize is 1001 unless set. At least 1."""
     workers: int | None
-    """Tasks at once at most; null: as many as there is room for."""
+    """Tasks at once at most; null: as many as there is room for. At least 1."""
     env_command: str | None
     """Shell line that puts the right python on the PATH; null: the launcher's python, by its full
     path."""
@@ -64,9 +64,9 @@ class Keywords(TypedDict, total=False):
     id_column: str
     """Where the id is (default id, else doc_id, else <path>:<row>)."""
     limit: int | None
-    """Only the first N rows."""
+    """Only the first N rows. At least 1."""
     sample: float | None
-    """Only this share of the rows, chosen by seed."""
+    """Only this share of the rows, chosen by seed. Above 0 and at most 1."""
     seed: int
     """Seed of sample, and of whatever else is chosen by chance."""
     glob: str | Sequence[str]
@@ -81,10 +81,10 @@ class Keywords(TypedDict, total=False):
     storage_options: Mapping[str, Any]
     """For s3://, gs:// and other URLs: endpoint_url=URL, profile=NAME, anon=true; a mapping."""
     max_line_bytes: int
-    """Longer lines go to quarantine unread."""
+    """Longer lines go to quarantine unread. At least 16."""
     chunk_bytes: int | None
     """Bytes of input that are computed, published and resumed as one; null: by the size of the
-    input, and as it was in an output folder that is there already."""
+    input, and as it was in an output folder that is there already. At least 1024."""
     shard_bytes: int | None
     """Old name of chunk_bytes."""
     output: Path | None
@@ -95,8 +95,8 @@ class Keywords(TypedDict, total=False):
     json: bool
     """The result as JSON on standard output."""
     max_quarantined: float | None
-    """How many rows may be unusable, as a share below 1 or a count; above it exit 3 (default: the
-    larger of 10 rows and 1 %)."""
+    """How many rows may be unusable, as a share below 1 or a count; above it exit 3; inf: any
+    number (default: the larger of 10 rows and 1 %). At least 0, or inf."""
     strict_text: bool
     """Exit 2 before the work if the first rows of any file have no text (default: name the file and
     go on)."""
@@ -107,7 +107,7 @@ class Keywords(TypedDict, total=False):
     dry_run: bool
     """Plan, sizes and cost; nothing is written."""
     workers: int | None
-    """Worker processes (default: the CPUs this process may use)."""
+    """Worker processes (default: the CPUs this process may use). At least 1."""
     tagger_module: Path | Sequence[Path]
     """A tagger of your own in one file, used by the file's name; a list."""
     executor: Literal["local", "ray", "slurm"]
@@ -116,7 +116,7 @@ class Keywords(TypedDict, total=False):
     """auto, host:port or ray://... (else RAY_ADDRESS, else a cluster started here)."""
     num_gpus: float
     """Ray: GPUs of each worker; 0.5: two workers share one. Other executors use the device that
-    they find."""
+    they find. At least 0."""
 
     csv: CsvKeywords
     slurm: SlurmKeywords
@@ -170,7 +170,7 @@ class FilterKeywords(Keywords, total=False):
     """draw: count documents by this column."""
     tokens_at_most: int | None
     """Instead of a share: documents, best first by by or drawn, until they have N tokens
-    (tokens.num_tokens)."""
+    (tokens.num_tokens). At least 1."""
     within: str | None
     """top, draw, tokens: so much of each value of this column."""
     removed: str | None
@@ -189,19 +189,19 @@ class AnnotateKeywords(Keywords, total=False):
     model at OpenAI)."""
     budget_usd: float | None
     """Stop with exit 5 before all runs on the output have cost more than this; in place of
-    domain={'max_requests': ...}."""
+    domain={'max_requests': ...}. At least 0."""
     pilot: int
-    """Label N random documents, say what all documents will cost, and stop."""
+    """Label N random documents, say what all documents will cost, and stop. At least 0."""
     batch: Literal["send", "files"] | None
     """Ask in batches: send uses OpenAI's Batch API and waits; files writes OUTPUT/batches/ for vllm
     run-batch, and reads results there."""
     batch_tokens: int
     """Tokens of prompts in batches at once; your organisation's limit is on the endpoint's page of
-    limits."""
+    limits. At least 1."""
     retry_errors: bool
     """Ask again about the documents that got no label, and about no others."""
     show: int
-    """Print the prompts of the first N documents, and stop."""
+    """Print the prompts of the first N documents, and stop. At least 0."""
     ask: bool
     """With show: also ask about these documents, and print the answers."""
 
@@ -214,15 +214,15 @@ class DomainKeywords(Keywords, total=False):
     model at OpenAI)."""
     budget_usd: float | None
     """Stop with exit 5 before all runs on the output have cost more than this; in place of
-    domain={'max_requests': ...}."""
+    domain={'max_requests': ...}. At least 0."""
     pilot: int
-    """Label N random documents, say what all documents will cost, and stop."""
+    """Label N random documents, say what all documents will cost, and stop. At least 0."""
     batch: Literal["send", "files"] | None
     """Ask in batches: send uses OpenAI's Batch API and waits; files writes OUTPUT/batches/ for vllm
     run-batch, and reads results there."""
     batch_tokens: int
     """Tokens of prompts in batches at once; your organisation's limit is on the endpoint's page of
-    limits."""
+    limits. At least 1."""
     retry_errors: bool
     """Ask again about the documents that got no label, and about no others."""
     with_text: bool
@@ -233,7 +233,7 @@ class EntropyKeywords(Keywords, total=False):
     """Next-token entropy of every n-gram context of the corpus, and of every document. --ngram 1 is bigram entropy."""
 
     ngram: int
-    """Tokens of context: 1 is bigram entropy, 2 trigram entropy."""
+    """Tokens of context: 1 is bigram entropy, 2 trigram entropy. At least 1."""
     method: Literal["counts", "lm"]
     """counts: of the corpus itself; lm: of a causal language model's predictions (section entropy-
     lm)."""
@@ -249,18 +249,20 @@ class EntropyKeywords(Keywords, total=False):
     """Also the table of all contexts, as Parquet."""
     token_budget: int | None
     """Also the same figures of random samples of whole documents of T tokens: corpora of unequal
-    size compare."""
+    size compare. At least 1."""
     replicates: int
-    """Number of such samples."""
+    """Number of such samples. At least 1."""
     bracket: float | None
     """Also an upper side: cross-entropy of this share of the documents, held out, under Kneser-Ney
-    counts of the others."""
+    counts of the others. Above 0 and below 1."""
     token_cache: bool
     """Keep token ids in <output>/tokens, for other n and other runs."""
     chunk_positions: int | None
-    """n-grams counted at a time; null: as many as `memory` allows. No result depends on it."""
+    """n-grams counted at a time; null: as many as `memory` allows. No result depends on it. At
+    least 1."""
     interval_entries: int | None
-    """Entries merged at a time; null: as many as `memory` allows. No result depends on it."""
+    """Entries merged at a time; null: as many as `memory` allows. No result depends on it. At least
+    1."""
 
 
 class FeaturesKeywords(Keywords, total=False):
@@ -278,15 +280,17 @@ class FeaturesKeywords(Keywords, total=False):
     retry_errors: bool
     """Ask again about the documents that got no label, and about no others."""
     domain_sample: int | None
-    """Label N kept generations of each model, chosen by seed."""
+    """Label N kept generations of each model, chosen by seed. At least 1."""
     min_kept_share: float
-    """Leave a feature empty where the filter keeps fewer of its generations."""
+    """Leave a feature empty where the filter keeps fewer of its generations. At least 0 and at most
+    1."""
     extended: bool
     """Further columns (intervals, medians, corrected entropies), and a Parquet."""
     token_budget: int | None
-    """extended: entropies at T tokens (default: a round number that all models have)."""
+    """extended: entropies at T tokens (default: a round number that all models have). At least
+    1."""
     replicates: int
-    """extended: number of samples of T tokens."""
+    """extended: number of samples of T tokens. At least 1."""
     append_to: Path | None
     """Unite with the rows of this table."""
     allow_mixed: bool
@@ -318,11 +322,12 @@ class TokenizeKeywords(Keywords, total=False):
     where: str | None
     """Only documents for which this condition over attribute columns is true."""
     held_out: float | None
-    """Hold out about this share of the documents, by a hash of the normalised text and seed."""
+    """Hold out about this share of the documents, by a hash of the normalised text and seed. Above
+    0 and below 1."""
     held_out_by: str | None
     """Hold out all documents of a cluster together: the attribute or document column with its
     id."""
     held_out_texts: bool
     """Also the held-out documents as JSONL, for bits per byte."""
     file_bytes: int
-    """Bytes of a .bin at most; a longer document has a file of its own."""
+    """Bytes of a .bin at most; a longer document has a file of its own. At least 2."""

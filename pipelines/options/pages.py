@@ -50,7 +50,7 @@ def to_yaml(options: Options, instances: Mapping[str, Mapping[str, Any]]) -> str
 def in_words_of_keys(o: Option) -> str:
     """An option's help for those who write a value, not flags."""
     kind = "a mapping" if isinstance(o.default, dict) else "a list"
-    text = in_python(o.declaration.help.replace("--set ", "")).replace(
+    text = in_python(o.declaration.text.replace("--set ", "")).replace(
         "Several: one after the other, or repeat.", "Several: a list."
     )
     return re.sub(r"\brepeatable\b", kind, text)
@@ -97,7 +97,7 @@ def _table(options: list[Option], *, with_keys: bool) -> list[str]:
         flags = f"{flags[:-1]}{value}`" if flags else ""
         is_setting = o in SETTINGS
         keys = [f"`{o.key}`" if not is_setting else ""] * with_keys
-        rows.append([flags, *keys, _default(o), _as_text(o.declaration.help)])
+        rows.append([flags, *keys, _default(o), _as_text(o.declaration.text)])
     return ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from functools import cached_property
@@ -122,6 +123,9 @@ class EndpointTagger(Parameters):
                 raise ConfigError(f"{name}: {parameter} must be at least {least}, got {getattr(self, parameter)!r}")
         if not self.timeout_seconds > 0:
             raise ConfigError(f"{name}: timeout_seconds must be above 0, got {self.timeout_seconds!r}")
+        for parameter in ("timeout_seconds", "backoff_seconds"):
+            if math.isinf(getattr(self, parameter)):
+                raise ConfigError(f"{name}: {parameter} must be finite, got inf")
 
     def settle_endpoint(self) -> None:
         """Put the model and the address in use into the parameters."""

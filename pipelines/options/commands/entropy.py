@@ -19,7 +19,11 @@ class EntropyOptions(Options):
     )
 
     ngram: int = option(
-        1, "Tokens of context: 1 is bigram entropy, 2 trigram entropy.", flags=("--ngram", "-n"), metavar="N"
+        1,
+        "Tokens of context: 1 is bigram entropy, 2 trigram entropy.",
+        flags=("--ngram", "-n"),
+        metavar="N",
+        at_least=1,
     )
     method: Literal["counts", "lm"] = option(
         "counts", "counts: of the corpus itself; lm: of a causal language model's predictions (section entropy-lm)."

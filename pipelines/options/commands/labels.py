@@ -45,7 +45,7 @@ class AgreementOptions:
         group=OUTPUT,
         is_path=True,
     )
-    seed: int = option(0, "Seed of the intervals.")
+    seed: int = option(0, "Seed of the intervals.", at_least=0)
     as_json: bool = as_json("As JSON.")
 
 
@@ -64,6 +64,7 @@ class SharesOptions:
         "Also the audit documents needed for intervals of this width, in percentage points.",
         metavar="POINTS",
         above=0,
+        at_most=100,
     )
     draw: int | None = option(None, "Instead: draw N documents for the audit, into --output.", at_least=1)
     output: str | None = option(
@@ -74,7 +75,7 @@ class SharesOptions:
         group=OUTPUT,
         is_path=True,
     )
-    seed: int = option(0, "Seed of --draw.")
+    seed: int = option(0, "Seed of --draw.", at_least=0)
     as_json: bool = as_json("As JSON.")
 
 
@@ -113,10 +114,12 @@ class DistilOptions:
         is_path=True,
     )
     trials: int = option(8, "Settings to try by cross-validation.", at_least=1)
-    min_kappa: float = option(0.4, "Least kappa of all held-out documents.", at_most=1)
-    min_group_kappa: float = option(0.2, "Least kappa within each group by language, length and --within.", at_most=1)
+    min_kappa: float = option(0.4, "Least kappa of all held-out documents.", at_least=-1, at_most=1)
+    min_group_kappa: float = option(
+        0.2, "Least kappa within each group by language, length and --within.", at_least=-1, at_most=1
+    )
     min_group: int = option(50, "Held-out documents of a group from which it is judged.", at_least=2)
     within: list[str] = option([], "Also judge the groups of this column; repeatable.", metavar="COLUMN")
     save_anyway: bool = option(False, "Save the student even if it does not agree enough.", group=OUTPUT)
-    seed: int = option(0, "Seed of the split, the search and the training.", at_least=0)
+    seed: int = option(0, "Seed of the split, the search and the training.", at_least=0, below=1 << 31)
     as_json: bool = as_json("As JSON.")

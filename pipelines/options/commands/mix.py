@@ -45,7 +45,11 @@ class MixMakeOptions:
         None, "Weights in a file: YAML (group: weight) or CSV (group,weight).", metavar="FILE", is_path=True
     )
     temperature: float | None = option(
-        None, "Shares proportional to tokens ** (1/T); 1, the default, is the natural mix.", metavar="T", above=0
+        None,
+        "Shares proportional to tokens ** (1/T); 1, the default, is the natural mix; inf: equal shares.",
+        metavar="T",
+        above=0,
+        allows_infinity=True,
     )
     tokens: str | None = option(
         None, "Tokens of the mix, such as 300000, 20M or 1.5B (default: as many as --epochs allows).", metavar="N"

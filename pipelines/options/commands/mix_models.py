@@ -77,7 +77,9 @@ class MixProposeOptions:
         is_path=True,
     )
     budget: float | None = option(None, "Tokens of the training run.", metavar="TOKENS", above=0)
-    epochs: float = option(4.0, "Times that a source may be repeated within --budget.", above=0)
+    epochs: float = option(
+        4.0, "Times that a source may be repeated within --budget; inf: no limit.", above=0, allows_infinity=True
+    )
     kl: float = option(
         0.0, "Weight of the Kullback-Leibler divergence from the natural mix (that of --tokens), in nats.", at_least=0
     )

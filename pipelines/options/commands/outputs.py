@@ -33,7 +33,7 @@ class ReportOptions:
         group=OUTPUT,
         is_path=True,
     )
-    seed: int = option(0, "Seed of the choice of sampled documents.")
+    seed: int = option(0, "Seed of the choice of sampled documents.", at_least=0)
 
 
 @dataclass(frozen=True)

@@ -66,8 +66,8 @@ class PredictOptions:
         metavar="COLUMN",
     )
     least_models: int = option(30, "Fewest models of a task.", at_least=10)
-    seed: int = option(42, "Seed of the folds whose figures are shown first.")
-    seeds: int = option(0, "Also seeds 0 to N-1: mean, spread, tests.")
+    seed: int = option(42, "Seed of the folds whose figures are shown first.", at_least=0, below=1 << 31)
+    seeds: int = option(0, "Also seeds 0 to N-1: mean, spread, tests.", at_least=0)
     test_significance: bool = option(False, "Short for --seeds 50.")
     drop_instruction_tuned: bool = option(
         True, "Base models only (default), or all.", flags=("--drop-instruction-tuned/--keep-instruction-tuned",)
@@ -80,7 +80,9 @@ class PredictOptions:
         flags=("--hyperparam-search/--no-hyperparam-search",),
     )
     reproduce: bool = option(False, "The published figures: a page of all tasks, and what they show.")
-    extrapolate: int | None = option(None, "Also predict the K largest models from the smaller ones.", metavar="K")
+    extrapolate: int | None = option(
+        None, "Also predict the K largest models from the smaller ones.", metavar="K", at_least=1
+    )
     new_model: str | None = option(
         None, "Also predict the model that this file annotates.", flags=("--for",), metavar="FILE.json", is_path=True
     )

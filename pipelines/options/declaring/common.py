@@ -173,10 +173,11 @@ class Options:
     json: bool = option(False, "The result as JSON on standard output.", group=OUTPUT)
     max_quarantined: float | None = option(
         None,
-        "How many rows may be unusable, as a share below 1 or a count; above it exit 3 (default: the larger of 10 rows and "
+        "How many rows may be unusable, as a share below 1 or a count; above it exit 3; inf: any number (default: the larger of 10 rows and "
         "1 %).",
         group=OUTPUT,
         at_least=0,
+        allows_infinity=True,
     )
     strict_text: bool = option(
         False,

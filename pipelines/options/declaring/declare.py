@@ -8,6 +8,7 @@ from these fields.
 from __future__ import annotations
 
 import dataclasses
+import math
 import operator
 import re
 import types
@@ -27,6 +28,8 @@ class _Nothing:
 
 
 REQUIRED: Any = _Nothing()
+LARGEST = 2**63 - 1
+"""Whole numbers beyond it fit no column."""
 Group = Literal["Input", "Output", "What to compute", "Running", "Cluster"]
 GROUPS: tuple[Group, ...] = typing.get_args(Group)
 
@@ -41,6 +44,7 @@ class Declaration:
     is_positional  an argument of the command, not a flag
     old_names  keys that are accepted for the option, too
     at_least, above, at_most, below   bounds of a number; a null passes
+    allows_infinity  inf has a meaning here, which the help says. Elsewhere numbers are finite
     """
 
     help: str
@@ -54,19 +58,42 @@ class Declaration:
     above: float | None = None
     at_most: float | None = None
     below: float | None = None
+    allows_infinity: bool = False
 
-    def refusal(self, key: str, value: Any) -> str | None:
-        """The sentence for a number out of bounds. A NaN is out of all bounds."""
-        bounds: list[tuple[float | None, str, Callable[[Any, Any], bool]]] = [
+    def _bounds(self) -> list[tuple[float, str, Callable[[Any, Any], bool]]]:
+        every: list[tuple[float | None, str, Callable[[Any, Any], bool]]] = [
             (self.at_least, "at least", operator.ge),
             (self.above, "above", operator.gt),
             (self.at_most, "at most", operator.le),
             (self.below, "below", operator.lt),
         ]
-        declared = [(bound, words, holds) for bound, words, holds in bounds if bound is not None]
-        if value is None or all(holds(value, bound) for bound, _, holds in declared):
+        return [(bound, words, holds) for bound, words, holds in every if bound is not None]
+
+    @property
+    def range(self) -> str:
+        """The bounds in words; "" where there are none."""
+        text = " and ".join(f"{words} {bound}" for bound, words, _ in self._bounds())
+        return f"{text}, or inf" if text and self.allows_infinity else text
+
+    @property
+    def text(self) -> str:
+        """The help text, and a sentence with the range."""
+        return f"{self.help} {self.range.capitalize()}.".strip() if self.range else self.help
+
+    def refusal(self, key: str, value: Any) -> str | None:
+        """The sentence for a number out of range. NaN is always out of range, and infinity unless the option allows it."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
             return None
-        return f"{key} must be {' and '.join(f'{words} {bound}' for bound, words, _ in declared)}, got {value}"
+        is_finite = -LARGEST <= value <= LARGEST if isinstance(value, int) else math.isfinite(value)
+        is_allowed = is_finite or (self.allows_infinity and value == math.inf)
+        if is_allowed and all(holds(value, bound) for bound, _, holds in self._bounds()):
+            return None
+        if isinstance(value, int) and not is_finite:
+            return f"{key} must be within 64 bits, got one of {value.bit_length()}"
+        words = self.range or "a number"
+        has_top = self.at_most is not None or self.below is not None
+        is_vague = math.isinf(value) and not (has_top or self.allows_infinity)
+        return f"{key} must be {words}{' and finite' * is_vague}, got {value}"
 
 
 def option(default: Any, help: str, *, is_secret: bool = False, **more: Any) -> Any:
@@ -145,16 +172,17 @@ class Option:
 
     @property
     def help(self) -> str:
-        """The help text, with the default where the text does not explain a null."""
+        """The help text, with the range of a number, and the default where the text does not explain a null."""
         default = ",".join(self.default) if isinstance(self.default, list) else self.default
-        if (
+        has_default = not (
             default in (None, False, "", REQUIRED)
             or self.default == {}
             or self.kind is bool
             or self.constant is not REQUIRED
-        ):
-            return self.declaration.help
-        return f"{self.declaration.help} [default: {default}]"
+        )
+        facts = [self.declaration.range] if self.declaration.range else []
+        facts += [f"default: {default}"] if has_default else []
+        return f"{self.declaration.help} [{'; '.join(facts)}]" if facts else self.declaration.help
 
 
 def shorthand(key: str, hint: Any, help: str, *, default: Any = None, constant: Any = REQUIRED, **more: Any) -> Option:
