@@ -15,6 +15,7 @@ import inspect
 import os
 import pickle
 import signal
+import sys
 import threading
 import warnings
 import weakref
@@ -215,6 +216,8 @@ def _be_quiet() -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (1, 2):
         os.dup2(null, descriptor)
+    # The parent's may write to another file, which is about to be closed, and then a warning would fail.
+    sys.stdout = sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - for as long as the process lives
 
 
 def _close_all_but(kept: int) -> None:
