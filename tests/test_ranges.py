@@ -10,14 +10,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-import tagcorpus
 from tagcorpus.cli import main
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.options.declaring.declare import Option, fields_of
 from tagcorpus.pipelines.options.tree import COMMANDS
 from tagcorpus.pipelines.run import run
 
-ROOT = Path(tagcorpus.__file__).parent
+ROOT = Path(__file__).resolve().parents[1]
 NUMBERS = [
     (command, o)
     for command in COMMANDS
