@@ -76,13 +76,13 @@ class Answer(BaseHTTPRequestHandler):
     def give(self, path: Path) -> None:
         size = path.stat().st_size
         first, last = 0, size - 1
-        if asked := self.headers.get("Range"):
-            begin, _, end = asked.removeprefix("bytes=").partition("-")
+        if byte_range := self.headers.get("Range"):
+            begin, _, end = byte_range.removeprefix("bytes=").partition("-")
             first, last = int(begin), min(int(end or last), last)
         headers = {"ETag": f'"{path.name}"', "Last_Modified": formatdate(0, usegmt=True)}
-        if asked:
+        if byte_range:
             headers["Content_Range"] = f"bytes {first}-{last}/{size}"
-        self.head(206 if asked else 200, last - first + 1, **headers)
+        self.head(206 if byte_range else 200, last - first + 1, **headers)
         if self.command == "HEAD":
             return
         started, sent = time.perf_counter(), 0

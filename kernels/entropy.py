@@ -15,13 +15,11 @@ from tagcorpus.kernels.arrays import check_rows, frozen, shortened, workspace
 from tagcorpus.kernels.buckets import Ids, by_token, is_by_token
 from tagcorpus.kernels.document_entropy import document_entropies
 from tagcorpus.kernels.fixed_point import (
-    TABLE,
     UNIT_BITS,
-    UNITS_PER_BIT,
+    add_term,
     entropy_of,
     log2_of,
     logarithms_table,
-    term,
     terms_table,
 )
 from tagcorpus.kernels.ngrams import fill_keys
@@ -68,7 +66,6 @@ def _conditional(
     """Fills the last four arrays and returns the number of contexts."""
     words = keys.shape[1]
     by, back = np.uint64(bits), np.uint64(64 - bits)
-    unit_mask = np.int64(UNITS_PER_BIT - 1)
     i, m = 0, 0
     while i < counts.size:
         above = keys[i, 0] if words == 2 else np.uint64(0)
@@ -78,14 +75,7 @@ def _conditional(
         while i < counts.size and keys[i, words - 1] >> by == below and (words == 1 or keys[i, 0] == above):
             count = np.int64(counts[i])
             total += count
-            if 0 <= count < TABLE:
-                units += table[count]
-            else:
-                more, few = term(count)
-                whole += more
-                units += few
-            whole += units >> UNIT_BITS
-            units &= unit_mask
+            whole, units = add_term(whole, units, count, table)
             i += 1
         contexts[m, 0] = above >> by
         contexts[m, words - 1] = below | above << back
@@ -186,14 +176,7 @@ def _of_grouped(
             for k in range(n_distinct):
                 count = np.int64(counter[next_tokens[k]])
                 counter[next_tokens[k]] = 0
-                if count < TABLE:
-                    units += table[count]
-                else:
-                    more, few = term(count)
-                    whole += more
-                    units += few
-                whole += units >> UNIT_BITS
-                units &= np.int64(UNITS_PER_BIT - 1)
+                whole, units = add_term(whole, units, count, table)
             total = np.int64(i - first)
             contexts[m, 0] = 0
             contexts[m, words - 1] = np.uint64(oldest) << above | context

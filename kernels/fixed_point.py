@@ -74,6 +74,18 @@ def terms_table() -> Any:
     return frozen(_make_table())
 
 
+@njit(nogil=True, cache=True, inline="always")
+def add_term(whole: Any, units: Any, count: Any, table: I64) -> Any:
+    """(whole, units) of a sum, with the term of one more count; table is `terms_table`."""
+    if 0 <= count < TABLE:
+        units += table[count]
+    else:
+        more, few = term(count)
+        whole += more
+        units += few
+    return whole + (units >> UNIT_BITS), units & np.int64(UNITS_PER_BIT - 1)
+
+
 @functools.cache
 def logarithms_table() -> Any:
     """float64 [4096]: `log2_of` of every count, 0 for 0."""

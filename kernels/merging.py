@@ -15,12 +15,9 @@ from numba import njit
 
 from tagcorpus.kernels.arrays import check_rows, frozen, shortened
 from tagcorpus.kernels.fixed_point import (
-    TABLE,
-    UNIT_BITS,
-    UNITS_PER_BIT,
+    add_term,
     entropy_of,
     logarithms_table,
-    term,
     terms_table,
 )
 from tagcorpus.kernels.packing import Entropies, Packing
@@ -202,7 +199,6 @@ def _dense(
     next tokens, and then the first entry of each next token takes the counter; `counts` of the others become 0."""
     by, mask = np.uint64(bits), np.uint64((1 << bits) - 1)
     none = np.uint64(1 << bits)
-    unit_mask = np.int64(UNITS_PER_BIT - 1)
     n_runs = starts.size - 1
     seen = np.zeros(1 << bits, np.int64)
     at, begin = starts[:-1].copy(), starts[:-1].copy()
@@ -233,14 +229,7 @@ def _dense(
                 seen[token] = 0
                 counts[i] = count
                 n_seen += int(count != 0)
-                if count < TABLE:
-                    units += table[count]  # of 0: 0
-                else:
-                    more, few = term(count)
-                    whole += more
-                    units += few
-                whole += units >> UNIT_BITS
-                units &= unit_mask
+                whole, units = add_term(whole, units, count, table)
         contexts[m, 0] = context
         totals[m] = total
         distinct[m] = n_seen
