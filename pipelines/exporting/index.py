@@ -21,13 +21,15 @@ from tagcorpus.taggers.joined import KEY, key_array
 BATCH_ROWS = 1 << 16
 MEMORY = "1GB"
 DIGEST = "text_digest"
+DATA, INDEX = ("keys.npy", "values.arrow"), "index.json"
 
 
 def build(tagged: TaggedFiles, folder: Path, by: Literal["text", "id"]) -> None:
     """Write keys.npy (sorted), values.arrow (a row for each key, in the same order) and index.json into `folder`.
 
     Rows of one key with the same values become one row. A key with several values is marked as ambiguous.
-    Raises ConfigError where `by` is "id" and the documents have none, InputError as TaggedFiles does.
+    Raises ConfigError where `by` is "id" and the documents have none, or `folder` has the index of other tags. Raises InputError as
+    TaggedFiles does.
     """
     import duckdb
 
@@ -46,9 +48,15 @@ def build(tagged: TaggedFiles, folder: Path, by: Literal["text", "id"]) -> None:
             for table in _keyed(tagged, schema, by):
                 connection.register("chunk", table.rename_columns(["high", "low", *names]))
                 connection.execute("INSERT INTO tags SELECT * FROM chunk")
-            _write(connection, schema, names, folder)
+            _write(connection, schema, names, Path(scratch))
         finally:
             connection.close()
+        if (earlier := folder / INDEX).exists() and earlier.read_bytes() != Path(scratch, INDEX).read_bytes():
+            raise ConfigError(
+                f"--output: {folder} is an index of other tags, or of these before they changed: name another folder"
+            )
+        for name in (*DATA, INDEX):
+            Path(scratch, name).replace(folder / name)
 
 
 def _value_schema(tagged: TaggedFiles) -> pa.Schema:
@@ -114,7 +122,7 @@ def _write(connection: Any, schema: pa.Schema, names: list[str], folder: Path) -
             digest.update(batch.serialize())
     np.save(folder / "keys.npy", np.concatenate(keys) if keys else np.zeros(0, KEY))
     description = {"digest": digest.hexdigest(), "batch_rows": BATCH_ROWS, "keys": sum(map(len, keys))}
-    Folder(str(folder)).publish("index.json", json.dumps(description, indent=1).encode())
+    Folder(str(folder)).publish(INDEX, json.dumps(description, indent=1).encode())
 
 
 def _rows(reader: Any, n: int) -> Iterator[pa.Table]:
