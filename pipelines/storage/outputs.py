@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from tagcorpus.errors import ConfigError
+from tagcorpus.errors import ConfigError, OutputError
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.pipelines.storage.local_files import local_path
 
@@ -58,7 +58,7 @@ def check_folder(
     """
     folder = Folder(path)
     read = [i for i in inputs if i is not None]
-    _check_way(folder, option, path)
+    _check_way(folder, option, path, is_late=command != "run")
     names = list(names)
     if command not in GUESTS and any(_is_same(folder, "", i) for i in read):
         raise ConfigError(f"{option} {path} is also the input: name another folder")
@@ -149,8 +149,11 @@ def _has_sign(folder: Folder, mark: Mark) -> bool:
         return False
 
 
-def _check_way(folder: Folder, option: str, path: str) -> None:
-    """Raise ConfigError where a local folder cannot be made or written to."""
+def _check_way(folder: Folder, option: str, path: str, *, is_late: bool = True) -> None:
+    """Raise ConfigError where a local folder cannot be made, and OutputError where the system does not let this user write.
+
+    is_late  the command computes before it writes
+    """
     if not folder.is_local:
         return
     at = folder.root
@@ -158,10 +161,12 @@ def _check_way(folder: Folder, option: str, path: str) -> None:
         at = os.path.dirname(at)
     if not os.path.isdir(at):
         kind = "a link to nothing" if os.path.islink(at) else "a file that is there already"
-        where = path if at == folder.root else f"{path}: {at}"
+        where = path if at == os.path.abspath(path) else f"{path}: {at}"
         raise ConfigError(f"{option} {where} is {kind}; it must be a folder")
-    if not os.access(at, os.W_OK | os.X_OK):
-        raise ConfigError(f"{option} {path}: {at} is not a folder that you may write to; name another")
+    if is_late and not os.access(at, os.W_OK | os.X_OK):
+        raise OutputError(
+            f"{option} {path} could not be written: {at} is read-only, or not yours to write to. Name another place"
+        )
 
 
 def _is_same(folder: Folder, name: str, other: str) -> bool:
