@@ -66,12 +66,13 @@ def check_folder(
         raise ConfigError(
             f"{option} {path}: {name} in it is an input file; the result would overwrite it. Name another folder"
         )
-    if _is_of(folder, command):
+    entries = folder.entries()
+    if _is_of(folder, entries, command):
         return folder
-    owner = next((c for c in MARKS if c not in GUESTS and _is_of(folder, c)), None)
+    owner = next((c for c in MARKS if c not in GUESTS and _is_of(folder, entries, c)), None)
     if owner is not None and command not in GUESTS:
         raise ConfigError(f"{option} {path} is a folder of tagcorpus {owner}: name another folder")
-    if name := next((n for n in names if folder.exists(n)), None):
+    if name := next((n for n in names if n.partition("/")[0] in entries and folder.exists(n)), None):
         raise ConfigError(
             f"{option} {path} has {name}, which tagcorpus {command} did not write there: name another folder, or move that away"
         )
@@ -136,8 +137,9 @@ def is_there(path: str) -> bool:
     return folder.exists(name)
 
 
-def _is_of(folder: Folder, command: str) -> bool:
-    return any(all(map(folder.exists, m.names)) and _has_sign(folder, m) for m in MARKS[command])
+def _is_of(folder: Folder, entries: set[str], command: str) -> bool:
+    """Whether one of the command's marks is in the folder. entries: what is directly in the folder."""
+    return any({n.partition("/")[0] for n in m.names} <= entries and _has_sign(folder, m) for m in MARKS[command])
 
 
 def _has_sign(folder: Folder, mark: Mark) -> bool:

@@ -21,7 +21,7 @@ from tagcorpus.pipelines.training.training_plan import TrainingPlan, lines, plan
 from tagcorpus.pipelines.training.windows import files_of_mix
 from tagcorpus.requirements import how_to_install
 
-NAMES = (RUN, "config.json", *hub_folder.TOKENIZER, "annotation.json", "losses.json", "losses.csv", checkpoints.FOLDER)
+NAMES = (RUN, *hub_folder.TOKENIZER, *hub_folder.MODEL, checkpoints.FOLDER)
 
 
 def train(**options: Any) -> str:
