@@ -78,7 +78,7 @@ WRITERS = {
 }
 FOLDERS = [name for name, writer in WRITERS.items() if not writer.ending]
 FILES = [name for name, writer in WRITERS.items() if writer.ending]
-# Those that take seconds are e2e; to train a model, and to decide, needs more than these inputs.
+# Those that take seconds are e2e. Training and predicting take minutes: their own tests have them.
 COSTLY = (
     "agreement",
     "store export",
@@ -86,15 +86,13 @@ COSTLY = (
     "distil",
     "mix fit",
     "mix propose",
-    "predict",
-    "predict, file",
     "run features, file",
     "report",
 )
 WHOLE = [
     pytest.param(name, marks=[pytest.mark.e2e] if name in COSTLY else [])
     for name in WRITERS
-    if name not in ("train", "predict --decide")
+    if name not in ("train", "predict", "predict, file", "predict --decide")
 ]
 
 
@@ -150,6 +148,20 @@ def costly(inputs: Path) -> Path:
         (inputs / f"many{k}.csv").write_text("".join(["text,label\n", *many]))
         (inputs / f"generations{k}").symlink_to(EXAMPLES / "generations" / ("harbour" if k == 1 else "mill"))
     return inputs
+
+
+@pytest.fixture(scope="module")
+def fits(costly: Path) -> Path:
+    """The inputs of `mix propose`, too."""
+    for k in (1, 2):
+        call("mix fit", costly, costly / f"fit{k}", k)
+    return costly
+
+
+def inputs_of(name: str, request: pytest.FixtureRequest) -> Path:
+    fixture = "fits" if name == "mix propose" else "costly" if name in COSTLY else "inputs"
+    w: Path = request.getfixturevalue(fixture)
+    return w
 
 
 def call(name: str, w: Path, out: Path | str, k: int = 1) -> Any:
@@ -248,7 +260,7 @@ def test_a_file_or_a_broken_link_is_no_folder(name: str, inputs: Path, tmp_path:
 @pytest.mark.parametrize("name", WHOLE)
 def test_good_places_are_good(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """New and empty places, the same command again, and folders with files that are none of the command's business."""
-    w = request.getfixturevalue("costly" if name in COSTLY else "inputs")
+    w = inputs_of(name, request)
     ending = WRITERS[name].ending
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
@@ -277,14 +289,11 @@ def test_good_places_are_good(name: str, request: pytest.FixtureRequest, tmp_pat
         assert (tmp_path / f"to{ending}").is_symlink() or name in COSTLY
 
 
-@pytest.mark.parametrize("name", [n for n in WHOLE if not str(n.values[0]).startswith(("predict", "store", "tasks"))])
+@pytest.mark.parametrize("name", [n for n in WHOLE if not str(n.values[0]).startswith(("store", "tasks"))])
 def test_other_inputs(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """They are refused, or replace everything that the same command wrote."""
-    w = request.getfixturevalue("costly" if name in COSTLY else "inputs")
+    w = inputs_of(name, request)
     out = tmp_path / f"out{WRITERS[name].ending}"
-    if name == "mix propose":
-        for k in (1, 2):
-            call("mix fit", w, w / f"fit{k}", k)
     assert call(name, w, out).code in (0, 3)
     before = tree(tmp_path)
     if WRITERS[name].again == "refused":

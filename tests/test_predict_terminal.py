@@ -214,8 +214,10 @@ def test_nothing_of_an_earlier_prediction_stays(tmp_path: Path) -> None:
         publish("x.csv", str(tmp_path), "{}", "a,b\n", None, files, Display(quiet=True))
         return sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file())
 
-    always = ["prediction/predict.json", "prediction/predictions.csv"]
+    always = ["prediction/notes.csv", "prediction/predict.json", "prediction/predictions.csv"]
     (tmp_path / "other.txt").touch()
+    (tmp_path / "prediction").mkdir()
+    (tmp_path / "prediction/notes.csv").touch()  # the user's
     pictures = {"prediction/figures/a.png": b"a", "prediction/figures/anli/b.png": b"b"}
     assert published(pictures) == ["other.txt", *sorted(pictures), *always]
     assert published({}) == ["other.txt", *always]
