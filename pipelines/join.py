@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.exporting.documents import TaggedFiles
-from tagcorpus.pipelines.exporting.index import build
+from tagcorpus.pipelines.exporting.index import INDEX, build
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.run import run
 from tagcorpus.pipelines.runs.result import Result
@@ -41,6 +41,9 @@ def join(
     if "://" in output:
         raise ConfigError(f"--output {output}: the index of a join needs a folder that is mounted here")
     check_folder("join", output, inputs=[tags])
+    other = "id" if by == "text" else "text"
+    if Path(output, "index", other, INDEX).exists():
+        raise ConfigError(f"--output {output} has tags that were joined by {other}: name another folder")
     names = [name.strip() for entry in taggers for name in entry.split(",") if name.strip()]
     tagged = TaggedFiles(Folder(tags), names)
     if STATUS in tagged.names:

@@ -120,11 +120,13 @@ def means_of(folders: Any, sources: Sources) -> tuple[dict[str, tag_means.Means]
 
 
 def write(mix: Mix, *, with_trainers: bool) -> None:
-    """Publish the files of a mix, first the manifest: from then on, the folder is that of the mix."""
+    """Publish the files of a mix, first the manifest: from then on, the folder is that of the mix. Raises ConfigError where another
+    command has written another mix at the same time."""
     publish(mix)
     if with_trainers:
         mix.folder.publish(for_trainers.MEGATRON, for_trainers.megatron(mix).encode())
         mix.folder.publish(for_trainers.OLMO_CORE, for_trainers.olmo_core(mix).encode())
+    refuse_another(mix)
 
 
 def same_files(mix: Mix) -> list[tuple[str, ...]]:
