@@ -16,9 +16,9 @@ from __future__ import annotations
 from typing import Any, Final, TypeAlias
 
 import numpy as np
-from numba import njit
 
 from tagcorpus.kernels.arrays import prefetch, workspace
+from tagcorpus.kernels.compiling.cached import njit
 
 Ids: TypeAlias = np.ndarray[Any, np.dtype[np.unsignedinteger[Any]]]
 U64: TypeAlias = np.ndarray[Any, np.dtype[np.uint64]]

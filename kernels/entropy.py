@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any, Final, TypeAlias
 
 import numpy as np
-from numba import njit
 
 from tagcorpus.kernels.arrays import check_rows, frozen, shortened, workspace
 from tagcorpus.kernels.buckets import Ids, by_token, is_by_token
+from tagcorpus.kernels.compiling.cached import njit
 from tagcorpus.kernels.document_entropy import document_entropies
 from tagcorpus.kernels.fixed_point import (
     UNIT_BITS,

@@ -11,9 +11,10 @@ import functools
 from typing import Any, Final, TypeAlias
 
 import numpy as np
-from numba import njit, types
+from numba import types
 
 from tagcorpus.kernels.arrays import frozen
+from tagcorpus.kernels.compiling.cached import njit
 
 I64: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import Any, Final, TypeAlias
 
 import numpy as np
-from numba import njit
 from numba import types as numba_types
+
+from tagcorpus.kernels.compiling.cached import njit
 
 U8: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 I32: TypeAlias = np.ndarray[Any, np.dtype[np.int32]]
