@@ -75,8 +75,10 @@ def fuzzed(n: int, seed: int) -> Iterable[str]:
 
 @pytest.mark.e2e
 @needs_gigatoken
-def test_100_000_fuzzed_strings_have_tiktokens_ids() -> None:
+@pytest.mark.parametrize("is_at_once", [False, True])
+def test_100_000_fuzzed_strings_have_tiktokens_ids(is_at_once: bool) -> None:
     plain, fast = exact(), giga.GigatokenTokenizer(exact())
+    fast._is_at_once = is_at_once
     texts = list(fuzzed(100_000, seed=3))
     assert len(set(texts)) > 70_000
     for start in range(0, len(texts), 1000):
@@ -93,6 +95,21 @@ def test_every_code_point_of_the_first_planes_splits_as_tiktoken_does() -> None:
         texts = [f"a{c}1{c} {c}!" for c in map(chr, codes[start : start + 65_536])]
         joined = ["\n".join(texts[at : at + 64]) for at in range(0, len(texts), 64)]
         assert different(plain, fast, joined) == []
+
+
+@needs_gigatoken
+@pytest.mark.parametrize("difference", ["", "'a' is [1], not [2]"])
+def test_many_texts_are_encoded_at_once_after_a_check(monkeypatch: pytest.MonkeyPatch, difference: str) -> None:
+    compared: list[bool | None] = []
+    monkeypatch.setattr(giga, "AT_ONCE_AFTER", 2000)
+    monkeypatch.setattr(giga, "first_difference", lambda _, fast: compared.append(fast._is_at_once) or difference)
+    plain, fast = exact(), giga.GigatokenTokenizer(exact())
+    texts = list(fuzzed(3000, seed=5))
+    assert different(plain, fast, texts[:2000]) == []
+    assert compared == []
+    assert different(plain, fast, texts[2000:]) == []
+    assert compared == [True]
+    assert fast._is_at_once == (not difference)
 
 
 @needs_gigatoken
