@@ -102,7 +102,12 @@ def test_every_code_point_of_the_first_planes_splits_as_tiktoken_does() -> None:
 def test_many_texts_are_encoded_at_once_after_a_check(monkeypatch: pytest.MonkeyPatch, difference: str) -> None:
     compared: list[bool | None] = []
     monkeypatch.setattr(giga, "AT_ONCE_AFTER", 2000)
-    monkeypatch.setattr(giga, "first_difference", lambda _, fast: compared.append(fast._is_at_once) or difference)
+
+    def first_difference(_: Any, fast: giga.GigatokenTokenizer) -> str:
+        compared.append(fast._is_at_once)
+        return difference
+
+    monkeypatch.setattr(giga, "first_difference", first_difference)
     plain, fast = exact(), giga.GigatokenTokenizer(exact())
     texts = list(fuzzed(3000, seed=5))
     assert different(plain, fast, texts[:2000]) == []
