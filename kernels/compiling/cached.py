@@ -32,6 +32,8 @@ def njit(*signatures: Any, **options: Any) -> Callable[[Function], Function]:
             return function
         if is_cached:
             dispatcher._cache = _Cache(function)  # type: ignore[no-untyped-call]
+            # Without it, the first call imports the extensions, whose types no kernel takes.
+            dispatcher._compilation_chain_init_hook = lambda: None
         if signatures:
             with register_dispatcher(dispatcher):
                 for signature in signatures[0] if isinstance(signatures[0], list) else signatures:
