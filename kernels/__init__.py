@@ -1,8 +1,8 @@
 """Numba kernels: numpy arrays in, numpy arrays out. No Arrow, no files, no configuration.
 
-This package runs before any kernel imports numba, so it chooses the folder for compiled kernels: a folder of the user's cache
-whose name has the versions that compiled them, otherwise the temporary folder. The working directory and the installation are
-never used.
+This package runs before any kernel imports Numba. So it chooses the folder for compiled kernels: a folder of the user's cache whose
+name has the versions that compiled them, otherwise the temporary folder. The working directory and the installation are never used.
+Then it starts Numba (lean_start.py).
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import os
 import platform
 import tempfile
 from importlib.metadata import version
+
+from tagcorpus.kernels.lean_start import start_lean
 
 
 def _cache_folder() -> str:
@@ -37,3 +39,4 @@ if (
     or int(os.environ.get("NUMBA_NUM_THREADS", "1")) < 1
 ):
     os.environ["NUMBA_NUM_THREADS"] = "1"
+start_lean()
