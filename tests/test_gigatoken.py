@@ -75,10 +75,10 @@ def fuzzed(n: int, seed: int) -> Iterable[str]:
 
 @pytest.mark.e2e
 @needs_gigatoken
-@pytest.mark.parametrize("is_at_once", [False, True])
-def test_100_000_fuzzed_strings_have_tiktokens_ids(is_at_once: bool) -> None:
+@pytest.mark.parametrize("n_before", [0, giga.ONE_CALL_AFTER_TEXTS])
+def test_100_000_fuzzed_strings_have_tiktokens_ids(n_before: int) -> None:
     plain, fast = exact(), giga.GigatokenTokenizer(exact())
-    fast._is_at_once = is_at_once
+    fast._n_texts = n_before
     texts = list(fuzzed(100_000, seed=3))
     assert len(set(texts)) > 70_000
     for start in range(0, len(texts), 1000):
@@ -98,23 +98,14 @@ def test_every_code_point_of_the_first_planes_splits_as_tiktoken_does() -> None:
 
 
 @needs_gigatoken
-@pytest.mark.parametrize("difference", ["", "'a' is [1], not [2]"])
-def test_many_texts_are_encoded_at_once_after_a_check(monkeypatch: pytest.MonkeyPatch, difference: str) -> None:
-    compared: list[bool | None] = []
-    monkeypatch.setattr(giga, "AT_ONCE_AFTER", 2000)
-
-    def first_difference(_: Any, fast: giga.GigatokenTokenizer) -> str:
-        compared.append(fast._is_at_once)
-        return difference
-
-    monkeypatch.setattr(giga, "first_difference", first_difference)
+def test_many_texts_are_encoded_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(giga, "ONE_CALL_AFTER_TEXTS", 2000)
     plain, fast = exact(), giga.GigatokenTokenizer(exact())
     texts = list(fuzzed(3000, seed=5))
     assert different(plain, fast, texts[:2000]) == []
-    assert compared == []
+    assert "_is_one_call_equal" not in vars(fast)
     assert different(plain, fast, texts[2000:]) == []
-    assert compared == [True]
-    assert fast._is_at_once == (not difference)
+    assert vars(fast)["_is_one_call_equal"]
 
 
 @needs_gigatoken
