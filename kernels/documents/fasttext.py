@@ -233,32 +233,39 @@ def _flush(sums: F32, rows: I32, n: int, dense: F32, coded: Any, decoded: F32, i
 
 @njit(nogil=True, cache=True)
 def _put_parts(
-    word: U8, length: int, i: int, settings: I64, pruned: I64, rows: I32, n: int
-) -> int:
-    """Put the rows of the parts that begin with the character at byte i behind the first n; returns how many there are then.
+    word: U8, length: int, i: int, settings: I64, pruned: I64, rows: I32, n: int, room: int
+) -> tuple[int, int]:
+    """Put the rows of a word's parts behind the first n, beginning with the parts that begin at byte i.
 
-    word      `<`, the word, `>`, in all `length` bytes
+    word     `<`, the word, `>`, in all `length` bytes, and a zero
+    returns  the byte where the next part begins, `length` unless the room is used up; and how many rows there are then
     """
     buckets, minn, maxn, n_words, is_pruned = settings[1], settings[2], settings[3], settings[4], settings[5] != 0
     inverse = np.uint64(0x100000000) // np.uint64(buckets)
-    value = _FNV_START
-    j, characters = i, 1
-    while j < length and characters <= maxn:
-        value = _hashed(value, word[j])
-        j += 1
-        while j < length and word[j] & 0xC0 == 0x80:
+    while i < length - 1:  # the `>` alone is no part
+        if n + maxn > room:
+            return i, n
+        least = minn if i else max(minn, 2)  # nor is the `<`
+        value = _FNV_START
+        j, characters = i, 1
+        while j < length and characters <= maxn:
             value = _hashed(value, word[j])
             j += 1
-        if characters >= minn and not (characters == 1 and (i == 0 or j == length)):
-            # The remainder, without a division: the quotient is right or one too small.
-            bucket = np.int64(value) - np.int64(np.uint64(value) * inverse >> np.uint64(32)) * buckets
-            bucket -= buckets * (bucket >= buckets)
-            row = _hashed_row(bucket, n_words, is_pruned, pruned)
-            if row >= 0:
+            while word[j] & 0xC0 == 0x80:
+                value = _hashed(value, word[j])
+                j += 1
+            if characters >= least:
+                # The remainder, without a division: the quotient is right or one too small.
+                bucket = np.int64(value) - np.int64(np.uint64(value) * inverse >> np.uint64(32)) * buckets
+                bucket -= buckets * (bucket >= buckets)
+                row = _hashed_row(bucket, n_words, is_pruned, pruned)
                 rows[n] = row
-                n += 1
-        characters += 1
-    return n
+                n += row >= 0
+            characters += 1
+        i += 1
+        while word[i] & 0xC0 == 0x80:
+            i += 1
+    return length, n
 
 
 _CODED = types.Tuple((U8S, I64S, F32S, U8S, F32S))
@@ -348,21 +355,18 @@ def means_of_texts(
                 rows[n] = entry
                 n += 1
             length += 2
-            if length > len(bracketed):
+            if length >= len(bracketed):
                 bracketed = np.empty(2 * length, np.uint8)
             bracketed[0] = _LESS
             for i in range(length - 2):
                 bracketed[i + 1] = texts[start + i]
-            bracketed[length - 1] = _GREATER
-            for i in range(length):
-                if bracketed[i] & 0xC0 == 0x80:
-                    continue
-                if n + maxn > room:
-                    _flush(sums, rows, n, dense, coded, decoded, in_order)
-                    count += n
-                    n = 0
-                    is_cacheable = False
-                n = _put_parts(bracketed, length, i, settings, pruned, rows, n)
+            bracketed[length - 1], bracketed[length] = _GREATER, 0
+            byte, n = _put_parts(bracketed, length, 0, settings, pruned, rows, n, room)
+            while byte < length:
+                _flush(sums, rows, n, dense, coded, decoded, in_order)
+                count += n
+                is_cacheable = False
+                byte, n = _put_parts(bracketed, length, byte, settings, pruned, rows, 0, room)
             if is_cacheable and n_cached[0] + n - first <= len(cached):
                 places[entry, 0], places[entry, 1] = n_cached[0], n - first
                 for i in range(first, n):
