@@ -189,8 +189,12 @@ def norm_of(norms: U8, norm_centroids: F32, row: Any) -> np.float32:
 
 
 @njit(nogil=True, cache=True)
-def _decode(rows: I32, n: int, coded: Any, decoded: Any) -> None:
-    """Put n rows of a quantised matrix into the first rows of a dense one."""
+def decode_rows(rows: I32, n: int, coded: Any, decoded: Any) -> None:
+    """Put n rows of a quantised matrix, times their norms, into the first rows of a dense one.
+
+    coded  codes, shape, centroids, norms (of length 0: all are 1) and their centroids; the shape is int64 [4]: dimension, parts of a row,
+           values of a part, values of the last part
+    """
     codes, shape, centroids, norms, norm_centroids = coded
     dimension, n_parts, width, last = shape[0], shape[1], shape[2], shape[3]
     values = decoded.reshape(-1)
@@ -227,7 +231,7 @@ def _flush(sums: F32, rows: I32, n: int, dense: F32, coded: Any, decoded: F32, i
     if len(coded[1]) == 0:
         _add(sums, rows, n, dense)
     else:
-        _decode(rows, n, coded, decoded)
+        decode_rows(rows, n, coded, decoded)
         _add(sums, in_order, n, decoded)
 
 
@@ -268,11 +272,11 @@ def _put_parts(
     return length, n
 
 
-_CODED = types.Tuple((U8S, I64S, F32S, U8S, F32S))
+CODED = types.Tuple((U8S, I64S, F32S, U8S, F32S))
 _CACHE = types.Tuple((types.int32[:, ::1], types.int32[::1], types.int64[::1]))
 
 
-@njit([types.Tuple((types.float32[:, ::1], types.int64[::1]))(types.Tuple((U8S, I64S, I64S)), I64S, I64S, F32_ROWS, _CODED, _CACHE, U8S, I64S)], nogil=True, cache=True)  # fmt: skip
+@njit([types.Tuple((types.float32[:, ::1], types.int64[::1]))(types.Tuple((U8S, I64S, I64S)), I64S, I64S, F32_ROWS, CODED, _CACHE, U8S, I64S)], nogil=True, cache=True)  # fmt: skip
 def means_of_texts(
     words: Any, settings: I64, pruned: I64, dense: F32, coded: Any, cache: Any, texts: U8, offsets: I64
 ) -> tuple[F32, I64]:
@@ -282,14 +286,19 @@ def means_of_texts(
     settings  int64 [6]: words of an n-gram, buckets, least and most characters of a part (most 0: no parts), words of the dictionary, and
               whether pruning left only some buckets
     dense     the input matrix, of no rows where it is quantised
-    coded     codes, shape, centroids, norms and their centroids; the shape is int64 [4]: dimension, parts of a row, values of a part,
-              values of the last part; or empty
+    coded     of `decode_rows`, empty arrays where the matrix is dense
     cache     of `part_cache`
     texts     UTF-8, one behind another, then `</s>` and PADDING bytes; offsets int64 [documents + 1] of the texts
     returns   (means float32 [documents, dimension], zeros where there are no rows; how many rows, int64 [documents])
     """
     data, starts, table = words
-    word_ngrams, buckets, maxn, n_words, is_pruned = settings[0], settings[1], settings[3], settings[4], settings[5] != 0
+    word_ngrams, buckets, maxn, n_words, is_pruned = (
+        settings[0],
+        settings[1],
+        settings[3],
+        settings[4],
+        settings[5] != 0,
+    )
     places, cached, n_cached = cache
     dimension = coded[1][0] if len(coded[1]) else dense.shape[1]
     room = max(_ROOM, 4 * maxn)
@@ -321,9 +330,7 @@ def means_of_texts(
             is_end = length == len(END) and _is_equal(texts, start, texts, offsets[-1], length)
             is_over = is_end
             entry = _entry_of(data, starts, table, texts, start, end, value)
-            if entry >= n_words or (
-                entry < 0 and length >= len(LABEL_PREFIX) and _starts_with_label(texts, start)
-            ):
+            if entry >= n_words or (entry < 0 and length >= len(LABEL_PREFIX) and _starts_with_label(texts, start)):
                 continue
             if word_ngrams > 1:
                 if n_hashes == len(hashes):

@@ -11,7 +11,19 @@ from typing import Any, Final
 import numpy as np
 from numba import njit
 
-from tagcorpus.kernels.documents.fasttext import CENTROIDS, F32, F32_ROWS, F32S, I32, I64, I64S, U8, U8S, norm_of, types
+from tagcorpus.kernels.documents.fasttext import (
+    CENTROIDS,
+    CODED,
+    F32,
+    F32_ROWS,
+    I32,
+    I64,
+    I64S,
+    decode_rows,
+    norm_of,
+    types,
+)
+from tagcorpus.kernels.documents.vectors import LANES, sum_products
 
 SOFTMAX, SIGMOIDS, TREE = 0, 1, 2
 """What makes probabilities of scores: softmax over the labels, a sigmoid for each, or a binary tree of them."""
@@ -19,35 +31,35 @@ _SIGMOID_STEPS: Final = 512
 _SIGMOID_END: Final = 8.0
 
 
-@njit([types.float32[:, ::1](F32_ROWS, types.float32[:, ::1])], nogil=True, cache=True)
-def scores_of(matrix: F32, means: F32) -> F32:
-    """Products of the documents' means with the rows of the output matrix, float32 [documents, rows]."""
-    scores = np.empty((len(means), len(matrix)), np.float32)
-    for document in range(len(means)):
-        for row in range(len(matrix)):
-            total = np.float32(0)
-            for i in range(matrix.shape[1]):
-                total += matrix[row, i] * means[document, i]
-            scores[document, row] = total
-    return scores
+@njit([types.float32[:, ::1](F32_ROWS, CODED, types.int64, types.float32[:, ::1])], nogil=True, cache=True)
+def scores_of(dense: F32, coded: Any, n_rows: int, means: F32) -> F32:
+    """Products of the documents' means with the rows of the output matrix, float32 [documents, rows]: of LANES documents side by side.
 
-
-@njit([types.float32[:, ::1](U8S, I64S, F32S, U8S, F32S, types.int64, types.float32[:, ::1])], nogil=True, cache=True)  # fmt: skip
-def coded_scores_of(
-    codes: U8, shape: I64, centroids: F32, norms: U8, norm_centroids: F32, n_rows: int, means: F32
-) -> F32:
-    """The same for a quantised output matrix."""
-    n_parts, width, last = shape[1], shape[2], shape[3]
-    scores = np.empty((len(means), n_rows), np.float32)
-    for document in range(len(means)):
+    dense, coded  the matrix, as for `means_of_texts`
+    """
+    codes, shape, centroids, norms, norm_centroids = coded
+    without_norms = (codes, shape, centroids, norms[:0], norm_centroids)
+    n_documents, dimension = means.shape
+    scores = np.empty((n_documents, n_rows), np.float32)
+    columns, totals = np.zeros((dimension, LANES), np.float32), np.empty(LANES, np.float32)
+    decoded, number = np.empty((1, dimension), np.float32), np.zeros(1, np.int32)
+    for first in range(0, n_documents, LANES):
+        n = min(LANES, n_documents - first)
+        for j in range(n):
+            for i in range(dimension):
+                columns[i, j] = means[first + j, i]
         for row in range(n_rows):
-            total = np.float32(0)
-            for part in range(n_parts):
-                values = last if part == n_parts - 1 else width
-                first = part * CENTROIDS * width + np.int64(codes[row * n_parts + part]) * values
-                for i in range(values):
-                    total += means[document, part * width + i] * centroids[first + i]
-            scores[document, row] = total * norm_of(norms, norm_centroids, row)
+            if len(shape) == 0:
+                sum_products(totals, dense, row * dimension, columns, dimension)
+            else:
+                number[0] = row
+                decode_rows(number, 1, without_norms, decoded)
+                sum_products(totals, decoded, 0, columns, dimension)
+                norm = norm_of(norms, norm_centroids, row)
+                for j in range(n):
+                    totals[j] *= norm
+            for j in range(n):
+                scores[first + j, row] = totals[j]
     return scores
 
 
@@ -108,33 +120,102 @@ def _add(values: F32, labels: I32, n: int, k: int, value: np.float32, label: int
 
 
 @njit(nogil=True, cache=True)
-def _tree_best(scores: F32, tree: I32, lowest: np.float32, k: int, values: F32, labels: I32) -> int:
-    """The k best leaves of a binary tree, by depth first. tree int32 [2, nodes]: the left and the right child, -1 of a leaf."""
-    n_labels = (tree.shape[1] + 1) // 2
-    nodes = np.empty(tree.shape[1] + 1, np.int32)
-    so_far = np.empty(tree.shape[1] + 1, np.float32)
-    nodes[0], so_far[0] = tree.shape[1] - 1, np.float32(0)
-    waiting, n = 1, 0
-    while waiting:
-        waiting -= 1
-        node, value = nodes[waiting], so_far[waiting]
-        if value < lowest or (n == k and value < values[0]):
-            continue
-        if tree[0, node] < 0:
-            n = _add(values, labels, n, k, value, node)
-            continue
-        right = np.float32(1) / (np.float32(1) + _exp(-scores[node - n_labels]))
-        nodes[waiting], so_far[waiting] = tree[1, node], value + _log(right)
-        nodes[waiting + 1], so_far[waiting + 1] = tree[0, node], value + _log(np.float32(1) - right)
-        waiting += 2
-    return n
+def _finish(values: F32, labels: I32, n: int) -> None:
+    """Probabilities, falling, in the place of the heap of their logarithms."""
+    for left in range(n, 1, -1):
+        _pop(values, labels, left)
+    for i in range(n):
+        values[i] = _exp(values[i])
 
 
-@njit([types.Tuple((types.int32[:, ::1], types.float32[:, ::1], types.int64[::1]))(types.float32[:, ::1], I64S, types.int64, types.int32[:, ::1], types.int64, types.float64)], nogil=True, cache=True)  # fmt: skip
-def best_labels(scores: F32, n_rows: I64, kind: int, tree: I32, k: int, threshold: float) -> tuple[I32, F32, I64]:
+@njit([types.Tuple((types.int32[:, ::1], types.float32[:, ::1], types.int64[::1]))(F32_ROWS, CODED, types.float32[:, ::1], I64S, types.int32[:, ::1], types.int64, types.float64)], nogil=True, cache=True)  # fmt: skip
+def best_leaves(
+    dense: F32, coded: Any, means: F32, n_rows: I64, tree: I32, k: int, threshold: float
+) -> tuple[I32, F32, I64]:
+    """`best_labels` of a binary tree, by depth first: only rows of nodes that are reached are read. -1 labels: a score is not a number.
+
+    tree  int32 [2, nodes]: the left and the right child, -1 of a leaf
+    """
+    codes, shape, centroids, norms, norm_centroids = coded
+    is_coded, dimension = len(shape) > 0, means.shape[1]
+    n_nodes = tree.shape[1]
+    n_leaves = (n_nodes + 1) // 2
+    labels, values = np.zeros((len(means), k + 1), np.int32), np.zeros((len(means), k + 1), np.float32)
+    counts = np.zeros(len(means), np.int64)
+    nodes, so_far = np.empty(n_nodes + 1, np.int32), np.empty(n_nodes + 1, np.float32)
+    lowest = _log(np.float32(threshold))
+    for document in range(len(means)):
+        if n_rows[document] == 0:
+            continue
+        mean, best, places, n = means[document], values[document], labels[document], 0
+        nodes[0], so_far[0], waiting = n_nodes - 1, np.float32(0), 1
+        while waiting:
+            waiting -= 1
+            node, value = nodes[waiting], so_far[waiting]
+            if value < lowest or (n == k and value < best[0]):
+                continue
+            if tree[0, node] < 0:
+                n = _add(best, places, n, k, value, node)
+                continue
+            row, score = node - n_leaves, np.float32(0)
+            if is_coded:
+                first, code, i = np.int64(0), row * shape[1], np.int64(0)
+                while i < dimension:
+                    length = min(shape[2], dimension - i)  # the last part may be shorter
+                    at = first + np.int64(codes[code]) * length
+                    for j in range(length):
+                        score += mean[i + j] * centroids[at + j]
+                    first += CENTROIDS * shape[2]
+                    code += 1
+                    i += length
+                score *= norm_of(norms, norm_centroids, row)
+            else:
+                for i in range(dimension):
+                    score += dense[row, i] * mean[i]
+            if not np.isfinite(score):
+                n = -1
+                break
+            right = np.float32(1) / (np.float32(1) + _exp(-score))
+            nodes[waiting], so_far[waiting] = tree[1, node], value + _log(right)
+            nodes[waiting + 1], so_far[waiting + 1] = tree[0, node], value + _log(np.float32(1) - right)
+            waiting += 2
+        _finish(best, places, n)
+        counts[document] = n
+    return labels, values, counts
+
+
+@njit(nogil=True, cache=True)
+def _softmax(scores: F32) -> None:
+    """Probabilities in the place of scores."""
+    most = scores[0]
+    for score in scores:
+        most = max(most, score)
+    total = np.float32(0)
+    for i in range(len(scores)):
+        scores[i] = np.float32(np.exp(np.float64(np.float32(scores[i] - most))))
+        total += scores[i]
+    for i in range(len(scores)):
+        scores[i] /= total
+
+
+@njit(nogil=True, cache=True)
+def _sigmoids(scores: F32, steps: F32) -> None:
+    """The same, of each score alone: the library's table has 512 steps from -8 to 8."""
+    for i in range(len(scores)):
+        if scores[i] < -_SIGMOID_END:
+            scores[i] = 0
+        elif scores[i] > _SIGMOID_END:
+            scores[i] = 1
+        else:
+            scores[i] = steps[np.int64((scores[i] + np.float32(8)) * np.float32(512) / np.float32(8) / np.float32(2))]
+
+
+@njit([types.Tuple((types.int32[:, ::1], types.float32[:, ::1], types.int64[::1]))(types.float32[:, ::1], I64S, types.boolean, types.int64, types.float64)], nogil=True, cache=True)  # fmt: skip
+def best_labels(scores: F32, n_rows: I64, is_softmax: bool, k: int, threshold: float) -> tuple[I32, F32, I64]:
     """The k most probable labels of each document, falling: (labels int32 [documents, k], probabilities float32, how many int64).
 
-    n_rows   rows of each document; without rows, it has no labels
+    n_rows      rows of each document; without rows, it has no labels
+    is_softmax  softmax over all scores, not a sigmoid of each
     """
     n_documents, n_scores = scores.shape
     labels, values = np.zeros((n_documents, k + 1), np.int32), np.zeros((n_documents, k + 1), np.float32)
@@ -147,36 +228,23 @@ def best_labels(scores: F32, n_rows: I64, kind: int, tree: I32, k: int, threshol
     for document in range(n_documents):
         if n_rows[document] == 0:
             continue
-        row, n = scores[document], 0
-        if kind == TREE:
-            n = _tree_best(row, tree, _log(lowest), k, values[document], labels[document])
+        row, best, places, n = scores[document], values[document], labels[document], 0
+        if is_softmax:
+            _softmax(row)
         else:
-            if kind == SOFTMAX:
-                most = row.max()
-                total = np.float32(0)
-                for i in range(n_scores):
-                    row[i] = np.float32(np.exp(np.float64(np.float32(row[i] - most))))
-                    total += row[i]
-                for i in range(n_scores):
-                    row[i] /= total
-            else:
-                for i in range(n_scores):
-                    if row[i] < -_SIGMOID_END:
-                        row[i] = 0
-                    elif row[i] > _SIGMOID_END:
-                        row[i] = 1
-                    else:
-                        place = np.int64((row[i] + np.float32(8)) * np.float32(512) / np.float32(8) / np.float32(2))
-                        row[i] = steps[place]
-            bar = -1.0  # surely too small where k are there
-            for i in range(n_scores):
-                if row[i] >= lowest and row[i] > bar:
-                    n = _add(values[document], labels[document], n, k, _log(row[i]), i)
-                    if n == k:
-                        bar = np.exp(np.float64(values[document, 0])) * (1 - 1e-6) - 1.1e-5
-        for left in range(n, 1, -1):
-            _pop(values[document], labels[document], left)
-        for i in range(n):
-            values[document, i] = _exp(values[document, i])
+            _sigmoids(row, steps)
+        smallest, bar = np.float32(0), -1.0  # a probability up to the bar is surely too small
+        last, logarithm = np.float32(-1), np.float32(0)  # many sigmoids are equal
+        for i in range(n_scores):
+            p = row[i]
+            if p >= lowest and p > bar:
+                if p != last:
+                    last, logarithm = p, _log(p)
+                n = _add(best, places, n, k, logarithm, i)
+                if n == k and best[0] != smallest:
+                    smallest = best[0]
+                    # Rounding to float32 changes a probability that is kept as a logarithm by less than a millionth of it.
+                    bar = np.exp(np.float64(smallest)) * (1 - 1e-6) - 1e-5
+        _finish(best, places, n)
         counts[document] = n
     return labels, values, counts

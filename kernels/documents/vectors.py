@@ -13,6 +13,8 @@ from numba.extending import intrinsic
 
 AHEAD: Final = 16
 """Rows from the one that is added to the one whose memory is asked for. Their numbers must be readable."""
+LANES: Final = 16
+"""Sums that `sum_products` forms side by side."""
 _CACHE_LINE: Final = 64
 _FLOAT, _BYTE, _INT, _LONG = ir.FloatType(), ir.IntType(8), ir.IntType(32), ir.IntType(64)
 
@@ -43,9 +45,7 @@ def add_rows(_: Any, sums: Any, column: Any, matrix: Any, rows: Any, n: Any, wid
     vector = ir.VectorType(_FLOAT, n_wide)
 
     def generated(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        arrays = {
-            i: context.make_array(signature.args[i])(context, builder, arguments[i]) for i in (0, 2, 3)
-        }
+        arrays = {i: context.make_array(signature.args[i])(context, builder, arguments[i]) for i in (0, 2, 3)}
         column = context.cast(builder, arguments[1], signature.args[1], types.int64)
         n = context.cast(builder, arguments[4], signature.args[4], types.int64)
         dimension = builder.extract_value(arrays[2].shape, 1)
@@ -89,6 +89,33 @@ def put_product(_: Any, target: Any, at: Any, factor: Any, source: Any, first: A
         return context.get_dummy_value()
 
     return types.void(target, at, types.float32, source, first, width), generated
+
+
+@intrinsic
+def sum_products(_: Any, totals: Any, factors: Any, at: Any, columns: Any, n: Any) -> Any:
+    """sum_products(totals, factors, at, columns, n): totals[j] = the sum of factors[at + i] * columns[i, j] over i < n, in this order.
+
+    totals float32 [LANES]; factors float32, C-ordered, whatever its dimensions; columns float32 [n, LANES]
+    """
+    vector = ir.VectorType(_FLOAT, LANES)
+
+    def generated(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        totals, factors, columns = (
+            context.make_array(signature.args[i])(context, builder, arguments[i]) for i in (0, 1, 3)
+        )
+        at, n = (context.cast(builder, arguments[i], signature.args[i], types.int64) for i in (2, 4))
+        total = cgutils.alloca_once_value(builder, ir.Constant(vector, [0.0] * LANES))
+        everywhere = ir.Constant(ir.VectorType(_INT, LANES), [0] * LANES)
+        with cgutils.for_range(builder, n) as loop:
+            factor = _loaded(builder, builder.gep(factors.data, [builder.add(at, loop.index)]), 1)
+            one = builder.insert_element(ir.Constant(vector, ir.Undefined), factor, _INT(0))
+            same = builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), everywhere)
+            column = _loaded(builder, _place(builder, columns, builder.mul(loop.index, _LONG(LANES)), vector), 4)
+            builder.store(builder.fadd(builder.load(total), builder.fmul(same, column)), total)
+        builder.store(builder.load(total), _place(builder, totals, _LONG(0), vector)).align = 4
+        return context.get_dummy_value()
+
+    return types.void(totals, factors, at, columns, n), generated
 
 
 @intrinsic

@@ -23,12 +23,19 @@ from tagcorpus.kernels.documents import fasttext_labels as output
 _BEGIN = struct.Struct("<2i 12i d 3i 2q")
 _LOSSES = {1: output.TREE, 2: output.SIGMOIDS, 3: output.SOFTMAX, 4: output.SIGMOIDS}
 _MOST = 1000  # characters of a part, words of an n-gram: more is damage
+_SCORES = 1 << 22  # so many at once, 16 MB
 _BEFORE_PARTS_OF_WORDS = 11
 """Supervised models of this version have no parts of words, whatever their parameters say."""
 
 
 _NO_ROWS = np.zeros((0, 0), np.float32)
-_NO_CODES = (np.zeros(0, np.uint8), np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0, np.uint8), np.zeros(0, np.float32))
+_NO_CODES = (
+    np.zeros(0, np.uint8),
+    np.zeros(0, np.int64),
+    np.zeros(0, np.float32),
+    np.zeros(0, np.uint8),
+    np.zeros(0, np.float32),
+)
 
 
 @dataclass(frozen=True)
@@ -38,11 +45,6 @@ class _Matrix:
     n_rows: int
     dense: Any
     coded: tuple[Any, ...]
-
-    def scores(self, means: Any) -> Any:
-        if len(self.coded[1]) == 0:
-            return output.scores_of(self.dense, means)
-        return output.coded_scores_of(*self.coded, self.n_rows, means)
 
 
 class MappedModel:
@@ -117,17 +119,39 @@ class MappedModel:
         joined = np.frombuffer(b"".join([*encoded, bytes(kernel.END), bytes(kernel.PADDING)]), np.uint8)
         with self._lock:  # threads share the cache
             means, counts = kernel.means_of_texts(
-                self._words, self._settings, self._pruned, self._input.dense, self._input.coded, self._cache, joined, offsets
+                self._words,
+                self._settings,
+                self._pruned,
+                self._input.dense,
+                self._input.coded,
+                self._cache,
+                joined,
+                offsets,
             )
-        scores = self._output.scores(means)
-        if not np.isfinite(scores).all():
-            raise ConfigError("fasttext.model gives probabilities that are not numbers: train the model again")
         n_best = min(k, len(self.labels)) if k >= 0 else len(self.labels)
-        labels, values, n_labels = output.best_labels(scores, counts, self._kind, self._tree, n_best, threshold)
-        return [
-            ([self.labels[label] for label in labels[i, :n]], values[i, :n].tolist())
-            for i, n in enumerate(n_labels.tolist())
-        ]
+        step = max(_SCORES // max(len(self.labels), 1), output.LANES)
+        answers = []
+        for first in range(0, len(texts), step):
+            some = slice(first, first + step)
+            labels, values, n_labels = self._best(means[some], counts[some], n_best, threshold)
+            answers += [
+                ([self.labels[label] for label in labels[i, :n]], values[i, :n].tolist())
+                for i, n in enumerate(n_labels.tolist())
+            ]
+        return answers
+
+    def _best(self, means: Any, n_rows: Any, k: int, threshold: float) -> tuple[Any, Any, Any]:
+        matrix = (self._output.dense, self._output.coded)
+        if self._kind == output.TREE:
+            best = output.best_leaves(*matrix, means, n_rows, self._tree, k, threshold)
+            is_finite = bool((best[2] >= 0).all())
+        else:
+            scores = output.scores_of(*matrix, self._output.n_rows, means)
+            is_finite = bool(np.isfinite(scores).all())
+            best = output.best_labels(scores, n_rows, self._kind == output.SOFTMAX, k, threshold)
+        if not is_finite:
+            raise ConfigError("fasttext.model gives probabilities that are not numbers: train the model again")
+        return best
 
 
 def _matrix(data: Any, at: int, dimension: int, is_coded: bool) -> tuple[_Matrix, int]:
