@@ -144,7 +144,7 @@ def _hashed_row(bucket: Any, n_words: int, is_pruned: bool, pruned: I64) -> Any:
 
 @njit(nogil=True, cache=True)
 def _is_space(byte: Any) -> Any:
-    return byte <= 32 and (byte == 32 or byte == 0 or 9 <= byte <= 13)
+    return byte <= 32 and (byte == 32 or 9 <= byte <= 13 or byte == 0)
 
 
 @njit(nogil=True, cache=True)

@@ -76,54 +76,42 @@ def _log(value: Any) -> np.float32:
 
 
 @njit(nogil=True, cache=True)
-def _up(values: F32, labels: I32, at: int, top: int, value: np.float32, label: int) -> None:
-    """Put a pair into the heap, whose smallest value is first, at the free place `at` or above it."""
-    while at > top:
-        parent = (at - 1) // 2
-        if not values[parent] > value:
-            break
-        values[at], labels[at] = values[parent], labels[parent]
-        at = parent
-    values[at], labels[at] = value, label
+def _put(values: F32, labels: I32, n: int, k: int, value: np.float32, label: int, is_full: bool) -> int:
+    """Put a pair into the heap of n pairs, whose smallest value is first; returns how many there are then, k at most.
 
-
-@njit(nogil=True, cache=True)
-def _pop(values: F32, labels: I32, n: int) -> None:
-    """Move the smallest of n pairs to the end, as the C++ library does: it decides which of two equal values stays."""
-    value, label = values[n - 1], labels[n - 1]
-    values[n - 1], labels[n - 1] = values[0], labels[0]
-    hole, child = 0, 0
-    while child < (n - 2) // 2:
-        child = 2 * child + 2
-        if values[child] > values[child - 1]:
-            child -= 1
-        values[hole], labels[hole] = values[child], labels[child]
-        hole = child
-    if n - 1 & 1 == 0 and child == (n - 3) // 2:
-        child = 2 * child + 1
-        values[hole], labels[hole] = values[child], labels[child]
-        hole = child
-    _up(values, labels, hole, 0, value, label)
-
-
-@njit(nogil=True, cache=True)
-def _add(values: F32, labels: I32, n: int, k: int, value: np.float32, label: int) -> int:
-    """Keep a pair among the k best; returns how many there are."""
-    if n == k and value < values[0]:
-        return n
-    _up(values, labels, n, 0, value, label)
-    n += 1
-    if n > k:
-        _pop(values, labels, n)
-        n -= 1
-    return n
+    The smallest of more than k pairs goes to the end, by the steps of the C++ library: they decide which of two equal values stays.
+    With is_full, it only goes there. One function for both, since Numba counts references to arrays at every call.
+    """
+    at = n
+    while True:
+        if is_full:
+            value, label = values[n], labels[n]
+            values[n], labels[n] = values[0], labels[0]
+            at, child = 0, 0
+            while child < (n - 1) // 2:
+                child = 2 * child + 2
+                if values[child] > values[child - 1]:
+                    child -= 1
+                values[at], labels[at] = values[child], labels[child]
+                at = child
+            if n & 1 == 0 and child == (n - 2) // 2:
+                child = 2 * child + 1
+                values[at], labels[at] = values[child], labels[child]
+                at = child
+        while at > 0 and values[(at - 1) // 2] > value:
+            values[at], labels[at] = values[(at - 1) // 2], labels[(at - 1) // 2]
+            at = (at - 1) // 2
+        values[at], labels[at] = value, label
+        if is_full or n < k:
+            return min(n + 1, k)
+        is_full = True
 
 
 @njit(nogil=True, cache=True)
 def _finish(values: F32, labels: I32, n: int) -> None:
     """Probabilities, falling, in the place of the heap of their logarithms."""
-    for left in range(n, 1, -1):
-        _pop(values, labels, left)
+    for last in range(n - 1, 0, -1):
+        _put(values, labels, last, last, values[0], labels[0], True)
     for i in range(n):
         values[i] = _exp(values[i])
 
@@ -155,7 +143,7 @@ def best_leaves(
             if value < lowest or (n == k and value < best[0]):
                 continue
             if tree[0, node] < 0:
-                n = _add(best, places, n, k, value, node)
+                n = _put(best, places, n, k, value, node, False)
                 continue
             row, score = node - n_leaves, np.float32(0)
             if is_coded:
@@ -240,7 +228,8 @@ def best_labels(scores: F32, n_rows: I64, is_softmax: bool, k: int, threshold: f
             if p >= lowest and p > bar:
                 if p != last:
                     last, logarithm = p, _log(p)
-                n = _add(best, places, n, k, logarithm, i)
+                if n < k or not logarithm < best[0]:
+                    n = _put(best, places, n, k, logarithm, i, False)
                 if n == k and best[0] != smallest:
                     smallest = best[0]
                     # Rounding to float32 changes a probability that is kept as a logarithm by less than a millionth of it.
