@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tagcorpus.errors import ConfigError, InputError, unknown_name
+from tagcorpus.errors import ConfigError, InputError, spelled_otherwise, unknown_name
 from tagcorpus.pipelines.labels import matrix as mx
 from tagcorpus.pipelines.labels.label_table import (
     NO_LABELS,
@@ -72,6 +72,7 @@ def agreement(
         "gold": gold,
         "columns": [given_table.column, gold_table.column],
         "documents": counts,
+        "spelled_otherwise": _spelling(given_table, gold_table) if by == "id" else "",
         **_figures([p.labels for p in pairs], ordinal, seed),
         "without_unknown": _without_unknown(pairs, seed),
         "within": {name: _within(pairs, name, ordinal, seed) for name in within},
@@ -100,11 +101,18 @@ def _joined(given: LabelTable, gold: LabelTable) -> tuple[list[Pair], dict[str, 
         "other_text": sum(has_other_text(p.gold, p.given) for p in usable),
     }
     if not usable:
+        spelling = _spelling(given, gold)
         raise InputError(
             f"{given.path} and {gold.path} share no document: {counts['only_in_labels']:,} are only in the first, "
-            f"{counts['only_in_gold']:,} only in the second. Join by the other of --by id and --by text?"
+            f"{counts['only_in_gold']:,} only in the second. {spelling or 'Join by the other of --by id and --by text?'}"
         )
     return usable, counts
+
+
+def _spelling(given: LabelTable, gold: LabelTable) -> str:
+    """The clause about ids of the labels that the gold table spells otherwise; "" where there are none."""
+    clause = spelled_otherwise((key for key in given.labels if key not in gold.labels), gold.labels)
+    return f"Of the ids only in LABELS, {clause}" if clause else ""
 
 
 def _statistics(matrix: mx.Matrix, ordinal: bool) -> dict[str, mx.Statistic]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tagcorpus.errors import ConfigError, InputError, unknown_name
+from tagcorpus.errors import ConfigError, InputError, spelled_otherwise, unknown_name
 from tagcorpus.pipelines.feature_table.table import decimals, kind_of, number
 from tagcorpus.pipelines.storage.sealed import is_sealed, opened
 from tagcorpus.predictor.records.annotations import csv_rows, text_of
@@ -169,12 +169,14 @@ def read_swarm(
     place = {name: i for i, name in enumerate(mixes.ids)}
     joined = [(r, place[i]) for r, i in enumerate(ids) if i in place]
     if not joined:
+        spelling = spelled_otherwise(ids, mixes.ids)
         raise InputError(
             f"no id of {path!r} (column {key!r}, first {ids[0]!r}) is in {shares_path!r} (first {mixes.ids[0]!r}); "
-            "name the column of ids with --id"
+            f"name the column of ids with --id{f'; {spelling}' if spelling else ''}"
         )
-    _say_unjoined([i for i in ids if i not in place], path, shares_path, say)
-    _say_unjoined([i for i in mixes.ids if i not in set(ids)], shares_path, path, say)
+    known = set(ids)
+    _say_unjoined([i for i in ids if i not in place], mixes.ids, path, shares_path, say)
+    _say_unjoined([i for i in mixes.ids if i not in known], ids, shares_path, path, say)
     table = np.array([columns[o] or [] for o in outcomes]).T[[r for r, _ in joined]]
     for o, missing in zip(outcomes, np.isnan(table).sum(axis=0), strict=True):
         if missing:
@@ -264,7 +266,10 @@ def _distinct(path: str, ids: Sequence[str]) -> tuple[str, ...]:
     return tuple(ids)
 
 
-def _say_unjoined(ids: Sequence[str], there: str, elsewhere: str, say: Callable[[str], None]) -> None:
+def _say_unjoined(
+    ids: Sequence[str], known: Sequence[str], there: str, elsewhere: str, say: Callable[[str], None]
+) -> None:
     if ids:
         names = ", ".join(repr(i) for i in ids[:SHOWN]) + (", ..." if len(ids) > SHOWN else "")
-        say(f"ids of {there!r} that are not in {elsewhere!r} are left out, {len(ids):,} in all: {names}")
+        clause = f"; {spelling}" if (spelling := spelled_otherwise(ids, known)) else ""
+        say(f"ids of {there!r} that are not in {elsewhere!r} are left out, {len(ids):,} in all: {names}{clause}")
