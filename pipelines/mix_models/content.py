@@ -18,6 +18,7 @@ from tagcorpus.pipelines.feature_table.table import number
 from tagcorpus.predictor.records.annotations import csv_rows, text_of
 
 Array = np.ndarray[Any, Any]
+LARGEST = 1e100
 IDS = ("source", "group", "name", "id", "")
 MOST = 5
 
@@ -64,8 +65,11 @@ def read_content(path: str, chosen: Sequence[str]) -> Content:
     for i, (where, row) in enumerate(rows):
         for j, column in enumerate(columns):
             value = number(row[column])
-            if value is None:
-                raise InputError(f"--statistics: {path!r}: {where}, column {column!r}: {row[column]!r} is not a number")
+            if value is None or abs(value) > LARGEST:
+                raise InputError(
+                    f"--statistics: {path!r}: {where}, column {column!r}: {row[column]!r} is not a number between -{LARGEST:g} "
+                    f"and {LARGEST:g}"
+                )
             values[i, j] = value
     sources = [row[key] for _, row in rows]
     if twice := sorted({s for s in sources if sources.count(s) > 1}):
