@@ -276,12 +276,12 @@ def test_outcomes_that_no_fit_can_use_name_row_and_column(tmp_path: Path, value:
     path = file(tmp_path, "outcomes.csv", f"run,loss,other\nx,1,1\ny,2,{value}\nz,3,3\n")
     with pytest.raises(InputError) as error:
         read(mixes, path)
-    assert f"line 3, column 'other': '{value}' is not an outcome between -1e+100 and 1e+100" in str(error.value)
+    assert f"line 3, column 'other': '{value}' is not an outcome between -1e+30 and 1e+30" in str(error.value)
     swarm, lines = read(mixes, path, "loss")  # a column that is not predicted may have anything
     assert (swarm.outcomes, lines) == (("loss",), [])
 
 
-@pytest.mark.parametrize("value", ["0", "-0.0", "-3", "1e-308", "1e99", "NaN", ""])
+@pytest.mark.parametrize("value", ["0", "-0.0", "-3", "1e-308", "1e30", "NaN", ""])
 def test_other_outcomes_are_read(tmp_path: Path, value: str) -> None:
     mixes = read_mixes(file(tmp_path, "shares.csv", "run,a,b\nx,0.5,0.5\ny,1,0\nz,0,1\n"))
     swarm, lines = read(mixes, file(tmp_path, "outcomes.csv", f"run,loss\nx,1\ny,{value}\nz,3\n"))

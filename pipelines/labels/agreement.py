@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tagcorpus.errors import ConfigError, InputError, spelled_otherwise, unknown_name
+from tagcorpus.pipelines.feature_table.table import number
 from tagcorpus.pipelines.labels import matrix as mx
 from tagcorpus.pipelines.labels.label_table import (
     NO_LABELS,
@@ -67,6 +68,8 @@ def agreement(
     given_table = read_labels(labels, by, column)
     gold_table = read_labels(gold, by, gold_column)
     pairs, counts = _joined(given_table, gold_table)
+    if ordinal:
+        _check_numbers(pairs)
     document = {
         "labels": labels,
         "gold": gold,
@@ -115,6 +118,17 @@ def _spelling(given: LabelTable, gold: LabelTable) -> str:
     return f"Of the ids only in LABELS, {clause}" if clause else ""
 
 
+def _check_numbers(pairs: Sequence[Pair]) -> None:
+    """Raise ConfigError for a label that has no place on a scale."""
+    for pair in pairs:
+        for side, label in zip(("gold", "given"), pair.labels, strict=True):
+            if label not in NO_LABELS and number(label) is None:
+                name = pair.gold.id or pair.given.id
+                raise ConfigError(
+                    f"--ordinal takes labels that are numbers, and the {side} label of {name!r} is {label!r}"
+                )
+
+
 def _statistics(matrix: mx.Matrix, ordinal: bool) -> dict[str, mx.Statistic]:
     statistics: dict[str, mx.Statistic] = {"kappa": mx.kappa, "macro_f1": mx.macro_f1}
     if ordinal:
@@ -127,11 +141,6 @@ def _statistics(matrix: mx.Matrix, ordinal: bool) -> dict[str, mx.Statistic]:
 
 def _figures(pairs: Sequence[tuple[str, str]], ordinal: bool, seed: int) -> dict[str, Any]:
     matrix = mx.matrix_of(pairs, NO_LABELS)
-    if ordinal:
-        try:
-            mx.squared_weights(matrix.gold)
-        except ValueError:
-            raise ConfigError(f"--ordinal takes labels that are numbers, got {', '.join(matrix.gold[:5])}") from None
     figures = mx.with_intervals(matrix, _statistics(matrix, ordinal), seed)
     shares = mx.proportions(matrix)
     per_label = {**shares, **mx.with_intervals(matrix, {"f1": mx.f1}, seed)}

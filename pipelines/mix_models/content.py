@@ -15,10 +15,9 @@ import numpy as np
 
 from tagcorpus.errors import ConfigError, InputError, unknown_name
 from tagcorpus.pipelines.feature_table.table import number
-from tagcorpus.predictor.records.annotations import csv_rows, text_of
+from tagcorpus.predictor.records.annotations import LARGEST, csv_rows, text_of
 
 Array = np.ndarray[Any, Any]
-LARGEST = 1e100
 IDS = ("source", "group", "name", "id", "")
 MOST = 5
 
@@ -65,7 +64,7 @@ def read_content(path: str, chosen: Sequence[str]) -> Content:
     for i, (where, row) in enumerate(rows):
         for j, column in enumerate(columns):
             value = number(row[column])
-            if value is None or abs(value) > LARGEST:
+            if value is None:
                 raise InputError(
                     f"--statistics: {path!r}: {where}, column {column!r}: {row[column]!r} is not a number between -{LARGEST:g} "
                     f"and {LARGEST:g}"

@@ -18,7 +18,7 @@ import numpy as np
 from tagcorpus.errors import ConfigError, InputError, spelled_otherwise, unknown_name
 from tagcorpus.pipelines.feature_table.table import decimals, kind_of, number
 from tagcorpus.pipelines.storage.sealed import is_sealed, opened
-from tagcorpus.predictor.records.annotations import csv_rows, text_of
+from tagcorpus.predictor.records.annotations import LARGEST, csv_rows, text_of
 
 Array = np.ndarray[Any, Any]
 # Columns that name a run, the first of a table counts: olmix's two, that of `mix swarm`, RegMix's, pandas' index.
@@ -30,8 +30,6 @@ MANIFEST = "mix.json"
 SHOWN = 3
 LEAST_MIXES = 10
 TEXT = ("text", "decimal_comma")
-LARGEST = 1e100
-"""Squares of larger numbers, and their sums, have no room in a float."""
 
 
 @dataclass(frozen=True)
