@@ -48,6 +48,7 @@ def _counts(document: dict[str, Any]) -> str:
         "other_text": "with another text in LABELS than in GOLD: are these the same documents? --by text joins by texts",
     }
     lines += [f"  {counts[name]:,} {text}" for name, text in words.items() if counts[name]]
+    lines += [f"  {document['spelled_otherwise']}"] if document["spelled_otherwise"] else []
     lines += _unshared_labels(document["labels_of"])
     return "\n".join(lines)
 

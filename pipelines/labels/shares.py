@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tagcorpus.errors import ConfigError, InputError
+from tagcorpus.errors import ConfigError, InputError, spelled_otherwise
 from tagcorpus.pipelines.attributes.results import folder_and_name
 from tagcorpus.pipelines.distributions.effects import chi_square_p
 from tagcorpus.pipelines.labels.label_table import NO_LABELS, By, LabelTable, has_other_text, read_labels
@@ -102,9 +102,10 @@ def _labelled(student: LabelTable, audit: LabelTable) -> tuple[Counter[str], Cou
     """The student's labels of the corpus; and of audited documents, the labels of both. Documents without a label are left out."""
     outside = [key for key in audit.labels if key not in student.labels and key not in student.doubled]
     if outside:
+        spelling = spelled_otherwise(outside, student.labels)
         raise InputError(
             f"{len(outside):,} of {len(audit.labels):,} documents of {audit.path} have no label in {student.path}: the audit is a "
-            "sample of the corpus, so label all of the corpus"
+            f"sample of the corpus, so label all of the corpus{f'; {spelling}' if spelling else ''}"
         )
     corpus = Counter(own.label for own in student.labels.values() if own.label not in NO_LABELS)
     both = [(student.labels[k].label, own.label) for k, own in audit.labels.items() if k in student.labels]

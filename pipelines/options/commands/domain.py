@@ -34,7 +34,11 @@ class AskingOptions(Options):
         at_least=0,
     )
     pilot: int = option(
-        0, "Label N random documents, say what all documents will cost, and stop.", metavar="N", at_least=0
+        0,
+        "Label N random documents, say what all documents will cost, and stop.",
+        metavar="N",
+        at_least=0,
+        unit="count",
     )
     batch: Literal["send", "files"] | None = option(
         None,
@@ -46,6 +50,7 @@ class AskingOptions(Options):
         "Tokens of prompts in batches at once; your organisation's limit is on the endpoint's page of limits.",
         metavar="N",
         at_least=1,
+        unit="count",
     )
     retry_errors: bool = retry_errors_option()
 

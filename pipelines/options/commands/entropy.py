@@ -44,6 +44,7 @@ class EntropyOptions(Options):
         "Also the same figures of random samples of whole documents of T tokens: corpora of unequal size compare.",
         metavar="T",
         at_least=1,
+        unit="count",
     )
     replicates: int = option(5, "Number of such samples.", at_least=1)
     bracket: float | None = option(

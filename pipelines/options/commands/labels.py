@@ -66,7 +66,7 @@ class SharesOptions:
         above=0,
         at_most=100,
     )
-    draw: int | None = option(None, "Instead: draw N documents for the audit, into --output.", at_least=1)
+    draw: int | None = option(None, "Instead: draw N documents for the audit, into --output.", at_least=1, unit="count")
     output: str | None = option(
         None,
         "The file for --draw: id and text.",

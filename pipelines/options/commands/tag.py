@@ -55,6 +55,7 @@ class FilterOptions(Options):
         "Instead of a share: documents, best first by --by or drawn, until they have N tokens (tokens.num_tokens).",
         flags=("--tokens",),
         metavar="N",
+        unit="count",
         at_least=1,
     )
     within: str | None = option(

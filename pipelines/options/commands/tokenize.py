@@ -51,6 +51,7 @@ class TokenizeOptions(Options):
         flags=KEY_ONLY,
         group=OUTPUT,
         at_least=2,
+        unit="bytes",
     )
 
 
