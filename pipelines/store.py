@@ -176,7 +176,7 @@ def query(path: str, sql: str, form: str) -> str:
         except duckdb.Error as error:
             if "read-only mode" in str(error):
                 raise ConfigError("store query: queries only read, and this one would change the store") from None
-            raise ConfigError(f"store query: {error}") from None
+            raise ConfigError(f"store query: {str(error).splitlines()[0].split(': ', 1)[-1]}") from None
     if form == "json":
         return _json([dict(zip(names, row, strict=True)) for row in rows])
     if form == "csv":
