@@ -242,7 +242,7 @@ def test_what_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="the folder is empty"):
         names(tmp_path / "empty")
     put(tmp_path, "only/notes.txt")
-    with pytest.raises(InputError, match=r"1 files there, none of them with a known suffix \(\.jsonl, "):
+    with pytest.raises(InputError, match=r"none of 1 files has a known suffix \(\.jsonl, "):
         names(tmp_path / "only")
     with pytest.raises(InputError, match="cannot be opened"):
         names("nosuchprotocol://bucket/x.jsonl")
