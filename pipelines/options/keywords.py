@@ -193,7 +193,8 @@ class AnnotateKeywords(Keywords, total=False):
     """Stop with exit 5 before all runs of this output together have cost more; replaces
     domain={'max_requests': ...}. At least 0."""
     pilot: int
-    """Label N random documents, forecast the cost of all documents, and stop. At least 0."""
+    """Label N random documents (30 or more), forecast the cost of all documents, and stop. At least
+    0."""
     batch: Literal["send", "files"] | None
     """Ask in batches. send: OpenAI's Batch API, and wait. files: write OUTPUT/batches/ for vllm
     run-batch, and read results there."""
@@ -218,7 +219,8 @@ class DomainKeywords(Keywords, total=False):
     """Stop with exit 5 before all runs of this output together have cost more; replaces
     domain={'max_requests': ...}. At least 0."""
     pilot: int
-    """Label N random documents, forecast the cost of all documents, and stop. At least 0."""
+    """Label N random documents (30 or more), forecast the cost of all documents, and stop. At least
+    0."""
     batch: Literal["send", "files"] | None
     """Ask in batches. send: OpenAI's Batch API, and wait. files: write OUTPUT/batches/ for vllm
     run-batch, and read results there."""

@@ -34,7 +34,10 @@ class AskingOptions(Options):
         at_least=0,
     )
     pilot: int = option(
-        0, "Label N random documents, forecast the cost of all documents, and stop.", metavar="N", at_least=0
+        0,
+        "Label N random documents (30 or more), forecast the cost of all documents, and stop.",
+        metavar="N",
+        at_least=0,
     )
     batch: Literal["send", "files"] | None = option(
         None,
