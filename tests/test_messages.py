@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from slurm_commands import invoke
 
+from tagcorpus.pipelines.doctor.installation import Installation
 from tagcorpus.pipelines.runs.result_text import _folded
 
 
@@ -60,3 +61,11 @@ def test_a_table_is_not_a_store(tmp_path: Path) -> None:
 )
 def test_long_names_are_cut_behind_underscores(width: int, pieces: list[str]) -> None:
     assert _folded("signals.gopher_hash_to_word_ratio", width) == pieces
+
+
+def test_doctor_names_four_packages_of_an_extra() -> None:
+    pytest.importorskip("tree_sitter")
+    (code,) = (f for f in Installation().optional([]) if f.name == "extra code")
+    assert code.state == "ok"
+    assert code.message.count(", ") == 3
+    assert code.message.endswith(" and 10 more")
