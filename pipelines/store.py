@@ -249,9 +249,7 @@ def export(path: str, output: str) -> str:
     if output.lower().endswith((*OTHER_SUFFIXES, *Options.RESULT_SUFFIXES)) and not output.lower().endswith(
         (".csv", ".duckdb")
     ):
-        raise ConfigError(
-            f"{output!r} is called like a file that cannot be made: NAME.duckdb, NAME.csv, or a directory"
-        )
+        raise ConfigError(f"OUT {output!r} must be NAME.duckdb, NAME.csv, or a directory")
     with Store.from_existing(path) as store:
         if output.lower().endswith(".csv"):
             features = store.features()

@@ -142,6 +142,7 @@ def test_infinite_epochs_are_no_limit(fit_folder: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (("--at-most", "code"), "--at-most takes SOURCE=X, such as "),
         (("--at-most", "wep=0.5"), "unknown source 'wep' (--at-most): did you mean 'web'"),
         (("--at-most", "web=2"), "--at-most web=2: '2' is not a share between 0 and 1"),
         (("--at-most", "web=0.1", "--at-most", "code=0.1", "--at-most", "books=0.1"), "add up to 0.3"),
@@ -169,3 +170,11 @@ def test_a_folder_without_a_fit(tmp_path: Path) -> None:
     result = invoke("mix", "propose", str(tmp_path))
     assert result.code == 2
     assert "has no fit.json; name the folder that tagcorpus mix fit wrote" in " ".join(result.err.split())
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    result = invoke("mix", "propose", str(tmp_path / "nofit"))
+    assert result.code == 2
+    assert result.err.endswith(
+        f"there is no folder '{tmp_path / 'nofit'}'; name the folder that tagcorpus mix fit wrote\n"
+    )
