@@ -151,20 +151,20 @@ COMMANDS = (
         ("shares",),
         "labels:SharesOptions",
         "tagcorpus.pipelines.labels.shares:shares",
-        "Estimate the share of each label in a corpus, with intervals.",
+        "Estimate each label's share of a corpus, with intervals.",
     ),
     Command(
         ("distil",),
         "labels:DistilOptions",
         "tagcorpus.pipelines.distilling.command:distil",
-        "Train a small model on an LLM's labels, and check its agreement.",
+        "Train a small model on an LLM's labels.",
         alias="distill",
     ),
     Command(
         ("audit",),
         "outputs:AuditOptions",
         "tagcorpus.pipelines.audit.command:audit",
-        "Measure how a column depends on source, language, length and domain.",
+        "Measure what a column depends on: source, language, length.",
     ),
     Command(
         ("compare",),
@@ -212,7 +212,7 @@ COMMANDS = (
         ("predict",),
         "predict:PredictOptions",
         "tagcorpus.pipelines.predict:command",
-        "Predict models' scores, and measure the error on unseen models.",
+        "Predict models' scores from size, data and generations.",
     ),
     Command(
         ("mix", "fit"),
