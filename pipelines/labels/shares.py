@@ -49,7 +49,7 @@ def shares(
     student = read_labels(labels, by, column)
     if draw is not None:
         if audit is not None or width is not None or output is None:
-            raise ConfigError("--draw N takes LABELS and --output FILE.csv, and no AUDIT and no --width")
+            raise ConfigError("--draw N needs --output FILE.csv, and takes neither AUDIT nor --width")
         return _draw(student, by, draw, output, seed)
     if audit is None:
         raise ConfigError("name the audit's labels: tagcorpus shares LABELS AUDIT; or draw a sample with --draw N")

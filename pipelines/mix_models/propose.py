@@ -155,6 +155,8 @@ def _check_direction(outcomes: Sequence[str], is_highest: bool, display: Display
 
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
+        if path.name != RESULT:
+            raise InputError(f"there is no folder {str(path)!r}; name the folder that tagcorpus mix fit wrote")
         raise InputError(f"{str(path.parent)!r} has no {path.name}; name the folder that tagcorpus mix fit wrote")
     document = opened(path.read_bytes())
     if document is None or document.get("format") != FORMAT or not {"sources", "outcomes", "model"} <= document.keys():
@@ -220,6 +222,8 @@ def _caps(
     for text in at_most:
         name, _, share = text.rpartition("=")
         value = number(share)
+        if not name:
+            raise ConfigError(f"--at-most takes SOURCE=X, such as {sources[0]}=0.4, got {text!r}")
         if name not in sources:
             raise ConfigError(unknown_name("source", name, sources, "--at-most"))
         if value is None or not 0 <= value <= 1:
