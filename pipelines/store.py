@@ -177,7 +177,7 @@ def query(path: str, sql: str, form: str) -> str:
         except duckdb.Error as error:
             if "read-only mode" in str(error):
                 raise ConfigError("store query: queries only read, and this one would change the store") from None
-            raise ConfigError(f"store query: {error}") from None
+            raise ConfigError(f"store query: {str(error).splitlines()[0].split(': ', 1)[-1]}") from None
     if form == "json":
         return _json([dict(zip(names, row, strict=True)) for row in rows])
     if form == "csv":
@@ -248,9 +248,7 @@ def export(path: str, output: str) -> str:
     if output.lower().endswith((*OTHER_SUFFIXES, *Options.RESULT_SUFFIXES)) and not output.lower().endswith(
         (".csv", ".duckdb")
     ):
-        raise ConfigError(
-            f"{output!r} is called like a file that cannot be made: NAME.duckdb, NAME.csv, or a directory"
-        )
+        raise ConfigError(f"OUT {output!r} must be NAME.duckdb, NAME.csv, or a directory")
     with Store.from_existing(path) as store:
         if output.lower().endswith(".csv"):
             features = store.features()

@@ -350,7 +350,7 @@ def test_annotations_as_json_and_as_csv_are_the_same(put: Callable[[str, Any], P
         ({"id": "a/b", "pretraining_summary_percentage_code": 120}, "at least 0 and at most 100, not 120"),
         ({"id": "a/b", "weight_tying": "no"}, "must be true or false"),
         ({"id": "a/b", "activation": "Swi GLU"}, "must be one word in lower case"),
-        ({"id": "a/b", "safetensors:total": 1, "total_params": 2}, "given twice, under two spellings"),
+        ({"id": "a/b", "safetensors:total": 1000, "total_params": 2000}, "given twice, under two spellings"),
         ([{"id": "a/b", "num_heads": 1}, {"id": "a/b", "num_heads": 2}], "'a/b' is there more than once"),
         ([{"id": "a/b"}, {"id": "c/d", "num_heads": "x"}], "item 1: id 'c/d', field 'num_heads'"),
         ([3], "item 0 is int"),

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from tagcorpus.errors import ConfigError, InputError, unknown_name
+from tagcorpus.errors import ConfigError, InputError, spelled_otherwise, unknown_name
+from tagcorpus.pipelines.feature_table.table import number
 from tagcorpus.pipelines.labels import matrix as mx
 from tagcorpus.pipelines.labels.label_table import (
     NO_LABELS,
@@ -69,11 +70,14 @@ def agreement(
     given_table = read_labels(labels, by, column)
     gold_table = read_labels(gold, by, gold_column)
     pairs, counts = _joined(given_table, gold_table)
+    if ordinal:
+        _check_numbers(pairs)
     document = {
         "labels": labels,
         "gold": gold,
         "columns": [given_table.column, gold_table.column],
         "documents": counts,
+        "spelled_otherwise": _spelling(given_table, gold_table) if by == "id" else "",
         **_figures([p.labels for p in pairs], ordinal, seed),
         "without_unknown": _without_unknown(pairs, seed),
         "within": {name: _within(pairs, name, ordinal, seed) for name in within},
@@ -102,11 +106,29 @@ def _joined(given: LabelTable, gold: LabelTable) -> tuple[list[Pair], dict[str, 
         "other_text": sum(has_other_text(p.gold, p.given) for p in usable),
     }
     if not usable:
+        spelling = _spelling(given, gold)
         raise InputError(
             f"{given.path} and {gold.path} share no document: {counts['only_in_labels']:,} are only in the first, "
-            f"{counts['only_in_gold']:,} only in the second. Join by the other of --by id and --by text?"
+            f"{counts['only_in_gold']:,} only in the second. {spelling or 'Join by the other of --by id and --by text?'}"
         )
     return usable, counts
+
+
+def _spelling(given: LabelTable, gold: LabelTable) -> str:
+    """The clause about ids of the labels that the gold table spells otherwise; "" where there are none."""
+    clause = spelled_otherwise((key for key in given.labels if key not in gold.labels), gold.labels)
+    return f"Of the ids only in LABELS, {clause}" if clause else ""
+
+
+def _check_numbers(pairs: Sequence[Pair]) -> None:
+    """Raise ConfigError for a label that has no place on a scale."""
+    for pair in pairs:
+        for side, label in zip(("gold", "given"), pair.labels, strict=True):
+            if label not in NO_LABELS and number(label) is None:
+                name = pair.gold.id or pair.given.id
+                raise ConfigError(
+                    f"--ordinal takes labels that are numbers, and the {side} label of {name!r} is {label!r}"
+                )
 
 
 def _statistics(matrix: mx.Matrix, ordinal: bool) -> dict[str, mx.Statistic]:
@@ -121,11 +143,6 @@ def _statistics(matrix: mx.Matrix, ordinal: bool) -> dict[str, mx.Statistic]:
 
 def _figures(pairs: Sequence[tuple[str, str]], ordinal: bool, seed: int) -> dict[str, Any]:
     matrix = mx.matrix_of(pairs, NO_LABELS)
-    if ordinal:
-        try:
-            mx.squared_weights(matrix.gold)
-        except ValueError:
-            raise ConfigError(f"--ordinal takes labels that are numbers, got {', '.join(matrix.gold[:5])}") from None
     figures = mx.with_intervals(matrix, _statistics(matrix, ordinal), seed)
     shares = mx.proportions(matrix)
     per_label = {**shares, **mx.with_intervals(matrix, {"f1": mx.f1}, seed)}

@@ -49,6 +49,7 @@ def _counts(document: dict[str, Any]) -> str:
         "other_text": "with another text in LABELS than in GOLD: are these the same documents? --by text joins by texts",
     }
     lines += [f"  {counts[name]:,} {text}" for name, text in words.items() if counts[name]]
+    lines += [f"  {document['spelled_otherwise']}"] if document["spelled_otherwise"] else []
     lines += _unshared_labels(document["labels_of"])
     return "\n".join(lines)
 
@@ -76,10 +77,12 @@ def _overall(document: dict[str, Any]) -> str:
     }
     lines = [f"  {text:<15} {_figure(document[name])}" for name, text in names.items() if name in document]
     commonest = document["commonest"]
-    lines.append(f"  {'baseline':<15} {commonest['accuracy']:.3f}  accuracy of always saying {commonest['label']}")
+    lines.append(
+        f"  {'baseline':<15} {commonest['accuracy']:.3f}  accuracy of the most frequent label alone, {commonest['label']}"
+    )
     if without := document["without_unknown"]:
         lines.append(
-            f"  {'published way':<15} {_figure(without['accuracy'])}  accuracy of {without['n']:,} documents, without unknown and "
+            f"  {'as published':<15} {_figure(without['accuracy'])}  accuracy of {without['n']:,} documents, without unknown and "
             "documents without a label"
         )
     return "\n".join(lines)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tagcorpus.errors import ConfigError, InputError
+from tagcorpus.errors import ConfigError, InputError, spelled_otherwise
 from tagcorpus.pipelines.distributions.effects import chi_square_p
 from tagcorpus.pipelines.labels.label_table import NO_LABELS, By, LabelTable, has_other_text, read_labels
 from tagcorpus.pipelines.labels.share_intervals import (
@@ -49,7 +49,7 @@ def shares(
     student = read_labels(labels, by, column)
     if draw is not None:
         if audit is not None or width is not None or output is None:
-            raise ConfigError("--draw N takes LABELS and --output FILE.csv, and no AUDIT and no --width")
+            raise ConfigError("--draw N needs --output FILE.csv, and takes neither AUDIT nor --width")
         return _draw(student, by, draw, output, seed)
     if audit is None:
         raise ConfigError("name the audit's labels: tagcorpus shares LABELS AUDIT; or draw a sample with --draw N")
@@ -101,9 +101,10 @@ def _labelled(student: LabelTable, audit: LabelTable) -> tuple[Counter[str], Cou
     """The student's labels of the corpus; and of audited documents, the labels of both. Documents without a label are left out."""
     outside = [key for key in audit.labels if key not in student.labels and key not in student.doubled]
     if outside:
+        spelling = spelled_otherwise(outside, student.labels)
         raise InputError(
             f"{len(outside):,} of {len(audit.labels):,} documents of {audit.path} have no label in {student.path}: the audit is a "
-            "sample of the corpus, so label all of the corpus"
+            f"sample of the corpus, so label all of the corpus{f'; {spelling}' if spelling else ''}"
         )
     corpus = Counter(own.label for own in student.labels.values() if own.label not in NO_LABELS)
     both = [(student.labels[k].label, own.label) for k, own in audit.labels.items() if k in student.labels]

@@ -80,7 +80,9 @@ def fit(
     new = _new_columns(read_mixes(new_mixes, id_column), swarm, content, new_mixes or "") if new_mixes else None
     listed = evaluation.contenders(swarm.shares, of_mixes, list(REGRESSORS))
     with Workers(workers or default_workers()) as pool:
-        display.say(f"{len(swarm.ids):,} mixes of {len(swarm.sources)} sources, {len(swarm.outcomes)} outcomes: folds")
+        display.say(
+            f"{len(swarm.ids):,} mixes of {len(swarm.sources)} sources, {len(swarm.outcomes)} outcome{'s' * (len(swarm.outcomes) != 1)}: folds"
+        )
         folds, reaches = evaluation.over_folds(swarm, listed, seed, pool)
         display.say("each source left out")
         sources = evaluation.over_sources(swarm, listed, _permuted(swarm, content, permutations, seed), seed, pool)

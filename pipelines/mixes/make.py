@@ -71,7 +71,9 @@ def _weights(options: MixMakeOptions, sources: Sources, known: Mapping[str, int]
         chosen = weights.from_file(options.weights, list(known))
     else:
         if not any(known.values()):
-            raise ConfigError(f"no group has a window of {options.sequence_length:,} tokens for training")
+            raise ConfigError(
+                f"no group has a window of {options.sequence_length:,} tokens for training: give a smaller --sequence-length"
+            )
         return weights.by_temperature(known, options.temperature or 1.0)
     for name in chosen:
         if not sources.groups[name].tokens:
@@ -142,7 +144,7 @@ def table(mix: Mix) -> list[str]:
     """Groups with asked and realised shares."""
     value = mix.value
     head = f"{value['windows']:,} windows of {value['sequence_length']:,} tokens, {value['tokens']:,} tokens"
-    rows: list[Sequence[str]] = [("group", "asked", "share", "epochs", "tokens", "of tokens")]
+    rows: list[Sequence[str]] = [("group", "asked", "share", "epochs", "tokens", "available")]
     rows += [
         (
             name,

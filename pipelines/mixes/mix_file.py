@@ -173,7 +173,7 @@ def read_mix(path: str) -> Mix:
     folder = Folder(path)
     data = folder.read(MIX)
     if data is None:
-        raise ConfigError(f"{folder} has no {MIX}: first tagcorpus mix make --output {path}")
+        raise ConfigError(f"{folder} has no {MIX}: first run `tagcorpus mix make --output {path}`")
     value = opened(data)
     if value is None or not is_sealed(data):
         raise InputError(f"{folder}/{MIX} is damaged or was edited: make the mix again in another folder")

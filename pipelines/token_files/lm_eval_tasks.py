@@ -33,7 +33,7 @@ def _held_out(token_files: str) -> dict[str, str]:
     manifest = opened(source.read(MANIFEST))
     if manifest is None:
         raise ConfigError(
-            f"{source} has no {MANIFEST} that is whole: first tagcorpus run tokenize --output {token_files}"
+            f"{source} has no complete {MANIFEST}: first run `tagcorpus run tokenize --output {token_files}`"
         )
     if not source.is_local:
         raise ConfigError(f"--token-files {token_files}: lm_eval reads local files; copy the held-out texts first")

@@ -109,5 +109,5 @@ def _as_text(output: Folder, plan: TrainingPlan, figures: dict[str, Any]) -> str
     rows = []
     for name, own in figures.items():
         bits = "" if own["bits_per_byte"] is None else f", {own['bits_per_byte']:.4f} bits per byte"
-        rows.append(f"  {name}: held-out loss {own['loss']:.4f}{bits}")
+        rows.append(f"  {name}: held-out loss {own['loss']:.4f} nats a token{bits}")
     return "\n".join([head, *rows])

@@ -51,6 +51,9 @@ _COPY = re.compile(
 )
 
 
+FORMS = "a store is a DuckDB export directory or a .duckdb file"
+
+
 def duckdb_module() -> Any:
     """DuckDB, imported where it is first needed. Raises ConfigError where it is not installed."""
     try:
@@ -67,10 +70,13 @@ def open_existing(path: Path) -> Any:
     if path.is_dir():
         con = _loaded(duckdb, path)
     elif path.is_file():
+        with path.open("rb") as file:
+            if file.read(12)[8:] != b"DUCK":
+                raise InputError(f"{str(path)!r} cannot be read as a store: {FORMS}")
         with read_errors(duckdb, path):
             con = duckdb.connect(str(path), read_only=True, config=SEALED)
     else:
-        raise InputError(f"no store at {str(path)!r}: it must be a DuckDB export directory or a .duckdb file")
+        raise InputError(f"no store at {str(path)!r}: {FORMS}")
     schema = tables(con)
     if "schema_version" in schema:
         newest = con.execute("SELECT max(version) FROM schema_version").fetchone()[0]
