@@ -24,7 +24,7 @@ from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.options.places import OTHER_SUFFIXES
 from tagcorpus.pipelines.progress.printable import printable
 from tagcorpus.pipelines.progress.wrapping import wrapped
-from tagcorpus.pipelines.storage.outputs import check_file, check_folder, has_content, publish_file
+from tagcorpus.pipelines.storage.outputs import check_file, has_content, publish_file
 from tagcorpus.predictor.records.checkpoints import TABLE
 from tagcorpus.predictor.store.batch import is_parquet, kind_of, table_rows
 from tagcorpus.predictor.store.check import SEVERITIES, Finding
@@ -255,17 +255,12 @@ def export(path: str, output: str) -> str:
             if features.empty:
                 raise InputError(f"{path!r} has no features: a feature table is imported first")
             data = features.to_csv(index=False, lineterminator="\n").encode()
-            check_file(output, has_content(data), NOT_REPLACED, inputs=[path], option="OUT")
+            check_file(output, has_content(data), NOT_REPLACED, option="OUT")
             publish_file(output, [data])
             return f"{output}: {len(features):,} models, {len(features.columns) - 1:,} features"
         target = Path(output).resolve()
-        is_own = None if is_new(target) else has_same_contents(store.con, target)
-        if output.lower().endswith(".duckdb"):
-            check_file(output, lambda *_: bool(is_own), NOT_REPLACED, inputs=[path], option="OUT")
-        else:
-            check_folder("store export", output, inputs=[path], option="OUT")
-        if is_own is False:
-            raise ConfigError(f"OUT {output} is there already, and {NOT_REPLACED}: name another folder")
-        if is_own is None:
+        if is_new(target):
             write(store.con, target)
+        elif not has_same_contents(store.con, target):
+            raise ConfigError(f"OUT {output} is there already, and {NOT_REPLACED}: give another name")
         return f"{output}: {len(store.models()):,} models"

@@ -111,12 +111,12 @@ class Folder:
         return sorted(f for f in relative if not f.rsplit("/", 1)[-1].startswith("."))
 
     def entries(self) -> set[str]:
-        """Names of the files and folders directly in this folder, by one request."""
+        """Names of the files and folders directly in this folder, by one request; none of a folder that may not be read."""
         try:
             if not self.is_local:
                 self.fs.invalidate_cache(self.root)
             paths = self._call(lambda: self.fs.ls(self.root, detail=False), "", "listed")
-        except FileNotFoundError:
+        except (FileNotFoundError, PermissionError):
             return set()
         return {path.rstrip("/").rpartition("/")[2] for path in paths}
 
