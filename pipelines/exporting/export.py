@@ -19,7 +19,7 @@ from tagcorpus.pipelines.exporting.parquet import card, write_parquet
 from tagcorpus.pipelines.options.declaring.common import LINES
 from tagcorpus.pipelines.storage import remote
 from tagcorpus.pipelines.storage.folder import Folder
-from tagcorpus.pipelines.storage.outputs import check_folder
+from tagcorpus.pipelines.storage.outputs import check_folder, identity
 
 DATASET = ("data/train.parquet", "README.md")
 
@@ -53,8 +53,12 @@ def export(
 
 def _places(tagged: TaggedFiles, paths: Iterable[str]) -> list[tuple[Folder, str]]:
     """Folders and names of exported files. Raises ConfigError where a file is not an earlier export, or is an input."""
-    is_own, inputs = recorded(tagged.output), [planned.file.path for planned in tagged.files]
-    return [check_result(path, tagged.output, is_own, inputs, option="OUT") for path in paths]
+    is_own, inputs = (
+        recorded(tagged.output),
+        {identity(planned.file.path): planned.file.path for planned in tagged.files},
+    )
+    own_inputs = ((path, inputs.get(identity(path))) for path in paths)
+    return [check_result(path, tagged.output, is_own, [i] if i else [], option="OUT") for path, i in own_inputs]
 
 
 def _in_folder(tagged: TaggedFiles, target: str, names: Iterable[str]) -> list[tuple[Folder, str]]:

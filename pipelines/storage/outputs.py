@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from tagcorpus.errors import ConfigError, OutputError
 from tagcorpus.pipelines.storage.folder import Folder
-from tagcorpus.pipelines.storage.local_files import local_path
+from tagcorpus.pipelines.storage.local_files import PROTOCOLS, local_path
 
 
 class Mark(NamedTuple):
@@ -57,12 +57,12 @@ def check_folder(
     inputs  files and folders that the command reads; the folder itself must be none of them
     """
     folder = Folder(path)
-    read = [i for i in inputs if i is not None]
+    read = {identity(i) for i in inputs if i is not None}
     _check_way(folder, option, path, is_late=command != "run")
     names = list(names)
-    if command not in GUESTS and any(_is_same(folder, "", i) for i in read):
+    if command not in GUESTS and identity(path) in read:
         raise ConfigError(f"{option} {path} is also the input: name another folder")
-    if name := next((n for n in names if any(_is_same(folder, n, i) for i in read)), None):
+    if name := next((n for n in names if identity(f"{folder}/{n}") in read), None):
         raise ConfigError(
             f"{option} {path}: {name} in it is an input file; the result would overwrite it. Name another folder"
         )
@@ -94,7 +94,7 @@ def check_file(
     """
     folder, name = folder_and_name(path)
     _check_way(folder, option, path)
-    if any(i is not None and _is_same(folder, name, i) for i in inputs):
+    if identity(path) in {identity(i) for i in inputs if i is not None}:
         raise ConfigError(f"{option} {path} is an input file; the result would overwrite it. Name another file")
     if not folder.exists(name):
         return folder, name
@@ -171,14 +171,13 @@ def _check_way(folder: Folder, option: str, path: str, *, is_late: bool = True) 
         )
 
 
-def _is_same(folder: Folder, name: str, other: str) -> bool:
-    """Whether a path in the folder is this other path, by any spelling and through links."""
-    if not folder.is_local:
-        return "/".join(filter(None, folder.path(name).split("/"))) == "/".join(
-            filter(None, other.partition("://")[2].split("/"))
-        )
-    path, other = folder.path(name), local_path(other)
+def identity(path: str) -> object:
+    """What a path leads to, by any spelling and through links: equal for two paths of one file or folder."""
+    protocol, separator, rest = path.partition("://")
+    if separator and protocol not in PROTOCOLS:
+        return "/".join([protocol, *filter(None, rest.split("/"))])
     try:
-        return os.path.samefile(path, other)
-    except OSError:  # one of them does not exist
-        return os.path.realpath(path) == os.path.realpath(other)
+        state = os.stat(local_path(path))
+        return state.st_dev, state.st_ino
+    except OSError:  # nothing is there yet
+        return os.path.realpath(local_path(path))
