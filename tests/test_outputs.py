@@ -80,6 +80,8 @@ FOLDERS = [name for name, writer in WRITERS.items() if not writer.ending]
 FILES = [name for name, writer in WRITERS.items() if writer.ending]
 # Those that take seconds are e2e. Training and predicting take minutes: their own tests have them.
 COSTLY = (
+    "join",
+    "run tag, file",
     "agreement",
     "store export",
     "store export, file",
@@ -220,7 +222,8 @@ def test_a_folder_of_another_command_is_refused(name: str, tmp_path: Path) -> No
 def test_a_folder_of_another_command_is_refused_by_those_that_read_first(
     name: str, inputs: Path, tmp_path: Path
 ) -> None:
-    for owner in set(OWNERS) - {command_of(name)} - ({"join"} if name == "run tag" else set()):
+    others = sorted(set(OWNERS) - {command_of(name)} - ({"join"} if name == "run tag" else set()))
+    for owner in others[:1] if name == "store export" else others:
         mark(tmp_path / owner, owner)
         refused(name, tmp_path, tmp_path / owner, "is a folder of tagcorpus", inputs)
 
