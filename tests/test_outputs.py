@@ -414,7 +414,7 @@ def test_a_file_of_the_same_name_with_other_content_is_no_mark(tmp_path: Path) -
 
 def test_two_inputs_of_one_name_are_told_apart(tmp_path: Path) -> None:
     """A moved or copied input is the same one; another file of that name would replace its results."""
-    for name, text in (("one", "x"), ("copy", "x"), ("two", "longer")):
+    for name, text in (("one", "x"), ("copy", "x"), ("two", "y"), ("long", "longer")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.jsonl").write_text(json.dumps({"text": text}) + "\n")
 
@@ -429,6 +429,8 @@ def test_two_inputs_of_one_name_are_told_apart(tmp_path: Path) -> None:
         ConfigError, match=r"holds results of .*copy/a\.jsonl, and .*two/a\.jsonl has the same name there"
     ):
         run("two")
+    with pytest.raises(ConfigError, match=r"long/a\.jsonl has the same name there"):
+        run("long")
     (tmp_path / "copy/a.jsonl").write_text('{"text": "one that grew"}\n')
     assert run("copy").exit_code == 0
     assert run("two", overwrite=True).exit_code == 0

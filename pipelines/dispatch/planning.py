@@ -15,6 +15,7 @@ from tagcorpus.pipelines.runs.inputs import Inputs
 from tagcorpus.pipelines.runs.place import is_named_by
 from tagcorpus.pipelines.runs.run import Run
 
+COMPARED_BYTES = 1 << 20
 SOON_BYTES = 512 << 20
 """Of local files of lines: half a second of two threads. A compressed byte counts for four."""
 
@@ -112,7 +113,11 @@ def _respect_earlier_plan(run: Run, inputs: Inputs) -> None:
 
 
 def _are_two(planned: InputFile, file: InputFile) -> bool:
-    """Whether these are two local files of different sizes. One that was moved, copied or linked is still the same input."""
+    """Whether these are two local files that differ in size or at their beginning. A file that was moved, copied or linked is the
+    same input."""
     if not (planned.is_local and file.is_local and os.path.exists(planned.path)):
         return False
-    return planned.size() != file.size()
+    if planned.size() != file.size():
+        return True
+    with open(planned.path, "rb") as one, open(file.path, "rb") as other:
+        return one.read(COMPARED_BYTES) != other.read(COMPARED_BYTES)
