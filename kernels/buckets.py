@@ -192,7 +192,7 @@ def _starts(ids: Ids, offsets: I64, n: int, place: int, tokens: I64) -> I64:
 def _first_pass(ids: Ids, offsets: I64, n: int, bits: int, is_by_next: bool, heads: Any, rest: Any) -> None:
     """Puts entries into buckets by their next token, or else by the token before it."""
     by, above = np.uint64(bits), np.uint64((n - 1) * bits)
-    mask, context_mask = np.uint64(2**bits - 1), np.uint64(2**64 - 1) >> np.uint64(64 - n * bits)
+    mask = np.uint64(2**64 - 1) >> np.uint64(64 - n * bits)
     for d in range(offsets.size - 1):
         start, end = np.uint64(offsets[d]), np.uint64(offsets[d + 1])
         first = min(start + np.uint64(n), end)
@@ -201,12 +201,12 @@ def _first_pass(ids: Ids, offsets: I64, n: int, bits: int, is_by_next: bool, hea
             context = context << by | np.uint64(ids[i])
         for i in range(first, end):
             token = np.uint64(ids[i])
-            bucket = token if is_by_next else context & mask
+            bucket = token if is_by_next else np.uint64(ids[i - np.uint64(1)])
             head = heads[bucket]
-            rest[head] = context if is_by_next else token << above | context >> by
+            rest[head] = context & mask if is_by_next else token << above | (context & mask) >> by
             heads[bucket] = head + np.uint32(1)
             prefetch(rest, head + _ROWS_AHEAD)
-            context = (context << by | token) & context_mask
+            context = context << by | token  # with tokens before it, so that the next turn waits for less
 
 
 @njit(nogil=True, cache=True)

@@ -114,7 +114,7 @@ def entropy_in_memory(ids: Ids, offsets: I64, packing: Packing) -> Entropies:
     if not is_by_token(len(ids), n, bits):
         return _of_sorted(sort_entries(ids, offsets, n, bits), packing)
     rest, starts, _ = by_token(ids, offsets, n, bits, n - 1)
-    arrays = _empty(len(rest), words)
+    arrays = _empty(min(len(rest), 1 << n * bits), words)
     counters = np.zeros((3, 1 << bits), np.uint32 if len(ids) < 2**32 else np.uint64)
     next_tokens = np.empty((2, 1 << bits), ids.dtype)
     terms, steps, logarithms = terms_table(), _steps_table(), logarithms_table()
