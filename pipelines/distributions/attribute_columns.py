@@ -5,6 +5,7 @@ A part is as large as its chunk, so memory does not grow with the corpus. Every 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ from tagcorpus.pipelines.attributes.read import Kinds, instance_folders, recorde
 from tagcorpus.pipelines.readers.plan import Plan, PlannedFile, load_plan
 from tagcorpus.pipelines.storage.folder import Folder
 
+FILTERED = "summary/filter.json"
 Floats = npt.NDArray[np.float64]
 
 
@@ -84,6 +86,21 @@ class Attributes:
     def columns(self) -> list[AttributeColumn]:
         """All columns, by instance and then in the order of the tagger."""
         return [AttributeColumn(i, f.name, f.type) for i, one in self.instances.items() for f in one.tagger.columns]
+
+    @property
+    def filter_note(self) -> list[str]:
+        """A sentence where `run filter` has removed documents of this output, which its attributes still have."""
+        try:
+            summary = json.loads(self.folder.read(FILTERED) or b"{}")
+            rule, n = summary["filtered"]["keep"], sum(summary["filtered"]["removed"].values())
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return []
+        if not n:
+            return []
+        return [
+            f"all documents of {self.folder} count, also the {n:,} that its filter removed (by {rule}). For the kept ones alone, tag "
+            f"{self.folder.path('filtered')} into another output"
+        ]
 
     @property
     def order(self) -> list[int]:

@@ -132,8 +132,9 @@ def _key(value: Mapping[str, Any], groups: Mapping[str, Any]) -> str:
     return xxhash.xxh3_128_hexdigest(json.dumps([deciding, tokens, own], sort_keys=True).encode())
 
 
-def refuse_another(folder: Folder, mix: Mix) -> None:
+def refuse_another(mix: Mix) -> None:
     """Raise ConfigError where the folder has another mix."""
+    folder = mix.folder
     if not folder.exists(MIX):
         return
     stored = opened(folder.read(MIX))

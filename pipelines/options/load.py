@@ -14,6 +14,7 @@ import yaml
 
 from tagcorpus.errors import ConfigError, unknown_name
 from tagcorpus.pipelines.options.commands.features import FeaturesOptions
+from tagcorpus.pipelines.options.declaring.amounts import amount
 from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.options.declaring.declare import Option, fields_of
 from tagcorpus.pipelines.options.places import check_place
@@ -199,6 +200,10 @@ def _copy(value: Any) -> Any:
 
 def _fitting(option: Option, value: Any, where: str) -> Any:
     """The value. Raises ConfigError where it is not of the option's type."""
+    if option.declaration.unit is not None and isinstance(value, str | float):
+        value = amount(
+            f"{value:.17g}" if isinstance(value, float) else value, option.declaration.unit, _at(where, option.key)
+        )
     if fits(value, option.hint):
         return value
     if option.choices and isinstance(value, str):

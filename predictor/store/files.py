@@ -16,6 +16,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from tagcorpus.errors import ConfigError, IncompleteError, InputError, OutputError
@@ -138,10 +139,28 @@ def tables(con: Any) -> dict[str, list[str]]:
     return by_table
 
 
+def is_new(path: Path) -> bool:
+    """Whether nothing is at the path but an empty folder, perhaps."""
+    return not path.exists() or (path.is_dir() and not any(path.iterdir()))
+
+
+def has_same_contents(con: Any, path: Path) -> bool:
+    """Whether the store at `path` has the tables and rows of `con`, in the same order, and no others."""
+    with TemporaryDirectory() as work:
+        try:
+            with open_existing(path) as other:
+                for name, one in (("own", con), ("other", other)):
+                    _write_as(one, Path(name), Path(work, name))
+        except InputError:
+            return False
+        own, other_files = ({f.name: f.read_bytes() for f in Path(work, n).iterdir()} for n in ("own", "other"))
+        return own == other_files
+
+
 def write(con: Any, path: Path) -> None:
     """Write all tables of `con` as a new store: a .duckdb file for a name with that ending, else an export directory. The
-    bytes of a directory depend on the contents only. Raises OutputError for an existing path."""
-    if path.exists():
+    bytes of a directory depend on the contents only. Raises OutputError for a path that is not new or an empty folder."""
+    if not is_new(path):
         raise OutputError(f"{str(path)!r} exists, and a store is never written over: give another name")
     temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}"
     try:

@@ -38,6 +38,7 @@ class AskingOptions(Options):
         "Label N random documents (30 or more), forecast the cost of all documents, and stop.",
         metavar="N",
         at_least=0,
+        unit="count",
     )
     batch: Literal["send", "files"] | None = option(
         None,
@@ -49,6 +50,7 @@ class AskingOptions(Options):
         "Most tokens of prompts in unfinished batches; the endpoint shows your organisation's limit.",
         metavar="N",
         at_least=1,
+        unit="count",
     )
     retry_errors: bool = retry_errors_option()
 

@@ -47,6 +47,7 @@ class EntropyOptions(Options):
         "Also compute the figures on random samples of T tokens (whole documents), to compare corpora of unequal size.",
         metavar="T",
         at_least=1,
+        unit="count",
     )
     replicates: int = option(5, "Samples for --token-budget.", at_least=1)
     bracket: float | None = option(

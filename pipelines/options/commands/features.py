@@ -71,7 +71,9 @@ class FeaturesOptions(Options):
         metavar="COLUMN|level:N",
     )
     retry_errors: bool = retry_errors_option()
-    domain_sample: int | None = option(None, "Label N kept generations of each model, chosen by --seed.", at_least=1)
+    domain_sample: int | None = option(
+        None, "Label N kept generations of each model, chosen by --seed.", at_least=1, unit="count"
+    )
     min_kept_share: float = option(
         0.5,
         "Leave a feature empty if the filter keeps a smaller share of the generations.",
@@ -87,6 +89,7 @@ class FeaturesOptions(Options):
         "With --extended: entropies at T tokens (default: a round number that all models have).",
         metavar="T",
         at_least=1,
+        unit="count",
     )
     replicates: int = option(5, "With --extended: samples of T tokens.", flags=KEY_ONLY, at_least=1)
     append_to: str | None = option(

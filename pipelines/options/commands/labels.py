@@ -66,7 +66,9 @@ class SharesOptions:
         above=0,
         at_most=100,
     )
-    draw: int | None = option(None, "Only draw N documents for the audit, and write them to --output.", at_least=1)
+    draw: int | None = option(
+        None, "Only draw N documents for the audit, and write them to --output.", at_least=1, unit="count"
+    )
     output: str | None = option(
         None,
         "The file for --draw: id and text.",

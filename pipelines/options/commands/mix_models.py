@@ -65,14 +65,15 @@ class MixFitOptions:
 
 @dataclass(frozen=True)
 class MixProposeOptions:
-    """Propose the shares with the lowest predicted outcome within bounds. FIT is the folder of a mix fit.
+    """Propose the shares with the best predicted outcome within bounds. FIT is the folder of a mix fit.
 
-    The file has the predicted outcomes, so that you can compare them with those of the trained model.
+    Give --lowest or --highest: the fit does not know which outcomes are better. The file has the predicted outcomes, so that you can compare them with those of the trained model.
     """
 
     fit: str = positional("FIT")
     outcome: Sequence[str] = option([], "An outcome of the fit; repeatable (default: the mean of all).", metavar="NAME")
-    is_highest: bool = option(False, "Outcomes are scores: propose the highest.", flags=("--highest",))
+    is_lowest: bool = option(False, "Lower outcomes are better, as of losses.", flags=("--lowest",))
+    is_highest: bool = option(False, "Higher outcomes are better, as of accuracies.", flags=("--highest",))
     at_most: Sequence[str] = option([], "Largest share of a source; repeatable.", metavar="SOURCE=X")
     tokens: str | None = option(
         None,
@@ -81,7 +82,9 @@ class MixProposeOptions:
         group=INPUT,
         is_path=True,
     )
-    budget: float | None = option(None, "Tokens of the training run.", metavar="TOKENS", above=0)
+    budget: int | None = option(
+        None, "Tokens of the training run, such as 20M or 1.5B.", metavar="TOKENS", at_least=1, unit="count"
+    )
     epochs: float = option(
         4.0, "Times that a source may be repeated within --budget; inf: no limit.", above=0, allows_infinity=True
     )

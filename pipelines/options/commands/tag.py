@@ -59,6 +59,7 @@ class FilterOptions(Options):
         "In place of a share: documents, highest --by first or at random, until they have N tokens (tokens.num_tokens).",
         flags=("--tokens",),
         metavar="N",
+        unit="count",
         at_least=1,
     )
     within: str | None = option(

@@ -53,6 +53,7 @@ class TokenizeOptions(Options):
         flags=KEY_ONLY,
         group=OUTPUT,
         at_least=2,
+        unit="bytes",
     )
 
 

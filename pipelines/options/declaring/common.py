@@ -113,7 +113,9 @@ class Options:
     id_column: str = option(
         "", "Column with the id (default: id, else doc_id, else <path>:<row>).", metavar="NAME", group=INPUT
     )
-    limit: int | None = option(None, "Only the first N rows.", flags=("--limit", "--num-docs"), group=INPUT, at_least=1)
+    limit: int | None = option(
+        None, "Only the first N rows.", flags=("--limit", "--num-docs"), group=INPUT, at_least=1, unit="count"
+    )
     sample: float | None = option(
         None,
         "Only this share of the rows, chosen by --seed.",
@@ -142,7 +144,9 @@ class Options:
         group=INPUT,
         is_secret=True,
     )
-    max_line_bytes: int = option(32 << 20, "Longer lines go to quarantine.", flags=KEY_ONLY, group=INPUT, at_least=16)
+    max_line_bytes: int = option(
+        32 << 20, "Longer lines go to quarantine.", flags=KEY_ONLY, group=INPUT, at_least=16, unit="bytes"
+    )
     chunk_bytes: int | None = option(
         None,
         "Bytes of input that are computed, published and resumed together; null: by the size of the input. An existing output "
@@ -151,6 +155,7 @@ class Options:
         group=INPUT,
         old_names=("shard_bytes",),
         at_least=1024,
+        unit="bytes",
     )
     output: str | None = option(
         None,
@@ -256,6 +261,7 @@ def endpoint_options(section: str, default_model: str) -> tuple[Option, ...]:
             int,
             "Stop with exit 5 before all runs of this output together have sent more requests.",
             default=10_000,
+            unit="count",
         ),
     )
 
