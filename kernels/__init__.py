@@ -31,6 +31,17 @@ def _cache_folder() -> str:
 
 
 os.environ.setdefault("NUMBA_CACHE_DIR", _cache_folder())
+
+
+def _is_empty(folder: str) -> bool:
+    try:
+        return not os.listdir(folder)
+    except OSError:
+        return True
+
+
+IS_FIRST_USE = _is_empty(os.environ["NUMBA_CACHE_DIR"])
+"""Whether this user has compiled no kernel on this machine before this process began."""
 # Each kernel runs on one thread, whatever the variable says. But numba cannot be imported with an invalid number.
 if (
     not os.environ.get("NUMBA_NUM_THREADS", "1").strip().isdecimal()

@@ -11,6 +11,7 @@ import termios
 
 import pytest
 
+from tagcorpus import kernels
 from tagcorpus.pipelines.progress.display import ESTIMATE_SECONDS, PLAIN_SECONDS, STALL_SECONDS, Display, Watch
 from tagcorpus.pipelines.progress.progress_record import ProgressRecord
 
@@ -53,13 +54,22 @@ def test_plain_lines_now_and_then() -> None:
     assert scene.look(2 * PLAIN_SECONDS) == [line]
 
 
-def test_neither_rate_nor_estimate_before_rows_are_done() -> None:
+def test_neither_rate_nor_estimate_before_rows_are_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "IS_FIRST_USE", False)
     scene = Scene()
     assert scene.look(300) == ["tagging: 5 min, no rows done yet"]
     scene.watch.done(1, 10, 0)
     assert scene.look(310) == ["tagging: 1 of 1,000 rows"]
     scene.watch.done(1, 0, 0)
     assert scene.look(430) == ["tagging: 2 of 1,000 rows, about 33 h 16 min left, 0.5 rows/min"]
+
+
+def test_a_first_run_says_that_kernels_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "IS_FIRST_USE", True)
+    scene = Scene()
+    assert scene.look(20) == ["tagging: 20 s, no rows done yet (the first run on a machine compiles kernels)"]
+    scene.watch.done(1, 10, 0)
+    assert scene.look(30) == ["tagging: 1 of 1,000 rows"]
 
 
 def test_no_estimate_in_the_first_seconds() -> None:

@@ -41,6 +41,13 @@ PHASES = {
 _NOWHERE: TextIO = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - in place of a stderr that a process lacks
 
 
+def is_first_use() -> bool:
+    """Whether kernels are compiled, which takes up to a minute on a busy machine."""
+    from tagcorpus import kernels
+
+    return kernels.IS_FIRST_USE
+
+
 class Display:
     """Prints messages on stderr and keeps them for the log. A quiet display prints only announcements."""
 
@@ -157,7 +164,10 @@ class Watch:
             self._first = (now, rows, n_bytes)
         if not self.total_rows or not rows:
             elapsed = duration(now - self._started)
-            return [f"{elapsed}, no {self.unit} done yet" if self.total_rows else f"{elapsed} so far"]
+            if not self.total_rows:
+                return [f"{elapsed} so far"]
+            why = " (the first run on a machine compiles kernels)" if is_first_use() else ""
+            return [f"{elapsed}, no {self.unit} done yet{why}"]
         facts = [f"{rows:,} of {self.total_rows:,} {self.unit}"]
         assert self._first is not None
         seconds, more = now - self._first[0], rows - self._first[1]
