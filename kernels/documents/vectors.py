@@ -72,7 +72,7 @@ def add_rows(_: Any, sums: Any, column: Any, matrix: Any, rows: Any, n: Any, wid
 
 
 @intrinsic
-def put_product(_: Any, target: Any, at: Any, factor: Any, source: Any, first: Any, width: Any) -> Any:  # noqa: ARG001
+def put_product(_: Any, target: Any, at: Any, factor: Any, source: Any, first: Any, width: Any) -> Any:
     """put_product(target, at, factor, source, first, width): target[at + i] = factor * source[first + i] for i below width, a constant."""
     if not isinstance(width, types.IntegerLiteral):
         return None
