@@ -265,7 +265,7 @@ def export(path: str, output: str) -> str:
         else:
             check_folder("store export", output, inputs=[path], option="OUT")
         if is_own is False:
-            raise ConfigError(f"OUT {output} is there already, and {NOT_REPLACED}: name another folder")
+            raise ConfigError(f"OUT {output} exists already, and {NOT_REPLACED}: name another folder")
         if is_own is None:
             write(store.con, target)
         return f"{output}: {len(store.models()):,} models"

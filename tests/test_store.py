@@ -529,7 +529,7 @@ def test_a_table_without_a_primary_key_is_not_imported_into(tmp_path: Path, put:
 @pytest.mark.parametrize("name", ["new.duckdb", "new"])
 def test_a_place_that_cannot_be_written_to_is_told(template: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(ConfigError, match="file is a file that is there already; it must be a folder"):
+    with pytest.raises(ConfigError, match="file is an existing file; it must be a folder"):
         commands.export(str(template), str(tmp_path / "file" / name))
 
 
