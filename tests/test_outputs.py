@@ -67,7 +67,7 @@ WRITERS = {
     "mix make": Writer(f"mix make {{w}}/tokens{{k}} -o {{out}} {MIX}", name="megatron.txt"),
     "mix swarm": Writer(f"mix swarm 2 {{w}}/tokens{{k}} -o {{out}} --tokens 160 --epochs 4 {MIX}", name="swarm.csv"),
     "mix fit": Writer(FIT, name="predictions.csv", again="replaced", needs="lightgbm"),
-    "mix propose": Writer("mix propose {w}/fit{k} -o {out}", ".json", needs="lightgbm"),
+    "mix propose": Writer("mix propose {w}/fit{k} --lowest -o {out}", ".json", needs="lightgbm"),
     "train": Writer("train {w}/mix{k} -o {out} --model llama-toy", name="config.json", needs="torch"),
     "tasks": Writer("tasks {out}", name="free_text.py", again="replaced"),
     "predict": Writer(PREDICT, name="prediction/predictions.csv", again="replaced", needs="xgboost"),
