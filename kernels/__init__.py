@@ -33,15 +33,15 @@ def _cache_folder() -> str:
 os.environ.setdefault("NUMBA_CACHE_DIR", _cache_folder())
 
 
-def _is_empty(folder: str) -> bool:
+def compiled_since(seconds: float) -> bool:
+    """Whether a process of this user has compiled a kernel after this time, in seconds since the epoch."""
     try:
-        return not os.listdir(folder)
+        with os.scandir(os.environ["NUMBA_CACHE_DIR"]) as folders:
+            return any(folder.stat().st_mtime >= seconds for folder in folders)
     except OSError:
-        return True
+        return False
 
 
-IS_FIRST_USE = _is_empty(os.environ["NUMBA_CACHE_DIR"])
-"""Whether this user has compiled no kernel on this machine before this process began."""
 # Each kernel runs on one thread, whatever the variable says. But numba cannot be imported with an invalid number.
 if (
     not os.environ.get("NUMBA_NUM_THREADS", "1").strip().isdecimal()

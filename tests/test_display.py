@@ -8,6 +8,8 @@ import os
 import re
 import struct
 import termios
+import time
+from pathlib import Path
 
 import pytest
 
@@ -55,7 +57,7 @@ def test_plain_lines_now_and_then() -> None:
 
 
 def test_neither_rate_nor_estimate_before_rows_are_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "IS_FIRST_USE", False)
+    monkeypatch.setattr(kernels, "compiled_since", lambda _: False)
     scene = Scene()
     assert scene.look(300) == ["tagging: 5 min, no rows done yet"]
     scene.watch.done(1, 10, 0)
@@ -64,12 +66,18 @@ def test_neither_rate_nor_estimate_before_rows_are_done(monkeypatch: pytest.Monk
     assert scene.look(430) == ["tagging: 2 of 1,000 rows, about 33 h 16 min left, 0.5 rows/min"]
 
 
-def test_a_first_run_says_that_kernels_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "IS_FIRST_USE", True)
+def test_kernels_that_are_compiled_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     scene = Scene()
-    assert scene.look(20) == ["tagging: 20 s, no rows done yet (the first run on a machine compiles kernels)"]
+    assert scene.look(20) == ["tagging: 20 s, no rows done yet"]
+    (tmp_path / "signals_1").mkdir()
+    later = time.time() + 5  # the clock of files is coarser
+    os.utime(tmp_path / "signals_1", (later, later))
+    assert scene.look(40) == ["tagging: 40 s, no rows done yet (compiling kernels, once on a machine)"]
+    os.utime(tmp_path / "signals_1", (1, 1))
+    assert scene.look(60) == ["tagging: 60 s, no rows done yet"]
     scene.watch.done(1, 10, 0)
-    assert scene.look(30) == ["tagging: 1 of 1,000 rows"]
+    assert scene.look(80) == ["tagging: 1 of 1,000 rows"]
 
 
 def test_no_estimate_in_the_first_seconds() -> None:

@@ -41,13 +41,6 @@ PHASES = {
 _NOWHERE: TextIO = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - in place of a stderr that a process lacks
 
 
-def is_first_use() -> bool:
-    """Whether kernels are compiled, which takes up to a minute on a busy machine."""
-    from tagcorpus import kernels
-
-    return kernels.IS_FIRST_USE
-
-
 class Display:
     """Prints messages on stderr and keeps them for the log. A quiet display prints only announcements."""
 
@@ -115,6 +108,7 @@ class Watch:
         self._thread = threading.Thread(target=self._keep_looking, daemon=True)
         self._clock = clock
         self._started = self._spoken = clock()
+        self._began = time.time()  # of the clock that files have
         self._first: tuple[float, int, int] | None = None  # time, rows and bytes when the first rows were done
         self._bar: Any = None
         self._has_bar = False
@@ -166,7 +160,9 @@ class Watch:
             elapsed = duration(now - self._started)
             if not self.total_rows:
                 return [f"{elapsed} so far"]
-            why = " (the first run on a machine compiles kernels)" if is_first_use() else ""
+            from tagcorpus.kernels import compiled_since
+
+            why = " (compiling kernels, once on a machine)" if compiled_since(self._began) else ""
             return [f"{elapsed}, no {self.unit} done yet{why}"]
         facts = [f"{rows:,} of {self.total_rows:,} {self.unit}"]
         assert self._first is not None
