@@ -31,6 +31,17 @@ def _cache_folder() -> str:
 
 
 os.environ.setdefault("NUMBA_CACHE_DIR", _cache_folder())
+
+
+def compiled_since(seconds: float) -> bool:
+    """Whether a process of this user has compiled a kernel after this time, in seconds since the epoch."""
+    try:
+        with os.scandir(os.environ["NUMBA_CACHE_DIR"]) as folders:
+            return any(folder.stat().st_mtime >= seconds for folder in folders)
+    except OSError:
+        return False
+
+
 # Each kernel runs on one thread, whatever the variable says. But numba cannot be imported with an invalid number.
 if (
     not os.environ.get("NUMBA_NUM_THREADS", "1").strip().isdecimal()

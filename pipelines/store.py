@@ -262,5 +262,5 @@ def export(path: str, output: str) -> str:
         if is_new(target):
             write(store.con, target)
         elif not has_same_contents(store.con, target):
-            raise ConfigError(f"OUT {output} is there already, and {NOT_REPLACED}: give another name")
+            raise ConfigError(f"OUT {output} exists already, and {NOT_REPLACED}: name another folder")
         return f"{output}: {len(store.models()):,} models"

@@ -50,7 +50,7 @@ def _run(pipeline: str, options: Options) -> int:
 
 def _going_on(options: Options) -> str:
     again = "the same command without --overwrite" if options.overwrite else "the same command"
-    return f"finished chunks are kept, {again} goes on from there"
+    return f"finished chunks are kept, {again} continues from there"
 
 
 def config(pipeline: str, config_file: str | None, sets: Sequence[str]) -> str:

@@ -173,7 +173,7 @@ def test_a_mix_is_a_manifest_with_its_shares(tokens: Path, tmp_path: Path) -> No
         tokens, "-o", tmp_path / "mix", "--weight", "web=3/4", "--weight", "code=0.25", "--tokens", "400"
     )
     assert code == 0
-    assert out.splitlines()[1].split() == ["group", "asked", "share", "epochs", "tokens", "of", "tokens"]
+    assert out.splitlines()[1].split() == ["group", "asked", "share", "epochs", "tokens", "available"]
     value = json.loads((tmp_path / "mix/mix.json").read_text())
     assert (value["windows"], value["tokens"]) == (40, 400)
     web, code_group = value["groups"]["web"], value["groups"]["code"]

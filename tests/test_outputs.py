@@ -185,7 +185,7 @@ def refused(name: str, place: Path, out: Path | str, words: str, w: Path | None 
     is looked at first."""
     before = tree(place)
     if name.startswith("store export"):  # whatever is there, other contents are never replaced
-        words = "is there already, and has other contents, and is never written over"
+        words = "exists already, and has other contents, and is never written over"
     ended = call(name, w or place / "absent", out)
     assert (ended.code, ended.out) == (2, ""), ended.err
     assert words in " ".join(ended.err.split()), ended.err
@@ -242,7 +242,7 @@ def test_a_file_of_the_users_is_not_replaced(name: str, costly: Path, tmp_path: 
     out.write_bytes(MINE)
     (tmp_path / f"link{out.suffix}").symlink_to(out)
     for place in (out, tmp_path / f"link{out.suffix}"):
-        refused(name, tmp_path, place, f"{place} is there already", costly)
+        refused(name, tmp_path, place, f"{place} exists already", costly)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -257,16 +257,10 @@ def test_a_folder_is_no_file(name: str, costly: Path, tmp_path: Path) -> None:
 def test_a_file_or_a_broken_link_is_no_folder(name: str, inputs: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(MINE)
     (tmp_path / "link").symlink_to(tmp_path / "absent")
-    refused(
-        name,
-        tmp_path,
-        tmp_path / "file",
-        "is a file that is there already",
-        inputs,
-    )
+    refused(name, tmp_path, tmp_path / "file", "is an existing file", inputs)
     if name == "store export":  # the file store says the rest, with exit 1
         return
-    refused(name, tmp_path, tmp_path / "file/below", "is a file that is there already; it must be a folder", inputs)
+    refused(name, tmp_path, tmp_path / "file/below", "is an existing file; it must be a folder", inputs)
     refused(name, tmp_path, tmp_path / "link", "is a link to nothing; it must be a folder", inputs)
 
 
@@ -334,7 +328,7 @@ def test_an_export_that_was_edited_is_the_users(inputs: Path, tmp_path: Path) ->
     assert call("export, file", w, tmp_path / "x.jsonl").code == 0
     assert "language.language" in (tmp_path / "x.jsonl").read_text()
     (tmp_path / "set/README.md").write_bytes(MINE)
-    refused("export, data set", tmp_path, tmp_path / "set", "README.md is there already", w)
+    refused("export, data set", tmp_path, tmp_path / "set", "README.md exists already", w)
 
 
 SPELLINGS: list[tuple[str, Callable[[Path], str]]] = [
@@ -391,7 +385,7 @@ def test_object_stores_have_the_same_rule(tmp_path: Path) -> None:
     check_folder("run", f"{url}/run")
     with pytest.raises(ConfigError, match="is an input file"):
         check_file(f"{url}/notes/megatron.txt", lambda *_: True, "", inputs=[f"{url}/notes//megatron.txt"])
-    with pytest.raises(ConfigError, match="is there already, and is not ours"):
+    with pytest.raises(ConfigError, match="exists already, and is not ours"):
         check_file(f"{url}/notes/megatron.txt", outputs.begins_with(b"other"), "is not ours")
 
 

@@ -203,7 +203,7 @@ def test_somebody_elses_file_is_not_replaced(tmp_path: Path, name: str, theirs: 
     request = PredictOptions(db=str(tmp_path), output=str(path))
     check_target(request, "", [], BEGINS)
     path.write_text(theirs)
-    with pytest.raises(ConfigError, match=r"is there already, and is not a prediction"):
+    with pytest.raises(ConfigError, match=r"exists already, and is not a prediction"):
         check_target(request, "", [], BEGINS)
     path.write_text(ours)
     check_target(request, "", [], BEGINS)

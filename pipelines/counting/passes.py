@@ -4,7 +4,7 @@ Count   chunk -> its distinct (context, next) entries with counts, sorted, in on
 Merge   key range of the key space -> entropy of every context in it, and for each run the entropies of its own contexts
 Score   chunk -> mean, std, min and max of the entropies at each document's positions, as a part
 
-Each looks first whether its result is there already, whole and of this corpus. A run or a merged file that turns out
+Each looks first whether its result exists already, whole and of this corpus. A run or a merged file that turns out
 to be damaged is removed, so that the same command, or the run itself, makes it anew.
 
 Kernels are imported where they are called, in the workers: the process that makes the steps starts without Numba.

@@ -30,7 +30,7 @@ def export(
     """Write the documents of `output` with their tags to `target`, and return the text to print.
 
     form  dataset or dolma for a folder; "" for a file, whose name says what it is
-    Raises ConfigError for a target that is there already or whose form is not clear, and InputError as TaggedFiles does.
+    Raises ConfigError for a target that exists already or whose form is not clear, and InputError as TaggedFiles does.
     """
     remote.use_given(storage_options, [output, target])
     names = [name.strip() for entry in taggers for name in entry.split(",") if name.strip()]

@@ -105,7 +105,7 @@ class Best:
         try:
             keys = thresholds(blocks, self.amount.goal)
         except Collision:
-            raise ConfigError("two documents cannot be told apart: run again with another --seed") from None
+            raise ConfigError("two documents have the same key: run again with another --seed") from None
         by_group = {name: keys.get(number) for name, number in names.items()}
         rule = dataclasses.replace(self, thresholds=by_group)
         return rule, rule._manifest(output, plan)

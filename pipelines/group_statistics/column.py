@@ -57,7 +57,7 @@ def look_for(
         raise ConfigError(message)
     if near:
         raise ConfigError(f"{message}. (If {column} does come later, name a file first that has it in its first rows)")
-    run.display.announce(f"{message}. It is looked for further on; without any value the run will fail at the end")
+    run.display.announce(f"{message}. The run looks for it in later rows, and fails at the end if there is no value")
     return FirstChunks(run, plan, grouping, column, is_seen=False)
 
 

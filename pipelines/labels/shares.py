@@ -114,7 +114,7 @@ def _labelled(student: LabelTable, audit: LabelTable) -> tuple[Counter[str], Cou
     if not corpus.keys() & {given for _, given in pairs}:
         labels = [", ".join(repr(x) for x in sorted(side)[:3]) for side in (corpus.keys(), {y for _, y in pairs})]
         raise InputError(
-            f"{student.path} has the labels {labels[0]}, and {audit.path} has {labels[1]}: spell the labels alike, or name other "
+            f"{student.path} has the labels {labels[0]}, and {audit.path} has {labels[1]}: spell the labels in the same way, or name other "
             "columns with --column and --audit-column"
         )
     return corpus, pairs

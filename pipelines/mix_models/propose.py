@@ -316,7 +316,7 @@ def _as_text(proposal: Mapping[str, Any]) -> str:
     rows = [["source", "share", *(["epochs"] if epochs else [])]]
     for name, share in sorted(shares.items(), key=lambda item: -item[1]):
         rows.append([name, f"{share:.4f}", *([f"{epochs[name]:.2f}"] if epochs else [])])
-    lines = [*aligned(rows), "", f"the {proposal['direction']} outcomes were said to be the best"]
+    lines = [*aligned(rows), "", f"the {proposal['direction']} outcomes are the best (--{proposal['direction']})"]
     for one in proposal["expected"]:
         low, high = one["interval"]
         ends = "no interval: too few mixes" if low is None or high is None else f"90 %: {low:.5g} to {high:.5g}"

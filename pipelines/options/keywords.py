@@ -244,7 +244,7 @@ class EntropyKeywords(Keywords, total=False):
     tokenizer: str
     """A tiktoken encoding, a ranks file (*.tiktoken), or a Hugging Face tokenizer.json."""
     pattern: str
-    """For a ranks file: the encoding whose split pattern goes with it."""
+    """For a ranks file: the encoding whose split pattern it uses."""
     engine: Literal["auto", "tiktoken", "gigatoken"]
     """What computes the token ids; both give the same ids."""
     memory: str

@@ -36,8 +36,7 @@ def read_models(path: str) -> list[str]:
         listed = [paths] if isinstance(paths, str) else paths
         if not isinstance(model, str) or not isinstance(listed, list) or not all(isinstance(p, str) for p in listed):
             raise ConfigError(
-                f"--models {path}: {model!r} must be text, and stand for a path or a list of paths; an id like 01 needs "
-                "quotes"
+                f"--models {path}: {model!r} must be text, with a path or a list of paths; an id like 01 needs quotes"
             )
         if not listed:
             raise ConfigError(f"--models {path}: {model} has no file; name one, or leave it out")

@@ -111,6 +111,8 @@ def _default(o: Option) -> str:
         return ""
     if o.default is REQUIRED:
         return "required"
+    if o.default is True and o.kind is not bool:
+        return "`true`"
     if isinstance(o.default, bool):
         return "on" if o.default else "off"
     text = ",".join(o.default) if isinstance(o.default, list) else str(o.default)

@@ -101,7 +101,7 @@ def check_file(
     if folder.is_local and os.path.isdir(folder.path(name)):
         raise ConfigError(f"{option} {path} is a folder, and its ending asks for a file: name another")
     if folder.size(name) and not is_own(folder, name):
-        raise ConfigError(f"{option} {path} is there already, and {reason}: {remedy}")
+        raise ConfigError(f"{option} {path} exists already, and {reason}: {remedy}")
     return folder, name
 
 
@@ -162,7 +162,7 @@ def _check_way(folder: Folder, option: str, path: str, *, is_late: bool = True) 
     while not os.path.lexists(at):
         at = os.path.dirname(at)
     if not os.path.isdir(at):
-        kind = "a link to nothing" if os.path.islink(at) else "a file that is there already"
+        kind = "a link to nothing" if os.path.islink(at) else "an existing file"
         where = path if at == os.path.abspath(path) else f"{path}: {at}"
         raise ConfigError(f"{option} {where} is {kind}; it must be a folder")
     if is_late and not os.access(at, os.W_OK | os.X_OK):

@@ -4,7 +4,7 @@ Storage options count for the whole process, as environment variables do; a work
 input file that reaches it. Their values are never shown: messages, ledgers and logs name the options only.
 
 Nothing is retried here: s3fs, botocore and gcsfs do that, with the settings of `_defaults`. What they give up on is an
-IncompleteError (the same command goes on from there), unless the store said that trying again would not help.
+IncompleteError (the same command continues from there), unless the store said that trying again would not help.
 """
 
 from __future__ import annotations
@@ -312,9 +312,9 @@ def explain(error: BaseException, url: str, done: str, kind: type[InputError] | 
             f"{start}: the store failed (HTTP {status}, {said}) at every attempt. All published files are whole"
         )
     if _may_pass(chain, status):
-        why = "it was written anew meanwhile" if "FileExpired" in type(error).__name__ else said
+        why = "it was replaced during the run" if "FileExpired" in type(error).__name__ else said
         return IncompleteError(
-            f"{start}: {why} ({type(error).__name__}), after all retries. Published chunks are kept; the same command goes on "
+            f"{start}: {why} ({type(error).__name__}), after all retries. Published chunks are kept; the same command continues "
             "from there"
         )
     return kind(f"{start}: {said}")

@@ -93,7 +93,7 @@ class Call:
     """Whether the call is a harmless question, which shows who is to blame."""
 
 
-OTHER_FORM = Failure("form", "the endpoint wants the request in another form")
+OTHER_FORM = Failure("form", "the endpoint requires another form of the request")
 
 
 class Attempts:

@@ -11,7 +11,7 @@ from tagcorpus.taggers._llm.reply import Failure, Kind
 from tagcorpus.taggers._llm.secrets import Secrets
 from tagcorpus.taggers._llm.url import likely_url, public_url
 
-RESUME = "the same command goes on where this run stopped"
+RESUME = "the same command continues where this run stopped"
 FINAL_EXIT_1: tuple[Kind, ...] = ("refusal", "document", "empty", "cut", "client")
 """Kinds of failures that a later run meets again unchanged, where no question is answered. The others may pass."""
 MOST_SEARCHED = 4000

@@ -58,7 +58,7 @@ class MappedModel:
         try:
             self._read(data)
         except (ValueError, IndexError, OverflowError, struct.error) as error:
-            raise ConfigError(f"{str(path)!r} is no whole fastText model: copy it again") from error
+            raise ConfigError(f"{str(path)!r} is not a complete fastText model: copy it again") from error
 
     def _read(self, data: Any) -> None:
         header = _BEGIN.unpack(data[: _BEGIN.size].tobytes())

@@ -36,9 +36,7 @@ class EntropyOptions(Options):
         "A tiktoken encoding, a ranks file (*.tiktoken), or a Hugging Face tokenizer.json.",
         metavar="NAME-or-FILE",
     )
-    pattern: str = option(
-        "p50k_base", "For a ranks file: the encoding whose split pattern goes with it.", flags=KEY_ONLY
-    )
+    pattern: str = option("p50k_base", "For a ranks file: the encoding whose split pattern it uses.", flags=KEY_ONLY)
     engine: Engine = option("auto", "What computes the token ids; both give the same ids.", flags=KEY_ONLY)
     memory: str = option("1GB", "Resident memory of a worker, for any size of corpus.", metavar="SIZE", group=RUNNING)
     contexts: bool = option(False, "Also write the table of all contexts, as Parquet.", group=OUTPUT)

@@ -67,13 +67,14 @@ class MixFitOptions:
 class MixProposeOptions:
     """Propose the shares with the best predicted outcome within bounds. FIT is the folder of a mix fit.
 
-    Give --lowest or --highest: the fit does not know which outcomes are better. The file has the predicted outcomes, so that you can compare them with those of the trained model.
+    Give --lowest or --highest: the fit does not know which outcomes are better. The file has the predicted outcomes, so that you
+    can compare them with those of the trained model.
     """
 
     fit: str = positional("FIT")
     outcome: Sequence[str] = option([], "An outcome of the fit; repeatable (default: the mean of all).", metavar="NAME")
-    is_lowest: bool = option(False, "Lower outcomes are better, as of losses.", flags=("--lowest",))
-    is_highest: bool = option(False, "Higher outcomes are better, as of accuracies.", flags=("--highest",))
+    is_lowest: bool = option(False, "Lower outcomes are better, such as losses.", flags=("--lowest",))
+    is_highest: bool = option(False, "Higher outcomes are better, such as accuracies.", flags=("--highest",))
     at_most: Sequence[str] = option([], "Largest share of a source; repeatable.", metavar="SOURCE=X")
     tokens: str | None = option(
         None,

@@ -36,5 +36,5 @@ def amount(text: str, unit: Unit, where: str) -> int:
     factor = UNITS[unit].get(match[3]) if match else None
     number = Fraction(match[2].replace("_", "").replace(",", "")) * factor if match and factor else None
     if number is None or (unit == "count" and number.denominator != 1):
-        raise ConfigError(f"{where} takes {EXAMPLES[unit]}, got {text!r}")
+        raise ConfigError(f"{where} takes {EXAMPLES[unit]}, got {text[:200]!r}{'...' * (len(text) > 200)}")
     return -int(number) if match and match[1] == "-" else int(number)

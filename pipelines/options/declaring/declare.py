@@ -184,7 +184,7 @@ class Option:
             or self.constant is not REQUIRED
         )
         facts = [self.declaration.range] if self.declaration.range else []
-        facts += [f"default: {default}"] if has_default else []
+        facts += [f"default: {'true' if default is True else default}"] if has_default else []
         return f"{self.declaration.help} [{'; '.join(facts)}]" if facts else self.declaration.help
 
 
