@@ -273,9 +273,9 @@ def calling_options(section: str) -> tuple[Option, ...]:
         shorthand(
             f"{section}.patience",
             float,
-            "Seconds without any answer after which a run gives up on a busy or absent server.",
+            "Seconds without any answer after which a run gives up on a busy or absent server (default: 600; 5 where no server has "
+            "answered yet).",
             metavar="SECONDS",
-            default=600,
         ),
         shorthand(f"{section}.rpm", int, "Requests a minute at most (default: no limit)."),
         shorthand(f"{section}.tpm", int, "Tokens of prompts (estimated) a minute at most (default: no limit)."),
