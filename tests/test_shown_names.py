@@ -26,7 +26,7 @@ def test_different_names_stay_different(names: list[str], width: int) -> None:
 def test_long_names_lose_their_middle() -> None:
     assert shortened(["web", "specific_datasets"], 10) == ["web", "specif…ets"]
     assert shortened(["input of part 1 x", "input of part 2 x"], 10) == ["input …1 x", "input …2 x"]
-    assert shortened(["specific_a_set", "specific_b_set"], 9) == ["spe…et~1", "spe…et~2"]
+    assert shortened(["specific_a_set", "specific_b_set"], 9) == ["spec…et~1", "spec…et~2"]
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
