@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
+from typing import Any
 
+import pyarrow as pa
 import pytest
 from slurm_commands import invoke
+
+from tagcorpus.errors import InputError
+from tagcorpus.pipelines.distributions.attribute_columns import AttributeColumn, Rows
 
 NOTE = "also the 2 that its filter removed (by length.char_len > 3)"
 
