@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import difflib
 import errno
 import gc
 import importlib
@@ -200,6 +201,9 @@ class DeclaredGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if not self.words and any(args[0] == c.pipeline for c in COMMANDS):
             ctx.fail(f"No such command {args[0]!r}. Did you mean 'run {args[0]}'?")
+        near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1, cutoff=0.5)
+        if near and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {near[0]!r}?")
         return super().resolve_command(ctx, args)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -12,11 +14,12 @@ import pyarrow.compute as pc
 from tagcorpus.errors import ConfigError, spelled_otherwise
 from tagcorpus.pipelines.attributes.read import read
 from tagcorpus.pipelines.exporting.documents import TaggedFiles
-from tagcorpus.pipelines.exporting.index import Compared, build
+from tagcorpus.pipelines.exporting.index import INDEX, Compared, build
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.run import run
 from tagcorpus.pipelines.runs.result import Result
 from tagcorpus.pipelines.storage.folder import Folder
+from tagcorpus.pipelines.storage.outputs import check_folder
 from tagcorpus.taggers.joined import CHAR_LEN, TEXT_DIGEST
 
 STATUS = "join"
@@ -45,8 +48,10 @@ def join(
     """
     if "://" in output:
         raise ConfigError(f"--output {output}: the index of a join needs a folder that is mounted here")
-    if Path(output).resolve() == Path(tags).resolve():
-        raise ConfigError(f"--output {output} is the output that the tags come from: name another folder")
+    check_folder("join", output, inputs=[tags])
+    other = "id" if by == "text" else "text"
+    if Path(output, "index", other, INDEX).exists():
+        raise ConfigError(f"--output {output} has tags that were joined by {other}: name another folder")
     names = [name.strip() for entry in taggers for name in entry.split(",") if name.strip()]
     tagged = TaggedFiles(Folder(tags), names)
     if STATUS in tagged.names:
@@ -54,7 +59,11 @@ def join(
         tagged = TaggedFiles(Folder(tags), names)
     index = Path(output, "index", by)
     index.mkdir(parents=True, exist_ok=True)
-    compared = build(tagged, index, by)
+    try:
+        compared = build(tagged, index, by)
+    finally:
+        with contextlib.suppress(OSError):  # not empty, but for a build that was refused
+            os.removedirs(index)
     shared = {"index": str(index), "by": by}
     parameters: dict[str, dict[str, Any]] = {name: shared | {"instance": name} for name in tagged.names}
     entries = [f"{name}=joined" for name in (STATUS, *tagged.names)]

@@ -156,6 +156,7 @@ def test_infinite_epochs_are_no_limit(fit_folder: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (("--at-most", "code"), "--at-most takes SOURCE=X, such as "),
         (("--at-most", "wep=0.5"), "unknown source 'wep' (--at-most): did you mean 'web'"),
         (("--at-most", "web=2"), "--at-most web=2: '2' is not a share between 0 and 1"),
         (("--at-most", "web=0.1", "--at-most", "code=0.1", "--at-most", "books=0.1"), "add up to 0.3"),
@@ -230,3 +231,11 @@ def test_tokens_of_a_source_are_a_number(fit_folder: Path, tokens: str) -> None:
     result = invoke("mix", "propose", str(fit_folder), "--lowest", "--tokens", str(path))
     assert result.code == 2
     assert f"line 3: the source 'code' has '{tokens}' tokens, not a number above 0" in " ".join(result.err.split())
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    result = invoke("mix", "propose", str(tmp_path / "nofit"), "--lowest")
+    assert result.code == 2
+    assert result.err.endswith(
+        f"there is no folder '{tmp_path / 'nofit'}'; name the folder that tagcorpus mix fit wrote\n"
+    )

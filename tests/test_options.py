@@ -238,7 +238,7 @@ def test_config_prints_help_as_comments() -> None:
     printed = CliRunner().invoke(main, ["config", "entropy"]).stdout
     assert "# ---- Input\n# File, folder, glob" in printed
     assert "\n# Tokens of context: 1 is bigram entropy, 2 trigram entropy. At least 1.\nngram: 1\n" in printed
-    assert "\nslurm:\n  # slurm: wait for" in printed
+    assert "\nslurm:\n  # Slurm: wait for" in printed
     assert load_options("entropy").memory == "1GB"  # type: ignore[attr-defined]
 
 

@@ -105,7 +105,9 @@ def test_checkpoints_without_the_record_of_their_run_are_not_continued(mix: Path
     (output / "checkpoints/checkpoint-5/model.safetensors").write_bytes(b"weights of another mix")
     checkpoints.seal(str(output), 5)
     result = invoke("train", str(mix), "--model", "llama-toy", "--batch", "4", "-o", str(output))
-    assert (result.code, "not of a run of train" in " ".join(result.err.split())) == (2, True), result.err
+    assert (result.code, "which tagcorpus train did not write there" in " ".join(result.err.split())) == (2, True), (
+        result.err
+    )
 
 
 def test_a_held_out_side_of_one_token_has_no_loss() -> None:

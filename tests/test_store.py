@@ -615,9 +615,15 @@ def test_export_gives_back_the_same_bytes(tmp_path: Path) -> None:
     with duckdb.connect(":memory:") as con:  # DuckDB reads it, too
         con.execute(f"IMPORT DATABASE '{folder}'")
         assert con.execute("SELECT count(*) FROM evaluation_results").fetchone() == (1176,)
+    before = digests(folder), file.read_bytes()
     for taken in (file, folder):
+        commands.export(str(DATABASE), str(taken))  # the same contents are there
+    import_files(file, [DATABASE / "features.csv"])
+    changed = file.read_bytes()
+    for source, taken in ((DATABASE, file), (file, folder)):
         with pytest.raises(ConfigError, match="never written over"):
-            commands.export(str(DATABASE), str(taken))
+            commands.export(str(source), str(taken))
+    assert (digests(folder), file.read_bytes()) == (before[0], changed)
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
 
 

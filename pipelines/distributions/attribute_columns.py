@@ -86,7 +86,9 @@ class Attributes:
         self.plan = Plan(tuple(load_plan(self.folder)))
         names = instance_folders(self.folder)
         if not names:
-            raise InputError(f"{output} has no attributes yet: run `tagcorpus run tag` first")
+            raise InputError(
+                f"{output} has no attributes: run `tagcorpus run tag` first, or name another output folder"
+            )
         self.instances: dict[str, Instance] = {n: recorded(self.folder, n, self.plan.files[0]) for n in names}
 
     @property
@@ -131,7 +133,7 @@ class Attributes:
         """As `column`; raises ConfigError for a column without numbers."""
         column = self.column(name, option)
         if not column.is_numeric:
-            raise ConfigError(f"{option} {column.label}: the column must hold numbers, it holds {column.type}")
+            raise ConfigError(f"{option} {column.label}: the column must have numbers, but its type is {column.type}")
         return column
 
     def of_tagger(self, tagger: str, name: str) -> AttributeColumn | None:

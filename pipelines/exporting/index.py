@@ -25,6 +25,7 @@ BATCH_ROWS = 1 << 16
 MEMORY = "1GB"
 FACTS = {TEXT_DIGEST: pa.string(), CHAR_LEN: pa.int64()}
 """Columns that tell texts apart, the surest first."""
+DATA, INDEX = ("keys.npy", "values.arrow"), "index.json"
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ def build(tagged: TaggedFiles, folder: Path, by: Literal["text", "id"]) -> Compa
 
     Rows of one key with the same values become one row. A key with several values is marked as ambiguous. An index by id also has
     a column that tells the texts apart. Returns which, and for how many keys; None for an index by text.
-    Raises ConfigError where `by` is "id" and the documents have none, InputError as TaggedFiles does.
+    Raises ConfigError where `by` is "id" and the documents have none, or `folder` has the index of other tags. Raises InputError as
+    TaggedFiles does.
     """
     import duckdb
 
@@ -67,14 +69,20 @@ def build(tagged: TaggedFiles, folder: Path, by: Literal["text", "id"]) -> Compa
             for table in _keyed(tagged, schema, by, fact):
                 connection.register("chunk", table.rename_columns(["high", "low", *names]))
                 connection.execute("INSERT INTO tags SELECT * FROM chunk")
-            keys = _write(connection, schema, names, folder)
-            if not fact:
-                return None
-            query = f"SELECT count(DISTINCT (high, low)) FROM tags WHERE {names[-1]} IS NOT NULL"
-            [(known,)] = connection.execute(query).fetchall()
-            return Compared(fact, known, keys)
+            keys = _write(connection, schema, names, Path(scratch))
+            known = 0
+            if fact:
+                query = f"SELECT count(DISTINCT (high, low)) FROM tags WHERE {names[-1]} IS NOT NULL"
+                [(known,)] = connection.execute(query).fetchall()
         finally:
             connection.close()
+        if (earlier := folder / INDEX).exists() and earlier.read_bytes() != Path(scratch, INDEX).read_bytes():
+            raise ConfigError(
+                f"--output: {folder} is an index of other tags, or of these before they changed: name another folder"
+            )
+        for name in (*DATA, INDEX):
+            Path(scratch, name).replace(folder / name)
+    return Compared(fact, known, keys) if fact else None
 
 
 def _value_schema(tagged: TaggedFiles) -> pa.Schema:
@@ -173,7 +181,7 @@ def _write(connection: Any, schema: pa.Schema, names: list[str], folder: Path) -
     np.save(folder / "keys.npy", np.concatenate(keys) if keys else np.zeros(0, KEY))
     n_keys = sum(map(len, keys))
     description = {"digest": digest.hexdigest(), "batch_rows": BATCH_ROWS, "keys": n_keys}
-    Folder(str(folder)).publish("index.json", json.dumps(description, indent=1).encode())
+    Folder(str(folder)).publish(INDEX, json.dumps(description, indent=1).encode())
     return n_keys
 
 

@@ -24,7 +24,8 @@ from tagcorpus.pipelines.labels.label_table import (
     length,
     read_labels,
 )
-from tagcorpus.pipelines.labels.page import as_text, write_files
+from tagcorpus.pipelines.labels.page import FILES, as_text, write_files
+from tagcorpus.pipelines.storage.outputs import check_folder
 
 LENGTH = "length"
 LENGTH_GROUPS = 4
@@ -65,6 +66,7 @@ def agreement(
     output   folder for agreement.json, matrix.csv, differences.csv and matrix.png
     Raises ConfigError for a column that is not there, InputError for tables that cannot be read or share no document.
     """
+    folder = None if output is None else check_folder("agreement", output, FILES, inputs=[labels, gold, *repeats])
     given_table = read_labels(labels, by, column)
     gold_table = read_labels(gold, by, gold_column)
     pairs, counts = _joined(given_table, gold_table)
@@ -82,8 +84,8 @@ def agreement(
         "repeats": _repeats(given_table, repeats, by, column, seed) if repeats else None,
         "differences": _differences(pairs, ordinal),
     }
-    if output is not None:
-        write_files(output, document)
+    if folder is not None:
+        write_files(folder, document)
     return json.dumps(document, indent=1, ensure_ascii=False) if as_json else as_text(document, output)
 
 

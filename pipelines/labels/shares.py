@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from tagcorpus.errors import ConfigError, InputError, spelled_otherwise
-from tagcorpus.pipelines.attributes.results import folder_and_name
 from tagcorpus.pipelines.distributions.effects import chi_square_p
 from tagcorpus.pipelines.labels.label_table import NO_LABELS, By, LabelTable, has_other_text, read_labels
 from tagcorpus.pipelines.labels.share_intervals import (
@@ -22,6 +21,7 @@ from tagcorpus.pipelines.labels.share_intervals import (
     prediction_powered,
 )
 from tagcorpus.pipelines.progress.wrapping import shortened
+from tagcorpus.pipelines.storage.outputs import check_file, has_content
 
 LEAST_P = 1e-4
 """Below this, an audit is said to be no random sample: one random sample in ten thousand is."""
@@ -50,7 +50,7 @@ def shares(
     student = read_labels(labels, by, column)
     if draw is not None:
         if audit is not None or width is not None or output is None:
-            raise ConfigError("--draw N takes LABELS and --output FILE.csv, and no AUDIT and no --width")
+            raise ConfigError("--draw N needs --output FILE.csv, and takes neither AUDIT nor --width")
         return _draw(student, by, draw, output, seed)
     if audit is None:
         raise ConfigError("name the audit's labels: tagcorpus shares LABELS AUDIT; or draw a sample with --draw N")
@@ -92,10 +92,9 @@ def _draw(student: LabelTable, by: By, n: int, output: str, seed: int) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["id", "text"] if has_text else ["id"])
     writer.writerows([row.id, row.columns.get("text", "")] if has_text else [row.id] for row in rows)
-    folder, name = folder_and_name(output)
-    if folder.exists(name):
-        raise ConfigError(f"{output} is there already: name another file")
-    folder.publish(name, text.getvalue().encode())
+    data = text.getvalue().encode()
+    folder, name = check_file(output, has_content(data), "has other documents", inputs=[student.path])
+    folder.publish(name, data)
     return f"{n:,} of {len(keys):,} documents, drawn with seed {seed} -> {output}"
 
 

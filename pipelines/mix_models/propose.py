@@ -20,7 +20,7 @@ import numpy as np
 
 import tagcorpus
 from tagcorpus.errors import ConfigError, InputError, unknown_name
-from tagcorpus.pipelines.attributes.results import file_digest, is_there, publish_file
+from tagcorpus.pipelines.attributes.results import file_digest
 from tagcorpus.pipelines.feature_table.table import number
 from tagcorpus.pipelines.mix_models.content import Content
 from tagcorpus.pipelines.mix_models.fit import FORMAT, RESULT, check_packages
@@ -30,10 +30,12 @@ from tagcorpus.pipelines.mix_models.regressors import Columns, Process
 from tagcorpus.pipelines.mix_models.search import Objective, lowest
 from tagcorpus.pipelines.progress.amounts import times
 from tagcorpus.pipelines.progress.display import Display
+from tagcorpus.pipelines.storage.folder import Folder
+from tagcorpus.pipelines.storage.outputs import begins_with, check_file
 from tagcorpus.pipelines.storage.sealed import opened
 from tagcorpus.predictor.learners.parallel import Workers
 from tagcorpus.predictor.protocols.tables import aligned
-from tagcorpus.predictor.records.annotations import csv_rows, json_of, text_of
+from tagcorpus.predictor.records.annotations import csv_rows, text_of
 
 Array = np.ndarray[Any, Any]
 PROPOSAL = "proposal.json"
@@ -41,6 +43,7 @@ MOST_TOKENS = 1e18
 _WORD = re.compile(r"[a-z]+[0-9]*")
 LOSS_WORDS = {"loss", "losses", "perplexity", "ppl", "bits", "bpb", "nll", "brier", "error", "errors", "entropy"}
 SCORE_WORDS = {"acc", "accuracy", "f1", "score", "scores", "exact", "bleu", "rouge", "pass"}
+BEGINNING = '{\n "pre_registration": '
 # An expectation that a search has chosen is too good on average: the search goes where the process errs to the hopeful side.
 CAUTION = "the search chose the most hopeful mix, so the outcome is probably a little worse than expected"
 
@@ -70,6 +73,8 @@ def propose(
         raise ConfigError(f"--output {output}: the proposal is a file in .json")
     display = Display()
     path = Path(fit) / RESULT if os.path.isdir(fit) else Path(fit)
+    where = output or str(path.with_name(PROPOSAL))
+    folder, name = check_file(where, begins_with(BEGINNING.encode()), "is not a proposal", inputs=[str(path), tokens])
     document = _read(path)
     sources, outcomes = document["sources"], document["outcomes"]
     for name in outcome:
@@ -129,8 +134,7 @@ def propose(
         "expected": _expected(objective, chosen, reaches, shares, others),
         "caution": CAUTION,
     }
-    where = output or str(path.parent / PROPOSAL)
-    _publish(where, proposal)
+    _publish(folder, name, proposal)
     display.say(f"-> {where}")
     return json.dumps(proposal, indent=1, ensure_ascii=False) if as_json else _as_text(proposal)
 
@@ -152,6 +156,8 @@ def _check_direction(outcomes: Sequence[str], is_highest: bool, display: Display
 
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
+        if path.name != RESULT:
+            raise InputError(f"there is no folder {str(path)!r}; name the folder that tagcorpus mix fit wrote")
         raise InputError(f"{str(path.parent)!r} has no {path.name}; name the folder that tagcorpus mix fit wrote")
     document = opened(path.read_bytes())
     if document is None or document.get("format") != FORMAT or not {"sources", "outcomes", "model"} <= document.keys():
@@ -217,6 +223,8 @@ def _caps(
     for text in at_most:
         name, _, share = text.rpartition("=")
         value = number(share)
+        if not name:
+            raise ConfigError(f"--at-most takes SOURCE=X, such as {sources[0]}=0.4, got {text!r}")
         if name not in sources:
             raise ConfigError(unknown_name("source", name, sources, "--at-most"))
         if value is None or not 0 <= value <= 1:
@@ -286,18 +294,16 @@ def _significant(value: Any) -> float | None:
     return float(f"{float(value):.6g}") if math.isfinite(value) else None
 
 
-def _publish(where: str, proposal: Mapping[str, Any]) -> None:
+def _publish(folder: Folder, name: str, proposal: Mapping[str, Any]) -> None:
     """Write the file once. Raises ConfigError where another proposal is there."""
-    if is_there(where):
-        path = Path(where)
-        earlier = json_of(path, text_of(path))
-        if not isinstance(earlier, dict) or {**earlier, "date": ""} != {**proposal, "date": ""}:
+    if earlier := folder.read(name):
+        if {**(opened(earlier) or {}), "date": ""} != {**proposal, "date": ""}:
             raise ConfigError(
-                f"{where} is there and says something else; a pre-registration is never replaced: name another file "
+                f"{folder.path(name)} is there and says something else; a pre-registration is never replaced: name another file "
                 "with --output"
             )
         return
-    publish_file(where, [json.dumps(proposal, indent=1, ensure_ascii=False).encode(), b"\n"])
+    folder.publish(name, json.dumps(proposal, indent=1, ensure_ascii=False).encode() + b"\n")
 
 
 def _digest(path: Path) -> str:

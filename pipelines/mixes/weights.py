@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import yaml
 
 from tagcorpus.errors import ConfigError, unknown_name
-from tagcorpus.pipelines.attributes.results import folder_and_name
 from tagcorpus.pipelines.options.declaring.amounts import amount
+from tagcorpus.pipelines.storage.outputs import folder_and_name
 
 TOTAL = 1 << 31
 """As in kernels/mixes/blending.py, which imports Numba; a test compares."""

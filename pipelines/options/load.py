@@ -39,7 +39,7 @@ def load_options(
     are_keywords  they are keyword arguments of Python instead, and named so
     """
     if pipeline not in OPTIONS:
-        raise ConfigError(unknown_name("pipeline", pipeline, OPTIONS, "run PIPELINE"))
+        raise ConfigError(unknown_name("pipeline", pipeline, OPTIONS, "PIPELINE"))
     values = _Values(OPTIONS[pipeline])
     if config is not None:
         values.merge(_user_yaml(config), config)
@@ -261,9 +261,9 @@ def _user_yaml(path: str) -> Any:
         with open(path, encoding="utf-8") as file:
             return yaml.load(file, UniqueKeyLoader) or {}  # a SafeLoader
     except OSError as error:
-        raise ConfigError(f"--config {path}: {error.strerror}") from error
+        raise ConfigError(f"--config {path} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--config {path} is not YAML: {error}") from error
+        raise ConfigError(f"--config {path} is not YAML: {' '.join(str(error).split())}") from error
 
 
 def _from_text(text: str, hint: Any) -> Any:

@@ -126,8 +126,8 @@ class Halt:
                     f"wait longer with --patience SECONDS; {self.resume}"
                 )
             return LLMError(
-                f"{self.endpoint} gave no answer: {reason}{asks}, and {self.patience_seconds:g} seconds (--patience) are "
-                f"the most that a run waits; {self.resume}"
+                f"{self.endpoint} gave no answer within --patience {self.patience_seconds:g} seconds: {reason}{asks}; "
+                f"{self.resume}"
             )
         if failure.kind == "fault" and not self.has_replied:
             return LLMError(

@@ -11,7 +11,7 @@ from tagcorpus.pipelines.options.declaring.declare import as_json, option, posit
 
 @dataclass(frozen=True)
 class MixFitOptions:
-    """Predict outcomes of mixes from their shares, and say how well that works.
+    """Predict outcomes of mixes from their shares, and measure the error.
 
     SHARES is a CSV with an id and a share for each source, or a folder of mixes. OUTCOMES is a CSV with an id and a column for
     each outcome. RegMix's pairs of CSVs and olmix's ratios.csv and metrics.csv are read as they are.
@@ -21,7 +21,7 @@ class MixFitOptions:
     outcomes: str = positional("OUTCOMES")
     new_mixes: str | None = option(
         None,
-        "Also predict the mixes of this file, in a form of SHARES.",
+        "Also predict the mixes of this file, which has a form of SHARES.",
         flags=("--for",),
         metavar="FILE",
         group=INPUT,
@@ -35,7 +35,7 @@ class MixFitOptions:
         group=INPUT,
     )
     outcome: Sequence[str] = option(
-        [], "A column of OUTCOMES to predict; repeatable (default: all columns of numbers).", metavar="COLUMN"
+        [], "A column of OUTCOMES to predict; repeatable (default: all numeric columns).", metavar="COLUMN"
     )
     statistics: str | None = option(
         None,
@@ -50,9 +50,14 @@ class MixFitOptions:
     permutations: int = option(
         19, "Fits with the statistics of other sources, to test whether the right ones matter.", at_least=0
     )
-    seed: int = option(0, "Decides the folds, the draws and the permutations.", at_least=0)
+    seed: int = option(0, "Seed of the folds, the draws and the permutations.", at_least=0)
     output: str | None = option(
-        None, "Folder (default ./mix-fit).", flags=("--output", "-o"), metavar="DIR", group=OUTPUT, is_path=True
+        None,
+        "Folder of the fit (default: ./mix-fit).",
+        flags=("--output", "-o"),
+        metavar="DIR",
+        group=OUTPUT,
+        is_path=True,
     )
     as_json: bool = as_json("As JSON.")
     workers: int | None = workers_option()
@@ -62,7 +67,7 @@ class MixFitOptions:
 class MixProposeOptions:
     """Propose the shares with the best predicted outcome within bounds. FIT is the folder of a mix fit.
 
-    Give --lowest or --highest: the fit does not know which outcomes are better. The proposal is written down, with what it expects, before anybody trains on it.
+    Give --lowest or --highest: the fit does not know which outcomes are better. The file has the predicted outcomes, so that you can compare them with those of the trained model.
     """
 
     fit: str = positional("FIT")
@@ -86,10 +91,10 @@ class MixProposeOptions:
     kl: float = option(
         0.0, "Weight of the Kullback-Leibler divergence from the natural mix (that of --tokens), in nats.", at_least=0
     )
-    seed: int = option(0, "Decides the starting points of the search.", at_least=0)
+    seed: int = option(0, "Seed of the starting points of the search.", at_least=0)
     output: str | None = option(
         None,
-        "File (default FIT/proposal.json).",
+        "File of the proposal (default: FIT/proposal.json).",
         flags=("--output", "-o"),
         metavar="FILE.json",
         group=OUTPUT,
