@@ -166,8 +166,9 @@ def unknown_name(kind: str, name: str, known: Iterable[str], where: str) -> str:
 
 
 def folded(name: str) -> str:
-    """A name without case, without spaces at its ends, and with single spaces: two names that people take for one are equal."""
-    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+    """The text in lower case (case-folded) and Unicode's form NFKC, with single spaces: what people take for one is equal."""
+    plain = name.lower() if name.isascii() else unicodedata.normalize("NFKC", name).casefold()
+    return " ".join(plain.split())
 
 
 def spelled_otherwise(names: Iterable[str], known: Iterable[str]) -> str:

@@ -162,7 +162,7 @@ def test_run_from_a_script_without_a_main_guard(two_files: Path, tmp_path: Path)
     [
         ({"pipeline": "tga"}, "unknown pipeline 'tga' (PIPELINE): did you mean 'tag'?"),
         ({"inputs": "x"}, "unknown key 'inputs' (inputs): did you mean 'input'?"),
-        ({"limit": "3"}, "limit must be int or null, got '3'"),
+        ({"limit": [3]}, "limit must be int or null, got [3]"),
         ({"input": None}, "input must be list[str], got None"),
         ({"input": []}, "no input: give input=PATH"),
         ({"tokens": {"tokeniser": "x"}}, "unknown parameter 'tokeniser'"),

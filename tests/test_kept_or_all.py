@@ -1,11 +1,17 @@
-"""`audit` and `compare` say which documents they use where a filter has removed some."""
+"""`audit` and `compare` say which documents they use where a filter has removed some, and refuse numbers without room."""
 
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
+from typing import Any
 
+import pyarrow as pa
 import pytest
 from slurm_commands import invoke
+
+from tagcorpus.errors import InputError
+from tagcorpus.pipelines.distributions.attribute_columns import AttributeColumn, Rows
 
 NOTE = "also the 2 that its filter removed (by length.char_len > 3)"
 
@@ -38,3 +44,16 @@ def test_an_output_without_a_filter_has_no_note(outputs: tuple[str, str]) -> Non
         done = invoke(*command)
         assert done.code == 0, done.err
         assert "its filter removed" not in " ".join(done.out.split())
+
+
+def test_a_number_whose_square_has_no_room_is_named() -> None:
+    column = AttributeColumn("own", "score", pa.float64())
+
+    def rows(values: list[float]) -> Rows:
+        planned: Any = SimpleNamespace(file=SimpleNamespace(name="a.jsonl"))
+        table = pa.table({"row": range(7, 7 + len(values))})
+        return Rows(0, planned, 0, table, {column.label: pa.chunked_array([pa.array(values, pa.float64())])})
+
+    with pytest.raises(InputError, match=r"a\.jsonl, row 8, column own\.score: -1e\+308 is not a number between"):
+        rows([1.0, -1e308]).numbers(column)
+    assert rows([1e100, float("inf"), -1e-308]).numbers(column).tolist() == [1e100, float("inf"), -1e-308]

@@ -35,7 +35,7 @@ def refusal(**options: Any) -> str:
         ({"input": "a", "output": TABLE}, "output must be str or null, got a value of type pyarrow.Table"),
         (
             {"input": "a", "limit": "x" * 900},
-            f"limit takes a whole number such as 300000, 20M, 1.5B or 1e6, got '{'x' * 200}'...",
+            f"limit takes a whole number such as 300000, 20M, 1.5B or 1e6, got '{'x' * 50}'...",
         ),
         ({"input": "a", "csv": {"quote": 1.5}}, "csv.quote must be str, got 1.5"),
         ({"input": "a", "shard_bytes": 5}, "chunk_bytes must be at least 1024, got 5"),

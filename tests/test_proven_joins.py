@@ -36,7 +36,10 @@ def joined(tmp_path: Path, stored: list[str], new: dict[str, str], **options: An
 SWAPPED = {"a": "apple", "b": "other", "c": "cherry"}
 
 
-@pytest.mark.parametrize("taggers", [["length", "digest"], ["language", "digest"], ["language"]])
+@pytest.mark.parametrize(
+    "taggers",
+    [["length", "digest"], *(pytest.param(t, marks=pytest.mark.e2e) for t in (["language", "digest"], ["language"]))],
+)
 def test_an_id_with_another_text_gets_no_tags(tmp_path: Path, taggers: list[str]) -> None:
     text, code, rows = joined(tmp_path, taggers, SWAPPED, taggers=[taggers[0]])
     assert code == 0
@@ -55,6 +58,7 @@ def test_lengths_tell_texts_apart_where_that_is_all(tmp_path: Path) -> None:
     assert rows["c"]["join_status"] == "other_text"
 
 
+@pytest.mark.e2e
 def test_texts_that_nobody_knows_are_not_said_to_be_equal(tmp_path: Path) -> None:
     text, code, rows = joined(tmp_path, ["language"], SWAPPED, old_is_gone=True)
     assert code == 0
@@ -62,10 +66,12 @@ def test_texts_that_nobody_knows_are_not_said_to_be_equal(tmp_path: Path) -> Non
     assert rows["b"]["join_status"] == "joined"
 
 
+@pytest.mark.e2e
 def test_nothing_but_other_texts_is_exit_3(tmp_path: Path) -> None:
     assert joined(tmp_path, ["length", "digest"], {"a": "x", "b": "y"})[1] == 3
 
 
+@pytest.mark.e2e
 def test_equal_texts_join_without_a_warning(tmp_path: Path) -> None:
     text, code, _ = joined(tmp_path, ["length", "digest"], {"c": "cherries", "a": "apple", "new": "n"})
     assert code == 0

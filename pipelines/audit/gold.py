@@ -34,6 +34,8 @@ class Gold:
         self.by_id = "id" in table.column_names
         if not self.by_id and not {"input", "row"} <= set(table.column_names):
             raise InputError(f"--gold {path}: the table needs a column id, or the columns input and row")
+        if twice := [name for name in table.column_names if table.column_names.count(name) > 1]:
+            raise InputError(f"--gold {path}: the header has {twice[0]!r} more than once")
         numeric = [
             f.name
             for f in table.schema

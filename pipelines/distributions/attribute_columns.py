@@ -23,6 +23,7 @@ from tagcorpus.pipelines.readers.plan import Plan, PlannedFile, load_plan
 from tagcorpus.pipelines.storage.folder import Folder
 
 FILTERED = "summary/filter.json"
+LARGEST = 1e100
 Floats = npt.NDArray[np.float64]
 
 
@@ -64,9 +65,17 @@ class Rows:
         return int(self.keys.num_rows)
 
     def numbers(self, column: AttributeColumn) -> Floats:
-        """float64 [rows]; NaN where there is no value."""
+        """float64 [rows]; NaN where there is no value. Raises InputError for a finite number whose square has no room."""
         array = pc.cast(self.values[column.label], pa.float64())
-        return np.asarray(array.to_numpy(), np.float64)
+        numbers = np.asarray(array.to_numpy(), np.float64)
+        too_large = np.flatnonzero(np.isfinite(numbers) & (np.abs(numbers) > LARGEST))
+        if len(too_large):
+            i = int(too_large[0])
+            raise InputError(
+                f"{self.planned.file.name}, row {self.keys['row'][i].as_py():,}, column {column.label}: {numbers[i]:g} is not a number "
+                f"between -{LARGEST:g} and {LARGEST:g}; figures of such numbers have no room in a float"
+            )
+        return numbers
 
 
 class Attributes:

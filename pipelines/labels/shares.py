@@ -20,6 +20,7 @@ from tagcorpus.pipelines.labels.share_intervals import (
     llm_only,
     prediction_powered,
 )
+from tagcorpus.pipelines.progress.wrapping import shortened
 from tagcorpus.pipelines.storage.outputs import check_file, has_content
 
 LEAST_P = 1e-4
@@ -187,10 +188,11 @@ def _as_text(document: dict[str, Any]) -> str:
         )
     margin = max(5, *(min(len(label), 24) for label in document["shares"])) + 2
     lines += ["", "  " + "label".ljust(margin) + "student".rjust(8) + "   share   95 % interval      audit alone"]
-    for label, own in document["shares"].items():
+    names = shortened(list(document["shares"]), 24)
+    for label, own in zip(names, document["shares"].values(), strict=True):
         alone = own["llm_only"]
         lines.append(
-            f"  {label[:24].ljust(margin)}{100 * own['student']:7.2f}%{100 * own['share']:7.2f}%  {_interval(own)}   {_interval(alone)}"
+            f"  {label.ljust(margin)}{100 * own['student']:7.2f}%{100 * own['share']:7.2f}%  {_interval(own)}   {_interval(alone)}"
         )
     if "calls" in document:
         lines += [

@@ -28,6 +28,7 @@ from tagcorpus.pipelines.mix_models.gaussian_process import Surface
 from tagcorpus.pipelines.mix_models.new_mixes import LEVEL, interval
 from tagcorpus.pipelines.mix_models.regressors import Columns, Process
 from tagcorpus.pipelines.mix_models.search import Objective, lowest
+from tagcorpus.pipelines.progress.amounts import times
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.pipelines.storage.outputs import begins_with, check_file
@@ -315,7 +316,7 @@ def _as_text(proposal: Mapping[str, Any]) -> str:
     epochs = proposal["epochs"]
     rows = [["source", "share", *(["epochs"] if epochs else [])]]
     for name, share in sorted(shares.items(), key=lambda item: -item[1]):
-        rows.append([name, f"{share:.4f}", *([f"{epochs[name]:.2f}"] if epochs else [])])
+        rows.append([name, f"{share:.4f}", *([times(epochs[name])] if epochs else [])])
     lines = [*aligned(rows), "", f"the {proposal['direction']} outcomes are the best (--{proposal['direction']})"]
     for one in proposal["expected"]:
         low, high = one["interval"]

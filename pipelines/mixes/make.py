@@ -13,6 +13,7 @@ from tagcorpus.pipelines.mixes.mix_file import MIX, Mix, mix_of, publish, refuse
 from tagcorpus.pipelines.mixes.sources import Source, Sources, read_sources
 from tagcorpus.pipelines.options.commands.mix import MixMakeOptions
 from tagcorpus.pipelines.options.declaring.declare import check_bounds
+from tagcorpus.pipelines.progress.amounts import times
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.pipelines.storage.outputs import check_folder
 
@@ -150,7 +151,7 @@ def table(mix: Mix) -> list[str]:
             name,
             f"{g['asked_share']:.4f}",
             f"{g['share']:.4f}",
-            f"{g['epochs']:.2f}",
+            times(g["epochs"]),
             f"{g['tokens']:,}",
             f"{g['tokens_available']:,}",
         )

@@ -22,7 +22,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tagcorpus.errors import ConfigError, InputError
-from tagcorpus.predictor.records.annotations import LARGEST, properties
+from tagcorpus.predictor.records.annotations import LARGEST, are_fractions, properties
 from tagcorpus.predictor.records.makers import MAKER, groups_of
 from tagcorpus.predictor.records.scores import Conflict, Rule, known_ids, models_of, scores_of
 from tagcorpus.predictor.records.tasks import Task, task
@@ -132,7 +132,7 @@ def load(
     of_data = (TOKENS, *PERCENTAGES)
     models = models_of(con, [c for c in DATABASE if c not in of_data], of_data, drop_instruction_tuned)
     scores, seen = scores_of(con, chosen, models, conflicts)
-    _check_scales({m: models[m] for m in scores})
+    _check_units({m: models[m] for m in scores})
     whole = {m for m, row in models.items() if all((row[c] or 0) > 0 for c in SCALE)}
     ids = sorted((m for m in scores if m in whole), key=str.encode)
     if len(ids) < least_models:
@@ -181,8 +181,13 @@ def load(
     return Dataset(chosen, tuple(ids), groups_of(con, ids, groups), y, frame, generated, noticed, groups)
 
 
-def _check_scales(models: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raise InputError for a number of parameters or tokens that no model has: it was given in another unit."""
+def _check_units(models: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise InputError for a number of parameters or tokens that no model has, and for fractions in the place of percent."""
+    if fractions := next((model for model, row in models.items() if are_fractions(row)), None):
+        raise InputError(
+            f"the percentages of domains of {fractions} add up to 1: they are fractions, and percent is asked for; `tagcorpus store "
+            "check` lists such models"
+        )
     for column in SCALE:
         rule = properties()[column]
         low, high = rule.get("minimum", 0), rule["maximum"]

@@ -23,6 +23,7 @@ EXAMPLES: Mapping[Unit, str] = {
     "count": "a whole number such as 300000, 20M, 1.5B or 1e6",
     "bytes": "a size such as 800MB, 1GB or 2GiB",
 }
+SHOWN_CHARACTERS = 50
 _AMOUNT = re.compile(r"([+-]?)([0-9][0-9_]*(?:,[0-9]{3})*(?:\.[0-9]+)?(?:e\+?[0-9]{1,2})?)\s*([a-z]*)")
 
 
@@ -36,5 +37,6 @@ def amount(text: str, unit: Unit, where: str) -> int:
     factor = UNITS[unit].get(match[3]) if match else None
     number = Fraction(match[2].replace("_", "").replace(",", "")) * factor if match and factor else None
     if number is None or (unit == "count" and number.denominator != 1):
-        raise ConfigError(f"{where} takes {EXAMPLES[unit]}, got {text[:200]!r}{'...' * (len(text) > 200)}")
+        shown = repr(text) if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]!r}..."
+        raise ConfigError(f"{where} takes {EXAMPLES[unit]}, got {shown}")
     return -int(number) if match and match[1] == "-" else int(number)

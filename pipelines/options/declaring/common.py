@@ -273,9 +273,8 @@ def calling_options(section: str) -> tuple[Option, ...]:
         shorthand(
             f"{section}.patience",
             float,
-            "Seconds without any answer after which a run stops.",
+            "Seconds without any answer after which a run stops (default: 600; 5 where no server has answered yet).",
             metavar="SECONDS",
-            default=600,
         ),
         shorthand(f"{section}.rpm", int, "Most requests per minute (default: no limit)."),
         shorthand(f"{section}.tpm", int, "Most tokens of prompts per minute, estimated (default: no limit)."),
