@@ -154,9 +154,9 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
     with run.display.phase("summary"):
         summary = summarise(run.output, plan, [instance], run.ledger.totals, instance.name, values, columns=columns)
     publish_result(run, plan, [instance], summary)
+    tidy(run, corpus)  # while the figure may still be drawn
     run.repeat_at_the_end([*messages, *_oddities(run, values, figure)])
     figure.close()
-    tidy(run, corpus)
     return run.finish(summary)
 
 
