@@ -25,6 +25,8 @@ U64: TypeAlias = np.ndarray[Any, np.dtype[np.uint64]]
 I64: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 
 _ENTRIES_PER_BUCKET: Final = 32  # fewer than this on average, and the table of buckets costs more than it saves
+_ROWS_AHEAD: Final = np.uint64(8)  # of a bucket; with more of them, two cache lines of every bucket are busy
+_ENTRIES_AHEAD: Final = np.uint64(32)  # of a pass; about as many as wait for memory together
 
 
 def _bucket_bits(n_tokens: int, bits: int) -> int:
@@ -76,7 +78,7 @@ def _scatter(ids: Ids, offsets: I64, n: int, bits: int, rest_bits: int, heads: A
             head = heads[bucket]
             rest[head] = key & rest_mask
             heads[bucket] = head + np.uint32(1)
-            prefetch(rest, head)
+            prefetch(rest, head + _ROWS_AHEAD)
 
 
 @njit(nogil=True, cache=True)
@@ -96,7 +98,7 @@ def _scatter_wide(ids: Ids, offsets: I64, n: int, bits: int, rest_bits: int, hea
             head = heads[bucket]
             rest[head] = key & rest_mask
             heads[bucket] = head + np.uint32(1)
-            prefetch(rest, head)
+            prefetch(rest, head + _ROWS_AHEAD)
 
 
 @njit(nogil=True, cache=True)
@@ -116,7 +118,7 @@ def _scatter_pairs(ids: Ids, offsets: I64, n: int, bits: int, rest_bits: int, he
                 head = heads[bucket]
                 rest[head, 0], rest[head, 1] = high & high_mask, low
                 heads[bucket] = head + np.uint32(1)
-                prefetch(rest, head)
+                prefetch(rest, head + _ROWS_AHEAD)
 
 
 def is_by_token(n_tokens: int, n: int, bits: int) -> bool:
@@ -203,7 +205,7 @@ def _first_pass(ids: Ids, offsets: I64, n: int, bits: int, is_by_next: bool, hea
             head = heads[bucket]
             rest[head] = context if is_by_next else token << above | context >> by
             heads[bucket] = head + np.uint32(1)
-            prefetch(rest, head)
+            prefetch(rest, head + _ROWS_AHEAD)
             context = (context << by | token) & context_mask
 
 
@@ -211,6 +213,7 @@ def _first_pass(ids: Ids, offsets: I64, n: int, bits: int, is_by_next: bool, hea
 def _next_pass(source: Any, starts: I64, n: int, bits: int, heads: Any, rest: Any) -> None:
     """Takes the entries from the buckets of one token and puts them into buckets by the token before it."""
     by, above, mask = np.uint64(bits), np.uint64((n - 1) * bits), np.uint64(2**bits - 1)
+    final = np.uint64(max(source.size, 1) - 1)
     for t in range(starts.size - 1):
         token = np.uint64(t) << above
         for i in range(np.uint64(starts[t]), np.uint64(starts[t + 1])):
@@ -219,4 +222,5 @@ def _next_pass(source: Any, starts: I64, n: int, bits: int, heads: Any, rest: An
             head = heads[bucket]
             rest[head] = token | value >> by
             heads[bucket] = head + np.uint32(1)
-            prefetch(rest, head)
+            prefetch(rest, head + _ROWS_AHEAD)
+            prefetch(rest, heads[np.uint64(source[min(i + _ENTRIES_AHEAD, final)]) & mask])

@@ -101,18 +101,28 @@ def test_all_labels_in_their_order(models: dict[str, Path]) -> None:
         assert mapped([text], 9, -1.0)[0][0] == list(library.predict(text, k=9, threshold=-1.0)[0])
 
 
-def test_the_end_of_a_line_where_the_rows_are_full(models: dict[str, Path]) -> None:
-    """The kernel begins with room for 1,024 rows. "w7" has 7 (the word and 6 parts), an unknown letter 3, the end of the line 1."""
+@pytest.mark.parametrize("kind", ["parts", "all", "n-grams, coded", "all, pruned"])
+def test_texts_about_as_long_as_the_rows_that_are_added_together(models: dict[str, Path], kind: str) -> None:
+    """The kernel adds 1,024 rows at a time. In "parts", "w7" has 7 of them (the word and 6 parts), an unknown letter 3, the end of the line 1."""
+    texts = ["q " * n + end for n in range(335, 345) for end in ("w7", "", "w7 w7", "x" * 700)]
+    texts += ["w7 " * n + "q" * m for n in (140, 146, 147, 511, 1023, 1030) for m in (0, 1, 500)]
+    library, model = load_model(models[kind]), MappedModel(models[kind])
+    for _ in range(2):  # the second time, the rows of known words are in the cache
+        for text, (labels, values) in zip(texts, model.predict(texts, 3), strict=True):
+            names, probabilities = library.predict(text, k=3)
+            assert (labels, values) == (list(names), pytest.approx(list(probabilities), abs=1e-7))
+
+
+def test_rows_of_words_are_cached_while_there_is_room(models: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = random_texts(100)
+    expected = MappedModel(models["parts"]).predict(texts, 4)
+    monkeypatch.setattr(kernel, "_CACHED_WORDS", 5)
+    monkeypatch.setattr(kernel, "_CACHED_ROWS", 20)
     model = MappedModel(models["parts"])
-    text = "q " * 339 + "w7"
-    joined = np.frombuffer((text + "</s>").encode(), np.uint8)
-    rows, ends = kernel.rows_of_texts(
-        *model._words, model._n_words, model._settings, *model._pruned, joined, np.array([0, len(text)])
-    )
-    assert (len(rows), ends[-1]) == (1025, 1025)
-    library = load_model(models["parts"])
-    assert rows[-1] == library.get_word_id("</s>")
-    assert model.predict([text, "das wetter"], 3)[0][1] == pytest.approx(list(library.predict(text, k=3)[1]), abs=1e-6)
+    assert model.predict(texts, 4) == expected == model.predict(texts, 4)
+    places, rows, n_used = model._cache
+    assert (len(places), len(rows)) == (5, 20)
+    assert 0 < n_used[0] <= 20
 
 
 def test_the_last_bit_decides_between_labels_of_a_tree(tmp_path: Path) -> None:
