@@ -2,7 +2,7 @@
 
 This package runs before any kernel imports Numba. So it chooses the folder for compiled kernels: a folder of the user's cache whose
 name has the versions that compiled them, otherwise the temporary folder. The working directory and the installation are never used.
-Then it starts Numba (lean_start.py).
+Then it starts Numba (start/lean_start.py).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import platform
 import tempfile
 from importlib.metadata import version
 
-from tagcorpus.kernels.lean_start import start_lean
+from tagcorpus.kernels.start.lean_start import start_lean
 
 
 def _cache_folder() -> str:
