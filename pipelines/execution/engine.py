@@ -169,7 +169,9 @@ class Engine:
                     )
                 steps: list[PipelineStep] = [Read(plan, self.reader_options, todo)]
                 ids = known_ids(self.run.output, plan, self.reader_options, instances, todo)
-                is_much_text = not ids and plan.is_much_text(pending, workers or self.workers)
+                # Several workers are copies of a process that has started the engines.
+                is_alone = self._cluster is None and min(workers or self.workers, len(pending)) == 1
+                is_much_text = is_alone and not ids and plan.is_much_text(pending, 1)
                 steps += [*ids, *around[0], *(Tag(i, is_much_text=is_much_text) for i in instances), *around[1]]
                 steps.append(Publish(self.run.output, plan, self.reader_options, instances, todo))
                 with recording(self.run.output, plan, todo) as entries:
