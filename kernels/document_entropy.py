@@ -45,16 +45,20 @@ def document_entropies(
     n_docs = len(offsets) - 1
     figures = np.full((4, n_docs), np.nan)
     positions = np.maximum(np.diff(offsets) - packing.n, 0)
-    looked_up = np.empty(int(positions.max(initial=0)), np.float64)
+    at = -1
     if packing.n == 1 and packing.bits <= _DENSE_BITS:
         dense = np.full(1 << packing.bits, np.nan)
         dense[contexts[:, 0]] = entropy_bits
-        at = _by_token(ids, offsets, dense, looked_up, figures)
+        _by_token(ids, offsets, dense, np.argsort(positions, kind="stable"), figures)
+        if (unknown := np.isnan(figures[0]) & (positions > 0)).any():
+            start = int(offsets[np.argmax(unknown)])
+            at = start + int(np.argmax(np.isnan(dense[ids[start:]])))
     else:
         n_slots = 1 << max(6, (len(contexts) * 4 // 3).bit_length())
         slots = workspace("slots", (n_slots, packing.words + 1), np.uint64)
         slots[:] = 0
         _fill(frozen(contexts), frozen(entropy_bits), slots, slots.view(np.float64))
+        looked_up = np.empty(int(positions.max(initial=0)), np.float64)
         at = _by_context(
             ids, offsets, packing.n, packing.bits, frozen(slots), frozen(slots.view(np.float64)), looked_up, figures
         )
@@ -83,20 +87,69 @@ def _figures(values: F64, d: int, figures: F64) -> None:
 
 
 @njit(nogil=True, cache=True)
-def _by_token(ids: Ids, offsets: I64, dense: F64, looked_up: F64, figures: F64) -> int:
-    """Fills figures; returns the first position whose token has no entropy, or -1."""
-    for d in range(offsets.size - 1):
-        size = offsets[d + 1] - offsets[d] - 1
-        if size < 1:
-            continue
-        for i in range(size):
-            looked_up[i] = dense[ids[offsets[d] + i]]
-        _figures(looked_up[:size], d, figures)
-        if np.isnan(figures[0, d]):
-            for i in range(size):
-                if np.isnan(looked_up[i]):
-                    return int(offsets[d] + i)
-    return -1
+def _by_token(ids: Ids, offsets: I64, dense: F64, order: I64, figures: F64) -> None:
+    """Fills figures; a mean is NaN where a token has no entropy. order: the documents, the shortest first.
+
+    A sum waits for its last addition, so four documents of about one length are summed side by side.
+    """
+    for first in range(0, order.size, 4):
+        last = min(first + 4, order.size) - 1
+        d0, d1, d2, d3 = order[first], order[min(first + 1, last)], order[min(first + 2, last)], order[last]
+        a0, a1, a2, a3 = offsets[d0], offsets[d1], offsets[d2], offsets[d3]
+        common = max(offsets[d0 + 1] - a0 - 1, 0)
+        t0 = t1 = t2 = t3 = 0.0
+        l0 = l1 = l2 = l3 = np.inf
+        h0 = h1 = h2 = h3 = -np.inf
+        for i in range(common):
+            v0, v1, v2, v3 = dense[ids[a0 + i]], dense[ids[a1 + i]], dense[ids[a2 + i]], dense[ids[a3 + i]]
+            t0, t1, t2, t3 = t0 + v0, t1 + v1, t2 + v2, t3 + v3
+            l0, l1, l2, l3 = min(l0, v0), min(l1, v1), min(l2, v2), min(l3, v3)
+            h0, h1, h2, h3 = max(h0, v0), max(h1, v1), max(h2, v2), max(h3, v3)
+        _rest_of_mean(ids, offsets, dense, common, d0, t0, l0, h0, figures)
+        _rest_of_mean(ids, offsets, dense, common, d1, t1, l1, h1, figures)
+        _rest_of_mean(ids, offsets, dense, common, d2, t2, l2, h2, figures)
+        _rest_of_mean(ids, offsets, dense, common, d3, t3, l3, h3, figures)
+        m0, m1, m2, m3 = figures[0, d0], figures[0, d1], figures[0, d2], figures[0, d3]
+        t0 = t1 = t2 = t3 = 0.0
+        for i in range(common):
+            v0, v1, v2, v3 = dense[ids[a0 + i]], dense[ids[a1 + i]], dense[ids[a2 + i]], dense[ids[a3 + i]]
+            t0, t1 = t0 + (v0 - m0) * (v0 - m0), t1 + (v1 - m1) * (v1 - m1)
+            t2, t3 = t2 + (v2 - m2) * (v2 - m2), t3 + (v3 - m3) * (v3 - m3)
+        _rest_of_std(ids, offsets, dense, common, d0, t0, figures)
+        _rest_of_std(ids, offsets, dense, common, d1, t1, figures)
+        _rest_of_std(ids, offsets, dense, common, d2, t2, figures)
+        _rest_of_std(ids, offsets, dense, common, d3, t3, figures)
+
+
+@njit(nogil=True, cache=True)
+def _rest_of_mean(
+    ids: Ids, offsets: I64, dense: F64, done: int, d: int, total: float, low: float, high: float, figures: F64
+) -> None:
+    """Writes mean, min and max of document d, of which `done` positions are in `total`, `low` and `high`."""
+    size = offsets[d + 1] - offsets[d] - 1
+    if size < 1:
+        return
+    for i in range(offsets[d] + done, offsets[d] + size):
+        value = dense[ids[i]]
+        total += value
+        low, high = min(low, value), max(high, value)
+    mean = total / size
+    if not np.isnan(mean):
+        # Rounding may take a mean of equal values past them.
+        mean = min(max(mean, low), high)
+    figures[0, d], figures[2, d], figures[3, d] = mean, low, high
+
+
+@njit(nogil=True, cache=True)
+def _rest_of_std(ids: Ids, offsets: I64, dense: F64, done: int, d: int, squares: float, figures: F64) -> None:
+    """Writes the standard deviation of document d, of which `done` positions are in `squares`."""
+    size = offsets[d + 1] - offsets[d] - 1
+    if size < 1:
+        return
+    for i in range(offsets[d] + done, offsets[d] + size):
+        deviation = dense[ids[i]] - figures[0, d]
+        squares += deviation * deviation
+    figures[1, d] = np.sqrt(squares / size)
 
 
 @njit(nogil=True, cache=True, inline="always")

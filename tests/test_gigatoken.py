@@ -98,17 +98,6 @@ def test_every_code_point_of_the_first_planes_splits_as_tiktoken_does() -> None:
 
 
 @needs_gigatoken
-def test_many_texts_are_encoded_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(giga, "ONE_CALL_AFTER_TEXTS", 2000)
-    plain, fast = exact(), giga.GigatokenTokenizer(exact())
-    texts = list(fuzzed(3000, seed=5))
-    assert different(plain, fast, texts[:2000]) == []
-    assert "_is_one_call_equal" not in vars(fast)
-    assert different(plain, fast, texts[2000:]) == []
-    assert vars(fast)["_is_one_call_equal"]
-
-
-@needs_gigatoken
 @pytest.mark.parametrize("name", encodings.SHIPPED)
 def test_shipped_encodings_pass_the_check(name: str) -> None:
     fast = loading.load(name, engine="gigatoken")
@@ -396,3 +385,25 @@ def test_without_a_split_pattern_that_gigatoken_has() -> None:
         giga.GigatokenTokenizer(odd)
     late = giga.LateGigatoken(odd)
     assert late.encode_batch(["ab" * giga.SWITCH_AFTER_CHARS]).offsets.tolist() == [0, 2 * giga.SWITCH_AFTER_CHARS]
+
+
+@needs_gigatoken
+def test_one_call_for_many_texts_gives_the_ids_of_a_call_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["it's", "", "naïve 日本語 👩", " \n\n x", *(f"word{i} " * i for i in range(40))]
+    monkeypatch.setattr(giga, "ONE_CALL_AFTER_TEXTS", len(texts))
+    fast = giga.GigatokenTokenizer(exact())
+    calls: list[int] = []
+    one_call = fast._in_one_call
+    monkeypatch.setattr(fast, "_in_one_call", lambda batch: calls.append(len(batch)) or one_call(batch))
+    one_by_one, in_one_call = fast.encode_batch(texts), fast.encode_batch(texts)
+    assert calls == [len(giga.probes()), len(texts)]
+    assert same(one_by_one, exact().encode_batch(texts))
+    assert same(one_by_one, in_one_call)
+
+
+@needs_gigatoken
+def test_a_call_for_many_texts_that_differs_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(giga, "ONE_CALL_AFTER_TEXTS", 0)
+    fast = giga.GigatokenTokenizer(exact())
+    monkeypatch.setattr(fast, "_in_one_call", lambda batch: exact().encode_batch([text + "x" for text in batch]))
+    assert same(fast.encode_batch(["a b", "c"]), exact().encode_batch(["a b", "c"]))

@@ -86,6 +86,23 @@ print(pa.array(pandas.Series([1.0, float("nan")])).null_count, pa.array([1.0, fl
     assert run_child(code).split() == ["1", "0"]
 
 
+# Numba
+
+
+@pytest.mark.e2e
+def test_numba_has_scipy_and_awkward_where_a_program_needs_them() -> None:
+    pytest.importorskip("scipy")
+    pytest.importorskip("awkward")
+    code = """
+import tagcorpus.kernels.fixed_point
+import awkward, numba, numpy as np
+product = numba.njit(lambda a, b: np.dot(a, b))
+second = numba.njit(lambda rows: rows[0][1])
+print(product(np.ones((2, 2)), np.ones((2, 2)))[0, 0], second(awkward.Array([[1, 5], [7]])))
+"""
+    assert run_child(code).split() == ["2.0", "5"]
+
+
 # Kernels
 
 

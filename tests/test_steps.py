@@ -249,3 +249,39 @@ def test_empty_input_is_a_part_without_rows(tmp_path: Path) -> None:
     assert table.num_rows == 0
     assert table.schema.names == ["row", "sub", "id", "n_bytes", "mark"]
     assert table.schema.field("mark").type == pa.string()
+
+
+class Warming(Marks):
+    """Says when it loads what it needs."""
+
+    calls: list[str]
+
+    def warm_up(self) -> None:
+        self.calls.append("warm_up")
+        raise RuntimeError("suppressed")
+
+    def tag(self, batch: Any) -> pa.RecordBatch:
+        self.calls.append("tag")
+        return super().tag(batch)
+
+
+@pytest.mark.parametrize("is_much_text", [False, True])
+def test_fast_engines_start_before_the_first_batch_of_much_text(tmp_path: Path, is_much_text: bool) -> None:
+    tagger = Warming()
+    object.__setattr__(tagger, "calls", [])
+    setting = Setting(tmp_path, ["one", "two"], tagger)
+    todo = [frozenset({"t0"})]
+    steps = [Read(setting.plan, ReaderOptions(), todo), Tag(setting.instances[0], is_much_text=is_much_text)]
+    publish = Publish(Folder(str(setting.out)), setting.plan, ReaderOptions(), setting.instances, todo)
+    fold([*steps, publish], 0, 1)
+    assert tagger.calls == ["warm_up"] * is_much_text + ["tag", "tag"]  # a probe, and the batch
+    assert setting.column("t0", "n_bytes") == [3, 3]
+
+
+def test_how_much_text_is_much(tmp_path: Path) -> None:
+    plan = Setting(tmp_path, ["x" * (1 << 20)] * 9, Marks()).plan
+    ranks = range(len(plan.chunks))
+    assert plan.is_much_text(ranks, 2)
+    assert not plan.is_much_text(ranks, 3)
+    assert not plan.is_much_text(ranks[:3], 1)
+    assert not Plan(()).is_much_text([], 1)

@@ -38,16 +38,16 @@ def plan_of(run: Run, inputs: Inputs, engine: Engine, *, is_stored: bool = True)
         _respect_earlier_plan(run, inputs)
 
     def index(step: Index, n: int) -> list[Indexed]:
-        # Counting lines takes less time than the start of worker processes, which goes on meanwhile.
-        in_threads = min(n, engine.workers) if options.executor == "local" and is_soon_indexed(step) else 1
+        # Counting lines takes less time than the start of worker processes, which goes on meanwhile and needs a core of its own.
+        is_soon = options.executor == "local" and engine.workers > 1 and is_soon_indexed(step)
         results = engine.execute(
             [step],
             [[r] for r in range(n)],
             lambda r: step.tasks[r].file.path,
             "indexing",
             0,
-            workers=in_threads if in_threads > 1 else None,
-            threads=in_threads > 1,
+            workers=min(n, engine.workers - 1) if is_soon else None,
+            threads=is_soon,
         )
         return [results[r][0] for r in range(n)]
 

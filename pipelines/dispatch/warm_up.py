@@ -7,6 +7,7 @@ say what is wrong.
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -36,5 +37,8 @@ def warm_up(shared: dict[str, Any]) -> None:
 
 
 if WARM_UP in os.environ:
+    gc.disable()  # nothing here is garbage
     with contextlib.suppress(Exception):
         warm_up(json.loads(os.environ[WARM_UP]))
+    gc.freeze()  # nor in the workers, which need not search it
+    gc.enable()

@@ -16,8 +16,6 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import yaml
-
 from tagcorpus.errors import InputError
 from tagcorpus.pipelines.generation_files.model_files import Found, chosen_files, is_sample
 from tagcorpus.pipelines.generation_files.model_names import Named, ResultsBeside, candidates, refuse_candidates
@@ -66,6 +64,8 @@ class Models:
     def to_yaml(self) -> str:
         """As `--models` takes it."""
         paths = {model: [file.path for file in files] for model, files in self.files.items()}
+        import yaml
+
         return yaml.safe_dump(paths, sort_keys=False, allow_unicode=True)
 
 

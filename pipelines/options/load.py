@@ -10,8 +10,6 @@ import typing
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import yaml
-
 from tagcorpus.errors import ConfigError, unknown_name
 from tagcorpus.pipelines.options.commands.features import FeaturesOptions
 from tagcorpus.pipelines.options.declaring.amounts import amount
@@ -22,7 +20,6 @@ from tagcorpus.pipelines.options.tagger_names import tagger_of
 from tagcorpus.pipelines.options.tree import OPTIONS
 from tagcorpus.pipelines.storage import remote
 from tagcorpus.taggers import add_files, fits, load, names, tagger_class, type_text
-from tagcorpus.taggers._interface.unique_keys import UniqueKeyLoader
 
 
 def load_options(
@@ -257,6 +254,10 @@ def _storage_options(value: Any, where: str) -> dict[str, Any]:
 
 
 def _user_yaml(path: str) -> Any:
+    import yaml
+
+    from tagcorpus.taggers._interface.unique_keys import UniqueKeyLoader
+
     try:
         with open(path, encoding="utf-8") as file:
             return yaml.load(file, UniqueKeyLoader) or {}  # a SafeLoader
@@ -269,6 +270,8 @@ def _user_yaml(path: str) -> Any:
 def _from_text(text: str, hint: Any) -> Any:
     """The value that --set gives. Text stays as it was typed where text is declared (quotes around it are YAML's); all else is
     YAML. A list of texts may also be given without brackets, between commas."""
+    import yaml
+
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:

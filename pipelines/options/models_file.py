@@ -5,11 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import yaml
-
 from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.predictor.records.harness_results import NO_ID, is_id
-from tagcorpus.taggers._interface.unique_keys import UniqueKeyLoader
 
 SAY_IT = "name the model with --input ORG/MODEL=PATH, or --models FILE"
 
@@ -20,6 +17,10 @@ def read_models(path: str) -> list[str]:
     The file is YAML: id -> a path or several. A path is a file, a folder, a glob or a URL; relative paths start at the
     folder of the models file.
     """
+    import yaml
+
+    from tagcorpus.taggers._interface.unique_keys import UniqueKeyLoader
+
     try:
         with open(path, encoding="utf-8") as file:
             value = yaml.load(file, UniqueKeyLoader)  # a SafeLoader

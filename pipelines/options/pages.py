@@ -11,8 +11,6 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-import yaml
-
 from tagcorpus.pipelines.options.declaring.common import SETTINGS, Options
 from tagcorpus.pipelines.options.declaring.declare import GROUPS, REQUIRED, Option, fields_of, options_of
 from tagcorpus.pipelines.options.python_words import in_python
@@ -57,6 +55,8 @@ def in_words_of_keys(o: Option) -> str:
 
 
 def _dumped(value: Mapping[str, Any]) -> str:
+    import yaml
+
     return str(yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True)).rstrip("\n")
 
 

@@ -20,12 +20,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-import yaml
-
 from tagcorpus.errors import ConfigError, IncompleteError, InputError, OutputError, TagcorpusError, unknown_name
 from tagcorpus.pipelines.storage import hub
 from tagcorpus.pipelines.storage.local_files import PROTOCOLS, LocalFiles, local_path
-from tagcorpus.requirements import how_to_install
 
 CONNECT_SECONDS = 10
 READ_SECONDS = 20
@@ -105,6 +102,8 @@ def parsed(entries: Sequence[str]) -> dict[str, Any]:
 
 def scalar(name: str, text: str) -> Any:
     """What is typed for an option: a YAML truth value, number or null, else text; secrets and names stay as typed."""
+    import yaml
+
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
@@ -253,6 +252,8 @@ def _filesystem_class(protocol: str, url: str) -> Any:
 
         return get_filesystem_class(protocol)
     except (ImportError, ValueError) as error:
+        from tagcorpus.requirements import how_to_install  # importlib.metadata costs every start 15 milliseconds
+
         extra = EXTRAS.get(protocol)
         reason = how_to_install(extra) if extra else _said(error)
         raise InputError(f"{url!r} cannot be opened: {reason}") from error

@@ -6,6 +6,7 @@ spaces), so these four names (p50k_edit is p50k_base with other special tokens) 
 
 from __future__ import annotations
 
+import binascii
 import functools
 import hashlib
 import importlib.util
@@ -126,10 +127,8 @@ def shipped_ranks() -> bytes:
 
 def ranks_of(data: bytes) -> dict[bytes, int]:
     """Token bytes -> rank, from a ranks file. Raises ValueError for other data."""
-    import base64
-
     pairs = (line.split() for line in data.splitlines() if line)
-    ranks = {base64.b64decode(token, validate=True): int(rank) for token, rank in pairs}
+    ranks = {binascii.a2b_base64(token, strict_mode=True): int(rank) for token, rank in pairs}
     if len(ranks) < 256 or len(set(ranks.values())) < len(ranks):
         raise ValueError("a rank for each of the 256 bytes and no rank twice are the least it must have")
     return ranks

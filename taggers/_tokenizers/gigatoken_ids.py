@@ -8,7 +8,7 @@ output).
 
 from __future__ import annotations
 
-import base64
+import binascii
 import functools
 import json
 import logging
@@ -308,7 +308,8 @@ def ranks_file(ranks: Mapping[bytes, int], name: str) -> bytes:
     if len(fillers) < len(gaps):
         raise ConfigError(f"engine gigatoken needs ranks without gaps, tokenizer {name!r} has {len(gaps):,}: use auto")
     by_rank.update(zip(gaps, fillers, strict=True))
-    return b"".join(b"%s %d\n" % (base64.b64encode(by_rank[rank]), rank) for rank in sorted(by_rank))
+    encoded = (binascii.b2a_base64(by_rank[rank], newline=False) for rank in range(len(by_rank)))
+    return b"".join([b"%s %d\n" % pair for pair in zip(encoded, range(len(by_rank)), strict=True)])
 
 
 def has_long_blank(text: str) -> bool:
