@@ -1,6 +1,6 @@
 """Peak memory of `tagcorpus run tag` with several large fastText models, which all workers share.
 
-    python benchmarks/fasttext_memory.py --input CORPUS --work DIR [--models 5] [--workers 4] [--gigabytes 2] [--documents 20000]
+    python benchmarks/fasttext_memory.py --input CORPUS --work DIR [--models 5] [--workers 4] [--gigabytes 2] [--documents 5000]
 
 CORPUS has JSONL files with a field `text`. One model is trained with so many buckets that its file has the size, and is copied; each copy has another
 last byte of a row, so that the files differ. Words, parts of words and pairs of words are looked up, so that the run touches most of a file. While the
@@ -26,7 +26,7 @@ from fasttext_reader import texts_of
 DIMENSION = 100
 SETTINGS = {"loss": "softmax", "dim": DIMENSION, "wordNgrams": 2, "minn": 3, "maxn": 6, "minCount": 2, "epoch": 1}
 KINDS = ("Pss", "Pss_File", "Pss_Anon")
-INTERVAL = 0.5  # seconds between two readings
+INTERVAL = 2  # seconds between two readings, each of which takes up to half a second for 10 GB
 
 
 def train(path: Path, lines: Path, gigabytes: float) -> None:
@@ -120,7 +120,7 @@ def main() -> int:
     parser.add_argument("--models", type=int, default=5)
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--gigabytes", type=float, default=2.0, help="size of a model")
-    parser.add_argument("--documents", type=int, default=20_000)
+    parser.add_argument("--documents", type=int, default=5_000)
     parser.add_argument("--train", type=int, default=1_000, help="texts that the model is trained on")
     parser.add_argument("--limit", type=float, default=12.0, help="of the peak, in GB")
     options = parser.parse_args()

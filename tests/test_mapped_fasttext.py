@@ -110,7 +110,8 @@ def test_texts_about_as_long_as_the_rows_that_are_added_together(models: dict[st
     for _ in range(2):  # the second time, the rows of known words are in the cache
         for text, (labels, values) in zip(texts, model.predict(texts, 3), strict=True):
             names, probabilities = library.predict(text, k=3)
-            assert (labels, values) == (list(names), pytest.approx(list(probabilities), abs=1e-7))
+            assert labels == list(names)
+            assert values == pytest.approx(list(probabilities), abs=1e-7)
 
 
 def test_rows_of_words_are_cached_while_there_is_room(models: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -348,14 +348,14 @@ def means_of_texts(
                 continue
             is_cacheable = 0 <= entry < len(places)
             if is_cacheable and places[entry, 0] >= 0:
-                first, n_parts = np.int64(places[entry, 0]), np.int64(places[entry, 1])
+                begin, n_parts = np.int64(places[entry, 0]), np.int64(places[entry, 1])
                 if n + n_parts > room:
                     _flush(sums, rows, n, dense, coded, decoded, in_order)
                     count += n
                     n = 0
                 for i in range(n_parts):
-                    rows[n + i] = cached[first + i]
-                n += n_parts
+                    rows[n + i] = cached[begin + i]
+                n += int(n_parts)
                 continue
             first = n
             if entry >= 0:

@@ -147,7 +147,7 @@ def best_leaves(
                 continue
             row, score = node - n_leaves, np.float32(0)
             if is_coded:
-                first, code, i = np.int64(0), row * shape[1], np.int64(0)
+                first, code, i = 0, row * shape[1], 0
                 while i < dimension:
                     length = min(shape[2], dimension - i)  # the last part may be shorter
                     at = first + np.int64(codes[code]) * length

@@ -19,6 +19,7 @@ import numpy as np
 from tagcorpus.errors import ConfigError
 from tagcorpus.kernels.documents import fasttext as kernel
 from tagcorpus.kernels.documents import fasttext_labels as output
+from tagcorpus.kernels.documents.vectors import LANES
 
 _BEGIN = struct.Struct("<2i 12i d 3i 2q")
 _LOSSES = {1: output.TREE, 2: output.SIGMOIDS, 3: output.SOFTMAX, 4: output.SIGMOIDS}
@@ -129,7 +130,7 @@ class MappedModel:
                 offsets,
             )
         n_best = min(k, len(self.labels)) if k >= 0 else len(self.labels)
-        step = max(_SCORES // max(len(self.labels), 1), output.LANES)
+        step = max(_SCORES // max(len(self.labels), 1), LANES)
         answers = []
         for first in range(0, len(texts), step):
             some = slice(first, first + step)
