@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 from numba import types as numba_types
 
-from tagcorpus.kernels.documents.vectors import AHEAD, add_rows, eight_bytes, put_product
+from tagcorpus.kernels.documents.vectors import add_rows, eight_bytes, put_product
 
 U8: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 I32: TypeAlias = np.ndarray[Any, np.dtype[np.int32]]
@@ -302,7 +302,7 @@ def means_of_texts(
     places, cached, n_cached = cache
     dimension = coded[1][0] if len(coded[1]) else dense.shape[1]
     room = max(_ROOM, 4 * maxn)
-    rows = np.zeros(room + AHEAD, np.int32)
+    rows = np.empty(room, np.int32)
     decoded = np.empty((room if len(coded[1]) else 0, dimension), np.float32)
     in_order = np.arange(len(rows)).astype(np.int32)
     hashes = np.empty(1024, np.int32)

@@ -11,13 +11,10 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-AHEAD: Final = 16
-"""Rows from the one that is added to the one whose memory is asked for. Their numbers must be readable."""
 LANES: Final = 16
 """Sums that `sum_products` forms side by side."""
-_CACHE_LINE: Final = 64
 _variable: Any = cgutils.alloca_once_value
-_FLOAT, _BYTE, _INT, _LONG = ir.FloatType(), ir.IntType(8), ir.IntType(32), ir.IntType(64)
+_FLOAT, _INT, _LONG = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 
 
 def _place(builder: Any, array: Any, at: Any, kind: Any) -> Any:
@@ -35,8 +32,7 @@ def _loaded(builder: Any, place: Any, align: int) -> Any:
 def _add_rows(_: Any, sums: Any, column: Any, matrix: Any, rows: Any, n: Any, width: Any) -> Any:
     if not isinstance(width, types.IntegerLiteral):
         return None
-    n_wide = width.literal_value
-    vector = ir.VectorType(_FLOAT, n_wide)
+    vector = ir.VectorType(_FLOAT, width.literal_value)
 
     def generated(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         arrays = {i: context.make_array(signature.args[i])(context, builder, arguments[i]) for i in (0, 2, 3)}
@@ -45,19 +41,10 @@ def _add_rows(_: Any, sums: Any, column: Any, matrix: Any, rows: Any, n: Any, wi
         dimension = builder.extract_value(arrays[2].shape, 1)
         target = _place(builder, arrays[0], column, vector)
         total = _variable(builder, _loaded(builder, target, 4))
-        kind = ir.FunctionType(ir.VoidType(), [_BYTE.as_pointer(), _INT, _INT, _INT])
-        hint = builder.module.declare_intrinsic("llvm.prefetch", [_BYTE.as_pointer()], kind)
-
-        def place_of(at: Any) -> Any:
-            row = builder.sext(_loaded(builder, builder.gep(arrays[3].data, [at]), 4), _LONG)
-            return builder.gep(arrays[2].data, [builder.add(builder.mul(row, dimension), column)])
-
         with cgutils.for_range(builder, n) as loop:
-            later = builder.bitcast(place_of(builder.add(loop.index, _LONG(AHEAD))), _BYTE.as_pointer())
-            for line in range(0, 4 * n_wide + _CACHE_LINE - 1, _CACHE_LINE):
-                at = builder.gep(later, [_LONG(min(line, 4 * n_wide - 1))])
-                builder.call(hint, [at, _INT(0), _INT(3), _INT(1)])  # for reading; into every cache; data
-            values = _loaded(builder, builder.bitcast(place_of(loop.index), vector.as_pointer()), 1)
+            row = builder.sext(_loaded(builder, builder.gep(arrays[3].data, [loop.index]), 4), _LONG)
+            at = builder.add(builder.mul(row, dimension), column)
+            values = _loaded(builder, _place(builder, arrays[2], at, vector), 1)
             builder.store(builder.fadd(builder.load(total), values), total)
         builder.store(builder.load(total), target).align = 4
         return context.get_dummy_value()
@@ -121,8 +108,7 @@ def _eight_bytes(_: Any, array: Any, at: Any) -> Any:
 add_rows: Any = _add_rows
 """add_rows(sums, column, matrix, rows, n, width): add to sums[column : column + width] these columns of n rows, one row after the other.
 
-sums float32 [dimension]; matrix float32 [any, dimension], at any byte; rows int32, of n + AHEAD that can be read: memory is asked for AHEAD
-rows before it is used
+sums float32 [dimension]; matrix float32 [any, dimension], at any byte; rows int32
 """
 put_product: Any = _put_product
 """put_product(target, at, factor, source, first, width): target[at + i] = factor * source[first + i] for i below width, all float32."""
