@@ -11,18 +11,8 @@ from typing import Any, Final
 import numpy as np
 from numba import njit
 
-from tagcorpus.kernels.documents.fasttext import (
-    CENTROIDS,
-    CODED,
-    F32,
-    F32_ROWS,
-    I32,
-    I64,
-    I64S,
-    decode_rows,
-    norm_of,
-    types,
-)
+from tagcorpus.kernels.documents.fasttext import CENTROIDS, CODED, decode_rows, norm_of
+from tagcorpus.kernels.documents.fasttext_dictionary import F32, F32_ROWS, I32, I64, I64S, types
 from tagcorpus.kernels.documents.vectors import LANES, sum_products
 
 SOFTMAX, SIGMOIDS, TREE = 0, 1, 2

@@ -18,6 +18,7 @@ import numpy as np
 
 from tagcorpus.errors import ConfigError
 from tagcorpus.kernels.documents import fasttext as kernel
+from tagcorpus.kernels.documents import fasttext_dictionary as dictionary
 from tagcorpus.kernels.documents import fasttext_labels as output
 from tagcorpus.kernels.documents.vectors import LANES
 
@@ -72,19 +73,19 @@ class MappedModel:
         most = 0 if version == _BEFORE_PARTS_OF_WORDS else most
         if not 0 <= n_entries <= len(data) // 10:  # an entry's least bytes
             raise ValueError(n_entries)
-        starts, lengths, kinds, at = kernel.entries(data, _BEGIN.size, n_entries)
+        starts, lengths, kinds, at = dictionary.entries(data, _BEGIN.size, n_entries)
         if (
             n_entries != self._n_words + n_labels
             or at > len(data)
             or np.any(kinds != (np.arange(n_entries) >= self._n_words))
         ):
             raise ValueError(n_entries)
-        self._words = (data, starts, kernel.word_table(data, starts, lengths))
+        self._words = (data, starts, dictionary.word_table(data, starts, lengths))
         pairs = data[at : at + 8 * max(n_pruned, 0)].view(np.int32).reshape(-1, 2)
         buckets_left, rows_left = np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
         if buckets_left.min(initial=0) < 0:
             raise ValueError(n_pruned)
-        self._pruned = kernel.pruned_table(buckets_left, rows_left)
+        self._pruned = dictionary.pruned_table(buckets_left, rows_left)
         self._settings = np.array([word_ngrams, max(buckets, 1), least, most, self._n_words, n_pruned >= 0])
         self._cache, self._lock = kernel.part_cache(self._n_words), threading.Lock()
         at += 8 * max(n_pruned, 0)
@@ -117,7 +118,7 @@ class MappedModel:
         encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
         offsets = np.zeros(len(encoded) + 1, np.int64)
         np.cumsum([len(line) for line in encoded], out=offsets[1:])
-        joined = np.frombuffer(b"".join([*encoded, bytes(kernel.END), bytes(kernel.PADDING)]), np.uint8)
+        joined = np.frombuffer(b"".join([*encoded, bytes(kernel.END), bytes(dictionary.PADDING)]), np.uint8)
         with self._lock:  # threads share the cache
             means, counts = kernel.means_of_texts(
                 self._words,
