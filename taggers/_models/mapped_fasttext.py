@@ -28,8 +28,6 @@ _MOST = 1000  # characters of a part, words of an n-gram: more is damage
 _SCORES = 1 << 22  # so many at once, 16 MB
 _BEFORE_PARTS_OF_WORDS = 11
 """Supervised models of this version have no parts of words, whatever their parameters say."""
-
-
 _NO_ROWS = np.zeros((0, 0), np.float32)
 _NO_CODES = (
     np.zeros(0, np.uint8),
@@ -146,14 +144,18 @@ class MappedModel:
         matrix = (self._output.dense, self._output.coded)
         if self._kind == output.TREE:
             best = output.best_leaves(*matrix, means, n_rows, self._tree, k, threshold)
-            is_finite = bool((best[2] >= 0).all())
-        else:
-            scores = output.scores_of(*matrix, self._output.n_rows, means)
-            is_finite = bool(np.isfinite(scores).all())
-            best = output.best_labels(scores, n_rows, self._kind == output.SOFTMAX, k, threshold)
-        if not is_finite:
-            raise ConfigError("fasttext.model gives probabilities that are not numbers: train the model again")
-        return best
+            _check_finite((best[2] >= 0).all())
+            return best
+        scores = output.scores_of(*matrix, self._output.n_rows, means)
+        _check_finite(
+            np.isfinite(scores).all()
+        )  # before the labels: a sigmoid's place in its table is computed from its score
+        return output.best_labels(scores, n_rows, self._kind == output.SOFTMAX, k, threshold)
+
+
+def _check_finite(is_finite: bool | np.bool_) -> None:
+    if not is_finite:
+        raise ConfigError("fasttext.model gives probabilities that are not numbers: train the model again")
 
 
 def _matrix(data: Any, at: int, dimension: int, is_coded: bool) -> tuple[_Matrix, int]:
