@@ -38,9 +38,8 @@ def train(path: Path, lines: Path, gigabytes: float) -> None:
 
 def write_texts(folder: Path, lines: Path, documents: Path, n_train: int, n_documents: int) -> None:
     """Lines that the model is trained on, and the documents of the run, in one file."""
-    texts = texts_of(folder)
     with lines.open("w", encoding="utf-8") as file:
-        for i, text in enumerate(itertools.islice(texts, n_train)):
+        for i, text in enumerate(itertools.islice(texts_of(folder), n_train)):
             file.write(f"__label__{i % 5} {' '.join(text[:1500].split())}\n")
     with documents.open("w", encoding="utf-8") as file:
         for text in itertools.islice(texts_of(folder), n_documents):
@@ -87,20 +86,9 @@ def memory(root: int) -> dict[str, int]:
 def run(models: list[Path], documents: Path, output: Path, workers: int) -> tuple[dict[str, int], float]:
     """(memory at the peak of PSS, in KiB; seconds) of the command."""
     names = [f"model{i}" for i in range(len(models))]
-    command = [
-        sys.executable,
-        "-m",
-        "tagcorpus",
-        "run",
-        "tag",
-        "-i",
-        str(documents),
-        "-o",
-        str(output),
-        "--workers",
-        str(workers),
-    ]
-    command += ["--taggers", ",".join(f"{name}=fasttext" for name in names)]
+    taggers = ",".join(f"{name}=fasttext" for name in names)
+    command = [sys.executable, *f"-m tagcorpus run tag --workers {workers} --taggers {taggers}".split()]
+    command += ["--input", str(documents), "--output", str(output)]
     command += [word for name, path in zip(names, models, strict=True) for word in ("--set", f"{name}.model={path}")]
     peak = dict.fromkeys(KINDS, 0)
     start = time.perf_counter()
