@@ -117,9 +117,9 @@ def test_what_is_wrong_and_where(tmp_path: Path, text: str, sets: list[str], tol
 
 
 def test_a_missing_file_and_an_unknown_pipeline(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"--config .*none\.yaml: No such file or directory"):
+    with pytest.raises(ConfigError, match=r"--config .*none\.yaml cannot be read: No such file or directory"):
         load_options("tag", str(tmp_path / "none.yaml"))
-    with pytest.raises(ConfigError, match=r"unknown pipeline 'fitler' \(run PIPELINE\): did you mean 'filter'\?"):
+    with pytest.raises(ConfigError, match=r"unknown pipeline 'fitler' \(PIPELINE\): did you mean 'filter'\?"):
         terminal.config("fitler", None, [])
 
 

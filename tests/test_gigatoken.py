@@ -75,8 +75,10 @@ def fuzzed(n: int, seed: int) -> Iterable[str]:
 
 @pytest.mark.e2e
 @needs_gigatoken
-def test_100_000_fuzzed_strings_have_tiktokens_ids() -> None:
+@pytest.mark.parametrize("n_before", [0, giga.ONE_CALL_AFTER_TEXTS])
+def test_100_000_fuzzed_strings_have_tiktokens_ids(n_before: int) -> None:
     plain, fast = exact(), giga.GigatokenTokenizer(exact())
+    fast._n_texts = n_before
     texts = list(fuzzed(100_000, seed=3))
     assert len(set(texts)) > 70_000
     for start in range(0, len(texts), 1000):
@@ -93,6 +95,17 @@ def test_every_code_point_of_the_first_planes_splits_as_tiktoken_does() -> None:
         texts = [f"a{c}1{c} {c}!" for c in map(chr, codes[start : start + 65_536])]
         joined = ["\n".join(texts[at : at + 64]) for at in range(0, len(texts), 64)]
         assert different(plain, fast, joined) == []
+
+
+@needs_gigatoken
+def test_many_texts_are_encoded_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(giga, "ONE_CALL_AFTER_TEXTS", 2000)
+    plain, fast = exact(), giga.GigatokenTokenizer(exact())
+    texts = list(fuzzed(3000, seed=5))
+    assert different(plain, fast, texts[:2000]) == []
+    assert "_is_one_call_equal" not in vars(fast)
+    assert different(plain, fast, texts[2000:]) == []
+    assert vars(fast)["_is_one_call_equal"]
 
 
 @needs_gigatoken

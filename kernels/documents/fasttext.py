@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
 
+from tagcorpus.kernels.compiling.cached import njit
 from tagcorpus.kernels.documents.fasttext_dictionary import (
     F32,
     F32_ROWS,

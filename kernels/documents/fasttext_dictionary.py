@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any, Final, TypeAlias
 
 import numpy as np
-from numba import njit
 from numba import types as numba_types
 
+from tagcorpus.kernels.compiling.cached import njit
 from tagcorpus.kernels.documents.vectors import eight_bytes
 
 U8: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]

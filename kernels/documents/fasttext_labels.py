@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
 
+from tagcorpus.kernels.compiling.cached import njit
 from tagcorpus.kernels.documents.fasttext import CENTROIDS, CODED, decode_rows, norm_of
 from tagcorpus.kernels.documents.fasttext_dictionary import F32, F32_ROWS, I32, I64, I64S, types
 from tagcorpus.kernels.documents.vectors import LANES, sum_products

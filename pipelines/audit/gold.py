@@ -46,6 +46,9 @@ class Gold:
         self.name = GOLD if GOLD in numeric else numeric[0]
         values = np.asarray(pc.cast(table[self.name], pa.float64()).to_numpy(), np.float64)
         keys = _ids(table) if self.by_id else _places(table)
+        if np.isinf(values).any():
+            i = int(np.flatnonzero(np.isinf(values))[0])
+            raise InputError(f"--gold {path}: row {i + 1:,}, column {self.name!r}: {values[i]} is not a finite number")
         usable = np.isfinite(values) & keys.is_valid().to_numpy(zero_copy_only=False)
         self._keys, self._values = keys.filter(pa.array(usable)), values[usable]
         if len(pc.unique(self._keys)) < len(self._keys):

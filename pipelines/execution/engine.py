@@ -168,8 +168,9 @@ class Engine:
                         "the endpoint is asked from this machine, by one caller; ray workers take no part in that"
                     )
                 steps: list[PipelineStep] = [Read(plan, self.reader_options, todo)]
-                steps += known_ids(self.run.output, plan, self.reader_options, instances, todo)
-                steps += [*around[0], *(Tag(i) for i in instances), *around[1]]
+                ids = known_ids(self.run.output, plan, self.reader_options, instances, todo)
+                is_much_text = not ids and plan.is_much_text(pending, workers or self.workers)
+                steps += [*ids, *around[0], *(Tag(i, is_much_text=is_much_text) for i in instances), *around[1]]
                 steps.append(Publish(self.run.output, plan, self.reader_options, instances, todo))
                 with recording(self.run.output, plan, todo) as entries:
                     self.over_chunks(

@@ -65,13 +65,16 @@ class Read(PipelineStep):
 
 
 class Tag(PipelineStep):
-    """Adds one instance's columns. A row that the tagger raises on gets nulls and is quarantined; nothing else is lost."""
+    """Adds one instance's columns. A row that the tagger raises on gets nulls and is quarantined; nothing else is lost.
+
+    is_much_text  the tagger starts its fast engines at the first batch, not after some text
+    """
 
     type = "tag"
 
-    def __init__(self, instance: Instance) -> None:
+    def __init__(self, instance: Instance, *, is_much_text: bool = False) -> None:
         super().__init__()
-        self.instance = instance
+        self.instance, self.is_much_text = instance, is_much_text
         self.name = instance.name
         self._is_probed = False
 
@@ -133,6 +136,9 @@ class Tag(PipelineStep):
         return item
 
     def _probe(self) -> None:
+        if self.is_much_text and hasattr(self.instance.tagger, "warm_up"):
+            with contextlib.suppress(Exception):  # the probe fails in the same way, and says so
+                self.instance.tagger.warm_up()
         try:
             self._tag(DocumentBatch.from_texts([PROBE]))
         except TagcorpusError:

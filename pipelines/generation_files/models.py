@@ -143,8 +143,8 @@ def _placed(file: InputFile, harness: Collection[str], results: ResultsBeside, n
             _note(notes, named, named.name)
             return Found(named.name, root, leaf, file, False)
         raise InputError(
-            f"{file.path} lies in {root or '/'} itself, and no folder tells its model: folders are <org>/<model>/ or "
-            f"<org>__<model>/. Is {root or '/'} one model's folder? Then {SAY_IT}"
+            f"no folder names the model of {file.path}: put its files into <org>/<model>/ or <org>__<model>/. If {root or '/'} is "
+            f"the folder of one model, {SAY_IT}"
         )
     if i is None:
         # `<model>/filtered/file` is no model called filtered.

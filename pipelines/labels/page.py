@@ -12,6 +12,7 @@ from typing import Any
 from tagcorpus.pipelines.labels.label_table import NO_LABELS, UNKNOWN
 from tagcorpus.pipelines.storage.folder import Folder
 
+FILES = ("agreement.json", "matrix.csv", "differences.csv", "matrix.png")
 SHOWN_LABELS = 24
 SHOWN_DIFFERENCES = 10
 _LISTED = 4
@@ -29,7 +30,7 @@ def as_text(document: dict[str, Any], output: str | None) -> str:
         *(_within(name, groups) for name, groups in document["within"].items()),
         _repeats(document["repeats"]),
         _differences(document["differences"], width),
-        f"-> {output}/ (agreement.json, matrix.csv, differences.csv)" if output else "",
+        f"-> {output}/ ({', '.join(FILES[:3])})" if output else "",
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -48,6 +49,7 @@ def _counts(document: dict[str, Any]) -> str:
         "other_text": "with another text in LABELS than in GOLD: are these the same documents? --by text joins by texts",
     }
     lines += [f"  {counts[name]:,} {text}" for name, text in words.items() if counts[name]]
+    lines += [f"  {document['spelled_otherwise']}"] if document["spelled_otherwise"] else []
     lines += _unshared_labels(document["labels_of"])
     return "\n".join(lines)
 
@@ -75,10 +77,12 @@ def _overall(document: dict[str, Any]) -> str:
     }
     lines = [f"  {text:<15} {_figure(document[name])}" for name, text in names.items() if name in document]
     commonest = document["commonest"]
-    lines.append(f"  {'baseline':<15} {commonest['accuracy']:.3f}  accuracy of always saying {commonest['label']}")
+    lines.append(
+        f"  {'baseline':<15} {commonest['accuracy']:.3f}  accuracy of the most frequent label alone, {commonest['label']}"
+    )
     if without := document["without_unknown"]:
         lines.append(
-            f"  {'published way':<15} {_figure(without['accuracy'])}  accuracy of {without['n']:,} documents, without unknown and "
+            f"  {'as published':<15} {_figure(without['accuracy'])}  accuracy of {without['n']:,} documents, without unknown and "
             "documents without a label"
         )
     return "\n".join(lines)
@@ -158,24 +162,25 @@ def _cut(line: str, width: int) -> str:
     return line if len(line) <= width else line[: width - 3] + "..."
 
 
-def write_files(output: str, document: dict[str, Any]) -> None:
-    """agreement.json, matrix.csv, differences.csv, and matrix.png where matplotlib is installed."""
-    folder = Folder(output)
-    folder.publish("agreement.json", json.dumps(document, indent=1, ensure_ascii=False).encode())
+def write_files(folder: Folder, document: dict[str, Any]) -> None:
+    """The FILES, the picture where matplotlib is installed. That of an earlier call does not stay."""
+    result, table, differences, picture = FILES
+    folder.publish(result, json.dumps(document, indent=1, ensure_ascii=False).encode())
     matrix = document["matrix"]
     folder.publish(
-        "matrix.csv",
+        table,
         _csv(
             [["gold", *matrix["given"]], *([g, *row] for g, row in zip(matrix["gold"], matrix["counts"], strict=True))]
         ),
     )
     rows = [[d["id"], d["gold"], d["given"], d["text"]] for d in document["differences"]]
-    folder.publish("differences.csv", _csv([["id", "gold", "given", "text"], *rows]))
+    folder.publish(differences, _csv([["id", "gold", "given", "text"], *rows]))
     try:
-        picture = _picture(matrix)
+        data = _picture(matrix)
     except ImportError:  # without the extra [report]
+        folder.remove(picture)
         return
-    folder.publish("matrix.png", picture)
+    folder.publish(picture, data)
 
 
 def _csv(rows: Sequence[Sequence[Any]]) -> bytes:

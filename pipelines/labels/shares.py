@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tagcorpus.errors import ConfigError, InputError
-from tagcorpus.pipelines.attributes.results import folder_and_name
+from tagcorpus.errors import ConfigError, InputError, spelled_otherwise
 from tagcorpus.pipelines.distributions.effects import chi_square_p
 from tagcorpus.pipelines.labels.label_table import NO_LABELS, By, LabelTable, has_other_text, read_labels
 from tagcorpus.pipelines.labels.share_intervals import (
@@ -21,6 +20,7 @@ from tagcorpus.pipelines.labels.share_intervals import (
     llm_only,
     prediction_powered,
 )
+from tagcorpus.pipelines.storage.outputs import check_file, has_content
 
 LEAST_P = 1e-4
 """Below this, an audit is said to be no random sample: one random sample in ten thousand is."""
@@ -49,7 +49,7 @@ def shares(
     student = read_labels(labels, by, column)
     if draw is not None:
         if audit is not None or width is not None or output is None:
-            raise ConfigError("--draw N takes LABELS and --output FILE.csv, and no AUDIT and no --width")
+            raise ConfigError("--draw N needs --output FILE.csv, and takes neither AUDIT nor --width")
         return _draw(student, by, draw, output, seed)
     if audit is None:
         raise ConfigError("name the audit's labels: tagcorpus shares LABELS AUDIT; or draw a sample with --draw N")
@@ -91,10 +91,9 @@ def _draw(student: LabelTable, by: By, n: int, output: str, seed: int) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["id", "text"] if has_text else ["id"])
     writer.writerows([row.id, row.columns.get("text", "")] if has_text else [row.id] for row in rows)
-    folder, name = folder_and_name(output)
-    if folder.exists(name):
-        raise ConfigError(f"{output} is there already: name another file")
-    folder.publish(name, text.getvalue().encode())
+    data = text.getvalue().encode()
+    folder, name = check_file(output, has_content(data), "has other documents", inputs=[student.path])
+    folder.publish(name, data)
     return f"{n:,} of {len(keys):,} documents, drawn with seed {seed} -> {output}"
 
 
@@ -102,9 +101,10 @@ def _labelled(student: LabelTable, audit: LabelTable) -> tuple[Counter[str], Cou
     """The student's labels of the corpus; and of audited documents, the labels of both. Documents without a label are left out."""
     outside = [key for key in audit.labels if key not in student.labels and key not in student.doubled]
     if outside:
+        spelling = spelled_otherwise(outside, student.labels)
         raise InputError(
             f"{len(outside):,} of {len(audit.labels):,} documents of {audit.path} have no label in {student.path}: the audit is a "
-            "sample of the corpus, so label all of the corpus"
+            f"sample of the corpus, so label all of the corpus{f'; {spelling}' if spelling else ''}"
         )
     corpus = Counter(own.label for own in student.labels.values() if own.label not in NO_LABELS)
     both = [(student.labels[k].label, own.label) for k, own in audit.labels.items() if k in student.labels]

@@ -11,7 +11,7 @@ from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.predictor.records.harness_results import NO_ID, is_id
 from tagcorpus.taggers._interface.unique_keys import UniqueKeyLoader
 
-SAY_IT = "say it with --input ORG/MODEL=PATH, or --models FILE"
+SAY_IT = "name the model with --input ORG/MODEL=PATH, or --models FILE"
 
 
 def read_models(path: str) -> list[str]:
@@ -26,7 +26,7 @@ def read_models(path: str) -> list[str]:
     except OSError as error:
         raise ConfigError(f"--models {path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--models {path} is not YAML: {error}") from error
+        raise ConfigError(f"--models {path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(value, dict) or not value:
         raise ConfigError(
             f"--models {path}: must be a mapping of ids to paths, `org/model: folder` a line, got {_kind(value)}"

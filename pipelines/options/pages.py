@@ -51,7 +51,7 @@ def in_words_of_keys(o: Option) -> str:
     """An option's help for those who write a value, not flags."""
     kind = "a mapping" if isinstance(o.default, dict) else "a list"
     text = in_python(o.declaration.text.replace("--set ", "")).replace(
-        "Several: one after the other, or repeat.", "Several: a list."
+        "Several: after one flag, or repeat the flag.", "Several: a list."
     )
     return re.sub(r"\brepeatable\b", kind, text)
 

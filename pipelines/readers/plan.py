@@ -29,6 +29,8 @@ from tagcorpus.pipelines.storage.sealed import is_sealed, opened, sealed
 PLAN_VERSION = 2
 # A large uncompressed file is indexed in segments of this many chunks, several at a time.
 CHUNKS_PER_SEGMENT = 16
+MUCH_TEXT_BYTES = 4 << 20
+"""For this much text of one process, Numba's and gigatoken's start costs less CPU than plain Python and tiktoken."""
 ROOMS_OF_RESULTS = ("attributes", "quarantine", "tokens")
 # Formats whose digests cover only some columns, and the version of their plans.
 TABLES = ("parquet", "arrow")
@@ -68,6 +70,12 @@ class Plan:
     @property
     def n_bytes(self) -> int:
         return sum(r.end - r.start for f in self.files for r in f.chunks if f.file.format in TEXT_FORMATS)
+
+    def is_much_text(self, ranks: Iterable[int], workers: int) -> bool:
+        """Whether each worker reads so many bytes in these chunks that a fast engine is worth its start. Tables have none."""
+        chunks = ((planned, planned.chunks[k]) for planned, k in map(self.chunks.__getitem__, ranks))
+        n_bytes = sum((c.end - c.start) * p.reader_options.sample for p, c in chunks if p.file.format in TEXT_FORMATS)
+        return n_bytes >= MUCH_TEXT_BYTES * workers
 
 
 @dataclass(frozen=True)

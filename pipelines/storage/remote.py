@@ -374,8 +374,8 @@ def _login(url: str) -> str:
             "--storage-options token=anon"
         )
     return (
-        "See to the credentials (AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, --storage-options profile=NAME) "
-        "and to what they allow; for a public bucket, --storage-options anon=true"
+        "Check the credentials (AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, --storage-options profile=NAME) "
+        "and their permissions; for a public bucket, --storage-options anon=true"
     )
 
 

@@ -35,9 +35,13 @@ from tagcorpus.pipelines.token_ids.parts import (
 )
 from tagcorpus.taggers._interface.batch import DocumentBatch
 from tagcorpus.taggers._tokenizers.interface import TokenIds, Tokenizer
-from tagcorpus.taggers._tokenizers.loading import Engine, fingerprint, load
+from tagcorpus.taggers._tokenizers.loading import Engine, fingerprint, load, load_early
 
 __all__ = ["OpenedChunk", "Seed", "TokenBatch", "TokenSource", "TokenizerChoice", "known_ids", "seed"]
+
+
+FEW_WORKERS = 4
+"""A process does not know how many others share the chunks. With many, the fast engine starts a little too early."""
 
 
 class TokenizerChoice(NamedTuple):
@@ -73,6 +77,10 @@ class TokenSource:
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
+        """Built where a chunk is tokenised."""
+        if self.plan.is_much_text(range(len(self.plan.chunks)), FEW_WORKERS):
+            with contextlib.suppress(Exception):  # what fails here fails again below
+                load_early(*self.choice)
         return load(*self.choice)
 
     def open(self, rank: int) -> OpenedChunk:

@@ -23,6 +23,8 @@ from tagcorpus.errors import InputError
 
 ALIASES = {"safetensors_total": "total_params", "model_id": "id"}
 SHOWN_PROBLEMS = 20
+LARGEST = 1e30
+"""Of numbers in a table: predictors square them, and keep some in 32 bits."""
 _TRUE, _FALSE = {"true", "t", "1", "yes"}, {"false", "f", "0", "no"}
 
 

@@ -111,8 +111,8 @@ class Halt:
             wish = failure.retry_after_seconds
             asks = f" and asks to come back in {wish:.0f} seconds" if wish is not None else ""
             return LLMError(
-                f"{self.endpoint} gave no answer: {reason}{asks}, and {self.settings.patience_seconds:g} seconds (--patience) are "
-                f"the most that a run waits; {self.resume}"
+                f"{self.endpoint} gave no answer within --patience {self.settings.patience_seconds:g} seconds: {reason}{asks}; "
+                f"{self.resume}"
             )
         other = likely_url(self.settings.base_url)
         elsewhere = f"; many servers answer at {other}: name it with --base-url" if other else ""
