@@ -110,7 +110,8 @@ def test_texts_about_as_long_as_the_rows_that_are_added_together(models: dict[st
     for _ in range(2):  # the second time, the rows of known words are in the cache
         for text, (labels, values) in zip(texts, model.predict(texts, 3), strict=True):
             names, probabilities = library.predict(text, k=3)
-            assert (labels, values) == (list(names), pytest.approx(list(probabilities), abs=1e-7))
+            assert labels == list(names)
+            assert values == pytest.approx(list(probabilities), abs=1e-7)
 
 
 def test_rows_of_words_are_cached_while_there_is_room(models: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,6 +145,29 @@ def test_the_last_bit_decides_between_labels_of_a_tree(tmp_path: Path) -> None:
         assert values == pytest.approx(list(probabilities), abs=1e-8)
 
 
+@pytest.mark.parametrize("is_coded", [False, True])
+@pytest.mark.parametrize("loss", ["softmax", "ova", "hs"])
+def test_three_hundred_labels(tmp_path: Path, loss: str, is_coded: bool) -> None:
+    """More labels than are computed side by side, many of them equally probable; with the output matrix quantised, too."""
+    import fasttext
+
+    chance = random.Random(6)
+    lines = [f"__label__{i % 300} {' '.join(chance.choices(WORDS_TO_DRAW[:30], k=6))}" for i in range(900)]
+    (tmp_path / "train.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    library = fasttext.train_supervised(
+        str(tmp_path / "train.txt"), loss=loss, dim=22, wordNgrams=2, bucket=600, thread=1, epoch=3, verbose=0, seed=1
+    )
+    if is_coded:
+        library.quantize(input=str(tmp_path / "train.txt"), retrain=False, qout=True, qnorm=True, dsub=4)
+    library.save_model(str(tmp_path / "model"))
+    predict, texts = load_predict(tmp_path / "model"), random_texts(50)
+    for k, threshold in ((1, 0.0), (3, 0.0), (-1, 0.0), (-1, 0.003)):
+        for text, (labels, values) in zip(texts, predict(texts, k, threshold), strict=True):
+            names, probabilities = library.predict(text.replace("\n", " "), k=k, threshold=threshold)
+            assert labels == list(names)
+            assert values == pytest.approx(list(probabilities), abs=1e-8)
+
+
 @pytest.mark.parametrize("kind", ["words", "all, pruned"])
 def test_damaged_counts_are_refused_or_harmless(models: dict[str, Path], tmp_path: Path, kind: str) -> None:
     """No number of the file's beginning leads out of the file: it is refused, or every probability is a share."""
@@ -162,9 +186,12 @@ def test_damaged_counts_are_refused_or_harmless(models: dict[str, Path], tmp_pat
     assert refused > 20
 
 
-def test_numbers_that_are_none(models: dict[str, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "row"), [("words", 2), ("tree", 1), ("parts", 0)])
+def test_numbers_that_are_none(models: dict[str, Path], tmp_path: Path, kind: str, row: int) -> None:
+    """The output matrix, three rows of eight values, is the end of the file. Row 1 is the tree's root."""
     path = tmp_path / "nan.bin"
-    data = models["words"].read_bytes()
-    path.write_bytes(data[:-4] + np.float32("nan").tobytes())
+    data = bytearray(models[kind].read_bytes())
+    data[(row - 3) * 32 : (row - 3) * 32 + 4] = np.float32("nan").tobytes()
+    path.write_bytes(data)
     with pytest.raises(ConfigError, match="that are not numbers"):
         load_predict(path)(["the weather was cold"], 3, 0.0)

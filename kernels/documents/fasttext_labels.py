@@ -11,18 +11,8 @@ from typing import Any, Final
 import numpy as np
 
 from tagcorpus.kernels.compiling.cached import njit
-from tagcorpus.kernels.documents.fasttext import (
-    CENTROIDS,
-    CODED,
-    F32,
-    F32_ROWS,
-    I32,
-    I64,
-    I64S,
-    decode_rows,
-    norm_of,
-    types,
-)
+from tagcorpus.kernels.documents.fasttext import CENTROIDS, CODED, decode_rows, norm_of
+from tagcorpus.kernels.documents.fasttext_dictionary import F32, F32_ROWS, I32, I64, I64S, types
 from tagcorpus.kernels.documents.vectors import LANES, sum_products
 
 SOFTMAX, SIGMOIDS, TREE = 0, 1, 2
@@ -147,7 +137,7 @@ def best_leaves(
                 continue
             row, score = node - n_leaves, np.float32(0)
             if is_coded:
-                first, code, i = np.int64(0), row * shape[1], np.int64(0)
+                first, code, i = 0, row * shape[1], 0
                 while i < dimension:
                     length = min(shape[2], dimension - i)  # the last part may be shorter
                     at = first + np.int64(codes[code]) * length

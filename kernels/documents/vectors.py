@@ -1,6 +1,6 @@
-"""Sums of many float32 side by side, and eight bytes at once, for kernels: loops that Numba does not make of its own accord.
+"""Sums of many float32 side by side, and eight bytes at once, for kernels: instructions that Numba does not choose by itself.
 
-The values are those of plain float32 loops: numbers side by side are added each in its own order, and never to one another.
+The values are those of plain float32 loops: each sum is formed in its own order. Widths are constants of the caller's code.
 """
 
 from __future__ import annotations
@@ -11,12 +11,10 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-AHEAD: Final = 16
-"""Rows from the one that is added to the one whose memory is asked for. Their numbers must be readable."""
 LANES: Final = 16
 """Sums that `sum_products` forms side by side."""
-_CACHE_LINE: Final = 64
-_FLOAT, _BYTE, _INT, _LONG = ir.FloatType(), ir.IntType(8), ir.IntType(32), ir.IntType(64)
+_variable: Any = cgutils.alloca_once_value
+_FLOAT, _INT, _LONG = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 
 
 def _place(builder: Any, array: Any, at: Any, kind: Any) -> Any:
@@ -31,18 +29,10 @@ def _loaded(builder: Any, place: Any, align: int) -> Any:
 
 
 @intrinsic
-def add_rows(_: Any, sums: Any, column: Any, matrix: Any, rows: Any, n: Any, width: Any) -> Any:
-    """add_rows(sums, column, matrix, rows, n, width): add the columns from `column` on, `width` of them, of n rows to those of sums.
-
-    sums    float32 [dimension]
-    matrix  float32 [any, dimension], at any byte
-    rows    int32, n + AHEAD of them at least; memory is asked for AHEAD rows before it is used
-    width   a constant
-    """
+def _add_rows(_: Any, sums: Any, column: Any, matrix: Any, rows: Any, n: Any, width: Any) -> Any:
     if not isinstance(width, types.IntegerLiteral):
         return None
-    n_wide = width.literal_value
-    vector = ir.VectorType(_FLOAT, n_wide)
+    vector = ir.VectorType(_FLOAT, width.literal_value)
 
     def generated(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         arrays = {i: context.make_array(signature.args[i])(context, builder, arguments[i]) for i in (0, 2, 3)}
@@ -50,20 +40,11 @@ def add_rows(_: Any, sums: Any, column: Any, matrix: Any, rows: Any, n: Any, wid
         n = context.cast(builder, arguments[4], signature.args[4], types.int64)
         dimension = builder.extract_value(arrays[2].shape, 1)
         target = _place(builder, arrays[0], column, vector)
-        total = cgutils.alloca_once_value(builder, _loaded(builder, target, 4))
-        kind = ir.FunctionType(ir.VoidType(), [_BYTE.as_pointer(), _INT, _INT, _INT])
-        hint = builder.module.declare_intrinsic("llvm.prefetch", [_BYTE.as_pointer()], kind)
-
-        def place_of(at: Any) -> Any:
-            row = builder.sext(_loaded(builder, builder.gep(arrays[3].data, [at]), 4), _LONG)
-            return builder.gep(arrays[2].data, [builder.add(builder.mul(row, dimension), column)])
-
+        total = _variable(builder, _loaded(builder, target, 4))
         with cgutils.for_range(builder, n) as loop:
-            later = builder.bitcast(place_of(builder.add(loop.index, _LONG(AHEAD))), _BYTE.as_pointer())
-            for line in range(0, 4 * n_wide + _CACHE_LINE - 1, _CACHE_LINE):
-                at = builder.gep(later, [_LONG(min(line, 4 * n_wide - 1))])
-                builder.call(hint, [at, _INT(0), _INT(3), _INT(1)])  # for reading; into every cache; data
-            values = _loaded(builder, builder.bitcast(place_of(loop.index), vector.as_pointer()), 1)
+            row = builder.sext(_loaded(builder, builder.gep(arrays[3].data, [loop.index]), 4), _LONG)
+            at = builder.add(builder.mul(row, dimension), column)
+            values = _loaded(builder, _place(builder, arrays[2], at, vector), 1)
             builder.store(builder.fadd(builder.load(total), values), total)
         builder.store(builder.load(total), target).align = 4
         return context.get_dummy_value()
@@ -72,8 +53,7 @@ def add_rows(_: Any, sums: Any, column: Any, matrix: Any, rows: Any, n: Any, wid
 
 
 @intrinsic
-def put_product(_: Any, target: Any, at: Any, factor: Any, source: Any, first: Any, width: Any) -> Any:
-    """put_product(target, at, factor, source, first, width): target[at + i] = factor * source[first + i] for i below width, a constant."""
+def _put_product(_: Any, target: Any, at: Any, factor: Any, source: Any, first: Any, width: Any) -> Any:  # noqa: ARG001 - always float32
     if not isinstance(width, types.IntegerLiteral):
         return None
     vector = ir.VectorType(_FLOAT, width.literal_value)
@@ -92,11 +72,7 @@ def put_product(_: Any, target: Any, at: Any, factor: Any, source: Any, first: A
 
 
 @intrinsic
-def sum_products(_: Any, totals: Any, factors: Any, at: Any, columns: Any, n: Any) -> Any:
-    """sum_products(totals, factors, at, columns, n): totals[j] = the sum of factors[at + i] * columns[i, j] over i < n, in this order.
-
-    totals float32 [LANES]; factors float32, C-ordered, whatever its dimensions; columns float32 [n, LANES]
-    """
+def _sum_products(_: Any, totals: Any, factors: Any, at: Any, columns: Any, n: Any) -> Any:
     vector = ir.VectorType(_FLOAT, LANES)
 
     def generated(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -104,7 +80,7 @@ def sum_products(_: Any, totals: Any, factors: Any, at: Any, columns: Any, n: An
             context.make_array(signature.args[i])(context, builder, arguments[i]) for i in (0, 1, 3)
         )
         at, n = (context.cast(builder, arguments[i], signature.args[i], types.int64) for i in (2, 4))
-        total = cgutils.alloca_once_value(builder, ir.Constant(vector, [0.0] * LANES))
+        total = _variable(builder, ir.Constant(vector, [0.0] * LANES))
         everywhere = ir.Constant(ir.VectorType(_INT, LANES), [0] * LANES)
         with cgutils.for_range(builder, n) as loop:
             factor = _loaded(builder, builder.gep(factors.data, [builder.add(at, loop.index)]), 1)
@@ -119,8 +95,7 @@ def sum_products(_: Any, totals: Any, factors: Any, at: Any, columns: Any, n: An
 
 
 @intrinsic
-def eight_bytes(_: Any, array: Any, at: Any) -> Any:
-    """The number of eight bytes from any position of a uint8 array, the first byte lowest. None of them is beyond the end."""
+def _eight_bytes(_: Any, array: Any, at: Any) -> Any:
 
     def generated(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         data = context.make_array(signature.args[0])(context, builder, arguments[0])
@@ -128,3 +103,19 @@ def eight_bytes(_: Any, array: Any, at: Any) -> Any:
         return _loaded(builder, _place(builder, data, at, _LONG), 1)
 
     return types.uint64(array, at), generated
+
+
+add_rows: Any = _add_rows
+"""add_rows(sums, column, matrix, rows, n, width): add to sums[column : column + width] these columns of n rows, one row after the other.
+
+sums float32 [dimension]; matrix float32 [any, dimension], at any byte; rows int32
+"""
+put_product: Any = _put_product
+"""put_product(target, at, factor, source, first, width): target[at + i] = factor * source[first + i] for i below width, all float32."""
+sum_products: Any = _sum_products
+"""sum_products(totals, factors, at, columns, n): totals[j] = the sum of factors[at + i] * columns[i, j] over i below n, in this order.
+
+totals float32 [LANES]; factors float32, C-ordered, of which `at` counts single values; columns float32 [n, LANES]
+"""
+eight_bytes: Any = _eight_bytes
+"""eight_bytes(array, at): uint64 of eight bytes of a uint8 array from any position on, the first byte lowest. All must be in the array."""

@@ -18,7 +18,9 @@ import numpy as np
 
 from tagcorpus.errors import ConfigError
 from tagcorpus.kernels.documents import fasttext as kernel
+from tagcorpus.kernels.documents import fasttext_dictionary as dictionary
 from tagcorpus.kernels.documents import fasttext_labels as output
+from tagcorpus.kernels.documents.vectors import LANES
 
 _BEGIN = struct.Struct("<2i 12i d 3i 2q")
 _LOSSES = {1: output.TREE, 2: output.SIGMOIDS, 3: output.SOFTMAX, 4: output.SIGMOIDS}
@@ -26,8 +28,6 @@ _MOST = 1000  # characters of a part, words of an n-gram: more is damage
 _SCORES = 1 << 22  # so many at once, 16 MB
 _BEFORE_PARTS_OF_WORDS = 11
 """Supervised models of this version have no parts of words, whatever their parameters say."""
-
-
 _NO_ROWS = np.zeros((0, 0), np.float32)
 _NO_CODES = (
     np.zeros(0, np.uint8),
@@ -71,19 +71,19 @@ class MappedModel:
         most = 0 if version == _BEFORE_PARTS_OF_WORDS else most
         if not 0 <= n_entries <= len(data) // 10:  # an entry's least bytes
             raise ValueError(n_entries)
-        starts, lengths, kinds, at = kernel.entries(data, _BEGIN.size, n_entries)
+        starts, lengths, kinds, at = dictionary.entries(data, _BEGIN.size, n_entries)
         if (
             n_entries != self._n_words + n_labels
             or at > len(data)
             or np.any(kinds != (np.arange(n_entries) >= self._n_words))
         ):
             raise ValueError(n_entries)
-        self._words = (data, starts, kernel.word_table(data, starts, lengths))
+        self._words = (data, starts, dictionary.word_table(data, starts, lengths))
         pairs = data[at : at + 8 * max(n_pruned, 0)].view(np.int32).reshape(-1, 2)
         buckets_left, rows_left = np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
         if buckets_left.min(initial=0) < 0:
             raise ValueError(n_pruned)
-        self._pruned = kernel.pruned_table(buckets_left, rows_left)
+        self._pruned = dictionary.pruned_table(buckets_left, rows_left)
         self._settings = np.array([word_ngrams, max(buckets, 1), least, most, self._n_words, n_pruned >= 0])
         self._cache, self._lock = kernel.part_cache(self._n_words), threading.Lock()
         at += 8 * max(n_pruned, 0)
@@ -116,7 +116,7 @@ class MappedModel:
         encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
         offsets = np.zeros(len(encoded) + 1, np.int64)
         np.cumsum([len(line) for line in encoded], out=offsets[1:])
-        joined = np.frombuffer(b"".join([*encoded, bytes(kernel.END), bytes(kernel.PADDING)]), np.uint8)
+        joined = np.frombuffer(b"".join([*encoded, bytes(kernel.END), bytes(dictionary.PADDING)]), np.uint8)
         with self._lock:  # threads share the cache
             means, counts = kernel.means_of_texts(
                 self._words,
@@ -129,7 +129,7 @@ class MappedModel:
                 offsets,
             )
         n_best = min(k, len(self.labels)) if k >= 0 else len(self.labels)
-        step = max(_SCORES // max(len(self.labels), 1), output.LANES)
+        step = max(_SCORES // max(len(self.labels), 1), LANES)
         answers = []
         for first in range(0, len(texts), step):
             some = slice(first, first + step)
@@ -144,14 +144,18 @@ class MappedModel:
         matrix = (self._output.dense, self._output.coded)
         if self._kind == output.TREE:
             best = output.best_leaves(*matrix, means, n_rows, self._tree, k, threshold)
-            is_finite = bool((best[2] >= 0).all())
-        else:
-            scores = output.scores_of(*matrix, self._output.n_rows, means)
-            is_finite = bool(np.isfinite(scores).all())
-            best = output.best_labels(scores, n_rows, self._kind == output.SOFTMAX, k, threshold)
-        if not is_finite:
-            raise ConfigError("fasttext.model gives probabilities that are not numbers: train the model again")
-        return best
+            _check_finite((best[2] >= 0).all())
+            return best
+        scores = output.scores_of(*matrix, self._output.n_rows, means)
+        _check_finite(
+            np.isfinite(scores).all()
+        )  # before the labels: a sigmoid's place in its table is computed from its score
+        return output.best_labels(scores, n_rows, self._kind == output.SOFTMAX, k, threshold)
+
+
+def _check_finite(is_finite: bool | np.bool_) -> None:
+    if not is_finite:
+        raise ConfigError("fasttext.model gives probabilities that are not numbers: train the model again")
 
 
 def _matrix(data: Any, at: int, dimension: int, is_coded: bool) -> tuple[_Matrix, int]:
