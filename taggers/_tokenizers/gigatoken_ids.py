@@ -106,7 +106,7 @@ class GigatokenTokenizer:
         """Whether one call gives the ids of a call for each text. The check has compared those with the exact tokenizer's."""
         texts = list(probes())
         in_one_call, one_by_one = self._in_one_call(texts), join([self._model.encode(text) for text in texts])
-        return all(map(np.array_equal, in_one_call, one_by_one))
+        return all(np.array_equal(a, b) for a, b in zip(in_one_call, one_by_one, strict=True))
 
     def _encode_one(self, text: str) -> np.ndarray[Any, np.dtype[np.uint32]]:
         if self._is_for_exact(text):
