@@ -5,7 +5,7 @@ import logging
 import random
 import sys
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -394,7 +394,12 @@ def test_one_call_for_many_texts_gives_the_ids_of_a_call_for_each(monkeypatch: p
     fast = giga.GigatokenTokenizer(exact())
     calls: list[int] = []
     one_call = fast._in_one_call
-    monkeypatch.setattr(fast, "_in_one_call", lambda batch: calls.append(len(batch)) or one_call(batch))
+
+    def counted(batch: Sequence[str]) -> interface.TokenIds:
+        calls.append(len(batch))
+        return one_call(batch)
+
+    monkeypatch.setattr(fast, "_in_one_call", counted)
     one_by_one, in_one_call = fast.encode_batch(texts), fast.encode_batch(texts)
     assert calls == [len(giga.probes()), len(texts)]
     assert same(one_by_one, exact().encode_batch(texts))
