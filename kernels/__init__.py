@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 import tempfile
 from importlib.metadata import version
 
@@ -48,3 +49,5 @@ if (
     or int(os.environ.get("NUMBA_NUM_THREADS", "1")) < 1
 ):
     os.environ["NUMBA_NUM_THREADS"] = "1"
+if "numba" in sys.modules:  # a program that imported it before tagcorpus
+    sys.modules["numba"].config.reload_config()

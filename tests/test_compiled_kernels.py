@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
 
 import llvmlite.binding as llvm
+import numba
 import pytest
 
-from tagcorpus.kernels.compiling.cached import are_symbols_known
+from tagcorpus.kernels.compiling import cached
+from tagcorpus.kernels.compiling.cached import are_symbols_known, sources_stamp
 from tagcorpus.kernels.compiling.object_code import undefined_symbols
 
 KERNELS = Path(__file__).resolve().parents[1] / "kernels"
@@ -58,12 +61,49 @@ def test_symbols_that_object_code_needs() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ELF")
-def test_a_kernel_of_the_cache_needs_no_compiler(tmp_path: Path) -> None:
+@pytest.mark.parametrize("before", ["", "import numba"])
+def test_a_kernel_of_the_cache_needs_no_compiler(tmp_path: Path, before: str) -> None:
     import tagcorpus.kernels.documents.tokens  # noqa: F401 - compiles it where the cache has none
 
-    out = subprocess.run([sys.executable, "-c", CHILD], capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+    child = [sys.executable, "-c", before + CHILD]
+    out = subprocess.run(child, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
     assert out == "[2, 0, 1]\na token id is not below n_vocab\n"
 
 
 def test_every_kernel_is_loaded_that_way() -> None:
     assert [str(p) for p in KERNELS.rglob("*.py") if "from numba import njit" in p.read_text()] == []
+
+
+KERNEL = """
+from tagcorpus.kernels.compiling.cached import njit
+
+@njit("int64(int64)", cache=True)
+def double(x):
+    return 2 * x
+"""
+
+
+def test_a_change_of_any_kernel_source_compiles_all_kernels_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A constant of another module is compiled into a kernel; the kernel's own source does not show that it changed."""
+    (tmp_path / "own.py").write_text(KERNEL)
+    (tmp_path / "other.py").write_text("UNITS = 3\n")
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
+    numba.config.reload_config()
+    monkeypatch.setattr(cached, "sources_stamp", lambda: sources_stamp.__wrapped__(tmp_path))
+
+    def hits() -> int:
+        spec = importlib.util.spec_from_file_location("own", tmp_path / "own.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        assert module.double(4) == 8
+        return sum(module.double.stats.cache_hits.values())
+
+    assert [hits(), hits()] == [0, 1]
+    (tmp_path / "other.py").write_text("UNITS = 4\n")
+    assert [hits(), hits()] == [0, 1]
+    monkeypatch.undo()
+    numba.config.reload_config()

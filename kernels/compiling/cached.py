@@ -7,9 +7,12 @@ process. A compiled kernel needs none of it, if every symbol of its object code 
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import inspect
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast
 
 import llvmlite.binding as llvm
 import numba
@@ -19,6 +22,7 @@ from numba.core.typeinfer import register_dispatcher
 
 from tagcorpus.kernels.compiling.object_code import undefined_symbols
 
+FOLDER: Final = Path(__file__).parents[1]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -31,7 +35,7 @@ def njit(*signatures: Any, **options: Any) -> Callable[[Function], Function]:
         if inspect.isfunction(dispatcher):  # NUMBA_DISABLE_JIT
             return function
         if is_cached:
-            dispatcher._cache = _Cache(function)  # type: ignore[no-untyped-call]
+            dispatcher._cache = _Cache(function)
             # Without it, the first call imports the extensions, whose types no kernel takes.
             dispatcher._compilation_chain_init_hook = lambda: None
         if signatures:
@@ -44,7 +48,22 @@ def njit(*signatures: Any, **options: Any) -> Callable[[Function], Function]:
     return compiled
 
 
+@functools.cache
+def sources_stamp(folder: Path = FOLDER) -> str:
+    """A digest of the sources of all kernels. A compiled kernel has the constants and the functions of other modules within it, and
+    Numba itself compares the source of the kernel's own module only."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        source = path.read_bytes()
+        digest.update(f"{path.relative_to(folder)} {len(source)}\n".encode() + source)
+    return digest.hexdigest()
+
+
 class _Cache(FunctionCache):
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)  # type: ignore[no-untyped-call]
+        self._cache_file._source_stamp = sources_stamp()
+
     def load_overload(self, signature: Any, target: Any) -> Any:
         """The compiled kernel for this signature; None if the cache does not have it."""
         with self._guard_against_spurious_io_errors():

@@ -105,8 +105,9 @@ class GigatokenTokenizer:
     def _is_one_call_equal(self) -> bool:
         """Whether one call gives the ids of a call for each text. The check has compared those with the exact tokenizer's."""
         texts = list(probes())
-        in_one_call, one_by_one = self._in_one_call(texts), join([self._model.encode(text) for text in texts])
-        return all(np.array_equal(a, b) for a, b in zip(in_one_call, one_by_one, strict=True))
+        ids, offsets = self._in_one_call(texts)
+        one_by_one = join([self._model.encode(text) for text in texts])
+        return np.array_equal(ids, one_by_one.ids) and np.array_equal(offsets, one_by_one.offsets)
 
     def _encode_one(self, text: str) -> np.ndarray[Any, np.dtype[np.uint32]]:
         if self._is_for_exact(text):
