@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import difflib
 import errno
 import gc
 import importlib
@@ -16,6 +17,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from tagcorpus.errors import TagcorpusError, check_address_space
+from tagcorpus.pipelines.options.declaring.amounts import Unit, amount
 from tagcorpus.pipelines.options.declaring.common import SETTINGS
 from tagcorpus.pipelines.options.declaring.declare import GROUPS, REQUIRED, Option, check_bounds, options_of
 from tagcorpus.pipelines.options.tree import COMMANDS, GROUP_HELP, Command
@@ -39,6 +41,19 @@ class NameOrPath(click.types.StringParamType):
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
         named = [CompletionItem(name) for name in self.names if name.startswith(incomplete)]
         return named or [CompletionItem(incomplete, type="file")]
+
+
+class Amount(click.types.IntParamType):
+    """A whole number, or an amount such as 20M."""
+
+    def __init__(self, unit: Unit) -> None:
+        self.unit = unit
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return value if isinstance(value, int) else amount(value, self.unit, "the option")
+        except TagcorpusError as error:
+            self.fail(str(error), param, ctx)
 
 
 class DeclaredCommand(click.Command):
@@ -187,6 +202,9 @@ class DeclaredGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if not self.words and any(args[0] == c.pipeline for c in COMMANDS):
             ctx.fail(f"No such command {args[0]!r}. Did you mean 'run {args[0]}'?")
+        near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1, cutoff=0.5)
+        if near and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {near[0]!r}?")
         return super().resolve_command(ctx, args)
 
 
@@ -209,6 +227,8 @@ def _click_parameter(option: Option, index: int) -> click.Parameter:
     names = [word for word in declaration.metavar.split("|") if word.islower()]
     if names and kind is str and not option.choices:
         kind = NameOrPath(names)
+    elif declaration.unit is not None and option.kind is int:
+        kind = Amount(declaration.unit)
     elif declaration.is_path:
         kind = click.Path()
     elif option.is_list or typing.get_origin(kind) is not None:

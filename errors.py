@@ -21,6 +21,7 @@ import difflib
 import os
 import re
 import resource
+import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -162,3 +163,23 @@ def unknown_name(kind: str, name: str, known: Iterable[str], where: str) -> str:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f": did you mean {near[0]!r}?" if near else "."
     return f"unknown {kind} {name!r} ({where}){hint} Known: {', '.join(known)}"
+
+
+def folded(name: str) -> str:
+    """The text in lower case (case-folded) and Unicode's form NFKC, with single spaces: what people take for one is equal."""
+    plain = name.lower() if name.isascii() else unicodedata.normalize("NFKC", name).casefold()
+    return " ".join(plain.split())
+
+
+def spelled_otherwise(names: Iterable[str], known: Iterable[str]) -> str:
+    """A clause about names that are not known, but known in other case or with other spaces; "" where there are none.
+
+    Example  (["A"], ["a", "b"]) -> "1 of them differs by case or spaces only ('A', there 'a')"
+    """
+    by_fold = {folded(name): name for name in names}
+    pairs = {by_fold[own]: other for other in known if (own := folded(other)) in by_fold and by_fold[own] != other}
+    if not pairs:
+        return ""
+    own, other = next(iter(pairs.items()))
+    verb = "differs" if len(pairs) == 1 else "differ"
+    return f"{len(pairs):,} of them {verb} by case or spaces only ({own!r}, there {other!r})"

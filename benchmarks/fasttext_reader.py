@@ -31,8 +31,13 @@ MODELS: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
     "coded": ({"loss": "softmax", "wordNgrams": 2, "minn": 2, "maxn": 4, "dim": 16}, {"dsub": 4}),
     "pruned": ({"loss": "softmax", "wordNgrams": 2, "dim": 16}, {"qnorm": True, "cutoff": 50_000}),
     "pruned-tree": ({"loss": "hs", "wordNgrams": 2, "minn": 2, "maxn": 4, "dim": 18}, {"qnorm": True, "cutoff": 30_000}),
+    "many": ({"loss": "softmax", "dim": 16}, None),
+    "many-ova": ({"loss": "ova", "dim": 16}, None),
+    "many-tree": ({"loss": "hs", "wordNgrams": 2, "dim": 16}, {"dsub": 2, "qout": True}),
 }  # fmt: skip
 """Of each model, how it is trained, and how it is quantised."""
+OF_WORDS = ("many", "many-ova", "many-tree")
+"""Models whose labels are words: some thousand labels. With all labels of all documents they take hours."""
 SETTINGS = ((1, 0.0), (-1, 0.0), (3, 0.1))
 """(k, threshold): the tagger's defaults, all labels as for windows, and a threshold."""
 KINDS = ("whole", "paragraph", "line", "odd")
@@ -98,18 +103,20 @@ def documents(folder: Path, n: int) -> Iterator[tuple[str, str]]:
 
 
 def train(name: str, folder: Path, work: Path, n: int) -> Path:
-    """The model of this name. Its labels: what a text begins with, and how long the text is."""
+    """The model of this name. Its labels: the letter or the words that a text begins with, and how long the text is."""
     import fasttext
 
     settings, quantising = MODELS[name]
     path = work / f"{name}{'.bin' if quantising is None else '.ftz'}"
     if path.exists():
         return path
-    lines = work / "train.txt"
+    lines = work / ("words.txt" if name in OF_WORDS else "train.txt")
     with lines.open("w", encoding="utf-8") as file:
         for text in itertools.islice(texts_of(folder), n):
             first = next((c for c in text.lower() if c.isalnum()), "none")
-            file.write(f"__label__{first} __label__{len(text) // 5000}k {' '.join(text[:1500].split())}\n")
+            words = text[:1500].split()
+            labels = words[:10:3] if name in OF_WORDS else [first, f"{len(text) // 5000}k"]
+            file.write(f"{' '.join(f'__label__{label}' for label in labels)} {' '.join(words)}\n")
     model = fasttext.train_supervised(
         str(lines), **{"epoch": 3, "lr": 0.2, "minCount": 2, "bucket": 200_000, **settings}, thread=1, verbose=0
     )
@@ -172,7 +179,9 @@ def main() -> int:
     parser.add_argument("--work", type=Path, required=True, help="folder of the trained models")
     parser.add_argument("--documents", type=int, default=100_000)
     parser.add_argument("--train", type=int, default=3_000, help="texts that the models are trained on")
-    parser.add_argument("--models", default=",".join(MODELS), help="of " + ", ".join(MODELS))
+    parser.add_argument(
+        "--models", default=",".join(m for m in MODELS if m not in OF_WORDS), help="of " + ", ".join(MODELS)
+    )
     parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,6 @@ from numba.core import types
 from numba.extending import intrinsic
 
 _KEPT_BYTES: Final = 1 << 28  # largest buffer of one kind that a thread keeps
-_AHEAD: Final = 8  # rows; more of them keep two cache lines of every stream busy
 _kept = threading.local()
 
 
@@ -65,8 +64,7 @@ def _prefetch(_: Any, array: Any, row: Any) -> Any:
         integer, flag = ir.IntType(64), ir.IntType(32)
         row = context.cast(builder, arguments[1], signature.args[1], types.uint64)
         columns = builder.extract_value(given.shape, 1) if signature.args[0].ndim == 2 else integer(1)
-        element = builder.mul(builder.add(row, integer(_AHEAD)), columns)
-        place = builder.bitcast(builder.gep(given.data, [element]), ir.IntType(8).as_pointer())
+        place = builder.bitcast(builder.gep(given.data, [builder.mul(row, columns)]), ir.IntType(8).as_pointer())
         kind = ir.FunctionType(ir.VoidType(), [place.type, flag, flag, flag])
         hint = builder.module.declare_intrinsic("llvm.prefetch", [place.type], kind)
         builder.call(hint, [place, flag(1), flag(3), flag(1)])  # for writing; into every cache; data
@@ -80,7 +78,7 @@ def _nothing(array: Any, row: Any) -> None:
 
 
 prefetch: Any = _nothing if config.DISABLE_JIT else _prefetch  # type: ignore[attr-defined]
-"""prefetch(array, row): for writing, the cache line of array[row + _AHEAD], which may be beyond the end; the array is C-ordered.
+"""prefetch(array, row): for writing, the cache line of array[row], which may be beyond the end; the array is C-ordered.
 
 A counting sort writes to thousands of places in turn. The processor foresees only some dozens of such streams, so that without a
 hint nearly every new cache line of a stream is a wait for memory. The hint changes no result.

@@ -16,15 +16,17 @@ from __future__ import annotations
 from typing import Any, Final, TypeAlias
 
 import numpy as np
-from numba import njit
 
 from tagcorpus.kernels.arrays import prefetch, workspace
+from tagcorpus.kernels.compiling.cached import njit
 
 Ids: TypeAlias = np.ndarray[Any, np.dtype[np.unsignedinteger[Any]]]
 U64: TypeAlias = np.ndarray[Any, np.dtype[np.uint64]]
 I64: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 
 _ENTRIES_PER_BUCKET: Final = 32  # fewer than this on average, and the table of buckets costs more than it saves
+_ROWS_AHEAD: Final = np.uint64(8)  # of a bucket; with more of them, two cache lines of every bucket are busy
+_ENTRIES_AHEAD: Final = np.uint64(32)  # of a pass; about as many as wait for memory together
 
 
 def _bucket_bits(n_tokens: int, bits: int) -> int:
@@ -76,7 +78,7 @@ def _scatter(ids: Ids, offsets: I64, n: int, bits: int, rest_bits: int, heads: A
             head = heads[bucket]
             rest[head] = key & rest_mask
             heads[bucket] = head + np.uint32(1)
-            prefetch(rest, head)
+            prefetch(rest, head + _ROWS_AHEAD)
 
 
 @njit(nogil=True, cache=True)
@@ -96,7 +98,7 @@ def _scatter_wide(ids: Ids, offsets: I64, n: int, bits: int, rest_bits: int, hea
             head = heads[bucket]
             rest[head] = key & rest_mask
             heads[bucket] = head + np.uint32(1)
-            prefetch(rest, head)
+            prefetch(rest, head + _ROWS_AHEAD)
 
 
 @njit(nogil=True, cache=True)
@@ -116,7 +118,7 @@ def _scatter_pairs(ids: Ids, offsets: I64, n: int, bits: int, rest_bits: int, he
                 head = heads[bucket]
                 rest[head, 0], rest[head, 1] = high & high_mask, low
                 heads[bucket] = head + np.uint32(1)
-                prefetch(rest, head)
+                prefetch(rest, head + _ROWS_AHEAD)
 
 
 def is_by_token(n_tokens: int, n: int, bits: int) -> bool:
@@ -190,7 +192,7 @@ def _starts(ids: Ids, offsets: I64, n: int, place: int, tokens: I64) -> I64:
 def _first_pass(ids: Ids, offsets: I64, n: int, bits: int, is_by_next: bool, heads: Any, rest: Any) -> None:
     """Puts entries into buckets by their next token, or else by the token before it."""
     by, above = np.uint64(bits), np.uint64((n - 1) * bits)
-    mask, context_mask = np.uint64(2**bits - 1), np.uint64(2**64 - 1) >> np.uint64(64 - n * bits)
+    mask = np.uint64(2**64 - 1) >> np.uint64(64 - n * bits)
     for d in range(offsets.size - 1):
         start, end = np.uint64(offsets[d]), np.uint64(offsets[d + 1])
         first = min(start + np.uint64(n), end)
@@ -199,18 +201,19 @@ def _first_pass(ids: Ids, offsets: I64, n: int, bits: int, is_by_next: bool, hea
             context = context << by | np.uint64(ids[i])
         for i in range(first, end):
             token = np.uint64(ids[i])
-            bucket = token if is_by_next else context & mask
+            bucket = token if is_by_next else np.uint64(ids[i - np.uint64(1)])
             head = heads[bucket]
-            rest[head] = context if is_by_next else token << above | context >> by
+            rest[head] = context & mask if is_by_next else token << above | (context & mask) >> by
             heads[bucket] = head + np.uint32(1)
-            prefetch(rest, head)
-            context = (context << by | token) & context_mask
+            prefetch(rest, head + _ROWS_AHEAD)
+            context = context << by | token  # with tokens before it, so that the next turn waits for less
 
 
 @njit(nogil=True, cache=True)
 def _next_pass(source: Any, starts: I64, n: int, bits: int, heads: Any, rest: Any) -> None:
     """Takes the entries from the buckets of one token and puts them into buckets by the token before it."""
     by, above, mask = np.uint64(bits), np.uint64((n - 1) * bits), np.uint64(2**bits - 1)
+    final = np.uint64(max(source.size, 1) - 1)
     for t in range(starts.size - 1):
         token = np.uint64(t) << above
         for i in range(np.uint64(starts[t]), np.uint64(starts[t + 1])):
@@ -219,4 +222,5 @@ def _next_pass(source: Any, starts: I64, n: int, bits: int, heads: Any, rest: An
             head = heads[bucket]
             rest[head] = token | value >> by
             heads[bucket] = head + np.uint32(1)
-            prefetch(rest, head)
+            prefetch(rest, head + _ROWS_AHEAD)
+            prefetch(rest, heads[np.uint64(source[min(i + _ENTRIES_AHEAD, final)]) & mask])

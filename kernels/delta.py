@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 import numpy as np
-from numba import njit, types
+from numba import types
+
+from tagcorpus.kernels.compiling.cached import njit
 
 U8: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 U64: TypeAlias = np.ndarray[Any, np.dtype[np.uint64]]

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any, Final, TypeAlias
 
 import numpy as np
-from numba import njit
 
 from tagcorpus.kernels.arrays import check_rows, frozen, workspace
 from tagcorpus.kernels.buckets import Ids
+from tagcorpus.kernels.compiling.cached import njit
 from tagcorpus.kernels.packing import Packing, checked
 
 U64: TypeAlias = np.ndarray[Any, np.dtype[np.uint64]]

@@ -6,17 +6,20 @@ Totals over contexts are in `kernels.totals`, figures of documents in `kernels.d
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Final, TypeAlias
 
 import numpy as np
-from numba import njit
 
 from tagcorpus.kernels.arrays import check_rows, frozen, shortened, workspace
 from tagcorpus.kernels.buckets import Ids, by_token, is_by_token
+from tagcorpus.kernels.compiling.cached import njit
 from tagcorpus.kernels.document_entropy import document_entropies
 from tagcorpus.kernels.fixed_point import (
     UNIT_BITS,
+    UNITS_PER_BIT,
     add_term,
+    entropy_by,
     entropy_of,
     log2_of,
     logarithms_table,
@@ -33,6 +36,19 @@ F64: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 
 
 _ENTRIES_AT_ONCE: Final = 1 << 15  # two words each, 512 KiB
+_STEP_BITS: Final = 10
+_STEPS: Final = 1 << _STEP_BITS  # entries; a longer run of one context is counted by itself
+
+
+@functools.cache
+def _steps_table() -> Any:
+    """uint64 [1024]: what one more occurrence of an entry adds to the sum of its context, by the occurrences before.
+
+    The lowest 10 bits count different entries. The bits above are c log2 c in units of 2^-40, of fewer than 1024 occurrences.
+    """
+    steps = np.diff(terms_table()[: _STEPS + 1]).astype(np.uint64) << np.uint64(_STEP_BITS)
+    steps[0] += np.uint64(1)
+    return frozen(steps)
 
 
 def conditional_entropy(keys: U64, counts: I64, packing: Packing) -> Entropies:
@@ -98,10 +114,11 @@ def entropy_in_memory(ids: Ids, offsets: I64, packing: Packing) -> Entropies:
     if not is_by_token(len(ids), n, bits):
         return _of_sorted(sort_entries(ids, offsets, n, bits), packing)
     rest, starts, _ = by_token(ids, offsets, n, bits, n - 1)
-    arrays = _empty(len(rest), words)
-    next_tokens = np.empty(1 << bits, ids.dtype)
-    counter = np.zeros(1 << bits, np.uint32 if len(ids) < 2**32 else np.uint64)
-    m = _of_grouped(rest, starts, n, bits, counter, next_tokens, terms_table(), logarithms_table(), *arrays)
+    arrays = _empty(min(len(rest), 1 << n * bits), words)
+    counters = np.zeros((3, 1 << bits), np.uint32 if len(ids) < 2**32 else np.uint64)
+    next_tokens = np.empty((2, 1 << bits), ids.dtype)
+    terms, steps, logarithms = terms_table(), _steps_table(), logarithms_table()
+    m = _of_grouped(rest, starts, n, bits, counters, next_tokens, terms, steps, logarithms, *arrays)
     contexts, totals, distinct, entropy_bits = arrays
     return Entropies(shortened(contexts, m), shortened(totals, m), shortened(distinct, m), shortened(entropy_bits, m))
 
@@ -143,9 +160,10 @@ def _of_grouped(
     starts: I64,
     n: int,
     bits: int,
-    counter: Any,
+    counters: Any,
     next_tokens: Ids,
     table: I64,
+    steps: U64,
     logarithms: F64,
     contexts: U64,
     totals: I64,
@@ -154,37 +172,127 @@ def _of_grouped(
 ) -> int:
     """Fills the last four arrays from entries whose contexts ascend, and returns the number of contexts.
 
-    counter      zeros [2^bits] before and after: how often a token has followed the context
-    next_tokens  [2^bits]: the different ones
+    counters     zeros [3, 2^bits], by next token: two rows for `_one_run`, one for `_short_runs`
+    next_tokens  [2, 2^bits]: workspace of `_one_run`
     """
-    by, above, mask = np.uint64(bits), np.uint64((n - 1) * bits), np.uint64(2**bits - 1)
+    by, above, one = np.uint64(bits), np.uint64((n - 1) * bits), np.uint64(1)
     words = contexts.shape[1]
     m: Any = np.uint64(0)
     for oldest in range(starts.size - 1):
         i, stop = np.uint64(starts[oldest]), np.uint64(starts[oldest + 1])
         while i < stop:
-            first, context = i, np.uint64(rest[i]) >> by
-            n_distinct = np.uint64(0)
-            while i < stop and np.uint64(rest[i]) >> by == context:
-                token = np.uint64(rest[i]) & mask
-                count = counter[token]
-                next_tokens[n_distinct] = token
-                n_distinct += np.uint64(count == 0)
-                counter[token] = count + np.uint32(1)
-                i += np.uint64(1)
-            whole = units = np.int64(0)
-            for k in range(n_distinct):
-                count = np.int64(counter[next_tokens[k]])
-                counter[next_tokens[k]] = 0
-                whole, units = add_term(whole, units, count, table)
-            total = np.int64(i - first)
-            contexts[m, 0] = 0
-            contexts[m, words - 1] = np.uint64(oldest) << above | context
-            totals[m] = total
-            distinct[m] = n_distinct
-            entropy_bits[m] = entropy_of(total, whole, units, logarithms) if n_distinct > 1 else 0.0
-            m += np.uint64(1)
+            start, end = _long_run(rest, i, stop, by)
+            first = m
+            m += _short_runs(rest, i, start, by, counters[2], steps, totals[m:], distinct[m:])
+            before, packed = i - one, np.uint64(0)
+            for k in range(first, m):
+                last, after = np.uint64(totals[k]), np.uint64(distinct[k])
+                step, size = after - packed, last - before
+                before, packed = last, after
+                contexts[k, 0] = 0
+                contexts[k, words - 1] = np.uint64(oldest) << above | np.uint64(rest[last]) >> by
+                totals[k] = size
+                n_distinct, units = step & np.uint64(_STEPS - 1), np.int64(step >> np.uint64(_STEP_BITS))
+                distinct[k] = n_distinct
+                entropy = entropy_by(logarithms[size], size, units >> UNIT_BITS, units & (UNITS_PER_BIT - 1))
+                entropy_bits[k] = entropy if n_distinct > one else 0.0
+            if start < end:
+                contexts[m, 0] = 0
+                contexts[m, words - 1] = np.uint64(oldest) << above | np.uint64(rest[start]) >> by
+                n_distinct, whole, units = _one_run(rest, start, end, by, counters, next_tokens, table)
+                totals[m] = end - start
+                distinct[m] = n_distinct
+                entropy_bits[m] = entropy_of(totals[m], whole, units, logarithms) if n_distinct > one else 0.0
+                m += one
+            i = end
     return int(m)
+
+
+@njit(nogil=True, cache=True)
+def _long_run(rest: Any, i: Any, stop: Any, by: Any) -> Any:
+    """Where the next long run of one context begins and ends, from i on, or (stop, stop).
+
+    Every run of at least _STEPS entries is found, since of the entries i, i + half, i + 2 half and so on it has two neighbours. Some runs
+    of half as many entries are found too.
+    """
+    half, one = np.uint64(_STEPS // 2), np.uint64(1)
+    start = i
+    while i + half < stop:
+        context = np.uint64(rest[i]) >> by
+        if np.uint64(rest[i + half]) >> by == context:
+            while i > start and np.uint64(rest[i - one]) >> by == context:
+                i -= one
+            end = i + half
+            while end + half < stop and np.uint64(rest[end + half]) >> by == context:
+                end += half
+            while end < stop and np.uint64(rest[end]) >> by == context:
+                end += one
+            return i, end
+        i += half
+    return stop, stop
+
+
+@njit(nogil=True, cache=True)
+def _short_runs(rest: Any, start: Any, end: Any, by: Any, seen: Any, steps: U64, lasts: I64, sums: I64) -> Any:
+    """Writes each context's last entry, and the sum of `_steps_table` from `start` to there; returns the number of contexts.
+
+    The processor cannot predict where a context ends, so nothing branches on it: each entry writes to the place of its context.
+    A counter (`seen`) is the context's first entry plus the count. Contexts ascend, so the counters of earlier ones mean 0.
+    """
+    mask, one = (np.uint64(1) << by) - np.uint64(1), np.uint64(1)
+    if start == end:
+        return np.uint64(0)
+    m = packed = np.uint64(0)
+    first, context = start, np.uint64(rest[start]) >> by
+    for i in range(start, end):
+        value = np.uint64(rest[i])
+        is_new = value >> by != context
+        context = value >> by
+        first = i if is_new else first
+        m += np.uint64(is_new)
+        count = max(np.uint64(seen[value & mask]), first)
+        seen[value & mask] = count + one
+        packed += steps[count - first]
+        lasts[m], sums[m] = i, packed
+    return m + one
+
+
+@njit(nogil=True, cache=True)
+def _one_run(rest: Any, start: Any, end: Any, by: Any, counters: Any, next_tokens: Ids, table: I64) -> Any:
+    """(different next tokens, whole, units of the sum of terms) of one context; the first two rows of counters are 0 before and after.
+
+    Neighbours use different rows, since equal ones would wait for each other.
+    """
+    mask, one = (np.uint64(1) << by) - np.uint64(1), np.uint64(1)
+    evens, odds = counters[0], counters[1]
+    n_even = n_odd = np.uint64(0)
+    for j in range((end - start) >> one):
+        even, odd = np.uint64(rest[start + j + j]) & mask, np.uint64(rest[start + j + j + one]) & mask
+        even_count, odd_count = evens[even], odds[odd]
+        next_tokens[0, n_even], next_tokens[1, n_odd] = even, odd
+        n_even += np.uint64(even_count == 0)
+        n_odd += np.uint64(odd_count == 0)
+        evens[even], odds[odd] = even_count + np.uint32(1), odd_count + np.uint32(1)
+    if (end - start) & one:
+        even = np.uint64(rest[end - one]) & mask
+        even_count = evens[even]
+        next_tokens[0, n_even] = even
+        n_even += np.uint64(even_count == 0)
+        evens[even] = even_count + np.uint32(1)
+    n_distinct = n_even
+    whole = units = np.int64(0)
+    for k in range(n_even):
+        token = next_tokens[0, k]
+        count = np.int64(evens[token]) + np.int64(odds[token])
+        evens[token] = odds[token] = 0
+        whole, units = add_term(whole, units, count, table)
+    for k in range(n_odd):
+        token = next_tokens[1, k]
+        count = np.int64(odds[token])
+        odds[token] = 0
+        n_distinct += np.uint64(count > 0)
+        whole, units = add_term(whole, units, count, table)
+    return n_distinct, whole, units
 
 
 __all__ = [

@@ -15,9 +15,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from numba import njit
 
 from tagcorpus.kernels.arrays import frozen
+from tagcorpus.kernels.compiling.cached import njit
 from tagcorpus.kernels.ngrams import contexts_of, unpack
 from tagcorpus.kernels.packing import Packing
 

@@ -11,9 +11,9 @@ from itertools import pairwise
 from typing import Any, Final, TypeAlias
 
 import numpy as np
-from numba import njit
 
 from tagcorpus.kernels.arrays import check_rows, frozen, shortened
+from tagcorpus.kernels.compiling.cached import njit
 from tagcorpus.kernels.fixed_point import (
     add_term,
     entropy_of,

@@ -11,10 +11,10 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 import numpy as np
-from numba import njit
 
 from tagcorpus.kernels.arrays import check_rows, frozen, shortened
 from tagcorpus.kernels.buckets import Ids
+from tagcorpus.kernels.compiling.cached import njit
 from tagcorpus.kernels.merging import merge, merge_runs
 from tagcorpus.kernels.packing import Packing, checked
 from tagcorpus.kernels.radix import Sorted, sort_entries

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from tagcorpus.kernels.arrays import frozen
-from tagcorpus.kernels.buckets import Ids
+if TYPE_CHECKING:
+    from tagcorpus.kernels.buckets import Ids
 
 U64: TypeAlias = "np.ndarray[Any, np.dtype[np.uint64]]"
 I64: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
@@ -62,6 +62,8 @@ def checked(ids: Ids, offsets: I64, packing: Packing) -> tuple[Ids, I64]:
     if offsets[0] < 0 or offsets[-1] > len(ids) or (offsets[1:] < offsets[:-1]).any():
         raise ValueError(f"offsets must ascend from 0 or more to at most {len(ids)}, the number of ids")
     used = ids[offsets[0] : offsets[-1]]
-    if len(used) and int(used.max()) >> packing.bits:
+    if packing.bits < 8 * ids.itemsize and len(used) and int(used.max()) >> packing.bits:
         raise ValueError(f"token id {int(used.max())} does not fit into {packing.bits} bits: n_vocab was too small")
+    from tagcorpus.kernels.arrays import frozen  # and Numba with it, which the process that plans does not need
+
     return frozen(ids), frozen(offsets)

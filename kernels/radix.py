@@ -11,10 +11,10 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from tagcorpus.kernels.arrays import workspace
 from tagcorpus.kernels.buckets import I64, U64, Ids, by_token, in_buckets, is_by_token
+from tagcorpus.kernels.compiling.cached import njit
 
 _TINY: Final = 24  # entries; up to here insertion beats the 256 counters of every digit
 _MANY: Final = 1 << 12

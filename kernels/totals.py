@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from numba import njit
 
 from tagcorpus.kernels.arrays import frozen
+from tagcorpus.kernels.compiling.cached import njit
 from tagcorpus.kernels.fixed_point import TABLE, UNIT_BITS, UNITS_PER_BIT
 from tagcorpus.kernels.packing import Entropies
 

@@ -42,7 +42,7 @@ def instances(options: Options) -> dict[str, str]:
     """The one instance, with the name of its schema. ConfigError without a schema."""
     assert isinstance(options, AnnotateOptions)
     if options.ask and not options.show:
-        raise ConfigError("--ask goes with --show N")
+        raise ConfigError("--ask needs --show N")
     if TAGGER in options.parameters or not options.parameters:
         parameters = options.parameters.pop(TAGGER, {})
         schema = parameters.get("schema")

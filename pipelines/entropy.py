@@ -22,7 +22,6 @@ from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.attributes.read import Recorded, joined
 from tagcorpus.pipelines.attributes.resuming import remove_leftovers
 from tagcorpus.pipelines.attributes.summary import spread_columns, summarise
-from tagcorpus.pipelines.counting import bracket
 from tagcorpus.pipelines.counting.corpus import (
     VERSION,
     Corpus,
@@ -144,6 +143,8 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
             messages.append("token budget: stored samples are kept, and their confidence intervals are computed anew")
         values["token_budget"] = sampled if is_met else at_budget(engine, corpus, budget, sample_totals)
     if options.bracket is not None:
+        from tagcorpus.pipelines.counting import bracket
+
         share, seed = options.bracket, options.seed
         if upper is None or not bracket.is_met(upper, share, seed):
             upper = bracket.bracket(engine, corpus, share, seed, tokenizer.n_vocab)
@@ -153,9 +154,9 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
     with run.display.phase("summary"):
         summary = summarise(run.output, plan, [instance], run.ledger.totals, instance.name, values, columns=columns)
     publish_result(run, plan, [instance], summary)
+    tidy(run, corpus)  # while the figure may still be drawn
     run.repeat_at_the_end([*messages, *_oddities(run, values, figure)])
     figure.close()
-    tidy(run, corpus)
     return run.finish(summary)
 
 

@@ -16,7 +16,6 @@ from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.attributes.parts import Instance
-from tagcorpus.pipelines.attributes.results import is_there
 from tagcorpus.pipelines.attributes.summary import summarise
 from tagcorpus.pipelines.dispatch.dry_run import dry_run
 from tagcorpus.pipelines.dispatch.pipeline import Pipeline
@@ -50,6 +49,7 @@ from tagcorpus.pipelines.runs.duplicates import count_duplicate_ids
 from tagcorpus.pipelines.runs.inputs import Inputs
 from tagcorpus.pipelines.runs.result import Result
 from tagcorpus.pipelines.runs.run import Run
+from tagcorpus.pipelines.storage.outputs import check_file, is_there
 from tagcorpus.pipelines.token_ids.cache import Fill, TokenizerChoice
 from tagcorpus.taggers._tokenizers.loading import fingerprint
 from tagcorpus.taggers.domain import Domain
@@ -149,13 +149,15 @@ def _check_table(run: Run) -> None:
     which cannot be made again. Ours have their provenance beside them, which is written before they are."""
     options, path = run.options, run.result_file
     assert isinstance(options, FeaturesOptions)
-    if path is None or not is_there(path) or is_there(provenance_name(path)):
+    if path is None:
         return
-    if options.append_to is not None and os.path.realpath(options.append_to) == os.path.realpath(path):
-        return
-    raise ConfigError(
-        f"--output {path} is there already, and `run features` has not made it ({os.path.basename(provenance_name(path))} is "
-        f"not beside it): name another file, or move that one away. To add rows to it: --append-to {path}"
+    is_appended = options.append_to is not None and os.path.realpath(options.append_to) == os.path.realpath(path)
+    beside = provenance_name(path)
+    check_file(
+        path,
+        lambda *_: is_appended or is_there(beside),
+        f"`run features` has not made it ({os.path.basename(beside)} is not beside it)",
+        remedy=f"name another file, or move that one away. To add rows to it: --append-to {path}",
     )
 
 

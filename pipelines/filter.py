@@ -307,7 +307,7 @@ class Filter(PipelineStep):
                 continue
             if (digest := _digest(target)) not in digests:
                 raise ConfigError(
-                    f"{target.label} (--removed) is there already, and no filter of {self.output} wrote it: name another "
+                    f"{target.label} (--removed) exists already, and no filter of {self.output} wrote it: name another "
                     "folder, or move that file away"
                 )
             known[target.label] = [digest]

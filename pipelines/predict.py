@@ -27,7 +27,15 @@ from tagcorpus.pipelines.options.commands.predict import PredictOptions
 from tagcorpus.pipelines.options.places import check_place
 from tagcorpus.pipelines.predicting import deciding, grouped
 from tagcorpus.pipelines.predicting.features import features_of, refuse_unused, say_ids
-from tagcorpus.pipelines.predicting.files import RESULT_SUFFIXES, publish, refuse_anothers
+from tagcorpus.pipelines.predicting.files import (
+    BEGINS,
+    FIGURES,
+    FILES,
+    RESULT_SUFFIXES,
+    check_target,
+    default_folder,
+    publish,
+)
 from tagcorpus.pipelines.predicting.names import check_selected, check_tasks
 from tagcorpus.pipelines.predicting.progress import Steps
 from tagcorpus.pipelines.predicting.terminal import brief, terminal, wrapped
@@ -170,7 +178,7 @@ def _check(request: PredictOptions) -> None:
         raise ConfigError("--target-size is of --decide; add that, or leave the size out")
     check_predictors((PUBLISHED_NAMES.get(p, p) for p in request.predictors), _protocol(request).PREDICTORS)
     check_place("output", request.output, RESULT_SUFFIXES)
-    refuse_anothers(request.output)
+    check_target(request, default_folder(request.features or request.db), (*FILES, FIGURES), BEGINS)
     if request.select and request.sel_features:
         raise ConfigError("--select and --sel-features both name the selected features; give one of them")
     if request.reproduce and request.protocol != "paper":

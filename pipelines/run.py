@@ -119,7 +119,7 @@ def run(
               accepted where a list is meant.
 
     Returns a Result whose exit_code is 0, 1 or 3. Raises TagcorpusError (its exit_code says which kind) in terms of these
-    keywords, and KeyboardInterrupt where the run is interrupted: published parts stay, and the same call goes on from there.
+    keywords, and KeyboardInterrupt where the run is interrupted: published parts stay, and the same call continues from there.
     """
     with python_words():
         effective = load_options(pipeline, config, sets, _keys(pipeline, options), are_keywords=True)

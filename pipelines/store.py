@@ -18,22 +18,23 @@ from pathlib import Path
 from typing import Any
 
 from tagcorpus.errors import ConfigError, InputError
-from tagcorpus.pipelines.attributes.results import publish_file
 from tagcorpus.pipelines.feature_table.joinable import faults
 from tagcorpus.pipelines.feature_table.table import FeatureTable, Row, read_table
 from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.options.places import OTHER_SUFFIXES
 from tagcorpus.pipelines.progress.printable import printable
 from tagcorpus.pipelines.progress.wrapping import wrapped
+from tagcorpus.pipelines.storage.outputs import check_file, has_content, publish_file
 from tagcorpus.predictor.records.checkpoints import TABLE
 from tagcorpus.predictor.store.batch import is_parquet, kind_of, table_rows
 from tagcorpus.predictor.store.check import SEVERITIES, Finding
 from tagcorpus.predictor.store.check import check as check_store
-from tagcorpus.predictor.store.files import duckdb_module, write
+from tagcorpus.predictor.store.files import duckdb_module, has_same_contents, is_new, write
 from tagcorpus.predictor.store.load import OnConflict, import_files
 from tagcorpus.predictor.store.store import Store
 
 SHOWN_PLACES = 5
+NOT_REPLACED = "has other contents, and is never written over"
 EXPLAIN = re.compile(r"\s*EXPLAIN\b(?:\s+ANALYZE\b)?(?:\s*\([^()]*\))?", re.IGNORECASE)
 PIVOT = "MULTI"
 """DuckDB's name for a PIVOT that looks for its columns first, alone or within a SELECT."""
@@ -176,7 +177,7 @@ def query(path: str, sql: str, form: str) -> str:
         except duckdb.Error as error:
             if "read-only mode" in str(error):
                 raise ConfigError("store query: queries only read, and this one would change the store") from None
-            raise ConfigError(f"store query: {error}") from None
+            raise ConfigError(f"store query: {str(error).splitlines()[0].split(': ', 1)[-1]}") from None
     if form == "json":
         return _json([dict(zip(names, row, strict=True)) for row in rows])
     if form == "csv":
@@ -244,20 +245,22 @@ def _feature_table(file: str) -> FeatureTable:
 
 def export(path: str, output: str) -> str:
     """The store as a .duckdb file or an export directory, or its feature table as a .csv; never over what is there."""
-    if Path(output).exists():
-        raise ConfigError(f"{output!r} is there already, and is never written over: give another name")
     if output.lower().endswith((*OTHER_SUFFIXES, *Options.RESULT_SUFFIXES)) and not output.lower().endswith(
         (".csv", ".duckdb")
     ):
-        raise ConfigError(
-            f"{output!r} is called like a file that cannot be made: NAME.duckdb, NAME.csv, or a directory"
-        )
+        raise ConfigError(f"OUT {output!r} must be NAME.duckdb, NAME.csv, or a directory")
     with Store.from_existing(path) as store:
         if output.lower().endswith(".csv"):
             features = store.features()
             if features.empty:
                 raise InputError(f"{path!r} has no features: a feature table is imported first")
-            publish_file(output, [features.to_csv(index=False, lineterminator="\n").encode()])
+            data = features.to_csv(index=False, lineterminator="\n").encode()
+            check_file(output, has_content(data), NOT_REPLACED, option="OUT")
+            publish_file(output, [data])
             return f"{output}: {len(features):,} models, {len(features.columns) - 1:,} features"
-        write(store.con, Path(output))
+        target = Path(output).resolve()
+        if is_new(target):
+            write(store.con, target)
+        elif not has_same_contents(store.con, target):
+            raise ConfigError(f"OUT {output} exists already, and {NOT_REPLACED}: name another folder")
         return f"{output}: {len(store.models()):,} models"

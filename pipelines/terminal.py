@@ -10,7 +10,6 @@ from typing import Any
 from tagcorpus.pipelines.dispatch.early_start import early_workers
 from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.options.load import check_sections, load_options, parameters_of
-from tagcorpus.pipelines.options.pages import to_yaml
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.progress.printable import printable
 from tagcorpus.pipelines.progress.wrapping import terminal_width
@@ -50,12 +49,13 @@ def _run(pipeline: str, options: Options) -> int:
 
 def _going_on(options: Options) -> str:
     again = "the same command without --overwrite" if options.overwrite else "the same command"
-    return f"finished chunks are kept, {again} goes on from there"
+    return f"finished chunks are kept, {again} continues from there"
 
 
 def config(pipeline: str, config_file: str | None, sets: Sequence[str]) -> str:
     """The effective options of a pipeline as YAML."""
     from tagcorpus.pipelines.dispatch.pipeline import pipeline_of
+    from tagcorpus.pipelines.options.pages import to_yaml
 
     options = load_options(pipeline, config_file, sets)
     instances = pipeline_of(pipeline).instances(options)

@@ -51,7 +51,8 @@ class Annotate(EndpointTagger):
     max_attempts     of one call
     timeout_seconds  of one attempt
     backoff_seconds  pause before the second attempt at a call when the server names none; doubled for each further one
-    patience         seconds without any answer after which a run gives up on a busy or absent server
+    patience         seconds without any answer after which a run gives up on a busy or absent server; null = 600, and
+                     5 for a server that has not answered this run yet
     rpm              requests a minute; 0 = no limit of ours
     tpm              tokens of prompts (estimated) a minute; 0 = no limit of ours
     llm_cache        path of the cache of answers; "" = in the user's cache folder, none = no cache
@@ -68,7 +69,7 @@ class Annotate(EndpointTagger):
     max_attempts: int = 6
     timeout_seconds: float = 60.0
     backoff_seconds: float = 0.5
-    patience: float = 600.0
+    patience: float | None = None
     rpm: int = 0
     tpm: int = 0
     llm_cache: str = ""
@@ -100,7 +101,8 @@ class Annotate(EndpointTagger):
 
     @property
     def subject(self) -> str:
-        return f"{len(self.questions.properties)} properties of {self.questions.name} by {self.answered_by}"
+        n = len(self.questions.properties)
+        return f"{n} propert{'y' if n == 1 else 'ies'} of {self.questions.name} by {self.answered_by}"
 
     def calls_at_most(self, text: str) -> int:
         return len(self.questions.spans(len(text)))

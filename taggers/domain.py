@@ -49,7 +49,8 @@ class Domain(EndpointTagger):
     max_attempts     openai: of one call
     timeout_seconds  openai: of one attempt
     backoff_seconds  openai: pause before the second attempt at a call when the server names none; doubled for each further one
-    patience         openai: seconds without any answer after which a run gives up on a busy or absent server
+    patience         openai: seconds without any answer after which a run gives up on a busy or absent server; null = 600, and
+                     5 for a server that has not answered this run yet
     rpm              openai: requests a minute; 0 = no limit of ours
     tpm              openai: tokens of prompts (estimated) a minute; 0 = no limit of ours
     control_characters  for the column `language`: strip = CLD2 reads text without the characters that it refuses; keep = such text is
@@ -69,7 +70,7 @@ class Domain(EndpointTagger):
     max_attempts: int = 6
     timeout_seconds: float = 60.0
     backoff_seconds: float = 0.5
-    patience: float = 600.0
+    patience: float | None = None
     rpm: int = 0
     tpm: int = 0
     llm_cache: str = ""

@@ -17,15 +17,13 @@ from tagcorpus.taggers._interface.base import OURS, Parameters, column, columns_
 from tagcorpus.taggers._interface.batch import DocumentBatch
 from tagcorpus.taggers.digest import digests_of
 
-STATUS = columns_from(
-    OURS,
-    column(
-        "join_status",
-        pa.string(),
-        "joined; missing: not in the other output; ambiguous: there with several values",
-        "label",
-    ),
+_STATUSES = "joined; missing: not in the other output; ambiguous: there with several values"
+STATUS = columns_from(OURS, column("join_status", pa.string(), _STATUSES, "label"))
+STATUS_BY_ID = columns_from(
+    OURS, column("join_status", pa.string(), f"{_STATUSES}; other_text: the id has another text there", "label")
 )
+TEXT_DIGEST, CHAR_LEN = "text_digest", "char_len"
+"""Columns of an index by id that say which text the other output had under the id; null where nobody knows."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ class Joined(Parameters):
     @property
     def columns(self) -> pa.Schema:
         if not self.instance:
-            return STATUS
+            return STATUS if self.by == "text" else STATUS_BY_ID
         schema, prefix = self._values.schema, f"{self.instance}."
         return pa.schema([f.with_name(f.name.removeprefix(prefix)) for f in schema if f.name.startswith(prefix)])
 
@@ -56,12 +54,13 @@ class Joined(Parameters):
     def tag(self, batch: DocumentBatch) -> pa.RecordBatch:
         places = batch.view(("joined", self.index, self.by), self._places)
         if not self.instance:
-            statuses = np.select([places == MISSING, places == AMBIGUOUS], ["missing", "ambiguous"], "joined")
-            return pa.record_batch([pa.array(statuses.tolist(), pa.string())], schema=STATUS)
-        return self._rows(places)
+            statuses = np.select([places == place for place in STATUS_OF], list(STATUS_OF.values()), "joined")
+            return pa.record_batch([pa.array(statuses.tolist(), pa.string())], schema=self.columns)
+        names = [f"{self.instance}.{name}" for name in self.columns.names]
+        return pa.record_batch(self._taken(places, names).columns, schema=self.columns)
 
     def _places(self, batch: DocumentBatch) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """Row of each document in the index, or MISSING, or AMBIGUOUS."""
+        """Row of each document in the index, or MISSING, AMBIGUOUS or OTHER_TEXT."""
         if self.by == "text":
             digests = digests_of(batch)
         else:
@@ -77,11 +76,23 @@ class Joined(Parameters):
                     rows[i] = AMBIGUOUS if self._keys["is_ambiguous"][row] else row
                     break
                 row += 1
+        if self.by == "id":
+            rows[self._has_other_text(batch, rows)] = OTHER_TEXT
         return rows
 
-    def _rows(self, places: np.ndarray[Any, np.dtype[np.int64]]) -> pa.RecordBatch:
-        """The values of the rows; null where there is none."""
-        names = [f"{self.instance}.{name}" for name in self.columns.names]
+    def _has_other_text(
+        self, batch: DocumentBatch, places: np.ndarray[Any, np.dtype[np.int64]]
+    ) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Whether the text of each document is known to differ from the one that had its tags: by digest, else by length."""
+        name = self._values.schema.names[-1]
+        if name not in (TEXT_DIGEST, CHAR_LEN):
+            return np.zeros(len(places), np.bool_)
+        own: list[Any] = digests_of(batch) if name == TEXT_DIGEST else batch.char_lengths.tolist()
+        there = self._taken(places, [name]).column(0).to_pylist()
+        return np.array([a is not None and a != b for a, b in zip(there, own, strict=True)], np.bool_)
+
+    def _taken(self, places: np.ndarray[Any, np.dtype[np.int64]], names: list[str]) -> pa.RecordBatch:
+        """The values of some columns in the rows; null where there is none."""
         size = self._description["batch_rows"]
         pieces: list[pa.Table] = []
         order: list[int] = []
@@ -93,7 +104,7 @@ class Joined(Parameters):
         rows = dict(zip(order, range(len(order)), strict=True))
         table = pa.concat_tables(pieces) if pieces else self._values.schema.empty_table().select(names)
         taken = table.combine_chunks().take(pa.array([rows.get(i) for i in range(len(places))], pa.int64()))
-        return pa.record_batch([c.combine_chunks() for c in taken.columns], schema=self.columns)
+        return pa.record_batch([c.combine_chunks() for c in taken.columns], schema=taken.schema)
 
     @cached_property
     def _description(self) -> dict[str, Any]:
@@ -113,7 +124,8 @@ class Joined(Parameters):
         return pa.ipc.open_file(pa.memory_map(str(Path(self.index, "values.arrow"))))
 
 
-MISSING, AMBIGUOUS = -1, -2
+MISSING, AMBIGUOUS, OTHER_TEXT = -1, -2, -3
+STATUS_OF = {MISSING: "missing", AMBIGUOUS: "ambiguous", OTHER_TEXT: "other_text"}
 KEY = np.dtype([("high", np.uint64), ("low", np.uint64), ("is_ambiguous", np.bool_)])
 
 

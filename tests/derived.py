@@ -23,12 +23,16 @@ def signals_page() -> str:
     page = (ROOT / "docs/signals.md").read_text(encoding="utf-8")
     before, begin, rest = page.partition("<!-- columns: python tests/derived.py -->\n")
     _, end, after = rest.partition("<!-- end of columns -->\n")
-    lines = ["| column | type | what | unit | source |", "|---|---|---|---|---|"]
+    by_source: dict[str, list[str]] = {}
     for field in Signals.columns:
         meaning, unit, source = (
             field.metadata[key].decode().replace("|", "\\|") for key in (b"meaning", b"unit", b"source")
         )
-        lines.append(f"| `{field.name}` | {field.type} | {meaning} | {unit} | {source} |")
+        by_source.setdefault(source, []).append(f"| `{field.name}` | {field.type} | {meaning} | {unit} |")
+    lines = []
+    for source, rows in by_source.items():
+        lines += ["", f"**{source}**", "", "| column | type | what | unit |", "|---|---|---|---|", *rows]
+    lines.append("")
     return before + begin + "".join(f"{line}\n" for line in lines) + end + after
 
 

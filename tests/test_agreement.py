@@ -164,7 +164,9 @@ def test_ordinal_labels(tmp_path: Path) -> None:
     assert document["matrix"]["gold"] == ["0", "1", "2", "3", "4", "5"]
     assert document["weighted_kappa"]["value"] > 0.8 > document["kappa"]["value"]
     words = table(tmp_path / "w.jsonl", [{"id": "1", "label": "good"}])
-    with pytest.raises(ConfigError, match=r"^--ordinal takes labels that are numbers, got good"):
+    with pytest.raises(
+        ConfigError, match=r"^--ordinal takes labels that are numbers, and the gold label of '1' is 'good'"
+    ):
         agreement(words, words, ordinal=True)
 
 

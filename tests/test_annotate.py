@@ -331,3 +331,13 @@ def test_json_schema() -> None:
 def test_wrong_schema_names_the_place(changes: dict[str, Any], place: str) -> None:
     with pytest.raises(ConfigError, match=place):
         parse_schema(yaml.safe_dump({**SCHEMA, **changes}), "s.yaml")
+
+
+def test_a_filter_over_another_input_names_run_annotate(tmp_path: Path) -> None:
+    with StubLLM(lambda _: answer(said())) as stub:
+        annotate(stub, tmp_path, "one")
+    other = tmp_path / "other.jsonl"
+    other.write_text('{"text": "another text"}\n')
+    done = invoke("run", "filter", "--input", str(other), "--output", str(tmp_path / "out"), "--where", "score > 1")
+    assert done.code == 2
+    assert f"First tagcorpus run annotate --input {other} --output {tmp_path / 'out'} " in done.err

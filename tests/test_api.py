@@ -160,9 +160,9 @@ def test_run_from_a_script_without_a_main_guard(two_files: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"pipeline": "tga"}, "unknown pipeline 'tga' (run PIPELINE): did you mean 'tag'?"),
+        ({"pipeline": "tga"}, "unknown pipeline 'tga' (PIPELINE): did you mean 'tag'?"),
         ({"inputs": "x"}, "unknown key 'inputs' (inputs): did you mean 'input'?"),
-        ({"limit": "3"}, "limit must be int or null, got '3'"),
+        ({"limit": [3]}, "limit must be int or null, got [3]"),
         ({"input": None}, "input must be list[str], got None"),
         ({"input": []}, "no input: give input=PATH"),
         ({"tokens": {"tokeniser": "x"}}, "unknown parameter 'tokeniser'"),
@@ -241,7 +241,7 @@ def test_read_with_quarantined_rows(tmp_path: Path) -> None:
 
 
 def test_read_refuses_what_is_not_there_or_not_whole(two_files: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="has no attributes yet"):
+    with pytest.raises(InputError, match="has no attributes: run"):
         tagcorpus.read(str(tmp_path / "none"))
     tag_files(two_files, tmp_path / "out", taggers="length,tokens")
     with pytest.raises(InputError, match=r"unknown instance 'lenght' .*: did you mean 'length'"):

@@ -312,7 +312,7 @@ def test_lines_of_bad_rows_count_line_breaks_in_cells(tmp_path: Path) -> None:
     assert found(str(path))["ragged_rows"]["where"] == ["line 4: 3 cells, id 'c'"]
 
 
-@given(st.floats(allow_nan=False, allow_infinity=False))
+@given(st.floats(-1e30, 1e30))
 def test_every_float_is_a_number(value: float) -> None:
     assert number(repr(value)) == value
     assert kind_of(repr(value)) == "number"
@@ -394,12 +394,12 @@ def test_the_command(draft: Draft, tmp_path: Path) -> None:
     good = command(sound)
     assert good.code == 0
     assert "0 errors, 0 warnings, 1 note" in good.out
-    assert "nothing here would make it choke" in good.out
+    assert "a predictor can use all of it" in good.out
     cell("ttr_mean", "", 0)(draft)
     gap = command(draft.write(tmp_path, "gap.csv"))
     assert gap.code == 0
     assert "linear models and most others stop" in " ".join(gap.out.split())
-    assert "no error, but some predictors stop at, or are misled by: " in gap.out
+    assert "no errors, but some predictors fail or err because of: " in gap.out
     assert "incomplete_models (1)" in gap.out.splitlines()[-1]
     for i in range(4):
         cell("ttr_mean", "-1", i)(draft)
@@ -407,7 +407,7 @@ def test_the_command(draft: Draft, tmp_path: Path) -> None:
     bad = command(draft.write(tmp_path, "bad.csv"), "--against", sound)
     assert bad.code == 1
     assert "and 2 more (--json has all)" in bad.out
-    assert "it would choke on: minus_one (7), values_differ (4)" in bad.out
+    assert "a predictor cannot use: minus_one (7), values_differ (4)" in bad.out
     assert [
         line.split()[0] for line in bad.out.splitlines() if line.startswith(("error", "warning", "note"))
     ] == sorted(

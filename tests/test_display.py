@@ -8,9 +8,12 @@ import os
 import re
 import struct
 import termios
+import time
+from pathlib import Path
 
 import pytest
 
+from tagcorpus import kernels
 from tagcorpus.pipelines.progress.display import ESTIMATE_SECONDS, PLAIN_SECONDS, STALL_SECONDS, Display, Watch
 from tagcorpus.pipelines.progress.progress_record import ProgressRecord
 
@@ -53,13 +56,28 @@ def test_plain_lines_now_and_then() -> None:
     assert scene.look(2 * PLAIN_SECONDS) == [line]
 
 
-def test_neither_rate_nor_estimate_before_rows_are_done() -> None:
+def test_neither_rate_nor_estimate_before_rows_are_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "compiled_since", lambda _: False)
     scene = Scene()
     assert scene.look(300) == ["tagging: 5 min, no rows done yet"]
     scene.watch.done(1, 10, 0)
     assert scene.look(310) == ["tagging: 1 of 1,000 rows"]
     scene.watch.done(1, 0, 0)
     assert scene.look(430) == ["tagging: 2 of 1,000 rows, about 33 h 16 min left, 0.5 rows/min"]
+
+
+def test_kernels_that_are_compiled_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    scene = Scene()
+    assert scene.look(20) == ["tagging: 20 s, no rows done yet"]
+    (tmp_path / "signals_1").mkdir()
+    later = time.time() + 5  # the clock of files is coarser
+    os.utime(tmp_path / "signals_1", (later, later))
+    assert scene.look(40) == ["tagging: 40 s, no rows done yet (compiling kernels, once on a machine)"]
+    os.utime(tmp_path / "signals_1", (1, 1))
+    assert scene.look(60) == ["tagging: 60 s, no rows done yet"]
+    scene.watch.done(1, 10, 0)
+    assert scene.look(80) == ["tagging: 1 of 1,000 rows"]
 
 
 def test_no_estimate_in_the_first_seconds() -> None:

@@ -227,10 +227,10 @@ def test_too_few_labels_are_an_error(tmp_path: Path, n: int, labels: int) -> Non
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_with_other_files_is_not_written(tmp_path: Path) -> None:
+def test_a_file_of_the_users_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    (tmp_path / "out/mine.txt").write_text("x")
-    with pytest.raises(ConfigError, match="other files"):
+    (tmp_path / "out/README.md").write_text("x")
+    with pytest.raises(ConfigError, match=r"has README.md, which tagcorpus distil did not write there"):
         distil([put(tmp_path / "labels.jsonl", rows(60))], str(tmp_path / "out"), trials=1)
 
 

@@ -85,6 +85,19 @@ def test_counts_beyond_the_table_are_counted_in_memory(n: int, counts: list[int]
     assert found.distinct.tolist() == distinct
 
 
+@pytest.mark.parametrize("length", [511, 512, 513, 1022, 1023, 1024, 1025, 1537])
+@pytest.mark.parametrize("before", [0, 1, 300, 511])
+def test_runs_of_one_context_at_the_length_that_is_counted_apart(length: int, before: int) -> None:
+    """Contexts (7, 10), (7, 11), (7, 12) and (8, 11), the second with `length` entries."""
+    documents = [[7, 10, 20 + i % 3] for i in range(before)] + [[7, 11, 20 + i % 2] for i in range(length)]
+    documents += [[7, 12, 21], [7, 12, 22], [8, 11, 23]]
+    ids, offsets = flat(documents, np.uint16)
+    entropies = entropy.entropy_in_memory(ids, offsets, packing_of(2, 64))
+    assert entropies.counts.tolist() == [c for c in (before, length, 2, 1) if c]
+    assert entropies.distinct.tolist() == [d for d in (min(before, 3), 2, 2, 1) if d]
+    assert_same(entropies, of(ids, offsets, packing_of(2, 64)))
+
+
 @pytest.mark.parametrize("n", [2, 3])
 def test_large_buckets_have_the_entries_and_bits_of_the_twin(n: int) -> None:
     ids, offsets = random_corpus(3, 9000, 50281, np.uint16)

@@ -166,7 +166,7 @@ def test_signals_end_cleanly(corpus: Corpus, workers: int, to_group: bool, signa
     (os.killpg if to_group else os.kill)(process.pid, signal_)
     result = ended(process)  # all workers have closed stderr: none is left
     assert result.code == code
-    assert f"{word}; finished chunks are kept, the same command goes on from there" in result.err
+    assert f"{word}; finished chunks are kept, the same command continues from there" in result.err
     assert "Traceback" not in result.err
     assert ledger_code(corpus) == code
     assert temporary(corpus.out) == []

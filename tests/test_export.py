@@ -122,7 +122,7 @@ def test_a_data_set_with_a_card(corpus: Path, tmp_path: Path) -> None:
 
 def test_what_is_there_stays(corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").write_text("mine")
-    with pytest.raises(ConfigError, match="is there already"):
+    with pytest.raises(ConfigError, match="exists already"):
         export(str(corpus / "out"), str(tmp_path / "t.jsonl"))
     assert (tmp_path / "t.jsonl").read_text() == "mine"
     with pytest.raises(ConfigError, match="does not say its form"):

@@ -40,6 +40,7 @@ from tagcorpus.pipelines.group_entropy.entropies_by_value import Together
 from tagcorpus.pipelines.group_entropy.entropy_work import EntropyWork
 from tagcorpus.pipelines.group_entropy.of_groups import _counted, _Held, value_of
 from tagcorpus.pipelines.group_entropy.samples_by_value import draw
+from tagcorpus.pipelines.group_statistics import column
 from tagcorpus.pipelines.group_statistics.groups import Group, Values, Where, by_column, values_of
 from tagcorpus.pipelines.group_statistics.kept import choose
 from tagcorpus.pipelines.group_statistics.medians import median, medians_of
@@ -324,12 +325,27 @@ def test_a_name_like_one_of_the_first_rows_is_taken_for_misspelt(tmp_path: Path,
     assert not (tmp_path / "out/attributes").exists()
 
 
-def test_a_column_that_comes_later(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_column_is_refused_before_anything_is_computed(tmp_path: Path) -> None:
+    """Also where the column could be in lines beyond the first hundred."""
+    path = written(tmp_path / "a.jsonl", late(250))
+    with pytest.raises(
+        ConfigError, match=r"no document has such a column\. Columns there: meta, meta\.source, text, where"
+    ):
+        features(path, tmp_path / "out", group_by="qqq", taggers=["length"])
+    assert not (tmp_path / "out/attributes").exists()
+    result = features(path, tmp_path / "out", group_by="where", taggers=["length"])
+    assert [g["id"] for g in result.summary["features"]["groups"]] == ["here", "(none)"]
+
+
+def test_a_column_that_comes_later(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(column, "LOOK_FURTHER_ROWS", 200)
     path = written(tmp_path / "a.jsonl", late(250))
     result = features(path, tmp_path / "out", group_by="where", taggers=["length"])
     assert [g["id"] for g in result.summary["features"]["groups"]] == ["here", "(none)"]
     told = capsys.readouterr().err
-    assert "none of the first 100 rows of 1 file has such a column. Columns there: meta, meta.source, text." in told
+    assert "none of the first 200 rows of 1 file has such a column. Columns there: meta, meta.source, text." in told
     assert told.count("still no where: not one of the ") == 1
     with pytest.raises(ConfigError, match="no document has such a column"):
         features(path, tmp_path / "out", group_by="qqq", taggers=["length"])

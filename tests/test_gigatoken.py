@@ -75,8 +75,10 @@ def fuzzed(n: int, seed: int) -> Iterable[str]:
 
 @pytest.mark.e2e
 @needs_gigatoken
-def test_100_000_fuzzed_strings_have_tiktokens_ids() -> None:
+@pytest.mark.parametrize("n_before", [0, giga.ONE_CALL_AFTER_TEXTS])
+def test_100_000_fuzzed_strings_have_tiktokens_ids(n_before: int) -> None:
     plain, fast = exact(), giga.GigatokenTokenizer(exact())
+    fast._n_texts = n_before
     texts = list(fuzzed(100_000, seed=3))
     assert len(set(texts)) > 70_000
     for start in range(0, len(texts), 1000):

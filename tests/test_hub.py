@@ -117,7 +117,7 @@ def test_a_branch_that_moves_does_not_move_a_run(hub: Hub, tmp_path: Path, capsy
     assert parts(tmp_path / "out") == before
     assert computed(again.ledger) == []
     assert (
-        f"main has moved to commit {second}. This run goes on with the planned commit {first}"
+        f"main has moved to commit {second}. This run continues with the planned commit {first}"
         in capsys.readouterr().err
     )
     # A part that is missing is made from the planned commit.
@@ -193,7 +193,7 @@ def test_a_gated_dataset_needs_a_token_that_is_written_nowhere(
 @pytest.mark.parametrize(("status", "kind", "message"), [
     (401, InputError, "private or does not exist .HTTP 401.. Check its name, and set HF_TOKEN"),
     (403, InputError, "access denied .HTTP 403.*set HF_TOKEN"),
-    (503, IncompleteError, "could not be read: .*the same command goes on from there"),
+    (503, IncompleteError, "could not be read: .*the same command continues from there"),
 ])  # fmt: skip
 def test_a_hub_that_refuses(hub: Hub, tmp_path: Path, status: int, kind: type[Exception], message: str) -> None:
     hub.refuses = status
@@ -208,7 +208,7 @@ def test_an_answer_that_breaks_off_is_requested_again(hub: Hub, tmp_path: Path) 
     assert hub.cuts == 0
     assert parts(tmp_path / "out") == parts(tmp_path / "whole")
     hub.cuts = 1000
-    with pytest.raises(IncompleteError, match="the same command goes on from there"):
+    with pytest.raises(IncompleteError, match="the same command continues from there"):
         tag(hub, f"{DATASET}/data/a.jsonl", tmp_path / "never")
 
 

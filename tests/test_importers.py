@@ -144,7 +144,7 @@ def test_an_older_one_has_its_metric_in_the_description(put: Put) -> None:
 @pytest.mark.parametrize(
     ("result", "note"),
     [
-        (evaluation("x", 2, metric_name="acc", score_type="levels", level_names=["a"]), "levels are no numbers"),
+        (evaluation("x", 2, metric_name="acc", score_type="levels", level_names=["a"]), "levels are not numbers"),
         (evaluation("x", -1, metric_name="elo", has_unknown_level=True), "-1 is unknown"),
         (evaluation("x", None, metric_name="acc"), "without a value"),
         (evaluation("x", 1.4, metric_name="acc"), "1.4 is not a share"),

@@ -98,7 +98,7 @@ def test_a_fault_that_meets_every_question_ends_the_batch(name: str, tmp_path: P
     fault = TRANSIENT[name]
     with StubLLM(lambda call: fault if call.stage == "web" else answer(NEGATIVE[call.stage])) as stub:
         chosen = settings(stub, cache=str(tmp_path / "c"), timeout_seconds=0.1 if fault is HANG else 10)
-        with pytest.raises(LLMError, match="the same command goes on where this run stopped") as raised:
+        with pytest.raises(LLMError, match="the same command continues where this run stopped") as raised:
             caller(chosen).finish(walks(1))
         assert raised.value.exit_code == 4
         assert stub.calls_by_stage["incoherent"] == stub.calls_by_stage["code"] == 1
@@ -345,7 +345,7 @@ def test_closing_wakes_whoever_waits(tmp_path: Path) -> None:
         waiting = threads.submit(asked.finish, walks(1))
         assert arrived.wait(10)
         asked.close()
-        with pytest.raises(IncompleteError, match="were stopped; the same command goes on"):
+        with pytest.raises(IncompleteError, match="were stopped; the same command continues"):
             waiting.result(10)
         with pytest.raises(IncompleteError, match="were stopped"):
             asked.finish(walks(1))

@@ -101,18 +101,29 @@ def test_all_labels_in_their_order(models: dict[str, Path]) -> None:
         assert mapped([text], 9, -1.0)[0][0] == list(library.predict(text, k=9, threshold=-1.0)[0])
 
 
-def test_the_end_of_a_line_where_the_rows_are_full(models: dict[str, Path]) -> None:
-    """The kernel begins with room for 1,024 rows. "w7" has 7 (the word and 6 parts), an unknown letter 3, the end of the line 1."""
+@pytest.mark.parametrize("kind", ["parts", "all", "n-grams, coded", "all, pruned"])
+def test_texts_about_as_long_as_the_rows_that_are_added_together(models: dict[str, Path], kind: str) -> None:
+    """The kernel adds 1,024 rows at a time. In "parts", "w7" has 7 of them (the word and 6 parts), an unknown letter 3, the end of the line 1."""
+    texts = ["q " * n + end for n in range(335, 345) for end in ("w7", "", "w7 w7", "x" * 700)]
+    texts += ["w7 " * n + "q" * m for n in (140, 146, 147, 511, 1023, 1030) for m in (0, 1, 500)]
+    library, model = load_model(models[kind]), MappedModel(models[kind])
+    for _ in range(2):  # the second time, the rows of known words are in the cache
+        for text, (labels, values) in zip(texts, model.predict(texts, 3), strict=True):
+            names, probabilities = library.predict(text, k=3)
+            assert labels == list(names)
+            assert values == pytest.approx(list(probabilities), abs=1e-7)
+
+
+def test_rows_of_words_are_cached_while_there_is_room(models: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = random_texts(100)
+    expected = MappedModel(models["parts"]).predict(texts, 4)
+    monkeypatch.setattr(kernel, "_CACHED_WORDS", 5)
+    monkeypatch.setattr(kernel, "_CACHED_ROWS", 20)
     model = MappedModel(models["parts"])
-    text = "q " * 339 + "w7"
-    joined = np.frombuffer((text + "</s>").encode(), np.uint8)
-    rows, ends = kernel.rows_of_texts(
-        *model._words, model._n_words, model._settings, *model._pruned, joined, np.array([0, len(text)])
-    )
-    assert (len(rows), ends[-1]) == (1025, 1025)
-    library = load_model(models["parts"])
-    assert rows[-1] == library.get_word_id("</s>")
-    assert model.predict([text, "das wetter"], 3)[0][1] == pytest.approx(list(library.predict(text, k=3)[1]), abs=1e-6)
+    assert model.predict(texts, 4) == expected == model.predict(texts, 4)
+    places, rows, n_used = model._cache
+    assert (len(places), len(rows)) == (5, 20)
+    assert 0 < n_used[0] <= 20
 
 
 def test_the_last_bit_decides_between_labels_of_a_tree(tmp_path: Path) -> None:
@@ -134,6 +145,29 @@ def test_the_last_bit_decides_between_labels_of_a_tree(tmp_path: Path) -> None:
         assert values == pytest.approx(list(probabilities), abs=1e-8)
 
 
+@pytest.mark.parametrize("is_coded", [False, True])
+@pytest.mark.parametrize("loss", ["softmax", "ova", "hs"])
+def test_three_hundred_labels(tmp_path: Path, loss: str, is_coded: bool) -> None:
+    """More labels than are computed side by side, many of them equally probable; with the output matrix quantised, too."""
+    import fasttext
+
+    chance = random.Random(6)
+    lines = [f"__label__{i % 300} {' '.join(chance.choices(WORDS_TO_DRAW[:30], k=6))}" for i in range(900)]
+    (tmp_path / "train.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    library = fasttext.train_supervised(
+        str(tmp_path / "train.txt"), loss=loss, dim=22, wordNgrams=2, bucket=600, thread=1, epoch=3, verbose=0, seed=1
+    )
+    if is_coded:
+        library.quantize(input=str(tmp_path / "train.txt"), retrain=False, qout=True, qnorm=True, dsub=4)
+    library.save_model(str(tmp_path / "model"))
+    predict, texts = load_predict(tmp_path / "model"), random_texts(50)
+    for k, threshold in ((1, 0.0), (3, 0.0), (-1, 0.0), (-1, 0.003)):
+        for text, (labels, values) in zip(texts, predict(texts, k, threshold), strict=True):
+            names, probabilities = library.predict(text.replace("\n", " "), k=k, threshold=threshold)
+            assert labels == list(names)
+            assert values == pytest.approx(list(probabilities), abs=1e-8)
+
+
 @pytest.mark.parametrize("kind", ["words", "all, pruned"])
 def test_damaged_counts_are_refused_or_harmless(models: dict[str, Path], tmp_path: Path, kind: str) -> None:
     """No number of the file's beginning leads out of the file: it is refused, or every probability is a share."""
@@ -152,9 +186,12 @@ def test_damaged_counts_are_refused_or_harmless(models: dict[str, Path], tmp_pat
     assert refused > 20
 
 
-def test_numbers_that_are_none(models: dict[str, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "row"), [("words", 2), ("tree", 1), ("parts", 0)])
+def test_numbers_that_are_none(models: dict[str, Path], tmp_path: Path, kind: str, row: int) -> None:
+    """The output matrix, three rows of eight values, is the end of the file. Row 1 is the tree's root."""
     path = tmp_path / "nan.bin"
-    data = models["words"].read_bytes()
-    path.write_bytes(data[:-4] + np.float32("nan").tobytes())
+    data = bytearray(models[kind].read_bytes())
+    data[(row - 3) * 32 : (row - 3) * 32 + 4] = np.float32("nan").tobytes()
+    path.write_bytes(data)
     with pytest.raises(ConfigError, match="that are not numbers"):
         load_predict(path)(["the weather was cold"], 3, 0.0)

@@ -268,3 +268,38 @@ def test_fit_predicts_new_mixes_and_unseen_sources(tmp_path: Path) -> None:
     first = (out / "fit.json").read_bytes()
     assert invoke(*common, "--statistics", tags, "--permutations", "2").code == 0
     assert (out / "fit.json").read_bytes() == first
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "Infinity", "1e999", "1e308", "-1e308"])
+def test_outcomes_that_no_fit_can_use_name_row_and_column(tmp_path: Path, value: str) -> None:
+    mixes = read_mixes(file(tmp_path, "shares.csv", "run,a,b\nx,0.5,0.5\ny,1,0\nz,0,1\n"))
+    path = file(tmp_path, "outcomes.csv", f"run,loss,other\nx,1,1\ny,2,{value}\nz,3,3\n")
+    with pytest.raises(InputError) as error:
+        read(mixes, path)
+    assert f"line 3, column 'other': '{value}' is not an outcome between -1e+30 and 1e+30" in str(error.value)
+    swarm, lines = read(mixes, path, "loss")  # a column that is not predicted may have anything
+    assert (swarm.outcomes, lines) == (("loss",), [])
+
+
+@pytest.mark.parametrize("value", ["0", "-0.0", "-3", "1e-308", "1e30", "NaN", ""])
+def test_other_outcomes_are_read(tmp_path: Path, value: str) -> None:
+    mixes = read_mixes(file(tmp_path, "shares.csv", "run,a,b\nx,0.5,0.5\ny,1,0\nz,0,1\n"))
+    swarm, lines = read(mixes, file(tmp_path, "outcomes.csv", f"run,loss\nx,1\ny,{value}\nz,3\n"))
+    kept = swarm.values[:, 0][1]
+    assert kept == (float(value) if value not in ("", "NaN") else pytest.approx(math.nan, nan_ok=True))
+    assert bool(lines) == (value in ("", "NaN"))
+
+
+def test_a_column_that_is_left_out_for_its_text_names_the_cell(tmp_path: Path) -> None:
+    mixes = read_mixes(file(tmp_path, "shares.csv", "run,a,b\nx,0.5,0.5\ny,1,0\n"))
+    path = file(tmp_path, "outcomes.csv", 'run,loss,other\nx,1,1.5\ny,2,"2,5"\n')
+    assert read(mixes, path)[1] == ["other: left out, because the column has text (line 3: '2,5')"]
+    with pytest.raises(InputError, match="the column has text"):
+        read(mixes, path, "other")
+
+
+@pytest.mark.parametrize("value", ["inf", "1e308", "nan"])
+def test_statistics_that_no_fit_can_use_name_row_and_column(tmp_path: Path, value: str) -> None:
+    path = file(tmp_path, "statistics.csv", f"source,x\na,1\nb,{value}\n")
+    with pytest.raises(InputError, match=rf"line 3, column 'x': '{value}' is not a number between"):
+        read_content(path, [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,14 @@ from slurm_commands import invoke
 
 pytest.importorskip("scipy")
 
+from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.mix_models.content import Content
 from tagcorpus.pipelines.mix_models.fit import model_of
+from tagcorpus.pipelines.mix_models.propose import _check_direction
 from tagcorpus.pipelines.mix_models.regressors import EXPONENT, Columns, Process, fit_process
 from tagcorpus.pipelines.mix_models.search import Objective, lowest, within
 from tagcorpus.pipelines.mix_models.swarm import Swarm
+from tagcorpus.pipelines.progress.display import Display
 
 SOURCES = ("web", "code", "books")
 TAGS = Content(SOURCES, ("x",), np.array([[0.1], [0.9], [0.4]]))
@@ -97,7 +101,7 @@ def fit_folder(tmp_path: Path) -> Path:
 
 
 def test_the_proposal_is_written_once(fit_folder: Path) -> None:
-    result = invoke("mix", "propose", str(fit_folder), "--at-most", "web=0.5")
+    result = invoke("mix", "propose", str(fit_folder), "--lowest", "--at-most", "web=0.5")
     assert result.code == 0, result.err
     path = fit_folder / "proposal.json"
     proposal = json.loads(path.read_text())
@@ -108,9 +112,9 @@ def test_the_proposal_is_written_once(fit_folder: Path) -> None:
     assert expected["against"][0]["mix"] == "mean of the tried mixes"
     assert expected["against"][0]["probability_better"] > 0.9
     first = path.read_bytes()
-    assert invoke("mix", "propose", str(fit_folder), "--at-most", "web=0.5").code == 0
+    assert invoke("mix", "propose", str(fit_folder), "--lowest", "--at-most", "web=0.5").code == 0
     assert path.read_bytes() == first
-    other = invoke("mix", "propose", str(fit_folder), "--at-most", "web=0.4")
+    other = invoke("mix", "propose", str(fit_folder), "--lowest", "--at-most", "web=0.4")
     assert other.code == 2
     assert "a pre-registration is never replaced" in other.err
     assert path.read_bytes() == first
@@ -119,7 +123,7 @@ def test_the_proposal_is_written_once(fit_folder: Path) -> None:
 def test_repetition_limits_the_shares(fit_folder: Path) -> None:
     tokens = str(fit_folder / "tokens.csv")
     result = invoke(
-        "mix", "propose", str(fit_folder), "--tokens", tokens, "--budget", "8000", "--epochs", "2", "--json"
+        "mix", "propose", str(fit_folder), "--tokens", tokens, "--budget", "8000", "--epochs", "2", "--json", "--lowest"
     )
     assert result.code == 0, result.err
     proposal = json.loads(result.out)
@@ -131,7 +135,17 @@ def test_repetition_limits_the_shares(fit_folder: Path) -> None:
 def test_infinite_epochs_are_no_limit(fit_folder: Path) -> None:
     tokens = str(fit_folder / "tokens.csv")
     result = invoke(
-        "mix", "propose", str(fit_folder), "--tokens", tokens, "--budget", "1e9", "--epochs", "inf", "--json"
+        "mix",
+        "propose",
+        str(fit_folder),
+        "--tokens",
+        tokens,
+        "--budget",
+        "1e9",
+        "--epochs",
+        "inf",
+        "--json",
+        "--lowest",
     )
     assert result.code == 0, result.err
     proposal = json.loads(result.out)
@@ -142,13 +156,17 @@ def test_infinite_epochs_are_no_limit(fit_folder: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (("--at-most", "code"), "--at-most takes SOURCE=X, such as "),
         (("--at-most", "wep=0.5"), "unknown source 'wep' (--at-most): did you mean 'web'"),
         (("--at-most", "web=2"), "--at-most web=2: '2' is not a share between 0 and 1"),
         (("--at-most", "web=0.1", "--at-most", "code=0.1", "--at-most", "books=0.1"), "add up to 0.3"),
         (("--budget", "1000"), "--budget needs the tokens of each source: --tokens CSV"),
-        (("--tokens", "tokens.csv", "--budget", "40000"), "the largest budget that fits is 32000"),
-        (("--tokens", "tokens.csv", "--budget", "nan"), "--budget must be above 0, got nan"),
-        (("--tokens", "tokens.csv", "--budget", "-5"), "--budget must be above 0, got -5"),
+        (("--tokens", "tokens.csv", "--budget", "40000"), "the largest budget that fits is 32,000"),
+        (
+            ("--tokens", "tokens.csv", "--budget", "nan"),
+            "takes a whole number such as 300000, 20M, 1.5B or 1e6, got 'nan'",
+        ),
+        (("--tokens", "tokens.csv", "--budget", "-5"), "--budget must be at least 1, got -5"),
         (("--tokens", "tokens.csv", "--kl", "nan"), "--kl must be at least 0, got nan"),
         (("--tokens", "tokens.csv", "--kl", "-1"), "--kl must be at least 0, got -1"),
         (("--tokens", "tokens.csv", "--kl", "inf"), "--kl must be at least 0 and finite, got inf"),
@@ -160,12 +178,64 @@ def test_infinite_epochs_are_no_limit(fit_folder: Path) -> None:
 )
 def test_what_cannot_be_proposed_is_said(fit_folder: Path, options: tuple[str, ...], message: str) -> None:
     given = [str(fit_folder / o) if o == "tokens.csv" else o for o in options]
-    result = invoke("mix", "propose", str(fit_folder), *given)
+    result = invoke("mix", "propose", str(fit_folder), "--lowest", *given)
     assert result.code == 2
     assert message in " ".join(result.err.split())
 
 
+@pytest.mark.parametrize("options", [(), ("--lowest", "--highest")])
+def test_the_better_direction_is_not_guessed(fit_folder: Path, options: tuple[str, ...]) -> None:
+    result = invoke("mix", "propose", str(fit_folder), *options)
+    assert result.code == 2
+    assert "Give --lowest where they are losses, or --highest where they are scores" in " ".join(result.err.split())
+    assert not (fit_folder / "proposal.json").exists()
+
+
+def test_the_highest_and_the_lowest_are_opposite_proposals(fit_folder: Path) -> None:
+    shares = {}
+    for flag in ("--lowest", "--highest"):
+        result = invoke("mix", "propose", str(fit_folder), flag, "-o", str(fit_folder / f"{flag}.json"), "--json")
+        assert result.code == 0, result.err
+        shares[flag] = json.loads(result.out)["shares"]
+        assert ("is a loss by its name" in result.err) == (flag == "--highest")
+    assert shares["--lowest"]["code"] < 0.1
+    assert shares["--highest"]["code"] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "is_refused"),
+    [
+        (["train_pile_loss", "arc_acc"], True),
+        (["bits_python", "f1"], True),
+        (["arc_bpb", "mmlu_bpb"], False),
+        (["hellaswag", "arc"], False),
+        (["pass@1", "accuracy"], False),
+        (["loss_score", "acc"], False),
+    ],
+)
+def test_losses_beside_scores_have_no_common_direction(outcomes: list[str], is_refused: bool) -> None:
+    with pytest.raises(ConfigError, match="Name outcomes of one kind") if is_refused else nullcontext():
+        _check_direction(outcomes, False, Display())
+
+
 def test_a_folder_without_a_fit(tmp_path: Path) -> None:
-    result = invoke("mix", "propose", str(tmp_path))
+    result = invoke("mix", "propose", str(tmp_path), "--lowest")
     assert result.code == 2
     assert "has no fit.json; name the folder that tagcorpus mix fit wrote" in " ".join(result.err.split())
+
+
+@pytest.mark.parametrize("tokens", ["1e308", "inf", "nan", "-1", "0", "many"])
+def test_tokens_of_a_source_are_a_number(fit_folder: Path, tokens: str) -> None:
+    path = fit_folder / "odd.csv"
+    path.write_text(f"source,tokens\nweb,1000\ncode,{tokens}\nbooks,2000\n")
+    result = invoke("mix", "propose", str(fit_folder), "--lowest", "--tokens", str(path))
+    assert result.code == 2
+    assert f"line 3: the source 'code' has '{tokens}' tokens, not a number above 0" in " ".join(result.err.split())
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    result = invoke("mix", "propose", str(tmp_path / "nofit"), "--lowest")
+    assert result.code == 2
+    assert result.err.endswith(
+        f"there is no folder '{tmp_path / 'nofit'}'; name the folder that tagcorpus mix fit wrote\n"
+    )

@@ -135,7 +135,15 @@ def test_a_weight_is_read_exactly(text: str, value: Fraction) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "value"), [("20M", 20_000_000), ("1.5b", 1_500_000_000), ("300_000", 300_000), ("2K", 2000)]
+    ("text", "value"),
+    [
+        ("20M", 20_000_000),
+        ("1.5b", 1_500_000_000),
+        ("300_000", 300_000),
+        ("2K", 2000),
+        ("1e6", 10**6),
+        (" 0.5 M", 500_000),
+    ],
 )
 def test_budgets(text: str, value: int) -> None:
     assert weights.token_count(text, "--tokens") == value
@@ -165,7 +173,7 @@ def test_a_mix_is_a_manifest_with_its_shares(tokens: Path, tmp_path: Path) -> No
         tokens, "-o", tmp_path / "mix", "--weight", "web=3/4", "--weight", "code=0.25", "--tokens", "400"
     )
     assert code == 0
-    assert out.splitlines()[1].split() == ["group", "asked", "share", "epochs", "tokens", "of", "tokens"]
+    assert out.splitlines()[1].split() == ["group", "asked", "share", "epochs", "tokens", "available"]
     value = json.loads((tmp_path / "mix/mix.json").read_text())
     assert (value["windows"], value["tokens"]) == (40, 400)
     web, code_group = value["groups"]["web"], value["groups"]["code"]
@@ -242,7 +250,7 @@ def test_an_infinite_temperature_gives_equal_shares(tokens: Path, tmp_path: Path
         (["--weight", "web=1", "--weight", "web=2"], "group 'web' has two weights"),
         (["--weight", "web=1", "--temperature", "2"], "exclude each other"),
         (["--tokens", "4"], "less than one window"),
-        (["--tokens", "many"], "not a number of tokens"),
+        (["--tokens", "many"], "takes a whole number such as"),
         (["--tokens", "2000"], "group 'code' has 201 tokens, and the mix needs 400 of it"),
         (["--weight", "code=1", "--tokens", "300", "--epochs", "1.25"], "The largest budget that fits is --tokens 250"),
         (["--epochs", "0"], "--epochs must be above 0"),

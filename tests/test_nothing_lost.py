@@ -351,7 +351,7 @@ def test_output_that_cannot_be_written(corpus: Corpus) -> None:
     corpus.out.write_text("a file")
     result = corpus.invoke()
     assert result.code == 2
-    assert f"{corpus.out} is a file that is there already" in result.err
+    assert f"{corpus.out} is an existing file" in result.err
     assert corpus.out.read_text() == "a file"
     assert "Traceback" not in result.err
 

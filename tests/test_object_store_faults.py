@@ -186,7 +186,7 @@ def test_a_fault_that_stays_ends_with_what_to_do_and_is_no_damage(
     # What is read until the plan is stored is read to plan, and what is read then is read to tag.
     store.faults.append(Fault("PUT", f"/{output}/plan/", planned) if is_late else staying)
     given = options(store, retries={"max_attempts": 0}, **soon(fault))
-    with pytest.raises(IncompleteError, match=rf"{source} could not be read: .*the same command goes on") as caught:
+    with pytest.raises(IncompleteError, match=rf"{source} could not be read: .*the same command continues") as caught:
         tag(store, source, f"s3://{output}", storage_options=given)
     assert caught.value.exit_code == 4
     store.clear()

@@ -33,7 +33,10 @@ def refusal(**options: Any) -> str:
         ({"input": [TABLE, "a"]}, f"input must be list[str], got a list of Table, str. {MEMORY}"),
         ({"input": {"text": ["a"] * 900}}, f"input must be list[str], got a mapping. {MEMORY}"),
         ({"input": "a", "output": TABLE}, "output must be str or null, got a value of type pyarrow.Table"),
-        ({"input": "a", "limit": "x" * 900}, f"limit must be int or null, got '{'x' * 199}..."),
+        (
+            {"input": "a", "limit": "x" * 900},
+            f"limit takes a whole number such as 300000, 20M, 1.5B or 1e6, got '{'x' * 50}'...",
+        ),
         ({"input": "a", "csv": {"quote": 1.5}}, "csv.quote must be str, got 1.5"),
         ({"input": "a", "shard_bytes": 5}, "chunk_bytes must be at least 1024, got 5"),
     ],

@@ -193,7 +193,8 @@ def test_python_names_arguments(tmp_path: Path) -> None:
     cases: list[tuple[dict[str, Any], str]] = [
         ({"text_columm": "x"}, "unknown key 'text_columm' (text_columm): did you mean 'text_column'?"),
         ({"limit": 0}, "limit must be at least 1, got 0"),
-        ({"limit": "3"}, "limit must be int or null, got '3'"),
+        ({"limit": [3]}, "limit must be int or null, got [3]"),
+        ({"limit": "3.5"}, "limit takes a whole number such as 300000, 20M, 1.5B or 1e6, got '3.5'"),
         ({"text_column": "t", "output": tmp_path / "o"}, "text_column"),
         ({"length": {"x": 1}}, "length has no parameters (length={'x': ...})"),
     ]
@@ -237,7 +238,7 @@ def test_config_prints_help_as_comments() -> None:
     printed = CliRunner().invoke(main, ["config", "entropy"]).stdout
     assert "# ---- Input\n# File, folder, glob" in printed
     assert "\n# Tokens of context: 1 is bigram entropy, 2 trigram entropy. At least 1.\nngram: 1\n" in printed
-    assert "\nslurm:\n  # slurm: wait for" in printed
+    assert "\nslurm:\n  # Slurm: wait for" in printed
     assert load_options("entropy").memory == "1GB"  # type: ignore[attr-defined]
 
 

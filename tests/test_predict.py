@@ -357,7 +357,7 @@ def test_published_option_names_and_the_files(tmp_path: Path) -> None:
     asked += ["--protocol", "paper", "--seed", "7", "--seeds", "2", "--workers", "1"]
     done = run(*asked, "--verbose", "--output", str(tmp_path / "out"))
     assert done.exit_code == 0, done.output
-    assert "feature table: 47 of 47 ids are models of hellaswag" in done.stderr
+    assert "47 of the 47 models in the feature table have a score of hellaswag" in done.stderr
     told = json.loads((tmp_path / "out/prediction/predict.json").read_text())
     assert [t["task"] for t in told["tasks"]] == ["hellaswag", "gsm8k"]
     assert (told["protocol"], told["seed"], told["seeds"]) == ("paper", 7, [0, 1])

@@ -20,7 +20,7 @@ from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines.options.commands.predict import PredictOptions
 from tagcorpus.pipelines.predict import command, report
 from tagcorpus.pipelines.predicting.features import features_of
-from tagcorpus.pipelines.predicting.files import publish, refuse_anothers
+from tagcorpus.pipelines.predicting.files import BEGINS, check_target, publish
 from tagcorpus.pipelines.predicting.progress import Steps
 from tagcorpus.pipelines.predicting.terminal import LEGEND, WIDTH, brief, terminal, wrapped
 from tagcorpus.pipelines.progress.display import Display
@@ -193,19 +193,20 @@ def test_an_earlier_prediction_of_something_else_is_named_when_it_is_replaced(tm
 @pytest.mark.parametrize(
     ("name", "theirs", "ours"),
     [
-        ("x.json", "{}", '{"protocol": "grouped", "tasks": []}'),
+        ("x.json", "{}", json.dumps({"protocol": "grouped", "tasks": []}, indent=1)),
         ("x.csv", "task,score\n", ",".join(PREDICTION_COLUMNS) + "\n"),
         ("x.md", "# Mine\n", f"{TITLE}\n"),
     ],
 )
 def test_somebody_elses_file_is_not_replaced(tmp_path: Path, name: str, theirs: str, ours: str) -> None:
     path = tmp_path / name
-    refuse_anothers(str(path))
+    request = PredictOptions(db=str(tmp_path), output=str(path))
+    check_target(request, "", [], BEGINS)
     path.write_text(theirs)
-    with pytest.raises(ConfigError, match=r"exists and is not a prediction"):
-        refuse_anothers(str(path))
+    with pytest.raises(ConfigError, match=r"exists already, and is not a prediction"):
+        check_target(request, "", [], BEGINS)
     path.write_text(ours)
-    refuse_anothers(str(path))
+    check_target(request, "", [], BEGINS)
 
 
 def test_nothing_of_an_earlier_prediction_stays(tmp_path: Path) -> None:
@@ -213,8 +214,10 @@ def test_nothing_of_an_earlier_prediction_stays(tmp_path: Path) -> None:
         publish("x.csv", str(tmp_path), "{}", "a,b\n", None, files, Display(quiet=True))
         return sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file())
 
-    always = ["prediction/predict.json", "prediction/predictions.csv"]
+    always = ["prediction/notes.csv", "prediction/predict.json", "prediction/predictions.csv"]
     (tmp_path / "other.txt").touch()
+    (tmp_path / "prediction").mkdir()
+    (tmp_path / "prediction/notes.csv").touch()  # the user's
     pictures = {"prediction/figures/a.png": b"a", "prediction/figures/anli/b.png": b"b"}
     assert published(pictures) == ["other.txt", *sorted(pictures), *always]
     assert published({}) == ["other.txt", *always]

@@ -18,7 +18,9 @@ from tagcorpus.errors import InputError
 from tagcorpus.pipelines.report import SECTIONS, render
 from tagcorpus.pipelines.report.contents.contents import gather
 from tagcorpus.pipelines.report.mixing.loss_curves import MOST, picture, thinned
+from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.pipelines.storage.sealed import sealed
+from tagcorpus.pipelines.training.checkpoints import digests
 
 EVIL = "<b>web"
 
@@ -187,3 +189,20 @@ def test_a_picture_has_its_scale_and_at_most_so_many_curves() -> None:
     assert re.findall(r"step \d", shown) == ["step 1", "step 9"]
     assert 'd="M0.0 196.0L600.0 4.0"' in shown  # from the lowest value at the first step to the highest at the last
     assert picture("Loss", {"a": [(1.0, 2.0)]}) == ""
+
+
+def test_losses_that_were_edited_are_named(tmp_path: Path) -> None:
+    model(tmp_path / "acme/a", 20.0, bits=2.5)
+    model(tmp_path / "acme/b", 30.0, bits=3.25)
+    for name in "ab":
+        run = tmp_path / f"acme/{name}/run.json"
+        value = json.loads(run.read_text())
+        del value["checksum"]
+        value["result"]["files"] = digests(Folder(str(run.parent)), ["losses.json"])
+        run.write_bytes(sealed(value))
+    assert gather(str(tmp_path)).output.trained.damaged == ()
+    losses = tmp_path / "acme/b/losses.json"
+    losses.write_text(losses.read_text().replace("3.25", "1.25"))
+    trained = gather(str(tmp_path)).output.trained
+    assert trained.damaged == ("acme/b/losses.json",)
+    assert list(trained.models) == ["acme/a"]

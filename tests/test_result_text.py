@@ -191,7 +191,7 @@ def test_a_model_that_is_no_better_than_the_commonest_label_is_said_to_be() -> N
     assert "Warning" not in table(result)
     assert "on 1,200 held-out documents" in table(result)
     figures["majority_accuracy"] = 0.61
-    assert "Warning: always saying the commonest label agrees with the LLM at least as often." in " ".join(
+    assert "Warning: the most frequent label alone agrees with the LLM at least as often." in " ".join(
         table(result, width=80).split()
     )
     assert max(map(len, table(result, width=80).splitlines())) <= 80

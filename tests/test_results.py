@@ -39,7 +39,7 @@ def test_a_file_of_the_users_is_not_replaced_unasked(pipeline: str, name: str) -
     Path(name).write_bytes(MINE)
     before = tree()
     for how in ({}, {"work": "w"}, {"dry_run": True}):
-        with pytest.raises(ConfigError, match=rf"output {name} is there already.*move that one away.*overwrite=True"):
+        with pytest.raises(ConfigError, match=rf"output {name} exists already.*move that one away.*overwrite=True"):
             run(name, pipeline, **how)
     assert tree() == before
 
@@ -74,7 +74,7 @@ def test_what_the_user_corrected_is_the_users() -> None:
     assert len(corrected) == len(made)
     assert corrected != made
     Path("r.csv").write_bytes(corrected)
-    with pytest.raises(ConfigError, match="is there already"):
+    with pytest.raises(ConfigError, match="exists already"):
         run("r.csv")
     assert Path("r.csv").read_bytes() == corrected
     Path("r.csv").write_bytes(made)
@@ -83,9 +83,9 @@ def test_what_the_user_corrected_is_the_users() -> None:
 
 def test_another_output_folders_file_is_anothers() -> None:
     run("r.csv", work="w1")
-    with pytest.raises(ConfigError, match=r"is there already, and is not what a run with its results in .*w2"):
+    with pytest.raises(ConfigError, match=r"exists already, and is not what a run with its results in .*w2"):
         run("r.csv", work="w2")
-    with pytest.raises(ConfigError, match="is there already"):  # a trial does not take the place of the whole
+    with pytest.raises(ConfigError, match="exists already"):  # a trial does not take the place of the whole
         run("r.csv", limit=1)
 
 
@@ -113,7 +113,7 @@ def test_an_object_in_a_store(tmp_path: Path) -> None:
     memory = fsspec.filesystem("memory")
     url = f"memory://{tmp_path.name}/r.csv"
     memory.pipe(url, MINE)
-    with pytest.raises(ConfigError, match="is there already"):
+    with pytest.raises(ConfigError, match="exists already"):
         run(url, work="w")
     assert memory.cat(url) == MINE
     memory.rm(url)
@@ -161,6 +161,6 @@ def test_a_name_that_is_a_folders(name: str) -> None:
 @pytest.mark.parametrize(("option", "more"), [("output", {}), ("work", {"output": "r.csv"})])
 def test_a_file_is_no_folder(option: str, more: dict[str, str]) -> None:
     Path("notes").write_bytes(MINE)
-    with pytest.raises(ConfigError, match=f"^{option} notes is a file that is there already; it must be a folder"):
+    with pytest.raises(ConfigError, match=f"^{option} notes is an existing file; it must be a folder"):
         run(**{"output": "x", option: "notes", **more})
     assert not Path("r.csv").exists()

@@ -447,7 +447,7 @@ def test_node_that_does_not_see_the_input(corpus: Slurm) -> None:
     (corpus.root / "data").rename(corpus.root / "elsewhere")
     done = corpus.call(1, 0)
     assert done.code == 2
-    assert re.search(r"node \S+ does not see the input \S+: it must lie in a folder that all nodes share", done.err)
+    assert re.search(r"node \S+ does not see the input \S+: it must be in a folder that all nodes share", done.err)
     assert not list(corpus.out.rglob("*.parquet"))
 
 

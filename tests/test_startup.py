@@ -89,16 +89,6 @@ print(pa.array(pandas.Series([1.0, float("nan")])).null_count, pa.array([1.0, fl
 # Numba
 
 
-def test_numba_starts_without_scipy_and_awkward() -> None:
-    code = """
-import sys
-import tagcorpus.kernels.fixed_point as kernel
-assert kernel.log2_of(8) == 3.0
-print([name for name in ("scipy.linalg", "awkward") if name in sys.modules])
-"""
-    assert run_child(code).strip() == "[]"
-
-
 @pytest.mark.e2e
 def test_numba_has_scipy_and_awkward_where_a_program_needs_them() -> None:
     pytest.importorskip("scipy")

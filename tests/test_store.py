@@ -350,7 +350,7 @@ def test_annotations_as_json_and_as_csv_are_the_same(put: Callable[[str, Any], P
         ({"id": "a/b", "pretraining_summary_percentage_code": 120}, "at least 0 and at most 100, not 120"),
         ({"id": "a/b", "weight_tying": "no"}, "must be true or false"),
         ({"id": "a/b", "activation": "Swi GLU"}, "must be one word in lower case"),
-        ({"id": "a/b", "safetensors:total": 1, "total_params": 2}, "given twice, under two spellings"),
+        ({"id": "a/b", "safetensors:total": 1000, "total_params": 2000}, "given twice, under two spellings"),
         ([{"id": "a/b", "num_heads": 1}, {"id": "a/b", "num_heads": 2}], "'a/b' is there more than once"),
         ([{"id": "a/b"}, {"id": "c/d", "num_heads": "x"}], "item 1: id 'c/d', field 'num_heads'"),
         ([3], "item 0 is int"),
@@ -615,9 +615,15 @@ def test_export_gives_back_the_same_bytes(tmp_path: Path) -> None:
     with duckdb.connect(":memory:") as con:  # DuckDB reads it, too
         con.execute(f"IMPORT DATABASE '{folder}'")
         assert con.execute("SELECT count(*) FROM evaluation_results").fetchone() == (1176,)
+    before = digests(folder), file.read_bytes()
     for taken in (file, folder):
+        commands.export(str(DATABASE), str(taken))  # the same contents are there
+    import_files(file, [DATABASE / "features.csv"])
+    changed = file.read_bytes()
+    for source, taken in ((DATABASE, file), (file, folder)):
         with pytest.raises(ConfigError, match="never written over"):
-            commands.export(str(DATABASE), str(taken))
+            commands.export(str(source), str(taken))
+    assert (digests(folder), file.read_bytes()) == (before[0], changed)
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
 
 

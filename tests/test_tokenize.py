@@ -20,9 +20,8 @@ from plugins import SCRIPT, Corpus, Ended, empty_corpus, ended, known_here, tree
 from slurm_commands import invoke, pretend
 
 import tagcorpus
-from tagcorpus.errors import ConfigError
+from tagcorpus.errors import ConfigError, folded
 from tagcorpus.pipelines.token_files import overlap
-from tagcorpus.pipelines.token_files.columns import normalised
 from tagcorpus.taggers._tokenizers import gigatoken_ids
 from tagcorpus.taggers._tokenizers.end_of_text import end_of_text
 from tagcorpus.taggers._tokenizers.loading import load
@@ -291,9 +290,9 @@ def test_a_sample_is_the_smallest_of_all() -> None:
 
 
 @given(st.text(max_size=10))
-def test_normalised_is_stable(text: str) -> None:
-    assert normalised(normalised(text)) == normalised(text)
-    assert normalised(f"  {text}\t") == normalised(text)
+def test_folded_is_stable(text: str) -> None:
+    assert folded(folded(text)) == folded(text)
+    assert folded(f"  {text}\t") == folded(text)
 
 
 # End of text

@@ -232,6 +232,23 @@ def trained(mix: Path, torch: Any, tmp_path_factory: pytest.TempPathFactory) -> 
     return output
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_sums_of_many_tokens_are_exact(processes: int) -> None:
+    """float32 has no number 2**24 + 1."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from tagcorpus.pipelines.training.held_out import over_processes
+
+    class Accelerator:
+        num_processes, device = processes, "cpu"
+
+        def reduce(self, sums: Any) -> Any:
+            return sums * processes
+
+    sums = torch.tensor([1.0, 2.0**24 + 1], dtype=torch.float64)
+    assert over_processes(sums, Accelerator()).tolist() == [processes, processes * (2**24 + 1)]
+
+
 def test_a_toy_model_is_a_folder_of_the_hub(trained: Path, mix: Path) -> None:
     import transformers
 

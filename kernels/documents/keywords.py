@@ -16,7 +16,9 @@ from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 
 import numpy as np
-from numba import njit, types
+from numba import types
+
+from tagcorpus.kernels.compiling.cached import njit
 
 U8: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 U16: TypeAlias = np.ndarray[Any, np.dtype[np.uint16]]

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from tagcorpus.kernels.compiling.cached import njit
 
 TOTAL = 1 << 31
 """Sum of all weights."""

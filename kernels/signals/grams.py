@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-from numba import njit, types
+from numba import types
 
+from tagcorpus.kernels.compiling.cached import njit
 from tagcorpus.kernels.signals.points import I32, I64, PLACES, POINTS, RESULT, U32, U64
 
 LONGEST: Final = 10

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any, Final, TypeAlias
 
 import numpy as np
-from numba import njit, types
+from numba import types
+
+from tagcorpus.kernels.compiling.cached import njit
 
 U16: TypeAlias = np.ndarray[Any, np.dtype[np.uint16]]
 U32: TypeAlias = np.ndarray[Any, np.dtype[np.uint32]]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numba import njit, types
+from numba import types
 
+from tagcorpus.kernels.compiling.cached import njit
 from tagcorpus.kernels.signals.points import (
     ALNUM,
     ALPHA,

@@ -54,7 +54,7 @@ def read(
             raise InputError(unknown_name("instance", name, known, f"read({str(output)!r})"))
     chosen = list(instances or known)
     if not chosen:
-        raise InputError(f"{output} has no attributes yet")
+        raise InputError(f"{output} has no attributes: run `tagcorpus run tag` first, or name another output folder")
     tables: list[pa.Table] = []
     kinds = Kinds()
     for planned in load_plan(folder):

@@ -7,38 +7,67 @@ the same output folder wrote, and nobody has changed since, is replaced unasked.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import BinaryIO
 
 import xxhash
 
-from tagcorpus.errors import ConfigError
+from tagcorpus.errors import OutputError
 from tagcorpus.pipelines.storage.folder import Folder
+from tagcorpus.pipelines.storage.outputs import Predicate, check_file
 
 RECORD = "result.json"
+EXPORTED = "summary/exported"
 BLOCK_BYTES = 1 << 20
 
 
-def refuse_anothers(output: Folder, path: str) -> None:
-    """Raise ConfigError where the file `path` is there, and is not as a run of this output folder has written it."""
-    folder, name = folder_and_name(path)
-    if not folder.exists(name):
-        return
-    if folder.is_local and os.path.isdir(folder.path(name)):
-        raise ConfigError(f"--output {path} is a folder, and its ending asks for a file: name another")
-    n_bytes = folder.size(name)
-    records = (n for n in output.files("runs") if n.count("/") == 2 and n.endswith(f"/{RECORD}"))
-    known = [_record(output.read(n)) for n in records]
-    if candidates := {digest for size, digest in known if size == n_bytes}:
-        with folder.open(name) as file:
-            if file_digest(file) in candidates:
-                return
-    raise ConfigError(
-        f"--output {path} is there already, and is not what a run with its results in {output} has written there: name "
-        "another file, move that one away, or let it be replaced with --overwrite (which computes everything anew)"
-    )
+def check_result(
+    path: str, output: Folder, is_own: Predicate, inputs: Iterable[str], **words: str
+) -> tuple[Folder, str]:
+    """Folder and name of the file `path`. Raises ConfigError where it is an input, or is there and is not `is_own`.
+
+    words  `remedy` and `option` of `check_file`
+    """
+    reason = f"is not what a run with its results in {output} has written there"
+    return check_file(path, is_own, reason, inputs=inputs, **words)
+
+
+def recorded(output: Folder) -> Predicate:
+    """Whether a run or an export of this output folder wrote down the size and digest that a file has."""
+
+    @cache
+    def known() -> set[tuple[int, str]]:
+        runs = (n for n in output.files("runs") if n.count("/") == 2 and n.endswith(f"/{RECORD}"))
+        return {*(_record(output.read(n)) for n in runs), *map(_exported, output.files(EXPORTED))}
+
+    def is_recorded(folder: Folder, name: str) -> bool:
+        n_bytes = folder.size(name)
+        if candidates := {digest for size, digest in known() if size == n_bytes}:
+            with folder.open(name) as file:
+                return file_digest(file) in candidates
+        return False
+
+    return is_recorded
+
+
+@contextlib.contextmanager
+def publishing_export(output: Folder, folder: Folder, name: str) -> Iterator[BinaryIO]:
+    """`Folder.publishing` for an exported file, of which the output folder keeps size and digest, if it may be written to."""
+    with folder.publishing(name) as sink:
+        yield sink
+        n_bytes, digest = measured(sink)
+        with contextlib.suppress(OutputError):
+            output.publish(f"{EXPORTED}/{n_bytes}-{digest}.json", json.dumps({"file": folder.path(name)}).encode())
+
+
+def _exported(name: str) -> tuple[int, str]:
+    """Size and digest in the name of an export's record; (-1, "") for another name."""
+    n_bytes, _, digest = name.rpartition("/")[2].removesuffix(".json").partition("-")
+    return (int(n_bytes), digest) if n_bytes.isdecimal() else (-1, "")
 
 
 def measured(sink: BinaryIO) -> tuple[int, str]:
@@ -63,25 +92,3 @@ def file_digest(file: BinaryIO) -> str:
     while block := file.read(BLOCK_BYTES):
         digest.update(block)
     return str(digest.hexdigest())
-
-
-def publish_file(path: str, blocks: Iterable[bytes]) -> None:
-    """Publish these bytes as a file anywhere."""
-    folder, name = folder_and_name(path)
-    with folder.publishing(name) as sink:
-        for block in blocks:
-            sink.write(block)
-
-
-def is_there(path: str) -> bool:
-    """Whether a file anywhere exists."""
-    folder, name = folder_and_name(path)
-    return folder.exists(name)
-
-
-def folder_and_name(path: str) -> tuple[Folder, str]:
-    """The folder that a file lies in, and the name there."""
-    parent, _, name = path.rpartition("/")
-    if "://" not in path:
-        parent = os.path.abspath(parent or ".")
-    return Folder(parent), name

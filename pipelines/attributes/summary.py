@@ -39,6 +39,8 @@ HISTOGRAM_BINS = 50
 TOP_VALUES = 50
 # Values of which a copy is sorted whole: for so few, histograms of 65,536 bins cost more.
 SORTED_AT_MOST = 1 << 16
+# Of so few values, the finite ones of a column stay in memory between the passes over them.
+HELD_VALUES = 1 << 20
 # So many values of a string column are always counted exactly.
 KEPT_DISTINCT = 1_000_000
 # Up to so many values of an instance stay in memory between the passes; beyond, its parts are read again.
@@ -210,8 +212,13 @@ class Parts:
 def _of_numbers(column: Callable[[], Iterable[pa.ChunkedArray]]) -> dict[str, Any]:
     n = missing = infinite = 0
     low, high = math.inf, -math.inf
+    held: list[Floats] | None = []
     for array in column():
         values, n_infinite = _floats(array)
+        if held is not None and n + len(values) <= HELD_VALUES:
+            held.append(values)
+        else:
+            held = None
         infinite += n_infinite
         missing += len(array) - len(values) - n_infinite
         if len(values):
@@ -221,13 +228,14 @@ def _of_numbers(column: Callable[[], Iterable[pa.ChunkedArray]]) -> dict[str, An
     if n == 0:
         return statistics
 
-    def finite() -> Iterator[Floats]:
-        return (_floats(array)[0] for array in column())
+    def finite() -> Iterable[Floats]:
+        return held if held is not None else (_floats(array)[0] for array in column())
 
     mean, std = _moments(finite(), max(abs(low), abs(high)))
     statistics |= {"mean": mean, "std": std, "min": low, "max": high}
     statistics |= {f"p{p}": v for p, v in zip(PERCENTILES, percentiles(finite, n, PERCENTILES), strict=True)}
-    return {**statistics, "histogram": _histogram(finite(), n, low, high)}
+    values_at_once = [np.concatenate(held)] if held is not None else finite()
+    return {**statistics, "histogram": _histogram(values_at_once, n, low, high)}
 
 
 def _moments(chunks: Iterable[Floats], largest: float) -> tuple[float, float | None]:

@@ -81,8 +81,12 @@ def audited(
         raise InputError(
             f"--gold {gold}: no document of {output} is in the table; compare its ids with those of the documents"
         )
-    notes = [] if window else [f"judged in part: {no_window}"]
+    notes = attributes.filter_note + ([] if window else [f"judged in part: {no_window}"])
     notes += [f"{name}: left out, since there are too many values" for name in result.dropped]
+    if table and table.n_joined < table.n:
+        notes.append(
+            f"--gold: {table.n - table.n_joined:,} of {table.n:,} gold values are of no document of this output"
+        )
     if table and table.n_shared:
         notes.append(
             f"--gold: {table.n_shared:,} ids are those of several documents, which all have the gold value of the id; name "

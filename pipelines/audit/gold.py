@@ -34,6 +34,8 @@ class Gold:
         self.by_id = "id" in table.column_names
         if not self.by_id and not {"input", "row"} <= set(table.column_names):
             raise InputError(f"--gold {path}: the table needs a column id, or the columns input and row")
+        if twice := [name for name in table.column_names if table.column_names.count(name) > 1]:
+            raise InputError(f"--gold {path}: the header has {twice[0]!r} more than once")
         numeric = [
             f.name
             for f in table.schema
@@ -46,6 +48,9 @@ class Gold:
         self.name = GOLD if GOLD in numeric else numeric[0]
         values = np.asarray(pc.cast(table[self.name], pa.float64()).to_numpy(), np.float64)
         keys = _ids(table) if self.by_id else _places(table)
+        if np.isinf(values).any():
+            i = int(np.flatnonzero(np.isinf(values))[0])
+            raise InputError(f"--gold {path}: row {i + 1:,}, column {self.name!r}: {values[i]} is not a finite number")
         usable = np.isfinite(values) & keys.is_valid().to_numpy(zero_copy_only=False)
         self._keys, self._values = keys.filter(pa.array(usable)), values[usable]
         if len(pc.unique(self._keys)) < len(self._keys):

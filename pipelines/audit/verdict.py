@@ -46,7 +46,7 @@ def of_grouping(grouping: Mapping[str, Any], floor: float) -> str:
     if kind == SAME:
         return f"{name}: the score is the same in all groups, within {floor:g} sd."
     if kind == OPEN:
-        return f"{name}: no difference is shown; {floor:g} sd would take more documents."
+        return f"{name}: open: too few documents to show or exclude a difference of {floor:g} sd."
     off = sorted((g for g in grouping["groups"] if is_off(g, floor)), key=lambda g: g["offset"])
     share = grouping["omega_squared"] or 0.0
     word = next(word for least, word in SIZES if share >= least)

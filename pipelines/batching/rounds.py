@@ -192,7 +192,7 @@ class Rounds:
         if not active:
             raise LLMError(
                 f"{self._caller.halt.endpoint} has too many tokens enqueued for batch {file.batch_id} ({batch.reason}). Wait for other "
-                "batches of your organisation, or give a lower --batch-tokens; the same command goes on"
+                "batches of your organisation, or give a lower --batch-tokens; the same command continues"
             )
         self._unbook(file)
         file.batch_id, file.status = "", "new"

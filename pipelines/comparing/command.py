@@ -96,6 +96,7 @@ def compared(sides: Sides, names: Sequence[str], cluster: str | None, floor: flo
         "intervals": _intervals(sides, cluster, tables.n_blocks),
         "columns": {label: columns[label] for label in order if label in columns},
         "entropy": entropy,
+        "notes": [note for one in sides.outputs for note in one.filter_note],
         "skipped": skipped,
     }
 

@@ -78,6 +78,7 @@ def _notes(document: Mapping[str, Any], where: str) -> str:
         f"delta above 0: A is higher. The interval is that of delta, or of the distance of categories, {intervals['over']}. "
         f"differs: q up to {document['discovery_rate']:g}, and an effect of {document['floor']:g} or more",
     ]
+    notes += document["notes"]
     if intervals["has_few_clusters"]:
         notes.append("there are too few clusters for intervals and q to be relied on")
     return "\n".join([*(wrapped(n, "") for n in notes), *(wrapped(s, "") for s in document["skipped"]), where])

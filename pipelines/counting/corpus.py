@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import json
-import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from tagcorpus.kernels.packing import Packing
 from tagcorpus.pipelines.attributes.parts import part_key
 from tagcorpus.pipelines.counting.spill import SpillFile
 from tagcorpus.pipelines.inputs.chunks import Counts
+from tagcorpus.pipelines.options.declaring.amounts import amount
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.pipelines.readers.reader import ReaderOptions
 from tagcorpus.pipelines.storage.folder import Folder
@@ -32,7 +32,6 @@ VERSION = "1"
 """Of every value that an entropy run publishes."""
 SPILL_VERSION = 1
 
-UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30, "ti": 1 << 40}  # fmt: skip
 LEAST_MEMORY = 400_000_000
 """What a worker needs to get anywhere: the interpreter and its libraries take half of it."""
 BASE_BYTES = 300_000_000
@@ -45,10 +44,7 @@ BYTES_PER_ENTRY = 90
 
 def memory_bytes(text: str) -> int:
     """`2GB`, `500M`, `1GiB` or a number of bytes. Raises ConfigError for anything else, and for less than a worker needs."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?\s*", text.lower())
-    if match is None:
-        raise ConfigError(f"--memory takes a size such as 800MB, 1GB or 2GiB, got {text!r}")
-    n_bytes = int(float(match[1]) * UNITS[match[2] or ""])
+    n_bytes = amount(text, "bytes", "--memory")
     if n_bytes < LEAST_MEMORY:
         raise ConfigError(
             f"--memory {text}: a worker needs at least {LEAST_MEMORY // 10**6} MB (the default is 1GB), about half of it "

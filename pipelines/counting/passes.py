@@ -4,8 +4,10 @@ Count   chunk -> its distinct (context, next) entries with counts, sorted, in on
 Merge   key range of the key space -> entropy of every context in it, and for each run the entropies of its own contexts
 Score   chunk -> mean, std, min and max of the entropies at each document's positions, as a part
 
-Each looks first whether its result is there already, whole and of this corpus. A run or a merged file that turns out
+Each looks first whether its result exists already, whole and of this corpus. A run or a merged file that turns out
 to be damaged is removed, so that the same command, or the run itself, makes it anew.
+
+Kernels are imported where they are called, in the workers: the process that makes the steps starts without Numba.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,17 +24,6 @@ import pyarrow.parquet as pq
 from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import DamagedError, IncompleteError
-from tagcorpus.kernels.arrays import drop_workspaces
-from tagcorpus.kernels.entropy import (
-    binned,
-    conditional_entropy,
-    counts_of_counts,
-    document_entropies,
-    exact_sums,
-    extremes,
-)
-from tagcorpus.kernels.merging import Runs, is_dense
-from tagcorpus.kernels.ngrams import contexts_of, count_ngrams, lookup, merge_runs, unpack
 from tagcorpus.kernels.packing import Entropies
 from tagcorpus.pipelines.attributes.batches import ChunkReport
 from tagcorpus.pipelines.attributes.parts import Instance, each, part_key, part_name, write_part
@@ -50,6 +41,9 @@ from tagcorpus.pipelines.counting.spill import (
 from tagcorpus.pipelines.progress.progress_record import progress_writer
 from tagcorpus.pipelines.storage.remote import ahead
 from tagcorpus.pipelines.token_ids.cache import TokenBatch
+
+if TYPE_CHECKING:
+    from tagcorpus.kernels.merging import Runs
 
 LISTED = 20
 """Contexts of the highest and of the lowest entropy that are kept by name."""
@@ -107,6 +101,8 @@ class Count(PipelineStep):
         return SortedCounts(keys, counts, {"batches": n_batches, "positions": positions})
 
     def entries(self, ids: npt.NDArray[Any], offsets: npt.NDArray[np.int64]) -> Counted:
+        from tagcorpus.kernels.ngrams import count_ngrams
+
         return count_ngrams(ids, offsets, self.corpus.packing)
 
 
@@ -130,6 +126,10 @@ class Merge(PipelineStep):
         self.corpus, self.key_ranges = corpus, key_ranges
 
     def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[dict[str, Any]]:  # noqa: ARG002
+        from tagcorpus.kernels.arrays import drop_workspaces
+        from tagcorpus.kernels.entropy import conditional_entropy, counts_of_counts
+        from tagcorpus.kernels.merging import is_dense
+
         corpus, key_range = self.corpus, self.key_ranges[rank]
         name = corpus.merged_name(rank)
         key = [corpus.key, str(key_range.low), str(key_range.high), corpus.with_contexts]
@@ -161,6 +161,8 @@ class Merge(PipelineStep):
     ) -> tuple[Counted, list[npt.NDArray[np.uint64] | None]]:
         """All entries of the key range, and the contexts of every run (None for those that were too many to keep, and
         without `is_kept` for all)."""
+        from tagcorpus.kernels.ngrams import contexts_of, merge_runs
+
         merged: list[Counted] = []
         own: list[npt.NDArray[np.uint64] | None] = []
         held = 0
@@ -178,6 +180,8 @@ class Merge(PipelineStep):
 
     def _runs_of(self, key_range: KeyRange) -> Runs:
         """All entries of a key range, of contexts of one token."""
+        from tagcorpus.kernels.merging import Runs
+
         most = self.corpus.limits.interval_entries
         runs = Runs(self.corpus.packing, min(most, RESERVED_ENTRIES))
         for keys, counts in self._all_runs(key_range):
@@ -207,6 +211,8 @@ class Merge(PipelineStep):
         self, entropies: Entropies, own: Sequence[npt.NDArray[np.uint64] | None], key_range: KeyRange
     ) -> Iterator[npt.NDArray[np.float64]]:
         """The entropies of all contexts; then those of each run's own, in its own order."""
+        from tagcorpus.kernels.ngrams import contexts_of, lookup
+
         yield entropies.entropy_bits
         again = self._all_runs(key_range) if None in (c is None and c for c in own) else None
         for contexts in own:
@@ -218,6 +224,8 @@ class Merge(PipelineStep):
             yield lookup(entropies.contexts, entropies.entropy_bits, contexts)
 
     def _write_contexts(self, rank: int, entropies: Entropies) -> None:
+        from tagcorpus.kernels.ngrams import unpack
+
         ids = unpack(entropies.contexts, self.corpus.packing.n, self.corpus.packing.bits)
         table = pa.table(
             {
@@ -243,6 +251,8 @@ class Score(PipelineStep):
         self.n_key_ranges, self.runs_before = n_key_ranges, runs_before
 
     def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[ChunkReport]:  # noqa: ARG002
+        from tagcorpus.kernels.merging import is_dense
+
         started = time.perf_counter()
         corpus = self.corpus
         planned, k = corpus.plan.chunks[rank]
@@ -278,6 +288,8 @@ class Score(PipelineStep):
 
     def _table(self, rank: int, file: SpillFile, i: int) -> Table:
         """The run's contexts, and their entropies over the whole corpus."""
+        from tagcorpus.kernels.ngrams import contexts_of
+
         keys, _ = read_run(self.corpus, file, i, KeyRange(None, None))
         segments = each(
             self.corpus.output, lambda k: self._segment(k, 1 + self.runs_before[rank] + i), range(self.n_key_ranges)
@@ -296,6 +308,8 @@ class Score(PipelineStep):
     def _scored(
         self, batches: list[TokenBatch], contexts: npt.NDArray[np.uint64], entropy_bits: npt.NDArray[np.float64]
     ) -> Iterator[pa.RecordBatch]:
+        from tagcorpus.kernels.entropy import document_entropies
+
         mean, std, low, high, positions = document_entropies(
             *joined(batches), self.corpus.packing, contexts, entropy_bits
         )
@@ -349,6 +363,8 @@ def _adds(entry_spectrum: Sequence[npt.NDArray[np.int64]], entropies: Entropies,
 
     entry_spectrum  counts of entries, and the number of entries with each
     """
+    from tagcorpus.kernels.entropy import binned, counts_of_counts, exact_sums, extremes
+
     sums = exact_sums(entropies)
     bits = entropies.entropy_bits
     n_bins = int(np.ceil(corpus.packing.bits / BIN_BITS)) + 1
@@ -367,6 +383,8 @@ def _adds(entry_spectrum: Sequence[npt.NDArray[np.int64]], entropies: Entropies,
 
 
 def _listed(entropies: Entropies, chosen: npt.NDArray[np.int64], corpus: Corpus) -> list[dict[str, Any]]:
+    from tagcorpus.kernels.ngrams import unpack
+
     ids = unpack(entropies.contexts[chosen], corpus.packing.n, corpus.packing.bits)
     return [
         {

@@ -15,7 +15,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tagcorpus.kernels.entropy import key_histogram
 from tagcorpus.pipelines.attributes.parts import ROW_GROUP_ROWS
 from tagcorpus.pipelines.attributes.summary import Floats, percentiles
 from tagcorpus.pipelines.counting.corpus import Corpus
@@ -99,6 +98,8 @@ def _listed(adds: Sequence[Adds], name: str, sign: int, tokenizer: Tokenizer) ->
 
 
 def _digits(values: Floats, shift: int, prefixes: Sequence[int]) -> list[npt.NDArray[np.int64]]:
+    from tagcorpus.kernels.entropy import key_histogram
+
     return [key_histogram(values, shift, prefix) for prefix in prefixes]
 
 

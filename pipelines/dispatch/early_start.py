@@ -33,7 +33,7 @@ PIPELINES = ("tag", "entropy")
 def early_workers(pipeline: str, options: Options) -> Iterator[None]:
     """Start the fork server now, if the run is sure to be large and to compute here; end it with the block.
 
-    A fork server that is there already, of the program that calls us, is used as it is and not ended.
+    A fork server that exists already, of the program that calls us, is used as it is and not ended.
     """
     if pipeline not in PIPELINES or not is_large(options) or is_fork_server_there():
         yield

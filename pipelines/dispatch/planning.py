@@ -8,12 +8,14 @@ from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.attributes.ledger import broken_files
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.inputs.commits import is_superseded, planned_commits
+from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.readers.plan import Index, Indexed, Plan, has_results, load_plan, make_plan, plan_name
 from tagcorpus.pipelines.readers.text_check import check_text
 from tagcorpus.pipelines.runs.inputs import Inputs
 from tagcorpus.pipelines.runs.place import is_named_by
 from tagcorpus.pipelines.runs.run import Run
 
+COMPARED_BYTES = 1 << 20
 SOON_BYTES = 512 << 20
 """Of local files of lines: half a second of two threads. A compressed byte counts for four."""
 
@@ -36,16 +38,16 @@ def plan_of(run: Run, inputs: Inputs, engine: Engine, *, is_stored: bool = True)
         _respect_earlier_plan(run, inputs)
 
     def index(step: Index, n: int) -> list[Indexed]:
-        # Counting lines takes less time than the start of worker processes, which goes on meanwhile.
-        in_threads = min(n, engine.workers) if options.executor == "local" and is_soon_indexed(step) else 1
+        # Counting lines takes less time than the start of worker processes, which goes on meanwhile and needs a core of its own.
+        is_soon = options.executor == "local" and engine.workers > 1 and is_soon_indexed(step)
         results = engine.execute(
             [step],
             [[r] for r in range(n)],
             lambda r: step.tasks[r].file.path,
             "indexing",
             0,
-            workers=in_threads if in_threads > 1 else None,
-            threads=in_threads > 1,
+            workers=min(n, engine.workers - 1) if is_soon else None,
+            threads=is_soon,
         )
         return [results[r][0] for r in range(n)]
 
@@ -75,7 +77,7 @@ def _respect_earlier_plan(run: Run, inputs: Inputs) -> None:
     options = run.options
     is_trial = options.limit is not None or inputs.reader_options.sample < 1
     paths = {f.path for f in inputs.files}
-    names = {f.name for f in inputs.files}
+    names = {f.name: f for f in inputs.files}
     commits = planned_commits(inputs.files)
     set_aside = {file.path: reason for file, reason in inputs.set_aside.items()}
     set_aside |= inputs.models.set_aside if inputs.models is not None else {}
@@ -97,7 +99,25 @@ def _respect_earlier_plan(run: Run, inputs: Inputs) -> None:
                 f"{run.output} holds results of all of {file.name}; a trial (--limit, --sample) would replace "
                 "them. Give it an --output of its own, or say --overwrite"
             )
+        other = names.get(file.name)
+        is_free = options.overwrite or file.path in paths or not has_results(run.output, file.name)
+        if other is not None and not is_free and _are_two(file, other):
+            raise ConfigError(
+                f"{run.output} holds results of {file.path}, and {other.path} has the same name there and would replace them. Give "
+                "it an --output of its own, or say --overwrite"
+            )
         is_gone = file.is_local and not os.path.exists(file.path)
         if file.path not in paths and is_gone and is_named_by(options, file, inputs.files):
             run.output.remove(plan_name(file.name))
             run.display.say(f"{file.name} of an earlier run is gone: its rows no longer count among the results")
+
+
+def _are_two(planned: InputFile, file: InputFile) -> bool:
+    """Whether these are two local files that differ in size or at their beginning. A file that was moved, copied or linked is the
+    same input."""
+    if not (planned.is_local and file.is_local and os.path.exists(planned.path)):
+        return False
+    if planned.size() != file.size():
+        return True
+    with open(planned.path, "rb") as one, open(file.path, "rb") as other:
+        return one.read(COMPARED_BYTES) != other.read(COMPARED_BYTES)

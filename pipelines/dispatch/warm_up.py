@@ -7,6 +7,7 @@ say what is wrong.
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -14,11 +15,10 @@ from typing import Any
 
 from tagcorpus.pipelines.dispatch.early_start import WARM_UP
 from tagcorpus.pipelines.execution import late_pandas
+from tagcorpus.pipelines.execution.worker_processes import COUNTING
 from tagcorpus.pipelines.options.tagger_names import instance_names
 from tagcorpus.taggers import load
 from tagcorpus.taggers._tokenizers.loading import load_early
-
-COUNTING = ("tagcorpus.pipelines.counting.passes", "tagcorpus.kernels.delta", "tagcorpus.pipelines.attributes.read")
 
 
 def warm_up(shared: dict[str, Any]) -> None:
@@ -31,11 +31,14 @@ def warm_up(shared: dict[str, Any]) -> None:
                 if hasattr(tagger, "warm_up"):
                     tagger.warm_up()
     elif shared["method"] != "lm":
-        for module in COUNTING:
+        for module in (*COUNTING, "tagcorpus.pipelines.attributes.read"):
             importlib.import_module(module)
         load_early(shared["tokenizer"], shared["pattern"], shared["engine"])
 
 
 if WARM_UP in os.environ:
+    gc.disable()  # nothing here is garbage
     with contextlib.suppress(Exception):
         warm_up(json.loads(os.environ[WARM_UP]))
+    gc.freeze()  # nor in the workers, which need not search it
+    gc.enable()

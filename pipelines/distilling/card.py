@@ -7,6 +7,8 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+from tagcorpus.pipelines.progress.wrapping import shortened
+
 SINGLE_DOCUMENTS = 0.6
 """Kappa from which agreement is called substantial (Landis, Koch, Biometrics 33, 1977)."""
 USE = {
@@ -40,6 +42,7 @@ def as_text(document: dict[str, Any], output: str) -> str:
     """The figures on the terminal, and what became of the student."""
     data, overall = document["data"], document["overall"]
     n = data["documents"]
+    names = shortened([f"{g['grouping']} {g['group']}" for g in document["groups"]], 43)
     lines = [f"{document['student']}: {n['training']:,} documents to learn from, {n['held out']:,} held out"]
     lines += [f"  {sentence}" for sentence in _left_out(data)]
     lines += [
@@ -54,8 +57,8 @@ def as_text(document: dict[str, Any], output: str) -> str:
         "",
         "  " + "group".ljust(44) + "documents  kappa",
         *(
-            f"  {(g['grouping'] + ' ' + g['group'])[:43].ljust(44)}{g['n']:9,}  {_figure(g['kappa'])}{_judgement(g)}"
-            for g in document["groups"]
+            f"  {name.ljust(44)}{g['n']:9,}  {_figure(g['kappa'])}{_judgement(g)}"
+            for name, g in zip(names, document["groups"], strict=True)
         ),
         "",
     ]

@@ -20,6 +20,7 @@ from tagcorpus.pipelines.labels.agreement import LENGTH, Pair
 from tagcorpus.pipelines.labels.label_table import Labelled
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.storage.folder import Folder
+from tagcorpus.pipelines.storage.outputs import check_folder
 from tagcorpus.taggers._interface.digest import of_file
 from tagcorpus.taggers._models.sentence_encoder import Encoder
 from tagcorpus.taggers._models.student import DESCRIPTION, Student, student_at
@@ -27,7 +28,16 @@ from tagcorpus.taggers.fasttext import load_student
 
 FEWEST_TRAINING = 20
 REFUSED = 3
-SAVED_FILES = (DESCRIPTION, "figures.json", "reliability.csv", "reliability.png", "README.md")
+SAVED_FILES = (
+    DESCRIPTION,
+    "figures.json",
+    "reliability.csv",
+    "reliability.png",
+    "README.md",
+    "model.bin",
+    "model.ftz",
+    "head.npy",
+)
 
 
 def distil(
@@ -55,11 +65,9 @@ def distil(
     Raises ConfigError for what does not fit, InputError for tables that cannot be read or are too few.
     """
     display = Display()
-    folder = Folder(output)
+    folder = check_folder("distil", output, SAVED_FILES)
     if not folder.is_local:
         raise ConfigError(f"--output {output}: a student is written to a local folder; copy the folder afterwards")
-    if folder.files() and not folder.exists(DESCRIPTION):
-        raise ConfigError(f"--output {output} has other files: name a new folder, or that of an earlier student")
     with display.phase("reading labels"):
         examples = read_examples(labels, column, seed)
     with display.phase("choosing held-out documents"):
@@ -187,10 +195,10 @@ def _save(folder: Folder, path: Path, description: dict[str, Any], document: dic
     """student.json is last: without it, no tagger takes the folder for a student."""
     if folder.exists(DESCRIPTION):
         for name in folder.files():
-            if name in (*SAVED_FILES, "model.bin", "model.ftz", "head.npy"):
+            if name in SAVED_FILES:
                 folder.remove(name)
-    folder.publish(path.name, path.read_bytes())
     folder.publish("figures.json", (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode())
+    folder.publish(path.name, path.read_bytes())
     folder.publish("reliability.csv", card.reliability_csv(document["calibration"]))
     image = calibration.picture(document["calibration"])
     if image is not None:

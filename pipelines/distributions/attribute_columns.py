@@ -5,6 +5,7 @@ A part is as large as its chunk, so memory does not grow with the corpus. Every 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,8 @@ from tagcorpus.pipelines.attributes.read import Kinds, instance_folders, recorde
 from tagcorpus.pipelines.readers.plan import Plan, PlannedFile, load_plan
 from tagcorpus.pipelines.storage.folder import Folder
 
+FILTERED = "summary/filter.json"
+LARGEST = 1e100
 Floats = npt.NDArray[np.float64]
 
 
@@ -62,9 +65,17 @@ class Rows:
         return int(self.keys.num_rows)
 
     def numbers(self, column: AttributeColumn) -> Floats:
-        """float64 [rows]; NaN where there is no value."""
+        """float64 [rows]; NaN where there is no value. Raises InputError for a finite number whose square has no room."""
         array = pc.cast(self.values[column.label], pa.float64())
-        return np.asarray(array.to_numpy(), np.float64)
+        numbers = np.asarray(array.to_numpy(), np.float64)
+        too_large = np.flatnonzero(np.isfinite(numbers) & (np.abs(numbers) > LARGEST))
+        if len(too_large):
+            i = int(too_large[0])
+            raise InputError(
+                f"{self.planned.file.name}, row {self.keys['row'][i].as_py():,}, column {column.label}: {numbers[i]:g} is not a number "
+                f"between -{LARGEST:g} and {LARGEST:g}; figures of such numbers have no room in a float"
+            )
+        return numbers
 
 
 class Attributes:
@@ -75,13 +86,30 @@ class Attributes:
         self.plan = Plan(tuple(load_plan(self.folder)))
         names = instance_folders(self.folder)
         if not names:
-            raise InputError(f"{output} has no attributes yet: run `tagcorpus run tag` first")
+            raise InputError(
+                f"{output} has no attributes: run `tagcorpus run tag` first, or name another output folder"
+            )
         self.instances: dict[str, Instance] = {n: recorded(self.folder, n, self.plan.files[0]) for n in names}
 
     @property
     def columns(self) -> list[AttributeColumn]:
         """All columns, by instance and then in the order of the tagger."""
         return [AttributeColumn(i, f.name, f.type) for i, one in self.instances.items() for f in one.tagger.columns]
+
+    @property
+    def filter_note(self) -> list[str]:
+        """A sentence where `run filter` has removed documents of this output, which its attributes still have."""
+        try:
+            summary = json.loads(self.folder.read(FILTERED) or b"{}")
+            rule, n = summary["filtered"]["keep"], sum(summary["filtered"]["removed"].values())
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return []
+        if not n:
+            return []
+        return [
+            f"all documents of {self.folder} count, also the {n:,} that its filter removed (by {rule}). For the kept ones alone, tag "
+            f"{self.folder.path('filtered')} into another output"
+        ]
 
     @property
     def order(self) -> list[int]:
@@ -105,7 +133,7 @@ class Attributes:
         """As `column`; raises ConfigError for a column without numbers."""
         column = self.column(name, option)
         if not column.is_numeric:
-            raise ConfigError(f"{option} {column.label}: the column must hold numbers, it holds {column.type}")
+            raise ConfigError(f"{option} {column.label}: the column must have numbers, but its type is {column.type}")
         return column
 
     def of_tagger(self, tagger: str, name: str) -> AttributeColumn | None:

@@ -116,7 +116,10 @@ class Installation:
                 bad = [Finding(m, "broken", reason) for m, (reason, _) in failures.items()]
             name, fix = f"extra {extra}", pip("install", *spelled([r for r in own if not is_installed(r)] or own))
             if not bad:
-                yield Finding(name, "ok", ", ".join(f"{f.name} {f.message.partition(' ')[0]}" for f in findings))
+                installed = list(dict.fromkeys(f"{f.name} {f.message.partition(' ')[0]}" for f in findings))
+                shown = len(installed) if extra in named else SHOWN_PACKAGES
+                more = f" and {len(installed) - shown} more" if len(installed) > shown else ""
+                yield Finding(name, "ok", ", ".join(installed[:shown]) + more)
                 continue
             versions = ", ".join(f"{f.name} {f.message}" for f in bad)
             if extra in named:

@@ -15,7 +15,7 @@ from tagcorpus.pipelines.attributes.digests import recording
 from tagcorpus.pipelines.attributes.parts import Instance, absent_columns
 from tagcorpus.pipelines.attributes.resuming import ResumeState, remove_leftovers, resume_state
 from tagcorpus.pipelines.execution.executor import PlanExecutor
-from tagcorpus.pipelines.execution.scheduling import chunk_name, default_workers, units_of
+from tagcorpus.pipelines.execution.scheduling import chunk_name, default_workers, largest_first, units_of
 from tagcorpus.pipelines.execution.steps import Call, Publish, Read, Tag
 from tagcorpus.pipelines.execution.worker_pool import WorkerPool
 from tagcorpus.pipelines.inputs.chunks import Counts
@@ -217,7 +217,10 @@ class Engine:
     ) -> dict[int, list[Any]]:
         """The same, but on Slurm as part of the finish job: for what is little work beside an earlier pass."""
         rows = {r: planned.chunks[k].rows for r in ranks for planned, k in [plan.chunks[r]]}
-        units = units_of(plan, ranks, options.get("workers") or self.workers)
+        workers = options.get("workers") or self.workers
+        units = units_of(plan, ranks, workers)
+        if workers > 1:
+            units = largest_first(plan, units)
         options.setdefault("on_done", lambda watch, rank, _results: watch.done(rows[rank], 0, 0))
         return self.execute(steps, units, lambda r: chunk_name(plan, r), title, sum(rows.values()), **options)
 

@@ -38,6 +38,16 @@ def units_of(plan: Plan, ranks: Sequence[int], workers: int) -> list[list[int]]:
     return units
 
 
+def largest_first(plan: Plan, units: Sequence[list[int]]) -> list[list[int]]:
+    """The units in an order in which several workers come to their ends at nearly the same time."""
+
+    def size(unit: list[int]) -> int:
+        chunks = (planned.chunks[k] for planned, k in map(plan.chunks.__getitem__, unit))
+        return sum(chunk.end - chunk.start for chunk in chunks)
+
+    return sorted(units, key=size, reverse=True)
+
+
 def chunk_name(plan: Plan, rank: int) -> str:
     planned, k = plan.chunks[rank]
     return f"chunk {k} of {planned.file.name}"

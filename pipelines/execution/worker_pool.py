@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from datatrove.pipeline.base import PipelineStep
@@ -39,5 +40,7 @@ class WorkerPool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        while self._idle:
-            self._idle.pop().end()
+        if self._idle:
+            with ThreadPoolExecutor(len(self._idle), thread_name_prefix="end") as threads:
+                list(threads.map(lambda worker: worker.end(), self._idle))
+        self._idle.clear()

@@ -23,6 +23,12 @@ from tagcorpus.pipelines.progress.progress_record import ProgressRecord, Progres
 from tagcorpus.pipelines.storage import folder
 from tagcorpus.processes import keep_stderr_writable, no_semaphores, safe_path, start_fork_server
 
+COUNTING = (
+    "tagcorpus.pipelines.counting.passes",
+    *(f"tagcorpus.kernels.{m}" for m in ("delta", "entropy", "merging", "ngrams")),
+)
+"""The passes of `run entropy`, and the kernels that they call."""
+
 
 class ProcessWorker:
     """A worker process of its own: when it dies, exactly one rank is to be done again."""
@@ -101,11 +107,9 @@ _worker: dict[str, Any] = {}
 
 def _start_fork_server() -> None:
     """Start it, if it is not there."""
+    steps = [m for m in ("tagcorpus.pipelines.execution.steps",) if m in sys.modules]
     # The kernels only where this run uses them: they bring Numba.
-    modules = [
-        m for m in ("tagcorpus.pipelines.execution.steps", "tagcorpus.pipelines.counting.passes") if m in sys.modules
-    ]
-    start_fork_server([__name__, *modules])
+    start_fork_server([__name__, *steps, *(COUNTING if COUNTING[0] in sys.modules else ())])
 
 
 def _start_worker(progress_path: str, suffix: str, environment: dict[str, str]) -> None:

@@ -58,7 +58,9 @@ class TaggedFiles:
             if name not in known:
                 raise InputError(unknown_name("instance", name, known, str(output)))
         if not known:
-            raise InputError(f"{output} has no attributes yet")
+            raise InputError(
+                f"{output} has no attributes: run `tagcorpus run tag` first, or name another output folder"
+            )
         self.output = output
         self.files = load_plan(output) if files is None else list(files)
         self.names = tuple(instances or known)

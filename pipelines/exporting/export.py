@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import gzip
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
 import zstandard
 
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines.attributes.results import folder_and_name
+from tagcorpus.pipelines.attributes.results import check_result, publishing_export, recorded
 from tagcorpus.pipelines.exporting import dolma
 from tagcorpus.pipelines.exporting.documents import TaggedFiles
 from tagcorpus.pipelines.exporting.json_lines import json_lines
@@ -19,6 +19,9 @@ from tagcorpus.pipelines.exporting.parquet import card, write_parquet
 from tagcorpus.pipelines.options.declaring.common import LINES
 from tagcorpus.pipelines.storage import remote
 from tagcorpus.pipelines.storage.folder import Folder
+from tagcorpus.pipelines.storage.outputs import check_folder, identity
+
+DATASET = ("data/train.parquet", "README.md")
 
 
 def export(
@@ -27,7 +30,7 @@ def export(
     """Write the documents of `output` with their tags to `target`, and return the text to print.
 
     form  dataset or dolma for a folder; "" for a file, whose name says what it is
-    Raises ConfigError for a target that is there already or whose form is not clear, and InputError as TaggedFiles does.
+    Raises ConfigError for a target that exists already or whose form is not clear, and InputError as TaggedFiles does.
     """
     remote.use_given(storage_options, [output, target])
     names = [name.strip() for entry in taggers for name in entry.split(",") if name.strip()]
@@ -36,17 +39,31 @@ def export(
     if kind == "dolma":
         return _to_dolma(tagged, target)
     if kind == "dataset":
-        folder = _new_folder(target)
-        with folder.publishing("data/train.parquet") as sink:
+        table, readme = _in_folder(tagged, target, DATASET)
+        with publishing_export(tagged.output, *table) as sink:
             as_json = write_parquet(tagged, sink)
-        folder.publish("README.md", card(tagged, os.path.basename(target.rstrip("/"))).encode())
-        return _said(tagged, f"{target}/data/train.parquet and {target}/README.md", as_json)
-    folder, name = folder_and_name(target)
-    if folder.exists(name):
-        raise ConfigError(f"{target} is there already: name another file, or remove this one")
-    with folder.publishing(name) as sink:
+        with publishing_export(tagged.output, *readme) as sink:
+            sink.write(card(tagged, os.path.basename(target.rstrip("/"))).encode())
+        return _said(tagged, " and ".join(f"{target}/{name}" for name in DATASET), as_json)
+    (place,) = _places(tagged, [target])
+    with publishing_export(tagged.output, *place) as sink:
         as_json = write_documents(tagged, target, sink)
     return _said(tagged, target, as_json)
+
+
+def _places(tagged: TaggedFiles, paths: Iterable[str]) -> list[tuple[Folder, str]]:
+    """Folders and names of exported files. Raises ConfigError where a file is not an earlier export, or is an input."""
+    is_own, inputs = (
+        recorded(tagged.output),
+        {identity(planned.file.path): planned.file.path for planned in tagged.files},
+    )
+    own_inputs = ((path, inputs.get(identity(path))) for path in paths)
+    return [check_result(path, tagged.output, is_own, [i] if i else [], option="OUT") for path, i in own_inputs]
+
+
+def _in_folder(tagged: TaggedFiles, target: str, names: Iterable[str]) -> list[tuple[Folder, str]]:
+    check_folder("export", target, option="OUT")
+    return _places(tagged, [f"{target.rstrip('/')}/{name}" for name in names])
 
 
 def write_documents(tagged: TaggedFiles, path: str, sink: BinaryIO) -> list[str]:
@@ -71,10 +88,10 @@ def _form_of(target: str) -> str:
 def _to_dolma(tagged: TaggedFiles, target: str) -> str:
     """Attributes of every file under its own name, so that Dolma finds them beside `documents/`."""
     dolma.check(tagged)
-    folder = _new_folder(target)
-    for planned in tagged.files:
+    places = _in_folder(tagged, target, [planned.file.name for planned in tagged.files])
+    for planned, place in zip(tagged.files, places, strict=True):
         suffix = {"gz": ".gz", "zst": ".zst"}.get(planned.file.compression, "")
-        with folder.publishing(planned.file.name) as sink, packed(sink, f".jsonl{suffix}") as lines:
+        with publishing_export(tagged.output, *place) as sink, packed(sink, f".jsonl{suffix}") as lines:
             for line in dolma.attributes(tagged, planned):
                 lines.write(line)
     left_out = dolma.list_columns(tagged)
@@ -83,13 +100,6 @@ def _to_dolma(tagged: TaggedFiles, target: str) -> str:
     if left_out:
         said.append(f"left out, since a span has one number: {', '.join(left_out)}")
     return "\n".join(said)
-
-
-def _new_folder(target: str) -> Folder:
-    folder = Folder(target)
-    if folder.files():
-        raise ConfigError(f"{target} is there already, with files in it: name another folder")
-    return folder
 
 
 def _said(tagged: TaggedFiles, target: str, as_json: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""`tagcorpus check-features`: is this CSV a feature table, and what would a predictor choke on?
+"""`tagcorpus check-features`: is this CSV a feature table, and what can a predictor not use?
 
 Errors are what makes a predictor stop or believe something false; warnings what a person should look at; notes are facts.
 Nothing is changed, and nothing is computed anew: a wrong value inside its range is not noticed, except against another
@@ -169,11 +169,11 @@ def _verdict(table: FeatureTable, findings: Sequence[Finding]) -> list[str]:
         f"{_n(seen['complete_models'], 'model')} {'has' if seen['complete_models'] == 1 else 'have'} a value in each of them"
     )
     if choking:
-        return [*lines, f"it would choke on: {_named(choking)}"]
+        return [*lines, f"a predictor cannot use: {_named(choking)}"]
     # What some stop at: said with the finding, whatever its severity.
     if troubling := [f for f in findings if f.severity == "warning" or f.check in CHOKES_SOME]:
-        return [*lines, f"no error, but some predictors stop at, or are misled by: {_named(troubling)}"]
-    return [*lines, "nothing here would make it choke"]
+        return [*lines, f"no errors, but some predictors fail or err because of: {_named(troubling)}"]
+    return [*lines, "a predictor can use all of it"]
 
 
 def _named(findings: Sequence[Finding]) -> str:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from tagcorpus.errors import spelled_otherwise
 from tagcorpus.pipelines.feature_table.columns import ID
 from tagcorpus.pipelines.feature_table.table import FeatureTable, Finding, decimals, number
 
@@ -75,6 +76,9 @@ def _ids(here: _Side, there: _Side, shared: Sequence[str]) -> Iterator[Finding]:
     ):
         if only := tuple(m for m in one.ids if m not in other.ids):
             yield Finding("note", check, where, len(only), only)
+            if spelling := spelled_otherwise(only, other.ids):
+                effect = "one model counts as two, and its values are not compared"
+                yield Finding("warning", "ids_spelled_otherwise", f"{where}: {spelling}", effect=effect)
 
 
 def _values(here: _Side, there: _Side, shared: Sequence[str], columns: Sequence[str]) -> Iterator[Finding]:

@@ -122,8 +122,8 @@ def _refuse(there: There, differing: Sequence[str], allow_mixed: bool) -> bool:
     if is_mixed and not allow_mixed:
         reasons = "; ".join(differing) or f"column {RECIPE} says so"
         raise ConfigError(
-            f"{OPTION} {there.path}: its rows were not measured as these are: {reasons}. Measure all of them alike, or say "
-            "--allow-mixed to have them in one table, marked"
+            f"{OPTION} {there.path}: its rows were not measured as these are: {reasons}. Measure all of them with the same methods, or give "
+            "--allow-mixed to unite and mark them"
         )
     return is_mixed
 

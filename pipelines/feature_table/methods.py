@@ -125,7 +125,7 @@ def differences(
         return
     if not (here.is_recorded and there.is_recorded):
         which = name if here.is_recorded else "the rows here"
-        yield f"what {which} was measured with is {NOT_RECORDED} (no provenance that fits lies beside it)"
+        yield f"what {which} was measured with is {NOT_RECORDED} (it has no provenance that fits)"
         return
     if here.filter != there.filter:
         yield f"which generations count: {_differing(here.filter, there.filter, name)}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tagcorpus.errors import InputError
+from tagcorpus.predictor.records.annotations import LARGEST
 
 Severity = Literal["error", "warning", "note"]
 
@@ -73,12 +73,12 @@ class FeatureTable:
 
 
 def number(text: str) -> float | None:
-    """A cell's value: None where it is empty or no finite decimal number. Spaces around it do not count."""
+    """A cell's value: None where it is empty, or not a decimal number of at most LARGEST. Spaces around it do not count."""
     text = text.strip()
     if not _NUMBER.fullmatch(text):
         return None
     value = float(text)
-    return value if math.isfinite(value) else None
+    return value if abs(value) <= LARGEST else None
 
 
 def decimals(texts: Iterable[str]) -> int:
@@ -94,12 +94,12 @@ def _decimals(value: float) -> int:
 
 
 def kind_of(text: str) -> Literal["empty", "number", "missing_as_text", "not_finite", "decimal_comma", "text"]:
-    """What a cell holds; `number` is decimal and finite, `missing_as_text` a word such as NaN or null."""
+    """What a cell holds; `number` is decimal and at most LARGEST, all else `not_finite`, `missing_as_text` a word such as NaN or null."""
     text = text.strip()
     if not text:
         return "empty"
     if _NUMBER.fullmatch(text):
-        return "number" if math.isfinite(float(text)) else "not_finite"
+        return "number" if abs(float(text)) <= LARGEST else "not_finite"
     if text.lower() in _MISSING_WORDS or text.lower().lstrip("+-") == "nan":
         return "missing_as_text"
     if text.lower().lstrip("+-") in _INFINITE_WORDS:

@@ -29,7 +29,7 @@ OTHER_LABELS_PCT = 5.0
 MODELS_FOR_PATTERN = 3
 
 _UNREADABLE = {
-    "text": ("text_cell", "cells that are no numbers", "stops, or takes the whole column for text"),
+    "text": ("text_cell", "cells that are not numbers", "stops, or takes the whole column for text"),
     "missing_as_text": (
         "missing_as_text",
         "missing values spelled as text; an empty cell is what means missing",

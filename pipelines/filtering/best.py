@@ -11,6 +11,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -25,6 +26,7 @@ from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.attributes.read import chunk_parts
 from tagcorpus.pipelines.filtering.thresholds import Block, Collision, Key, Keys, mixed, reaches, thresholds
+from tagcorpus.pipelines.options.declaring.amounts import amount
 from tagcorpus.pipelines.readers.plan import Plan, PlannedFile
 from tagcorpus.pipelines.storage.folder import Folder
 
@@ -48,8 +50,10 @@ class Amount:
             share = float(match[1]) / 100
             if 0 < share <= 1:
                 return cls(share=share)
-        elif re.fullmatch(r"[\d_,]+", text.strip()) and (n := int(re.sub(r"[_,]", "", text))) > 0:
-            return cls(documents=n)
+        else:
+            with suppress(ConfigError):
+                if (n := amount(text, "count", option)) > 0:
+                    return cls(documents=n)
         raise ConfigError(f"{option} takes a share such as 10%, or a number of documents such as 5000, got {text!r}")
 
     def goal(self, n: int, size: int) -> int:
@@ -101,7 +105,7 @@ class Best:
         try:
             keys = thresholds(blocks, self.amount.goal)
         except Collision:
-            raise ConfigError("two documents cannot be told apart: run again with another --seed") from None
+            raise ConfigError("two documents have the same key: run again with another --seed") from None
         by_group = {name: keys.get(number) for name, number in names.items()}
         rule = dataclasses.replace(self, thresholds=by_group)
         return rule, rule._manifest(output, plan)

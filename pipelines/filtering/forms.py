@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Literal
 
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.options.commands.tag import FilterOptions
 from tagcorpus.pipelines.storage.folder import Folder
+from tagcorpus.pipelines.storage.outputs import check_folder
 
 FOLDER = "filtered"
 
@@ -79,10 +79,7 @@ def form_of(options: FilterOptions) -> Form:
         )
     if is_switch:
         return Form(removed=given.lower() == "true", ids=options.ids)
-    place = Folder(given)
-    if place.is_local and os.path.exists(place.root) and not os.path.isdir(place.root):
-        raise ConfigError(f"--removed {given} is a file; name a folder")
-    return Form(place=place)
+    return Form(place=check_folder("run", given, option="--removed"))
 
 
 def check_place(form: Form, output: Folder) -> None:

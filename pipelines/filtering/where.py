@@ -206,7 +206,8 @@ def look_up(
     there = resume_state(output, plan, reader_options, instances, is_onlooker=options.dry_run)
     n_chunks = len(plan.chunks)
     for instance, todo in zip(instances, _missing_chunks(there, n_chunks, instances), strict=True):
-        own = f"{instance.name}={instance.tagger_name}" if instance.name != instance.tagger_name else instance.name
+        tagger = instance.tagger_name
+        own = tagger if tagger in (instance.name, *pipelines()) else f"{instance.name}={tagger}"
         remedy = command(options, [own])
         if not _has_default_parameters(instance):
             remedy += f" (with its parameters, see {output.path(f'attributes/{instance.name}/tagger.json')})"

@@ -48,7 +48,7 @@ class CsvLines:
         stream.seek(start)
         self.stream, self.left = stream, None if end is None else end - start
         self.max_record_bytes, self.dialect = max_record_bytes, dialect
-        self.position = self.record_start = start
+        self.position = self.record_start = self.start = start
         self.digest: Any = xxhash.xxh3_128()
         self.taken: list[bytes] = []
         self.limit = start + max_record_bytes
@@ -86,6 +86,12 @@ class CsvLines:
         for line in self.taken:
             self.digest.update(line)
         self.taken = []
+
+    def rest(self) -> bytes:
+        """What is read of the file behind the current line: whole lines, and the last one where the file ends with it."""
+        whole = b"".join(reversed(self._rest))
+        has_all = self.position - self.start + len(whole) + len(self._tail) < BLOCK_BYTES
+        return whole + self._tail if has_all else whole
 
     def keep_head(self) -> None:
         self._head = self._head or head_of(self.taken)

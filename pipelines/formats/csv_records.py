@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import xxhash
 
 from tagcorpus.pipelines.formats.csv_lines import CsvLines, TooLong
+from tagcorpus.pipelines.formats.csv_quotes import SINGLE_QUOTES, is_single_quoted
 from tagcorpus.pipelines.formats.lines import HEAD_BYTES
 from tagcorpus.pipelines.inputs.chunks import Chunk, misplanned
 from tagcorpus.pipelines.inputs.input_files import DELIMITED, InputFile
@@ -48,6 +49,10 @@ class CsvRecord(NamedTuple):
     problem: str = ""
     lines: int = 1
     ends_chunk: bool = False
+
+    def first_line(self) -> bytes:
+        """The record's bytes, where `raw` has them all."""
+        return self.raw if self.lines == 1 and self.raw.endswith(b"\n") else b""
 
     def message(self) -> str:
         """The details that its entry in quarantine has besides the reason."""
@@ -106,6 +111,8 @@ def index(
         for record in records:
             if lines.broken:
                 break  # the damage cut this record off
+            if row == 0 and is_single_quoted(record.first_line() + lines.rest(), len(names), lines.dialect):
+                return [Chunk(0, 0, 0, 0, _digest_of(names, dialect).hexdigest(), broken=SINGLE_QUOTES)]
             row, end = record.row + 1, lines.position
             if end >= (begin // chunk_bytes + 1) * chunk_bytes or row == max_rows or record.ends_chunk:
                 chunks.append(cut())
@@ -148,6 +155,8 @@ def delimiter_hint(format_: str, names: Iterable[str], dialect: Dialect) -> str:
     """For a CSV file without a text column: the other delimiter that its header holds, and the setting; else empty."""
     if format_ not in DELIMITED:
         return ""
+    if (names := list(names)) and all(len(name) > 1 and name[0] == name[-1] == "'" for name in names):
+        return ". The header's names are in single quotes: say --set \"csv.quote='\""
     used, others = dialect.of(format_).delimiter, {";": ";", "\t": "\\t", "|": "|", ",": ","}
     hint = next((name_of for c, name_of in others.items() if c != used and any(c in name for name in names)), "")
     return f". The header holds '{hint}': is it the delimiter? Say --set 'csv.delimiter={hint}'" if hint else ""

@@ -16,8 +16,6 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import yaml
-
 from tagcorpus.errors import InputError
 from tagcorpus.pipelines.generation_files.model_files import Found, chosen_files, is_sample
 from tagcorpus.pipelines.generation_files.model_names import Named, ResultsBeside, candidates, refuse_candidates
@@ -66,6 +64,8 @@ class Models:
     def to_yaml(self) -> str:
         """As `--models` takes it."""
         paths = {model: [file.path for file in files] for model, files in self.files.items()}
+        import yaml
+
         return yaml.safe_dump(paths, sort_keys=False, allow_unicode=True)
 
 
@@ -143,8 +143,8 @@ def _placed(file: InputFile, harness: Collection[str], results: ResultsBeside, n
             _note(notes, named, named.name)
             return Found(named.name, root, leaf, file, False)
         raise InputError(
-            f"{file.path} lies in {root or '/'} itself, and no folder tells its model: folders are <org>/<model>/ or "
-            f"<org>__<model>/. Is {root or '/'} one model's folder? Then {SAY_IT}"
+            f"no folder names the model of {file.path}: put its files into <org>/<model>/ or <org>__<model>/. If {root or '/'} is "
+            f"the folder of one model, {SAY_IT}"
         )
     if i is None:
         # `<model>/filtered/file` is no model called filtered.

@@ -27,7 +27,7 @@ from tagcorpus.pipelines.storage.sealed import sealed
 
 
 class Together:
-    """Computes the entropies of all groups of a column at once. `known`: what is there already, by group."""
+    """Computes the entropies of all groups of a column at once. `known`: what exists already, by group."""
 
     def __init__(self, work: EntropyWork, values: Values, known: Mapping[str, dict[str, Any]]) -> None:
         self._work, self._values, self._known = work, values, dict(known)

@@ -25,6 +25,8 @@ from tagcorpus.pipelines.runs.run import Run
 
 LOOK_AT_FILES = 20
 LOOK_AT_ROWS = 100
+LOOK_FURTHER_ROWS = 10_000
+"""Rows of a file, where the first ones do not have the column."""
 LOOK_AT_CHUNKS = 8
 SHOWN = 20
 DEEPEST = 3
@@ -37,18 +39,22 @@ def look_for(
     raises ConfigError; else says so. What is returned is to be called with the chunks that have been read."""
     files = [planned for planned in plan.files if planned.rows]
     names: set[str] = set()
-    is_certain = len(files) <= LOOK_AT_FILES
-    for planned in files[:LOOK_AT_FILES]:
-        own, is_there, is_all = _first_rows(planned, reader_options, column)
-        if is_there:
-            return FirstChunks(run, plan, grouping, column, is_seen=True)
-        names |= own
-        is_certain &= is_all
+    is_certain, near, n_rows = False, "", LOOK_AT_ROWS
+    for n_rows in (LOOK_AT_ROWS, LOOK_FURTHER_ROWS):
+        is_certain = len(files) <= LOOK_AT_FILES
+        for planned in files[:LOOK_AT_FILES]:
+            own, is_there, is_all = _first_rows(planned, reader_options, column, n_rows)
+            if is_there:
+                return FirstChunks(run, plan, grouping, column, is_seen=True)
+            names |= own
+            is_certain &= is_all
+        near = _near(column, names)
+        if is_certain or near:
+            break
     if not names:  # not one document: that is for others to say
         return FirstChunks(run, plan, grouping, column, is_seen=True)
-    near = _near(column, names)
     n = min(len(files), LOOK_AT_FILES)
-    where = "no document" if is_certain else f"none of the first {LOOK_AT_ROWS} rows of {n} file{'s' * (n != 1)}"
+    where = "no document" if is_certain else f"none of the first {n_rows:,} rows of {n} file{'s' * (n != 1)}"
     message = f"{option} {column}: {where} has such a column"
     message += f": did you mean {near}?" if near else "."
     shown = ", ".join(sorted(names)[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
@@ -57,7 +63,7 @@ def look_for(
         raise ConfigError(message)
     if near:
         raise ConfigError(f"{message}. (If {column} does come later, name a file first that has it in its first rows)")
-    run.display.announce(f"{message}. It is looked for further on; without any value the run will fail at the end")
+    run.display.announce(f"{message}. The run looks for it in later rows, and fails at the end if there is no value")
     return FirstChunks(run, plan, grouping, column, is_seen=False)
 
 
@@ -88,14 +94,14 @@ class FirstChunks:
         check_number(self._column, len(self._values))
 
 
-def _first_rows(planned: PlannedFile, reader_options: ReaderOptions, column: str) -> tuple[set[str], bool, bool]:
+def _first_rows(
+    planned: PlannedFile, reader_options: ReaderOptions, column: str, n_rows: int
+) -> tuple[set[str], bool, bool]:
     """Columns of a file's first rows, whether the one that is wanted is among them, and whether no row can have others."""
-    first = next(r for r in planned.chunks if r.rows)
-    reader = ChunkReader(planned.file, first, replace(reader_options, sample=1.0, columns=(column,)))
     names: set[str] = set()
     rows = 0
-    for _, _, _, value in reader.records():
-        if rows >= LOOK_AT_ROWS:
+    for _, _, _, value in _records(planned, replace(reader_options, sample=1.0, columns=(column,))):
+        if rows >= n_rows:
             break
         rows += 1
         if isinstance(value, dict):
@@ -113,6 +119,12 @@ def _first_rows(planned: PlannedFile, reader_options: ReaderOptions, column: str
         names |= set(csv_records.header(planned.file, reader_options.max_line_bytes, reader_options.csv)[0])
         is_all = True
     return names, column in names, is_all
+
+
+def _records(planned: PlannedFile, reader_options: ReaderOptions) -> Iterator[Any]:
+    for chunk in planned.chunks:
+        if chunk.rows:
+            yield from ChunkReader(planned.file, chunk, reader_options).records()
 
 
 def _names(record: dict[str, Any], before: str = "", depth: int = 1) -> Iterator[str]:

@@ -114,7 +114,7 @@ def by_column(output: Folder, plan: Plan, instance: Instance, column: str, calle
         check_number(called or column, len(values))
     if has_missing and WITHOUT_VALUE in values:
         raise ConfigError(
-            f"--group-by {called or column}: {WITHOUT_VALUE} is a value of it, and stands for rows without one"
+            f"--group-by {called or column}: {WITHOUT_VALUE} is a value of it, and also means rows without a value"
         )
     files = tuple(planned.file.name for planned in plan.files)
     groups = [Group(as_id(value), files, Where(instance, column, value)) for value in sorted(values)]
@@ -144,7 +144,7 @@ def check_ids(groups: Sequence[Group]) -> None:
     seen: set[str] = set()
     for group in groups:
         if not _is_id(group.id):
-            raise ConfigError(f"{group.id!r} is no id for a row: empty, with spaces around it, or not printable")
+            raise ConfigError(f"{group.id!r} is not an id for a row: empty, with spaces around it, or not printable")
         if group.id in seen:
             raise ConfigError(f"the id {group.id!r} stands for two groups; ids must be unique")
         seen.add(group.id)

@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tagcorpus.pipelines.attributes.ledger import versions
-from tagcorpus.pipelines.attributes.results import publish_file
 from tagcorpus.pipelines.feature_table.columns import ID, columns, extended_columns, numeric_columns
 from tagcorpus.pipelines.feature_table.merge import Rows, unite
 from tagcorpus.pipelines.feature_table.methods import Recipe, described, role_of, substitute_for
@@ -30,6 +29,7 @@ from tagcorpus.pipelines.feature_table.table import number
 from tagcorpus.pipelines.group_statistics.groups import Group
 from tagcorpus.pipelines.group_statistics.statistics import GroupStatistics
 from tagcorpus.pipelines.readers.plan import Plan
+from tagcorpus.pipelines.storage.outputs import publish_file
 
 # Entropies of samples whose numbers of tokens differ by more than this do not compare as they are.
 TOKENS_APART = 1.5

@@ -81,7 +81,7 @@ class Commits:
             return planned  # the branch may be gone; what is planned is read at its commit
         if commit != planned:
             self.notes.append(
-                f"{address.root}: {address.revision} has moved to commit {commit}. This run goes on with the planned commit {planned}; "
+                f"{address.root}: {address.revision} has moved to commit {commit}. This run continues with the planned commit {planned}; "
                 "a new --output, or --overwrite, reads the new one"
             )
         return planned

@@ -210,10 +210,12 @@ def _expand(
                 elif kind:
                     skipped[kind] += 1
             if not kept:
+                if not relative:
+                    raise InputError(f"no input file in {path!r} (--input): the folder is empty")
                 raise InputError(
-                    f"no input file in {path!r} (--input): {len(relative)} files there, none of them with a known suffix "
-                    f"({KNOWN_SUFFIXES}; .json only with one of these, or a --glob that ends in .json) that --glob and --exclude "
-                    f"let through{'; ' if skipped else ''}{skipped_line(skipped)}"
+                    f"no input file in {path!r} (--input): none of {len(relative)} files has a known suffix "
+                    f"({KNOWN_SUFFIXES}; .json only with one of these, or a --glob that ends in .json) and passes --glob and "
+                    f"--exclude{'; ' if skipped else ''}{skipped_line(skipped)}"
                 )
             for r in kept if is_local else ():
                 if not os.path.exists(f"{root}/{r}"):
@@ -232,7 +234,7 @@ def _expand(
             raise remote.explain(error, path, "read", InputError) from error
         if not isinstance(error, OSError | ValueError):
             raise
-        hint = ". See to the permissions" if isinstance(error, PermissionError) else ""
+        hint = ". Check the permissions" if isinstance(error, PermissionError) else ""
         raise InputError(f"{path!r} cannot be read (--input): {error}{hint}") from error
     if is_local:
         _check_regular(plain)

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from tagcorpus.errors import ConfigError, InputError, unknown_name
+from tagcorpus.errors import ConfigError, InputError, spelled_otherwise, unknown_name
+from tagcorpus.pipelines.feature_table.table import number
 from tagcorpus.pipelines.labels import matrix as mx
 from tagcorpus.pipelines.labels.label_table import (
     NO_LABELS,
@@ -23,7 +24,8 @@ from tagcorpus.pipelines.labels.label_table import (
     length,
     read_labels,
 )
-from tagcorpus.pipelines.labels.page import as_text, write_files
+from tagcorpus.pipelines.labels.page import FILES, as_text, write_files
+from tagcorpus.pipelines.storage.outputs import check_folder
 
 LENGTH = "length"
 LENGTH_GROUPS = 4
@@ -64,22 +66,26 @@ def agreement(
     output   folder for agreement.json, matrix.csv, differences.csv and matrix.png
     Raises ConfigError for a column that is not there, InputError for tables that cannot be read or share no document.
     """
+    folder = None if output is None else check_folder("agreement", output, FILES, inputs=[labels, gold, *repeats])
     given_table = read_labels(labels, by, column)
     gold_table = read_labels(gold, by, gold_column)
     pairs, counts = _joined(given_table, gold_table)
+    if ordinal:
+        _check_numbers(pairs)
     document = {
         "labels": labels,
         "gold": gold,
         "columns": [given_table.column, gold_table.column],
         "documents": counts,
+        "spelled_otherwise": _spelling(given_table, gold_table) if by == "id" else "",
         **_figures([p.labels for p in pairs], ordinal, seed),
         "without_unknown": _without_unknown(pairs, seed),
         "within": {name: _within(pairs, name, ordinal, seed) for name in within},
         "repeats": _repeats(given_table, repeats, by, column, seed) if repeats else None,
         "differences": _differences(pairs, ordinal),
     }
-    if output is not None:
-        write_files(output, document)
+    if folder is not None:
+        write_files(folder, document)
     return json.dumps(document, indent=1, ensure_ascii=False) if as_json else as_text(document, output)
 
 
@@ -100,11 +106,29 @@ def _joined(given: LabelTable, gold: LabelTable) -> tuple[list[Pair], dict[str, 
         "other_text": sum(has_other_text(p.gold, p.given) for p in usable),
     }
     if not usable:
+        spelling = _spelling(given, gold)
         raise InputError(
             f"{given.path} and {gold.path} share no document: {counts['only_in_labels']:,} are only in the first, "
-            f"{counts['only_in_gold']:,} only in the second. Join by the other of --by id and --by text?"
+            f"{counts['only_in_gold']:,} only in the second. {spelling or 'Join by the other of --by id and --by text?'}"
         )
     return usable, counts
+
+
+def _spelling(given: LabelTable, gold: LabelTable) -> str:
+    """The clause about ids of the labels that the gold table spells otherwise; "" where there are none."""
+    clause = spelled_otherwise((key for key in given.labels if key not in gold.labels), gold.labels)
+    return f"Of the ids only in LABELS, {clause}" if clause else ""
+
+
+def _check_numbers(pairs: Sequence[Pair]) -> None:
+    """Raise ConfigError for a label that has no place on a scale."""
+    for pair in pairs:
+        for side, label in zip(("gold", "given"), pair.labels, strict=True):
+            if label not in NO_LABELS and number(label) is None:
+                name = pair.gold.id or pair.given.id
+                raise ConfigError(
+                    f"--ordinal takes labels that are numbers, and the {side} label of {name!r} is {label!r}"
+                )
 
 
 def _statistics(matrix: mx.Matrix, ordinal: bool) -> dict[str, mx.Statistic]:
@@ -119,11 +143,6 @@ def _statistics(matrix: mx.Matrix, ordinal: bool) -> dict[str, mx.Statistic]:
 
 def _figures(pairs: Sequence[tuple[str, str]], ordinal: bool, seed: int) -> dict[str, Any]:
     matrix = mx.matrix_of(pairs, NO_LABELS)
-    if ordinal:
-        try:
-            mx.squared_weights(matrix.gold)
-        except ValueError:
-            raise ConfigError(f"--ordinal takes labels that are numbers, got {', '.join(matrix.gold[:5])}") from None
     figures = mx.with_intervals(matrix, _statistics(matrix, ordinal), seed)
     shares = mx.proportions(matrix)
     per_label = {**shares, **mx.with_intervals(matrix, {"f1": mx.f1}, seed)}

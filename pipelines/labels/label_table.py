@@ -149,9 +149,11 @@ def _of_output(path: str, by: By, column: str, with_text: bool) -> tuple[Iterato
     known = instance_folders(Folder(path))
     instance, _, name = (column or "domain.prediction").partition(".")
     if instance not in known:
-        raise ConfigError(
-            unknown_name("instance", instance, known, f"{path}: --column {column or 'domain.prediction'}")
-        )
+        if not column:
+            raise ConfigError(
+                f"{path} has no domain labels: name the labels with --column. Instances: {', '.join(known)}"
+            )
+        raise ConfigError(unknown_name("instance", instance, known, f"{path}: --column {column}"))
     others = [i for i in known if i in ("digest", "language", "length") and i != instance]
     has_digest = "digest" in known
     dataset = read(path, [instance, *others], text=with_text or (by == "text" and not has_digest))

@@ -10,12 +10,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from tagcorpus.pipelines.labels.label_table import NO_LABELS, UNKNOWN
+from tagcorpus.pipelines.progress.wrapping import shortened
 from tagcorpus.pipelines.storage.folder import Folder
 
+FILES = ("agreement.json", "matrix.csv", "differences.csv", "matrix.png")
 SHOWN_LABELS = 24
 SHOWN_DIFFERENCES = 10
 _LISTED = 4
-_SHORT = 9
+_SHORT, _LONGEST = 9, 18
+_AROUND = 11
+"""Characters of a line of the matrix beside the label and the counts."""
 
 
 def as_text(document: dict[str, Any], output: str | None) -> str:
@@ -29,7 +33,7 @@ def as_text(document: dict[str, Any], output: str | None) -> str:
         *(_within(name, groups) for name, groups in document["within"].items()),
         _repeats(document["repeats"]),
         _differences(document["differences"], width),
-        f"-> {output}/ (agreement.json, matrix.csv, differences.csv)" if output else "",
+        f"-> {output}/ ({', '.join(FILES[:3])})" if output else "",
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -48,6 +52,7 @@ def _counts(document: dict[str, Any]) -> str:
         "other_text": "with another text in LABELS than in GOLD: are these the same documents? --by text joins by texts",
     }
     lines += [f"  {counts[name]:,} {text}" for name, text in words.items() if counts[name]]
+    lines += [f"  {document['spelled_otherwise']}"] if document["spelled_otherwise"] else []
     lines += _unshared_labels(document["labels_of"])
     return "\n".join(lines)
 
@@ -75,10 +80,12 @@ def _overall(document: dict[str, Any]) -> str:
     }
     lines = [f"  {text:<15} {_figure(document[name])}" for name, text in names.items() if name in document]
     commonest = document["commonest"]
-    lines.append(f"  {'baseline':<15} {commonest['accuracy']:.3f}  accuracy of always saying {commonest['label']}")
+    lines.append(
+        f"  {'baseline':<15} {commonest['accuracy']:.3f}  accuracy of the most frequent label alone, {commonest['label']}"
+    )
     if without := document["without_unknown"]:
         lines.append(
-            f"  {'published way':<15} {_figure(without['accuracy'])}  accuracy of {without['n']:,} documents, without unknown and "
+            f"  {'as published':<15} {_figure(without['accuracy'])}  accuracy of {without['n']:,} documents, without unknown and "
             "documents without a label"
         )
     return "\n".join(lines)
@@ -92,32 +99,49 @@ def _figure(value: dict[str, Any]) -> str:
 
 
 def _matrix(matrix: dict[str, Any], width: int) -> str:
-    """The matrix with short names of columns; only the commonest labels where it does not fit."""
+    """The matrix. Columns have the names of their labels where all fit, else numbers, which are also in the rows. Only the columns of
+    the commonest labels are shown where numbers do not fit either."""
     gold, given, counts = list(matrix["gold"]), list(matrix["given"]), matrix["counts"]
-    margin = max(len("gold"), *(min(len(g), 18) for g in gold)) + 2
-    room = max(1, (width - margin - 8) // _SHORT)
+    labels = list(dict.fromkeys([*gold, *given]))
+    name_of = dict(zip(labels, shortened(labels, _LONGEST), strict=True))
+    margin = max(len("gold"), *(len(name_of[g]) for g in gold)) + 2
     columns = list(range(len(given)))
-    note = ""
-    if len(columns) > room or len(gold) > SHOWN_LABELS:
+    heads, notes = [name_of[label] for label in given], []
+    has_numbers = any(len(label) >= _SHORT for label in given) or len(given) * _SHORT > width - margin - _AROUND
+    if has_numbers:
+        numbers = {label: str(i + 1) for i, label in enumerate(labels)}
+        heads = [numbers[label] for label in given]
+        name_of |= {label: f"{numbers[label]:>2}  {name_of[label]}" for label in gold}
+        margin += 4
+    cells = [[f"{n:,}" if n else "·" for n in row] for row in counts]
+    widths = [1 + max(len(heads[j]), *(len(row[j]) for row in cells)) if has_numbers else _SHORT for j in columns]
+    room = width - margin - _AROUND
+    if sum(widths) > room:
         totals = [sum(row[j] for row in counts) for j in columns]
-        columns = sorted(sorted(columns, key=lambda j: -totals[j])[:room])
-        note = f"\n  ({len(given) - len(columns)} columns are not shown; --json and matrix.csv have all)"
-    head = " " * 2 + "gold".ljust(margin) + "".join(given[j][: _SHORT - 1].rjust(_SHORT) for j in columns) + "   recall"
-    lines = [head]
+        columns.sort(key=lambda j: -totals[j])
+        while len(columns) > 1 and sum(widths[j] for j in columns) > room:
+            columns.pop()
+        columns.sort()
+    if len(columns) < len(given) or len(gold) > SHOWN_LABELS:
+        notes.append(f"({len(given) - len(columns)} columns are not shown; --json and matrix.csv have all)")
+    if has_numbers and (others := [given[j] for j in columns if given[j] not in gold[:SHOWN_LABELS]]):
+        notes.insert(0, f"columns without a row: {', '.join(f'{numbers[label]} is {label}' for label in others)}")
+    lines = ["  " + "gold".ljust(margin) + "".join(heads[j].rjust(widths[j]) for j in columns) + "   recall"]
     for i, label in enumerate(gold[:SHOWN_LABELS]):
-        cells = "".join(f"{counts[i][j]:,}".rjust(_SHORT) if counts[i][j] else "·".rjust(_SHORT) for j in columns)
         total = sum(counts[i])
         share = f"{counts[i][i] / total:9.2f}" if total else "        -"
-        lines.append(f"  {label[:18].ljust(margin)}{cells}{share}")
-    return "\n".join(lines) + note
+        shown = "".join(cells[i][j].rjust(widths[j]) for j in columns)
+        lines.append(f"  {name_of[label].ljust(margin)}{shown}{share}")
+    return "\n".join([*lines, *(f"  {note}" for note in notes)])
 
 
 def _labels(labels: dict[str, Any]) -> str:
     margin = max(8, *(min(len(name), 24) for name in labels)) + 2
     lines = ["  " + "label".ljust(margin) + "gold".rjust(7) + "given".rjust(7) + "   precision                recall"]
-    for name, own in list(labels.items())[:SHOWN_LABELS]:
+    names = shortened(list(labels), 24)
+    for name, own in list(zip(names, labels.values(), strict=True))[:SHOWN_LABELS]:
         figures = f"   {_figure(own['precision']):<22}   {_figure(own['recall'])}"
-        lines.append(f"  {name[:24].ljust(margin)}{own['gold']:>7,}{own['given']:>7,}{figures}")
+        lines.append(f"  {name.ljust(margin)}{own['gold']:>7,}{own['given']:>7,}{figures}")
     return "\n".join(lines)
 
 
@@ -126,9 +150,10 @@ def _within(name: str, groups: dict[str, Any]) -> str:
     lines = [
         "  " + f"within {name}"[: margin + 6].ljust(margin) + "documents".rjust(10) + "   accuracy               kappa"
     ]
-    for group, own in list(groups.items())[:SHOWN_LABELS]:
+    names = shortened(list(groups), 34)
+    for group, own in list(zip(names, groups.values(), strict=True))[:SHOWN_LABELS]:
         figures = f"   {_figure(own['accuracy']):<20}   {_figure(own['kappa'])}"
-        lines.append(f"  {group[:34].ljust(margin)}{own['n']:>10,}{figures}")
+        lines.append(f"  {group.ljust(margin)}{own['n']:>10,}{figures}")
     if len(groups) > SHOWN_LABELS:
         lines.append(f"  and {len(groups) - SHOWN_LABELS:,} more (--json has all)")
     return "\n".join(lines)
@@ -158,24 +183,25 @@ def _cut(line: str, width: int) -> str:
     return line if len(line) <= width else line[: width - 3] + "..."
 
 
-def write_files(output: str, document: dict[str, Any]) -> None:
-    """agreement.json, matrix.csv, differences.csv, and matrix.png where matplotlib is installed."""
-    folder = Folder(output)
-    folder.publish("agreement.json", json.dumps(document, indent=1, ensure_ascii=False).encode())
+def write_files(folder: Folder, document: dict[str, Any]) -> None:
+    """The FILES, the picture where matplotlib is installed. That of an earlier call does not stay."""
+    result, table, differences, picture = FILES
+    folder.publish(result, json.dumps(document, indent=1, ensure_ascii=False).encode())
     matrix = document["matrix"]
     folder.publish(
-        "matrix.csv",
+        table,
         _csv(
             [["gold", *matrix["given"]], *([g, *row] for g, row in zip(matrix["gold"], matrix["counts"], strict=True))]
         ),
     )
     rows = [[d["id"], d["gold"], d["given"], d["text"]] for d in document["differences"]]
-    folder.publish("differences.csv", _csv([["id", "gold", "given", "text"], *rows]))
+    folder.publish(differences, _csv([["id", "gold", "given", "text"], *rows]))
     try:
-        picture = _picture(matrix)
+        data = _picture(matrix)
     except ImportError:  # without the extra [report]
+        folder.remove(picture)
         return
-    folder.publish("matrix.png", picture)
+    folder.publish(picture, data)
 
 
 def _csv(rows: Sequence[Sequence[Any]]) -> bytes:

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tagcorpus.errors import ConfigError, InputError
-from tagcorpus.pipelines.attributes.results import folder_and_name
+from tagcorpus.errors import ConfigError, InputError, spelled_otherwise
 from tagcorpus.pipelines.distributions.effects import chi_square_p
 from tagcorpus.pipelines.labels.label_table import NO_LABELS, By, LabelTable, has_other_text, read_labels
 from tagcorpus.pipelines.labels.share_intervals import (
@@ -21,6 +20,8 @@ from tagcorpus.pipelines.labels.share_intervals import (
     llm_only,
     prediction_powered,
 )
+from tagcorpus.pipelines.progress.wrapping import shortened
+from tagcorpus.pipelines.storage.outputs import check_file, has_content
 
 LEAST_P = 1e-4
 """Below this, an audit is said to be no random sample: one random sample in ten thousand is."""
@@ -49,7 +50,7 @@ def shares(
     student = read_labels(labels, by, column)
     if draw is not None:
         if audit is not None or width is not None or output is None:
-            raise ConfigError("--draw N takes LABELS and --output FILE.csv, and no AUDIT and no --width")
+            raise ConfigError("--draw N needs --output FILE.csv, and takes neither AUDIT nor --width")
         return _draw(student, by, draw, output, seed)
     if audit is None:
         raise ConfigError("name the audit's labels: tagcorpus shares LABELS AUDIT; or draw a sample with --draw N")
@@ -91,10 +92,9 @@ def _draw(student: LabelTable, by: By, n: int, output: str, seed: int) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["id", "text"] if has_text else ["id"])
     writer.writerows([row.id, row.columns.get("text", "")] if has_text else [row.id] for row in rows)
-    folder, name = folder_and_name(output)
-    if folder.exists(name):
-        raise ConfigError(f"{output} is there already: name another file")
-    folder.publish(name, text.getvalue().encode())
+    data = text.getvalue().encode()
+    folder, name = check_file(output, has_content(data), "has other documents", inputs=[student.path])
+    folder.publish(name, data)
     return f"{n:,} of {len(keys):,} documents, drawn with seed {seed} -> {output}"
 
 
@@ -102,9 +102,10 @@ def _labelled(student: LabelTable, audit: LabelTable) -> tuple[Counter[str], Cou
     """The student's labels of the corpus; and of audited documents, the labels of both. Documents without a label are left out."""
     outside = [key for key in audit.labels if key not in student.labels and key not in student.doubled]
     if outside:
+        spelling = spelled_otherwise(outside, student.labels)
         raise InputError(
             f"{len(outside):,} of {len(audit.labels):,} documents of {audit.path} have no label in {student.path}: the audit is a "
-            "sample of the corpus, so label all of the corpus"
+            f"sample of the corpus, so label all of the corpus{f'; {spelling}' if spelling else ''}"
         )
     corpus = Counter(own.label for own in student.labels.values() if own.label not in NO_LABELS)
     both = [(student.labels[k].label, own.label) for k, own in audit.labels.items() if k in student.labels]
@@ -114,7 +115,7 @@ def _labelled(student: LabelTable, audit: LabelTable) -> tuple[Counter[str], Cou
     if not corpus.keys() & {given for _, given in pairs}:
         labels = [", ".join(repr(x) for x in sorted(side)[:3]) for side in (corpus.keys(), {y for _, y in pairs})]
         raise InputError(
-            f"{student.path} has the labels {labels[0]}, and {audit.path} has {labels[1]}: spell the labels alike, or name other "
+            f"{student.path} has the labels {labels[0]}, and {audit.path} has {labels[1]}: spell the labels in the same way, or name other "
             "columns with --column and --audit-column"
         )
     return corpus, pairs
@@ -187,10 +188,11 @@ def _as_text(document: dict[str, Any]) -> str:
         )
     margin = max(5, *(min(len(label), 24) for label in document["shares"])) + 2
     lines += ["", "  " + "label".ljust(margin) + "student".rjust(8) + "   share   95 % interval      audit alone"]
-    for label, own in document["shares"].items():
+    names = shortened(list(document["shares"]), 24)
+    for label, own in zip(names, document["shares"].values(), strict=True):
         alone = own["llm_only"]
         lines.append(
-            f"  {label[:24].ljust(margin)}{100 * own['student']:7.2f}%{100 * own['share']:7.2f}%  {_interval(own)}   {_interval(alone)}"
+            f"  {label.ljust(margin)}{100 * own['student']:7.2f}%{100 * own['share']:7.2f}%  {_interval(own)}   {_interval(alone)}"
         )
     if "calls" in document:
         lines += [

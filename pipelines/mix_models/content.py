@@ -15,7 +15,7 @@ import numpy as np
 
 from tagcorpus.errors import ConfigError, InputError, unknown_name
 from tagcorpus.pipelines.feature_table.table import number
-from tagcorpus.predictor.records.annotations import csv_rows, text_of
+from tagcorpus.predictor.records.annotations import LARGEST, csv_rows, text_of
 
 Array = np.ndarray[Any, Any]
 IDS = ("source", "group", "name", "id", "")
@@ -65,7 +65,10 @@ def read_content(path: str, chosen: Sequence[str]) -> Content:
         for j, column in enumerate(columns):
             value = number(row[column])
             if value is None:
-                raise InputError(f"--statistics: {path!r}: {where}, column {column!r}: {row[column]!r} is not a number")
+                raise InputError(
+                    f"--statistics: {path!r}: {where}, column {column!r}: {row[column]!r} is not a number between -{LARGEST:g} "
+                    f"and {LARGEST:g}"
+                )
             values[i, j] = value
     sources = [row[key] for _, row in rows]
     if twice := sorted({s for s in sources if sources.count(s) > 1}):

@@ -27,7 +27,7 @@ from tagcorpus.pipelines.mix_models.regressors import OURS, REGRESSORS, Columns,
 from tagcorpus.pipelines.mix_models.swarm import LEAST_MIXES, MANIFEST, Mixes, Swarm, read_mixes, read_swarm
 from tagcorpus.pipelines.options.places import check_place
 from tagcorpus.pipelines.progress.display import Display
-from tagcorpus.pipelines.storage.folder import Folder
+from tagcorpus.pipelines.storage.outputs import check_folder
 from tagcorpus.pipelines.storage.sealed import sealed
 from tagcorpus.predictor.learners.parallel import Workers
 from tagcorpus.requirements import how_to_install
@@ -54,6 +54,9 @@ def fit(
     """Compare the models, publish the files, and return the text to print. Arguments: MixFitOptions."""
     check_packages()
     check_place("output", output)
+    folder = check_folder(
+        "mix fit", output or "mix-fit", (RESULT, PREDICTIONS), inputs=[shares, outcomes, statistics, new_mixes]
+    )
     display = Display()
     mixes = read_mixes(shares, id_column)
     content = read_content(statistics, column) if statistics else None
@@ -77,7 +80,9 @@ def fit(
     new = _new_columns(read_mixes(new_mixes, id_column), swarm, content, new_mixes or "") if new_mixes else None
     listed = evaluation.contenders(swarm.shares, of_mixes, list(REGRESSORS))
     with Workers(workers or default_workers()) as pool:
-        display.say(f"{len(swarm.ids):,} mixes of {len(swarm.sources)} sources, {len(swarm.outcomes)} outcomes: folds")
+        display.say(
+            f"{len(swarm.ids):,} mixes of {len(swarm.sources)} sources, {len(swarm.outcomes)} outcome{'s' * (len(swarm.outcomes) != 1)}: folds"
+        )
         folds, reaches = evaluation.over_folds(swarm, listed, seed, pool)
         display.say("each source left out")
         sources = evaluation.over_sources(swarm, listed, _permuted(swarm, content, permutations, seed), seed, pool)
@@ -113,9 +118,10 @@ def fit(
         "sources_left_out": sources,
         "model": model_of(swarm, content, processes, distances),
     }
-    folder = Folder(output or "mix-fit")
     folder.publish(RESULT, sealed(document, ensure_ascii=False))
-    if new is not None:
+    if new is None:
+        folder.remove(PREDICTIONS)  # of an earlier fit
+    else:
         folder.publish(PREDICTIONS, _predictions(new[0], new[1], swarm.outcomes, processes, distances).encode())
         display.say(f"-> {folder}/{PREDICTIONS}")
     display.say(f"-> {folder}/{RESULT}")

@@ -26,7 +26,7 @@ def as_text(document: Mapping[str, Any]) -> str:
         "in brackets: 95 % intervals; gp less this: a paired difference of rank correlations",
         "",
         *(
-            f"90 % intervals of {title} hold {100 * share:.1f} % of held-out mixes (Monte Carlo error {100 * error:.1f})"
+            f"90 % intervals of {title} contain {100 * share:.1f} % of held-out mixes (Monte Carlo error {100 * error:.1f})"
             for title, (share, error) in folds["coverage"].items()
         ),
         _seeds(document["seeds"]),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 
 import tagcorpus
 from tagcorpus.errors import ConfigError, InputError, unknown_name
-from tagcorpus.pipelines.attributes.results import file_digest, is_there, publish_file
+from tagcorpus.pipelines.attributes.results import file_digest
 from tagcorpus.pipelines.feature_table.table import number
 from tagcorpus.pipelines.mix_models.content import Content
 from tagcorpus.pipelines.mix_models.fit import FORMAT, RESULT, check_packages
@@ -27,14 +28,22 @@ from tagcorpus.pipelines.mix_models.gaussian_process import Surface
 from tagcorpus.pipelines.mix_models.new_mixes import LEVEL, interval
 from tagcorpus.pipelines.mix_models.regressors import Columns, Process
 from tagcorpus.pipelines.mix_models.search import Objective, lowest
+from tagcorpus.pipelines.progress.amounts import times
 from tagcorpus.pipelines.progress.display import Display
+from tagcorpus.pipelines.storage.folder import Folder
+from tagcorpus.pipelines.storage.outputs import begins_with, check_file
 from tagcorpus.pipelines.storage.sealed import opened
 from tagcorpus.predictor.learners.parallel import Workers
 from tagcorpus.predictor.protocols.tables import aligned
-from tagcorpus.predictor.records.annotations import csv_rows, json_of, text_of
+from tagcorpus.predictor.records.annotations import csv_rows, text_of
 
 Array = np.ndarray[Any, Any]
 PROPOSAL = "proposal.json"
+MOST_TOKENS = 1e18
+_WORD = re.compile(r"[a-z]+[0-9]*")
+LOSS_WORDS = {"loss", "losses", "perplexity", "ppl", "bits", "bpb", "nll", "brier", "error", "errors", "entropy"}
+SCORE_WORDS = {"acc", "accuracy", "f1", "score", "scores", "exact", "bleu", "rouge", "pass"}
+BEGINNING = '{\n "pre_registration": '
 # An expectation that a search has chosen is too good on average: the search goes where the process errs to the hopeful side.
 CAUTION = "the search chose the most hopeful mix, so the outcome is probably a little worse than expected"
 
@@ -42,10 +51,11 @@ CAUTION = "the search chose the most hopeful mix, so the outcome is probably a l
 def propose(
     fit: str,
     outcome: Sequence[str] = (),
+    is_lowest: bool = False,
     is_highest: bool = False,
     at_most: Sequence[str] = (),
     tokens: str | None = None,
-    budget: float | None = None,
+    budget: int | None = None,
     epochs: float = 4.0,
     kl: float = 0.0,
     seed: int = 0,
@@ -54,16 +64,24 @@ def propose(
 ) -> str:
     """Search, write the proposal down, and return the text to print. Arguments: MixProposeOptions."""
     check_packages()
+    if is_lowest == is_highest:
+        raise ConfigError(
+            "which outcomes are better? Give --lowest where they are losses, or --highest where they are scores"
+            + (", not both" if is_lowest else "")
+        )
     if output is not None and not output.lower().endswith(".json"):
         raise ConfigError(f"--output {output}: the proposal is a file in .json")
     display = Display()
     path = Path(fit) / RESULT if os.path.isdir(fit) else Path(fit)
+    where = output or str(path.with_name(PROPOSAL))
+    folder, name = check_file(where, begins_with(BEGINNING.encode()), "is not a proposal", inputs=[str(path), tokens])
     document = _read(path)
     sources, outcomes = document["sources"], document["outcomes"]
     for name in outcome:
         if name not in outcomes:
             raise ConfigError(unknown_name("outcome", name, outcomes, "--outcome"))
     chosen = list(dict.fromkeys(outcome)) or outcomes
+    _check_direction(chosen, is_highest, display)
     try:
         processes, distances, content = _processes(document)
     except (KeyError, IndexError, TypeError, ValueError, np.linalg.LinAlgError):  # fits of versions without a checksum
@@ -101,7 +119,7 @@ def propose(
         "direction": "highest" if is_highest else "lowest",
         "bounds": {
             "at_most": list(at_most),
-            "budget": budget,
+            "budget": None if budget is None else float(budget),
             "epochs": epochs if budget is not None and math.isfinite(epochs) else None,
             "kl": kl,
         },
@@ -116,14 +134,30 @@ def propose(
         "expected": _expected(objective, chosen, reaches, shares, others),
         "caution": CAUTION,
     }
-    where = output or str(path.parent / PROPOSAL)
-    _publish(where, proposal)
+    _publish(folder, name, proposal)
     display.say(f"-> {where}")
     return json.dumps(proposal, indent=1, ensure_ascii=False) if as_json else _as_text(proposal)
 
 
+def _check_direction(outcomes: Sequence[str], is_highest: bool, display: Display) -> None:
+    """Raise ConfigError for losses beside scores, by their names; say where the names contradict the chosen direction."""
+    words = {name: set(_WORD.findall(name.lower())) for name in outcomes}
+    losses = [name for name, own in words.items() if own & LOSS_WORDS and not own & SCORE_WORDS]
+    scores = [name for name, own in words.items() if own & SCORE_WORDS and not own & LOSS_WORDS]
+    if losses and scores:
+        raise ConfigError(
+            f"{losses[0]!r} is a loss by its name, and {scores[0]!r} a score: lower is better for one of them only. Name "
+            "outcomes of one kind with --outcome"
+        )
+    if contrary := losses if is_highest else scores:
+        kind, flag = ("loss", "--highest") if is_highest else ("score", "--lowest")
+        display.say(f"caution: {contrary[0]!r} is a {kind} by its name, and {flag} proposes the worst of a {kind}")
+
+
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
+        if path.name != RESULT:
+            raise InputError(f"there is no folder {str(path)!r}; name the folder that tagcorpus mix fit wrote")
         raise InputError(f"{str(path.parent)!r} has no {path.name}; name the folder that tagcorpus mix fit wrote")
     document = opened(path.read_bytes())
     if document is None or document.get("format") != FORMAT or not {"sources", "outcomes", "model"} <= document.keys():
@@ -165,8 +199,13 @@ def _tokens(path: str, sources: Sequence[str], display: Display) -> Array:
     tokens: dict[str, float] = {}
     for where, row in rows:
         value = number(row["tokens"])
-        if value is None or value <= 0 or row["source"] in tokens:
-            why = "is there twice" if row["source"] in tokens else f"has {row['tokens']!r} tokens, not a number above 0"
+        if value is None or not 0 < value <= MOST_TOKENS or row["source"] in tokens:
+            is_twice = row["source"] in tokens
+            why = (
+                "is there twice"
+                if is_twice
+                else f"has {row['tokens']!r} tokens, not a number above 0, at most {MOST_TOKENS:g}"
+            )
             raise InputError(f"--tokens: {path!r}: {where}: the source {row['source']!r} {why}")
         tokens[row["source"]] = value
     if lacking := [s for s in sources if s not in tokens]:
@@ -177,13 +216,15 @@ def _tokens(path: str, sources: Sequence[str], display: Display) -> Array:
 
 
 def _caps(
-    sources: Sequence[str], at_most: Sequence[str], available: Array | None, budget: float | None, epochs: float
+    sources: Sequence[str], at_most: Sequence[str], available: Array | None, budget: int | None, epochs: float
 ) -> Array:
     """The largest share of each source, float64 [sources]. Raises ConfigError where no mix keeps them."""
     caps = np.ones(len(sources))
     for text in at_most:
         name, _, share = text.rpartition("=")
         value = number(share)
+        if not name:
+            raise ConfigError(f"--at-most takes SOURCE=X, such as {sources[0]}=0.4, got {text!r}")
         if name not in sources:
             raise ConfigError(unknown_name("source", name, sources, "--at-most"))
         if value is None or not 0 <= value <= 1:
@@ -194,9 +235,9 @@ def _caps(
         largest = np.minimum(caps, np.where(available > 0, epochs, 0) * available / budget)
         if largest.sum() < 1 <= caps.sum():
             raise ConfigError(
-                f"--budget {budget:.6g}: with {epochs:g} epochs and these bounds, the sources have tokens for "
+                f"--budget {budget:,}: with {epochs:g} epochs and these bounds, the sources have tokens for "
                 f"{100 * largest.sum():.1f} % of the budget; the largest budget that fits is "
-                f"{_largest_budget(caps, epochs * available):.6g}"
+                f"{int(_largest_budget(caps, epochs * available) * (1 + 1e-9)):,}"
             )
         caps = largest
     if caps.sum() < 1 - 1e-12:
@@ -253,18 +294,16 @@ def _significant(value: Any) -> float | None:
     return float(f"{float(value):.6g}") if math.isfinite(value) else None
 
 
-def _publish(where: str, proposal: Mapping[str, Any]) -> None:
+def _publish(folder: Folder, name: str, proposal: Mapping[str, Any]) -> None:
     """Write the file once. Raises ConfigError where another proposal is there."""
-    if is_there(where):
-        path = Path(where)
-        earlier = json_of(path, text_of(path))
-        if not isinstance(earlier, dict) or {**earlier, "date": ""} != {**proposal, "date": ""}:
+    if earlier := folder.read(name):
+        if {**(opened(earlier) or {}), "date": ""} != {**proposal, "date": ""}:
             raise ConfigError(
-                f"{where} is there and says something else; a pre-registration is never replaced: name another file "
+                f"{folder.path(name)} is there and says something else; a pre-registration is never replaced: name another file "
                 "with --output"
             )
         return
-    publish_file(where, [json.dumps(proposal, indent=1, ensure_ascii=False).encode(), b"\n"])
+    folder.publish(name, json.dumps(proposal, indent=1, ensure_ascii=False).encode() + b"\n")
 
 
 def _digest(path: Path) -> str:
@@ -277,8 +316,8 @@ def _as_text(proposal: Mapping[str, Any]) -> str:
     epochs = proposal["epochs"]
     rows = [["source", "share", *(["epochs"] if epochs else [])]]
     for name, share in sorted(shares.items(), key=lambda item: -item[1]):
-        rows.append([name, f"{share:.4f}", *([f"{epochs[name]:.2f}"] if epochs else [])])
-    lines = [*aligned(rows), ""]
+        rows.append([name, f"{share:.4f}", *([times(epochs[name])] if epochs else [])])
+    lines = [*aligned(rows), "", f"the {proposal['direction']} outcomes are the best (--{proposal['direction']})"]
     for one in proposal["expected"]:
         low, high = one["interval"]
         ends = "no interval: too few mixes" if low is None or high is None else f"90 %: {low:.5g} to {high:.5g}"

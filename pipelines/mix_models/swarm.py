@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from tagcorpus.errors import ConfigError, InputError, unknown_name
+from tagcorpus.errors import ConfigError, InputError, spelled_otherwise, unknown_name
 from tagcorpus.pipelines.feature_table.table import decimals, kind_of, number
 from tagcorpus.pipelines.storage.sealed import is_sealed, opened
-from tagcorpus.predictor.records.annotations import csv_rows, text_of
+from tagcorpus.predictor.records.annotations import LARGEST, csv_rows, text_of
 
 Array = np.ndarray[Any, Any]
 # Columns that name a run, the first of a table counts: olmix's two, that of `mix swarm`, RegMix's, pandas' index.
@@ -29,6 +29,7 @@ TOLERANCE, MOST_ROUNDING = 1e-3, 1e-2
 MANIFEST = "mix.json"
 SHOWN = 3
 LEAST_MIXES = 10
+TEXT = ("text", "decimal_comma")
 
 
 @dataclass(frozen=True)
@@ -165,16 +166,20 @@ def read_swarm(
     ids = [row[key] for _, row in rows]
     _distinct(path, [f"{i} seed {row[SEED]}" if has_seeds else i for i, (_, row) in zip(ids, rows, strict=True)])
     columns = {name: _column(name, rows) for name in header if name not in (*IDS, SEED, key)}
-    outcomes = _outcomes(columns, chosen, say)
+    outcomes = _outcomes(rows, columns, chosen, say)
+    for name in outcomes:
+        _check_size(path, name, rows, columns[name] or [])
     place = {name: i for i, name in enumerate(mixes.ids)}
     joined = [(r, place[i]) for r, i in enumerate(ids) if i in place]
     if not joined:
+        spelling = spelled_otherwise(ids, mixes.ids)
         raise InputError(
             f"no id of {path!r} (column {key!r}, first {ids[0]!r}) is in {shares_path!r} (first {mixes.ids[0]!r}); "
-            "name the column of ids with --id"
+            f"name the column of ids with --id{f'; {spelling}' if spelling else ''}"
         )
-    _say_unjoined([i for i in ids if i not in place], path, shares_path, say)
-    _say_unjoined([i for i in mixes.ids if i not in set(ids)], shares_path, path, say)
+    known = set(ids)
+    _say_unjoined([i for i in ids if i not in place], mixes.ids, path, shares_path, say)
+    _say_unjoined([i for i in mixes.ids if i not in known], ids, shares_path, path, say)
     table = np.array([columns[o] or [] for o in outcomes]).T[[r for r, _ in joined]]
     for o, missing in zip(outcomes, np.isnan(table).sum(axis=0), strict=True):
         if missing:
@@ -209,13 +214,18 @@ def _by_mix(mixes: Mixes, rows: Sequence[int], table: Array, outcomes: Sequence[
 
 
 def _outcomes(
-    columns: Mapping[str, list[float] | None], chosen: Sequence[str], say: Callable[[str], None]
+    rows: Sequence[tuple[str, Mapping[str, str]]],
+    columns: Mapping[str, list[float] | None],
+    chosen: Sequence[str],
+    say: Callable[[str], None],
 ) -> list[str]:
     """The columns to predict. One that has text or a single value is an error where it was chosen, else left out."""
     outcomes = []
     for name in chosen or columns:
         values = [v for v in columns.get(name) or [] if not math.isnan(v)]
-        why = "has text" if columns.get(name) is None else "has less than two values" if len(set(values)) < 2 else ""
+        why = "has less than two values" if len(set(values)) < 2 else ""
+        if columns.get(name) is None:
+            why = next(f"has text ({where}: {row[name]!r})" for where, row in rows if kind_of(row[name]) in TEXT)
         if why and chosen:
             raise InputError(f"--outcome {name}: the column {why}; there is nothing to predict")
         if why:
@@ -228,15 +238,25 @@ def _outcomes(
 
 
 def _column(name: str, rows: Sequence[tuple[str, Mapping[str, str]]]) -> list[float] | None:
-    """The column's numbers, NaN where there is none; None for a column of text."""
+    """The column's numbers, infinite ones among them, and NaN where there is none; None for a column of text."""
     values = []
     for _, row in rows:
         kind = kind_of(row[name])
-        if kind in ("text", "decimal_comma"):
+        if kind in TEXT:
             return None
-        value = number(row[name])
+        value = math.inf if kind == "not_finite" else number(row[name])
         values.append(math.nan if value is None else value)
     return values
+
+
+def _check_size(path: str, name: str, rows: Sequence[tuple[str, Mapping[str, str]]], values: Sequence[float]) -> None:
+    """Raise InputError for a number that no fit can use."""
+    for (where, row), value in zip(rows, values, strict=True):
+        if abs(value) > LARGEST:
+            raise InputError(
+                f"{path!r}: {where}, column {name!r}: {row[name]!r} is not an outcome between -{LARGEST:g} and {LARGEST:g}. "
+                "Leave the cell empty where a run has no outcome"
+            )
 
 
 def _id_column(path: str, rows: Sequence[tuple[str, Mapping[str, str]]], given: str | None) -> str:
@@ -264,7 +284,10 @@ def _distinct(path: str, ids: Sequence[str]) -> tuple[str, ...]:
     return tuple(ids)
 
 
-def _say_unjoined(ids: Sequence[str], there: str, elsewhere: str, say: Callable[[str], None]) -> None:
+def _say_unjoined(
+    ids: Sequence[str], known: Sequence[str], there: str, elsewhere: str, say: Callable[[str], None]
+) -> None:
     if ids:
         names = ", ".join(repr(i) for i in ids[:SHOWN]) + (", ..." if len(ids) > SHOWN else "")
-        say(f"ids of {there!r} that are not in {elsewhere!r} are left out, {len(ids):,} in all: {names}")
+        clause = f"; {spelling}" if (spelling := spelled_otherwise(ids, known)) else ""
+        say(f"ids of {there!r} that are not in {elsewhere!r} are left out, {len(ids):,} in all: {names}{clause}")

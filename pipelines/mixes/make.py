@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.mixes import for_trainers, tag_means, weights
-from tagcorpus.pipelines.mixes.mix_file import Mix, mix_of, publish, refuse_another
+from tagcorpus.pipelines.mixes.mix_file import MIX, Mix, mix_of, publish, refuse_another
 from tagcorpus.pipelines.mixes.sources import Source, Sources, read_sources
 from tagcorpus.pipelines.options.commands.mix import MixMakeOptions
 from tagcorpus.pipelines.options.declaring.declare import check_bounds
+from tagcorpus.pipelines.progress.amounts import times
 from tagcorpus.pipelines.storage.folder import Folder
+from tagcorpus.pipelines.storage.outputs import check_folder
 
 
 def make(**options: Any) -> str:
@@ -23,7 +24,8 @@ def make(**options: Any) -> str:
 
 
 def _made(options: MixMakeOptions) -> str:
-    check(options)
+    check_bounds(options)
+    folder = folder_of(options.output)
     ways = [w for w in (options.weight, options.weights, options.temperature) if w]
     if len(ways) > 1:
         raise ConfigError("--weight, --weights and --temperature exclude each other: give one of them")
@@ -46,8 +48,8 @@ def _made(options: MixMakeOptions) -> str:
             raise too_large(sources.groups[limit.group], needed, limit.windows, length, options.epochs)
     check_windows(n, length)
     means, notes = means_of({s.folder.root: s.folder for s in sources.groups.values()}.values(), sources)
-    mix = mix_of(Folder(options.output), sources, whole, n, settings_of(options), means)
-    refuse_another(mix.folder, mix)
+    mix = mix_of(folder, sources, whole, n, settings_of(options), means)
+    refuse_another(mix)
     write(mix, with_trainers=True)
     left_out = [name for name in sources.groups if name not in whole]
     notes += [f"not in the mix: {', '.join(left_out)}"] if left_out else []
@@ -58,11 +60,9 @@ def _made(options: MixMakeOptions) -> str:
     return "\n".join([*table(mix), *notes])
 
 
-def check(options: Any) -> None:
-    """Raise ConfigError for a number out of bounds, or an output that is a file."""
-    check_bounds(options)
-    if os.path.isfile(options.output):
-        raise ConfigError(f"--output {options.output} is a file: name a folder")
+def folder_of(path: str) -> Folder:
+    """The folder of a mix. Raises ConfigError where `mix make` may not write there."""
+    return check_folder("mix make", path, (MIX, for_trainers.MEGATRON, for_trainers.OLMO_CORE))
 
 
 def _weights(options: MixMakeOptions, sources: Sources, known: Mapping[str, int]) -> dict[str, Fraction]:
@@ -72,7 +72,9 @@ def _weights(options: MixMakeOptions, sources: Sources, known: Mapping[str, int]
         chosen = weights.from_file(options.weights, list(known))
     else:
         if not any(known.values()):
-            raise ConfigError(f"no group has a window of {options.sequence_length:,} tokens for training")
+            raise ConfigError(
+                f"no group has a window of {options.sequence_length:,} tokens for training: give a smaller --sequence-length"
+            )
         return weights.by_temperature(known, options.temperature or 1.0)
     for name in chosen:
         if not sources.groups[name].tokens:
@@ -121,11 +123,13 @@ def means_of(folders: Any, sources: Sources) -> tuple[dict[str, tag_means.Means]
 
 
 def write(mix: Mix, *, with_trainers: bool) -> None:
-    """Publish the files of a mix, the manifest last."""
+    """Publish the files of a mix, first the manifest: from then on, the folder is that of the mix. Raises ConfigError where another
+    command has written another mix at the same time."""
+    publish(mix)
     if with_trainers:
         mix.folder.publish(for_trainers.MEGATRON, for_trainers.megatron(mix).encode())
         mix.folder.publish(for_trainers.OLMO_CORE, for_trainers.olmo_core(mix).encode())
-    publish(mix)
+    refuse_another(mix)
 
 
 def same_files(mix: Mix) -> list[tuple[str, ...]]:
@@ -141,13 +145,13 @@ def table(mix: Mix) -> list[str]:
     """Groups with asked and realised shares."""
     value = mix.value
     head = f"{value['windows']:,} windows of {value['sequence_length']:,} tokens, {value['tokens']:,} tokens"
-    rows: list[Sequence[str]] = [("group", "asked", "share", "epochs", "tokens", "of tokens")]
+    rows: list[Sequence[str]] = [("group", "asked", "share", "epochs", "tokens", "available")]
     rows += [
         (
             name,
             f"{g['asked_share']:.4f}",
             f"{g['share']:.4f}",
-            f"{g['epochs']:.2f}",
+            times(g["epochs"]),
             f"{g['tokens']:,}",
             f"{g['tokens_available']:,}",
         )

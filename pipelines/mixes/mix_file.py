@@ -132,8 +132,9 @@ def _key(value: Mapping[str, Any], groups: Mapping[str, Any]) -> str:
     return xxhash.xxh3_128_hexdigest(json.dumps([deciding, tokens, own], sort_keys=True).encode())
 
 
-def refuse_another(folder: Folder, mix: Mix) -> None:
+def refuse_another(mix: Mix) -> None:
     """Raise ConfigError where the folder has another mix."""
+    folder = mix.folder
     if not folder.exists(MIX):
         return
     stored = opened(folder.read(MIX))
@@ -172,7 +173,7 @@ def read_mix(path: str) -> Mix:
     folder = Folder(path)
     data = folder.read(MIX)
     if data is None:
-        raise ConfigError(f"{folder} has no {MIX}: first tagcorpus mix make --output {path}")
+        raise ConfigError(f"{folder} has no {MIX}: first run `tagcorpus mix make --output {path}`")
     value = opened(data)
     if value is None or not is_sealed(data):
         raise InputError(f"{folder}/{MIX} is damaged or was edited: make the mix again in another folder")

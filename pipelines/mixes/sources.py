@@ -57,7 +57,9 @@ def read_sources(token_files: Sequence[str]) -> Sources:
         folder = Folder(path)
         manifest = opened(folder.read(MANIFEST))
         if manifest is None:
-            raise ConfigError(f"{folder} has no {MANIFEST} that is whole: first tagcorpus run tokenize --output {path}")
+            raise ConfigError(
+                f"{folder} has no complete {MANIFEST}: first run `tagcorpus run tokenize --output {path}`"
+            )
         if first is None:
             first = path, manifest
         _check_common(first, (path, manifest))

@@ -20,8 +20,8 @@ import numpy as np
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.mixes import weights
 from tagcorpus.pipelines.mixes.make import (
-    check,
     check_windows,
+    folder_of,
     means_of,
     settings_of,
     windows_of,
@@ -30,7 +30,8 @@ from tagcorpus.pipelines.mixes.make import (
 from tagcorpus.pipelines.mixes.mix_file import Mix, mix_of, refuse_another
 from tagcorpus.pipelines.mixes.sources import read_sources
 from tagcorpus.pipelines.options.commands.mix import MixSwarmOptions
-from tagcorpus.pipelines.storage.folder import Folder
+from tagcorpus.pipelines.options.declaring.declare import check_bounds
+from tagcorpus.pipelines.storage.outputs import check_folder
 
 LEAST, MOST = 0.1, 5.0
 DRAWS = 2000
@@ -44,7 +45,8 @@ def swarm(**options: Any) -> str:
 
 
 def _written(options: MixSwarmOptions) -> str:
-    check(options)
+    check_bounds(options)
+    output = check_folder("mix swarm", options.output, [TABLE])
     n_windows = windows_of(options.tokens, options.sequence_length)
     check_windows(n_windows, options.sequence_length)
     sources = read_sources(options.token_files)
@@ -59,7 +61,6 @@ def _written(options: MixSwarmOptions) -> str:
             f"--tokens {options.tokens} is more than all groups together have in {options.epochs:g} epochs: "
             f"{int(options.epochs * total) * options.sequence_length:,} tokens"
         )
-    output = Folder(options.output)
     folders = {s.folder.root: s.folder for s in sources.groups.values()}
     means, notes = means_of(folders.values(), sources)
     mixes: list[Mix] = []
@@ -73,9 +74,9 @@ def _written(options: MixSwarmOptions) -> str:
                 f"{group!r}, with {sources.groups[group].tokens:,} tokens, is the most frequent cause: lower --tokens, or raise "
                 "--epochs"
             )
-        folder = Folder(f"{options.output.rstrip('/')}/{name_of(i, options.n)}")
+        folder = folder_of(f"{options.output.rstrip('/')}/{name_of(i, options.n)}")
         mix = mix_of(folder, sources, whole, n_windows, settings_of(options), means)
-        refuse_another(folder, mix)
+        refuse_another(mix)
         mixes.append(mix)
     data = _csv(mixes, list(known), options.n)
     stored = output.read(TABLE)

@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 import yaml
 
 from tagcorpus.errors import ConfigError, unknown_name
-from tagcorpus.pipelines.attributes.results import folder_and_name
+from tagcorpus.pipelines.options.declaring.amounts import amount
+from tagcorpus.pipelines.storage.outputs import folder_and_name
 
 TOTAL = 1 << 31
 """As in kernels/mixes/blending.py, which imports Numba; a test compares."""
 MOST_WINDOWS = 1 << 31
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?|\.[0-9]+([eE][+-]?[0-9]{1,3})?|[0-9]+/[0-9]+")
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 
 
 def token_count(text: str, option: str) -> int:
@@ -29,11 +29,10 @@ def token_count(text: str, option: str) -> int:
 
     Example  "1.5M" -> 1_500_000
     """
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([KMBT]?)", text.strip().replace("_", "").upper())
-    count = Fraction(match[1]) * _UNITS[match[2]] if match else Fraction(0)
-    if count <= 0 or count.denominator != 1:
-        raise ConfigError(f"{option} {text}: not a number of tokens such as 300000, 20M or 1.5B")
-    return int(count)
+    count = amount(text, "count", option)
+    if count <= 0:
+        raise ConfigError(f"{option} {text}: give a number of tokens above 0")
+    return count
 
 
 def fraction(text: str, where: str) -> Fraction:

@@ -10,10 +10,9 @@ import typing
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import yaml
-
 from tagcorpus.errors import ConfigError, unknown_name
 from tagcorpus.pipelines.options.commands.features import FeaturesOptions
+from tagcorpus.pipelines.options.declaring.amounts import amount
 from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.options.declaring.declare import Option, fields_of
 from tagcorpus.pipelines.options.places import check_place
@@ -21,7 +20,6 @@ from tagcorpus.pipelines.options.tagger_names import tagger_of
 from tagcorpus.pipelines.options.tree import OPTIONS
 from tagcorpus.pipelines.storage import remote
 from tagcorpus.taggers import add_files, fits, load, names, tagger_class, type_text
-from tagcorpus.taggers._interface.unique_keys import UniqueKeyLoader
 
 
 def load_options(
@@ -38,7 +36,7 @@ def load_options(
     are_keywords  they are keyword arguments of Python instead, and named so
     """
     if pipeline not in OPTIONS:
-        raise ConfigError(unknown_name("pipeline", pipeline, OPTIONS, "run PIPELINE"))
+        raise ConfigError(unknown_name("pipeline", pipeline, OPTIONS, "PIPELINE"))
     values = _Values(OPTIONS[pipeline])
     if config is not None:
         values.merge(_user_yaml(config), config)
@@ -199,6 +197,10 @@ def _copy(value: Any) -> Any:
 
 def _fitting(option: Option, value: Any, where: str) -> Any:
     """The value. Raises ConfigError where it is not of the option's type."""
+    if option.declaration.unit is not None and isinstance(value, str | float):
+        value = amount(
+            f"{value:.17g}" if isinstance(value, float) else value, option.declaration.unit, _at(where, option.key)
+        )
     if fits(value, option.hint):
         return value
     if option.choices and isinstance(value, str):
@@ -252,18 +254,24 @@ def _storage_options(value: Any, where: str) -> dict[str, Any]:
 
 
 def _user_yaml(path: str) -> Any:
+    import yaml
+
+    from tagcorpus.taggers._interface.unique_keys import UniqueKeyLoader
+
     try:
         with open(path, encoding="utf-8") as file:
             return yaml.load(file, UniqueKeyLoader) or {}  # a SafeLoader
     except OSError as error:
-        raise ConfigError(f"--config {path}: {error.strerror}") from error
+        raise ConfigError(f"--config {path} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--config {path} is not YAML: {error}") from error
+        raise ConfigError(f"--config {path} is not YAML: {' '.join(str(error).split())}") from error
 
 
 def _from_text(text: str, hint: Any) -> Any:
     """The value that --set gives. Text stays as it was typed where text is declared (quotes around it are YAML's); all else is
     YAML. A list of texts may also be given without brackets, between commas."""
+    import yaml
+
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:

@@ -5,13 +5,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import yaml
-
 from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.predictor.records.harness_results import NO_ID, is_id
-from tagcorpus.taggers._interface.unique_keys import UniqueKeyLoader
 
-SAY_IT = "say it with --input ORG/MODEL=PATH, or --models FILE"
+SAY_IT = "name the model with --input ORG/MODEL=PATH, or --models FILE"
 
 
 def read_models(path: str) -> list[str]:
@@ -20,13 +17,17 @@ def read_models(path: str) -> list[str]:
     The file is YAML: id -> a path or several. A path is a file, a folder, a glob or a URL; relative paths start at the
     folder of the models file.
     """
+    import yaml
+
+    from tagcorpus.taggers._interface.unique_keys import UniqueKeyLoader
+
     try:
         with open(path, encoding="utf-8") as file:
             value = yaml.load(file, UniqueKeyLoader)  # a SafeLoader
     except OSError as error:
         raise ConfigError(f"--models {path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--models {path} is not YAML: {error}") from error
+        raise ConfigError(f"--models {path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(value, dict) or not value:
         raise ConfigError(
             f"--models {path}: must be a mapping of ids to paths, `org/model: folder` a line, got {_kind(value)}"
@@ -36,8 +37,7 @@ def read_models(path: str) -> list[str]:
         listed = [paths] if isinstance(paths, str) else paths
         if not isinstance(model, str) or not isinstance(listed, list) or not all(isinstance(p, str) for p in listed):
             raise ConfigError(
-                f"--models {path}: {model!r} must be text, and stand for a path or a list of paths; an id like 01 needs "
-                "quotes"
+                f"--models {path}: {model!r} must be text, with a path or a list of paths; an id like 01 needs quotes"
             )
         if not listed:
             raise ConfigError(f"--models {path}: {model} has no file; name one, or leave it out")

@@ -11,8 +11,6 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-import yaml
-
 from tagcorpus.pipelines.options.declaring.common import SETTINGS, Options
 from tagcorpus.pipelines.options.declaring.declare import GROUPS, REQUIRED, Option, fields_of, options_of
 from tagcorpus.pipelines.options.python_words import in_python
@@ -51,12 +49,14 @@ def in_words_of_keys(o: Option) -> str:
     """An option's help for those who write a value, not flags."""
     kind = "a mapping" if isinstance(o.default, dict) else "a list"
     text = in_python(o.declaration.text.replace("--set ", "")).replace(
-        "Several: one after the other, or repeat.", "Several: a list."
+        "Several: after one flag, or repeat the flag.", "Several: a list."
     )
     return re.sub(r"\brepeatable\b", kind, text)
 
 
 def _dumped(value: Mapping[str, Any]) -> str:
+    import yaml
+
     return str(yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True)).rstrip("\n")
 
 
@@ -111,6 +111,8 @@ def _default(o: Option) -> str:
         return ""
     if o.default is REQUIRED:
         return "required"
+    if o.default is True and o.kind is not bool:
+        return "`true`"
     if isinstance(o.default, bool):
         return "on" if o.default else "off"
     text = ",".join(o.default) if isinstance(o.default, list) else str(o.default)

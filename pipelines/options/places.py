@@ -23,6 +23,6 @@ def check_place(option: str, path: str | None, of_files: tuple[str, ...] = ()) -
         raise ConfigError(f"--{option} is empty (a shell variable that is not set?); the folder that you are in is .")
     must = "it must be a folder" + (f", or a file in {', '.join(of_files[:-1])} or {of_files[-1]}" if of_files else "")
     if os.path.isfile(path):
-        raise ConfigError(f"--{option} {path} is a file that is there already; {must}")
+        raise ConfigError(f"--{option} {path} is an existing file; {must}")
     if path.lower().endswith(OTHER_SUFFIXES) and not os.path.isdir(path):
         raise ConfigError(f"--{option} {path}: {must} ({path}/ if you mean a folder of that name)")

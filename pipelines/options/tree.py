@@ -61,9 +61,9 @@ SHORT = {
     "filter": "Write kept and removed rows in the input's own format.",
     "domain": "Label every document with its domain.",
     "annotate": "Ask an LLM for properties of every document.",
-    "entropy": "Next-token entropy of the corpus and of every document.",
-    "features": "Generations of many models to the per-model feature table.",
-    "tokenize": "Token files for training, by group, with a held-out side.",
+    "entropy": "Measure next-token entropy of the corpus and of every document.",
+    "features": "Make the per-model feature table from generations.",
+    "tokenize": "Write token files for training, by group, with a held-out side.",
 }
 
 
@@ -98,16 +98,16 @@ class Command:
 
 GROUP_HELP = {
     ("run",): (
-        "Read documents and run a pipeline over them.",
-        "Read documents: tag, filter, domain, annotate, entropy, features, tokenize.",
+        "Run a pipeline over documents.",
+        "Run a pipeline: tag, filter, domain, annotate, entropy, features, tokenize.",
     ),
     ("store",): (
-        "Models, their pretraining data and their scores: a DuckDB export directory, or a .duckdb file.",
-        "Models, their pretraining data and their scores.",
+        "Check, query and change a store of models, their pretraining data and their scores: a DuckDB export directory, or a .duckdb file.",
+        "Check, query and change a store of models and scores.",
     ),
     ("mix",): (
-        "Mixes of token files for training: shares of tokens, budgets and epochs; and what a mix does to a model.",
-        "Mixes of token files, and what they do.",
+        "Mix token files for training by shares of tokens, and predict what a mix does to a model.",
+        "Mix token files, and predict what a mix does to a model.",
     ),
 }
 CONSOLE = "tagcorpus.pipelines.doctor"
@@ -121,7 +121,7 @@ COMMANDS = (
         ("status",),
         "console:StatusOptions",
         f"{CONSOLE}.status:report",
-        "Say how far the runs of an output folder are.",
+        "Show the progress of an output folder's runs.",
     ),
     Command(
         ("report",),
@@ -145,32 +145,32 @@ COMMANDS = (
         ("agreement",),
         "labels:AgreementOptions",
         "tagcorpus.pipelines.labels.agreement:agreement",
-        "How right labels are, with intervals.",
+        "Measure how well labels agree with gold labels.",
     ),
     Command(
         ("shares",),
         "labels:SharesOptions",
         "tagcorpus.pipelines.labels.shares:shares",
-        "Which share of a corpus has each label, with intervals.",
+        "Estimate each label's share of a corpus, with intervals.",
     ),
     Command(
         ("distil",),
         "labels:DistilOptions",
         "tagcorpus.pipelines.distilling.command:distil",
-        "Train a small model on an LLM's labels, and judge it.",
+        "Train a small model on an LLM's labels.",
         alias="distill",
     ),
     Command(
         ("audit",),
         "outputs:AuditOptions",
         "tagcorpus.pipelines.audit.command:audit",
-        "Say what a column depends on besides the documents' quality.",
+        "Measure what a column depends on: source, language, length.",
     ),
     Command(
         ("compare",),
         "outputs:CompareOptions",
         "tagcorpus.pipelines.comparing.command:compare",
-        "Say how the documents of two outputs differ.",
+        "Compare the documents of two outputs, column by column.",
     ),
     Command(
         ("check-features",),
@@ -185,7 +185,7 @@ COMMANDS = (
         ("store", "import"),
         "store:StoreImportOptions",
         f"{STORE}:import_",
-        "Bring in results, annotations and feature tables.",
+        "Import scores, annotations and feature tables.",
     ),
     Command(
         ("store", "export"),
@@ -212,13 +212,13 @@ COMMANDS = (
         ("predict",),
         "predict:PredictOptions",
         "tagcorpus.pipelines.predict:command",
-        "Predict models' scores, and say how well that works.",
+        "Predict models' scores from size, data and generations.",
     ),
     Command(
         ("mix", "fit"),
         "mix_models:MixFitOptions",
         "tagcorpus.pipelines.mix_models.fit:fit",
-        "Predict outcomes of mixes from their shares, and say how well that works.",
+        "Predict outcomes of mixes from their shares, and measure the error.",
     ),
     Command(
         ("mix", "propose"),
@@ -236,7 +236,7 @@ COMMANDS = (
         ("doctor",),
         "console:DoctorOptions",
         f"{CONSOLE}.doctor:command",
-        "Check the installation: what is broken, and how to mend it.",
+        "Check the installation, and say how to repair it.",
     ),
     Command(
         ("config",),

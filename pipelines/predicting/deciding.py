@@ -17,13 +17,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tagcorpus.errors import ConfigError, InputError
-from tagcorpus.pipelines.attributes.results import publish_file
 from tagcorpus.pipelines.options.commands.predict import PredictOptions
 from tagcorpus.pipelines.options.places import check_place
 from tagcorpus.pipelines.predicting.features import features_of
+from tagcorpus.pipelines.predicting.files import check_target, default_folder
 from tagcorpus.pipelines.predicting.terminal import wrapped
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.storage.folder import Folder
+from tagcorpus.pipelines.storage.outputs import publish_file
 from tagcorpus.predictor.protocols import decided
 from tagcorpus.predictor.protocols.decision_runs import spill_file_of
 from tagcorpus.predictor.protocols.tables import aligned
@@ -31,7 +32,9 @@ from tagcorpus.predictor.records.checkpoints import TABLE, size_in_words
 from tagcorpus.predictor.records.tasks import PUBLISHED, Task, normalised, shots_of, task, tasks
 from tagcorpus.predictor.store.store import Store
 
-SUFFIXES = (".json", ".csv")
+BEGINS = {".json": '{\n "decide": ', ".csv": f"{','.join(decided.ROW_COLUMNS)}\n"}
+SUFFIXES = tuple(BEGINS)
+FILES = ("decision/decide.json", "decision/decisions.csv")
 NOT_READ = ("predictors", "select", "sel_features", "new_model", "extrapolate", "reproduce", "figures")
 SHOWN_WAYS = 12
 
@@ -71,6 +74,7 @@ def _check(request: PredictOptions) -> int:
         if getattr(request, name):
             raise ConfigError(f"--decide does not go with --{name.replace('_', '-')}: that belongs to the protocols")
     check_place("output", request.output, SUFFIXES)
+    check_target(request, default_folder(request.db), FILES, BEGINS)
     size = size_in_words(request.target_size)
     if not size:
         raise ConfigError(
@@ -131,10 +135,9 @@ def _publish(request: PredictOptions, text: str, rows: str) -> str:
     if request.output is not None and ending in SUFFIXES:
         publish_file(request.output, [(text + "\n" if ending == ".json" else rows).encode()])
         return request.output
-    stem = os.path.splitext(os.path.basename(request.db.rstrip("/")))[0]
-    output = Folder(request.output or f"{stem}.tagcorpus")
-    output.publish("decision/decide.json", text.encode() + b"\n")
-    output.publish("decision/decisions.csv", rows.encode())
+    output = Folder(request.output or default_folder(request.db))
+    for name, content in zip(FILES, (f"{text}\n", rows), strict=True):
+        output.publish(name, content.encode())
     return f"{output}/decision"
 
 

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Sequence
 from typing import Any
 
-from tagcorpus.errors import ConfigError, InputError
+from tagcorpus.errors import ConfigError, InputError, spelled_otherwise
 from tagcorpus.pipelines.feature_table import check
 from tagcorpus.pipelines.feature_table.columns import ID, columns
 from tagcorpus.pipelines.feature_table.table import Finding, read_table
@@ -84,11 +84,14 @@ def say_ids(data: Dataset, features: Any, display: Display) -> None:
         return
     n = data.noticed
     met = len(features.index) - len(n.unused_features)
-    line = (
-        f"feature table: {met:,} of {len(features.index):,} ids are models of {data.task.name}; "
-        f"{len(n.without_features):,} models there have no row"
-    )
-    display.say(wrapped(line + (f" ({', '.join(n.without_features[:5])})" if n.without_features else "")))
+    line = f"{met:,} of the {len(features.index):,} models in the feature table have a score of {data.task.name}"
+    if n.without_features:
+        line += (
+            f"; {len(n.without_features):,} models with a score have no row in it ({', '.join(n.without_features[:5])})"
+        )
+    display.say(wrapped(line))
+    if spelling := spelled_otherwise(n.unknown_features, [*data.ids, *n.without_scale]):
+        display.say(f"feature table: the store does not have {len(n.unknown_features):,} ids; {spelling}")
     for unknown in n.unknown_features:
         near = difflib.get_close_matches(unknown, data.ids + n.without_scale, n=1, cutoff=0.8)
         display.say(f"feature table: the store has no model {unknown!r}" + (f"; is it {near[0]!r}?" if near else ""))

@@ -4,32 +4,41 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines.attributes.results import publish_file
+from tagcorpus.pipelines.options.commands.predict import PredictOptions
 from tagcorpus.pipelines.predicting.terminal import wrapped
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.storage.folder import Folder
+from tagcorpus.pipelines.storage.outputs import begins_with, check_file, check_folder, publish_file
 from tagcorpus.predictor.explaining.reproduction import TITLE
 from tagcorpus.predictor.protocols.tables import PREDICTION_COLUMNS
 
-RESULT = "prediction/predict.json"
-RESULT_SUFFIXES = (".json", ".csv", ".md")
+FILES = RESULT, TABLE, PAGE = tuple(
+    f"prediction/{n}" for n in ("predict.json", "predictions.csv", "paper-reproduction.md")
+)
+FIGURES = "prediction/figures"
+BEGINS = {".json": '{\n "protocol": ', ".csv": f"{','.join(PREDICTION_COLUMNS)}\n", ".md": f"{TITLE}\n"}
+RESULT_SUFFIXES = tuple(BEGINS)
 
 
-def refuse_anothers(target: str | None) -> None:
-    """Raise ConfigError where the file `target` exists and is not a result of this command."""
-    ending = os.path.splitext(target or "")[1].lower()
-    if target is None or ending not in RESULT_SUFFIXES or not os.path.isfile(target):
-        return
-    with open(target, "rb") as file:
-        content = file.read()
-    begins = {".csv": ",".join(PREDICTION_COLUMNS), ".md": TITLE}
-    is_ours = _named(content) is not None if ending == ".json" else content.startswith(f"{begins[ending]}\n".encode())
-    if not is_ours:
-        raise ConfigError(f"--output {target} exists and is not a prediction: name another file, or move that one away")
+def check_target(request: PredictOptions, default: str, names: Sequence[str], begins: Mapping[str, str]) -> None:
+    """Raise ConfigError where this command may not write: `names` in the folder (`default` without --output), or a file.
+
+    begins  how files of this command begin, by their ending
+    """
+    target, inputs = request.output, (request.features, request.db, request.select, request.new_model)
+    begin = begins.get(os.path.splitext(target or "")[1].lower())
+    if target is None or begin is None:
+        check_folder("predict", target or default, names, inputs=inputs)
+    else:
+        check_file(target, begins_with(begin.encode()), "is not a prediction", inputs=inputs)
+
+
+def default_folder(source: str) -> str:
+    return f"{os.path.splitext(os.path.basename(source.rstrip('/')))[0]}.tagcorpus"
 
 
 def publish(
@@ -47,8 +56,7 @@ def publish(
     files: other contents by their path below the folder. Returns the path of the file or folder. Raises ConfigError where
     `target` is a page and there is none.
     """
-    first = os.path.basename(source.rstrip("/"))
-    folder, ending = f"{os.path.splitext(first)[0]}.tagcorpus", ""
+    folder = default_folder(source)
     if target is not None:
         ending = os.path.splitext(target)[1].lower()
         if ending not in RESULT_SUFFIXES:
@@ -65,14 +73,13 @@ def publish(
     output = Folder(folder)
     if earlier := output.read(RESULT):
         _say_replaced(earlier, text, f"{output}/prediction", display)
-    contents = {**files, RESULT: text.encode() + b"\n", "prediction/predictions.csv": predictions.encode()}
+    contents = {RESULT: text.encode() + b"\n", TABLE: predictions.encode(), **files}
     if page is not None:
-        contents["prediction/paper-reproduction.md"] = page.encode()
+        contents[PAGE] = page.encode()
     for path, content in contents.items():
         output.publish(path, content)
-    for path in output.files("prediction"):  # pictures of an earlier prediction
-        if path not in contents:
-            output.remove(path)
+    for path in {*FILES, *output.files(FIGURES)} - contents.keys():  # of an earlier prediction
+        output.remove(path)
     return f"{output}/prediction"
 
 

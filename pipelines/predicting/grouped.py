@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from tagcorpus.errors import ConfigError
+from tagcorpus.pipelines.predicting.files import FIGURES
 from tagcorpus.pipelines.predicting.progress import Steps
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.predictor.explaining import correlations, explain, figures, findings
@@ -33,7 +34,6 @@ from tagcorpus.predictor.protocols.tables import Outcome
 from tagcorpus.predictor.records.makers import group_word
 from tagcorpus.requirements import how_to_install
 
-FIGURES = "prediction/figures"
 SHOWN_COLUMNS = 20  # importances in the document
 
 

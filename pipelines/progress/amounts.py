@@ -11,6 +11,14 @@ def size(n_bytes: float) -> str:
     return f"{n_bytes:,.0f} bytes"
 
 
+def times(number: float) -> str:
+    """How often, with two decimals, or two digits where that would be 0.0.
+
+    Example  1.5 -> "1.50";  0.00123 -> "0.0012"
+    """
+    return f"{number:.2f}" if number >= 0.095 or number == 0 else f"{number:.2g}"
+
+
 def duration(seconds: float) -> str:
     """Seconds below two minutes, with a decimal below ten; else minutes, hours and minutes, or days and hours.
 

@@ -108,6 +108,7 @@ class Watch:
         self._thread = threading.Thread(target=self._keep_looking, daemon=True)
         self._clock = clock
         self._started = self._spoken = clock()
+        self._began = time.time()  # of the clock that files have
         self._first: tuple[float, int, int] | None = None  # time, rows and bytes when the first rows were done
         self._bar: Any = None
         self._has_bar = False
@@ -157,7 +158,12 @@ class Watch:
             self._first = (now, rows, n_bytes)
         if not self.total_rows or not rows:
             elapsed = duration(now - self._started)
-            return [f"{elapsed}, no {self.unit} done yet" if self.total_rows else f"{elapsed} so far"]
+            if not self.total_rows:
+                return [f"{elapsed} so far"]
+            from tagcorpus.kernels import compiled_since
+
+            why = " (compiling kernels, once on a machine)" if compiled_since(self._began) else ""
+            return [f"{elapsed}, no {self.unit} done yet{why}"]
         facts = [f"{rows:,} of {self.total_rows:,} {self.unit}"]
         assert self._first is not None
         seconds, more = now - self._first[0], rows - self._first[1]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import textwrap
+from collections import Counter
+from collections.abc import Sequence
 from typing import TextIO
 
 NARROWEST = 20
@@ -29,6 +31,34 @@ def fitted(text: str, width: int) -> str:
         margin = line[: len(line) - len(line.lstrip())]
         lines += wrapped(line.lstrip(), width, margin, margin + "  ")
     return "\n".join(lines)
+
+
+def shortened(names: Sequence[str], width: int) -> list[str]:
+    """Names of at most `width` characters, at least 8, that differ where the names do. Long names lose their middle; where that leaves two
+    equal names, they end in numbers.
+
+    Example  (["web", "specific_datasets"], 10) -> ["web", "specif…ets"]
+    """
+    short = {name: _without_middle(name, width) for name in names}
+    taken = Counter(short.values())
+    numbers: Counter[str] = Counter()
+    for name, cut in short.items():
+        if taken[cut] > 1 and name != cut:
+            numbers[cut] += 1
+            end = f"~{numbers[cut]}"
+            while (numbered := _without_middle(name, width - len(end)) + end) in taken:
+                numbers[cut] += 1
+                end = f"~{numbers[cut]}"
+            short[name] = numbered
+            taken[numbered] += 1
+    return [short[name] for name in names]
+
+
+def _without_middle(name: str, width: int) -> str:
+    if len(name) <= width:
+        return name
+    end = (width - 1) // 3
+    return f"{name[: width - 1 - end]}…{name[len(name) - end :]}"
 
 
 def terminal_width(stream: TextIO | None) -> int | None:

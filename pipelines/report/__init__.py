@@ -10,7 +10,6 @@ tables, bars, figures and shell lines. The room whose results the section shows 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 
 import tagcorpus
@@ -23,7 +22,7 @@ from tagcorpus.pipelines.report.contents.trained import Trained
 from tagcorpus.pipelines.report.mixing.fitted import fit_section
 from tagcorpus.pipelines.report.mixing.mix_shares import mixes_section
 from tagcorpus.pipelines.report.mixing.model_losses import losses_section
-from tagcorpus.pipelines.report.page import check_library, page
+from tagcorpus.pipelines.report.page import BEGINNING, check_library, page
 from tagcorpus.pipelines.report.sections.agreement import agreement_section
 from tagcorpus.pipelines.report.sections.audit import audit_section
 from tagcorpus.pipelines.report.sections.comparison import comparison_section
@@ -36,7 +35,7 @@ from tagcorpus.pipelines.report.sections.models import models_section
 from tagcorpus.pipelines.report.sections.prediction import prediction_section
 from tagcorpus.pipelines.report.sections.runs import runs_section, unusable_rows
 from tagcorpus.pipelines.storage import remote
-from tagcorpus.pipelines.storage.folder import Folder
+from tagcorpus.pipelines.storage.outputs import begins_with, check_file
 
 # In the order of the page.
 SECTIONS: tuple[Callable[[Contents], Section | None], ...] = (
@@ -63,14 +62,15 @@ def report(output: str, file: str | None = None, seed: int = 0, storage_options:
     Raises InputError if `output` is not an output folder, ConfigError without plotly or if `file` does not end in .html, and
     OutputError if the page cannot be written.
     """
-    if file is not None and not file.lower().endswith((".html", ".htm")):  # a wrong name must not overwrite a table
+    if file is not None and not file.lower().endswith((".html", ".htm")):
         raise ConfigError(f"--output {file}: the report is one HTML page. Name a file that ends in .html")
     check_library()
     remote.use_given(storage_options, [output, file or ""])
+    place = check_file(file or f"{output.rstrip('/')}/report.html", begins_with(BEGINNING.encode()), "is not a report")
     with errors_as_damage(output):
         contents = gather(output, seed)
         data = render(contents)
-    folder, name = (contents.output.folder, "report.html") if file is None else _place(file)
+    folder, name = place
     folder.publish(name, data)
     return "\n".join([*contents.notes, f"{folder.path(name)}  {size(len(data))}"])
 
@@ -103,8 +103,3 @@ def _of_trained(trained: Trained) -> str:
     if trained.damaged:
         line += f"{'; ' if line else ''}damaged and left out: {', '.join(trained.damaged)}"
     return f"{line}."
-
-
-def _place(file: str) -> tuple[Folder, str]:
-    parent, _, name = file.rpartition("/")
-    return Folder(parent if "://" in file else os.path.abspath(parent or ("/" if file.startswith("/") else "."))), name

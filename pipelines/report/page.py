@@ -21,6 +21,11 @@ from tagcorpus.pipelines.report.sections.html import Section, as_json, text
 from tagcorpus.requirements import how_to_install
 
 _SIZE = "(size of page)"
+BEGINNING = (
+    '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+    '<meta http-equiv="Content-Security-Policy" content="default-src \'none\''
+)
+"""How every page begins."""
 
 
 def page(title: str, introduction: str, sections: Sequence[Section], versions: dict[str, Any]) -> bytes:
@@ -34,7 +39,7 @@ def page(title: str, introduction: str, sections: Sequence[Section], versions: d
     library, library_digest = _library()
     script = _asset("page.js")
     policy = (
-        f"default-src 'none'; script-src '{_digest(script)}' '{library_digest}'; style-src 'unsafe-inline'; "
+        f"'{_digest(script)}' '{library_digest}'; style-src 'unsafe-inline'; "
         "img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
     links = "".join(f'<li><a href="#{s.id}">{text(s.title)}</a></li>' for s in sections)
@@ -45,8 +50,7 @@ def page(title: str, introduction: str, sections: Sequence[Section], versions: d
     data = as_json({s.id: s.data for s in sections if s.data is not None})
     made = ", ".join(f"{name} {version}" for name, version in versions.items())
     whole = (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        f'{BEGINNING}; script-src {policy}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
         f"<title>{text(title)}</title>"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines.attributes.results import refuse_anothers
+from tagcorpus.pipelines.attributes.results import check_result, recorded
 from tagcorpus.pipelines.inputs import discover
 from tagcorpus.pipelines.inputs.input_files import COMPRESSIONS, FORMATS, InputFile
 from tagcorpus.pipelines.options.commands.features import FeaturesOptions
@@ -16,6 +16,11 @@ from tagcorpus.pipelines.options.declaring.common import LINES, Options
 from tagcorpus.pipelines.progress.heartbeat import at_work
 from tagcorpus.pipelines.readers.plan import has_results, load_plan, plan_name
 from tagcorpus.pipelines.storage.folder import Folder
+from tagcorpus.pipelines.storage.outputs import check_folder
+
+OVERWRITE = (
+    "name another file, move that one away, or let it be replaced with --overwrite (which computes everything anew)"
+)
 
 
 @dataclass(frozen=True)
@@ -29,9 +34,12 @@ class Place:
 def place_of(pipeline: str, options: Options, files: Sequence[InputFile]) -> Place:
     """The place that the options name, or the default folder. Raises ConfigError where another's results would be lost."""
     result_file, path = _paths(options)
-    place = Place(result_file, Folder(path))
+    place = Place(result_file, check_folder("run", path, option="--output" if result_file is None else "--work"))
     if result_file is not None:
-        _check_result_file(place.folder, result_file, pipeline, options, files)
+        # Feature tables have their provenance beside them.
+        is_free = options.overwrite or pipeline == "features"
+        is_own = recorded(place.folder) if not is_free else lambda *_: True
+        check_result(result_file, place.folder, is_own, [file.path for file in files], remedy=OVERWRITE)
     if options.work is None and (options.output is None or result_file is not None):
         _check_default_folder(place, options, files)
     return place
@@ -81,15 +89,6 @@ def _paths(options: Options) -> tuple[str | None, str]:
     if isinstance(options, FeaturesOptions):
         first = output or options.models or first
     return output, default_folder(first, options)
-
-
-def _check_result_file(folder: Folder, path: str, pipeline: str, options: Options, files: Sequence[InputFile]) -> None:
-    """The result must replace neither its own input nor a file that no run here has written."""
-    for file in files:
-        if path == file.path or os.path.realpath(path) == os.path.realpath(file.path):
-            raise ConfigError(f"--output {path} is an input file; the result would overwrite it. Name another file")
-    if not options.overwrite and pipeline != "features":  # feature tables have their provenance beside them
-        refuse_anothers(folder, path)
 
 
 def _check_default_folder(place: Place, options: Options, files: Sequence[InputFile]) -> None:

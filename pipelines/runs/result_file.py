@@ -13,11 +13,12 @@ import pyarrow.parquet as pq
 
 from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.attributes.read import joined
-from tagcorpus.pipelines.attributes.results import RECORD, folder_and_name, measured
+from tagcorpus.pipelines.attributes.results import RECORD, measured
 from tagcorpus.pipelines.options.commands.tag import TagOptions
 from tagcorpus.pipelines.options.declaring.common import LINES
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.pipelines.runs.run import Run
+from tagcorpus.pipelines.storage.outputs import folder_and_name
 
 
 def publish_result(run: Run, plan: Plan, instances: Sequence[Instance], summary: dict[str, Any]) -> None:

@@ -57,7 +57,7 @@ def table(result: Result, result_file: str | None = None, width: int | None = No
         lines += _entropies(summary, width)
     if "token_files" in summary:
         return "\n".join([*lines, *_token_files(summary["token_files"], output)])
-    lines += _columns(summary.get("instances", {}), width)
+    lines += _columns(summary.get("instances", {}), width) if n else []
     lines += _read_in_part(summary.get("instances", {}), width)
     return "\n".join([*lines, *([f"  {shown_path(result_file)}"] if result_file else [])])
 
@@ -145,11 +145,13 @@ def _cells(text: str) -> int:
 
 
 def _folded(text: str, width: int) -> list[str]:
-    """The text in pieces of at most `width` columns."""
+    """The text in pieces of at most `width` columns, cut behind an underscore or a dot in the second half of a piece if there is one."""
     pieces = [""]
     for character in text:
         if _cells(pieces[-1] + character) > max(width, 2):
-            pieces.append("")
+            end = max(pieces[-1].rfind("_"), pieces[-1].rfind(".")) + 1
+            kept = end if 2 * end > len(pieces[-1]) else len(pieces[-1])
+            pieces[-1:] = [pieces[-1][:kept], pieces[-1][kept:]]
         pieces[-1] += character
     return pieces
 
@@ -348,11 +350,11 @@ def _agreement(figures: Mapping[str, Any]) -> list[str]:
     sentences = [
         f"(a substitute for the LLM: on {figures['n']:,} held-out documents it agrees with the LLM's label with accuracy "
         f"{shown['accuracy']}, macro-F1 {shown['macro_f1']}, kappa {shown['kappa']} [{shown['kappa_low']}, {shown['kappa_high']}], "
-        f"coverage {shown['coverage']}; always saying the commonest label: {shown['majority_accuracy']})"
+        f"coverage {shown['coverage']}; accuracy of the most frequent label alone: {shown['majority_accuracy']})"
     ]
     if figures["accuracy"] <= figures["majority_accuracy"]:
         sentences.append(
-            "Warning: always saying the commonest label agrees with the LLM at least as often. Do not use these labels before "
+            "Warning: the most frequent label alone agrees with the LLM at least as often. Do not use these labels before "
             "`tagcorpus agreement` shows that they fit your documents."
         )
     return sentences

@@ -112,7 +112,7 @@ class SlurmArray(SlurmPipelineExecutor):
             if not isinstance(error, (OSError, subprocess.CalledProcessError)):
                 raise
             raise ConfigError(
-                f"sbatch refused the job ({error}); what it said stands above. The script is in "
+                f"sbatch refused the job ({error}); its message is above. The script is in "
                 f"{self.logging_dir.resolve_paths('')}; partition, account, qos, hours and memory are keys of `slurm:`"
             ) from error
         finally:
@@ -213,7 +213,7 @@ class SlurmArray(SlurmPipelineExecutor):
         for file in {chunks[r][0].file for r in ranks}:
             if file.is_local and not os.path.isfile(file.path):
                 raise ConfigError(
-                    f"node {node} does not see the input {file.path}: it must lie in a folder that all nodes share"
+                    f"node {node} does not see the input {file.path}: it must be in a folder that all nodes share"
                 )
 
     def _unpublished(self, ranks: Sequence[int]) -> list[int]:

@@ -192,7 +192,7 @@ def _wait(pipeline: str, submission: dict[str, Any], poll_seconds: float, displa
             display.say(f"slurm: {said}")
     raise IncompleteError(
         f"finish job {submission['finish_job']} is gone, and wrote no ledger: cancelled, killed, or never started (sacct -j "
-        f"{submission['finish_job']}; logs in {submission['logs']}). Published chunks are kept; the same command goes on from there"
+        f"{submission['finish_job']}; logs in {submission['logs']}). Published chunks are kept; the same command continues from there"
     )
 
 
@@ -219,7 +219,7 @@ def _ended(pipeline: str, output: Folder, run_name: str, ledger: dict[str, Any],
     code = int(ledger["exit_code"])
     if "error" in ledger:
         if code in (130, 143):
-            raise IncompleteError("the finish job was stopped before its end; the same command goes on from there")
+            raise IncompleteError("the finish job was stopped before its end; the same command continues from there")
         raise ERRORS.get(code, TagcorpusError)(ledger["error"])
     log = (output.read(f"runs/{run_name}/log.txt") or b"").decode()
     messages = [line.partition(" ")[2] for line in log.splitlines()]

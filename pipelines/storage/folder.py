@@ -110,6 +110,16 @@ class Folder:
         relative = (f[len(self.root) :].lstrip("/") for f in paths)
         return sorted(f for f in relative if not f.rsplit("/", 1)[-1].startswith("."))
 
+    def entries(self) -> set[str]:
+        """Names of the files and folders directly in this folder, by one request; none of a folder that may not be read."""
+        try:
+            if not self.is_local:
+                self.fs.invalidate_cache(self.root)
+            paths = self._call(lambda: self.fs.ls(self.root, detail=False), "", "listed")
+        except (FileNotFoundError, PermissionError):
+            return set()
+        return {path.rstrip("/").rpartition("/")[2] for path in paths}
+
     def publish(self, name: str, data: bytes) -> None:
         """Put the whole file there in one act, replacing what stood there. Raises OutputError."""
         with self.publishing(name) as sink:

@@ -106,7 +106,7 @@ def _proven_file() -> Any:
             if len(data) != end - start:
                 raise IncompleteError(
                     f"{SCHEME}{self.path} could not be read: the answer to a request for {end - start:,} bytes has {len(data):,}. "
-                    "Published chunks are kept; the same command goes on from there"
+                    "Published chunks are kept; the same command continues from there"
                 )
             return data
 

@@ -4,7 +4,7 @@ Storage options count for the whole process, as environment variables do; a work
 input file that reaches it. Their values are never shown: messages, ledgers and logs name the options only.
 
 Nothing is retried here: s3fs, botocore and gcsfs do that, with the settings of `_defaults`. What they give up on is an
-IncompleteError (the same command goes on from there), unless the store said that trying again would not help.
+IncompleteError (the same command continues from there), unless the store said that trying again would not help.
 """
 
 from __future__ import annotations
@@ -20,12 +20,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-import yaml
-
 from tagcorpus.errors import ConfigError, IncompleteError, InputError, OutputError, TagcorpusError, unknown_name
 from tagcorpus.pipelines.storage import hub
 from tagcorpus.pipelines.storage.local_files import PROTOCOLS, LocalFiles, local_path
-from tagcorpus.requirements import how_to_install
 
 CONNECT_SECONDS = 10
 READ_SECONDS = 20
@@ -105,6 +102,8 @@ def parsed(entries: Sequence[str]) -> dict[str, Any]:
 
 def scalar(name: str, text: str) -> Any:
     """What is typed for an option: a YAML truth value, number or null, else text; secrets and names stay as typed."""
+    import yaml
+
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
@@ -253,6 +252,8 @@ def _filesystem_class(protocol: str, url: str) -> Any:
 
         return get_filesystem_class(protocol)
     except (ImportError, ValueError) as error:
+        from tagcorpus.requirements import how_to_install  # importlib.metadata costs every start 15 milliseconds
+
         extra = EXTRAS.get(protocol)
         reason = how_to_install(extra) if extra else _said(error)
         raise InputError(f"{url!r} cannot be opened: {reason}") from error
@@ -312,9 +313,9 @@ def explain(error: BaseException, url: str, done: str, kind: type[InputError] | 
             f"{start}: the store failed (HTTP {status}, {said}) at every attempt. All published files are whole"
         )
     if _may_pass(chain, status):
-        why = "it was written anew meanwhile" if "FileExpired" in type(error).__name__ else said
+        why = "it was replaced during the run" if "FileExpired" in type(error).__name__ else said
         return IncompleteError(
-            f"{start}: {why} ({type(error).__name__}), after all retries. Published chunks are kept; the same command goes on "
+            f"{start}: {why} ({type(error).__name__}), after all retries. Published chunks are kept; the same command continues "
             "from there"
         )
     return kind(f"{start}: {said}")
@@ -374,8 +375,8 @@ def _login(url: str) -> str:
             "--storage-options token=anon"
         )
     return (
-        "See to the credentials (AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, --storage-options profile=NAME) "
-        "and to what they allow; for a public bucket, --storage-options anon=true"
+        "Check the credentials (AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, --storage-options profile=NAME) "
+        "and their permissions; for a public bucket, --storage-options anon=true"
     )
 
 

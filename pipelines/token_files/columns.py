@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
@@ -11,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import xxhash
 
-from tagcorpus.errors import ConfigError
+from tagcorpus.errors import ConfigError, folded
 from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.filtering import where
 from tagcorpus.pipelines.options.commands.tokenize import TokenizeOptions
@@ -32,17 +31,11 @@ class TextHash(Parameters):
     )
 
     def tag(self, batch: DocumentBatch) -> pa.RecordBatch:
-        hashes = np.array([xxhash.xxh3_64_intdigest(normalised(text).encode()) for text in batch.texts], np.uint64)
+        hashes = np.array([xxhash.xxh3_64_intdigest(folded(text).encode()) for text in batch.texts], np.uint64)
         return pa.record_batch([pa.array(hashes.view(np.int64))], schema=self.columns)
 
 
 TEXT_HASH = Instance("text_hash", "text hash", TextHash())
-
-
-def normalised(text: str) -> str:
-    """The text in lower case (case-folded) and Unicode's form NFKC, with single spaces between words."""
-    folded = text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
-    return " ".join(folded.split())
 
 
 class Column(NamedTuple):

@@ -8,6 +8,7 @@ from importlib import resources
 
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.storage.folder import Folder
+from tagcorpus.pipelines.storage.outputs import check_folder
 from tagcorpus.pipelines.storage.sealed import opened
 from tagcorpus.pipelines.token_files.manifest import MANIFEST
 from tagcorpus.pipelines.token_files.sides import HELD_OUT
@@ -17,10 +18,10 @@ FREE = ("generate_only.yaml", "free_text.py")
 
 def write(folder: str, token_files: str | None = None) -> str:
     """Write generate_only, and for each group of token files with held-out texts, held_out_GROUP. The text to print."""
-    output = Folder(folder)
     files = {name: _shipped(name) for name in FREE}
     if token_files is not None:
         files |= _held_out(token_files)
+    output = check_folder("tasks", folder, files, option="DIR")
     for name, text in files.items():
         output.publish(name, text.encode())
     tasks = [name.removesuffix(".yaml") for name in files if name.endswith(".yaml")]
@@ -32,7 +33,7 @@ def _held_out(token_files: str) -> dict[str, str]:
     manifest = opened(source.read(MANIFEST))
     if manifest is None:
         raise ConfigError(
-            f"{source} has no {MANIFEST} that is whole: first tagcorpus run tokenize --output {token_files}"
+            f"{source} has no complete {MANIFEST}: first run `tagcorpus run tokenize --output {token_files}`"
         )
     if not source.is_local:
         raise ConfigError(f"--token-files {token_files}: lm_eval reads local files; copy the held-out texts first")

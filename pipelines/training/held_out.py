@@ -34,11 +34,19 @@ def losses(trainer: Any, mix: Mix, at_once: int, vocabulary: int) -> dict[str, d
             ids = np.stack([stream.ids(start, end) for start, end in batch])
             check_ids(ids, vocabulary, f"held-out tokens of group {name!r}")
             sums += weight * _summed(model, ids, accelerator)
-        total, n = accelerator.reduce(sums.to(accelerator.device, torch.float32)).tolist()
+        total, n = over_processes(sums, accelerator).tolist()
         n_bytes = text_bytes(mix, name)
         bits = total / math.log(2) / n_bytes if n_bytes else None
         result[name] = {"loss": total / n, "tokens": int(n), "bits_per_byte": bits}
     return result
+
+
+def over_processes(sums: torch.Tensor, accelerator: Any) -> torch.Tensor:
+    """The sums of all processes. They stay float64, since float32 cannot count beyond 2**24; a device without float64 has one process."""
+    if accelerator.num_processes == 1:
+        return sums
+    reduced: torch.Tensor = accelerator.reduce(sums.to(accelerator.device)).cpu()
+    return reduced
 
 
 def _spans(n: int, length: int, at_once: int) -> Iterator[list[tuple[int, int]]]:

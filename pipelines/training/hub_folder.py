@@ -18,6 +18,7 @@ from tagcorpus.taggers._tokenizers.loading import fingerprint
 
 GROUP_LOSS = "loss/"
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
+MODEL = ("config.json", "model.safetensors", "generation_config.json", "annotation.json", "losses.json", "losses.csv")
 
 
 def model_id(output: str) -> str:

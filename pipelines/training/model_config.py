@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from tagcorpus.errors import ConfigError, unknown_name
-from tagcorpus.pipelines.attributes.results import folder_and_name
+from tagcorpus.pipelines.storage.outputs import folder_and_name
 
 ENDINGS = (".yaml", ".yml")
 

@@ -7,18 +7,21 @@ import os
 from typing import Any
 
 from tagcorpus.errors import ConfigError, TagcorpusError
-from tagcorpus.pipelines.mixes.make import check
 from tagcorpus.pipelines.mixes.mix_file import read_mix
 from tagcorpus.pipelines.mixes.sources import prove
 from tagcorpus.pipelines.options.commands.mix import TrainOptions
+from tagcorpus.pipelines.options.declaring.declare import check_bounds
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.storage.folder import Folder
+from tagcorpus.pipelines.storage.outputs import check_folder
 from tagcorpus.pipelines.storage.sealed import opened, sealed
 from tagcorpus.pipelines.training import checkpoints, hub_folder
 from tagcorpus.pipelines.training.in_process import RUN, train_here
 from tagcorpus.pipelines.training.training_plan import TrainingPlan, lines, plan_of, sequences_at_once
 from tagcorpus.pipelines.training.windows import files_of_mix
 from tagcorpus.requirements import how_to_install
+
+NAMES = (RUN, *hub_folder.TOKENIZER, *hub_folder.MODEL, checkpoints.FOLDER)
 
 
 def train(**options: Any) -> str:
@@ -27,7 +30,10 @@ def train(**options: Any) -> str:
 
 
 def _trained(options: TrainOptions) -> str:
-    check(options)
+    check_bounds(options)
+    output = check_folder("train", options.output, NAMES)
+    if not output.is_local:
+        raise ConfigError(f"--output {options.output}: training needs a local folder")
     mix = read_mix(options.mix)
     plan = plan_of(options, mix)
     is_first = int(os.environ.get("RANK", "0")) == 0
@@ -36,13 +42,9 @@ def _trained(options: TrainOptions) -> str:
     text = "\n".join(lines(plan, mix, devices))
     if options.dry_run:
         return text if is_first else ""
-    output = Folder(options.output)
-    if not output.is_local:
-        raise ConfigError(f"--output {options.output}: training needs a local folder")
-    data = output.read(RUN)
-    stored = opened(data)
-    if stored is None and (data is not None or output.exists("config.json") or checkpoints.latest(options.output)):
-        raise ConfigError(f"{output} has files that are not of a run of train: name another --output")
+    stored = opened(output.read(RUN))
+    if stored is None and output.exists(RUN):
+        raise ConfigError(f"{output}/{RUN} is damaged: name another --output")
     if stored is not None:
         _check_same(output, stored, plan)
     if (
@@ -107,5 +109,5 @@ def _as_text(output: Folder, plan: TrainingPlan, figures: dict[str, Any]) -> str
     rows = []
     for name, own in figures.items():
         bits = "" if own["bits_per_byte"] is None else f", {own['bits_per_byte']:.4f} bits per byte"
-        rows.append(f"  {name}: held-out loss {own['loss']:.4f}{bits}")
+        rows.append(f"  {name}: held-out loss {own['loss']:.4f} nats a token{bits}")
     return "\n".join([head, *rows])

@@ -19,6 +19,7 @@ from transformers.utils import logging
 
 from tagcorpus.errors import TagcorpusError
 from tagcorpus.pipelines.training import checkpoints
+from tagcorpus.pipelines.training.held_out import over_processes
 from tagcorpus.pipelines.training.training_plan import TrainingPlan, sequences_at_once
 from tagcorpus.pipelines.training.windows import Windows
 
@@ -73,7 +74,7 @@ class MixTrainer(Trainer):
                 raise TagcorpusError(
                     f"the gradient of step {self.state.global_step} is not a number: try a lower --learning-rate"
                 )
-            sums = self.accelerator.reduce(self.sums.to(self.accelerator.device, torch.float32)).cpu()
+            sums = over_processes(self.sums, self.accelerator).clone()
             self.sums.zero_()
             for stream, (total, n) in zip(self.windows.streams, sums.tolist(), strict=True):
                 if n:

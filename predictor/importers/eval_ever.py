@@ -47,7 +47,7 @@ def collect(into: Collected, document: Mapping[str, Any], model_id: str | None) 
         metric = stored_metric(_metric(config), kept)
         where = f"{model}, {result['evaluation_name']}, {metric}"
         if config.get("score_type") == "levels":
-            into.note("left out: levels are no numbers", where)
+            into.note("left out: levels are not numbers", where)
             continue
         if value == -1 and config.get("has_unknown_level"):
             into.note("left out: -1 is unknown", where)

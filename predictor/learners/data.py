@@ -14,7 +14,7 @@ from __future__ import annotations
 import csv
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +22,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tagcorpus.errors import ConfigError, InputError
+from tagcorpus.predictor.records.annotations import LARGEST, are_fractions, properties
 from tagcorpus.predictor.records.makers import MAKER, groups_of
 from tagcorpus.predictor.records.scores import Conflict, Rule, known_ids, models_of, scores_of
 from tagcorpus.predictor.records.tasks import Task, task
@@ -131,6 +132,7 @@ def load(
     of_data = (TOKENS, *PERCENTAGES)
     models = models_of(con, [c for c in DATABASE if c not in of_data], of_data, drop_instruction_tuned)
     scores, seen = scores_of(con, chosen, models, conflicts)
+    _check_units({m: models[m] for m in scores})
     whole = {m for m, row in models.items() if all((row[c] or 0) > 0 for c in SCALE)}
     ids = sorted((m for m in scores if m in whole), key=str.encode)
     if len(ids) < least_models:
@@ -177,6 +179,24 @@ def load(
     )
     y = np.array([scores[m] for m in ids], dtype=np.float64)
     return Dataset(chosen, tuple(ids), groups_of(con, ids, groups), y, frame, generated, noticed, groups)
+
+
+def _check_units(models: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise InputError for a number of parameters or tokens that no model has, and for fractions in the place of percent."""
+    if fractions := next((model for model, row in models.items() if are_fractions(row)), None):
+        raise InputError(
+            f"the percentages of domains of {fractions} add up to 1: they are fractions, and percent is asked for; `tagcorpus store "
+            "check` lists such models"
+        )
+    for column in SCALE:
+        rule = properties()[column]
+        low, high = rule.get("minimum", 0), rule["maximum"]
+        for model, row in models.items():
+            if (value := row[column] or 0) > 0 and not low <= value <= high:
+                raise InputError(
+                    f"{column} of {model} is {value:g}, not between {low:g} and {high:g}: is it in another unit? "
+                    "`tagcorpus store check` lists such values"
+                )
 
 
 def codes(data: Dataset, columns: Sequence[str], encoding: Encoding) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -249,8 +269,10 @@ def _number(path: str | Path, model: str, column: str, text: str) -> float:
         value = float(text)
     except ValueError:
         value = math.inf
-    if not math.isfinite(value):
-        raise InputError(f"{path}: {model}, column {column!r}: {text!r} is not a number; leave a missing value empty")
+    if not abs(value) <= LARGEST:
+        raise InputError(
+            f"{path}: {model}, column {column!r}: {text!r} is not a number of at most {LARGEST:g}; leave a missing value empty"
+        )
     return value
 
 

@@ -23,6 +23,11 @@ from tagcorpus.errors import InputError
 
 ALIASES = {"safetensors_total": "total_params", "model_id": "id"}
 SHOWN_PROBLEMS = 20
+LARGEST = 1e30
+"""Of numbers in a table: predictors square them, and keep some in 32 bits."""
+DOMAINS = tuple(f"pretraining_summary_percentage_{part}" for part in ("web", "code", "books", "reference", "academic"))
+FRACTIONS = (0.9, 1.01)
+"""Sums of domains that were given as fractions of 1 where percent is asked for."""
 _TRUE, _FALSE = {"true", "t", "1", "yes"}, {"false", "f", "0", "no"}
 
 
@@ -61,6 +66,12 @@ def read_annotations(path: str | Path) -> list[Annotations]:
     problems += [f"{i!r} is there more than once, with different values" for i in _unlike(models)]
     refuse(path, problems)
     return models
+
+
+def are_fractions(fields: Mapping[str, Any]) -> bool:
+    """Whether the percentages of domains are fractions: two or more that add up to 1."""
+    parts = [value for name in DOMAINS if (value := fields.get(name) or 0) > 0]
+    return len(parts) > 1 and FRACTIONS[0] <= sum(parts) <= FRACTIONS[1]
 
 
 def one_model(row: Mapping[str, Any]) -> tuple[Annotations, list[str]]:
@@ -160,6 +171,8 @@ def _checked(row: Mapping[str, Any], *, is_text: bool) -> tuple[Annotations, lis
             near = difflib.get_close_matches(value, rule["known"], n=1, cutoff=0.6)
             hint = f": is it {near[0]!r}?" if near else ""
             notes.append(f"{named}field {given!r}: {value!r} is new{hint} In use: {', '.join(rule['known'])}")
+    if are_fractions(fields):
+        problems.append(f"{named}the percentages of domains add up to 1: give percent, from 0 to 100")
     if "id" not in fields and not any("field 'id'" in p for p in problems):
         problems.append("field 'id': must be given")
     return Annotations(str(fields.pop("id", "")), fields, tuple(notes)), problems

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from tagcorpus.errors import InputError
+from tagcorpus.predictor.records.metrics import SHARES
 from tagcorpus.predictor.records.tasks import PUBLISHED, Task, normalised, shots_of
 
 _WIDE = re.compile(r".+_[0-9]+-shot_[a-z0-9_]+")
@@ -66,6 +68,12 @@ def scores_of(con: Any, chosen: Task, models: dict[str, Any], rule: Rule) -> tup
             continue
         if value is None or math.isnan(value):
             not_a_number.append((model, benchmark))
+        elif not math.isfinite(value) or (chosen.metric in SHARES and not 0 <= value <= 1):
+            bounds = "a share between 0 and 1" if chosen.metric in SHARES else "a finite number"
+            raise InputError(
+                f"the score of {model} in {raw} ({setting} {chosen.metric}) is {value:g}, not {bounds}; `tagcorpus store check` "
+                "lists such scores"
+            )
         else:
             values[model, benchmark].append((setting, float(value)))
     kept: dict[str, list[float]] = defaultdict(list)

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from tagcorpus.predictor.records import metrics, siblings
-from tagcorpus.predictor.records.annotations import properties
+from tagcorpus.predictor.records.annotations import DOMAINS, are_fractions, properties
 from tagcorpus.predictor.records.checkpoints import TABLE
 from tagcorpus.predictor.records.harness_results import is_id
 from tagcorpus.predictor.store.store import NORMALISED_SQL, Store
@@ -238,8 +238,11 @@ def _annotations(records: list[dict[str, Any]]) -> Iterator[Finding]:
         high = rule.get("maximum", math.inf)
         if wrong := tuple(f"{i}: {v:g}" for i, v in given if v != -1 and not (low <= v <= high and v > above)):
             yield Finding("error", "out_of_range", f"models have an impossible {name}", len(wrong), wrong)
-    parts = [f"pretraining_summary_percentage_{d}" for d in ("web", "code", "books", "reference", "academic")]
-    totals = [(r["id"], sum(max(r.get(p) or 0, 0) for p in parts)) for r in records]
+    if fractions := tuple(r["id"] for r in records if are_fractions(r)):
+        finding = "models have percentages of domains that add up to 1: they are fractions"
+        effect = "takes a hundredth of each percentage for the percentage"
+        yield Finding("error", "fractions", finding, len(fractions), fractions, effect)
+    totals = [(r["id"], sum(max(r.get(p) or 0, 0) for p in DOMAINS)) for r in records]
     if over := tuple(f"{i}: {total:g}" for i, total in totals if total > 101):
         finding = "models whose shares of pretraining data add up to over 101 %"
         yield Finding("warning", "shares_over_100", finding, len(over), over)

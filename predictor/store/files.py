@@ -16,6 +16,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from tagcorpus.errors import ConfigError, IncompleteError, InputError, OutputError
@@ -50,6 +51,9 @@ _COPY = re.compile(
 )
 
 
+FORMS = "a store is a DuckDB export directory or a .duckdb file"
+
+
 def duckdb_module() -> Any:
     """DuckDB, imported where it is first needed. Raises ConfigError where it is not installed."""
     try:
@@ -66,10 +70,13 @@ def open_existing(path: Path) -> Any:
     if path.is_dir():
         con = _loaded(duckdb, path)
     elif path.is_file():
+        with path.open("rb") as file:
+            if file.read(12)[8:] != b"DUCK":
+                raise InputError(f"{str(path)!r} cannot be read as a store: {FORMS}")
         with read_errors(duckdb, path):
             con = duckdb.connect(str(path), read_only=True, config=SEALED)
     else:
-        raise InputError(f"no store at {str(path)!r}: it must be a DuckDB export directory or a .duckdb file")
+        raise InputError(f"no store at {str(path)!r}: {FORMS}")
     schema = tables(con)
     if "schema_version" in schema:
         newest = con.execute("SELECT max(version) FROM schema_version").fetchone()[0]
@@ -132,10 +139,28 @@ def tables(con: Any) -> dict[str, list[str]]:
     return by_table
 
 
+def is_new(path: Path) -> bool:
+    """Whether nothing is at the path but an empty folder, perhaps."""
+    return not path.exists() or (path.is_dir() and not any(path.iterdir()))
+
+
+def has_same_contents(con: Any, path: Path) -> bool:
+    """Whether the store at `path` has the tables and rows of `con`, in the same order, and no others."""
+    with TemporaryDirectory() as work:
+        try:
+            with open_existing(path) as other:
+                for name, one in (("own", con), ("other", other)):
+                    _write_as(one, Path(name), Path(work, name))
+        except InputError:
+            return False
+        own, other_files = ({f.name: f.read_bytes() for f in Path(work, n).iterdir()} for n in ("own", "other"))
+        return own == other_files
+
+
 def write(con: Any, path: Path) -> None:
     """Write all tables of `con` as a new store: a .duckdb file for a name with that ending, else an export directory. The
-    bytes of a directory depend on the contents only. Raises OutputError for an existing path."""
-    if path.exists():
+    bytes of a directory depend on the contents only. Raises OutputError for a path that is not new or an empty folder."""
+    if not is_new(path):
         raise OutputError(f"{str(path)!r} exists, and a store is never written over: give another name")
     temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}"
     try:

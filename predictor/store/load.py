@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tagcorpus import __version__
-from tagcorpus.errors import ConflictError, InputError
+from tagcorpus.errors import ConflictError, InputError, spelled_otherwise
 from tagcorpus.predictor.importers.collected import Key, Rows, is_equal
 from tagcorpus.predictor.records import checkpoints, makers
 from tagcorpus.predictor.records.tasks import normalised
@@ -155,7 +155,12 @@ def write_batches(con: Any, batches: Sequence[Batch], on_conflict: OnConflict) -
     now = datetime.now(UTC).replace(tzinfo=None)
     known = dict(con.execute("SELECT feature, position FROM feature_columns").fetchall())
     n_known = len(known)
+    ids = _ids(con)
     for batch in batches:
+        new = {key[0] for rows in batch.rows.values() for key in rows} - ids
+        if spelling := spelled_otherwise(sorted(new), sorted(ids)):
+            batch.notes.append(f"{len(new):,} ids are new to the store; {spelling}: is it another model?")
+        ids |= new
         result = Imported(
             batch.file, batch.kind, batch.digest, notes=tuple(batch.notes), preview=tuple(batch.preview())
         )
@@ -186,6 +191,12 @@ def write_batches(con: Any, batches: Sequence[Batch], on_conflict: OnConflict) -
             [now, d.file, d.digest, d.kind, on_conflict, *counts, __version__],
         )
     return done
+
+
+def _ids(con: Any) -> set[str]:
+    """All ids in the store."""
+    query = " UNION ".join(f'SELECT id FROM "{table}"' for table in KEYS if table in tables(con))
+    return {row[0] for row in con.execute(query).fetchall() if row[0] is not None}
 
 
 class _Stored:

@@ -22,6 +22,8 @@ from tagcorpus.taggers._tokenizers.interface import Tokenizer
 from tagcorpus.taggers._tokenizers.loading import of_model
 
 NO_CACHE = "none"
+PATIENCE_SECONDS, ABSENT_SECONDS = 600.0, 5.0
+"""Where no patience is given: for a server that has answered this run, and for one at whose port nothing has answered yet."""
 LEAST = {"concurrency": 1, "max_requests": 0, "max_attempts": 1, "backoff_seconds": 0, "patience": 0, "rpm": 0, "tpm": 0}  # fmt: skip
 """The least value of each number."""
 
@@ -83,7 +85,7 @@ class EndpointTagger(Parameters):
     max_attempts: int
     timeout_seconds: float
     backoff_seconds: float
-    patience: float
+    patience: float | None
     rpm: int
     tpm: int
     llm_cache: str
@@ -119,8 +121,9 @@ class EndpointTagger(Parameters):
     def check_numbers(self, name: str) -> None:
         """ConfigError where a number is too small."""
         for parameter, least in LEAST.items():
-            if getattr(self, parameter) < least:
-                raise ConfigError(f"{name}: {parameter} must be at least {least}, got {getattr(self, parameter)!r}")
+            value = getattr(self, parameter)
+            if value is not None and value < least:
+                raise ConfigError(f"{name}: {parameter} must be at least {least}, got {value!r}")
         if not self.timeout_seconds > 0:
             raise ConfigError(f"{name}: timeout_seconds must be above 0, got {self.timeout_seconds!r}")
         for parameter in ("timeout_seconds", "backoff_seconds"):
@@ -217,7 +220,8 @@ class EndpointTagger(Parameters):
             max_attempts=self.max_attempts,
             backoff_seconds=self.backoff_seconds,
             max_requests=max(granted.requests, 0),
-            patience_seconds=self.patience,
+            patience_seconds=PATIENCE_SECONDS if self.patience is None else self.patience,
+            absent_seconds=ABSENT_SECONDS if self.patience is None else self.patience,
             rpm=self.rpm,
             tpm=self.tpm,
             cache=cache,

@@ -63,7 +63,7 @@ def header_variables(given: Any) -> tuple[tuple[str, str], ...]:
                 f"headers.{name}", f"must be the name of an environment variable that has the value, got {shown}"
             )
     if len({name.lower() for name in given}) < len(given):
-        raise Wrong("headers", "must name each header once, whatever the case")
+        raise Wrong("headers", "must name each header once; upper and lower case are equal")
     return tuple(given.items())
 
 

@@ -93,7 +93,7 @@ class Call:
     """Whether the call is a harmless question, which shows who is to blame."""
 
 
-OTHER_FORM = Failure("form", "the endpoint wants the request in another form")
+OTHER_FORM = Failure("form", "the endpoint requires another form of the request")
 
 
 class Attempts:
@@ -209,7 +209,7 @@ class Attempts:
     async def _put_off(self, call: Call, outcome: Failure) -> bool:
         """Wait, since the server asks to come back later. True where patience ended for this document only."""
         call.later_since = call.sent_at if call.later_since is None else call.later_since
-        if self._loop.time() - call.later_since >= self._settings.patience_seconds:
+        if self._loop.time() - call.later_since >= self._halt.patience_seconds:
             if self._answered_sent_at <= call.later_since:
                 await self._last_chance(call, outcome)
             return True
@@ -221,7 +221,8 @@ class Attempts:
     def _pause(self, sent_at: float, outcome: Failure) -> bool:
         """Pause all calls. False where patience is at its end."""
         wish = outcome.retry_after_seconds
-        pause = self._gate.slow_down(self._loop.time(), sent_at, wish, random.uniform(0.5, 1.0))
+        most = self._halt.patience_seconds
+        pause = self._gate.slow_down(self._loop.time(), sent_at, wish, random.uniform(0.5, 1.0), most)
         if pause is None and wish is not None and wish > 0:
             self._halt.raise_for(outcome)  # the server names a time after the end of patience
         if pause is not None and pause >= LEAST_PAUSE_ANNOUNCED_SECONDS:
@@ -398,6 +399,7 @@ class Attempts:
         try:
             async with asyncio.timeout(self._settings.timeout_seconds):
                 response = await self._client.sdk.post("/chat/completions", cast_to=self._client.reply, body=body)
+            self._halt.has_replied = True
             return judge(response.status_code, response.headers, response.content, time.time())
         except TimeoutError:
             return Failure("timeout", f"no answer within {self._settings.timeout_seconds:g} seconds")
@@ -405,6 +407,7 @@ class Attempts:
             response = getattr(error, "response", None)
             if response is None:
                 return lost_connection(error)
+            self._halt.has_replied = True
             return judge(response.status_code, response.headers, response.content, time.time())
 
 

@@ -5,6 +5,7 @@ The key, and the values of a tree's headers, are read from the environment where
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import ssl
@@ -37,6 +38,8 @@ class Settings:
     backoff_seconds: float = 0.5
     max_requests: int = 10_000
     patience_seconds: float = 600.0
+    absent_seconds: float = math.inf
+    """The same before the first reply of any kind, where that is less: a closed port is more often a wrong one than a slow server."""
     rpm: int = 0
     tpm: int = 0
     cache: str = ""

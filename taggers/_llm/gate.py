@@ -7,6 +7,7 @@ attempts: patience ends `patience_seconds` after the last answer.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 FIRST_IN_FLIGHT = 4
@@ -64,15 +65,18 @@ class Gate:
         self.waiting_since = None
         self._refused_in_a_row = 0
 
-    def slow_down(self, now: float, sent_at: float, wish_seconds: float | None, jitter: float) -> float | None:
+    def slow_down(
+        self, now: float, sent_at: float, wish_seconds: float | None, jitter: float, most_seconds: float = math.inf
+    ) -> float | None:
         """Seconds that all calls pause, since the server asks to come back later; None where patience is at its end.
 
         sent_at  when the refused request started; requests from before the last pause do not halve the limit again
         jitter   0.5 to 1; factor of a pause that the server does not name
+        most_seconds  patience, where that is less than usual
         """
         if self.waiting_since is None:
             self.waiting_since = sent_at
-        left = self.waiting_since + self.patience_seconds - now
+        left = self.waiting_since + min(self.patience_seconds, most_seconds) - now
         if left <= 0 or (wish_seconds is not None and wish_seconds > left):
             return None
         if sent_at >= self._slowed_at:

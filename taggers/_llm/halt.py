@@ -11,7 +11,7 @@ from tagcorpus.taggers._llm.reply import Failure, Kind
 from tagcorpus.taggers._llm.secrets import Secrets
 from tagcorpus.taggers._llm.url import likely_url, public_url
 
-RESUME = "the same command goes on where this run stopped"
+RESUME = "the same command continues where this run stopped"
 FINAL_EXIT_1: tuple[Kind, ...] = ("refusal", "document", "empty", "cut", "client")
 """Kinds of failures that a later run meets again unchanged, where no question is answered. The others may pass."""
 MOST_SEARCHED = 4000
@@ -45,11 +45,19 @@ class Halt:
     error: TagcorpusError | None = field(default=None, init=False)
     """The error that ended the run."""
     is_closed: bool = field(default=False, init=False)
+    has_replied: bool = field(default=False, init=False)
+    """Whether the server has sent any reply, be it a refusal."""
 
     @property
     def endpoint(self) -> str:
         """The endpoint's address as messages show it."""
         return public_url(self.settings.base_url)
+
+    @property
+    def patience_seconds(self) -> float:
+        """The most that a run waits without any answer."""
+        usual = self.settings.patience_seconds
+        return usual if self.has_replied else min(usual, self.settings.absent_seconds)
 
     @property
     def is_set(self) -> bool:
@@ -103,6 +111,8 @@ class Halt:
     def _final_error(self, failure: Failure) -> TagcorpusError:
         reason = self.described(failure)
         model = self.settings.model
+        other = likely_url(self.settings.base_url)
+        elsewhere = f"; many servers answer at {other}: name it with --base-url" if other else ""
         if failure.kind == "quota":
             return LLMError(
                 f"{self.endpoint} says that the quota is used up: {reason}; add credit or wait for the next day, then {self.resume}"
@@ -110,12 +120,19 @@ class Halt:
         if failure.kind == "pace":
             wish = failure.retry_after_seconds
             asks = f" and asks to come back in {wish:.0f} seconds" if wish is not None else ""
+            if self.patience_seconds < self.settings.patience_seconds:
+                return LLMError(
+                    f"no server answers at {self.endpoint}: {reason}. Check --base-url{elsewhere}; for a server that is still starting, "
+                    f"wait longer with --patience SECONDS; {self.resume}"
+                )
             return LLMError(
-                f"{self.endpoint} gave no answer: {reason}{asks}, and {self.settings.patience_seconds:g} seconds (--patience) are "
-                f"the most that a run waits; {self.resume}"
+                f"{self.endpoint} gave no answer within --patience {self.patience_seconds:g} seconds: {reason}{asks}; "
+                f"{self.resume}"
             )
-        other = likely_url(self.settings.base_url)
-        elsewhere = f"; many servers answer at {other}: name it with --base-url" if other else ""
+        if failure.kind == "fault" and not self.has_replied:
+            return LLMError(
+                f"no server answers at {self.endpoint}: {reason}. Check --base-url{elsewhere}; {self.resume}"
+            )
         if failure.kind not in FINAL_EXIT_1:
             hint = elsewhere if failure.status == 200 else ""
             return LLMError(f"{self.endpoint} no longer answers; the last question met {reason}{hint}; {self.resume}")

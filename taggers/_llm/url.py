@@ -86,5 +86,5 @@ def _kept(parts: SplitResult) -> str:
 def _wrong(shown: str, right_form: str = "") -> ConfigError:
     return ConfigError(
         "the endpoint (--base-url, OPENAI_BASE_URL) must be a plain address such as http://localhost:8000/v1, without "
-        f"user, password or query (a key belongs into OPENAI_API_KEY); got {shown!r}{'; ' * bool(right_form)}{right_form}"
+        f"user, password or query (set a key in OPENAI_API_KEY); got {shown!r}{'; ' * bool(right_form)}{right_form}"
     )

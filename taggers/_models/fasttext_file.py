@@ -41,7 +41,9 @@ def check_file(path: Path, parameter: str = "fasttext.model") -> None:
             file.seek(0)
             begin = file.read(_BEGIN.size)
             if not _MAGIC.startswith(begin[:4]):
-                raise ConfigError(f"{parameter} must be a fastText model, got {str(path)!r}: it begins as none does")
+                raise ConfigError(
+                    f"{parameter} must be a fastText model, got {str(path)!r}: its first bytes are not those of the format"
+                )
             if len(begin) == _BEGIN.size:
                 version, dimension, kind, n_labels = itemgetter(1, 2, 9, 17)(_BEGIN.unpack(begin))
                 if version > _NEWEST:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import struct
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,45 +18,33 @@ import numpy as np
 
 from tagcorpus.errors import ConfigError
 from tagcorpus.kernels.documents import fasttext as kernel
+from tagcorpus.kernels.documents import fasttext_dictionary as dictionary
+from tagcorpus.kernels.documents import fasttext_labels as output
+from tagcorpus.kernels.documents.vectors import LANES
 
 _BEGIN = struct.Struct("<2i 12i d 3i 2q")
-_LOSSES = {1: kernel.TREE, 2: kernel.SIGMOIDS, 3: kernel.SOFTMAX, 4: kernel.SIGMOIDS}
+_LOSSES = {1: output.TREE, 2: output.SIGMOIDS, 3: output.SOFTMAX, 4: output.SIGMOIDS}
 _MOST = 1000  # characters of a part, words of an n-gram: more is damage
+_SCORES = 1 << 22  # so many at once, 16 MB
 _BEFORE_PARTS_OF_WORDS = 11
 """Supervised models of this version have no parts of words, whatever their parameters say."""
+_NO_ROWS = np.zeros((0, 0), np.float32)
+_NO_CODES = (
+    np.zeros(0, np.uint8),
+    np.zeros(0, np.int64),
+    np.zeros(0, np.float32),
+    np.zeros(0, np.uint8),
+    np.zeros(0, np.float32),
+)
 
 
 @dataclass(frozen=True)
-class _Dense:
-    matrix: Any  # float32 [rows, dimension]
-
-    def means(self, rows: Any, ends: Any) -> Any:
-        return kernel.mean_rows(self.matrix, rows, ends)
-
-    def scores(self, means: Any) -> Any:
-        return kernel.scores_of(self.matrix, means)
-
-
-@dataclass(frozen=True)
-class _Coded:
-    """A quantised matrix: a code for each part of a row, and 256 centroids for each part."""
+class _Matrix:
+    """Float32 [rows, dimension]; or quantised: codes, shape, centroids, norms and their centroids, as the kernels have them."""
 
     n_rows: int
-    codes: Any
-    shape: Any
-    centroids: Any
-    norms: Any
-    norm_centroids: Any
-
-    def means(self, rows: Any, ends: Any) -> Any:
-        return kernel.mean_coded_rows(
-            self.codes, self.shape, self.centroids, self.norms, self.norm_centroids, rows, ends
-        )
-
-    def scores(self, means: Any) -> Any:
-        return kernel.coded_scores_of(
-            self.codes, self.shape, self.centroids, self.norms, self.norm_centroids, self.n_rows, means
-        )
+    dense: Any
+    coded: tuple[Any, ...]
 
 
 class MappedModel:
@@ -69,7 +58,7 @@ class MappedModel:
         try:
             self._read(data)
         except (ValueError, IndexError, OverflowError, struct.error) as error:
-            raise ConfigError(f"{str(path)!r} is no whole fastText model: copy it again") from error
+            raise ConfigError(f"{str(path)!r} is not a complete fastText model: copy it again") from error
 
     def _read(self, data: Any) -> None:
         header = _BEGIN.unpack(data[: _BEGIN.size].tobytes())
@@ -80,34 +69,35 @@ class MappedModel:
             raise ValueError(header)
         self._kind = _LOSSES[loss]
         most = 0 if version == _BEFORE_PARTS_OF_WORDS else most
-        self._settings = np.array([word_ngrams, max(buckets, 1), least, most])
         if not 0 <= n_entries <= len(data) // 10:  # an entry's least bytes
             raise ValueError(n_entries)
-        starts, lengths, kinds, at = kernel.entries(data, _BEGIN.size, n_entries)
+        starts, lengths, kinds, at = dictionary.entries(data, _BEGIN.size, n_entries)
         if (
             n_entries != self._n_words + n_labels
             or at > len(data)
             or np.any(kinds != (np.arange(n_entries) >= self._n_words))
         ):
             raise ValueError(n_entries)
-        self._words = (data, starts, lengths, kinds, kernel.word_table(data, starts, lengths))
+        self._words = (data, starts, dictionary.word_table(data, starts, lengths))
         pairs = data[at : at + 8 * max(n_pruned, 0)].view(np.int32).reshape(-1, 2)
         buckets_left, rows_left = np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
         if buckets_left.min(initial=0) < 0:
             raise ValueError(n_pruned)
-        self._pruned = (n_pruned >= 0, *kernel.pruned_table(buckets_left, rows_left))
+        self._pruned = dictionary.pruned_table(buckets_left, rows_left)
+        self._settings = np.array([word_ngrams, max(buckets, 1), least, most, self._n_words, n_pruned >= 0])
+        self._cache, self._lock = kernel.part_cache(self._n_words), threading.Lock()
         at += 8 * max(n_pruned, 0)
         is_coded = bool(data[at])
-        self._input, n_rows, at = _matrix(data, at + 1, dimension, is_coded)
+        self._input, at = _matrix(data, at + 1, dimension, is_coded)
         # A hashed n-gram's row must be one of the matrix: the kernels do not look.
         hashed = (
             (int(pairs[:, 1].max(initial=-1)) + 1) if n_pruned >= 0 else (buckets if most or word_ngrams > 1 else 0)
         )
-        if n_rows < self._n_words + hashed or pairs[:, 1].min(initial=0) < 0:
-            raise ValueError(n_rows)
-        self._output, n_output, _ = _matrix(data, at + 1, dimension, is_coded and bool(data[at]))
-        if n_output != n_labels:
-            raise ValueError(n_output)
+        if self._input.n_rows < self._n_words + hashed or pairs[:, 1].min(initial=0) < 0:
+            raise ValueError(hashed)
+        self._output, _ = _matrix(data, at + 1, dimension, is_coded and bool(data[at]))
+        if self._output.n_rows != n_labels:
+            raise ValueError(n_labels)
         self.labels = [
             data[start : start + length].tobytes().decode("utf-8", "replace")
             for start, length in zip(starts[self._n_words :], lengths[self._n_words :], strict=True)
@@ -116,7 +106,7 @@ class MappedModel:
             int.from_bytes(data[end + 1 : end + 9].tobytes(), "little", signed=True)
             for end in (starts + lengths)[self._n_words :].tolist()
         ]
-        self._tree = _tree(counts) if self._kind == kernel.TREE else np.zeros((2, 1), np.int32)
+        self._tree = _tree(counts) if self._kind == output.TREE else np.zeros((2, 1), np.int32)
 
     def predict(self, texts: Sequence[str], k: int = 1, threshold: float = 0.0) -> list[tuple[list[str], list[float]]]:
         """Of every text the k most probable labels (-1: all), falling, and their probabilities; line breaks are spaces.
@@ -126,27 +116,56 @@ class MappedModel:
         encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
         offsets = np.zeros(len(encoded) + 1, np.int64)
         np.cumsum([len(line) for line in encoded], out=offsets[1:])
-        joined = np.frombuffer(b"".join([*encoded, bytes(kernel.END)]), np.uint8)
-        rows, ends = kernel.rows_of_texts(*self._words, self._n_words, self._settings, *self._pruned, joined, offsets)
-        scores = self._output.scores(self._input.means(rows, ends))
-        if not np.isfinite(scores).all():
-            raise ConfigError("fasttext.model gives probabilities that are not numbers: train the model again")
+        joined = np.frombuffer(b"".join([*encoded, bytes(kernel.END), bytes(dictionary.PADDING)]), np.uint8)
+        with self._lock:  # threads share the cache
+            means, counts = kernel.means_of_texts(
+                self._words,
+                self._settings,
+                self._pruned,
+                self._input.dense,
+                self._input.coded,
+                self._cache,
+                joined,
+                offsets,
+            )
         n_best = min(k, len(self.labels)) if k >= 0 else len(self.labels)
-        labels, values, counts = kernel.best_labels(scores, ends, self._kind, self._tree, n_best, threshold)
-        return [
-            ([self.labels[label] for label in labels[i, :n]], values[i, :n].tolist())
-            for i, n in enumerate(counts.tolist())
-        ]
+        step = max(_SCORES // max(len(self.labels), 1), LANES)
+        answers = []
+        for first in range(0, len(texts), step):
+            some = slice(first, first + step)
+            labels, values, n_labels = self._best(means[some], counts[some], n_best, threshold)
+            answers += [
+                ([self.labels[label] for label in labels[i, :n]], values[i, :n].tolist())
+                for i, n in enumerate(n_labels.tolist())
+            ]
+        return answers
+
+    def _best(self, means: Any, n_rows: Any, k: int, threshold: float) -> tuple[Any, Any, Any]:
+        matrix = (self._output.dense, self._output.coded)
+        if self._kind == output.TREE:
+            best = output.best_leaves(*matrix, means, n_rows, self._tree, k, threshold)
+            _check_finite((best[2] >= 0).all())
+            return best
+        scores = output.scores_of(*matrix, self._output.n_rows, means)
+        _check_finite(
+            np.isfinite(scores).all()
+        )  # before the labels: a sigmoid's place in its table is computed from its score
+        return output.best_labels(scores, n_rows, self._kind == output.SOFTMAX, k, threshold)
 
 
-def _matrix(data: Any, at: int, dimension: int, is_coded: bool) -> tuple[_Dense | _Coded, int, int]:
-    """The matrix at a position, its rows, and the position behind it."""
+def _check_finite(is_finite: bool | np.bool_) -> None:
+    if not is_finite:
+        raise ConfigError("fasttext.model gives probabilities that are not numbers: train the model again")
+
+
+def _matrix(data: Any, at: int, dimension: int, is_coded: bool) -> tuple[_Matrix, int]:
+    """The matrix at a position, and the position behind it."""
     if not is_coded:
         n_rows, width = struct.unpack("<qq", data[at : at + 16].tobytes())
         end = at + 16 + 4 * n_rows * width
         if width != dimension or n_rows < 0 or end > len(data):
             raise ValueError(width)
-        return _Dense(data[at + 16 : end].view(np.float32).reshape(n_rows, width)), n_rows, end
+        return _Matrix(n_rows, data[at + 16 : end].view(np.float32).reshape(n_rows, width), _NO_CODES), end
     has_norms, n_rows, width, n_codes = struct.unpack("<?qqi", data[at : at + 21].tobytes())
     codes = data[at + 21 : at + 21 + n_codes]
     shape, centroids, at = _quantiser(data, at + 21 + n_codes)
@@ -158,7 +177,7 @@ def _matrix(data: Any, at: int, dimension: int, is_coded: bool) -> tuple[_Dense 
         raise ValueError(width)
     if (shape[1] - 1) * shape[2] + shape[3] != dimension or not 0 < shape[3] <= shape[2]:
         raise ValueError(width)
-    return _Coded(n_rows, codes, shape, centroids, norms, norm_centroids), n_rows, at
+    return _Matrix(n_rows, _NO_ROWS, (codes, shape, centroids, norms, norm_centroids)), at
 
 
 def _quantiser(data: Any, at: int) -> tuple[Any, Any, int]:

@@ -14,13 +14,13 @@ class TaggersOptions:
 
     name: str | None = positional("[NAME]", None, is_path=False)
     tagger_module: list[str] = option(
-        [], "Also the tagger in this file; repeatable.", metavar="FILE.py", group=INPUT, is_path=True
+        [], "Also list the tagger in this file; repeatable.", metavar="FILE.py", group=INPUT, is_path=True
     )
 
 
 @dataclass(frozen=True)
 class StatusOptions:
-    """Say how far the runs of an output folder are: chunks done, what is running, how the last run ended."""
+    """Show the progress of an output folder's runs: chunks done, active workers, and how the last run ended."""
 
     output: str = positional("DIR")
     storage_options: list[str] = url_options(INPUT)
@@ -29,12 +29,12 @@ class StatusOptions:
 
 @dataclass(frozen=True)
 class DoctorOptions:
-    """Check the installation, and what you name: EXTRAs, an output, an endpoint, a cluster. Exit 1 if it is broken."""
+    """Check the installation, and what you name: EXTRAs, an output, an endpoint, a cluster. Exit 1 if a check fails."""
 
     extras: list[str] = positional("[EXTRA]...", [], is_path=False)
     output: str | None = option(
         None,
-        "Also: can this folder be written, and is there space?",
+        "Also check that this folder can be written and has space.",
         flags=("--output", "-o"),
         metavar="DIR",
         group=OUTPUT,
@@ -44,7 +44,7 @@ class DoctorOptions:
     as_json: bool = as_json("As JSON.")
     base_url: str | None = option(
         None,
-        "Also: does this LLM endpoint answer? (Else OPENAI_BASE_URL, where it is set.)",
+        "Also check that this LLM endpoint answers (default: OPENAI_BASE_URL, if set).",
         metavar="URL",
         group=RUNNING,
     )
@@ -56,25 +56,31 @@ class DoctorOptions:
         is_path=True,
     )
     offline: bool = option(False, "No network checks.", group=RUNNING)
-    ray: bool = option(False, "Also: is a Ray cluster there, with the same versions on every node?", group=CLUSTER)
+    ray: bool = option(
+        False, "Also check that a Ray cluster runs, with the same versions on every node.", group=CLUSTER
+    )
     ray_address: str | None = option(
-        None, "The cluster to look at (else RAY_ADDRESS, or auto).", metavar="ADDRESS", group=CLUSTER
+        None, "Address of the Ray cluster (default: RAY_ADDRESS, else auto).", metavar="ADDRESS", group=CLUSTER
     )
 
 
 @dataclass(frozen=True)
 class ConfigOptions:
-    """Print the effective configuration of PIPELINE (tag, filter, domain, entropy, features) as YAML, for --config."""
+    """Print the effective configuration of PIPELINE (tag, filter, domain, ...) as YAML, for --config."""
 
     pipeline: str = positional("PIPELINE", is_path=False)
     config_file: str | None = option(
         None,
-        "Settings of a file over the packaged ones.",
+        "YAML file whose settings replace the packaged ones.",
         flags=("--config",),
         metavar="FILE",
         group=INPUT,
         is_path=True,
     )
     sets: list[str] = option(
-        [], "A setting over these; repeatable.", flags=("--set",), metavar="KEY=VALUE", group=INPUT
+        [],
+        "A setting that replaces those of the files; repeatable.",
+        flags=("--set",),
+        metavar="KEY=VALUE",
+        group=INPUT,
     )

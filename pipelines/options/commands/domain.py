@@ -29,23 +29,28 @@ class AskingOptions(Options):
     )
     budget_usd: float | None = option(
         None,
-        "Stop with exit 5 before all runs on the output have cost more than this; in place of --max-requests.",
+        "Stop with exit 5 before all runs of this output together have cost more; replaces --max-requests.",
         metavar="USD",
         at_least=0,
     )
     pilot: int = option(
-        0, "Label N random documents, say what all documents will cost, and stop.", metavar="N", at_least=0
+        0,
+        "Label N random documents (30 or more), forecast the cost of all documents, and stop.",
+        metavar="N",
+        at_least=0,
+        unit="count",
     )
     batch: Literal["send", "files"] | None = option(
         None,
-        "Ask in batches: send uses OpenAI's Batch API and waits; files writes OUTPUT/batches/ for vllm run-batch, and reads "
+        "Ask in batches. send: OpenAI's Batch API, and wait. files: write OUTPUT/batches/ for vllm run-batch, and read "
         "results there.",
     )
     batch_tokens: int = option(
         2_000_000,
-        "Tokens of prompts in batches at once; your organisation's limit is on the endpoint's page of limits.",
+        "Most tokens of prompts in unfinished batches; the endpoint shows your organisation's limit.",
         metavar="N",
         at_least=1,
+        unit="count",
     )
     retry_errors: bool = retry_errors_option()
 
@@ -58,14 +63,13 @@ class DomainOptions(AskingOptions):
         shorthand(
             "domain.backend",
             str,
-            "auto: openai when an endpoint is configured, else the embedded fastText model. DIR: a student that `tagcorpus distil` "
-            "wrote. With more than 1,000 calls to make, "
-            "name openai, or an endpoint: a variable of the environment is not enough.",
+            "auto: openai if an endpoint is configured, else the embedded fastText model. DIR: a student that `tagcorpus distil` "
+            "wrote. For more than 1,000 calls, name openai or --base-url: an environment variable does not suffice.",
             default="auto",
             metavar=BACKENDS,
         ),
         *ENDPOINT,
-        shorthand("domain.tree", str, "A stage tree of your own (YAML).", metavar="FILE", is_path=True),
+        shorthand("domain.tree", str, "YAML of your own stage tree.", metavar="FILE", is_path=True),
         *calling_options("domain"),
     )
     PARAMETERS = {"domain": {"backend": "auto"}}  # noqa: RUF012 - read only
@@ -75,7 +79,7 @@ class DomainOptions(AskingOptions):
 
 @dataclass(frozen=True)
 class AnnotateOptions(AskingOptions):
-    """Ask an LLM for the properties of every document that a schema declares."""
+    """Ask an LLM for properties of every document, which a schema declares."""
 
     SHORTHANDS = (
         shorthand(
@@ -86,7 +90,11 @@ class AnnotateOptions(AskingOptions):
             is_path=True,
         ),
         shorthand(
-            "annotate.prompt", str, "A user message of your own, with {text} in it.", metavar="FILE", is_path=True
+            "annotate.prompt",
+            str,
+            "File with your own user message; {text} is the document.",
+            metavar="FILE",
+            is_path=True,
         ),
         *endpoint_options("annotate", "the schema's, gpt-4o-mini"),
         *calling_options("annotate"),

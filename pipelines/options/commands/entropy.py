@@ -11,11 +11,13 @@ from tagcorpus.pipelines.options.declaring.declare import option, shorthand
 
 @dataclass(frozen=True)
 class EntropyOptions(Options):
-    """Next-token entropy of every n-gram context of the corpus, and of every document. --ngram 1 is bigram entropy."""
+    """Measure next-token entropy of the corpus, by n-gram context, and of every document. --ngram 1 is bigram entropy."""
 
     SHORTHANDS = (
         shorthand("token_cache", bool, "Keep no token ids in the output.", constant=False, flags=("--no-token-cache",)),
-        shorthand("entropy-lm.model", str, "lm: a Hugging Face model's name, or its folder.", metavar="NAME"),
+        shorthand(
+            "entropy-lm.model", str, "With --method lm: a Hugging Face model's name, or its folder.", metavar="NAME"
+        ),
     )
 
     ngram: int = option(
@@ -26,29 +28,29 @@ class EntropyOptions(Options):
         at_least=1,
     )
     method: Literal["counts", "lm"] = option(
-        "counts", "counts: of the corpus itself; lm: of a causal language model's predictions (section entropy-lm)."
+        "counts",
+        "counts: entropy of the corpus's n-grams; lm: of a causal language model's predictions (section entropy-lm).",
     )
     tokenizer: str = option(
         "p50k_base",
         "A tiktoken encoding, a ranks file (*.tiktoken), or a Hugging Face tokenizer.json.",
         metavar="NAME-or-FILE",
     )
-    pattern: str = option(
-        "p50k_base", "For a ranks file: the encoding whose split pattern goes with it.", flags=KEY_ONLY
-    )
+    pattern: str = option("p50k_base", "For a ranks file: the encoding whose split pattern it uses.", flags=KEY_ONLY)
     engine: Engine = option("auto", "What computes the token ids; both give the same ids.", flags=KEY_ONLY)
-    memory: str = option("1GB", "Resident memory of a worker, whatever the corpus.", metavar="SIZE", group=RUNNING)
-    contexts: bool = option(False, "Also the table of all contexts, as Parquet.", group=OUTPUT)
+    memory: str = option("1GB", "Resident memory of a worker, for any size of corpus.", metavar="SIZE", group=RUNNING)
+    contexts: bool = option(False, "Also write the table of all contexts, as Parquet.", group=OUTPUT)
     token_budget: int | None = option(
         None,
-        "Also the same figures of random samples of whole documents of T tokens: corpora of unequal size compare.",
+        "Also compute the figures on random samples of T tokens (whole documents), to compare corpora of unequal size.",
         metavar="T",
         at_least=1,
+        unit="count",
     )
-    replicates: int = option(5, "Number of such samples.", at_least=1)
+    replicates: int = option(5, "Samples for --token-budget.", at_least=1)
     bracket: float | None = option(
         None,
-        "Also an upper side: cross-entropy of this share of the documents, held out, under Kneser-Ney counts of the others.",
+        "Also compute an upper bound: cross-entropy of this held-out share of the documents under a Kneser-Ney model of the others.",
         metavar="SHARE",
         above=0,
         below=1,

@@ -21,20 +21,20 @@ from tagcorpus.pipelines.options.declaring.declare import option, shorthand
 
 @dataclass(frozen=True)
 class FeaturesOptions(Options):
-    """Generations of many models, in <org>/<model>/ folders, to the per-model feature table."""
+    """Make the per-model feature table from generations in <org>/<model>/ folders."""
 
     SHORTHANDS = (
         shorthand(
             "domain.backend",
             str,
-            "Backend of the domains, which are left empty without one; fasttext: the embedded model, a substitute; DIR: a student "
-            "that `tagcorpus distil` wrote.",
+            "Backend of the domain columns, which stay empty without this option. fasttext: the embedded model, a substitute. DIR: a "
+            "student that `tagcorpus distil` wrote.",
             metavar=BACKENDS,
         ),
         shorthand(
             "tokens.tokenizer",
             str,
-            "Tokenizer of the token counts, which are left empty without one: a tokenizer.json (Llama 2's), or p50k_base, a "
+            "Tokenizer of the token counts, which stay empty without this option: a tokenizer.json (Llama 2's), or p50k_base, a "
             "substitute.",
             metavar="NAME-or-FILE",
         ),
@@ -48,7 +48,7 @@ class FeaturesOptions(Options):
 
     models: str | None = option(
         None,
-        "YAML, id: path or paths, in the place of --input and of folders' names.",
+        "YAML with `id: path` or `id: [paths]`, in place of --input and the folders' names.",
         metavar="FILE",
         group=INPUT,
         is_path=True,
@@ -61,38 +61,43 @@ class FeaturesOptions(Options):
     )
     task: list[str] = option(
         [],
-        "Only samples of this task of the evaluation harness; repeatable, several are pooled. Needed where a model has several.",
+        "Only samples of this evaluation-harness task; repeatable, several are pooled. Required if a model has several tasks.",
         metavar="NAME",
         group=INPUT,
     )
     group_by: str | None = option(
         None,
-        "A row for each value of a document column, or each folder, not for each model.",
+        "One row for each value of a document column, or for each folder, in place of one for each model.",
         metavar="COLUMN|level:N",
     )
     retry_errors: bool = retry_errors_option()
-    domain_sample: int | None = option(None, "Label N kept generations of each model, chosen by --seed.", at_least=1)
+    domain_sample: int | None = option(
+        None, "Label N kept generations of each model, chosen by --seed.", at_least=1, unit="count"
+    )
     min_kept_share: float = option(
         0.5,
-        "Leave a feature empty where the filter keeps fewer of its generations.",
+        "Leave a feature empty if the filter keeps a smaller share of the generations.",
         metavar="SHARE",
         at_least=0,
         at_most=1,
     )
     extended: bool = option(
-        False, "Further columns (intervals, medians, corrected entropies), and a Parquet.", group=OUTPUT
+        False, "More columns (intervals, medians, corrected entropies), and a Parquet file.", group=OUTPUT
     )
     token_budget: int | None = option(
         None,
-        "extended: entropies at T tokens (default: a round number that all models have).",
+        "With --extended: entropies at T tokens (default: a round number that all models have).",
         metavar="T",
         at_least=1,
+        unit="count",
     )
-    replicates: int = option(5, "extended: number of samples of T tokens.", flags=KEY_ONLY, at_least=1)
+    replicates: int = option(5, "With --extended: samples of T tokens.", flags=KEY_ONLY, at_least=1)
     append_to: str | None = option(
-        None, "Unite with the rows of this table.", metavar="FILE.csv", group=OUTPUT, is_path=True
+        None, "Also include the rows of this table.", metavar="FILE.csv", group=OUTPUT, is_path=True
     )
-    allow_mixed: bool = option(False, "Also rows that were measured with other methods; they are marked.", group=OUTPUT)
+    allow_mixed: bool = option(
+        False, "With --append-to: accept rows that were measured with other methods, and mark them.", group=OUTPUT
+    )
     memory: str = option("1GB", "Resident memory of a worker.", metavar="SIZE", group=RUNNING)
     entropy_tokenizer: str = option("p50k_base", "As `tokenizer` of `run entropy`.", flags=KEY_ONLY)
     entropy_pattern: str = option("p50k_base", "As `pattern` of `run entropy`.", flags=KEY_ONLY)

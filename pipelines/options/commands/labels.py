@@ -16,23 +16,23 @@ class AgreementOptions:
 
     labels: str = positional("LABELS")
     gold: str = positional("GOLD")
-    by: Literal["id", "text"] = option("id", "What tells documents apart.", group=INPUT)
+    by: Literal["id", "text"] = option("id", "What identifies a document.", group=INPUT)
     column: str = option(
         "",
         "Labels of LABELS (default: domain.prediction of a folder; label, prediction, gold or domain of a table).",
         metavar="NAME",
         group=INPUT,
     )
-    gold_column: str = option("", "Labels of GOLD, in the same way.", metavar="NAME", group=INPUT)
+    gold_column: str = option("", "Labels of GOLD (default: as for --column).", metavar="NAME", group=INPUT)
     within: list[str] = option(
         [],
         "Also the figures within each value of this column, or within quarters by length; repeatable.",
         metavar="COLUMN|length",
     )
-    ordinal: bool = option(False, "Labels are numbers, and a far miss counts more (squared weights).")
+    ordinal: bool = option(False, "Labels are numbers: kappa weighs an error by its squared distance.")
     repeats: list[str] = option(
         [],
-        "Further labellings by the labeller of LABELS, for its agreement with itself; repeatable.",
+        "Other labels of the same labeller, for its agreement with itself; repeatable.",
         metavar="PATH",
         group=INPUT,
         is_path=True,
@@ -51,22 +51,24 @@ class AgreementOptions:
 
 @dataclass(frozen=True)
 class SharesOptions:
-    """Say which share of a corpus has each label, with intervals: LABELS has a student's labels of all documents, AUDIT an LLM's labels
-    of a simple random sample of them. Both as for agreement."""
+    """Estimate the share of each label in a corpus, with intervals: LABELS has a student's labels of all documents, AUDIT an LLM's labels
+    of a simple random sample of them. Both have the forms that agreement reads."""
 
     labels: str = positional("LABELS")
     audit: str | None = positional("[AUDIT]", None)
-    by: Literal["id", "text"] = option("id", "What tells documents apart.", group=INPUT)
-    column: str = option("", "Labels of LABELS, as for agreement.", metavar="NAME", group=INPUT)
-    audit_column: str = option("", "Labels of AUDIT, in the same way.", metavar="NAME", group=INPUT)
+    by: Literal["id", "text"] = option("id", "What identifies a document.", group=INPUT)
+    column: str = option("", "Labels of LABELS (default: as for agreement).", metavar="NAME", group=INPUT)
+    audit_column: str = option("", "Labels of AUDIT (default: as for --column).", metavar="NAME", group=INPUT)
     width: float | None = option(
         None,
-        "Also the audit documents needed for intervals of this width, in percentage points.",
+        "Also compute how many audit documents give intervals of this width, in percentage points.",
         metavar="POINTS",
         above=0,
         at_most=100,
     )
-    draw: int | None = option(None, "Instead: draw N documents for the audit, into --output.", at_least=1)
+    draw: int | None = option(
+        None, "Only draw N documents for the audit, and write them to --output.", at_least=1, unit="count"
+    )
     output: str | None = option(
         None,
         "The file for --draw: id and text.",
@@ -93,10 +95,10 @@ class DistilOptions:
         group=OUTPUT,
         is_path=True,
     )
-    column: str = option("", "The labels, as for agreement.", metavar="NAME", group=INPUT)
+    column: str = option("", "The labels (default: as for agreement).", metavar="NAME", group=INPUT)
     held_out: str | None = option(
         None,
-        "Labelled texts that judge the student, in place of a random share of LABELS. None of them is learnt.",
+        "Labelled texts that judge the student, in place of a random share of LABELS. The student learns none of them.",
         metavar="PATH",
         group=INPUT,
         is_path=True,
@@ -114,11 +116,11 @@ class DistilOptions:
         is_path=True,
     )
     trials: int = option(8, "Settings to try by cross-validation.", at_least=1)
-    min_kappa: float = option(0.4, "Least kappa of all held-out documents.", at_least=-1, at_most=1)
+    min_kappa: float = option(0.4, "Lowest accepted kappa on all held-out documents.", at_least=-1, at_most=1)
     min_group_kappa: float = option(
-        0.2, "Least kappa within each group by language, length and --within.", at_least=-1, at_most=1
+        0.2, "Lowest accepted kappa within each group by language, length and --within.", at_least=-1, at_most=1
     )
-    min_group: int = option(50, "Held-out documents of a group from which it is judged.", at_least=2)
+    min_group: int = option(50, "Groups with fewer held-out documents are not judged.", at_least=2)
     within: list[str] = option([], "Also judge the groups of this column; repeatable.", metavar="COLUMN")
     save_anyway: bool = option(False, "Save the student even if it does not agree enough.", group=OUTPUT)
     seed: int = option(0, "Seed of the split, the search and the training.", at_least=0, below=1 << 31)

@@ -17,7 +17,7 @@ def output_option(help: str) -> str:
 
 
 def epochs_option() -> float:
-    number: float = option(1.0, "Read each group at most so many times.", metavar="E", above=0, at_most=1000)
+    number: float = option(1.0, "Most times that a group is read.", metavar="E", above=0, at_most=1000)
     return number
 
 
@@ -30,15 +30,15 @@ def sequence_option() -> int:
 class MixMakeOptions:
     """Mix the groups of token files (TOKENS: outputs of run tokenize) by shares of tokens. Nothing is copied.
 
-    DIR gets a manifest and two files for other trainers. `dolma mix` copies documents; this command writes down which
-    windows of the token files are read in which order.
+    DIR gets a manifest and two files for other trainers. `dolma mix` copies documents; this command lists the windows of the
+    token files in the order in which a trainer reads them.
     """
 
     token_files: list[str] = positional(TOKEN_FILES)
     output: str = output_option("Folder of the mix.")
     weight: list[str] = option(
         [],
-        "Weight of a group, a decimal number or a fraction such as 1/4; repeatable. Groups without one are left out.",
+        "Weight of a group, a decimal number or a fraction such as 1/4; repeatable. Groups without a weight are left out.",
         metavar="GROUP=W",
     )
     weights: str | None = option(
@@ -56,15 +56,15 @@ class MixMakeOptions:
     )
     epochs: float = epochs_option()
     sequence_length: int = sequence_option()
-    seed: int = option(0, "Decides the order of the windows.", at_least=0)
+    seed: int = option(0, "Seed of the order of the windows.", at_least=0)
 
 
 @dataclass(frozen=True)
 class MixSwarmOptions:
     """Draw N mixes for proxy models, with shares from Dirichlet distributions around the shares of tokens.
 
-    Their strengths are log-uniform from 0.1 to 5, as in RegMix. DIR gets a folder for each mix, as of mix make, and
-    swarm.csv with all shares. Draws that need more than --epochs are drawn again.
+    Their strengths are log-uniform from 0.1 to 5, as in RegMix. DIR gets a folder for each mix, like that of mix make,
+    and swarm.csv with all shares. Draws that need more than --epochs are drawn again.
     """
 
     n: int = positional("N", is_path=False, at_least=1)
@@ -73,7 +73,7 @@ class MixSwarmOptions:
     tokens: str = option(REQUIRED, "Tokens of each mix, such as 300000, 20M or 1.5B.", metavar="N")
     epochs: float = epochs_option()
     sequence_length: int = sequence_option()
-    seed: int = option(0, "Decides the shares, and the order of the windows.", at_least=0)
+    seed: int = option(0, "Seed of the shares and the order of the windows.", at_least=0)
 
 
 @dataclass(frozen=True)
@@ -87,18 +87,20 @@ class TrainOptions:
     output: str = output_option("Folder of the model; its last two names are the model's id.")
     model: str = option(
         REQUIRED,
-        "llama-toy, llama-14m, 60m, 150m, 530m, 1b, paper-220m, 460m, 1b, or a YAML file.",
+        "llama-toy, llama-14m (-60m, -150m, -530m, -1b), paper-220m (-460m, -1b), or a YAML file.",
         metavar="NAME-or-FILE",
     )
-    batch: int | None = option(None, "Sequences a step, on all processes together (default: the model's).", at_least=1)
+    batch: int | None = option(None, "Sequences per step, summed over processes (default: the model's).", at_least=1)
     learning_rate: float | None = option(None, "Peak of the learning rate (default: the model's).", above=0, below=10)
     warmup: int | None = option(None, "Steps of warm-up (default: the model's).", at_least=0)
-    seed: int = option(0, "Decides the first weights.", at_least=0, below=1 << 32)
+    seed: int = option(0, "Seed of the first weights.", at_least=0, below=1 << 32)
     checkpoint_every: int | None = option(
-        None, "Steps between two checkpoints (default: a tenth of all).", group=RUNNING, at_least=1
+        None, "Steps between two checkpoints (default: a tenth of all steps).", group=RUNNING, at_least=1
     )
     executor: Literal["local", "ray"] = option(
         "local", "local: this process, or those of torchrun. ray: workers of Ray Train.", group=RUNNING
     )
-    workers: int = option(1, "ray: training processes, each with a GPU where there are any.", group=RUNNING, at_least=1)
+    workers: int = option(
+        1, "ray: training processes, each with a GPU if the cluster has any.", group=RUNNING, at_least=1
+    )
     dry_run: bool = option(False, "Print the plan and stop.", group=RUNNING)

@@ -11,7 +11,7 @@ from tagcorpus.pipelines.options.declaring.declare import as_json, option, posit
 
 @dataclass(frozen=True)
 class MixFitOptions:
-    """Predict outcomes of mixes from their shares, and say how well that works.
+    """Predict outcomes of mixes from their shares, and measure the error.
 
     SHARES is a CSV with an id and a share for each source, or a folder of mixes. OUTCOMES is a CSV with an id and a column for
     each outcome. RegMix's pairs of CSVs and olmix's ratios.csv and metrics.csv are read as they are.
@@ -21,7 +21,7 @@ class MixFitOptions:
     outcomes: str = positional("OUTCOMES")
     new_mixes: str | None = option(
         None,
-        "Also predict the mixes of this file, in a form of SHARES.",
+        "Also predict the mixes of this file, which has a form of SHARES.",
         flags=("--for",),
         metavar="FILE",
         group=INPUT,
@@ -35,7 +35,7 @@ class MixFitOptions:
         group=INPUT,
     )
     outcome: Sequence[str] = option(
-        [], "A column of OUTCOMES to predict; repeatable (default: all columns of numbers).", metavar="COLUMN"
+        [], "A column of OUTCOMES to predict; repeatable (default: all numeric columns).", metavar="COLUMN"
     )
     statistics: str | None = option(
         None,
@@ -50,9 +50,14 @@ class MixFitOptions:
     permutations: int = option(
         19, "Fits with the statistics of other sources, to test whether the right ones matter.", at_least=0
     )
-    seed: int = option(0, "Decides the folds, the draws and the permutations.", at_least=0)
+    seed: int = option(0, "Seed of the folds, the draws and the permutations.", at_least=0)
     output: str | None = option(
-        None, "Folder (default ./mix-fit).", flags=("--output", "-o"), metavar="DIR", group=OUTPUT, is_path=True
+        None,
+        "Folder of the fit (default: ./mix-fit).",
+        flags=("--output", "-o"),
+        metavar="DIR",
+        group=OUTPUT,
+        is_path=True,
     )
     as_json: bool = as_json("As JSON.")
     workers: int | None = workers_option()
@@ -60,14 +65,16 @@ class MixFitOptions:
 
 @dataclass(frozen=True)
 class MixProposeOptions:
-    """Propose the shares with the lowest predicted outcome within bounds. FIT is the folder of a mix fit.
+    """Propose the shares with the best predicted outcome within bounds. FIT is the folder of a mix fit.
 
-    The proposal is written down, with what it expects, before anybody trains on it.
+    Give --lowest or --highest: the fit does not know which outcomes are better. The file has the predicted outcomes, so that you
+    can compare them with those of the trained model.
     """
 
     fit: str = positional("FIT")
     outcome: Sequence[str] = option([], "An outcome of the fit; repeatable (default: the mean of all).", metavar="NAME")
-    is_highest: bool = option(False, "Outcomes are scores: propose the highest.", flags=("--highest",))
+    is_lowest: bool = option(False, "Lower outcomes are better, such as losses.", flags=("--lowest",))
+    is_highest: bool = option(False, "Higher outcomes are better, such as accuracies.", flags=("--highest",))
     at_most: Sequence[str] = option([], "Largest share of a source; repeatable.", metavar="SOURCE=X")
     tokens: str | None = option(
         None,
@@ -76,17 +83,19 @@ class MixProposeOptions:
         group=INPUT,
         is_path=True,
     )
-    budget: float | None = option(None, "Tokens of the training run.", metavar="TOKENS", above=0)
+    budget: int | None = option(
+        None, "Tokens of the training run, such as 20M or 1.5B.", metavar="TOKENS", at_least=1, unit="count"
+    )
     epochs: float = option(
         4.0, "Times that a source may be repeated within --budget; inf: no limit.", above=0, allows_infinity=True
     )
     kl: float = option(
         0.0, "Weight of the Kullback-Leibler divergence from the natural mix (that of --tokens), in nats.", at_least=0
     )
-    seed: int = option(0, "Decides the starting points of the search.", at_least=0)
+    seed: int = option(0, "Seed of the starting points of the search.", at_least=0)
     output: str | None = option(
         None,
-        "File (default FIT/proposal.json).",
+        "File of the proposal (default: FIT/proposal.json).",
         flags=("--output", "-o"),
         metavar="FILE.json",
         group=OUTPUT,

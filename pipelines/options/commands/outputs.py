@@ -38,7 +38,7 @@ class ReportOptions:
 
 @dataclass(frozen=True)
 class AuditOptions:
-    """Say what a numeric column of an output depends on: source, language, length, domain. Writes DIR/audit/COLUMN.json."""
+    """Measure how a numeric column of an output depends on source, language, length and domain. Writes DIR/audit/COLUMN.json."""
 
     output: str = positional("DIR")
     column: str = option(REQUIRED, "The column to audit, as instance.column.", metavar="COLUMN", group=INPUT)
@@ -47,18 +47,20 @@ class AuditOptions:
         "Also group by this: a column, input (each file), or level:N (folders); repeatable.",
         metavar="COLUMN|level:N",
     )
-    against: str | None = option(None, "Rank agreement with this numeric column.", metavar="COLUMN")
+    against: str | None = option(None, "Also the rank agreement with this numeric column.", metavar="COLUMN")
     gold: str | None = option(
         None,
-        "Rank agreement with a table of gold labels: id, or input and row, and a column of numbers (.csv, .jsonl, .parquet).",
+        "Also the rank agreement with a table of gold labels: id, or input and row, and a column of numbers (.csv, .jsonl, .parquet).",
         metavar="FILE",
         group=INPUT,
         is_path=True,
     )
     cluster: str | None = cluster_option()
-    top: str = option("10%", "The share of documents with the highest values that is looked at.", metavar="N%")
+    top: str = option(
+        "10%", "Share of documents with the highest values, among which each group is counted.", metavar="N%"
+    )
     floor: float = option(
-        0.05, "Smallest difference, in standard deviations, that a verdict speaks of.", metavar="SD", at_least=0
+        0.05, "Smallest difference that a verdict counts, in standard deviations.", metavar="SD", at_least=0
     )
     as_json: bool = as_json("As JSON.")
     storage_options: list[str] = url_options(INPUT)
@@ -66,7 +68,7 @@ class AuditOptions:
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """Say how two sets of documents differ, column by column, from attributes: outputs A and B, or groups of A. Writes A/compare/."""
+    """Compare two sets of documents, column by column: outputs A and B, or groups of A. Writes A/compare/."""
 
     a: str = positional("A")
     b: str | None = positional("[B]", None)
@@ -84,14 +86,14 @@ class CompareOptions:
     floor: float = option(
         0.05, "Smallest effect that counts: delta, distance in standard deviations, share moved.", at_least=0
     )
-    documents: int = option(2, "Documents that show each difference, of each side.", at_least=0, group=OUTPUT)
+    documents: int = option(2, "Example documents of each side for each difference.", at_least=0, group=OUTPUT)
     as_json: bool = as_json("As JSON.")
     storage_options: list[str] = url_options(INPUT)
 
 
 @dataclass(frozen=True)
 class CheckFeaturesOptions:
-    """Check a per-model feature CSV, and say what a predictor would choke on. Exit 1 where there are errors."""
+    """Check a per-model feature CSV for what a predictor cannot use. Exit 1 if there are errors."""
 
     path: str = positional("FILE")
     against: str | None = option(
@@ -126,7 +128,7 @@ class ExportOptions:
 @dataclass(frozen=True)
 class JoinOptions:
     """Give NEWDATA the tags that the output folder TAGS has for the same documents: after a deduplication, a reshuffle, or a cut
-    into other files. Exit 3 where no document joined."""
+    into other files. Exit 3 if no document joined."""
 
     data: str = positional("NEWDATA")
     tags: str = positional("TAGS")
@@ -138,10 +140,10 @@ class JoinOptions:
         group=OUTPUT,
         is_path=True,
     )
-    by: Literal["text", "id"] = option("text", "What tells documents apart.", group=INPUT)
+    by: Literal["text", "id"] = option("text", "What identifies a document.", group=INPUT)
     taggers: list[str] = option(
         [], "Only the tags of these instances (default: all).", flags=("--taggers", "-t"), metavar="LIST", group=INPUT
     )
-    text_column: str = option("", "Where the text of NEWDATA is.", metavar="NAME", group=INPUT)
-    id_column: str = option("", "Where the id of NEWDATA is.", metavar="NAME", group=INPUT)
+    text_column: str = option("", "Column with the text of NEWDATA.", metavar="NAME", group=INPUT)
+    id_column: str = option("", "Column with the id of NEWDATA.", metavar="NAME", group=INPUT)
     workers: int | None = workers_option()

@@ -12,7 +12,7 @@ from tagcorpus.pipelines.options.declaring.declare import REQUIRED, as_json, opt
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """Predict models' scores from their size, data and generations, and say how well that works."""
+    """Predict models' scores from their size, data and generations, and measure the error on unseen models."""
 
     db: str = option(
         REQUIRED,
@@ -24,7 +24,7 @@ class PredictOptions:
     )
     features: str | None = option(
         None,
-        "Per-model features (else those in the store).",
+        "Per-model features (default: those in the store).",
         flags=("--features", "--pseudo-feats-csv"),
         metavar="CSV",
         group=INPUT,
@@ -36,7 +36,9 @@ class PredictOptions:
         flags=("--task", "--sel-tasks", "--selected-task"),
         metavar="T[,T...]",
     )
-    metric: str | None = option(None, "Only tasks of this metric; with --task: score them by it.", metavar="NAME")
+    metric: str | None = option(
+        None, "Only tasks of this metric; with --task, the metric of these tasks.", metavar="NAME"
+    )
     protocol: Literal["grouped", "paper"] = option(
         "", "grouped: folds split no maker. paper: the published one, default with --reproduce."
     )
@@ -56,7 +58,7 @@ class PredictOptions:
     sel_features: Sequence[str] = option([], "Selected features, by name; repeatable.", metavar="F[,F...]")
     adds: Sequence[str] = option(
         [],
-        "What these columns add: the same learner with and without each of them, and all; repeatable.",
+        "Measure what these columns add: the same learner without them, with each, and with all; repeatable.",
         metavar="F[,F...]|all-declared|all-generated",
     )
     groups: str | None = option(
@@ -65,14 +67,14 @@ class PredictOptions:
         "(default: maker; with paper: organisation).",
         metavar="COLUMN",
     )
-    least_models: int = option(30, "Fewest models of a task.", at_least=10)
+    least_models: int = option(30, "Leave out tasks with fewer models.", at_least=10)
     seed: int = option(42, "Seed of the folds whose figures are shown first.", at_least=0, below=1 << 31)
     seeds: int = option(0, "Also seeds 0 to N-1: mean, spread, tests.", at_least=0)
-    test_significance: bool = option(False, "Short for --seeds 50.")
+    test_significance: bool = option(False, "Same as --seeds 50.")
     drop_instruction_tuned: bool = option(
         True, "Base models only (default), or all.", flags=("--drop-instruction-tuned/--keep-instruction-tuned",)
     )
-    merge_mmlu: bool = option(False, "One task for MMLU's subjects; always so.")
+    merge_mmlu: bool = option(False, "Has no effect: MMLU's subjects are always one task.")
     merge_arithmetic: bool = option(False, "Also the task arithmetic: the mean of its parts.")
     hyperparam_search: bool = option(
         True,
@@ -86,7 +88,9 @@ class PredictOptions:
     new_model: str | None = option(
         None, "Also predict the model that this file annotates.", flags=("--for",), metavar="FILE.json", is_path=True
     )
-    decide: bool = option(False, "Instead: which of two corpora makes the better model, and how often that is right.")
+    decide: bool = option(
+        False, "Only predict which of two corpora makes the better model, and measure how often that is right."
+    )
     target_size: str | None = option(None, "Parameters of the models that --decide is about, as in 1B.", metavar="S")
     figures: bool = option(
         False, "Also explain: SHAP, partial dependence, the paper's two findings, correlations.", group=OUTPUT

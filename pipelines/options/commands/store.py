@@ -11,7 +11,7 @@ from tagcorpus.pipelines.options.declaring.declare import as_json, option, posit
 
 @dataclass(frozen=True)
 class StoreCheckOptions:
-    """List orphans, conflicts, zeros, NaN, -1 and what is missing. Exit 1 where there are errors."""
+    """List orphans, conflicts, zeros, NaN, -1 and missing rows. Exit 1 if there are errors."""
 
     path: str = positional("DB")
     as_json: bool = as_json("As JSON, with every place.")
@@ -19,7 +19,7 @@ class StoreCheckOptions:
 
 @dataclass(frozen=True)
 class StoreShowOptions:
-    """Say what the store holds, or what it knows of the model ID."""
+    """Show what the store has, or what it has of the model ID."""
 
     path: str = positional("DB")
     model: str | None = positional("[ID]", None, is_path=False)
@@ -28,7 +28,7 @@ class StoreShowOptions:
 
 @dataclass(frozen=True)
 class StoreQueryOptions:
-    """Print the rows of one SELECT. `DESCRIBE evaluation_results` gives columns; nothing can be changed."""
+    """Print the rows of one SELECT; the store is read only. `DESCRIBE evaluation_results` lists the columns."""
 
     path: str = positional("DB")
     sql: str = positional("SQL", is_path=False)
@@ -39,29 +39,27 @@ class StoreQueryOptions:
 
 @dataclass(frozen=True)
 class StoreImportOptions:
-    """Bring in scores, annotations and feature tables: all FILEs, or none. A folder stands for the files below it."""
+    """Import scores, annotations and feature tables: all FILEs, or none. A folder means the files below it."""
 
     path: str = positional("DB.duckdb")
     files: list[str] = positional("FILE...")
-    model_id: str | None = option(
-        None, "The model of results files that do not say it themselves.", metavar="ID", group=INPUT
-    )
+    model_id: str | None = option(None, "Model of results files that do not name one.", metavar="ID", group=INPUT)
     shots: int | None = option(
-        None, "Examples in the prompt, of files that do not say it.", metavar="N", group=INPUT, at_least=0
+        None, "Examples in the prompt, for files that do not say the number.", metavar="N", group=INPUT, at_least=0
     )
     on_conflict: Literal["refuse", "keep", "replace"] = option(
         "refuse",
-        "Where the store has another value: import nothing, keep the stored one, or take the new one.",
+        "If the store has another value: import nothing, keep the stored one, or take the new one.",
         group=OUTPUT,
     )
-    create: bool = option(False, "Start an empty store where DB.duckdb is not there.", group=OUTPUT)
-    dry_run: bool = option(False, "Say what each file is and what would become of it; write nothing.", group=OUTPUT)
+    create: bool = option(False, "Make an empty store if DB.duckdb does not exist.", group=OUTPUT)
+    dry_run: bool = option(False, "Show what each file is and what would be imported; write nothing.", group=OUTPUT)
     as_json: bool = as_json("As JSON, with every conflict.")
 
 
 @dataclass(frozen=True)
 class StoreExportOptions:
-    """Write DB as OUT: NAME.duckdb, NAME.csv (its feature table), or an export directory. OUT must not be there."""
+    """Write DB as OUT: NAME.duckdb, NAME.csv (its feature table), or an export directory. OUT must not exist."""
 
     path: str = positional("DB")
     output: str = positional("OUT")

@@ -17,7 +17,7 @@ class TagOptions(Options):
 
     taggers: list[str] = option(
         ["length", "tokens", "keywords", "language", "repetition"],
-        "Comma-separated; tagcorpus taggers lists all. NAME=TAGGER gives one a name of its own.",
+        "Comma-separated; `tagcorpus taggers` lists all. NAME=TAGGER names an instance of a tagger.",
         flags=("--taggers", "--feature", "-t"),
         metavar="LIST",
     )
@@ -30,42 +30,47 @@ class TagOptions(Options):
 
 @dataclass(frozen=True)
 class FilterOptions(Options):
-    """Write kept and removed rows in the input's own format, to DIR/filtered/; removed ones say why."""
+    """Write kept and removed rows in the input's own format to DIR/filtered/. Removed rows have the reason."""
 
-    keep: str = option("repetition.is_kept", "The boolean column that decides.", metavar="INSTANCE.COLUMN")
+    keep: str = option(
+        "repetition.is_kept", "Keep the documents for which this boolean column is true.", metavar="INSTANCE.COLUMN"
+    )
     where: str | None = option(
         None,
-        "Instead: a condition over the columns that are there, \"language = 'en' AND ttr > 0.2\".",
+        "In place of --keep: a condition over the columns, \"language = 'en' AND ttr > 0.2\".",
         metavar="SQL",
     )
     preset: Literal["gopher", "c4-verdict", "fineweb", "redpajama"] | None = option(
         None,
-        "Instead: a published filter over the columns of the tagger signals, which are computed where they are missing.",
+        "In place of --keep: a published filter. It computes the columns of the tagger signals if they are missing.",
     )
     top: str | None = option(
-        None, "Instead: the share (10%) or number of documents with the highest values of --by.", metavar="10%|N"
+        None,
+        "In place of --keep: the share (10%) or number of documents with the highest values of --by.",
+        metavar="10%|N",
     )
-    by: str | None = option(None, "top, tokens: the numeric column.", metavar="INSTANCE.COLUMN")
+    by: str | None = option(None, "The numeric column of --top or --tokens.", metavar="INSTANCE.COLUMN")
     draw: str | None = option(
-        None, "Instead: a random share or number of documents, chosen by --seed.", metavar="10%|N"
+        None, "In place of --keep: a random share or number of documents, chosen by --seed.", metavar="10%|N"
     )
-    weight: str | None = option(None, "draw: count documents by this column.", metavar="INSTANCE.COLUMN")
+    weight: str | None = option(None, "With --draw: draw in proportion to this column.", metavar="INSTANCE.COLUMN")
     tokens_at_most: int | None = option(
         None,
-        "Instead of a share: documents, best first by --by or drawn, until they have N tokens (tokens.num_tokens).",
+        "In place of a share: documents, highest --by first or at random, until they have N tokens (tokens.num_tokens).",
         flags=("--tokens",),
         metavar="N",
+        unit="count",
         at_least=1,
     )
     within: str | None = option(
-        None, "top, draw, tokens: so much of each value of this column.", metavar="INSTANCE.COLUMN"
+        None, "With --top, --draw or --tokens: that much of each value of this column.", metavar="INSTANCE.COLUMN"
     )
     removed: str | bool = option(
         True,
-        "Where the removed rows go: true, beside the kept ones; false, nowhere, they are only counted; or a folder.",
+        "Where removed rows are written: true, beside the kept ones; false, nowhere (they are counted); or a folder.",
         metavar="true|false|DIR",
     )
     ids: Literal["jsonl", "parquet"] | None = option(
         None,
-        "Instead of copies: a list of all rows in filtered/, with file, row, id and reason; of the kept ones with --removed false.",
+        "In place of copies: a list of all rows in filtered/, with file, row, id and reason; with --removed false, of the kept rows.",
     )

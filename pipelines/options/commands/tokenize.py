@@ -26,7 +26,7 @@ class TokenizeOptions(Options):
     )
     group_by: str | None = option(
         None,
-        "Files for each value of an attribute column, a document column, or each folder.",
+        "A group for each value of an attribute column or document column, or for each folder.",
         metavar="COLUMN|level:N",
     )
     where: str | None = option(
@@ -41,16 +41,19 @@ class TokenizeOptions(Options):
     )
     held_out_by: str | None = option(
         None,
-        "Hold out all documents of a cluster together: the attribute or document column with its id.",
+        "Column with a cluster id: documents of a cluster are held out together.",
         metavar="COLUMN",
     )
-    held_out_texts: bool = option(False, "Also the held-out documents as JSONL, for bits per byte.", group=OUTPUT)
+    held_out_texts: bool = option(
+        False, "Also write the held-out documents as JSONL, to measure bits per byte.", group=OUTPUT
+    )
     file_bytes: int = option(
         4_000_000_000,
         "Bytes of a .bin at most; a longer document has a file of its own.",
         flags=KEY_ONLY,
         group=OUTPUT,
         at_least=2,
+        unit="bytes",
     )
 
 

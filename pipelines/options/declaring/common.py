@@ -39,7 +39,7 @@ def workers_option() -> Any:
 
 def retry_errors_option() -> Any:
     """`--retry-errors` of a pipeline that asks an LLM."""
-    return option(False, "Ask again about the documents that got no label, and about no others.", group=RUNNING)
+    return option(False, "Ask again about documents without a label only.", group=RUNNING)
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,13 @@ class SlurmOptions:
 
     wait: bool = option(
         False,
-        "slurm: wait for the finish job, or exit 0 once submitted (default). More: --set slurm.KEY=VALUE.",
+        "Slurm: wait for the finish job, or exit 0 after the submission (default). Other settings: --set slurm.KEY=VALUE.",
         flags=("--wait/--detach",),
         group=CLUSTER,
     )
     poll_seconds: float = option(
         10,
-        "While waiting: seconds between two looks at the queue.",
+        "With --wait: seconds between two queries of the queue.",
         flags=KEY_ONLY,
         group=CLUSTER,
         at_least=0,
@@ -70,13 +70,13 @@ class SlurmOptions:
     mem_per_cpu_gb: int = option(2, "Memory of a worker process, in GB.", flags=KEY_ONLY, group=CLUSTER, at_least=1)
     max_array: int = option(
         1000,
-        "Tasks of the array at most. A cluster's MaxArraySize is 1001 unless set.",
+        "Most tasks of the array. The default MaxArraySize of Slurm is 1001.",
         flags=KEY_ONLY,
         group=CLUSTER,
         at_least=1,
     )
     workers: int | None = option(
-        None, "Tasks at once at most; null: as many as there is room for.", flags=KEY_ONLY, group=CLUSTER, at_least=1
+        None, "Most tasks at the same time; null: no limit.", flags=KEY_ONLY, group=CLUSTER, at_least=1
     )
     env_command: str | None = option(
         None,
@@ -98,7 +98,7 @@ class Options:
 
     input: list[str] = option(
         [],
-        "File, folder, glob, URL, or - for standard input. Several: one after the other, or repeat.",
+        "File, folder, glob, URL, or - for standard input. Several: after one flag, or repeat the flag.",
         flags=("--input", "-i"),
         metavar="[LABEL=]PATH",
         group=INPUT,
@@ -106,14 +106,16 @@ class Options:
     )
     text_column: str = option(
         "",
-        "Where the text is: a name, a.b, or messages[*].content (default text, content, raw_content).",
+        "Column with the text: a name, a.b, or messages[*].content (default: text, content or raw_content).",
         metavar="NAME",
         group=INPUT,
     )
     id_column: str = option(
-        "", "Where the id is (default id, else doc_id, else <path>:<row>).", metavar="NAME", group=INPUT
+        "", "Column with the id (default: id, else doc_id, else <path>:<row>).", metavar="NAME", group=INPUT
     )
-    limit: int | None = option(None, "Only the first N rows.", flags=("--limit", "--num-docs"), group=INPUT, at_least=1)
+    limit: int | None = option(
+        None, "Only the first N rows.", flags=("--limit", "--num-docs"), group=INPUT, at_least=1, unit="count"
+    )
     sample: float | None = option(
         None,
         "Only this share of the rows, chosen by --seed.",
@@ -122,11 +124,11 @@ class Options:
         above=0,
         at_most=1,
     )
-    seed: int = option(0, "Seed of --sample, and of whatever else is chosen by chance.", group=INPUT)
+    seed: int = option(0, "Seed of all random choices.", group=INPUT)
     glob: list[str] = option([], "In folders, only paths that match; repeatable.", metavar="PATTERN", group=INPUT)
     exclude: list[str] = option([], "In folders, no path that matches; repeatable.", metavar="PATTERN", group=INPUT)
     resps_format: bool = option(
-        False, "Evaluation-harness samples: the text is resps[i][j] (also noticed by itself).", group=INPUT
+        False, "Evaluation-harness samples: the text is resps[i][j] (detected automatically).", group=INPUT
     )
     input_format: str = option(
         "",
@@ -143,20 +145,21 @@ class Options:
         is_secret=True,
     )
     max_line_bytes: int = option(
-        32 << 20, "Longer lines go to quarantine unread.", flags=KEY_ONLY, group=INPUT, at_least=16
+        32 << 20, "Longer lines go to quarantine.", flags=KEY_ONLY, group=INPUT, at_least=16, unit="bytes"
     )
     chunk_bytes: int | None = option(
         None,
-        "Bytes of input that are computed, published and resumed as one; null: by the size of the input, and as it was in an "
-        "output folder that is there already.",
+        "Bytes of input that are computed, published and resumed together; null: by the size of the input. An existing output "
+        "folder keeps its chunk size.",
         flags=KEY_ONLY,
         group=INPUT,
         old_names=("shard_bytes",),
         at_least=1024,
+        unit="bytes",
     )
     output: str | None = option(
         None,
-        "Output folder (default ./<first input's stem>.tagcorpus). Or a file, that the main result goes to as well: .csv or "
+        "Output folder (default ./<first input's stem>.tagcorpus). Or a file for a copy of the main result: .csv or "
         ".parquet for the table, .json for the summary.",
         flags=("--output", "-o"),
         metavar="DIR-or-FILE",
@@ -165,7 +168,7 @@ class Options:
     )
     work: str | None = option(
         None,
-        "With an --output that is a file: the output folder (default as above).",
+        "Output folder if --output is a file (default as above).",
         metavar="DIR",
         group=OUTPUT,
         is_path=True,
@@ -173,7 +176,7 @@ class Options:
     json: bool = option(False, "The result as JSON on standard output.", group=OUTPUT)
     max_quarantined: float | None = option(
         None,
-        "How many rows may be unusable, as a share below 1 or a count; above it exit 3; inf: any number (default: the larger of 10 rows and "
+        "Exit 3 if more rows are unusable: a share below 1, or a count; inf: any number (default: the larger of 10 rows and "
         "1 %).",
         group=OUTPUT,
         at_least=0,
@@ -181,34 +184,34 @@ class Options:
     )
     strict_text: bool = option(
         False,
-        "Exit 2 before the work if the first rows of any file have no text (default: name the file and go on).",
+        "Exit 2 before any work if the first rows of a file have no text (default: name the file and continue).",
         group=INPUT,
     )
     allow_empty: bool = option(
         False,
-        "Exit 0, not 3, if the input holds no document; for jobs that may have nothing to do.",
+        "Exit 0, not 3, if the input has no documents.",
         group=INPUT,
     )
-    overwrite: bool = option(False, "Compute anew what is there already (LLM answers stay cached).", group=OUTPUT)
-    dry_run: bool = option(False, "Plan, sizes and cost; nothing is written.", group=RUNNING)
+    overwrite: bool = option(False, "Compute existing results again (LLM answers stay cached).", group=OUTPUT)
+    dry_run: bool = option(False, "Print plan, sizes and cost; write nothing.", group=RUNNING)
     workers: int | None = workers_option()
     tagger_module: list[str] = option(
         [],
-        "A tagger of your own in one file, used by the file's name; repeatable.",
+        "File with a tagger of your own, which has the file's name; repeatable.",
         metavar="FILE.py",
         group=RUNNING,
         is_path=True,
     )
-    executor: Literal["local", "ray", "slurm"] = option("local", "Where the work is done.", group=CLUSTER)
+    executor: Literal["local", "ray", "slurm"] = option("local", "Where workers run.", group=CLUSTER)
     ray_address: str | None = option(
         None,
-        "auto, host:port or ray://... (else RAY_ADDRESS, else a cluster started here).",
+        "auto, host:port or ray://... (default: RAY_ADDRESS, else a new local cluster).",
         metavar="ADDRESS",
         group=CLUSTER,
     )
     num_gpus: float = option(
         0,
-        "Ray: GPUs of each worker; 0.5: two workers share one. Other executors use the device that they find.",
+        "Ray: GPUs of each worker; 0.5: two workers share one. Other executors use a visible GPU.",
         flags=KEY_ONLY,
         group=CLUSTER,
         at_least=0,
@@ -232,7 +235,7 @@ SETTINGS = (
     shorthand(
         "config",
         str,
-        "YAML of options (tagcorpus config PIPELINE prints all); --set and options win over it.",
+        "YAML of options (`tagcorpus config PIPELINE` prints all); --set and options take precedence.",
         metavar="FILE",
         group=RUNNING,
         is_path=True,
@@ -240,7 +243,7 @@ SETTINGS = (
     shorthand(
         "set",
         list[str],
-        "Any key of the configuration, also of a tagger: tokens.tokenizer=cl100k_base; repeatable.",
+        "A key of the configuration or of a tagger: tokens.tokenizer=cl100k_base; repeatable.",
         metavar="KEY=VALUE",
         group=RUNNING,
     ),
@@ -251,13 +254,14 @@ SETTINGS = (
 def endpoint_options(section: str, default_model: str) -> tuple[Option, ...]:
     """The shorthands of a tagger that say which endpoint is asked, and how often at most."""
     return (
-        shorthand(f"{section}.base_url", str, "OpenAI-compatible endpoint (else OPENAI_BASE_URL).", metavar="URL"),
+        shorthand(f"{section}.base_url", str, "OpenAI-compatible endpoint (default: OPENAI_BASE_URL).", metavar="URL"),
         shorthand(f"{section}.model", str, f"Model name at the endpoint (default: {default_model}).", metavar="NAME"),
         shorthand(
             f"{section}.max_requests",
             int,
-            "Stop with exit 5 before all runs on the output have sent more requests than this.",
+            "Stop with exit 5 before all runs of this output together have sent more requests.",
             default=10_000,
+            unit="count",
         ),
     )
 
@@ -269,20 +273,19 @@ def calling_options(section: str) -> tuple[Option, ...]:
         shorthand(
             f"{section}.patience",
             float,
-            "Seconds without any answer after which a run gives up on a busy or absent server.",
+            "Seconds without any answer after which a run stops (default: 600; 5 where no server has answered yet).",
             metavar="SECONDS",
-            default=600,
         ),
-        shorthand(f"{section}.rpm", int, "Requests a minute at most (default: no limit)."),
-        shorthand(f"{section}.tpm", int, "Tokens of prompts (estimated) a minute at most (default: no limit)."),
+        shorthand(f"{section}.rpm", int, "Most requests per minute (default: no limit)."),
+        shorthand(f"{section}.tpm", int, "Most tokens of prompts per minute, estimated (default: no limit)."),
         shorthand(
             f"{section}.llm_cache",
             str,
-            "Where answers are kept (default: the user's cache folder).",
+            "File of cached answers (default: in the user's cache folder).",
             metavar="FILE",
             is_path=True,
         ),
-        shorthand(f"{section}.llm_cache", str, "Keep no answers.", constant="none", flags=("--no-llm-cache",)),
+        shorthand(f"{section}.llm_cache", str, "Do not cache answers.", constant="none", flags=("--no-llm-cache",)),
     )
 
 

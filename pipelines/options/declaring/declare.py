@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tagcorpus.errors import ConfigError
+from tagcorpus.pipelines.options.declaring.amounts import Unit
 
 
 class _Nothing:
@@ -44,6 +45,7 @@ class Declaration:
     is_positional  an argument of the command, not a flag
     old_names  keys that are accepted for the option, too
     at_least, above, at_most, below   bounds of a number; a null passes
+    unit       also takes amounts in words (20M, 800MB): of things that are counted, or of bytes
     allows_infinity  inf has a meaning here, which the help says. Elsewhere numbers are finite
     """
 
@@ -59,6 +61,7 @@ class Declaration:
     at_most: float | None = None
     below: float | None = None
     allows_infinity: bool = False
+    unit: Unit | None = None
 
     def _bounds(self) -> list[tuple[float, str, Callable[[Any, Any], bool]]]:
         every: list[tuple[float | None, str, Callable[[Any, Any], bool]]] = [
@@ -181,7 +184,7 @@ class Option:
             or self.constant is not REQUIRED
         )
         facts = [self.declaration.range] if self.declaration.range else []
-        facts += [f"default: {default}"] if has_default else []
+        facts += [f"default: {'true' if default is True else default}"] if has_default else []
         return f"{self.declaration.help} [{'; '.join(facts)}]" if facts else self.declaration.help
 
 

@@ -22,19 +22,19 @@ class Dialect:
 
     delimiter: str = option(
         "",
-        "Between the fields of .csv and .tsv files; empty: a tab in .tsv files, else a comma.",
+        "Character between fields; empty: a tab in .tsv files, else a comma.",
         flags=(),
         group="Input",
     )
     escape: str = option(
         "",
-        "Makes the quote after it text, as a backslash in files of Spark; empty: no character does.",
+        "Character before a quote that is text, such as a backslash in files of Spark; empty: none.",
         flags=(),
         group="Input",
     )
     quote: str = option(
         '"',
-        "Around fields that hold delimiters, quotes or line ends; empty: no field is quoted.",
+        "Character around fields that contain delimiters, quotes or line ends; empty: none.",
         flags=(),
         group="Input",
     )

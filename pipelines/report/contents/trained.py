@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tagcorpus.pipelines.attributes.results import file_digest
 from tagcorpus.pipelines.progress.heartbeat import json_object
 from tagcorpus.pipelines.storage.folder import Folder
 
@@ -63,6 +64,9 @@ def read_trained(folder: Folder, is_output: bool) -> Trained:
         return documents
 
     losses = whole(LOSSES, lambda d: "training" in d and "held_out" in d)
+    for place in [place for place in losses if not _is_of_its_run(folder, place)]:
+        del losses[place]
+        damaged.append(_in(place, LOSSES))
     fits = whole(FIT, lambda d: "on_folds" in d)
     return Trained(
         whole(MIX, lambda d: "groups" in d),
@@ -71,6 +75,16 @@ def read_trained(folder: Folder, is_output: bool) -> Trained:
         {at: proposal for at in fits if (proposal := json_object(folder, _in(at, "proposal.json"))).get("shares")},
         tuple(damaged),
     )  # fmt: skip
+
+
+def _is_of_its_run(folder: Folder, place: str) -> bool:
+    """Whether the losses are those that the run beside them has written, where the run has their digest."""
+    result = json_object(folder, _in(place, "run.json")).get("result")
+    digest = result.get("files", {}).get(LOSSES) if isinstance(result, Mapping) else None
+    if digest is None:
+        return True
+    with folder.open(_in(place, LOSSES)) as file:
+        return bool(file_digest(file) == digest)
 
 
 def _in(place: str, name: str) -> str:

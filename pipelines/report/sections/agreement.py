@@ -24,7 +24,7 @@ def agreement_section(contents: Contents) -> Section | None:
 def _agreement(document: Mapping[str, Any]) -> str:
     given, gold = document["columns"]
     commonest = document["commonest"]
-    always = f"always saying {commonest['label']}: {number(commonest['accuracy'], 3)}"
+    always = f"the most frequent label alone, {commonest['label']}: {number(commonest['accuracy'], 3)}"
     entries = [
         (number(document[key]["value"], 3), name, _interval(document[key]) or (always if key == "accuracy" else ""))
         for key, name in NAMES.items()

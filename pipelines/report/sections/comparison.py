@@ -36,7 +36,7 @@ def _comparison(document: Mapping[str, Any]) -> str:
     body += "".join(_shares(name, columns[name]) for name in differing if columns[name]["kind"] == "categories")
     body += _entropy(document.get("entropy"))
     body += "".join(_documents(name, columns[name]["excess"]) for name in differing if columns[name].get("excess"))
-    notes = "".join(f'<p class="dim">{text(line)}</p>' for line in document["skipped"])
+    notes = "".join(f'<p class="dim">{text(line)}</p>' for line in (*document.get("notes", ()), *document["skipped"]))
     return f"<h3>{text(document['a'])} and {text(document['b'])}</h3><p>{text(introduction)}</p>{body}{notes}"
 
 

@@ -1,0 +1,1 @@
+"""Compiling of kernels, and loading of compiled ones."""

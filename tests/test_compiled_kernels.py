@@ -1,0 +1,69 @@
+"""Compiled kernels come out of the cache without Numba's compiler, and only where all their symbols are known."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import llvmlite.binding as llvm
+import pytest
+
+from tagcorpus.kernels.compiling.cached import are_symbols_known
+from tagcorpus.kernels.compiling.object_code import undefined_symbols
+
+KERNELS = Path(__file__).resolve().parents[1] / "kernels"
+ASSEMBLY = """
+declare i64 @tagcorpus_first(i64)
+declare i64 @tagcorpus_second(i64)
+define i64 @own(i64 %x) {
+  %y = call i64 @tagcorpus_first(i64 %x)
+  %z = call i64 @tagcorpus_second(i64 %y)
+  ret i64 %z
+}
+"""
+# In a child, whose Numba is its own: prints the results of a kernel, and what compiling would have imported.
+CHILD = """
+import sys
+import numpy as np
+from tagcorpus.kernels.documents.tokens import count_distinct
+ids = np.array([7, 2, 7, 2, 2], np.uint32)
+ids.flags.writeable = False
+print(count_distinct(ids, np.array([0, 3, 3, 5]), 8).tolist(), *(m for m in ("numba.np.arraymath", "scipy.linalg") if m in sys.modules))
+try:
+    count_distinct(ids, np.array([0, 5]), 7)
+except ValueError as error:
+    print(error)
+"""
+
+
+def object_code() -> bytes:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    machine = llvm.Target.from_default_triple().create_target_machine()
+    return bytes(machine.emit_object(llvm.parse_assembly(ASSEMBLY)))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ELF")
+def test_symbols_that_object_code_needs() -> None:
+    code = object_code()
+    assert sorted(undefined_symbols(code) or []) == ["tagcorpus_first", "tagcorpus_second"]
+    llvm.add_symbol("tagcorpus_first", 1)
+    assert not are_symbols_known((("name", "object", (code, b"")),))
+    llvm.add_symbol("tagcorpus_second", 1)
+    assert are_symbols_known((("name", "object", (code, b"")),))
+    assert not are_symbols_known((("name", "bitcode", b"BC"),))
+    assert not are_symbols_known((("name", "object", (b"MZ" + code, b"")),))
+    assert undefined_symbols(b"\xcf\xfa\xed\xfe") is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ELF")
+def test_a_kernel_of_the_cache_needs_no_compiler(tmp_path: Path) -> None:
+    import tagcorpus.kernels.documents.tokens  # noqa: F401 - compiles it where the cache has none
+
+    out = subprocess.run([sys.executable, "-c", CHILD], capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+    assert out == "[2, 0, 1]\na token id is not below n_vocab\n"
+
+
+def test_every_kernel_is_loaded_that_way() -> None:
+    assert [str(p) for p in KERNELS.rglob("*.py") if "from numba import njit" in p.read_text()] == []
