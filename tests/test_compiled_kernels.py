@@ -90,7 +90,7 @@ def test_a_change_of_any_kernel_source_compiles_all_kernels_again(
     (tmp_path / "own.py").write_text(KERNEL)
     (tmp_path / "other.py").write_text("UNITS = 3\n")
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
-    numba.config.reload_config()
+    numba.config.reload_config()  # type: ignore[no-untyped-call]
     monkeypatch.setattr(cached, "sources_stamp", lambda: sources_stamp.__wrapped__(tmp_path))
 
     def hits() -> int:
@@ -106,4 +106,4 @@ def test_a_change_of_any_kernel_source_compiles_all_kernels_again(
     (tmp_path / "other.py").write_text("UNITS = 4\n")
     assert [hits(), hits()] == [0, 1]
     monkeypatch.undo()
-    numba.config.reload_config()
+    numba.config.reload_config()  # type: ignore[no-untyped-call]

@@ -455,7 +455,7 @@ def test_only_what_is_asked_for(tmp_path: Path) -> None:
         ({"domain": {"backend": "fasttext", "model": "m"}}, "these are for an LLM"),
         ({"domain": {"threshold": 0.1}}, "its tagger is not in use"),
         ({"domain": {"sample": 0}}, "at least 1"),
-        ({"domain": {"sample": "many"}}, "domain_sample must be"),
+        ({"domain": {"sample": "many"}}, "domain_sample takes a whole number"),
         ({"executor": "slurm"}, "features takes several"),
     ],
 )

@@ -315,7 +315,7 @@ def test_nobody_elses_file_is_replaced(root: Path) -> None:
         (["--ids", "csv"], "csv"),
         (["--ids", "jsonl", "--removed", "gone"], "--ids writes no copies"),
         (["--removed", ""], "--removed takes true, false or a folder"),
-        (["--removed", "a.jsonl"], "--removed a.jsonl is a file"),
+        (["--removed", "a.jsonl"], "--removed a.jsonl is an existing file"),
         (["--removed", "out/filtered"], "out/filtered is in the output folder"),
     ],
 )

@@ -56,7 +56,7 @@ def test_without_token_files(tmp_path: Path) -> None:
     assert {p.name for p in (tmp_path / "tasks").iterdir()} == {"generate_only.yaml", "free_text.py"}
     done = invoke("tasks", str(tmp_path / "tasks"), "--token-files", str(tmp_path))
     assert done.code == 2
-    assert "has no token_files.json" in done.err
+    assert "has no complete token_files.json" in done.err
 
 
 @pytest.mark.slow
