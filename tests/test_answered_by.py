@@ -57,6 +57,7 @@ def test_only_an_endpoint_has_the_column() -> None:
     assert Domain(backend="openai", base_url="http://localhost:1/v1").columns.names[-1] == "answered_by"
 
 
+@pytest.mark.e2e
 def test_two_models_in_one_output_are_told_and_old_parts_stay(tmp_path: Path) -> None:
     with StubLLM(reply) as stub:
         result = run(stub, tmp_path)

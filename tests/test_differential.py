@@ -43,7 +43,7 @@ def expected(document: Document, row: int, name: str, language: str) -> tuple[in
     return row, default_id if id_ is None else str(id_), len(text), language
 
 
-@pytest.mark.parametrize("library", chosen_by_default(WRITERS, ("json", "pyarrow")))
+@pytest.mark.parametrize("library", chosen_by_default(WRITERS, ("json",)))
 def test_every_writer_and_format_gives_the_same_tags(library: str, tmp_path: Path) -> None:
     module = pytest.importorskip(library, reason=f"{library} is not installed")
     corpora = {}

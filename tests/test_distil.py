@@ -167,6 +167,7 @@ def two_sources() -> list[dict[str, Any]]:
     return lines
 
 
+@pytest.mark.e2e
 def test_a_student_that_passes_overall_and_fails_within_a_group_is_refused(tmp_path: Path) -> None:
     labels = put(tmp_path / "labels.jsonl", two_sources())
     shared = ["distil", labels, "--trials", "1", "--min-group", "20", "--seed", "1"]

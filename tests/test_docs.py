@@ -97,6 +97,7 @@ def test_every_page_is_in_the_navigation_once() -> None:
     assert sorted(listed) == sorted(DOCS), "mkdocs.yml lists each page once"
 
 
+@pytest.mark.e2e
 def test_the_site_builds(tmp_path: Path) -> None:
     pytest.importorskip("mkdocs", reason="mkdocs-material (extra [dev]) is not installed")
     from mkdocs.commands.build import build

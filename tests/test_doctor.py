@@ -48,6 +48,7 @@ def distribution(folder: Path, name: str, version: str, *lines: str) -> Path:
     return folder
 
 
+@pytest.mark.e2e
 def test_sound_installation() -> None:
     result = doctor("--json")
     found = findings(result)

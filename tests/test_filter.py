@@ -449,6 +449,7 @@ def test_a_lost_or_cut_file_is_written_again(tmp_path: Path, coin: str) -> None:
     assert outputs(tmp_path / "out") == whole
 
 
+@pytest.mark.e2e
 def test_a_killed_run_leaves_no_half_file(tmp_path: Path, coin: str) -> None:
     path = tmp_path / "a.jsonl.gz"
     write(path, [{"id": i, "text": ("keep", "lose")[i % 2] + f" {i} {prose(i)}"} for i in range(20_000)])

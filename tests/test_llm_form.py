@@ -188,6 +188,7 @@ def test_what_a_tree_cannot_say(given: dict[str, Any], place: str) -> None:
 SECRET = "Zx9-secret/value+of=gateway"
 
 
+@pytest.mark.e2e
 def test_a_value_out_of_the_environment_is_sent_and_shown_nowhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

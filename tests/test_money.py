@@ -402,6 +402,7 @@ def parts(output: Path) -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in sorted(output.rglob("attributes/domain/**/*.parquet"))}
 
 
+@pytest.mark.e2e
 def test_retry_errors_asks_about_documents_without_a_label_only(tmp_path: Path) -> None:
     """Without a cache: the other rows come from the part, not from the endpoint."""
     n, bad = 60, {3, 17, 18}

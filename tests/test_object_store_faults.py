@@ -194,6 +194,7 @@ def test_a_fault_that_stays_ends_with_what_to_do_and_is_no_damage(
     assert objects(store, output) == expected
 
 
+@pytest.mark.e2e
 def test_a_put_that_always_fails_names_the_object(store: FaultyStore, stored: str) -> None:
     store.faults.append(Fault("PUT", "part-00001.parquet", broken, times=MANY))
     with pytest.raises(

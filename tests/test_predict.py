@@ -287,6 +287,7 @@ def test_selection_inside_a_training_fold_sees_nothing_else(method: Any) -> None
     assert selection.inside(other, rows, method, 0) == found
 
 
+@pytest.mark.e2e
 def test_the_published_selection_finds_the_planted_column_and_is_marked() -> None:
     whole = planted(0)
     with Workers(1) as workers:

@@ -164,6 +164,7 @@ def test_signs_of_life_are_said_now_and_then() -> None:
     ]
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("count", [1, 2])
 def test_workers_tell_of_each_job(count: int) -> None:
     told: list[tuple[int, int]] = []

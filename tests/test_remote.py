@@ -133,6 +133,7 @@ def test_from_and_to_s3_gives_the_bytes_of_a_local_run(
     assert before == {n: s3.info(n)["LastModified"] for n in s3.find(f"bucket/out{workers}/attributes")}
 
 
+@pytest.mark.e2e
 def test_a_changed_object_redoes_its_changed_ranges(s3: Any) -> None:
     rows = [json.dumps({"text": f"row {i:05d}"}) for i in range(3000)]
     s3.pipe_file("bucket/changing/x.jsonl", "\n".join(rows).encode())

@@ -142,6 +142,7 @@ def test_task_with_several_cpus_and_a_worker_that_dies(slurm: Slurm, tmp_path: P
     assert slurm.call(2).code == 0
 
 
+@pytest.mark.e2e
 def test_finish_names_what_is_missing_and_the_same_command_completes_it(corpus: Slurm) -> None:
     corpus.launch("--set", "slurm.max_array=5")
     for task in range(corpus.n_tasks(1)):
