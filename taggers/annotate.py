@@ -102,7 +102,7 @@ class Annotate(EndpointTagger):
     @property
     def subject(self) -> str:
         n = len(self.questions.properties)
-        return f"{n} propert{'y' if n == 1 else 'ies'} of {self.questions.name} by {self.answered_by}"
+        return f"{n} {'property' if n == 1 else 'properties'} of {self.questions.name} by {self.answered_by}"
 
     def calls_at_most(self, text: str) -> int:
         return len(self.questions.spans(len(text)))
