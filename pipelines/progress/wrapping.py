@@ -37,7 +37,7 @@ def shortened(names: Sequence[str], width: int) -> list[str]:
     """Names of at most `width` characters, at least 8, that differ where the names do. Long names lose their middle; where that leaves two
     equal names, they end in numbers.
 
-    Example  (["web", "specific_datasets"], 10) -> ["web", "specif…ets"]
+    Example  (["web", "web_and_books_and_code"], 10) -> ["web", "web_an…ode"]
     """
     short = {name: _without_middle(name, width) for name in names}
     taken = Counter(short.values())
