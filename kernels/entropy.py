@@ -116,7 +116,7 @@ def entropy_in_memory(ids: Ids, offsets: I64, packing: Packing) -> Entropies:
     rest, starts, _ = by_token(ids, offsets, n, bits, n - 1)
     arrays = _empty(min(len(rest), 1 << n * bits), words)
     counters = np.zeros((3, 1 << bits), np.uint32 if len(ids) < 2**32 else np.uint64)
-    next_tokens = np.empty((2, 1 << bits), ids.dtype)
+    next_tokens = np.empty((2, (1 << bits) + 1), ids.dtype)
     terms, steps, logarithms = terms_table(), _steps_table(), logarithms_table()
     m = _of_grouped(rest, starts, n, bits, counters, next_tokens, terms, steps, logarithms, *arrays)
     contexts, totals, distinct, entropy_bits = arrays
@@ -173,7 +173,7 @@ def _of_grouped(
     """Fills the last four arrays from entries whose contexts ascend, and returns the number of contexts.
 
     counters     zeros [3, 2^bits], by next token: two rows for `_one_run`, one for `_short_runs`
-    next_tokens  [2, 2^bits]: workspace of `_one_run`
+    next_tokens  [2, 2^bits + 1]: workspace of `_one_run`, which writes a token behind the different ones whether or not it is new
     """
     by, above, one = np.uint64(bits), np.uint64((n - 1) * bits), np.uint64(1)
     words = contexts.shape[1]
