@@ -178,15 +178,16 @@ def _of_grouped(
     by, above, one = np.uint64(bits), np.uint64((n - 1) * bits), np.uint64(1)
     words = contexts.shape[1]
     m: Any = np.uint64(0)
+    sums = distinct.view(np.uint64)
     for oldest in range(starts.size - 1):
         i, stop = np.uint64(starts[oldest]), np.uint64(starts[oldest + 1])
         while i < stop:
             start, end = _long_run(rest, i, stop, by)
             first = m
-            m += _short_runs(rest, i, start, by, counters[2], steps, totals[m:], distinct[m:])
+            m += _short_runs(rest, i, start, by, counters[2], steps, totals[m:], sums[m:])
             before, packed = i - one, np.uint64(0)
             for k in range(first, m):
-                last, after = np.uint64(totals[k]), np.uint64(distinct[k])
+                last, after = np.uint64(totals[k]), sums[k]
                 step, size = after - packed, last - before
                 before, packed = last, after
                 contexts[k, 0] = 0
@@ -233,7 +234,7 @@ def _long_run(rest: Any, i: Any, stop: Any, by: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def _short_runs(rest: Any, start: Any, end: Any, by: Any, seen: Any, steps: U64, lasts: I64, sums: I64) -> Any:
+def _short_runs(rest: Any, start: Any, end: Any, by: Any, seen: Any, steps: U64, lasts: I64, sums: U64) -> Any:
     """Writes each context's last entry, and the sum of `_steps_table` from `start` to there; returns the number of contexts.
 
     The processor cannot predict where a context ends, so nothing branches on it: each entry writes to the place of its context.
