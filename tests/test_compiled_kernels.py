@@ -12,6 +12,7 @@ from pathlib import Path
 import llvmlite.binding as llvm
 import numba
 import pytest
+from numba.core.caching import FunctionCache
 
 from tagcorpus.kernels.compiling import cached
 from tagcorpus.kernels.compiling.cached import are_symbols_known, sources_stamp
@@ -135,19 +136,19 @@ def test_a_cache_that_cannot_be_written_to_is_done_without(folder: Path, monkeyp
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(cached.os, "replace", full)
+    monkeypatch.setattr("os.replace", full)
     assert hits(folder) == 0
     assert list(folder.glob("cache/*/*")) == []
 
 
 def test_kernels_without_a_folder_for_a_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cached.FunctionCache._impl_class, "_locator_classes", [])
+    monkeypatch.setattr(FunctionCache._impl_class, "_locator_classes", [])
     assert hits(folder) == 0
 
 
 def test_another_release_of_numba_has_its_own_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert cached.has_known_parts()
-    monkeypatch.setitem(cached._PARTS, cached.FunctionCache, ("a_part_that_no_release_has",))
+    monkeypatch.setitem(cached._PARTS, FunctionCache, ("a_part_that_no_release_has",))
     monkeypatch.setattr(cached, "_Cache", None)
     assert [hits(folder), hits(folder)] == [0, 1]
 
