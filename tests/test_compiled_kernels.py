@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import llvmlite.binding as llvm
 import numba
 import pytest
+from numba.core.caching import FunctionCache
 
 from tagcorpus.kernels.compiling import cached
 from tagcorpus.kernels.compiling.cached import are_symbols_known, sources_stamp
@@ -83,27 +86,73 @@ def double(x):
 """
 
 
-def test_a_change_of_any_kernel_source_compiles_all_kernels_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A constant of another module is compiled into a kernel; the kernel's own source does not show that it changed."""
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with the sources `own.py` and `other.py`, whose compiled kernels are cached in its folder `cache`."""
     (tmp_path / "own.py").write_text(KERNEL)
     (tmp_path / "other.py").write_text("UNITS = 3\n")
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
     numba.config.reload_config()  # type: ignore[no-untyped-call]
     monkeypatch.setattr(cached, "sources_stamp", lambda: sources_stamp.__wrapped__(tmp_path))
-
-    def hits() -> int:
-        spec = importlib.util.spec_from_file_location("own", tmp_path / "own.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        assert module.double(4) == 8
-        return sum(module.double.stats.cache_hits.values())
-
-    assert [hits(), hits()] == [0, 1]
-    (tmp_path / "other.py").write_text("UNITS = 4\n")
-    assert [hits(), hits()] == [0, 1]
+    yield tmp_path
     monkeypatch.undo()
     numba.config.reload_config()  # type: ignore[no-untyped-call]
+
+
+def hits(folder: Path) -> int:
+    """How many kernels of `own.py` came out of the cache; its kernel gives the right value."""
+    spec = importlib.util.spec_from_file_location("own", folder / "own.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.double(4) == 8
+    return sum(module.double.stats.cache_hits.values())
+
+
+def test_a_change_of_any_kernel_source_compiles_all_kernels_again(folder: Path) -> None:
+    """A constant of another module is compiled into a kernel; the kernel's own source does not show that it changed."""
+    assert [hits(folder), hits(folder)] == [0, 1]
+    before = list(folder.glob("cache/*/*"))
+    (folder / "other.py").write_text("UNITS = 4\n")
+    assert [hits(folder), hits(folder)] == [0, 1]
+    after = list(folder.glob("cache/*/*"))
+    assert len(before) == len(after) == 1
+    assert before != after
+
+
+def test_a_damaged_kernel_of_the_cache_is_compiled_again(folder: Path) -> None:
+    hits(folder)
+    (path,) = folder.glob("cache/*/*")
+    content = path.read_bytes()
+    damaged = bytearray(content)
+    damaged[len(content) // 2] ^= 1
+    for other in (b"", content[:31], content[:-1], bytes(damaged)):
+        path.write_bytes(other)
+        assert [hits(folder), hits(folder)] == [0, 1]
+
+
+def test_a_cache_that_cannot_be_written_to_is_done_without(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    assert hits(folder) == 0
+    assert list(folder.glob("cache/*/*")) == []
+
+
+def test_kernels_without_a_folder_for_a_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FunctionCache._impl_class, "_locator_classes", [])
+    assert hits(folder) == 0
+
+
+def test_another_release_of_numba_has_its_own_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cached.has_known_parts()
+    monkeypatch.setitem(cached._PARTS, FunctionCache, ("a_part_that_no_release_has",))
+    monkeypatch.setattr(cached, "_Cache", None)
+    assert [hits(folder), hits(folder)] == [0, 1]
+
+
+def test_an_installation_without_sources_has_no_stamp_of_them(tmp_path: Path) -> None:
+    assert sources_stamp.__wrapped__(tmp_path) == ""
+    assert len(sources_stamp()) == 64

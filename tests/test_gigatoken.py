@@ -412,3 +412,14 @@ def test_a_call_for_many_texts_that_differs_is_not_used(monkeypatch: pytest.Monk
     fast = giga.GigatokenTokenizer(exact())
     monkeypatch.setattr(fast, "_in_one_call", lambda batch: exact().encode_batch([text + "x" for text in batch]))
     assert same(fast.encode_batch(["a b", "c"]), exact().encode_batch(["a b", "c"]))
+
+
+@needs_gigatoken
+def test_a_call_for_many_texts_without_awkward_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_awkward(_: Sequence[str]) -> interface.TokenIds:
+        raise ImportError("awkward")
+
+    monkeypatch.setattr(giga, "ONE_CALL_AFTER_TEXTS", 0)
+    fast = giga.GigatokenTokenizer(exact())
+    monkeypatch.setattr(fast, "_in_one_call", without_awkward)
+    assert same(fast.encode_batch(["a b", "c"]), exact().encode_batch(["a b", "c"]))

@@ -186,6 +186,23 @@ def test_damaged_counts_are_refused_or_harmless(models: dict[str, Path], tmp_pat
     assert refused > 20
 
 
+@pytest.mark.parametrize(("at", "value"), [(48, 3), (28, 2)])
+def test_hashed_rows_without_buckets_are_refused(models: dict[str, Path], tmp_path: Path, at: int, value: int) -> None:
+    """The most characters of a part, or words of an n-gram, in a model without buckets: their row is behind the matrix."""
+    whole = models["words"].read_bytes()
+    assert whole[40:44] == bytes(4)
+    path = tmp_path / "damaged"
+    path.write_bytes(whole[:at] + value.to_bytes(4, "little") + whole[at + 4 :])
+    with pytest.raises(ConfigError, match="not a complete fastText model"):
+        load_predict(path)
+
+
+def test_a_mapped_model_needs_compiled_kernels(models: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("numba.config.DISABLE_JIT", 1)
+    with pytest.raises(ConfigError, match="unset NUMBA_DISABLE_JIT"):
+        load_predict(models["words"])
+
+
 @pytest.mark.parametrize(("kind", "row"), [("words", 2), ("tree", 1), ("parts", 0)])
 def test_numbers_that_are_none(models: dict[str, Path], tmp_path: Path, kind: str, row: int) -> None:
     """The output matrix, three rows of eight values, is the end of the file. Row 1 is the tree's root."""

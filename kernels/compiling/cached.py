@@ -7,27 +7,51 @@ process. A compiled kernel needs none of it, if every symbol of its object code 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import inspect
+import os
+import pickle
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 import llvmlite.binding as llvm
 import numba
-from numba.core.caching import FunctionCache
-from numba.core.runtime.nrt import rtsys
-from numba.core.typeinfer import register_dispatcher
 
 from tagcorpus.kernels.compiling.object_code import undefined_symbols
+
+try:
+    from numba.core.caching import FunctionCache
+    from numba.core.dispatcher import Dispatcher
+    from numba.core.runtime.nrt import rtsys
+    from numba.core.serialize import dumps
+    from numba.core.typeinfer import register_dispatcher
+except ImportError:  # a release that has moved them
+    FunctionCache = Dispatcher = object  # type: ignore[assignment,misc]
 
 FOLDER: Final = Path(__file__).parents[1]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+_DIGEST_BYTES: Final = 32
+_PARTS: Final = {
+    FunctionCache: ("load_overload", "save_overload", "_index_key"),
+    Dispatcher: ("compile", "disable_compile", "enable_caching", "_compilation_chain_init_hook"),
+    llvm: ("address_of_symbol",),
+}
+
+
+def has_known_parts() -> bool:
+    """Whether this release of Numba has the parts that `_Cache` replaces. They are not of its public interface."""
+    return all(hasattr(owner, name) for owner, names in _PARTS.items() for name in names)
+
 
 def njit(*signatures: Any, **options: Any) -> Callable[[Function], Function]:
     """`numba.njit(*signatures, **options)`, with a cache that starts no compiler for a kernel that it has."""
+    if not has_known_parts():
+        return cast(Callable[[Function], Function], numba.njit(*signatures, **options))
     is_cached = options.pop("cache", False)
 
     def compiled(function: Function) -> Function:
@@ -35,7 +59,8 @@ def njit(*signatures: Any, **options: Any) -> Callable[[Function], Function]:
         if inspect.isfunction(dispatcher):  # NUMBA_DISABLE_JIT
             return function
         if is_cached:
-            dispatcher._cache = _Cache(function)
+            with contextlib.suppress(RuntimeError):  # no folder for a cache can be written to
+                dispatcher._cache = _Cache(function)
             # Without it, the first call imports the extensions, whose types no kernel takes.
             dispatcher._compilation_chain_init_hook = lambda: None
         if signatures:
@@ -51,30 +76,65 @@ def njit(*signatures: Any, **options: Any) -> Callable[[Function], Function]:
 @functools.cache
 def sources_stamp(folder: Path = FOLDER) -> str:
     """A digest of the sources of all kernels. A compiled kernel has the constants and the functions of other modules within it, and
-    Numba itself compares the source of the kernel's own module only."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
+    Numba itself compares the source of the kernel's own module only. Empty where there are no sources."""
+    digest, paths = hashlib.sha256(), sorted(folder.rglob("*.py"))
+    for path in paths:
         source = path.read_bytes()
         digest.update(f"{path.relative_to(folder)} {len(source)}\n".encode() + source)
-    return digest.hexdigest()
+    return digest.hexdigest() if paths else ""
 
 
 class _Cache(FunctionCache):
+    """One file for each kernel, signature, processor and state of the sources: a digest, then the key and the compiled kernel.
+
+    Numba's own cache raises for a file that is damaged, or that a full disk refuses. It also writes an index before the kernel: a process
+    that ends in between leaves the kernel of older sources behind an index of the new ones.
+    """
+
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)  # type: ignore[no-untyped-call]
-        self._cache_file._source_stamp = sources_stamp()
+        stamp = sources_stamp() or str(self._impl.locator.get_source_stamp())  # an installation without sources
+        self._stamp = hashlib.sha256(f"{numba.__version__} {stamp}".encode()).hexdigest()[:16]
 
     def load_overload(self, signature: Any, target: Any) -> Any:
-        """The compiled kernel for this signature; None if the cache does not have it."""
-        with self._guard_against_spurious_io_errors():
-            key = self._index_key(signature, target.codegen())  # type: ignore[no-untyped-call]
-            stored = self._cache_file.load(key)  # type: ignore[no-untyped-call]
-            if stored is None:
+        """The compiled kernel for this signature; None if the cache does not have it whole."""
+        key = self._index_key(signature, target.codegen())  # type: ignore[no-untyped-call]
+        try:
+            content = self._path(key).read_bytes()
+            if hashlib.sha256(content[_DIGEST_BYTES:]).digest() != content[:_DIGEST_BYTES]:
                 return None
-            rtsys.initialize(target)  # makes the symbols of the memory manager known
-            if not are_symbols_known(stored):
-                target.refresh()
-            return self._impl.rebuild(target, stored)
+            stored_key, stored = pickle.loads(content[_DIGEST_BYTES:])
+        except OSError:
+            return None
+        if stored_key != key:
+            return None
+        rtsys.initialize(target)  # makes the symbols of the memory manager known
+        if not are_symbols_known(stored):
+            target.refresh()
+        return self._impl.rebuild(target, stored)
+
+    def save_overload(self, signature: Any, compiled: Any) -> None:
+        """Write the compiled kernel, in the place of those of other sources. Where that is impossible, the next process compiles again."""
+        if not self._impl.check_cachable(compiled):
+            return
+        key = self._index_key(signature, compiled.codegen)  # type: ignore[no-untyped-call]
+        content = dumps((key, self._impl.reduce(compiled)))  # type: ignore[no-untyped-call]
+        path = self._path(key)
+        written = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+        try:
+            self._impl.locator.ensure_cache_path()
+            written.write_bytes(hashlib.sha256(content).digest() + content)
+            os.replace(written, path)
+            for other in path.parent.iterdir():
+                if other.name.startswith(f"{self._impl.filename_base}-") and self._stamp not in other.name:
+                    other.unlink(missing_ok=True)
+        except OSError:
+            with contextlib.suppress(OSError):
+                written.unlink()
+
+    def _path(self, key: Any) -> Path:
+        number = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
+        return Path(self._cache_path, f"{self._impl.filename_base}-{self._stamp}-{number}.kernel")
 
 
 def are_symbols_known(stored: Any) -> bool:

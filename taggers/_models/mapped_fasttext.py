@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 
 from tagcorpus.errors import ConfigError
@@ -50,10 +51,14 @@ class _Matrix:
 class MappedModel:
     """A model of a file that `check_file` has accepted.
 
-    Raises ConfigError for a file with counts or codes that cannot be.
+    Raises ConfigError for a file with counts or codes that cannot be, and where Numba compiles nothing.
     """
 
     def __init__(self, path: Path) -> None:
+        if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
+            raise ConfigError(
+                f"fasttext.model {str(path)!r} is so large that only compiled kernels read it: unset NUMBA_DISABLE_JIT"
+            )
         data = np.memmap(path, np.uint8, "r")
         try:
             self._read(data)
@@ -69,7 +74,7 @@ class MappedModel:
             raise ValueError(header)
         self._kind = _LOSSES[loss]
         most = 0 if version == _BEFORE_PARTS_OF_WORDS else most
-        if not 0 <= n_entries <= len(data) // 10:  # an entry's least bytes
+        if not 0 <= n_entries <= len(data) // 10 or self._n_words < 0 or n_labels < 1:  # an entry's least bytes
             raise ValueError(n_entries)
         starts, lengths, kinds, at = dictionary.entries(data, _BEGIN.size, n_entries)
         if (
@@ -91,7 +96,9 @@ class MappedModel:
         self._input, at = _matrix(data, at + 1, dimension, is_coded)
         # A hashed n-gram's row must be one of the matrix: the kernels do not look.
         hashed = (
-            (int(pairs[:, 1].max(initial=-1)) + 1) if n_pruned >= 0 else (buckets if most or word_ngrams > 1 else 0)
+            (int(pairs[:, 1].max(initial=-1)) + 1)
+            if n_pruned >= 0
+            else (max(buckets, 1) if most or word_ngrams > 1 else 0)
         )
         if self._input.n_rows < self._n_words + hashed or pairs[:, 1].min(initial=0) < 0:
             raise ValueError(hashed)

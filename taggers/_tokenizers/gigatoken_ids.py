@@ -105,7 +105,10 @@ class GigatokenTokenizer:
     def _is_one_call_equal(self) -> bool:
         """Whether one call gives the ids of a call for each text. The check has compared those with the exact tokenizer's."""
         texts = list(probes())
-        ids, offsets = self._in_one_call(texts)
+        try:
+            ids, offsets = self._in_one_call(texts)
+        except ImportError:  # awkward cannot be imported, and the run does without it so far
+            return False
         one_by_one = join([self._model.encode(text) for text in texts])
         return np.array_equal(ids, one_by_one.ids) and np.array_equal(offsets, one_by_one.offsets)
 
