@@ -57,7 +57,8 @@ def test_texts_that_lost_their_line_ends_are_told_what_to_do(tmp_path: Path) -> 
         "a space or a line end more is another text: join the texts as they were tagged, or tag these documents again"
     )
     text, code, _ = joined(tmp_path, ["length"], {"a": "apple\n", "b": "berry"})
-    assert code == 0 and advice in text
+    assert code == 0
+    assert advice in text
     equal, _, _ = joined(tmp_path / "equal", ["length"], {"a": "apple", "b": "berry"})
     assert advice not in equal
 
