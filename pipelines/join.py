@@ -28,6 +28,8 @@ MOST_COMPARED = 100_000
 """Missing ids that are looked for in another spelling."""
 TEXTS_UNKNOWN = "the other output has neither `digest` nor `length`, and its input is not there any more"
 
+REMEDY = "            a space or a line end more is another text: join the texts as they were tagged, or tag these documents again"
+
 
 def join(
     data: str,
@@ -81,7 +83,7 @@ def join(
     lines = _said(done, tagged.names)
     statuses = _statuses(done)
     if compared is not None:
-        lines.insert(3, _texts(compared, statuses.get("other_text", 0)))
+        lines[3:3] = [_texts(compared, n_other := statuses.get("other_text", 0)), *[REMEDY] * (n_other > 0)]
     if by == "id" and statuses.get("missing") and (clause := _spelling(tagged, output)):
         lines[1] += f"; {clause}"
     return "\n".join(lines), done.exit_code or (0 if statuses.get("joined") or not statuses else NOTHING_JOINED)

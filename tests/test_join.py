@@ -67,6 +67,18 @@ def test_the_same_command_computes_nothing_again(tmp_path: Path) -> None:
     assert all(p.stat().st_mtime < ledgers[-1].parent.stat().st_mtime for p in parts)
 
 
+def test_an_output_with_tags_takes_more_by_join(tmp_path: Path) -> None:
+    old = tag(tmp_path, ["digest"], corpus(6))
+    new = write(tmp_path / "new.jsonl", corpus(6)[::-1])
+    tagcorpus.run("tag", input=new, output=tmp_path / "out", taggers=["length"])
+    for _ in range(2):
+        assert join(str(new), str(old), "text", str(tmp_path / "out"))[1] == 0
+    rows = tagcorpus.read(tmp_path / "out").to_table().to_pylist()
+    assert {(row["char_len"] is None, row["text_digest"] is None, row["join_status"]) for row in rows} == {
+        (False, False, "joined")
+    }
+
+
 def test_several_values_for_one_key_are_not_guessed(tmp_path: Path) -> None:
     rows = [
         {"id": "a", "text": "one"},

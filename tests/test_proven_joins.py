@@ -17,6 +17,7 @@ from tagcorpus.pipelines.labels.shares import shares
 
 
 def write(path: Path, texts: dict[str, str]) -> Path:
+    path.parent.mkdir(exist_ok=True)
     path.write_text("".join(json.dumps({"id": i, "text": t}) + "\n" for i, t in texts.items()))
     return path
 
@@ -49,6 +50,17 @@ def test_an_id_with_another_text_gets_no_tags(tmp_path: Path, taggers: list[str]
     column = "char_len" if taggers[0] == "length" else "language_score"
     assert rows["a"][column] is not None
     assert rows["b"][column] is rows["c"][column] is None
+
+
+def test_texts_that_lost_their_line_ends_are_told_what_to_do(tmp_path: Path) -> None:
+    advice = (
+        "a space or a line end more is another text: join the texts as they were tagged, or tag these documents again"
+    )
+    text, code, _ = joined(tmp_path, ["length"], {"a": "apple\n", "b": "berry"})
+    assert code == 0
+    assert advice in text
+    equal, _, _ = joined(tmp_path / "equal", ["length"], {"a": "apple", "b": "berry"})
+    assert advice not in equal
 
 
 def test_lengths_tell_texts_apart_where_that_is_all(tmp_path: Path) -> None:

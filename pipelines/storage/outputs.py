@@ -23,10 +23,9 @@ class Mark(NamedTuple):
     sign: bytes = b""
 
 
-JOIN = tuple(Mark((f"index/{by}/index.json",), b'"batch_rows"') for by in ("text", "id"))
 MARKS: dict[str, tuple[Mark, ...]] = {
-    "join": JOIN,
-    "run": (Mark(("plan", "runs")), Mark(("token_files.json",), b'"format"'), *JOIN),
+    "join": tuple(Mark((f"index/{by}/index.json",), b'"batch_rows"') for by in ("text", "id")),
+    "run": (Mark(("plan", "runs")), Mark(("token_files.json",), b'"format"')),
     "mix make": (Mark(("mix.json",), b'"key"'),),
     "mix swarm": (Mark(("swarm.csv",), b"mix,"),),
     "mix fit": (Mark(("fit.json",), b'"format"'),),
@@ -44,6 +43,8 @@ MARKS: dict[str, tuple[Mark, ...]] = {
 }
 GUESTS = ("agreement", "predict")
 """Commands whose files also go into folders of other commands."""
+TAGGING = ("run", "join")
+"""Commands that add tags to one output folder, in any order."""
 SIGN_BYTES = 1024
 Predicate = Callable[[Folder, str], bool]
 
@@ -67,7 +68,7 @@ def check_folder(
             f"{option} {path}: {name} in it is an input file; the result would overwrite it. Name another folder"
         )
     entries = folder.entries()
-    if _is_of(folder, entries, command):
+    if any(_is_of(folder, entries, c) for c in (TAGGING if command in TAGGING else (command,))):
         return folder
     owner = next((c for c in MARKS if c not in GUESTS and _is_of(folder, entries, c)), None)
     if owner is not None and command not in GUESTS:
