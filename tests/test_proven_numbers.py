@@ -166,6 +166,13 @@ def test_annotations_in_fractions_are_refused(percentages: list[float], is_refus
     assert ("give percent" in " ".join(problems)) == is_refused
 
 
+def test_small_percentages_without_a_share_of_the_web_are_good() -> None:
+    code, academic = {PARTS[1]: 0.4}, {PARTS[4]: 0.6}
+    assert one_model({"id": "a/b", **code, **academic})[1] == []
+    assert one_model({"id": "a/b", PARTS[0]: 99, **code, **academic})[1] == []
+    assert one_model({"id": "a/b", PARTS[0]: 0, **code, **academic})[1] != []
+
+
 def test_an_import_names_ids_in_another_spelling(tmp_path: Path) -> None:
     pytest.importorskip("duckdb")
     from tagcorpus.predictor.store.load import import_files

@@ -69,7 +69,10 @@ def read_annotations(path: str | Path) -> list[Annotations]:
 
 
 def are_fractions(fields: Mapping[str, Any]) -> bool:
-    """Whether the percentages of domains are fractions: two or more that add up to 1."""
+    """Whether the percentages of domains are fractions: two or more that add up to 1. Without the web's, the sum says nothing."""
+    web = fields.get(DOMAINS[0])
+    if web is None or web < 0:
+        return False
     parts = [value for name in DOMAINS if (value := fields.get(name) or 0) > 0]
     return len(parts) > 1 and FRACTIONS[0] <= sum(parts) <= FRACTIONS[1]
 
