@@ -202,7 +202,8 @@ def test_task_that_slurm_starts_again_goes_on(corpus: Slurm) -> None:
 @pytest.mark.e2e
 @pytest.mark.parametrize(("number", "cpus"), [(signal.SIGTERM, 2), (signal.SIGUSR1, 1)])
 def test_task_that_is_told_to_end(slurm: Slurm, number: signal.Signals, cpus: int) -> None:
-    slurm.write("a.jsonl", [f"{i} " + "x" * 90 + ("!wait!" if i == 45 else "") for i in range(90)])
+    # The row at which the task waits is in the last and smallest chunk, which no worker begins before the others.
+    slurm.write("a.jsonl", [f"{i} " + "x" * (90 if i < 88 else 8) + ("!wait!" if i == 89 else "") for i in range(90)])
     slurm.launch("--set", "slurm.max_array=1", "--set", f"slurm.cpus_per_task={cpus}")
     fifo = slurm.root / "fifo"
     os.mkfifo(fifo)
