@@ -93,12 +93,12 @@ def test_patience_is_whole_after_any_reply() -> None:
     """A server that answered and restarts has the usual patience, also where its reply was a refusal."""
     walks = [packaged_tree().start(f"A document that is long enough to be asked about, number {i}") for i in range(2)]
     with StubLLM() as stub:
-        asked = caller(Settings(stub.base_url, "m", backoff_seconds=0.01, patience_seconds=60, absent_seconds=0.0))
-        asked.finish(walks[:1])
-        assert asked.halt.patience_seconds == 60
+        client = caller(Settings(stub.base_url, "m", backoff_seconds=0.01, patience_seconds=60, absent_seconds=0.0))
+        client.finish(walks[:1])
+        assert client.halt.patience_seconds == 60
         stub.stop()
         threading.Timer(0.2, stub.start).start()
-        (walk,) = asked.finish(walks[1:])
+        (walk,) = client.finish(walks[1:])
         assert walk.label == "unknown"
     halt = Halt(Settings("http://a", "m", patience_seconds=60, absent_seconds=5), Secrets.of([]))
     assert halt.patience_seconds == 5

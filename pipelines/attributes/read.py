@@ -54,7 +54,7 @@ def read(
             raise InputError(unknown_name("instance", name, known, f"read({str(output)!r})"))
     chosen = list(instances or known)
     if not chosen:
-        raise InputError(f"{output} has no attributes: run `tagcorpus run tag` first, or name another output folder")
+        raise without_attributes(output)
     tables: list[pa.Table] = []
     kinds = Kinds()
     for planned in load_plan(folder):
@@ -93,6 +93,11 @@ class Kinds:
                 "which makes those that are out of date anew"
             )
         return table
+
+
+def without_attributes(output: object) -> InputError:
+    """The error for an output folder that no tagger has written to."""
+    return InputError(f"{output} has no attributes: run `tagcorpus run tag` first, or name another output folder")
 
 
 def instance_folders(folder: Folder) -> list[str]:

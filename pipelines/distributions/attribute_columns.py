@@ -18,7 +18,7 @@ import xxhash
 
 from tagcorpus.errors import ConfigError, InputError, unknown_name
 from tagcorpus.pipelines.attributes.parts import Instance
-from tagcorpus.pipelines.attributes.read import Kinds, instance_folders, recorded
+from tagcorpus.pipelines.attributes.read import Kinds, instance_folders, recorded, without_attributes
 from tagcorpus.pipelines.readers.plan import Plan, PlannedFile, load_plan
 from tagcorpus.pipelines.storage.folder import Folder
 
@@ -86,9 +86,7 @@ class Attributes:
         self.plan = Plan(tuple(load_plan(self.folder)))
         names = instance_folders(self.folder)
         if not names:
-            raise InputError(
-                f"{output} has no attributes: run `tagcorpus run tag` first, or name another output folder"
-            )
+            raise without_attributes(output)
         self.instances: dict[str, Instance] = {n: recorded(self.folder, n, self.plan.files[0]) for n in names}
 
     @property

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from tagcorpus.errors import InputError, unknown_name
 from tagcorpus.pipelines.attributes.parts import KEYS, Instance, part_name, stored_part
-from tagcorpus.pipelines.attributes.read import Kinds, chunk_parts, instance_folders, recorded
+from tagcorpus.pipelines.attributes.read import Kinds, chunk_parts, instance_folders, recorded, without_attributes
 from tagcorpus.pipelines.formats import tables
 from tagcorpus.pipelines.inputs import values
 from tagcorpus.pipelines.inputs.records import BadRecord
@@ -58,9 +58,7 @@ class TaggedFiles:
             if name not in known:
                 raise InputError(unknown_name("instance", name, known, str(output)))
         if not known:
-            raise InputError(
-                f"{output} has no attributes: run `tagcorpus run tag` first, or name another output folder"
-            )
+            raise without_attributes(output)
         self.output = output
         self.files = load_plan(output) if files is None else list(files)
         self.names = tuple(instances or known)

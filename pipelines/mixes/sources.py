@@ -9,8 +9,7 @@ from typing import Any
 from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines.attributes.results import file_digest
 from tagcorpus.pipelines.storage.folder import Folder
-from tagcorpus.pipelines.storage.sealed import opened
-from tagcorpus.pipelines.token_files.manifest import MANIFEST, files_of
+from tagcorpus.pipelines.token_files.manifest import files_of, read_manifest
 from tagcorpus.pipelines.token_files.sides import ALL, TRAIN
 
 COMMON = ("tokenizer", "eos", "dtype")
@@ -55,11 +54,7 @@ def read_sources(token_files: Sequence[str]) -> Sources:
     for given in token_files:
         label, path = _labelled(given)
         folder = Folder(path)
-        manifest = opened(folder.read(MANIFEST))
-        if manifest is None:
-            raise ConfigError(
-                f"{folder} has no complete {MANIFEST}: first run `tagcorpus run tokenize --output {path}`"
-            )
+        manifest = read_manifest(folder, path)
         if first is None:
             first = path, manifest
         _check_common(first, (path, manifest))

@@ -9,8 +9,7 @@ from importlib import resources
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.pipelines.storage.outputs import check_folder
-from tagcorpus.pipelines.storage.sealed import opened
-from tagcorpus.pipelines.token_files.manifest import MANIFEST
+from tagcorpus.pipelines.token_files.manifest import read_manifest
 from tagcorpus.pipelines.token_files.sides import HELD_OUT
 
 FREE = ("generate_only.yaml", "free_text.py")
@@ -30,11 +29,7 @@ def write(folder: str, token_files: str | None = None) -> str:
 
 def _held_out(token_files: str) -> dict[str, str]:
     source = Folder(token_files)
-    manifest = opened(source.read(MANIFEST))
-    if manifest is None:
-        raise ConfigError(
-            f"{source} has no complete {MANIFEST}: first run `tagcorpus run tokenize --output {token_files}`"
-        )
+    manifest = read_manifest(source, token_files)
     if not source.is_local:
         raise ConfigError(f"--token-files {token_files}: lm_eval reads local files; copy the held-out texts first")
     texts = {

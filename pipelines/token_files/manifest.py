@@ -29,6 +29,14 @@ FORMAT = 1
 DECIDING = ("group_by", "where", "held_out", "held_out_by", "seed", "file_bytes")
 
 
+def read_manifest(output: Folder, path: str) -> dict[str, Any]:
+    """The manifest of an output, whose folder is at `path` as the user names it. Raises ConfigError where it is missing or damaged."""
+    manifest = opened(output.read(MANIFEST))
+    if manifest is None:
+        raise ConfigError(f"{output} has no complete {MANIFEST}: first run `tagcorpus run tokenize --output {path}`")
+    return manifest
+
+
 def check_settings(output: Folder, settings: dict[str, Any]) -> None:
     """Raise ConfigError where the output has token files of other settings."""
     stored = opened(output.read(SETTINGS))

@@ -78,7 +78,7 @@ def _one_thread() -> Any:
     """Limit linear algebra to one thread, for good or for a `with` block. More threads add sums in another order, and two
     processes of two threads each wait for one another."""
     try:
-        import scipy.linalg  # noqa: F401  its library is limited only if it exists already
+        import scipy.linalg  # noqa: F401  its library is limited only if it is loaded already
         from threadpoolctl import threadpool_limits
     except ImportError:
         raise ConfigError(f"predictions need scipy and threadpoolctl: {how_to_install('predict')}") from None
