@@ -2,7 +2,8 @@
 
     python benchmarks/scaling.py ray|growth|spill|workers --corpus CORPUS --work DIR [--rounds 3] [--shards 4]
 
-    ray      wall time of `run tag` with Ray / with the local executor, two workers each, 1 to 64 chunks; Ray's fixed cost and per chunk
+    ray      wall time of `run tag` with Ray / with the local executor, two workers each, 1 to 64 chunks; Ray's fixed cost and per chunk,
+             on a cluster that runs (the command starts it), and with a cluster of the run's own
     growth   exponent of the CPU time of `run entropy` from 8 to 32 shards, and peak memory of its largest process
     spill    rate of counting through files / in memory, by _spill.py
     workers  wall time of `run entropy` with one worker / with two, on --shards and on up to 32 shards, and per MB
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import subprocess
 import sys
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from _pairs import Program, Used, in_turn, median, ratios
 HERE = Path(__file__).resolve().parent
 TAGCORPUS = (sys.executable, "-m", "tagcorpus", "run")
 CHUNKS = (1, 4, 16, 64)
+RAY_HEAD = ("--head", "--num-cpus", "2", "--include-dashboard", "false", "--disable-usage-stats")
 # Prints the high-water mark in KiB of the largest process: `ru_maxrss` of a child starts with the memory of this script.
 PEAK = """
 import os, sys, threading, time
@@ -58,17 +61,32 @@ def walls(runs: list[Used]) -> list[float]:
 def ray(work: Path, shards: list[Path], rounds: int) -> None:
     source, out = work / "one.jsonl", work / "out"
     source.write_bytes(b"".join(path.read_bytes() for path in shards))
-    extra = []
-    for n in CHUNKS:
+    executors = {
+        "local": ("local",),
+        "a running cluster": ("ray", "--ray-address", "auto"),
+        "a cluster of the run's own": ("ray",),
+    }
+
+    def tag(n: int, executor: str) -> Program:
         chunk = ("--set", f"chunk_bytes={source.stat().st_size // n + 1}", "--set", "tokens.engine=tiktoken")
         command = (*TAGCORPUS, "tag", "--input", source, "--output", out, "--workers", "2", *chunk)
-        taggers = ("--taggers", "length,tokens,keywords")
-        programs = {e: Program([*command, *taggers, "--executor", e], out) for e in ("local", "ray")}
-        runs = in_turn(programs, rounds)
-        show(f"Ray / local, {n} chunks, wall", ratios(walls(runs["ray"]), walls(runs["local"])))
-        extra.append(median([a - b for a, b in zip(walls(runs["ray"]), walls(runs["local"]), strict=True)]))
-    per_chunk, fixed = np.polyfit(CHUNKS, extra, 1)
-    print(f"Ray costs {fixed:.1f} s, and {per_chunk:.3f} s a chunk")
+        return Program([*command, "--taggers", "length,tokens,keywords", "--executor", *executors[executor]], out)
+
+    cluster = Path(sys.executable).parent / "ray"
+    subprocess.run([cluster, "start", *RAY_HEAD], check=True, stdout=subprocess.DEVNULL)
+    try:
+        in_turn({"the first run on that cluster": tag(1, "a running cluster")}, 1)
+        times = {n: in_turn({name: tag(n, name) for name in executors}, rounds) for n in CHUNKS}
+    finally:
+        subprocess.run([cluster, "stop"], check=False, stdout=subprocess.DEVNULL)
+    for name in [name for name in executors if name != "local"]:
+        extra = []
+        for n, runs in times.items():
+            local, on_ray = walls(runs["local"]), walls(runs[name])
+            show(f"{name} / local, {n} chunks, wall", ratios(on_ray, local))
+            extra.append(median([a - b for a, b in zip(on_ray, local, strict=True)]))
+        per_chunk, fixed = np.polyfit(CHUNKS, extra, 1)
+        print(f"{name} costs {fixed:.1f} s, and {per_chunk:.3f} s a chunk")
 
 
 def entropy(work: Path, shards: list[Path], n: int, workers: int, *start: str) -> Program:
@@ -126,6 +144,8 @@ def main() -> None:
     work = options.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     shards = sorted((options.corpus.resolve() / "jsonl").glob("*.jsonl"))
+    if not shards:
+        parser.error(f"{options.corpus} has no jsonl/*.jsonl: make it with corpus.py")
     if options.measure == "growth":
         growth(work, shards, options.rounds)
     elif options.measure == "workers":

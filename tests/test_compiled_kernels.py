@@ -113,12 +113,31 @@ def hits(folder: Path) -> int:
 def test_a_change_of_any_kernel_source_compiles_all_kernels_again(folder: Path) -> None:
     """A constant of another module is compiled into a kernel; the kernel's own source does not show that it changed."""
     assert [hits(folder), hits(folder)] == [0, 1]
-    before = list(folder.glob("cache/*/*"))
     (folder / "other.py").write_text("UNITS = 4\n")
     assert [hits(folder), hits(folder)] == [0, 1]
-    after = list(folder.glob("cache/*/*"))
-    assert len(before) == len(after) == 1
-    assert before != after
+    assert len(list(folder.glob("cache/*/*"))) == 2
+    (folder / "other.py").write_text("UNITS = 3\n")
+    assert hits(folder) == 1
+
+
+def test_equal_sources_in_another_folder_have_the_same_compiled_kernels(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each Ray cluster unpacks the package into a folder of its own."""
+    hits(folder)
+    (folder / "elsewhere").mkdir()
+    for name in ("own.py", "other.py"):
+        (folder / name).rename(folder / "elsewhere" / name)
+    monkeypatch.setattr(cached, "sources_stamp", lambda: sources_stamp.__wrapped__(folder / "elsewhere"))
+    assert hits(folder / "elsewhere") == 1
+
+
+def test_kernels_of_the_oldest_sources_are_removed(folder: Path) -> None:
+    for units in range(12):
+        (folder / "other.py").write_text(f"UNITS = {units}\n")
+        assert hits(folder) == 0
+    assert hits(folder) == 1
+    assert len(list(folder.glob("cache/*/*"))) == 8
 
 
 def test_a_damaged_kernel_of_the_cache_is_compiled_again(folder: Path) -> None:
@@ -153,6 +172,16 @@ def test_another_release_of_numba_has_its_own_cache(folder: Path, monkeypatch: p
     assert [hits(folder), hits(folder)] == [0, 1]
 
 
-def test_an_installation_without_sources_has_no_stamp_of_them(tmp_path: Path) -> None:
-    assert sources_stamp.__wrapped__(tmp_path) == ""
-    assert len(sources_stamp()) == 64
+def test_an_installation_without_sources(folder: Path) -> None:
+    """It has compiled modules in their place. Where it has neither, nothing says what a compiled kernel was made from."""
+    stamp = sources_stamp.__wrapped__
+    sources = stamp(folder)
+    (folder / "other.pyc").write_bytes(b"compiled")
+    assert stamp(folder) == sources
+    for name in ("own.py", "other.py"):
+        (folder / name).rename(folder / f"{name}.txt")
+    assert stamp(folder) != sources
+    (folder / "other.pyc").unlink()
+    (folder / "own.py.txt").rename(folder / "own.txt")
+    with pytest.raises(RuntimeError):
+        stamp(folder)

@@ -13,6 +13,7 @@ import hashlib
 import inspect
 import os
 import pickle
+import shutil
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +37,7 @@ FOLDER: Final = Path(__file__).parents[1]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _DIGEST_BYTES: Final = 32
+_KEPT_STATES: Final = 8
 _PARTS: Final = {
     FunctionCache: ("load_overload", "save_overload", "_index_key"),
     Dispatcher: ("compile", "disable_compile", "enable_caching", "_compilation_chain_init_hook"),
@@ -76,16 +78,19 @@ def njit(*signatures: Any, **options: Any) -> Callable[[Function], Function]:
 @functools.cache
 def sources_stamp(folder: Path = FOLDER) -> str:
     """A digest of the sources of all kernels. A compiled kernel has the constants and the functions of other modules within it, and
-    Numba itself compares the source of the kernel's own module only. Empty where there are no sources."""
-    digest, paths = hashlib.sha256(), sorted(folder.rglob("*.py"))
+    Numba itself compares the source of the kernel's own module only. Raises RuntimeError where there are no sources."""
+    digest, paths = hashlib.sha256(), sorted(folder.rglob("*.py")) or sorted(folder.rglob("*.pyc"))
+    if not paths:
+        raise RuntimeError(f"no sources in {folder}")
     for path in paths:
         source = path.read_bytes()
         digest.update(f"{path.relative_to(folder)} {len(source)}\n".encode() + source)
-    return digest.hexdigest() if paths else ""
+    return digest.hexdigest()
 
 
 class _Cache(FunctionCache):
-    """One file for each kernel, signature, processor and state of the sources: a digest, then the key and the compiled kernel.
+    """A folder for each state of the sources, wherever they lie: Ray unpacks them into a new folder for every cluster. In it one
+    file for each kernel, signature and processor: a digest, then the key and the compiled kernel.
 
     Numba's own cache raises for a file that is damaged, or that a full disk refuses. It also writes an index before the kernel: a process
     that ends in between leaves the kernel of older sources behind an index of the new ones.
@@ -93,8 +98,9 @@ class _Cache(FunctionCache):
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)  # type: ignore[no-untyped-call]
-        stamp = sources_stamp() or str(self._impl.locator.get_source_stamp())  # an installation without sources
-        self._stamp = hashlib.sha256(f"{numba.__version__} {stamp}".encode()).hexdigest()[:16]
+        stamp = hashlib.sha256(f"{numba.__version__} {sources_stamp()}".encode()).hexdigest()[:16]
+        self._folder = Path(os.environ["NUMBA_CACHE_DIR"], f"kernels-{stamp}")
+        self._name = f"{function.__module__}.{function.__qualname__}"
 
     def load_overload(self, signature: Any, target: Any) -> Any:
         """The compiled kernel for this signature; None if the cache does not have it whole."""
@@ -114,7 +120,7 @@ class _Cache(FunctionCache):
         return self._impl.rebuild(target, stored)
 
     def save_overload(self, signature: Any, compiled: Any) -> None:
-        """Write the compiled kernel, in the place of those of other sources. Where that is impossible, the next process compiles again."""
+        """Write the compiled kernel. Where that is impossible, the next process compiles again."""
         if not self._impl.check_cachable(compiled):
             return
         key = self._index_key(signature, compiled.codegen)  # type: ignore[no-untyped-call]
@@ -122,19 +128,25 @@ class _Cache(FunctionCache):
         path = self._path(key)
         written = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
         try:
-            self._impl.locator.ensure_cache_path()
+            if not self._folder.exists():
+                self._folder.mkdir(parents=True, exist_ok=True)
+                _remove_oldest(self._folder.parent)
             written.write_bytes(hashlib.sha256(content).digest() + content)
             os.replace(written, path)
-            for other in path.parent.iterdir():
-                if other.name.startswith(f"{self._impl.filename_base}-") and self._stamp not in other.name:
-                    other.unlink(missing_ok=True)
         except OSError:
             with contextlib.suppress(OSError):
                 written.unlink()
 
     def _path(self, key: Any) -> Path:
         number = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
-        return Path(self._cache_path, f"{self._impl.filename_base}-{self._stamp}-{number}.kernel")
+        return self._folder / f"{self._name}-{number}.kernel"
+
+
+def _remove_oldest(folder: Path) -> None:
+    """Keep the kernels of the newest states of the sources only."""
+    states = sorted(folder.glob("kernels-*"), key=lambda path: path.stat().st_mtime)
+    for state in states[:-_KEPT_STATES]:
+        shutil.rmtree(state, ignore_errors=True)
 
 
 def are_symbols_known(stored: Any) -> bool:
