@@ -7,8 +7,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from datatrove.pipeline.base import PipelineStep
-
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.attributes.batches import ChunkEnd, TaggedBatch
 from tagcorpus.pipelines.attributes.parts import Instance
@@ -19,6 +17,7 @@ from tagcorpus.pipelines.dispatch.pipeline import Pipeline
 from tagcorpus.pipelines.dispatch.planning import plan_of
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.execution.steps import Read
+from tagcorpus.pipelines.execution.workers import Step
 from tagcorpus.pipelines.labelling.backend import note_endpoint
 from tagcorpus.pipelines.labelling.budget import dry_run_entries
 from tagcorpus.pipelines.labelling.label_counts import oddities
@@ -95,22 +94,13 @@ def _answer_counts(run: Run, plan: Plan, instance: Instance) -> dict[str, Any]:
     return {"asked": n_asked, "off_menu": 0, "errors": errors, "models": models}
 
 
-class _Texts(PipelineStep):
+class _Texts:
     """Yields the first texts of a chunk that are asked about."""
 
-    type = "count"
-    name = "Texts"
-
     def __init__(self, tagger: Annotate, n: int) -> None:
-        super().__init__()
         self.tagger, self.n = tagger, n
 
-    def run(
-        self,
-        data: Iterable[TaggedBatch | ChunkEnd],
-        rank: int = 0,  # noqa: ARG002
-        world_size: int = 1,  # noqa: ARG002
-    ) -> Iterator[list[str]]:
+    def run(self, data: Iterable[TaggedBatch | ChunkEnd], _rank: int = 0) -> Iterator[list[str]]:
         texts: list[str] = []
         for item in data:
             if isinstance(item, TaggedBatch) and len(texts) < self.n:
@@ -122,7 +112,7 @@ def _shown(engine: Engine, plan: Plan, tagger: Annotate, options: AnnotateOption
     """The prompts about the first documents, with the answers where the user asks for them."""
     texts: list[str] = []
     nothing: list[frozenset[str]] = [frozenset()] * len(plan.chunks)
-    steps = [Read(plan, engine.reader_options, nothing), _Texts(tagger, options.show)]
+    steps: list[Step] = [Read(plan, engine.reader_options, nothing), _Texts(tagger, options.show)]
     for rank in range(len(plan.chunks)):
         if len(texts) < options.show:
             texts += engine.over_chunks(plan, [rank], steps, "reading documents", threads=True)[rank][0]

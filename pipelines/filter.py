@@ -19,7 +19,6 @@ from typing import Any, BinaryIO, Protocol
 
 import pyarrow as pa
 import xxhash
-from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import ConfigError, IncompleteError, ReplacedError, unknown_name
 from tagcorpus.pipelines.attributes.parts import Instance, part_key, part_of
@@ -204,11 +203,8 @@ def _flag(built: Sequence[Instance], keep: str) -> Flag:
     return Flag(instance, column)
 
 
-class Filter(PipelineStep):
+class Filter:
     """Writes one file's kept and removed rows a rank; yields what it counted. Does nothing where that is done already."""
-
-    type = "filter"
-    name = "Filter"
 
     def __init__(
         self,
@@ -219,11 +215,10 @@ class Filter(PipelineStep):
         is_afresh: bool,
         form: Form = Form(),  # noqa: B008 - frozen
     ) -> None:
-        super().__init__()
         self.output, self.files, self.reader_options = output, plan.files, reader_options
         self.rule, self.is_afresh, self.form = rule, is_afresh, form
 
-    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[dict[str, Any]]:  # noqa: ARG002
+    def run(self, _data: Any = None, rank: int = 0) -> Iterator[dict[str, Any]]:
         planned = self.files[rank]
         receipt = f"summary/filtered/{planned.file.name}.json"
         kept_to = self.form.kept(self.output, planned.file.name)

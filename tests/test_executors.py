@@ -141,7 +141,7 @@ def test_worker_that_dies_between_ranks_costs_nothing() -> None:
 
 def test_worker_that_was_found_dead_is_replaced_at_once() -> None:
     with WorkerPool() as pool:
-        worker: Any = pool.worker([Act({})], 1)
+        worker: Any = pool.worker([Act({})])
         assert worker.submit(1).result() == [10]
         (process,) = worker._pool._processes.values()
         manager = worker._pool._executor_manager_thread
@@ -289,7 +289,7 @@ def test_a_worker_that_is_being_started_is_known_when_the_run_ends(
     before = signal.signal(number, end)
     try:
         with WorkerPool() as pool:
-            worker = pool.worker([Act({})], 1)
+            worker = pool.worker([Act({})])
             with pytest.raises(Ended):
                 worker.submit(0)
             assert signal.getsignal(number) is end

@@ -406,10 +406,10 @@ def joined(nodes: Nodes) -> Iterator[tuple[Cluster, list[str]]]:
 @pytest.mark.slow  # joins in this process, whose first import of ray must be here
 def test_full_cluster_is_told(joined: tuple[Cluster, list[str]]) -> None:
     cluster, said = joined
-    first = [cluster.worker([Act({})], 1) for _ in range(2)]
+    first = [cluster.worker([Act({})]) for _ in range(2)]
     for worker in first:
         assert worker.submit(4).result(SECONDS) == [40]
-    third = cluster.worker([Act({})], 1)
+    third = cluster.worker([Act({})])
     waiting = third.submit(5)
     third.progress()
     third.progress()
@@ -431,7 +431,7 @@ def test_workers_stay_for_the_next_pass(joined: tuple[Cluster, list[str]]) -> No
 
     def pid(actions: dict[int, str], rank: int) -> int:
         """What a worker of the next pass says."""
-        worker = cluster.worker([Act(actions)], 1)
+        worker = cluster.worker([Act(actions)])
         try:
             (found,) = worker.submit(rank).result(SECONDS)
         except WorkerDied:  # as the executor does
@@ -446,7 +446,7 @@ def test_workers_stay_for_the_next_pass(joined: tuple[Cluster, list[str]]) -> No
     os.kill(first, signal.SIGKILL)  # while it has nothing to do
     second = pid({1: "pid"}, 1)
     assert second != first
-    worker = cluster.worker([Act({})], 1)
+    worker = cluster.worker([Act({})])
     assert worker.submit(3).result(SECONDS) == [30]
     worker.close(KeyboardInterrupt, None, None)  # a pass that did not end well keeps nobody
     third = pid({1: "pid"}, 1)

@@ -20,7 +20,7 @@ from tagcorpus.errors import BudgetError, LLMError, LostRowsError, TagcorpusErro
 from tagcorpus.pipelines.attributes.batches import ChunkReport, TaggedBatch
 from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.execution.steps import Publish, Read, Tag
-from tagcorpus.pipelines.execution.workers import fold
+from tagcorpus.pipelines.execution.workers import Step, fold
 from tagcorpus.pipelines.formats import lines
 from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.readers.plan import Plan, PlannedFile
@@ -45,7 +45,7 @@ class Setting:
         return [Read(self.plan, reader_options, todo), *(Tag(i) for i in self.instances), publish]
 
     def run(self, rank: int = 0) -> ChunkReport:
-        (report,) = fold(self.steps(), rank, 1)
+        (report,) = fold(self.steps(), rank)
         assert isinstance(report, ChunkReport)
         return report
 
@@ -159,25 +159,25 @@ def test_range_that_gives_other_rows_than_planned_is_not_published(tmp_path: Pat
 class Drops(Tag):
     """Loses the first batch."""
 
-    def run(self, data: Any, rank: int = 0, world_size: int = 1) -> Any:
-        items = list(super().run(data, rank, world_size))
+    def run(self, data: Any, rank: int = 0) -> Any:
+        items = list(super().run(data, rank))
         yield from items[1:]
 
 
 class BreaksOff(Tag):
     """Forgets the end of the range."""
 
-    def run(self, data: Any, rank: int = 0, world_size: int = 1) -> Any:
-        return (item for item in super().run(data, rank, world_size) if isinstance(item, TaggedBatch))
+    def run(self, data: Any, rank: int = 0) -> Any:
+        return (item for item in super().run(data, rank) if isinstance(item, TaggedBatch))
 
 
 def test_documents_that_get_lost_between_steps(tmp_path: Path) -> None:
     setting = Setting(tmp_path, ["x"] * 1500, Marks())
     read, tag, publish = setting.steps()
     with pytest.raises(LostRowsError, match="1500 documents were read, 476 would have been published"):
-        fold([read, Drops(tag.instance), publish], 0, 1)
+        fold([read, Drops(tag.instance), publish], 0)
     with pytest.raises(TaggerError, match="without saying that the chunk is complete"):
-        fold([read, BreaksOff(tag.instance), publish], 0, 1)
+        fold([read, BreaksOff(tag.instance), publish], 0)
     assert setting.nothing_is_published()
 
 
@@ -194,11 +194,11 @@ def test_file_that_changes_after_planning(tmp_path: Path, change: bytes) -> None
 def test_steps_pickle_small_even_after_use(tmp_path: Path) -> None:
     setting = Setting(tmp_path, ["x" * 1000] * 500, Marks())
     steps = setting.steps()
-    fold(steps, 0, 1)
+    fold(steps, 0)
     pickled = pickle.dumps(steps)
     assert len(pickled) < 5000
     (setting.out / "attributes/t0/a.jsonl/part-00000.parquet").unlink()
-    fold(pickle.loads(pickled), 0, 1)
+    fold(pickle.loads(pickled), 0)
     assert setting.column("t0", "n_bytes") == [1000] * 500
 
 
@@ -207,15 +207,15 @@ def test_no_batch_outlives_its_range(tmp_path: Path) -> None:
     seen: list[weakref.ref[Any]] = []
 
     class Looks(Tag):
-        def run(self, data: Any, rank: int = 0, world_size: int = 1) -> Any:
-            for item in super().run(data, rank, world_size):
+        def run(self, data: Any, rank: int = 0) -> Any:
+            for item in super().run(data, rank):
                 if isinstance(item, TaggedBatch):
                     seen.append(weakref.ref(item.documents))
                 yield item
 
     read, tag, publish = setting.steps()
     for rank in range(len(setting.plan.chunks)):
-        fold([read, Looks(tag.instance), publish], rank, 1)
+        fold([read, Looks(tag.instance), publish], rank)
     gc.collect()
     assert len(seen) > 10
     assert [r for r in seen if r() is not None] == []
@@ -238,7 +238,7 @@ def test_documents_of_other_instances_pass_through(tmp_path: Path) -> None:
     todo = [frozenset({"t0"})]
     reader_options = ReaderOptions()
     publish = Publish(Folder(str(setting.out)), setting.plan, reader_options, setting.instances, todo)
-    fold([Read(setting.plan, reader_options, todo), *(Tag(i) for i in setting.instances), publish], 0, 1)
+    fold([Read(setting.plan, reader_options, todo), *(Tag(i) for i in setting.instances), publish], 0)
     assert sorted(p.name for p in (setting.out / "attributes").iterdir()) == ["t0"]
 
 
@@ -271,9 +271,12 @@ def test_fast_engines_start_before_the_first_batch_of_much_text(tmp_path: Path, 
     object.__setattr__(tagger, "calls", [])
     setting = Setting(tmp_path, ["one", "two"], tagger)
     todo = [frozenset({"t0"})]
-    steps = [Read(setting.plan, ReaderOptions(), todo), Tag(setting.instances[0], is_much_text=is_much_text)]
+    steps: list[Step] = [
+        Read(setting.plan, ReaderOptions(), todo),
+        Tag(setting.instances[0], is_much_text=is_much_text),
+    ]
     publish = Publish(Folder(str(setting.out)), setting.plan, ReaderOptions(), setting.instances, todo)
-    fold([*steps, publish], 0, 1)
+    fold([*steps, publish], 0)
     assert tagger.calls == ["warm_up"] * is_much_text + ["tag", "tag"]  # a probe, and the batch
     assert setting.column("t0", "n_bytes") == [3, 3]
 

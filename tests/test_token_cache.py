@@ -416,7 +416,7 @@ def tagged(setting: Setting, output: Path, *, is_wanted: bool = True) -> tuple[d
     steps += [*(Tag(i) for i in instances), Publish(Folder(str(output)), setting.plan, reader_options, instances, todo)]
     TOKENIZER.texts.clear()
     for rank in range(len(setting.plan.chunks)):
-        fold(steps, rank, 1)
+        fold(steps, rank)
     return tree(output, "attributes", "quarantine"), [t for t in TOKENIZER.texts if t != "A short probe."], len(between)
 
 

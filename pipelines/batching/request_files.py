@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, BinaryIO
 
 import xxhash
-from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import DamagedError
 from tagcorpus.pipelines.attributes.batches import ChunkEnd, TaggedBatch
@@ -158,22 +157,13 @@ class RequestWriter:
         return sum(len(content.encode("utf-8", "surrogatepass")) for content in contents) // BYTES_PER_TOKEN + 1
 
 
-class WriteQuestions(PipelineStep):
+class WriteQuestions:
     """Writes the next question about each document without an answer; yields how many documents had one."""
 
-    type = "count"
-    name = "Questions"
-
     def __init__(self, tagger: EndpointTagger, writer: RequestWriter, settled: frozenset[str]) -> None:
-        super().__init__()
         self.tagger, self.writer, self.settled = tagger, writer, settled
 
-    def run(
-        self,
-        data: Iterable[TaggedBatch | ChunkEnd],
-        rank: int = 0,  # noqa: ARG002
-        world_size: int = 1,  # noqa: ARG002
-    ) -> Iterator[int]:
+    def run(self, data: Iterable[TaggedBatch | ChunkEnd], _rank: int = 0) -> Iterator[int]:
         questions, llm_caller, n = self.tagger.questions, self.tagger.llm_caller, 0
         for item in data:
             for text in item.documents.texts if isinstance(item, TaggedBatch) else ():

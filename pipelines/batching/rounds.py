@@ -12,8 +12,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from datatrove.pipeline.base import PipelineStep
-
 from tagcorpus.errors import BudgetError, ConfigError, IncompleteError, LLMError
 from tagcorpus.pipelines.batching.batch_api import WINDOW, Batch, BatchApi
 from tagcorpus.pipelines.batching.request_files import (
@@ -26,6 +24,7 @@ from tagcorpus.pipelines.batching.request_files import (
 from tagcorpus.pipelines.batching.result_lines import Results, results_of
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.execution.steps import Read
+from tagcorpus.pipelines.execution.workers import Step
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.taggers._asking.endpoint_tagger import EndpointTagger
 from tagcorpus.taggers._llm.reply import Failure
@@ -55,7 +54,7 @@ class Rounds:
         self._failures: dict[str, list[str]] = {}
         self._n_answers = 0
 
-    def complete(self, plan: Plan, pending: Sequence[int], steps: Sequence[PipelineStep]) -> None:
+    def complete(self, plan: Plan, pending: Sequence[int], steps: Sequence[Step]) -> None:
         """Have every question about the documents of these chunks answered, or its document blamed.
 
         Raises IncompleteError where files wait for their results, LLMError where a round brings nothing, BudgetError where money
@@ -112,7 +111,7 @@ class Rounds:
             return False
         return True
 
-    def _write(self, plan: Plan, pending: Sequence[int], steps: Sequence[PipelineStep]) -> list[BatchFile]:
+    def _write(self, plan: Plan, pending: Sequence[int], steps: Sequence[Step]) -> list[BatchFile]:
         known = batch_files(self._run.output)
         first = max((int(file.name) for file in known), default=0) + 1
         purse = self._caller.purse if self._mode == SEND else None

@@ -7,8 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
-from datatrove.pipeline.base import PipelineStep
-
 from tagcorpus.pipelines.attributes.batches import ChunkReport
 from tagcorpus.pipelines.attributes.claims import changed_versions, claim, is_claimed, release
 from tagcorpus.pipelines.attributes.digests import recording
@@ -18,6 +16,7 @@ from tagcorpus.pipelines.execution.executor import PlanExecutor
 from tagcorpus.pipelines.execution.scheduling import chunk_name, default_workers, largest_first, units_of
 from tagcorpus.pipelines.execution.steps import Call, Publish, Read, Tag
 from tagcorpus.pipelines.execution.worker_pool import WorkerPool
+from tagcorpus.pipelines.execution.workers import Step
 from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.progress.display import Watch
 from tagcorpus.pipelines.readers.plan import Plan
@@ -70,7 +69,7 @@ class Engine:
 
     def execute(
         self,
-        pipeline: Sequence[PipelineStep],
+        pipeline: Sequence[Step],
         units: Sequence[Sequence[int]],
         describe: Callable[[int], str],
         title: str,
@@ -135,7 +134,7 @@ class Engine:
         *,
         workers: int | None = None,
         threads: bool = False,
-        around: tuple[Sequence[PipelineStep], Sequence[PipelineStep]] = ((), ()),
+        around: tuple[Sequence[Step], Sequence[Step]] = ((), ()),
         on_chunk: Callable[[int], None] | None = None,
     ) -> None:
         """Compute and publish what `before` lacks. `around`: steps to go before and after those of the taggers; `on_chunk` is
@@ -167,7 +166,7 @@ class Engine:
                     self.run.display.say(
                         "the endpoint is asked from this machine, by one caller; ray workers take no part in that"
                     )
-                steps: list[PipelineStep] = [Read(plan, self.reader_options, todo)]
+                steps: list[Step] = [Read(plan, self.reader_options, todo)]
                 ids = known_ids(self.run.output, plan, self.reader_options, instances, todo)
                 # Several workers are copies of a process that has started the engines.
                 is_alone = self._cluster is None and min(workers or self.workers, len(pending)) == 1
@@ -207,13 +206,13 @@ class Engine:
         return {self._pool.suffix, *([self._cluster.suffix] if self._cluster is not None else [])}
 
     def over_chunks(
-        self, plan: Plan, ranks: Sequence[int], steps: Sequence[PipelineStep], title: str, **options: Any
+        self, plan: Plan, ranks: Sequence[int], steps: Sequence[Step], title: str, **options: Any
     ) -> dict[int, list[Any]]:
         """`execute` over some chunks of the plan, wherever this run's chunks are computed."""
         return self.over_chunks_here(plan, ranks, steps, title, **options)
 
     def over_chunks_here(
-        self, plan: Plan, ranks: Sequence[int], steps: Sequence[PipelineStep], title: str, **options: Any
+        self, plan: Plan, ranks: Sequence[int], steps: Sequence[Step], title: str, **options: Any
     ) -> dict[int, list[Any]]:
         """The same, but on Slurm as part of the finish job: for what is little work beside an earlier pass."""
         rows = {r: planned.chunks[k].rows for r in ranks for planned, k in [plan.chunks[r]]}

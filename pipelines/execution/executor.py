@@ -14,11 +14,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ThreadPoolExecutor, wait
 from typing import Any
 
-from datatrove.pipeline.base import PipelineStep
-
 from tagcorpus.errors import IncompleteError, TagcorpusError
 from tagcorpus.pipelines.execution.worker_pool import WorkerPool
-from tagcorpus.pipelines.execution.workers import RankFailure, Worker, WorkerDied, fold
+from tagcorpus.pipelines.execution.workers import RankFailure, Step, Worker, WorkerDied, fold
 from tagcorpus.pipelines.progress.progress_record import ProgressRecord, ProgressWriter, set_progress_writer
 
 MAX_DEATHS = 3
@@ -57,7 +55,7 @@ def _precedence(error: TagcorpusError) -> int:
 
 
 class PlanExecutor:
-    """Runs a pipeline of datatrove's steps over ranks.
+    """Runs the steps of a pipeline over ranks.
 
     Not derived from datatrove's PipelineExecutor: that class logs, keeps statistics and marks what is completed in ways that
     are not used here, and its module imports huggingface_hub, 0.25 CPU seconds of every start.
@@ -65,20 +63,20 @@ class PlanExecutor:
     units        sequences of ranks that one worker should do in a row (the chunks of a compressed file)
     workers      number of workers; 1 means this process
     threads      workers are threads of this process: for pipelines that wait for a server
-    make_worker  makes a worker from a pipeline and the number of ranks; None: workers are processes of this machine
+    make_worker  makes a worker from a pipeline; None: workers are processes of this machine
     pool         keeps the worker processes for the next pass; None: they end with this pass
     describe     names a rank for messages
     """
 
     def __init__(
         self,
-        pipeline: Sequence[PipelineStep],
+        pipeline: Sequence[Step],
         units: Sequence[Sequence[int]],
         workers: int,
         *,
         describe: Callable[[int], str],
         threads: bool = False,
-        make_worker: Callable[[Sequence[PipelineStep], int], Worker] | None = None,
+        make_worker: Callable[[Sequence[Step]], Worker] | None = None,
         pool: WorkerPool | None = None,
     ) -> None:
         self.pipeline = list(pipeline)
@@ -91,10 +89,6 @@ class PlanExecutor:
         self._is_inline = self.workers <= 1 and not threads and make_worker is None
         self._running: list[Worker] = []
         self._inline = ProgressWriter()
-
-    @property
-    def world_size(self) -> int:
-        return sum(len(u) for u in self.units)
 
     def progress(self) -> list[ProgressRecord]:
         """The progress record of every worker."""
@@ -115,7 +109,7 @@ class PlanExecutor:
             set_progress_writer(self._inline)
             for rank in (r for unit in self.units for r in unit):
                 try:
-                    results_of_rank = fold(self.pipeline, rank, self.world_size)
+                    results_of_rank = fold(self.pipeline, rank)
                 except (TagcorpusError, RankFailure) as error:
                     failures.add(self._named(rank, error))
                     if failures.is_final:
@@ -126,7 +120,7 @@ class PlanExecutor:
             with contextlib.ExitStack() as stack:
                 make_worker = self._make_worker or (self._pool or stack.enter_context(WorkerPool())).worker
                 for _ in range(self.workers):
-                    worker = make_worker(self.pipeline, self.world_size)
+                    worker = make_worker(self.pipeline)
                     stack.push(worker.close)
                     self._running.append(worker)
                 self._dispatch(done, failures)
@@ -215,8 +209,8 @@ class PlanExecutor:
 class _ThreadWorker:
     """A worker that is a thread of this process."""
 
-    def __init__(self, pipeline: Sequence[PipelineStep], world_size: int) -> None:
-        self._pipeline, self._world_size = pipeline, world_size
+    def __init__(self, pipeline: Sequence[Step]) -> None:
+        self._pipeline = pipeline
         self._progress = ProgressWriter()
         self._pool = ThreadPoolExecutor(
             1, thread_name_prefix="chunk", initializer=set_progress_writer, initargs=(self._progress,)
@@ -228,7 +222,7 @@ class _ThreadWorker:
         self._pool.shutdown(wait=kind is None, cancel_futures=True)
 
     def submit(self, rank: int) -> Future[list[Any]]:
-        return self._pool.submit(fold, self._pipeline, rank, self._world_size)
+        return self._pool.submit(fold, self._pipeline, rank)
 
     def progress(self) -> ProgressRecord:
         return self._progress.record

@@ -28,12 +28,10 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from datatrove.pipeline.base import PipelineStep
-
 import tagcorpus
 from tagcorpus.errors import ConfigError, OutputError, TagcorpusError
 from tagcorpus.pipelines.execution import late_pandas
-from tagcorpus.pipelines.execution.workers import WorkerDied, fold
+from tagcorpus.pipelines.execution.workers import Step, WorkerDied, fold
 from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.progress.progress_record import ProgressRecord, ProgressWriter, set_progress_writer
 from tagcorpus.pipelines.storage import folder
@@ -203,11 +201,11 @@ class Cluster:
     def _new_worker(self) -> RayWorker:
         return RayWorker(self.ray, self._idle, self._see, self.num_gpus, self.suffix)
 
-    def worker(self, pipeline: Sequence[PipelineStep], world_size: int) -> RayWorker:
+    def worker(self, pipeline: Sequence[Step]) -> RayWorker:
         """An idle worker, or a new one, in the cluster for one pass."""
         # First those that were started first: they are up, or will be first.
         worker = self._idle.pop(0) if self._idle else self._new_worker()
-        worker.take(pickle.dumps((list(pipeline), world_size)))
+        worker.take(pickle.dumps(list(pipeline)))
         return worker
 
     def let_go(self) -> None:
@@ -341,8 +339,7 @@ class Worker:
             if self._pipeline is None:
                 self._pipeline = pickle.loads(self._payload)
             set_progress_writer(self._progress)
-            pipeline, world_size = self._pipeline
-            return fold(pipeline, rank, world_size)
+            return fold(self._pipeline, rank)
         except Exception as error:
             return error
 

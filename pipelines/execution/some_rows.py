@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.pipelines.attributes.batches import ChunkEnd, TaggedBatch
 from tagcorpus.taggers._interface.batch import DocumentBatch
@@ -44,23 +43,14 @@ def choose(
     )
 
 
-class Whole(PipelineStep):
+class Whole:
     """Makes of what `choose` left and taggers added batches of all documents again. A row that was not chosen keeps the columns
     that it had before; without any it has no values, and `absent_stage` as its stage."""
 
-    type = "whole"
-    name = "Whole"
-
     def __init__(self, absent_stage: str = "") -> None:
-        super().__init__()
         self.absent_stage = absent_stage
 
-    def run(
-        self,
-        data: Iterable[TaggedBatch | ChunkEnd],
-        rank: int = 0,  # noqa: ARG002
-        world_size: int = 1,  # noqa: ARG002
-    ) -> Iterator[TaggedBatch | ChunkEnd]:
+    def run(self, data: Iterable[TaggedBatch | ChunkEnd], _rank: int = 0) -> Iterator[TaggedBatch | ChunkEnd]:
         for item in data:
             if isinstance(item, ChosenBatch) and item.whole is not None and item.chosen is not None:
                 added = {

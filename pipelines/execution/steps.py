@@ -16,7 +16,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
-from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import TagcorpusError, TaggerError, memory_hint, speaking_of
 from tagcorpus.pipelines.attributes.batches import ChunkEnd, ChunkReport, TaggedBatch, publish_quarantine
@@ -44,17 +43,13 @@ _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]+\b")
 PROBE = "A short probe."
 
 
-class Read(PipelineStep):
+class Read:
     """Reads the documents of a chunk. `todo[rank]` names the instances that are still to compute there."""
 
-    type = "read"
-    name = "Read"
-
     def __init__(self, plan: Plan, reader_options: ReaderOptions, todo: Sequence[frozenset[str]]) -> None:
-        super().__init__()
         self.chunks, self.reader_options, self.todo = plan.chunks, reader_options, todo
 
-    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[TaggedBatch | ChunkEnd]:  # noqa: ARG002
+    def run(self, _data: Any = None, rank: int = 0) -> Iterator[TaggedBatch | ChunkEnd]:
         planned, k = self.chunks[rank]
         reader = ChunkReader(planned.file, planned.chunks[k], self.reader_options)
         absent = set(self.reader_options.columns)
@@ -64,16 +59,13 @@ class Read(PipelineStep):
         yield ChunkEnd(reader.counts, reader.quarantine, frozenset(self.reader_options.columns) - absent)
 
 
-class Tag(PipelineStep):
+class Tag:
     """Adds one instance's columns. A row that the tagger raises on gets nulls and is quarantined; nothing else is lost.
 
     is_much_text  the tagger starts its fast engines at the first batch, not after some text
     """
 
-    type = "tag"
-
     def __init__(self, instance: Instance, *, is_much_text: bool = False) -> None:
-        super().__init__()
         self.instance, self.is_much_text = instance, is_much_text
         self.name = instance.name
         self._is_probed = False
@@ -81,12 +73,7 @@ class Tag(PipelineStep):
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_is_probed": False}
 
-    def run(
-        self,
-        data: Iterable[TaggedBatch | ChunkEnd],
-        rank: int = 0,  # noqa: ARG002
-        world_size: int = 1,  # noqa: ARG002
-    ) -> Iterator[TaggedBatch | ChunkEnd]:
+    def run(self, data: Iterable[TaggedBatch | ChunkEnd], _rank: int = 0) -> Iterator[TaggedBatch | ChunkEnd]:
         at_once: int = getattr(self.instance.tagger, "concurrent_batches", 1)
         if at_once == 1:
             return map(self._add_aside, data)
@@ -196,11 +183,8 @@ def _columns_text(schema: pa.Schema) -> str:
     return ", ".join(f"{f.name} {f.type}" for f in schema)
 
 
-class Publish(PipelineStep):
+class Publish:
     """Collects a chunk and publishes its quarantine, then one part per instance. Yields a ChunkReport."""
-
-    type = "publish"
-    name = "Publish"
 
     def __init__(
         self,
@@ -210,17 +194,11 @@ class Publish(PipelineStep):
         instances: Sequence[Instance],
         todo: Sequence[frozenset[str]],
     ) -> None:
-        super().__init__()
         self.output, self.chunks, self.reader_options, self.todo = output, plan.chunks, reader_options, todo
         self.instances = {i.name: i for i in instances}
         self.identities = {i.name: i.identity() for i in instances}
 
-    def run(
-        self,
-        data: Iterable[TaggedBatch | ChunkEnd],
-        rank: int = 0,
-        world_size: int = 1,  # noqa: ARG002
-    ) -> Iterator[ChunkReport]:
+    def run(self, data: Iterable[TaggedBatch | ChunkEnd], rank: int = 0) -> Iterator[ChunkReport]:
         started = time.perf_counter()
         planned, k = self.chunks[rank]
         where = f"chunk {k} of {planned.file.name}"
@@ -277,15 +255,11 @@ class Publish(PipelineStep):
         return counts
 
 
-class Call(PipelineStep):
+class Call:
     """Calls one function per rank."""
 
-    type = "call"
-    name = "Call"
-
     def __init__(self, functions: Sequence[Callable[[], Any]]) -> None:
-        super().__init__()
         self.functions = list(functions)
 
-    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[Any]:  # noqa: ARG002
+    def run(self, _data: Any = None, rank: int = 0) -> Iterator[Any]:
         yield self.functions[rank]()

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from datatrove.pipeline.base import PipelineStep
-
-from tagcorpus.pipelines.execution.workers import Worker
+from tagcorpus.pipelines.execution.workers import Step, Worker
 from tagcorpus.pipelines.storage.folder import new_suffix
 from tagcorpus.processes import safe_path
 
@@ -26,14 +24,14 @@ class WorkerPool:
         self.suffix = new_suffix()
         """In the temporary names of these workers."""
 
-    def worker(self, pipeline: Sequence[PipelineStep], world_size: int) -> Worker:
+    def worker(self, pipeline: Sequence[Step]) -> Worker:
         """An idle worker, or a new one, for one pass."""
         # Imported late: only runs with several workers need multiprocessing and its sockets.
         with safe_path():
             from tagcorpus.pipelines.execution.worker_processes import ProcessWorker
 
         worker = self._idle.pop() if self._idle else ProcessWorker(self._idle, self.suffix)
-        worker.take(pickle.dumps((list(pipeline), world_size)))
+        worker.take(pickle.dumps(list(pipeline)))
         return worker
 
     def __enter__(self) -> WorkerPool:

@@ -138,8 +138,8 @@ def _run_rank(rank: int, payload: bytes | None) -> list[Any]:
         _worker.clear()
         _worker["payload"] = payload
     if "pipeline" not in _worker:  # not as it comes in: an exception from here reaches the user
-        _worker["pipeline"], _worker["world_size"] = pickle.loads(_worker["payload"])
-    return fold(_worker["pipeline"], rank, _worker["world_size"])
+        _worker["pipeline"] = pickle.loads(_worker["payload"])
+    return fold(_worker["pipeline"], rank)
 
 
 @contextlib.contextmanager

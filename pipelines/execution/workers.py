@@ -1,16 +1,22 @@
-"""What a worker is, wherever it runs, and what it does with a rank: fold the pipeline over it."""
+"""What a step and a worker are, wherever they run, and what a worker does with a rank: fold the pipeline over it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any, Protocol
-
-from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus import errors
 from tagcorpus.errors import TagcorpusError
 from tagcorpus.pipelines.progress.progress_record import ProgressRecord, progress_writer
+
+
+class Step(Protocol):
+    """One step of a pipeline, which can be pickled. A step of datatrove is one, too."""
+
+    def run(self, data: Any, rank: int, /) -> Iterator[Any]:
+        """What this rank yields. data: what the step before yields; None for the first step."""
+        ...
 
 
 class WorkerDied(Exception):
@@ -45,7 +51,7 @@ class RankFailure(Exception):
     """A step raised something that was not meant for the user: its type's name, and its text."""
 
 
-def fold(pipeline: Sequence[PipelineStep], rank: int, world_size: int) -> list[Any]:
+def fold(pipeline: Sequence[Step], rank: int) -> list[Any]:
     """Pipe the data of one rank through all steps; what the last one yields.
 
     Raises TagcorpusError as the steps raised it, and RankFailure for everything else, a SystemExit too: both can be
@@ -55,7 +61,7 @@ def fold(pipeline: Sequence[PipelineStep], rank: int, world_size: int) -> list[A
     data: Any = None
     try:
         for step in pipeline:
-            data = step(data, rank, world_size)
+            data = step.run(data, rank)
         return list(data)
     except TagcorpusError as error:
         own = next(c for c in type(error).__mro__ if c.__module__ == errors.__name__)

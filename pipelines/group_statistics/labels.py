@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from datatrove.pipeline.base import PipelineStep
-
 from tagcorpus.pipelines.attributes.batches import ChunkEnd, TaggedBatch
 from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.execution.engine import Engine
@@ -22,22 +20,13 @@ from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.taggers.domain import Domain
 
 
-class Choose(PipelineStep):
+class Choose:
     """Leaves of every batch the chosen documents."""
 
-    type = "choose"
-    name = "Choose"
-
     def __init__(self, plan: Plan, choice: Choice) -> None:
-        super().__init__()
         self.chunks, self.choice = plan.chunks, choice
 
-    def run(
-        self,
-        data: Iterable[TaggedBatch | ChunkEnd],
-        rank: int = 0,
-        world_size: int = 1,  # noqa: ARG002
-    ) -> Iterator[TaggedBatch | ChunkEnd]:
+    def run(self, data: Iterable[TaggedBatch | ChunkEnd], rank: int = 0) -> Iterator[TaggedBatch | ChunkEnd]:
         rows = self.choice.rows(*self.chunks[rank])
         for item in data:
             if isinstance(item, ChunkEnd):

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from datatrove.pipeline.base import PipelineStep
-
 from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.group_statistics.groups import Group
@@ -22,11 +20,8 @@ FEW_ROWS = 200_000
 SHOWN_EMPTY = 20
 
 
-class Summarise(PipelineStep):
+class Summarise:
     """Yields the statistics of some groups a rank."""
-
-    type = "statistics"
-    name = "Summarise"
 
     def __init__(
         self,
@@ -36,10 +31,9 @@ class Summarise(PipelineStep):
         by_role: Mapping[str, Instance],
         settings: Mapping[str, Any],
     ) -> None:
-        super().__init__()
         self.output, self.plan, self.groups, self.by_role, self.settings = output, plan, groups, by_role, settings
 
-    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[GroupStatistics]:  # noqa: ARG002
+    def run(self, _data: Any = None, rank: int = 0) -> Iterator[GroupStatistics]:
         yield from statistics(self.output, self.plan, self.groups[rank], self.by_role, **self.settings)
 
 

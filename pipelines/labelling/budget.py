@@ -12,13 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from datatrove.pipeline.base import PipelineStep
-
 from tagcorpus.errors import BudgetError, ConfigError, IncompleteError
 from tagcorpus.pipelines.attributes.batches import ChunkEnd, TaggedBatch
 from tagcorpus.pipelines.attributes.bill import ALLOWED, USD, Bill, add, dollars, in_words, spent
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.execution.steps import Read
+from tagcorpus.pipelines.execution.workers import Step
 from tagcorpus.pipelines.labelling.backend import BACKEND, BASE_URL
 from tagcorpus.pipelines.labelling.money import limits_of, price_for
 from tagcorpus.pipelines.labelling.prices import FORM
@@ -70,22 +69,13 @@ class Cost:
         return f", {dollars(usd)} at most ({price.described()})" if price and usd is not None else ""
 
 
-class Ask(PipelineStep):
+class Ask:
     """Yields the cost of a chunk's documents; with `is_cache_known`, without the documents in the cache."""
 
-    type = "count"
-    name = "Ask"
-
     def __init__(self, tagger: EndpointTagger, is_cache_known: bool = False) -> None:
-        super().__init__()
         self.tagger, self.is_cache_known = tagger, is_cache_known
 
-    def run(
-        self,
-        data: Iterable[TaggedBatch | ChunkEnd],
-        rank: int = 0,  # noqa: ARG002
-        world_size: int = 1,  # noqa: ARG002
-    ) -> Iterator[Cost]:
+    def run(self, data: Iterable[TaggedBatch | ChunkEnd], _rank: int = 0) -> Iterator[Cost]:
         yield sum((self._cost(item.documents.texts) for item in data if isinstance(item, TaggedBatch)), Cost())
 
     def _cost(self, texts: Sequence[str]) -> Cost:
@@ -107,7 +97,7 @@ def cost_of(
     tagger: EndpointTagger,
     pending: Sequence[int],
     is_cache_known: bool = False,
-    chosen: Sequence[PipelineStep] = (),
+    chosen: Sequence[Step] = (),
 ) -> Cost:
     """Cost of the documents in these chunks, which are read for that. `chosen`: steps that pass on only the documents to
     label."""
@@ -157,7 +147,7 @@ def budget(
     plan: Plan,
     tagger: EndpointTagger,
     pending: Sequence[int],
-    chosen: Sequence[PipelineStep] = (),
+    chosen: Sequence[Step] = (),
     label_less: str = LABEL_LESS,
 ) -> Allowance:
     """`allowance` for the documents in these chunks.

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datatrove.pipeline.base import PipelineStep
-
 from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.batching.rounds import Rounds
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.execution.some_rows import Whole
+from tagcorpus.pipelines.execution.workers import Step
 from tagcorpus.pipelines.labelling.budget import LABEL_LESS, asking, budget
 from tagcorpus.pipelines.labelling.unlabelled import to_retry
 from tagcorpus.pipelines.options.commands.domain import AnnotateOptions, AskingOptions, DomainOptions
@@ -24,7 +23,7 @@ def label_documents(
     plan: Plan,
     instance: Instance,
     *,
-    choose: PipelineStep | None = None,
+    choose: Step | None = None,
     absent_stage: str = "",
     is_later_pass: bool = False,
     label_less: str = LABEL_LESS,

@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import xxhash
-from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines.attributes.batches import ChunkEnd, TaggedBatch
 from tagcorpus.pipelines.attributes.bill import USD, dollars
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.execution.steps import Read
+from tagcorpus.pipelines.execution.workers import Step
 from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.labelling.budget import allowance, asking, cost_of_texts
 from tagcorpus.pipelines.labelling.forecast import Floats, Forecast, forecasts, moments_of
@@ -71,22 +71,13 @@ def hash_of(pieces: Iterable[str], seed: int) -> int:
     return xxhash.xxh3_64_intdigest("\0".join(pieces).encode("utf-8", "surrogatepass"), seed)
 
 
-class Measure(PipelineStep):
+class Measure:
     """Yields the `Sizes` of a chunk. Documents whose hash is below `threshold` may be in the sample."""
 
-    type = "count"
-    name = "Measure"
-
     def __init__(self, tagger: EndpointTagger, threshold: int, seed: int) -> None:
-        super().__init__()
         self.tagger, self.threshold, self.seed = tagger, threshold, seed
 
-    def run(
-        self,
-        data: Iterable[TaggedBatch | ChunkEnd],
-        rank: int = 0,  # noqa: ARG002
-        world_size: int = 1,  # noqa: ARG002
-    ) -> Iterator[Sizes]:
+    def run(self, data: Iterable[TaggedBatch | ChunkEnd], _rank: int = 0) -> Iterator[Sizes]:
         questions, tokenizer = self.tagger.questions, self.tagger.tokenizer
         hashes, sizes, candidates = [], [], []
         for item in data:
@@ -114,7 +105,10 @@ def population(engine: Engine, plan: Plan, tagger: EndpointTagger, n: int) -> Po
     """Read the input once, and draw `n` of its documents."""
     threshold = min(2**64 * (SPARE * n + MARGIN) // max(plan.rows, 1), 2**64)
     nothing: list[frozenset[str]] = [frozenset()] * len(plan.chunks)
-    steps = [Read(plan, engine.reader_options, nothing), Measure(tagger, threshold, engine.run.options.seed)]
+    steps: list[Step] = [
+        Read(plan, engine.reader_options, nothing),
+        Measure(tagger, threshold, engine.run.options.seed),
+    ]
     results = engine.over_chunks(plan, range(len(plan.chunks)), steps, "measuring documents")
     chunks: list[Sizes] = [of_chunk[0] for _, of_chunk in sorted(results.items())]
     if not chunks or not sum(len(c.hashes) for c in chunks):

@@ -6,13 +6,13 @@ from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
-from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.pipelines.attributes.batches import ChunkEnd, TaggedBatch
 from tagcorpus.pipelines.attributes.parts import KEYS, Instance, part_name, part_of, replaced
 from tagcorpus.pipelines.attributes.resuming import ResumeState
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.execution.some_rows import choose
+from tagcorpus.pipelines.execution.workers import Step
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.pipelines.readers.reader import ReaderOptions
 from tagcorpus.pipelines.storage.folder import Folder
@@ -21,8 +21,8 @@ ERROR_COLUMN = "error"
 
 
 def to_retry(
-    engine: Engine, plan: Plan, instance: Instance, before: ResumeState, otherwise: PipelineStep | None = None
-) -> tuple[ResumeState, list[PipelineStep]]:
+    engine: Engine, plan: Plan, instance: Instance, before: ResumeState, otherwise: Step | None = None
+) -> tuple[ResumeState, list[Step]]:
     """The resume state where chunks with unlabelled documents are pending, and the step that passes only these documents on."""
     output = engine.run.output
     counts = with_errors(engine, plan, instance, before)
@@ -51,11 +51,8 @@ def without(before: ResumeState, ranks: Collection[int]) -> ResumeState:
     return ResumeState(done, before.stale, before.damaged, before.proven)
 
 
-class Unlabelled(PipelineStep):
+class Unlabelled:
     """Passes on the unlabelled documents of chunks that have parts. Other chunks pass whole, or through the step `otherwise`."""
-
-    type = "choose"
-    name = "Unlabelled"
 
     def __init__(
         self,
@@ -64,20 +61,14 @@ class Unlabelled(PipelineStep):
         reader_options: ReaderOptions,
         instance: Instance,
         ranks: Collection[int],
-        otherwise: PipelineStep | None = None,
+        otherwise: Step | None = None,
     ) -> None:
-        super().__init__()
         self.output, self.chunks, self.reader_options, self.instance = output, plan.chunks, reader_options, instance
         self.ranks, self.otherwise = frozenset(ranks), otherwise
 
-    def run(
-        self,
-        data: Iterable[TaggedBatch | ChunkEnd],
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> Iterator[TaggedBatch | ChunkEnd]:
+    def run(self, data: Iterable[TaggedBatch | ChunkEnd], rank: int = 0) -> Iterator[TaggedBatch | ChunkEnd]:
         if rank not in self.ranks:
-            yield from data if self.otherwise is None else self.otherwise.run(data, rank, world_size)
+            yield from data if self.otherwise is None else self.otherwise.run(data, rank)
             return
         part, start = self._part(rank), 0
         for item in data:

@@ -10,7 +10,6 @@ from functools import cached_property
 from typing import Any
 
 import xxhash
-from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import ConfigError, InputError, TagcorpusError
 from tagcorpus.pipelines.formats import csv_records, json_arrays, lines, tables
@@ -96,17 +95,13 @@ class Indexed:
     """The file, with the format that its first bytes prove."""
 
 
-class Index(PipelineStep):
+class Index:
     """Cuts one file (or segment) per rank into chunks."""
 
-    type = "index"
-    name = "Index"
-
     def __init__(self, tasks: Sequence[IndexTask], chunk_bytes: int, reader_options: ReaderOptions) -> None:
-        super().__init__()
         self.tasks, self.chunk_bytes, self.reader_options = tasks, chunk_bytes, reader_options
 
-    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[Indexed]:  # noqa: ARG002
+    def run(self, _data: Any = None, rank: int = 0) -> Iterator[Indexed]:
         task = self.tasks[rank]
         file, reader_options = task.file, self.reader_options
         if task.start == 0:

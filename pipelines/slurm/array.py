@@ -19,7 +19,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from datatrove.executor.slurm import SlurmPipelineExecutor, launch_slurm_job
-from datatrove.pipeline.base import PipelineStep
 from datatrove.utils.logging import logger
 
 from tagcorpus.errors import ConfigError
@@ -30,6 +29,7 @@ from tagcorpus.pipelines.execution.executor import PlanExecutor
 from tagcorpus.pipelines.execution.scheduling import chunk_name, default_workers, units_of
 from tagcorpus.pipelines.execution.steps import Publish
 from tagcorpus.pipelines.execution.worker_pool import WorkerPool
+from tagcorpus.pipelines.execution.workers import Step
 from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.progress.display import Display, Watch
 from tagcorpus.pipelines.readers.plan import Plan
@@ -49,7 +49,7 @@ class SlurmArray(SlurmPipelineExecutor):
 
     def __init__(
         self,
-        pipeline: Sequence[PipelineStep],
+        pipeline: Sequence[Step],
         plan: Plan,
         ranks: Sequence[int],
         run: Options,

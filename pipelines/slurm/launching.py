@@ -19,8 +19,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
-from datatrove.pipeline.base import PipelineStep
-
 from tagcorpus.errors import BudgetError, ConfigError, IncompleteError, TagcorpusError
 from tagcorpus.pipelines.attributes.claims import claim
 from tagcorpus.pipelines.attributes.parts import Instance
@@ -28,6 +26,7 @@ from tagcorpus.pipelines.attributes.resuming import ResumeState
 from tagcorpus.pipelines.dispatch.conduct import run_options
 from tagcorpus.pipelines.dispatch.pipeline import pipeline_of
 from tagcorpus.pipelines.execution.engine import Engine
+from tagcorpus.pipelines.execution.workers import Step
 from tagcorpus.pipelines.inputs import discover
 from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.options.declaring.common import Options
@@ -136,21 +135,21 @@ class LaunchEngine(Engine):
         self,
         plan: Plan,
         ranks: Sequence[int],
-        steps: Sequence[PipelineStep],
+        steps: Sequence[Step],
         title: str,  # noqa: ARG002
         **_options: Any,
     ) -> NoReturn:
         raise self._submitted(plan, ranks, steps)
 
     def execute(
-        self, pipeline: Sequence[PipelineStep], units: Sequence[Sequence[int]], *arguments: Any, **options: Any
+        self, pipeline: Sequence[Step], units: Sequence[Sequence[int]], *arguments: Any, **options: Any
     ) -> dict[int, list[Any]]:
         """Only the index is made here; what else there is to do besides the chunks, the finish job does."""
         if isinstance(pipeline[0], Index):
             return super().execute(pipeline, units, *arguments, **options)
         raise self._submitted(Plan(()), [], [])
 
-    def _submitted(self, plan: Plan, ranks: Sequence[int], steps: Sequence[PipelineStep]) -> Submitted:
+    def _submitted(self, plan: Plan, ranks: Sequence[int], steps: Sequence[Step]) -> Submitted:
         run = self.run
         folder = f"runs/{run.name}/slurm"
         name = f"tagcorpus-{run.pipeline}"

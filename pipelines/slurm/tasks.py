@@ -19,7 +19,6 @@ from typing import Any, NoReturn
 
 import dill  # type: ignore[import-untyped]
 from datatrove.io import open_file
-from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import ConfigError, IncompleteError, TagcorpusError
 from tagcorpus.pipelines.attributes.digests import put
@@ -29,6 +28,7 @@ from tagcorpus.pipelines.dispatch.conduct import Terminated, as_json, run_option
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.execution.executor import PRECEDENCE
 from tagcorpus.pipelines.execution.scheduling import chunk_name
+from tagcorpus.pipelines.execution.workers import Step
 from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.options.tree import OPTIONS
@@ -204,7 +204,7 @@ class FinishEngine(Engine):
         self,
         plan: Plan,
         ranks: Sequence[int],
-        steps: Sequence[PipelineStep],  # noqa: ARG002
+        steps: Sequence[Step],  # noqa: ARG002
         title: str,  # noqa: ARG002
         **_options: Any,
     ) -> NoReturn:

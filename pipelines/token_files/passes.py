@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import ConfigError, DamagedError
 from tagcorpus.pipelines.attributes.batches import ChunkReport
@@ -83,17 +82,13 @@ def _check(work: Work, pieces: Sequence[Piece], files: Sequence[TokenFile], sett
         )
 
 
-class Seen(PipelineStep):
+class Seen:
     """Looks up hashes of held-out n-grams in the training documents of a chunk. Yields which of them it saw, as bits."""
 
-    type = "overlap"
-    name = "Seen"
-
     def __init__(self, work: Work, hashes: overlap.Hashes) -> None:
-        super().__init__()
         self.work, self.hashes = work, hashes
 
-    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[npt.NDArray[np.uint8]]:  # noqa: ARG002
+    def run(self, _data: Any = None, rank: int = 0) -> Iterator[npt.NDArray[np.uint8]]:
         work, name = self.work, self.work.piece_name(rank)
         look_up = overlap.LookUp(self.hashes)
         for segment in _piece(work, rank).segments:

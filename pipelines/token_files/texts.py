@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import DamagedError, ReplacedError
 from tagcorpus.pipelines.execution.engine import Engine
@@ -32,17 +31,13 @@ def piece_name(work: Work, rank: int) -> str:
     return work.piece_name(rank).removesuffix(".tokens") + ".texts"
 
 
-class Texts(PipelineStep):
+class Texts:
     """Writes the piece with the held-out texts of a chunk. Yields the number of documents."""
 
-    type = "texts"
-    name = "Texts"
-
     def __init__(self, work: Work) -> None:
-        super().__init__()
         self.work = work
 
-    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[int]:  # noqa: ARG002
+    def run(self, _data: Any = None, rank: int = 0) -> Iterator[int]:
         work = self.work
         documents = work.sorting.of_chunk(rank)
         labels = documents.labels()
@@ -72,17 +67,13 @@ class Texts(PipelineStep):
         yield sum(map(len, lines.values()))
 
 
-class JoinTexts(PipelineStep):
+class JoinTexts:
     """Writes the held-out texts of one group a rank. Yields its entry for the manifest."""
 
-    type = "concatenate"
-    name = "JoinTexts"
-
     def __init__(self, work: Work, groups: Sequence[str], ranks: Sequence[int]) -> None:
-        super().__init__()
         self.work, self.groups, self.ranks = work, list(groups), list(ranks)
 
-    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[dict[str, Any]]:  # noqa: ARG002
+    def run(self, _data: Any = None, rank: int = 0) -> Iterator[dict[str, Any]]:
         work, group = self.work, self.groups[rank]
         documents = 0
         with work.output.publishing(texts_name(group)) as file:

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import ReplacedError
 from tagcorpus.pipelines.attributes.batches import ChunkReport
@@ -72,18 +71,14 @@ class Work:
         return open_piece(self.output, self.piece_name(rank), self.chunk_keys[rank])
 
 
-class Sort(PipelineStep):
+class Sort:
     """Sorts the tokens of a chunk into its piece, and publishes the part that says where each document is. Yields a
     ChunkReport."""
 
-    type = "sort"
-    name = "Sort"
-
     def __init__(self, work: Work) -> None:
-        super().__init__()
         self.work = work
 
-    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[ChunkReport]:  # noqa: ARG002
+    def run(self, _data: Any = None, rank: int = 0) -> Iterator[ChunkReport]:
         started = time.perf_counter()
         work = self.work
         documents = work.sorting.of_chunk(rank)

@@ -17,7 +17,6 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 import xxhash
-from datatrove.pipeline.base import PipelineStep
 
 from tagcorpus.errors import ReplacedError
 from tagcorpus.pipelines.attributes.results import file_digest
@@ -79,17 +78,13 @@ def is_whole(output: Folder, files: Iterable[tuple[str, dict[str, Any]]]) -> boo
     return True
 
 
-class Concatenate(PipelineStep):
+class Concatenate:
     """Writes one pair of .bin and .idx a rank, where it is not there. Yields its entry for the manifest."""
 
-    type = "concatenate"
-    name = "Concatenate"
-
     def __init__(self, work: Work, files: Sequence[TokenFile], is_afresh: bool) -> None:
-        super().__init__()
         self.work, self.files, self.is_afresh = work, list(files), is_afresh
 
-    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[dict[str, Any]]:  # noqa: ARG002
+    def run(self, _data: Any = None, rank: int = 0) -> Iterator[dict[str, Any]]:
         file, output = self.files[rank], self.work.output
         stored = None if self.is_afresh else opened(output.read(receipt_name(file.prefix)))
         if stored is not None and stored.get("key") == file.key:
