@@ -23,7 +23,7 @@ import tagcorpus
 from tagcorpus.cli import main
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.options.declaring.common import SETTINGS
-from tagcorpus.pipelines.options.declaring.declare import REQUIRED, Declaration, Option, fields_of, option, options_of
+from tagcorpus.pipelines.options.declaring.declare import REQUIRED, Declaration, fields_of, option, options_of
 from tagcorpus.pipelines.options.load import load_options
 from tagcorpus.pipelines.options.pages import to_yaml
 from tagcorpus.pipelines.options.python_words import in_python
@@ -31,10 +31,6 @@ from tagcorpus.pipelines.options.tree import COMMANDS, OPTIONS, Command
 from tagcorpus.taggers import tagger_class
 
 WITH_FLAG = {"entropy-lm": "lm_entropy"}  # sections that are not called like their tagger
-
-
-def every_option() -> list[tuple[str, Option]]:
-    return [(" ".join(c.words), o) for c in COMMANDS for o in options_of(c.options)]
 
 
 @pytest.mark.parametrize("name", derived.FILES)
@@ -77,14 +73,13 @@ def test_fields_of_a_command_are_the_keywords_of_its_function(command: Command) 
         assert {f.name for f in dataclasses.fields(command.options)} == set(parameters) - {"display"}
 
 
-@pytest.mark.parametrize(("where", "o"), every_option(), ids=lambda v: v if isinstance(v, str) else v.key)
-def test_declarations_are_sound(where: str, o: Option) -> None:
-    assert where
-    assert o.declaration.is_positional or re.fullmatch(r"[A-Z`a-z0-9].*[.)?]", o.declaration.help), o.declaration.help
-    assert (
-        o.declaration.refusal(o.key, None if o.default is REQUIRED else o.default if o.kind in (int, float) else None)
-        is None
-    )
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: " ".join(c.words))
+def test_declarations_are_sound(command: Command) -> None:
+    for o in options_of(command.options):
+        help_text = o.declaration.help
+        assert o.declaration.is_positional or re.fullmatch(r"[A-Z`a-z0-9].*[.)?]", help_text), (o.key, help_text)
+        default = o.default if o.kind in (int, float) and o.default is not REQUIRED else None
+        assert o.declaration.refusal(o.key, default) is None
 
 
 def test_shorthands_of_taggers_parameters_name_real_ones_with_their_defaults() -> None:
