@@ -21,6 +21,10 @@ profiles.load()
 for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_threads, "1")
 
+# Tests end processes, not machines: no test needs that a disk has what was written. To wait for it takes a quarter of the seconds
+# of small runs. The order of these calls has its test in test_storage.py.
+os.fsync = lambda _: None  # type: ignore[assignment]
+
 # Where the tests are started in the background, SIGINT may be ignored, and the programs that they start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
