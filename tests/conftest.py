@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import json
 import os
 import signal
+import ssl
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -24,6 +26,9 @@ for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 # Tests end processes, not machines: no test needs that a disk has what was written. To wait for it takes a quarter of the seconds
 # of small runs. The order of these calls has its test in test_storage.py.
 os.fsync = lambda _: None  # type: ignore[assignment]
+
+# A client of an endpoint loads all certificates, which takes 40 ms of CPU. The clients of a test process share them.
+ssl.create_default_context = functools.cache(ssl.create_default_context)  # type: ignore[assignment]
 
 # Where the tests are started in the background, SIGINT may be ignored, and the programs that they start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
