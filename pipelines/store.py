@@ -23,7 +23,7 @@ from tagcorpus.pipelines.feature_table.table import FeatureTable, Row, read_tabl
 from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.options.places import OTHER_SUFFIXES
 from tagcorpus.pipelines.progress.printable import printable
-from tagcorpus.pipelines.progress.wrapping import wrapped
+from tagcorpus.pipelines.progress.wrapping import width_at_most, wrapped
 from tagcorpus.pipelines.storage.outputs import check_file, has_content, publish_file
 from tagcorpus.predictor.records.checkpoints import TABLE
 from tagcorpus.predictor.store.batch import is_parquet, kind_of, table_rows
@@ -84,7 +84,7 @@ def _lines(f: Finding) -> list[str]:
 
 
 def _wrapped(text: str, first: str, rest: str) -> list[str]:
-    return wrapped(printable(text, is_line=True), 110, first, rest)
+    return wrapped(printable(text, is_line=True), width_at_most(110), first, rest)
 
 
 def show(path: str, model: str | None, as_json: bool) -> str:

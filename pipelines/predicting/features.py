@@ -10,7 +10,6 @@ from tagcorpus.errors import ConfigError, InputError, spelled_otherwise
 from tagcorpus.pipelines.feature_table import check
 from tagcorpus.pipelines.feature_table.columns import ID, columns
 from tagcorpus.pipelines.feature_table.table import Finding, read_table
-from tagcorpus.pipelines.predicting.terminal import wrapped
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.predictor.learners import models
 from tagcorpus.predictor.learners.data import Dataset, read_features
@@ -46,7 +45,7 @@ def features_of(path: str | None, store: Store, display: Display) -> tuple[Any, 
     for f in findings:
         # A table without any published column is the user's own: missing and unknown columns are not findings.
         if not (is_own and f.check in ABOUT_PUBLISHED):
-            display.say(wrapped(f"{f.severity} in {path}: {f.message} ({f.count:,})"))
+            display.say(f"{f.severity} in {path}: {f.message} ({f.count:,})")
     return read_features(path), findings
 
 
@@ -89,16 +88,16 @@ def say_ids(data: Dataset, features: Any, display: Display) -> None:
         line += (
             f"; {len(n.without_features):,} models with a score have no row in it ({', '.join(n.without_features[:5])})"
         )
-    display.say(wrapped(line))
+    display.say(line)
     if spelling := spelled_otherwise(n.unknown_features, [*data.ids, *n.without_scale]):
         display.say(f"feature table: the store does not have {len(n.unknown_features):,} ids; {spelling}")
     for unknown in n.unknown_features:
         near = difflib.get_close_matches(unknown, data.ids + n.without_scale, n=1, cutoff=0.8)
         display.say(f"feature table: the store has no model {unknown!r}" + (f"; is it {near[0]!r}?" if near else ""))
     if n.empty:
-        display.say(wrapped(f"columns without any value: {', '.join(n.empty)}"))
+        display.say(f"columns without any value: {', '.join(n.empty)}")
     if n.constant:
-        display.say(wrapped(f"columns with one value only: {', '.join(n.constant)}"))
+        display.say(f"columns with one value only: {', '.join(n.constant)}")
     if n.sentinels:
         cells = ", ".join(f"{c} {k}" for c, k in n.sentinels.items())
-        display.say(wrapped(f"cells of -1, taken for missing: {cells}"))
+        display.say(f"cells of -1, taken for missing: {cells}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +105,21 @@ def read_new_model(path: str | Path, generated: tuple[str, ...]) -> NewModel:
     )
     own = maker(annotations.id, declared, bases)
     return NewModel(annotations.id, fields, features, annotations.notes, own)
+
+
+def with_row(new: NewModel, features: Any) -> NewModel:
+    """The model with the features of its row in the feature table (a data frame by id), unless its file has features. A note
+    says where they come from."""
+    if new.features:
+        return new
+    if new.id not in features.index:
+        lacking = (
+            f"{FEATURES}: neither the file nor the feature table has any of {new.id}; only its annotations are used"
+        )
+        return replace(new, notes=(*new.notes, lacking))
+    cells = {name: float(features.at[new.id, name]) for name in models.GENERATED if name in features.columns}
+    row = {name: cell for name, cell in cells.items() if math.isfinite(cell)}
+    return replace(new, features=row, notes=(*new.notes, f"{FEATURES}: those of its row in the feature table"))
 
 
 def _wrong_features(given: Any, generated: tuple[str, ...]) -> list[str]:
@@ -253,7 +268,7 @@ def document(new: NewModel, predictions: list[Prediction]) -> dict[str, Any]:
 
 def terminal(answer: Mapping[str, Any]) -> str:
     """The document as a person reads it."""
-    rows = [("task", "predictor", "score", f"{LEVEL:.0%} interval", "held", "models", "orgs")]
+    rows = [("task", "predictor", "score", f"{LEVEL:.0%} interval", "held", "models", "makers")]
     for p in answer["predictions"]:
         low, high = p["interval"]
         upper = "inf" if high is None else f"{100 * high:.1f}"
@@ -267,25 +282,27 @@ def terminal(answer: Mapping[str, Any]) -> str:
         )
         rows.append((p["task"], p["predictor"], *cells))
     lines = [answer["id"], *aligned(rows)]
-    lines.append("points; held: share of known organisations' models that such intervals held")
+    lines.append("points; held: share of the models of known makers that such intervals contain")
     tasks = {p["task"] for p in answer["predictions"]}
     outside: dict[str, list[str]] = {}
     for p in answer["predictions"]:
         for o in p["outside"]:
-            text = f"{o['field']} = {_short(o['value'])} (seen: {o['seen']})"
+            text = f"{o['field']} = {_short(o['value'])} (known: {o['seen']})"
             outside.setdefault(text, []).append(p["task"])
-    for text, where in outside.items():
-        some = "" if set(where) == tasks else f" [{', '.join(dict.fromkeys(where))}]"
-        lines.append(f"outside what was seen: {text}{some}")
+    if outside:
+        places = {
+            t: "" if set(where) == tasks else f" [{', '.join(dict.fromkeys(where))}]" for t, where in outside.items()
+        }
+        lines.append(f"outside the values of the known models: {'; '.join(t + place for t, place in places.items())}")
     if missing := dict.fromkeys(c for p in answer["predictions"] for c in p["missing"]):
-        lines.append(f"not given, as of models that do not declare them: {', '.join(missing)}")
+        lines.append(f"not given, so each counts as the mean of the models that declare it: {', '.join(missing)}")
     first = answer["predictions"][0]
     lines.append(f"nearest in scale: {', '.join(first['nearest_in_scale'])}")
     if first["is_in_the_store"]:
         lines.append("this id is in the store: it was predicted from the other models")
     if first["models_of_its_organisation"]:
         n = first["models_of_its_organisation"]
-        lines.append(f"{n} models of its organisation are known; the interval is for one of which none is, and so wide")
+        lines.append(f"{n} models of its maker are known; the interval is for a new maker, and so wider than necessary")
     return "\n".join([*lines, *answer["notes"]])
 
 
