@@ -21,7 +21,6 @@ import numpy as np
 import tagcorpus
 from tagcorpus.errors import ConfigError, InputError, unknown_name
 from tagcorpus.pipelines.attributes.results import file_digest
-from tagcorpus.pipelines.feature_table.table import number
 from tagcorpus.pipelines.mix_models.content import Content
 from tagcorpus.pipelines.mix_models.fit import FORMAT, RESULT, check_packages
 from tagcorpus.pipelines.mix_models.gaussian_process import Surface
@@ -36,6 +35,7 @@ from tagcorpus.pipelines.storage.sealed import opened
 from tagcorpus.predictor.learners.parallel import Workers
 from tagcorpus.predictor.protocols.tables import aligned
 from tagcorpus.predictor.records.annotations import csv_rows, text_of
+from tagcorpus.predictor.records.plain_values import number
 
 Array = np.ndarray[Any, Any]
 PROPOSAL = "proposal.json"

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from tagcorpus.errors import ConfigError, InputError, spelled_otherwise, unknown_name
-from tagcorpus.pipelines.feature_table.table import decimals, kind_of, number
+from tagcorpus.pipelines.feature_table.table import decimals, kind_of
 from tagcorpus.pipelines.storage.sealed import is_sealed, opened
-from tagcorpus.predictor.records.annotations import LARGEST, csv_rows, text_of
+from tagcorpus.predictor.records.annotations import csv_rows, text_of
+from tagcorpus.predictor.records.plain_values import LARGEST, number
 
 Array = np.ndarray[Any, Any]
 # Columns that name a run, the first of a table counts: olmix's two, that of `mix swarm`, RegMix's, pandas' index.

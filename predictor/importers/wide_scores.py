@@ -10,13 +10,14 @@ import re
 from collections.abc import Iterable, Mapping
 
 from tagcorpus.predictor.importers.collected import Collected
+from tagcorpus.predictor.records import plain_values
 from tagcorpus.predictor.records.checkpoints import TABLE, checkpoint_of
 from tagcorpus.predictor.records.metrics import SHARES
 from tagcorpus.predictor.records.tasks import ARITHMETIC, PUBLISHED
 
 _SCORE = re.compile(r"(?P<benchmark>.+)_(?P<shots>\d+)-?shot_(?P<metric>.+?)(?P<stderr>_stderr)?")
 # Narrower than Python's float(): 1_000, inf and digits of other scripts are mistakes in a table of scores.
-NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[nN][aA][nN]")
+NUMBER = re.compile(f"{plain_values.NUMBER.pattern}|[nN][aA][nN]")
 FACTS = ("model", "revision", "seed", "step", "corpus", "total_params")
 
 

@@ -22,8 +22,9 @@ from typing import Any, Literal
 import numpy as np
 
 from tagcorpus.errors import ConfigError, InputError
-from tagcorpus.predictor.records.annotations import LARGEST, are_fractions, properties
+from tagcorpus.predictor.records.annotations import are_fractions, properties
 from tagcorpus.predictor.records.makers import MAKER, groups_of
+from tagcorpus.predictor.records.plain_values import LARGEST, number
 from tagcorpus.predictor.records.scores import Conflict, Rule, known_ids, models_of, scores_of
 from tagcorpus.predictor.records.tasks import Task, task
 from tagcorpus.requirements import how_to_install
@@ -265,11 +266,8 @@ def _number(path: str | Path, model: str, column: str, text: str) -> float:
     text = text.strip()
     if not text:
         return math.nan
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.inf
-    if not abs(value) <= LARGEST:
+    value = number(text)
+    if value is None:
         raise InputError(
             f"{path}: {model}, column {column!r}: {text!r} is not a number of at most {LARGEST:g}; leave a missing value empty"
         )
