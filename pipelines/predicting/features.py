@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from tagcorpus.errors import ConfigError, InputError, spelled_otherwise
 from tagcorpus.pipelines.feature_table import check
 from tagcorpus.pipelines.feature_table.columns import ID, columns
-from tagcorpus.pipelines.feature_table.table import Finding, read_table
+from tagcorpus.pipelines.feature_table.table import FeatureTable, Finding, Row, read_table
 from tagcorpus.pipelines.predicting.terminal import wrapped
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.predictor.learners import models
@@ -30,24 +31,36 @@ def features_of(path: str | None, store: Store, display: Display) -> tuple[Any, 
     """
     if path is None:
         stored = store.features()
-        _refuse_scores(f"the feature table of {str(store.path)!r}", stored.columns, store)
-        return (stored.set_index("id") if len(stored) else None), []
+        where = f"the feature table of {str(store.path)!r}"
+        _refuse_scores(where, stored.columns, store)
+        if not len(stored):
+            return None, []
+        cells = [
+            [str(id_), *("" if math.isnan(v) else repr(float(v)) for v in values)]
+            for id_, *values in stored.itertuples(index=False)
+        ]
+        rows = [Row(i, own) for i, own in enumerate(cells, 1)]
+        return stored.set_index("id"), _findings(FeatureTable(where, list(stored.columns), rows), where, "", display)
     table = read_table(path, "--features")
     _refuse_scores(f"--features {path}", table.header, store)
+    remedy = f"; `tagcorpus check-features {path}` lists everything"
+    findings = _findings(table, f"--features: {path}", remedy, display)
+    return read_features(path), findings
+
+
+def _findings(table: FeatureTable, where: str, remedy: str, display: Display) -> list[Finding]:
+    """What the check of a table says, without notes; the run prints it. Raises InputError for a table that would be misread."""
     findings = [f for f in check.check(table) if f.severity != "note"]
     fatal = [f for f in findings if f.severity == "error" and f.check not in BEARABLE]
     if fatal:
-        raise InputError(
-            f"--features: {path}: {fatal[0].check}: {fatal[0].message}"
-            + (f": {fatal[0].where[0]}" if fatal[0].where else "")
-            + f"; `tagcorpus check-features {path}` lists everything"
-        )
+        place = f": {fatal[0].where[0]}" if fatal[0].where else ""
+        raise InputError(f"{where}: {fatal[0].check}: {fatal[0].message}{place}{remedy}")
     is_own = not set(table.header) & (set(columns()) - {ID})
     for f in findings:
         # A table without any published column is the user's own: missing and unknown columns are not findings.
         if not (is_own and f.check in ABOUT_PUBLISHED):
-            display.say(wrapped(f"{f.severity} in {path}: {f.message} ({f.count:,})"))
-    return read_features(path), findings
+            display.say(wrapped(f"{f.severity} in {table.path}: {f.message} ({f.count:,})"))
+    return findings
 
 
 def refuse_unused(path: str, data: Dataset, settings: Settings, protocol: str, adds: Sequence[str]) -> None:

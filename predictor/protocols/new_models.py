@@ -25,6 +25,7 @@ from tagcorpus.predictor.learners.evaluation import Evaluation
 from tagcorpus.predictor.protocols.tables import aligned
 from tagcorpus.predictor.records.annotations import json_of, one_model, text_of
 from tagcorpus.predictor.records.makers import BASE, MAKER, NAMESPACE, maker, organisation
+from tagcorpus.predictor.records.plain_values import LARGEST
 
 FEATURES = "features"
 CLOSE = 3  # named of the nearest models
@@ -116,9 +117,11 @@ def _wrong_features(given: Any, generated: tuple[str, ...]) -> list[str]:
             known = f"{FEATURES}: {unknown_name('column', name, generated, FEATURES)}" if generated else ""
             problems.append(known or f"{FEATURES}: {name!r}: there is no feature table to compare it with (--features)")
         elif value is not None and (
-            isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value)
+            isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= LARGEST
         ):
-            problems.append(f"{FEATURES}: column {name!r}: must be a number (left out where missing), not {value!r}")
+            problems.append(
+                f"{FEATURES}: column {name!r}: must be a number (left out where missing), not {value!r:.40}"
+            )
     return problems
 
 

@@ -173,6 +173,8 @@ def _checked(row: Mapping[str, Any], *, is_text: bool) -> tuple[Annotations, lis
             notes.append(f"{named}field {given!r}: {value!r} is new{hint} In use: {', '.join(rule['known'])}")
     if are_fractions(fields):
         problems.append(f"{named}the percentages of domains add up to 1: give percent, from 0 to 100")
+    if (total := sum(fields.get(part) or 0 for part in DOMAINS)) > 101:
+        notes.append(f"{named}the percentages of domains add up to {total:g}")
     if "id" not in fields and not any("field 'id'" in p for p in problems):
         problems.append("field 'id': must be given")
     return Annotations(str(fields.pop("id", "")), fields, tuple(notes)), problems
