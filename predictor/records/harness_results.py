@@ -189,6 +189,14 @@ def _part(document: Mapping[str, Any], task: str) -> str:
     return f"task {task!r}, field 'n-samples': {used:,} of {whole:,} samples are a part of the benchmark only"
 
 
+def samples_of(document: Mapping[str, Any]) -> dict[str, int]:
+    """The number of samples that each task was evaluated on, where the file says it."""
+    counts = {
+        task: section(section(document, "n-samples"), task).get("effective") for task in section(document, "n-samples")
+    }
+    return {task: n for task, n in counts.items() if isinstance(n, int)}
+
+
 def _contradictions(document: Mapping[str, Any], is_named: bool) -> Iterator[str]:
     """Facts that the file has twice, with different values. is_named: the caller says the model."""
     name, given = document.get("model_name"), _arguments(document).get("pretrained")
