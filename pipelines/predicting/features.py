@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from tagcorpus.errors import ConfigError, InputError, spelled_otherwise
+from tagcorpus.errors import ConfigError, InputError, folded, spelled_otherwise
 from tagcorpus.pipelines.feature_table import check
 from tagcorpus.pipelines.feature_table.columns import ID, columns
 from tagcorpus.pipelines.feature_table.table import FeatureTable, Finding, Row, read_table
@@ -89,6 +89,16 @@ def _refuse_scores(table: str, columns: Sequence[str], store: Store) -> None:
             + (f" (so are {len(scores) - 1} more)" if len(scores) > 1 else "")
             + "; import scores with `tagcorpus store import`, and leave them out here"
         )
+
+
+def say_alike(data: Dataset, display: Display) -> None:
+    """Say which models of the data set differ by case or spaces only: perhaps one model in training and in test."""
+    by_fold: dict[str, str] = {}
+    pairs = [(other, m) for m in data.ids if (other := by_fold.setdefault(folded(m), m)) != m]
+    if pairs:
+        one, other = pairs[0]
+        more = f" ({len(pairs):,} such pairs)" if len(pairs) > 1 else ""
+        display.say(f"models {one!r} and {other!r} differ by case or spaces only{more}: is one model here twice?")
 
 
 def say_ids(data: Dataset, features: Any, display: Display) -> None:
