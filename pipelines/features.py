@@ -24,6 +24,7 @@ from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.feature_table.merge import check_ahead
 from tagcorpus.pipelines.feature_table.methods import Recipe, recipe_of
 from tagcorpus.pipelines.feature_table.provenance import provenance_name
+from tagcorpus.pipelines.generation_files import oddities
 from tagcorpus.pipelines.group_statistics.column import look_for
 from tagcorpus.pipelines.group_statistics.groups import Group, by_column, by_level, by_model, check_ids
 from tagcorpus.pipelines.group_statistics.kept import choose
@@ -99,7 +100,7 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
         _check_ahead(options, {**by_role, **({DOMAIN: labeller} if labeller else {})}, chosen_instances.has_entropy)
     if inputs.models is not None:
         run.output.publish(MAPPING, inputs.models.to_yaml().encode())
-        for message in _same_content(plan):
+        for message in (*_same_content(plan), *oddities.in_numbers(plan)):
             run.display.announce(message)
             messages.append(message)
     before = engine.prepare(plan, tagging)
@@ -226,9 +227,10 @@ def _mapping(run: Run, inputs: Inputs) -> list[str]:
         left = len(older)
         path, why = next(iter(older.items()))
         run.display.say(f"  {left} file{'s' * (left != 1)} set aside, such as {path} ({why})")
-    for note in inputs.models.notes:
+    notes = [*inputs.models.notes, *oddities.in_texts(inputs.models, inputs.reader_options)]
+    for note in notes:
         run.display.announce(note)
-    return list(inputs.models.notes)
+    return notes
 
 
 def _same_content(plan: Plan) -> Iterator[str]:

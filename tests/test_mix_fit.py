@@ -321,7 +321,7 @@ def test_outcomes_that_no_fit_can_use_name_row_and_column(tmp_path: Path, value:
 @pytest.mark.parametrize("value", ["0", "-0.0", "-3", "1e-308", "1e30", "NaN", ""])
 def test_other_outcomes_are_read(tmp_path: Path, value: str) -> None:
     mixes = read_mixes(file(tmp_path, "shares.csv", "run,a,b\nx,0.5,0.5\ny,1,0\nz,0,1\n"))
-    swarm, lines = read(mixes, file(tmp_path, "outcomes.csv", f"run,loss\nx,1\ny,{value}\nz,3\n"))
+    swarm, lines = read(mixes, file(tmp_path, "outcomes.csv", f"run,gain\nx,1\ny,{value}\nz,3\n"))
     kept = swarm.values[:, 0][1]
     assert kept == (float(value) if value not in ("", "NaN") else pytest.approx(math.nan, nan_ok=True))
     assert bool(lines) == (value in ("", "NaN"))

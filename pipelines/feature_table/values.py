@@ -19,7 +19,8 @@ from tagcorpus.pipelines.feature_table.columns import (
     extended_columns,
     numeric_columns,
 )
-from tagcorpus.pipelines.feature_table.table import FeatureTable, Finding, decimals, kind_of, number
+from tagcorpus.pipelines.feature_table.table import FeatureTable, Finding, decimals, kind_of
+from tagcorpus.predictor.records.plain_values import number
 
 # Computed shares of one whole may miss their sum by this.
 SLACK = 1e-6

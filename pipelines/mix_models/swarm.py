@@ -8,18 +8,20 @@ decides what a file is, not its name.
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from tagcorpus.errors import ConfigError, InputError, spelled_otherwise, unknown_name
-from tagcorpus.pipelines.feature_table.table import decimals, kind_of, number
+from tagcorpus.pipelines.feature_table.table import decimals, kind_of
 from tagcorpus.pipelines.storage.sealed import is_sealed, opened
-from tagcorpus.predictor.records.annotations import LARGEST, csv_rows, text_of
+from tagcorpus.predictor.records.annotations import csv_rows, text_of
+from tagcorpus.predictor.records.plain_values import LARGEST, number
 
 Array = np.ndarray[Any, Any]
 # Columns that name a run, the first of a table counts: olmix's two, that of `mix swarm`, RegMix's, pandas' index.
@@ -30,7 +32,11 @@ TOLERANCE, MOST_ROUNDING = 1e-3, 1e-2
 MANIFEST, RUN = "mix.json", "run.json"
 SHOWN = 3
 LEAST_MIXES = 10
+SCALES_APART = 2.0
 TEXT = ("text", "decimal_comma")
+_WORD = re.compile(r"[a-z]+[0-9]*")
+LOSS_WORDS = {"loss", "losses", "perplexity", "ppl", "bits", "bpb", "nll", "brier", "error", "errors", "entropy"}
+SCORE_WORDS = {"acc", "accuracy", "f1", "score", "scores", "exact", "bleu", "rouge", "pass"}
 
 
 @dataclass(frozen=True)
@@ -206,6 +212,7 @@ def read_swarm(
     outcomes = _outcomes(rows, columns, chosen, say)
     for name in outcomes:
         _check_size(path, name, rows, columns[name] or [])
+        _say_odd(name, rows, columns[name] or [], say)
     place = {name: i for i, name in enumerate(mixes.ids)}
     joined = [(r, place[i]) for r, i in enumerate(ids) if i in place]
     if not joined:
@@ -295,6 +302,30 @@ def _check_size(path: str, name: str, rows: Sequence[tuple[str, Mapping[str, str
                 f"{path!r}: {where}, column {name!r}: {row[name]!r} is not an outcome between -{LARGEST:g} and {LARGEST:g}. "
                 "Leave the cell empty where a run has no outcome"
             )
+
+
+def kind_by_name(outcome: str) -> Literal["loss", "score", ""]:
+    """Whether an outcome is a loss or a score by the words of its name; "" where they do not tell."""
+    words = set(_WORD.findall(outcome.lower()))
+    is_loss, is_score = bool(words & LOSS_WORDS), bool(words & SCORE_WORDS)
+    return "" if is_loss == is_score else "loss" if is_loss else "score"
+
+
+def _say_odd(
+    name: str, rows: Sequence[tuple[str, Mapping[str, str]]], values: Sequence[float], say: Callable[[str], None]
+) -> None:
+    """Say what a loss or a score by its name cannot be: 0 or less beside losses, shares beside percentages."""
+    kind = kind_by_name(name)
+    low = [(where, row[name]) for (where, row), v in zip(rows, values, strict=True) if v <= 0]
+    if kind == "loss" and low and any(v > 0 for v in values):
+        say(
+            f"caution: {name} is {low[0][1]} in {low[0][0]} ({len(low):,} such values), and no loss is: did these runs fail?"
+        )
+    shares, above = [v for v in values if 0 < v <= 1], [v for v in values if v > 1]
+    if kind == "score" and shares and above and min(above) >= SCALES_APART * max(shares):
+        say(
+            f"caution: {name} has {len(shares):,} values up to {max(shares):g} and {len(above):,} from {min(above):g}: shares beside percentages?"
+        )
 
 
 def _id_column(path: str, rows: Sequence[tuple[str, Mapping[str, str]]], given: str | None) -> str:

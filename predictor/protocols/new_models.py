@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tagcorpus.errors import InputError, unknown_name
+from tagcorpus.errors import InputError, folded, unknown_name
 from tagcorpus.predictor.learners import models
 from tagcorpus.predictor.learners.conformal import LEVEL, coverage, half_width
 from tagcorpus.predictor.learners.data import CATEGORICAL, DATABASE, PARAMS, SCALE, TOKENS, Dataset
@@ -24,7 +24,8 @@ from tagcorpus.predictor.learners.design import Matrix, columns_of
 from tagcorpus.predictor.learners.evaluation import Evaluation
 from tagcorpus.predictor.protocols.tables import aligned
 from tagcorpus.predictor.records.annotations import json_of, one_model, text_of
-from tagcorpus.predictor.records.makers import BASE, MAKER, NAMESPACE, maker, organisation
+from tagcorpus.predictor.records.makers import BASE, MAKER, NAMESPACE, is_one, maker, organisation
+from tagcorpus.predictor.records.plain_values import LARGEST
 
 FEATURES = "features"
 CLOSE = 3  # named of the nearest models
@@ -131,9 +132,11 @@ def _wrong_features(given: Any, generated: tuple[str, ...]) -> list[str]:
             known = f"{FEATURES}: {unknown_name('column', name, generated, FEATURES)}" if generated else ""
             problems.append(known or f"{FEATURES}: {name!r}: there is no feature table to compare it with (--features)")
         elif value is not None and (
-            isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value)
+            isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= LARGEST
         ):
-            problems.append(f"{FEATURES}: column {name!r}: must be a number (left out where missing), not {value!r}")
+            problems.append(
+                f"{FEATURES}: column {name!r}: must be a number (left out where missing), not {value!r:.40}"
+            )
     return problems
 
 
@@ -155,7 +158,7 @@ def _predict(data: Dataset, new: NewModel, name: str, evaluations: list[Evaluati
     if evaluation is None:
         raise ValueError(f"no evaluation of {name} under grouped folds")
     # A model already in the data set is predicted from the others.
-    rows = np.array([i for i, m in enumerate(data.ids) if m != new.id], dtype=np.int64)
+    rows = np.array([i for i, m in enumerate(data.ids) if folded(m) != folded(new.id)], dtype=np.int64)
     fit = models.fitted(data, name, rows, seed)
     columns = models.model(name).columns
     x = _row(data, new, columns)
@@ -180,8 +183,11 @@ def _predict(data: Dataset, new: NewModel, name: str, evaluations: list[Evaluati
         tuple(o for c in used if (o := _outside(data, new, c)) is not None),
         tuple(c for c in columns if _value(new, c) is None),
         _nearest(data, new),
-        new.id in data.ids,
-        sum(o == own and m != new.id for m, o in zip(data.ids, data.organisations, strict=True)),
+        folded(new.id) in map(folded, data.ids),
+        sum(
+            is_one(o, own, data.grouped_by) and folded(m) != folded(new.id)
+            for m, o in zip(data.ids, data.organisations, strict=True)
+        ),
         len(data.ids),
         data.groups,
     )
