@@ -2,7 +2,7 @@
 
     <fit>/proposal.json   shares, bounds, expectations with intervals, digests of the inputs, date (the pre-registration)
 
-A proposal that was written down is never replaced by another one.
+A proposal that was written down is never replaced by another one. It ends with a checksum, so that nobody edits it afterwards unseen.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tagcorpus.pipelines.progress.amounts import times
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.pipelines.storage.outputs import begins_with, check_file
-from tagcorpus.pipelines.storage.sealed import opened
+from tagcorpus.pipelines.storage.sealed import opened, sealed
 from tagcorpus.predictor.learners.parallel import Workers
 from tagcorpus.predictor.protocols.tables import aligned
 from tagcorpus.predictor.records.annotations import csv_rows, text_of
@@ -293,13 +293,18 @@ def _significant(value: Any) -> float | None:
 def _publish(folder: Folder, name: str, proposal: Mapping[str, Any]) -> None:
     """Write the file once. Raises ConfigError where another proposal is there."""
     if earlier := folder.read(name):
-        if {**(opened(earlier) or {}), "date": ""} != {**proposal, "date": ""}:
+        written = opened(earlier)
+        if written is None:
+            raise ConfigError(
+                f"{folder.path(name)} is damaged or was edited: name another file with --output, or move that one away"
+            )
+        if any(written.get(key) != value for key, value in proposal.items() if key not in ("date", "tagcorpus")):
             raise ConfigError(
                 f"{folder.path(name)} is there and says something else; a pre-registration is never replaced: name another file "
                 "with --output"
             )
         return
-    folder.publish(name, json.dumps(proposal, indent=1, ensure_ascii=False).encode() + b"\n")
+    folder.publish(name, sealed(proposal, ensure_ascii=False) + b"\n")
 
 
 def _digest(path: Path) -> str:
