@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from tagcorpus.pipelines.feature_table.check import check
 from tagcorpus.pipelines.feature_table.columns import numeric_columns
-from tagcorpus.pipelines.feature_table.table import FeatureTable, Finding
+from tagcorpus.pipelines.feature_table.table import FeatureTable
+from tagcorpus.predictor.records.findings import Finding
 
 # A table of one's own has none of the published columns.
 NOT_NEEDED = ("missing_column",)
