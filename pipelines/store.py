@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tagcorpus.errors import ConfigError, InputError
-from tagcorpus.pipelines.feature_table.check import finding_lines
-from tagcorpus.pipelines.feature_table.joinable import faults
+from tagcorpus.pipelines.feature_table.check import faults, finding_lines
 from tagcorpus.pipelines.feature_table.table import FeatureTable, Row, read_table
 from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.options.places import OTHER_SUFFIXES

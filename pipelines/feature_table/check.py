@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from tagcorpus.errors import InputError
 from tagcorpus.pipelines.feature_table.beside import check_provenance, compare_provenance
@@ -18,6 +19,7 @@ from tagcorpus.pipelines.feature_table.compare import compare
 from tagcorpus.pipelines.feature_table.header import check_header
 from tagcorpus.pipelines.feature_table.table import FeatureTable, read_table
 from tagcorpus.pipelines.feature_table.values import check_values
+from tagcorpus.pipelines.progress.amounts import counted
 from tagcorpus.pipelines.progress.printable import printable
 from tagcorpus.pipelines.progress.wrapping import wrapped
 from tagcorpus.predictor.records.findings import SEVERITIES, Finding, listed
@@ -26,6 +28,8 @@ from tagcorpus.predictor.records.harness_results import is_id
 SHOWN_PLACES = 5
 # Notes, since the published tables have them, too; yet linear models stop at empty cells.
 CHOKES_SOME = ("incomplete_models",)
+# A table of one's own has none of the published columns.
+NOT_NEEDED = ("missing_column",)
 
 
 def report(path: str, against: str | None, as_json: bool) -> tuple[str, int]:
@@ -68,6 +72,21 @@ def check(table: FeatureTable) -> list[Finding]:
         if table.rows:
             findings += check_values(table)
     return findings
+
+
+def faults(table: FeatureTable) -> list[Finding]:
+    """The errors that matter for a join with models, whether or not the table has published columns. -1 is an error in published
+    columns only: elsewhere it may be a value."""
+    errors = [f for f in check(table) if f.severity == "error" and f.check not in NOT_NEEDED]
+    return [f for f in map(_of_published_columns, errors) if f.count]
+
+
+def _of_published_columns(finding: Finding) -> Finding:
+    """A finding of -1 without the columns of one's own; any other as it is."""
+    if finding.check != "minus_one":
+        return finding
+    where = tuple(w for w in finding.where if w.rpartition(": ")[2] in numeric_columns())
+    return replace(finding, where=where, count=len(where))
 
 
 def _compared(table: FeatureTable, other: FeatureTable) -> Iterator[Finding]:
@@ -132,7 +151,7 @@ def sight(table: FeatureTable) -> dict[str, int]:
 def as_text(table: FeatureTable, findings: Sequence[Finding], against: str | None) -> str:
     """The findings as a person reads them: by severity, with the first places, and what a predictor sees."""
     width = max((len(f.check) for f in findings), default=0)
-    head = f"{table.path}: {_n(len(table.rows), 'row')}, {_n(len(table.header), 'column')}"
+    head = f"{table.path}: {counted(len(table.rows), 'row')}, {counted(len(table.header), 'column')}"
     lines = [head + (f"; against {against}" if against is not None else "")]
     for severity in SEVERITIES:
         group = [f for f in findings if f.severity == severity]
@@ -156,10 +175,10 @@ def finding_lines(f: Finding, width: int) -> list[str]:
 def _verdict(table: FeatureTable, findings: Sequence[Finding]) -> list[str]:
     choking = [f for f in findings if f.severity == "error"]
     seen = sight(table)
-    lines = [", ".join(_n(sum(f.severity == s for f in findings), s) for s in SEVERITIES)]
+    lines = [", ".join(counted(sum(f.severity == s for f in findings), s) for s in SEVERITIES)]
     lines.append(
-        f"a predictor sees {_n(len(table.rows), 'model')} and {_n(seen['columns_with_values'], 'column')} with values; "
-        f"{_n(seen['complete_models'], 'model')} {'has' if seen['complete_models'] == 1 else 'have'} a value in each of them"
+        f"a predictor sees {counted(len(table.rows), 'model')} and {counted(seen['columns_with_values'], 'column')} with values; "
+        f"{counted(seen['complete_models'], 'model')} {'has' if seen['complete_models'] == 1 else 'have'} a value in each of them"
     )
     if choking:
         return [*lines, f"a predictor cannot use: {_named(choking)}"]
@@ -176,7 +195,3 @@ def _named(findings: Sequence[Finding]) -> str:
 def _wrapped(text: str, first: str, rest: str) -> list[str]:
     plain = printable(text, is_line=True)
     return wrapped(plain, max(110, len(rest) + 50), first, rest)
-
-
-def _n(n: int, noun: str) -> str:
-    return f"{n:,} {noun}{'s' * (n != 1)}"
