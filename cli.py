@@ -270,10 +270,9 @@ def _guarded(command: Command, given: dict[str, Any]) -> None:
             config, sets = given.pop("config", None), given.pop("set", [])
             describe = importlib.import_module("tagcorpus.pipelines.terminal")
             sys.exit(describe.run(command.pipeline, config, sets, given))
-        module, _, function = command.calls.partition(":")
         options = command.options(**given)
         check_bounds(options)
-        result = getattr(importlib.import_module(module), function)(**vars(options))
+        result = command.function(**vars(options))
         text, code = result if isinstance(result, tuple) else (result, 0)
         # Data for a file or a program stay unchanged.
         click.echo(text if command.is_data and not sys.stdout.isatty() else _printable(text))

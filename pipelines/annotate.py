@@ -111,8 +111,7 @@ class _Texts:
 def _shown(engine: Engine, plan: Plan, tagger: Annotate, options: AnnotateOptions) -> list[str]:
     """The prompts about the first documents, with the answers where the user asks for them."""
     texts: list[str] = []
-    nothing: list[frozenset[str]] = [frozenset()] * len(plan.chunks)
-    steps: list[Step] = [Read(plan, engine.reader_options, nothing), _Texts(tagger, options.show)]
+    steps: list[Step] = [Read(plan, engine.reader_options), _Texts(tagger, options.show)]
     for rank in range(len(plan.chunks)):
         if len(texts) < options.show:
             texts += engine.over_chunks(plan, [rank], steps, "reading documents", threads=True)[rank][0]

@@ -37,6 +37,7 @@ from tagcorpus.pipelines.filtering.row_list import write_list
 from tagcorpus.pipelines.inputs.streams import Damaged
 from tagcorpus.pipelines.options.commands.tag import FilterOptions
 from tagcorpus.pipelines.options.declaring.common import Options
+from tagcorpus.pipelines.progress.amounts import counted
 from tagcorpus.pipelines.readers.plan import Plan, PlannedFile
 from tagcorpus.pipelines.readers.reader import ReaderOptions
 from tagcorpus.pipelines.runs.duplicates import count_duplicate_ids
@@ -167,7 +168,7 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
     run.ledger.fail(f["problem"] for f in files if "problem" in f)
     if n := sum(file.get("is_of_old_receipt", False) for file in files):
         run.display.say(
-            f"filtered rows of {n:,} file{'s' * (n != 1)} are written again: an earlier version kept no digest of them"
+            f"filtered rows of {counted(n, 'file')} are written again: an earlier version kept no digest of them"
         )
     removed: Counter[str] = Counter()
     for file in files:

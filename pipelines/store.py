@@ -18,22 +18,21 @@ from pathlib import Path
 from typing import Any
 
 from tagcorpus.errors import ConfigError, InputError
-from tagcorpus.pipelines.feature_table.joinable import faults
+from tagcorpus.pipelines.feature_table.check import faults, finding_lines
 from tagcorpus.pipelines.feature_table.table import FeatureTable, Row, read_table
 from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.options.places import OTHER_SUFFIXES
 from tagcorpus.pipelines.progress.printable import printable
-from tagcorpus.pipelines.progress.wrapping import width_at_most, wrapped
 from tagcorpus.pipelines.storage.outputs import check_file, has_content, publish_file
 from tagcorpus.predictor.records.checkpoints import TABLE
+from tagcorpus.predictor.records.findings import SEVERITIES
 from tagcorpus.predictor.store.batch import is_parquet, kind_of, table_rows
-from tagcorpus.predictor.store.check import SEVERITIES, Finding
 from tagcorpus.predictor.store.check import check as check_store
 from tagcorpus.predictor.store.files import duckdb_module, has_same_contents, is_new, write
 from tagcorpus.predictor.store.load import OnConflict, import_files
 from tagcorpus.predictor.store.store import Store
 
-SHOWN_PLACES = 5
+NAME_WIDTH = 19  # of checks
 NOT_REPLACED = "has other contents, and is never written over"
 EXPLAIN = re.compile(r"\s*EXPLAIN\b(?:\s+ANALYZE\b)?(?:\s*\([^()]*\))?", re.IGNORECASE)
 PIVOT = "MULTI"
@@ -55,7 +54,7 @@ def check(path: str, as_json: bool) -> tuple[str, int]:
     lines = [f"{path}: {n_models:,} models, {n_scores:,} scores"]
     for severity in SEVERITIES:
         group = [f for f in findings if f.severity == severity]
-        lines += ["", *(line for f in group for line in _lines(f))] if group else []
+        lines += ["", *(line for f in group for line in finding_lines(f, NAME_WIDTH))] if group else []
     lines += ["", ", ".join(f"{n:,} {s}{'s' * (n != 1)}" for s, n in counts.items())]
     return "\n".join(lines), code
 
@@ -71,20 +70,6 @@ def _json(document: Any) -> str:
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
     return json.dumps(plain(document), indent=1, ensure_ascii=False, default=str)
-
-
-def _lines(f: Finding) -> list[str]:
-    margin = " " * 37
-    lines = _wrapped(f.message, f"{f.severity:<7}  {f.check:<19} {f.count:>6,}  ", margin)
-    for place in f.where[:SHOWN_PLACES]:
-        lines += _wrapped(place, margin + "  ", margin + "    ")
-    if len(f.where) > SHOWN_PLACES:
-        lines.append(f"{margin}  and {len(f.where) - SHOWN_PLACES:,} more (--json has all)")
-    return lines + (_wrapped(f"a predictor: {f.effect}", margin + "-> ", margin + "   ") if f.effect else [])
-
-
-def _wrapped(text: str, first: str, rest: str) -> list[str]:
-    return wrapped(printable(text, is_line=True), width_at_most(110), first, rest)
 
 
 def show(path: str, model: str | None, as_json: bool) -> str:

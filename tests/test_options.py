@@ -67,8 +67,7 @@ def test_no_two_options_of_a_command_share_a_flag(command: Command) -> None:
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.calls], ids=lambda c: " ".join(c.words))
 def test_fields_of_a_command_are_the_keywords_of_its_function(command: Command) -> None:
-    module, _, function = command.calls.partition(":")
-    parameters = inspect.signature(getattr(import_module(module), function)).parameters
+    parameters = inspect.signature(command.function).parameters
     if "options" not in parameters:
         assert {f.name for f in dataclasses.fields(command.options)} == set(parameters) - {"display"}
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagcorpus.pipelines.doctor.wording import counted
+from tagcorpus.pipelines.progress.amounts import counted
 from tagcorpus.pipelines.report import SECTIONS
 from tagcorpus.pipelines.report.contents.bars import features_of
 from tagcorpus.pipelines.report.contents.contents import Contents

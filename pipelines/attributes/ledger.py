@@ -11,6 +11,7 @@ import tagcorpus
 from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.inputs.records import REASONS
+from tagcorpus.pipelines.progress.amounts import counted
 from tagcorpus.pipelines.readers.plan import TABLES, Plan
 from tagcorpus.taggers._interface.installed import version
 
@@ -176,7 +177,7 @@ class Ledger:
         if without := [f for f in self.without_documents if f["input"] not in broken]:
             n = len(without)
             named = listed([f"{f['input']} ({f['why']})" for f in without], " in the ledger")
-            lines.append(f"{n:,} file{'s' * (n != 1)} gave no document: {named}")
+            lines.append(f"{counted(n, 'file')} gave no document: {named}")
         if broken:
             shown = [self._breakage(name, damage(name, k)) for name, k in list(broken.items())[:SHOWN_FILES]]
             lines.append(f"broken input: {listed(shown, ' in the ledger', len(broken))}")
@@ -197,7 +198,7 @@ class Ledger:
             return 3, lines
         if self.empty_rows:
             n = self.empty_rows
-            lines.append(f"{n:,} row{'s' * (n != 1)} of the table {'have' if n != 1 else 'has'} no value at all")
+            lines.append(f"{counted(n, 'row')} of the table {'have' if n != 1 else 'has'} no value at all")
             return 3, lines
         return (3 if self.doubts else 0), lines
 
@@ -255,4 +256,4 @@ def broken_files(plan: Plan) -> list[str]:
     """A sentence that names the files which are known to be broken before the work."""
     reasons = [f"{f.file.name} ({r.broken})" for f in plan.files for r in f.chunks if r.broken]
     n = len(reasons)
-    return [f"{n:,} broken file{'s' * (n != 1)} in the input: {listed(reasons)}"] if n else []
+    return [f"{counted(n, 'broken file')} in the input: {listed(reasons)}"] if n else []

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from tagcorpus.pipelines.attributes.parts import Instance, keys_of, unread_name
+from tagcorpus.pipelines.progress.amounts import counted
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.pipelines.storage.sealed import is_sealed, opened, sealed
@@ -89,7 +90,7 @@ def in_words(name: str, part: Mapping[str, Any]) -> str:
     """A sentence on the entry of an instance in a summary."""
     n = part["documents_in_part"]
     return (
-        f"{name} read {n:,} document{'s' * (n != 1)} in part ({100 * part['share_of_documents']:.1f} %), and left "
+        f"{name} read {counted(n, 'document')} in part ({100 * part['share_of_documents']:.1f} %), and left "
         f"{100 * part['share_of_bytes_unread']:.1f} % of all bytes unread"
     )
 

@@ -25,6 +25,7 @@ from tagcorpus.pipelines.batching.result_lines import Results, results_of
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.execution.steps import Read
 from tagcorpus.pipelines.execution.workers import Step
+from tagcorpus.pipelines.progress.amounts import counted
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.taggers._asking.endpoint_tagger import EndpointTagger
 from tagcorpus.taggers._llm.reply import Failure
@@ -78,7 +79,7 @@ class Rounds:
                 break
             n = sum(file.lines for file in questions)
             self._run.display.announce(
-                f"{n:,} question{'s' * (n != 1)} in {len(questions):,} file{'s' * (len(questions) != 1)} of {self._run.output.path(PLACE)}"
+                f"{counted(n, 'question')} in {counted(len(questions), 'file')} of {self._run.output.path(PLACE)}"
             )
             before = self._progress()
             self._drive(questions)
@@ -117,8 +118,7 @@ class Rounds:
         purse = self._caller.purse if self._mode == SEND else None
         writer = RequestWriter(self._run.output, first, self._tagger.tokenizer, purse, self._most_tokens)
         settled = frozenset(key for key, reasons in self._failures.items() if len(reasons) >= TRIES)
-        nothing: list[frozenset[str]] = [frozenset()] * len(plan.chunks)
-        reading = [Read(plan, self._engine.reader_options, nothing), *steps]
+        reading = [Read(plan, self._engine.reader_options), *steps]
         reading.append(WriteQuestions(self._tagger, writer, settled))
         try:
             self._engine.over_chunks(plan, pending, reading, "writing questions", threads=True, workers=1)
@@ -241,7 +241,7 @@ class Rounds:
         if absent:
             model, path = self._caller.settings.model, self._run.output.path
             raise IncompleteError(
-                f"no results yet for {len(absent):,} file{'s' * (len(absent) != 1)} of questions; the same command reads them. For the first: "
+                f"no results yet for {counted(len(absent), 'file')} of questions; the same command reads them. For the first: "
                 f"vllm run-batch -i {path(absent[0].requests)} -o {path(absent[0].results)} --model {model}"
             )
 

@@ -21,10 +21,9 @@ from tagcorpus.pipelines.attributes.bill import in_words, spent
 from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.attributes.read import Recorded, instance_folders
 from tagcorpus.pipelines.attributes.resuming import ResumeState, resume_state
-from tagcorpus.pipelines.doctor.wording import MEANINGS, counted
 from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.progress import heartbeat
-from tagcorpus.pipelines.progress.amounts import duration
+from tagcorpus.pipelines.progress.amounts import counted, duration
 from tagcorpus.pipelines.progress.heartbeat import epoch, errors_as_damage, json_object, not_an_output
 from tagcorpus.pipelines.progress.wrapping import wrapped
 from tagcorpus.pipelines.readers.plan import Plan, PlannedFile, load_plan
@@ -32,6 +31,17 @@ from tagcorpus.pipelines.readers.reader import ReaderOptions
 from tagcorpus.pipelines.storage import remote
 from tagcorpus.pipelines.storage.folder import Folder
 
+MEANINGS = {
+    0: "done",
+    1: "failed",
+    2: "wrong usage or input",
+    3: "done, but more rows than allowed are in quarantine or without a label",
+    4: "incomplete; the same command may finish it",
+    5: "a budget was reached",
+    130: "interrupted; the same command resumes",
+    143: "terminated; the same command resumes",
+}
+"""Of exit codes."""
 # Chunks in work that are listed; a large cluster has hundreds.
 SHOWN_CHUNKS = 8
 

@@ -18,6 +18,7 @@ from tagcorpus.pipelines.execution.steps import Call, Publish, Read, Tag
 from tagcorpus.pipelines.execution.worker_pool import WorkerPool
 from tagcorpus.pipelines.execution.workers import Step
 from tagcorpus.pipelines.inputs.chunks import Counts
+from tagcorpus.pipelines.progress.amounts import counted
 from tagcorpus.pipelines.progress.display import Watch
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.pipelines.runs.duplicates import passes_over_ids
@@ -227,10 +228,7 @@ class Engine:
         self, plan: Plan, before: ResumeState, pending: int, instances: Sequence[Instance], size: str
     ) -> None:
         files, chunks = len(plan.files), len(plan.chunks)
-        message = (
-            size
-            or f"{files:,} file{'s' * (files != 1)}, {plan.rows:,} row{'s' * (plan.rows != 1)}, {chunks:,} chunk{'s' * (chunks != 1)}"
-        )
+        message = size or f"{counted(files, 'file')}, {counted(plan.rows, 'row')}, {counted(chunks, 'chunk')}"
         if before.done:
             message += f"; {len(before.done):,} of {chunks * len(instances):,} parts are there already"
         if before.stale:

@@ -44,10 +44,11 @@ PROBE = "A short probe."
 
 
 class Read:
-    """Reads the documents of a chunk. `todo[rank]` names the instances that are still to compute there."""
+    """Reads the documents of a chunk. `todo[rank]` names the instances that are still to compute there; by default, none is."""
 
-    def __init__(self, plan: Plan, reader_options: ReaderOptions, todo: Sequence[frozenset[str]]) -> None:
-        self.chunks, self.reader_options, self.todo = plan.chunks, reader_options, todo
+    def __init__(self, plan: Plan, reader_options: ReaderOptions, todo: Sequence[frozenset[str]] | None = None) -> None:
+        self.chunks, self.reader_options = plan.chunks, reader_options
+        self.todo = [frozenset[str]()] * len(plan.chunks) if todo is None else todo
 
     def run(self, _data: Any = None, rank: int = 0) -> Iterator[TaggedBatch | ChunkEnd]:
         planned, k = self.chunks[rank]

@@ -17,6 +17,7 @@ from tagcorpus.pipelines.exporting.documents import TaggedFiles
 from tagcorpus.pipelines.exporting.json_lines import json_lines
 from tagcorpus.pipelines.exporting.parquet import card, write_parquet
 from tagcorpus.pipelines.options.declaring.common import LINES
+from tagcorpus.pipelines.progress.amounts import counted
 from tagcorpus.pipelines.storage import remote
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.pipelines.storage.outputs import check_folder, identity
@@ -96,7 +97,7 @@ def _to_dolma(tagged: TaggedFiles, target: str) -> str:
                 lines.write(line)
     left_out = dolma.list_columns(tagged)
     n = len(tagged.files)
-    said = [f"{_n_documents(tagged):,} documents -> {target}/ ({n:,} file{'s' * (n != 1)})"]
+    said = [f"{_n_documents(tagged):,} documents -> {target}/ ({counted(n, 'file')})"]
     if left_out:
         said.append(f"left out, since a span has one number: {', '.join(left_out)}")
     return "\n".join(said)

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from tagcorpus.pipelines.feature_table.columns import ID, RECIPE
 from tagcorpus.pipelines.feature_table.methods import Recipe, described, differences, role_of, substitute_for
 from tagcorpus.pipelines.feature_table.provenance import Provenance, filled, provenance_name, read_provenance
-from tagcorpus.pipelines.feature_table.table import FeatureTable, Finding
+from tagcorpus.pipelines.feature_table.table import FeatureTable
+from tagcorpus.predictor.records.findings import Finding, listed
 
 
 def check_provenance(table: FeatureTable) -> Iterator[Finding]:
@@ -35,10 +36,9 @@ def check_provenance(table: FeatureTable) -> Iterator[Finding]:
             own = [c for c in table.header if c in columns and role_of(c) == role]
             if own and (instead := substitute_for(role, method)):
                 places.append(f"{len(own)} columns, {own[0]} first: {described(method)}, in place of {instead}")
-    if places:
-        message = "columns measured with other methods than in the published table"
-        effect = "comparable only with tables measured with the same methods"
-        yield Finding("warning", "substitutes", message, len(places), tuple(places), effect)
+    message = "columns measured with other methods than in the published table"
+    effect = "comparable only with tables measured with the same methods"
+    yield from listed("warning", "substitutes", message, places, effect)
 
 
 def compare_provenance(table: FeatureTable, against: FeatureTable) -> Iterator[Finding]:
@@ -55,9 +55,8 @@ def compare_provenance(table: FeatureTable, against: FeatureTable) -> Iterator[F
             if Recipe() not in (recipe, another):
                 name = os.path.basename(against.path)
                 places |= dict.fromkeys(differences(recipe, another, name, columns_here, columns_there))
-    if places:
-        effect = "takes a difference in the measurement for a difference in the models"
-        yield Finding("warning", "measured_otherwise", "the two differ in what they were measured with", len(places), tuple(places), effect)  # fmt: skip
+    effect = "takes a difference in the measurement for a difference in the models"
+    yield from listed("warning", "measured_otherwise", "the two differ in what they were measured with", places, effect)
 
 
 def _rows(table: FeatureTable) -> dict[str, dict[str, str]]:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from tagcorpus.errors import spelled_otherwise
 from tagcorpus.pipelines.feature_table.columns import ID
-from tagcorpus.pipelines.feature_table.table import FeatureTable, Finding, decimals
+from tagcorpus.pipelines.feature_table.table import FeatureTable, decimals
+from tagcorpus.predictor.records.findings import Finding, listed
 from tagcorpus.predictor.records.plain_values import number
 
 RELATIVE = 1e-9
@@ -58,9 +59,9 @@ def _columns(here: _Side, there: _Side, columns: Sequence[str]) -> Iterator[Find
         (here, there, "columns_only_here", "the other file has not"),
         (there, here, "columns_only_there", "this file has not, and the other has"),
     ):
-        if only := tuple(c for c in one.columns if c not in other.columns):
-            effect = "what is fitted on one file cannot be used on the other"
-            yield Finding("warning", check, f"columns that {where}", len(only), only, effect)
+        only = [c for c in one.columns if c not in other.columns]
+        effect = "what is fitted on one file cannot be used on the other"
+        yield from listed("warning", check, f"columns that {where}", only, effect)
     if columns != [c for c in there.columns if c in here.columns]:
         effect = "the order decides ties in trees, and everything where columns are taken by position"
         yield Finding("warning", "other_column_order", "the shared columns are in another order", 1, (), effect)
@@ -112,14 +113,8 @@ def _values(here: _Side, there: _Side, shared: Sequence[str], columns: Sequence[
         message += ", ".join(f"{column} ({n:,})" for column, n in worst)
         effect = "one id means two things: the files cannot be united"
         yield Finding("error", "values_differ", message, len(differing), tuple(d[3] for d in differing), effect)
-    if gone:
-        yield Finding(
-            "warning", "empty_only_here", "cells of shared ids: empty here, not there", len(gone), tuple(gone)
-        )
-    if come:
-        yield Finding(
-            "warning", "empty_only_there", "cells of shared ids: empty there, not here", len(come), tuple(come)
-        )
+    yield from listed("warning", "empty_only_here", "cells of shared ids: empty here, not there", gone)
+    yield from listed("warning", "empty_only_there", "cells of shared ids: empty there, not here", come)
 
 
 def _new_models(here: _Side, there: _Side, columns: Sequence[str]) -> Iterator[Finding]:
@@ -131,16 +126,8 @@ def _new_models(here: _Side, there: _Side, columns: Sequence[str]) -> Iterator[F
         cells = tuple(here.cell(model, c) for c in columns)
         if any(cells) and cells in rows:
             same.append(f"{model} here, {rows[cells]} there")
-    if same:
-        effect = "one model counts as two, in training and in test"
-        yield Finding(
-            "warning",
-            "same_row_other_id",
-            "rows that the other file has under another id",
-            len(same),
-            tuple(same),
-            effect,
-        )
+    effect = "one model counts as two, in training and in test"
+    yield from listed("warning", "same_row_other_id", "rows that the other file has under another id", same, effect)
     far = []
     for column in columns:
         known = [v for text in there.table.texts(column) if (v := number(text)) is not None]
@@ -151,10 +138,9 @@ def _new_models(here: _Side, there: _Side, columns: Sequence[str]) -> Iterator[F
             value = number(here.cell(model, column))
             if value is not None and not 2 * low - high <= value <= 2 * high - low:
                 far.append(f"{model}: {column} is {value:.6g} here; there {low:.6g} to {high:.6g}")
-    if far:
-        message = "cells of new ids that lie outside what the other file spans, by more than its width"
-        effect = "trees answer with the nearest model they know, linear models extrapolate"
-        yield Finding("warning", "far_from_the_other", message, len(far), tuple(far), effect)
+    message = "cells of new ids that lie outside what the other file spans, by more than its width"
+    effect = "trees answer with the nearest model they know, linear models extrapolate"
+    yield from listed("warning", "far_from_the_other", message, far, effect)
 
 
 def _rounding(mine: Sequence[str], other: Sequence[str]) -> float:

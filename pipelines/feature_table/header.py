@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from tagcorpus.pipelines.feature_table.columns import ID, RECIPE, columns, extended_columns, numeric_columns
-from tagcorpus.pipelines.feature_table.table import Finding
+from tagcorpus.predictor.records.findings import Finding, listed
 
 
 def check_header(header: Sequence[str]) -> Iterator[Finding]:
@@ -24,30 +24,24 @@ def check_header(header: Sequence[str]) -> Iterator[Finding]:
         yield Finding("error", "no_id_column", f"there is no column {ID!r}{hint}", effect="nothing to join by")
     elif header[0] != ID:
         yield Finding("warning", "id_not_first", f"{ID!r} is column {header.index(ID) + 1}, not the first")
-    if twice := tuple(f"{h!r}: {n} times" for h, n in Counter(header).items() if n > 1):
-        effect = "readers rename or drop one of them, which one depends on the reader"
-        yield Finding("error", "duplicate_column", "columns that are there more than once", len(twice), twice, effect)
+    twice = [f"{h!r}: {n} times" for h, n in Counter(header).items() if n > 1]
+    effect = "readers rename or drop one of them, which one depends on the reader"
+    yield from listed("error", "duplicate_column", "columns that are there more than once", twice, effect)
     missing = [c for c in published if c not in header and c != ID]
     extra = [c for c in dict.fromkeys(header) if c not in published]
     ours = [c for c in extra if c in extended_columns() or c == RECIPE]
     unknown = [c for c in extra if c not in ours]
     empty_anyway = tuple(c for c in missing if numeric_columns()[c].is_always_empty)
-    if gone := tuple(c for c in missing if c not in empty_anyway):
-        effect = "one that was fitted on the published columns lacks a feature"
-        yield Finding("error", "missing_column", "published columns that are not there", len(gone), gone, effect)
-    if empty_anyway:
-        message = "published columns that are not there, and would be empty"
-        yield Finding("warning", "missing_empty_column", message, len(empty_anyway), empty_anyway)
-    if unknown:
-        where = tuple(_with_hint(c, missing) for c in unknown)
-        effect = "one that takes every column takes these for features, too"
-        yield Finding(
-            "warning", "unknown_column", "columns that are not among the published", len(where), where, effect
-        )
-    if ours:
-        message = "columns of `run features` after the published ones (--extended, --allow-mixed)"
-        effect = "one that takes every column takes these for features, too"
-        yield Finding("note", "extended_columns", message, len(ours), tuple(ours), effect)
+    gone = [c for c in missing if c not in empty_anyway]
+    effect = "one that was fitted on the published columns lacks a feature"
+    yield from listed("error", "missing_column", "published columns that are not there", gone, effect)
+    message = "published columns that are not there, and would be empty"
+    yield from listed("warning", "missing_empty_column", message, empty_anyway)
+    where = [_with_hint(c, missing) for c in unknown]
+    effect = "one that takes every column takes these for features, too"
+    yield from listed("warning", "unknown_column", "columns that are not among the published", where, effect)
+    message = "columns of `run features` after the published ones (--extended, --allow-mixed)"
+    yield from listed("note", "extended_columns", message, ours, effect)
     known = [c for c in dict.fromkeys(header) if c in published]
     if known != [c for c in published if c in known]:
         first = next(h for h, p in zip(known, (c for c in published if c in known), strict=True) if h != p)

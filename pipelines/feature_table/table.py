@@ -9,14 +9,13 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from tagcorpus.errors import InputError
+from tagcorpus.predictor.records.findings import Finding, listed
 from tagcorpus.predictor.records.plain_values import LARGEST, NUMBER, number
-
-Severity = Literal["error", "warning", "note"]
 
 _MISSING_WORDS = {"nan", "na", "n/a", "#n/a", "<na>", "null", "none", "nil", "missing", "-", "?", "."}
 _INFINITE_WORDS = {"inf", "infinity"}
@@ -26,26 +25,6 @@ _MAGIC = {
     b"\x28\xb5\x2f\xfd": "zstd",
     b"PK\x03\x04": "a zip or xlsx file",
 }
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing to know about a table.
-
-    count    of cells, rows or columns it concerns
-    where    each of them, in the file's order (comparisons: the largest first)
-    effect   what a predictor that reads the table makes of it; "" where it makes nothing of it
-    """
-
-    severity: Severity
-    check: str
-    message: str
-    count: int = 1
-    where: tuple[str, ...] = ()
-    effect: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        return {"found" if name == "message" else name: value for name, value in asdict(self).items()}
 
 
 @dataclass(frozen=True)
@@ -150,13 +129,11 @@ def _fill(table: FeatureTable, raw: bytes) -> Iterator[Finding]:
     except csv.Error as error:
         message = f"no CSV from line {start:,} on: {error} (is a quote not closed, or not doubled?)"
         yield Finding("error", "not_csv", message, effect="readers stop, or swallow rows")
-    if ragged:
-        message = (
-            f"rows that have not {len(table.header):,} cells as the header has; they are left out of every other check"
-        )
-        yield Finding("error", "ragged_rows", message, len(ragged), tuple(ragged), "values land in the wrong columns")
-    if blank:
-        yield Finding("note", "blank_lines", "lines without anything", len(blank), tuple(blank))
+    message = (
+        f"rows that have not {len(table.header):,} cells as the header has; they are left out of every other check"
+    )
+    yield from listed("error", "ragged_rows", message, ragged, "values land in the wrong columns")
+    yield from listed("note", "blank_lines", "lines without anything", blank)
     if not table.header:
         yield Finding("error", "no_header", "there is no header, nor anything else", effect="no table")
     elif not table.rows and not ragged:

@@ -19,7 +19,8 @@ from tagcorpus.pipelines.feature_table.columns import (
     extended_columns,
     numeric_columns,
 )
-from tagcorpus.pipelines.feature_table.table import FeatureTable, Finding, decimals, kind_of
+from tagcorpus.pipelines.feature_table.table import FeatureTable, decimals, kind_of
+from tagcorpus.predictor.records.findings import Finding, listed
 from tagcorpus.predictor.records.plain_values import number
 
 # Computed shares of one whole may miss their sum by this.
@@ -78,11 +79,10 @@ def _readable(cells: _Cells) -> Iterator[Finding]:
             elif text != text.strip():
                 padded.append(f"{name}: {column} is {text!r}")
     for unreadable, (check, message, effect) in _UNREADABLE.items():
-        if places := tuple(bad[unreadable]):
-            yield Finding("error", check, message, len(places), places, effect)
-    if padded:
-        effect = "some readers take the whole column for text"
-        yield Finding("warning", "spaces_in_cells", "cells with spaces around them", len(padded), tuple(padded), effect)
+        places = tuple(bad[unreadable])
+        yield from listed("error", check, message, places, effect)
+    effect = "some readers take the whole column for text"
+    yield from listed("warning", "spaces_in_cells", "cells with spaces around them", padded, effect)
 
 
 def _ranges(cells: _Cells) -> Iterator[Finding]:
@@ -100,13 +100,11 @@ def _ranges(cells: _Cells) -> Iterator[Finding]:
                 outside.append(
                     f"{name}: {column} is {text.strip()}, must be {_bounds(known.low, known.high)} {known.unit}"
                 )
-    if sentinels:
-        effect = "a number like any other, unless -1 is declared to be missing"
-        message = "cells of exactly -1; an empty cell is what means missing"
-        yield Finding("error", "minus_one", message, len(sentinels), tuple(sentinels), effect)
-    if outside:
-        effect = "believes it: trees split there, linear models are pulled"
-        yield Finding("error", "out_of_range", "values that cannot be", len(outside), tuple(outside), effect)
+    effect = "a number like any other, unless -1 is declared to be missing"
+    message = "cells of exactly -1; an empty cell is what means missing"
+    yield from listed("error", "minus_one", message, sentinels, effect)
+    effect = "believes it: trees split there, linear models are pulled"
+    yield from listed("error", "out_of_range", "values that cannot be", outside, effect)
     values = cells.present("pct_english_mean") if "pct_english_mean" in cells.columns else []
     if len(values) >= MODELS_FOR_PATTERN and 0 < max(values) <= 1:
         yield Finding("warning", "share_not_percent", "every pct_english_mean is at most 1: a share, not a percentage?")
@@ -127,9 +125,8 @@ def _relations(cells: _Cells) -> Iterator[Finding]:
             for name, a, b in zip(cells.names, cells.values[small], cells.values[large], strict=True):
                 if a is not None and b is not None and a > b + SLACK * max(1.0, abs(b)):
                     wrong.append(f"{name}: {small} is {a:g}, {large} is {b:g}")
-    if wrong:
-        message = "values that are larger than what bounds them; columns swapped, or of different generations?"
-        yield Finding("error", "larger_than_its_bound", message, len(wrong), tuple(wrong), "believes it")
+    message = "values that are larger than what bounds them; columns swapped, or of different generations?"
+    yield from listed("error", "larger_than_its_bound", message, wrong, "believes it")
 
 
 def _domains(cells: _Cells) -> Iterator[Finding]:
@@ -156,24 +153,17 @@ def _domains(cells: _Cells) -> Iterator[Finding]:
             off.append(f"{model}: {total:.4f}{hint}")
         elif total < 100 - rounding:
             short.append(f"{model}: {total:.4f}")
-    if off:
-        message = f"models whose domain percentages add up to more than 100, or to less than {100 - OTHER_LABELS_PCT:g}"
-        yield Finding("error", "domains_do_not_add_up", message, len(off), tuple(off), "shares that are none")
-    if short:
-        message = "models whose domain percentages stay a little below 100: were labels that are none of the six counted in the whole?"
-        yield Finding("warning", "domains_below_100", message, len(short), tuple(short))
-    if partly:
-        effect = "takes an empty cell for unknown where 0 was meant"
-        yield Finding(
-            "warning", "domains_partly_empty", "models with some of the six empty", len(partly), tuple(partly), effect
-        )
-    if none:
-        effect = "takes 0 of everything for a measurement; it is the absence of one"
-        message = "models with 0 % in all six: no generation had a domain"
-        yield Finding("warning", "domains_all_zero", message, len(none), tuple(none), effect)
-    if english:
-        message = "of those, models that have pct_english_mean, which is a share of the same generations"
-        yield Finding("warning", "english_without_domain", message, len(english), tuple(english))
+    message = f"models whose domain percentages add up to more than 100, or to less than {100 - OTHER_LABELS_PCT:g}"
+    yield from listed("error", "domains_do_not_add_up", message, off, "shares that are none")
+    message = "models whose domain percentages stay a little below 100: were labels that are none of the six counted in the whole?"
+    yield from listed("warning", "domains_below_100", message, short)
+    effect = "takes an empty cell for unknown where 0 was meant"
+    yield from listed("warning", "domains_partly_empty", "models with some of the six empty", partly, effect)
+    effect = "takes 0 of everything for a measurement; it is the absence of one"
+    message = "models with 0 % in all six: no generation had a domain"
+    yield from listed("warning", "domains_all_zero", message, none, effect)
+    message = "of those, models that have pct_english_mean, which is a share of the same generations"
+    yield from listed("warning", "english_without_domain", message, english)
 
 
 def _deviations(cells: _Cells) -> Iterator[Finding]:
@@ -188,17 +178,12 @@ def _deviations(cells: _Cells) -> Iterator[Finding]:
             for name, m, s in zip(cells.names, mean, std, strict=True):
                 if (m is None) != (s is None):
                     (only_std if m is None else only_mean).append(f"{name}: {stem.name}")
-    if only_mean:
-        message = "means without their standard deviation (one generation only, or lost?)"
-        yield Finding("warning", "mean_without_std", message, len(only_mean), tuple(only_mean))
-    if only_std:
-        yield Finding(
-            "warning", "std_without_mean", "standard deviations without their mean", len(only_std), tuple(only_std)
-        )
-    if filled:
-        message = "cells with a value where the published table is always empty: one value per model has no deviation"
-        effect = "a feature that no published model has"
-        yield Finding("warning", "std_of_one_value", message, len(filled), tuple(filled), effect)
+    message = "means without their standard deviation (one generation only, or lost?)"
+    yield from listed("warning", "mean_without_std", message, only_mean)
+    yield from listed("warning", "std_without_mean", "standard deviations without their mean", only_std)
+    message = "cells with a value where the published table is always empty: one value per model has no deviation"
+    effect = "a feature that no published model has"
+    yield from listed("warning", "std_of_one_value", message, filled, effect)
 
 
 def _columns(cells: _Cells) -> Iterator[Finding]:
@@ -219,21 +204,13 @@ def _columns(cells: _Cells) -> Iterator[Finding]:
         if len(present) >= MODELS_FOR_PATTERN and len(set(present)) == 1:
             constant.append(f"{column}: {present[0]:g} in {len(present):,} models")
     useless = "imputing a mean fails or drops the column; trees take it for missing"
-    if empty:
-        yield Finding("warning", "empty_column", "columns without any value", len(empty), tuple(empty), useless)
-    if mostly:
-        effect = "learns which models have the value rather than the value"
-        yield Finding(
-            "warning", "mostly_empty_column", "columns empty for most models", len(mostly), tuple(mostly), effect
-        )
-    if constant:
-        effect = "no information, and scaling divides by 0"
-        yield Finding(
-            "warning", "constant_column", "columns with one value only", len(constant), tuple(constant), effect
-        )
-    if by_rule:
-        message = "columns that are always empty: one value per model has no deviation"
-        yield Finding("note", "empty_by_rule", message, len(by_rule), tuple(by_rule), useless)
+    yield from listed("warning", "empty_column", "columns without any value", empty, useless)
+    effect = "learns which models have the value rather than the value"
+    yield from listed("warning", "mostly_empty_column", "columns empty for most models", mostly, effect)
+    effect = "no information, and scaling divides by 0"
+    yield from listed("warning", "constant_column", "columns with one value only", constant, effect)
+    message = "columns that are always empty: one value per model has no deviation"
+    yield from listed("note", "empty_by_rule", message, by_rule, useless)
 
 
 def _rows(cells: _Cells) -> Iterator[Finding]:
@@ -248,15 +225,10 @@ def _rows(cells: _Cells) -> Iterator[Finding]:
             partial += 1
         if any(v is not None for v in values):
             named_by_values[values].append(name)
-    if same := tuple(" = ".join(names) for names in named_by_values.values() if len(names) > 1):
-        effect = "one set of generations counts as several models, in training and in test"
-        yield Finding(
-            "warning", "duplicate_rows", "groups of rows with the same values throughout", len(same), same, effect
-        )
-    if without:
-        yield Finding(
-            "warning", "row_without_values", "models without any value", len(without), tuple(without), "guesses"
-        )
+    same = [" = ".join(names) for names in named_by_values.values() if len(names) > 1]
+    effect = "one set of generations counts as several models, in training and in test"
+    yield from listed("warning", "duplicate_rows", "groups of rows with the same values throughout", same, effect)
+    yield from listed("warning", "row_without_values", "models without any value", without, "guesses")
     if partial:
         lacking = {c: sum(v is None for v in cells.values[c]) for c in usable}
         worst = sorted((c for c in lacking if lacking[c]), key=lambda c: (-lacking[c], cells.columns.index(c)))

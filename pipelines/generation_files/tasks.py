@@ -10,6 +10,7 @@ from tagcorpus.pipelines.generation_files.harness import is_of_samples
 from tagcorpus.pipelines.generation_files.model_files import stem, task_of
 from tagcorpus.pipelines.generation_files.models import Models
 from tagcorpus.pipelines.inputs.input_files import InputFile
+from tagcorpus.pipelines.progress.amounts import counted
 from tagcorpus.pipelines.readers.reader import ReaderOptions
 
 # A time as people shorten it; that the file holds samples must then be seen.
@@ -46,7 +47,7 @@ def one_task_each(models: Models, reader_options: ReaderOptions) -> list[str]:
     if several:
         tasks = by_model[several[0]]
         n = len(several) - 1
-        more = f" (and {n:,} more model{'s' * (n != 1)})" if n else ""
+        more = f" (and {counted(n, 'more model')})" if n else ""
         raise InputError(
             f"{several[0]}{more} has samples of {len(tasks)} tasks, {', '.join(tasks)}: a row of the table is of one task. Name "
             f"it with --task {tasks[0]} (repeat the option to pool tasks), or leave files out with --exclude"

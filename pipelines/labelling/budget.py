@@ -19,8 +19,8 @@ from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.execution.steps import Read
 from tagcorpus.pipelines.execution.workers import Step
 from tagcorpus.pipelines.labelling.backend import BACKEND, BASE_URL
-from tagcorpus.pipelines.labelling.money import limits_of, price_for
-from tagcorpus.pipelines.labelling.prices import FORM
+from tagcorpus.pipelines.labelling.prices import FORM, limits_of, price_for
+from tagcorpus.pipelines.progress.amounts import counted
 from tagcorpus.pipelines.progress.heartbeat import at_work, json_object
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.pipelines.runs.run import Run
@@ -60,7 +60,7 @@ class Cost:
         if tagger.questions.answer_limit is None:
             bound += "; without answers, which the tree does not limit"
         return (
-            f"{self.documents:,} document{'s' * (self.documents != 1)} to label, at most {self.calls:,} calls, not counting "
+            f"{counted(self.documents, 'document')} to label, at most {self.calls:,} calls, not counting "
             f"retries, and at most {self.tokens:,} tokens ({bound}){self._money(tagger, price)}"
         )
 
@@ -101,8 +101,7 @@ def cost_of(
 ) -> Cost:
     """Cost of the documents in these chunks, which are read for that. `chosen`: steps that pass on only the documents to
     label."""
-    nothing: list[frozenset[str]] = [frozenset()] * len(plan.chunks)
-    steps = [Read(plan, engine.reader_options, nothing), *chosen, Ask(tagger, is_cache_known)]
+    steps = [Read(plan, engine.reader_options), *chosen, Ask(tagger, is_cache_known)]
     # The cache is on this machine only.
     results = engine.over_chunks(plan, pending, steps, "counting documents", threads=is_cache_known)
     return sum((of_chunk[0] for of_chunk in results.values()), Cost())

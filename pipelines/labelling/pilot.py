@@ -24,8 +24,7 @@ from tagcorpus.pipelines.execution.workers import Step
 from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.labelling.budget import allowance, asking, cost_of_texts
 from tagcorpus.pipelines.labelling.forecast import Floats, Forecast, forecasts, moments_of
-from tagcorpus.pipelines.labelling.money import price_for
-from tagcorpus.pipelines.labelling.prices import FORM
+from tagcorpus.pipelines.labelling.prices import FORM, price_for
 from tagcorpus.pipelines.options.commands.domain import AskingOptions
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.pipelines.runs.result import Result
@@ -104,9 +103,8 @@ class Population(NamedTuple):
 def population(engine: Engine, plan: Plan, tagger: EndpointTagger, n: int) -> Population:
     """Read the input once, and draw `n` of its documents."""
     threshold = min(2**64 * (SPARE * n + MARGIN) // max(plan.rows, 1), 2**64)
-    nothing: list[frozenset[str]] = [frozenset()] * len(plan.chunks)
     steps: list[Step] = [
-        Read(plan, engine.reader_options, nothing),
+        Read(plan, engine.reader_options),
         Measure(tagger, threshold, engine.run.options.seed),
     ]
     results = engine.over_chunks(plan, range(len(plan.chunks)), steps, "measuring documents")

@@ -13,6 +13,7 @@ from tagcorpus.pipelines.attributes.resuming import ResumeState
 from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.execution.some_rows import choose
 from tagcorpus.pipelines.execution.workers import Step
+from tagcorpus.pipelines.progress.amounts import counted
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.pipelines.readers.reader import ReaderOptions
 from tagcorpus.pipelines.storage.folder import Folder
@@ -27,7 +28,7 @@ def to_retry(
     output = engine.run.output
     counts = with_errors(engine, plan, instance, before)
     n = sum(counts.values())
-    engine.run.display.say(f"{n:,} document{'s' * (n != 1)} without a label to be asked about again (--retry-errors)")
+    engine.run.display.say(f"{counted(n, 'document')} without a label to be asked about again (--retry-errors)")
     step = Unlabelled(output, plan, engine.reader_options, instance, counts, otherwise)
     return without(before, counts), [step]
 

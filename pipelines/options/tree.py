@@ -7,20 +7,21 @@ named here, and imported when a command needs them.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from tagcorpus.pipelines.options.declaring.common import Options
 
-_COMMANDS = "tagcorpus.pipelines.options.commands"
+_PIPELINES = "tagcorpus.pipelines"
+_COMMANDS = f"{_PIPELINES}.options.commands"
 
 
-def _options_at(place: str) -> type[Any]:
-    """The class at module:Class, a module of `commands`."""
+def _at(place: str, package: str) -> Any:
+    """The class or function at module:name, a module of this package."""
     module, _, name = place.partition(":")
-    options: type[Any] = getattr(importlib.import_module(f"{_COMMANDS}.{module}"), name)
-    return options
+    return getattr(importlib.import_module(f"{package}.{module}"), name)
 
 
 class OptionClasses(Mapping[str, type[Options]]):
@@ -30,7 +31,8 @@ class OptionClasses(Mapping[str, type[Options]]):
         self.places = places
 
     def __getitem__(self, pipeline: str) -> type[Options]:
-        return _options_at(self.places[pipeline])
+        options: type[Options] = _at(self.places[pipeline], _COMMANDS)
+        return options
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.places)
@@ -71,29 +73,41 @@ SHORT = {
 class Command:
     """One command of the tree.
 
-    words    its name, with the name of its group before it
+    name     with the name of its group before it
     place    module:Class of its options, whose docstring says what the command does
-    calls    module:function; "" for a pipeline
+    calls    module:function, a module of `pipelines`; "" for a pipeline
     is_data  its output is data for other programs, written as it is where standard output is no terminal
     alias    another spelling of the last word; not listed
     """
 
-    words: tuple[str, ...]
+    name: str
     place: str
     calls: str = ""
     short: str = ""
     is_data: bool = False
     alias: str = ""
 
+    @cached_property
+    def words(self) -> tuple[str, ...]:
+        """The words of its name."""
+        return tuple(self.name.split())
+
     @property
     def options(self) -> type[Any]:
         """The class of its options."""
-        return _options_at(self.place)
+        options: type[Any] = _at(self.place, _COMMANDS)
+        return options
 
     @property
     def pipeline(self) -> str:
         """Its name where it is a pipeline, else ""."""
         return "" if self.calls else self.words[-1]
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """What it calls."""
+        function: Callable[..., Any] = _at(self.calls, _PIPELINES)
+        return function
 
 
 GROUP_HELP = {
@@ -110,138 +124,100 @@ GROUP_HELP = {
         "Mix token files, and predict what a mix does to a model.",
     ),
 }
-CONSOLE = "tagcorpus.pipelines.doctor"
-STORE = "tagcorpus.pipelines.store"
 COMMANDS = (
-    *(Command(("run", name), place, short=SHORT[name]) for name, place in OPTIONS.places.items()),
+    *(Command(f"run {name}", place, short=SHORT[name]) for name, place in OPTIONS.places.items()),
+    Command("taggers", "console:TaggersOptions", "doctor.tagger_pages:taggers", "List the taggers, or describe one."),
+    Command("status", "console:StatusOptions", "doctor.status:report", "Show the progress of an output folder's runs."),
+    Command("report", "outputs:ReportOptions", "report:report", "Make one HTML page of an output folder."),
     Command(
-        ("taggers",), "console:TaggersOptions", f"{CONSOLE}.tagger_pages:taggers", "List the taggers, or describe one."
-    ),
-    Command(
-        ("status",),
-        "console:StatusOptions",
-        f"{CONSOLE}.status:report",
-        "Show the progress of an output folder's runs.",
-    ),
-    Command(
-        ("report",),
-        "outputs:ReportOptions",
-        "tagcorpus.pipelines.report:report",
-        "Make one HTML page of an output folder.",
-    ),
-    Command(
-        ("export",),
+        "export",
         "outputs:ExportOptions",
-        "tagcorpus.pipelines.exporting.export:export",
+        "exporting.export:export",
         "Write documents with their tags for other programs.",
     ),
+    Command("join", "outputs:JoinOptions", "join:join", "Give new files the tags of the same documents."),
     Command(
-        ("join",),
-        "outputs:JoinOptions",
-        "tagcorpus.pipelines.join:join",
-        "Give new files the tags of the same documents.",
-    ),
-    Command(
-        ("agreement",),
+        "agreement",
         "labels:AgreementOptions",
-        "tagcorpus.pipelines.labels.agreement:agreement",
+        "labels.agreement:agreement",
         "Measure how well labels agree with gold labels.",
     ),
     Command(
-        ("shares",),
+        "shares",
         "labels:SharesOptions",
-        "tagcorpus.pipelines.labels.shares:shares",
+        "labels.shares:shares",
         "Estimate each label's share of a corpus, with intervals.",
     ),
     Command(
-        ("distil",),
+        "distil",
         "labels:DistilOptions",
-        "tagcorpus.pipelines.distilling.command:distil",
+        "distilling.command:distil",
         "Train a small model on an LLM's labels.",
         alias="distill",
     ),
     Command(
-        ("audit",),
+        "audit",
         "outputs:AuditOptions",
-        "tagcorpus.pipelines.audit.command:audit",
+        "audit.command:audit",
         "Measure what a column depends on: source, language, length.",
     ),
     Command(
-        ("compare",),
+        "compare",
         "outputs:CompareOptions",
-        "tagcorpus.pipelines.comparing.command:compare",
+        "comparing.command:compare",
         "Compare the documents of two outputs, column by column.",
     ),
     Command(
-        ("check-features",),
-        "outputs:CheckFeaturesOptions",
-        "tagcorpus.pipelines.feature_table.check:report",
-        "Check a per-model feature CSV.",
+        "check-features", "outputs:CheckFeaturesOptions", "feature_table.check:report", "Check a per-model feature CSV."
     ),
-    Command(("store", "check"), "store:StoreCheckOptions", f"{STORE}:check"),
-    Command(("store", "show"), "store:StoreShowOptions", f"{STORE}:show"),
-    Command(("store", "query"), "store:StoreQueryOptions", f"{STORE}:query", is_data=True),
+    Command("store check", "store:StoreCheckOptions", "store:check"),
+    Command("store show", "store:StoreShowOptions", "store:show"),
+    Command("store query", "store:StoreQueryOptions", "store:query", is_data=True),
     Command(
-        ("store", "import"),
-        "store:StoreImportOptions",
-        f"{STORE}:import_",
-        "Import scores, annotations and feature tables.",
+        "store import", "store:StoreImportOptions", "store:import_", "Import scores, annotations and feature tables."
     ),
     Command(
-        ("store", "export"),
+        "store export",
         "store:StoreExportOptions",
-        f"{STORE}:export",
+        "store:export",
         "Write DB as a .duckdb file, a directory, or its features as .csv.",
     ),
     Command(
-        ("mix", "make"),
-        "mix:MixMakeOptions",
-        "tagcorpus.pipelines.mixes.make:make",
-        "Mix groups of token files by weights or temperature.",
+        "mix make", "mix:MixMakeOptions", "mixes.make:make", "Mix groups of token files by weights or temperature."
     ),
     Command(
-        ("mix", "swarm"),
+        "mix swarm",
         "mix:MixSwarmOptions",
-        "tagcorpus.pipelines.mixes.swarm:swarm",
+        "mixes.swarm:swarm",
         "Draw mixes for proxy models around the shares of tokens.",
     ),
+    Command("train", "mix:TrainOptions", "training.train:train", "Train a small Llama on a mix."),
     Command(
-        ("train",), "mix:TrainOptions", "tagcorpus.pipelines.training.train:train", "Train a small Llama on a mix."
-    ),
-    Command(
-        ("predict",),
+        "predict",
         "predict:PredictOptions",
-        "tagcorpus.pipelines.predict:command",
+        "predict:command",
         "Predict models' scores from size, data and generations.",
     ),
     Command(
-        ("mix", "fit"),
+        "mix fit",
         "mix_models:MixFitOptions",
-        "tagcorpus.pipelines.mix_models.fit:fit",
+        "mix_models.fit:fit",
         "Predict outcomes of mixes from their shares, and measure the error.",
     ),
     Command(
-        ("mix", "propose"),
+        "mix propose",
         "mix_models:MixProposeOptions",
-        "tagcorpus.pipelines.mix_models.propose:propose",
+        "mix_models.propose:propose",
         "Propose shares with a low predicted outcome, before training.",
     ),
     Command(
-        ("tasks",),
+        "tasks",
         "tokenize:TasksOptions",
-        "tagcorpus.pipelines.token_files.lm_eval_tasks:write",
+        "token_files.lm_eval_tasks:write",
         "Write tasks for lm_eval: free text, held-out loss.",
     ),
     Command(
-        ("doctor",),
-        "console:DoctorOptions",
-        f"{CONSOLE}.doctor:command",
-        "Check the installation, and say how to repair it.",
+        "doctor", "console:DoctorOptions", "doctor.doctor:command", "Check the installation, and say how to repair it."
     ),
-    Command(
-        ("config",),
-        "console:ConfigOptions",
-        "tagcorpus.pipelines.terminal:config",
-        "Print all settings of a pipeline as YAML.",
-    ),
+    Command("config", "console:ConfigOptions", "terminal:config", "Print all settings of a pipeline as YAML."),
 )

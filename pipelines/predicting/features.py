@@ -10,11 +10,12 @@ from typing import Any
 from tagcorpus.errors import ConfigError, InputError, folded, spelled_otherwise
 from tagcorpus.pipelines.feature_table import check
 from tagcorpus.pipelines.feature_table.columns import ID, columns
-from tagcorpus.pipelines.feature_table.table import FeatureTable, Finding, Row, read_table
+from tagcorpus.pipelines.feature_table.table import FeatureTable, Row, read_table
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.predictor.learners import models
 from tagcorpus.predictor.learners.data import Dataset, read_features
 from tagcorpus.predictor.learners.evaluation import Settings
+from tagcorpus.predictor.records.findings import Finding
 from tagcorpus.predictor.records.scores import score_columns
 from tagcorpus.predictor.store.store import Store
 

@@ -1,6 +1,11 @@
-"""Sizes and durations in words, for messages."""
+"""Counts, sizes and durations in words, for messages."""
 
 from __future__ import annotations
+
+
+def counted(n: int, noun: str) -> str:
+    """Example  2_000, "row" -> "2,000 rows" """
+    return f"{n:,} {noun}{'s' * (n != 1)}"
 
 
 def size(n_bytes: float) -> str:

@@ -14,8 +14,7 @@ from collections.abc import Callable, Sequence
 
 import tagcorpus
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines.doctor.wording import counted
-from tagcorpus.pipelines.progress.amounts import size
+from tagcorpus.pipelines.progress.amounts import counted, size
 from tagcorpus.pipelines.progress.heartbeat import errors_as_damage
 from tagcorpus.pipelines.report.contents.contents import Contents, gather
 from tagcorpus.pipelines.report.contents.trained import Trained

@@ -18,6 +18,7 @@ from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.inputs.records import DocumentFields
 from tagcorpus.pipelines.options.commands.features import FeaturesOptions
 from tagcorpus.pipelines.options.declaring.common import Options
+from tagcorpus.pipelines.progress.amounts import counted
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.readers.plan import load_plan
 from tagcorpus.pipelines.readers.reader import ReaderOptions
@@ -117,7 +118,7 @@ class Inputs:
         for reason, names in by_reason.items():
             n = len(names)
             more = f" and {n - shown:,} more" if shown is not None and n > shown else ""
-            lines[reason] = f"{n:,} file{'s' * (n != 1)} set aside ({reason}): {', '.join(names[:shown])}{more}"
+            lines[reason] = f"{counted(n, 'file')} set aside ({reason}): {', '.join(names[:shown])}{more}"
         return lines
 
 

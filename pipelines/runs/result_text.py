@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tagcorpus.pipelines.attributes.unread import in_words
-from tagcorpus.pipelines.progress.amounts import size
+from tagcorpus.pipelines.progress.amounts import counted, size
 from tagcorpus.pipelines.progress.wrapping import NARROWEST, fitted, wrapped
 from tagcorpus.pipelines.runs.result import Result
 
@@ -37,7 +37,7 @@ def table(result: Result, result_file: str | None = None, width: int | None = No
         return "\n".join(f"{k:<18} {v:,}" if isinstance(v, int) else f"{k:<18} {v}" for k, v in extra.items())
     n = result.counts.documents
     output = shown_path(result.output)
-    lines = [f"{n:,} document{'s' * (n != 1)}{_undocumented(result)} -> {output}"]
+    lines = [f"{counted(n, 'document')}{_undocumented(result)} -> {output}"]
     if width:
         lines = wrapped(lines[0], width, "", "  ")
     if "domain" in summary:
@@ -94,7 +94,7 @@ def _dry_run(estimate: Mapping[str, Any]) -> str:
             shown = "none, so that bytes to write and CPU-hours are not known"
             if value is not None:
                 shown = (
-                    f"{value['chunks']} chunk{'s' * (value['chunks'] != 1)} begun: {value['rows']:,} row{'s' * (value['rows'] != 1)}, {size(value['text_bytes'])} of text, "
+                    f"{value['chunks']} chunk{'s' * (value['chunks'] != 1)} begun: {counted(value['rows'], 'row')}, {size(value['text_bytes'])} of text, "
                     f"{value['cpu_seconds']:.2f} s of CPU; scaled by bytes, an estimate"
                 )
         elif value is None:

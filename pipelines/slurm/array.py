@@ -31,6 +31,7 @@ from tagcorpus.pipelines.execution.steps import Publish
 from tagcorpus.pipelines.execution.worker_pool import WorkerPool
 from tagcorpus.pipelines.execution.workers import Step
 from tagcorpus.pipelines.options.declaring.common import Options
+from tagcorpus.pipelines.progress.amounts import counted
 from tagcorpus.pipelines.progress.display import Display, Watch
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.pipelines.storage.folder import Folder
@@ -240,7 +241,3 @@ def _time(hours: float | None) -> str | None:
         return None
     minutes = math.ceil(hours * 60)
     return f"{minutes // 60:02d}:{minutes % 60:02d}:00"
-
-
-def counted(n: int, noun: str) -> str:
-    return f"{n:,} {noun}{'s' * (n != 1)}"

@@ -30,13 +30,14 @@ from tagcorpus.pipelines.execution.workers import Step
 from tagcorpus.pipelines.inputs import discover
 from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.options.declaring.common import Options
+from tagcorpus.pipelines.progress.amounts import counted
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.readers.plan import Index, Plan
 from tagcorpus.pipelines.runs.inputs import Inputs
 from tagcorpus.pipelines.runs.instances import build
 from tagcorpus.pipelines.runs.result import Result
 from tagcorpus.pipelines.runs.run import Run
-from tagcorpus.pipelines.slurm.array import SlurmArray, counted
+from tagcorpus.pipelines.slurm.array import SlurmArray
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.taggers._interface.files import known_files
 

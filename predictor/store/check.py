@@ -8,40 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 from tagcorpus.predictor.records import metrics, siblings
 from tagcorpus.predictor.records.annotations import DOMAINS, are_fractions, properties
 from tagcorpus.predictor.records.checkpoints import TABLE
+from tagcorpus.predictor.records.findings import SEVERITIES, Finding, listed
 from tagcorpus.predictor.records.harness_results import is_id
 from tagcorpus.predictor.store.store import NORMALISED_SQL, Store
 
-SEVERITIES = ("error", "warning", "note")
 # Metrics whose worst score is 0 and whose best is 1.
 SHARES = (*metrics.SHARES, "em", "f1")
 # Arithmetic and formal proofs really have zeros; every other benchmark's zeros are listed model by model.
 ZEROS_EXPECTED = ("arithmetic%", "fld%", "truthfulqa_gen")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One result of a check.
-
-    count    number of scores, models or cells
-    where    each of them
-    effect   the consequence for a predictor; "" without one
-    """
-
-    severity: Literal["error", "warning", "note"]
-    check: str
-    message: str
-    count: int
-    where: tuple[str, ...] = ()
-    effect: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        return {"found" if name == "message" else name: value for name, value in asdict(self).items()}
 
 
 def check(store: Store) -> list[Finding]:
@@ -84,27 +63,18 @@ def _conflicts(store: Store) -> Iterator[Finding]:
     for metric in sorted({p[3] for p in pairs}):
         of = [p for p in pairs if p[3] == metric]
         differ = [p for p in of if p[4] != p[5]]
-        if differ:
-            apart = max(high - low for *_, low, high in differ)
-            points = f"{100 * apart:.1f} points" if metric in SHARES else f"{apart:g}"
-            yield Finding(
-                "error",
-                "two_values",
-                f"scores ({metric}) are there under both names of their benchmark, with different values, "
-                f"up to {points} apart ({len(of):,} pairs in all)",
-                len(differ),
-                tuple(f"{i}, {b} {s}: {low:.4f} and {high:.4f}" for i, b, s, _, low, high in differ),
-                "may take either of the two, depending on the order of the rows",
-            )
-        if len(differ) < len(of):
-            same = [p for p in of if p[4] == p[5]]
-            yield Finding(
-                "note",
-                "twice",
-                f"scores ({metric}) are there under both names of their benchmark, with the same value",
-                len(same),
-                tuple(f"{i}, {b} {s}" for i, b, s, *_ in same),
-            )
+        message = f"scores ({metric}) are there under both names of their benchmark, with"
+        apart = max((high - low for *_, low, high in differ), default=0.0)
+        points = f"{100 * apart:.1f} points" if metric in SHARES else f"{apart:g}"
+        yield from listed(
+            "error",
+            "two_values",
+            f"{message} different values, up to {points} apart ({len(of):,} pairs in all)",
+            [f"{i}, {b} {s}: {low:.4f} and {high:.4f}" for i, b, s, _, low, high in differ],
+            "may take either of the two, depending on the order of the rows",
+        )
+        same = [f"{i}, {b} {s}" for i, b, s, _, low, high in of if low == high]
+        yield from listed("note", "twice", f"{message} the same value", same)
 
 
 def _not_scores(store: Store) -> Iterator[Finding]:
@@ -121,15 +91,10 @@ def _not_scores(store: Store) -> Iterator[Finding]:
         "SELECT id || ', ' || benchmark || ' ' || setting || ' ' || metric || ': ' || metric_value FROM evaluation_results "
         f"WHERE metric IN ({shares}) AND isfinite(metric_value) AND (metric_value < 0 OR metric_value > 1) ORDER BY 1",
     )
-    if outside:
-        yield Finding(
-            "error",
-            "no_share",
-            "scores that are shares are outside 0 to 1",
-            len(outside),
-            tuple(r[0] for r in outside),
-            "takes percent for shares",
-        )
+    places = [r[0] for r in outside]
+    yield from listed(
+        "error", "no_share", "scores that are shares are outside 0 to 1", places, "takes percent for shares"
+    )
 
 
 def _zeros(store: Store) -> Iterator[Finding]:
@@ -180,15 +145,12 @@ def _orphans(store: Store) -> Iterator[Finding]:
             query = (
                 f"SELECT DISTINCT id FROM {left} WHERE id NOT IN (SELECT id FROM {right}){is_checkpoint} ORDER BY id"
             )
-            ids = _rows(store, query)
-            if ids:
-                where = tuple(i[0] for i in ids)
-                yield Finding("warning", "orphans", finding, len(ids), where, "does not see them")
+            ids = [i[0] for i in _rows(store, query)]
+            yield from listed("warning", "orphans", finding, ids, "does not see them")
     if TABLE in store.tables:
         alone = f"SELECT id FROM {TABLE} WHERE id NOT IN (SELECT id FROM model_annotations) ORDER BY id"
-        if ids := _rows(store, alone):
-            finding = "checkpoints have no annotations; only predict --decide reads them"
-            yield Finding("note", "checkpoints", finding, len(ids), tuple(i[0] for i in ids))
+        finding = "checkpoints have no annotations; only predict --decide reads them"
+        yield from listed("note", "checkpoints", finding, [i[0] for i in _rows(store, alone)])
 
 
 def _odd_ids(store: Store) -> Iterator[Finding]:
@@ -196,25 +158,22 @@ def _odd_ids(store: Store) -> Iterator[Finding]:
     spellings: dict[str, list[str]] = {}
     for model in models:
         spellings.setdefault(model.strip().lower().replace("__", "/"), []).append(model)
-    if near := [" and ".join(group) for group in spellings.values() if len(group) > 1]:
-        effect = "perhaps one model, whose scores and annotations do not meet"
-        yield Finding(
-            "warning", "ids_alike", "ids differ only in case, spaces, or __ for /", len(near), tuple(near), effect
-        )
-    if deep := [m for m in models if m.count("/") > 1 and is_id(m)]:
-        effect = "grouped by organisation, which is the first part"
-        yield Finding("note", "id_is_a_path", "ids are a longer path", len(deep), tuple(deep), effect)
-    if odd := [m for m in models if m not in deep and (m.count("/") != 1 or not all(m.split("/")))]:
-        effect = "grouped by organisation, each bare name is a group of its own"
-        yield Finding("warning", "id_not_org_name", "ids are not organisation/name", len(odd), tuple(odd), effect)
+    near = [" and ".join(group) for group in spellings.values() if len(group) > 1]
+    effect = "perhaps one model, whose scores and annotations do not meet"
+    yield from listed("warning", "ids_alike", "ids differ only in case, spaces, or __ for /", near, effect)
+    deep = [m for m in models if m.count("/") > 1 and is_id(m)]
+    effect = "grouped by organisation, which is the first part"
+    yield from listed("note", "id_is_a_path", "ids are a longer path", deep, effect)
+    odd = [m for m in models if m not in deep and (m.count("/") != 1 or not all(m.split("/")))]
+    effect = "grouped by organisation, each bare name is a group of its own"
+    yield from listed("warning", "id_not_org_name", "ids are not organisation/name", odd, effect)
 
 
 def _straddling(store: Store) -> Iterator[Finding]:
     """Models of different makers that are perhaps copies (siblings.py)."""
     for kind, pairs in siblings.shared(store.con).items():
-        if pairs:
-            effect = siblings.EFFECT if kind != "tokens" else "perhaps sees one corpus under two makers"
-            yield Finding("warning", f"shared_{kind}", siblings.FOUND[kind], len(pairs), tuple(pairs), effect)
+        effect = siblings.EFFECT if kind != "tokens" else "perhaps sees one corpus under two makers"
+        yield from listed("warning", f"shared_{kind}", siblings.FOUND[kind], pairs, effect)
 
 
 def _records(store: Store) -> list[dict[str, Any]]:
@@ -230,22 +189,22 @@ def _annotations(records: list[dict[str, Any]]) -> Iterator[Finding]:
         if rule["type"] not in ("integer", "number"):
             continue
         given = [(r["id"], r[name]) for r in records if r.get(name) is not None]
-        if sentinel := tuple(i for i, value in given if value == -1):
-            finding = f"models have -1 for {name}, which is not a value"
-            effect = "takes it for a number, unless it treats -1 as missing"
-            yield Finding("warning", "sentinel", finding, len(sentinel), sentinel, effect)
+        sentinel = [i for i, value in given if value == -1]
+        finding = f"models have -1 for {name}, which is not a value"
+        effect = "takes it for a number, unless it treats -1 as missing"
+        yield from listed("warning", "sentinel", finding, sentinel, effect)
         low, above = rule.get("minimum", -math.inf), rule.get("exclusiveMinimum", -math.inf)
         high = rule.get("maximum", math.inf)
-        if wrong := tuple(f"{i}: {v:g}" for i, v in given if v != -1 and not (low <= v <= high and v > above)):
-            yield Finding("error", "out_of_range", f"models have an impossible {name}", len(wrong), wrong)
-    if fractions := tuple(r["id"] for r in records if are_fractions(r)):
-        finding = "models have percentages of domains that add up to 1: they are fractions"
-        effect = "takes a hundredth of each percentage for the percentage"
-        yield Finding("error", "fractions", finding, len(fractions), fractions, effect)
+        wrong = [f"{i}: {v:g}" for i, v in given if v != -1 and not (low <= v <= high and v > above)]
+        yield from listed("error", "out_of_range", f"models have an impossible {name}", wrong)
+    fractions = [r["id"] for r in records if are_fractions(r)]
+    finding = "models have percentages of domains that add up to 1: they are fractions"
+    effect = "takes a hundredth of each percentage for the percentage"
+    yield from listed("error", "fractions", finding, fractions, effect)
     totals = [(r["id"], sum(max(r.get(p) or 0, 0) for p in DOMAINS)) for r in records]
-    if over := tuple(f"{i}: {total:g}" for i, total in totals if total > 101):
-        finding = "models whose shares of pretraining data add up to over 101 %"
-        yield Finding("warning", "shares_over_100", finding, len(over), over)
+    over = [f"{i}: {total:g}" for i, total in totals if total > 101]
+    finding = "models whose shares of pretraining data add up to over 101 %"
+    yield from listed("warning", "shares_over_100", finding, over)
 
 
 def _missing(store: Store, records: list[dict[str, Any]]) -> Iterator[Finding]:
@@ -257,11 +216,11 @@ def _missing(store: Store, records: list[dict[str, Any]]) -> Iterator[Finding]:
     scored = {i for (i,) in _rows(store, "SELECT DISTINCT id FROM evaluation_results")}
     missing = {r["id"]: [n for n in read if r.get(n) is None] for r in records}
     without = {i: [n for n in scales if n in m] for i, m in missing.items() if i in scored}
-    if where := tuple(f"{i}: {', '.join(names)}" for i, names in without.items() if names):
-        finding = "models with scores and annotations have no parameter count or no number of pretraining tokens"
-        yield Finding("warning", "no_scale", finding, len(where), where, "does not see them")
+    where = [f"{i}: {', '.join(names)}" for i, names in without.items() if names]
+    finding = "models with scores and annotations have no parameter count or no number of pretraining tokens"
+    yield from listed("warning", "no_scale", finding, where, "does not see them")
     some = {i: [n for n in m if n not in empty] for i, m in missing.items()}
-    if where := tuple(f"{i}: {', '.join(names)}" for i, names in some.items() if names):
-        yield Finding("note", "missing_annotations", "models lack annotations", len(where), where)
-    if empty and records:
-        yield Finding("note", "empty_columns", "columns are empty", len(empty), empty)
+    where = [f"{i}: {', '.join(names)}" for i, names in some.items() if names]
+    yield from listed("note", "missing_annotations", "models lack annotations", where)
+    if records:
+        yield from listed("note", "empty_columns", "columns are empty", empty)

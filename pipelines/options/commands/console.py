@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tagcorpus.pipelines.options.declaring.common import CLUSTER, INPUT, OUTPUT, RUNNING, url_options
+from tagcorpus.pipelines.options.declaring.common import (
+    CLUSTER,
+    INPUT,
+    OUTPUT,
+    RUNNING,
+    file_option,
+    output_option,
+    url_options,
+)
 from tagcorpus.pipelines.options.declaring.declare import as_json, option, positional
 
 
@@ -32,14 +40,7 @@ class DoctorOptions:
     """Check the installation, and what you name: EXTRAs, an output, an endpoint, a cluster. Exit 1 if a check fails."""
 
     extras: list[str] = positional("[EXTRA]...", [], is_path=False)
-    output: str | None = option(
-        None,
-        "Also check that this folder can be written and has space.",
-        flags=("--output", "-o"),
-        metavar="DIR",
-        group=OUTPUT,
-        is_path=True,
-    )
+    output: str | None = output_option("Also check that this folder can be written and has space.", None)
     storage_options: list[str] = url_options(OUTPUT)
     as_json: bool = as_json("As JSON.")
     base_url: str | None = option(
@@ -69,13 +70,8 @@ class ConfigOptions:
     """Print the effective configuration of PIPELINE (tag, filter, domain, ...) as YAML, for --config."""
 
     pipeline: str = positional("PIPELINE", is_path=False)
-    config_file: str | None = option(
-        None,
-        "YAML file whose settings replace the packaged ones.",
-        flags=("--config",),
-        metavar="FILE",
-        group=INPUT,
-        is_path=True,
+    config_file: str | None = file_option(
+        "YAML file whose settings replace the packaged ones.", metavar="FILE", flags=("--config",)
     )
     sets: list[str] = option(
         [],

@@ -14,6 +14,7 @@ from tagcorpus.pipelines.options.declaring.common import (
     RUNNING,
     Engine,
     Options,
+    file_option,
     retry_errors_option,
 )
 from tagcorpus.pipelines.options.declaring.declare import option, shorthand
@@ -46,12 +47,8 @@ class FeaturesOptions(Options):
     }
     """Options that are also understood as keys of a section, where people look for them."""
 
-    models: str | None = option(
-        None,
-        "YAML with `id: path` or `id: [paths]`, in place of --input and the folders' names.",
-        metavar="FILE",
-        group=INPUT,
-        is_path=True,
+    models: str | None = file_option(
+        "YAML with `id: path` or `id: [paths]`, in place of --input and the folders' names.", metavar="FILE"
     )
     taggers: list[str] = option(
         ["length", "tokens", "keywords", "language", "repetition", "entropy", "domain"],

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from tagcorpus.pipelines.options.declaring.common import INPUT, OUTPUT
-from tagcorpus.pipelines.options.declaring.declare import REQUIRED, as_json, option, positional
+from tagcorpus.pipelines.options.declaring.common import INPUT, OUTPUT, file_option, output_option
+from tagcorpus.pipelines.options.declaring.declare import as_json, option, positional
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,7 @@ class AgreementOptions:
         group=INPUT,
         is_path=True,
     )
-    output: str | None = option(
-        None,
-        "Folder for agreement.json, matrix.csv, differences.csv and matrix.png.",
-        flags=("--output", "-o"),
-        metavar="DIR",
-        group=OUTPUT,
-        is_path=True,
-    )
+    output: str | None = output_option("Folder for agreement.json, matrix.csv, differences.csv and matrix.png.", None)
     seed: int = option(0, "Seed of the intervals.", at_least=0)
     as_json: bool = as_json("As JSON.")
 
@@ -69,14 +62,7 @@ class SharesOptions:
     draw: int | None = option(
         None, "Only draw N documents for the audit, and write them to --output.", at_least=1, unit="count"
     )
-    output: str | None = option(
-        None,
-        "The file for --draw: id and text.",
-        flags=("--output", "-o"),
-        metavar="FILE.csv",
-        group=OUTPUT,
-        is_path=True,
-    )
+    output: str | None = output_option("The file for --draw: id and text.", None, metavar="FILE.csv")
     seed: int = option(0, "Seed of --draw.", at_least=0)
     as_json: bool = as_json("As JSON.")
 
@@ -87,21 +73,13 @@ class DistilOptions:
     TSV, JSON-lines or Parquet tables with texts and labels. Exit 3: the student does not agree enough, and is not saved."""
 
     labels: list[str] = positional("LABELS...")
-    output: str = option(
-        REQUIRED,
-        "Folder for the student: model, student.json, README.md, figures.json, reliability.csv and .png.",
-        flags=("--output", "-o"),
-        metavar="DIR",
-        group=OUTPUT,
-        is_path=True,
+    output: str = output_option(
+        "Folder for the student: model, student.json, README.md, figures.json, reliability.csv and .png."
     )
     column: str = option("", "The labels (default: as for agreement).", metavar="NAME", group=INPUT)
-    held_out: str | None = option(
-        None,
+    held_out: str | None = file_option(
         "Labelled texts that judge the student, in place of a random share of LABELS. The student learns none of them.",
         metavar="PATH",
-        group=INPUT,
-        is_path=True,
     )
     held_out_share: float = option(0.2, "Share of each label that is held out.", group=INPUT, above=0, below=1)
     min_label: int = option(10, "A label with fewer documents to learn from is not learnt.", group=INPUT, at_least=2)

@@ -5,15 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from tagcorpus.pipelines.options.declaring.common import OUTPUT, RUNNING
+from tagcorpus.pipelines.options.declaring.common import RUNNING, output_option
 from tagcorpus.pipelines.options.declaring.declare import REQUIRED, option, positional
 
 TOKEN_FILES = "[LABEL=]TOKENS..."
-
-
-def output_option(help: str) -> str:
-    text: str = option(REQUIRED, help, flags=("--output", "-o"), metavar="DIR", group=OUTPUT, is_path=True)
-    return text
 
 
 def epochs_option() -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tagcorpus.pipelines.options.declaring.common import INPUT, OUTPUT, workers_option
+from tagcorpus.pipelines.options.declaring.common import INPUT, file_option, output_option, workers_option
 from tagcorpus.pipelines.options.declaring.declare import as_json, option, positional
 
 
@@ -20,13 +20,8 @@ class MixFitOptions:
 
     shares: str = positional("SHARES")
     outcomes: str = positional("OUTCOMES")
-    new_mixes: str | None = option(
-        None,
-        "Also predict the mixes of this file, which has a form of SHARES.",
-        flags=("--for",),
-        metavar="FILE",
-        group=INPUT,
-        is_path=True,
+    new_mixes: str | None = file_option(
+        "Also predict the mixes of this file, which has a form of SHARES.", metavar="FILE", flags=("--for",)
     )
     id_column: str | None = option(
         None,
@@ -38,12 +33,8 @@ class MixFitOptions:
     outcome: Sequence[str] = option(
         [], "A column of OUTCOMES to predict; repeatable (default: all numeric columns).", metavar="COLUMN"
     )
-    statistics: str | None = option(
-        None,
-        "Statistics of each source, weighted by tokens: a CSV with the column source.",
-        metavar="CSV",
-        group=INPUT,
-        is_path=True,
+    statistics: str | None = file_option(
+        "Statistics of each source, weighted by tokens: a CSV with the column source.", metavar="CSV"
     )
     column: Sequence[str] = option(
         [], "A column of --statistics (default: all), or a tag of the mixes; at most five; repeatable.", metavar="NAME"
@@ -52,14 +43,7 @@ class MixFitOptions:
         19, "Fits with the statistics of other sources, to test whether the right ones matter.", at_least=0
     )
     seed: int = option(0, "Seed of the folds, the draws and the permutations.", at_least=0)
-    output: str | None = option(
-        None,
-        "Folder of the fit (default: ./mix-fit).",
-        flags=("--output", "-o"),
-        metavar="DIR",
-        group=OUTPUT,
-        is_path=True,
-    )
+    output: str | None = output_option("Folder of the fit (default: ./mix-fit).", None)
     as_json: bool = as_json("As JSON.")
     workers: int | None = workers_option()
 
@@ -77,13 +61,7 @@ class MixProposeOptions:
     is_lowest: bool = option(False, "Lower outcomes are better, such as losses.", flags=("--lowest",))
     is_highest: bool = option(False, "Higher outcomes are better, such as accuracies.", flags=("--highest",))
     at_most: Sequence[str] = option([], "Largest share of a source; repeatable.", metavar="SOURCE=X")
-    tokens: str | None = option(
-        None,
-        "Tokens of each source: a CSV with the columns source and tokens.",
-        metavar="CSV",
-        group=INPUT,
-        is_path=True,
-    )
+    tokens: str | None = file_option("Tokens of each source: a CSV with the columns source and tokens.", metavar="CSV")
     budget: int | None = option(
         None, "Tokens of the training run, such as 20M or 1.5B.", metavar="TOKENS", at_least=1, unit="count"
     )
@@ -94,12 +72,5 @@ class MixProposeOptions:
         0.0, "Weight of the Kullback-Leibler divergence from the natural mix (that of --tokens), in nats.", at_least=0
     )
     seed: int = option(0, "Seed of the starting points of the search.", at_least=0)
-    output: str | None = option(
-        None,
-        "File of the proposal (default: FIT/proposal.json).",
-        flags=("--output", "-o"),
-        metavar="FILE.json",
-        group=OUTPUT,
-        is_path=True,
-    )
+    output: str | None = output_option("File of the proposal (default: FIT/proposal.json).", None, metavar="FILE.json")
     as_json: bool = as_json("As JSON.")

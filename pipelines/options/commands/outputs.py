@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tagcorpus.pipelines.options.declaring.common import INPUT, OUTPUT, url_options, workers_option
+from tagcorpus.pipelines.options.declaring.common import (
+    INPUT,
+    OUTPUT,
+    file_option,
+    output_option,
+    taggers_option,
+    url_options,
+    workers_option,
+)
 from tagcorpus.pipelines.options.declaring.declare import REQUIRED, as_json, option, positional
 
 
@@ -25,14 +33,7 @@ class ReportOptions:
 
     output: str = positional("DIR")
     storage_options: list[str] = url_options(INPUT)
-    file: str | None = option(
-        None,
-        "Where the page goes (default: report.html in DIR).",
-        flags=("--output", "-o"),
-        metavar="FILE.html",
-        group=OUTPUT,
-        is_path=True,
-    )
+    file: str | None = output_option("Where the page goes (default: report.html in DIR).", None, metavar="FILE.html")
     seed: int = option(0, "Seed of the choice of sampled documents.", at_least=0)
 
 
@@ -48,12 +49,9 @@ class AuditOptions:
         metavar="COLUMN|level:N",
     )
     against: str | None = option(None, "Also the rank agreement with this numeric column.", metavar="COLUMN")
-    gold: str | None = option(
-        None,
+    gold: str | None = file_option(
         "Also the rank agreement with a table of gold labels: id, or input and row, and a column of numbers (.csv, .jsonl, .parquet).",
         metavar="FILE",
-        group=INPUT,
-        is_path=True,
     )
     cluster: str | None = cluster_option()
     top: str = option(
@@ -96,12 +94,8 @@ class CheckFeaturesOptions:
     """Check a per-model feature CSV for what a predictor cannot use. Exit 1 if there are errors."""
 
     path: str = positional("FILE")
-    against: str | None = option(
-        None,
-        "Another such table: shared ids, columns, and values that differ.",
-        metavar="FILE",
-        group=INPUT,
-        is_path=True,
+    against: str | None = file_option(
+        "Another such table: shared ids, columns, and values that differ.", metavar="FILE"
     )
     as_json: bool = as_json("As JSON, with every place.")
 
@@ -119,9 +113,7 @@ class ExportOptions:
         flags=("--format",),
         group=OUTPUT,
     )
-    taggers: list[str] = option(
-        [], "Only the tags of these instances (default: all).", flags=("--taggers", "-t"), metavar="LIST", group=INPUT
-    )
+    taggers: list[str] = taggers_option()
     storage_options: list[str] = url_options(OUTPUT)
 
 
@@ -132,18 +124,9 @@ class JoinOptions:
 
     data: str = positional("NEWDATA")
     tags: str = positional("TAGS")
-    output: str = option(
-        REQUIRED,
-        "The new output folder.",
-        flags=("--output", "-o"),
-        metavar="DIR",
-        group=OUTPUT,
-        is_path=True,
-    )
+    output: str = output_option("The new output folder.")
     by: Literal["text", "id"] = option("text", "What identifies a document.", group=INPUT)
-    taggers: list[str] = option(
-        [], "Only the tags of these instances (default: all).", flags=("--taggers", "-t"), metavar="LIST", group=INPUT
-    )
+    taggers: list[str] = taggers_option()
     text_column: str = option("", "Column with the text of NEWDATA.", metavar="NAME", group=INPUT)
     id_column: str = option("", "Column with the id of NEWDATA.", metavar="NAME", group=INPUT)
     workers: int | None = workers_option()

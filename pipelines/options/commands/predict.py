@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tagcorpus.pipelines.options.declaring.common import INPUT, OUTPUT, workers_option
+from tagcorpus.pipelines.options.declaring.common import INPUT, OUTPUT, file_option, output_option, workers_option
 from tagcorpus.pipelines.options.declaring.declare import REQUIRED, as_json, option
 
 
@@ -22,13 +22,8 @@ class PredictOptions:
         group=INPUT,
         is_path=True,
     )
-    features: str | None = option(
-        None,
-        "Per-model features (default: those in the store).",
-        flags=("--features", "--pseudo-feats-csv"),
-        metavar="CSV",
-        group=INPUT,
-        is_path=True,
+    features: str | None = file_option(
+        "Per-model features (default: those in the store).", metavar="CSV", flags=("--features", "--pseudo-feats-csv")
     )
     tasks: Sequence[str] = option(
         [],
@@ -95,14 +90,11 @@ class PredictOptions:
     figures: bool = option(
         False, "Also explain: SHAP, partial dependence, the paper's two findings, correlations.", group=OUTPUT
     )
-    output: str | None = option(
-        None,
+    output: str | None = output_option(
         "Folder (default ./<the features' or store's stem>.tagcorpus), or only the main result: .json, .csv (predictions), "
         ".md (with --reproduce).",
-        flags=("--output", "-o"),
+        None,
         metavar="DIR-or-FILE",
-        group=OUTPUT,
-        is_path=True,
     )
     verbose: bool = option(
         False, "Also print the table of predictors, the meaning of their names, and notes.", group=OUTPUT

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from tagcorpus.pipelines.options.declaring.declare import Group, Option, fields_of, option, section, shorthand
+from tagcorpus.pipelines.options.declaring.declare import REQUIRED, Group, Option, fields_of, option, section, shorthand
 from tagcorpus.pipelines.options.declaring.dialect import Dialect
 
 BACKENDS = "auto|openai|fasttext|DIR"
@@ -35,6 +35,22 @@ def workers_option() -> Any:
         group=RUNNING,
         at_least=1,
     )
+
+
+def output_option(help: str, default: Any = REQUIRED, metavar: str = "DIR") -> Any:
+    """`--output` of a command."""
+    return option(default, help, flags=("--output", "-o"), metavar=metavar, group=OUTPUT, is_path=True)
+
+
+def file_option(help: str, metavar: str, flags: tuple[str, ...] | None = None) -> Any:
+    """A file to read, which need not be given."""
+    return option(None, help, flags=flags, metavar=metavar, group=INPUT, is_path=True)
+
+
+def taggers_option() -> Any:
+    """`--taggers` of a command that reads tags."""
+    help = "Only the tags of these instances (default: all)."
+    return option([], help, flags=("--taggers", "-t"), metavar="LIST", group=INPUT)
 
 
 def retry_errors_option() -> Any:
@@ -157,14 +173,11 @@ class Options:
         at_least=1024,
         unit="bytes",
     )
-    output: str | None = option(
-        None,
+    output: str | None = output_option(
         "Output folder (default ./<first input's stem>.tagcorpus). Or a file for a copy of the main result: .csv or "
         ".parquet for the table, .json for the summary.",
-        flags=("--output", "-o"),
-        metavar="DIR-or-FILE",
-        group=OUTPUT,
-        is_path=True,
+        None,
+        "DIR-or-FILE",
     )
     work: str | None = option(
         None,

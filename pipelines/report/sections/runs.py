@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from tagcorpus.pipelines.doctor.wording import MEANINGS, counted
+from tagcorpus.pipelines.doctor.status import MEANINGS
 from tagcorpus.pipelines.inputs.chunks import costs_a_row
 from tagcorpus.pipelines.inputs.records import REASONS
-from tagcorpus.pipelines.progress.amounts import duration, size
+from tagcorpus.pipelines.progress.amounts import counted, duration, size
 from tagcorpus.pipelines.report.contents.contents import Contents
 from tagcorpus.pipelines.report.contents.folder import Output, Quarantine, RecordedRun, quarantine
 from tagcorpus.pipelines.report.sections.html import (
