@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import importlib
 import json
 import os
 import signal
@@ -40,6 +41,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if {"torch", "browser"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.e2e)
+
+
+def pytest_sessionstart() -> None:
+    """Kernels that the cache does not have are compiled at import. Two processes begin at different ends, so that neither compiles all."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    kernels = Path(__file__).resolve().parents[1] / "kernels"
+    paths = sorted(kernels.rglob("*.py"), reverse=worker == "gw1") if worker else []
+    for path in paths:
+        parts = path.relative_to(kernels).with_suffix("").parts
+        importlib.import_module(".".join(("tagcorpus.kernels", *parts)).removesuffix(".__init__"))
 
 
 @pytest.hookimpl(wrapper=True)
