@@ -57,7 +57,8 @@ def from_flags(given: Sequence[str], known: Sequence[str]) -> dict[str, Fraction
 
 
 def from_file(path: str, known: Sequence[str]) -> dict[str, Fraction]:
-    """The weights of a YAML mapping (group: weight), or of a CSV with the columns group and weight."""
+    """The weights of a YAML mapping (group: weight), of a CSV with the columns group and weight, or of a proposal of `mix propose`,
+    whose shares of 0 are left out."""
     folder, name = folder_and_name(path)
     data = folder.read(name)
     if data is None:
@@ -73,6 +74,8 @@ def from_file(path: str, known: Sequence[str]) -> dict[str, Fraction]:
 def _yaml_pairs(text: str, path: str) -> list[tuple[str, str]]:
     # BaseLoader leaves every scalar as it is written, so 0.10 is exact and an absent value is not the word null.
     value: Any = yaml.load(text, Loader=yaml.BaseLoader)
+    if isinstance(value, dict) and isinstance(value.get("shares"), dict):
+        return [(str(k), str(v)) for k, v in value["shares"].items() if v not in ("0", "0.0")]
     if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
         raise ConfigError(f"--weights {path}: the file must be a mapping, one line `GROUP: W` for each group")
     node: Any = yaml.compose(text, Loader=yaml.BaseLoader)  # a mapping keeps the last of equal keys, silently
