@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from tagcorpus.errors import ConfigError
 from tagcorpus.taggers._annotation.answers import values_in
 from tagcorpus.taggers._annotation.properties import Property
+from tagcorpus.taggers._annotation.read import parse_schema
 from tagcorpus.taggers._llm.reply import Answer, Failure, judge
 from tagcorpus.taggers._stage_tree.choices import bare_choice, named_choice
 from tagcorpus.taggers._stage_tree.read import packaged_tree
@@ -98,3 +100,17 @@ def test_a_log_probability_is_at_most_0(log_probability: float, is_kept: bool) -
 def test_minus_zero_is_zero() -> None:
     number = values_in('{"score": -0.0}', [Property("score", "number")])["score"]
     assert str(number) == "0.0"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("type: enum, choices: [Web, web]", "must differ by more than case and spaces, got 'Web' and 'web'"),
+        ("type: number, least: .nan", "least: must be a number, got nan"),
+        ("type: number, most: .inf", "most: must be a number, got inf"),
+    ],
+)
+def test_a_schema_that_no_answer_can_fit_is_refused(given: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_schema(f"properties: {{q: {{{given}}}}}", "s.yaml")
+    assert message in str(caught.value)
