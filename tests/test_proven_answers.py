@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tagcorpus.errors import ConfigError
+from tagcorpus.pipelines.labelling.label_counts import is_named_like
 from tagcorpus.taggers._annotation.answers import values_in
 from tagcorpus.taggers._annotation.properties import Property
 from tagcorpus.taggers._annotation.read import parse_schema
@@ -95,6 +96,21 @@ def test_a_log_probability_is_at_most_0(log_probability: float, is_kept: bool) -
     answered = completion(choice={"logprobs": {"content": [token]}})
     assert isinstance(answered, Answer)
     assert bool(answered.logprobs) == is_kept
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "is_like"),
+    [
+        ("gpt-4o-mini-2024-07-18", "gpt-4o-mini", True),
+        ("gpt-4o-mini", "openai/gpt-4o-mini", True),
+        ("/models/SmolLM2-135M-Instruct.gguf", "smollm2-135m", True),
+        ("meta-llama/Llama-3.1-8B", "gpt-4o-mini", False),
+        ("gpt-4o", "gpt-4o-mini", True),
+        ("", "gpt-4o-mini", True),
+    ],
+)
+def test_names_of_one_model(name: str, asked: str, is_like: bool) -> None:
+    assert is_named_like(name, asked) == is_like
 
 
 def test_minus_zero_is_zero() -> None:
