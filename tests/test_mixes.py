@@ -21,10 +21,10 @@ from token_outputs import write_tokens
 from tagcorpus.kernels.mixes import blending
 from tagcorpus.pipelines.mixes import order as orders
 from tagcorpus.pipelines.mixes import tag_means, weights
-from tagcorpus.pipelines.storage.sealed import sealed
 from tagcorpus.pipelines.mixes.mix_file import read_mix
 from tagcorpus.pipelines.mixes.order import Order, permuted
 from tagcorpus.pipelines.storage.folder import Folder
+from tagcorpus.pipelines.storage.sealed import sealed
 
 TOTAL = weights.TOTAL
 SHARES = st.lists(st.integers(1, 10**6), min_size=1, max_size=8)
