@@ -222,7 +222,7 @@ def _data(
         return data
     except TaskError as error:
         if may_be_absent:
-            display.say(f"left out: {error}")
+            display.say(f"left out: {str(error).partition('; ')[0]}")
             return None
         raise
 

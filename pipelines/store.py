@@ -103,7 +103,10 @@ def show(path: str, model: str | None, as_json: bool) -> str:
         return _json(document)
     lines = [path, ""] + [f"  {name:<22} {n:>8,} rows" for name, n in counts.items()]
     largest = ", ".join(f"{name} {n}" for name, n in sorted(groups.items(), key=lambda g: (-g[1], g[0]))[:8])
-    lines += ["", f"{len(models):,} models of {len(groups):,} organisations, most of them: {largest}"]
+    lines += [
+        "",
+        *_wrapped(f"{len(models):,} models of {len(groups):,} organisations, most of them: {largest}", "", "  "),
+    ]
     lines += [f"{n_checkpoints:,} of them are checkpoints without annotations"] if n_checkpoints else []
     subtasks = [b for b in benchmarks if b[0].startswith(("mmlu_", "hendrycksTest-"))]
     lines += [

@@ -6,6 +6,7 @@ A part is as large as its chunk, so memory does not grow with the corpus. Every 
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -105,8 +106,8 @@ class Attributes:
         if not n:
             return []
         return [
-            f"all documents of {self.folder} count, also the {n:,} that its filter removed (by {rule}). For the kept ones alone, tag "
-            f"{self.folder.path('filtered')} into another output"
+            f"all documents of {self.folder} count, also the {n:,} that its filter removed (by {rule}). For the kept ones alone: "
+            f"tagcorpus join {shlex.quote(str(self.folder.path('filtered')))} {shlex.quote(str(self.folder))} --output KEPT"
         ]
 
     @property
