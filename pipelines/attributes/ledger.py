@@ -13,7 +13,7 @@ from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.inputs.records import REASONS
 from tagcorpus.pipelines.progress.amounts import counted
 from tagcorpus.pipelines.readers.plan import TABLES, Plan
-from tagcorpus.taggers._interface.installed import version
+from tagcorpus.taggers._interface.installed import versions_of
 
 VERSIONS_OF = (
     "numpy", "pyarrow", "numba", "tiktoken", "pycld2", "fasttext-community", "openai", "datatrove", "ray",
@@ -231,11 +231,8 @@ class Ledger:
 
 def versions() -> dict[str, str]:
     """Versions of the packages that decide the output."""
-    numbers = {"tagcorpus": tagcorpus.__version__, "python": platform.python_version()}
-    for name in VERSIONS_OF:
-        if (number := version(name)) is not None:
-            numbers[name] = number
-    return numbers
+    own = {"tagcorpus": tagcorpus.__version__, "python": platform.python_version()}
+    return own | versions_of(VERSIONS_OF)
 
 
 def _in_words(reason: str) -> str:
