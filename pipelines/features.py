@@ -12,8 +12,6 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from datatrove.pipeline.base import PipelineStep
-
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.attributes.summary import summarise
@@ -21,9 +19,11 @@ from tagcorpus.pipelines.dispatch.dry_run import dry_run
 from tagcorpus.pipelines.dispatch.pipeline import Pipeline
 from tagcorpus.pipelines.dispatch.planning import plan_of
 from tagcorpus.pipelines.execution.engine import Engine
+from tagcorpus.pipelines.execution.workers import Step
 from tagcorpus.pipelines.feature_table.merge import check_ahead
 from tagcorpus.pipelines.feature_table.methods import Recipe, recipe_of
 from tagcorpus.pipelines.feature_table.provenance import provenance_name
+from tagcorpus.pipelines.generation_files import oddities
 from tagcorpus.pipelines.group_statistics.column import look_for
 from tagcorpus.pipelines.group_statistics.groups import Group, by_column, by_level, by_model, check_ids
 from tagcorpus.pipelines.group_statistics.kept import choose
@@ -99,7 +99,7 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
         _check_ahead(options, {**by_role, **({DOMAIN: labeller} if labeller else {})}, chosen_instances.has_entropy)
     if inputs.models is not None:
         run.output.publish(MAPPING, inputs.models.to_yaml().encode())
-        for message in _same_content(plan):
+        for message in (*_same_content(plan), *oddities.in_numbers(plan)):
             run.display.announce(message)
             messages.append(message)
     before = engine.prepare(plan, tagging)
@@ -226,9 +226,10 @@ def _mapping(run: Run, inputs: Inputs) -> list[str]:
         left = len(older)
         path, why = next(iter(older.items()))
         run.display.say(f"  {left} file{'s' * (left != 1)} set aside, such as {path} ({why})")
-    for note in inputs.models.notes:
+    notes = [*inputs.models.notes, *oddities.in_texts(inputs.models, inputs.reader_options)]
+    for note in notes:
         run.display.announce(note)
-    return list(inputs.models.notes)
+    return notes
 
 
 def _same_content(plan: Plan) -> Iterator[str]:
@@ -248,7 +249,7 @@ def _tokenizer(options: FeaturesOptions) -> TokenizerChoice:
 
 def _fill(
     engine: Engine, plan: Plan, groups: Sequence[Group], filter_: Instance, options: FeaturesOptions
-) -> list[PipelineStep]:
+) -> list[Step]:
     """Where entropies are still to be computed, the pass that tags also keeps the token ids, so that nothing is tokenised twice."""
     from tagcorpus.pipelines.group_entropy.entropy_work import EntropyWork
 

@@ -25,7 +25,7 @@ from tagcorpus.pipelines.execution.scheduling import default_workers
 from tagcorpus.pipelines.options.commands.predict import PredictOptions
 from tagcorpus.pipelines.options.places import check_place
 from tagcorpus.pipelines.predicting import deciding, grouped
-from tagcorpus.pipelines.predicting.features import features_of, refuse_unused, say_ids
+from tagcorpus.pipelines.predicting.features import features_of, refuse_unused, say_alike, say_ids
 from tagcorpus.pipelines.predicting.files import (
     BEGINS,
     FIGURES,
@@ -37,7 +37,7 @@ from tagcorpus.pipelines.predicting.files import (
 )
 from tagcorpus.pipelines.predicting.names import check_selected, check_tasks
 from tagcorpus.pipelines.predicting.progress import Steps
-from tagcorpus.pipelines.predicting.terminal import brief, terminal, wrapped
+from tagcorpus.pipelines.predicting.terminal import brief, terminal
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.predictor.learners import selection
 from tagcorpus.predictor.learners.data import Dataset, TaskError, load
@@ -68,10 +68,8 @@ def command(**options: Any) -> str:
     request = PredictOptions(**options)
     if not str(request.protocol) and not request.reproduce and (published := _published(request)):
         display.say(
-            wrapped(
-                f"{', '.join(published)}: spelled as in the published scripts, but this is the grouped protocol; "
-                "for the published figures add --protocol paper"
-            )
+            f"{', '.join(published)}: spelled as in the published scripts, but this is the grouped protocol; "
+            "for the published figures add --protocol paper"
         )
     return report(request, display)
 
@@ -111,6 +109,8 @@ def report(request: PredictOptions, display: Display | None = None) -> str:
         features, findings = features_of(request.features, store, display)
         generated = () if features is None else tuple(features.columns)
         new = new_models.read_new_model(request.new_model, generated) if request.new_model else None
+        if new is not None and features is not None:
+            new = new_models.with_row(new, features)
         lists = _selections(request)
         protocol = _protocol(request)
         outcomes: list[tables.Outcome] = []
@@ -121,12 +121,13 @@ def report(request: PredictOptions, display: Display | None = None) -> str:
                 continue
             if not outcomes:
                 say_ids(data, features, display)
+                say_alike(data, display)
             settings = _settings(request, task, lists, new)
             check_selected(data, settings.selected)
             if request.adds:
                 columns_named(data, request.adds)  # a wrong name ends the command before the first fit
             # The page of --reproduce and the explanations of --figures use all columns.
-            is_used = request.reproduce or request.figures
+            is_used = request.reproduce or request.figures or new is not None
             if request.features is not None and not outcomes and not is_used:
                 refuse_unused(request.features, data, settings, request.protocol, request.adds)
             display.say(f"{task.name}: {len(data.ids)} models of {data.groups} {group_word(data.grouped_by)}")

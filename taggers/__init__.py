@@ -8,6 +8,7 @@ pieces of such a class from here: Parameters, column, DocumentBatch.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import math
 import pkgutil
@@ -106,9 +107,10 @@ def add_files(paths: Iterable[str]) -> None:
     files.add_files(map(files.read_file, paths), {*own_names(), *plugin_names()})
 
 
-def own_names() -> list[str]:
+@functools.cache
+def own_names() -> tuple[str, ...]:
     """Names of the taggers in this folder, without importing any."""
-    return [m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_")]
+    return tuple(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
 
 
 def tagger_class(name: str) -> type[Any]:

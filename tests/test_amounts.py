@@ -26,6 +26,8 @@ from tagcorpus.pipelines.options.tree import COMMANDS
         ("300000", 300_000),
         ("40M", 40_000_000),
         ("0.5M", 500_000),
+        (".5k", 500),
+        ("-.5k", -500),
         ("1.5b", 1_500_000_000),
         ("2G", 2 * 10**9),
         ("1e6", 10**6),
@@ -42,7 +44,7 @@ def test_counts(text: str, number: int) -> None:
     assert amount(text, "count", "--tokens") == number
 
 
-@pytest.mark.parametrize("text", ["", "M", "1.5", "1e-6", "0.0001K", "1,5M", "20MB", "2KiB", "10%", "nan", "inf", "0x10", "1e400", "1 2", "٣"])  # fmt: skip
+@pytest.mark.parametrize("text", ["", "M", "1.5", "1e-6", "0.0001K", "1,5M", ".5", ".", ".k", "5.k", "1..5k", ".5.5k", "20MB", "2KiB", "10%", "nan", "inf", "0x10", "1e400", "1 2", "٣"])  # fmt: skip
 def test_what_is_not_a_count_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match=r"--tokens takes a whole number such as 300000, 20M, 1\.5B or 1e6, got"):
         amount(text, "count", "--tokens")
@@ -65,7 +67,10 @@ def test_options_of_text_read_the_same_amounts() -> None:
     assert token_count("1e6", "--tokens") == memory_bytes("1e6kB") // 1000 == 10**6
     assert Amount.read("5K", "--top") == Amount(documents=5000)
     assert Amount.read("0.5 %", "--top") == Amount(share=0.005)
-    for text in ("0", "-5", "0.5", "120%", "1e3%"):
+    assert Amount.read("0.1", "--top") == Amount.read(".1", "--top") == Amount.read("10%", "--top") == Amount(share=0.1)
+    assert Amount.read("1", "--top") == Amount(documents=1)
+    assert (Amount.read(".5k", "--top"), Amount.read(".5%", "--top")) == (Amount(documents=500), Amount(share=0.005))
+    for text in ("0", "-5", "0.0", "1.0", "1.5", "-0.1", "0,1", "120%", "1e3%", "%", ".%"):
         with pytest.raises(ConfigError, match="--top takes a share such as 10%, or a number of documents such as 5000"):
             Amount.read(text, "--top")
 

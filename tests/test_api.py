@@ -243,6 +243,10 @@ def test_read_with_quarantined_rows(tmp_path: Path) -> None:
 def test_read_refuses_what_is_not_there_or_not_whole(two_files: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has no attributes: run"):
         tagcorpus.read(str(tmp_path / "none"))
+    with pytest.raises(
+        InputError, match=r"rows and no attributes: `tagcorpus join .*out/filtered .*out --output KEPT`"
+    ):
+        tagcorpus.read(str(tmp_path / "out/filtered"))
     tag_files(two_files, tmp_path / "out", taggers="length,tokens")
     with pytest.raises(InputError, match=r"unknown instance 'lenght' .*: did you mean 'length'"):
         tagcorpus.read(str(tmp_path / "out"), ["lenght"])

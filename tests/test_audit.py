@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from slurm_commands import invoke
 
+from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.audit.command import share_of
 from tagcorpus.pipelines.distributions import effects
 from tagcorpus.pipelines.distributions.binning import Bins, Sample, bins_of
@@ -172,7 +173,10 @@ def test_refusals(output: Path, options: list[str], message: str) -> None:
 
 
 def test_share_of() -> None:
-    assert share_of("10%") == pytest.approx(0.1)
+    assert share_of("10%") == share_of("0.1") == share_of(" .1 ") == pytest.approx(0.1)
+    for text in ("1", "10", "1.0", "0.0", "100%", "0%", "-0.1", "nan%"):
+        with pytest.raises(ConfigError, match="give a percentage between 0 and 100"):
+            share_of(text)
 
 
 def test_commands_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,8 @@ from slurm_commands import invoke
 from tagcorpus.errors import InputError
 from tagcorpus.pipelines.feature_table.check import report
 from tagcorpus.pipelines.feature_table.columns import AT_MOST, DOMAINS, RATIOS, STEMS, columns, numeric_columns
-from tagcorpus.pipelines.feature_table.table import decimals, kind_of, number
+from tagcorpus.pipelines.feature_table.table import decimals, kind_of
+from tagcorpus.predictor.records.plain_values import number
 
 ROOT = Path(__file__).resolve().parents[1]
 IDS = ["acme/a", "acme/b", "globex/c", "initech/d"]

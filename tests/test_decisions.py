@@ -182,11 +182,13 @@ def rows(corpora: int = 11, sizes: tuple[int, ...] = (10**7, 10**8, 10**9), seed
     return text
 
 
-@pytest.fixture
-def db(tmp_path: Path) -> Path:
-    (tmp_path / "wide.csv").write_text(rows())
-    import_files(tmp_path / "s.duckdb", [tmp_path / "wide.csv"], create=True)
-    return tmp_path / "s.duckdb"
+@pytest.fixture(scope="module")
+def db(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Only read."""
+    folder = tmp_path_factory.mktemp("decisions")
+    (folder / "wide.csv").write_text(rows())
+    import_files(folder / "s.duckdb", [folder / "wide.csv"], create=True)
+    return folder / "s.duckdb"
 
 
 def invoke(db: Path, *options: str) -> Any:

@@ -282,7 +282,7 @@ class Models(BaseHTTPRequestHandler):
 def server() -> Iterator[ThreadingHTTPServer]:
     found = ThreadingHTTPServer(("127.0.0.1", 0), Models)
     found.asked = []  # type: ignore[attr-defined]
-    thread = Thread(target=found.serve_forever)
+    thread = Thread(target=found.serve_forever, args=(0.01,))
     thread.start()
     yield found
     found.shutdown()

@@ -54,7 +54,8 @@ def domain(stub: StubLLM, path: Path, output: Path, cache: Path | str = "none", 
 
 def shell(*arguments: object, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """The command line in this process, with an empty standard input."""
-    command = ["run", "domain", *map(str, arguments)]
+    fast = ["--set", "domain.backoff_seconds=0.001"] if "--base-url" in arguments else []
+    command = ["run", "domain", *map(str, arguments), *fast]
     done = CliRunner(env=environment).invoke(main, command)
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     return subprocess.CompletedProcess(command, done.exit_code, done.stdout, done.stderr)
@@ -284,7 +285,7 @@ def test_concurrency_and_workers_make_no_difference(tmp_path: Path) -> None:
 def test_the_text_of_a_sample(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", [text(i) for i in range(60)])
     with StubLLM() as stub:
-        domain(stub, path, tmp_path / "out", sample=0.3, seed=1, with_text=True, chunk_bytes=1024)
+        domain(stub, path, tmp_path / "out", sample=0.3, seed=1, with_text=True, chunk_bytes=1024, workers=1)
         asked = {c.text for c in stub.calls}
     rows = predicted(tmp_path / "out/predicted_domains.csv")
     assert 5 < len(rows) < 40
@@ -443,16 +444,16 @@ def test_a_lasting_failure_costs_one_document(tmp_path: Path) -> None:
         return failure(500) if call.text == poison else answer(NEGATIVE[call.stage])
 
     with StubLLM(reply) as stub:
-        result = domain(stub, path, tmp_path / "out", cache, chunk_bytes=1024)
+        result = domain(stub, path, tmp_path / "out", cache, chunk_bytes=1024, workers=1)
         assert result.exit_code == 0
         ledger = json.loads(Path(result.ledger).read_text())
         assert ledger["ranges_done"] == ledger["ranges_planned"] == len(parts(tmp_path / "out")) > 4
         assert ledger["unlabelled"] == 1
         asked = len(stub.calls)
-        assert domain(stub, path, tmp_path / "out", cache, chunk_bytes=1024).exit_code == 0
+        assert domain(stub, path, tmp_path / "out", cache, chunk_bytes=1024, workers=1).exit_code == 0
         assert len(stub.calls) == asked  # an error is a result: only --overwrite asks again
         stub.reply = lambda call: answer(NEGATIVE[call.stage])
-        domain(stub, path, tmp_path / "out", cache, chunk_bytes=1024, overwrite=True)
+        domain(stub, path, tmp_path / "out", cache, chunk_bytes=1024, workers=1, overwrite=True)
         assert [c.text for c in stub.calls[asked:]] == [poison] * STAGES
     assert [r["prediction"] for r in predicted(tmp_path / "out/predicted_domains.csv")] == ["unknown"] * 60
 

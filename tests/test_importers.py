@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,10 +48,17 @@ def put(tmp_path: Path) -> Put:
     return write
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty store, which tests copy."""
+    path = tmp_path_factory.mktemp("template") / "store.duckdb"
+    create(path)
+    return path
+
+
 @pytest.fixture
-def empty(tmp_path: Path) -> Path:
-    create(tmp_path / "store.duckdb")
-    return tmp_path / "store.duckdb"
+def empty(template: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(template, tmp_path))
 
 
 def scores(batch: Batch) -> dict[tuple[str, ...], float]:

@@ -30,9 +30,8 @@ def corpus(n: int) -> list[dict[str, Any]]:
 
 
 def tag(folder: Path, taggers: list[str], rows: list[dict[str, Any]], **options: Any) -> Path:
-    tagcorpus.run(
-        "tag", input=write(folder / "old/a.jsonl", rows), output=folder / "old.out", taggers=taggers, **options
-    )
+    source = write(folder / "old/a.jsonl", rows)
+    tagcorpus.run("tag", input=source, output=folder / "old.out", taggers=taggers, workers=1, **options)
     return folder / "old.out"
 
 

@@ -63,7 +63,7 @@ class Endpoint:
 
     def __init__(self, folder: Path, stub: StubLLM, behaviour: Behaviour | None = None) -> None:
         self.stub, self.folder, self.output = stub, folder, folder / "out"
-        self.seconds = 0.5 if behaviour is not None and behaviour.reply is HANG else 10
+        self.seconds = 0.3 if behaviour is not None and behaviour.reply is HANG else 10
         (folder / "tree.yaml").write_text(TREE)
         lines = (json.dumps({"id": str(i), "text": text(i)}) + "\n" for i in range(N))
         (folder / "a.jsonl").write_text("".join(lines))
@@ -71,7 +71,7 @@ class Endpoint:
     def run(self, *more: str) -> Result:
         """The command; `calls` are those of this run only."""
         self.stub.calls.clear()
-        fixed = {"timeout_seconds": self.seconds, "backoff_seconds": 0.001, "patience": 0.3}
+        fixed = {"timeout_seconds": self.seconds, "backoff_seconds": 0.0002, "patience": 0.3}
         sets = [part for name, value in fixed.items() for part in ("--set", f"domain.{name}={value}")]
         paths = ["-i", self.folder / "a.jsonl", "-o", self.output, "--llm-cache", self.folder / "cache"]
         endpoint = ["--base-url", self.stub.base_url, "--tree", self.folder / "tree.yaml"]

@@ -141,6 +141,43 @@ def test_manifests_of_mixes_with_their_statistics(tmp_path: Path) -> None:
         read_mixes(str(tmp_path))
 
 
+def trained(folder: Path, name: str, mix: str, seed: int, **losses: dict[str, float]) -> None:
+    """A model folder as `train` leaves it, as far as `mix fit` reads it."""
+    (folder / name).mkdir(parents=True)
+    run = {"identity": {"mix": mix, "model": "m", "seed": seed, "steps": 9}, "result": {"held_out": losses}}
+    (folder / name / "run.json").write_bytes(sealed(run))
+
+
+def test_outcomes_of_a_folder_of_models(tmp_path: Path) -> None:
+    for i, key in enumerate(("k0", "k1")):
+        folder = tmp_path / f"swarm/mix-{i}"
+        folder.mkdir(parents=True)
+        (folder / "mix.json").write_bytes(
+            sealed({"key": key, "groups": {"web": {"share": i / 2}, "code": {"share": 1 - i / 2}}})
+        )
+    models = tmp_path / "models"
+    trained(models, "a", "k1", 0, web={"loss": 3.0, "bits_per_byte": 1.5}, code={"loss": 5.0, "bits_per_byte": 2.5})
+    trained(models, "deeper/b", "k0", 0, web={"loss": 2.0, "bits_per_byte": 1.0})
+    trained(
+        models, "deeper/c", "k1", 1, web={"loss": 4.0, "bits_per_byte": 2.0}, code={"loss": 7.0, "bits_per_byte": 3.5}
+    )
+    mixes = read_mixes(str(tmp_path / "swarm"))
+    swarm, lines = read(mixes, str(models))
+    assert swarm.outcomes == ("bits_code", "bits_web")
+    assert swarm.ids == (("mix-1", "mix-1"), ("mix-0",))
+    assert swarm.values[:, 1].tolist() == [1.75, 1.0]
+    assert swarm.repeats.tolist() == [[2, 2], [0, 1]]
+    assert lines == ["bits_code: 1 of 3 runs have no value and are left out of this outcome"]
+    trained(models, "mix-0", "other", 5, web={"loss": 9.0})  # the folder's name says the mix
+    swarm, _ = read(mixes, str(models), "loss_web")
+    assert swarm.values[1, 0] == 5.5
+    trained(models, "d", "k1", 2)
+    with pytest.raises(InputError, match="has no held-out losses"):
+        read(mixes, str(models))
+    with pytest.raises(InputError, match=r"has no run\.json of a trained model"):
+        read(mixes, str(tmp_path / "swarm"))
+
+
 def test_statistics_of_other_mixes_are_not_mingled(tmp_path: Path) -> None:
     manifest(tmp_path, "mix-0", {"web": 1.0})
     manifest(tmp_path, "mix-1", {"web": 1.0}, mean=0.6)
@@ -284,7 +321,7 @@ def test_outcomes_that_no_fit_can_use_name_row_and_column(tmp_path: Path, value:
 @pytest.mark.parametrize("value", ["0", "-0.0", "-3", "1e-308", "1e30", "NaN", ""])
 def test_other_outcomes_are_read(tmp_path: Path, value: str) -> None:
     mixes = read_mixes(file(tmp_path, "shares.csv", "run,a,b\nx,0.5,0.5\ny,1,0\nz,0,1\n"))
-    swarm, lines = read(mixes, file(tmp_path, "outcomes.csv", f"run,loss\nx,1\ny,{value}\nz,3\n"))
+    swarm, lines = read(mixes, file(tmp_path, "outcomes.csv", f"run,gain\nx,1\ny,{value}\nz,3\n"))
     kept = swarm.values[:, 0][1]
     assert kept == (float(value) if value not in ("", "NaN") else pytest.approx(math.nan, nan_ok=True))
     assert bool(lines) == (value in ("", "NaN"))

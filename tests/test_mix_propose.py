@@ -22,6 +22,8 @@ from tagcorpus.pipelines.mix_models.regressors import EXPONENT, Columns, Process
 from tagcorpus.pipelines.mix_models.search import Objective, lowest, within
 from tagcorpus.pipelines.mix_models.swarm import Swarm
 from tagcorpus.pipelines.progress.display import Display
+from tagcorpus.pipelines.report.contents.trained import read_trained
+from tagcorpus.pipelines.storage.folder import Folder
 
 SOURCES = ("web", "code", "books")
 TAGS = Content(SOURCES, ("x",), np.array([[0.1], [0.9], [0.4]]))
@@ -118,6 +120,27 @@ def test_the_proposal_is_written_once(fit_folder: Path) -> None:
     assert other.code == 2
     assert "a pre-registration is never replaced" in other.err
     assert path.read_bytes() == first
+
+
+def test_an_edited_proposal_is_named_and_not_shown(fit_folder: Path) -> None:
+    """An older one has no checksum; another version may write the same proposal."""
+    path = fit_folder / "proposal.json"
+    assert invoke("mix", "propose", str(fit_folder), "--lowest").code == 0
+    written = path.read_bytes()
+    older = json.loads(written)
+    del older["checksum"]
+    older["tagcorpus"] = "0.0.1"
+    path.write_text(json.dumps(older, indent=1))
+    assert invoke("mix", "propose", str(fit_folder), "--lowest").code == 0
+    path.write_bytes(written.replace(b'"predicted": ', b'"predicted": 1', 1))
+    again = invoke("mix", "propose", str(fit_folder), "--lowest")
+    assert (again.code, "proposal.json is damaged or was edited" in " ".join(again.err.split())) == (2, True)
+    fit = json.loads((fit_folder / "fit.json").read_text())
+    (fit_folder / "fit.json").write_text(json.dumps({**fit, "on_folds": {}}))
+    assert read_trained(Folder(str(fit_folder)), False).damaged == ("proposal.json",)
+    path.write_bytes(written)  # whole, and of the fit as it was
+    trained = read_trained(Folder(str(fit_folder)), False)
+    assert (trained.damaged, trained.proposals) == (("proposal.json",), {})
 
 
 def test_repetition_limits_the_shares(fit_folder: Path) -> None:

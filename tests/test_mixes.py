@@ -253,6 +253,10 @@ def test_an_infinite_temperature_gives_equal_shares(tokens: Path, tmp_path: Path
         (["--tokens", "many"], "takes a whole number such as"),
         (["--tokens", "2000"], "group 'code' has 201 tokens, and the mix needs 400 of it"),
         (["--weight", "code=1", "--tokens", "300", "--epochs", "1.25"], "The largest budget that fits is --tokens 250"),
+        (
+            ["--weight", "code=1", "--tokens", "300", "--epochs", "0.001"],
+            "No budget fits: raise --epochs, lower --sequence-length",
+        ),
         (["--epochs", "0"], "--epochs must be above 0"),
         (["--weights", "absent.yaml"], "there is no such file"),
     ],

@@ -195,7 +195,7 @@ def test_models_files_that_are_none(tmp_path: Path, text: str, told: str) -> Non
 @pytest.mark.parametrize(
     ("names", "folder", "told"),
     [
-        (["a.jsonl", "acme/m/b.jsonl"], "", "no folder names the model of"),
+        (["a.jsonl", "acme/m/b.jsonl"], "", "give --group-by COLUMN"),
         (["acme/a.jsonl", "acme/m/b.jsonl"], "acme", "files of its own"),
         (["acme/m/a.jsonl", "acme/n/"], "acme/n", "holds no generations"),
         (["acme/m/a.jsonl", "acme/n/results_x.json", "acme/n/removed_a.jsonl"], "acme/n", "holds no generations"),

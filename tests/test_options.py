@@ -23,7 +23,7 @@ import tagcorpus
 from tagcorpus.cli import main
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.options.declaring.common import SETTINGS
-from tagcorpus.pipelines.options.declaring.declare import REQUIRED, Declaration, Option, fields_of, option, options_of
+from tagcorpus.pipelines.options.declaring.declare import REQUIRED, Declaration, fields_of, option, options_of
 from tagcorpus.pipelines.options.load import load_options
 from tagcorpus.pipelines.options.pages import to_yaml
 from tagcorpus.pipelines.options.python_words import in_python
@@ -31,10 +31,6 @@ from tagcorpus.pipelines.options.tree import COMMANDS, OPTIONS, Command
 from tagcorpus.taggers import tagger_class
 
 WITH_FLAG = {"entropy-lm": "lm_entropy"}  # sections that are not called like their tagger
-
-
-def every_option() -> list[tuple[str, Option]]:
-    return [(" ".join(c.words), o) for c in COMMANDS for o in options_of(c.options)]
 
 
 @pytest.mark.parametrize("name", derived.FILES)
@@ -76,14 +72,13 @@ def test_fields_of_a_command_are_the_keywords_of_its_function(command: Command) 
         assert {f.name for f in dataclasses.fields(command.options)} == set(parameters) - {"display"}
 
 
-@pytest.mark.parametrize(("where", "o"), every_option(), ids=lambda v: v if isinstance(v, str) else v.key)
-def test_declarations_are_sound(where: str, o: Option) -> None:
-    assert where
-    assert o.declaration.is_positional or re.fullmatch(r"[A-Z`a-z0-9].*[.)?]", o.declaration.help), o.declaration.help
-    assert (
-        o.declaration.refusal(o.key, None if o.default is REQUIRED else o.default if o.kind in (int, float) else None)
-        is None
-    )
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: " ".join(c.words))
+def test_declarations_are_sound(command: Command) -> None:
+    for o in options_of(command.options):
+        help_text = o.declaration.help
+        assert o.declaration.is_positional or re.fullmatch(r"[A-Z`a-z0-9].*[.)?]", help_text), (o.key, help_text)
+        default = o.default if o.kind in (int, float) and o.default is not REQUIRED else None
+        assert o.declaration.refusal(o.key, default) is None
 
 
 def test_shorthands_of_taggers_parameters_name_real_ones_with_their_defaults() -> None:
@@ -98,25 +93,31 @@ def test_shorthands_of_taggers_parameters_name_real_ones_with_their_defaults() -
                 assert o.default in (fields[name].default, cls.PARAMETERS.get(section, {}).get(name)), o.key
 
 
-def test_what_is_typed_is_what_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every flag of every pipeline, through click, gives the value of the key that it is declared for."""
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.pipeline], ids=lambda c: " ".join(c.words))
+def test_what_is_typed_is_what_arrives(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every flag of a pipeline, through click, gives the value of the key that it is declared for. A line has each key once at most."""
+    received: list[dict[str, Any]] = []
+    monkeypatch.setattr("tagcorpus.cli._guarded", lambda _command, values: received.append(values))
     samples: dict[Any, tuple[str, Any]] = {int: ("3", 3), float: ("0.5", 0.5), str: ("x", "x")}
-    for command in (c for c in COMMANDS if c.pipeline):
-        for o in options_of(command.options):
-            for flag in (f for flags in o.flags for f in flags.split("/")):
-                received: list[dict[str, Any]] = []
-                monkeypatch.setattr("tagcorpus.cli._guarded", lambda _c, values, to=received: to.append(values))
-                if o.constant is not REQUIRED or o.kind is bool:
-                    typed, value = [], o.constant if o.constant is not REQUIRED else not flag.startswith("--detach")
-                elif o.choices:
-                    typed, value = [o.choices[-1]], o.choices[-1]
-                else:
-                    text, value = samples.get(o.kind, ("a=b", ["a=b"]))
-                    typed = [text]
-                done = CliRunner().invoke(main, [*command.words, flag.replace("-", "_").replace("__", "--", 1), *typed])
-                if flag.startswith("--"):
-                    assert done.exit_code == 0, (flag, done.output)
-                    assert received == [{o.key: value}], flag
+    lines: list[tuple[list[str], dict[str, Any]]] = []
+    for o in options_of(command.options):
+        for flag in (f for flags in o.flags for f in flags.split("/") if f.startswith("--")):
+            if o.constant is not REQUIRED or o.kind is bool:
+                typed, value = [], o.constant if o.constant is not REQUIRED else not flag.startswith("--detach")
+            elif o.choices:
+                typed, value = [o.choices[-1]], o.choices[-1]
+            else:
+                text, value = samples.get(o.kind, ("a=b", ["a=b"]))
+                typed = [text]
+            line, values = next((line for line in lines if o.key not in line[1]), ([], {}))
+            if not line:
+                lines.append((line, values))
+            line += [flag.replace("-", "_").replace("__", "--", 1), *typed]
+            values[o.key] = value
+    for line, values in lines:
+        done = CliRunner().invoke(main, [*command.words, *line])
+        assert done.exit_code == 0, (line, done.output)
+        assert received.pop() == values
 
 
 @given(

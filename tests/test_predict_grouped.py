@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
@@ -331,7 +332,7 @@ def test_what_lies_outside_is_named_with_what_was_seen(
     assert "gelu" in told["activation"][1]
     assert p.missing == (models.CODE,)
     text = new_models.terminal(new_models.document(new, [p]))
-    assert "outside what was seen: total_params = 1e+13 (seen: " in text
+    assert "outside the values of the known models: total_params = 1e+13 (known: " in text
 
 
 @pytest.mark.parametrize(
@@ -395,3 +396,12 @@ def test_real_data_is_better_than_the_published_search_and_hardly_than_scale_onl
     assert 0.9 < mine["scale-only"]["geometric_mean"] < 1.05
     assert mine["scale-only"]["low"] < 1 < mine["scale-only"]["high"]
     assert (mine["scaling"]["models"], mine["scaling"]["organisations"]) == (92, 20)
+
+
+def test_features_of_a_new_model_come_from_its_row_unless_its_file_has_them(tmp_path: Path) -> None:
+    table = pd.DataFrame({"ttr_mean": [0.5, 0.6], "entropy_mean": [math.nan, 1.0]}, index=[GIVEN["id"], "b/c"])
+    new = new_models.read_new_model(written(tmp_path, **GIVEN), ("ttr_mean",))
+    assert new_models.with_row(new, table).features == {"ttr_mean": 0.5}
+    assert "neither the file nor the feature table" in new_models.with_row(new, table.drop(GIVEN["id"])).notes[-1]
+    own = new_models.read_new_model(written(tmp_path, **GIVEN, features={"ttr_mean": 0.9}), ("ttr_mean",))
+    assert new_models.with_row(own, table) is own

@@ -110,8 +110,8 @@ def test_checkpoints_without_the_record_of_their_run_are_not_continued(mix: Path
     )
 
 
+@pytest.mark.usefixtures("torch")
 def test_a_held_out_side_of_one_token_has_no_loss() -> None:
-    pytest.importorskip("torch")
     from tagcorpus.pipelines.training import held_out
 
     trainer = SimpleNamespace(model_wrapped=SimpleNamespace(eval=lambda: None), accelerator=None)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tagcorpus.predictor.importers.collected import Collected
 from tagcorpus.predictor.records.metrics import no_standard_error
 from tagcorpus.predictor.store.batch import _score_rows
 
@@ -15,7 +16,7 @@ HEADER = ("id", "benchmark", "setting", "metric", "metric_value", "metric_stderr
 
 def imported(metric: str, value: str, error: str) -> float | None:
     row = dict(zip(HEADER, ("acme/new", "hellaswag", "10-shot", metric, value, error), strict=True))
-    rows = _score_rows(Path("scores.csv"), [("line 2", row)])["evaluation_results"]
+    rows = _score_rows(Collected(Path("scores.csv")), [("line 2", row)])["evaluation_results"]
     error_stored: float | None = next(iter(rows.values()))["metric_stderr"]
     return error_stored
 

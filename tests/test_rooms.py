@@ -62,13 +62,19 @@ def modules() -> dict[str, Path]:
 
 
 @cache
+def tree_of(path: Path) -> ast.Module:
+    """Parsed once for all tests of this file: the sources are large."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
 def imports() -> dict[str, set[str]]:
     """Module -> the own modules that it imports anywhere: at its top, in functions, and for type checkers only."""
     return {name: set(_imports_of(name, path)) - {name, "tagcorpus"} for name, path in modules().items()}
 
 
 def _imports_of(name: str, path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in modules())
         elif isinstance(node, ast.ImportFrom):
@@ -134,7 +140,7 @@ def test_no_room_is_crowded() -> None:
 
 def assigned_from_outside(path: Path) -> Iterator[str]:
     """Assignments to attributes of what stands for a run, its inputs, its engine and their parts."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
             base = node.value.attr if isinstance(node.value, ast.Attribute) else getattr(node.value, "id", "")
             if base.lstrip("_") in STATEFUL:
@@ -149,7 +155,7 @@ def test_nobody_assigns_the_state_of_a_run() -> None:
 
 def test_no_signature_has_a_job() -> None:
     for name, path in modules().items():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
                 assert "job" not in {a.arg for a in arguments}, f"{name}.{node.name}"

@@ -472,7 +472,7 @@ def test_what_duckdb_refuses_is_one_line(corpus: Path, sql: str, told: str) -> N
 def test_the_database_is_locked_up(tmp_path: Path, sql: str) -> None:
     """What a condition can never say would not work either."""
     (tmp_path / "a.csv").write_text("a,b\n1,2\n")
-    connection = condition._connection(duckdb)
+    connection = condition._connection()
     with pytest.raises(duckdb.Error):
         connection.execute(sql.replace("FILE", str(tmp_path / "a.csv"))).fetchall()
     assert os.listdir(tmp_path) == ["a.csv"]
@@ -531,3 +531,11 @@ def test_a_condition_that_keeps_nothing_names_the_values(tmp_path: Path) -> None
     assert result.summary["filtered"]["kept"] == 0
     assert result.messages == ["no document is kept: the values of language.language are 'en', 'de', 'un'"]
     assert keep(path, tmp_path / "out", "language = 'en' AND char_len > 0").messages == []
+
+
+def test_conditions_do_not_see_the_tables_of_each_other() -> None:
+    """They share one database, and each registers its columns under the same names."""
+    first, second = condition._connection(), condition._connection()
+    for connection, value in ((first, 1), (second, 2)):
+        connection.register("keys", pa.table({"row": [value]}))
+    assert [c.execute("SELECT row FROM keys").fetchall() for c in (first, second)] == [[(1,)], [(2,)]]

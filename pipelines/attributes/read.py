@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -97,6 +99,13 @@ class Kinds:
 
 def without_attributes(output: object) -> InputError:
     """The error for an output folder that no tagger has written to."""
+    folder = PurePath(str(output))
+    if folder.name == "filtered":
+        parent = shlex.quote(str(folder.parent))
+        return InputError(
+            f"{output} has rows and no attributes: `tagcorpus join {shlex.quote(str(folder))} {parent} --output KEPT` gives the kept rows "
+            "their tags, in the output folder KEPT"
+        )
     return InputError(f"{output} has no attributes: run `tagcorpus run tag` first, or name another output folder")
 
 

@@ -16,6 +16,7 @@ from tagcorpus.pipelines.distributions.attribute_columns import AttributeColumn,
 from tagcorpus.pipelines.distributions.blocks import FEW_CLUSTERS, Blocks
 from tagcorpus.pipelines.distributions.grouping import Grouping, named, source_of
 from tagcorpus.pipelines.group_statistics.groups import escaped
+from tagcorpus.pipelines.options.declaring.amounts import share
 from tagcorpus.pipelines.progress.heartbeat import errors_as_damage
 from tagcorpus.pipelines.storage import remote
 from tagcorpus.pipelines.storage.sealed import sealed
@@ -47,10 +48,10 @@ def audit(
 
     Raises InputError where the output or the gold table cannot be used, ConfigError for options that do not fit it.
     """
-    share = share_of(top)
+    top_share = share_of(top)
     remote.use_given(storage_options, [output, gold or ""])
     with errors_as_damage(output):
-        document, attributes = audited(output, column, by, against, gold, cluster, share, floor)
+        document, attributes = audited(output, column, by, against, gold, cluster, top_share, floor)
     name = f"audit/{escaped(document['column'])}.json"
     attributes.folder.publish(name, sealed(document, allow_nan=False))
     return json.dumps(document, indent=1) if as_json else as_text(document, attributes.folder.path(name))
@@ -127,14 +128,11 @@ def audited(
 
 
 def share_of(text: str) -> float:
-    """Example  10% -> 0.1. Raises ConfigError for what is not a percentage between 0 and 100."""
-    try:
-        value = float(text.strip().removesuffix("%"))
-    except ValueError:
-        value = 0.0
-    if not text.strip().endswith("%") or not 0 < value < 100:
+    """Example  10%, 0.1 -> 0.1. Raises ConfigError for what is not a share between 0 and 1."""
+    value = share(text)
+    if value is None or value == 1:
         raise ConfigError(f"--top {text}: give a percentage between 0 and 100, such as 10%")
-    return value / 100
+    return value
 
 
 def _groupings(attributes: Attributes, score: AttributeColumn, by: Sequence[str]) -> list[Grouping]:

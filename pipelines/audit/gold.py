@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from tagcorpus.errors import InputError, valid_text
 from tagcorpus.pipelines.distributions.attribute_columns import Floats, Rows
 from tagcorpus.pipelines.storage.folder import Folder
+from tagcorpus.predictor.records.plain_values import number, parse_json
 
 KEYS = ("input", "row", "sub", "id")
 GOLD = "gold"
@@ -42,6 +43,10 @@ class Gold:
             if f.name not in KEYS
             and (pa.types.is_integer(f.type) or pa.types.is_floating(f.type) or pa.types.is_boolean(f.type))
         ]
+        if GOLD in table.column_names and GOLD not in numeric:
+            raise InputError(
+                f"--gold {path}: the column {GOLD!r} has values that are not numbers{_first_text(table[GOLD])}"
+            )
         if GOLD not in numeric and len(numeric) != 1:
             there = ", ".join(table.column_names)
             raise InputError(f"--gold {path}: call the column of numbers {GOLD!r}; the table has {there}")
@@ -108,18 +113,25 @@ def _read(path: str) -> pa.Table:
 
             with pq.ParquetFile(io.BytesIO(data)) as file:
                 return file.read()
-        if ending == ".jsonl":
-            import pyarrow.json
-
-            return pyarrow.json.read_json(io.BytesIO(data))
+        if ending == ".jsonl":  # pyarrow.json would read texts that look like times as times
+            rows = [parse_json(line) for line in data.decode("utf-8-sig").split("\n") if line.strip()]
+            names = dict.fromkeys(name for row in rows for name in row)
+            return pa.table({name: [row.get(name) for row in rows] for name in names})
         if ending == ".csv":
             import pyarrow.csv
 
             options = pyarrow.csv.ConvertOptions(column_types={"id": pa.string(), "input": pa.string()})
             return pyarrow.csv.read_csv(io.BytesIO(data), convert_options=options)
-    except pa.ArrowException as error:
+    except (pa.ArrowException, ValueError, AttributeError) as error:
         raise InputError(f"--gold {path}: the table cannot be read ({error})") from error
     raise InputError(f"--gold {path}: name a table in {', '.join(READERS)}")
+
+
+def _first_text(column: pa.ChunkedArray) -> str:
+    """The first of the values that are texts and not numbers, in brackets; empty where there is none."""
+    texts = (value for value in column.to_pylist() if isinstance(value, str))
+    first = next((value for value in texts if number(value) is None and value.strip()), None)
+    return "" if first is None else f" ({first!r:.60})"
 
 
 def _ids(table: pa.Table) -> pa.Array:

@@ -29,8 +29,9 @@ def check(tagged: TaggedFiles) -> None:
         output = shlex.quote(str(tagged.output))
         more = f" and {len(others) - 1:,} more files are" if len(others) > 1 else " is"
         raise ConfigError(
-            f"Dolma reads JSON lines, and {others[0].path}{more} not. First tagcorpus export {output} documents.jsonl.gz; then "
-            f"tagcorpus join documents.jsonl.gz {output} --output joined.tagcorpus, and export joined.tagcorpus. No tag is computed again"
+            f"Dolma reads JSON lines, and {others[0].path}{more} not. Run `tagcorpus export {output} documents.jsonl.gz`, "
+            f"`tagcorpus join documents.jsonl.gz {output} --output joined.tagcorpus`, and export joined.tagcorpus in place of {output}; "
+            "no tag is computed again"
         )
 
 

@@ -21,7 +21,7 @@ from tagcorpus.pipelines.feature_table.table import FeatureTable, read_table
 from tagcorpus.pipelines.feature_table.values import check_values
 from tagcorpus.pipelines.progress.amounts import counted
 from tagcorpus.pipelines.progress.printable import printable
-from tagcorpus.pipelines.progress.wrapping import wrapped
+from tagcorpus.pipelines.progress.wrapping import width_at_most, wrapped
 from tagcorpus.predictor.records.findings import SEVERITIES, Finding, listed
 from tagcorpus.predictor.records.harness_results import is_id
 
@@ -194,4 +194,4 @@ def _named(findings: Sequence[Finding]) -> str:
 
 def _wrapped(text: str, first: str, rest: str) -> list[str]:
     plain = printable(text, is_line=True)
-    return wrapped(plain, max(110, len(rest) + 50), first, rest)
+    return wrapped(plain, max(width_at_most(110), len(rest) + 30), first, rest)

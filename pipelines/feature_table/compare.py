@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 from tagcorpus.errors import spelled_otherwise
 from tagcorpus.pipelines.feature_table.columns import ID
-from tagcorpus.pipelines.feature_table.table import FeatureTable, decimals, number
+from tagcorpus.pipelines.feature_table.table import FeatureTable, decimals
 from tagcorpus.predictor.records.findings import Finding, listed
+from tagcorpus.predictor.records.plain_values import number
 
 RELATIVE = 1e-9
 # A range says nothing unless it rests on a few models.

@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from tagcorpus.errors import InputError
-from tagcorpus.predictor.records.annotations import LARGEST
 from tagcorpus.predictor.records.findings import Finding, listed
+from tagcorpus.predictor.records.plain_values import LARGEST, NUMBER, number
 
-# What Python's float() also takes (1_000, other scripts' digits, nan) is not what other readers take.
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _MISSING_WORDS = {"nan", "na", "n/a", "#n/a", "<na>", "null", "none", "nil", "missing", "-", "?", "."}
 _INFINITE_WORDS = {"inf", "infinity"}
 _MAGIC = {
@@ -51,15 +48,6 @@ class FeatureTable:
         return [row.cells[at] for row in self.rows]
 
 
-def number(text: str) -> float | None:
-    """A cell's value: None where it is empty, or not a decimal number of at most LARGEST. Spaces around it do not count."""
-    text = text.strip()
-    if not _NUMBER.fullmatch(text):
-        return None
-    value = float(text)
-    return value if abs(value) <= LARGEST else None
-
-
 def decimals(texts: Iterable[str]) -> int:
     """Decimals of the most precise number among cells, zeros at the end left out; 0 where there is none."""
     return max((_decimals(v) for text in texts if (v := number(text)) is not None), default=0)
@@ -77,13 +65,13 @@ def kind_of(text: str) -> Literal["empty", "number", "missing_as_text", "not_fin
     text = text.strip()
     if not text:
         return "empty"
-    if _NUMBER.fullmatch(text):
+    if NUMBER.fullmatch(text):
         return "number" if abs(float(text)) <= LARGEST else "not_finite"
     if text.lower() in _MISSING_WORDS or text.lower().lstrip("+-") == "nan":
         return "missing_as_text"
     if text.lower().lstrip("+-") in _INFINITE_WORDS:
         return "not_finite"
-    return "decimal_comma" if _NUMBER.fullmatch(text.replace(",", ".")) else "text"
+    return "decimal_comma" if NUMBER.fullmatch(text.replace(",", ".")) else "text"
 
 
 def read_table(path: str, option: str) -> FeatureTable:

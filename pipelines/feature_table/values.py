@@ -19,8 +19,9 @@ from tagcorpus.pipelines.feature_table.columns import (
     extended_columns,
     numeric_columns,
 )
-from tagcorpus.pipelines.feature_table.table import FeatureTable, decimals, kind_of, number
+from tagcorpus.pipelines.feature_table.table import FeatureTable, decimals, kind_of
 from tagcorpus.predictor.records.findings import Finding, listed
+from tagcorpus.predictor.records.plain_values import number
 
 # Computed shares of one whole may miss their sum by this.
 SLACK = 1e-6

@@ -27,13 +27,14 @@ from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.attributes.read import chunk_parts
 from tagcorpus.pipelines.attributes.summary import from_ordered_keys, ordered_keys
 from tagcorpus.pipelines.filtering.thresholds import Block, Collision, Key, Keys, mixed, reaches, thresholds
-from tagcorpus.pipelines.options.declaring.amounts import amount
+from tagcorpus.pipelines.options.declaring.amounts import amount, share
 from tagcorpus.pipelines.readers.plan import Plan, PlannedFile
 from tagcorpus.pipelines.storage.folder import Folder
 
 TOKENS = ("tokens", "num_tokens")
 NO_GROUP = "(none)"
 NO_VALUE = "no value"
+_ONE = re.compile(r"1\.0+")  # one document, or all
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,10 @@ class Amount:
 
     @classmethod
     def read(cls, text: str, option: str) -> Amount:
-        """`10%`, `0.5 %` or `5000`. Raises ConfigError for anything else."""
-        if match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", text.strip()):
-            share = float(match[1]) / 100
-            if 0 < share <= 1:
-                return cls(share=share)
-        else:
+        """`10%`, `0.1` or `5000`. Raises ConfigError for anything else."""
+        if (part := share(text)) is not None:
+            return cls(share=part)
+        if not _ONE.fullmatch(text.strip()):
             with suppress(ConfigError):
                 if (n := amount(text, "count", option)) > 0:
                     return cls(documents=n)

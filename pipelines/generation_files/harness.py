@@ -44,7 +44,7 @@ def without_generations(files: Iterable[InputFile], reader_options: ReaderOption
 
 def is_of_samples(file: InputFile, reader_options: ReaderOptions) -> bool:
     """Whether the first record of the file is a sample of the harness."""
-    first = next(_records(file, reader_options), None)
+    first = next(records(file, reader_options), None)
     return first is not None and reader_options.fields.is_harness(first)
 
 
@@ -72,7 +72,7 @@ def _holds_likelihoods(file: InputFile, reader_options: ReaderOptions) -> bool:
     is_named = bool(task_of(file.name))
     has_any = False
     try:
-        for sample in itertools.islice(_records(file, reader_options), LOOK_AT_ROWS if is_named else None):
+        for sample in itertools.islice(records(file, reader_options), LOOK_AT_ROWS if is_named else None):
             if not reader_options.fields.is_harness(sample):
                 return False
             is_one = is_likelihood(sample)
@@ -93,7 +93,7 @@ def _values(value: Any) -> Iterable[Any]:
     return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
-def _records(file: InputFile, reader_options: ReaderOptions) -> Iterator[dict[str, Any]]:
+def records(file: InputFile, reader_options: ReaderOptions) -> Iterator[dict[str, Any]]:
     """The objects of a file in order; what is not one is passed over."""
     if file.format == "jsonl":
         for line in _lines(file, reader_options.max_line_bytes):

@@ -9,24 +9,26 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from tagcorpus.errors import InputError, TagcorpusError
 from tagcorpus.pipelines.generation_files.model_files import HARNESS_FILE, stem
 from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.storage import remote
-from tagcorpus.predictor.records.harness_results import is_id, is_results, model_of
+from tagcorpus.predictor.records.harness_results import is_id, is_results, model_of, samples_of
 
 SHOWN_CANDIDATES = 4
 _RESULTS = re.compile(r"results_(?P<time>.+)\.json")
 
 
 class Named(NamedTuple):
-    """A results file, the name it has for its model, and why that is another model than the name says."""
+    """A results file, the name it has for its model, why that is another model than the name says, and the samples of each task."""
 
     path: str
     name: str
     problem: str
+    samples: Mapping[str, int]
 
     @property
     def is_id(self) -> bool:
@@ -83,7 +85,7 @@ def _named(path: str) -> Named | None:
     if not is_results(document):
         return None
     name, problem = model_of(document)
-    return Named(path, name, problem if is_id(name) else "") if name else None
+    return Named(path, name, problem if is_id(name) else "", samples_of(document)) if name else None
 
 
 def candidates(folder_name: str) -> list[str]:

@@ -143,8 +143,8 @@ def _placed(file: InputFile, harness: Collection[str], results: ResultsBeside, n
             _note(notes, named, named.name)
             return Found(named.name, root, leaf, file, False)
         raise InputError(
-            f"no folder names the model of {file.path}: put its files into <org>/<model>/ or <org>__<model>/. If {root or '/'} is "
-            f"the folder of one model, {SAY_IT}"
+            f"no folder names the model of {file.path}. If a column names it, give --group-by COLUMN. If the file is of one "
+            f"model, put it into <org>/<model>/ or <org>__<model>/, or {SAY_IT}"
         )
     if i is None:
         # `<model>/filtered/file` is no model called filtered.

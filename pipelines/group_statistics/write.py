@@ -25,11 +25,11 @@ from tagcorpus.pipelines.feature_table.provenance import (
     provenance_name,
     written,
 )
-from tagcorpus.pipelines.feature_table.table import number
 from tagcorpus.pipelines.group_statistics.groups import Group
 from tagcorpus.pipelines.group_statistics.statistics import GroupStatistics
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.pipelines.storage.outputs import publish_file
+from tagcorpus.predictor.records.plain_values import number
 
 # Entropies of samples whose numbers of tokens differ by more than this do not compare as they are.
 TOKENS_APART = 1.5

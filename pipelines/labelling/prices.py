@@ -3,7 +3,6 @@ money. An unknown price is never 0."""
 
 from __future__ import annotations
 
-import math
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -13,6 +12,7 @@ import yaml
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.options.commands.domain import AskingOptions
 from tagcorpus.pipelines.options.declaring.common import Options
+from tagcorpus.predictor.records.plain_values import number
 from tagcorpus.taggers._asking.endpoint_tagger import EndpointTagger
 from tagcorpus.taggers._llm.tokens import Grant, Price
 from tagcorpus.taggers._llm.url import is_official
@@ -30,11 +30,8 @@ def parsed(text: str) -> Price:
 
     Example  "0.15,0.6" -> Price(0.15, 0.6, 0.15, "--price")
     """
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if len(numbers) not in (2, 3) or not all(math.isfinite(n) and n >= 0 for n in numbers):
+    numbers = [value for part in text.split(",") if (value := number(part)) is not None and value >= 0]
+    if len(numbers) not in (2, 3) or len(numbers) <= text.count(","):
         raise ConfigError(f"--price {text!r} is not a price. The form is {FORM}")
     if len(numbers) == 3 and numbers[2] > numbers[0]:  # every bound counts all prompt tokens at IN
         raise ConfigError(f"--price {text!r}: CACHED ({numbers[2]:g}) is above IN ({numbers[0]:g}). The form is {FORM}")

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from tagcorpus.errors import ConfigError, InputError, spelled_otherwise, unknown_name
-from tagcorpus.pipelines.feature_table.table import number
 from tagcorpus.pipelines.labels import matrix as mx
 from tagcorpus.pipelines.labels.label_table import (
     NO_LABELS,
@@ -26,6 +25,7 @@ from tagcorpus.pipelines.labels.label_table import (
 )
 from tagcorpus.pipelines.labels.page import FILES, as_text, write_files
 from tagcorpus.pipelines.storage.outputs import check_folder
+from tagcorpus.predictor.records.plain_values import number
 
 LENGTH = "length"
 LENGTH_GROUPS = 4

@@ -7,19 +7,20 @@ import math
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal
 
-import orjson
 import pyarrow.parquet as pq
 import xxhash
 
-from tagcorpus.errors import ConfigError, InputError, unknown_name
+from tagcorpus.errors import ConfigError, InputError, folded, unknown_name
 from tagcorpus.pipelines.attributes.read import instance_folders, read
+from tagcorpus.pipelines.inputs.records import repair
 from tagcorpus.pipelines.storage.folder import Folder
+from tagcorpus.predictor.records.plain_values import TRUE, parse_json
 
 By = Literal["id", "text"]
 # What stands in the place of a label.
@@ -75,7 +76,7 @@ def read_labels(path: str, by: By, column: str = "", with_text: bool = False) ->
         if key is None:
             table.without_key += 1
             continue
-        labelled = Labelled(key, _label(row, name), str(row.get("id") or row.get("doc_id") or ""), row)
+        labelled = Labelled(key, _label(row, name, path), str(row.get("id") or row.get("doc_id") or ""), row)
         if key in table.doubled:
             table.doubled[key] += 1
         elif key in table.labels:
@@ -95,13 +96,18 @@ def read_labels(path: str, by: By, column: str = "", with_text: bool = False) ->
     return table
 
 
-def _label(row: dict[str, Any], column: str) -> str:
+def _label(row: dict[str, Any], column: str, path: str) -> str:
     value = row.get(column)
-    if row.get("is_off_menu") in (True, "true", "True"):
+    if str(row.get("is_off_menu")).lower() in TRUE:
         return OFF_MENU
-    if value is None or value in ("", "NaN", "nan") or (isinstance(value, float) and math.isnan(value)):
+    if isinstance(value, list | dict):
+        raise InputError(
+            f"{path}: the column {column!r} holds {value!r:.60}, not one label: name another with --column"
+        )
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return ERROR
-    return _spelled(value)
+    label = _spelled(value).strip()
+    return ERROR if label in ("", "NaN", "nan") else label
 
 
 def _spelled(value: Any) -> str:
@@ -109,10 +115,38 @@ def _spelled(value: Any) -> str:
 
     Example  True, "True" -> "true";  3, 3.0, "3.0" -> "3"
     """
-    text = str(int(value) if isinstance(value, float) and value.is_integer() else value)
+    text = _as_text(value)
     if text.lower() in ("true", "false"):
         return text.lower()
-    return text.partition(".")[0] if _WHOLE.fullmatch(text) else text
+    text = text.partition(".")[0] if _WHOLE.fullmatch(text) else text
+    return "0" if text == "-0" else text
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
+
+
+def otherwise_spelled(one: Iterable[str], other: Iterable[str]) -> dict[str, str]:
+    """Labels of one side that the other does not have, but has with other case, spaces, hyphens or underscores: by label, the other's.
+
+    Example  (["Web", "books"], ["web", "books"]) -> {"Web": "web"}
+    """
+    known = {_plain(label): label for label in other}
+    return {own: there for own in sorted(one) if (there := known.get(_plain(own), own)) != own and own not in {*other}}
+
+
+def alike(labels: Iterable[str]) -> list[list[str]]:
+    """Labels of one table that differ by case, spaces, hyphens or underscores only, in groups."""
+    groups: dict[str, list[str]] = {}
+    for label in sorted({*labels}):
+        groups.setdefault(_plain(label), []).append(label)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _plain(label: str) -> str:
+    return folded(re.sub(r"[-_]", " ", label))
 
 
 def has_other_text(one: Labelled, other: Labelled) -> bool:
@@ -134,7 +168,7 @@ def length(columns: dict[str, Any]) -> int | None:
 def _key(row: dict[str, Any], by: By) -> str | None:
     if by == "id":
         value = next((row[c] for c in ID_COLUMNS if row.get(c) not in (None, "")), None)
-        return None if value is None else str(value)
+        return None if value is None else _as_text(value)
     return _text_digest(row)
 
 
@@ -185,27 +219,33 @@ def _of_table(path: str, column: str) -> tuple[Iterator[dict[str, Any]], str]:
     return chain(first, rows), chosen
 
 
+def _refuse_twice(path: str, names: list[str]) -> None:
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"{path}: the header has {twice[0]!r} more than once")
+
+
 def _rows(path: str) -> Iterator[dict[str, Any]]:
     name = path.lower()
     try:
         if name.endswith(".parquet"):
-            for batch in pq.ParquetFile(path).iter_batches():
+            table = pq.ParquetFile(path)
+            _refuse_twice(path, table.schema_arrow.names)
+            for batch in table.iter_batches():
                 yield from batch.to_pylist()
         elif name.endswith(".jsonl"):
-            with open(path, "rb") as file:
+            with open(path, encoding="utf-8-sig", newline="\n") as file:
                 for number, line in enumerate(file, 1):
                     if line.strip():
-                        row = orjson.loads(line)
+                        row = parse_json(line)
                         if not isinstance(row, dict):
                             raise InputError(f"{path}: line {number} is not a JSON object")
-                        yield row
+                        yield {k: repair(v) if isinstance(v, str) else v for k, v in row.items()}
         elif name.endswith((".csv", ".tsv")):
             csv.field_size_limit(sys.maxsize)
             with open(path, encoding="utf-8-sig", newline="") as text:
                 reader = csv.reader(text, delimiter="\t" if name.endswith(".tsv") else ",", strict=True)
                 names = next(reader, [])
-                if twice := [name for name in names if names.count(name) > 1]:
-                    raise InputError(f"{path}: the header has {twice[0]!r} more than once")
+                _refuse_twice(path, names)
                 for fields in reader:
                     if not fields:
                         continue  # a blank line

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Sequence
 from typing import Any
 
-from tagcorpus.pipelines.labels.label_table import NO_LABELS, UNKNOWN
+from tagcorpus.pipelines.labels.label_table import NO_LABELS, UNKNOWN, otherwise_spelled
 from tagcorpus.pipelines.progress.wrapping import shortened
 from tagcorpus.pipelines.storage.folder import Folder
 
@@ -62,8 +62,11 @@ def _unshared_labels(labels_of: dict[str, Any]) -> list[str]:
     labels = {k: v for k, v in labels_of.items() if k not in (*NO_LABELS, UNKNOWN)}
     only_given = [label for label, figures in labels.items() if not figures["gold"]]
     only_gold = [label for label, figures in labels.items() if not figures["given"]]
+    gold, given = (labels.keys() - only_given, labels.keys() - only_gold)
+    spelled = otherwise_spelled(only_given, gold) | otherwise_spelled(only_gold, given)
     if not only_given or not only_gold:
-        return []
+        pairs = ", ".join(f"{own!r} and {other!r}" for own, other in [*spelled.items()][:_LISTED])
+        return [f"  two spellings of a label count as two labels: {pairs}"] if spelled else []
     return [
         f"  labels only in LABELS: {', '.join(only_given[:_LISTED])}{' ...' if len(only_given) > _LISTED else ''}",
         f"  labels only in GOLD: {', '.join(only_gold[:_LISTED])}{' ...' if len(only_gold) > _LISTED else ''}",

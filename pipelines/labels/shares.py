@@ -12,7 +12,14 @@ import numpy as np
 
 from tagcorpus.errors import ConfigError, InputError, spelled_otherwise
 from tagcorpus.pipelines.distributions.effects import chi_square_p
-from tagcorpus.pipelines.labels.label_table import NO_LABELS, By, LabelTable, has_other_text, read_labels
+from tagcorpus.pipelines.labels.label_table import (
+    NO_LABELS,
+    By,
+    LabelTable,
+    has_other_text,
+    otherwise_spelled,
+    read_labels,
+)
 from tagcorpus.pipelines.labels.share_intervals import (
     Counts,
     calls_for,
@@ -117,6 +124,14 @@ def _labelled(student: LabelTable, audit: LabelTable) -> tuple[Counter[str], Cou
         raise InputError(
             f"{student.path} has the labels {labels[0]}, and {audit.path} has {labels[1]}: spell the labels in the same way, or name other "
             "columns with --column and --audit-column"
+        )
+    given = Counter(label for _, label in pairs)
+    spelled = {a: b for a, b in otherwise_spelled(corpus, given).items() if b not in corpus}
+    if spelled:
+        own, other = next(iter(spelled.items()))
+        raise InputError(
+            f"{student.path} has the label {own!r}, and {audit.path} has {other!r}: spell the labels in the same way, or each counts "
+            "as a label that the other side never gives"
         )
     return corpus, pairs
 

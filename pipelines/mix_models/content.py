@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from tagcorpus.errors import ConfigError, InputError, unknown_name
-from tagcorpus.pipelines.feature_table.table import number
-from tagcorpus.predictor.records.annotations import LARGEST, csv_rows, text_of
+from tagcorpus.predictor.records.annotations import csv_rows, text_of
+from tagcorpus.predictor.records.plain_values import LARGEST, number
 
 Array = np.ndarray[Any, Any]
 IDS = ("source", "group", "name", "id", "")

@@ -24,7 +24,7 @@ from tagcorpus.pipelines.mix_models import evaluation, page
 from tagcorpus.pipelines.mix_models.content import Content, content_of, read_content
 from tagcorpus.pipelines.mix_models.new_mixes import interval
 from tagcorpus.pipelines.mix_models.regressors import OURS, REGRESSORS, Columns, Process, fit_process
-from tagcorpus.pipelines.mix_models.swarm import LEAST_MIXES, MANIFEST, Mixes, Swarm, read_mixes, read_swarm
+from tagcorpus.pipelines.mix_models.swarm import LEAST_MIXES, MANIFEST, RUN, Mixes, Swarm, read_mixes, read_swarm
 from tagcorpus.pipelines.options.places import check_place
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.storage.outputs import check_folder
@@ -212,7 +212,7 @@ def _digests(path: str) -> dict[str, str]:
     """Digests by name: of the file, or of the manifests in a folder."""
     names = [path]
     if os.path.isdir(path):
-        names = sorted(os.path.join(at, MANIFEST) for at, _, files in os.walk(path) if MANIFEST in files)
+        names = sorted(os.path.join(at, f) for at, _, files in os.walk(path) for f in files if f in (MANIFEST, RUN))
     digests = {}
     for name in names:
         with open(name, "rb") as file:

@@ -2,7 +2,7 @@
 
     <fit>/proposal.json   shares, bounds, expectations with intervals, digests of the inputs, date (the pre-registration)
 
-A proposal that was written down is never replaced by another one.
+A proposal that was written down is never replaced by another one. It ends with a checksum, so that nobody edits it afterwards unseen.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,28 +20,26 @@ import numpy as np
 import tagcorpus
 from tagcorpus.errors import ConfigError, InputError, unknown_name
 from tagcorpus.pipelines.attributes.results import file_digest
-from tagcorpus.pipelines.feature_table.table import number
 from tagcorpus.pipelines.mix_models.content import Content
 from tagcorpus.pipelines.mix_models.fit import FORMAT, RESULT, check_packages
 from tagcorpus.pipelines.mix_models.gaussian_process import Surface
 from tagcorpus.pipelines.mix_models.new_mixes import LEVEL, interval
 from tagcorpus.pipelines.mix_models.regressors import Columns, Process
 from tagcorpus.pipelines.mix_models.search import Objective, lowest
+from tagcorpus.pipelines.mix_models.swarm import kind_by_name
 from tagcorpus.pipelines.progress.amounts import times
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.pipelines.storage.outputs import begins_with, check_file
-from tagcorpus.pipelines.storage.sealed import opened
+from tagcorpus.pipelines.storage.sealed import opened, sealed
 from tagcorpus.predictor.learners.parallel import Workers
 from tagcorpus.predictor.protocols.tables import aligned
 from tagcorpus.predictor.records.annotations import csv_rows, text_of
+from tagcorpus.predictor.records.plain_values import number
 
 Array = np.ndarray[Any, Any]
 PROPOSAL = "proposal.json"
 MOST_TOKENS = 1e18
-_WORD = re.compile(r"[a-z]+[0-9]*")
-LOSS_WORDS = {"loss", "losses", "perplexity", "ppl", "bits", "bpb", "nll", "brier", "error", "errors", "entropy"}
-SCORE_WORDS = {"acc", "accuracy", "f1", "score", "scores", "exact", "bleu", "rouge", "pass"}
 BEGINNING = '{\n "pre_registration": '
 # An expectation that a search has chosen is too good on average: the search goes where the process errs to the hopeful side.
 CAUTION = "the search chose the most hopeful mix, so the outcome is probably a little worse than expected"
@@ -141,9 +138,8 @@ def propose(
 
 def _check_direction(outcomes: Sequence[str], is_highest: bool, display: Display) -> None:
     """Raise ConfigError for losses beside scores, by their names; say where the names contradict the chosen direction."""
-    words = {name: set(_WORD.findall(name.lower())) for name in outcomes}
-    losses = [name for name, own in words.items() if own & LOSS_WORDS and not own & SCORE_WORDS]
-    scores = [name for name, own in words.items() if own & SCORE_WORDS and not own & LOSS_WORDS]
+    losses = [name for name in outcomes if kind_by_name(name) == "loss"]
+    scores = [name for name in outcomes if kind_by_name(name) == "score"]
     if losses and scores:
         raise ConfigError(
             f"{losses[0]!r} is a loss by its name, and {scores[0]!r} a score: lower is better for one of them only. Name "
@@ -297,13 +293,18 @@ def _significant(value: Any) -> float | None:
 def _publish(folder: Folder, name: str, proposal: Mapping[str, Any]) -> None:
     """Write the file once. Raises ConfigError where another proposal is there."""
     if earlier := folder.read(name):
-        if {**(opened(earlier) or {}), "date": ""} != {**proposal, "date": ""}:
+        written = opened(earlier)
+        if written is None:
+            raise ConfigError(
+                f"{folder.path(name)} is damaged or was edited: name another file with --output, or move that one away"
+            )
+        if any(written.get(key) != value for key, value in proposal.items() if key not in ("date", "tagcorpus")):
             raise ConfigError(
                 f"{folder.path(name)} is there and says something else; a pre-registration is never replaced: name another file "
                 "with --output"
             )
         return
-    folder.publish(name, json.dumps(proposal, indent=1, ensure_ascii=False).encode() + b"\n")
+    folder.publish(name, sealed(proposal, ensure_ascii=False) + b"\n")
 
 
 def _digest(path: Path) -> str:

@@ -1,24 +1,27 @@
 """Read the mixes of a swarm and their outcomes: two tables that are joined by an id.
 
 Shares come as RegMix's and olmix's CSV (an id, then a column for each source), or as manifests of `mix make`, or as a folder of
-such manifests. Outcomes come as CSV (an id, then a column for each outcome). Content decides what a file is, not its name.
+such manifests. Outcomes come as CSV (an id, then a column for each outcome), or as a folder of models that `train` wrote. Content
+decides what a file is, not its name.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from tagcorpus.errors import ConfigError, InputError, spelled_otherwise, unknown_name
-from tagcorpus.pipelines.feature_table.table import decimals, kind_of, number
+from tagcorpus.pipelines.feature_table.table import decimals, kind_of
 from tagcorpus.pipelines.storage.sealed import is_sealed, opened
-from tagcorpus.predictor.records.annotations import LARGEST, csv_rows, text_of
+from tagcorpus.predictor.records.annotations import csv_rows, text_of
+from tagcorpus.predictor.records.plain_values import LARGEST, number
 
 Array = np.ndarray[Any, Any]
 # Columns that name a run, the first of a table counts: olmix's two, that of `mix swarm`, RegMix's, pandas' index.
@@ -26,10 +29,14 @@ IDS = ("run", "run_id", "mix", "id", "index", "name", "")
 SEED = "seed"
 # A sum of shares may miss 1 by so much, or by what the written decimals explain, and never by more than olmix accepts.
 TOLERANCE, MOST_ROUNDING = 1e-3, 1e-2
-MANIFEST = "mix.json"
+MANIFEST, RUN = "mix.json", "run.json"
 SHOWN = 3
 LEAST_MIXES = 10
+SCALES_APART = 2.0
 TEXT = ("text", "decimal_comma")
+_WORD = re.compile(r"[a-z]+[0-9]*")
+LOSS_WORDS = {"loss", "losses", "perplexity", "ppl", "bits", "bpb", "nll", "brier", "error", "errors", "entropy"}
+SCORE_WORDS = {"acc", "accuracy", "f1", "score", "scores", "exact", "bleu", "rouge", "pass"}
 
 
 @dataclass(frozen=True)
@@ -38,12 +45,14 @@ class Mixes:
 
     shares      float64 [mixes, sources], rows add up to 1
     statistics  source -> column -> mean, of manifests with tag statistics
+    keys        key of a manifest -> id
     """
 
     ids: tuple[str, ...]
     sources: tuple[str, ...]
     shares: Array
     statistics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    keys: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -117,9 +126,15 @@ def _of_manifests(files: Sequence[tuple[str, Path]]) -> Mixes:
     """Shares as they are in the mixes, and the tag statistics of their groups."""
     shares: list[dict[str, float]] = []
     statistics: dict[str, dict[str, float]] = {}
-    for _, path in files:
+    keys = {}
+    for mix_id, path in files:
         own = {}
-        for name, group in _groups_of(path):
+        key, groups = _groups_of(path)
+        keys[key] = mix_id
+        for name, group in groups.items():
+            share = group.get("share") if isinstance(group, Mapping) else None
+            if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+                raise InputError(f"{str(path)!r}: the share of group {name!r} is {share!r}, not between 0 and 1")
             own[name] = float(group["share"])
             means = group.get("statistics") or {}
             columns = {c: float(one["mean"]) for c, one in means.items() if one.get("mean") is not None}
@@ -130,21 +145,48 @@ def _of_manifests(files: Sequence[tuple[str, Path]]) -> Mixes:
     table = np.array([[one.get(name, 0.0) for name in sources] for one in shares])
     names = [str(path) for _, path in files]
     ids = _distinct("the folder of mixes", [n for n, _ in files])
-    return Mixes(ids, sources, _normalised("the folder of mixes", names, table, 1e-12), statistics)
+    return Mixes(ids, sources, _normalised("the folder of mixes", names, table, 1e-12), statistics, keys)
 
 
-def _groups_of(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The groups of a manifest of `mix make`, each with its share. Raises InputError for any other file."""
+def _groups_of(path: Path) -> tuple[str, Mapping[str, Any]]:
+    """The key and the groups of a manifest of `mix make`. Raises InputError for any other file."""
     data = path.read_bytes()
     document = opened(data)
     groups = document.get("groups") if document and is_sealed(data) else None
     if not isinstance(groups, Mapping) or not groups:
         raise InputError(f"{str(path)!r} is not a whole manifest of tagcorpus mix make; make the mix again")
-    for name, group in groups.items():
-        share = group.get("share") if isinstance(group, Mapping) else None
-        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
-            raise InputError(f"{str(path)!r}: the share of group {name!r} is {share!r}, not between 0 and 1")
-        yield name, group
+    return str(document.get("key") if document else ""), groups
+
+
+def _of_models(folder: str, keys: Mapping[str, str], say: Callable[[str], None]) -> list[tuple[str, dict[str, str]]]:
+    """A row for each model below the folder, as of a CSV: id of its mix, seed, and the held-out loss of each group, in bits per byte if
+    all models have them, else in nats a token. A mix that `keys` does not have counts by the name of the model's folder."""
+    runs = []
+    for path in sorted(Path(folder).rglob(RUN)):
+        data = path.read_bytes()
+        document = opened(data) if is_sealed(data) else None
+        result = (document or {}).get("result") or {}
+        if not document or not result.get("held_out"):
+            raise InputError(
+                f"{str(path)!r} has no held-out losses: train on token files of `run tokenize --held-out SHARE`"
+            )
+        runs.append((path.parent, document["identity"], result["held_out"]))
+    if not runs:
+        raise InputError(f"{folder!r} has no {RUN} of a trained model; name a folder of models, or a CSV of outcomes")
+    settings = {k: {str(i.get(k)) for _, i, _ in runs} for k in runs[0][1] if k not in ("mix", SEED)}
+    if differing := [k for k, values in settings.items() if len(values) > 1]:
+        say(f"the models in {folder!r} differ in {', '.join(differing)}, and so in more than their mixes")
+    groups = sorted({group for _, _, held_out in runs for group in held_out})
+    has_bits = all("bits_per_byte" in one for _, _, held_out in runs for one in held_out.values())
+    kind, prefix = ("bits_per_byte", "bits_") if has_bits else ("loss", "loss_")
+    return [
+        (
+            str(place),
+            {"mix": keys.get(identity["mix"], place.name), SEED: str(identity[SEED])}
+            | {f"{prefix}{group}": repr(held_out[group][kind]) if group in held_out else "" for group in groups},
+        )
+        for place, identity, held_out in runs
+    ]
 
 
 def read_swarm(
@@ -156,8 +198,9 @@ def read_swarm(
     shares_path: str = "the shares",
 ) -> Swarm:
     """Join outcomes to mixes. chosen: columns of outcomes; none: all columns of numbers. say: gets a line for each oddity."""
-    rows = list(csv_rows(Path(path), text_of(Path(path))))
-    key = _id_column(path, rows, id_column)
+    is_of_models = Path(path).is_dir()
+    rows = _of_models(path, mixes.keys, say) if is_of_models else list(csv_rows(Path(path), text_of(Path(path))))
+    key = "mix" if is_of_models else _id_column(path, rows, id_column)
     header = list(rows[0][1])
     for name in chosen:
         if name not in header:
@@ -169,13 +212,15 @@ def read_swarm(
     outcomes = _outcomes(rows, columns, chosen, say)
     for name in outcomes:
         _check_size(path, name, rows, columns[name] or [])
+        _say_odd(name, rows, columns[name] or [], say)
     place = {name: i for i, name in enumerate(mixes.ids)}
     joined = [(r, place[i]) for r, i in enumerate(ids) if i in place]
     if not joined:
         spelling = spelled_otherwise(ids, mixes.ids)
         raise InputError(
             f"no id of {path!r} (column {key!r}, first {ids[0]!r}) is in {shares_path!r} (first {mixes.ids[0]!r}); "
-            f"name the column of ids with --id{f'; {spelling}' if spelling else ''}"
+            + ("give the folder of mixes as SHARES" if is_of_models else "name the column of ids with --id")
+            + (f"; {spelling}" if spelling else "")
         )
     known = set(ids)
     _say_unjoined([i for i in ids if i not in place], mixes.ids, path, shares_path, say)
@@ -257,6 +302,30 @@ def _check_size(path: str, name: str, rows: Sequence[tuple[str, Mapping[str, str
                 f"{path!r}: {where}, column {name!r}: {row[name]!r} is not an outcome between -{LARGEST:g} and {LARGEST:g}. "
                 "Leave the cell empty where a run has no outcome"
             )
+
+
+def kind_by_name(outcome: str) -> Literal["loss", "score", ""]:
+    """Whether an outcome is a loss or a score by the words of its name; "" where they do not tell."""
+    words = set(_WORD.findall(outcome.lower()))
+    is_loss, is_score = bool(words & LOSS_WORDS), bool(words & SCORE_WORDS)
+    return "" if is_loss == is_score else "loss" if is_loss else "score"
+
+
+def _say_odd(
+    name: str, rows: Sequence[tuple[str, Mapping[str, str]]], values: Sequence[float], say: Callable[[str], None]
+) -> None:
+    """Say what a loss or a score by its name cannot be: 0 or less beside losses, shares beside percentages."""
+    kind = kind_by_name(name)
+    low = [(where, row[name]) for (where, row), v in zip(rows, values, strict=True) if v <= 0]
+    if kind == "loss" and low and any(v > 0 for v in values):
+        say(
+            f"caution: {name} is {low[0][1]} in {low[0][0]} ({len(low):,} such values), and no loss is: did these runs fail?"
+        )
+    shares, above = [v for v in values if 0 < v <= 1], [v for v in values if v > 1]
+    if kind == "score" and shares and above and min(above) >= SCALES_APART * max(shares):
+        say(
+            f"caution: {name} has {len(shares):,} values up to {max(shares):g} and {len(above):,} from {min(above):g}: shares beside percentages?"
+        )
 
 
 def _id_column(path: str, rows: Sequence[tuple[str, Mapping[str, str]]], given: str | None) -> str:

@@ -99,10 +99,15 @@ def check_windows(n: int, length: int) -> None:
 
 
 def too_large(source: Source, needed: int, largest: int, length: int, epochs: float) -> ConfigError:
-    """The refusal of a budget beyond the cap on epochs. needed: windows of the group."""
+    """The refusal of a budget beyond the cap on epochs. needed: windows of the group; largest: windows of a mix that fits."""
+    remedy = (
+        f"The largest budget that fits is --tokens {largest * length}"
+        if largest
+        else f"No budget fits: raise --epochs, lower --sequence-length ({length:,}), or leave the group out"
+    )
     return ConfigError(
         f"group {source.name!r} has {source.tokens:,} tokens, and the mix needs {needed * length:,} of it, more than --epochs "
-        f"{epochs:g} allows. The largest budget that fits is --tokens {largest * length}"
+        f"{epochs:g} allows. {remedy}"
     )
 
 

@@ -56,10 +56,11 @@ def _written(options: MixSwarmOptions) -> str:
     if len(known) < 2:
         raise ConfigError(f"a swarm needs two groups with windows for training, and there are {len(known)}")
     total = sum(known.values())
-    if n_windows > int(Fraction(str(options.epochs)) * total):
+    largest = int(Fraction(str(options.epochs)) * total)
+    if n_windows > largest:
+        most = f"{largest * options.sequence_length:,} tokens" if largest else "less than one window. Raise --epochs"
         raise ConfigError(
-            f"--tokens {options.tokens} is more than all groups together have in {options.epochs:g} epochs: "
-            f"{int(options.epochs * total) * options.sequence_length:,} tokens"
+            f"--tokens {options.tokens} is more than all groups together have in {options.epochs:g} epochs: {most}"
         )
     folders = {s.folder.root: s.folder for s in sources.groups.values()}
     means, notes = means_of(folders.values(), sources)

@@ -84,7 +84,7 @@ def _yaml_pairs(text: str, path: str) -> list[tuple[str, str]]:
 
 def _csv_pairs(text: str, path: str) -> list[tuple[str, str]]:
     reader = csv.DictReader(io.StringIO(text), strict=True)
-    if set(reader.fieldnames or ()) != {"group", "weight"}:
+    if sorted(reader.fieldnames or ()) != ["group", "weight"]:
         raise ConfigError(f"--weights {path}: the columns must be group and weight, not {reader.fieldnames}")
     rows = list(reader)
     if bad := next((row for row in rows if None in row or None in row.values()), None):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Sequence
 from typing import Any
 
-from tagcorpus.errors import ConfigError, InputError, spelled_otherwise
+from tagcorpus.errors import ConfigError, InputError, folded, spelled_otherwise
 from tagcorpus.pipelines.feature_table import check
 from tagcorpus.pipelines.feature_table.columns import ID, columns
-from tagcorpus.pipelines.feature_table.table import read_table
-from tagcorpus.pipelines.predicting.terminal import wrapped
+from tagcorpus.pipelines.feature_table.table import FeatureTable, Row, read_table
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.predictor.learners import models
 from tagcorpus.predictor.learners.data import Dataset, read_features
@@ -31,24 +31,36 @@ def features_of(path: str | None, store: Store, display: Display) -> tuple[Any, 
     """
     if path is None:
         stored = store.features()
-        _refuse_scores(f"the feature table of {str(store.path)!r}", stored.columns, store)
-        return (stored.set_index("id") if len(stored) else None), []
+        where = f"the feature table of {str(store.path)!r}"
+        _refuse_scores(where, stored.columns, store)
+        if not len(stored):
+            return None, []
+        cells = [
+            [str(id_), *("" if math.isnan(v) else repr(float(v)) for v in values)]
+            for id_, *values in stored.itertuples(index=False)
+        ]
+        rows = [Row(i, own) for i, own in enumerate(cells, 1)]
+        return stored.set_index("id"), _findings(FeatureTable(where, list(stored.columns), rows), where, "", display)
     table = read_table(path, "--features")
     _refuse_scores(f"--features {path}", table.header, store)
+    remedy = f"; `tagcorpus check-features {path}` lists everything"
+    findings = _findings(table, f"--features: {path}", remedy, display)
+    return read_features(path), findings
+
+
+def _findings(table: FeatureTable, where: str, remedy: str, display: Display) -> list[Finding]:
+    """What the check of a table says, without notes; the run prints it. Raises InputError for a table that would be misread."""
     findings = [f for f in check.check(table) if f.severity != "note"]
     fatal = [f for f in findings if f.severity == "error" and f.check not in BEARABLE]
     if fatal:
-        raise InputError(
-            f"--features: {path}: {fatal[0].check}: {fatal[0].message}"
-            + (f": {fatal[0].where[0]}" if fatal[0].where else "")
-            + f"; `tagcorpus check-features {path}` lists everything"
-        )
+        place = f": {fatal[0].where[0]}" if fatal[0].where else ""
+        raise InputError(f"{where}: {fatal[0].check}: {fatal[0].message}{place}{remedy}")
     is_own = not set(table.header) & (set(columns()) - {ID})
     for f in findings:
         # A table without any published column is the user's own: missing and unknown columns are not findings.
         if not (is_own and f.check in ABOUT_PUBLISHED):
-            display.say(wrapped(f"{f.severity} in {path}: {f.message} ({f.count:,})"))
-    return read_features(path), findings
+            display.say(f"{f.severity} in {table.path}: {f.message} ({f.count:,})")
+    return findings
 
 
 def refuse_unused(path: str, data: Dataset, settings: Settings, protocol: str, adds: Sequence[str]) -> None:
@@ -79,6 +91,16 @@ def _refuse_scores(table: str, columns: Sequence[str], store: Store) -> None:
         )
 
 
+def say_alike(data: Dataset, display: Display) -> None:
+    """Say which models of the data set differ by case or spaces only: perhaps one model in training and in test."""
+    by_fold: dict[str, str] = {}
+    pairs = [(other, m) for m in data.ids if (other := by_fold.setdefault(folded(m), m)) != m]
+    if pairs:
+        one, other = pairs[0]
+        more = f" ({len(pairs):,} such pairs)" if len(pairs) > 1 else ""
+        display.say(f"models {one!r} and {other!r} differ by case or spaces only{more}: is one model here twice?")
+
+
 def say_ids(data: Dataset, features: Any, display: Display) -> None:
     """Say how many ids of the feature table are models of the data set, and name the others."""
     if features is None:
@@ -90,16 +112,16 @@ def say_ids(data: Dataset, features: Any, display: Display) -> None:
         line += (
             f"; {len(n.without_features):,} models with a score have no row in it ({', '.join(n.without_features[:5])})"
         )
-    display.say(wrapped(line))
+    display.say(line)
     if spelling := spelled_otherwise(n.unknown_features, [*data.ids, *n.without_scale]):
         display.say(f"feature table: the store does not have {len(n.unknown_features):,} ids; {spelling}")
     for unknown in n.unknown_features:
         near = difflib.get_close_matches(unknown, data.ids + n.without_scale, n=1, cutoff=0.8)
         display.say(f"feature table: the store has no model {unknown!r}" + (f"; is it {near[0]!r}?" if near else ""))
     if n.empty:
-        display.say(wrapped(f"columns without any value: {', '.join(n.empty)}"))
+        display.say(f"columns without any value: {', '.join(n.empty)}")
     if n.constant:
-        display.say(wrapped(f"columns with one value only: {', '.join(n.constant)}"))
+        display.say(f"columns with one value only: {', '.join(n.constant)}")
     if n.sentinels:
         cells = ", ".join(f"{c} {k}" for c, k in n.sentinels.items())
-        display.say(wrapped(f"cells of -1, taken for missing: {cells}"))
+        display.say(f"cells of -1, taken for missing: {cells}")

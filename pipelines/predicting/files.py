@@ -9,7 +9,6 @@ from typing import Any
 
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.options.commands.predict import PredictOptions
-from tagcorpus.pipelines.predicting.terminal import wrapped
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.pipelines.storage.outputs import begins_with, check_file, check_folder, publish_file
@@ -87,7 +86,7 @@ def _say_replaced(earlier: bytes, text: str, where: str, display: Display) -> No
     """Say so where the earlier document is of another protocol or of other tasks."""
     was, now = _named(earlier), _named(text)
     if was is not None and was != now:
-        display.say(wrapped(f"replaced in {where}: an earlier prediction, {was}"))
+        display.say(f"replaced in {where}: an earlier prediction, {was}")
 
 
 def _named(document: str | bytes) -> str | None:

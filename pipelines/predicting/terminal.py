@@ -47,9 +47,11 @@ KINDS = {
 
 
 def wrapped(text: str) -> str:
-    """The text with lines wider than WIDTH broken between words; continued lines are indented by four spaces."""
+    """The text with lines wider than WIDTH, or than the terminal, broken between words; continued lines are indented by four
+    spaces."""
+    width = wrapping.width_at_most(WIDTH)
     return "\n".join(
-        line if len(line) <= WIDTH else "\n".join(wrapping.wrapped(line, WIDTH, "", "    "))
+        line if len(line) <= width else "\n".join(wrapping.wrapped(line, width, "", "    "))
         for line in text.split("\n")
     )
 

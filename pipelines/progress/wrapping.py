@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
@@ -59,6 +60,11 @@ def _without_middle(name: str, width: int) -> str:
         return name
     end = (width - 1) // 3
     return f"{name[: width - 1 - end]}…{name[len(name) - end :]}"
+
+
+def width_at_most(natural: int) -> int:
+    """Columns of text for standard output: those of the terminal, and `natural` if that is wider or not a terminal."""
+    return min(terminal_width(sys.stdout) or natural, natural)
 
 
 def terminal_width(stream: TextIO | None) -> int | None:

@@ -56,7 +56,7 @@ def table(result: Result, result_file: str | None = None, width: int | None = No
     if "weighted_mean_entropy" in summary:
         lines += _entropies(summary, width)
     if "token_files" in summary:
-        return "\n".join([*lines, *_token_files(summary["token_files"], output)])
+        return "\n".join([*lines, *_token_files(summary["token_files"], output, width)])
     lines += _columns(summary.get("instances", {}), width) if n else []
     lines += _read_in_part(summary.get("instances", {}), width)
     return "\n".join([*lines, *([f"  {shown_path(result_file)}"] if result_file else [])])
@@ -226,12 +226,10 @@ def _values(statistics: Mapping[str, Any]) -> str:
     return f"no values{missing}"
 
 
-def _token_files(outcome: Mapping[str, Any], output: str) -> list[str]:
+def _token_files(outcome: Mapping[str, Any], output: str, width: int | None) -> list[str]:
     """A line for each group and side with its documents and tokens; the overlap of both sides; the manifest."""
-    lines = [
-        f"  tokens of {outcome['tokenizer']['name']} as {outcome['dtype']}, each document with {outcome['eos']['token']} "
-        f"(id {outcome['eos']['id']}) at its end"
-    ]
+    ids = f"token ids of {outcome['tokenizer']['name']} as {outcome['dtype']}; each document ends with {outcome['eos']['token']}"
+    lines = wrapped(f"{ids} (id {outcome['eos']['id']})", width or NATURAL_WIDTH, "  ", "    ")
     rows = [(group, side, v) for group, sides in outcome["groups"].items() for side, v in sides.items()]
     wide = max((len(group) for group, _, _ in rows), default=0)
     lines += [

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from tagcorpus.predictor.records.annotations import refuse
-from tagcorpus.predictor.records.metrics import METRICS, no_score
+from tagcorpus.predictor.records.harness_results import METRICS as HARNESS_NAMES
+from tagcorpus.predictor.records.metrics import METRICS, no_score, standard_error
 from tagcorpus.predictor.records.tasks import normalised
 
 Key = tuple[str, ...]
@@ -63,19 +64,27 @@ class Collected:
             self._add(model, benchmark, shots, metric, float(value), stderr, place)
 
     def _add(self, model: str, benchmark: str, shots: int, metric: str, value: float, stderr: Any, place: str) -> None:
-        if metric.partition(",")[0] not in METRICS:
-            self.note(f"metric {metric!r} is not known: its range and direction are not checked", place)
-        if math.isnan(value):
-            self.note("scores are NaN", place)
-        elif value == 0:
-            self.note("scores are exactly 0, as failed evaluations are", place)
-        is_error = isinstance(stderr, int | float) and not isinstance(stderr, bool) and 0 <= stderr < math.inf
-        values = {"metric_value": value, "metric_stderr": float(stderr) if is_error else None}
+        self.remark(metric, value, place)
+        error, why = standard_error(metric, stderr)
+        if why:
+            self.note(f"{why}, and is left out", place)
+        values = {"metric_value": value, "metric_stderr": error}
         key = (model, normalised(benchmark), f"{shots}-shot", metric)
         first = self.rows.setdefault("evaluation_results", {}).setdefault(key, values)
         if not is_equal(first["metric_value"], value):
             self.note("is there more than once, with different values", " ".join(key))
             self.repeated.setdefault("evaluation_results", []).append((key, values))
+
+    def remark(self, metric: str, value: float, place: str) -> None:
+        """The notes on a score that is stored."""
+        if metric.partition(",")[0] not in METRICS:
+            near = HARNESS_NAMES.get(metric) or next((name for name in METRICS if name == metric.lower()), "")
+            hint = f" (is it {near!r}?)" if near else ""
+            self.note(f"metric {metric!r} is not known{hint}: its range and direction are not checked", place)
+        if math.isnan(value):
+            self.note("scores are NaN", place)
+        elif value == 0:
+            self.note("scores are exactly 0, as failed evaluations are", place)
 
     def facts(self, table: str, model: str, facts: dict[str, Any]) -> None:
         """Add columns of one model's row in a table. Where facts in one file differ, the second ones are a conflict."""

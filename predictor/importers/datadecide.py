@@ -17,6 +17,7 @@ from typing import Any
 from tagcorpus.predictor.importers.collected import Collected
 from tagcorpus.predictor.importers.olmes import collect_metrics
 from tagcorpus.predictor.records.checkpoints import TABLE, size_in_words
+from tagcorpus.predictor.records.plain_values import number
 
 COLUMNS = ("params", "data", "task", "step", "seed", "metrics")
 SHOTS = 5
@@ -33,20 +34,27 @@ def collect(into: Collected, rows: Iterable[Mapping[str, Any]]) -> None:
         size = size_in_words(str(row["params"]))
         metrics = _metrics(row["metrics"])
         missing = [c for c in COLUMNS if row[c] is None or row[c] != row[c]]
-        if missing or size is None or metrics is None:
+        step = number(str(row["step"]))
+        if missing or size is None or metrics is None or step is None or step < 0 or step != int(step):
+            wrong = f"{missing[0]} is missing" if missing else "metrics"
             wrong = (
-                f"{missing[0]} is missing" if missing else f"params {row['params']!r}" if size is None else "metrics"
+                f"params {row['params']!r}"
+                if size is None
+                else wrong
+                if metrics is None or missing
+                else f"step {row['step']!r}"
             )
             into.problems.append(f"{where}: cannot be read: {wrong}")
             continue
         model = f"datadecide/{_slug(str(row['data']))}-{_slug(str(row['params']))}"
-        step = int(row["step"])
-        identity = f"{model}@step{step}-seed-{_slug(str(row['seed']))}"
+        identity = f"{model}@step{int(step)}-seed-{_slug(str(row['seed']))}"
         tokens = row.get("tokens")
+        if isinstance(tokens, str):
+            into.note("left out: tokens is not a number", f"{where}: {tokens!r:.40}")
         facts = {
             "model": model,
             "seed": str(row["seed"]),
-            "step": step,
+            "step": int(step),
             "corpus": str(row["data"]),
             "total_params": size,
             "training_tokens_billions": tokens / 1e9 if isinstance(tokens, int | float) and tokens > 0 else None,

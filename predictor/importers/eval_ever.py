@@ -80,6 +80,6 @@ def _is_percent(config: Mapping[str, Any], metric: str) -> bool:
 def _shots(result: Mapping[str, Any]) -> int | None:
     details = section(section(result, "generation_config"), "additional_details")
     for key in ("num_fewshot", "n_shot", "num_shots", "fewshot"):
-        if re.fullmatch(r"\d+", str(details.get(key, ""))):
+        if re.fullmatch(r"[0-9]+", str(details.get(key, ""))):
             return int(details[key])
     return None

@@ -13,7 +13,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tagcorpus.predictor.importers.collected import Collected
+from tagcorpus.predictor.records import plain_values
+from tagcorpus.predictor.records.annotations import properties
 from tagcorpus.predictor.records.checkpoints import TABLE
+from tagcorpus.predictor.records.plain_values import TRUE
 
 # The board's name -> (benchmark as its results files name it, shots, metric).
 BENCHMARKS = {
@@ -24,6 +27,7 @@ BENCHMARKS = {
     "MUSR": ("leaderboard_musr", 0, "acc_norm"),
     "MMLU-PRO": ("leaderboard_mmlu_pro", 5, "accuracy"),
 }
+MOST_BILLIONS = properties()["total_params"]["maximum"] / 1e9
 
 
 def is_one(columns: Iterable[str]) -> bool:
@@ -35,13 +39,16 @@ def collect(into: Collected, rows: Iterable[Mapping[str, Any]]) -> None:
     """rows: of the table, values as they are, or texts of a CSV."""
     for at, row in enumerate(rows):
         model = str(row.get("fullname") or "").strip()
-        if str(row.get("Flagged")).lower() == "true":
+        if str(row.get("Flagged")).strip().lower() in TRUE:
             into.note("left out: flagged by the leaderboard", model)
             continue
         into.facts(
             TABLE, model, {"model": model, "revision": row.get("Model sha") or None} if row.get("Model sha") else {}
         )
         size = _number(row.get("#Params (B)"))
+        if isinstance(size, int | float) and size > MOST_BILLIONS:
+            into.note(f"left out: #Params (B) above {MOST_BILLIONS:,.0f} billion", f"{model}: {size:g}")
+            size = None
         kind = str(row.get("Type") or "").lower()
         facts = {
             "total_params": round(size * 1e9) if isinstance(size, int | float) and size > 0 else None,
@@ -63,7 +70,5 @@ def _number(cell: Any) -> Any:
     """A text's number; anything else as it is."""
     if not isinstance(cell, str) or not cell.strip():
         return None if isinstance(cell, str) else cell
-    try:
-        return float(cell)
-    except ValueError:
-        return cell
+    value = plain_values.number(cell)
+    return cell if value is None else value

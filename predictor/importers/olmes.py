@@ -52,7 +52,7 @@ def collect(into: Collected, document: Any, model_id: str | None) -> None:
         into.facts(TABLE, identity, facts)
         shots = task.get("num_shots")
         if not isinstance(shots, int) or isinstance(shots, bool):
-            of_name = re.search(r":(\d+)shot", name)
+            of_name = re.search(r":([0-9]+)shot", name)
             shots = int(of_name[1]) if of_name else None
         collect_metrics(into, identity, _benchmark(name, task), shots, of_task["metrics"])
 

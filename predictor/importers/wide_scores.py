@@ -10,13 +10,14 @@ import re
 from collections.abc import Iterable, Mapping
 
 from tagcorpus.predictor.importers.collected import Collected
+from tagcorpus.predictor.records import plain_values
 from tagcorpus.predictor.records.checkpoints import TABLE, checkpoint_of
 from tagcorpus.predictor.records.metrics import SHARES
 from tagcorpus.predictor.records.tasks import ARITHMETIC, PUBLISHED
 
-_SCORE = re.compile(r"(?P<benchmark>.+)_(?P<shots>\d+)-?shot_(?P<metric>.+?)(?P<stderr>_stderr)?")
+_SCORE = re.compile(r"(?P<benchmark>.+)_(?P<shots>[0-9]+)-?shot_(?P<metric>.+?)(?P<stderr>_stderr)?")
 # Narrower than Python's float(): 1_000, inf and digits of other scripts are mistakes in a table of scores.
-NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[nN][aA][nN]")
+NUMBER = re.compile(f"{plain_values.NUMBER.pattern}|[nN][aA][nN]")
 FACTS = ("model", "revision", "seed", "step", "corpus", "total_params")
 
 
@@ -47,6 +48,9 @@ def collect(into: Collected, rows: Iterable[tuple[str, Mapping[str, str]]]) -> N
         values = [float(row[name]) for _, row in listed if NUMBER.fullmatch(row[name].strip())]
         if match["metric"] in SHARES and not match["stderr"] and any(1 < v <= 100 for v in values):
             into.problems.append(f"column {name!r}: has values up to {max(values):g}: percent must be divided by 100")
+    for name, match in columns.items():
+        if match["stderr"] and name.removesuffix("_stderr") not in columns:
+            into.note("left out: standard errors without their scores", name)
     for where, row in listed:
         model, facts = identity(into, where, row)
         into.facts(TABLE, model, facts)
@@ -57,7 +61,7 @@ def collect(into: Collected, rows: Iterable[tuple[str, Mapping[str, str]]]) -> N
             if cell and not NUMBER.fullmatch(cell):
                 into.problems.append(f"{where}: column {name!r}: must be a number, not {cell!r}")
                 continue
-            error = float(stderr) if NUMBER.fullmatch(stderr) else None
+            error = float(stderr) if NUMBER.fullmatch(stderr) else stderr
             value = float(cell) if cell else None
             into.score(
                 model, match["benchmark"], int(match["shots"]), match["metric"], value, error, f"{where}, {name}"
@@ -66,9 +70,11 @@ def collect(into: Collected, rows: Iterable[tuple[str, Mapping[str, str]]]) -> N
 
 def identity(into: Collected, where: str, row: Mapping[str, str]) -> tuple[str, dict[str, str | int | None]]:
     """The id of a row with columns of FACTS, and its row in `checkpoints`. A seed or step is part of the id."""
+    if row["id"] != row["id"].strip():
+        into.problems.append(f"{where}: id {row['id']!r}: has spaces around it")
     given = {name: row[name].strip() for name in FACTS if row.get(name, "").strip()}
     for name in ("step", "total_params"):
-        if name in given and not re.fullmatch(r"\d+", given[name]):
+        if name in given and not re.fullmatch(r"[0-9]+", given[name]):
             into.problems.append(f"{where}: field {name!r}: must be a whole number, not {given[name]!r}")
             return row["id"], {}
     model, facts = checkpoint_of(row["id"], given.get("revision"))

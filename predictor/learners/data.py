@@ -22,8 +22,9 @@ from typing import Any, Literal
 import numpy as np
 
 from tagcorpus.errors import ConfigError, InputError
-from tagcorpus.predictor.records.annotations import LARGEST, are_fractions, properties
+from tagcorpus.predictor.records.annotations import are_fractions, properties
 from tagcorpus.predictor.records.makers import MAKER, groups_of
+from tagcorpus.predictor.records.plain_values import LARGEST, number
 from tagcorpus.predictor.records.scores import Conflict, Rule, known_ids, models_of, scores_of
 from tagcorpus.predictor.records.tasks import Task, task
 from tagcorpus.requirements import how_to_install
@@ -40,6 +41,10 @@ CATEGORICAL = ("activation", "attention_variant", "biases", "block_type", "layer
 DATABASE = (*SCALE, *ARCHITECTURE, *PERCENTAGES, *CATEGORICAL)
 MISSING = -1.0  # the published scripts' mark of a missing number or category; some cells of the store have it, too
 LEAST_MODELS = 30
+LEAST_COPIED = 10
+"""Models with a value of a feature, from which its correlation with the score says something."""
+COPY_CORRELATION = 0.999
+"""A feature that measures something else than the score has less."""
 
 
 class TaskError(InputError):
@@ -178,7 +183,23 @@ def load(
         unknown_features=tuple(m for m in rows if m not in known),
     )
     y = np.array([scores[m] for m in ids], dtype=np.float64)
+    _check_copies(frame, generated, y, chosen.name)
     return Dataset(chosen, tuple(ids), groups_of(con, ids, groups), y, frame, generated, noticed, groups)
+
+
+def _check_copies(frame: Any, columns: Sequence[str], y: np.ndarray[Any, Any], name: str) -> None:
+    """Raise InputError for a feature that is the score itself, under another name, in percent, rounded, or as an error."""
+    for column in columns:
+        values = frame[column].to_numpy()
+        there = np.isfinite(values)
+        if there.sum() < LEAST_COPIED or np.ptp(values[there]) == 0 or np.ptp(y[there]) == 0:
+            continue
+        correlation = abs(float(np.corrcoef(values[there], y[there])[0, 1]))
+        if correlation >= COPY_CORRELATION:
+            raise InputError(
+                f"the feature table: column {column!r} is the score of {name} itself, or a multiple of it (correlation "
+                f"{correlation:.4f}), and a score is not a feature; leave the column out"
+            )
 
 
 def _check_units(models: Mapping[str, Mapping[str, Any]]) -> None:
@@ -265,11 +286,8 @@ def _number(path: str | Path, model: str, column: str, text: str) -> float:
     text = text.strip()
     if not text:
         return math.nan
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.inf
-    if not abs(value) <= LARGEST:
+    value = number(text)
+    if value is None:
         raise InputError(
             f"{path}: {model}, column {column!r}: {text!r} is not a number of at most {LARGEST:g}; leave a missing value empty"
         )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ast
 import csv
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from tagcorpus.predictor.learners.boosting import Matrix, Rows, Vector, binned, 
 from tagcorpus.predictor.learners.data import SCALE, Dataset, codes
 from tagcorpus.predictor.learners.evaluation import candidates
 from tagcorpus.predictor.learners.folds import grouped_folds, random_folds
+from tagcorpus.predictor.records.plain_values import parse_json
 from tagcorpus.predictor.records.tasks import Task
 
 Score = Callable[[Sequence[tuple[str, ...]]], list[float]]
@@ -129,10 +129,14 @@ def read_selected(path: str | Path) -> dict[str, tuple[str, ...]]:
         ) from error
     try:
         if text.lstrip().startswith("{"):
-            document = json.loads(text)
+            document = parse_json(text)
         else:
-            rows = csv.DictReader(text.splitlines())
+            rows = list(csv.DictReader(text.splitlines()))
             document = {row["task"]: ast.literal_eval(row["selected_features"]) for row in rows}
+            if len(document) < len(rows):
+                raise ValueError("a task is there more than once")
+        if any(isinstance(features, str) for features in document.values()):
+            raise ValueError("a task's features are not a list of names")
         lists = {str(name): tuple(features) for name, features in document.items()}
         if not lists or not all(isinstance(f, str) for features in lists.values() for f in features):
             raise ValueError("a task's features are not a list of names")

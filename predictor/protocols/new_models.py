@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tagcorpus.errors import InputError, unknown_name
+from tagcorpus.errors import InputError, folded, unknown_name
 from tagcorpus.predictor.learners import models
 from tagcorpus.predictor.learners.conformal import LEVEL, coverage, half_width
 from tagcorpus.predictor.learners.data import CATEGORICAL, DATABASE, PARAMS, SCALE, TOKENS, Dataset
@@ -24,7 +24,8 @@ from tagcorpus.predictor.learners.design import Matrix, columns_of
 from tagcorpus.predictor.learners.evaluation import Evaluation
 from tagcorpus.predictor.protocols.tables import aligned
 from tagcorpus.predictor.records.annotations import json_of, one_model, text_of
-from tagcorpus.predictor.records.makers import BASE, MAKER, NAMESPACE, maker, organisation
+from tagcorpus.predictor.records.makers import BASE, MAKER, NAMESPACE, is_one, maker, organisation
+from tagcorpus.predictor.records.plain_values import LARGEST
 
 FEATURES = "features"
 CLOSE = 3  # named of the nearest models
@@ -107,6 +108,21 @@ def read_new_model(path: str | Path, generated: tuple[str, ...]) -> NewModel:
     return NewModel(annotations.id, fields, features, annotations.notes, own)
 
 
+def with_row(new: NewModel, features: Any) -> NewModel:
+    """The model with the features of its row in the feature table (a data frame by id), unless its file has features. A note
+    says where they come from."""
+    if new.features:
+        return new
+    if new.id not in features.index:
+        lacking = (
+            f"{FEATURES}: neither the file nor the feature table has any of {new.id}; only its annotations are used"
+        )
+        return replace(new, notes=(*new.notes, lacking))
+    cells = {name: float(features.at[new.id, name]) for name in models.GENERATED if name in features.columns}
+    row = {name: cell for name, cell in cells.items() if math.isfinite(cell)}
+    return replace(new, features=row, notes=(*new.notes, f"{FEATURES}: those of its row in the feature table"))
+
+
 def _wrong_features(given: Any, generated: tuple[str, ...]) -> list[str]:
     if not isinstance(given, dict):
         return [f"field {FEATURES!r}: must be an object from columns to numbers, not {type(given).__name__}"]
@@ -116,9 +132,11 @@ def _wrong_features(given: Any, generated: tuple[str, ...]) -> list[str]:
             known = f"{FEATURES}: {unknown_name('column', name, generated, FEATURES)}" if generated else ""
             problems.append(known or f"{FEATURES}: {name!r}: there is no feature table to compare it with (--features)")
         elif value is not None and (
-            isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value)
+            isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= LARGEST
         ):
-            problems.append(f"{FEATURES}: column {name!r}: must be a number (left out where missing), not {value!r}")
+            problems.append(
+                f"{FEATURES}: column {name!r}: must be a number (left out where missing), not {value!r:.40}"
+            )
     return problems
 
 
@@ -140,7 +158,7 @@ def _predict(data: Dataset, new: NewModel, name: str, evaluations: list[Evaluati
     if evaluation is None:
         raise ValueError(f"no evaluation of {name} under grouped folds")
     # A model already in the data set is predicted from the others.
-    rows = np.array([i for i, m in enumerate(data.ids) if m != new.id], dtype=np.int64)
+    rows = np.array([i for i, m in enumerate(data.ids) if folded(m) != folded(new.id)], dtype=np.int64)
     fit = models.fitted(data, name, rows, seed)
     columns = models.model(name).columns
     x = _row(data, new, columns)
@@ -165,8 +183,11 @@ def _predict(data: Dataset, new: NewModel, name: str, evaluations: list[Evaluati
         tuple(o for c in used if (o := _outside(data, new, c)) is not None),
         tuple(c for c in columns if _value(new, c) is None),
         _nearest(data, new),
-        new.id in data.ids,
-        sum(o == own and m != new.id for m, o in zip(data.ids, data.organisations, strict=True)),
+        folded(new.id) in map(folded, data.ids),
+        sum(
+            is_one(o, own, data.grouped_by) and folded(m) != folded(new.id)
+            for m, o in zip(data.ids, data.organisations, strict=True)
+        ),
         len(data.ids),
         data.groups,
     )
@@ -253,7 +274,7 @@ def document(new: NewModel, predictions: list[Prediction]) -> dict[str, Any]:
 
 def terminal(answer: Mapping[str, Any]) -> str:
     """The document as a person reads it."""
-    rows = [("task", "predictor", "score", f"{LEVEL:.0%} interval", "held", "models", "orgs")]
+    rows = [("task", "predictor", "score", f"{LEVEL:.0%} interval", "held", "models", "makers")]
     for p in answer["predictions"]:
         low, high = p["interval"]
         upper = "inf" if high is None else f"{100 * high:.1f}"
@@ -267,25 +288,27 @@ def terminal(answer: Mapping[str, Any]) -> str:
         )
         rows.append((p["task"], p["predictor"], *cells))
     lines = [answer["id"], *aligned(rows)]
-    lines.append("points; held: share of known organisations' models that such intervals held")
+    lines.append("points; held: share of the models of known makers that such intervals contain")
     tasks = {p["task"] for p in answer["predictions"]}
     outside: dict[str, list[str]] = {}
     for p in answer["predictions"]:
         for o in p["outside"]:
-            text = f"{o['field']} = {_short(o['value'])} (seen: {o['seen']})"
+            text = f"{o['field']} = {_short(o['value'])} (known: {o['seen']})"
             outside.setdefault(text, []).append(p["task"])
-    for text, where in outside.items():
-        some = "" if set(where) == tasks else f" [{', '.join(dict.fromkeys(where))}]"
-        lines.append(f"outside what was seen: {text}{some}")
+    if outside:
+        places = {
+            t: "" if set(where) == tasks else f" [{', '.join(dict.fromkeys(where))}]" for t, where in outside.items()
+        }
+        lines.append(f"outside the values of the known models: {'; '.join(t + place for t, place in places.items())}")
     if missing := dict.fromkeys(c for p in answer["predictions"] for c in p["missing"]):
-        lines.append(f"not given, as of models that do not declare them: {', '.join(missing)}")
+        lines.append(f"not given, so each counts as the mean of the models that declare it: {', '.join(missing)}")
     first = answer["predictions"][0]
     lines.append(f"nearest in scale: {', '.join(first['nearest_in_scale'])}")
     if first["is_in_the_store"]:
         lines.append("this id is in the store: it was predicted from the other models")
     if first["models_of_its_organisation"]:
         n = first["models_of_its_organisation"]
-        lines.append(f"{n} models of its organisation are known; the interval is for one of which none is, and so wide")
+        lines.append(f"{n} models of its maker are known; the interval is for a new maker, and so wider than necessary")
     return "\n".join([*lines, *answer["notes"]])
 
 

@@ -11,7 +11,6 @@ import csv
 import difflib
 import io
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,15 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from tagcorpus.errors import InputError
+from tagcorpus.predictor.records.plain_values import FALSE, LARGEST, NUMBER, TRUE, parse_json
 
 ALIASES = {"safetensors_total": "total_params", "model_id": "id"}
 SHOWN_PROBLEMS = 20
-LARGEST = 1e30
-"""Of numbers in a table: predictors square them, and keep some in 32 bits."""
 DOMAINS = tuple(f"pretraining_summary_percentage_{part}" for part in ("web", "code", "books", "reference", "academic"))
 FRACTIONS = (0.9, 1.01)
 """Sums of domains that were given as fractions of 1 where percent is asked for."""
-_TRUE, _FALSE = {"true", "t", "1", "yes"}, {"false", "f", "0", "no"}
 
 
 @dataclass(frozen=True)
@@ -127,9 +124,9 @@ def csv_rows(path: Path, text: str) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def json_of(path: Path, text: str) -> Any:
-    """The parsed document. Raises InputError for text that is not JSON."""
+    """The parsed document. Raises InputError for text that is not JSON, and for an object that has two values for a key."""
     try:
-        return json.loads(text)
+        return parse_json(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{str(path)!r} is not JSON: {error}") from None
 
@@ -176,6 +173,8 @@ def _checked(row: Mapping[str, Any], *, is_text: bool) -> tuple[Annotations, lis
             notes.append(f"{named}field {given!r}: {value!r} is new{hint} In use: {', '.join(rule['known'])}")
     if are_fractions(fields):
         problems.append(f"{named}the percentages of domains add up to 1: give percent, from 0 to 100")
+    if (total := sum(fields.get(part) or 0 for part in DOMAINS)) > 101:
+        notes.append(f"{named}the percentages of domains add up to {total:g}")
     if "id" not in fields and not any("field 'id'" in p for p in problems):
         problems.append("field 'id': must be given")
     return Annotations(str(fields.pop("id", "")), fields, tuple(notes)), problems
@@ -192,7 +191,7 @@ def _value(raw: Any, rule: Mapping[str, Any], *, is_text: bool) -> Any:
         low, above, high = rule.get("minimum"), rule.get("exclusiveMinimum"), rule.get("maximum")
         expected += f" of at least {low}" if low is not None else f" above {above}" if above is not None else ""
         expected += f" and at most {high}" if high is not None else ""
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= LARGEST:
             raise ValueError(expected)
         is_outside = (low is not None and value < low) or (high is not None and value > high)
         if is_outside or (above is not None and value <= above) or (kind == "integer" and value != int(value)):
@@ -212,15 +211,14 @@ def _value(raw: Any, rule: Mapping[str, Any], *, is_text: bool) -> Any:
 
 def _from_text(cell: str, kind: str) -> Any:
     if kind in ("integer", "number"):
-        try:
-            return int(cell) if re.fullmatch(r"[+-]?[0-9]+", cell) else float(cell)
-        except ValueError:
+        if not NUMBER.fullmatch(cell):
             return cell
+        return int(cell) if re.fullmatch(r"[+-]?[0-9]{1,30}", cell) else float(cell)
     if kind == "boolean":
-        return True if cell.lower() in _TRUE else False if cell.lower() in _FALSE else cell
+        return True if cell.lower() in TRUE else False if cell.lower() in FALSE else cell
     if kind == "object":
         try:
-            return json.loads(cell)
+            return parse_json(cell)
         except (ValueError, RecursionError):
             return cell
     return cell

@@ -25,7 +25,7 @@ from typing import Any
 from tagcorpus.errors import ConfigError
 from tagcorpus.predictor.records.annotations import json_of, refuse, text_of
 from tagcorpus.predictor.records.checkpoints import another_model, checkpoint_of
-from tagcorpus.predictor.records.metrics import UNJUDGED, no_score
+from tagcorpus.predictor.records.metrics import UNJUDGED, no_score, standard_error
 from tagcorpus.predictor.records.tasks import normalised
 
 METRICS = {"acc": "accuracy", "pass@1": "accuracy"}
@@ -33,7 +33,7 @@ METRICS = {"acc": "accuracy", "pass@1": "accuracy"}
 MAIN_FILTERS = {"exact_match": ("none", "strict-match"), "pass@1": ("none", "create_test")}
 NOT_METRICS = {"alias", "sample_len", "sample_count", "timestamp", "samples", "name"}
 _ID = re.compile(r"(?!\.)[\w.:@+-]+(?:/[\w.:@+-]+)*")
-_LEADERBOARD = re.compile(r"[^|]+\|(?P<task>[^|]+)\|(?P<shots>\d+)")
+_LEADERBOARD = re.compile(r"[^|]+\|(?P<task>[^|]+)\|(?P<shots>[0-9]+)")
 NO_ID = (
     "an id is NAME, ORG/NAME or a longer relative path, of letters, digits and _-.:@+, and not a path of one machine"
 )
@@ -91,14 +91,20 @@ def read_results(
     limit = section(document, "config").get("limit")
     if limit is not None:
         problems.append(f"field 'config.limit': must be null, for {limit} is a part of the benchmark only")
+    if section(document, "config").get("samples") is not None:
+        problems.append("field 'config.samples': must be null, for chosen samples are a part of the benchmark only")
+    notes += _contradictions(document, bool(model_id))
     for task, values in results.items():
+        if why := _part(document, task):
+            problems.append(why)
+            continue
         if task in groups:
             notes.append(f"{task}: left out, a group of other tasks")
             continue
         if not isinstance(values, dict):
             problems.append(f"task {task!r}: must be an object of metrics, not {values!r}")
             continue
-        nested = {k: v for k, v in values.items() if re.fullmatch(r"\d+-shot", k) and isinstance(v, dict)}
+        nested = {k: v for k, v in values.items() if re.fullmatch(r"[0-9]+-shot", k) and isinstance(v, dict)}
         named = _LEADERBOARD.fullmatch(task)
         name = normalised(named["task"] if named else task)
         if nested:
@@ -150,9 +156,9 @@ def _metrics(
         if why := no_score(name, value):
             notes.append(f"{task} {key}: left out, {why}")
             continue
-        stderr = values.get(f"{metric}_stderr{',' + kept if kept else ''}")
-        is_number = isinstance(stderr, (int, float)) and not isinstance(stderr, bool)
-        error = float(stderr) if is_number and stderr is not None and 0 <= stderr <= sys.float_info.max else None
+        error, why = standard_error(name, values.get(f"{metric}_stderr{',' + kept if kept else ''}"))
+        if why:
+            notes.append(f"{task} {key}: {why}, and is left out")
         yield name, float(value), error
 
 
@@ -172,6 +178,34 @@ def _shots(document: Mapping[str, Any], task: str) -> int | None:
         if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
             return value
     return None
+
+
+def _part(document: Mapping[str, Any], task: str) -> str:
+    """Why the scores of a task are of a part of its samples; empty where they are of all."""
+    counts = section(section(document, "n-samples"), task)
+    whole, used = counts.get("original"), counts.get("effective")
+    if not isinstance(whole, int) or not isinstance(used, int) or used >= whole:
+        return ""
+    return f"task {task!r}, field 'n-samples': {used:,} of {whole:,} samples are a part of the benchmark only"
+
+
+def samples_of(document: Mapping[str, Any]) -> dict[str, int]:
+    """The number of samples that each task was evaluated on, where the file says it."""
+    counts = {
+        task: section(section(document, "n-samples"), task).get("effective") for task in section(document, "n-samples")
+    }
+    return {task: n for task, n in counts.items() if isinstance(n, int)}
+
+
+def _contradictions(document: Mapping[str, Any], is_named: bool) -> Iterator[str]:
+    """Facts that the file has twice, with different values. is_named: the caller says the model."""
+    name, given = document.get("model_name"), _arguments(document).get("pretrained")
+    if not is_named and name and isinstance(given, str) and is_id(given) and given != name:
+        yield f"model_name is {name!r}, and config.model_args has pretrained={given}: the scores are stored for {name!r}"
+    for task, shots in section(document, "n-shot").items():
+        other = section(section(document, "configs"), task).get("num_fewshot")
+        if isinstance(other, int) and isinstance(shots, int) and other != shots:
+            yield f"{task}: n-shot is {shots}, and num_fewshot in configs is {other}: stored as {shots}-shot"
 
 
 def _groups(document: Mapping[str, Any]) -> set[str]:

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tagcorpus.errors import ConfigError, unknown_name
+from tagcorpus.errors import ConfigError, folded, unknown_name
 
 MAKER, BASE, NAMESPACE = "maker", "base_model", "organisation"
 TABLE = "makers"  # of a store
@@ -44,6 +45,39 @@ def table() -> Mapping[str, Made]:
         return {r["id"]: Made(r["maker"], r["base_model"], r["source"], r["note"]) for r in csv.DictReader(file)}
 
 
+@cache
+def _by_fold() -> Mapping[str, Made]:
+    return {folded(id_): made for id_, made in table().items()}
+
+
+def _made(model: str) -> Made | None:
+    """The row of makers.csv of a model, in whatever case its id is spelled."""
+    return _by_fold().get(folded(model))
+
+
+def in_one_spelling(groups: Sequence[str], *, are_makers: bool) -> tuple[str, ...]:
+    """Groups that people take for one under one name, the commonest: they differ by case or spaces, makers also by punctuation.
+
+    Example  ["Acme AI", "acme-ai", "Acme AI"] -> ("Acme AI", "Acme AI", "Acme AI")
+    """
+    counts: dict[str, Counter[str]] = {}
+    for group in groups:
+        counts.setdefault(_plain(group, are_makers), Counter())[group] += 1
+    names = {plain: min(own, key=lambda name: (-own[name], name)) for plain, own in counts.items()}
+    return tuple(names[_plain(group, are_makers)] for group in groups)
+
+
+def is_one(group: str, other: str, column: str) -> bool:
+    """Whether two groups by a column are one, in the same sense."""
+    are_makers = column in (MAKER, NAMESPACE)
+    return _plain(group, are_makers) == _plain(other, are_makers)
+
+
+def _plain(group: str, is_maker: bool) -> str:
+    plain = folded(group)
+    return (re.sub(r"[\W_]+", "", plain) or plain) if is_maker else plain
+
+
 def organisation(model: str) -> str:
     """The namespace: `org` of `org/name`; of a bare name its first word, so that one maker's series is one group.
 
@@ -61,12 +95,12 @@ def maker(model: str, declared: Mapping[str, str] = _NONE, bases: Mapping[str, s
     Example  "huggyllama/llama-7b" -> "Meta";  "me/tune" with base "Qwen/Qwen2-72B" -> "Alibaba";  "acme/one" -> "acme"
     """
     passed = set()
-    while model not in declared and model not in table() and model in bases and model not in passed:
+    while model not in declared and _made(model) is None and model in bases and model not in passed:
         passed.add(model)
         model = bases[model]
     if model in declared:
         return declared[model]
-    made = table().get(model) or table().get(f"{organisation(model)}/*")
+    made = _made(model) or _made(f"{organisation(model)}/*")
     return made.maker if made else organisation(model)
 
 
@@ -80,12 +114,12 @@ def group_word(column: str) -> str:
 
 def groups_of(con: Any, ids: Sequence[str], column: str) -> tuple[str, ...]:
     """The group of each model by `maker`, by `organisation` (the namespace), or by any annotation of the store; a model
-    without a value is a group of its own.
+    without a value is a group of its own. Spellings of one group are one group.
 
     con: of a store. Raises ConfigError for an unknown column.
     """
     if column == NAMESPACE:
-        return tuple(organisation(m) for m in ids)
+        return in_one_spelling([organisation(m) for m in ids], are_makers=True)
     rows = con.execute(
         "SELECT column_name, table_name FROM duckdb_columns() WHERE database_name = current_database() AND column_name != 'id'"
     ).fetchall()
@@ -99,8 +133,8 @@ def groups_of(con: Any, ids: Sequence[str], column: str) -> tuple[str, ...]:
 
     if column == MAKER:
         declared, bases = values(MAKER), values(BASE)
-        return tuple(maker(m, declared, bases) for m in ids)
+        return in_one_spelling([maker(m, declared, bases) for m in ids], are_makers=True)
     if column not in tables:
         raise ConfigError(unknown_name("column", column, sorted({MAKER, NAMESPACE, *tables}), "--groups"))
     own = values(column)
-    return tuple(str(own.get(m, m)) for m in ids)
+    return in_one_spelling([str(own.get(m, m)) for m in ids], are_makers=False)

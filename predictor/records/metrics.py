@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
+
+from tagcorpus.predictor.records.plain_values import LARGEST
 
 
 @dataclass(frozen=True)
@@ -70,3 +73,15 @@ def no_standard_error(metric: str, value: float) -> str:
     known = METRICS.get(metric, Metric(high=math.inf))
     most = (known.high - known.low) / 2
     return f"{value:g} is not from 0 to {most:g}" if value < 0 or value > most * (1 + 1e-9) else ""
+
+
+def standard_error(metric: str, given: Any) -> tuple[float | None, str]:
+    """The standard error of a score as the store has it, None without one; and the reason why a given one is left out."""
+    if given is None or given == "N/A" or (isinstance(given, str) and not given.strip()):
+        return None, ""
+    if isinstance(given, bool) or not isinstance(given, int | float) or abs(given) > LARGEST:
+        return None, f"the standard error {str(given)[:40]!r} is not a number"
+    if math.isnan(given):  # of one sample
+        return None, ""
+    why = no_standard_error(metric, given)
+    return (None, f"the standard error {why}") if why else (float(given), "")

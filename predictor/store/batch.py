@@ -29,6 +29,7 @@ from tagcorpus.predictor.records.checkpoints import TABLE
 from tagcorpus.predictor.records.harness_results import facts_of, is_results, read_results
 from tagcorpus.predictor.records.makers import TABLE as MAKERS
 from tagcorpus.predictor.records.metrics import METRICS, no_score, no_standard_error
+from tagcorpus.predictor.records.plain_values import number
 from tagcorpus.predictor.records.tasks import normalised
 
 Kind = Literal[
@@ -119,7 +120,8 @@ def read_batch(path: str | Path, model_id: str | None = None, shots: int | None 
     elif kind == "features":
         batch.rows["features"], batch.columns = _feature_rows(path, table_rows(path))
     elif kind == "scores":
-        batch.rows = _score_rows(path, table_rows(path))
+        into = Collected(path)
+        batch.rows, batch.notes = _score_rows(into, table_rows(path)), into.notes
     else:
         into = Collected(path, shots)
         if kind == "every-eval-ever":
@@ -225,9 +227,13 @@ def _parquet(path: Path) -> Any:
     import pyarrow.parquet as pq
 
     try:
-        return pq.ParquetFile(path)
+        file = pq.ParquetFile(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(f"{str(path)!r} is not readable Parquet: {str(error).splitlines()[0]}") from None
+    names = file.schema_arrow.names
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(f"{str(path)!r}: the header has {twice[0]!r} more than once")
+    return file
 
 
 def _columns(path: Path) -> list[str]:
@@ -260,14 +266,13 @@ def _text(value: Any) -> str:
     return "" if value is None else repr(value) if isinstance(value, float) else str(value)
 
 
-def _score_rows(path: Path, table: Iterable[tuple[str, Mapping[str, str]]]) -> dict[str, Rows]:
+def _score_rows(into: Collected, table: Iterable[tuple[str, Mapping[str, str]]]) -> dict[str, Rows]:
     rows: Rows = {}
-    into = Collected(path)
     problems = into.problems
     for where, row in table:
         values: dict[str, Any] = {}
         problems += [f"{where}: field {n!r}: must not be empty" for n in SCORE_FIELDS[:4] if not row[n].strip()]
-        if not re.fullmatch(r"\d+-shot", row["setting"]):
+        if not re.fullmatch(r"(?:0|[1-9][0-9]*)-shot", row["setting"]):
             problems.append(f"{where}: field 'setting': must be like 5-shot, not {row['setting']!r}")
         for name in ("metric_value", "metric_stderr"):
             cell = row.get(name, "").strip()
@@ -283,6 +288,8 @@ def _score_rows(path: Path, table: Iterable[tuple[str, Mapping[str, str]]]) -> d
             problems.append(f"{where}: field 'metric_value': is not a score of {row['metric']!r}: {why}")
         if why := no_standard_error(row["metric"], values.get("metric_stderr") or 0):
             problems.append(f"{where}: field 'metric_stderr': is not a standard error of {row['metric']!r}: {why}")
+        if (value := values.get("metric_value")) is not None:
+            into.remark(row["metric"], value, where)
         model, facts = wide_scores.identity(into, where, row)
         into.facts(TABLE, model, facts)
         key = (model, normalised(row["benchmark"]), row["setting"], row["metric"])
@@ -290,7 +297,7 @@ def _score_rows(path: Path, table: Iterable[tuple[str, Mapping[str, str]]]) -> d
             problems.append(f"{where}: {' '.join(key)} is there more than once, with different values")
     if TABLE in into.repeated:
         problems.append(f"id {into.repeated[TABLE][0][0][0]!r}: has two rows with different checkpoints")
-    refuse(path, problems)
+    refuse(into.path, problems)
     return {"evaluation_results": rows, **into.rows}
 
 
@@ -301,17 +308,17 @@ def _feature_rows(path: Path, table: Iterable[tuple[str, Mapping[str, str]]]) ->
     for where, row in table:
         names = [n for n in row if n != "id"]
         model = row["id"]
-        if model in ids or not model.strip():
-            problems.append(f"{where}: field 'id': {model!r} must be there once, and not be empty")
+        if model in ids or not model.strip() or model != model.strip():
+            problems.append(
+                f"{where}: field 'id': {model!r} must be there once, without spaces around it, and not be empty"
+            )
         ids.add(model)
         for name in names:
             cell = row[name].strip()
-            try:
-                value = float(cell) if cell else math.nan
-            except ValueError:
-                problems.append(f"{where}: id {model!r}, field {name!r}: must be a number, not {cell!r}")
-                continue
-            if not math.isnan(value):
+            value = number(cell)
+            if value is not None:
                 rows[(model, name)] = {"value": value}
+            elif cell and cell.lower() != "nan":  # pandas writes it for a missing value
+                problems.append(f"{where}: id {model!r}, field {name!r}: must be a number, not {cell!r}")
     refuse(path, problems)
     return rows, names

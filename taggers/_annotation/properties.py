@@ -160,7 +160,7 @@ class Property:
             return None
         if (self.least is not None and given < self.least) or (self.most is not None and given > self.most):
             return None
-        return None if self.is_integer and given != int(given) else given
+        return None if self.is_integer and given != int(given) else given + 0  # 0, never -0
 
     def _boolean(self, given: Any) -> bool | None:
         return given if isinstance(given, bool) else None

@@ -95,6 +95,8 @@ _THOUGHT = re.compile(r"\s*<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL)
 _SPECIAL = re.compile(r"(?:\s*(?:<\|[^|<>]{1,40}\|>|</s>|<eos>|<end_of_turn>|<EOS_TOKEN>|\[EOS\]))+\s*$")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)")
 _IN_WORDS = re.compile(r"(?:retry|try again|wait)\D{0,30}?((?:\d+(?:\.\d+)?\s*(?:ms|h|m|s)[a-z]*\s*)+)", re.IGNORECASE)
+_ROUNDING = 1e-3
+"""A log probability may be above 0 by this."""
 _EPOCH = 1e9
 """A reset time above this is a moment in seconds since 1970, not a duration."""
 
@@ -258,8 +260,10 @@ def _read_completion(status: int, headers: Mapping[str, str], body: bytes, now: 
     error = data.get("error") if isinstance(data, dict) else None
     choice = _first(data.get("choices")) if isinstance(data, dict) else None
     message = choice.get("message") if choice else None
-    if choice is None or not isinstance(message, dict):
-        detail, codes, _ = _error_of(data, body) if error else ("", set[str](), "")
+    error = error or (choice.get("error") if choice else None)
+    if error or choice is None or not isinstance(message, dict):
+        body = json.dumps({"error": error}).encode() if error else body
+        detail, codes, _ = _error_of({"error": error}, body) if error else ("", set[str](), "")
         if numbers := [int(code) for code in codes if code.isdigit() and 400 <= int(code) < 600]:
             inner = _refused(numbers[0], headers, body, now)
             return replace(inner, reason=f"status {status} with an error in it: {inner.reason}")
@@ -287,15 +291,17 @@ def _read_completion(status: int, headers: Mapping[str, str], body: bytes, now: 
 
 
 def _logprobs(given: Any) -> str:
-    """The log probabilities of an answer in our form; empty where a token has none."""
+    """The log probabilities of an answer in our form; empty where a token has none, or one that is above 0."""
     content = mapping_or_empty(given).get("content")
     if not isinstance(content, list) or not content:
         return ""
     try:
-        tokens = [
+        tokens: list[list[Any]] = [
             [str(t["token"]), float(t["logprob"]), [[str(a["token"]), float(a["logprob"])] for a in t["top_logprobs"]]]
             for t in content
         ]
+        if any(one > _ROUNDING for _, own, others in tokens for one in (own, *(other for _, other in others))):
+            return ""
         return json.dumps(tokens, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except (TypeError, KeyError, ValueError):
         return ""

@@ -5,15 +5,37 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection
+from typing import Any
 
 _EDGES = re.compile(r"^[\W_]+|[\W_]+$")
 _FENCE = re.compile(r"^```\w*\s*|```\s*$")
+_ENGLISH = (
+    r"not|no|nor|neither|never|none|cannot|hardly|barely|without|rather|instead|unlikely|whether|if|maybe|perhaps|unsure|or|either|"
+    r"except|but|(?:is|are|was|do|does)nt"
+)
+_OTHERS = (
+    "kein\\w*|nicht|pas|aucune?|n[\u00e3a]o|nem|ning[u\u00fa]n\\w*|tampoco|sin|non(?!-)|nessun\\w*|niet|geen|inte|ingen|inget|ikke|ei|nie|nen[i\u00ed]|"
+    "\u043d\u0435|\u043d\u0435\u0442|\u043d\u0456|de\u011fil|kh\u00f4ng|bukan|tidak|\u03cc\u03c7\u03b9|\u03b4\u03b5\u03bd|\u0644\u0627|\u0644\u064a\u0633|\u05dc\u05d0|\u05d0\u05d9\u05df"
+)
+# Chinese, Japanese and Thai have no spaces between words; a Korean negation is part of a word.
+_WITHIN_WORDS = "[\u4e0d\u6ca1\u975e\u65e0\u7121\u672a]|\u306a\u3044|\u307e\u305b\u3093|\uc544\ub2c8|\uc544\ub2d9|\uc544\ub2cc|\uc54a|\u0e44\u0e21\u0e48"
+_SIGNS = r"\?|\uff1f|~~|!=|[\u2260\u00ac\u274c\u2717\u2718]|^\s*!"
 _DENIES = re.compile(
-    r"\b(?:not|no|nor|neither|never|none|cannot|hardly|barely|without|rather|instead|unlikely|whether|if|maybe|perhaps|unsure|or|"
-    r"either|except|but)\b|n['\u2019]t\b|\?",
+    rf"\b(?:{_ENGLISH}|{_OTHERS})\b|n['\u2019]t\b|\bn['\u2019]|{_WITHIN_WORDS}|{_SIGNS}|[:=]\s*0(?:\.0+)?(?![\w.])",
     re.IGNORECASE,
 )
-"""Words that deny or doubt the choice that a sentence names."""
+"""Words and signs that deny or doubt the choice that a sentence names, in several languages."""
+_SETS_APART = re.compile(
+    r"\b(?:anything|nothing|other\s+than|far\s+from|unlike|opposite|false|wrong|incorrect\w*|lacks?|lacking|exclud\w+|reject\w*|"
+    r"alternativ\w*|rules?\s+out|ruled\s+out|fails?|said|says|quot\w+|mention\w*)\b",
+    re.IGNORECASE,
+)
+"""Words that, before a choice, deny it or tell what the document says. Behind a choice they only explain it."""
+_DOUBTED = re.compile(_SIGNS)
+_LABEL_KEYS = frozenset(
+    ("label", "answer", "category", "domain", "class", "classification", "prediction", "choice", "result", "output")
+)
+"""Keys of a JSON object whose value is the answer, whatever else the object holds."""
 _INNER = re.compile(r"[\s\-_]+")
 
 
@@ -21,6 +43,11 @@ def normalise(answer: str) -> str:
     """A model's answer as a choice name: no surrounding space, quotes, markdown emphasis or punctuation; lower case;
     inner white space and hyphens as one underscore. Example: ' **"Specific datasets."** ' -> specific_datasets."""
     return _INNER.sub("_", _EDGES.sub("", answer)).lower()
+
+
+def bare_choice(answer: str) -> str:
+    """The normalised answer; an answer with a sign of doubt, such as `books?` or `~~books~~`, stays as it is and names no choice."""
+    return answer.strip() if _DOUBTED.search(answer) else normalise(answer)
 
 
 def named_choice(answer: str, choices: Collection[str]) -> str:
@@ -31,12 +58,12 @@ def named_choice(answer: str, choices: Collection[str]) -> str:
 
     Example  '{"label": "books"}' -> books; 'The answer is: books.' -> books; 'I do not think it is books' -> off the menu
     """
-    whole = normalise(answer)
+    whole = bare_choice(answer)
     if whole in choices:
         return whole
     fenced = _FENCE.sub("", answer).strip()
     if fenced[:1] in "{[" and fenced:
-        values = {normalise(value) for value in _strings(fenced)} & set(choices)
+        values = {bare_choice(value) for value in _strings(fenced)} & set(choices)
         return values.pop() if len(values) == 1 else whole
     names = sorted(choices, key=len, reverse=True)
     pattern = "|".join(r"[\s_-]+".join(re.escape(word) for word in name.split("_")) for name in names)
@@ -46,28 +73,45 @@ def named_choice(answer: str, choices: Collection[str]) -> str:
         return whole
     around = re.sub(rf"(?<![\w-])(?:{pattern})(?![\w-])", " ", fenced, flags=re.IGNORECASE)
     before, after = fenced[: mentions[0].start()], fenced[mentions[-1].end() :]
-    if len(mentions) == 1 and normalise(fenced.split("\n", 1)[0]) in choices:
+    if len(mentions) == 1 and bare_choice(fenced.split("\n", 1)[0]) in choices:
         return named.pop()  # alone on the first line: an apology or a remark below it denies nothing
     is_last = re.fullmatch(r"[\s\"'`*_.!)\]|]*", after) is not None
     is_first = re.fullmatch(r"[\s\"'`*_(\[]*", before) is not None and re.match(
         r"[\"'`*_)\]]*\s*(?:[.,:;!(\n\u2013\u2014-]|because\b|since\b|as\b)", fenced[mentions[0].end() :]
     )
-    return named.pop() if (is_last or is_first) and not _DENIES.search(around) else whole
+    return (
+        named.pop() if (is_last or is_first) and not (_DENIES.search(around) or _SETS_APART.search(before)) else whole
+    )
 
 
 def _strings(text: str) -> list[str]:
-    """Every string that is a value in a JSON text; none where it is not JSON."""
+    """The strings in a JSON text that may be the answer: those under a key of _LABEL_KEYS, else all. None where the text is not JSON, has
+    a key twice, or has a key that denies, such as `rejected`."""
     try:
-        waiting = [json.loads(text)]
+        return _answers(json.loads(text, object_pairs_hook=_without_repeats))
     except (ValueError, RecursionError):
         return []
-    strings = []
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, str):
-            strings.append(value)
-        elif isinstance(value, dict):
-            waiting += value.values()
-        elif isinstance(value, list):
-            waiting += value
-    return strings
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs) or any(map(_is_denying, values.keys() - _LABEL_KEYS)):
+        labels = {key: value for key, value in pairs if key.lower() in _LABEL_KEYS}
+        if len(values) < len(pairs) or not labels:
+            raise ValueError("a key is there twice, or denies")
+        return labels
+    return values
+
+
+def _is_denying(key: str) -> bool:
+    words = key.replace("_", " ")
+    return bool(_DENIES.search(words) or _SETS_APART.search(words))
+
+
+def _answers(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        labels = [own for key, own in value.items() if key.lower() in _LABEL_KEYS]
+        return [string for own in labels or value.values() for string in _answers(own)]
+    if isinstance(value, list):
+        return [string for own in value for string in _answers(own)]
+    return [value] if isinstance(value, str) else []

@@ -18,7 +18,7 @@ import numpy as np
 from tagcorpus.taggers._llm.reply import spoken
 from tagcorpus.taggers._llm.request import LIMITS
 from tagcorpus.taggers._llm.tokens import TEMPLATE_TOKENS
-from tagcorpus.taggers._stage_tree.choices import named_choice, normalise
+from tagcorpus.taggers._stage_tree.choices import bare_choice, named_choice
 from tagcorpus.taggers._tokenizers.interface import Tokenizer
 
 CUT_MARK = "\n[...]\n"
@@ -180,7 +180,7 @@ class Walk:
 
     def accepts(self, raw: str) -> bool:
         """Whether this is nothing but a choice of the stage being asked."""
-        return self._folded(normalise(spoken(raw))) in self.tree.by_name[self.stage].choices
+        return self._folded(bare_choice(spoken(raw))) in self.tree.by_name[self.stage].choices
 
     def names_choice(self, raw: str) -> bool:
         """Whether exactly one choice of the stage being asked is named."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tagcorpus.errors import ConfigError
-from tagcorpus.taggers._tokenizers.encodings import encoding_of
+from tagcorpus.taggers._tokenizers.encodings import special_tokens_of
 
 # Names of end-of-text tokens in published tokenizers. One of them among the special tokens decides where no file says more.
 USUAL = ("</s>", "<|endoftext|>", "<|end_of_text|>", "<eos>", "<|eos|>", "[EOS]", "<|im_end|>", "<｜end▁of▁sentence｜>")
@@ -33,9 +33,7 @@ def end_of_text(tokenizer: str, token: str | None = None) -> EndOfText:
         return _of_json(Path(tokenizer), token)
     if suffix == ".tiktoken":
         return _of_ranks(Path(tokenizer), token)
-    encoding = encoding_of(tokenizer)
-    special: dict[str, int] = encoding._special_tokens
-    return _chosen(special, token, "<|endoftext|>", f"encoding {tokenizer}", tokenizer)
+    return _chosen(special_tokens_of(tokenizer), token, "<|endoftext|>", f"encoding {tokenizer}", tokenizer)
 
 
 def _of_ranks(path: Path, token: str | None) -> EndOfText:

@@ -14,7 +14,8 @@ class MixFitOptions:
     """Predict outcomes of mixes from their shares, and measure the error.
 
     SHARES is a CSV with an id and a share for each source, or a folder of mixes. OUTCOMES is a CSV with an id and a column for
-    each outcome. RegMix's pairs of CSVs and olmix's ratios.csv and metrics.csv are read as they are.
+    each outcome, or a folder of models that train wrote. RegMix's pairs of CSVs and olmix's ratios.csv and metrics.csv are read as
+    they are.
     """
 
     shares: str = positional("SHARES")

@@ -24,7 +24,9 @@ EXAMPLES: Mapping[Unit, str] = {
     "bytes": "a size such as 800MB, 1GB or 2GiB",
 }
 SHOWN_CHARACTERS = 50
-_AMOUNT = re.compile(r"([+-]?)([0-9][0-9_]*(?:,[0-9]{3})*(?:\.[0-9]+)?(?:e\+?[0-9]{1,2})?)\s*([a-z]*)")
+_PERCENTAGE = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)\s*%")
+_FRACTION = re.compile(r"0?\.[0-9]+")
+_AMOUNT = re.compile(r"([+-]?)((?:[0-9][0-9_]*(?:,[0-9]{3})*(?:\.[0-9]+)?|\.[0-9]+)(?:e\+?[0-9]{1,2})?)\s*([a-z]*)")
 
 
 def amount(text: str, unit: Unit, where: str) -> int:
@@ -40,3 +42,15 @@ def amount(text: str, unit: Unit, where: str) -> int:
         shown = repr(text) if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]!r}..."
         raise ConfigError(f"{where} takes {EXAMPLES[unit]}, got {shown}")
     return -int(number) if match and match[1] == "-" else int(number)
+
+
+def share(text: str) -> float | None:
+    """The share that a text means, above 0 and at most 1: a percentage, or a decimal fraction below 1. None for other texts:
+    1 and 1.0 may be one document, or all.
+
+    Example  "10%", "0.1", ".1" -> 0.1
+    """
+    text = text.strip()
+    percentage = _PERCENTAGE.fullmatch(text)
+    value = float(percentage[1]) / 100 if percentage else float(text) if _FRACTION.fullmatch(text) else 0.0
+    return value if 0 < value <= 1 else None

@@ -14,7 +14,6 @@ from typing import Any
 
 from tagcorpus.pipelines.feature_table.columns import ID, STEMS, extended_columns, numeric_columns
 from tagcorpus.pipelines.feature_table.provenance import provenance_name
-from tagcorpus.pipelines.feature_table.table import number
 from tagcorpus.pipelines.labelling.label_counts import DOMAINS, LEFT_OUT
 from tagcorpus.pipelines.progress.heartbeat import json_object
 from tagcorpus.pipelines.report.contents.bars import Feature
@@ -22,6 +21,7 @@ from tagcorpus.pipelines.report.contents.folder import Output
 from tagcorpus.pipelines.report.contents.intervals import Interval, of_label, of_moments, of_table
 from tagcorpus.pipelines.report.contents.sample import Sample
 from tagcorpus.pipelines.storage.folder import Folder
+from tagcorpus.predictor.records.plain_values import number
 
 # With more inputs, there is no table of inputs.
 MOST_INPUTS = 400

@@ -15,7 +15,7 @@ from tagcorpus.pipelines.progress.heartbeat import json_object
 from tagcorpus.pipelines.storage.folder import Folder
 
 Document = dict[str, Any]
-MIX, LOSSES, FIT = "mix.json", "losses.json", "fit.json"
+MIX, LOSSES, FIT, PROPOSAL = "mix.json", "losses.json", "fit.json", "proposal.json"
 DEPTH = 2
 
 
@@ -68,11 +68,19 @@ def read_trained(folder: Folder, is_output: bool) -> Trained:
         del losses[place]
         damaged.append(_in(place, LOSSES))
     fits = whole(FIT, lambda d: "on_folds" in d)
+    proposals = {}
+    for place in fits:
+        if folder.exists(name := _in(place, PROPOSAL)):
+            proposal = json_object(folder, name)
+            if proposal.get("shares") and _is_of_its_fit(folder, place, proposal):
+                proposals[place] = proposal
+            else:
+                damaged.append(name)
     return Trained(
         whole(MIX, lambda d: "groups" in d),
         {at: Model(d, *(json_object(folder, _in(at, n)) for n in ("run.json", "annotation.json"))) for at, d in losses.items()},
         fits,
-        {at: proposal for at in fits if (proposal := json_object(folder, _in(at, "proposal.json"))).get("shares")},
+        proposals,
         tuple(damaged),
     )  # fmt: skip
 
@@ -84,6 +92,16 @@ def _is_of_its_run(folder: Folder, place: str) -> bool:
     if digest is None:
         return True
     with folder.open(_in(place, LOSSES)) as file:
+        return bool(file_digest(file) == digest)
+
+
+def _is_of_its_fit(folder: Folder, place: str, proposal: Document) -> bool:
+    """Whether a proposal is of the fit beside it, where the proposal has the fit's digest."""
+    inputs = proposal.get("inputs")
+    digest = inputs.get("fit", {}).get(FIT) if isinstance(inputs, Mapping) else None
+    if digest is None:
+        return True
+    with folder.open(_in(place, FIT)) as file:
         return bool(file_digest(file) == digest)
 
 
