@@ -12,7 +12,7 @@ from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.inputs.records import REASONS
 from tagcorpus.pipelines.progress.amounts import counted
-from tagcorpus.pipelines.readers.plan import TABLES, Plan
+from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.taggers._interface.installed import versions_of
 
 VERSIONS_OF = (
@@ -123,7 +123,7 @@ class Ledger:
             elif planned.rows:
                 why = "blank lines only"
             else:
-                why = "no rows" if planned.file.format in TABLES or any(r.end for r in planned.chunks) else "0 bytes"
+                why = "no rows" if planned.file.is_table or any(r.end for r in planned.chunks) else "0 bytes"
             self.without_documents.append({"input": planned.file.name, "why": why})
 
     def _enter_again(
