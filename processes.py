@@ -144,6 +144,17 @@ class _Lossy(io.FileIO):
         return memoryview(data).nbytes
 
 
+def is_running(pid: int) -> bool:
+    """Whether there is a process of this number."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
+
+
 def keep_stderr_writable() -> None:
     """A run goes on where stderr cannot be written: the log file of the run has the text, and the exit code does not change.
 

@@ -12,8 +12,6 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from datatrove.pipeline.base import PipelineStep
-
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.attributes.results import record_export, recorded
@@ -22,6 +20,7 @@ from tagcorpus.pipelines.dispatch.dry_run import dry_run
 from tagcorpus.pipelines.dispatch.pipeline import Pipeline
 from tagcorpus.pipelines.dispatch.planning import plan_of
 from tagcorpus.pipelines.execution.engine import Engine
+from tagcorpus.pipelines.execution.workers import Step
 from tagcorpus.pipelines.feature_table.merge import check_ahead
 from tagcorpus.pipelines.feature_table.methods import Recipe, recipe_of
 from tagcorpus.pipelines.feature_table.provenance import Provenance, provenance_name, read_provenance
@@ -266,7 +265,7 @@ def _tokenizer(options: FeaturesOptions) -> TokenizerChoice:
 
 def _fill(
     engine: Engine, plan: Plan, groups: Sequence[Group], filter_: Instance, options: FeaturesOptions
-) -> list[PipelineStep]:
+) -> list[Step]:
     """Where entropies are still to be computed, the pass that tags also keeps the token ids, so that nothing is tokenised twice."""
     from tagcorpus.pipelines.group_entropy.entropy_work import EntropyWork
 

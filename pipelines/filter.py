@@ -314,7 +314,7 @@ class Filter:
         identities = [i.identity() for i in self.rule.instances]
         keys = [part_key(planned, k, self.reader_options, i) for i in identities for k in range(len(planned.chunks))]
         # A table's parts only know the columns that tagging reads; these files hold all of them.
-        file = planned.file.identity() if planned.file.format in ("parquet", "arrow") else {}
+        file = planned.file.identity() if planned.file.is_table else {}
         if file is None:
             return ""
         parts = [FILTER_VERSION, self.rule.fingerprint(), keys, file, *self.form.fingerprint()]

@@ -16,7 +16,6 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import xxhash
@@ -52,6 +51,7 @@ from tagcorpus.predictor.records.makers import MAKER, NAMESPACE, group_word
 from tagcorpus.predictor.records.scores import Rule
 from tagcorpus.predictor.records.tasks import Task, tasks
 from tagcorpus.predictor.store.store import Store
+from tagcorpus.taggers._interface.installed import versions_of
 
 PROTOCOLS = ("grouped", "paper")
 # The published figures use the first of several scores in the store's order. The grouped figures must not depend on an order.
@@ -140,7 +140,7 @@ def report(request: PredictOptions, display: Display | None = None) -> str:
             raise InputError(f"--db: {request.db!r} has no task with enough models; `tagcorpus store check` says why")
         origin = {
             "inputs": _inputs(request),
-            "versions": _versions(),
+            "versions": versions_of(VERSIONS_OF),
             "feature_check": [f.to_json() for f in findings],
             "conflicts_rule": CONFLICTS[request.protocol],
         }
@@ -331,13 +331,3 @@ def _inputs(request: PredictOptions) -> dict[str, Any]:
 def _digest(path: str) -> str:
     with open(path, "rb") as file:
         return f"xxh3-128:{xxhash.xxh3_128_hexdigest(file.read())}"
-
-
-def _versions() -> dict[str, str]:
-    versions = {}
-    for name in VERSIONS_OF:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return versions

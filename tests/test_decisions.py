@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from tagcorpus.cli import main
 from tagcorpus.errors import InputError
 from tagcorpus.predictor.protocols import decided, decisions
-from tagcorpus.predictor.protocols.decision_runs import Runs, nearest_size, spill_file_of
+from tagcorpus.predictor.protocols.decision_runs import Runs, nearest_size, runs_of
 from tagcorpus.predictor.records.tasks import Task, task
 from tagcorpus.predictor.store.load import import_files
 from tagcorpus.predictor.store.store import Store
@@ -276,7 +276,7 @@ def test_the_last_step_that_every_corpus_has_counts(tmp_path: Path) -> None:
     (tmp_path / "w.csv").write_text(text)
     import_files(tmp_path / "s.duckdb", [tmp_path / "w.csv"], create=True)
     with Store.from_existing(tmp_path / "s.duckdb") as store:
-        runs = spill_file_of(store.con, task("x:5"))["accuracy"]
+        runs = runs_of(store.con, task("x:5"))["accuracy"]
     assert runs.steps == {10**7: 2}
     assert runs.values[10**7, "a"] == (0.2,)
 
@@ -288,7 +288,7 @@ def test_sizes_that_hardly_differ_are_one(tmp_path: Path) -> None:
     (tmp_path / "w.csv").write_text(text)
     import_files(tmp_path / "s.duckdb", [tmp_path / "w.csv"], create=True)
     with Store.from_existing(tmp_path / "s.duckdb") as store:
-        assert spill_file_of(store.con, task("x:5"))["accuracy"].sizes == (14_000_000, 16_000_000)
+        assert runs_of(store.con, task("x:5"))["accuracy"].sizes == (14_000_000, 16_000_000)
     assert nearest_size((14_000_000, 16_000_000), 14_100_000) == 14_000_000
     assert nearest_size((14_000_000,), 16_000_000) is None
 
@@ -303,4 +303,4 @@ def test_two_values_of_one_run_are_refused(tmp_path: Path) -> None:
         Store.from_existing(tmp_path / "s.duckdb") as store,
         pytest.raises(InputError, match=r"is there twice, 0\.5 and 0\.6"),
     ):
-        spill_file_of(store.con, task("x:5"))
+        runs_of(store.con, task("x:5"))

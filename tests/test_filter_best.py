@@ -14,7 +14,7 @@ from slurm_commands import invoke
 
 import tagcorpus
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines.filtering.best import Amount, _ordered, _value
+from tagcorpus.pipelines.filtering.best import Amount
 from tagcorpus.pipelines.filtering.thresholds import Block, reaches, thresholds
 
 DOCUMENTS = st.lists(
@@ -58,12 +58,6 @@ def test_thresholds_are_those_of_a_sort(
         )
         # Documents of size 0 at the end change nothing.
         assert [k for k in kept if unique[group, *k] or k in expected] == expected or kept == expected
-
-
-@given(st.lists(st.floats(allow_nan=False), min_size=2))
-def test_keys_have_the_order_of_numbers(numbers: list[float]) -> None:
-    keys = _ordered(np.array(numbers))
-    assert [_value(int(k)) for k in np.sort(keys)] == sorted(numbers)
 
 
 @pytest.mark.parametrize("text", ["0%", "101%", "-1", "ten", "", "10.5"])

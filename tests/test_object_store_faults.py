@@ -24,7 +24,7 @@ from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.run import run
 from tagcorpus.pipelines.runs import result_text
 from tagcorpus.pipelines.runs.result import Result
-from tagcorpus.pipelines.storage import remote
+from tagcorpus.pipelines.storage import remote, storage_options
 
 s3fs = pytest.importorskip("s3fs", reason="s3fs (extra [s3]) is not installed")
 SHARD = 16_000
@@ -420,7 +420,7 @@ def test_what_cannot_be_a_storage_option(tmp_path: Path) -> None:
     ],
 )
 def test_values(text: str, value: dict[str, Any]) -> None:
-    assert remote.parsed([text]) == value
+    assert storage_options.parsed([text]) == value
 
 
 def test_command_lines_are_shown_without_values() -> None:
@@ -428,7 +428,7 @@ def test_command_lines_are_shown_without_values() -> None:
     given += ["--set", "storage_options.token=c", "--set=storage_options={password: d}", "--set", "seed=1"]
     shown = ["run", "tag", "--storage-options", "key=...", "--storage_options=secret=...", "-i", "x=y"]
     shown += ["--set", "storage_options.token=...", "--set=storage_options=...", "--set", "seed=1"]
-    assert remote.command_shown(given) == shown
+    assert storage_options.command_shown(given) == shown
 
 
 def test_the_effective_configuration_shows_no_secret(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tagcorpus.errors import OutputError
+from tagcorpus.pipelines.progress.amounts import counted
 from tagcorpus.pipelines.progress.heartbeat import FILE as HEARTBEAT
 from tagcorpus.pipelines.progress.heartbeat import json_object
 from tagcorpus.pipelines.storage.folder import Folder
@@ -114,7 +115,7 @@ def in_words(counts: Mapping[str, Any]) -> str:
     models = sorted(name for name in counts["models"] if name)
     price = f" ({counts[PRICE]})" if PRICE in counts else ""
     parts = [
-        f"{_some(counts, 'requests')} sent{_aside(counts, 'retries', 'retried')}: "
+        f"{counted(counts['requests'], 'request')} sent{_aside(counts, 'retries', 'retried')}: "
         f"{counts['prompt_tokens']:,} prompt tokens{_aside(counts, 'cached_tokens', 'cached')}, "
         f"{counts['completion_tokens']:,} answer tokens{_aside(counts, 'reasoning_tokens', 'of reasoning')}",
         f"{counts['cache_hits']:,} answers from the cache" if counts["cache_hits"] else "",
@@ -123,10 +124,6 @@ def in_words(counts: Mapping[str, Any]) -> str:
         f"more than one model answered: {', '.join(models)}" if len(models) > 1 else "",
     ]
     return "; ".join(part for part in parts if part)
-
-
-def _some(counts: Mapping[str, Any], name: str) -> str:
-    return f"{counts[name]:,} {name.removesuffix('s') if counts[name] == 1 else name}"
 
 
 def _aside(counts: Mapping[str, Any], name: str, words: str) -> str:

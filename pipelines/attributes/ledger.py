@@ -12,8 +12,8 @@ from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.inputs.chunks import Counts
 from tagcorpus.pipelines.inputs.records import REASONS
 from tagcorpus.pipelines.progress.amounts import counted
-from tagcorpus.pipelines.readers.plan import TABLES, Plan
-from tagcorpus.taggers._interface.installed import version
+from tagcorpus.pipelines.readers.plan import Plan
+from tagcorpus.taggers._interface.installed import versions_of
 
 VERSIONS_OF = (
     "numpy", "pyarrow", "numba", "tiktoken", "pycld2", "fasttext-community", "openai", "datatrove", "ray",
@@ -123,7 +123,7 @@ class Ledger:
             elif planned.rows:
                 why = "blank lines only"
             else:
-                why = "no rows" if planned.file.format in TABLES or any(r.end for r in planned.chunks) else "0 bytes"
+                why = "no rows" if planned.file.is_table or any(r.end for r in planned.chunks) else "0 bytes"
             self.without_documents.append({"input": planned.file.name, "why": why})
 
     def _enter_again(
@@ -231,11 +231,8 @@ class Ledger:
 
 def versions() -> dict[str, str]:
     """Versions of the packages that decide the output."""
-    numbers = {"tagcorpus": tagcorpus.__version__, "python": platform.python_version()}
-    for name in VERSIONS_OF:
-        if (number := version(name)) is not None:
-            numbers[name] = number
-    return numbers
+    own = {"tagcorpus": tagcorpus.__version__, "python": platform.python_version()}
+    return own | versions_of(VERSIONS_OF)
 
 
 def _in_words(reason: str) -> str:

@@ -32,7 +32,7 @@ from tagcorpus.pipelines.attributes.parts import (
 from tagcorpus.pipelines.generation_files import harness
 from tagcorpus.pipelines.inputs.chunks import Chunk, Counts
 from tagcorpus.pipelines.inputs.streams import Damaged
-from tagcorpus.pipelines.readers.plan import TABLES, Plan, PlannedFile
+from tagcorpus.pipelines.readers.plan import Plan, PlannedFile
 from tagcorpus.pipelines.readers.reader import ChunkReader, ReaderOptions
 from tagcorpus.pipelines.storage.folder import Folder
 
@@ -178,7 +178,7 @@ def _is_misread(output: Folder, planned: PlannedFile, k: int, counts: Counts) ->
     place of text, or one value that it took for damage. Its quarantine shows that."""
     is_cut = counts.unreadable > 0 and not planned.chunks[k].broken
     is_refused = not counts.documents and counts.quarantined["text_not_string"] > 0
-    if planned.file.format not in TABLES or not (is_cut or is_refused):
+    if not planned.file.is_table or not (is_cut or is_refused):
         return False
     entries = (output.read(quarantine_name(planned.file.name, k)) or b"").splitlines()
     if is_cut and entries:

@@ -14,10 +14,6 @@ from tagcorpus.pipelines.runs.result import Result
 from tagcorpus.pipelines.runs.run import Run
 
 
-def _no_more(_: Options) -> Sequence[Instance]:
-    return ()
-
-
 @dataclass(frozen=True)
 class Pipeline:
     """The attribute PIPELINE of `tagcorpus.pipelines.<name>`.
@@ -31,7 +27,7 @@ class Pipeline:
     instances: Callable[[Options], dict[str, str]]
     execute: Callable[[Run, Inputs, Engine, list[Instance]], Result]
     summary_name: Callable[[Options], str] | None = None
-    groupings: Callable[[Options], Sequence[Instance]] = _no_more
+    groupings: Callable[[Options], Sequence[Instance]] = lambda _options: ()
 
 
 def pipeline_of(name: str) -> Pipeline:

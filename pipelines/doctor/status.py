@@ -296,7 +296,7 @@ def _ended_text(run: dict[str, Any], is_superseded: bool) -> str:
     head = f"{'last run that has ended' if is_superseded else 'last run'}: {run['pipeline']}, {_when(run['started'])}"
     if run["exit_code"] is None:
         progress = run["progress"]
-        seen = f"; last seen {_ago(progress['time'])} ago" if progress else ""
+        seen = f"; last seen {duration(max(0.0, time.time() - progress['time']))} ago" if progress else ""
         if "rows" in progress and progress["rows_total"]:
             seen += f" at {progress['rows']:,} of {progress['rows_total']:,} rows"
         lines = [f"{head}: died without a ledger{seen}{'' if is_superseded else '; the same command resumes'}"]
@@ -315,7 +315,3 @@ def _ended_text(run: dict[str, Any], is_superseded: bool) -> str:
 
 def _when(started: str | None) -> str:
     return (started or "?")[:19].replace("T", " ")
-
-
-def _ago(at: float) -> str:
-    return duration(max(0.0, time.time() - at))

@@ -30,7 +30,6 @@ from tagcorpus.taggers._interface.batch import DocumentBatch
 PROBE_BYTES = 2_000_000
 PROBE_SECONDS = 1.5
 FIRST_ROWS = 16
-TABLES = ("parquet", "arrow")
 # Of every run: command.json, ledger.json and log.txt, and the summary as .json and .csv.
 OF_A_RUN = 5
 # What a document has on average where no probe says it.
@@ -131,7 +130,7 @@ def _probe_chunk(
     text_bytes = sum(len(text.encode()) for text in batch.texts[:rows])
     # Rows read so far of all rows in the chunk: what the whole chunk would be, of which these rows are a part.
     lines = reader.counts.lines * rows / batch.num_rows
-    if planned.file.format in TABLES:
+    if planned.file.is_table:
         probe.row_bytes = max(1.0, text_bytes / lines)
         share = lines * probe.row_bytes
     else:
@@ -190,7 +189,7 @@ def _size(plan: Plan, rank: int, row_bytes: float) -> float:
     """Bytes of a chunk, as it is read; of a table, about those of its text."""
     planned, k = plan.chunks[rank]
     chunk = planned.chunks[k]
-    return chunk.rows * row_bytes if planned.file.format in TABLES else chunk.end - chunk.start
+    return chunk.rows * row_bytes if planned.file.is_table else chunk.end - chunk.start
 
 
 def _bytes_to_read(plan: Plan, reader_options: ReaderOptions, pending: Sequence[int], unplanned: set[str]) -> int:

@@ -36,6 +36,7 @@ from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.progress.progress_record import ProgressRecord, ProgressWriter, set_progress_writer
 from tagcorpus.pipelines.storage import folder
 from tagcorpus.pipelines.storage.folder import Folder
+from tagcorpus.taggers._interface.installed import versions_of
 
 PACKAGES = ("configs", "kernels", "pipelines", "predictor", "taggers")
 VERSIONS_THAT_MUST_AGREE = ("ray", "pyarrow", "numpy", "tiktoken", "pycld2", "fasttext-community", "datatrove")
@@ -354,15 +355,8 @@ def workers_at_once(cpus: int, gpus: float, num_gpus: float) -> int:
 
 def node_versions() -> dict[str, str]:
     """Versions that must be the same on every node."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    versions = {"python": platform.python_version(), "tagcorpus": tagcorpus.__version__}
-    for name in VERSIONS_THAT_MUST_AGREE:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = ""
-    return versions
+    own = {"python": platform.python_version(), "tagcorpus": tagcorpus.__version__}
+    return own | dict.fromkeys(VERSIONS_THAT_MUST_AGREE, "") | versions_of(VERSIONS_THAT_MUST_AGREE)
 
 
 def _check_node(

@@ -29,18 +29,8 @@ def choose(
 ) -> ChosenBatch:
     """The batch with the chosen documents only."""
     some = DocumentBatch(item.documents.table.filter(pa.array(chosen)))
-    return ChosenBatch(
-        some,
-        item.instances,
-        item.attributes,
-        item.failures,
-        item.counts,
-        item.remarks,
-        item.unread,
-        whole=item.documents,
-        chosen=chosen,
-        before=before or {},
-    )
+    fields = vars(item) | {"documents": some}
+    return ChosenBatch(**fields, whole=item.documents, chosen=chosen, before=before or {})
 
 
 class Whole:

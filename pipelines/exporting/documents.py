@@ -14,7 +14,7 @@ from tagcorpus.pipelines.attributes.read import Kinds, chunk_parts, instance_fol
 from tagcorpus.pipelines.formats import tables
 from tagcorpus.pipelines.inputs import values
 from tagcorpus.pipelines.inputs.records import BadRecord
-from tagcorpus.pipelines.readers.plan import TABLES, PlannedFile, load_plan
+from tagcorpus.pipelines.readers.plan import PlannedFile, load_plan
 from tagcorpus.pipelines.readers.reader import ChunkReader, table_columns
 from tagcorpus.pipelines.storage.folder import Folder
 
@@ -129,7 +129,7 @@ class TaggedFiles:
         """(row, line or b"", record) of every row, with all columns of a table."""
         chunk, file = planned.chunks[k], planned.file
         try:
-            if file.format not in TABLES:
+            if not file.is_table:
                 has_lines = file.format == "jsonl"
                 reader = ChunkReader(file, chunk, replace(planned.reader_options, sample=1.0))
                 for row, _, raw, record in reader.records():

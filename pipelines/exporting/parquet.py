@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from tagcorpus.pipelines.exporting.documents import Document, TaggedFiles, own_names
 from tagcorpus.pipelines.exporting.json_lines import dumped
 from tagcorpus.pipelines.formats import tables
-from tagcorpus.pipelines.readers.plan import TABLES, PlannedFile
+from tagcorpus.pipelines.readers.plan import PlannedFile
 from tagcorpus.pipelines.storage.sealed import opened
 
 ROWS_AT_ONCE = 4096
@@ -45,9 +45,7 @@ def write_parquet(tagged: TaggedFiles, sink: BinaryIO) -> list[str]:
 def _is_table(planned: PlannedFile) -> bool:
     """Whether each row is one document, and its columns have types."""
     file = planned.file
-    return file.format in TABLES and not planned.reader_options.fields.is_harness(
-        dict.fromkeys(tables.schema(file).names)
-    )
+    return file.is_table and not planned.reader_options.fields.is_harness(dict.fromkeys(tables.schema(file).names))
 
 
 def _write_tables(tagged: TaggedFiles, sink: BinaryIO) -> None:

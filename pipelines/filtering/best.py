@@ -25,6 +25,7 @@ import xxhash
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.attributes.read import chunk_parts
+from tagcorpus.pipelines.attributes.summary import from_ordered_keys, ordered_keys
 from tagcorpus.pipelines.filtering.thresholds import Block, Collision, Key, Keys, mixed, reaches, thresholds
 from tagcorpus.pipelines.options.declaring.amounts import amount, share
 from tagcorpus.pipelines.readers.plan import Plan, PlannedFile
@@ -169,7 +170,8 @@ class Best:
         if self.within is not None:
             texts = pc.fill_null(parts[self.within[0]][self.within[1]].cast(pa.string()), NO_GROUP)
             groups = texts.to_pylist()
-        return rows, groups, _ordered(numbers), lots, sizes, is_there
+        # -0.0 becomes 0.0
+        return rows, groups, ordered_keys(numbers + 0.0), lots, sizes, is_there
 
     def _lots(self, file_name: str, rows: npt.NDArray[np.int64], subs: npt.NDArray[np.int32]) -> Keys:
         base = xxhash.xxh3_64_intdigest(f"{self.seed}:{file_name}".encode("utf-8", "surrogateescape"))
@@ -191,7 +193,7 @@ class Best:
         for name, own in groups.items():
             key = self.thresholds.get(name)
             if self.by is not None:
-                own["lowest_kept"] = None if key is None else _value(key[0])
+                own["lowest_kept"] = None if key is None else float(from_ordered_keys(np.array([key[0]], np.uint64))[0])
             if self.amount.tokens is None:
                 del own["size_kept"]
             else:
@@ -215,17 +217,3 @@ def _numbers(column: pa.ChunkedArray, name: str) -> tuple[npt.NDArray[np.float64
         column = column.cast(pa.int8())
     numbers = np.asarray(column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)
     return np.nan_to_num(numbers, nan=0.0, posinf=np.inf, neginf=-np.inf), ~np.isnan(numbers)
-
-
-def _ordered(numbers: npt.NDArray[np.float64]) -> Keys:
-    """uint64 in the order of the numbers."""
-    bits = (numbers + 0.0).view(np.uint64)  # -0.0 becomes 0.0
-    sign = np.uint64(1 << 63)
-    ordered: Keys = np.where(bits & sign, ~bits, bits | sign)
-    return ordered
-
-
-def _value(key: int) -> float:
-    """The number of a key."""
-    bits = key & ~(1 << 63) if key >> 63 else ~key & (2**64 - 1)
-    return float(np.array([bits], np.uint64).view(np.float64)[0])

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from tagcorpus.errors import LostRowsError
 from tagcorpus.pipelines.formats import csv_records, json_arrays, lines, tables
 from tagcorpus.pipelines.inputs.chunks import Chunk
-from tagcorpus.pipelines.inputs.input_files import DELIMITED, InputFile
+from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.inputs.streams import ByteStream, Damaged
 from tagcorpus.pipelines.options.declaring.dialect import Dialect
 from tagcorpus.pipelines.progress.progress_record import progress_writer
@@ -48,12 +48,12 @@ def split(
     Raises LostRowsError where a row with a verdict is not in the file, and Damaged for a table whose footer cannot be read, or
     that is damaged in columns that tagging had no need to read.
     """
-    if planned.file.format in ("parquet", "arrow"):
+    if planned.file.is_table:
         return _split_table(planned, reader_options, verdicts, kept, removed)
     with contextlib.ExitStack() as stack:
         kept_sink = stack.enter_context(_compressed(kept, planned))
         removed_sink = None if removed is None else stack.enter_context(_compressed(removed, planned))
-        if planned.file.format in DELIMITED:
+        if planned.file.is_delimited:
             return _split_csv(planned, reader_options, verdicts, kept_sink, removed_sink)
         return _split_lines(planned, reader_options, verdicts, kept_sink, removed_sink)
 

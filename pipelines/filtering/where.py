@@ -205,7 +205,8 @@ def look_up(
     instances = [dataclasses.replace(i, chosen={}, is_whole_enough=False) for i in every]  # of all documents
     there = resume_state(output, plan, reader_options, instances, is_onlooker=options.dry_run)
     n_chunks = len(plan.chunks)
-    for instance, todo in zip(instances, _missing_chunks(there, n_chunks, instances), strict=True):
+    for instance in instances:
+        todo = sum((rank, instance.name) not in there.done for rank in range(n_chunks))
         tagger = instance.tagger_name
         own = tagger if tagger in (instance.name, *pipelines()) else f"{instance.name}={tagger}"
         remedy = command(options, [own])
@@ -237,10 +238,6 @@ def values_there(summary: Mapping[str, Any], columns: Mapping[str, Sequence[str]
                 more = " and others" if summaries[column].get("distinct", 0) > min(len(values), SHOWN_VALUES) else ""
                 sentences.append(f"no document is kept: the values of {instance}.{column} are {listed}{more}")
     return sentences
-
-
-def _missing_chunks(there: ResumeState, n_chunks: int, instances: Sequence[Instance]) -> list[int]:
-    return [sum((rank, i.name) not in there.done for rank in range(n_chunks)) for i in instances]
 
 
 def _class(tagger: str) -> type[Any] | None:

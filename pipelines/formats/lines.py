@@ -14,9 +14,9 @@ import xxhash
 
 from tagcorpus.pipelines.inputs.chunks import Chunk, misplanned
 from tagcorpus.pipelines.inputs.input_files import InputFile
+from tagcorpus.pipelines.inputs.signatures import BOM
 from tagcorpus.pipelines.inputs.streams import BLOCK_BYTES, ByteStream, Damaged
 
-BOM = b"\xef\xbb\xbf"
 NEWLINE = ord("\n")
 HEAD_BYTES = 256
 

@@ -19,6 +19,7 @@ from tagcorpus.pipelines.formats import tables
 from tagcorpus.pipelines.generation_files.model_files import stem, task_of
 from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.inputs.records import BadRecord, leaves, parse
+from tagcorpus.pipelines.inputs.signatures import BOM
 from tagcorpus.pipelines.inputs.streams import ByteStream, Damaged
 from tagcorpus.pipelines.readers.reader import ChunkReader, ReaderOptions
 
@@ -101,7 +102,7 @@ def records(file: InputFile, reader_options: ReaderOptions) -> Iterator[dict[str
                 yield parse(line)
             except BadRecord:
                 continue
-    elif file.format in ("parquet", "arrow"):
+    elif file.is_table:
         for chunk in tables.index(file, 1 << 26, reader_options.fields.top_columns(), LOOK_AT_ROWS):
             for _, _, _, value in ChunkReader(file, chunk, reader_options).records():
                 if isinstance(value, dict):
@@ -115,7 +116,7 @@ def _lines(file: InputFile, max_line_bytes: int) -> Iterator[bytes]:
         rest = b""
         while block := stream.read(max(BLOCK_BYTES, len(rest))):
             if not stream.position - len(block):
-                block = block.removeprefix(b"\xef\xbb\xbf")
+                block = block.removeprefix(BOM)
             *whole, rest = (rest + block).split(b"\n")
             yield from whole
             if len(rest) > max_line_bytes:

@@ -17,9 +17,8 @@ from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.attributes.parts import Instance, part_of
 from tagcorpus.pipelines.formats import csv_records, tables
 from tagcorpus.pipelines.group_statistics.groups import check_number
-from tagcorpus.pipelines.inputs.input_files import DELIMITED
 from tagcorpus.pipelines.inputs.records import further_value
-from tagcorpus.pipelines.readers.plan import TABLES, Plan, PlannedFile
+from tagcorpus.pipelines.readers.plan import Plan, PlannedFile
 from tagcorpus.pipelines.readers.reader import ChunkReader, ReaderOptions
 from tagcorpus.pipelines.runs.run import Run
 
@@ -109,13 +108,13 @@ def _first_rows(
             if further_value(value, column) is not None:
                 return names, True, True
     is_all = rows == planned.rows
-    if planned.file.format in TABLES:
+    if planned.file.is_table:
         columns = set(tables.column_names(planned.file, is_deep=True))
         # Inside of a column there may be more than the first rows show.
         top = column.partition(".")[0].partition("[")[0]
         is_all |= top not in columns
         names |= columns
-    elif planned.file.format in DELIMITED:
+    elif planned.file.is_delimited:
         names |= set(csv_records.header(planned.file, reader_options.max_line_bytes, reader_options.csv)[0])
         is_all = True
     return names, column in names, is_all

@@ -23,6 +23,8 @@ COMPRESSIONS = {".gz": "gz", ".zst": "zst", ".bz2": "bz2", ".xz": "xz"}
 # Formats whose bytes are read in order, so that they may be compressed; .json files that hold an array are "json".
 DELIMITED = ("csv", "tsv")
 TEXT_FORMATS = ("jsonl", "json", *DELIMITED)
+# Formats of rows with typed columns.
+TABLES = ("parquet", "arrow")
 # Bytes that are read ahead in a file of an object store that is read from front to back.
 AHEAD_BYTES = 4 << 20
 LOOK_BYTES = 1 << 12
@@ -43,6 +45,14 @@ class InputFile:
     @property
     def is_local(self) -> bool:
         return "://" not in self.path
+
+    @property
+    def is_table(self) -> bool:
+        return self.format in TABLES
+
+    @property
+    def is_delimited(self) -> bool:
+        return self.format in DELIMITED
 
     def __getstate__(self) -> dict[str, Any]:
         # Another process needs the options of the object store to open the file.

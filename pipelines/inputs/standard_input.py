@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from tagcorpus.errors import InputError, OutputError
 from tagcorpus.pipelines.inputs import signatures
-from tagcorpus.pipelines.inputs.input_files import COMPRESSIONS, TEXT_FORMATS, InputFile
+from tagcorpus.pipelines.inputs.input_files import COMPRESSIONS, TABLES, TEXT_FORMATS, InputFile
 from tagcorpus.pipelines.inputs.streams import BLOCK_BYTES, ByteStream, Damaged
 
 _CAN_BE = (
@@ -51,7 +51,7 @@ def recognised(path: str, given: tuple[str, str] | None) -> InputFile:
     if given is not None:
         # The first bytes prove a compression, whatever the format.
         return InputFile("stdin", path, given[0], compression if given[0] in TEXT_FORMATS else "")
-    if signature and signature.format in ("parquet", "arrow"):
+    if signature and signature.format in TABLES:
         return InputFile("stdin", path, signature.format, "")
     file_ = InputFile("stdin", path, "jsonl", compression)
     begin = _first_text(file_)

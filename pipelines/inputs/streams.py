@@ -7,6 +7,7 @@ and discards. A stream stays open between neighbouring chunks, so that reading o
 from __future__ import annotations
 
 import bz2
+import functools
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
@@ -171,10 +172,6 @@ def recognised(file: InputFile) -> tuple[InputFile, str]:
     return (replace(file, format="json") if is_array else file), problem
 
 
-def _gzip_decoder() -> Any:
-    return zlib.decompressobj(wbits=31)
-
-
 def _zstd_decoder() -> Any:
     import zstandard
 
@@ -182,7 +179,7 @@ def _zstd_decoder() -> Any:
 
 
 _DECODERS: dict[str, Callable[[], Any]] = {
-    "gz": _gzip_decoder,
+    "gz": functools.partial(zlib.decompressobj, wbits=31),
     "zst": _zstd_decoder,
     "bz2": bz2.BZ2Decompressor,
     "xz": lzma.LZMADecompressor,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
 from tagcorpus.errors import ConfigError
+from tagcorpus.pipelines.distributions.text_table import text_table
 from tagcorpus.pipelines.mixes import for_trainers, tag_means, weights
 from tagcorpus.pipelines.mixes.mix_file import MIX, Mix, mix_of, publish, refuse_another
 from tagcorpus.pipelines.mixes.sources import Source, Sources, read_sources
@@ -162,8 +163,8 @@ def table(mix: Mix) -> list[str]:
     """Groups with asked and realised shares."""
     value = mix.value
     head = f"{value['windows']:,} windows of {value['sequence_length']:,} tokens, {value['tokens']:,} tokens"
-    rows: list[Sequence[str]] = [("group", "asked", "share", "epochs", "tokens", "available")]
-    rows += [
+    header = ("group", "asked", "share", "epochs", "tokens", "available")
+    rows = [
         (
             name,
             f"{g['asked_share']:.4f}",
@@ -174,9 +175,4 @@ def table(mix: Mix) -> list[str]:
         )
         for name, g in mix.groups.items()
     ]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
-        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
-        for row in rows
-    ]
-    return [f"{head} -> {mix.folder}", *lines]
+    return [f"{head} -> {mix.folder}", *text_table(header, rows).split("\n")]

@@ -18,7 +18,7 @@ from tagcorpus.pipelines.options.declaring.declare import Option, fields_of
 from tagcorpus.pipelines.options.places import check_place
 from tagcorpus.pipelines.options.tagger_names import tagger_of
 from tagcorpus.pipelines.options.tree import OPTIONS
-from tagcorpus.pipelines.storage import remote
+from tagcorpus.pipelines.storage import storage_options
 from tagcorpus.taggers import add_files, fits, load, names, tagger_class, type_text
 
 
@@ -92,7 +92,7 @@ class _Values:
             if key == "parameters":
                 self.merge(value, where)
             elif key == "storage_options":
-                self.plain[key] = remote.merged(self.plain[key], _storage_options(value, where))
+                self.plain[key] = storage_options.merged(self.plain[key], _storage_options(value, where))
             elif key in self.section_classes:
                 self._merge_section(key, value, where)
             elif isinstance(value, dict):
@@ -122,7 +122,7 @@ class _Values:
         """The value that `--set KEY=TEXT` means."""
         first, _, rest = key.partition(".")
         if first == "storage_options" and rest:
-            return remote.scalar(rest, text)
+            return storage_options.scalar(rest, text)
         if (name := self.new_names.get(key, key)) in self.known:
             return _from_text(text, self.known[name].hint)
         if not rest or first in self.section_classes:
@@ -245,12 +245,12 @@ def _unknown_key(key: str, known: Iterable[str], where: str) -> str:
 def _storage_options(value: Any, where: str) -> dict[str, Any]:
     """A mapping, of which dotted names nest, or the K=V entries of the command line."""
     if isinstance(value, Mapping):
-        return remote.nested(value)
+        return storage_options.nested(value)
     if value is None:
         return {}
     if not fits(value, list[str]):  # not shown: it may be a secret
         raise ConfigError(f"{where}: storage_options must be a mapping of names to values, got {type(value).__name__}")
-    return remote.parsed(value)
+    return storage_options.parsed(value)
 
 
 def _user_yaml(path: str) -> Any:

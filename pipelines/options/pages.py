@@ -15,7 +15,7 @@ from tagcorpus.pipelines.options.declaring.common import SETTINGS, Options
 from tagcorpus.pipelines.options.declaring.declare import GROUPS, REQUIRED, Option, fields_of, options_of
 from tagcorpus.pipelines.options.python_words import in_python
 from tagcorpus.pipelines.options.tree import COMMANDS, OPTIONS
-from tagcorpus.pipelines.storage import remote
+from tagcorpus.pipelines.storage.storage_options import shown
 from tagcorpus.taggers import own_names
 
 WIDTH = 100
@@ -38,7 +38,7 @@ def to_yaml(options: Options, instances: Mapping[str, Mapping[str, Any]]) -> str
                 key = o.key.rpartition(".")[2]
                 value = getattr(owner, key)
                 lines.append(
-                    textwrap.indent(_dumped({key: remote.shown(value) if key == "storage_options" else value}), indent)
+                    textwrap.indent(_dumped({key: shown(value) if key == "storage_options" else value}), indent)
                 )
     for instance, parameters in instances.items():
         lines += ["", f"# ---- Parameters of {instance}", _dumped({instance: dict(parameters)})]

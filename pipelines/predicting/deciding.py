@@ -27,7 +27,7 @@ from tagcorpus.pipelines.runs.made_from import MadeFrom
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.pipelines.storage.outputs import publish_file
 from tagcorpus.predictor.protocols import decided
-from tagcorpus.predictor.protocols.decision_runs import spill_file_of
+from tagcorpus.predictor.protocols.decision_runs import runs_of
 from tagcorpus.predictor.protocols.tables import aligned
 from tagcorpus.predictor.records.checkpoints import TABLE, size_in_words
 from tagcorpus.predictor.records.tasks import PUBLISHED, Task, normalised, shots_of, task, tasks
@@ -52,7 +52,7 @@ def report(request: PredictOptions, display: Display) -> str:
         chosen = tasks(request.tasks, request.metric) if request.tasks else _tasks(store.con, request.metric)
         outcomes = []
         for one in chosen:
-            by_metric = spill_file_of(store.con, one)
+            by_metric = runs_of(store.con, one)
             metric = decided.metric_of(by_metric, one, request.metric is not None)
             outcomes.append(decided.decide(one, by_metric, metric, target, tags))
     document = {

@@ -21,6 +21,7 @@ from tagcorpus.errors import InputError
 from tagcorpus.pipelines.progress.display import Watch
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.pipelines.storage.sealed import opened
+from tagcorpus.processes import is_running
 
 # A run of ten documents ends before its first heartbeat.
 FIRST_SECONDS = 1.0
@@ -44,15 +45,8 @@ def is_alive(heartbeat: dict[str, Any], at: float, now: float) -> bool:
     if now - at > DEAD_SECONDS:
         return False
     own = process()
-    if any(heartbeat.get(k) != own[k] for k in ("host", "pid_namespace")):
-        return True
-    try:
-        os.kill(heartbeat["pid"], 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # another user's
-        return True
-    return True
+    is_elsewhere = any(heartbeat.get(k) != own[k] for k in ("host", "pid_namespace"))
+    return is_elsewhere or is_running(heartbeat["pid"])
 
 
 def at_work(output: Folder) -> Iterator[str]:

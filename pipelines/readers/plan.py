@@ -31,8 +31,7 @@ CHUNKS_PER_SEGMENT = 16
 MUCH_TEXT_BYTES = 4 << 20
 """For this much text of one process, Numba's and gigatoken's start costs less CPU than plain Python and tiktoken."""
 ROOMS_OF_RESULTS = ("attributes", "quarantine", "tokens")
-# Formats whose digests cover only some columns, and the version of their plans.
-TABLES = ("parquet", "arrow")
+# Version of the plans of tables, whose digests cover only some columns.
 TABLES_VERSION = 2
 
 
@@ -114,11 +113,11 @@ class Index:
             file = task.file if array is None else file
         if file.format == "json":
             chunks = array or []
-        elif file.format in ("parquet", "arrow"):
+        elif file.is_table:
             chunks = tables.index(file, self.chunk_bytes, reader_options.fields.top_columns(), task.max_rows)
             optional = {c: reader_options.fields.further_columns([c]) for c in reader_options.columns}
             chunks = tables.with_further_columns(file, chunks, optional)
-        elif file.format in DELIMITED:
+        elif file.is_delimited:
             chunks = csv_records.index(
                 file, self.chunk_bytes, reader_options.max_line_bytes, task.max_rows, reader_options.csv
             )
@@ -126,7 +125,7 @@ class Index:
             chunks = lines.index(file, self.chunk_bytes, task.start, task.stop, task.max_rows)
         _refuse_doubled_columns(file, chunks, reader_options)
         skipped: list[tuple[int, int]] = []
-        if file.format not in DELIMITED and task.start == 0 and samples.has_filters(file, chunks, reader_options):
+        if not file.is_delimited and task.start == 0 and samples.has_filters(file, chunks, reader_options):
             whole = chunks if task.stop is None else lines.index(file, self.chunk_bytes)
             skipped = samples.duplicates(file, whole, reader_options)
         yield Indexed(chunks, skipped, file)
@@ -135,9 +134,9 @@ class Index:
 def _refuse_doubled_columns(file: InputFile, chunks: Sequence[Chunk], reader_options: ReaderOptions) -> None:
     if not chunks or chunks[0].broken:
         return
-    if file.format in TABLES:
+    if file.is_table:
         names = tables.schema(file).names
-    elif file.format in DELIMITED:
+    elif file.is_delimited:
         names = csv_records.header(file, reader_options.max_line_bytes, reader_options.csv)[0]
     else:
         return
@@ -195,7 +194,7 @@ def make_plan(
     for name, planned in known.items():
         if (
             planned is not None
-            and planned.file.format in TABLES
+            and planned.file.is_table
             and not set(reader_options.columns) <= _planned_columns(planned)
         ):
             # The table is cut as before, with digests of more columns, so the parts of other taggers keep their keys.
@@ -245,7 +244,7 @@ def _at(planned: PlannedFile, file: InputFile) -> PlannedFile:
 def _settings(file: InputFile, reader_options: ReaderOptions, chunk_bytes: int) -> dict[str, Any]:
     fields = reader_options.fields
     return {
-        **({"tables": TABLES_VERSION} if file.format in TABLES else {}),
+        **({"tables": TABLES_VERSION} if file.is_table else {}),
         "plan": PLAN_VERSION,
         "shard_bytes": chunk_bytes,
         "max_line_bytes": reader_options.max_line_bytes,
@@ -256,7 +255,7 @@ def _settings(file: InputFile, reader_options: ReaderOptions, chunk_bytes: int) 
         "seed": reader_options.seed,
         **(
             {"csv": {"version": csv_records.CSV_VERSION, **reader_options.csv.fingerprint()}}
-            if file.format in DELIMITED
+            if file.is_delimited
             else {}
         ),
     }
@@ -356,11 +355,11 @@ def _stored_reader_options(settings: dict[str, Any]) -> ReaderOptions:
 
 def _is_consistent(file: InputFile, chunks: Sequence[Chunk], identity: dict[str, Any] | None) -> bool:
     """Whether the chunks follow one another from the first row on, up to the end of a file of lines."""
-    row, position = 0, chunks[0].start if chunks and file.format in DELIMITED else 0
+    row, position = 0, chunks[0].start if chunks and file.is_delimited else 0
     for r in chunks:
         if (r.first_row, r.start) != (row, position) or not 0 <= r.rows <= r.end - r.start:
             return False
-        if file.format in TABLES and r.rows != r.end - r.start:
+        if file.is_table and r.rows != r.end - r.start:
             return False
         if not all(r.first_row <= a < b <= r.first_row + r.rows for a, b in r.skipped):
             return False

@@ -19,7 +19,7 @@ from tagcorpus.errors import valid_text
 from tagcorpus.pipelines.formats import csv_records, json_arrays, lines, tables
 from tagcorpus.pipelines.inputs import values
 from tagcorpus.pipelines.inputs.chunks import Chunk, Counts
-from tagcorpus.pipelines.inputs.input_files import DELIMITED, InputFile
+from tagcorpus.pipelines.inputs.input_files import InputFile
 from tagcorpus.pipelines.inputs.quarantine import Quarantine
 from tagcorpus.pipelines.inputs.records import (
     BadRecord,
@@ -30,6 +30,7 @@ from tagcorpus.pipelines.inputs.records import (
     parse,
     repair,
 )
+from tagcorpus.pipelines.inputs.signatures import BOM
 from tagcorpus.pipelines.inputs.streams import ByteStream, Damaged
 from tagcorpus.pipelines.options.declaring.dialect import Dialect
 from tagcorpus.pipelines.progress.progress_record import progress_writer
@@ -219,9 +220,9 @@ class ChunkReader:
         """Every row of the chunk as it is in the file."""
         if self.range.broken and not self.range.rows:
             return iter(())  # the file may be of another format
-        if self.file.format in ("parquet", "arrow"):
+        if self.file.is_table:
             return self._table_records()
-        return self._csv_records() if self.file.format in DELIMITED else self._json_records()
+        return self._csv_records() if self.file.is_delimited else self._json_records()
 
     def _json_records(self) -> Iterator[Raw]:
         value: dict[str, Any] | BadRecord | None
@@ -236,7 +237,7 @@ class ChunkReader:
                     try:
                         value = exact_id(line.data, parse(line.data), self.reader_options.fields)
                     except BadRecord as bad:
-                        value = bad if line.data.removeprefix(lines.BOM).strip() else None
+                        value = bad if line.data.removeprefix(BOM).strip() else None
                 yield line.row, line.offset, line.data, value
 
     def _csv_records(self) -> Iterator[Raw]:

@@ -14,10 +14,9 @@ from typing import Any
 from tagcorpus.errors import IncompleteError, InputError
 from tagcorpus.pipelines.formats import csv_records, tables
 from tagcorpus.pipelines.inputs.chunks import Chunk
-from tagcorpus.pipelines.inputs.input_files import DELIMITED
 from tagcorpus.pipelines.inputs.records import BadRecord, DocumentFields, leaves
 from tagcorpus.pipelines.inputs.streams import Damaged
-from tagcorpus.pipelines.readers.plan import TABLES, Plan, PlannedFile
+from tagcorpus.pipelines.readers.plan import Plan, PlannedFile
 from tagcorpus.pipelines.readers.reader import ChunkReader, ReaderOptions
 from tagcorpus.pipelines.storage.remote import ahead
 
@@ -52,11 +51,11 @@ def check_text(plan: Plan, reader_options: ReaderOptions, *, is_strict: bool = F
     firsts = [(planned, next((r for r in planned.chunks if r.rows), None)) for planned in plan.files]
     begun = [(planned, first) for planned, first in firsts if first is not None]
     # A look at a table forks a reader process, which must not happen while other threads hold locks in the midst of requests.
-    in_turn = any(planned.file.format in TABLES for planned, _ in begun)
+    in_turn = any(planned.file.is_table for planned, _ in begun)
     is_local = in_turn or all(planned.file.is_local for planned, _ in begun)
     looked = ahead(lambda pair: _look(*pair, reader_options, LOOK_AT_ROWS), begun, is_local=is_local)
     for (planned, first), look in zip(begun, looked, strict=True):
-        if planned.file.format in TABLES and planned.file.is_local and (n := tables.gap(planned.file)):
+        if planned.file.is_table and planned.file.is_local and (n := tables.gap(planned.file)):
             notes.append(
                 f"{planned.file.name} has {n:,} bytes in front of its footer that belong to nothing; it is read"
             )
@@ -108,12 +107,12 @@ def _look(planned: PlannedFile, first: Chunk, reader_options: ReaderOptions, max
             close()
     if not is_record:
         # If no record of a CSV file fits the header, a wrong delimiter may have made the header one name.
-        if planned.file.format in DELIMITED and not planned.chunks[0].broken:
+        if planned.file.is_delimited and not planned.chunks[0].broken:
             names = csv_records.header(planned.file, reader_options.max_line_bytes, reader_options.csv)[0]
             if not set(names) & set(reader_options.fields.top_columns()):
                 return _Look(False, tuple(names))
         return _Look(has_text=None)
-    if planned.file.format in TABLES:
+    if planned.file.is_table:
         try:
             is_path = any(c in reader_options.fields.text_column for c in ".[")
             columns.update(dict.fromkeys(tables.column_names(planned.file, is_deep=is_path)))

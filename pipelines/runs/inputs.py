@@ -25,6 +25,7 @@ from tagcorpus.pipelines.readers.reader import ReaderOptions
 from tagcorpus.pipelines.runs.place import written_before
 from tagcorpus.pipelines.storage import hub, remote
 from tagcorpus.pipelines.storage.folder import Folder, temporary_folder
+from tagcorpus.pipelines.storage.storage_options import refuse_on_slurm
 
 SHOWN_FILES = 5
 
@@ -136,7 +137,7 @@ def _use_storage_options(options: Options) -> None:
     paths = [*(discover.label_and_path(a)[1] for a in options.input), options.output or "", options.work or ""]
     remote.check(options.storage_options, paths)
     if options.executor == "slurm":
-        remote.refuse_on_slurm(options.storage_options, options.work or options.output or "")
+        refuse_on_slurm(options.storage_options, options.work or options.output or "")
     remote.use(options.storage_options)
 
 

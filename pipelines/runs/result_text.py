@@ -136,6 +136,11 @@ def _grid(
     return lines
 
 
+def _lines(text: str, width: int | None, rest: str | None = None) -> list[str]:
+    """The text indented by two spaces; its further lines begin with `rest`."""
+    return wrapped(text, width, "  ", rest) if width else [f"  {text}"]
+
+
 def _padded(text: str, width: int, is_left: bool) -> str:
     space = " " * (width - _cells(text))
     return text + space if is_left else space + text
@@ -204,8 +209,7 @@ def _read_in_part(instances: Mapping[str, Any], width: int | None) -> list[str]:
     lines = []
     for name, value in instances.items():
         if part := value.get("read_in_part"):
-            said = in_words(name, part)
-            lines += wrapped(said, width, "  ") if width else [f"  {said}"]
+            lines += _lines(in_words(name, part), width)
     return ["", *lines] if lines else []
 
 
@@ -270,7 +274,7 @@ def _features(outcome: Mapping[str, Any], width: int | None) -> list[str]:
     lines = _grid(["id", "generations", "kept", "empty cells"], rows, width) if rows else []
     lines += [f"  ... and {left:,} more"] if left > 0 else []
     for role, reason in outcome["absent"].items():
-        lines += wrapped(f"{role}: {reason}", width, "  ", "    ") if width else [f"  {role}: {reason}"]
+        lines += _lines(f"{role}: {reason}", width, "    ")
     return [*lines, f"  {shown_path(outcome['table'])}"]
 
 
@@ -285,7 +289,7 @@ def _entropies(outcome: Mapping[str, Any], width: int | None) -> list[str]:
         f"{outcome['num_tokens']:,} tokens ({outcome['tokenizer']}), {outcome['total_contexts']:,} positions, "
         f"{outcome['num_unique_contexts']:,} distinct contexts"
     )
-    lines = [line for text in (outcome["what"], size_of_corpus) for line in wrapped(text, width or NATURAL_WIDTH, "  ")]
+    lines = [*_lines(outcome["what"], width), *_lines(size_of_corpus, width)]
     rows = [
         ["mean over contexts", _number(outcome["mean_corpus_entropy"]), ""],
         ["median over contexts", _number(outcome["median_corpus_entropy"]), ""],
@@ -319,7 +323,7 @@ def _entropies(outcome: Mapping[str, Any], width: int | None) -> list[str]:
         header = [f"at {budget['tokens']:,} tokens ({budget['replicates']} samples, {share})", "bits", ""]
         return [*lines, "", *_grid(header, rows, width, (0, 2))]
     advice = "(the mean over contexts grows with the corpus: compare corpora of unequal size at one --token-budget)"
-    return [*lines, *wrapped(advice, width or NATURAL_WIDTH, "  ", "  ")]
+    return [*lines, *_lines(advice, width, "  ")]
 
 
 def _domains(outcome: Mapping[str, Any], width: int | None) -> list[str]:

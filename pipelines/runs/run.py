@@ -23,7 +23,7 @@ from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.progress.heartbeat import Heartbeat, process
 from tagcorpus.pipelines.runs.place import Place
 from tagcorpus.pipelines.runs.result import Result
-from tagcorpus.pipelines.storage import remote
+from tagcorpus.pipelines.storage import storage_options
 
 
 class Run:
@@ -88,9 +88,11 @@ class Run:
     def write_command(self, inputs: Sequence[str]) -> None:
         """command.json of the run folder: the options and the paths of the inputs. No environment variable is ever written,
         and of storage options only the names. The progress record begins here."""
-        options = dataclasses.asdict(self.options) | {"storage_options": remote.names(self.options.storage_options)}
+        options = dataclasses.asdict(self.options) | {
+            "storage_options": storage_options.names(self.options.storage_options)
+        }
         value = {
-            "command": shlex.join(["tagcorpus", *remote.command_shown(sys.argv[1:])])
+            "command": shlex.join(["tagcorpus", *storage_options.command_shown(sys.argv[1:])])
             if "tagcorpus" in os.path.basename(sys.argv[0])
             else None,
             "pipeline": self.pipeline,

@@ -24,6 +24,7 @@ from typing import Any, BinaryIO, cast
 from tagcorpus.errors import ConfigError, OutputError
 from tagcorpus.pipelines.storage import hub, remote
 from tagcorpus.pipelines.storage.local_files import LocalFiles
+from tagcorpus.processes import is_running
 
 STALE_SECONDS = 86_400
 _SUFFIX = secrets.token_hex(4)
@@ -251,19 +252,9 @@ def _is_left_behind(path: str) -> bool:
     try:
         state = os.lstat(path)
         is_own = stat.S_ISDIR(state.st_mode) and state.st_uid == os.getuid()
-        return is_own and pid.isascii() and pid.isdigit() and not _lives(int(pid))
+        return is_own and pid.isascii() and pid.isdigit() and not is_running(int(pid))
     except (OSError, OverflowError):  # gone meanwhile; a number that no process can have
         return False
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def new_suffix() -> str:

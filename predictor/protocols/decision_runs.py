@@ -47,7 +47,7 @@ class _Run:
     step: float
 
 
-def spill_file_of(con: Any, task: Task) -> dict[str, Runs]:
+def runs_of(con: Any, task: Task) -> dict[str, Runs]:
     """By metric, those known. con: of a store with checkpoints. Raises InputError for two values of one score."""
     scores = _rows(con, task)
     sizes = _merged({run.size for run, _, _, _ in scores})

@@ -11,6 +11,7 @@ import functools
 import os
 import re
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -43,6 +44,11 @@ def version(name: str) -> str | None:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
+
+
+def versions_of(names: Iterable[str]) -> dict[str, str]:
+    """Versions of those of these distributions that are installed."""
+    return {name: number for name in names if (number := version(name)) is not None}
 
 
 def entry_points(group: str) -> tuple[EntryPoint, ...]:

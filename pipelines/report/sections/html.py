@@ -186,10 +186,10 @@ def in_lines(command: str) -> str:
     return " \\\n  ".join(" ".join(line) for line in lines if line)
 
 
-def chart(id_: str, label: str, alternative: str, css: str = "") -> str:
+def chart(id_: str, label: str, alternative: str) -> str:
     """A place for a chart, and a table with the same numbers as HTML. `label` says what the chart shows."""
     return (
-        f'<figure class="{css}"><div class="chart" id="{id_}" role="img" aria-label="{text(label)}"></div>'
+        f'<figure class=""><div class="chart" id="{id_}" role="img" aria-label="{text(label)}"></div>'
         f"<figcaption>{text(label)}</figcaption>"
         f"<details><summary>As a table</summary>{alternative}</details></figure>"
     )
