@@ -11,7 +11,7 @@ import signal
 import ssl
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import profiles
 import pytest
@@ -120,10 +120,9 @@ def own_caches(caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def undrawn() -> Iterator[None]:
     """Entropy runs write what they would draw instead of the figure: drawing takes most of a small run's seconds."""
 
-    def write(summary: dict[str, Any], sinks: dict[str, IO[bytes]]) -> None:
-        for kind, sink in sinks.items():
-            sink.write(json.dumps([kind, summary], sort_keys=True).encode())
+    def written(summary: dict[str, Any]) -> dict[str, bytes]:
+        return {form: json.dumps([form, summary], sort_keys=True).encode() for form in ("png", "svg")}
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tagcorpus.pipelines.counting.figure.draw", write)
+        patch.setattr("tagcorpus.pipelines.entropy.drawn", written)
         yield
