@@ -102,7 +102,7 @@ def _to_bytes(keys: U64, counts: I64, packed: U8) -> int:
         length = n_gap | n_count << np.uint64(_GAP_BITS)
         packed[i] = length
         at += n_count + np.uint64(n_count == np.uint64(7))
-    return np.int64(at) if is_up else -1
+    return int(np.int64(at)) if is_up else -1  # int of uint64 stays unsigned, and with -1 becomes a float
 
 
 @njit(nogil=True, cache=True)

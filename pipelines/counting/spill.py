@@ -6,8 +6,8 @@ whose first keys are in the footer: reading a key range reads its blocks and no 
 altered raises DamagedSpillFile, before it can give a wrong number. So does a file of an earlier format, whose magic number
 differs. How a run is made or merged is not decided here.
 
-No general compressor: gaps of as few bytes as they need (`kernels.delta`) take the space that zstd's byte planes of gaps took, for
-a twentieth of the CPU time.
+No general compressor. Measured with three tokens of context, zstd at level 1 took a quarter less space than numbers of as few
+bytes as they need (`kernels.delta`) and zeros of one bit, and over three times the CPU time.
 """
 
 from __future__ import annotations
