@@ -1,4 +1,4 @@
-"""Views, sizes and reuse of arrays, for the wrappers of kernels; a hint about memory, for kernels."""
+"""Views, sizes and reuse of arrays, for the wrappers of kernels; for kernels, a hint about memory and words at any byte."""
 
 from __future__ import annotations
 
@@ -85,3 +85,41 @@ hint nearly every new cache line of a stream is a wait for memory. The hint chan
 
 Source   the LLVM language reference, llvm.prefetch
 """
+
+
+def _byte_pointer(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """Where the word at byte arguments[1] of the array begins."""
+    given = context.make_array(signature.args[0])(context, builder, arguments[0])
+    at = context.cast(builder, arguments[1], signature.args[1], types.uint64)
+    return builder.bitcast(builder.gep(given.data, [at]), ir.IntType(64).as_pointer())
+
+
+@intrinsic
+def _word_at(_: Any, array: Any, at: Any) -> Any:
+    def generated(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.load(_byte_pointer(context, builder, signature, arguments), align=1)
+
+    return types.uint64(array, at), generated
+
+
+@intrinsic
+def _put_word(_: Any, array: Any, at: Any, word: Any) -> Any:  # noqa: ARG001 - the third of the arguments
+    def generated(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        builder.store(arguments[2], _byte_pointer(context, builder, signature, arguments), align=1)
+        return context.get_dummy_value()
+
+    return types.void(array, at, types.uint64), generated
+
+
+def _plain_word_at(array: Any, at: Any) -> Any:
+    return array[int(at) : int(at) + 8].view(np.uint64)[0]
+
+
+def _plain_put_word(array: Any, at: Any, word: Any) -> None:
+    array[int(at) : int(at) + 8] = np.array([word], np.uint64).view(np.uint8)
+
+
+word_at: Any = _plain_word_at if config.DISABLE_JIT else _word_at  # type: ignore[attr-defined]
+"""word_at(array, at): array[at : at + 8] of a C-ordered uint8 array as uint64. All eight bytes must be within the array."""
+put_word: Any = _plain_put_word if config.DISABLE_JIT else _put_word  # type: ignore[attr-defined]
+"""put_word(array, at, word): writes a uint64 to array[at : at + 8], which must be within the array."""

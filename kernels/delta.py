@@ -1,140 +1,135 @@
-"""Sorted keys with counts as byte planes of their gaps, and back. A general compressor makes the planes small.
+"""Sorted keys with counts as bytes, and back: each gap between neighbours, and each count, in as few bytes as it needs.
 
-Plane b holds byte b (the lowest is byte 0) of every value, one after the other. Gaps between neighbours of a sorted
-sequence are small, so high planes are few and nearly all zero. This module neither compresses nor computes a checksum.
+Gaps between neighbours of a sorted sequence are small and most counts are 1. The lengths come first, one byte an entry, so that a
+reader knows where a value ends before it has the value. Nothing here compresses in any other way, or computes a checksum.
 """
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
-from numba import types
 
+from tagcorpus.kernels.arrays import check_rows, frozen, put_word, word_at
 from tagcorpus.kernels.compiling.cached import njit
 
 U8: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 U64: TypeAlias = np.ndarray[Any, np.dtype[np.uint64]]
 I64: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 
-_KEYS = types.Array(types.uint64, 2, "C", readonly=True)
-_BYTES = types.Array(types.uint8, 1, "C", readonly=True)
+SLACK: Final = 8
+"""Bytes behind the last one that are read, or overwritten, with it: values are moved as whole words."""
+_GAP_BITS: Final = 5  # of a length byte: a gap has 0 to 16 bytes
+_MASKS: Final = frozen(np.array([(1 << 8 * n) - 1 for n in range(9)], np.uint64))
+# A count less 1 has 0 to 6 bytes or 8, in the three highest bits.
+_LENGTHS: Final = frozen(np.array([(c & 31) + (c >> _GAP_BITS) + (c >> _GAP_BITS == 7) for c in range(256)], np.int64))
 
 
-@njit(types.int64(types.uint64), nogil=True, cache=True, inline="always")
-def _n_bytes(value: Any) -> int:
-    n = 0
-    while value:
-        n += 1
-        value >>= np.uint64(8)
-    return n
+def room_for(k: int, words: int) -> int:
+    """Bytes that `to_bytes` may need for k entries."""
+    return (9 + 8 * words) * k + 2 * SLACK
 
 
-@njit(
-    types.UniTuple(types.int64, 2)(  # type: ignore[no-untyped-call]
-        _KEYS, types.Array(types.int64, 1, "C", readonly=True), types.Array(types.uint8, 1, "C")
-    ),
-    nogil=True,
-    cache=True,
-)
-def to_planes(keys: U64, counts: I64, planes: U8) -> tuple[int, int]:
-    """Byte planes of the gaps between keys, then of the counts.
+def to_bytes(keys: U64, counts: I64, packed: U8) -> int:
+    """Lengths, then the gap between each key and the one before with the count less 1.
 
     keys     uint64 [k, words]  words 1 or 2, the most significant first; strictly increasing, else ValueError
     counts   int64  [k]         0 or more
-    planes   uint8  [>= 8 * (words + 1) * k]  written: (n_key_planes + n_count_planes) * k bytes
-    returns  (n_key_planes, n_count_planes)
-    Example  keys [[5], [6], [300]], counts [1, 1, 2] -> gaps [0, 1, 294] in 2 planes, [0, 1, 38] and [0, 0, 1],
-             and one of counts, [1, 1, 2]: (2, 1)
+    packed   uint8  [>= room_for(k, words)]  written
+    returns  how many bytes were written
+    Example  keys [[5], [6], [300]], counts [1, 1, 2] -> gaps 0, 1, 294 and counts less 1 of 0, 0, 1:
+             lengths 0, 1, 2 + 32; then 1; 38, 1, 1
     """
-    k, words = keys.shape
-    low = words - 1
-    gaps = np.zeros(k, np.uint64)
-    high_gaps = np.zeros(k if words == 2 else 0, np.uint64)
-    any_low = np.uint64(0)
-    any_high = np.uint64(0)
-    for i in range(1, k):
-        gap = keys[i, low] - keys[i - 1, low]
-        is_up = keys[i, low] > keys[i - 1, low]
-        if words == 2:
-            borrow = np.uint64(keys[i, 1] < keys[i - 1, 1])
-            is_up = keys[i, 0] > keys[i - 1, 0] or (keys[i, 0] == keys[i - 1, 0] and is_up)
-            high_gaps[i] = keys[i, 0] - keys[i - 1, 0] - borrow
-            any_high |= high_gaps[i]
-        if not is_up:
-            raise ValueError("keys are not strictly increasing")
-        gaps[i] = gap
-        any_low |= gap
-    n_key = 8 + _n_bytes(any_high) if any_high else _n_bytes(any_low)
-    for b in range(n_key):
-        source = gaps if b < 8 else high_gaps
-        shift = np.uint64(8 * (b & 7))
-        for i in range(k):
-            planes[b * k + i] = np.uint8((source[i] >> shift) & np.uint64(255))
-    any_count = np.int64(0)
-    for i in range(k):
-        any_count |= counts[i]
-    n_count = _n_bytes(np.uint64(any_count))
-    for b in range(n_count):
-        for i in range(k):
-            planes[(n_key + b) * k + i] = np.uint8((counts[i] >> np.int64(8 * b)) & np.int64(255))
-    return n_key, n_count
+    words = keys.shape[-1]
+    check_rows(words, keys, counts)
+    if packed.dtype != np.uint8 or len(packed) < room_for(len(keys), words):
+        raise ValueError(f"{len(packed)} bytes are too few for {len(keys)} entries")
+    size: int = _to_bytes(frozen(keys), frozen(counts), packed)
+    if size < 0:
+        raise ValueError("keys are not strictly increasing")
+    return size
 
 
-@njit(
-    types.void(
-        _BYTES,
-        types.int64,
-        types.int64,
-        types.Array(types.uint64, 1, "C", readonly=True),
-        types.Array(types.uint64, 2, "C"),
-        types.Array(types.int64, 1, "C"),
-    ),
-    nogil=True,
-    cache=True,
-)
-def from_planes(planes: U8, n_key_planes: int, n_count_planes: int, first: U64, keys: U64, counts: I64) -> None:
-    """Undo `to_planes`.
+def from_bytes(packed: U8, size: int, first: U64, keys: U64, counts: I64) -> None:
+    """Undo `to_bytes`.
 
-    planes   uint8  [(n_key_planes + n_count_planes) * k], else ValueError
+    packed   uint8  [>= size + SLACK]
+    size     what `to_bytes` returned, else ValueError
     first    uint64 [words]     the first key
     keys     uint64 [k, words]  written
     counts   int64  [k]         written
     """
+    check_rows(len(first), keys, counts)
+    if (
+        len(packed) < size + SLACK
+        or size < len(keys)
+        or not _from_bytes(frozen(packed), size, frozen(first), keys, counts)
+    ):
+        raise ValueError("the bytes do not fit the number of keys")
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _n_bytes(value: Any) -> Any:
+    n = np.uint64(0)
+    for b in range(8):
+        n += np.uint64(value > _MASKS[b])
+    return n
+
+
+@njit(nogil=True, cache=True)
+def _to_bytes(keys: U64, counts: I64, packed: U8) -> int:
     k, words = keys.shape
-    if planes.size != (n_key_planes + n_count_planes) * k or n_key_planes > 8 * words or n_count_planes > 8:
-        raise ValueError("planes do not fit the number of keys")
-    if k == 0:
-        return
-    low = words - 1
-    gaps = np.zeros(k, np.uint64)
-    for b in range(min(n_key_planes, 8)):
-        shift = np.uint64(8 * b)
-        plane = planes[b * k : (b + 1) * k]
-        for i in range(k):
-            gaps[i] |= np.uint64(plane[i]) << shift
-    key = first[low]
-    if words == 1:
-        for i in range(k):
-            key += gaps[i]
-            keys[i, 0] = key
-    else:
-        for i in range(k):
-            keys[i, 0] = 0
-        for b in range(8, n_key_planes):
-            shift = np.uint64(8 * (b - 8))
-            for i in range(k):
-                keys[i, 0] |= np.uint64(planes[b * k + i]) << shift
-        high = first[0]
-        for i in range(k):
-            before = key
-            key += gaps[i]
-            high += keys[i, 0] + np.uint64(key < before)
-            keys[i, 0] = high
-            keys[i, 1] = key
+    at = np.uint64(k)
+    is_up = True
     for i in range(k):
-        counts[i] = 0
-    for b in range(n_count_planes):
-        plane = planes[(n_key_planes + b) * k : (n_key_planes + b + 1) * k]
-        for i in range(k):
-            counts[i] |= np.int64(plane[i]) << np.int64(8 * b)
+        j = max(i - 1, 0)
+        key, before = keys[i, words - 1], keys[j, words - 1]
+        gap, high_gap = key - before, np.uint64(0)
+        if words == 2:
+            high_gap = keys[i, 0] - keys[j, 0] - np.uint64(key < before)
+            is_up &= (i == 0) | (keys[i, 0] > keys[j, 0]) | ((keys[i, 0] == keys[j, 0]) & (key > before))
+        else:
+            is_up &= (i == 0) | (key > before)
+        n_gap = _n_bytes(gap)
+        put_word(packed, at, gap)
+        if high_gap:
+            n_gap = np.uint64(8) + _n_bytes(high_gap)
+            put_word(packed, at + np.uint64(8), high_gap)
+        at += n_gap
+        count = np.uint64(counts[i]) - np.uint64(1)
+        n_count = min(_n_bytes(count), np.uint64(7))
+        put_word(packed, at, count)
+        length = n_gap | n_count << np.uint64(_GAP_BITS)
+        packed[i] = length
+        at += n_count + np.uint64(n_count == np.uint64(7))
+    return int(np.int64(at)) if is_up else -1  # int of uint64 stays unsigned, and with -1 becomes a float
+
+
+@njit(nogil=True, cache=True)
+def _from_bytes(packed: U8, size: int, first: U64, keys: U64, counts: I64) -> bool:
+    """Whether the lengths add up to `size`; without that nothing is written."""
+    k, words = keys.shape
+    total = k
+    for i in range(k):
+        total += _LENGTHS[packed[i]]
+    if total != size:
+        return False
+    at = np.uint64(k)
+    high, low = first[0], first[words - 1]
+    eight = np.uint64(8)
+    for i in range(k):
+        length = np.uint64(packed[i])
+        n_gap, n_count = length & np.uint64(31), length >> np.uint64(_GAP_BITS)
+        before = low
+        low += word_at(packed, at) & _MASKS[min(n_gap, eight)]
+        if words == 2:
+            high += np.uint64(low < before)
+            if n_gap > eight:
+                high += word_at(packed, at + eight) & _MASKS[min(n_gap - eight, eight)]
+            keys[i, 0] = high
+        keys[i, words - 1] = low
+        at += n_gap
+        n_count += np.uint64(n_count == np.uint64(7))
+        counts[i] = np.int64((word_at(packed, at) & _MASKS[n_count]) + np.uint64(1))
+        at += n_count
+    return True

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from naive import key_gaps
 from tagcorpus.errors import IncompleteError
-from tagcorpus.kernels.delta import from_planes, to_planes
+from tagcorpus.kernels.delta import SLACK, from_bytes, room_for, to_bytes
 from tagcorpus.pipelines.counting import spill
 from tagcorpus.pipelines.counting.spill import (
     DamagedSpillFile,
@@ -64,22 +64,42 @@ def entries(words: int) -> st.SearchStrategy[dict[tuple[int, ...], int]]:
 @example((1, {(0,): 1, (TOP,): 2**40}))
 @example((2, {(0, TOP): 1, (1, 0): 1, (TOP, TOP): 1}))
 @example((2, {(7, 0): 1, (9, 1): 1}))
-def test_planes_are_those_of_the_naive_gaps(drawn: tuple[int, dict[tuple[int, ...], int]]) -> None:
-    words, found = drawn
-    run = run_of(found, words)
+def test_bytes_are_those_of_the_naive_gaps(drawn: tuple[int, dict[tuple[int, ...], int]]) -> None:
+    words, counted = drawn
+    run = run_of(counted, words)
     k = len(run.keys)
-    planes = np.zeros(8 * (words + 1) * k, np.uint8)
-    n_key, n_count = to_planes(run.keys, run.counts, planes)
-    size = (n_key + n_count) * k
-    told = [sum(int(v) << (8 * b) for b, v in enumerate(planes[: n_key * k].reshape(n_key, k)[:, i])) for i in range(k)]
-    assert told == key_gaps([tuple(key) for key in run.keys.tolist()])
-    assert n_key == -(-max(told, default=0).bit_length() // 8)
+    packed = np.zeros(room_for(k, words), np.uint8)
+    size = to_bytes(run.keys, run.counts, packed)
+    naive_lengths, naive_bytes = [], b""
+    for gap, n in zip(key_gaps([tuple(key) for key in run.keys.tolist()]), run.counts.tolist(), strict=True):
+        more = (n - 1) % 2**64
+        n_gap, n_count = (-(-v.bit_length() // 8) for v in (gap, more))
+        n_count = 8 if n_count == 7 else n_count
+        naive_lengths.append(n_gap + 32 * min(n_count, 7))
+        naive_bytes += gap.to_bytes(n_gap, "little") + more.to_bytes(n_count, "little")
+    assert packed[:size].tobytes() == bytes(naive_lengths) + naive_bytes
     keys, counts = np.full_like(run.keys, 7), np.full_like(run.counts, 7)
-    from_planes(planes[:size], n_key, n_count, run.keys[0] if k else np.zeros(words, np.uint64), keys, counts)
-    assert entries_of(keys, counts) == sorted(found.items())
-    if k > 1:
-        with pytest.raises(ValueError, match="planes do not fit"):
-            from_planes(planes[: size - 1], n_key, n_count, run.keys[0], keys, counts)
+    first = run.keys[0] if k else np.zeros(words, np.uint64)
+    from_bytes(packed[: size + SLACK], size, first, keys, counts)
+    assert entries_of(keys, counts) == sorted(counted.items())
+    with pytest.raises(ValueError, match="do not fit"):
+        from_bytes(packed, size - 1, first, keys, counts)
+    with pytest.raises(ValueError, match="do not fit"):
+        from_bytes(packed[:size], size, first, keys, counts)
+
+
+@pytest.mark.parametrize(("k", "keys"), [(1, [[1], [2]]), (2, [[2], [1]])])
+def test_bytes_need_room_and_order(k: int, keys: list[list[int]]) -> None:
+    with pytest.raises(ValueError, match=r"are too few|strictly increasing"):
+        to_bytes(np.array(keys, np.uint64), np.ones(2, np.int64), np.empty(room_for(k, 1), np.uint8))
+
+
+def test_file_of_the_earlier_format_is_made_anew(small: Folder, tmp_path: Path) -> None:
+    for name, reader in (("a.runs", open_spill_file), ("a.values", read_values)):
+        path = tmp_path / name
+        path.write_bytes(path.read_bytes()[:-1] + b"1")
+        with pytest.raises(DamagedSpillFile, match="does not end as it should"):
+            reader(small, name)
 
 
 @given(
@@ -259,7 +279,7 @@ def test_damage_can_be_mended_by_the_same_command() -> None:
 def test_values_come_back_to_the_last_bit(folder: Folder) -> None:
     generator = np.random.default_rng(0)
     segments = [
-        np.array([-0.0, np.inf, np.nan, 5e-324]),
+        np.array([-0.0, np.inf, 0.0, np.nan, 5e-324]),
         np.zeros(0),
         generator.random(2 * spill.BLOCK_VALUES + 3),
         generator.random(spill.BLOCK_VALUES),
