@@ -13,9 +13,11 @@ import pytest
 from tagcorpus.errors import InputError
 from tagcorpus.pipelines.audit.gold import Gold
 from tagcorpus.pipelines.feature_table.check import report
+from tagcorpus.pipelines.inputs.records import DocumentFields
 from tagcorpus.pipelines.labels.agreement import agreement
 from tagcorpus.pipelines.labels.label_table import alike, otherwise_spelled, read_labels
 from tagcorpus.pipelines.labels.shares import shares
+from tagcorpus.pipelines.readers.text_check import _doubled
 
 
 def file(path: Path, *lines: str) -> str:
@@ -125,3 +127,17 @@ def test_keyword_ratios_that_are_shares_are_named(tmp_path: Path, scale: int, is
     rows = [f"a/{m},{0.001 * i * scale},{0.002 * i * scale}" for i, m in enumerate("bcd", 1)]
     text, _ = report(file(tmp_path / "f.csv", "id,question_words_ratio,conjunctions_ratio", *rows), None, as_json=True)
     assert ("share_not_ratio" in {f["check"] for f in json.loads(text)["findings"]}) == is_named
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        ('{"text": "a", "text": "b"}', "text"),
+        ('\ufeff{"id": 1, "m": {"id": 3}, "text": "a", "id": 2}', "id"),
+        ('{"text": "a", "text": "a"}', ""),
+        ('{"text": "a", "m": {"text": "b"}, "n": 1, "n": 2}', ""),
+        ('{"text": "a", "x": NaN', ""),
+    ],
+)
+def test_a_text_that_is_there_twice(line: str, key: str) -> None:
+    assert _doubled(line.encode(), DocumentFields()) == key

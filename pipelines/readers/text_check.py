@@ -6,6 +6,7 @@ A file has text if one of its records has text. A run is refused only if no file
 from __future__ import annotations
 
 import itertools
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -33,12 +34,14 @@ class _Look:
     """has_text  None if no record could be read
     columns   names in the records
     kinds     (text column, kind of its values)
-    samples   whether the records are samples of the evaluation harness, whose text is in `resps`"""
+    samples   whether the records are samples of the evaluation harness, whose text is in `resps`
+    doubled   the column of texts or ids that the first record with a text has twice, with different values"""
 
     has_text: bool | None
     columns: tuple[str, ...] = ()
     kinds: tuple[tuple[str, str], ...] = ()
     samples: bool = False
+    doubled: str = ""
 
 
 def check_text(plan: Plan, reader_options: ReaderOptions, *, is_strict: bool = False) -> list[str]:
@@ -58,6 +61,10 @@ def check_text(plan: Plan, reader_options: ReaderOptions, *, is_strict: bool = F
         if planned.file.is_table and planned.file.is_local and (n := tables.gap(planned.file)):
             notes.append(
                 f"{planned.file.name} has {n:,} bytes in front of its footer that belong to nothing; it is read"
+            )
+        if look.doubled:
+            notes.append(
+                f"{planned.file.name} has two values for the key {look.doubled!r} in a record; the last one counts"
             )
         looks.append((planned, first, look))
     without = [(planned, look) for planned, _, look in looks if look.has_text is False]
@@ -88,14 +95,15 @@ def _look(planned: PlannedFile, first: Chunk, reader_options: ReaderOptions, max
     is_record = is_sample = False
     records = reader.records()
     try:
-        for _, _, _, value in itertools.islice(records, max_rows):
+        for _, _, line, value in itertools.islice(records, max_rows):
             if not isinstance(value, dict):
                 continue
             is_record = True
             columns.update(dict.fromkeys(value))
             try:
                 if reader_options.fields.documents(value, ""):
-                    return _Look(has_text=True)
+                    is_json = planned.file.format in ("jsonl", "json")
+                    return _Look(has_text=True, doubled=_doubled(line, reader_options.fields) if is_json else "")
             except BadRecord:
                 is_sample = is_sample or reader_options.fields.is_harness(value)
                 kinds.update(_kinds(value, reader_options.fields))
@@ -119,6 +127,20 @@ def _look(planned: PlannedFile, first: Chunk, reader_options: ReaderOptions, max
         except Damaged:
             pass
     return _Look(False, tuple(columns), tuple(kind for kind, _ in kinds.most_common()), is_sample)
+
+
+def _doubled(line: bytes, fields: DocumentFields) -> str:
+    outermost: list[tuple[str, Any]] = []
+
+    def keep(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        outermost[:] = pairs  # the outermost object is the last to end
+        return dict(pairs)
+
+    try:
+        record = json.loads(line.decode("utf-8-sig"), object_pairs_hook=keep)
+    except (ValueError, RecursionError):
+        return ""
+    return next((key for key, value in outermost if key in fields.top_columns() and record[key] != value), "")
 
 
 def _described(planned: PlannedFile, look: _Look, reader_options: ReaderOptions) -> str:
