@@ -37,9 +37,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that need torch or a browser are end-to-end tests: to start either takes seconds in each process."""
+    """Tests that need torch, spaCy or a browser are end-to-end tests: to start one takes seconds in each process."""
     for item in items:
-        if {"torch", "browser"} & set(getattr(item, "fixturenames", ())):
+        if {"torch", "by_spacy", "browser"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.e2e)
 
 

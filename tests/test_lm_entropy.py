@@ -287,6 +287,7 @@ def test_a_model_out_of_reach_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_missing_package_has_its_install_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "transformers", None)
+    for name in ("torch", "transformers"):
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ConfigError, match=r"pip install 'torch>=2\.4' 'transformers>=5'"):
         huggingface.packages("lm_entropy")
