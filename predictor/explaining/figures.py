@@ -108,7 +108,8 @@ def scatter(evaluated: Sequence[tuple[Dataset, Evaluation]]) -> Figure:
 
     columns = min(4, len(evaluated))
     rows = math.ceil(len(evaluated) / columns)
-    figure = Figure((2.45 * columns, 2.6 * rows + 0.3), layout="constrained")
+    is_narrow = columns < 3  # so that the legend has two lines
+    figure = Figure((max(2.45 * columns, 4.2), 2.6 * rows + (1.2 if is_narrow else 0.3)), layout="constrained")
     for i, (data, e) in enumerate(evaluated):
         axes = figure.add_subplot(rows, columns, i + 1)
         y, predicted = 100 * data.y, 100 * e.predicted.mean(axis=0)
@@ -128,7 +129,7 @@ def scatter(evaluated: Sequence[tuple[Dataset, Evaluation]]) -> Figure:
         _plain(axes, "both")
     figure.supxlabel("scored, points", fontsize=9)
     figure.supylabel(f"predicted by {evaluated[0][1].predictor!r}, group held out", fontsize=9)
-    figure.legend(loc="outside upper right", ncols=4, frameon=False, fontsize=8.5)
+    figure.legend(loc="outside upper right", ncols=2 if is_narrow else 4, frameon=False, fontsize=8.5)
     return figure
 
 
