@@ -147,7 +147,10 @@ def by_token(ids: Ids, offsets: I64, n: int, bits: int, last: int) -> tuple[np.n
     kinds = ("rest", "spare")
     starts = _starts(ids, offsets, n, last, tokens)
     rest = workspace(kinds[0], (int(starts[-1]),), rest_type)
-    _first_pass(ids, offsets, n, bits, last == n, write_heads(starts), rest)
+    if last == 0:
+        _pairs(ids, offsets, write_heads(starts), rest)
+    else:
+        _first_pass(ids, offsets, n, bits, last == n, write_heads(starts), rest)
     for token in range(last - 1, -1, -1):
         kinds = kinds[::-1]
         source, before = rest, starts
@@ -186,6 +189,23 @@ def _starts(ids: Ids, offsets: I64, n: int, place: int, tokens: I64) -> I64:
     for t in range(tokens.size):
         starts[t + 1] += starts[t]
     return starts
+
+
+@njit(nogil=True, cache=True)
+def _pairs(ids: Ids, offsets: I64, heads: Any, rest: Any) -> None:
+    """Puts next tokens into buckets by the token before them: `_first_pass` for one token of context, with half of the instructions."""
+    for d in range(offsets.size - 1):
+        start, end = np.uint64(offsets[d]), np.uint64(offsets[d + 1])
+        if start == end:
+            continue
+        before = ids[start]
+        for i in range(start + np.uint64(1), end):
+            token = ids[i]
+            head = heads[before]
+            rest[head] = token
+            heads[before] = head + np.uint32(1)
+            prefetch(rest, head + _ROWS_AHEAD)
+            before = token
 
 
 @njit(nogil=True, cache=True)

@@ -118,7 +118,10 @@ def entropy_in_memory(ids: Ids, offsets: I64, packing: Packing) -> Entropies:
     counters = np.zeros((3, 1 << bits), np.uint32 if len(ids) < 2**32 else np.uint64)
     next_tokens = np.empty((2, (1 << bits) + 1), ids.dtype)
     terms, steps, logarithms = terms_table(), _steps_table(), logarithms_table()
-    m = _of_grouped(rest, starts, n, bits, counters, next_tokens, terms, steps, logarithms, *arrays)
+    if n == 1:
+        m = _of_buckets(rest, starts, bits, counters, next_tokens, terms, steps, logarithms, *arrays)
+    else:
+        m = _of_grouped(rest, starts, n, bits, counters, next_tokens, terms, steps, logarithms, *arrays)
     contexts, totals, distinct, entropy_bits = arrays
     return Entropies(shortened(contexts, m), shortened(totals, m), shortened(distinct, m), shortened(entropy_bits, m))
 
@@ -155,6 +158,51 @@ def _empty(m: int, words: int) -> Entropies:
 
 
 @njit(nogil=True, cache=True)
+def _of_buckets(
+    rest: Any,
+    starts: I64,
+    bits: int,
+    counters: Any,
+    next_tokens: Ids,
+    table: I64,
+    steps: U64,
+    logarithms: F64,
+    contexts: U64,
+    totals: I64,
+    distinct: I64,
+    entropy_bits: F64,
+) -> int:
+    """As `_of_grouped`, for one token of context: every bucket is the run of one context, so no run has to be looked for."""
+    by, one = np.uint64(bits), np.uint64(1)
+    seen = counters[2]
+    m = np.uint64(0)
+    for token in range(starts.size - 1):
+        start, end = np.uint64(starts[token]), np.uint64(starts[token + 1])
+        if start == end:
+            continue
+        if end - start < np.uint64(_STEPS):
+            packed = np.uint64(0)
+            for i in range(start, end):
+                count = max(np.uint64(seen[rest[i]]), start)
+                seen[rest[i]] = count + one
+                packed += steps[count - start]
+            n_distinct, whole, units = _unpacked(packed)
+        else:
+            n_distinct, whole, units = _one_run(rest, start, end, by, counters, next_tokens, table)
+        contexts[m, 0], totals[m], distinct[m] = token, end - start, n_distinct
+        entropy_bits[m] = entropy_of(totals[m], whole, units, logarithms) if n_distinct > one else 0.0
+        m += one
+    return int(m)
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _unpacked(packed: Any) -> Any:
+    """(different next tokens, whole, units) of a sum of `_steps_table`."""
+    units = np.int64(packed >> np.uint64(_STEP_BITS))
+    return packed & np.uint64(_STEPS - 1), units >> UNIT_BITS, units & np.int64(UNITS_PER_BIT - 1)
+
+
+@njit(nogil=True, cache=True)
 def _of_grouped(
     rest: Any,
     starts: I64,
@@ -188,14 +236,14 @@ def _of_grouped(
             before, packed = i - one, np.uint64(0)
             for k in range(first, m):
                 last, after = np.uint64(totals[k]), sums[k]
-                step, size = after - packed, last - before
+                n_distinct, whole, units = _unpacked(after - packed)
+                size = last - before
                 before, packed = last, after
                 contexts[k, 0] = 0
                 contexts[k, words - 1] = np.uint64(oldest) << above | np.uint64(rest[last]) >> by
                 totals[k] = size
-                n_distinct, units = step & np.uint64(_STEPS - 1), np.int64(step >> np.uint64(_STEP_BITS))
                 distinct[k] = n_distinct
-                entropy = entropy_by(logarithms[size], size, units >> UNIT_BITS, units & (UNITS_PER_BIT - 1))
+                entropy = entropy_by(logarithms[size], size, whole, units)
                 entropy_bits[k] = entropy if n_distinct > one else 0.0
             if start < end:
                 contexts[m, 0] = 0

@@ -29,7 +29,7 @@ from tagcorpus.pipelines.counting.corpus import (
     check_disk,
     memory_bytes,
 )
-from tagcorpus.pipelines.counting.figure import EarlyFigure
+from tagcorpus.pipelines.counting.figure import drawn
 from tagcorpus.pipelines.counting.passes import Score
 from tagcorpus.pipelines.counting.phases import (
     clear,
@@ -111,7 +111,6 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
     before = engine.prepare(plan, [instance])
     pending = before.pending(len(plan.chunks), [instance])
     values = _stored(corpus, options)
-    figure = EarlyFigure(is_early=engine.workers > 1 and (bool(pending) or not values))
     counts: dict[tuple[int, str], Counts] = dict(before.done)
     seconds: dict[int, float] = {}
     if pending or not values:
@@ -120,9 +119,8 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
         if engine.starts_afresh:
             clear(corpus)
         try:
-            values = _computed(run, engine, corpus, instance, tokenizer, pending, counts, seconds, figure)
+            values = _computed(run, engine, corpus, instance, tokenizer, pending, counts, seconds)
         except (Exception, KeyboardInterrupt):
-            figure.close()
             release(run.output, [instance])
             raise
         finally:
@@ -154,9 +152,8 @@ def execute(run: Run, inputs: Inputs, engine: Engine, built: list[Instance]) -> 
     with run.display.phase("summary"):
         summary = summarise(run.output, plan, [instance], run.ledger.totals, instance.name, values, columns=columns)
     publish_result(run, plan, [instance], summary)
-    tidy(run, corpus)  # while the figure may still be drawn
-    run.repeat_at_the_end([*messages, *_oddities(run, values, figure)])
-    figure.close()
+    tidy(run, corpus)
+    run.repeat_at_the_end([*messages, *_oddities(run, values)])
     return run.finish(summary)
 
 
@@ -204,7 +201,6 @@ def _computed(
     pending: Sequence[int],
     counts: dict[tuple[int, str], Counts],
     seconds: dict[int, float],
-    figure: EarlyFigure,
 ) -> dict[str, Any]:
     """All three passes, and what they come to."""
 
@@ -227,7 +223,6 @@ def _computed(
             "num_tokens": sum(m["tokens"] for m in metas),
             **summary_of(corpus, adds, tokenizer),
         }
-        figure.begin(values)
         score = Score(corpus, instance, len(adds), runs_before)
         engine.over_chunks_here(corpus.plan, left, [score], "scoring documents", on_done=on_done)
         if corpus.with_contexts:
@@ -241,7 +236,7 @@ def _computed(
         return until_sound(run, passes)
 
 
-def _oddities(run: Run, summary: dict[str, Any], figure: EarlyFigure) -> Iterator[str]:
+def _oddities(run: Run, summary: dict[str, Any]) -> Iterator[str]:
     """What the user should know of a result that is not what it looks like, and the figure that could not be drawn."""
     n = summary["n"]
     if not summary["total_contexts"]:
@@ -252,7 +247,7 @@ def _oddities(run: Run, summary: dict[str, Any], figure: EarlyFigure) -> Iterato
     elif importlib.util.find_spec("matplotlib") is None:
         yield f"no figure: it needs matplotlib ({how_to_install('report', 'matplotlib')})"
     else:
-        for form, data in figure.files(summary).items():
+        for form, data in drawn(summary).items():
             run.output.publish(f"summary/{run.summary_name}.{form}", data)
 
 

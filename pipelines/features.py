@@ -14,6 +14,7 @@ from typing import Any
 
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.attributes.parts import Instance
+from tagcorpus.pipelines.attributes.results import record_export, recorded
 from tagcorpus.pipelines.attributes.summary import summarise
 from tagcorpus.pipelines.dispatch.dry_run import dry_run
 from tagcorpus.pipelines.dispatch.pipeline import Pipeline
@@ -22,7 +23,7 @@ from tagcorpus.pipelines.execution.engine import Engine
 from tagcorpus.pipelines.execution.workers import Step
 from tagcorpus.pipelines.feature_table.merge import check_ahead
 from tagcorpus.pipelines.feature_table.methods import Recipe, recipe_of
-from tagcorpus.pipelines.feature_table.provenance import provenance_name
+from tagcorpus.pipelines.feature_table.provenance import Provenance, provenance_name, read_provenance
 from tagcorpus.pipelines.generation_files import oddities
 from tagcorpus.pipelines.group_statistics.column import look_for
 from tagcorpus.pipelines.group_statistics.groups import Group, by_column, by_level, by_model, check_ids
@@ -49,7 +50,8 @@ from tagcorpus.pipelines.runs.duplicates import count_duplicate_ids
 from tagcorpus.pipelines.runs.inputs import Inputs
 from tagcorpus.pipelines.runs.result import Result
 from tagcorpus.pipelines.runs.run import Run
-from tagcorpus.pipelines.storage.outputs import check_file, is_there
+from tagcorpus.pipelines.storage.folder import Folder
+from tagcorpus.pipelines.storage.outputs import check_file, folder_and_name, is_there
 from tagcorpus.pipelines.token_ids.cache import Fill, TokenizerChoice
 from tagcorpus.taggers._tokenizers.loading import fingerprint
 from tagcorpus.taggers.domain import Domain
@@ -153,10 +155,23 @@ def _check_table(run: Run) -> None:
         return
     is_appended = options.append_to is not None and os.path.realpath(options.append_to) == os.path.realpath(path)
     beside = provenance_name(path)
+    is_recorded = recorded(run.output)
+
+    def is_own(folder: Folder, name: str) -> bool:
+        """A run that was killed leaves the provenance of the new table beside the old one."""
+        if is_appended or not is_there(beside):
+            return is_appended
+        return not folder.is_local or isinstance(read_provenance(path), Provenance) or is_recorded(folder, name)
+
+    reason = (
+        "it has changed since `run features` wrote it"
+        if is_there(beside)
+        else f"`run features` has not made it ({os.path.basename(beside)} is not beside it)"
+    )
     check_file(
         path,
-        lambda *_: is_appended or is_there(beside),
-        f"`run features` has not made it ({os.path.basename(beside)} is not beside it)",
+        is_own,
+        reason,
         remedy=f"name another file, or move that one away. To add rows to it: --append-to {path}",
     )
 
@@ -186,6 +201,7 @@ def _publish_table(
     messages = write_table(f"{run.output}/{TABLE}", *content, **settings)
     if run.result_file is not None:
         messages = write_table(run.result_file, *content, append_to=options.append_to, **settings)
+        record_export(run.output, *folder_and_name(run.result_file))
     if not options.extended:
         # That of an earlier run with --extended must not be taken for this table's; one outside the output may be another's.
         run.output.remove(parquet_name(TABLE))

@@ -39,6 +39,7 @@ from tagcorpus.pipelines.predicting.names import check_selected, check_tasks
 from tagcorpus.pipelines.predicting.progress import Steps
 from tagcorpus.pipelines.predicting.terminal import brief, terminal
 from tagcorpus.pipelines.progress.display import Display
+from tagcorpus.pipelines.runs.made_from import MadeFrom
 from tagcorpus.predictor.learners import selection
 from tagcorpus.predictor.learners.data import Dataset, TaskError, load
 from tagcorpus.predictor.learners.evaluation import Settings, check_predictors
@@ -96,7 +97,7 @@ def report(request: PredictOptions, display: Display | None = None) -> str:
         return deciding.report(request, display)
     if not str(request.protocol):
         request = replace(request, protocol="paper" if request.reproduce else "grouped")
-    _check(request)
+    sources = _check(request)
     chosen = tasks(request.tasks, request.metric, request.merge_arithmetic)
     count = request.workers or default_workers()
     with (
@@ -161,6 +162,9 @@ def report(request: PredictOptions, display: Display | None = None) -> str:
         page = _reproduction(request, store, features, outcomes, document, workers) if request.reproduce else None
     text = json.dumps(document, indent=1, ensure_ascii=False)
     predictions = tables.predictions_csv(outcomes)
+    if sources.note:
+        display.say(sources.note)
+    sources.publish()
     where = publish(request.features or request.db, request.output, text, predictions, page, more.files, display)
     display.say(f"-> {where}")
     if request.as_json:
@@ -172,14 +176,15 @@ def report(request: PredictOptions, display: Display | None = None) -> str:
     return brief(document, more.answers, more.first)
 
 
-def _check(request: PredictOptions) -> None:
+def _check(request: PredictOptions) -> MadeFrom:
+    """What the result is made from. Raises ConfigError."""
     if request.protocol not in PROTOCOLS:
         raise ConfigError(f"unknown protocol {request.protocol!r} (--protocol); known: {', '.join(PROTOCOLS)}")
     if request.target_size is not None:
         raise ConfigError("--target-size is of --decide; add that, or leave the size out")
     check_predictors((PUBLISHED_NAMES.get(p, p) for p in request.predictors), _protocol(request).PREDICTORS)
     check_place("output", request.output, RESULT_SUFFIXES)
-    check_target(request, default_folder(request.features or request.db), (*FILES, FIGURES), BEGINS)
+    origin = check_target(request, default_folder(request.features or request.db), (*FILES, FIGURES), BEGINS)
     if request.select and request.sel_features:
         raise ConfigError("--select and --sel-features both name the selected features; give one of them")
     if request.reproduce and request.protocol != "paper":
@@ -193,6 +198,7 @@ def _check(request: PredictOptions) -> None:
     )
     if request.reproduce and request.features is None:
         raise ConfigError("--reproduce needs the published feature table: --features CSV")
+    return origin
 
 
 def _protocol(request: PredictOptions) -> Any:
@@ -222,7 +228,7 @@ def _data(
         return data
     except TaskError as error:
         if may_be_absent:
-            display.say(f"left out: {error}")
+            display.say(f"left out: {str(error).partition('; ')[0]}")
             return None
         raise
 

@@ -23,6 +23,7 @@ from tagcorpus.pipelines.feature_table.table import FeatureTable, Row, read_tabl
 from tagcorpus.pipelines.options.declaring.common import Options
 from tagcorpus.pipelines.options.places import OTHER_SUFFIXES
 from tagcorpus.pipelines.progress.printable import printable
+from tagcorpus.pipelines.progress.wrapping import width_at_most, wrapped
 from tagcorpus.pipelines.storage.outputs import check_file, has_content, publish_file
 from tagcorpus.predictor.records.checkpoints import TABLE
 from tagcorpus.predictor.records.findings import SEVERITIES
@@ -103,7 +104,8 @@ def show(path: str, model: str | None, as_json: bool) -> str:
         return _json(document)
     lines = [path, ""] + [f"  {name:<22} {n:>8,} rows" for name, n in counts.items()]
     largest = ", ".join(f"{name} {n}" for name, n in sorted(groups.items(), key=lambda g: (-g[1], g[0]))[:8])
-    lines += ["", f"{len(models):,} models of {len(groups):,} organisations, most of them: {largest}"]
+    models_line = f"{len(models):,} models of {len(groups):,} organisations, most of them: {largest}"
+    lines += ["", *wrapped(printable(models_line, is_line=True), width_at_most(110), "", "  ")]
     lines += [f"{n_checkpoints:,} of them are checkpoints without annotations"] if n_checkpoints else []
     subtasks = [b for b in benchmarks if b[0].startswith(("mmlu_", "hendrycksTest-"))]
     lines += [

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -42,6 +43,8 @@ from tagcorpus.taggers.language import INSTALL_FASTTEXT, PREFIX
 _SOURCE = "the model in fasttext.model; the softmax, or sigmoid, of fastText (arXiv 1607.01759)"
 # The text of the self-test: a model of any language knows parts of some of these words.
 _PROBE = "This is a test. 1234 la de und the of http e i o :"
+_PREFIX = re.compile(r"__\w+?__(?=.)")
+"""The mark before a label, as fastText's own."""
 MAPPED_BYTES = 64 << 20
 """Size from which a model stays in its file, shared by all processes. Starting Numba takes longer than reading a smaller one."""
 # fastText computes in float32, and reads its sigmoid from a table with steps of 1/32.
@@ -121,7 +124,21 @@ class FastText(Parameters):
 
     @cached_property
     def _model(self) -> Predict:
-        return predict_of_student(self._student) if self._student else load_predict(self._path)
+        if self._student:
+            return predict_of_student(self._student)
+        predict = load_predict(self._path)
+        self._check_prefix(predict)
+        return predict
+
+    def _check_prefix(self, predict: Predict) -> None:
+        """Raise ConfigError where labels begin with another mark than `prefix`, which then would be part of every label."""
+        ((names, _),) = predict([_PROBE], 1, 0.0)
+        other = _PREFIX.match(names[0]) if names else None
+        if self.prefix and other is not None and not names[0].startswith(self.prefix):
+            raise ConfigError(
+                f"fasttext.prefix is {self.prefix!r}, and the labels of {str(self._path)!r} begin otherwise, as {names[0]!r} does: "
+                f"say --set fasttext.prefix={other[0]}"
+            )
 
     def tag(self, batch: DocumentBatch) -> pa.RecordBatch:
         """Raises ConfigError for a model that cannot be loaded, TaggerError for a module `fasttext` that answers wrongly."""
@@ -238,6 +255,8 @@ def self_test(model: Any) -> None:
     try:
         best, top = model.predict(line, k=1)
         labels, probabilities = model.predict(line, k=len(model.get_labels()))
+    except RuntimeError as error:  # "Encountered NaN"
+        raise ConfigError("fasttext.model gives probabilities that are not numbers: train the model again") from error
     except ValueError as error:
         reason = str(error).partition("\n")[0]
         raise TaggerError(f"the module fasttext cannot predict ({reason}): {INSTALL_FASTTEXT}") from error

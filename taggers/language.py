@@ -188,6 +188,8 @@ def load_fasttext(path: Path) -> Any:
     try:
         best, probability = model.predict(sentence, k=1)
         both, probabilities = model.predict(sentence, k=2)
+    except RuntimeError as error:  # "Encountered NaN"
+        raise ConfigError(f"language.model gives probabilities that are not numbers: {str(path)!r}") from error
     except ValueError as error:
         raise TaggerError(f"the module fasttext cannot predict ({error}): {INSTALL_FASTTEXT}") from error
     if not best or not all(label.startswith(PREFIX) for label in both):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import gc
+import importlib
 import json
 import os
 import signal
 import ssl
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import profiles
 import pytest
@@ -40,6 +41,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if {"torch", "browser"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.e2e)
+
+
+def pytest_sessionstart() -> None:
+    """Kernels that the cache does not have are compiled at import. Two processes begin at different ends, so that neither compiles all."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    kernels = Path(__file__).resolve().parents[1] / "kernels"
+    paths = sorted(kernels.rglob("*.py"), reverse=worker == "gw1") if worker else []
+    for path in paths:
+        parts = path.relative_to(kernels).with_suffix("").parts
+        importlib.import_module(".".join(("tagcorpus.kernels", *parts)).removesuffix(".__init__"))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -109,10 +120,9 @@ def own_caches(caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def undrawn() -> Iterator[None]:
     """Entropy runs write what they would draw instead of the figure: drawing takes most of a small run's seconds."""
 
-    def write(summary: dict[str, Any], sinks: dict[str, IO[bytes]]) -> None:
-        for kind, sink in sinks.items():
-            sink.write(json.dumps([kind, summary], sort_keys=True).encode())
+    def written(summary: dict[str, Any]) -> dict[str, bytes]:
+        return {form: json.dumps([form, summary], sort_keys=True).encode() for form in ("png", "svg")}
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tagcorpus.pipelines.counting.figure.draw", write)
+        patch.setattr("tagcorpus.pipelines.entropy.drawn", written)
         yield

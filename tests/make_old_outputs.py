@@ -43,7 +43,7 @@ def run(case: Case, *, is_killed: bool) -> None:
             kill()
         return reply(call)
 
-    with StubLLM(answered, port=STUB_PORT) if case.is_asking else contextlib.nullcontext():
+    with StubLLM(answered, port=STUB_PORT, model="stub-1") if case.is_asking else contextlib.nullcontext():
         for step in range(len(case.steps)):
             if is_killed and case.kill_at and step == len(case.steps) - 1:
                 kill_at(case.kill_at)

@@ -136,7 +136,7 @@ def language_model(is_asked: bool) -> Iterator[list[Call]]:
     with (Path(tempfile.gettempdir()) / "tagcorpus-test-port.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
-            with StubLLM(reply, port=STUB_PORT) as stub:
+            with StubLLM(reply, port=STUB_PORT, model="stub-1") as stub:
                 yield stub.calls
         finally:
             # A process that was forked meanwhile has the file open, too: closing it would not end the lock.

@@ -14,7 +14,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any
 
@@ -99,7 +99,7 @@ def rules(spec: dict[str, Any]) -> Callable[[Call], Reply]:
 class StubLLM:
     """`with StubLLM(reply) as stub:` serves on `stub.base_url`. `reply(call)` decides each answer, in arrival order.
 
-    `port` 0 takes any that is free. `calls` lists everything that arrived; `stop` and `start` keep the port, so a server can die and come back.
+    It answers as `model`, or else under the name that it was asked for. `port` 0 takes any that is free. `calls` lists everything that arrived; `stop` and `start` keep the port, so a server can die and come back.
     """
 
     def __init__(
@@ -110,9 +110,10 @@ class StubLLM:
         port: int = 0,
         host: str = "127.0.0.1",
         path: str = "/v1",
+        model: str = "",
     ) -> None:
         tree = tree or packaged_tree()
-        self.host, self.path, self.query = host, path, ""
+        self.host, self.path, self.query, self.model = host, path, "", model
         self.reply = reply or (lambda call: answer(NEGATIVE[call.stage]))
         self.latency_seconds = latency_seconds
         self.calls: list[Call] = []
@@ -235,7 +236,11 @@ class _Connection(asyncio.Protocol):
         stub = self.stub
         stub.in_flight += 1
         stub.most_in_flight = max(stub.most_in_flight, stub.in_flight)
-        reply = stub.reply(stub._arrived(headers, json.loads(body)))
+        call = stub._arrived(headers, json.loads(body))
+        reply = stub.reply(call)
+        if not reply.fault:
+            name = stub.model or call.body.get("model")
+            reply = replace(reply, body=reply.body.replace(b'"stub-1"', json.dumps(name).encode()))
         if stub.latency_seconds:
             asyncio.get_running_loop().call_later(stub.latency_seconds, self._finish, reply)
         else:

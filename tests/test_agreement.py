@@ -226,6 +226,7 @@ def test_an_output_folder_against_a_table(tmp_path: Path) -> None:
     assert done.code == 0, done.err
     assert "3 documents with both labels: prediction against gold label" in done.out
     assert {p.name for p in (tmp_path / "ag").iterdir()} == {
+        ".agreement.json.inputs",
         "agreement.json",
         "matrix.csv",
         "differences.csv",

@@ -121,7 +121,7 @@ def test_typed_columns_and_metadata(tmp_path: Path) -> None:
     assert [m["role"] for m in body["messages"]] == ["system", "user", "assistant", "user"]
     assert json.loads(body["messages"][2]["content"])["kind"] == "code"
     assert body["response_format"]["json_schema"]["schema"]["properties"]["score"]["enum"] == [0, 1, 2, 3, 4, 5]
-    assert result.summary["annotation"] == {"asked": 2, "errors": 0, "answered_by": {"stub-1": 2}}
+    assert result.summary["annotation"] == {"asked": 2, "errors": 0, "answered_by": {"gpt-4o-mini": 2}}
 
 
 @pytest.mark.parametrize(

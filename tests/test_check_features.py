@@ -55,6 +55,7 @@ class Draft:
             row = {"id": model}
             for name, column in numeric_columns().items():
                 base = MEANS.get(column.stem, 0.5) if column.statistic == "mean" else 0.25
+                base = 250.25 if column.statistic == "ratio" else base
                 row[name] = "" if column.is_always_empty else repr(base + i / 1000)
             shares = [50 - i / 8, 20 - i / 8, 10 - i / 8, 10 + i / 8, 5 + i / 8, 5 + i / 8]
             row |= {f"domain_{d}_pct_mean": repr(v) for d, v in zip(DOMAINS, shares, strict=True)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,30 @@ def test_command(tmp_path: Path) -> None:
     assert (column["delta"], column["differs"]) == (pytest.approx(naive), True)
     same = json.loads(invoke("compare", a, a, "--json").out)["columns"]["length.char_len"]
     assert (same["delta"], same["differs"]) == (pytest.approx(0, abs=1e-12), False)
+
+
+def test_two_outputs_of_one_name_have_two_files(tmp_path: Path) -> None:
+    """Each is renewed by the same command; an output that is gone makes room."""
+    (tmp_path / "one").mkdir()
+    a = output(tmp_path, "a", ["x", "yy"], "--taggers", "length")
+    one = output(tmp_path / "one", "b", ["x", "yy"], "--taggers", "length")
+    two = output(tmp_path, "b", ["xxx", "yy"], "--taggers", "length")
+
+    def compared(b: str) -> set[str]:
+        assert invoke("compare", a, b).code == 0
+        return {
+            json.loads(path.read_text())["b"] + " " + path.name.partition("-")[0]
+            for path in Path(a, "compare").glob("*.json")
+        }
+
+    both = {f"{one} b.json", f"{two} b"}
+    assert compared(one) == compared(one) == {f"{one} b.json"}
+    assert compared(two) == compared(two) == compared(one) == both
+    for groups in (["input=a,input=b"], ["input=a.jsonl"]):
+        invoke("compare", a, *(word for group in groups for word in ("--group", group)))
+    assert compared(f"{one}/../b") == both
+    shutil.rmtree(one)
+    assert compared(two) == {f"{two} b.json", f"{two} b"}
 
 
 def test_outputs_without_a_shared_column(tmp_path: Path) -> None:

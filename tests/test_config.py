@@ -166,7 +166,7 @@ def test_every_parameter_of_the_taggers_in_use_is_printed() -> None:
 
 def test_the_list_of_taggers() -> None:
     *lines, empty, extras = tagger_pages.taggers(None).splitlines()
-    assert (empty, extras[:16]) == ("", "[...] = an extra")
+    assert (empty, extras[:22]) == ("", "tagcorpus taggers NAME")
     assert any(line.startswith("code ") and line.endswith(" [code]") for line in lines)
     told = dict(line.split(maxsplit=1) for line in lines if not line.startswith(" "))
     assert list(told) == names()
@@ -174,10 +174,12 @@ def test_the_list_of_taggers() -> None:
         assert sentence[0].isupper(), name
         assert len(sentence.partition(" [")[0]) < 100, name
         columns = next(lines[i + 1] for i, line in enumerate(lines) if line.split()[0] == name)
-        assert columns.split(", ") == [
-            f"{'':<{1 + max(map(len, names()))}}{load(name).columns.names[0]}",
-            *load(name).columns.names[1:],
-        ]
+        shown, _, rest = columns.strip().partition(", and ")
+        known = load(name).columns.names
+        assert shown.split(", ") == known[: tagger_pages.SHOWN_COLUMNS]
+        assert rest == (
+            f"{len(known) - len(shown.split(', '))} more" if len(known) > tagger_pages.SHOWN_COLUMNS else ""
+        )
 
 
 @pytest.mark.parametrize("name", names())

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -12,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from profiles import more
 
-from tagcorpus.pipelines.counting import figure
-from tagcorpus.pipelines.counting.figure import draw, named, title, visible
+from tagcorpus.pipelines.counting import figure, picture
+from tagcorpus.pipelines.counting.figure import drawn, is_plain, named, title, visible
+from tagcorpus.pipelines.counting.picture import Box, Text, has_glyph
 
 pytest.importorskip("matplotlib", reason="needs the extra [report]")
+Image = pytest.importorskip("PIL.Image", reason="needs the extra [report]")
 
 
 def context(text: str, bits: float, count: int = 1200) -> dict[str, Any]:
@@ -45,33 +46,54 @@ def summary(**changed: Any) -> dict[str, Any]:
     }
 
 
-def drawn(of: dict[str, Any], kind: Literal["png", "svg"]) -> bytes:
-    sink = io.BytesIO()
-    draw(of, {kind: sink})
-    return sink.getvalue()
-
-
 def written(of: dict[str, Any]) -> list[str]:
-    """All words of the figure, before they become curves."""
-    from matplotlib.text import Text
-
-    every: list[Any] = figure._figure(of).findobj(Text)
-    return [text.get_text() for text in every]
+    return [mark.text for mark in figure.picture_of(of).marks if isinstance(mark, Text)]
 
 
-@pytest.mark.parametrize(("kind", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
-def test_equal_summaries_give_equal_bytes(kind: Literal["png", "svg"], start: bytes, tmp_path: Path) -> None:
-    """Also into a path, and whatever the user set in matplotlib; that setting is there afterwards."""
-    import matplotlib
+def pixels(of: dict[str, Any]) -> Any:
+    with Image.open(io.BytesIO(drawn(of)["png"])) as image:
+        return image.convert("RGB")
 
-    first = drawn(summary(), kind)
-    with matplotlib.rc_context({"font.size": 20, "svg.hashsalt": "mine", "axes.facecolor": "red"}):
-        draw(summary(), {kind: tmp_path / "out"})
-        assert matplotlib.rcParams["font.size"] == 20
-        assert matplotlib.rcParams["axes.facecolor"] == "red"
-    assert first.startswith(start)
-    assert (tmp_path / "out").read_bytes() == first
-    assert drawn(summary(mean_corpus_entropy=1.3), kind) != first
+
+def test_equal_summaries_give_equal_bytes() -> None:
+    first = drawn(summary())
+    assert first["png"].startswith(b"\x89PNG")
+    assert first["svg"].startswith(b"<?xml")
+    assert drawn(summary()) == first
+    other = drawn(summary(mean_corpus_entropy=1.3))
+    assert all(other[form] != first[form] for form in first)
+
+
+def test_both_formats_have_every_mark() -> None:
+    picture = figure.picture_of(summary())
+    root = ElementTree.fromstring(drawn(summary())["svg"])
+    assert [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")] == written(summary())
+    boxes = [mark for mark in picture.marks if isinstance(mark, Box)]
+    elements = list(root.iter("{http://www.w3.org/2000/svg}rect"))[1:]  # the first is the ground
+    assert [(e.get("x"), e.get("y"), e.get("fill")) for e in elements] == [
+        (str(box.left), str(box.top), box.colour) for box in boxes
+    ]
+    image = pixels(summary())
+    assert image.size == (picture.width, picture.height)
+    for i, box in enumerate(picture.marks):
+        if isinstance(box, Box):
+            later = [other for other in picture.marks[i + 1 :] if isinstance(other, Box) and _touch(box, other)]
+            if not later:
+                colour = tuple(bytes.fromhex(box.colour[1:]))
+                corners = {image.getpixel(at) for at in ((box.left, box.top), (box.right - 1, box.bottom - 1))}
+                assert corners == {colour}, box
+
+
+def _touch(one: Box, other: Box) -> bool:
+    return one.left < other.right and other.left < one.right and one.top < other.bottom and other.top < one.bottom
+
+
+def test_no_mark_leaves_the_picture() -> None:
+    """Not even text: the outermost pixels are white."""
+    image = pixels(summary(top_contexts=[context("W" * 99, 12.345, 10**12)] * 20))
+    width, height = image.size
+    edges = ((0, 0, width, 1), (0, height - 1, width, height), (0, 0, 1, height), (width - 1, 0, width, height))
+    assert all({colour for _, colour in image.crop(edge).getcolors()} == {(255, 255, 255)} for edge in edges)
 
 
 @pytest.mark.parametrize(
@@ -105,40 +127,64 @@ def test_figures_and_contexts_are_told() -> None:
 
 
 def test_the_zero_bar_stands_apart() -> None:
-    axes: Any = figure._figure(summary()).axes[0]
-    heights = {round(bar.get_x(), 2): round(bar.get_height(), 3) for bar in axes.patches}
+    shown = figure.bars_of(summary()["histogram"], "contexts")
+    heights = {round(left, 2): round(share, 3) for left, _, share, _ in shown.bars}
     assert heights == {-1.3: 0.5, 0.0: 0.1, 1.0: 0.3, 2.0: 0.1}  # the empty last bin is left out
-    assert min(axes.get_xticks()) >= 0
+    assert shown.left < -1.3
+    assert shown.right > 3
 
 
-@pytest.mark.parametrize(("at_zero", "scale"), [(50, "linear"), (9000, "log")])
-def test_a_bar_that_dwarfs_the_others_makes_the_axis_logarithmic(at_zero: int, scale: str) -> None:
+@pytest.mark.parametrize(("at_zero", "is_log"), [(50, False), (9000, True)])
+def test_a_bar_that_dwarfs_the_others_makes_the_axis_logarithmic(at_zero: int, is_log: bool) -> None:
     histogram = {**summary()["histogram"], "contexts": [at_zero + 10, 30, 10, 0], "contexts_at_zero": at_zero}
-    axes = figure._figure(summary(histogram=histogram)).axes
-    assert (axes[0].get_yscale(), axes[1].get_yscale()) == (scale, "linear")
-    assert ("(log scale)" in axes[0].get_title(loc="left")) == (scale == "log")
+    assert figure.bars_of(histogram, "contexts").is_log == is_log
+    assert not figure.bars_of(histogram, "positions").is_log
+    logarithmic = [text for text in written(summary(histogram=histogram)) if "(log scale)" in text]
+    assert len(logarithmic) == is_log
+    assert ("0.1%" in written(summary(histogram=histogram))) == is_log
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "is_log", "values"),
+    [
+        (0, 9.82, False, [0, 2, 4, 6, 8]),
+        (0, 0.2463, False, [0, 0.05, 0.1, 0.15, 0.2]),
+        (0, 1.02, False, [0, 0.25, 0.5, 0.75, 1]),
+        (0, 5, False, [0, 1, 2, 3, 4, 5]),
+        (0.0004, 2.9, True, [0.001, 0.01, 0.1, 1]),
+        (0.04, 0.9, True, [0.05, 0.1, 0.2, 0.5]),
+    ],
+)
+def test_ticks(low: float, high: float, is_log: bool, values: list[float]) -> None:
+    assert figure.ticks(low, high, is_log=is_log) == pytest.approx(values)
+
+
+@more(2)
+@given(st.floats(1e-7, 1), st.floats(6.1, 1e7), st.booleans())
+def test_every_axis_has_ticks_within_its_ends(low: float, ratio: float, is_log: bool) -> None:
+    """The ends of a logarithmic axis are at least a factor of 6 apart."""
+    values = figure.ticks(low if is_log else 0.0, low * ratio, is_log=is_log)
+    assert 2 <= len(values) <= (9 if is_log else 6)
+    assert values == sorted(values)
+    assert values[0] >= (low if is_log else 0)
+    assert values[-1] <= low * ratio * (1 + 1e-9)
 
 
 def test_one_context_of_no_entropy_will_do() -> None:
     histogram = {"edges": [0.0, 0.25], "contexts": [1], "positions": [5], "contexts_at_zero": 1, "positions_at_zero": 5}
-    assert drawn(summary(histogram=histogram, num_unique_contexts=1, top_contexts=[], bottom_contexts=[]), "png")
+    assert drawn(summary(histogram=histogram, num_unique_contexts=1, top_contexts=[], bottom_contexts=[]))["png"]
 
 
-def test_svg_holds_any_context() -> None:
-    nasty = [context(text, 1.0) for text in ("--> --", "<b>&amp;", "\x00\x1b", "]]>", "\ud800", "\ufffe", "\u202e")]
-    ElementTree.fromstring(drawn(summary(top_contexts=nasty), "svg"))
-
-
-def test_both_formats_of_one_figure_have_the_bytes_of_figures_of_their_own() -> None:
-    sinks: dict[Literal["png", "svg"], io.BytesIO] = {"png": io.BytesIO(), "svg": io.BytesIO()}
-    draw(summary(), sinks)
-    assert sinks["png"].getvalue() == drawn(summary(), "png")
-    assert sinks["svg"].getvalue() == drawn(summary(), "svg")
+def test_svg_holds_any_context_and_any_tokenizer() -> None:
+    texts = ("--> --", "<b>&amp;", "\x00\x1b", "]]>", "\ud800", "\ufffe", "\u202e")
+    nasty = [context(text, 1.0) for text in texts]
+    for text in texts:
+        ElementTree.fromstring(figure.picture_of(summary(top_contexts=nasty, tokenizer=f"{text}.json")).svg())
 
 
 def test_no_contexts_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one context"):
-        draw(summary(num_unique_contexts=0), {"png": io.BytesIO()})
+        drawn(summary(num_unique_contexts=0))
 
 
 # Text that can be read
@@ -162,11 +208,21 @@ def test_visible(text: str, shown: str) -> None:
     assert visible(text) == shown
 
 
+def test_glyphs_are_those_of_the_font() -> None:
+    """As FreeType lists them, for the blocks that the font has in part, and for planes that it lacks."""
+    from matplotlib.ft2font import FT2Font
+
+    listed = set(FT2Font(str(picture._fonts_folder() / "DejaVuSansMono.ttf")).get_charmap())
+    for code in (*range(0x20, 0x7F), *range(0xA1, 0x600), *range(0x2000, 0x2C00, 3), 0x65E5, 0xFFFD, 0x1D670, 0x1F600):
+        if is_plain(chr(code)):
+            assert has_glyph(chr(code)) == (code in listed), hex(code)
+
+
 @more(2)
 @given(st.text(max_size=12), st.text(max_size=12))
 def test_no_boxes_and_no_two_contexts_alike(one: str, other: str) -> None:
     """Every character shown is in the font and takes one place, and what is shown tells the text."""
-    assert all(ord(c) in figure._glyphs() and c.isprintable() for c in visible(one))
+    assert all(has_glyph(c) and c.isprintable() for c in visible(one))
     assert (visible(one) == visible(other)) == (one == other)
 
 

@@ -109,9 +109,10 @@ def test_unequal_totals_are_refused(entries: list[int], contexts: list[int], tol
         estimate(spectrum(entries), spectrum(contexts))
 
 
-def test_counts_below_one_are_refused() -> None:
+@pytest.mark.parametrize(("values", "multiplicity"), [([0, 2], [1, 1]), ([1, 2], [0, 1])])
+def test_counts_below_one_are_refused(values: list[int], multiplicity: list[int]) -> None:
     with pytest.raises(ValueError, match="at least 1"):
-        estimate(Spectrum(np.array([0, 2]), np.array([1, 1])), spectrum([2]))
+        estimate(Spectrum(np.array(values), np.array(multiplicity)), spectrum([2]))
 
 
 # Sources of known entropy

@@ -482,6 +482,15 @@ def test_a_table_that_is_not_ours_is_not_written_over(tmp_path: Path) -> None:
     assert list(rows(table)) == ["acme/alpha", *MODELS]
     features(EXAMPLES, table, **where)  # and now it is ours
     assert list(rows(table)) == MODELS
+    whole, beside = table.read_text(), tmp_path / "all.provenance.json"
+    table.write_text(whole.replace("\n", ",mine\n"))
+    with pytest.raises(ConfigError, match="it has changed since `run features` wrote it"):
+        features(EXAMPLES, table, **where)
+    assert "mine" in table.read_text()
+    table.write_text(whole)
+    beside.write_text("{}")  # as if a run had been killed before its table
+    features(EXAMPLES, table, **where)
+    assert table.read_text() == whole
 
 
 def test_other_instances_and_oddities(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -37,6 +39,43 @@ def test_the_documents_that_a_filter_removed_are_named(outputs: tuple[str, str])
         done = invoke(*command)
         assert done.code == 0, done.err
         assert NOTE in " ".join(done.out.split())
+
+
+def test_where_counts_the_kept_documents_alone(outputs: tuple[str, str], tmp_path: Path) -> None:
+    """As tagging the filtered files into another output does. The figures of all documents stay where they are."""
+    filtered, whole = outputs
+    done = invoke("audit", filtered, "--column", "length.char_len", "--json")
+    note = next(n for n in json.loads(done.out)["notes"] if "its filter removed" in n)
+    option = shlex.split(note.partition("give ")[2])
+    assert option == ["--where", "length.char_len > 3"]
+    kept = json.loads(invoke("audit", filtered, "--column", "length.char_len", "--json", *option).out)
+    again = str(tmp_path / "again")
+    invoke("run", "tag", "-i", f"{filtered}/filtered/filtered_a.jsonl", "-o", again, "-t", "length")
+    alone = json.loads(invoke("audit", again, "--column", "length.char_len", "--json").out)
+    assert (kept["rows"], kept["n"], kept["mean"], kept["sd"]) == (
+        38,
+        38,
+        pytest.approx(alone["mean"]),
+        pytest.approx(alone["sd"]),
+    )
+    assert any("for which --where holds: length.char_len > 3" in n for n in kept["notes"])
+    assert len(list(Path(filtered, "audit").glob("length.char_len*.json"))) == 2
+    both = json.loads(invoke("compare", filtered, whole, "--json", *option).out)
+    assert (both["documents"], both["columns"]["length.char_len"]["delta"]) == ([38, 38], pytest.approx(0))
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("char_len >", "it ends too early"),
+        ("char_len", "it must be true or false"),
+        ("ttr > 0.1", "First tagcorpus run tag --input INPUT"),
+        ("char_len < 0", "has no value in any document"),
+    ],
+)
+def test_a_condition_that_does_not_fit_is_refused(outputs: tuple[str, str], where: str, message: str) -> None:
+    done = invoke("audit", outputs[1], "--column", "length.char_len", "--where", where)
+    assert (done.code, message in " ".join(done.err.split())) == (2, True), done.err
 
 
 def test_an_output_without_a_filter_has_no_note(outputs: tuple[str, str]) -> None:

@@ -380,6 +380,9 @@ def test_cache_keeps_the_first_answer_and_counts(tmp_path: Path) -> None:
 def test_default_cache_is_in_the_user_s_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert default_path() == tmp_path / "tagcorpus" / "llm.sqlite"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert default_path() == tmp_path / ".cache" / "tagcorpus" / "llm.sqlite"
 
 
 def test_a_cache_that_cannot_be_used_says_what_to_do(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from tagcorpus.pipelines.mixes import tag_means, weights
 from tagcorpus.pipelines.mixes.mix_file import read_mix
 from tagcorpus.pipelines.mixes.order import Order, permuted
 from tagcorpus.pipelines.storage.folder import Folder
+from tagcorpus.pipelines.storage.sealed import sealed
 
 TOTAL = weights.TOTAL
 SHARES = st.lists(st.integers(1, 10**6), min_size=1, max_size=8)
@@ -224,10 +225,16 @@ def test_a_mix_of_other_token_files_is_refused(tmp_path: Path) -> None:
 def test_weights_from_files(tokens: Path, tmp_path: Path) -> None:
     (tmp_path / "w.yaml").write_text("web: 0.8\ncode: 1/5\n")
     (tmp_path / "w.csv").write_text("group,weight\nweb,4\ncode,1\n")
-    for name in ("w.yaml", "w.csv"):
+    (tmp_path / "w.json").write_bytes(sealed({"date": "", "shares": {"web": 8e-1, "code": 0.2, "other": 0.0}}))
+    names = ("w.yaml", "w.csv", "w.json")
+    for name in names:
         assert make(tokens, "-o", tmp_path / f"{name}.mix", "--weights", tmp_path / name)[0] == 0
-    manifests = [(tmp_path / f"{name}.mix/mix.json").read_bytes() for name in ("w.yaml", "w.csv")]
-    assert manifests[0].replace(str(tokens).encode(), b"") == manifests[1].replace(str(tokens).encode(), b"")
+    manifests = {(tmp_path / f"{name}.mix/mix.json").read_bytes().replace(str(tokens).encode(), b"") for name in names}
+    assert len(manifests) == 1
+    edited = (tmp_path / "w.json").read_text().replace("0.2", "0.9")
+    (tmp_path / "w.json").write_text(edited)
+    code, _, err = make(tokens, "-o", tmp_path / "edited", "--weights", tmp_path / "w.json")
+    assert (code, "was edited" in err) == (2, True)
 
 
 def test_an_infinite_temperature_gives_equal_shares(tokens: Path, tmp_path: Path) -> None:

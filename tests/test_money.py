@@ -265,7 +265,7 @@ def test_the_limit_message_says_how_to_go_on(tmp_path: Path) -> None:
         arguments = ["--base-url", stub.base_url, "--llm-cache", cache, "--concurrency", 1]
         first = run(path, output, *arguments, "--max-requests", 20)
         assert first.exit_code == 5
-        answers = ledgers(output)[0]["llm"]["models"]["stub-1"]
+        answers = ledgers(output)[0]["llm"]["models"]["gpt-4o-mini"]
         assert (
             f"the limit of 20 requests (--max-requests) is reached; retries count. To go on, run the same command with \
 --max-requests {40 - answers}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from tagcorpus.predictor.learners import boosting, models
 from tagcorpus.predictor.learners.data import PARAMS, TOKENS, Dataset, load
 from tagcorpus.predictor.learners.design import columns_of
 from tagcorpus.predictor.learners.folds import grouped_folds
+from tagcorpus.predictor.records.tasks import LOWER_IS_BETTER
 from tagcorpus.predictor.store.store import Store
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "database"
@@ -102,6 +104,19 @@ def test_findings_say_what_they_rest_on(data: Dataset) -> None:
     frame.loc[frame[findings.POSITIONS] == "learned", findings.POSITIONS] = None
     without = Dataset(data.task, data.ids, data.organisations, data.y, frame, data.generated, data.noticed)
     assert findings.findings(without, 0, draws=1)[1] is None
+
+
+@pytest.mark.e2e
+def test_findings_of_a_metric_of_which_lower_is_better(data: Dataset) -> None:
+    """Scores that are turned round, of a metric that is turned round, have the same findings."""
+    task = replace(data.task, metric=min(LOWER_IS_BETTER))
+    turned = Dataset(task, data.ids, data.organisations, -data.y, data.frame, data.generated, data.noticed)
+    (shares, places), (shares_turned, places_turned) = (findings.findings(d, 0, draws=1) for d in (data, turned))
+    assert places is not None
+    assert places_turned is not None
+    assert np.abs(shares.band.curve).max() > 0.1
+    np.testing.assert_allclose(shares_turned.band.curve, shares.band.curve, atol=1e-3)
+    np.testing.assert_allclose(places_turned.difference, places.difference, atol=1e-3)
 
 
 @pytest.mark.e2e

@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from tagcorpus.errors import ConfigError
+from tagcorpus.pipelines.labelling.label_counts import is_named_like
 from tagcorpus.taggers._annotation.answers import values_in
 from tagcorpus.taggers._annotation.properties import Property
+from tagcorpus.taggers._annotation.read import parse_schema
 from tagcorpus.taggers._llm.reply import Answer, Failure, judge
 from tagcorpus.taggers._stage_tree.choices import bare_choice, named_choice
 from tagcorpus.taggers._stage_tree.read import packaged_tree
@@ -95,6 +98,35 @@ def test_a_log_probability_is_at_most_0(log_probability: float, is_kept: bool) -
     assert bool(answered.logprobs) == is_kept
 
 
+@pytest.mark.parametrize(
+    ("name", "asked", "is_like"),
+    [
+        ("gpt-4o-mini-2024-07-18", "gpt-4o-mini", True),
+        ("gpt-4o-mini", "openai/gpt-4o-mini", True),
+        ("/models/SmolLM2-135M-Instruct.gguf", "smollm2-135m", True),
+        ("meta-llama/Llama-3.1-8B", "gpt-4o-mini", False),
+        ("gpt-4o", "gpt-4o-mini", True),
+        ("", "gpt-4o-mini", True),
+    ],
+)
+def test_names_of_one_model(name: str, asked: str, is_like: bool) -> None:
+    assert is_named_like(name, asked) == is_like
+
+
 def test_minus_zero_is_zero() -> None:
     number = values_in('{"score": -0.0}', [Property("score", "number")])["score"]
     assert str(number) == "0.0"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("type: enum, choices: [Web, web]", "must differ by more than case and spaces, got 'Web' and 'web'"),
+        ("type: number, least: .nan", "least: must be a number, got nan"),
+        ("type: number, most: .inf", "most: must be a number, got inf"),
+    ],
+)
+def test_a_schema_that_no_answer_can_fit_is_refused(given: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_schema(f"properties: {{q: {{{given}}}}}", "s.yaml")
+    assert message in str(caught.value)

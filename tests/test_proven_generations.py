@@ -73,6 +73,7 @@ def test_other_numbers_of_samples_than_the_results_count(tmp_path: Path) -> None
     ]
 
 
+@pytest.mark.e2e
 def test_a_run_says_so(tmp_path: Path) -> None:
     write(tmp_path / "in", [f"{text}</s>" for text in TEXTS], **{"n-samples": {"free": {"effective": 1000}}})
     result = tagcorpus.run("features", input=tmp_path / "in", output=tmp_path / "out", taggers="length", workers=1)

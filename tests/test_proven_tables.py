@@ -12,6 +12,7 @@ import pytest
 
 from tagcorpus.errors import InputError
 from tagcorpus.pipelines.audit.gold import Gold
+from tagcorpus.pipelines.feature_table.check import report
 from tagcorpus.pipelines.labels.agreement import agreement
 from tagcorpus.pipelines.labels.label_table import alike, otherwise_spelled, read_labels
 from tagcorpus.pipelines.labels.shares import shares
@@ -117,3 +118,10 @@ def test_ids_that_look_like_times_stay_as_they_are(tmp_path: Path) -> None:
     assert gold._keys.to_pylist() == ["2020-01-01T00:00:00Z", "0012"]
     with pytest.raises(InputError, match="the key 'gold' has two values"):
         Gold(file(tmp_path / "h.jsonl", '{"id": "a", "gold": 1, "gold": 5}'))
+
+
+@pytest.mark.parametrize(("scale", "is_named"), [(1, True), (100_000, False)])
+def test_keyword_ratios_that_are_shares_are_named(tmp_path: Path, scale: int, is_named: bool) -> None:
+    rows = [f"a/{m},{0.001 * i * scale},{0.002 * i * scale}" for i, m in enumerate("bcd", 1)]
+    text, _ = report(file(tmp_path / "f.csv", "id,question_words_ratio,conjunctions_ratio", *rows), None, as_json=True)
+    assert ("share_not_ratio" in {f["check"] for f in json.loads(text)["findings"]}) == is_named

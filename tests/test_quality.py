@@ -320,6 +320,7 @@ def test_a_directory_is_known_by_its_files(model: str, tmp_path: Path) -> None:
 def test_a_hub_model_is_known_by_name_and_revision() -> None:
     main, pinned = Quality().fingerprint(), Quality(revision="abc").fingerprint()
     assert (main["model"], main["revision"]) == ("HuggingFaceTB/fineweb-edu-classifier", "main")
+    assert "score_name" not in main
     assert pinned["revision"] == "abc"
     assert all(Quality(**{key: value}).fingerprint() != main for key, value in [("label", "good"), ("max_tokens", 8)])  # type: ignore[arg-type]
 

@@ -145,33 +145,35 @@ def test_a_variable_of_the_calling_python_is_no_table(store: Path) -> None:
     assert len(frame) == 1
 
 
+ORDINARY = [
+    "SELECT id, total_params AS n FROM model_annotations WHERE id LIKE 'a/%' -- read_text('x')",
+    "WITH m AS (SELECT * FROM model_annotations) SELECT count(*) FROM m JOIN evaluation_results USING (id)",
+    "EXPLAIN SELECT id FROM model_annotations",
+    "EXPLAIN ANALYZE SELECT id FROM model_annotations",
+    "DESCRIBE dataset_info",
+    "SUMMARIZE evaluation_results",
+    "SHOW TABLES",
+    "FROM evaluation_results",
+    "FROM evaluation_results SELECT id WHERE metric_value > 0",
+    "TABLE evaluation_results",
+    "VALUES (1)",
+    "PIVOT evaluation_results ON metric USING avg(metric_value)",
+    "PIVOT evaluation_results ON metric IN ('accuracy') USING avg(metric_value) GROUP BY id",
+    "SELECT * FROM (PIVOT evaluation_results ON metric USING avg(metric_value))",
+    "WITH e AS (FROM evaluation_results) PIVOT e ON setting USING avg(metric_value)",
+    "UNPIVOT evaluation_results ON metric_value INTO NAME name VALUE value",
+    "EXPLAIN PIVOT evaluation_results ON metric USING avg(metric_value)",
+    "DESCRIBE SELECT 1",
+    "SHOW evaluation_results",
+    "SELECT 'COPY x TO y' AS words;",
+]
+
+
 @pytest.mark.parametrize(
-    "sql",
-    [
-        "SELECT id, total_params AS n FROM model_annotations WHERE id LIKE 'a/%' -- read_text('x')",
-        "WITH m AS (SELECT * FROM model_annotations) SELECT count(*) FROM m JOIN evaluation_results USING (id)",
-        "EXPLAIN SELECT id FROM model_annotations",
-        "EXPLAIN ANALYZE SELECT id FROM model_annotations",
-        "DESCRIBE dataset_info",
-        "SUMMARIZE evaluation_results",
-        "SHOW TABLES",
-        "FROM evaluation_results",
-        "FROM evaluation_results SELECT id WHERE metric_value > 0",
-        "TABLE evaluation_results",
-        "VALUES (1)",
-        "PIVOT evaluation_results ON metric USING avg(metric_value)",
-        "PIVOT evaluation_results ON metric IN ('accuracy') USING avg(metric_value) GROUP BY id",
-        "SELECT * FROM (PIVOT evaluation_results ON metric USING avg(metric_value))",
-        "WITH e AS (FROM evaluation_results) PIVOT e ON setting USING avg(metric_value)",
-        "UNPIVOT evaluation_results ON metric_value INTO NAME name VALUE value",
-        "EXPLAIN PIVOT evaluation_results ON metric USING avg(metric_value)",
-        "DESCRIBE SELECT 1",
-        "SHOW evaluation_results",
-        "SELECT 'COPY x TO y' AS words;",
-    ],
+    ("kind", "sql"), [("file", sql) for sql in ORDINARY] + [("directory", sql) for sql in ORDINARY[::4]]
 )
-def test_ordinary_queries_run(store: Path, sql: str) -> None:
-    assert query(str(store), sql, "csv")
+def test_ordinary_queries_run(stores: dict[str, Path], kind: str, sql: str) -> None:
+    assert query(str(stores[kind]), sql, "csv")
 
 
 def test_a_pivot_has_the_scores_as_columns(store: Path) -> None:

@@ -18,7 +18,7 @@ from token_outputs import write_tokens
 
 from tagcorpus.errors import ConfigError, TagcorpusError
 from tagcorpus.pipelines.mixes.mix_file import Mix, read_mix
-from tagcorpus.pipelines.training import hub_folder, model_config
+from tagcorpus.pipelines.training import hub_folder, model_config, training_plan
 from tagcorpus.pipelines.training.windows import Windows, check_ids
 from tagcorpus.taggers._interface import digest
 
@@ -114,6 +114,11 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(mix: Path, tmp_path: Path)
     assert f"{6 * (own + 6400) * 1280:.3g} FLOPs" in result.out
     assert "web 0.97, code 0.65" in result.out
     assert not (tmp_path / "out").exists()
+
+
+def test_a_plan_beyond_this_machine_says_what_to_lower() -> None:
+    assert "lower --batch" in training_plan._remedy(1 << 60)
+    assert training_plan._remedy(1) == ""
 
 
 @pytest.mark.parametrize(

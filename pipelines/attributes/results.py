@@ -54,14 +54,37 @@ def recorded(output: Folder) -> Predicate:
     return is_recorded
 
 
+def written_files(output: Folder) -> list[str]:
+    """Files that runs and exports of this output folder wrote elsewhere, and that have the same size as then."""
+    records = [n for n in output.files("runs") if n.count("/") == 2 and n.endswith(f"/{RECORD}")]
+    paths = set()
+    for name in [*records, *output.files(EXPORTED)]:
+        with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError, OSError):
+            record = json.loads(output.read(name) or b"")
+            n_bytes = record["bytes"] if name.endswith(f"/{RECORD}") else _exported(name)[0]
+            path = str(record["file"])
+            if "://" in path or os.path.getsize(path) == n_bytes:
+                paths.add(path)
+    return sorted(paths)
+
+
 @contextlib.contextmanager
 def publishing_export(output: Folder, folder: Folder, name: str) -> Iterator[BinaryIO]:
     """`Folder.publishing` for an exported file, of which the output folder keeps size and digest, if it may be written to."""
     with folder.publishing(name) as sink:
         yield sink
-        n_bytes, digest = measured(sink)
-        with contextlib.suppress(OutputError):
-            output.publish(f"{EXPORTED}/{n_bytes}-{digest}.json", json.dumps({"file": folder.path(name)}).encode())
+        _record_export(output, folder, name, *measured(sink))
+
+
+def record_export(output: Folder, folder: Folder, name: str) -> None:
+    """Keep size and digest of a file that was published, as `publishing_export` does."""
+    with folder.open(name) as file:
+        _record_export(output, folder, name, folder.size(name), file_digest(file))
+
+
+def _record_export(output: Folder, folder: Folder, name: str, n_bytes: int, digest: str) -> None:
+    with contextlib.suppress(OutputError):
+        output.publish(f"{EXPORTED}/{n_bytes}-{digest}.json", json.dumps({"file": folder.path(name)}).encode())
 
 
 def _exported(name: str) -> tuple[int, str]:

@@ -15,6 +15,7 @@ from tagcorpus.pipelines.audit.window import window_of
 from tagcorpus.pipelines.distributions.attribute_columns import AttributeColumn, Attributes
 from tagcorpus.pipelines.distributions.blocks import FEW_CLUSTERS, Blocks
 from tagcorpus.pipelines.distributions.grouping import Grouping, named, source_of
+from tagcorpus.pipelines.filtering.kept_rows import notes_on_rows, restricted
 from tagcorpus.pipelines.group_statistics.groups import escaped
 from tagcorpus.pipelines.options.declaring.amounts import share
 from tagcorpus.pipelines.progress.heartbeat import errors_as_damage
@@ -43,6 +44,7 @@ def audit(
     floor: float = 0.05,
     as_json: bool = False,
     storage_options: Sequence[str] = (),
+    where: str | None = None,
 ) -> str:
     """What the command prints; the document is published as audit/<column>.json in the output.
 
@@ -51,8 +53,9 @@ def audit(
     top_share = share_of(top)
     remote.use_given(storage_options, [output, gold or ""])
     with errors_as_damage(output):
-        document, attributes = audited(output, column, by, against, gold, cluster, top_share, floor)
-    name = f"audit/{escaped(document['column'])}.json"
+        document, attributes = audited(output, column, by, against, gold, cluster, top_share, floor, where)
+    label = document["column"] if where is None else f"{document['column']} where {where}"
+    name = f"audit/{escaped(label)}.json"
     attributes.folder.publish(name, sealed(document, allow_nan=False))
     return json.dumps(document, indent=1) if as_json else as_text(document, attributes.folder.path(name))
 
@@ -66,9 +69,10 @@ def audited(
     cluster: str | None,
     top: float,
     floor: float,
+    where: str | None = None,
 ) -> tuple[dict[str, Any], Attributes]:
     """The document of an audit, and the attributes it is of."""
-    attributes = Attributes(output)
+    attributes = restricted(Attributes(output), where)
     score = attributes.numeric(column, "--column")
     other = attributes.numeric(against, "--against") if against else None
     if other == score:
@@ -82,7 +86,7 @@ def audited(
         raise InputError(
             f"--gold {gold}: no document of {output} is in the table; compare its ids with those of the documents"
         )
-    notes = attributes.filter_note + ([] if window else [f"judged in part: {no_window}"])
+    notes = notes_on_rows(attributes, where) + ([] if window else [f"judged in part: {no_window}"])
     notes += [f"{name}: left out, since there are too many values" for name in result.dropped]
     if table and table.n_joined < table.n:
         notes.append(

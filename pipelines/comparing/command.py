@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import xxhash
 
 from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines.comparing.counts import MOST_VALUES, Counted, counted
@@ -19,10 +20,13 @@ from tagcorpus.pipelines.comparing.token_entropy import entropy_of
 from tagcorpus.pipelines.distributions import effects
 from tagcorpus.pipelines.distributions.attribute_columns import AttributeColumn, Attributes
 from tagcorpus.pipelines.distributions.blocks import FEW_CLUSTERS, Blocks
+from tagcorpus.pipelines.filtering.kept_rows import notes_on_rows, restricted
 from tagcorpus.pipelines.group_statistics.groups import escaped
 from tagcorpus.pipelines.progress.heartbeat import errors_as_damage
 from tagcorpus.pipelines.storage import remote
-from tagcorpus.pipelines.storage.sealed import sealed
+from tagcorpus.pipelines.storage.folder import Folder
+from tagcorpus.pipelines.storage.outputs import identity
+from tagcorpus.pipelines.storage.sealed import opened, sealed
 
 VERSION = 2
 DISCOVERY_RATE = 0.05
@@ -38,29 +42,51 @@ def compare(
     documents: int = 2,
     as_json: bool = False,
     storage_options: Sequence[str] = (),
+    where: str | None = None,
 ) -> str:
-    """What the command prints; the document is published as compare/<B>.json in the output of A.
+    """What the command prints; the document is published in compare/ in the output of A.
 
     Raises InputError where an output cannot be used, or the sides share no column; ConfigError for options that do not fit.
     """
     paths = [a] if b is None else [a, b]
     remote.use_given(storage_options, paths)
     with errors_as_damage(a):
-        sides = Sides([Attributes(path) for path in paths], groups)
-        document = compared(sides, columns, cluster, floor, documents)
-    other = ",".join(groups) if sides.are_of_one_output else os.path.basename(str(sides.of(1).folder).rstrip("/"))
-    name = f"compare/{escaped(other)}.json"
+        sides = Sides([restricted(Attributes(path), where) for path in paths], groups)
+        document = compared(sides, columns, cluster, floor, documents, where)
     folder = sides.of(0).folder
+    name = _name_of(folder, document, ",".join(groups) if sides.are_of_one_output else "", where)
     folder.publish(name, sealed(document))
     return json.dumps(document, indent=1) if as_json else as_text(document, folder.path(name))
 
 
-def compared(sides: Sides, names: Sequence[str], cluster: str | None, floor: float, n_documents: int) -> dict[str, Any]:
+def _name_of(folder: Folder, document: Mapping[str, Any], groups: str, where: str | None) -> str:
+    """The file of a comparison: named after B or the groups; with a digest of B's path where another B of this name, which is still
+    there, has that file."""
+    b = document["outputs"][-1]
+    other = groups or os.path.basename(b.rstrip("/"))
+    other = other if where is None else f"{other} where {where}"
+    name = f"compare/{escaped(other)}.json"
+    earlier = opened(folder.read(name)) or {}
+    if all(earlier.get(side, document[side]) == document[side] for side in ("a", "b")):
+        return name
+    try:
+        place = "" if groups else earlier["outputs"][1]
+        if not groups and (identity(place) == identity(b) or not Folder(place).exists()):
+            return name
+    except (KeyError, IndexError, TypeError):  # of an earlier version, which did not write them down
+        return name
+    told_apart = f"{document['a']}\n{document['b']}" if groups else b
+    return f"compare/{escaped(f'{other}-{xxhash.xxh3_64_hexdigest(told_apart.encode())[:8]}')}.json"
+
+
+def compared(
+    sides: Sides, names: Sequence[str], cluster: str | None, floor: float, n_documents: int, where: str | None = None
+) -> dict[str, Any]:
     """The document of a comparison: every column that both sides have, or the named ones."""
     shared, skipped = sides.shared_columns()
     if names:
         shared, skipped = _named(sides, names, shared, skipped), []
-    entropy = None if names else entropy_of(sides, cluster)
+    entropy = None if names or where is not None else entropy_of(sides, cluster)
     if not shared and entropy is None:
         a, b = sides.names
         raise InputError(f"{a} and {b} share no column that can be compared: tag both with the same taggers")
@@ -96,7 +122,7 @@ def compared(sides: Sides, names: Sequence[str], cluster: str | None, floor: flo
         "intervals": _intervals(sides, cluster, tables.n_blocks),
         "columns": {label: columns[label] for label in order if label in columns},
         "entropy": entropy,
-        "notes": [note for one in sides.outputs for note in one.filter_note],
+        "notes": [note for one in sides.outputs for note in notes_on_rows(one, where)],
         "skipped": skipped,
     }
 

@@ -315,18 +315,16 @@ class Score(PipelineStep):
         )
         has_none = positions == 0
         values = [pa.array(v, mask=has_none) for v in (mean, std, low, high)]
-        table = pa.record_batch(
-            [
-                pa.array(np.concatenate([b.row for b in batches])),
-                pa.array(np.concatenate([b.sub for b in batches])),
-                pa.concat_arrays([b.id for b in batches]),
-                *values,
-                pa.array(positions),
-            ],
-            names=["row", "sub", "id", *self.instance.tagger.columns.names],
-        )
-        schema = pa.schema([*list(table.schema)[:3], *self.instance.tagger.columns])
-        yield table.cast(schema)
+        arrays = [
+            pa.array(np.concatenate([b.row for b in batches])),
+            pa.array(np.concatenate([b.sub for b in batches])),
+            pa.concat_arrays([b.id for b in batches]),
+            *values,
+            pa.array(positions),
+        ]
+        own = [pa.field(name, array.type) for name, array in zip(("row", "sub", "id"), arrays, strict=False)]
+        # `RecordBatch.cast` would import pyarrow.compute, for 0.05 CPU seconds in every process.
+        yield pa.RecordBatch.from_arrays(arrays, schema=pa.schema([*own, *self.instance.tagger.columns]))
 
 
 def joined(batches: list[TokenBatch]) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:

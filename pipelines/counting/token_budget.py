@@ -116,8 +116,8 @@ def _samples(engine: Engine, corpus: Corpus, budget: Budget) -> tuple[int, list[
     n_tokens = int(held[0, :, 0].sum())
     if n_tokens < budget.tokens:
         raise ConfigError(
-            f"--token-budget {budget.tokens:,}: the corpus has {n_tokens:,} tokens; corpora compare at a budget that all of "
-            "them have"
+            f"--token-budget {budget.tokens:,}: the corpus has only {n_tokens:,} tokens. Give a budget that all corpora of the "
+            "comparison have"
         )
     before = np.cumsum(held, axis=1)
     slots = [int(np.searchsorted(b[:, 0], budget.tokens, side="right")) for b in before]

@@ -19,6 +19,7 @@ from tagcorpus.pipelines.distilling.gate import Gate, judged
 from tagcorpus.pipelines.labels.agreement import LENGTH, Pair
 from tagcorpus.pipelines.labels.label_table import Labelled, alike
 from tagcorpus.pipelines.progress.display import Display
+from tagcorpus.pipelines.runs.made_from import MadeFrom, made_from
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.pipelines.storage.outputs import check_folder
 from tagcorpus.taggers._interface.digest import of_file
@@ -68,6 +69,17 @@ def distil(
     folder = check_folder("distil", output, SAVED_FILES)
     if not folder.is_local:
         raise ConfigError(f"--output {output}: a student is written to a local folder; copy the folder afterwards")
+    options = {
+        "--column": column,
+        "--student": student,
+        "--encoder": encoder,
+        "--held-out": held_out,
+        "--held-out-share": held_out_share,
+        "--min-label": min_label,
+        "--trials": trials,
+        "--seed": seed,
+    }
+    origin = made_from(folder, DESCRIPTION, {"LABELS": labels}, options)
     with display.phase("reading labels"):
         examples = read_examples(labels, column, seed)
     with display.phase("choosing held-out documents"):
@@ -145,7 +157,9 @@ def distil(
         is_saved = not document["failed"] or save_anyway
         document["saved"] = is_saved
         if is_saved:
-            _save(folder, path, description, document)
+            if origin.note:
+                display.say(origin.note)
+            _save(folder, path, description, document, origin)
     text = json.dumps(document, indent=1, ensure_ascii=False) if as_json else card.as_text(document, output)
     return text, 0 if is_saved else REFUSED
 
@@ -195,12 +209,13 @@ def _baseline(train: Sequence[Labelled], documents: Sequence[Labelled]) -> dict[
     return {"label": commonest, "accuracy": float(np.mean([d.label == commonest for d in documents]))}
 
 
-def _save(folder: Folder, path: Path, description: dict[str, Any], document: dict[str, Any]) -> None:
+def _save(folder: Folder, path: Path, description: dict[str, Any], document: dict[str, Any], origin: MadeFrom) -> None:
     """student.json is last: without it, no tagger takes the folder for a student."""
     if folder.exists(DESCRIPTION):
         for name in folder.files():
             if name in SAVED_FILES:
                 folder.remove(name)
+    origin.publish()
     folder.publish("figures.json", (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode())
     folder.publish(path.name, path.read_bytes())
     folder.publish("reliability.csv", card.reliability_csv(document["calibration"]))

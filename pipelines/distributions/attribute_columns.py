@@ -5,8 +5,8 @@ A part is as large as its chunk, so memory does not grow with the corpus. Every 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,6 @@ from tagcorpus.pipelines.attributes.read import Kinds, instance_folders, recorde
 from tagcorpus.pipelines.readers.plan import Plan, PlannedFile, load_plan
 from tagcorpus.pipelines.storage.folder import Folder
 
-FILTERED = "summary/filter.json"
 LARGEST = 1e100
 Floats = npt.NDArray[np.float64]
 
@@ -84,6 +83,7 @@ class Attributes:
     def __init__(self, output: str) -> None:
         self.folder = Folder(output)
         self.plan = Plan(tuple(load_plan(self.folder)))
+        self._keep: Callable[[PlannedFile, int], npt.NDArray[np.bool_]] | None = None
         names = instance_folders(self.folder)
         if not names:
             raise without_attributes(output)
@@ -94,20 +94,11 @@ class Attributes:
         """All columns, by instance and then in the order of the tagger."""
         return [AttributeColumn(i, f.name, f.type) for i, one in self.instances.items() for f in one.tagger.columns]
 
-    @property
-    def filter_note(self) -> list[str]:
-        """A sentence where `run filter` has removed documents of this output, which its attributes still have."""
-        try:
-            summary = json.loads(self.folder.read(FILTERED) or b"{}")
-            rule, n = summary["filtered"]["keep"], sum(summary["filtered"]["removed"].values())
-        except (ValueError, KeyError, TypeError, AttributeError):
-            return []
-        if not n:
-            return []
-        return [
-            f"all documents of {self.folder} count, also the {n:,} that its filter removed (by {rule}). For the kept ones alone, tag "
-            f"{self.folder.path('filtered')} into another output"
-        ]
+    def of_rows(self, keep: Callable[[PlannedFile, int], npt.NDArray[np.bool_]]) -> Attributes:
+        """The same output with the rows of each chunk (file, number) that `keep` marks."""
+        other = copy(self)
+        other._keep = keep
+        return other
 
     @property
     def order(self) -> list[int]:
@@ -177,6 +168,10 @@ class Attributes:
                         f"chunk {k} of {planned.file.name} differs between {together}: run the pipeline again"
                     )
                 values |= {f"{i}.{name}": part[name] for name in names}
+            if first is not None and first.num_rows and self._keep is not None:
+                is_kept = pa.array(self._keep(planned, k))
+                first = first.filter(is_kept)
+                values = {label: column.filter(is_kept) for label, column in values.items()}
             if first is not None and first.num_rows:
                 yield Rows(rank, planned, k, first, values)
 

@@ -21,6 +21,7 @@ from tagcorpus.taggers import Tagger, add_files, load, names, tagger_class, type
 
 # Columns for a text beside its name; with fewer, the text is below the name.
 LEAST_ROOM = 36
+SHOWN_COLUMNS = 17
 _ROW = re.compile(r"^(\w+) {2,}(\S.*(?:\n {2,}\S.*)*)", re.MULTILINE)
 
 
@@ -35,15 +36,20 @@ def _list() -> list[str]:
     wide = max(map(len, names()), default=0)
     for known in names():
         try:
-            cls, columns = tagger_class(known), ", ".join(load(known).columns.names)
+            cls, columns = tagger_class(known), load(known).columns.names
+            more = f", and {len(columns) - SHOWN_COLUMNS:,} more" if len(columns) > SHOWN_COLUMNS else ""
             extra = f" [{cls.extra}]" if hasattr(cls, "extra") else ""
             lines += [
                 *_wrapped(f"{_first_sentence(cls)}{extra}", f"{known:<{wide}} "),
-                *_wrapped(columns, " " * (wide + 1)),
+                *_wrapped(f"{', '.join(columns[:SHOWN_COLUMNS])}{more}", " " * (wide + 1)),
             ]
         except Exception as error:  # a broken plug-in must not hide the others
             lines += _wrapped(f"cannot be used: {' '.join(str(error).split())}", f"{known:<{wide}} ")
-    return [*lines, "", *_wrapped("[...] = an extra: tagcorpus taggers NAME shows the command that installs it")]
+    return [
+        *lines,
+        "",
+        *_wrapped("tagcorpus taggers NAME: all columns with units, parameters, and the command for an extra [...]"),
+    ]
 
 
 def _page(name: str) -> list[str]:

@@ -17,13 +17,10 @@ from types import ModuleType
 from typing import Any
 
 NAME = "pandas"
-_is_own = False
 
 
 def postpone() -> None:
     """Nothing happens where pandas is imported already or postponed already."""
-    global _is_own  # noqa: PLW0603 - of the process
-    _is_own = True
     if NAME in sys.modules or any(isinstance(finder, _Finder) for finder in sys.meta_path):
         return
     import pyarrow as pa
@@ -32,11 +29,6 @@ def postpone() -> None:
     sys.meta_path.insert(0, finder)
     with finder.hiding():
         pa.array([])
-
-
-def is_own_process() -> bool:
-    """Whether `postpone` was called: no other program shares this process, whose modules it would see changed."""
-    return _is_own
 
 
 class _Finder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
@@ -107,7 +108,21 @@ def _said(tagged: TaggedFiles, target: str, as_json: Sequence[str]) -> str:
     lines = [f"{_n_documents(tagged):,} documents -> {target}"]
     if as_json:
         lines.append(f"as JSON text, since their values have no common type: {', '.join(as_json)}")
+    if _is_among_inputs(tagged, target):
+        lines.append(
+            f"{target} is in a folder of input files: runs into {tagged.output} leave it out, and other runs of that folder read it"
+        )
     return "\n".join(lines)
+
+
+def _is_among_inputs(tagged: TaggedFiles, target: str) -> bool:
+    """Whether the target is in a local folder of which several files are inputs."""
+    roots = Counter(
+        f.path.removesuffix(f.name)
+        for f in (p.file for p in tagged.files)
+        if f.is_local and f.path.endswith(f"/{f.name}")
+    )
+    return "://" not in target and any(n > 1 and os.path.abspath(target).startswith(root) for root, n in roots.items())
 
 
 def _n_documents(tagged: TaggedFiles) -> int:

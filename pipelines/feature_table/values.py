@@ -14,6 +14,8 @@ from tagcorpus.pipelines.feature_table.columns import (
     AT_MOST,
     DOMAINS,
     ID,
+    RATIO_UNIT,
+    RATIOS,
     RECIPE,
     STEMS,
     extended_columns,
@@ -108,6 +110,14 @@ def _ranges(cells: _Cells) -> Iterator[Finding]:
     values = cells.present("pct_english_mean") if "pct_english_mean" in cells.columns else []
     if len(values) >= MODELS_FOR_PATTERN and 0 < max(values) <= 1:
         yield Finding("warning", "share_not_percent", "every pct_english_mean is at most 1: a share, not a percentage?")
+    small = tuple(c for c in RATIOS if c in cells.columns and _is_share(cells.present(c)))
+    if len(small) > 1:  # one may be as rare as that
+        message = f"columns of {RATIO_UNIT} whose values are all below 1: are they matches by characters, or shares?"
+        yield Finding("warning", "share_not_ratio", message, len(small), small)
+
+
+def _is_share(values: list[float]) -> bool:
+    return len(values) >= MODELS_FOR_PATTERN and 0 < max(values) < 1
 
 
 def _within(value: float, low: float, high: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -103,17 +104,32 @@ def oddities(run: Run, tagger: EndpointTagger, counts: Mapping[str, Any]) -> lis
     run.ledger.enter_unlabelled(errors.total())
     for message in messages:
         run.display.announce(message)
-    return messages + _several_models(run, counts["models"])
+    return messages + _odd_models(run, counts["models"], tagger.model)
 
 
-def _several_models(run: Run, models: Counter[str]) -> list[str]:
-    """Announce and return a message where several models made the labels of an output."""
-    if len(models) < 2:
-        return []
+def _odd_models(run: Run, models: Counter[str], asked: str) -> list[str]:
+    """Announce and return a message where several models made the labels of an output, or another one than was asked for."""
     names = ", ".join(f"{shortened(name)!r} ({n:,} documents)" for name, n in models.most_common(5))
-    message = f"more than one model answered (column answered_by): {names}{', ...' if len(models) > 5 else ''}"
+    if len(models) > 1:
+        message = f"more than one model answered (column answered_by): {names}{', ...' if len(models) > 5 else ''}"
+    elif models and not is_named_like(next(iter(models)), asked):
+        message = f"another model answered than {asked!r} (column answered_by): {names}"
+    else:
+        return []
     run.display.announce(message)
     return [message]
+
+
+def is_named_like(name: str, asked: str) -> bool:
+    """Whether two names may be of one model: one is part of the other, whatever folder, case and punctuation they have.
+
+    Example  ("gpt-4o-mini-2024-07-18", "openai/gpt-4o-mini") -> True
+    """
+    one, other = (
+        re.sub(r"[\W_]+", "", model.rstrip("/").rpartition("/")[2].removesuffix(".gguf")).lower()
+        for model in (name, asked)
+    )
+    return one in other or other in one
 
 
 def shortened(text: str) -> str:

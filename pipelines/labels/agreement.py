@@ -24,6 +24,8 @@ from tagcorpus.pipelines.labels.label_table import (
     read_labels,
 )
 from tagcorpus.pipelines.labels.page import FILES, as_text, write_files
+from tagcorpus.pipelines.progress.display import Display
+from tagcorpus.pipelines.runs.made_from import made_from
 from tagcorpus.pipelines.storage.outputs import check_folder
 from tagcorpus.predictor.records.plain_values import number
 
@@ -67,6 +69,17 @@ def agreement(
     Raises ConfigError for a column that is not there, InputError for tables that cannot be read or share no document.
     """
     folder = None if output is None else check_folder("agreement", output, FILES, inputs=[labels, gold, *repeats])
+    options = {
+        "--by": by,
+        "--column": column,
+        "--gold-column": gold_column,
+        "--within": within,
+        "--ordinal": ordinal,
+        "--repeats": repeats,
+        "--seed": seed,
+    }
+    inputs = {"LABELS": [labels], "GOLD": [gold]}
+    origin = None if folder is None else made_from(folder, FILES[0], inputs, options)
     given_table = read_labels(labels, by, column)
     gold_table = read_labels(gold, by, gold_column)
     pairs, counts = _joined(given_table, gold_table)
@@ -84,7 +97,10 @@ def agreement(
         "repeats": _repeats(given_table, repeats, by, column, seed) if repeats else None,
         "differences": _differences(pairs, ordinal),
     }
-    if folder is not None:
+    if folder is not None and origin is not None:
+        if origin.note:
+            Display().say(origin.note)
+        origin.publish()
         write_files(folder, document)
     return json.dumps(document, indent=1, ensure_ascii=False) if as_json else as_text(document, output)
 

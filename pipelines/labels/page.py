@@ -82,14 +82,15 @@ def _overall(document: dict[str, Any]) -> str:
         "macro_f1": "macro-F1",
     }
     lines = [f"  {text:<15} {_figure(document[name])}" for name, text in names.items() if name in document]
+    if document["accuracy"]["low"] is not None:
+        lines[0] += "  in brackets: 95 % interval"
     commonest = document["commonest"]
     lines.append(
         f"  {'baseline':<15} {commonest['accuracy']:.3f}  accuracy of the most frequent label alone, {commonest['label']}"
     )
     if without := document["without_unknown"]:
         lines.append(
-            f"  {'as published':<15} {_figure(without['accuracy'])}  accuracy of {without['n']:,} documents, without unknown and "
-            "documents without a label"
+            f"  {'as published':<15} {_figure(without['accuracy'])}  of {without['n']:,} documents with a known label"
         )
     return "\n".join(lines)
 
@@ -139,12 +140,12 @@ def _matrix(matrix: dict[str, Any], width: int) -> str:
 
 
 def _labels(labels: dict[str, Any]) -> str:
-    margin = max(8, *(min(len(name), 24) for name in labels)) + 2
-    lines = ["  " + "label".ljust(margin) + "gold".rjust(7) + "given".rjust(7) + "   precision                recall"]
-    names = shortened(list(labels), 24)
+    margin = max(8, *(min(len(name), _LONGEST) for name in labels)) + 1
+    lines = ["  " + "label".ljust(margin) + "gold".rjust(6) + "given".rjust(7) + f"  {'precision':<21}  recall"]
+    names = shortened(list(labels), _LONGEST)
     for name, own in list(zip(names, labels.values(), strict=True))[:SHOWN_LABELS]:
-        figures = f"   {_figure(own['precision']):<22}   {_figure(own['recall'])}"
-        lines.append(f"  {name.ljust(margin)}{own['gold']:>7,}{own['given']:>7,}{figures}")
+        figures = f"  {_figure(own['precision']):<21}  {_figure(own['recall'])}"
+        lines.append(f"  {name.ljust(margin)}{own['gold']:>6,}{own['given']:>7,}{figures}")
     return "\n".join(lines)
 
 

@@ -27,6 +27,7 @@ from tagcorpus.pipelines.mix_models.regressors import OURS, REGRESSORS, Columns,
 from tagcorpus.pipelines.mix_models.swarm import LEAST_MIXES, MANIFEST, RUN, Mixes, Swarm, read_mixes, read_swarm
 from tagcorpus.pipelines.options.places import check_place
 from tagcorpus.pipelines.progress.display import Display
+from tagcorpus.pipelines.runs.made_from import made_from
 from tagcorpus.pipelines.storage.outputs import check_folder
 from tagcorpus.pipelines.storage.sealed import sealed
 from tagcorpus.predictor.learners.parallel import Workers
@@ -57,6 +58,16 @@ def fit(
     folder = check_folder(
         "mix fit", output or "mix-fit", (RESULT, PREDICTIONS), inputs=[shares, outcomes, statistics, new_mixes]
     )
+    options = {
+        "--for": new_mixes,
+        "--id": id_column,
+        "--outcome": outcome,
+        "--statistics": statistics,
+        "--column": column,
+        "--permutations": permutations,
+        "--seed": seed,
+    }
+    origin = made_from(folder, RESULT, {"SHARES": [shares], "OUTCOMES": [outcomes]}, options)
     display = Display()
     mixes = read_mixes(shares, id_column)
     content = read_content(statistics, column) if statistics else None
@@ -118,6 +129,9 @@ def fit(
         "sources_left_out": sources,
         "model": model_of(swarm, content, processes, distances),
     }
+    if origin.note:
+        display.say(origin.note)
+    origin.publish()
     folder.publish(RESULT, sealed(document, ensure_ascii=False))
     if new is None:
         folder.remove(PREDICTIONS)  # of an earlier fit

@@ -18,6 +18,9 @@ from tagcorpus.pipelines.progress.amounts import times
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.pipelines.storage.outputs import check_folder
 
+ROUNDING = Fraction(1, 100)
+"""Written shares may miss 1 by this."""
+
 
 def make(**options: Any) -> str:
     """Write the mix. The text to print."""
@@ -52,6 +55,7 @@ def _made(options: MixMakeOptions) -> str:
     mix = mix_of(folder, sources, whole, n, settings_of(options), means)
     refuse_another(mix)
     write(mix, with_trainers=True)
+    notes += _odd_sum(shares)
     left_out = [name for name in sources.groups if name not in whole]
     notes += [f"not in the mix: {', '.join(left_out)}"] if left_out else []
     notes += [
@@ -59,6 +63,14 @@ def _made(options: MixMakeOptions) -> str:
         for names in same_files(mix)
     ]
     return "\n".join([*table(mix), *notes])
+
+
+def _odd_sum(given: Mapping[str, Fraction]) -> list[str]:
+    """A sentence on weights that look like shares and do not add up to 1."""
+    total = sum(given.values(), Fraction(0))
+    if len(given) < 2 or max(given.values()) >= Fraction(1) or abs(total - 1) <= ROUNDING:
+        return []
+    return [f"weights add up to {float(total):.4g}, not to 1, and are taken in proportion"]
 
 
 def folder_of(path: str) -> Folder:

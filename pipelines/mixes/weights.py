@@ -17,6 +17,7 @@ import yaml
 from tagcorpus.errors import ConfigError, unknown_name
 from tagcorpus.pipelines.options.declaring.amounts import amount
 from tagcorpus.pipelines.storage.outputs import folder_and_name
+from tagcorpus.pipelines.storage.sealed import is_sealed
 
 TOTAL = 1 << 31
 """As in kernels/mixes/blending.py, which imports Numba; a test compares."""
@@ -57,22 +58,30 @@ def from_flags(given: Sequence[str], known: Sequence[str]) -> dict[str, Fraction
 
 
 def from_file(path: str, known: Sequence[str]) -> dict[str, Fraction]:
-    """The weights of a YAML mapping (group: weight), or of a CSV with the columns group and weight."""
+    """The weights of a YAML mapping (group: weight), of a CSV with the columns group and weight, or of a proposal of `mix propose`,
+    whose shares of 0 are left out."""
     folder, name = folder_and_name(path)
     data = folder.read(name)
     if data is None:
         raise ConfigError(f"--weights {path}: there is no such file")
     try:
         text = data.decode("utf-8-sig")
-        pairs = _csv_pairs(text, path) if path.lower().endswith(".csv") else _yaml_pairs(text, path)
+        pairs = _csv_pairs(text, path) if path.lower().endswith(".csv") else _yaml_pairs(text, path, is_sealed(data))
     except (UnicodeDecodeError, yaml.YAMLError, csv.Error) as error:
         raise ConfigError(f"--weights {path} cannot be read: {' '.join(str(error).split())}") from None
     return _weights(pairs, known, f"--weights {path}")
 
 
-def _yaml_pairs(text: str, path: str) -> list[tuple[str, str]]:
+def _yaml_pairs(text: str, path: str, is_proven: bool) -> list[tuple[str, str]]:
     # BaseLoader leaves every scalar as it is written, so 0.10 is exact and an absent value is not the word null.
     value: Any = yaml.load(text, Loader=yaml.BaseLoader)
+    if isinstance(value, dict) and isinstance(value.get("shares"), dict):
+        if not is_proven:
+            raise ConfigError(
+                f"--weights {path}: the proposal is damaged or was edited. For other shares, write a file with one line `GROUP: W` "
+                "for each group"
+            )
+        return [(str(k), str(v)) for k, v in value["shares"].items() if v not in ("0", "0.0")]
     if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
         raise ConfigError(f"--weights {path}: the file must be a mapping, one line `GROUP: W` for each group")
     node: Any = yaml.compose(text, Loader=yaml.BaseLoader)  # a mapping keeps the last of equal keys, silently

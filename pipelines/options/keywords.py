@@ -270,18 +270,18 @@ class EntropyKeywords(Keywords, total=False):
 
 
 class FeaturesKeywords(Keywords, total=False):
-    """Make the per-model feature table from generations in <org>/<model>/ folders."""
+    """Make the per-model feature table from generations, in <org>/<model>/ folders or in files with a column of models (--group-by)."""
 
     models: Path | None
     """YAML with `id: path` or `id: [paths]`, in place of input and the folders' names."""
     taggers: str | Sequence[str]
-    """Comma-separated."""
+    """Comma-separated; `tagcorpus taggers` lists all."""
     task: str | Sequence[str]
     """Only samples of this evaluation-harness task; a list, several are pooled. Required if a model
     has several tasks."""
     group_by: str | None
-    """One row for each value of a document column, or for each folder, in place of one for each
-    model."""
+    """One row for each value of a document column, such as the model's name, or for each folder, in
+    place of one for each model folder."""
     retry_errors: bool
     """Ask again about documents without a label only."""
     domain_sample: int | None

@@ -23,6 +23,7 @@ from tagcorpus.pipelines.predicting.features import features_of
 from tagcorpus.pipelines.predicting.files import check_target, default_folder
 from tagcorpus.pipelines.predicting.terminal import wrapped
 from tagcorpus.pipelines.progress.display import Display
+from tagcorpus.pipelines.runs.made_from import MadeFrom
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.pipelines.storage.outputs import publish_file
 from tagcorpus.predictor.protocols import decided
@@ -41,7 +42,7 @@ SHOWN_WAYS = 12
 
 def report(request: PredictOptions, display: Display) -> str:
     """Decide, publish the files, and return the text to print. Raises ConfigError and InputError."""
-    target = _check(request)
+    target, origin = _check(request)
     with Store.from_existing(request.db) as store:
         if TABLE not in store.tables:
             raise InputError(
@@ -61,26 +62,29 @@ def report(request: PredictOptions, display: Display) -> str:
         "tasks": [o.document for o in outcomes],
     }
     text = json.dumps(document, indent=1, ensure_ascii=False)
+    if origin.note:
+        display.say(wrapped(origin.note))
+    origin.publish()
     where = _publish(request, text, _csv([row for o in outcomes for row in o.rows]))
     display.say(f"-> {where}")
     return text if request.as_json else wrapped("\n\n".join(terminal(o.document) for o in outcomes))
 
 
-def _check(request: PredictOptions) -> int:
-    """The target size. Raises ConfigError for options that do not go together."""
+def _check(request: PredictOptions) -> tuple[int, MadeFrom]:
+    """The target size, and what the result is made from. Raises ConfigError for options that do not go together."""
     if request.target_size is None:
         raise ConfigError("--decide needs the size that the decision is for: --target-size S, as in 1B or 6900000000")
     for name in NOT_READ:
         if getattr(request, name):
             raise ConfigError(f"--decide does not go with --{name.replace('_', '-')}: that belongs to the protocols")
     check_place("output", request.output, SUFFIXES)
-    check_target(request, default_folder(request.db), FILES, BEGINS)
+    origin = check_target(request, default_folder(request.db), FILES, BEGINS)
     size = size_in_words(request.target_size)
     if not size:
         raise ConfigError(
             f"--target-size must be a number of parameters, as in 150M or 1B, not {request.target_size!r}"
         )
-    return size
+    return size, origin
 
 
 def _tags(path: str | None, store: Store, display: Display) -> dict[str, list[float]]:

@@ -9,7 +9,9 @@ from typing import Any
 
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.options.commands.predict import PredictOptions
+from tagcorpus.pipelines.options.declaring.declare import fields_of
 from tagcorpus.pipelines.progress.display import Display
+from tagcorpus.pipelines.runs.made_from import MadeFrom, made_from
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.pipelines.storage.outputs import begins_with, check_file, check_folder, publish_file
 from tagcorpus.predictor.explaining.reproduction import TITLE
@@ -23,17 +25,38 @@ BEGINS = {".json": '{\n "protocol": ', ".csv": f"{','.join(PREDICTION_COLUMNS)}\
 RESULT_SUFFIXES = tuple(BEGINS)
 
 
-def check_target(request: PredictOptions, default: str, names: Sequence[str], begins: Mapping[str, str]) -> None:
-    """Raise ConfigError where this command may not write: `names` in the folder (`default` without --output), or a file.
+# `_say_replaced` names the other options: protocol and tasks.
+NAMED = (
+    "metric",
+    "predictors",
+    "select",
+    "sel_features",
+    "adds",
+    "groups",
+    "least_models",
+    "seed",
+    "seeds",
+    "new_model",
+    "target_size",
+)
 
+
+def check_target(request: PredictOptions, default: str, names: Sequence[str], begins: Mapping[str, str]) -> MadeFrom:
+    """What the results are made from. Raises ConfigError where this command may not write: `names` in the folder (`default` without
+    --output), or a file; and where a result of other inputs is there.
+
+    names   the first is the main result
     begins  how files of this command begin, by their ending
     """
     target, inputs = request.output, (request.features, request.db, request.select, request.new_model)
     begin = begins.get(os.path.splitext(target or "")[1].lower())
     if target is None or begin is None:
-        check_folder("predict", target or default, names, inputs=inputs)
+        folder, name = check_folder("predict", target or default, names, inputs=inputs), next(iter(names), RESULT)
     else:
-        check_file(target, begins_with(begin.encode()), "is not a prediction", inputs=inputs)
+        folder, name = check_file(target, begins_with(begin.encode()), "is not a prediction", inputs=inputs)
+    flags = {o.key: o.flags[0] for o in fields_of(PredictOptions)}
+    options = {flags[key]: getattr(request, key) for key in NAMED}
+    return made_from(folder, name, {"--db": [request.db], "--features": [request.features]}, options)
 
 
 def default_folder(source: str) -> str:

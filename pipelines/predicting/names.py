@@ -41,6 +41,8 @@ def unknown_task(name: str, there: Iterable[tuple[str, int, str]]) -> str:
     for benchmark, shots, metric in sorted(there):
         of_task = [t.name for t in known if (t.shots, t.metric) == (shots, metric) and t.has(benchmark)]
         names.setdefault(of_task[0] if of_task else f"{benchmark}:{shots}")
+    if not names:
+        return "--task: the store has no scores at all; add them with `tagcorpus store import`"
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f": did you mean {near[0]!r}?" if near else "."
     more = f", ... ({len(names)})" if len(names) > NAMED else ""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 import tagcorpus
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.progress.amounts import counted, size
+from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.progress.heartbeat import errors_as_damage
 from tagcorpus.pipelines.report.contents.contents import Contents, gather
 from tagcorpus.pipelines.report.contents.trained import Trained
@@ -33,6 +34,7 @@ from tagcorpus.pipelines.report.sections.html import Section, text
 from tagcorpus.pipelines.report.sections.models import models_section
 from tagcorpus.pipelines.report.sections.prediction import prediction_section
 from tagcorpus.pipelines.report.sections.runs import runs_section, unusable_rows
+from tagcorpus.pipelines.runs.made_from import made_from
 from tagcorpus.pipelines.storage import remote
 from tagcorpus.pipelines.storage.outputs import begins_with, check_file
 
@@ -66,10 +68,15 @@ def report(output: str, file: str | None = None, seed: int = 0, storage_options:
     check_library()
     remote.use_given(storage_options, [output, file or ""])
     place = check_file(file or f"{output.rstrip('/')}/report.html", begins_with(BEGINNING.encode()), "is not a report")
+    folder, name = place
+    origin = None if file is None else made_from(folder, name, {"DIR": [output]})  # report.html in DIR is always of DIR
     with errors_as_damage(output):
         contents = gather(output, seed)
         data = render(contents)
-    folder, name = place
+    if origin is not None:
+        if origin.note:
+            Display().say(origin.note)
+        origin.publish()
     folder.publish(name, data)
     return "\n".join([*contents.notes, f"{folder.path(name)}  {size(len(data))}"])
 

@@ -22,6 +22,7 @@ from tagcorpus.pipelines.progress.amounts import counted
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.readers.plan import load_plan
 from tagcorpus.pipelines.readers.reader import ReaderOptions
+from tagcorpus.pipelines.runs.place import written_before
 from tagcorpus.pipelines.storage import hub, remote
 from tagcorpus.pipelines.storage.folder import Folder, temporary_folder
 from tagcorpus.pipelines.storage.storage_options import refuse_on_slurm
@@ -70,7 +71,7 @@ class Inputs:
         """The files that count."""
         skipped: Counter[str] = Counter()
         copy = _copy_of_standard_input(options, stack)
-        outputs = [p for p in (options.output, options.work) if p]
+        outputs = [*(p for p in (options.output, options.work) if p), *written_before(options)]
         commits = Commits(_planned_commits(options))
         arguments = commits.pinned(options.input)
         more: dict[str, Any] = {"outputs": outputs, "skipped": skipped, "input_format": options.input_format}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tagcorpus.errors import ConfigError
-from tagcorpus.pipelines.attributes.results import check_result, recorded
+from tagcorpus.pipelines.attributes.results import check_result, recorded, written_files
 from tagcorpus.pipelines.inputs import discover
 from tagcorpus.pipelines.inputs.input_files import COMPRESSIONS, FORMATS, InputFile
 from tagcorpus.pipelines.options.commands.features import FeaturesOptions
@@ -43,6 +43,15 @@ def place_of(pipeline: str, options: Options, files: Sequence[InputFile]) -> Pla
     if options.work is None and (options.output is None or result_file is not None):
         _check_default_folder(place, options, files)
     return place
+
+
+def written_before(options: Options) -> list[str]:
+    """Files that earlier runs and exports of the output folder wrote: not input, even in an input folder."""
+    try:
+        path = _paths(options)[1]
+    except ConfigError:  # `place_of` raises it again
+        return []
+    return [] if "://" in path else written_files(Folder(path))
 
 
 def among_inputs(place: Place, files: Sequence[InputFile]) -> str:

@@ -58,6 +58,8 @@ def table(result: Result, result_file: str | None = None, width: int | None = No
     if "token_files" in summary:
         return "\n".join([*lines, *_token_files(summary["token_files"], output, width)])
     lines += _columns(summary.get("instances", {}), width) if n else []
+    if n and width and result.pipeline == "tag":
+        lines += ["", "  (units and meaning of columns: tagcorpus taggers NAME)"]
     lines += _read_in_part(summary.get("instances", {}), width)
     return "\n".join([*lines, *([f"  {shown_path(result_file)}"] if result_file else [])])
 

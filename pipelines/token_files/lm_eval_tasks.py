@@ -7,6 +7,7 @@ import re
 from importlib import resources
 
 from tagcorpus.errors import ConfigError
+from tagcorpus.pipelines.runs.made_from import made_from
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.pipelines.storage.outputs import check_folder
 from tagcorpus.pipelines.token_files.manifest import read_manifest
@@ -21,6 +22,8 @@ def write(folder: str, token_files: str | None = None) -> str:
     if token_files is not None:
         files |= _held_out(token_files)
     output = check_folder("tasks", folder, files, option="DIR")
+    if token_files is not None:
+        made_from(output, FREE[0], {"--token-files": [token_files]}, option="DIR").publish()
     for name, text in files.items():
         output.publish(name, text.encode())
     tasks = [name.removesuffix(".yaml") for name in files if name.endswith(".yaml")]

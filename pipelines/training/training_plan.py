@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -98,6 +99,7 @@ def lines(plan: TrainingPlan, mix: Mix, devices: int) -> list[str]:
     epochs = ", ".join(f"{name} {g['epochs'] * n_windows / plan.windows:.2f}" for name, g in mix.groups.items())
     rest = plan.windows - n_windows
     unused = f"; windows at the end that fill no batch: {rest:,}" if rest else ""
+    needed = memory_bytes(plan, devices)
     rows = {
         "model": f"{plan.model}, {config.parameters:,} parameters, {own:,} without embeddings",
         "tokens": f"{plan.tokens:,} in {plan.steps:,} steps{unused}",
@@ -106,10 +108,16 @@ def lines(plan: TrainingPlan, mix: Mix, devices: int) -> list[str]:
         "per parameter": f"{plan.tokens / config.parameters:.3g} tokens ({plan.tokens / own:.3g} without embeddings)",
         "epochs": epochs,
         "operations": f"{6 * config.multiplied_parameters * plan.tokens:.3g} FLOPs (6 x parameters x tokens)",
-        "memory": f"about {size(memory_bytes(plan, devices))} a process",
+        "memory": f"about {size(needed)} a process{_remedy(needed)}",
         "checkpoints": f"every {plan.checkpoint_every:,} steps",
     }
     return [f"{label:<14} {text}" for label, text in rows.items()]
+
+
+def _remedy(needed: int) -> str:
+    """What to do if this machine has less memory. A GPU can have less still."""
+    own = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return f"; this machine has {size(own)}: lower --batch, or device_batch in a model file" if needed > own else ""
 
 
 def sequences_at_once(plan: TrainingPlan, devices: int) -> int:

@@ -124,7 +124,9 @@ def read_results(
             for metric, value, stderr in _metrics(task, metrics, problems, notes):
                 scores.append(Score(model, name, setting, metric, value, stderr))
     if not scores and not problems:
-        problems.append(f"field 'results': has no score{': ' * bool(notes)}{'; '.join(notes)}")
+        problems.append(
+            f"field 'results': has no score{': ' * bool(notes)}{'; '.join(notes)}. Leave out files of tasks that only generate"
+        )
     seen: dict[tuple[str, str, str], float] = {}
     problems += [
         f"{s.benchmark} {s.setting}, {s.metric}: is there more than once, with different values"

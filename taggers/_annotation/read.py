@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from importlib import resources
@@ -12,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from tagcorpus.errors import ConfigError, unknown_name
+from tagcorpus.errors import ConfigError, folded, unknown_name
 from tagcorpus.taggers._annotation.json_schema import is_json_schema, translated
 from tagcorpus.taggers._annotation.properties import KINDS, MAX_TEXT_CHARS, RULES_OF, Flaw, Property
 from tagcorpus.taggers._annotation.schema import Schema
@@ -179,10 +180,11 @@ def _property(name: Any, given: Any) -> Property:
 
 
 def _bound(value: Mapping[str, Any], key: str, path: str, kind: str) -> float | None:
-    bound = value.get(key)
+    bound: Any = value.get(key)
     if bound is None and kind != "ordinal":
         return None
-    if isinstance(bound, bool) or not isinstance(bound, int if kind == "ordinal" else int | float):
+    numbers = int if kind == "ordinal" else int | float
+    if isinstance(bound, bool) or not isinstance(bound, numbers) or not -math.inf < bound < math.inf:
         raise Wrong(f"{path}.{key}", f"must be {'a whole number' if kind == 'ordinal' else 'a number'}, got {bound!r}")
     return bound
 
@@ -203,6 +205,10 @@ def _choices(given: Any, path: str) -> dict[str, str]:
             f"must be a list of different texts, or map texts to their meanings, got {given!r} (YAML reads bare yes, no, on, off "
             "and numbers as other types: quote them)",
         )
+    by_fold: dict[str, str] = {}
+    for choice in choices:
+        if (other := by_fold.setdefault(folded(choice), choice)) != choice:
+            raise Wrong(f"{path}.choices", f"must differ by more than case and spaces, got {other!r} and {choice!r}")
     return {choice: " ".join(str(meaning or "").split()) for choice, meaning in choices.items()}
 
 

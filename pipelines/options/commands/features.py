@@ -22,7 +22,7 @@ from tagcorpus.pipelines.options.declaring.declare import option, shorthand
 
 @dataclass(frozen=True)
 class FeaturesOptions(Options):
-    """Make the per-model feature table from generations in <org>/<model>/ folders."""
+    """Make the per-model feature table from generations, in <org>/<model>/ folders or in files with a column of models (--group-by)."""
 
     SHORTHANDS = (
         shorthand(
@@ -52,7 +52,7 @@ class FeaturesOptions(Options):
     )
     taggers: list[str] = option(
         ["length", "tokens", "keywords", "language", "repetition", "entropy", "domain"],
-        "Comma-separated.",
+        "Comma-separated; `tagcorpus taggers` lists all.",
         flags=("--taggers", "-t"),
         metavar="LIST",
     )
@@ -64,7 +64,7 @@ class FeaturesOptions(Options):
     )
     group_by: str | None = option(
         None,
-        "One row for each value of a document column, or for each folder, in place of one for each model.",
+        "One row for each value of a document column, such as the model's name, or for each folder, in place of one for each model folder.",
         metavar="COLUMN|level:N",
     )
     retry_errors: bool = retry_errors_option()

@@ -37,7 +37,10 @@ class MixMakeOptions:
         metavar="GROUP=W",
     )
     weights: str | None = option(
-        None, "Weights in a file: YAML (group: weight) or CSV (group,weight).", metavar="FILE", is_path=True
+        None,
+        "Weights in a file: YAML (group: weight), CSV (group,weight), or the proposal.json of mix propose.",
+        metavar="FILE",
+        is_path=True,
     )
     temperature: float | None = option(
         None,

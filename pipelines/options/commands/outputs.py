@@ -26,6 +26,16 @@ def cluster_option() -> Any:
     )
 
 
+def where_option() -> Any:
+    """`--where` of commands that read attributes."""
+    return option(
+        None,
+        'Only documents for which this condition over the columns holds, as for run filter: "repetition.is_kept".',
+        metavar="SQL",
+        group=INPUT,
+    )
+
+
 @dataclass(frozen=True)
 class ReportOptions:
     """Make one HTML page of an output folder: runs and lost rows, features, domains, entropy, models, sampled documents; or of
@@ -53,6 +63,7 @@ class AuditOptions:
         "Also the rank agreement with a table of gold labels: id, or input and row, and a column of numbers (.csv, .jsonl, .parquet).",
         metavar="FILE",
     )
+    where: str | None = where_option()
     cluster: str | None = cluster_option()
     top: str = option(
         "10%", "Share of documents with the highest values, among which each group is counted.", metavar="N%"
@@ -80,6 +91,7 @@ class CompareOptions:
     columns: list[str] = option(
         [], "Compare these columns only; comma-separated or repeatable.", metavar="COLUMNS", group=INPUT
     )
+    where: str | None = where_option()
     cluster: str | None = cluster_option()
     floor: float = option(
         0.05, "Smallest effect that counts: delta, distance in standard deviations, share moved.", at_least=0
