@@ -188,21 +188,15 @@ def make_plan(
         return plan
     is_local = output.is_local and all(f.is_local for f in files)
     looks = ahead(lambda f: _known(output, f, settings[f.name]), files, is_local=is_local)
-    known = {f.name: planned for f, planned in zip(files, looks, strict=True)}
-    moved = {f.name for f in files if (planned := known[f.name]) is not None and _is_of_another_commit(planned.file, f)}
-    known |= {f.name: _at(planned, f) for f in files if (planned := known[f.name]) is not None}
-    for name, planned in known.items():
-        if (
-            planned is not None
-            and planned.file.is_table
-            and not set(reader_options.columns) <= _planned_columns(planned)
-        ):
-            # The table is cut as before, with digests of more columns, so the parts of other taggers keep their keys.
-            reader_options = replace(
-                reader_options, columns=tuple(sorted({*reader_options.columns, *_planned_columns(planned)}))
-            )
-            known[name] = None
-    unknown = [f for f in files if known[f.name] is None]
+    kept = {f.name: planned for f, planned in zip(files, looks, strict=True) if planned is not None}
+    lacking = [p for p in kept.values() if p.file.is_table and not set(reader_options.columns) <= _planned_columns(p)]
+    if lacking:
+        # These tables are cut as before, with digests of more columns, so the parts of other taggers keep their keys.
+        columns = {*reader_options.columns, *(c for p in lacking for c in _planned_columns(p))}
+        reader_options = replace(reader_options, columns=tuple(sorted(columns)))
+        for planned in lacking:
+            del kept[planned.file.name]
+    unknown = [f for f in files if f.name not in kept]
     # Taken before the bytes are read, so that the next run plans a file anew if it changes meanwhile.
     identities = dict(ahead(lambda f: (f.name, f.identity()), unknown, is_local=is_local))
     tasks = [t for f in unknown for t in _segments(f, chunk_bytes)]
@@ -214,10 +208,10 @@ def make_plan(
         f.name: PlannedFile(pieces[f.name][0].file, _joined(pieces[f.name]), is_trial=reader_options.sample < 1)
         for f in unknown
     }
-    known |= planned_anew
-    plan = Plan(
-        tuple(replace(planned, reader_options=read_as) for f in files if (planned := known[f.name]) is not None)
-    )
+    moved = [f for f in files if f.name in kept and _is_of_another_commit(kept[f.name].file, f)]
+    kept = {f.name: _at(kept[f.name], f) for f in files if f.name in kept}
+    every = kept | planned_anew
+    plan = Plan(tuple(replace(every[f.name], reader_options=read_as) for f in files))
     check(plan)
 
     def store(planned: PlannedFile) -> None:
@@ -225,9 +219,8 @@ def make_plan(
 
     if is_stored:
         list(ahead(store, planned_anew.values(), is_local=output.is_local))
-    for file in files if is_stored else ():
-        if file.name in moved and (unchanged := known[file.name]) is not None and file.name not in planned_anew:
-            _store(output, unchanged, file.identity(), settings[file.name])
+        for file in moved:
+            _store(output, kept[file.name], file.identity(), settings[file.name])
     return plan
 
 
