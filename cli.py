@@ -17,7 +17,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from tagcorpus.errors import TagcorpusError, check_address_space
-from tagcorpus.pipelines.options.declaring.amounts import Unit, amount
+from tagcorpus.pipelines.options.declaring.amounts import Unit, amount, share
 from tagcorpus.pipelines.options.declaring.common import SETTINGS
 from tagcorpus.pipelines.options.declaring.declare import GROUPS, REQUIRED, Option, check_bounds, options_of
 from tagcorpus.pipelines.options.tree import COMMANDS, GROUP_HELP, Command
@@ -54,6 +54,14 @@ class Amount(click.types.IntParamType):
             return value if isinstance(value, int) else amount(value, self.unit, "the option")
         except TagcorpusError as error:
             self.fail(str(error), param, ctx)
+
+
+class Share(click.types.FloatParamType):
+    """A number from 0 to 1, or a percentage such as 10%."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        part = share(value) if isinstance(value, str) and value.rstrip().endswith("%") else None
+        return super().convert(value, param, ctx) if part is None else part
 
 
 class DeclaredCommand(click.Command):
@@ -229,6 +237,8 @@ def _click_parameter(option: Option, index: int) -> click.Parameter:
         kind = NameOrPath(names)
     elif declaration.unit is not None and option.kind is int:
         kind = Amount(declaration.unit)
+    elif declaration.is_share and option.kind is float:
+        kind = Share()
     elif declaration.is_path:
         kind = click.Path()
     elif option.is_list or typing.get_origin(kind) is not None:

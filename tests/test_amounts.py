@@ -112,6 +112,16 @@ def test_wrong_amounts_in_python_name_the_key(value: Any) -> None:
         load_options("filter", options={"input": ["a"], "tokens_at_most": value}, are_keywords=True)
 
 
+def test_shares_are_also_percentages() -> None:
+    shares = {"--sample", "--held-out", "--bracket", "--min-kept-share", "--held-out-share"}
+    every = {o.flags[0] for c in COMMANDS for o in options_of(c.options) if o.flags and o.declaration.is_share}
+    assert every >= shares
+    assert "--min-kappa" not in every
+    for text, message in (("10%", "No such file"), ("0.1", "No such file"), ("120%", "is not a valid float"), ("0%", "is not a valid float"), ("1.5", "at most 1")):  # fmt: skip
+        result = invoke("run", "tag", "--input", "absent.jsonl", "--sample", text)
+        assert (result.code, message.lower() in " ".join(result.err.split()).lower()) == (2, True), (text, result.err)
+
+
 def test_bounds_hold_for_amounts() -> None:
     result = invoke("run", "filter", "--input", "x.jsonl", "--tokens", "-5M")
     assert (result.code, "must be at least 1, got -5000000" in " ".join(result.err.split())) == (2, True), result.err

@@ -70,7 +70,7 @@ def test_where_counts_the_kept_documents_alone(outputs: tuple[str, str], tmp_pat
         ("char_len >", "it ends too early"),
         ("char_len", "it must be true or false"),
         ("ttr > 0.1", "First tagcorpus run tag --input INPUT"),
-        ("char_len < 0", "has no value in any document"),
+        ("char_len < 0", "has no value in any document of"),
     ],
 )
 def test_a_condition_that_does_not_fit_is_refused(outputs: tuple[str, str], where: str, message: str) -> None:

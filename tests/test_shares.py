@@ -141,6 +141,11 @@ def test_refusals(corpus: tuple[str, dict[str, str]], tmp_path: Path) -> None:
         shares(student, draw=5)
     with pytest.raises(ConfigError, match=r"has only 2,000 documents"):
         shares(student, draw=5000, output=str(tmp_path / "s.csv"))
+    with pytest.raises(ConfigError, match=r"the audit sample is a CSV; name a file in \.csv"):
+        shares(student, draw=5, output=str(tmp_path / "s.jsonl"))
+    with pytest.raises(ConfigError, match=r"is the file of --draw N; the shares are printed"):
+        shares(student, student, output=str(tmp_path / "s.csv"))
+    assert not list(tmp_path.glob("s.*"))
     other = write(tmp_path / "other.csv", [{"id": "x", "label": "a"}])
     with pytest.raises(InputError, match=r"^1 of 1 documents of .* have no label in"):
         shares(student, other)

@@ -99,7 +99,7 @@ def tally(
         if gold is not None:
             gold.look_up(rows, rows.numbers(column))
     if not samples[0].n:
-        raise InputError(f"{column.label} has no value in any document of {attributes.folder}")
+        raise InputError(f"{column.label} has no value in any document of {attributes.named}")
     kept = [g for g in groupings if not g.too_many]
     for grouping in kept:
         grouping.close()

@@ -94,6 +94,11 @@ class Attributes:
         """All columns, by instance and then in the order of the tagger."""
         return [AttributeColumn(i, f.name, f.type) for i, one in self.instances.items() for f in one.tagger.columns]
 
+    @property
+    def named(self) -> str:
+        """The documents that count, for messages."""
+        return f"{self.folder}{'' if self._keep is None else ' for which --where holds'}"
+
     def of_rows(self, keep: Callable[[PlannedFile, int], npt.NDArray[np.bool_]]) -> Attributes:
         """The same output with the rows of each chunk (file, number) that `keep` marks."""
         other = copy(self)

@@ -54,10 +54,14 @@ def shares(
     draw    instead: draw so many documents for the audit into the file `output`
     Raises ConfigError for options that do not fit, InputError for tables that cannot be read or an audit outside the corpus.
     """
+    if output is not None and draw is None:
+        raise ConfigError(f"--output {output} is the file of --draw N; the shares are printed, with --json as JSON")
     student = read_labels(labels, by, column)
     if draw is not None:
         if audit is not None or width is not None or output is None:
             raise ConfigError("--draw N needs --output FILE.csv, and takes neither AUDIT nor --width")
+        if not output.lower().endswith(".csv"):
+            raise ConfigError(f"--output {output}: the audit sample is a CSV; name a file in .csv")
         return _draw(student, by, draw, output, seed)
     if audit is None:
         raise ConfigError("name the audit's labels: tagcorpus shares LABELS AUDIT; or draw a sample with --draw N")

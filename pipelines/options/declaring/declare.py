@@ -73,6 +73,11 @@ class Declaration:
         return [(bound, words, holds) for bound, words, holds in every if bound is not None]
 
     @property
+    def is_share(self) -> bool:
+        """Whether a number is between 0 and 1."""
+        return 0 in (self.at_least, self.above) and 1 in (self.at_most, self.below)
+
+    @property
     def range(self) -> str:
         """The bounds in words; "" where there are none."""
         text = " and ".join(f"{words} {bound}" for bound, words, _ in self._bounds())
