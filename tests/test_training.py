@@ -238,9 +238,8 @@ def trained(mix: Path, torch: Any, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_sums_of_many_tokens_are_exact(processes: int) -> None:
+def test_sums_of_many_tokens_are_exact(processes: int, torch: Any) -> None:
     """float32 has no number 2**24 + 1."""
-    torch = pytest.importorskip("torch")
     pytest.importorskip("transformers")
     from tagcorpus.pipelines.training.held_out import over_processes
 
