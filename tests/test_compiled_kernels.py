@@ -132,12 +132,13 @@ def test_equal_sources_in_another_folder_have_the_same_compiled_kernels(
     assert hits(folder / "elsewhere") == 1
 
 
-def test_kernels_of_the_oldest_sources_are_removed(folder: Path) -> None:
-    for units in range(12):
+def test_kernels_of_the_oldest_sources_are_removed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cached, "_KEPT_STATES", 3)
+    for units in range(5):
         (folder / "other.py").write_text(f"UNITS = {units}\n")
         assert hits(folder) == 0
     assert hits(folder) == 1
-    assert len(list(folder.glob("cache/*/*"))) == 8
+    assert len(list(folder.glob("cache/*/*"))) == 3
 
 
 def test_a_damaged_kernel_of_the_cache_is_compiled_again(folder: Path) -> None:

@@ -37,7 +37,7 @@ FOLDER: Final = Path(__file__).parents[1]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _DIGEST_BYTES: Final = 32
-_KEPT_STATES: Final = 8
+_KEPT_STATES: Final = 20
 _PARTS: Final = {
     FunctionCache: ("load_overload", "save_overload", "_index_key"),
     Dispatcher: ("compile", "disable_compile", "enable_caching", "_compilation_chain_init_hook"),
