@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 import graphlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 TOP = ("kernels", "taggers", "pipelines", "predictor", "configs")
@@ -61,20 +62,33 @@ def modules() -> dict[str, Path]:
     return named
 
 
-@cache
-def tree_of(path: Path) -> ast.Module:
-    """Parsed once for all tests of this file: the sources are large."""
-    return ast.parse(path.read_text(encoding="utf-8"))
+class Facts(NamedTuple):
+    """Of one module: the own modules that it imports anywhere (at its top, in functions, and for type checkers only), its assignments
+    to the state of others, and its functions with an argument `job`."""
+
+    imports: set[str]
+    assigned: list[str]
+    with_job: list[str]
 
 
 @cache
+def facts() -> dict[str, Facts]:
+    """By module. Each source is parsed once, and its tree let go: to keep all trees costs more than to make them anew."""
+    return {name: _facts_of(name, path) for name, path in modules().items()}
+
+
+def _facts_of(name: str, path: Path) -> Facts:
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    imported = set(_imports_of(name, nodes)) - {name, "tagcorpus"}
+    return Facts(imported, list(assigned_from_outside(nodes)), list(_with_job(nodes)))
+
+
 def imports() -> dict[str, set[str]]:
-    """Module -> the own modules that it imports anywhere: at its top, in functions, and for type checkers only."""
-    return {name: set(_imports_of(name, path)) - {name, "tagcorpus"} for name, path in modules().items()}
+    return {name: own.imports for name, own in facts().items()}
 
 
-def _imports_of(name: str, path: Path) -> Iterator[str]:
-    for node in ast.walk(tree_of(path)):
+def _imports_of(name: str, nodes: Sequence[ast.AST]) -> Iterator[str]:
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in modules())
         elif isinstance(node, ast.ImportFrom):
@@ -138,24 +152,27 @@ def test_no_room_is_crowded() -> None:
     assert not crowded
 
 
-def assigned_from_outside(path: Path) -> Iterator[str]:
+def assigned_from_outside(nodes: Sequence[ast.AST]) -> Iterator[str]:
     """Assignments to attributes of what stands for a run, its inputs, its engine and their parts."""
-    for node in ast.walk(tree_of(path)):
+    for node in nodes:
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
             base = node.value.attr if isinstance(node.value, ast.Attribute) else getattr(node.value, "id", "")
             if base.lstrip("_") in STATEFUL:
                 yield f"{ast.unparse(node)} (line {node.lineno})"
 
 
+def _with_job(nodes: Sequence[ast.AST]) -> Iterator[str]:
+    for node in nodes:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            if "job" in {a.arg for a in arguments}:
+                yield node.name
+
+
 def test_nobody_assigns_the_state_of_a_run() -> None:
     """Only the class itself may, in its methods, by `self`."""
-    outside = {name: list(assigned_from_outside(path)) for name, path in modules().items()}
-    assert not {name: found for name, found in outside.items() if found}
+    assert not {name: own.assigned for name, own in facts().items() if own.assigned}
 
 
 def test_no_signature_has_a_job() -> None:
-    for name, path in modules().items():
-        for node in ast.walk(tree_of(path)):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
-                assert "job" not in {a.arg for a in arguments}, f"{name}.{node.name}"
+    assert not {name: own.with_job for name, own in facts().items() if own.with_job}
