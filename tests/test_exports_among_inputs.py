@@ -40,6 +40,9 @@ def test_an_export_is_no_input(folder: Path, output: str) -> None:
     (folder / "out.jsonl").write_text('{"text": "edited, and of the user"}\n')
     tagged(*given, "-t", "length")
     assert planned(folder.parent / output) == {"a.jsonl", "b.jsonl", "out.jsonl"}
+    tagged("--input", "data", "--output", "other", "-t", "length")
+    more = set() if output == "data" else {"out.parquet"}
+    assert planned(folder.parent / "other") == {"a.jsonl", "b.jsonl", "out.jsonl"} | more
     tagged("--input", "data/out.parquet", "--output", "named", "-t", "length")
     assert planned(folder.parent / "named") == {"out.parquet"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,12 +47,11 @@ def place_of(pipeline: str, options: Options, files: Sequence[InputFile]) -> Pla
 
 
 def written_before(options: Options) -> list[str]:
-    """Files that earlier runs and exports of the output folder wrote: not input, even in an input folder."""
-    try:
-        path = _paths(options)[1]
-    except ConfigError:  # `place_of` raises it again
-        return []
-    return [] if "://" in path else written_files(Folder(path))
+    """Files that earlier runs and exports of the output folder, or of an input folder, wrote: not input, even in an input folder."""
+    folders = [path for a in options.input if os.path.isdir(path := discover.label_and_path(a)[1])]
+    with contextlib.suppress(ConfigError):  # `place_of` raises it again
+        folders.append(_paths(options)[1])
+    return [file for path in folders if "://" not in path for file in written_files(Folder(path))]
 
 
 def among_inputs(place: Place, files: Sequence[InputFile]) -> str:
