@@ -193,7 +193,7 @@ def _starts(ids: Ids, offsets: I64, n: int, place: int, tokens: I64) -> I64:
 
 @njit(nogil=True, cache=True)
 def _pairs(ids: Ids, offsets: I64, heads: Any, rest: Any) -> None:
-    """Puts next tokens into buckets by the token before them: `_first_pass` for one token of context, with half of the instructions."""
+    """Puts next tokens into buckets by the token before them: `_first_pass` for one token of context, with fewer instructions."""
     for d in range(offsets.size - 1):
         start, end = np.uint64(offsets[d]), np.uint64(offsets[d + 1])
         if start == end:

@@ -63,8 +63,7 @@ def conditional_entropy(keys: U64, counts: I64, packing: Packing) -> Entropies:
     check_rows(packing.words, keys, counts)
     arrays = _empty(len(keys), packing.words)
     m = _conditional(frozen(keys), frozen(counts), packing.bits, terms_table(), logarithms_table(), *arrays)
-    contexts, totals, distinct, bits = arrays
-    return Entropies(shortened(contexts, m), shortened(totals, m), shortened(distinct, m), shortened(bits, m))
+    return Entropies(*(shortened(array, m) for array in arrays))
 
 
 @njit(nogil=True, cache=True)
@@ -122,8 +121,7 @@ def entropy_in_memory(ids: Ids, offsets: I64, packing: Packing) -> Entropies:
         m = _of_buckets(rest, starts, bits, counters, next_tokens, terms, steps, logarithms, *arrays)
     else:
         m = _of_grouped(rest, starts, n, bits, counters, next_tokens, terms, steps, logarithms, *arrays)
-    contexts, totals, distinct, entropy_bits = arrays
-    return Entropies(shortened(contexts, m), shortened(totals, m), shortened(distinct, m), shortened(entropy_bits, m))
+    return Entropies(*(shortened(array, m) for array in arrays))
 
 
 def _of_sorted(entries: Sorted, packing: Packing) -> Entropies:
