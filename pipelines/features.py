@@ -14,7 +14,7 @@ from typing import Any
 
 from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.attributes.parts import Instance
-from tagcorpus.pipelines.attributes.results import record_export, recorded
+from tagcorpus.pipelines.attributes.results import recorded
 from tagcorpus.pipelines.attributes.summary import summarise
 from tagcorpus.pipelines.dispatch.dry_run import dry_run
 from tagcorpus.pipelines.dispatch.pipeline import Pipeline
@@ -49,9 +49,10 @@ from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.pipelines.runs.duplicates import count_duplicate_ids
 from tagcorpus.pipelines.runs.inputs import Inputs
 from tagcorpus.pipelines.runs.result import Result
+from tagcorpus.pipelines.runs.result_file import record_result
 from tagcorpus.pipelines.runs.run import Run
 from tagcorpus.pipelines.storage.folder import Folder
-from tagcorpus.pipelines.storage.outputs import check_file, folder_and_name, is_there
+from tagcorpus.pipelines.storage.outputs import check_file, is_there
 from tagcorpus.pipelines.token_ids.cache import Fill, TokenizerChoice
 from tagcorpus.taggers._tokenizers.loading import fingerprint
 from tagcorpus.taggers.domain import Domain
@@ -201,7 +202,7 @@ def _publish_table(
     messages = write_table(f"{run.output}/{TABLE}", *content, **settings)
     if run.result_file is not None:
         messages = write_table(run.result_file, *content, append_to=options.append_to, **settings)
-        record_export(run.output, *folder_and_name(run.result_file))
+        record_result(run)
     if not options.extended:
         # That of an earlier run with --extended must not be taken for this table's; one outside the output may be another's.
         run.output.remove(parquet_name(TABLE))

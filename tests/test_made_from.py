@@ -86,6 +86,7 @@ def test_folders_are_known_by_their_runs_or_their_files(tmp_path: Path) -> None:
         shutil.rmtree(out)
 
 
+@pytest.mark.e2e
 def test_a_page_is_that_of_its_folder(tmp_path: Path) -> None:
     """Two outputs of one name are two; a later run of the folder is of the same."""
     pytest.importorskip("plotly")

@@ -73,18 +73,9 @@ def publishing_export(output: Folder, folder: Folder, name: str) -> Iterator[Bin
     """`Folder.publishing` for an exported file, of which the output folder keeps size and digest, if it may be written to."""
     with folder.publishing(name) as sink:
         yield sink
-        _record_export(output, folder, name, *measured(sink))
-
-
-def record_export(output: Folder, folder: Folder, name: str) -> None:
-    """Keep size and digest of a file that was published, as `publishing_export` does."""
-    with folder.open(name) as file:
-        _record_export(output, folder, name, folder.size(name), file_digest(file))
-
-
-def _record_export(output: Folder, folder: Folder, name: str, n_bytes: int, digest: str) -> None:
-    with contextlib.suppress(OutputError):
-        output.publish(f"{EXPORTED}/{n_bytes}-{digest}.json", json.dumps({"file": folder.path(name)}).encode())
+        n_bytes, digest = measured(sink)
+        with contextlib.suppress(OutputError):
+            output.publish(f"{EXPORTED}/{n_bytes}-{digest}.json", json.dumps({"file": folder.path(name)}).encode())
 
 
 def _exported(name: str) -> tuple[int, str]:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from tagcorpus.pipelines.attributes.parts import Instance
 from tagcorpus.pipelines.attributes.read import joined
-from tagcorpus.pipelines.attributes.results import RECORD, measured
+from tagcorpus.pipelines.attributes.results import RECORD, file_digest, measured
 from tagcorpus.pipelines.options.commands.tag import TagOptions
 from tagcorpus.pipelines.options.declaring.common import LINES
 from tagcorpus.pipelines.readers.plan import Plan
@@ -79,6 +79,15 @@ def _publishing(run: Run) -> Iterator[BinaryIO]:
         n_bytes, digest = measured(sink)
         record = {"file": run.result_file, "bytes": n_bytes, "digest": digest}
         run.output.publish(f"runs/{run.name}/{RECORD}", json.dumps(record, indent=1).encode())
+
+
+def record_result(run: Run) -> None:
+    """Write down the digest of a file that `--output` named and that is there already."""
+    assert run.result_file is not None
+    folder, name = folder_and_name(run.result_file)
+    with folder.open(name) as file:
+        record = {"file": run.result_file, "bytes": folder.size(name), "digest": file_digest(file)}
+    run.output.publish(f"runs/{run.name}/{RECORD}", json.dumps(record, indent=1).encode())
 
 
 def _without_lists(table: pa.Table) -> pa.Table:
