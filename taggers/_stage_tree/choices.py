@@ -27,7 +27,7 @@ _DENIES = re.compile(
 """Words and signs that deny or doubt the choice that a sentence names, in several languages."""
 _SETS_APART = re.compile(
     r"\b(?:anything|nothing|other\s+than|far\s+from|unlike|opposite|false|wrong|incorrect\w*|lacks?|lacking|exclud\w+|reject\w*|"
-    r"alternativ\w*|rules?\s+out|ruled\s+out|fails?|said|says|quot\w+|mention\w*)\b",
+    r"alternat\w+|rules?\s+out|ruled\s+out|fails?|said|says|quot\w+|mention\w*)\b",
     re.IGNORECASE,
 )
 """Words that, before a choice, deny it or tell what the document says. Behind a choice they only explain it."""
