@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+import socket
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -22,7 +23,7 @@ from tagcorpus.pipelines.options.load import load_options
 from tagcorpus.taggers import load
 from tagcorpus.taggers._interface.batch import DocumentBatch
 from tagcorpus.taggers._interface.windows import Windows
-from tagcorpus.taggers._models import model_inputs
+from tagcorpus.taggers._models import huggingface, model_inputs
 from tagcorpus.taggers.quality import Quality, passes, rounded
 from tagcorpus.testing import check_tagger
 
@@ -379,14 +380,38 @@ def test_what_cannot_be_a_model_is_told_before_anything_is_read(name: str, tmp_p
 def test_the_default_model_out_of_reach_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """With what HF_HUB_OFFLINE=1 sets when huggingface_hub is imported; a process of its own would take seconds."""
     pytest.importorskip("transformers", reason="needs the extra [hf]")
-    import huggingface_hub
+    from huggingface_hub import constants
 
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(ConfigError) as caught:
         scores(load("quality"), ["some text"])  # type: ignore[arg-type]
     for word in ("'HuggingFaceTB/fineweb-edu-classifier'", "HF_HOME", "HF_HUB_OFFLINE=1", "--set quality.model=DIR"):
         assert word in str(caught.value)
+
+
+def test_a_hub_is_tried_for_seconds_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """huggingface_hub tries for most of a minute, even where the cache has the model."""
+    from huggingface_hub import constants
+
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    pauses: list[float] = []
+    monkeypatch.setattr(huggingface.time, "sleep", pauses.append)
+    clock = iter(range(100))
+    monkeypatch.setattr(huggingface.time, "monotonic", lambda: next(clock))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        endpoint = f"http://127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+        assert huggingface._no_hub() == ""
+        assert pauses == []
+    assert "127.0.0.1 cannot be reached" in huggingface._no_hub()
+    assert len(pauses) == 4
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
+    assert huggingface._no_hub() == ""
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert "HF_HUB_OFFLINE=1" in huggingface._no_hub()
 
 
 # GPUs of Ray's workers

@@ -6,6 +6,10 @@ transformers is imported when a model is loaded, never before.
 
 from __future__ import annotations
 
+import socket
+import time
+import urllib.parse
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +19,8 @@ from tagcorpus.errors import ConfigError
 from tagcorpus.requirements import how_to_install
 from tagcorpus.taggers._interface import digest
 
+PATIENCE_SECONDS = 5.0
+RETRY_SECONDS = 1.0
 _MODEL_FILES = frozenset([".json", ".safetensors", ".bin", ".model", ".txt", ".jinja"])
 
 
@@ -44,14 +50,17 @@ def load(tagger: str, auto_class: str, kind: str, parameters: ModelParameters) -
     """Tokenizer and network by transformers' `auto_class`; `kind` is its description in messages.
 
     Raises ConfigError where packages, device or model cannot be had, and where the model's files leave some weights open:
-    transformers would draw those at random, in every worker anew, and only warn. A hub that cannot be reached is tried
-    for about a minute, by huggingface_hub; with HF_HUB_OFFLINE=1, not at all.
+    transformers would draw those at random, in every worker anew, and only warn. Where the hub cannot be reached, the cache
+    must have the model.
     """
     torch, transformers = packages(tagger)
     device = _device(torch, parameters.device)
     model, dtype = parameters.model, getattr(torch, parameters.dtype)
     is_local = Path(model).is_dir()
-    where = {"revision": parameters.revision} if parameters.revision and not is_local else {}
+    where: dict[str, Any] = {"revision": parameters.revision} if parameters.revision and not is_local else {}
+    no_hub = "" if is_local else _no_hub()
+    if no_hub:
+        where["local_files_only"] = True
     try:
         with _quiet(transformers):
             tokenizer = transformers.AutoTokenizer.from_pretrained(model, **where)
@@ -64,10 +73,11 @@ def load(tagger: str, auto_class: str, kind: str, parameters: ModelParameters) -
             raise ConfigError(
                 f"the directory {model!r} must hold a {kind} of transformers (config.json, weights, tokenizer): {reason}"
             ) from error
+        if no_hub:
+            reason = f"{no_hub}, and the cache does not have it whole."
         raise ConfigError(
             f"model {model!r} is not a local directory and could not be loaded from the Hugging Face hub: {reason} Give a local "
-            f"directory as model (--set {tagger}.model=DIR); or, without a network, set HF_HUB_OFFLINE=1 and HF_HOME to a "
-            "cache that holds it"
+            f"directory as model (--set {tagger}.model=DIR); or, without a network, set HF_HOME to a cache that holds it"
         ) from error
     if missing := sorted(report["missing_keys"]):
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
@@ -76,6 +86,30 @@ def load(tagger: str, auto_class: str, kind: str, parameters: ModelParameters) -
             "would take their place"
         )
     return Loaded(torch, device, tokenizer, network.eval().to(device))
+
+
+def _no_hub() -> str:
+    """Why the Hugging Face hub cannot be reached; empty where it can, or where a proxy alone would know. huggingface_hub would try for
+    most of a minute, once for each file, also where the cache has the model."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE=1 forbids requests to the hub"
+    if {"http", "https", "all"} & urllib.request.getproxies().keys():
+        return ""
+    url = urllib.parse.urlsplit(constants.ENDPOINT)
+    host, end = url.hostname or "", time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            socket.create_connection(
+                (host, url.port or (80 if url.scheme == "http" else 443)), PATIENCE_SECONDS
+            ).close()
+        except (OSError, UnicodeError, OverflowError) as error:
+            if time.monotonic() + RETRY_SECONDS > end:
+                return f"{host} cannot be reached ({error})"
+            time.sleep(RETRY_SECONDS)
+        else:
+            return ""
 
 
 def packages(tagger: str) -> tuple[Any, Any]:
