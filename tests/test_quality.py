@@ -398,9 +398,9 @@ def test_a_hub_is_tried_for_seconds_only(monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
     pauses: list[float] = []
-    monkeypatch.setattr(huggingface.time, "sleep", pauses.append)
+    monkeypatch.setattr("tagcorpus.taggers._models.huggingface.time.sleep", pauses.append)
     clock = iter(range(100))
-    monkeypatch.setattr(huggingface.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr("tagcorpus.taggers._models.huggingface.time.monotonic", lambda: next(clock))
     with socket.create_server(("127.0.0.1", 0)) as server:
         endpoint = f"http://127.0.0.1:{server.getsockname()[1]}"
         monkeypatch.setattr(constants, "ENDPOINT", endpoint)
