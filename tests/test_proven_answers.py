@@ -44,6 +44,11 @@ MENU = ("web", "books", "academic", "code", "not_code")
         '{"rejected": ["books"]}',
         '{"label": "novel", "alternative": "web"}',
         '{"label": "books", "label": "web"}',
+        "books\nweb",
+        "books\n\nThis could also be academic.",
+        "books\n\nThe correct answer is web.",
+        "The answer is books or a paper",
+        "Label: books\nConfidence: 0.0",
     ],
 )
 def test_denied_and_doubted_choices_are_off_the_menu(answer: str) -> None:
@@ -62,6 +67,13 @@ def test_denied_and_doubted_choices_are_off_the_menu(answer: str) -> None:
         ('{"label": "books", "rejected": ["web"]}', "books"),
         ('{"domain": {"answer": "web"}}', "web"),
         ('["web"]', "web"),
+        ("The answer is books, because it is a chapter of a novel.", "books"),
+        ("Domain: books\nConfidence: 0.95", "books"),
+        ("**Label:** books (confidence: high)", "books"),
+        ("books\n\nThe text is a novel, not a web page.", "books"),
+        ("<answer>books</answer>", "books"),
+        ("The answer is $\\boxed{books}$.", "books"),
+        ("\u7b54\u6848\u662f:books\u3002", "books"),
     ],
 )
 def test_plain_choices_are_read(answer: str, choice: str) -> None:

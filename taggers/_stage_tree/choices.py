@@ -8,7 +8,8 @@ from collections.abc import Collection
 from typing import Any
 
 _EDGES = re.compile(r"^[\W_]+|[\W_]+$")
-_FENCE = re.compile(r"^```\w*\s*|```\s*$")
+_KEYS = "label|answer|category|domain|class|classification|prediction|choice|result|output"
+_FENCE = re.compile(rf"^```\w*\s*|```\s*$|^\s*<(?:{_KEYS})>\s*|\s*</(?:{_KEYS})>\s*$|\\boxed\{{", re.IGNORECASE)
 _ENGLISH = (
     r"not|no|nor|neither|never|none|cannot|hardly|barely|without|rather|instead|unlikely|whether|if|maybe|perhaps|unsure|or|either|"
     r"except|but|(?:is|are|was|do|does)nt"
@@ -32,10 +33,22 @@ _SETS_APART = re.compile(
 )
 """Words that, before a choice, deny it or tell what the document says. Behind a choice they only explain it."""
 _DOUBTED = re.compile(_SIGNS)
-_LABEL_KEYS = frozenset(
-    ("label", "answer", "category", "domain", "class", "classification", "prediction", "choice", "result", "output")
-)
+_LABEL_KEYS = frozenset(_KEYS.split("|"))
 """Keys of a JSON object whose value is the answer, whatever else the object holds."""
+_LABELLED = re.compile(
+    rf"(?:^|\n)[\W_]*(?:(?:the|my)\s+)?(?:(?:final|best|correct)\s+)?(?:{_KEYS})[*_\s]*(?:is|[:=\uff1a])[\W_]*$",
+    re.IGNORECASE,
+)
+"""A line up to its choice, such as `Label:` or `The answer is`."""
+_REASONS = re.compile(
+    r"\n\W*(?:the|this|it|explanation|reason\w*|rationale|justification|because|since)\b", re.IGNORECASE
+)
+_TAKES_BACK = re.compile(
+    r"\b(?:also|could|might|may|maybe|perhaps|possibly|or|either|wait|actually|correct\w*|sorry|however|but|instead|better|though|"
+    r"alternativ\w*|answer|label|category|wrong|should|would)\b|\?",
+    re.IGNORECASE,
+)
+"""Words below a choice, beside other choices, that may mean one of these."""
 _INNER = re.compile(r"[\s\-_]+")
 
 
@@ -53,8 +66,9 @@ def bare_choice(answer: str) -> str:
 def named_choice(answer: str, choices: Collection[str]) -> str:
     """The choice that an answer names, or the normalised answer where it does not name exactly one.
 
-    Understood are the bare choice, alone or on a first line with other text below it, JSON, code fences, a table whose last cell is
-    the choice, and sentences that begin or end with the choice, name no other, and deny and doubt nothing.
+    Understood are the bare choice, alone or on a first line with other text below it, JSON, code fences and tags, a table whose last
+    cell is the choice, and sentences that begin or end with the choice or say `label: choice`, name no other, and deny and doubt
+    nothing. Reasons below a choice that is alone on its line may name others.
 
     Example  '{"label": "books"}' -> books; 'The answer is: books.' -> books; 'I do not think it is books' -> off the menu
     """
@@ -69,14 +83,22 @@ def named_choice(answer: str, choices: Collection[str]) -> str:
     pattern = "|".join(r"[\s_-]+".join(re.escape(word) for word in name.split("_")) for name in names)
     mentions = list(re.finditer(rf"(?<![\w-])(?:{pattern})(?![\w-])", fenced, re.IGNORECASE))
     named = {normalise(mention[0]) for mention in mentions}
+    alone, _, rest = fenced.partition("\n")
+    if (
+        len(named) > 1
+        and bare_choice(alone) in choices
+        and _REASONS.match("\n" + rest)
+        and not _TAKES_BACK.search(rest)
+    ):
+        return normalise(alone)
     if len(named) != 1:
         return whole
     around = re.sub(rf"(?<![\w-])(?:{pattern})(?![\w-])", " ", fenced, flags=re.IGNORECASE)
     before, after = fenced[: mentions[0].start()], fenced[mentions[-1].end() :]
-    if len(mentions) == 1 and bare_choice(fenced.split("\n", 1)[0]) in choices:
+    if len(mentions) == 1 and bare_choice(alone) in choices:
         return named.pop()  # alone on the first line: an apology or a remark below it denies nothing
-    is_last = re.fullmatch(r"[\s\"'`*_.!)\]|]*", after) is not None
-    is_first = re.fullmatch(r"[\s\"'`*_(\[]*", before) is not None and re.match(
+    is_last = re.fullmatch(r"[\W_]*", after) is not None
+    is_first = (re.fullmatch(r"[\s\"'`*_(\[]*", before) or _LABELLED.search(before)) and re.match(
         r"[\"'`*_)\]]*\s*(?:[.,:;!(\n\u2013\u2014-]|because\b|since\b|as\b)", fenced[mentions[0].end() :]
     )
     return (
