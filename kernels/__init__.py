@@ -8,36 +8,17 @@ never used.
 from __future__ import annotations
 
 import os
-import platform
 import sys
-import tempfile
-from importlib.metadata import version
 
+from tagcorpus.kernels.compiling.folder import cache_folder
 
-def _cache_folder() -> str:
-    """A writable folder for compiled kernels."""
-    name = f"numba-{version('numba')}-numpy-{version('numpy')}-py{platform.python_version()}-{platform.machine()}"
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    for root in (base if os.path.isabs(base) else "", os.path.join(tempfile.gettempdir(), f"tagcorpus-{os.getuid()}")):
-        if not root:  # "~" of a user without a home
-            continue
-        folder = os.path.join(root, "tagcorpus", name)
-        try:
-            os.makedirs(folder, exist_ok=True)
-        except OSError:
-            continue
-        if os.access(folder, os.W_OK):
-            return folder
-    return os.path.join(tempfile.gettempdir(), "tagcorpus", name)
-
-
-os.environ.setdefault("NUMBA_CACHE_DIR", _cache_folder())
+cache_folder()
 
 
 def compiled_since(seconds: float) -> bool:
     """Whether a process of this user has compiled a kernel after this time, in seconds since the epoch."""
     try:
-        with os.scandir(os.environ["NUMBA_CACHE_DIR"]) as folders:
+        with os.scandir(cache_folder()) as folders:
             return any(folder.stat().st_mtime >= seconds for folder in folders)
     except OSError:
         return False

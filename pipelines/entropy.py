@@ -7,7 +7,6 @@ and one pass is enough.
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -244,10 +243,15 @@ def _oddities(run: Run, summary: dict[str, Any]) -> Iterator[str]:
             f"no entropy: not one of {summary['num_documents']:,} documents has more than {n} token{'s' * (n != 1)}, which is what "
             f"a context of {n} and a next token take"
         )
-    elif importlib.util.find_spec("matplotlib") is None:
-        yield f"no figure: it needs matplotlib ({how_to_install('report', 'matplotlib')})"
+        return
+    try:
+        files = drawn(summary)
+    except ImportError as error:
+        yield f"no figure: {error} ({how_to_install('report', 'matplotlib', 'pillow')})"
+    except OSError as error:
+        yield f"no figure: the fonts of matplotlib cannot be read ({error}): install matplotlib again"
     else:
-        for form, data in drawn(summary).items():
+        for form, data in files.items():
             run.output.publish(f"summary/{run.summary_name}.{form}", data)
 
 

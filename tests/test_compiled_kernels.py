@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib.util
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from numba.core.caching import FunctionCache
 
 from tagcorpus.kernels.compiling import cached
 from tagcorpus.kernels.compiling.cached import are_symbols_known, sources_stamp
+from tagcorpus.kernels.compiling.folder import VERSIONS, cache_folder
 from tagcorpus.kernels.compiling.object_code import undefined_symbols
 
 KERNELS = Path(__file__).resolve().parents[1] / "kernels"
@@ -130,6 +132,32 @@ def test_equal_sources_in_another_folder_have_the_same_compiled_kernels(
         (folder / name).rename(folder / "elsewhere" / name)
     monkeypatch.setattr(cached, "sources_stamp", lambda: sources_stamp.__wrapped__(folder / "elsewhere"))
     assert hits(folder / "elsewhere") == 1
+
+
+def test_another_python_or_numpy_has_its_own_compiled_kernels(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of the user's choice may be that of several installations."""
+    monkeypatch.setattr(cached, "VERSIONS", f"{VERSIONS}-other")
+    assert [hits(folder), hits(folder)] == [0, 1]
+    monkeypatch.setattr(cached, "VERSIONS", VERSIONS)
+    assert [hits(folder), hits(folder)] == [0, 1]
+
+
+def test_an_empty_name_of_the_folder_is_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a path it would be the working directory."""
+    for name in (None, ""):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+        if name is not None:
+            monkeypatch.setenv("NUMBA_CACHE_DIR", name)
+        assert cache_folder() == str(tmp_path / "tagcorpus" / VERSIONS)
+        assert os.environ["NUMBA_CACHE_DIR"] == cache_folder()
+
+
+def test_the_lock_of_an_editor_is_not_a_source(folder: Path) -> None:
+    stamp = sources_stamp.__wrapped__
+    sources = stamp(folder)
+    (folder / ".#own.py").symlink_to("somebody@somewhere.123:456")
+    assert stamp(folder) == sources
 
 
 def test_kernels_of_the_oldest_sources_are_removed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,9 @@ from slurm_commands import invoke
 
 import tagcorpus
 from tagcorpus.cli import main
-from tagcorpus.errors import ConfigError, OutputError
+from tagcorpus.errors import ConfigError, DamagedError, OutputError
 from tagcorpus.pipelines.counting.corpus import check_disk
-from tagcorpus.pipelines.counting.phases import count, merge
+from tagcorpus.pipelines.counting.phases import count, merge, until_sound
 from tagcorpus.pipelines.dispatch.conduct import begin
 from tagcorpus.pipelines.dispatch.planning import plan_of
 from tagcorpus.pipelines.entropy import _corpus, _packed
@@ -346,11 +347,30 @@ def test_damaged_working_files_are_made_anew(
 ) -> None:
     shutil.copytree(stopped["values" in pattern], tmp_path / "damaged")
     files = sorted((tmp_path / "damaged").glob(pattern))
-    assert len(files) > 1
-    for file in files[1:3]:
+    assert len(files) >= 3
+    for file in files:
         damage(file)
     run(corpus, tmp_path / "damaged", **IN_PIECES)
     assert parts(tmp_path / "damaged") == sound
+
+
+def test_a_file_that_is_damaged_again_and_again_ends_the_run() -> None:
+    """As on a disk that fails. Other files may be damaged in between."""
+    names = ["a", "b", "a", "c", "a", "d"]
+    said: list[str] = []
+    display = SimpleNamespace(say=said.append)
+
+    def body() -> str:
+        if not names:
+            return "result"
+        raise DamagedError(f"{names.pop(0)} is damaged")
+
+    run: Any = SimpleNamespace(display=display)
+    with pytest.raises(DamagedError, match=r"^a is damaged, 3 times: check the disk, then run the same command again$"):
+        until_sound(run, body)
+    assert names == ["d"]
+    assert said == [f"{name} is damaged; it is made anew" for name in "abac"]
+    assert until_sound(run, body) == "result"
 
 
 def test_a_corpus_without_contexts_says_so_on_the_terminal(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import sys
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -11,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from profiles import more
 
+from tagcorpus.pipelines import entropy
 from tagcorpus.pipelines.counting import figure, picture
 from tagcorpus.pipelines.counting.figure import drawn, is_plain, named, title, visible
 from tagcorpus.pipelines.counting.picture import Box, Text, has_glyph
@@ -142,6 +145,43 @@ def test_a_bar_that_dwarfs_the_others_makes_the_axis_logarithmic(at_zero: int, i
     logarithmic = [text for text in written(summary(histogram=histogram)) if "(log scale)" in text]
     assert len(logarithmic) == is_log
     assert ("0.1%" in written(summary(histogram=histogram))) == is_log
+
+
+@more(2)
+@given(st.lists(st.integers(0, 10**12), min_size=1, max_size=40).filter(any), st.integers(0, 10**13))
+def test_no_bar_is_behind_the_legend(counts: list[int], at_zero: int) -> None:
+    counts[0] += at_zero
+    edges = [0.25 * i for i in range(len(counts) + 1)]
+    histogram = {"edges": edges, "contexts": counts, "positions": counts}
+    histogram |= {"contexts_at_zero": at_zero, "positions_at_zero": at_zero}
+    marks = [m for m in figure.picture_of(summary(histogram=histogram)).marks if isinstance(m, Box)]
+    legends = [m for m in marks if m.colour == "#ffffff"]
+    assert len(legends) == 2
+    bars = [m for m in marks if m.bottom == legends[0].top - 8 + 477]
+    assert bars
+    assert not [bar for bar in bars for legend in legends if bar.right - bar.left > 3 and _touch(bar, legend)]
+
+
+def test_the_name_of_a_tokenizer_leaves_room_for_the_figures() -> None:
+    caption = written(summary(tokenizer="x" * 200 + ".json", num_tokens=10**12))[1]
+    assert "x…    1,000,000,000,000 tokens" in caption
+    assert picture.widest([caption], 10) < 1800 - 120
+
+
+def test_a_figure_that_cannot_be_drawn_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The result is published by then. Pillow may be absent, or built without FreeType; a system may keep the fonts elsewhere."""
+    run = SimpleNamespace(summary_name="entropy-1gram")
+    picture._font.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(picture, "_FILES", dict.fromkeys(picture._FILES, "no-system-has-this.ttf"))
+        (message,) = entropy._oddities(run, summary(num_documents=3))  # type: ignore[arg-type]
+        assert message == (
+            "no figure: the fonts of matplotlib cannot be read (cannot open resource): install matplotlib again"
+        )
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    (message,) = entropy._oddities(run, summary(num_documents=3))  # type: ignore[arg-type]
+    assert message.startswith("no figure: import of PIL")
+    assert "(pip install " in message
 
 
 @pytest.mark.parametrize(

@@ -101,12 +101,12 @@ def test_shared_memory_that_cannot_be_written(source: Path, monkeypatch: pytest.
 
 
 def test_a_user_without_a_home(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tagcorpus import kernels
+    from tagcorpus.kernels.compiling.folder import default_folder
 
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as it is where there is no home
     monkeypatch.chdir(tmp_path)
-    assert os.path.isabs(kernels._cache_folder())
+    assert os.path.isabs(default_folder())
     assert not (tmp_path / "~").exists()
     with pytest.raises(ConfigError, match=r"HOME is not set, and this user has no home\. Set HOME, or --set"):
         cache.default_path()

@@ -22,6 +22,7 @@ from typing import Any, Final, TypeVar, cast
 import llvmlite.binding as llvm
 import numba
 
+from tagcorpus.kernels.compiling.folder import VERSIONS, cache_folder
 from tagcorpus.kernels.compiling.object_code import undefined_symbols
 
 try:
@@ -61,7 +62,7 @@ def njit(*signatures: Any, **options: Any) -> Callable[[Function], Function]:
         if inspect.isfunction(dispatcher):  # NUMBA_DISABLE_JIT
             return function
         if is_cached:
-            with contextlib.suppress(RuntimeError):  # no folder for a cache can be written to
+            with contextlib.suppress(RuntimeError, OSError):  # sources that cannot be read, or no folder for a cache
                 dispatcher._cache = _Cache(function)
             # Without it, the first call imports the extensions, whose types no kernel takes.
             dispatcher._compilation_chain_init_hook = lambda: None
@@ -82,7 +83,7 @@ def sources_stamp(folder: Path = FOLDER) -> str:
     digest, paths = hashlib.sha256(), sorted(folder.rglob("*.py")) or sorted(folder.rglob("*.pyc"))
     if not paths:
         raise RuntimeError(f"no sources in {folder}")
-    for path in paths:
+    for path in filter(Path.is_file, paths):  # an editor's lock is a link to nothing
         source = path.read_bytes()
         digest.update(f"{path.relative_to(folder)} {len(source)}\n".encode() + source)
     return digest.hexdigest()
@@ -98,8 +99,8 @@ class _Cache(FunctionCache):
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)  # type: ignore[no-untyped-call]
-        stamp = hashlib.sha256(f"{numba.__version__} {sources_stamp()}".encode()).hexdigest()[:16]
-        self._folder = Path(os.environ["NUMBA_CACHE_DIR"], f"kernels-{stamp}")
+        stamp = hashlib.sha256(f"{VERSIONS} {sources_stamp()}".encode()).hexdigest()[:16]
+        self._folder = Path(cache_folder(), f"kernels-{stamp}")
         self._name = f"{function.__module__}.{function.__qualname__}"
 
     def load_overload(self, signature: Any, target: Any) -> Any:

@@ -21,6 +21,7 @@ LISTED = 12
 """Contexts shown in each table."""
 ROW_CHARS = 48
 """Characters that a context and its count have room for together."""
+_NAME_CHARS = 50
 DWARFED = 10.0
 """A bar this many times as high as the next one makes the axis logarithmic."""
 
@@ -29,6 +30,7 @@ _LEFTS, _SPAN = (120, 1020), 747  # pixels: where the two halves start, how wide
 _TOP, _BELOW = 180, 93  # pixels above the histograms, and below them
 _BLUE, _GREY, _RED, _GREEN = "#3b75af", "#9aa5b1", "#b5402f", "#2f7d4f"
 _DASH, _GAP = 13, 6  # pixels
+_LEGEND_FROM, _LEGEND_FLOOR = 0.55, 0.76  # shares of a histogram's width and height: its corner, which no bar reaches
 _SPACE = "\u2423"
 _NAMED = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\\": "\\\\"}
 
@@ -80,9 +82,9 @@ def picture_of(summary: Mapping[str, Any]) -> Picture:
     """All marks of the figure, in the order in which they are drawn."""
     rows = max(1, *(min(LISTED, len(summary[name])) for name in ("top_contexts", "bottom_contexts")))
     height = _ABOVE + round((rows + 2.6) * _ROW)
-    name = "/".join(Path(summary["tokenizer"]).parts[-2:])
+    name = "".join(c if c.isprintable() else "\ufffd" for c in "/".join(Path(summary["tokenizer"]).parts[-2:]))
     caption = (
-        f"tokenizer {''.join(c if c.isprintable() else chr(0xFFFD) for c in name)}    {summary['num_tokens']:,} tokens    "
+        f"tokenizer {_cut(name, _NAME_CHARS)}    {summary['num_tokens']:,} tokens    "
         f"{summary['total_contexts']:,} positions    distinct contexts: {summary['num_unique_contexts']:,}"
     )
     means = [
@@ -137,7 +139,12 @@ def bars_of(histogram: Mapping[str, Any], kind: str) -> Bars:
     heights = sorted((share for _, _, share, _ in bars if share > 0), reverse=True)
     is_log = len(heights) > 1 and heights[0] > DWARFED * heights[1]
     low, high = (max(heights[-1] / 2, 1e-7), heights[0] * 3) if is_log else (0.0, heights[0] * 1.1)
-    return Bars(bars, zero, -0.01 * right if zero is None else -2 * width, right, is_log, low, high)
+    left = -0.01 * right if zero is None else -2 * width
+    below_legend = [share for _, end, share, _ in bars if end > left + _LEGEND_FROM * (right - left) and share > low]
+    if below_legend:
+        tall = max(below_legend)
+        high = max(high, low * (tall / low) ** (1 / _LEGEND_FLOOR) if is_log else tall / _LEGEND_FLOOR)
+    return Bars(bars, zero, left, right, is_log, low, high)
 
 
 def _histogram(
@@ -149,7 +156,7 @@ def _histogram(
     x = _scale(shown.left, shown.right, start, end, is_log=False)
     y = _scale(shown.low, shown.high, floor, _TOP, is_log=shown.is_log)
     yield Text(start, _TOP - 13, f"Share of {kind}, {weighting}{' (log scale)' * shown.is_log}", 10.5)
-    for share in ticks(shown.low, shown.high, is_log=shown.is_log):
+    for share in ticks(shown.low, min(shown.high, 1.0), is_log=shown.is_log):
         yield Box(start, y(share), end, y(share) + 1, "#e3e3e3")
         yield Box(start - 7, y(share), start, y(share) + 2, "#000000")
         yield Text(start - 15, y(share) + 8, _percent(share), anchor="end")

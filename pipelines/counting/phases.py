@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -24,17 +25,22 @@ T = TypeVar("T")
 LEAST_ENTRIES = 1_000_000
 """Of a key range that is cut for another worker. Merging them takes a tenth of a second, and every chunk reads of every key range."""
 ROUNDS = 3
-"""How often damaged working files are made anew before the run gives up."""
+"""How often one working file may be damaged before the run gives up."""
 
 
 def until_sound(run: Run, body: Callable[[], T]) -> T:
     """Working files that turn out to be damaged are removed by whoever finds them; the body makes what is missing."""
-    for _ in range(ROUNDS - 1):
+    seen: Counter[str] = Counter()
+    while True:
         try:
             return body()
         except DamagedError as error:
+            seen[str(error)] += 1
+            if seen[str(error)] == ROUNDS:
+                raise DamagedError(
+                    f"{error}, {ROUNDS} times: check the disk, then run the same command again"
+                ) from error
             run.display.say(f"{error}; it is made anew")
-    return body()
 
 
 def count(engine: Engine, corpus: Corpus) -> list[int]:
