@@ -14,6 +14,7 @@ from tagcorpus.errors import ConfigError
 from tagcorpus.pipelines.report.page import BEGINNING
 from tagcorpus.pipelines.runs.made_from import MadeFrom, made_from
 from tagcorpus.pipelines.storage.folder import Folder
+from tagcorpus.pipelines.storage.outputs import check_folder
 
 
 def made(out: Path, *labels: Path | str, **options: object) -> MadeFrom:
@@ -52,8 +53,9 @@ def test_ordinary_calls_are_not_refused(place: Path) -> None:
 def test_other_options_renew_the_result_and_are_named(place: Path) -> None:
     note = made(place / "out", place / "in/a.csv", seed=1).note
     assert note.endswith("out/x.json, an earlier result with seed 0 (now 1)")
-    (place / "out/.x.json.inputs").write_text("{")
-    assert made(place / "out", place / "in/a.csv").note.endswith("that does not say what it was made from")
+    for damaged in ("{", "{}"):
+        (place / "out/.x.json.inputs").write_text(damaged)
+        assert made(place / "out", place / "in/a.csv").note.endswith("that does not say what it was made from")
 
 
 def test_other_inputs_are_refused(place: Path) -> None:
@@ -66,6 +68,25 @@ def test_other_inputs_are_refused(place: Path) -> None:
         ):
             made(place / "out", name if "://" in name else place / name)
     assert not {"in", str(place)} & set((place / "out/.x.json.inputs").read_text().split("/"))
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("agreement", "agreement.json"),
+        ("mix fit", "fit.json"),
+        ("predict", "prediction/predict.json"),
+        ("predict", "decision/decide.json"),
+    ],
+)
+def test_a_result_that_was_moved_away_makes_room_for_another(tmp_path: Path, command: str, name: str) -> None:
+    beside = f"{name.rpartition('/')[0]}/beside.csv".lstrip("/")
+    out = Folder(str(tmp_path))
+    out.publish(beside, b"a")
+    with pytest.raises(ConfigError, match="did not write there"):
+        check_folder(command, str(tmp_path), [name, beside])
+    made_from(out, name, {"LABELS": ["gone.csv"]}).publish()
+    check_folder(command, str(tmp_path), [name, beside])
 
 
 def test_folders_are_known_by_their_runs_or_their_files(tmp_path: Path) -> None:

@@ -129,7 +129,14 @@ def test_integer_weights_are_the_shares(parts: list[Fraction]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "value"), [("1/4", Fraction(1, 4)), ("0.1", Fraction(1, 10)), ("2e3", 2000), (".5", Fraction(1, 2))]
+    ("text", "value"),
+    [
+        ("1/4", Fraction(1, 4)),
+        ("0.1", Fraction(1, 10)),
+        ("2e3", 2000),
+        (".5", Fraction(1, 2)),
+        ("60 %", Fraction(3, 5)),
+    ],
 )
 def test_a_weight_is_read_exactly(text: str, value: Fraction) -> None:
     assert weights.fraction(text, "") == value
@@ -224,7 +231,7 @@ def test_a_mix_of_other_token_files_is_refused(tmp_path: Path) -> None:
 
 def test_weights_from_files(tokens: Path, tmp_path: Path) -> None:
     (tmp_path / "w.yaml").write_text("web: 0.8\ncode: 1/5\n")
-    (tmp_path / "w.csv").write_text("group,weight\nweb,4\ncode,1\n")
+    (tmp_path / "w.csv").write_text(",group,weight\n0,web,80%\n1,code,20%\n")  # as pandas writes it
     (tmp_path / "w.json").write_bytes(sealed({"date": "", "shares": {"web": 8e-1, "code": 0.2, "other": 0.0}}))
     names = ("w.yaml", "w.csv", "w.json")
     for name in names:
@@ -253,6 +260,7 @@ def test_an_infinite_temperature_gives_equal_shares(tokens: Path, tmp_path: Path
         (["--weight", "web=nan"], "'nan' is not a decimal number"),
         (["--weight", "web=1/0"], "'1/0' is not a decimal number"),
         (["--weight", "web=-1"], "'-1' is not a decimal number"),
+        (["--weight", "web=60%", "--weight", "code=40"], "some weights are percentages and others are not"),
         (["--weight", "web"], "say GROUP=W"),
         (["--weight", "web=1", "--weight", "web=2"], "group 'web' has two weights"),
         (["--weight", "web=1", "--temperature", "2"], "exclude each other"),

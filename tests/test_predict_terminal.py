@@ -9,6 +9,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from tagcorpus.cli import main
 from tagcorpus.errors import ConfigError, InputError
 from tagcorpus.pipelines.options.commands.predict import PredictOptions
 from tagcorpus.pipelines.predict import command, report
-from tagcorpus.pipelines.predicting.features import features_of
+from tagcorpus.pipelines.predicting.features import features_of, say_ids
 from tagcorpus.pipelines.predicting.files import BEGINS, check_target, publish
 from tagcorpus.pipelines.predicting.progress import Steps
 from tagcorpus.pipelines.predicting.terminal import LEGEND, WIDTH, brief, terminal, wrapped
@@ -323,3 +324,22 @@ def test_the_worst_predicted_models_are_listed_with_their_largest_error() -> Non
     told = [{"id": "a/b", "organisation": "a", "times": 3.2, "tasks": {"x": -12.5, "y": 4.0}}]
     text = grouped_summary.worst_terminal(told, "average")
     assert text.splitlines()[1] == "  a/b: 3.2 times; x 12.5 points too low"
+
+
+def test_of_many_unknown_ids_the_first_are_named() -> None:
+    lines: list[str] = []
+    unknown = tuple(f"acme/model-{i:04}" for i in range(3000))
+    noticed = SimpleNamespace(
+        unused_features=unknown,
+        unknown_features=unknown,
+        without_features=(),
+        without_scale=(),
+        empty=(),
+        constant=(),
+        sentinels={},
+    )
+    data: Any = SimpleNamespace(noticed=noticed, ids=("acme/other",), task=SimpleNamespace(name="hellaswag"))
+    display: Any = SimpleNamespace(say=lines.append)
+    say_ids(data, SimpleNamespace(index=unknown), display)
+    assert len(lines) == 12
+    assert lines[-1] == "feature table: 2,990 more such ids; the results list all as unknown_features"

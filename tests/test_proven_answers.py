@@ -72,6 +72,7 @@ def test_denied_and_doubted_choices_are_off_the_menu(answer: str) -> None:
         ("**Label:** books (confidence: high)", "books"),
         ("books\n\nThe text is a novel, not a web page.", "books"),
         ("<answer>books</answer>", "books"),
+        (f"Label: books\n{' ' * 200_000}because it is a novel", "books"),
         ("The answer is $\\boxed{books}$.", "books"),
         ("\u7b54\u6848\u662f:books\u3002", "books"),
     ],

@@ -260,7 +260,7 @@ def test_results_of_the_harness(put: Callable[[str, Any], Path]) -> None:
 @pytest.mark.parametrize(
     "document",
     [
-        {"results": {"harness|arc:challenge|25": {"acc": 0.5}}, "config_general": {"model_name": "a/b"}},
+        {"results": {"harness|arc:challenge|25": {"acc": 0.5}, "all": {"acc": 0.5}}, "config_general": {"model_name": "a/b"}},
         {"results": {"arc:challenge": {"acc": 0.5}}, "config": {"num_fewshot": 25, "model_args": "pretrained=a/b,dtype=auto"}},
         {"model_name": "a/b", "results": {"harness": {"arc_challenge": {"25-shot": {"acc": 0.5, "timestamp": "2024"}}}}},
         {"results": {"arc_challenge": {"acc,none": 0.5}}, "n-shot": {"arc_challenge": 25}, "config": {"model_args": {"pretrained": "a/b", "revision": "main"}}},

@@ -37,10 +37,11 @@ def token_count(text: str, option: str) -> int:
 
 
 def fraction(text: str, where: str) -> Fraction:
-    """A weight above 0: a decimal number, or a fraction such as 1/4, exactly. Raises ConfigError."""
-    if not _NUMBER.fullmatch(text.strip()) or text.strip().endswith("/0"):
-        raise ConfigError(f"{where}: {text!r} is not a decimal number or a fraction such as 1/4")
-    weight = Fraction(text.strip())
+    """A weight above 0: a decimal number, a percentage, or a fraction such as 1/4, exactly. Raises ConfigError."""
+    number = text.strip().removesuffix("%").rstrip()
+    if not _NUMBER.fullmatch(number) or number.endswith("/0"):
+        raise ConfigError(f"{where}: {text!r} is not a decimal number, a percentage or a fraction such as 1/4")
+    weight = Fraction(number) / (100 if "%" in text else 1)
     if weight <= 0:
         raise ConfigError(f"{where}: a weight is above 0, not {text.strip()}. To leave a group out, give it no weight")
     return weight
@@ -93,7 +94,7 @@ def _yaml_pairs(text: str, path: str, is_proven: bool) -> list[tuple[str, str]]:
 
 def _csv_pairs(text: str, path: str) -> list[tuple[str, str]]:
     reader = csv.DictReader(io.StringIO(text), strict=True)
-    if sorted(reader.fieldnames or ()) != ["group", "weight"]:
+    if sorted(name for name in reader.fieldnames or () if name) != ["group", "weight"]:  # pandas' index has no name
         raise ConfigError(f"--weights {path}: the columns must be group and weight, not {reader.fieldnames}")
     rows = list(reader)
     if bad := next((row for row in rows if None in row or None in row.values()), None):
@@ -111,6 +112,8 @@ def _weights(pairs: Sequence[tuple[str, str]], known: Sequence[str], where: str)
         weights[group] = fraction(text, f"{where}, group {group!r}")
     if not weights:
         raise ConfigError(f"{where}: no group has a weight")
+    if len({"%" in text for _, text in pairs}) > 1:
+        raise ConfigError(f"{where}: some weights are percentages and others are not; write all in one way")
     return weights
 
 

@@ -21,6 +21,8 @@ from tagcorpus.predictor.store.store import Store
 
 # Errors of a feature table that a predictor can read nevertheless. The run prints them and goes on.
 BEARABLE = ("missing_column", "minus_one", "out_of_range", "larger_than_its_bound", "domains_do_not_add_up")
+SHOWN = 10
+"""Unknown ids that the terminal names: each is compared with all ids of the store."""
 ABOUT_PUBLISHED = ("missing_column", "missing_empty_column", "unknown_column")
 
 
@@ -115,9 +117,11 @@ def say_ids(data: Dataset, features: Any, display: Display) -> None:
     display.say(line)
     if spelling := spelled_otherwise(n.unknown_features, [*data.ids, *n.without_scale]):
         display.say(f"feature table: the store does not have {len(n.unknown_features):,} ids; {spelling}")
-    for unknown in n.unknown_features:
+    for unknown in n.unknown_features[:SHOWN]:
         near = difflib.get_close_matches(unknown, data.ids + n.without_scale, n=1, cutoff=0.8)
         display.say(f"feature table: the store has no model {unknown!r}" + (f"; is it {near[0]!r}?" if near else ""))
+    if (more := len(n.unknown_features) - SHOWN) > 0:
+        display.say(f"feature table: {more:,} more such ids; the results list all as unknown_features")
     if n.empty:
         display.say(f"columns without any value: {', '.join(n.empty)}")
     if n.constant:

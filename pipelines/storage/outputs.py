@@ -23,22 +23,26 @@ class Mark(NamedTuple):
     sign: bytes = b""
 
 
+RECEIPT = b'"inputs"'
+"""In what runs/made_from.py writes before a result: the folder stays the command's where the result itself was moved away."""
 MARKS: dict[str, tuple[Mark, ...]] = {
     "join": tuple(Mark((f"index/{by}/index.json",), b'"batch_rows"') for by in ("text", "id")),
     "run": (Mark(("plan", "runs")), Mark(("token_files.json",), b'"format"')),
     "mix make": (Mark(("mix.json",), b'"key"'),),
     "mix swarm": (Mark(("swarm.csv",), b"mix,"),),
-    "mix fit": (Mark(("fit.json",), b'"format"'),),
+    "mix fit": (Mark(("fit.json",), b'"format"'), Mark((".fit.json.inputs",), RECEIPT)),
     "train": (Mark(("run.json",), b'"identity"'),),
     # The card goes first and the student last.
     "distil": (Mark(("student.json",), b'"labels"'), Mark(("figures.json",), b'"tagcorpus"')),
     "store export": (Mark(("schema.sql", "load.sql")),),
     "export": (),
     "tasks": (Mark(("generate_only.yaml",), b"generate_only"),),
-    "agreement": (Mark(("agreement.json",), b'"labels"'),),
+    "agreement": (Mark(("agreement.json",), b'"labels"'), Mark((".agreement.json.inputs",), RECEIPT)),
     "predict": (
         Mark(("prediction/predict.json",), b'"protocol"'),
         Mark(("decision/decide.json",), b'"decide"'),
+        Mark(("prediction/.predict.json.inputs",), RECEIPT),
+        Mark(("decision/.decide.json.inputs",), RECEIPT),
     ),
 }
 GUESTS = ("agreement", "predict")

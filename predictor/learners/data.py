@@ -172,13 +172,14 @@ def load(
     sentinel = frame[numeric] == MISSING
     frame[numeric] = frame[numeric].mask(sentinel)
     frame[list(SCALE)] = np.log(frame[list(SCALE)])
+    with_features = set(rows)
     noticed = Noticed(
         **seen,
         without_scale=tuple(sorted((m for m in scores if m not in whole), key=str.encode)),
         sentinels={c: int(n) for c, n in sentinel.sum().items() if n},
         empty=tuple(c for c in frame.columns if frame[c].isna().all()),
         constant=tuple(c for c in frame.columns if frame[c].notna().all() and frame[c].nunique() == 1),
-        without_features=tuple(m for m in ids if rows and m not in rows),
+        without_features=tuple(m for m in ids if rows and m not in with_features),
         unused_features=tuple(m for m in rows if m not in scores or m not in whole),
         unknown_features=tuple(m for m in rows if m not in known),
     )

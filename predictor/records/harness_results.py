@@ -211,10 +211,12 @@ def _contradictions(document: Mapping[str, Any], is_named: bool) -> Iterator[str
 
 
 def _groups(document: Mapping[str, Any]) -> set[str]:
-    """Groups: tasks whose score is computed from those of other tasks. Only groups count the samples of each metric."""
+    """Groups: tasks whose score is computed from those of other tasks. Only groups count the samples of each metric;
+    files with shots in the names of tasks have a mean called `all`."""
     counted = {t for t, values in section(document, "results").items() if "sample_count" in (values or ())}
     subtasks = section(document, "group_subtasks").items()
-    return counted | {g for g, tasks in subtasks if tasks} | set(section(document, "groups"))
+    means = {"all"} if any(map(_LEADERBOARD.fullmatch, section(document, "results"))) else set()
+    return counted | means | {g for g, tasks in subtasks if tasks} | set(section(document, "groups"))
 
 
 def section(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:

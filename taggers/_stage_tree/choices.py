@@ -9,7 +9,7 @@ from typing import Any
 
 _EDGES = re.compile(r"^[\W_]+|[\W_]+$")
 _KEYS = "label|answer|category|domain|class|classification|prediction|choice|result|output"
-_FENCE = re.compile(rf"^```\w*\s*|```\s*$|^\s*<(?:{_KEYS})>\s*|\s*</(?:{_KEYS})>\s*$|\\boxed\{{", re.IGNORECASE)
+_FENCE = re.compile(rf"^```\w*\s*|```\s*$|^\s*<(?:{_KEYS})>\s*|</(?:{_KEYS})>\s*$|\\boxed\{{", re.IGNORECASE)
 _ENGLISH = (
     r"not|no|nor|neither|never|none|cannot|hardly|barely|without|rather|instead|unlikely|whether|if|maybe|perhaps|unsure|or|either|"
     r"except|but|(?:is|are|was|do|does)nt"
@@ -36,7 +36,7 @@ _DOUBTED = re.compile(_SIGNS)
 _LABEL_KEYS = frozenset(_KEYS.split("|"))
 """Keys of a JSON object whose value is the answer, whatever else the object holds."""
 _LABELLED = re.compile(
-    rf"(?:^|\n)[\W_]*(?:(?:the|my)\s+)?(?:(?:final|best|correct)\s+)?(?:{_KEYS})[*_\s]*(?:is|[:=\uff1a])[\W_]*$",
+    rf"(?:^|\n)[\W_]{{0,9}}(?:(?:the|my)\s+)?(?:(?:final|best|correct)\s+)?(?:{_KEYS})[*_\s]{{0,9}}(?:is|[:=\uff1a])[\W_]{{0,9}}$",
     re.IGNORECASE,
 )
 """A line up to its choice, such as `Label:` or `The answer is`."""
@@ -50,6 +50,8 @@ _TAKES_BACK = re.compile(
 )
 """Words below a choice, beside other choices, that may mean one of these."""
 _INNER = re.compile(r"[\s\-_]+")
+_RUN = re.compile(r"([\s\-_])\1{9,}")
+"""One character many times, as models write that do not find an end: the time of other patterns grows with its square."""
 
 
 def normalise(answer: str) -> str:
@@ -72,6 +74,7 @@ def named_choice(answer: str, choices: Collection[str]) -> str:
 
     Example  '{"label": "books"}' -> books; 'The answer is: books.' -> books; 'I do not think it is books' -> off the menu
     """
+    answer = _RUN.sub(r"\1\1", answer)
     whole = bare_choice(answer)
     if whole in choices:
         return whole

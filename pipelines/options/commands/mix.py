@@ -33,7 +33,7 @@ class MixMakeOptions:
     output: str = output_option("Folder of the mix.")
     weight: list[str] = option(
         [],
-        "Weight of a group, a decimal number or a fraction such as 1/4; repeatable. Groups without a weight are left out.",
+        "Weight of a group, a number, a percentage, or a fraction such as 1/4; repeatable. Groups without a weight are left out.",
         metavar="GROUP=W",
     )
     weights: str | None = option(
