@@ -109,7 +109,7 @@ def _said(tagged: TaggedFiles, target: str, as_json: Sequence[str]) -> str:
     if as_json:
         lines.append(f"as JSON text, since their values have no common type: {', '.join(as_json)}")
     if _is_among_inputs(tagged, target):
-        lines.append(f"{target} is in a folder of input files: runs into {tagged.output} leave it out")
+        lines.append(f"the export is in a folder of input files: runs into {tagged.output} leave it out")
     return "\n".join(lines)
 
 
