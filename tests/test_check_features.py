@@ -203,6 +203,7 @@ ERRORS = {
     "no id": (ids("acme/a", ""), "empty_id", "line 3"),
     "spaced id": (ids("acme/a "), "id_with_spaces", "'acme/a '"),
     "column gone": (header(lambda h: h.remove("ttr_std")), "missing_column", "ttr_std"),
+    "index of pandas": (header(lambda h: h.insert(0, "")), "unnamed_column", None),
     "column twice": (header(lambda h: h.append("ttr_std")), "duplicate_column", "'ttr_std': 2 times"),
     "no id column": (header(lambda h: h.__setitem__(0, "model")), "no_id_column", None),
 }

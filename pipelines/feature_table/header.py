@@ -24,6 +24,9 @@ def check_header(header: Sequence[str]) -> Iterator[Finding]:
         yield Finding("error", "no_id_column", f"there is no column {ID!r}{hint}", effect="nothing to join by")
     elif header[0] != ID:
         yield Finding("warning", "id_not_first", f"{ID!r} is column {header.index(ID) + 1}, not the first")
+    if "" in header:
+        message = f"column {header.index('') + 1} has no name; write the table without the index of pandas (index=False)"
+        yield Finding("error", "unnamed_column", message, effect="row numbers are a feature")
     twice = [f"{h!r}: {n} times" for h, n in Counter(header).items() if n > 1]
     effect = "readers rename or drop one of them, which one depends on the reader"
     yield from listed("error", "duplicate_column", "columns that are there more than once", twice, effect)
