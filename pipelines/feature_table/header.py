@@ -25,7 +25,9 @@ def check_header(header: Sequence[str]) -> Iterator[Finding]:
     elif header[0] != ID:
         yield Finding("warning", "id_not_first", f"{ID!r} is column {header.index(ID) + 1}, not the first")
     if "" in header:
-        message = f"column {header.index('') + 1} has no name; write the table without the index of pandas (index=False)"
+        message = (
+            f"column {header.index('') + 1} has no name; write the table without the index of pandas (index=False)"
+        )
         yield Finding("error", "unnamed_column", message, effect="row numbers are a feature")
     twice = [f"{h!r}: {n} times" for h, n in Counter(header).items() if n > 1]
     effect = "readers rename or drop one of them, which one depends on the reader"

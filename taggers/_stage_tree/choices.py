@@ -45,7 +45,7 @@ _REASONS = re.compile(
 )
 _TAKES_BACK = re.compile(
     r"\b(?:also|could|might|may|maybe|perhaps|possibly|or|either|wait|actually|correct\w*|sorry|however|but|instead|better|though|"
-    r"alternativ\w*|answer|label|category|wrong|should|would)\b|\?",
+    r"alternat\w+|answer|label|category|wrong|should|would)\b|\?",
     re.IGNORECASE,
 )
 """Words below a choice, beside other choices, that may mean one of these."""
