@@ -25,7 +25,7 @@ from tagcorpus.pipelines.execution.scheduling import default_workers
 from tagcorpus.pipelines.options.commands.predict import PredictOptions
 from tagcorpus.pipelines.options.places import check_place
 from tagcorpus.pipelines.predicting import deciding, grouped
-from tagcorpus.pipelines.predicting.features import features_of, refuse_unused, say_alike, say_ids
+from tagcorpus.pipelines.predicting.features import features_of, refuse_unused, say_ids, say_similar_ids
 from tagcorpus.pipelines.predicting.files import (
     BEGINS,
     FIGURES,
@@ -122,7 +122,7 @@ def report(request: PredictOptions, display: Display | None = None) -> str:
                 continue
             if not outcomes:
                 say_ids(data, features, display)
-                say_alike(data, display)
+                say_similar_ids(data, display)
             settings = _settings(request, task, lists, new)
             check_selected(data, settings.selected)
             if request.adds:

@@ -57,13 +57,13 @@ def test_a_feature_is_not_the_score_itself(of_score: Any, is_copy: bool) -> None
 
 
 def test_models_that_differ_by_case_are_named() -> None:
-    from tagcorpus.pipelines.predicting.features import say_alike
+    from tagcorpus.pipelines.predicting.features import say_similar_ids
 
     said: list[str] = []
     display: Any = SimpleNamespace(say=said.append)
-    say_alike(SimpleNamespace(ids=("acme/a", "Acme/A", "acme/b")), display)  # type: ignore[arg-type]
+    say_similar_ids(SimpleNamespace(ids=("acme/a", "Acme/A", "acme/b")), display)  # type: ignore[arg-type]
     assert said == ["models 'acme/a' and 'Acme/A' differ by case or spaces only: is one model here twice?"]
-    say_alike(SimpleNamespace(ids=("acme/a", "acme/b")), display)  # type: ignore[arg-type]
+    say_similar_ids(SimpleNamespace(ids=("acme/a", "acme/b")), display)  # type: ignore[arg-type]
     assert len(said) == 1
 
 

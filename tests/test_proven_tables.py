@@ -15,7 +15,7 @@ from tagcorpus.pipelines.audit.gold import Gold
 from tagcorpus.pipelines.feature_table.check import report
 from tagcorpus.pipelines.inputs.records import DocumentFields
 from tagcorpus.pipelines.labels.agreement import agreement
-from tagcorpus.pipelines.labels.label_table import alike, otherwise_spelled, read_labels
+from tagcorpus.pipelines.labels.label_table import in_two_spellings, otherwise_spelled, read_labels
 from tagcorpus.pipelines.labels.shares import shares
 from tagcorpus.pipelines.readers.text_check import _doubled
 
@@ -99,7 +99,7 @@ def test_a_share_of_a_label_in_two_spellings_is_refused(tmp_path: Path) -> None:
 
 def test_labels_that_are_alike() -> None:
     assert otherwise_spelled(["C", "c", "Web"], ["C", "c", "web"]) == {"Web": "web"}
-    assert alike(["specific datasets", "Specific-Datasets", "web", "web"]) == [
+    assert in_two_spellings(["specific datasets", "Specific-Datasets", "web", "web"]) == [
         ["Specific-Datasets", "specific datasets"]
     ]
 

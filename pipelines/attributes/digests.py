@@ -20,7 +20,7 @@ from tagcorpus.errors import TagcorpusError
 from tagcorpus.pipelines.attributes.results import file_digest
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.pipelines.storage.folder import Folder
-from tagcorpus.pipelines.storage.sealed import is_sealed, opened, sealed
+from tagcorpus.pipelines.storage.sealed import proven, sealed
 
 READER = "(reader)"
 """Stands for the reader in the place of an instance: the parts of several instances share its quarantine."""
@@ -36,8 +36,7 @@ class Digests:
 
     def __init__(self, output: Folder, instance: str) -> None:
         self._output, self._name = output, f"digests/{instance}.json"
-        data = output.read(self._name)
-        value = (opened(data) or {}) if is_sealed(data) else {}
+        value = proven(output.read(self._name)) or {}
         self._parts: dict[str, list[str]] = value.get("parts", {})
 
     def of(self, file_name: str, k: int, key: str) -> str:

@@ -17,7 +17,7 @@ from tagcorpus.pipelines.attributes.parts import Instance, keys_of, unread_name
 from tagcorpus.pipelines.progress.amounts import counted
 from tagcorpus.pipelines.readers.plan import Plan
 from tagcorpus.pipelines.storage.folder import Folder
-from tagcorpus.pipelines.storage.sealed import is_sealed, opened, sealed
+from tagcorpus.pipelines.storage.sealed import proven, sealed
 from tagcorpus.taggers._interface.batch import DocumentBatch
 from tagcorpus.taggers._interface.windows import BEGIN
 
@@ -66,8 +66,7 @@ def unread_in(output: Folder, plan: Plan, instance: Instance) -> Unread:
     published = set(output.files(f"unread/{instance.name}")) if hasattr(instance.tagger, "bytes_read") else set()
     for planned, k in plan.chunks if published else ():
         name = unread_name(instance.name, planned.file.name, k)
-        data = output.read(name) if name in published else None
-        value = (opened(data) or {}) if is_sealed(data) else {}
+        value = (proven(output.read(name)) if name in published else None) or {}
         if value.get("key") in keys_of(planned, k, instance):
             total.add(Unread(**{f.name: value[f.name] for f in dataclasses.fields(Unread)}))
     return total

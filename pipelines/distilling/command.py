@@ -17,7 +17,7 @@ from tagcorpus.pipelines.distilling import calibration, card, training
 from tagcorpus.pipelines.distilling.examples import Examples, read_examples, split, without
 from tagcorpus.pipelines.distilling.gate import Gate, judged
 from tagcorpus.pipelines.labels.agreement import LENGTH, Pair
-from tagcorpus.pipelines.labels.label_table import Labelled, alike
+from tagcorpus.pipelines.labels.label_table import Labelled, in_two_spellings
 from tagcorpus.pipelines.progress.display import Display
 from tagcorpus.pipelines.runs.made_from import MadeFrom, made_from
 from tagcorpus.pipelines.storage.folder import Folder
@@ -92,7 +92,7 @@ def distil(
             f"{', '.join(labels)}: a student needs {FEWEST_TRAINING} documents and 2 labels to learn from, and {len(train):,} with "
             f"{len(names)} are left. Label more documents, or lower --min-label ({min_label})"
         )
-    for group in alike(d.label for d in (*train, *judges)):
+    for group in in_two_spellings(d.label for d in (*train, *judges)):
         display.say(
             f"labels {', '.join(map(repr, group))} count as {len(group)} labels: are they one, in several spellings?"
         )

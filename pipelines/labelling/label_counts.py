@@ -107,27 +107,27 @@ def oddities(run: Run, tagger: EndpointTagger, counts: Mapping[str, Any]) -> lis
     return messages + _odd_models(run, counts["models"], tagger.model)
 
 
-def _odd_models(run: Run, models: Counter[str], asked: str) -> list[str]:
+def _odd_models(run: Run, models: Counter[str], requested: str) -> list[str]:
     """Announce and return a message where several models made the labels of an output, or another one than was asked for."""
     names = ", ".join(f"{shortened(name)!r} ({n:,} documents)" for name, n in models.most_common(5))
     if len(models) > 1:
         message = f"more than one model answered (column answered_by): {names}{', ...' if len(models) > 5 else ''}"
-    elif models and not is_named_like(next(iter(models)), asked):
-        message = f"another model answered than {asked!r} (column answered_by): {names}"
+    elif models and not is_named_like(next(iter(models)), requested):
+        message = f"another model answered than {requested!r} (column answered_by): {names}"
     else:
         return []
     run.display.announce(message)
     return [message]
 
 
-def is_named_like(name: str, asked: str) -> bool:
+def is_named_like(name: str, requested: str) -> bool:
     """Whether two names may be of one model: one is part of the other, whatever folder, case and punctuation they have.
 
     Example  ("gpt-4o-mini-2024-07-18", "openai/gpt-4o-mini") -> True
     """
     one, other = (
         re.sub(r"[\W_]+", "", model.rstrip("/").rpartition("/")[2].removesuffix(".gguf")).lower()
-        for model in (name, asked)
+        for model in (name, requested)
     )
     return one in other or other in one
 

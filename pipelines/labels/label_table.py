@@ -137,7 +137,7 @@ def otherwise_spelled(one: Iterable[str], other: Iterable[str]) -> dict[str, str
     return {own: there for own in sorted(one) if (there := known.get(_plain(own), own)) != own and own not in {*other}}
 
 
-def alike(labels: Iterable[str]) -> list[list[str]]:
+def in_two_spellings(labels: Iterable[str]) -> list[list[str]]:
     """Labels of one table that differ by case, spaces, hyphens or underscores only, in groups."""
     groups: dict[str, list[str]] = {}
     for label in sorted({*labels}):

@@ -19,7 +19,7 @@ import numpy as np
 
 from tagcorpus.errors import ConfigError, InputError, spelled_otherwise, unknown_name
 from tagcorpus.pipelines.feature_table.table import decimals, kind_of
-from tagcorpus.pipelines.storage.sealed import is_sealed, opened
+from tagcorpus.pipelines.storage.sealed import proven
 from tagcorpus.predictor.records.annotations import csv_rows, text_of
 from tagcorpus.predictor.records.plain_values import LARGEST, number
 
@@ -150,12 +150,11 @@ def _of_manifests(files: Sequence[tuple[str, Path]]) -> Mixes:
 
 def _groups_of(path: Path) -> tuple[str, Mapping[str, Any]]:
     """The key and the groups of a manifest of `mix make`. Raises InputError for any other file."""
-    data = path.read_bytes()
-    document = opened(data)
-    groups = document.get("groups") if document and is_sealed(data) else None
+    document = proven(path.read_bytes()) or {}
+    groups = document.get("groups")
     if not isinstance(groups, Mapping) or not groups:
         raise InputError(f"{str(path)!r} is not a whole manifest of tagcorpus mix make; make the mix again")
-    return str(document.get("key") if document else ""), groups
+    return str(document.get("key")), groups
 
 
 def _of_models(folder: str, keys: Mapping[str, str], say: Callable[[str], None]) -> list[tuple[str, dict[str, str]]]:
@@ -163,10 +162,9 @@ def _of_models(folder: str, keys: Mapping[str, str], say: Callable[[str], None])
     all models have them, else in nats a token. A mix that `keys` does not have counts by the name of the model's folder."""
     runs = []
     for path in sorted(Path(folder).rglob(RUN)):
-        data = path.read_bytes()
-        document = opened(data) if is_sealed(data) else None
-        result = (document or {}).get("result") or {}
-        if not document or not result.get("held_out"):
+        document = proven(path.read_bytes()) or {}
+        result = document.get("result") or {}
+        if not result.get("held_out"):
             raise InputError(
                 f"{str(path)!r} has no held-out losses: train on token files of `run tokenize --held-out SHARE`"
             )

@@ -22,7 +22,7 @@ from tagcorpus.pipelines.mixes.sources import Source, Sources
 from tagcorpus.pipelines.mixes.tag_means import Means, of_mix
 from tagcorpus.pipelines.mixes.weights import TOTAL
 from tagcorpus.pipelines.storage.folder import Folder
-from tagcorpus.pipelines.storage.sealed import is_sealed, opened, sealed
+from tagcorpus.pipelines.storage.sealed import opened, proven, sealed
 from tagcorpus.pipelines.token_files.sides import HELD_OUT, TRAIN
 
 MIX = "mix.json"
@@ -174,8 +174,8 @@ def read_mix(path: str) -> Mix:
     data = folder.read(MIX)
     if data is None:
         raise ConfigError(f"{folder} has no {MIX}: first run `tagcorpus mix make --output {path}`")
-    value = opened(data)
-    if value is None or not is_sealed(data):
+    value = proven(data)
+    if value is None:
         raise InputError(f"{folder}/{MIX} is damaged or was edited: make the mix again in another folder")
     if value.get("format") != FORMAT:
         raise InputError(f"{folder}/{MIX} has format {value.get('format')}, and this version reads {FORMAT}")

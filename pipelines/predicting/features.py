@@ -93,7 +93,7 @@ def _refuse_scores(table: str, columns: Sequence[str], store: Store) -> None:
         )
 
 
-def say_alike(data: Dataset, display: Display) -> None:
+def say_similar_ids(data: Dataset, display: Display) -> None:
     """Say which models of the data set differ by case or spaces only: perhaps one model in training and in test."""
     by_fold: dict[str, str] = {}
     pairs = [(other, m) for m in data.ids if (other := by_fold.setdefault(folded(m), m)) != m]

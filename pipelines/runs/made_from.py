@@ -21,7 +21,7 @@ from tagcorpus.pipelines.attributes.results import file_digest
 from tagcorpus.pipelines.storage.folder import Folder
 from tagcorpus.pipelines.storage.local_files import local_path
 from tagcorpus.pipelines.storage.outputs import identity
-from tagcorpus.pipelines.storage.sealed import is_sealed, opened, sealed
+from tagcorpus.pipelines.storage.sealed import proven, sealed
 
 DIGESTED = (".csv", ".json", ".sql")
 """Files of an input folder whose content counts; of others, name and size do."""
@@ -62,8 +62,7 @@ def made_from(
     made = MadeFrom(folder, _receipt_name(result), value, "")
     if not folder.exists(result):
         return made
-    data = folder.read(made.name)
-    earlier = opened(data) if is_sealed(data) else None
+    earlier = proven(folder.read(made.name))
     where = folder.path(result)
     if earlier is None:
         return MadeFrom(

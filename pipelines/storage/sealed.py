@@ -36,6 +36,11 @@ def opened(data: bytes | None) -> dict[str, Any] | None:
     return value
 
 
+def proven(data: bytes | None) -> dict[str, Any] | None:
+    """The object of a file whose checksum proves it, without the checksum; None for any other file."""
+    return opened(data) if is_sealed(data) else None
+
+
 def is_sealed(data: bytes | None) -> bool:
     """Whether a file is proven by its checksum to be what was written."""
     end = _END.search(data or b"", max(len(data or b"") - 64, 0))
